@@ -1,0 +1,1 @@
+"""The ways in: Kafka, Postgres triggers, and manual requests."""

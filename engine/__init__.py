@@ -1,0 +1,3 @@
+"""Knockon: what a change knocks on, recomputed exactly once."""
+
+__version__ = "0.1.0"
