@@ -1,0 +1,307 @@
+-- The state of Knockon: the sixteen tables of the entity-relationship contract, with what the
+-- design adds to them. Every closed vocabulary is a CHECK, so that no writer can widen it.
+
+CREATE TABLE orgs (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name text NOT NULL,
+    slug text NOT NULL UNIQUE,
+    settings jsonb NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- Moves with every deploy; a cached lineage is good as long as it shows the same number.
+    lineage_epoch bigint NOT NULL DEFAULT 0
+);
+
+CREATE TABLE users (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    external_id text NOT NULL UNIQUE,
+    email text NOT NULL,
+    role text NOT NULL CHECK (role IN ('reader', 'writer', 'admin')),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX users_org ON users (org_id);
+
+CREATE TABLE org_roles (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    slug text NOT NULL,
+    name text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (org_id, slug)
+);
+
+CREATE TABLE org_role_memberships (
+    role_id uuid NOT NULL REFERENCES org_roles ON DELETE CASCADE,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (role_id, user_id)
+);
+CREATE INDEX org_role_memberships_user ON org_role_memberships (user_id);
+
+CREATE TABLE dag_versions (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    dag_name text NOT NULL,
+    yaml_hash text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    content jsonb NOT NULL,
+    UNIQUE (org_id, dag_name, yaml_hash)
+);
+
+CREATE TABLE dag_current_versions (
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    dag_name text NOT NULL,
+    dag_version_id uuid NOT NULL REFERENCES dag_versions,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, dag_name)
+);
+CREATE INDEX dag_current_versions_version ON dag_current_versions (dag_version_id);
+
+-- A job row belongs to one DAG version and never changes; a deploy makes new ones.
+CREATE TABLE jobs (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    name text NOT NULL,
+    dag_name text NOT NULL,
+    dag_version_id uuid NOT NULL REFERENCES dag_versions ON DELETE CASCADE,
+    activation text NOT NULL CHECK (activation IN ('source', 'reactive', 'manual')),
+    runtime text NOT NULL,
+    operator text NOT NULL,
+    source jsonb,
+    execution_strategy text NOT NULL
+        CHECK (execution_strategy IN ('PerPartition', 'PerUpdate', 'Full')),
+    idle_timeout text,
+    config jsonb NOT NULL DEFAULT '{}',
+    config_hash text NOT NULL,
+    input_datasets text[] NOT NULL DEFAULT '{}',
+    output_datasets text[] NOT NULL DEFAULT '{}',
+    update_strategy text NOT NULL CHECK (update_strategy IN ('replace', 'append')),
+    unique_key text[] NOT NULL DEFAULT '{}',
+    scaling jsonb NOT NULL DEFAULT '{}',
+    timeout_seconds int CHECK (timeout_seconds > 0),
+    heartbeat_timeout_seconds int CHECK (heartbeat_timeout_seconds > 0),
+    max_attempts int NOT NULL DEFAULT 3 CHECK (max_attempts > 0),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    -- How each input is read: its mapping, its alias, how long to hold, resolved at deploy.
+    inputs jsonb NOT NULL DEFAULT '[]',
+    max_concurrency int GENERATED ALWAYS AS ((scaling ->> 'max_concurrency')::int) STORED,
+    -- Whether any input holds a first run back (wait_for), so that others settle without a look.
+    holds boolean NOT NULL DEFAULT false,
+    UNIQUE (dag_version_id, name),
+    CHECK (activation <> 'source' OR source IS NOT NULL)
+);
+CREATE INDEX jobs_org ON jobs (org_id);
+
+CREATE TABLE datasets (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    name text NOT NULL,
+    producer_dag_name text NOT NULL,
+    producer_job_name text NOT NULL,
+    producer_output_index int NOT NULL DEFAULT 0 CHECK (producer_output_index >= 0),
+    storage jsonb NOT NULL DEFAULT '{}',
+    read_roles text[] NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (org_id, name)
+);
+
+CREATE TABLE dataset_versions (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    storage_location text,
+    config_hash text NOT NULL,
+    schema_hash text,
+    partitioning jsonb NOT NULL DEFAULT '{}',
+    -- The columns that the dataset has; null where nobody has said.
+    columns text[]
+);
+CREATE INDEX dataset_versions_dataset ON dataset_versions (dataset_uuid, created_at);
+
+CREATE TABLE dag_version_datasets (
+    dag_version_id uuid NOT NULL REFERENCES dag_versions ON DELETE CASCADE,
+    dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    dataset_version uuid NOT NULL REFERENCES dataset_versions,
+    PRIMARY KEY (dag_version_id, dataset_uuid)
+);
+CREATE INDEX dag_version_datasets_dataset ON dag_version_datasets (dataset_uuid);
+
+CREATE TABLE column_lineage (
+    output_dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    output_column text NOT NULL,
+    input_dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    input_column text NOT NULL,
+    job_id uuid NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    PRIMARY KEY (output_dataset_uuid, output_column, input_dataset_uuid, input_column)
+);
+CREATE INDEX column_lineage_job ON column_lineage (job_id);
+
+-- A plan is what was decided for some invalidations: its document holds every step with the path
+-- that led there and every pruned edge with its rule, so that the decision can be read later.
+CREATE TABLE plans (
+    id uuid PRIMARY KEY,
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    lineage_epoch bigint NOT NULL,
+    invalidation_ids uuid[] NOT NULL,
+    document jsonb NOT NULL,
+    task_count int NOT NULL DEFAULT 0
+);
+CREATE INDEX plans_org ON plans (org_id, created_at);
+
+CREATE TABLE tasks (
+    id uuid PRIMARY KEY,
+    job_id uuid NOT NULL REFERENCES jobs,
+    status text NOT NULL CHECK (status IN
+        ('blocked', 'queued', 'running', 'succeeded', 'failed', 'skipped', 'canceled')),
+    partitions text[] NOT NULL DEFAULT '{}',
+    -- {dataset uuid: {partition key: stamp}}, as the run found them when it was claimed.
+    input_versions jsonb NOT NULL DEFAULT '{}',
+    worker_id text,
+    started_at timestamptz,
+    completed_at timestamptz,
+    last_heartbeat timestamptz,
+    attempts int NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    next_retry_at timestamptz,
+    error_message text,
+    outputs jsonb NOT NULL DEFAULT '[]',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    runtime text NOT NULL,
+    priority int NOT NULL DEFAULT 0,
+    -- The block of neighbouring partitions that the task may take; its key where a task takes one.
+    slot text NOT NULL,
+    -- Some input has changed, or an invalidation names the output itself: it must run.
+    hit boolean NOT NULL,
+    row_filters jsonb NOT NULL DEFAULT '[]',
+    plan_ids uuid[] NOT NULL DEFAULT '{}',
+    lease_token uuid,
+    lease_expires_at timestamptz,
+    -- What a held task waits for: {input dataset: [missing partition ranges]}.
+    waiting_for jsonb,
+    -- Why the task ended as it did, in one line for people.
+    outcome text,
+    CHECK (status <> 'running' OR (lease_token IS NOT NULL AND lease_expires_at IS NOT NULL))
+) WITH (fillfactor = 80);
+-- At most one open, unstarted task for one job and slot; and never two that run.
+CREATE UNIQUE INDEX tasks_open ON tasks (job_id, slot) WHERE status IN ('blocked', 'queued');
+CREATE UNIQUE INDEX tasks_running ON tasks (job_id, slot) WHERE status = 'running';
+CREATE INDEX tasks_failed ON tasks (job_id, slot) WHERE status = 'failed';
+CREATE INDEX tasks_claimable ON tasks (org_id, runtime, priority DESC, id) WHERE status = 'queued';
+CREATE INDEX tasks_leases ON tasks (lease_expires_at) WHERE status = 'running';
+CREATE INDEX tasks_recent ON tasks (org_id, id DESC);
+-- A foreign key to jobs has to find a job's tasks, whatever their state.
+CREATE INDEX tasks_job ON tasks (job_id);
+
+-- Both ends are tasks. No foreign keys: a wave of 50,000 tasks would pay for 100,000 look-ups,
+-- and only emit writes here, next to the tasks themselves.
+CREATE TABLE task_dependencies (
+    task_id uuid NOT NULL,
+    depends_on uuid NOT NULL,
+    PRIMARY KEY (task_id, depends_on)
+);
+CREATE INDEX task_dependencies_depends_on ON task_dependencies (depends_on);
+
+CREATE TABLE task_inputs (
+    task_id uuid NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    input_dataset_uuid uuid NOT NULL,
+    input_partition_key text NOT NULL,
+    input_version timestamptz,
+    PRIMARY KEY (task_id, input_dataset_uuid, input_partition_key)
+);
+
+CREATE TABLE partition_versions (
+    dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
+    partition_key text NOT NULL,
+    -- The stamp is the version: it moves only when the content did.
+    materialized_at timestamptz NOT NULL,
+    config_hash text,
+    schema_hash text,
+    location text,
+    row_count bigint CHECK (row_count >= 0),
+    bytes bigint CHECK (bytes >= 0),
+    fingerprint text,
+    -- {column: content hash}, where the worker reported one for each.
+    column_fingerprints jsonb,
+    -- The task whose run the partition stands on; null for a source's.
+    task_id uuid,
+    PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
+) WITH (fillfactor = 80);
+
+CREATE TABLE dataset_cursors (
+    dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
+    job_id uuid NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    cursor_column text NOT NULL,
+    cursor_value text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (dataset_uuid, dataset_version, job_id)
+);
+
+CREATE TABLE data_invalidations (
+    id uuid PRIMARY KEY,
+    dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
+    scope text NOT NULL CHECK (scope IN ('dataset', 'partition', 'row_range')),
+    partition_key text,
+    row_filter jsonb,
+    reason text NOT NULL CHECK (reason IN ('change', 'arrival', 'correction', 'rewritten',
+        'manual', 'schema_change', 'definition_change', 'schedule')),
+    source_event jsonb NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    processed_by uuid[] NOT NULL DEFAULT '{}',
+    processed_at timestamptz,
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    -- The columns that changed; null: unknown, so all.
+    columns text[],
+    -- How many source events this one fact stands for.
+    events int NOT NULL DEFAULT 1 CHECK (events > 0),
+    idempotency_key text,
+    plan_id uuid,
+    -- What became of it: planned, not_current (kept, not routed), ...
+    outcome text,
+    CHECK (scope <> 'partition' OR partition_key IS NOT NULL),
+    CHECK (scope <> 'row_range' OR row_filter IS NOT NULL),
+    UNIQUE (org_id, idempotency_key)
+);
+CREATE INDEX data_invalidations_open ON data_invalidations (org_id, id) WHERE processed_at IS NULL;
+CREATE INDEX data_invalidations_dataset ON data_invalidations (dataset_uuid, created_at);
+
+-- Where each consumer stands in each stream. Written in the transaction that writes the
+-- invalidations, and only by whoever still finds the position it started from.
+CREATE TABLE consumer_positions (
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    consumer text NOT NULL,
+    stream text NOT NULL,
+    position text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, consumer, stream)
+);
+
+CREATE TABLE dead_letters (
+    id uuid PRIMARY KEY,
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    consumer text NOT NULL,
+    stream text NOT NULL,
+    position text NOT NULL,
+    payload bytea,
+    headers jsonb NOT NULL DEFAULT '{}',
+    error text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    replayed_at timestamptz,
+    UNIQUE (org_id, consumer, stream, position)
+);
+CREATE INDEX dead_letters_open ON dead_letters (org_id, created_at) WHERE replayed_at IS NULL;
+
+-- The generation of each dataset that is served: the pin of its own DAG's current version.
+CREATE VIEW current_datasets AS
+SELECT d.org_id, d.id AS dataset_uuid, d.name, p.dataset_version, c.dag_version_id
+FROM datasets d
+JOIN dag_current_versions c ON c.org_id = d.org_id AND c.dag_name = d.producer_dag_name
+JOIN dag_version_datasets p
+    ON p.dag_version_id = c.dag_version_id AND p.dataset_uuid = d.id;
+
+INSERT INTO orgs (name, slug) VALUES ('Default', 'default');
