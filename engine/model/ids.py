@@ -1,0 +1,10 @@
+"""Identifiers that sort by the time they were made, so that age is index order."""
+
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+
+def new_id() -> UUID:
+    """Make an RFC 9562 version 7 UUID, rising within a process."""
+    return uuid7()

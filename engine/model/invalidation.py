@@ -1,0 +1,28 @@
+"""The durable fact that a scope of a dataset version is stale."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from engine.model.event import Reason
+
+ScopeKind = Literal["dataset", "partition", "row_range"]
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidation:
+    """A row of ``data_invalidations``, as the planner reads it.
+
+    ``partition_key`` is a key or range text of the dataset's partition space; null means all.
+    ``columns`` null means unknown. ``processed_by`` names the jobs that have their tasks already.
+    """
+
+    id: UUID
+    dataset: UUID
+    version: UUID
+    reason: Reason
+    partition_key: str | None = None
+    columns: frozenset[str] | None = None
+    row_filter: Mapping[str, Any] | None = None
+    processed_by: frozenset[UUID] = frozenset()

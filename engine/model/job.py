@@ -1,0 +1,61 @@
+"""A job of one DAG version. It never changes: a deploy makes new ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+Activation = Literal["source", "reactive", "manual"]
+ExecutionStrategy = Literal["PerPartition", "PerUpdate", "Full"]
+UpdateStrategy = Literal["replace", "append"]
+WaitFor = Literal["any", "all"] | int
+
+
+@dataclass(frozen=True, slots=True)
+class JobInput:
+    """One dataset that a job reads, and how.
+
+    ``mapping`` is the resolved mapping specification, from the input's partitions to the output's.
+    ``alias`` is the name that the job's own code reads it by. ``cursor`` is there for the input
+    that a ``PerUpdate`` job follows: ``{"column": …, "type": "integer" | "timestamp" | "text"}``.
+    """
+
+    dataset: UUID
+    name: str
+    alias: str
+    mapping: Any = None
+    wait_for: WaitFor = "any"
+    cursor: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What lineage, planner and workers need to know of a job."""
+
+    id: UUID
+    name: str
+    dag_name: str
+    activation: Activation
+    strategy: ExecutionStrategy
+    inputs: tuple[JobInput, ...]
+    outputs: tuple[UUID, ...]
+    runtime: str = "local"
+    operator: str = "sql"
+    update_strategy: UpdateStrategy = "replace"
+    unique_key: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    config_hash: str = ""
+    scaling: Mapping[str, Any] = field(default_factory=dict)
+    timeout_seconds: int | None = None
+    heartbeat_timeout_seconds: int | None = None
+    max_attempts: int = 3
+
+    @property
+    def partitions_per_task(self) -> int:
+        """How many neighbouring output partitions one task may take."""
+        return int(self.scaling.get("partitions_per_task", 1))
+
+    @property
+    def priority(self) -> int:
+        """Higher is claimed first."""
+        return int(self.scaling.get("priority", 0))

@@ -1,0 +1,62 @@
+"""The unit of work, as a worker sees it and reports on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from engine.model.dataset import Dataset
+from engine.model.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claimed task: the time-bounded right to run it, and all that the run needs.
+
+    ``inputs`` are the datasets by alias, ``outputs`` in the job's order. ``input_versions`` are
+    the stamps that the inputs bore at the claim: ``{dataset id: {partition key: stamp}}``.
+    ``cursors`` holds the stored cursor value per followed input id. ``row_filters`` are row filter
+    specifications, any of which a row may meet; empty means all rows.
+    """
+
+    task_id: UUID
+    token: UUID
+    job: Job
+    slot: str
+    partitions: tuple[str, ...]
+    attempt: int
+    expires_at: datetime
+    worker_id: str
+    inputs: Mapping[str, Dataset] = field(default_factory=dict)
+    outputs: tuple[Dataset, ...] = ()
+    input_versions: Mapping[str, Mapping[str, datetime | None]] = field(default_factory=dict)
+    cursors: Mapping[UUID, str] = field(default_factory=dict)
+    row_filters: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output partition that a run has written.
+
+    Without a ``fingerprint`` the partition counts as changed. ``row_count`` in rows, ``bytes``
+    in bytes. ``dataset`` is the name of one of the job's outputs.
+    """
+
+    dataset: str
+    partition: str
+    fingerprint: str | None = None
+    row_count: int | None = None
+    bytes: int | None = None
+    location: str | None = None
+    schema_hash: str | None = None
+    column_fingerprints: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A successful run: its outputs, and how far it read each followed input (by id)."""
+
+    lease: Lease
+    outputs: tuple[Output, ...]
+    cursors: Mapping[UUID, str] = field(default_factory=dict)
