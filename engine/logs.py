@@ -1,0 +1,52 @@
+"""Logging: structlog and the standard library through one handler, to stderr."""
+
+import logging
+
+import stamina.instrumentation
+import structlog
+from structlog.typing import Processor
+
+from engine.settings import Settings
+
+_SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send every log line of this process to stderr in the format and level set."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()  # stderr: stdout belongs to a command's own output
+    handler.setFormatter(_formatter(settings.log_format))
+    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    _hush()
+
+
+def _formatter(log_format: str) -> logging.Formatter:
+    last: list[Processor]
+    if log_format == "json":
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        last = [structlog.dev.ConsoleRenderer()]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_SHARED,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+    )
+
+
+def _hush() -> None:
+    """Silence what would only repeat our own line about an outage."""
+    stamina.instrumentation.set_on_retry_hooks([])
+    for name in ("psycopg.pool", "aiokafka"):
+        logging.getLogger(name).setLevel(logging.ERROR)
