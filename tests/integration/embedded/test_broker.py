@@ -1,0 +1,51 @@
+"""The broker of the session, by the client that the engine uses."""
+
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from engine.embedded.broker import Broker, EmbeddedBroker
+
+
+@pytest.fixture
+async def topic(broker: Broker) -> str:
+    name = f"topic-{uuid4().hex}"
+    await broker.create_topic(name, partitions=2)
+    return name
+
+
+async def _produce(broker: Broker, topic: str, *values: bytes) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
+        for value in values:
+            await producer.send_and_wait(topic, value, partition=0)
+
+
+def _consumer(broker: Broker, topic: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=broker.bootstrap_servers,
+        group_id=f"group-{topic}",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=10,
+    )
+
+
+async def test_a_group_goes_on_from_its_commit(broker: Broker, topic: str) -> None:
+    await _produce(broker, topic, b"first", b"second")
+    async with _consumer(broker, topic) as consumer:
+        assert (await consumer.getone()).value == b"first"
+        await consumer.commit({TopicPartition(topic, 0): 1})
+    async with _consumer(broker, topic) as consumer:
+        assert await consumer.committed(TopicPartition(topic, 0)) == 1
+        assert (await consumer.getone()).value == b"second"
+
+
+async def test_making_a_topic_twice_is_fine(broker: Broker, topic: str) -> None:
+    await broker.create_topic(topic, partitions=2)
+
+
+def test_two_at_once_have_ports_of_their_own() -> None:
+    with EmbeddedBroker() as one, EmbeddedBroker() as other:
+        assert one.bootstrap_servers != other.bootstrap_servers

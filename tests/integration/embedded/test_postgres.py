@@ -1,0 +1,110 @@
+"""The embedded server's life and its deaths."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from engine.embedded import postgres
+from engine.embedded.postgres import EmbeddedPostgres, copy_template
+from engine.errors import ServiceUnavailable
+
+_STARTER = """
+import sys, time, pathlib
+from engine.embedded.postgres import EmbeddedPostgres
+with EmbeddedPostgres(pathlib.Path(sys.argv[1]), durable=False):
+    print("up", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def data_dir(pytestconfig: pytest.Config, tmp_path: Path) -> Path:
+    copy_template(pytestconfig.cache.mkdir("postgres"), tmp_path / "pg")
+    return tmp_path / "pg"
+
+
+def _ask(server: EmbeddedPostgres, question: str) -> object:
+    with psycopg.connect(server.url) as connection:
+        row = connection.execute(question.encode()).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def _pid(server: EmbeddedPostgres) -> int:
+    return int((server.data_dir / "postmaster.pid").read_text().split()[0])
+
+
+def _wait_until_gone(server: EmbeddedPostgres) -> None:
+    deadline = time.monotonic() + 10
+    while (server.data_dir / "postmaster.pid").exists():
+        assert time.monotonic() < deadline, "the server outlived its starter"
+        time.sleep(0.02)
+
+
+def test_a_new_server_orders_text_by_code_point(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "pg", durable=True) as server:
+        assert _ask(server, "SHOW server_encoding") == "UTF8"
+        assert _ask(server, "SHOW timezone") == "UTC"
+        assert _ask(server, "SHOW fsync") == "on"
+        assert _ask(server, "SELECT 'B' < 'a' AND lower('É') = 'é'")
+
+
+def test_a_second_finder_reuses_it_and_does_not_stop_it(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, durable=False) as starter:
+        pid = _pid(starter)
+        with EmbeddedPostgres(data_dir, durable=True) as finder:
+            assert _pid(finder) == pid
+        assert _ask(starter, "SELECT 1") == 1
+    assert not (data_dir / "postmaster.pid").exists()
+
+
+def test_it_starts_again_after_sigkill(data_dir: Path) -> None:
+    server = EmbeddedPostgres(data_dir, durable=False).start()
+    os.kill(_pid(server), signal.SIGKILL)
+    server.stop()
+    with server:
+        assert _ask(server, "SELECT 1") == 1
+
+
+def test_a_recycled_pid_does_not_hinder_it(data_dir: Path) -> None:
+    (data_dir / "postmaster.pid").write_text(f"{os.getpid()}\n{data_dir}\n0\n5432\n\n\n\n")
+    with EmbeddedPostgres(data_dir, durable=False) as server:
+        assert _ask(server, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_its_starter(data_dir: Path, how: signal.Signals) -> None:
+    command = [sys.executable, "-c", _STARTER, str(data_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == b"up\n"
+        starter.send_signal(how)
+    _wait_until_gone(EmbeddedPostgres(data_dir, durable=False))
+
+
+def test_a_path_too_long_for_a_socket_works_as_well(data_dir: Path) -> None:
+    longer = data_dir.parent / ("x" * 90) / "pg"
+    longer.parent.mkdir()
+    data_dir.rename(longer)
+    with EmbeddedPostgres(longer, durable=False) as server:
+        assert _ask(server, "SELECT 1") == 1
+
+
+def test_a_failed_start_shows_the_log(data_dir: Path) -> None:
+    (data_dir / "postgresql.conf").write_text("nonsense")
+    with pytest.raises(ServiceUnavailable, match="syntax error"):
+        EmbeddedPostgres(data_dir, durable=False).start()
+
+
+def test_a_missing_wheel_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "find_spec", lambda _name: None)
+    with pytest.raises(ServiceUnavailable, match=r"knockon\[embedded\]"):
+        EmbeddedPostgres(tmp_path / "pg", durable=False).start()
