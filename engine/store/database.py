@@ -1,0 +1,216 @@
+"""The way to PostgreSQL: a pool of connections that outlives the server's outages.
+
+Connections are in autocommit mode and give rows as dicts; `transaction()` is explicit. Sessions
+are in UTC, and JSON goes through orjson.
+"""
+
+import select
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar
+
+import orjson
+import psycopg
+import stamina
+import structlog
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import AsyncConnectionPool, PoolClosed
+
+from engine.errors import ServiceUnavailable
+
+T = TypeVar("T")
+Connection = AsyncConnection[DictRow]
+
+_log = structlog.get_logger(__name__)
+
+_CONNECT: dict[str, Any] = {
+    "autocommit": True,
+    "row_factory": dict_row,
+    "application_name": "knockon",
+    "connect_timeout": 5,
+    # a peer that vanished without a word is noticed after 10 + 3 * 5 seconds
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+_PATIENCE_SECONDS = 60.0
+_LONGEST_WAIT_SECONDS = 5.0
+_AWAY = {
+    "57P01",  # admin shutdown
+    "57P02",  # crash shutdown
+    "57P03",  # cannot connect now: starting up or shutting down
+    "57P05",  # idle session timeout
+    "53300",  # too many connections
+    "25006",  # read only: a failover left us with the standby
+    "40001",  # serialization failure
+    "40P01",  # deadlock
+}
+_HOPELESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "invalid port")
+
+
+class Database:
+    """An open pool; make one with `Database.open`, and `close` it."""
+
+    def __init__(self, url: str, pool: AsyncConnectionPool[Connection]) -> None:
+        self.url = url
+        self._pool = pool
+
+    @classmethod
+    async def open(
+        cls, url: str, *, min_size: int = 1, max_size: int = 10, retry: bool = True
+    ) -> Self:
+        """Connect; with `retry`, wait up to a minute for a database that is away.
+
+        Raises ServiceUnavailable when it stays away, or at once when waiting cannot help.
+        """
+        await wait_for_database(url, _PATIENCE_SECONDS if retry else 0.0)
+        pool = AsyncConnectionPool[Connection](
+            url,
+            kwargs=_CONNECT,
+            min_size=min_size,
+            max_size=max_size,
+            timeout=_LONGEST_WAIT_SECONDS * 2,
+            reconnect_timeout=_LONGEST_WAIT_SECONDS,  # then it tries again when next asked
+            configure=_configure,
+            open=False,
+        )
+        await pool.open()
+        return cls(url, pool)
+
+    async def close(self) -> None:
+        """Close every connection of the pool."""
+        await self._pool.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection on which every statement commits by itself.
+
+        Raises psycopg's errors; see `is_transient`. PoolTimeout when none is free in 10 seconds.
+        """
+        connection = await self._checkout()
+        try:
+            yield connection
+        finally:
+            await self._pool.putconn(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one transaction, rolled back when an exception leaves it."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def listen_connection(self) -> Connection:
+        """Open a connection outside the pool, for LISTEN; whoever asked closes it."""
+        connection = await _connect(self.url)
+        await _configure(connection)
+        return connection
+
+    async def _checkout(self) -> Connection:
+        """Take a connection, past those that died in the pool while the server was away."""
+        while _has_hung_up(connection := await self._pool.getconn()):
+            await connection.close()
+            await self._pool.putconn(connection)
+        return connection
+
+
+async def wait_for_database(url: str, patience: float) -> None:
+    """Return when the database answers; raise ServiceUnavailable after `patience` seconds."""
+    attempts = stamina.retry_context(
+        on=_worth_waiting,
+        attempts=None if patience else 1,
+        timeout=patience or None,
+        wait_max=_LONGEST_WAIT_SECONDS,
+    )
+    try:
+        async for attempt in attempts:
+            with attempt:
+                await _knock(url)
+    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
+        raise ServiceUnavailable(
+            f"the database {display_url(url)} cannot be reached: {str(error).strip()}; "
+            "start it, or set KNOCKON_DATABASE_URL to the right address"
+        ) from error
+
+
+async def reconnecting(work: Callable[[], Awaitable[T]], *, what: str) -> T:
+    """Do `work`, and again with growing waits of up to 5 seconds while errors are transient.
+
+    `work` may have committed before it lost its connection, so it must bear being repeated.
+    """
+    attempts = stamina.retry_context(
+        on=is_transient, attempts=None, timeout=None, wait_max=_LONGEST_WAIT_SECONDS
+    )
+    async for attempt in attempts:
+        with attempt:
+            try:
+                return await work()
+            except psycopg.Error as error:
+                if is_transient(error):
+                    _log.warning("interrupted by the database, retrying", what=what, why=str(error))
+                raise
+    raise AssertionError("retries without limit have no end")
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the error means: the same again later may well work.
+
+    That is a lost or refused connection, a server that shuts down or starts, a full server, a
+    deadlock and a serialization failure; not a mistake in a statement or in its data.
+    """
+    if not isinstance(error, psycopg.Error) or isinstance(error, PoolClosed):
+        return False
+    if error.sqlstate is not None:
+        return error.sqlstate in _AWAY or error.sqlstate.startswith("08")
+    if isinstance(error, psycopg.InterfaceError):
+        return "closed" in str(error)
+    return isinstance(error, psycopg.OperationalError)
+
+
+def display_url(url: str) -> str:
+    """The address with its password left out, fit to be logged."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return "(not a PostgreSQL address)"
+    host = parts.get("host") or "localhost"
+    return f"{parts.get('user', '')}@{host}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+
+async def _connect(url: str) -> Connection:
+    return await AsyncConnection[DictRow].connect(url, **_CONNECT)
+
+
+async def _knock(url: str) -> None:
+    try:
+        await (await _connect(url)).close()
+    except psycopg.OperationalError as error:
+        if _worth_waiting(error):
+            _log.warning(f"database {display_url(url)} is away, retrying", why=str(error).strip())
+        raise
+
+
+def _worth_waiting(error: Exception) -> bool:
+    return is_transient(error) and not any(sign in str(error) for sign in _HOPELESS)
+
+
+async def _configure(connection: Connection) -> None:
+    set_json_dumps(orjson.dumps, connection)
+    set_json_loads(orjson.loads, connection)
+    await connection.execute("SET timezone TO 'UTC'")
+
+
+def _has_hung_up(connection: Connection) -> bool:
+    """Whether the server closed an idle connection; found without a round trip.
+
+    Nobody speaks on an idle connection, so anything to be read from it is a farewell.
+    """
+    return bool(select.select([connection.fileno()], [], [], 0)[0])

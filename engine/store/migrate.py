@@ -1,0 +1,104 @@
+"""Bring a database's schema up to date: `sql/migrations/NNNN_name.sql`, in order, each once."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from engine.errors import InvalidInput
+from engine.store.database import wait_for_database
+from engine.store.queries import sql_dir
+
+_log = structlog.get_logger(__name__)
+
+_FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
+_PATIENCE_SECONDS = 60.0
+_LOCK = 0x6B6E6F636B6F6E  # "knockon"; any number that no other program locks
+_TABLE = """
+CREATE TABLE IF NOT EXISTS knockon_migrations (
+    version    int PRIMARY KEY,
+    name       text NOT NULL,
+    checksum   text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)"""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file; `checksum` is the SHA-256 of its text."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """Hex digest that tells whether the file is still the one that was applied."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    def __str__(self) -> str:
+        return f"{self.version:04}_{self.name}"
+
+
+async def migrate(url: str, directory: Path | None = None) -> list[str]:
+    """Apply what is missing and return its names, such as `0001_schema`.
+
+    Each file is one transaction, and two callers at once take turns. Raises InvalidInput when a
+    file was changed after it was applied, ServiceUnavailable when the database is away.
+    """
+    migrations = read_migrations(directory or sql_dir() / "migrations")
+    await wait_for_database(url, _PATIENCE_SECONDS)
+    async with await AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("SET client_min_messages TO warning")
+        await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])  # until we hang up
+        await connection.execute(_TABLE)
+        applied = await _applied(connection)
+        return [str(each) for each in migrations if await _apply(connection, each, applied)]
+
+
+def read_migrations(directory: Path) -> list[Migration]:
+    """Read a directory's migrations in order. Raises InvalidInput for a bad or repeated number."""
+    migrations = [_read(path) for path in sorted(directory.glob("*.sql"))]
+    if len({each.version for each in migrations}) < len(migrations):
+        raise InvalidInput(f"two migrations in {directory} have one number: renumber the newer")
+    return migrations
+
+
+def _read(path: Path) -> Migration:
+    match = _FILE_NAME.fullmatch(path.name)
+    if match is None:
+        raise InvalidInput(f"{path} is no migration's name: call it like 0001_schema.sql")
+    return Migration(int(match[1]), match[2], path.read_text(encoding="utf-8"))
+
+
+async def _applied(connection: AsyncConnection[TupleRow]) -> dict[int, str]:
+    rows = await connection.execute("SELECT version, checksum FROM knockon_migrations")
+    return dict(await rows.fetchall())
+
+
+async def _apply(
+    connection: AsyncConnection[TupleRow], migration: Migration, applied: dict[int, str]
+) -> bool:
+    known = applied.get(migration.version)
+    if known is None:
+        await _run(connection, migration)
+    elif known != migration.checksum:
+        raise InvalidInput(
+            f"migration {migration} was changed after it was applied to this database: "
+            "restore the file, and put the change into a new migration"
+        )
+    return known is None
+
+
+async def _run(connection: AsyncConnection[TupleRow], migration: Migration) -> None:
+    async with connection.transaction():
+        await connection.execute(migration.sql)
+        await connection.execute(
+            "INSERT INTO knockon_migrations (version, name, checksum) VALUES (%s, %s, %s)",
+            [migration.version, migration.name, migration.checksum],
+        )
+    _log.info("migration applied", migration=str(migration))

@@ -1,0 +1,144 @@
+"""The pool against a real server, and against one that goes away."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from engine.embedded.postgres import EmbeddedPostgres, copy_template
+from engine.errors import ServiceUnavailable
+from engine.store.database import Database, display_url, is_transient, reconnecting
+from tests.support.databases import with_database
+
+
+@pytest.fixture
+def server(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server of the test's own, to be stopped and started."""
+    copy_template(pytestconfig.cache.mkdir("postgres"), tmp_path / "pg")
+    with EmbeddedPostgres(tmp_path / "pg", durable=False) as server:
+        yield server
+
+
+async def _one(database: Database) -> object:
+    async with database.connection() as connection:
+        row = await (await connection.execute("SELECT 1 AS one")).fetchone()
+        assert row is not None
+        return row["one"]
+
+
+async def _insert(database: Database, *values: str) -> None:
+    async with database.transaction() as connection:
+        for value in values:
+            await connection.execute(f"INSERT INTO thing VALUES ({value})".encode())
+
+
+async def _stop_within_transaction(database: Database, server: EmbeddedPostgres) -> None:
+    async with database.transaction() as connection:
+        server.stop()
+        await connection.execute("SELECT 1")
+
+
+async def test_rows_are_dicts_in_utc_with_json(database: Database) -> None:
+    async with database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT current_setting('TimeZone') AS zone, '{\"a\": 1}'::jsonb AS body"
+        )
+        assert await cursor.fetchone() == {"zone": "UTC", "body": {"a": 1}}
+
+
+async def test_a_transaction_is_all_or_nothing(database: Database) -> None:
+    async with database.connection() as connection:
+        await connection.execute("CREATE TABLE thing (id int)")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await _insert(database, "1", "1 / 0")
+    await _insert(database, "2")
+    async with database.connection() as connection:
+        assert await (await connection.execute("TABLE thing")).fetchall() == [{"id": 2}]
+
+
+async def test_a_listener_hears_a_notification(database: Database) -> None:
+    async with await database.listen_connection() as listener:
+        await listener.execute("LISTEN door")
+        async with database.connection() as connection:
+            await connection.execute("NOTIFY door, 'bell'")
+        heard = [note.payload async for note in listener.notifies(timeout=5, stop_after=1)]
+    assert heard == ["bell"]
+
+
+async def test_the_pool_outlives_a_restart(server: EmbeddedPostgres) -> None:
+    async with await Database.open(server.url, min_size=3) as database:
+        assert await _one(database) == 1
+        server.stop()
+        server.start()
+        assert await _one(database) == 1
+
+
+async def test_work_goes_on_when_the_database_is_back(server: EmbeddedPostgres) -> None:
+    async with await Database.open(server.url) as database:
+        server.stop()
+        work = asyncio.create_task(reconnecting(lambda: _one(database), what="count"))
+        await asyncio.sleep(0.2)
+        server.start()
+        assert await asyncio.wait_for(work, 20) == 1
+
+
+async def test_a_lost_connection_is_transient(server: EmbeddedPostgres) -> None:
+    async with await Database.open(server.url) as database:
+        with pytest.raises(psycopg.Error) as caught:
+            await _stop_within_transaction(database, server)
+    assert is_transient(caught.value)
+
+
+async def test_open_waits_for_a_database_that_starts(server: EmbeddedPostgres) -> None:
+    server.stop()
+    opening = asyncio.create_task(Database.open(server.url))
+    await asyncio.sleep(0.2)
+    server.start()
+    async with await asyncio.wait_for(opening, 20) as database:
+        assert await _one(database) == 1
+
+
+async def test_no_retry_says_what_to_do(tmp_path: Path) -> None:
+    url = f"postgresql://me:secret@/db?host={tmp_path}"
+    with pytest.raises(ServiceUnavailable, match="KNOCKON_DATABASE_URL") as caught:
+        await Database.open(url, retry=False)
+    assert "secret" not in str(caught.value)
+
+
+async def test_waiting_for_a_database_never_made_is_hopeless(postgres_url: str) -> None:
+    with pytest.raises(ServiceUnavailable, match="does not exist"):
+        await asyncio.wait_for(Database.open(with_database(postgres_url, "nosuch")), 5)
+
+
+async def test_a_malformed_address_is_refused_at_once() -> None:
+    with pytest.raises(ServiceUnavailable, match="not a PostgreSQL address"):
+        await asyncio.wait_for(Database.open("postgresql:/nowhere"), 5)
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (psycopg.errors.AdminShutdown(), True),
+        (psycopg.errors.SerializationFailure(), True),
+        (psycopg.errors.DeadlockDetected(), True),
+        (psycopg.errors.ConnectionFailure(), True),
+        (psycopg.OperationalError("connection refused"), True),
+        (psycopg.InterfaceError("the connection is closed"), True),
+        (PoolTimeout(), True),
+        (PoolClosed(), False),
+        (psycopg.InterfaceError("no result"), False),
+        (psycopg.errors.QueryCanceled(), False),
+        (psycopg.errors.UniqueViolation(), False),
+        (ValueError(), False),
+    ],
+)
+def test_what_is_transient(error: Exception, transient: bool) -> None:
+    assert is_transient(error) is transient
+
+
+def test_a_displayed_address_has_no_password() -> None:
+    assert display_url("postgresql://me:secret@host/db") == "me@host:5432/db"
+    assert "secret" not in display_url("postgresql:/me:secret@host/db")
