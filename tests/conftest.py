@@ -1,0 +1,60 @@
+"""Fixtures that every test may ask for.
+
+`database` is an open Database of the test's own, with the whole schema; `database_url` its
+address; `empty_database_url` one without a schema; `broker` a Kafka broker for the session, where
+each test makes topics of its own.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from engine.embedded.broker import Broker
+from engine.store.database import Database
+from tests.support.databases import fresh_database, migrated_template
+from tests.support.servers import kafka_broker, postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A superuser's address of the session's PostgreSQL; one server per xdist worker."""
+    cache_dir = pytestconfig.cache.mkdir("postgres")
+    with postgres_server(cache_dir, tmp_path_factory.mktemp("postgres") / "data") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """Name of a migrated database, to be copied."""
+    with migrated_template(postgres_url) as name:
+        yield name
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
+    """Address of a fresh database with the whole schema, as superuser."""
+    with fresh_database(postgres_url, template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """Address of a fresh database without a schema, as superuser."""
+    with fresh_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An open pool on `database_url`."""
+    async with await Database.open(database_url) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """A Kafka broker; topics of another test may be in it."""
+    with kafka_broker() as broker:
+        yield broker

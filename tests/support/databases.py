@@ -1,0 +1,47 @@
+"""Fresh databases for tests, each a copy of one that was migrated once."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from engine.store.migrate import migrate
+
+
+@contextmanager
+def fresh_database(server_url: str, template: str = "template1") -> Iterator[str]:
+    """Yield the address of a new copy of `template`, dropped afterwards, sessions and all."""
+    name = f"knockon_test_{uuid4().hex}"
+    create = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    _execute(server_url, create.format(Identifier(name), Identifier(template)))
+    try:
+        yield with_database(server_url, name)
+    finally:
+        _execute(server_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@contextmanager
+def migrated_template(server_url: str) -> Iterator[str]:
+    """Yield the name of a database that has the whole schema and nobody connected to it."""
+    with fresh_database(server_url) as url:
+        asyncio.run(migrate(url))
+        yield database_name(url)
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server's address, with another database."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def database_name(url: str) -> str:
+    """The database that an address names."""
+    return urlsplit(url).path.removeprefix("/")
+
+
+def _execute(url: str, statement: psycopg.sql.Composed) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)

@@ -1,0 +1,61 @@
+"""The servers that tests meet: one that the environment names, else Docker's, else embedded."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from engine.embedded.broker import Broker, EmbeddedBroker
+from engine.embedded.postgres import EmbeddedPostgres, copy_template
+
+
+@contextmanager
+def postgres_server(cache_dir: Path, data_dir: Path) -> Iterator[str]:
+    """Yield a superuser's address of a PostgreSQL; `cache_dir` outlives the session."""
+    named = os.environ.get("KNOCKON_TEST_DATABASE_URL")
+    if named:
+        yield named
+    elif docker_answers():
+        from testcontainers.postgres import PostgresContainer
+
+        unsafe_but_fast = "postgres -c fsync=off -c max_connections=200"
+        with PostgresContainer("postgres:18", driver=None).with_command(unsafe_but_fast) as server:
+            yield server.get_connection_url()
+    else:
+        copy_template(cache_dir, data_dir)
+        with EmbeddedPostgres(data_dir, durable=False) as embedded:
+            yield embedded.url
+
+
+@contextmanager
+def kafka_broker() -> Iterator[Broker]:
+    """Yield a Kafka broker."""
+    named = os.environ.get("KNOCKON_TEST_KAFKA")
+    if named:
+        yield Broker(named)
+    elif docker_answers():
+        from testcontainers.kafka import KafkaContainer
+
+        with KafkaContainer().with_kraft() as server:
+            yield Broker(server.get_bootstrap_server())
+    else:
+        with EmbeddedBroker() as embedded:
+            yield embedded
+
+
+@cache
+def docker_answers() -> bool:
+    """Whether there is a Docker to start containers with, asked once and not for long."""
+    if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
+        return False
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=2)
+        client.ping()
+        client.close()
+    except DockerException:
+        return False
+    return True
