@@ -114,7 +114,8 @@ CREATE TABLE dataset_versions (
     storage_location text,
     config_hash text NOT NULL,
     schema_hash text,
-    partitioning jsonb NOT NULL DEFAULT '{}',
+    -- json, not jsonb: the order of its dimensions is the order of the key's parts.
+    partitioning json NOT NULL DEFAULT '{}',
     -- The columns that the dataset has; null where nobody has said.
     columns text[]
 );
@@ -188,12 +189,11 @@ CREATE TABLE tasks (
 -- At most one open, unstarted task for one job and slot; and never two that run.
 CREATE UNIQUE INDEX tasks_open ON tasks (job_id, slot) WHERE status IN ('blocked', 'queued');
 CREATE UNIQUE INDEX tasks_running ON tasks (job_id, slot) WHERE status = 'running';
-CREATE INDEX tasks_failed ON tasks (job_id, slot) WHERE status = 'failed';
+-- What a plan may have to join, queue behind or wait for.
+CREATE INDEX tasks_live ON tasks (job_id, slot)
+    WHERE status IN ('blocked', 'queued', 'running', 'failed');
 CREATE INDEX tasks_claimable ON tasks (org_id, runtime, priority DESC, id) WHERE status = 'queued';
 CREATE INDEX tasks_leases ON tasks (lease_expires_at) WHERE status = 'running';
-CREATE INDEX tasks_recent ON tasks (org_id, id DESC);
--- A foreign key to jobs has to find a job's tasks, whatever their state.
-CREATE INDEX tasks_job ON tasks (job_id);
 
 -- Both ends are tasks. No foreign keys: a wave of 50,000 tasks would pay for 100,000 look-ups,
 -- and only emit writes here, next to the tasks themselves.

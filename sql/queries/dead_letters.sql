@@ -1,0 +1,20 @@
+-- :name insert
+INSERT INTO dead_letters (id, org_id, consumer, stream, position, payload, headers, error)
+VALUES (%(id)s, %(org_id)s, %(consumer)s, %(stream)s, %(position)s, %(payload)s, %(headers)s,
+        %(error)s)
+ON CONFLICT (org_id, consumer, stream, position) DO UPDATE SET error = EXCLUDED.error
+
+-- :name list
+SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at
+FROM dead_letters
+WHERE org_id = %(org_id)s AND (%(all)s OR replayed_at IS NULL)
+ORDER BY created_at DESC LIMIT %(limit)s
+
+-- :name lock
+SELECT id, consumer, stream, position, payload, headers, error
+FROM dead_letters
+WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) AND replayed_at IS NULL
+ORDER BY id FOR UPDATE
+
+-- :name replayed
+UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE id = ANY(%(ids)s)

@@ -1,0 +1,64 @@
+-- :name insert
+-- A batch of coalesced facts. A key that is known already is the same fact again: nothing is added.
+INSERT INTO data_invalidations (id, org_id, dataset_uuid, dataset_version, scope, partition_key,
+    row_filter, reason, source_event, columns, events, idempotency_key, outcome, processed_at)
+SELECT v.id, %(org_id)s, v.dataset_uuid, v.dataset_version, v.scope, v.partition_key,
+    v.row_filter, v.reason, v.source_event, v.columns, v.events, v.idempotency_key, v.outcome,
+    CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
+FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, dataset_uuid uuid, dataset_version uuid,
+    scope text, partition_key text, row_filter jsonb, reason text, source_event jsonb,
+    columns text[], events int, idempotency_key text, outcome text)
+ON CONFLICT (org_id, idempotency_key) DO NOTHING
+RETURNING id
+
+-- :name by_key
+SELECT id, processed_at, outcome FROM data_invalidations
+WHERE org_id = %(org_id)s AND idempotency_key = ANY(%(keys)s)
+
+-- :name lock_open
+-- The oldest facts that nobody has planned yet.
+SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
+       i.columns, i.processed_by
+FROM data_invalidations i
+WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL
+ORDER BY i.id LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+
+-- :name processed
+-- Append the jobs that have their tasks now, and close the facts whose jobs all have.
+UPDATE data_invalidations i
+SET processed_by = i.processed_by || (
+        SELECT coalesce(array_agg(j), '{}')
+        FROM jsonb_array_elements_text(v.jobs) AS e(job), LATERAL (SELECT e.job::uuid) AS c(j)
+        WHERE NOT c.j = ANY (i.processed_by)),
+    processed_at = clock_timestamp(),
+    plan_id = %(plan_id)s,
+    outcome = v.outcome
+FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, jobs jsonb, outcome text)
+WHERE i.id = v.id
+
+-- :name set_aside
+-- Facts about a generation that is not served are kept, and not routed.
+UPDATE data_invalidations SET processed_at = clock_timestamp(), outcome = 'not_current'
+WHERE id = ANY(%(ids)s)
+
+-- :name list
+SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
+       i.events, i.created_at, i.processed_at, i.outcome, cardinality(i.processed_by) AS jobs,
+       i.plan_id, i.source_event
+FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %(org_id)s
+  AND (%(dataset)s::text IS NULL OR d.name = %(dataset)s)
+  AND (NOT %(open)s OR i.processed_at IS NULL)
+ORDER BY i.id DESC LIMIT %(limit)s
+
+-- :name by_ids
+SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
+       i.events, i.source_event, i.created_at, i.processed_at, i.outcome, i.plan_id
+FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s) ORDER BY i.id
+
+-- :name open_over
+-- Whether facts about a dataset are still waiting for a planner.
+SELECT id, partition_key FROM data_invalidations
+WHERE org_id = %(org_id)s AND dataset_uuid = %(dataset)s AND processed_at IS NULL

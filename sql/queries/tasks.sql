@@ -1,0 +1,276 @@
+-- :name lock_live
+-- Everything unfinished in these slots (or in any slot of a job, for slot ''), locked, so that
+-- none of it starts or ends while a plan decides to join it, queue behind it or wait for it.
+-- Running ones first, as completion locks: its own task, then what waits behind.
+SELECT t.id, t.job_id, t.slot, t.status
+FROM tasks t
+WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
+  AND (t.job_id, t.slot) IN (
+      SELECT u.job_id, u.slot FROM unnest(%(jobs)b::uuid[], %(slots)b::text[]) AS u(job_id, slot))
+ORDER BY t.status = 'running' DESC, t.id
+FOR UPDATE
+
+-- :name lock_live_of_jobs
+SELECT t.id, t.job_id, t.slot, t.status
+FROM tasks t
+WHERE t.status IN ('blocked', 'queued', 'running', 'failed') AND t.job_id = ANY(%(jobs)b::uuid[])
+ORDER BY t.status = 'running' DESC, t.id
+FOR UPDATE
+
+-- :name copy_in
+COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
+            plan_ids) FROM STDIN
+
+-- :name copy_dependencies
+COPY task_dependencies (task_id, depends_on) FROM STDIN
+
+-- :name join
+-- A new plan joins tasks that have not started; a failed one owes its work still, and comes back.
+UPDATE tasks t
+SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'queued' END,
+    hit = t.hit OR v.hit OR t.status = 'failed',
+    attempts = CASE WHEN t.status = 'failed' THEN 0 ELSE t.attempts END,
+    next_retry_at = CASE WHEN t.status = 'failed' THEN NULL ELSE t.next_retry_at END,
+    completed_at = NULL,
+    outcome = NULL,
+    partitions = ARRAY(SELECT DISTINCT p FROM unnest(
+        t.partitions || ARRAY(SELECT jsonb_array_elements_text(v.partitions))) AS p ORDER BY p),
+    row_filters = CASE WHEN t.row_filters = '[]' OR v.row_filters = '[]' THEN '[]'
+        ELSE (SELECT jsonb_agg(DISTINCT f) FROM jsonb_array_elements(t.row_filters || v.row_filters)
+              AS f) END,
+    plan_ids = t.plan_ids || %(plan_id)s::uuid
+FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, blocked boolean, partitions jsonb,
+    row_filters jsonb)
+WHERE t.id = v.id
+
+-- :name add_dependencies
+INSERT INTO task_dependencies (task_id, depends_on)
+SELECT * FROM unnest(%(tasks)b::uuid[], %(depends_on)b::uuid[])
+ON CONFLICT DO NOTHING
+
+-- :name candidates
+-- Queued tasks whose time has come, the most urgent first, with no sibling running.
+SELECT t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.attempts
+FROM tasks t
+WHERE t.org_id = %(org_id)s AND t.status = 'queued' AND t.runtime = ANY(%(runtimes)s)
+  AND (t.next_retry_at IS NULL OR t.next_retry_at <= clock_timestamp())
+  AND NOT t.job_id = ANY(%(closed)s)
+  AND NOT EXISTS (SELECT FROM tasks r
+                  WHERE r.job_id = t.job_id AND r.slot = t.slot AND r.status = 'running')
+ORDER BY t.priority DESC, t.id
+LIMIT %(limit)s
+FOR UPDATE OF t SKIP LOCKED
+
+-- :name try_caps
+-- Only one claimer at a time counts the running tasks of a capped job.
+SELECT j AS job_id FROM unnest(%(jobs)s::uuid[]) AS j
+WHERE pg_try_advisory_xact_lock(hashtextextended('knockon.cap ' || j::text, 0))
+
+-- :name running
+SELECT job_id, count(*) AS running FROM tasks
+WHERE status = 'running' AND job_id = ANY(%(jobs)s) GROUP BY job_id
+
+-- :name lease
+-- The claim itself: a token, one more attempt, and the stamps that the inputs bear now.
+WITH stamped AS (
+    SELECT s.task_id, jsonb_object_agg(s.dataset, s.stamps) AS input_versions
+    FROM (SELECT r.task_id, r.dataset, jsonb_object_agg(r.key, p.materialized_at) AS stamps
+          FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(versions)b::uuid[],
+                      %(keys)b::text[]) AS r(task_id, dataset, version, key)
+          LEFT JOIN partition_versions p ON p.dataset_uuid = r.dataset
+              AND p.dataset_version = r.version AND p.partition_key = r.key
+          GROUP BY r.task_id, r.dataset) s
+    GROUP BY s.task_id
+)
+UPDATE tasks t
+SET status = 'running', lease_token = gen_random_uuid(), worker_id = %(worker_id)s,
+    attempts = t.attempts + 1, started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
+    lease_expires_at = clock_timestamp() + v.lease_seconds * interval '1 second',
+    input_versions = coalesce(s.input_versions, '{}'), next_retry_at = NULL, error_message = NULL
+FROM unnest(%(ids)b::uuid[], %(lease_seconds)b::int[]) AS v(id, lease_seconds)
+LEFT JOIN stamped s ON s.task_id = v.id
+WHERE t.id = v.id AND t.status = 'queued'
+RETURNING t.id, t.lease_token, t.attempts, t.lease_expires_at, t.input_versions
+
+-- :name heartbeat
+UPDATE tasks t
+SET last_heartbeat = clock_timestamp(),
+    lease_expires_at = clock_timestamp() + v.lease_seconds * interval '1 second'
+FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[], %(lease_seconds)b::int[])
+    AS v(id, token, lease_seconds)
+WHERE t.id = v.id AND t.lease_token = v.token AND t.status = 'running'
+RETURNING t.id, t.lease_expires_at
+
+-- :name succeed
+-- Only with the current token. The lease ends here, whoever still believes to hold it.
+UPDATE tasks t
+SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
+    lease_token = NULL, lease_expires_at = NULL
+FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, token uuid, outputs jsonb)
+WHERE t.id = v.id AND t.lease_token = v.token AND t.status = 'running'
+RETURNING t.id
+
+-- :name record_inputs
+INSERT INTO task_inputs (task_id, input_dataset_uuid, input_partition_key, input_version)
+SELECT t.id, d.key::uuid, p.key, p.value::timestamptz
+FROM tasks t, jsonb_each(t.input_versions) AS d, jsonb_each_text(d.value) AS p
+WHERE t.id = ANY(%(ids)s)
+ON CONFLICT (task_id, input_dataset_uuid, input_partition_key)
+DO UPDATE SET input_version = EXCLUDED.input_version
+
+-- :name note_outcome
+UPDATE tasks SET outcome = CASE WHEN id = ANY(%(changed)s) THEN 'changed' ELSE 'unchanged' END
+WHERE id = ANY(%(ids)s)
+
+-- :name lock_dependants
+-- What waits directly behind these tasks, locked in one order by everyone, so that of two tasks
+-- in front that end at once the later sees the earlier.
+SELECT t.id FROM tasks t
+WHERE t.status = 'blocked'
+  AND t.id IN (SELECT d.task_id FROM task_dependencies d WHERE d.depends_on = ANY(%(ended)s))
+ORDER BY t.id
+FOR UPDATE
+
+-- :name settle
+-- With nothing open left in front a task is queued if anything hit it, else skipped.
+UPDATE tasks t
+SET hit = c.hit,
+    status = CASE WHEN c.waits OR (c.hit AND c.holds) THEN 'blocked'
+                  WHEN c.hit THEN 'queued' ELSE 'skipped' END,
+    completed_at = CASE WHEN c.waits OR c.hit THEN NULL ELSE clock_timestamp() END,
+    outcome = CASE WHEN c.waits OR c.hit THEN NULL
+                   ELSE 'nothing that it reads came out changed' END
+FROM (
+    SELECT b.id, j.holds,
+        b.hit OR EXISTS (SELECT FROM task_dependencies d
+            WHERE d.task_id = b.id AND d.depends_on = ANY(%(changed)s)) AS hit,
+        EXISTS (SELECT FROM task_dependencies d JOIN tasks f ON f.id = d.depends_on
+            WHERE d.task_id = b.id
+              AND f.status IN ('blocked', 'queued', 'running', 'failed')) AS waits
+    FROM tasks b JOIN jobs j ON j.id = b.job_id
+    WHERE b.id = ANY(%(ids)s) AND b.status = 'blocked'
+) c
+WHERE t.id = c.id AND (NOT c.waits OR c.hit <> t.hit)
+RETURNING t.id, t.job_id, t.slot, t.partitions, t.status, t.hit, c.holds AND NOT c.waits AS held
+
+-- :name hold
+UPDATE tasks SET waiting_for = %(waiting_for)s WHERE id = %(id)s AND status = 'blocked'
+
+-- :name unhold
+UPDATE tasks SET status = 'queued', waiting_for = NULL WHERE id = ANY(%(ids)s) AND status = 'blocked'
+
+-- :name lock_running
+-- A failed attempt: only with the current token.
+SELECT id, job_id, slot, attempts FROM tasks
+WHERE id = %(id)s AND lease_token = %(token)s AND status = 'running' FOR UPDATE
+
+-- :name lock_expired
+SELECT id, job_id, slot, attempts, worker_id, lease_expires_at FROM tasks
+WHERE org_id = %(org_id)s AND status = 'running' AND lease_expires_at < clock_timestamp()
+ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+
+-- :name lock_successor
+-- The unstarted task of the same slot, if a later change has queued one behind.
+SELECT id FROM tasks
+WHERE job_id = %(job_id)s AND slot = %(slot)s AND status IN ('blocked', 'queued') FOR UPDATE
+
+-- :name retry_later
+UPDATE tasks
+SET status = 'queued', lease_token = NULL, lease_expires_at = NULL, error_message = %(error)s,
+    next_retry_at = clock_timestamp() + %(backoff_seconds)s * interval '1 second'
+WHERE id = %(id)s
+
+-- :name give_up
+UPDATE tasks
+SET status = 'failed', lease_token = NULL, lease_expires_at = NULL, error_message = %(error)s,
+    completed_at = clock_timestamp(), outcome = %(outcome)s
+WHERE id = %(id)s
+
+-- :name hand_over
+-- A task that ended without its work done leaves it, and those who wait for it, to its successor.
+WITH rewired AS (
+    INSERT INTO task_dependencies (task_id, depends_on)
+    SELECT d.task_id, %(successor)s FROM task_dependencies d WHERE d.depends_on = %(id)s
+    ON CONFLICT DO NOTHING
+), ended AS (
+    UPDATE tasks SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
+        completed_at = clock_timestamp(), error_message = %(error)s,
+        outcome = 'its work passed to task ' || %(successor)s
+    WHERE id = %(id)s
+    RETURNING partitions, row_filters, plan_ids
+)
+UPDATE tasks t
+SET hit = true,
+    partitions = ARRAY(SELECT DISTINCT p FROM unnest(t.partitions || e.partitions) AS p ORDER BY p),
+    row_filters = CASE WHEN t.row_filters = '[]' OR e.row_filters = '[]' THEN '[]'
+        ELSE t.row_filters || e.row_filters END,
+    plan_ids = e.plan_ids || t.plan_ids
+FROM ended e
+WHERE t.id = %(successor)s
+
+-- :name lock_one
+SELECT id, job_id, slot, status FROM tasks
+WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
+
+-- :name requeue
+-- By hand: a failed or canceled task starts over; it must run, whatever its inputs did.
+UPDATE tasks
+SET status = 'queued', hit = true, attempts = 0, next_retry_at = NULL, completed_at = NULL,
+    outcome = NULL
+WHERE id = %(id)s
+
+-- :name cancel
+UPDATE tasks
+SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
+    completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
+WHERE id = ANY(%(ids)s) AND status IN ('blocked', 'queued', 'running', 'failed')
+RETURNING id
+
+-- :name repoint
+-- Unfinished tasks of a job that a deploy left as it was go on under its new row.
+UPDATE tasks SET job_id = v.new
+FROM unnest(%(old)s::uuid[], %(new)s::uuid[]) AS v(old, new)
+WHERE job_id = v.old AND status IN ('blocked', 'queued', 'running', 'failed')
+
+-- :name cancel_of_jobs
+UPDATE tasks
+SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
+    completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
+WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'failed')
+RETURNING id
+
+-- :name list
+SELECT t.id, j.dag_name, j.name AS job, t.slot, t.status, t.partitions, t.hit, t.attempts,
+       t.worker_id, t.created_at, t.started_at, t.completed_at, t.next_retry_at, t.error_message,
+       t.outcome, t.waiting_for, t.plan_ids
+FROM tasks t JOIN jobs j ON j.id = t.job_id
+WHERE t.org_id = %(org_id)s
+  AND (%(statuses)s::text[] IS NULL OR t.status = ANY(%(statuses)s))
+  AND (%(job)s::text IS NULL OR j.name = %(job)s)
+  AND (%(partition)s::text IS NULL OR %(partition)s = ANY(t.partitions))
+ORDER BY t.id DESC LIMIT %(limit)s
+
+-- :name by_id
+SELECT t.*, j.name AS job, j.dag_name FROM tasks t JOIN jobs j ON j.id = t.job_id
+WHERE t.org_id = %(org_id)s AND t.id = %(id)s
+
+-- :name inputs
+SELECT d.name AS dataset, i.input_partition_key, i.input_version
+FROM task_inputs i JOIN datasets d ON d.id = i.input_dataset_uuid
+WHERE i.task_id = %(id)s ORDER BY 1, 2
+
+-- :name in_front
+SELECT f.id, j.name AS job, f.slot, f.status, f.outcome, f.error_message
+FROM task_dependencies d JOIN tasks f ON f.id = d.depends_on JOIN jobs j ON j.id = f.job_id
+WHERE d.task_id = %(id)s ORDER BY f.id
+
+-- :name counts
+SELECT status, count(*) AS tasks FROM tasks WHERE org_id = %(org_id)s GROUP BY status
+
+-- :name unfinished
+SELECT count(*) AS tasks FROM tasks
+WHERE org_id = %(org_id)s AND status IN ('blocked', 'queued', 'running')
+
+-- :name ring
+-- A doorbell: it wakes, it carries no truth.
+SELECT pg_notify(%(bell)s, %(org_id)s::text)
