@@ -1,0 +1,133 @@
+"""Ingest: source events become durable invalidations, and the consumer's position moves with them.
+
+One transaction a batch. What cannot be used goes to the dead letters; nothing is dropped.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from engine.errors import InvalidInput, PositionLost
+from engine.flow.coalesce import Fact, coalesce
+from engine.flow.resolve import resolve
+from engine.flow.scene import Scene
+from engine.model.event import Advance, Batch, Received, Rejection
+from engine.store.bells import INVALIDATIONS, ring
+from engine.store.database import Connection
+from engine.store.ids import new_id
+from engine.store.run import execute, fetch, fetch_one
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What a batch came to: ids of the invalidations written, and what was rejected."""
+
+    invalidations: tuple[UUID, ...]
+    rejections: tuple[Rejection, ...]
+
+
+async def ingest(conn: Connection, scene: Scene, batch: Batch) -> Ingested:
+    """Write a batch. Raises PositionLost, having written nothing, if another owner was here."""
+    async with conn.transaction():
+        await _advance(conn, scene.org_id, batch)
+        facts, refused = await _facts(conn, scene, batch.received)
+        written = await _write(conn, scene.org_id, facts)
+        rejections = (*batch.rejections, *refused)
+        await bury(conn, scene.org_id, batch.consumer, rejections)
+        if written:
+            await ring(conn, INVALIDATIONS, scene.org_id)
+    return Ingested(tuple(written), rejections)
+
+
+async def bury(
+    conn: Connection, org_id: UUID, consumer: str, rejections: Iterable[Rejection]
+) -> None:
+    """Keep rejected deliveries as dead letters, to be looked at and replayed."""
+    for each in rejections:
+        await execute(
+            conn,
+            "dead_letters.insert",
+            id=new_id(),
+            org_id=org_id,
+            consumer=consumer,
+            stream=each.stream,
+            position=each.position,
+            payload=each.payload,
+            headers=Jsonb(each.headers),
+            error=each.error,
+        )
+
+
+async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:
+    for move in sorted(batch.advances, key=lambda each: each.stream):
+        if not await _moved(conn, org_id, batch.consumer, move):
+            raise PositionLost(
+                f"consumer {batch.consumer!r} does not find position {move.before!r} of "
+                f"{move.stream!r} any more: another owner moved it; resume from the stored one"
+            )
+
+
+async def _moved(conn: Connection, org_id: UUID, consumer: str, move: Advance) -> bool:
+    name = "positions.start" if move.before is None else "positions.advance"
+    row = await fetch_one(
+        conn,
+        name,
+        org_id=org_id,
+        consumer=consumer,
+        stream=move.stream,
+        before=move.before,
+        after=move.after,
+    )
+    return row is not None
+
+
+async def _facts(
+    conn: Connection, scene: Scene, received: Sequence[Received]
+) -> tuple[list[Fact], list[Rejection]]:
+    lineage = await scene.lineage(conn) if received else None
+    resolved, refused = [], []
+    for each in received:
+        assert lineage is not None
+        try:
+            resolved.append(resolve(lineage, each))
+        except InvalidInput as error:
+            refused.append(_refusal(each, error))
+    return coalesce(resolved), refused
+
+
+def _refusal(received: Received, error: InvalidInput) -> Rejection:
+    return Rejection(
+        stream=received.stream,
+        position=received.position,
+        payload=received.payload,
+        error=str(error),
+    )
+
+
+async def _write(conn: Connection, org_id: UUID, facts: Sequence[Fact]) -> list[UUID]:
+    if not facts:
+        return []
+    rows = [row for fact in facts for row in _rows(fact)]
+    written = await fetch(conn, "invalidations.insert", org_id=org_id, rows=Jsonb(rows))
+    return [row["id"] for row in written]
+
+
+def _rows(fact: Fact) -> Iterable[dict[str, Any]]:
+    for index, text in enumerate(fact.texts):
+        yield {
+            "id": new_id(),
+            "dataset_uuid": fact.dataset,
+            "dataset_version": fact.version,
+            "scope": fact.scope_of(text),
+            "partition_key": text,
+            "row_filter": fact.rows,
+            "reason": fact.reason,
+            "source_event": fact.source_event,
+            "columns": None if fact.columns is None else sorted(fact.columns),
+            "events": fact.events,
+            "idempotency_key": fact.key and f"{fact.key}#{index}",
+            "outcome": None if fact.served else "not_current",
+        }

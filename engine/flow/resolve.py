@@ -1,0 +1,93 @@
+"""Holding a source event against the dataset that it speaks of."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from engine.errors import InvalidEvent, InvalidFilter, UnknownName
+from engine.lineage.graph import Lineage
+from engine.lineage.rows import RowFilter
+from engine.model.dataset import Dataset
+from engine.model.event import Received
+from engine.partitions import PartitionSet, PartitionSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An event whose names and keys are known to be good.
+
+    ``partitions`` null means all of the dataset. ``served`` is false where the event speaks of a
+    generation that is not the current one.
+    """
+
+    received: Received
+    dataset: Dataset
+    space: PartitionSpace
+    version: UUID
+    served: bool
+    partitions: PartitionSet | None
+    columns: frozenset[str] | None
+    rows: dict[str, Any] | None
+
+
+def resolve(lineage: Lineage, received: Received) -> Resolved:
+    """Check an event. Raises InvalidInput saying which part of it is wrong."""
+    event = received.event
+    dataset = lineage.dataset_named(event.dataset)
+    space = lineage.space(dataset.id)
+    version = _version(dataset, event.version)
+    return Resolved(
+        received=received,
+        dataset=dataset,
+        space=space,
+        version=version,
+        served=version == dataset.version,
+        partitions=_partitions(space, event.partitions),
+        columns=_columns(dataset, event.columns),
+        rows=_rows(dataset, event.rows),
+    )
+
+
+def _version(dataset: Dataset, text: str | None) -> UUID:
+    if text is None:
+        return dataset.version
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidEvent(
+            f"version {text!r} of dataset {dataset.name!r} is not a UUID: "
+            "leave it out to mean the served one"
+        ) from None
+
+
+def _partitions(space: PartitionSpace, texts: tuple[str, ...] | None) -> PartitionSet | None:
+    if texts is None:
+        return None
+    if not texts:
+        raise InvalidEvent("partitions is empty: name some, or leave it out to mean all of them")
+    merged = space.empty
+    for text in texts:
+        merged |= space.parse(text)
+    return merged
+
+
+def _columns(dataset: Dataset, names: tuple[str, ...] | None) -> frozenset[str] | None:
+    if names is None:
+        return None
+    if not names:
+        raise InvalidEvent("columns is empty: name some, or leave it out where they are unknown")
+    unknown = [] if dataset.columns is None else sorted(set(names) - set(dataset.columns))
+    if unknown:
+        raise UnknownName(
+            f"dataset {dataset.name!r} has no column {', '.join(unknown)}: "
+            f"it has {', '.join(dataset.columns or ())}"
+        )
+    return frozenset(names)
+
+
+def _rows(dataset: Dataset, spec: dict[str, Any] | None) -> dict[str, Any] | None:
+    if spec is None:
+        return None
+    if not spec:
+        raise InvalidFilter("rows is empty: name a column, or leave it out to mean all rows")
+    return dict(RowFilter.parse(spec, dataset.columns).to_spec())

@@ -1,0 +1,34 @@
+"""Orgs: everything that is read or written belongs to one."""
+
+from uuid import UUID
+
+from engine.errors import UnknownName
+from engine.store.database import Connection
+from engine.store.run import execute, fetch_one
+
+
+async def org_id(conn: Connection, slug: str) -> UUID:
+    """Return the id of the org with this slug. Raises UnknownName."""
+    row = await fetch_one(conn, "orgs.by_slug", slug=slug)
+    if row is None:
+        raise UnknownName(f"there is no org {slug!r}: deploy to it first, or name another")
+    return UUID(str(row["id"]))
+
+
+async def ensure_org(conn: Connection, slug: str) -> UUID:
+    """Return the id of the org with this slug, made if it is new."""
+    await execute(conn, "orgs.create", slug=slug)
+    return await org_id(conn, slug)
+
+
+async def lineage_epoch(conn: Connection, org: UUID) -> int:
+    """Return the number that moves with every deploy of the org."""
+    row = await fetch_one(conn, "orgs.epoch", org_id=org)
+    if row is None:
+        raise UnknownName(f"there is no org with id {org}: it was deleted meanwhile")
+    return int(row["lineage_epoch"])
+
+
+async def lock_planning(conn: Connection, org: UUID) -> None:
+    """Wait until no other planner or deploy is at work in the org; held to the transaction's end."""
+    await execute(conn, "orgs.lock_planning", org_id=str(org))
