@@ -1,0 +1,346 @@
+"""What a DAG file says, as values: everything that jobs, datasets and column lineage hold."""
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
+from pydantic.config import JsonDict
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy
+from engine.model.marks import Marks, shown
+
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+"""A name that SQL takes without quotes, in the 63 bytes that Postgres keeps of one."""
+
+EVERY_COLUMN = "*"
+"""Stands for all output columns in column lineage."""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = 366 * 86400
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Or:
+    """Adds a short form to a field's JSON Schema; a validator in front of it expands it."""
+
+    short: JsonSchemaValue
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [self.short, handler(core)]}
+
+
+def _refuse(message: str) -> PydanticCustomError:
+    return PydanticCustomError("dag", "{message}", {"message": message})
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
+    if not found:
+        raise _refuse(f"{shown(value)} is no duration: write seconds, or 90s, 10m, 2h, 1d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _wait_for(value: Any) -> Any:
+    if value in ("any", "all") or (type(value) is int and value >= 1):
+        return value
+    raise _refuse(f"{shown(value)} is no wait_for: write any, all or a number of partitions from 1")
+
+
+def _columns(value: Any) -> Any:
+    """A list of names becomes a mapping without lineage."""
+    if isinstance(value, list):
+        repeated = {str(name) for name in value if value.count(name) > 1}
+        if repeated or not all(isinstance(name, str) for name in value) or "*" in value:
+            raise _refuse("columns are names, each once, and '*' only stands in a mapping")
+        return dict.fromkeys(value)
+    if not isinstance(value, dict) or None in value.values():
+        raise _refuse(
+            "columns are a list of names, or a mapping from each column to the list of input "
+            "columns that it comes from, [] for none"
+        )
+    return value
+
+
+def _form(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "text"
+    return "mapping" if isinstance(value, dict) else None
+
+
+def _without_default(schema: JsonDict) -> None:
+    del schema["default"]
+
+
+_STRING: JsonSchemaValue = {"type": "string"}
+_NAME_LIST: JsonSchemaValue = {"type": "array", "items": _STRING, "uniqueItems": True}
+_DURATION: JsonSchemaValue = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"}
+
+_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
+_ALIAS = f"^{IDENTIFIER.pattern}$"
+_COLUMN = r"^[^\x00-\x1f]+$"
+_REFERENCE = r"^[A-Za-z_][A-Za-z0-9_]*\.[^\x00-\x1f]+$"
+PATTERNS = {
+    _NAME: "a name: a letter or _, then letters, digits, _, . or -",
+    _ALIAS: "an SQL identifier: a letter or _, then letters, digits or _, 63 at most",
+    _COLUMN: "a column name: text without control characters",
+    _REFERENCE: "an input column: write alias.column",
+}
+"""What each pattern asks for, in words."""
+
+Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=128)]
+Alias = Annotated[str, StringConstraints(pattern=_ALIAS)]
+Column = Annotated[str, StringConstraints(pattern=_COLUMN, max_length=128)]
+ColumnReference = Annotated[str, StringConstraints(pattern=_REFERENCE, max_length=192)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Duration = Annotated[
+    int, BeforeValidator(_seconds), Field(gt=0, le=_LONGEST, strict=True), _Or(_DURATION)
+]
+Dimensions = dict[Column, dict[str, Any]]
+_by_form = Discriminator(
+    _form,
+    custom_error_type="dag",
+    custom_error_message="this must be text or a mapping",
+)
+PartitioningSpec = Annotated[
+    Annotated[Dimensions, Tag("mapping")] | Annotated[str, Tag("text")], _by_form
+]
+MappingSpec = Annotated[
+    Annotated[dict[str, Any], Tag("mapping")] | Annotated[str, Tag("text")], _by_form
+]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSource(_Spec):
+    """Changes come as messages on a Kafka topic."""
+
+    kind: Literal["kafka"]
+    topic: Text = Field(description="The topic to read.")
+    format: Literal["knockon", "cloudevents"] = Field("knockon", description="How to read it.")
+    dataset: Text | None = Field(
+        None, description="What the messages call the dataset, where it is not the output's name."
+    )
+
+
+class PostgresSource(_Spec):
+    """Changes are captured from a Postgres table."""
+
+    kind: Literal["postgres"]
+    table: Text = Field(description="The table, with its schema: raw.flights.")
+
+
+class ManualSource(_Spec):
+    """Changes are said by hand, over the command line or the API."""
+
+    kind: Literal["manual"]
+
+
+class ScheduleSource(_Spec):
+    """The source counts as changed at the times of a cron expression."""
+
+    kind: Literal["schedule"]
+    cron: Text = Field(description="Five fields: minute, hour, day, month, weekday.")
+    zone: Text = Field("UTC", description="The IANA time zone in which the cron text is meant.")
+
+
+Source = Annotated[
+    KafkaSource | PostgresSource | ManualSource | ScheduleSource, Field(discriminator="kind")
+]
+
+
+class Cursor(_Spec):
+    """The ever-growing column that a PerUpdate job follows."""
+
+    column: Column = Field(description="A column that only ever grows.")
+    type: Literal["integer", "timestamp", "text"] = Field(description="How its values compare.")
+
+
+class Input(_Spec):
+    """A dataset that a job reads, of this DAG or another, and how it reads it."""
+
+    dataset: Name = Field(description="The dataset's name.")
+    alias: Alias = Field(
+        "",
+        alias="as",
+        description="The name that the job reads it by; by default the dataset's last dotted part.",
+        json_schema_extra=_without_default,
+    )
+    mapping: MappingSpec | None = Field(
+        None,
+        description="From this dataset's partitions to the job's; inferred where it is obvious.",
+    )
+    wait_for: Annotated[Literal["any", "all"] | int, BeforeValidator(_wait_for)] = Field(
+        "any", description="How many of an output's input partitions the first run waits for."
+    )
+    cursor: Cursor | None = Field(None, description="Follow this input row by row (PerUpdate).")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        """Spells out the short form and the default alias, so that equal inputs are equal."""
+        spec = {"dataset": value} if isinstance(value, str) else value
+        if not isinstance(spec, dict):
+            raise _refuse("an input is a dataset's name, or a mapping with the key dataset")
+        if not isinstance(spec.get("dataset"), str) or "as" in spec:
+            return spec
+        alias = spec["dataset"].rpartition(".")[2]
+        if not IDENTIFIER.fullmatch(alias):
+            raise _refuse(
+                f"{shown(alias)} is no SQL identifier: add `as:` with a name to read it by"
+            )
+        return spec | {"as": alias}
+
+
+class Output(_Spec):
+    """A dataset that a job makes."""
+
+    dataset: Name = Field(description="The dataset's name, unique in the org.")
+    storage: dict[str, Any] = Field({}, description="Where it lives; `table` is what sql uses.")
+    partitioning: PartitioningSpec = Field(
+        {}, description="Its dimensions, or the name of an entry of partitionings; {} for none."
+    )
+    columns: (
+        Annotated[
+            dict[Column, tuple[ColumnReference, ...] | None],
+            BeforeValidator(_columns),
+            _Or(_NAME_LIST),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="The column names; or from each column to the `alias.column`s it comes from, "
+        "where '*' names those that shape every column.",
+    )
+    read_roles: tuple[Name, ...] = Field((), description="Who may see it; nobody named: all.")
+
+    @property
+    def column_names(self) -> tuple[str, ...] | None:
+        """The columns that it has, or None where the file does not say."""
+        if self.columns is None:
+            return None
+        return tuple(name for name in self.columns if name != EVERY_COLUMN)
+
+    @property
+    def lineage(self) -> dict[str, tuple[str, ...]] | None:
+        """From output column (or ``*``) to ``alias.column``s, or None where nothing is said."""
+        known = {name: refs for name, refs in (self.columns or {}).items() if refs is not None}
+        return known or None
+
+
+class Scaling(_Spec):
+    """How many tasks at once, how large, and how urgent."""
+
+    max_concurrency: int | None = Field(
+        None, ge=1, le=100_000, strict=True, description="Most tasks of this job at one time."
+    )
+    partitions_per_task: int = Field(
+        1, ge=1, le=100_000, strict=True, description="Most neighbouring partitions in one task."
+    )
+    priority: int = Field(
+        0, ge=-1_000_000, le=1_000_000, strict=True, description="Higher is claimed first."
+    )
+
+
+class JobSpec(_Spec):
+    """One job: what it reads, what it makes, and how it is run."""
+
+    name: Name = Field(description="Unique in the DAG.")
+    description: str = Field("", description="For people.")
+    activation: Activation = Field(
+        "reactive", description="What starts it: an upstream system, its inputs, or a person."
+    )
+    source: Source | None = Field(None, description="How a source's changes come to be known.")
+    operator: Name = Field("sql", description="What runs it: sql, python, shell or a plug-in.")
+    runtime: Name = Field(
+        "local", description="Where it runs; `external` leaves tasks to whoever claims them."
+    )
+    execution_strategy: ExecutionStrategy = Field(
+        "PerPartition", description="A task makes a partition, follows new rows, or makes it all."
+    )
+    update_strategy: UpdateStrategy = Field(
+        "replace", description="Write partitions anew, or merge rows in by unique_key."
+    )
+    unique_key: tuple[Column, ...] = Field((), description="The columns that tell rows apart.")
+    inputs: tuple[Annotated[Input, _Or(_STRING)], ...] = Field((), description="What it reads.")
+    outputs: tuple[Output, ...] = Field(min_length=1, description="What it makes.")
+    config: dict[str, Any] = Field({}, description="The operator's own settings.")
+    scaling: Scaling = Field(Scaling(), description="Concurrency, task size and priority.")
+    timeout: Duration | None = Field(None, description="Longest run of one attempt.")
+    heartbeat_timeout: Duration | None = Field(
+        None, description="Longest silence of a worker before its task is given to another."
+    )
+    max_attempts: int = Field(
+        3, ge=1, le=1000, strict=True, description="Attempts before the task counts as failed."
+    )
+    idle_timeout: Duration | None = Field(
+        None, description="How long a runtime may keep the job's resources without a task."
+    )
+
+
+class DagFile(_Spec):
+    """One DAG: its jobs, and through them its datasets."""
+
+    dag: Name = Field(description="The DAG's name, unique in the org.")
+    description: str = Field("", description="For people.")
+    partitionings: dict[Name, Dimensions] = Field(
+        {}, description="Partitionings by name, for outputs to share."
+    )
+    jobs: tuple[JobSpec, ...] = Field(min_length=1, max_length=10_000, description="Its jobs.")
+
+    _marks: Marks = PrivateAttr(default_factory=Marks)
+
+    @property
+    def marks(self) -> Marks:
+        """Where in its file each thing stands; empty where the DAG was not read from one."""
+        return self._marks
+
+    def dimensions(self, output: Output) -> Dimensions:
+        """The output's own partitioning, or the shared one that it names.
+
+        Raises KeyError where it names none.
+        """
+        spec = output.partitioning
+        return self.partitionings[spec] if isinstance(spec, str) else spec
+
+    def canonical(self) -> bytes:
+        """The content as JSON: equal for files that differ in form, order of jobs or defaults."""
+        content = self.model_dump(by_alias=True, exclude_defaults=True)
+        shared = content.pop("partitionings", {})
+        for output in (output for job in content["jobs"] for output in job["outputs"]):
+            spec = output.get("partitioning")
+            if isinstance(spec, str) and spec in shared:
+                output["partitioning"] = shared[spec]
+        content["jobs"] = sorted(content["jobs"], key=lambda job: str(job["name"]))
+        return msgspec.json.encode(content, order="deterministic")
+
+    def content_hash(self) -> str:
+        """The sha256 of the canonical content, in hex."""
+        return sha256(self.canonical()).hexdigest()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a DAG file, for editors to check and complete by."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return dialect | DagFile.model_json_schema(by_alias=True, mode="validation")

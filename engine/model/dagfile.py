@@ -1,0 +1,132 @@
+"""From the text of a DAG file to its values, or to everything that is wrong with it."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from engine.model.dag import PATTERNS, DagFile
+from engine.model.marks import Marks, Path, Problem, did_you_mean, shown
+from engine.model.plainyaml import read_yaml
+
+_MESSAGES = {
+    "missing": "this key is required: add it",
+    "too_short": "at least one is required: add it",
+    "string_type": "this must be text: quote it",
+    "dict_type": "this must be a mapping",
+    "model_type": "this must be a mapping",
+    "model_attributes_type": "this must be a mapping",
+    "tuple_type": "this must be a list",
+    "union_tag_not_found": "the key kind is required: add it",
+}
+
+
+def parse_dag(
+    text: str | bytes, *, where: str, read_file: Callable[[str], str] | None = None
+) -> DagFile:
+    """The DAG that ``text`` describes.
+
+    ``where`` names the file in messages. ``read_file`` gives the text of a file by its path
+    relative to the DAG file, for ``sql_file``; it may raise OSError or ValueError. Raises
+    InvalidDag with every problem, one a line: ``file:line:column: path: what to do``.
+    """
+    content, marks = read_yaml(text, where)
+    if not isinstance(content, dict):
+        raise marks.refusal([Problem((), "a DAG file is a mapping with the keys dag and jobs")])
+    if problems := list(_read_in_sql(content, read_file)):
+        raise marks.refusal(problems)
+    return _validated(content, marks)
+
+
+def _validated(content: dict[str, Any], marks: Marks) -> DagFile:
+    try:
+        dag = DagFile.model_validate(content)
+    except ValidationError as error:
+        raise marks.refusal(_problems(error, content)) from None
+    dag._marks = marks
+    return dag
+
+
+def _read_in_sql(
+    content: dict[str, Any], read_file: Callable[[str], str] | None
+) -> Iterator[Problem]:
+    """Puts the text of each ``sql_file`` in its place, so that it counts as content."""
+    jobs = content.get("jobs")
+    for index, job in enumerate(jobs if isinstance(jobs, list) else ()):
+        config = job.get("config") if isinstance(job, dict) else None
+        if isinstance(config, dict) and "sql_file" in config:
+            try:
+                config["sql"] = _sql(config, read_file)
+                del config["sql_file"]
+            except (OSError, ValueError) as error:
+                yield Problem(("jobs", index, "config", "sql_file"), str(error))
+
+
+def _sql(config: dict[str, Any], read_file: Callable[[str], str] | None) -> str:
+    name = config["sql_file"]
+    if "sql" in config:
+        raise ValueError("sql stands here as well: keep one of the two")
+    if not isinstance(name, str) or PurePosixPath(name).is_absolute() or ".." in name.split("/"):
+        raise ValueError(f"{shown(name)} must be the path of a file beside or below the DAG file")
+    if read_file is None:
+        raise ValueError("files cannot be read from here: put the text under sql")
+    return read_file(name)
+
+
+def _problems(error: ValidationError, content: Any) -> Iterator[Problem]:
+    for each in error.errors():
+        path = _path(each["loc"], content)
+        # Pydantic counts only the good items of a list, whose bad ones have their own errors.
+        if each["type"] != "too_short" or not each["input"]:
+            yield Problem(path, _message(each, path))
+
+
+def _message(error: ErrorDetails, path: Path) -> str:
+    kind, given = error["type"], shown(error["input"])
+    context = error.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _known_keys(error["loc"])
+        hint = did_you_mean(str(path[-1]), known) or f"; known are {', '.join(sorted(known))}"
+        return f"there is no such key{hint}"
+    if kind == "literal_error":
+        choices = re.findall("'(.*?)'", context["expected"])
+        return f"{given} is not one of {', '.join(choices)}{did_you_mean(given, choices)}"
+    if kind == "union_tag_invalid":
+        return f"the kind {context['tag']!r} is not one of {context['expected_tags']}"
+    if kind == "string_pattern_mismatch":
+        return f"{given} is not {PATTERNS[context['pattern']]}"
+    return _MESSAGES.get(kind, error["msg"])
+
+
+def _path(location: Sequence[str | int], content: Any) -> Path:
+    """The location without what pydantic adds to it: union tags, ``[key]``."""
+    path: list[str | int] = []
+    for step in location:
+        try:
+            content = content[step]
+        except (KeyError, IndexError, TypeError):
+            if step is not location[-1] or step == "[key]":
+                continue
+        path.append(step)
+    return tuple(path)
+
+
+def _known_keys(location: Sequence[str | int]) -> set[str]:
+    """The keys of the model in which pydantic found the last step of ``location``."""
+    models: list[type[BaseModel]] = [DagFile]
+    for step in location[:-1]:
+        fields = [found for model in models if (found := model.model_fields.get(str(step)))]
+        if fields:
+            models = [each for field in fields for each in _models(field.annotation)]
+        elif len(models) > 1:
+            models = [m for m in models if step in get_args(m.model_fields["kind"].annotation)]
+    return {field.alias or name for model in models for name, field in model.model_fields.items()}
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
