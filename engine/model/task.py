@@ -40,7 +40,8 @@ class Output:
     """One output partition that a run has written.
 
     Without a ``fingerprint`` the partition counts as changed. ``row_count`` in rows, ``bytes``
-    in bytes. ``dataset`` is the name of one of the job's outputs.
+    in bytes. ``dataset`` is the name of one of the job's outputs. ``rewritten`` says that what
+    was found there was not what the last run had left, so that equal fingerprints prove nothing.
     """
 
     dataset: str
@@ -51,6 +52,7 @@ class Output:
     location: str | None = None
     schema_hash: str | None = None
     column_fingerprints: Mapping[str, str] | None = None
+    rewritten: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def _consumer(broker: Broker, topic: str) -> AIOKafkaConsumer:
         group_id=f"group-{topic}",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        fetch_max_wait_ms=10,
+        **broker.consumer_options,
     )
 
 

@@ -79,12 +79,24 @@ def test_a_recycled_pid_does_not_hinder_it(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_it_ends_with_its_starter(data_dir: Path, how: signal.Signals) -> None:
+def test_it_can_be_started_again_when_its_starter_was_ended(
+    data_dir: Path, how: signal.Signals
+) -> None:
     command = [sys.executable, "-c", _STARTER, str(data_dir)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         assert starter.stdout.readline() == b"up\n"
         starter.send_signal(how)
+    with EmbeddedPostgres(data_dir, durable=False) as next_one:  # while the old one shuts down
+        assert _ask(next_one, "SELECT 1") == 1
+
+
+def test_it_leaves_nothing_behind_its_starter(data_dir: Path) -> None:
+    command = [sys.executable, "-c", _STARTER, str(data_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        starter.stdout.readline()
+        starter.kill()
     _wait_until_gone(EmbeddedPostgres(data_dir, durable=False))
 
 

@@ -1,0 +1,48 @@
+"""What an operator does to a task by hand: retry it, or cancel it."""
+
+from uuid import UUID
+
+from engine.errors import InvalidInput, UnknownName
+from engine.flow.scene import Scene
+from engine.flow.settle import settle
+from engine.store.bells import TASKS, ring
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch_one
+
+_OVER = ("succeeded", "skipped", "canceled")
+
+
+async def cancel(conn: Connection, scene: Scene, task: UUID, outcome: str = "by hand") -> None:
+    """End a task undone; what waits behind it goes on as if it had come out unchanged.
+
+    Raises UnknownName, or InvalidInput when it is over already.
+    """
+    async with conn.transaction():
+        row = await _locked(conn, scene, task)
+        if row["status"] in _OVER:
+            raise InvalidInput(f"task {task} is {row['status']} already: there is nothing to end")
+        await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
+        await settle(conn, scene, [task])
+
+
+async def retry(conn: Connection, scene: Scene, task: UUID) -> None:
+    """Queue a failed task once more, with all its attempts before it.
+
+    Raises UnknownName, or InvalidInput when it has not failed.
+    """
+    async with conn.transaction():
+        row = await _locked(conn, scene, task)
+        if row["status"] != "failed":
+            raise InvalidInput(
+                f"task {task} is {row['status']}, not failed: "
+                "to have its partitions recomputed, invalidate them"
+            )
+        await execute(conn, "tasks.requeue", id=task)
+        await ring(conn, TASKS, scene.org_id)
+
+
+async def _locked(conn: Connection, scene: Scene, task: UUID) -> Row:
+    row = await fetch_one(conn, "tasks.lock_one", org_id=scene.org_id, id=task)
+    if row is None:
+        raise UnknownName(f"there is no task {task} in this org: see 'knockon tasks'")
+    return row

@@ -1,0 +1,167 @@
+"""Claim: queued tasks become running ones, each under a lease with a fencing token."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from engine.flow.known import load_existing
+from engine.flow.scene import Scene
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
+from engine.model.task import Lease
+from engine.partitions import PartitionSet
+from engine.planner.known import KnownNeeded, prefetched
+from engine.planner.tasks import input_partitions
+from engine.store.database import Connection
+from engine.store.run import Row, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who claims: a worker's name, the runtimes it serves, and how long it asks to hold a task."""
+
+    worker_id: str
+    runtimes: tuple[str, ...] = ("local",)
+    lease_seconds: int = 30
+
+
+async def claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int = 1) -> list[Lease]:
+    """Lease up to ``limit`` tasks, the most urgent first, within each job's ``max_concurrency``.
+
+    The stamps of the inputs are read here, before the run reads its data: what changes later
+    bears a newer stamp.
+    """
+    async with conn.transaction():
+        lineage = await scene.lineage(conn)
+        free = await _free_places(conn, lineage)
+        rows = await fetch(
+            conn,
+            "tasks.candidates",
+            org_id=scene.org_id,
+            runtimes=list(claimant.runtimes),
+            closed=[job for job, places in free.items() if places < 1],
+            limit=limit,
+        )
+        chosen = list(_within(rows, free))
+        return await _lease(conn, lineage, claimant, chosen) if chosen else []
+
+
+async def _free_places(conn: Connection, lineage: Lineage) -> dict[UUID, int]:
+    """How many more tasks each capped job may run; 0 where another claimer is counting."""
+    caps = {job.id: int(job.scaling["max_concurrency"]) for job in lineage.capped_jobs}
+    if not caps:
+        return {}
+    ours = {row["job_id"] for row in await fetch(conn, "tasks.try_caps", jobs=list(caps))}
+    rows = await fetch(conn, "tasks.running", jobs=list(caps))
+    running = {row["job_id"]: row["running"] for row in rows}
+    return {job: cap - running.get(job, 0) if job in ours else 0 for job, cap in caps.items()}
+
+
+def _within(rows: Sequence[Row], free: dict[UUID, int]) -> Iterator[Row]:
+    for row in rows:
+        places = free.get(row["job_id"])
+        if places is None:
+            yield row
+        elif places > 0:
+            free[row["job_id"]] = places - 1
+            yield row
+
+
+async def _lease(
+    conn: Connection, lineage: Lineage, claimant: Claimant, rows: Sequence[Row]
+) -> list[Lease]:
+    jobs = {row["id"]: lineage.job(row["job_id"]) for row in rows}
+    reads = await _reads(conn, lineage, rows, jobs)
+    leased = await fetch(
+        conn,
+        "tasks.lease",
+        worker_id=claimant.worker_id,
+        ids=[row["id"] for row in rows],
+        lease_seconds=[_lease_seconds(jobs[row["id"]], claimant) for row in rows],
+        **reads,
+    )
+    cursors = await _cursors(conn, jobs.values())
+    by_id = {row["id"]: row for row in rows}
+    return [
+        _as_lease(lineage, claimant, by_id[row["id"]], row, cursors)
+        for row in sorted(leased, key=lambda each: each["id"])
+    ]
+
+
+def _lease_seconds(job: Job, claimant: Claimant) -> int:
+    return job.heartbeat_timeout_seconds or claimant.lease_seconds
+
+
+async def _reads(
+    conn: Connection, lineage: Lineage, rows: Sequence[Row], jobs: Mapping[UUID, Job]
+) -> dict[str, list[Any]]:
+    """The input partitions of each task, as columns of one long table."""
+    known: dict[UUID, PartitionSet] = {}
+    while True:
+        try:
+            return _table(lineage, rows, jobs, known)
+        except KnownNeeded as needed:
+            for dataset in needed.datasets:
+                known[dataset] = await load_existing(conn, lineage, dataset)
+
+
+def _table(
+    lineage: Lineage,
+    rows: Sequence[Row],
+    jobs: Mapping[UUID, Job],
+    known: Mapping[UUID, PartitionSet],
+) -> dict[str, list[Any]]:
+    tasks, datasets, versions, keys = [], [], [], []
+    for row in rows:
+        job = jobs[row["id"]]
+        needed = input_partitions(lineage, job, row["partitions"], prefetched(known))
+        for dataset, partitions in needed.items():
+            for key in lineage.space(dataset).keys(partitions):
+                tasks.append(row["id"])
+                datasets.append(dataset)
+                versions.append(lineage.dataset(dataset).version)
+                keys.append(key)
+    return {"tasks": tasks, "datasets": datasets, "versions": versions, "keys": keys}
+
+
+async def _cursors(conn: Connection, jobs: Collection[Job]) -> dict[tuple[UUID, UUID, UUID], str]:
+    """The stored cursor of each followed input, by job, dataset and version."""
+    following = list({job.id for job in jobs if job.strategy == "PerUpdate"})
+    if not following:
+        return {}
+    rows = await fetch(conn, "cursors.of_jobs", jobs=following)
+    return {
+        (row["job_id"], row["dataset_uuid"], row["dataset_version"]): row["cursor_value"]
+        for row in rows
+    }
+
+
+def _as_lease(
+    lineage: Lineage,
+    claimant: Claimant,
+    task: Row,
+    leased: Row,
+    cursors: Mapping[tuple[UUID, UUID, UUID], str],
+) -> Lease:
+    job = lineage.job(task["job_id"])
+    inputs = {each.alias: lineage.dataset(each.dataset) for each in job.inputs}
+    return Lease(
+        task_id=task["id"],
+        token=leased["lease_token"],
+        job=job,
+        slot=task["slot"],
+        partitions=tuple(task["partitions"]),
+        attempt=leased["attempts"],
+        expires_at=leased["lease_expires_at"],
+        worker_id=claimant.worker_id,
+        inputs=inputs,
+        outputs=tuple(lineage.dataset(each) for each in job.outputs),
+        input_versions=leased["input_versions"],
+        cursors={
+            each.id: value
+            for each in inputs.values()
+            if (value := cursors.get((job.id, each.id, each.version))) is not None
+        },
+        row_filters=tuple(task["row_filters"]),
+    )

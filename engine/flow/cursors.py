@@ -1,0 +1,50 @@
+"""Cursors of ``PerUpdate`` jobs: completion moves them forward, never back."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from engine.errors import InvalidInput
+from engine.model.task import Completion
+from engine.store.database import Connection
+from engine.store.run import execute, fetch_one
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "integer": int,
+    "timestamp": datetime.fromisoformat,
+    "text": str,
+}
+
+
+async def move_cursors(conn: Connection, completion: Completion) -> None:
+    """Store how far a run read each input that it follows, where that is further than before."""
+    lease = completion.lease
+    versions = {dataset.id: dataset.version for dataset in lease.inputs.values()}
+    for each in lease.job.inputs:
+        value = completion.cursors.get(each.dataset)
+        if each.cursor is None or value is None:
+            continue
+        where = {
+            "dataset": each.dataset,
+            "version": versions[each.dataset],
+            "job_id": lease.job.id,
+        }
+        if await _is_forward(conn, each.cursor["type"], value, where):
+            await execute(conn, "cursors.write", column=each.cursor["column"], value=value, **where)
+
+
+async def _is_forward(conn: Connection, kind: str, value: str, where: dict[str, UUID]) -> bool:
+    stored = await fetch_one(conn, "cursors.lock", **where)
+    return stored is None or later(kind, value, stored["cursor_value"])
+
+
+def later(kind: str, one: str, other: str) -> bool:
+    """Whether cursor value ``one`` lies behind ``other``, by the order of its type."""
+    try:
+        return bool(_READ[kind](one) > _READ[kind](other))
+    except (ValueError, TypeError):
+        raise InvalidInput(
+            f"cursor values {one!r} and {other!r} cannot be compared as {kind}: "
+            "report the value in the type that the DAG file declares"
+        ) from None

@@ -1,0 +1,65 @@
+"""Fail: an attempt that did not come through is tried again later, or the task gives up.
+
+Where a later change has queued a successor for the same slot, the work passes to it.
+"""
+
+from uuid import UUID
+
+from engine.errors import LeaseLost
+from engine.flow.scene import Scene
+from engine.flow.settle import settle
+from engine.lineage.graph import Lineage
+from engine.model.task import Lease
+from engine.store.bells import TASKS, ring
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch_one
+
+_LONGEST_BACKOFF = 300.0
+_ERROR_LENGTH = 10_000
+
+
+async def fail(
+    conn: Connection, scene: Scene, lease: Lease, error: str, *, retryable: bool = True
+) -> None:
+    """Record a failed attempt. Raises LeaseLost when the task is somebody else's by now."""
+    async with conn.transaction():
+        row = await fetch_one(conn, "tasks.lock_running", id=lease.task_id, token=lease.token)
+        if row is None:
+            raise LeaseLost(f"task {lease.task_id} is not {lease.worker_id!r}'s any more")
+        await end_attempt(conn, scene, row, error, retryable=retryable)
+
+
+async def end_attempt(
+    conn: Connection, scene: Scene, row: Row, error: str, *, retryable: bool = True
+) -> None:
+    """Decide what becomes of a locked, running task whose attempt has ended without success."""
+    error = error[:_ERROR_LENGTH]
+    successor = await fetch_one(
+        conn, "tasks.lock_successor", job_id=row["job_id"], slot=row["slot"]
+    )
+    if successor is not None:
+        await hand_over(conn, scene, row["id"], successor["id"], error)
+    elif retryable and row["attempts"] < _max_attempts(await scene.lineage(conn), row["job_id"]):
+        seconds = backoff_seconds(row["attempts"])
+        await execute(conn, "tasks.retry_later", id=row["id"], error=error, backoff_seconds=seconds)
+    else:
+        outcome = f"gave up after attempt {row['attempts']}; retry or cancel it"
+        await execute(conn, "tasks.give_up", id=row["id"], error=error, outcome=outcome)
+
+
+async def hand_over(
+    conn: Connection, scene: Scene, task: UUID, successor: UUID, error: str
+) -> None:
+    """Leave a task's work, and those who wait for it, to the one queued behind it."""
+    await execute(conn, "tasks.hand_over", id=task, successor=successor, error=error)
+    await settle(conn, scene, [task])
+    await ring(conn, TASKS, scene.org_id)
+
+
+def backoff_seconds(attempt: int) -> float:
+    """Seconds to wait after the given attempt: 1, 2, 4, … up to five minutes."""
+    return min(2.0 ** (attempt - 1), _LONGEST_BACKOFF)
+
+
+def _max_attempts(lineage: Lineage, job_id: UUID) -> int:
+    return lineage.job(job_id).max_attempts

@@ -1,0 +1,23 @@
+"""Heartbeat: a worker that is still at it holds its leases for longer."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from engine.model.task import Lease
+from engine.store.database import Connection
+from engine.store.run import fetch
+
+
+async def heartbeat(
+    conn: Connection, leases: Sequence[Lease], lease_seconds: int
+) -> dict[UUID, datetime]:
+    """Extend leases; returns the new expiry by task. A task that is missing in it was lost."""
+    rows = await fetch(
+        conn,
+        "tasks.heartbeat",
+        ids=[lease.task_id for lease in leases],
+        tokens=[lease.token for lease in leases],
+        lease_seconds=[lease.job.heartbeat_timeout_seconds or lease_seconds for lease in leases],
+    )
+    return {row["id"]: row["lease_expires_at"] for row in rows}

@@ -1,0 +1,28 @@
+"""Which partitions of a dataset are known, loaded for the pure planner."""
+
+from uuid import UUID
+
+from engine.lineage.graph import Lineage
+from engine.partitions import PartitionSet
+from engine.store.database import Connection
+from engine.store.run import fetch
+
+
+async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
+    """Load the partitions that exist, or that unfinished tasks are about to make."""
+    served = lineage.dataset(dataset)
+    rows = await fetch(
+        conn,
+        "partitions.known",
+        dataset=dataset,
+        version=served.version,
+        producer=lineage.producer(dataset).id,
+    )
+    return lineage.space(dataset).from_keys(row["key"] for row in rows)
+
+
+async def load_existing(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
+    """Load the partitions that exist now."""
+    version = lineage.dataset(dataset).version
+    rows = await fetch(conn, "partitions.existing", dataset=dataset, version=version)
+    return lineage.space(dataset).from_keys(row["key"] for row in rows)

@@ -1,0 +1,73 @@
+"""Settle: when tasks end, what waits behind them is queued, skipped or held.
+
+With nothing open left in front, a task is queued if any input changed or it was hit directly,
+else skipped, which in turn settles what waits behind it.
+"""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from engine.flow.known import load_existing
+from engine.flow.scene import Scene
+from engine.planner.tasks import held
+from engine.store.bells import TASKS, ring
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch
+
+
+async def settle(
+    conn: Connection, scene: Scene, ended: Collection[UUID], changed: Collection[UUID] = ()
+) -> None:
+    """Settle all that waits behind ``ended``, of which ``changed`` came out different.
+
+    Belongs into the transaction in which the tasks ended.
+    """
+    queued = False
+    while ended:
+        waiting = await fetch(conn, "tasks.lock_dependants", ended=list(ended))
+        if not waiting:
+            break
+        settled = await release(conn, scene, [row["id"] for row in waiting], changed)
+        queued = queued or any(row["status"] == "queued" for row in settled)
+        ended, changed = [row["id"] for row in settled if row["status"] == "skipped"], ()
+    if queued:
+        await ring(conn, TASKS, scene.org_id)
+
+
+async def release(
+    conn: Connection, scene: Scene, ids: Sequence[UUID], changed: Collection[UUID] = ()
+) -> list[Row]:
+    """Let go of those locked, blocked tasks that nothing holds back any more.
+
+    Returns the rows that moved, with their new ``status``.
+    """
+    settled = await fetch(conn, "tasks.settle", ids=list(ids), changed=list(changed))
+    for row in settled:
+        if row["held"] and row["hit"]:
+            await _hold_or_queue(conn, scene, row)
+    return settled
+
+
+async def _hold_or_queue(conn: Connection, scene: Scene, row: Row) -> None:
+    """A first run waits until enough of its inputs exist, and says for which it waits."""
+    missing = await _missing(conn, scene, row)
+    if missing:
+        await execute(conn, "tasks.hold", id=row["id"], waiting_for=Jsonb(missing))
+    else:
+        await execute(conn, "tasks.unhold", ids=[row["id"]])
+        row["status"] = "queued"
+
+
+async def _missing(conn: Connection, scene: Scene, row: Row) -> dict[str, list[str]] | None:
+    lineage = await scene.lineage(conn)
+    job = lineage.job(row["job_id"])
+    concerned = [*job.outputs, *(each.dataset for each in job.inputs)]
+    existing = {each: await load_existing(conn, lineage, each) for each in concerned}
+    first_time = [
+        key
+        for key in row["partitions"]
+        if not any(key in lineage.space(out).keys(existing[out]) for out in job.outputs)
+    ]
+    return held(lineage, job, first_time, existing.__getitem__) if first_time else None
