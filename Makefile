@@ -1,0 +1,46 @@
+# Needs only python3 (3.11 or newer) and make; everything else goes into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 4
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check bench format clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+venv: .venv/.installed ## make .venv with Knockon and its tools in it
+
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Knockon needs Python 3.11 or newer: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+.venv/.installed-bench: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
+
+demo: venv ## run the example end to end, with an embedded database and broker
+	$(BIN)/knockon demo
+
+test: venv ## run all tests, on up to WORKERS processes
+	$(BIN)/pytest -n auto --maxprocesses=$(WORKERS)
+
+check: venv ## check format, lint, types and the direction of imports
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.installed-bench ## measure, beside other engines
+	$(BIN)/python -m tests.benchmarks
+
+format: venv ## format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+clean: ## remove everything that was made, embedded data too
+	rm -rf .venv .knockon build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
