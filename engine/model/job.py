@@ -59,3 +59,13 @@ class Job:
     def priority(self) -> int:
         """Higher is claimed first."""
         return int(self.scaling.get("priority", 0))
+
+    @property
+    def holds(self) -> bool:
+        """Whether some input holds a first run back until enough of it exists."""
+        return any(each.wait_for != "any" for each in self.inputs)
+
+    @property
+    def max_concurrency(self) -> int | None:
+        """How many of its tasks may run at once; None means any number."""
+        return self.scaling.get("max_concurrency")
