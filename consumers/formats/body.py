@@ -1,0 +1,41 @@
+"""JSON to plain values, and plain values to one source event."""
+
+from typing import Any
+
+import msgspec
+
+from engine.errors import InvalidEvent
+from engine.model.event import SourceEvent
+
+_FIELDS = ", ".join(SourceEvent.__struct_fields__)
+
+
+def parse_json(value: bytes | None) -> Any:
+    """Decode JSON of any shape. Raises InvalidEvent."""
+    if value is None:
+        raise InvalidEvent("null value: a tombstone says nothing about what changed; send an event")
+    try:
+        return msgspec.json.decode(value)
+    except (ValueError, RecursionError) as error:
+        raise InvalidEvent(f"not JSON: {error}") from error
+
+
+def to_event(body: Any, dataset: str | None) -> SourceEvent:
+    """Read one event from its JSON object, about `dataset` if it is given. Raises InvalidEvent."""
+    if not isinstance(body, dict):
+        raise InvalidEvent(f"an event is a JSON object, not {_json_type(body)}")
+    if dataset is not None and body.get("dataset", dataset) != dataset:
+        raise InvalidEvent(
+            f"the event names dataset {body['dataset']!r}, but all that comes this way is about "
+            f"{dataset!r}: leave `dataset` out, or send it another way"
+        )
+    named = body if dataset is None else {**body, "dataset": dataset}
+    try:
+        return msgspec.convert(named, SourceEvent)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise InvalidEvent(f"not a Knockon event: {error}; its fields are {_FIELDS}") from error
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

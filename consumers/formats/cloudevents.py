@@ -1,0 +1,134 @@
+"""CloudEvents 1.0 over Kafka: the envelope says who, which and when, the data what.
+
+Source: CloudEvents 1.0.2, its JSON event format and its Kafka protocol binding. The data is the
+JSON object of a Knockon event without the fields that the envelope has.
+"""
+
+from base64 import b64decode
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from consumers.formats.body import parse_json, to_event
+from engine.errors import InvalidEvent
+from engine.model.event import SourceEvent
+
+_Text = Annotated[str, Meta(min_length=1)]
+_JSON = "application/json"
+_CLOUDEVENT = "application/cloudevents"
+
+
+class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    specversion: Literal["1.0"]
+    id: _Text
+    source: Annotated[str, Meta(pattern=r"^\S+$")]
+    type: _Text
+    subject: _Text | None = None
+    time: Annotated[datetime, Meta(tz=True)] | None = None
+    datacontenttype: _Text = _JSON
+    data: Any = UNSET
+    data_base64: str | UnsetType = UNSET
+
+
+_ATTRIBUTES = [f"ce_{field}" for field in _Envelope.__struct_fields__ if "data" not in field]
+
+
+def read_cloudevent(
+    value: bytes | None, headers: Mapping[str, str], dataset: str | None
+) -> list[SourceEvent]:
+    """Read one CloudEvent, structured or binary. Raises InvalidEvent; see `Format`.
+
+    Any `type` is taken. The dataset is the one given, else the one in the data, else `subject`.
+    """
+    read = _binary if _is_binary(headers) else _structured
+    return [_event(read(value, headers), dataset)]
+
+
+def _is_binary(headers: Mapping[str, str]) -> bool:
+    return "ce_specversion" in headers and not _media_type(headers).startswith(_CLOUDEVENT)
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return _essence(headers.get("content-type", _JSON))
+
+
+def _essence(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _binary(value: bytes | None, headers: Mapping[str, str]) -> _Envelope:
+    attributes: dict[str, Any] = {
+        name.removeprefix("ce_"): headers[name] for name in _ATTRIBUTES if name in headers
+    }
+    _expect_json(_media_type(headers))
+    data = UNSET if value == b"" else parse_json(value)
+    return _envelope({**attributes, "data": data})
+
+
+def _structured(value: bytes | None, headers: Mapping[str, str]) -> _Envelope:
+    media_type = _media_type(headers)
+    if media_type.startswith(_CLOUDEVENT) and media_type != f"{_CLOUDEVENT}+json":
+        raise InvalidEvent(
+            f"content-type {media_type} cannot be read: send one event a message, "
+            f"as {_CLOUDEVENT}+json or with ce_ headers"
+        )
+    return _envelope(parse_json(value))
+
+
+def _envelope(attributes: Any) -> _Envelope:
+    try:
+        return msgspec.convert(attributes, _Envelope)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise InvalidEvent(
+            f"not a CloudEvent: {error}; specversion 1.0, id, source and type are required"
+        ) from error
+
+
+def _event(envelope: _Envelope, dataset: str | None) -> SourceEvent:
+    data = _data(envelope)
+    said = {
+        # a URI has no blanks, so that no two pairs of source and id make the same text
+        "id": f"{envelope.source} {envelope.id}",
+        "source": envelope.source,
+        "time": envelope.time and envelope.time.isoformat(),
+    }
+    if repeated := said.keys() & data.keys():
+        raise InvalidEvent(
+            f"the data repeats {', '.join(sorted(repeated))}: leave it to the envelope"
+        )
+    if dataset is None and envelope.subject is not None:
+        data = {"dataset": envelope.subject, **data}
+    return to_event({**data, **said}, dataset)
+
+
+def _data(envelope: _Envelope) -> dict[str, Any]:
+    data = _decoded(envelope)
+    if not isinstance(data, dict):
+        raise InvalidEvent("the data of the CloudEvent is not an object: put a Knockon event there")
+    return data
+
+
+def _decoded(envelope: _Envelope) -> Any:
+    if envelope.data is UNSET and envelope.data_base64 is UNSET:
+        return {}
+    _expect_json(_essence(envelope.datacontenttype))
+    if isinstance(envelope.data_base64, UnsetType):
+        return envelope.data
+    if envelope.data is not UNSET:
+        raise InvalidEvent("a CloudEvent has data or data_base64, not both")
+    return parse_json(_from_base64(envelope.data_base64))
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError as error:
+        raise InvalidEvent(f"data_base64 is not base64: {error}") from error
+
+
+def _expect_json(media_type: str) -> None:
+    if not media_type.endswith(("/json", "+json")):
+        raise InvalidEvent(f"data of type {media_type} cannot be read: send {_JSON}")

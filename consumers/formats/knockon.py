@@ -1,0 +1,24 @@
+"""Knockon's own event: the JSON of a SourceEvent, or an array of them."""
+
+from collections.abc import Mapping
+
+from consumers.formats.body import parse_json, to_event
+from engine.errors import InvalidEvent
+from engine.model.event import SourceEvent
+
+
+def read_events(
+    value: bytes | None, headers: Mapping[str, str], dataset: str | None
+) -> list[SourceEvent]:
+    """Read one event or an array of them, all or none. Raises InvalidEvent; see `Format`."""
+    body = parse_json(value)
+    if not isinstance(body, list):
+        return [to_event(body, dataset)]
+    return [_member(body, index, dataset) for index in range(len(body))]
+
+
+def _member(body: list[object], index: int, dataset: str | None) -> SourceEvent:
+    try:
+        return to_event(body[index], dataset)
+    except InvalidEvent as error:
+        raise InvalidEvent(f"event {index} of {len(body)}: {error}") from error

@@ -1,0 +1,87 @@
+"""From a delivery to what is ingested. Whatever comes, this never raises."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from consumers.formats.bounds import check_events
+from consumers.formats.format import Format
+from engine.errors import InvalidEvent
+from engine.model.event import Received, Rejection, SourceEvent
+
+MAX_MESSAGE_BYTES = 1024 * 1024
+MAX_KEPT_BYTES = 16 * 1024 * 1024
+_MAX_ERROR_CHARACTERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as its transport gave it: where it was and what it held."""
+
+    stream: str
+    position: str
+    value: bytes | None
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How the deliveries of one stream are read: by `format`, all about `dataset` if it is set."""
+
+    format: Format
+    dataset: str | None = None
+    max_bytes: int = MAX_MESSAGE_BYTES
+
+    def read(self, delivery: Delivery) -> list[Received] | Rejection:
+        """All the events of the delivery, or the reason why there are none.
+
+        The members of an array have positions of their own, `<position>#<index>`, so that each
+        can be rejected and replayed alone.
+        """
+        try:
+            events = self._events(delivery)
+        except InvalidEvent as error:
+            return rejection(delivery, str(error))
+        except Exception as error:  # a plug-in's bug must not stop the stream
+            return rejection(delivery, f"the format failed: {type(error).__name__}: {error}")
+        return [_received(delivery, event, place) for place, event in _placed(delivery, events)]
+
+    def _events(self, delivery: Delivery) -> list[SourceEvent]:
+        size = len(delivery.value or b"")
+        if size > self.max_bytes:
+            raise InvalidEvent(
+                f"{size} bytes: a message may have {self.max_bytes}; name ranges of partitions "
+                "rather than each, or send several messages"
+            )
+        events = self.format(delivery.value, delivery.headers, self.dataset)
+        check_events(events)
+        return events
+
+
+def _placed(delivery: Delivery, events: list[SourceEvent]) -> list[tuple[str, SourceEvent]]:
+    if len(events) == 1:
+        return [(delivery.position, events[0])]
+    return [(f"{delivery.position}#{index}", event) for index, event in enumerate(events)]
+
+
+def _received(delivery: Delivery, event: SourceEvent, position: str) -> Received:
+    return Received(event=event, stream=delivery.stream, position=position, payload=delivery.value)
+
+
+def rejection(delivery: Delivery, error: str) -> Rejection:
+    """The dead letter of a delivery: whole, but for what is beyond 16 MiB, and fit to be stored."""
+    value = delivery.value
+    if value is not None and len(value) > MAX_KEPT_BYTES:
+        error = f"{error} (the first {MAX_KEPT_BYTES} of {len(value)} bytes are kept here)"
+        value = value[:MAX_KEPT_BYTES]
+    return Rejection(
+        stream=delivery.stream,
+        position=delivery.position,
+        payload=value,
+        error=_storable(error)[:_MAX_ERROR_CHARACTERS],
+        headers={_storable(name): _storable(text) for name, text in delivery.headers.items()},
+    )
+
+
+def _storable(text: str) -> str:
+    """Text as PostgreSQL can hold it: without NUL and without halves of characters."""
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()

@@ -1,0 +1,146 @@
+from base64 import b64encode
+from typing import Any
+
+import msgspec
+import pytest
+
+from consumers.formats.cloudevents import read_cloudevent
+from engine.errors import InvalidEvent
+from engine.model.event import SourceEvent
+
+DATA = {"partitions": ["2013-02-13"], "columns": ["dep_delay"], "reason": "correction"}
+ENVELOPE = {
+    "specversion": "1.0",
+    "id": "7",
+    "source": "/loader",
+    "type": "com.example.flights.mended",
+    "subject": "flights",
+    "time": "2013-02-14T00:00:00Z",
+}
+EVENT = SourceEvent(
+    dataset="flights",
+    partitions=("2013-02-13",),
+    columns=("dep_delay",),
+    reason="correction",
+    id="/loader 7",
+    source="/loader",
+    time="2013-02-14T00:00:00+00:00",
+)
+STRUCTURED = {"content-type": "application/cloudevents+json; charset=UTF-8"}
+
+
+def envelope(**changes: Any) -> dict[str, Any]:
+    """The envelope, changed; a None takes the attribute away."""
+    return {name: value for name, value in {**ENVELOPE, **changes}.items() if value is not None}
+
+
+def structured(dataset: str | None = None, **changes: Any) -> SourceEvent:
+    [event] = read_cloudevent(msgspec.json.encode(envelope(**changes)), STRUCTURED, dataset)
+    return event
+
+
+def binary(value: bytes | None, dataset: str | None = None, **changes: Any) -> SourceEvent:
+    headers = {f"ce_{name}": text for name, text in envelope(**changes).items()}
+    content_type = {"content-type": headers.pop("ce_datacontenttype", "application/json")}
+    [event] = read_cloudevent(value, headers | content_type, dataset)
+    return event
+
+
+def test_structured_with_its_content_type():
+    assert structured(data=DATA) == EVENT
+
+
+def test_structured_without_headers():
+    value = msgspec.json.encode(envelope(data=DATA))
+
+    assert read_cloudevent(value, {}, None) == [EVENT]
+
+
+def test_structured_with_base64_data():
+    assert structured(data_base64=b64encode(msgspec.json.encode(DATA)).decode()) == EVENT
+
+
+def test_binary():
+    assert binary(msgspec.json.encode(DATA)) == EVENT
+
+
+def test_extension_attributes_are_let_be():
+    assert structured(data=DATA, traceparent="00-4bf9", partitionkey="JFK") == EVENT
+    assert binary(msgspec.json.encode(DATA), traceparent="00-4bf9") == EVENT
+
+
+def test_without_data_all_of_the_dataset_changed():
+    all_of_it = SourceEvent(dataset="flights", id="/loader 7", source="/loader", time=EVENT.time)
+
+    assert structured() == all_of_it
+    assert binary(b"") == all_of_it
+
+
+def test_the_fixed_dataset_wins_over_the_data_and_the_data_over_the_subject():
+    assert structured(data={"dataset": "planes"}).dataset == "planes"
+    assert structured("airports", data={}).dataset == "airports"
+    with pytest.raises(InvalidEvent, match="names dataset 'planes'"):
+        structured("airports", data={"dataset": "planes"})
+
+
+def test_the_id_is_source_and_id_so_that_two_sources_may_count_alike():
+    ids = {structured(source=source, id=id).id for source in ("/a", "/a1") for id in ("1", "11")}
+
+    assert ids == {"/a 1", "/a 11", "/a1 1", "/a1 11"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"specversion": "0.3"}, r"'0.3' - at `\$.specversion`"),
+        ({"specversion": None}, "missing required field `specversion`"),
+        ({"id": None}, "missing required field `id`"),
+        ({"id": ""}, r"`\$.id`"),
+        ({"source": None}, "missing required field `source`"),
+        ({"source": "two words"}, r"`\$.source`"),
+        ({"type": None}, "missing required field `type`"),
+        ({"time": "yesterday"}, r"`\$.time`"),
+        ({"time": "2013-02-14T00:00:00"}, r"`\$.time`"),
+        ({"datacontenttype": "text/csv", "data": DATA}, "data of type text/csv"),
+        ({"data": [DATA]}, "not an object"),
+        ({"data": "flights"}, "not an object"),
+        ({"data": {"id": "8", "time": "now"}}, "repeats id, time"),
+        ({"data": {"partition": "2013"}}, "unknown field `partition`"),
+        ({"subject": None, "data": {}}, "missing required field `dataset`"),
+        ({"data": {}, "data_base64": "e30="}, "data or data_base64, not both"),
+        ({"data_base64": "***"}, "not base64"),
+        ({"data_base64": "e30"}, "not base64"),
+        ({"data_base64": b64encode(b"{").decode()}, "not JSON"),
+    ],
+)
+def test_what_is_wrong_with_a_structured_event_is_named(changes, complaint):
+    with pytest.raises(InvalidEvent, match=complaint):
+        structured(**changes)
+
+
+@pytest.mark.parametrize(
+    ("value", "changes", "complaint"),
+    [
+        (None, {}, "null value"),
+        (b"{", {}, "not JSON"),
+        (b"{}", {"specversion": "2.0"}, r"'2.0' - at `\$.specversion`"),
+        (b"{}", {"id": None}, "missing required field `id`"),
+        (b"{}", {"source": None}, "missing required field `source`"),
+        (b"{}", {"type": None}, "missing required field `type`"),
+        (b"a,b", {"datacontenttype": "text/csv"}, "data of type text/csv"),
+    ],
+)
+def test_what_is_wrong_with_a_binary_event_is_named(value, changes, complaint):
+    with pytest.raises(InvalidEvent, match=complaint):
+        binary(value, **changes)
+
+
+@pytest.mark.parametrize("media_type", ["cloudevents-batch+json", "cloudevents+avro"])
+def test_other_encodings_of_an_envelope_are_refused(media_type):
+    with pytest.raises(InvalidEvent, match="cannot be read"):
+        read_cloudevent(b"[]", {"content-type": f"application/{media_type}"}, None)
+
+
+def test_a_tombstone_is_refused():
+    with pytest.raises(InvalidEvent, match="null value"):
+        read_cloudevent(None, STRUCTURED, None)

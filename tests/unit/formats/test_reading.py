@@ -1,0 +1,172 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.formats.cloudevents import read_cloudevent
+from consumers.formats.format import format_named
+from consumers.formats.knockon import read_events
+from consumers.formats.reading import MAX_KEPT_BYTES, Delivery, Reader
+from engine.errors import InvalidEvent, UnknownName
+from engine.model.event import Received, Rejection, SourceEvent
+
+STREAM = "kafka/changes/0"
+
+
+def delivery(value: bytes | None, **headers: str) -> Delivery:
+    return Delivery(stream=STREAM, position="12", value=value, headers=headers)
+
+
+def rejected(value: bytes | None, reader: Reader = Reader(read_events)) -> str:
+    outcome = reader.read(delivery(value))
+    assert isinstance(outcome, Rejection)
+    return outcome.error
+
+
+def event(**fields: object) -> bytes:
+    return msgspec.json.encode({"dataset": "flights", **fields})
+
+
+def test_an_event_has_the_position_of_its_message():
+    assert Reader(read_events).read(delivery(event())) == [
+        Received(
+            event=SourceEvent(dataset="flights"), stream=STREAM, position="12", payload=event()
+        )
+    ]
+
+
+def test_each_member_of_an_array_has_a_position_of_its_own():
+    outcome = Reader(read_events).read(delivery(b"[" + event() + b"," + event() + b"]"))
+
+    assert [received.position for received in outcome] == ["12#0", "12#1"]
+
+
+def test_a_rejection_keeps_the_payload_the_headers_and_the_reason():
+    assert Reader(read_events).read(delivery(b"{", trace="7")) == Rejection(
+        stream=STREAM,
+        position="12",
+        payload=b"{",
+        error="not JSON: Input data was truncated",
+        headers={"trace": "7"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (b"[]", "no event in it"),
+        (b"[" + b",".join([event()] * 10_001) + b"]", "10001 events"),
+        (event(partitions=[str(n) for n in range(10_001)]), "length <= 10000 - at `$.partitions`"),
+        (event(partitions=[]), "length >= 1 - at `$.partitions`"),
+        (event(partitions=[""]), "`$.partitions[0]`"),
+        (event(partitions=["x" * 501]), "length <= 500 - at `$.partitions[0]`"),
+        (event(columns=[]), "length >= 1 - at `$.columns`"),
+        (event(rows={}), "`$.rows`"),
+        (event(rows={"a": {"in": [{"b": 1}]}}), "`$.rows[...]"),
+        (event(rows={"a": [1]}), "`$.rows[...]"),
+        (b'{"dataset": "a", "rows": {"b": 18446744073709551616}}', "`$.rows[...]"),
+        (event(id=""), "`$.id`"),
+        (event(id="x" * 501), "`$.id`"),
+        (event(time="soon"), "`$.time`"),
+        (event(note="a\0"), "NUL"),
+        (event(rows={"a\0": 1}), "NUL"),
+        (b'{"dataset": ""}', "`$.dataset`"),
+    ],
+)
+def test_what_is_out_of_bounds_is_refused(value, complaint):
+    assert complaint in rejected(value)
+
+
+def test_a_message_beyond_the_limit_is_refused_unread_and_kept_whole():
+    outcome = Reader(read_events).read(delivery(b" " * 10_000_000))
+
+    assert isinstance(outcome, Rejection)
+    assert "10000000 bytes: a message may have 1048576" in outcome.error
+    assert outcome.payload == b" " * 10_000_000
+
+
+def test_a_monstrous_message_is_kept_in_part_and_that_is_said():
+    outcome = Reader(read_events).read(delivery(b" " * (MAX_KEPT_BYTES + 1)))
+
+    assert isinstance(outcome, Rejection)
+    assert "the first 16777216 of 16777217 bytes are kept" in outcome.error
+    assert outcome.payload == b" " * MAX_KEPT_BYTES
+
+
+def test_what_says_u0000_but_means_a_backslash_is_let_through():
+    assert isinstance(Reader(read_events).read(delivery(event(note="\\u0000"))), list)
+
+
+def test_a_reason_from_hostile_input_can_be_stored():
+    name = "\0" + "x" * 100_000
+
+    error = rejected(event(**{name: 1}))
+
+    assert "\0" not in error
+    assert len(error) == 1000
+
+
+def test_a_format_that_breaks_rejects_the_message_and_not_the_stream():
+    def broken(value, headers, dataset):
+        raise KeyError("half \ud800")
+
+    assert rejected(b"", Reader(broken)) == "the format failed: KeyError: 'half \\ud800'"
+
+
+def test_a_format_is_found_by_its_name():
+    assert format_named("knockon") is read_events
+    assert format_named("cloudevents") is read_cloudevent
+
+
+def test_an_unknown_format_is_refused_with_those_there_are():
+    with pytest.raises(UnknownName, match="'avro': use cloudevents or knockon"):
+        format_named("avro")
+
+
+def test_a_plug_in_format_is_found_by_its_entry_point(tmp_path, monkeypatch):
+    (tmp_path / "lines.py").write_text("def read(value, headers, dataset): return []\n")
+    info = tmp_path / "lines-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: lines\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[knockon.formats]\nlines = lines:read\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert format_named("lines").__module__ == "lines"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+near_events = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(SourceEvent.__struct_fields__, json_values),
+        **dict.fromkeys(["specversion", "type", "subject", "data", "data_base64"], json_values),
+        "dataset": st.text(),
+    },
+)
+values = st.none() | st.binary() | (json_values | near_events).map(msgspec.json.encode)
+headers = st.dictionaries(
+    st.sampled_from(["content-type", "ce_specversion", "ce_id", "ce_source", "ce_type"]),
+    st.sampled_from(["1.0", "application/cloudevents+json", "application/json"]) | st.text(),
+)
+
+
+@given(values, headers, st.none() | st.just("flights"))
+@pytest.mark.parametrize("read", [read_events, read_cloudevent])
+def test_whatever_comes_a_format_reads_it_or_says_that_it_cannot(read, value, headers, dataset):
+    try:
+        events = read(value, headers, dataset)
+    except InvalidEvent as error:
+        assert str(error)
+    else:
+        assert all(isinstance(event, SourceEvent) for event in events)
+
+
+@given(values, headers)
+@pytest.mark.parametrize("read", [read_events, read_cloudevent])
+def test_whatever_comes_what_goes_on_can_be_stored(read, value, headers):
+    outcome = Reader(read).read(Delivery(STREAM, "1", value, headers))
+
+    assert b"\\u0000" not in msgspec.json.encode(outcome).replace(b"\\\\", b"")
