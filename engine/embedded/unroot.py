@@ -20,8 +20,15 @@ def unroot(argv: list[str]) -> list[str]:
 
 def give_away(directory: Path) -> None:
     """Let the one who runs unrooted programs own `directory` itself, not its contents."""
-    if os.geteuid() == 0:
+    if os.geteuid() != 0:
+        return
+    try:
         os.chown(directory, _NOBODY, _NOBODY)
+    except PermissionError as error:
+        raise ServiceUnavailable(
+            f"root may not give {directory} to nobody here, as the embedded PostgreSQL needs: "
+            "run as another user, or set KNOCKON_DATABASE_URL"
+        ) from error
 
 
 def _prefix() -> list[str]:
