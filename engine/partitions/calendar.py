@@ -1,0 +1,308 @@
+"""Time windows of a grain in a zone: instants, integer ordinals and text keys.
+
+Windows are half-open and follow one another without a gap. Days count from 1970-01-01, weeks from
+Monday 1969-12-29, months, quarters and years from January 1970.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from functools import cache
+from types import MappingProxyType
+
+from engine.errors import InvalidPartition
+from engine.partitions.clock import Clock, clock
+from engine.partitions.intervals import NEG, POS, Intervals, Span
+
+HOUR = 3600
+DAY = 24 * HOUR
+YEARS = range(1000, 9999)
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_CYCLE_DAYS = 146_097  # the Gregorian calendar repeats every 400 years
+_CYCLE_MONTHS = 4800
+
+
+class Calendar(ABC):
+    """One grain in one zone."""
+
+    example: str
+    """What a key looks like."""
+
+    skipped: Intervals = Intervals()
+    """Ordinals whose window is empty, for the zone's clock jumped over it."""
+
+    @abstractmethod
+    def start(self, ordinal: int) -> int:
+        """The instant at which the window starts: seconds since 1970-01-01T00:00Z."""
+
+    @abstractmethod
+    def at(self, instant: int) -> int:
+        """The ordinal of the window that holds the instant."""
+
+    @abstractmethod
+    def format(self, ordinal: int) -> str:
+        """The window's key; raises ValueError outside the years that `date` can hold."""
+
+    @abstractmethod
+    def parse(self, key: str) -> int:
+        """The ordinal of a key; raises ValueError when the key is not one."""
+
+    def extent(self, ordinals: Intervals) -> Intervals:
+        """The instants within the windows."""
+        return Intervals.of(self._starts(ordinals.spans))
+
+    def overlapping(self, instants: Intervals) -> Intervals:
+        """The windows that share an instant with the intervals."""
+        return Intervals.of(self._hulls(instants.spans)) - self.skipped
+
+    def _starts(self, spans: Iterable[Span]) -> Iterator[Span]:
+        start = self.start
+        for lo, hi in spans:
+            yield start(lo) if lo > NEG else NEG, start(hi) if hi < POS else POS
+
+    def _hulls(self, spans: Iterable[Span]) -> Iterator[Span]:
+        at = self.at
+        for lo, hi in spans:
+            yield at(lo) if lo > NEG else NEG, at(hi - 1) + 1 if hi < POS else POS
+
+
+class HourCalendar(Calendar):
+    """Hours as the zone's wall clock shows them.
+
+    A new hour starts when the clock reads a full hour and when it is set to another hour. An hour
+    that it shows twice has two windows, and the second one's key carries the offset then in force:
+    in New York `2013-11-03T01` is followed by `2013-11-03T01-0500`. Where the clock is set back or
+    forth within an hour (Lord Howe, by 30 minutes) that hour's window is longer or shorter.
+    """
+
+    example = "2013-02-13T05"
+
+    def __init__(self, zone: Clock) -> None:
+        self._clock = zone
+        shifts, firsts = [0], [NEG]
+        for i, cut in enumerate(zone.cuts[1:], start=1):
+            last = (cut - 1 + zone.offsets[i - 1]) // HOUR
+            shown, into = divmod(cut + zone.offsets[i], HOUR)
+            goes_on = shown == last and into > 0
+            firsts.append(last + shifts[-1] + 1)
+            shifts.append(firsts[-1] - shown - goes_on)
+        # Counting from 1970 keeps ordinals the same when zone data before that is mended.
+        base = shifts[zone.segment(0)]
+        self._shifts = [shift - base for shift in shifts]
+        self._firsts = [NEG] + [first - base for first in firsts[1:]]
+
+    def start(self, ordinal: int) -> int:
+        """See `Calendar`."""
+        i = bisect_right(self._firsts, ordinal) - 1
+        shown = (ordinal - self._shifts[i]) * HOUR - self._clock.offsets[i]
+        return max(self._clock.cuts[i], shown)
+
+    def at(self, instant: int) -> int:
+        """See `Calendar`."""
+        i = bisect_right(self._clock.cuts, instant) - 1
+        return (instant + self._clock.offsets[i]) // HOUR + self._shifts[i]
+
+    def format(self, ordinal: int) -> str:
+        """See `Calendar`."""
+        i = bisect_right(self._firsts, ordinal) - 1
+        shown = ordinal - self._shifts[i]
+        day, hour = divmod(shown, 24)
+        text = f"{_date(day).isoformat()}T{hour:02}"
+        repeated = i > 0 and shown * HOUR < self._clock.peaks[i - 1]
+        return text + _offset_text(self._clock.offsets[i]) if repeated else text
+
+    def parse(self, key: str) -> int:
+        """See `Calendar`."""
+        text, hour, offset = _match(r"(.{10})T([01]\d|2[0-3])([+-]\d{4}(?:\d\d)?)?", key)
+        shown = _days(text) * DAY + int(hour) * HOUR
+        if offset:
+            return self._in_force(shown, offset)
+        first = self._clock.first(shown)
+        if (first + self._clock.offsets[self._clock.segment(first)]) // HOUR != shown // HOUR:
+            raise ValueError("the clock skips it")
+        return self.at(first)
+
+    def _in_force(self, shown: int, offset: str) -> int:
+        seconds = _offset_seconds(offset)
+        for instant in (shown - seconds, shown + HOUR - 1 - seconds):
+            if self._clock.offsets[self._clock.segment(instant)] == seconds:
+                return self.at(instant)
+        raise ValueError("another offset is in force then")
+
+
+class DayCalendar(Calendar):
+    """Days, and the grains made of whole days.
+
+    A window starts when the zone's clock first shows midnight of its first day, or has skipped
+    past it; days are 23 or 25 hours long when the clock changes.
+    """
+
+    example = "2013-02-13"
+
+    def __init__(self, zone: Clock) -> None:
+        self._clock = zone
+        self.skipped = Intervals.of(_jumped_days(zone))
+
+    def start(self, ordinal: int) -> int:
+        """See `Calendar`."""
+        return self._clock.first(ordinal * DAY)
+
+    def at(self, instant: int) -> int:
+        """See `Calendar`."""
+        return self._clock.reading(instant) // DAY
+
+    def format(self, ordinal: int) -> str:
+        """See `Calendar`."""
+        return _date(ordinal).isoformat()
+
+    def parse(self, key: str) -> int:
+        """See `Calendar`."""
+        return _days(key)
+
+
+class WeekCalendar(Calendar):
+    """ISO weeks, from Monday."""
+
+    example = "2013-W07"
+
+    def __init__(self, zone: Clock) -> None:
+        self._clock = zone
+
+    def start(self, ordinal: int) -> int:
+        """See `Calendar`."""
+        return self._clock.first((ordinal * 7 - 3) * DAY)
+
+    def at(self, instant: int) -> int:
+        """See `Calendar`."""
+        return (self._clock.reading(instant) // DAY + 3) // 7
+
+    def format(self, ordinal: int) -> str:
+        """See `Calendar`."""
+        year, week, _ = _date(ordinal * 7 - 3).isocalendar()
+        return f"{year:04}-W{week:02}"
+
+    def parse(self, key: str) -> int:
+        """See `Calendar`."""
+        year, week = _match(r"(\d{4})-W(\d\d)", key)
+        monday = date.fromisocalendar(_year(year), int(week), 1)
+        return (monday.toordinal() - _EPOCH + 3) // 7
+
+
+class MonthsCalendar(Calendar):
+    """Windows of 1, 3 or 12 months."""
+
+    def __init__(self, zone: Clock, months: int, example: str, pattern: str) -> None:
+        self._clock = zone
+        self._months = months
+        self.example = example
+        self._pattern = pattern
+
+    def start(self, ordinal: int) -> int:
+        """See `Calendar`."""
+        return self._clock.first(_first_day(ordinal * self._months) * DAY)
+
+    def at(self, instant: int) -> int:
+        """See `Calendar`."""
+        return _month(self._clock.reading(instant) // DAY) // self._months
+
+    def format(self, ordinal: int) -> str:
+        """See `Calendar`."""
+        year, month = divmod(ordinal * self._months, 12)
+        if year + 1970 not in YEARS:
+            raise ValueError("the year is out of range")
+        part = month // self._months + 1
+        return self._pattern.format(year=year + 1970, part=part)
+
+    def parse(self, key: str) -> int:
+        """See `Calendar`."""
+        found = _match(r"(\d{4})(?:-Q?(\d+))?", key)
+        per_year = 12 // self._months
+        ordinal = (_year(found[0]) - 1970) * per_year + int(found[1] or 1) - 1
+        if self.format(ordinal) != key:
+            raise ValueError("not such a key")
+        return ordinal
+
+
+def _months(months: int, example: str, pattern: str) -> Callable[[Clock], Calendar]:
+    return lambda zone: MonthsCalendar(zone, months, example, pattern)
+
+
+_GRAINS: MappingProxyType[str, Callable[[Clock], Calendar]] = MappingProxyType(
+    {
+        "hour": HourCalendar,
+        "day": DayCalendar,
+        "week": WeekCalendar,
+        "month": _months(1, "2013-02", "{year}-{part:02}"),
+        "quarter": _months(3, "2013-Q1", "{year}-Q{part}"),
+        "year": _months(12, "2013", "{year}"),
+    }
+)
+
+
+@cache
+def calendar(grain: str, zone: str) -> Calendar:
+    """The one calendar of a grain and an IANA zone.
+
+    Raises:
+        InvalidPartition: there is no such grain or zone.
+    """
+    if grain not in _GRAINS:
+        raise InvalidPartition(f"there is no time grain {grain!r}; use one of {', '.join(_GRAINS)}")
+    return _GRAINS[grain](clock(zone))
+
+
+def _jumped_days(zone: Clock) -> Iterator[Span]:
+    for peak, cut, offset in zip(zone.peaks, zone.cuts[1:], zone.offsets[1:], strict=False):
+        yield -(-peak // DAY), (cut + offset) // DAY
+
+
+def _match(pattern: str, key: str) -> tuple[str, ...]:
+    found = re.fullmatch(pattern, key, re.ASCII)
+    if not found:
+        raise ValueError("not such a key")
+    return found.groups()
+
+
+def _year(text: str) -> int:
+    if int(text) not in YEARS:
+        raise ValueError(f"years run from {YEARS[0]} to {YEARS[-1]}")
+    return int(text)
+
+
+def _days(text: str) -> int:
+    year, month, day = _match(r"(\d{4})-(\d\d)-(\d\d)", text)
+    return date(_year(year), int(month), int(day)).toordinal() - _EPOCH
+
+
+def _date(days: int) -> date:
+    return date.fromordinal(days + _EPOCH)
+
+
+def _month(days: int) -> int:
+    """Months from January 1970 to the day's, for any integer."""
+    cycles, days = divmod(days, _CYCLE_DAYS)
+    day = _date(days)
+    return cycles * _CYCLE_MONTHS + (day.year - 1970) * 12 + day.month - 1
+
+
+def _first_day(months: int) -> int:
+    """Days from 1970-01-01 to the first of the month, for any integer."""
+    cycles, months = divmod(months, _CYCLE_MONTHS)
+    day = date(1970 + months // 12, months % 12 + 1, 1)
+    return cycles * _CYCLE_DAYS + day.toordinal() - _EPOCH
+
+
+def _offset_text(seconds: int) -> str:
+    sign = "-" if seconds < 0 else "+"
+    minutes, rest = divmod(abs(seconds), 60)
+    return f"{sign}{minutes // 60:02}{minutes % 60:02}" + (f"{rest:02}" if rest else "")
+
+
+def _offset_seconds(text: str) -> int:
+    seconds = int(text[1:3]) * HOUR + int(text[3:5]) * 60 + int(text[5:] or 0)
+    return -seconds if text[0] == "-" else seconds

@@ -1,0 +1,141 @@
+"""Sets of integers as sorted, disjoint, half-open intervals: 35,000 hours in a row are one pair."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+NEG = -(2**62)
+"""The open lower end: no ordinal is below it."""
+POS = 2**62
+"""The open upper end: no ordinal reaches it."""
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """An immutable set of integers.
+
+    `spans` are `(lo, hi)` pairs, each holding lo <= n < hi, ascending, with a gap between any two.
+    Build it from loose pairs with `of`; the plain constructor trusts its caller.
+    """
+
+    spans: tuple[Span, ...] = ()
+
+    @staticmethod
+    def of(pairs: Iterable[Span]) -> Intervals:
+        """The set that the pairs cover, in any order, empty and overlapping ones included."""
+        spans: list[Span] = []
+        end = NEG - 1
+        for lo, hi in sorted(pairs):
+            if lo >= hi:
+                continue
+            if lo > end:
+                spans.append((lo, hi))
+                end = hi
+            elif hi > end:
+                spans[-1] = (spans[-1][0], hi)
+                end = hi
+        return Intervals(tuple(spans))
+
+    @staticmethod
+    def single(ordinal: int) -> Intervals:
+        """The set of one integer."""
+        return Intervals(((ordinal, ordinal + 1),))
+
+    @staticmethod
+    def union(sets: Sequence[Intervals], /) -> Intervals:
+        """The union of many sets, by one sort."""
+        if len(sets) == 1:
+            return sets[0]
+        return Intervals.of(chain.from_iterable(s.spans for s in sets))
+
+    @staticmethod
+    def atoms(sets: Sequence[Intervals], /) -> list[tuple[Intervals, frozenset[int]]]:
+        """Cut overlapping sets into disjoint pieces, each with the indexes of its owners.
+
+        A sweep over the ends of all spans: each end switches its set on or off.
+        """
+        if len(sets) == 1:
+            return [(sets[0], frozenset((0,)))]
+        ends = sorted((end, i) for i, s in enumerate(sets) for span in s.spans for end in span)
+        pieces: dict[frozenset[int], list[Span]] = {}
+        active: set[int] = set()
+        since = NEG
+        for end, i in ends:
+            if active and since < end:
+                pieces.setdefault(frozenset(active), []).append((since, end))
+            active ^= {i}
+            since = end
+        return [(Intervals.of(spans), owners) for owners, spans in pieces.items()]
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether neither end is open."""
+        return not self.spans or (self.spans[0][0] > NEG and self.spans[-1][1] < POS)
+
+    def count(self) -> int:
+        """How many integers the set holds; ask `is_finite` first."""
+        return sum(hi - lo for lo, hi in self.spans)
+
+    def __bool__(self) -> bool:
+        return bool(self.spans)
+
+    def __contains__(self, ordinal: int) -> bool:
+        at = bisect_right(self.spans, (ordinal, POS)) - 1
+        return at >= 0 and ordinal < self.spans[at][1]
+
+    def __iter__(self) -> Iterator[int]:
+        return chain.from_iterable(range(lo, hi) for lo, hi in self.spans)
+
+    def __or__(self, other: Intervals) -> Intervals:
+        if self is other or not other.spans or self.spans == other.spans:
+            return self
+        if not self.spans:
+            return other
+        # Two sorted runs: the sort inside `of` is a linear merge.
+        return Intervals.of(self.spans + other.spans)
+
+    def __and__(self, other: Intervals) -> Intervals:
+        if self is other or not self.spans:
+            return self
+        if not other.spans:
+            return other
+        if len(other.spans) == 1:
+            return self._clip(*other.spans[0])
+        if len(self.spans) == 1:
+            return other._clip(*self.spans[0])
+        return Intervals(tuple(_meet(self.spans, other.spans)))
+
+    def __sub__(self, other: Intervals) -> Intervals:
+        if not self.spans or not other.spans:
+            return self
+        return self & ~other
+
+    def __invert__(self) -> Intervals:
+        ends = (NEG, *chain.from_iterable(self.spans), POS)
+        gaps = zip(ends[::2], ends[1::2], strict=True)
+        return Intervals(tuple(gap for gap in gaps if gap[0] < gap[1]))
+
+    def _clip(self, lo: int, hi: int) -> Intervals:
+        spans = self.spans
+        if lo <= spans[0][0] and spans[-1][1] <= hi:
+            return self
+        clipped = ((max(a, lo), min(b, hi)) for a, b in spans if a < hi and b > lo)
+        return Intervals(tuple(clipped))
+
+
+def _meet(left: tuple[Span, ...], right: tuple[Span, ...]) -> Iterator[Span]:
+    i = j = 0
+    while i < len(left) and j < len(right):
+        lo = max(left[i][0], right[j][0])
+        hi = min(left[i][1], right[j][1])
+        if lo < hi:
+            yield lo, hi
+        if left[i][1] < right[j][1]:
+            i += 1
+        else:
+            j += 1

@@ -1,0 +1,166 @@
+"""Partitions by text keys: a fixed list, or whatever keys turn up."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from engine.errors import InvalidPartition
+from engine.partitions.dimension import EVERYTHING, TO, Dimension, DimensionValue
+from engine.partitions.keyset import KeySet
+
+_RESERVED = ("/", "=", ",", TO)
+_BUT = "!"
+
+
+def check_key(key: str, where: str) -> str:
+    """The key itself, when it can stand in a partition's text.
+
+    Raises:
+        InvalidPartition: it is empty, is `*`, starts with `!` or holds `/`, `=`, `,` or `..`.
+    """
+    if not key or key == EVERYTHING or key.startswith(_BUT) or any(s in key for s in _RESERVED):
+        raise InvalidPartition(
+            f"{where}: {key!r} cannot be a key; use a text like JFK, "
+            "without '/', '=', ',' or '..', that is not '*' and does not start with '!'"
+        )
+    return key
+
+
+class KeyDimension(Dimension):
+    """A dimension whose sets are `KeySet`s."""
+
+    __slots__ = ()
+
+    is_ordered = False
+
+    def value(self, key: str, where: str = "partition") -> DimensionValue:
+        """See `Dimension`."""
+        if self.parse(key, where).keys != {key}:
+            raise InvalidPartition(f"{where}: {key!r} is not one key; give one key")
+        return DimensionValue(key)
+
+    @abstractmethod
+    def parse(self, text: str, where: str = "partition") -> KeySet:
+        """See `Dimension`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticDimension(KeyDimension):
+    """A fixed list of `keys`, in the order in which they are shown and ranged over."""
+
+    keys: tuple[str, ...]
+    column: str | None = field(default=None, compare=False)
+    _index: dict[str, int] = field(init=False, repr=False, compare=False)
+    _universe: KeySet = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        index = {check_key(key, "static keys"): i for i, key in enumerate(self.keys)}
+        if not index or len(index) < len(self.keys):
+            raise InvalidPartition(
+                f"static keys: {list(self.keys)} is empty or repeats a key; list each key once"
+            )
+        object.__setattr__(self, "_index", index)
+        object.__setattr__(self, "_universe", KeySet(frozenset(index)))
+
+    @property
+    def universe(self) -> KeySet:
+        """See `Dimension`."""
+        return self._universe
+
+    def parse(self, text: str, where: str = "partition") -> KeySet:
+        """See `Dimension`; a range goes by the order of the list."""
+        if text == EVERYTHING:
+            return self.universe
+        first, to, last = text.partition(TO)
+        lo = self._position(first, where)
+        hi = self._position(last, where) if to else lo
+        if lo > hi:
+            raise InvalidPartition(
+                f"{where}: the range {text!r} ends before it starts; write {last}{TO}{first}"
+            )
+        return KeySet(frozenset(self.keys[lo : hi + 1]))
+
+    def format(self, position: int) -> str:
+        """See `Dimension`."""
+        return self.keys[position]
+
+    def positions(self, members: KeySet) -> list[int]:
+        """See `Dimension`."""
+        return sorted(self._index[key] for key in members.keys)
+
+    def texts(self, members: KeySet) -> list[str]:
+        """See `Dimension`."""
+        return [self._run(list(run)) for run in _runs(self.positions(members))]
+
+    def rank(self, members: KeySet) -> list[int]:
+        """See `Dimension`."""
+        return self.positions(members)
+
+    def to_spec(self) -> dict[str, Any]:
+        """See `Dimension`."""
+        return {"static": list(self.keys)}
+
+    def _position(self, key: str, where: str) -> int:
+        if key not in self._index:
+            raise InvalidPartition(
+                f"{where}: {key!r} is not among its keys; write one like {self.keys[0]}"
+            )
+        return self._index[key]
+
+    def _run(self, positions: list[int]) -> str:
+        first, last = self.keys[positions[0]], self.keys[positions[-1]]
+        return first if first == last else first + TO + last
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicDimension(KeyDimension):
+    """Keys that appear as they are seen: any text may be one, so the universe has no end."""
+
+    column: str | None = field(default=None, compare=False)
+
+    @property
+    def universe(self) -> KeySet:
+        """See `Dimension`."""
+        return _ANY
+
+    def parse(self, text: str, where: str = "partition") -> KeySet:
+        """See `Dimension`; keys have no order to range over, and `!a,b` is all but a and b."""
+        if text == EVERYTHING:
+            return _ANY
+        if text.startswith(_BUT):
+            keys = text.removeprefix(_BUT).split(",")
+            return KeySet(frozenset(check_key(key, where) for key in keys), complement=True)
+        return KeySet.of(check_key(text, where))
+
+    def format(self, position: str) -> str:
+        """See `Dimension`."""
+        return position
+
+    def positions(self, members: KeySet) -> list[str]:
+        """See `Dimension`."""
+        return sorted(members.keys)
+
+    def texts(self, members: KeySet) -> list[str]:
+        """See `Dimension`."""
+        keys = self.positions(members)
+        return [(_BUT + ",".join(keys)) if keys else EVERYTHING] if members.complement else keys
+
+    def rank(self, members: KeySet) -> tuple[bool, list[str]]:
+        """See `Dimension`."""
+        return members.complement, self.positions(members)
+
+    def to_spec(self) -> dict[str, Any]:
+        """See `Dimension`."""
+        return {"dynamic": True}
+
+
+_ANY = KeySet(complement=True)
+
+
+def _runs(positions: Iterable[int]) -> Iterator[Iterable[int]]:
+    for _, run in groupby(enumerate(positions), key=lambda pair: pair[1] - pair[0]):
+        yield (position for _, position in run)

@@ -1,0 +1,89 @@
+"""Sets of text keys, finite or all but finitely many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """The `keys`, or with `complement` every key there may ever be but those.
+
+    Every key of a dynamic dimension is the complement of nothing.
+    """
+
+    keys: frozenset[str] = frozenset()
+    complement: bool = False
+
+    @staticmethod
+    def of(*keys: str) -> KeySet:
+        """The set of these keys."""
+        return KeySet(frozenset(keys))
+
+    @staticmethod
+    def union(sets: Sequence[KeySet], /) -> KeySet:
+        """The union of many sets."""
+        if len(sets) == 1:
+            return sets[0]
+        finite = frozenset().union(*(s.keys for s in sets if not s.complement))
+        excluded = [s.keys for s in sets if s.complement]
+        if not excluded:
+            return KeySet(finite)
+        return KeySet(frozenset.intersection(*excluded) - finite, complement=True)
+
+    @staticmethod
+    def atoms(sets: Sequence[KeySet], /) -> list[tuple[KeySet, frozenset[int]]]:
+        """Cut overlapping sets into disjoint pieces, each with the indexes of its owners.
+
+        Keys that no set names share one piece, owned by the complements.
+        """
+        named = frozenset().union(*(s.keys for s in sets))
+        owners: dict[str, list[int]] = {key: [] for key in named}
+        for i, s in enumerate(sets):
+            for key in named - s.keys if s.complement else s.keys:
+                owners[key].append(i)
+        pieces: dict[frozenset[int], set[str]] = {}
+        for key, indexes in owners.items():
+            pieces.setdefault(frozenset(indexes), set()).add(key)
+        complements = frozenset(i for i, s in enumerate(sets) if s.complement)
+        alike = pieces.pop(complements, set())
+        cut = [(KeySet(frozenset(keys)), held) for held, keys in pieces.items() if held]
+        if complements:
+            cut.append((KeySet(named - alike, complement=True), complements))
+        return cut
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the keys can be listed."""
+        return not self.complement
+
+    def count(self) -> int:
+        """How many keys a finite set holds; ask `is_finite` first."""
+        return len(self.keys)
+
+    def __bool__(self) -> bool:
+        return self.complement or bool(self.keys)
+
+    def __contains__(self, key: str) -> bool:
+        return (key in self.keys) is not self.complement
+
+    def __invert__(self) -> KeySet:
+        return KeySet(self.keys, not self.complement)
+
+    def __or__(self, other: KeySet) -> KeySet:
+        if self is other or not other or self == other:
+            return self
+        return KeySet.union((self, other))
+
+    def __and__(self, other: KeySet) -> KeySet:
+        if self is other:
+            return self
+        if self.complement and other.complement:
+            return KeySet(self.keys | other.keys, complement=True)
+        if self.complement:
+            return KeySet(other.keys - self.keys)
+        return KeySet(self.keys - other.keys if other.complement else self.keys & other.keys)
+
+    def __sub__(self, other: KeySet) -> KeySet:
+        return self & ~other

@@ -1,0 +1,93 @@
+"""Partitions by an integer: buckets of one size, counted from 0."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from engine.errors import InvalidPartition
+from engine.partitions.dimension import OrderedDimension
+from engine.partitions.intervals import NEG, POS, Intervals, Span
+
+_INTEGER = r"(0|-?[1-9][0-9]*)"
+_KEY = re.compile(f"{_INTEGER}-{_INTEGER}")
+
+
+@dataclass(frozen=True, slots=True)
+class RangeDimension(OrderedDimension):
+    """Buckets of `size` integers; bucket n holds n*size <= value < (n+1)*size.
+
+    A key is the first and the last integer, joined by a dash: `0-9999`, `-10000--1`. `start` and
+    `end` bound the values, half-open; a bucket that they cut keeps its whole key.
+    """
+
+    kind: ClassVar[str] = "range"
+
+    size: int
+    start: int | None = None
+    end: int | None = None
+    column: str | None = field(default=None, compare=False)
+    _universe: Intervals = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InvalidPartition(f"a range of size {self.size} holds nothing; give 1 or more")
+        lo = NEG if self.start is None else self.start
+        hi = POS if self.end is None else self.end
+        if lo >= hi:
+            raise InvalidPartition(
+                f"no integer lies in [{self.start}, {self.end}); move the end past the start"
+            )
+        object.__setattr__(self, "_universe", self.overlapping(Intervals(((lo, hi),))))
+
+    @property
+    def universe(self) -> Intervals:
+        """See `Dimension`."""
+        return self._universe
+
+    @property
+    def grid(self) -> tuple[Any, ...]:
+        """See `OrderedDimension`."""
+        return self.kind, self.size
+
+    def ordinal(self, key: str, where: str) -> int:
+        """See `OrderedDimension`."""
+        found = _KEY.fullmatch(key)
+        ordinal = int(found[1]) // self.size if found else 0
+        if key != self.format(ordinal):
+            lo = self.universe.spans[0][0]
+            raise InvalidPartition(
+                f"{where}: {key!r} is not a bucket of {self.size}; "
+                f"write first and last value, like {self.format(lo if lo > NEG else 0)}"
+            )
+        return ordinal
+
+    def format(self, position: int) -> str:
+        """See `Dimension`."""
+        return f"{position * self.size}-{(position + 1) * self.size - 1}"
+
+    def extent(self, ordinals: Intervals) -> Intervals:
+        """See `OrderedDimension`."""
+        return Intervals(tuple(self._scaled(span) for span in ordinals.spans))
+
+    def overlapping(self, extent: Intervals) -> Intervals:
+        """See `OrderedDimension`."""
+        return Intervals.of(self._hull(span) for span in extent.spans)
+
+    def window(self, key: str, where: str = "partition") -> Span:
+        """The half-open window of a key: (first value, last value + 1)."""
+        ordinal = self._within(key, where)
+        return self._scaled((ordinal, ordinal + 1))
+
+    def to_spec(self) -> dict[str, Any]:
+        """See `Dimension`."""
+        return {"range": self.size, "start": self.start, "end": self.end}
+
+    def _scaled(self, span: Span) -> Span:
+        lo, hi = span
+        return lo * self.size if lo > NEG else NEG, hi * self.size if hi < POS else POS
+
+    def _hull(self, span: Span) -> Span:
+        lo, hi = span
+        return lo // self.size if lo > NEG else NEG, -(-hi // self.size) if hi < POS else POS

@@ -1,0 +1,97 @@
+"""Sets of partitions as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from engine.errors import InvalidPartition
+from engine.partitions.boxes import Box, canonical, difference, intersection
+
+if TYPE_CHECKING:
+    from engine.partitions.space import PartitionSpace
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PartitionSet:
+    """An immutable set of partitions of one space, open-ended ones included.
+
+    `boxes` are disjoint and canonical (see `boxes`): the plain constructor trusts its caller, and
+    `of` takes any. Operators raise InvalidPartition between sets of different spaces.
+    """
+
+    space: PartitionSpace
+    boxes: tuple[Box, ...]
+
+    @staticmethod
+    def of(space: PartitionSpace, boxes: Iterable[Box]) -> PartitionSet:
+        """The union of boxes, which may overlap or be empty."""
+        return PartitionSet(space, canonical(boxes))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the partitions can be listed."""
+        return all(part.is_finite for box in self.boxes for part in box)
+
+    def count(self) -> int:
+        """How many partitions a finite set holds; raises InvalidPartition for an endless one."""
+        if not self.is_finite:
+            raise InvalidPartition(
+                "an endless set of partitions cannot be counted; intersect it with a finite one"
+            )
+        return sum(prod(part.count() for part in box) for box in self.boxes)
+
+    def covers(self, other: PartitionSet) -> bool:
+        """Whether every partition of `other` is in this set."""
+        return self is other or not (other - self).boxes
+
+    def __bool__(self) -> bool:
+        return bool(self.boxes)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, PartitionSet):
+            return NotImplemented
+        return self.space == other.space and _same(self.boxes, other.boxes)
+
+    def __repr__(self) -> str:
+        return f"<PartitionSet {', '.join(self.space.texts(self))}>"
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.boxes))
+
+    def __or__(self, other: PartitionSet) -> PartitionSet:
+        if self is other:
+            return self
+        self._check(other)
+        if not other.boxes or self.boxes == other.boxes:
+            return self
+        return PartitionSet(self.space, canonical(self.boxes + other.boxes))
+
+    def __and__(self, other: PartitionSet) -> PartitionSet:
+        if self is other:
+            return self
+        self._check(other)
+        if self.boxes == other.boxes:
+            return self
+        return PartitionSet(self.space, canonical(intersection(self.boxes, other.boxes)))
+
+    def __sub__(self, other: PartitionSet) -> PartitionSet:
+        self._check(other)
+        if self.boxes == other.boxes:
+            return self.space.empty
+        return PartitionSet(self.space, canonical(difference(self.boxes, other.boxes)))
+
+    def _check(self, other: PartitionSet) -> None:
+        if self.space is not other.space and self.space != other.space:
+            raise InvalidPartition(
+                f"partitions of {self.space.to_spec()} and {other.space.to_spec()} do not mix; "
+                "map one set into the other's space first"
+            )
+
+
+def _same(left: tuple[Box, ...], right: tuple[Box, ...]) -> bool:
+    return left == right or (len(left) == len(right) and frozenset(left) == frozenset(right))

@@ -1,0 +1,89 @@
+"""Partitions by time: one key for each window of a grain in a time zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from engine.errors import InvalidPartition
+from engine.partitions.calendar import Calendar, calendar
+from engine.partitions.dimension import OrderedDimension
+from engine.partitions.intervals import NEG, POS, Intervals
+
+
+@dataclass(frozen=True, slots=True)
+class TimeDimension(OrderedDimension):
+    """Windows of a `grain` (hour, day, week, month, quarter, year) in an IANA `zone`.
+
+    `start` and `end` are keys, half-open; None leaves the end open. See `calendar` for the keys.
+    """
+
+    kind: ClassVar[str] = "time"
+
+    grain: str
+    zone: str = "UTC"
+    start: str | None = None
+    end: str | None = None
+    column: str | None = field(default=None, compare=False)
+    calendar: Calendar = field(init=False, repr=False, compare=False)
+    _universe: Intervals = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "calendar", calendar(self.grain, self.zone))
+        lo = NEG if self.start is None else self.ordinal(self.start, "start")
+        hi = POS if self.end is None else self.ordinal(self.end, "end")
+        universe = Intervals.of([(lo, hi)]) - self.calendar.skipped
+        if not universe:
+            raise InvalidPartition(
+                f"no {self.grain} lies in [{self.start}, {self.end}); move the end past the start"
+            )
+        object.__setattr__(self, "_universe", universe)
+
+    @property
+    def universe(self) -> Intervals:
+        """See `Dimension`."""
+        return self._universe
+
+    @property
+    def grid(self) -> tuple[Any, ...]:
+        """See `OrderedDimension`."""
+        return self.kind, self.grain, self.zone
+
+    def ordinal(self, key: str, where: str) -> int:
+        """See `OrderedDimension`."""
+        try:
+            return self.calendar.parse(key)
+        except ValueError as error:
+            raise InvalidPartition(
+                f"{where}: {key!r} is no {self.grain} in {self.zone} ({error}); "
+                f"write one like {self.calendar.example}"
+            ) from error
+
+    def format(self, position: int) -> str:
+        """See `Dimension`; raises InvalidPartition outside the years that a key can hold."""
+        try:
+            return self.calendar.format(position)
+        except (ValueError, OverflowError) as error:
+            raise InvalidPartition(
+                f"{self.grain} number {position} has no key ({error}); bound the dimension"
+            ) from error
+
+    def extent(self, ordinals: Intervals) -> Intervals:
+        """See `OrderedDimension`."""
+        return self.calendar.extent(ordinals)
+
+    def overlapping(self, extent: Intervals) -> Intervals:
+        """See `OrderedDimension`."""
+        return self.calendar.overlapping(extent)
+
+    def window(self, key: str, where: str = "partition") -> tuple[datetime, datetime]:
+        """The half-open window of a key, in UTC, so that its length is `end - start`."""
+        ordinal = self._within(key, where)
+        start, end = self.calendar.start(ordinal), self.calendar.start(ordinal + 1)
+        return datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
+
+    def to_spec(self) -> dict[str, Any]:
+        """See `Dimension`."""
+        zone = None if self.zone == "UTC" else self.zone
+        return {"time": self.grain, "zone": zone, "start": self.start, "end": self.end}
