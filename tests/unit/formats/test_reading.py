@@ -1,10 +1,12 @@
+from contextlib import suppress
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.formats.cloudevents import read_cloudevent
-from consumers.formats.format import format_named
+from consumers.formats.format import Format, format_named
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import MAX_KEPT_BYTES, Delivery, Reader
 from engine.errors import InvalidEvent, UnknownName
@@ -17,8 +19,8 @@ def delivery(value: bytes | None, **headers: str) -> Delivery:
     return Delivery(stream=STREAM, position="12", value=value, headers=headers)
 
 
-def rejected(value: bytes | None, reader: Reader = Reader(read_events)) -> str:
-    outcome = reader.read(delivery(value))
+def rejected(value: bytes | None, read: Format = read_events) -> str:
+    outcome = Reader(read).read(delivery(value))
     assert isinstance(outcome, Rejection)
     return outcome.error
 
@@ -110,7 +112,7 @@ def test_a_format_that_breaks_rejects_the_message_and_not_the_stream():
     def broken(value, headers, dataset):
         raise KeyError("half \ud800")
 
-    assert rejected(b"", Reader(broken)) == "the format failed: KeyError: 'half \\ud800'"
+    assert rejected(b"", broken) == "the format failed: KeyError: 'half \\ud800'"
 
 
 def test_a_format_is_found_by_its_name():
@@ -156,12 +158,8 @@ headers = st.dictionaries(
 @given(values, headers, st.none() | st.just("flights"))
 @pytest.mark.parametrize("read", [read_events, read_cloudevent])
 def test_whatever_comes_a_format_reads_it_or_says_that_it_cannot(read, value, headers, dataset):
-    try:
-        events = read(value, headers, dataset)
-    except InvalidEvent as error:
-        assert str(error)
-    else:
-        assert all(isinstance(event, SourceEvent) for event in events)
+    with suppress(InvalidEvent):
+        assert all(isinstance(event, SourceEvent) for event in read(value, headers, dataset))
 
 
 @given(values, headers)
