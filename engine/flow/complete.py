@@ -100,7 +100,7 @@ def _partition_rows(completion: Completion) -> Iterator[dict[str, Any]]:
             "bytes": output.bytes,
             "fingerprint": output.fingerprint,
             "column_fingerprints": output.column_fingerprints,
-            "rewritten": output.rewritten,
+            "changed": output.changed,
         }
 
 

@@ -40,8 +40,8 @@ class Output:
     """One output partition that a run has written.
 
     Without a ``fingerprint`` the partition counts as changed. ``row_count`` in rows, ``bytes``
-    in bytes. ``dataset`` is the name of one of the job's outputs. ``rewritten`` says that what
-    was found there was not what the last run had left, so that equal fingerprints prove nothing.
+    in bytes. ``dataset`` is the name of one of the job's outputs. ``changed`` is the worker's
+    own word on whether the content differs from before; left out, the fingerprint decides.
     """
 
     dataset: str
@@ -52,7 +52,7 @@ class Output:
     location: str | None = None
     schema_hash: str | None = None
     column_fingerprints: Mapping[str, str] | None = None
-    rewritten: bool = False
+    changed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,28 +24,28 @@ WITH given AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(task_id uuid, dataset_uuid uuid,
         dataset_version uuid, partition_key text, config_hash text, schema_hash text,
         location text, row_count bigint, bytes bigint, fingerprint text,
-        column_fingerprints jsonb, rewritten boolean)
+        column_fingerprints jsonb, changed boolean)
 ), compared AS (
-    SELECT g.*, g.rewritten OR g.fingerprint IS NULL OR p.fingerprint IS DISTINCT FROM g.fingerprint
-               AS changed
+    SELECT g.task_id, g.dataset_uuid, g.dataset_version, g.partition_key, g.config_hash,
+        g.schema_hash, g.location, g.row_count, g.bytes, g.fingerprint, g.column_fingerprints,
+        p.materialized_at AS stamp,
+        p.materialized_at IS NULL
+            OR coalesce(g.changed, coalesce(p.fingerprint <> g.fingerprint, true)) AS changed
     FROM given g LEFT JOIN partition_versions p USING (dataset_uuid, dataset_version, partition_key)
 ), written AS (
     INSERT INTO partition_versions AS p (dataset_uuid, dataset_version, partition_key,
         materialized_at, config_hash, schema_hash, location, row_count, bytes, fingerprint,
         column_fingerprints, task_id)
-    SELECT dataset_uuid, dataset_version, partition_key, clock_timestamp(), config_hash,
-        schema_hash, location, row_count, bytes, fingerprint, column_fingerprints, task_id
+    SELECT dataset_uuid, dataset_version, partition_key,
+        CASE WHEN changed
+             THEN greatest(clock_timestamp(), stamp + interval '1 microsecond') ELSE stamp END,
+        config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,
+        task_id
     FROM compared
     ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
-    SET materialized_at = CASE
-            WHEN p.fingerprint = EXCLUDED.fingerprint AND NOT EXISTS (
-                SELECT FROM given g WHERE g.rewritten AND g.dataset_uuid = p.dataset_uuid
-                    AND g.partition_key = p.partition_key)
-            THEN p.materialized_at
-            ELSE greatest(EXCLUDED.materialized_at, p.materialized_at + interval '1 microsecond')
-        END,
-        config_hash = EXCLUDED.config_hash, schema_hash = EXCLUDED.schema_hash,
-        location = EXCLUDED.location, row_count = EXCLUDED.row_count, bytes = EXCLUDED.bytes,
+    SET materialized_at = EXCLUDED.materialized_at, config_hash = EXCLUDED.config_hash,
+        schema_hash = EXCLUDED.schema_hash, location = EXCLUDED.location,
+        row_count = EXCLUDED.row_count, bytes = EXCLUDED.bytes,
         fingerprint = EXCLUDED.fingerprint, column_fingerprints = EXCLUDED.column_fingerprints,
         task_id = EXCLUDED.task_id
 )
