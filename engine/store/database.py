@@ -1,7 +1,7 @@
 """The way to PostgreSQL: a pool of connections that outlives the server's outages.
 
 Connections are in autocommit mode and give rows as dicts; `transaction()` is explicit. Sessions
-are in UTC, and JSON goes through orjson.
+are in UTC, and JSON goes through msgspec.
 """
 
 import select
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
-import orjson
+import msgspec
 import psycopg
 import stamina
 import structlog
@@ -203,8 +203,8 @@ def _worth_waiting(error: Exception) -> bool:
 
 
 async def _configure(connection: Connection) -> None:
-    set_json_dumps(orjson.dumps, connection)
-    set_json_loads(orjson.loads, connection)
+    set_json_dumps(msgspec.json.encode, connection)
+    set_json_loads(msgspec.json.decode, connection)
     await connection.execute("SET timezone TO 'UTC'")
 
 
