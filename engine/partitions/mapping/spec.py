@@ -1,0 +1,178 @@
+"""Mappings as plain JSON data, the way a DAG file and `lineage_edges` hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import InvalidMapping, InvalidPartition
+from engine.partitions.dimension import Dimension, OrderedDimension
+from engine.partitions.mapping.infer import compatible
+from engine.partitions.mapping.link import Link, Links
+from engine.partitions.mapping.relation import KeyMap, Overlap, Relation, Same
+from engine.partitions.space import PartitionSpace
+from engine.partitions.time_dimension import TimeDimension
+
+_FIELDS = ("from", "window", "map")
+
+
+@dataclass(frozen=True, slots=True)
+class SpecReader:
+    """Reads a spec between two spaces; `where` opens every message."""
+
+    source: PartitionSpace
+    target: PartitionSpace
+    where: str
+
+    def read(self, spec: Any) -> Links:
+        """The links that a spec other than None gives; raises InvalidMapping."""
+        if spec == "all":
+            return Links()
+        if spec == "last":
+            return Links(latest=(self._last_of(None),))
+        if spec == "identity":
+            return Links(tuple(self._identity()))
+        if isinstance(spec, MappingOf):
+            return self._entries(spec)
+        raise self._error(
+            f"{spec!r} is not a mapping",
+            'write "identity", "all", "last" or an object with an entry per output dimension',
+        )
+
+    def _identity(self) -> Iterator[Link]:
+        names, targets = self.source.names, self.target.names
+        alone = len(names) == len(targets) == 1
+        if not alone and set(names) != set(targets):
+            raise self._error(
+                f"identity needs the same dimensions, not {names} and {targets}",
+                "map them one by one",
+            )
+        for name in targets:
+            source, target = self.source[names[0] if alone else name], self.target[name]
+            if not _same_keys(source, target):
+                raise self._error(
+                    f"identity needs the same keys, not {source.to_spec()} and {target.to_spec()}",
+                    f"map {name!r} from its input dimension instead",
+                )
+            yield self._link(names[0] if alone else name, name, Same(source, target))
+
+    def _entries(self, spec: MappingOf[str, Any]) -> Links:
+        links: list[Link] = []
+        latest: list[int] = []
+        for name, entry in spec.items():
+            target = self._find(self.target, name)
+            if entry == "last":
+                latest.append(self._last_of(name))
+            elif entry != "all":
+                links.append(self._entry(name, target, entry))
+        used = [link.source for link in links] + latest
+        if len(set(used)) < len(used):
+            raise self._error(
+                f"{dict(spec)} uses an input dimension twice", "let each feed one output dimension"
+            )
+        return Links(tuple(links), tuple(latest))
+
+    def _entry(self, name: str, target: Dimension, entry: Any) -> Link:
+        fields = {"from": entry} if isinstance(entry, str) else entry
+        if not isinstance(fields, MappingOf) or not set(fields) <= set(_FIELDS):
+            raise self._error(
+                f"{name!r} has {entry!r}",
+                'write "all", "last", an input dimension, or {"from": input dimension} with '
+                '"window": [-6, 0] or "map": {key: [keys]}',
+            )
+        origin = fields.get("from", name)
+        source = self._find(self.source, origin)
+        return self._link(origin, name, self._relation(name, source, target, fields))
+
+    def _relation(
+        self, name: str, source: Dimension, target: Dimension, fields: MappingOf[str, Any]
+    ) -> Relation:
+        if "map" in fields:
+            return self._key_map(name, source, target, fields)
+        if isinstance(source, OrderedDimension) and isinstance(target, OrderedDimension):
+            if source.kind == target.kind:
+                return self._overlap(name, source, target, fields.get("window"))
+        elif "window" in fields:
+            raise self._error(f"{name!r} has no order", "drop its window")
+        if compatible(source, target):
+            return Same(source, target)
+        raise self._error(
+            f"{name!r} cannot come from {source.to_spec()}, which is of another kind",
+            'say "all", or give a "map" where both sides have text keys',
+        )
+
+    def _overlap(
+        self, name: str, source: OrderedDimension, target: OrderedDimension, window: Any
+    ) -> Relation:
+        first, last = (0, 0) if window is None else self._window(name, window)
+        if first == last == 0 and _same_keys(source, target):
+            return Same(source, target)
+        return Overlap(source, target, first, last)
+
+    def _window(self, name: str, window: Any) -> tuple[int, int]:
+        pair = list(window) if isinstance(window, list | tuple) else []
+        if [type(end) for end in pair] != [int, int] or pair[0] > pair[1]:
+            raise self._error(
+                f"{name!r} has the window {window!r}",
+                "give first and last offset in output units, as [-6, 0]",
+            )
+        return pair[0], pair[1]
+
+    def _key_map(
+        self, name: str, source: Dimension, target: Dimension, fields: MappingOf[str, Any]
+    ) -> Relation:
+        listed = fields["map"]
+        if not isinstance(listed, MappingOf) or source.is_ordered or target.is_ordered:
+            raise self._error(
+                f"{name!r} has a map", "map {key: [keys]} between static or dynamic dimensions"
+            )
+        if "window" in fields:
+            raise self._error(f"{name!r} has both a map and a window", "drop one")
+        try:
+            return KeyMap(source, target, dict(_pairs(source, target, listed)))
+        except InvalidPartition as error:
+            raise self._error(f"the map of {name!r}", str(error)) from error
+
+    def _last_of(self, name: str | None) -> int:
+        """The index of the dimension whose last key counts: of that name, or the only candidate."""
+        source = self.source
+        ordered = [each for each, dimension in source.dimensions if dimension.is_ordered]
+        times = [each for each in ordered if isinstance(source[each], TimeDimension)]
+        for candidates in ([each for each in ordered if each == name], ordered, times):
+            if len(candidates) == 1:
+                return source.index(candidates[0])
+        raise self._error(
+            f"last needs one time or range dimension, and the input has {ordered}",
+            "map its dimensions one by one",
+        )
+
+    def _link(self, source: str, target: str, relation: Relation) -> Link:
+        return Link(self.source.index(source), self.target.index(target), relation)
+
+    def _find(self, space: PartitionSpace, name: Any) -> Dimension:
+        if name not in space.names:
+            side = "output" if space is self.target else "input"
+            raise self._error(
+                f"the {side} has no dimension {name!r}", f"its dimensions are {space.names}"
+            )
+        return space[name]
+
+    def _error(self, wrong: str, mend: str) -> InvalidMapping:
+        return InvalidMapping(f"{self.where}: {wrong}; {mend}")
+
+
+def _same_keys(source: Dimension, target: Dimension) -> bool:
+    if isinstance(source, OrderedDimension) and isinstance(target, OrderedDimension):
+        return source.grid == target.grid
+    return compatible(source, target)
+
+
+def _pairs(
+    source: Dimension, target: Dimension, listed: MappingOf[str, Any]
+) -> Iterator[tuple[str, frozenset[str]]]:
+    for key, targets in listed.items():
+        keys = [targets] if isinstance(targets, str) else targets
+        met = (target.value(each, "output key").key for each in keys)
+        yield source.value(key, "input key").key, frozenset(met)
