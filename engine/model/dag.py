@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -81,10 +82,21 @@ def _columns(value: Any) -> Any:
     return value
 
 
-def _form(value: Any) -> str | None:
+def _form_tag(value: Any) -> str | None:
     if isinstance(value, str):
-        return "text"
-    return "mapping" if isinstance(value, dict) else None
+        return "<text>"
+    return "<mapping>" if isinstance(value, dict) else None
+
+
+def _dimension_tag(value: Any) -> str | None:
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
+    kinds = (kind for kind in ("time", "range", "static", "dynamic") if kind in keys)
+    return next((f"<{kind}>" for kind in kinds), None)
+
+
+def _key_text(value: Any) -> Any:
+    """YAML reads the keys 2013 and 42 as numbers."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _without_default(schema: JsonDict) -> None:
@@ -112,25 +124,78 @@ Alias = Annotated[str, StringConstraints(pattern=_ALIAS)]
 Column = Annotated[str, StringConstraints(pattern=_COLUMN, max_length=128)]
 ColumnReference = Annotated[str, StringConstraints(pattern=_REFERENCE, max_length=192)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+KeyText = Annotated[Text, BeforeValidator(_key_text), _Or({"type": "integer"})]
 Duration = Annotated[
     int, BeforeValidator(_seconds), Field(gt=0, le=_LONGEST, strict=True), _Or(_DURATION)
-]
-Dimensions = dict[Column, dict[str, Any]]
-_by_form = Discriminator(
-    _form,
-    custom_error_type="dag",
-    custom_error_message="this must be text or a mapping",
-)
-PartitioningSpec = Annotated[
-    Annotated[Dimensions, Tag("mapping")] | Annotated[str, Tag("text")], _by_form
-]
-MappingSpec = Annotated[
-    Annotated[dict[str, Any], Tag("mapping")] | Annotated[str, Tag("text")], _by_form
 ]
 
 
 class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TimeDimension(_Spec):
+    """One partition for each hour, day, … of a time zone."""
+
+    time: Literal["hour", "day", "week", "month", "quarter", "year"] = Field(
+        description="The length of a partition."
+    )
+    zone: Text = Field("UTC", description="The IANA time zone in which it begins and ends.")
+    start: KeyText | None = Field(None, description="The first key: 2013-01-01.")
+    end: KeyText | None = Field(None, description="The key after the last one: 2014-01-01.")
+    column: Column | None = Field(None, description="The column that holds the time.")
+
+
+class RangeDimension(_Spec):
+    """One partition for each run of integers of one size: 0-9999, 10000-19999 and so on."""
+
+    range: Annotated[int, Field(ge=1, strict=True)] = Field(description="Integers in a partition.")
+    start: Annotated[int, Field(strict=True)] | None = Field(None, description="The least value.")
+    end: Annotated[int, Field(strict=True)] | None = Field(
+        None, description="The value after the greatest."
+    )
+    column: Column | None = Field(None, description="The column that holds the integer.")
+
+
+class StaticDimension(_Spec):
+    """One partition for each key of a list."""
+
+    static: tuple[KeyText, ...] = Field(min_length=1, description="The keys, in order.")
+    column: Column | None = Field(None, description="The column that holds the key.")
+
+
+class DynamicDimension(_Spec):
+    """Partitions appear as their keys are seen."""
+
+    dynamic: Literal[True] = Field(description="Always true.")
+    column: Column | None = Field(None, description="The column that holds the key.")
+
+
+Dimension = Annotated[
+    Annotated[TimeDimension, Tag("<time>")]
+    | Annotated[RangeDimension, Tag("<range>")]
+    | Annotated[StaticDimension, Tag("<static>")]
+    | Annotated[DynamicDimension, Tag("<dynamic>")],
+    Discriminator(
+        _dimension_tag,
+        custom_error_type="dag",
+        custom_error_message="a dimension is a mapping with one of time, range, static, dynamic",
+    ),
+]
+Dimensions = dict[Column, Dimension]
+_text_or = partial(
+    Discriminator,
+    _form_tag,
+    custom_error_type="dag",
+)
+PartitioningSpec = Annotated[
+    Annotated[Dimensions, Tag("<mapping>")] | Annotated[Name, Tag("<text>")],
+    _text_or(custom_error_message="this is the name of a partitioning, or its dimensions"),
+]
+MappingSpec = Annotated[
+    Annotated[dict[str, Any], Tag("<mapping>")] | Annotated[str, Tag("<text>")],
+    _text_or(custom_error_message="this is the name of a mapping, or one by output dimension"),
+]
 
 
 class KafkaSource(_Spec):

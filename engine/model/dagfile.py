@@ -93,7 +93,7 @@ def _message(error: ErrorDetails, path: Path) -> str:
         return f"there is no such key{hint}"
     if kind == "literal_error":
         choices = re.findall("'(.*?)'", context["expected"])
-        return f"{given} is not one of {', '.join(choices)}{did_you_mean(given, choices)}"
+        return f"{given} is not one of {', '.join(choices)}{did_you_mean(str(error['input']), choices)}"
     if kind == "union_tag_invalid":
         return f"the kind {context['tag']!r} is not one of {context['expected_tags']}"
     if kind == "string_pattern_mismatch":
@@ -108,7 +108,7 @@ def _path(location: Sequence[str | int], content: Any) -> Path:
         try:
             content = content[step]
         except (KeyError, IndexError, TypeError):
-            if step is not location[-1] or step == "[key]":
+            if step is not location[-1] or str(step).startswith(("[", "<")):
                 continue
         path.append(step)
     return tuple(path)
@@ -118,12 +118,17 @@ def _known_keys(location: Sequence[str | int]) -> set[str]:
     """The keys of the model in which pydantic found the last step of ``location``."""
     models: list[type[BaseModel]] = [DagFile]
     for step in location[:-1]:
+        tagged = [model for model in models if step in _tags(model)]
         fields = [found for model in models if (found := model.model_fields.get(str(step)))]
-        if fields:
-            models = [each for field in fields for each in _models(field.annotation)]
-        elif len(models) > 1:
-            models = [m for m in models if step in get_args(m.model_fields["kind"].annotation)]
+        models = tagged or [each for f in fields for each in _models(f.annotation)] or models
     return {field.alias or name for model in models for name, field in model.model_fields.items()}
+
+
+def _tags(model: type[BaseModel]) -> set[str]:
+    """What pydantic puts into a location for a choice of this model from several."""
+    fields = model.model_fields
+    kinds = get_args(fields["kind"].annotation) if "kind" in fields else ()
+    return {*kinds, *(f"<{name}>" for name in fields)}
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -60,5 +60,5 @@ def shown(value: Any) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'flights'?`` where a known word is near, else nothing."""
-    near = get_close_matches(word, sorted(known), n=1)
+    near = get_close_matches(word[:100], sorted(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
