@@ -39,5 +39,7 @@ def _prefix() -> list[str]:
             "(util-linux) is missing: run as another user, or set KNOCKON_DATABASE_URL"
         )
     caps = "-all,+dac_override"
+    # without these bits access(2), by which initdb looks for its programs, ignores the capability
+    bits = "--securebits=+no_setuid_fixup"
     who = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
-    return [setpriv, *who, f"--inh-caps={caps}", f"--ambient-caps={caps}"]
+    return [setpriv, *who, bits, f"--inh-caps={caps}", f"--ambient-caps={caps}"]
