@@ -1,0 +1,66 @@
+"""The engine: plans what was ingested, reaps what was abandoned, fires what is scheduled."""
+
+import asyncio
+
+import structlog
+
+from engine.flow.plan import plan
+from engine.flow.reap import reap
+from engine.flow.scene import Scene
+from engine.loops.doorbell import Doorbell
+from engine.loops.duty import Verb, keep, pause
+from engine.loops.schedule import fire_due
+from engine.settings import Settings
+from engine.store.bells import INVALIDATIONS
+from engine.store.database import Database
+
+_log = structlog.get_logger(__name__)
+_SCHEDULE_SECONDS = 5.0
+
+
+class Engine:
+    """One engine process for one org; any number of them may run at once."""
+
+    def __init__(self, database: Database, scene: Scene, settings: Settings) -> None:
+        self._database = database
+        self._scene = scene
+        self._settings = settings
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set; what is in hand then is finished first."""
+        bell = Doorbell(self._database, [INVALIDATIONS])
+        settings = self._settings
+        _log.info("engine is up", org=str(self._scene.org_id))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bell.run(stop))
+            group.create_task(keep("plan", self._plan, stop, settings.poll_seconds, bell.wait))
+            group.create_task(self._keep("reap", self._reap, stop, settings.reap_seconds))
+            group.create_task(self._keep("schedule", self._fire, stop, _SCHEDULE_SECONDS))
+        _log.info("engine is down")
+
+    async def _keep(self, name: str, verb: Verb, stop: asyncio.Event, seconds: float) -> None:
+        await keep(name, verb, stop, seconds, lambda wait: pause(stop, wait))
+
+    async def _plan(self) -> bool:
+        async with self._database.connection() as conn:
+            planned = await plan(conn, self._scene, self._settings.batch_size)
+        if planned is not None:
+            _log.info(
+                "planned",
+                invalidations=planned.invalidations,
+                tasks=planned.tasks,
+                plan=str(planned.plan_id),
+            )
+        return planned is not None
+
+    async def _reap(self) -> bool:
+        async with self._database.connection() as conn:
+            reaped = await reap(conn, self._scene)
+        if reaped:
+            _log.warning("leases ran out", tasks=reaped)
+        return reaped > 0
+
+    async def _fire(self) -> bool:
+        async with self._database.connection() as conn:
+            await fire_due(conn, self._scene)
+        return False
