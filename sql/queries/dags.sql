@@ -1,0 +1,82 @@
+-- :name current
+-- What an org serves: each DAG's current version with its content.
+SELECT c.dag_name, c.dag_version_id, v.yaml_hash, v.content
+FROM dag_current_versions c JOIN dag_versions v ON v.id = c.dag_version_id
+WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
+
+-- :name insert_version
+-- The same content is the same version.
+INSERT INTO dag_versions (id, org_id, dag_name, yaml_hash, content)
+VALUES (%(id)s, %(org_id)s, %(dag_name)s, %(yaml_hash)s, %(content)s)
+ON CONFLICT (org_id, dag_name, yaml_hash) DO UPDATE SET dag_name = EXCLUDED.dag_name
+RETURNING id
+
+-- :name serve
+INSERT INTO dag_current_versions (org_id, dag_name, dag_version_id, updated_at)
+VALUES (%(org_id)s, %(dag_name)s, %(dag_version_id)s, clock_timestamp())
+ON CONFLICT (org_id, dag_name)
+DO UPDATE SET dag_version_id = EXCLUDED.dag_version_id, updated_at = EXCLUDED.updated_at
+
+-- :name jobs_of_version
+SELECT id, name FROM jobs WHERE dag_version_id = %(dag_version_id)s
+
+-- :name insert_jobs
+INSERT INTO jobs (id, org_id, name, dag_name, dag_version_id, activation, runtime, operator, source,
+    execution_strategy, idle_timeout, config, config_hash, input_datasets, output_datasets,
+    update_strategy, unique_key, scaling, timeout_seconds, heartbeat_timeout_seconds,
+    max_attempts, inputs, holds)
+SELECT v.id, %(org_id)s, v.name, %(dag_name)s, %(dag_version_id)s, v.activation, v.runtime,
+    v.operator, v.source, v.execution_strategy, v.idle_timeout, v.config, v.config_hash,
+    v.input_datasets, v.output_datasets, v.update_strategy, v.unique_key, v.scaling,
+    v.timeout_seconds, v.heartbeat_timeout_seconds, v.max_attempts, v.inputs, v.holds
+FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, name text, activation text, runtime text,
+    operator text, source jsonb, execution_strategy text, idle_timeout text, config jsonb,
+    config_hash text, input_datasets text[], output_datasets text[], update_strategy text,
+    unique_key text[], scaling jsonb, timeout_seconds int, heartbeat_timeout_seconds int,
+    max_attempts int, inputs jsonb, holds boolean)
+
+-- :name upsert_datasets
+INSERT INTO datasets (id, org_id, name, producer_dag_name, producer_job_name,
+    producer_output_index, storage, read_roles)
+SELECT v.id, %(org_id)s, v.name, %(dag_name)s, v.producer_job_name, v.producer_output_index,
+    v.storage, v.read_roles
+FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, name text, producer_job_name text,
+    producer_output_index int, storage jsonb, read_roles text[])
+ON CONFLICT (org_id, name) DO UPDATE
+SET producer_dag_name = EXCLUDED.producer_dag_name,
+    producer_job_name = EXCLUDED.producer_job_name,
+    producer_output_index = EXCLUDED.producer_output_index,
+    storage = EXCLUDED.storage, read_roles = EXCLUDED.read_roles, updated_at = clock_timestamp()
+
+-- :name datasets_named
+SELECT id, name FROM datasets WHERE org_id = %(org_id)s AND name = ANY(%(names)s)
+
+-- :name pins
+-- Which generation of each dataset a DAG version serves.
+SELECT dataset_uuid, dataset_version FROM dag_version_datasets
+WHERE dag_version_id = %(dag_version_id)s
+
+-- :name insert_generations
+INSERT INTO dataset_versions (id, dataset_uuid, storage_location, config_hash, schema_hash,
+    partitioning, columns)
+SELECT v.id, v.dataset_uuid, v.storage_location, v.config_hash, v.schema_hash,
+    v.partitioning::json, v.columns
+FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, dataset_uuid uuid, storage_location text,
+    config_hash text, schema_hash text, partitioning text, columns text[])
+
+-- :name pin
+INSERT INTO dag_version_datasets (dag_version_id, dataset_uuid, dataset_version)
+SELECT %(dag_version_id)s, u.dataset, u.version
+FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)
+ON CONFLICT (dag_version_id, dataset_uuid) DO UPDATE SET dataset_version = EXCLUDED.dataset_version
+
+-- :name forget_columns
+DELETE FROM column_lineage WHERE output_dataset_uuid = ANY(%(datasets)s)
+
+-- :name insert_columns
+INSERT INTO column_lineage (output_dataset_uuid, output_column, input_dataset_uuid, input_column,
+    job_id)
+SELECT v.output, v.output_column, v.input, v.input_column, v.job
+FROM jsonb_to_recordset(%(rows)s) AS v(output uuid, output_column text, input uuid,
+    input_column text, job uuid)
+ON CONFLICT DO NOTHING
