@@ -90,4 +90,4 @@ def _rows(dataset: Dataset, spec: dict[str, Any] | None) -> dict[str, Any] | Non
         return None
     if not spec:
         raise InvalidFilter("rows is empty: name a column, or leave it out to mean all rows")
-    return dict(RowFilter.parse(spec, dataset.columns).to_spec())
+    return dict(RowFilter.parse(spec, dataset.columns).spec())

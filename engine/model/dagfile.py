@@ -93,7 +93,8 @@ def _message(error: ErrorDetails, path: Path) -> str:
         return f"there is no such key{hint}"
     if kind == "literal_error":
         choices = re.findall("'(.*?)'", context["expected"])
-        return f"{given} is not one of {', '.join(choices)}{did_you_mean(str(error['input']), choices)}"
+        hint = did_you_mean(str(error["input"]), choices)
+        return f"{given} is not one of {', '.join(choices)}{hint}"
     if kind == "union_tag_invalid":
         return f"the kind {context['tag']!r} is not one of {context['expected_tags']}"
     if kind == "string_pattern_mismatch":

@@ -8,64 +8,62 @@ only have been merged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from operator import and_
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import and_, or_
 from typing import Any
 
 Box = tuple[Any, ...]
 """One non-empty `DimensionSet` per dimension."""
 
 
+Operator = Callable[[Any, Any], Any]
+"""`or_`, `and_` or `sub`: what to do with the sets that two unions have in one place."""
+
+
 def canonical(boxes: Iterable[Box]) -> tuple[Box, ...]:
     """The canonical boxes of a union of boxes, which may overlap or be empty."""
-    full = [box for box in boxes if all(box)]
-    if len(full) < 2:
-        return tuple(full)
-    width = len(full[0])
+    return combined(or_, [box for box in boxes if all(box)], ())
+
+
+def combined(operator: Operator, left: Sequence[Box], right: Sequence[Box]) -> tuple[Box, ...]:
+    """The canonical boxes of an operator between two unions of boxes, which may overlap."""
+    if not right and (len(left) < 2 or operator is and_):
+        return () if operator is and_ else tuple(left)
+    width = len(right[0] if right else left[0])
     if width == 0:
-        return ((),)
+        # Of the keys in the right only, sub makes -1.
+        return ((),) if operator(bool(left), bool(right)) > 0 else ()
     if width == 1:
-        return ((_union([box[0] for box in full]),),)
-    return tuple(_levels(full))
+        whole = operator(_union(left, right), _union(right, left))
+        return ((whole,),) if whole else ()
+    return tuple(_levels(operator, left, right))
 
 
-def intersection(left: Iterable[Box], right: Sequence[Box]) -> Iterator[Box]:
-    """The boxes of what two unions share; disjoint when both are."""
-    return (tuple(map(and_, a, b)) for a in left for b in right)
-
-
-def difference(left: Iterable[Box], right: Iterable[Box]) -> list[Box]:
-    """The boxes of `left` without `right`; disjoint when `left` is."""
-    rest = list(left)
-    for box in right:
-        rest = [piece for whole in rest for piece in _without(whole, box)]
-    return rest
-
-
-def _levels(boxes: Sequence[Box]) -> Iterator[Box]:
-    tails: dict[Any, list[Box]] = {}
-    for box in boxes:
-        tails.setdefault(box[0], []).append(box[1:])
-    firsts = list(tails)
+def _levels(operator: Operator, left: Sequence[Box], right: Sequence[Box]) -> Iterator[Box]:
+    lefts, rights = _tails(left), _tails(right)
+    firsts = list({**lefts, **rights})
     levels: dict[frozenset[Box], tuple[tuple[Box, ...], list[Any]]] = {}
     for piece, owners in type(firsts[0]).atoms(firsts):
-        tail = canonical([rest for i in owners for rest in tails[firsts[i]]])
+        held = [firsts[i] for i in owners]
+        tail = combined(operator, _under(held, lefts), _under(held, rights))
         levels.setdefault(frozenset(tail), (tail, []))[1].append(piece)
     for tail, pieces in levels.values():
-        first = _union(pieces)
+        first = type(pieces[0]).union(pieces)
         yield from ((first, *rest) for rest in tail)
 
 
-def _without(whole: Box, box: Box) -> Iterator[Box]:
-    shared = tuple(map(and_, whole, box))
-    if not all(shared):
-        yield whole
-        return
-    for i, (mine, theirs) in enumerate(zip(whole, box, strict=True)):
-        left = mine - theirs
-        if left:
-            yield (*shared[:i], left, *whole[i + 1 :])
+def _tails(boxes: Iterable[Box]) -> dict[Any, list[Box]]:
+    tails: dict[Any, list[Box]] = {}
+    for box in boxes:
+        tails.setdefault(box[0], []).append(box[1:])
+    return tails
 
 
-def _union(sets: Sequence[Any]) -> Any:
-    return type(sets[0]).union(sets)
+def _under(firsts: Iterable[Any], tails: dict[Any, list[Box]]) -> list[Box]:
+    return [tail for first in firsts for tail in tails.get(first, ())]
+
+
+def _union(boxes: Sequence[Box], others: Sequence[Box]) -> Any:
+    """The union along the only dimension; of no boxes, the empty set of the others' kind."""
+    kind = type((boxes or others)[0][0])
+    return kind.union([box[0] for box in boxes]) if boxes else kind()

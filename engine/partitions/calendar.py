@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from functools import cache
+from itertools import chain
 from types import MappingProxyType
 
 from engine.errors import InvalidPartition
@@ -26,6 +27,10 @@ _EPOCH = date(1970, 1, 1).toordinal()
 _CYCLE_DAYS = 146_097  # the Gregorian calendar repeats every 400 years
 _CYCLE_MONTHS = 4800
 
+_HOUR = re.compile(r"T([01]\d|2[0-3])([+-]\d{4}(?:\d\d)?)?", re.ASCII)
+_WEEK = re.compile(r"(\d{4})-W(\d\d)", re.ASCII)
+_MONTHS = re.compile(r"(\d{4})(?:-Q?(\d\d?))?", re.ASCII)
+
 
 class Calendar(ABC):
     """One grain in one zone."""
@@ -37,12 +42,12 @@ class Calendar(ABC):
     """Ordinals whose window is empty, for the zone's clock jumped over it."""
 
     @abstractmethod
-    def start(self, ordinal: int) -> int:
-        """The instant at which the window starts: seconds since 1970-01-01T00:00Z."""
+    def starts(self, ordinals: Iterable[int]) -> list[int]:
+        """The instants at which windows start: seconds since 1970-01-01T00:00Z."""
 
     @abstractmethod
-    def at(self, instant: int) -> int:
-        """The ordinal of the window that holds the instant."""
+    def at(self, instants: Iterable[int]) -> list[int]:
+        """The ordinals of the windows that hold the instants."""
 
     @abstractmethod
     def format(self, ordinal: int) -> str:
@@ -54,21 +59,23 @@ class Calendar(ABC):
 
     def extent(self, ordinals: Intervals) -> Intervals:
         """The instants within the windows."""
-        return Intervals.of(self._starts(ordinals.spans))
+        starts = self.starts(chain.from_iterable(ordinals.spans))
+        return _paired(ordinals, starts[::2], starts[1::2])
 
     def overlapping(self, instants: Intervals) -> Intervals:
         """The windows that share an instant with the intervals."""
-        return Intervals.of(self._hulls(instants.spans)) - self.skipped
+        firsts = self.at(lo for lo, _ in instants.spans)
+        lasts = self.at(hi - 1 for _, hi in instants.spans)
+        return _paired(instants, firsts, [last + 1 for last in lasts]) - self.skipped
 
-    def _starts(self, spans: Iterable[Span]) -> Iterator[Span]:
-        start = self.start
-        for lo, hi in spans:
-            yield start(lo) if lo > NEG else NEG, start(hi) if hi < POS else POS
 
-    def _hulls(self, spans: Iterable[Span]) -> Iterator[Span]:
-        at = self.at
-        for lo, hi in spans:
-            yield at(lo) if lo > NEG else NEG, at(hi - 1) + 1 if hi < POS else POS
+def _paired(given: Intervals, los: list[int], his: list[int]) -> Intervals:
+    """The intervals that the given ones have become; open ends stay open."""
+    if given and given.spans[0][0] == NEG:
+        los[0] = NEG
+    if given and given.spans[-1][1] == POS:
+        his[-1] = POS
+    return Intervals.of(zip(los, his, strict=True))
 
 
 class HourCalendar(Calendar):
@@ -95,17 +102,21 @@ class HourCalendar(Calendar):
         base = shifts[zone.segment(0)]
         self._shifts = [shift - base for shift in shifts]
         self._firsts = [NEG] + [first - base for first in firsts[1:]]
+        self._origins = [
+            shift * HOUR + offset for shift, offset in zip(self._shifts, zone.offsets, strict=True)
+        ]
 
-    def start(self, ordinal: int) -> int:
+    def starts(self, ordinals: Iterable[int]) -> list[int]:
         """See `Calendar`."""
-        i = bisect_right(self._firsts, ordinal) - 1
-        shown = (ordinal - self._shifts[i]) * HOUR - self._clock.offsets[i]
-        return max(self._clock.cuts[i], shown)
+        cuts, firsts, origins = self._clock.cuts, self._firsts, self._origins
+        return [
+            max(cuts[i := bisect_right(firsts, n) - 1], n * HOUR - origins[i]) for n in ordinals
+        ]
 
-    def at(self, instant: int) -> int:
+    def at(self, instants: Iterable[int]) -> list[int]:
         """See `Calendar`."""
-        i = bisect_right(self._clock.cuts, instant) - 1
-        return (instant + self._clock.offsets[i]) // HOUR + self._shifts[i]
+        cuts, origins = self._clock.cuts, self._origins
+        return [(t + origins[bisect_right(cuts, t) - 1]) // HOUR for t in instants]
 
     def format(self, ordinal: int) -> str:
         """See `Calendar`."""
@@ -113,25 +124,25 @@ class HourCalendar(Calendar):
         shown = ordinal - self._shifts[i]
         day, hour = divmod(shown, 24)
         text = f"{_date(day).isoformat()}T{hour:02}"
-        repeated = i > 0 and shown * HOUR < self._clock.peaks[i - 1]
+        repeated = shown * HOUR <= self._clock.shown[i]
         return text + _offset_text(self._clock.offsets[i]) if repeated else text
 
     def parse(self, key: str) -> int:
         """See `Calendar`."""
-        text, hour, offset = _match(r"(.{10})T([01]\d|2[0-3])([+-]\d{4}(?:\d\d)?)?", key)
-        shown = _days(text) * DAY + int(hour) * HOUR
+        hour, offset = _match(_HOUR, key[10:])
+        shown = _days(key[:10]) * DAY + int(hour) * HOUR
         if offset:
             return self._in_force(shown, offset)
-        first = self._clock.first(shown)
-        if (first + self._clock.offsets[self._clock.segment(first)]) // HOUR != shown // HOUR:
+        [first] = self._clock.firsts([shown])
+        if first + self._clock.offsets[self._clock.segment(first)] >= shown + HOUR:
             raise ValueError("the clock skips it")
-        return self.at(first)
+        return self.at([first])[0]
 
     def _in_force(self, shown: int, offset: str) -> int:
         seconds = _offset_seconds(offset)
         for instant in (shown - seconds, shown + HOUR - 1 - seconds):
             if self._clock.offsets[self._clock.segment(instant)] == seconds:
-                return self.at(instant)
+                return self.at([instant])[0]
         raise ValueError("another offset is in force then")
 
 
@@ -148,13 +159,13 @@ class DayCalendar(Calendar):
         self._clock = zone
         self.skipped = Intervals.of(_jumped_days(zone))
 
-    def start(self, ordinal: int) -> int:
+    def starts(self, ordinals: Iterable[int]) -> list[int]:
         """See `Calendar`."""
-        return self._clock.first(ordinal * DAY)
+        return self._clock.firsts(n * DAY for n in ordinals)
 
-    def at(self, instant: int) -> int:
+    def at(self, instants: Iterable[int]) -> list[int]:
         """See `Calendar`."""
-        return self._clock.reading(instant) // DAY
+        return [r // DAY for r in self._clock.readings(instants)]
 
     def format(self, ordinal: int) -> str:
         """See `Calendar`."""
@@ -173,13 +184,13 @@ class WeekCalendar(Calendar):
     def __init__(self, zone: Clock) -> None:
         self._clock = zone
 
-    def start(self, ordinal: int) -> int:
+    def starts(self, ordinals: Iterable[int]) -> list[int]:
         """See `Calendar`."""
-        return self._clock.first((ordinal * 7 - 3) * DAY)
+        return self._clock.firsts((n * 7 - 3) * DAY for n in ordinals)
 
-    def at(self, instant: int) -> int:
+    def at(self, instants: Iterable[int]) -> list[int]:
         """See `Calendar`."""
-        return (self._clock.reading(instant) // DAY + 3) // 7
+        return [(r // DAY + 3) // 7 for r in self._clock.readings(instants)]
 
     def format(self, ordinal: int) -> str:
         """See `Calendar`."""
@@ -188,7 +199,7 @@ class WeekCalendar(Calendar):
 
     def parse(self, key: str) -> int:
         """See `Calendar`."""
-        year, week = _match(r"(\d{4})-W(\d\d)", key)
+        year, week = _match(_WEEK, key)
         monday = date.fromisocalendar(_year(year), int(week), 1)
         return (monday.toordinal() - _EPOCH + 3) // 7
 
@@ -202,13 +213,13 @@ class MonthsCalendar(Calendar):
         self.example = example
         self._pattern = pattern
 
-    def start(self, ordinal: int) -> int:
+    def starts(self, ordinals: Iterable[int]) -> list[int]:
         """See `Calendar`."""
-        return self._clock.first(_first_day(ordinal * self._months) * DAY)
+        return self._clock.firsts(_first_day(n * self._months) * DAY for n in ordinals)
 
-    def at(self, instant: int) -> int:
+    def at(self, instants: Iterable[int]) -> list[int]:
         """See `Calendar`."""
-        return _month(self._clock.reading(instant) // DAY) // self._months
+        return [_month(r // DAY) // self._months for r in self._clock.readings(instants)]
 
     def format(self, ordinal: int) -> str:
         """See `Calendar`."""
@@ -220,7 +231,7 @@ class MonthsCalendar(Calendar):
 
     def parse(self, key: str) -> int:
         """See `Calendar`."""
-        found = _match(r"(\d{4})(?:-Q?(\d+))?", key)
+        found = _match(_MONTHS, key)
         per_year = 12 // self._months
         ordinal = (_year(found[0]) - 1970) * per_year + int(found[1] or 1) - 1
         if self.format(ordinal) != key:
@@ -261,8 +272,8 @@ def _jumped_days(zone: Clock) -> Iterator[Span]:
         yield -(-peak // DAY), (cut + offset) // DAY
 
 
-def _match(pattern: str, key: str) -> tuple[str, ...]:
-    found = re.fullmatch(pattern, key, re.ASCII)
+def _match(pattern: re.Pattern[str], key: str) -> tuple[str, ...]:
+    found = pattern.fullmatch(key)
     if not found:
         raise ValueError("not such a key")
     return found.groups()
@@ -275,8 +286,11 @@ def _year(text: str) -> int:
 
 
 def _days(text: str) -> int:
-    year, month, day = _match(r"(\d{4})-(\d\d)-(\d\d)", text)
-    return date(_year(year), int(month), int(day)).toordinal() - _EPOCH
+    # fromisoformat reads other forms as well, and neither of those has both dashes.
+    if len(text) != 10 or text[4] != "-" or text[7] != "-":
+        raise ValueError("not such a key")
+    _year(text[:4])
+    return date.fromisoformat(text).toordinal() - _EPOCH
 
 
 def _date(days: int) -> date:

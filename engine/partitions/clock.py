@@ -8,7 +8,7 @@ searched for here.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cache
@@ -16,10 +16,11 @@ from itertools import accumulate
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from engine.errors import InvalidPartition
-from engine.partitions.intervals import NEG, POS
+from engine.partitions.intervals import NEG
 
 _SINCE = int(datetime(1840, 1, 1, tzinfo=UTC).timestamp())
 _UNTIL = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp())
+_NEVER = 2**80  # beyond any reading of any grain's ordinal
 _STEP = 5 * 86_400  # shorter than any spell between two changes
 
 
@@ -28,27 +29,28 @@ class Clock:
     """The offsets of a zone from UTC, in seconds, and since when each holds.
 
     Changes are followed from 1840 to 2200; outside, the nearest known offset goes on.
-    `peaks[i]` is the reading that the clock has come to, and not passed, when `offsets[i]` ends.
+    `peaks[i]` is the reading that the clock has come to, and not passed, when `offsets[i]` ends;
+    `shown[i]` is the latest one shown before it starts.
     """
 
     cuts: tuple[int, ...]
     offsets: tuple[int, ...]
     peaks: tuple[int, ...]
+    shown: tuple[int, ...]
 
     def segment(self, instant: int) -> int:
         """The index of the offset in force."""
         return bisect_right(self.cuts, instant) - 1
 
-    def reading(self, instant: int) -> int:
+    def readings(self, instants: Iterable[int]) -> list[int]:
         """The latest reading shown so far: it stands still while the clock repeats itself."""
-        i = bisect_right(self.cuts, instant) - 1
-        shown = instant + self.offsets[i]
-        return max(shown, self.peaks[i - 1] - 1) if i else shown
+        cuts, offsets, shown = self.cuts, self.offsets, self.shown
+        return [max(shown[i := bisect_right(cuts, t) - 1], t + offsets[i]) for t in instants]
 
-    def first(self, reading: int) -> int:
-        """The first instant at which the clock shows the reading, or is past it."""
-        i = bisect_right(self.peaks, reading)
-        return max(self.cuts[i], reading - self.offsets[i])
+    def firsts(self, readings: Iterable[int]) -> list[int]:
+        """The first instant at which the clock shows each reading, or is past it."""
+        cuts, offsets, peaks = self.cuts, self.offsets, self.peaks
+        return [max(cuts[i := bisect_right(peaks, r)], r - offsets[i]) for r in readings]
 
 
 @cache
@@ -61,7 +63,9 @@ def clock(zone: str) -> Clock:
     changes = [(NEG, 0)] if zone == "UTC" else list(_changes(_zone_info(zone)))
     cuts, offsets = zip(*changes, strict=True)
     ends = (cut + offset for cut, offset in zip(cuts[1:], offsets, strict=False))
-    return Clock(cuts, offsets, (*accumulate(ends, max), 2 * POS))
+    peaks = list(accumulate(ends, max))
+    shown = (-_NEVER, *(peak - 1 for peak in peaks))
+    return Clock(cuts, offsets, (*peaks, _NEVER), shown)
 
 
 def _zone_info(zone: str) -> ZoneInfo:

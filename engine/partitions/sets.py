@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
+from operator import and_, or_, sub
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidPartition
-from engine.partitions.boxes import Box, canonical, difference, intersection
+from engine.partitions.boxes import Box, canonical, combined
 
 if TYPE_CHECKING:
     from engine.partitions.space import PartitionSpace
@@ -69,7 +70,7 @@ class PartitionSet:
         self._check(other)
         if not other.boxes or self.boxes == other.boxes:
             return self
-        return PartitionSet(self.space, canonical(self.boxes + other.boxes))
+        return PartitionSet(self.space, combined(or_, self.boxes, other.boxes))
 
     def __and__(self, other: PartitionSet) -> PartitionSet:
         if self is other:
@@ -77,13 +78,13 @@ class PartitionSet:
         self._check(other)
         if self.boxes == other.boxes:
             return self
-        return PartitionSet(self.space, canonical(intersection(self.boxes, other.boxes)))
+        return PartitionSet(self.space, combined(and_, self.boxes, other.boxes))
 
     def __sub__(self, other: PartitionSet) -> PartitionSet:
         self._check(other)
         if self.boxes == other.boxes:
             return self.space.empty
-        return PartitionSet(self.space, canonical(difference(self.boxes, other.boxes)))
+        return PartitionSet(self.space, combined(sub, self.boxes, other.boxes))
 
     def _check(self, other: PartitionSet) -> None:
         if self.space is not other.space and self.space != other.space:

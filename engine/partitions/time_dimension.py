@@ -80,7 +80,7 @@ class TimeDimension(OrderedDimension):
     def window(self, key: str, where: str = "partition") -> tuple[datetime, datetime]:
         """The half-open window of a key, in UTC, so that its length is `end - start`."""
         ordinal = self._within(key, where)
-        start, end = self.calendar.start(ordinal), self.calendar.start(ordinal + 1)
+        start, end = self.calendar.starts([ordinal, ordinal + 1])
         return datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
 
     def to_spec(self) -> dict[str, Any]:

@@ -12,8 +12,9 @@ ON CONFLICT (org_id, idempotency_key) DO NOTHING
 RETURNING id
 
 -- :name by_key
-SELECT id, processed_at, outcome FROM data_invalidations
-WHERE org_id = %(org_id)s AND idempotency_key = ANY(%(keys)s)
+-- What an earlier request with this key has left; it may have been several rows.
+SELECT id FROM data_invalidations
+WHERE org_id = %(org_id)s AND starts_with(idempotency_key, %(key)s || '#') ORDER BY id
 
 -- :name lock_open
 -- The oldest facts that nobody has planned yet.

@@ -27,14 +27,18 @@ class Same:
 
     source: Dimension
     target: Dimension
+    clamps: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clamps", self.source.universe != self.target.universe)
 
     def down(self, touched: Any, /) -> Any:
         """See `Relation`."""
-        return self.target.universe & touched
+        return touched & self.target.universe if self.clamps else touched
 
     def up(self, needed: Any, /) -> Any:
         """See `Relation`."""
-        return self.source.universe & needed
+        return needed & self.source.universe if self.clamps else needed
 
 
 @dataclass(frozen=True, slots=True)
