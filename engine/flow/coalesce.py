@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -43,38 +43,68 @@ def coalesce(resolved: Sequence[Resolved]) -> list[Fact]:
 
     An event of a manual request stays by itself, since its idempotency key is for it alone.
     """
-    groups: dict[tuple[Any, ...], list[Resolved]] = defaultdict(list)
+    groups: dict[_Kind, list[Resolved]] = defaultdict(list)
     for each in resolved:
-        groups[_group(each)].append(each)
-    merged = [_merge(group) for group in groups.values()]
-    return [_fact(each) for each in merged]
+        groups[_kind(each)].append(each)
+    merged = {kind: _merge(group) for kind, group in groups.items()}
+    for kind in [kind for kind in merged if kind.is_narrow]:
+        _absorb(merged, kind)
+    return [_fact(each) for each in merged.values()]
 
 
 @dataclass(frozen=True, slots=True)
+class _Kind:
+    """What two events must have in common to be one fact."""
+
+    dataset: UUID
+    version: UUID
+    reason: str
+    columns: frozenset[str] | None
+    rows: bytes | None
+    request: str | None
+
+    @property
+    def is_narrow(self) -> bool:
+        return self.request is None and (self.columns is not None or self.rows is not None)
+
+
+@dataclass(slots=True)
 class _Merged:
-    sample: Resolved
     partitions: PartitionSet | None
-    members: Sequence[Resolved]
+    members: list[Resolved]
 
 
-def _group(each: Resolved) -> tuple[Any, ...]:
+def _kind(each: Resolved) -> _Kind:
+    event = each.received.event
     rows = None if each.rows is None else msgspec.json.encode(each.rows, order="sorted")
-    own = each.received.event.id if each.received.stream == MANUAL else None
-    return (each.dataset.id, each.version, each.received.event.reason, each.columns, rows, own)
+    request = each.received.position if each.received.stream == MANUAL else None
+    return _Kind(each.dataset.id, each.version, event.reason, each.columns, rows, request)
 
 
-def _merge(group: Sequence[Resolved]) -> _Merged:
-    if any(each.partitions is None for each in group):
-        return _Merged(group[0], None, group)
-    union = group[0].space.from_keys(())
-    for partitions in {id(each.partitions): each.partitions for each in group}.values():
-        assert partitions is not None
-        union |= partitions
-    return _Merged(group[0], union, group)
+def _merge(group: list[Resolved]) -> _Merged:
+    union = group[0].space.empty
+    for each in group:
+        if each.partitions is None:
+            return _Merged(None, group)
+        union |= each.partitions
+    return _Merged(union, group)
+
+
+def _absorb(merged: dict[_Kind, _Merged], kind: _Kind) -> None:
+    """Drop a fact about some columns or rows where one about all of them says as much."""
+    wide = merged.get(replace(kind, columns=None, rows=None))
+    narrow = merged[kind]
+    if wide is not None and _covers(wide.partitions, narrow.partitions):
+        wide.members += narrow.members
+        del merged[kind]
+
+
+def _covers(wide: PartitionSet | None, narrow: PartitionSet | None) -> bool:
+    return wide is None or (narrow is not None and wide.covers(narrow))
 
 
 def _fact(merged: _Merged) -> Fact:
-    sample = merged.sample
+    sample = merged.members[0]
     manual = sample.received.stream == MANUAL
     return Fact(
         dataset=sample.dataset.id,
