@@ -1,0 +1,66 @@
+"""From a fetch to a batch."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from aiokafka import ConsumerRecord, TopicPartition
+
+from consumers.formats.reading import Delivery, Reader
+from engine.model.event import Advance, Batch, Received, Rejection
+
+Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
+
+
+def stream_of(partition: TopicPartition) -> str:
+    """The name of a partition in Knockon's ledger."""
+    return f"kafka/{partition.topic}/{partition.partition}"
+
+
+def next_offsets(records: Records) -> dict[TopicPartition, int]:
+    """Where each partition is read on after these records."""
+    return {partition: fetched[-1].offset + 1 for partition, fetched in records.items()}
+
+
+def batch_of(
+    consumer: str,
+    records: Records,
+    places: Mapping[TopicPartition, int],
+    readers: Mapping[str, Reader],
+) -> Batch:
+    """Read all records; each partition moves from its place to behind the last of its records."""
+    received: list[Received] = []
+    rejections: list[Rejection] = []
+    for record in _all(records):
+        outcome = readers[record.topic].read(_delivery(record))
+        if isinstance(outcome, Rejection):
+            rejections.append(outcome)
+        else:
+            received.extend(outcome)
+    return Batch(
+        consumer=consumer,
+        received=tuple(received),
+        rejections=tuple(rejections),
+        advances=tuple(_advances(records, places)),
+    )
+
+
+def _all(records: Records) -> Iterable[ConsumerRecord]:
+    return (record for fetched in records.values() for record in fetched)
+
+
+def _advances(records: Records, places: Mapping[TopicPartition, int]) -> Iterable[Advance]:
+    for partition, offset in next_offsets(records).items():
+        before = str(places[partition])
+        yield Advance(stream=stream_of(partition), before=before, after=str(offset))
+
+
+def _delivery(record: ConsumerRecord) -> Delivery:
+    return Delivery(
+        stream=stream_of(TopicPartition(record.topic, record.partition)),
+        position=str(record.offset),
+        value=record.value,
+        headers={name.lower(): _text(value) for name, value in record.headers},
+    )
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode(errors="backslashreplace")

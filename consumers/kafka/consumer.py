@@ -1,0 +1,59 @@
+"""Kafka in: batches of messages become batches of events, each written once.
+
+Truth about positions is in Knockon's database and moves by compare-and-set in the transaction
+that writes the events. So a crash, a rebalance or an owner that was slow to notice one can
+neither lose a message nor write it twice. What the broker is told is for its lag tools only.
+"""
+
+import asyncio
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+
+from consumers.kafka.session import Session
+from consumers.kafka.settings import Ingest, KafkaSettings, Positions
+from consumers.kafka.waiting import Patience, unless_stopped
+
+_log = structlog.get_logger(__name__)
+_LEAVE_SECONDS = 10.0
+
+
+class KafkaConsumer:
+    """A consumer of some topics; run as many of one name as there are partitions."""
+
+    def __init__(self, settings: KafkaSettings, ingest: Ingest, positions: Positions) -> None:
+        self._settings = settings
+        self._ingest = ingest
+        self._positions = positions
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until `stop` is set, then finish the batch in hand and leave the group.
+
+        Outages of the broker and of the database are waited out; a batch that could not be
+        written by the time of the stop stays with the broker.
+        """
+        patience = Patience(stop)
+        while not stop.is_set():
+            try:
+                await self._join(stop, patience)
+            except Exception as error:
+                _log.error(
+                    "interrupted, joining again", consumer=self._settings.name, why=repr(error)
+                )
+                await patience.wait()
+
+    async def _join(self, stop: asyncio.Event, patience: Patience) -> None:
+        client = AIOKafkaConsumer(**self._settings.for_client())
+        session = Session(
+            client=client,
+            settings=self._settings,
+            ingest=self._ingest,
+            positions=self._positions,
+            stop=stop,
+            patience=patience,
+        )
+        try:
+            await unless_stopped(stop, client.start())
+            await session.run()
+        finally:
+            await asyncio.wait_for(client.stop(), _LEAVE_SECONDS)

@@ -1,0 +1,120 @@
+"""One stay in the group: find the places, then read, write, and tell the broker."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from consumers.kafka.batches import batch_of, next_offsets, stream_of
+from consumers.kafka.membership import Membership
+from consumers.kafka.placement import Log, Place, place
+from consumers.kafka.settings import Ingest, KafkaSettings, Positions
+from consumers.kafka.waiting import Patience, unless_stopped
+from engine.errors import PositionLost
+from engine.model.event import Batch
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+_POLL_MS = 500
+_COMMIT_SECONDS = 5.0
+_MISPLACED = (PositionLost, OffsetOutOfRangeError, NoOffsetForPartitionError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A client that has been started, and whom it works for."""
+
+    client: AIOKafkaConsumer
+    settings: KafkaSettings
+    ingest: Ingest
+    positions: Positions
+    stop: asyncio.Event
+    patience: Patience
+    membership: Membership = field(default_factory=Membership)
+
+    async def run(self) -> None:
+        """Consume until the stop. Raises KafkaError when the client is of no more use."""
+        self.client.subscribe(list(self.settings.readers), listener=self.membership)
+        while not self.stop.is_set():
+            try:
+                await unless_stopped(self.stop, self._place())
+                await self._take()
+            except _MISPLACED as why:
+                _log.info("positions are read anew", consumer=self.settings.name, why=str(why))
+                self.membership.forget()
+
+    async def _place(self) -> None:
+        """Seek every partition that came to us, from where the ledger says we stand."""
+        places, unplaced = self.membership.places, self.membership.unplaced
+        if not unplaced:
+            return
+        found = await self._find(unplaced)
+        await self._move(found.values())
+        if places is not self.membership.places:
+            return  # dealt anew meanwhile
+        for partition, there in found.items():
+            self.client.seek(partition, there.offset)
+            places[partition] = there.offset
+
+    async def _find(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, Place]:
+        stored = await self._persistently(self.positions)
+        starts = await self.client.beginning_offsets(partitions)
+        ends = await self.client.end_offsets(partitions)
+        logs = {each: Log(stream_of(each), starts[each], ends[each]) for each in partitions}
+        start = self.settings.start
+        return {each: place(log, stored.get(log.stream), start) for each, log in logs.items()}
+
+    async def _move(self, found: Collection[Place]) -> None:
+        """Store where we stand where that is not where we stood, and what was lost by it."""
+        advances = tuple(each.advance for each in found if each.advance)
+        losses = tuple(each.loss for each in found if each.loss)
+        for loss in losses:
+            _log.error("messages lost", stream=loss.stream, position=loss.position, why=loss.error)
+        if advances:
+            await self._write(
+                Batch(consumer=self.settings.name, advances=advances, rejections=losses)
+            )
+
+    async def _take(self) -> None:
+        """Fetch some messages, write them as one batch, and tell the broker."""
+        fetching = self.client.getmany(timeout_ms=_POLL_MS, max_records=self.settings.batch_size)
+        fetched = await unless_stopped(self.stop, fetching) or {}
+        places = self.membership.places
+        records = {each: fetched[each] for each in fetched if each in places}
+        if not records:
+            return
+        await self._write(batch_of(self.settings.name, records, places, self.settings.readers))
+        moved = next_offsets(records)
+        places.update(moved)
+        await self._tell(moved)
+
+    async def _write(self, batch: Batch) -> None:
+        await self._persistently(lambda: self.ingest(batch))
+
+    async def _persistently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it, again and again while the database is away; meanwhile nothing is fetched."""
+        while True:
+            try:
+                done = await work()
+            except PositionLost:
+                raise
+            except Exception as error:
+                if self.stop.is_set():
+                    raise
+                _log.error("not written, retrying", consumer=self.settings.name, why=repr(error))
+                await self.patience.wait()
+            else:
+                self.patience.reset()
+                return done
+
+    async def _tell(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit to the broker, whose lag tools look there; nothing of ours does."""
+        try:
+            await asyncio.wait_for(self.client.commit(dict(offsets)), _COMMIT_SECONDS)
+        except (KafkaError, TimeoutError) as error:
+            _log.info("offsets not committed", consumer=self.settings.name, why=repr(error))

@@ -1,0 +1,51 @@
+"""What a Kafka consumer is told."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from consumers.formats.reading import Reader
+from engine.model.event import Batch
+
+Ingest = Callable[[Batch], Awaitable[object]]
+"""Writes a batch in one transaction. Raises PositionLost if a `before` is not the stored one."""
+
+Positions = Callable[[], Awaitable[Mapping[str, str]]]
+"""The consumer's stored positions, by stream."""
+
+Start = Literal["earliest", "latest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """A consumer of some topics.
+
+    `name` is the consumer in Knockon's ledger and the group at the broker. `readers` are by
+    topic. `start` is where to begin in a partition without a stored position. `batch_size` counts
+    messages. `client` goes to AIOKafkaConsumer as it is: security_protocol, sasl_mechanism, ….
+    """
+
+    bootstrap_servers: str
+    name: str
+    readers: Mapping[str, Reader]
+    start: Start = "earliest"
+    batch_size: int = 500
+    fetch_max_wait_ms: int = 500
+    client: Mapping[str, Any] = field(default_factory=dict)
+
+    def for_client(self) -> dict[str, Any]:
+        """Arguments of AIOKafkaConsumer. Positions are ours alone: it may neither move nor guess.
+
+        Within ten seconds a topic or partition that was made later is seen.
+        """
+        return {
+            "client_id": "knockon",
+            "isolation_level": "read_committed",
+            "metadata_max_age_ms": 10_000,
+            **self.client,
+            "bootstrap_servers": self.bootstrap_servers,
+            "group_id": self.name,
+            "fetch_max_wait_ms": self.fetch_max_wait_ms,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "none",
+        }
