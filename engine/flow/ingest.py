@@ -87,10 +87,11 @@ async def _moved(conn: Connection, org_id: UUID, consumer: str, move: Advance) -
 async def _facts(
     conn: Connection, scene: Scene, received: Sequence[Received]
 ) -> tuple[list[Fact], list[Rejection]]:
-    lineage = await scene.lineage(conn) if received else None
+    if not received:
+        return [], []
+    lineage = await scene.lineage(conn)
     resolved, refused = [], []
     for each in received:
-        assert lineage is not None
         try:
             resolved.append(resolve(lineage, each))
         except InvalidInput as error:

@@ -36,6 +36,7 @@ def resolve(lineage: Lineage, received: Received) -> Resolved:
     dataset = lineage.dataset_named(event.dataset)
     space = lineage.space(dataset.id)
     version = _version(dataset, event.version)
+    known = _known_columns(dataset, space)
     return Resolved(
         received=received,
         dataset=dataset,
@@ -43,8 +44,8 @@ def resolve(lineage: Lineage, received: Received) -> Resolved:
         version=version,
         served=version == dataset.version,
         partitions=_partitions(space, event.partitions),
-        columns=_columns(dataset, event.columns),
-        rows=_rows(dataset, event.rows),
+        columns=_columns(dataset, known, event.columns),
+        rows=_rows(known, event.rows),
     )
 
 
@@ -71,23 +72,33 @@ def _partitions(space: PartitionSpace, texts: tuple[str, ...] | None) -> Partiti
     return merged
 
 
-def _columns(dataset: Dataset, names: tuple[str, ...] | None) -> frozenset[str] | None:
+def _columns(
+    dataset: Dataset, known: frozenset[str] | None, names: tuple[str, ...] | None
+) -> frozenset[str] | None:
     if names is None:
         return None
     if not names:
         raise InvalidEvent("columns is empty: name some, or leave it out where they are unknown")
-    unknown = [] if dataset.columns is None else sorted(set(names) - set(dataset.columns))
+    unknown = [] if known is None else sorted(set(names) - known)
     if unknown:
         raise UnknownName(
             f"dataset {dataset.name!r} has no column {', '.join(unknown)}: "
-            f"it has {', '.join(dataset.columns or ())}"
+            f"it has {', '.join(sorted(known or ()))}"
         )
     return frozenset(names)
 
 
-def _rows(dataset: Dataset, spec: dict[str, Any] | None) -> dict[str, Any] | None:
+def _known_columns(dataset: Dataset, space: PartitionSpace) -> frozenset[str] | None:
+    """The declared columns and those that the partitions go by; None where none are declared."""
+    if dataset.columns is None:
+        return None
+    partitioned_by = {each.column or name for name, each in space.dimensions}
+    return frozenset(dataset.columns) | partitioned_by | set(space.names)
+
+
+def _rows(known: frozenset[str] | None, spec: dict[str, Any] | None) -> dict[str, Any] | None:
     if spec is None:
         return None
     if not spec:
         raise InvalidFilter("rows is empty: name a column, or leave it out to mean all rows")
-    return dict(RowFilter.parse(spec, dataset.columns).spec())
+    return RowFilter.parse(spec, known).spec()

@@ -25,6 +25,11 @@ WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL
 ORDER BY i.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
+-- :name lock_these
+SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
+       i.columns, i.processed_by
+FROM data_invalidations i WHERE i.id = ANY(%(ids)s) ORDER BY i.id FOR UPDATE
+
 -- :name processed
 -- Append the jobs that have their tasks now, and close the facts whose jobs all have.
 UPDATE data_invalidations i

@@ -1,0 +1,191 @@
+"""Deploy: a DAG file becomes a version, its changed datasets new generations, and it is served.
+
+One transaction, under the planning lock. Work in hand of jobs that stay as they were goes on; that
+of changed ones is canceled, for their new generations are built from scratch.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from engine.flow.generations import Generations
+from engine.flow.plan import plan_rows
+from engine.flow.scene import Scene
+from engine.flow.serving import Serving, compile_among, load_serving
+from engine.flow.settle import settle
+from engine.lineage.compiled import CompiledDag, CompiledJob
+from engine.lineage.diff import DagDiff, diff
+from engine.model.dag import DagFile
+from engine.store.database import Connection
+from engine.store.ids import new_id
+from engine.store.orgs import lock_planning
+from engine.store.run import execute, fetch
+
+_SUPERSEDED = "superseded: its job was changed or removed by a deploy"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a deploy did, or would do: the version that is served, and how it differs."""
+
+    dag_name: str
+    version_id: UUID | None
+    diff: DagDiff
+    tasks: int = 0
+
+
+async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
+    """What a deploy would do. Raises InvalidDag as the deploy would."""
+    serving = await load_serving(conn, scene.org_id)
+    compiled = compile_among(serving, dag)
+    previous = serving.get(dag.dag)
+    return Deployment(dag.dag, None, diff(previous and previous.compiled, compiled))
+
+
+async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
+    """Serve a DAG file from now on; the same content again changes nothing.
+
+    Raises InvalidDag, having written nothing.
+    """
+    async with conn.transaction():
+        await lock_planning(conn, scene.org_id)
+        serving = await load_serving(conn, scene.org_id)
+        compiled = compile_among(serving, dag)
+        previous = serving.get(dag.dag)
+        change = diff(previous and previous.compiled, compiled)
+        if previous is not None and previous.compiled.content_hash == compiled.content_hash:
+            return Deployment(dag.dag, previous.version_id, change)
+        version_id = await _insert_version(conn, scene.org_id, compiled)
+        jobs = await _insert_jobs(conn, scene.org_id, version_id, compiled)
+        built = await Generations.make(conn, scene.org_id, version_id, previous, compiled, change)
+        await _insert_columns(conn, scene.org_id, compiled, built.datasets, jobs)
+        await _serve(conn, scene.org_id, compiled.name, version_id)
+        canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
+        tasks = await _build(conn, scene, compiled, built)
+        await settle(conn, scene, canceled)
+    return Deployment(dag.dag, version_id, change, tasks)
+
+
+async def _insert_version(conn: Connection, org_id: UUID, compiled: CompiledDag) -> UUID:
+    rows = await fetch(
+        conn,
+        "dags.insert_version",
+        id=new_id(),
+        org_id=org_id,
+        dag_name=compiled.name,
+        yaml_hash=compiled.content_hash,
+        content=Jsonb(msgspec.to_builtins(compiled)),
+    )
+    return UUID(str(rows[0]["id"]))
+
+
+async def _insert_jobs(
+    conn: Connection, org_id: UUID, version_id: UUID, compiled: CompiledDag
+) -> dict[str, UUID]:
+    """The version's job rows by name; a version that was deployed before has them already."""
+    rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=version_id)
+    if not rows:
+        await execute(
+            conn,
+            "dags.insert_jobs",
+            org_id=org_id,
+            dag_name=compiled.name,
+            dag_version_id=version_id,
+            rows=Jsonb([_job_row(job) for job in compiled.jobs]),
+        )
+        rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=version_id)
+    return {row["name"]: row["id"] for row in rows}
+
+
+def _job_row(job: CompiledJob) -> dict[str, Any]:
+    return msgspec.to_builtins(job) | {
+        "id": new_id(),
+        "input_datasets": job.input_datasets,
+        "output_datasets": job.outputs,
+        "holds": job.holds,
+    }
+
+
+async def _insert_columns(
+    conn: Connection,
+    org_id: UUID,
+    compiled: CompiledDag,
+    datasets: Mapping[str, UUID],
+    jobs: Mapping[str, UUID],
+) -> None:
+    await execute(conn, "dags.forget_columns", datasets=list(datasets.values()))
+    names = list({each.input_dataset for each in compiled.columns} - datasets.keys())
+    foreign = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
+    ids = {row["name"]: row["id"] for row in foreign} | dict(datasets)
+    rows = [
+        {
+            "output": ids[each.output_dataset],
+            "output_column": each.output_column,
+            "input": ids[each.input_dataset],
+            "input_column": each.input_column,
+            "job": jobs[each.job],
+        }
+        for each in compiled.columns
+    ]
+    await execute(conn, "dags.insert_columns", rows=Jsonb(rows))
+
+
+async def _serve(conn: Connection, org_id: UUID, dag_name: str, version_id: UUID) -> None:
+    await execute(conn, "dags.serve", org_id=org_id, dag_name=dag_name, dag_version_id=version_id)
+    await execute(conn, "orgs.bump_epoch", org_id=org_id)
+
+
+async def _hand_on(
+    conn: Connection,
+    previous: Serving | None,
+    compiled: CompiledDag,
+    jobs: Mapping[str, UUID],
+    begun: Collection[str],
+) -> list[UUID]:
+    """Unfinished tasks of jobs that go on get the new job; those of the others are canceled.
+
+    Returns the canceled ones.
+    """
+    if previous is None:
+        return []
+    rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=previous.version_id)
+    old = {row["name"]: row["id"] for row in rows}
+    staying = {job.name for job in compiled.jobs if not set(job.outputs) & set(begun)} & old.keys()
+    pairs = {"old": [old[name] for name in staying], "new": [jobs[name] for name in staying]}
+    await execute(conn, "tasks.repoint", **pairs)
+    await execute(conn, "cursors.repoint", **pairs)
+    leaving = [job for name, job in old.items() if name not in staying]
+    canceled = await fetch(conn, "tasks.cancel_of_jobs", jobs=leaving, outcome=_SUPERSEDED)
+    return [row["id"] for row in canceled]
+
+
+async def _build(conn: Connection, scene: Scene, compiled: CompiledDag, built: Generations) -> int:
+    """New generations of what we make are stale as a whole, and planned at once."""
+    sources = {job.name for job in compiled.jobs if job.activation == "source"}
+    rows = [
+        _definition_change(built.datasets[each.name], built.begun[each.name])
+        for each in compiled.datasets
+        if each.name in built.begun and each.job not in sources
+    ]
+    if not rows:
+        return 0
+    await execute(conn, "invalidations.insert", org_id=scene.org_id, rows=Jsonb(rows))
+    ids = [row["id"] for row in rows]
+    locked = await fetch(conn, "invalidations.lock_these", ids=ids)
+    return (await plan_rows(conn, scene, locked)).tasks
+
+
+def _definition_change(dataset: UUID, version: UUID) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "dataset_uuid": dataset,
+        "dataset_version": version,
+        "scope": "dataset",
+        "reason": "definition_change",
+        "source_event": {"count": 1, "stream": "deploy"},
+        "events": 1,
+    }

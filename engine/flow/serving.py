@@ -1,0 +1,75 @@
+"""What an org serves, DAG by DAG, and what a new version has to live with."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from engine.errors import InvalidDag
+from engine.lineage.catalog import CatalogEntry
+from engine.lineage.compile import compile_dag
+from engine.lineage.compiled import CompiledDag, CompiledDataset
+from engine.model.dag import DagFile
+from engine.store.database import Connection
+from engine.store.run import fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A version of a DAG that is served."""
+
+    version_id: UUID
+    compiled: CompiledDag
+
+
+async def load_serving(conn: Connection, org_id: UUID) -> dict[str, Serving]:
+    """Read the current version of every DAG of an org, by name."""
+    rows = await fetch(conn, "dags.current", org_id=org_id)
+    return {
+        row["dag_name"]: Serving(row["dag_version_id"], CompiledDag.from_data(row["content"]))
+        for row in rows
+    }
+
+
+def compile_among(serving: Mapping[str, Serving], dag: DagFile) -> CompiledDag:
+    """Compile a DAG file among the other DAGs of its org. Raises InvalidDag."""
+    others = [each.compiled for name, each in serving.items() if name != dag.dag]
+    compiled = compile_dag(dag, {entry.name: entry for entry in _catalog(others)})
+    if dag.dag in serving:
+        _refuse_orphans(serving[dag.dag].compiled, compiled, others)
+    return compiled
+
+
+def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:
+    for dag in dags:
+        inputs = {
+            job.name: tuple((each.dataset, each.mapping) for each in job.inputs) for job in dag.jobs
+        }
+        for dataset in dag.datasets:
+            yield CatalogEntry(
+                name=dataset.name,
+                dag_name=dag.name,
+                job_name=dataset.job,
+                partitioning=dataset.partitioning,
+                columns=dataset.columns,
+                inputs=inputs[dataset.job],
+            )
+
+
+def _refuse_orphans(
+    previous: CompiledDag, compiled: CompiledDag, others: Iterable[CompiledDag]
+) -> None:
+    """A dataset that another DAG reads cannot go, nor be cut in other partitions."""
+    new = {dataset.name: dataset.partitioning for dataset in compiled.datasets}
+    for dataset in previous.datasets:
+        if new.get(dataset.name) != dataset.partitioning:
+            _refuse_readers(dataset, others)
+
+
+def _refuse_readers(dataset: CompiledDataset, others: Iterable[CompiledDag]) -> None:
+    for dag in others:
+        for job in dag.jobs:
+            if dataset.name in job.input_datasets:
+                raise InvalidDag(
+                    f"dataset {dataset.name!r} cannot be removed or partitioned anew: job "
+                    f"{job.name!r} of DAG {dag.name!r} reads it; deploy that DAG without it first"
+                )
