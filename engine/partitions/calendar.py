@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from functools import cache
 from itertools import chain
 from types import MappingProxyType
 
 from engine.errors import InvalidPartition
-from engine.partitions.clock import Clock, clock
+from engine.partitions.clock import Clock, clock, pieces
 from engine.partitions.intervals import NEG, POS, Intervals, Span
 
 HOUR = 3600
@@ -42,12 +42,12 @@ class Calendar(ABC):
     """Ordinals whose window is empty, for the zone's clock jumped over it."""
 
     @abstractmethod
-    def starts(self, ordinals: Iterable[int]) -> list[int]:
-        """The instants at which windows start: seconds since 1970-01-01T00:00Z."""
+    def starts(self, ordinals: list[int]) -> list[int]:
+        """The instants at which windows start, in seconds since 1970; all ascending."""
 
     @abstractmethod
-    def at(self, instants: Iterable[int]) -> list[int]:
-        """The ordinals of the windows that hold the instants."""
+    def at(self, instants: list[int]) -> list[int]:
+        """The ordinals of the windows that hold the instants, all ascending."""
 
     @abstractmethod
     def format(self, ordinal: int) -> str:
@@ -59,13 +59,13 @@ class Calendar(ABC):
 
     def extent(self, ordinals: Intervals) -> Intervals:
         """The instants within the windows."""
-        starts = self.starts(chain.from_iterable(ordinals.spans))
+        starts = self.starts(list(chain.from_iterable(ordinals.spans)))
         return _paired(ordinals, starts[::2], starts[1::2])
 
     def overlapping(self, instants: Intervals) -> Intervals:
         """The windows that share an instant with the intervals."""
-        firsts = self.at(lo for lo, _ in instants.spans)
-        lasts = self.at(hi - 1 for _, hi in instants.spans)
+        firsts = self.at([lo for lo, _ in instants.spans])
+        lasts = self.at([hi - 1 for _, hi in instants.spans])
         return _paired(instants, firsts, [last + 1 for last in lasts]) - self.skipped
 
 
@@ -99,28 +99,32 @@ class HourCalendar(Calendar):
             firsts.append(last + shifts[-1] + 1)
             shifts.append(firsts[-1] - shown - goes_on)
         # Counting from 1970 keeps ordinals the same when zone data before that is mended.
-        base = shifts[zone.segment(0)]
+        base = shifts[bisect_right(zone.cuts, 0) - 1]
         self._shifts = [shift - base for shift in shifts]
-        self._firsts = [NEG] + [first - base for first in firsts[1:]]
-        self._origins = [
-            shift * HOUR + offset for shift, offset in zip(self._shifts, zone.offsets, strict=True)
-        ]
+        self._firsts = [first - base for first in firsts[1:]]
 
-    def starts(self, ordinals: Iterable[int]) -> list[int]:
+    def starts(self, ordinals: list[int]) -> list[int]:
         """See `Calendar`."""
-        cuts, firsts, origins = self._clock.cuts, self._firsts, self._origins
-        return [
-            max(cuts[i := bisect_right(firsts, n) - 1], n * HOUR - origins[i]) for n in ordinals
-        ]
+        starts: list[int] = []
+        for i, some in pieces(self._firsts, ordinals):
+            origin, cut = self._origin(i), self._clock.cuts[i]
+            starts += [t if (t := n * HOUR - origin) > cut else cut for n in some]
+        return starts
 
-    def at(self, instants: Iterable[int]) -> list[int]:
+    def at(self, instants: list[int]) -> list[int]:
         """See `Calendar`."""
-        cuts, origins = self._clock.cuts, self._origins
-        return [(t + origins[bisect_right(cuts, t) - 1]) // HOUR for t in instants]
+        ordinals: list[int] = []
+        for i, some in pieces(self._clock.cuts[1:], instants):
+            origin = self._origin(i)
+            ordinals += [(t + origin) // HOUR for t in some]
+        return ordinals
+
+    def _origin(self, i: int) -> int:
+        return self._shifts[i] * HOUR + self._clock.offsets[i]
 
     def format(self, ordinal: int) -> str:
         """See `Calendar`."""
-        i = bisect_right(self._firsts, ordinal) - 1
+        i = bisect_right(self._firsts, ordinal)
         shown = ordinal - self._shifts[i]
         day, hour = divmod(shown, 24)
         text = f"{_date(day).isoformat()}T{hour:02}"
@@ -134,14 +138,14 @@ class HourCalendar(Calendar):
         if offset:
             return self._in_force(shown, offset)
         [first] = self._clock.firsts([shown])
-        if first + self._clock.offsets[self._clock.segment(first)] >= shown + HOUR:
+        if first + self._clock.offset(first) >= shown + HOUR:
             raise ValueError("the clock skips it")
         return self.at([first])[0]
 
     def _in_force(self, shown: int, offset: str) -> int:
         seconds = _offset_seconds(offset)
         for instant in (shown - seconds, shown + HOUR - 1 - seconds):
-            if self._clock.offsets[self._clock.segment(instant)] == seconds:
+            if self._clock.offset(instant) == seconds:
                 return self.at([instant])[0]
         raise ValueError("another offset is in force then")
 
@@ -159,11 +163,11 @@ class DayCalendar(Calendar):
         self._clock = zone
         self.skipped = Intervals.of(_jumped_days(zone))
 
-    def starts(self, ordinals: Iterable[int]) -> list[int]:
+    def starts(self, ordinals: list[int]) -> list[int]:
         """See `Calendar`."""
-        return self._clock.firsts(n * DAY for n in ordinals)
+        return self._clock.firsts([n * DAY for n in ordinals])
 
-    def at(self, instants: Iterable[int]) -> list[int]:
+    def at(self, instants: list[int]) -> list[int]:
         """See `Calendar`."""
         return [r // DAY for r in self._clock.readings(instants)]
 
@@ -184,11 +188,11 @@ class WeekCalendar(Calendar):
     def __init__(self, zone: Clock) -> None:
         self._clock = zone
 
-    def starts(self, ordinals: Iterable[int]) -> list[int]:
+    def starts(self, ordinals: list[int]) -> list[int]:
         """See `Calendar`."""
-        return self._clock.firsts((n * 7 - 3) * DAY for n in ordinals)
+        return self._clock.firsts([(n * 7 - 3) * DAY for n in ordinals])
 
-    def at(self, instants: Iterable[int]) -> list[int]:
+    def at(self, instants: list[int]) -> list[int]:
         """See `Calendar`."""
         return [(r // DAY + 3) // 7 for r in self._clock.readings(instants)]
 
@@ -213,11 +217,11 @@ class MonthsCalendar(Calendar):
         self.example = example
         self._pattern = pattern
 
-    def starts(self, ordinals: Iterable[int]) -> list[int]:
+    def starts(self, ordinals: list[int]) -> list[int]:
         """See `Calendar`."""
-        return self._clock.firsts(_first_day(n * self._months) * DAY for n in ordinals)
+        return self._clock.firsts([_first_day(n * self._months) * DAY for n in ordinals])
 
-    def at(self, instants: Iterable[int]) -> list[int]:
+    def at(self, instants: list[int]) -> list[int]:
         """See `Calendar`."""
         return [_month(r // DAY) // self._months for r in self._clock.readings(instants)]
 

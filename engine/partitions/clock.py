@@ -7,8 +7,8 @@ searched for here.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cache
@@ -20,7 +20,7 @@ from engine.partitions.intervals import NEG
 
 _SINCE = int(datetime(1840, 1, 1, tzinfo=UTC).timestamp())
 _UNTIL = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp())
-_NEVER = 2**80  # beyond any reading of any grain's ordinal
+_NEVER = -(2**80)  # below the reading of any ordinal of any grain
 _STEP = 5 * 86_400  # shorter than any spell between two changes
 
 
@@ -30,7 +30,7 @@ class Clock:
 
     Changes are followed from 1840 to 2200; outside, the nearest known offset goes on.
     `peaks[i]` is the reading that the clock has come to, and not passed, when `offsets[i]` ends;
-    `shown[i]` is the latest one shown before it starts.
+    `shown[i]` is the latest one shown before it starts. The last offset has no end.
     """
 
     cuts: tuple[int, ...]
@@ -38,19 +38,38 @@ class Clock:
     peaks: tuple[int, ...]
     shown: tuple[int, ...]
 
-    def segment(self, instant: int) -> int:
-        """The index of the offset in force."""
-        return bisect_right(self.cuts, instant) - 1
+    def offset(self, instant: int) -> int:
+        """The offset in force."""
+        return self.offsets[bisect_right(self.cuts, instant) - 1]
 
-    def readings(self, instants: Iterable[int]) -> list[int]:
-        """The latest reading shown so far: it stands still while the clock repeats itself."""
-        cuts, offsets, shown = self.cuts, self.offsets, self.shown
-        return [max(shown[i := bisect_right(cuts, t) - 1], t + offsets[i]) for t in instants]
+    def readings(self, instants: list[int]) -> list[int]:
+        """The latest reading shown by each instant, all ascending.
 
-    def firsts(self, readings: Iterable[int]) -> list[int]:
-        """The first instant at which the clock shows each reading, or is past it."""
-        cuts, offsets, peaks = self.cuts, self.offsets, self.peaks
-        return [max(cuts[i := bisect_right(peaks, r)], r - offsets[i]) for r in readings]
+        It stands still while the clock repeats itself.
+        """
+        readings: list[int] = []
+        for i, some in pieces(self.cuts[1:], instants):
+            offset, shown = self.offsets[i], self.shown[i]
+            readings += [r if (r := t + offset) > shown else shown for t in some]
+        return readings
+
+    def firsts(self, readings: list[int]) -> list[int]:
+        """The first instant at which the clock shows each reading, or is past it, all ascending."""
+        instants: list[int] = []
+        for i, some in pieces(self.peaks, readings):
+            offset, cut = self.offsets[i], self.cuts[i]
+            instants += [t if (t := r - offset) > cut else cut for r in some]
+        return instants
+
+
+def pieces(limits: Sequence[int], values: list[int]) -> Iterator[tuple[int, list[int]]]:
+    """Ascending values cut at ascending limits, with how many limits are not above each piece."""
+    at = 0
+    while at < len(values):
+        i = bisect_right(limits, values[at])
+        until = bisect_left(values, limits[i], at) if i < len(limits) else len(values)
+        yield i, values[at:until]
+        at = until
 
 
 @cache
@@ -63,9 +82,8 @@ def clock(zone: str) -> Clock:
     changes = [(NEG, 0)] if zone == "UTC" else list(_changes(_zone_info(zone)))
     cuts, offsets = zip(*changes, strict=True)
     ends = (cut + offset for cut, offset in zip(cuts[1:], offsets, strict=False))
-    peaks = list(accumulate(ends, max))
-    shown = (-_NEVER, *(peak - 1 for peak in peaks))
-    return Clock(cuts, offsets, (*peaks, _NEVER), shown)
+    peaks = tuple(accumulate(ends, max))
+    return Clock(cuts, offsets, peaks, (_NEVER, *(peak - 1 for peak in peaks)))
 
 
 def _zone_info(zone: str) -> ZoneInfo:
