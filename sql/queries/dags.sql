@@ -12,15 +12,18 @@ ON CONFLICT (org_id, dag_name, yaml_hash) DO UPDATE SET dag_name = EXCLUDED.dag_
 RETURNING id
 
 -- :name serve
+-- The pointer: from here on this version is the current one.
 INSERT INTO dag_current_versions (org_id, dag_name, dag_version_id, updated_at)
 VALUES (%(org_id)s, %(dag_name)s, %(dag_version_id)s, clock_timestamp())
 ON CONFLICT (org_id, dag_name)
 DO UPDATE SET dag_version_id = EXCLUDED.dag_version_id, updated_at = EXCLUDED.updated_at
 
 -- :name jobs_of_version
+-- The jobs of a version, which never change.
 SELECT id, name FROM jobs WHERE dag_version_id = %(dag_version_id)s
 
 -- :name insert_jobs
+-- All jobs of a new version.
 INSERT INTO jobs (id, org_id, name, dag_name, dag_version_id, activation, runtime, operator, source,
     execution_strategy, idle_timeout, config, config_hash, input_datasets, output_datasets,
     update_strategy, unique_key, scaling, timeout_seconds, heartbeat_timeout_seconds,
@@ -36,6 +39,7 @@ FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, name text, activation text, runt
     max_attempts int, inputs jsonb, holds boolean)
 
 -- :name upsert_datasets
+-- A dataset is known by its name; its generations say what it was made by.
 INSERT INTO datasets (id, org_id, name, producer_dag_name, producer_job_name,
     producer_output_index, storage, read_roles)
 SELECT v.id, %(org_id)s, v.name, %(dag_name)s, v.producer_job_name, v.producer_output_index,
@@ -49,6 +53,7 @@ SET producer_dag_name = EXCLUDED.producer_dag_name,
     storage = EXCLUDED.storage, read_roles = EXCLUDED.read_roles, updated_at = clock_timestamp()
 
 -- :name datasets_named
+-- Ids by name.
 SELECT id, name FROM datasets WHERE org_id = %(org_id)s AND name = ANY(%(names)s)
 
 -- :name pins
@@ -57,6 +62,7 @@ SELECT dataset_uuid, dataset_version FROM dag_version_datasets
 WHERE dag_version_id = %(dag_version_id)s
 
 -- :name insert_generations
+-- A new generation of each dataset whose making changed.
 INSERT INTO dataset_versions (id, dataset_uuid, storage_location, config_hash, schema_hash,
     partitioning, columns)
 SELECT v.id, v.dataset_uuid, v.storage_location, v.config_hash, v.schema_hash,
@@ -65,15 +71,18 @@ FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, dataset_uuid uuid, storage_locat
     config_hash text, schema_hash text, partitioning text, columns text[])
 
 -- :name pin
+-- The generations that a version serves.
 INSERT INTO dag_version_datasets (dag_version_id, dataset_uuid, dataset_version)
 SELECT %(dag_version_id)s, u.dataset, u.version
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)
 ON CONFLICT (dag_version_id, dataset_uuid) DO UPDATE SET dataset_version = EXCLUDED.dataset_version
 
 -- :name forget_columns
+-- Column lineage is that of the version being served.
 DELETE FROM column_lineage WHERE output_dataset_uuid = ANY(%(datasets)s)
 
 -- :name insert_columns
+-- Column lineage, by job.
 INSERT INTO column_lineage (output_dataset_uuid, output_column, input_dataset_uuid, input_column,
     job_id)
 SELECT v.output, v.output_column, v.input, v.input_column, v.job

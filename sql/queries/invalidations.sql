@@ -26,6 +26,7 @@ ORDER BY i.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
 -- :name lock_these
+-- Some facts, to be planned at once.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by
 FROM data_invalidations i WHERE i.id = ANY(%(ids)s) ORDER BY i.id FOR UPDATE
@@ -49,6 +50,7 @@ UPDATE data_invalidations SET processed_at = clock_timestamp(), outcome = 'not_c
 WHERE id = ANY(%(ids)s)
 
 -- :name list
+-- The newest facts, for people.
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.created_at, i.processed_at, i.outcome, cardinality(i.processed_by) AS jobs,
        i.plan_id, i.source_event
@@ -59,6 +61,7 @@ WHERE i.org_id = %(org_id)s
 ORDER BY i.id DESC LIMIT %(limit)s
 
 -- :name by_ids
+-- Facts with the event that they stand for.
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.source_event, i.created_at, i.processed_at, i.outcome, i.plan_id
 FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid

@@ -17,6 +17,7 @@ JOIN jobs j ON j.dag_version_id = c.dag_version_id
 WHERE c.org_id = %(org_id)s
 
 -- :name columns
+-- The column lineage of the DAG versions that are served.
 SELECT l.output_dataset_uuid, l.output_column, l.input_dataset_uuid, l.input_column
 FROM dag_current_versions c
 JOIN jobs j ON j.dag_version_id = c.dag_version_id

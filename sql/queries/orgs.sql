@@ -1,14 +1,18 @@
 -- :name by_slug
+-- An org by the name that people call it.
 SELECT id, slug, name, settings FROM orgs WHERE slug = %(slug)s
 
 -- :name create
+-- An org comes into being with its first deploy.
 INSERT INTO orgs (name, slug) VALUES (%(slug)s, %(slug)s)
 ON CONFLICT (slug) DO NOTHING
 
 -- :name epoch
+-- Moves with every deploy.
 SELECT lineage_epoch FROM orgs WHERE id = %(org_id)s
 
 -- :name bump_epoch
+-- Tells every cached lineage that it is old.
 UPDATE orgs SET lineage_epoch = lineage_epoch + 1 WHERE id = %(org_id)s
 
 -- :name lock_planning

@@ -7,6 +7,7 @@ SELECT unnest(t.partitions) FROM tasks t
 WHERE t.job_id = %(producer)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name existing
+-- Keys that exist now.
 SELECT partition_key AS key FROM partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 
@@ -52,6 +53,7 @@ WITH given AS (
 SELECT DISTINCT task_id FROM compared WHERE changed
 
 -- :name of_dataset
+-- What stands of a dataset, all of it or some keys.
 SELECT partition_key, materialized_at, config_hash, row_count, bytes, fingerprint, task_id
 FROM partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s

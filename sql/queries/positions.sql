@@ -1,4 +1,5 @@
 -- :name stored
+-- Where a consumer stands in each of its streams.
 SELECT stream, position FROM consumer_positions
 WHERE org_id = %(org_id)s AND consumer = %(consumer)s
 

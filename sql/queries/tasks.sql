@@ -11,6 +11,7 @@ ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE
 
 -- :name lock_live_of_jobs
+-- The same for whole jobs, where their slots cannot be told.
 SELECT t.id, t.job_id, t.slot, t.status
 FROM tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed') AND t.job_id = ANY(%(jobs)b::uuid[])
@@ -18,10 +19,12 @@ ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE
 
 -- :name copy_in
+-- New tasks of a plan.
 COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
             plan_ids) FROM STDIN
 
 -- :name copy_dependencies
+-- What new tasks wait for.
 COPY task_dependencies (task_id, depends_on) FROM STDIN
 
 -- :name join
@@ -44,6 +47,7 @@ FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, blocked boolean, pa
 WHERE t.id = v.id
 
 -- :name add_dependencies
+-- What joined tasks wait for besides.
 INSERT INTO task_dependencies (task_id, depends_on)
 SELECT * FROM unnest(%(tasks)b::uuid[], %(depends_on)b::uuid[])
 ON CONFLICT DO NOTHING
@@ -67,6 +71,7 @@ SELECT j AS job_id FROM unnest(%(jobs)s::uuid[]) AS j
 WHERE pg_try_advisory_xact_lock(hashtextextended('knockon.cap ' || j::text, 0))
 
 -- :name running
+-- How many tasks of each capped job run now.
 SELECT job_id, count(*) AS running FROM tasks
 WHERE status = 'running' AND job_id = ANY(%(jobs)s) GROUP BY job_id
 
@@ -93,6 +98,7 @@ WHERE t.id = v.id AND t.status = 'queued'
 RETURNING t.id, t.lease_token, t.attempts, t.lease_expires_at, t.input_versions
 
 -- :name heartbeat
+-- Leases of workers that are still at it last longer.
 UPDATE tasks t
 SET last_heartbeat = clock_timestamp(),
     lease_expires_at = clock_timestamp() + v.lease_seconds * interval '1 second'
@@ -111,6 +117,7 @@ WHERE t.id = v.id AND t.lease_token = v.token AND t.status = 'running'
 RETURNING t.id
 
 -- :name record_inputs
+-- What each run read, by the stamps that it found at its claim.
 INSERT INTO task_inputs (task_id, input_dataset_uuid, input_partition_key, input_version)
 SELECT t.id, d.key::uuid, p.key, p.value::timestamptz
 FROM tasks t, jsonb_each(t.input_versions) AS d, jsonb_each_text(d.value) AS p
@@ -119,6 +126,7 @@ ON CONFLICT (task_id, input_dataset_uuid, input_partition_key)
 DO UPDATE SET input_version = EXCLUDED.input_version
 
 -- :name note_outcome
+-- Whether any output came out different.
 UPDATE tasks SET outcome = CASE WHEN id = ANY(%(changed)s) THEN 'changed' ELSE 'unchanged' END
 WHERE id = ANY(%(ids)s)
 
@@ -154,9 +162,11 @@ WHERE t.id = c.id AND (NOT c.waits OR c.hit <> t.hit)
 RETURNING t.id, t.job_id, t.slot, t.partitions, t.status, t.hit, c.holds AND NOT c.waits AS held
 
 -- :name hold
+-- A first run that waits for inputs says for which.
 UPDATE tasks SET waiting_for = %(waiting_for)s WHERE id = %(id)s AND status = 'blocked'
 
 -- :name unhold
+-- Enough of its inputs exist.
 UPDATE tasks SET status = 'queued', waiting_for = NULL WHERE id = ANY(%(ids)s) AND status = 'blocked'
 
 -- :name lock_running
@@ -165,6 +175,7 @@ SELECT id, job_id, slot, attempts FROM tasks
 WHERE id = %(id)s AND lease_token = %(token)s AND status = 'running' FOR UPDATE
 
 -- :name lock_expired
+-- Running tasks whose worker has not been heard of in time.
 SELECT id, job_id, slot, attempts, worker_id, lease_expires_at FROM tasks
 WHERE org_id = %(org_id)s AND status = 'running' AND lease_expires_at < clock_timestamp()
 ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
@@ -175,12 +186,14 @@ SELECT id FROM tasks
 WHERE job_id = %(job_id)s AND slot = %(slot)s AND status IN ('blocked', 'queued') FOR UPDATE
 
 -- :name retry_later
+-- The attempt failed; the next one comes after a while.
 UPDATE tasks
 SET status = 'queued', lease_token = NULL, lease_expires_at = NULL, error_message = %(error)s,
     next_retry_at = clock_timestamp() + %(backoff_seconds)s * interval '1 second'
 WHERE id = %(id)s
 
 -- :name give_up
+-- The last attempt failed; what waits behind goes on waiting.
 UPDATE tasks
 SET status = 'failed', lease_token = NULL, lease_expires_at = NULL, error_message = %(error)s,
     completed_at = clock_timestamp(), outcome = %(outcome)s
@@ -209,6 +222,7 @@ FROM ended e
 WHERE t.id = %(successor)s
 
 -- :name lock_one
+-- One task, for an operator's order.
 SELECT id, job_id, slot, status FROM tasks
 WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 
@@ -220,6 +234,7 @@ SET status = 'queued', hit = true, attempts = 0, next_retry_at = NULL, completed
 WHERE id = %(id)s
 
 -- :name cancel
+-- These end undone.
 UPDATE tasks
 SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
     completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
@@ -233,6 +248,7 @@ FROM unnest(%(old)s::uuid[], %(new)s::uuid[]) AS v(old, new)
 WHERE job_id = v.old AND status IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name cancel_of_jobs
+-- All unfinished tasks of some jobs end undone.
 UPDATE tasks
 SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
     completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
@@ -240,6 +256,7 @@ WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'fai
 RETURNING id
 
 -- :name list
+-- The newest tasks, for people.
 SELECT t.id, j.dag_name, j.name AS job, t.slot, t.status, t.partitions, t.hit, t.attempts,
        t.worker_id, t.created_at, t.started_at, t.completed_at, t.next_retry_at, t.error_message,
        t.outcome, t.waiting_for, t.plan_ids
@@ -251,23 +268,28 @@ WHERE t.org_id = %(org_id)s
 ORDER BY t.id DESC LIMIT %(limit)s
 
 -- :name by_id
+-- All of one task.
 SELECT t.*, j.name AS job, j.dag_name FROM tasks t JOIN jobs j ON j.id = t.job_id
 WHERE t.org_id = %(org_id)s AND t.id = %(id)s
 
 -- :name inputs
+-- What a task's run read.
 SELECT d.name AS dataset, i.input_partition_key, i.input_version
 FROM task_inputs i JOIN datasets d ON d.id = i.input_dataset_uuid
 WHERE i.task_id = %(id)s ORDER BY 1, 2
 
 -- :name in_front
+-- What a task waits for, or waited for.
 SELECT f.id, j.name AS job, f.slot, f.status, f.outcome, f.error_message
 FROM task_dependencies d JOIN tasks f ON f.id = d.depends_on JOIN jobs j ON j.id = f.job_id
 WHERE d.task_id = %(id)s ORDER BY f.id
 
 -- :name counts
+-- How many tasks there are in each state.
 SELECT status, count(*) AS tasks FROM tasks WHERE org_id = %(org_id)s GROUP BY status
 
 -- :name unfinished
+-- Whether there is anything left to do.
 SELECT count(*) AS tasks FROM tasks
 WHERE org_id = %(org_id)s AND status IN ('blocked', 'queued', 'running')
 
