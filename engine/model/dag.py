@@ -203,7 +203,7 @@ class KafkaSource(_Spec):
 
     kind: Literal["kafka"]
     topic: Text = Field(description="The topic to read.")
-    format: Literal["knockon", "cloudevents"] = Field("knockon", description="How to read it.")
+    format: Name = Field("knockon", description="knockon, cloudevents or a plug-in's.")
     dataset: Text | None = Field(
         None, description="What the messages call the dataset, where it is not the output's name."
     )

@@ -1,0 +1,119 @@
+"""What a DAG can read: its own datasets, and those of the other DAGs of its org."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from engine.errors import InvalidPartition
+from engine.model.dag import DagFile, Dimensions, JobSpec, Output
+from engine.model.marks import Path, Problem, did_you_mean
+from engine.partitions import PartitionSpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogEntry:
+    """A dataset that a current DAG of the org makes.
+
+    ``inputs`` are those of the job that makes it: (dataset, resolved mapping). ``partitioning`` is
+    JSON text; ``columns`` None where nobody has named them.
+    """
+
+    name: str
+    dag_name: str
+    job_name: str
+    partitioning: str = "{}"
+    columns: tuple[str, ...] | None = None
+    inputs: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def space(self) -> PartitionSpace:
+        """The partitions that it can have."""
+        return space_of(self.partitioning)
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """What is known of a dataset; ``columns`` include what its partitions go by."""
+
+    space: PartitionSpace
+    columns: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """A DAG among the others of its org.
+
+    ``catalog`` has the datasets of the others, ``places`` the output that first makes each dataset
+    of the DAG itself, and ``readable`` those of both whose partitioning holds; where one does not,
+    ``problems`` says why.
+    """
+
+    dag: DagFile
+    catalog: Mapping[str, CatalogEntry]
+    places: Mapping[str, Path]
+    readable: Mapping[str, Readable]
+    problems: tuple[Problem, ...]
+
+    @staticmethod
+    def of(dag: DagFile, catalog: Mapping[str, CatalogEntry]) -> "Surroundings":
+        """Compile every partitioning in reach."""
+        others = {name: entry for name, entry in catalog.items() if entry.dag_name != dag.dag}
+        places: dict[str, Path] = {}
+        readable = {name: _readable(e.space, e.columns) for name, e in others.items()}
+        problems = []
+        for path, _, output in outputs(dag):
+            places.setdefault(output.dataset, path)
+            try:
+                readable[output.dataset] = _readable(_space(dag, output), output.column_names)
+            except InvalidPartition as error:
+                readable.pop(output.dataset, None)
+                problems.append(Problem((*path, "partitioning"), str(error)))
+        return Surroundings(dag, others, places, readable, tuple(problems))
+
+    @property
+    def datasets(self) -> set[str]:
+        """The names of all datasets in reach."""
+        return {*self.catalog, *self.places}
+
+    def space(self, dataset: str) -> PartitionSpace:
+        """The partitions of a dataset that is readable."""
+        return self.readable[dataset].space
+
+
+def outputs(dag: DagFile) -> Iterator[tuple[Path, JobSpec, Output]]:
+    """Every output with its path and its job, in the order of the file."""
+    for j, job in enumerate(dag.jobs):
+        for o, output in enumerate(job.outputs):
+            yield ("jobs", j, "outputs", o), job, output
+
+
+@lru_cache(maxsize=4096)
+def space_of(partitioning: str) -> PartitionSpace:
+    """The partition space that JSON text describes."""
+    return PartitionSpace.from_spec(msgspec.json.decode(partitioning))
+
+
+def _space(dag: DagFile, output: Output) -> PartitionSpace:
+    dimensions = _dimensions(dag, output).items()
+    spec = {name: each.model_dump(exclude_none=True) for name, each in dimensions}
+    return space_of(msgspec.json.encode(spec).decode())
+
+
+def _dimensions(dag: DagFile, output: Output) -> Dimensions:
+    try:
+        return dag.dimensions(output)
+    except KeyError:
+        hint = did_you_mean(str(output.partitioning), dag.partitionings)
+        raise InvalidPartition(
+            f"partitionings has no entry {output.partitioning!r}: add it{hint}"
+        ) from None
+
+
+def _readable(space: PartitionSpace, columns: tuple[str, ...] | None) -> Readable:
+    if columns is None:
+        return Readable(space, None)
+    partitioned_by = {each.column or name for name, each in space.dimensions}
+    return Readable(space, frozenset(columns) | partitioned_by | set(space.names))

@@ -1,0 +1,67 @@
+"""What can be wrong with the jobs of a DAG file together, and with those of other DAGs."""
+
+from collections.abc import Iterator
+
+import networkx as nx
+
+from engine.lineage.catalog import Surroundings, outputs
+from engine.model.marks import Problem
+
+
+def check_graph(around: Surroundings) -> Iterator[Problem]:
+    """Names that stand twice, datasets that two jobs make, and circles."""
+    yield from _check_names(around)
+    yield from _check_producers(around)
+    yield from _check_circles(around)
+
+
+def _check_names(around: Surroundings) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for j, job in enumerate(around.dag.jobs):
+        if job.name in seen:
+            yield Problem(("jobs", j, "name"), f"another job is called {job.name!r}: rename one")
+        seen.add(job.name)
+
+
+def _check_producers(around: Surroundings) -> Iterator[Problem]:
+    producers: dict[str, str] = {
+        entry.name: f"job {entry.job_name!r} of DAG {entry.dag_name!r}"
+        for entry in around.catalog.values()
+    }
+    for path, job, output in outputs(around.dag):
+        other = producers.setdefault(output.dataset, f"job {job.name!r}")
+        if path != around.places[output.dataset] or output.dataset in around.catalog:
+            yield Problem(
+                (*path, "dataset"), f"{output.dataset!r} is made by {other} already: keep one"
+            )
+
+
+def _check_circles(around: Surroundings) -> Iterator[Problem]:
+    places = around.places
+    try:
+        circle = [start for start, _ in nx.find_cycle(_graph(around), list(places))]
+    except nx.NetworkXNoCycle:
+        return
+    # It reads best when it starts in this file.
+    first = next(i for i, name in enumerate(circle) if name in places)
+    names = [*circle[first:], *circle[:first], circle[first]]
+    path = " → ".join(_with_dag(name, around) for name in names)
+    yield Problem(
+        places[names[0]][:2], f"datasets are made from each other, {path}: break the circle"
+    )
+
+
+def _graph(around: Surroundings) -> "nx.DiGraph[str]":
+    """Datasets, each after those that it is made from."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(around.places)
+    for _, job, output in outputs(around.dag):
+        graph.add_edges_from((each.dataset, output.dataset) for each in job.inputs)
+    for entry in around.catalog.values():
+        graph.add_edges_from((source, entry.name) for source, _ in entry.inputs)
+    return graph
+
+
+def _with_dag(name: str, around: Surroundings) -> str:
+    entry = around.catalog.get(name)
+    return f"{name} (DAG {entry.dag_name})" if entry else name

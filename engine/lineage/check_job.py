@@ -1,0 +1,189 @@
+"""What can be wrong with one job of a DAG file."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from croniter import croniter
+
+from engine.errors import InvalidMapping
+from engine.lineage.catalog import Readable, Surroundings
+from engine.model.dag import EVERY_COLUMN, Input, JobSpec, PostgresSource, ScheduleSource
+from engine.model.marks import Path, Problem, did_you_mean
+from engine.partitions import Mapping
+
+_OF_A_SOURCE = {"name", "description", "activation", "source", "outputs"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def check_job(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
+    """Everything that is wrong with a job, on its own and with what it reads."""
+    if job.activation == "source":
+        yield from _check_source(job, path)
+    else:
+        yield from _check_activation(job, path)
+        yield from _check_rows(job, path, around)
+    yield from _check_outputs(job, path, around)
+    yield from _check_aliases(job, path)
+    for i, each in enumerate(job.inputs):
+        yield from _check_input(job, each, (*path, "inputs", i), around)
+    yield from _check_lineage(job, path, around)
+
+
+def _check_source(job: JobSpec, path: Path) -> Iterator[Problem]:
+    if job.source is None:
+        yield Problem(path, "a source job needs `source:`, which says how its changes come")
+    for name, field in JobSpec.model_fields.items():
+        if name not in _OF_A_SOURCE and getattr(job, name) != field.default:
+            yield Problem((*path, name), "nothing runs for a source job: delete this key")
+    if isinstance(job.source, PostgresSource) and len(job.outputs) > 1:
+        yield Problem((*path, "outputs"), "a table is one dataset: make a source job for each")
+    if isinstance(job.source, ScheduleSource):
+        yield from _check_schedule(job.source, (*path, "source"))
+
+
+def _check_schedule(source: ScheduleSource, path: Path) -> Iterator[Problem]:
+    try:
+        ZoneInfo(source.zone)
+    except (KeyError, ValueError, OSError):
+        yield Problem(
+            (*path, "zone"), f"{source.zone!r} is no IANA time zone: write one like Europe/Berlin"
+        )
+    try:
+        # A text may be well formed and yet name no moment, such as 31 February.
+        croniter(source.cron, _EPOCH).get_next(datetime)
+    except ValueError as error:
+        yield Problem((*path, "cron"), f"{error}: write five fields, like '0 2 * * *'")
+
+
+def _check_activation(job: JobSpec, path: Path) -> Iterator[Problem]:
+    if job.source is not None:
+        yield Problem(
+            (*path, "source"), "only a source has this key: delete it, or set activation: source"
+        )
+    if job.activation == "reactive" and not job.inputs:
+        yield Problem(
+            path, "a reactive job needs inputs: add them, or set activation: source or manual"
+        )
+    sql = job.config.get("sql")
+    if job.operator == "sql" and not (isinstance(sql, str) and sql.strip()):
+        yield Problem((*path, "config"), "a job of the operator sql needs config: {sql: …}")
+
+
+def _check_rows(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
+    """The keys that go by rows: cursor, unique_key, update_strategy."""
+    followed = [i for i, each in enumerate(job.inputs) if each.cursor]
+    if job.execution_strategy == "PerUpdate":
+        if len(followed) != 1:
+            yield Problem(
+                (*path, "inputs"),
+                f"a PerUpdate job follows one input, not {len(followed)}: add `cursor:` to one",
+            )
+        if job.update_strategy != "append":
+            yield Problem(
+                (*path, "update_strategy"),
+                "a PerUpdate job sees new rows only: set update_strategy: append, or the rows "
+                "from before are lost",
+            )
+    else:
+        for i in followed:
+            yield Problem(
+                (*path, "inputs", i, "cursor"),
+                "only a PerUpdate job follows rows: delete this, or set execution_strategy",
+            )
+    if job.update_strategy == "append" and not job.unique_key:
+        yield Problem(
+            (*path, "unique_key"), "append needs unique_key: name the columns that tell rows apart"
+        )
+    for output in job.outputs:
+        for i, column in enumerate(job.unique_key):
+            at = (*path, "unique_key", i)
+            yield from _check_column(
+                column, output.dataset, around.readable.get(output.dataset), at
+            )
+
+
+def _check_outputs(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
+    first = around.readable.get(job.outputs[0].dataset)
+    for o, output in enumerate(job.outputs):
+        found = around.readable.get(output.dataset)
+        if first and found and found.space != first.space:
+            yield Problem(
+                (*path, "outputs", o, "partitioning"),
+                f"{output.dataset!r} is partitioned unlike {job.outputs[0].dataset!r}: make it "
+                "the same, or move it to a job of its own",
+            )
+
+
+def _check_aliases(job: JobSpec, path: Path) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for i, each in enumerate(job.inputs):
+        if each.alias in seen:
+            yield Problem(
+                (*path, "inputs", i),
+                f"another input is read as {each.alias!r} already: add `as:` with another name",
+            )
+        seen.add(each.alias)
+
+
+def _check_input(job: JobSpec, read: Input, path: Path, around: Surroundings) -> Iterator[Problem]:
+    source, target = around.readable.get(read.dataset), around.readable.get(job.outputs[0].dataset)
+    if source is None:
+        if read.dataset not in around.datasets:
+            hint = did_you_mean(read.dataset, around.datasets)
+            yield Problem(path, f"no job of any DAG makes the dataset {read.dataset!r}{hint}")
+        return
+    if read.cursor:
+        at = (*path, "cursor", "column")
+        yield from _check_column(read.cursor.column, read.dataset, source, at)
+    if target is not None:
+        yield from _check_mapping(job, read, path, (source, target))
+
+
+def _check_mapping(
+    job: JobSpec, read: Input, path: Path, ends: tuple[Readable, Readable]
+) -> Iterator[Problem]:
+    source, target = (each.space for each in ends)
+    where = f"from {read.dataset!r} to {job.outputs[0].dataset!r}"
+    try:
+        mapping = Mapping.from_spec(read.mapping, source, target, where)
+    except InvalidMapping as error:
+        yield Problem((*path, "mapping"), str(error))
+        return
+    universe = source.universe
+    most = 1 if mapping.is_identity else universe.count() if universe.is_finite else None
+    if isinstance(read.wait_for, int) and most is not None and read.wait_for > most:
+        yield Problem(
+            (*path, "wait_for"),
+            f"an output never has {read.wait_for} partitions of {read.dataset!r} to wait for: "
+            f"write {most} at most",
+        )
+
+
+def _check_lineage(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
+    aliases = {each.alias: each.dataset for each in job.inputs}
+    for o, output in enumerate(job.outputs):
+        for column, references in (output.lineage or {}).items():
+            for r, reference in enumerate(references):
+                at = (*path, "outputs", o, "columns", column, r)
+                yield from _check_reference(reference, aliases, at, around)
+
+
+def _check_reference(
+    reference: str, aliases: dict[str, str], path: Path, around: Surroundings
+) -> Iterator[Problem]:
+    alias, _, column = reference.partition(".")
+    if alias not in aliases:
+        hint = did_you_mean(alias, aliases)
+        yield Problem(path, f"the job reads nothing as {alias!r}: name one of its inputs{hint}")
+    elif column != EVERY_COLUMN:
+        yield from _check_column(column, aliases[alias], around.readable.get(aliases[alias]), path)
+
+
+def _check_column(
+    column: str, dataset: str, found: Readable | None, path: Path
+) -> Iterator[Problem]:
+    if found and found.columns is not None and column not in found.columns:
+        known = ", ".join(sorted(found.columns))
+        hint = did_you_mean(column, found.columns) or f"; it has {known}"
+        yield Problem(path, f"{dataset!r} has no column {column!r}{hint}")

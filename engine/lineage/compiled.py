@@ -1,0 +1,103 @@
+"""A DAG file with everything resolved: what the rows of a DAG version are written from."""
+
+from typing import Any
+
+import msgspec
+
+from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy, WaitFor
+
+
+class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of ``jobs.inputs``; ``mapping`` is said in full and never null."""
+
+    dataset: str
+    alias: str
+    mapping: Any
+    wait_for: WaitFor = "any"
+    cursor: dict[str, str] | None = None
+
+
+class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of ``jobs``, without its identifiers. Durations are in seconds."""
+
+    name: str
+    description: str
+    activation: Activation
+    runtime: str
+    operator: str
+    source: dict[str, Any] | None
+    execution_strategy: ExecutionStrategy
+    update_strategy: UpdateStrategy
+    unique_key: tuple[str, ...]
+    inputs: tuple[CompiledInput, ...]
+    outputs: tuple[str, ...]
+    config: dict[str, Any]
+    config_hash: str
+    scaling: dict[str, int]
+    timeout_seconds: int | None
+    heartbeat_timeout_seconds: int | None
+    max_attempts: int
+    idle_timeout: str | None
+
+    @property
+    def input_datasets(self) -> tuple[str, ...]:
+        """The names of what it reads, each once, in order."""
+        return tuple(dict.fromkeys(each.dataset for each in self.inputs))
+
+    @property
+    def holds(self) -> bool:
+        """Whether any input may hold a first run back."""
+        return any(each.wait_for != "any" for each in self.inputs)
+
+
+class CompiledDataset(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of ``datasets`` and of ``dataset_versions``, without their identifiers.
+
+    ``partitioning`` is JSON text, equal for equal spaces. ``columns`` and ``schema_hash`` are None
+    where the file does not name the columns.
+    """
+
+    name: str
+    job: str
+    index: int
+    storage: dict[str, Any]
+    read_roles: tuple[str, ...]
+    partitioning: str
+    columns: tuple[str, ...] | None
+    schema_hash: str | None
+    config_hash: str
+
+
+class CompiledColumn(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """A row of ``column_lineage``; ``*`` stands for every column, of the output or the input."""
+
+    job: str
+    output_dataset: str
+    output_column: str
+    input_dataset: str
+    input_column: str
+
+
+class CompiledDag(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a DAG version holds; jobs and datasets are in the order of the file."""
+
+    name: str
+    description: str
+    content_hash: str
+    jobs: tuple[CompiledJob, ...]
+    datasets: tuple[CompiledDataset, ...]
+    columns: tuple[CompiledColumn, ...]
+
+    def to_json(self) -> bytes:
+        """The JSON that ``dag_versions.content`` keeps."""
+        return msgspec.json.encode(self)
+
+    @staticmethod
+    def from_json(content: bytes | str) -> "CompiledDag":
+        """Read back what `to_json` wrote; raises msgspec.ValidationError for anything else."""
+        return msgspec.json.decode(content, type=CompiledDag)
+
+    @staticmethod
+    def from_data(content: Any) -> "CompiledDag":
+        """The same from JSON that a database driver has parsed already."""
+        return msgspec.convert(content, CompiledDag)

@@ -1,0 +1,163 @@
+"""How a new version of a DAG differs, and which of its datasets have to be built anew."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
+
+import msgspec
+import networkx as nx
+
+from engine.lineage.columns import (
+    PRUNED,
+    ColumnMap,
+    DirtyColumns,
+    Pruning,
+    column_map,
+    propagate,
+    widest,
+)
+from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledDataset, CompiledJob
+
+_DERIVED = {"config_hash", "schema_hash", "index", "job"}
+_Ends = tuple[str, str]
+"""(input dataset, output dataset)."""
+
+
+class DagDiff(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs by name, in the order of the file, and the datasets that need a new generation.
+
+    ``changed`` says which keys of a job changed; not all of them affect its outputs.
+    ``regenerated`` has for each dataset the columns that may come out otherwise, sorted; None: all.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: dict[str, tuple[str, ...]] = {}
+    unchanged: tuple[str, ...] = ()
+    regenerated: dict[str, tuple[str, ...] | None] = {}
+
+
+def diff(previous: CompiledDag | None, new: CompiledDag) -> DagDiff:
+    """Compare a version with the one before it; without one, all is added."""
+    old, now = _by_name(previous), _by_name(new)
+    changes = {name: tuple(_changes(old[name], now[name])) for name in now if name in old}
+    return DagDiff(
+        added=tuple(name for name in now if name not in old),
+        removed=tuple(name for name in old if name not in now),
+        changed={name: keys for name, keys in changes.items() if keys},
+        unchanged=tuple(name for name, keys in changes.items() if not keys),
+        regenerated=_regenerated(old, now, new),
+    )
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """A job with all that its DAG says of it."""
+
+    job: CompiledJob
+    datasets: tuple[CompiledDataset, ...]
+    columns: tuple[CompiledColumn, ...]
+
+
+def _by_name(dag: CompiledDag | None) -> dict[str, _Made]:
+    if dag is None:
+        return {}
+    datasets: dict[str, list[CompiledDataset]] = {job.name: [] for job in dag.jobs}
+    columns: dict[str, list[CompiledColumn]] = {job.name: [] for job in dag.jobs}
+    for dataset in dag.datasets:
+        datasets[dataset.job].append(dataset)
+    for column in dag.columns:
+        columns[column.job].append(column)
+    return {
+        job.name: _Made(job, tuple(datasets[job.name]), tuple(columns[job.name]))
+        for job in dag.jobs
+    }
+
+
+def _changes(old: _Made, new: _Made) -> Iterator[str]:
+    yield from _differing(old.job, new.job)
+    pairs = zip(old.datasets, new.datasets, strict=False)
+    yield from dict.fromkeys(key for pair in pairs for key in _differing(*pair))
+    if old.columns != new.columns:
+        yield "column_lineage"
+
+
+def _differing(old: msgspec.Struct, new: msgspec.Struct) -> Iterator[str]:
+    for key in new.__struct_fields__:
+        if key not in _DERIVED and getattr(old, key) != getattr(new, key):
+            yield key
+
+
+def _regenerated(
+    old: Mapping[str, _Made], now: Mapping[str, _Made], new: CompiledDag
+) -> dict[str, tuple[str, ...] | None]:
+    """Walks the jobs, parents first, and carries the columns that may come out otherwise."""
+    dirty: dict[str, DirtyColumns] = {}
+    maps = _column_maps(new.columns)
+    for name in _order(new):
+        dirty |= _dirty_outputs(old.get(name), now[name], dirty, maps)
+    return {
+        each.name: None if (columns := dirty[each.name]) is None else tuple(sorted(columns))
+        for each in new.datasets
+        if each.name in dirty
+    }
+
+
+def _order(dag: CompiledDag) -> Iterator[str]:
+    """The jobs, each after those of this DAG that it reads from."""
+    producers = {dataset.name: dataset.job for dataset in dag.datasets}
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for job in dag.jobs:
+        graph.add_node(job.name)
+        read = (producers[name] for name in job.input_datasets if name in producers)
+        graph.add_edges_from((producer, job.name) for producer in read)
+    yield from nx.topological_sort(graph)
+
+
+def _column_maps(columns: Iterable[CompiledColumn]) -> dict[_Ends, ColumnMap]:
+    pairs: dict[_Ends, list[tuple[str, str]]] = {}
+    for each in columns:
+        ends = each.input_dataset, each.output_dataset
+        pairs.setdefault(ends, []).append((each.output_column, each.input_column))
+    return {ends: column_map(found) for ends, found in pairs.items()}
+
+
+def _dirty_outputs(
+    old: _Made | None,
+    new: _Made,
+    dirty: Mapping[str, DirtyColumns],
+    maps: Mapping[_Ends, ColumnMap],
+) -> dict[str, DirtyColumns]:
+    """The outputs of a job with what changed in them: all of them are built anew, or none."""
+    read = [name for name in new.job.input_datasets if name in dirty]
+    found: dict[str, list[DirtyColumns]] = {}
+    for i, dataset in enumerate(new.datasets):
+        through = [propagate(maps.get((name, dataset.name)), dirty[name]) for name in read]
+        changes = [_own_dirt(old, new, i), *through]
+        found[dataset.name] = [each for each in changes if each is not PRUNED]
+    if not any(found.values()):
+        return {}
+    nothing: DirtyColumns = frozenset()
+    return {name: reduce(widest, changes, nothing) for name, changes in found.items()}
+
+
+def _own_dirt(old: _Made | None, new: _Made, index: int) -> DirtyColumns | Pruning:
+    """What a change of the job itself makes dirty, whatever it reads."""
+    if old is None:
+        return None
+    if old.job.config_hash == new.job.config_hash:
+        return PRUNED
+    is_source = old.job.activation == new.job.activation == "source"
+    if is_source and [*map(_place, old.datasets)] == [*map(_place, new.datasets)]:
+        return _other_columns(old.datasets[index], new.datasets[index])
+    return None
+
+
+def _place(dataset: CompiledDataset) -> tuple[str, str, bytes]:
+    storage = msgspec.json.encode(dataset.storage, order="deterministic")
+    return dataset.name, dataset.partitioning, storage
+
+
+def _other_columns(old: CompiledDataset, new: CompiledDataset) -> DirtyColumns:
+    """A source that lies where it lay has changed only in the columns that came or went."""
+    if old.columns is None or new.columns is None:
+        return None
+    return frozenset(old.columns) ^ frozenset(new.columns)
