@@ -1,0 +1,69 @@
+"""Which columns of an output are dirty when these columns of an input are.
+
+A set of dirty columns is a frozenset of names, or None where rows were inserted or deleted or
+nobody knows: then every column is dirty.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Final
+
+DirtyColumns = frozenset[str] | None
+EVERY = "*"
+"""As an output: the input column shapes every output. As an input: any column of it does."""
+
+
+class Pruning(Enum):
+    """The answer when nothing that was read is dirty."""
+
+    PRUNED = "pruned"
+
+
+PRUNED: Final = Pruning.PRUNED
+
+ColumnMap = Mapping[str, tuple[str, ...] | None]
+"""Input column to the output columns that it shapes; None: all of them."""
+
+
+def column_map(pairs: Iterable[tuple[str, str]]) -> ColumnMap:
+    """Collect (output column, input column) pairs into what `propagate` asks.
+
+    Tuples take a quarter of a frozenset's room, which counts with a million column edges.
+    """
+    shaped: dict[str, set[str]] = {}
+    for output, source in pairs:
+        shaped.setdefault(source, set()).add(output)
+    return {source: None if EVERY in o else tuple(sorted(o)) for source, o in shaped.items()}
+
+
+def widest(left: DirtyColumns, right: DirtyColumns) -> DirtyColumns:
+    """The columns dirty in either."""
+    return None if left is None or right is None else left | right
+
+
+def propagate(columns: ColumnMap | None, dirty: DirtyColumns) -> DirtyColumns | Pruning:
+    """Carry dirty columns over one edge; an edge without column lineage reads everything.
+
+    A column that shapes every output may move rows in and out, so beyond it nothing is known to
+    be clean: the answer is None.
+    """
+    if columns is None or dirty is None:
+        return None
+    shaped: set[str] = set()
+    for column in _read(columns, dirty):
+        outputs = columns[column]
+        if outputs is None:
+            return None
+        shaped.update(outputs)
+    return frozenset(shaped) if shaped else PRUNED
+
+
+def _read(columns: ColumnMap, dirty: frozenset[str]) -> Iterable[str]:
+    if EVERY in columns:
+        yield EVERY
+    yield from dirty & columns.keys()
+
+
+def read_columns(columns: ColumnMap) -> list[str]:
+    """The input columns that the edge reads, in order, for people."""
+    return sorted(columns)

@@ -1,0 +1,243 @@
+"""The lineage: which job makes each dataset, which jobs read it, and how.
+
+Nodes of the graph are jobs, for every dataset has exactly one producing job, sources too. An edge
+from producer to reader holds the compiled edges of the datasets that pass between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from sys import intern
+from typing import TypeVar
+from uuid import UUID
+
+import msgspec
+import networkx as nx
+
+from engine import partitions
+from engine.errors import InvalidDag, UnknownName
+from engine.lineage.columns import ColumnMap, column_map
+from engine.model.dataset import Dataset
+from engine.model.job import Job, JobInput
+from engine.partitions import PartitionSpace
+
+K = TypeVar("K")
+V = TypeVar("V")
+ColumnEdge = tuple[UUID, str, UUID, str]
+"""(output dataset, output column, input dataset, input column)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edge:
+    """One dataset as one job reads it.
+
+    ``columns`` has an entry for each output of the job, in the job's order: None where no column
+    lineage is known, so that the output counts as reading everything. ``loose`` are the output's
+    dimensions, by index, that no dimension of the input determines and that have no list of keys:
+    what lies there has no end of its own.
+    """
+
+    dataset: UUID
+    job: UUID
+    input: JobInput
+    mapping: partitions.Mapping
+    loose: frozenset[int]
+    columns: tuple[ColumnMap | None, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lineage:
+    """Everything that planning needs to know of the datasets and jobs; it never changes.
+
+    ``order`` holds the jobs so that each comes after those it reads from, and ``rank`` is a job's
+    place in it. ``graph`` has the attribute ``edges``, a tuple of `Edge`, on each of its edges.
+    """
+
+    graph: nx.DiGraph[UUID]
+    order: tuple[UUID, ...]
+    rank: Mapping[UUID, int]
+    _datasets: Mapping[UUID, Dataset]
+    _names: Mapping[str, UUID]
+    _jobs: Mapping[UUID, Job]
+    _producers: Mapping[UUID, Job]
+    _readers: Mapping[UUID, tuple[Edge, ...]]
+    _inputs: Mapping[UUID, tuple[Edge, ...]]
+    _space: Callable[[str], PartitionSpace]
+
+    @staticmethod
+    def build(
+        datasets: Iterable[Dataset], jobs: Iterable[Job], columns: Iterable[ColumnEdge]
+    ) -> Lineage:
+        """Compile a lineage.
+
+        Raises:
+            InvalidDag: two jobs make one dataset, none makes it, a job reads what is not there,
+                or jobs wait for each other in a circle.
+            InvalidPartition, InvalidMapping: a partitioning or mapping that does not hold.
+        """
+        by_id = {dataset.id: dataset for dataset in datasets}
+        jobs_by_id = {job.id: job for job in jobs}
+        producers = _producers(by_id, jobs_by_id.values())
+        space = cache(_compile_space)
+        edges = _edges(by_id, jobs_by_id.values(), columns, space)
+        graph = _graph(jobs_by_id, producers, edges)
+        order = _order(graph, jobs_by_id)
+        return Lineage(
+            graph=graph,
+            order=order,
+            rank={job: rank for rank, job in enumerate(order)},
+            _datasets=by_id,
+            _names={dataset.name: dataset.id for dataset in by_id.values()},
+            _jobs=jobs_by_id,
+            _producers=producers,
+            _readers=_grouped(edges, lambda edge: edge.dataset),
+            _inputs=_grouped(edges, lambda edge: edge.job),
+            _space=space,
+        )
+
+    def dataset(self, dataset: UUID) -> Dataset:
+        """The dataset; raises UnknownName."""
+        return _found(self._datasets, dataset, "dataset")
+
+    def dataset_named(self, name: str) -> Dataset:
+        """The dataset of a name; raises UnknownName."""
+        return self._datasets[_found(self._names, name, "dataset")]
+
+    def job(self, job: UUID) -> Job:
+        """The job; raises UnknownName."""
+        return _found(self._jobs, job, "job")
+
+    def producer(self, dataset: UUID) -> Job:
+        """The one job that makes the dataset; raises UnknownName."""
+        return _found(self._producers, dataset, "dataset")
+
+    def readers(self, dataset: UUID) -> tuple[Edge, ...]:
+        """The edges over which the dataset is read."""
+        return self._readers.get(dataset, ())
+
+    def inputs(self, job: UUID) -> tuple[Edge, ...]:
+        """The edges over which the job reads, in the job's order."""
+        return self._inputs.get(job, ())
+
+    def space(self, dataset: UUID) -> PartitionSpace:
+        """The partitions that the dataset can have; raises UnknownName."""
+        return self._space(self.dataset(dataset).partitioning)
+
+    def job_space(self, job: Job) -> PartitionSpace:
+        """The partitions that a job can make: all its outputs have the same ones."""
+        return self.space(job.outputs[0])
+
+
+def _compile_space(partitioning: str) -> PartitionSpace:
+    return PartitionSpace.from_spec(msgspec.json.decode(partitioning))
+
+
+def _producers(datasets: Mapping[UUID, Dataset], jobs: Iterable[Job]) -> dict[UUID, Job]:
+    producers: dict[UUID, Job] = {}
+    for job in jobs:
+        if not job.outputs:
+            raise InvalidDag(f"job {job.name!r} makes no dataset; give it an output")
+        for output in job.outputs:
+            other = producers.setdefault(output, job)
+            if other is not job:
+                raise InvalidDag(
+                    f"dataset {datasets[output].name!r} is made by two jobs, {other.name!r} and "
+                    f"{job.name!r}; keep one of them"
+                )
+    for dataset in datasets.values():
+        if dataset.id not in producers:
+            raise InvalidDag(f"no job makes dataset {dataset.name!r}; add one, or a source")
+    return producers
+
+
+def _edges(
+    datasets: Mapping[UUID, Dataset],
+    jobs: Iterable[Job],
+    columns: Iterable[ColumnEdge],
+    space: Callable[[str], PartitionSpace],
+) -> list[Edge]:
+    mapped = _column_maps(columns)
+    compiled: dict[tuple[str, str, bytes], tuple[partitions.Mapping, frozenset[int]]] = {}
+
+    def mapping(job: Job, read: JobInput) -> tuple[partitions.Mapping, frozenset[int]]:
+        source, target = datasets[read.dataset].partitioning, datasets[job.outputs[0]].partitioning
+        key = source, target, msgspec.json.encode(read.mapping, order="deterministic")
+        if key not in compiled:
+            where = f"job {job.name!r}, input {read.name!r}"
+            made = partitions.Mapping.from_spec(read.mapping, space(source), space(target), where)
+            compiled[key] = made, _loose(made)
+        return compiled[key]
+
+    def edge(job: Job, read: JobInput) -> Edge:
+        if read.dataset not in datasets:
+            raise InvalidDag(f"job {job.name!r} reads {read.name!r}, which no job makes")
+        by_output = tuple(mapped.get((read.dataset, output)) for output in job.outputs)
+        return Edge(read.dataset, job.id, read, *mapping(job, read), by_output)
+
+    return [edge(job, read) for job in jobs for read in job.inputs]
+
+
+def _loose(mapping: partitions.Mapping) -> frozenset[int]:
+    determined = {link.target for link in mapping.links.links}
+    dimensions = mapping.target.dimensions
+    return frozenset(
+        i
+        for i, (_, dimension) in enumerate(dimensions)
+        if i not in determined and not isinstance(dimension, partitions.StaticDimension)
+    )
+
+
+def _column_maps(columns: Iterable[ColumnEdge]) -> dict[tuple[UUID, UUID], ColumnMap]:
+    """Column lineage by (input dataset, output dataset); equal ones are one value."""
+    pairs: dict[tuple[UUID, UUID], list[tuple[str, str]]] = {}
+    for output, output_column, source, source_column in columns:
+        found = pairs.setdefault((source, output), [])
+        found.append((intern(output_column), intern(source_column)))
+    interned: dict[frozenset[tuple[str, str]], ColumnMap] = {}
+    maps: dict[tuple[UUID, UUID], ColumnMap] = {}
+    while pairs:
+        ends, listed = pairs.popitem()
+        key = frozenset(listed)
+        if key not in interned:
+            interned[key] = column_map(listed)
+        maps[ends] = interned[key]
+    return maps
+
+
+def _graph(
+    jobs: Iterable[UUID], producers: Mapping[UUID, Job], edges: Iterable[Edge]
+) -> nx.DiGraph[UUID]:
+    between: dict[tuple[UUID, UUID], tuple[Edge, ...]] = {}
+    for edge in edges:
+        ends = producers[edge.dataset].id, edge.job
+        between[ends] = (*between.get(ends, ()), edge)
+    graph: nx.DiGraph[UUID] = nx.DiGraph()
+    graph.add_nodes_from(jobs)
+    graph.add_edges_from((*ends, {"edges": passed}) for ends, passed in between.items())
+    return graph
+
+
+def _order(graph: nx.DiGraph[UUID], jobs: Mapping[UUID, Job]) -> tuple[UUID, ...]:
+    try:
+        return tuple(nx.topological_sort(graph))
+    except nx.NetworkXUnfeasible:
+        circle = [jobs[start].name for start, _ in nx.find_cycle(graph)]
+        path = ", ".join(f"{a!r} feeds {b!r}" for a, b in pairwise([*circle, circle[0]]))
+        raise InvalidDag(f"jobs wait for each other in a circle: {path}; break it") from None
+
+
+def _grouped(edges: Iterable[Edge], key: Callable[[Edge], UUID]) -> dict[UUID, tuple[Edge, ...]]:
+    groups: dict[UUID, list[Edge]] = {}
+    for edge in edges:
+        groups.setdefault(key(edge), []).append(edge)
+    return {owner: tuple(group) for owner, group in groups.items()}
+
+
+def _found(values: Mapping[K, V], key: K, kind: str) -> V:
+    found = values.get(key)
+    if found is None:
+        raise UnknownName(f"there is no {kind} {key!s} here; see the names with `knockon lineage`")
+    return found

@@ -1,0 +1,183 @@
+"""Row filters: which rows of a dataset, said as data and never as SQL text.
+
+``{column: scalar | {"in": [...]} | {"gt" | "gte" | "lt" | "lte": x}}``; a row has to meet all of
+them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from engine.errors import InvalidFilter
+
+Operator = Literal["eq", "in", "gt", "gte", "lt", "lte"]
+Scalar = str | int | float | bool
+
+_LOWER, _UPPER = ("gt", "gte"), ("lt", "lte")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a row's column has to meet. ``value`` is a tuple of scalars for ``in``."""
+
+    column: str
+    operator: Operator
+    value: Scalar | tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """Conditions that a row meets together, ordered so that equal filters are equal values."""
+
+    conditions: tuple[Condition, ...] = ()
+
+    @staticmethod
+    def parse(spec: Mapping[str, Any], columns: Collection[str] | None = None) -> RowFilter:
+        """Read a filter's JSON.
+
+        Args:
+            spec: Conditions by column; without any, every row meets the filter.
+            columns: The columns that the dataset is known to have, if they are known.
+
+        Raises:
+            InvalidFilter: unknown column or operator, a value of a wrong type, an empty ``in``,
+                or bounds between which there is nothing.
+        """
+        if not isinstance(spec, Mapping):
+            raise InvalidFilter(f"a row filter is an object of conditions by column, not {spec!r}")
+        for column in spec:
+            _check_column(column, columns)
+        return RowFilter(tuple(c for column in sorted(spec) for c in _conditions(column, spec)))
+
+    def __bool__(self) -> bool:
+        return bool(self.conditions)
+
+    def spec(self) -> dict[str, Any]:
+        """The canonical JSON, which `parse` reads back to the same value."""
+        found: dict[str, Any] = {}
+        for c in self.conditions:
+            if c.operator == "eq":
+                found[c.column] = c.value
+            else:
+                value = list(c.value) if isinstance(c.value, tuple) else c.value
+                found.setdefault(c.column, {})[c.operator] = value
+        return found
+
+    def through(self, passes: Mapping[str, Collection[str]]) -> RowFilter | None:
+        """The filter as it holds beyond a job, or None where nothing of it does.
+
+        ``passes`` names, for an input column, the output columns that carry it unchanged. Other
+        conditions are dropped, which widens.
+        """
+        kept = [
+            Condition(output, c.operator, c.value)
+            for c in self.conditions
+            for output in passes.get(c.column, ())
+        ]
+        kept.sort(key=lambda c: (c.column, c.operator))
+        return RowFilter(tuple(kept)) if kept else None
+
+
+def to_sql(rows: RowFilter) -> list[tuple[str, Operator, Scalar | tuple[Scalar, ...]]]:
+    """The conditions as (column, operator, value), for an operator to bind as parameters."""
+    return [(c.column, c.operator, c.value) for c in rows.conditions]
+
+
+def _check_column(column: Any, columns: Collection[str] | None) -> None:
+    if not isinstance(column, str) or not column:
+        raise InvalidFilter(f"a row filter names its columns by text, not {column!r}")
+    if columns is not None and column not in columns:
+        known = ", ".join(sorted(columns))
+        raise InvalidFilter(f"row filter: there is no column {column!r}; the columns are {known}")
+
+
+def _conditions(column: str, spec: Mapping[str, Any]) -> Iterator[Condition]:
+    test = spec[column]
+    if not isinstance(test, Mapping):
+        yield Condition(column, "eq", _scalar(column, test))
+    elif test.keys() == {"in"}:
+        yield _membership(column, test["in"])
+    elif test and test.keys() <= {*_LOWER, *_UPPER}:
+        yield from _bounds(column, test)
+    else:
+        raise InvalidFilter(
+            f"row filter on {column!r}: {sorted(map(str, test))} is not a test; use a value, "
+            "{in: [...]}, or bounds out of gt, gte, lt, lte"
+        )
+
+
+def _membership(column: str, values: Any) -> Condition:
+    if not isinstance(values, list | tuple) or not values:
+        raise InvalidFilter(f"row filter on {column!r}: in takes a list of one value or more")
+    distinct = {_scalar(column, value) for value in values}
+    if len({_kind(value) for value in distinct}) > 1:
+        raise InvalidFilter(f"row filter on {column!r}: the values of in are of different types")
+    ordered = tuple(sorted(distinct))  # type: ignore[type-var]  # one kind, so they compare
+    if len(ordered) == 1:
+        return Condition(column, "eq", ordered[0])
+    return Condition(column, "in", ordered)
+
+
+def _bounds(column: str, test: Mapping[str, Any]) -> Iterator[Condition]:
+    for side in (_LOWER, _UPPER):
+        if test.keys() >= set(side):
+            raise InvalidFilter(f"row filter on {column!r}: give {side[0]} or {side[1]}, not both")
+    values = {operator: _bound(column, test[operator]) for operator in sorted(test)}
+    if len({_kind(value) for value in values.values()}) > 1:
+        raise InvalidFilter(f"row filter on {column!r}: its bounds are of different types")
+    if _is_inverted(values):
+        raise InvalidFilter(f"row filter on {column!r}: nothing lies within {values}")
+    for operator, value in values.items():
+        yield Condition(column, operator, value)  # type: ignore[arg-type]  # keys were checked
+
+
+def _bound(column: str, value: Any) -> Scalar:
+    if isinstance(value, bool):
+        raise InvalidFilter(f"row filter on {column!r}: {value} is no bound; compare with a value")
+    return _scalar(column, value)
+
+
+def _is_inverted(values: Mapping[str, Scalar]) -> bool:
+    if len(values) < 2:
+        return False
+    lower, upper = (_comparable(_first(values, side)) for side in (_LOWER, _UPPER))
+    try:
+        return bool(lower > upper or (lower == upper and values.keys() != {"gte", "lte"}))
+    except TypeError:  # one instant with an offset, one without
+        return False
+
+
+def _first(values: Mapping[str, Scalar], operators: Iterable[str]) -> Scalar:
+    return next(values[operator] for operator in operators if operator in values)
+
+
+def _comparable(value: Scalar) -> Any:
+    """Text other than dates is compared by the database's collation, which is not known here."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return math.nan
+
+
+def _scalar(column: str, value: Any) -> Scalar:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidFilter(f"row filter on {column!r}: {value} is not a number to compare with")
+    if not isinstance(value, str | int | float | bool):
+        raise InvalidFilter(
+            f"row filter on {column!r}: {value!r} is not a text, a number or a boolean"
+        )
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidFilter(f"row filter on {column!r}: no column's text holds a NUL character")
+    return value
+
+
+def _kind(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    return "text" if isinstance(value, str) else "number"
