@@ -1,0 +1,101 @@
+"""A plan as JSON: what is kept with the tasks, shown for approval, and asked for reasons later.
+
+``{steps, pruned, stamps, causes}``. A step has its ``job`` id and ``name``, its ``partitions`` as
+texts, of those ``direct`` ("all", or texts; absent: none), the dirty ``columns`` by output dataset
+(absent: all), ``row_filters`` if any, and ``via``. A hop of ``via`` names the ``dataset`` that was
+dirty and ``from`` which job that came (absent: from the invalidations), its ``mapping`` (absent:
+identity; "itself": the job's own output was wrong), dirty ``partitions`` (absent: as the step's)
+and ``columns`` (absent: all), and in ``causes`` where in the document's list of lists its
+invalidations' ids stand. What is absent keeps 50,000 steps within some megabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from engine.lineage.columns import DirtyColumns
+from engine.lineage.graph import Lineage
+from engine.partitions import PartitionSet
+
+if TYPE_CHECKING:
+    from engine.planner.plan import Plan, Pruned, Step, Via
+
+ITSELF = "itself"
+Causes = dict[tuple[UUID, ...], int]
+
+
+def document(plan: Plan, lineage: Lineage) -> dict[str, Any]:
+    """The plan with names and texts for people."""
+    causes: Causes = {}
+    return {
+        "steps": [_step(step, lineage, causes) for step in plan.steps],
+        "pruned": [_pruned(each, lineage) for each in plan.pruned],
+        "stamps": {lineage.dataset(i).name: _texts(each) for i, each in plan.stamps.items()},
+        "causes": [[str(each) for each in ids] for ids in causes],
+    }
+
+
+def _step(step: Step, lineage: Lineage, causes: Causes) -> dict[str, Any]:
+    partitions = _texts(step.partitions)
+    return _present(
+        job=str(step.job),
+        name=lineage.job(step.job).name,
+        partitions=partitions,
+        direct="all" if step.direct == step.partitions else _texts(step.direct),
+        columns=_columns_by_name(step.columns, lineage),
+        row_filters=list(step.row_filters),
+        via=[_hop(via, partitions, lineage, causes) for via in step.via],
+    )
+
+
+def _hop(via: Via, partitions: list[str], lineage: Lineage, causes: Causes) -> dict[str, Any]:
+    dirty = _texts(via.partitions)
+    return _present(
+        dataset=lineage.dataset(via.dataset).name,
+        **{"from": via.from_job and str(via.from_job)},
+        mapping=_mapping(via),
+        partitions=None if dirty == partitions else dirty,
+        columns=_columns(via.columns),
+        causes=causes.setdefault(via.invalidations, len(causes)),
+    )
+
+
+def _mapping(via: Via) -> Any:
+    if via.mapping is None:
+        return ITSELF
+    return None if via.mapping.is_identity else via.mapping.to_spec()
+
+
+def _pruned(pruned: Pruned, lineage: Lineage) -> dict[str, Any]:
+    return _present(
+        dataset=lineage.dataset(pruned.dataset).name,
+        job=pruned.job and str(pruned.job),
+        name=pruned.job and lineage.job(pruned.job).name,
+        rule=pruned.rule,
+        detail=pruned.detail,
+    )
+
+
+def _columns_by_name(
+    columns: Mapping[UUID, DirtyColumns], lineage: Lineage
+) -> dict[str, list[str]]:
+    return {
+        lineage.dataset(output).name: sorted(dirty)
+        for output, dirty in columns.items()
+        if dirty is not None
+    }
+
+
+def _columns(dirty: DirtyColumns) -> list[str] | None:
+    return None if dirty is None else sorted(dirty)
+
+
+def _texts(partitions: PartitionSet) -> list[str]:
+    return partitions.space.texts(partitions)
+
+
+def _present(**fields: Any) -> dict[str, Any]:
+    """Without what is null or empty; a list of causes at 0 is neither."""
+    return {name: value for name, value in fields.items() if value or value == 0}

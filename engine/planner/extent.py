@@ -1,0 +1,96 @@
+"""How far a dataset reaches, for scopes that have no end of their own.
+
+A mapping is loose in an output dimension that no input dimension determines: `planes` are not
+partitioned, so a changed plane touches every day of a daily output, and that means every day that
+there is. Static dimensions list their keys, so there all of them are meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import cache
+from uuid import UUID
+
+from engine.lineage.graph import Edge, Lineage
+from engine.model.job import Job
+from engine.partitions import PartitionSet
+from engine.planner.dirt import union
+from engine.planner.known import Known, KnownNeeded
+
+
+class Extents:
+    """The extents of datasets, each found once; what could not be answered is in ``missing``.
+
+    A miss counts as nothing for now, so that one pass finds all that has to be loaded.
+    """
+
+    def __init__(self, lineage: Lineage, known: Known) -> None:
+        self.missing: set[UUID] = set()
+        self._lineage = lineage
+        self._known = cache(known)
+        self._found: dict[UUID, PartitionSet] = {}
+
+    def of(self, dataset: UUID) -> PartitionSet:
+        """What is known to exist; of what was never built, what its inputs would give.
+
+        Goes up to the sources with a stack of its own, for a lineage may be deeper than Python's.
+        """
+        stack = [dataset]
+        while stack:
+            top = stack.pop()
+            edges = self._followed(top)
+            if any(edge.dataset not in self._found for edge in edges):
+                stack += [top, *(edge.dataset for edge in edges)]
+            elif top not in self._found:
+                self._found[top] = self._reached(top, edges)
+        return self._found[dataset]
+
+    def of_job(self, job: Job) -> PartitionSet:
+        """What any of the job's outputs reaches."""
+        return union(self.of(output) for output in job.outputs)
+
+    def everything(self, dataset: UUID) -> PartitionSet:
+        """All of a dataset: what it reaches; if that is nothing, what finite bounds allow."""
+        space = self._lineage.space(dataset)
+        if not space.dimensions:
+            return space.universe
+        return self.of(dataset) or (space.universe if space.universe.is_finite else space.empty)
+
+    def known(self, dataset: UUID) -> PartitionSet:
+        """What is known to exist, nothing where that has to be loaded first."""
+        try:
+            return self._known(dataset)
+        except KnownNeeded as needed:
+            self.missing |= needed.datasets
+            return self._lineage.space(dataset).empty
+
+    def _followed(self, dataset: UUID) -> list[Edge]:
+        """The edges from which the extent of a dataset follows; none where it is known."""
+        if dataset in self._found or self.known(dataset) or dataset in self.missing:
+            return []
+        inputs = self._lineage.inputs(self._lineage.producer(dataset).id)
+        return [edge for edge in inputs if not edge.loose]
+
+    def _reached(self, dataset: UUID, edges: Sequence[Edge]) -> PartitionSet:
+        reached = [edge.mapping.down(self._found[edge.dataset]) for edge in edges]
+        finite = [partitions for partitions in reached if partitions.is_finite]
+        return union([self.known(dataset), *finite])
+
+
+def endless(partitions: PartitionSet) -> frozenset[int]:
+    """The dimensions, by index, in which a set has no end."""
+    return frozenset(
+        i for box in partitions.boxes for i, part in enumerate(box) if not part.is_finite
+    )
+
+
+def clamp(
+    partitions: PartitionSet, dimensions: Collection[int], extent: PartitionSet
+) -> PartitionSet:
+    """Keep what lies within the extent, as far as these dimensions go."""
+    universe = partitions.space.universe.boxes[0]
+    boxes = (
+        tuple(part if i in dimensions else universe[i] for i, part in enumerate(box))
+        for box in extent.boxes
+    )
+    return partitions & PartitionSet.of(partitions.space, boxes)

@@ -1,0 +1,53 @@
+"""Up from output partitions: what they are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from engine.lineage.graph import Edge, Lineage
+from engine.model.job import Job
+from engine.partitions import PartitionSet
+from engine.planner.known import Known
+
+
+def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, PartitionSet]:
+    """By producing job, the partitions that these output partitions need of it.
+
+    Sources are left out, for they have no tasks. A set may have no end; meet it with a step's.
+    """
+    made = lineage.job_space(job).from_keys(keys)
+    needed: dict[UUID, PartitionSet] = {}
+    for edge in lineage.inputs(job.id):
+        producer = lineage.producer(edge.dataset)
+        if producer.activation != "source":
+            _add(needed, producer.id, edge.mapping.up(made))
+    return needed
+
+
+def input_partitions(
+    lineage: Lineage, job: Job, keys: Sequence[str], known: Known
+) -> dict[UUID, PartitionSet]:
+    """By input dataset, the partitions that a run of these output partitions reads.
+
+    Where the mapping gives no end or wants the last one, it is what is known that counts.
+    """
+    made = lineage.job_space(job).from_keys(keys)
+    read: dict[UUID, PartitionSet] = {}
+    for edge in lineage.inputs(job.id):
+        _add(read, edge.dataset, _read(edge, made, known))
+    return read
+
+
+def up(edge: Edge, made: PartitionSet, known: Known) -> PartitionSet:
+    """What the partitions made need over one edge; asks what is known only for the last one."""
+    return edge.mapping.up(made, known(edge.dataset) if edge.mapping.links.latest else None)
+
+
+def _read(edge: Edge, made: PartitionSet, known: Known) -> PartitionSet:
+    needed = up(edge, made, known)
+    return needed if needed.is_finite else needed & known(edge.dataset)
+
+
+def _add(sets: dict[UUID, PartitionSet], key: UUID, partitions: PartitionSet) -> None:
+    sets[key] = sets[key] | partitions if key in sets else partitions

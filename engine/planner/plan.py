@@ -1,0 +1,83 @@
+"""What the planner decides: values that one floor executes and another explains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from engine.lineage.columns import DirtyColumns
+from engine.lineage.graph import Lineage
+from engine.partitions import Mapping as PartitionMapping
+from engine.partitions import PartitionSet
+from engine.planner.document import document
+
+Rule = Literal["columns", "rows", "partitions", "manual"]
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """One hop back along the path that led to a step.
+
+    ``partitions`` and ``columns`` are what was dirty of ``dataset``. ``from_job`` is the job whose
+    step made it dirty; None: one of the ``invalidations`` did. ``mapping`` is how its partitions
+    reach the job's; None: the dataset is the job's own output, and wrong.
+    """
+
+    dataset: UUID
+    from_job: UUID | None
+    mapping: PartitionMapping | None
+    partitions: PartitionSet
+    columns: DirtyColumns
+    invalidations: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One job and the output partitions that it may have to recompute.
+
+    ``direct`` are those hit by a source's change or by an invalidation of the output itself: they
+    run for sure, the rest only if a parent's result changes. ``columns`` holds the dirty columns
+    of each output that has any. ``row_filters`` are specifications, any of which a row may meet;
+    none: all rows.
+    """
+
+    job: UUID
+    partitions: PartitionSet
+    direct: PartitionSet
+    columns: Mapping[UUID, DirtyColumns]
+    row_filters: tuple[Mapping[str, Any], ...]
+    via: tuple[Via, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Why nothing of a dataset's change reached a job: the rule, and one line for people.
+
+    ``job`` is None where the change itself came to nothing.
+    """
+
+    dataset: UUID
+    job: UUID | None
+    rule: Rule
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole closure of some invalidations.
+
+    ``steps`` come parents first. ``stamps`` are the partitions of datasets that changed in place:
+    of sources, and of what was rewritten. ``invalidations`` names the jobs that each one affects,
+    those that have their tasks already included.
+    """
+
+    steps: tuple[Step, ...]
+    pruned: tuple[Pruned, ...]
+    stamps: Mapping[UUID, PartitionSet]
+    invalidations: Mapping[UUID, frozenset[UUID]]
+
+    def document(self, lineage: Lineage) -> dict[str, Any]:
+        """The plan as JSON for people, as `engine.planner.document` lays it out."""
+        return document(self, lineage)

@@ -1,0 +1,41 @@
+"""From an invalidation to what is dirty of its dataset."""
+
+from __future__ import annotations
+
+from engine.lineage.graph import Lineage
+from engine.lineage.narrowing import narrow
+from engine.lineage.rows import RowFilter
+from engine.model.invalidation import Invalidation
+from engine.partitions import PartitionSet
+from engine.planner.dirt import Causes, Dirt
+from engine.planner.extent import Extents, clamp, endless
+
+
+def changes_in_place(lineage: Lineage, invalidation: Invalidation) -> bool:
+    """Whether only readers are hit: a source changed, or a dataset was mended by hand."""
+    made_by = lineage.producer(invalidation.dataset).activation
+    return made_by == "source" or invalidation.reason == "rewritten"
+
+
+def dirt_of(lineage: Lineage, extents: Extents, invalidation: Invalidation, causes: Causes) -> Dirt:
+    """What the invalidation makes dirty, with an end; it may come to nothing.
+
+    Raises:
+        InvalidPartition, InvalidFilter: the dataset cannot have such a scope.
+    """
+    rows = RowFilter.parse(invalidation.row_filter or {})
+    partitions = _partitions(lineage, extents, invalidation)
+    if rows:
+        partitions = narrow(rows, partitions.space, partitions)
+    in_place = changes_in_place(lineage, invalidation)
+    return Dirt(partitions, invalidation.columns, rows or None, causes, in_place)
+
+
+def _partitions(lineage: Lineage, extents: Extents, invalidation: Invalidation) -> PartitionSet:
+    if invalidation.partition_key is None:
+        return extents.everything(invalidation.dataset)
+    partitions = lineage.space(invalidation.dataset).parse(invalidation.partition_key)
+    open_ends = endless(partitions)
+    if not open_ends:
+        return partitions
+    return clamp(partitions, open_ends, extents.of(invalidation.dataset))

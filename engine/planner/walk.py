@@ -1,0 +1,194 @@
+"""The walk from what is dirty down to everything that it reaches, parents first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from heapq import heappop, heappush
+from operator import or_
+from uuid import UUID
+
+from engine.lineage.columns import widest
+from engine.lineage.graph import Edge, Lineage
+from engine.model.invalidation import Invalidation
+from engine.model.job import Job
+from engine.partitions import PartitionSet
+from engine.planner.crossing import Hit, cross, hit_itself
+from engine.planner.dirt import Causes, Dirt, coalesce, union
+from engine.planner.extent import Extents
+from engine.planner.known import Known, KnownNeeded
+from engine.planner.plan import Plan, Pruned, Step, Via
+from engine.planner.scope import dirt_of
+from engine.planner.strategy import dirty_outputs, recomputed, recomputed_for_sure, row_filters
+
+
+def plan(lineage: Lineage, invalidations: Sequence[Invalidation], known: Known) -> Plan:
+    """Work out what some invalidations knock on; each is of the version that is served.
+
+    The work is proportional to what is hit, whatever the size of the lineage.
+
+    Raises:
+        KnownNeeded: ``known`` raised it; it names all that could be found missing in one pass.
+        InvalidPartition, InvalidFilter: an invalidation's scope that its dataset cannot have.
+        UnknownName: an invalidation of a dataset that is not in the lineage.
+    """
+    extents = Extents(lineage, known)
+    walk = _Walk(lineage, extents, invalidations)
+    walk.start()
+    walk.finish()
+    if extents.missing:
+        raise KnownNeeded(extents.missing)
+    return walk.plan()
+
+
+class _Walk:
+    """Jobs wait in the lineage's order, so that a visit finds all that its inputs became."""
+
+    def __init__(
+        self, lineage: Lineage, extents: Extents, invalidations: Sequence[Invalidation]
+    ) -> None:
+        self._lineage = lineage
+        self._extents = extents
+        self._invalidations = invalidations
+        self._done = _done(invalidations)
+        self._ids: dict[Causes, tuple[UUID, ...]] = {}
+        self._queue: list[int] = []
+        self._dirty: dict[UUID, Sequence[Dirt]] = {}
+        self._edges: defaultdict[UUID, list[Edge]] = defaultdict(list)
+        self._wrong: defaultdict[UUID, list[tuple[UUID, Dirt]]] = defaultdict(list)
+        self._affected: defaultdict[Causes, list[UUID]] = defaultdict(list)
+        self._stamps: dict[UUID, PartitionSet] = {}
+        self._steps: list[Step] = []
+        self._pruned: list[Pruned] = []
+
+    def start(self) -> None:
+        """Lay the dirt of the invalidations."""
+        found: defaultdict[UUID, list[Dirt]] = defaultdict(list)
+        for i, invalidation in enumerate(self._invalidations):
+            dirt = dirt_of(self._lineage, self._extents, invalidation, 1 << i)
+            if dirt.partitions:
+                found[invalidation.dataset].append(dirt)
+            else:
+                self._pruned.append(_nothing(invalidation))
+        for dataset, laid in found.items():
+            self._lay(dataset, coalesce(laid))
+
+    def finish(self) -> None:
+        """Visit the jobs that it reaches."""
+        order = self._lineage.order
+        while self._queue:
+            self._visit(self._lineage.job(order[heappop(self._queue)]))
+
+    def plan(self) -> Plan:
+        """What was found."""
+        affected: dict[UUID, set[UUID]] = {each.id: set() for each in self._invalidations}
+        for causes, jobs in self._affected.items():
+            for invalidation in self._named(causes):
+                affected[invalidation].update(jobs)
+        return Plan(
+            tuple(self._steps),
+            tuple(self._pruned),
+            self._stamps,
+            {invalidation: frozenset(jobs) for invalidation, jobs in affected.items()},
+        )
+
+    def _lay(self, dataset: UUID, dirt: Sequence[Dirt]) -> None:
+        changed = [each for each in dirt if each.has_changed]
+        if changed:
+            self._stamps[dataset] = union([each.partitions for each in changed])
+            self._spread(dataset, changed)
+        for each in dirt:
+            if not each.has_changed:
+                producer = self._lineage.producer(dataset).id
+                self._await(producer)
+                self._wrong[producer].append((dataset, each))
+
+    def _spread(self, dataset: UUID, dirt: Sequence[Dirt]) -> None:
+        """Have the readers visited; they look at the dirt when their turn comes."""
+        if dataset in self._dirty:
+            self._dirty[dataset] = [*self._dirty[dataset], *dirt]
+            return
+        self._dirty[dataset] = dirt
+        for edge in self._lineage.readers(dataset):
+            self._await(edge.job)
+            self._edges[edge.job].append(edge)
+
+    def _await(self, job: UUID) -> None:
+        if job not in self._edges and job not in self._wrong:
+            heappush(self._queue, self._lineage.rank[job])
+
+    def _visit(self, job: Job) -> None:
+        edges, wrong = self._edges.pop(job.id, ()), self._wrong.pop(job.id, ())
+        if job.activation == "manual":
+            datasets = [*(edge.dataset for edge in edges), *(dataset for dataset, _ in wrong)]
+            self._pruned += [Pruned(dataset, job.id, "manual", _MANUAL) for dataset in datasets]
+            return
+        hits = [hit_itself(job, dataset, dirt) for dataset, dirt in wrong]
+        # Loose edges last: what the others hit counts as existing.
+        for edge in sorted(edges, key=_is_loose) if len(edges) > 1 else edges:
+            self._cross(edge, hits)
+        if hits:
+            self._step(job, hits)
+
+    def _cross(self, edge: Edge, hits: list[Hit]) -> None:
+        for dirt in self._dirty[edge.dataset]:
+            crossed = cross(self._lineage, self._extents, edge, dirt, hits)
+            if isinstance(crossed, Hit):
+                hits.append(crossed)
+            else:
+                self._pruned.append(crossed)
+
+    def _step(self, job: Job, hits: Sequence[Hit]) -> None:
+        whole = recomputed(job, self._extents, hits)
+        columns = {}
+        for output, dirt in zip(job.outputs, dirty_outputs(job, hits, whole), strict=True):
+            if dirt:
+                columns[output] = reduce(widest, [each.columns for each in dirt])
+                self._spread(output, dirt)
+        causes = reduce(or_, [hit.dirt.causes for hit in hits])
+        self._affected[causes].append(job.id)
+        if causes & ~self._done.get(job.id, 0):
+            direct = recomputed_for_sure(job, hits, whole)
+            via = tuple([self._via(hit) for hit in hits])
+            self._steps.append(Step(job.id, whole, direct, columns, row_filters(job, hits), via))
+
+    def _via(self, hit: Hit) -> Via:
+        dirt = hit.dirt
+        from_job = None if hit.is_direct else self._lineage.producer(hit.dataset).id
+        mapping = hit.edge.mapping if hit.edge else None
+        causes = self._named(dirt.causes)
+        return Via(hit.dataset, from_job, mapping, dirt.partitions, dirt.columns, causes)
+
+    def _named(self, causes: Causes) -> tuple[UUID, ...]:
+        if causes not in self._ids:
+            self._ids[causes] = tuple(self._invalidations[i].id for i in _members(causes))
+        return self._ids[causes]
+
+
+_MANUAL = "it runs only when somebody asks for it"
+
+
+def _is_loose(edge: Edge) -> bool:
+    return bool(edge.loose)
+
+
+def _nothing(invalidation: Invalidation) -> Pruned:
+    detail = "no partition that it has or can have is in the scope of the invalidation"
+    return Pruned(invalidation.dataset, None, "partitions", detail)
+
+
+def _members(causes: Causes) -> Iterator[int]:
+    while causes:
+        lowest = causes & -causes
+        yield lowest.bit_length() - 1
+        causes ^= lowest
+
+
+def _done(invalidations: Sequence[Invalidation]) -> dict[UUID, Causes]:
+    """By job, the invalidations for which it has its tasks already."""
+    done: dict[UUID, Causes] = {}
+    for i, invalidation in enumerate(invalidations):
+        for job in invalidation.processed_by:
+            done[job] = done.get(job, 0) | 1 << i
+    return done
