@@ -1,0 +1,97 @@
+"""What holds a task back, and what an operator does about it."""
+
+import pytest
+
+from engine.errors import InvalidInput, UnknownName
+from engine.flow.byhand import cancel, retry
+from engine.flow.fail import fail
+from engine.store.database import Database
+from engine.store.ids import new_id
+from tests.support.worlds import WEEKLY, World, job, source
+
+DAY = "2013-02-13"
+
+
+@pytest.fixture
+async def failed(database: Database) -> World:
+    """b has failed for good; c and d wait behind it, e does not."""
+    world = await World.made(
+        database,
+        source("a"),
+        job("b", "a", max_attempts=1),
+        job("c", "b"),
+        job("d", "c"),
+        job("e", "a"),
+    )
+    await world.changed("a", DAY)
+    lease = next(each for each in await world.claim() if each.job.name == "b")
+    async with world.conn() as conn:
+        await fail(conn, world.scene, lease, "it broke")
+    return world
+
+
+async def test_a_failed_task_holds_back_only_what_is_behind_it(failed: World) -> None:
+    assert await failed.tasks() == {
+        "failed": [f"b[{DAY}]"],
+        "blocked": [f"c[{DAY}]", f"d[{DAY}]"],
+        "running": [f"e[{DAY}]"],
+    }
+
+
+async def test_retry_releases_what_is_behind(failed: World) -> None:
+    task = await failed.task(f"b[{DAY}]", "failed")
+    async with failed.conn() as conn:
+        await retry(conn, failed.scene, task["id"])
+    assert await failed.run() == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
+
+
+async def test_cancel_releases_what_is_behind(failed: World) -> None:
+    task = await failed.task(f"b[{DAY}]", "failed")
+    async with failed.conn() as conn:
+        await cancel(conn, failed.scene, task["id"])
+    assert await failed.tasks("c") == {"skipped": [f"c[{DAY}]"]}
+    assert await failed.tasks("d") == {"skipped": [f"d[{DAY}]"]}
+
+
+async def test_a_new_change_brings_a_failed_task_back(failed: World) -> None:
+    await failed.changed("a", DAY)
+    assert (await failed.tasks("b")) == {"queued": [f"b[{DAY}]"]}
+    ran = await failed.run()
+    assert ran == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
+
+
+async def test_only_what_failed_can_be_retried(failed: World) -> None:
+    waiting = await failed.task(f"c[{DAY}]", "blocked")
+    async with failed.conn() as conn:
+        with pytest.raises(InvalidInput, match="blocked, not failed"):
+            await retry(conn, failed.scene, waiting["id"])
+        with pytest.raises(UnknownName):
+            await cancel(conn, failed.scene, new_id())
+
+
+async def test_a_first_run_waits_for_all_its_inputs_and_says_for_which(database: Database) -> None:
+    world = await World.made(
+        database,
+        source("a"),
+        job("w", {"dataset": "a", "wait_for": "all"}, partitioning=WEEKLY),
+    )
+    await world.changed("a", "2013-02-11..2013-02-15")
+    assert await world.run() == []
+    held = await world.task("w[2013-W07]", "blocked")
+    assert held["waiting_for"] == {"a": ["2013-02-16..2013-02-17"]}
+    await world.changed("a", "2013-02-16")
+    assert await world.run() == []
+    await world.changed("a", "2013-02-17")
+    assert await world.run() == ["w[2013-W07]"]
+    await world.changed("a", "2013-02-12")
+    assert await world.run() == ["w[2013-W07]"], "a partition that exists is fired by any change"
+
+
+async def test_a_first_run_waits_for_some_of_its_inputs(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("w", {"dataset": "a", "wait_for": 2}, partitioning=WEEKLY)
+    )
+    await world.changed("a", "2013-02-11")
+    assert await world.run() == []
+    await world.changed("a", "2013-02-14")
+    assert await world.run() == ["w[2013-W07]"]

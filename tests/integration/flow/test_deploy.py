@@ -1,0 +1,109 @@
+"""Deploys: versions, generations, and what becomes of the work in hand."""
+
+import pytest
+
+from engine.errors import InvalidDag, LeaseLost
+from engine.store.database import Database
+from tests.support.worlds import World, job, source
+
+DAY = "2013-02-13"
+
+
+async def test_the_same_content_again_changes_nothing(database: Database) -> None:
+    jobs = [source("a"), job("b", "a")]
+    world = await World.made(database, *jobs)
+    before = await world.rows("SELECT * FROM dag_current_versions, orgs")
+    await world.deploy(*jobs)
+    assert await world.rows("SELECT * FROM dag_current_versions, orgs") == before
+    assert await world.rows("SELECT count(*) AS n FROM dag_versions") == [{"n": 1}]
+
+
+async def test_a_changed_job_is_rebuilt_with_all_that_reads_it(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"), job("d", "a"))
+    await world.changed("a", "2013-02-13..2013-02-14")
+    await world.run()
+    versions = await _versions(world)
+    changed = job("b", "a", config={"kwargs": {"more": 1}})
+    await world.deploy(source("a"), changed, job("c", "b"), job("d", "a"))
+    after = await _versions(world)
+    assert {name for name in after if after[name] != versions[name]} == {"b", "c"}
+    assert sorted(await world.run()) == [
+        f"{name}[2013-02-{day}]" for name in "bc" for day in (13, 14)
+    ]
+
+
+async def test_scaling_is_no_new_definition(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    versions = await _versions(world)
+    await world.deploy(source("a"), job("b", "a", scaling={"priority": 3}))
+    assert await _versions(world) == versions
+    assert await world.run() == []
+
+
+async def test_work_in_hand_of_an_unchanged_job_goes_on(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", "2013-02-13..2013-02-14")
+    (running,) = await world.claim(1)
+    await world.deploy(source("a"), job("b", "a"), job("new", "a", config={"x": 1}))
+    await world.finish(running)
+    assert sorted(await world.run()) == ["b[2013-02-14]", "new[2013-02-13]", "new[2013-02-14]"]
+
+
+async def test_work_in_hand_of_a_changed_job_is_canceled(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    (running,) = await world.claim()
+    await world.deploy(source("a"), job("b", "a", config={"kwargs": {"more": 1}}))
+    with pytest.raises(LeaseLost):
+        await world.finish(running)
+    assert await world.run() == [f"b[{DAY}]"]
+
+
+async def test_an_old_definition_can_come_back(database: Database) -> None:
+    one, two = job("b", "a"), job("b", "a", config={"kwargs": {"more": 1}})
+    world = await World.made(database, source("a"), one)
+    await world.changed("a", DAY)
+    await world.run()
+    await world.deploy(source("a"), two)
+    await world.run()
+    await world.deploy(source("a"), one)
+    assert await world.run() == [f"b[{DAY}]"]
+    assert await world.rows("SELECT count(*) AS n FROM dag_versions") == [{"n": 2}]
+
+
+async def test_a_dataset_of_another_dag_is_an_input(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.deploy(job("c", "b"), dag="other")
+    await world.changed("a", DAY)
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
+    with pytest.raises(InvalidDag, match=r"'c' of DAG 'other' reads it"):
+        await world.deploy(source("a"))
+
+
+async def test_two_deploys_at_once_are_one_after_the_other(database: Database) -> None:
+    import asyncio
+
+    world = await World.made(database, source("a"), job("b", "a"))
+    other = World(database, world.scene)
+    await asyncio.gather(
+        world.deploy(source("a"), job("b", "a"), job("x", "b")),
+        other.deploy(source("a"), job("b", "a"), job("y", "b")),
+    )
+    assert len(await world.rows("SELECT id FROM dag_versions")) == 3
+    (row,) = await world.rows("SELECT lineage_epoch FROM orgs")
+    assert row["lineage_epoch"] == 3
+
+
+async def test_a_removed_job_leaves_nothing_waiting(database: Database) -> None:
+    world = await World.made(database, source("a"), source("z"), job("b", "a"), job("c", "b", "z"))
+    await world.changed("a", DAY)
+    await world.changed("z", DAY)
+    await world.deploy(source("a"), source("z"), job("b", "a"), job("c", "z"))
+    assert sorted(await world.run()) == [f"b[{DAY}]", f"c[{DAY}]"]
+
+
+async def _versions(world: World) -> dict[str, str]:
+    rows = await world.rows("SELECT name, dataset_version FROM current_datasets")
+    return {row["name"]: row["dataset_version"] for row in rows}

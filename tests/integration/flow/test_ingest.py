@@ -1,0 +1,144 @@
+"""Ingest: what is written, what is merged, and what is refused without being lost."""
+
+from typing import Any
+
+import pytest
+
+from engine.errors import InvalidInput
+from engine.flow.ingest import Ingested, ingest
+from engine.model.event import Batch, Received, SourceEvent
+from engine.store.database import Database
+from tests.support.worlds import World, job, source
+
+ORIGINS = {
+    "dt": {"time": "day", "start": "2013-01-01", "end": "2014-01-01"},
+    "origin": {"static": ["EWR", "JFK", "LGA"]},
+}
+
+
+@pytest.fixture
+async def world(database: Database) -> World:
+    flights = source("flights", ORIGINS)
+    flights["outputs"][0]["columns"] = ["delay", "carrier"]
+    return await World.made(database, flights, source("other"), job("b", "other"))
+
+
+async def take(world: World, *events: SourceEvent) -> Ingested:
+    received = tuple(
+        Received(event=event, stream="s", position=str(n), payload=b"raw")
+        for n, event in enumerate(events)
+    )
+    async with world.conn() as conn:
+        return await ingest(conn, world.scene, Batch(consumer="k", received=received))
+
+
+async def facts(world: World) -> list[dict[str, Any]]:
+    return await world.rows(
+        "SELECT scope, partition_key, columns, row_filter, events FROM data_invalidations "
+        "ORDER BY partition_key"
+    )
+
+
+async def test_a_thousand_events_about_one_partition_are_one_fact(world: World) -> None:
+    events = [
+        SourceEvent(dataset="flights", partitions=("dt=2013-02-13/origin=JFK",), id=f"e{n}")
+        for n in range(1_000)
+    ]
+    await take(world, *events)
+    (fact,) = await facts(world)
+    assert (fact["scope"], fact["partition_key"], fact["events"]) == (
+        "partition",
+        "dt=2013-02-13/origin=JFK",
+        1_000,
+    )
+    (row,) = await world.rows("SELECT source_event FROM data_invalidations")
+    assert row["source_event"]["count"] == 1_000
+    assert row["source_event"]["ids"][:2] == ["e0", "e1"]
+    assert (row["source_event"]["first"], row["source_event"]["last"]) == ("0", "999")
+
+
+async def test_neighbouring_partitions_become_a_range(world: World) -> None:
+    days = [f"dt=2013-02-{n:02}/origin=JFK" for n in range(1, 8)]
+    await take(world, *(SourceEvent(dataset="flights", partitions=(day,)) for day in days))
+    (fact,) = await facts(world)
+    assert fact["partition_key"] == "dt=2013-02-01..2013-02-07/origin=JFK"
+    assert fact["events"] == 7
+
+
+async def test_a_wider_fact_absorbs_a_narrower_one(world: World) -> None:
+    day = ("dt=2013-02-13/origin=JFK",)
+    await take(
+        world,
+        SourceEvent(dataset="flights", partitions=day, columns=("delay",)),
+        SourceEvent(dataset="flights", partitions=day),
+        SourceEvent(
+            dataset="flights", partitions=("dt=2013-02-14/origin=JFK",), columns=("delay",)
+        ),
+    )
+    found = await facts(world)
+    assert [(f["partition_key"], f["columns"], f["events"]) for f in found] == [
+        ("dt=2013-02-13/origin=JFK", None, 2),
+        ("dt=2013-02-14/origin=JFK", ["delay"], 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "complaint"),
+    [
+        (SourceEvent(dataset="nope"), "nope"),
+        (SourceEvent(dataset="flights", partitions=("dt=2013-13-01/origin=JFK",)), "2013-13-01"),
+        (SourceEvent(dataset="flights", partitions=("dt=2013-02-13/origin=SFO",)), "SFO"),
+        (SourceEvent(dataset="flights", partitions=("dt=2013-02-07..2013-02-01",)), "2013-02-07"),
+        (SourceEvent(dataset="flights", partitions=("dt=2020-01-01",)), "2020-01-01"),
+        (SourceEvent(dataset="flights", partitions=()), "partitions is empty"),
+        (SourceEvent(dataset="flights", columns=("dalay",)), "dalay"),
+        (SourceEvent(dataset="flights", columns=()), "columns is empty"),
+        (SourceEvent(dataset="flights", rows={"delay": {"like": "%"}}), "like"),
+        (SourceEvent(dataset="flights", rows={"dalay": 1}), "dalay"),
+        (SourceEvent(dataset="flights", rows={"delay": [1]}), "delay"),
+        (SourceEvent(dataset="flights", version="latest"), "latest"),
+    ],
+)
+async def test_what_cannot_be_used_is_kept_with_its_error(
+    world: World, event: SourceEvent, complaint: str
+) -> None:
+    good = SourceEvent(dataset="other", partitions=("2013-02-13",))
+    done = await take(world, event, good)
+    assert len(done.invalidations) == 1, "the good one went through"
+    (letter,) = await world.rows("SELECT stream, position, payload, error FROM dead_letters")
+    assert (letter["stream"], letter["position"], letter["payload"]) == ("s", "0", b"raw")
+    assert complaint in letter["error"]
+
+
+async def test_a_generation_that_is_not_served_is_kept_and_not_routed(world: World) -> None:
+    (old,) = await world.rows(
+        "INSERT INTO dataset_versions (dataset_uuid, config_hash) "
+        "SELECT id, 'x' FROM datasets WHERE name = 'other' RETURNING id"
+    )
+    await take(world, SourceEvent(dataset="other", version=str(old["id"])))
+    (fact,) = await world.rows("SELECT outcome, processed_by FROM data_invalidations")
+    assert fact == {"outcome": "not_current", "processed_by": []}
+    assert await world.plan() is None
+    assert await world.tasks() == {}
+
+
+async def test_a_request_with_a_key_is_made_once(world: World) -> None:
+    first = await world.change("other", "2013-02-13", id="k1")
+    again = await world.change("other", "2013-02-13", id="k1")
+    assert (first.is_new, again.is_new) == (True, False)
+    assert first.invalidations == again.invalidations
+    assert (await world.change("other", "2013-02-13", id="k2")).is_new
+
+
+async def test_a_bad_request_is_told_at_once_and_leaves_nothing(world: World) -> None:
+    with pytest.raises(InvalidInput, match="2020"):
+        await world.change("other", "2020-01-01")
+    assert await world.rows("SELECT id FROM dead_letters") == []
+    assert await facts(world) == []
+
+
+async def test_text_that_would_be_sql_stays_text(world: World) -> None:
+    evil = "x'; DROP TABLE tasks; --"
+    await take(world, SourceEvent(dataset=evil), SourceEvent(dataset="other", partitions=(evil,)))
+    assert len(await world.rows("SELECT id FROM dead_letters")) == 2
+    assert await world.rows("SELECT count(*) AS n FROM tasks") == [{"n": 0}]

@@ -1,0 +1,270 @@
+"""Races that the design names, stepped explicitly over two connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from engine.errors import LeaseLost, PositionLost
+from engine.flow.claim import Claimant, claim
+from engine.flow.complete import complete, complete_all
+from engine.flow.fail import fail
+from engine.flow.heartbeat import heartbeat
+from engine.flow.ingest import ingest
+from engine.flow.plan import plan
+from engine.flow.reap import reap
+from engine.model.event import Advance, Batch, Received, SourceEvent
+from engine.model.task import Completion, Lease, Output
+from engine.store.database import Connection, Database
+from tests.support.worlds import World, job, source
+
+DAY = "2013-02-13"
+
+
+@asynccontextmanager
+async def waiting(world: World, conn: Connection) -> AsyncIterator[None]:
+    """Leave only when the connection's statement is really waiting for another one's lock."""
+    yield
+    for _ in range(1_000):
+        rows = await world.rows(
+            "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'",
+            conn.info.backend_pid,
+        )
+        if rows:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the statement did not wait for a lock")
+
+
+async def test_two_claimers_never_get_the_same_task(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", "2013-02-01..2013-02-04")
+    async with world.conn() as one, world.conn() as two, one.transaction():
+        first = await claim(one, world.scene, Claimant("one"), 2)
+        second = await claim(two, world.scene, Claimant("two"), 10)
+    slots = [lease.slot for lease in (*first, *second)]
+    assert len(first) == 2
+    assert sorted(slots) == [f"2013-02-0{n}" for n in range(1, 5)]
+
+
+async def test_two_claimers_keep_a_cap_together(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("b", "a", scaling={"max_concurrency": 1}), job("free", "a")
+    )
+    await world.changed("a", "2013-02-01..2013-02-02")
+    async with world.conn() as one, world.conn() as two, one.transaction():
+        first = await claim(one, world.scene, Claimant("one"), 10)
+        second = await claim(two, world.scene, Claimant("two"), 10)
+    names = [lease.job.name for lease in (*first, *second)]
+    assert names.count("b") == 1
+    assert names.count("free") == 2
+    assert await world.claim() == []
+
+
+async def test_the_urgent_come_first(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("b", "a"), job("urgent", "a", scaling={"priority": 5})
+    )
+    await world.changed("a", DAY)
+    assert [lease.job.name for lease in await world.claim(1)] == ["urgent"]
+
+
+async def test_two_arms_that_end_at_once_release_the_bottom_once(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("l", "a"), job("r", "a"), job("bottom", "l", "r")
+    )
+    await world.changed("a", DAY)
+    left, right = await world.claim()
+    async with world.conn() as one, world.conn() as two:
+        async with one.transaction():
+            await complete(one, world.scene, _done(left))
+            async with waiting(world, two):
+                late = asyncio.create_task(complete(two, world.scene, _done(right)))
+        await late
+    assert await world.run() == [f"bottom[{DAY}]"]
+
+
+async def test_a_plan_waits_for_the_completion_that_it_would_miss(database: Database) -> None:
+    """A task in front that ends while a plan makes one behind it must not be waited for for ever."""
+    world = await World.made(database, source("a"), source("z"), job("b", "a"), job("c", "b", "z"))
+    await world.changed("a", DAY)
+    (running,) = await world.claim()
+    await world.change("z", DAY)
+    async with world.conn() as one, world.conn() as two:
+        async with one.transaction():
+            await complete(one, world.scene, _done(running))
+            async with waiting(world, two):
+                late = asyncio.create_task(plan(two, world.scene))
+        await late
+    assert await world.run() == [f"c[{DAY}]"]
+
+
+async def test_a_completion_waits_for_the_plan_that_puts_a_task_behind_it(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), source("z"), job("b", "a"), job("c", "b", "z"))
+    await world.changed("a", DAY)
+    (running,) = await world.claim()
+    await world.change("z", DAY)
+    async with world.conn() as one, world.conn() as two:
+        async with one.transaction():
+            await plan(one, world.scene)
+            async with waiting(world, two):
+                late = asyncio.create_task(complete(two, world.scene, _done(running)))
+        await late
+    assert await world.run() == [f"c[{DAY}]"]
+
+
+async def test_a_plan_sees_a_claim_that_commits_under_it(database: Database) -> None:
+    """The task to be joined starts just now: the new need must queue behind it, not join it."""
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.change("a", DAY)
+    async with world.conn() as one, world.conn() as two:
+        async with one.transaction():
+            (running,) = await claim(one, world.scene, Claimant("one"))
+            async with waiting(world, two):
+                late = asyncio.create_task(plan(two, world.scene))
+        await late
+    assert await world.tasks() == {"running": [f"b[{DAY}]"], "queued": [f"b[{DAY}]"]}
+    await world.finish(running)
+    assert await world.run() == [f"b[{DAY}]"]
+
+
+async def test_two_planners_take_each_fact_once(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.change("a", DAY)
+    async with world.conn() as one, world.conn() as two:
+        async with one.transaction():
+            assert await plan(one, world.scene) is not None
+            async with waiting(world, two):
+                late = asyncio.create_task(plan(two, world.scene))
+        assert await late is None
+    assert await world.tasks() == {"queued": [f"b[{DAY}]"]}
+
+
+async def test_a_planner_that_dies_leaves_everything_to_the_next(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.change("a", DAY)
+    async with world.conn() as conn:
+        with pytest.raises(ZeroDivisionError):
+            async with conn.transaction():
+                await plan(conn, world.scene)
+                raise ZeroDivisionError
+    assert await world.tasks() == {}
+    await world.plan()
+    rows = await world.rows(
+        "SELECT processed_by = (SELECT array_agg(id) FROM jobs WHERE name = 'b') AS right, "
+        "processed_at IS NOT NULL AS done, outcome FROM data_invalidations"
+    )
+    assert rows == [{"right": True, "done": True, "outcome": "planned"}]
+
+
+async def test_a_stale_token_writes_nothing(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    (stale,) = await world.claim(worker="frozen")
+    await _expire_leases(world)
+    await _reap(world)
+    await world.rows("UPDATE tasks SET next_retry_at = NULL RETURNING id")
+    (fresh,) = await world.claim(worker="other")
+    async with world.conn() as conn:
+        assert await heartbeat(conn, [stale], 30) == {}
+        with pytest.raises(LeaseLost, match="frozen"):
+            await complete(conn, world.scene, _done(stale))
+        with pytest.raises(LeaseLost):
+            await fail(conn, world.scene, stale, "too late")
+        accepted = await complete_all(conn, world.scene, [_done(stale), _done(fresh)])
+    assert accepted == {fresh.task_id}
+    assert (await world.task(f"b[{DAY}]", "succeeded"))["worker_id"] == "other"
+
+
+async def test_a_heartbeat_keeps_a_lease_alive(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    (lease,) = await world.claim()
+    await _expire_leases(world)
+    async with world.conn() as conn:
+        beaten = await heartbeat(conn, [lease], 30)
+    assert beaten.keys() == {lease.task_id}
+    assert await _reap(world) == 0
+
+
+async def test_a_task_gives_up_after_its_last_attempt(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a", max_attempts=2), job("c", "b"))
+    await world.changed("a", DAY)
+    for _ in range(2):
+        await world.rows("UPDATE tasks SET next_retry_at = NULL RETURNING id")
+        (lease,) = await world.claim()
+        async with world.conn() as conn:
+            await fail(conn, world.scene, lease, "it broke")
+    failed = await world.task(f"b[{DAY}]", "failed")
+    assert (failed["attempts"], failed["error_message"]) == (2, "it broke")
+    assert (await world.tasks())["blocked"] == [f"c[{DAY}]"]
+
+
+async def test_a_retry_waits_longer_each_time(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a", max_attempts=5))
+    await world.changed("a", DAY)
+    waits = []
+    for _ in range(3):
+        await world.rows("UPDATE tasks SET next_retry_at = NULL RETURNING id")
+        (lease,) = await world.claim()
+        async with world.conn() as conn:
+            await fail(conn, world.scene, lease, "it broke")
+        assert await world.claim() == []
+        rows = await world.rows(
+            "SELECT round(extract(epoch FROM next_retry_at - clock_timestamp())) AS s FROM tasks"
+        )
+        waits.append(int(rows[0]["s"]))
+    assert waits == [1, 2, 4]
+
+
+async def test_a_failed_attempt_leaves_its_work_to_the_one_queued_behind(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    (lease,) = await world.claim()
+    await world.changed("a", DAY)
+    async with world.conn() as conn:
+        await fail(conn, world.scene, lease, "it broke")
+    assert (await world.tasks("b")) == {"canceled": [f"b[{DAY}]"], "queued": [f"b[{DAY}]"]}
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
+
+
+async def test_a_position_moves_once_whoever_tries(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    first = _batch(None, "10")
+    async with world.conn() as conn:
+        await ingest(conn, world.scene, first)
+        with pytest.raises(PositionLost, match="another owner"):
+            await ingest(conn, world.scene, first)
+        await ingest(conn, world.scene, _batch("10", "20"))
+        with pytest.raises(PositionLost):
+            await ingest(conn, world.scene, _batch("10", "15"))
+    assert len(await world.rows("SELECT id FROM data_invalidations")) == 2
+
+
+def _done(lease: Lease) -> Completion:
+    outputs = tuple(Output(each.name, key) for each in lease.outputs for key in lease.partitions)
+    return Completion(lease, outputs)
+
+
+def _batch(before: str | None, after: str) -> Batch:
+    event = SourceEvent(dataset="a", partitions=(DAY,))
+    return Batch(
+        consumer="k",
+        received=(Received(event=event, stream="s", position=after),),
+        advances=(Advance(stream="s", before=before, after=after),),
+    )
+
+
+async def _expire_leases(world: World) -> None:
+    await world.rows("UPDATE tasks SET lease_expires_at = '2000-01-01' RETURNING id")
+
+
+async def _reap(world: World) -> int:
+    async with world.conn() as conn:
+        return await reap(conn, world.scene)

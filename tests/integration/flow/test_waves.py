@@ -1,0 +1,153 @@
+"""Waves: what one change causes, in which order, and what is spared."""
+
+from engine.store.database import Database
+from tests.support.worlds import WEEKLY, World, job, source
+
+DAY = "2013-02-13"
+
+
+async def test_a_change_reaches_what_reads_it_and_nothing_else(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), source("z"), job("b", "a"), job("c", "b"), job("y", "z")
+    )
+    await world.changed("a", DAY)
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
+
+
+async def test_the_bottom_of_a_diamond_runs_once_after_both_arms(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("l", "a"), job("r", "a"), job("bottom", "l", "r")
+    )
+    await world.changed("a", DAY)
+    left, right = await world.claim()
+    await world.finish(left)
+    assert await world.claim() == []
+    await world.finish(right)
+    assert await world.run() == [f"bottom[{DAY}]"]
+
+
+async def test_a_ladder_of_twenty_diamonds_runs_each_job_once(database: Database) -> None:
+    jobs = [source("d0")]
+    for n in range(20):
+        jobs += [job(f"l{n}", f"d{n}"), job(f"r{n}", f"d{n}"), job(f"d{n + 1}", f"l{n}", f"r{n}")]
+    world = await World.made(database, *jobs)
+    await world.changed("d0", DAY)
+    ran = await world.run()
+    assert len(ran) == len(set(ran)) == 60
+
+
+async def test_an_unchanged_result_skips_what_waits_behind_it(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"), job("d", "c"))
+    await world.changed("a", DAY)
+    await world.run(same=["b"])
+    stamps = await world.rows(
+        "SELECT materialized_at FROM partition_versions WHERE fingerprint = 'same'"
+    )
+    await world.changed("a", DAY)
+    assert await world.run(same=["b"]) == [f"b[{DAY}]"]
+    assert (await world.tasks())["skipped"] == [f"c[{DAY}]", f"d[{DAY}]"]
+    again = await world.rows(
+        "SELECT materialized_at FROM partition_versions WHERE fingerprint = 'same'"
+    )
+    assert again == stamps
+    reasons = await world.rows("SELECT DISTINCT outcome FROM tasks WHERE status = 'skipped'")
+    assert reasons == [{"outcome": "nothing that it reads came out changed"}]
+
+
+async def test_one_changed_arm_is_enough(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("l", "a"), job("r", "a"), job("bottom", "l", "r")
+    )
+    await world.changed("a", DAY)
+    await world.run(same=["l"])
+    await world.changed("a", DAY)
+    assert await world.run(same=["l"]) == [f"l[{DAY}]", f"r[{DAY}]", f"bottom[{DAY}]"]
+
+
+async def test_a_new_change_joins_what_has_not_started(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.changed("a", DAY)
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
+    joined = await world.rows("SELECT cardinality(plan_ids) AS plans FROM tasks")
+    assert [row["plans"] for row in joined] == [2, 2]
+
+
+async def test_a_new_change_queues_behind_what_runs(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    (running,) = await world.claim()
+    await world.changed("a", DAY)
+    assert await world.claim() == [], "two tasks for one job and partition never run at once"
+    await world.finish(running)
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"], "c waited for the second b"
+
+
+async def test_a_week_waits_for_its_days_and_runs_once(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("b", "a"), job("w", "b", partitioning=WEEKLY)
+    )
+    await world.changed("a", "2013-02-11..2013-02-17")
+    ran = await world.run()
+    assert ran[-1] == "w[2013-W07]"
+    assert len(ran) == 8
+
+
+async def test_a_job_that_is_deployed_while_its_input_is_open_waits_for_it(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    (running,) = await world.claim()
+    await world.deploy(source("a"), job("b", "a"), job("c", "b"))
+    assert await world.claim() == []
+    await world.finish(running)
+    assert await world.run() == [f"c[{DAY}]"]
+
+
+async def test_a_produced_dataset_that_is_wrong_is_made_again(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("b", DAY, reason="correction")
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
+
+
+async def test_a_rewritten_dataset_hits_only_its_readers(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("b", DAY, reason="rewritten")
+    assert await world.run() == [f"c[{DAY}]"]
+
+
+async def test_column_pruning_spares_who_does_not_read_it(database: Database) -> None:
+    columns = ["seats", "notes"]
+    planes = source("planes", {})
+    planes["outputs"][0]["columns"] = columns
+    world = await World.made(
+        database,
+        planes,
+        job("s", "planes", partitioning={}, columns={"n": ["planes.seats"]}),
+        job("t", "planes", partitioning={}, columns={"n": ["planes.notes"]}),
+    )
+    await world.changed("planes", reason="arrival")
+    assert sorted(await world.run()) == ["s[*]", "t[*]"]
+    await world.changed("planes", columns=("seats",))
+    assert await world.run() == ["s[*]"]
+
+
+async def test_neighbours_share_a_task(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("b", "a", scaling={"partitions_per_task": 7})
+    )
+    await world.changed("a", "2013-02-01..2013-02-03")
+    await world.changed("a", "2013-02-03..2013-02-04")
+    held = [key for lease in await world.claim() for key in lease.partitions]
+    assert sorted(held) == [f"2013-02-0{n}" for n in range(1, 5)]
+
+
+async def test_nothing_happens_when_nothing_changed(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    assert await world.plan() is None
+    assert await world.run() == []

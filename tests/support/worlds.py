@@ -1,0 +1,165 @@
+"""A small world to test flows in: a deployed DAG whose tasks the test itself claims and ends.
+
+Nothing runs by itself: each verb is one step that the test takes, on a connection that it names.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import yaml
+
+from consumers.manual import Requested, invalidate
+from engine.flow.claim import Claimant, claim
+from engine.flow.complete import complete
+from engine.flow.deploy import Deployment, deploy
+from engine.flow.plan import Planned, plan
+from engine.flow.scene import Scene
+from engine.model.dagfile import parse_dag
+from engine.model.event import SourceEvent
+from engine.model.task import Completion, Lease, Output
+from engine.store.database import Connection, Database
+from engine.store.orgs import org_id
+from engine.store.run import Row
+
+DAILY = {"dt": {"time": "day", "start": "2013-01-01", "end": "2014-01-01"}}
+WEEKLY = {"dt": {"time": "week", "start": "2013-W01", "end": "2014-W01"}}
+
+
+def source(name: str, partitioning: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """A source job that makes the dataset of its own name."""
+    return {
+        "name": f"src_{name}",
+        "activation": "source",
+        "source": {"kind": "manual"},
+        "outputs": [
+            {"dataset": name, "partitioning": DAILY if partitioning is None else partitioning}
+        ],
+    } | more
+
+
+def job(
+    name: str, *inputs: Any, partitioning: dict[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """A reactive job that makes the dataset of its own name out of ``inputs``."""
+    output = {"dataset": name, "partitioning": DAILY if partitioning is None else partitioning}
+    columns = more.pop("columns", None)
+    if columns is not None:
+        output["columns"] = columns
+    return {
+        "name": name,
+        "operator": "python",
+        "config": {"callable": "nowhere:nothing"} | more.pop("config", {}),
+        "inputs": list(inputs),
+        "outputs": [output],
+    } | more
+
+
+@dataclass
+class World:
+    """An org on a database, and what its tasks did, in order."""
+
+    database: Database
+    scene: Scene
+    log: list[str] = field(default_factory=list)
+
+    @staticmethod
+    async def made(database: Database, *jobs: dict[str, Any], dag: str = "w") -> "World":
+        """A world with one DAG deployed."""
+        async with database.connection() as conn:
+            world = World(database, Scene(await org_id(conn, "default")))
+        await world.deploy(*jobs, dag=dag)
+        return world
+
+    async def deploy(self, *jobs: dict[str, Any], dag: str = "w") -> Deployment:
+        """Deploy a DAG of these jobs."""
+        text = yaml.safe_dump({"dag": dag, "jobs": list(jobs)})
+        async with self.conn() as conn:
+            return await deploy(conn, self.scene, parse_dag(text, where=f"{dag}.yaml"))
+
+    @asynccontextmanager
+    async def conn(self) -> AsyncIterator[Connection]:
+        """A connection of the pool."""
+        async with self.database.connection() as conn:
+            yield conn
+
+    async def change(self, dataset: str, *partitions: str, **more: Any) -> Requested:
+        """Say that partitions of a dataset changed; without any, all of it."""
+        event = SourceEvent(dataset=dataset, partitions=partitions or None, **more)
+        async with self.conn() as conn:
+            return await invalidate(conn, self.scene, event)
+
+    async def plan(self) -> Planned | None:
+        """Plan what is open."""
+        async with self.conn() as conn:
+            return await plan(conn, self.scene)
+
+    async def changed(self, dataset: str, *partitions: str, **more: Any) -> None:
+        """Change and plan."""
+        await self.change(dataset, *partitions, **more)
+        await self.plan()
+
+    async def claim(self, limit: int = 1_000, worker: str = "w1", seconds: int = 30) -> list[Lease]:
+        """Claim what is queued."""
+        async with self.conn() as conn:
+            return await claim(conn, self.scene, Claimant(worker, lease_seconds=seconds), limit)
+
+    async def finish(self, lease: Lease, fingerprint: str | None = None, **more: Any) -> None:
+        """End a run well; without a fingerprint its outputs count as changed."""
+        outputs = tuple(
+            Output(dataset.name, key, fingerprint)
+            for dataset in lease.outputs
+            for key in lease.partitions
+        )
+        async with self.conn() as conn:
+            await complete(conn, self.scene, Completion(lease, outputs, **more))
+        self.log.append(name_of(lease))
+
+    async def run(self, same: Iterable[str] = ()) -> list[str]:
+        """Run all that can run to its end; jobs in ``same`` make what they always make."""
+        before = len(self.log)
+        while leases := await self.claim():
+            for lease in leases:
+                await self.finish(lease, "same" if lease.job.name in set(same) else None)
+        return self.log[before:]
+
+    async def rows(self, text: str, *params: Any) -> list[Row]:
+        """Look into the tables."""
+        async with self.conn() as conn:
+            cursor = await conn.execute(text.encode(), params)
+            return await cursor.fetchall()
+
+    async def tasks(self, job_name: str | None = None) -> dict[str, list[str]]:
+        """States of the tasks of a job (or of all), by state: ``job[slot]``."""
+        rows = await self.rows(
+            "SELECT t.status, j.name || '[' || t.slot || ']' AS name FROM tasks t "
+            "JOIN jobs j ON j.id = t.job_id WHERE %s::text IS NULL OR j.name = %s ORDER BY t.id",
+            job_name,
+            job_name,
+        )
+        found: dict[str, list[str]] = {}
+        for row in rows:
+            found.setdefault(row["status"], []).append(row["name"])
+        return found
+
+    async def task(self, name: str, *statuses: str) -> Row:
+        """The one task called ``job[slot]`` that is in one of these states."""
+        rows = await self.rows(
+            "SELECT t.* FROM tasks t JOIN jobs j ON j.id = t.job_id "
+            "WHERE j.name || '[' || t.slot || ']' = %s AND t.status = ANY(%s)",
+            name,
+            list(statuses),
+        )
+        assert len(rows) == 1, (name, statuses, rows)
+        return rows[0]
+
+    async def dataset_id(self, name: str) -> UUID:
+        """The id of a dataset."""
+        return (await self.rows("SELECT id FROM datasets WHERE name = %s", name))[0]["id"]
+
+
+def name_of(lease: Lease) -> str:
+    """``job[slot]``."""
+    return f"{lease.job.name}[{lease.slot}]"
