@@ -1,0 +1,56 @@
+"""From rows of the change log to what Knockon ingests (pure)."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+import msgspec
+
+from engine.model.event import Advance, Batch, Received, Rejection, SourceEvent
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Texts = Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)]
+
+
+class _Change(msgspec.Struct, frozen=True):
+    id: int
+    source: str | None
+    dataset: _Text
+    kind: Literal["insert", "update", "delete", "truncate"]
+    partitions: _Texts | None
+    columns: _Texts | None
+    changed_at: str
+
+
+def to_batch(
+    consumer: str, stream: str, changes: Iterable[tuple[int, str]], before: str | None, after: str
+) -> Batch:
+    """One batch of log rows, each (log id, JSON text), that moves the position."""
+    read = [_read(stream, id_, text) for id_, text in changes]
+    return Batch(
+        consumer=consumer,
+        received=tuple(each for each in read if isinstance(each, Received)),
+        rejections=tuple(each for each in read if isinstance(each, Rejection)),
+        advances=(Advance(stream=stream, before=before, after=after),),
+    )
+
+
+def _read(stream: str, id_: int, text: str) -> Received | Rejection:
+    payload = text.encode()
+    try:
+        event = _event(stream, msgspec.json.decode(payload, type=_Change))
+    except msgspec.DecodeError as error:
+        why = f"row {id_} of knockon_source.changes: {error}; mend the payload and replay it"
+        return Rejection(stream=stream, position=str(id_), payload=payload, error=why)
+    return Received(event=event, stream=stream, position=str(id_), payload=payload)
+
+
+def _event(stream: str, change: _Change) -> SourceEvent:
+    return SourceEvent(
+        dataset=change.dataset,
+        partitions=change.partitions,
+        columns=change.columns,
+        id=f"pg:{stream}:{change.id}",
+        time=change.changed_at,
+        source=change.source,
+        note=change.kind,
+    )

@@ -1,0 +1,44 @@
+-- Reading the change log.
+
+-- :name stream
+-- The log's own name: it is another log when the cluster was made anew.
+SELECT concat('postgres/', system_identifier, '/', current_database()) AS stream
+FROM pg_control_system();
+
+-- :name read
+-- A page of what is committed in `upto` (by default: now) and was not yet in `seen`, after the
+-- place (xid, id). `upto` comes in every row, and in a single row of nulls when there is nothing.
+WITH bounds AS MATERIALIZED (
+    SELECT %(seen)s::pg_snapshot AS seen,
+        coalesce(%(upto)s::pg_snapshot, pg_current_snapshot()) AS upto
+)
+SELECT bounds.upto::text AS upto, page.xid::text AS xid, page.id, page.change
+FROM bounds
+LEFT JOIN LATERAL (
+    SELECT c.xid, c.id, row_to_json(c)::text AS change
+    FROM knockon_source.changes c
+    WHERE (c.xid, c.id) > (%(xid)s::text::xid8, %(id)s::bigint)
+        AND c.xid < pg_snapshot_xmax(bounds.upto)
+        AND NOT pg_visible_in_snapshot(c.xid, bounds.seen)
+        AND pg_visible_in_snapshot(c.xid, bounds.upto)
+        AND (%(datasets)s::text[] IS NULL OR c.dataset = ANY (%(datasets)s::text[]))
+    ORDER BY c.xid, c.id
+    LIMIT %(limit)s
+) AS page ON true
+ORDER BY page.xid, page.id;
+
+-- :name register
+-- Say how far a reader has come for good, so that nothing is trimmed that it still needs.
+INSERT INTO knockon_source.readers (consumer, position, updated_at)
+VALUES (%(consumer)s, %(position)s, clock_timestamp())
+ON CONFLICT (consumer) DO UPDATE
+SET position = excluded.position, updated_at = excluded.updated_at;
+
+-- :name trim
+-- Delete what every registered reader has seen: all transactions older than the oldest that any of
+-- them may still have to read.
+DELETE FROM knockon_source.changes
+WHERE xid < (
+    SELECT min(pg_snapshot_xmin((position::json ->> 'seen')::pg_snapshot))
+    FROM knockon_source.readers
+);
