@@ -1,0 +1,173 @@
+from typing import Any
+
+import pytest
+
+from engine.errors import InvalidMapping
+from engine.partitions import Mapping, PartitionSpace, infer
+
+NEW_YORK = "America/New_York"
+HOURS = PartitionSpace.from_spec({"hour": {"time": "hour", "zone": NEW_YORK}})
+DAYS = PartitionSpace.from_spec(
+    {"dt": {"time": "day", "zone": NEW_YORK, "start": "2013-01-01", "end": "2014-01-01"}}
+)
+OPEN_DAYS = PartitionSpace.from_spec({"dt": {"time": "day"}})
+MONTHS = PartitionSpace.from_spec({"dt": {"time": "month"}})
+WHOLE = PartitionSpace()
+BY_ORIGIN = PartitionSpace.from_spec(
+    {"dt": {"time": "day"}, "origin": {"static": ["EWR", "JFK", "LGA"]}}
+)
+BY_REGION = PartitionSpace.from_spec({"dt": {"time": "month"}, "region": {"static": ["NJ", "NY"]}})
+ORIGINS = PartitionSpace.from_spec({"origin": {"dynamic": True}})
+REGIONAL = {
+    "dt": "dt",
+    "region": {"from": "origin", "map": {"JFK": ["NY"], "LGA": "NY", "EWR": "NJ"}},
+}
+
+
+def down(mapping: Mapping, text: str, known: str | None = None) -> list[str]:
+    exists = None if known is None else mapping.source.parse(known)
+    return mapping.target.texts(mapping.down(mapping.source.parse(text), exists))
+
+
+def up(mapping: Mapping, text: str, known: str | None = None) -> list[str]:
+    exists = None if known is None else mapping.source.parse(known)
+    return mapping.source.texts(mapping.up(mapping.target.parse(text), exists))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "spec"),
+    [
+        (DAYS, DAYS, "identity"),
+        (HOURS, DAYS, {"dt": "hour"}),
+        (DAYS, WHOLE, "all"),
+        (WHOLE, DAYS, "all"),
+        (DAYS, BY_ORIGIN, {"dt": "dt", "origin": "all"}),
+        (BY_ORIGIN, MONTHS, {"dt": "dt"}),
+        (BY_ORIGIN, ORIGINS, {"origin": "origin"}),
+    ],
+)
+def test_the_obvious_is_inferred(source: PartitionSpace, target: PartitionSpace, spec: Any) -> None:
+    assert infer(source, target) == spec
+    assert Mapping.from_spec(None, source, target).to_spec() == spec
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ({"dt": {"time": "day"}}, {"origin": {"dynamic": True}}, "share no dimension"),
+        ({"dt": {"time": "day"}}, {"dt": {"dynamic": True}}, "of another kind on each side"),
+        (
+            {"a": {"time": "day"}, "b": {"time": "day"}},
+            {"c": {"time": "day"}},
+            r"any of \['a', 'b'\] could map to any of \['c'\]",
+        ),
+    ],
+)
+def test_the_rest_must_be_said(source: Any, target: Any, message: str) -> None:
+    spaces = PartitionSpace.from_spec(source), PartitionSpace.from_spec(target)
+    with pytest.raises(InvalidMapping, match=f"job a, input b: .*{message}.*DAG file"):
+        Mapping.from_spec(None, *spaces, "job a, input b")
+
+
+def test_a_day_needs_its_25_hours() -> None:
+    mapping = Mapping.from_spec(None, HOURS, DAYS)
+    assert mapping.up(DAYS.parse("2013-11-03")).count() == 25
+    assert down(mapping, "2013-11-03T01-0500") == ["2013-11-03"]
+
+
+def test_a_utc_day_meets_two_days_of_new_york() -> None:
+    mapping = Mapping.from_spec(None, OPEN_DAYS, DAYS)
+    assert down(mapping, "2013-02-13") == ["2013-02-12..2013-02-13"]
+    assert down(mapping, "2013-01-01") == ["2013-01-01"]  # clamped
+
+
+def test_a_trailing_week() -> None:
+    mapping = Mapping.from_spec({"dt": {"window": [-6, 0]}}, OPEN_DAYS, OPEN_DAYS)
+    assert up(mapping, "2013-02-13") == ["2013-02-07..2013-02-13"]
+    assert down(mapping, "2013-02-13") == ["2013-02-13..2013-02-19"]
+
+
+def test_offsets_count_in_output_units() -> None:
+    mapping = Mapping.from_spec({"dt": {"from": "dt", "window": [-1, 0]}}, OPEN_DAYS, MONTHS)
+    assert up(mapping, "2013-02") == ["2013-01-01..2013-02-28"]
+    assert down(mapping, "2013-01-31") == ["2013-01..2013-02"]
+
+
+def test_a_skipped_day_counts_as_a_place_and_needs_nothing() -> None:
+    apia = PartitionSpace.from_spec({"dt": {"time": "day", "zone": "Pacific/Apia"}})
+    mapping = Mapping.from_spec({"dt": {"window": [-1, -1]}}, OPEN_DAYS, apia)
+    assert up(mapping, "2011-12-31") == []
+    assert down(mapping, "2011-12-28..2011-12-31") == [
+        "2011-12-28..2011-12-29",
+        "2012-01-01..2012-01-02",
+    ]
+
+
+def test_a_map_and_a_window_in_one_product() -> None:
+    mapping = Mapping.from_spec(REGIONAL, BY_ORIGIN, BY_REGION)
+    assert down(mapping, "dt=2013-02-13/origin=LGA") == ["dt=2013-02/region=NY"]
+    assert up(mapping, "dt=2013-02/region=NY") == ["dt=2013-02-01..2013-02-28/origin=JFK..LGA"]
+
+
+def test_last_is_the_greatest_known_partition() -> None:
+    mapping = Mapping.from_spec("last", DAYS, WHOLE)
+    known = "2013-02-01..2013-02-03"
+    assert down(mapping, "2013-02-02", known) == []
+    assert down(mapping, "2013-02-03", known) == ["*"]
+    assert up(mapping, "*", known) == ["2013-02-03"]
+
+
+def test_last_without_known_partitions_is_the_end_of_the_universe_or_everything() -> None:
+    assert up(Mapping.from_spec("last", DAYS, WHOLE), "*") == ["2013-12-31"]
+    endless = Mapping.from_spec("last", OPEN_DAYS, WHOLE)
+    assert down(endless, "2013-02-02") == ["*"]
+    assert endless.up(WHOLE.universe) == OPEN_DAYS.universe
+
+
+def test_last_along_one_dimension_of_a_product() -> None:
+    target = PartitionSpace.from_spec({"origin": {"static": ["EWR", "JFK", "LGA"]}})
+    mapping = Mapping.from_spec("last", BY_ORIGIN, target)
+    assert up(mapping, "JFK", "dt=2013-02-01..2013-02-03") == ["dt=2013-02-03"]
+    assert down(mapping, "dt=2013-02-03/origin=JFK", "dt=2013-02-01..2013-02-03") == ["*"]
+
+
+def test_identity_keeps_the_set_and_gives_it_the_targets_space() -> None:
+    days = DAYS.parse("2013-02-13")
+    assert Mapping.from_spec("identity", DAYS, DAYS).down(days) is days
+    twin = PartitionSpace.from_spec(DAYS.to_spec())
+    assert Mapping.from_spec("identity", DAYS, twin).down(days).space is twin
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (7, "7 is not a mapping"),
+        ("identity", "identity needs the same dimensions"),
+        ({"zz": "all"}, "the output has no dimension 'zz'"),
+        ({"dt": "nope"}, "the input has no dimension 'nope'"),
+        ({"dt": 5}, "'dt' has 5"),
+        ({"dt": {"form": "dt"}}, "'dt' has"),
+        ({"dt": "origin"}, "of another kind"),
+        ({"dt": {"window": [1, 0]}}, r"the window \[1, 0\]"),
+        ({"dt": {"window": [0, True]}}, "the window"),
+        ({"dt": {"map": {"a": "b"}}}, "between static or dynamic dimensions"),
+        ({"region": {"from": "origin", "window": [0, 1]}}, "has no order"),
+        ({"region": {"from": "origin", "map": {"SFO": "NY"}}}, "'SFO' is not among its keys"),
+        ({"region": {"from": "origin", "map": {"JFK": "CA"}}}, "'CA' is not among its keys"),
+        ({"region": {"from": "origin", "map": {}, "window": [0, 0]}}, "both a map and a window"),
+        ({"dt": "dt", "region": "last"}, "uses an input dimension twice"),
+    ],
+)
+def test_a_wrong_spec_is_refused(spec: Any, message: str) -> None:
+    with pytest.raises(InvalidMapping, match=f"job a, input b: .*{message}"):
+        Mapping.from_spec(spec, BY_ORIGIN, BY_REGION, "job a, input b")
+
+
+def test_identity_needs_the_same_grid() -> None:
+    with pytest.raises(InvalidMapping, match="identity needs the same keys"):
+        Mapping.from_spec("identity", OPEN_DAYS, DAYS)
+
+
+def test_last_needs_an_order() -> None:
+    with pytest.raises(InvalidMapping, match="last needs one time or range dimension"):
+        Mapping.from_spec("last", ORIGINS, WHOLE)
