@@ -11,8 +11,7 @@ from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.task import Lease
 from engine.partitions import PartitionSet
-from engine.planner.known import KnownNeeded, prefetched
-from engine.planner.tasks import input_partitions
+from engine.planner import KnownNeeded, input_partitions, prefetched
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
@@ -49,7 +48,7 @@ async def claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int =
 
 async def _free_places(conn: Connection, lineage: Lineage) -> dict[UUID, int]:
     """How many more tasks each capped job may run; 0 where another claimer is counting."""
-    caps = {job.id: int(job.scaling["max_concurrency"]) for job in lineage.capped_jobs}
+    caps = {job.id: int(job.scaling["max_concurrency"]) for job in lineage.capped_jobs()}
     if not caps:
         return {}
     ours = {row["job_id"] for row in await fetch(conn, "tasks.try_caps", jobs=list(caps))}

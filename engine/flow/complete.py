@@ -73,10 +73,15 @@ def _brief(output: Output) -> dict[str, Any]:
 
 
 def _outputs(completion: Completion) -> Iterator[Output]:
-    """What the run reported, and a bare word for each partition that it said nothing of."""
+    """What the run reported, and a bare word for each partition that it said nothing of.
+
+    A whole (``Full``, ``PerUpdate``) that reports at all has named every partition it wrote.
+    """
     yield from completion.outputs
     lease = completion.lease
     told = {(output.dataset, output.partition) for output in completion.outputs}
+    if told and lease.job.strategy != "PerPartition":
+        return
     for dataset in lease.outputs:
         for key in lease.partitions:
             if (dataset.name, key) not in told:

@@ -43,7 +43,7 @@ async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
     serving = await load_serving(conn, scene.org_id)
     compiled = compile_among(serving, dag)
     previous = serving.get(dag.dag)
-    return Deployment(dag.dag, None, diff(previous and previous.compiled, compiled))
+    return Deployment(dag.dag, None, diff(previous.compiled if previous else None, compiled))
 
 
 async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
@@ -56,7 +56,7 @@ async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
         serving = await load_serving(conn, scene.org_id)
         compiled = compile_among(serving, dag)
         previous = serving.get(dag.dag)
-        change = diff(previous and previous.compiled, compiled)
+        change = diff(previous.compiled if previous else None, compiled)
         if previous is not None and previous.compiled.content_hash == compiled.content_hash:
             return Deployment(dag.dag, previous.version_id, change)
         version_id = await _insert_version(conn, scene.org_id, compiled)
@@ -102,7 +102,8 @@ async def _insert_jobs(
 
 
 def _job_row(job: CompiledJob) -> dict[str, Any]:
-    return msgspec.to_builtins(job) | {
+    row: dict[str, Any] = msgspec.to_builtins(job)
+    return row | {
         "id": new_id(),
         "input_datasets": job.input_datasets,
         "output_datasets": job.outputs,

@@ -6,8 +6,9 @@ among the tasks that make its inputs, whichever plan they came from.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -16,171 +17,156 @@ from engine.flow.scene import Scene
 from engine.flow.settle import release
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner import Plan
-from engine.planner.tasks import WHOLE, TaskNeed, needs, upstream
+from engine.planner import Plan, needs, upstream
+from engine.planner.tasks import WHOLE
+from engine.store.copying import copy_in
 from engine.store.database import Connection
 from engine.store.ids import new_id
-from engine.store.queries import query
 from engine.store.run import Row, execute, fetch
 
 _ANY_SLOT = ""
 Place = tuple[UUID, str]
+Live = Mapping[Place, Sequence[Row]]
 
 
 @dataclass(slots=True)
 class _Emission:
-    """A need on its way to be a task: which task, what stands in front of it, whether it joins."""
+    """A need on its way to be a task: where, with what, and what stands in front of it."""
 
     job: Job
-    need: TaskNeed
-    task_id: UUID
-    joins: bool
-    front: list[UUID] = field(default_factory=list)
+    slot: str
+    keys: tuple[str, ...]
+    is_sure: bool
+    row_filters: tuple[Mapping[str, Any], ...]
+    sources: Sequence[Place]
+    task_id: UUID = field(default_factory=new_id)
+    joins: bool = False
+    front: dict[UUID, None] = field(default_factory=dict)
 
     @property
     def place(self) -> Place:
-        return (self.job.id, self.need.slot)
+        return (self.job.id, self.slot)
+
+    @property
+    def must_run(self) -> bool:
+        """Hit directly; or through parents that have done their part of this plan already."""
+        return self.is_sure or not self.front
 
 
 async def emit(
     conn: Connection, scene: Scene, lineage: Lineage, decided: Plan, plan_id: UUID
 ) -> int:
     """Write the tasks of a plan and what they wait for; returns how many tasks it touches."""
-    wanted = [
-        (lineage.job(step.job), need) for step in decided.steps for need in needs(lineage, step)
-    ]
-    if not wanted:
-        return 0
-    sources = [list(_sources(lineage, job, need)) for job, need in wanted]
-    live = await _lock_live(conn, wanted, sources)
-    emissions = [_emission(job, need, live) for job, need in wanted]
-    _put_in_front(emissions, sources, live)
-    await _join(conn, [each for each in emissions if each.joins], plan_id)
-    await _create(conn, scene, [each for each in emissions if not each.joins], plan_id)
-    await _depend(conn, emissions)
-    await _hold(conn, scene, emissions)
+    emissions = list(_emissions(lineage, decided))
+    if emissions:
+        live = await _lock_live(conn, emissions)
+        _find_open(emissions, live)
+        _put_in_front(emissions, live)
+        await _join(conn, [each for each in emissions if each.joins], plan_id)
+        await _create(conn, scene, [each for each in emissions if not each.joins], plan_id)
+        await _hold(conn, scene, emissions)
     return len(emissions)
 
 
-def _sources(lineage: Lineage, job: Job, need: TaskNeed) -> Iterator[Place]:
+def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
+    for step in decided.steps:
+        job = lineage.job(step.job)
+        for slot, keys, is_sure in needs(step, lineage):
+            sources = list(_sources(lineage, job, keys))
+            yield _Emission(job, slot, keys, is_sure, step.row_filters, sources)
+
+
+def _sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]:
     """The places of the tasks that make what a task reads."""
-    for producer_id, partitions in upstream(lineage, job, need.keys):
+    for producer_id, partitions in upstream(lineage, job, keys).items():
         producer = lineage.job(producer_id)
-        if producer.activation == "source":
-            continue
         if producer.strategy != "PerPartition":
             yield (producer_id, WHOLE)
-        elif isinstance(partitions, str):
-            yield (producer_id, partitions)
         elif not partitions.is_finite:
             yield (producer_id, _ANY_SLOT)
         else:
-            blocks = lineage.job_space(producer_id).blocks(partitions, producer.partitions_per_task)
+            blocks = partitions.space.blocks(partitions, producer.partitions_per_task)
             yield from ((producer_id, slot) for slot, _ in blocks)
 
 
-async def _lock_live(
-    conn: Connection, wanted: Sequence[tuple[Job, TaskNeed]], sources: Iterable[list[Place]]
-) -> dict[Place, list[Row]]:
+async def _lock_live(conn: Connection, emissions: Sequence[_Emission]) -> Live:
     """The unfinished tasks at all these places; under (job, any slot) all those of the job."""
-    places = {(job.id, need.slot) for job, need in wanted}
-    for each in sources:
-        places.update(each)
-    whole_jobs = [job for job, slot in places if slot == _ANY_SLOT]
+    places = {each.place for each in emissions}
+    for each in emissions:
+        places.update(each.sources)
     live: dict[Place, list[Row]] = defaultdict(list)
-    jobs, slots = [job for job, _ in places], [slot for _, slot in places]
-    for row in await fetch(conn, "tasks.lock_live", jobs=jobs, slots=slots):
+    jobs, slots = zip(*places, strict=True)
+    for row in await fetch(conn, "tasks.lock_live", jobs=list(jobs), slots=list(slots)):
         live[row["job_id"], row["slot"]].append(row)
+    whole_jobs = [job for job, slot in places if slot == _ANY_SLOT]
     if whole_jobs:
         for row in await fetch(conn, "tasks.lock_live_of_jobs", jobs=whole_jobs):
             live[row["job_id"], _ANY_SLOT].append(row)
     return live
 
 
-def _emission(job: Job, need: TaskNeed, live: Mapping[Place, list[Row]]) -> _Emission:
-    open_ones = [row for row in live.get((job.id, need.slot), ()) if row["status"] != "running"]
-    if open_ones:
-        return _Emission(job, need, open_ones[0]["id"], joins=True)
-    return _Emission(job, need, new_id(), joins=False)
-
-
-def _put_in_front(
-    emissions: Sequence[_Emission],
-    sources: Sequence[Sequence[Place]],
-    live: Mapping[Place, list[Row]],
-) -> None:
-    """Parents come first in a plan, so each finds the tasks that it has to wait for."""
-    ours: dict[Place, UUID] = {each.place: each.task_id for each in emissions}
-    by_job: dict[UUID, list[UUID]] = defaultdict(list)
+def _find_open(emissions: Sequence[_Emission], live: Live) -> None:
+    """Where a place has an unstarted or failed task, that one is joined."""
     for each in emissions:
-        by_job[each.job.id].append(each.task_id)
-    for emission, places in zip(emissions, sources, strict=True):
-        front: dict[UUID, None] = {}
-        for place in places:
-            front.update(dict.fromkeys(row["id"] for row in live.get(place, ())))
-            if place[1] == _ANY_SLOT:
-                front.update(dict.fromkeys(by_job[place[0]]))
-            elif place in ours:
-                front[ours[place]] = None
-        emission.front = list(front)
+        for row in live.get(each.place, ()):
+            if row["status"] != "running":
+                each.task_id, each.joins = row["id"], True
 
 
-def _must_run(emission: _Emission) -> bool:
-    """Hit directly; or hit through parents that have done their part of this plan already."""
-    return emission.need.hit or not emission.front
+def _put_in_front(emissions: Sequence[_Emission], live: Live) -> None:
+    """Have each wait for all that is unfinished, or about to be made, at its sources."""
+    made: dict[Place, list[UUID]] = defaultdict(list)
+    for each in emissions:
+        made[each.place].append(each.task_id)
+        made[each.job.id, _ANY_SLOT].append(each.task_id)
+    for each in emissions:
+        for place in each.sources:
+            each.front.update(dict.fromkeys(row["id"] for row in live.get(place, ())))
+            each.front.update(dict.fromkeys(made.get(place, ())))
 
 
 async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -> None:
-    if joining:
-        rows = [
-            {
-                "id": each.task_id,
-                "hit": _must_run(each),
-                "blocked": bool(each.front),
-                "partitions": each.need.keys,
-                "row_filters": each.need.row_filters,
-            }
-            for each in joining
-        ]
-        await execute(conn, "tasks.join", rows=Jsonb(rows), plan_id=plan_id)
+    if not joining:
+        return
+    rows = [
+        {
+            "id": each.task_id,
+            "hit": each.must_run,
+            "blocked": bool(each.front),
+            "partitions": each.keys,
+            "row_filters": each.row_filters,
+        }
+        for each in joining
+    ]
+    await execute(conn, "tasks.join", rows=Jsonb(rows), plan_id=plan_id)
+    pairs = [(each.task_id, front) for each in joining for front in each.front]
+    if pairs:
+        tasks, fronts = zip(*pairs, strict=True)
+        await execute(conn, "tasks.add_dependencies", tasks=list(tasks), depends_on=list(fronts))
 
 
 async def _create(
     conn: Connection, scene: Scene, creating: Sequence[_Emission], plan_id: UUID
 ) -> None:
-    if not creating:
-        return
-    async with conn.cursor() as cursor, cursor.copy(query("tasks.copy_in").encode()) as copy:
-        for each in creating:
-            blocked = each.front or each.job.holds
-            await copy.write_row(
-                (
-                    each.task_id,
-                    each.job.id,
-                    "blocked" if blocked else "queued",
-                    list(each.need.keys),
-                    scene.org_id,
-                    each.job.runtime,
-                    each.job.priority,
-                    each.need.slot,
-                    _must_run(each),
-                    Jsonb(list(each.need.row_filters)),
-                    [plan_id],
-                )
-            )
-
-
-async def _depend(conn: Connection, emissions: Sequence[_Emission]) -> None:
-    pairs = [(each.task_id, front, each.joins) for each in emissions for front in each.front]
-    joined = [(task, front) for task, front, joins in pairs if joins]
-    if joined:
-        tasks, fronts = zip(*joined, strict=True)
-        await execute(conn, "tasks.add_dependencies", tasks=list(tasks), depends_on=list(fronts))
-    text = query("tasks.copy_dependencies").encode()
-    async with conn.cursor() as cursor, cursor.copy(text) as copy:
-        for task, front, joins in pairs:
-            if not joins:
-                await copy.write_row((task, front))
+    rows = (
+        (
+            each.task_id,
+            each.job.id,
+            "blocked" if each.front or each.job.holds else "queued",
+            list(each.keys),
+            scene.org_id,
+            each.job.runtime,
+            each.job.priority,
+            each.slot,
+            each.must_run,
+            Jsonb(each.row_filters),
+            [plan_id],
+        )
+        for each in creating
+    )
+    await copy_in(conn, "tasks.copy_in", rows)
+    pairs = ((each.task_id, front) for each in creating for front in each.front)
+    await copy_in(conn, "tasks.copy_dependencies", pairs)
 
 
 async def _hold(conn: Connection, scene: Scene, emissions: Sequence[_Emission]) -> None:

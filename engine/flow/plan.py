@@ -16,8 +16,8 @@ from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import Invalidation
 from engine.partitions import PartitionSet
-from engine.planner import Plan, make_plan
-from engine.planner.known import KnownNeeded, prefetched
+from engine.planner import KnownNeeded, Plan, prefetched
+from engine.planner import plan as make_plan
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.ids import new_id

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from engine.flow.known import load_existing
 from engine.flow.scene import Scene
-from engine.planner.tasks import held
+from engine.planner import held
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch

@@ -102,6 +102,10 @@ class Lineage:
         """The dataset; raises UnknownName."""
         return _found(self._datasets, dataset, "dataset")
 
+    def find_dataset(self, dataset: UUID) -> Dataset | None:
+        """The dataset, or None where no served DAG makes it."""
+        return self._datasets.get(dataset)
+
     def dataset_named(self, name: str) -> Dataset:
         """The dataset of a name; raises UnknownName."""
         return self._datasets[_found(self._names, name, "dataset")]
@@ -109,6 +113,10 @@ class Lineage:
     def job(self, job: UUID) -> Job:
         """The job; raises UnknownName."""
         return _found(self._jobs, job, "job")
+
+    def capped_jobs(self) -> list[Job]:
+        """The jobs that may only run so many tasks at once."""
+        return [job for job in self._jobs.values() if job.max_concurrency is not None]
 
     def producer(self, dataset: UUID) -> Job:
         """The one job that makes the dataset; raises UnknownName."""

@@ -12,19 +12,19 @@ WHOLE = "*"
 """The slot of a job that is one unit."""
 
 TaskNeed = tuple[str, tuple[str, ...], bool]
-"""(slot, partition texts, whether it runs for sure)."""
+"""(slot, partition keys, whether it runs for sure)."""
 
 
 def needs(step: Step, lineage: Lineage) -> Iterator[TaskNeed]:
     """The tasks of a step, in the order of its partitions.
 
     A `PerPartition` job has one for each block of up to ``partitions_per_task`` neighbours, with
-    their keys. `Full` and `PerUpdate` jobs have one, with range texts instead of keys.
+    their keys. `Full` and `PerUpdate` jobs have one, with all of them.
     """
     job = lineage.job(step.job)
     space = lineage.job_space(job)
     if job.strategy != "PerPartition":
-        yield WHOLE, tuple(space.texts(step.partitions)), bool(step.direct)
+        yield WHOLE, tuple(space.keys(step.partitions)), bool(step.direct)
         return
     sure = _keys(step, space)
     for slot, keys in space.blocks(step.partitions, job.partitions_per_task):

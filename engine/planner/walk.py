@@ -121,9 +121,8 @@ class _Walk:
     def _visit(self, job: Job) -> None:
         edges, wrong = self._edges.pop(job.id, ()), self._wrong.pop(job.id, ())
         if job.activation == "manual":
-            datasets = [*(edge.dataset for edge in edges), *(dataset for dataset, _ in wrong)]
-            self._pruned += [Pruned(dataset, job.id, "manual", _MANUAL) for dataset in datasets]
-            return
+            self._pruned += [Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge in edges]
+            edges = ()  # but it runs when its own output is invalidated: that is how one asks
         hits = [hit_itself(job, dataset, dirt) for dataset, dirt in wrong]
         # Loose edges last: what the others hit counts as existing.
         for edge in sorted(edges, key=_is_loose) if len(edges) > 1 else edges:
