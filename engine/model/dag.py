@@ -395,8 +395,10 @@ class DagFile(_Spec):
         shared = content.pop("partitionings", {})
         for output in (output for job in content["jobs"] for output in job["outputs"]):
             spec = output.get("partitioning")
-            if isinstance(spec, str) and spec in shared:
-                output["partitioning"] = shared[spec]
+            found = shared.get(spec, spec) if isinstance(spec, str) else spec
+            if isinstance(found, dict):
+                # Dimensions have an order, which the keys are written in.
+                output["partitioning"] = list(found.items())
         content["jobs"] = sorted(content["jobs"], key=lambda job: str(job["name"]))
         return msgspec.json.encode(content, order="deterministic")
 

@@ -21,10 +21,13 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The line and column, counted from 1, at which each path of a file begins."""
+    """The line and column, counted from 1, at which each path of a file begins.
 
-    where: str = "DAG"
-    positions: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    All marks are equal: where a thing stands is no part of what it says.
+    """
+
+    where: str = field(default="DAG", compare=False)
+    positions: Mapping[Path, tuple[int, int]] = field(default_factory=dict, compare=False)
 
     def refusal(self, problems: Iterable[Problem]) -> InvalidDag:
         """One error for the first hundred problems, one a line, in the order of the file."""
