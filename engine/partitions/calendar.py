@@ -114,8 +114,8 @@ class HourCalendar(Calendar):
     def at(self, instants: list[int]) -> list[int]:
         """See `Calendar`."""
         ordinals: list[int] = []
-        for i, some in pieces(self._clock.cuts[1:], instants):
-            origin = self._origin(i)
+        for after, some in pieces(self._clock.cuts, instants):
+            origin = self._origin(after - 1)
             ordinals += [(t + origin) // HOUR for t in some]
         return ordinals
 
@@ -135,18 +135,23 @@ class HourCalendar(Calendar):
         """See `Calendar`."""
         hour, offset = _match(_HOUR, key[10:])
         shown = _days(key[:10]) * DAY + int(hour) * HOUR
-        if offset:
-            return self._in_force(shown, offset)
-        [first] = self._clock.firsts([shown])
-        if first + self._clock.offset(first) >= shown + HOUR:
-            raise ValueError("the clock skips it")
-        return self.at([first])[0]
+        i = self._in_force(shown, offset) if offset else self._first_shown(shown)
+        return shown // HOUR + self._shifts[i]
 
-    def _in_force(self, shown: int, offset: str) -> int:
+    def _first_shown(self, hour: int) -> int:
+        """The index of the first offset under which the clock shows the hour."""
+        i = bisect_right(self._clock.peaks, hour)
+        if self._clock.cuts[i] + self._clock.offsets[i] >= hour + HOUR:
+            raise ValueError("the clock skips it")
+        return i
+
+    def _in_force(self, hour: int, offset: str) -> int:
+        """The index of the offset, when it is in force at either end of the hour."""
         seconds = _offset_seconds(offset)
-        for instant in (shown - seconds, shown + HOUR - 1 - seconds):
-            if self._clock.offset(instant) == seconds:
-                return self.at([instant])[0]
+        for instant in (hour - seconds, hour + HOUR - 1 - seconds):
+            i = self._clock.segment(instant)
+            if self._clock.offsets[i] == seconds:
+                return i
         raise ValueError("another offset is in force then")
 
 

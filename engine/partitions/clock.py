@@ -38,9 +38,9 @@ class Clock:
     peaks: tuple[int, ...]
     shown: tuple[int, ...]
 
-    def offset(self, instant: int) -> int:
-        """The offset in force."""
-        return self.offsets[bisect_right(self.cuts, instant) - 1]
+    def segment(self, instant: int) -> int:
+        """The index of the offset in force."""
+        return bisect_right(self.cuts, instant) - 1
 
     def readings(self, instants: list[int]) -> list[int]:
         """The latest reading shown by each instant, all ascending.
@@ -48,8 +48,8 @@ class Clock:
         It stands still while the clock repeats itself.
         """
         readings: list[int] = []
-        for i, some in pieces(self.cuts[1:], instants):
-            offset, shown = self.offsets[i], self.shown[i]
+        for after, some in pieces(self.cuts, instants):
+            offset, shown = self.offsets[after - 1], self.shown[after - 1]
             readings += [r if (r := t + offset) > shown else shown for t in some]
         return readings
 
