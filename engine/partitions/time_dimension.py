@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from engine.errors import InvalidPartition
-from engine.partitions.calendar import Calendar, calendar
+from engine.partitions.calendar import Calendar
 from engine.partitions.dimension import OrderedDimension
+from engine.partitions.grains import calendar
 from engine.partitions.intervals import NEG, POS, Intervals
 
 
@@ -16,7 +17,8 @@ from engine.partitions.intervals import NEG, POS, Intervals
 class TimeDimension(OrderedDimension):
     """Windows of a `grain` (hour, day, week, month, quarter, year) in an IANA `zone`.
 
-    `start` and `end` are keys, half-open; None leaves the end open. See `calendar` for the keys.
+    `start` and `end` are keys, half-open; None leaves the end open. Each grain's
+    calendar tells its keys.
     """
 
     kind: ClassVar[str] = "time"

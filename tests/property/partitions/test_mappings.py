@@ -75,7 +75,7 @@ def join(parts: tuple[str, ...], names: list[str]) -> str:
     return "/".join(f"{name}={part}" for name, part in zip(names, parts, strict=True))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(axes, min_size=1, max_size=2), st.data())
 def test_a_product_relates_keys_by_each_dimension(drawn: list[Any], data: st.DataObject) -> None:
     sources = [f"s{i}" for i in range(len(drawn))]
@@ -135,7 +135,7 @@ SPECS = [
 ]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.sampled_from(sorted(SPACES)), st.sampled_from(sorted(SPACES)), st.sampled_from(SPECS),
        st.data())  # fmt: skip
 def test_down_and_up_are_inverses(source: str, target: str, spec: Any, data: st.DataObject) -> None:

@@ -80,7 +80,7 @@ pairs = worlds.flatmap(lambda world: st.tuples(st.just(world), sets(world), sets
 ones = worlds.flatmap(lambda world: st.tuples(st.just(world), sets(world)))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(pairs)
 def test_operators_are_those_of_sets_of_keys(
     drawn: tuple[World, tuple[PartitionSet, set[str]], tuple[PartitionSet, set[str]]],

@@ -49,7 +49,7 @@ def needs(target: Side, place: int, source: Window, first: int, last: int) -> bo
     return any(window.overlaps(source) for window in around)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(st.sampled_from(ZONES).flatmap(sides))
 def test_keys_and_windows_are_those_of_the_wall_clock(side: Side) -> None:
     space = side.space
@@ -59,7 +59,7 @@ def test_keys_and_windows_are_those_of_the_wall_clock(side: Side) -> None:
         assert (value.key, value.start, value.end) == window
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(pairs, offsets, st.data())
 def test_an_output_needs_every_input_that_its_windows_overlap(
     pair: tuple[Side, Side], window: list[int], data: st.DataObject

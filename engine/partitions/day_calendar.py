@@ -1,0 +1,122 @@
+"""Days, and the grains made of whole days.
+
+A window starts when the zone's clock first shows midnight of its first day, or has skipped past it;
+days are 23 or 25 hours long when the clock changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+
+from engine.partitions.calendar import DAY, Calendar
+from engine.partitions.civil import (
+    EPOCH,
+    YEARS,
+    date_of,
+    days_of,
+    first_day,
+    match_key,
+    month_of,
+    year_of,
+)
+from engine.partitions.clock import Clock
+from engine.partitions.intervals import Intervals, Span
+
+_WEEK = re.compile(r"(\d{4})-W(\d\d)", re.ASCII)
+_MONTHS = re.compile(r"(\d{4})(?:-Q?(\d\d?))?", re.ASCII)
+
+
+class DayCalendar(Calendar):
+    """Days, counted from 1970-01-01: `2013-02-13`."""
+
+    example = "2013-02-13"
+
+    def __init__(self, zone: Clock) -> None:
+        self._clock = zone
+        self.skipped = Intervals.of(_jumped_days(zone))
+
+    def starts(self, ordinals: list[int]) -> list[int]:
+        """See `Calendar`."""
+        return self._clock.firsts([n * DAY for n in ordinals])
+
+    def at(self, instants: list[int]) -> list[int]:
+        """See `Calendar`."""
+        return [r // DAY for r in self._clock.readings(instants)]
+
+    def format(self, ordinal: int) -> str:
+        """See `Calendar`."""
+        return date_of(ordinal).isoformat()
+
+    def parse(self, key: str) -> int:
+        """See `Calendar`."""
+        return days_of(key)
+
+
+class WeekCalendar(Calendar):
+    """ISO weeks, from Monday, counted from that of 1970-01-01: `2013-W07`."""
+
+    example = "2013-W07"
+
+    def __init__(self, zone: Clock) -> None:
+        self._clock = zone
+
+    def starts(self, ordinals: list[int]) -> list[int]:
+        """See `Calendar`."""
+        return self._clock.firsts([(n * 7 - 3) * DAY for n in ordinals])
+
+    def at(self, instants: list[int]) -> list[int]:
+        """See `Calendar`."""
+        return [(r // DAY + 3) // 7 for r in self._clock.readings(instants)]
+
+    def format(self, ordinal: int) -> str:
+        """See `Calendar`."""
+        year, week, _ = date_of(ordinal * 7 - 3).isocalendar()
+        return f"{year:04}-W{week:02}"
+
+    def parse(self, key: str) -> int:
+        """See `Calendar`."""
+        year, week = match_key(_WEEK, key)
+        monday = date.fromisocalendar(year_of(year), int(week), 1)
+        return (monday.toordinal() - EPOCH + 3) // 7
+
+
+class MonthsCalendar(Calendar):
+    """Windows of 1, 3 or 12 months, counted from 1970: `2013-02`, `2013-Q1`, `2013`."""
+
+    def __init__(self, zone: Clock, months: int, example: str, pattern: str) -> None:
+        self._clock = zone
+        self._months = months
+        self.example = example
+        self._pattern = pattern
+
+    def starts(self, ordinals: list[int]) -> list[int]:
+        """See `Calendar`."""
+        return self._clock.firsts([first_day(n * self._months) * DAY for n in ordinals])
+
+    def at(self, instants: list[int]) -> list[int]:
+        """See `Calendar`."""
+        return [month_of(r // DAY) // self._months for r in self._clock.readings(instants)]
+
+    def format(self, ordinal: int) -> str:
+        """See `Calendar`."""
+        year, month = divmod(ordinal * self._months, 12)
+        if year + 1970 not in YEARS:
+            raise ValueError("the year is out of range")
+        part = month // self._months + 1
+        return self._pattern.format(year=year + 1970, part=part)
+
+    def parse(self, key: str) -> int:
+        """See `Calendar`."""
+        found = match_key(_MONTHS, key)
+        per_year = 12 // self._months
+        ordinal = (year_of(found[0]) - 1970) * per_year + int(found[1] or 1) - 1
+        if self.format(ordinal) != key:
+            raise ValueError("not such a key")
+        return ordinal
+
+
+def _jumped_days(zone: Clock) -> Iterator[Span]:
+    for peak, cut, offset in zip(zone.peaks, zone.cuts[1:], zone.offsets[1:], strict=False):
+        yield -(-peak // DAY), (cut + offset) // DAY
