@@ -56,4 +56,17 @@ class KafkaConsumer:
             await unless_stopped(stop, client.start())
             await session.run()
         finally:
-            await asyncio.wait_for(client.stop(), _LEAVE_SECONDS)
+            await _leave(client)
+
+
+async def _leave(client: AIOKafkaConsumer) -> None:
+    """Leave the group and let go of every connection, whatever state the client is in.
+
+    While a broker is away, stopping a client may end in the cancellation of one of its own tasks,
+    with its connections open; so they are closed from here.
+    """
+    leaving = asyncio.ensure_future(client.stop())
+    await asyncio.wait({leaving}, timeout=_LEAVE_SECONDS)
+    if not leaving.done() or leaving.cancelled() or leaving.exception():
+        leaving.cancel()
+        await client._client.close()

@@ -39,7 +39,7 @@ class Session:
 
     async def run(self) -> None:
         """Consume until the stop. Raises KafkaError when the client is of no more use."""
-        self.client.subscribe(list(self.settings.readers), listener=self.membership)
+        await unless_stopped(self.stop, self._subscribe())
         while not self.stop.is_set():
             try:
                 await unless_stopped(self.stop, self._place())
@@ -47,6 +47,14 @@ class Session:
             except _MISPLACED as why:
                 _log.info("positions are read anew", consumer=self.settings.name, why=str(why))
                 self.membership.forget()
+
+    async def _subscribe(self) -> None:
+        missing = self.settings.readers.keys() - await self.client.topics()
+        if missing:
+            _log.warning(
+                "topics not there yet", consumer=self.settings.name, topics=sorted(missing)
+            )
+        self.client.subscribe(list(self.settings.readers), listener=self.membership)
 
     async def _place(self) -> None:
         """Seek every partition that came to us, from where the ledger says we stand."""

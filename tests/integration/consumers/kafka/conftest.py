@@ -1,0 +1,32 @@
+"""A ledger in PostgreSQL, and topics of each test's own."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from engine.embedded.broker import Broker
+from engine.store.database import Database
+from tests.support.kafka import Ledger, Topic, topic_on
+
+
+@pytest.fixture
+async def ledger(database: Database) -> Ledger:
+    async with database.connection() as connection:
+        await connection.execute("""
+            CREATE TABLE heard (n serial, stream text, position text, note text);
+            CREATE TABLE refused (n serial, stream text, position text, payload bytea, error text);
+        """)
+    return Ledger(database)
+
+
+@pytest.fixture
+async def topic(broker: Broker) -> AsyncIterator[Topic]:
+    async with topic_on(broker) as topic:
+        yield topic
+
+
+@pytest.fixture
+async def wide_topic(broker: Broker) -> AsyncIterator[Topic]:
+    """A topic of four partitions."""
+    async with topic_on(broker, 4) as topic:
+        yield topic

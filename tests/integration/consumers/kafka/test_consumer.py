@@ -1,0 +1,259 @@
+"""The Kafka consumer, on a real broker and a real database."""
+
+import asyncio
+from collections import Counter
+
+import msgspec
+import psycopg
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from consumers.formats.cloudevents import read_cloudevent
+from consumers.formats.reading import Reader
+from consumers.kafka import KafkaConsumer
+from engine.embedded.broker import EmbeddedBroker
+from tests.support.kafka import delete_topic, running, settings, topic_on
+
+
+@pytest.fixture
+def consumer(broker, ledger, topic) -> KafkaConsumer:
+    return KafkaConsumer(settings(broker, topic.name), ledger.ingest, ledger.positions)
+
+
+async def test_every_event_is_written_with_its_place(consumer, ledger, topic):
+    await topic.send("a", "b")
+
+    async with running(consumer):
+        await ledger.until(events=2)
+
+    assert ledger.events == [(topic.stream(), "0", "a"), (topic.stream(), "1", "b")]
+    assert await ledger.positions() == {topic.stream(): "2"}
+
+
+async def test_a_restart_resumes_from_the_stored_position(consumer, ledger, topic):
+    await topic.send("a", "b")
+    async with running(consumer):
+        await ledger.until(events=2)
+
+    await topic.send("c", "d")
+    async with running(consumer):
+        await ledger.until(events=4)
+
+    assert ledger.notes == ["a", "b", "c", "d"]
+
+
+async def test_the_ledger_is_right_and_the_broker_is_not_asked(consumer, ledger, topic):
+    await topic.send("a", "b", "c")
+    async with running(consumer):
+        await ledger.until(events=3)
+
+    await ledger.move(topic.stream(), "1")
+    async with running(consumer):
+        await ledger.until(events=5)
+
+    assert ledger.notes == ["a", "b", "c", "b", "c"]
+
+
+async def test_poison_is_kept_and_what_is_good_around_it_arrives(consumer, ledger, topic):
+    large = b" " * 10_000_000
+    await topic.send("a")
+    await topic.send_bytes(b"{", trace=b"\x00\xff")
+    await topic.send("b")
+    await topic.send_bytes(None)
+    await topic.send_bytes(large)
+    await topic.send("c")
+
+    async with running(consumer):
+        await ledger.until(events=3, rejections=3)
+
+    assert ledger.notes == ["a", "b", "c"]
+    places = [(position, payload) for _, position, payload, _ in ledger.rejections]
+    assert places == [("1", b"{"), ("3", None), ("4", large)]
+    reasons = [error.partition(":")[0] for *_, error in ledger.rejections]
+    assert reasons == ["not JSON", "null value", "10000000 bytes"]
+
+
+async def test_headers_reach_the_format_and_the_dead_letter(broker, ledger, topic):
+    formats = settings(broker, topic.name, readers={topic.name: Reader(read_cloudevent)})
+    envelope = {"ce_specversion": b"1.0", "ce_id": b"7", "ce_source": b"/x", "CE_TYPE": b"t"}
+    data = msgspec.json.encode({"dataset": "flights", "note": "a"})
+    await topic.send_bytes(data, **envelope)
+    await topic.send_bytes(data, **envelope | {"ce_specversion": b"9\x00"})
+
+    async with running(KafkaConsumer(formats, ledger.ingest, ledger.positions)):
+        await ledger.until(events=1, rejections=1)
+
+    [rejection] = [each for batch in ledger.batches for each in batch.rejections]
+    assert ledger.notes == ["a"]
+    assert rejection.headers["ce_specversion"] == "9\N{SYMBOL FOR NULL}"
+
+
+async def test_a_group_shares_the_partitions_and_hands_them_over(broker, ledger, wide_topic):
+    group = settings(broker, wide_topic.name)
+    first = KafkaConsumer(group, ledger.ingest, ledger.positions)
+    newcomer_wrote = asyncio.Event()
+
+    async def ingest(batch):
+        await ledger.ingest(batch)
+        if batch.received:
+            newcomer_wrote.set()
+
+    sent = Counter[str]()
+
+    async def send_some() -> None:
+        notes = [str(sent.total() + n) for n in range(20)]
+        sent.update(notes)
+        for n, note in enumerate(notes):
+            await wide_topic.send(note, partition=n % 4)
+
+    async with running(KafkaConsumer(group, ingest, ledger.positions)):
+        async with running(first):
+            while not newcomer_wrote.is_set():
+                await send_some()
+            await send_some()
+        await send_some()
+        await ledger.until(events=sent.total())
+
+    assert Counter(ledger.notes) == sent
+
+
+async def test_a_batch_is_kept_until_the_database_takes_it(consumer, ledger, topic):
+    refusals = [psycopg.OperationalError("away"), psycopg.OperationalError("away"), OSError()]
+    tried = []
+
+    async def refuse(batch):
+        tried.append(batch)
+        if refusals:
+            raise refusals.pop()
+
+    await topic.send("a", "b")
+    ledger.before = refuse
+    async with running(consumer):
+        await ledger.until(events=2)
+
+    assert ledger.notes == ["a", "b"]
+    assert tried[0] is tried[1] is tried[2] is tried[3]
+
+
+async def test_positions_are_asked_for_until_the_database_answers(broker, ledger, topic):
+    refusals = [psycopg.OperationalError("away")]
+
+    async def positions():
+        if refusals:
+            raise refusals.pop()
+        return await ledger.positions()
+
+    await topic.send("a")
+    async with running(KafkaConsumer(settings(broker, topic.name), ledger.ingest, positions)):
+        await ledger.until(events=1)
+
+    assert not refusals
+
+
+async def test_a_stop_gives_up_on_a_database_that_stays_away(consumer, ledger, topic):
+    tried = asyncio.Event()
+
+    async def refuse(batch):
+        tried.set()
+        raise psycopg.OperationalError("away")
+
+    await topic.send("a")
+    ledger.before = refuse
+    async with running(consumer):
+        await tried.wait()
+
+    ledger.before = None
+    async with running(consumer):
+        await ledger.until(events=1)
+    assert ledger.notes == ["a"]
+
+
+async def test_whoever_was_overtaken_drops_its_batch_and_goes_on_behind(consumer, ledger, topic):
+    async def overtake(batch):
+        if batch.received:
+            ledger.before = None
+            await ledger.move(topic.stream(), "2")
+
+    await topic.send("a", "b")
+    ledger.before = overtake
+    async with running(consumer):
+        await ledger.until(batches=1)
+        await topic.send("c")
+        await ledger.until(events=1)
+
+    assert ledger.events == [(topic.stream(), "2", "c")]
+
+
+async def test_latest_begins_at_the_end_and_remembers_that(broker, ledger, topic):
+    group = settings(broker, topic.name, start="latest")
+    await topic.send("old")
+    async with running(KafkaConsumer(group, ledger.ingest, ledger.positions)):
+        await ledger.until(batches=1)
+
+    await topic.send("new")
+    async with running(KafkaConsumer(group, ledger.ingest, ledger.positions)):
+        await ledger.until(events=1)
+
+    assert ledger.notes == ["new"]
+
+
+async def test_the_broker_is_told_for_its_lag_tools(broker, consumer, ledger, topic):
+    await topic.send("a", "b", "c")
+    async with running(consumer):
+        await ledger.until(events=3)
+
+    partition = TopicPartition(topic.name, 0)
+    async with AIOKafkaConsumer(
+        bootstrap_servers=broker.bootstrap_servers, group_id=f"group-of-{topic.name}"
+    ) as lag_tool:
+        assert await lag_tool.committed(partition) == 3
+
+
+async def test_a_topic_made_anew_is_a_loss_that_is_kept_and_read_anyway(
+    broker, consumer, ledger, topic
+):
+    await topic.send("a", "b", "c")
+    async with running(consumer):
+        await ledger.until(events=3)
+
+    await delete_topic(broker, topic.name)
+    await broker.create_topic(topic.name)
+    await topic.send("d")
+    async with running(consumer):
+        await ledger.until(events=4, rejections=1)
+
+    [(stream, position, payload, error)] = ledger.rejections
+    assert (stream, position, payload) == (topic.stream(), "3..", None)
+    assert error.startswith("lost: offset 3 was next, but the log ends at 1")
+    assert ledger.notes == ["a", "b", "c", "d"]
+
+
+async def test_a_broker_that_comes_late_or_goes_away_is_waited_for(ledger):
+    broker = EmbeddedBroker()
+    consumer = KafkaConsumer(settings(broker, "changes"), ledger.ingest, ledger.positions)
+
+    async with running(consumer):
+        with broker:
+            async with topic_on(broker, name="changes") as topic:
+                await topic.send("a")
+                await ledger.until(events=1)
+        with broker:  # it has kept nothing, and that is noticed
+            async with topic_on(broker, name="changes") as topic:
+                await ledger.until(rejections=1)
+                await topic.send("b")
+                await ledger.until(events=2)
+
+    assert ledger.notes == ["a", "b"]
+
+
+async def test_a_stop_does_not_wait_for_a_broker_that_is_away(ledger):
+    broker = EmbeddedBroker()
+    consumer = KafkaConsumer(settings(broker, "changes"), ledger.ingest, ledger.positions)
+
+    async with running(consumer):
+        with broker:
+            async with topic_on(broker, name="changes") as topic:
+                await topic.send("a")
+                await ledger.until(events=1)
+
+    assert ledger.notes == ["a"]

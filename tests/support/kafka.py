@@ -1,0 +1,186 @@
+"""What tests of the Kafka consumer have beside it: a ledger in PostgreSQL, topics, a group."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from consumers.formats.knockon import read_events
+from consumers.formats.reading import Reader
+from consumers.kafka import KafkaConsumer, KafkaSettings
+from engine.embedded.broker import Broker
+from engine.errors import PositionLost
+from engine.model.event import Advance, Batch
+from engine.store.database import Connection, Database
+
+NAME = "changes"
+PATIENCE_SECONDS = 60
+
+
+class Ledger:
+    """Writes batches as ingest does, and tells who waits for them.
+
+    `events` are (stream, position, note) and `rejections` (stream, position, payload, error), in
+    the order of their writing. `before` runs ahead of each write and may raise.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._written = asyncio.Condition()
+        self.events: list[tuple[str, str, str | None]] = []
+        self.rejections: list[tuple[str, str, bytes | None, str]] = []
+        self.batches: list[Batch] = []
+        self.before: Callable[[Batch], Awaitable[None]] | None = None
+
+    async def ingest(self, batch: Batch) -> None:
+        if self.before is not None:
+            await self.before(batch)
+        async with self._database.transaction() as connection:
+            for advance in batch.advances:
+                await _advance(connection, advance)
+            for each in batch.received:
+                await connection.execute(
+                    "INSERT INTO heard (stream, position, note) VALUES (%s, %s, %s)",
+                    [each.stream, each.position, each.event.note],
+                )
+            for each in batch.rejections:
+                await connection.execute(
+                    "INSERT INTO refused (stream, position, payload, error)"
+                    " VALUES (%s, %s, %s, %s)",
+                    [each.stream, each.position, each.payload, each.error],
+                )
+        async with self._written:
+            self.batches.append(batch)
+            self._written.notify_all()
+
+    async def positions(self) -> dict[str, str]:
+        rows = await self._rows("SELECT stream, position FROM consumer_positions")
+        return dict(rows)
+
+    async def move(self, stream: str, position: str) -> None:
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "UPDATE consumer_positions SET position = %s WHERE stream = %s", [position, stream]
+            )
+
+    async def until(self, events: int = 0, rejections: int = 0, batches: int = 0) -> None:
+        """Return when at least that many are in the database."""
+
+        async def enough() -> bool:
+            self.events = await self._rows("SELECT stream, position, note FROM heard ORDER BY n")
+            self.rejections = await self._rows(
+                "SELECT stream, position, payload, error FROM refused ORDER BY n"
+            )
+            counts = (len(self.events), len(self.rejections), len(self.batches))
+            return all(a >= b for a, b in zip(counts, (events, rejections, batches), strict=True))
+
+        async with asyncio.timeout(PATIENCE_SECONDS), self._written:
+            while not await enough():
+                await self._written.wait()
+
+    @property
+    def notes(self) -> list[str | None]:
+        return [note for _, _, note in self.events]
+
+    async def _rows(self, query: str) -> list[Any]:
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(query)  # type: ignore[arg-type]
+            return [tuple(row.values()) for row in await cursor.fetchall()]
+
+
+async def _advance(connection: Connection, advance: Advance) -> None:
+    if advance.before is None:
+        statement = """INSERT INTO consumer_positions (org_id, consumer, stream, position)
+            SELECT id, %(consumer)s, %(stream)s, %(after)s FROM orgs ON CONFLICT DO NOTHING"""
+    else:
+        statement = """UPDATE consumer_positions SET position = %(after)s
+            WHERE stream = %(stream)s AND position = %(before)s"""
+    cursor = await connection.execute(
+        statement, {"consumer": NAME, **msgspec.structs.asdict(advance)}
+    )
+    if cursor.rowcount == 0:
+        raise PositionLost(advance.stream)
+
+
+async def delete_topic(broker: Broker, name: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([name])
+    finally:
+        await admin.close()
+
+
+class Topic:
+    """A topic, and a producer to it."""
+
+    def __init__(self, name: str, producer: AIOKafkaProducer) -> None:
+        self.name = name
+        self._producer = producer
+
+    def stream(self, partition: int = 0) -> str:
+        return f"kafka/{self.name}/{partition}"
+
+    async def send(self, *notes: str, partition: int = 0) -> None:
+        """Produce an event for each note."""
+        for note in notes:
+            await self.send_bytes(
+                msgspec.json.encode({"dataset": "flights", "note": note}), partition
+            )
+
+    async def send_bytes(
+        self, value: bytes | None, partition: int = 0, **headers: bytes | None
+    ) -> None:
+        await self._producer.send_and_wait(
+            self.name, value, key=b"k", partition=partition, headers=list(headers.items())
+        )
+
+
+@asynccontextmanager
+async def topic_on(
+    broker: Broker, partitions: int = 1, *, name: str | None = None
+) -> AsyncIterator[Topic]:
+    """Make a topic, under a new name unless one is given, and a producer to it."""
+    name = name or f"changes-{uuid4().hex[:8]}"
+    await broker.create_topic(name, partitions)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=broker.bootstrap_servers, max_request_size=20_000_000
+    )
+    await producer.start()
+    try:
+        yield Topic(name, producer)
+    finally:
+        await producer.stop()
+
+
+def settings(broker: Broker, topic: str, **changes: Any) -> KafkaSettings:
+    """Settings for tests: a group of the topic's own, and no waiting about.
+
+    The embedded broker takes the session timeout as the time to wait for further members.
+    """
+    usual = {
+        "bootstrap_servers": broker.bootstrap_servers,
+        "name": f"group-of-{topic}",
+        "readers": {topic: Reader(read_events)},
+        "fetch_max_wait_ms": 10,
+        "client": {"session_timeout_ms": 1000, "heartbeat_interval_ms": 100},
+    }
+    return KafkaSettings(**usual | changes)
+
+
+@asynccontextmanager
+async def running(consumer: KafkaConsumer) -> AsyncIterator[None]:
+    """Run the consumer meanwhile, and stop it in good order."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(consumer.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await task

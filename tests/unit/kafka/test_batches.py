@@ -1,0 +1,34 @@
+from aiokafka import ConsumerRecord, TopicPartition
+
+from consumers.formats.knockon import read_events
+from consumers.formats.reading import Reader
+from consumers.kafka.batches import batch_of, next_offsets
+from engine.model.event import Advance
+
+PARTITION = TopicPartition("changes", 3)
+
+
+def record(offset: int, value: bytes | None, **headers: bytes | None) -> ConsumerRecord:
+    return ConsumerRecord(
+        "changes", 3, offset, 0, 0, None, value, None, -1, -1, tuple(headers.items())
+    )
+
+
+def test_a_batch_moves_each_partition_from_its_place_over_gaps_to_behind_its_last_record():
+    records = {PARTITION: [record(7, b'{"dataset": "a"}'), record(11, b"{")]}
+
+    batch = batch_of("us", records, {PARTITION: 5}, {"changes": Reader(read_events)})
+
+    assert batch.consumer == "us"
+    assert [each.position for each in batch.received] == ["7"]
+    assert [each.position for each in batch.rejections] == ["11"]
+    assert batch.advances == (Advance(stream="kafka/changes/3", before="5", after="12"),)
+    assert next_offsets(records) == {PARTITION: 12}
+
+
+def test_headers_are_text_in_lower_case_whatever_was_sent():
+    records = {PARTITION: [record(0, None, Trace=b"a\xff", empty=None)]}
+
+    batch = batch_of("us", records, {PARTITION: 0}, {"changes": Reader(read_events)})
+
+    assert batch.rejections[0].headers == {"trace": "a\\xff", "empty": ""}
