@@ -1,0 +1,252 @@
+"""Each contradiction in a DAG file, with its line and what to do."""
+
+import pytest
+
+from engine.errors import InvalidDag
+from engine.lineage.catalog import CatalogEntry
+from engine.lineage.compile import compile_dag
+from engine.model.dag import DagFile
+from engine.model.dagfile import parse_dag
+
+DAG = """dag: d
+jobs:
+  - name: src
+    activation: source
+    source: {kind: manual}
+    outputs:
+      - {dataset: src, columns: [id, y], partitioning: {dt: {time: day, end: 2014-01-01}}}
+  - name: mart
+    inputs:
+      - {dataset: src}
+    outputs:
+      - {dataset: mart, columns: {x: [src.y]}, partitioning: {dt: {time: day, end: 2014-01-01}}}
+    config: {sql: SELECT 1}
+"""
+KINDS = CatalogEntry(
+    name="kinds",
+    dag_name="other",
+    job_name="make_kinds",
+    columns=("kind",),
+    inputs=(("mart", "all"),),
+)
+
+# What takes the place of which text of DAG, and how a line of the refusal must begin.
+CONTRADICTIONS = [
+    (
+        "source: {kind: manual}",
+        "description: a source",
+        "3:5: jobs[0]: a source job needs `source:`",
+    ),
+    (
+        "source: {kind: manual}",
+        "source: {kind: manual}\n    config: {sql: SELECT 1}",
+        "6:5: jobs[0].config: nothing runs for a source job: delete this key",
+    ),
+    (
+        "source: {kind: manual}",
+        "source: {kind: manual}\n    inputs: [mart]",
+        "6:5: jobs[0].inputs: nothing runs for a source job: delete this key",
+    ),
+    (
+        "activation: source",
+        "activation: manual",
+        "5:5: jobs[0].source: only a source has this key: delete it, or set activation: source",
+    ),
+    (
+        "{kind: manual}",
+        "{kind: schedule, cron: 0 2 * *}",
+        "5:30: jobs[0].source.cron: Exactly 5, 6 or 7 columns has to be specified",
+    ),
+    (
+        "{kind: manual}",
+        "{kind: schedule, cron: 0 0 31 2 *}",
+        "5:30: jobs[0].source.cron: ",
+    ),
+    (
+        "{kind: manual}",
+        "{kind: schedule, cron: 0 2 * * *, zone: Mars/Base}",
+        "5:47: jobs[0].source.zone: 'Mars/Base' is no IANA time zone",
+    ),
+    (
+        "{kind: manual}\n    outputs:",
+        "{kind: postgres, table: t}\n    outputs:\n      - {dataset: second}",
+        "6:5: jobs[0].outputs: a table is one dataset: make a source job for each",
+    ),
+    (
+        "inputs:\n      - {dataset: src}",
+        "inputs: []",
+        "8:5: jobs[1]: a reactive job needs inputs: add them, or set activation",
+    ),
+    (
+        "config: {sql: SELECT 1}",
+        "config: {sql: ' '}",
+        "13:5: jobs[1].config: a job of the operator sql needs config: {sql: …}",
+    ),
+    (
+        "    config: {sql: SELECT 1}\n",
+        "",
+        "8:5: jobs[1].config: a job of the operator sql needs config: {sql: …}",
+    ),
+    (
+        "{dataset: src}",
+        "{dataset: scr, as: src}",
+        "10:9: jobs[1].inputs[0]: no job of any DAG makes the dataset 'scr'; did you mean 'src'?",
+    ),
+    (
+        "{dataset: src}",
+        "src\n      - kinsd",
+        "11:9: jobs[1].inputs[1]: no job of any DAG makes the dataset 'kinsd'; did you mean 'kin",
+    ),
+    (
+        "{dataset: src}",
+        "src\n      - {dataset: mart, as: src}",
+        "11:9: jobs[1].inputs[1]: another input is read as 'src' already: add `as:`",
+    ),
+    (
+        "{dataset: src}",
+        "{dataset: src, mapping: {dt: {from: day}}}",
+        "10:24: jobs[1].inputs[0].mapping: from 'src' to 'mart': ",
+    ),
+    (
+        "partitioning: {dt: {time: day, end: 2014-01-01}}}\n    config",
+        "partitioning: {origin: {static: [JFK]}}}\n    config",
+        "10:9: jobs[1].inputs[0].mapping: from 'src' to 'mart': ",
+    ),
+    (
+        "{dataset: src}",
+        "{dataset: src, wait_for: 2}",
+        "10:24: jobs[1].inputs[0].wait_for: an output never has 2 partitions of 'src'",
+    ),
+    (
+        "{dataset: src}",
+        "{dataset: src, cursor: {column: id, type: integer}}",
+        "10:24: jobs[1].inputs[0].cursor: only a PerUpdate job follows rows",
+    ),
+    (
+        "{dataset: src}",
+        "{dataset: src, cursor: {column: idd, type: integer}}",
+        "10:33: jobs[1].inputs[0].cursor.column: 'src' has no column 'idd'; did you mean 'id'?",
+    ),
+    (
+        "config: {sql: SELECT 1}",
+        "config: {sql: SELECT 1}\n    execution_strategy: PerUpdate",
+        "9:5: jobs[1].inputs: a PerUpdate job follows one input, not 0: add `cursor:` to one",
+    ),
+    (
+        "config: {sql: SELECT 1}",
+        "config: {sql: SELECT 1}\n    execution_strategy: PerUpdate\n    update_strategy: replace",
+        "15:5: jobs[1].update_strategy: a PerUpdate job sees new rows only: set update_strategy",
+    ),
+    (
+        "config: {sql: SELECT 1}",
+        "config: {sql: SELECT 1}\n    update_strategy: append",
+        "8:5: jobs[1].unique_key: append needs unique_key: name the columns",
+    ),
+    (
+        "config: {sql: SELECT 1}",
+        "config: {sql: SELECT 1}\n    update_strategy: append\n    unique_key: [x, z]",
+        "15:21: jobs[1].unique_key[1]: 'mart' has no column 'z'; it has dt, x",
+    ),
+    (
+        "[src.y]",
+        "[scr.y]",
+        "12:39: jobs[1].outputs[0].columns.x[0]: the job reads nothing as 'scr': name one of its "
+        "inputs; did you mean 'src'?",
+    ),
+    (
+        "[src.y]",
+        "[src.why]",
+        "12:39: jobs[1].outputs[0].columns.x[0]: 'src' has no column 'why'; it has dt, id, y",
+    ),
+    (
+        "outputs:\n      - {dataset: mart,",
+        "outputs:\n      - {dataset: m, partitioning: {dt: {time: hour}}}\n      - {dataset: mart,",
+        "13:48: jobs[1].outputs[1].partitioning: 'mart' is partitioned unlike 'm': make it the sa",
+    ),
+    (
+        "partitioning: {dt: {time: day, end: 2014-01-01}}}\n    config",
+        "partitioning: dialy}\n    config",
+        "12:48: jobs[1].outputs[0].partitioning: partitionings has no entry 'dialy': add it",
+    ),
+    (
+        "{time: day, end: 2014-01-01}}}\n    config",
+        "{time: day, end: 2014-02-30}}}\n    config",
+        "12:48: jobs[1].outputs[0].partitioning: dimension 'dt': ",
+    ),
+    (
+        "{time: day, end: 2014-01-01}}}\n    config",
+        "{time: day, zone: Mars/Base}}}\n    config",
+        "12:48: jobs[1].outputs[0].partitioning: dimension 'dt': ",
+    ),
+    ("name: mart", "name: src", "8:5: jobs[1].name: another job is called 'src': rename one"),
+    (
+        "{dataset: mart,",
+        "{dataset: src,",
+        "12:10: jobs[1].outputs[0].dataset: 'src' is made by job 'src' already: keep one",
+    ),
+    (
+        "{dataset: mart,",
+        "{dataset: kinds,",
+        "12:10: jobs[1].outputs[0].dataset: 'kinds' is made by job 'make_kinds' of DAG 'other'",
+    ),
+    (
+        "{dataset: src}",
+        "src\n      - mart",
+        "8:5: jobs[1]: datasets are made from each other, mart → mart: break the circle",
+    ),
+    (
+        "{dataset: src}",
+        "src\n      - kinds",
+        "8:5: jobs[1]: datasets are made from each other, mart → kinds (DAG other) → mart: break",
+    ),
+]
+
+
+def compile_text(text: str) -> None:
+    compile_dag(parse_dag(text, where="f.yaml"), {"kinds": KINDS})
+
+
+def test_the_dag_is_good_before_it_is_spoilt() -> None:
+    compile_text(DAG)
+
+
+@pytest.mark.parametrize(("right", "wrong", "line"), CONTRADICTIONS)
+def test_each_contradiction_is_named_where_it_stands(right: str, wrong: str, line: str) -> None:
+    assert DAG.count(right) == 1
+    with pytest.raises(InvalidDag) as refused:
+        compile_text(DAG.replace(right, wrong))
+    found = str(refused.value).splitlines()
+    assert any(each.startswith(f"f.yaml:{line}") for each in found), found
+
+
+def test_a_long_circle_is_printed_whole_from_this_file_on() -> None:
+    text = """dag: d
+jobs:
+  - {name: j1, operator: shell, inputs: [far], outputs: [{dataset: a}]}
+  - {name: j2, operator: shell, inputs: [a], outputs: [{dataset: b}]}
+"""
+    catalog = {
+        "near": CatalogEntry(name="near", dag_name="n", job_name="j", inputs=(("b", "all"),)),
+        "far": CatalogEntry(name="far", dag_name="f", job_name="j", inputs=(("near", "all"),)),
+    }
+    with pytest.raises(InvalidDag) as refused:
+        compile_dag(parse_dag(text, where="f.yaml"), catalog)
+    assert str(refused.value) == (
+        "f.yaml:3:5: jobs[0]: datasets are made from each other, "
+        "a → b → near (DAG n) → far (DAG f) → a: break the circle"
+    )
+
+
+def test_all_contradictions_are_told_at_once() -> None:
+    text = DAG.replace("[src.y]", "[src.z]").replace("{sql: SELECT 1}", "{}")
+    with pytest.raises(InvalidDag) as refused:
+        compile_text(text)
+    assert [line.split(":")[1] for line in str(refused.value).splitlines()] == ["12", "13"]
+
+
+def test_a_dag_that_was_never_a_file_is_refused_by_path() -> None:
+    dag = DagFile.model_validate(
+        {"dag": "d", "jobs": [{"name": "j", "operator": "x", "outputs": [{"dataset": "a"}]}]}
+    )
+    with pytest.raises(InvalidDag, match=r"^DAG: jobs\[0\]: a reactive job needs inputs"):
+        compile_dag(dag, {})

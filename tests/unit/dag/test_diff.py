@@ -1,0 +1,142 @@
+"""Which jobs of a new version differ, and which datasets have to be built anew for it."""
+
+from engine.lineage.compile import compile_dag
+from engine.lineage.compiled import CompiledDag
+from engine.lineage.diff import DagDiff, diff
+from engine.model.dagfile import parse_dag
+
+# src ─┬─ amounts (reads amount) ── total (reads all of amounts)
+#      ├─ labels  (reads label)
+#      └─ whole   (no column lineage)
+DAG = """dag: d
+jobs:
+  - name: src
+    activation: source
+    source: {kind: postgres, table: src}
+    outputs: [{dataset: src, storage: {table: src}, columns: [id, amount, label]}]
+  - name: amounts
+    inputs: [src]
+    outputs: [{dataset: amounts, columns: {amount: [src.amount]}}]
+    config: {sql: SELECT amount}
+  - name: labels
+    inputs: [src]
+    outputs:
+      - {dataset: labels, columns: {label: [src.label]}}
+      - {dataset: label_ids, columns: {id: [src.id]}}
+    config: {sql: SELECT label}
+  - name: whole
+    inputs: [src]
+    outputs: [{dataset: whole}]
+    config: {sql: SELECT whole}
+  - name: total
+    inputs: [amounts]
+    outputs: [{dataset: total}]
+    config: {sql: SELECT total}
+"""
+JOBS = ("src", "amounts", "labels", "whole", "total")
+
+
+def compiled(text: str) -> CompiledDag:
+    return compile_dag(parse_dag(text, where="f.yaml"), {})
+
+
+def changed(*replacements: tuple[str, str], base: str = DAG) -> DagDiff:
+    text = base
+    for old, new in replacements:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    # As a deploy sees it: the older version has been in the database.
+    return diff(CompiledDag.from_json(compiled(base).to_json()), compiled(text))
+
+
+def test_without_an_older_version_all_is_added_and_built() -> None:
+    found = diff(None, compiled(DAG))
+    assert found.added == JOBS
+    assert found.regenerated == dict.fromkeys(
+        ("src", "amounts", "labels", "label_ids", "whole", "total")
+    )
+
+
+def test_the_same_again_builds_nothing() -> None:
+    assert changed() == DagDiff(unchanged=JOBS)
+
+
+def test_a_changed_job_is_built_with_all_behind_it_and_no_more() -> None:
+    found = changed(("SELECT amount", "SELECT -amount"))
+    assert found.changed == {"amounts": ("config",)}
+    assert found.unchanged == ("src", "labels", "whole", "total")
+    assert found.regenerated == {"amounts": None, "total": None}
+
+
+def test_a_change_that_leaves_the_output_alone_builds_nothing() -> None:
+    found = changed(("config: {sql: SELECT whole}", "config: {sql: SELECT whole}\n    timeout: 5s"))
+    assert found.changed == {"whole": ("timeout_seconds",)}
+    assert found.regenerated == {}
+
+
+def test_more_columns_of_a_job_count_as_a_change_of_all() -> None:
+    found = changed(("{amount: [src.amount]}", "{amount: [src.amount], n: []}"))
+    assert found.changed == {"amounts": ("columns",)}
+    assert found.regenerated == {"amounts": None, "total": None}
+
+
+def test_other_lineage_of_the_same_columns_is_told_and_builds_nothing() -> None:
+    found = changed(("{amount: [src.amount]}", "{amount: [src.amount, src.id]}"))
+    assert found.changed == {"amounts": ("column_lineage",)}
+    assert found.regenerated == {}
+
+
+def test_a_new_column_of_a_source_builds_only_what_may_read_it() -> None:
+    found = changed(("[id, amount, label]", "[id, amount, label, notes]"))
+    assert found.changed == {"src": ("columns",)}
+    assert found.regenerated == {"src": ("notes",), "whole": None}
+
+
+def test_a_lost_column_of_a_source_builds_what_read_it_and_the_job_s_other_outputs() -> None:
+    found = changed(("[id, amount, label]", "[id, amount]"), ("{label: [src.label]}", "[label]"))
+    assert found.regenerated == {
+        "src": ("label",),
+        "labels": None,
+        "label_ids": (),
+        "whole": None,
+    }
+
+
+def test_a_source_elsewhere_changes_whole() -> None:
+    found = changed(("storage: {table: src}", "storage: {table: src2}"))
+    assert found.changed == {"src": ("storage",)}
+    assert found.regenerated.keys() == {
+        "src", "amounts", "labels", "label_ids", "whole", "total",
+    }  # fmt: skip
+
+
+def test_another_way_to_hear_of_a_source_builds_nothing() -> None:
+    found = changed(("{kind: postgres, table: src}", "{kind: kafka, topic: src}"))
+    assert found.changed == {"src": ("source",)}
+    assert found.regenerated == {}
+
+
+def test_jobs_come_and_go() -> None:
+    found = changed(
+        ("- name: whole", "- name: fresh"), ("[{dataset: whole}]", "[{dataset: fresh}]")
+    )
+    assert (found.added, found.removed) == (("fresh",), ("whole",))
+    assert found.regenerated == {"fresh": None}
+
+
+def test_a_dataset_that_another_job_makes_now_is_built() -> None:
+    found = changed(("- name: whole", "- name: fresh"))
+    assert found.regenerated == {"whole": None}
+
+
+def test_roles_are_told_and_build_nothing() -> None:
+    found = changed(("{dataset: whole}", "{dataset: whole, read_roles: [staff]}"))
+    assert found.changed == {"whole": ("read_roles",)}
+    assert found.regenerated == {}
+
+
+def test_the_order_of_the_file_does_not_count() -> None:
+    head, *jobs = DAG.split("  - name: ")
+    backwards = head + "".join(f"  - name: {job}" for job in reversed(jobs))
+    found = diff(compiled(DAG), compiled(backwards))
+    assert found == DagDiff(unchanged=tuple(reversed(JOBS)))
