@@ -105,6 +105,7 @@ def _refusal(received: Received, error: InvalidInput) -> Rejection:
         position=received.position,
         payload=received.payload,
         error=str(error),
+        headers=received.headers,
     )
 
 

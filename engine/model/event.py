@@ -55,6 +55,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     stream: str
     position: str
     payload: bytes | None = None
+    headers: dict[str, str] = {}
 
 
 class Advance(msgspec.Struct, frozen=True, kw_only=True):
