@@ -15,6 +15,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None, description="PostgreSQL address; unset: a server embedded under `home`."
     )
+    source_url: str | None = Field(
+        default=None, description="PostgreSQL address of the source tables; unset: `database_url`."
+    )
     kafka_bootstrap_servers: str | None = Field(
         default=None, description="host:port list of Kafka brokers; unset: an embedded broker."
     )
