@@ -1,7 +1,7 @@
 """From a delivery to what is ingested. Whatever comes, this never raises."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consumers.formats.bounds import check_events
 from consumers.formats.format import Format
@@ -45,6 +45,14 @@ class Reader:
             return rejection(delivery, f"the format failed: {type(error).__name__}: {error}")
         return [_received(delivery, event, place) for place, event in _placed(delivery, events)]
 
+    def read_again(self, letter: Delivery) -> list[Received] | Rejection:
+        """Read a dead letter: of several events in one message, the one at its position."""
+        whole = letter.position.partition("#")[0]
+        outcome = self.read(replace(letter, position=whole))
+        if isinstance(outcome, Rejection):
+            return rejection(letter, outcome.error)
+        return [each for each in outcome if each.position == letter.position] or outcome
+
     def _events(self, delivery: Delivery) -> list[SourceEvent]:
         size = len(delivery.value or b"")
         if size > self.max_bytes:
@@ -64,7 +72,13 @@ def _placed(delivery: Delivery, events: list[SourceEvent]) -> list[tuple[str, So
 
 
 def _received(delivery: Delivery, event: SourceEvent, position: str) -> Received:
-    return Received(event=event, stream=delivery.stream, position=position, payload=delivery.value)
+    return Received(
+        event=event,
+        stream=delivery.stream,
+        position=position,
+        payload=delivery.value,
+        headers=_headers(delivery),
+    )
 
 
 def rejection(delivery: Delivery, error: str) -> Rejection:
@@ -78,8 +92,12 @@ def rejection(delivery: Delivery, error: str) -> Rejection:
         position=delivery.position,
         payload=value,
         error=_storable(error)[:_MAX_ERROR_CHARACTERS],
-        headers={_storable(name): _storable(text) for name, text in delivery.headers.items()},
+        headers=_headers(delivery),
     )
+
+
+def _headers(delivery: Delivery) -> dict[str, str]:
+    return {_storable(name): _storable(text) for name, text in delivery.headers.items()}
 
 
 def _storable(text: str) -> str:

@@ -43,6 +43,25 @@ def test_each_member_of_an_array_has_a_position_of_its_own():
     assert [received.position for received in outcome] == ["12#0", "12#1"]
 
 
+def test_a_dead_letter_of_an_array_is_the_one_member_when_it_is_read_again():
+    array = b"[" + event(note="a") + b"," + event(note="b") + b"]"
+
+    [received] = Reader(read_events).read_again(Delivery(STREAM, "12#1", array, {}))
+
+    assert (received.position, received.event.note) == ("12#1", "b")
+
+
+def test_a_dead_letter_may_be_mended_to_a_single_event_or_still_be_wrong():
+    reader = Reader(read_events)
+
+    [received] = reader.read_again(Delivery(STREAM, "12#1", event(), {}))
+    wrong = reader.read_again(Delivery(STREAM, "12#1", b"{", {}))
+
+    assert received.event.dataset == "flights"
+    assert isinstance(wrong, Rejection)
+    assert wrong.position == "12#1"
+
+
 def test_a_rejection_keeps_the_payload_the_headers_and_the_reason():
     assert Reader(read_events).read(delivery(b"{", trace="7")) == Rejection(
         stream=STREAM,
