@@ -43,6 +43,22 @@ def batch_of(
     )
 
 
+def undecodable(
+    consumer: str, partition: TopicPartition, offset: int, error: UnicodeDecodeError
+) -> Batch:
+    """Move past a message that the client cannot decode: its batch has a header of a wrong name."""
+    stream = stream_of(partition)
+    why = (
+        f"a header's name is not UTF-8 ({error}), in this message or in another that was sent in "
+        "one batch with it: read it with a tool that can, and send what it says again"
+    )
+    return Batch(
+        consumer=consumer,
+        rejections=(Rejection(stream=stream, position=str(offset), payload=None, error=why),),
+        advances=(Advance(stream=stream, before=str(offset), after=str(offset + 1)),),
+    )
+
+
 def _all(records: Records) -> Iterable[ConsumerRecord]:
     return (record for fetched in records.values() for record in fetched)
 

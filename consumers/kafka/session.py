@@ -9,7 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumers.kafka.batches import batch_of, next_offsets, stream_of
+from consumers.kafka.batches import batch_of, next_offsets, stream_of, undecodable
 from consumers.kafka.membership import Membership
 from consumers.kafka.placement import Log, Place, place
 from consumers.kafka.settings import Ingest, KafkaSettings, Positions
@@ -47,6 +47,11 @@ class Session:
             except _MISPLACED as why:
                 _log.info("positions are read anew", consumer=self.settings.name, why=str(why))
                 self.membership.forget()
+            except UnicodeDecodeError:
+                # the client has dropped what it had read ahead, but counts it as consumed
+                self.membership.forget()
+                await unless_stopped(self.stop, self._place())
+                await self._take_singly()
 
     async def _subscribe(self) -> None:
         missing = self.settings.readers.keys() - await self.client.topics()
@@ -88,9 +93,10 @@ class Session:
                 Batch(consumer=self.settings.name, advances=advances, rejections=losses)
             )
 
-    async def _take(self) -> None:
+    async def _take(self, *partitions: TopicPartition, most: int | None = None) -> None:
         """Fetch some messages, write them as one batch, and tell the broker."""
-        fetching = self.client.getmany(timeout_ms=_POLL_MS, max_records=self.settings.batch_size)
+        most = most or self.settings.batch_size
+        fetching = self.client.getmany(*partitions, timeout_ms=_POLL_MS, max_records=most)
         fetched = await unless_stopped(self.stop, fetching) or {}
         places = self.membership.places
         records = {each: fetched[each] for each in fetched if each in places}
@@ -100,6 +106,22 @@ class Session:
         moved = next_offsets(records)
         places.update(moved)
         await self._tell(moved)
+
+    async def _take_singly(self) -> None:
+        """Take the next message of each partition, past one that the client cannot decode."""
+        for partition in self.membership.owned:
+            try:
+                await self._take(partition, most=1)
+            except UnicodeDecodeError as error:
+                await self._pass_over(partition, error)
+                return
+
+    async def _pass_over(self, partition: TopicPartition, error: UnicodeDecodeError) -> None:
+        offset = self.membership.places.get(partition)
+        if offset is not None:
+            _log.error("message passed over", stream=stream_of(partition), position=offset)
+            await self._write(undecodable(self.settings.name, partition, offset, error))
+        self.membership.forget()
 
     async def _write(self, batch: Batch) -> None:
         await self._persistently(lambda: self.ingest(batch))

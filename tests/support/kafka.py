@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.record.util import calc_crc32c as crc32c
 
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
@@ -139,6 +140,17 @@ class Topic:
         await self._producer.send_and_wait(
             self.name, value, key=b"k", partition=partition, headers=list(headers.items())
         )
+
+    async def send_with_bad_header(self, note: str) -> None:
+        """Produce an event whose header's name is not UTF-8, which producers do not let pass."""
+        value = msgspec.json.encode({"dataset": "flights", "note": note})
+        batch = self._producer.create_batch()
+        batch.append(key=b"k", value=value, timestamp=None, headers=[("name", b"")])
+        batch.close()
+        raw = batch._build()
+        raw[bytes(raw).index(b"name")] = 0xFF
+        raw[17:21] = crc32c(bytes(raw[21:])).to_bytes(4, "big")  # checksum of what follows it
+        await (await self._producer.send_batch(batch, self.name, partition=0))
 
 
 @asynccontextmanager

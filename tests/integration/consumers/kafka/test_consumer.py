@@ -88,6 +88,20 @@ async def test_headers_reach_the_format_and_the_dead_letter(broker, ledger, topi
     assert rejection.headers["ce_specversion"] == "9\N{SYMBOL FOR NULL}"
 
 
+async def test_what_the_client_cannot_decode_is_passed_over_and_said(consumer, ledger, topic):
+    await topic.send("a")
+    await topic.send_with_bad_header("b")
+    await topic.send("c")
+
+    async with running(consumer):
+        await ledger.until(events=2, rejections=1)
+
+    [(stream, position, payload, error)] = ledger.rejections
+    assert (stream, position, payload) == (topic.stream(), "1", None)
+    assert error.startswith("a header's name is not UTF-8")
+    assert ledger.notes == ["a", "c"]
+
+
 async def test_a_group_shares_the_partitions_and_hands_them_over(broker, ledger, wide_topic):
     group = settings(broker, wide_topic.name)
     first = KafkaConsumer(group, ledger.ingest, ledger.positions)
