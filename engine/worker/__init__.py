@@ -1,0 +1,7 @@
+"""Workers: whoever claims tasks, runs them, and says how they ended."""
+
+from engine.worker.client import Client
+from engine.worker.context import Context, Result
+from engine.worker.worker import Worker
+
+__all__ = ["Client", "Context", "Result", "Worker"]

@@ -1,0 +1,118 @@
+"""The client by which any Python process can be a worker.
+
+```python
+client = Client(database, scene, "my-worker")
+for lease in await client.claim(limit=1):
+    async with client.running(lease):  # beats meanwhile; raises LeaseLost when it is lost
+        outputs = await do_the_work(lease)
+    await client.complete(lease, outputs)
+```
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from typing import Self, TypeVar
+from uuid import UUID
+
+from engine.flow.claim import Claimant, claim
+from engine.flow.complete import complete
+from engine.flow.fail import fail
+from engine.flow.heartbeat import heartbeat
+from engine.flow.scene import Scene
+from engine.model.task import Completion, Lease, Output
+from engine.store.database import Connection, Database, reconnecting
+from engine.store.orgs import org_id
+from engine.worker.heart import Heart
+
+T = TypeVar("T")
+
+
+class Client:
+    """One worker, under its own name. Its calls wait out a database that is away."""
+
+    def __init__(
+        self,
+        database: Database,
+        scene: Scene,
+        worker_id: str,
+        *,
+        runtimes: Sequence[str] = ("external",),
+        lease_seconds: int = 30,
+    ) -> None:
+        self._database = database
+        self._scene = scene
+        self._claimant = Claimant(worker_id, tuple(runtimes), lease_seconds)
+        self._heart = Heart(self._renew, lease_seconds)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        url: str,
+        worker_id: str,
+        *,
+        org: str = "default",
+        runtimes: Sequence[str] = ("external",),
+        lease_seconds: int = 30,
+    ) -> AsyncIterator[Self]:
+        """A client with a database pool of its own. Raises UnknownName, ServiceUnavailable."""
+        async with await Database.open(url) as database:
+            async with database.connection() as conn:
+                scene = Scene(await org_id(conn, org))
+            client = cls(database, scene, worker_id, runtimes=runtimes, lease_seconds=lease_seconds)
+            try:
+                yield client
+            finally:
+                await client.close()
+
+    async def claim(self, limit: int = 1) -> list[Lease]:
+        """Lease up to ``limit`` queued tasks of the runtimes; none is no error: ask again later.
+
+        Start each at once: a lease lasts ``lease_seconds``, or the job's own heartbeat timeout.
+        """
+        return await self._patiently(
+            lambda conn: claim(conn, self._scene, self._claimant, limit), "claim"
+        )
+
+    def running(self, lease: Lease) -> AbstractAsyncContextManager[None]:
+        """Hold the lease while the body runs; LeaseLost is raised in the body when it is lost."""
+        return self._heart.keeping(lease)
+
+    async def heartbeat(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
+        """Renew by hand; the new expiry by task. What is missing in it was lost: stop its run."""
+        return await self._patiently(
+            lambda conn: heartbeat(conn, leases, self._claimant.lease_seconds), "heartbeat"
+        )
+
+    async def complete(
+        self,
+        lease: Lease,
+        outputs: Sequence[Output] = (),
+        cursors: Mapping[UUID, str] | None = None,
+    ) -> None:
+        """Record a success. Raises LeaseLost: then throw the result away."""
+        completion = Completion(lease, tuple(outputs), cursors or {})
+        await self._patiently(lambda conn: complete(conn, self._scene, completion), "complete")
+
+    async def fail(self, lease: Lease, error: str, *, retryable: bool = True) -> None:
+        """Record a failed attempt. Raises LeaseLost: then there is nothing to say."""
+        await self._patiently(
+            lambda conn: fail(conn, self._scene, lease, error, retryable=retryable), "fail"
+        )
+
+    async def close(self) -> None:
+        """Stop beating; what is still held runs out by itself."""
+        await self._heart.close()
+
+    async def _renew(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
+        """One try: while the database is away, the leases' own clocks go on."""
+        async with self._database.connection() as conn:
+            return await heartbeat(conn, leases, self._claimant.lease_seconds)
+
+    async def _patiently(self, verb: Callable[[Connection], Awaitable[T]], what: str) -> T:
+        async def once() -> T:
+            async with self._database.connection() as conn:
+                return await verb(conn)
+
+        return await reconnecting(once, what=what)

@@ -1,0 +1,119 @@
+"""The input that a PerUpdate job follows: which of its rows a run is given."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from engine.errors import InvalidInput
+from engine.lineage.rows import Condition, RowFilter
+from engine.model.job import Job
+from engine.model.task import Lease
+from engine.store.database import Connection
+from engine.worker.operators.sql.predicates import FALSE, all_of, any_of
+from engine.worker.operators.sql.tables import Table
+from engine.worker.reading import space_of
+
+_TYPES = {"integer": "int8", "timestamp": "timestamptz", "text": "text"}
+_OPERATORS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The rows to read, as a condition, and where the cursor stands when they have been."""
+
+    alias: str
+    condition: sql.Composable
+    cursors: Mapping[UUID, str]
+
+
+async def follow(conn: Connection, lease: Lease, tables: Mapping[str, Table]) -> Followed | None:
+    """Find what is new of the followed input; None for a job that follows none.
+
+    Rows beyond the newest of now are left to the next run.
+    """
+    if lease.job.strategy != "PerUpdate":
+        return None
+    _check_bounded(lease)
+    alias, cursor = _cursor(lease.job)
+    column, kind = _typed(cursor)
+    newest = await _newest(conn, tables[alias], column, kind)
+    dataset = lease.inputs[alias].id
+    fresh = _fresh(column, kind, lease.cursors.get(dataset), newest)
+    everything = _fresh(column, kind, None, newest)
+    filters: tuple[Mapping[str, Any] | None, ...] = lease.row_filters or ({},)
+    condition = any_of(_rows(each, fresh, everything) for each in filters)
+    moves = newest is not None and any(not each for each in filters)
+    return Followed(alias, condition, {dataset: str(newest)} if moves else {})
+
+
+def _check_bounded(lease: Lease) -> None:
+    """A run covers the partitions known when it was planned, but the cursor passes all rows."""
+    if not space_of(lease.outputs[0].partitioning).universe.is_finite:
+        raise InvalidInput(
+            f"job {lease.job.name!r} follows new rows, so its output must be unpartitioned or "
+            "have both ends: a row of a partition that is not known yet would be passed over"
+        )
+
+
+def _cursor(job: Job) -> tuple[str, Mapping[str, str]]:
+    for each in job.inputs:
+        if each.cursor is not None:
+            return each.alias, each.cursor
+    raise InvalidInput(f"job {job.name!r} is PerUpdate but follows no input: give one a cursor")
+
+
+def _typed(cursor: Mapping[str, str]) -> tuple[sql.Composable, sql.Identifier]:
+    """The cursor column as its values compare, and their type."""
+    column: sql.Composable = sql.Identifier(cursor["column"])
+    if cursor["type"] == "text":
+        column = sql.SQL('{} COLLATE "C"').format(column)
+    return column, sql.Identifier(_TYPES[cursor["type"]])
+
+
+async def _newest(
+    conn: Connection, table: Table, column: sql.Composable, kind: sql.Identifier
+) -> str | None:
+    query = sql.SQL("SELECT CAST(max({}) AS {}) AS newest FROM {}")
+    found = await conn.execute(query.format(column, kind, table.identifier))
+    row = await found.fetchone()
+    newest = row and row["newest"]
+    if isinstance(newest, datetime):
+        return newest.astimezone(UTC).isoformat()
+    return None if newest is None else str(newest)
+
+
+def _fresh(
+    column: sql.Composable, kind: sql.Identifier, after: str | None, newest: str | None
+) -> sql.Composable:
+    if newest is None:
+        return FALSE
+    compare = sql.SQL("{} {} CAST({} AS {})")
+    ends = [compare.format(column, sql.SQL("<="), newest, kind)]
+    if after is not None:
+        ends.append(compare.format(column, sql.SQL(">"), after, kind))
+    return all_of(ends)
+
+
+def _rows(
+    spec: Mapping[str, Any] | None, fresh: sql.Composable, everything: sql.Composable
+) -> sql.Composable:
+    if spec is None:
+        return everything
+    return all_of(_tests(RowFilter.parse(spec))) if spec else fresh
+
+
+def _tests(rows: RowFilter) -> Iterator[sql.Composable]:
+    return map(_test, rows.conditions)
+
+
+def _test(condition: Condition) -> sql.Composable:
+    column = sql.Identifier(condition.column)
+    if isinstance(condition.value, tuple):
+        return sql.SQL("{} IN ({})").format(column, sql.SQL(", ").join(condition.value))
+    return sql.SQL("{} {} {}").format(
+        column, sql.SQL(_OPERATORS[condition.operator]), condition.value
+    )

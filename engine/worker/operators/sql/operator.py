@@ -1,0 +1,120 @@
+"""The sql operator: a job's SELECT, run in Knockon's database, in one transaction with its record.
+
+What a run writes and that it was written commit together, and only under the task's lease.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from uuid import UUID
+
+import psycopg
+
+from engine.errors import InvalidInput, TaskFailed
+from engine.flow.complete import complete
+from engine.model.dataset import Dataset
+from engine.model.task import Completion, Lease
+from engine.partitions import TimeDimension
+from engine.store.database import Connection, is_transient, reconnecting
+from engine.store.run import execute
+from engine.worker.context import Context
+from engine.worker.operators.sql.follow import follow
+from engine.worker.operators.sql.output import output_table
+from engine.worker.operators.sql.probe import probe
+from engine.worker.operators.sql.queries import queries_of
+from engine.worker.operators.sql.reads import Unit, common_tables
+from engine.worker.operators.sql.shape import Shape, shape_of
+from engine.worker.operators.sql.tables import Table, describe, physical_name
+from engine.worker.operators.sql.write import Writing, write
+from engine.worker.reading import space_of
+
+Tables = Mapping[tuple[str, ...], Table]
+
+
+class Sql:
+    """Runs SELECTs. It remembers the shape of each job's outputs, since jobs never change."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[tuple[UUID, UUID], Shape] = {}
+
+    async def run(self, context: Context) -> None:
+        """Make the task's partitions and complete it. Raises TaskFailed, InvalidInput, LeaseLost.
+
+        An outage in the middle leaves nothing behind, so all of it is tried again.
+        """
+        work = partial(self._transaction, context, queries_of(context.lease))
+        try:
+            await reconnecting(work, what=f"sql task {context.lease.task_id}")
+        except psycopg.Error as error:
+            if is_transient(error):
+                raise
+            raise TaskFailed(f"the database refused the job's SELECT: {error}") from error
+
+    async def _transaction(self, context: Context, queries: Mapping[str, str]) -> None:
+        lease = context.lease
+        async with context.database.transaction() as conn:
+            tables = await _enter(conn, lease)
+            inputs = dict(_inputs(lease, tables))
+            followed = await follow(conn, lease, inputs)
+            units = list(_units(lease))
+            common = [common_tables(lease, inputs, unit, followed) for unit in units]
+            outputs = []
+            for dataset in lease.outputs:
+                select = queries[dataset.name]
+                shape = await self._shape(conn, lease, dataset, select, inputs)
+                found = tables.get(physical_name(dataset))
+                table = await output_table(conn, lease.job, dataset, shape, found)
+                writing = Writing(lease.job, dataset, table, shape, select)
+                outputs += [
+                    await write(conn, writing, unit, visible)
+                    for unit, visible in zip(units, common, strict=True)
+                ]
+            cursors = followed.cursors if followed else {}
+            await complete(conn, context.scene, Completion(lease, tuple(outputs), cursors))
+
+    async def _shape(
+        self,
+        conn: Connection,
+        lease: Lease,
+        dataset: Dataset,
+        select: str,
+        inputs: Mapping[str, Table],
+    ) -> Shape:
+        known = lease.job.id, dataset.id
+        if known not in self._shapes:
+            given = await probe(conn, select, inputs, next(_units(lease)))
+            self._shapes[known] = shape_of(given, space_of(dataset.partitioning))
+        return self._shapes[known]
+
+
+async def _enter(conn: Connection, lease: Lease) -> Tables:
+    """Set up the session, and look up every table that has to do with the job."""
+    timeout = f"{lease.job.timeout_seconds or 0}s"
+    await execute(conn, "tables.session", zone=zone_of(lease), timeout=timeout)
+    return await describe(conn, map(physical_name, (*lease.inputs.values(), *lease.outputs)))
+
+
+def _inputs(lease: Lease, tables: Tables) -> Iterator[tuple[str, Table]]:
+    for alias, dataset in lease.inputs.items():
+        name = physical_name(dataset)
+        if name not in tables:
+            raise TaskFailed(
+                f"there is no table {'.'.join(name)} for dataset {dataset.name!r}: create it, or "
+                "name the right one as its storage.table"
+            )
+        yield alias, tables[name]
+
+
+def _units(lease: Lease) -> Iterator[Unit]:
+    space = space_of(lease.outputs[0].partitioning)
+    if not lease.partitions:
+        raise InvalidInput(f"task {lease.task_id} names no partition: cancel it")
+    return (Unit(text, space.parse(text)) for text in lease.partitions)
+
+
+def zone_of(lease: Lease) -> str:
+    """The zone in which the SELECT means dates: the output's, else an input's, else UTC."""
+    for dataset in (*lease.outputs, *lease.inputs.values()):
+        for _, dimension in space_of(dataset.partitioning).dimensions:
+            if isinstance(dimension, TimeDimension):
+                return dimension.zone
+    return "UTC"

@@ -1,0 +1,162 @@
+"""The table that an output lives in: made when missing, made anew for a new definition.
+
+Tables that Knockon made bear a mark in their comment. Others are used as they are, and are never
+dropped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from engine.errors import TaskFailed
+from engine.model.dataset import Dataset
+from engine.model.job import Job
+from engine.store.database import Connection
+from engine.store.run import execute
+from engine.worker.operators.sql.shape import Shape, partition_columns
+from engine.worker.operators.sql.tables import Table, describe, physical_name
+from engine.worker.reading import space_of
+
+_MARK = "knockon"
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Whose a table is: a dataset, the generation of it, and how that is partitioned."""
+
+    dataset: str
+    version: str
+    partitioning: str
+
+    @staticmethod
+    def of(dataset: Dataset) -> "_Mark":
+        partitioning = sha256(dataset.partitioning.encode()).hexdigest()[:16]
+        return _Mark(str(dataset.id), str(dataset.version), partitioning)
+
+    @staticmethod
+    def read(comment: str | None) -> "_Mark | None":
+        word, *parts = (comment or "").split(":")
+        return _Mark(*parts) if word == _MARK and len(parts) == 3 else None
+
+    def __str__(self) -> str:
+        return ":".join((_MARK, self.dataset, self.version, self.partitioning))
+
+
+async def output_table(
+    conn: Connection, job: Job, dataset: Dataset, shape: Shape, found: Table | None
+) -> Table:
+    """The table to write to, fit for the dataset's generation.
+
+    Raises TaskFailed where there is one that cannot be used and may not be dropped.
+    """
+    name = physical_name(dataset)
+    if found is None or not _serves(found, dataset):
+        # Somebody else may be making it: look again, alone.
+        await execute(conn, "tables.lock", key=".".join(name))
+        found = (await describe(conn, [name])).get(name)
+        found = await _made(conn, job, dataset, shape, found)
+    _check_columns(found, dataset, shape)
+    return found
+
+
+def _serves(table: Table, dataset: Dataset) -> bool:
+    mark = _Mark.read(table.comment)
+    return mark is None or mark == _Mark.of(dataset)
+
+
+async def _made(
+    conn: Connection, job: Job, dataset: Dataset, shape: Shape, found: Table | None
+) -> Table:
+    if found is None:
+        return await _create(conn, job, dataset, shape)
+    if _serves(found, dataset):
+        return found
+    _check_owner(found, dataset)
+    if _holds_over(job, dataset, shape, found):
+        await _put_mark(conn, found.identifier, dataset)
+        return found
+    await _drop(conn, found)
+    return await _create(conn, job, dataset, shape)
+
+
+def _holds_over(job: Job, dataset: Dataset, shape: Shape, found: Table) -> bool:
+    """Whether the rows of the generation before can be replaced one partition after another."""
+    mark = _Mark.read(found.comment)
+    cut_alike = mark is not None and mark.partitioning == _Mark.of(dataset).partitioning
+    return job.update_strategy == "replace" and cut_alike and shape.columns == found.columns
+
+
+def _check_owner(found: Table, dataset: Dataset) -> None:
+    mark = _Mark.read(found.comment)
+    if mark is not None and mark.dataset != str(dataset.id):
+        raise TaskFailed(
+            f"table {found.schema}.{found.name} holds another dataset ({mark.dataset}): give "
+            f"{dataset.name!r} a storage.table of its own, or drop the table if it is not needed"
+        )
+
+
+def _check_columns(found: Table, dataset: Dataset, shape: Shape) -> None:
+    if found.columns.keys() != shape.columns.keys():
+        raise TaskFailed(
+            f"table {found.schema}.{found.name} has the columns {', '.join(found.columns)}, but "
+            f"dataset {dataset.name!r} comes out with {', '.join(shape.columns)}: change the "
+            "SELECT or the table, drop the table, or name another one as storage.table"
+        )
+
+
+async def _create(conn: Connection, job: Job, dataset: Dataset, shape: Shape) -> Table:
+    name = physical_name(dataset)
+    if len(name) > 1:
+        await _create_schema(conn, name[0])
+    table = sql.Identifier(*name)
+    columns = [
+        sql.SQL("{} {}").format(sql.Identifier(column), type_name(kind))
+        for column, kind in shape.columns.items()
+    ]
+    create = sql.SQL("CREATE TABLE {} ({})").format(table, sql.SQL(", ").join(columns))
+    await conn.execute(create)
+    space = space_of(dataset.partitioning)
+    await _index(conn, "INDEX", table, [column for column, _ in partition_columns(space)])
+    if job.update_strategy == "append":
+        await _index(conn, "UNIQUE INDEX", table, job.unique_key)
+    await _put_mark(conn, table, dataset)
+    return (await describe(conn, [name]))[name]
+
+
+def type_name(kind: str) -> sql.SQL:
+    """A type's name as the catalog wrote it, quoted where it needs to be."""
+    return sql.SQL(kind)
+
+
+async def _create_schema(conn: Connection, name: str) -> None:
+    found = await conn.execute("SELECT FROM pg_namespace WHERE nspname = %s", [name])
+    if await found.fetchone() is None:
+        await execute(conn, "tables.lock", key=name)
+        await conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))
+
+
+async def _index(
+    conn: Connection, kind: LiteralString, table: sql.Identifier, columns: Sequence[str]
+) -> None:
+    if columns:
+        listed = sql.SQL(", ").join(map(sql.Identifier, columns))
+        await conn.execute(sql.SQL("CREATE {} ON {} ({})").format(sql.SQL(kind), table, listed))
+
+
+async def _put_mark(conn: Connection, table: sql.Identifier, dataset: Dataset) -> None:
+    comment = sql.SQL("COMMENT ON TABLE {} IS {}").format(table, str(_Mark.of(dataset)))
+    await conn.execute(comment)
+
+
+async def _drop(conn: Connection, table: Table) -> None:
+    try:
+        await conn.execute(sql.SQL("DROP TABLE {}").format(table.identifier))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise TaskFailed(
+            f"table {table.schema}.{table.name} must be made anew for a new definition, but "
+            f"other objects depend on it: drop them first ({error.diag.message_detail})"
+        ) from error

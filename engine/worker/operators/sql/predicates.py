@@ -1,0 +1,139 @@
+"""Sets of partitions as conditions on the columns of a table."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, time
+from typing import cast
+from zoneinfo import ZoneInfo
+
+from psycopg import sql
+
+from engine.errors import InvalidInput
+from engine.partitions import (
+    Dimension,
+    Intervals,
+    KeySet,
+    PartitionSet,
+    RangeDimension,
+    TimeDimension,
+)
+from engine.partitions.intervals import NEG, POS, Span
+from engine.worker.operators.sql.tables import Table
+
+TRUE = sql.SQL("TRUE")
+FALSE = sql.SQL("FALSE")
+
+
+def within(partitions: PartitionSet, table: Table) -> sql.Composable:
+    """The condition that a row of ``table`` lies in one of the partitions.
+
+    Raises TaskFailed or InvalidInput when the table's columns cannot tell.
+    """
+    return any_of(
+        all_of(
+            condition
+            for (name, dimension), members in zip(partitions.space.dimensions, box, strict=True)
+            for condition in _conditions(dimension.column or name, dimension, members, table)
+        )
+        for box in partitions.boxes
+    )
+
+
+def all_of(conditions: Iterable[sql.Composable]) -> sql.Composable:
+    """Every condition holds; TRUE of none."""
+    listed = list(conditions)
+    return sql.SQL(" AND ").join(listed) if listed else TRUE
+
+
+def any_of(conditions: Iterable[sql.Composable]) -> sql.Composable:
+    """Some condition holds; FALSE of none."""
+    listed = list(conditions)
+    if len(listed) == 1:
+        return listed[0]
+    return sql.SQL("({})").format(sql.SQL(" OR ").join(_bracketed(listed))) if listed else FALSE
+
+
+def local_date(dimension: TimeDimension, ordinal: int) -> datetime:
+    """The midnight, on the zone's wall, of the day on which a window starts."""
+    # Where a clock change skips midnight, the day starts later, and is still this day.
+    return datetime.combine(_local(dimension, ordinal), time.min)
+
+
+def instant(dimension: TimeDimension, ordinal: int) -> datetime:
+    """When a window starts, in UTC."""
+    return datetime.fromtimestamp(_start(dimension, ordinal), UTC)
+
+
+def first_value(dimension: Dimension, ordinal: int) -> int:
+    """The first integer of a range's bucket."""
+    ((first, _),) = cast("RangeDimension", dimension).extent(Intervals.single(ordinal)).spans
+    return first
+
+
+def _bracketed(conditions: Iterable[sql.Composable]) -> list[sql.Composable]:
+    return [sql.SQL("({})").format(each) for each in conditions]
+
+
+def _conditions(
+    column: str, dimension: Dimension, members: Intervals | KeySet, table: Table
+) -> Iterator[sql.Composable]:
+    """At most one condition; none where every value will do."""
+    where = sql.Identifier(column)
+    if isinstance(members, KeySet):
+        yield from _listed(where, members)
+    elif members.spans != ((NEG, POS),):
+        kind = table.type_of(column)
+        yield any_of(_between(where, dimension, span, kind) for span in members.spans)
+
+
+def _listed(where: sql.Identifier, members: KeySet) -> Iterator[sql.Composable]:
+    """Bare literals take the type of the column, whatever it is."""
+    keys = sql.SQL(", ").join(map(sql.Literal, sorted(members.keys)))
+    if members.keys:
+        operator = sql.SQL("NOT IN" if members.complement else "IN")
+        yield sql.SQL("{} {} ({})").format(where, operator, keys)
+    elif not members.complement:
+        yield FALSE
+
+
+def _between(where: sql.Identifier, dimension: Dimension, span: Span, kind: str) -> sql.Composable:
+    lo, hi = span
+    ends = []
+    if lo > NEG:
+        ends.append(sql.SQL("{} >= {}").format(where, _bound(dimension, lo, kind)))
+    if hi < POS:
+        ends.append(sql.SQL("{} < {}").format(where, _bound(dimension, hi, kind)))
+    return all_of(ends)
+
+
+def _bound(dimension: Dimension, ordinal: int, kind: str) -> sql.Literal:
+    """Where a window starts, in the terms of a column of type ``kind``."""
+    if not isinstance(dimension, TimeDimension):
+        return sql.Literal(first_value(dimension, ordinal))
+    if kind.startswith("timestamp") and kind.endswith("with time zone"):
+        return sql.Literal(instant(dimension, ordinal))
+    if kind == "date" and dimension.grain != "hour":
+        return sql.Literal(local_date(dimension, ordinal).date())
+    if kind == "date" or kind.startswith("timestamp"):
+        return sql.Literal(_reading(dimension, ordinal))
+    raise InvalidInput(
+        f"a column of type {kind} cannot hold the time by which a dataset is partitioned: "
+        "make it date, timestamp or timestamptz"
+    )
+
+
+def _reading(dimension: TimeDimension, ordinal: int) -> datetime:
+    """What the zone's wall clock shows when a window starts, without offset."""
+    if dimension.grain == "hour":
+        return _local(dimension, ordinal)
+    return local_date(dimension, ordinal)
+
+
+def _local(dimension: TimeDimension, ordinal: int) -> datetime:
+    zone = ZoneInfo(dimension.zone)
+    return datetime.fromtimestamp(_start(dimension, ordinal), zone).replace(tzinfo=None)
+
+
+def _start(dimension: TimeDimension, ordinal: int) -> int:
+    """When a window starts, in seconds since 1970-01-01T00:00Z."""
+    ((start, _),) = dimension.extent(Intervals.single(ordinal)).spans
+    return start

@@ -1,0 +1,84 @@
+"""What a job's SELECT can see: its inputs by alias, and the partition that it makes.
+
+An input holds the rows of those partitions that the mapping names, and no others.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from engine.model.task import Lease
+from engine.partitions import Dimension, Intervals, KeySet, PartitionSet, TimeDimension
+from engine.partitions.intervals import NEG, POS
+from engine.worker.operators.sql.follow import Followed
+from engine.worker.operators.sql.predicates import all_of, first_value, instant, within
+from engine.worker.operators.sql.tables import Table
+from engine.worker.reading import needed
+
+PARTITION = "knockon_partition"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is made in one go: a partition, or a range of them where the job is not cut."""
+
+    text: str
+    made: PartitionSet
+
+
+def common_tables(
+    lease: Lease, tables: Mapping[str, Table], unit: Unit, followed: Followed | None
+) -> sql.Composed:
+    """The entries of a WITH list, before which and after which others may stand."""
+    inputs = [
+        sql.SQL("{} AS NOT MATERIALIZED (SELECT * FROM {} WHERE {})").format(
+            sql.Identifier(alias), table.identifier, _rows(lease, alias, table, unit, followed)
+        )
+        for alias, table in tables.items()
+    ]
+    own = sql.SQL("{} AS ({})").format(sql.Identifier(PARTITION), partition_row(unit))
+    return sql.SQL(",\n").join([*inputs, own])
+
+
+def partition_row(unit: Unit) -> sql.Composed:
+    """One row that says which partition is made: its key, and each dimension's part of it."""
+    (box,) = unit.made.boxes
+    columns: list[sql.Composable] = [sql.SQL("CAST({} AS text) AS key").format(unit.text)]
+    for (name, dimension), members in zip(unit.made.space.dimensions, box, strict=True):
+        columns += _columns(name, dimension, members)
+    return sql.SQL("SELECT {}").format(sql.SQL(", ").join(columns))
+
+
+def _rows(
+    lease: Lease, alias: str, table: Table, unit: Unit, followed: Followed | None
+) -> sql.Composable:
+    conditions = [within(needed(lease, alias, unit.made), table)]
+    if followed is not None and followed.alias == alias:
+        conditions.append(followed.condition)
+    return all_of(conditions)
+
+
+def _columns(
+    name: str, dimension: Dimension, members: Intervals | KeySet
+) -> Iterator[sql.Composable]:
+    yield _column(",".join(dimension.texts(members)), "text", name)
+    if isinstance(members, Intervals):
+        kind = "timestamptz" if isinstance(dimension, TimeDimension) else "int8"
+        lo, hi = members.spans[0][0], members.spans[-1][1]
+        yield _column(_bound(dimension, lo), kind, f"{name}_start")
+        yield _column(_bound(dimension, hi), kind, f"{name}_end")
+
+
+def _column(value: object, kind: str, name: str) -> sql.Composable:
+    typed = sql.SQL("CAST({} AS {})").format(sql.Literal(value), sql.Identifier(kind))
+    return sql.SQL("{} AS {}").format(typed, sql.Identifier(name))
+
+
+def _bound(dimension: Dimension, ordinal: int) -> object:
+    """Where a window starts; None at an open end."""
+    if ordinal in (NEG, POS):
+        return None
+    if isinstance(dimension, TimeDimension):
+        return instant(dimension, ordinal)
+    return first_value(dimension, ordinal)

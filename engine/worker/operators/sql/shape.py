@@ -1,0 +1,87 @@
+"""The columns that an output gets from a job's SELECT, and those that its partitions add."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from engine.errors import TaskFailed
+from engine.partitions import (
+    Dimension,
+    Intervals,
+    KeySet,
+    PartitionSet,
+    PartitionSpace,
+    RangeDimension,
+    TimeDimension,
+)
+from engine.worker.operators.sql.predicates import instant, local_date
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Columns with their types: ``given`` by the SELECT, and ``added`` for the partition."""
+
+    given: Mapping[str, str]
+    added: Mapping[str, str]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """All of them, in the order of a new table."""
+        return {**self.given, **self.added}
+
+
+def shape_of(given: Mapping[str, str], space: PartitionSpace) -> Shape:
+    """Add the partition columns that a SELECT lacks. Raises TaskFailed where that cannot be."""
+    added = {
+        column: _type_of(column, dimension)
+        for column, dimension in partition_columns(space)
+        if column not in given
+    }
+    return Shape(given, added)
+
+
+def partition_columns(space: PartitionSpace) -> Iterator[tuple[str, Dimension]]:
+    """The column that holds each dimension."""
+    return ((dimension.column or name, dimension) for name, dimension in space.dimensions)
+
+
+def constants(shape: Shape, made: PartitionSet) -> dict[str, sql.Literal]:
+    """The values of the added columns in one partition.
+
+    Raises TaskFailed for several partitions at once: then the SELECT has to tell them apart.
+    """
+    (box,) = made.boxes
+    return {
+        column: sql.Literal(_value(column, dimension, members))
+        for (column, dimension), members in zip(partition_columns(made.space), box, strict=True)
+        if column in shape.added
+    }
+
+
+def _type_of(column: str, dimension: Dimension) -> str:
+    if isinstance(dimension, TimeDimension):
+        return "timestamp with time zone" if dimension.grain == "hour" else "date"
+    if isinstance(dimension, RangeDimension):
+        if dimension.size > 1:
+            raise TaskFailed(
+                f"the SELECT must give column {column!r}: a partition holds {dimension.size} "
+                "values of it, and only the SELECT can tell which one a row has"
+            )
+        return "bigint"
+    return "text"
+
+
+def _value(column: str, dimension: Dimension, members: Intervals | KeySet) -> object:
+    if not members.is_finite or members.count() != 1:
+        raise TaskFailed(
+            f"the SELECT must give column {column!r}: this job makes several partitions at once"
+        )
+    if isinstance(members, KeySet):
+        (key,) = members.keys
+        return key
+    ((ordinal, _),) = members.spans
+    if isinstance(dimension, TimeDimension):
+        hourly = dimension.grain == "hour"
+        return instant(dimension, ordinal) if hourly else local_date(dimension, ordinal).date()
+    return ordinal

@@ -1,0 +1,69 @@
+"""One task, from its lease to its record."""
+
+import asyncio
+import traceback
+from collections.abc import Mapping
+
+import structlog
+
+from engine.errors import InvalidInput, LeaseLost, TaskFailed
+from engine.model.task import Lease
+from engine.worker.client import Client
+from engine.worker.context import Context, Result
+from engine.worker.operators import operator_named
+from engine.worker.runtimes import Runtime
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_task(client: Client, context: Context, runtimes: Mapping[str, Runtime]) -> None:
+    """Run a task and record how it ended; what goes wrong with it goes no further.
+
+    Cancelled, it hands the task back.
+    """
+    lease = context.lease
+    log = _log.bind(job=lease.job.name, task=str(lease.task_id), attempt=lease.attempt)
+    try:
+        async with client.running(lease):
+            result = await _run(context, runtimes)
+            if result is not None:
+                await client.complete(lease, result.outputs, result.cursors)
+        log.info("task succeeded", partitions=len(lease.partitions))
+    except LeaseLost as error:
+        log.warning("task lost", why=str(error))
+    except asyncio.CancelledError:
+        log.warning("task handed back: the worker stops")
+        await _fail(client, lease, f"worker {lease.worker_id!r} was stopped")
+        raise
+    except Exception as error:
+        log.warning("task failed", why=str(error))
+        retryable = not isinstance(error, InvalidInput)
+        await _fail(client, lease, _text(error), retryable=retryable)
+
+
+async def _run(context: Context, runtimes: Mapping[str, Runtime]) -> Result | None:
+    job = context.lease.job
+    scope = asyncio.timeout(job.timeout_seconds)
+    try:
+        async with scope:
+            return await runtimes[job.runtime].run(operator_named(job.operator), context)
+    except TimeoutError as error:
+        if not scope.expired():
+            raise
+        raise TaskFailed(
+            f"the run took longer than the job's timeout of {job.timeout_seconds} seconds"
+        ) from error
+
+
+async def _fail(client: Client, lease: Lease, error: str, *, retryable: bool = True) -> None:
+    try:
+        await client.fail(lease, error, retryable=retryable)
+    except LeaseLost:
+        _log.info("the failed task is somebody else's by now", task=str(lease.task_id))
+
+
+def _text(error: Exception) -> str:
+    """Words for what we raise ourselves, the whole traceback for what nobody foresaw."""
+    if isinstance(error, TaskFailed | InvalidInput):
+        return str(error)
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,109 @@
+"""The worker: claims tasks of an org as fast as it can run them, and runs them side by side."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+
+import structlog
+
+from engine.errors import InvalidInput
+from engine.flow.scene import Scene
+from engine.loops.doorbell import Doorbell
+from engine.loops.duty import keep
+from engine.model.task import Lease
+from engine.settings import Settings
+from engine.store.bells import TASKS
+from engine.store.database import Database
+from engine.store.ids import new_id
+from engine.worker.client import Client
+from engine.worker.context import Context
+from engine.worker.run import run_task
+from engine.worker.runtimes import Runtime, installed_runtimes
+
+_log = structlog.get_logger(__name__)
+_SPARE_CONNECTIONS = 2
+"""One to claim and one to beat the heart with, whatever the tasks take."""
+
+
+class Worker:
+    """One worker process for one org; any number of them may run at once.
+
+    Raises InvalidInput for more ``concurrency`` than the database pool has connections for.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        scene: Scene,
+        settings: Settings,
+        *,
+        worker_id: str | None = None,
+        runtimes: Mapping[str, Runtime] | None = None,
+        grace_seconds: float = 20.0,
+    ) -> None:
+        _check_pool(settings)
+        self._database = database
+        self._scene = scene
+        self._settings = settings
+        self._runtimes = installed_runtimes() if runtimes is None else runtimes
+        self._grace_seconds = grace_seconds
+        self._bell = Doorbell(database, [TASKS])
+        self._running: set[asyncio.Task[None]] = set()
+        self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-6:]}"
+        self._client = Client(
+            database,
+            scene,
+            self.worker_id,
+            runtimes=tuple(self._runtimes),
+            lease_seconds=round(settings.lease_seconds),
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set; then finish what runs, or hand it back after the grace."""
+        _log.info("worker is up", worker=self.worker_id)
+        seconds = self._settings.poll_seconds
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._bell.run(stop))
+            group.create_task(keep("claim", self._claim, stop, seconds, self._bell.wait))
+        await self._drain()
+        await self._client.close()
+        _log.info("worker is down", worker=self.worker_id)
+
+    async def _claim(self) -> bool:
+        """Fill the free places; True when there may be more to claim right now."""
+        free = self._settings.concurrency - len(self._running)
+        if free < 1:
+            return False
+        leases = await self._client.claim(free)
+        for lease in leases:
+            self._start(lease)
+        return len(leases) == free
+
+    def _start(self, lease: Lease) -> None:
+        context = Context(lease, self._database, self._scene)
+        task = asyncio.create_task(run_task(self._client, context, self._runtimes))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._bell.wake.set()
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a task's end was not recorded", exc_info=task.exception())
+
+    async def _drain(self) -> None:
+        if self._running:
+            await asyncio.wait(self._running, timeout=self._grace_seconds)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+
+def _check_pool(settings: Settings) -> None:
+    least = settings.concurrency + _SPARE_CONNECTIONS
+    if settings.database_pool < least:
+        raise InvalidInput(
+            f"{settings.concurrency} tasks at once need {least} database connections: set "
+            f"KNOCKON_DATABASE_POOL to {least} or more, or KNOCKON_CONCURRENCY lower"
+        )
