@@ -1,6 +1,7 @@
 """Logging: structlog and the standard library through one handler, to stderr."""
 
 import logging
+import sys
 
 import stamina.instrumentation
 import structlog
@@ -38,7 +39,7 @@ def _formatter(log_format: str) -> logging.Formatter:
     if log_format == "json":
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer()]
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
