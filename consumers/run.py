@@ -1,0 +1,143 @@
+"""All the consumers of an org, as its deployed DAGs ask for them; a deploy starts them anew."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import structlog
+from psycopg import AsyncConnection
+
+from consumers.formats.reading import Reader
+from consumers.kafka import KafkaConsumer, KafkaSettings
+from consumers.postgres.listener import PostgresConsumer
+from consumers.sources import Sources, load_sources
+from engine.flow.ingest import ingest
+from engine.flow.scene import Scene
+from engine.loops.duty import keep, pause
+from engine.model.event import Batch
+from engine.store.database import Database
+from engine.store.run import fetch
+
+_log = structlog.get_logger(__name__)
+_LOOK_SECONDS = 2.0
+
+
+class _Consumer(Protocol):
+    async def run(self, stop: asyncio.Event) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """Where the sources are. ``name`` is the consumers' in the ledger, and the Kafka group.
+
+    ``bootstrap_servers`` None: no topics are read. ``client`` goes to the Kafka client as it is.
+    """
+
+    name: str
+    source_url: str
+    bootstrap_servers: str | None
+    batch_size: int = 500
+    poll_seconds: float = 1.0
+    client: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Consumers:
+    """Runs what the DAGs ask for, and looks every two seconds whether that is still the same."""
+
+    def __init__(self, database: Database, scene: Scene, wiring: Wiring) -> None:
+        self._database = database
+        self._scene = scene
+        self._wiring = wiring
+        self._sources: Sources | None = None
+        self._changed = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until ``stop`` is set; the batches in hand then are finished first."""
+        async with asyncio.TaskGroup() as group:
+            look = keep("sources", self._look, stop, _LOOK_SECONDS, lambda wait: pause(stop, wait))
+            group.create_task(look)
+            while not stop.is_set():
+                await self._until_changed(stop)
+
+    async def _look(self) -> bool:
+        async with self._database.connection() as conn:
+            sources = await load_sources(conn, self._scene)
+        if sources.tables and not await has_log(self._wiring.source_url):
+            sources = replace(sources, tables={})  # until the first one is attached
+        if sources != self._sources:
+            self._sources = sources
+            self._changed.set()
+        return False
+
+    async def _until_changed(self, stop: asyncio.Event) -> None:
+        """Run the consumers of the sources as they are, until they are others or it is over."""
+        self._changed.clear()
+        halt = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for consumer in self._consumers(self._sources) if self._sources else ():
+                group.create_task(consumer.run(halt))
+            await _either(stop, self._changed)
+            halt.set()
+
+    def _consumers(self, sources: Sources) -> Iterator[_Consumer]:
+        if sources.topics:
+            yield from self._kafka(sources.readers())
+        if sources.tables:
+            _log.info("following tables", tables=sorted(sources.tables))
+            yield PostgresConsumer(
+                self._wiring.source_url,
+                self._wiring.name,
+                self._ingest,
+                self._positions,
+                poll_seconds=self._wiring.poll_seconds,
+            )
+
+    def _kafka(self, readers: Mapping[str, Reader]) -> Iterator[_Consumer]:
+        wiring = self._wiring
+        if wiring.bootstrap_servers is None:
+            _log.warning(
+                "topics are not read: set KNOCKON_KAFKA_BOOTSTRAP_SERVERS", topics=sorted(readers)
+            )
+        elif readers:
+            _log.info("reading topics", topics=sorted(readers), group=wiring.name)
+            settings = KafkaSettings(
+                bootstrap_servers=wiring.bootstrap_servers,
+                name=wiring.name,
+                readers=readers,
+                batch_size=wiring.batch_size,
+                fetch_max_wait_ms=wiring.client.get("fetch_max_wait_ms", 500),
+                client=wiring.client,
+            )
+            yield KafkaConsumer(settings, self._ingest, self._positions)
+
+    async def _ingest(self, batch: Batch) -> None:
+        async with self._database.connection() as conn:
+            written = await ingest(conn, self._scene, batch)
+        if written.rejections:
+            _log.warning(
+                "dead letters", count=len(written.rejections), why=written.rejections[0].error
+            )
+
+    async def _positions(self) -> Mapping[str, str]:
+        async with self._database.connection() as conn:
+            rows = await fetch(
+                conn, "positions.stored", org_id=self._scene.org_id, consumer=self._wiring.name
+            )
+        return {row["stream"]: row["position"] for row in rows}
+
+
+async def has_log(source_url: str) -> bool:
+    """Whether any table of a source database has ever been attached. Raises psycopg's errors."""
+    async with await AsyncConnection.connect(source_url, connect_timeout=5) as source:
+        found = await source.execute("SELECT to_regclass('knockon_source.readers') IS NOT NULL")
+        return bool((await found.fetchone() or [False])[0])
+
+
+async def _either(*events: asyncio.Event) -> None:
+    """Return when one of them is set."""
+    waits = [asyncio.ensure_future(each.wait()) for each in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for each in waits:
+        each.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)

@@ -1,0 +1,50 @@
+"""Invalidations, as they are listed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from engine.flow.scene import Scene
+from engine.store.database import Connection
+from engine.store.run import fetch
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidationRow:
+    """One durable fact; ``jobs`` have their tasks for it. ``events`` came to it."""
+
+    id: UUID
+    dataset: str
+    scope: str
+    partition_key: str | None
+    columns: list[str] | None
+    row_filter: dict[str, Any] | None
+    reason: str
+    events: int
+    created_at: datetime
+    processed_at: datetime | None
+    outcome: str | None
+    jobs: int
+    plan_id: UUID | None
+    source_event: dict[str, Any]
+
+
+async def invalidations(
+    conn: Connection,
+    scene: Scene,
+    *,
+    dataset: str | None = None,
+    only_open: bool = False,
+    limit: int = 50,
+) -> list[InvalidationRow]:
+    """The newest first, of this dataset, and only those that are not planned yet."""
+    rows = await fetch(
+        conn,
+        "invalidations.list",
+        org_id=scene.org_id,
+        dataset=dataset,
+        open=only_open,
+        limit=limit,
+    )
+    return [InvalidationRow(**row) for row in rows]

@@ -1,0 +1,56 @@
+"""How far the waves are that some invalidations caused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from engine.flow.scene import Scene
+from engine.store.database import Connection
+from engine.store.run import fetch, fetch_one
+
+_OPEN = ("blocked", "queued", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``tasks`` by status; ``unplanned`` invalidations have none yet.
+
+    ``is_moving``: some task of the org is queued or running, whichever wave it belongs to.
+    """
+
+    unplanned: int
+    tasks: dict[str, int]
+    is_moving: bool
+
+    @property
+    def total(self) -> int:
+        """How many tasks there are."""
+        return sum(self.tasks.values())
+
+    @property
+    def finished(self) -> int:
+        """How many will not move any more by themselves."""
+        return self.total - sum(self.tasks.get(status, 0) for status in _OPEN)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether waiting longer is of no use: all are done, or what is left waits for a person."""
+        return not self.unplanned and (self.finished == self.total or not self.is_moving)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all came through."""
+        return not self.unplanned and self.finished == self.total and "failed" not in self.tasks
+
+
+async def progress(conn: Connection, scene: Scene, invalidations: Sequence[UUID]) -> Progress:
+    """Read how far the tasks are that these invalidations caused."""
+    row = await fetch_one(conn, "views.progress", org_id=scene.org_id, ids=list(invalidations))
+    row = row or {}
+    return Progress(row["unplanned"], row["tasks"], row["moving"])
+
+
+async def build_of(conn: Connection, scene: Scene, version: UUID) -> list[UUID]:
+    """The invalidations by which the deploy of a DAG version has its datasets built."""
+    rows = await fetch(conn, "views.facts_of_version", org_id=scene.org_id, dag_version_id=version)
+    return [row["id"] for row in rows]

@@ -1,0 +1,117 @@
+"""How things stand in an org: what is open, what is stuck, who is at work."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from engine.flow.scene import Scene
+from engine.store.database import Connection
+from engine.store.run import fetch, fetch_one
+
+_MOST_STUCK = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServedDag:
+    """A DAG in the version that is served; ``version`` is the hash of its content."""
+
+    name: str
+    version: str
+    deployed_at: datetime
+    jobs: int
+    datasets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a consumer has read a stream."""
+
+    consumer: str
+    stream: str
+    position: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StuckTask:
+    """A task that failed, or is held until ``waiting_for`` exists; ``blocks`` wait behind it."""
+
+    id: UUID
+    job: str
+    slot: str
+    status: str
+    attempts: int
+    blocks: int
+    error: str | None
+    waiting_for: dict[str, list[str]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that had a task in the last quarter of an hour."""
+
+    id: str
+    running: int
+    seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``tasks`` by status; ``oldest_seconds`` is the age of the oldest open invalidation."""
+
+    dags: tuple[ServedDag, ...]
+    tasks: dict[str, int]
+    open_invalidations: int
+    oldest_seconds: float | None
+    dead_letters: int
+    positions: tuple[Position, ...]
+    stuck: tuple[StuckTask, ...]
+    workers: tuple[Worker, ...]
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is left to plan or to run; what failed is neither."""
+        in_hand = sum(self.tasks.get(each, 0) for each in ("blocked", "queued", "running"))
+        return not self.open_invalidations and not in_hand
+
+
+async def status(conn: Connection, scene: Scene) -> Status:
+    """Read how things stand now."""
+    org: dict[str, Any] = {"org_id": scene.org_id}
+    facts = await fetch_one(conn, "views.open_invalidations", **org) or {}
+    letters = await fetch_one(conn, "views.open_dead_letters", **org) or {}
+    stuck = await fetch(conn, "views.stuck", limit=_MOST_STUCK, **org)
+    return Status(
+        dags=tuple(_dag(row) for row in await fetch(conn, "views.dags", **org)),
+        tasks={row["status"]: row["tasks"] for row in await fetch(conn, "tasks.counts", **org)},
+        open_invalidations=facts["facts"],
+        oldest_seconds=facts["seconds"],
+        dead_letters=letters["letters"],
+        positions=tuple(Position(**row) for row in await fetch(conn, "views.positions", **org)),
+        stuck=tuple(_stuck(row) for row in stuck),
+        workers=tuple(_worker(row) for row in await fetch(conn, "views.workers", **org)),
+    )
+
+
+def _dag(row: dict[str, Any]) -> ServedDag:
+    return ServedDag(
+        row["dag_name"], row["yaml_hash"], row["deployed_at"], row["jobs"], row["datasets"]
+    )
+
+
+def _stuck(row: dict[str, Any]) -> StuckTask:
+    return StuckTask(
+        id=row["id"],
+        job=row["job"],
+        slot=row["slot"],
+        status="held" if row["status"] == "blocked" else row["status"],
+        attempts=row["attempts"],
+        blocks=row["blocks"],
+        error=row["error_message"],
+        waiting_for=row["waiting_for"],
+    )
+
+
+def _worker(row: dict[str, Any]) -> Worker:
+    return Worker(row["worker_id"], row["running"], row["seen"])

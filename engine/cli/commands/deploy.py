@@ -1,0 +1,103 @@
+"""`knockon deploy`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+from rich.tree import Tree
+
+from engine.api.progress import build_of
+from engine.cli.call import Call, command
+from engine.cli.dagfiles import read_dag
+from engine.cli.output import counted, show
+from engine.cli.session import Session, run
+from engine.cli.waiting import wait_for
+from engine.flow.deploy import Deployment, preview
+from engine.flow.deploy import deploy as deploy_one
+from engine.model.dag import DagFile
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class _Deployed:
+    dry_run: bool
+    dags: tuple[Deployment, ...]
+
+
+@app.command()
+@command
+def deploy(
+    call: Call,
+    files: Annotated[list[Path], typer.Argument(help="DAG files, in order.", metavar="FILE")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when all new generations are built.")
+    ] = False,
+) -> None:
+    """Serve DAG files from now on: what a change touches gets a new generation, the rest stays.
+
+    The same content again changes nothing.
+    """
+    dags = [read_dag(file) for file in files]
+
+    async def work(session: Session) -> _Deployed:
+        done = [await _one(session, dag, dry_run) for dag in dags]
+        if wait and not dry_run:
+            await wait_for(session, await _builds(session, done))
+        return _Deployed(dry_run, tuple(done))
+
+    show(call, run(call, work, makes_org=not dry_run), _report)
+
+
+async def _one(session: Session, dag: DagFile, dry_run: bool) -> Deployment:
+    async with session.connection() as conn:
+        return await (preview if dry_run else deploy_one)(conn, session.scene, dag)
+
+
+async def _builds(session: Session, done: Iterable[Deployment]) -> list[UUID]:
+    async with session.connection() as conn:
+        return [
+            fact
+            for each in done
+            if each.version_id
+            for fact in await build_of(conn, session.scene, each.version_id)
+        ]
+
+
+def _report(deployed: _Deployed) -> RenderableType:
+    return Group(*(_tree(each, deployed.dry_run) for each in deployed.dags))
+
+
+def _tree(done: Deployment, dry_run: bool) -> Tree:
+    change = done.diff
+    same = not (change.added or change.changed or change.removed or change.regenerated)
+    head = "would be deployed" if dry_run else "is served"
+    tree = Tree(Text.assemble((done.dag_name, "bold"), f" {head}", " as it was" if same else ""))
+    for name in change.added:
+        tree.add(Text.assemble(("+ ", "green"), name))
+    for name, keys in change.changed.items():
+        tree.add(Text.assemble(("~ ", "yellow"), name, (f"  {', '.join(keys)}", "dim")))
+    for name in change.removed:
+        tree.add(Text.assemble(("- ", "red"), name))
+    if change.unchanged and not same:
+        tree.add(Text(f"= {counted(len(change.unchanged), 'job')} unchanged", "dim"))
+    if change.regenerated:
+        _add_generations(tree, done, dry_run)
+    return tree
+
+
+def _add_generations(tree: Tree, done: Deployment, dry_run: bool) -> None:
+    tasks = "" if dry_run else f", {counted(done.tasks, 'task')} planned"
+    count = counted(len(done.diff.regenerated), "new generation")
+    branch = tree.add(Text.assemble((count, "cyan"), tasks))
+    for name, columns in done.diff.regenerated.items():
+        what = "" if columns is None else f"  {', '.join(columns)}"
+        branch.add(Text.assemble(name, (what, "dim")))

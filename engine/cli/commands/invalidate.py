@@ -1,0 +1,59 @@
+"""`knockon invalidate`."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from consumers.manual import Requested
+from consumers.manual import invalidate as request
+from engine.cli.call import Call, command
+from engine.cli.output import counted, short, show, some
+from engine.cli.scope import Columns, Dataset, Partitions, Rows, Why, event_of
+from engine.cli.session import Session, run
+from engine.cli.waiting import wait_for
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def invalidate(
+    call: Call,
+    dataset: Dataset,
+    partitions: Partitions = None,
+    columns: Columns = None,
+    rows: Rows = None,
+    reason: Why = "manual",
+    key: Annotated[
+        str | None, typer.Option("--key", help="The same key again is the same request.")
+    ] = None,
+    note: Annotated[str | None, typer.Option("--note", help="A word for whoever asks why.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when all that it hits is recomputed.")
+    ] = False,
+) -> None:
+    """Say that a part of a dataset is stale; what is made from it is recomputed.
+
+    Of a dataset that a job makes, that part itself is recomputed first; with --reason rewritten
+    it was mended by hand, and only what reads it is.
+    """
+    event = event_of(
+        dataset, partitions, columns, rows, reason, id=key, note=note, source="knockon invalidate"
+    )
+
+    async def work(session: Session) -> Requested:
+        async with session.connection() as conn:
+            requested = await request(conn, session.scene, event)
+        if wait:
+            await wait_for(session, requested.invalidations)
+        return requested
+
+    show(call, run(call, work), _text)
+
+
+def _text(requested: Requested) -> Text:
+    count = counted(len(requested.invalidations), "invalidation")
+    ids = some(short(each) for each in requested.invalidations)
+    known = "" if requested.is_new else "  known already by its key"
+    return Text.assemble((count, "bold"), f"  {ids}", (known, "yellow"))

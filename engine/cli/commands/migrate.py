@@ -1,0 +1,36 @@
+"""`knockon migrate`."""
+
+import asyncio
+from dataclasses import dataclass
+
+import typer
+from rich.text import Text
+
+from engine.cli.call import Call, command
+from engine.cli.output import show
+from engine.cli.session import database_url, settings_of
+from engine.store.database import display_url
+from engine.store.migrate import migrate as apply_migrations
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class _Migrated:
+    database: str
+    applied: list[str]
+
+
+@app.command()
+@command
+def migrate(call: Call) -> None:
+    """Bring the database's schema up to date. Safe to repeat, and for several at once."""
+    with database_url(settings_of(call)) as url:
+        done = _Migrated(display_url(url), asyncio.run(apply_migrations(url)))
+    show(call, done, _text)
+
+
+def _text(done: _Migrated) -> Text:
+    if not done.applied:
+        return Text("The schema is up to date.")
+    return Text("\n").join(Text.assemble(("applied ", "green"), each) for each in done.applied)

@@ -1,0 +1,18 @@
+"""`knockon schema`."""
+
+import sys
+
+import typer
+
+from engine.cli.call import Call, command
+from engine.cli.output import to_json
+from engine.model.dag import json_schema
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def schema(call: Call) -> None:
+    """Print the JSON Schema of a DAG file, so that your editor can complete and check it."""
+    sys.stdout.write(to_json(json_schema()))

@@ -1,0 +1,100 @@
+"""`knockon status`."""
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from engine.api.status import Status, StuckTask
+from engine.api.status import status as read_status
+from engine.cli.call import Call, command
+from engine.cli.output import ago, counted, short, show, some, span, status_text, table
+from engine.cli.session import Session, run
+
+app = typer.Typer(add_completion=False)
+_ORDER = ("blocked", "queued", "running", "failed", "succeeded", "skipped", "canceled")
+
+
+@app.command()
+@command
+def status(call: Call) -> None:
+    """Show how things stand: what is served, what is open, what is stuck, who is at work."""
+
+    async def work(session: Session) -> Status:
+        async with session.connection() as conn:
+            return await read_status(conn, session.scene)
+
+    show(call, run(call, work), _report)
+
+
+def _report(view: Status) -> RenderableType:
+    parts: list[RenderableType] = [_summary(view), _tasks(view)]
+    if view.stuck:
+        parts.append(_stuck(view))
+    if view.dags:
+        parts.append(_dags(view))
+    if view.positions:
+        parts.append(_positions(view))
+    if view.workers:
+        parts.append(_workers(view))
+    return Group(*parts)
+
+
+def _summary(view: Status) -> Text:
+    if not view.dags:
+        return Text("Nothing is deployed yet: knockon deploy FILE", "yellow")
+    facts = f"  {counted(view.open_invalidations, 'open invalidation')}"
+    oldest = f", the oldest {span(view.oldest_seconds)} old" if view.oldest_seconds else ""
+    letters = counted(view.dead_letters, "dead letter")
+    style = "yellow" if view.dead_letters else ""
+    return Text.assemble(_state(view), facts, oldest, "  ", (letters, style))
+
+
+def _state(view: Status) -> tuple[str, str]:
+    if not view.is_at_rest:
+        return "at work", "bold blue"
+    return ("stuck", "bold red") if view.tasks.get("failed") else ("at rest", "bold green")
+
+
+def _tasks(view: Status) -> Text:
+    counts = [(each, view.tasks[each]) for each in _ORDER if each in view.tasks]
+    if not counts:
+        return Text("no tasks yet", "dim")
+    parts = [Text.assemble(status_text(each), f" {count:,}") for each, count in counts]
+    return Text("tasks  ").append_text(Text("  ").join(parts))
+
+
+def _stuck(view: Status) -> RenderableType:
+    made = table("stuck task", "status", "job", "slot", "blocks>", "why")
+    for each in view.stuck:
+        state = status_text(each.status)
+        made.add_row(short(each.id), state, each.job, each.slot, str(each.blocks), _why(each))
+    return made
+
+
+def _why(task: StuckTask) -> str:
+    if task.waiting_for:
+        waits = (f"{name} {some(keys)}" for name, keys in task.waiting_for.items())
+        return f"waits for {'; '.join(waits)}"
+    return (task.error or "").strip().splitlines()[-1][:200] if task.error else ""
+
+
+def _dags(view: Status) -> RenderableType:
+    made = table("dag", "version", "jobs>", "datasets>", "deployed")
+    for each in view.dags:
+        age = ago(each.deployed_at)
+        made.add_row(each.name, each.version[:8], str(each.jobs), str(each.datasets), age)
+    return made
+
+
+def _positions(view: Status) -> RenderableType:
+    made = table("consumer", "stream", "position", "moved")
+    for each in view.positions:
+        made.add_row(each.consumer, each.stream, each.position[:60], ago(each.updated_at))
+    return made
+
+
+def _workers(view: Status) -> RenderableType:
+    made = table("worker", "running>", "seen")
+    for each in view.workers:
+        made.add_row(each.id, str(each.running), ago(each.seen))
+    return made

@@ -1,0 +1,111 @@
+"""`knockon tasks`, and what an operator does to one of them."""
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from engine.api.tasks import TaskRow, task_id
+from engine.api.tasks import tasks as list_tasks
+from engine.cli.call import Call, command
+from engine.cli.output import ago, short, show, some, status_text, table
+from engine.cli.session import Session, run
+from engine.flow import byhand
+from engine.flow.scene import Scene
+from engine.store.database import Connection
+
+app = typer.Typer(add_completion=False, invoke_without_command=True)
+_Order = Callable[[Connection, Scene, UUID], Awaitable[None]]
+_Id = Annotated[str, typer.Argument(help="The task's id, or the end of it.", metavar="TASK")]
+
+
+class Status(StrEnum):
+    """What a task may be in."""
+
+    blocked = "blocked"
+    queued = "queued"
+    running = "running"
+    succeeded = "succeeded"
+    failed = "failed"
+    skipped = "skipped"
+    canceled = "canceled"
+
+
+@app.callback()
+@command
+def tasks(
+    call: Call,
+    status: Annotated[
+        list[Status] | None, typer.Option("--status", "-s", help="Only these; may be repeated.")
+    ] = None,
+    job: Annotated[str | None, typer.Option("--job", "-j", help="Only this job's.")] = None,
+    partition: Annotated[
+        str | None, typer.Option("--partition", "-p", help="Only those that make this partition.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 50,
+) -> None:
+    """List tasks, the newest first; or retry or cancel one."""
+
+    async def work(session: Session) -> list[TaskRow]:
+        statuses = [each.value for each in status] if status else None
+        async with session.connection() as conn:
+            return await list_tasks(
+                conn,
+                session.scene,
+                statuses=statuses,
+                job=job,
+                partition=partition,
+                limit=limit,
+            )
+
+    show(call, run(call, work), _listed)
+
+
+@app.command()
+@command
+def retry(call: Call, task: _Id) -> None:
+    """Queue a failed task once more, with all its attempts before it."""
+    _order(call, task, byhand.retry, "queued again")
+
+
+@app.command()
+@command
+def cancel(call: Call, task: _Id) -> None:
+    """End a task undone; what waits behind it goes on as if nothing had changed."""
+    _order(call, task, byhand.cancel, "canceled")
+
+
+def _order(call: Call, task: str, order: _Order, done: str) -> None:
+    async def work(session: Session) -> UUID:
+        async with session.connection() as conn:
+            found = await task_id(conn, session.scene, task)
+            await order(conn, session.scene, found)
+            return found
+
+    show(
+        call,
+        {"task": run(call, work), "done": done},
+        lambda view: Text(f"task {view['task']} is {done}"),
+    )
+
+
+def _listed(rows: list[TaskRow]) -> RenderableType:
+    if not rows:
+        return Text("no such tasks", "dim")
+    made = table("task", "status", "job", "partitions", "tries>", "created", "note")
+    for each in rows:
+        note = each.note.strip().splitlines()[-1] if each.note.strip() else ""
+        made.add_row(
+            short(each.id),
+            status_text(each.status),
+            each.job,
+            some(each.partitions, 3),
+            str(each.attempts),
+            ago(each.created_at),
+            Text(note, "dim"),
+        )
+    return made

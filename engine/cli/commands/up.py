@@ -1,0 +1,95 @@
+"""`knockon up`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from engine.cli.broker import running_broker
+from engine.cli.call import Call, command
+from engine.cli.commands.worker import enough
+from engine.cli.output import counted, show
+from engine.cli.services import Service, serve
+from engine.cli.session import Session, run, settings_of
+from engine.cli.topics import Topics
+from engine.cli.wiring import consumers_of
+from engine.embedded.broker import Broker, EmbeddedBroker
+from engine.loops.engine import Engine
+from engine.worker.worker import Worker
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class _House:
+    database: str
+    kafka: str
+    org: str
+    workers: int
+    home: str
+
+
+@app.command()
+@command
+def up(
+    call: Call,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="How many.")] = 1,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Run the demo first, and leave it there to play with.")
+    ] = False,
+) -> None:
+    """Run everything in this process: engine, consumers, workers.
+
+    The database and the broker are embedded, under KNOCKON_HOME, unless others are set. Other
+    commands find them there. SIGINT or SIGTERM finishes what is in hand and stops it all.
+    """
+
+    async def work(session: Session) -> None:
+        with running_broker(session.settings) as broker:
+            if demo:
+                await _demo(session, broker)
+            show(call, _house(session, broker, workers), _text)
+            await serve(*_services(session, broker, workers))
+
+    concurrency = settings_of(call).concurrency
+    run(call, work, quiet=False, database_pool=enough(concurrency, workers))
+
+
+async def _demo(session: Session, broker: Broker) -> None:
+    raise NotImplementedError
+
+
+def _services(session: Session, broker: Broker, workers: int) -> list[Service]:
+    engine = Engine(session.database, session.scene, session.settings)
+    hands = [Worker(session.database, session.scene, session.settings) for _ in range(workers)]
+    consumers = consumers_of(session, broker)
+    services: list[Service] = [engine.run, consumers.run, *(hand.run for hand in hands)]
+    if isinstance(broker, EmbeddedBroker):
+        services.append(Topics(session, broker).run)
+    return services
+
+
+def _house(session: Session, broker: Broker, workers: int) -> _House:
+    settings = session.settings
+    return _House(
+        database=session.database.url,
+        kafka=broker.bootstrap_servers,
+        org=settings.org,
+        workers=workers,
+        home=str(settings.home.resolve()),
+    )
+
+
+def _text(house: _House) -> Group:
+    rows = {
+        "database": house.database,
+        "kafka": house.kafka,
+        "org": house.org,
+        "running": f"engine, consumers, {counted(house.workers, 'worker')}",
+    }
+    lines = [
+        Text.assemble((f"{name:<10}", "bold"), value, no_wrap=True) for name, value in rows.items()
+    ]
+    return Group(Text("Knockon is up.", "bold green"), *lines, Text("Ctrl-C stops it.", "dim"))

@@ -1,0 +1,58 @@
+"""`knockon worker`."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from engine.cli.call import Call, command
+from engine.cli.services import serve
+from engine.cli.session import Session, run
+from engine.errors import UnknownName
+from engine.worker.runtimes import Runtime, installed_runtimes
+from engine.worker.worker import Worker
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def worker(
+    call: Call,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", "-c", min=1, help="Tasks at once.", show_default=False),
+    ] = None,
+    runtime: Annotated[
+        list[str] | None, typer.Option("--runtime", help="Serve this runtime; may be repeated.")
+    ] = None,
+) -> None:
+    """Claim tasks and run them.
+
+    Run as many as you like. SIGINT or SIGTERM finishes the tasks in hand; a second one drops
+    them, and they are run again elsewhere when their leases expire.
+    """
+
+    async def work(session: Session) -> None:
+        runtimes = chosen(installed_runtimes(), runtime)
+        worker = Worker(session.database, session.scene, session.settings, runtimes=runtimes)
+        await serve(worker.run)
+
+    run(call, work, quiet=False, concurrency=concurrency, database_pool=enough(concurrency))
+
+
+def enough(concurrency: int | None, workers: int = 1) -> int | None:
+    """Database connections for workers and what runs beside them; None: as many as are set."""
+    return None if concurrency is None else workers * (concurrency + 2) + 6
+
+
+def chosen(installed: Mapping[str, Runtime], names: list[str] | None) -> Mapping[str, Runtime]:
+    """The runtimes of these names, all without any. Raises UnknownName."""
+    if not names:
+        return installed
+    unknown = sorted(set(names) - installed.keys())
+    if unknown:
+        raise UnknownName(
+            f"no runtime is called {unknown[0]!r}: installed are {', '.join(sorted(installed))}"
+        )
+    return {name: installed[name] for name in names}

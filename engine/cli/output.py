@@ -1,0 +1,110 @@
+"""What people and programs see: results on stdout, complaints on stderr."""
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from rich import box
+from rich.console import Console, JustifyMethod, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from engine.cli.call import Call
+
+V = TypeVar("V")
+
+_PIPE_WIDTH = 160
+_STYLES = {
+    "blocked": "yellow",
+    "held": "yellow",
+    "queued": "cyan",
+    "running": "bold blue",
+    "succeeded": "green",
+    "failed": "bold red",
+    "skipped": "dim",
+    "canceled": "dim strike",
+}
+
+
+def console() -> Console:
+    """Stdout; wide where it is not a terminal, so that nothing is cut off on its way to a file."""
+    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=_PIPE_WIDTH if wide else None, highlight=False)
+
+
+def errors() -> Console:
+    """Stderr."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show(call: Call, view: V, render: Callable[[V], RenderableType]) -> None:
+    """Print a view: one JSON document for programs, else as ``render`` draws it."""
+    if call.as_json:
+        sys.stdout.write(to_json(view))
+    else:
+        console().print(render(view))
+    sys.stdout.flush()
+
+
+def to_json(view: Any) -> str:
+    """A view as indented JSON; its dataclasses are objects."""
+    return msgspec.json.format(msgspec.json.encode(view)).decode() + "\n"
+
+
+def complain(message: str) -> None:
+    """Say on stderr what went wrong, each line whole, since editors and people click on them."""
+    console = errors()
+    console.print(Text.assemble(("error: ", "bold red"), message))
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A plain table; a column whose name ends in `>` is flush right."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for name in columns:
+        side: JustifyMethod = "right" if name.endswith(">") else "left"
+        made.add_column(name.removesuffix(">"), justify=side, overflow="fold")
+    return made
+
+
+def status_text(status: str) -> Text:
+    """A task's status in its colour."""
+    return Text(status, style=_STYLES.get(status, ""))
+
+
+def short(id_: UUID | str) -> str:
+    """The end of an id, which tells it from others; commands take it in place of the whole."""
+    return str(id_)[-8:]
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago it was, in one unit: `3m ago`."""
+    return "" if moment is None else f"{span((datetime.now(UTC) - moment).total_seconds())} ago"
+
+
+def span(seconds: float) -> str:
+    """Seconds in the largest unit that fits: `42s`, `3m`, `5h`, `2d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"
+
+
+def some(items: Any, most: int = 4) -> str:
+    """The first few of many, and how many more there are."""
+    listed = [str(each) for each in items]
+    more = f" +{len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def compact(value: Any) -> str:
+    """A value as JSON on one line."""
+    return msgspec.json.encode(value).decode()

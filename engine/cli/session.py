@@ -1,0 +1,112 @@
+"""A command's way to the database: the one that is set, else the embedded one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psycopg
+
+from engine.api.schema import lacking_migrations
+from engine.cli.call import Call
+from engine.embedded.postgres import EmbeddedPostgres
+from engine.errors import InvalidInput, ServiceUnavailable
+from engine.flow.scene import Scene
+from engine.logs import configure_logs
+from engine.settings import Settings
+from engine.store.database import Connection, Database
+from engine.store.migrate import migrate
+from engine.store.orgs import ensure_org, org_id
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open database with its schema, and the org that the command acts for."""
+
+    settings: Settings
+    database: Database
+    scene: Scene
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection on which every statement commits by itself."""
+        return self.database.connection()
+
+
+def run(
+    call: Call,
+    work: Callable[[Session], Awaitable[T]],
+    *,
+    quiet: bool = True,
+    makes_org: bool = False,
+    **more: Any,
+) -> T:
+    """Do a command's work with a session; what Postgres refuses becomes a KnockonError.
+
+    ``quiet``: a command that people wait for logs warnings only, unless they ask for more.
+    ``makes_org``: an org that does not exist comes into being. ``more`` are settings.
+    """
+    settings = settings_of(call, quiet=quiet, **more)
+    with database_url(settings) as url:
+        return asyncio.run(_work(settings, url, work, makes_org))
+
+
+def settings_of(call: Call, *, quiet: bool = True, **more: Any) -> Settings:
+    """The settings of the environment, with what the call says in front; logs are set up."""
+    said: dict[str, Any] = {
+        "org": call.org,
+        "database_url": call.database_url,
+        "kafka_bootstrap_servers": call.kafka,
+        "log_level": call.log_level,
+        **more,
+    }
+    settings = Settings(**{name: value for name, value in said.items() if value is not None})
+    if quiet and "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": "warning"})
+    configure_logs(settings)
+    return settings
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """The address of the database; an embedded one runs meanwhile, if nobody runs it already."""
+    if settings.database_url:
+        yield settings.database_url
+    else:
+        with EmbeddedPostgres(settings.home / "postgres", durable=True) as server:
+            yield server.url
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, url: str, *, makes_org: bool = False
+) -> AsyncIterator[Session]:
+    """A session on a database, which must have its schema; an embedded one is given it."""
+    if settings.database_url is None:
+        await migrate(url)
+    patient = settings.database_url is not None
+    async with await Database.open(url, max_size=settings.database_pool, retry=patient) as database:
+        async with database.connection() as conn:
+            await _check_schema(conn)
+            org = await (ensure_org if makes_org else org_id)(conn, settings.org)
+        yield Session(settings, database, Scene(org))
+
+
+async def _work(
+    settings: Settings, url: str, work: Callable[[Session], Awaitable[T]], makes_org: bool
+) -> T:
+    try:
+        async with opened(settings, url, makes_org=makes_org) as session:
+            return await work(session)
+    except psycopg.Error as error:
+        raise ServiceUnavailable(f"the database refused: {str(error).strip()}") from error
+
+
+async def _check_schema(conn: Connection) -> None:
+    lacking = await lacking_migrations(conn)
+    if lacking:
+        raise InvalidInput(
+            f"the database lacks migrations {', '.join(lacking)}: run 'knockon migrate'"
+        )

@@ -1,0 +1,61 @@
+"""Waiting, with a bar, until the waves of some invalidations are over."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from engine.api.progress import Progress, progress
+from engine.cli.output import errors
+from engine.cli.session import Session
+from engine.errors import TaskFailed
+from engine.loops.doorbell import Doorbell
+from engine.store.bells import TASKS
+
+_POLL_SECONDS = 0.5
+
+
+async def wait_for(session: Session, invalidations: Sequence[UUID]) -> Progress:
+    """Return when all their tasks are over; Raises TaskFailed when some cannot come to an end."""
+    stop = asyncio.Event()
+    bell = Doorbell(session.database, [TASKS])
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bell.run(stop))
+        with _bar() as bar:
+            last = await _watch(session, invalidations, bell, bar)
+        stop.set()
+    if not last.is_good:
+        raise TaskFailed(_left_over(last))
+    return last
+
+
+async def _watch(
+    session: Session, invalidations: Sequence[UUID], bell: Doorbell, bar: Bar
+) -> Progress:
+    line = bar.add_task("planning", total=None)
+    while True:
+        async with session.connection() as conn:
+            now = await progress(conn, session.scene, invalidations)
+        _update(bar, line, now)
+        if now.is_over:
+            return now
+        await bell.wait(_POLL_SECONDS)
+
+
+def _update(bar: Bar, line: TaskID, now: Progress) -> None:
+    if not now.unplanned:
+        running = now.tasks.get("running", 0)
+        what = f"{running} running" if running else "waiting for a worker"
+        bar.update(line, description=what, total=now.total, completed=now.finished)
+
+
+def _bar() -> Bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Bar(*columns, TimeElapsedColumn(), console=errors(), transient=True)
+
+
+def _left_over(last: Progress) -> str:
+    states = ", ".join(f"{count} {status}" for status, count in sorted(last.tasks.items()))
+    return f"not all tasks came through: {states}; see 'knockon status' and 'knockon explain TASK'"

@@ -1,0 +1,19 @@
+"""The consumers of a session, as its settings place them."""
+
+from consumers.run import Consumers, Wiring
+from engine.cli.session import Session
+from engine.embedded.broker import Broker
+
+
+def consumers_of(session: Session, broker: Broker | None, group: str | None = None) -> Consumers:
+    """All consumers of the org; ``group`` is their name, by default `knockon.<org>`."""
+    settings = session.settings
+    wiring = Wiring(
+        name=group or f"knockon.{settings.org}",
+        source_url=settings.source_url or session.database.url,
+        bootstrap_servers=broker.bootstrap_servers if broker else None,
+        batch_size=settings.batch_size,
+        poll_seconds=settings.poll_seconds,
+        client=broker.consumer_options if broker else {},
+    )
+    return Consumers(session.database, session.scene, wiring)

@@ -1,0 +1,121 @@
+-- :name migrations
+-- What has been applied to this database.
+SELECT version FROM knockon_migrations
+
+-- :name dags
+-- The DAGs of an org in the version that is served.
+SELECT c.dag_name, v.yaml_hash, c.updated_at AS deployed_at,
+       (SELECT count(*) FROM jobs j WHERE j.dag_version_id = v.id) AS jobs,
+       (SELECT count(*) FROM dag_version_datasets p WHERE p.dag_version_id = v.id) AS datasets
+FROM dag_current_versions c JOIN dag_versions v ON v.id = c.dag_version_id
+WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
+
+-- :name open_invalidations
+-- How many facts wait for a planner, and for how many seconds the oldest does.
+SELECT count(*) AS facts, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds
+FROM data_invalidations WHERE org_id = %(org_id)s AND processed_at IS NULL
+
+-- :name positions
+-- Where every consumer stands.
+SELECT consumer, stream, position, updated_at FROM consumer_positions
+WHERE org_id = %(org_id)s ORDER BY consumer, stream
+
+-- :name open_dead_letters
+-- How many deliveries wait to be looked at.
+SELECT count(*) AS letters FROM dead_letters WHERE org_id = %(org_id)s AND replayed_at IS NULL
+
+-- :name workers
+-- Who has had a task in the last minutes, and how many they have now.
+SELECT worker_id, count(*) FILTER (WHERE status = 'running') AS running, max(last_heartbeat) AS seen
+FROM tasks
+WHERE org_id = %(org_id)s AND last_heartbeat > clock_timestamp() - interval '15 minutes'
+GROUP BY worker_id ORDER BY worker_id
+
+-- :name stuck
+-- The newest tasks that failed or are held, and how many others wait behind each.
+WITH RECURSIVE stuck AS (
+    SELECT t.id FROM tasks t
+    WHERE t.org_id = %(org_id)s
+      AND (t.status = 'failed' OR (t.status = 'blocked' AND t.waiting_for IS NOT NULL))
+    ORDER BY t.id DESC LIMIT %(limit)s
+), behind(root, id) AS (
+    SELECT s.id, t.id FROM stuck s
+    JOIN task_dependencies d ON d.depends_on = s.id
+    JOIN tasks t ON t.id = d.task_id AND t.status = 'blocked'
+    UNION
+    SELECT b.root, t.id FROM behind b
+    JOIN task_dependencies d ON d.depends_on = b.id
+    JOIN tasks t ON t.id = d.task_id AND t.status = 'blocked'
+)
+SELECT t.id, j.name AS job, t.slot, t.status, t.attempts, t.error_message, t.waiting_for,
+       (SELECT count(*) FROM behind b WHERE b.root = t.id) AS blocks
+FROM stuck s JOIN tasks t ON t.id = s.id JOIN jobs j ON j.id = t.job_id
+ORDER BY t.id DESC
+
+-- :name task_ids
+-- The tasks whose id ends like this.
+SELECT id FROM tasks WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
+
+-- :name dead_letter_ids
+-- The dead letters whose id ends like this.
+SELECT id FROM dead_letters WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
+
+-- :name dead_letter
+-- All of one dead letter.
+SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at
+FROM dead_letters WHERE org_id = %(org_id)s AND id = %(id)s
+
+-- :name open_dead_letter_ids
+-- Everything that could be replayed, the oldest first.
+SELECT id FROM dead_letters WHERE org_id = %(org_id)s AND replayed_at IS NULL ORDER BY created_at
+
+-- :name dead_letter_error
+-- It was read again, and could not be: the newest error counts.
+UPDATE dead_letters SET error = %(error)s WHERE id = %(id)s
+
+-- :name progress
+-- How far the tasks are that some facts caused, and whether anything else is in motion.
+WITH facts AS (
+    SELECT plan_id, processed_at FROM data_invalidations
+    WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
+), wave AS (
+    SELECT t.status, t.waiting_for FROM tasks t
+    WHERE t.org_id = %(org_id)s AND t.plan_ids && ARRAY(SELECT plan_id FROM facts)
+)
+SELECT (SELECT count(*) FROM facts WHERE processed_at IS NULL) AS unplanned,
+       (SELECT coalesce(jsonb_object_agg(status, tasks), '{}')
+        FROM (SELECT status, count(*) AS tasks FROM wave GROUP BY status) s) AS tasks,
+       EXISTS (SELECT FROM tasks t
+               WHERE t.org_id = %(org_id)s AND t.status IN ('queued', 'running')) AS moving
+
+-- :name facts_of_version
+-- What a deploy found to be built anew.
+SELECT i.id FROM data_invalidations i
+JOIN dag_version_datasets p ON p.dataset_version = i.dataset_version
+WHERE i.org_id = %(org_id)s AND p.dag_version_id = %(dag_version_id)s
+  AND i.reason = 'definition_change'
+
+-- :name sources
+-- How the changes of each source dataset come.
+SELECT j.name AS job, j.source, j.output_datasets AS datasets
+FROM dag_current_versions c JOIN jobs j ON j.dag_version_id = c.dag_version_id
+WHERE c.org_id = %(org_id)s AND j.activation = 'source' ORDER BY j.dag_name, j.name
+
+-- :name unfinished_over
+-- Tasks that are still to make these partitions.
+SELECT t.id, j.name AS job, t.slot, t.status, t.outcome, t.error_message
+FROM tasks t JOIN jobs j ON j.id = t.job_id
+WHERE t.job_id = %(job_id)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
+  AND (%(partition)s = ANY(t.partitions) OR t.slot = '*')
+ORDER BY t.id
+
+-- :name server
+-- What server it is, what time it has, and how full its queue of doorbells is.
+SELECT current_setting('server_version') AS version, clock_timestamp() AS now,
+       pg_notification_queue_usage() AS doorbells
+
+-- :name expired
+-- Tasks that run on beyond their lease, because nobody reaps.
+SELECT count(*) AS tasks FROM tasks
+WHERE org_id = %(org_id)s AND status = 'running'
+  AND lease_expires_at < clock_timestamp() - interval '1 minute'
