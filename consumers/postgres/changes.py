@@ -41,7 +41,9 @@ def _read(stream: str, id_: int, text: str) -> Received | Rejection:
     except msgspec.DecodeError as error:
         why = f"row {id_} of knockon_source.changes: {error}; mend the payload and replay it"
         return Rejection(stream=stream, position=str(id_), payload=payload, error=why)
-    return Received(event=event, stream=stream, position=str(id_), payload=payload)
+    # As Knockon's own event, so that it can be replayed should its dataset not be known yet.
+    again = msgspec.json.encode(event)
+    return Received(event=event, stream=stream, position=str(id_), payload=again)
 
 
 def _event(stream: str, change: _Change) -> SourceEvent:

@@ -98,22 +98,21 @@ class Attachment:
 
     def _rows(self, rows: Composable) -> Composed:
         return statement("attach.rows").format(
-            rows=rows, buckets=self._buckets("r", "b"), names=self._names("b")
+            rows=rows, buckets=_listed(self._buckets("r", "b")), names=self._names("b")
         )
 
     def _pairs(self) -> Composed:
         stored = [column.name for column in self.table.columns if not column.is_virtual]
         virtual = [column.name for column in self.table.columns if column.is_virtual]
+        differences = map(_difference, range(len(stored)), stored)
         pairing, mark = self._pairing()
         return statement("attach.pairs").format(
             names=self._names("b"),
             old_names=self._names("o"),
             new_names=self._names("n"),
-            old_buckets=self._buckets("o", "o"),
-            new_buckets=self._buckets("n", "n"),
+            sides=_listed([*self._buckets("o", "o"), *self._buckets("n", "n"), *differences]),
             was=SQL("{} IS NOT NULL").format(Identifier("o", mark)),
             stays=SQL("{} IS NOT NULL").format(Identifier("n", mark)),
-            differences=_listed(map(_difference, range(len(stored)), stored)),
             flags=_listed(map(_flag, range(len(stored)), stored)),
             virtual=Literal(virtual),
             width=Literal(self.table.width),
@@ -128,12 +127,11 @@ class Attachment:
         same = [SQL("{} = {}").format(Identifier("o", c), Identifier("n", c)) for c in key]
         return statement("attach.paired_by_key").format(same_key=SQL(" AND ").join(same)), key[0]
 
-    def _buckets(self, row: str, prefix: str) -> Composed:
-        names = (Identifier(f"{prefix}{i}") for i in range(len(self.keys)))
-        return _listed(
-            _named(column.of(row), name)
-            for (_, column), name in zip(self.keys, names, strict=False)
-        )
+    def _buckets(self, row: str, prefix: str) -> list[Composed]:
+        return [
+            _named(column.of(row), Identifier(f"{prefix}{i}"))
+            for i, (_, column) in enumerate(self.keys)
+        ]
 
     def _names(self, prefix: str) -> Composed:
         return _listed(Identifier(f"{prefix}{i}") for i in range(len(self.keys)))

@@ -40,9 +40,9 @@ FROM (
             THEN array_remove(ARRAY[{flags}]::text[], NULL)
         END AS columns
     FROM (
-        SELECT {was} AS was, {stays} AS stays, {old_buckets}, {new_buckets}, {differences}
+        SELECT {was} AS was, {stays} AS stays, {sides}
         FROM {pairing}
-        WHERE (o *<> n) IS NOT FALSE
+        WHERE (o.* *<> n.*) IS NOT FALSE
     ) AS pair
     GROUP BY was, stays, {old_names}, {new_names}
 ) AS moved
@@ -57,11 +57,11 @@ old_rows AS o FULL JOIN new_rows AS n ON {same_key};
 
 -- :name paired_by_image
 -- Without a primary key only rows that came out the same find each other, copies by their number.
-(SELECT r.*, r::text COLLATE "C" AS knockon_image,
-    row_number() OVER (PARTITION BY r::text COLLATE "C") AS knockon_number FROM old_rows AS r) AS o
+(SELECT r.*, (r.*)::text COLLATE "C" AS knockon_image,
+    row_number() OVER (PARTITION BY (r.*)::text COLLATE "C") AS knockon_number FROM old_rows AS r) AS o
 FULL JOIN
-(SELECT r.*, r::text COLLATE "C" AS knockon_image,
-    row_number() OVER (PARTITION BY r::text COLLATE "C") AS knockon_number FROM new_rows AS r) AS n
+(SELECT r.*, (r.*)::text COLLATE "C" AS knockon_image,
+    row_number() OVER (PARTITION BY (r.*)::text COLLATE "C") AS knockon_number FROM new_rows AS r) AS n
 ON o.knockon_image = n.knockon_image AND o.knockon_number = n.knockon_number;
 
 -- :name truncated

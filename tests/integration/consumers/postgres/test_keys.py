@@ -1,0 +1,234 @@
+"""The keys that SQL makes are those of the partition space."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from consumers.postgres.keys import key_column
+from consumers.postgres.repeats import repeats
+from engine.errors import InvalidPartition
+from engine.partitions.clock import clock
+from engine.partitions.intervals import Intervals
+from engine.partitions.key_dimension import DynamicDimension, StaticDimension, check_key
+from engine.partitions.range_dimension import RangeDimension
+from engine.partitions.time_dimension import TimeDimension
+
+GRAINS = ["hour", "day", "week", "month", "quarter", "year"]
+ZONES = [
+    "UTC",
+    "America/New_York",
+    "Europe/Berlin",
+    "Asia/Kolkata",  # half an hour off
+    "Australia/Lord_Howe",  # turns by half an hour
+    "America/St_Johns",  # turned one minute past midnight, into the day before
+    "America/Sao_Paulo",  # turned at midnight
+    "Pacific/Apia",  # skipped a day
+]
+SINCE, UNTIL = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1980, 2036))
+
+
+def instants(zone: str) -> Iterator[datetime]:
+    """Around every turn of the clock, and some at random."""
+    random = Random(zone)
+    turns = clock(zone)
+    for cut in turns.cuts:
+        if SINCE < cut < UNTIL:
+            yield from (at(cut + 900 * step + random.choice([0, -1])) for step in range(-10, 11))
+    yield from (at(random.randrange(SINCE, UNTIL)) for _ in range(200))
+
+
+def at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+async def keys(source, dimension, type_, values) -> list[str | None]:
+    column = key_column(dimension, "value", type_)
+    query = SQL(
+        "SELECT {key} AS key FROM (SELECT {place} AS b, i FROM (SELECT {bucket} AS b, i"
+        " FROM unnest(%s::{type}[]) WITH ORDINALITY AS row (value, i)) q) p ORDER BY i"
+    ).format(
+        key=column.key(Identifier("b")),
+        place=column.place(Identifier("b")),
+        bucket=column.of("row"),
+        type=SQL(type_),
+    )
+    rows = await (await source.connection.execute(query, [values])).fetchall()
+    return [row.key for row in rows]
+
+
+@pytest.fixture
+async def source(source):
+    await source.run("CREATE TABLE t ()")
+    await source.attach("t", {})
+    return source
+
+
+async def store(source, grain, zone):
+    await source.run("DROP TABLE IF EXISTS z", "CREATE TABLE z (at date)")
+    await source.attach("z", {"at": {"time": grain, "zone": zone}})
+
+
+def window(dimension: TimeDimension, instant: datetime) -> str:
+    (span,) = dimension.overlapping(Intervals.single(int(instant.timestamp()))).spans
+    return dimension.format(span[0])
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("grain", GRAINS)
+async def test_an_instant_has_the_key_of_its_window(source, grain, zone):
+    await store(source, grain, zone)
+    dimension, values = TimeDimension(grain, zone), list(instants(zone))
+    doubtful = 0
+    found = await keys(source, dimension, "timestamp with time zone", values)
+    for value, key in zip(values, found, strict=True):
+        assert key is not None
+        expected = window(dimension, value)
+        if ".." in key:
+            assert expected in key.split("..")
+            assert dimension.parse(key).count() <= 4  # St. John's has shown three hours in between
+            doubtful += 1
+        else:
+            assert key == expected
+    assert bool(doubtful) == any(
+        SINCE < b.replace(tzinfo=UTC).timestamp() < UNTIL for b in repeats(grain, zone)
+    )
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("grain", GRAINS)
+async def test_a_reading_without_a_zone_is_the_dimensions_own(source, grain, zone):
+    await store(source, grain, zone)
+    dimension, values = TimeDimension(grain, zone), list(instants(zone))
+    readings = [
+        value.replace(tzinfo=None) + timedelta(seconds=offset(zone, value)) for value in values
+    ]
+    found = await keys(source, dimension, "timestamp without time zone", readings)
+    for value, key in zip(values, found, strict=True):
+        assert key is not None
+        assert window(dimension, value) in key.split("..")
+
+
+def offset(zone: str, instant: datetime) -> int:
+    turns = clock(zone)
+    return turns.offsets[turns.segment(int(instant.timestamp()))]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+async def test_every_key_of_a_reading_can_be_parsed(source, zone):
+    """Those that the clock skips included."""
+    await store(source, "hour", zone)
+    dimension = TimeDimension("hour", zone)
+    readings = [value.replace(tzinfo=None) for value in instants(zone)]
+    for type_ in ("timestamp without time zone", "date"):
+        for key in await keys(source, dimension, type_, readings):
+            assert key is not None
+            assert dimension.parse(key)
+
+
+async def test_a_date_is_its_day(source):
+    dimension = TimeDimension("day", "Pacific/Apia")
+    days = [date(2011, 12, 29), date(2011, 12, 30), date(2011, 12, 31)]
+    found = await keys(source, dimension, "date", days)
+    assert found == ["2011-12-29", "2011-12-31", "2011-12-31"]  # the 30th was skipped
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "value", "key"),
+    [
+        ("2013-02-13", None, "2013-02-12 23:59:59", None),
+        ("2013-02-13", None, "2013-02-13 00:00", "2013-02-13"),
+        (None, "2013-02-13", "2013-02-12 23:59:59", "2013-02-12"),
+        (None, "2013-02-13", "2013-02-13 00:00", None),
+        (None, None, "infinity", None),
+        (None, None, "-infinity", None),
+        (None, None, "2013-02-13 00:00 BC", None),
+        (None, None, "19999-02-13 00:00", None),
+    ],
+)
+async def test_a_time_out_of_bounds_has_no_key(source, start, end, value, key):
+    dimension = TimeDimension("day", "UTC", start, end)
+    found = await keys(source, dimension, "timestamp without time zone", [value])
+    assert found == [key]
+
+
+async def test_a_bound_between_the_two_windows_of_a_repeated_hour_cuts_off_both(source):
+    await store(source, "hour", "America/New_York")
+    dimension = TimeDimension("hour", "America/New_York", None, "2013-11-03T01-0500")
+    values = ["2013-11-03 00:30", "2013-11-03 01:30"]
+    found = await keys(source, dimension, "timestamp without time zone", values)
+    assert found == ["2013-11-03T00", None]
+
+
+@pytest.mark.parametrize("type_", ["smallint", "bigint", "numeric", "double precision"])
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+async def test_a_number_has_the_key_of_its_bucket(source, size, type_):
+    random = Random(size)
+    values = [0, -1, size, -size, -size - 1, *(random.randrange(-32768, 32767) for _ in range(200))]
+    dimension = RangeDimension(size)
+    found = await keys(source, dimension, type_, values)
+    assert found == [dimension.format(value // size) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [("-1", None), ("NaN", None), ("Infinity", None), ("25", "20-29"), ("1e300", None)],
+)
+async def test_a_number_out_of_bounds_has_no_key(source, value, key):
+    dimension = RangeDimension(10, start=0)
+    assert await keys(source, dimension, "numeric", [value]) == [key]
+
+
+async def test_a_text_has_a_key_when_it_can_be_one(source):
+    texts = [
+        "JFK",
+        "",
+        "*",
+        "**",
+        "!a",
+        "a!",
+        "a/b",
+        "a=b",
+        "a,b",
+        "a..b",
+        "a.b",
+        "..",
+        "a\nb",
+        "ü",
+    ]
+    found = await keys(source, DynamicDimension(), "text", texts)
+    assert found == [text if may_be_key(text) else None for text in texts]
+
+
+def may_be_key(text: str) -> bool:
+    try:
+        return check_key(text, "here") == text
+    except InvalidPartition:
+        return False
+
+
+async def test_a_listed_text_is_its_own_key(source):
+    dimension = StaticDimension(("JFK", "O'Hare", '{"}'))
+    texts = ["O'Hare", "JFK", "jfk", '{"}', "LGA"]
+    found = await keys(source, dimension, "text", texts)
+    assert found == ["O'Hare", "JFK", None, '{"}', None]
+
+
+async def test_a_key_does_not_hang_on_the_session(source):
+    await source.run(
+        "CREATE TABLE s (id int PRIMARY KEY, day date, at timestamptz, f float8)",
+        "SET datestyle = 'German'",
+        "SET timezone = 'Asia/Tokyo'",
+        "SET extra_float_digits = 0",
+    )
+    space = {name: {"dynamic": True} for name in ("day", "at", "f")}
+    await source.attach("s", space)
+    row = "(1, '13.02.2013', '2013-02-13 00:00Z', 0.1::float8 + 0.2)"
+    logged = await source.logged(f"INSERT INTO s VALUES {row}")
+    key = "day=2013-02-13/at=2013-02-13 00:00:00+00/f=0.30000000000000004"
+    assert logged == [("insert", [key], None, 1)]
+    await source.run("DELETE FROM knockon_source.changes")
+    await source.attach("s", space, announce=True)
+    assert await source.rows("SELECT partitions FROM knockon_source.changes") == [([key],)]
