@@ -1,7 +1,6 @@
 """The lineage: which job makes each dataset, which jobs read it, and how.
 
-Nodes of the graph are jobs, for every dataset has exactly one producing job, sources too. An edge
-from producer to reader holds the compiled edges of the datasets that pass between them.
+Every dataset has exactly one producing job, sources too, so that jobs alone make up the graph.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from sys import intern
 from typing import TypeVar
 from uuid import UUID
 
@@ -19,7 +17,7 @@ import networkx as nx
 
 from engine import partitions
 from engine.errors import InvalidDag, UnknownName
-from engine.lineage.columns import ColumnMap, column_map
+from engine.lineage.columns import ColumnMap, column_maps
 from engine.model.dataset import Dataset
 from engine.model.job import Job, JobInput
 from engine.partitions import PartitionSpace
@@ -53,11 +51,11 @@ class Lineage:
     """Everything that planning needs to know of the datasets and jobs; it never changes.
 
     ``order`` holds the jobs so that each comes after those it reads from, and ``rank`` is a job's
-    place in it. ``graph`` has the attribute ``edges``, a tuple of `Edge`, on each of its edges.
+    place in it. ``graph`` has the jobs as nodes, and an edge from each to every job that reads it.
     """
 
     graph: nx.DiGraph[UUID]
-    order: tuple[UUID, ...]
+    order: tuple[Job, ...]
     rank: Mapping[UUID, int]
     _datasets: Mapping[UUID, Dataset]
     _names: Mapping[str, UUID]
@@ -88,7 +86,7 @@ class Lineage:
         return Lineage(
             graph=graph,
             order=order,
-            rank={job: rank for rank, job in enumerate(order)},
+            rank={job.id: rank for rank, job in enumerate(order)},
             _datasets=by_id,
             _names={dataset.name: dataset.id for dataset in by_id.values()},
             _jobs=jobs_by_id,
@@ -167,7 +165,8 @@ def _edges(
     columns: Iterable[ColumnEdge],
     space: Callable[[str], PartitionSpace],
 ) -> list[Edge]:
-    mapped = _column_maps(columns)
+    # A UUID hashes in Python, its integer in C: that counts with a million rows.
+    mapped = column_maps(((read.int, made.int), to, by) for made, to, read, by in columns)
     compiled: dict[tuple[str, str, bytes], tuple[partitions.Mapping, frozenset[int]]] = {}
 
     def mapping(job: Job, read: JobInput) -> tuple[partitions.Mapping, frozenset[int]]:
@@ -182,7 +181,7 @@ def _edges(
     def edge(job: Job, read: JobInput) -> Edge:
         if read.dataset not in datasets:
             raise InvalidDag(f"job {job.name!r} reads {read.name!r}, which no job makes")
-        by_output = tuple(mapped.get((read.dataset, output)) for output in job.outputs)
+        by_output = tuple([mapped.get((read.dataset.int, output.int)) for output in job.outputs])
         return Edge(read.dataset, job.id, read, *mapping(job, read), by_output)
 
     return [edge(job, read) for job in jobs for read in job.inputs]
@@ -198,39 +197,18 @@ def _loose(mapping: partitions.Mapping) -> frozenset[int]:
     )
 
 
-def _column_maps(columns: Iterable[ColumnEdge]) -> dict[tuple[UUID, UUID], ColumnMap]:
-    """Column lineage by (input dataset, output dataset); equal ones are one value."""
-    pairs: dict[tuple[UUID, UUID], list[tuple[str, str]]] = {}
-    for output, output_column, source, source_column in columns:
-        found = pairs.setdefault((source, output), [])
-        found.append((intern(output_column), intern(source_column)))
-    interned: dict[frozenset[tuple[str, str]], ColumnMap] = {}
-    maps: dict[tuple[UUID, UUID], ColumnMap] = {}
-    while pairs:
-        ends, listed = pairs.popitem()
-        key = frozenset(listed)
-        if key not in interned:
-            interned[key] = column_map(listed)
-        maps[ends] = interned[key]
-    return maps
-
-
 def _graph(
     jobs: Iterable[UUID], producers: Mapping[UUID, Job], edges: Iterable[Edge]
 ) -> nx.DiGraph[UUID]:
-    between: dict[tuple[UUID, UUID], tuple[Edge, ...]] = {}
-    for edge in edges:
-        ends = producers[edge.dataset].id, edge.job
-        between[ends] = (*between.get(ends, ()), edge)
     graph: nx.DiGraph[UUID] = nx.DiGraph()
     graph.add_nodes_from(jobs)
-    graph.add_edges_from((*ends, {"edges": passed}) for ends, passed in between.items())
+    graph.add_edges_from((producers[edge.dataset].id, edge.job) for edge in edges)
     return graph
 
 
-def _order(graph: nx.DiGraph[UUID], jobs: Mapping[UUID, Job]) -> tuple[UUID, ...]:
+def _order(graph: nx.DiGraph[UUID], jobs: Mapping[UUID, Job]) -> tuple[Job, ...]:
     try:
-        return tuple(nx.topological_sort(graph))
+        return tuple(jobs[job] for job in nx.topological_sort(graph))
     except nx.NetworkXUnfeasible:
         circle = [jobs[start].name for start, _ in nx.find_cycle(graph)]
         path = ", ".join(f"{a!r} feeds {b!r}" for a, b in pairwise([*circle, circle[0]]))

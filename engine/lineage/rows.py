@@ -116,7 +116,7 @@ def _membership(column: str, values: Any) -> Condition:
     distinct = {_scalar(column, value) for value in values}
     if len({_kind(value) for value in distinct}) > 1:
         raise InvalidFilter(f"row filter on {column!r}: the values of in are of different types")
-    ordered = tuple(sorted(distinct))  # type: ignore[type-var]  # one kind, so they compare
+    ordered = tuple(sorted(distinct))
     if len(ordered) == 1:
         return Condition(column, "eq", ordered[0])
     return Condition(column, "in", ordered)

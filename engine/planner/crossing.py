@@ -7,7 +7,7 @@ why where it prunes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, propagate
@@ -21,8 +21,7 @@ from engine.planner.extent import Extents, clamp, endless
 from engine.planner.plan import Pruned
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """Output partitions of a job that may have to be recomputed, and what hit them.
 
     ``dirt`` is of ``dataset`` and came over ``edge``; None: the dataset is the job's own output.

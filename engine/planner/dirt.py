@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from itertools import chain
 from operator import or_
+from typing import NamedTuple
 
 from engine.lineage.columns import DirtyColumns, widest
 from engine.lineage.rows import RowFilter
@@ -19,8 +19,7 @@ Causes = int
 """A set of invalidations: bit n is the n-th of those being planned."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dirt:
+class Dirt(NamedTuple):
     """Partitions of a dataset that are dirty alike.
 
     ``has_changed``: they did so already, outside; otherwise a step before may change them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from engine.lineage.columns import DirtyColumns
@@ -16,8 +16,7 @@ from engine.planner.document import document
 Rule = Literal["columns", "rows", "partitions", "manual"]
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+class Via(NamedTuple):
     """One hop back along the path that led to a step.
 
     ``partitions`` and ``columns`` are what was dirty of ``dataset``. ``from_job`` is the job whose
@@ -33,8 +32,7 @@ class Via:
     invalidations: tuple[UUID, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One job and the output partitions that it may have to recompute.
 
     ``direct`` are those hit by a source's change or by an invalidation of the output itself: they
@@ -51,8 +49,7 @@ class Step:
     via: tuple[Via, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(NamedTuple):
     """Why nothing of a dataset's change reached a job: the rule, and one line for people.
 
     ``job`` is None where the change itself came to nothing.

@@ -55,8 +55,8 @@ class _Walk:
         self._ids: dict[Causes, tuple[UUID, ...]] = {}
         self._queue: list[int] = []
         self._dirty: dict[UUID, Sequence[Dirt]] = {}
-        self._edges: defaultdict[UUID, list[Edge]] = defaultdict(list)
-        self._wrong: defaultdict[UUID, list[tuple[UUID, Dirt]]] = defaultdict(list)
+        self._edges: dict[int, list[Edge]] = {}
+        self._wrong: defaultdict[int, list[tuple[UUID, Dirt]]] = defaultdict(list)
         self._affected: defaultdict[Causes, list[UUID]] = defaultdict(list)
         self._stamps: dict[UUID, PartitionSet] = {}
         self._steps: list[Step] = []
@@ -76,9 +76,8 @@ class _Walk:
 
     def finish(self) -> None:
         """Visit the jobs that it reaches."""
-        order = self._lineage.order
         while self._queue:
-            self._visit(self._lineage.job(order[heappop(self._queue)]))
+            self._visit(heappop(self._queue))
 
     def plan(self) -> Plan:
         """What was found."""
@@ -100,32 +99,37 @@ class _Walk:
             self._spread(dataset, changed)
         for each in dirt:
             if not each.has_changed:
-                producer = self._lineage.producer(dataset).id
-                self._await(producer)
-                self._wrong[producer].append((dataset, each))
+                rank = self._lineage.rank[self._lineage.producer(dataset).id]
+                self._await(rank)
+                self._wrong[rank].append((dataset, each))
 
     def _spread(self, dataset: UUID, dirt: Sequence[Dirt]) -> None:
         """Have the readers visited; they look at the dirt when their turn comes."""
-        if dataset in self._dirty:
-            self._dirty[dataset] = [*self._dirty[dataset], *dirt]
-            return
-        self._dirty[dataset] = dirt
-        for edge in self._lineage.readers(dataset):
-            self._await(edge.job)
-            self._edges[edge.job].append(edge)
+        before = self._dirty.get(dataset)
+        self._dirty[dataset] = [*before, *dirt] if before else dirt
+        if not before:
+            for edge in self._lineage.readers(dataset):
+                self._await(self._lineage.rank[edge.job]).append(edge)
 
-    def _await(self, job: UUID) -> None:
-        if job not in self._edges and job not in self._wrong:
-            heappush(self._queue, self._lineage.rank[job])
+    def _await(self, rank: int) -> list[Edge]:
+        """The edges that wait for a job's turn."""
+        edges = self._edges.get(rank)
+        if edges is None:
+            edges = self._edges[rank] = []
+            heappush(self._queue, rank)
+        return edges
 
-    def _visit(self, job: Job) -> None:
-        edges, wrong = self._edges.pop(job.id, ()), self._wrong.pop(job.id, ())
+    def _visit(self, rank: int) -> None:
+        job = self._lineage.order[rank]
+        edges = self._edges.pop(rank)
+        wrong = self._wrong.pop(rank, [])
         if job.activation == "manual":
             self._pruned += [Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge in edges]
-            edges = ()  # but it runs when its own output is invalidated: that is how one asks
+            edges = []  # but it runs when its own output is invalidated: that is how one asks
         hits = [hit_itself(job, dataset, dirt) for dataset, dirt in wrong]
         # Loose edges last: what the others hit counts as existing.
-        for edge in sorted(edges, key=_is_loose) if len(edges) > 1 else edges:
+        edges.sort(key=_is_loose)
+        for edge in edges:
             self._cross(edge, hits)
         if hits:
             self._step(job, hits)
