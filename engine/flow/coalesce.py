@@ -43,13 +43,12 @@ def coalesce(resolved: Sequence[Resolved]) -> list[Fact]:
 
     An event of a manual request stays by itself, since its idempotency key is for it alone.
     """
-    groups: dict[_Kind, list[Resolved]] = defaultdict(list)
+    groups: defaultdict[_Kind, list[Resolved]] = defaultdict(list)
     for each in resolved:
         groups[_kind(each)].append(each)
-    merged = {kind: _merge(group) for kind, group in groups.items()}
-    for kind in [kind for kind in merged if kind.is_narrow]:
-        _absorb(merged, kind)
-    return [_fact(each) for each in merged.values()]
+    for kind in [kind for kind in groups if kind.is_narrow]:
+        _absorb(groups, kind)
+    return [_fact(group) for group in groups.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +67,6 @@ class _Kind:
         return self.request is None and (self.columns is not None or self.rows is not None)
 
 
-@dataclass(slots=True)
-class _Merged:
-    partitions: PartitionSet | None
-    members: list[Resolved]
-
-
 def _kind(each: Resolved) -> _Kind:
     event = each.received.event
     rows = None if each.rows is None else msgspec.json.encode(each.rows, order="sorted")
@@ -81,47 +74,46 @@ def _kind(each: Resolved) -> _Kind:
     return _Kind(each.dataset.id, each.version, event.reason, each.columns, rows, request)
 
 
-def _merge(group: list[Resolved]) -> _Merged:
+def _absorb(groups: defaultdict[_Kind, list[Resolved]], kind: _Kind) -> None:
+    """Let a fact about all columns and rows take in what narrower ones say of its partitions."""
+    wide = groups.get(replace(kind, columns=None, rows=None))
+    if wide:
+        everywhere = _union(wide)
+        for each in groups.pop(kind):
+            inside = _covers(everywhere, each.partitions)
+            (wide if inside else groups[kind]).append(each)
+
+
+def _union(group: Sequence[Resolved]) -> PartitionSet | None:
+    """All partitions of some events; None where one of them means the whole dataset."""
     union = group[0].space.empty
     for each in group:
         if each.partitions is None:
-            return _Merged(None, group)
+            return None
         union |= each.partitions
-    return _Merged(union, group)
-
-
-def _absorb(merged: dict[_Kind, _Merged], kind: _Kind) -> None:
-    """Drop a fact about some columns or rows where one about all of them says as much."""
-    wide = merged.get(replace(kind, columns=None, rows=None))
-    narrow = merged[kind]
-    if wide is not None and _covers(wide.partitions, narrow.partitions):
-        wide.members += narrow.members
-        del merged[kind]
+    return union
 
 
 def _covers(wide: PartitionSet | None, narrow: PartitionSet | None) -> bool:
     return wide is None or (narrow is not None and wide.covers(narrow))
 
 
-def _fact(merged: _Merged) -> Fact:
-    sample = merged.members[0]
+def _fact(group: Sequence[Resolved]) -> Fact:
+    sample = group[0]
     manual = sample.received.stream == MANUAL
+    partitions = _union(group)
     return Fact(
         dataset=sample.dataset.id,
         version=sample.version,
         served=sample.served,
         reason=sample.received.event.reason,
-        texts=_texts(sample, merged.partitions),
+        texts=(None,) if partitions is None else tuple(sample.space.texts(partitions)),
         columns=sample.columns,
         rows=sample.rows,
-        events=len(merged.members),
-        source_event=_witness([each.received for each in merged.members]),
+        events=len(group),
+        source_event=_witness([each.received for each in group]),
         key=sample.received.event.id if manual else None,
     )
-
-
-def _texts(sample: Resolved, partitions: PartitionSet | None) -> tuple[str | None, ...]:
-    return (None,) if partitions is None else tuple(sample.space.texts(partitions))
 
 
 def _witness(received: Sequence[Received]) -> dict[str, Any]:

@@ -37,11 +37,13 @@ async def complete_all(
     rows = [_task_row(each) for each in completions]
     async with conn.transaction():
         done = await fetch(conn, "tasks.succeed", rows=Jsonb(rows))
-        accepted = {row["id"] for row in done}
-        good = [each for each in completions if each.lease.task_id in accepted]
+        accepted = {row["id"]: row["token"] for row in done}
+        good = [
+            each for each in completions if accepted.get(each.lease.task_id) == each.lease.token
+        ]
         if good:
             await _record(conn, scene, good)
-    return accepted
+    return set(accepted)
 
 
 async def _record(conn: Connection, scene: Scene, completions: Sequence[Completion]) -> None:

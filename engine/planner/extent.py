@@ -50,11 +50,14 @@ class Extents:
         return union(self.of(output) for output in job.outputs)
 
     def everything(self, dataset: UUID) -> PartitionSet:
-        """All of a dataset: what it reaches; if that is nothing, what finite bounds allow."""
-        space = self._lineage.space(dataset)
-        if not space.dimensions:
-            return space.universe
-        return self.of(dataset) or (space.universe if space.universe.is_finite else space.empty)
+        """All of a dataset: what it reaches. Of a source of which nothing is known yet, that is
+        what finite bounds allow; what is made from nothing known does not exist either.
+        """
+        universe = self._lineage.space(dataset).universe
+        is_made_from = self._lineage.inputs(self._lineage.producer(dataset).id)
+        if is_made_from or not universe.is_finite:
+            return self.of(dataset)
+        return self.of(dataset) or universe
 
     def known(self, dataset: UUID) -> PartitionSet:
         """What is known to exist, nothing where that has to be loaded first."""
@@ -69,7 +72,7 @@ class Extents:
         if dataset in self._found or self.known(dataset) or dataset in self.missing:
             return []
         inputs = self._lineage.inputs(self._lineage.producer(dataset).id)
-        return [edge for edge in inputs if not edge.loose]
+        return [edge for edge in inputs if not edge.loose] or list(inputs)
 
     def _reached(self, dataset: UUID, edges: Sequence[Edge]) -> PartitionSet:
         reached = [edge.mapping.down(self._found[edge.dataset]) for edge in edges]

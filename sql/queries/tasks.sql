@@ -114,7 +114,7 @@ SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
     lease_token = NULL, lease_expires_at = NULL
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, token uuid, outputs jsonb)
 WHERE t.id = v.id AND t.lease_token = v.token AND t.status = 'running'
-RETURNING t.id
+RETURNING t.id, v.token
 
 -- :name record_inputs
 -- What each run read, by the stamps that it found at its claim.

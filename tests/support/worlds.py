@@ -3,13 +3,12 @@
 Nothing runs by itself: each verb is one step that the test takes, on a connection that it names.
 """
 
+import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
-
-import yaml
 
 from consumers.manual import Requested, invalidate
 from engine.flow.claim import Claimant, claim
@@ -75,7 +74,7 @@ class World:
 
     async def deploy(self, *jobs: dict[str, Any], dag: str = "w") -> Deployment:
         """Deploy a DAG of these jobs."""
-        text = yaml.safe_dump({"dag": dag, "jobs": list(jobs)})
+        text = json.dumps({"dag": dag, "jobs": list(jobs)})  # JSON is YAML
         async with self.conn() as conn:
             return await deploy(conn, self.scene, parse_dag(text, where=f"{dag}.yaml"))
 

@@ -156,7 +156,7 @@ async def test_a_planner_that_dies_leaves_everything_to_the_next(database: Datab
     await world.plan()
     rows = await world.rows(
         "SELECT processed_by = (SELECT array_agg(id) FROM jobs WHERE name = 'b') AS right, "
-        "processed_at IS NOT NULL AS done, outcome FROM data_invalidations"
+        "processed_at IS NOT NULL AS done, outcome FROM data_invalidations WHERE reason = 'change'"
     )
     assert rows == [{"right": True, "done": True, "outcome": "planned"}]
 
@@ -244,7 +244,7 @@ async def test_a_position_moves_once_whoever_tries(database: Database) -> None:
         await ingest(conn, world.scene, _batch("10", "20"))
         with pytest.raises(PositionLost):
             await ingest(conn, world.scene, _batch("10", "15"))
-    assert len(await world.rows("SELECT id FROM data_invalidations")) == 2
+    assert len(await world.rows("SELECT id FROM data_invalidations WHERE reason = 'change'")) == 2
 
 
 def _done(lease: Lease) -> Completion:
