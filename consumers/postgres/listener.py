@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 class PostgresConsumer:
     """Takes the changes of the source database at `source_url` into Knockon.
 
-    `consumer` tells it from other readers of the same log. Changes of datasets other than
+    `consumer` is unlike the name of any other reader of that log, of other orgs too. Changes of datasets other than
     `datasets` are passed over for good; None takes all. The connection is its own, for LISTEN,
     and must not go through a pooler.
     """

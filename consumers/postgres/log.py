@@ -59,7 +59,7 @@ class Page:
 
 
 async def stream_name(connection: AsyncConnection[Any]) -> str:
-    """The log's own name, `postgres/<system identifier>/<database>`."""
+    """The log's own name, `postgres/<system identifier>/<timeline>/<database>`."""
     row = await _fetch(connection, "log.stream", {})
     return str(row[0]["stream"])
 

@@ -1,5 +1,6 @@
 """Invalidations, as they are listed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -47,4 +48,12 @@ async def invalidations(
         open=only_open,
         limit=limit,
     )
+    return [InvalidationRow(**row) for row in rows]
+
+
+async def named_invalidations(
+    conn: Connection, scene: Scene, ids: Sequence[UUID]
+) -> list[InvalidationRow]:
+    """These, the oldest first."""
+    rows = await fetch(conn, "invalidations.by_ids", org_id=scene.org_id, ids=list(ids))
     return [InvalidationRow(**row) for row in rows]

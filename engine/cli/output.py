@@ -13,6 +13,7 @@ from rich.console import Console, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from engine.api.pruning import PrunedEdge
 from engine.cli.call import Call
 
 V = TypeVar("V")
@@ -108,3 +109,11 @@ def counted(number: int, noun: str) -> str:
 def compact(value: Any) -> str:
     """A value as JSON on one line."""
     return msgspec.json.encode(value).decode()
+
+
+def pruned_text(edge: PrunedEdge) -> Text:
+    """An edge at which a change stopped, and by which rule."""
+    job = edge.job or edge.dataset
+    return Text.assemble(
+        ("✂ ", "yellow"), (job, "dim"), (f"  {edge.rule}: ", "yellow"), edge.detail
+    )

@@ -8,7 +8,14 @@ from croniter import croniter
 
 from engine.errors import InvalidMapping
 from engine.lineage.catalog import Readable, Surroundings
-from engine.model.dag import EVERY_COLUMN, Input, JobSpec, PostgresSource, ScheduleSource
+from engine.model.dag import (
+    EVERY_COLUMN,
+    Input,
+    JobSpec,
+    KafkaSource,
+    PostgresSource,
+    ScheduleSource,
+)
 from engine.model.marks import Path, Problem, did_you_mean
 from engine.partitions import Mapping
 
@@ -38,8 +45,17 @@ def _check_source(job: JobSpec, path: Path) -> Iterator[Problem]:
             yield Problem((*path, name), "nothing runs for a source job: delete this key")
     if isinstance(job.source, PostgresSource) and len(job.outputs) > 1:
         yield Problem((*path, "outputs"), "a table is one dataset: make a source job for each")
+    if isinstance(job.source, KafkaSource) and job.source.dataset:
+        yield from _check_bound(job, job.source.dataset, (*path, "source", "dataset"))
     if isinstance(job.source, ScheduleSource):
         yield from _check_schedule(job.source, (*path, "source"))
+
+
+def _check_bound(job: JobSpec, dataset: str, path: Path) -> Iterator[Problem]:
+    made = [output.dataset for output in job.outputs]
+    if dataset not in made:
+        hint = did_you_mean(dataset, made)
+        yield Problem(path, f"the job has no output {dataset!r}: name one of its own{hint}")
 
 
 def _check_schedule(source: ScheduleSource, path: Path) -> Iterator[Problem]:
@@ -65,9 +81,17 @@ def _check_activation(job: JobSpec, path: Path) -> Iterator[Problem]:
         yield Problem(
             path, "a reactive job needs inputs: add them, or set activation: source or manual"
         )
-    sql = job.config.get("sql")
-    if job.operator == "sql" and not (isinstance(sql, str) and sql.strip()):
-        yield Problem((*path, "config"), "a job of the operator sql needs config: {sql: …}")
+    if job.operator == "sql":
+        yield from _check_sql(job, (*path, "config"))
+
+
+def _check_sql(job: JobSpec, path: Path) -> Iterator[Problem]:
+    said, made = job.config.get("sql"), [output.dataset for output in job.outputs]
+    by_output = said if isinstance(said, dict) else dict.fromkeys(made[:1], said)
+    if by_output.keys() != set(made):
+        yield Problem(path, f"sql must be a mapping with a SELECT for each of {', '.join(made)}")
+    elif not all(isinstance(sql, str) and sql.strip() for sql in by_output.values()):
+        yield Problem(path, "a job of the operator sql needs config: {sql: SELECT …}")
 
 
 def _check_rows(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:

@@ -204,8 +204,8 @@ class KafkaSource(_Spec):
     kind: Literal["kafka"]
     topic: Text = Field(description="The topic to read.")
     format: Name = Field("knockon", description="knockon, cloudevents or a plug-in's.")
-    dataset: Text | None = Field(
-        None, description="What the messages call the dataset, where it is not the output's name."
+    dataset: Name | None = Field(
+        None, description="The one dataset that all messages are about; else each names its own."
     )
 
 

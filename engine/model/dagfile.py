@@ -65,15 +65,22 @@ def _read_in_sql(
                 yield Problem(("jobs", index, "config", "sql_file"), str(error))
 
 
-def _sql(config: dict[str, Any], read_file: Callable[[str], str] | None) -> str:
-    name = config["sql_file"]
+def _sql(config: dict[str, Any], read_file: Callable[[str], str] | None) -> str | dict[str, str]:
+    names = config["sql_file"]
     if "sql" in config:
         raise ValueError("sql stands here as well: keep one of the two")
-    if not isinstance(name, str) or PurePosixPath(name).is_absolute() or ".." in name.split("/"):
-        raise ValueError(f"{shown(name)} must be the path of a file beside or below the DAG file")
     if read_file is None:
         raise ValueError("files cannot be read from here: put the text under sql")
-    return read_file(name)
+    if isinstance(names, dict):
+        return {dataset: read_file(_inside(name)) for dataset, name in names.items()}
+    return read_file(_inside(names))
+
+
+def _inside(name: Any) -> str:
+    if isinstance(name, str) and not PurePosixPath(name).is_absolute():
+        if ".." not in PurePosixPath(name).parts:
+            return name
+    raise ValueError(f"{shown(name)} must be the path of a file beside or below the DAG file")
 
 
 def _problems(error: ValidationError, content: Any) -> Iterator[Problem]:

@@ -1,8 +1,11 @@
 -- Reading the change log.
 
 -- :name stream
--- The log's own name: it is another log when the cluster was made anew.
-SELECT concat('postgres/', system_identifier, '/', current_database()) AS stream
+-- The log's own name. It is another log when the cluster was made anew, and when it came back from
+-- a backup or a standby (on another timeline), where transactions we saw may be gone and their
+-- numbers given to others: then what is there is read again, from the start.
+SELECT concat_ws('/', 'postgres', system_identifier,
+    ltrim(left(pg_walfile_name(pg_current_wal_lsn()), 8), '0'), current_database()) AS stream
 FROM pg_control_system();
 
 -- :name read

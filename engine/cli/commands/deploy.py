@@ -98,6 +98,7 @@ def _add_generations(tree: Tree, done: Deployment, dry_run: bool) -> None:
     tasks = "" if dry_run else f", {counted(done.tasks, 'task')} planned"
     count = counted(len(done.diff.regenerated), "new generation")
     branch = tree.add(Text.assemble((count, "cyan"), tasks))
-    for name, columns in done.diff.regenerated.items():
+    is_first = not (done.diff.changed or done.diff.unchanged or done.diff.removed)
+    for name, columns in () if is_first else done.diff.regenerated.items():
         what = "" if columns is None else f"  {', '.join(columns)}"
         branch.add(Text.assemble(name, (what, "dim")))

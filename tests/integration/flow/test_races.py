@@ -86,7 +86,7 @@ async def test_two_arms_that_end_at_once_release_the_bottom_once(database: Datab
 
 
 async def test_a_plan_waits_for_the_completion_that_it_would_miss(database: Database) -> None:
-    """A task in front that ends while a plan makes one behind it must not be waited for for ever."""
+    """A task in front that ends while a plan makes one behind it is not waited for for ever."""
     world = await World.made(database, source("a"), source("z"), job("b", "a"), job("c", "b", "z"))
     await world.changed("a", DAY)
     (running,) = await world.claim()
@@ -148,10 +148,8 @@ async def test_a_planner_that_dies_leaves_everything_to_the_next(database: Datab
     world = await World.made(database, source("a"), job("b", "a"))
     await world.change("a", DAY)
     async with world.conn() as conn:
-        with pytest.raises(ZeroDivisionError):
-            async with conn.transaction():
-                await plan(conn, world.scene)
-                raise ZeroDivisionError
+        async with conn.transaction(force_rollback=True):
+            assert await plan(conn, world.scene) is not None
     assert await world.tasks() == {}
     await world.plan()
     rows = await world.rows(

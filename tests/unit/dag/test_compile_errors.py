@@ -73,6 +73,16 @@ CONTRADICTIONS = [
         "6:5: jobs[0].outputs: a table is one dataset: make a source job for each",
     ),
     (
+        "{kind: manual}",
+        "{kind: kafka, topic: t, dataset: srk}",
+        "5:37: jobs[0].source.dataset: the job has no output 'srk': name one of its own; did you",
+    ),
+    (
+        "outputs:\n      - {dataset: mart,",
+        "outputs:\n      - {dataset: m, partitioning: {dt: {time: day}}}\n      - {dataset: mart,",
+        "14:5: jobs[1].config: sql must be a mapping with a SELECT for each of m, mart",
+    ),
+    (
         "inputs:\n      - {dataset: src}",
         "inputs: []",
         "8:5: jobs[1]: a reactive job needs inputs: add them, or set activation",
@@ -80,12 +90,12 @@ CONTRADICTIONS = [
     (
         "config: {sql: SELECT 1}",
         "config: {sql: ' '}",
-        "13:5: jobs[1].config: a job of the operator sql needs config: {sql: …}",
+        "13:5: jobs[1].config: a job of the operator sql needs config: {sql: SELECT",
     ),
     (
         "    config: {sql: SELECT 1}\n",
         "",
-        "8:5: jobs[1].config: a job of the operator sql needs config: {sql: …}",
+        "8:5: jobs[1].config: a job of the operator sql needs config: {sql: SELECT",
     ),
     (
         "{dataset: src}",

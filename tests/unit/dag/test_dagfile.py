@@ -254,6 +254,12 @@ def test_a_sql_file_is_read_in_and_counts_as_content() -> None:
     assert dag.content_hash() == parse(JOB).content_hash()
 
 
+def test_each_output_may_have_a_sql_file() -> None:
+    text = WITH_FILE.replace("sql/x.sql", "{b: x.sql, c: y.sql}")
+    dag = parse_dag(text, where="f.yaml", read_file=str.upper)
+    assert dag.jobs[0].config == {"sql": {"b": "X.SQL", "c": "Y.SQL"}}
+
+
 def test_a_missing_sql_file_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidDag, match=r"^f.yaml:6:14: jobs\[0\].config.sql_file: .*No such"):
         parse_dag(
@@ -261,7 +267,7 @@ def test_a_missing_sql_file_is_named_with_its_line(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["../x.sql", "/etc/passwd", "a/../../x.sql", "7"])
+@pytest.mark.parametrize("name", ["../x.sql", "/etc/passwd", "a/../../x.sql", "7", "{b: ../x.sql}"])
 def test_a_sql_file_outside_is_never_read(name: str) -> None:
     asked: list[str] = []
 

@@ -23,7 +23,7 @@ jobs:
     outputs:
       - {dataset: labels, columns: {label: [src.label]}}
       - {dataset: label_ids, columns: {id: [src.id]}}
-    config: {sql: SELECT label}
+    config: {sql: {labels: SELECT label, label_ids: SELECT id}}
   - name: whole
     inputs: [src]
     outputs: [{dataset: whole}]

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from consumers.postgres import listener
+from consumers.postgres.attach import attach
 from consumers.postgres.log import stream_name
 from engine.model.event import SourceEvent
 
@@ -198,16 +199,10 @@ async def test_a_source_may_be_attached_after_the_start(source, ledger, running)
 async def test_the_source_may_be_knockons_own_database(database_url, ledger, running):
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute(FLIGHTS)
-        await listener_attach(connection)
+        await attach(connection, "flights", "flights", ORIGIN)
         async with running(source_url=database_url):
             await connection.execute("INSERT INTO flights VALUES (1, 'JFK', 0)")
             assert await ledger.until(1) == ["1"]
-
-
-async def listener_attach(connection) -> None:
-    from consumers.postgres.attach import attach
-
-    await attach(connection, "flights", "flights", ORIGIN)
 
 
 async def test_only_the_datasets_asked_for_are_taken(flights, ledger, running):

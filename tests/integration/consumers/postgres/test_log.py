@@ -181,11 +181,28 @@ async def test_without_a_reader_nothing_is_trimmed(source):
     assert await trim(source.connection) == 0
 
 
-async def test_a_stream_is_named_after_cluster_and_database(source):
-    kind, cluster, database = (await stream_name(source.connection)).split("/")
+async def test_a_stream_is_named_after_cluster_timeline_and_database(source):
+    kind, cluster, timeline, database = (await stream_name(source.connection)).split("/")
     assert kind == "postgres"
     assert cluster.isdigit()
+    assert timeline == "1"
     assert database == source.connection.info.dbname
+
+
+async def test_a_reader_needs_few_rights(source):
+    await write(source, 1)
+    async with source.connection.transaction(force_rollback=True):  # of the role as well
+        await source.run(
+            "CREATE ROLE reader",
+            "GRANT USAGE ON SCHEMA knockon_source TO reader",
+            "GRANT SELECT, DELETE ON knockon_source.changes TO reader",
+            "GRANT SELECT, INSERT, UPDATE ON knockon_source.readers TO reader",
+            "SET LOCAL ROLE reader",
+        )
+        reader = Reader(source)
+        assert await stream_name(source.connection)
+        assert await reader.drain() == [1]
+        await settle(source.connection, "one", Position.from_text(reader.position))
 
 
 async def test_a_drain_reads_the_index_only_from_where_it_stands(source):
