@@ -39,9 +39,9 @@ _log = structlog.get_logger(__name__)
 class PostgresConsumer:
     """Takes the changes of the source database at `source_url` into Knockon.
 
-    `consumer` is unlike the name of any other reader of that log, of other orgs too. Changes of datasets other than
-    `datasets` are passed over for good; None takes all. The connection is its own, for LISTEN,
-    and must not go through a pooler.
+    `consumer` is unlike the name of any other reader of that log, of other orgs too. Changes of
+    datasets other than `datasets` are passed over for good; None takes all. The connection is its
+    own, for LISTEN, and must not go through a pooler.
     """
 
     def __init__(
