@@ -77,10 +77,10 @@ def _sql(config: dict[str, Any], read_file: Callable[[str], str] | None) -> str 
 
 
 def _inside(name: Any) -> str:
-    if isinstance(name, str) and not PurePosixPath(name).is_absolute():
-        if ".." not in PurePosixPath(name).parts:
-            return name
-    raise ValueError(f"{shown(name)} must be the path of a file beside or below the DAG file")
+    path = PurePosixPath(name if isinstance(name, str) else "/")
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{shown(name)} must be the path of a file beside or below the DAG file")
+    return str(path)
 
 
 def _problems(error: ValidationError, content: Any) -> Iterator[Problem]:
