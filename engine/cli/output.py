@@ -113,7 +113,20 @@ def compact(value: Any) -> str:
 
 def pruned_text(edge: PrunedEdge) -> Text:
     """An edge at which a change stopped, and by which rule."""
-    job = edge.job or edge.dataset
-    return Text.assemble(
-        ("✂ ", "yellow"), (job, "dim"), (f"  {edge.rule}: ", "yellow"), edge.detail
-    )
+    text = Text.assemble(("✂ ", "yellow"), (edge.job or edge.dataset, "dim"))
+    return text.append(f"  {edge.rule}: ", "yellow").append(edge.detail)
+
+
+def mapping_text(spec: Any) -> str:
+    """A partition mapping in few words; what goes straight from one name to itself is left out."""
+    if not isinstance(spec, dict):
+        return "" if spec in (None, "identity") else str(spec)
+    return ", ".join(filter(None, (_dimension_text(name, spec[name]) for name in spec)))
+
+
+def _dimension_text(name: str, spec: Any) -> str:
+    if isinstance(spec, str):
+        return "" if spec == name else f"{name} from {spec}"
+    source = "" if spec.get("from") == name else f" from {spec.get('from')}"
+    window = f" {spec['window']}" if "window" in spec else ""
+    return f"{name}{source}{window}{' by a map' if 'map' in spec else ''}"

@@ -147,9 +147,8 @@ async def test_two_planners_take_each_fact_once(database: Database) -> None:
 async def test_a_planner_that_dies_leaves_everything_to_the_next(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.change("a", DAY)
-    async with world.conn() as conn:
-        async with conn.transaction(force_rollback=True):
-            assert await plan(conn, world.scene) is not None
+    async with world.conn() as conn, conn.transaction(force_rollback=True):
+        assert await plan(conn, world.scene) is not None
     assert await world.tasks() == {}
     await world.plan()
     rows = await world.rows(
