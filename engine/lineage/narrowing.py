@@ -102,7 +102,7 @@ def _instants(value: Scalar, zone: ZoneInfo) -> Reach | None:
         return None
     try:
         start = datetime.fromisoformat(value)
-        end = start + (timedelta(days=1) if _is_date(value) else timedelta(seconds=1))
+        end = start + (timedelta(days=1) if _is_date(value) else timedelta.resolution)
         starts, ends = _readings(start, zone), _readings(end, zone)
     except (ValueError, OverflowError):
         return None

@@ -113,10 +113,9 @@ def _conditions(column: str, spec: Mapping[str, Any]) -> Iterator[Condition]:
 def _membership(column: str, values: Any) -> Condition:
     if not isinstance(values, list | tuple) or not values:
         raise InvalidFilter(f"row filter on {column!r}: in takes a list of one value or more")
-    distinct = {_scalar(column, value) for value in values}
-    if len({_kind(value) for value in distinct}) > 1:
+    if len({_kind(_scalar(column, value)) for value in values}) > 1:
         raise InvalidFilter(f"row filter on {column!r}: the values of in are of different types")
-    ordered = tuple(sorted(distinct))
+    ordered = tuple(sorted(set(values)))
     if len(ordered) == 1:
         return Condition(column, "eq", ordered[0])
     return Condition(column, "in", ordered)

@@ -1,0 +1,46 @@
+import pytest
+
+from engine.lineage.columns import PRUNED, column_map, column_maps, propagate, widest
+
+AVERAGE = column_map([("mean_delay", "dep_delay"), ("delayed", "dep_delay"), ("*", "origin")])
+
+
+@pytest.mark.parametrize(
+    ("dirty", "expected"),
+    [
+        pytest.param({"dep_delay"}, {"mean_delay", "delayed"}, id="the outputs it shapes"),
+        pytest.param({"dep_delay", "notes"}, {"mean_delay", "delayed"}, id="unread ones aside"),
+        pytest.param({"origin"}, None, id="a column that shapes all makes every output dirty"),
+        pytest.param({"dep_delay", "origin"}, None, id="even beside one that does not"),
+        pytest.param({"notes"}, PRUNED, id="unread"),
+        pytest.param(set(), PRUNED, id="nothing dirty"),
+        pytest.param(None, None, id="unknown, or rows inserted or deleted"),
+    ],
+)
+def test_dirty_columns_reach_the_outputs_that_they_shape(dirty, expected):
+    found = propagate(AVERAGE, None if dirty is None else frozenset(dirty))
+
+    assert found == (frozenset(expected) if isinstance(expected, set) else expected)
+
+
+def test_an_edge_without_column_lineage_reads_everything():
+    assert propagate(None, frozenset({"notes"})) is None
+
+
+def test_an_output_made_of_any_input_column_is_dirty_with_all_of_them():
+    assert propagate(column_map([("hash", "*")]), frozenset({"notes"})) == {"hash"}
+
+
+def test_all_outputs_stay_all_when_more_rows_follow():
+    maps = column_maps([("e", "*", "a"), ("e", "x", "a"), ("f", "y", "a")])
+
+    assert maps == {"e": {"a": None}, "f": {"a": ("y",)}}
+
+
+def test_no_pairs_read_nothing():
+    assert column_map([]) == {}
+
+
+def test_the_widest_of_two_is_their_union_and_unknown_wins():
+    assert widest(frozenset("a"), frozenset("b")) == {"a", "b"}
+    assert widest(frozenset("a"), None) is None

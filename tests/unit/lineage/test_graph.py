@@ -1,0 +1,125 @@
+from dataclasses import replace
+from uuid import uuid4
+
+import networkx as nx
+import pytest
+
+from engine.errors import InvalidDag, InvalidMapping, UnknownName
+from engine.lineage.graph import Lineage
+from tests.support.lineages import (
+    DAY,
+    MONTH,
+    ORIGIN,
+    dataset_id,
+    job_id,
+    lineage,
+    made,
+    reads,
+    source,
+)
+
+FLIGHTS = source("flights", DAY)
+DAILY = made("daily", DAY, "flights")
+MONTHLY = made("monthly", MONTH, "daily", "flights")
+
+
+def test_lookups_by_id_and_by_name():
+    found = lineage(MONTHLY, DAILY, FLIGHTS)
+
+    assert found.dataset(dataset_id("daily")).name == "daily"
+    assert found.dataset_named("daily").id == dataset_id("daily")
+    assert found.find_dataset(uuid4()) is None
+    assert found.job(job_id("daily")).name == "daily"
+    assert found.producer(dataset_id("daily")).name == "daily"
+    assert [edge.job for edge in found.readers(dataset_id("daily"))] == [job_id("monthly")]
+    assert [edge.input.name for edge in found.inputs(job_id("monthly"))] == ["daily", "flights"]
+    assert found.readers(dataset_id("monthly")) == ()
+    assert found.space(dataset_id("flights")) == found.job_space(found.job(job_id("daily")))
+
+
+def test_each_job_ranks_after_those_it_reads_from():
+    found = lineage(MONTHLY, DAILY, FLIGHTS)
+
+    assert [job.name for job in found.order] == ["flights", "daily", "monthly"]
+    assert [found.rank[job.id] for job in found.order] == [0, 1, 2]
+    assert set(found.graph.edges) == {
+        (job_id("flights"), job_id("daily")),
+        (job_id("flights"), job_id("monthly")),
+        (job_id("daily"), job_id("monthly")),
+    }
+    assert nx.is_directed_acyclic_graph(found.graph)
+
+
+def test_one_dataset_read_twice_has_two_edges():
+    week = reads("flights", {"dt": {"from": "dt", "window": [-6, 0]}}, alias="week")
+    found = lineage(FLIGHTS, made("daily", DAY, "flights", week))
+
+    day, trailing = found.inputs(job_id("daily"))
+
+    assert day.mapping.is_identity
+    assert not trailing.mapping.is_identity
+
+
+def test_equal_mappings_are_compiled_once():
+    found = lineage(FLIGHTS, DAILY, made("other", DAY, "flights"))
+
+    first, second = found.readers(dataset_id("flights"))
+
+    assert first.mapping is second.mapping
+    assert found.space(dataset_id("daily")) is found.space(dataset_id("other"))
+
+
+def test_an_edge_is_loose_where_no_input_dimension_determines_the_output_s():
+    planes = source("planes")
+    found = lineage(FLIGHTS, planes, made("daily", DAY | ORIGIN, "flights", "planes"))
+
+    assert [edge.loose for edge in found.inputs(job_id("daily"))] == [frozenset(), frozenset({0})]
+
+
+def test_column_lineage_belongs_to_an_output_and_an_input():
+    both = made("both", DAY, "flights", "planes", also=["other"])
+    found = lineage(FLIGHTS, source("planes"), both, columns=["both.x <- flights.a"])
+
+    flights, planes = found.inputs(job_id("both"))
+
+    assert flights.columns == ({"a": ("x",)}, None)
+    assert planes.columns == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "complaint"),
+    [
+        ([made("a", DAY, "b"), made("b", DAY, "a")], "circle: '[ab]' feeds '[ab]', '[ab]' feeds"),
+        ([made("a", DAY, "a")], "'a' feeds 'a'"),
+        ([made("a", DAY, "b")], "job 'a' reads 'b', which no job makes"),
+        ([(FLIGHTS[0], replace(FLIGHTS[1], outputs=()))], "job 'flights' makes no dataset"),
+        (
+            [FLIGHTS, (FLIGHTS[0], replace(FLIGHTS[1], id=uuid4(), name="twin"))],
+            "made by two jobs, 'flights' and 'twin'",
+        ),
+    ],
+)
+def test_a_lineage_that_contradicts_itself_is_refused_by_name(jobs, complaint):
+    with pytest.raises(InvalidDag, match=complaint):
+        lineage(*jobs)
+
+
+def test_a_dataset_that_no_job_makes_is_refused():
+    with pytest.raises(InvalidDag, match="no job makes dataset 'flights'"):
+        Lineage.build(FLIGHTS[0], [], [])
+
+
+def test_a_mapping_that_cannot_apply_is_refused_with_its_place():
+    with pytest.raises(InvalidMapping, match="job 'daily', input 'flights'"):
+        lineage(FLIGHTS, made("daily", ORIGIN, "flights"))
+
+
+@pytest.mark.parametrize("ask", ["dataset", "job", "producer", "space"])
+def test_an_unknown_id_is_said_to_be_unknown(ask):
+    with pytest.raises(UnknownName, match="there is no"):
+        getattr(lineage(FLIGHTS), ask)(uuid4())
+
+
+def test_an_unknown_name_is_said_to_be_unknown():
+    with pytest.raises(UnknownName, match="there is no dataset nope"):
+        lineage(FLIGHTS).dataset_named("nope")

@@ -1,0 +1,83 @@
+import math
+
+import pytest
+
+from engine.errors import InvalidFilter
+from engine.lineage.rows import RowFilter, to_sql
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"origin": "JFK"},
+        {"delayed": True, "origin": {"in": ["EWR", "JFK"]}},
+        {"dep_delay": {"gte": 15, "lt": 60.5}},
+        {"day": {"gt": "2013-02-01", "lte": "2013-02-28"}},
+        {"at": {"gte": "2013-02-01T00:00:00+05:00", "lt": "2013-02-01T00:00:00"}},
+        {},
+    ],
+)
+def test_a_filter_reads_back_from_its_json(spec):
+    rows = RowFilter.parse(spec)
+
+    assert rows.spec() == spec
+    assert RowFilter.parse(rows.spec()) == rows
+    assert bool(rows) is bool(spec)
+
+
+def test_equal_filters_are_equal_values_however_written():
+    left = RowFilter.parse({"b": {"lt": 2, "gte": 1}, "a": {"in": ["y", "x", "y"]}, "c": 1})
+    right = RowFilter.parse({"c": {"in": [1]}, "a": {"in": ["x", "y"]}, "b": {"gte": 1, "lt": 2}})
+
+    assert left == right
+    assert hash(left) == hash(right)
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ([], "an object"),
+        ({"": 1}, "by text"),
+        ({7: 1}, "by text"),
+        ({"nope": 1}, "no column 'nope'; the columns are day, origin"),
+        ({"day": None}, "not a text, a number or a boolean"),
+        ({"day": [1]}, "not a text"),
+        ({"day": math.nan}, "not a number to compare with"),
+        ({"day": "\0"}, "NUL"),
+        ({"day": {}}, "is not a test"),
+        ({"day": {"like": "x%"}}, "is not a test"),
+        ({"day": {"in": [1], "gt": 0}}, "is not a test"),
+        ({"day": {"in": []}}, "one value or more"),
+        ({"day": {"in": "JFK"}}, "takes a list"),
+        ({"day": {"in": [1, "x"]}}, "different types"),
+        ({"day": {"in": [1, True]}}, "different types"),
+        ({"day": {"gt": 1, "gte": 1}}, "not both"),
+        ({"day": {"gt": True}}, "no bound"),
+        ({"day": {"gt": 1, "lt": "2"}}, "different types"),
+        ({"day": {"gt": 2, "lt": 1}}, "nothing lies within"),
+        ({"day": {"gte": 1, "lt": 1}}, "nothing lies within"),
+        ({"day": {"gte": "2013-03-01", "lte": "2013-02-01"}}, "nothing lies within"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_reason(spec, complaint):
+    with pytest.raises(InvalidFilter, match=complaint):
+        RowFilter.parse(spec, columns=("origin", "day"))
+
+
+def test_a_filter_travels_along_the_columns_that_are_passed_on():
+    rows = RowFilter.parse({"origin": "JFK", "dep_delay": {"gt": 15}})
+
+    passed = rows.through({"origin": ["departs_from", "airport"]})
+
+    assert passed == RowFilter.parse({"departs_from": "JFK", "airport": "JFK"})
+    assert rows.through({}) is None
+
+
+def test_conditions_go_to_sql_as_data():
+    rows = RowFilter.parse({"o'rigin": {"in": ["JFK", "'; --"]}, "n": {"gt": 1, "lte": 5}})
+
+    assert to_sql(rows) == [
+        ("n", "gt", 1),
+        ("n", "lte", 5),
+        ("o'rigin", "in", ("'; --", "JFK")),
+    ]
