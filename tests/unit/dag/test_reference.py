@@ -1,0 +1,79 @@
+"""What docs/dag-file.md shows and says is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.lineage.compile import compile_dag
+from engine.model.dag import json_schema
+from engine.model.dagfile import parse_dag
+
+REFERENCE = Path("docs/dag-file.md").read_text("utf-8")
+
+
+def test_its_first_example_compiles() -> None:
+    example = re.findall(r"```yaml\n(.*?)```", REFERENCE, re.DOTALL)[0]
+    dag = compile_dag(parse_dag(example, where="docs"), {})
+    assert [job.name for job in dag.jobs] == ["orders", "daily_sales"]
+
+
+def test_it_names_every_key() -> None:
+    models = [json_schema(), *json_schema()["$defs"].values()]
+    keys = {key for model in models for key in model["properties"]}
+    words = set(re.findall(r"\w+", REFERENCE))
+    assert keys <= words
+
+
+@pytest.mark.parametrize(
+    ("grain", "key"),
+    [
+        ("hour", "2013-02-13T05"),
+        ("day", "2013-02-13"),
+        ("week", "2013-W07"),
+        ("month", "2013-02"),
+        ("quarter", "2013-Q1"),
+        ("year", "2013"),
+    ],
+)
+def test_keys_of_time_look_as_it_says(grain: str, key: str) -> None:
+    assert f"`{key}`" in REFERENCE
+    compile_dag(parse_dag(_with(f"{{t: {{time: {grain}, start: '{key}'}}}}"), where="f"), {})
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        "{day: hour}",
+        "{dt: {from: dt, window: [-6, 0]}}",
+        "{region: {from: origin, map: {JFK: east, SFO: [west, pacific]}}}",
+        "{dt: all}",
+        "{dt: last}",
+    ],
+)
+def test_its_mappings_apply(mapping: str) -> None:
+    assert f"| `{mapping.removeprefix('{').removesuffix('}')}` |" in REFERENCE
+    source = "{hour: {time: hour}}" if "hour" in mapping else "{dt: {time: day}}"
+    if "origin" in mapping:
+        source = "{origin: {static: [JFK, SFO]}}"
+    target = "{day: {time: day}, dt: {time: day}, region: {static: [east, west, pacific]}}"
+    text = (
+        _with(source)
+        + f"""
+  - name: b
+    operator: shell
+    inputs: [{{dataset: a, mapping: {mapping}}}]
+    outputs: [{{dataset: b, partitioning: {target}}}]
+"""
+    )
+    compile_dag(parse_dag(text, where="f"), {})
+
+
+def _with(partitioning: str) -> str:
+    return f"""dag: d
+jobs:
+  - name: a
+    activation: source
+    source: {{kind: manual}}
+    outputs: [{{dataset: a, partitioning: {partitioning}}}]
+"""
