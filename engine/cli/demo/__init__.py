@@ -1,0 +1,1 @@
+"""The demo: a year of flights is built once, three changes come in, and the result is checked."""
