@@ -50,14 +50,17 @@ class Extents:
         return union(self.of(output) for output in job.outputs)
 
     def everything(self, dataset: UUID) -> PartitionSet:
-        """All of a dataset: what it reaches. Of a source of which nothing is known yet, that is
-        what finite bounds allow; what is made from nothing known does not exist either.
+        """All of a dataset: what it reaches.
+
+        Of a source of which nothing is known yet, that is what finite bounds allow; what is made
+        from nothing known does not exist either.
         """
-        universe = self._lineage.space(dataset).universe
-        is_made_from = self._lineage.inputs(self._lineage.producer(dataset).id)
-        if is_made_from or not universe.is_finite:
+        space = self._lineage.space(dataset)
+        if self._lineage.inputs(self._lineage.producer(dataset).id):
             return self.of(dataset)
-        return self.of(dataset) or universe
+        if not space.dimensions:
+            return space.universe
+        return self.of(dataset) or (space.universe if space.universe.is_finite else space.empty)
 
     def known(self, dataset: UUID) -> PartitionSet:
         """What is known to exist, nothing where that has to be loaded first."""
@@ -68,7 +71,10 @@ class Extents:
             return self._lineage.space(dataset).empty
 
     def _followed(self, dataset: UUID) -> list[Edge]:
-        """The edges from which the extent of a dataset follows; none where it is known."""
+        """The edges from which the extent of a dataset follows; none where it is known.
+
+        Loose ones only if there are no others, and then they count as far as bounds give an end.
+        """
         if dataset in self._found or self.known(dataset) or dataset in self.missing:
             return []
         inputs = self._lineage.inputs(self._lineage.producer(dataset).id)

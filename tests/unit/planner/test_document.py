@@ -1,0 +1,168 @@
+"""What is told of a plan: the document, and the way back from a job to its cause."""
+
+import json
+from uuid import uuid4
+
+import pytest
+
+from engine.errors import UnknownName
+from engine.planner import path_to
+from tests.support.lineages import (
+    DAY,
+    MONTH,
+    change,
+    dataset_id,
+    job_id,
+    lineage,
+    made,
+    planned,
+    reads,
+    source,
+)
+
+WORLD = lineage(
+    source("flights", DAY),
+    source("planes"),
+    made("daily", DAY, "flights", "planes"),
+    made("long", DAY, "daily"),
+    made("monthly", MONTH, "long", "daily"),
+    columns=["daily.x <- flights.a", "daily.y <- planes.b"],
+)
+FLIGHTS = change("flights", "2013-02-13", columns="a")
+PLANES = change("planes", "*", columns="c")
+
+
+def documented(*changes, **known):
+    found = planned(WORLD, *changes, **known).document(WORLD)
+    assert json.loads(json.dumps(found)) == found
+    return found
+
+
+def test_a_document_says_what_is_recomputed_why_and_what_is_not():
+    found = documented(FLIGHTS, PLANES)
+
+    assert found == {
+        "steps": [
+            {
+                "job": str(job_id("daily")),
+                "name": "daily",
+                "partitions": ["2013-02-13"],
+                "direct": "all",
+                "columns": {"daily": ["x"]},
+                "via": [{"dataset": "flights", "columns": ["a"], "causes": 0}],
+            },
+            {
+                "job": str(job_id("long")),
+                "name": "long",
+                "partitions": ["2013-02-13"],
+                "via": [
+                    {
+                        "dataset": "daily",
+                        "from": str(job_id("daily")),
+                        "columns": ["x"],
+                        "causes": 0,
+                    }
+                ],
+            },
+            {
+                "job": str(job_id("monthly")),
+                "name": "monthly",
+                "partitions": ["2013-02"],
+                "via": [
+                    {
+                        "dataset": "daily",
+                        "from": str(job_id("daily")),
+                        "mapping": {"dt": "dt"},
+                        "partitions": ["2013-02-13"],
+                        "columns": ["x"],
+                        "causes": 0,
+                    },
+                    {
+                        "dataset": "long",
+                        "from": str(job_id("long")),
+                        "mapping": {"dt": "dt"},
+                        "partitions": ["2013-02-13"],
+                        "causes": 0,
+                    },
+                ],
+            },
+        ],
+        "pruned": [
+            {
+                "dataset": "planes",
+                "job": str(job_id("daily")),
+                "name": "daily",
+                "rule": "columns",
+                "detail": "changed columns {c} are not read; it reads {b}",
+            }
+        ],
+        "stamps": {"flights": ["2013-02-13"], "planes": ["*"]},
+        "causes": [[str(FLIGHTS.id)]],
+    }
+
+
+def test_part_of_a_step_may_be_hit_directly():
+    rewritten = change("daily", "2013-02-14", reason="rewritten")
+
+    found = documented(FLIGHTS, rewritten)
+
+    long = next(step for step in found["steps"] if step["name"] == "long")
+    assert long["partitions"] == ["2013-02-13..2013-02-14"]
+    assert long["direct"] == ["2013-02-14"]
+    assert [found["causes"][hop["causes"]] for hop in long["via"]] == [
+        [str(rewritten.id)],
+        [str(FLIGHTS.id)],
+    ]
+
+
+def test_the_way_back_is_the_shortest_and_ends_at_what_changed():
+    hops = path_to(documented(FLIGHTS), str(job_id("monthly")))
+
+    assert [(hop["name"], hop["dataset"], hop["from"]) for hop in hops] == [
+        ("monthly", "daily", str(job_id("daily"))),
+        ("daily", "flights", None),
+    ]
+    assert hops[0]["partitions"] == ["2013-02"]
+    assert hops[0]["dirty"] == ["2013-02-13"]
+    assert hops[0]["columns"] == ["x"]
+    assert hops[1]["mapping"] == "identity"
+    assert hops[1]["dirty"] == ["2013-02-13"]
+    assert hops[1]["invalidations"] == [str(FLIGHTS.id)]
+
+
+def test_the_way_back_from_an_output_that_was_wrong_ends_there():
+    (hop,) = path_to(documented(change("daily", "2013-02-13")), str(job_id("daily")))
+
+    assert (hop["dataset"], hop["mapping"], hop["from"]) == ("daily", "itself", None)
+
+
+def test_the_way_back_ends_at_a_job_that_an_earlier_plan_took():
+    resumed = change("flights", "2013-02-13", processed_by=frozenset({job_id("daily")}))
+
+    (hop,) = path_to(documented(resumed), str(job_id("long")))
+
+    assert hop["from"] == str(job_id("daily"))
+
+
+def test_a_job_without_a_step_is_said_to_have_none():
+    with pytest.raises(UnknownName, match="no step of job"):
+        path_to(documented(FLIGHTS), str(uuid4()))
+
+
+def test_row_filters_stand_in_the_document():
+    world = lineage(
+        source("events"),
+        made("log", {}, reads("events", cursor={"column": "id"}), strategy="PerUpdate"),
+    )
+
+    (step,) = planned(world, change("events", row_filter={"id": {"lt": 7}})).document(world)[
+        "steps"
+    ]
+
+    assert step["row_filters"] == [{"id": {"lt": 7}}]
+
+
+def test_stamps_are_named_by_dataset():
+    found = planned(WORLD, FLIGHTS)
+
+    assert set(found.stamps) == {dataset_id("flights")}

@@ -1,0 +1,213 @@
+"""From steps to tasks: slots, what they need, what they read, what they wait for."""
+
+import pytest
+
+from engine.planner import held, input_partitions, needs, prefetched, upstream
+from tests.support.lineages import (
+    DAY,
+    MONTH,
+    ORIGIN,
+    change,
+    dataset_id,
+    job_id,
+    lineage,
+    made,
+    planned,
+    reads,
+    source,
+    texts,
+)
+
+FLIGHTS = source("flights", DAY)
+
+
+def wanted(world, *changes, **known):
+    return list(needs(planned(world, *changes, **known).steps[-1], world))
+
+
+class TestNeeds:
+    def test_a_partition_is_a_task_and_runs_for_sure_where_hit_directly(self):
+        world = lineage(FLIGHTS, made("a", DAY, "flights"), made("b", DAY, "a", "flights"))
+        rewritten = change("a", "2013-02-13..2013-02-14", reason="rewritten")
+
+        assert wanted(world, rewritten) == [
+            ("2013-02-13", ("2013-02-13",), True),
+            ("2013-02-14", ("2013-02-14",), True),
+        ]
+
+    def test_what_only_a_parent_may_change_need_not_run(self):
+        world = lineage(FLIGHTS, made("a", DAY, "flights"), made("b", MONTH, "a"))
+
+        assert wanted(world, change("flights", "2013-02-13")) == [("2013-02", ("2013-02",), False)]
+
+    def test_neighbours_share_a_task_up_to_the_job_s_measure(self):
+        scaling = {"partitions_per_task": 10}
+        world = lineage(FLIGHTS, made("a", DAY, "flights", scaling=scaling))
+
+        found = wanted(world, change("flights", "2013-02-01..2013-02-28"))
+
+        assert [key for _, keys, _ in found for key in keys] == [
+            f"2013-02-{d:02}" for d in range(1, 29)
+        ]
+        assert max(len(keys) for _, keys, _ in found) == 10
+        assert len(found) in (3, 4)
+
+    def test_a_block_runs_for_sure_when_any_of_it_is_hit_directly(self):
+        world = lineage(
+            FLIGHTS,
+            made("a", DAY, "flights"),
+            made("b", DAY, "a", scaling={"partitions_per_task": 1000}),
+        )
+
+        found = wanted(
+            world,
+            change("flights", "2013-02-13"),
+            change("a", "2013-02-14", reason="rewritten"),
+        )
+
+        assert [(keys, hit) for _, keys, hit in found] == [(("2013-02-13", "2013-02-14"), True)]
+
+    @pytest.mark.parametrize("strategy", ["Full", "PerUpdate"])
+    def test_a_whole_is_one_task_with_all_its_partitions(self, strategy):
+        world = lineage(FLIGHTS, made("all", DAY, "flights", strategy=strategy))
+        known = {"all": "2013-02-01..2013-02-03"}
+
+        found = wanted(world, change("flights", "2013-02-03"), known=known)
+
+        assert found == [("*", ("2013-02-01", "2013-02-02", "2013-02-03"), True)]
+
+
+class TestInputs:
+    WORLD = lineage(
+        FLIGHTS,
+        source("planes"),
+        made("daily", DAY, "flights"),
+        made("wide", DAY, "flights"),
+        made(
+            "month",
+            MONTH,
+            "daily",
+            reads("wide", "all"),
+            "flights",
+            reads("flights", "last", alias="l"),
+        ),
+    )
+
+    def test_upstream_are_the_parents_partitions_without_the_sources(self):
+        found = upstream(self.WORLD, self.WORLD.job(job_id("month")), ["2013-02", "2013-04"])
+
+        assert {self.WORLD.job(job).name: texts(p) for job, p in found.items()} == {
+            "daily": "2013-02-01..2013-02-28 2013-04-01..2013-04-30",
+            "wide": "*",
+        }
+
+    def test_upstream_takes_ranges_as_well(self):
+        found = upstream(self.WORLD, self.WORLD.job(job_id("month")), ["2013-02..2013-03"])
+
+        assert texts(found[job_id("daily")]) == "2013-02-01..2013-03-31"
+
+    def test_a_run_reads_what_its_mappings_say_and_of_the_endless_what_is_known(self):
+        def known(dataset):
+            texts = {"wide": "2013-01-01..2013-01-02", "flights": "2013-02-01..2013-05-05"}
+            return self.WORLD.space(dataset).parse(texts[self.WORLD.dataset(dataset).name])
+
+        found = input_partitions(self.WORLD, self.WORLD.job(job_id("month")), ["2013-02"], known)
+
+        assert {self.WORLD.dataset(d).name: texts(p) for d, p in found.items()} == {
+            "daily": "2013-02-01..2013-02-28",
+            "wide": "2013-01-01..2013-01-02",
+            "flights": "2013-02-01..2013-02-28 2013-05-05",
+        }
+
+
+WEEK = {"dt": {"from": "dt", "window": [-6, 0]}}
+BOUNDED = {"dt": {"time": "day", "start": "2013-02-01"}}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "wait_for", "existing", "keys", "missing"),
+    [
+        pytest.param(WEEK, "any", None, ["2013-02-10"], None, id="any never holds"),
+        pytest.param(
+            WEEK, "all", "2013-02-04..2013-02-10", ["2013-02-10"], None, id="all are there"
+        ),
+        pytest.param(
+            WEEK,
+            "all",
+            "2013-02-05..2013-02-09",
+            ["2013-02-10"],
+            ["2013-02-04", "2013-02-10"],
+            id="all but two",
+        ),
+        pytest.param(
+            WEEK, "all", "2013-02-01..2013-02-03", ["2013-02-03"], None, id="all within bounds"
+        ),
+        pytest.param(WEEK, 3, "2013-02-08..2013-02-10", ["2013-02-10"], None, id="enough"),
+        pytest.param(
+            WEEK,
+            3,
+            "2013-02-09..2013-02-10",
+            ["2013-02-10"],
+            ["2013-02-04..2013-02-08"],
+            id="too few",
+        ),
+        pytest.param(
+            WEEK, 3, "2013-02-01..2013-02-02", ["2013-02-02"], None, id="no more within bounds"
+        ),
+        pytest.param(
+            WEEK,
+            3,
+            "2013-02-06..2013-02-10",
+            ["2013-02-10", "2013-02-15"],
+            ["2013-02-11..2013-02-15"],
+            id="each partition counts its own",
+        ),
+        pytest.param(
+            "all", "all", None, ["2013-02-10"], ["*"], id="all of what has no end, and nothing is"
+        ),
+        pytest.param("all", "all", "2013-02-01", ["2013-02-10"], None, id="all of what has no end"),
+        pytest.param("last", "all", "2013-02-01", ["2013-02-10"], None, id="the last one is there"),
+    ],
+)
+def test_a_first_run_is_held_until_enough_of_its_inputs_exist(
+    mapping, wait_for, existing, keys, missing
+):
+    read = reads("flights", mapping, wait_for=wait_for)
+    world = lineage(source("flights", BOUNDED), made("out", BOUNDED, read))
+    space = world.space(dataset_id("flights"))
+    there = prefetched({dataset_id("flights"): space.parse(existing) if existing else space.empty})
+
+    found = held(world, world.job(job_id("out")), keys, there)
+
+    assert found == (None if missing is None else {"flights": missing})
+
+
+def test_a_whole_counts_its_inputs_together():
+    read = reads("flights", wait_for=3)
+    world = lineage(FLIGHTS, made("out", DAY, read, strategy="Full"))
+    there = prefetched(
+        {dataset_id("flights"): world.space(dataset_id("flights")).parse("2013-02-01..2013-02-03")}
+    )
+    keys = ["2013-02-01..2013-02-02", "2013-02-05..2013-02-09"]
+
+    assert held(world, world.job(job_id("out")), keys, there) == {
+        "flights": ["2013-02-05..2013-02-09"]
+    }
+
+
+def test_inputs_that_hold_each_say_what_is_missing():
+    world = lineage(
+        FLIGHTS,
+        source("airports", ORIGIN),
+        made(
+            "out", DAY, reads("flights", wait_for="all"), reads("airports", "all", wait_for="all")
+        ),
+    )
+    nothing = prefetched(
+        {d: world.space(d).empty for d in (dataset_id("flights"), dataset_id("airports"))}
+    )
+
+    assert held(world, world.job(job_id("out")), ["2013-02-10"], nothing) == {
+        "flights": ["2013-02-10"],
+        "airports": ["*"],
+    }

@@ -1,0 +1,499 @@
+"""The rules of planning, each by its name."""
+
+import pytest
+
+from engine.errors import InvalidFilter, InvalidPartition, UnknownName
+from engine.planner import KnownNeeded
+from tests.support.lineages import (
+    DAY,
+    MONTH,
+    ORIGIN,
+    TAIL,
+    change,
+    dataset_id,
+    direct,
+    job_id,
+    lineage,
+    made,
+    planned,
+    pruned,
+    reads,
+    source,
+    steps,
+    texts,
+)
+
+FLIGHTS = source("flights", DAY)
+PLANES = source("planes")
+
+
+def test_a_change_of_a_source_hits_its_readers_and_what_reads_them_parents_first():
+    world = lineage(
+        made("monthly", MONTH, "daily"), made("daily", DAY | ORIGIN, "flights"), FLIGHTS
+    )
+
+    found = planned(world, change("flights", "2013-02-27..2013-03-02"))
+
+    assert steps(world, found) == {
+        "daily": "dt=2013-02-27..2013-03-02",
+        "monthly": "2013-02..2013-03",
+    }
+    assert list(steps(world, found)) == ["daily", "monthly"]
+
+
+def test_only_what_is_hit_from_outside_runs_for_sure():
+    world = lineage(
+        FLIGHTS,
+        made("daily", DAY, "flights"),
+        made("joined", DAY, "daily", "weather"),
+        source("weather", DAY),
+    )
+
+    found = planned(
+        world, change("flights", "2013-02-13..2013-02-14"), change("weather", "2013-02-14")
+    )
+
+    assert direct(world, found) == {"daily": "2013-02-13..2013-02-14", "joined": "2013-02-14"}
+
+
+def test_the_bottom_of_a_diamond_is_one_step_behind_both_arms():
+    world = lineage(
+        FLIGHTS,
+        made("left", DAY, "flights"),
+        made("right", MONTH, "flights"),
+        made("bottom", DAY, "left", "right"),
+    )
+
+    found = planned(world, change("flights", "2013-02-13"))
+
+    assert [world.job(step.job).name for step in found.steps] == ["left", "right", "bottom"]
+    assert texts(found.steps[-1].partitions) == "2013-02-01..2013-02-28"
+    assert [via.from_job for via in found.steps[-1].via] == [job_id("left"), job_id("right")]
+
+
+def test_a_produced_dataset_that_is_wrong_hits_its_producer_and_the_rest_through_it():
+    world = lineage(FLIGHTS, made("daily", DAY, "flights"), made("monthly", MONTH, "daily"))
+
+    found = planned(world, change("daily", "2013-02-13", columns="x"))
+
+    assert steps(world, found) == {"daily": "2013-02-13", "monthly": "2013-02"}
+    assert direct(world, found) == {"daily": "2013-02-13", "monthly": ""}
+    assert found.stamps == {}
+    assert found.steps[0].columns == {dataset_id("daily"): None}
+    assert found.steps[0].via[0].mapping is None
+
+
+def test_a_rewritten_dataset_hits_only_what_reads_it():
+    world = lineage(FLIGHTS, made("daily", DAY, "flights"), made("monthly", MONTH, "daily"))
+
+    found = planned(world, change("daily", "2013-02-13", reason="rewritten"))
+
+    assert steps(world, found) == {"monthly": "2013-02"}
+    assert direct(world, found) == {"monthly": "2013-02"}
+    assert texts(found.stamps[dataset_id("daily")]) == "2013-02-13"
+
+
+def test_rewritten_and_recomputed_at_once_both_reach_the_readers():
+    world = lineage(FLIGHTS, made("daily", DAY, "flights"), made("copy", DAY, "daily"))
+
+    found = planned(
+        world,
+        change("flights", "2013-02-13"),
+        change("daily", "2013-02-20", reason="rewritten"),
+    )
+
+    assert steps(world, found) == {"daily": "2013-02-13", "copy": "2013-02-13 2013-02-20"}
+    assert direct(world, found) == {"daily": "2013-02-13", "copy": "2013-02-20"}
+
+
+def test_sources_are_stamped_with_what_changed():
+    world = lineage(FLIGHTS)
+
+    found = planned(world, change("flights", "2013-02-13"), change("flights", "2013-02-14"))
+
+    assert {world.dataset(d).name: texts(s) for d, s in found.stamps.items()} == {
+        "flights": "2013-02-13..2013-02-14"
+    }
+
+
+class TestColumns:
+    def test_a_change_of_columns_that_nobody_reads_is_pruned_with_the_reason(self):
+        world = lineage(
+            FLIGHTS,
+            made("daily", DAY, "flights"),
+            columns=["daily.mean <- flights.dep_delay", "daily.* <- flights.origin"],
+        )
+
+        found = planned(world, change("flights", "2013-02-13", columns="notes"))
+
+        assert not found.steps
+        assert pruned(world, found) == [("flights", "daily", "columns")]
+        assert found.pruned[0].detail == (
+            "changed columns {notes} are not read; it reads {dep_delay, origin}"
+        )
+
+    def test_dirty_columns_go_on_from_job_to_job(self):
+        world = lineage(
+            FLIGHTS,
+            made("a", DAY, "flights"),
+            made("b", DAY, "a"),
+            made("c", DAY, "a"),
+            columns=["a.x <- flights.u", "a.y <- flights.v", "b.z <- a.x", "c.z <- a.y"],
+        )
+
+        found = planned(world, change("flights", "2013-02-13", columns="u"))
+
+        assert list(steps(world, found)) == ["a", "b"]
+        assert found.steps[0].columns == {dataset_id("a"): frozenset({"x"})}
+        assert pruned(world, found) == [("a", "c", "columns")]
+
+    def test_each_output_of_a_job_has_dirty_columns_of_its_own(self):
+        world = lineage(
+            FLIGHTS,
+            made("a", DAY, "flights", also=["b"]),
+            made("of_a", DAY, "a"),
+            made("of_b", DAY, "b"),
+            columns=["a.x <- flights.u", "b.y <- flights.v"],
+        )
+
+        found = planned(world, change("flights", "2013-02-13", columns="v"))
+
+        assert list(steps(world, found)) == ["a", "of_b"]
+        assert found.steps[0].columns == {dataset_id("b"): frozenset({"y"})}
+
+    def test_unknown_columns_reach_all(self):
+        world = lineage(FLIGHTS, made("daily", DAY, "flights"), columns=["daily.x <- flights.u"])
+
+        assert steps(world, planned(world, change("flights", "2013-02-13")))
+
+
+class TestRows:
+    WORLD = lineage(
+        FLIGHTS,
+        made(
+            "daily",
+            DAY | ORIGIN,
+            "flights",
+            config={"passes": {"origin": "flights.from", "delay": "planes.delay"}},
+        ),
+        made("by_origin", ORIGIN, "daily", config={"passes": {"airport": "daily.origin"}}),
+    )
+
+    def test_a_condition_on_a_partition_column_narrows_to_partitions(self):
+        found = planned(
+            self.WORLD,
+            change("flights", "2013-02-13..2013-02-20", row_filter={"day": {"gte": "2013-02-19"}}),
+        )
+
+        assert steps(self.WORLD, found)["daily"] == "dt=2013-02-19..2013-02-20"
+
+    def test_a_condition_travels_along_a_passed_column_and_narrows_beyond(self):
+        found = planned(self.WORLD, change("flights", "2013-02-13", row_filter={"from": "JFK"}))
+
+        assert steps(self.WORLD, found) == {"daily": "dt=2013-02-13/origin=JFK", "by_origin": "JFK"}
+
+    def test_a_condition_on_another_column_is_dropped_which_widens(self):
+        found = planned(self.WORLD, change("flights", "2013-02-13", row_filter={"delay": 7}))
+
+        assert steps(self.WORLD, found) == {"daily": "dt=2013-02-13", "by_origin": "*"}
+
+    def test_rows_that_no_partition_can_hold_are_pruned(self):
+        found = planned(self.WORLD, change("flights", "2013-02-13", row_filter={"from": "SFO"}))
+
+        assert pruned(self.WORLD, found) == [("flights", "daily", "rows")]
+
+    def test_a_scope_without_partitions_is_pruned_at_once(self):
+        found = planned(
+            self.WORLD, change("flights", "2013-02-13", row_filter={"day": "2014-01-01"})
+        )
+
+        assert pruned(self.WORLD, found) == [("flights", None, "partitions")]
+        assert found.stamps == {}
+
+
+class TestStrategies:
+    def follower(self):
+        return lineage(
+            source("events"),
+            PLANES,
+            made(
+                "log",
+                {},
+                reads("events", cursor={"column": "id", "type": "integer"}),
+                "planes",
+                strategy="PerUpdate",
+            ),
+            made("copy", {}, "log"),
+        )
+
+    def test_full_is_one_unit_of_all_that_finite_bounds_allow(self):
+        world = lineage(
+            source("f", ORIGIN), made("g", ORIGIN, "f", strategy="Full"), made("h", ORIGIN, "g")
+        )
+
+        found = planned(world, change("f", "JFK"))
+
+        assert steps(world, found) == {"g": "*", "h": "*"}
+        assert direct(world, found) == {"g": "*", "h": ""}
+
+    def test_full_without_finite_bounds_is_what_there_is_and_what_is_hit(self):
+        world = lineage(FLIGHTS, made("all", DAY, "flights", strategy="Full"))
+
+        found = planned(
+            world, change("flights", "2013-02-13"), known={"all": "2013-02-01 2013-02-02"}
+        )
+
+        assert steps(world, found) == {"all": "2013-02-01..2013-02-02 2013-02-13"}
+
+    def test_per_update_carries_the_row_filters_of_what_it_follows(self):
+        world = self.follower()
+
+        found = planned(
+            world,
+            change("events", row_filter={"id": 7}),
+            change("events", row_filter={"id": {"lt": 3}}),
+        )
+
+        assert found.steps[0].row_filters == ({"id": 7}, {"id": {"lt": 3}})
+        assert found.steps[1].row_filters == ()
+        assert steps(world, found) == {"log": "*", "copy": "*"}
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            pytest.param(change("events"), id="all rows of it"),
+            pytest.param(
+                change("planes", row_filter={"id": 9}), id="rows of what it does not follow"
+            ),
+            pytest.param(change("log", "*", row_filter={"id": 9}), id="rows of its own output"),
+        ],
+    )
+    def test_per_update_reads_all_rows_when_any_hit_is_of_all(self, other):
+        found = planned(self.follower(), change("events", row_filter={"id": 7}), other)
+
+        assert found.steps[0].row_filters == ()
+
+    def test_a_manual_job_is_left_alone_and_so_is_what_reads_it(self):
+        world = lineage(
+            FLIGHTS, made("m", DAY, "flights", activation="manual"), made("n", DAY, "m")
+        )
+
+        found = planned(world, change("flights", "2013-02-13"))
+
+        assert not found.steps
+        assert pruned(world, found) == [("flights", "m", "manual")]
+
+    def test_a_manual_job_runs_when_its_own_output_is_invalidated(self):
+        world = lineage(
+            FLIGHTS, made("m", DAY, "flights", activation="manual"), made("n", DAY, "m")
+        )
+
+        found = planned(world, change("m", "2013-02-13"))
+
+        assert steps(world, found) == {"m": "2013-02-13", "n": "2013-02-13"}
+
+
+class TestExtent:
+    """Scopes without an end of their own end where the dataset does."""
+
+    def test_what_determines_no_day_touches_every_known_day(self):
+        world = lineage(PLANES, made("daily", DAY, "planes"), made("copy", DAY, "daily"))
+
+        found = planned(world, change("planes", "*"), known={"daily": "2013-02-01..2013-02-03"})
+
+        assert steps(world, found) == {
+            "daily": "2013-02-01..2013-02-03",
+            "copy": "2013-02-01..2013-02-03",
+        }
+
+    def test_what_was_never_built_reaches_as_far_as_its_inputs(self):
+        world = lineage(FLIGHTS, PLANES, made("a", DAY, "flights"), made("b", MONTH, "a", "planes"))
+
+        found = planned(
+            world,
+            change("planes", "*"),
+            known={"b": None, "a": None, "flights": "2013-01-30..2013-02-02"},
+        )
+
+        assert steps(world, found) == {"b": "2013-01..2013-02"}
+
+    def test_static_keys_are_all_meant_and_dynamic_ones_that_are_known(self):
+        world = lineage(
+            FLIGHTS,
+            made("static", DAY | ORIGIN, "flights"),
+            made("dynamic", DAY | TAIL, "flights"),
+        )
+
+        found = planned(
+            world,
+            change("flights", "2013-02-13"),
+            known={"dynamic": "dt=2013-01-01/tail=N1 dt=2013-01-02/tail=N2"},
+        )
+
+        assert steps(world, found) == {
+            "static": "dt=2013-02-13",
+            "dynamic": "dt=2013-02-13/tail=N1 dt=2013-02-13/tail=N2",
+        }
+
+    def test_two_loose_changes_meet_in_one_plan_as_they_would_in_two(self):
+        world = lineage(
+            FLIGHTS, source("tails", TAIL), made("both", DAY | TAIL, "flights", "tails")
+        )
+        known = {"both": "dt=2013-02-01/tail=N1"}
+
+        found = planned(world, change("flights", "2013-02-02"), change("tails", "N2"), known=known)
+
+        assert set(world.space(dataset_id("both")).keys(found.steps[0].partitions)) == {
+            "dt=2013-02-02/tail=N1",
+            "dt=2013-02-01/tail=N2",
+            "dt=2013-02-02/tail=N2",
+        }
+
+    def test_a_new_partition_counts_as_existing_for_what_is_loose(self):
+        world = lineage(FLIGHTS, PLANES, made("daily", DAY, "planes", "flights"))
+
+        found = planned(
+            world,
+            change("planes", "*"),
+            change("flights", "2013-02-02"),
+            known={"daily": "2013-02-01"},
+        )
+
+        assert steps(world, found) == {"daily": "2013-02-01..2013-02-02"}
+
+    def test_all_of_a_dataset_is_what_is_known_of_it(self):
+        world = lineage(FLIGHTS, made("daily", DAY, "flights"))
+
+        found = planned(world, change("flights"), known={"flights": "2013-02-01 2013-02-05"})
+
+        assert steps(world, found) == {"daily": "2013-02-01 2013-02-05"}
+
+    def test_all_of_a_source_that_nobody_knows_is_what_finite_bounds_allow(self):
+        world = lineage(source("airports", ORIGIN), FLIGHTS)
+
+        found = planned(
+            world, change("airports"), change("flights"), known={"airports": None, "flights": None}
+        )
+
+        assert {world.dataset(d).name: texts(s) for d, s in found.stamps.items()} == {
+            "airports": "*"
+        }
+        assert pruned(world, found) == [("flights", None, "partitions")]
+
+    def test_all_of_what_was_never_built_is_what_its_inputs_would_give(self):
+        bounded = {"dt": {"time": "day", "start": "2013-02-01", "end": "2013-02-04"}}
+        world = lineage(
+            FLIGHTS, PLANES, made("daily", DAY, "flights"), made("bounded", bounded, "planes")
+        )
+        known = {"daily": None, "flights": "2013-02-01..2013-02-03", "bounded": None}
+
+        found = planned(world, change("daily"), change("bounded"), known=known | {"planes": "*"})
+        nothing = planned(
+            world, change("daily"), change("bounded"), known=dict.fromkeys([*known, "planes"])
+        )
+
+        assert steps(world, found) == {"daily": "2013-02-01..2013-02-03", "bounded": "*"}
+        assert not nothing.steps
+
+    def test_an_open_range_ends_where_the_dataset_does(self):
+        world = lineage(FLIGHTS, made("daily", DAY, "flights"))
+
+        found = planned(
+            world, change("flights", "2013-02-02.."), known={"flights": "2013-02-01..2013-02-05"}
+        )
+
+        assert steps(world, found) == {"daily": "2013-02-02..2013-02-05"}
+
+    def test_of_the_last_partition_only_a_change_of_the_last_counts(self):
+        world = lineage(FLIGHTS, made("latest", {}, reads("flights", "last")))
+        known = {"flights": "2013-02-01..2013-02-05"}
+
+        assert steps(world, planned(world, change("flights", "2013-02-05"), known=known))
+        assert steps(world, planned(world, change("flights", "2013-02-06"), known=known))
+        old = planned(world, change("flights", "2013-02-04"), known=known)
+        assert pruned(world, old) == [("flights", "latest", "partitions")]
+
+
+class TestKnown:
+    def test_nothing_is_asked_for_where_nothing_is_loose(self):
+        world = lineage(FLIGHTS, made("daily", DAY, "flights"), made("monthly", MONTH, "daily"))
+
+        assert planned(world, change("flights", "2013-02-13")).steps
+
+    def test_all_that_one_pass_misses_is_asked_for_at_once(self):
+        world = lineage(PLANES, *(made(f"daily{n}", DAY, "planes") for n in range(3)))
+
+        with pytest.raises(KnownNeeded) as needed:
+            planned(world, change("planes", "*"))
+
+        assert needed.value.datasets == {dataset_id(f"daily{n}") for n in range(3)}
+
+    def test_what_was_never_built_asks_for_its_inputs_next(self):
+        world = lineage(FLIGHTS, PLANES, made("daily", DAY, "flights", "planes"))
+
+        with pytest.raises(KnownNeeded) as needed:
+            planned(world, change("planes", "*"), known={"daily": None})
+
+        assert needed.value.datasets == {dataset_id("flights")}
+
+
+class TestInvalidations:
+    def test_each_invalidation_names_the_jobs_that_it_affects(self):
+        world = lineage(
+            FLIGHTS,
+            source("weather", DAY),
+            made("a", DAY, "flights"),
+            made("b", DAY, "a", "weather"),
+        )
+        flights, weather = (
+            change("flights", "2013-02-13"),
+            change("weather", "2013-03-13", columns="x"),
+        )
+        idle = change("weather", "2013-02-13", row_filter={"day": "2014-01-01"})
+
+        found = planned(world, flights, weather, idle)
+
+        assert found.invalidations == {
+            flights.id: {job_id("a"), job_id("b")},
+            weather.id: {job_id("b")},
+            idle.id: frozenset(),
+        }
+
+    def test_jobs_that_have_their_tasks_already_are_passed_through(self):
+        world = lineage(FLIGHTS, made("a", DAY, "flights"), made("b", DAY, "a"))
+        resumed = change("flights", "2013-02-13", processed_by=frozenset({job_id("a")}))
+
+        found = planned(world, resumed)
+
+        assert steps(world, found) == {"b": "2013-02-13"}
+        assert found.invalidations == {resumed.id: {job_id("a"), job_id("b")}}
+
+    def test_a_job_that_only_some_causes_have_passed_gets_its_step(self):
+        world = lineage(FLIGHTS, made("a", DAY, "flights"))
+        resumed = change("flights", "2013-02-13", processed_by=frozenset({job_id("a")}))
+
+        assert planned(world, resumed, change("flights", "2013-02-14")).steps
+
+    def test_many_kinds_of_dirt_are_widened_into_one(self):
+        world = lineage(
+            source("events"),
+            made("log", {}, reads("events", cursor={"column": "id"}), strategy="PerUpdate"),
+        )
+        changes = [change("events", row_filter={"id": n}) for n in range(17)]
+
+        assert len(planned(world, *changes[:16]).steps[0].row_filters) == 16
+        widened = planned(world, *changes)
+        assert widened.steps[0].row_filters == ()
+        assert widened.steps[0].via[0].invalidations == tuple(each.id for each in changes)
+
+    @pytest.mark.parametrize(
+        ("wrong", "error"),
+        [
+            (change("flights", "someday"), InvalidPartition),
+            (change("flights", "2013-02-13", row_filter={"x": None}), InvalidFilter),
+            (change("nowhere"), UnknownName),
+        ],
+    )
+    def test_a_scope_that_the_dataset_cannot_have_is_refused(self, wrong, error):
+        with pytest.raises(error):
+            planned(lineage(FLIGHTS), wrong)
