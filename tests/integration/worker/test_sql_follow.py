@@ -1,0 +1,148 @@
+"""Jobs that follow new rows: the cursor goes forward only, and rows can be read again."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from engine.errors import InvalidInput
+from engine.model.task import Lease
+from engine.store.database import Database
+from tests.support.workers import run_lease, sql_job
+from tests.support.worlds import World, source
+
+ENDLESS = {"dt": {"time": "day", "start": "2013-01-01"}}
+VALUES = {
+    "integer": ("bigint", ["9", "10", "11"]),
+    "timestamp": (
+        "timestamptz",
+        ["2013-02-13 05:00-05", "2013-02-13 05:00:00.25-05", "2014-01-01"],
+    ),
+    "text": ("text", ["B", "a", "b"]),
+}
+
+
+def _sum(kind: str, **more: Any) -> dict[str, Any]:
+    events = {"dataset": "events", "cursor": {"column": "seq", "type": kind}}
+    return sql_job(
+        "seen",
+        events,
+        sql="SELECT id, amount FROM events",
+        execution_strategy="PerUpdate",
+        update_strategy="append",
+        unique_key=["id"],
+        **({"partitioning": {}} | more),
+    )
+
+
+async def _world(database: Database, kind: str = "integer", **more: Any) -> World:
+    async with database.connection() as conn:
+        column = VALUES[kind][0]
+        await conn.execute(
+            f"CREATE TABLE events (id int, seq {column}, amount int, dt date)".encode()
+        )
+    return await World.made(database, source("events"), _sum(kind, **more))
+
+
+async def _arrive(world: World, row: int, seq: str, amount: int = 1) -> None:
+    await world.rows(
+        "INSERT INTO events VALUES (%s, %s, %s, '2013-02-13') RETURNING id", row, seq, amount
+    )
+
+
+async def _claimed(world: World) -> Lease:
+    await world.changed("events", "2013-02-13")
+    (lease,) = await world.claim()
+    return lease
+
+
+async def _seen(world: World) -> list[int]:
+    return [row["id"] for row in await world.rows("SELECT id FROM seen ORDER BY id")]
+
+
+async def _cursor(world: World) -> str | None:
+    rows = await world.rows("SELECT cursor_value FROM dataset_cursors")
+    return rows[0]["cursor_value"] if rows else None
+
+
+@pytest.mark.parametrize("kind", VALUES)
+async def test_each_run_is_given_the_rows_after_the_last(database: Database, kind: str) -> None:
+    world = await _world(database, kind)
+    first, second, third = VALUES[kind][1]
+    await _arrive(world, 1, first)
+    await run_lease(world, await _claimed(world))
+    assert await _seen(world) == [1]
+
+    await _arrive(world, 2, second)
+    await world.rows("DELETE FROM seen RETURNING id")
+    lease = await _claimed(world)
+    await run_lease(world, lease)
+    assert await _seen(world) == [2]
+
+    await _arrive(world, 3, third)
+    await world.rows("DELETE FROM seen RETURNING id")
+    await run_lease(world, await _claimed(world))
+    assert await _seen(world) == [3]
+
+
+async def test_an_empty_input_moves_no_cursor(database: Database) -> None:
+    world = await _world(database)
+
+    await run_lease(world, await _claimed(world))
+
+    assert (await _seen(world), await _cursor(world)) == ([], None)
+
+
+async def test_the_cursor_never_goes_back(database: Database) -> None:
+    world = await _world(database)
+    await _arrive(world, 1, "100")
+    await run_lease(world, await _claimed(world))
+    await world.rows("DELETE FROM events RETURNING id")
+    await _arrive(world, 2, "7")
+
+    await run_lease(world, await _claimed(world))
+
+    assert (await _seen(world), await _cursor(world)) == ([1], "100")
+
+
+async def test_rows_read_again_leave_the_cursor_alone(database: Database) -> None:
+    world = await _world(database)
+    await _arrive(world, 1, "1")
+    await run_lease(world, await _claimed(world))
+    await world.rows("UPDATE events SET amount = 5 RETURNING id")
+    await _arrive(world, 2, "2", amount=9)
+    lease = await _claimed(world)
+
+    again = replace(lease, row_filters=({"id": 1, "amount": {"lte": 5}}, {"id": {"in": [77, 78]}}))
+    await run_lease(world, again)
+
+    assert await world.rows("SELECT id, amount FROM seen") == [{"id": 1, "amount": 5}]
+    assert await _cursor(world) == "1"
+
+
+@pytest.mark.parametrize(
+    ("filters", "seen"),
+    [(({}, {"id": 1}), [1, 3]), ((None,), [1, 2, 3]), ((), [3])],
+)
+async def test_new_rows_and_rows_read_again_go_in_one_run(
+    database: Database, filters: tuple[Any, ...], seen: list[int]
+) -> None:
+    world = await _world(database)
+    await _arrive(world, 1, "1")
+    await _arrive(world, 2, "2")
+    await run_lease(world, await _claimed(world))
+    await world.rows("DELETE FROM seen RETURNING id")
+    await _arrive(world, 3, "3")
+
+    await run_lease(world, replace(await _claimed(world), row_filters=filters))
+
+    assert (await _seen(world), await _cursor(world)) == (seen, "3")
+
+
+async def test_an_output_without_an_end_is_refused(database: Database) -> None:
+    """A row of a day that the planner did not know yet would be passed over for good."""
+    world = await _world(database, partitioning=ENDLESS)
+    await _arrive(world, 1, "1")
+
+    with pytest.raises(InvalidInput, match="unpartitioned or have both ends"):
+        await run_lease(world, await _claimed(world))

@@ -1,0 +1,297 @@
+"""What a run leaves behind: under its lease only, once, and a change only where it is one."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from engine.errors import InvalidInput, LeaseLost, TaskFailed
+from engine.flow.heartbeat import heartbeat
+from engine.model.task import Lease
+from engine.store.database import Database
+from tests.support.workers import run_lease, sql_job, work
+from tests.support.worlds import World, source
+
+COPY = "SELECT id, amount FROM orders"
+KEYED = {"update_strategy": "append", "unique_key": ["id"]}
+
+
+@pytest.fixture
+async def orders(database: Database) -> Database:
+    async with database.connection() as conn:
+        await conn.execute("CREATE TABLE orders (id int, amount int, note json, dt date)")
+        await conn.execute(
+            "INSERT INTO orders SELECT i, i * 10, '{}', '2013-02-13' FROM generate_series(1, 3) i"
+        )
+    return database
+
+
+async def _world(database: Database, sql: Any = COPY, **more: Any) -> World:
+    return await World.made(database, source("orders"), sql_job("copy", "orders", sql=sql, **more))
+
+
+async def _run_again(world: World) -> None:
+    await world.changed("orders", "2013-02-13")
+    await work(world)
+
+
+async def _stamp(world: World) -> datetime:
+    (row,) = await world.rows(
+        "SELECT p.materialized_at FROM partition_versions p JOIN datasets d"
+        " ON d.id = p.dataset_uuid WHERE d.name = 'copy'"
+    )
+    return row["materialized_at"]
+
+
+async def _copied(world: World) -> list[tuple[int, int]]:
+    rows = await world.rows("SELECT id, amount FROM copy ORDER BY id, amount")
+    return [(row["id"], row["amount"]) for row in rows]
+
+
+async def _expire(world: World, lease: Lease) -> None:
+    """End the lease as a reaper would, without leaving the task to wait for its next try."""
+    await world.rows(
+        "UPDATE tasks SET status = 'queued', lease_token = NULL, lease_expires_at = NULL"
+        " WHERE id = %s RETURNING id",
+        lease.task_id,
+    )
+
+
+async def test_a_stale_token_rolls_the_data_back(orders: Database) -> None:
+    world = await _world(orders)
+    await world.changed("orders", "2013-02-13")
+    (stale,) = await world.claim()
+    await _expire(world, stale)
+
+    with pytest.raises(LeaseLost):
+        await run_lease(world, stale)
+
+    assert await world.rows("SELECT to_regclass('copy') AS made") == [{"made": None}]
+
+
+async def test_of_two_workers_with_one_task_only_the_holder_commits(orders: Database) -> None:
+    world = await _world(orders)
+    await _run_again(world)
+    await world.rows("UPDATE orders SET amount = amount + 1 RETURNING id")
+    await world.changed("orders", "2013-02-13")
+    (stale,) = await world.claim(worker="w1")
+    await _expire(world, stale)
+    (current,) = await world.claim(worker="w2")
+
+    ended = await asyncio.gather(
+        run_lease(world, stale), run_lease(world, current), return_exceptions=True
+    )
+
+    assert [type(each) for each in ended] == [LeaseLost, type(None)]
+    assert await _copied(world) == [(1, 11), (2, 21), (3, 31)]
+    (task,) = await world.rows("SELECT status, worker_id FROM tasks ORDER BY id DESC LIMIT 1")
+    assert task == {"status": "succeeded", "worker_id": "w2"}
+
+
+async def test_the_same_again_writes_nothing_and_keeps_the_stamp(orders: Database) -> None:
+    world = await _world(orders)
+    await _run_again(world)
+    stamp, before = await _stamp(world), await world.rows("SELECT ctid::text FROM copy ORDER BY 1")
+
+    await _run_again(world)
+
+    assert await _stamp(world) == stamp
+    assert await world.rows("SELECT ctid::text FROM copy ORDER BY 1") == before
+    outcomes = await world.rows("SELECT outcome FROM tasks ORDER BY id")
+    assert [row["outcome"] for row in outcomes] == ["changed", "unchanged"]
+
+
+async def test_replacing_leaves_the_rows_of_the_select_and_their_measure(
+    orders: Database,
+) -> None:
+    world = await _world(orders, sql="SELECT id % 2 AS id, 7 AS amount FROM orders")
+    await _run_again(world)
+    await world.rows("DELETE FROM orders WHERE id = 3 RETURNING id")
+
+    await _run_again(world)
+
+    assert await _copied(world) == [(0, 7), (1, 7)]
+    (row,) = await world.rows("SELECT row_count, bytes FROM partition_versions WHERE row_count > 0")
+    assert row["row_count"] == 2
+    assert row["bytes"] > 2 * 12
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "UPDATE copy SET amount = 0 WHERE id = 1 RETURNING id",
+        "DELETE FROM copy WHERE id = 2 RETURNING id",
+        "INSERT INTO copy SELECT * FROM copy WHERE id = 3 RETURNING id",
+    ],
+)
+async def test_a_table_changed_by_hand_is_mended_and_counts_as_changed(
+    orders: Database, tampering: str
+) -> None:
+    world = await _world(orders)
+    await _run_again(world)
+    stamp = await _stamp(world)
+    await world.rows(tampering)
+
+    await _run_again(world)
+
+    assert await _copied(world) == [(1, 10), (2, 20), (3, 30)]
+    assert await _stamp(world) > stamp
+
+
+async def test_columns_that_cannot_be_compared_have_a_fingerprint_as_well(
+    orders: Database,
+) -> None:
+    world = await _world(orders, sql="SELECT id, amount, note, point(id, 1) AS at FROM orders")
+    await _run_again(world)
+    stamp = await _stamp(world)
+
+    await _run_again(world)
+    assert await _stamp(world) == stamp
+
+    await world.rows("""UPDATE orders SET note = '{"a": 1}' WHERE id = 2 RETURNING id""")
+    await _run_again(world)
+    assert await _stamp(world) > stamp
+
+
+@pytest.mark.parametrize("dt", ["date '2013-02-14'", "NULL::date"])
+async def test_rows_outside_of_the_partition_are_an_error_and_never_written(
+    orders: Database, dt: str
+) -> None:
+    world = await _world(orders, sql=f"SELECT id, amount, {dt} AS dt FROM orders")
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+
+    with pytest.raises(TaskFailed, match="3 rows outside of partition '2013-02-13'"):
+        await run_lease(world, lease)
+
+    assert await world.rows("SELECT to_regclass('copy') AS made") == [{"made": None}]
+
+
+async def test_a_range_of_several_values_has_to_come_from_the_select(orders: Database) -> None:
+    by_id = {"id": {"range": 100}}
+    world = await World.made(
+        orders,
+        source("orders", by_id),
+        sql_job("copy", "orders", sql="SELECT amount FROM orders", partitioning=by_id),
+    )
+    await world.changed("orders", "0-99")
+    (lease,) = await world.claim()
+
+    with pytest.raises(TaskFailed, match="must give column 'id'"):
+        await run_lease(world, lease)
+
+
+async def test_hours_are_added_as_instants_and_weeks_as_their_monday(orders: Database) -> None:
+    hourly = {"at": {"time": "hour", "zone": "America/New_York", "start": "2013-02-13T00"}}
+    weekly = {"week": {"time": "week", "zone": "America/New_York", "start": "2013-W01"}}
+    world = await World.made(
+        orders,
+        source("orders"),
+        sql_job("by_hour", "orders", sql="SELECT count(*) AS n FROM orders", partitioning=hourly),
+        sql_job("by_week", "orders", sql="SELECT count(*) AS n FROM orders", partitioning=weekly),
+    )
+
+    await world.changed("orders", "2013-02-13")
+    await work(world)
+
+    (hours,) = await world.rows("SELECT min(at) AS first, pg_typeof(min(at))::text FROM by_hour")
+    assert hours == {
+        "first": datetime(2013, 2, 13, 5, tzinfo=UTC),
+        "pg_typeof": "timestamp with time zone",
+    }
+    assert await world.rows("SELECT week::text FROM by_week") == [{"week": "2013-02-11"}]
+
+
+async def test_several_outputs_are_written_together_or_not_at_all(orders: Database) -> None:
+    daily = {"dt": {"time": "day", "start": "2013-01-01", "end": "2014-01-01"}}
+    sql = {"low": "SELECT id FROM orders WHERE id < 3", "high": "SELECT 6 / (id - 3) FROM orders"}
+    outputs = [{"dataset": name, "partitioning": daily} for name in sql]
+    split = sql_job("split", "orders", sql=sql) | {"outputs": outputs}
+    world = await World.made(orders, source("orders"), split)
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+
+    with pytest.raises(TaskFailed, match="division by zero"):
+        await run_lease(world, lease)
+    assert await world.rows("SELECT to_regclass('low') AS made") == [{"made": None}]
+
+    await world.rows("UPDATE orders SET id = 5 WHERE id = 3 RETURNING id")
+    await run_lease(world, lease)
+    assert await world.rows("SELECT count(*) AS n FROM low") == [{"n": 2}]
+    assert await world.rows("SELECT count(*) AS n FROM high") == [{"n": 3}]
+
+
+async def test_a_mapping_that_misses_an_output_is_refused(orders: Database) -> None:
+    world = await _world(orders)
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+    lease.job.config["sql"] = {"other": "SELECT 1"}  # type: ignore[index]
+
+    with pytest.raises(InvalidInput, match="a SELECT for each of copy"):
+        await run_lease(world, lease)
+
+
+async def test_one_task_makes_its_block_of_partitions_in_one_go(orders: Database) -> None:
+    world = await _world(orders, scaling={"partitions_per_task": 10})
+
+    await world.changed("orders", "2013-02-11..2013-02-20")
+    leases = await world.claim()
+    for lease in leases:
+        await run_lease(world, lease)
+
+    assert sum(len(lease.partitions) for lease in leases) == 10 > len(leases)
+    assert await _copied(world) == [(1, 10), (2, 20), (3, 30)]
+
+
+async def test_appending_merges_by_the_unique_key(orders: Database) -> None:
+    world = await _world(orders, **KEYED)
+    await _run_again(world)
+    stamp = await _stamp(world)
+
+    await _run_again(world)
+    assert await _stamp(world) == stamp
+
+    await world.rows("DELETE FROM orders WHERE id = 1 RETURNING id")
+    await world.rows("UPDATE orders SET amount = 21 WHERE id = 2 RETURNING id")
+    await world.rows("INSERT INTO orders VALUES (4, 40, '{}', '2013-02-13') RETURNING id")
+    await _run_again(world)
+
+    assert await _copied(world) == [(1, 10), (2, 21), (3, 30), (4, 40)]
+    assert await _stamp(world) > stamp
+
+
+async def test_a_unique_key_that_would_move_between_partitions_is_refused(
+    orders: Database,
+) -> None:
+    world = await _world(orders, **KEYED)
+    await _run_again(world)
+    await world.rows("UPDATE orders SET dt = '2013-02-14' RETURNING id")
+    await world.changed("orders", "2013-02-14")
+    (lease,) = await world.claim()
+
+    with pytest.raises(TaskFailed, match=r"3 rows for partition '2013-02-14' .* another partition"):
+        await run_lease(world, lease)
+
+
+async def test_a_select_that_takes_too_long_is_stopped_by_the_database(orders: Database) -> None:
+    world = await _world(orders, sql="SELECT id, pg_sleep(60)::text AS x FROM orders", timeout=1)
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+
+    with pytest.raises(TaskFailed, match="statement timeout"):
+        await run_lease(world, lease)
+
+
+async def test_a_full_job_makes_all_of_it_in_one_task(orders: Database) -> None:
+    world = await _world(orders, sql="SELECT id, amount, dt FROM orders", execution_strategy="Full")
+
+    await world.changed("orders", "2013-02-13")
+    leases = await world.claim()
+    for lease in leases:
+        await run_lease(world, lease)
+
+    assert len(leases) == 1
+    assert await _copied(world) == [(1, 10), (2, 20), (3, 30)]
+    async with world.conn() as conn:
+        assert await heartbeat(conn, leases, 30) == {}
