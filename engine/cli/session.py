@@ -45,12 +45,14 @@ def run(
 ) -> T:
     """Do a command's work with a session; what Postgres refuses becomes a KnockonError.
 
-    ``quiet``: a command that people wait for logs warnings only, unless they ask for more.
+    ``quiet``: a command that people wait for logs warnings only, unless they ask for more, and
+    does not wait for a database that is away.
     ``makes_org``: an org that does not exist comes into being. ``more`` are settings.
     """
     settings = settings_of(call, quiet=quiet, **more)
     with database_url(settings) as url:
-        return asyncio.run(_work(settings, url, work, makes_org))
+        session = opened(settings, url, makes_org=makes_org, patient=not quiet)
+        return asyncio.run(_work(session, work))
 
 
 def settings_of(call: Call, *, quiet: bool = True, **more: Any) -> Settings:
@@ -81,12 +83,14 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, url: str, *, makes_org: bool = False
+    settings: Settings, url: str, *, makes_org: bool = False, patient: bool = False
 ) -> AsyncIterator[Session]:
-    """A session on a database, which must have its schema; an embedded one is given it."""
+    """A session on a database, which must have its schema; an embedded one is given it.
+
+    ``patient``: wait up to a minute for a database that is away.
+    """
     if settings.database_url is None:
         await migrate(url)
-    patient = settings.database_url is not None
     async with await Database.open(url, max_size=settings.database_pool, retry=patient) as database:
         async with database.connection() as conn:
             await _check_schema(conn)
@@ -95,10 +99,10 @@ async def opened(
 
 
 async def _work(
-    settings: Settings, url: str, work: Callable[[Session], Awaitable[T]], makes_org: bool
+    opening: AbstractAsyncContextManager[Session], work: Callable[[Session], Awaitable[T]]
 ) -> T:
     try:
-        async with opened(settings, url, makes_org=makes_org) as session:
+        async with opening as session:
             return await work(session)
     except psycopg.Error as error:
         raise ServiceUnavailable(f"the database refused: {str(error).strip()}") from error

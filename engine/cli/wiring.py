@@ -3,13 +3,14 @@
 from consumers.run import Consumers, Wiring
 from engine.cli.session import Session
 from engine.embedded.broker import Broker
+from engine.settings import Settings
 
 
 def consumers_of(session: Session, broker: Broker | None, group: str | None = None) -> Consumers:
     """All consumers of the org; ``group`` is their name, by default `knockon.<org>`."""
     settings = session.settings
     wiring = Wiring(
-        name=group or f"knockon.{settings.org}",
+        name=group or consumer_name(settings),
         source_url=settings.source_url or session.database.url,
         bootstrap_servers=broker.bootstrap_servers if broker else None,
         batch_size=settings.batch_size,
@@ -17,3 +18,8 @@ def consumers_of(session: Session, broker: Broker | None, group: str | None = No
         client=broker.consumer_options if broker else {},
     )
     return Consumers(session.database, session.scene, wiring)
+
+
+def consumer_name(settings: Settings) -> str:
+    """The consumers' name in Knockon's ledger, and their group at the broker."""
+    return f"knockon.{settings.org}"

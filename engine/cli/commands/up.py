@@ -1,5 +1,6 @@
 """`knockon up`."""
 
+import logging
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from rich.text import Text
 from engine.cli.broker import running_broker
 from engine.cli.call import Call, command
 from engine.cli.commands.worker import enough
-from engine.cli.output import counted, show
+from engine.cli.output import console, counted, show
 from engine.cli.services import Service, serve
 from engine.cli.session import Session, run, settings_of
 from engine.cli.topics import Topics
@@ -58,7 +59,14 @@ def up(
 
 
 async def _demo(session: Session, broker: Broker) -> None:
-    raise NotImplementedError
+    """Play it here, without log lines between; its code is only read where it is asked for."""
+    from engine.cli.demo.demo import run_demo
+
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.WARNING)
+    await run_demo(session, broker, console())
+    root.setLevel(level)
 
 
 def _services(session: Session, broker: Broker, workers: int) -> list[Service]:

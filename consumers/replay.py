@@ -1,0 +1,60 @@
+"""Reading dead letters again, when what was wrong with them, or with us, has been mended."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from consumers.formats.knockon import read_events
+from consumers.formats.reading import Delivery, Reader, rejection
+from consumers.sources import load_sources
+from engine.flow.ingest import ingest
+from engine.flow.scene import Scene
+from engine.model.event import Batch, Received, Rejection
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of a letter: ``error`` null where it went through, else why it stays one."""
+
+    id: UUID
+    error: str | None
+    invalidations: tuple[UUID, ...] = ()
+
+
+async def replay(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> list[Replayed]:
+    """Ingest letters again, all in one transaction; those replayed already are passed over.
+
+    A message is read as its topic is read now. One that cannot be keeps its newest error.
+    """
+    async with conn.transaction():
+        readers = (await load_sources(conn, scene)).readers()
+        rows = await fetch(conn, "dead_letters.lock", org_id=scene.org_id, ids=list(ids))
+        return [await _replay(conn, scene, row, _read(readers, row)) for row in rows]
+
+
+def _read(readers: Mapping[str, Reader], row: Row) -> list[Received] | Rejection:
+    letter = Delivery(row["stream"], row["position"], row["payload"], row["headers"])
+    kind, _, place = letter.stream.partition("/")
+    if kind != "kafka":
+        return Reader(read_events).read_again(letter)
+    topic = place.rpartition("/")[0]
+    if topic not in readers:
+        return rejection(letter, f"no deployed DAG reads topic {topic!r}: deploy one that does")
+    return readers[topic].read_again(letter)
+
+
+async def _replay(
+    conn: Connection, scene: Scene, row: Row, outcome: list[Received] | Rejection
+) -> Replayed:
+    if isinstance(outcome, Rejection):
+        await execute(conn, "views.dead_letter_error", id=row["id"], error=outcome.error)
+        return Replayed(row["id"], outcome.error)
+    written = await ingest(conn, scene, Batch(consumer=row["consumer"], received=tuple(outcome)))
+    # Of a message with several events, those refused now are letters of their own.
+    for each in written.rejections:
+        if each.position == row["position"]:
+            return Replayed(row["id"], each.error)
+    await execute(conn, "dead_letters.replayed", ids=[row["id"]])
+    return Replayed(row["id"], None, written.invalidations)

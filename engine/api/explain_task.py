@@ -1,0 +1,156 @@
+"""Why a task ran, or waits to: back from it, edge by edge, to what changed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from engine.api.invalidations import InvalidationRow, named_invalidations
+from engine.api.tasks import TaskRow
+from engine.errors import UnknownName
+from engine.flow.scene import Scene
+from engine.lineage.graph import Edge, Lineage
+from engine.partitions import PartitionSet
+from engine.planner import path_to
+from engine.store.database import Connection
+from engine.store.run import Row, fetch, fetch_one
+
+_MOST_PLANS = 5
+_MOST_FACTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PathHop:
+    """One edge on the way: ``dirty`` partitions of ``dataset`` touched ``job``'s ``partitions``.
+
+    Narrowed to what this task makes, as far as the lineage is still the one of the plan.
+    ``columns`` null: all. ``mapping`` "itself": the job's own output was wrong.
+    """
+
+    dataset: str
+    dirty: tuple[str, ...]
+    columns: tuple[str, ...] | None
+    mapping: Any
+    job: str
+    partitions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One plan that wanted the task: what was found stale, and the way from there to the task."""
+
+    plan_id: UUID
+    invalidations: tuple[InvalidationRow, ...]
+    more_invalidations: int
+    path: tuple[PathHop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InFront:
+    """A task that this one waits for, or waited for."""
+
+    id: UUID
+    job: str
+    slot: str
+    status: str
+    outcome: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedTask:
+    """A task with its causes, the newest plan first, and what stands in front of it.
+
+    ``inputs`` are the stamps that its run read, by ``dataset/partition``.
+    """
+
+    task: TaskRow
+    row_filters: tuple[Any, ...]
+    causes: tuple[Cause, ...]
+    more_causes: int
+    in_front: tuple[InFront, ...]
+    inputs: Mapping[str, str | None]
+
+
+async def explain_task(conn: Connection, scene: Scene, task: UUID) -> ExplainedTask:
+    """Tell all that is known of a task. Raises UnknownName."""
+    row = await fetch_one(conn, "tasks.by_id", org_id=scene.org_id, id=task)
+    if row is None:
+        raise UnknownName(f"there is no task {task} in this org: list them with 'knockon tasks'")
+    lineage = await scene.lineage(conn)
+    wanted = row["plan_ids"][::-1][:_MOST_PLANS]
+    plans = await fetch(conn, "plans.by_ids", org_id=scene.org_id, ids=wanted)
+    return ExplainedTask(
+        task=TaskRow(**{name: row[name] for name in TaskRow.__dataclass_fields__}),
+        row_filters=tuple(row["row_filters"]),
+        causes=tuple([await _cause(conn, scene, lineage, row, plan) for plan in reversed(plans)]),
+        more_causes=len(row["plan_ids"]) - len(plans),
+        in_front=tuple(InFront(**each) for each in await fetch(conn, "tasks.in_front", id=task)),
+        inputs={
+            f"{each['dataset']}/{each['input_partition_key']}": _text(each["input_version"])
+            for each in await fetch(conn, "tasks.inputs", id=task)
+        },
+    )
+
+
+def _text(stamp: datetime | None) -> str | None:
+    return None if stamp is None else stamp.isoformat()
+
+
+async def _cause(conn: Connection, scene: Scene, lineage: Lineage, task: Row, plan: Row) -> Cause:
+    hops = _hops(plan["document"], task)
+    ids = [UUID(each) for each in hops[-1]["invalidations"]] if hops else plan["invalidation_ids"]
+    facts = await named_invalidations(conn, scene, ids[:_MOST_FACTS])
+    path = tuple(_narrowed(lineage, hops, task["partitions"]))
+    return Cause(plan["id"], tuple(facts), len(ids) - len(facts), path[::-1])
+
+
+def _hops(document: Mapping[str, Any], task: Row) -> list[dict[str, Any]]:
+    """The path to the task's job; a deploy may have given the job another id since."""
+    jobs = {step["name"]: step["job"] for step in document["steps"]}
+    job = str(task["job_id"])
+    try:
+        return path_to(document, job if job in jobs.values() else jobs.get(task["job"], job))
+    except UnknownName:
+        return []
+
+
+def _narrowed(
+    lineage: Lineage, hops: Sequence[Mapping[str, Any]], keys: Sequence[str]
+) -> Iterator[PathHop]:
+    """The hops, nearest first, with no more of each dataset than the task is made from."""
+    made: tuple[str, ...] | None = tuple(keys)
+    for hop in hops:
+        dirty = tuple(hop["dirty"]) if made is None else _needed(lineage, hop, made)
+        yield PathHop(
+            dataset=hop["dataset"],
+            dirty=dirty,
+            columns=None if hop["columns"] is None else tuple(hop["columns"]),
+            mapping=hop["mapping"],
+            job=hop["name"],
+            partitions=tuple(hop["partitions"]) if made is None else made,
+        )
+        made = dirty
+
+
+def _needed(lineage: Lineage, hop: Mapping[str, Any], made: Sequence[str]) -> tuple[str, ...]:
+    """The dirty partitions that these are made from."""
+    edge = _edge(lineage, hop)
+    if edge is None:
+        return tuple(hop["dirty"])
+    dirty = edge.mapping.source.from_keys(hop["dirty"])
+    needed: PartitionSet = edge.mapping.up(edge.mapping.target.from_keys(made), dirty) & dirty
+    return tuple(edge.mapping.source.texts(needed)) or tuple(hop["dirty"])
+
+
+def _edge(lineage: Lineage, hop: Mapping[str, Any]) -> Edge | None:
+    """The edge of the lineage that a hop went over, if it is there as it was."""
+    edges = (
+        edge
+        for job in lineage.order
+        if job.name == hop["name"]
+        for edge in lineage.inputs(job.id)
+        if edge.input.name == hop["dataset"]
+    )
+    return next(edges, None)

@@ -1,0 +1,27 @@
+"""The edges at which a change stopped, out of a plan's document."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedEdge:
+    """A job that a change of a dataset did not reach, by which rule, and why in one line.
+
+    ``job`` null: the change itself came to nothing.
+    """
+
+    dataset: str
+    job: str | None
+    rule: str
+    detail: str
+
+
+def pruned_edges(document: Mapping[str, Any]) -> Iterator[PrunedEdge]:
+    """Each edge once for each reason; something else may have passed over it all the same."""
+    rows = (
+        PrunedEdge(each["dataset"], each.get("name"), each["rule"], each["detail"])
+        for each in document["pruned"]
+    )
+    yield from dict.fromkeys(rows)

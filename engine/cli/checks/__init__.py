@@ -1,0 +1,1 @@
+"""What `knockon doctor` looks at."""

@@ -1,0 +1,82 @@
+"""Is the database there, is it the right one, and does its doorbell ring?"""
+
+from datetime import UTC, datetime, timedelta
+
+from psycopg import sql
+
+from engine.api.schema import lacking_migrations
+from engine.cli.checks.check import Check, Checks, judge
+from engine.store.database import Connection, Database, display_url
+from engine.store.run import Row, fetch_one
+
+_OLDEST = 15
+_BELL = "knockon_doctor"
+_LONGEST_RING_SECONDS = 3.0
+_SKEW = timedelta(seconds=2)
+
+
+async def check_database(database: Database) -> Checks:
+    """The server's version, clock, doorbell and schema. Raises psycopg's errors."""
+    async with database.connection() as conn:
+        before = datetime.now(UTC)
+        server = await fetch_one(conn, "views.server") or {}
+        yield _version(database, server)
+        yield _clock(server["now"], before)
+        yield _queue(server)
+        yield await _rings(database, conn)
+        yield await _schema(conn)
+
+
+def _version(database: Database, server: Row) -> Check:
+    version = str(server["version"])
+    return judge(
+        "database",
+        int(version.split(".")[0].split()[0]) >= _OLDEST,
+        f"PostgreSQL {version} at {display_url(database.url)}",
+        f"upgrade it: Knockon needs PostgreSQL {_OLDEST} or newer",
+        "fail",
+    )
+
+
+def _clock(there: datetime, before: datetime) -> Check:
+    after = datetime.now(UTC)
+    skew = max(before - there, there - after, timedelta())
+    return judge(
+        "clock",
+        skew < _SKEW,
+        f"{skew.total_seconds():.1f} s from the database's",
+        "have both machines' clocks set by NTP: leases go by the database's",
+    )
+
+
+def _queue(server: Row) -> Check:
+    used = float(server["doorbells"])
+    return judge(
+        "doorbells",
+        used < 0.5,
+        f"{used:.0%} of the NOTIFY queue is used",
+        "end the session that listens within an old transaction: see pg_stat_activity",
+    )
+
+
+async def _rings(database: Database, conn: Connection) -> Check:
+    listener = await database.listen_connection()
+    try:
+        await listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(_BELL)))
+        await conn.execute("SELECT pg_notify(%s, '')", [_BELL])
+        bells = listener.notifies(timeout=_LONGEST_RING_SECONDS, stop_after=1)
+        heard = [bell async for bell in bells]
+    finally:
+        await listener.close()
+    return judge(
+        "LISTEN",
+        bool(heard),
+        "a NOTIFY was heard" if heard else "no NOTIFY was heard",
+        "connect without a pooler, or with one in session mode; until then loops poll",
+    )
+
+
+async def _schema(conn: Connection) -> Check:
+    lacking = await lacking_migrations(conn)
+    detail = f"lacks {', '.join(lacking)}" if lacking else "up to date"
+    return judge("schema", not lacking, detail, "run 'knockon migrate'", "fail")

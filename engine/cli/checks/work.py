@@ -1,0 +1,77 @@
+"""Is the work being done?"""
+
+from engine.api.status import Status, status
+from engine.cli.checks.check import Check, Checks, judge
+from engine.cli.output import counted, span
+from engine.flow.scene import Scene
+from engine.store.database import Connection
+from engine.store.run import fetch_one
+
+_LONGEST_OPEN_SECONDS = 60.0
+
+
+async def check_work(conn: Connection, scene: Scene) -> Checks:
+    """What is deployed, what lies about, and what nobody does."""
+    view = await status(conn, scene)
+    yield _deployed(view)
+    yield _planning(view)
+    yield await _leases(conn, scene)
+    yield _workers(view)
+    yield _failures(view)
+    yield _letters(view)
+
+
+def _deployed(view: Status) -> Check:
+    names = ", ".join(each.name for each in view.dags) or "none"
+    return judge("DAGs", bool(view.dags), names, "deploy one: knockon deploy FILE")
+
+
+def _planning(view: Status) -> Check:
+    age = view.oldest_seconds or 0.0
+    oldest = f", the oldest {span(age)} old" if age else ""
+    return judge(
+        "planning",
+        age < _LONGEST_OPEN_SECONDS,
+        f"{counted(view.open_invalidations, 'open invalidation')}{oldest}",
+        "run 'knockon engine', or look into its log",
+    )
+
+
+async def _leases(conn: Connection, scene: Scene) -> Check:
+    row = await fetch_one(conn, "views.expired", org_id=scene.org_id) or {}
+    expired = int(row["tasks"])
+    return judge(
+        "leases",
+        expired == 0,
+        f"{counted(expired, 'task')} long past the lease",
+        "run 'knockon engine', which gives them to other workers",
+    )
+
+
+def _workers(view: Status) -> Check:
+    queued = view.tasks.get("queued", 0)
+    return judge(
+        "workers",
+        not queued or bool(view.workers),
+        f"{len(view.workers)} seen lately, {counted(queued, 'task')} queued",
+        "run 'knockon worker'",
+    )
+
+
+def _failures(view: Status) -> Check:
+    failed = view.tasks.get("failed", 0)
+    return judge(
+        "tasks",
+        failed == 0,
+        f"{failed:,} failed",
+        "see 'knockon tasks --status failed', mend the cause, then 'knockon tasks retry ID'",
+    )
+
+
+def _letters(view: Status) -> Check:
+    return judge(
+        "dead letters",
+        view.dead_letters == 0,
+        f"{view.dead_letters:,} open",
+        "see 'knockon dead-letters', mend the cause, then 'knockon dead-letters replay --all'",
+    )

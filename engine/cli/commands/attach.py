@@ -1,0 +1,63 @@
+"""`knockon attach`."""
+
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.text import Text
+
+from consumers.postgres.attach import attach as attach_table
+from engine.cli.call import Call, command
+from engine.cli.output import show
+from engine.cli.session import Session, run
+from engine.cli.source import SourceUrl, Table, source_of
+from engine.errors import InvalidInput
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def attach(
+    call: Call,
+    table: Table,
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="The dataset that it is.")],
+    partition: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--partition",
+            help="The column of a dimension, where it has another name; may be repeated.",
+            metavar="DIMENSION=COLUMN",
+        ),
+    ] = None,
+    source_url: SourceUrl = None,
+    announce: Annotated[
+        bool, typer.Option("--announce/--no-announce", help="Log what the table holds already.")
+    ] = True,
+) -> None:
+    """Capture every change of a table, by whatever program, as those of a deployed dataset.
+
+    It puts triggers on the table. Safe to repeat: attach anew when the dataset's partitioning or
+    the table's columns have changed.
+    """
+    columns = dict(_pair(text) for text in partition or ())
+
+    async def work(session: Session) -> None:
+        async with session.connection() as conn:
+            found = (await session.scene.lineage(conn)).dataset_named(dataset)
+        partitioning = msgspec.json.decode(found.partitioning)
+        async with source_of(session, source_url) as source:
+            await attach_table(source, table, dataset, partitioning, columns, announce=announce)
+
+    run(call, work)
+    done = {"table": table, "dataset": dataset, "announced": announce}
+    show(
+        call, done, lambda _: Text.assemble((table, "bold"), " is captured as ", (dataset, "bold"))
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    dimension, is_pair, column = text.partition("=")
+    if not (dimension and is_pair and column):
+        raise InvalidInput(f"--partition {text!r}: write DIMENSION=COLUMN, like dt=departed_at")
+    return dimension, column

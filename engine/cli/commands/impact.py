@@ -1,0 +1,97 @@
+"""`knockon impact`."""
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+from rich.tree import Tree
+
+from engine.api.impact import Hop, Impact, ImpactedJob
+from engine.api.impact import impact as work_out
+from engine.cli.call import Call, command
+from engine.cli.output import compact, counted, pruned_text, show, some
+from engine.cli.scope import Columns, Dataset, Partitions, Rows, Why, event_of
+from engine.cli.session import Session, run
+from engine.model.event import SourceEvent
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def impact(
+    call: Call,
+    dataset: Dataset,
+    partitions: Partitions = None,
+    columns: Columns = None,
+    rows: Rows = None,
+    reason: Why = "change",
+) -> None:
+    """Show what a change would hit, before it is made; nothing is written.
+
+    It is the very plan that would be applied: jobs with their partitions, and where it stops.
+    """
+    event = event_of(dataset, partitions, columns, rows, reason)
+
+    async def work(session: Session) -> Impact:
+        async with session.connection() as conn:
+            return await work_out(conn, session.scene, event)
+
+    show(call, run(call, work), _report)
+
+
+def _report(view: Impact) -> RenderableType:
+    return Group(_Grower(view).tree(), _summary(view))
+
+
+def _summary(view: Impact) -> Text:
+    stops = counted(len(view.pruned), "edge")
+    jobs, tasks = counted(len(view.jobs), "job"), counted(view.tasks, "task")
+    return Text.assemble((tasks, "bold"), f" in {jobs}; {stops} pruned")
+
+
+class _Grower:
+    """Hangs each job below the first one that leads to it, and says which others do."""
+
+    def __init__(self, view: Impact) -> None:
+        self._view = view
+        self._below: dict[str, Tree] = {}
+
+    def tree(self) -> Tree:
+        root = Tree(_change(self._view.event))
+        self._below[self._view.event.dataset] = root
+        for job in self._view.jobs:
+            self._hang(job, root)
+        for edge in self._view.pruned:
+            self._below.get(edge.dataset, root).add(pruned_text(edge))
+        return root
+
+    def _hang(self, job: ImpactedJob, root: Tree) -> None:
+        first, *others = job.via
+        branch = self._below.get(first.dataset, root).add(_job(job, others))
+        for output in job.outputs:
+            self._below[output] = branch
+
+
+def _change(event: SourceEvent) -> Text:
+    what = some(event.partitions) if event.partitions else "all of it"
+    text = Text.assemble((event.dataset, "bold"), f"  {what}")
+    if event.columns:
+        text.append(f"  columns {', '.join(event.columns)}", "cyan")
+    if event.rows:
+        text.append(f"  rows {compact(event.rows)}", "cyan")
+    return text
+
+
+def _job(job: ImpactedJob, others: list[Hop]) -> Text:
+    text = Text.assemble((job.job, "bold green"), f"  {some(job.partitions)}  ")
+    text.append(counted(job.tasks, "task"), "dim")
+    for columns in job.columns.values():
+        text.append(f"  columns {some(columns, 6)}", "cyan")
+    if job.row_filters:
+        text.append(f"  rows {some(map(compact, job.row_filters))}", "cyan")
+    if not job.direct:
+        text.append("  if its inputs change", "dim italic")
+    also = sorted({hop.dataset for hop in others})
+    if also:
+        text.append(f"  also by {some(also)}", "dim")
+    return text

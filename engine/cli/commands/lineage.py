@@ -1,0 +1,71 @@
+"""`knockon lineage`."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+from rich.tree import Tree
+
+from engine.api.lineage_tree import LineageNode, lineage_tree
+from engine.cli.call import Call, command
+from engine.cli.output import mapping_text, show, some
+from engine.cli.session import Session, run
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def lineage(
+    call: Call,
+    dataset: Annotated[
+        str | None, typer.Argument(help="Begin here; without: at all sources.", metavar="DATASET")
+    ] = None,
+    columns: Annotated[bool, typer.Option("--columns", "-c", help="Show column lineage.")] = False,
+    up: Annotated[
+        bool, typer.Option("--up/--down", help="What it is made from, or what is made from it.")
+    ] = False,
+) -> None:
+    """Show what is made from what."""
+
+    async def work(session: Session) -> tuple[LineageNode, ...]:
+        async with session.connection() as conn:
+            return await lineage_tree(conn, session.scene, dataset, "up" if up else "down")
+
+    show(call, run(call, work), lambda roots: _report(roots, columns))
+
+
+def _report(roots: tuple[LineageNode, ...], columns: bool) -> RenderableType:
+    if not roots:
+        return Text("Nothing is deployed yet: knockon deploy FILE", "yellow")
+    trees = [Tree(_text(root)) for root in roots]
+    for tree, root in zip(trees, roots, strict=True):
+        _grow(tree, root, columns)
+    return Group(*trees)
+
+
+def _grow(tree: Tree, node: LineageNode, columns: bool) -> None:
+    for each in node.next:
+        branch = tree.add(_text(each))
+        if columns:
+            _add_columns(branch, each)
+        _grow(branch, each, columns)
+
+
+def _text(node: LineageNode) -> Text:
+    text = Text.assemble((node.dataset, "bold cyan" if node.is_source else "bold"))
+    if node.partitioning:
+        text.append(f"  {node.partitioning}", "dim")
+    mapping = mapping_text(node.mapping)
+    text.append(mapping and f"  {mapping}", "magenta")
+    return text.append("  …", "dim") if node.again else text
+
+
+def _add_columns(branch: Tree, node: LineageNode) -> None:
+    if node.columns is None:
+        branch.add(Text("columns unknown: any change counts", "yellow"))
+        return
+    for source, shaped in sorted(node.columns.items()):
+        what = "all columns" if shaped == ("*",) else some(shaped, 8)
+        branch.add(Text.assemble((source, "cyan"), f" → {what}"))
