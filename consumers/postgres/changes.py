@@ -51,6 +51,7 @@ def _event(stream: str, change: _Change) -> SourceEvent:
         dataset=change.dataset,
         partitions=change.partitions,
         columns=change.columns,
+        reason="arrival" if change.kind == "insert" else "change",
         id=f"pg:{stream}:{change.id}",
         time=change.changed_at,
         source=change.source,

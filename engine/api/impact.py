@@ -47,7 +47,7 @@ class ImpactedJob:
     count: int
     tasks: int
     columns: Mapping[str, tuple[str, ...]]
-    row_filters: tuple[Mapping[str, Any], ...]
+    row_filters: tuple[Mapping[str, Any] | None, ...]
     via: tuple[Hop, ...]
 
 

@@ -37,7 +37,7 @@ class _Emission:
     slot: str
     keys: tuple[str, ...]
     is_sure: bool
-    row_filters: tuple[Mapping[str, Any], ...]
+    row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
     task_id: UUID = field(default_factory=new_id)
     joins: bool = False

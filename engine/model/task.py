@@ -16,8 +16,9 @@ class Lease:
 
     ``inputs`` are the datasets by alias, ``outputs`` in the job's order. ``input_versions`` are
     the stamps that the inputs bore at the claim: ``{dataset id: {partition key: stamp}}``.
-    ``cursors`` holds the stored cursor value per followed input id. ``row_filters`` are row filter
-    specifications, any of which a row may meet; empty means all rows.
+    ``cursors`` holds the stored cursor value per followed input id. ``row_filters`` say what
+    a ``PerUpdate`` run reads, any of: a row filter, ``{}`` for the rows behind the cursor, None for
+    all rows; other runs read whole partitions, and have none.
     """
 
     task_id: UUID
@@ -32,7 +33,7 @@ class Lease:
     outputs: tuple[Dataset, ...] = ()
     input_versions: Mapping[str, Mapping[str, datetime | None]] = field(default_factory=dict)
     cursors: Mapping[UUID, str] = field(default_factory=dict)
-    row_filters: tuple[Mapping[str, Any], ...] = ()
+    row_filters: tuple[Mapping[str, Any] | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Dirt(NamedTuple):
     """Partitions of a dataset that are dirty alike.
 
     ``has_changed``: they did so already, outside; otherwise a step before may change them.
+    ``has_grown``: rows were added to them, and that is all.
     """
 
     partitions: PartitionSet
@@ -30,6 +31,7 @@ class Dirt(NamedTuple):
     rows: RowFilter | None
     causes: Causes
     has_changed: bool
+    has_grown: bool = False
 
 
 def coalesce(dirt: Sequence[Dirt]) -> Sequence[Dirt]:
@@ -38,7 +40,9 @@ def coalesce(dirt: Sequence[Dirt]) -> Sequence[Dirt]:
         return dirt
     kinds: dict[object, list[Dirt]] = {}
     for each in dirt:
-        kinds.setdefault((each.has_changed, each.columns, each.rows), []).append(each)
+        kinds.setdefault((each.has_changed, each.has_grown, each.columns, each.rows), []).append(
+            each
+        )
     if len(kinds) > MOST:
         kinds = {kind: [d for d in dirt if d.has_changed is kind] for kind in (True, False)}
     return [_joined(alike) for alike in kinds.values() if alike]
@@ -61,4 +65,5 @@ def _joined(alike: Sequence[Dirt]) -> Dirt:
         first.rows if all(each.rows == first.rows for each in alike) else None,
         reduce(or_, (each.causes for each in alike)),
         first.has_changed,
+        all(each.has_grown for each in alike),
     )

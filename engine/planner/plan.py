@@ -37,15 +37,15 @@ class Step(NamedTuple):
 
     ``direct`` are those hit by a source's change or by an invalidation of the output itself: they
     run for sure, the rest only if a parent's result changes. ``columns`` holds the dirty columns
-    of each output that has any. ``row_filters`` are specifications, any of which a row may meet;
-    none: all rows.
+    of each output that has any. ``row_filters`` are what a `PerUpdate` job reads, any of:
+    a filter's rows, ``{}`` for the rows behind its cursor, None for all rows.
     """
 
     job: UUID
     partitions: PartitionSet
     direct: PartitionSet
     columns: Mapping[UUID, DirtyColumns]
-    row_filters: tuple[Mapping[str, Any], ...]
+    row_filters: tuple[Mapping[str, Any] | None, ...]
     via: tuple[Via, ...]
 
 

@@ -10,6 +10,9 @@ from engine.partitions import PartitionSet
 from engine.planner.dirt import Causes, Dirt
 from engine.planner.extent import Extents, clamp, endless
 
+GROWTH = frozenset({"arrival", "schedule"})
+"""Reasons that say: rows were added, and nothing else happened."""
+
 
 def changes_in_place(lineage: Lineage, invalidation: Invalidation) -> bool:
     """Whether only readers are hit: a source changed, or a dataset was mended by hand."""
@@ -28,7 +31,8 @@ def dirt_of(lineage: Lineage, extents: Extents, invalidation: Invalidation, caus
     if rows:
         partitions = narrow(rows, partitions.space, partitions)
     in_place = changes_in_place(lineage, invalidation)
-    return Dirt(partitions, invalidation.columns, rows or None, causes, in_place)
+    has_grown = in_place and invalidation.reason in GROWTH
+    return Dirt(partitions, invalidation.columns, rows or None, causes, in_place, has_grown)
 
 
 def _partitions(lineage: Lineage, extents: Extents, invalidation: Invalidation) -> PartitionSet:

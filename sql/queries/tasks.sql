@@ -38,9 +38,8 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
     outcome = NULL,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(
         t.partitions || ARRAY(SELECT jsonb_array_elements_text(v.partitions))) AS p ORDER BY p),
-    row_filters = CASE WHEN t.row_filters = '[]' OR v.row_filters = '[]' THEN '[]'
-        ELSE (SELECT jsonb_agg(DISTINCT f) FROM jsonb_array_elements(t.row_filters || v.row_filters)
-              AS f) END,
+    row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
+                   FROM jsonb_array_elements(t.row_filters || v.row_filters) AS f),
     plan_ids = t.plan_ids || %(plan_id)s::uuid
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, blocked boolean, partitions jsonb,
     row_filters jsonb)
@@ -215,8 +214,8 @@ WITH rewired AS (
 UPDATE tasks t
 SET hit = true,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(t.partitions || e.partitions) AS p ORDER BY p),
-    row_filters = CASE WHEN t.row_filters = '[]' OR e.row_filters = '[]' THEN '[]'
-        ELSE t.row_filters || e.row_filters END,
+    row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
+                   FROM jsonb_array_elements(t.row_filters || e.row_filters) AS f),
     plan_ids = e.plan_ids || t.plan_ids
 FROM ended e
 WHERE t.id = %(successor)s

@@ -271,7 +271,14 @@ class TestStrategies:
     def test_per_update_reads_all_rows_when_any_hit_is_of_all(self, other):
         found = planned(self.follower(), change("events", row_filter={"id": 7}), other)
 
-        assert found.steps[0].row_filters == ()
+        assert found.steps[0].row_filters == (None,)
+
+    def test_per_update_reads_the_new_rows_of_what_has_grown(self):
+        grown = planned(self.follower(), change("events", reason="arrival"))
+        assert grown.steps[0].row_filters == ({},)
+
+        both = change("events", reason="arrival"), change("events", row_filter={"id": 7})
+        assert planned(self.follower(), *both).steps[0].row_filters == ({}, {"id": 7})
 
     def test_a_manual_job_is_left_alone_and_so_is_what_reads_it(self):
         world = lineage(
@@ -483,7 +490,7 @@ class TestInvalidations:
 
         assert len(planned(world, *changes[:16]).steps[0].row_filters) == 16
         widened = planned(world, *changes)
-        assert widened.steps[0].row_filters == ()
+        assert widened.steps[0].row_filters == (None,)
         assert widened.steps[0].via[0].invalidations == tuple(each.id for each in changes)
 
     @pytest.mark.parametrize(
