@@ -48,7 +48,7 @@ class Session:
                 _log.info("positions are read anew", consumer=self.settings.name, why=str(why))
                 self.membership.forget()
             except UnicodeDecodeError:
-                # the client has dropped what it had read ahead, but counts it as consumed
+                # what the client had ready of other partitions is dropped, but counts as consumed
                 self.membership.forget()
                 await unless_stopped(self.stop, self._place())
                 await self._take_singly()

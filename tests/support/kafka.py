@@ -27,7 +27,8 @@ class Ledger:
     """Writes batches as ingest does, and tells who waits for them.
 
     `events` are (stream, position, note) and `rejections` (stream, position, payload, error), in
-    the order of their writing. `before` runs ahead of each write and may raise.
+    the order of their writing; `overtaken` counts the batches refused. `before` runs ahead of each
+    write and may raise.
     """
 
     def __init__(self, database: Database) -> None:
@@ -36,6 +37,7 @@ class Ledger:
         self.events: list[tuple[str, str, str | None]] = []
         self.rejections: list[tuple[str, str, bytes | None, str]] = []
         self.batches: list[Batch] = []
+        self.overtaken = 0
         self.before: Callable[[Batch], Awaitable[None]] | None = None
 
     async def ingest(self, batch: Batch) -> None:
@@ -43,7 +45,9 @@ class Ledger:
             await self.before(batch)
         async with self._database.transaction() as connection:
             for advance in batch.advances:
-                await _advance(connection, advance)
+                if not await _moved(connection, advance):
+                    self.overtaken += 1
+                    raise PositionLost(advance.stream)
             for each in batch.received:
                 await connection.execute(
                     "INSERT INTO heard (stream, position, note) VALUES (%s, %s, %s)",
@@ -94,7 +98,7 @@ class Ledger:
             return [tuple(row.values()) for row in await cursor.fetchall()]
 
 
-async def _advance(connection: Connection, advance: Advance) -> None:
+async def _moved(connection: Connection, advance: Advance) -> bool:
     if advance.before is None:
         statement = """INSERT INTO consumer_positions (org_id, consumer, stream, position)
             SELECT id, %(consumer)s, %(stream)s, %(after)s FROM orgs ON CONFLICT DO NOTHING"""
@@ -104,8 +108,7 @@ async def _advance(connection: Connection, advance: Advance) -> None:
     cursor = await connection.execute(
         statement, {"consumer": NAME, **msgspec.structs.asdict(advance)}
     )
-    if cursor.rowcount == 0:
-        raise PositionLost(advance.stream)
+    return cursor.rowcount > 0
 
 
 async def delete_topic(broker: Broker, name: str) -> None:
@@ -141,7 +144,7 @@ class Topic:
             self.name, value, key=b"k", partition=partition, headers=list(headers.items())
         )
 
-    async def send_with_bad_header(self, note: str) -> None:
+    async def send_with_bad_header(self, note: str, partition: int = 0) -> None:
         """Produce an event whose header's name is not UTF-8, which producers do not let pass."""
         value = msgspec.json.encode({"dataset": "flights", "note": note})
         batch = self._producer.create_batch()
@@ -150,7 +153,7 @@ class Topic:
         raw = batch._build()
         raw[bytes(raw).index(b"name")] = 0xFF
         raw[17:21] = crc32c(bytes(raw[21:])).to_bytes(4, "big")  # checksum of what follows it
-        await (await self._producer.send_batch(batch, self.name, partition=0))
+        await (await self._producer.send_batch(batch, self.name, partition=partition))
 
 
 @asynccontextmanager

@@ -21,13 +21,15 @@ def consumer(broker, ledger, topic) -> KafkaConsumer:
 
 
 async def test_every_event_is_written_with_its_place(consumer, ledger, topic):
-    await topic.send("a", "b")
-
     async with running(consumer):
+        await topic.send("a")
+        await ledger.until(events=1)
+        await topic.send("b")
         await ledger.until(events=2)
 
     assert ledger.events == [(topic.stream(), "0", "a"), (topic.stream(), "1", "b")]
     assert await ledger.positions() == {topic.stream(): "2"}
+    assert not ledger.overtaken
 
 
 async def test_a_restart_resumes_from_the_stored_position(consumer, ledger, topic):
@@ -88,18 +90,20 @@ async def test_headers_reach_the_format_and_the_dead_letter(broker, ledger, topi
     assert rejection.headers["ce_specversion"] == "9\N{SYMBOL FOR NULL}"
 
 
-async def test_what_the_client_cannot_decode_is_passed_over_and_said(consumer, ledger, topic):
-    await topic.send("a")
-    await topic.send_with_bad_header("b")
-    await topic.send("c")
+async def test_what_the_client_cannot_decode_is_passed_over_and_said(broker, ledger, wide_topic):
+    consumer = KafkaConsumer(settings(broker, wide_topic.name), ledger.ingest, ledger.positions)
+    await wide_topic.send("a", partition=2)
+    await wide_topic.send_with_bad_header("bad", partition=2)
+    for note, partition in [("b", 0), ("c", 1), ("d", 2), ("e", 3)]:
+        await wide_topic.send(note, partition=partition)
 
     async with running(consumer):
-        await ledger.until(events=2, rejections=1)
+        await ledger.until(events=5, rejections=1)
 
     [(stream, position, payload, error)] = ledger.rejections
-    assert (stream, position, payload) == (topic.stream(), "1", None)
+    assert (stream, position, payload) == (wide_topic.stream(2), "1", None)
     assert error.startswith("a header's name is not UTF-8")
-    assert ledger.notes == ["a", "c"]
+    assert sorted(ledger.notes) == ["a", "b", "c", "d", "e"]
 
 
 async def test_a_group_shares_the_partitions_and_hands_them_over(broker, ledger, wide_topic):
