@@ -1,0 +1,180 @@
+"""The closure of some changes, key by key and column by column: slow, plain, and no planner.
+
+It shares no code with the engine: windows are dates, keys are tuples, sets are sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from itertools import product
+
+Key = tuple[tuple[str, str | int], ...]
+"""(dimension, value) pairs: an origin, or the number of a day or of a month."""
+Cell = tuple[Key, str]
+"""A key and a dirty column of it."""
+
+EVERY = "*"
+FIRST, LAST = date(2024, 2, 27), date(2024, 3, 3)
+ORIGINS = ("A", "B", "C")
+
+
+@dataclass(frozen=True)
+class Read:
+    """``columns`` maps an input column to output columns; None: reads everything."""
+
+    dataset: str
+    is_all: bool = False
+    window: tuple[int, int] | None = None
+    columns: dict[str, frozenset[str]] | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A dataset and its job: a source when it reads nothing. ``time`` is day, month or None."""
+
+    name: str
+    time: str | None
+    has_origin: bool
+    reads: tuple[Read, ...] = ()
+    is_full: bool = False
+
+    def all_keys(self) -> set[Key]:
+        times = [[("dt", n)] for n in self._numbers()] if self.time else [[]]
+        origins = [[("origin", o)] for o in ORIGINS] if self.has_origin else [[]]
+        return {(*a, *b) for a, b in product(times, origins)}
+
+    def _numbers(self) -> range:
+        return range(number(self.time, FIRST), number(self.time, LAST) + 1)
+
+
+@dataclass(frozen=True)
+class Change:
+    """``keys`` None: all of the dataset. ``columns`` None: unknown."""
+
+    dataset: str
+    keys: frozenset[Key] | None
+    columns: frozenset[str] | None
+    is_rewrite: bool = False
+
+
+@dataclass
+class Found:
+    """By dataset: the keys to recompute, those that must be, and the dirty columns."""
+
+    hit: dict[str, set[Key]] = field(default_factory=dict)
+    direct: dict[str, set[Key]] = field(default_factory=dict)
+    columns: dict[str, set[str]] = field(default_factory=dict)
+
+
+def number(time: str | None, day: date) -> int:
+    return day.toordinal() if time == "day" else day.year * 12 + day.month - 1
+
+
+def window(time: str, n: int) -> tuple[date, date]:
+    if time == "day":
+        return date.fromordinal(n), date.fromordinal(n) + timedelta(days=1)
+    return date(n // 12, n % 12 + 1, 1), date((n + 1) // 12, (n + 1) % 12 + 1, 1)
+
+
+def closure(nodes: Sequence[Node], changes: Sequence[Change], known: dict[str, set[Key]]) -> Found:
+    """``nodes`` come parents first."""
+    by_name = {node.name: node for node in nodes}
+    found = Found()
+    changed: dict[str, set[Cell]] = {node.name: set() for node in nodes}
+    pending: dict[str, set[Cell]] = {node.name: set() for node in nodes}
+    wrong: dict[str, set[Key]] = {node.name: set() for node in nodes}
+    for change in changes:
+        keys = _scope(by_name, change, known)
+        if change.is_rewrite or not by_name[change.dataset].reads:
+            changed[change.dataset] |= set(product(keys, change.columns or {EVERY}))
+        else:
+            wrong[change.dataset] |= keys
+    for node in nodes:
+        if node.reads:
+            _visit(by_name, node, known, changed, pending, wrong[node.name], found)
+    return found
+
+
+def _visit(by_name, node, known, changed, pending, wrong, found) -> None:
+    direct: set[Cell] = set(product(wrong, [EVERY]))
+    through: set[Cell] = set()
+    for is_loose in (False, True):
+        for read in node.reads:
+            if _is_loose(by_name[read.dataset], node, read) is is_loose:
+                there = _extent(by_name, node, known) | {key for key, _ in direct | through}
+                for cells, into in ((changed, direct), (pending, through)):
+                    crossed = set(_cross(by_name[read.dataset], node, read, cells[read.dataset]))
+                    into |= {c for c in crossed if not is_loose or _is_there(c[0], there)}
+    hit = {key for key, _ in direct | through}
+    if not hit:
+        return
+    columns = {column for _, column in direct | through}
+    found.hit[node.name] = node.all_keys() if node.is_full else hit
+    sure = {key for key, _ in direct}
+    found.direct[node.name] = node.all_keys() if node.is_full and sure else sure
+    found.columns[node.name] = columns
+    pending[node.name] |= (
+        set(product(node.all_keys(), {EVERY} if EVERY in columns else columns))
+        if node.is_full
+        else direct | through
+    )
+
+
+def _cross(source: Node, target: Node, read: Read, cells: set[Cell]) -> Iterator[Cell]:
+    for key in {key for key, _ in cells}:
+        touched = [k for k in target.all_keys() if touches(source, target, read, key, k)]
+        outputs = (_outputs(read, column) for each, column in cells if each == key)
+        yield from product(touched, set().union(*outputs))
+
+
+def _outputs(read: Read, column: str) -> frozenset[str]:
+    if read.columns is None or column == EVERY:
+        return frozenset({EVERY})
+    outputs = read.columns.get(column, frozenset())
+    return frozenset({EVERY}) if EVERY in outputs else outputs
+
+
+def touches(source: Node, target: Node, read: Read, key: Key, other: Key) -> bool:
+    if read.is_all:
+        return True
+    mine, theirs = dict(key), dict(other)
+    if "origin" in mine and "origin" in theirs and mine["origin"] != theirs["origin"]:
+        return False
+    if "dt" not in mine or "dt" not in theirs:
+        return True
+    start, end = window(source.time, mine["dt"])
+    first, last = read.window or (0, 0)
+    windows = (window(target.time, theirs["dt"] + n) for n in range(first, last + 1))
+    return any(start < stop and begin < end for begin, stop in windows)
+
+
+def _is_loose(source: Node, target: Node, read: Read) -> bool:
+    return target.time is not None and (read.is_all or source.time is None)
+
+
+def _is_there(key: Key, there: set[Key]) -> bool:
+    return dict(key)["dt"] in {dict(each)["dt"] for each in there}
+
+
+def _scope(by_name: dict[str, Node], change: Change, known: dict[str, set[Key]]) -> set[Key]:
+    if change.keys is not None:
+        return set(change.keys)
+    node = by_name[change.dataset]
+    if node.reads:
+        return _extent(by_name, node, known)
+    return known[node.name] if known[node.name] and node.all_keys() != {()} else node.all_keys()
+
+
+def _extent(by_name: dict[str, Node], node: Node, known: dict[str, set[Key]]) -> set[Key]:
+    if known[node.name] or not node.reads:
+        return known[node.name]
+    tight = [r for r in node.reads if not _is_loose(by_name[r.dataset], node, r)]
+    return {
+        key
+        for read in tight or node.reads
+        for there in _extent(by_name, by_name[read.dataset], known)
+        for key in node.all_keys()
+        if touches(by_name[read.dataset], node, read, there, key)
+    }
