@@ -63,11 +63,15 @@ class Worker:
         """Work until ``stop`` is set; then finish what runs, or hand it back after the grace."""
         _log.info("worker is up", worker=self.worker_id)
         seconds = self._settings.poll_seconds
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._bell.run(stop))
-            group.create_task(keep("claim", self._claim, stop, seconds, self._bell.wait))
-        await self._drain()
-        await self._client.close()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._bell.run(stop))
+                group.create_task(keep("claim", self._claim, stop, seconds, self._bell.wait))
+            if self._running:
+                await asyncio.wait(self._running, timeout=self._grace_seconds)
+        finally:
+            await self._hand_back()
+            await self._client.close()
         _log.info("worker is down", worker=self.worker_id)
 
     async def _claim(self) -> bool:
@@ -92,9 +96,7 @@ class Worker:
         if not task.cancelled() and task.exception() is not None:
             _log.error("a task's end was not recorded", exc_info=task.exception())
 
-    async def _drain(self) -> None:
-        if self._running:
-            await asyncio.wait(self._running, timeout=self._grace_seconds)
+    async def _hand_back(self) -> None:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)

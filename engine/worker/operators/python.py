@@ -3,7 +3,8 @@
 import asyncio
 import inspect
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from threading import Thread
 from typing import Any, TypeVar
@@ -23,12 +24,7 @@ class Python:
     async def run(self, context: Context) -> Result:
         """See `Operator`. A function runs in a thread of its own, a coroutine function here."""
         function, kwargs = _callable(context.lease.job)
-        try:
-            return _result(await _call(function, context, kwargs))
-        except KnockonError:
-            raise
-        except Exception as error:
-            raise TaskFailed(traceback.format_exc()) from error
+        return _result(await _call(function, context, kwargs))
 
 
 def _callable(job: Job) -> tuple[Callable[..., Any], Mapping[str, Any]]:
@@ -50,8 +46,25 @@ def _callable(job: Job) -> tuple[Callable[..., Any], Mapping[str, Any]]:
 
 async def _call(function: Callable[..., Any], context: Context, kwargs: Mapping[str, Any]) -> Any:
     if inspect.iscoroutinefunction(function):
-        return await function(context, **kwargs)
-    return await _in_thread(lambda: function(context, **kwargs))
+        with _as_failure():
+            return await function(context, **kwargs)
+    return await _in_thread(lambda: _guarded(function, context, kwargs))
+
+
+def _guarded(function: Callable[..., Any], context: Context, kwargs: Mapping[str, Any]) -> Any:
+    with _as_failure():
+        return function(context, **kwargs)
+
+
+@contextmanager
+def _as_failure() -> Iterator[None]:
+    """Whatever the job's code raises fails its attempt, and nothing but that."""
+    try:
+        yield
+    except KnockonError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise TaskFailed(traceback.format_exc()) from error
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import signal
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 import msgspec
 
@@ -14,8 +16,8 @@ from engine.model.job import Job
 from engine.worker.context import Context, Result
 from engine.worker.operators.report import read_outputs
 
-_TAIL = 4_000
-"""How many of the last bytes of an output stream are looked at."""
+_TAIL = 64_000
+"""How many of the last bytes of what the command prints are looked at."""
 _GRACE_SECONDS = 2.0
 
 
@@ -24,36 +26,40 @@ class Shell:
 
     async def run(self, context: Context) -> Result:
         """See `Operator`. Exit code 0 is success; a last line of JSON says what was written."""
-        process = await _start(context)
-        try:
-            streams = [_tail(each) for each in (process.stdout, process.stderr) if each]
-            out, error = await asyncio.gather(*streams)
-            code = await process.wait()
-        finally:
-            await _kill_group(process)
-        if code != 0:
-            raise TaskFailed(
-                f"the command ended with code {code}: {error.decode(errors='replace')}"
-            )
-        return _result(out)
+        # Files, not pipes: whoever inherits a pipe and lives on would keep the run from ending.
+        with TemporaryFile() as out, TemporaryFile() as error:
+            code = await _exit_code(context, out, error)
+            if code != 0:
+                raise TaskFailed(f"the command ended with code {code}: {_tail(error)}")
+            return _result(_tail(out))
 
 
-async def _start(context: Context) -> Process:
+async def _exit_code(context: Context, out: BinaryIO, error: BinaryIO) -> int:
+    # Cancelled while it starts, asyncio would kill the command alone and not what it has started.
+    starting = asyncio.create_task(_start(context, out, error))
+    try:
+        process = await asyncio.shield(starting)
+        return await process.wait()
+    finally:
+        await _kill_group(await starting)
+
+
+async def _start(context: Context, out: BinaryIO, error: BinaryIO) -> Process:
     command = _command(context.lease.job)
     try:
         return await asyncio.create_subprocess_exec(
             *command,
-            stdout=PIPE,
-            stderr=PIPE,
+            stdout=out,
+            stderr=error,
             stdin=asyncio.subprocess.DEVNULL,
             env={**os.environ, **environment(context)},
             start_new_session=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as failure:
         raise InvalidInput(
-            f"job {context.lease.job.name!r}: {command[0]!r} cannot be started ({error}): install "
-            "it where the worker runs, or mend config.command"
-        ) from error
+            f"job {context.lease.job.name!r}: {command[0]!r} cannot be started ({failure}): "
+            "install it where the worker runs, or mend config.command"
+        ) from failure
 
 
 def _command(job: Job) -> Sequence[str]:
@@ -97,12 +103,10 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-async def _tail(stream: asyncio.StreamReader) -> bytes:
-    """The end of what comes; the rest is read and let go, so that the command never waits."""
-    tail = b""
-    while chunk := await stream.read(65_536):
-        tail = (tail + chunk)[-_TAIL:]
-    return tail
+def _tail(file: BinaryIO) -> str:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL))
+    return file.read().decode(errors="replace").strip()
 
 
 async def _kill_group(process: Process) -> None:
@@ -114,8 +118,8 @@ async def _kill_group(process: Process) -> None:
             await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
 
 
-def _result(out: bytes) -> Result:
-    lines = out.decode(errors="replace").strip().splitlines()
+def _result(out: str) -> Result:
+    lines = out.splitlines()
     if not lines or not lines[-1].startswith("{"):
         return Result()
     with suppress(msgspec.DecodeError):

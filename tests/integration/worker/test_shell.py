@@ -1,0 +1,116 @@
+"""The shell operator: commands, what they are told and report, and that nothing of them stays."""
+
+import asyncio
+import os
+import select
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import InvalidInput, TaskFailed
+from engine.model.task import Output
+from engine.store.database import Database
+from engine.worker import Context, Result
+from engine.worker.operators.shell import Shell
+from tests.support.workers import context
+from tests.support.worlds import World, job, source
+
+
+async def _context(database: Database, command: Any) -> Context:
+    world = await World.made(
+        database,
+        source("orders"),
+        job("made", "orders", operator="shell", config={"command": command}),
+    )
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+    return context(world, lease)
+
+
+async def test_a_command_is_told_of_its_task(database: Database, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    command = f"env | grep KNOCKON_ > {told}"
+    task = await _context(database, command)
+
+    assert await Shell().run(task) == Result()
+
+    lines = set(told.read_text().splitlines())
+    assert f"KNOCKON_TASK_ID={task.lease.task_id}" in lines
+    assert "KNOCKON_ATTEMPT=1" in lines
+    assert 'KNOCKON_PARTITIONS=["2013-02-13"]' in lines
+    (inputs,) = [line for line in lines if line.startswith("KNOCKON_INPUTS")]
+    assert '"table":"orders"' in inputs
+    assert '"partitions":["2013-02-13"]' in inputs
+
+
+async def test_the_last_line_says_what_was_written(database: Database) -> None:
+    line = '{"outputs": [{"dataset": "made", "partition": "2013-02-13", "fingerprint": "f"}]}'
+    command = ["printf", "%s\\n", "working...", line]
+
+    result = await Shell().run(await _context(database, command))
+
+    assert result == Result((Output("made", "2013-02-13", fingerprint="f"),))
+
+
+@pytest.mark.parametrize("line", ["done", "{not json}", ""])
+async def test_any_other_last_line_says_nothing(database: Database, line: str) -> None:
+    assert await Shell().run(await _context(database, ["echo", line])) == Result()
+
+
+async def test_a_code_other_than_zero_fails_with_the_end_of_stderr(database: Database) -> None:
+    command = "head -c 300000 /dev/zero | tr '\\0' x >&2; echo 'no such flight' >&2; exit 3"
+
+    with pytest.raises(TaskFailed, match=r"ended with code 3: x+no such flight") as failed:
+        await Shell().run(await _context(database, command))
+
+    assert len(str(failed.value)) < 65_000
+
+
+async def test_a_cancelled_command_dies_with_all_that_it_started(
+    database: Database, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pids"
+    os.mkfifo(pipe)
+    command = f"trap '' TERM; sleep 600 & echo $$ $! > {pipe}; wait; sleep 600"
+    running = asyncio.create_task(Shell().run(await _context(database, command)))
+    pids = [int(pid) for pid in (await asyncio.to_thread(pipe.read_text)).split()]
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert [_ends(pid) for pid in pids] == [True, True]
+
+
+async def test_what_a_command_leaves_in_the_background_ends_with_it(
+    database: Database, tmp_path: Path
+) -> None:
+    pid_file = tmp_path / "pid"
+    command = f"sleep 600 & echo $! > {pid_file}"
+
+    await Shell().run(await _context(database, command))
+
+    assert _ends(int(pid_file.read_text()))
+
+
+@pytest.mark.parametrize("command", [None, "", [], [1], ["/no/such/program"], ["a\0b"]])
+async def test_a_command_that_cannot_be_started_is_refused(
+    database: Database, command: Any
+) -> None:
+    task = await _context(database, "true")
+    task.lease.job.config["command"] = command  # type: ignore[index]
+    with pytest.raises(InvalidInput, match="job 'made'"):
+        await Shell().run(task)
+
+
+def _ends(pid: int) -> bool:
+    """Whether a process ends, or has; one that its parent has not buried counts."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], 30)[0])
+    finally:
+        os.close(handle)
