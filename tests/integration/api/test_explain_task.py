@@ -1,0 +1,112 @@
+"""Explaining a task: from what changed, edge by edge, down to the very task."""
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from engine.api.explain_task import ExplainedTask, explain_task
+from engine.errors import UnknownName
+from engine.flow.fail import fail
+from engine.store.database import Database
+from tests.support.worlds import WEEKLY, World, job, source
+
+DAY = "2013-02-13"
+TRAILING = {"dataset": "b", "mapping": {"dt": {"from": "dt", "window": [-6, 0]}}}
+
+
+async def explained(world: World, name: str, *statuses: str) -> ExplainedTask:
+    task: UUID = (await world.task(name, *statuses))["id"]
+    async with world.conn() as conn:
+        return await explain_task(conn, world.scene, task)
+
+
+async def test_the_path_names_each_edge_narrowed_to_the_task(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("b", "a"), job("c", "b", partitioning=WEEKLY)
+    )
+    await world.changed("a", "2013-02-01..2013-02-28", note="late files")
+    view = await explained(world, "c[2013-W07]", "blocked")
+    (cause,) = view.causes
+    assert [(hop.dataset, hop.dirty, hop.job, hop.partitions) for hop in cause.path] == [
+        ("a", ("2013-02-11..2013-02-17",), "b", ("2013-02-11..2013-02-17",)),
+        ("b", ("2013-02-11..2013-02-17",), "c", ("2013-W07",)),
+    ]
+    (fact,) = cause.invalidations
+    assert (fact.dataset, fact.partition_key, fact.reason) == (
+        "a",
+        "2013-02-01..2013-02-28",
+        "change",
+    )
+    assert fact.source_event["event"]["note"] == "late files"
+
+
+async def test_a_window_is_followed_backwards(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("t", TRAILING))
+    await world.changed("a", "2013-02-01", "2013-02-05", "2013-02-10")
+    view = await explained(world, "t[2013-02-11]", "blocked")
+    assert view.causes[0].path[-1].dirty == ("2013-02-05", "2013-02-10")
+
+
+async def test_dirty_columns_stand_at_each_edge(database: Database) -> None:
+    world = await World.made(
+        database,
+        source("a"),
+        job("b", "a", columns={"y": ["a.x"]}),
+        job("c", "b", columns={"z": ["b.y"]}),
+    )
+    await world.changed("a", DAY, columns=("x",))
+    view = await explained(world, f"c[{DAY}]", "blocked")
+    assert [hop.columns for hop in view.causes[0].path] == [("x",), ("y",)]
+
+
+async def test_an_output_that_is_wrong_itself_says_so(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("b", DAY)
+    view = await explained(world, f"b[{DAY}]", "queued")
+    (hop,) = view.causes[0].path
+    assert (hop.dataset, hop.mapping) == ("b", "itself")
+
+
+async def test_each_plan_that_joined_the_task_is_a_cause(database: Database) -> None:
+    world = await World.made(database, source("a"), source("z"), job("b", "a", "z"))
+    await world.changed("a", DAY)
+    await world.changed("z", DAY)
+    view = await explained(world, f"b[{DAY}]", "queued")
+    assert [cause.invalidations[0].dataset for cause in view.causes] == ["z", "a"]
+
+
+async def test_what_it_waits_for_and_what_its_run_read(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    waiting = await explained(world, f"c[{DAY}]", "blocked")
+    assert [(each.job, each.status) for each in waiting.in_front] == [("b", "queued")]
+    await world.run()
+    done = await explained(world, f"c[{DAY}]", "succeeded")
+    assert list(done.inputs) == [f"b/{DAY}"]
+    assert done.task.attempts == 1
+
+
+async def test_a_failure_shows_its_error(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    (lease,) = await world.claim()
+    async with world.conn() as conn:
+        await fail(conn, world.scene, lease, "boom", retryable=False)
+    view = await explained(world, f"b[{DAY}]", "failed")
+    assert (view.task.error_message, view.task.note) == ("boom", "boom")
+
+
+async def test_a_deploy_does_not_make_it_forget(database: Database) -> None:
+    jobs = [source("a"), job("b", "a"), job("c", "b")]
+    world = await World.made(database, *jobs)
+    await world.changed("a", DAY)
+    await world.deploy(*jobs, job("new", "a"))
+    view = await explained(world, f"c[{DAY}]", "blocked")
+    assert [hop.job for hop in view.causes[0].path] == ["b", "c"]
+
+
+async def test_an_unknown_task_is_refused(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    async with world.conn() as conn:
+        with pytest.raises(UnknownName, match="knockon tasks"):
+            await explain_task(conn, world.scene, uuid4())

@@ -1,0 +1,120 @@
+"""Status: counts, ages, and who is stuck behind whom."""
+
+from engine.api.progress import Progress, build_of, progress
+from engine.api.status import Status, status
+from engine.flow.fail import fail
+from engine.flow.ingest import ingest
+from engine.model.event import Advance, Batch, Rejection
+from engine.store.database import Database
+from tests.support.worlds import World, job, source
+
+DAY = "2013-02-13"
+
+
+async def seen(world: World) -> Status:
+    async with world.conn() as conn:
+        return await status(conn, world.scene)
+
+
+async def failing(world: World, error: str = "boom") -> None:
+    (lease, *_) = await world.claim(limit=1)
+    async with world.conn() as conn:
+        await fail(conn, world.scene, lease, error, retryable=False)
+
+
+async def test_an_empty_org_is_at_rest(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    view = await seen(world)
+    assert view.is_at_rest
+    assert [(dag.name, dag.jobs, dag.datasets) for dag in view.dags] == [("w", 2, 2)]
+    assert (view.open_invalidations, view.oldest_seconds, view.dead_letters) == (0, None, 0)
+
+
+async def test_what_is_open_has_an_age(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.change("a", DAY)
+    view = await seen(world)
+    assert not view.is_at_rest
+    assert view.open_invalidations == 1
+    assert view.oldest_seconds is not None
+    assert view.oldest_seconds >= 0
+
+
+async def test_a_failed_task_says_how_many_wait_behind_it(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"), job("d", "c"))
+    await world.changed("a", DAY)
+    await failing(world)
+    view = await seen(world)
+    assert view.tasks == {"failed": 1, "blocked": 2}
+    (stuck,) = view.stuck
+    assert (stuck.job, stuck.status, stuck.blocks, stuck.error) == ("b", "failed", 2, "boom")
+    assert [worker.id for worker in view.workers] == ["w1"]
+
+
+async def test_a_held_task_says_what_it_waits_for(database: Database) -> None:
+    both = {"dataset": "z", "wait_for": "all"}
+    world = await World.made(database, source("a"), source("z"), job("b", "a", both))
+    await world.changed("a", DAY)
+    (stuck,) = (await seen(world)).stuck
+    assert (stuck.status, stuck.waiting_for) == ("held", {"z": [DAY]})
+
+
+async def test_consumers_and_dead_letters_are_counted(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    batch = Batch(
+        consumer="k",
+        rejections=(Rejection(stream="kafka/t/0", position="7", payload=b"?", error="no"),),
+        advances=(Advance(stream="kafka/t/0", before=None, after="8"),),
+    )
+    async with world.conn() as conn:
+        await ingest(conn, world.scene, batch)
+    view = await seen(world)
+    assert view.dead_letters == 1
+    assert [(each.consumer, each.stream, each.position) for each in view.positions] == [
+        ("k", "kafka/t/0", "8")
+    ]
+
+
+async def wave(world: World, *datasets: str) -> Progress:
+    facts = [fact for each in datasets for fact in (await world.change(each, DAY)).invalidations]
+    async with world.conn() as conn:
+        assert (await progress(conn, world.scene, facts)).unplanned == len(facts)
+    await world.plan()
+    async with world.conn() as conn:
+        return await progress(conn, world.scene, facts)
+
+
+async def test_progress_counts_the_tasks_of_its_own_wave_only(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), source("z"), job("b", "a"), job("c", "b"), job("y", "z")
+    )
+    first = await wave(world, "a")
+    assert (first.total, first.finished, first.is_over) == (2, 0, False)
+    assert (await wave(world, "z")).total == 1
+
+
+async def test_progress_is_over_when_only_a_person_can_go_on(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    requested = await world.change("a", DAY)
+    await world.plan()
+    await failing(world)
+    async with world.conn() as conn:
+        last = await progress(conn, world.scene, requested.invalidations)
+    assert last.is_over
+    assert not last.is_good
+    assert (last.total, last.finished) == (2, 1)
+
+
+async def test_a_deploy_names_what_it_has_built_anew(database: Database) -> None:
+    jobs = [source("a"), job("b", "a"), job("c", "b")]
+    world = await World.made(database, *jobs)
+    await world.changed("a", DAY)
+    await world.run()
+    done = await world.deploy(jobs[0], job("b", "a", config={"callable": "x:y"}), jobs[2])
+    assert done.version_id is not None
+    async with world.conn() as conn:
+        facts = await build_of(conn, world.scene, done.version_id)
+        assert (await progress(conn, world.scene, facts)).total == 2
+    await world.run()
+    async with world.conn() as conn:
+        assert (await progress(conn, world.scene, facts)).is_good

@@ -1,0 +1,105 @@
+"""Dead letters read again: what goes through, what stays, and why."""
+
+from typing import Any
+from uuid import UUID
+
+from consumers.replay import Replayed, replay
+from engine.api.dead_letters import dead_letter, dead_letters, open_dead_letters
+from engine.flow.ingest import ingest
+from engine.model.event import Batch, Rejection
+from engine.store.database import Database
+from tests.support.worlds import World, job, source
+
+DAY = "2013-02-13"
+
+
+def topic(name: str) -> dict[str, Any]:
+    return source(name, source={"kind": "kafka", "topic": "changes", "dataset": name})
+
+
+async def a_letter(world: World, payload: bytes, position: str = "7", stream: str = "") -> UUID:
+    letter = Rejection(
+        stream=stream or "kafka/changes/0",
+        position=position,
+        payload=payload,
+        error="at first",
+        headers={"trace": "1"},
+    )
+    async with world.conn() as conn:
+        await ingest(conn, world.scene, Batch(consumer="k", rejections=(letter,)))
+        return (await dead_letters(conn, world.scene, limit=1))[0].id
+
+
+async def replayed(world: World, *ids: UUID) -> list[Replayed]:
+    async with world.conn() as conn:
+        return await replay(conn, world.scene, ids)
+
+
+async def test_what_can_be_read_now_goes_through_once(database: Database) -> None:
+    world = await World.made(database, topic("a"), job("b", "a"))
+    letter = await a_letter(world, f'{{"partitions": ["{DAY}"]}}'.encode())
+    (done,) = await replayed(world, letter)
+    assert (done.id, done.error, len(done.invalidations)) == (letter, None, 1)
+    assert await replayed(world, letter) == []
+    await world.plan()
+    assert (await world.tasks())["queued"] == [f"b[{DAY}]"]
+
+
+async def test_what_is_still_unreadable_stays_with_its_newest_error(database: Database) -> None:
+    world = await World.made(database, topic("a"), job("b", "a"))
+    letter = await a_letter(world, b"{")
+    (done,) = await replayed(world, letter)
+    assert done.error is not None
+    async with world.conn() as conn:
+        stored = await dead_letter(conn, world.scene, letter)
+        assert await open_dead_letters(conn, world.scene) == [letter]
+    assert stored.error == done.error != "at first"
+    assert stored.replayed_at is None
+
+
+async def test_what_is_refused_still_stays_too(database: Database) -> None:
+    world = await World.made(database, topic("a"), job("b", "a"))
+    letter = await a_letter(world, b'{"partitions": ["1999-01-01"]}')
+    (done,) = await replayed(world, letter)
+    assert done.error is not None
+    assert "1999" in done.error
+    async with world.conn() as conn:
+        assert (await dead_letter(conn, world.scene, letter)).error == done.error
+
+
+async def test_one_event_of_an_array_is_replayed_alone(database: Database) -> None:
+    world = await World.made(database, topic("a"), job("b", "a"))
+    days = [f'{{"partitions": ["2013-02-0{n}"]}}' for n in (1, 2, 3)]
+    letter = await a_letter(world, f"[{','.join(days)}]".encode(), position="7#1")
+    (done,) = await replayed(world, letter)
+    assert len(done.invalidations) == 1
+    await world.plan()
+    assert (await world.tasks())["queued"] == ["b[2013-02-02]"]
+
+
+async def test_of_a_whole_array_the_refused_become_letters_of_their_own(database: Database) -> None:
+    world = await World.made(database, topic("a"), job("b", "a"))
+    letter = await a_letter(
+        world,
+        f'[{{"partitions": ["{DAY}"]}}, {{"reason": "change", "partitions": ["x"]}}]'.encode(),
+    )
+    (done,) = await replayed(world, letter)
+    assert (done.error, len(done.invalidations)) == (None, 1)
+    async with world.conn() as conn:
+        left = await dead_letters(conn, world.scene)
+    assert [each.position for each in left] == ["7#1"]
+
+
+async def test_a_topic_that_nobody_reads_any_more_says_so(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    (done,) = await replayed(world, await a_letter(world, b"{}"))
+    assert done.error is not None
+    assert "'changes'" in done.error
+
+
+async def test_a_change_of_a_table_is_replayed_as_an_event(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    payload = f'{{"dataset": "a", "partitions": ["{DAY}"]}}'.encode()
+    letter = await a_letter(world, payload, stream="postgres/1/db")
+    (done,) = await replayed(world, letter)
+    assert len(done.invalidations) == 1

@@ -1,0 +1,122 @@
+"""All consumers of an org at once: what the deployed DAGs name is read, deploys followed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from consumers.postgres.attach import attach
+from consumers.run import Consumers, Wiring
+from engine.embedded.broker import Broker
+from engine.loops.doorbell import Doorbell
+from engine.store.bells import INVALIDATIONS
+from engine.store.database import Database
+from tests.support.kafka import PATIENCE_SECONDS, topic_on
+from tests.support.worlds import DAILY, World, job, source
+
+DAY = "2013-02-13"
+
+
+def kafka(name: str, topic: str, **more: Any) -> dict[str, Any]:
+    return source(name, source={"kind": "kafka", "topic": topic, "dataset": name} | more)
+
+
+def table(name: str) -> dict[str, Any]:
+    return source(name, source={"kind": "postgres", "table": f"public.{name}"})
+
+
+@asynccontextmanager
+async def consuming(
+    world: World, bootstrap_servers: str | None, options: dict[str, int] | None = None
+) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+    """Run the consumers; yields a wait for an invalidation of a dataset."""
+    wiring = Wiring(
+        name="knockon.test",
+        source_url=world.database.url,
+        bootstrap_servers=bootstrap_servers,
+        client=options or {},
+    )
+    consumers = Consumers(world.database, world.scene, wiring)
+    bell, stop = Doorbell(world.database, [INVALIDATIONS]), asyncio.Event()
+
+    async def heard(dataset: str) -> None:
+        count = """SELECT count(*) AS n FROM data_invalidations i
+                   JOIN datasets d ON d.id = i.dataset_uuid
+                   WHERE d.name = %s AND i.reason IN ('change', 'arrival')"""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (await world.rows(count, dataset))[0]["n"]:
+                await bell.wait(1.0)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bell.run(stop))
+        group.create_task(consumers.run(stop))
+        try:
+            yield heard
+        finally:
+            stop.set()
+
+
+async def test_topics_and_tables_are_read_together(database: Database, broker: Broker) -> None:
+    async with topic_on(broker) as topic:
+        world = await World.made(
+            database, kafka("a", topic.name), table("t"), job("b", "a"), job("c", "t")
+        )
+        async with world.conn() as conn:
+            await conn.execute("CREATE TABLE t (id int PRIMARY KEY, dt date)")
+            await attach(conn, "t", "t", DAILY)
+            await conn.execute("INSERT INTO t VALUES (1, '2013-02-13')")
+        await topic.send_bytes(f'{{"partitions": ["{DAY}"]}}'.encode())
+        async with consuming(world, broker.bootstrap_servers, broker.consumer_options) as heard:
+            await heard("a")
+            await heard("t")
+
+
+async def test_a_deploy_that_names_another_topic_is_followed(
+    database: Database, broker: Broker
+) -> None:
+    async with topic_on(broker) as first, topic_on(broker) as second:
+        world = await World.made(database, kafka("a", first.name), job("b", "a"))
+        async with consuming(world, broker.bootstrap_servers, broker.consumer_options) as heard:
+            await first.send_bytes(b"{}")
+            await heard("a")
+            await world.deploy(kafka("a", first.name), kafka("z", second.name), job("b", "a", "z"))
+            await second.send_bytes(b"{}")
+            await heard("z")
+
+
+async def test_a_shared_topic_names_its_datasets(database: Database, broker: Broker) -> None:
+    async with topic_on(broker) as topic:
+        world = await World.made(
+            database,
+            kafka("a", topic.name),
+            kafka("z", topic.name),
+            job("b", "a", "z"),
+        )
+        async with consuming(world, broker.bootstrap_servers, broker.consumer_options) as heard:
+            await topic.send_bytes(b'[{"dataset": "z"}, {"dataset": "a"}]')
+            await heard("a")
+            await heard("z")
+
+
+async def test_a_table_attached_later_is_followed_from_then_on(database: Database) -> None:
+    world = await World.made(database, table("t"), job("c", "t"))
+    async with consuming(world, None) as heard:
+        async with world.conn() as conn:
+            await conn.execute("CREATE TABLE t (id int PRIMARY KEY, dt date)")
+            await conn.execute("INSERT INTO t VALUES (1, '2013-02-13')")
+            await attach(conn, "t", "t", DAILY, announce=True)
+        await heard("t")
+
+
+async def test_without_a_broker_the_topics_are_left_alone(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = await World.made(database, kafka("a", "nowhere"), table("t"), job("b", "a", "t"))
+    async with world.conn() as conn:
+        await conn.execute("CREATE TABLE t (id int PRIMARY KEY, dt date)")
+        await attach(conn, "t", "t", DAILY)
+        await conn.execute("INSERT INTO t VALUES (1, '2013-02-13')")
+    async with consuming(world, None) as heard:
+        await heard("t")
