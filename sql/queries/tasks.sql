@@ -52,17 +52,22 @@ SELECT * FROM unnest(%(tasks)b::uuid[], %(depends_on)b::uuid[])
 ON CONFLICT DO NOTHING
 
 -- :name candidates
--- Queued tasks whose time has come, the most urgent first, with no sibling running.
+-- Queued tasks whose time has come, the most urgent first, with no sibling running. Each runtime by
+-- itself, so that the index gives them in order and a long queue costs no more than a short one.
 SELECT t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.attempts
-FROM tasks t
-WHERE t.org_id = %(org_id)s AND t.status = 'queued' AND t.runtime = ANY(%(runtimes)s)
-  AND (t.next_retry_at IS NULL OR t.next_retry_at <= clock_timestamp())
-  AND NOT t.job_id = ANY(%(closed)s)
-  AND NOT EXISTS (SELECT FROM tasks r
-                  WHERE r.job_id = t.job_id AND r.slot = t.slot AND r.status = 'running')
+FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
+    SELECT t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.attempts, t.priority
+    FROM tasks t
+    WHERE t.org_id = %(org_id)s AND t.status = 'queued' AND t.runtime = served.runtime
+      AND (t.next_retry_at IS NULL OR t.next_retry_at <= clock_timestamp())
+      AND NOT t.job_id = ANY(%(closed)s)
+      AND NOT EXISTS (SELECT FROM tasks r
+                      WHERE r.job_id = t.job_id AND r.slot = t.slot AND r.status = 'running')
+    ORDER BY t.priority DESC, t.id
+    LIMIT %(limit)s
+    FOR UPDATE OF t SKIP LOCKED) AS t
 ORDER BY t.priority DESC, t.id
 LIMIT %(limit)s
-FOR UPDATE OF t SKIP LOCKED
 
 -- :name try_caps
 -- Only one claimer at a time counts the running tasks of a capped job.
