@@ -1,0 +1,40 @@
+"""``python -m tests.benchmarks [figure…]``: measure on this machine, now, and print one table."""
+
+import asyncio
+import sys
+
+import structlog
+from rich.console import Console
+from rich.live import Live
+
+from tests.benchmarks import (
+    fan_out,
+    ingestion,
+    large_lineage,
+    latency,
+    mapping_sets,
+    throughput,
+)
+from tests.benchmarks.figure import table
+from tests.benchmarks.server import Server, server
+
+MODULES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (mapping_sets, fan_out, large_lineage, latency, throughput, ingestion)
+}
+
+
+async def main(names: list[str], server: Server) -> None:
+    found = table()
+    with Live(found, console=Console(), auto_refresh=False) as live:
+        for name in names or MODULES:
+            async for figure in MODULES[name].figures(server):
+                found.add_row(*figure.cells())
+                live.refresh()
+            found.add_section()
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    with server() as running:
+        asyncio.run(main(sys.argv[1:], running))

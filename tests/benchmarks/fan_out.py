@@ -1,0 +1,41 @@
+"""One partition of one source changes above 1,000 daily jobs with a year behind them."""
+
+from collections.abc import AsyncIterator
+
+from engine.flow.plan import plan
+from engine.flow.scene import Scene
+from engine.store.database import Connection
+from tests.benchmarks.figure import Figure, Peer, stopwatch
+from tests.benchmarks.planning import measure
+from tests.benchmarks.server import Server
+from tests.benchmarks.stored import store
+from tests.benchmarks.worlds import World, chain, star
+
+_DAYS = [f"2013-02-{day:02}" for day in range(1, 12)]
+_YEAR = """
+    INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at)
+    SELECT d.dataset_uuid, d.dataset_version, day::date::text, now()
+    FROM dag_version_datasets d, generate_series('2013-01-01', '2013-12-31', '1 day'::interval) day
+"""
+
+
+async def figures(server: Server) -> AsyncIterator[Figure]:
+    """The jobs beside each other, then one behind the other; and how long nothing takes."""
+    for shape, world in {"999 beside": star(1_000), "999 in a row": chain(1_000)}.items():
+        async with server.database() as database, database.connection() as conn:
+            scene = await _stand(conn, world)
+            found = await measure(conn, scene, world.datasets[0], _DAYS)
+            copy = Peer("COPY", [1000 * each for each in found.copied])
+            assert found.tasks == 999, found.tasks
+            yield Figure(f"{shape}: planned", [1000 * each for each in found.pure], "ms", 50)
+            emitted = [1000 * each for each in found.emitted]
+            yield Figure(f"{shape}: emitted", emitted, "ms", 500, copy)
+            empty = [1000 * await stopwatch(plan(conn, scene)) for _ in range(100)]
+    yield Figure("planned when nothing changed", empty, "ms")
+
+
+async def _stand(conn: Connection, world: World) -> Scene:
+    scene = await store(conn, world)
+    await conn.execute(_YEAR.encode())
+    await conn.execute("ANALYZE")
+    return scene

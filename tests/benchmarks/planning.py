@@ -1,0 +1,87 @@
+"""One change planned: how long the pure planner takes, how long the rest, and COPY's ceiling."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from uuid import UUID
+
+from consumers.manual import invalidate
+from engine.flow.plan import plan
+from engine.flow.scene import Scene
+from engine.lineage.graph import Lineage
+from engine.model.dataset import Dataset
+from engine.model.event import SourceEvent
+from engine.model.invalidation import Invalidation
+from engine.planner import plan as pure_plan
+from engine.planner import prefetched
+from engine.store.database import Connection
+
+_WRITTEN = {
+    "tasks": "SELECT * FROM tasks WHERE plan_ids @> ARRAY['{plan}'::uuid]",
+    "task_dependencies": "SELECT d.* FROM task_dependencies d JOIN tasks t ON t.id = d.task_id"
+    " WHERE t.plan_ids @> ARRAY['{plan}'::uuid]",
+}
+
+
+@dataclass(slots=True)
+class Planning:
+    """Samples in seconds; ``emitted`` is the plan's transaction without the pure planning."""
+
+    tasks: int = 0
+    pure: list[float] = field(default_factory=list)
+    emitted: list[float] = field(default_factory=list)
+    copied: list[float] = field(default_factory=list)
+
+
+async def measure(
+    conn: Connection, scene: Scene, dataset: Dataset, days: Sequence[str]
+) -> Planning:
+    """Have one partition of a dataset change on each of these days, and plan it."""
+    for table in _WRITTEN:
+        await conn.execute(f"CREATE TABLE ceiling_{table} (LIKE {table} INCLUDING ALL)".encode())
+    lineage = await scene.lineage(conn)
+    found = Planning()
+    await _measure_one(conn, scene, lineage, dataset, "2013-12-31", Planning())  # warms up
+    for day in days:
+        await _measure_one(conn, scene, lineage, dataset, day, found)
+    return found
+
+
+def pure_seconds(lineage: Lineage, dataset: Dataset, day: str) -> float:
+    """How long the planner takes for one partition."""
+    changed = Invalidation(UUID(int=1), dataset.id, dataset.version, "change", day)
+    start = perf_counter()
+    pure_plan(lineage, [changed], prefetched({}))
+    return perf_counter() - start
+
+
+async def _measure_one(
+    conn: Connection, scene: Scene, lineage: Lineage, dataset: Dataset, day: str, found: Planning
+) -> None:
+    pure = pure_seconds(lineage, dataset, day)
+    await invalidate(conn, scene, SourceEvent(dataset=dataset.name, partitions=(day,)))
+    start = perf_counter()
+    planned = await plan(conn, scene)
+    whole = perf_counter() - start
+    assert planned is not None
+    found.tasks = planned.tasks
+    found.pure.append(pure)
+    found.emitted.append(whole - pure)
+    found.copied.append(await _copy_again(conn, planned.plan_id))
+
+
+async def _copy_again(conn: Connection, plan_id: UUID) -> float:
+    """Seconds that COPY takes for the rows of a plan, into tables with the same indexes."""
+    rows = {table: await _dump(conn, table, plan_id) for table in _WRITTEN}
+    start = perf_counter()
+    async with conn.transaction(), conn.cursor() as cursor:
+        for table, data in rows.items():
+            async with cursor.copy(f"COPY ceiling_{table} FROM STDIN".encode()) as copy:
+                await copy.write(data)
+    return perf_counter() - start
+
+
+async def _dump(conn: Connection, table: str, plan_id: UUID) -> bytes:
+    select = _WRITTEN[table].format(plan=plan_id)
+    async with conn.cursor() as cursor, cursor.copy(f"COPY ({select}) TO STDOUT".encode()) as copy:
+        return b"".join([bytes(block) async for block in copy])
