@@ -51,13 +51,14 @@ def cross(
 ) -> Hit | Pruned:
     """Carry dirt over an edge, by columns, then partitions, then rows.
 
-    ``hits`` are the job's so far: their partitions count as existing.
+    ``hits`` are the job's so far: their partitions count as existing. A job that is one unit runs
+    even where it has no partition yet, for it may find some.
     """
     columns = tuple([propagate(each, dirt.columns) for each in edge.columns])
     if PRUNED in columns and all(each is PRUNED for each in columns):
         return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirt))
     partitions = _down(lineage, extents, edge, dirt.partitions, hits)
-    if not partitions:
+    if not partitions and lineage.job(edge.job).strategy == "PerPartition":
         return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirt))
     rows = dirt.rows and dirt.rows.through(passes(lineage.job(edge.job), edge.input))
     if rows:

@@ -74,7 +74,7 @@ def _read_again(hit: Hit) -> RowFilter | None:
 
 
 def _as_one(dirt: Sequence[Dirt], whole: PartitionSet, grows: bool) -> Sequence[Dirt]:
-    if not dirt:
+    if not dirt or not whole:
         return ()
     columns = reduce(widest, (each.columns for each in dirt))
     causes = reduce(or_, (each.causes for each in dirt))

@@ -24,7 +24,8 @@ def needs(step: Step, lineage: Lineage) -> Iterator[TaskNeed]:
     job = lineage.job(step.job)
     space = lineage.job_space(job)
     if job.strategy != "PerPartition":
-        yield WHOLE, tuple(space.keys(step.partitions)), bool(step.direct)
+        is_sure = bool(step.direct) or not step.partitions
+        yield WHOLE, tuple(space.keys(step.partitions)), is_sure
         return
     sure = _keys(step, space)
     for slot, keys in space.blocks(step.partitions, job.partitions_per_task):

@@ -1,0 +1,115 @@
+"""PerUpdate jobs: what they read, how their cursors move, and what they make known."""
+
+import pytest
+
+from engine.errors import InvalidInput
+from engine.flow.complete import complete
+from engine.model.task import Completion, Lease, Output
+from engine.store.database import Database
+from tests.support.worlds import DAILY, World, job, source
+
+FOLLOWED = {"dataset": "a", "cursor": {"column": "id", "type": "integer"}}
+
+
+def follower(partitioning: dict[str, object] | None = None) -> dict[str, object]:
+    """A job that appends what is new."""
+    return job(
+        "log",
+        FOLLOWED,
+        partitioning=partitioning or {},
+        execution_strategy="PerUpdate",
+        update_strategy="append",
+        unique_key=["id"],
+    )
+
+
+@pytest.fixture
+async def world(database: Database) -> World:
+    return await World.made(database, source("a", {}), follower())
+
+
+async def end(world: World, lease: Lease, cursor: str | None = None) -> None:
+    (source_id,) = (each.dataset for each in lease.job.inputs)
+    await world.finish(lease, cursors={} if cursor is None else {source_id: cursor})
+
+
+async def stored(world: World) -> list[str]:
+    rows = await world.rows("SELECT cursor_value FROM dataset_cursors")
+    return [row["cursor_value"] for row in rows]
+
+
+async def test_many_arrivals_are_one_task_of_the_new_rows(world: World) -> None:
+    for _ in range(5):
+        await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    assert lease.row_filters == ({},)
+    assert lease.cursors == {}
+    await end(world, lease, "100")
+    await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    assert list(lease.cursors.values()) == ["100"]
+
+
+async def test_a_cursor_never_moves_back(world: World) -> None:
+    for value, expected in (("9", "9"), ("100", "100"), ("20", "100")):
+        await world.changed("a", reason="arrival")
+        (lease,) = await world.claim()
+        await end(world, lease, value)
+        assert await stored(world) == [expected]
+
+
+async def test_rows_behind_the_cursor_are_read_again_and_leave_it_alone(world: World) -> None:
+    await world.changed("a", reason="arrival")
+    await end(world, (await world.claim())[0], "100")
+    await world.changed("a", rows={"id": {"gte": 5, "lte": 7}}, reason="correction")
+    (lease,) = await world.claim()
+    assert lease.row_filters == ({"id": {"gte": 5, "lte": 7}},)
+    await end(world, lease)
+    assert await stored(world) == ["100"]
+
+
+async def test_new_rows_and_corrected_ones_are_one_task(world: World) -> None:
+    await world.changed("a", reason="arrival")
+    await world.changed("a", rows={"id": 5}, reason="correction")
+    (lease,) = await world.claim()
+    assert sorted(lease.row_filters, key=str) == [{"id": 5}, {}]
+
+
+async def test_a_change_of_unknown_rows_reads_all_of_them(world: World) -> None:
+    await world.changed("a", reason="change")
+    (lease,) = await world.claim()
+    assert lease.row_filters == (None,)
+
+
+async def test_a_value_of_another_type_is_refused(world: World) -> None:
+    await world.changed("a", reason="arrival")
+    await end(world, (await world.claim())[0], "100")
+    await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    with pytest.raises(InvalidInput, match="integer"):
+        await end(world, lease, "yesterday")
+
+
+async def test_a_partition_that_nobody_knew_of_hits_what_reads_it(database: Database) -> None:
+    daily = {"dt": {"time": "day", "start": "2013-01-01"}}
+    world = await World.made(
+        database, source("a", {}), follower(daily), job("b", "log", partitioning=daily)
+    )
+    await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    assert lease.partitions == ()
+    async with world.conn() as conn:
+        await complete(conn, world.scene, Completion(lease, (Output("log", "2013-02-13"),)))
+    await world.plan()
+    assert await world.run() == ["b[2013-02-13]"]
+
+
+async def test_a_task_reports_only_what_it_holds(database: Database) -> None:
+    world = await World.made(database, source("a", DAILY), job("b", "a"))
+    await world.changed("a", "2013-02-13")
+    (lease,) = await world.claim()
+    async with world.conn() as conn:
+        for wrong in (Output("b", "2013-02-14"), Output("other", "2013-02-13")):
+            with pytest.raises(InvalidInput, match="reported"):
+                await complete(conn, world.scene, Completion(lease, (wrong,)))
+    await world.finish(lease)
