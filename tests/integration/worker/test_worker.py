@@ -214,16 +214,7 @@ asyncio.run(main())
 async def test_the_task_of_a_killed_worker_is_reaped_and_done_by_another(
     database: Database, database_url: str
 ) -> None:
-    async with database.connection() as conn:
-        await conn.execute("CREATE TABLE orders (id int, dt date)")
-        await conn.execute("INSERT INTO orders VALUES (1, %s)", [DAY])
-        await conn.execute("CREATE TABLE pace (seconds int)")
-        await conn.execute("INSERT INTO pace VALUES (600)")
-    sql = "SELECT id, pg_sleep(seconds)::text AS slept FROM orders, pace"
-    pace = source("pace", {})
-    world = await World.made(
-        database, source("orders"), pace, sql_job("made", "orders", "pace", sql=sql)
-    )
+    world = await _slow_world(database)
     await _queue(world)
 
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, database_url)
@@ -299,34 +290,49 @@ async def _hang_up_on_everybody(url: str) -> None:
 
 
 async def test_a_sql_run_that_loses_its_connection_starts_over(database: Database) -> None:
+    world = await _slow_world(database, max_attempts=1)
+    async with _working(worker(world)):
+        await _queue(world)
+        await _until(lambda: _sleeps(world))
+        await world.rows("UPDATE pace SET seconds = 0 RETURNING seconds")
+        await _hang_up_on_everybody(database.url)
+        await _ended(world, "succeeded")
+
+    assert (await world.task("made[2013-02-13]", "succeeded"))["attempts"] == 1
+
+
+async def test_a_lost_sql_run_stops_in_the_database_and_leaves_nothing(
+    database: Database,
+) -> None:
+    world = await _slow_world(database)
+    async with _working(worker(world, lease_seconds=1)):
+        await _queue(world)
+        await _until(lambda: _sleeps(world))
+        async with world.conn() as conn:
+            await cancel(conn, world.scene, (await world.rows("SELECT id FROM tasks"))[0]["id"])
+
+        async def awake() -> bool:
+            return not await _sleeps(world)
+
+        await _until(awake)
+
+    assert await world.rows("SELECT to_regclass('made') AS made") == [{"made": None}]
+
+
+async def _slow_world(database: Database, **more: Any) -> World:
+    """A sql job that takes as long as the table `pace` says."""
     async with database.connection() as conn:
         await conn.execute("CREATE TABLE orders (id int, dt date)")
         await conn.execute("INSERT INTO orders VALUES (1, %s)", [DAY])
         await conn.execute("CREATE TABLE pace (seconds int)")
         await conn.execute("INSERT INTO pace VALUES (600)")
     sql = "SELECT id, pg_sleep(seconds)::text AS slept FROM orders, pace"
-    world = await World.made(
-        database,
-        source("orders"),
-        source("pace", {}),
-        sql_job("made", "orders", "pace", sql=sql, max_attempts=1),
-    )
+    slow = sql_job("made", "orders", "pace", sql=sql, **more)
+    return await World.made(database, source("orders"), source("pace", {}), slow)
 
-    async with _working(worker(world)):
-        await _queue(world)
-        await _ended(world, "running")
 
-        async def sleeps() -> bool:
-            return bool(
-                await world.rows("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
-            )
-
-        await _until(sleeps)
-        await world.rows("UPDATE pace SET seconds = 0 RETURNING seconds")
-        await _hang_up_on_everybody(database.url)
-        await _ended(world, "succeeded")
-
-    assert (await world.task("made[2013-02-13]", "succeeded"))["attempts"] == 1
+async def _sleeps(world: World) -> bool:
+    return bool(await world.rows("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
 
 
 async def test_any_process_can_be_a_worker_by_the_client(
