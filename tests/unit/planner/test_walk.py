@@ -161,6 +161,18 @@ class TestColumns:
         assert list(steps(world, found)) == ["a", "of_b"]
         assert found.steps[0].columns == {dataset_id("b"): frozenset({"y"})}
 
+    def test_columns_stay_with_the_partitions_in_which_they_are_dirty(self):
+        world = lineage(FLIGHTS, made("daily", DAY, "flights"), columns=["daily.x <- flights.a"])
+
+        found = planned(
+            world,
+            change("flights", "2013-02-13", columns="a"),
+            change("flights", "2013-02-14", columns="b"),
+        )
+
+        assert steps(world, found) == {"daily": "2013-02-13"}
+        assert pruned(world, found) == [("flights", "daily", "columns")]
+
     def test_unknown_columns_reach_all(self):
         world = lineage(FLIGHTS, made("daily", DAY, "flights"), columns=["daily.x <- flights.u"])
 
