@@ -4,7 +4,9 @@ SELECT set_config('timezone', %(zone)s, true), set_config('statement_timeout', %
 
 -- :name describe
 -- The tables and views that these names mean, as far as they exist, with their columns in order.
-SELECT r.name, n.nspname AS schema, c.relname AS table,
+-- Looked up in the catalog as the statement sees it: to_regclass answers from a cache that does not
+-- know yet what another transaction has just made.
+SELECT DISTINCT ON (r.name) r.name, n.nspname AS schema, c.relname AS table,
        obj_description(c.oid, 'pg_class') AS comment,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -13,8 +15,15 @@ SELECT r.name, n.nspname AS schema, c.relname AS table,
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
              ORDER BY a.attnum) AS types
 FROM unnest(%(names)s::text[]) AS r(name)
-JOIN pg_class c ON c.oid = to_regclass(r.name)
+CROSS JOIN LATERAL (SELECT parse_ident(r.name) AS parts) AS p
+JOIN pg_class c ON c.relname = p.parts[cardinality(p.parts)]
+    AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 JOIN pg_namespace n ON n.oid = c.relnamespace
+    AND n.nspname = ANY (CASE WHEN cardinality(p.parts) = 1 THEN current_schemas(false)::text[]
+                              WHEN p.parts[1] = 'pg_temp'
+                              THEN ARRAY[pg_my_temp_schema()::regnamespace::text]
+                              ELSE p.parts[1:1] END)
+ORDER BY r.name, array_position(current_schemas(false)::text[], n.nspname::text)
 
 -- :name read_by_probe
 -- The relations that the probe names, other than the views that stand for the job's inputs.
