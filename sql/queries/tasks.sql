@@ -136,15 +136,28 @@ WHERE id = ANY(%(ids)s)
 
 -- :name lock_dependants
 -- What waits directly behind these tasks, locked in one order by everyone, so that of two tasks
--- in front that end at once the later sees the earlier.
-SELECT t.id FROM tasks t
-WHERE t.status = 'blocked'
-  AND t.id IN (SELECT d.task_id FROM task_dependencies d WHERE d.depends_on = ANY(%(ended)s))
-ORDER BY t.id
-FOR UPDATE
+-- in front that end at once the later sees the earlier. Task by task, and so in the statements
+-- below: a new wave has no statistics yet, and the planner must not take that for an empty table.
+SELECT t.id
+FROM (SELECT DISTINCT d.task_id FROM task_dependencies d
+      WHERE d.depends_on = ANY(%(ended)s) ORDER BY d.task_id) AS d,
+    LATERAL (SELECT t.id FROM tasks t
+             WHERE t.id = d.task_id AND t.status = 'blocked' FOR UPDATE) AS t
 
 -- :name settle
 -- With nothing open left in front a task is queued if anything hit it, else skipped.
+WITH c AS MATERIALIZED (
+    SELECT b.id, j.holds,
+        b.hit OR EXISTS (SELECT FROM task_dependencies d
+            WHERE d.task_id = b.id AND d.depends_on = ANY(%(changed)s)) AS hit,
+        EXISTS (SELECT FROM task_dependencies d
+            WHERE d.task_id = b.id
+              AND (SELECT f.status FROM tasks f WHERE f.id = d.depends_on)
+                  IN ('blocked', 'queued', 'running', 'failed')) AS waits
+    FROM unnest(%(ids)s::uuid[]) AS v(id)
+    JOIN tasks b ON b.id = v.id AND b.status = 'blocked'
+    JOIN jobs j ON j.id = b.job_id
+)
 UPDATE tasks t
 SET hit = c.hit,
     status = CASE WHEN c.waits OR (c.hit AND c.holds) THEN 'blocked'
@@ -152,16 +165,7 @@ SET hit = c.hit,
     completed_at = CASE WHEN c.waits OR c.hit THEN NULL ELSE clock_timestamp() END,
     outcome = CASE WHEN c.waits OR c.hit THEN NULL
                    ELSE 'nothing that it reads came out changed' END
-FROM (
-    SELECT b.id, j.holds,
-        b.hit OR EXISTS (SELECT FROM task_dependencies d
-            WHERE d.task_id = b.id AND d.depends_on = ANY(%(changed)s)) AS hit,
-        EXISTS (SELECT FROM task_dependencies d JOIN tasks f ON f.id = d.depends_on
-            WHERE d.task_id = b.id
-              AND f.status IN ('blocked', 'queued', 'running', 'failed')) AS waits
-    FROM tasks b JOIN jobs j ON j.id = b.job_id
-    WHERE b.id = ANY(%(ids)s) AND b.status = 'blocked'
-) c
+FROM c
 WHERE t.id = c.id AND (NOT c.waits OR c.hit <> t.hit)
 RETURNING t.id, t.job_id, t.slot, t.partitions, t.status, t.hit, c.holds AND NOT c.waits AS held
 
