@@ -14,7 +14,7 @@ from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.event import Received, SourceEvent
 from engine.model.invalidation import Invalidation
-from engine.planner import Plan, Step, needs
+from engine.planner import Plan, Step, document, needs
 from engine.store.database import Connection
 from engine.store.ids import new_id
 
@@ -122,4 +122,4 @@ def _hops(lineage: Lineage, step: Step) -> Iterator[Hop]:
 
 
 def _pruned(lineage: Lineage, plan: Plan) -> Iterator[PrunedEdge]:
-    return pruned_edges(plan.document(lineage))
+    return pruned_edges(document(plan, lineage))

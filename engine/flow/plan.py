@@ -16,7 +16,7 @@ from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import Invalidation
 from engine.partitions import PartitionSet
-from engine.planner import KnownNeeded, Plan, prefetched
+from engine.planner import KnownNeeded, Plan, document, prefetched
 from engine.planner import plan as make_plan
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
@@ -122,7 +122,7 @@ async def _record(
         org_id=scene.org_id,
         epoch=scene.epoch,
         invalidation_ids=[each.id for each in invalidations],
-        document=Jsonb(decided.document(lineage)),
+        document=Jsonb(document(decided, lineage)),
         task_count=tasks,
     )
     marks = [_mark(decided, each.id) for each in invalidations]

@@ -5,6 +5,7 @@ a job makes of what hit it, `extent` where a set without an end ends, `dirt` how
 `tasks`, `inputs` and `waiting` turn a step into work; `document` and `path` tell of it.
 """
 
+from engine.planner.document import document
 from engine.planner.inputs import input_partitions, upstream
 from engine.planner.known import Known, KnownNeeded, prefetched
 from engine.planner.path import path_to
@@ -20,6 +21,7 @@ __all__ = [
     "Pruned",
     "Step",
     "TaskNeed",
+    "document",
     "Via",
     "held",
     "input_partitions",

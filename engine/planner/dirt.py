@@ -36,8 +36,8 @@ class Dirt(NamedTuple):
 
 def coalesce(dirt: Sequence[Dirt]) -> Sequence[Dirt]:
     """Join what is dirty in the same columns and rows; beyond `MOST` kinds, widen."""
-    if len(dirt) < 2:
-        return dirt
+    if all(each == dirt[0] for each in dirt):
+        return dirt[:1]
     kinds: dict[object, list[Dirt]] = {}
     for each in dirt:
         kinds.setdefault((each.has_changed, each.has_grown, each.columns, each.rows), []).append(
@@ -51,7 +51,7 @@ def coalesce(dirt: Sequence[Dirt]) -> Sequence[Dirt]:
 def union(sets: Iterable[PartitionSet]) -> PartitionSet:
     """The union of one set or more, by one sort instead of many."""
     first, *rest = sets
-    if not rest:
+    if all(each == first for each in rest):
         return first
     boxes = chain(first.boxes, chain.from_iterable(each.boxes for each in rest))
     return PartitionSet.of(first.space, boxes)

@@ -12,15 +12,13 @@ invalidations' ids stand. What is absent keeps 50,000 steps within some megabyte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from engine.lineage.columns import DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
-
-if TYPE_CHECKING:
-    from engine.planner.plan import Plan, Pruned, Step, Via
+from engine.planner.plan import Plan, Pruned, Step, Via
 
 ITSELF = "itself"
 Causes = dict[tuple[UUID, ...], int]

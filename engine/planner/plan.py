@@ -8,10 +8,8 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from engine.lineage.columns import DirtyColumns
-from engine.lineage.graph import Lineage
 from engine.partitions import Mapping as PartitionMapping
 from engine.partitions import PartitionSet
-from engine.planner.document import document
 
 Rule = Literal["columns", "rows", "partitions", "manual"]
 
@@ -74,7 +72,3 @@ class Plan:
     pruned: tuple[Pruned, ...]
     stamps: Mapping[UUID, PartitionSet]
     invalidations: Mapping[UUID, frozenset[UUID]]
-
-    def document(self, lineage: Lineage) -> dict[str, Any]:
-        """The plan as JSON for people, as `engine.planner.document` lays it out."""
-        return document(self, lineage)

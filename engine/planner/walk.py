@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import reduce
+from functools import cache, reduce
 from heapq import heappop, heappush
 from operator import or_
 from uuid import UUID
@@ -81,16 +81,13 @@ class _Walk:
 
     def plan(self) -> Plan:
         """What was found."""
-        affected: dict[UUID, set[UUID]] = {each.id: set() for each in self._invalidations}
-        for causes, jobs in self._affected.items():
-            for invalidation in self._named(causes):
-                affected[invalidation].update(jobs)
-        return Plan(
-            tuple(self._steps),
-            tuple(self._pruned),
-            self._stamps,
-            {invalidation: frozenset(jobs) for invalidation, jobs in affected.items()},
-        )
+        # Invalidations that were in on the same things share one set of jobs.
+        jobs = cache(lambda kinds: frozenset().union(*(self._affected[kind] for kind in kinds)))
+        affected = {
+            each.id: jobs(tuple(kind for kind in self._affected if kind >> n & 1))
+            for n, each in enumerate(self._invalidations)
+        }
+        return Plan(tuple(self._steps), tuple(self._pruned), self._stamps, affected)
 
     def _lay(self, dataset: UUID, dirt: Sequence[Dirt]) -> None:
         changed = [each for each in dirt if each.has_changed]

@@ -30,5 +30,5 @@ async def lineage_epoch(conn: Connection, org: UUID) -> int:
 
 
 async def lock_planning(conn: Connection, org: UUID) -> None:
-    """Wait until no other planner or deploy is at work in the org; held to the transaction's end."""
+    """Wait until no other planner or deploy is at work in the org; held to the end."""
     await execute(conn, "orgs.lock_planning", org_id=str(org))

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from engine.errors import UnknownName
-from engine.planner import path_to
+from engine.planner import document, path_to
 from tests.support.lineages import (
     DAY,
     MONTH,
@@ -33,7 +33,7 @@ PLANES = change("planes", "*", columns="c")
 
 
 def documented(*changes, **known):
-    found = planned(WORLD, *changes, **known).document(WORLD)
+    found = document(planned(WORLD, *changes, **known), WORLD)
     assert json.loads(json.dumps(found)) == found
     return found
 
@@ -155,7 +155,7 @@ def test_row_filters_stand_in_the_document():
         made("log", {}, reads("events", cursor={"column": "id"}), strategy="PerUpdate"),
     )
 
-    (step,) = planned(world, change("events", row_filter={"id": {"lt": 7}})).document(world)[
+    (step,) = document(planned(world, change("events", row_filter={"id": {"lt": 7}})), world)[
         "steps"
     ]
 
