@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from engine.errors import InvalidInput
 from engine.model.task import Lease
 from engine.store.database import Database
 from tests.support.workers import run_lease, sql_job
@@ -51,7 +50,7 @@ async def _arrive(world: World, row: int, seq: str, amount: int = 1) -> None:
 
 
 async def _claimed(world: World) -> Lease:
-    await world.changed("events", "2013-02-13")
+    await world.changed("events", "2013-02-13", reason="arrival")
     (lease,) = await world.claim()
     return lease
 
@@ -139,10 +138,57 @@ async def test_new_rows_and_rows_read_again_go_in_one_run(
     assert (await _seen(world), await _cursor(world)) == (seen, "3")
 
 
-async def test_an_output_without_an_end_is_refused(database: Database) -> None:
-    """A row of a day that the planner did not know yet would be passed over for good."""
-    world = await _world(database, partitioning=ENDLESS)
+async def test_new_rows_find_their_partitions_known_or_not(database: Database) -> None:
+    job = _sum("integer", partitioning=ENDLESS)
+    job["config"]["sql"] = "SELECT id, dt FROM events"
+    world = await _world(database)
+    await world.deploy(source("events"), job)
     await _arrive(world, 1, "1")
+    await world.rows("INSERT INTO events VALUES (2, 2, 1, '2013-03-01') RETURNING id")
 
-    with pytest.raises(InvalidInput, match="unpartitioned or have both ends"):
-        await run_lease(world, await _claimed(world))
+    await run_lease(world, await _claimed(world))
+
+    assert await _seen(world) == [1, 2]
+    rows = await world.rows(
+        "SELECT p.partition_key AS key FROM partition_versions p JOIN datasets d"
+        " ON d.id = p.dataset_uuid WHERE d.name = 'seen' ORDER BY 1"
+    )
+    assert [row["key"] for row in rows] == ["2013-02-13", "2013-03-01"]
+
+
+async def test_all_rows_are_read_again_after_a_change_of_another_kind(database: Database) -> None:
+    world = await _world(database)
+    await _arrive(world, 1, "1")
+    await run_lease(world, await _claimed(world))
+    await world.rows("UPDATE events SET amount = 7 RETURNING id")
+    await world.changed("events", "2013-02-13", reason="correction")
+    (lease,) = await world.claim()
+
+    await run_lease(world, lease)
+
+    assert await world.rows("SELECT amount FROM seen") == [{"amount": 7}]
+
+
+async def test_a_row_that_moves_changes_the_partition_that_it_leaves(database: Database) -> None:
+    job = _sum("integer", partitioning=ENDLESS)
+    job["config"]["sql"] = "SELECT id, dt FROM events"
+    world = await _world(database)
+    await world.deploy(source("events"), job)
+    await _arrive(world, 1, "1")
+    await run_lease(world, await _claimed(world))
+    before = await _stamps(world)
+    await world.rows("UPDATE events SET dt = '2013-02-20', seq = 2 RETURNING id")
+
+    await run_lease(world, await _claimed(world))
+
+    after = await _stamps(world)
+    assert after.keys() == {"2013-02-13", "2013-02-20"}
+    assert after["2013-02-13"] > before["2013-02-13"]
+
+
+async def _stamps(world: World) -> dict[str, Any]:
+    rows = await world.rows(
+        "SELECT p.partition_key, p.materialized_at FROM partition_versions p JOIN datasets d"
+        " ON d.id = p.dataset_uuid WHERE d.name = 'seen'"
+    )
+    return {row["partition_key"]: row["materialized_at"] for row in rows}

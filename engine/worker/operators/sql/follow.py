@@ -15,7 +15,6 @@ from engine.model.task import Lease
 from engine.store.database import Connection
 from engine.worker.operators.sql.predicates import FALSE, all_of, any_of
 from engine.worker.operators.sql.tables import Table
-from engine.worker.reading import space_of
 
 _TYPES = {"integer": "int8", "timestamp": "timestamptz", "text": "text"}
 _OPERATORS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -37,7 +36,6 @@ async def follow(conn: Connection, lease: Lease, tables: Mapping[str, Table]) ->
     """
     if lease.job.strategy != "PerUpdate":
         return None
-    _check_bounded(lease)
     alias, cursor = _cursor(lease.job)
     column, kind = _typed(cursor)
     newest = await _newest(conn, tables[alias], column, kind)
@@ -48,15 +46,6 @@ async def follow(conn: Connection, lease: Lease, tables: Mapping[str, Table]) ->
     condition = any_of(_rows(each, fresh, everything) for each in filters)
     moves = newest is not None and any(not each for each in filters)
     return Followed(alias, condition, {dataset: str(newest)} if moves else {})
-
-
-def _check_bounded(lease: Lease) -> None:
-    """A run covers the partitions known when it was planned, but the cursor passes all rows."""
-    if not space_of(lease.outputs[0].partitioning).universe.is_finite:
-        raise InvalidInput(
-            f"job {lease.job.name!r} follows new rows, so its output must be unpartitioned or "
-            "have both ends: a row of a partition that is not known yet would be passed over"
-        )
 
 
 def _cursor(job: Job) -> tuple[str, Mapping[str, str]]:

@@ -9,10 +9,10 @@ from uuid import UUID
 
 import psycopg
 
-from engine.errors import InvalidInput, TaskFailed
+from engine.errors import TaskFailed
 from engine.flow.complete import complete
 from engine.model.dataset import Dataset
-from engine.model.task import Completion, Lease
+from engine.model.task import Completion, Lease, Output
 from engine.partitions import TimeDimension
 from engine.store.database import Connection, is_transient, reconnecting
 from engine.store.run import execute
@@ -23,8 +23,10 @@ from engine.worker.operators.sql.probe import probe
 from engine.worker.operators.sql.queries import queries_of
 from engine.worker.operators.sql.reads import Unit, common_tables
 from engine.worker.operators.sql.shape import Shape, shape_of
+from engine.worker.operators.sql.statement import Writing
 from engine.worker.operators.sql.tables import Table, describe, physical_name
-from engine.worker.operators.sql.write import Writing, write
+from engine.worker.operators.sql.whole import write_whole
+from engine.worker.operators.sql.write import write
 from engine.worker.reading import space_of
 
 Tables = Mapping[tuple[str, ...], Table]
@@ -55,19 +57,16 @@ class Sql:
             tables = await _enter(conn, lease)
             inputs = dict(_inputs(lease, tables))
             followed = await follow(conn, lease, inputs)
-            units = list(_units(lease))
-            common = [common_tables(lease, inputs, unit, followed) for unit in units]
-            outputs = []
+            units = [(unit, common_tables(lease, inputs, unit, followed)) for unit in _units(lease)]
+            outputs: list[Output] = []
             for dataset in lease.outputs:
                 select = queries[dataset.name]
                 shape = await self._shape(conn, lease, dataset, select, inputs)
                 found = tables.get(physical_name(dataset))
                 table = await output_table(conn, lease.job, dataset, shape, found)
-                writing = Writing(lease.job, dataset, table, shape, select)
-                outputs += [
-                    await write(conn, writing, unit, visible)
-                    for unit, visible in zip(units, common, strict=True)
-                ]
+                for unit, common in units:
+                    writing = Writing(lease.job, dataset, table, shape, select, unit, common)
+                    outputs += await _write(conn, lease, writing)
             cursors = followed.cursors if followed else {}
             await complete(conn, context.scene, Completion(lease, tuple(outputs), cursors))
 
@@ -105,10 +104,19 @@ def _inputs(lease: Lease, tables: Tables) -> Iterator[tuple[str, Table]]:
 
 
 def _units(lease: Lease) -> Iterator[Unit]:
+    """What is made in one go: each partition, or all at once, known or not."""
     space = space_of(lease.outputs[0].partitioning)
-    if not lease.partitions:
-        raise InvalidInput(f"task {lease.task_id} names no partition: cancel it")
-    return (Unit(text, space.parse(text)) for text in lease.partitions)
+    if lease.job.strategy != "PerPartition":
+        yield Unit("*", space.universe)
+        return
+    for key in lease.partitions:
+        yield Unit(key, space.parse(key))
+
+
+async def _write(conn: Connection, lease: Lease, writing: Writing) -> list[Output]:
+    if lease.job.strategy != "PerPartition" and writing.unit.made.space.dimensions:
+        return await write_whole(conn, writing, lease.partitions)
+    return [await write(conn, writing)]
 
 
 def zone_of(lease: Lease) -> str:

@@ -21,7 +21,7 @@ PARTITION = "knockon_partition"
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is made in one go: a partition, or a range of them where the job is not cut."""
+    """What is made in one go: a partition, or all of them where the job is not cut."""
 
     text: str
     made: PartitionSet

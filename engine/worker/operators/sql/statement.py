@@ -1,0 +1,95 @@
+"""What the statements that write have in common."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from psycopg import sql
+
+from engine.errors import TaskFailed
+from engine.model.dataset import Dataset
+from engine.model.job import Job
+from engine.store.database import Connection
+from engine.worker.operators.sql.output import type_name
+from engine.worker.operators.sql.predicates import within
+from engine.worker.operators.sql.probe import as_it_stands
+from engine.worker.operators.sql.reads import Unit
+from engine.worker.operators.sql.shape import Shape, constants
+from engine.worker.operators.sql.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """One SELECT on its way into one table, for one unit; ``common`` is what the SELECT can see."""
+
+    job: Job
+    dataset: Dataset
+    table: Table
+    shape: Shape
+    select: str
+    unit: Unit
+    common: sql.Composable
+
+    async def run(
+        self, conn: Connection, statement: sql.SQL, **parts: sql.Composable
+    ) -> list[dict[str, Any]]:
+        """Run a statement whose fields are filled in. Raises TaskFailed for stray rows."""
+        composed = statement.format(**self._parts(), **parts)
+        # binary: the protocol that takes one statement only
+        cursor = await conn.execute(composed, binary=True)
+        told = await cursor.fetchall()
+        self._check_strays(sum(row["strays"] or 0 for row in told))
+        return told
+
+    def _parts(self) -> dict[str, sql.Composable]:
+        return {
+            "common": self.common,
+            "select": as_it_stands(self.select),
+            "values": sql.SQL(", ").join(self._values()),
+            "table": self.table.identifier,
+            "columns": names(self.table.columns),
+            "row": row_of(self.table.columns, "t"),
+            "within": within(self.unit.made, self.table),
+            "key": names(self.job.unique_key),
+            "upsert": _upsert(self.table, self.job.unique_key),
+        }
+
+    def _values(self) -> Iterator[sql.Composable]:
+        """The table's columns, each in the table's type, so that rows compare as stored."""
+        added = constants(self.shape, self.unit.made)
+        for column, kind in self.table.columns.items():
+            name = sql.Identifier(column)
+            value = added.get(column) or sql.SQL("q.{}").format(name)
+            yield sql.SQL("CAST({} AS {}) AS {}").format(value, type_name(kind), name)
+
+    def _check_strays(self, strays: int) -> None:
+        if strays:
+            raise TaskFailed(
+                f"the SELECT for {self.dataset.name!r} gave {strays} rows outside of partition "
+                f"{self.unit.text!r}: filter them out, by joining knockon_partition where the "
+                "inputs are cut otherwise"
+            )
+
+
+def names(columns: Iterable[str]) -> sql.Composed:
+    """A list of columns."""
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+def row_of(columns: Iterable[str], of: LiteralString) -> sql.Composed:
+    """A row of the columns of a table's alias."""
+    parts = [sql.Identifier(of, column) for column in columns]
+    return sql.SQL("ROW({})").format(sql.SQL(", ").join(parts))
+
+
+def _upsert(table: Table, key: Sequence[str]) -> sql.Composable:
+    """Rows go by their text, which every type has, though not every type can be compared."""
+    rest = [column for column in table.columns if column not in key]
+    if not rest:
+        return sql.SQL("NOTHING")
+    moves = sql.SQL(", ").join(
+        sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(column)) for column in rest
+    )
+    return sql.SQL("UPDATE SET {} WHERE {}::text IS DISTINCT FROM {}::text").format(
+        moves, row_of(rest, "t"), row_of(rest, "excluded")
+    )

@@ -1,0 +1,110 @@
+"""Full jobs: all partitions in one go, those included that nobody knew of."""
+
+from typing import Any
+
+import pytest
+
+from engine.errors import InvalidPartition, TaskFailed
+from engine.store.database import Database
+from tests.support.workers import run_lease, sql_job
+from tests.support.worlds import World, source
+
+HOURLY = {"at": {"time": "hour", "zone": "America/New_York", "start": "2013-01-01T00"}}
+CELLS = {
+    "month": {"time": "month", "zone": "America/Havana", "column": "dt"},
+    "origin": {"dynamic": True},
+    "number": {"range": 10, "column": "id"},
+}
+
+
+async def _world(database: Database, partitioning: dict[str, Any], sql: str) -> World:
+    async with database.connection() as conn:
+        await conn.execute("CREATE TABLE flights (id int, at timestamptz, dt date, origin text)")
+    full = sql_job(
+        "all_of_it", "flights", sql=sql, execution_strategy="Full", partitioning=partitioning
+    )
+    return await World.made(database, source("flights", {}), full)
+
+
+async def _run(world: World) -> None:
+    await world.changed("flights")
+    (lease,) = await world.claim()
+    await run_lease(world, lease)
+
+
+async def _partitions(world: World) -> dict[str, Any]:
+    rows = await world.rows(
+        "SELECT p.partition_key, p.row_count, p.materialized_at, p.bytes FROM partition_versions p"
+        " JOIN datasets d ON d.id = p.dataset_uuid WHERE d.name = 'all_of_it' ORDER BY 1"
+    )
+    return {row["partition_key"]: (row["row_count"], row["materialized_at"]) for row in rows}
+
+
+async def test_rows_tell_their_hours_even_the_one_that_comes_twice(database: Database) -> None:
+    world = await _world(database, HOURLY, "SELECT id, at FROM flights")
+    await world.rows(
+        "INSERT INTO flights SELECT i, timestamptz '2013-11-03 00:00-04' + i * interval '20 min'"
+        " FROM generate_series(0, 11) i RETURNING id"
+    )
+
+    await _run(world)
+
+    counts = {key: count for key, (count, _) in (await _partitions(world)).items()}
+    assert counts == {
+        "2013-11-03T00": 3,
+        "2013-11-03T01": 3,
+        "2013-11-03T01-0500": 3,
+        "2013-11-03T02": 3,
+    }
+
+
+async def test_only_what_differs_is_written_and_changed(database: Database) -> None:
+    world = await _world(database, CELLS, "SELECT id, dt, origin FROM flights")
+    await world.rows(
+        "INSERT INTO flights VALUES (1, NULL, '2013-03-10', 'JFK'), (2, NULL, '2013-03-31', 'JFK'),"
+        " (-1, NULL, '2013-03-01', 'JFK'), (3, NULL, '2013-04-01', 'EWR') RETURNING id"
+    )
+    await _run(world)
+    await world.plan()  # partitions that were found are told of, which stamps them once more
+    before = await _partitions(world)
+    places = await world.rows("SELECT id, ctid::text FROM all_of_it ORDER BY id")
+    assert {key: count for key, (count, _) in before.items()} == {
+        "month=2013-03/origin=JFK/number=0-9": 2,
+        "month=2013-03/origin=JFK/number=-10--1": 1,
+        "month=2013-04/origin=EWR/number=0-9": 1,
+    }
+
+    await world.rows("DELETE FROM flights WHERE id = 3 RETURNING id")
+    await world.rows("UPDATE flights SET id = 5 WHERE id = 2 RETURNING id")
+    await _run(world)
+    after = await _partitions(world)
+
+    changed = {key for key in after if after[key][1] != before[key][1]}
+    assert changed == {
+        "month=2013-03/origin=JFK/number=0-9",
+        "month=2013-04/origin=EWR/number=0-9",
+    }
+    assert after["month=2013-04/origin=EWR/number=0-9"][0] == 0
+    assert (await world.rows("SELECT id, ctid::text FROM all_of_it ORDER BY id"))[0] == places[0]
+
+    await _run(world)
+    assert await _partitions(world) == after
+
+
+@pytest.mark.parametrize("origin", ["NULL", "'a/b'"])
+async def test_a_row_that_no_partition_can_hold_is_an_error(
+    database: Database, origin: str
+) -> None:
+    by_origin = {"origin": {"dynamic": True}}
+    world = await _world(database, by_origin, f"SELECT id, {origin} AS origin FROM flights")
+    await world.rows("INSERT INTO flights VALUES (1, NULL, NULL, 'JFK') RETURNING id")
+
+    with pytest.raises((TaskFailed, InvalidPartition), match="origin"):
+        await _run(world)
+
+
+async def test_the_select_has_to_tell_the_partitions_apart(database: Database) -> None:
+    world = await _world(database, CELLS, "SELECT id, dt FROM flights")
+
+    with pytest.raises(TaskFailed, match=r"must give column 'origin': .* several partitions"):
+        await _run(world)
