@@ -22,6 +22,7 @@ from engine.worker.run import run_task
 from engine.worker.runtimes import Runtime, installed_runtimes
 
 _log = structlog.get_logger(__name__)
+_HAND_BACK_SECONDS = 5.0
 _SPARE_CONNECTIONS = 2
 """One to claim and one to beat the heart with, whatever the tasks take."""
 
@@ -67,8 +68,7 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._bell.run(stop))
                 group.create_task(keep("claim", self._claim, stop, seconds, self._bell.wait))
-            if self._running:
-                await asyncio.wait(self._running, timeout=self._grace_seconds)
+            await self._until_idle(self._grace_seconds)
         finally:
             await self._hand_back()
             await self._client.close()
@@ -97,9 +97,14 @@ class Worker:
             _log.error("a task's end was not recorded", exc_info=task.exception())
 
     async def _hand_back(self) -> None:
+        """Stop what runs. With the database away nobody can be told; then leases run out."""
         for task in self._running:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._until_idle(_HAND_BACK_SECONDS)
+
+    async def _until_idle(self, seconds: float) -> None:
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
 
 
 def _check_pool(settings: Settings) -> None:
