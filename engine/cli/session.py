@@ -45,8 +45,8 @@ def run(
 ) -> T:
     """Do a command's work with a session; what Postgres refuses becomes a KnockonError.
 
-    ``quiet``: a command that people wait for logs warnings only, unless they ask for more, and
-    does not wait for a database that is away.
+    ``quiet``: a command that people wait for logs errors only, unless they ask for more, and does
+    not wait for a database that is away.
     ``makes_org``: an org that does not exist comes into being. ``more`` are settings.
     """
     settings = settings_of(call, quiet=quiet, **more)
@@ -66,7 +66,7 @@ def settings_of(call: Call, *, quiet: bool = True, **more: Any) -> Settings:
     }
     settings = Settings(**{name: value for name, value in said.items() if value is not None})
     if quiet and "log_level" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"log_level": "warning"})
+        settings = settings.model_copy(update={"log_level": "error"})
     configure_logs(settings)
     return settings
 

@@ -1,0 +1,31 @@
+"""Nothing installed and nothing set: the embedded servers under KNOCKON_HOME."""
+
+from pathlib import Path
+
+import psycopg
+
+from tests.acceptance.cli.conftest import MINIMAL, Knockon, environment
+
+
+def test_a_command_brings_its_database_and_takes_it_along(tmp_path: Path) -> None:
+    knockon = Knockon(environment(tmp_path))
+    knockon("deploy", MINIMAL)
+    assert knockon("status", "--json").json["dags"][0]["name"] == "minimal"
+    assert not (tmp_path / "home" / "postgres" / "postmaster.pid").exists()
+
+
+def test_up_runs_it_all_and_other_commands_find_it(tmp_path: Path) -> None:
+    knockon = Knockon(environment(tmp_path))
+    with knockon.running("up", until="Knockon is up.") as service:
+        (*_, database) = service.wait_for("database")
+        url = database.split()[1]
+        with psycopg.connect(url, autocommit=True) as conn:
+            conn.execute("CREATE TABLE orders (id int PRIMARY KEY, ordered_at date, amount int)")
+            conn.execute("INSERT INTO orders VALUES (1, '2026-02-03', 7)")
+            knockon("deploy", MINIMAL)
+            knockon("invalidate", "orders", "-p", "2026-02-03", "--wait")
+            assert conn.execute("SELECT sales FROM daily_sales").fetchall() == [(7,)]
+        assert (tmp_path / "home" / "kafka").exists()
+        assert service.stop() == 0
+    assert not (tmp_path / "home" / "kafka").exists()
+    assert not (tmp_path / "home" / "postgres" / "postmaster.pid").exists()

@@ -1,0 +1,79 @@
+"""From an empty database to a DAG that is served."""
+
+import json
+from pathlib import Path
+
+from tests.acceptance.cli.conftest import MINIMAL, Knockon, environment
+
+BROKEN = """\
+dag: broken
+jobs:
+  - name: a
+    activation: source
+    source: {kind: manual}
+    outputs: [{dataset: a, partitoning: {}}]
+"""
+
+
+def test_migrate_says_what_it_applied(empty_database_url: str, tmp_path: Path) -> None:
+    knockon = Knockon(environment(tmp_path, KNOCKON_DATABASE_URL=empty_database_url))
+    result = knockon("status", code=1)
+    assert "run 'knockon migrate'" in result.err
+    assert knockon("migrate").out.startswith("applied 0001_schema")
+    assert knockon("migrate").out == "The schema is up to date.\n"
+    assert knockon("migrate", "--json").json["applied"] == []
+    knockon("status")
+
+
+def test_schema_is_a_json_schema(knockon: Knockon) -> None:
+    assert knockon("schema").json["$schema"].endswith("2020-12/schema")
+
+
+def test_validate_needs_no_database(tmp_path: Path) -> None:
+    knockon = Knockon(environment(tmp_path, KNOCKON_DATABASE_URL="postgresql://127.0.0.1:1/none"))
+    assert "✓ minimal  2 jobs, 2 datasets" in knockon("validate", MINIMAL).out
+
+
+def test_validate_points_at_the_line(knockon: Knockon, tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(BROKEN)
+    result = knockon("validate", file, MINIMAL, code=1)
+    assert f"{file}:6:28: jobs[0].outputs[0].partitoning: there is no such key" in result.err
+    assert "did you mean 'partitioning'" in result.err
+    assert "minimal" in result.out
+    broken, good = knockon("validate", file, MINIMAL, "--json", code=1).json
+    assert (len(broken["problems"]), good["problems"]) == (1, [])
+
+
+def test_deploy_previews_serves_and_then_finds_nothing_new(knockon: Knockon) -> None:
+    assert "minimal would be deployed" in knockon("deploy", MINIMAL, "--dry-run").out
+    assert knockon("status", "--json").json["dags"] == []
+    text = knockon("deploy", MINIMAL).out
+    assert "+ orders" in text
+    assert "2 new generations" in text
+    assert knockon("deploy", MINIMAL).out == "minimal is served as it was\n"
+
+
+def test_deploy_shows_what_changed(shop: Knockon, tmp_path: Path) -> None:
+    file = tmp_path / "dag.yaml"
+    file.write_text(MINIMAL.read_text().replace("sum(amount)", "max(amount)"))
+    text = shop("deploy", file, "--dry-run").out
+    assert "~ daily_sales  config" in text
+    assert "1 job unchanged" in text
+    (done,) = shop("deploy", file, "--json").json["dags"]
+    assert done["diff"]["changed"] == {"daily_sales": ["config"]}
+    assert list(done["diff"]["regenerated"]) == ["daily_sales"]
+
+
+def test_a_broken_file_deploys_nothing(knockon: Knockon, tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(BROKEN)
+    assert str(file) in knockon("deploy", MINIMAL, file, code=1).err
+    assert "No such file" in knockon("deploy", tmp_path / "none.yaml", code=1).err
+    assert knockon("status", "--json").json["dags"] == []
+
+
+def test_an_org_comes_into_being_with_its_first_deploy(knockon: Knockon) -> None:
+    knockon("deploy", MINIMAL, "--org", "acme")
+    assert knockon("status", "--org", "acme", "--json").json["dags"][0]["name"] == "minimal"
+    assert json.loads(knockon("status", "--json").out)["dags"] == []
