@@ -78,7 +78,7 @@ def _read(dice: Dice, source: Node, target: Node) -> Read:
         window = first, first + dice.below(3 - first)
     columns = {
         column: frozenset(dice.some([*COLUMNS, EVERY], 1 + dice.below(2)))
-        for column in _columns_of(dice)
+        for column in sorted(_columns_of(dice))
     }
     return Read(source.name, is_all, window, columns if dice.below(3) else None)
 
