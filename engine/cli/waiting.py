@@ -15,6 +15,9 @@ from engine.loops.doorbell import Doorbell
 from engine.store.bells import TASKS
 
 _POLL_SECONDS = 0.5
+_PATIENCE = 20
+"""Looks without anything running, after which it is worth a word."""
+_HINT = "still waiting: are 'knockon engine' and 'knockon worker', or 'knockon up', running?"
 
 
 async def wait_for(session: Session, invalidations: Sequence[UUID]) -> Progress:
@@ -35,12 +38,16 @@ async def _watch(
     session: Session, invalidations: Sequence[UUID], bell: Doorbell, bar: Bar
 ) -> Progress:
     line = bar.add_task("planning", total=None)
+    idle = 0
     while True:
         async with session.connection() as conn:
             now = await progress(conn, session.scene, invalidations)
         _update(bar, line, now)
         if now.is_over:
             return now
+        idle = 0 if now.tasks.get("running") else idle + 1
+        if idle == _PATIENCE:
+            bar.console.print(_HINT)
         await bell.wait(_POLL_SECONDS)
 
 
