@@ -15,6 +15,7 @@ from engine.loops.doorbell import Doorbell
 from engine.store.bells import TASKS
 
 _POLL_SECONDS = 0.5
+_BETWEEN_LOOKS_SECONDS = 0.1  # a bell may ring for every task, and a look counts them all
 _PATIENCE = 20
 """Looks without anything running, after which it is worth a word."""
 _HINT = "still waiting: are 'knockon engine' and 'knockon worker', or 'knockon up', running?"
@@ -48,6 +49,7 @@ async def _watch(
         idle = 0 if now.tasks.get("running") else idle + 1
         if idle == _PATIENCE:
             bar.console.print(_HINT)
+        await asyncio.sleep(_BETWEEN_LOOKS_SECONDS)
         await bell.wait(_POLL_SECONDS)
 
 
