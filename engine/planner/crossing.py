@@ -49,22 +49,24 @@ def hit_itself(job: Job, dataset: UUID, dirt: Dirt) -> Hit:
 def cross(
     lineage: Lineage, extents: Extents, edge: Edge, dirt: Dirt, hits: Sequence[Hit]
 ) -> Hit | Pruned:
-    """Carry dirt over an edge, by columns, then partitions, then rows.
+    """Carry dirt over an edge, by columns, then rows and partitions.
 
     ``hits`` are the job's so far: their partitions count as existing. A job that is one unit runs
-    even where it has no partition yet, for it may find some.
+    even where it has none yet of those that are touched, for it may find some.
     """
     columns = tuple([propagate(each, dirt.columns) for each in edge.columns])
     if PRUNED in columns and all(each is PRUNED for each in columns):
         return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirt))
-    partitions = _down(lineage, extents, edge, dirt.partitions, hits)
-    if not partitions and lineage.job(edge.job).strategy == "PerPartition":
-        return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirt))
+    touched = edge.mapping.down(dirt.partitions, _existing(extents, edge, dirt.partitions))
     rows = dirt.rows and dirt.rows.through(passes(lineage.job(edge.job), edge.input))
-    if rows:
-        partitions = narrow(rows, partitions.space, partitions)
-        if not partitions:
+    if touched and rows:
+        touched = narrow(rows, touched.space, touched)
+        if not touched:
             return Pruned(edge.dataset, edge.job, "rows", _rowless(rows))
+    partitions = _with_an_end(lineage, extents, edge, touched, hits)
+    is_one_unit = lineage.job(edge.job).strategy != "PerPartition"
+    if not partitions and not (touched and is_one_unit):
+        return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirt))
     return Hit(edge.dataset, edge, dirt, partitions, columns, rows)
 
 
@@ -81,12 +83,11 @@ def passes(job: Job, read: JobInput) -> Mapping[str, list[str]]:
     return carried
 
 
-def _down(
-    lineage: Lineage, extents: Extents, edge: Edge, dirty: PartitionSet, hits: Sequence[Hit]
+def _with_an_end(
+    lineage: Lineage, extents: Extents, edge: Edge, touched: PartitionSet, hits: Sequence[Hit]
 ) -> PartitionSet:
     if edge.mapping.is_identity:
-        return edge.mapping.down(dirty)
-    touched = edge.mapping.down(dirty, _existing(extents, edge, dirty))
+        return touched
     unbounded = edge.loose | endless(touched)
     if not unbounded:
         return touched

@@ -106,7 +106,9 @@ def _visit(by_name, node, known, changed, pending, wrong, found) -> None:
                 there = _extent(by_name, node, known) | {key for key, _ in direct | through}
                 for cells, into in ((changed, direct), (pending, through)):
                     crossed = set(_cross(by_name[read.dataset], node, read, cells[read.dataset]))
-                    into |= {c for c in crossed if not is_loose or _is_there(c[0], there)}
+                    into |= {
+                        c for c in crossed if not is_loose or node.is_full or _is_there(c[0], there)
+                    }
     hit = {key for key, _ in direct | through}
     if not hit:
         return

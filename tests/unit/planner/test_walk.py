@@ -3,7 +3,7 @@
 import pytest
 
 from engine.errors import InvalidFilter, InvalidPartition, UnknownName
-from engine.planner import KnownNeeded
+from engine.planner import KnownNeeded, needs
 from tests.support.lineages import (
     DAY,
     MONTH,
@@ -256,6 +256,21 @@ class TestStrategies:
         )
 
         assert steps(world, found) == {"all": "2013-02-01..2013-02-02 2013-02-13"}
+
+    def test_a_whole_runs_though_nothing_of_it_is_known_and_not_for_what_it_does_not_touch(self):
+        world = lineage(
+            FLIGHTS,
+            PLANES,
+            made("all", DAY, "planes", strategy="Full"),
+            made("latest", {}, reads("flights", "last"), strategy="Full"),
+        )
+        known = {"all": None, "planes": None, "flights": "2013-02-13..2013-02-14"}
+
+        found = planned(world, change("planes", "*"), change("flights", "2013-02-13"), known=known)
+
+        assert steps(world, found) == {"all": ""}
+        assert list(needs(found.steps[0], world)) == [("*", (), True)]
+        assert pruned(world, found) == [("flights", "latest", "partitions")]
 
     def test_per_update_carries_the_row_filters_of_what_it_follows(self):
         world = self.follower()
