@@ -2,16 +2,16 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from engine.flow.known import load_existing
+from psycopg.types.json import Jsonb
+
+from engine.flow.reading import InputVersions, input_versions
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
+from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.task import Lease
-from engine.partitions import PartitionSet
-from engine.planner import KnownNeeded, input_partitions, prefetched
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
@@ -70,58 +70,28 @@ def _within(rows: Sequence[Row], free: dict[UUID, int]) -> Iterator[Row]:
 async def _lease(
     conn: Connection, lineage: Lineage, claimant: Claimant, rows: Sequence[Row]
 ) -> list[Lease]:
-    jobs = {row["id"]: lineage.job(row["job_id"]) for row in rows}
-    reads = await _reads(conn, lineage, rows, jobs)
+    jobs = {job_id: lineage.job(job_id) for job_id in {row["job_id"] for row in rows}}
+    needs = [(jobs[row["job_id"]], row["partitions"]) for row in rows]
+    versions = await input_versions(conn, lineage, needs)
     leased = await fetch(
         conn,
         "tasks.lease",
         worker_id=claimant.worker_id,
         ids=[row["id"] for row in rows],
-        lease_seconds=[_lease_seconds(jobs[row["id"]], claimant) for row in rows],
-        **reads,
+        lease_seconds=[_lease_seconds(job, claimant) for job, _ in needs],
+        input_versions=[Jsonb(each) for each in versions],
     )
+    by_id = {row["id"]: row for row in leased}
     cursors = await _cursors(conn, jobs.values())
-    by_id = {row["id"]: row for row in rows}
+    terms = {job.id: _Terms.of(lineage, job, cursors) for job in jobs.values()}
     return [
-        _as_lease(lineage, claimant, by_id[row["id"]], row, cursors)
-        for row in sorted(leased, key=lambda each: each["id"])
+        _as_lease(terms[row["job_id"]], claimant, row, by_id[row["id"]], read)
+        for row, read in zip(rows, versions, strict=True)
     ]
 
 
 def _lease_seconds(job: Job, claimant: Claimant) -> int:
     return job.heartbeat_timeout_seconds or claimant.lease_seconds
-
-
-async def _reads(
-    conn: Connection, lineage: Lineage, rows: Sequence[Row], jobs: Mapping[UUID, Job]
-) -> dict[str, list[Any]]:
-    """The input partitions of each task, as columns of one long table."""
-    known: dict[UUID, PartitionSet] = {}
-    while True:
-        try:
-            return _table(lineage, rows, jobs, known)
-        except KnownNeeded as needed:
-            for dataset in needed.datasets:
-                known[dataset] = await load_existing(conn, lineage, dataset)
-
-
-def _table(
-    lineage: Lineage,
-    rows: Sequence[Row],
-    jobs: Mapping[UUID, Job],
-    known: Mapping[UUID, PartitionSet],
-) -> dict[str, list[Any]]:
-    tasks, datasets, versions, keys = [], [], [], []
-    for row in rows:
-        job = jobs[row["id"]]
-        needed = input_partitions(lineage, job, row["partitions"], prefetched(known))
-        for dataset, partitions in needed.items():
-            for key in lineage.space(dataset).keys(partitions):
-                tasks.append(row["id"])
-                datasets.append(dataset)
-                versions.append(lineage.dataset(dataset).version)
-                keys.append(key)
-    return {"tasks": tasks, "datasets": datasets, "versions": versions, "keys": keys}
 
 
 async def _cursors(conn: Connection, jobs: Collection[Job]) -> dict[tuple[UUID, UUID, UUID], str]:
@@ -136,31 +106,39 @@ async def _cursors(conn: Connection, jobs: Collection[Job]) -> dict[tuple[UUID, 
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What all leases of one job have in common."""
+
+    job: Job
+    inputs: Mapping[str, Dataset]
+    outputs: tuple[Dataset, ...]
+    cursors: Mapping[UUID, str]
+
+    @staticmethod
+    def of(lineage: Lineage, job: Job, cursors: Mapping[tuple[UUID, UUID, UUID], str]) -> "_Terms":
+        inputs = {each.alias: lineage.dataset(each.dataset) for each in job.inputs}
+        outputs = tuple(lineage.dataset(each) for each in job.outputs)
+        stored = {each.id: cursors.get((job.id, each.id, each.version)) for each in inputs.values()}
+        found = {dataset: value for dataset, value in stored.items() if value is not None}
+        return _Terms(job, inputs, outputs, found)
+
+
 def _as_lease(
-    lineage: Lineage,
-    claimant: Claimant,
-    task: Row,
-    leased: Row,
-    cursors: Mapping[tuple[UUID, UUID, UUID], str],
+    terms: _Terms, claimant: Claimant, task: Row, leased: Row, read: InputVersions
 ) -> Lease:
-    job = lineage.job(task["job_id"])
-    inputs = {each.alias: lineage.dataset(each.dataset) for each in job.inputs}
     return Lease(
         task_id=task["id"],
         token=leased["lease_token"],
-        job=job,
+        job=terms.job,
         slot=task["slot"],
         partitions=tuple(task["partitions"]),
         attempt=leased["attempts"],
         expires_at=leased["lease_expires_at"],
         worker_id=claimant.worker_id,
-        inputs=inputs,
-        outputs=tuple(lineage.dataset(each) for each in job.outputs),
-        input_versions=leased["input_versions"],
-        cursors={
-            each.id: value
-            for each in inputs.values()
-            if (value := cursors.get((job.id, each.id, each.version))) is not None
-        },
+        inputs=terms.inputs,
+        outputs=terms.outputs,
+        input_versions=read,
+        cursors=terms.cursors,
         row_filters=tuple(task["row_filters"]),
     )

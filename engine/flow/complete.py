@@ -4,13 +4,14 @@ One transaction, and only with the current lease token.
 """
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from engine.errors import LeaseLost
 from engine.flow.cursors import move_cursors
-from engine.flow.outputs import found_new, partition_rows, task_row
+from engine.flow.outputs import brief, found_new, partition_rows
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
 from engine.model.task import Completion
@@ -35,29 +36,54 @@ async def complete_all(
     conn: Connection, scene: Scene, completions: Sequence[Completion]
 ) -> set[UUID]:
     """Record many runs in one transaction; returns the tasks whose lease was still good."""
-    rows = [task_row(each) for each in completions]
     async with conn.transaction():
-        done = await fetch(conn, "tasks.succeed", rows=Jsonb(rows))
-        accepted = {row["id"]: row["token"] for row in done}
-        good = [
-            each for each in completions if accepted.get(each.lease.task_id) == each.lease.token
-        ]
+        held = await _lock_held(conn, completions)
+        good = [each for each in completions if held.get(each.lease.task_id) == each.lease.token]
         if good:
             await _record(conn, scene, good)
-    return set(accepted)
+    return set(held)
+
+
+async def _lock_held(conn: Connection, completions: Sequence[Completion]) -> dict[UUID, UUID]:
+    """The tasks that are still held by one of the given tokens, with it."""
+    rows = await fetch(
+        conn,
+        "tasks.lock_held",
+        ids=[each.lease.task_id for each in completions],
+        tokens=[each.lease.token for each in completions],
+    )
+    return {row["id"]: row["lease_token"] for row in rows}
 
 
 async def _record(conn: Connection, scene: Scene, completions: Sequence[Completion]) -> None:
     ids = [each.lease.task_id for each in completions]
     lineage = await scene.lineage(conn)
     rows = [row for each in completions for row in partition_rows(lineage, each)]
-    changed = [row["task_id"] for row in await fetch(conn, "partitions.write", rows=Jsonb(rows))]
-    await execute(conn, "tasks.record_inputs", ids=ids)
-    await execute(conn, "tasks.note_outcome", ids=ids, changed=changed)
+    changed = {row["task_id"] for row in await fetch(conn, "partitions.write", rows=Jsonb(rows))}
+    await execute(
+        conn,
+        "tasks.succeed",
+        ids=ids,
+        outputs=[Jsonb(brief(each)) for each in completions],
+        has_changed=[task in changed for task in ids],
+    )
+    await execute(conn, "tasks.record_inputs", **_inputs(completions))
     for each in completions:
         await move_cursors(conn, each)
         await _tell_of_new(conn, scene, each)
     await settle(conn, scene, ids, changed)
+
+
+def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:
+    """The stamps of all inputs, as columns of one long table."""
+    rows = [
+        (each.lease.task_id, UUID(dataset), key, stamp)
+        for each in completions
+        for dataset, stamps in each.lease.input_versions.items()
+        for key, stamp in stamps.items()
+    ]
+    columns = zip(*rows, strict=True) if rows else ((),) * 4
+    return dict(zip(("tasks", "datasets", "keys", "stamps"), map(list, columns), strict=True))
 
 
 async def _tell_of_new(conn: Connection, scene: Scene, completion: Completion) -> None:

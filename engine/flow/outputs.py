@@ -1,7 +1,10 @@
 """What a run says of its outputs: checked, completed, and as rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import UUID
+
+import msgspec
 
 from engine.errors import InvalidInput
 from engine.lineage.graph import Lineage
@@ -9,22 +12,34 @@ from engine.model.dataset import Dataset
 from engine.model.task import Completion, Lease, Output
 
 
-def task_row(completion: Completion) -> dict[str, Any]:
-    """How the task's own row ends: its token, and its outputs in brief."""
-    return {
-        "id": completion.lease.task_id,
-        "token": completion.lease.token,
-        "outputs": [_brief(output) for output in _outputs(completion)],
-    }
+class PartitionRow(msgspec.Struct, omit_defaults=True):
+    """A partition as `partitions.write` takes it; what is left out is null."""
+
+    task_id: UUID
+    dataset_uuid: UUID
+    dataset_version: UUID
+    partition_key: str
+    config_hash: str
+    schema_hash: str | None = None
+    location: str | None = None
+    row_count: int | None = None
+    bytes: int | None = None
+    fingerprint: str | None = None
+    column_fingerprints: Mapping[str, str] | None = None
+    changed: bool | None = None
 
 
-def _brief(output: Output) -> dict[str, Any]:
-    return {
-        "dataset": output.dataset,
-        "partition": output.partition,
-        "rows": output.row_count,
-        "bytes": output.bytes,
-    }
+def brief(completion: Completion) -> list[dict[str, Any]]:
+    """The outputs as the task's own row keeps them."""
+    return [
+        {
+            "dataset": output.dataset,
+            "partition": output.partition,
+            "rows": output.row_count,
+            "bytes": output.bytes,
+        }
+        for output in _outputs(completion)
+    ]
 
 
 def _outputs(completion: Completion) -> Iterator[Output]:
@@ -43,7 +58,7 @@ def _outputs(completion: Completion) -> Iterator[Output]:
                 yield Output(dataset.name, key)
 
 
-def partition_rows(lineage: Lineage, completion: Completion) -> Iterator[dict[str, Any]]:
+def partition_rows(lineage: Lineage, completion: Completion) -> Iterator[PartitionRow]:
     """A row for each partition that the run wrote.
 
     Raises InvalidInput for what the job does not make, InvalidPartition for a key it cannot have.
@@ -52,20 +67,20 @@ def partition_rows(lineage: Lineage, completion: Completion) -> Iterator[dict[st
     datasets = {dataset.name: dataset for dataset in lease.outputs}
     for output in _outputs(completion):
         dataset = _dataset_of(lineage, completion, datasets, output)
-        yield {
-            "task_id": lease.task_id,
-            "dataset_uuid": dataset.id,
-            "dataset_version": dataset.version,
-            "partition_key": output.partition,
-            "config_hash": lease.job.config_hash,
-            "schema_hash": output.schema_hash,
-            "location": output.location or dataset.location,
-            "row_count": output.row_count,
-            "bytes": output.bytes,
-            "fingerprint": output.fingerprint,
-            "column_fingerprints": output.column_fingerprints,
-            "changed": output.changed,
-        }
+        yield PartitionRow(
+            task_id=lease.task_id,
+            dataset_uuid=dataset.id,
+            dataset_version=dataset.version,
+            partition_key=output.partition,
+            config_hash=lease.job.config_hash,
+            schema_hash=output.schema_hash,
+            location=output.location or dataset.location,
+            row_count=output.row_count,
+            bytes=output.bytes,
+            fingerprint=output.fingerprint,
+            column_fingerprints=output.column_fingerprints,
+            changed=output.changed,
+        )
 
 
 def _dataset_of(

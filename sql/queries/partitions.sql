@@ -19,6 +19,14 @@ ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET materialized_at = greatest(clock_timestamp(),
                                partition_versions.materialized_at + interval '1 microsecond')
 
+-- :name stamps
+-- The stamps that partitions bear now; none for those that do not exist.
+SELECT p.dataset_uuid, p.partition_key, p.materialized_at
+FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[])
+    AS r(dataset, version, key)
+JOIN partition_versions p
+    ON p.dataset_uuid = r.dataset AND p.dataset_version = r.version AND p.partition_key = r.key
+
 -- :name write
 -- The partitions that runs have written. One whose fingerprint stayed the same keeps its stamp.
 WITH given AS (

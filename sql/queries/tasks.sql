@@ -80,26 +80,16 @@ SELECT job_id, count(*) AS running FROM tasks
 WHERE status = 'running' AND job_id = ANY(%(jobs)s) GROUP BY job_id
 
 -- :name lease
--- The claim itself: a token, one more attempt, and the stamps that the inputs bear now.
-WITH stamped AS (
-    SELECT s.task_id, jsonb_object_agg(s.dataset, s.stamps) AS input_versions
-    FROM (SELECT r.task_id, r.dataset, jsonb_object_agg(r.key, p.materialized_at) AS stamps
-          FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(versions)b::uuid[],
-                      %(keys)b::text[]) AS r(task_id, dataset, version, key)
-          LEFT JOIN partition_versions p ON p.dataset_uuid = r.dataset
-              AND p.dataset_version = r.version AND p.partition_key = r.key
-          GROUP BY r.task_id, r.dataset) s
-    GROUP BY s.task_id
-)
+-- The claim itself: a token, one more attempt, and the stamps that the inputs bear.
 UPDATE tasks t
 SET status = 'running', lease_token = gen_random_uuid(), worker_id = %(worker_id)s,
     attempts = t.attempts + 1, started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
     lease_expires_at = clock_timestamp() + v.lease_seconds * interval '1 second',
-    input_versions = coalesce(s.input_versions, '{}'), next_retry_at = NULL, error_message = NULL
-FROM unnest(%(ids)b::uuid[], %(lease_seconds)b::int[]) AS v(id, lease_seconds)
-LEFT JOIN stamped s ON s.task_id = v.id
+    input_versions = v.input_versions, next_retry_at = NULL, error_message = NULL
+FROM unnest(%(ids)b::uuid[], %(lease_seconds)b::int[], %(input_versions)b::jsonb[])
+    AS v(id, lease_seconds, input_versions)
 WHERE t.id = v.id AND t.status = 'queued'
-RETURNING t.id, t.lease_token, t.attempts, t.lease_expires_at, t.input_versions
+RETURNING t.id, t.lease_token, t.attempts, t.lease_expires_at
 
 -- :name heartbeat
 -- Leases of workers that are still at it last longer.
@@ -111,28 +101,30 @@ FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[], %(lease_seconds)b::int[])
 WHERE t.id = v.id AND t.lease_token = v.token AND t.status = 'running'
 RETURNING t.id, t.lease_expires_at
 
+-- :name lock_held
+-- The running tasks whose current token is shown, so that nobody else ends them meanwhile.
+SELECT t.id, t.lease_token
+FROM tasks t JOIN unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS v(id, token) ON t.id = v.id
+WHERE t.lease_token = v.token AND t.status = 'running'
+FOR UPDATE OF t
+
 -- :name succeed
--- Only with the current token. The lease ends here, whoever still believes to hold it.
+-- The lease ends here, whoever still believes to hold it.
 UPDATE tasks t
 SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
+    outcome = CASE WHEN v.has_changed THEN 'changed' ELSE 'unchanged' END,
     lease_token = NULL, lease_expires_at = NULL
-FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, token uuid, outputs jsonb)
-WHERE t.id = v.id AND t.lease_token = v.token AND t.status = 'running'
-RETURNING t.id, v.token
+FROM unnest(%(ids)b::uuid[], %(outputs)b::jsonb[], %(has_changed)b::bool[])
+    AS v(id, outputs, has_changed)
+WHERE t.id = v.id
 
 -- :name record_inputs
 -- What each run read, by the stamps that it found at its claim.
 INSERT INTO task_inputs (task_id, input_dataset_uuid, input_partition_key, input_version)
-SELECT t.id, d.key::uuid, p.key, p.value::timestamptz
-FROM tasks t, jsonb_each(t.input_versions) AS d, jsonb_each_text(d.value) AS p
-WHERE t.id = ANY(%(ids)s)
+SELECT * FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(keys)b::text[],
+                     %(stamps)b::timestamptz[])
 ON CONFLICT (task_id, input_dataset_uuid, input_partition_key)
 DO UPDATE SET input_version = EXCLUDED.input_version
-
--- :name note_outcome
--- Whether any output came out different.
-UPDATE tasks SET outcome = CASE WHEN id = ANY(%(changed)s) THEN 'changed' ELSE 'unchanged' END
-WHERE id = ANY(%(ids)s)
 
 -- :name lock_dependants
 -- What waits directly behind these tasks, locked in one order by everyone, so that of two tasks
