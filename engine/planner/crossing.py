@@ -92,7 +92,15 @@ def _with_an_end(
     if not unbounded:
         return touched
     extent = extents.of_job(lineage.job(edge.job))
-    return clamp(touched, unbounded, union([extent, *(hit.partitions for hit in hits)]))
+    there = union([extent, *(hit.partitions for hit in hits)])
+    if not there and touched.is_finite and _is_all_loose(lineage, edge):
+        return touched
+    return clamp(touched, unbounded, there)
+
+
+def _is_all_loose(lineage: Lineage, edge: Edge) -> bool:
+    """Whether no input says how far the output reaches: the first one known builds all it can."""
+    return all(each.loose for each in lineage.inputs(edge.job))
 
 
 def _existing(extents: Extents, edge: Edge, dirty: PartitionSet) -> PartitionSet | None:

@@ -106,9 +106,10 @@ def _visit(by_name, node, known, changed, pending, wrong, found) -> None:
                 there = _extent(by_name, node, known) | {key for key, _ in direct | through}
                 for cells, into in ((changed, direct), (pending, through)):
                     crossed = set(_cross(by_name[read.dataset], node, read, cells[read.dataset]))
-                    into |= {
-                        c for c in crossed if not is_loose or node.is_full or _is_there(c[0], there)
-                    }
+                    # Where no input says how far it reaches, the first one builds all it can.
+                    begins = not there and _is_all_loose(by_name, node)
+                    is_open = not is_loose or node.is_full or begins
+                    into |= {c for c in crossed if is_open or _is_there(c[0], there)}
     hit = {key for key, _ in direct | through}
     if not hit:
         return
@@ -154,6 +155,10 @@ def touches(source: Node, target: Node, read: Read, key: Key, other: Key) -> boo
 
 def _is_loose(source: Node, target: Node, read: Read) -> bool:
     return target.time is not None and (read.is_all or source.time is None)
+
+
+def _is_all_loose(by_name: dict[str, Node], node: Node) -> bool:
+    return all(_is_loose(by_name[read.dataset], node, read) for read in node.reads)
 
 
 def _is_there(key: Key, there: set[Key]) -> bool:

@@ -351,6 +351,24 @@ class TestExtent:
 
         assert steps(world, found) == {"b": "2013-01..2013-02"}
 
+    def test_the_first_word_of_what_determines_no_day_builds_all_that_bounds_allow(self):
+        bounded = {"dt": {"time": "day", "start": "2013-02-01", "end": "2013-02-04"}}
+        world = lineage(
+            PLANES,
+            FLIGHTS,
+            made("alone", bounded, "planes"),
+            made("endless", DAY, "planes"),
+            made("joined", bounded, "planes", "flights"),
+        )
+
+        found = planned(
+            world,
+            change("planes", "*"),
+            known=dict.fromkeys(["planes", "flights", "alone", "endless", "joined"]),
+        )
+
+        assert steps(world, found) == {"alone": "*"}
+
     def test_static_keys_are_all_meant_and_dynamic_ones_that_are_known(self):
         world = lineage(
             FLIGHTS,
