@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,11 +19,13 @@ from engine.store.run import Row, fetch
 
 _MOST_PLANS = 20
 _MOST_FACTS = 50
+_SHOWN = 4
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class NewerInput:
-    """An input partition that has changed since the partition was made of it."""
+    """An input partition that has changed, in what is read of it, since the partition was made."""
 
     dataset: str
     partition: str
@@ -85,7 +87,7 @@ async def explain_partition(
     job = lineage.producer(found.id)
     where = {"dataset": found.id, "version": found.version, "keys": [key]}
     rows = await fetch(conn, "partitions.of_dataset", **where)
-    newer = [_newer(lineage, row) for row in await fetch(conn, "partitions.newer_inputs", **where)]
+    newer = await _newer_inputs(conn, scene, lineage, job, where)
     unfinished = await fetch(conn, "views.unfinished_over", job_id=job.id, partition=key)
     covering = await _open_over(conn, scene, lineage, found, key)
     made: dict[str, Any] = rows[0] if rows else {}
@@ -111,6 +113,25 @@ def _one_key(lineage: Lineage, dataset: Dataset, text: str) -> str:
     if not named.is_finite or named.count() != 1:
         raise InvalidPartition(f"{text!r} is not one partition of {dataset.name!r}: give one key")
     return next(iter(space.keys(named)))
+
+
+async def _newer_inputs(
+    conn: Connection, scene: Scene, lineage: Lineage, job: Job, where: Mapping[str, Any]
+) -> list[NewerInput]:
+    """The inputs with newer stamps than were read, but for those of which a plan spared the job."""
+    rows = await fetch(conn, "partitions.newer_inputs", **where)
+    newer = [_newer(lineage, row) for row in rows]
+    if not newer:
+        return []
+    spared = await fetch(
+        conn,
+        "views.spared_since",
+        org_id=scene.org_id,
+        since=min((each.read for each in newer if each.read), default=_LONG_AGO),
+        job=job.name,
+        datasets=list({each.dataset for each in newer}),
+    )
+    return [each for each in newer if {"dataset": each.dataset} not in spared]
 
 
 def _newer(lineage: Lineage, row: Row) -> NewerInput:
@@ -140,8 +161,11 @@ def _reasons(
         yield "it has never been made"
     elif job.activation != "source" and made["config_hash"] != job.config_hash:
         yield f"the definition of job {job.name!r} has changed since it was made"
-    for each in newer:
-        yield f"its input {each.dataset} {each.partition} has changed since it was read"
+    for dataset in dict.fromkeys(each.dataset for each in newer):
+        keys = [each.partition for each in newer if each.dataset == dataset]
+        more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+        shown = f"{', '.join(keys[:_SHOWN])}{more}"
+        yield f"its input {dataset} has changed since it was read: {shown}"
     if covering:
         yield "it was found stale, and is not planned yet"
     for row in unfinished:

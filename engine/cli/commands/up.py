@@ -18,6 +18,7 @@ from engine.cli.topics import Topics
 from engine.cli.wiring import consumers_of
 from engine.embedded.broker import Broker, EmbeddedBroker
 from engine.loops.engine import Engine
+from engine.store.database import display_url
 from engine.worker.worker import Worker
 
 app = typer.Typer(add_completion=False)
@@ -81,8 +82,9 @@ def _services(session: Session, broker: Broker, workers: int) -> list[Service]:
 
 def _house(session: Session, broker: Broker, workers: int) -> _House:
     settings = session.settings
+    given = settings.database_url
     return _House(
-        database=session.database.url,
+        database=display_url(given) if given else session.database.url,
         kafka=broker.bootstrap_servers,
         org=settings.org,
         workers=workers,

@@ -60,7 +60,7 @@ async def test_a_newer_input_makes_it_stale_and_so_does_its_task(database: Datab
     assert newer.read is not None
     assert newer.read < newer.now
     assert view.stale == (
-        f"its input a {DAY} has changed since it was read",
+        f"its input a has changed since it was read: {DAY}",
         "a task that makes it is queued",
     )
     assert (await explained(world, "c")).stale == ("a task that makes it is blocked",)
@@ -80,6 +80,7 @@ async def test_a_new_definition_has_never_been_made(database: Database) -> None:
 async def test_a_change_of_unread_columns_says_where_it_was_pruned(database: Database) -> None:
     world = await built(database)
     await world.changed("a", DAY, columns=("notes",), reason="correction")
+    assert (await explained(world, "b")).stale == ()
     view = await explained(world, "c")
     assert view.stale == ()
     (spared,) = view.spared
@@ -96,6 +97,16 @@ async def test_a_change_of_other_partitions_says_which(database: Database) -> No
         (edge,) = spared.pruned
         assert (edge.job, edge.rule) == ("c", "partitions")
         assert edge.detail == f"it touched {touched} only"
+
+
+async def test_a_job_for_people_to_start_is_stale_until_they_do(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a", activation="manual"))
+    await world.changed("b", DAY)
+    await world.run()
+    await world.changed("a", DAY)
+    assert (await explained(world, "b")).stale == (
+        f"its input a has changed since it was read: {DAY}",
+    )
 
 
 async def test_a_source_is_as_it_was_last_heard_of(database: Database) -> None:
