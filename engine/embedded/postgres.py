@@ -70,6 +70,11 @@ class EmbeddedPostgres:
         """The file beside the data directory that the server logs to."""
         return self.data_dir.with_name(f"{self.data_dir.name}.log")
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether we started the server, so that it ends with us."""
+        return self._child is not None
+
     def start(self) -> Self:
         """Find the running server or start one, and return when it answers."""
         with locked(self.data_dir):
