@@ -10,7 +10,7 @@ import psycopg
 
 from engine.api.schema import lacking_migrations
 from engine.cli.call import Call
-from engine.embedded.postgres import EmbeddedPostgres
+from engine.cli.embedded import Role, embedded_database
 from engine.errors import InvalidInput, ServiceUnavailable
 from engine.flow.scene import Scene
 from engine.logs import configure_logs
@@ -39,19 +39,19 @@ def run(
     call: Call,
     work: Callable[[Session], Awaitable[T]],
     *,
-    quiet: bool = True,
+    role: Role = "guest",
     makes_org: bool = False,
     **more: Any,
 ) -> T:
     """Do a command's work with a session; what Postgres refuses becomes a KnockonError.
 
-    ``quiet``: a command that people wait for logs errors only, unless they ask for more, and does
-    not wait for a database that is away.
+    ``role``: a guest is what people wait for, so it logs errors only, unless they ask for more, and
+    does not wait for a database that is away.
     ``makes_org``: an org that does not exist comes into being. ``more`` are settings.
     """
-    settings = settings_of(call, quiet=quiet, **more)
-    with database_url(settings) as url:
-        session = opened(settings, url, makes_org=makes_org, patient=not quiet)
+    settings = settings_of(call, quiet=role == "guest", **more)
+    with database_url(settings, role) as url:
+        session = opened(settings, url, makes_org=makes_org, patient=role != "guest")
         return asyncio.run(_work(session, work))
 
 
@@ -72,13 +72,13 @@ def settings_of(call: Call, *, quiet: bool = True, **more: Any) -> Settings:
 
 
 @contextmanager
-def database_url(settings: Settings) -> Iterator[str]:
+def database_url(settings: Settings, role: Role = "guest") -> Iterator[str]:
     """The address of the database; an embedded one runs meanwhile, if nobody runs it already."""
     if settings.database_url:
         yield settings.database_url
     else:
-        with EmbeddedPostgres(settings.home / "postgres", durable=True) as server:
-            yield server.url
+        with embedded_database(settings.home, role) as url:
+            yield url
 
 
 @asynccontextmanager

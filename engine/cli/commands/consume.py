@@ -33,4 +33,4 @@ def consume(
     async def work(session: Session) -> None:
         await serve(consumers_of(session, broker_of(session.settings), group).run)
 
-    run(call, work, quiet=False)
+    run(call, work, role="service")

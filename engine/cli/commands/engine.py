@@ -21,4 +21,4 @@ def engine(call: Call) -> None:
     async def work(session: Session) -> None:
         await serve(Engine(session.database, session.scene, session.settings).run)
 
-    run(call, work, quiet=False)
+    run(call, work, role="service")

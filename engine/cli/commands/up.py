@@ -56,7 +56,7 @@ def up(
             await serve(*_services(session, broker, workers))
 
     concurrency = settings_of(call).concurrency
-    run(call, work, quiet=False, database_pool=enough(concurrency, workers))
+    run(call, work, role="host", database_pool=enough(concurrency, workers))
 
 
 async def _demo(session: Session, broker: Broker) -> None:

@@ -38,7 +38,7 @@ def worker(
         worker = Worker(session.database, session.scene, session.settings, runtimes=runtimes)
         await serve(worker.run)
 
-    run(call, work, quiet=False, concurrency=concurrency, database_pool=enough(concurrency))
+    run(call, work, role="service", concurrency=concurrency, database_pool=enough(concurrency))
 
 
 def enough(concurrency: int | None, workers: int = 1) -> int | None:

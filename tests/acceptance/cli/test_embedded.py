@@ -1,5 +1,6 @@
 """Nothing installed and nothing set: the embedded servers under KNOCKON_HOME."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -12,6 +13,14 @@ def test_a_command_brings_its_database_and_takes_it_along(tmp_path: Path) -> Non
     knockon("deploy", MINIMAL)
     assert knockon("status", "--json").json["dags"][0]["name"] == "minimal"
     assert not (tmp_path / "home" / "postgres" / "postmaster.pid").exists()
+
+
+def test_commands_at_one_time_share_it(tmp_path: Path) -> None:
+    knockon = Knockon(environment(tmp_path))
+    knockon("migrate")
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: knockon("status", "--json").json, range(4)))
+    assert all(each["dags"] == [] for each in results)
 
 
 def test_up_runs_it_all_and_other_commands_find_it(tmp_path: Path) -> None:
