@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, propagate
-from engine.lineage.graph import Edge, Lineage
+from engine.lineage.graph import Edge
 from engine.lineage.narrowing import narrow
 from engine.lineage.rows import RowFilter
 from engine.model.job import Job, JobInput
@@ -46,9 +46,7 @@ def hit_itself(job: Job, dataset: UUID, dirt: Dirt) -> Hit:
     return Hit(dataset, None, dirt, dirt.partitions, (None,) * len(job.outputs), None)
 
 
-def cross(
-    lineage: Lineage, extents: Extents, edge: Edge, dirt: Dirt, hits: Sequence[Hit]
-) -> Hit | Pruned:
+def cross(extents: Extents, job: Job, edge: Edge, dirt: Dirt, hits: Sequence[Hit]) -> Hit | Pruned:
     """Carry dirt over an edge, by columns, then rows and partitions.
 
     ``hits`` are the job's so far: their partitions count as existing. A job that is one unit runs
@@ -58,14 +56,13 @@ def cross(
     if PRUNED in columns and all(each is PRUNED for each in columns):
         return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirt))
     touched = edge.mapping.down(dirt.partitions, _existing(extents, edge, dirt.partitions))
-    rows = dirt.rows and dirt.rows.through(passes(lineage.job(edge.job), edge.input))
+    rows = dirt.rows and dirt.rows.through(passes(job, edge.input))
     if touched and rows:
         touched = narrow(rows, touched.space, touched)
         if not touched:
             return Pruned(edge.dataset, edge.job, "rows", _rowless(rows))
-    partitions = _with_an_end(lineage, extents, edge, touched, hits)
-    is_one_unit = lineage.job(edge.job).strategy != "PerPartition"
-    if not partitions and not (touched and is_one_unit):
+    partitions = _with_an_end(extents, job, edge, touched, hits)
+    if not partitions and not (touched and job.strategy != "PerPartition"):
         return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirt))
     return Hit(edge.dataset, edge, dirt, partitions, columns, rows)
 
@@ -84,23 +81,17 @@ def passes(job: Job, read: JobInput) -> Mapping[str, list[str]]:
 
 
 def _with_an_end(
-    lineage: Lineage, extents: Extents, edge: Edge, touched: PartitionSet, hits: Sequence[Hit]
+    extents: Extents, job: Job, edge: Edge, touched: PartitionSet, hits: Sequence[Hit]
 ) -> PartitionSet:
     if edge.mapping.is_identity:
         return touched
     unbounded = edge.loose | endless(touched)
     if not unbounded:
         return touched
-    extent = extents.of_job(lineage.job(edge.job))
-    there = union([extent, *(hit.partitions for hit in hits)])
-    if not there and touched.is_finite and _is_all_loose(lineage, edge):
+    there = union([extents.of_job(job), *(hit.partitions for hit in hits)])
+    if not there and touched.is_finite and extents.is_unmeasured(job):
         return touched
     return clamp(touched, unbounded, there)
-
-
-def _is_all_loose(lineage: Lineage, edge: Edge) -> bool:
-    """Whether no input says how far the output reaches: the first one known builds all it can."""
-    return all(each.loose for each in lineage.inputs(edge.job))
 
 
 def _existing(extents: Extents, edge: Edge, dirty: PartitionSet) -> PartitionSet | None:

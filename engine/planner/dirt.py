@@ -36,7 +36,7 @@ class Dirt(NamedTuple):
 
 def coalesce(dirt: Sequence[Dirt]) -> Sequence[Dirt]:
     """Join what is dirty in the same columns and rows; beyond `MOST` kinds, widen."""
-    if all(each == dirt[0] for each in dirt):
+    if len(dirt) < 2 or all(each == dirt[0] for each in dirt):
         return dirt[:1]
     kinds: dict[object, list[Dirt]] = {}
     for each in dirt:

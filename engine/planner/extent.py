@@ -49,6 +49,10 @@ class Extents:
         """What any of the job's outputs reaches."""
         return union(self.of(output) for output in job.outputs)
 
+    def is_unmeasured(self, job: Job) -> bool:
+        """Whether no input says how far the outputs reach: then the first builds all it can."""
+        return all(edge.loose for edge in self._lineage.inputs(job.id))
+
     def everything(self, dataset: UUID) -> PartitionSet:
         """All of a dataset: what it reaches.
 

@@ -127,13 +127,13 @@ class _Walk:
         # Loose edges last: what the others hit counts as existing.
         edges.sort(key=_is_loose)
         for edge in edges:
-            self._cross(edge, hits)
+            self._cross(job, edge, hits)
         if hits:
             self._step(job, hits)
 
-    def _cross(self, edge: Edge, hits: list[Hit]) -> None:
+    def _cross(self, job: Job, edge: Edge, hits: list[Hit]) -> None:
         for dirt in self._dirty[edge.dataset]:
-            crossed = cross(self._lineage, self._extents, edge, dirt, hits)
+            crossed = cross(self._extents, job, edge, dirt, hits)
             if isinstance(crossed, Hit):
                 hits.append(crossed)
             else:
