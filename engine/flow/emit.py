@@ -82,7 +82,7 @@ def _sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]
         producer = lineage.job(producer_id)
         if producer.strategy != "PerPartition":
             yield (producer_id, WHOLE)
-        elif not partitions.is_finite:
+        elif partitions is None:
             yield (producer_id, _ANY_SLOT)
         else:
             blocks = partitions.space.blocks(partitions, producer.partitions_per_task)

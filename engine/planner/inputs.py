@@ -11,17 +11,18 @@ from engine.partitions import PartitionSet
 from engine.planner.known import Known
 
 
-def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, PartitionSet]:
+def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, PartitionSet | None]:
     """By producing job, the partitions that these output partitions need of it.
 
-    Sources are left out, for they have no tasks. A set may have no end; meet it with a step's.
+    None: any of them, where there is no end to them, or where it is the last one that counts: which
+    that will be is known only when all that are being made are there. Sources have no tasks.
     """
     made = lineage.job_space(job).from_keys(keys)
-    needed: dict[UUID, PartitionSet] = {}
+    needed: dict[UUID, PartitionSet | None] = {}
     for edge in lineage.inputs(job.id):
         producer = lineage.producer(edge.dataset)
         if producer.activation != "source":
-            _add(needed, producer.id, edge.mapping.up(made))
+            needed[producer.id] = _either(needed, producer.id, _certain(edge, made))
     return needed
 
 
@@ -42,6 +43,18 @@ def input_partitions(
 def up(edge: Edge, made: PartitionSet, known: Known) -> PartitionSet:
     """What the partitions made need over one edge; asks what is known only for the last one."""
     return edge.mapping.up(made, known(edge.dataset) if edge.mapping.links.latest else None)
+
+
+def _certain(edge: Edge, made: PartitionSet) -> PartitionSet | None:
+    needed = edge.mapping.up(made)
+    return needed if needed.is_finite and not edge.mapping.links.latest else None
+
+
+def _either(
+    sets: dict[UUID, PartitionSet | None], key: UUID, other: PartitionSet | None
+) -> PartitionSet | None:
+    one = sets.get(key, other)
+    return None if one is None or other is None else one | other
 
 
 def _read(edge: Edge, made: PartitionSet, known: Known) -> PartitionSet:

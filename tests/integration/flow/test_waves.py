@@ -151,3 +151,16 @@ async def test_nothing_happens_when_nothing_changed(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     assert await world.plan() is None
     assert await world.run() == []
+
+
+async def test_what_reads_the_last_partition_waits_for_whichever_is_being_made(
+    database: Database,
+) -> None:
+    world = await World.made(
+        database,
+        source("a"),
+        job("b", "a"),
+        job("newest", {"dataset": "b", "mapping": "last"}, partitioning={}),
+    )
+    await world.changed("a", "2013-02-13")
+    assert await world.run() == ["b[2013-02-13]", "newest[*]"]

@@ -96,10 +96,20 @@ class TestInputs:
     def test_upstream_are_the_parents_partitions_without_the_sources(self):
         found = upstream(self.WORLD, self.WORLD.job(job_id("month")), ["2013-02", "2013-04"])
 
-        assert {self.WORLD.job(job).name: texts(p) for job, p in found.items()} == {
+        assert {self.WORLD.job(job).name: p and texts(p) for job, p in found.items()} == {
             "daily": "2013-02-01..2013-02-28 2013-04-01..2013-04-30",
-            "wide": "*",
+            "wide": None,
         }
+
+    def test_any_upstream_partition_may_turn_out_to_be_the_last(self):
+        bounded = {"dt": {"time": "day", "start": "2013-02-01", "end": "2013-03-01"}}
+        world = lineage(
+            source("flights", bounded),
+            made("daily", bounded, "flights"),
+            made("newest", None, reads("daily", "last")),
+        )
+
+        assert upstream(world, world.job(job_id("newest")), ["*"]) == {job_id("daily"): None}
 
     def test_upstream_takes_ranges_as_well(self):
         found = upstream(self.WORLD, self.WORLD.job(job_id("month")), ["2013-02..2013-03"])
