@@ -27,3 +27,8 @@ WHERE t.org_id = %(org_id)s AND t.plan_ids && %(plans)s GROUP BY j.name
 SELECT count(*) AS partitions
 FROM partition_versions v JOIN current_datasets c USING (dataset_uuid, dataset_version)
 WHERE c.org_id = %(org_id)s AND v.task_id IS NOT NULL
+
+-- :name last_day_of_weather
+-- The last day in New York of which there is weather.
+SELECT to_char(max(time_hour) AT TIME ZONE 'America/New_York', 'YYYY-MM-DD') AS day
+FROM nyc.weather

@@ -55,28 +55,28 @@ async def request(stage: Stage, event: SourceEvent) -> None:
 
 CHANGES = (
     Change(
-        title="On 8 March, United's late flights were five minutes later than recorded",
+        title="On 16 January, United's late flights were five minutes later than recorded",
         sql="""
             UPDATE nyc.flights SET dep_delay = dep_delay + 5, arr_delay = arr_delay + 5
-            WHERE time_hour >= '2013-03-08 00:00 America/New_York'
-              AND time_hour < '2013-03-09 00:00 America/New_York'
+            WHERE time_hour >= '2013-01-16 00:00 America/New_York'
+              AND time_hour < '2013-01-17 00:00 America/New_York'
               AND carrier = 'UA' AND arr_delay > 60
         """,
-        way="an UPDATE: the trigger on nyc.flights tells which days, airports and columns it hit",
+        way="the table's trigger, with the days, airports and columns that the UPDATE touched",
         event=SourceEvent(dataset="flights"),
     ),
     Change(
-        title="On 7 June, the rain gauge at La Guardia showed too little",
+        title="On 8 January, the rain gauge at La Guardia was blocked in the afternoon",
         sql="""
-            UPDATE nyc.weather SET precip = precip + 0.05
-            WHERE time_hour >= '2013-06-07 00:00 America/New_York'
-              AND time_hour < '2013-06-08 00:00 America/New_York'
+            UPDATE nyc.weather SET precip = 0.12
+            WHERE time_hour >= '2013-01-08 14:00 America/New_York'
+              AND time_hour < '2013-01-08 18:00 America/New_York'
               AND origin = 'LGA'
         """,
-        way="a message on the Kafka topic nyc.weather: this day, this airport, its column precip",
+        way="a message on the Kafka topic nyc.weather: that day, that airport, column precip",
         event=SourceEvent(
             dataset="weather",
-            partitions=("dt=2013-06-07/origin=LGA",),
+            partitions=("dt=2013-01-08/origin=LGA",),
             columns=("precip",),
             reason="correction",
             source="demo",
@@ -84,10 +84,11 @@ CHANGES = (
         tell=publish,
     ),
     Change(
-        title="The Boeing 767 with tail number N155DL has 261 seats, not 290",
-        sql="UPDATE nyc.planes SET seats = 261 WHERE tailnum = 'N155DL'",
-        way="hand, as `knockon invalidate planes --columns seats` does",
+        title="Tail number N394AA is no sports plane with 2 seats, but a Boeing 767 with 330",
+        sql="UPDATE nyc.planes SET seats = 330 WHERE tailnum = 'N394AA'",
+        way="hand, as 'knockon invalidate planes --columns seats' does",
         event=SourceEvent(dataset="planes", columns=("seats",), reason="correction", source="demo"),
         tell=request,
     ),
 )
+"""All in January, so that they hit whatever part of the year is loaded."""

@@ -7,37 +7,47 @@ from pathlib import Path
 from typing import IO
 from zipfile import ZipFile
 
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 from engine.cli.demo.example import read_example
 from engine.errors import ServiceUnavailable
 from engine.store.database import Connection
 
 TABLES = ("flights", "weather", "planes", "airports", "airlines")
+_TIMED = ("flights", "weather")
 _CHUNK_BYTES = 1 << 20
 
 
-async def load_sources(conn: Connection) -> dict[str, int]:
-    """Make the schema `nyc` anew and fill it; returns the number of rows of each table.
+async def load_sources(conn: Connection, days: int) -> dict[str, int]:
+    """Make the schema `nyc` anew and fill it with the first ``days`` days of the year.
 
-    Raises ServiceUnavailable where the package is not installed.
+    Returns the number of rows of each table. Raises ServiceUnavailable where the package is not
+    installed.
     """
     async with conn.transaction():
         await conn.execute(read_example("sources.sql").encode())
-        rows = {table: await _copy(conn, table) for table in TABLES}
+        rows = {table: await _copy(conn, table, days) for table in TABLES}
         await conn.execute(read_example("indexes.sql").encode())
     return rows
 
 
-async def _copy(conn: Connection, table: str) -> int:
-    # HEADER MATCH refuses a file whose columns are not those of the table, in their order.
-    statement = SQL("COPY {} FROM STDIN (FORMAT csv, HEADER match, NULL 'NA')")
+async def _copy(conn: Connection, table: str, days: int) -> int:
     async with conn.cursor() as cursor:
         with _opened(table) as file:
-            async with cursor.copy(statement.format(Identifier("nyc", table))) as copy:
+            async with cursor.copy(_statement(table, days)) as copy:
                 while chunk := file.read(_CHUNK_BYTES):
                     await copy.write(chunk)
         return cursor.rowcount
+
+
+def _statement(table: str, days: int) -> Composed:
+    # HEADER match refuses a file whose columns are not those of the table, in their order.
+    copy = SQL("COPY {} FROM STDIN (FORMAT csv, HEADER match, NULL 'NA')")
+    within = SQL(
+        " WHERE time_hour < (date '2013-01-01' + {})::timestamp AT TIME ZONE 'America/New_York'"
+    )
+    whole = copy.format(Identifier("nyc", table))
+    return whole + within.format(days) if table in _TIMED else whole
 
 
 @contextmanager

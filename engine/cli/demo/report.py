@@ -1,6 +1,7 @@
 """What people see of the demo: short sentences and tables."""
 
 from collections.abc import Iterable, Sequence
+from textwrap import dedent
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -25,9 +26,20 @@ def heading(console: Console, text: str) -> None:
     console.print(Rule(Text(text, style="bold"), align="left", style="cyan"))
 
 
+def show_total(console: Console, built: Wave, waves: Sequence[Wave]) -> None:
+    """Print what the changes have cost, beside what building all has."""
+    ran = sum(wave.ran for wave in waves)
+    seconds = sum(wave.seconds for wave in waves)
+    console.print(
+        f"\nThree changes cost {ran:,} partitions and {seconds:.1f} seconds; "
+        f"building all {built.made:,} took {built.seconds:.0f}."
+    )
+
+
 def show_change(console: Console, change: Change, rows: int, wave: Wave) -> None:
     """Print how a change was heard of, what it hit, what it left alone and why, and the sum."""
-    console.print(Text(f"  {counted(rows, 'row')} corrected. Told by {change.way}.\n"))
+    _indented(console, Text(dedent(change.sql).strip(), style="dim"))
+    _indented(console, Text(f"{counted(rows, 'row')} corrected. Told by {change.way}."))
     _indented(console, _hits(wave.hits))
     if wave.pruned:
         _indented(console, _left_alone(wave.pruned))
@@ -69,9 +81,9 @@ def _hits(hits: Iterable[Hit]) -> RenderableType:
 
 
 def _left_alone(edges: Iterable[PrunedEdge]) -> RenderableType:
-    made = table("left alone", "because")
+    made = table("left alone", "though it reads", "because")
     for edge in edges:
-        made.add_row(edge.job or "", f"of {edge.dataset}, {edge.detail}")
+        made.add_row(edge.job, edge.dataset, edge.detail)
     return made
 
 

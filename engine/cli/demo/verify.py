@@ -38,7 +38,7 @@ async def compare(conn: Connection, tables: Iterable[str]) -> list[Comparison]:
 
 
 async def _compare(conn: Connection, schema: str, table: str) -> Comparison:
-    columns = await _columns(conn, table)
+    columns = await _columns(conn, schema, table)
     ours = _select(schema, table, columns)
     theirs = _select(REBUILT_SCHEMA, table, columns)
     return Comparison(
@@ -49,12 +49,12 @@ async def _compare(conn: Connection, schema: str, table: str) -> Comparison:
     )
 
 
-async def _columns(conn: Connection, table: str) -> Composed:
-    """The columns that the rebuild has: by name, since both may have them in their own order."""
+async def _columns(conn: Connection, schema: str, table: str) -> Composed:
+    """The columns to compare, by name: each side has them in an order of its own."""
     cursor = await conn.execute(
         "SELECT column_name FROM information_schema.columns "
         "WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
-        [REBUILT_SCHEMA, table],
+        [schema, table],
     )
     return SQL(", ").join([Identifier(row["column_name"]) for row in await cursor.fetchall()])
 
