@@ -25,6 +25,7 @@ COMMANDS = {
     "deploy": (_SETUP, "Serve DAG files from now on."),
     "attach": (_SETUP, "Capture the changes of a PostgreSQL table."),
     "detach": (_SETUP, "Capture the changes of a PostgreSQL table no more."),
+    "psql": (_SETUP, "Open psql on the database."),
     "doctor": (_SETUP, "Check that all is well, and say what to do where it is not."),
     "impact": (_CHANGE, "Show what a change would hit; nothing is written."),
     "invalidate": (_CHANGE, "Say that a part of a dataset is stale."),

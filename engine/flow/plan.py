@@ -131,4 +131,4 @@ async def _record(
 
 def _mark(decided: Plan, invalidation: UUID) -> dict[str, Any]:
     jobs = sorted(decided.invalidations.get(invalidation, ()))
-    return {"id": invalidation, "jobs": jobs, "outcome": "planned" if jobs else "nothing reads it"}
+    return {"id": invalidation, "jobs": jobs, "outcome": "planned" if jobs else "hits nothing"}

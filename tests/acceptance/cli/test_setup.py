@@ -77,3 +77,8 @@ def test_an_org_comes_into_being_with_its_first_deploy(knockon: Knockon) -> None
     knockon("deploy", MINIMAL, "--org", "acme")
     assert knockon("status", "--org", "acme", "--json").json["dags"][0]["name"] == "minimal"
     assert json.loads(knockon("status", "--json").out)["dags"] == []
+
+
+def test_psql_is_opened_on_the_database(knockon):
+    assert "16" in knockon("psql", "-At", "-c", "SELECT 4 * 4").out
+    assert "no_such" in knockon("psql", "-c", "SELECT no_such", code=1).err
