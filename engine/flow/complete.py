@@ -69,8 +69,9 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
     )
     await execute(conn, "tasks.record_inputs", **_inputs(completions))
     for each in completions:
-        await move_cursors(conn, each)
-        await _tell_of_new(conn, scene, each)
+        if each.lease.job.strategy != "PerPartition":
+            await move_cursors(conn, each)
+            await _tell_of_new(conn, scene, each)
     await settle(conn, scene, ids, changed)
 
 

@@ -193,7 +193,6 @@ CREATE UNIQUE INDEX tasks_running ON tasks (job_id, slot) WHERE status = 'runnin
 CREATE INDEX tasks_live ON tasks (job_id, slot)
     WHERE status IN ('blocked', 'queued', 'running', 'failed');
 CREATE INDEX tasks_claimable ON tasks (org_id, runtime, priority DESC, id) WHERE status = 'queued';
-CREATE INDEX tasks_leases ON tasks (lease_expires_at) WHERE status = 'running';
 
 -- Both ends are tasks. No foreign keys: a wave of 50,000 tasks would pay for 100,000 look-ups,
 -- and only emit writes here, next to the tasks themselves.
@@ -204,16 +203,18 @@ CREATE TABLE task_dependencies (
 );
 CREATE INDEX task_dependencies_depends_on ON task_dependencies (depends_on);
 
+-- No foreign key either: only complete writes here, next to the task itself.
 CREATE TABLE task_inputs (
-    task_id uuid NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    task_id uuid NOT NULL,
     input_dataset_uuid uuid NOT NULL,
     input_partition_key text NOT NULL,
     input_version timestamptz,
     PRIMARY KEY (task_id, input_dataset_uuid, input_partition_key)
 );
 
+-- The version belongs to the dataset, so one foreign key is enough.
 CREATE TABLE partition_versions (
-    dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    dataset_uuid uuid NOT NULL,
     dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
     partition_key text NOT NULL,
     -- The stamp is the version: it moves only when the content did.

@@ -141,7 +141,7 @@ FROM (SELECT DISTINCT d.task_id FROM task_dependencies d
 WITH c AS MATERIALIZED (
     SELECT b.id, j.holds,
         b.hit OR EXISTS (SELECT FROM task_dependencies d
-            WHERE d.task_id = b.id AND d.depends_on = ANY(%(changed)s)) AS hit,
+            WHERE d.task_id = b.id AND d.depends_on = ANY(%(changed)b::uuid[])) AS hit,
         EXISTS (SELECT FROM task_dependencies d
             WHERE d.task_id = b.id
               AND (SELECT f.status FROM tasks f WHERE f.id = d.depends_on)
