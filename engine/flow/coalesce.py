@@ -13,7 +13,7 @@ from engine.model.event import Received
 from engine.partitions import PartitionSet
 
 MANUAL = "manual"
-_NAMED = 50
+_WITNESSES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +78,43 @@ def _absorb(groups: defaultdict[_Kind, list[Resolved]], kind: _Kind) -> None:
     """Let a fact about all columns and rows take in what narrower ones say of its partitions."""
     wide = groups.get(replace(kind, columns=None, rows=None))
     if wide:
-        everywhere = _union(wide)
+        all_said, named = _is_all_said(wide), _named(wide)
         for each in groups.pop(kind):
-            inside = _covers(everywhere, each.partitions)
+            inside = all_said if each.partitions is None else named.covers(each.partitions)
             (wide if inside else groups[kind]).append(each)
 
 
-def _union(group: Sequence[Resolved]) -> PartitionSet | None:
-    """All partitions of some events; None where one of them means the whole dataset."""
-    union = group[0].space.empty
+def _is_all_said(group: Sequence[Resolved]) -> bool:
+    """Whether one of the events means all of the dataset, which is all that is known of it.
+
+    So it never stands for a partition that another event names: that one may be new.
+    """
+    return any(each.partitions is None for each in group)
+
+
+def _named(group: Sequence[Resolved]) -> PartitionSet:
+    """The partitions that the events name."""
+    named = group[0].space.empty
     for each in group:
-        if each.partitions is None:
-            return None
-        union |= each.partitions
-    return union
+        if each.partitions is not None:
+            named |= each.partitions
+    return named
 
 
-def _covers(wide: PartitionSet | None, narrow: PartitionSet | None) -> bool:
-    return wide is None or (narrow is not None and wide.covers(narrow))
+def _texts(group: Sequence[Resolved]) -> tuple[str | None, ...]:
+    whole: tuple[str | None, ...] = (None,) if _is_all_said(group) else ()
+    return whole + tuple(group[0].space.texts(_named(group)))
 
 
 def _fact(group: Sequence[Resolved]) -> Fact:
     sample = group[0]
     manual = sample.received.stream == MANUAL
-    partitions = _union(group)
     return Fact(
         dataset=sample.dataset.id,
         version=sample.version,
         served=sample.served,
         reason=sample.received.event.reason,
-        texts=(None,) if partitions is None else tuple(sample.space.texts(partitions)),
+        texts=_texts(group),
         columns=sample.columns,
         rows=sample.rows,
         events=len(group),
@@ -125,6 +132,6 @@ def _witness(received: Sequence[Received]) -> dict[str, Any]:
         "stream": first.stream,
         "first": first.position,
         "last": last.position,
-        "ids": ids[:_NAMED],
+        "ids": ids[:_WITNESSES],
         "event": msgspec.to_builtins(first.event),
     }

@@ -4,14 +4,14 @@ One transaction; a crash before its commit leaves the invalidations as they were
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from engine.flow.emit import emit
-from engine.flow.known import load_known
+from engine.flow.known import load_existing, load_known
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import Invalidation
@@ -77,12 +77,23 @@ async def _served(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> li
     for row in rows:
         dataset = lineage.find_dataset(row["dataset_uuid"])
         if dataset is not None and dataset.version == row["dataset_version"]:
-            routed.append(_invalidation(row))
+            routed.append(await _widened(conn, lineage, _invalidation(row)))
         else:
             aside.append(row["id"])
     if aside:
         await execute(conn, "invalidations.set_aside", ids=aside)
     return routed
+
+
+async def _widened(conn: Connection, lineage: Lineage, invalidation: Invalidation) -> Invalidation:
+    """Of partitions that nobody has spoken of before, all columns are new, whichever are named."""
+    if invalidation.columns is None or invalidation.partition_key is None:
+        return invalidation
+    space = lineage.space(invalidation.dataset)
+    existing = await load_existing(conn, lineage, invalidation.dataset)
+    if existing.covers(space.parse(invalidation.partition_key) & space.universe):
+        return invalidation
+    return replace(invalidation, columns=None)
 
 
 def _invalidation(row: Row) -> Invalidation:

@@ -83,6 +83,24 @@ async def test_a_wider_fact_absorbs_a_narrower_one(world: World) -> None:
     ]
 
 
+async def test_all_that_is_known_does_not_absorb_a_partition_that_may_be_new(
+    world: World,
+) -> None:
+    day = ("dt=2013-02-13/origin=JFK",)
+    await take(
+        world,
+        SourceEvent(dataset="flights"),
+        SourceEvent(dataset="flights", partitions=day),
+        SourceEvent(dataset="flights", partitions=day, columns=("delay",)),
+        SourceEvent(dataset="flights", columns=("delay",)),
+    )
+    found = await facts(world)
+    assert [(f["partition_key"], f["columns"], f["events"]) for f in found] == [
+        (day[0], None, 4),
+        (None, None, 4),
+    ]
+
+
 @pytest.mark.parametrize(
     ("event", "complaint"),
     [

@@ -1,5 +1,7 @@
 """Waves: what one change causes, in which order, and what is spared."""
 
+from typing import Any
+
 from engine.store.database import Database
 from tests.support.worlds import WEEKLY, World, job, source
 
@@ -164,3 +166,37 @@ async def test_what_reads_the_last_partition_waits_for_whichever_is_being_made(
     )
     await world.changed("a", "2013-02-13")
     assert await world.run() == ["b[2013-02-13]", "newest[*]"]
+
+
+def columned() -> list[dict[str, Any]]:
+    """s has columns a and b; p carries each through; r reads only what comes of b."""
+    start = source("s")
+    start["outputs"][0]["columns"] = ["a", "b"]
+    made = job("p", "s", columns={"pa": ["s.a"], "pb": ["s.b"]})
+    return [start, made, job("r", "p", columns={"x": ["p.pb"]})]
+
+
+async def test_a_run_that_read_more_than_its_cause_leaves_nobody_stale(database: Database) -> None:
+    """P runs for a while b has changed as well; when b is planned, p comes out the same."""
+    world = await World.made(database, *columned())
+    await world.changed("s", DAY, reason="arrival")
+    await world.run()
+    await world.changed("s", DAY, columns=("a",))
+    (early,) = await world.claim()
+    await world.finish(early, "with b as it is by now")
+    await world.changed("s", DAY, columns=("b",))
+    (again,) = await world.claim()
+    await world.finish(again, "with b as it is by now")
+    assert await world.run() == [f"r[{DAY}]"]
+    await world.changed("s", DAY, columns=("b",))
+    (same,) = await world.claim()
+    await world.finish(same, "with b as it is by now")
+    assert await world.run() == [], "r has read it by now"
+
+
+async def test_columns_of_a_partition_that_is_new_are_all_new(database: Database) -> None:
+    world = await World.made(database, *columned())
+    await world.changed("s", DAY, columns=("a",))
+    assert await world.run() == [f"p[{DAY}]", f"r[{DAY}]"]
+    await world.changed("s", DAY, columns=("a",))
+    assert await world.run() == [f"p[{DAY}]"]
