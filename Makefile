@@ -3,9 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 4
+SECONDS ?= 60
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench format clean
+.PHONY: help venv demo test simulate check bench format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +29,9 @@ demo: venv ## run the example end to end, with an embedded database and broker
 
 test: venv ## run all tests, on up to WORKERS processes
 	$(BIN)/pytest -n auto --maxprocesses=$(WORKERS)
+
+simulate: venv ## try worlds that nobody wrote, for SECONDS, from SEED on
+	$(BIN)/python -m tests.simulation --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 check: venv ## check format, lint, types and the direction of imports
 	$(BIN)/ruff format --check

@@ -1,0 +1,33 @@
+"""Something happens in the middle of a flow: between any two of its statements."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from engine.store.database import Connection
+
+
+class Crash(Exception):
+    """The process died here: its transaction is rolled back."""
+
+
+@contextmanager
+def interrupted(conn: Connection, at: int, action: Callable[[], Awaitable[None]]) -> Iterator[None]:
+    """Have `action` happen before statement number `at`, counted from 0."""
+    execute = conn.execute
+    left = at
+
+    async def tapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            await action()
+        return await execute(*args, **kwargs)
+
+    conn.execute = tapped  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del conn.execute  # type: ignore[method-assign]

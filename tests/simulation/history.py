@@ -1,0 +1,47 @@
+"""What happens in a world, as steps that mean something whichever of them are left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+
+WEIGHTS = Counter(
+    change=16,
+    publish=10,
+    ingest=12,
+    plan=12,
+    claim=14,
+    read=8,
+    finish=16,
+    fail=3,
+    vanish=2,
+    expire=3,
+    heartbeat=1,
+    tick=4,
+    mend=2,
+    invalidate=3,
+    deploy=3,
+    rest=1,
+)
+LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Step:
+    """A verb, and the dice for all that is left open."""
+
+    verb: str
+    seed: int
+
+    def dice(self) -> Random:
+        return Random(f"{self.verb} {self.seed}")
+
+
+def history(seed: int) -> list[Step]:
+    """What one seed has happen. A few changes come first, so that there is something to do."""
+    dice = Random(f"history {seed}")
+    verbs = sorted(WEIGHTS)
+    opening = ["change", "publish", "ingest", "plan", "claim", "read", "finish"]
+    drawn = dice.choices(verbs, [WEIGHTS[verb] for verb in verbs], k=dice.randint(10, LONGEST))
+    return [Step(verb, dice.randrange(2**32)) for verb in [*opening, *drawn]]

@@ -1,0 +1,109 @@
+"""One trial: a world and a history out of a seed, run, and made smaller where it fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_job
+from typing import Any
+from uuid import uuid4
+
+from engine.store.database import Database
+from tests.simulation.generate import world
+from tests.simulation.history import Step, history
+from tests.simulation.invariants import Broken
+from tests.simulation.simulation import Simulation
+from tests.simulation.world import Job, Output, World
+
+
+@dataclass
+class Trial:
+    """What to run, and after `run` what came of it."""
+
+    world: World
+    steps: Sequence[Step]
+    is_calm: bool = False
+    failure: Exception | None = None
+    log: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @staticmethod
+    def of(seed: int) -> Trial:
+        return Trial(world(seed), history(seed))
+
+    async def run(self, database: Database) -> Trial:
+        """Live through it, in an org of its own; whatever goes wrong is its failure."""
+        simulation = await Simulation.begun(database, self.world, f"sim-{uuid4().hex}")
+        simulation.is_calm = self.is_calm
+        try:
+            await simulation.run(self.steps)
+        except Exception as error:  # an error of any kind is a finding
+            self.failure = error
+        self.log, self.counts = simulation.log, simulation.counts
+        return self
+
+    @property
+    def law(self) -> str:
+        """What was broken, in one word for all trials that break it."""
+        if isinstance(self.failure, Broken):
+            return self.failure.law
+        return repr(type(self.failure))
+
+
+def replace(trial: Trial, **changes: Any) -> Trial:
+    """The same with something else, not yet run."""
+    given = {"world": trial.world, "steps": trial.steps, "is_calm": trial.is_calm}
+    return Trial(**given | changes)
+
+
+async def shrunk(trial: Trial, database: Database, most: int = 200) -> Trial:
+    """A smaller trial that breaks the same law: fewer jobs, fewer steps, no interruptions."""
+    best = trial
+    tries = _tries(best)
+    for _ in range(most):
+        other = next(tries, None)
+        if other is None:
+            break
+        try:
+            await other.run(database)
+        except Exception:  # a world that cannot even be deployed
+            continue
+        if other.failure is not None and other.law == trial.law:
+            best = other
+            tries = _tries(best)
+    return best
+
+
+def _tries(trial: Trial) -> Iterator[Trial]:
+    """Smaller ones, the boldest first."""
+    steps = list(trial.steps)
+    if not trial.is_calm:
+        yield replace(trial, is_calm=True)
+    for job in trial.world.leaves():
+        yield replace(trial, world=trial.world.without(job.name))
+    size = len(steps) // 2
+    while size:
+        for at in range(0, len(steps), size):
+            yield replace(trial, steps=steps[:at] + steps[at + size :])
+        size //= 2
+    for job in trial.world.made:
+        for other in _simpler(job):
+            yield replace(trial, world=trial.world.replacing(other))
+
+
+def _simpler(job: Job) -> Iterator[Job]:
+    for read in job.reads:
+        if len(job.reads) > 1:
+            left = tuple(each for each in job.reads if each != read)
+            outputs = tuple(_without(output, read.dataset) for output in job.outputs)
+            yield replace_job(job, reads=left, outputs=outputs)
+    if job.per_task > 1:
+        yield replace_job(job, per_task=1)
+
+
+def _without(output: Output, dataset: str) -> Output:
+    if output.lineage is None:
+        return output
+    told = tuple((c, tuple(p for p in pairs if p[0] != dataset)) for c, pairs in output.lineage)
+    return Output(output.name, output.columns, told)
