@@ -4,7 +4,7 @@ One transaction, under the planning lock. Work in hand of jobs that stay as they
 of changed ones is canceled, for their new generations are built from scratch.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,14 +16,14 @@ from engine.flow.generations import Generations
 from engine.flow.plan import plan_rows
 from engine.flow.scene import Scene
 from engine.flow.serving import Serving, compile_among, load_serving
-from engine.flow.settle import settle
+from engine.flow.settle import release, settle
 from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, diff
 from engine.model.dag import DagFile
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.orgs import lock_planning
-from engine.store.run import execute, fetch
+from engine.store.run import Row, execute, fetch
 
 _SUPERSEDED = "superseded: its job was changed or removed by a deploy"
 
@@ -65,8 +65,10 @@ async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
         await _insert_columns(conn, scene.org_id, compiled, built.datasets, jobs)
         await _serve(conn, scene.org_id, compiled.name, version_id)
         canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
-        tasks = await _build(conn, scene, compiled, built)
-        await settle(conn, scene, canceled)
+        owed = await _owed(conn, scene, compiled, built, canceled)
+        tasks = await _build(conn, scene, compiled, built, owed)
+        await settle(conn, scene, [row["id"] for row in canceled])
+        await _release_held(conn, scene, jobs)
     return Deployment(dag.dag, version_id, change, tasks)
 
 
@@ -146,7 +148,7 @@ async def _hand_on(
     compiled: CompiledDag,
     jobs: Mapping[str, UUID],
     begun: Collection[str],
-) -> list[UUID]:
+) -> list[Row]:
     """Unfinished tasks of jobs that go on get the new job; those of the others are canceled.
 
     Returns the canceled ones.
@@ -155,23 +157,60 @@ async def _hand_on(
         return []
     rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=previous.version_id)
     old = {row["name"]: row["id"] for row in rows}
-    staying = {job.name for job in compiled.jobs if not set(job.outputs) & set(begun)} & old.keys()
+    sizes = {job.name: _size(job) for job in previous.compiled.jobs}
+    staying = {
+        job.name
+        for job in compiled.jobs
+        if (job.name, _size(job)) in sizes.items() and not set(job.outputs) & set(begun)
+    }
     pairs = {"old": [old[name] for name in staying], "new": [jobs[name] for name in staying]}
     await execute(conn, "tasks.repoint", **pairs)
     await execute(conn, "cursors.repoint", **pairs)
     leaving = [job for name, job in old.items() if name not in staying]
-    canceled = await fetch(conn, "tasks.cancel_of_jobs", jobs=leaving, outcome=_SUPERSEDED)
-    return [row["id"] for row in canceled]
+    return await fetch(conn, "tasks.cancel_of_jobs", jobs=leaving, outcome=_SUPERSEDED)
 
 
-async def _build(conn: Connection, scene: Scene, compiled: CompiledDag, built: Generations) -> int:
+def _size(job: CompiledJob) -> int | None:
+    """How a job's partitions are cut into tasks; a whole is not."""
+    if job.execution_strategy != "PerPartition":
+        return None
+    return int(job.scaling.get("partitions_per_task", 1))
+
+
+async def _owed(
+    conn: Connection,
+    scene: Scene,
+    compiled: CompiledDag,
+    built: Generations,
+    canceled: Sequence[Row],
+) -> list[dict[str, Any]]:
+    """Facts of what was canceled only because its job's tasks take other blocks from here on."""
+    lineage = await scene.lineage(conn)
+    made = {job.name: job.outputs[0] for job in compiled.jobs}
+    return [
+        _definition_change(dataset.id, dataset.version, partition)
+        for row in canceled
+        if row["job"] in made and made[row["job"]] not in built.begun
+        for dataset in [lineage.dataset_named(made[row["job"]])]
+        for partition in row["partitions"]
+    ]
+
+
+async def _build(
+    conn: Connection,
+    scene: Scene,
+    compiled: CompiledDag,
+    built: Generations,
+    owed: Sequence[dict[str, Any]],
+) -> int:
     """New generations of what we make are stale as a whole, and planned at once."""
     sources = {job.name for job in compiled.jobs if job.activation == "source"}
-    rows = [
+    begun = [
         _definition_change(built.datasets[each.name], built.begun[each.name])
         for each in compiled.datasets
         if each.name in built.begun and each.job not in sources
     ]
+    rows = [*begun, *owed]
     if not rows:
         return 0
     await execute(conn, "invalidations.insert", org_id=scene.org_id, rows=Jsonb(rows))
@@ -180,12 +219,22 @@ async def _build(conn: Connection, scene: Scene, compiled: CompiledDag, built: G
     return (await plan_rows(conn, scene, locked)).tasks
 
 
-def _definition_change(dataset: UUID, version: UUID) -> dict[str, Any]:
+async def _release_held(conn: Connection, scene: Scene, jobs: Mapping[str, UUID]) -> None:
+    """What the new version waits for may be less than what the one before did."""
+    held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=list(jobs.values()))
+    if held:
+        await release(conn, scene, [row["id"] for row in held])
+
+
+def _definition_change(
+    dataset: UUID, version: UUID, partition: str | None = None
+) -> dict[str, Any]:
     return {
         "id": new_id(),
         "dataset_uuid": dataset,
         "dataset_version": version,
-        "scope": "dataset",
+        "scope": "dataset" if partition is None else "partition",
+        "partition_key": partition,
         "reason": "definition_change",
         "source_event": {"count": 1, "stream": "deploy"},
         "events": 1,

@@ -263,9 +263,12 @@ WHERE id = ANY(%(ids)s) AND status IN ('blocked', 'queued', 'running', 'failed')
 RETURNING id
 
 -- :name repoint
--- Unfinished tasks of a job that a deploy left as it was go on under its new row.
-UPDATE tasks SET job_id = v.new
+-- Unfinished tasks of a job that a deploy left as it was go on under its new row, which may have
+-- another runtime and priority.
+UPDATE tasks SET job_id = j.id, runtime = j.runtime,
+    priority = coalesce((j.scaling ->> 'priority')::int, 0)
 FROM unnest(%(old)s::uuid[], %(new)s::uuid[]) AS v(old, new)
+JOIN jobs j ON j.id = v.new
 WHERE job_id = v.old AND status IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name cancel_of_jobs
@@ -274,7 +277,13 @@ UPDATE tasks
 SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
     completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
 WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'failed')
-RETURNING id
+RETURNING id, (SELECT name FROM jobs WHERE jobs.id = job_id) AS job, partitions
+
+-- :name lock_held_of_jobs
+-- What waits for inputs only, and not for anything that is being made.
+SELECT id FROM tasks
+WHERE job_id = ANY(%(jobs)s) AND status = 'blocked' AND waiting_for IS NOT NULL
+ORDER BY id FOR UPDATE
 
 -- :name list
 -- The newest tasks, for people.

@@ -504,8 +504,11 @@ class Simulation:
         if not self.world.made:
             return self.world
         job = dice.choice(self.world.made)
-        if chance < 0.7:
+        if chance < 0.65:
             return self.world.replacing(replace(job, per_task=dice.choice([1, 2, 3])))
+        if chance < 0.75:
+            reads = tuple(replace(read, wait_for="any") for read in job.reads)
+            return self.world.replacing(replace(job, reads=reads))
         return self.world.replacing(replace(job, salt=job.salt + 1000))
 
     # -- at rest -------------------------------------------------------------------------------

@@ -107,3 +107,33 @@ async def test_a_removed_job_leaves_nothing_waiting(database: Database) -> None:
 async def _versions(world: World) -> dict[str, str]:
     rows = await world.rows("SELECT name, dataset_version FROM current_datasets")
     return {row["name"]: row["dataset_version"] for row in rows}
+
+
+async def test_tasks_that_are_cut_anew_are_made_anew(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", "2013-02-14..2013-02-15")
+    (running,) = await world.claim(1)
+    blocks = job("b", "a", scaling={"partitions_per_task": 2})
+    await world.deploy(source("a"), blocks, job("c", "b"))
+    with pytest.raises(LeaseLost):
+        await world.finish(running)
+    assert await world.run() == ["b[2013-02-14]", "c[2013-02-14]", "c[2013-02-15]"]
+
+
+async def test_what_no_longer_waits_is_let_go(database: Database) -> None:
+    whole = {"dataset": "a", "wait_for": "all", "mapping": "all"}
+    held = job("b", whole, partitioning={})
+    world = await World.made(database, source("a"), held)
+    await world.changed("a", DAY)
+    assert await world.run() == []
+    await world.deploy(source("a"), job("b", whole | {"wait_for": "any"}, partitioning={}))
+    assert await world.run() == ["b[*]"]
+
+
+async def test_work_in_hand_goes_to_the_runtime_that_the_job_has_now(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a", runtime="external"))
+    await world.changed("a", DAY)
+    assert await world.claim() == []
+    await world.deploy(source("a"), job("b", "a", scaling={"priority": 4}))
+    (lease,) = await world.claim()
+    assert lease.job.priority == 4
