@@ -57,15 +57,21 @@ class Stage:
 
 @asynccontextmanager
 async def running(*services: Service) -> AsyncIterator[None]:
-    """Run services meanwhile; each finishes what it has in hand."""
+    """Run services meanwhile; each finishes what it has in hand.
+
+    Raises what goes wrong first, in them or beside them.
+    """
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        for service in services:
-            group.create_task(_coroutine(service, stop))
-        try:
-            yield
-        finally:
-            stop.set()
+    try:
+        async with asyncio.TaskGroup() as group:
+            for service in services:
+                group.create_task(_coroutine(service, stop))
+            try:
+                yield
+            finally:
+                stop.set()
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 async def _coroutine(service: Service, stop: asyncio.Event) -> None:
