@@ -8,9 +8,11 @@ among the tasks that make its inputs, whichever plan they came from.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.flow.scene import Scene
@@ -78,6 +80,24 @@ def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
 
 def _sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]:
     """The places of the tasks that make what a task reads."""
+    straight = _straight_producers(lineage, job)
+    return _mapped_sources(lineage, job, keys) if straight is None else product(straight, keys)
+
+
+def _straight_producers(lineage: Lineage, job: Job) -> list[UUID] | None:
+    """Who makes what a job reads, where a key is made of the same keys, each by its own task."""
+    producers = []
+    for edge in lineage.inputs(job.id):
+        producer = lineage.producer(edge.dataset)
+        if producer.activation == "source":
+            continue
+        if not edge.mapping.is_identity or not producer.has_task_for_each_key:
+            return None
+        producers.append(producer.id)
+    return producers
+
+
+def _mapped_sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]:
     for producer_id, partitions in upstream(lineage, job, keys).items():
         producer = lineage.job(producer_id)
         if producer.strategy != "PerPartition":
@@ -121,8 +141,10 @@ def _put_in_front(emissions: Sequence[_Emission], live: Live) -> None:
         made[each.job.id, _ANY_SLOT].append(each.task_id)
     for each in emissions:
         for place in each.sources:
-            each.front.update(dict.fromkeys(row["id"] for row in live.get(place, ())))
-            each.front.update(dict.fromkeys(made.get(place, ())))
+            for row in live.get(place, ()):
+                each.front[row["id"]] = None
+            for task_id in made.get(place, ()):
+                each.front[task_id] = None
 
 
 async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -> None:
@@ -148,6 +170,7 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
 async def _create(
     conn: Connection, scene: Scene, creating: Sequence[_Emission], plan_id: UUID
 ) -> None:
+    plan_ids = f"{{{plan_id}}}"
     rows = (
         (
             each.task_id,
@@ -159,8 +182,8 @@ async def _create(
             each.job.priority,
             each.slot,
             each.must_run,
-            Jsonb(each.row_filters),
-            [plan_id],
+            msgspec.json.encode(each.row_filters).decode(),
+            plan_ids,
         )
         for each in creating
     )

@@ -5,6 +5,7 @@ One transaction; a crash before its commit leaves the invalidations as they were
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -141,5 +142,5 @@ async def _record(
 
 
 def _mark(decided: Plan, invalidation: UUID) -> dict[str, Any]:
-    jobs = sorted(decided.invalidations.get(invalidation, ()))
+    jobs = sorted(decided.invalidations.get(invalidation, ()), key=attrgetter("int"))
     return {"id": invalidation, "jobs": jobs, "outcome": "planned" if jobs else "hits nothing"}

@@ -56,6 +56,11 @@ class Job:
         return int(self.scaling.get("partitions_per_task", 1))
 
     @property
+    def has_task_for_each_key(self) -> bool:
+        """Whether every output partition is a task of its own."""
+        return self.strategy == "PerPartition" and self.partitions_per_task == 1
+
+    @property
     def priority(self) -> int:
         """Higher is claimed first."""
         return int(self.scaling.get("priority", 0))

@@ -12,6 +12,7 @@ invalidations' ids stand. What is absent keeps 50,000 steps within some megabyte
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -90,6 +91,7 @@ def _columns(dirty: DirtyColumns) -> list[str] | None:
     return None if dirty is None else sorted(dirty)
 
 
+@lru_cache(maxsize=1024)  # neighbours on a path are mostly about the same partitions
 def _texts(partitions: PartitionSet) -> list[str]:
     return partitions.space.texts(partitions)
 
