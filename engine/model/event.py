@@ -23,7 +23,7 @@ class SourceEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ``partitions`` holds keys and inclusive ranges (``2013-02-01..2013-02-07``,
     ``dt=2013-02-13/origin=JFK``); null means all of the dataset. ``columns`` null means unknown.
     ``rows`` is a row filter. ``version`` names a generation; null means the one that is served.
-    ``id`` makes the event idempotent: the same id again is the same fact.
+    ``id`` names the event to whoever asks why; by hand it is the idempotency key.
     """
 
     dataset: str

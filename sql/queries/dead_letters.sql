@@ -1,9 +1,12 @@
 -- :name insert
--- A delivery that could not be used; the same one again only brings its newest error.
+-- A delivery that could not be used. What comes at the same place again counts: a topic made anew
+-- starts from the first offset.
 INSERT INTO dead_letters (id, org_id, consumer, stream, position, payload, headers, error)
 VALUES (%(id)s, %(org_id)s, %(consumer)s, %(stream)s, %(position)s, %(payload)s, %(headers)s,
         %(error)s)
-ON CONFLICT (org_id, consumer, stream, position) DO UPDATE SET error = EXCLUDED.error
+ON CONFLICT (org_id, consumer, stream, position) DO UPDATE
+SET payload = EXCLUDED.payload, headers = EXCLUDED.headers, error = EXCLUDED.error,
+    replayed_at = NULL
 
 -- :name list
 -- The newest first; replayed ones only on request.
