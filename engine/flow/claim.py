@@ -43,7 +43,10 @@ async def claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int =
             limit=limit,
         )
         chosen = list(_within(rows, free))
-        return await _lease(conn, lineage, claimant, chosen) if chosen else []
+        if not chosen or await scene.lineage(conn) is not lineage:
+            # A deploy came in between: the tasks are other jobs' by now, and left to the next claim.
+            return []
+        return await _lease(conn, lineage, claimant, chosen)
 
 
 async def _free_places(conn: Connection, lineage: Lineage) -> dict[UUID, int]:

@@ -14,9 +14,11 @@ from engine.flow.heartbeat import heartbeat
 from engine.flow.ingest import ingest
 from engine.flow.plan import plan
 from engine.flow.reap import reap
+from engine.flow.scene import Scene
 from engine.model.event import Advance, Batch, Received, SourceEvent
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection, Database
+from tests.simulation.crashes import interrupted
 from tests.support.worlds import World, job, source
 
 DAY = "2013-02-13"
@@ -60,6 +62,19 @@ async def test_two_claimers_keep_a_cap_together(database: Database) -> None:
     assert names.count("b") == 1
     assert names.count("free") == 2
     assert await world.claim() == []
+
+
+async def test_a_claim_that_a_deploy_overtakes_takes_nothing(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+
+    async def overtake() -> None:
+        await world.deploy(source("a"), job("b", "a"), job("c", "a"))
+
+    async with world.conn() as conn:
+        with interrupted(conn, 1, overtake):
+            assert await claim(conn, Scene(world.scene.org_id), Claimant("one"), 10) == []
+    assert sorted(await world.run()) == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
 async def test_the_urgent_come_first(database: Database) -> None:
