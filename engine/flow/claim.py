@@ -44,7 +44,7 @@ async def claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int =
         )
         chosen = list(_within(rows, free))
         if not chosen or await scene.lineage(conn) is not lineage:
-            # A deploy came in between: the tasks are other jobs' by now, and left to the next claim.
+            # A deploy came in between, and gave the tasks to other jobs: the next claim takes them.
             return []
         return await _lease(conn, lineage, claimant, chosen)
 
