@@ -47,7 +47,18 @@ async def release(
     for row in settled:
         if row["held"] and row["hit"]:
             await _hold_or_queue(conn, scene, row)
+    await _queue_overtaken(conn, [row for row in settled if row["status"] == "skipped"])
     return settled
+
+
+async def _queue_overtaken(conn: Connection, skipped: Sequence[Row]) -> None:
+    """Nobody is skipped whose inputs have changed since its own last run, whoever made it so."""
+    if skipped:
+        ids = [row["id"] for row in skipped]
+        overtaken = {row["id"] for row in await fetch(conn, "tasks.queue_overtaken", ids=ids)}
+        for row in skipped:
+            if row["id"] in overtaken:
+                row["status"] = "queued"
 
 
 async def _hold_or_queue(conn: Connection, scene: Scene, row: Row) -> None:

@@ -137,11 +137,9 @@ FROM (SELECT DISTINCT d.task_id FROM task_dependencies d
              WHERE t.id = d.task_id AND t.status = 'blocked' FOR UPDATE) AS t
 
 -- :name settle
--- With nothing open left in front a task is queued if anything hit it, else skipped. Besides a
--- changed result in front, an input that has changed since its own last run hits it: a run in front
--- may have read more than the change that caused it, and come out the same when the rest is planned.
+-- With nothing open left in front a task is queued if anything hit it, else skipped.
 WITH c AS MATERIALIZED (
-    SELECT b.id, b.org_id, b.partitions, j.holds, j.output_datasets,
+    SELECT b.id, j.holds,
         b.hit OR EXISTS (SELECT FROM task_dependencies d
             WHERE d.task_id = b.id AND d.depends_on = ANY(%(changed)b::uuid[])) AS hit,
         EXISTS (SELECT FROM task_dependencies d
@@ -151,36 +149,40 @@ WITH c AS MATERIALIZED (
     FROM unnest(%(ids)s::uuid[]) AS v(id)
     JOIN tasks b ON b.id = v.id AND b.status = 'blocked'
     JOIN jobs j ON j.id = b.job_id
-), e AS MATERIALIZED (
-    SELECT c.id, c.holds, c.waits,
-        c.hit OR (NOT c.waits AND EXISTS (
-                SELECT FROM current_datasets o
-                JOIN partition_versions m ON m.dataset_uuid = o.dataset_uuid
-                    AND m.dataset_version = o.dataset_version
-                    AND m.partition_key = ANY (c.partitions)
-                JOIN task_inputs i ON i.task_id = m.task_id
-                JOIN task_dependencies d ON d.task_id = c.id
-                JOIN tasks f ON f.id = d.depends_on AND i.input_partition_key = ANY (f.partitions)
-                JOIN jobs fj ON fj.id = f.job_id
-                JOIN current_datasets r ON r.dataset_uuid = i.input_dataset_uuid
-                    AND r.name = ANY (fj.output_datasets)
-                JOIN partition_versions n ON n.dataset_uuid = r.dataset_uuid
-                    AND n.dataset_version = r.dataset_version
-                    AND n.partition_key = i.input_partition_key
-                WHERE o.org_id = c.org_id AND o.name = ANY (c.output_datasets)
-                  AND n.materialized_at > coalesce(i.input_version, '-infinity'))) AS hit
-    FROM c
 )
 UPDATE tasks t
-SET hit = e.hit,
-    status = CASE WHEN e.waits OR (e.hit AND e.holds) THEN 'blocked'
-                  WHEN e.hit THEN 'queued' ELSE 'skipped' END,
-    completed_at = CASE WHEN e.waits OR e.hit THEN NULL ELSE clock_timestamp() END,
-    outcome = CASE WHEN e.waits OR e.hit THEN NULL
+SET hit = c.hit,
+    status = CASE WHEN c.waits OR (c.hit AND c.holds) THEN 'blocked'
+                  WHEN c.hit THEN 'queued' ELSE 'skipped' END,
+    completed_at = CASE WHEN c.waits OR c.hit THEN NULL ELSE clock_timestamp() END,
+    outcome = CASE WHEN c.waits OR c.hit THEN NULL
                    ELSE 'nothing that it reads came out changed' END
-FROM e
-WHERE t.id = e.id AND (NOT e.waits OR e.hit <> t.hit)
-RETURNING t.id, t.job_id, t.slot, t.partitions, t.status, t.hit, e.holds AND NOT e.waits AS held
+FROM c
+WHERE t.id = c.id AND (NOT c.waits OR c.hit <> t.hit)
+RETURNING t.id, t.job_id, t.slot, t.partitions, t.status, t.hit, c.holds AND NOT c.waits AS held
+
+-- :name queue_overtaken
+-- Of tasks about to be skipped, those whose inputs have changed since their own last run. A run in
+-- front may have read more than the change that caused it, and come out the same when the rest is
+-- planned; whoever was pruned then has to run now.
+UPDATE tasks t
+SET hit = true, status = 'queued', completed_at = NULL, outcome = NULL
+FROM jobs j
+WHERE t.id = ANY(%(ids)s) AND j.id = t.job_id AND EXISTS (
+    SELECT FROM current_datasets o
+    JOIN partition_versions m ON m.dataset_uuid = o.dataset_uuid
+        AND m.dataset_version = o.dataset_version AND m.partition_key = ANY (t.partitions)
+    JOIN task_inputs i ON i.task_id = m.task_id
+    JOIN task_dependencies d ON d.task_id = t.id
+    JOIN tasks f ON f.id = d.depends_on AND i.input_partition_key = ANY (f.partitions)
+    JOIN jobs fj ON fj.id = f.job_id
+    JOIN current_datasets r ON r.dataset_uuid = i.input_dataset_uuid
+        AND r.name = ANY (fj.output_datasets)
+    JOIN partition_versions n ON n.dataset_uuid = r.dataset_uuid
+        AND n.dataset_version = r.dataset_version AND n.partition_key = i.input_partition_key
+    WHERE o.org_id = t.org_id AND o.name = ANY (j.output_datasets)
+      AND n.materialized_at > coalesce(i.input_version, '-infinity'))
+RETURNING t.id
 
 -- :name hold
 -- A first run that waits for inputs says for which.
