@@ -54,6 +54,8 @@ async def test_dirty_columns_stand_at_each_edge(database: Database) -> None:
         job("b", "a", columns={"y": ["a.x"]}),
         job("c", "b", columns={"z": ["b.y"]}),
     )
+    await world.changed("a", DAY, reason="arrival")
+    await world.run()
     await world.changed("a", DAY, columns=("x",))
     view = await explained(world, f"c[{DAY}]", "blocked")
     assert [hop.columns for hop in view.causes[0].path] == [("x",), ("y",)]
