@@ -1,6 +1,6 @@
 """The lineage of an org, read from its current DAG versions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,16 +8,28 @@ from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job, JobInput
 from engine.store.database import Connection
+from engine.store.orgs import lineage_epoch
 from engine.store.run import Row, fetch
 
 
 async def load_lineage(conn: Connection, org: UUID) -> Lineage:
-    """Read all current DAG versions of an org. Raises InvalidDag where they contradict."""
-    datasets = [_dataset(row) for row in await fetch(conn, "lineage.datasets", org_id=org)]
-    ids = {dataset.name: dataset.id for dataset in datasets}
-    jobs = [_job(row, ids) for row in await fetch(conn, "lineage.jobs", org_id=org)]
-    columns = await fetch(conn, "lineage.columns", org_id=org)
-    return Lineage.build(datasets, jobs, _columns(columns))
+    """Read all current DAG versions of an org. Raises InvalidDag where they contradict.
+
+    A deploy that commits between the statements moves the epoch: then they are read again.
+    """
+    epoch, before = await lineage_epoch(conn, org), None
+    while epoch != before:
+        datasets = await fetch(conn, "lineage.datasets", org_id=org)
+        jobs = await fetch(conn, "lineage.jobs", org_id=org)
+        columns = await fetch(conn, "lineage.columns", org_id=org)
+        before, epoch = epoch, await lineage_epoch(conn, org)
+    return _build(datasets, jobs, columns)
+
+
+def _build(datasets: Iterable[Row], jobs: Iterable[Row], columns: Sequence[Row]) -> Lineage:
+    made = [_dataset(row) for row in datasets]
+    ids = {dataset.name: dataset.id for dataset in made}
+    return Lineage.build(made, [_job(row, ids) for row in jobs], _columns(columns))
 
 
 def _columns(rows: Sequence[Row]) -> Iterator[tuple[UUID, str, UUID, str]]:

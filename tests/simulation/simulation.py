@@ -133,7 +133,12 @@ class Simulation:
         keys = sorted(_core(job))
         key = dice.choice(sorted(data)) if data and dice.random() < 0.6 else dice.choice(keys)
         columns = self._edit(dice, data, key, output.columns)
-        partitions = self._scope(dice, job, key, (await self._existing())[output.name])
+        existing = (await self._existing())[output.name]
+        partitions = self._scope(dice, job, key, existing)
+        # A filter on a partition column narrows, but only what is known already.
+        rows = _filter(dice, job, key) if key in existing and dice.random() < 0.2 else None
+        if rows is not None:
+            partitions = None
         named = set() if partitions is None else _named(job, partitions)
         # What nobody has spoken of before is new as a whole.
         if dice.random() < 0.15 or not named <= self.spoken[output.name]:
@@ -142,6 +147,7 @@ class Simulation:
             dataset=output.name,
             partitions=partitions,
             columns=None if columns is None else tuple(sorted(columns)),
+            rows=rows,
             reason=dice.choice(["change", "correction", "arrival"]),
         )
         self.spoken[output.name] |= named
@@ -262,6 +268,9 @@ class Simulation:
 
     def _justified(self, lease: Lease, job: Job) -> dict[str, Columns]:
         """Minimal: something that it reads was declared changed since it was last made."""
+        if not lease.partitions:
+            # Nothing is known of it yet, nor whether it would come out new: it may find something.
+            return {output.name: None for output in job.outputs}
         keys = [UNIT] if job.is_unit else _keys(job, lease.partitions)
         dirt = self.ledger.dirt(self.world, job, lease.outputs[0].version, keys)
         if dirt is None:
@@ -337,12 +346,15 @@ class Simulation:
 
     def _write(self, run: Run, content: dict[str, dict[Key, Rows]]) -> None:
         """What an accepted run made is there now; what came out new is remembered."""
+        has_changed = False
         for dataset in run.lease.outputs:
             there = self.warehouse[dataset.name, dataset.version]
             new = {k for k, rows in content[dataset.name].items() if there.get(k) != rows}
             there.update(content[dataset.name])
-            if new or not _tells(run.job):
-                # A task is what the others wait for: all of it came out new, or nothing.
+            # A task is what the others wait for: all of it came out new, or nothing.
+            has_changed = has_changed or bool(new) or not _tells(run.job)
+        for dataset in run.lease.outputs:
+            if has_changed:
                 for key in content[dataset.name]:
                     self.ledger.changed[dataset.name, key] = self.now
             if dataset.name in run.dirt:
@@ -715,6 +727,9 @@ class Simulation:
     def _note(self, maker: Job, row: dict[str, Any]) -> None:
         name, said = row["name"], row["partition_key"]
         keys: list[Key | None] = [None] if said is None else [*read_text(maker.space, said)]
+        if row["row_filter"] is not None:
+            among = read_text(maker.space, said)
+            keys = [key for key in among if _meets(maker, key, row["row_filter"])]
         columns = None if row["columns"] is None else frozenset(row["columns"])
         facts = [Declared(self.now, key, columns) for key in keys]
         if maker.is_source or row["reason"] == "rewritten":
@@ -762,6 +777,40 @@ def _middle(d: Any) -> Any:
     return replace(d, bounds=(lo, lo + 4))
 
 
+def _filter(dice: Random, job: Job, key: Key) -> dict[str, Any] | None:
+    """A row filter on a partition column that the partition's rows meet."""
+    if not job.space:
+        return None
+    i = dice.randrange(len(job.space))
+    d = job.space[i]
+    if d.kind == "range":
+        lo, hi = d.span(d.grid.index(key[i]))
+        return {d.name: dice.choice([{"gte": lo, "lt": hi}, {"in": [lo, hi - 1]}, hi - 1])}
+    if d.kind == "time":
+        return {d.name: {"gte": key[i], "lte": key[i]}} if d.grain == "day" else None
+    return {d.name: dice.choice([key[i], {"in": [key[i]]}])}
+
+
+def _meets(job: Job, key: Key, rows: dict[str, Any]) -> bool:
+    """Whether a partition may hold rows that meet a filter of the kind made here."""
+    for d, part in zip(job.space, key, strict=True):
+        if d.name not in rows:
+            continue
+        said = rows[d.name]
+        if d.kind != "range":
+            wanted = said["gte"] if isinstance(said, dict) else said
+            if part != wanted:
+                return False
+        else:
+            lo, hi = d.span(d.grid.index(part))
+            wanted = said.get("gte", 0) if isinstance(said, dict) and "in" not in said else None
+            values = said["in"] if isinstance(said, dict) and "in" in said else [said]
+            values = values if wanted is None else [wanted]
+            if not any(lo <= value < hi for value in values):
+                return False
+    return True
+
+
 def _named(job: Job, texts: Sequence[str]) -> set[Key]:
     return set().union(*(read_text(job.space, each) for each in texts))
 
@@ -805,4 +854,5 @@ def _called(lease: Lease) -> str:
 def _brief(event: SourceEvent) -> str:
     where = "all" if event.partitions is None else ",".join(event.partitions)
     columns = "" if event.columns is None else f" of {','.join(event.columns)}"
-    return f"{event.reason} {event.dataset}[{where}]{columns}"
+    rows = "" if event.rows is None else f" where {event.rows}"
+    return f"{event.reason} {event.dataset}[{where}]{columns}{rows}"

@@ -77,6 +77,21 @@ async def test_a_claim_that_a_deploy_overtakes_takes_nothing(database: Database)
     assert sorted(await world.run()) == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
+@pytest.mark.parametrize("at", range(1, 5))
+async def test_a_lineage_is_read_whole_though_a_deploy_comes_in_between(
+    database: Database, at: int
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+
+    async def overtake() -> None:
+        await world.deploy(source("a"), job("c", "a"))
+
+    async with world.conn() as conn:
+        with interrupted(conn, at, overtake):
+            lineage = await Scene(world.scene.org_id).lineage(conn)
+    assert [each.name for each in lineage.order] == ["src_a", "c"]
+
+
 async def test_the_urgent_come_first(database: Database) -> None:
     world = await World.made(
         database, source("a"), job("b", "a"), job("urgent", "a", scaling={"priority": 5})
