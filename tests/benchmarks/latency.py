@@ -31,12 +31,16 @@ _PATIENCE_SECONDS = 10
 async def figures(server: Server) -> AsyncIterator[Figure]:
     """Trigger, consumer, engine and doorbell as `knockon up` has them, in rounds of 100 commits."""
     knockon, bare = [], []
-    async with server.database() as database, _running(database) as scene:
-        async with database.connection() as conn, _listening(database, TASKS) as bell:
-            await _commits(conn, scene, bell, 10)
-            for _ in range(_ROUNDS):
-                knockon.append(_percentiles(await _commits(conn, scene, bell, _SAMPLES)))
-                bare.append(_percentiles(await _notifies(database, _SAMPLES)))
+    async with (
+        server.database() as database,
+        _running(database) as scene,
+        database.connection() as conn,
+        _listening(database, TASKS) as bell,
+    ):
+        await _commits(conn, scene, bell, 10)
+        for _ in range(_ROUNDS):
+            knockon.append(_percentiles(await _commits(conn, scene, bell, _SAMPLES)))
+            bare.append(_percentiles(await _notifies(database, _SAMPLES)))
     for name, at, target in (("p50", 49, 8), ("p99", 98, 30)):
         peer = Peer("NOTIFY", [each[at] for each in bare])
         samples = [each[at] for each in knockon]

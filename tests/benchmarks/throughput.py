@@ -1,4 +1,4 @@
-"""Tasks claimed, completed and settled in batches, beside pgqueuer draining jobs that do nothing."""
+"""Tasks claimed, completed and settled in batches, beside pgqueuer draining no-ops."""
 
 from collections.abc import AsyncIterator
 from time import perf_counter
