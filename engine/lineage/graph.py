@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import TypeVar
 from uuid import UUID
@@ -51,10 +52,9 @@ class Lineage:
     """Everything that planning needs to know of the datasets and jobs; it never changes.
 
     ``order`` holds the jobs so that each comes after those it reads from, and ``rank`` is a job's
-    place in it. ``graph`` has the jobs as nodes, and an edge from each to every job that reads it.
+    place in it.
     """
 
-    graph: nx.DiGraph[UUID]
     order: tuple[Job, ...]
     rank: Mapping[UUID, int]
     _datasets: Mapping[UUID, Dataset]
@@ -81,10 +81,8 @@ class Lineage:
         producers = _producers(by_id, jobs_by_id.values())
         space = cache(_compile_space)
         edges = _edges(by_id, jobs_by_id.values(), columns, space)
-        graph = _graph(jobs_by_id, producers, edges)
-        order = _order(graph, jobs_by_id)
+        order = _order(jobs_by_id, producers, edges)
         return Lineage(
-            graph=graph,
             order=order,
             rank={job.id: rank for rank, job in enumerate(order)},
             _datasets=by_id,
@@ -95,6 +93,14 @@ class Lineage:
             _inputs=_grouped(edges, lambda edge: edge.job),
             _space=space,
         )
+
+    def graph(self) -> nx.DiGraph[UUID]:
+        """Make a graph with the jobs as nodes, and an edge from each to every job that reads it."""
+        graph: nx.DiGraph[UUID] = nx.DiGraph()
+        graph.add_nodes_from(self._jobs)
+        edges = (edge for read in self._inputs.values() for edge in read)
+        graph.add_edges_from((self.producer(edge.dataset).id, edge.job) for edge in edges)
+        return graph
 
     def dataset(self, dataset: UUID) -> Dataset:
         """The dataset; raises UnknownName."""
@@ -197,21 +203,19 @@ def _loose(mapping: partitions.Mapping) -> frozenset[int]:
     )
 
 
-def _graph(
-    jobs: Iterable[UUID], producers: Mapping[UUID, Job], edges: Iterable[Edge]
-) -> nx.DiGraph[UUID]:
-    graph: nx.DiGraph[UUID] = nx.DiGraph()
-    graph.add_nodes_from(jobs)
-    graph.add_edges_from((producers[edge.dataset].id, edge.job) for edge in edges)
-    return graph
-
-
-def _order(graph: nx.DiGraph[UUID], jobs: Mapping[UUID, Job]) -> tuple[Job, ...]:
+def _order(
+    jobs: Mapping[UUID, Job], producers: Mapping[UUID, Job], edges: Iterable[Edge]
+) -> tuple[Job, ...]:
+    listed = tuple(jobs.values())
+    places = {job.id.int: place for place, job in enumerate(listed)}
+    fronts: dict[int, list[int]] = {place: [] for place in range(len(listed))}
+    for edge in edges:
+        fronts[places[edge.job.int]].append(places[producers[edge.dataset].id.int])
     try:
-        return tuple(jobs[job] for job in nx.topological_sort(graph))
-    except nx.NetworkXUnfeasible:
-        circle = [jobs[start].name for start, _ in nx.find_cycle(graph)]
-        path = ", ".join(f"{a!r} feeds {b!r}" for a, b in pairwise([*circle, circle[0]]))
+        return tuple([listed[place] for place in TopologicalSorter(fronts).static_order()])
+    except CycleError as error:
+        circle = [listed[place].name for place in error.args[1]]
+        path = ", ".join(f"{a!r} feeds {b!r}" for a, b in pairwise(circle))
         raise InvalidDag(f"jobs wait for each other in a circle: {path}; break it") from None
 
 

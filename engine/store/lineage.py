@@ -1,87 +1,81 @@
-"""The lineage of an org, read from its current DAG versions."""
+"""The lineage of an org, read from its current DAG versions.
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+An org may have a million column edges: rows are tuples here, and equal texts and ids one object.
+"""
+
+from collections.abc import Mapping
+from sys import intern
 from typing import Any
 from uuid import UUID
 
-from engine.lineage.graph import Lineage
+from psycopg.rows import tuple_row
+
+from engine.lineage.graph import ColumnEdge, Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job, JobInput
 from engine.store.database import Connection
-from engine.store.orgs import lineage_epoch
-from engine.store.run import Row, fetch
+from engine.store.queries import query
+from engine.store.run import fetch_tuples
+
+_PAGE = 20_000
 
 
 async def load_lineage(conn: Connection, org: UUID) -> Lineage:
-    """Read all current DAG versions of an org. Raises InvalidDag where they contradict.
-
-    A deploy that commits between the statements moves the epoch: then they are read again.
-    """
-    epoch, before = await lineage_epoch(conn, org), None
-    while epoch != before:
-        datasets = await fetch(conn, "lineage.datasets", org_id=org)
-        jobs = await fetch(conn, "lineage.jobs", org_id=org)
-        columns = await fetch(conn, "lineage.columns", org_id=org)
-        before, epoch = epoch, await lineage_epoch(conn, org)
-    return _build(datasets, jobs, columns)
+    """Read all current DAG versions of an org. Raises InvalidDag where they contradict."""
+    datasets = [_dataset(*row) for row in await fetch_tuples(conn, "lineage.datasets", org_id=org)]
+    ids = {dataset.name: dataset.id for dataset in datasets}
+    jobs = [_job(ids, *row) for row in await fetch_tuples(conn, "lineage.jobs", org_id=org)]
+    return Lineage.build(datasets, jobs, await _columns(conn, org, datasets))
 
 
-def _build(datasets: Iterable[Row], jobs: Iterable[Row], columns: Sequence[Row]) -> Lineage:
-    made = [_dataset(row) for row in datasets]
-    ids = {dataset.name: dataset.id for dataset in made}
-    return Lineage.build(made, [_job(row, ids) for row in jobs], _columns(columns))
+async def _columns(conn: Connection, org: UUID, datasets: list[Dataset]) -> list[ColumnEdge]:
+    ids = {str(dataset.id): dataset.id for dataset in datasets}
+    found: list[ColumnEdge] = []
+    async with conn.transaction(), conn.cursor("lineage_columns", row_factory=tuple_row) as cursor:
+        await cursor.execute(query("lineage.columns").encode(), {"org_id": org})
+        while rows := await cursor.fetchmany(_PAGE):
+            found += [
+                (ids[made], intern(to), ids[read], intern(by))
+                for made, to, read, by in rows
+                if made in ids and read in ids
+            ]
+    return found
 
 
-def _columns(rows: Sequence[Row]) -> Iterator[tuple[UUID, str, UUID, str]]:
-    for row in rows:
-        yield (
-            row["output_dataset_uuid"],
-            row["output_column"],
-            row["input_dataset_uuid"],
-            row["input_column"],
-        )
+def _dataset(
+    id_: UUID,
+    version: UUID,
+    name: str,
+    partitioning: str,
+    columns: list[str] | None,
+    storage: Mapping[str, Any],
+    location: str | None,
+) -> Dataset:
+    named = None if columns is None else tuple(map(intern, columns))
+    return Dataset(id_, version, intern(name), intern(partitioning), named, storage, location)
 
 
-def _dataset(row: Row) -> Dataset:
-    return Dataset(
-        id=row["id"],
-        version=row["version"],
-        name=row["name"],
-        partitioning=row["partitioning"],
-        columns=None if row["columns"] is None else tuple(row["columns"]),
-        storage=row["storage"],
-        location=row["storage_location"],
-    )
-
-
-def _job(row: Row, ids: Mapping[str, UUID]) -> Job:
+def _job(ids: Mapping[str, UUID], *row: Any) -> Job:
+    (id_, name, dag, activation, strategy, inputs, outputs, runtime, operator, update, *rest) = row
+    unique_key, *settings = rest
     return Job(
-        id=row["id"],
-        name=row["name"],
-        dag_name=row["dag_name"],
-        activation=row["activation"],
-        strategy=row["execution_strategy"],
-        inputs=tuple(_input(each, ids) for each in row["inputs"] if each["dataset"] in ids),
-        outputs=tuple(ids[name] for name in row["output_datasets"]),
-        runtime=row["runtime"],
-        operator=row["operator"],
-        update_strategy=row["update_strategy"],
-        unique_key=tuple(row["unique_key"]),
-        config=row["config"],
-        config_hash=row["config_hash"],
-        scaling=row["scaling"],
-        timeout_seconds=row["timeout_seconds"],
-        heartbeat_timeout_seconds=row["heartbeat_timeout_seconds"],
-        max_attempts=row["max_attempts"],
+        id_,
+        name,
+        intern(dag),
+        activation,
+        strategy,
+        tuple([_input(each, ids) for each in inputs if each["dataset"] in ids]),
+        tuple([ids[output] for output in outputs]),
+        intern(runtime),
+        intern(operator),
+        update,
+        tuple(unique_key),
+        *settings,
     )
 
 
 def _input(spec: Mapping[str, Any], ids: Mapping[str, UUID]) -> JobInput:
+    name = intern(spec["dataset"])
     return JobInput(
-        dataset=ids[spec["dataset"]],
-        name=spec["dataset"],
-        alias=spec["alias"],
-        mapping=spec["mapping"],
-        wait_for=spec["wait_for"],
-        cursor=spec.get("cursor"),
+        ids[name], name, spec["alias"], spec["mapping"], spec["wait_for"], spec.get("cursor")
     )

@@ -50,16 +50,17 @@ def _hundred(world: World) -> list[float]:
 
 def _with_readers(lineage: Lineage, world: World, count: int) -> tuple[Dataset, int]:
     """A late dataset that hits at least so many jobs, its own included, and how many."""
+    graph = lineage.graph()
     for n in range(len(world.jobs) - count, 0, -max(1, count // 100)):
-        hit = 1 + len(nx.descendants(lineage.graph, world.jobs[n].id))
+        hit = 1 + len(nx.descendants(graph, world.jobs[n].id))
         if hit >= count:
             return world.datasets[n], hit
     raise AssertionError(f"nothing hits {count} jobs")
 
 
 def _bfs(lineage: Lineage, dataset: Dataset) -> Peer:
-    job = lineage.producer(dataset.id).id
-    found = timed(lambda: nx.descendants(lineage.graph, job), 5)
+    graph, job = lineage.graph(), lineage.producer(dataset.id).id
+    found = timed(lambda: nx.descendants(graph, job), 5)
     return Peer("networkx, visited", [each / 1000 for each in found])
 
 

@@ -42,12 +42,12 @@ def test_each_job_ranks_after_those_it_reads_from():
 
     assert [job.name for job in found.order] == ["flights", "daily", "monthly"]
     assert [found.rank[job.id] for job in found.order] == [0, 1, 2]
-    assert set(found.graph.edges) == {
+    assert set(found.graph().edges) == {
         (job_id("flights"), job_id("daily")),
         (job_id("flights"), job_id("monthly")),
         (job_id("daily"), job_id("monthly")),
     }
-    assert nx.is_directed_acyclic_graph(found.graph)
+    assert nx.is_directed_acyclic_graph(found.graph())
 
 
 def test_one_dataset_read_twice_has_two_edges():
