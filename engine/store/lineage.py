@@ -3,7 +3,7 @@
 An org may have a million column edges: rows are tuples here, and equal texts and ids one object.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from sys import intern
 from typing import Any
 from uuid import UUID
@@ -15,31 +15,34 @@ from engine.model.dataset import Dataset
 from engine.model.job import Job, JobInput
 from engine.store.database import Connection
 from engine.store.queries import query
-from engine.store.run import fetch_tuples
 
-_PAGE = 20_000
+_PAGE = 2_000
 
 
 async def load_lineage(conn: Connection, org: UUID) -> Lineage:
     """Read all current DAG versions of an org. Raises InvalidDag where they contradict."""
-    datasets = [_dataset(*row) for row in await fetch_tuples(conn, "lineage.datasets", org_id=org)]
+    datasets = [_dataset(*row) async for row in _rows(conn, "lineage.datasets", org)]
     ids = {dataset.name: dataset.id for dataset in datasets}
-    jobs = [_job(ids, *row) for row in await fetch_tuples(conn, "lineage.jobs", org_id=org)]
+    jobs = [_job(ids, *row) async for row in _rows(conn, "lineage.jobs", org)]
     return Lineage.build(datasets, jobs, await _columns(conn, org, datasets))
 
 
 async def _columns(conn: Connection, org: UUID, datasets: list[Dataset]) -> list[ColumnEdge]:
     ids = {str(dataset.id): dataset.id for dataset in datasets}
-    found: list[ColumnEdge] = []
-    async with conn.transaction(), conn.cursor("lineage_columns", row_factory=tuple_row) as cursor:
-        await cursor.execute(query("lineage.columns").encode(), {"org_id": org})
+    return [
+        (ids[made], intern(to), ids[read], intern(by))
+        async for made, to, read, by in _rows(conn, "lineage.columns", org)
+        if made in ids and read in ids
+    ]
+
+
+async def _rows(conn: Connection, name: str, org: UUID) -> AsyncIterator[tuple[Any, ...]]:
+    """The rows of a statement, of which only a page is held at a time."""
+    async with conn.transaction(), conn.cursor("lineage", row_factory=tuple_row) as cursor:
+        await cursor.execute(query(name).encode(), {"org_id": org})
         while rows := await cursor.fetchmany(_PAGE):
-            found += [
-                (ids[made], intern(to), ids[read], intern(by))
-                for made, to, read, by in rows
-                if made in ids and read in ids
-            ]
-    return found
+            for row in rows:
+                yield row
 
 
 def _dataset(

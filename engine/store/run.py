@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from psycopg.rows import tuple_row
-
 from engine.store.database import Connection
 from engine.store.queries import query
 
@@ -14,13 +12,6 @@ async def fetch(conn: Connection, name: str, **params: Any) -> list[Row]:
     """Run a statement and return all its rows, as dicts. Raises psycopg's errors."""
     cursor = await conn.execute(query(name).encode(), params)
     return await cursor.fetchall()
-
-
-async def fetch_tuples(conn: Connection, name: str, **params: Any) -> list[tuple[Any, ...]]:
-    """Run a statement and return all its rows, as tuples: for many at once. Raises as `fetch`."""
-    async with conn.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(query(name).encode(), params)
-        return await cursor.fetchall()
 
 
 async def fetch_one(conn: Connection, name: str, **params: Any) -> Row | None:
