@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from engine.errors import InvalidDag
 from engine.lineage.graph import Lineage
 from engine.store.database import Connection
 from engine.store.lineage import load_lineage
@@ -20,10 +21,19 @@ class Scene:
     async def lineage(self, conn: Connection) -> Lineage:
         """Return the lineage that the transaction of ``conn`` sees."""
         epoch = await lineage_epoch(conn, self.org_id)
-        if self._lineage is None or epoch != self._epoch:
-            self._lineage = await load_lineage(conn, self.org_id)
-            self._epoch = epoch
+        while self._lineage is None or epoch != self._epoch:
+            self._lineage = await self._read(conn, epoch)
+            self._epoch, epoch = epoch, await lineage_epoch(conn, self.org_id)
         return self._lineage
+
+    async def _read(self, conn: Connection, epoch: int) -> Lineage | None:
+        """The lineage; None where a deploy that commits between the statements tore it apart."""
+        try:
+            return await load_lineage(conn, self.org_id)
+        except (KeyError, InvalidDag):
+            if await lineage_epoch(conn, self.org_id) == epoch:
+                raise
+            return None
 
     @property
     def epoch(self) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import pytest
 
@@ -15,9 +16,11 @@ from engine.flow.ingest import ingest
 from engine.flow.plan import plan
 from engine.flow.reap import reap
 from engine.flow.scene import Scene
+from engine.lineage.graph import Lineage
 from engine.model.event import Advance, Batch, Received, SourceEvent
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection, Database
+from engine.store.lineage import load_lineage
 from tests.simulation.crashes import interrupted
 from tests.support.worlds import World, job, source
 
@@ -77,18 +80,23 @@ async def test_a_claim_that_a_deploy_overtakes_takes_nothing(database: Database)
     assert sorted(await world.run()) == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
-@pytest.mark.parametrize("at", range(1, 5))
+@pytest.mark.parametrize("is_torn", [False, True])
 async def test_a_lineage_is_read_whole_though_a_deploy_comes_in_between(
-    database: Database, at: int
+    database: Database, monkeypatch: pytest.MonkeyPatch, is_torn: bool
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
 
-    async def overtake() -> None:
+    async def overtaken(conn: Connection, org: UUID) -> Lineage:
+        monkeypatch.undo()
+        old = await load_lineage(conn, org)
         await world.deploy(source("a"), job("c", "a"))
+        if is_torn:
+            raise KeyError("a dataset of the version before")
+        return old
 
+    monkeypatch.setattr("engine.flow.scene.load_lineage", overtaken)
     async with world.conn() as conn:
-        with interrupted(conn, at, overtake):
-            lineage = await Scene(world.scene.org_id).lineage(conn)
+        lineage = await Scene(world.scene.org_id).lineage(conn)
     assert [each.name for each in lineage.order] == ["src_a", "c"]
 
 
