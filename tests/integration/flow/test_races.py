@@ -75,8 +75,10 @@ async def test_a_claim_that_a_deploy_overtakes_takes_nothing(database: Database)
         await world.deploy(source("a"), job("b", "a"), job("c", "a"))
 
     async with world.conn() as conn:
+        scene = Scene(world.scene.org_id)
+        await scene.lineage(conn)
         with interrupted(conn, 1, overtake):
-            assert await claim(conn, Scene(world.scene.org_id), Claimant("one"), 10) == []
+            assert await claim(conn, scene, Claimant("one"), 10) == []
     assert sorted(await world.run()) == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
