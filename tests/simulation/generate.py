@@ -17,7 +17,7 @@ ANCHORS = {
     "Australia/Lord_Howe": date(2013, 4, 7),
     "UTC": date(2013, 12, 31),
 }
-MOST_KEYS = 16
+MOST_KEYS = 8
 MOST_JOBS = 9
 COLUMNS = ("x", "y", "z")
 TEXTS = ("A", "B", "C")
@@ -85,7 +85,7 @@ class Maker:
 
     def _output(self, name: str, inputs: Sequence[Output]) -> Output:
         columns = COLUMNS[: self.dice.randint(1, 3)]
-        if self.dice.random() < 0.3:
+        if self.dice.random() < 0.2:
             return Output(name, columns)
         told = [each for each in inputs if self.dice.random() < 0.85]
         pairs = [(each.name, column) for each in told for column in each.columns]
@@ -93,7 +93,7 @@ class Maker:
             column: tuple(sorted(self.dice.sample(pairs, min(len(pairs), self.dice.randint(0, 2)))))
             for column in columns
         }
-        if pairs and self.dice.random() < 0.3:
+        if pairs and self.dice.random() < 0.2:
             lineage[EVERY] = (self.dice.choice(pairs),)
         return Output(name, columns, tuple(sorted(lineage.items())))
 
@@ -150,11 +150,11 @@ class Maker:
         links = tuple(self._links(source, target))
         latest = None
         ordered = [i for i, d in enumerate(source) if d.is_ordered]
-        if self.dice.random() < 0.06 and len(ordered) == 1:
+        if self.dice.random() < 0.12 and len(ordered) == 1:
             links, latest = (), ordered[0]
         read = Read(dataset, links, latest, self._spec(source, target, links, latest))
         if _may_wait(source, target, read) and self.dice.random() < 0.15:
-            many = read.spec not in (None, "identity") and prod(len(d.universe) for d in source) > 1
+            many = source != target and prod(len(d.universe) for d in source) > 1
             return replace(read, wait_for=self.dice.choice(["all", 1, 2 if many else 1]))
         return read
 

@@ -14,17 +14,17 @@ WEIGHTS = Counter(
     claim=14,
     read=8,
     finish=16,
-    fail=3,
+    fail=5,
     vanish=2,
-    expire=3,
+    expire=5,
     heartbeat=1,
-    tick=4,
+    tick=5,
     mend=2,
     invalidate=3,
     deploy=3,
     rest=1,
 )
-LONGEST = 60
+LONGEST = 80
 
 
 @dataclass(frozen=True)

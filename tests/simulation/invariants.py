@@ -35,6 +35,8 @@ SELECT 'a processed fact without a plan', i.id::text FROM data_invalidations i
 WHERE i.org_id = %(org)s AND i.processed_at IS NOT NULL AND i.plan_id IS NULL
   AND i.outcome IS DISTINCT FROM 'not_current'
 UNION ALL
+SELECT 'an event that was not understood', e.error FROM dead_letters e WHERE e.org_id = %(org)s
+UNION ALL
 SELECT 'tasks that wait for each other', t.id::text
 FROM t JOIN task_dependencies d ON d.task_id = t.id AND d.depends_on = t.id
 """
@@ -48,6 +50,11 @@ _CURSORS = b"""
 SELECT d.name, j.name AS job, c.dataset_version, c.job_id, c.cursor_value::bigint AS value
 FROM dataset_cursors c JOIN datasets d ON d.id = c.dataset_uuid JOIN jobs j ON j.id = c.job_id
 WHERE d.org_id = %(org)s
+"""
+
+_POSITIONS = b"""
+SELECT consumer, stream, position::bigint AS position FROM consumer_positions
+WHERE org_id = %(org)s
 """
 
 
@@ -66,6 +73,7 @@ class Invariants:
         self._org = org
         self._stamps: dict[Any, Any] = {}
         self._cursors: dict[Any, int] = {}
+        self._positions: dict[Any, int] = {}
 
     async def check(self, conn: Connection) -> None:
         """Raises Broken."""
@@ -81,7 +89,12 @@ class Invariants:
             for row in await _fetch(conn, _CURSORS, self._org)
         }
         _only_rises("cursors only move forward", self._cursors, {**self._cursors, **cursors})
-        self._stamps, self._cursors = stamps, cursors
+        positions = {
+            (row["consumer"], row["stream"]): row["position"]
+            for row in await _fetch(conn, _POSITIONS, self._org)
+        }
+        _only_rises("positions only move forward", self._positions, positions)
+        self._stamps, self._cursors, self._positions = stamps, cursors, positions
 
 
 def _only_rises(law: str, before: dict[Any, Any], after: dict[Any, Any]) -> None:

@@ -126,12 +126,16 @@ class Simulation:
     # -- what happens outside ------------------------------------------------------------------
 
     async def _change(self, dice: Random) -> None:
-        """Somebody changes a source; the event about it comes later."""
+        """Somebody changes sources; the events about it come later."""
+        for _ in range(dice.choice([1, 1, 2, 4])):
+            await self._change_one(dice)
+
+    async def _change_one(self, dice: Random) -> None:
         job = dice.choice(self.world.sources)
         output = job.outputs[0]
         data = self.sources[output.name]
         keys = sorted(_core(job))
-        key = dice.choice(sorted(data)) if data and dice.random() < 0.6 else dice.choice(keys)
+        key = dice.choice(sorted(data)) if data and dice.random() < 0.75 else dice.choice(keys)
         columns = self._edit(dice, data, key, output.columns)
         existing = (await self._existing())[output.name]
         partitions = self._scope(dice, job, key, existing)
@@ -141,7 +145,7 @@ class Simulation:
             partitions = None
         named = set() if partitions is None else _named(job, partitions)
         # What nobody has spoken of before is new as a whole.
-        if dice.random() < 0.15 or not named <= self.spoken[output.name]:
+        if dice.random() < 0.08 or not named <= self.spoken[output.name]:
             columns = None
         event = SourceEvent(
             dataset=output.name,
@@ -159,7 +163,7 @@ class Simulation:
         self, dice: Random, data: dict[Key, Rows], key: Key, columns: Sequence[str]
     ) -> Columns:
         rows = data.setdefault(key, {})
-        if rows and dice.random() < 0.65:
+        if rows and dice.random() < 0.8:
             row = rows[dice.choice(sorted(rows))]
             touched = dice.sample(list(columns), dice.choice([1, 1, 2]))
             row.update({column: dice.randrange(4) for column in touched})
