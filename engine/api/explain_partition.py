@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
+
 from engine.api.invalidations import named_invalidations
 from engine.api.pruning import PrunedEdge, pruned_edges
 from engine.errors import InvalidPartition
+from engine.flow.cutoff import reads
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
@@ -119,7 +122,9 @@ async def _newer_inputs(
     conn: Connection, scene: Scene, lineage: Lineage, job: Job, where: Mapping[str, Any]
 ) -> list[NewerInput]:
     """The inputs with newer stamps than were read, but for those of which a plan spared the job."""
-    rows = await fetch(conn, "partitions.newer_inputs", **where)
+    rows = await fetch(
+        conn, "partitions.newer_inputs", **where, reads=Jsonb(reads(lineage, [job.id]))
+    )
     newer = [_newer(lineage, row) for row in rows]
     if not newer:
         return []

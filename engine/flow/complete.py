@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from engine.errors import LeaseLost
 from engine.flow.cursors import move_cursors
+from engine.flow.cutoff import Changes
 from engine.flow.outputs import brief, found_new, partition_rows
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
@@ -59,20 +60,20 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
     ids = [each.lease.task_id for each in completions]
     lineage = await scene.lineage(conn)
     rows = [row for each in completions for row in partition_rows(lineage, each)]
-    changed = {row["task_id"] for row in await fetch(conn, "partitions.write", rows=Jsonb(rows))}
+    changes = Changes.of(rows, await fetch(conn, "partitions.write", rows=Jsonb(rows)))
     await execute(
         conn,
         "tasks.succeed",
         ids=ids,
         outputs=[Jsonb(brief(each)) for each in completions],
-        has_changed=[task in changed for task in ids],
+        has_changed=[task in changes.tasks for task in ids],
     )
     await execute(conn, "tasks.record_inputs", **_inputs(completions))
     for each in completions:
         if each.lease.job.strategy != "PerPartition":
             await move_cursors(conn, each)
             await _tell_of_new(conn, scene, each)
-    await settle(conn, scene, ids, changed)
+    await settle(conn, scene, ids, changes)
 
 
 def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:

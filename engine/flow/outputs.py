@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import InvalidInput
+from engine.lineage.columns import read_columns
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.task import Completion, Lease, Output
@@ -27,6 +28,7 @@ class PartitionRow(msgspec.Struct, omit_defaults=True):
     fingerprint: str | None = None
     column_fingerprints: Mapping[str, str] | None = None
     changed: bool | None = None
+    changed_columns: frozenset[str] | None = None
 
 
 def brief(completion: Completion) -> list[dict[str, Any]]:
@@ -78,9 +80,23 @@ def partition_rows(lineage: Lineage, completion: Completion) -> Iterator[Partiti
             row_count=output.row_count,
             bytes=output.bytes,
             fingerprint=output.fingerprint,
-            column_fingerprints=output.column_fingerprints,
+            column_fingerprints=_complete(lineage, dataset, output.column_fingerprints),
             changed=output.changed,
+            changed_columns=output.changed_columns,
         )
+
+
+def _complete(
+    lineage: Lineage, dataset: Dataset, fingerprints: Mapping[str, str] | None
+) -> Mapping[str, str] | None:
+    """Fingerprints that say nothing of a column which somebody reads count for nothing."""
+    if fingerprints is None:
+        return None
+    said = fingerprints.keys() | set(lineage.space(dataset.id).names)
+    for edge in lineage.readers(dataset.id):
+        if not said >= (read_columns(edge.columns) or set()):
+            return None
+    return fingerprints
 
 
 def _dataset_of(

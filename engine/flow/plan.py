@@ -112,10 +112,16 @@ def _invalidation(row: Row) -> Invalidation:
 
 async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
     """What changed by other hands than a task's bears a new stamp from here on."""
-    for dataset, partitions in decided.stamps.items():
-        keys = list(lineage.space(dataset).keys(partitions))
-        version = lineage.dataset(dataset).version
-        await execute(conn, "partitions.stamp", dataset=dataset, version=version, keys=keys)
+    for dataset, changed in decided.changed.items():
+        for partitions, columns in changed:
+            await execute(
+                conn,
+                "partitions.stamp",
+                dataset=dataset,
+                version=lineage.dataset(dataset).version,
+                keys=list(lineage.space(dataset).keys(partitions)),
+                columns=None if columns is None else list(columns),
+            )
 
 
 async def _record(

@@ -22,7 +22,7 @@ async def input_versions(
     conn: Connection, lineage: Lineage, needs: Iterable[Need]
 ) -> list[InputVersions]:
     """For each job with the keys that a task of it makes, ``{input dataset: {key: stamp}}``."""
-    reads = await _reads(conn, lineage, list(needs))
+    reads = await input_keys(conn, lineage, list(needs))
     stamps = await _stamps(conn, lineage, reads)
     return [
         {
@@ -33,7 +33,8 @@ async def input_versions(
     ]
 
 
-async def _reads(conn: Connection, lineage: Lineage, needs: Sequence[Need]) -> list[Reads]:
+async def input_keys(conn: Connection, lineage: Lineage, needs: Sequence[Need]) -> list[Reads]:
+    """For each job with the keys that a task of it makes, the keys that it reads, by input."""
     known: dict[UUID, PartitionSet] = {}
     while True:
         try:

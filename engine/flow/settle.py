@@ -9,8 +9,10 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from engine.flow.cutoff import UNCHANGED, Changes, reached, reads
 from engine.flow.known import load_existing
 from engine.flow.scene import Scene
+from engine.lineage.graph import Lineage
 from engine.planner import held
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
@@ -18,9 +20,9 @@ from engine.store.run import Row, execute, fetch
 
 
 async def settle(
-    conn: Connection, scene: Scene, ended: Collection[UUID], changed: Collection[UUID] = ()
+    conn: Connection, scene: Scene, ended: Collection[UUID], changes: Changes = UNCHANGED
 ) -> None:
-    """Settle all that waits behind ``ended``, of which ``changed`` came out different.
+    """Settle all that waits behind ``ended``, of which ``changes`` came out different.
 
     Belongs into the transaction in which the tasks ended.
     """
@@ -29,36 +31,41 @@ async def settle(
         waiting = await fetch(conn, "tasks.lock_dependants", ended=list(ended))
         if not waiting:
             break
-        settled = await release(conn, scene, [row["id"] for row in waiting], changed)
+        settled = await release(conn, scene, [row["id"] for row in waiting], changes)
         queued = queued or any(row["status"] == "queued" for row in settled)
-        ended, changed = [row["id"] for row in settled if row["status"] == "skipped"], ()
+        ended, changes = [row["id"] for row in settled if row["status"] == "skipped"], UNCHANGED
     if queued:
         await ring(conn, TASKS, scene.org_id)
 
 
 async def release(
-    conn: Connection, scene: Scene, ids: Sequence[UUID], changed: Collection[UUID] = ()
+    conn: Connection, scene: Scene, ids: Sequence[UUID], changes: Changes = UNCHANGED
 ) -> list[Row]:
     """Let go of those locked, blocked tasks that nothing holds back any more.
 
     Returns the rows that moved, with their new ``status``.
     """
-    settled = await fetch(conn, "tasks.settle", ids=list(ids), changed=list(changed))
+    hit = list(await reached(conn, scene, changes.parts))
+    settled = await fetch(conn, "tasks.settle", ids=list(ids), changed=list(changes.whole), hit=hit)
     for row in settled:
         if row["held"] and row["hit"]:
             await _hold_or_queue(conn, scene, row)
-    await _queue_overtaken(conn, [row for row in settled if row["status"] == "skipped"])
+    skipped = [row for row in settled if row["status"] == "skipped"]
+    if skipped:
+        await _queue_overtaken(conn, await scene.lineage(conn), skipped)
     return settled
 
 
-async def _queue_overtaken(conn: Connection, skipped: Sequence[Row]) -> None:
+async def _queue_overtaken(conn: Connection, lineage: Lineage, skipped: Sequence[Row]) -> None:
     """Nobody is skipped whose inputs have changed since its own last run, whoever made it so."""
-    if skipped:
-        ids = [row["id"] for row in skipped]
-        overtaken = {row["id"] for row in await fetch(conn, "tasks.queue_overtaken", ids=ids)}
-        for row in skipped:
-            if row["id"] in overtaken:
-                row["status"] = "queued"
+    ids = [row["id"] for row in skipped]
+    read = Jsonb(reads(lineage, {row["job_id"] for row in skipped}))
+    overtaken = {
+        row["id"] for row in await fetch(conn, "tasks.queue_overtaken", ids=ids, reads=read)
+    }
+    for row in skipped:
+        if row["id"] in overtaken:
+            row["status"] = "queued"
 
 
 async def _hold_or_queue(conn: Connection, scene: Scene, row: Row) -> None:

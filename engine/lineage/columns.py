@@ -5,7 +5,7 @@ nobody knows: then every column is dirty.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from enum import Enum
 from sys import intern
 from typing import Final, TypeVar
@@ -79,6 +79,13 @@ def _read(columns: ColumnMap, dirty: frozenset[str]) -> Iterable[str]:
     yield from dirty & columns.keys()
 
 
-def read_columns(columns: ColumnMap) -> list[str]:
-    """The input columns that the edge reads, in order, for people."""
-    return sorted(columns)
+def read_columns(outputs: Sequence[ColumnMap | None]) -> DirtyColumns:
+    """The input columns that outputs are made of; None: all of them."""
+    if any(each is None or EVERY in each for each in outputs):
+        return None
+    return frozenset(column for each in outputs for column in each or ())
+
+
+def reaches(outputs: Sequence[ColumnMap | None], dirty: DirtyColumns) -> bool:
+    """Whether dirty columns shape any of the outputs."""
+    return any(propagate(each, dirty) is not PRUNED for each in outputs)

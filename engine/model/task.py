@@ -42,7 +42,12 @@ class Output:
 
     Without a ``fingerprint`` the partition counts as changed. ``row_count`` in rows, ``bytes``
     in bytes. ``dataset`` is the name of one of the job's outputs. ``changed`` is the worker's
-    own word on whether the content differs from before; left out, the fingerprint decides.
+    own word on whether the content differs from before; left out, the fingerprints decide.
+
+    ``column_fingerprints`` hold a hash for each column, of its values together with what tells
+    the rows apart: where rows come or go, each one changes. Those that did change say which
+    columns count as changed, unless ``changed_columns``, the worker's own word, says it; with
+    neither all of them do.
     """
 
     dataset: str
@@ -54,6 +59,7 @@ class Output:
     schema_hash: str | None = None
     column_fingerprints: Mapping[str, str] | None = None
     changed: bool | None = None
+    changed_columns: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

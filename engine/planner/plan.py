@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -47,6 +49,13 @@ class Step(NamedTuple):
     via: tuple[Via, ...]
 
 
+class Changed(NamedTuple):
+    """Partitions of a dataset that changed in place, and in which columns; None: in all."""
+
+    partitions: PartitionSet
+    columns: DirtyColumns
+
+
 class Pruned(NamedTuple):
     """Why nothing of a dataset's change reached a job: the rule, and one line for people.
 
@@ -63,12 +72,20 @@ class Pruned(NamedTuple):
 class Plan:
     """The whole closure of some invalidations.
 
-    ``steps`` come parents first. ``stamps`` are the partitions of datasets that changed in place:
-    of sources, and of what was rewritten. ``invalidations`` names the jobs that each one affects,
-    those that have their tasks already included.
+    ``steps`` come parents first. ``changed`` is what changed in place: of sources, and of what was
+    rewritten. ``invalidations`` names the jobs that each one affects, those that have their tasks
+    already included.
     """
 
     steps: tuple[Step, ...]
     pruned: tuple[Pruned, ...]
-    stamps: Mapping[UUID, PartitionSet]
+    changed: Mapping[UUID, tuple[Changed, ...]]
     invalidations: Mapping[UUID, frozenset[UUID]]
+
+    @property
+    def stamps(self) -> dict[UUID, PartitionSet]:
+        """The partitions that bear a new stamp, by dataset."""
+        return {
+            dataset: reduce(or_, [each.partitions for each in changed])
+            for dataset, changed in self.changed.items()
+        }

@@ -13,12 +13,11 @@ from engine.lineage.columns import widest
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job
-from engine.partitions import PartitionSet
 from engine.planner.crossing import Hit, cross, hit_itself
-from engine.planner.dirt import Causes, Dirt, coalesce, union
+from engine.planner.dirt import Causes, Dirt, coalesce
 from engine.planner.extent import Extents
 from engine.planner.known import Known, KnownNeeded
-from engine.planner.plan import Plan, Pruned, Step, Via
+from engine.planner.plan import Changed, Plan, Pruned, Step, Via
 from engine.planner.scope import dirt_of
 from engine.planner.strategy import dirty_outputs, recomputed, recomputed_for_sure, row_filters
 
@@ -58,7 +57,7 @@ class _Walk:
         self._edges: dict[int, list[Edge]] = {}
         self._wrong: defaultdict[int, list[tuple[UUID, Dirt]]] = defaultdict(list)
         self._affected: defaultdict[Causes, list[UUID]] = defaultdict(list)
-        self._stamps: dict[UUID, PartitionSet] = {}
+        self._changed: dict[UUID, tuple[Changed, ...]] = {}
         self._steps: list[Step] = []
         self._pruned: list[Pruned] = []
 
@@ -87,12 +86,14 @@ class _Walk:
             each.id: jobs(tuple(kind for kind in self._affected if kind >> n & 1))
             for n, each in enumerate(self._invalidations)
         }
-        return Plan(tuple(self._steps), tuple(self._pruned), self._stamps, affected)
+        return Plan(tuple(self._steps), tuple(self._pruned), self._changed, affected)
 
     def _lay(self, dataset: UUID, dirt: Sequence[Dirt]) -> None:
         changed = [each for each in dirt if each.has_changed]
         if changed:
-            self._stamps[dataset] = union([each.partitions for each in changed])
+            self._changed[dataset] = tuple(
+                Changed(each.partitions, each.columns) for each in changed
+            )
             self._spread(dataset, changed)
         for each in dirt:
             if not each.has_changed:

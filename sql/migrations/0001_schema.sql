@@ -230,10 +230,38 @@ CREATE TABLE partition_versions (
     fingerprint text,
     -- {column: content hash}, where the worker reported one for each.
     column_fingerprints jsonb,
+    -- Where only some columns moved last: {column: its stamp, "*": that of all others}.
+    column_stamps jsonb,
     -- The task whose run the partition stands on; null for a source's.
     task_id uuid,
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 ) WITH (fillfactor = 80);
+
+-- The newest stamp among some columns of a partition; null columns: all of them.
+CREATE FUNCTION stamp_of(materialized_at timestamptz, column_stamps jsonb, columns text[])
+RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS $$
+SELECT CASE WHEN column_stamps IS NULL OR columns IS NULL THEN materialized_at
+    ELSE (SELECT max(coalesce(column_stamps ->> c, column_stamps ->> '*')::timestamptz)
+          FROM unnest(columns || '*'::text) AS c) END
+$$;
+
+-- The stamps of a partition's columns after some of them moved; null columns: all of them did.
+CREATE FUNCTION moved_stamps(before timestamptz, column_stamps jsonb, columns text[],
+                             now timestamptz)
+RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE AS $$
+SELECT CASE WHEN columns IS NULL OR before IS NULL THEN NULL
+    ELSE coalesce(column_stamps, jsonb_build_object('*', before))
+        || (SELECT coalesce(jsonb_object_agg(c, now), '{}') FROM unnest(columns) AS c) END
+$$;
+
+-- The keys under which two objects hold different values; null where one of them is missing.
+CREATE FUNCTION differing_keys(a jsonb, b jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT CASE WHEN a IS NOT NULL AND b IS NOT NULL THEN
+    (SELECT array_agg(key ORDER BY key)
+     FROM jsonb_each_text(a) AS x FULL JOIN jsonb_each_text(b) AS y USING (key)
+     WHERE x.value IS DISTINCT FROM y.value) END
+$$;
 
 CREATE TABLE dataset_cursors (
     dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,

@@ -12,12 +12,14 @@ SELECT partition_key AS key FROM partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 
 -- :name stamp
--- A source's partitions changed now. Stamps only rise, whatever the clock does.
-INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at)
+-- A source's partitions changed now, in some columns; null: in all. Stamps only rise, whatever the
+-- clock does.
+INSERT INTO partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
 SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest(%(keys)s::text[]) AS key
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
-SET materialized_at = greatest(clock_timestamp(),
-                               partition_versions.materialized_at + interval '1 microsecond')
+SET (materialized_at, column_stamps) = (
+    SELECT moment, moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment)
+    FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
 
 -- :name stamps
 -- The stamps that partitions bear now; none for those that do not exist.
@@ -28,27 +30,33 @@ JOIN partition_versions p
     ON p.dataset_uuid = r.dataset AND p.dataset_version = r.version AND p.partition_key = r.key
 
 -- :name write
--- The partitions that runs have written. One whose fingerprint stayed the same keeps its stamp.
+-- The partitions that runs have written. One whose content stayed the same keeps its stamp, and so
+-- does each of its columns, where it is known which ones moved. Returns what changed; null columns:
+-- all of them.
 WITH given AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(task_id uuid, dataset_uuid uuid,
         dataset_version uuid, partition_key text, config_hash text, schema_hash text,
         location text, row_count bigint, bytes bigint, fingerprint text,
-        column_fingerprints jsonb, changed boolean)
+        column_fingerprints jsonb, changed boolean, changed_columns text[])
 ), compared AS (
-    SELECT g.task_id, g.dataset_uuid, g.dataset_version, g.partition_key, g.config_hash,
-        g.schema_hash, g.location, g.row_count, g.bytes, g.fingerprint, g.column_fingerprints,
-        p.materialized_at AS stamp,
-        p.materialized_at IS NULL
-            OR coalesce(g.changed, coalesce(p.fingerprint <> g.fingerprint, true)) AS changed
+    SELECT g.*, p.materialized_at AS before, p.column_stamps,
+        p.materialized_at IS NULL OR coalesce(g.changed, p.fingerprint <> g.fingerprint,
+            p.column_fingerprints <> g.column_fingerprints, true) AS differs,
+        CASE WHEN p.materialized_at IS NOT NULL AND (p.row_count <> g.row_count) IS NOT TRUE
+             THEN coalesce(g.changed_columns,
+                           differing_keys(p.column_fingerprints, g.column_fingerprints))
+        END AS moved,
+        greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment
     FROM given g LEFT JOIN partition_versions p USING (dataset_uuid, dataset_version, partition_key)
 ), written AS (
     INSERT INTO partition_versions AS p (dataset_uuid, dataset_version, partition_key,
         materialized_at, config_hash, schema_hash, location, row_count, bytes, fingerprint,
-        column_fingerprints, task_id)
+        column_fingerprints, column_stamps, task_id)
     SELECT dataset_uuid, dataset_version, partition_key,
-        CASE WHEN changed
-             THEN greatest(clock_timestamp(), stamp + interval '1 microsecond') ELSE stamp END,
+        CASE WHEN differs THEN moment ELSE before END,
         config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,
+        CASE WHEN differs THEN moved_stamps(before, column_stamps, moved, moment)
+             ELSE column_stamps END,
         task_id
     FROM compared
     ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
@@ -56,9 +64,9 @@ WITH given AS (
         schema_hash = EXCLUDED.schema_hash, location = EXCLUDED.location,
         row_count = EXCLUDED.row_count, bytes = EXCLUDED.bytes,
         fingerprint = EXCLUDED.fingerprint, column_fingerprints = EXCLUDED.column_fingerprints,
-        task_id = EXCLUDED.task_id
+        column_stamps = EXCLUDED.column_stamps, task_id = EXCLUDED.task_id
 )
-SELECT DISTINCT task_id FROM compared WHERE changed
+SELECT task_id, dataset_uuid, partition_key, moved AS columns FROM compared WHERE differs
 
 -- :name of_dataset
 -- What stands of a dataset, all of it or some keys.
@@ -68,21 +76,27 @@ WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
   AND (%(keys)s::text[] IS NULL OR partition_key = ANY(%(keys)s))
 
 -- :name newer_inputs
--- What the runs behind these partitions read, and whether it has a newer stamp by now.
+-- What the runs behind these partitions read, and whether what they read of it has a newer stamp
+-- by now; a dataset that is not listed is read whole.
 SELECT p.partition_key, i.input_dataset_uuid, i.input_partition_key, i.input_version,
-       n.materialized_at AS now_version
+       stamp_of(n.materialized_at, n.column_stamps, r.columns) AS now_version
 FROM partition_versions p
 JOIN task_inputs i ON i.task_id = p.task_id
+LEFT JOIN jsonb_to_recordset(%(reads)s) AS r(dataset uuid, columns text[])
+    ON r.dataset = i.input_dataset_uuid
 JOIN current_datasets c ON c.dataset_uuid = i.input_dataset_uuid
 JOIN partition_versions n ON n.dataset_uuid = i.input_dataset_uuid
     AND n.dataset_version = c.dataset_version AND n.partition_key = i.input_partition_key
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
   AND (%(keys)s::text[] IS NULL OR p.partition_key = ANY(%(keys)s))
-  AND n.materialized_at > coalesce(i.input_version, '-infinity')
+  AND stamp_of(n.materialized_at, n.column_stamps, r.columns)
+      > coalesce(i.input_version, '-infinity')
 
 -- :name inherit
 -- A generation of a source whose definition only moved keeps what was known of the one before.
-INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at)
-SELECT dataset_uuid, %(version)s, partition_key, materialized_at FROM partition_versions
+INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at,
+                                column_stamps)
+SELECT dataset_uuid, %(version)s, partition_key, materialized_at, column_stamps
+FROM partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
 ON CONFLICT DO NOTHING

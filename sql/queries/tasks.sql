@@ -136,11 +136,17 @@ FROM (SELECT DISTINCT d.task_id FROM task_dependencies d
     LATERAL (SELECT t.id FROM tasks t
              WHERE t.id = d.task_id AND t.status = 'blocked' FOR UPDATE) AS t
 
+-- :name behind
+-- What waits directly behind these tasks, locked already, with what it is to make.
+SELECT d.depends_on, t.id, t.job_id, t.partitions
+FROM task_dependencies d JOIN tasks t ON t.id = d.task_id AND t.status = 'blocked'
+WHERE d.depends_on = ANY(%(ended)s)
+
 -- :name settle
 -- With nothing open left in front a task is queued if anything hit it, else skipped.
 WITH c AS MATERIALIZED (
     SELECT b.id, j.holds,
-        b.hit OR EXISTS (SELECT FROM task_dependencies d
+        b.hit OR b.id = ANY(%(hit)b::uuid[]) OR EXISTS (SELECT FROM task_dependencies d
             WHERE d.task_id = b.id AND d.depends_on = ANY(%(changed)b::uuid[])) AS hit,
         EXISTS (SELECT FROM task_dependencies d
             WHERE d.task_id = b.id
@@ -162,9 +168,10 @@ WHERE t.id = c.id AND (NOT c.waits OR c.hit <> t.hit)
 RETURNING t.id, t.job_id, t.slot, t.partitions, t.status, t.hit, c.holds AND NOT c.waits AS held
 
 -- :name queue_overtaken
--- Of tasks about to be skipped, those whose inputs have changed since their own last run. A run in
--- front may have read more than the change that caused it, and come out the same when the rest is
--- planned; whoever was pruned then has to run now.
+-- Of tasks about to be skipped, those whose inputs have changed since their own last run, in what
+-- they read of them; what is not listed is read whole. A run in front may have read more than the
+-- change that caused it, and come out the same when the rest is planned; whoever was pruned then
+-- has to run now.
 UPDATE tasks t
 SET hit = true, status = 'queued', completed_at = NULL, outcome = NULL
 FROM jobs j
@@ -180,8 +187,11 @@ WHERE t.id = ANY(%(ids)s) AND j.id = t.job_id AND EXISTS (
         AND r.name = ANY (fj.output_datasets)
     JOIN partition_versions n ON n.dataset_uuid = r.dataset_uuid
         AND n.dataset_version = r.dataset_version AND n.partition_key = i.input_partition_key
+    LEFT JOIN jsonb_to_recordset(%(reads)s) AS c(job uuid, dataset uuid, columns text[])
+        ON c.job = t.job_id AND c.dataset = i.input_dataset_uuid
     WHERE o.org_id = t.org_id AND o.name = ANY (j.output_datasets)
-      AND n.materialized_at > coalesce(i.input_version, '-infinity'))
+      AND stamp_of(n.materialized_at, n.column_stamps, c.columns)
+          > coalesce(i.input_version, '-infinity'))
 RETURNING t.id
 
 -- :name hold

@@ -295,3 +295,50 @@ async def test_a_full_job_makes_all_of_it_in_one_task(orders: Database) -> None:
     assert await _copied(world) == [(1, 10), (2, 20), (3, 30)]
     async with world.conn() as conn:
         assert await heartbeat(conn, leases, 30) == {}
+
+
+async def _named(database: Database) -> World:
+    """A copy, and one reader for each of two of its columns, all made once."""
+    copy = sql_job("copy", "orders", sql="SELECT id, amount, note::text AS note FROM orders")
+    sums = sql_job(
+        "sums", "copy", sql="SELECT sum(amount) AS s FROM copy", columns={"s": ["copy.amount"]}
+    )
+    notes = sql_job(
+        "notes", "copy", sql="SELECT max(note) AS n FROM copy", columns={"n": ["copy.note"]}
+    )
+    world = await World.made(database, source("orders"), copy, sums, notes)
+    await _run_again(world)
+    return world
+
+
+async def _ran_after(world: World, change: str) -> list[str]:
+    await world.rows(f"{change} RETURNING id")
+    before = await world.rows("SELECT max(id::text)::uuid AS id FROM tasks")
+    await _run_again(world)
+    ran = await world.rows(
+        "SELECT j.name FROM tasks t JOIN jobs j ON j.id = t.job_id"
+        " WHERE t.status = 'succeeded' AND t.id > %s ORDER BY 1",
+        before[0]["id"],
+    )
+    return [row["name"] for row in ran]
+
+
+async def test_only_the_columns_that_differ_wake_their_readers(orders: Database) -> None:
+    world = await _named(orders)
+    ran = await _ran_after(world, "UPDATE orders SET amount = amount + 1 WHERE id = 1")
+    assert ran == ["copy", "sums"]
+    assert await _ran_after(world, "UPDATE orders SET note = '[]'") == ["copy", "notes"]
+    assert await _ran_after(world, "UPDATE orders SET note = '[]'") == ["copy"]
+
+
+async def test_rows_that_go_wake_every_reader(orders: Database) -> None:
+    world = await _named(orders)
+    assert await _ran_after(world, "DELETE FROM orders WHERE id = 1") == ["copy", "notes", "sums"]
+
+
+async def test_values_that_change_places_wake_the_readers_of_all(orders: Database) -> None:
+    """Each column holds the same values, but the rows are others: no column may be left out."""
+    world = await _named(orders)
+    swap = "UPDATE orders SET amount = 40 - amount, note = note WHERE id <> 2"
+    ran = await _ran_after(world, swap)
+    assert ran == ["copy", "notes", "sums"]

@@ -10,6 +10,7 @@ from engine.errors import TaskFailed
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.store.database import Connection
+from engine.worker.operators.sql.difference import same_columns
 from engine.worker.operators.sql.output import type_name
 from engine.worker.operators.sql.predicates import within
 from engine.worker.operators.sql.probe import as_it_stands
@@ -40,6 +41,11 @@ class Writing:
         told = await cursor.fetchall()
         self._check_strays(sum(row["strays"] or 0 for row in told))
         return told
+
+    def same(self, part: sql.Composable) -> sql.Composed:
+        """The CTEs that tell which columns stayed the same, by ``part``."""
+        columns = names(self.table.columns)
+        return same_columns(self.table, part, columns, within(self.unit.made, self.table))
 
     def _parts(self) -> dict[str, sql.Composable]:
         return {

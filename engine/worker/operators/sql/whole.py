@@ -13,6 +13,7 @@ from psycopg import sql
 
 from engine.model.task import Output
 from engine.store.database import Connection
+from engine.worker.operators.sql.difference import changed_columns
 from engine.worker.operators.sql.parts import key_of, part_of
 from engine.worker.operators.sql.statement import Writing
 from engine.worker.reading import space_of
@@ -28,9 +29,10 @@ knockon_was AS MATERIALIZED (
     SELECT {part} AS part, count(*) AS rows, sum(hashtextextended({row}::text, 0)) AS hash
     FROM {table} AS t WHERE {within} GROUP BY 1),
 knockon_told AS MATERIALIZED (
-    SELECT part, i.rows, i.hash, i.bytes, i.strays,
+    SELECT part, i.rows, w.rows AS old_rows, i.hash, i.bytes, i.strays,
            (i.rows, i.hash) IS DISTINCT FROM (w.rows, w.hash) AS differs
     FROM knockon_is AS i FULL JOIN knockon_was AS w USING (part)),
+{same},
 knockon_gone AS (
     DELETE FROM {table} AS t
     WHERE ({within}) AND {part} IN (SELECT part FROM knockon_told WHERE differs) RETURNING 1),
@@ -39,7 +41,8 @@ knockon_put AS (
     WHERE {part} IN (SELECT part FROM knockon_told WHERE differs)
         -- asking for the deleted rows has them deleted first
         AND (SELECT count(*) FROM knockon_gone) IS NOT NULL)
-SELECT part, rows, hash, bytes, strays, differs FROM knockon_told""")
+SELECT part, rows, hash, bytes, strays, differs, alike
+FROM knockon_told LEFT JOIN knockon_same USING (part)""")
 
 _APPEND = sql.SQL("""WITH {common},
 knockon_new AS MATERIALIZED (SELECT {values} FROM ({select}) AS q),
@@ -62,8 +65,11 @@ class _Sum:
     hash: int = 0
     bytes: int = 0
     differs: bool = False
+    alike: Sequence[bool] | None = None
 
     def add(self, told: dict[str, Any]) -> None:
+        if told["differs"]:
+            self.alike = told["alike"] if not self.differs else None
         self.rows += told["rows"] or 0
         self.hash += int(told["hash"] or 0)
         self.bytes += told["bytes"] or 0
@@ -82,7 +88,8 @@ async def write_whole(conn: Connection, writing: Writing, expected: Sequence[str
 async def _replace(conn: Connection, writing: Writing, expected: Sequence[str]) -> list[Output]:
     space = space_of(writing.dataset.partitioning)
     sums: defaultdict[str, _Sum] = defaultdict(_Sum)
-    for told in await writing.run(conn, _REPLACE, part=part_of(space, writing.table, "t")):
+    part = part_of(space, writing.table, "t")
+    for told in await writing.run(conn, _REPLACE, part=part, same=writing.same(part)):
         sums[key_of(space, told["part"])].add(told)
     return [_output(writing, key, sums[key]) for key in dict.fromkeys((*sums, *expected))]
 
@@ -96,6 +103,7 @@ def _output(writing: Writing, key: str, found: _Sum) -> Output:
         row_count=found.rows,
         bytes=found.bytes,
         changed=True if found.differs else None,
+        changed_columns=changed_columns(writing.table.columns, found.alike),
     )
 
 

@@ -5,18 +5,20 @@ from psycopg import sql
 from engine.errors import TaskFailed
 from engine.model.task import Output
 from engine.store.database import Connection
+from engine.worker.operators.sql.difference import changed_columns
 from engine.worker.operators.sql.statement import Writing, row_of
 from engine.worker.operators.sql.tables import Table
 
 _REPLACE = sql.SQL("""WITH {common},
 knockon_new AS MATERIALIZED (SELECT {values} FROM ({select}) AS q),
 knockon_told AS MATERIALIZED (
-    SELECT *, new <> old AS differs FROM
+    SELECT *, {part} AS part, new <> old AS differs FROM
         (SELECT {fingerprint} AS new, count(*) AS rows,
                 coalesce(sum(pg_column_size({row})), 0)::bigint AS bytes,
                 count(*) FILTER (WHERE ({within}) IS NOT TRUE) AS strays
          FROM knockon_new AS t) AS n,
-        (SELECT {fingerprint} AS old FROM {table} AS t WHERE {within}) AS o),
+        (SELECT {fingerprint} AS old, count(*) AS old_rows FROM {table} AS t WHERE {within}) AS o),
+{same},
 knockon_gone AS (
     DELETE FROM {table} WHERE (SELECT differs FROM knockon_told) AND ({within}) RETURNING 1),
 knockon_put AS (
@@ -24,7 +26,8 @@ knockon_put AS (
     WHERE (SELECT differs FROM knockon_told)
         -- asking for the deleted rows has them deleted first
         AND (SELECT count(*) FROM knockon_gone) IS NOT NULL)
-SELECT new AS fingerprint, rows, bytes, strays, differs FROM knockon_told""")
+SELECT new AS fingerprint, rows, bytes, strays, differs, alike
+FROM knockon_told LEFT JOIN knockon_same USING (part)""")
 
 _APPEND = sql.SQL("""WITH {common},
 knockon_new AS MATERIALIZED (SELECT {values} FROM ({select}) AS q),
@@ -47,7 +50,14 @@ async def write(conn: Connection, writing: Writing) -> Output:
 
 
 async def _replace(conn: Connection, writing: Writing) -> Output:
-    (told,) = await writing.run(conn, _REPLACE, fingerprint=_fingerprint(writing.table))
+    part = sql.Literal(1)
+    (told,) = await writing.run(
+        conn,
+        _REPLACE,
+        fingerprint=_fingerprint(writing.table),
+        part=part,
+        same=writing.same(part),
+    )
     return Output(
         writing.dataset.name,
         writing.unit.text,
@@ -56,6 +66,7 @@ async def _replace(conn: Connection, writing: Writing) -> Output:
         bytes=told["bytes"],
         # Equal to what was there, the stored fingerprint decides: a first run is a change.
         changed=True if told["differs"] else None,
+        changed_columns=changed_columns(writing.table.columns, told["alike"]),
     )
 
 

@@ -1,0 +1,82 @@
+"""Cutoff: a result reaches the tasks behind it only through partitions and columns that changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from engine.flow.outputs import PartitionRow
+from engine.flow.reading import Reads, input_keys
+from engine.flow.scene import Scene
+from engine.lineage.columns import DirtyColumns, reaches, read_columns
+from engine.lineage.graph import Lineage
+from engine.store.database import Connection
+from engine.store.run import Row, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What came out changed: ``whole`` tasks in all that they made, others in ``parts`` of it.
+
+    A part has a ``dataset_uuid``, a ``partition_key``, and ``columns``; null: all of them.
+    """
+
+    whole: Collection[UUID] = ()
+    parts: Mapping[UUID, Sequence[Row]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(made: Sequence[PartitionRow], changed: Sequence[Row]) -> Changes:
+        """Tell them apart: ``changed`` is what `partitions.write` found so of what was ``made``."""
+        entirely = Counter(row["task_id"] for row in changed if row["columns"] is None)
+        written = Counter(row.task_id for row in made)
+        whole = {task for task, count in written.items() if entirely[task] == count}
+        parts: dict[UUID, list[Row]] = {}
+        for row in changed:
+            if row["task_id"] not in whole:
+                parts.setdefault(row["task_id"], []).append(row)
+        return Changes(whole, parts)
+
+    @property
+    def tasks(self) -> set[UUID]:
+        """All tasks of which anything changed."""
+        return {*self.whole, *self.parts}
+
+
+UNCHANGED: Final = Changes()
+
+
+async def reached(conn: Connection, scene: Scene, parts: Mapping[UUID, Sequence[Row]]) -> set[UUID]:
+    """Of the tasks that wait behind those that changed in parts, those that read such a part."""
+    if not parts:
+        return set()
+    behind = await fetch(conn, "tasks.behind", ended=list(parts))
+    lineage = await scene.lineage(conn)
+    needs = [(lineage.job(row["job_id"]), row["partitions"]) for row in behind]
+    reads = await input_keys(conn, lineage, needs)
+    return {
+        row["id"]
+        for row, read in zip(behind, reads, strict=True)
+        if any(_is_read(lineage, row["job_id"], read, part) for part in parts[row["depends_on"]])
+    }
+
+
+def _is_read(lineage: Lineage, job: UUID, read: Reads, part: Row) -> bool:
+    columns: DirtyColumns = None if part["columns"] is None else frozenset(part["columns"])
+    return part["partition_key"] in read.get(part["dataset_uuid"], ()) and any(
+        reaches(edge.columns, columns)
+        for edge in lineage.inputs(job)
+        if edge.dataset == part["dataset_uuid"]
+    )
+
+
+def reads(lineage: Lineage, jobs: Collection[UUID]) -> list[dict[str, object]]:
+    """What jobs read: rows of job, dataset, columns; an input that is read whole has none."""
+    return [
+        {"job": job, "dataset": edge.dataset, "columns": sorted(columns)}
+        for job in jobs
+        for edge in lineage.inputs(job)
+        if (columns := read_columns(edge.columns)) is not None
+    ]

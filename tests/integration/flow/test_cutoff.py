@@ -1,0 +1,150 @@
+"""Early cutoff: a result goes on only by the partitions and columns that came out changed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.flow.complete import complete
+from engine.model.task import Completion, Lease, Output
+from engine.store.database import Database
+from tests.support.worlds import WEEKLY, World, job, name_of, source
+
+DAY = "2013-02-13"
+BLOCK = ("2013-02-14", "2013-02-15")
+Fingerprints = Mapping[str, str]
+
+
+async def _finish(world: World, lease: Lease, *outputs: Output) -> None:
+    async with world.conn() as conn:
+        await complete(conn, world.scene, Completion(lease, outputs))
+
+
+async def _run(world: World, made: Mapping[str, Fingerprints], **more: Any) -> list[str]:
+    """Run all there is; jobs in ``made`` report those fingerprints for their columns."""
+    ran = []
+    while leases := await world.claim():
+        for lease in leases:
+            name = lease.job.name
+            columns = made.get(name)
+            outputs = [
+                Output(name, key, column_fingerprints=columns, **more) for key in lease.partitions
+            ]
+            await _finish(world, lease, *outputs)
+            ran.append(name_of(lease))
+    return ran
+
+
+def _reads(name: str, column: str) -> dict[str, Any]:
+    return job(name, "b", columns={column: [f"b.{column}"]})
+
+
+async def _priced(database: Database) -> World:
+    """Two readers of one column each, run once."""
+    readers = _reads("prices", "price"), _reads("names", "name")
+    world = await World.made(database, source("a"), job("b", "a"), *readers)
+    await world.changed("a", DAY)
+    await _run(world, {"b": {"price": "1", "name": "1"}})
+    return world
+
+
+async def test_only_columns_that_changed_go_on(database: Database) -> None:
+    world = await _priced(database)
+    await world.changed("a", DAY)
+    ran = await _run(world, {"b": {"price": "1", "name": "2"}})
+    assert ran == [f"b[{DAY}]", f"names[{DAY}]"]
+    assert (await world.tasks("prices"))["skipped"] == [f"prices[{DAY}]"]
+
+
+async def test_who_was_spared_by_a_column_is_spared_again(database: Database) -> None:
+    world = await _priced(database)
+    await world.changed("a", DAY)
+    await _run(world, {"b": {"price": "1", "name": "2"}})
+    await world.changed("a", DAY)
+    assert await _run(world, {"b": {"price": "1", "name": "2"}}) == [f"b[{DAY}]"]
+    await world.changed("a", DAY)
+    assert f"prices[{DAY}]" in await _run(world, {"b": {"price": "2", "name": "2"}})
+
+
+async def test_rows_that_came_are_seen_in_every_column(database: Database) -> None:
+    world = await _priced(database)
+    await world.changed("a", DAY)
+    await _run(world, {"b": {"price": "1", "name": "1"}}, row_count=1, fingerprint="x")
+    await world.changed("a", DAY)
+    fingerprints = {"b": {"price": "1", "name": "2"}}
+    ran = await _run(world, fingerprints, row_count=2, fingerprint="y")
+    assert sorted(ran) == [f"b[{DAY}]", f"names[{DAY}]", f"prices[{DAY}]"]
+
+
+async def test_without_fingerprints_by_column_every_column_counts(database: Database) -> None:
+    world = await _priced(database)
+    await world.changed("a", DAY)
+    assert len(await _run(world, {})) == 3
+
+
+async def test_fingerprints_that_leave_out_a_column_count_for_nothing(database: Database) -> None:
+    world = await _priced(database)
+    await world.changed("a", DAY)
+    assert len(await _run(world, {"b": {"price": "1"}})) == 3
+
+
+async def test_who_reads_no_column_goes_by_the_rows(database: Database) -> None:
+    counts = job("counts", "b", columns={"n": [], "last": ["b.name"]})
+    world = await World.made(
+        database, source("a"), job("b", "a"), counts, _reads("prices", "price")
+    )
+    await world.changed("a", DAY)
+    await _run(world, {"b": {"price": "1", "name": "1"}})
+    await world.changed("a", DAY)
+    ran = await _run(world, {"b": {"price": "2", "name": "1"}})
+    assert ran == [f"b[{DAY}]", f"prices[{DAY}]"]
+
+
+async def test_a_reader_that_was_pruned_still_sees_what_a_run_took_in(database: Database) -> None:
+    """A run in front may have read more than its cause; whoever reads that must not be skipped."""
+    by_column = {"price": ["a.price"], "name": ["a.name"]}
+    readers = _reads("prices", "price"), _reads("names", "name")
+    world = await World.made(database, source("a"), job("b", "a", columns=by_column), *readers)
+    await world.changed("a", DAY)
+    await _run(world, {"b": {"price": "1", "name": "1"}})
+    await world.changed("a", DAY, columns=("price",))
+    # The name has changed by now too, and the run takes it in.
+    assert await _run(world, {"b": {"price": "2", "name": "2"}}) == [f"b[{DAY}]", f"prices[{DAY}]"]
+    await world.changed("a", DAY, columns=("name",))
+    assert await _run(world, {"b": {"price": "2", "name": "2"}}) == [f"b[{DAY}]", f"names[{DAY}]"]
+
+
+async def test_of_several_partitions_only_the_changed_go_on(database: Database) -> None:
+    blocks = job("b", "a", scaling={"partitions_per_task": 10})
+    world = await World.made(database, source("a"), blocks, job("c", "b"))
+    await world.changed("a", *BLOCK)
+    (lease,) = await world.claim()
+    await _finish(world, lease, *(Output("b", key, "same") for key in BLOCK))
+    await world.run()
+    await world.changed("a", *BLOCK)
+    (lease,) = await world.claim()
+    assert lease.partitions == BLOCK
+    await _finish(world, lease, Output("b", BLOCK[0], "same"), Output("b", BLOCK[1], "other"))
+    assert await world.run() == [f"c[{BLOCK[1]}]"]
+
+
+async def test_a_new_partition_among_unchanged_ones_goes_on(database: Database) -> None:
+    blocks = job("b", "a", scaling={"partitions_per_task": 10})
+    weeks = job("w", "b", partitioning=WEEKLY)
+    world = await World.made(database, source("a"), blocks, job("c", "b"), weeks)
+    await world.changed("a", BLOCK[0])
+    await world.run(same=["b"])
+    await world.changed("a", *BLOCK)
+    assert sorted((await world.run(same=["b"]))[1:]) == [f"c[{BLOCK[1]}]", "w[2013-W07]"]
+
+
+async def test_the_output_that_stayed_the_same_wakes_nobody(database: Database) -> None:
+    both = job("b", "a")
+    both["outputs"].append(dict(both["outputs"][0], dataset="b2"))
+    world = await World.made(database, source("a"), both, job("c", "b"), job("c2", "b2"))
+    await world.changed("a", DAY)
+    await world.run()
+    for fingerprint in ("first", "second"):
+        await world.changed("a", DAY)
+        (lease,) = await world.claim()
+        await _finish(world, lease, Output("b", DAY, "same"), Output("b2", DAY, fingerprint))
+        ran = await world.run()
+    assert ran == [f"c2[{DAY}]"]
