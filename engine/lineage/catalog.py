@@ -1,13 +1,14 @@
 """What a DAG can read: its own datasets, and those of the other DAGs of its org."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from engine.errors import InvalidPartition
+from engine.lineage.sql import Derived
 from engine.model.dag import DagFile, Dimensions, JobSpec, Output
 from engine.model.marks import Path, Problem, did_you_mean
 from engine.partitions import PartitionSpace
@@ -36,10 +37,26 @@ class CatalogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """What is known of a dataset; ``columns`` include what its partitions go by."""
+    """What is known of a dataset.
+
+    ``table`` has its columns, with those that hold its partitions; ``columns`` also the names of
+    its dimensions, by which they may be meant.
+    """
 
     space: PartitionSpace
-    columns: frozenset[str] | None
+    table: tuple[str, ...] | None
+
+    @staticmethod
+    def of(space: PartitionSpace, columns: Iterable[str] | None) -> "Readable":
+        """A dataset of these columns; None: unknown."""
+        if columns is None:
+            return Readable(space, None)
+        return Readable(space, tuple(dict.fromkeys([*columns, *partition_columns(space)])))
+
+    @property
+    def columns(self) -> frozenset[str] | None:
+        """What lineage may name."""
+        return None if self.table is None else frozenset((*self.table, *self.space.names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +65,7 @@ class Surroundings:
 
     ``catalog`` has the datasets of the others, ``places`` the output that first makes each dataset
     of the DAG itself, and ``readable`` those of both whose partitioning holds; where one does not,
-    ``problems`` says why.
+    ``problems`` says why. ``derived`` is what the SQL of jobs says of their datasets.
     """
 
     dag: DagFile
@@ -56,18 +73,19 @@ class Surroundings:
     places: Mapping[str, Path]
     readable: Mapping[str, Readable]
     problems: tuple[Problem, ...]
+    derived: Mapping[str, Derived] = field(default_factory=dict)
 
     @staticmethod
     def of(dag: DagFile, catalog: Mapping[str, CatalogEntry]) -> "Surroundings":
         """Compile every partitioning in reach."""
         others = {name: entry for name, entry in catalog.items() if entry.dag_name != dag.dag}
         places: dict[str, Path] = {}
-        readable = {name: _readable(e.space, e.columns) for name, e in others.items()}
+        readable = {name: Readable.of(e.space, e.columns) for name, e in others.items()}
         problems = []
         for path, _, output in outputs(dag):
             places.setdefault(output.dataset, path)
             try:
-                readable[output.dataset] = _readable(_space(dag, output), output.column_names)
+                readable[output.dataset] = Readable.of(_space(dag, output), output.column_names)
             except InvalidPartition as error:
                 readable.pop(output.dataset, None)
                 problems.append(Problem((*path, "partitioning"), str(error)))
@@ -96,6 +114,11 @@ def space_of(partitioning: str) -> PartitionSpace:
     return PartitionSpace.from_spec(msgspec.json.decode(partitioning))
 
 
+def partition_columns(space: PartitionSpace) -> Iterator[str]:
+    """The columns that hold the dimensions."""
+    return (dimension.column or name for name, dimension in space.dimensions)
+
+
 def _space(dag: DagFile, output: Output) -> PartitionSpace:
     dimensions = _dimensions(dag, output).items()
     spec = {name: each.model_dump(exclude_none=True) for name, each in dimensions}
@@ -110,10 +133,3 @@ def _dimensions(dag: DagFile, output: Output) -> Dimensions:
         raise InvalidPartition(
             f"partitionings has no entry {output.partitioning!r}: add it{hint}"
         ) from None
-
-
-def _readable(space: PartitionSpace, columns: tuple[str, ...] | None) -> Readable:
-    if columns is None:
-        return Readable(space, None)
-    partitioned_by = {each.column or name for name, each in space.dimensions}
-    return Readable(space, frozenset(columns) | partitioned_by | set(space.names))

@@ -7,16 +7,20 @@ from typing import Any
 import msgspec
 
 from engine import partitions
-from engine.lineage.catalog import CatalogEntry, Surroundings
+from engine.lineage.catalog import CatalogEntry, Surroundings, outputs
 from engine.lineage.check_graph import check_graph
 from engine.lineage.check_job import check_job
 from engine.lineage.compiled import (
+    NO_COLUMN,
     CompiledColumn,
     CompiledDag,
     CompiledDataset,
     CompiledInput,
     CompiledJob,
+    CompiledNote,
 )
+from engine.lineage.derive import with_derived
+from engine.lineage.sql import Read, Reads
 from engine.model.dag import EVERY_COLUMN, DagFile, Input, JobSpec, Output
 from engine.model.marks import Problem
 
@@ -29,17 +33,19 @@ def compile_dag(dag: DagFile, catalog: Mapping[str, CatalogEntry]) -> CompiledDa
     ``catalog`` holds the datasets of the org's current DAGs by name; those of an older version of
     this DAG are passed over. Raises InvalidDag with every problem, one a line, as `parse_dag` does.
     """
-    around = Surroundings.of(dag, catalog)
+    around = with_derived(Surroundings.of(dag, catalog))
     if problems := list(_problems(around)):
         raise dag.marks.refusal(problems)
     pairs = [_compile_job(job, around) for job in dag.jobs]
+    columns = tuple(sorted(set(_columns(around))))
     return CompiledDag(
         name=dag.dag,
         description=dag.description,
-        content_hash=dag.content_hash(),
+        content_hash=_content_hash(around, columns),
         jobs=tuple(job for job, _ in pairs),
         datasets=tuple(dataset for _, datasets in pairs for dataset in datasets),
-        columns=tuple(sorted(set(_columns(dag.jobs)))),
+        columns=columns,
+        notes=tuple(_notes(around)),
     )
 
 
@@ -99,7 +105,8 @@ def _input(spec: Input, job: JobSpec, around: Surroundings) -> CompiledInput:
 
 def _unhashed_dataset(job: JobSpec, index: int, around: Surroundings) -> CompiledDataset:
     output: Output = job.outputs[index]
-    columns = output.column_names
+    derived = around.derived.get(output.dataset)
+    named = output.column_names
     return CompiledDataset(
         name=output.dataset,
         job=job.name,
@@ -107,8 +114,9 @@ def _unhashed_dataset(job: JobSpec, index: int, around: Surroundings) -> Compile
         storage=output.storage,
         read_roles=output.read_roles,
         partitioning=msgspec.json.encode(around.space(output.dataset).to_spec()).decode(),
-        columns=columns,
-        schema_hash=None if columns is None else _hash(sorted(columns)),
+        columns=derived.columns if derived and named is None else named,
+        # Derived names follow from the SQL, and must not make data stale when deriving gets better.
+        schema_hash=None if named is None else _hash(sorted(named)),
         config_hash="",
     )
 
@@ -129,27 +137,71 @@ def _hash(content: Any) -> str:
     return sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 
-def _columns(jobs: Iterable[JobSpec]) -> Iterator[CompiledColumn]:
-    for job in jobs:
-        for output in job.outputs:
-            if output.lineage is not None:
-                yield from _columns_of(job, output, output.lineage)
+def _content_hash(around: Surroundings, columns: tuple[CompiledColumn, ...]) -> str:
+    """That of the file, and of what was derived from it: other DAGs may make it come out new."""
+    content = around.dag.content_hash()
+    if not around.derived:
+        return content
+    names = {name: derived.columns for name, derived in around.derived.items()}
+    return _hash([content, names, columns])
 
 
-def _columns_of(
-    job: JobSpec, output: Output, lineage: Mapping[str, tuple[str, ...]]
-) -> Iterator[CompiledColumn]:
+def _notes(around: Surroundings) -> Iterator[CompiledNote]:
+    for _, job, output in outputs(around.dag):
+        derived = around.derived.get(output.dataset)
+        if derived is not None and derived.note is not None:
+            yield CompiledNote(job=job.name, dataset=output.dataset, text=derived.note)
+
+
+def _columns(around: Surroundings) -> Iterator[CompiledColumn]:
+    for _, job, output in outputs(around.dag):
+        derived = around.derived.get(output.dataset)
+        if output.lineage is not None:
+            yield from _rows(job, output, _declared(job, output.lineage))
+        elif derived is not None and derived.lineage is not None:
+            yield from _rows(job, output, _told(job, derived.lineage, around))
+
+
+_Pair = tuple[str, Read]
+"""An output column, and what it reads."""
+
+
+def _declared(job: JobSpec, lineage: Mapping[str, tuple[str, ...]]) -> list[_Pair]:
     """Where some inputs have column lineage, one that no column names counts as read whole."""
-    pairs = [(column, reference) for column, refs in lineage.items() for reference in refs]
+    pairs = [
+        (column, Read(*reference.split(".", 1)))
+        for column, references in lineage.items()
+        for reference in references
+    ]
+    return [*pairs, *((EVERY_COLUMN, Read(alias, EVERY_COLUMN)) for alias in _unread(job, pairs))]
+
+
+def _told(job: JobSpec, lineage: Mapping[str, Reads], around: Surroundings) -> list[_Pair]:
+    """The same where SQL tells: an input of which it reads the rows and no column is known so.
+
+    One that no SELECT of the job names is there to set it off, and counts as read whole.
+    """
+    pairs = [(column, read) for column, reads in lineage.items() for read in reads]
+    derived = (around.derived.get(output.dataset) for output in job.outputs)
+    named = frozenset[str]().union(*(each.named for each in derived if each is not None))
+    columns = {
+        alias: NO_COLUMN if alias in named else EVERY_COLUMN for alias in _unread(job, pairs)
+    }
+    return [*pairs, *((EVERY_COLUMN, Read(*each)) for each in columns.items())]
+
+
+def _unread(job: JobSpec, pairs: Iterable[_Pair]) -> list[str]:
+    read = {each.alias for _, each in pairs}
+    return [each.alias for each in job.inputs if each.alias not in read]
+
+
+def _rows(job: JobSpec, output: Output, pairs: Iterable[_Pair]) -> Iterator[CompiledColumn]:
     datasets = {each.alias: each.dataset for each in job.inputs}
-    named = {reference.partition(".")[0] for _, reference in pairs}
-    unnamed = [f"{alias}.{EVERY_COLUMN}" for alias in datasets if alias not in named]
-    for column, reference in [*pairs, *((EVERY_COLUMN, whole) for whole in unnamed)]:
-        alias, _, input_column = reference.partition(".")
+    for column, read in pairs:
         yield CompiledColumn(
             job=job.name,
             output_dataset=output.dataset,
             output_column=column,
-            input_dataset=datasets[alias],
-            input_column=input_column,
+            input_dataset=datasets[read.alias],
+            input_column=read.column,
         )

@@ -53,8 +53,8 @@ class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
 class CompiledDataset(msgspec.Struct, frozen=True, kw_only=True):
     """A row of ``datasets`` and of ``dataset_versions``, without their identifiers.
 
-    ``partitioning`` is JSON text, equal for equal spaces. ``columns`` and ``schema_hash`` are None
-    where the file does not name the columns.
+    ``partitioning`` is JSON text, equal for equal spaces. ``columns`` is None where neither the
+    file nor the SQL names them, ``schema_hash`` where the file does not.
     """
 
     name: str
@@ -68,8 +68,22 @@ class CompiledDataset(msgspec.Struct, frozen=True, kw_only=True):
     config_hash: str
 
 
+NO_COLUMN = ""
+
+
+class CompiledNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What could not be told of a dataset, and why; nothing is wrong with it."""
+
+    job: str
+    dataset: str
+    text: str
+
+
 class CompiledColumn(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """A row of ``column_lineage``; ``*`` stands for every column, of the output or the input."""
+    """A row of ``column_lineage``; ``*`` stands for every column, of the output or the input.
+
+    The input column `NO_COLUMN` says that the lineage is known, and that no column is read.
+    """
 
     job: str
     output_dataset: str
@@ -87,6 +101,7 @@ class CompiledDag(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[CompiledJob, ...]
     datasets: tuple[CompiledDataset, ...]
     columns: tuple[CompiledColumn, ...]
+    notes: tuple[CompiledNote, ...] = ()
 
     def to_json(self) -> bytes:
         """The JSON that ``dag_versions.content`` keeps."""

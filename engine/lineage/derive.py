@@ -1,0 +1,91 @@
+"""What the SQL of a DAG's jobs says of their datasets: columns, and where they come from."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
+
+from engine.lineage.catalog import Readable, Surroundings, outputs, partition_columns
+from engine.lineage.columns import EVERY
+from engine.lineage.sql import Derived, Relation, derive
+from engine.model.dag import Input, JobSpec, Output
+from engine.partitions import PartitionSpace, RangeDimension, TimeDimension
+
+_PARTITION = "knockon_partition"
+
+
+def with_derived(around: Surroundings) -> Surroundings:
+    """Derive what the file does not say; a dataset that was derived is known to its readers."""
+    places = {output.dataset: (job, output) for _, job, output in outputs(around.dag)}
+    readable, derived = dict(around.readable), dict(around.derived)
+    for dataset in _parents_first(around):
+        job, output = places[dataset]
+        found = _derived(job, output, readable)
+        if found is None:
+            continue
+        derived[dataset] = found
+        if output.columns is None:
+            readable[dataset] = Readable.of(readable[dataset].space, found.columns)
+    return replace(around, readable=readable, derived=derived)
+
+
+def _parents_first(around: Surroundings) -> list[str]:
+    """The datasets of the file; none where they are made from each other, which is refused."""
+    fronts = {
+        output.dataset: [i.dataset for i in job.inputs if i.dataset in around.places]
+        for _, job, output in outputs(around.dag)
+    }
+    try:
+        return list(TopologicalSorter(fronts).static_order())
+    except CycleError:
+        return []
+
+
+def _derived(job: JobSpec, output: Output, readable: Mapping[str, Readable]) -> Derived | None:
+    """None where there is nothing to derive, or no sense in it."""
+    text = _select_of(job, output)
+    names = [output.dataset, *(each.dataset for each in job.inputs)]
+    if text is None or output.lineage is not None or not readable.keys() >= set(names):
+        return None
+    space = readable[output.dataset].space
+    inputs = {each.alias: _input(each, readable[each.dataset]) for each in job.inputs}
+    found = derive(text, inputs, {_PARTITION: _partition(space)})
+    return _as_written(found, job, space)
+
+
+def _select_of(job: JobSpec, output: Output) -> str | None:
+    if job.operator != "sql" or job.activation == "source":
+        return None
+    said = job.config.get("sql")
+    text = said.get(output.dataset) if isinstance(said, dict) else said
+    return text if isinstance(text, str) else None
+
+
+def _input(read: Input, found: Readable) -> Relation:
+    """An input as the operator gives it: the rows of some partitions, or behind a cursor."""
+    cursor = [read.cursor.column] if read.cursor else []
+    shaped_by = [*partition_columns(found.space), *found.space.names, *cursor]
+    return Relation.of_input(read.alias, found.table, shaped_by)
+
+
+def _partition(space: PartitionSpace) -> Relation:
+    """The row that says which partition is made, which no input decides."""
+    return Relation(tuple((name, frozenset()) for name in ("key", *_dimension_columns(space))))
+
+
+def _dimension_columns(space: PartitionSpace) -> Iterator[str]:
+    for name, dimension in space.dimensions:
+        yield name
+        if isinstance(dimension, TimeDimension | RangeDimension):
+            yield from (f"{name}_start", f"{name}_end")
+
+
+def _as_written(found: Derived, job: JobSpec, space: PartitionSpace) -> Derived:
+    """With what the operator does: it adds partition columns, and merges rows in by their key."""
+    columns = found.columns
+    if columns is not None:
+        columns = tuple(dict.fromkeys([*columns, *partition_columns(space)]))
+    lineage = found.lineage
+    if lineage is not None and job.update_strategy == "append":
+        keys = (lineage.get(column, frozenset()) for column in job.unique_key)
+        lineage = {**lineage, EVERY: lineage[EVERY].union(*keys)}
+    return replace(found, columns=columns, lineage=lineage)

@@ -1,0 +1,60 @@
+"""The column lineage of one output out of its SELECT."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
+
+from engine.lineage.columns import EVERY
+from engine.lineage.sql.parse import Unresolved, folded, parse
+from engine.lineage.sql.query import Tracer
+from engine.lineage.sql.relation import NOTHING, Read, Reads, Relation
+from engine.lineage.sql.scope import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What a SELECT says of its output.
+
+    ``columns`` are its names, None where not all are known. ``lineage`` goes from each, or ``*``
+    for what shapes all of them, to what it reads; None where nothing is known. ``named`` are the
+    inputs that stand in a FROM. ``note`` says what could not be told and why.
+    """
+
+    columns: tuple[str, ...] | None = None
+    lineage: Mapping[str, Reads] | None = None
+    named: frozenset[str] = frozenset()
+    note: str | None = None
+
+
+def derive(text: str, inputs: Mapping[str, Relation], others: Mapping[str, Relation]) -> Derived:
+    """Read a SELECT over inputs by alias; ``others`` can be named too, and are no inputs.
+
+    Never raises: what cannot be told is left open, so that it counts as reading everything.
+    """
+    whole = frozenset(Read(alias, EVERY) for alias in inputs)
+    try:
+        query = parse(text)
+        found = Tracer(query, whole).run(Scope({**others, **inputs}))
+    except Unresolved as error:
+        return Derived(note=f"its columns cannot be told from the SQL: {error}")
+    except RecursionError:
+        return Derived(note="its columns cannot be told from the SQL: it is nested too deep")
+    tables = (each.this for each in query.find_all(exp.Table))
+    named = frozenset(folded(each) for each in tables if isinstance(each, exp.Identifier))
+    return replace(_derived(found), named=named & inputs.keys())
+
+
+def _derived(found: Relation) -> Derived:
+    unnamed = [n for n, (name, _) in enumerate(found.columns, 1) if name is None]
+    names = tuple(dict.fromkeys(name for name, _ in found.columns if name is not None))
+    lineage = {name: found.column(name) or NOTHING for name in names}
+    shaping = found.rows.union(*(reads for name, reads in found.columns if name is None))
+    if found.unlisted is not None:
+        note = "its column names are unknown: * stands for columns that are"
+        return Derived(None, {**lineage, EVERY: shaping | found.everything}, note=note)
+    lineage[EVERY] = shaping
+    if unnamed:
+        note = f"its column names are unknown: name column {unnamed[0]} of the SELECT with AS"
+        return Derived(None, lineage, note=note)
+    return Derived(names, lineage)

@@ -1,0 +1,188 @@
+"""Follows a query from its inputs to its columns.
+
+A tree of relations as in Cui, Widom and Wiener, "Tracing the lineage of view data in a warehousing
+environment" (2000), with what moves rows kept apart from what makes up a column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from sqlglot import exp
+
+from engine.lineage.sql.clauses import check_clauses
+from engine.lineage.sql.expressions import Expressions
+from engine.lineage.sql.names import column_name
+from engine.lineage.sql.parse import folded
+from engine.lineage.sql.relation import NOTHING, Reads, Relation, union
+from engine.lineage.sql.scope import Scope
+from engine.lineage.sql.tables import Tables
+
+
+class Tracer:
+    """Follows one query, whose own order does not count: a table's rows have none.
+
+    ``whole`` is all of every input.
+    """
+
+    def __init__(self, root: exp.Expr, whole: Reads) -> None:
+        self._root = root
+        self._whole = whole
+        self._expressions = Expressions(self.trace, whole)
+        self._tables = Tables(self.trace, self._expressions)
+
+    def run(self, scope: Scope) -> Relation:
+        """The relation that the query gives. Raises Unresolved."""
+        found = self.trace(self._root, scope)
+        self._expressions.check_complete(self._root)
+        return found
+
+    def trace(self, node: exp.Expr, scope: Scope) -> Relation:
+        """The relation of a query in a scope, which has WITH queries and what is around."""
+        check_clauses(node)
+        scope = self._with(node.args.get("with_"), scope)
+        if isinstance(node, exp.Select):
+            return self._select(node, scope)
+        if isinstance(node, exp.SetOperation):
+            found = self._set_operation(node, scope)
+        elif isinstance(node, exp.Values):
+            found = self._values(node, scope)
+        else:
+            found = self.trace(node.this, scope)
+        return found.shaped(self._moved_by_order(node, found, scope))
+
+    def _with(self, clause: exp.Expr | None, scope: Scope) -> Scope:
+        if clause is None:
+            return scope
+        check_clauses(clause)
+        recursive = bool(clause.args.get("recursive"))
+        names = [folded(each.args["alias"].this) for each in clause.expressions]
+        for name in names if recursive else ():
+            # A later one may be meant, and not the input of that name.
+            scope = scope.with_common(name, None)
+        for name, each in zip(names, clause.expressions, strict=True):
+            check_clauses(each)
+            check_clauses(each.args["alias"])
+            scope = scope.with_common(name, self._common(each, scope, name if recursive else None))
+        return scope
+
+    def _common(self, table: exp.CTE, scope: Scope, name: str | None) -> Relation:
+        columns = [folded(each) for each in table.args["alias"].columns]
+        query = table.this
+        if name is not None and isinstance(query, exp.SetOperation):
+            return self._recursive(query, scope, name, columns)
+        return self.trace(query, scope).renamed(columns)
+
+    def _recursive(
+        self, query: exp.SetOperation, scope: Scope, name: str, columns: list[str]
+    ) -> Relation:
+        """Goes round until nothing is added, as semi-naive evaluation does."""
+        before, found = None, self.trace(query.this, scope).renamed(columns)
+        while found != before:
+            before = found
+            found = self.trace(query, scope.with_common(name, before)).renamed(columns)
+        return found
+
+    def _select(self, select: exp.Select, scope: Scope) -> Relation:
+        scope = self._from(select, scope)
+        found = self._items(select, scope)
+        moving = [
+            *(self._expressions.read(select.args.get(key), scope) for key in _CONDITIONS),
+            *(self._expressions.multiplied(each, scope) for each in select.expressions),
+            self._expressions.key(select.args.get("group"), found, scope),
+            self._distinct(select, found, scope),
+            self._moved_by_order(select, found, scope),
+        ]
+        return found.shaped(union(moving))
+
+    def _from(self, select: exp.Select, scope: Scope) -> Scope:
+        clause = select.args.get("from_")
+        if clause is not None:
+            scope = self._tables.add(clause.this, scope)
+        for join in select.args.get("joins") or ():
+            scope = self._tables.join(join, scope)
+        return scope
+
+    def _items(self, select: exp.Select, scope: Scope) -> Relation:
+        parts = [self._item(each, scope) for each in select.expressions]
+        unlisted = [each.unlisted for each in parts if each.unlisted is not None]
+        return Relation(
+            columns=tuple(column for each in parts for column in each.columns),
+            rows=scope.star.rows,
+            unlisted=union(unlisted) if unlisted else None,
+            is_ordered=all(each.is_ordered for each in parts),
+        )
+
+    def _item(self, item: exp.Expr, scope: Scope) -> Relation:
+        """What an entry of the SELECT list gives: a column, or all those of a star."""
+        if isinstance(item, exp.Star):
+            check_clauses(item)
+            return scope.star
+        reads = self._expressions.read(item, scope)
+        if isinstance(item, exp.Column) and item.is_star:
+            return scope.table(folded(item.args["table"]))
+        return Relation(((column_name(item), reads),))
+
+    def _distinct(self, select: exp.Select, found: Relation, scope: Scope) -> Reads:
+        distinct = select.args.get("distinct")
+        if distinct is None:
+            return NOTHING
+        on = distinct.args.get("on")
+        if on is None:
+            return found.everything
+        order = select.args.get("order")
+        first = self._expressions.key(order, found, scope) if order else self._whole
+        return self._expressions.key(on, found, scope) | first
+
+    def _moved_by_order(self, query: exp.Expr, found: Relation, scope: Scope) -> Reads:
+        """What ORDER BY, LIMIT and OFFSET read, as far as it decides which rows there are.
+
+        The order of a query inside another counts, for what is around it may go by it.
+        """
+        args = query.args
+        bounds = [each for each in (args.get("limit"), args.get("offset")) if each]
+        bound = union(self._expressions.read(each, scope) for each in bounds)
+        order = args.get("order")
+        keys = self._expressions.key(order, found, scope)
+        if query is self._root and not bounds:
+            return self._expressions.multiplied(order, scope)
+        return bound | keys | (self._whole if bounds and not order else NOTHING)
+
+    def _set_operation(self, node: exp.SetOperation, scope: Scope) -> Relation:
+        left, right = (self.trace(each, scope) for each in (node.this, node.expression))
+        everything = left.everything | right.everything
+        found = replace(
+            left,
+            columns=tuple(_paired(left, right, everything)),
+            rows=left.rows | right.rows,
+            unlisted=None if left.unlisted is None else everything,
+        )
+        keeps_all = isinstance(node, exp.Union) and not node.args.get("distinct")
+        return found if keeps_all else found.shaped(everything)
+
+    def _values(self, node: exp.Values, scope: Scope) -> Relation:
+        rows = [
+            [self._expressions.read(each, scope) for each in _fields(row)]
+            for row in node.expressions
+        ]
+        columns = [union(column) for column in zip(*rows, strict=False)]
+        return Relation(tuple((f"column{n}", reads) for n, reads in enumerate(columns, 1)))
+
+
+_CONDITIONS = "where", "having", "qualify"
+
+
+def _fields(row: exp.Expr) -> list[exp.Expr]:
+    return row.expressions if isinstance(row, exp.Tuple) else [row]
+
+
+def _paired(
+    left: Relation, right: Relation, everything: Reads
+) -> Iterable[tuple[str | None, Reads]]:
+    """By place, where places are certain; else each column may come from any."""
+    has_places = left.has_places and right.has_places
+    if not has_places or len(left.columns) != len(right.columns):
+        return [(name, everything) for name, _ in left.columns]
+    both = zip(left.columns, right.columns, strict=True)
+    return [(name, reads | more) for (name, reads), (_, more) in both]
