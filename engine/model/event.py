@@ -38,6 +38,10 @@ class SourceEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     note: str | None = None
 
 
+class Widened(SourceEvent, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An event that may say more than changed, since nobody knows better; ``note`` says why."""
+
+
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery that could not be understood or used, kept whole with the reason."""
 
@@ -73,3 +77,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     received: tuple[Received, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     advances: tuple[Advance, ...] = ()
+
+    @property
+    def widened(self) -> list[Widened]:
+        """The events that say more than may have changed."""
+        return [each.event for each in self.received if isinstance(each.event, Widened)]
