@@ -198,6 +198,30 @@ MappingSpec = Annotated[
 ]
 
 
+class PartitionField(_Spec):
+    """Where a record says in which partition it lies."""
+
+    field: Text | None = Field(None, description="The field that holds the dimension.")
+    unit: Literal["days", "seconds", "millis", "micros", "nanos", "decimal"] | None = Field(
+        None, description="What a number counts since 1970, or that a text is a decimal number."
+    )
+    clock: Literal["utc", "local"] | None = Field(
+        None, description="Whether a time is an instant, or as the dimension's own clock shows it."
+    )
+    constant: KeyText | None = Field(None, description="The one key that all records have.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        """Spells out the short form, so that equal fields are equal."""
+        spec = {"field": value} if isinstance(value, str) else value
+        if not isinstance(spec, dict) or ("field" in spec) == ("constant" in spec):
+            raise _refuse("this is the name of a field, or a mapping with either field or constant")
+        if "constant" in spec and len(spec) > 1:
+            raise _refuse("a constant has no unit or clock: delete them")
+        return spec
+
+
 class KafkaSource(_Spec):
     """Changes come as messages on a Kafka topic."""
 
@@ -206,6 +230,26 @@ class KafkaSource(_Spec):
     format: Name = Field("knockon", description="knockon, cloudevents or a plug-in's.")
     dataset: Name | None = Field(
         None, description="The one dataset that all messages are about; else each names its own."
+    )
+    registry: Text | None = Field(
+        None, description="The schema registry's URL, where messages bear the id of a schema."
+    )
+    partition: dict[Column, Annotated[PartitionField, _Or(_STRING)]] | None = Field(
+        None,
+        description="For each dimension, the field of a record that holds it, or a constant key; "
+        "by default the field is called as the dimension's column.",
+    )
+    columns: dict[Column, Text] | None = Field(
+        None, description="From column to field, for those that are not called the same."
+    )
+    key: tuple[Text, ...] | None = Field(
+        None, min_length=1, description="Fields that no update of a record changes (debezium)."
+    )
+    table: Text | None = Field(
+        None, description="The only table that counts, as schema.table (debezium)."
+    )
+    pattern: Text | None = Field(
+        None, description="The object keys that count, with their dimensions: sales/dt={dt}/ (s3)."
     )
 
 
