@@ -8,6 +8,7 @@ from croniter import croniter
 
 from engine.errors import InvalidMapping
 from engine.lineage.catalog import Readable, Surroundings
+from engine.lineage.check_kafka import check_kafka
 from engine.model.dag import (
     EVERY_COLUMN,
     Input,
@@ -26,7 +27,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def check_job(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
     """Everything that is wrong with a job, on its own and with what it reads."""
     if job.activation == "source":
-        yield from _check_source(job, path)
+        yield from _check_source(job, path, around)
     else:
         yield from _check_activation(job, path)
         yield from _check_rows(job, path, around)
@@ -37,7 +38,7 @@ def check_job(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Proble
     yield from _check_lineage(job, path, around)
 
 
-def _check_source(job: JobSpec, path: Path) -> Iterator[Problem]:
+def _check_source(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
     if job.source is None:
         yield Problem(path, "a source job needs `source:`, which says how its changes come")
     for name, field in JobSpec.model_fields.items():
@@ -45,17 +46,10 @@ def _check_source(job: JobSpec, path: Path) -> Iterator[Problem]:
             yield Problem((*path, name), "nothing runs for a source job: delete this key")
     if isinstance(job.source, PostgresSource) and len(job.outputs) > 1:
         yield Problem((*path, "outputs"), "a table is one dataset: make a source job for each")
-    if isinstance(job.source, KafkaSource) and job.source.dataset:
-        yield from _check_bound(job, job.source.dataset, (*path, "source", "dataset"))
+    if isinstance(job.source, KafkaSource):
+        yield from check_kafka(job, job.source, (*path, "source"), around.readable)
     if isinstance(job.source, ScheduleSource):
         yield from _check_schedule(job.source, (*path, "source"))
-
-
-def _check_bound(job: JobSpec, dataset: str, path: Path) -> Iterator[Problem]:
-    made = [output.dataset for output in job.outputs]
-    if dataset not in made:
-        hint = did_you_mean(dataset, made)
-        yield Problem(path, f"the job has no output {dataset!r}: name one of its own{hint}")
 
 
 def _check_schedule(source: ScheduleSource, path: Path) -> Iterator[Problem]:

@@ -1,0 +1,112 @@
+"""What can be wrong with how a topic is bound to its dataset."""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from engine.errors import InvalidPartition
+from engine.lineage.catalog import Readable
+from engine.model.dag import JobSpec, KafkaSource, PartitionField
+from engine.model.marks import Path, Problem, did_you_mean
+from engine.partitions import Dimension, RangeDimension, TimeDimension
+
+BOUND: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "debezium": frozenset({"partition", "columns", "key", "table", "registry"}),
+        "record": frozenset({"partition", "registry"}),
+        "s3": frozenset({"partition", "pattern"}),
+    }
+)
+"""The formats that are about one dataset, and the keys of `source` that each of them takes."""
+
+_OPTIONS = frozenset().union(*BOUND.values())
+_GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_UNITS = ("days", "seconds", "millis", "micros", "nanos")
+
+
+def check_kafka(
+    job: JobSpec, source: KafkaSource, path: Path, readable: Mapping[str, Readable]
+) -> Iterator[Problem]:
+    """Everything that is wrong with a Kafka source."""
+    made = [output.dataset for output in job.outputs]
+    if source.dataset and source.dataset not in made:
+        hint = did_you_mean(source.dataset, made)
+        message = f"the job has no output {source.dataset!r}: name one of its own{hint}"
+        yield Problem((*path, "dataset"), message)
+    yield from _check_options(source, path)
+    if source.format not in BOUND:
+        return
+    if source.dataset is None and len(made) > 1:
+        message = f"messages of format {source.format} are about one dataset: add `dataset:`"
+        yield Problem(path, message)
+    elif found := readable.get(source.dataset or made[0]):
+        yield from _check_binding(source, path, found)
+
+
+def _check_options(source: KafkaSource, path: Path) -> Iterator[Problem]:
+    taken = BOUND.get(source.format, frozenset())
+    for option in sorted(_OPTIONS - taken):
+        if getattr(source, option) is not None:
+            takers = " or ".join(name for name in BOUND if option in BOUND[name])
+            yield Problem(
+                (*path, option),
+                f"format {source.format} does not take this key: delete it, or use {takers}",
+            )
+    if source.format == "s3" and source.pattern is None:
+        yield Problem(path, "format s3 needs `pattern:`, which object keys count: sales/dt={dt}/")
+    if source.registry is not None and not re.match(r"https?://[^/]", source.registry):
+        yield Problem((*path, "registry"), "this is a URL: write one like http://registry:8081")
+
+
+def _check_binding(source: KafkaSource, path: Path, dataset: Readable) -> Iterator[Problem]:
+    dimensions = dict(dataset.space.dimensions)
+    for name, spot in (source.partition or {}).items():
+        at = (*path, "partition", name)
+        if name not in dimensions:
+            hint = did_you_mean(name, dimensions) or f"; it has {', '.join(dimensions) or 'none'}"
+            yield Problem(at, f"the dataset has no dimension {name!r}{hint}")
+        else:
+            yield from _check_spot(dimensions[name], spot, at)
+    for column in source.columns or {}:
+        if dataset.columns is not None and column not in dataset.columns:
+            hint = did_you_mean(column, dataset.columns)
+            yield Problem((*path, "columns", column), f"the dataset has no such column{hint}")
+    if source.pattern is not None:
+        yield from _check_pattern(source, source.pattern, dataset, (*path, "pattern"))
+
+
+def _check_spot(dimension: Dimension, spot: PartitionField, path: Path) -> Iterator[Problem]:
+    if spot.constant is not None:
+        try:
+            dimension.value(spot.constant, "constant")
+        except InvalidPartition as error:
+            yield Problem((*path, "constant"), str(error))
+    fitting = (
+        _UNITS
+        if isinstance(dimension, TimeDimension)
+        else ("decimal",)
+        if isinstance(dimension, RangeDimension)
+        else ()
+    )
+    if spot.unit is not None and spot.unit not in fitting:
+        what = f"write {', '.join(fitting)}" if fitting else "delete it: its keys are texts"
+        yield Problem((*path, "unit"), f"{spot.unit!r} does not fit the dimension: {what}")
+    if spot.clock is not None and not isinstance(dimension, TimeDimension):
+        yield Problem((*path, "clock"), "only a time dimension has a clock: delete this")
+
+
+def _check_pattern(
+    source: KafkaSource, pattern: str, dataset: Readable, path: Path
+) -> Iterator[Problem]:
+    groups = _GROUP.findall(pattern)
+    if re.search(r"[{}]", _GROUP.sub("", pattern)) or len(set(groups)) < len(groups):
+        yield Problem(path, "a group is a name in braces, each once: sales/dt={dt}/")
+    said = source.partition or {}
+    for name, dimension in dataset.space.dimensions:
+        spot = said.get(name) or PartitionField(field=dimension.column or name)
+        if spot.field is not None and spot.field not in groups:
+            yield Problem(
+                path,
+                f"it has no group {{{spot.field}}} for the dimension {name!r}: add it, or name "
+                "another group or a constant under `partition`",
+            )
