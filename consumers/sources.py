@@ -3,31 +3,51 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 import structlog
 
-from consumers.formats.format import format_named
+from consumers.formats.binding import Binding
+from consumers.formats.format import BOUND, every, format_named
 from consumers.formats.reading import Reader
 from engine.flow.scene import Scene
+from engine.model.dag import KafkaSource
+from engine.partitions import PartitionSpace
 from engine.store.database import Connection
-from engine.store.run import fetch
+from engine.store.run import Row, fetch
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Feed:
-    """What a source job says of its topic; without a ``dataset`` each message names its own."""
+    """What a source job says of its topic; without a dataset each message names its own.
 
-    format: str
-    dataset: str
+    ``partitioning`` and ``columns`` are the dataset's, where a format is bound to one.
+    """
+
+    source: KafkaSource
+    partitioning: str = "{}"
+    columns: frozenset[str] | None = None
+
+    @property
+    def binding(self) -> Binding:
+        """What its records are."""
+        return Binding(
+            dataset=self.source.dataset or "",
+            space=PartitionSpace.from_spec(msgspec.json.decode(self.partitioning)),
+            columns=self.columns,
+            source=self.source,
+            clock="numbers" if self.source.format == "debezium" else "utc",
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """``topics`` with what comes by each; ``tables`` with the dataset that each one is."""
 
-    topics: Mapping[str, frozenset[Feed]]
+    topics: Mapping[str, tuple[Feed, ...]]
     tables: Mapping[str, str]
 
     def readers(self) -> dict[str, Reader]:
@@ -38,25 +58,43 @@ class Sources:
 
 async def load_sources(conn: Connection, scene: Scene) -> Sources:
     """Read what the current DAG versions say of their sources."""
-    topics: dict[str, set[Feed]] = defaultdict(set)
+    topics: dict[str, list[Feed]] = defaultdict(list)
     tables: dict[str, str] = {}
-    for row in await fetch(conn, "views.sources", org_id=scene.org_id):
+    for row in await fetch(conn, "sources.feeds", org_id=scene.org_id):
         source = row["source"]
         if source["kind"] == "kafka":
-            feed = Feed(source.get("format", "knockon"), source.get("dataset", ""))
-            topics[source["topic"]].add(feed)
+            topics[source["topic"]].append(_feed(row))
         elif source["kind"] == "postgres":
             tables[source["table"]] = row["datasets"][0]
-    return Sources({topic: frozenset(feeds) for topic, feeds in topics.items()}, tables)
+    return Sources({topic: tuple(feeds) for topic, feeds in topics.items()}, tables)
 
 
-def _reader(topic: str, feeds: frozenset[Feed]) -> Reader | None:
+def _feed(row: Row) -> Feed:
+    source = KafkaSource.model_validate(row["source"])
+    if source.format not in BOUND:
+        return Feed(source)
+    dataset = source.dataset or row["datasets"][0]
+    known: Mapping[str, Any] = row["known"][dataset]
+    columns = known["columns"]
+    return Feed(
+        source.model_copy(update={"dataset": dataset}),
+        known["partitioning"],
+        None if columns is None else frozenset(columns),
+    )
+
+
+def _reader(topic: str, feeds: tuple[Feed, ...]) -> Reader | None:
     """Where jobs share a topic and do not agree, its messages have to name their datasets."""
-    first, *others = sorted(feeds)
-    if any(other.format != first.format for other in others):
+    formats = sorted({feed.source.format for feed in feeds})
+    datasets = {feed.source.dataset for feed in feeds}
+    if len(formats) > 1:
         _log.error("a topic has one format: let all its sources name the same", topic=topic)
     try:
-        return Reader(format_named(first.format), None if others else first.dataset or None)
+        if formats[0] in BOUND:
+            make = BOUND[formats[0]]
+            bound = [feed.binding for feed in feeds if feed.source.format in BOUND]
+            return Reader(every([make(each) for each in bound]))
+        return Reader(format_named(formats[0]), datasets.pop() if len(datasets) == 1 else None)
     except Exception as error:  # a plug-in that is missing or broken must not stop the others
         _log.error("topic is not read", topic=topic, why=str(error))
         return None

@@ -36,9 +36,7 @@ class _Bounded(msgspec.Struct, frozen=True):
 
 
 def check_events(events: list[SourceEvent]) -> None:
-    """Raise InvalidEvent unless there are events, not too many, and each within its bounds."""
-    if not events:
-        raise InvalidEvent("no event in it: send at least one")
+    """Raise InvalidEvent unless there are not too many events, and each within its bounds."""
     if len(events) > MAX_EVENTS:
         raise InvalidEvent(f"{len(events)} events in it: send at most {MAX_EVENTS} at once")
     for event in events:

@@ -1,11 +1,15 @@
 """What a format is, and how one is found by its name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Protocol
 
+from consumers.formats.binding import Binding
 from consumers.formats.cloudevents import read_cloudevent
+from consumers.formats.debezium import Debezium
 from consumers.formats.knockon import read_events
+from consumers.formats.record import Record
 from engine.errors import UnknownName
 from engine.model.event import SourceEvent
 
@@ -18,7 +22,7 @@ class Format(Protocol):
     def __call__(
         self, value: bytes | None, headers: Mapping[str, str], dataset: str | None
     ) -> list[SourceEvent]:
-        """All events of the delivery, or InvalidEvent.
+        """All events of the delivery, none where nothing changed, or InvalidEvent.
 
         `headers` have lower-case names. `dataset`, when given, is what every event is about, and
         the delivery need not name it.
@@ -27,6 +31,11 @@ class Format(Protocol):
 
 
 _BUILT_IN: dict[str, Format] = {"knockon": read_events, "cloudevents": read_cloudevent}
+
+BOUND: Mapping[str, Callable[[Binding], Format]] = MappingProxyType(
+    {"debezium": Debezium, "record": Record}
+)
+"""The formats of what knows nothing of Knockon, so that the DAG file has to bind it."""
 
 
 def format_named(name: str) -> Format:
@@ -37,6 +46,19 @@ def format_named(name: str) -> Format:
         plug_in: Format = entry_point.load()
         return plug_in
     raise UnknownName(
-        f"no format is called {name!r}: use {' or '.join(sorted(_BUILT_IN))}, "
+        f"no format is called {name!r}: use {', '.join(sorted((*_BUILT_IN, *BOUND)))}, "
         f"or install a package with an entry point of that name in {ENTRY_POINTS!r}"
     )
+
+
+def every(formats: list[Format]) -> Format:
+    """What all of some formats find in a delivery: one topic may tell of several datasets."""
+    if len(formats) == 1:
+        return formats[0]
+
+    def read(
+        value: bytes | None, headers: Mapping[str, str], dataset: str | None
+    ) -> list[SourceEvent]:
+        return [event for each in formats for event in each(value, headers, dataset)]
+
+    return read

@@ -14,6 +14,8 @@ def read_events(
     body = parse_json(value)
     if not isinstance(body, list):
         return [to_event(body, dataset)]
+    if not body:
+        raise InvalidEvent("no event in it: send at least one")
     return [_member(body, index, dataset) for index in range(len(body))]
 
 

@@ -140,7 +140,7 @@ def test_a_format_is_found_by_its_name():
 
 
 def test_an_unknown_format_is_refused_with_those_there_are():
-    with pytest.raises(UnknownName, match="'avro': use cloudevents or knockon"):
+    with pytest.raises(UnknownName, match="'avro': use cloudevents, debezium, knockon"):
         format_named("avro")
 
 

@@ -1,0 +1,177 @@
+"""What a DAG file says of a source's records: of which dataset, in which partition, which columns.
+
+A row is a mapping from field to cell: a plain value, or JSON that nobody has had to decode yet.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import chain
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from consumers.formats.keys import KeyOf, Kind, key_of
+from consumers.formats.moments import Clock
+from engine.errors import InvalidEvent
+from engine.model.dag import KafkaSource, PartitionField
+from engine.model.event import Reason, SourceEvent, Widened
+from engine.partitions import PartitionSpace
+from engine.partitions.dimension import EVERYTHING
+from engine.partitions.text import AND, IS
+
+Row = Mapping[str, Any]
+_SCOPES = 4096
+_PLACES = 65_536
+
+
+Kinds = Mapping[str, Kind]
+"""By field; of the others a schema says nothing that we need."""
+
+
+class Place(NamedTuple):
+    """Where a row lies: a key or range, None for anywhere; ``unsure`` says what is not known."""
+
+    text: str | None
+    unsure: str | None = None
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A dataset and the records that tell of it.
+
+    ``columns`` None: nobody has named them, so that every field is one. ``clock`` is the format's,
+    for fields of which neither the DAG file nor a schema says more.
+    """
+
+    dataset: str
+    space: PartitionSpace
+    columns: frozenset[str] | None
+    source: KafkaSource
+    clock: Clock = "utc"
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[str, str], ...] | None:
+        """Each field with the column that it is; None where every field is one."""
+        if self.columns is None:
+            return None
+        columns = sorted(self.columns | self._field_of.keys())
+        return tuple((self._field_of.get(column, column), column) for column in columns)
+
+    def every(self, *rows: Row) -> list[tuple[str, str]]:
+        """Each field of some rows with the column that it is, where every field is one."""
+        renamed = {field: column for column, field in self._field_of.items()}
+        return [(each, renamed.get(each, each)) for each in sorted({*chain(*rows)})]
+
+    @cached_property
+    def _field_of(self) -> Mapping[str, str]:
+        """From column to field, for those of which the DAG file says it."""
+        held = {column: spot.field for column, spot in self._partitioned_by if spot.field}
+        return held | (self.source.columns or {})
+
+    @cached_property
+    def partition_fields(self) -> tuple[str, ...]:
+        """The fields that tell the partition."""
+        return tuple(spot.field for _, spot in self._partitioned_by if spot.field)
+
+    @property
+    def _partitioned_by(self) -> list[tuple[str, PartitionField]]:
+        said = self.source.partition or {}
+        columns = [(name, each.column or name) for name, each in self.space.dimensions]
+        return [(column, said.get(name, PartitionField(field=column))) for name, column in columns]
+
+    def placer(self, kinds: Kinds) -> Callable[[Row], Place]:
+        """How to tell where a row lies, with what a schema says of its fields."""
+        spots = [
+            _spot(name, self.space[name], spot, kinds, self.clock)
+            for name, (_, spot) in zip(self.space.names, self._partitioned_by, strict=True)
+        ]
+        return _placer(self.partition_fields, spots)
+
+    def event(
+        self,
+        places: Sequence[Place],
+        columns: tuple[str, ...] | None = None,
+        reason: Reason = "change",
+        unsure: str | None = None,
+    ) -> SourceEvent:
+        """The event about rows that lie there; ``unsure`` says why it says more than changed."""
+        texts = dict.fromkeys([place.text for place in places])
+        unsure = unsure or next((place.unsure for place in places if place.unsure), None)
+        partitions = None if None in texts else tuple(texts)
+        return _event(self.dataset, partitions, columns, reason, unsure)
+
+
+@lru_cache(_SCOPES)
+def _event(
+    dataset: str,
+    partitions: tuple[str, ...] | None,
+    columns: tuple[str, ...] | None,
+    reason: Reason,
+    unsure: str | None,
+) -> SourceEvent:
+    """The one object for a scope, so that what is done with it is done once."""
+    kind, note = (Widened, f"widened: {unsure}") if unsure else (SourceEvent, None)
+    return kind(dataset=dataset, partitions=partitions, columns=columns, reason=reason, note=note)
+
+
+class _Spot(NamedTuple):
+    """A dimension: the prefix of its keys, and its key of a row that has a field, or of any."""
+
+    prefix: str
+    field: str | None
+    key: KeyOf
+
+
+def _spot(name: str, dimension: Any, said: PartitionField, kinds: Kinds, clock: Clock) -> _Spot:
+    if said.field is None:
+        return _Spot(name + IS, None, lambda _: said.constant)
+    kind = kinds.get(said.field, Kind(clock=clock))
+    kind = kind._replace(unit=said.unit or kind.unit, clock=said.clock or kind.clock)
+    return _Spot(name + IS, said.field, key_of(dimension, kind))
+
+
+def _placer(fields: tuple[str, ...], spots: list[_Spot]) -> Callable[[Row], Place]:
+    placed = lru_cache(_PLACES, typed=True)(lambda *cells: _place(spots, cells))
+
+    def place(row: Row) -> Place:
+        cells = [_hashable(row.get(field)) for field in fields]
+        return placed(*cells)
+
+    return place
+
+
+def _place(spots: list[_Spot], cells: Iterable[Any]) -> Place:
+    values = iter(cells)
+    keys = [spot.key(None if spot.field is None else _value(next(values))) for spot in spots]
+    if len(spots) == 1:
+        text = keys[0]
+    else:
+        parts = [spot.prefix + key for spot, key in zip(spots, keys, strict=True) if key]
+        text = AND.join(parts) or (None if spots else EVERYTHING)
+    lost = [spot for spot, key in zip(spots, keys, strict=True) if key is None]
+    return Place(text, _unsure(lost[0]) if lost else None)
+
+
+def _unsure(spot: _Spot) -> str:
+    return f"field {spot.field!r} holds no key of dimension {spot.prefix.rstrip(IS)!r}"
+
+
+def _hashable(cell: Any) -> Any:
+    """The cell as a key of a cache: bytes are JSON, and no field of bytes holds a dimension."""
+    if type(cell) is Raw:
+        return bytes(cell)
+    return None if isinstance(cell, bytes | list | dict) else cell
+
+
+def _value(cell: Any) -> Any:
+    return value_of(Raw(cell)) if type(cell) is bytes else cell
+
+
+def value_of(cell: Any) -> Any:
+    """The plain value of a cell. Raises InvalidEvent."""
+    try:
+        return msgspec.json.decode(cell) if type(cell) is Raw else cell
+    except (ValueError, RecursionError) as error:
+        raise InvalidEvent(f"a field of the row is not JSON: {error}") from error

@@ -1,0 +1,155 @@
+"""In which partition a record lies: the key of a value in a dimension, as the triggers tell it.
+
+`consumers.postgres.keys` has the same rules in SQL: what has no key of the dimension (null, out of
+bounds, not listed, unfit for a key) has None, which stands for all of the dimension.
+"""
+
+from base64 import b64decode
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from math import floor
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from consumers.formats.moments import Clock, Moment, moment
+from engine.errors import InvalidPartition
+from engine.partitions import (
+    Dimension,
+    RangeDimension,
+    StaticDimension,
+    TimeDimension,
+)
+from engine.partitions.dimension import TO
+from engine.partitions.key_dimension import check_key
+
+KeyOf = Callable[[Any], str | None]
+
+
+class Kind(NamedTuple):
+    """What is known of a field beyond its values.
+
+    ``unit``: what its numbers count, or that its texts are decimal numbers; ``clock``: which of its
+    times are local; ``scale``: its texts are the bytes of a number in base64, with so many decimal
+    places.
+    """
+
+    unit: str | None = None
+    clock: Clock = "utc"
+    scale: int | None = None
+
+
+_LONGEST = 100
+"""Characters of a key: those of four dimensions fit into a text that an event may hold."""
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 a reading of any zone's clock
+
+
+def key_of(dimension: Dimension, kind: Kind) -> KeyOf:
+    """How to tell a value's key, or the range of those that it may stand for.
+
+    Raises InvalidEvent where the value can only be told with a unit and there is none.
+    """
+    match dimension:
+        case TimeDimension():
+            return partial(_time_key, dimension, kind)
+        case RangeDimension():
+            return partial(_bucket, dimension, kind)
+        case StaticDimension():
+            return lambda value: text if (text := _text(value)) in dimension.keys else None
+    return _text_key
+
+
+def _own_key(dimension: TimeDimension | RangeDimension, value: Any) -> str | None:
+    """The value itself where it is a key already: `2013-02`, `0-9999`."""
+    try:
+        return dimension.value(value).key if isinstance(value, str) else None
+    except InvalidPartition:
+        return None
+
+
+def _time_key(dimension: TimeDimension, kind: Kind, value: Any) -> str | None:
+    if own := _own_key(dimension, value):
+        return own
+    when = moment(value, kind.unit, kind.clock)
+    if when is None:
+        return None
+    try:
+        first, last = dimension.calendar.at(_instants(when, dimension.zone))
+        if first not in dimension.universe or last not in dimension.universe:
+            return None
+        begin = dimension.format(first)
+        return begin if first == last else begin + TO + dimension.format(last)
+    except (InvalidPartition, OverflowError, ValueError):  # beyond the years that a key can name
+        return None
+
+
+def _instants(when: Moment, zone: str) -> list[int]:
+    """The first and the last instant that it can be; a clock set back shows a reading twice."""
+    if not when.local or zone == "UTC":
+        return [when.seconds, when.seconds]
+    shown = (_EPOCH + timedelta(seconds=when.seconds)).replace(tzinfo=ZoneInfo(zone))
+    return sorted(int(shown.replace(fold=fold).astimezone(UTC).timestamp()) for fold in (0, 1))
+
+
+def _bucket(dimension: RangeDimension, kind: Kind, value: Any) -> str | None:
+    number = _number(value, kind)
+    if number is None:
+        return _own_key(dimension, value)
+    ordinal = floor(number) // dimension.size
+    return dimension.format(ordinal) if ordinal in dimension.universe else None
+
+
+def _number(value: Any, kind: Kind) -> float | Decimal | None:
+    """The number that a value is; a text that nobody calls one may be the bytes of another."""
+    match value:
+        case bool():
+            return None
+        case int() | float() | Decimal():
+            return value if Decimal(value).is_finite() else None
+        case str() if kind.scale is not None:
+            return _unscaled(value, kind.scale)
+        case str() if kind.unit == "decimal":
+            return _decimal(value)
+        case {"scale": int(scale), "value": str(text)}:
+            return _unscaled(text, scale)
+    return None
+
+
+def _decimal(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _unscaled(text: str, scale: int) -> Decimal | None:
+    try:
+        return Decimal(int.from_bytes(b64decode(text, validate=True), "big", signed=True)).scaleb(
+            -scale
+        )
+    except (ValueError, InvalidOperation):
+        return None
+
+
+def _text_key(value: Any) -> str | None:
+    text = _text(value)
+    if text is None or len(text) > _LONGEST or "\0" in text:
+        return None
+    try:
+        return check_key(text, "key")
+    except InvalidPartition:
+        return None
+
+
+def _text(value: Any) -> str | None:
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | Decimal():
+            return str(value)
+    return None

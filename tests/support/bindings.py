@@ -1,0 +1,28 @@
+"""Formats bound to a dataset as a DAG file would."""
+
+from typing import Any
+
+import msgspec
+
+from consumers.formats.format import BOUND, Format
+from consumers.sources import Feed
+from engine.model.dag import KafkaSource
+
+DAILY = {"dt": {"time": "day", "column": "ordered_at"}}
+ORDERS = ("id", "ordered_at", "status", "amount", "notes")
+
+
+def bound(
+    name: str,
+    partitioning: dict[str, Any] = DAILY,
+    known: tuple[str, ...] | None = ORDERS,
+    **source: Any,
+) -> Format:
+    """The format of a topic that is bound to the dataset `orders`, whose columns are `known`."""
+    spec = {"kind": "kafka", "topic": "t", "format": name, "dataset": "orders", **source}
+    feed = Feed(
+        KafkaSource.model_validate(spec),
+        msgspec.json.encode(partitioning).decode(),
+        None if known is None else frozenset(known),
+    )
+    return BOUND[name](feed.binding)
