@@ -227,7 +227,9 @@ class KafkaSource(_Spec):
 
     kind: Literal["kafka"]
     topic: Text = Field(description="The topic to read.")
-    format: Name = Field("knockon", description="knockon, cloudevents or a plug-in's.")
+    format: Name = Field(
+        "knockon", description="knockon, cloudevents, debezium, record, s3 or a plug-in's."
+    )
     dataset: Name | None = Field(
         None, description="The one dataset that all messages are about; else each names its own."
     )
