@@ -114,6 +114,8 @@ class Consumers:
     async def _ingest(self, batch: Batch) -> None:
         async with self._database.connection() as conn:
             written = await ingest(conn, self._scene, batch)
+        if widened := batch.widened:
+            _log.warning("widened events", count=len(widened), why=widened[0].note)
         if written.rejections:
             _log.warning(
                 "dead letters", count=len(written.rejections), why=written.rejections[0].error
