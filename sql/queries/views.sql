@@ -95,12 +95,6 @@ JOIN dag_version_datasets p ON p.dataset_version = i.dataset_version
 WHERE i.org_id = %(org_id)s AND p.dag_version_id = %(dag_version_id)s
   AND i.reason = 'definition_change'
 
--- :name sources
--- How the changes of each source dataset come.
-SELECT j.name AS job, j.source, j.output_datasets AS datasets
-FROM dag_current_versions c JOIN jobs j ON j.dag_version_id = c.dag_version_id
-WHERE c.org_id = %(org_id)s AND j.activation = 'source' ORDER BY j.dag_name, j.name
-
 -- :name unfinished_over
 -- Tasks that are still to make these partitions.
 SELECT t.id, j.name AS job, t.slot, t.status, t.outcome, t.error_message
