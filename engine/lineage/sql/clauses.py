@@ -12,7 +12,7 @@ _PLAIN = {
     exp.SetOperation: {"with_", "this", "expression", "distinct", "order", "limit", "offset"},
     exp.Subquery: {"with_", "this", "alias", "joins", "order", "limit", "offset"},
     exp.Values: {"expressions", "alias", "order", "limit", "offset"},
-    exp.Table: {"this", "alias", "joins", "ordinality"},
+    exp.Table: {"this", "db", "alias", "joins", "ordinality"},
     exp.Lateral: {"this", "alias", "ordinality"},
     exp.Unnest: {"expressions", "alias", "offset"},
     exp.Join: {"this", "on", "using", "side", "kind", "method"},

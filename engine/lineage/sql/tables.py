@@ -69,7 +69,7 @@ class Tables:
 def _common(item: exp.Table, scope: Scope) -> Relation:
     name = folded(item.this)
     if item.args.get("db") or name not in scope.common:
-        raise Unresolved(f"it reads {item.name}, which is none of the job's inputs")
+        raise Unresolved(f"it reads {exp.table_name(item)}, which is none of the job's inputs")
     return scope.common[name]
 
 

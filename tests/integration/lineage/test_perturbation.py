@@ -1,0 +1,93 @@
+"""Derived column lineage against Postgres: what it calls clean stays as it is.
+
+`PERTURB_SEED` repeats a run, `PERTURB_ROUNDS` makes it as long as you like.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from random import Random, SystemRandom
+from typing import Any
+
+import psycopg
+import pytest
+
+from engine.lineage.sql.expressions import Expressions
+from engine.lineage.sql.query import Tracer
+from engine.lineage.sql.relation import NOTHING, Relation
+from engine.lineage.sql.tables import Tables
+from tests.support.corpora import Corpus, load
+from tests.support.perturbation import result_columns, trials, violations
+
+SEED = int(os.environ.get("PERTURB_SEED") or SystemRandom().randrange(2**32))
+ROUNDS = int(os.environ.get("PERTURB_ROUNDS", "2"))
+CORPORA = "tpch", "tpcds", "features", "flights"
+
+
+@pytest.fixture
+def conn(empty_database_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.mark.timeout(60 + 30 * ROUNDS)
+@pytest.mark.parametrize("name", CORPORA)
+def test_what_is_predicted_clean_stays_as_it_is(conn: psycopg.Connection, name: str) -> None:
+    print(f"PERTURB_SEED={SEED} PERTURB_ROUNDS={ROUNDS}")
+    found = violations(conn, load(conn, name), Random(SEED), rounds=ROUNDS, tries=8)
+    assert list(found) == []
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_the_names_are_those_that_postgres_gives(conn: psycopg.Connection, name: str) -> None:
+    for query in load(conn, name).queries:
+        names = result_columns(conn.execute(query.text.encode()))
+        assert query.columns is None or query.columns == tuple(dict.fromkeys(names)), query.name
+
+
+# How many pairs of a query and a column it could have read are narrower than "everything".
+@pytest.mark.parametrize(
+    ("name", "narrow", "pairs"),
+    [("tpch", 471, 656), ("tpcds", 632, 892), ("features", 337, 404), ("flights", 191, 230)],
+)
+def test_it_is_narrow(conn: psycopg.Connection, name: str, narrow: int, pairs: int) -> None:
+    found = trials(load(conn, name))
+    assert (sum(trial.dirty is not None for trial in found), len(found)) == (narrow, pairs)
+
+
+def forgetful(method: Callable[..., Any], answer: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, with another answer: it still meets all columns, so only its result tells."""
+
+    def mutated(*args: Any) -> Any:
+        method(*args)
+        return answer(*args)
+
+    return mutated
+
+
+def nothing(*_: Any) -> Any:
+    return NOTHING
+
+
+def itself(relation: Relation, _: Any) -> Relation:
+    return relation
+
+
+MUTANTS = [
+    (Relation, "shaped", itself, "tpch"),
+    (Expressions, "multiplied", nothing, "features"),
+    (Tracer, "_distinct", nothing, "features"),
+    (Tracer, "_moved_by_order", nothing, "features"),
+]
+
+
+@pytest.mark.parametrize(("owner", "method", "answer", "name"), MUTANTS)
+def test_a_tracer_that_forgets_is_found_out(
+    conn: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    method: str,
+    answer: Callable[..., Any],
+    name: str,
+) -> None:
+    monkeypatch.setattr(owner, method, forgetful(getattr(owner, method), answer))
+    assert next(violations(conn, load(conn, name), Random(1), rounds=5, tries=99), None)

@@ -1,0 +1,118 @@
+"""Families of SQL over the same tables, in `tests/support/sqlcorpus`, and that of the flights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from engine.lineage.columns import ColumnMap, column_map
+from engine.lineage.compile import compile_dag
+from engine.lineage.compiled import CompiledDag
+from engine.lineage.sql import Relation, derive
+from engine.model.dagfile import parse_dag
+
+_HERE = Path(__file__).parent / "sqlcorpus"
+_FLIGHTS = Path(__file__).parents[2] / "examples" / "flights"
+SCHEMA = "corpus"
+
+Tables = Mapping[str, Mapping[str, str]]
+"""By table, the type of each column."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A SELECT; ``maps`` is by table what each column of it is predicted to shape, None unknown."""
+
+    name: str
+    text: str
+    columns: tuple[str, ...] | None
+    maps: Mapping[str, ColumnMap | None] = field(repr=False)
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Tables and queries over them."""
+
+    tables: Tables
+    queries: tuple[Query, ...]
+
+
+def load(conn: psycopg.Connection, name: str) -> Corpus:
+    """Make a corpus's tables, empty, and derive the lineage of its queries."""
+    conn.execute(f"CREATE SCHEMA {SCHEMA}; SET search_path = {SCHEMA}")
+    return _flights(conn) if name == "flights" else _files(conn, _HERE / name)
+
+
+def _files(conn: psycopg.Connection, folder: Path) -> Corpus:
+    conn.execute((folder / "schema.sql").read_text().encode())
+    tables = _tables(conn)
+    files = sorted(set(folder.glob("*.sql")) - {folder / "schema.sql"})
+    return Corpus(tables, tuple(query(file.stem, file.read_text(), tables) for file in files))
+
+
+def query(name: str, text: str, tables: Tables) -> Query:
+    """A SELECT with the lineage derived from it."""
+    inputs = {table: Relation.of_input(table, columns) for table, columns in tables.items()}
+    found = derive(text, inputs, {})
+    maps: dict[str, ColumnMap | None] = dict.fromkeys(found.named or tables)
+    for table in maps if found.lineage is not None else ():
+        maps[table] = column_map(
+            (output, read.column)
+            for output, reads in (found.lineage or {}).items()
+            for read in reads
+            if read.alias == table
+        )
+    return Query(name, text, found.columns, maps, found.note)
+
+
+def _flights(conn: psycopg.Connection) -> Corpus:
+    """The jobs of the example over tables of their inputs' types, with the deployed lineage."""
+    dag = compile_dag(parse_dag((_FLIGHTS / "flights.yaml").read_text(), where="flights.yaml"), {})
+    sources = (_FLIGHTS / "sources.sql").read_text().replace("nyc", SCHEMA)
+    conn.execute(sources.replace("NOT NULL", "").encode())
+    for job in dag.jobs:
+        for statement in _made_by(job.config.get("sql"), job.outputs[0], dag):
+            conn.execute(statement)
+    queries = [_deployed(dag, job.outputs[0], job.config["sql"]) for job in dag.jobs if job.config]
+    return Corpus(_tables(conn), tuple(queries))
+
+
+def _made_by(text: str | None, dataset: str, dag: CompiledDag) -> Iterator[sql.Composable]:
+    """A table as the sql operator makes it, of the SELECT's columns and those of the partition."""
+    if text is None:
+        return
+    table = sql.Identifier(dataset)
+    yield sql.SQL("CREATE TABLE {} AS {} LIMIT 0").format(table, sql.SQL(text))
+    (columns,) = (each.columns for each in dag.datasets if each.name == dataset)
+    for column in columns or ():
+        kind = sql.SQL("text" if column == "origin" else "date")
+        yield sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}").format(
+            table, sql.Identifier(column), kind
+        )
+
+
+def _deployed(dag: CompiledDag, dataset: str, text: str) -> Query:
+    rows = [each for each in dag.columns if each.output_dataset == dataset]
+    inputs = {each.input_dataset for each in rows}
+    maps = {
+        name: column_map((r.output_column, r.input_column) for r in rows if r.input_dataset == name)
+        for name in inputs
+    }
+    return Query(dataset, text, None, maps)
+
+
+def _tables(conn: psycopg.Connection) -> Tables:
+    found: dict[str, dict[str, str]] = {}
+    for table, column, kind in conn.execute(
+        "SELECT relname, attname, format_type(atttypid, NULL) FROM pg_attribute "
+        "JOIN pg_class c ON c.oid = attrelid "
+        "WHERE relnamespace = current_schema::regnamespace AND relkind = 'r' AND attnum > 0 "
+        "ORDER BY relname, attnum"
+    ):
+        found.setdefault(table, {})[column] = kind
+    return found

@@ -1,0 +1,1 @@
+SELECT DISTINCT ON (k) k, a, c FROM t ORDER BY k, b DESC NULLS LAST, id, a, c

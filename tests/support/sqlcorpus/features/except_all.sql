@@ -1,0 +1,1 @@
+SELECT k, a FROM t EXCEPT ALL SELECT k, x FROM u

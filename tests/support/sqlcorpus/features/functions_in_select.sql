@@ -1,0 +1,1 @@
+SELECT k, unnest(arr) AS element, c FROM t

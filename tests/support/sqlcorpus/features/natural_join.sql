@@ -1,0 +1,1 @@
+SELECT * FROM (SELECT k, a FROM t) AS p NATURAL JOIN (SELECT k, x, y FROM u) AS q

@@ -1,0 +1,1 @@
+SELECT u.*, t.c FROM u JOIN t ON t.id = u.id

@@ -1,0 +1,1 @@
+SELECT * FROM edges JOIN u ON u.k = edges.parent
