@@ -372,6 +372,12 @@ class Scaling(_Spec):
     priority: int = Field(
         0, ge=-1_000_000, le=1_000_000, strict=True, description="Higher is claimed first."
     )
+    blast_radius: int | None = Field(
+        None,
+        ge=1,
+        strict=True,
+        description="Most partitions of this job that one change may have made without approval.",
+    )
 
 
 class JobSpec(_Spec):

@@ -74,3 +74,8 @@ class Job:
     def max_concurrency(self) -> int | None:
         """How many of its tasks may run at once; None means any number."""
         return self.scaling.get("max_concurrency")
+
+    @property
+    def blast_radius(self) -> int | None:
+        """How many of its partitions one plan may have made without approval; None: any number."""
+        return self.scaling.get("blast_radius")

@@ -32,5 +32,15 @@ def needs(step: Step, lineage: Lineage) -> Iterator[TaskNeed]:
         yield slot, tuple(keys), not sure.isdisjoint(keys)
 
 
+def task_count(step: Step, lineage: Lineage) -> int:
+    """How many tasks `needs` gives, without their keys where each partition is a task."""
+    job = lineage.job(step.job)
+    return (
+        step.partitions.count()
+        if job.has_task_for_each_key
+        else sum(1 for _ in needs(step, lineage))
+    )
+
+
 def _keys(step: Step, space: PartitionSpace) -> frozenset[str]:
     return frozenset(space.keys(step.direct)) if step.direct else frozenset()

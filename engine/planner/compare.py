@@ -1,0 +1,90 @@
+"""Two plans for one change, side by side: does what would run now differ from what was shown?
+
+Only what runs counts: jobs, their partitions, which of those run for sure, and row filters. That
+the lineage has moved in between is no difference by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from engine.errors import InvalidPartition
+from engine.lineage.graph import Lineage
+from engine.partitions import PartitionSpace
+
+JobName = tuple[str, str]
+"""(DAG, job)."""
+Steps = Mapping[JobName, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How one job's step differs; ``more`` and ``fewer`` are partitions that came and went.
+
+    ``notes`` say in words what else is different of the partitions that stayed.
+    """
+
+    dag: str
+    job: str
+    kind: Literal["new", "gone", "different"]
+    more: tuple[str, ...] = ()
+    fewer: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def differences(before: Steps, now: Steps, lineage: Lineage) -> tuple[Difference, ...]:
+    """Compare the steps of two plans' documents, by job; ``lineage`` is the one of ``now``."""
+    return (*_came(before, now), *_went(before, now), *_changed(before, now, lineage))
+
+
+def _came(before: Steps, now: Steps) -> Iterator[Difference]:
+    for name, step in now.items():
+        if name not in before:
+            yield Difference(*name, "new", more=tuple(step["partitions"]))
+
+
+def _went(before: Steps, now: Steps) -> Iterator[Difference]:
+    for name, step in before.items():
+        if name not in now:
+            yield Difference(*name, "gone", fewer=tuple(step["partitions"]))
+
+
+def _changed(before: Steps, now: Steps, lineage: Lineage) -> Iterator[Difference]:
+    for name, new in now.items():
+        old = before.get(name, new)
+        if _what_runs(old) != _what_runs(new):
+            space = lineage.job_space(lineage.job(UUID(new["job"])))
+            yield Difference(
+                *name,
+                "different",
+                more=_only(space, new["partitions"], old["partitions"]),
+                fewer=_only(space, old["partitions"], new["partitions"]),
+                notes=tuple(_notes(old, new)),
+            )
+
+
+def _what_runs(step: Mapping[str, Any]) -> tuple[Any, ...]:
+    return step["partitions"], step.get("direct"), step.get("row_filters")
+
+
+def _only(space: PartitionSpace, these: list[str], those: list[str]) -> tuple[str, ...]:
+    """The partitions of one list that the other has not; all, where they are cut otherwise now."""
+    try:
+        return tuple(space.texts(space.from_keys(these) - space.from_keys(those)))
+    except InvalidPartition:
+        return tuple(these)
+
+
+def _notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    if old.get("direct") != new.get("direct"):
+        yield f"runs for sure: {_sure(old)} before, {_sure(new)} now"
+    if old.get("row_filters") != new.get("row_filters"):
+        yield f"rows: {old.get('row_filters')} before, {new.get('row_filters')} now"
+
+
+def _sure(step: Mapping[str, Any]) -> str:
+    direct = step.get("direct", "none")
+    return direct if isinstance(direct, str) else ", ".join(direct)

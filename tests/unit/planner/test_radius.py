@@ -1,0 +1,44 @@
+"""How much a plan recomputes, held against limits."""
+
+import pytest
+
+from engine.planner import excesses, needs, task_count
+from tests.support.lineages import DAY, change, lineage, made, planned, source
+
+FLIGHTS = source("flights", DAY)
+WEEK = change("flights", "2013-02-11..2013-02-17")
+
+
+def beyond(world, limit):
+    return [str(each) for each in excesses(planned(world, WEEK), world, limit)]
+
+
+def test_within_its_limits_there_is_nothing_to_say():
+    world = lineage(FLIGHTS, made("a", DAY, "flights", scaling={"blast_radius": 7}))
+    assert beyond(world, 7) == beyond(world, None) == []
+
+
+def test_the_orgs_limit_is_for_all_together():
+    world = lineage(FLIGHTS, made("a", DAY, "flights"), made("b", DAY, "a"))
+    assert beyond(world, 13) == ["14 partitions in all; the org allows 13 in one plan"]
+
+
+def test_a_jobs_limit_is_for_its_own():
+    world = lineage(
+        FLIGHTS, made("a", DAY, "flights", scaling={"blast_radius": 6}), made("b", DAY, "a")
+    )
+    assert beyond(world, None) == ["7 partitions of job a; job a allows 6 in one plan"]
+
+
+def test_tasks_of_many_partitions_count_by_their_partitions():
+    scaling = {"partitions_per_task": 100, "blast_radius": 6}
+    assert len(beyond(lineage(FLIGHTS, made("a", DAY, "flights", scaling=scaling)), None)) == 1
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"scaling": {"partitions_per_task": 3}}, {"strategy": "Full"}]
+)
+def test_tasks_are_counted_as_they_are_made(more):
+    world = lineage(FLIGHTS, made("a", DAY, "flights", **more))
+    (step,) = planned(world, WEEK, known={"a": "2013-02-11"}).steps
+    assert task_count(step, world) == len(list(needs(step, world)))
