@@ -1,4 +1,4 @@
-"""What a change would hit, before it is made: the very plan that would be applied, unwritten."""
+"""What a change would hit, before it is made: a plan that is kept, and runs as it is if applied."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,17 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from engine.api.pruning import PrunedEdge, pruned_edges
-from engine.errors import InvalidInput
-from engine.flow.coalesce import coalesce
-from engine.flow.plan import decide
-from engine.flow.resolve import resolve
+from engine.flow.estimate import Cost, Estimate
+from engine.flow.propose import Proposal, propose
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
-from engine.model.event import Received, SourceEvent
-from engine.model.invalidation import Invalidation
-from engine.planner import Plan, Step, document, needs
+from engine.model.event import SourceEvent
+from engine.planner import Step, task_count
 from engine.store.database import Connection
-from engine.store.ids import new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,48 +45,46 @@ class ImpactedJob:
     columns: Mapping[str, tuple[str, ...]]
     row_filters: tuple[Mapping[str, Any] | None, ...]
     via: tuple[Hop, ...]
+    estimate: Cost
 
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """Jobs come parents first; ``pruned`` are the edges at which the change stops."""
+    """Jobs come parents first; ``pruned`` are the edges at which the change stops.
 
+    ``beyond`` are the limits by which it would be held if it came by itself; to apply the plan is
+    to approve it.
+    """
+
+    plan_id: UUID
     event: SourceEvent
     jobs: tuple[ImpactedJob, ...]
     pruned: tuple[PrunedEdge, ...]
     tasks: int
+    estimate: Estimate
+    beyond: tuple[str, ...]
 
 
 async def impact(conn: Connection, scene: Scene, event: SourceEvent) -> Impact:
-    """Work out what an event would hit, and write nothing. Raises InvalidInput as ingest would."""
-    async with conn.transaction():
-        lineage = await scene.lineage(conn)
-        plan = await decide(conn, lineage, list(_invalidations(lineage, event)), {})
-    jobs = tuple(_job(lineage, step) for step in plan.steps)
-    return Impact(event, jobs, tuple(_pruned(lineage, plan)), sum(each.tasks for each in jobs))
+    """Work out what an event would hit, and propose it. Raises InvalidInput as ingest would."""
+    proposal = await propose(conn, scene, event)
+    return Impact(
+        plan_id=proposal.plan_id,
+        event=event,
+        jobs=tuple(_jobs(proposal)),
+        pruned=tuple(pruned_edges(proposal.draft.document)),
+        tasks=proposal.draft.tasks,
+        estimate=proposal.estimate,
+        beyond=tuple(map(str, proposal.beyond)),
+    )
 
 
-def _invalidations(lineage: Lineage, event: SourceEvent) -> Iterator[Invalidation]:
-    resolved = resolve(lineage, Received(event=event, stream="impact", position="0"))
-    if not resolved.served:
-        raise InvalidInput(
-            f"version {event.version} of dataset {event.dataset!r} is not the one that is served: "
-            "a change to it hits nothing"
-        )
-    for fact in coalesce([resolved]):
-        for text in fact.texts:
-            yield Invalidation(
-                id=new_id(),
-                dataset=fact.dataset,
-                version=fact.version,
-                reason=event.reason,
-                partition_key=text,
-                columns=fact.columns,
-                row_filter=fact.rows,
-            )
+def _jobs(proposal: Proposal) -> Iterator[ImpactedJob]:
+    for step in proposal.draft.decided.steps:
+        yield _job(proposal.draft.lineage, step, proposal.costs[step.job])
 
 
-def _job(lineage: Lineage, step: Step) -> ImpactedJob:
+def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:
     job, space = lineage.job(step.job), lineage.space(lineage.job(step.job).outputs[0])
     return ImpactedJob(
         job=job.name,
@@ -99,7 +93,7 @@ def _job(lineage: Lineage, step: Step) -> ImpactedJob:
         partitions=tuple(space.texts(step.partitions)),
         direct=tuple(space.texts(step.direct)),
         count=step.partitions.count(),
-        tasks=sum(1 for _ in needs(step, lineage)),
+        tasks=task_count(step, lineage),
         columns={
             lineage.dataset(output).name: tuple(sorted(dirty))
             for output, dirty in step.columns.items()
@@ -107,6 +101,7 @@ def _job(lineage: Lineage, step: Step) -> ImpactedJob:
         },
         row_filters=step.row_filters,
         via=tuple(_hops(lineage, step)),
+        estimate=cost,
     )
 
 
@@ -119,7 +114,3 @@ def _hops(lineage: Lineage, step: Step) -> Iterator[Hop]:
             source = lineage.job(via.from_job).name if via.from_job else None
             mapping = via.mapping.to_spec() if via.mapping else None
             yield Hop(lineage.dataset(via.dataset).name, source, mapping)
-
-
-def _pruned(lineage: Lineage, plan: Plan) -> Iterator[PrunedEdge]:
-    return pruned_edges(document(plan, lineage))

@@ -15,12 +15,15 @@ _OPEN = ("blocked", "queued", "running")
 class Progress:
     """``tasks`` by status; ``unplanned`` invalidations have none yet.
 
+    ``held`` plans of theirs wait for approval, and ``rejected`` ones were refused it.
     ``is_moving``: some task of the org is queued or running, whichever wave it belongs to.
     """
 
     unplanned: int
     tasks: dict[str, int]
     is_moving: bool
+    held: tuple[UUID, ...] = ()
+    rejected: tuple[UUID, ...] = ()
 
     @property
     def total(self) -> int:
@@ -40,14 +43,17 @@ class Progress:
     @property
     def is_good(self) -> bool:
         """Whether all came through."""
-        return not self.unplanned and self.finished == self.total and "failed" not in self.tasks
+        refused = self.unplanned or self.held or self.rejected or "failed" in self.tasks
+        return not refused and self.finished == self.total
 
 
 async def progress(conn: Connection, scene: Scene, invalidations: Sequence[UUID]) -> Progress:
     """Read how far the tasks are that these invalidations caused."""
     row = await fetch_one(conn, "views.progress", org_id=scene.org_id, ids=list(invalidations))
     row = row or {}
-    return Progress(row["unplanned"], row["tasks"], row["moving"])
+    return Progress(
+        row["unplanned"], row["tasks"], row["moving"], tuple(row["held"]), tuple(row["rejected"])
+    )
 
 
 async def build_of(conn: Connection, scene: Scene, version: UUID) -> list[UUID]:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from engine.api.plans import PlanRow, plans
 from engine.flow.scene import Scene
 from engine.store.database import Connection
 from engine.store.run import fetch, fetch_one
@@ -58,10 +59,15 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """``tasks`` by status; ``oldest_seconds`` is the age of the oldest open invalidation."""
+    """``tasks`` by status; ``oldest_seconds`` is the age of the oldest open invalidation.
+
+    ``held`` plans wait for somebody to approve or reject them; their invalidations are not counted
+    as open.
+    """
 
     dags: tuple[ServedDag, ...]
     tasks: dict[str, int]
+    held: tuple[PlanRow, ...]
     open_invalidations: int
     oldest_seconds: float | None
     dead_letters: int
@@ -71,7 +77,7 @@ class Status:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing is left to plan or to run; what failed is neither."""
+        """Whether nothing is left to plan or to run; what failed or is held is neither."""
         in_hand = sum(self.tasks.get(each, 0) for each in ("blocked", "queued", "running"))
         return not self.open_invalidations and not in_hand
 
@@ -85,6 +91,7 @@ async def status(conn: Connection, scene: Scene) -> Status:
     return Status(
         dags=tuple(_dag(row) for row in await fetch(conn, "views.dags", **org)),
         tasks={row["status"]: row["tasks"] for row in await fetch(conn, "tasks.counts", **org)},
+        held=tuple(await plans(conn, scene, states=["held"], limit=_MOST_STUCK)),
         open_invalidations=facts["facts"],
         oldest_seconds=facts["seconds"],
         dead_letters=letters["letters"],

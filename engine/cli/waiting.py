@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 from engine.api.progress import Progress, progress
-from engine.cli.output import errors
+from engine.cli.output import errors, short, some
 from engine.cli.session import Session
 from engine.errors import TaskFailed
 from engine.loops.doorbell import Doorbell
@@ -66,5 +66,12 @@ def _bar() -> Bar:
 
 
 def _left_over(last: Progress) -> str:
+    if last.held:
+        ids = " ".join(map(short, last.held))
+        return (
+            f"it is held for approval: 'knockon status' says why, 'knockon approve {ids}' runs it"
+        )
+    if last.rejected:
+        return f"nothing runs for it: plan {some(map(short, last.rejected))} was rejected"
     states = ", ".join(f"{count} {status}" for status, count in sorted(last.tasks.items()))
     return f"not all tasks came through: {states}; see 'knockon status' and 'knockon explain TASK'"

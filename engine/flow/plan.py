@@ -1,24 +1,23 @@
 """Plan: unprocessed invalidations become tasks, and are marked with the jobs that have theirs.
 
-One transaction; a crash before its commit leaves the invalidations as they were.
+One transaction; a crash before its commit leaves the invalidations as they were. What goes beyond
+a limit becomes a held plan instead.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from engine.flow.draft import Draft, draft_rows
 from engine.flow.emit import emit
-from engine.flow.known import load_existing, load_known
+from engine.flow.hold import excesses_of, hold, spoken_of
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
-from engine.model.invalidation import Invalidation
-from engine.partitions import PartitionSet
-from engine.planner import KnownNeeded, Plan, document, prefetched
-from engine.planner import plan as make_plan
+from engine.planner import Excess, Plan
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -28,86 +27,61 @@ from engine.store.run import Row, execute, fetch
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One planning: its id, the invalidations that it took, and how many tasks they touch."""
+    """One planning: its id, the invalidations that it took, and how many tasks they touch.
+
+    ``held_by`` are the limits that it went beyond: then there are no tasks.
+    """
 
     plan_id: UUID
     invalidations: int
     tasks: int
+    held_by: tuple[Excess, ...] = ()
 
 
 async def plan(conn: Connection, scene: Scene, limit: int = 1_000) -> Planned | None:
-    """Plan up to ``limit`` of the oldest open invalidations; None when there are none."""
+    """Plan up to ``limit`` of the oldest open invalidations; None when there are none.
+
+    Where together they go beyond a limit, only those of the first one's dataset are taken, so that
+    nothing is held for the company that it came in.
+    """
     async with conn.transaction():
         await lock_planning(conn, scene.org_id)
         rows = await fetch(conn, "invalidations.lock_open", org_id=scene.org_id, limit=limit)
-        return await plan_rows(conn, scene, rows) if rows else None
+        return await _plan_within_limits(conn, scene, rows) if rows else None
 
 
 async def plan_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Planned:
-    """Plan locked invalidations, in the caller's transaction and under the planning lock."""
-    lineage = await scene.lineage(conn)
-    invalidations = await _served(conn, lineage, rows)
-    known: dict[UUID, PartitionSet] = {}
-    decided = await decide(conn, lineage, invalidations, known)
-    await _stamp(conn, lineage, decided)
-    plan_id = new_id()
-    tasks = await emit(conn, scene, lineage, decided, plan_id)
-    await _record(conn, scene, decided, plan_id, invalidations, tasks)
+    """Plan locked invalidations, in the caller's transaction and under the planning lock.
+
+    No limit holds them: whoever calls has been told to.
+    """
+    return await carry_out(conn, scene, await draft_rows(conn, scene, rows), new_id())
+
+
+async def carry_out(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID) -> Planned:
+    """Do what was decided, and keep it as the plan of this id, which may be there already."""
+    await _stamp(conn, draft.lineage, draft.decided)
+    tasks = await emit(conn, scene, draft.lineage, draft.decided, plan_id)
+    await _record(conn, scene, draft, plan_id, tasks)
     await ring(conn, TASKS, scene.org_id)
-    return Planned(plan_id, len(rows), tasks)
+    return Planned(plan_id, len(draft.invalidations), tasks)
 
 
-async def decide(
-    conn: Connection,
-    lineage: Lineage,
-    invalidations: Sequence[Invalidation],
-    known: dict[UUID, PartitionSet],
-) -> Plan:
-    """Run the pure planner, loading the partitions that it asks for until it has all it needs."""
-    while True:
-        try:
-            return make_plan(lineage, invalidations, prefetched(known))
-        except KnownNeeded as needed:
-            for dataset in needed.datasets:
-                known[dataset] = await load_known(conn, lineage, dataset)
+async def _plan_within_limits(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Planned:
+    draft = await draft_rows(conn, scene, rows)
+    beyond = await excesses_of(conn, scene, draft)
+    alone = [row for row in rows if row["dataset_uuid"] == rows[0]["dataset_uuid"]]
+    if beyond and len(alone) < len(rows):
+        return await _plan_within_limits(conn, scene, alone)
+    if beyond:
+        return await _held(conn, scene, draft, beyond)
+    return await carry_out(conn, scene, draft, new_id())
 
 
-async def _served(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> list[Invalidation]:
-    """Those about the generation that is served; the others are kept, and not routed."""
-    routed, aside = [], []
-    for row in rows:
-        dataset = lineage.find_dataset(row["dataset_uuid"])
-        if dataset is not None and dataset.version == row["dataset_version"]:
-            routed.append(await _widened(conn, lineage, _invalidation(row)))
-        else:
-            aside.append(row["id"])
-    if aside:
-        await execute(conn, "invalidations.set_aside", ids=aside)
-    return routed
-
-
-async def _widened(conn: Connection, lineage: Lineage, invalidation: Invalidation) -> Invalidation:
-    """Of partitions that nobody has spoken of before, all columns are new, whichever are named."""
-    if invalidation.columns is None or invalidation.partition_key is None:
-        return invalidation
-    space = lineage.space(invalidation.dataset)
-    existing = await load_existing(conn, lineage, invalidation.dataset)
-    if existing.covers(space.parse(invalidation.partition_key) & space.universe):
-        return invalidation
-    return replace(invalidation, columns=None)
-
-
-def _invalidation(row: Row) -> Invalidation:
-    return Invalidation(
-        id=row["id"],
-        dataset=row["dataset_uuid"],
-        version=row["dataset_version"],
-        reason=row["reason"],
-        partition_key=row["partition_key"],
-        columns=None if row["columns"] is None else frozenset(row["columns"]),
-        row_filter=row["row_filter"],
-        processed_by=frozenset(row["processed_by"]),
-    )
+async def _held(conn: Connection, scene: Scene, draft: Draft, beyond: Sequence[Excess]) -> Planned:
+    plan_id = await hold(conn, scene, draft, beyond)
+    await _stamp(conn, draft.lineage, await spoken_of(conn, draft))
+    return Planned(plan_id, len(draft.invalidations), 0, tuple(beyond))
 
 
 async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
@@ -124,26 +98,18 @@ async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
             )
 
 
-async def _record(
-    conn: Connection,
-    scene: Scene,
-    decided: Plan,
-    plan_id: UUID,
-    invalidations: Sequence[Invalidation],
-    tasks: int,
-) -> None:
-    lineage = await scene.lineage(conn)
+async def _record(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID, tasks: int) -> None:
     await execute(
         conn,
         "plans.insert",
         id=plan_id,
         org_id=scene.org_id,
         epoch=scene.epoch,
-        invalidation_ids=[each.id for each in invalidations],
-        document=Jsonb(document(decided, lineage)),
+        invalidation_ids=[each.id for each in draft.invalidations],
+        document=Jsonb(draft.document),
         task_count=tasks,
     )
-    marks = [_mark(decided, each.id) for each in invalidations]
+    marks = [_mark(draft.decided, each.id) for each in draft.invalidations]
     await execute(conn, "invalidations.processed", plan_id=plan_id, rows=Jsonb(marks))
 
 

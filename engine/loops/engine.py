@@ -1,12 +1,16 @@
-"""The engine: plans what was ingested, reaps what was abandoned, fires what is scheduled."""
+"""The engine: plans what was ingested, reaps what was abandoned, fires what is scheduled.
+
+Now and then it tidies up.
+"""
 
 import asyncio
 
 import structlog
 
-from engine.flow.plan import plan
+from engine.flow.plan import Planned, plan
 from engine.flow.reap import reap
 from engine.flow.scene import Scene
+from engine.flow.trim import trim
 from engine.loops.doorbell import Doorbell
 from engine.loops.duty import Verb, keep, pause
 from engine.loops.schedule import fire_due
@@ -16,6 +20,7 @@ from engine.store.database import Database
 
 _log = structlog.get_logger(__name__)
 _SCHEDULE_SECONDS = 5.0
+_TRIM_SECONDS = 3600.0
 
 
 class Engine:
@@ -36,6 +41,7 @@ class Engine:
             group.create_task(keep("plan", self._plan, stop, settings.poll_seconds, bell.wait))
             group.create_task(self._keep("reap", self._reap, stop, settings.reap_seconds))
             group.create_task(self._keep("schedule", self._fire, stop, _SCHEDULE_SECONDS))
+            group.create_task(self._keep("trim", self._trim, stop, _TRIM_SECONDS))
         _log.info("engine is down")
 
     async def _keep(self, name: str, verb: Verb, stop: asyncio.Event, seconds: float) -> None:
@@ -45,12 +51,7 @@ class Engine:
         async with self._database.connection() as conn:
             planned = await plan(conn, self._scene, self._settings.batch_size)
         if planned is not None:
-            _log.info(
-                "planned",
-                invalidations=planned.invalidations,
-                tasks=planned.tasks,
-                plan=str(planned.plan_id),
-            )
+            _report(planned)
         return planned is not None
 
     async def _reap(self) -> bool:
@@ -64,3 +65,18 @@ class Engine:
         async with self._database.connection() as conn:
             await fire_due(conn, self._scene)
         return False
+
+    async def _trim(self) -> bool:
+        async with self._database.connection() as conn:
+            trimmed = await trim(conn, self._scene)
+        if trimmed:
+            _log.info("old proposals are gone", plans=trimmed)
+        return False
+
+
+def _report(planned: Planned) -> None:
+    about = {"invalidations": planned.invalidations, "plan": str(planned.plan_id)}
+    if planned.held_by:
+        _log.warning("held for approval", why="; ".join(map(str, planned.held_by)), **about)
+    else:
+        _log.info("planned", tasks=planned.tasks, **about)

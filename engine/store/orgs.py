@@ -1,10 +1,23 @@
 """Orgs: everything that is read or written belongs to one."""
 
+from typing import Any
 from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
 
 from engine.errors import UnknownName
 from engine.store.database import Connection
 from engine.store.run import execute, fetch_one
+
+
+class OrgSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an org has decided for itself.
+
+    ``blast_radius``: most partitions that one plan may make without approval; null: any number.
+    """
+
+    blast_radius: int | None = None
 
 
 async def org_id(conn: Connection, slug: str) -> UUID:
@@ -32,3 +45,15 @@ async def lineage_epoch(conn: Connection, org: UUID) -> int:
 async def lock_planning(conn: Connection, org: UUID) -> None:
     """Wait until no other planner or deploy is at work in the org; held to the end."""
     await execute(conn, "orgs.lock_planning", org_id=str(org))
+
+
+async def settings(conn: Connection, org: UUID) -> OrgSettings:
+    """Return what the org has set."""
+    row = await fetch_one(conn, "orgs.settings", org_id=org) or {"settings": {}}
+    return msgspec.convert(row["settings"], OrgSettings)
+
+
+async def set_setting(conn: Connection, org: UUID, setting: str, value: Any) -> None:
+    """Set one of the org's settings; None takes it back."""
+    said = None if value is None else Jsonb(value)
+    await execute(conn, "orgs.set", org_id=org, setting=setting, value=said)

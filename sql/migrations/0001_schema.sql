@@ -140,7 +140,8 @@ CREATE TABLE column_lineage (
 CREATE INDEX column_lineage_job ON column_lineage (job_id);
 
 -- A plan is what was decided for some invalidations: its document holds every step with the path
--- that led there and every pruned edge with its rule, so that the decision can be read later.
+-- that led there and every pruned edge with its rule, so that the decision can be read later. One
+-- that was shown before anything happened is proposed, and one beyond a limit is held for approval.
 CREATE TABLE plans (
     id uuid PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
@@ -148,9 +149,22 @@ CREATE TABLE plans (
     lineage_epoch bigint NOT NULL,
     invalidation_ids uuid[] NOT NULL,
     document jsonb NOT NULL,
-    task_count int NOT NULL DEFAULT 0
+    task_count int NOT NULL DEFAULT 0,
+    state text NOT NULL DEFAULT 'applied'
+        CHECK (state IN ('proposed', 'held', 'applied', 'rejected')),
+    -- The change that a plan was proposed for; null where invalidations were there first.
+    event jsonb,
+    -- {seconds, bytes, ...} that its tasks may take, by what earlier ones took.
+    estimate jsonb,
+    -- The limits that it was held by, one a line.
+    held_by text,
+    decided_at timestamptz,
+    decided_by text,
+    CHECK (state <> 'proposed' OR event IS NOT NULL),
+    CHECK (state <> 'held' OR held_by IS NOT NULL)
 );
 CREATE INDEX plans_org ON plans (org_id, created_at);
+CREATE INDEX plans_undecided ON plans (org_id, state, created_at) WHERE state <> 'applied';
 -- Compressing the megabytes of a large plan takes longer than writing them.
 ALTER TABLE plans ALTER document SET STORAGE EXTERNAL;
 
@@ -292,14 +306,16 @@ CREATE TABLE data_invalidations (
     -- How many source events this one fact stands for.
     events int NOT NULL DEFAULT 1 CHECK (events > 0),
     idempotency_key text,
+    -- The plan that took it; while it is open, the plan that is held for approval.
     plan_id uuid,
-    -- What became of it: planned, not_current (kept, not routed), ...
+    -- What became of it: planned, not_current (kept, not routed), held, rejected, ...
     outcome text,
     CHECK (scope <> 'partition' OR partition_key IS NOT NULL),
     CHECK (scope <> 'row_range' OR row_filter IS NOT NULL),
     UNIQUE (org_id, idempotency_key)
 );
-CREATE INDEX data_invalidations_open ON data_invalidations (org_id, id) WHERE processed_at IS NULL;
+CREATE INDEX data_invalidations_open ON data_invalidations (org_id, id)
+    WHERE processed_at IS NULL AND plan_id IS NULL;
 CREATE INDEX data_invalidations_dataset ON data_invalidations (dataset_uuid, created_at);
 
 -- Where each consumer stands in each stream. Written in the transaction that writes the

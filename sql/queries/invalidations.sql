@@ -17,11 +17,11 @@ SELECT id FROM data_invalidations
 WHERE org_id = %(org_id)s AND starts_with(idempotency_key, %(key)s || '#') ORDER BY id
 
 -- :name lock_open
--- The oldest facts that nobody has planned yet.
+-- The oldest facts that nobody has planned yet; those of a held plan wait for a person.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by
 FROM data_invalidations i
-WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL
+WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
 ORDER BY i.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
@@ -43,6 +43,15 @@ SET processed_by = i.processed_by || (
     outcome = v.outcome
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, jobs jsonb, outcome text)
 WHERE i.id = v.id
+
+-- :name hold
+-- Facts whose plan waits for approval stay open, and no planner takes them meanwhile.
+UPDATE data_invalidations SET plan_id = %(plan_id)s, outcome = 'held' WHERE id = ANY(%(ids)s)
+
+-- :name reject
+-- Nothing runs for the facts of a plan that was refused.
+UPDATE data_invalidations SET processed_at = clock_timestamp(), outcome = 'rejected'
+WHERE id = ANY(%(ids)s) AND processed_at IS NULL
 
 -- :name set_aside
 -- Facts about a generation that is not served are kept, and not routed.
@@ -71,4 +80,5 @@ WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s) ORDER BY i.id
 -- :name open_over
 -- Whether facts about a dataset are still waiting for a planner.
 SELECT id, partition_key FROM data_invalidations
-WHERE org_id = %(org_id)s AND dataset_uuid = %(dataset)s AND processed_at IS NULL
+WHERE org_id = %(org_id)s AND dataset_uuid = %(dataset)s
+  AND processed_at IS NULL AND plan_id IS NULL

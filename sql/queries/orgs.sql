@@ -18,3 +18,13 @@ UPDATE orgs SET lineage_epoch = lineage_epoch + 1 WHERE id = %(org_id)s
 -- :name lock_planning
 -- One planner and one deploy at a time in an org: both decide on what is open.
 SELECT pg_advisory_xact_lock(hashtextextended('knockon.plan ' || %(org_id)s::text, 0))
+
+-- :name settings
+-- What an org has decided for itself.
+SELECT settings FROM orgs WHERE id = %(org_id)s
+
+-- :name set
+-- One setting of an org; null takes it back.
+UPDATE orgs SET settings = CASE WHEN %(value)s::jsonb IS NULL THEN settings - %(setting)s::text
+    ELSE settings || jsonb_build_object(%(setting)s::text, %(value)s::jsonb) END
+WHERE id = %(org_id)s

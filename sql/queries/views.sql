@@ -13,7 +13,8 @@ WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 -- :name open_invalidations
 -- How many facts wait for a planner, and for how many seconds the oldest does.
 SELECT count(*) AS facts, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds
-FROM data_invalidations WHERE org_id = %(org_id)s AND processed_at IS NULL
+FROM data_invalidations
+WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
 
 -- :name positions
 -- Where every consumer stands.
@@ -56,6 +57,10 @@ ORDER BY t.id DESC
 -- The tasks whose id ends like this.
 SELECT id FROM tasks WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
 
+-- :name plan_ids
+-- The plans whose id ends like this.
+SELECT id FROM plans WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
+
 -- :name dead_letter_ids
 -- The dead letters whose id ends like this.
 SELECT id FROM dead_letters WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
@@ -74,15 +79,19 @@ SELECT id FROM dead_letters WHERE org_id = %(org_id)s AND replayed_at IS NULL OR
 UPDATE dead_letters SET error = %(error)s WHERE id = %(id)s
 
 -- :name progress
--- How far the tasks are that some facts caused, and whether anything else is in motion.
+-- How far the tasks are that some facts caused, which of their plans wait for approval, and whether
+-- anything else is in motion.
 WITH facts AS (
-    SELECT plan_id, processed_at FROM data_invalidations
+    SELECT plan_id, processed_at, outcome FROM data_invalidations
     WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
 ), wave AS (
     SELECT t.status, t.waiting_for FROM tasks t
     WHERE t.org_id = %(org_id)s AND t.plan_ids && ARRAY(SELECT plan_id FROM facts)
 )
-SELECT (SELECT count(*) FROM facts WHERE processed_at IS NULL) AS unplanned,
+SELECT (SELECT count(*) FROM facts WHERE processed_at IS NULL AND plan_id IS NULL) AS unplanned,
+       ARRAY(SELECT DISTINCT plan_id FROM facts WHERE processed_at IS NULL AND plan_id IS NOT NULL)
+           AS held,
+       ARRAY(SELECT DISTINCT plan_id FROM facts WHERE outcome = 'rejected') AS rejected,
        (SELECT coalesce(jsonb_object_agg(status, tasks), '{}')
         FROM (SELECT status, count(*) AS tasks FROM wave GROUP BY status) s) AS tasks,
        EXISTS (SELECT FROM tasks t
@@ -119,5 +128,5 @@ WHERE org_id = %(org_id)s AND status = 'running'
 -- have given them newer stamps. A job to be run by hand is not spared; nobody has asked for it.
 SELECT DISTINCT e ->> 'dataset' AS dataset
 FROM plans p, jsonb_array_elements(p.document -> 'pruned') AS e
-WHERE p.org_id = %(org_id)s AND p.created_at > %(since)s
+WHERE p.org_id = %(org_id)s AND p.created_at > %(since)s AND p.state <> 'proposed'
   AND e ->> 'name' = %(job)s AND e ->> 'dataset' = ANY(%(datasets)s) AND e ->> 'rule' <> 'manual'

@@ -8,7 +8,8 @@ from rich.tree import Tree
 from engine.api.impact import Hop, Impact, ImpactedJob
 from engine.api.impact import impact as work_out
 from engine.cli.call import Call, command
-from engine.cli.output import compact, counted, pruned_text, show, some
+from engine.cli.output import compact, counted, pruned_text, short, show, some
+from engine.cli.planned import cost_text, estimate_text
 from engine.cli.scope import Columns, Dataset, Partitions, Rows, Why, event_of
 from engine.cli.session import Session, run
 from engine.model.event import SourceEvent
@@ -26,9 +27,9 @@ def impact(
     rows: Rows = None,
     reason: Why = "change",
 ) -> None:
-    """Show what a change would hit, before it is made; nothing is written.
+    """Show what a change would hit, before it is made: jobs with their partitions, and its ends.
 
-    It is the very plan that would be applied: jobs with their partitions, and where it stops.
+    It is kept for a week as a plan, and 'knockon apply' runs that very plan.
     """
     event = event_of(dataset, partitions, columns, rows, reason)
 
@@ -40,13 +41,25 @@ def impact(
 
 
 def _report(view: Impact) -> RenderableType:
-    return Group(_Grower(view).tree(), _summary(view))
+    notes = map(_beyond, view.beyond)
+    return Group(_Grower(view).tree(), _summary(view), *notes, _plan(view))
 
 
 def _summary(view: Impact) -> Text:
     stops = counted(len(view.pruned), "edge")
     jobs, tasks = counted(len(view.jobs), "job"), counted(view.tasks, "task")
-    return Text.assemble((tasks, "bold"), f" in {jobs}; {stops} pruned")
+    took = f"; {estimate_text(view.estimate)}" if view.jobs else ""
+    return Text.assemble((tasks, "bold"), f" in {jobs}; {stops} pruned{took}")
+
+
+def _beyond(limit: str) -> Text:
+    return Text(f"beyond a limit: {limit}; by itself it would be held for approval", "yellow")
+
+
+def _plan(view: Impact) -> Text:
+    return Text.assemble(
+        "to run this very plan: ", (f"knockon apply {short(view.plan_id)}", "bold")
+    )
 
 
 class _Grower:
@@ -85,6 +98,8 @@ def _change(event: SourceEvent) -> Text:
 def _job(job: ImpactedJob, others: list[Hop]) -> Text:
     text = Text.assemble((job.job, "bold green"), f"  {some(job.partitions)}  ")
     text.append(counted(job.tasks, "task"), "dim")
+    if job.estimate.seconds is not None:
+        text.append(f" {cost_text(job.estimate)}", "dim")
     for columns in job.columns.values():
         text.append(f"  columns {some(columns, 6)}", "cyan")
     if job.row_filters:

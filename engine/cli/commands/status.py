@@ -8,6 +8,7 @@ from engine.api.status import Status, StuckTask
 from engine.api.status import status as read_status
 from engine.cli.call import Call, command
 from engine.cli.output import ago, counted, short, show, some, span, status_text, table
+from engine.cli.planned import estimate_text
 from engine.cli.session import Session, run
 
 app = typer.Typer(add_completion=False)
@@ -28,6 +29,8 @@ def status(call: Call) -> None:
 
 def _report(view: Status) -> RenderableType:
     parts: list[RenderableType] = [_summary(view), _tasks(view)]
+    if view.held:
+        parts.append(_held(view))
     if view.stuck:
         parts.append(_stuck(view))
     if view.dags:
@@ -52,6 +55,8 @@ def _summary(view: Status) -> Text:
 def _state(view: Status) -> tuple[str, str]:
     if not view.is_at_rest:
         return "at work", "bold blue"
+    if view.held:
+        return "waiting for approval", "bold yellow"
     return ("stuck", "bold red") if view.tasks.get("failed") else ("at rest", "bold green")
 
 
@@ -61,6 +66,15 @@ def _tasks(view: Status) -> Text:
         return Text("no tasks yet", "dim")
     parts = [Text.assemble(status_text(each), f" {count:,}") for each, count in counts]
     return Text("tasks  ").append_text(Text("  ").join(parts))
+
+
+def _held(view: Status) -> RenderableType:
+    made = table("held plan", "change of", "tasks>", "age", "it may take", "why")
+    for each in view.held:
+        cost = estimate_text(each.estimate)
+        age, why = ago(each.created_at), "\n".join(each.held_by)
+        made.add_row(short(each.id), some(each.datasets), f"{each.tasks:,}", age, cost, why)
+    return Group(made, Text("knockon approve PLAN, or knockon reject PLAN", "yellow"))
 
 
 def _stuck(view: Status) -> RenderableType:

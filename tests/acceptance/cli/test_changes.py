@@ -1,17 +1,83 @@
 """Saying that something is stale, seeing what that hits, and asking why."""
 
-from tests.acceptance.cli.conftest import Knockon
+import re
+from pathlib import Path
+
+from tests.acceptance.cli.conftest import MINIMAL, Knockon
 
 WEEK = ("-p", "2026-02-02..2026-02-08")
 
 
-def test_impact_draws_a_tree_and_writes_nothing(shop: Knockon) -> None:
+def planned(knockon: Knockon, *args: object) -> None:
+    """Say that something changed, and have it planned."""
+    with knockon.running("engine", until="engine is up") as engine:
+        knockon("invalidate", *args)
+        engine.wait_for("invalidations=1")
+
+
+def test_impact_draws_a_tree_and_runs_nothing(shop: Knockon) -> None:
     text = shop("impact", "orders", *WEEK, "-c", "amount").out
     assert "daily_sales  2026-02-02..2026-02-08  7 tasks" in text
-    assert "7 tasks in 1 job" in text
+    assert "7 tasks in 1 job; 0 edges pruned; task time unknown for 1 job" in text
     assert shop("status", "--json").json["open_invalidations"] == 0
+    assert shop("tasks", "--json").json == []
+
+
+def test_impact_says_which_edge_prunes(shop: Knockon) -> None:
+    planned(shop, "orders", *WEEK)
     view = shop("impact", "orders", *WEEK, "-c", "notes", "--json").json
     assert (view["tasks"], view["pruned"][0]["rule"]) == (0, "columns")
+
+
+def test_a_plan_that_was_shown_is_applied_once(shop: Knockon) -> None:
+    text = shop("impact", "orders", *WEEK).out
+    (plan,) = re.findall(r"to run this very plan: knockon apply (\w{8})", text)
+    assert "proposed" in shop("plans").out
+    assert "is applied: 7 tasks" in shop("apply", plan, "--by", "ann").out
+    assert len(shop("tasks", "--json").json) == 7
+    assert "is applied already" in shop("apply", plan).out
+    (row, *_) = shop("plans", "--state", "applied", "--json").json
+    assert (row["id"][-8:], row["datasets"], row["decided_by"]) == (plan, ["orders"], "ann")
+
+
+def test_a_plan_that_would_come_out_otherwise_is_not_applied(shop: Knockon, tmp_path: Path) -> None:
+    plan = shop("impact", "orders", *WEEK, "--json").json["plan_id"]
+    daily = "{dt: {time: day, zone: UTC, start: 2026-01-01}}"
+    file = tmp_path / "weekly.yaml"
+    file.write_text(MINIMAL.read_text().replace(daily, "{dt: {time: week}}", 1))
+    shop("deploy", file)
+    result = shop("apply", plan, code=1)
+    assert "is not what would run now; nothing was written" in result.out
+    assert "~ daily_sales  different  + 2026-W06  - 2026-02-02..2026-02-08" in result.out
+    assert shop("apply", plan, "--json", code=1).json["changes"][0]["kind"] == "different"
+    assert shop("invalidations", "--open", "--json").json == []
+
+
+def test_a_plan_beyond_the_limit_waits_for_a_word(shop: Knockon) -> None:
+    assert "none" in shop("org").out
+    assert "no limit" in shop("org", "set", "blast_radius", "0", code=1).err
+    assert shop("org", "set", "blast_radius", "5", "--json").json == {"blast_radius": 5}
+    assert "beyond a limit: 7 partitions in all" in shop("impact", "orders", *WEEK).out
+    with shop.running("engine", until="engine is up") as engine:
+        shop("invalidate", "orders", *WEEK)
+        engine.wait_for("held for approval")
+    view = shop("status")
+    assert "waiting for approval" in view.out
+    assert "the org allows 5 in one plan" in view.out
+    (plan,) = shop("status", "--json").json["held"]
+    assert "held" in shop("invalidations", "--open").out
+    assert "is applied: 7 tasks" in shop("approve", plan["id"]).out
+    assert "has been applied already" in shop("reject", plan["id"], code=1).err
+
+
+def test_waiting_ends_where_nothing_will_run(shop: Knockon) -> None:
+    shop("org", "set", "blast_radius", "5")
+    with shop.running("engine", until="engine is up"):
+        assert "knockon approve" in shop("invalidate", "orders", *WEEK, "--wait", code=1).err
+    (plan,) = shop("plans", "--state", "held", "--json").json
+    assert "is rejected" in shop("reject", plan["id"][-8:]).out
+    assert "is rejected already" in shop("reject", plan["id"]).out
+    assert shop("tasks", "--json").json == []
 
 
 def test_invalidate_writes_a_fact_once_for_a_key(shop: Knockon) -> None:

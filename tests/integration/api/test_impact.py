@@ -1,10 +1,11 @@
-"""Impact: the plan that would be applied, without a trace."""
+"""Impact: the plan that would be applied, kept until it is."""
 
 import pytest
 
 from engine.api.impact import Hop, Impact, impact
 from engine.api.pruning import PrunedEdge
 from engine.errors import InvalidInput, UnknownName
+from engine.flow.estimate import Cost, Estimate
 from engine.model.event import SourceEvent
 from engine.store.database import Database
 from tests.support.worlds import WEEKLY, World, job, source
@@ -19,13 +20,17 @@ async def seen(world: World, dataset: str, *partitions: str, **more: object) -> 
 
 
 async def a_chain(database: Database) -> World:
-    return await World.made(
+    """The days of February have been spoken of, and made."""
+    world = await World.made(
         database,
         source("a"),
         job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]}),
         job("c", "b", columns={"z": ["b.x"]}, partitioning=WEEKLY),
         job("d", "b", columns={"z": ["b.y"]}),
     )
+    await world.changed("a", "2013-02-01..2013-02-28")
+    await world.run()
+    return world
 
 
 async def test_jobs_come_parents_first_with_their_partitions_and_tasks(database: Database) -> None:
@@ -64,14 +69,47 @@ async def test_a_produced_dataset_is_made_again_itself(database: Database) -> No
     assert view.jobs[0].via == (Hop("b", None, None),)
 
 
-async def test_nothing_is_written(database: Database) -> None:
+async def test_columns_of_a_partition_that_is_new_are_all_new(database: Database) -> None:
+    view = await seen(await a_chain(database), "a", "2013-03-01", columns=("notes",))
+    assert [each.job for each in view.jobs] == ["b", "c", "d"]
+
+
+async def test_nothing_but_the_proposal_is_written(database: Database) -> None:
     world = await a_chain(database)
-    count = """SELECT (SELECT count(*) FROM tasks) + (SELECT count(*) FROM plans)
-               + (SELECT count(*) FROM data_invalidations)
+    count = """SELECT (SELECT count(*) FROM tasks) + (SELECT count(*) FROM data_invalidations)
                + (SELECT count(*) FROM partition_versions) AS rows"""
     before = await world.rows(count)
-    assert (await seen(world, "a", *WEEK)).tasks > 0
+    view = await seen(world, "a", *WEEK)
     assert await world.rows(count) == before
+    (kept,) = await world.rows("SELECT * FROM plans WHERE state <> 'applied'")
+    assert (kept["id"], kept["state"], kept["task_count"]) == (view.plan_id, "proposed", view.tasks)
+
+
+async def test_what_earlier_runs_took_is_what_it_may_take(database: Database) -> None:
+    world = await a_chain(database)
+    await world.rows(
+        "UPDATE tasks t SET completed_at = started_at + 4 * interval '1 second' * "
+        "cardinality(t.partitions) FROM jobs j WHERE j.id = t.job_id AND j.name = 'b' RETURNING 1"
+    )
+    await world.rows(
+        "UPDATE partition_versions SET bytes = 100 WHERE dataset_uuid = %s RETURNING bytes",
+        await world.dataset_id("b"),
+    )
+    await world.rows(
+        "DELETE FROM tasks USING jobs j WHERE j.id = job_id AND j.name = 'd' RETURNING 1"
+    )
+    view = await seen(world, "a", *WEEK)
+    by_job = {each.job: each.estimate for each in view.jobs}
+    assert by_job["b"] == Cost(28.0, 700.0)
+    assert by_job["d"] == Cost(None, None)
+    assert (view.estimate.unknown_seconds, view.estimate.unknown_bytes) == (1, 2)
+    assert view.estimate.bytes == 700.0
+
+
+async def test_what_never_ran_is_not_estimated(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    view = await seen(world, "a", *WEEK)
+    assert view.estimate == Estimate(0, 0, 1, 1)
 
 
 async def test_impact_is_what_the_plan_then_does(database: Database) -> None:

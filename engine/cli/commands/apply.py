@@ -1,0 +1,57 @@
+"""`knockon apply`."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from engine.api.plans import plan_id
+from engine.cli.call import Call, command
+from engine.cli.decided import By
+from engine.cli.output import counted, short, show
+from engine.cli.planned import difference_texts
+from engine.cli.session import Session, run
+from engine.cli.waiting import wait_for
+from engine.flow.apply import Applied
+from engine.flow.apply import apply as apply_plan
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def apply(
+    call: Call,
+    plan: Annotated[str, typer.Argument(help="The plan's id, or the end of it.", metavar="PLAN")],
+    by: By = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when all is recomputed.")] = False,
+) -> None:
+    """Run a plan that 'knockon impact' has shown, as it was shown, once.
+
+    Where its change would come to anything else by now, it says what, writes nothing and exits with
+    1: 'knockon impact' makes a new plan.
+    """
+
+    async def work(session: Session) -> Applied:
+        async with session.connection() as conn:
+            found = await plan_id(conn, session.scene, plan)
+            applied = await apply_plan(conn, session.scene, found, by)
+        if wait and not applied.changes:
+            await wait_for(session, applied.invalidations)
+        return applied
+
+    applied = run(call, work)
+    show(call, applied, _report)
+    if applied.changes:
+        raise typer.Exit(1)
+
+
+def _report(applied: Applied) -> RenderableType:
+    name = f"plan {short(applied.plan_id)}"
+    if applied.changes:
+        head = Text(f"{name} is not what would run now; nothing was written", "bold yellow")
+        return Group(head, *difference_texts(applied.changes))
+    if not applied.is_new:
+        return Text(f"{name} is applied already")
+    return Text.assemble(f"{name} is applied: ", (counted(applied.tasks, "task"), "bold"))

@@ -1,0 +1,71 @@
+"""`knockon org`, and what an org sets for itself."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from engine.cli.call import Call, command
+from engine.cli.output import show, table
+from engine.cli.session import Session, run
+from engine.errors import InvalidInput
+from engine.store.orgs import OrgSettings, set_setting, settings
+
+app = typer.Typer(add_completion=False, invoke_without_command=True)
+_NONE = "none"
+
+
+class Setting(StrEnum):
+    """What may be set."""
+
+    blast_radius = "blast_radius"
+
+
+@app.callback()
+@command
+def org(call: Call) -> None:
+    """Show what the org has set, or set it.
+
+    blast_radius: most partitions that one plan may make; beyond it is held for approval.
+    """
+
+    async def work(session: Session) -> OrgSettings:
+        async with session.connection() as conn:
+            return await settings(conn, session.scene.org_id)
+
+    show(call, run(call, work), _settings)
+
+
+@app.command("set")
+@command
+def set_(
+    call: Call,
+    setting: Annotated[Setting, typer.Argument(help="Which setting.")],
+    value: Annotated[str, typer.Argument(help="A number from 1, or none.")],
+) -> None:
+    """Set something for the org: knockon org set blast_radius 1000."""
+    number = _number(value)
+
+    async def work(session: Session) -> OrgSettings:
+        async with session.connection() as conn:
+            await set_setting(conn, session.scene.org_id, setting.value, number)
+            return await settings(conn, session.scene.org_id)
+
+    show(call, run(call, work), _settings)
+
+
+def _number(text: str) -> int | None:
+    if text == _NONE:
+        return None
+    if not text.isdecimal() or not 1 <= int(text) < 2**31:
+        raise InvalidInput(f"{text!r} is no limit: give a number of partitions from 1, or none")
+    return int(text)
+
+
+def _settings(view: OrgSettings) -> RenderableType:
+    made = table("setting", "value>")
+    limit = view.blast_radius
+    made.add_row("blast_radius", Text("none", "dim") if limit is None else f"{limit:,}")
+    return made

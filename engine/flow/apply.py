@@ -1,0 +1,66 @@
+"""Apply: a proposed plan runs as it was shown, or not at all.
+
+Its change is ingested and planned by itself; where that comes to anything else by now, everything
+is undone. To apply is to approve: no limit holds a plan that somebody has looked at.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg import Rollback
+
+from engine.flow.coalesce import MANUAL
+from engine.flow.decide import changes_since, decided, lock_plan
+from engine.flow.draft import Draft, draft_rows
+from engine.flow.ingest import ingest
+from engine.flow.plan import carry_out
+from engine.flow.resolve import resolve
+from engine.flow.scene import Scene
+from engine.model.event import Batch, Received, SourceEvent
+from engine.planner import Difference
+from engine.store.database import Connection
+from engine.store.run import fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of the order; with ``changes`` it was not carried out, and nothing is written.
+
+    ``is_new`` is false where the plan had been applied before.
+    """
+
+    plan_id: UUID
+    invalidations: tuple[UUID, ...]
+    tasks: int
+    is_new: bool = True
+    changes: tuple[Difference, ...] = ()
+
+
+async def apply(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = None) -> Applied:
+    """Run a proposed plan, once. Raises UnknownName, or InvalidInput where it is not proposed."""
+    async with conn.transaction() as transaction:
+        row = await lock_plan(conn, scene, plan_id, "proposed", "applied")
+        if row["state"] == "applied":
+            return Applied(plan_id, tuple(row["invalidation_ids"]), row["task_count"], is_new=False)
+        draft = await _ingested(conn, scene, plan_id, row["event"])
+        changes = await changes_since(conn, row["document"], draft)
+        if changes:
+            raise Rollback(transaction)
+        planned = await carry_out(conn, scene, draft, plan_id)
+        await decided(conn, plan_id, "applied", by)
+    ids = () if changes else tuple(each.id for each in draft.invalidations)
+    return Applied(plan_id, ids, 0 if changes else planned.tasks, changes=changes)
+
+
+async def _ingested(conn: Connection, scene: Scene, plan_id: UUID, said: dict[str, Any]) -> Draft:
+    """The plan's change as invalidations, and what they come to. Raises InvalidInput."""
+    event = msgspec.structs.replace(
+        msgspec.convert(said, SourceEvent), id=f"plan/{plan_id}", source="knockon apply"
+    )
+    received = Received(event=event, stream=MANUAL, position=f"plan/{plan_id}")
+    resolve(await scene.lineage(conn), received)
+    written = await ingest(conn, scene, Batch(consumer=MANUAL, received=(received,)))
+    rows = await fetch(conn, "invalidations.lock_these", ids=list(written.invalidations))
+    return await draft_rows(conn, scene, rows)

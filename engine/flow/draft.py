@@ -1,0 +1,98 @@
+"""Draft: what open invalidations come to, worked out before anything of it is done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from engine.flow.known import load_existing, load_known
+from engine.flow.scene import Scene
+from engine.lineage.graph import Lineage
+from engine.model.invalidation import Invalidation
+from engine.partitions import PartitionSet
+from engine.planner import KnownNeeded, Plan, document, prefetched, task_count
+from engine.planner import plan as make_plan
+from engine.store.database import Connection
+from engine.store.run import Row, execute
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A decision, the invalidations that it is about, and the lineage that it was made by."""
+
+    lineage: Lineage
+    invalidations: Sequence[Invalidation]
+    decided: Plan
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it touches."""
+        return sum(task_count(step, self.lineage) for step in self.decided.steps)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The decision as it is kept."""
+        return document(self.decided, self.lineage)
+
+
+async def draft_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Draft:
+    """Decide on locked invalidations, as they stand in the tables."""
+    lineage = await scene.lineage(conn)
+    return await draft(conn, lineage, await _served(conn, lineage, rows))
+
+
+async def draft(conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]) -> Draft:
+    """Decide on invalidations of the generations that are served."""
+    widened = [await _widened(conn, lineage, each) for each in invalidations]
+    return Draft(lineage, widened, await _decide(conn, lineage, widened))
+
+
+async def _decide(
+    conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]
+) -> Plan:
+    """Run the pure planner, loading the partitions that it asks for until it has all it needs."""
+    known: dict[UUID, PartitionSet] = {}
+    while True:
+        try:
+            return make_plan(lineage, invalidations, prefetched(known))
+        except KnownNeeded as needed:
+            for dataset in needed.datasets:
+                known[dataset] = await load_known(conn, lineage, dataset)
+
+
+async def _served(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> list[Invalidation]:
+    """Those about the generation that is served; the others are kept, and not routed."""
+    routed, aside = [], []
+    for row in rows:
+        dataset = lineage.find_dataset(row["dataset_uuid"])
+        if dataset is not None and dataset.version == row["dataset_version"]:
+            routed.append(_invalidation(row))
+        else:
+            aside.append(row["id"])
+    if aside:
+        await execute(conn, "invalidations.set_aside", ids=aside)
+    return routed
+
+
+async def _widened(conn: Connection, lineage: Lineage, invalidation: Invalidation) -> Invalidation:
+    """Of partitions that nobody has spoken of before, all columns are new, whichever are named."""
+    if invalidation.columns is None or invalidation.partition_key is None:
+        return invalidation
+    space = lineage.space(invalidation.dataset)
+    existing = await load_existing(conn, lineage, invalidation.dataset)
+    if existing.covers(space.parse(invalidation.partition_key) & space.universe):
+        return invalidation
+    return replace(invalidation, columns=None)
+
+
+def _invalidation(row: Row) -> Invalidation:
+    return Invalidation(
+        id=row["id"],
+        dataset=row["dataset_uuid"],
+        version=row["dataset_version"],
+        reason=row["reason"],
+        partition_key=row["partition_key"],
+        columns=None if row["columns"] is None else frozenset(row["columns"]),
+        row_filter=row["row_filter"],
+        processed_by=frozenset(row["processed_by"]),
+    )

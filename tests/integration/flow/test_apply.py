@@ -1,0 +1,168 @@
+"""Applying a proposed plan: it runs as it was shown, once, or says what has changed."""
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from engine.errors import InvalidInput, UnknownName
+from engine.flow.apply import Applied, apply
+from engine.flow.approve import approve
+from engine.flow.propose import Proposal, propose
+from engine.flow.trim import trim
+from engine.model.event import SourceEvent
+from engine.store.database import Database
+from tests.integration.flow.test_races import waiting
+from tests.support.worlds import WEEKLY, World, job, source
+
+WEEK = "2013-02-11..2013-02-17"
+DAYS = [f"2013-02-{n}" for n in range(11, 18)]
+JOBS = (source("a"), job("b", "a"), job("c", "b", partitioning=WEEKLY))
+
+
+async def proposed(world: World, *partitions: str, **more: object) -> Proposal:
+    event = SourceEvent(dataset="a", partitions=partitions or None, **more)  # type: ignore[arg-type]
+    async with world.conn() as conn:
+        return await propose(conn, world.scene, event)
+
+
+async def applied(world: World, plan_id: UUID, by: str | None = None) -> Applied:
+    async with world.conn() as conn:
+        return await apply(conn, world.scene, plan_id, by)
+
+
+async def counts(world: World) -> list[dict[str, object]]:
+    return await world.rows(
+        "SELECT (SELECT count(*) FROM tasks) AS tasks, (SELECT count(*) FROM data_invalidations)"
+        " AS facts, (SELECT count(*) FROM partition_versions) AS partitions"
+    )
+
+
+async def test_the_plan_that_was_shown_runs(database: Database) -> None:
+    world = await World.made(database, *JOBS)
+    shown = await proposed(world, WEEK)
+    done = await applied(world, shown.plan_id, "ann")
+    assert (done.tasks, done.is_new, done.changes) == (8, True, ())
+    (kept,) = await world.rows("SELECT * FROM plans WHERE id = %s", shown.plan_id)
+    assert (kept["state"], kept["decided_by"]) == ("applied", "ann")
+    assert tuple(kept["invalidation_ids"]) == done.invalidations
+    assert kept["document"]["steps"][0]["partitions"] == [WEEK]
+    tasks = await world.rows("SELECT DISTINCT plan_ids FROM tasks")
+    assert tasks == [{"plan_ids": [shown.plan_id]}]
+    assert await world.run() == [*(f"b[{day}]" for day in DAYS), "c[2013-W07]"]
+
+
+async def test_only_its_own_change_is_planned(database: Database) -> None:
+    world = await World.made(database, *JOBS)
+    shown = await proposed(world, "2013-02-11")
+    (other,) = (await world.change("a", "2013-03-01")).invalidations
+    done = await applied(world, shown.plan_id)
+    assert other not in done.invalidations
+    assert (await world.tasks("b")) == {"queued": ["b[2013-02-11]"]}
+    (fact,) = await world.rows("SELECT processed_at FROM data_invalidations WHERE id = %s", other)
+    assert fact == {"processed_at": None}
+
+
+async def test_a_second_time_nothing_happens(database: Database) -> None:
+    world = await World.made(database, *JOBS)
+    shown = await proposed(world, WEEK)
+    first = await applied(world, shown.plan_id)
+    await world.run()
+    before = await counts(world)
+    again = await applied(world, shown.plan_id)
+    assert (again.is_new, again.invalidations, again.tasks) == (False, first.invalidations, 8)
+    assert await counts(world) == before
+
+
+async def test_two_who_apply_at_once_apply_it_once(database: Database) -> None:
+    world = await World.made(database, *JOBS)
+    shown = await proposed(world, WEEK)
+    async with world.conn() as one, world.conn() as two:
+        async with one.transaction():
+            first = await apply(one, world.scene, shown.plan_id)
+            async with waiting(world, two):
+                late = asyncio.create_task(apply(two, world.scene, shown.plan_id))
+        second = await late
+    assert (first.is_new, second.is_new) == (True, False)
+    assert (await counts(world))[0]["tasks"] == 8
+
+
+async def test_a_deploy_that_changes_nothing_of_it_is_no_change(database: Database) -> None:
+    world = await World.made(database, *JOBS)
+    shown = await proposed(world, WEEK)
+    await world.deploy(*JOBS, source("z"), job("y", "z"))
+    done = await applied(world, shown.plan_id)
+    assert (done.changes, done.tasks) == ((), 8)
+
+
+async def test_what_has_changed_is_told_by_job_and_nothing_is_written(database: Database) -> None:
+    world = await World.made(database, *JOBS, job("d", "a"))
+    shown = await proposed(world, WEEK)
+    await world.deploy(
+        source("a"),
+        job("b", "a"),
+        job("c", {"dataset": "b", "mapping": {"dt": {"from": "dt", "window": [-1, 0]}}},
+            partitioning=WEEKLY),
+        job("e", "a"),
+    )  # fmt: skip
+    before = await counts(world)
+    done = await applied(world, shown.plan_id)
+    assert [(each.job, each.kind, each.more, each.fewer) for each in done.changes] == [
+        ("e", "new", (WEEK,), ()),
+        ("d", "gone", (), (WEEK,)),
+        ("c", "different", ("2013-W08",), ()),
+    ]
+    assert (done.invalidations, done.tasks) == ((), 0)
+    assert await counts(world) == before
+    (kept,) = await world.rows("SELECT state FROM plans WHERE id = %s", shown.plan_id)
+    assert kept == {"state": "proposed"}
+
+
+async def test_partitions_that_came_since_are_a_change(database: Database) -> None:
+    world = await World.made(database, *JOBS)
+    await world.changed("a", "2013-02-11")
+    await world.run()
+    shown = await proposed(world)
+    await world.changed("a", "2013-02-20")
+    changes = (await applied(world, shown.plan_id)).changes
+    assert [(each.job, each.more) for each in changes] == [
+        ("b", ("2013-02-20",)),
+        ("c", ("2013-W08",)),
+    ]
+
+
+async def test_its_change_may_not_make_sense_any_more(database: Database) -> None:
+    world = await World.made(database, *JOBS)
+    shown = await proposed(world, WEEK)
+    await world.deploy(source("other"))
+    with pytest.raises(UnknownName, match="no dataset a"):
+        await applied(world, shown.plan_id)
+    assert await world.rows("SELECT id FROM dead_letters") == []
+
+
+async def test_only_a_proposed_plan_is_applied(database: Database) -> None:
+    world = await World.made(database, *JOBS)
+    shown = await proposed(world, WEEK)
+    with pytest.raises(UnknownName, match="knockon plans"):
+        await applied(world, uuid4())
+    async with world.conn() as conn:
+        with pytest.raises(InvalidInput, match="knockon apply"):
+            await approve(conn, world.scene, shown.plan_id)
+
+
+async def test_old_proposals_go_and_nothing_else(database: Database) -> None:
+    world = await World.made(database, *JOBS)
+    old, new, used = [(await proposed(world, WEEK)).plan_id for _ in range(3)]
+    await applied(world, used)
+    await world.rows(
+        "UPDATE plans SET created_at = created_at - %s WHERE id = ANY(%s) RETURNING id",
+        timedelta(days=8),
+        [old, used],
+    )
+    async with world.conn() as conn:
+        assert await trim(conn, world.scene) == 1
+        assert await trim(conn, world.scene) == 0
+    left = {row["id"] for row in await world.rows("SELECT id FROM plans")}
+    assert old not in left
+    assert {new, used} <= left

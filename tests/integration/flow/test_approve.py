@@ -1,0 +1,345 @@
+"""Plans beyond a limit: held, approved, rejected, and what else goes on meanwhile."""
+
+import asyncio
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from engine.errors import InvalidInput
+from engine.flow.apply import apply
+from engine.flow.approve import Decision, approve, reject
+from engine.flow.deploy import deploy
+from engine.flow.ingest import ingest
+from engine.flow.plan import Planned, plan
+from engine.flow.propose import propose
+from engine.flow.scene import Scene
+from engine.model.dagfile import parse_dag
+from engine.model.event import Batch, Received, SourceEvent
+from engine.store.database import Database
+from engine.store.orgs import set_setting
+from tests.integration.flow.test_races import waiting
+from tests.support.worlds import World, job, source
+
+DAY, NEXT = "2013-02-11", "2013-02-12"
+WEEK = "2013-02-11..2013-02-17"
+JOBS = (source("a"), source("z"), job("b", "a"), job("c", "b"), job("y", "z"))
+
+
+async def limited(database: Database, limit: int = 5, *jobs: dict[str, Any]) -> World:
+    world = await World.made(database, *(jobs or JOBS))
+    await limit_to(world, limit)
+    return world
+
+
+async def limit_to(world: World, limit: int | None) -> None:
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", limit)
+
+
+async def held(world: World, dataset: str = "a", *partitions: str, **more: Any) -> Planned:
+    await world.change(dataset, *(partitions or (WEEK,)), **more)
+    planned = await world.plan()
+    assert planned is not None
+    assert planned.held_by
+    return planned
+
+
+async def approved(world: World, plan_id: UUID, by: str | None = None) -> Decision:
+    async with world.conn() as conn:
+        return await approve(conn, world.scene, plan_id, by)
+
+
+async def rejected(world: World, plan_id: UUID) -> Decision:
+    async with world.conn() as conn:
+        return await reject(conn, world.scene, plan_id, "bob")
+
+
+async def facts(world: World) -> list[dict[str, Any]]:
+    return await world.rows(
+        "SELECT d.name AS dataset, i.outcome, i.processed_at IS NULL AS open, i.plan_id "
+        "FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid "
+        "WHERE i.reason <> 'definition_change' ORDER BY i.id"
+    )
+
+
+async def test_a_plan_beyond_the_orgs_limit_is_held(database: Database) -> None:
+    world = await limited(database)
+    planned = await held(world)
+    assert [str(each) for each in planned.held_by] == [
+        "14 partitions in all; the org allows 5 in one plan"
+    ]
+    assert await world.tasks() == {}
+    assert await world.plan() is None, "it is not planned again"
+    (fact,) = await facts(world)
+    assert (fact["open"], fact["outcome"], fact["plan_id"]) == (True, "held", planned.plan_id)
+    (kept,) = await world.rows("SELECT * FROM plans WHERE id = %s", planned.plan_id)
+    assert (kept["state"], kept["task_count"]) == ("held", 14)
+    assert kept["estimate"]["unknown_seconds"] == 2
+
+
+async def test_a_plan_within_the_limit_is_not(database: Database) -> None:
+    world = await limited(database, 14)
+    await world.changed("a", WEEK)
+    assert len((await world.tasks("b"))["queued"]) == 7
+
+
+async def test_a_job_has_a_limit_of_its_own(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("b", "a"), job("c", "a", scaling={"blast_radius": 6})
+    )
+    planned = await held(world)
+    assert [str(each) for each in planned.held_by] == [
+        "7 partitions of job c; job c allows 6 in one plan"
+    ]
+    await world.changed("a", "2013-02-11..2013-02-16")
+    assert len((await world.tasks("c"))["queued"]) == 6
+
+
+async def test_a_job_that_is_one_unit_counts_as_one(database: Database) -> None:
+    world = await limited(
+        database, 8, source("a"), job("b", "a"), job("f", "a", execution_strategy="Full")
+    )
+    await world.changed("a", WEEK)
+    assert len((await world.tasks())["queued"]) == 8
+
+
+async def test_others_that_came_along_are_not_held(database: Database) -> None:
+    world = await limited(database)
+    await world.change("z", DAY)
+    await world.change("a", WEEK)
+    await world.change("z", NEXT)
+    first, second = await world.plan(), await world.plan()
+    assert first is not None
+    assert second is not None
+    assert (first.held_by, bool(second.held_by)) == ((), True)
+    assert await world.plan() is None
+    assert [each["outcome"] for each in await facts(world)] == ["planned", "held", "planned"]
+    assert await world.run() == [f"y[{DAY}]", f"y[{NEXT}]"]
+
+
+async def test_changes_of_several_datasets_are_not_added_up(database: Database) -> None:
+    world = await limited(database, 7)
+    await world.change("a", "2013-02-11..2013-02-13")
+    await world.change("z", "2013-02-11..2013-02-13")
+    while await world.plan():
+        pass
+    assert [each["outcome"] for each in await facts(world)] == ["planned", "planned"]
+
+
+async def test_approved_it_runs(database: Database) -> None:
+    world = await limited(database)
+    plan_id = (await held(world)).plan_id
+    done = await approved(world, plan_id, "ann")
+    assert (done.state, done.tasks, done.is_new, done.changes) == ("applied", 14, True, ())
+    (fact,) = await facts(world)
+    assert (fact["open"], fact["outcome"], fact["plan_id"]) == (False, "planned", plan_id)
+    (kept,) = await world.rows("SELECT * FROM plans WHERE id = %s", plan_id)
+    assert (kept["state"], kept["decided_by"]) == ("applied", "ann")
+    assert len(await world.run()) == 14
+
+
+async def test_approved_twice_it_runs_once(database: Database) -> None:
+    world = await limited(database)
+    plan_id = (await held(world)).plan_id
+    await approved(world, plan_id)
+    again = await approved(world, plan_id)
+    assert (again.is_new, again.tasks) == (False, 14)
+    assert len(await world.run()) == 14
+
+
+async def test_what_runs_is_what_is_planned_now_and_the_difference_is_told(
+    database: Database,
+) -> None:
+    world = await limited(database)
+    plan_id = (await held(world)).plan_id
+    await world.deploy(*JOBS, job("d", "b"))
+    done = await approved(world, plan_id)
+    assert [(each.job, each.kind, each.more) for each in done.changes] == [("d", "new", (WEEK,))]
+    assert len(await world.run()) == 21
+
+
+async def test_a_new_partition_is_new_in_all_its_columns_when_it_is_approved(
+    database: Database,
+) -> None:
+    world = await limited(
+        database, 1, source("a"), job("b", "a", columns={"y": ["a.x"]}), job("c", "b")
+    )
+    plan_id = (await held(world, "a", DAY, columns=("x",))).plan_id
+    await limit_to(world, None)
+    await world.changed("a", DAY, columns=("notes",))
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"], "a later one plans it as new too"
+    assert (await approved(world, plan_id)).tasks == 2
+
+
+async def test_rejected_nothing_runs(database: Database) -> None:
+    world = await limited(database)
+    plan_id = (await held(world)).plan_id
+    assert (await rejected(world, plan_id)).is_new
+    assert not (await rejected(world, plan_id)).is_new
+    (fact,) = await facts(world)
+    assert (fact["open"], fact["outcome"], fact["plan_id"]) == (False, "rejected", plan_id)
+    assert await world.plan() is None
+    assert await world.tasks() == {}
+    (kept,) = await world.rows("SELECT state, decided_by FROM plans WHERE id = %s", plan_id)
+    assert kept == {"state": "rejected", "decided_by": "bob"}
+
+
+async def test_a_later_event_is_planned_as_ever(database: Database) -> None:
+    world = await limited(database)
+    await rejected(world, (await held(world)).plan_id)
+    await world.changed("a", DAY)
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
+
+
+async def test_what_was_decided_is_not_decided_otherwise(database: Database) -> None:
+    world = await limited(database)
+    yes, no = (await held(world)).plan_id, (await held(world)).plan_id
+    await approved(world, yes)
+    await rejected(world, no)
+    with pytest.raises(InvalidInput, match="has been applied already"):
+        await rejected(world, yes)
+    with pytest.raises(InvalidInput, match="has been rejected"):
+        await approved(world, no)
+    async with world.conn() as conn:
+        with pytest.raises(InvalidInput, match="has been rejected"):
+            await apply(conn, world.scene, no)
+
+
+async def test_new_events_are_neither_lost_nor_take_the_held_ones_along(
+    database: Database,
+) -> None:
+    world = await limited(database)
+    first = await held(world)
+    await world.changed("a", DAY)
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
+    second = await held(world)
+    assert second.plan_id != first.plan_id
+    assert (await approved(world, first.plan_id)).tasks == 14
+    assert [each["outcome"] for each in await facts(world)] == ["planned", "planned", "held"]
+    await rejected(world, second.plan_id)
+    assert len(await world.run()) == 14
+
+
+async def test_a_deploy_is_an_order_and_is_not_held(database: Database) -> None:
+    world = await limited(database)
+    await limit_to(world, None)
+    await world.changed("a", WEEK)
+    await world.run()
+    await limit_to(world, 5)
+    changed = job("b", "a", config={"callable": "else:where"})
+    done = await world.deploy(source("a"), source("z"), changed, job("c", "b"), job("y", "z"))
+    assert done.tasks == 14
+
+
+async def test_a_deploy_leaves_what_is_held_held(database: Database) -> None:
+    world = await limited(database)
+    plan_id = (await held(world)).plan_id
+    await world.deploy(source("a", {"dt": {"time": "day"}}), job("b", "a"))
+    assert await world.plan() is None
+    done = await approved(world, plan_id)
+    assert done.tasks == 0, "that generation is not served any more"
+    assert {each.kind for each in done.changes} == {"gone"}
+    (fact,) = await facts(world)
+    assert (fact["open"], fact["outcome"]) == (False, "not_current")
+
+
+async def test_to_apply_is_to_approve(database: Database) -> None:
+    world = await limited(database)
+    async with world.conn() as conn:
+        shown = await propose(conn, world.scene, SourceEvent(dataset="a", partitions=(WEEK,)))
+        assert [str(each) for each in shown.beyond] == [
+            "14 partitions in all; the org allows 5 in one plan"
+        ]
+        assert (await apply(conn, world.scene, shown.plan_id)).tasks == 14
+
+
+async def test_stamps_rise_for_what_was_there_and_nothing_new_comes_to_be(
+    database: Database,
+) -> None:
+    world = await limited(database)
+    await world.changed("a", DAY)
+    stamps = "SELECT partition_key, materialized_at FROM partition_versions ORDER BY 1"
+    (before,) = await world.rows(stamps)
+    await rejected(world, (await held(world)).plan_id)
+    (after,) = await world.rows(stamps)
+    assert after["partition_key"] == before["partition_key"] == DAY
+    assert after["materialized_at"] > before["materialized_at"]
+
+
+async def test_two_who_approve_at_once_approve_it_once(database: Database) -> None:
+    world = await limited(database)
+    plan_id = (await held(world)).plan_id
+    async with world.conn() as one, world.conn() as two:
+        async with one.transaction():
+            first = await approve(one, world.scene, plan_id)
+            async with waiting(world, two):
+                late = asyncio.create_task(approve(two, world.scene, plan_id))
+        second = await late
+    assert (first.is_new, second.is_new) == (True, False)
+    assert len(await world.run()) == 14
+
+
+async def test_of_an_approval_and_a_rejection_at_once_the_first_counts(
+    database: Database,
+) -> None:
+    world = await limited(database)
+    plan_id = (await held(world)).plan_id
+    async with world.conn() as one, world.conn() as two:
+        async with one.transaction():
+            await reject(one, world.scene, plan_id)
+            async with waiting(world, two):
+                late = asyncio.create_task(approve(two, world.scene, plan_id))
+        with pytest.raises(InvalidInput, match="has been rejected"):
+            await late
+    assert await world.tasks() == {}
+
+
+async def test_an_approval_waits_for_a_deploy_and_plans_what_it_made(database: Database) -> None:
+    world = await limited(database)
+    plan_id = (await held(world)).plan_id
+    dag = parse_dag(json.dumps({"dag": "w", "jobs": [*JOBS, job("d", "b")]}), where="w.yaml")
+    async with world.conn() as one, world.conn() as two:
+        async with one.transaction():
+            await deploy(one, Scene(world.scene.org_id), dag)
+            async with waiting(world, two):
+                late = asyncio.create_task(approve(two, Scene(world.scene.org_id), plan_id))
+        done = await late
+    assert [(each.job, each.kind) for each in done.changes] == [("d", "new")]
+    assert len(await world.run()) == 21
+
+
+async def test_an_approval_that_dies_leaves_the_plan_held(database: Database) -> None:
+    world = await limited(database)
+    plan_id = (await held(world)).plan_id
+    async with world.conn() as conn, conn.transaction(force_rollback=True):
+        await approve(conn, world.scene, plan_id)
+    assert await world.tasks() == {}
+    assert (await facts(world))[0]["outcome"] == "held"
+    assert (await approved(world, plan_id)).is_new
+
+
+async def test_a_planner_that_dies_while_it_holds_leaves_everything_to_the_next(
+    database: Database,
+) -> None:
+    world = await limited(database)
+    await world.change("a", WEEK)
+    async with world.conn() as conn, conn.transaction(force_rollback=True):
+        assert await plan(conn, world.scene) is not None
+    assert [each["outcome"] for each in await facts(world)] == [None]
+    assert (await world.plan()).held_by  # type: ignore[union-attr]
+
+
+async def test_a_flood_of_events_for_one_dataset_is_one_held_plan(database: Database) -> None:
+    world = await limited(database)
+    received = tuple(
+        Received(event=SourceEvent(dataset="a", partitions=(day,)), stream="s", position=day)
+        for day in [f"2013-02-{n:02}" for n in range(1, 29)]
+    )
+    async with world.conn() as conn:
+        await ingest(conn, world.scene, Batch(consumer="k", received=received))
+    planned = await world.plan()
+    assert planned is not None
+    assert planned.held_by[0].partitions == 56
+    assert await world.plan() is None
