@@ -12,9 +12,9 @@ from random import SystemRandom
 from traceback import format_exception
 
 from engine.store.database import Database
+from tests.simulation.dagfile import describe
 from tests.simulation.invariants import Broken
 from tests.simulation.trial import Trial, shrunk
-from tests.simulation.world import describe
 from tests.support.databases import fresh_database, migrated_template
 from tests.support.servers import postgres_server
 

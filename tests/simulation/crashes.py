@@ -10,7 +10,15 @@ from engine.store.database import Connection
 
 
 class Crash(Exception):
-    """The process died here: its transaction is rolled back."""
+    """The process died: its transaction is rolled back."""
+
+
+class AnswerLost(Crash):
+    """The process died after the commit, before it knew; ``answer`` is what it would have heard."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__("it died before it knew")
+        self.answer = answer
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from random import Random
 
 WEIGHTS = Counter(
     change=16,
+    burst=1,
     publish=10,
     ingest=12,
     plan=12,
@@ -19,6 +20,7 @@ WEIGHTS = Counter(
     expire=5,
     heartbeat=1,
     tick=5,
+    clock=2,
     mend=2,
     invalidate=3,
     deploy=3,

@@ -3,8 +3,8 @@
 import pytest
 
 from engine.store.database import Database
+from tests.simulation.dagfile import describe
 from tests.simulation.trial import Trial
-from tests.simulation.world import describe
 
 WORLDS = 60
 AT_ONCE = 10

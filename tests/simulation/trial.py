@@ -34,8 +34,8 @@ class Trial:
 
     async def run(self, database: Database) -> Trial:
         """Live through it, in an org of its own; whatever goes wrong is its failure."""
-        simulation = await Simulation.begun(database, self.world, f"sim-{uuid4().hex}")
-        simulation.is_calm = self.is_calm
+        name = f"sim-{uuid4().hex}"
+        simulation = await Simulation.begun(database, self.world, name, is_calm=self.is_calm)
         try:
             await simulation.run(self.steps)
         except Exception as error:  # an error of any kind is a finding

@@ -1,0 +1,33 @@
+"""A clock that the simulation sets: the engine asks the database's, so that is the one to bend."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from engine.store.database import Connection, Database
+
+_MAKE = b"""
+CREATE SCHEMA IF NOT EXISTS simulated;
+CREATE OR REPLACE FUNCTION simulated.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+$$ SELECT pg_catalog.clock_timestamp() + current_setting('simulated.skew')::interval $$
+"""
+_SET = b"""
+SELECT set_config('simulated.skew', %(skew)s, false), set_config('lock_timeout', '5ms', false),
+       set_config('search_path', 'simulated, pg_catalog, public', false)
+"""
+
+
+async def make_clock(database: Database) -> None:
+    """Shadow ``clock_timestamp()`` for sessions that look into the schema ``simulated`` first."""
+    async with database.connection() as conn:
+        await conn.execute(_MAKE)
+
+
+async def set_clock(conn: Connection, skew: timedelta) -> None:
+    """Have a session see the time with this skew, and wait for nobody.
+
+    All steps are taken by one process: whoever a session waits for stands still meanwhile.
+    """
+    if getattr(conn, "skew", None) != skew:
+        await conn.execute(_SET, {"skew": f"{skew.total_seconds()} s"})
+        conn.skew = skew  # type: ignore[attr-defined]

@@ -1,0 +1,113 @@
+"""A world as its DAG files say it, and in a few lines for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.simulation.dimensions import Dimension
+from tests.simulation.mapping import Read
+from tests.simulation.world import EVERY, GROUP, Job, Output, World
+
+
+def dag_file(world: World, dag: str) -> dict[str, Any]:
+    """A DAG as data."""
+    return {"dag": dag, "jobs": [_job(job) for job in world.jobs if job.dag == dag]}
+
+
+def _job(job: Job) -> dict[str, Any]:
+    outputs = [_output(job, output) for output in job.outputs]
+    if job.is_source:
+        source = {"kind": "manual"}
+        return {"name": job.name, "activation": "source", "source": source, "outputs": outputs}
+    passes = _passes(job)
+    return {
+        "name": job.name,
+        "operator": "python",
+        "config": {"callable": "nowhere:nothing", "kwargs": {"salt": job.salt}}
+        | ({"passes": passes} if passes else {}),
+        "execution_strategy": job.strategy,
+        **({"update_strategy": "append", "unique_key": ["id"]} if job.append else {}),
+        "inputs": [_input(read) for read in job.reads],
+        "outputs": outputs,
+        "scaling": {"partitions_per_task": job.per_task, "priority": job.priority}
+        | ({"max_concurrency": job.cap} if job.cap else {}),
+        "max_attempts": job.max_attempts,
+    }
+
+
+def _output(job: Job, output: Output) -> dict[str, Any]:
+    return {
+        "dataset": output.name,
+        "partitioning": {d.name: d.spec() for d in job.space},
+        **({"columns": _columns(job, output)} if job.tells_columns else {}),
+    }
+
+
+def _columns(job: Job, output: Output) -> Any:
+    ids = ("id",) if job.has_rows else ()
+    if output.told is None:
+        return [*output.columns, *ids]
+    said = {c: [f"{d}.{i}" for d, i in output.told.get(c, ())] for c in (*output.columns, *ids)}
+    every = [f"{d}.{i}" for d, i in output.told.get(EVERY, ())]
+    return said | ({EVERY: every} if every else {})
+
+
+def _passes(job: Job) -> dict[str, str]:
+    """The columns that go through unchanged and keep rows apart."""
+    grouped = {
+        job.space[read.grouped].name: f"{read.dataset}.{GROUP}"
+        for read in job.reads
+        if read.grouped is not None
+    }
+    main = job.reads[0]
+    return grouped | ({GROUP: f"{main.dataset}.{GROUP}"} if job.keeps_rows_apart(main) else {})
+
+
+def _input(read: Read) -> dict[str, Any]:
+    said: dict[str, Any] = {"dataset": read.dataset, "wait_for": read.wait_for}
+    if read.spec is not None:
+        said["mapping"] = read.spec
+    if read.cursor:
+        said["cursor"] = {"column": "id", "type": "integer"}
+    return said
+
+
+def describe(world: World) -> list[str]:
+    """A line for each job."""
+    return [_line(job) for job in world.jobs]
+
+
+def _line(job: Job) -> str:
+    cut = " by ".join(f"{d.name}:{d.grain or d.kind}{_ends(d)}" for d in job.space) or "whole"
+    said = [
+        f"{output.name}({', '.join(_told(output))})" if job.tells_columns else output.name
+        for output in job.outputs
+    ]
+    head = f"{job.dag}.{job.name} makes {' and '.join(said)} by {cut}"
+    if job.is_source:
+        return head + (" [only grows]" if job.grows else "")
+    kind = job.kind + (", append" if job.append else "") + (f", cap {job.cap}" if job.cap else "")
+    reads = "; ".join(_brief(read) for read in job.reads)
+    return f"{head} from {reads} [{job.strategy}, {kind}, {job.per_task} a task, salt {job.salt}]"
+
+
+def _brief(read: Read) -> str:
+    return (
+        f"{read.dataset} {read.spec or 'inferred'}"
+        + (f" wait_for {read.wait_for}" if read.wait_for != "any" else "")
+        + (" followed" if read.cursor else "")
+        + (f" grouped by {GROUP}" if read.grouped is not None else "")
+    )
+
+
+def _ends(d: Dimension) -> str:
+    return f" of {len(d.universe)} from {d.universe[0]} {d.zone}" if d.is_finite else " without end"
+
+
+def _told(output: Output) -> list[str]:
+    if output.told is None:
+        return list(output.columns)
+    return [
+        f"{column}←{'+'.join(f'{d}.{c}' for d, c in output.told.get(column, ()))}"
+        for column in (*output.columns, EVERY)
+    ]

@@ -1,0 +1,115 @@
+"""Partitions as plain values: a dimension is a list of keys, and windows come from plain datetime.
+
+It shares no code with the engine, which is held against it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from typing import Any
+
+from tests.property.partitions.windows import windows
+
+Key = tuple[str, ...]
+"""One text for each dimension."""
+
+_BUCKETS = 40
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """``bounds`` are places on the grid, half-open; None leaves that end open."""
+
+    name: str
+    kind: str
+    grain: str = ""
+    zone: str = "UTC"
+    anchor: date = date(2013, 1, 1)
+    size: int = 0
+    keys: tuple[str, ...] = ()
+    bounds: tuple[int | None, int | None] = (None, None)
+
+    @property
+    def is_finite(self) -> bool:
+        return self.kind == "static" or (self.is_ordered and None not in self.bounds)
+
+    @property
+    def is_ordered(self) -> bool:
+        return self.kind in ("time", "range")
+
+    @property
+    def universe(self) -> tuple[str, ...]:
+        """The keys it may have; without an end, those that a short history can come to."""
+        return self.grid[slice(*self.bounds)]
+
+    @property
+    def grid(self) -> tuple[str, ...]:
+        return _grid(self)
+
+    def span(self, place: int) -> tuple[Any, Any]:
+        """Where the window at a place of the grid starts and ends."""
+        if self.kind == "time":
+            window = windows(self.grain, self.zone, self.anchor)[place]
+            return window.start, window.end
+        return place * self.size, (place + 1) * self.size
+
+    def spec(self) -> dict[str, Any]:
+        lo, hi = self.bounds
+        if self.kind == "static":
+            return {"static": list(self.keys)}
+        if self.kind == "dynamic":
+            return {"dynamic": True}
+        if self.kind == "range":
+            given = {"start": lo, "end": hi}
+            ends = {name: at * self.size for name, at in given.items() if at is not None}
+            return {"range": self.size} | ends
+        given = {"start": lo, "end": hi}
+        ends = {name: self.grid[at] for name, at in given.items() if at is not None}
+        return {"time": self.grain, "zone": self.zone} | ends
+
+
+@cache
+def _grid(dimension: Dimension) -> tuple[str, ...]:
+    if dimension.kind == "time":
+        found = windows(dimension.grain, dimension.zone, dimension.anchor)
+        return tuple(window.key for window in found)
+    if dimension.kind == "range":
+        size = dimension.size
+        return tuple(f"{n * size}-{n * size + size - 1}" for n in range(_BUCKETS))
+    return dimension.keys
+
+
+Space = tuple[Dimension, ...]
+
+
+def text(space: Space, key: Key) -> str:
+    """A key as the engine writes it."""
+    if not space:
+        return "*"
+    if len(space) == 1:
+        return key[0]
+    return "/".join(f"{d.name}={part}" for d, part in zip(space, key, strict=True))
+
+
+def universe(space: Space) -> Iterator[Key]:
+    return itertools.product(*(d.universe for d in space))
+
+
+def is_finite(space: Space) -> bool:
+    return all(d.is_finite for d in space)
+
+
+def read_text(space: Space, said: str | None) -> set[Key]:
+    """The keys that a key, a range or a part of one names."""
+    parts = {d.name: set(d.universe) for d in space}
+    for piece in [] if said in (None, "*") else said.split("/"):
+        name, _, values = piece.rpartition("=") if len(space) > 1 else (space[0].name, "", piece)
+        dimension = next(d for d in space if d.name == name)
+        first, _, last = values.partition("..")
+        lo, hi = dimension.grid.index(first), dimension.grid.index(last or first)
+        parts[name] &= set(dimension.grid[lo : hi + 1])
+    return set(itertools.product(*(sorted(parts[d.name]) for d in space)))

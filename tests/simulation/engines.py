@@ -1,0 +1,137 @@
+"""What engines do, several at once: ingest, plan, reap; and what time does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from random import Random
+from uuid import UUID
+
+from engine.errors import PositionLost
+from engine.flow.ingest import ingest
+from engine.flow.plan import plan
+from engine.flow.reap import reap
+from engine.model.event import Advance, Batch, Received, SourceEvent
+from tests.simulation.stage import ENGINES, Stage
+from tests.simulation.upstream import Upstream
+
+_POSITION = "SELECT position FROM consumer_positions WHERE org_id = %(org)s AND stream = 's'"
+_RUNNING = "SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'running' ORDER BY id"
+_EXPIRE = """
+UPDATE tasks SET lease_expires_at = '2000-01-01'
+WHERE org_id = %(org)s AND id = ANY(%(ids)s) AND status = 'running' RETURNING id
+"""
+_TICK = """
+UPDATE tasks SET next_retry_at = NULL WHERE org_id = %(org)s AND next_retry_at IS NOT NULL
+RETURNING id
+"""
+STEPS = [timedelta(seconds=n) for n in (-86_400, -600, -1, 1, 45, 3_600)]
+
+
+class Engines:
+    """``owners`` are the positions from which the owners of the stream believe to go on."""
+
+    def __init__(self, stage: Stage, upstream: Upstream) -> None:
+        self.stage = stage
+        self.upstream = upstream
+        self.owners: list[str | None] = [None] * ENGINES
+
+    async def ingest(self, dice: Random) -> None:
+        owner = dice.randrange(ENGINES)
+        before = self.owners[owner]
+        start = int(before or 0)
+        events = self.upstream.stream[start : start + dice.randint(1, 4)]
+        if not events:
+            return
+        end = start + len(events)
+        self.stage.say(f"ingest {start}..{end} by owner {owner}")
+        scene = self.stage.scenes[owner]
+        try:
+            batch = _batch(before, start, events)
+            await self.stage.do("ingest", lambda conn: ingest(conn, scene, batch), dice)
+        except PositionLost:
+            self.stage.say("… position lost", "overtaken owner of a stream")
+            self.owners[owner] = await self._stored_position()
+        else:
+            self.owners[owner] = str(end)
+
+    async def _stored_position(self) -> str | None:
+        rows = await self.stage.rows(_POSITION)
+        return rows[0]["position"] if rows else None
+
+    async def plan(self, dice: Random) -> None:
+        limit = dice.choice([1, 2, 1_000])
+        self.stage.say(f"plan {limit}")
+        scene = self.stage.scene(dice)
+        planned = await self.stage.do("plan", lambda conn: plan(conn, scene, limit), dice)
+        if planned is not None:
+            self.stage.say(f"… {planned.tasks} tasks", "plans")
+
+    async def expire(self, dice: Random) -> None:
+        """A lease runs out, though maybe its worker is still at it."""
+        rows = await self.stage.rows(_RUNNING)
+        if rows:
+            await self._expire([dice.choice(rows)["id"]])
+            await self._reap(dice)
+
+    async def _reap(self, dice: Random | None) -> None:
+        scene = self.stage.scene(dice)
+        reaped = await self.stage.do("reap", lambda conn: reap(conn, scene), dice)
+        self.stage.say(f"reap {reaped}")
+        self.stage.counts["lost leases"] += reaped
+
+    async def _expire(self, ids: Sequence[UUID]) -> None:
+        await self.stage.rows(_EXPIRE, ids=ids)
+
+    async def tick(self, dice: Random) -> None:
+        """Time passes: what was to be tried again later may be tried now."""
+        await self.stage.rows(_TICK)
+
+    async def clock(self, dice: Random) -> None:
+        """The clock jumps, and leases end with it, or last longer."""
+        step = dice.choice(STEPS)
+        self.stage.skew += step
+        forward = step > timedelta()
+        self.stage.say(
+            f"the clock jumps by {step}", f"clock jumps {'ahead' if forward else 'back'}"
+        )
+        await self._reap(dice)
+
+    # -- all that can be done, calmly ----------------------------------------------------------
+
+    async def ingest_all(self) -> bool:
+        stored = await self._stored_position()
+        start, end = int(stored or 0), len(self.upstream.stream)
+        if start == end:
+            return False
+        batch = _batch(stored, start, self.upstream.stream[start:])
+        self.stage.say(f"ingest {start}..{end}")
+        await self.stage.do("ingest", lambda conn: ingest(conn, self.stage.scene(), batch))
+        return True
+
+    async def plan_all(self) -> bool:
+        moved = False
+        while await self.stage.do("plan", lambda conn: plan(conn, self.stage.scene())):
+            self.stage.say("plan", "plans")
+            await self.stage.note_facts()
+            moved = True
+        return moved
+
+    async def reap_the_dead(self) -> None:
+        """Nobody is at work: whatever runs has lost its worker; nothing waits to be tried again."""
+        rows = await self.stage.rows(_RUNNING)
+        if rows:
+            await self._expire([row["id"] for row in rows])
+            await self._reap(None)
+        await self.stage.rows(_TICK)
+
+
+def _batch(before: str | None, start: int, events: Sequence[SourceEvent]) -> Batch:
+    return Batch(
+        consumer="c",
+        received=tuple(
+            Received(event=event, stream="s", position=str(start + n))
+            for n, event in enumerate(events)
+        ),
+        advances=(Advance(stream="s", before=before, after=str(start + len(events))),),
+    )

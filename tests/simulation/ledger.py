@@ -1,0 +1,116 @@
+"""The second law's measure: what was declared, what came out new, and what each run was for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation.dimensions import Key
+from tests.simulation.mapping import Read, needed
+from tests.simulation.world import Columns, Job, Values, World
+
+Dirt = tuple[Columns, Values]
+"""Columns, and the groups of rows, that may come out otherwise."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """At some time, columns of a partition were said to be dirty, of rows in one of some groups.
+
+    ``key`` None: of every partition.
+    """
+
+    time: int
+    key: Key | None
+    columns: Columns
+    groups: Values = None
+
+
+@dataclass(frozen=True)
+class Changed:
+    """At some time, columns of a partition really came out otherwise."""
+
+    time: int
+    key: Key
+    columns: Columns
+
+
+@dataclass
+class Ledger:
+    """What was declared, what really came out new, and when each partition was last made."""
+
+    declared: defaultdict[str, list[Declared]] = field(default_factory=lambda: defaultdict(list))
+    changed: defaultdict[str, list[Changed]] = field(default_factory=lambda: defaultdict(list))
+    wrong: defaultdict[str, list[Declared]] = field(default_factory=lambda: defaultdict(list))
+    made: dict[tuple[Any, Key], int] = field(default_factory=dict)
+
+    def dirt(
+        self, world: World, job: Job, generation: Any, keys: Collection[Key]
+    ) -> Mapping[str, Dirt] | None:
+        """By output, what a run is due for; None when nothing calls for it."""
+        dirt: dict[str, list[Dirt]] = {output.name: [] for output in job.outputs}
+        for key in keys:
+            since = self.made.get((generation, key))
+            if since is None or self._is_wrong(job, key, since):
+                return dict.fromkeys(dirt, (None, None))
+            for name, each in self._through(world, job, key, since):
+                dirt[name].append(each)
+        return {name: _widest(each) for name, each in dirt.items() if each} or None
+
+    def _is_wrong(self, job: Job, key: Key, since: int) -> bool:
+        return any(
+            each.time > since and (each.key in (None, key) or job.is_unit)
+            for output in job.outputs
+            for each in self.wrong[output.name]
+        )
+
+    def _through(self, world: World, job: Job, key: Key, since: int) -> Iterable[tuple[str, Dirt]]:
+        for read in job.reads:
+            said = [
+                each
+                for each in self.declared[read.dataset]
+                if each.time > since and self._reaches(world, job, read, key, each)
+            ]
+            if not said or not self._came_out(world, job, read, key, since):
+                continue
+            for output in job.outputs:
+                for each in said:
+                    columns = output.dirtied(read.dataset, each.columns)
+                    if columns is None or columns:
+                        kept = job.keeps_rows_apart(read) and not job.is_unit
+                        yield output.name, (columns, each.groups if kept else None)
+
+    def _reaches(self, world: World, job: Job, read: Read, key: Key, said: Declared) -> bool:
+        if job.is_unit:
+            return True
+        if None not in (said.groups, read.grouped) and key[read.grouped] not in said.groups:
+            return False
+        if said.key is None or read.latest is not None:
+            return True
+        source = world.makers[read.dataset].space
+        return bool(needed(read, source, job.space, key, [said.key]))
+
+    def _came_out(self, world: World, job: Job, read: Read, key: Key, since: int) -> bool:
+        """Whether anything that it reads of a made dataset really differs from before."""
+        source = world.makers[read.dataset]
+        if source.is_source:
+            return True
+        keys = {each.key for each in self.changed[read.dataset] if each.time > since}
+        if job.is_unit or read.latest is not None:
+            return bool(keys)
+        return bool(needed(read, source.space, job.space, key, keys))
+
+
+def _widest(dirt: Collection[Dirt]) -> Dirt:
+    return _union(columns for columns, _ in dirt), _union(groups for _, groups in dirt)
+
+
+def _union(sets: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
+    found: set[str] = set()
+    for each in sets:
+        if each is None:
+            return None
+        found |= each
+    return frozenset(found)

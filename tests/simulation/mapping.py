@@ -1,0 +1,93 @@
+"""Which partitions meet which: a mapping is a table, worked out key by key."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from tests.simulation.dimensions import Dimension, Key, Space
+
+
+@dataclass(frozen=True)
+class Link:
+    """How a source dimension meets a target dimension, by index."""
+
+    source: int
+    target: int
+    window: tuple[int, int] | None = None
+    keymap: tuple[tuple[str, tuple[str, ...]], ...] | None = None
+
+    def meets(self, source: Dimension, target: Dimension) -> dict[str, frozenset[str]]:
+        """By target key, the source keys that it needs."""
+        return _meets(self, source, target)
+
+
+@cache
+def _meets(link: Link, source: Dimension, target: Dimension) -> dict[str, frozenset[str]]:
+    if link.keymap is not None:
+        return {
+            t: frozenset(s for s, targets in link.keymap if t in targets) for t in target.universe
+        }
+    if not source.is_ordered:
+        return {t: frozenset({t}) & set(source.universe) for t in target.universe}
+    first, last = link.window or (0, 0)
+    found = {}
+    for t in target.universe:
+        place = target.grid.index(t)
+        reach = range(max(place + first, 0), min(place + last + 1, len(target.grid)))
+        spans = [target.span(n) for n in reach]
+        found[t] = frozenset(s for s in source.universe if _overlaps(source, s, spans))
+    return found
+
+
+def _overlaps(source: Dimension, key: str, spans: Iterable[tuple[Any, Any]]) -> bool:
+    lo, hi = source.span(source.grid.index(key))
+    return any(max(lo, start) < min(hi, end) for start, end in spans)
+
+
+@dataclass(frozen=True)
+class Read:
+    """One dataset as a job reads it. ``latest``: of that dimension, only the last key counts.
+
+    ``grouped`` is the index of an output dimension whose key is the rows' ``g``: an output
+    partition reads only its own rows. ``cursor``: the job follows the rows by their id.
+    """
+
+    dataset: str
+    links: tuple[Link, ...] = ()
+    latest: int | None = None
+    spec: Any = field(default=None, compare=False)
+    wait_for: str | int = "any"
+    cursor: bool = False
+    grouped: int | None = None
+
+
+def needed(read: Read, source: Space, target: Space, key: Key, among: Collection[Key]) -> set[Key]:
+    """Those of ``among`` that an output partition reads; the last is the last of them."""
+    tables = [
+        (
+            link.source,
+            link.meets(source[link.source], target[link.target]).get(key[link.target], ()),
+        )
+        for link in read.links
+    ]
+    last = _last(read, source, among)
+    return {
+        s
+        for s in among
+        if all(s[i] in met for i, met in tables) and (last is None or s[read.latest] == last)
+    }
+
+
+def _last(read: Read, source: Space, among: Collection[Key]) -> str | None:
+    if read.latest is None or not among:
+        return None
+    return max((s[read.latest] for s in among), key=source[read.latest].grid.index)
+
+
+def is_tight(read: Read, target: Space) -> bool:
+    """Whether an input partition alone says how far it reaches in every output dimension."""
+    linked = {link.target for link in read.links}
+    return all(i in linked or d.kind == "static" for i, d in enumerate(target))

@@ -1,0 +1,174 @@
+"""What people do: look after failed tasks, say what is wrong, and deploy changed DAGs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from engine.errors import InvalidDag
+from engine.flow.byhand import cancel, retry
+from engine.flow.deploy import deploy
+from engine.model.dagfile import parse_dag
+from engine.model.event import SourceEvent
+from tests.simulation.crashes import AnswerLost
+from tests.simulation.dagfile import dag_file
+from tests.simulation.dimensions import text
+from tests.simulation.generate import another_job
+from tests.simulation.stage import Stage
+from tests.simulation.upstream import Upstream, brief
+from tests.simulation.world import World
+
+_FAILED = "SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'failed' ORDER BY id"
+_TASK = """
+SELECT j.name, t.partitions FROM tasks t JOIN jobs j ON j.id = t.job_id
+WHERE t.id = %(id)s AND t.org_id = %(org)s
+"""
+_SERVED = "SELECT name, dataset_version FROM current_datasets WHERE org_id = %(org)s"
+
+
+class People:
+    """Operators and authors; ``earlier`` are the worlds to which one may roll back."""
+
+    def __init__(self, stage: Stage, upstream: Upstream) -> None:
+        self.stage = stage
+        self.upstream = upstream
+        self.earlier: list[World] = []
+
+    # -- operators -----------------------------------------------------------------------------
+
+    async def mend(self, dice: Random) -> None:
+        """Retry a failed task; or cancel it, and have its partitions made again later."""
+        failed = await self.failed()
+        if failed and dice.random() < 0.6:
+            await self.retry(dice.choice(failed), dice)
+        elif failed:
+            await self._cancel(dice.choice(failed), dice)
+
+    async def failed(self) -> list[UUID]:
+        return [row["id"] for row in await self.stage.rows(_FAILED)]
+
+    async def retry(self, task: UUID, dice: Random | None = None) -> None:
+        self.stage.say("retry a failed task", "retry by hand")
+        scene = self.stage.scene(dice)
+        await self.stage.do("retry", lambda conn: retry(conn, scene, task), dice)
+
+    async def _cancel(self, task: UUID, dice: Random) -> None:
+        (row,) = await self.stage.rows(_TASK, id=task)
+        self.stage.say(f"cancel {row['name']}{row['partitions']}", "cancel by hand")
+        event = SourceEvent(
+            dataset=self.stage.world.by_name[row["name"]].outputs[0].name,
+            partitions=tuple(row["partitions"]) or None,
+            reason="manual",
+        )
+        scene = self.stage.scene(dice)
+        try:
+            await self.stage.do("cancel", lambda conn: cancel(conn, scene, task), dice)
+        except AnswerLost:
+            self.upstream.unpublished.append(event)
+            raise
+        self.upstream.unpublished.append(event)
+
+    async def invalidate(self, dice: Random) -> None:
+        """Somebody says that something made is wrong, or that they have mended it by hand."""
+        if not self.stage.world.made:
+            return
+        job = dice.choice(self.stage.world.made)
+        dataset = dice.choice(job.outputs).name
+        there = sorted((await self.stage.existing())[dataset])
+        if not there:
+            return
+        event = SourceEvent(
+            dataset=dataset,
+            partitions=(text(job.space, dice.choice(there)),) if dice.random() < 0.8 else None,
+            reason=dice.choice(["manual", "rewritten"]),
+        )
+        self.upstream.unpublished.append(event)
+        self.stage.say(f"invalidate {brief(event)}", f"{event.reason} by hand")
+
+    # -- authors -------------------------------------------------------------------------------
+
+    async def deploy(self, dice: Random) -> None:
+        """Deploy one of the DAGs otherwise than it was."""
+        how, other = self._other_world(dice)
+        dags = [d for d in other.dags if dag_file(other, d) != dag_file(self.stage.world, d)]
+        if dags:
+            dag = dice.choice(dags)
+            world = self.stage.world.with_dag(dag, other)
+            if await self._deployed(world, dag, dice):
+                self.earlier.append(self.stage.world)
+                await self._serve(world)
+                self.stage.counts[how] += 1
+
+    async def deploy_calmly(self, world: World) -> None:
+        for dag in world.dags:
+            assert await self._deployed(world, dag, None)
+        await self._serve(world)
+
+    async def _deployed(self, world: World, dag: str, dice: Random | None) -> bool:
+        self.stage.say(f"deploy {dag}: {self._difference(world)}")
+        parsed = parse_dag(json.dumps(dag_file(world, dag)), where=f"{dag}.yaml")
+        scene = self.stage.scene(dice)
+        try:
+            await self.stage.do("deploy", lambda conn: deploy(conn, scene, parsed), dice)
+        except AnswerLost:
+            return True
+        except InvalidDag as error:
+            if dice is None:
+                raise
+            self.stage.say(f"… refused: {error}", "deploy refused")
+            return False
+        return True
+
+    async def _serve(self, world: World) -> None:
+        self.stage.world = world
+        rows = await self.stage.rows(_SERVED)
+        self.stage.versions = {row["name"]: row["dataset_version"] for row in rows}
+
+    def _difference(self, world: World) -> str:
+        return ", ".join(sorted({job.name for job in {*world.jobs} ^ {*self.stage.world.jobs}}))
+
+    def _other_world(self, dice: Random) -> tuple[str, World]:
+        ways: dict[str, tuple[int, Callable[[Random], World]]] = {
+            "rollback": (15, self._rollback),
+            "job removed": (15, self._without_one),
+            "job added": (20, self._with_one_more),
+            "job cut otherwise": (15, self._cut_otherwise),
+            "job waits no more": (10, self._waiting_no_more),
+            "job changed": (25, self._made_otherwise),
+        }
+        how = dice.choices([*ways], [weight for weight, _ in ways.values()])[0]
+        return f"deploy: {how}", ways[how][1](dice)
+
+    def _rollback(self, dice: Random) -> World:
+        return dice.choice(self.earlier) if self.earlier else self.stage.world
+
+    def _without_one(self, dice: Random) -> World:
+        gone = [job for job in self.stage.world.leaves() if not job.is_source]
+        few = len(self.stage.world.made) < 2
+        return self.stage.world if few else self.stage.world.without(dice.choice(gone).name)
+
+    def _with_one_more(self, dice: Random) -> World:
+        world = self.stage.world
+        return World((*world.jobs, another_job(dice, world)))
+
+    def _cut_otherwise(self, dice: Random) -> World:
+        return self._with(dice, lambda _: {"per_task": dice.choice([1, 2, 3])})
+
+    def _waiting_no_more(self, dice: Random) -> World:
+        return self._with(
+            dice, lambda job: {"reads": tuple(replace(r, wait_for="any") for r in job.reads)}
+        )
+
+    def _made_otherwise(self, dice: Random) -> World:
+        return self._with(dice, lambda job: {"salt": job.salt + 1000})
+
+    def _with(self, dice: Random, changes: Callable[[Any], dict[str, Any]]) -> World:
+        world = self.stage.world
+        if not world.made:
+            return world
+        job = dice.choice(world.made)
+        return world.replacing(replace(job, **changes(job)))

@@ -1,0 +1,113 @@
+"""Ways to read one dataset for another, with the mapping as a DAG file says it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import prod
+from random import Random
+from typing import Any
+
+from tests.simulation.dimensions import Dimension, Space
+from tests.simulation.mapping import Link, Read
+
+
+def any_read(dice: Random, dataset: str, source: Space, target: Space) -> Read:
+    """Read with some mapping that holds, and perhaps wait for it."""
+    links = tuple(_links(dice, source, target))
+    latest = None
+    ordered = [i for i, d in enumerate(source) if d.is_ordered]
+    if dice.random() < 0.12 and len(ordered) == 1:
+        links, latest = (), ordered[0]
+    read = Read(dataset, links, latest, _spec(dice, source, target, links, latest))
+    if _may_wait(source, read) and dice.random() < 0.15:
+        many = source != target and prod(len(d.universe) for d in source) > 1
+        return replace(read, wait_for=dice.choice(["all", 1, 2 if many else 1]))
+    return read
+
+
+def same_read(dataset: str, space: Space) -> Read:
+    """Read for each partition the one of the same key."""
+    return Read(dataset, tuple(Link(i, i) for i in range(len(space))), spec="identity")
+
+
+def whole_read(dataset: str) -> Read:
+    """Read all of it for every partition."""
+    return Read(dataset, spec="all")
+
+
+def grouped_read(dice: Random, dataset: str, source: Space, target: Space) -> Read | None:
+    """Read for a static dimension of the output the rows of that group."""
+    statics = [i for i, d in enumerate(target) if d.kind == "static"]
+    if not statics:
+        return None
+    t = statics[0]
+    others = (*target[:t], replace(target[t], kind="grouped"), *target[t + 1 :])
+    links = tuple(_links(dice, source, others))
+    return Read(dataset, links, spec=_spec(dice, source, target, links, None), grouped=t)
+
+
+def _links(dice: Random, source: Space, target: Space) -> Iterator[Link]:
+    free = list(range(len(source)))
+    if dice.random() < 0.06:
+        return
+    for t, to in enumerate(target):
+        fits = [s for s in free if _fit(source[s], to)]
+        if fits and (dice.random() < 0.92 or not to.is_finite):
+            s = dice.choice(fits)
+            free.remove(s)
+            yield _link(dice, s, t, source[s], to)
+
+
+def _fit(source: Dimension, target: Dimension) -> bool:
+    if target.kind == "grouped":
+        return False
+    if source.is_ordered or target.is_ordered:
+        if source.kind != target.kind:
+            return False
+        # From a coarse grain without an end to a fine one there would be too many.
+        return target.is_finite or source.grain == target.grain or source.grain == "day"
+    return True
+
+
+def _link(dice: Random, s: int, t: int, source: Dimension, target: Dimension) -> Link:
+    chance = dice.random()
+    if target.is_ordered and chance < 0.3:
+        first = dice.randint(-2, 1)
+        return Link(s, t, window=(first, dice.randint(first, min(first + 2, 2))))
+    if not target.is_ordered and chance < 0.2:
+        keymap = {
+            key: tuple(dice.sample(target.keys, dice.randint(0, len(target.keys))))
+            for key in source.keys
+        }
+        return Link(s, t, keymap=tuple(keymap.items()))
+    return Link(s, t)
+
+
+def _spec(
+    dice: Random, source: Space, target: Space, links: Sequence[Link], latest: int | None
+) -> Any:
+    if latest is not None:
+        return "last"
+    straight = all(
+        each.source == each.target and not each.window and not each.keymap for each in links
+    )
+    if source == target and len(links) == len(source) and straight:
+        return dice.choice([None, "identity"])
+    if not target or not links:
+        return "all"
+    said: dict[str, Any] = {d.name: "all" for d in target}
+    for link in links:
+        entry: dict[str, Any] = {"from": source[link.source].name}
+        if link.window:
+            entry["window"] = list(link.window)
+        if link.keymap is not None:
+            entry["map"] = {key: list(targets) for key, targets in link.keymap}
+        said[target[link.target].name] = entry
+    return said
+
+
+def _may_wait(source: Space, read: Read) -> bool:
+    """Where what an output needs has an end, and an output's own key says what it is."""
+    linked = {link.source for link in read.links}
+    return read.latest is None and all(d.is_finite for i, d in enumerate(source) if i not in linked)

@@ -1,0 +1,188 @@
+"""The first law's measure: everything made from scratch, and what there has to be of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+from zlib import crc32
+
+from tests.simulation.dimensions import Key, is_finite, universe
+from tests.simulation.mapping import Read, is_tight, needed
+from tests.simulation.rows import Partitions, Rows
+from tests.simulation.world import GROUP, Columns, Job, Output, World
+
+Existing = Mapping[str, Collection[Key]]
+"""By dataset, the partitions that exist."""
+
+
+def make(
+    world: World,
+    job: Job,
+    key: Key,
+    data: Callable[[str], Partitions],
+    existing: Callable[[str], Collection[Key]],
+) -> dict[str, Rows]:
+    """The content of an output partition, by output: only what is declared to be read is read."""
+    read = {
+        each.dataset: _read(world, job, each, key, data(each.dataset), existing(each.dataset))
+        for each in job.reads
+    }
+    return {output.name: _content(job, output, key, read) for output in job.outputs}
+
+
+def _content(job: Job, output: Output, key: Key, read: Mapping[str, Partitions]) -> Rows:
+    if job.kind == "fold":
+        return {0: {column: _fold(job, output, column, key, read) for column in output.columns}}
+    rows = {
+        n: row for _, each in sorted(read[job.reads[0].dataset].items()) for n, row in each.items()
+    }
+    return {
+        n: {column: _of_row(job, output, column, n, row, read) for column in output.columns}
+        for n, row in rows.items()
+    }
+
+
+def _fold(job: Job, output: Output, column: str, key: Key, read: Mapping[str, Partitions]) -> int:
+    return _hashed(job, output, column, key, _all_seen(output, column, read))
+
+
+def _of_row(
+    job: Job,
+    output: Output,
+    column: str,
+    n: int,
+    row: Mapping[str, Any],
+    read: Mapping[str, Partitions],
+) -> Any:
+    """A column of one row, from the row itself and all of the other inputs; a window, from all."""
+    if column == GROUP:
+        return row[GROUP]
+    own = job.reads[0].dataset
+    seen = _all_seen(output, column, {d: each for d, each in read.items() if d != own})
+    around = read[own] if job.kind == "window" else {(): {n: row}}
+    mine = _seen(around, output.reads(own, column))
+    return _hashed(job, output, column, n, [(own, mine), *seen])
+
+
+def _hashed(job: Job, output: Output, column: str, what: Any, seen: Any) -> int:
+    content = repr((job.salt, output.name, column, what, seen))
+    return crc32(content.encode()) % job.coarse
+
+
+def _all_seen(output: Output, column: str, read: Mapping[str, Partitions]) -> list[Any]:
+    seen = [(d, _seen(each, output.reads(d, column))) for d, each in sorted(read.items())]
+    return [each for each in seen if each[1]]
+
+
+def _seen(partitions: Partitions, columns: Columns) -> Any:
+    """What is to be seen of some columns; without any, not even that there are rows."""
+    if columns is not None and not columns:
+        return None
+    return [(key, sorted((n, _picked(row, columns)) for n, row in rows.items()))
+            for key, rows in sorted(partitions.items())]  # fmt: skip
+
+
+def _picked(row: Mapping[str, Any], columns: Columns) -> list[tuple[str, Any]]:
+    return [(column, row.get(column)) for column in sorted(row if columns is None else columns)]
+
+
+def _read(
+    world: World, job: Job, read: Read, key: Key, data: Partitions, existing: Collection[Key]
+) -> Partitions:
+    source = world.makers[read.dataset].space
+    keys = needed(read, source, job.space, key, existing if read.latest is not None else data)
+    found = {each: data[each] for each in keys if each in data}
+    if read.grouped is None:
+        return found
+    kept = {k: _group(rows, key[read.grouped]) for k, rows in found.items()}
+    return {k: rows for k, rows in kept.items() if rows}
+
+
+def _group(rows: Rows, group: str) -> Rows:
+    return {n: row for n, row in rows.items() if row[GROUP] == group}
+
+
+def recomputed(
+    world: World, sources: Mapping[str, Partitions], existing: Existing
+) -> dict[str, dict[Key, Rows]]:
+    """All partitions that exist, made anew from the sources down."""
+    made: dict[str, dict[Key, Rows]] = {name: dict(each) for name, each in sources.items()}
+    for job in world.jobs:
+        for output in job.outputs:
+            made.setdefault(output.name, {})
+        for key in () if job.is_source else existing[job.outputs[0].name]:
+            found = make(world, job, key, made.__getitem__, existing.__getitem__)
+            for name, rows in found.items():
+                made[name][key] = rows
+    return made
+
+
+def must_exist(
+    world: World, job: Job, existing: Existing, sources: Mapping[str, Partitions]
+) -> set[Key]:
+    """The partitions that something which exists reaches.
+
+    An input that leaves an output dimension open reaches what the others do; where there are no
+    others, all that bounds allow. A job that follows rows makes what it finds in them.
+    """
+    if job.follows and job.space:
+        return _groups_found(job, existing, sources)
+    tight = [read for read in job.reads if is_tight(read, job.space)]
+    keys = [*universe(job.space)]
+    is_whole = job.is_unit and is_finite(job.space)
+    followed = job.reads if is_whole else tight or [read for read in job.reads if _ends(read, job)]
+    reached = {
+        key
+        for read in followed
+        for key in keys
+        if needed(read, world.makers[read.dataset].space, job.space, key, existing[read.dataset])
+    }
+    return {*keys} if reached and is_whole else reached
+
+
+def _groups_found(job: Job, existing: Existing, sources: Mapping[str, Partitions]) -> set[Key]:
+    dataset = job.reads[0].dataset
+    there = (sources[dataset].get(key, {}) for key in existing[dataset])
+    return {(row[GROUP],) for rows in there for row in rows.values()}
+
+
+def may_exist(world: World, job: Job, existing: Existing) -> set[Key]:
+    """The partitions that are made from something which exists."""
+    keys = {*universe(job.space)}
+    if job.is_unit and is_finite(job.space):
+        return keys
+    spaces = {read.dataset: world.makers[read.dataset].space for read in job.reads}
+    return {
+        key
+        for key in keys
+        for read in job.reads
+        if needed(read, spaces[read.dataset], job.space, key, existing[read.dataset])
+    }
+
+
+def _ends(read: Read, job: Job) -> bool:
+    linked = {link.target for link in read.links}
+    return all(i in linked or d.is_finite for i, d in enumerate(job.space))
+
+
+def waits(world: World, job: Job, first: Collection[Key], existing: Existing) -> bool:
+    """Whether the first run of these output partitions has to wait for inputs."""
+    if job.is_unit:
+        return bool(first) and _lack(world, job, first, existing)
+    return any(_lack(world, job, [key], existing) for key in first)
+
+
+def _lack(world: World, job: Job, keys: Collection[Key], existing: Existing) -> bool:
+    return any(_lacks(world, job, read, keys, existing[read.dataset]) for read in job.reads)
+
+
+def _lacks(
+    world: World, job: Job, read: Read, keys: Collection[Key], existing: Collection[Key]
+) -> bool:
+    if read.wait_for == "any":
+        return False
+    source = world.makers[read.dataset].space
+    among = {*universe(source)}
+    all_needed = {s for key in keys for s in needed(read, source, job.space, key, among)}
+    least = len(all_needed) if read.wait_for == "all" else min(int(read.wait_for), len(all_needed))
+    return len(all_needed & {*existing}) < least

@@ -1,0 +1,133 @@
+"""At rest: all that can be done is done, and what is there is what a recompute would give."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from random import Random
+
+from tests.simulation import recompute
+from tests.simulation.dimensions import Key, text, universe
+from tests.simulation.engines import Engines
+from tests.simulation.invariants import Broken
+from tests.simulation.people import People
+from tests.simulation.stage import Stage
+from tests.simulation.workers import Workers, keys_of
+from tests.simulation.world import Job
+
+PATIENCE = 400
+Keys = dict[str, set[Key]]
+
+_UNFINISHED = """
+WITH RECURSIVE stuck AS (
+    SELECT id FROM tasks WHERE org_id = %(org)s
+    AND (status = 'failed' OR status = 'blocked' AND waiting_for IS NOT NULL)
+    UNION SELECT d.task_id FROM stuck s JOIN task_dependencies d ON d.depends_on = s.id)
+SELECT t.id, j.name, t.slot, t.status, t.partitions, t.waiting_for,
+       t.id IN (SELECT id FROM stuck) AS stuck
+FROM tasks t JOIN jobs j ON j.id = t.job_id
+WHERE t.org_id = %(org)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
+"""
+
+
+class Rest:
+    """Brings everything to rest and compares it with a recompute of everything."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        engines: Engines,
+        workers: Workers,
+        people: People,
+        look: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.stage = stage
+        self.engines = engines
+        self.workers = workers
+        self.people = people
+        self.look = look
+
+    async def rest(self, dice: Random) -> None:
+        self.stage.say("rest", "rests")
+        await self._drain()
+        await self._check()
+
+    async def heal(self) -> None:
+        """Mend what failed, until nothing is left that would excuse anything."""
+        for turn in range(PATIENCE):
+            failed = await self.people.failed()
+            if not failed:
+                break
+            for task in failed if turn < 2 else failed[:1]:
+                await self.people.retry(task)
+            await self._drain()
+        await self._drain()
+        await self._check()
+
+    async def _drain(self) -> None:
+        dice = Random(self.stage.now)
+        for _ in range(PATIENCE):
+            self.engines.upstream.publish_all()
+            moved = await self.engines.ingest_all()
+            moved |= await self.engines.plan_all()
+            moved |= await self.workers.finish_calmly(dice)
+            await self.engines.reap_the_dead()
+            moved |= await self.workers.claim_calmly()
+            if not moved:
+                return
+            await self.look()
+        raise Broken("it never comes to rest", self.stage.org)
+
+    async def _check(self) -> None:
+        existing = await self.stage.existing()
+        excused = await self._excused(existing)
+        self._check_existing(existing, excused)
+        expected = recompute.recomputed(self.stage.world, self.stage.sources, existing)
+        for job in self.stage.world.made:
+            for output in job.outputs:
+                there = self.stage.data(output.name)
+                for key, rows in expected[output.name].items():
+                    if there[key] != rows and key not in excused[job.name]:
+                        what = f"{output.name}[{text(job.space, key)}]: {there[key]}, not {rows}"
+                        raise Broken("sound: a partition is not what a recompute gives", what)
+
+    def _check_existing(self, existing: Keys, excused: Keys) -> None:
+        for job in self.stage.world.jobs:
+            must, may = self._bounds(job, existing)
+            for output in job.outputs:
+                there = existing[output.name]
+                if not job.is_source:
+                    kept = {*self.stage.data(output.name)}
+                    if kept != there:
+                        raise Broken("what exists is what was made", (output.name, kept ^ there))
+                    may = may | there
+                if missing := must - there - excused[job.name]:
+                    raise Broken("sound: a partition is missing", (output.name, sorted(missing)))
+                if surplus := there - may:
+                    raise Broken("a partition that cannot be", (output.name, sorted(surplus)))
+
+    def _bounds(self, job: Job, existing: Keys) -> tuple[set[Key], set[Key]]:
+        """What there must be, and what there may be."""
+        world = self.stage.world
+        if job.is_source:
+            spoken = self.engines.upstream.spoken[job.outputs[0].name]
+            return spoken, {*universe(job.space)}
+        must = recompute.must_exist(world, job, existing, self.stage.sources)
+        return must, recompute.may_exist(world, job, existing)
+
+    async def _excused(self, existing: Keys) -> Keys:
+        """What is behind failed or held tasks; anything else that is unfinished is an error."""
+        excused: Keys = defaultdict(set)
+        for row in await self.stage.rows(_UNFINISHED):
+            job = self.stage.world.by_name[row["name"]]
+            keys = keys_of(job, row["partitions"])
+            what = f"{row['name']}[{row['slot']}] {row['status']}"
+            if row["status"] not in ("blocked", "failed") or not row["stuck"]:
+                raise Broken("at rest there is nothing left to do", what)
+            if row["waiting_for"] is not None:
+                self.stage.counts["held for its inputs"] += 1
+                first = [key for key in keys if key not in existing[job.outputs[0].name]]
+                if not recompute.waits(self.stage.world, job, first, existing):
+                    raise Broken("held, though all that it waits for is there", what)
+            excused[job.name] |= {*universe(job.space)} if job.is_unit else {*keys}
+        return excused

@@ -1,0 +1,71 @@
+"""Rows, and which of them a row filter means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.simulation.dimensions import Dimension, Key, Space
+from tests.simulation.world import GROUP, Values
+
+Rows = dict[int, dict[str, Any]]
+"""What a partition holds: by row id, its columns."""
+Partitions = Mapping[Key, Rows]
+Spec = Mapping[str, Any]
+"""A row filter, of the few kinds that are made here."""
+
+ID = "id"
+
+
+def may_hold(space: Space, key: Key, spec: Spec) -> bool:
+    """Whether a partition may hold rows that meet a filter."""
+    return all(
+        _may_be(d, part, spec[d.name]) for d, part in zip(space, key, strict=True) if d.name in spec
+    )
+
+
+def _may_be(d: Dimension, part: str, said: Any) -> bool:
+    if d.kind != "range":
+        return part in (_listed(said) or [said["gte"]])
+    lo, hi = d.span(d.grid.index(part))
+    return any(lo <= value < hi for value in _listed(said) or [said["gte"]])
+
+
+def _listed(said: Any) -> list[Any]:
+    """The values of a filter that names them, or of a range none."""
+    if not isinstance(said, dict):
+        return [said]
+    return list(said.get("in", ()))
+
+
+def groups(spec: Spec | None) -> Values:
+    """The groups whose rows are meant; None: any."""
+    if spec is None or GROUP not in spec:
+        return None
+    return frozenset(_listed(spec[GROUP]))
+
+
+def is_meant(spec: Spec, row_id: int, row: Mapping[str, Any]) -> bool:
+    """Whether a row in a partition that may hold some meets a filter."""
+    meant = groups(spec)
+    if meant is not None and row.get(GROUP) not in meant:
+        return False
+    return ID not in spec or _is_id(spec[ID], row_id)
+
+
+def _is_id(said: Any, row_id: int) -> bool:
+    if isinstance(said, dict):
+        return bool(said["gte"] <= row_id <= said["lte"])
+    return bool(said == row_id)
+
+
+def differing(before: Rows | None, after: Rows) -> frozenset[str] | None:
+    """The columns in which contents differ; None: in all, since rows came or went."""
+    if before is None or before.keys() != after.keys():
+        return None
+    return frozenset(
+        column
+        for n, row in after.items()
+        for column in row.keys() | before[n].keys()
+        if row.get(column) != before[n].get(column)
+    )

@@ -1,0 +1,104 @@
+"""Ways to cut a dataset into partitions that nobody wrote by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from math import prod
+from random import Random
+
+from tests.simulation.dimensions import Dimension, Space
+
+ANCHORS = {
+    "America/New_York": date(2013, 3, 10),
+    "Europe/Berlin": date(2013, 10, 27),
+    "Australia/Lord_Howe": date(2013, 4, 7),
+    "UTC": date(2013, 12, 31),
+}
+"""Days around which all happens; in most zones, one on which the clock is set."""
+MOST_KEYS = 8
+TEXTS = ("A", "B", "C")
+GRAINS = ["hour", "day", "week", "month", "quarter", "year"]
+CUTS = [(), ("time",), ("time",), ("time",), ("range",), ("static",), ("dynamic",)]
+CUTS += [("time", "static"), ("time", "dynamic"), ("range", "static"), ("time", "range")]
+
+
+@dataclass
+class Cutter:
+    """Cuts around one day in one zone, mostly."""
+
+    dice: Random
+    zone: str
+    anchor: date
+
+    @staticmethod
+    def anywhere(dice: Random) -> Cutter:
+        return Cutter(dice, *dice.choice(sorted(ANCHORS.items())))
+
+    def space(self) -> Space:
+        return _small(tuple(self._dimension(kind) for kind in self.dice.choice(CUTS)))
+
+    def target(self, space: Space) -> Space:
+        """The same, or with a dimension less, more or cut otherwise."""
+        change = self.dice.random()
+        if change < 0.4:
+            return space
+        if change < 0.5 and space:
+            return tuple(self.dice.sample(space, len(space) - 1))
+        if change < 0.6 and len(space) < 2:
+            return self.with_one_more(space, {"time", "range", "static"})
+        if change < 0.7:
+            return self.space()
+        return _small(tuple(self._recut(d) for d in space))
+
+    def with_one_more(self, space: Space, kinds: set[str]) -> Space:
+        """With a dimension of one of these kinds, of which it has none yet."""
+        free = sorted(kinds - {d.kind for d in space})
+        return _small((*space, self._dimension(self.dice.choice(free)))) if free else space
+
+    def _dimension(self, kind: str) -> Dimension:
+        if kind == "time":
+            return self._time(self.dice.choice(["hour", "day", "day", "day", *GRAINS[2:]]))
+        if kind == "range":
+            size = self.dice.choice([10, 20, 25])
+            bounds = (0, None) if self.dice.random() < 0.2 else (0, self.dice.randint(2, 5))
+            return Dimension("n", "range", size=size, bounds=bounds)
+        if kind == "dynamic":
+            return Dimension("k", kind, keys=TEXTS)
+        return Dimension("o", kind, keys=TEXTS[: self.dice.randint(2, 3)])
+
+    def _time(self, grain: str) -> Dimension:
+        zone = self.zone if self.dice.random() < 0.7 else self.dice.choice(["UTC", "Asia/Kolkata"])
+        bare = Dimension("dt", "time", grain=grain, zone=zone, anchor=self.anchor)
+        middle = len(bare.grid) // 2 - (2 if grain == "day" else 0)
+        lo = middle - self.dice.randint(0, 2)
+        bounds: tuple[int | None, int | None] = (lo, lo + self.dice.randint(2, 6))
+        if grain in ("day", "month") and self.dice.random() < 0.2:
+            bounds = self.dice.choice([(None, None), (lo, None)])
+        return replace(bare, bounds=bounds)
+
+    def _recut(self, d: Dimension) -> Dimension:
+        """Another grain, zone, size or list; where the old has no end, a finer grain would not."""
+        if d.kind == "time":
+            grains: Sequence[str] = GRAINS
+            if not d.is_finite:
+                grains = [g for g in GRAINS[GRAINS.index(d.grain) :] if g in ("day", "month")]
+            return self._time(self.dice.choice(grains))
+        other = self._dimension(d.kind)
+        return replace(other, name=d.name)
+
+
+def _small(space: Space) -> Space:
+    """With so few keys that a world can be run in a second."""
+    while prod(len(d.universe) for d in space if d.is_finite) > MOST_KEYS:
+        widest = max((d for d in space if d.is_finite), key=lambda d: len(d.universe))
+        space = tuple(_shorter(d) if d is widest else d for d in space)
+    return space
+
+
+def _shorter(d: Dimension) -> Dimension:
+    if d.kind == "static":
+        return replace(d, keys=d.keys[:-1])
+    lo, hi = d.bounds
+    return replace(d, bounds=(lo, hi - 1))

@@ -1,0 +1,186 @@
+"""What all who act in a simulation share: the database, the data, the ledger, and the troubles.
+
+The data live here and not in Knockon. Nothing here asks the clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+
+from engine.flow.scene import Scene
+from engine.store.database import Connection, Database
+from tests.simulation.clock import set_clock
+from tests.simulation.crashes import AnswerLost, Crash, interrupted
+from tests.simulation.dimensions import Key, read_text, universe
+from tests.simulation.ledger import Changed, Declared, Ledger
+from tests.simulation.rows import Partitions, Rows, groups, may_hold
+from tests.simulation.world import Job, World
+
+T = TypeVar("T")
+Verb = Callable[[Connection], Awaitable[T]]
+
+ENGINES = 2
+CRASHES = 0.10
+MEETINGS = 0.10
+STATEMENTS = {"plan": 14, "claim": 9, "finish": 11, "deploy": 40, "ingest": 6}
+"""About how many a verb has, at most; others have fewer."""
+UNIT: Key = ("(unit)",)
+"""Stands for everything that a job makes in one go."""
+
+_EXISTING = """
+SELECT c.name, p.partition_key FROM current_datasets c JOIN partition_versions p
+ON p.dataset_uuid = c.dataset_uuid AND p.dataset_version = c.dataset_version
+WHERE c.org_id = %(org)s
+"""
+_PLANNED = """
+SELECT i.id, d.name, i.partition_key, i.columns, i.row_filter, i.reason
+FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %(org)s AND i.plan_id IS NOT NULL AND NOT i.id = ANY(%(seen)s)
+"""
+
+
+@dataclass
+class Stage:
+    """A world on a database, in an org of its own."""
+
+    database: Database
+    world: World
+    org: UUID
+    is_calm: bool = False
+    log: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    skew: timedelta = timedelta()
+    now: int = 0
+
+    def __post_init__(self) -> None:
+        self.scenes = [Scene(self.org) for _ in range(ENGINES)]
+        self.ledger = Ledger()
+        self.sources: dict[str, dict[Key, Rows]] = defaultdict(dict)
+        self.warehouse: dict[tuple[str, UUID], dict[Key, Rows]] = defaultdict(dict)
+        self.versions: dict[str, UUID] = {}
+        self.meanwhile: Callable[[Random], Awaitable[None]] | None = None
+        self._depth = 0
+        self._seen: list[UUID] = []
+
+    def data(self, dataset: str) -> Partitions:
+        """What is there of a dataset now."""
+        if self.world.makers[dataset].is_source:
+            return self.sources[dataset]
+        return self.warehouse[dataset, self.versions[dataset]]
+
+    def scene(self, dice: Random | None = None) -> Scene:
+        """One of the engines."""
+        return self.scenes[dice.randrange(ENGINES) if dice else 0]
+
+    def say(self, line: str, count: str | None = None) -> None:
+        """Write it into the log; what is counted shows how far the simulation reaches."""
+        self.log.append(f"{self.now:4} {'    ' * self._depth}{line}")
+        if count is not None:
+            self.counts[count] += 1
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        async with self.database.connection() as conn:
+            await set_clock(conn, self.skew)
+            yield conn
+
+    async def rows(self, statement: str, **params: Any) -> list[dict[str, Any]]:
+        """Look into the tables."""
+        async with self.connection() as conn:
+            cursor = await conn.execute(statement.encode(), {"org": self.org, **params})
+            return await cursor.fetchall()
+
+    async def existing(self) -> dict[str, set[Key]]:
+        """By dataset, the partitions that exist."""
+        found: dict[str, set[Key]] = defaultdict(set)
+        for row in await self.rows(_EXISTING):
+            maker = self.world.makers.get(row["name"])
+            if maker is not None:
+                found[row["name"]] |= read_text(maker.space, row["partition_key"])
+        return found
+
+    # -- verbs and their troubles --------------------------------------------------------------
+
+    async def do(self, name: str, verb: Verb[T], dice: Random | None = None) -> T:
+        """Do a verb; with dice it may die on its way (Crash), or have something happen inside."""
+        self.now += 1
+        async with self.connection() as conn:
+            if dice is None or self.is_calm:
+                return await verb(conn)
+            chance, at = dice.random(), dice.randrange(STATEMENTS.get(name, 4))
+            if chance < CRASHES:
+                return await self._dying(conn, name, verb, at)
+            if chance < CRASHES + MEETINGS and not self._depth:
+                with interrupted(conn, at, lambda: self._meet(name, dice)):
+                    return await verb(conn)
+            return await verb(conn)
+
+    async def _dying(self, conn: Connection, name: str, verb: Verb[T], at: int) -> T:
+        """Die before a statement, or after the commit where the verb has not so many."""
+
+        async def crash() -> None:
+            self.counts[f"crash in the middle of {name}"] += 1
+            raise Crash
+
+        with interrupted(conn, at, crash):
+            answer = await verb(conn)
+        self.counts[f"crash after {name}"] += 1
+        raise AnswerLost(answer)
+
+    async def _meet(self, name: str, dice: Random) -> None:
+        """Have somebody else do something in the middle of a verb."""
+        assert self.meanwhile is not None
+        self.say(f"in the middle of {name}:", f"meeting in the middle of {name}")
+        self._depth += 1
+        try:
+            await self.meanwhile(dice)
+        finally:
+            await self.note_facts()
+            self._depth -= 1
+            self.now += 1
+
+    @asynccontextmanager
+    async def surviving(self) -> AsyncIterator[None]:
+        """Whatever dies or has to wait in here, the rest goes on."""
+        try:
+            yield
+        except AnswerLost:
+            self.say("… died before it knew", "crashes")
+        except Crash:
+            self.say("… crashed", "crashes")
+        except psycopg.errors.LockNotAvailable:
+            self.say("… had to wait for somebody else, and gave up", "had to wait and gave up")
+
+    # -- what is known of it -------------------------------------------------------------------
+
+    async def note_facts(self) -> None:
+        """What has been planned is declared from here on."""
+        for row in await self.rows(_PLANNED, seen=self._seen):
+            self._seen.append(row["id"])
+            maker = self.world.makers.get(row["name"])
+            if maker is not None:
+                self._note(maker, row)
+
+    def _note(self, maker: Job, row: dict[str, Any]) -> None:
+        name, said, spec = row["name"], row["partition_key"], row["row_filter"]
+        keys: Sequence[Key | None] = [None] if said is None else [*read_text(maker.space, said)]
+        if spec is not None:
+            among = read_text(maker.space, said)
+            keys = [key for key in among if may_hold(maker.space, key, spec)]
+        columns = None if row["columns"] is None else frozenset(row["columns"])
+        facts = [Declared(self.now, key, columns, groups(spec)) for key in keys]
+        if maker.is_source or row["reason"] == "rewritten":
+            self.ledger.declared[name] += facts
+            named = universe(maker.space) if said is None else keys
+            self.ledger.changed[name] += [Changed(self.now, key, columns) for key in named if key]
+        else:
+            self.ledger.wrong[name] += facts

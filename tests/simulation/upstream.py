@@ -1,0 +1,266 @@
+"""What happens outside: sources change, and events about it come late, twice, and in any order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import msgspec
+
+from consumers.manual import invalidate
+from engine.model.event import SourceEvent
+from tests.simulation.crashes import Crash
+from tests.simulation.dimensions import Dimension, Key, Space, is_finite, read_text, text, universe
+from tests.simulation.rows import ID, Rows
+from tests.simulation.stage import Stage
+from tests.simulation.world import GROUP, Columns, Job, Values
+
+TEXTS = ("A", "B", "C")
+
+
+@dataclass
+class Edit:
+    """What was done to a source: where, to which columns (None: rows came or went) and groups."""
+
+    verb: str
+    keys: Sequence[Key]
+    row: int
+    groups: Values
+    columns: Columns = None
+
+
+class Upstream:
+    """Sources and their events; ``stream`` is what was published, ``unpublished`` what is late."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.stream: list[SourceEvent] = []
+        self.unpublished: list[SourceEvent] = []
+        self.spoken: defaultdict[str, set[Key]] = defaultdict(set)
+        self._ids: defaultdict[str, int] = defaultdict(int)
+
+    async def change(self, dice: Random) -> None:
+        """Somebody changes sources; the events about it come later."""
+        for _ in range(dice.choice([1, 1, 2, 4])):
+            await self._change_one(dice)
+
+    async def burst(self, dice: Random) -> None:
+        """Much happens at once, and is told at once."""
+        for _ in range(dice.randint(8, 14)):
+            await self._change_one(dice)
+        self.stage.say("burst", "burst")
+        while self.unpublished:
+            await self._send(dice, self.unpublished.pop(0))
+
+    async def _change_one(self, dice: Random) -> None:
+        job = dice.choice(self.stage.world.sources)
+        dataset = job.outputs[0].name
+        edit = self._edit(dice, job)
+        existing = (await self.stage.existing())[dataset]
+        events = list(self._events(dice, job, edit, existing))
+        self.unpublished += events
+        told = "; ".join(brief(event) for event in events)
+        self.stage.say(f"{edit.verb} {dataset}{[*map(list, edit.keys)]}: {told}", edit.verb)
+
+    # -- the data ------------------------------------------------------------------------------
+
+    def _edit(self, dice: Random, job: Job) -> Edit:
+        data = self.stage.sources[job.outputs[0].name]
+        filled = sorted(key for key, rows in data.items() if rows)
+        key = dice.choice(filled) if filled and dice.random() < 0.75 else dice.choice(core(job))
+        rows = data.setdefault(key, {})
+        verbs = ["insert", "insert"]
+        if rows:
+            verbs += ["update"] * 8
+            if not job.grows:
+                verbs += ["delete", "move"] + ["regroup"] * (GROUP in job.outputs[0].columns)
+        return self._edits()[dice.choice(verbs)](dice, job, key, rows)
+
+    def _edits(self) -> dict[str, Callable[[Random, Job, Key, Rows], Edit]]:
+        return {
+            "insert": self._insert,
+            "update": self._update,
+            "delete": self._delete,
+            "move": self._move,
+            "regroup": self._regroup,
+        }
+
+    def _insert(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
+        self._ids[job.name] += 1
+        new = self._ids[job.name]
+        rows[new] = {column: _value(dice, column) for column in job.outputs[0].columns}
+        return Edit("insert", [key], new, _groups(rows[new]))
+
+    def _update(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
+        n = dice.choice(sorted(rows))
+        plain = [column for column in job.outputs[0].columns if column != GROUP]
+        touched = dice.sample(plain, dice.choice([1, 1, 2]))
+        rows[n].update({column: _value(dice, column) for column in touched})
+        return Edit("update", [key], n, _groups(rows[n]), frozenset(touched))
+
+    def _delete(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
+        n = dice.choice(sorted(rows))
+        return Edit("delete", [key], n, _groups(rows.pop(n)))
+
+    def _move(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
+        n, to = dice.choice(sorted(rows)), dice.choice(core(job))
+        row = rows.pop(n)
+        self.stage.sources[job.outputs[0].name].setdefault(to, {})[n] = row
+        return Edit("move", [key, to], n, _groups(row))
+
+    def _regroup(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
+        n = dice.choice(sorted(rows))
+        before = rows[n][GROUP]
+        rows[n][GROUP] = _value(dice, GROUP)
+        return Edit("regroup", [key], n, frozenset({before, rows[n][GROUP]}), frozenset({GROUP}))
+
+    # -- what is said about it -----------------------------------------------------------------
+
+    def _events(self, dice: Random, job: Job, edit: Edit, existing: set[Key]) -> Any:
+        """One event, or one for each partition."""
+        apart = len(edit.keys) > 1 and dice.random() < 0.5
+        for keys in [[key] for key in edit.keys] if apart else [edit.keys]:
+            partitions = self._scope(dice, job, keys, existing)
+            rows = None
+            # A filter narrows, but only what is known already.
+            if {*keys} <= existing and dice.random() < 0.3:
+                rows = _filter(dice, job, edit, keys)
+                partitions = None if dice.random() < 0.5 else partitions
+            yield self._event(dice, job, edit, partitions, rows)
+
+    def _event(
+        self,
+        dice: Random,
+        job: Job,
+        edit: Edit,
+        partitions: tuple[str, ...] | None,
+        rows: dict[str, Any] | None,
+    ) -> SourceEvent:
+        dataset = job.outputs[0].name
+        named = set().union(*(read_text(job.space, each) for each in partitions or ()))
+        columns = edit.columns
+        # What nobody has spoken of before is new as a whole.
+        if dice.random() < 0.08 or not named <= self.spoken[dataset]:
+            columns = None
+        if not named <= self.spoken[dataset]:
+            rows = None
+        self.spoken[dataset] |= named
+        reasons = ["change", "correction"] + ["arrival"] * (2 if edit.verb == "insert" else 0)
+        return SourceEvent(
+            dataset=dataset,
+            partitions=partitions,
+            columns=None if columns is None else tuple(sorted(columns)),
+            rows=rows,
+            reason=dice.choice(reasons),
+        )
+
+    def _scope(
+        self, dice: Random, job: Job, keys: Sequence[Key], existing: set[Key]
+    ) -> tuple[str, ...] | None:
+        """The partitions, or a wider scope that has them in it."""
+        space, chance, key = job.space, dice.random(), keys[0]
+        if chance < 0.1 and {*keys} <= existing:
+            return None
+        if len(keys) > 1:
+            return tuple(text(space, each) for each in keys)
+        if chance < 0.2 and len(space) > 1 and is_finite(space):
+            i = dice.randrange(len(space))
+            return (f"{space[i].name}={key[i]}",)
+        if chance < 0.35 and len(space) == 1 and space[0].is_ordered:
+            other = dice.choice(core(job))
+            first, last = sorted([key[0], other[0]], key=space[0].grid.index)
+            return (f"{first}..{last}",)
+        return (text(space, key),)
+
+    async def publish(self, dice: Random) -> None:
+        """Events come in another order than the changes, some of them twice, some by hand."""
+        for _ in range(dice.randint(1, 3)):
+            if self.unpublished:
+                place = dice.randrange(len(self.unpublished))
+                self.stage.counts["event out of order"] += place > 0
+                await self._send(dice, self.unpublished.pop(place))
+
+    async def _send(self, dice: Random, event: SourceEvent) -> None:
+        if dice.random() < 0.25:
+            named = msgspec.structs.replace(event, id=f"{dice.random()}")
+            for _ in range(dice.choice([1, 1, 2])):
+                await self._by_hand(dice, named)
+            return
+        copies = dice.choice([1, 1, 1, 2])
+        self.stream += [event] * copies
+        self.stage.counts["event twice"] += copies > 1
+        self.stage.say(f"publish {brief(event)}" + (" twice" if copies > 1 else ""), "event")
+
+    async def _by_hand(self, dice: Random, event: SourceEvent) -> None:
+        """Whoever asked by hand and heard nothing asks again, with the same id."""
+        stage = self.stage
+        stage.say(f"by hand {brief(event)}", "event by hand")
+        try:
+            await stage.do("request", lambda conn: invalidate(conn, stage.scene(dice), event), dice)
+        except Crash:
+            await stage.do("request", lambda conn: invalidate(conn, stage.scene(dice), event))
+
+    def publish_all(self) -> None:
+        """Everything that is late comes now."""
+        while self.unpublished:
+            event = self.unpublished.pop(0)
+            self.stream.append(event)
+            self.stage.say(f"publish {brief(event)}", "event")
+
+
+def core(job: Job) -> list[Key]:
+    """The partitions that something happens in; of endless dimensions, some in the middle."""
+    return sorted(universe(tuple(_middle(d) for d in job.space)))
+
+
+def _middle(d: Dimension) -> Dimension:
+    if d.is_finite or not d.is_ordered:
+        return d
+    lo = d.bounds[0] if d.bounds[0] is not None else len(d.grid) // 2 - 2
+    return replace(d, bounds=(lo, lo + 4))
+
+
+def _value(dice: Random, column: str) -> Any:
+    return dice.choice(TEXTS) if column == GROUP else dice.randrange(4)
+
+
+def _groups(row: dict[str, Any]) -> Values:
+    return frozenset({row[GROUP]}) if GROUP in row else None
+
+
+def _filter(dice: Random, job: Job, edit: Edit, keys: Sequence[Key]) -> dict[str, Any] | None:
+    """A row filter that the rows in question meet: by partition, by group or by id."""
+    found: list[dict[str, Any]] = []
+    if len(keys) == 1 and job.space:
+        found += _by_partition(dice, job.space, keys[0])
+    if edit.groups is not None:
+        values = sorted(edit.groups)
+        found += [{GROUP: values[0] if len(values) == 1 else {"in": values}}] * 4
+    if job.tells_columns:
+        found.append({ID: dice.choice([edit.row, {"gte": edit.row, "lte": edit.row + 1}])})
+    return dice.choice(found) if found else None
+
+
+def _by_partition(dice: Random, space: Space, key: Key) -> list[dict[str, Any]]:
+    i = dice.randrange(len(space))
+    d = space[i]
+    if d.kind == "range":
+        lo, hi = d.span(d.grid.index(key[i]))
+        return [{d.name: dice.choice([{"gte": lo, "lt": hi}, {"in": [lo, hi - 1]}, hi - 1])}]
+    if d.kind == "time":
+        return [{d.name: {"gte": key[i], "lte": key[i]}}] if d.grain == "day" else []
+    return [{d.name: dice.choice([key[i], {"in": [key[i]]}])}]
+
+
+def brief(event: SourceEvent) -> str:
+    """An event in one line."""
+    where = "all" if event.partitions is None else ",".join(event.partitions)
+    columns = "" if event.columns is None else f" of {','.join(event.columns)}"
+    rows = "" if event.rows is None else f" where {event.rows}"
+    return f"{event.reason} {event.dataset}[{where}]{columns}{rows}"
+
+
+__all__ = ["Upstream", "brief", "core"]

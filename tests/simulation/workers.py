@@ -1,0 +1,297 @@
+"""What workers do: claim, read, finish or fail; freeze, die, and come back.
+
+A run reads its inputs when its dice say so, and what it made is there once its completion was
+accepted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from uuid import UUID
+from zlib import crc32
+
+import psycopg
+
+from engine.errors import LeaseLost
+from engine.flow.claim import Claimant, claim
+from engine.flow.complete import complete
+from engine.flow.fail import fail
+from engine.flow.heartbeat import heartbeat
+from engine.model.task import Completion, Lease
+from engine.model.task import Output as Made
+from tests.simulation import recompute
+from tests.simulation.crashes import AnswerLost, Crash
+from tests.simulation.dimensions import Key, read_text, text
+from tests.simulation.invariants import Broken
+from tests.simulation.ledger import Changed, Declared, Dirt
+from tests.simulation.rows import Partitions, Rows, is_meant, may_hold
+from tests.simulation.stage import UNIT, Stage
+from tests.simulation.world import GROUP, Job, World
+
+Content = dict[str, dict[Key, Rows]]
+"""By output, its partitions."""
+
+_HELD = """
+SELECT FROM tasks
+WHERE org_id = %(org)s AND id = %(id)s AND lease_token = %(token)s AND status = 'running'
+"""
+
+
+@dataclass
+class Run:
+    """A lease in a worker's hands; ``content`` is what it has made, once it has read."""
+
+    lease: Lease
+    job: Job
+    world: World
+    at: int
+    dirt: Mapping[str, Dirt]
+    content: Content | None = None
+    newest: int | None = None
+
+
+class Workers:
+    """Three of them, with ``runs`` in their hands."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.runs: list[Run] = []
+
+    # -- claim ---------------------------------------------------------------------------------
+
+    async def claim(self, dice: Random) -> None:
+        claimant, limit = Claimant(f"w{dice.randrange(3)}"), dice.choice([1, 2, 3, 5, 20])
+        await self._claim(claimant, limit, dice)
+
+    async def claim_calmly(self) -> bool:
+        return await self._claim(Claimant("w0"), 5, None)
+
+    async def _claim(self, claimant: Claimant, limit: int, dice: Random | None) -> bool:
+        scene = self.stage.scene(dice)
+        leases = await self.stage.do("claim", lambda c: claim(c, scene, claimant, limit), dice)
+        if leases:
+            await self.stage.note_facts()
+        for lease in leases:
+            self.stage.say(f"{claimant.worker_id} claims {called(lease)}", "runs")
+            await self._begin(lease)
+        return bool(leases)
+
+    async def _begin(self, lease: Lease) -> None:
+        world = self.stage.world
+        job = world.by_name[lease.job.name]
+        self.stage.counts[f"{job.strategy} run"] += 1
+        self.stage.counts["retry"] += lease.attempt > 1
+        run = Run(lease, job, world, self.stage.now, self._justified(lease, job))
+        await self._check_waited(run)
+        self.runs.append(run)
+
+    def _justified(self, lease: Lease, job: Job) -> Mapping[str, Dirt]:
+        """Minimal: something that it reads was declared changed since it was last made."""
+        if not lease.partitions:
+            # Nothing is known of it yet, nor whether it would come out new: it may find something.
+            return {output.name: (None, None) for output in job.outputs}
+        keys = [UNIT] if job.is_unit else keys_of(job, lease.partitions)
+        version = lease.outputs[0].version
+        dirt = self.stage.ledger.dirt(self.stage.world, job, version, keys)
+        if dirt is None:
+            raise Broken("minimal: a run that nothing called for", called(lease))
+        return dirt
+
+    async def _check_waited(self, run: Run) -> None:
+        if all(read.wait_for == "any" for read in run.job.reads):
+            return
+        existing = await self.stage.existing()
+        there = existing[run.job.outputs[0].name]
+        first = [key for key in keys_of(run.job, run.lease.partitions) if key not in there]
+        if recompute.waits(self.stage.world, run.job, first, existing):
+            raise Broken("a first run that should have waited for its inputs", called(run.lease))
+
+    # -- read ----------------------------------------------------------------------------------
+
+    async def read(self, dice: Random) -> None:
+        if self.runs:
+            await self._content(dice.choice(self.runs))
+
+    async def _content(self, run: Run) -> Content:
+        """Read once, whenever that is; a run that is asked again gives what it has read."""
+        if run.content is None:
+            self.stage.say(f"read for {called(run.lease)}")
+            existing = await self.stage.existing()
+            data = self._followed(run) if run.job.follows else {}
+            keys = set(keys_of(run.job, run.lease.partitions))
+            if run.job.follows and run.job.space:
+                keys |= {(row[GROUP],) for rows in data.values() for row in rows.values()}
+            run.content = defaultdict(dict)
+            for key in sorted(keys):
+                self._make(run, key, data, existing)
+        return run.content
+
+    def _make(self, run: Run, key: Key, data: Partitions, existing: dict[str, set[Key]]) -> None:
+        followed = run.job.reads[0].dataset if run.job.follows else None
+        made = recompute.make(
+            run.world,
+            run.job,
+            key,
+            lambda each: data if each == followed else self.stage.data(each),
+            existing.__getitem__,
+        )
+        for dataset in run.lease.outputs:
+            before = self.stage.warehouse[dataset.name, dataset.version].get(key, {})
+            rows = made[dataset.name]
+            run.content[dataset.name][key] = {**before, **rows} if run.job.append else rows
+
+    def _followed(self, run: Run) -> Partitions:
+        """The rows that a lease says: those behind the cursor, those of filters, or all."""
+        read = run.job.reads[0]
+        source = run.world.makers[read.dataset]
+        (followed,) = (each for each in run.lease.job.inputs if each.cursor is not None)
+        cursor = int(run.lease.cursors.get(followed.dataset, 0))
+        data = self.stage.data(read.dataset)
+        filters = run.lease.row_filters
+        self._count_filters(run.lease)
+        if any(not each for each in filters):
+            run.newest = max((n for rows in data.values() for n in rows), default=None)
+
+        def is_read(key: Key, n: int, row: dict[str, object]) -> bool:
+            return any(
+                each is None
+                or (not each and n > cursor)
+                or (each and may_hold(source.space, key, each) and is_meant(each, n, row))
+                for each in filters
+            )
+
+        return {
+            key: {n: row for n, row in rows.items() if is_read(key, n, row)}
+            for key, rows in data.items()
+        }
+
+    def _count_filters(self, lease: Lease) -> None:
+        for each in lease.row_filters:
+            what = "filtered rows read again" if each else "new rows followed"
+            self.stage.counts["all rows read again" if each is None else what] += 1
+
+    # -- finish --------------------------------------------------------------------------------
+
+    async def finish(self, dice: Random) -> None:
+        for _ in range(dice.choice([1, 1, 2, 5])):
+            if self.runs:
+                await self._end(dice.choice(self.runs), dice)
+
+    async def finish_calmly(self, dice: Random) -> bool:
+        had = bool(self.runs)
+        while self.runs:
+            await self._end(dice.choice(self.runs), None)
+        return had
+
+    async def _end(self, run: Run, dice: Random | None) -> None:
+        content = await self._content(run)
+        completion = _completion(run, content)
+        self.stage.say(f"{run.lease.worker_id} finishes {called(run.lease)}")
+        self.runs.remove(run)
+        scene = self.stage.scene(dice)
+        try:
+            await self.stage.do("finish", lambda conn: complete(conn, scene, completion), dice)
+        except LeaseLost:
+            self.stage.say("… lease lost", "frozen worker came back too late")
+            if await self.stage.rows(_HELD, id=run.lease.task_id, token=run.lease.token):
+                raise Broken("a good lease was refused", called(run.lease)) from None
+        except AnswerLost:
+            self._accepted(run, content)
+            self.runs.append(run)  # which sends it again, and is refused
+            raise
+        except (Crash, psycopg.errors.LockNotAvailable):
+            self.runs.append(run)
+            raise
+        else:
+            self._accepted(run, content)
+
+    def _accepted(self, run: Run, content: Content) -> None:
+        """What an accepted run made is there now; what came out new is remembered."""
+        ledger, now = self.stage.ledger, self.stage.now
+        changed = False
+        for dataset in run.lease.outputs:
+            there = self.stage.warehouse[dataset.name, dataset.version]
+            changed |= any(there.get(k) != rows for k, rows in content[dataset.name].items())
+            there.update(content[dataset.name])
+        # A task is what the others wait for: all of it came out new, or nothing.
+        changed |= not tells(run.job)
+        self.stage.counts["came out new" if changed else "came out the same"] += 1
+        for dataset in run.lease.outputs:
+            keys = content[dataset.name]
+            if changed:
+                ledger.changed[dataset.name] += [Changed(now, key, None) for key in keys]
+            if dataset.name in run.dirt:
+                dirt = run.dirt[dataset.name]
+                ledger.declared[dataset.name] += [Declared(now, key, *dirt) for key in keys]
+        generation = run.lease.outputs[0].version
+        for key in [UNIT] if run.job.is_unit else content[run.job.outputs[0].name]:
+            ledger.made[generation, key] = run.at
+
+    # -- trouble -------------------------------------------------------------------------------
+
+    async def fail(self, dice: Random) -> None:
+        if self.runs:
+            run = self.runs.pop(dice.randrange(len(self.runs)))
+            self.stage.say(f"fail {called(run.lease)}", "failed attempt")
+            scene, retryable = self.stage.scene(dice), dice.random() >= 0.3
+            try:
+                await self.stage.do(
+                    "fail",
+                    lambda c: fail(c, scene, run.lease, "it broke", retryable=retryable),
+                    dice,
+                )
+            except LeaseLost:
+                self.stage.say("… lease lost")
+
+    async def vanish(self, dice: Random) -> None:
+        """A worker dies without a word."""
+        if self.runs:
+            run = self.runs.pop(dice.randrange(len(self.runs)))
+            self.stage.say(f"{run.lease.worker_id} dies over {called(run.lease)}", "worker died")
+
+    async def heartbeat(self, dice: Random) -> None:
+        """A worker that hears that its lease is lost stops; one that does not goes on."""
+        if self.runs:
+            run = dice.choice(self.runs)
+            alive = await self.stage.do("heartbeat", lambda c: heartbeat(c, [run.lease], 30), dice)
+            if not alive:
+                what = f"{run.lease.worker_id} hears that {called(run.lease)} is lost"
+                self.stage.say(what, "worker heard of its lost lease")
+                self.runs.remove(run)
+
+
+def keys_of(job: Job, texts: Sequence[str]) -> list[Key]:
+    """The keys that texts name."""
+    return [key for each in texts for key in read_text(job.space, each)]
+
+
+def tells(job: Job) -> bool:
+    """Some jobs do not say what their content is; it counts as changed each time."""
+    return job.salt % 7 != 0
+
+
+def called(lease: Lease) -> str:
+    """A lease in few words."""
+    return f"{lease.job.name}[{','.join(lease.partitions)}]"
+
+
+def _completion(run: Run, content: Content) -> Completion:
+    outputs = tuple(
+        Made(
+            name, text(run.job.space, key), _hash(sorted(rows.items())) if tells(run.job) else None
+        )
+        for name, partitions in content.items()
+        for key, rows in partitions.items()
+    )
+    cursors: dict[UUID, str] = {}
+    if run.newest is not None:
+        (followed,) = (each for each in run.lease.job.inputs if each.cursor is not None)
+        cursors[followed.dataset] = str(run.newest)
+    return Completion(run.lease, outputs, cursors)
+
+
+def _hash(what: object) -> str:
+    return str(crc32(repr(what).encode()))
