@@ -14,6 +14,8 @@ K = TypeVar("K", bound=Hashable)
 DirtyColumns = frozenset[str] | None
 EVERY = "*"
 """As an output: the input column shapes every output. As an input: any column of it does."""
+NO_COLUMN = ""
+"""As an input: none of its columns is read, and that is known."""
 
 
 class Pruning(Enum):
@@ -37,6 +39,8 @@ def column_maps(rows: Iterable[tuple[K, str, str]]) -> dict[K, ColumnMap]:
     interned: dict[tuple[str, ...], tuple[str, ...]] = {}
     for key, output, source in rows:
         shaped = maps[key]
+        if source == NO_COLUMN:
+            continue
         outputs = shaped.get(source, ())
         if output == EVERY:
             shaped[intern(source)] = None

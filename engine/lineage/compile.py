@@ -10,8 +10,8 @@ from engine import partitions
 from engine.lineage.catalog import CatalogEntry, Surroundings, outputs
 from engine.lineage.check_graph import check_graph
 from engine.lineage.check_job import check_job
+from engine.lineage.columns import NO_COLUMN
 from engine.lineage.compiled import (
-    NO_COLUMN,
     CompiledColumn,
     CompiledDag,
     CompiledDataset,

@@ -68,9 +68,6 @@ class CompiledDataset(msgspec.Struct, frozen=True, kw_only=True):
     config_hash: str
 
 
-NO_COLUMN = ""
-
-
 class CompiledNote(msgspec.Struct, frozen=True, kw_only=True):
     """What could not be told of a dataset, and why; nothing is wrong with it."""
 
@@ -82,7 +79,7 @@ class CompiledNote(msgspec.Struct, frozen=True, kw_only=True):
 class CompiledColumn(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """A row of ``column_lineage``; ``*`` stands for every column, of the output or the input.
 
-    The input column `NO_COLUMN` says that the lineage is known, and that no column is read.
+    An empty input column says that the lineage is known, and that no column is read.
     """
 
     job: str

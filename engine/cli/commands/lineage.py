@@ -66,6 +66,8 @@ def _add_columns(branch: Tree, node: LineageNode) -> None:
     if node.columns is None:
         branch.add(Text("columns unknown: any change counts", "yellow"))
         return
+    if not node.columns:
+        branch.add(Text("no column: rows that come or go count", "dim"))
     for source, shaped in sorted(node.columns.items()):
         what = "all columns" if shaped == ("*",) else some(shaped, 8)
         branch.add(Text.assemble((source, "cyan"), f" → {what}"))

@@ -14,8 +14,7 @@ import pytest
 from engine.lineage.sql.expressions import Expressions
 from engine.lineage.sql.query import Tracer
 from engine.lineage.sql.relation import NOTHING, Relation
-from engine.lineage.sql.tables import Tables
-from tests.support.corpora import Corpus, load
+from tests.support.corpora import load
 from tests.support.perturbation import result_columns, trials, violations
 
 SEED = int(os.environ.get("PERTURB_SEED") or SystemRandom().randrange(2**32))

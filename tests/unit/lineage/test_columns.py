@@ -41,6 +41,13 @@ def test_no_pairs_read_nothing():
     assert column_map([]) == {}
 
 
+def test_a_lineage_may_say_that_no_column_is_read():
+    maps = column_maps([("e", "*", ""), ("f", "*", ""), ("f", "x", "a")])
+
+    assert maps == {"e": {}, "f": {"a": ("x",)}}
+    assert propagate(maps["e"], frozenset({"a"})) is PRUNED
+
+
 def test_the_widest_of_two_is_their_union_and_unknown_wins():
     assert widest(frozenset("a"), frozenset("b")) == {"a", "b"}
     assert widest(frozenset("a"), None) is None
