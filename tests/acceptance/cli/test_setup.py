@@ -13,6 +13,22 @@ jobs:
     source: {kind: manual}
     outputs: [{dataset: a, partitoning: {}}]
 """
+DERIVED = """\
+dag: derived
+jobs:
+  - name: a
+    activation: source
+    source: {kind: manual}
+    outputs: [{dataset: a, columns: [id, amount, notes]}]
+  - name: sums
+    inputs: [a]
+    outputs: [{dataset: sums}]
+    config: {sql: SELECT sum(amount) AS total FROM a GROUP BY id}
+  - name: odd
+    inputs: [a]
+    outputs: [{dataset: odd}]
+    config: {sql: SELECT amount OPERATOR(ours.@@@) id AS x FROM a WHERE x SOUNDS 1}
+"""
 
 
 def test_migrate_says_what_it_applied(empty_database_url: str, tmp_path: Path) -> None:
@@ -32,6 +48,20 @@ def test_schema_is_a_json_schema(knockon: Knockon) -> None:
 def test_validate_needs_no_database(tmp_path: Path) -> None:
     knockon = Knockon(environment(tmp_path, KNOCKON_DATABASE_URL="postgresql://127.0.0.1:1/none"))
     assert "✓ minimal  2 jobs, 2 datasets" in knockon("validate", MINIMAL).out
+
+
+def test_validate_shows_what_is_derived_and_notes_what_is_not(tmp_path: Path) -> None:
+    knockon = Knockon(environment(tmp_path))
+    file = tmp_path / "dag.yaml"
+    file.write_text(DERIVED)
+    text = knockon("validate", file, "--columns").out
+    assert "note: odd: its columns cannot be told from the SQL: sqlglot cannot read it" in text
+    assert "total ← a.amount" in text
+    assert "all columns ← a.id" in text
+    assert "columns unknown: any change counts" in text
+    (found,) = knockon("validate", file, "--columns", "--json").json
+    assert found["columns"] == {"sums": {"total": ["a.amount"], "*": ["a.id"]}, "odd": None}
+    assert [note["dataset"] for note in found["notes"]] == ["odd"]
 
 
 def test_validate_points_at_the_line(knockon: Knockon, tmp_path: Path) -> None:
