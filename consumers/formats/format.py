@@ -10,6 +10,7 @@ from consumers.formats.cloudevents import read_cloudevent
 from consumers.formats.debezium import Debezium
 from consumers.formats.knockon import read_events
 from consumers.formats.record import Record
+from consumers.formats.s3 import ObjectStore
 from engine.errors import UnknownName
 from engine.model.event import SourceEvent
 
@@ -33,7 +34,7 @@ class Format(Protocol):
 _BUILT_IN: dict[str, Format] = {"knockon": read_events, "cloudevents": read_cloudevent}
 
 BOUND: Mapping[str, Callable[[Binding], Format]] = MappingProxyType(
-    {"debezium": Debezium, "record": Record}
+    {"debezium": Debezium, "record": Record, "s3": ObjectStore}
 )
 """The formats of what knows nothing of Knockon, so that the DAG file has to bind it."""
 

@@ -1,0 +1,125 @@
+"""What is wrong with how a topic is bound to its dataset, with its line."""
+
+import pytest
+
+from consumers.formats import format as formats
+from engine.errors import InvalidDag
+from engine.lineage.check_kafka import BOUND
+from engine.lineage.compile import compile_dag
+from engine.model.dagfile import parse_dag
+
+DAG = """dag: d
+jobs:
+  - name: orders
+    activation: source
+    source: {{kind: kafka, topic: t, {source}}}
+    outputs:
+      - dataset: orders
+        columns: [id, amount]
+        partitioning:
+          dt: {{time: day}}
+          n: {{range: 100}}
+          region: {{static: [EU, US]}}
+"""
+
+
+def compiled(source: str, dag: str = DAG) -> object:
+    found = compile_dag(parse_dag(dag.format(source=source), where="f"), {})
+    return found.jobs[0].source
+
+
+def refusal(source: str, dag: str = DAG) -> str:
+    with pytest.raises(InvalidDag) as refused:
+        compiled(source, dag)
+    return str(refused.value)
+
+
+def test_a_binding_is_stored_with_its_short_forms_spelt_out() -> None:
+    source = "format: debezium, key: [id], partition: {dt: at, region: {constant: EU}}"
+
+    assert compiled(source) == {
+        "kind": "kafka",
+        "topic": "t",
+        "format": "debezium",
+        "key": ("id",),
+        "partition": {"dt": {"field": "at"}, "region": {"constant": "EU"}},
+    }
+
+
+def test_the_formats_that_are_bound_are_those_that_are_checked() -> None:
+    assert formats.BOUND.keys() == BOUND.keys()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("pattern: a/", "jobs[0].source.pattern: format knockon does not take this key: delete it"),
+        ("format: csv, table: a.b", "jobs[0].source.table: format csv does not take this key"),
+        ("format: s3, pattern: 'a/{dt}/{n}/{region}', key: [a]", "key: format s3 does not take"),
+        ("format: s3", "jobs[0].source: format s3 needs `pattern:`"),
+        (
+            "format: debezium, patition: {dt: a}",
+            "jobs[0].source.patition: there is no such key; did you mean 'partition'?",
+        ),
+        (
+            "format: debezium, partition: {day: a}",
+            "source.partition.day: the dataset has no dimension 'day'; it has dt, n, region",
+        ),
+        ("format: debezium, partition: {dt: [a]}", "partition.dt: this is the name of a field, or"),
+        (
+            "format: debezium, partition: {dt: {field: a, constant: b}}",
+            "partition.dt: this is the name of a field, or a mapping with either field or constant",
+        ),
+        (
+            "format: debezium, partition: {dt: {constant: b, unit: days}}",
+            "partition.dt: a constant has no unit or clock",
+        ),
+        (
+            "format: debezium, partition: {dt: {field: a, unit: weeks}}",
+            "partition.dt.unit: 'weeks' is not one of days, seconds",
+        ),
+        (
+            "format: debezium, partition: {region: {constant: ASIA}}",
+            "partition.region.constant: constant: 'ASIA' is not among its keys",
+        ),
+        (
+            "format: debezium, partition: {n: {field: a, unit: days}}",
+            "partition.n.unit: 'days' does not fit the dimension: write decimal",
+        ),
+        (
+            "format: debezium, partition: {region: {field: a, unit: days}}",
+            "partition.region.unit: 'days' does not fit the dimension: delete it",
+        ),
+        (
+            "format: debezium, partition: {n: {field: a, clock: utc}}",
+            "partition.n.clock: only a time dimension has a clock",
+        ),
+        (
+            "format: debezium, columns: {amont: a}",
+            "columns.amont: the dataset has no such column; did you mean 'amount'?",
+        ),
+        (
+            "format: s3, pattern: 'a/{dt}/{n}/'",
+            "pattern: it has no group {region} for the dimension 'region': add it",
+        ),
+        (
+            "format: s3, pattern: 'a/{dt}/{n}/{region}/{dt'",
+            "pattern: a group is a name in braces, each once",
+        ),
+        ("format: record, registry: 'host:8081'", "registry: this is a URL: write one like"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_line(source: str, message: str) -> None:
+    said = refusal(source)
+
+    assert said.startswith("f:5:")
+    assert message in said
+    assert "\n" not in said
+
+
+def test_a_bound_format_is_about_one_dataset() -> None:
+    two = DAG + "      - {{dataset: b}}\n"
+
+    assert "messages of format debezium are about one dataset: add `dataset:`" in refusal(
+        "format: debezium", two
+    )

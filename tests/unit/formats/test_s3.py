@@ -1,0 +1,169 @@
+"""Notifications of object stores."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from consumers.formats.reading import Delivery, Reader
+from engine.model.event import Rejection, Widened
+from tests.support.bindings import bound
+
+SALES = {"dt": {"time": "day"}, "region": {"static": ["eu west", "us"]}}
+PATTERN = "sales/dt={dt}/region={region}/"
+DAY_US = ("dt=2026-01-02/region=us",)
+
+# As Amazon documents them, but for what nobody reads.
+BRIDGE = {
+    "version": "0",
+    "id": "17793124-05d4-b198-2fde-7ededc63b103",
+    "detail-type": "Object Created",
+    "source": "aws.s3",
+    "account": "111122223333",
+    "time": "2021-11-12T00:00:00Z",
+    "region": "ca-central-1",
+    "resources": ["arn:aws:s3:::lake"],
+    "detail": {
+        "version": "0",
+        "bucket": {"name": "lake"},
+        "object": {"key": "", "size": 5, "etag": "b1946ac9", "sequencer": "00617F08299329D189"},
+        "request-id": "N4N7GDK58NMKJ12R",
+        "reason": "PutObject",
+    },
+}
+
+
+def record(key: str, name: str = "ObjectCreated:Put", sequencer: str = "01") -> dict[str, Any]:
+    return {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventTime": "2026-01-02T00:00:00.000Z",
+        "eventName": name,
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "knockon",
+            "bucket": {"name": "lake", "arn": "arn:aws:s3:::lake"},
+            "object": {"key": key, "size": 1024, "eTag": "d41d8", "sequencer": sequencer},
+        },
+    }
+
+
+def bridged(key: str, name: str = "Object Created") -> dict[str, Any]:
+    detail = BRIDGE["detail"]
+    assert isinstance(detail, dict)
+    return {**BRIDGE, "detail-type": name, "detail": {**detail, "object": {"key": key}}}
+
+
+def said(message: object, pattern: str = PATTERN, **more: Any) -> list[tuple[object, str]]:
+    read = bound("s3", SALES, None, pattern=pattern, **more)
+    events = read(msgspec.json.encode(message), {}, None)
+    assert all(event.columns is None for event in events)
+    return [(event.partitions, event.reason + "!" * isinstance(event, Widened)) for event in events]
+
+
+def records(*listed: dict[str, Any], pattern: str = PATTERN, **more: Any) -> object:
+    return said({"Records": list(listed)}, pattern, **more)
+
+
+def test_an_object_that_came_or_went_is_a_change_of_its_partition() -> None:
+    key = "sales/dt=2026-01-02/region=us/part-0.parquet"
+
+    assert records(record(key)) == [(DAY_US, "arrival")]
+    assert records(record(key, "s3:ObjectCreated:CompleteMultipartUpload")) == [(DAY_US, "arrival")]
+    assert records(record(key, "ObjectRemoved:DeleteMarkerCreated")) == [(DAY_US, "change")]
+    assert said(bridged(key)) == [(DAY_US, "arrival")]
+    assert said(bridged(key, "Object Deleted")) == [(DAY_US, "change")]
+
+
+def test_keys_are_decoded_where_they_are_encoded() -> None:
+    place = [(("dt=2026-01-02/region=eu west",), "arrival")]
+
+    assert records(record("sales/dt%3D2026-01-02/region%3Deu+west/a%2Bb.csv")) == place
+    assert said(bridged("sales/dt=2026-01-02/region=eu west/a+b.csv")) == place
+
+
+def test_objects_of_one_partition_are_one_event() -> None:
+    keys = [f"sales/dt=2026-01-0{day}/region=us/{n}" for day in (1, 2) for n in range(3)]
+
+    assert records(*map(record, keys)) == [
+        (("dt=2026-01-01/region=us",), "arrival"),
+        (DAY_US, "arrival"),
+    ]
+
+
+def test_what_is_older_than_what_was_seen_of_an_object_adds_nothing() -> None:
+    key = "sales/dt=2026-01-02/region=us/a"
+    came, went = record(key, sequencer="0A1"), record(key, "ObjectRemoved:Delete", "0A2")
+
+    assert records(went, came) == [(DAY_US, "change")]
+    assert records(came, went) == [(DAY_US, "arrival"), (DAY_US, "change")]
+    assert len(records(went, record(key, sequencer="0A20"))) == 2  # equal: filled up with zeros
+    assert len(records(went, record(key + "b", sequencer="0A1"))) == 2
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "returns/dt=2026-01-02/region=us/a",
+        "sales/_SUCCESS",
+        "sales/dt=2026-01-02/region=us/_temporary/0/part-0",
+        "sales/dt=2026-01-02/region=us/.part-0.crc",
+        "sales/dt=2026-01-02/",
+    ],
+)
+def test_objects_of_others_and_those_that_readers_pass_over_say_nothing(key: str) -> None:
+    assert records(record(key)) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["ObjectTagging:Put", "s3:ObjectAccessed:Get", "ObjectRestore:Completed"]
+)
+def test_what_leaves_the_content_as_it_was_says_nothing(name: str) -> None:
+    key = "sales/dt=2026-01-02/region=us/a"
+
+    assert records(record(key, name)) == []
+    assert said(bridged(key, "Object Tags Added")) == []
+    assert said({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "lake"}) == []
+
+
+def test_what_does_not_fit_may_be_anywhere() -> None:
+    assert records(record("sales/readme.txt")) == [(None, "arrival!")]
+    assert records(record("sales/dt=soon/region=us/a")) == [(("region=us",), "arrival!")]
+
+
+def test_a_pattern_may_name_the_bucket_and_the_whole_key() -> None:
+    pattern = "s3://lake/{dt}/**/*.csv"
+    region = {"region": {"constant": "us"}}
+
+    assert records(record("2026-01-02/a/b/c.csv"), pattern=pattern, partition=region) == [
+        (DAY_US, "arrival")
+    ]
+    assert records(record("2026-01-02/a/b/c.txt"), pattern=pattern, partition=region) == [
+        (None, "arrival!")
+    ]
+    other = "s3://pond/{dt}/**"
+    assert records(record("2026-01-02/a"), pattern=other, partition=region) == []
+
+
+def test_a_key_of_a_longer_window_is_one_too() -> None:
+    read = bound("s3", {"m": {"time": "month"}}, None, pattern="{m}/*")
+
+    [event] = read(msgspec.json.encode({"Records": [record("2026-01/a")]}), {}, None)
+
+    assert event.partitions == ("2026-01",)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (b"{", "not a notification of an object store: "),
+        (b"{}", "it has neither `Records` nor `detail`"),
+        (b'{"Records": [{"eventName": "a"}]}', "missing required field `s3` - at `$.Records[0]`"),
+        (None, "null value"),
+    ],
+)
+def test_a_rejection_says_what_is_wrong(value: bytes | None, why: str) -> None:
+    outcome = Reader(bound("s3", SALES, pattern=PATTERN)).read(Delivery("s", "1", value, {}))
+
+    assert isinstance(outcome, Rejection)
+    assert why in outcome.error
