@@ -2,17 +2,19 @@
 
 `database` is an open Database of the test's own, with the whole schema; `database_url` its
 address; `empty_database_url` one without a schema; `broker` a Kafka broker for the session, where
-each test makes topics of its own.
+each test makes topics of its own; `kafka` one that is Apache Kafka, or the test is skipped.
 """
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from engine.embedded.broker import Broker
+from engine.errors import ServiceUnavailable
 from engine.store.database import Database
 from tests.support.databases import fresh_database, migrated_template
-from tests.support.servers import kafka_broker, postgres_server
+from tests.support.servers import apache_kafka, kafka_broker, postgres_server
 
 
 @pytest.fixture(scope="session")
@@ -57,4 +59,15 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 def broker() -> Iterator[Broker]:
     """A Kafka broker; topics of another test may be in it."""
     with kafka_broker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """An Apache Kafka; topics of another test may be in it."""
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(apache_kafka(tmp_path_factory.mktemp("kafka")))
+        except ServiceUnavailable as reason:
+            pytest.skip(str(reason))
         yield broker

@@ -1,11 +1,10 @@
 """The Kafka broker: the one that is set, else the one that `knockon up` runs for this home."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.embedded.broker import Broker, EmbeddedBroker
+from engine.embedded.broker import Broker, EmbeddedBroker, listens
 from engine.settings import Settings
 
 
@@ -15,7 +14,8 @@ def broker_of(settings: Settings) -> Broker | None:
         return Broker(settings.kafka_bootstrap_servers)
     note = _note(settings)
     address = note.read_text() if note.exists() else ""
-    return EmbeddedElsewhere(address) if address and _listens(address) else None
+    port = address.rpartition(":")[2]
+    return EmbeddedElsewhere(address) if port and listens(int(port)) else None
 
 
 class EmbeddedElsewhere(Broker):
@@ -42,9 +42,3 @@ def running_broker(settings: Settings) -> Iterator[Broker]:
 
 def _note(settings: Settings) -> Path:
     return settings.home / "kafka"
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    with socket.socket() as client:
-        return client.connect_ex((host, int(port))) == 0

@@ -54,7 +54,7 @@ class EmbeddedBroker(Broker):
     }
 
     def __init__(self, log: Path = Path(os.devnull)) -> None:
-        self._port = _free_port()
+        self._port = free_port()
         self._log = log
         self._child: Tethered | None = None
         super().__init__(f"127.0.0.1:{self._port}")
@@ -82,7 +82,7 @@ class EmbeddedBroker(Broker):
 
     def _wait(self, child: Tethered) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while not _listens(self._port):
+        while not listens(self._port):
             if not child.running or time.monotonic() > deadline:
                 self.stop()
                 raise ServiceUnavailable(
@@ -106,11 +106,13 @@ def _program() -> str:
         raise ServiceUnavailable(f"the embedded broker cannot be found: {error}") from error
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody listened on just now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody takes connections on a loopback port."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.record.util import calc_crc32c as crc32c
@@ -18,6 +19,9 @@ from engine.embedded.broker import Broker
 from engine.errors import PositionLost
 from engine.model.event import Advance, Batch
 from engine.store.database import Connection, Database
+
+on_both = pytest.mark.parametrize("broker", ["broker", "kafka"], indirect=True)
+"""Have a test meet the session's broker, which is embedded at the least, and Apache Kafka."""
 
 NAME = "changes"
 PATIENCE_SECONDS = 60

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.embedded.broker import Broker, EmbeddedBroker
 from engine.embedded.postgres import EmbeddedPostgres, copy_template
+from tests.support.apache_kafka import ApacheKafka
 
 
 @contextmanager
@@ -42,6 +43,17 @@ def kafka_broker() -> Iterator[Broker]:
     else:
         with EmbeddedBroker() as embedded:
             yield embedded
+
+
+@contextmanager
+def apache_kafka(directory: Path) -> Iterator[Broker]:
+    """Yield an Apache Kafka. Raises ServiceUnavailable where none can be had."""
+    if os.environ.get("KNOCKON_TEST_KAFKA") or docker_answers():
+        with kafka_broker() as broker:
+            yield broker
+    else:
+        with ApacheKafka(directory) as broker:
+            yield broker
 
 
 @cache

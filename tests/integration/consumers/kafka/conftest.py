@@ -10,6 +10,13 @@ from tests.support.kafka import Ledger, Topic, topic_on
 
 
 @pytest.fixture
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """The session's broker; for a test that is marked `on_both`, Apache Kafka as well."""
+    found: Broker = request.getfixturevalue(getattr(request, "param", "broker"))
+    return found
+
+
+@pytest.fixture
 async def ledger(database: Database) -> Ledger:
     async with database.connection() as connection:
         await connection.execute("""

@@ -12,7 +12,7 @@ from consumers.formats.cloudevents import read_cloudevent
 from consumers.formats.reading import Reader
 from consumers.kafka import KafkaConsumer
 from engine.embedded.broker import EmbeddedBroker
-from tests.support.kafka import delete_topic, running, settings, topic_on
+from tests.support.kafka import delete_topic, on_both, running, settings, topic_on
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def consumer(broker, ledger, topic) -> KafkaConsumer:
     return KafkaConsumer(settings(broker, topic.name), ledger.ingest, ledger.positions)
 
 
+@on_both
 async def test_every_event_is_written_with_its_place(consumer, ledger, topic):
     async with running(consumer):
         await topic.send("a")
@@ -32,6 +33,7 @@ async def test_every_event_is_written_with_its_place(consumer, ledger, topic):
     assert not ledger.overtaken
 
 
+@on_both
 async def test_a_restart_resumes_from_the_stored_position(consumer, ledger, topic):
     await topic.send("a", "b")
     async with running(consumer):
@@ -44,6 +46,7 @@ async def test_a_restart_resumes_from_the_stored_position(consumer, ledger, topi
     assert ledger.notes == ["a", "b", "c", "d"]
 
 
+@on_both
 async def test_the_ledger_is_right_and_the_broker_is_not_asked(consumer, ledger, topic):
     await topic.send("a", "b", "c")
     async with running(consumer):
@@ -56,6 +59,7 @@ async def test_the_ledger_is_right_and_the_broker_is_not_asked(consumer, ledger,
     assert ledger.notes == ["a", "b", "c", "b", "c"]
 
 
+@on_both
 async def test_poison_is_kept_and_what_is_good_around_it_arrives(consumer, ledger, topic):
     large = b" " * 10_000_000
     await topic.send("a")
@@ -90,6 +94,7 @@ async def test_headers_reach_the_format_and_the_dead_letter(broker, ledger, topi
     assert rejection.headers["ce_specversion"] == "9\N{SYMBOL FOR NULL}"
 
 
+@on_both
 async def test_what_the_client_cannot_decode_is_passed_over_and_said(broker, ledger, wide_topic):
     consumer = KafkaConsumer(settings(broker, wide_topic.name), ledger.ingest, ledger.positions)
     await wide_topic.send("a", partition=2)
@@ -106,6 +111,7 @@ async def test_what_the_client_cannot_decode_is_passed_over_and_said(broker, led
     assert sorted(ledger.notes) == ["a", "b", "c", "d", "e"]
 
 
+@on_both
 async def test_a_group_shares_the_partitions_and_hands_them_over(broker, ledger, wide_topic):
     group = settings(broker, wide_topic.name)
     first = KafkaConsumer(group, ledger.ingest, ledger.positions)
@@ -168,6 +174,7 @@ async def test_positions_are_asked_for_until_the_database_answers(broker, ledger
     assert not refusals
 
 
+@on_both
 async def test_a_stop_gives_up_on_a_database_that_stays_away(consumer, ledger, topic):
     tried = asyncio.Event()
 
@@ -186,6 +193,7 @@ async def test_a_stop_gives_up_on_a_database_that_stays_away(consumer, ledger, t
     assert ledger.notes == ["a"]
 
 
+@on_both
 async def test_whoever_was_overtaken_drops_its_batch_and_goes_on_behind(consumer, ledger, topic):
     async def overtake(batch):
         if batch.received:
@@ -202,6 +210,7 @@ async def test_whoever_was_overtaken_drops_its_batch_and_goes_on_behind(consumer
     assert ledger.events == [(topic.stream(), "2", "c")]
 
 
+@on_both
 async def test_latest_begins_at_the_end_and_remembers_that(broker, ledger, topic):
     group = settings(broker, topic.name, start="latest")
     await topic.send("old")
@@ -215,6 +224,7 @@ async def test_latest_begins_at_the_end_and_remembers_that(broker, ledger, topic
     assert ledger.notes == ["new"]
 
 
+@on_both
 async def test_the_broker_is_told_for_its_lag_tools(broker, consumer, ledger, topic):
     await topic.send("a", "b", "c")
     async with running(consumer):
@@ -227,6 +237,7 @@ async def test_the_broker_is_told_for_its_lag_tools(broker, consumer, ledger, to
         assert await lag_tool.committed(partition) == 3
 
 
+@on_both
 async def test_a_topic_made_anew_is_a_loss_that_is_kept_and_read_anyway(
     broker, consumer, ledger, topic
 ):

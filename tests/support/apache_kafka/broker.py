@@ -1,0 +1,118 @@
+"""Apache Kafka in one process, broker and controller in one (KRaft), with its log on disk.
+
+It listens twice: in plain text, and behind TLS with client certificates and SASL.
+"""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Self
+
+from engine.embedded.broker import Broker, free_port, listens
+from engine.embedded.tether import Tethered
+from tests.support.apache_kafka.certificates import made_certificates
+from tests.support.apache_kafka.jars import cached_jars
+from tests.support.apache_kafka.jvm import Jvm
+from tests.support.apache_kafka.storage import PASSWORD, USER, formatted
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+_SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL",
+    "listener.name.secure.ssl.client.auth": "required",
+    "listener.name.secure.plain.sasl.jaas.config": f'{_PLAIN} user_{USER}="{PASSWORD}";',
+    "listener.name.secure.scram-sha-512.sasl.jaas.config": _SCRAM,
+    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+    "ssl.keystore.type": "PEM",
+    "ssl.truststore.type": "PEM",
+    "auto.create.topics.enable": "false",
+    "message.max.bytes": "20000000",
+    # a node alone, in a hurry, with little memory
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "500",
+    "log.cleaner.dedupe.buffer.size": "2097152",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "background.threads": "2",
+}
+
+
+class ApacheKafka(Broker):
+    """A broker in `directory` on free loopback ports, which ends with this process at the latest.
+
+    `secure_servers` is its address for SASL_SSL (PLAIN or SCRAM-SHA-512), which USER may enter
+    with PASSWORD and the client's `certificates`. Raises ServiceUnavailable, saying what is
+    missing, where there is no Java or no way to the jars.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._jvm = Jvm(cached_jars())
+        self._child: Tethered | None = None
+        self.certificates = made_certificates(directory)
+        self._listeners = {name: free_port() for name in ("PLAINTEXT", "SECURE", "CONTROLLER")}
+        self.secure_servers = f"127.0.0.1:{self._listeners['SECURE']}"
+        super().__init__(f"127.0.0.1:{self._listeners['PLAINTEXT']}")
+
+    def start(self) -> Self:
+        """Start it, on what it held before if it ran before, and return when it answers."""
+        settings = self._write_settings()
+        if not self._data.exists():
+            shutil.copytree(formatted(self._jvm), self._data)
+        argv = self._jvm.serving("kafka.Kafka", str(settings))
+        self._child = Tethered(argv, stop_signal="TERM", log=self._log)
+        self._wait(self._child)
+        return self
+
+    def stop(self) -> None:
+        """Stop it; what it holds is still there after a start."""
+        if self._child is not None:
+            self._child.stop(_STOP_SECONDS)
+            self._child = None
+            self._jvm.keep_recorded()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def _data(self) -> Path:
+        return self._directory / "data"
+
+    @property
+    def _log(self) -> Path:
+        return self._directory / "server.log"
+
+    def _write_settings(self) -> Path:
+        addresses = {name: f"127.0.0.1:{port}" for name, port in self._listeners.items()}
+        settings = _SETTINGS | {
+            "listeners": ",".join(f"{name}://{where}" for name, where in addresses.items()),
+            "controller.quorum.voters": f"1@{addresses['CONTROLLER']}",
+            "log.dirs": str(self._data),
+            "ssl.keystore.location": str(self.certificates.server),
+            "ssl.truststore.location": str(self.certificates.authority),
+        }
+        file = self._directory / "server.properties"
+        file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        return file
+
+    def _wait(self, child: Tethered) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not listens(self._listeners["PLAINTEXT"]):
+            if not child.running or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"Kafka did not start:\n{self._log.read_text()[-2000:]}")
+            time.sleep(0.05)

@@ -1,0 +1,81 @@
+"""The jars of Apache Kafka, fetched once by Maven and held against their checksums."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from engine.embedded.postgres import locked
+from engine.errors import ServiceUnavailable
+
+_HERE = Path(__file__).parent
+CHECKSUMS = _HERE / "jars.sha256"
+_FETCH_SECONDS = 90  # a test has 120 seconds; what was fetched by then is kept by Maven
+
+
+def cached_jars(fetch_seconds: float = _FETCH_SECONDS) -> Path:
+    """The directory of the jars. Raises ServiceUnavailable with what is missing here.
+
+    It is in the user's cache, and there only if all of it was fetched and is as it should be.
+    """
+    digest = hashlib.sha256(CHECKSUMS.read_bytes()).hexdigest()[:12]
+    jars = _cache() / f"kafka-{digest}"
+    with locked(jars):
+        if not jars.exists():
+            _make(jars, fetch_seconds)
+    return jars
+
+
+def checksums(jars: Path) -> str:
+    """A line for each jar, as sha256sum writes and checks them."""
+    return "".join(f"{_sha256(each)}  {each.name}\n" for each in sorted(jars.glob("*.jar")))
+
+
+def fetch(into: Path, seconds: float) -> None:
+    """Have Maven put the jars of pom.xml there. Raises ServiceUnavailable."""
+    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={into}"]
+    options = ["--batch-mode", "--quiet", "--strict-checksums", f"--file={_HERE / 'pom.xml'}"]
+    try:
+        subprocess.run(
+            [_maven(), *options, *goal], check=True, timeout=seconds, capture_output=True
+        )
+    except subprocess.SubprocessError as error:
+        said = (error.output or b"").decode(errors="replace")[:500]
+        raise ServiceUnavailable(f"Maven cannot get Apache Kafka's jars: {error} {said}") from error
+
+
+def _make(jars: Path, seconds: float) -> None:
+    with TemporaryDirectory(dir=jars.parent) as made:
+        fetch(Path(made) / "jars", seconds)
+        differing = _differing(checksums(Path(made) / "jars"), CHECKSUMS.read_text())
+        if differing:
+            raise ServiceUnavailable(
+                f"Apache Kafka's jars are not those of {CHECKSUMS.name}: {', '.join(differing)}"
+            )
+        (Path(made) / "jars").rename(jars)
+
+
+def _differing(found: str, wanted: str) -> list[str]:
+    return sorted({line.split()[1] for line in _lines(found) ^ _lines(wanted)})
+
+
+def _lines(text: str) -> set[str]:
+    return set(text.splitlines())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _maven() -> str:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise ServiceUnavailable("no Apache Kafka here: install Maven, or set KNOCKON_TEST_KAFKA")
+    return maven
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "knockon"
