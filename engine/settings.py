@@ -42,6 +42,14 @@ class Settings(BaseSettings):
         default=500, ge=1, description="Most events or invalidations in one transaction."
     )
     concurrency: int = Field(default=2, ge=1, description="Tasks that one worker runs at once.")
+    monitor_address: str | None = Field(
+        default=None, description="host:port to serve metrics and health on; unset: nowhere."
+    )
+    source_heartbeat_seconds: float = Field(
+        default=5,
+        gt=0,
+        description="Seconds between two looks whether the source database is there, and for each.",
+    )
     database_pool: int = Field(
         default=10, ge=1, description="Most database connections that one process holds."
     )

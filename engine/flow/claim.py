@@ -138,6 +138,7 @@ def _as_lease(
         partitions=tuple(task["partitions"]),
         attempt=leased["attempts"],
         expires_at=leased["lease_expires_at"],
+        waited_seconds=leased["waited_seconds"],
         worker_id=claimant.worker_id,
         inputs=terms.inputs,
         outputs=terms.outputs,

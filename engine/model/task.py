@@ -18,7 +18,8 @@ class Lease:
     the stamps that the inputs bore at the claim: ``{dataset id: {partition key: stamp}}``.
     ``cursors`` holds the stored cursor value per followed input id. ``row_filters`` say what
     a ``PerUpdate`` run reads, any of: a row filter, ``{}`` for the rows behind the cursor, None for
-    all rows; other runs read whole partitions, and have none.
+    all rows; other runs read whole partitions, and have none. ``waited_seconds`` is how long it
+    could have been claimed before.
     """
 
     task_id: UUID
@@ -34,6 +35,7 @@ class Lease:
     input_versions: Mapping[str, Mapping[str, datetime | None]] = field(default_factory=dict)
     cursors: Mapping[UUID, str] = field(default_factory=dict)
     row_filters: tuple[Mapping[str, Any] | None, ...] = ()
+    waited_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,8 @@ CREATE TABLE tasks (
     error_message text,
     outputs jsonb NOT NULL DEFAULT '[]',
     created_at timestamptz NOT NULL DEFAULT now(),
+    -- Since when a queued task could be claimed.
+    queued_at timestamptz NOT NULL DEFAULT now(),
     -- The job's own; a foreign key of its own would cost every new task another look-up.
     org_id uuid NOT NULL,
     runtime text NOT NULL,
@@ -210,6 +212,7 @@ CREATE UNIQUE INDEX tasks_running ON tasks (job_id, slot) WHERE status = 'runnin
 CREATE INDEX tasks_live ON tasks (job_id, slot)
     WHERE status IN ('blocked', 'queued', 'running', 'failed');
 CREATE INDEX tasks_claimable ON tasks (org_id, runtime, priority DESC, id) WHERE status = 'queued';
+CREATE INDEX tasks_failed ON tasks (org_id) WHERE status = 'failed';
 
 -- Both ends are tasks. No foreign keys: a wave of 50,000 tasks would pay for 100,000 look-ups,
 -- and only emit writes here, next to the tasks themselves.

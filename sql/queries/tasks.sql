@@ -34,6 +34,7 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
     hit = t.hit OR v.hit OR t.status = 'failed',
     attempts = CASE WHEN t.status = 'failed' THEN 0 ELSE t.attempts END,
     next_retry_at = CASE WHEN t.status = 'failed' THEN NULL ELSE t.next_retry_at END,
+    queued_at = CASE WHEN t.status = 'failed' THEN clock_timestamp() ELSE t.queued_at END,
     completed_at = NULL,
     outcome = NULL,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(
@@ -89,7 +90,8 @@ SET status = 'running', lease_token = gen_random_uuid(), worker_id = %(worker_id
 FROM unnest(%(ids)b::uuid[], %(lease_seconds)b::int[], %(input_versions)b::jsonb[])
     AS v(id, lease_seconds, input_versions)
 WHERE t.id = v.id AND t.status = 'queued'
-RETURNING t.id, t.lease_token, t.attempts, t.lease_expires_at
+RETURNING t.id, t.lease_token, t.attempts, t.lease_expires_at,
+    extract(epoch FROM t.started_at - t.queued_at)::float8 AS waited_seconds
 
 -- :name heartbeat
 -- Leases of workers that are still at it last longer.
@@ -160,6 +162,7 @@ UPDATE tasks t
 SET hit = c.hit,
     status = CASE WHEN c.waits OR (c.hit AND c.holds) THEN 'blocked'
                   WHEN c.hit THEN 'queued' ELSE 'skipped' END,
+    queued_at = clock_timestamp(),
     completed_at = CASE WHEN c.waits OR c.hit THEN NULL ELSE clock_timestamp() END,
     outcome = CASE WHEN c.waits OR c.hit THEN NULL
                    ELSE 'nothing that it reads came out changed' END
@@ -173,7 +176,8 @@ RETURNING t.id, t.job_id, t.slot, t.partitions, t.status, t.hit, c.holds AND NOT
 -- change that caused it, and come out the same when the rest is planned; whoever was pruned then
 -- has to run now.
 UPDATE tasks t
-SET hit = true, status = 'queued', completed_at = NULL, outcome = NULL
+SET hit = true, status = 'queued', queued_at = clock_timestamp(), completed_at = NULL,
+    outcome = NULL
 FROM jobs j
 WHERE t.id = ANY(%(ids)s) AND j.id = t.job_id AND EXISTS (
     SELECT FROM current_datasets o
@@ -200,7 +204,8 @@ UPDATE tasks SET waiting_for = %(waiting_for)s WHERE id = %(id)s AND status = 'b
 
 -- :name unhold
 -- Enough of its inputs exist.
-UPDATE tasks SET status = 'queued', waiting_for = NULL WHERE id = ANY(%(ids)s) AND status = 'blocked'
+UPDATE tasks SET status = 'queued', queued_at = clock_timestamp(), waiting_for = NULL
+WHERE id = ANY(%(ids)s) AND status = 'blocked'
 
 -- :name lock_running
 -- A failed attempt: only with the current token.
@@ -222,7 +227,8 @@ WHERE job_id = %(job_id)s AND slot = %(slot)s AND status IN ('blocked', 'queued'
 -- The attempt failed; the next one comes after a while.
 UPDATE tasks
 SET status = 'queued', lease_token = NULL, lease_expires_at = NULL, error_message = %(error)s,
-    next_retry_at = clock_timestamp() + %(backoff_seconds)s * interval '1 second'
+    next_retry_at = clock_timestamp() + %(backoff_seconds)s * interval '1 second',
+    queued_at = clock_timestamp() + %(backoff_seconds)s * interval '1 second'
 WHERE id = %(id)s
 
 -- :name give_up
@@ -262,8 +268,8 @@ WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 -- :name requeue
 -- By hand: a failed or canceled task starts over; it must run, whatever its inputs did.
 UPDATE tasks
-SET status = 'queued', hit = true, attempts = 0, next_retry_at = NULL, completed_at = NULL,
-    outcome = NULL
+SET status = 'queued', queued_at = clock_timestamp(), hit = true, attempts = 0,
+    next_retry_at = NULL, completed_at = NULL, outcome = NULL
 WHERE id = %(id)s
 
 -- :name cancel
@@ -336,5 +342,6 @@ SELECT count(*) AS tasks FROM tasks
 WHERE org_id = %(org_id)s AND status IN ('blocked', 'queued', 'running')
 
 -- :name ring
--- A doorbell: it wakes, it carries no truth.
-SELECT pg_notify(%(bell)s, %(org_id)s::text)
+-- A doorbell: it wakes, it carries no truth. It never fills the queue, since a commit that finds it
+-- full fails: somebody else may listen within a transaction that does not end, and all loops poll.
+SELECT pg_notify(%(bell)s, %(org_id)s::text) WHERE pg_notification_queue_usage() < 0.5

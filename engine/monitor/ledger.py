@@ -1,0 +1,99 @@
+"""Gauges that are read from the database: what is open, waiting, failed and held in an org.
+
+One bounded statement, asked when somebody looks, and at most once a second.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from psycopg_pool import PoolTimeout
+
+from engine.store.database import Database
+from engine.store.run import Row, execute, fetch_one
+
+_log = structlog.get_logger(__name__)
+_MOST = 100_000
+_FRESH_SECONDS = 1.0
+_PATIENCE_SECONDS = 5.0
+
+_GAUGES: Mapping[str, tuple[str, str]] = {
+    "open_invalidations": (
+        "knockon_open_invalidations",
+        "Invalidations that wait for a planner, up to 100,000.",
+    ),
+    "oldest_invalidation": (
+        "knockon_oldest_invalidation_seconds",
+        "Age of the oldest invalidation that waits for a planner.",
+    ),
+    "oldest_queued": (
+        "knockon_oldest_queued_task_seconds",
+        "How long the task has waited that could have been claimed first.",
+    ),
+    "expired": ("knockon_expired_leases", "Tasks that run on beyond their lease."),
+    "workers": ("knockon_busy_workers", "Workers that hold a task."),
+    "dead_letters": (
+        "knockon_open_dead_letters",
+        "Dead letters that nobody has replayed, up to 100,000.",
+    ),
+    "held_plans": ("knockon_held_plans", "Plans that wait for approval."),
+    "oldest_held": (
+        "knockon_oldest_held_plan_seconds",
+        "Age of the oldest plan that waits for approval.",
+    ),
+    "doorbells": (
+        "knockon_notification_queue_usage_ratio",
+        "Used part of the NOTIFY queue of Knockon's database.",
+    ),
+}
+_STATES = ("blocked", "held", "queued", "running", "failed")
+
+
+class Ledger:
+    """What the database says of an org; while it is away, only that it is."""
+
+    def __init__(self, database: Database, org_id: UUID) -> None:
+        self._database = database
+        self._org_id = org_id
+        self._row: Row | None = None
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        """Read the database, unless that was done within the last second."""
+        async with self._reading:
+            if monotonic() - self._read_at > _FRESH_SECONDS:
+                self._row = await self._read()
+                self._read_at = monotonic()
+
+    def collect(self) -> Iterator[Metric]:
+        """What was read last."""
+        about = "Whether Knockon's database answers."
+        yield GaugeMetricFamily("knockon_database_up", about, self._row is not None)
+        if self._row is not None:
+            yield _tasks(self._row["tasks"])
+            for column, (name, about) in _GAUGES.items():
+                yield GaugeMetricFamily(name, about, self._row[column])
+
+    async def _read(self) -> Row | None:
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS), self._database.transaction() as conn:
+                await execute(conn, "monitor.caution")
+                return await fetch_one(conn, "monitor.ledger", org_id=self._org_id, most=_MOST)
+        except (psycopg.Error, PoolTimeout, TimeoutError) as error:
+            _log.warning("the gauges cannot be read", why=str(error).strip() or repr(error))
+            return None
+
+
+def _tasks(counts: Mapping[str, Any]) -> Metric:
+    about = "Unfinished tasks by state, up to 100,000 each; held ones wait for inputs to exist."
+    family = GaugeMetricFamily("knockon_tasks", about, labels=["state"])
+    for state in _STATES:
+        family.add_metric([state], counts.get(state, 0))
+    return family

@@ -1,0 +1,35 @@
+"""The monitor's server, on a port of its own."""
+
+import asyncio
+import socket
+
+import httpx
+import pytest
+
+from engine.errors import InvalidInput, ServiceUnavailable
+from engine.monitor.app import monitor
+from engine.monitor.server import MonitorServer
+
+
+async def test_it_serves_until_it_is_told_to_stop() -> None:
+    server, stop = MonitorServer(monitor("acme", {}), "127.0.0.1:0"), asyncio.Event()
+    running = asyncio.create_task(server.run(stop))
+    async with asyncio.timeout(30), httpx.AsyncClient(base_url=server.url) as client:
+        assert (await client.get("/healthz")).status_code == 200
+        stop.set()
+        await running
+        with pytest.raises(httpx.ConnectError):
+            await client.get("/healthz", headers={"connection": "close"})
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServiceUnavailable, match="cannot listen"):
+            MonitorServer(monitor("acme", {}), f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("address", ["9464x", "", "127.0.0.1:http", "127.0.0.1:99999"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(InvalidInput, match="host:port"):
+        MonitorServer(monitor("acme", {}), address)
