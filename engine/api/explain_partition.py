@@ -2,28 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from engine.api.invalidations import named_invalidations
-from engine.api.pruning import PrunedEdge, pruned_edges
+from engine.api.not_run import LONG_AGO, PlanNotRun, not_run
+from engine.api.spared import Spared, spared
 from engine.errors import InvalidPartition
 from engine.flow.cutoff import reads
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
-from engine.partitions import PartitionSpace
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
-_MOST_PLANS = 20
-_MOST_FACTS = 50
 _SHOWN = 4
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +45,6 @@ class UnfinishedTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Spared:
-    """A change upstream that did not reach the partition: where it stopped, and by which rule."""
-
-    dataset: str
-    reason: str
-    at: datetime
-    pruned: tuple[PrunedEdge, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ExplainedPartition:
     """``stale`` holds every reason to be so, in words; fresh where it is empty.
 
@@ -77,6 +63,7 @@ class ExplainedPartition:
     newer_inputs: tuple[NewerInput, ...]
     unfinished: tuple[UnfinishedTask, ...]
     open_invalidations: tuple[UUID, ...]
+    not_run: tuple[PlanNotRun, ...]
     spared: tuple[Spared, ...]
 
 
@@ -94,6 +81,7 @@ async def explain_partition(
     unfinished = await fetch(conn, "views.unfinished_over", job_id=job.id, partition=key)
     covering = await _open_over(conn, scene, lineage, found, key)
     made: dict[str, Any] = rows[0] if rows else {}
+    unrun = await not_run(conn, scene, lineage, job, key, made)
     return ExplainedPartition(
         dataset=dataset,
         partition=key,
@@ -102,11 +90,12 @@ async def explain_partition(
         materialized_at=made.get("materialized_at"),
         row_count=made.get("row_count"),
         task_id=made.get("task_id"),
-        stale=tuple(_reasons(job, made, newer, unfinished, covering)),
+        stale=tuple(_reasons(job, made, newer, unfinished, covering, unrun)),
         newer_inputs=tuple(newer),
         unfinished=tuple(UnfinishedTask(**row) for row in unfinished),
         open_invalidations=tuple(covering),
-        spared=tuple(await _spared(conn, scene, lineage, job, key)),
+        not_run=tuple(unrun),
+        spared=tuple(await spared(conn, scene, lineage, job, key)),
     )
 
 
@@ -132,7 +121,7 @@ async def _newer_inputs(
         conn,
         "views.spared_since",
         org_id=scene.org_id,
-        since=min((each.read for each in newer if each.read), default=_LONG_AGO),
+        since=min((each.read for each in newer if each.read), default=LONG_AGO),
         job=job.name,
         datasets=list({each.dataset for each in newer}),
     )
@@ -161,6 +150,7 @@ def _reasons(
     newer: Sequence[NewerInput],
     unfinished: Sequence[Row],
     covering: Sequence[UUID],
+    unrun: Sequence[PlanNotRun],
 ) -> Iterator[str]:
     if not made:
         yield "it has never been made"
@@ -173,57 +163,11 @@ def _reasons(
         yield f"its input {dataset} has changed since it was read: {shown}"
     if covering:
         yield "it was found stale, and is not planned yet"
+    for plan in unrun:
+        end = str(plan.id)[-8:]
+        if plan.state == "held":
+            yield f"plan {end} would make it, and is held for approval"
+        else:
+            yield f"plan {end} would have made it, and was rejected"
     for row in unfinished:
         yield f"a task that makes it {'has' if row['status'] == 'failed' else 'is'} {row['status']}"
-
-
-async def _spared(
-    conn: Connection, scene: Scene, lineage: Lineage, job: Job, key: str
-) -> list[Spared]:
-    """Recent changes of anything upstream that did not reach the partition."""
-    jobs, datasets = _upstream(lineage, job)
-    plans = await fetch(
-        conn, "plans.touching", org_id=scene.org_id, datasets=list(datasets), limit=_MOST_PLANS
-    )
-    names = {lineage.dataset(each).name for each in datasets}
-    spared = []
-    for plan in plans:
-        why = tuple(_why_spared(lineage, plan["document"], job, key, jobs))
-        facts = await named_invalidations(conn, scene, plan["invalidation_ids"][:_MOST_FACTS])
-        fact = next((each for each in facts if each.dataset in names), None)
-        if why and fact:
-            spared.append(Spared(fact.dataset, fact.reason, plan["created_at"], why))
-    return spared
-
-
-def _why_spared(
-    lineage: Lineage, document: Mapping[str, Any], job: Job, key: str, upstream: set[str]
-) -> Iterator[PrunedEdge]:
-    """Nothing where the plan hit the partition."""
-    step = next((each for each in document["steps"] if each["name"] == job.name), None)
-    if step is None:
-        yield from (each for each in pruned_edges(document) if each.job in upstream)
-    elif not _holds(lineage.job_space(job), step["partitions"], key):
-        via, touched = step["via"][0]["dataset"], ", ".join(step["partitions"][:3])
-        yield PrunedEdge(via, job.name, "partitions", f"it touched {touched} only")
-
-
-def _holds(space: PartitionSpace, texts: Sequence[str], key: str) -> bool:
-    """Whether a set has a key; texts of an older partitioning count as having it not."""
-    try:
-        return space.from_keys(texts).covers(space.parse(key))
-    except InvalidPartition:
-        return False
-
-
-def _upstream(lineage: Lineage, job: Job) -> tuple[set[str], set[UUID]]:
-    """The names of a job and of all that it depends on, and the datasets that they read."""
-    jobs, datasets, left = {job.name}, set[UUID](), [job]
-    while left:
-        for edge in lineage.inputs(left.pop().id):
-            datasets.add(edge.dataset)
-            producer = lineage.producer(edge.dataset)
-            if producer.name not in jobs:
-                jobs.add(producer.name)
-                left.append(producer)
-    return jobs, datasets

@@ -38,9 +38,13 @@ class PathHop:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One plan that wanted the task: what was found stale, and the way from there to the task."""
+    """One plan that wanted the task: what was found stale, and the way from there to the task.
+
+    ``decided_by``: who applied or approved it, where that was a person's word.
+    """
 
     plan_id: UUID
+    decided_by: str | None
     invalidations: tuple[InvalidationRow, ...]
     more_invalidations: int
     path: tuple[PathHop, ...]
@@ -103,7 +107,8 @@ async def _cause(conn: Connection, scene: Scene, lineage: Lineage, task: Row, pl
     ids = [UUID(each) for each in hops[-1]["invalidations"]] if hops else plan["invalidation_ids"]
     facts = await named_invalidations(conn, scene, ids[:_MOST_FACTS])
     path = tuple(_narrowed(lineage, hops, task["partitions"]))
-    return Cause(plan["id"], tuple(facts), len(ids) - len(facts), path[::-1])
+    more = len(ids) - len(facts)
+    return Cause(plan["id"], plan["decided_by"], tuple(facts), more, path[::-1])
 
 
 def _hops(document: Mapping[str, Any], task: Row) -> list[dict[str, Any]]:

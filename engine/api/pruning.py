@@ -1,8 +1,11 @@
 """The edges at which a change stopped, out of a plan's document."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from engine.errors import InvalidPartition
+from engine.partitions import PartitionSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +28,11 @@ def pruned_edges(document: Mapping[str, Any]) -> Iterator[PrunedEdge]:
         for each in document["pruned"]
     )
     yield from dict.fromkeys(rows)
+
+
+def holds(space: PartitionSpace, texts: Sequence[str], key: str) -> bool:
+    """Whether a set has a key; texts of an older partitioning count as having it not."""
+    try:
+        return space.from_keys(texts).covers(space.parse(key))
+    except InvalidPartition:
+        return False

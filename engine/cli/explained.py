@@ -1,11 +1,15 @@
 """How explanations look."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 from rich.text import Text
 from rich.tree import Tree
 
 from engine.api.explain_partition import ExplainedPartition
-from engine.api.explain_task import Cause, ExplainedTask, PathHop
+from engine.api.explain_task import Cause, ExplainedTask, InFront, PathHop
 from engine.api.invalidations import InvalidationRow
+from engine.api.not_run import PlanNotRun
 from engine.cli.output import (
     ago,
     compact,
@@ -37,7 +41,8 @@ def task_tree(view: ExplainedTask) -> Tree:
 
 
 def _add_cause(tree: Tree, cause: Cause) -> None:
-    branch = tree.add(Text("because", "bold"))
+    word = f"  plan {short(cause.plan_id)}, by the word of {cause.decided_by}"
+    branch = tree.add(Text.assemble(("because", "bold"), (word if cause.decided_by else "", "dim")))
     for fact in cause.invalidations:
         branch.add(fact_text(fact))
     if cause.more_invalidations:
@@ -61,10 +66,19 @@ def _origin(fact: InvalidationRow) -> str:
     source = fact.source_event
     event = source.get("event") or {}
     events = f"{fact.events:,} events" if fact.events > 1 else None
-    place = event.get("source") or source.get("stream")
-    if place == source.get("stream") and place != MANUAL:
-        place = f"{place} {source.get('first', '')}".strip()
-    return ", ".join(filter(None, (events, place, event.get("note"))))
+    ids = f"ids {some(source['ids'])}" if fact.events > 1 and source.get("ids") else None
+    return ", ".join(filter(None, (events, *_places(source, event), ids, event.get("note"))))
+
+
+def _places(source: dict[str, Any], event: dict[str, Any]) -> Iterator[str]:
+    """Who said so, or where in which streams it stands."""
+    stream = source.get("stream")
+    if stream == MANUAL or event.get("source") not in (None, stream):
+        yield event.get("source") or MANUAL
+    else:
+        for name, place in source.get("streams", {stream: source}).items():
+            first, last = place.get("first", ""), place.get("last", "")
+            yield f"{name} {first}{f'..{last}' if last != first else ''}".strip()
 
 
 def _hop_text(hop: PathHop) -> Text:
@@ -92,6 +106,18 @@ def _add_waiting(tree: Tree, view: ExplainedTask) -> None:
             branch.add(Text(f"and {len(waits) - _MOST:,} more tasks", "dim"))
         for name, keys in (task.waiting_for or {}).items():
             branch.add(Text.assemble((name, "bold"), f" {some(keys)} to exist"))
+    if task.status == "skipped" and view.in_front:
+        _add_unchanged(tree.add(Text("spared by what it would have read", "bold")), view.in_front)
+
+
+def _add_unchanged(branch: Tree, in_front: Sequence[InFront]) -> None:
+    """What a skipped task waited for, and how that came out."""
+    for each in in_front[:_MOST]:
+        how = each.outcome or each.status
+        how = "changed, but not in what this reads" if how == "changed" else how
+        branch.add(Text.assemble(short(each.id), f"  {each.job} {each.slot}  ", (how, "dim")))
+    if in_front[_MOST:]:
+        branch.add(Text(f"and {len(in_front) - _MOST:,} more tasks", "dim"))
 
 
 def _add_runs(tree: Tree, view: ExplainedTask) -> None:
@@ -122,6 +148,8 @@ def partition_tree(view: ExplainedPartition) -> Tree:
     for each in view.unfinished:
         line = Text.assemble("task ", short(each.id), "  ").append_text(status_text(each.status))
         tree.add(line.append(f"  {_last(each.error_message)}", "dim"))
+    for plan in view.not_run:
+        tree.add(_plan_text(plan))
     for spared in view.spared:
         what = Text.assemble("spared by a ", (spared.reason, "magenta"), " of ")
         what.append(spared.dataset, "bold").append(f"  {ago(spared.at)}", "dim")
@@ -129,6 +157,12 @@ def partition_tree(view: ExplainedPartition) -> Tree:
         for edge in spared.pruned:
             branch.add(pruned_text(edge))
     return tree
+
+
+def _plan_text(plan: PlanNotRun) -> Text:
+    why = "; ".join(plan.why) if plan.state == "held" else f"by {plan.by or 'somebody'}"
+    text = Text.assemble("plan ", short(plan.id), "  ", status_text(plan.state))
+    return text.append(f"  {ago(plan.at)}  {why}", "dim")
 
 
 def _made_text(view: ExplainedPartition) -> Text:

@@ -124,14 +124,28 @@ def _fact(group: Sequence[Resolved]) -> Fact:
 
 
 def _witness(received: Sequence[Received]) -> dict[str, Any]:
-    """What explain shows of the events: the first whole, and the rest by place and id."""
-    first, last = received[0], received[-1]
+    """What explain shows of the events: the first whole, and the rest by place and id.
+
+    ``first`` and ``last`` are positions in ``stream``; ``streams`` has all, where there are more.
+    """
+    places = _places(received)
+    stream = received[0].stream
     ids = [each.event.id for each in received if each.event.id is not None]
     return {
         "count": len(received),
-        "stream": first.stream,
-        "first": first.position,
-        "last": last.position,
+        "stream": stream,
+        "first": places[stream]["first"],
+        "last": places[stream]["last"],
+        **({"streams": places} if len(places) > 1 else {}),
         "ids": ids[:_WITNESSES],
-        "event": msgspec.to_builtins(first.event),
+        "event": msgspec.to_builtins(received[0].event),
     }
+
+
+def _places(received: Sequence[Received]) -> dict[str, dict[str, Any]]:
+    """By stream, how many events it brought, and where in it they stand."""
+    places: dict[str, dict[str, Any]] = {}
+    for each in received:
+        place = places.setdefault(each.stream, {"first": each.position, "count": 0})
+        place |= {"last": each.position, "count": place["count"] + 1}
+    return places

@@ -78,10 +78,11 @@ ORDER BY p.id DESC LIMIT %(limit)s
 
 -- :name not_run
 -- Plans that hit a job and did not run: held ones, and rejected ones since a moment. Newest first.
-SELECT p.id, p.state, p.created_at, p.decided_at, p.held_by, s.step
+SELECT p.id, p.state, p.created_at, p.held_by, p.decided_at, p.decided_by, s.step
 FROM plans p, LATERAL (
-    SELECT e AS step FROM jsonb_array_elements(p.document -> 'steps') AS e
-    WHERE e ->> 'name' = %(job)s LIMIT 1) AS s
-WHERE p.org_id = %(org_id)s
+    SELECT e.step FROM jsonb_array_elements(p.document -> 'steps') AS e(step)
+    JOIN jobs j ON j.id = (e.step ->> 'job')::uuid AND j.dag_name = %(dag)s
+    WHERE e.step ->> 'name' = %(job)s LIMIT 1) AS s
+WHERE p.org_id = %(org_id)s AND p.state <> 'applied'
   AND (p.state = 'held' OR (p.state = 'rejected' AND p.created_at > %(since)s))
 ORDER BY p.id DESC LIMIT %(limit)s

@@ -112,6 +112,16 @@ WHERE t.job_id = %(job_id)s AND t.status IN ('blocked', 'queued', 'running', 'fa
   AND (%(partition)s = ANY(t.partitions) OR t.slot = '*')
 ORDER BY t.id
 
+-- :name skipped_over
+-- By plan, the task over a partition that it made and that ended without a run. Ids rise with time
+-- and a plan makes its tasks at once, so that they are to be found soon behind its own id.
+SELECT p.id AS plan_id, t.id AS task_id
+FROM unnest(%(plans)b::uuid[], %(ends)b::uuid[]) AS p(id, until)
+JOIN tasks t ON t.id BETWEEN p.id AND p.until AND t.status = 'skipped'
+    AND p.id = ANY (t.plan_ids) AND %(partition)s = ANY (t.partitions)
+JOIN jobs j ON j.id = t.job_id AND j.name = %(job)s AND j.dag_name = %(dag)s
+WHERE t.org_id = %(org_id)s
+
 -- :name server
 -- What server it is, what time it has, and how full its queue of doorbells is.
 SELECT current_setting('server_version') AS version, clock_timestamp() AS now,

@@ -1,10 +1,15 @@
 """Explaining a partition: fresh or stale, for which reasons, and what it was spared."""
 
+from typing import Any
+from uuid import UUID
+
 import pytest
 
 from engine.api.explain_partition import ExplainedPartition, explain_partition
 from engine.errors import InvalidPartition, UnknownName
+from engine.flow.approve import approve, reject
 from engine.store.database import Database
+from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
 
 DAY, OTHER = "2013-02-13", "2013-02-14"
@@ -88,6 +93,31 @@ async def test_a_change_of_unread_columns_says_where_it_was_pruned(database: Dat
     assert [(edge.job, edge.rule) for edge in spared.pruned] == [("b", "columns")]
 
 
+async def test_a_change_of_other_rows_says_so(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("b", "a", config={"passes": {"dt": "a.day"}})
+    )
+    await world.changed("a", "2013-02-11..2013-02-17")
+    await world.run()
+    await world.changed("a", DAY, rows={"day": OTHER})
+    assert await world.run() == []
+    (spared,) = (await explained(world, "b")).spared
+    assert [(edge.job, edge.rule) for edge in spared.pruned] == [("b", "rows")]
+
+
+async def test_a_wave_that_stopped_in_front_of_it_says_where(database: Database) -> None:
+    world = await built(database)
+    for _ in range(2):  # the first one has no fingerprint to come out the same as
+        await world.changed("a", DAY)
+        await world.run(same=["b"])
+    skipped = await world.task(f"c[{DAY}]", "skipped")
+    (spared,) = (await explained(world, "c")).spared
+    (edge,) = spared.pruned
+    assert (edge.dataset, edge.job, edge.rule) == ("b", "c", "unchanged")
+    assert str(skipped["id"])[-8:] in edge.detail
+    assert (await explained(world, "b")).spared == ()
+
+
 async def test_a_change_of_other_partitions_says_which(database: Database) -> None:
     world = await built(database)
     await world.changed("a", OTHER)
@@ -121,3 +151,80 @@ async def test_only_one_partition_is_explained(database: Database) -> None:
             await explained(world, "c", text)
     with pytest.raises(UnknownName):
         await explained(world, "nowhere")
+
+
+async def limited(database: Database) -> World:
+    """Nothing may run from here on without a word."""
+    world = await built(database)
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", 1)
+    return world
+
+
+async def decide(world: World, verb: Any) -> UUID:
+    (row,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    async with world.conn() as conn:
+        await verb(conn, world.scene, row["id"], "ann")
+    plan_id: UUID = row["id"]
+    return plan_id
+
+
+async def test_a_held_plan_is_named_by_all_that_it_would_make(database: Database) -> None:
+    world = await limited(database)
+    await world.changed("a", DAY)
+    for dataset in ("b", "c"):
+        view = await explained(world, dataset)
+        (plan,) = view.not_run
+        assert (plan.state, plan.by) == ("held", None)
+        assert plan.why == ("2 partitions in all; the org allows 1 in one plan",)
+        assert f"plan {str(plan.id)[-8:]} would make it, and is held for approval" in view.stale
+    assert (await explained(world, "c", OTHER)).not_run == ()
+    await decide(world, approve)
+    await world.run()
+    assert (await explained(world, "b")).stale == (await explained(world, "c")).stale == ()
+
+
+async def test_what_a_rejected_plan_would_have_made_stays_stale(database: Database) -> None:
+    world = await limited(database)
+    await world.changed("a", DAY)
+    plan_id = await decide(world, reject)
+    view = await explained(world, "b")
+    assert view.stale == (
+        f"its input a has changed since it was read: {DAY}",
+        f"plan {str(plan_id)[-8:]} would have made it, and was rejected",
+    )
+    assert view.not_run[0].by == "ann"
+    assert (await explained(world, "c")).stale == (), "it is made of what is there"
+
+
+async def test_a_later_change_of_other_columns_does_not_hide_that(database: Database) -> None:
+    world = await limited(database)
+    await world.changed("a", DAY, columns=("x",))
+    plan_id = await decide(world, reject)
+    await world.changed("a", DAY, columns=("notes",))
+    view = await explained(world, "b")
+    assert f"plan {str(plan_id)[-8:]} would have made it, and was rejected" in view.stale
+
+
+async def test_it_is_fresh_again_once_it_is_made(database: Database) -> None:
+    world = await limited(database)
+    for dataset in ("a", "b"):
+        await world.changed(dataset, DAY)
+        await decide(world, reject)
+    assert len((await explained(world, "b")).not_run) == 2
+    await world.changed("a", DAY)
+    await decide(world, approve)
+    await world.run()
+    view = await explained(world, "b")
+    assert (view.stale, view.not_run) == ((), ())
+
+
+async def test_an_output_that_was_said_to_be_wrong_stays_so_when_rejected(
+    database: Database,
+) -> None:
+    world = await limited(database)
+    await world.changed("b", DAY)
+    plan_id = await decide(world, reject)
+    assert (await explained(world, "b")).stale == (
+        f"plan {str(plan_id)[-8:]} would have made it, and was rejected",
+    )

@@ -1,12 +1,20 @@
 """Explaining a task: from what changed, edge by edge, down to the very task."""
 
+from collections.abc import Iterable
+from io import StringIO
 from uuid import UUID, uuid4
 
 import pytest
+from rich.console import Console
 
 from engine.api.explain_task import ExplainedTask, explain_task
+from engine.cli.explained import fact_text, task_tree
 from engine.errors import UnknownName
+from engine.flow.apply import apply
 from engine.flow.fail import fail
+from engine.flow.ingest import ingest
+from engine.flow.propose import propose
+from engine.model.event import Batch, Received, SourceEvent
 from engine.store.database import Database
 from tests.support.worlds import WEEKLY, World, job, source
 
@@ -105,6 +113,78 @@ async def test_a_deploy_does_not_make_it_forget(database: Database) -> None:
     await world.deploy(*jobs, job("new", "a"))
     view = await explained(world, f"c[{DAY}]", "blocked")
     assert [hop.job for hop in view.causes[0].path] == ["b", "c"]
+
+
+async def test_a_thousand_events_for_one_partition_are_one_task_that_names_them(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await take(world, ((f"t/{n % 2}", n) for n in range(1_000)))
+    planned = await world.plan()
+    assert planned is not None
+    assert (planned.invalidations, planned.tasks) == (1, 1)
+    view = await explained(world, f"b[{DAY}]", "queued")
+    (fact,) = view.causes[0].invalidations
+    assert fact.events == fact.source_event["count"] == 1_000
+    assert fact.source_event["ids"] == [f"e{n}" for n in range(50)]
+    assert fact.source_event["streams"] == {
+        "t/0": {"first": "0", "last": "998", "count": 500},
+        "t/1": {"first": "1", "last": "999", "count": 500},
+    }
+    assert "1,000 events, t/0 0..998, t/1 1..999, ids e0, e1, e2, e3 +46 more" in (
+        fact_text(fact).plain
+    )
+
+
+async def test_events_of_many_batches_are_one_task_that_names_them_all(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    for start in (0, 10, 20):
+        await take(world, (("t/0", n) for n in range(start, start + 10)))
+    await world.plan()
+    view = await explained(world, f"b[{DAY}]", "queued")
+    (cause,) = view.causes
+    told = [(each.source_event["first"], each.source_event["last"]) for each in cause.invalidations]
+    assert told == [("0", "9"), ("10", "19"), ("20", "29")]
+
+
+async def take(world: World, places: Iterable[tuple[str, int]]) -> None:
+    received = tuple(
+        Received(
+            event=SourceEvent(dataset="a", partitions=(DAY,), id=f"e{n}"),
+            stream=stream,
+            position=str(n),
+        )
+        for stream, n in places
+    )
+    async with world.conn() as conn:
+        await ingest(conn, world.scene, Batch(consumer="k", received=received))
+
+
+async def test_a_skipped_task_names_what_came_out_unchanged(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    for _ in range(2):
+        await world.changed("a", DAY)
+        await world.run(same=["b"])
+    view = await explained(world, f"c[{DAY}]", "skipped")
+    assert [(each.job, each.slot, each.outcome) for each in view.in_front] == [
+        ("b", DAY, "unchanged")
+    ]
+    drawn = StringIO()
+    Console(width=120, file=drawn).print(task_tree(view))
+    assert "spared by what it would have read" in drawn.getvalue()
+    assert f"b {DAY}  unchanged" in drawn.getvalue()
+
+
+async def test_a_plan_that_somebody_applied_says_who(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    async with world.conn() as conn:
+        shown = await propose(conn, world.scene, SourceEvent(dataset="a", partitions=(DAY,)))
+        await apply(conn, world.scene, shown.plan_id, "ann")
+    (cause,) = (await explained(world, f"b[{DAY}]", "queued")).causes
+    assert (cause.plan_id, cause.decided_by) == (shown.plan_id, "ann")
+    assert [hop.job for hop in cause.path] == ["b"]
 
 
 async def test_an_unknown_task_is_refused(database: Database) -> None:

@@ -1,0 +1,68 @@
+"""Plans that would have made a partition, and did not run: held for approval, or rejected."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from engine.api.pruning import holds
+from engine.flow.scene import Scene
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
+from engine.store.database import Connection
+from engine.store.run import Row, fetch, fetch_one
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_PLANS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PlanNotRun:
+    """A plan that would make the partition, and is held (``why``) or was rejected (``by`` whom)."""
+
+    id: UUID
+    state: str
+    at: datetime
+    why: tuple[str, ...]
+    by: str | None
+
+
+async def not_run(
+    conn: Connection, scene: Scene, lineage: Lineage, job: Job, key: str, made: Row
+) -> list[PlanNotRun]:
+    """Held plans that would make it, and rejected ones by which it is stale.
+
+    That it is where a change hit it directly, and it has not been made again since: what would
+    only have followed from other partitions still fits them.
+    """
+    task = made.get("task_id")
+    run = task and await fetch_one(conn, "tasks.by_id", org_id=scene.org_id, id=task)
+    rows = await fetch(
+        conn,
+        "plans.not_run",
+        org_id=scene.org_id,
+        dag=job.dag_name,
+        job=job.name,
+        since=(run and run["started_at"]) or LONG_AGO,
+        limit=_MOST_PLANS,
+    )
+    space = lineage.job_space(job)
+    return [_plan(row) for row in rows if holds(space, _meant(row), key)]
+
+
+def _meant(plan: Row) -> Sequence[str]:
+    step: Mapping[str, Any] = plan["step"]
+    whole: Sequence[str] = step["partitions"]
+    direct: Sequence[str] = step.get("direct", ())
+    return whole if plan["state"] == "held" or direct == "all" else direct
+
+
+def _plan(row: Row) -> PlanNotRun:
+    return PlanNotRun(
+        id=row["id"],
+        state=row["state"],
+        at=row["decided_at"] or row["created_at"],
+        why=tuple((row["held_by"] or "").splitlines()),
+        by=row["decided_by"],
+    )

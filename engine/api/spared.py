@@ -1,0 +1,102 @@
+"""Changes upstream that did not reach a partition: where each stopped, and by which rule."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from engine.api.invalidations import named_invalidations
+from engine.api.pruning import PrunedEdge, holds, pruned_edges
+from engine.flow.scene import Scene
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
+from engine.store.database import Connection
+from engine.store.run import Row, fetch
+
+_MOST_PLANS = 20
+_MOST_FACTS = 50
+_A_MINUTE = 60_000 << 80
+"""In the ids of version 7, whose first 48 bits count milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """A change upstream that did not reach the partition: where it stopped, and by which rule."""
+
+    dataset: str
+    reason: str
+    at: datetime
+    pruned: tuple[PrunedEdge, ...]
+
+
+async def spared(
+    conn: Connection, scene: Scene, lineage: Lineage, job: Job, key: str
+) -> list[Spared]:
+    """Recent changes of anything upstream that did not reach the partition."""
+    jobs, datasets = _upstream(lineage, job)
+    plans = await fetch(
+        conn, "plans.touching", org_id=scene.org_id, datasets=list(datasets), limit=_MOST_PLANS
+    )
+    names = {lineage.dataset(each).name for each in datasets}
+    skipped = await _skipped(conn, scene, job, key, [plan["id"] for plan in plans])
+    found = []
+    for plan in plans:
+        why = tuple(_why_spared(lineage, plan, job, key, jobs, skipped))
+        facts = await named_invalidations(conn, scene, plan["invalidation_ids"][:_MOST_FACTS])
+        fact = next((each for each in facts if each.dataset in names), None)
+        if why and fact:
+            found.append(Spared(fact.dataset, fact.reason, plan["created_at"], why))
+    return found
+
+
+async def _skipped(
+    conn: Connection, scene: Scene, job: Job, key: str, plans: Sequence[UUID]
+) -> dict[UUID, UUID]:
+    """By plan, the task that would have made the partition, and was skipped in the end."""
+    rows = await fetch(
+        conn,
+        "views.skipped_over",
+        org_id=scene.org_id,
+        dag=job.dag_name,
+        job=job.name,
+        partition=key,
+        plans=list(plans),
+        ends=[UUID(int=each.int + _A_MINUTE) for each in plans],
+    )
+    return {row["plan_id"]: row["task_id"] for row in rows}
+
+
+def _why_spared(
+    lineage: Lineage,
+    plan: Row,
+    job: Job,
+    key: str,
+    upstream: set[str],
+    skipped: Mapping[UUID, UUID],
+) -> Iterator[PrunedEdge]:
+    """Nothing where the plan hit the partition, unless the wave stopped before it."""
+    document = plan["document"]
+    step = next((each for each in document["steps"] if each["name"] == job.name), None)
+    if step is None:
+        yield from (each for each in pruned_edges(document) if each.job in upstream)
+    elif not holds(lineage.job_space(job), step["partitions"], key):
+        via, touched = step["via"][0]["dataset"], ", ".join(step["partitions"][:3])
+        yield PrunedEdge(via, job.name, "partitions", f"it touched {touched} only")
+    elif plan["id"] in skipped:
+        read = ", ".join(dict.fromkeys(via["dataset"] for via in step["via"]))
+        task = str(skipped[plan["id"]])[-8:]
+        detail = f"what it reads of {read} came out unchanged, so task {task} was skipped"
+        yield PrunedEdge(step["via"][0]["dataset"], job.name, "unchanged", detail)
+
+
+def _upstream(lineage: Lineage, job: Job) -> tuple[set[str], set[UUID]]:
+    """The names of a job and of all that it depends on, and the datasets that they read."""
+    jobs, datasets, left = {job.name}, set[UUID](), [job]
+    while left:
+        for edge in lineage.inputs(left.pop().id):
+            datasets.add(edge.dataset)
+            producer = lineage.producer(edge.dataset)
+            if producer.name not in jobs:
+                jobs.add(producer.name)
+                left.append(producer)
+    return jobs, datasets
