@@ -144,11 +144,18 @@ def _own_dirt(old: _Made | None, new: _Made, index: int) -> DirtyColumns | Pruni
     if old is None:
         return None
     if old.job.config_hash == new.job.config_hash:
-        return PRUNED
+        return _regrown(old.datasets[index], new.datasets[index])
     is_source = old.job.activation == new.job.activation == "source"
     if is_source and [*map(_place, old.datasets)] == [*map(_place, new.datasets)]:
         return _other_columns(old.datasets[index], new.datasets[index])
     return None
+
+
+def _regrown(old: CompiledDataset, new: CompiledDataset) -> DirtyColumns | Pruning:
+    """What came or went because `SELECT *` reads an input whose columns did."""
+    if old.columns is None or new.columns is None:
+        return PRUNED
+    return _other_columns(old, new) or PRUNED
 
 
 def _place(dataset: CompiledDataset) -> tuple[str, str, bytes]:

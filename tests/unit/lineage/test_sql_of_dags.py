@@ -1,0 +1,173 @@
+"""What a DAG's SQL adds to what its file says."""
+
+import json
+from typing import Any
+
+import pytest
+
+from engine.errors import InvalidDag
+from engine.lineage.catalog import CatalogEntry
+from engine.lineage.compile import compile_dag
+from engine.lineage.compiled import CompiledDag
+from engine.lineage.diff import diff
+from engine.model.dagfile import parse_dag
+
+Spec = dict[str, Any]
+DAYS = {"dt": {"time": "day", "zone": "UTC", "column": "at"}}
+OTHER = CatalogEntry(name="far", dag_name="o", job_name="far", columns=("p", "q"))
+
+
+def source(columns: list[str] | None = None, partitioning: Spec | None = None) -> Spec:
+    output: Spec = {"dataset": "src", "partitioning": partitioning or {}}
+    output |= {} if columns is None else {"columns": columns}
+    return {
+        "name": "src",
+        "activation": "source",
+        "source": {"kind": "manual"},
+        "outputs": [output],
+    }
+
+
+def sql(name: str, text: str | Spec, *inputs: Any, **output: Any) -> Spec:
+    more = {key: output.pop(key) for key in ("update_strategy", "unique_key") if key in output}
+    outputs = list(text) if isinstance(text, dict) else [name]
+    return {
+        "name": name,
+        "inputs": list(inputs),
+        "outputs": [{"dataset": each, **output} for each in outputs],
+        "config": {"sql": text},
+    } | more
+
+
+def compiled(*jobs: Spec, **catalog: CatalogEntry) -> CompiledDag:
+    dag = parse_dag(json.dumps({"dag": "d", "jobs": jobs}), where="d.yaml")
+    return compile_dag(dag, {"far": OTHER} | catalog)
+
+
+def lineage(dag: CompiledDag, dataset: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for row in dag.columns:
+        if row.output_dataset == dataset:
+            read = f"{row.input_dataset}.{row.input_column}"
+            found.setdefault(row.output_column, set()).add(read)
+    return found
+
+
+def columns(dag: CompiledDag, dataset: str) -> tuple[str, ...] | None:
+    (found,) = (each.columns for each in dag.datasets if each.name == dataset)
+    return found
+
+
+def test_what_is_derived_reaches_the_jobs_behind_in_any_order_of_the_file() -> None:
+    dag = compiled(
+        sql("last", "SELECT * FROM middle", "middle"),
+        sql("middle", "SELECT a, sum(b) AS n FROM src GROUP BY a", "src"),
+        source(["a", "b", "notes"]),
+    )
+    assert columns(dag, "last") == ("a", "n")
+    assert lineage(dag, "last") == {"a": {"middle.a"}, "n": {"middle.n"}}
+    assert lineage(dag, "middle") == {"a": {"src.a"}, "n": {"src.b"}, "*": {"src.a"}}
+
+
+def test_datasets_of_other_dags_come_with_the_catalog() -> None:
+    dag = compiled(sql("here", "SELECT * FROM far", "far"))
+    assert columns(dag, "here") == ("p", "q")
+
+
+def test_what_rows_are_picked_by_shapes_all_and_the_partition_is_added() -> None:
+    dag = compiled(
+        source(["at", "a"], DAYS),
+        sql("made", "SELECT a FROM src", "src", partitioning={"day": {"time": "day"}}),
+    )
+    assert columns(dag, "made") == ("a", "day")
+    assert lineage(dag, "made") == {"a": {"src.a"}, "*": {"src.at", "src.dt"}}
+
+
+def test_what_rows_are_merged_and_followed_by_shapes_all() -> None:
+    follow = {"dataset": "src", "cursor": {"column": "id", "type": "integer"}}
+    job = sql("made", "SELECT k + 1 AS k, a FROM src", follow)
+    job |= {
+        "execution_strategy": "PerUpdate",
+        "update_strategy": "append",
+        "unique_key": ["k"],
+    }
+    dag = compiled(source(["id", "k", "a"]), job)
+    assert lineage(dag, "made") == {"k": {"src.k"}, "a": {"src.a"}, "*": {"src.id", "src.k"}}
+
+
+def test_a_declared_lineage_wins_and_a_list_keeps_its_names() -> None:
+    dag = compiled(
+        source(["a", "b"]),
+        sql("said", "SELECT a, b FROM src", "src", columns={"a": ["src.a"]}),
+        sql("named", "SELECT a, b FROM src", "src", columns=["b", "a"]),
+    )
+    assert (columns(dag, "said"), lineage(dag, "said")) == (("a",), {"a": {"src.a"}})
+    assert columns(dag, "named") == ("b", "a")
+    assert lineage(dag, "named") == {
+        "a": {"src.a"},
+        "b": {"src.b"},
+    }
+
+
+def test_an_input_that_no_select_of_the_job_names_is_read_whole() -> None:
+    dag = compiled(
+        source(["a", "b"]),
+        sql("job", {"one": "SELECT a FROM src", "two": "SELECT p FROM far"}, "src", "far"),
+        sql("set_off", "SELECT a FROM src", "src", "far"),
+    )
+    assert lineage(dag, "one") == {"a": {"src.a"}, "*": {"far."}}
+    assert lineage(dag, "two") == {"p": {"far.p"}, "*": {"src."}}
+    assert lineage(dag, "set_off") == {"a": {"src.a"}, "*": {"far.*"}}
+
+
+def test_what_cannot_be_told_is_noted_and_counts_as_reading_everything() -> None:
+    dag = compiled(source(), sql("odd", "SELECT a FROM src, nowhere", "src"))
+    assert (columns(dag, "odd"), lineage(dag, "odd")) == (None, {})
+    (note,) = dag.notes
+    assert (note.job, note.dataset) == ("odd", "odd")
+    assert "it reads nowhere, which is none of the job's inputs" in note.text
+    assert CompiledDag.from_json(dag.to_json()) == dag
+
+
+@pytest.mark.parametrize("operator", ["python", "shell"])
+def test_other_operators_have_no_sql(operator: str) -> None:
+    dag = compiled(source(["a"]), sql("made", "SELECT a FROM src", "src") | {"operator": operator})
+    assert (columns(dag, "made"), lineage(dag, "made"), dag.notes) == (None, {}, ())
+
+
+def test_names_that_were_derived_are_checked_like_declared_ones() -> None:
+    follower = sql("last", "SELECT n FROM middle", "middle", columns={"n": ["middle.m"]})
+    with pytest.raises(InvalidDag, match="'middle' has no column 'm'; it has n"):
+        compiled(source(["a"]), sql("middle", "SELECT a AS n FROM src", "src"), follower)
+
+
+def test_derived_names_are_no_part_of_the_config_but_a_new_one_makes_a_generation() -> None:
+    star = sql("here", "SELECT * FROM far", "far")
+    grown = CatalogEntry(name="far", dag_name="o", job_name="far", columns=("p", "q", "r"))
+    before, after = compiled(star), compiled(star, far=grown)
+    assert columns(after, "here") == ("p", "q", "r")
+    (old,), (new,) = before.datasets, after.datasets
+    assert (old.config_hash, old.schema_hash) == (new.config_hash, new.schema_hash)
+    assert before.content_hash != after.content_hash
+    assert before.content_hash == compiled(star).content_hash
+    assert diff(before, after).regenerated == {"here": ("r",)}
+
+
+def test_names_that_come_to_be_known_make_nothing_stale() -> None:
+    star = sql("here", "SELECT * FROM far", "far")
+    unknown = compiled(star, far=CatalogEntry(name="far", dag_name="o", job_name="far"))
+    assert columns(unknown, "here") is None
+    assert diff(unknown, compiled(star)).regenerated == {}
+    assert diff(unknown, compiled(star)).changed == {"here": ("columns", "column_lineage")}
+
+
+def test_a_new_column_of_a_source_rebuilds_what_reads_all_of_its_columns() -> None:
+    star, sums = sql("star", "SELECT * FROM src", "src"), sql("n", "SELECT a FROM src", "src")
+    before = compiled(source(["a"]), star, sums)
+    after = compiled(source(["a", "b"]), star, sums)
+    assert diff(before, after).regenerated == {"src": ("b",), "star": ("b",)}
+
+
+def test_a_circle_is_told_as_one() -> None:
+    with pytest.raises(InvalidDag, match="datasets are made from each other"):
+        compiled(sql("a", "SELECT x FROM b", "b"), sql("b", "SELECT x FROM a", "a"))
