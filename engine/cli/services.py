@@ -6,18 +6,22 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from engine.cli.monitor import monitored
+from engine.cli.session import Session
+
 Service = Callable[[asyncio.Event], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 
 
-async def serve(*services: Service) -> None:
+async def serve(session: Session, *services: Service, has_engine: bool = False) -> None:
     """Run services until SIGINT or SIGTERM; each finishes what it has in hand.
 
-    A second signal stops them at once. A service that fails takes the others down with it.
+    A second signal stops them at once. A service that fails takes the others down with it. The
+    monitor, where there is one, answers until all have ended.
     """
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
+    async with monitored(session, has_engine=has_engine), asyncio.TaskGroup() as group:
         tasks = [group.create_task(_guarded(service, stop)) for service in services]
         _heed_signals(stop, tasks)
 

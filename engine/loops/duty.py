@@ -8,6 +8,8 @@ import structlog
 from psycopg_pool import PoolTimeout
 
 from engine.errors import KnockonError
+from engine.monitor.metrics import DUTY_ERRORS
+from engine.monitor.pulse import pulsing
 from engine.store.database import is_transient
 
 _log = structlog.get_logger(__name__)
@@ -23,17 +25,19 @@ async def keep(name: str, verb: Verb, stop: asyncio.Event, seconds: float, wait:
     An error never ends the duty: it is logged, and after a growing pause the verb comes again.
     """
     failures = 0
-    while not stop.is_set():
-        try:
-            while not stop.is_set() and await verb():
-                failures = 0
+    with pulsing(name, seconds) as pulse:
+        while not stop.is_set():
+            pulse.beat()
+            try:
+                more = await verb()
+            except Exception as error:
+                failures += 1
+                _report(name, error)
+                await pause(stop, min(0.1 * 2**failures, _LONGEST_PAUSE))
+                continue
             failures = 0
-        except Exception as error:
-            failures += 1
-            _report(name, error)
-            await pause(stop, min(0.1 * 2**failures, _LONGEST_PAUSE))
-            continue
-        await _until(stop, wait, seconds)
+            if not more:
+                await _until(stop, wait, seconds)
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
@@ -53,6 +57,7 @@ async def _until(stop: asyncio.Event, wait: Wait, seconds: float) -> None:
 
 
 def _report(name: str, error: Exception) -> None:
+    DUTY_ERRORS.labels(name).inc()
     if isinstance(error, PoolTimeout) or is_transient(error):
         _log.warning("the database is away or busy, retrying", duty=name, why=str(error).strip())
     elif isinstance(error, KnockonError):

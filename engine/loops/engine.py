@@ -4,6 +4,7 @@ Now and then it tidies up.
 """
 
 import asyncio
+from time import perf_counter
 
 import structlog
 
@@ -14,6 +15,7 @@ from engine.flow.trim import trim
 from engine.loops.doorbell import Doorbell
 from engine.loops.duty import Verb, keep, pause
 from engine.loops.schedule import fire_due
+from engine.monitor import metrics
 from engine.settings import Settings
 from engine.store.bells import INVALIDATIONS
 from engine.store.database import Database
@@ -49,8 +51,10 @@ class Engine:
 
     async def _plan(self) -> bool:
         async with self._database.connection() as conn:
+            began = perf_counter()
             planned = await plan(conn, self._scene, self._settings.batch_size)
         if planned is not None:
+            _count(planned, perf_counter() - began)
             _report(planned)
         return planned is not None
 
@@ -58,12 +62,14 @@ class Engine:
         async with self._database.connection() as conn:
             reaped = await reap(conn, self._scene)
         if reaped:
+            metrics.TASKS_REAPED.inc(reaped)
             _log.warning("leases ran out", tasks=reaped)
         return reaped > 0
 
     async def _fire(self) -> bool:
         async with self._database.connection() as conn:
-            await fire_due(conn, self._scene)
+            fired = await fire_due(conn, self._scene)
+        metrics.EVENTS_RECEIVED.labels("schedule", "").inc(fired)
         return False
 
     async def _trim(self) -> bool:
@@ -72,6 +78,14 @@ class Engine:
         if trimmed:
             _log.info("old proposals are gone", plans=trimmed)
         return False
+
+
+def _count(planned: Planned, seconds: float) -> None:
+    metrics.PLANNING_SECONDS.observe(seconds)
+    metrics.INVALIDATIONS_PLANNED.inc(planned.invalidations)
+    metrics.PLANS.labels("held" if planned.held_by else "applied").inc()
+    if not planned.held_by:
+        metrics.PLAN_TASKS.observe(planned.tasks)
 
 
 def _report(planned: Planned) -> None:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from engine.errors import InvalidInput, ServiceUnavailable
 
 _log = structlog.get_logger(__name__)
+_LAST_ANSWERS_SECONDS = 2
 
 
 class MonitorServer:
@@ -22,7 +23,14 @@ class MonitorServer:
 
     def __init__(self, app: FastAPI, address: str) -> None:
         self._server = _Server(
-            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
+            )
         )
         self._socket = _bound(address)
         host, port = self._socket.getsockname()[:2]

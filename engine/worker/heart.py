@@ -11,6 +11,8 @@ import structlog
 
 from engine.errors import LeaseLost
 from engine.model.task import Lease
+from engine.monitor.metrics import WORKER_HEARTBEAT
+from engine.monitor.pulse import pulsing
 from engine.store.database import is_transient
 
 _log = structlog.get_logger(__name__)
@@ -85,10 +87,12 @@ class Heart:
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._held:
-            await asyncio.sleep(_TICK_SECONDS)
-            if any(each.due <= loop.time() for each in self._held.values()):
-                await self._renew_all(loop.time())
+        with pulsing("heartbeat", _TICK_SECONDS) as pulse:
+            while self._held:
+                pulse.beat()
+                await asyncio.sleep(_TICK_SECONDS)
+                if any(each.due <= loop.time() for each in self._held.values()):
+                    await self._renew_all(loop.time())
 
     async def _renew_all(self, asked: float) -> None:
         held = list(self._held.values())
@@ -98,6 +102,7 @@ class Heart:
             if not is_transient(error):
                 _log.exception("leases cannot be renewed")
             return
+        WORKER_HEARTBEAT.set_to_current_time()
         for each in held:
             if each.lease.task_id in renewed:
                 each.renewed(asked)

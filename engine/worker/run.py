@@ -8,6 +8,7 @@ import structlog
 
 from engine.errors import InvalidInput, LeaseLost, TaskFailed
 from engine.model.task import Lease
+from engine.monitor.metrics import TASK_ATTEMPTS, TASK_SECONDS, WORKER_RUNNING
 from engine.worker.client import Client
 from engine.worker.context import Context, Result
 from engine.worker.operators import operator_named
@@ -21,6 +22,11 @@ async def run_task(client: Client, context: Context, runtimes: Mapping[str, Runt
 
     Cancelled, it hands the task back.
     """
+    with WORKER_RUNNING.track_inprogress():
+        await _attempt(client, context, runtimes)
+
+
+async def _attempt(client: Client, context: Context, runtimes: Mapping[str, Runtime]) -> None:
     lease = context.lease
     log = _log.bind(job=lease.job.name, task=str(lease.task_id), attempt=lease.attempt)
     try:
@@ -28,14 +34,18 @@ async def run_task(client: Client, context: Context, runtimes: Mapping[str, Runt
             result = await _run(context, runtimes)
             if result is not None:
                 await client.complete(lease, result.outputs, result.cursors)
+        _count(lease, "succeeded")
         log.info("task succeeded", partitions=len(lease.partitions))
     except LeaseLost as error:
+        _count(lease, "lost")
         log.warning("task lost", why=str(error))
     except asyncio.CancelledError:
+        _count(lease, "stopped")
         log.warning("task handed back: the worker stops")
         await _fail(client, lease, f"worker {lease.worker_id!r} was stopped")
         raise
     except Exception as error:
+        _count(lease, "failed")
         log.warning("task failed", why=str(error))
         retryable = not isinstance(error, InvalidInput)
         await _fail(client, lease, _text(error), retryable=retryable)
@@ -45,14 +55,19 @@ async def _run(context: Context, runtimes: Mapping[str, Runtime]) -> Result | No
     job = context.lease.job
     scope = asyncio.timeout(job.timeout_seconds)
     try:
-        async with scope:
-            return await runtimes[job.runtime].run(operator_named(job.operator), context)
+        with TASK_SECONDS.labels(job.operator).time():
+            async with scope:
+                return await runtimes[job.runtime].run(operator_named(job.operator), context)
     except TimeoutError as error:
         if not scope.expired():
             raise
         raise TaskFailed(
             f"the run took longer than the job's timeout of {job.timeout_seconds} seconds"
         ) from error
+
+
+def _count(lease: Lease, outcome: str) -> None:
+    TASK_ATTEMPTS.labels(lease.job.operator, outcome).inc()
 
 
 async def _fail(client: Client, lease: Lease, error: str, *, retryable: bool = True) -> None:

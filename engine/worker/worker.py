@@ -12,6 +12,7 @@ from engine.flow.scene import Scene
 from engine.loops.doorbell import Doorbell
 from engine.loops.duty import keep
 from engine.model.task import Lease
+from engine.monitor import metrics
 from engine.settings import Settings
 from engine.store.bells import TASKS
 from engine.store.database import Database
@@ -63,13 +64,15 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; then finish what runs, or hand it back after the grace."""
         _log.info("worker is up", worker=self.worker_id)
-        seconds = self._settings.poll_seconds
+        seconds, places = self._settings.poll_seconds, self._settings.concurrency
+        metrics.WORKER_PLACES.inc(places)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._bell.run(stop))
                 group.create_task(keep("claim", self._claim, stop, seconds, self._bell.wait))
             await self._until_idle(self._grace_seconds)
         finally:
+            metrics.WORKER_PLACES.dec(places)
             await self._hand_back()
             await self._client.close()
         _log.info("worker is down", worker=self.worker_id)
@@ -85,6 +88,7 @@ class Worker:
         return len(leases) == free
 
     def _start(self, lease: Lease) -> None:
+        _count(lease)
         context = Context(lease, self._database, self._scene)
         task = asyncio.create_task(run_task(self._client, context, self._runtimes))
         self._running.add(task)
@@ -105,6 +109,14 @@ class Worker:
     async def _until_idle(self, seconds: float) -> None:
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
+
+
+def _count(lease: Lease) -> None:
+    operator = lease.job.operator
+    metrics.TASKS_CLAIMED.labels(operator).inc()
+    metrics.TASK_WAIT_SECONDS.labels(operator).observe(max(lease.waited_seconds, 0.0))
+    if lease.attempt > 1:
+        metrics.TASKS_RETRIED.labels(operator).inc()
 
 
 def _check_pool(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import typer
 
 from engine.cli.broker import broker_of
 from engine.cli.call import Call, command
+from engine.cli.monitor import Monitor
 from engine.cli.services import serve
 from engine.cli.session import Session, run
 from engine.cli.wiring import consumers_of
@@ -24,6 +25,7 @@ def consume(
             help="The consumers' name, in Knockon and at the broker; by default knockon.<org>.",
         ),
     ] = None,
+    monitor: Monitor = None,
 ) -> None:
     """Take in changes from the Kafka topics and PostgreSQL tables that the deployed DAGs name.
 
@@ -31,6 +33,6 @@ def consume(
     """
 
     async def work(session: Session) -> None:
-        await serve(consumers_of(session, broker_of(session.settings), group).run)
+        await serve(session, consumers_of(session, broker_of(session.settings), group).run)
 
-    run(call, work, role="service")
+    run(call, work, role="service", monitor_address=monitor)

@@ -11,6 +11,7 @@ from rich.text import Text
 from engine.cli.broker import running_broker
 from engine.cli.call import Call, command
 from engine.cli.commands.worker import enough
+from engine.cli.monitor import Monitor
 from engine.cli.output import console, counted, show
 from engine.cli.services import Service, serve
 from engine.cli.session import Session, run, settings_of
@@ -41,6 +42,7 @@ def up(
     demo: Annotated[
         bool, typer.Option("--demo", help="Run the demo first, and leave it there to play with.")
     ] = False,
+    monitor: Monitor = None,
 ) -> None:
     """Run everything in this process: engine, consumers, workers.
 
@@ -53,10 +55,11 @@ def up(
             if demo:
                 await _demo(session, broker)
             show(call, _house(session, broker, workers), _text)
-            await serve(*_services(session, broker, workers))
+            await serve(session, *_services(session, broker, workers), has_engine=True)
 
     concurrency = settings_of(call).concurrency
-    run(call, work, role="host", database_pool=enough(concurrency, workers))
+    pool = enough(concurrency, workers)
+    run(call, work, role="host", database_pool=pool, monitor_address=monitor)
 
 
 async def _demo(session: Session, broker: Broker) -> None:

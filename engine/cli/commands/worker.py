@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from engine.cli.call import Call, command
+from engine.cli.monitor import Monitor
 from engine.cli.services import serve
 from engine.cli.session import Session, run
 from engine.errors import UnknownName
@@ -26,6 +27,7 @@ def worker(
     runtime: Annotated[
         list[str] | None, typer.Option("--runtime", help="Serve this runtime; may be repeated.")
     ] = None,
+    monitor: Monitor = None,
 ) -> None:
     """Claim tasks and run them.
 
@@ -36,9 +38,16 @@ def worker(
     async def work(session: Session) -> None:
         runtimes = chosen(installed_runtimes(), runtime)
         worker = Worker(session.database, session.scene, session.settings, runtimes=runtimes)
-        await serve(worker.run)
+        await serve(session, worker.run)
 
-    run(call, work, role="service", concurrency=concurrency, database_pool=enough(concurrency))
+    run(
+        call,
+        work,
+        role="service",
+        concurrency=concurrency,
+        database_pool=enough(concurrency),
+        monitor_address=monitor,
+    )
 
 
 def enough(concurrency: int | None, workers: int = 1) -> int | None:
