@@ -1,0 +1,89 @@
+"""Jobs whose columns stand only in their SQL: which of them a change of a column reaches."""
+
+from typing import Any
+
+import pytest
+
+from engine.store.database import Database
+from tests.support.workers import sql_job, work
+from tests.support.worlds import World, source
+
+DAY = "2013-02-13"
+SALES = """
+    CREATE TABLE sales (dt date, shop text, amount int, notes text);
+    INSERT INTO sales VALUES ('2013-02-13', 'a', 1, 'x'), ('2013-02-13', 'b', 2, 'y');
+"""
+
+
+def jobs() -> list[dict[str, Any]]:
+    """sales ─ copies ┬─ sums (amount, by shop) ─ most
+    └─ counts (rows)
+    """
+    sales = source("sales")
+    sales["outputs"][0] |= {
+        "columns": ["dt", "shop", "amount", "notes"],
+        "storage": {"table": "sales"},
+    }
+    return [
+        sales,
+        sql_job("most", "sums", sql="SELECT max(total) AS most FROM sums", partitioning={}),
+        sql_job("copies", "sales", sql="SELECT * FROM sales"),
+        sql_job(
+            "sums", "copies", sql="SELECT shop, sum(amount) AS total FROM copies GROUP BY shop"
+        ),
+        sql_job("counts", "copies", sql="SELECT count(*) AS n FROM copies"),
+    ]
+
+
+@pytest.fixture
+async def world(database: Database) -> World:
+    async with database.connection() as conn:
+        await conn.execute(SALES)
+    world = await World.made(database, *jobs())
+    await world.changed("sales", DAY)
+    await work(world)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("columns", "reached"),
+    [
+        (("notes",), {"copies"}),
+        (("amount",), {"copies", "sums", "most"}),
+        (("dt",), {"copies", "sums", "most", "counts"}),
+        (None, {"copies", "sums", "most", "counts"}),
+    ],
+)
+async def test_a_change_reaches_what_reads_its_columns(
+    world: World, columns: tuple[str, ...] | None, reached: set[str]
+) -> None:
+    await world.changed("sales", DAY, columns=columns)
+    tasks = await world.tasks()
+    planned = [*tasks.get("queued", ()), *tasks.get("blocked", ())]
+    assert {name.partition("[")[0] for name in planned} == reached
+
+
+async def test_a_row_more_reaches_who_reads_only_rows(world: World) -> None:
+    async with world.conn() as conn:
+        await conn.execute("INSERT INTO sales VALUES ('2013-02-13', 'b', 5, 'z')")
+    await world.changed("sales", DAY)
+    await work(world)
+    assert [row["n"] for row in await world.rows("SELECT n FROM counts")] == [3]
+    assert [row["most"] for row in await world.rows("SELECT most FROM most")] == [7]
+
+
+async def test_tables_have_the_columns_that_were_derived(world: World) -> None:
+    rows = await world.rows("SELECT columns FROM dataset_versions WHERE columns IS NOT NULL")
+    assert ["shop", "total", "dt"] in [row["columns"] for row in rows]
+    for name in ("copies", "sums", "counts", "most"):
+        named = await world.rows(
+            "SELECT array_agg(attname::text) AS names FROM pg_attribute "
+            "WHERE attrelid = %s::regclass AND attnum > 0",
+            name,
+        )
+        stored = await world.rows(
+            "SELECT columns FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_uuid "
+            "WHERE d.name = %s",
+            name,
+        )
+        assert sorted(named[0]["names"]) == sorted(stored[0]["columns"])
