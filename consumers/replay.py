@@ -31,10 +31,10 @@ async def replay(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> list[Re
     async with conn.transaction():
         readers = (await load_sources(conn, scene)).readers()
         rows = await fetch(conn, "dead_letters.lock", org_id=scene.org_id, ids=list(ids))
-        return [await _replay(conn, scene, row, _read(readers, row)) for row in rows]
+        return [await _replay(conn, scene, row, await _read(readers, row)) for row in rows]
 
 
-def _read(readers: Mapping[str, Reader], row: Row) -> list[Received] | Rejection:
+async def _read(readers: Mapping[str, Reader], row: Row) -> list[Received] | Rejection:
     letter = Delivery(row["stream"], row["position"], row["payload"], row["headers"])
     kind, _, place = letter.stream.partition("/")
     if kind != "kafka":
@@ -42,6 +42,7 @@ def _read(readers: Mapping[str, Reader], row: Row) -> list[Received] | Rejection
     topic = place.rpartition("/")[0]
     if topic not in readers:
         return rejection(letter, f"no deployed DAG reads topic {topic!r}: deploy one that does")
+    await readers[topic].prepare([letter.value])
     return readers[topic].read_again(letter)
 
 

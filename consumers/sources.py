@@ -11,6 +11,8 @@ import structlog
 from consumers.formats.binding import Binding
 from consumers.formats.format import BOUND, every, format_named
 from consumers.formats.reading import Reader
+from consumers.registry import Registry
+from engine.errors import InvalidDag
 from engine.flow.scene import Scene
 from engine.model.dag import KafkaSource
 from engine.partitions import PartitionSpace
@@ -84,17 +86,29 @@ def _feed(row: Row) -> Feed:
 
 
 def _reader(topic: str, feeds: tuple[Feed, ...]) -> Reader | None:
-    """Where jobs share a topic and do not agree, its messages have to name their datasets."""
     formats = sorted({feed.source.format for feed in feeds})
-    datasets = {feed.source.dataset for feed in feeds}
     if len(formats) > 1:
         _log.error("a topic has one format: let all its sources name the same", topic=topic)
+    alike = [feed for feed in feeds if feed.source.format == formats[0]]
     try:
-        if formats[0] in BOUND:
-            make = BOUND[formats[0]]
-            bound = [feed.binding for feed in feeds if feed.source.format in BOUND]
-            return Reader(every([make(each) for each in bound]))
-        return Reader(format_named(formats[0]), datasets.pop() if len(datasets) == 1 else None)
+        return _bound(alike) if formats[0] in BOUND else _unbound(alike)
     except Exception as error:  # a plug-in that is missing or broken must not stop the others
         _log.error("topic is not read", topic=topic, why=str(error))
         return None
+
+
+def _unbound(feeds: list[Feed]) -> Reader:
+    """Where jobs share a topic and do not agree, its messages have to name their datasets."""
+    first, *others = {feed.source.dataset for feed in feeds}
+    return Reader(format_named(feeds[0].source.format), None if others else first)
+
+
+def _bound(feeds: list[Feed]) -> Reader:
+    """Every message tells of the datasets of all jobs that share the topic."""
+    make, url = BOUND[feeds[0].source.format], feeds[0].source.registry
+    if any(feed.source.registry != url for feed in feeds):
+        raise InvalidDag("a topic has one registry: let all its sources name the same")
+    registry = Registry(url) if url else None
+    schemas = registry.schemas if registry else None
+    read = every([make(feed.binding, schemas) for feed in feeds])
+    return Reader(read, learn=registry.learn if registry else None)

@@ -14,6 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from consumers.formats.binding import Binding, Kinds, Place, Row, value_of
 from consumers.formats.body import parse_json
+from consumers.formats.confluent import Schema, Schemas
 from consumers.formats.keys import Kind
 from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
@@ -32,6 +33,9 @@ _UNAVAILABLES_JSON = frozenset(msgspec.json.encode(each) for each in _UNAVAILABL
 
 _ZEROS = ("", "AA==", b"", {"scale": 0, "value": "AA=="})
 _EPOCH = date(1970, 1, 1).isoformat()
+
+_BOUNDS = ("BEGIN", "END")
+_SCHEMAS = 64
 
 _TIME, _CONNECT = "io.debezium.time.", "org.apache.kafka.connect.data."
 _KINDS: dict[str, Kind] = {
@@ -81,12 +85,16 @@ _decoder = msgspec.json.Decoder(_Message[Raw])
 class Debezium:
     """The format of a topic of Debezium's; `Binding` says what its rows are."""
 
-    def __init__(self, binding: Binding) -> None:
+    def __init__(self, binding: Binding, schemas: Schemas | None = None) -> None:
         self._binding = binding
+        self._schemas = schemas
         self._table = binding.source.table
         self._fields = binding.partition_fields
         self._key = frozenset(binding.source.key or ())
-        self._placer_of = lru_cache(64)(lambda schema: binding.placer(_kinds(schema)))
+        self._wrapped = lru_cache(_SCHEMAS)(lambda schema: binding.placer(_kinds(schema)))
+        self._learned = lru_cache(_SCHEMAS)(
+            lambda schema: binding.placer(kinds_of(schema, "after"))
+        )
         self._plain: Placer = binding.placer({})
 
     def __call__(
@@ -95,17 +103,31 @@ class Debezium:
         """See `Format`. A tombstone, a heartbeat or the mark of a transaction says nothing."""
         if value is None:
             return []
+        if self._schemas is None:
+            return self._json(value, self._plain)
+        schema, payload = self._schemas.unwrap(value)
+        body, place = schema.read(payload), self._learned(schema)
+        return self._json(body, place) if isinstance(body, bytes) else self._record(body, place)
+
+    def _json(self, value: bytes, place: Placer) -> list[SourceEvent]:
         try:
             message = _decoder.decode(value)
         except (ValueError, RecursionError) as error:
             raise InvalidEvent(f"not a Debezium event: {error}") from error
         if message.payload is UNSET:
-            return self.events(message, self._plain) if message.op else _marks(value)
+            return self._events(message, place) if message.op else _marks(parse_json(value))
         if message.payload is None:
             return []
-        return self.events(message.payload, self._placer_of(bytes(message.schema)))
+        return self._events(message.payload, self._wrapped(bytes(message.schema)))
 
-    def events(self, change: Change[Any], place: Placer) -> list[SourceEvent]:
+    def _record(self, record: dict[str, Any], place: Placer) -> list[SourceEvent]:
+        try:
+            change = msgspec.convert(record, Change[Any])
+        except msgspec.ValidationError as error:
+            raise InvalidEvent(f"not a Debezium event: {error}") from error
+        return self._events(change, place) if change.op else _marks(record)
+
+    def _events(self, change: Change[Any], place: Placer) -> list[SourceEvent]:
         """What a change comes to: one event, or none."""
         if self._table is not None and self._table != _table(change):
             return []
@@ -190,18 +212,14 @@ def _zero(cell: Any) -> bool:
     return not value or value in _ZEROS
 
 
-def _marks(value: bytes) -> list[SourceEvent]:
+def _marks(body: Any) -> list[SourceEvent]:
     """No events, if it is a heartbeat or the beginning or end of a transaction."""
-    body = parse_json(value)
     if isinstance(body, dict) and (body.keys() == {"ts_ms"} or body.get("status") in _BOUNDS):
         return []
     raise InvalidEvent(
         "not a Debezium event: it has no `op`; if a transform made plain rows of the events, let "
         "it be, for they do not tell what changed"
     )
-
-
-_BOUNDS = ("BEGIN", "END")
 
 
 def _kinds(schema: bytes) -> Kinds:
@@ -212,6 +230,12 @@ def _kinds(schema: bytes) -> Kinds:
         raise InvalidEvent(f"the schema of the Debezium event cannot be read: {error}") from error
     rows = [each for each in (envelope.fields if envelope else ()) if each.field == "after"]
     return {each.field: _kind(each) for row in rows for each in row.fields if each.field}
+
+
+def kinds_of(schema: Schema, *within: str) -> Kinds:
+    """What a registry's schema says of a row's fields."""
+    names = schema.names(*within)
+    return {field: _KINDS[name] for field, name in names.items() if name in _KINDS}
 
 
 def _kind(schema: _Schema) -> Kind:

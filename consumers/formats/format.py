@@ -7,6 +7,7 @@ from typing import Protocol
 
 from consumers.formats.binding import Binding
 from consumers.formats.cloudevents import read_cloudevent
+from consumers.formats.confluent import Schemas
 from consumers.formats.debezium import Debezium
 from consumers.formats.knockon import read_events
 from consumers.formats.record import Record
@@ -33,7 +34,7 @@ class Format(Protocol):
 
 _BUILT_IN: dict[str, Format] = {"knockon": read_events, "cloudevents": read_cloudevent}
 
-BOUND: Mapping[str, Callable[[Binding], Format]] = MappingProxyType(
+BOUND: Mapping[str, Callable[[Binding, Schemas | None], Format]] = MappingProxyType(
     {"debezium": Debezium, "record": Record, "s3": ObjectStore}
 )
 """The formats of what knows nothing of Knockon, so that the DAG file has to bind it."""

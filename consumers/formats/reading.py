@@ -1,6 +1,6 @@
 """From a delivery to what is ingested. Whatever comes, this never raises."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from consumers.formats.bounds import check_events
@@ -25,11 +25,20 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How the deliveries of one stream are read: by `format`, all about `dataset` if it is set."""
+    """How the deliveries of one stream are read: by `format`, all about `dataset` if it is set.
+
+    ``learn`` is what the format needs to be told of values before it can read them; it does I/O.
+    """
 
     format: Format
     dataset: str | None = None
     max_bytes: int = MAX_MESSAGE_BYTES
+    learn: Callable[[Iterable[bytes | None]], Awaitable[None]] | None = None
+
+    async def prepare(self, values: Iterable[bytes | None]) -> None:
+        """Learn what is needed to read some values. Raises ServiceUnavailable."""
+        if self.learn is not None:
+            await self.learn(values)
 
     def read(self, delivery: Delivery) -> list[Received] | Rejection:
         """All the events of the delivery, or the reason why there are none.

@@ -12,6 +12,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from consumers.formats.binding import Binding, Place
+from consumers.formats.confluent import Schemas
 from engine.errors import InvalidEvent
 from engine.model.event import Reason, SourceEvent
 
@@ -74,7 +75,7 @@ class ObjectStore:
     `**` any text; a pattern that ends with a slash is about all below it.
     """
 
-    def __init__(self, binding: Binding) -> None:
+    def __init__(self, binding: Binding, schemas: Schemas | None = None) -> None:
         pattern = binding.source.pattern or ""
         self._binding = binding
         self._place = binding.placer({})

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from consumers.formats.confluent import Schemas
 from consumers.formats.format import BOUND, Format
 from consumers.sources import Feed
 from engine.model.dag import KafkaSource
@@ -16,6 +17,7 @@ def bound(
     name: str,
     partitioning: dict[str, Any] = DAILY,
     known: tuple[str, ...] | None = ORDERS,
+    schemas: Schemas | None = None,
     **source: Any,
 ) -> Format:
     """The format of a topic that is bound to the dataset `orders`, whose columns are `known`."""
@@ -25,4 +27,4 @@ def bound(
         msgspec.json.encode(partitioning).decode(),
         None if known is None else frozenset(known),
     )
-    return BOUND[name](feed.binding)
+    return BOUND[name](feed.binding, schemas)

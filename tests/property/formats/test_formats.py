@@ -1,0 +1,128 @@
+"""Whatever comes, a format rejects it or is sound: no changed (partition, column) is left out."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumers.formats.format import BOUND, Format
+from consumers.formats.reading import Delivery, Reader
+from engine.errors import InvalidEvent
+from engine.model.event import SourceEvent
+from tests.support.bindings import bound
+
+COLUMNS = ("dt", "k", "a", "b")
+SPACE = {"dt": {"time": "day", "start": "2026-01-01", "end": "2026-01-05"}, "k": {"range": 10}}
+EVERY = {
+    "debezium": bound("debezium"),
+    "record": bound("record"),
+    "s3": bound("s3", {}, pattern="{ordered_at}/*"),
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+WORDS = st.one_of(
+    st.sampled_from(["op", "c", "u", "d", "r", "t", "before", "after", "payload", "ts_ms"]),
+    st.sampled_from(["schema", "fields", "field", "name", "source", "status", "BEGIN"]),
+    st.sampled_from(["ordered_at", "Records", "eventName", "s3", "object", "key", "detail"]),
+)
+NEAR_MISS = st.recursive(
+    JSON | WORDS,
+    lambda inner: st.dictionaries(WORDS, inner, max_size=5) | st.lists(inner, max_size=2),
+    max_leaves=20,
+)
+CELL = st.sampled_from([None, 0, 1, True, 1.0, "", "x", "0", [1], {"a": 1}, 2**70, 2**70 + 1, 0.1])
+DAY = st.sampled_from([None, 0, 20454, 20455, 20456, 99999])
+NUMBER = st.sampled_from([None, 0, 3, 9, 10, 11])
+ROW = st.fixed_dictionaries({"id": st.just(1), "dt": DAY, "k": NUMBER, "a": CELL, "b": CELL})
+
+
+def test_every_bound_format_is_tried() -> None:
+    assert EVERY.keys() == BOUND.keys()
+
+
+@given(st.sampled_from(sorted(EVERY)), st.none() | st.binary() | NEAR_MISS.map(msgspec.json.encode))
+def test_whatever_comes_is_read_or_rejected(name: str, value: bytes | None) -> None:
+    try:
+        events = EVERY[name](value, {}, None)
+    except InvalidEvent:
+        return
+    Reader(lambda *_: events).read(Delivery("s", "1", value, {}))
+
+
+orders: Format = bound(
+    "debezium", SPACE, COLUMNS, partition={"dt": {"field": "dt", "unit": "days"}, "k": "k"}
+)
+
+
+def encoded(op: str, before: object, after: object) -> bytes:
+    return msgspec.json.encode({"op": op, "before": before, "after": after})
+
+
+def keys(row: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The partition that a row lies in, told in another way than the format's; None: none."""
+    day = f"2026-01-{row['dt'] - 20453:02}" if row["dt"] in range(20454, 20458) else None
+    lo = None if row["k"] is None else row["k"] // 10 * 10
+    return day, None if lo is None else f"{lo}-{lo + 9}"
+
+
+def covers(event: SourceEvent, row: dict[str, Any]) -> bool:
+    """Whether the partition of a row is said to change, or what stands for it where it has none."""
+
+    def inside(text: str) -> bool:
+        said = dict(part.split("=") for part in text.split("/"))
+        return all(
+            said.get(name, key) == key for name, key in zip(("dt", "k"), keys(row), strict=True)
+        )
+
+    return event.partitions is None or any(map(inside, event.partitions))
+
+
+@settings(max_examples=400)
+@given(ROW, ROW)
+def test_an_update_covers_every_partition_and_column_that_changed(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    events = orders(encoded("u", before, after), {}, None)
+
+    told, tells = (msgspec.json.encode(row, order="sorted") for row in (before, after))
+    changed = {
+        c for c in COLUMNS if msgspec.json.encode(before[c]) != msgspec.json.encode(after[c])
+    }
+    assert bool(events) == (told != tells)
+    for event in events:
+        assert covers(event, before)
+        assert covers(event, after)
+        assert event.columns is None or set(event.columns) == changed
+        assert event.columns is None or keys(before) == keys(after)
+
+
+@given(ROW, st.sampled_from(["full", "key", "nothing"]))
+def test_what_the_log_leaves_out_is_covered(row: dict[str, Any], identity: str) -> None:
+    """Of what is not in the replica identity Debezium tells null, or a zero for null's sake."""
+    told = {
+        "full": row,
+        "key": {"id": row["id"], "dt": 0, "k": 0, "a": None, "b": ""},
+        "nothing": None,
+    }[identity]
+
+    [event] = orders(encoded("d", told, None), {}, None)
+
+    assert event.columns is None
+    assert covers(event, row)
+
+
+@given(ROW, ROW)
+def test_an_update_without_the_row_as_it_was_covers_both(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    [event] = orders(encoded("u", None, after), {}, None)
+
+    assert event.columns is None
+    assert covers(event, before)
+    assert covers(event, after)
