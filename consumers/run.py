@@ -9,7 +9,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from consumers.formats.reading import Reader
-from consumers.kafka import KafkaConsumer, KafkaSettings
+from consumers.kafka import KafkaConsumer, KafkaSettings, Rejected, Start
 from consumers.postgres.listener import PostgresConsumer
 from consumers.sources import Sources, load_sources
 from engine.flow.ingest import ingest
@@ -31,7 +31,8 @@ class _Consumer(Protocol):
 class Wiring:
     """Where the sources are. ``name`` is the consumers' in the ledger, and the Kafka group.
 
-    ``bootstrap_servers`` None: no topics are read. ``client`` goes to the Kafka client as it is.
+    ``bootstrap_servers`` None: no topics are read. ``start``, ``security``, ``dead_letter_topic``
+    and ``client`` are as in KafkaSettings.
     """
 
     name: str
@@ -39,6 +40,9 @@ class Wiring:
     bootstrap_servers: str | None
     batch_size: int = 500
     poll_seconds: float = 1.0
+    start: Start = "earliest"
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    dead_letter_topic: str | None = None
     client: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -105,15 +109,18 @@ class Consumers:
                 bootstrap_servers=wiring.bootstrap_servers,
                 name=wiring.name,
                 readers=readers,
+                start=wiring.start,
+                security=wiring.security,
+                dead_letter_topic=wiring.dead_letter_topic,
                 batch_size=wiring.batch_size,
                 fetch_max_wait_ms=wiring.client.get("fetch_max_wait_ms", 500),
                 client=wiring.client,
             )
             yield KafkaConsumer(settings, self._ingest, self._positions)
 
-    async def _ingest(self, batch: Batch) -> None:
+    async def _ingest(self, batch: Batch, rejected: Rejected | None = None) -> None:
         async with self._database.connection() as conn:
-            written = await ingest(conn, self._scene, batch)
+            written = await ingest(conn, self._scene, batch, rejected)
         if widened := batch.widened:
             _log.warning("widened events", count=len(widened), why=widened[0].note)
         if written.rejections:

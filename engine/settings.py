@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -20,6 +20,32 @@ class Settings(BaseSettings):
     )
     kafka_bootstrap_servers: str | None = Field(
         default=None, description="host:port list of Kafka brokers; unset: an embedded broker."
+    )
+    kafka_start: Literal["earliest", "latest"] = Field(
+        default="earliest", description="Where to begin in a topic without a stored position."
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="How the Kafka brokers are spoken to."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="PLAIN", description="How the user shows the password."
+    )
+    kafka_sasl_username: str | None = Field(default=None, description="User at the Kafka brokers.")
+    kafka_sasl_password: SecretStr | None = Field(default=None, description="Their password.")
+    kafka_ssl_ca: Path | None = Field(
+        default=None, description="PEM file of the brokers' authorities; unset: the system's."
+    )
+    kafka_ssl_cert: Path | None = Field(
+        default=None, description="PEM file of the client's certificate chain."
+    )
+    kafka_ssl_key: Path | None = Field(
+        default=None, description="PEM file of its private key; unset: in the same file."
+    )
+    kafka_ssl_key_password: SecretStr | None = Field(
+        default=None, description="What the private key is encrypted with."
+    )
+    dead_letter_topic: str | None = Field(
+        default=None, description="Kafka topic that gets a copy of every message that is rejected."
     )
     org: str = Field(default="default", description="Name of the org that commands act for.")
     home: Path = Field(default=Path(".knockon"), description="Directory of the embedded data.")

@@ -1,6 +1,7 @@
 """From a fetch to a batch."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -15,21 +16,24 @@ def stream_of(partition: TopicPartition) -> str:
     return f"kafka/{partition.topic}/{partition.partition}"
 
 
-def next_offsets(records: Records) -> dict[TopicPartition, int]:
-    """Where each partition is read on after these records."""
-    return {partition: fetched[-1].offset + 1 for partition, fetched in records.items()}
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Some messages, and the offset that each partition which came further is read on from."""
+
+    records: Records
+    reached: Mapping[TopicPartition, int]
 
 
 def batch_of(
     consumer: str,
-    records: Records,
+    fetched: Fetched,
     places: Mapping[TopicPartition, int],
     readers: Mapping[str, Reader],
 ) -> Batch:
-    """Read all records; each partition moves from its place to behind the last of its records."""
+    """Read all records; each partition moves from its place to where the fetch reached."""
     received: list[Received] = []
     rejections: list[Rejection] = []
-    for record in _all(records):
+    for record in _all(fetched.records):
         outcome = readers[record.topic].read(_delivery(record))
         if isinstance(outcome, Rejection):
             rejections.append(outcome)
@@ -39,7 +43,7 @@ def batch_of(
         consumer=consumer,
         received=tuple(received),
         rejections=tuple(rejections),
-        advances=tuple(_advances(records, places)),
+        advances=tuple(_advances(fetched.reached, places)),
     )
 
 
@@ -63,8 +67,10 @@ def _all(records: Records) -> Iterable[ConsumerRecord]:
     return (record for fetched in records.values() for record in fetched)
 
 
-def _advances(records: Records, places: Mapping[TopicPartition, int]) -> Iterable[Advance]:
-    for partition, offset in next_offsets(records).items():
+def _advances(
+    reached: Mapping[TopicPartition, int], places: Mapping[TopicPartition, int]
+) -> Iterable[Advance]:
+    for partition, offset in reached.items():
         before = str(places[partition])
         yield Advance(stream=stream_of(partition), before=before, after=str(offset))
 

@@ -10,6 +10,7 @@ import asyncio
 import structlog
 from aiokafka import AIOKafkaConsumer
 
+from consumers.kafka.dead_letters import DeadLetterTopic
 from consumers.kafka.session import Session
 from consumers.kafka.settings import Ingest, KafkaSettings, Positions
 from consumers.kafka.waiting import Patience, unless_stopped
@@ -25,6 +26,7 @@ class KafkaConsumer:
         self._settings = settings
         self._ingest = ingest
         self._positions = positions
+        self._dead_letters = DeadLetterTopic(settings)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set, then finish the batch in hand and leave the group.
@@ -33,14 +35,18 @@ class KafkaConsumer:
         written by the time of the stop stays with the broker.
         """
         patience = Patience(stop)
-        while not stop.is_set():
-            try:
-                await self._join(stop, patience)
-            except Exception as error:
-                _log.error(
-                    "interrupted, joining again", consumer=self._settings.name, why=repr(error)
-                )
-                await patience.wait()
+        try:
+            while not stop.is_set():
+                await self._stay(stop, patience)
+        finally:
+            await self._dead_letters.stop()
+
+    async def _stay(self, stop: asyncio.Event, patience: Patience) -> None:
+        try:
+            await self._join(stop, patience)
+        except Exception as error:
+            _log.error("interrupted, joining again", consumer=self._settings.name, why=repr(error))
+            await patience.wait()
 
     async def _join(self, stop: asyncio.Event, patience: Patience) -> None:
         client = AIOKafkaConsumer(**self._settings.for_client())
@@ -49,6 +55,7 @@ class KafkaConsumer:
             settings=self._settings,
             ingest=self._ingest,
             positions=self._positions,
+            dead_letters=self._dead_letters,
             stop=stop,
             patience=patience,
         )

@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumers.kafka.batches import batch_of, next_offsets, stream_of, undecodable
+from consumers.kafka.batches import Fetched, Records, batch_of, stream_of, undecodable
+from consumers.kafka.dead_letters import DeadLetterTopic
 from consumers.kafka.membership import Membership
 from consumers.kafka.placement import Log, Place, place
 from consumers.kafka.settings import Ingest, KafkaSettings, Positions
@@ -22,6 +25,7 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 _POLL_MS = 500
 _COMMIT_SECONDS = 5.0
+_NOTHING: Records = MappingProxyType({})
 _MISPLACED = (PositionLost, OffsetOutOfRangeError, NoOffsetForPartitionError)
 
 
@@ -33,6 +37,7 @@ class Session:
     settings: KafkaSettings
     ingest: Ingest
     positions: Positions
+    dead_letters: DeadLetterTopic
     stop: asyncio.Event
     patience: Patience
     membership: Membership = field(default_factory=Membership)
@@ -95,17 +100,29 @@ class Session:
 
     async def _take(self, *partitions: TopicPartition, most: int | None = None) -> None:
         """Fetch some messages, write them as one batch, and tell the broker."""
-        most = most or self.settings.batch_size
-        fetching = self.client.getmany(*partitions, timeout_ms=_POLL_MS, max_records=most)
-        fetched = await unless_stopped(self.stop, fetching) or {}
-        places = self.membership.places
-        records = {each: fetched[each] for each in fetched if each in places}
-        if not records:
+        fetching = self._fetch(partitions, most or self.settings.batch_size)
+        fetched = await unless_stopped(self.stop, fetching)
+        if fetched is None or not fetched.reached:
             return
-        await self._write(batch_of(self.settings.name, records, places, self.settings.readers))
-        moved = next_offsets(records)
-        places.update(moved)
-        await self._tell(moved)
+        places = self.membership.places
+        await self._write(
+            batch_of(self.settings.name, fetched, places, self.settings.readers), fetched.records
+        )
+        places.update(fetched.reached)
+        await self._tell(fetched.reached)
+
+    async def _fetch(self, partitions: Collection[TopicPartition], most: int) -> Fetched:
+        """Some messages of partitions that have a place, and how far that brings us.
+
+        What a transaction leaves behind in a log has offsets, but is no message.
+        """
+        records = await self.client.getmany(*partitions, timeout_ms=_POLL_MS, max_records=most)
+        places = self.membership.places
+        reached = {each: await self.client.position(each) for each in places}
+        return Fetched(
+            {each: records[each] for each in records if each in places},
+            {each: offset for each, offset in reached.items() if offset > places[each]},
+        )
 
     async def _take_singly(self) -> None:
         """Take the next message of each partition, past one that the client cannot decode."""
@@ -123,8 +140,9 @@ class Session:
             await self._write(undecodable(self.settings.name, partition, offset, error))
         self.membership.forget()
 
-    async def _write(self, batch: Batch) -> None:
-        await self._persistently(lambda: self.ingest(batch))
+    async def _write(self, batch: Batch, records: Records = _NOTHING) -> None:
+        rejected = partial(self.dead_letters.send, records)
+        await self._persistently(lambda: self.ingest(batch, rejected))
 
     async def _persistently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do it, again and again while the database is away; meanwhile nothing is fetched."""

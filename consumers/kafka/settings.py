@@ -1,13 +1,16 @@
 """What a Kafka consumer is told."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from consumers.formats.reading import Reader
-from engine.model.event import Batch
+from engine.model.event import Batch, Rejection
 
-Ingest = Callable[[Batch], Awaitable[object]]
+Rejected = Callable[[Sequence[Rejection]], Awaitable[None]]
+"""Told of what a batch rejects before that is committed, and again if the commit fails."""
+
+Ingest = Callable[[Batch, Rejected], Awaitable[object]]
 """Writes a batch in one transaction. Raises PositionLost if a `before` is not the stored one."""
 
 Positions = Callable[[], Awaitable[Mapping[str, str]]]
@@ -22,7 +25,8 @@ class KafkaSettings:
 
     `name` is the consumer in Knockon's ledger and the group at the broker. `readers` are by
     topic. `start` is where to begin in a partition without a stored position. `batch_size` counts
-    messages. `client` goes to AIOKafkaConsumer as it is: security_protocol, sasl_mechanism, ….
+    messages. `security` goes to every client of aiokafka: security_protocol, ssl_context, ….
+    `dead_letter_topic` gets a copy of what is rejected. `client` goes to AIOKafkaConsumer.
     """
 
     bootstrap_servers: str
@@ -31,7 +35,18 @@ class KafkaSettings:
     start: Start = "earliest"
     batch_size: int = 500
     fetch_max_wait_ms: int = 500
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    dead_letter_topic: str | None = None
     client: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """Arguments of every client of aiokafka."""
+        return {
+            "client_id": "knockon",
+            **self.security,
+            "bootstrap_servers": self.bootstrap_servers,
+        }
 
     def for_client(self) -> dict[str, Any]:
         """Arguments of AIOKafkaConsumer. Positions are ours alone: it may neither move nor guess.
@@ -39,11 +54,10 @@ class KafkaSettings:
         Within ten seconds a topic or partition that was made later is seen.
         """
         return {
-            "client_id": "knockon",
             "isolation_level": "read_committed",
             "metadata_max_age_ms": 10_000,
             **self.client,
-            "bootstrap_servers": self.bootstrap_servers,
+            **self.connection,
             "group_id": self.name,
             "fetch_max_wait_ms": self.fetch_max_wait_ms,
             "enable_auto_commit": False,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from engine.cli.kafka_security import kafka_security
 from engine.embedded.broker import Broker, EmbeddedBroker, listens
 from engine.settings import Settings
 
@@ -11,7 +12,7 @@ from engine.settings import Settings
 def broker_of(settings: Settings) -> Broker | None:
     """The broker to talk to, or None where there is none."""
     if settings.kafka_bootstrap_servers:
-        return Broker(settings.kafka_bootstrap_servers)
+        return Broker(settings.kafka_bootstrap_servers, kafka_security(settings))
     note = _note(settings)
     address = note.read_text() if note.exists() else ""
     port = address.rpartition(":")[2]
@@ -28,7 +29,7 @@ class EmbeddedElsewhere(Broker):
 def running_broker(settings: Settings) -> Iterator[Broker]:
     """The broker that is set, or an embedded one, whose address other commands find meanwhile."""
     if settings.kafka_bootstrap_servers:
-        yield Broker(settings.kafka_bootstrap_servers)
+        yield Broker(settings.kafka_bootstrap_servers, kafka_security(settings))
         return
     note = _note(settings)
     note.parent.mkdir(parents=True, exist_ok=True)

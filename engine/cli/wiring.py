@@ -15,6 +15,9 @@ def consumers_of(session: Session, broker: Broker | None, group: str | None = No
         bootstrap_servers=broker.bootstrap_servers if broker else None,
         batch_size=settings.batch_size,
         poll_seconds=settings.poll_seconds,
+        start=settings.kafka_start,
+        security=broker.security if broker else {},
+        dead_letter_topic=settings.dead_letter_topic,
         client=broker.consumer_options if broker else {},
     )
     return Consumers(session.database, session.scene, wiring)

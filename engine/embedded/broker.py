@@ -9,8 +9,10 @@ its `consumer_options`.
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
@@ -23,17 +25,25 @@ _STOP_SECONDS = 5.0
 
 
 class Broker:
-    """Any Kafka broker, by its address."""
+    """Any Kafka broker, by its address; `security` is what aiokafka's clients need besides."""
 
     #: What AIOKafkaConsumer should be given besides, in milliseconds.
     consumer_options: ClassVar[dict[str, int]] = {}
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(
+        self, bootstrap_servers: str, security: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self.security = security
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """What every client of aiokafka is given."""
+        return {"bootstrap_servers": self.bootstrap_servers, **self.security}
 
     async def create_topic(self, name: str, partitions: int = 1) -> None:
         """Make a topic, unless it is there already. Raises aiokafka's KafkaError."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        admin = AIOKafkaAdminClient(**self.connection)
         await admin.start()
         try:
             made = await admin.create_topics([NewTopic(name, partitions, replication_factor=1)])

@@ -3,7 +3,7 @@
 One transaction a batch. What cannot be used goes to the dead letters; nothing is dropped.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,8 @@ from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.run import execute, fetch, fetch_one
 
+Rejected = Callable[[Sequence[Rejection]], Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
@@ -29,14 +31,21 @@ class Ingested:
     rejections: tuple[Rejection, ...]
 
 
-async def ingest(conn: Connection, scene: Scene, batch: Batch) -> Ingested:
-    """Write a batch. Raises PositionLost, having written nothing, if another owner was here."""
+async def ingest(
+    conn: Connection, scene: Scene, batch: Batch, rejected: Rejected | None = None
+) -> Ingested:
+    """Write a batch. Raises PositionLost, having written nothing, if another owner was here.
+
+    ``rejected`` is told of what goes to the dead letters before that is committed.
+    """
     async with conn.transaction():
         await _advance(conn, scene.org_id, batch)
         facts, refused = await _facts(conn, scene, batch.received)
         written = await _write(conn, scene.org_id, facts)
         rejections = (*batch.rejections, *refused)
         await bury(conn, scene.org_id, batch.consumer, rejections)
+        if rejected and rejections:
+            await rejected(rejections)
         if written:
             await ring(conn, INVALIDATIONS, scene.org_id)
     return Ingested(tuple(written), rejections)

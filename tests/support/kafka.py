@@ -14,7 +14,7 @@ from aiokafka.record.util import calc_crc32c as crc32c
 
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
-from consumers.kafka import KafkaConsumer, KafkaSettings
+from consumers.kafka import KafkaConsumer, KafkaSettings, Rejected
 from engine.embedded.broker import Broker
 from engine.errors import PositionLost
 from engine.model.event import Advance, Batch
@@ -44,7 +44,17 @@ class Ledger:
         self.overtaken = 0
         self.before: Callable[[Batch], Awaitable[None]] | None = None
 
-    async def ingest(self, batch: Batch) -> None:
+    @classmethod
+    async def on(cls, database: Database) -> "Ledger":
+        async with database.connection() as connection:
+            await connection.execute("""
+                CREATE TABLE heard (n serial, stream text, position text, note text);
+                CREATE TABLE refused
+                    (n serial, stream text, position text, payload bytea, error text);
+            """)
+        return cls(database)
+
+    async def ingest(self, batch: Batch, rejected: Rejected | None = None) -> None:
         if self.before is not None:
             await self.before(batch)
         async with self._database.transaction() as connection:
@@ -63,6 +73,8 @@ class Ledger:
                     " VALUES (%s, %s, %s, %s)",
                     [each.stream, each.position, each.payload, each.error],
                 )
+            if rejected and batch.rejections:
+                await rejected(batch.rejections)
         async with self._written:
             self.batches.append(batch)
             self._written.notify_all()

@@ -44,7 +44,7 @@ async def _kafka(broker: Broker | None, sources: Sources, stored: Mapping[str, s
     if broker is None:
         return [Check("Kafka", "fail", "no broker is set, but DAGs read topics", remedy)]
     where = broker.bootstrap_servers
-    client = AIOKafkaConsumer(bootstrap_servers=where, request_timeout_ms=_PATIENCE_MS)
+    client = AIOKafkaConsumer(**broker.connection, request_timeout_ms=_PATIENCE_MS)
     try:
         await client.start()
         known = await client.topics()

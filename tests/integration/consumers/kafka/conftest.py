@@ -18,12 +18,7 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 
 @pytest.fixture
 async def ledger(database: Database) -> Ledger:
-    async with database.connection() as connection:
-        await connection.execute("""
-            CREATE TABLE heard (n serial, stream text, position text, note text);
-            CREATE TABLE refused (n serial, stream text, position text, payload bytea, error text);
-        """)
-    return Ledger(database)
+    return await Ledger.on(database)
 
 
 @pytest.fixture

@@ -117,8 +117,8 @@ async def test_a_group_shares_the_partitions_and_hands_them_over(broker, ledger,
     first = KafkaConsumer(group, ledger.ingest, ledger.positions)
     newcomer_wrote = asyncio.Event()
 
-    async def ingest(batch):
-        await ledger.ingest(batch)
+    async def ingest(batch, rejected):
+        await ledger.ingest(batch, rejected)
         if batch.received:
             newcomer_wrote.set()
 

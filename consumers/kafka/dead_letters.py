@@ -1,0 +1,102 @@
+"""A topic that gets a copy of every message that is rejected; the truth is in the database."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+
+import structlog
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import KafkaError
+
+from consumers.kafka.batches import Records, stream_of
+from consumers.kafka.settings import KafkaSettings
+from engine.model.event import Rejection
+
+_log = structlog.get_logger(__name__)
+_PATIENCE_SECONDS = 5.0
+_PAUSE_SECONDS = 30.0
+_NO_LIMIT = 2**31 - 1  # a message that the broker once took is left for the broker to judge
+
+
+class DeadLetterTopic:
+    """The topic of the settings, if any, and a producer to it once there is something to send.
+
+    What cannot be sent is logged and left at that. After a time-out nothing is sent for half a
+    minute, so that a topic that is not there does not hold up the stream.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._topic = settings.dead_letter_topic
+        self._connection = settings.connection
+        self._producer: AIOKafkaProducer | None = None
+        self._closed_until = 0.0
+        if self._topic in settings.readers:
+            _log.error("dead letters are not sent to a topic that is read", topic=self._topic)
+            self._topic = None
+
+    async def send(self, records: Records, rejections: Sequence[Rejection]) -> None:
+        """Send the messages among these records that were rejected, each once."""
+        if self._topic is None or time.monotonic() < self._closed_until:
+            return
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._produce(list(_rejected(records, rejections)))
+        except TimeoutError:
+            self._closed_until = time.monotonic() + _PAUSE_SECONDS
+            self._complain(f"no answer in {_PATIENCE_SECONDS:.0f} seconds: is it there?")
+        except (KafkaError, OSError) as error:
+            self._complain(repr(error))
+
+    async def stop(self) -> None:
+        """Let go of the broker."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def _produce(self, letters: Iterable[tuple[ConsumerRecord, Rejection]]) -> None:
+        """Send them all, and only then raise what the first one that failed did."""
+        producer = await self._started()
+        sending = [
+            producer.send_and_wait(
+                self._topic, record.value, key=record.key, headers=_headers(record, rejection)
+            )
+            for record, rejection in letters
+        ]
+        for outcome in await asyncio.gather(*sending, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _started(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(**self._connection, acks="all", max_request_size=_NO_LIMIT)
+            try:
+                await producer.start()
+            except BaseException:
+                await producer.stop()
+                raise
+            self._producer = producer
+        return self._producer
+
+    def _complain(self, why: str) -> None:
+        _log.error("dead letters are in the database only", topic=self._topic, why=why)
+
+
+def _rejected(
+    records: Records, rejections: Sequence[Rejection]
+) -> Iterable[tuple[ConsumerRecord, Rejection]]:
+    """Each record that was rejected, with the first reason; a loss has no record."""
+    by_place = {(each.stream, each.position.partition("#")[0]): each for each in rejections[::-1]}
+    for partition, fetched in records.items():
+        for record in fetched:
+            rejection = by_place.get((stream_of(partition), str(record.offset)))
+            if rejection is not None:
+                yield record, rejection
+
+
+def _headers(record: ConsumerRecord, rejection: Rejection) -> list[tuple[str, bytes | None]]:
+    return [
+        *record.headers,
+        ("x-knockon-error", rejection.error.encode()),
+        ("x-knockon-stream", rejection.stream.encode()),
+        ("x-knockon-position", rejection.position.encode()),
+    ]
