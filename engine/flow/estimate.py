@@ -11,7 +11,9 @@ from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
 _SAMPLE = 20
-"""Partitions of a dataset, the last ones, whose runs are asked."""
+"""Partitions of a dataset, the last ones, whose runs are asked; fewer where datasets are many."""
+_MOST = 10_000
+"""Partitions in all, but one of each dataset at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ async def costs(conn: Connection, draft: Draft) -> dict[UUID, Cost]:
     """By job: asks the runs behind the last partitions of what the plan would make."""
     jobs = {step.job: draft.lineage.job(step.job) for step in draft.decided.steps}
     datasets = [output for job in jobs.values() for output in job.outputs]
-    rows = await fetch(conn, "plans.costs", datasets=datasets, sample=_SAMPLE)
+    sample = max(1, min(_SAMPLE, _MOST // max(len(datasets), 1)))
+    rows = await fetch(conn, "plans.costs", datasets=datasets, sample=sample)
     known = {row["dataset"]: row for row in rows}
     return {step.job: _cost(step, jobs[step.job], known) for step in draft.decided.steps}
 
