@@ -103,7 +103,8 @@ def is_finite(space: Space) -> bool:
     return all(d.is_finite for d in space)
 
 
-def read_text(space: Space, said: str | None) -> set[Key]:
+@cache
+def read_text(space: Space, said: str | None) -> frozenset[Key]:
     """The keys that a key, a range or a part of one names."""
     parts = {d.name: set(d.universe) for d in space}
     for piece in [] if said in (None, "*") else said.split("/"):
@@ -112,4 +113,4 @@ def read_text(space: Space, said: str | None) -> set[Key]:
         first, _, last = values.partition("..")
         lo, hi = dimension.grid.index(first), dimension.grid.index(last or first)
         parts[name] &= set(dimension.grid[lo : hi + 1])
-    return set(itertools.product(*(sorted(parts[d.name]) for d in space)))
+    return frozenset(itertools.product(*(parts[d.name] for d in space)))

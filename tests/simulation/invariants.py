@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from engine.store.database import Connection
 
-_TASKS = b"""
-WITH t AS (SELECT * FROM tasks WHERE org_id = %(org)s
-           AND status IN ('blocked', 'queued', 'running', 'failed'))
+_LAWS = """
+WITH t AS MATERIALIZED (
+    SELECT id, job_id, partitions, status, waiting_for FROM tasks
+    WHERE org_id = %(org)s AND status IN ('blocked', 'queued', 'running', 'failed')
+), behind AS MATERIALIZED (
+    SELECT d.task_id FROM t JOIN task_dependencies d ON d.depends_on = t.id
+)
 SELECT 'two unstarted tasks for one partition' AS law, a.id::text || ' ' || b.id AS what
 FROM t a JOIN t b ON a.job_id = b.job_id AND a.id < b.id AND a.partitions && b.partitions
 WHERE a.status IN ('blocked', 'queued') AND b.status IN ('blocked', 'queued')
@@ -18,44 +21,58 @@ SELECT 'two running tasks for one partition', a.id::text || ' ' || b.id
 FROM t a JOIN t b ON a.job_id = b.job_id AND a.id < b.id AND a.partitions && b.partitions
 WHERE a.status = 'running' AND b.status = 'running'
 UNION ALL
-SELECT 'a queued task with something open in front', t.id::text
-FROM t WHERE t.status = 'queued' AND EXISTS (
-    SELECT FROM task_dependencies d JOIN t f ON f.id = d.depends_on WHERE d.task_id = t.id)
+SELECT 'a queued task with something open in front', id::text
+FROM t WHERE status = 'queued' AND id IN (SELECT task_id FROM behind)
 UNION ALL
-SELECT 'a blocked task with nothing in front that does not say why', t.id::text
-FROM t WHERE t.status = 'blocked' AND t.waiting_for IS NULL AND NOT EXISTS (
-    SELECT FROM task_dependencies d JOIN t f ON f.id = d.depends_on WHERE d.task_id = t.id)
+SELECT 'a blocked task with nothing in front that does not say why', id::text
+FROM t WHERE status = 'blocked' AND waiting_for IS NULL
+    AND id NOT IN (SELECT task_id FROM behind)
 UNION ALL
 SELECT 'an unfinished task of a job that is not served', t.id::text
 FROM t JOIN jobs j ON j.id = t.job_id
 LEFT JOIN dag_current_versions c ON c.dag_version_id = j.dag_version_id
 WHERE c.dag_version_id IS NULL
 UNION ALL
+SELECT 'more tasks of a job running than its cap', j.name
+FROM t JOIN jobs j ON j.id = t.job_id WHERE t.status = 'running'
+GROUP BY j.id HAVING count(*) > j.max_concurrency
+UNION ALL
 SELECT 'a processed fact without a plan', i.id::text FROM data_invalidations i
 WHERE i.org_id = %(org)s AND i.processed_at IS NOT NULL AND i.plan_id IS NULL
-  AND i.outcome IS DISTINCT FROM 'not_current'
+    AND i.outcome IS DISTINCT FROM 'not_current'
 UNION ALL
 SELECT 'an event that was not understood', e.error FROM dead_letters e WHERE e.org_id = %(org)s
 UNION ALL
-SELECT 'tasks that wait for each other', t.id::text
+SELECT 'a task that waits for itself', d.task_id::text
 FROM t JOIN task_dependencies d ON d.task_id = t.id AND d.depends_on = t.id
 """
 
-_STAMPS = b"""
-SELECT d.name, p.dataset_version, p.partition_key, p.materialized_at
-FROM partition_versions p JOIN datasets d ON d.id = p.dataset_uuid WHERE d.org_id = %(org)s
+_STAMPS = """
+SELECT p.dataset_version || ' ' || p.partition_key AS what,
+       (extract(epoch FROM p.materialized_at) * 1000000)::bigint AS value
+FROM datasets d JOIN partition_versions p ON p.dataset_uuid = d.id WHERE d.org_id = %(org)s
 """
 
-_CURSORS = b"""
-SELECT d.name, j.name AS job, c.dataset_version, c.job_id, c.cursor_value::bigint AS value
-FROM dataset_cursors c JOIN datasets d ON d.id = c.dataset_uuid JOIN jobs j ON j.id = c.job_id
-WHERE d.org_id = %(org)s
+_CURSORS = """
+SELECT c.dataset_version || ' ' || c.job_id AS what, c.cursor_value::bigint AS value
+FROM datasets d JOIN dataset_cursors c ON c.dataset_uuid = d.id WHERE d.org_id = %(org)s
 """
 
-_POSITIONS = b"""
-SELECT consumer, stream, position::bigint AS position FROM consumer_positions
+_POSITIONS = """
+SELECT consumer || ' ' || stream AS what, position::bigint AS value FROM consumer_positions
 WHERE org_id = %(org)s
 """
+
+
+def _object(rows: str) -> str:
+    return f"(SELECT coalesce(jsonb_object_agg(what, value), '{{}}') FROM ({rows}) AS r)"
+
+
+_ALL = f"""
+SELECT (SELECT jsonb_agg(jsonb_build_array(law, what)) FROM ({_LAWS}) AS l) AS broken,
+       {_object(_STAMPS)} AS stamps, {_object(_CURSORS)} AS cursors,
+       {_object(_POSITIONS)} AS positions
+""".encode()
 
 
 class Broken(AssertionError):
@@ -71,38 +88,23 @@ class Invariants:
 
     def __init__(self, org: UUID) -> None:
         self._org = org
-        self._stamps: dict[Any, Any] = {}
-        self._cursors: dict[Any, int] = {}
-        self._positions: dict[Any, int] = {}
+        self._before: dict[str, dict[str, int]] = {"stamps": {}, "cursors": {}, "positions": {}}
 
     async def check(self, conn: Connection) -> None:
         """Raises Broken."""
-        for row in await _fetch(conn, _TASKS, self._org):
-            raise Broken(row["law"], row["what"])
-        stamps = {
-            (row["name"], row["dataset_version"], row["partition_key"]): row["materialized_at"]
-            for row in await _fetch(conn, _STAMPS, self._org)
-        }
-        _only_rises("stamps only rise", self._stamps, stamps)
-        cursors = {
-            (row["name"], row["dataset_version"], row["job_id"]): row["value"]
-            for row in await _fetch(conn, _CURSORS, self._org)
-        }
-        _only_rises("cursors only move forward", self._cursors, {**self._cursors, **cursors})
-        positions = {
-            (row["consumer"], row["stream"]): row["position"]
-            for row in await _fetch(conn, _POSITIONS, self._org)
-        }
-        _only_rises("positions only move forward", self._positions, positions)
-        self._stamps, self._cursors, self._positions = stamps, cursors, positions
+        row = await (await conn.execute(_ALL, {"org": self._org})).fetchone()
+        assert row is not None
+        for law, what in row["broken"] or ():
+            raise Broken(law, what)
+        _only_rises("stamps only rise", self._before["stamps"], row["stamps"])
+        # A deploy hands a cursor on to the job's new row.
+        cursors = self._before["cursors"] | row["cursors"]
+        _only_rises("cursors only move forward", self._before["cursors"], cursors)
+        _only_rises("positions only move forward", self._before["positions"], row["positions"])
+        self._before = {"stamps": row["stamps"], "cursors": cursors, "positions": row["positions"]}
 
 
-def _only_rises(law: str, before: dict[Any, Any], after: dict[Any, Any]) -> None:
+def _only_rises(law: str, before: dict[str, int], after: dict[str, int]) -> None:
     for key, value in before.items():
         if key not in after or after[key] < value:
             raise Broken(law, (key, value, after.get(key)))
-
-
-async def _fetch(conn: Connection, text: bytes, org: UUID) -> list[dict[str, Any]]:
-    cursor = await conn.execute(text, {"org": org})
-    return await cursor.fetchall()

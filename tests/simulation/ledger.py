@@ -93,14 +93,22 @@ class Ledger:
         return bool(needed(read, source, job.space, key, [said.key]))
 
     def _came_out(self, world: World, job: Job, read: Read, key: Key, since: int) -> bool:
-        """Whether anything that it reads of a made dataset really differs from before."""
+        """Whether anything that it reads of a made dataset, by column, differs from before."""
         source = world.makers[read.dataset]
         if source.is_source:
             return True
-        keys = {each.key for each in self.changed[read.dataset] if each.time > since}
+        keys = {
+            each.key
+            for each in self.changed[read.dataset]
+            if each.time > since and _is_read(job, read, each.columns)
+        }
         if job.is_unit or read.latest is not None:
             return bool(keys)
         return bool(needed(read, source.space, job.space, key, keys))
+
+
+def _is_read(job: Job, read: Read, columns: Columns) -> bool:
+    return any(output.dirtied(read.dataset, columns) != frozenset() for output in job.outputs)
 
 
 def _widest(dirt: Collection[Dirt]) -> Dirt:

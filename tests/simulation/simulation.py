@@ -29,6 +29,7 @@ class Simulation:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self._invariants = Invariants(stage.org)
+        self._looked = 0
         upstream = Upstream(stage)
         engines = Engines(stage, upstream)
         workers = Workers(stage)
@@ -85,6 +86,9 @@ class Simulation:
             await self._verbs[step.verb](step.dice())
 
     async def _look(self) -> None:
+        if self.stage.writes == self._looked:
+            return  # nobody has written anything
+        self._looked = self.stage.writes
         await self.stage.note_facts()
         async with self.stage.connection() as conn:
             await self._invariants.check(conn)

@@ -68,8 +68,13 @@ class Stage:
         self.warehouse: dict[tuple[str, UUID], dict[Key, Rows]] = defaultdict(dict)
         self.versions: dict[str, UUID] = {}
         self.meanwhile: Callable[[Random], Awaitable[None]] | None = None
+        self.writes = 0
+        """Moves with everything that may have been written, so that nobody looks in vain."""
+        self._noted = 0
+        self._existing: tuple[int, dict[str, set[Key]]] | None = None
         self._depth = 0
         self._seen: list[UUID] = []
+        self._announced: dict[str, set[Key]] = defaultdict(set)
 
     def data(self, dataset: str) -> Partitions:
         """What is there of a dataset now."""
@@ -101,6 +106,11 @@ class Stage:
 
     async def existing(self) -> dict[str, set[Key]]:
         """By dataset, the partitions that exist."""
+        if self._existing is None or self._existing[0] != self.writes:
+            self._existing = self.writes, await self._look_what_exists()
+        return self._existing[1]
+
+    async def _look_what_exists(self) -> dict[str, set[Key]]:
         found: dict[str, set[Key]] = defaultdict(set)
         for row in await self.rows(_EXISTING):
             maker = self.world.makers.get(row["name"])
@@ -113,6 +123,13 @@ class Stage:
     async def do(self, name: str, verb: Verb[T], dice: Random | None = None) -> T:
         """Do a verb; with dice it may die on its way (Crash), or have something happen inside."""
         self.now += 1
+        self.writes += 1
+        try:
+            return await self._do(name, verb, dice)
+        finally:
+            self.writes += 1
+
+    async def _do(self, name: str, verb: Verb[T], dice: Random | None) -> T:
         async with self.connection() as conn:
             if dice is None or self.is_calm:
                 return await verb(conn)
@@ -164,19 +181,26 @@ class Stage:
 
     async def note_facts(self) -> None:
         """What has been planned is declared from here on."""
+        if self.writes == self._noted:
+            return
+        self._noted = self.writes
+        announced = {name: set(keys) for name, keys in self._announced.items()}
         for row in await self.rows(_PLANNED, seen=self._seen):
             self._seen.append(row["id"])
             maker = self.world.makers.get(row["name"])
             if maker is not None:
-                self._note(maker, row)
+                self._note(maker, row, announced.get(row["name"], set()))
 
-    def _note(self, maker: Job, row: dict[str, Any]) -> None:
+    def _note(self, maker: Job, row: dict[str, Any], announced: set[Key]) -> None:
         name, said, spec = row["name"], row["partition_key"], row["row_filter"]
         keys: Sequence[Key | None] = [None] if said is None else [*read_text(maker.space, said)]
         if spec is not None:
             among = read_text(maker.space, said)
             keys = [key for key in among if may_hold(maker.space, key, spec)]
         columns = None if row["columns"] is None else frozenset(row["columns"])
+        if said is not None and not read_text(maker.space, said) <= announced:
+            columns = None  # what is new is new in all columns
+        self._announced[name] |= {key for key in keys if key is not None}
         facts = [Declared(self.now, key, columns, groups(spec)) for key in keys]
         if maker.is_source or row["reason"] == "rewritten":
             self.ledger.declared[name] += facts

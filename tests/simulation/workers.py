@@ -7,8 +7,9 @@ accepted.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from random import Random
 from uuid import UUID
 from zlib import crc32
@@ -27,7 +28,7 @@ from tests.simulation.crashes import AnswerLost, Crash
 from tests.simulation.dimensions import Key, read_text, text
 from tests.simulation.invariants import Broken
 from tests.simulation.ledger import Changed, Declared, Dirt
-from tests.simulation.rows import Partitions, Rows, is_meant, may_hold
+from tests.simulation.rows import Partitions, Rows, differing, is_meant, may_hold
 from tests.simulation.stage import UNIT, Stage
 from tests.simulation.world import GROUP, Job, World
 
@@ -211,24 +212,30 @@ class Workers:
     def _accepted(self, run: Run, content: Content) -> None:
         """What an accepted run made is there now; what came out new is remembered."""
         ledger, now = self.stage.ledger, self.stage.now
-        changed = False
         for dataset in run.lease.outputs:
-            there = self.stage.warehouse[dataset.name, dataset.version]
-            changed |= any(there.get(k) != rows for k, rows in content[dataset.name].items())
-            there.update(content[dataset.name])
-        # A task is what the others wait for: all of it came out new, or nothing.
-        changed |= not tells(run.job)
-        self.stage.counts["came out new" if changed else "came out the same"] += 1
-        for dataset in run.lease.outputs:
-            keys = content[dataset.name]
-            if changed:
-                ledger.changed[dataset.name] += [Changed(now, key, None) for key in keys]
+            there, made = self.stage.warehouse[dataset.name, dataset.version], content[dataset.name]
+            ledger.changed[dataset.name] += self._changes(run.job, there, made)
+            there.update(made)
             if dataset.name in run.dirt:
                 dirt = run.dirt[dataset.name]
-                ledger.declared[dataset.name] += [Declared(now, key, *dirt) for key in keys]
+                ledger.declared[dataset.name] += [Declared(now, key, *dirt) for key in made]
         generation = run.lease.outputs[0].version
         for key in [UNIT] if run.job.is_unit else content[run.job.outputs[0].name]:
             ledger.made[generation, key] = run.at
+
+    def _changes(self, job: Job, there: Partitions, made: Partitions) -> Iterator[Changed]:
+        """What the engine can know to have come out new, by partition, and by column if told."""
+        for key, rows in made.items():
+            columns = differing(there.get(key), rows)
+            is_same = columns is not None and not columns
+            if is_same and tells(job) is not Telling.NOTHING:
+                self.stage.counts["partition came out the same"] += 1
+            elif tells(job) is Telling.COLUMNS:
+                self.stage.counts["partition came out new in some columns"] += columns is not None
+                yield Changed(self.stage.now, key, columns)
+            else:
+                self.stage.counts["partition came out new"] += 1
+                yield Changed(self.stage.now, key, None)
 
     # -- trouble -------------------------------------------------------------------------------
 
@@ -265,12 +272,20 @@ class Workers:
 
 def keys_of(job: Job, texts: Sequence[str]) -> list[Key]:
     """The keys that texts name."""
-    return [key for each in texts for key in read_text(job.space, each)]
+    return [key for each in texts for key in sorted(read_text(job.space, each))]
 
 
-def tells(job: Job) -> bool:
-    """Some jobs do not say what their content is; it counts as changed each time."""
-    return job.salt % 7 != 0
+class Telling(Enum):
+    """What a worker says of the content that it made."""
+
+    NOTHING = "it counts as changed each time"
+    WHOLE = "a fingerprint"
+    COLUMNS = "one for each column too"
+
+
+def tells(job: Job) -> Telling:
+    """Some jobs say more than others."""
+    return [Telling.NOTHING, Telling.WHOLE, *[Telling.COLUMNS] * 4][job.salt % 6]
 
 
 def called(lease: Lease) -> str:
@@ -280,9 +295,7 @@ def called(lease: Lease) -> str:
 
 def _completion(run: Run, content: Content) -> Completion:
     outputs = tuple(
-        Made(
-            name, text(run.job.space, key), _hash(sorted(rows.items())) if tells(run.job) else None
-        )
+        _told(run.job, name, key, rows)
         for name, partitions in content.items()
         for key, rows in partitions.items()
     )
@@ -291,6 +304,19 @@ def _completion(run: Run, content: Content) -> Completion:
         (followed,) = (each for each in run.lease.job.inputs if each.cursor is not None)
         cursors[followed.dataset] = str(run.newest)
     return Completion(run.lease, outputs, cursors)
+
+
+def _told(job: Job, dataset: str, key: Key, rows: Rows) -> Made:
+    partition, telling = text(job.space, key), tells(job)
+    if telling is Telling.NOTHING:
+        return Made(dataset, partition)
+    whole = _hash(sorted(rows.items()))
+    if telling is Telling.WHOLE:
+        return Made(dataset, partition, whole)
+    (output,) = (each for each in job.outputs if each.name == dataset)
+    # Where rows come or go, every hash is another.
+    columns = {c: _hash([(n, row[c]) for n, row in sorted(rows.items())]) for c in output.columns}
+    return Made(dataset, partition, whole, column_fingerprints=columns)
 
 
 def _hash(what: object) -> str:
