@@ -98,11 +98,9 @@ class Tracer:
 
     def _from(self, select: exp.Select, scope: Scope) -> Scope:
         clause = select.args.get("from_")
-        if clause is not None:
-            scope = self._tables.add(clause.this, scope)
-        for join in select.args.get("joins") or ():
-            scope = self._tables.join(join, scope)
-        return scope
+        if clause is None:
+            return scope
+        return self._tables.scope(clause.this, select.args.get("joins") or (), scope)
 
     def _items(self, select: exp.Select, scope: Scope) -> Relation:
         parts = [self._item(each, scope) for each in select.expressions]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from sqlglot import exp
@@ -15,22 +15,33 @@ from engine.lineage.sql.scope import Scope
 
 
 class Tables:
-    """Adds what stands in a FROM to a scope."""
+    """Makes the scope that a FROM gives."""
 
     def __init__(self, trace: Trace, expressions: Expressions) -> None:
         self._trace = trace
         self._expressions = expressions
 
-    def add(self, item: exp.Expr, scope: Scope) -> Scope:
-        """The scope with one more item beside what it has. Raises Unresolved."""
-        return _beside(scope, self._item(item, scope), ())
+    def scope(self, first: exp.Expr, joins: Iterable[exp.Join], scope: Scope) -> Scope:
+        """What the first table and those joined to it give. Raises Unresolved.
 
-    def join(self, join: exp.Join, scope: Scope) -> Scope:
-        """The scope with one more item, and all that the join's condition reads moving rows."""
+        A comma binds less than JOIN does: what follows it is joined first.
+        """
+        before, group = scope, self._item(first, scope)
+        for join in joins:
+            if _is_comma(join):
+                before = _beside(before, group, ())
+                group = self._item(join.this, before)
+            else:
+                group = self._join(join, group, before)
+        return _beside(before, group, ())
+
+    def _join(self, join: exp.Join, left: Scope, before: Scope) -> Scope:
+        """Both sides, with all that the condition reads moving rows."""
         check_clauses(join)
-        item = self._item(join.this, scope)
-        joined = _beside(scope, item, _shared(join, scope.star, item.star))
-        condition = self._expressions.read(join.args.get("on"), joined)
+        right = self._item(join.this, _beside(before, left, ()))
+        joined = _beside(left, right, _shared(join, left.star, right.star))
+        seen = replace(joined, common=before.common, outer=before.outer)
+        condition = self._expressions.read(join.args.get("on"), seen)
         return replace(joined, star=joined.star.shaped(condition))
 
     def _item(self, item: exp.Expr, scope: Scope) -> Scope:
@@ -45,7 +56,7 @@ class Tables:
         else:
             found = self._lateral(item, scope)
         for join in item.args.get("joins") or ():
-            found = self.join(join, replace(found, common=scope.common, outer=scope.outer))
+            found = self._join(join, found, scope.beside())
         return found
 
     def _lateral(self, item: exp.Expr, scope: Scope) -> Scope:
@@ -64,6 +75,10 @@ class Tables:
         inside = scope.inside()
         reads = union(self._expressions.read(each, inside) for each in call.expressions)
         return Relation(rows=reads, unlisted=reads)
+
+
+def _is_comma(join: exp.Join) -> bool:
+    return not any(value for key, value in join.args.items() if key != "this")
 
 
 def _common(item: exp.Table, scope: Scope) -> Relation:

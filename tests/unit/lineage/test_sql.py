@@ -65,6 +65,18 @@ def lineage(text: str) -> dict[str, str]:
             id="a shared column is of both sides",
         ),
         pytest.param(
+            "SELECT * FROM (SELECT a FROM t) p, (SELECT a, x FROM u) q JOIN (SELECT a, y FROM u) r "
+            "USING (a) WHERE p.a = 1",
+            {"a": "t.a u.a", "x": "u.x", "y": "u.y", "*": "t.a t.day u.a"},
+            id="a comma binds less than JOIN",
+        ),
+        pytest.param(
+            "SELECT two FROM ((SELECT b, c FROM t) p CROSS JOIN (SELECT a, x FROM u) q) "
+            "JOIN (SELECT x, y FROM u) r USING (x), LATERAL (SELECT r.y, p.c) AS s (one, two)",
+            {"two": "t.c", "*": "t.day u.x"},
+            id="brackets and laterals",
+        ),
+        pytest.param(
             "SELECT DISTINCT ON (x) x, y FROM u ORDER BY x, a",
             {"x": "u.x", "y": "u.y", "*": "u.a u.x"},
             id="distinct on",
@@ -167,6 +179,10 @@ def test_lineage_goes_by_what_is_read(text: str, expected: dict[str, str]) -> No
     ("text", "columns"),
     [
         ("SELECT * FROM t JOIN u USING (a)", ("a", "b", "c", "day", "x", "y")),
+        (
+            "SELECT * FROM (SELECT a, x FROM u) q, (SELECT b, x AS a FROM u, t) r JOIN t USING (b)",
+            ("a", "x", "b", "c", "day"),
+        ),
         ("SELECT u.*, b AS more FROM u, t", ("a", "x", "y", "more")),
         ("SELECT count(*), x::text, sum(y) OVER (), (u).a FROM u", ("count", "x", "sum", "a")),
         ("SELECT * FROM (VALUES (1, 2)) AS v (n)", ("n", "column2")),
