@@ -5,17 +5,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import stamina
 import structlog
 from psycopg import AsyncConnection
 
 from consumers.formats.reading import Reader
-from consumers.kafka import KafkaConsumer, KafkaSettings, Rejected, Start
+from consumers.kafka import KafkaConsumer, KafkaSettings, Origin, Start, moves
 from consumers.postgres.listener import PostgresConsumer
 from consumers.sources import Sources, load_sources
-from engine.flow.ingest import ingest
+from engine.errors import InvalidInput, PositionLost
+from engine.flow.ingest import Rejected, ingest
 from engine.flow.scene import Scene
 from engine.loops.duty import keep, pause
-from engine.model.event import Batch
+from engine.model.event import Advance, Batch
 from engine.store.database import Database
 from engine.store.run import fetch
 
@@ -97,26 +99,47 @@ class Consumers:
                 poll_seconds=self._wiring.poll_seconds,
             )
 
+    @stamina.retry(on=PositionLost, attempts=10)
+    async def rewind(self, origin: Origin) -> list[Advance]:
+        """Move the stored positions of all topics there; gives what moved.
+
+        Safe while others consume: they drop what they have in hand and follow. Raises
+        ServiceUnavailable, and InvalidInput where the broker cannot find the place.
+        """
+        async with self._database.connection() as conn:
+            sources = await load_sources(conn, self._scene)
+        settings = self._kafka_settings(sources.readers())
+        if settings is None:
+            raise InvalidInput("no Kafka broker is set: set KNOCKON_KAFKA_BOOTSTRAP_SERVERS")
+        moved = await moves(settings, self._positions, origin)
+        await self._ingest(Batch(consumer=settings.name, advances=tuple(moved)))
+        return moved
+
     def _kafka(self, readers: Mapping[str, Reader]) -> Iterator[_Consumer]:
-        wiring = self._wiring
-        if wiring.bootstrap_servers is None:
+        settings = self._kafka_settings(readers)
+        if settings is None:
             _log.warning(
                 "topics are not read: set KNOCKON_KAFKA_BOOTSTRAP_SERVERS", topics=sorted(readers)
             )
         elif readers:
-            _log.info("reading topics", topics=sorted(readers), group=wiring.name)
-            settings = KafkaSettings(
-                bootstrap_servers=wiring.bootstrap_servers,
-                name=wiring.name,
-                readers=readers,
-                start=wiring.start,
-                security=wiring.security,
-                dead_letter_topic=wiring.dead_letter_topic,
-                batch_size=wiring.batch_size,
-                fetch_max_wait_ms=wiring.client.get("fetch_max_wait_ms", 500),
-                client=wiring.client,
-            )
+            _log.info("reading topics", topics=sorted(readers), group=settings.name)
             yield KafkaConsumer(settings, self._ingest, self._positions)
+
+    def _kafka_settings(self, readers: Mapping[str, Reader]) -> KafkaSettings | None:
+        wiring = self._wiring
+        if wiring.bootstrap_servers is None:
+            return None
+        return KafkaSettings(
+            bootstrap_servers=wiring.bootstrap_servers,
+            name=wiring.name,
+            readers=readers,
+            start=wiring.start,
+            batch_size=wiring.batch_size,
+            fetch_max_wait_ms=wiring.client.get("fetch_max_wait_ms", 500),
+            security=wiring.security,
+            dead_letter_topic=wiring.dead_letter_topic,
+            client=wiring.client,
+        )
 
     async def _ingest(self, batch: Batch, rejected: Rejected | None = None) -> None:
         async with self._database.connection() as conn:

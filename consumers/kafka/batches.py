@@ -24,6 +24,12 @@ class Fetched:
     reached: Mapping[TopicPartition, int]
 
 
+async def prepare(records: Records, readers: Mapping[str, Reader]) -> None:
+    """Have the readers learn what they need for these records. Raises ServiceUnavailable."""
+    for partition, fetched in records.items():
+        await readers[partition.topic].prepare(record.value for record in fetched)
+
+
 def batch_of(
     consumer: str,
     fetched: Fetched,

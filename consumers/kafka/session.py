@@ -11,7 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumers.kafka.batches import Fetched, Records, batch_of, stream_of, undecodable
+from consumers.kafka.batches import Fetched, Records, batch_of, prepare, stream_of, undecodable
 from consumers.kafka.dead_letters import DeadLetterTopic
 from consumers.kafka.membership import Membership
 from consumers.kafka.placement import Log, Place, place
@@ -104,10 +104,9 @@ class Session:
         fetched = await unless_stopped(self.stop, fetching)
         if fetched is None or not fetched.reached:
             return
-        places = self.membership.places
-        await self._write(
-            batch_of(self.settings.name, fetched, places, self.settings.readers), fetched.records
-        )
+        places, readers = self.membership.places, self.settings.readers
+        await self._persistently(lambda: prepare(fetched.records, readers))
+        await self._write(batch_of(self.settings.name, fetched, places, readers), fetched.records)
         places.update(fetched.reached)
         await self._tell(fetched.reached)
 

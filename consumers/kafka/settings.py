@@ -1,14 +1,12 @@
 """What a Kafka consumer is told."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from consumers.formats.reading import Reader
-from engine.model.event import Batch, Rejection
-
-Rejected = Callable[[Sequence[Rejection]], Awaitable[None]]
-"""Told of what a batch rejects before that is committed, and again if the commit fails."""
+from engine.flow.ingest import Rejected
+from engine.model.event import Batch
 
 Ingest = Callable[[Batch, Rejected], Awaitable[object]]
 """Writes a batch in one transaction. Raises PositionLost if a `before` is not the stored one."""

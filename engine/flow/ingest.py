@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from engine.errors import InvalidInput, PositionLost
 from engine.flow.coalesce import Fact, coalesce
-from engine.flow.resolve import resolve
+from engine.flow.resolve import Resolved, by_scope, resolve
 from engine.flow.scene import Scene
 from engine.model.event import Advance, Batch, Received, Rejection
 from engine.store.bells import INVALIDATIONS, ring
@@ -21,6 +21,7 @@ from engine.store.ids import new_id
 from engine.store.run import execute, fetch, fetch_one
 
 Rejected = Callable[[Sequence[Rejection]], Awaitable[None]]
+"""Told of what a batch rejects before that is committed, and again if it is written again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +100,13 @@ async def _facts(
     if not received:
         return [], []
     lineage = await scene.lineage(conn)
-    resolved, refused = [], []
-    for each in received:
+    resolved: list[Resolved] = []
+    refused: list[Rejection] = []
+    for alike in by_scope(received):
         try:
-            resolved.append(resolve(lineage, each))
+            resolved.append(resolve(lineage, *alike))
         except InvalidInput as error:
-            refused.append(_refusal(each, error))
+            refused += [_refusal(each, error) for each in alike]
     return coalesce(resolved), refused
 
 

@@ -14,9 +14,10 @@ from aiokafka.record.util import calc_crc32c as crc32c
 
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
-from consumers.kafka import KafkaConsumer, KafkaSettings, Rejected
+from consumers.kafka import KafkaConsumer, KafkaSettings
 from engine.embedded.broker import Broker
 from engine.errors import PositionLost
+from engine.flow.ingest import Rejected
 from engine.model.event import Advance, Batch
 from engine.store.database import Connection, Database
 
