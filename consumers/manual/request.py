@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from engine.flow.coalesce import MANUAL
 from engine.flow.ingest import ingest
 from engine.flow.resolve import resolve
 from engine.flow.scene import Scene
-from engine.model.event import Batch, Received, SourceEvent
+from engine.model.event import MANUAL, Batch, Received, SourceEvent
 from engine.store.database import Connection
 from engine.store.run import fetch
 

@@ -20,7 +20,7 @@ from engine.cli.output import (
     some,
     status_text,
 )
-from engine.flow.coalesce import MANUAL
+from engine.model.event import MANUAL
 
 _OVER = ("succeeded", "skipped", "canceled")
 _MOST = 12

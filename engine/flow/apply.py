@@ -11,14 +11,13 @@ from uuid import UUID
 import msgspec
 from psycopg import Rollback
 
-from engine.flow.coalesce import MANUAL
 from engine.flow.decide import changes_since, decided, lock_plan
 from engine.flow.draft import Draft, draft_rows
 from engine.flow.ingest import ingest
 from engine.flow.plan import carry_out
 from engine.flow.resolve import resolve
 from engine.flow.scene import Scene
-from engine.model.event import Batch, Received, SourceEvent
+from engine.model.event import MANUAL, Batch, Received, SourceEvent
 from engine.planner import Difference
 from engine.store.database import Connection
 from engine.store.run import fetch

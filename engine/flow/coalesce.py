@@ -3,16 +3,16 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from engine.flow.resolve import Resolved
-from engine.model.event import Received
+from engine.model.event import MANUAL, Received
 from engine.partitions import PartitionSet
 
-MANUAL = "manual"
 _WITNESSES = 50
 
 
@@ -68,9 +68,9 @@ class _Kind:
 
 
 def _kind(each: Resolved) -> _Kind:
-    event = each.received.event
+    event, first = each.event, each.received[0]
     rows = None if each.rows is None else msgspec.json.encode(each.rows, order="sorted")
-    request = each.received.position if each.received.stream == MANUAL else None
+    request = first.position if first.stream == MANUAL else None
     return _Kind(each.dataset.id, each.version, event.reason, each.columns, rows, request)
 
 
@@ -108,44 +108,36 @@ def _texts(group: Sequence[Resolved]) -> tuple[str | None, ...]:
 
 def _fact(group: Sequence[Resolved]) -> Fact:
     sample = group[0]
-    manual = sample.received.stream == MANUAL
+    received = [each for alike in group for each in alike.received]
+    manual = received[0].stream == MANUAL
     return Fact(
         dataset=sample.dataset.id,
         version=sample.version,
         served=sample.served,
-        reason=sample.received.event.reason,
+        reason=sample.event.reason,
         texts=_texts(group),
         columns=sample.columns,
         rows=sample.rows,
-        events=len(group),
-        source_event=_witness([each.received for each in group]),
-        key=sample.received.event.id if manual else None,
+        events=len(received),
+        source_event=_witness(received),
+        key=sample.event.id if manual else None,
     )
 
 
 def _witness(received: Sequence[Received]) -> dict[str, Any]:
-    """What explain shows of the events: the first whole, and the rest by place and id.
-
-    ``first`` and ``last`` are positions in ``stream``; ``streams`` has all, where there are more.
-    """
-    places = _places(received)
-    stream = received[0].stream
-    ids = [each.event.id for each in received if each.event.id is not None]
+    """What explain shows of the events: the first whole, and the rest by place and id."""
+    first = received[0]
+    ids = (each.event.id for each in received if each.event.id is not None)
     return {
         "count": len(received),
-        "stream": stream,
-        "first": places[stream]["first"],
-        "last": places[stream]["last"],
-        **({"streams": places} if len(places) > 1 else {}),
-        "ids": ids[:_WITNESSES],
-        "event": msgspec.to_builtins(received[0].event),
+        "stream": first.stream,
+        "first": first.position,
+        "last": max((each.position for each in received), key=_ordinal),
+        "ids": list(islice(ids, _WITNESSES)),
+        "event": msgspec.to_builtins(first.event),
     }
 
 
-def _places(received: Sequence[Received]) -> dict[str, dict[str, Any]]:
-    """By stream, how many events it brought, and where in it they stand."""
-    places: dict[str, dict[str, Any]] = {}
-    for each in received:
-        place = places.setdefault(each.stream, {"first": each.position, "count": 0})
-        place |= {"last": each.position, "count": place["count"] + 1}
-    return places
+def _ordinal(position: str) -> tuple[int, str]:
+    """Sorts positions as their numbers do."""
+    return len(position), position

@@ -1,26 +1,29 @@
-"""Holding a source event against the dataset that it speaks of."""
+"""Holding source events against the datasets that they speak of."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from engine.errors import InvalidEvent, InvalidFilter, UnknownName
 from engine.lineage.graph import Lineage
 from engine.lineage.rows import RowFilter
 from engine.model.dataset import Dataset
-from engine.model.event import Received
+from engine.model.event import MANUAL, Received, SourceEvent
 from engine.partitions import PartitionSet, PartitionSpace
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An event whose names and keys are known to be good.
+    """Events of one scope, whose names and keys are known to be good; ``event`` is the first.
 
     ``partitions`` null means all of the dataset. ``served`` is false where the event speaks of a
     generation that is not the current one.
     """
 
-    received: Received
+    received: tuple[Received, ...]
     dataset: Dataset
     space: PartitionSpace
     version: UUID
@@ -29,10 +32,38 @@ class Resolved:
     columns: frozenset[str] | None
     rows: dict[str, Any] | None
 
+    @property
+    def event(self) -> SourceEvent:
+        """What all of them say, but for what is only there for people."""
+        return self.received[0].event
 
-def resolve(lineage: Lineage, received: Received) -> Resolved:
-    """Check an event. Raises InvalidInput saying which part of it is wrong."""
+
+def by_scope(received: Iterable[Received]) -> Iterable[list[Received]]:
+    """The events in groups that say the same, so that it is looked at once.
+
+    What is asked by hand stays by itself, since its idempotency key is for it alone.
+    """
+    known: dict[int, list[Received]] = {}  # formats give one object for a scope where they can
+    groups: dict[object, list[Received]] = {}
+    for each in received:
+        group = known.get(id(each.event))
+        if group is None:
+            group = known[id(each.event)] = groups.setdefault(_scope(each), [])
+        group.append(each)
+    return groups.values()
+
+
+def _scope(received: Received) -> object:
     event = received.event
+    rows = None if event.rows is None else msgspec.json.encode(event.rows, order="sorted")
+    by_hand = received.position if received.stream == MANUAL else None
+    said = event.dataset, event.partitions, event.columns, rows, event.reason, event.version
+    return said, by_hand
+
+
+def resolve(lineage: Lineage, *received: Received) -> Resolved:
+    """Check events of one scope. Raises InvalidInput saying which part of it is wrong."""
+    event = received[0].event
     dataset = lineage.dataset_named(event.dataset)
     space = lineage.space(dataset.id)
     version = _version(dataset, event.version)

@@ -4,6 +4,9 @@ from typing import Any, Literal
 
 import msgspec
 
+MANUAL = "manual"
+"""The stream of what is asked by hand."""
+
 Reason = Literal[
     "change",
     "arrival",

@@ -1,0 +1,104 @@
+"""From bytes to coalesced facts, beside the least that anybody has to do with them."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from time import perf_counter
+
+import msgspec
+
+from consumers.formats.knockon import read_events
+from consumers.formats.reading import Delivery, Reader
+from engine.flow.coalesce import Fact, coalesce
+from engine.flow.resolve import by_scope, resolve
+from engine.lineage.graph import Lineage
+from engine.model.event import Received
+from tests.benchmarks.figure import Figure, Peer
+from tests.benchmarks.server import Server
+from tests.benchmarks.worlds import star
+from tests.support.bindings import bound
+
+_EVENTS = 10_000
+_TIMES = 7
+
+
+async def figures(server: Server) -> AsyncIterator[Figure]:
+    """10,000 events over forty scopes of one source: rates, and a bare decoding of the bytes."""
+    world = star(10)
+    name, lineage = world.datasets[0].name, world.lineage()
+    debezium = bound(
+        "debezium",
+        known=("id", "ordered_at", "status", "amount", "notes"),
+        partition={"dt": {"field": "ordered_at", "unit": "micros"}},
+        partitioning={"dt": {"time": "day"}},
+        dataset=name,
+    )
+    for title, reader, make in (
+        ("Knockon events", Reader(read_events), _knockon),
+        ("Debezium updates", Reader(debezium), _debezium),
+    ):
+        values = [make(name, n) for n in range(_EVENTS)]
+        deliveries = [Delivery("kafka/t/0", str(n), v, {}) for n, v in enumerate(values)]
+        ours = [_rate(lambda: _facts(lineage, reader, deliveries)) for _ in range(_TIMES)]
+        bare = [_rate(lambda: [msgspec.json.decode(each) for each in values]) for _ in range(_TIMES)]
+        yield Figure(f"{title}: bytes to facts", ours, "/s", peer=Peer("bare msgspec decode", bare))
+
+
+def _rate(work: Callable[[], object]) -> float:
+    start = perf_counter()
+    work()
+    return _EVENTS / (perf_counter() - start)
+
+
+def _facts(lineage: Lineage, reader: Reader, deliveries: Sequence[Delivery]) -> list[Fact]:
+    received: list[Received] = []
+    for each in deliveries:
+        outcome = reader.read(each)
+        assert isinstance(outcome, list)
+        received += outcome
+    facts = coalesce([resolve(lineage, *alike) for alike in by_scope(received)])
+    assert sum(fact.events for fact in facts) == _EVENTS
+    return facts
+
+
+def _knockon(dataset: str, n: int) -> bytes:
+    return msgspec.json.encode(
+        {
+            "dataset": dataset,
+            "partitions": [f"2013-02-{1 + n % 20:02}"],
+            "columns": [("amount", "notes")[n // 20 % 2]],
+            "reason": "correction",
+            "id": f"reload-{n}",
+        }
+    )
+
+
+def _debezium(dataset: str, n: int) -> bytes:
+    column = ("amount", "notes")[n // 20 % 2]
+    at = 1359676800_000_000 + n % 20 * 86_400_000_000 + n * 7_919_000
+    before = {"id": n, "ordered_at": at, "status": "open", "amount": "AfQ=", "notes": "a"}
+    source = {
+        "version": "3.6.3.Final",
+        "connector": "postgresql",
+        "name": "shop",
+        "ts_ms": 1795418277653,
+        "snapshot": "false",
+        "db": "shop",
+        "sequence": '["24620392","24620536"]',
+        "ts_us": 1795418277653170,
+        "ts_ns": 1795418277653170000,
+        "schema": "public",
+        "table": "orders",
+        "txId": 777,
+        "lsn": 24620536,
+        "xmin": None,
+    }
+    message = {
+        "before": before,
+        "after": before | {column: f"{n}"},
+        "source": source,
+        "transaction": None,
+        "op": "u",
+        "ts_ms": 1795418278045,
+        "ts_us": 1795418278045123,
+        "ts_ns": 1795418278045123456,
+    }
+    return msgspec.json.encode(message)
