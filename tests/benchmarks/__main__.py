@@ -9,6 +9,7 @@ from rich.live import Live
 
 from tests.benchmarks import (
     fan_out,
+    formats,
     ingestion,
     large_lineage,
     latency,
@@ -20,7 +21,7 @@ from tests.benchmarks.server import Server, server
 
 MODULES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (mapping_sets, fan_out, large_lineage, latency, throughput, ingestion)
+    for module in (mapping_sets, fan_out, large_lineage, latency, throughput, ingestion, formats)
 }
 
 
