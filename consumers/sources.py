@@ -111,4 +111,4 @@ def _bound(feeds: list[Feed]) -> Reader:
     registry = Registry(url) if url else None
     schemas = registry.schemas if registry else None
     read = every([make(feed.binding, schemas) for feed in feeds])
-    return Reader(read, learn=registry.learn if registry else None)
+    return Reader(read, learn=registry.learn if registry else None, is_bounded=True)

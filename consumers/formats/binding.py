@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
+from consumers.formats.bounds import check_events
 from consumers.formats.keys import KeyOf, Kind, key_of
 from consumers.formats.moments import Clock
 from engine.errors import InvalidEvent
@@ -111,9 +112,14 @@ def _event(
     reason: Reason,
     unsure: str | None,
 ) -> SourceEvent:
-    """The one object for a scope, so that what is done with it is done once."""
+    """The one object for a scope, so that what is done with it is done once.
+
+    Raises InvalidEvent where it is out of bounds.
+    """
     kind, note = (Widened, f"widened: {unsure}") if unsure else (SourceEvent, None)
-    return kind(dataset=dataset, partitions=partitions, columns=columns, reason=reason, note=note)
+    event = kind(dataset=dataset, partitions=partitions, columns=columns, reason=reason, note=note)
+    check_events([event])
+    return event
 
 
 class _Spot(NamedTuple):

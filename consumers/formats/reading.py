@@ -1,7 +1,9 @@
 """From a delivery to what is ingested. Whatever comes, this never raises."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from consumers.formats.bounds import check_events
 from consumers.formats.format import Format
@@ -13,8 +15,7 @@ MAX_KEPT_BYTES = 16 * 1024 * 1024
 _MAX_ERROR_CHARACTERS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One message as its transport gave it: where it was and what it held."""
 
     stream: str
@@ -28,12 +29,14 @@ class Reader:
     """How the deliveries of one stream are read: by `format`, all about `dataset` if it is set.
 
     ``learn`` is what the format needs to be told of values before it can read them; it does I/O.
+    ``is_bounded``: the format keeps its events within the bounds by itself.
     """
 
     format: Format
     dataset: str | None = None
     max_bytes: int = MAX_MESSAGE_BYTES
     learn: Callable[[Iterable[bytes | None]], Awaitable[None]] | None = None
+    is_bounded: bool = False
 
     async def prepare(self, values: Iterable[bytes | None]) -> None:
         """Learn what is needed to read some values. Raises ServiceUnavailable."""
@@ -52,12 +55,17 @@ class Reader:
             return rejection(delivery, str(error))
         except Exception as error:  # a plug-in's bug must not stop the stream
             return rejection(delivery, f"the format failed: {type(error).__name__}: {error}")
-        return [_received(delivery, event, place) for place, event in _placed(delivery, events)]
+        if len(events) == 1:
+            return [_received(delivery, events[0], delivery.position)]
+        return [
+            _received(delivery, event, f"{delivery.position}#{index}")
+            for index, event in enumerate(events)
+        ]
 
     def read_again(self, letter: Delivery) -> list[Received] | Rejection:
         """Read a dead letter: of several events in one message, the one at its position."""
         whole = letter.position.partition("#")[0]
-        outcome = self.read(replace(letter, position=whole))
+        outcome = self.read(msgspec.structs.replace(letter, position=whole))
         if isinstance(outcome, Rejection):
             return rejection(letter, outcome.error)
         return [each for each in outcome if each.position == letter.position] or outcome
@@ -70,14 +78,9 @@ class Reader:
                 "rather than each, or send several messages"
             )
         events = self.format(delivery.value, delivery.headers, self.dataset)
-        check_events(events)
+        if not self.is_bounded:
+            check_events(events)
         return events
-
-
-def _placed(delivery: Delivery, events: list[SourceEvent]) -> list[tuple[str, SourceEvent]]:
-    if len(events) == 1:
-        return [(delivery.position, events[0])]
-    return [(f"{delivery.position}#{index}", event) for index, event in enumerate(events)]
 
 
 def _received(delivery: Delivery, event: SourceEvent, position: str) -> Received:
@@ -106,6 +109,8 @@ def rejection(delivery: Delivery, error: str) -> Rejection:
 
 
 def _headers(delivery: Delivery) -> dict[str, str]:
+    if not delivery.headers:
+        return {}
     return {_storable(name): _storable(text) for name, text in delivery.headers.items()}
 
 

@@ -33,7 +33,7 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
     )
     for title, reader, make in (
         ("Knockon events", Reader(read_events), _knockon),
-        ("Debezium updates", Reader(debezium), _debezium),
+        ("Debezium updates", Reader(debezium, is_bounded=True), _debezium),
     ):
         values = [make(name, n) for n in range(_EVENTS)]
         deliveries = [Delivery("kafka/t/0", str(n), v, {}) for n, v in enumerate(values)]
