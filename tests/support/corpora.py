@@ -48,6 +48,22 @@ def load(conn: psycopg.Connection, name: str) -> Corpus:
     return _flights(conn) if name == "flights" else _files(conn, _HERE / name)
 
 
+def create(conn: psycopg.Connection, tables: Tables) -> None:
+    """Make tables, empty."""
+    for table, columns in tables.items():
+        listed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        conn.execute(f"CREATE TABLE {table} ({listed})".encode())
+
+
+def columns_of(conn: psycopg.Connection, text: str) -> tuple[str, ...]:
+    """The columns that a SELECT gives; none where it is not sound."""
+    try:
+        cursor = conn.execute(text.encode())
+    except psycopg.ProgrammingError:
+        return ()
+    return tuple(each.name for each in cursor.description or ())
+
+
 def _files(conn: psycopg.Connection, folder: Path) -> Corpus:
     conn.execute((folder / "schema.sql").read_text().encode())
     tables = _tables(conn)

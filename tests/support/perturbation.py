@@ -103,11 +103,7 @@ def _names(dirty: DirtyColumns | Pruning) -> frozenset[str]:
 
 def _result(conn: psycopg.Connection, query: Query) -> _Result:
     cursor = conn.execute(query.text.encode())
-    return _Result(result_columns(cursor), cursor.fetchall())
-
-
-def result_columns(cursor: psycopg.Cursor) -> tuple[str, ...]:
-    return tuple(each.name for each in cursor.description or ())
+    return _Result(tuple(each.name for each in cursor.description or ()), cursor.fetchall())
 
 
 def _fill(conn: psycopg.Connection, corpus: Corpus, random: Random) -> None:
