@@ -36,7 +36,7 @@ COMMANDS = {
     "run": (_CHANGE, "Have a job's outputs recomputed."),
     "status": (_LOOK, "Show how things stand."),
     "explain": (_LOOK, "Tell why a task ran, or whether a partition is fresh."),
-    "plans": (_LOOK, "List plans: proposed, held, applied, rejected."),
+    "plans": (_LOOK, "List plans: proposed, held, applied, rejected; show one."),
     "tasks": (_LOOK, "List tasks; retry or cancel one."),
     "invalidations": (_LOOK, "List what was found stale, and what became of it."),
     "lineage": (_LOOK, "Show what is made from what."),

@@ -69,6 +69,15 @@ FROM plans p
 WHERE org_id = %(org_id)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
 ORDER BY id DESC LIMIT %(limit)s
 
+-- :name whole
+-- One plan, with all that it says.
+SELECT id, created_at, state, task_count, jsonb_array_length(document -> 'steps') AS jobs, event,
+       estimate, held_by, decided_at, decided_by,
+       ARRAY(SELECT DISTINCT d.name FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+             WHERE i.id = ANY(p.invalidation_ids) ORDER BY d.name) AS datasets,
+       invalidation_ids, document
+FROM plans p WHERE org_id = %(org_id)s AND id = %(id)s
+
 -- :name touching
 -- Plans made of facts about any of these datasets, newest first.
 SELECT DISTINCT p.id, p.created_at, p.invalidation_ids, p.document, p.task_count

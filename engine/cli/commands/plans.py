@@ -1,4 +1,4 @@
-"""`knockon plans`."""
+"""`knockon plans`, and a look at one of them."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -6,15 +6,18 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 from rich.text import Text
+from rich.tree import Tree
 
-from engine.api.plans import PlanRow
+from engine.api.plans import PlanRow, PlanStep, PlanView, plan_id, plan_view
 from engine.api.plans import plans as list_plans
 from engine.cli.call import Call, command
-from engine.cli.output import ago, short, show, some, table
+from engine.cli.explained import fact_text
+from engine.cli.output import ago, counted, pruned_text, short, show, some, table
 from engine.cli.planned import estimate_text
 from engine.cli.session import Session, run
 
-app = typer.Typer(add_completion=False)
+_MOST = 50
+app = typer.Typer(add_completion=False, invoke_without_command=True)
 
 
 class State(StrEnum):
@@ -26,7 +29,7 @@ class State(StrEnum):
     rejected = "rejected"
 
 
-@app.command()
+@app.callback()
 @command
 def plans(
     call: Call,
@@ -35,7 +38,7 @@ def plans(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 50,
 ) -> None:
-    """List plans, the newest first: what was decided, or waits to be."""
+    """List plans, the newest first: what was decided, or waits to be; or show one."""
 
     async def work(session: Session) -> list[PlanRow]:
         states = [each.value for each in state] if state else None
@@ -43,6 +46,21 @@ def plans(
             return await list_plans(conn, session.scene, states=states, limit=limit)
 
     show(call, run(call, work), _listed)
+
+
+@app.command("show")
+@command
+def show_(
+    call: Call,
+    plan: Annotated[str, typer.Argument(help="The plan's id, or the end of it.", metavar="PLAN")],
+) -> None:
+    """Show a plan: why, which jobs with which partitions, and where it stops."""
+
+    async def work(session: Session) -> PlanView:
+        async with session.connection() as conn:
+            return await plan_view(conn, session.scene, await plan_id(conn, session.scene, plan))
+
+    show(call, run(call, work), _shown)
 
 
 def _listed(rows: list[PlanRow]) -> RenderableType:
@@ -54,6 +72,34 @@ def _listed(rows: list[PlanRow]) -> RenderableType:
         datasets, age = some(each.datasets), ago(each.created_at)
         made.add_row(short(each.id), each.state, datasets, *counts, age, Text(_note(each), "dim"))
     return made
+
+
+def _shown(view: PlanView) -> RenderableType:
+    plan = view.plan
+    jobs, tasks = counted(plan.jobs, "job"), counted(plan.tasks, "task")
+    head = Text.assemble(
+        "plan ", (short(plan.id), "bold"), f"  {plan.state}  {ago(plan.created_at)}"
+    )
+    tree = Tree(head.append(f"  {tasks} in {jobs}  {_note(plan)}", "dim"))
+    for fact in view.invalidations:
+        tree.add(fact_text(fact))
+    if view.more_invalidations:
+        tree.add(Text(f"and {view.more_invalidations:,} more invalidations", "dim"))
+    for step in view.steps[:_MOST]:
+        tree.add(_step(step))
+    if view.steps[_MOST:]:
+        tree.add(Text(f"and {len(view.steps) - _MOST:,} more jobs; --json has them all", "dim"))
+    for edge in view.pruned[:_MOST]:
+        tree.add(pruned_text(edge))
+    return tree
+
+
+def _step(step: PlanStep) -> Text:
+    text = Text.assemble("→ ", (step.job, "bold green"), f"  {some(step.partitions)}")
+    text.append(f"  by {some(step.via)}", "dim")
+    if not step.direct:
+        text.append("  if its inputs change", "dim italic")
+    return text
 
 
 def _note(row: PlanRow) -> str:

@@ -66,6 +66,10 @@ def test_a_plan_beyond_the_limit_waits_for_a_word(shop: Knockon) -> None:
     assert "the org allows 5 in one plan" in view.out
     (plan,) = shop("status", "--json").json["held"]
     assert "held" in shop("invalidations", "--open").out
+    shown = shop("plans", "show", plan["id"][-8:]).out
+    assert "held" in shown
+    assert "→ daily_sales  2026-02-02..2026-02-08  by orders" in shown
+    assert "orders 2026-02-02..2026-02-08  manual" in shown
     assert "is applied: 7 tasks" in shop("approve", plan["id"]).out
     assert "has been applied already" in shop("reject", plan["id"], code=1).err
 
