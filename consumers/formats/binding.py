@@ -3,7 +3,7 @@
 A row is a mapping from field to cell: a plain value, or JSON that nobody has had to decode yet.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -92,31 +92,31 @@ class Binding:
 
     def event(
         self,
-        places: Sequence[Place],
+        *places: Place,
         columns: tuple[str, ...] | None = None,
         reason: Reason = "change",
         unsure: str | None = None,
     ) -> SourceEvent:
-        """The event about rows that lie there; ``unsure`` says why it says more than changed."""
-        texts = dict.fromkeys([place.text for place in places])
-        unsure = unsure or next((place.unsure for place in places if place.unsure), None)
-        partitions = None if None in texts else tuple(texts)
-        return _event(self.dataset, partitions, columns, reason, unsure)
+        """The event about rows that lie there; ``unsure`` says why it says more than changed.
+
+        Raises InvalidEvent where it is out of bounds.
+        """
+        return _event(self.dataset, places, columns, reason, unsure)
 
 
 @lru_cache(_SCOPES)
 def _event(
     dataset: str,
-    partitions: tuple[str, ...] | None,
+    places: tuple[Place, ...],
     columns: tuple[str, ...] | None,
     reason: Reason,
     unsure: str | None,
 ) -> SourceEvent:
-    """The one object for a scope, so that what is done with it is done once.
-
-    Raises InvalidEvent where it is out of bounds.
-    """
+    """The one object for a scope, so that what is done with it is done once."""
+    texts = dict.fromkeys(place.text for place in places)
+    unsure = unsure or next((place.unsure for place in places if place.unsure), None)
     kind, note = (Widened, f"widened: {unsure}") if unsure else (SourceEvent, None)
+    partitions = None if None in texts else tuple(texts)
     event = kind(dataset=dataset, partitions=partitions, columns=columns, reason=reason, note=note)
     check_events([event])
     return event

@@ -140,11 +140,11 @@ class Debezium:
             case "u" if after is not None:
                 return self._updated(before, after, place)
             case "c" | "r" if after is not None:
-                return event([place(after)], reason="arrival")
+                return event(place(after), reason="arrival")
             case "d":
-                return event([self._was(before, place)])
+                return event(self._was(before, place))
             case "t":
-                return event([_ANYWHERE])
+                return event(_ANYWHERE)
             case "m":  # a message of somebody's own in the log
                 return None
             case "u" | "c" | "r":
@@ -154,7 +154,7 @@ class Debezium:
     def _updated(self, before: Row | None, after: Row, place: Placer) -> SourceEvent | None:
         if before is None:
             there = place(after) if self._key.issuperset(self._fields) else _ANYWHERE
-            return self._binding.event([there], unsure=_NO_BEFORE)
+            return self._binding.event(there, unsure=_NO_BEFORE)
         for field in self._fields:
             if before.get(field) != after.get(field) and not _unavailable(after.get(field)):
                 return self._moved(before, after, place)
@@ -166,22 +166,22 @@ class Debezium:
         old, new = self._was(before, place), place({**after, **kept})
         if old == new and old.unsure is None:
             return self._changed(before, after, new)
-        return self._binding.event([old, new])
+        return self._binding.event(old, new)
 
     def _changed(self, before: Row, after: Row, there: Place) -> SourceEvent | None:
         pairs = self._binding.pairs or self._binding.every(before, after)
-        changed = [
-            (field, column)
-            for field, column in pairs
-            if before.get(field, _BEFORE) != after.get(field, _AFTER)
-            and not _unavailable(after.get(field))
+        differ = [
+            pair for pair in pairs if before.get(pair[0], _BEFORE) != after.get(pair[0], _AFTER)
         ]
+        changed = [pair for pair in differ if not _unavailable(after.get(pair[0]))]
         if not changed:
             return None
-        lost = next((field for field, _ in changed if field not in after), None)
-        unsure = None if lost is None else f"records have no field {lost!r}, which is a column"
+        unsure = None
+        for field, column in changed:
+            if field not in after:
+                unsure = f"records have no field {field!r}, which is column {column!r}"
         columns = tuple([column for _, column in changed])
-        return self._binding.event([there], columns, unsure=unsure)
+        return self._binding.event(there, columns=columns, unsure=unsure)
 
     def _was(self, before: Row | None, place: Placer) -> Place:
         """Where a row was. What the log does not tell of it is null, or a zero if null is none."""

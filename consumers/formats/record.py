@@ -40,7 +40,7 @@ class Record:
             schema, payload = self._schemas.unwrap(value)
             body = schema.read(payload)
             there = self._learned(schema)(_row(body) if isinstance(body, bytes) else body)
-        return [self._binding.event([there], reason="arrival")]
+        return [self._binding.event(there, reason="arrival")]
 
 
 def _row(value: bytes) -> Row:

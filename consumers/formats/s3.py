@@ -96,7 +96,7 @@ class ObjectStore:
             there = None if _IDLE.match(change.name) else self._placed(change)
             if there is not None:
                 reason: Reason = "arrival" if _CREATED.match(change.name) else "change"
-                yield self._binding.event([there], reason=reason)
+                yield self._binding.event(there, reason=reason)
 
     def _placed(self, change: _Change) -> Place | None:
         """The partition of an object; None for one of others, or that readers pass over."""
