@@ -80,12 +80,13 @@ def _dimension_columns(space: PartitionSpace) -> Iterator[str]:
 
 
 def _as_written(found: Derived, job: JobSpec, space: PartitionSpace) -> Derived:
-    """With what the operator does: it adds partition columns, and merges rows in by their key."""
-    columns = found.columns
+    """With what the operator does: it adds partition columns, and places rows by them and a key."""
+    columns, lineage = found.columns, found.lineage
+    partitioned_by = tuple(partition_columns(space))
     if columns is not None:
-        columns = tuple(dict.fromkeys([*columns, *partition_columns(space)]))
-    lineage = found.lineage
-    if lineage is not None and job.update_strategy == "append":
-        keys = (lineage.get(column, frozenset()) for column in job.unique_key)
+        columns = tuple(dict.fromkeys((*columns, *partitioned_by)))
+    if lineage is not None:
+        merged_by = job.unique_key if job.update_strategy == "append" else ()
+        keys = (lineage.get(column, frozenset()) for column in (*partitioned_by, *merged_by))
         lineage = {**lineage, EVERY: lineage[EVERY].union(*keys)}
     return replace(found, columns=columns, lineage=lineage)

@@ -95,6 +95,13 @@ def test_what_rows_are_merged_and_followed_by_shapes_all() -> None:
     assert lineage(dag, "made") == {"k": {"src.k"}, "a": {"src.a"}, "*": {"src.id", "src.k"}}
 
 
+def test_what_places_rows_in_partitions_shapes_all() -> None:
+    by_shop = {"shop": {"dynamic": True}}
+    job = sql("made", "SELECT upper(b) AS shop, a FROM src", "src", partitioning=by_shop)
+    dag = compiled(source(["a", "b"]), job | {"execution_strategy": "Full"})
+    assert lineage(dag, "made") == {"shop": {"src.b"}, "a": {"src.a"}, "*": {"src.b"}}
+
+
 def test_a_declared_lineage_wins_and_a_list_keeps_its_names() -> None:
     dag = compiled(
         source(["a", "b"]),
