@@ -77,10 +77,10 @@ def _listed(rows: list[PlanRow]) -> RenderableType:
 def _shown(view: PlanView) -> RenderableType:
     plan = view.plan
     jobs, tasks = counted(plan.jobs, "job"), counted(plan.tasks, "task")
-    head = Text.assemble(
-        "plan ", (short(plan.id), "bold"), f"  {plan.state}  {ago(plan.created_at)}"
-    )
-    tree = Tree(head.append(f"  {tasks} in {jobs}  {_note(plan)}", "dim"))
+    head = Text.assemble("plan ", (short(plan.id), "bold"), f"  {plan.state}  ")
+    tree = Tree(head.append(f"{ago(plan.created_at)}  {tasks} in {jobs}", "dim"))
+    for line in _note(plan).splitlines():
+        tree.add(Text(line, "yellow"))
     for fact in view.invalidations:
         tree.add(fact_text(fact))
     if view.more_invalidations:

@@ -12,6 +12,7 @@ from engine.cli.planned import estimate_text
 from engine.cli.session import Session, run
 
 app = typer.Typer(add_completion=False)
+_HELD_HINT = "knockon plans show PLAN, then knockon approve PLAN or knockon reject PLAN"
 _ORDER = ("blocked", "queued", "running", "failed", "succeeded", "skipped", "canceled")
 
 
@@ -74,7 +75,7 @@ def _held(view: Status) -> RenderableType:
         cost = estimate_text(each.estimate)
         age, why = ago(each.created_at), "\n".join(each.held_by)
         made.add_row(short(each.id), some(each.datasets), f"{each.tasks:,}", age, cost, why)
-    return Group(made, Text("knockon approve PLAN, or knockon reject PLAN", "yellow"))
+    return Group(made, Text(_HELD_HINT, "yellow"))
 
 
 def _stuck(view: Status) -> RenderableType:
