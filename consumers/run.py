@@ -104,7 +104,7 @@ class Consumers:
         """Move the stored positions of all topics there; gives what moved.
 
         Safe while others consume: they drop what they have in hand and follow. Raises
-        ServiceUnavailable, and InvalidInput where the broker cannot find the place.
+        ServiceUnavailable, and InvalidInput where no broker is set.
         """
         async with self._database.connection() as conn:
             sources = await load_sources(conn, self._scene)

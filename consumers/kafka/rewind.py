@@ -1,15 +1,16 @@
 """Moving stored positions to another place of the log, so that it is read again from there."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, UnsupportedVersionError
+from aiokafka.errors import KafkaError
 
 from consumers.kafka.batches import stream_of
+from consumers.kafka.partitions import partitions_of
 from consumers.kafka.settings import KafkaSettings, Positions
-from engine.errors import InvalidInput, ServiceUnavailable
+from engine.errors import ServiceUnavailable
 from engine.model.event import Advance
 
 Origin = Literal["earliest", "latest"] | datetime
@@ -21,12 +22,13 @@ async def moves(settings: KafkaSettings, positions: Positions, origin: Origin) -
 
     To write them is safe while others consume: positions move by compare-and-set, so whoever has
     a batch in hand finds its position gone, drops the batch and goes on from the new one. Raises
-    ServiceUnavailable, and InvalidInput from a broker that cannot find offsets by time.
+    ServiceUnavailable, also where the broker cannot find offsets by time.
     """
     client = AIOKafkaConsumer(**settings.connection, isolation_level="read_committed")
     try:
+        partitions = await partitions_of(settings.connection, settings.readers)
         await client.start()
-        offsets = await _offsets(client, await _partitions(client, settings.readers), origin)
+        offsets = await _offsets(client, partitions, origin)
     except KafkaError as error:
         raise ServiceUnavailable(
             f"the Kafka broker does not say where to begin: {error!r}"
@@ -38,15 +40,6 @@ async def moves(settings: KafkaSettings, positions: Positions, origin: Origin) -
     return sorted((each for each in advances if each.before != each.after), key=_stream)
 
 
-async def _partitions(client: AIOKafkaConsumer, topics: Collection[str]) -> list[TopicPartition]:
-    there = await client.topics()
-    return [
-        TopicPartition(topic, number)
-        for topic in there.intersection(topics)
-        for number in client.partitions_for_topic(topic) or ()
-    ]
-
-
 async def _offsets(
     client: AIOKafkaConsumer, partitions: list[TopicPartition], origin: Origin
 ) -> Mapping[TopicPartition, int]:
@@ -55,22 +48,9 @@ async def _offsets(
     ends: dict[TopicPartition, int] = await client.end_offsets(partitions)
     if not isinstance(origin, datetime):
         return ends
-    found = await _by_time(client, partitions, origin)
+    milliseconds = max(0, int(origin.timestamp() * 1000))
+    found = await client.offsets_for_times(dict.fromkeys(partitions, milliseconds))
     return {each: ends[each] if found[each] is None else found[each].offset for each in partitions}
-
-
-async def _by_time(
-    client: AIOKafkaConsumer, partitions: list[TopicPartition], moment: datetime
-) -> Mapping[TopicPartition, Any]:
-    """The first offset of each partition that is not older, or None where all are."""
-    milliseconds = max(0, int(moment.timestamp() * 1000))
-    try:
-        found = await client.offsets_for_times(dict.fromkeys(partitions, milliseconds))
-    except UnsupportedVersionError as error:
-        raise InvalidInput(
-            "this Kafka broker cannot find offsets by time: begin at earliest or latest"
-        ) from error
-    return dict(found)
 
 
 def _advance(stored: Mapping[str, str], stream: str, offset: int) -> Advance:

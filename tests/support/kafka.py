@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -21,8 +22,11 @@ from engine.flow.ingest import Rejected
 from engine.model.event import Advance, Batch
 from engine.store.database import Connection, Database
 
-on_both = pytest.mark.parametrize("broker", ["broker", "kafka"], indirect=True)
+on_both = pytest.mark.parametrize("broker", ["broker", "kafka"], indirect=True, ids=["", "apache"])
 """Have a test meet the session's broker, which is embedded at the least, and Apache Kafka."""
+
+on_kafka = pytest.mark.parametrize("broker", ["kafka"], indirect=True, ids=[""])
+"""Have a test meet Apache Kafka alone."""
 
 NAME = "changes"
 PATIENCE_SECONDS = 60
@@ -154,6 +158,13 @@ class Topic:
                 msgspec.json.encode({"dataset": "flights", "note": note}), partition
             )
 
+    async def send_at(self, moment: datetime, note: str) -> None:
+        """Produce an event as if it were that late."""
+        value = msgspec.json.encode({"dataset": "flights", "note": note})
+        await self._producer.send_and_wait(
+            self.name, value, partition=0, timestamp_ms=int(moment.timestamp() * 1000)
+        )
+
     async def send_bytes(
         self, value: bytes | None, partition: int = 0, **headers: bytes | None
     ) -> None:
@@ -180,9 +191,7 @@ async def topic_on(
     """Make a topic, under a new name unless one is given, and a producer to it."""
     name = name or f"changes-{uuid4().hex[:8]}"
     await broker.create_topic(name, partitions)
-    producer = AIOKafkaProducer(
-        bootstrap_servers=broker.bootstrap_servers, max_request_size=20_000_000
-    )
+    producer = AIOKafkaProducer(**broker.connection, max_request_size=20_000_000)
     await producer.start()
     try:
         yield Topic(name, producer)

@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from psycopg import AsyncConnection
 
 from consumers.kafka.batches import stream_of
+from consumers.kafka.partitions import partitions_of
 from consumers.run import has_log
 from consumers.sources import Sources, load_sources
 from engine.cli.checks.check import Check, Checks, judge
@@ -48,13 +49,8 @@ async def _kafka(broker: Broker | None, sources: Sources, stored: Mapping[str, s
     try:
         await client.start()
         known = await client.topics()
-        ends = await client.end_offsets(
-            [
-                TopicPartition(topic, partition)
-                for topic in known & sources.topics.keys()
-                for partition in client.partitions_for_topic(topic) or ()
-            ]
-        )
+        topics = known & sources.topics.keys()
+        ends = await client.end_offsets(await partitions_of(broker.connection, topics))
     except (KafkaError, OSError) as error:
         return [Check("Kafka", "fail", f"{where} does not answer: {error!r}", remedy)]
     finally:

@@ -11,12 +11,9 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from consumers.kafka import KafkaConsumer
 from engine.embedded.broker import Broker
 from engine.model.event import Batch
-from tests.support.kafka import delete_topic, running, settings
+from tests.support.kafka import delete_topic, on_kafka, running, settings
 
-
-@pytest.fixture
-def broker(kafka: Broker) -> Broker:
-    return kafka
+pytestmark = on_kafka
 
 
 @pytest.fixture

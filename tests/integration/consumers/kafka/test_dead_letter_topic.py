@@ -1,0 +1,80 @@
+"""What is rejected goes to a topic as well, and a topic that cannot be had stops nothing."""
+
+import asyncio
+
+import pytest
+import structlog
+from aiokafka import AIOKafkaConsumer
+
+from consumers.kafka import KafkaConsumer
+from tests.support.kafka import on_both, on_kafka, running, settings, topic_on
+
+
+async def read(broker, topic: str, count: int) -> list:
+    client = AIOKafkaConsumer(
+        topic, bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest"
+    )
+    async with client, asyncio.timeout(30):
+        return [await client.getone() for _ in range(count)]
+
+
+@on_both
+async def test_a_rejected_message_is_sent_there_whole_with_the_reason(broker, ledger, topic):
+    async with topic_on(broker) as letters:
+        told = settings(broker, topic.name, dead_letter_topic=letters.name)
+        await topic.send("a")
+        await topic.send_bytes(b"{", trace=b"\x00\xff")
+        await topic.send_bytes(b'[{"dataset": ""}, {"dataset": ""}]')
+        await topic.send("b")
+        async with running(KafkaConsumer(told, ledger.ingest, ledger.positions)):
+            await ledger.until(events=2, rejections=2)
+
+        first, second = await read(broker, letters.name, 2)
+
+    headers = dict(first.headers)
+    assert (first.key, first.value, headers["trace"]) == (b"k", b"{", b"\x00\xff")
+    assert headers["x-knockon-error"].startswith(b"not JSON")
+    assert headers["x-knockon-stream"] == topic.stream().encode()
+    assert headers["x-knockon-position"] == b"1"
+    assert second.value.startswith(b"[")
+
+
+@on_kafka
+async def test_it_is_sent_before_the_positions_are_committed(broker, ledger, topic):
+    async with topic_on(broker) as letters:
+        told = settings(broker, topic.name, dead_letter_topic=letters.name)
+        crashes = [OSError("crashed before the commit")]
+
+        async def ingest(batch, rejected):
+            async def crash_once(rejections):
+                await rejected(rejections)
+                if crashes:
+                    raise crashes.pop()
+
+            await ledger.ingest(batch, crash_once)
+
+        await topic.send_bytes(b"{")
+        async with running(KafkaConsumer(told, ingest, ledger.positions)):
+            await ledger.until(rejections=1)
+
+        assert [each.value for each in await read(broker, letters.name, 2)] == [b"{", b"{"]
+
+
+@on_kafka
+@pytest.mark.parametrize("where", ["nowhere", "the topic itself"])
+async def test_a_topic_that_cannot_be_had_stops_nothing(broker, ledger, topic, where, monkeypatch):
+    monkeypatch.setattr("consumers.kafka.dead_letters._PATIENCE_SECONDS", 0.2)
+    name = topic.name if where == "the topic itself" else f"not-{topic.name}"
+    told = settings(broker, topic.name, dead_letter_topic=name)
+    await topic.send("a")
+    await topic.send_bytes(b"{")
+    with structlog.testing.capture_logs() as logs:
+        async with running(KafkaConsumer(told, ledger.ingest, ledger.positions)):
+            await ledger.until(events=1, rejections=1)
+            await topic.send("b")
+            await topic.send_bytes(b"{")
+            await ledger.until(events=2, rejections=2)
+
+    assert ledger.notes == ["a", "b"]
+    complaints = [each["event"] for each in logs if "dead letters" in each["event"]]
+    assert len(complaints) == 1

@@ -1,0 +1,106 @@
+"""Being let in: TLS with an authority of our own, a client's certificate, a user and a password."""
+
+import asyncio
+
+import pytest
+import structlog
+from pydantic import SecretStr
+
+from consumers.kafka import KafkaConsumer
+from engine.cli.broker import broker_of
+from engine.cli.kafka_security import kafka_security
+from engine.errors import InvalidInput
+from engine.settings import Settings
+from tests.support.apache_kafka import ApacheKafka
+from tests.support.apache_kafka.storage import PASSWORD, USER
+from tests.support.kafka import running, settings, topic_on
+
+
+@pytest.fixture
+def broker(kafka):
+    if not isinstance(kafka, ApacheKafka):
+        pytest.skip("this Kafka's certificates are not known here")
+    return kafka
+
+
+@pytest.fixture
+def said(broker) -> dict[str, str]:
+    files = broker.certificates
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": broker.secure_servers,
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+        "KAFKA_SASL_USERNAME": USER,
+        "KAFKA_SASL_PASSWORD": PASSWORD,
+        "KAFKA_SSL_CA": str(files.authority),
+        "KAFKA_SSL_CERT": str(files.client_chain),
+        "KAFKA_SSL_KEY": str(files.client_key),
+    }
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, said: dict[str, str]) -> None:
+    for name, value in said.items():
+        monkeypatch.setenv(f"KNOCKON_{name}", value)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+async def test_a_user_with_the_password_is_let_in(
+    broker, ledger, topic, said, monkeypatch, mechanism
+):
+    set_all(monkeypatch, said | {"KAFKA_SASL_MECHANISM": mechanism})
+    inside = broker_of(Settings())
+    assert inside is not None
+    async with topic_on(inside) as topic:
+        told = settings(inside, topic.name, security=inside.security)
+        await topic.send("a")
+        async with running(KafkaConsumer(told, ledger.ingest, ledger.positions)):
+            await ledger.until(events=1)
+
+    assert ledger.notes == ["a"]
+    assert PASSWORD not in repr(told)
+    assert PASSWORD not in repr(Settings())
+
+
+async def test_a_wrong_password_is_said_and_tried_again_ever_more_slowly(
+    broker, ledger, topic, said, monkeypatch, caplog
+):
+    set_all(monkeypatch, said | {"KAFKA_SASL_PASSWORD": "tr0ub4dor"})
+    outside = broker_of(Settings())
+    assert outside is not None
+    told = settings(outside, topic.name, security=outside.security)
+    consumer, stop = KafkaConsumer(told, ledger.ingest, ledger.positions), asyncio.Event()
+    lines = []
+
+    def read(logger, method, line):
+        lines.append(line)
+        if len(lines) == 3:
+            stop.set()
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[read])
+    try:
+        await consumer.run(stop)
+    finally:
+        structlog.reset_defaults()
+
+    assert {line["event"] for line in lines} == {"interrupted, joining again"}
+    assert len(caplog.messages) == 3
+    assert all("invalid credentials" in line for line in caplog.messages)
+    assert "tr0ub4dor" not in f"{lines} {caplog.text}"
+
+
+def test_what_is_missing_is_said(broker, said, monkeypatch):
+    set_all(monkeypatch, said | {"KAFKA_SASL_PASSWORD": ""})
+    with pytest.raises(InvalidInput, match="KNOCKON_KAFKA_SASL_PASSWORD"):
+        kafka_security(Settings())
+
+
+def test_a_file_that_is_none_is_said():
+    wrong = Settings(kafka_security_protocol="SSL", kafka_ssl_ca="/nowhere/ca.pem")
+    with pytest.raises(InvalidInput, match="KNOCKON_KAFKA_SSL_CA"):
+        kafka_security(wrong)
+
+
+def test_a_password_is_no_part_of_what_settings_show():
+    secret = Settings(kafka_sasl_password=SecretStr("hunter2"))
+    assert "hunter2" not in f"{secret!r} {secret.model_dump_json()}"
