@@ -1,7 +1,10 @@
 """Waves: what one change causes, in which order, and what is spared."""
 
+from collections import Counter
 from typing import Any
 
+from engine.flow.byhand import retry
+from engine.flow.fail import fail
 from engine.store.database import Database
 from tests.support.worlds import WEEKLY, World, job, source
 
@@ -28,14 +31,63 @@ async def test_the_bottom_of_a_diamond_runs_once_after_both_arms(database: Datab
     assert await world.run() == [f"bottom[{DAY}]"]
 
 
-async def test_a_ladder_of_twenty_diamonds_runs_each_job_once(database: Database) -> None:
+def ladder(rungs: int) -> list[dict[str, Any]]:
+    """Diamonds, each below the last: d0 feeds l0 and r0, which feed d1, and so on."""
     jobs = [source("d0")]
-    for n in range(20):
+    for n in range(rungs):
         jobs += [job(f"l{n}", f"d{n}"), job(f"r{n}", f"d{n}"), job(f"d{n + 1}", f"l{n}", f"r{n}")]
-    world = await World.made(database, *jobs)
+    return jobs
+
+
+async def test_a_ladder_of_twenty_diamonds_runs_each_job_once(database: Database) -> None:
+    world = await World.made(database, *ladder(20))
     await world.changed("d0", DAY)
     ran = await world.run()
-    assert len(ran) == len(set(ran)) == 60
+    rungs = [[f"l{n}[{DAY}]", f"r{n}[{DAY}]", f"d{n + 1}[{DAY}]"] for n in range(20)]
+    assert ran == [task for rung in rungs for task in rung]
+
+
+async def test_a_change_in_the_middle_of_a_ladders_wave_runs_no_job_thrice(
+    database: Database,
+) -> None:
+    """What has run or runs does so once more; what has not started joins, and runs once."""
+    world = await World.made(database, *ladder(4))
+    await world.changed("d0", DAY)
+    for lease in await world.claim():
+        await world.finish(lease)
+    (running,) = await world.claim()
+    await world.changed("d0", DAY)
+    again = await world.claim()
+    assert sorted(each.job.name for each in again) == ["l0", "r0"], "d1 queues behind itself"
+    await world.finish(running)
+    assert await world.claim() == [], "l1 and r1 wait for the second d1"
+    for lease in again:
+        await world.finish(lease)
+    await world.run()
+    twice = {"l0", "r0", "d1"}
+    rest = {name for n in range(1, 4) for name in (f"l{n}", f"r{n}", f"d{n + 1}")}
+    assert Counter(world.log) == {
+        **{f"{name}[{DAY}]": 2 for name in twice},
+        **{f"{name}[{DAY}]": 1 for name in rest},
+    }
+
+
+async def test_a_failure_in_a_ladder_holds_back_only_what_is_below_it(database: Database) -> None:
+    beside = [job("x0", "d0"), job("x1", "x0")]
+    world = await World.made(database, *ladder(3), *beside)
+    await world.changed("d0", DAY)
+    (left,) = (lease for lease in await world.claim() if lease.job.name == "l0")
+    async with world.conn() as conn:
+        await fail(conn, world.scene, left, "it broke", retryable=False)
+    running = await world.task(f"r0[{DAY}]", "running")
+    assert running["attempts"] == 1
+    states = await world.tasks()
+    assert states["failed"] == [f"l0[{DAY}]"]
+    below = {"d1", "l1", "r1", "d2", "l2", "r2", "d3", "x1"}
+    assert {*states["blocked"]} == {f"{name}[{DAY}]" for name in below}
+    async with world.conn() as conn:
+        await retry(conn, world.scene, left.task_id)
+    assert await world.run() == [f"l0[{DAY}]"], "r0 and x0 are still in somebody's hands"
 
 
 async def test_an_unchanged_result_skips_what_waits_behind_it(database: Database) -> None:
