@@ -7,6 +7,7 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import SystemRandom
 from traceback import format_exception
@@ -14,9 +15,15 @@ from traceback import format_exception
 from engine.store.database import Database
 from tests.simulation.dagfile import describe
 from tests.simulation.invariants import Broken
-from tests.simulation.trial import Trial, shrunk
+from tests.simulation.reach import missing, report
+from tests.simulation.trial import Trial, forget_all, shrunk
 from tests.support.databases import fresh_database, migrated_template
 from tests.support.servers import postgres_server
+
+TOLD = ("worlds", "event", "crashes", "tasks", "deploys")
+EVERY_SECONDS = 30.0
+KEPT_WORLDS = 25
+"""After so many, all that they left in the database is thrown away, lest it grow slow."""
 
 
 def main() -> int:
@@ -35,19 +42,46 @@ def main() -> int:
 
 async def _simulate(url: str, seed: int, seconds: float) -> int:
     """One world where no time is given, else as many as fit; stops at the first that fails."""
-    counts: Counter[str] = Counter()
-    end = time.monotonic() + seconds
+    tally = Tally()
     async with await Database.open(url) as database:
         for each in range(seed, 2**63):
             trial = await Trial.of(each).run(database)
-            counts += Counter(worlds=1, **trial.counts)
+            tally.add(trial, each)
             if trial.failure is not None:
                 print(await _told(each, trial, database))
+            if trial.failure is not None or tally.seconds >= seconds:
                 break
-            if time.monotonic() >= end:
-                break
-    print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
+            if (each - seed) % KEPT_WORLDS == KEPT_WORLDS - 1:
+                await forget_all(database)
+    print("\n".join(report(tally.counts)))
+    if never := missing(tally.counts):
+        print(f"not reached by these seeds: {', '.join(never)}")
+    print(tally.line())
     return int(trial.failure is not None)
+
+
+@dataclass
+class Tally:
+    """What was done so far; now and then it says so."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    begun: float = field(default_factory=time.monotonic)
+    told: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.begun
+
+    def add(self, trial: Trial, seed: int) -> None:
+        self.counts += Counter(worlds=1) + trial.counts
+        if self.seconds - self.told >= EVERY_SECONDS:
+            self.told = self.seconds
+            print(f"{self.line()}, at seed {seed}", flush=True)
+
+    def line(self) -> str:
+        done = ", ".join(f"{self.counts[name]} {name.removesuffix('s')}s" for name in TOLD)
+        rate = self.counts["worlds"] * 60 / max(self.seconds, 0.001)
+        return f"{done}; {rate:.0f} seeds a minute for {self.seconds:.0f} s"
 
 
 async def _told(seed: int, trial: Trial, database: Database) -> str:

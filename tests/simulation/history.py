@@ -18,12 +18,12 @@ WEIGHTS = Counter(
     fail=5,
     vanish=2,
     expire=5,
-    heartbeat=1,
+    heartbeat=3,
     tick=5,
     clock=2,
-    mend=2,
+    mend=4,
     invalidate=3,
-    deploy=3,
+    deploy=4,
     rest=1,
 )
 LONGEST = 80

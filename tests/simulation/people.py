@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -18,9 +18,10 @@ from tests.simulation.crashes import AnswerLost
 from tests.simulation.dagfile import dag_file
 from tests.simulation.dimensions import text
 from tests.simulation.generate import another_job
+from tests.simulation.mapping import Read
 from tests.simulation.stage import Stage
 from tests.simulation.upstream import Upstream, brief
-from tests.simulation.world import World
+from tests.simulation.world import Job, World
 
 _FAILED = "SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'failed' ORDER BY id"
 _TASK = """
@@ -101,7 +102,7 @@ class People:
             if await self._deployed(world, dag, dice):
                 self.earlier.append(self.stage.world)
                 await self._serve(world)
-                self.stage.counts[how] += 1
+                self.stage.counts.update([how, "deploys"])
 
     async def deploy_calmly(self, world: World) -> None:
         for dag in world.dags:
@@ -133,11 +134,11 @@ class People:
 
     def _other_world(self, dice: Random) -> tuple[str, World]:
         ways: dict[str, tuple[int, Callable[[Random], World]]] = {
-            "rollback": (15, self._rollback),
+            "rollback": (20, self._rollback),
             "job removed": (15, self._without_one),
             "job added": (20, self._with_one_more),
             "job cut otherwise": (15, self._cut_otherwise),
-            "job waits no more": (10, self._waiting_no_more),
+            "job waits no more": (15, self._waiting_no_more),
             "job changed": (25, self._made_otherwise),
         }
         how = dice.choices([*ways], [weight for weight, _ in ways.values()])[0]
@@ -155,20 +156,27 @@ class People:
         world = self.stage.world
         return World((*world.jobs, another_job(dice, world)))
 
-    def _cut_otherwise(self, dice: Random) -> World:
-        return self._with(dice, lambda _: {"per_task": dice.choice([1, 2, 3])})
-
     def _waiting_no_more(self, dice: Random) -> World:
+        waiting = [j for j in self.stage.world.made if any(r.wait_for != "any" for r in j.reads)]
+        return self._with(dice, waiting, lambda job: {"reads": tuple(map(_at_once, job.reads))})
+
+    def _cut_otherwise(self, dice: Random) -> World:
         return self._with(
-            dice, lambda job: {"reads": tuple(replace(r, wait_for="any") for r in job.reads)}
+            dice, self.stage.world.made, lambda _: {"per_task": dice.choice([1, 2, 3])}
         )
 
     def _made_otherwise(self, dice: Random) -> World:
-        return self._with(dice, lambda job: {"salt": job.salt + 1000})
+        return self._with(dice, self.stage.world.made, lambda job: {"salt": job.salt + 1000})
 
-    def _with(self, dice: Random, changes: Callable[[Any], dict[str, Any]]) -> World:
+    def _with(
+        self, dice: Random, among: Sequence[Job], changes: Callable[[Job], dict[str, Any]]
+    ) -> World:
         world = self.stage.world
-        if not world.made:
+        if not among:
             return world
-        job = dice.choice(world.made)
+        job = dice.choice(among)
         return world.replacing(replace(job, **changes(job)))
+
+
+def _at_once(read: Read) -> Read:
+    return replace(read, wait_for="any")

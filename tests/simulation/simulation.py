@@ -22,6 +22,8 @@ from tests.simulation.world import World
 MEETING = ("plan", "claim", "finish", "ingest", "expire", "fail", "deploy", "mend")
 """What may happen in the middle of something else."""
 
+_SKIPPED = "SELECT count(*) AS tasks FROM tasks WHERE org_id = %(org)s AND status = 'skipped'"
+
 
 class Simulation:
     """All who act, on one stage."""
@@ -32,7 +34,7 @@ class Simulation:
         self._looked = 0
         upstream = Upstream(stage)
         engines = Engines(stage, upstream)
-        workers = Workers(stage)
+        self._workers = workers = Workers(stage)
         self._people = People(stage, upstream)
         self._rest = Rest(stage, engines, workers, self._people, self._look)
         self._verbs: dict[str, Callable[[Random], Awaitable[None]]] = {
@@ -72,9 +74,12 @@ class Simulation:
             await self._step(step)
         await self._rest.rest(Random(len(steps)))
         await self._rest.heal()
+        (row,) = await self.stage.rows(_SKIPPED)
+        self.counts["skipped"] += row["tasks"]
 
     async def _step(self, step: Step) -> None:
         """Take one step, whatever comes of it, and look whether the invariants still hold."""
+        self.counts[f"{step.verb} during a run"] += bool(self._workers.runs)
         async with self.stage.surviving():
             await self._verbs[step.verb](step.dice())
         await self._look()

@@ -133,7 +133,7 @@ class Stage:
         async with self.connection() as conn:
             if dice is None or self.is_calm:
                 return await verb(conn)
-            chance, at = dice.random(), dice.randrange(STATEMENTS.get(name, 4))
+            chance, at = dice.random(), dice.randrange(STATEMENTS.get(name, 7))
             if chance < CRASHES:
                 return await self._dying(conn, name, verb, at)
             if chance < CRASHES + MEETINGS and not self._depth:

@@ -13,6 +13,7 @@ from engine.store.database import Database
 from tests.simulation.generate import world
 from tests.simulation.history import Step, history
 from tests.simulation.invariants import Broken
+from tests.simulation.reach import features
 from tests.simulation.simulation import Simulation
 from tests.simulation.world import Job, Output, World
 
@@ -40,7 +41,7 @@ class Trial:
             await simulation.run(self.steps)
         except Exception as error:  # an error of any kind is a finding
             self.failure = error
-        self.log, self.counts = simulation.log, simulation.counts
+        self.log, self.counts = simulation.log, simulation.counts + features(self.world)
         return self
 
     @property
@@ -73,6 +74,12 @@ async def shrunk(trial: Trial, database: Database, most: int = 200) -> Trial:
             best = other
             tries = _tries(best)
     return best
+
+
+async def forget_all(database: Database) -> None:
+    """Throw away all that trials have left in a database."""
+    async with database.connection() as conn:
+        await conn.execute(b"TRUNCATE orgs, task_dependencies, task_inputs CASCADE")
 
 
 def _tries(trial: Trial) -> Iterator[Trial]:

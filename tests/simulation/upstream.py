@@ -147,6 +147,7 @@ class Upstream:
             columns = None
         if not named <= self.spoken[dataset]:
             rows = None
+        self._count(job, named, columns, rows, partitions)
         self.spoken[dataset] |= named
         reasons = ["change", "correction"] + ["arrival"] * (2 if edit.verb == "insert" else 0)
         return SourceEvent(
@@ -156,6 +157,24 @@ class Upstream:
             rows=rows,
             reason=dice.choice(reasons),
         )
+
+    def _count(
+        self,
+        job: Job,
+        named: set[Key],
+        columns: Columns,
+        rows: dict[str, Any] | None,
+        partitions: tuple[str, ...] | None,
+    ) -> None:
+        by = "group" if GROUP in (rows or ()) else "id" if ID in (rows or ()) else "partition"
+        found = {
+            "event of all": partitions is None,
+            "event of a range": len(named) > 1,
+            "event of columns": columns is not None,
+            f"event of rows by {by}": rows is not None,
+            "event about what is new": not named <= self.spoken[job.outputs[0].name],
+        }
+        self.stage.counts.update(name for name, holds in found.items() if holds)
 
     def _scope(
         self, dice: Random, job: Job, keys: Sequence[Key], existing: set[Key]

@@ -219,6 +219,7 @@ class Workers:
             if dataset.name in run.dirt:
                 dirt = run.dirt[dataset.name]
                 ledger.declared[dataset.name] += [Declared(now, key, *dirt) for key in made]
+        self.stage.counts["tasks"] += 1
         generation = run.lease.outputs[0].version
         for key in [UNIT] if run.job.is_unit else content[run.job.outputs[0].name]:
             ledger.made[generation, key] = run.at

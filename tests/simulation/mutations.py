@@ -1,0 +1,501 @@
+"""Ways to break the engine on purpose: a checker that does not notice is no checker.
+
+Each changes one thing. One that changes a statement asserts that the text is still there, and one
+that replaces a function that there is such a function, so that none becomes nothing unnoticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+import engine.flow.byhand
+import engine.flow.claim
+import engine.flow.complete
+import engine.flow.cursors
+import engine.flow.deploy
+import engine.flow.draft
+import engine.flow.emit
+import engine.flow.fail
+import engine.flow.ingest
+import engine.flow.plan
+import engine.flow.settle
+import engine.planner.crossing
+import engine.planner.scope
+import engine.planner.strategy
+import engine.planner.walk
+import engine.store.queries
+import tests.simulation.engines
+from engine.lineage.columns import PRUNED
+from engine.lineage.graph import Lineage
+from engine.lineage.rows import RowFilter
+from engine.partitions.intervals import Intervals
+from engine.partitions.mapping.mapping import Mapping
+from engine.partitions.mapping.relation import Overlap
+from engine.planner.dirt import union
+
+Patch = pytest.MonkeyPatch
+MUTATIONS: dict[str, Callable[[Patch], None]] = {}
+
+
+def mutation(mutate: Callable[[Patch], None]) -> Callable[[Patch], None]:
+    """Register it under its name."""
+    MUTATIONS[mutate.__name__] = mutate
+    return mutate
+
+
+def around(patch: Patch, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put what `make` makes of a function in its place."""
+    patch.setattr(owner, name, make(getattr(owner, name)))
+
+
+def statement(patch: Patch, name: str, old: str, new: str) -> None:
+    """Change the text of a named statement."""
+    text = engine.store.queries.query(name)
+    assert old in text, f"{name} has no {old!r} any more: mend the mutation"
+    patch.setitem(engine.store.queries._queries(), name, text.replace(old, new))
+
+
+async def nothing(*_: Any, **__: Any) -> list[Any]:
+    """Do not do it."""
+    return []
+
+
+# -- ingest ----------------------------------------------------------------------------------------
+
+
+@mutation
+def the_last_event_of_a_batch_is_lost(patch: Patch) -> None:
+    def lossy(facts: Any) -> Any:
+        return lambda conn, scene, received: facts(conn, scene, received[: len(received) - 1])
+
+    around(patch, engine.flow.ingest, "_facts", lossy)
+
+
+@mutation
+def coalescing_takes_the_columns_of_the_first(patch: Patch) -> None:
+    def forgetful(coalesce: Any) -> Any:
+        def wrong(resolved: Any) -> Any:
+            return coalesce([replace(each, columns=resolved[0].columns) for each in resolved])
+
+        return wrong
+
+    around(patch, engine.flow.ingest, "coalesce", forgetful)
+
+
+@mutation
+def a_position_is_not_compared(patch: Patch) -> None:
+    statement(patch, "positions.advance", "AND position = %(before)s", "")
+
+
+@mutation
+def a_position_moves_without_its_facts(patch: Patch) -> None:
+    """It is written in a transaction of its own, before the facts."""
+
+    def ahead(ingest: Any) -> Any:
+        async def wrong(conn: Any, scene: Any, batch: Any) -> Any:
+            empty = msgspec.structs.replace(batch, received=())
+            await ingest(conn, scene, empty)
+            return await ingest(conn, scene, msgspec.structs.replace(batch, advances=()))
+
+        return wrong
+
+    around(patch, tests.simulation.engines, "ingest", ahead)
+
+
+# -- plan ------------------------------------------------------------------------------------------
+
+
+@mutation
+def an_edge_is_not_followed(patch: Patch) -> None:
+    around(patch, Lineage, "readers", lambda readers: lambda self, d: readers(self, d)[:1])
+
+
+@mutation
+def a_plan_says_done_before_it_is(patch: Patch) -> None:
+    def hasty(emit: Any) -> Any:
+        async def wrong(conn: Any, scene: Any, lineage: Any, decided: Any, *rest: Any) -> Any:
+            kept = replace(decided, steps=decided.steps[: len(decided.steps) // 2 + 1])
+            return await emit(conn, scene, lineage, kept, *rest)
+
+        return wrong
+
+    around(patch, engine.flow.plan, "emit", hasty)
+
+
+@mutation
+def a_changed_source_keeps_its_stamp(patch: Patch) -> None:
+    """Partitions that exist bear the stamp that they had."""
+    statement(
+        patch,
+        "partitions.stamp",
+        "FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment",
+        "FROM greatest(p.materialized_at) AS moment",
+    )
+
+
+@mutation
+def a_column_that_shapes_every_other_is_pruned(patch: Patch) -> None:
+    def narrow(propagate: Any) -> Any:
+        def wrong(columns: Any, dirty: Any) -> Any:
+            told = {c: made for c, made in (columns or {}).items() if made is not None}
+            return None if columns is None or dirty is None else propagate(told, dirty)
+
+        return wrong
+
+    around(patch, engine.planner.crossing, "propagate", narrow)
+
+
+@mutation
+def unknown_columns_reach_nothing(patch: Patch) -> None:
+    def narrow(propagate: Any) -> Any:
+        return lambda c, d: PRUNED if d is None and c is not None else propagate(c, d)
+
+    around(patch, engine.planner.crossing, "propagate", narrow)
+
+
+@mutation
+def columns_are_not_looked_at(patch: Patch) -> None:
+    around(patch, engine.planner.crossing, "propagate", lambda _: lambda columns, dirty: None)
+
+
+@mutation
+def what_nobody_has_spoken_of_is_new_in_some_columns_only(patch: Patch) -> None:
+    async def as_told(conn: Any, lineage: Any, invalidation: Any, *_: Any) -> Any:
+        return invalidation
+
+    around(patch, engine.flow.draft, "_widened", lambda _: as_told)
+
+
+@mutation
+def a_row_filter_narrows_to_nothing(patch: Patch) -> None:
+    around(patch, engine.planner.scope, "narrow", lambda _: lambda rows, space, parts: space.empty)
+
+
+@mutation
+def a_row_filter_on_partitions_is_not_looked_at(patch: Patch) -> None:
+    around(patch, engine.planner.scope, "narrow", lambda _: lambda rows, space, parts: parts)
+
+
+@mutation
+def a_row_filter_goes_through_jobs_that_do_not_keep_rows_apart(patch: Patch) -> None:
+    """Its columns keep their names, whatever the job does with them."""
+
+    def through(real: Any) -> Any:
+        def wrong(self: RowFilter, passes: Any) -> Any:
+            names = {c.column: [c.column] for c in self.conditions}
+            return real(
+                self, {**names, **{c: [*names.get(c, ()), *to] for c, to in passes.items()}}
+            )
+
+        return wrong
+
+    around(patch, RowFilter, "through", through)
+
+
+@mutation
+def a_row_filter_is_taken_for_another_group(patch: Patch) -> None:
+    def narrow(real: Any) -> Any:
+        def wrong(rows: Any, space: Any, parts: Any) -> Any:
+            found = real(rows, space, parts)
+            return parts - found if found != parts else found
+
+        return wrong
+
+    around(patch, engine.planner.crossing, "narrow", narrow)
+
+
+@mutation
+def a_row_filter_stops_at_the_first_job(patch: Patch) -> None:
+    around(patch, RowFilter, "through", lambda _: lambda self, passes: None)
+
+
+@mutation
+def a_window_goes_one_short_on_its_way_down(patch: Patch) -> None:
+    around(patch, Overlap, "down", lambda down: lambda self, each: _short(down(self, each)))
+
+
+@mutation
+def a_window_goes_one_short_on_its_way_up(patch: Patch) -> None:
+    around(patch, Overlap, "up", lambda up: lambda self, each: _short(up(self, each)))
+
+
+@mutation
+def a_window_goes_one_too_far_on_its_way_down(patch: Patch) -> None:
+    def long(self: Overlap, found: Intervals) -> Intervals:
+        if not found or not found.is_finite:
+            return found
+        *head, (lo, hi) = found.spans
+        return Intervals.of([*head, (lo, hi + 1)]) & self.target.universe
+
+    around(patch, Overlap, "down", lambda down: lambda self, each: long(self, down(self, each)))
+
+
+def _short(found: Intervals) -> Intervals:
+    """Without its last one, where there are two or more."""
+    if not found.is_finite or found.count() < 2:
+        return found
+    *head, (lo, hi) = found.spans
+    return Intervals.of([*head, (lo, hi - 1)])
+
+
+@mutation
+def the_first_partition_counts_for_the_last(patch: Patch) -> None:
+    def first(self: Mapping, known: Any) -> Any:
+        boxes = (known.boxes if known else ()) or self.source.universe.boxes
+        return {
+            i: self._last(i, min(b[i].spans[0][0] for b in boxes) + 1) for i in self.links.latest
+        }
+
+    around(patch, Mapping, "_latest", lambda _: first)
+
+
+@mutation
+def one_partition_of_several_is_recomputed(patch: Patch) -> None:
+    def lazy(recomputed: Any) -> Any:
+        def wrong(job: Any, extents: Any, hits: Any) -> Any:
+            whole = recomputed(job, extents, hits)
+            return union([hits[0].partitions]) if job.strategy == "PerPartition" else whole
+
+        return wrong
+
+    around(patch, engine.planner.walk, "recomputed", lazy)
+
+
+# -- emit ------------------------------------------------------------------------------------------
+
+
+@mutation
+def a_running_task_is_joined(patch: Patch) -> None:
+    def eager(_: Any) -> Any:
+        def wrong(emissions: Any, live: Any) -> None:
+            for each in emissions:
+                for row in live.get(each.place, ()):
+                    each.task_id, each.joins = row["id"], True
+
+        return wrong
+
+    around(patch, engine.flow.emit, "_find_open", eager)
+    statement(
+        patch, "tasks.join", "WHERE t.id = v.id", "WHERE t.id = v.id AND t.status <> 'running'"
+    )
+
+
+@mutation
+def nobody_is_joined(patch: Patch) -> None:
+    around(patch, engine.flow.emit, "_find_open", lambda _: lambda emissions, live: None)
+
+
+@mutation
+def a_dependency_is_forgotten(patch: Patch) -> None:
+    def forgetful(put: Any) -> Any:
+        def wrong(emissions: Any, live: Any) -> None:
+            put(emissions, live)
+            for each in emissions:
+                each.front = dict(list(each.front.items())[:1])
+
+        return wrong
+
+    around(patch, engine.flow.emit, "_put_in_front", forgetful)
+
+
+@mutation
+def what_other_plans_are_making_is_not_waited_for(patch: Patch) -> None:
+    around(patch, engine.flow.emit, "_put_in_front", lambda put: lambda e, live: put(e, {}))
+
+
+# -- claim and complete ----------------------------------------------------------------------------
+
+
+@mutation
+def two_run_at_once(patch: Patch) -> None:
+    statement(patch, "tasks.candidates", "AND r.status = 'running'", "AND r.status = 'nothing'")
+
+
+@mutation
+def a_cap_is_not_looked_at(patch: Patch) -> None:
+    async def free(*_: Any) -> dict[Any, int]:
+        return {}
+
+    around(patch, engine.flow.claim, "_free_places", lambda _: free)
+
+
+@mutation
+def a_stale_token_is_accepted(patch: Patch) -> None:
+    async def all_of_them(conn: Any, completions: Any) -> Any:
+        return {each.lease.task_id: each.lease.token for each in completions}
+
+    around(patch, engine.flow.complete, "_lock_held", lambda _: all_of_them)
+
+
+@mutation
+def a_reaped_lease_is_still_good(patch: Patch) -> None:
+    """Whoever held it may complete the task as long as nobody else has it."""
+    lock = "WHERE t.lease_token = v.token AND t.status = 'running'"
+    statement(patch, "tasks.lock_held", lock, "WHERE t.status IN ('running', 'queued')")
+
+
+@mutation
+def an_unchanged_result_counts_as_changed(patch: Patch) -> None:
+    _told(patch, changed=True)
+
+
+@mutation
+def a_changed_result_counts_as_unchanged(patch: Patch) -> None:
+    _told(patch, changed=False)
+
+
+def _told(patch: Patch, *, changed: bool) -> None:
+    def lying(rows: Any) -> Any:
+        return lambda lineage, done: (
+            msgspec.structs.replace(row, changed=changed) for row in rows(lineage, done)
+        )
+
+    around(patch, engine.flow.complete, "partition_rows", lying)
+
+
+@mutation
+def a_stamp_moves_back(patch: Patch) -> None:
+    moment = "greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond')"
+    statement(patch, "partitions.write", moment, "clock_timestamp()")
+
+
+@mutation
+def an_unchanged_stamp_is_bumped(patch: Patch) -> None:
+    statement(patch, "partitions.write", "CASE WHEN differs THEN moment ELSE before END", "moment")
+
+
+@mutation
+def all_columns_of_a_changed_partition_count_as_changed(patch: Patch) -> None:
+    statement(
+        patch,
+        "partitions.write",
+        "partition_key, moved AS columns",
+        "partition_key, NULL AS columns",
+    )
+
+
+@mutation
+def a_column_that_changed_keeps_its_stamp(patch: Patch) -> None:
+    moved = "moved_stamps(before, column_stamps, moved, moment)"
+    statement(patch, "partitions.write", moved, "moved_stamps(before, column_stamps, '{}', moment)")
+
+
+@mutation
+def a_cursor_moves_back(patch: Patch) -> None:
+    async def always(*_: Any) -> bool:
+        return True
+
+    around(patch, engine.flow.cursors, "_is_forward", lambda _: always)
+
+
+@mutation
+def a_cursor_moves_too_far(patch: Patch) -> None:
+    def hasty(move: Any) -> Any:
+        async def wrong(conn: Any, done: Any) -> None:
+            further = {dataset: str(int(value) + 1) for dataset, value in done.cursors.items()}
+            await move(conn, replace(done, cursors=further))
+
+        return wrong
+
+    around(patch, engine.flow.complete, "move_cursors", hasty)
+
+
+@mutation
+def rows_behind_the_cursor_are_not_read_again(patch: Patch) -> None:
+    around(patch, engine.planner.strategy, "_read_again", lambda _: lambda hit: RowFilter())
+
+
+@mutation
+def partitions_that_a_run_found_are_not_told_of(patch: Patch) -> None:
+    around(patch, engine.flow.complete, "found_new", lambda _: lambda completion: ())
+
+
+# -- settle ----------------------------------------------------------------------------------------
+
+
+@mutation
+def what_did_change_is_skipped(patch: Patch) -> None:
+    statement(
+        patch,
+        "tasks.settle",
+        "b.hit OR b.id = ANY(%(hit)b::uuid[]) OR EXISTS",
+        "b.hit OR b.id = ANY(%(hit)b::uuid[]) AND false OR false AND EXISTS",
+    )
+    statement(patch, "tasks.queue_overtaken", "WHERE t.id", "WHERE false AND t.id")
+
+
+@mutation
+def nothing_is_ever_skipped(patch: Patch) -> None:
+    statement(patch, "tasks.settle", "b.hit OR b.id", "true OR b.id")
+
+
+@mutation
+def a_skip_does_not_look_at_stamps(patch: Patch) -> None:
+    statement(patch, "tasks.queue_overtaken", "WHERE t.id", "WHERE false AND t.id")
+
+
+@mutation
+def one_of_several_in_front_is_enough(patch: Patch) -> None:
+    open_ones = "('blocked', 'queued', 'running', 'failed')"
+    statement(patch, "tasks.settle", open_ones, "('blocked', 'queued', 'failed')")
+
+
+@mutation
+def a_failed_task_releases_what_waits_behind_it(patch: Patch) -> None:
+    open_ones = "('blocked', 'queued', 'running', 'failed')"
+    statement(patch, "tasks.settle", open_ones, "('blocked', 'queued', 'running')")
+
+
+@mutation
+def wait_for_is_ignored(patch: Patch) -> None:
+    around(patch, engine.flow.settle, "held", lambda _: lambda *a: None)
+
+
+@mutation
+def a_first_run_waits_for_ever(patch: Patch) -> None:
+    around(patch, engine.flow.settle, "held", lambda _: lambda *a: {"x": ["y"]})
+
+
+# -- fail, reap, deploy ----------------------------------------------------------------------------
+
+
+@mutation
+def a_failed_attempt_takes_its_partitions_with_it(patch: Patch) -> None:
+    """Its successor is not told what it owes."""
+    statement(
+        patch, "tasks.hand_over", "unnest(t.partitions || e.partitions)", "unnest(t.partitions)"
+    )
+
+
+@mutation
+def a_task_that_gave_up_counts_as_done(patch: Patch) -> None:
+    statement(patch, "tasks.give_up", "SET status = 'failed'", "SET status = 'skipped'")
+
+
+@mutation
+def a_lost_lease_is_never_noticed(patch: Patch) -> None:
+    statement(patch, "tasks.lock_expired", "status = 'running'", "status = 'failed'")
+
+
+@mutation
+def a_deploy_builds_nothing(patch: Patch) -> None:
+    around(patch, engine.flow.deploy, "_build", lambda _: nothing_built)
+
+
+async def nothing_built(*_: Any) -> int:
+    return 0
+
+
+@mutation
+def a_deploy_forgets_work_in_hand(patch: Patch) -> None:
+    around(patch, engine.flow.deploy, "_owed", lambda _: nothing)
+
+
+@mutation
+def a_deploy_leaves_the_tasks_of_old_jobs(patch: Patch) -> None:
+    statement(patch, "tasks.cancel_of_jobs", "WHERE job_id", "WHERE false AND job_id")

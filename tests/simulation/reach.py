@@ -1,0 +1,203 @@
+"""How far the simulation reaches: what of all that can be in a world was in one.
+
+What a world has is read off it here; what happened in it, its stage has counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.simulation.dimensions import Space
+from tests.simulation.mapping import Read
+from tests.simulation.spaces import GRAINS
+from tests.simulation.workers import Telling, tells
+from tests.simulation.world import EVERY, GROUP, Job, Output, World
+
+WORLD = (
+    *("graph: chain", "graph: fan", "graph: diamond", "graph: ladder", "graph: across DAGs"),
+    *("graph: several outputs", "graph: several sources"),
+    *(f"cut: {grain}" for grain in GRAINS),
+    *("cut: range", "cut: static", "cut: dynamic", "cut: not", "cut: product", "cut: without end"),
+    *("cut: by a clock that is set", "cut: many partitions a task"),
+    *("mapping: identity", "mapping: another grain", "mapping: another zone", "mapping: window"),
+    *("mapping: another size", "mapping: key map", "mapping: all", "mapping: last"),
+    *("mapping: into a product", "mapping: out of a product"),
+    *("columns: complete", "columns: partial", "columns: absent", "columns: every"),
+    *("strategy: PerPartition", "strategy: PerUpdate", "strategy: Full"),
+    *("update: replace", "update: append", "waits for all", "waits for some", "cap"),
+    *("rows: grouped", "rows: through a job to a group", "rows: window", "rows: join"),
+    *(f"tells: {each.value}" for each in Telling),
+    "often unchanged",
+)
+"""What worlds are to have."""
+
+HISTORY = (
+    *("insert", "update", "delete", "move", "regroup", "burst", "event", "event twice"),
+    *("event out of order", "event by hand", "event of a range", "event of all"),
+    *("event of columns", "event of rows by group", "event of rows by id"),
+    *("event of rows by partition", "event about what is new", "ingest during a run"),
+    *("manual by hand", "rewritten by hand", "retry by hand", "cancel by hand"),
+    *("deploy: job added", "deploy: job changed", "deploy: job removed", "deploy: rollback"),
+    *("deploy: job cut otherwise", "deploy: job waits no more", "deploy during a run"),
+    *("PerPartition run", "PerUpdate run", "Full run", "all rows read again"),
+    *("filtered rows read again", "new rows followed", "held for its inputs"),
+    *("partition came out new", "partition came out the same"),
+    *("partition came out new in some columns", "skipped"),
+)
+"""What is to happen in them."""
+
+TROUBLE = (
+    *(f"crash in the middle of {verb}" for verb in ("ingest", "plan", "claim", "finish", "fail")),
+    *(f"crash in the middle of {verb}" for verb in ("reap", "deploy", "request")),
+    *(f"crash after {verb}" for verb in ("ingest", "plan", "claim", "finish", "fail", "reap")),
+    *(f"meeting in the middle of {verb}" for verb in ("ingest", "plan", "claim", "finish")),
+    *(f"meeting in the middle of {verb}" for verb in ("fail", "reap", "deploy")),
+    *("lost leases", "frozen worker came back too late", "worker heard of its lost lease"),
+    *("worker died", "failed attempt", "retry", "had to wait and gave up"),
+    *("overtaken owner of a stream", "clock jumps ahead", "clock jumps back"),
+)
+"""What is to go wrong. Doorbells are not among it: none ever rings here, all of them are lost."""
+
+
+def features(world: World) -> Counter[str]:
+    """What a world has, once each."""
+    found = {*_graph(world)}
+    for job in world.jobs:
+        found |= {*_cut(job), *_job(job)}
+        for read in job.reads:
+            found |= {*_mapping(read, world.makers[read.dataset].space, job.space)}
+            found |= {*_rows(world, job, read)}
+    return Counter(found)
+
+
+def missing(counts: Counter[str]) -> list[str]:
+    """What should be reached, and was not."""
+    return [name for name in (*WORLD, *HISTORY, *TROUBLE) if not counts[name]]
+
+
+def report(counts: Counter[str]) -> list[str]:
+    """How often each was reached, by group."""
+    groups = {"worlds": WORLD, "histories": HISTORY, "troubles": TROUBLE}
+    return [
+        f"{group}: " + ", ".join(f"{name} {counts[name]}" for name in names)
+        for group, names in groups.items()
+    ]
+
+
+def _graph(world: World) -> Iterator[str]:
+    above = {job.name: _above(world, job) for job in world.jobs}
+    bottoms = {job.name for job in world.made if _is_bottom(world, job, above)}
+    if any(len(each) >= 4 for each in _paths(world).values()):
+        yield "graph: chain"
+    if any(len(world.readers(output.name)) > 1 for job in world.jobs for output in job.outputs):
+        yield "graph: fan"
+    if bottoms:
+        yield "graph: diamond"
+    if any(above[name] & bottoms for name in bottoms):
+        yield "graph: ladder"
+    if any(world.makers[r.dataset].dag != job.dag for job in world.made for r in job.reads):
+        yield "graph: across DAGs"
+    if any(len(job.outputs) > 1 for job in world.jobs):
+        yield "graph: several outputs"
+    if len(world.sources) > 1:
+        yield "graph: several sources"
+
+
+def _above(world: World, job: Job) -> set[str]:
+    """The jobs that it depends on."""
+    found: set[str] = set()
+    for read in job.reads:
+        maker = world.makers[read.dataset]
+        found |= {maker.name} | _above(world, maker)
+    return found
+
+
+def _is_bottom(world: World, job: Job, above: dict[str, set[str]]) -> bool:
+    """Whether two of its inputs come of the same."""
+    makers = sorted({world.makers[read.dataset].name for read in job.reads})
+    arms = [above[name] for name in makers if above[name]]
+    return any(arms[i] & arms[j] for i in range(len(arms)) for j in range(i))
+
+
+def _paths(world: World) -> dict[str, list[str]]:
+    """By job, the longest way down to it."""
+    found: dict[str, list[str]] = {}
+    for job in world.jobs:
+        before = [found[world.makers[read.dataset].name] for read in job.reads]
+        found[job.name] = [*max(before, key=len, default=[]), job.name]
+    return found
+
+
+def _cut(job: Job) -> Iterator[str]:
+    for d in job.space:
+        yield f"cut: {d.grain or d.kind}"
+        if not d.is_finite:
+            yield "cut: without end"
+        if d.kind == "time" and d.zone not in ("UTC", "Asia/Kolkata"):
+            yield "cut: by a clock that is set"
+    if not job.space:
+        yield "cut: not"
+    if len(job.space) > 1:
+        yield "cut: product"
+    if job.per_task > 1 and job.space and not job.is_unit:
+        yield "cut: many partitions a task"
+
+
+def _job(job: Job) -> Iterator[str]:
+    if job.is_source:
+        return
+    yield f"strategy: {job.strategy}"
+    yield "update: append" if job.append else "update: replace"
+    yield f"tells: {tells(job).value}"
+    if job.cap:
+        yield "cap"
+    if job.coarse < 3:
+        yield "often unchanged"
+    for read in job.reads:
+        if read.wait_for != "any":
+            yield "waits for all" if read.wait_for == "all" else "waits for some"
+    for output in job.outputs:
+        yield from _columns(job, output)
+
+
+def _columns(job: Job, output: Output) -> Iterator[str]:
+    if output.told is None:
+        yield "columns: absent"
+        return
+    told = {dataset for pairs in output.told.values() for dataset, _ in pairs}
+    yield "columns: complete" if {r.dataset for r in job.reads} <= told else "columns: partial"
+    if output.told.get(EVERY):
+        yield "columns: every"
+
+
+def _mapping(read: Read, source: Space, target: Space) -> Iterator[str]:
+    if read.spec in ("all", "last", "identity"):
+        yield f"mapping: {read.spec}"
+    linked = {link.target for link in read.links}
+    if linked and len(linked) < len(target):
+        yield "mapping: into a product"
+    if linked and len(linked) < len(source):
+        yield "mapping: out of a product"
+    for link in read.links:
+        one, other = source[link.source], target[link.target]
+        found = {
+            "mapping: window": link.window,
+            "mapping: key map": link.keymap,
+            "mapping: another grain": one.grain != other.grain,
+            "mapping: another zone": one.kind == "time" and one.zone != other.zone,
+            "mapping: another size": one.size != other.size,
+        }
+        yield from (name for name, holds in found.items() if holds)
+
+
+def _rows(world: World, job: Job, read: Read) -> Iterator[str]:
+    maker = world.makers[read.dataset]
+    if read.grouped is not None:
+        yield "rows: grouped"
+        if not maker.is_source and any(maker.keeps_rows_apart(each) for each in maker.reads):
+            yield "rows: through a job to a group"
+    if job.kind == "window" and GROUP in job.outputs[0].columns:
+        yield "rows: window"
+    if job.kind == "rows" and len(job.reads) > 1:
+        yield "rows: join"
