@@ -4,13 +4,14 @@ A set of dirty columns is a frozenset of names, or None where rows were inserted
 nobody knows: then every column is dirty.
 """
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from sys import intern
-from typing import Final, TypeVar
+from functools import lru_cache
+from typing import Final
+from uuid import UUID
 
-K = TypeVar("K", bound=Hashable)
+import msgspec
+
 DirtyColumns = frozenset[str] | None
 EVERY = "*"
 """As an output: the input column shapes every output. As an input: any column of it does."""
@@ -28,31 +29,36 @@ PRUNED: Final = Pruning.PRUNED
 
 ColumnMap = Mapping[str, tuple[str, ...] | None]
 """Input column to the output columns that it shapes; None: all of them."""
+Ends = tuple[UUID, UUID]
+"""(output dataset, input dataset)."""
+_decode = msgspec.json.Decoder(list[tuple[UUID, UUID, list[str], list[str]]]).decode
 
 
-def column_maps(rows: Iterable[tuple[K, str, str]]) -> dict[K, ColumnMap]:
-    """Collect (key, output column, input column) into what `propagate` asks, by key.
-
-    Built in place and out of interned parts: a lineage has a million rows and few distinct names.
-    """
-    maps: defaultdict[K, dict[str, tuple[str, ...] | None]] = defaultdict(dict)
-    interned: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for key, output, source in rows:
-        shaped = maps[key]
+def column_map(pairs: Iterable[tuple[str, str]]) -> ColumnMap:
+    """Collect the (output column, input column) pairs of one edge into what `propagate` asks."""
+    shaped: dict[str, tuple[str, ...] | None] = {}
+    for output, source in pairs:
         if source == NO_COLUMN:
             continue
         outputs = shaped.get(source, ())
         if output == EVERY:
-            shaped[intern(source)] = None
+            shaped[source] = None
         elif outputs is not None:
-            wider = (*outputs, intern(output))
-            shaped[intern(source)] = interned.setdefault(wider, wider)
-    return dict(maps)
+            shaped[source] = (*outputs, output)
+    return shaped
 
 
-def column_map(pairs: Iterable[tuple[str, str]]) -> ColumnMap:
-    """Collect the (output column, input column) pairs of one edge."""
-    return column_maps((None, *pair) for pair in pairs).get(None, {})
+@lru_cache(maxsize=4096)
+def column_maps(columns: str | None) -> Mapping[Ends, ColumnMap]:
+    """Read a job's column lineage: ``[[output, input, [output column], [input column]]]``.
+
+    An entry for each two datasets, and of the columns in it each output with the input at its
+    place. Raises msgspec.ValidationError for anything else.
+    """
+    return {
+        (made, read): column_map(zip(outputs, inputs, strict=True))
+        for made, read, outputs, inputs in (_decode(columns) if columns else ())
+    }
 
 
 def widest(left: DirtyColumns, right: DirtyColumns) -> DirtyColumns:

@@ -5,11 +5,11 @@ Every dataset has exactly one producing job, sources too, so that jobs alone mak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from graphlib import CycleError, TopologicalSorter
-from itertools import pairwise
+from graphlib import CycleError
+from itertools import chain, pairwise
 from typing import TypeVar
 from uuid import UUID
 
@@ -19,24 +19,21 @@ import networkx as nx
 from engine import partitions
 from engine.errors import InvalidDag, UnknownName
 from engine.lineage.columns import ColumnMap, column_maps
+from engine.lineage.order import parents_first
 from engine.model.dataset import Dataset
 from engine.model.job import Job, JobInput
 from engine.partitions import PartitionSpace
 
 K = TypeVar("K")
 V = TypeVar("V")
-ColumnEdge = tuple[UUID, str, UUID, str]
-"""(output dataset, output column, input dataset, input column)."""
+_Compiled = tuple[partitions.Mapping, frozenset[int]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Edge:
+class Edge(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One dataset as one job reads it.
 
-    ``columns`` has an entry for each output of the job, in the job's order: None where no column
-    lineage is known, so that the output counts as reading everything. ``loose`` are the output's
-    dimensions, by index, that no dimension of the input determines and that have no list of keys:
-    what lies there has no end of its own.
+    ``loose`` are the output's dimensions, by index, that no dimension of the input determines and
+    that have no list of keys: what lies there has no end of its own.
     """
 
     dataset: UUID
@@ -44,7 +41,16 @@ class Edge:
     input: JobInput
     mapping: partitions.Mapping
     loose: frozenset[int]
-    columns: tuple[ColumnMap | None, ...]
+    _reader: Job
+
+    @property
+    def columns(self) -> tuple[ColumnMap | None, ...]:
+        """An entry for each output of the job, in the job's order.
+
+        None where no column lineage is known, so that the output counts as reading everything.
+        """
+        known = column_maps(self._reader.columns)
+        return tuple([known.get((output, self.dataset)) for output in self._reader.outputs])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,9 +72,7 @@ class Lineage:
     _space: Callable[[str], PartitionSpace]
 
     @staticmethod
-    def build(
-        datasets: Iterable[Dataset], jobs: Iterable[Job], columns: Iterable[ColumnEdge]
-    ) -> Lineage:
+    def build(datasets: Iterable[Dataset], jobs: Iterable[Job]) -> Lineage:
         """Compile a lineage.
 
         Raises:
@@ -80,8 +84,9 @@ class Lineage:
         jobs_by_id = {job.id: job for job in jobs}
         producers = _producers(by_id, jobs_by_id.values())
         space = cache(_compile_space)
-        edges = _edges(by_id, jobs_by_id.values(), columns, space)
-        order = _order(jobs_by_id, producers, edges)
+        edges = _Edges(by_id, space)
+        inputs = {job.id: edges.of(job) for job in jobs_by_id.values() if job.inputs}
+        order = _order(tuple(jobs_by_id.values()))
         return Lineage(
             order=order,
             rank={job.id: rank for rank, job in enumerate(order)},
@@ -89,8 +94,8 @@ class Lineage:
             _names={dataset.name: dataset.id for dataset in by_id.values()},
             _jobs=jobs_by_id,
             _producers=producers,
-            _readers=_grouped(edges, lambda edge: edge.dataset),
-            _inputs=_grouped(edges, lambda edge: edge.job),
+            _readers=_readers(inputs.values()),
+            _inputs=inputs,
             _space=space,
         )
 
@@ -165,32 +170,36 @@ def _producers(datasets: Mapping[UUID, Dataset], jobs: Iterable[Job]) -> dict[UU
     return producers
 
 
-def _edges(
-    datasets: Mapping[UUID, Dataset],
-    jobs: Iterable[Job],
-    columns: Iterable[ColumnEdge],
-    space: Callable[[str], PartitionSpace],
-) -> list[Edge]:
-    # A UUID hashes in Python, its integer in C: that counts with a million rows.
-    mapped = column_maps(((read.int, made.int), to, by) for made, to, read, by in columns)
-    compiled: dict[tuple[str, str, bytes], tuple[partitions.Mapping, frozenset[int]]] = {}
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    """Makes edges; equal mappings between equal spaces are compiled once."""
 
-    def mapping(job: Job, read: JobInput) -> tuple[partitions.Mapping, frozenset[int]]:
-        source, target = datasets[read.dataset].partitioning, datasets[job.outputs[0]].partitioning
-        key = source, target, msgspec.json.encode(read.mapping, order="deterministic")
-        if key not in compiled:
-            where = f"job {job.name!r}, input {read.name!r}"
-            made = partitions.Mapping.from_spec(read.mapping, space(source), space(target), where)
-            compiled[key] = made, _loose(made)
-        return compiled[key]
+    datasets: Mapping[UUID, Dataset]
+    space: Callable[[str], PartitionSpace]
+    compiled: dict[tuple[str, str, str | bytes], _Compiled] = field(default_factory=dict)
 
-    def edge(job: Job, read: JobInput) -> Edge:
-        if read.dataset not in datasets:
+    def of(self, job: Job) -> tuple[Edge, ...]:
+        """The job's edges, in its order."""
+        target = self.datasets[job.outputs[0]].partitioning
+        return tuple(
+            [
+                Edge(read.dataset, job.id, read, *self._mapping(job, read, target), job)
+                for read in job.inputs
+            ]
+        )
+
+    def _mapping(self, job: Job, read: JobInput, target: str) -> _Compiled:
+        dataset, said = self.datasets.get(read.dataset), read.mapping
+        if dataset is None:
             raise InvalidDag(f"job {job.name!r} reads {read.name!r}, which no job makes")
-        by_output = tuple([mapped.get((read.dataset.int, output.int)) for output in job.outputs])
-        return Edge(read.dataset, job.id, read, *mapping(job, read), by_output)
-
-    return [edge(job, read) for job in jobs for read in job.inputs]
+        text = said if isinstance(said, str) else msgspec.json.encode(said, order="deterministic")
+        key = dataset.partitioning, target, text
+        if key not in self.compiled:
+            where = f"job {job.name!r}, input {read.name!r}"
+            spaces = self.space(dataset.partitioning), self.space(target)
+            made = partitions.Mapping.from_spec(said, *spaces, where)
+            self.compiled[key] = made, _loose(made)
+        return self.compiled[key]
 
 
 def _loose(mapping: partitions.Mapping) -> frozenset[int]:
@@ -203,27 +212,23 @@ def _loose(mapping: partitions.Mapping) -> frozenset[int]:
     )
 
 
-def _order(
-    jobs: Mapping[UUID, Job], producers: Mapping[UUID, Job], edges: Iterable[Edge]
-) -> tuple[Job, ...]:
-    listed = tuple(jobs.values())
-    places = {job.id.int: place for place, job in enumerate(listed)}
-    fronts: dict[int, list[int]] = {place: [] for place in range(len(listed))}
-    for edge in edges:
-        fronts[places[edge.job.int]].append(places[producers[edge.dataset].id.int])
+def _order(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    # A UUID hashes in Python, its integer in C.
+    places = {output.int: place for place, job in enumerate(jobs) for output in job.outputs}
+    fronts = [[places[read.dataset.int] for read in job.inputs] for job in jobs]
     try:
-        return tuple([listed[place] for place in TopologicalSorter(fronts).static_order()])
+        return tuple([jobs[place] for place in parents_first(fronts)])
     except CycleError as error:
-        circle = [listed[place].name for place in error.args[1]]
+        circle = [jobs[place].name for place in error.args[1]]
         path = ", ".join(f"{a!r} feeds {b!r}" for a, b in pairwise(circle))
         raise InvalidDag(f"jobs wait for each other in a circle: {path}; break it") from None
 
 
-def _grouped(edges: Iterable[Edge], key: Callable[[Edge], UUID]) -> dict[UUID, tuple[Edge, ...]]:
-    groups: dict[UUID, list[Edge]] = {}
-    for edge in edges:
-        groups.setdefault(key(edge), []).append(edge)
-    return {owner: tuple(group) for owner, group in groups.items()}
+def _readers(inputs: Iterable[Sequence[Edge]]) -> dict[UUID, tuple[Edge, ...]]:
+    readers: dict[UUID, list[Edge]] = {}
+    for edge in chain.from_iterable(inputs):
+        readers.setdefault(edge.dataset, []).append(edge)
+    return {dataset: tuple(edges) for dataset, edges in readers.items()}
 
 
 def _found(values: Mapping[K, V], key: K, kind: str) -> V:

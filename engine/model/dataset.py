@@ -1,13 +1,13 @@
 """A dataset in one of its generations, as lineage and workers see it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Dataset:
+
+class Dataset(msgspec.Struct, frozen=True, gc=False):
     """A dataset and the version of it that is served.
 
     ``partitioning`` is the JSON text of its partition space, ``{}`` where it has none; equal
@@ -19,5 +19,5 @@ class Dataset:
     name: str
     partitioning: str = "{}"
     columns: tuple[str, ...] | None = None
-    storage: Mapping[str, Any] = field(default_factory=dict)
+    storage: Mapping[str, Any] = msgspec.field(default_factory=dict)
     location: str | None = None

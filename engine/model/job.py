@@ -1,9 +1,10 @@
 """A job of one DAG version. It never changes: a deploy makes new ones."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
+
+import msgspec
 
 Activation = Literal["source", "reactive", "manual"]
 ExecutionStrategy = Literal["PerPartition", "PerUpdate", "Full"]
@@ -11,8 +12,7 @@ UpdateStrategy = Literal["replace", "append"]
 WaitFor = Literal["any", "all"] | int
 
 
-@dataclass(frozen=True, slots=True)
-class JobInput:
+class JobInput(msgspec.Struct, frozen=True, gc=False):
     """One dataset that a job reads, and how.
 
     ``mapping`` is the resolved mapping specification, from the input's partitions to the output's.
@@ -28,9 +28,12 @@ class JobInput:
     cursor: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What lineage, planner and workers need to know of a job."""
+class Job(msgspec.Struct, frozen=True, gc=False):
+    """What lineage, planner and workers need to know of a job.
+
+    ``columns`` is its column lineage as JSON text, see `lineage.columns.column_maps`; None where
+    none is known. Most is never asked for, and there may be a million pairs.
+    """
 
     id: UUID
     name: str
@@ -43,12 +46,13 @@ class Job:
     operator: str = "sql"
     update_strategy: UpdateStrategy = "replace"
     unique_key: tuple[str, ...] = ()
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = msgspec.field(default_factory=dict)
     config_hash: str = ""
-    scaling: Mapping[str, Any] = field(default_factory=dict)
+    scaling: Mapping[str, Any] = msgspec.field(default_factory=dict)
     timeout_seconds: int | None = None
     heartbeat_timeout_seconds: int | None = None
     max_attempts: int = 3
+    columns: str | None = None
 
     @property
     def partitions_per_task(self) -> int:

@@ -52,7 +52,7 @@ def cross(extents: Extents, job: Job, edge: Edge, dirt: Dirt, hits: Sequence[Hit
     ``hits`` are the job's so far: their partitions count as existing. A job that is one unit runs
     even where it has none yet of those that are touched, for it may find some.
     """
-    columns = tuple([propagate(each, dirt.columns) for each in edge.columns])
+    columns = _shaped(job, edge, dirt)
     if PRUNED in columns and all(each is PRUNED for each in columns):
         return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirt))
     touched = edge.mapping.down(dirt.partitions, _existing(extents, edge, dirt.partitions))
@@ -65,6 +65,12 @@ def cross(extents: Extents, job: Job, edge: Edge, dirt: Dirt, hits: Sequence[Hit
     if not partitions and not (touched and job.strategy != "PerPartition"):
         return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirt))
     return Hit(edge.dataset, edge, dirt, partitions, columns, rows)
+
+
+def _shaped(job: Job, edge: Edge, dirt: Dirt) -> tuple[DirtyColumns | Pruning, ...]:
+    if dirt.columns is None:
+        return (None,) * len(job.outputs)
+    return tuple([propagate(each, dirt.columns) for each in edge.columns])
 
 
 def passes(job: Job, read: JobInput) -> Mapping[str, list[str]]:

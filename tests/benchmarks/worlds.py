@@ -7,23 +7,24 @@ from dataclasses import dataclass
 from random import Random
 from uuid import UUID
 
-from engine.lineage.graph import ColumnEdge, Lineage
+from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job, JobInput
+from tests.support.lineages import ColumnEdge, with_columns
 
 DAILY = '{"dt":{"time":"day"}}'
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What `Lineage.build` takes; job n makes dataset n, and the first ones are sources."""
+    """What a lineage is built from; job n makes dataset n, and the first ones are sources."""
 
     datasets: list[Dataset]
     jobs: list[Job]
     columns: list[ColumnEdge]
 
     def lineage(self) -> Lineage:
-        return Lineage.build(self.datasets, self.jobs, self.columns)
+        return Lineage.build(self.datasets, with_columns(self.jobs, self.columns))
 
 
 def layered(jobs: int, inputs: int, columns: int, window: int = 1000, seed: int = 0) -> World:

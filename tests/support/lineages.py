@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID, uuid5
 
+import msgspec
+from msgspec.structs import replace
+
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.invalidation import Invalidation
@@ -67,10 +70,36 @@ def made(
 def lineage(*jobs: Made, columns: Iterable[str] = ()) -> Lineage:
     """Column lineage as ``output.column <- input.column``."""
     datasets = [dataset for outputs, _ in jobs for dataset in outputs]
-    return Lineage.build(datasets, [job for _, job in jobs], map(_column_edge, columns))
+    bare = [job for _, job in jobs]
+    return Lineage.build(datasets, with_columns(bare, map(_column_edge, columns)))
 
 
-def _column_edge(text: str) -> tuple[UUID, str, UUID, str]:
+ColumnEdge = tuple[UUID, str, UUID, str]
+"""(output dataset, output column, input dataset, input column)."""
+
+
+def with_columns(jobs: Iterable[Job], edges: Iterable[ColumnEdge]) -> list[Job]:
+    """The jobs, each with the column edges of its outputs, as the store would have read them."""
+    by_output: dict[UUID, list[ColumnEdge]] = {}
+    for edge in edges:
+        by_output.setdefault(edge[0], []).append(edge)
+    return [
+        replace(job, columns=_columns([e for o in job.outputs for e in by_output.get(o, ())]))
+        for job in jobs
+    ]
+
+
+def _columns(edges: Iterable[ColumnEdge]) -> str | None:
+    found: dict[tuple[UUID, UUID], tuple[list[str], list[str]]] = {}
+    for output, to, read, by in edges:
+        outputs, inputs = found.setdefault((output, read), ([], []))
+        outputs.append(to)
+        inputs.append(by)
+    listed = [(*ends, *columns) for ends, columns in found.items()]
+    return msgspec.json.encode(listed).decode() if listed else None
+
+
+def _column_edge(text: str) -> ColumnEdge:
     (output, to), (read, by) = (end.strip().split(".") for end in text.split("<-"))
     return dataset_id(output), to, dataset_id(read), by
 

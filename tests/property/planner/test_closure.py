@@ -27,6 +27,7 @@ from tests.property.planner.oracle import (
     closure,
     window,
 )
+from tests.support.lineages import with_columns
 
 T = TypeVar("T")
 COLUMNS = ("a", "b")
@@ -218,7 +219,7 @@ def _lineage(nodes: Sequence[Node]) -> Lineage:
         for output in outputs
     ]
     by_name = {n.name: n for n in nodes}
-    return Lineage.build(datasets, [_job(by_name, n) for n in nodes], columns)
+    return Lineage.build(datasets, with_columns([_job(by_name, n) for n in nodes], columns))
 
 
 def _space(node: Node) -> dict[str, object]:

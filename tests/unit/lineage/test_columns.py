@@ -1,3 +1,5 @@
+from uuid import UUID
+
 import pytest
 
 from engine.lineage.columns import PRUNED, column_map, column_maps, propagate, widest
@@ -32,9 +34,15 @@ def test_an_output_made_of_any_input_column_is_dirty_with_all_of_them():
 
 
 def test_all_outputs_stay_all_when_more_rows_follow():
-    maps = column_maps([("e", "*", "a"), ("e", "x", "a"), ("f", "y", "a")])
+    assert column_map([("*", "a"), ("x", "a"), ("y", "b")]) == {"a": None, "b": ("y",)}
 
-    assert maps == {"e": {"a": None}, "f": {"a": ("y",)}}
+
+def test_a_job_has_a_map_for_each_two_datasets():
+    output, one, two = UUID(int=1), UUID(int=2), UUID(int=3)
+    text = f'[["{output}", "{one}", ["x", "y"], ["a", "a"]], ["{output}", "{two}", ["*"], ["b"]]]'
+
+    assert column_maps(text) == {(output, one): {"a": ("x", "y")}, (output, two): {"b": None}}
+    assert column_maps(None) == {}
 
 
 def test_no_pairs_read_nothing():
@@ -42,10 +50,11 @@ def test_no_pairs_read_nothing():
 
 
 def test_a_lineage_may_say_that_no_column_is_read():
-    maps = column_maps([("e", "*", ""), ("f", "*", ""), ("f", "x", "a")])
+    nothing = column_map([("*", "")])
 
-    assert maps == {"e": {}, "f": {"a": ("x",)}}
-    assert propagate(maps["e"], frozenset({"a"})) is PRUNED
+    assert nothing == {}
+    assert propagate(nothing, frozenset({"a"})) is PRUNED
+    assert column_map([("*", ""), ("x", "a")]) == {"a": ("x",)}
 
 
 def test_the_widest_of_two_is_their_union_and_unknown_wins():

@@ -1,8 +1,8 @@
-from dataclasses import replace
 from uuid import uuid4
 
 import networkx as nx
 import pytest
+from msgspec.structs import replace
 
 from engine.errors import InvalidDag, InvalidMapping, UnknownName
 from engine.lineage.graph import Lineage
@@ -106,7 +106,7 @@ def test_a_lineage_that_contradicts_itself_is_refused_by_name(jobs, complaint):
 
 def test_a_dataset_that_no_job_makes_is_refused():
     with pytest.raises(InvalidDag, match="no job makes dataset 'flights'"):
-        Lineage.build(FLIGHTS[0], [], [])
+        Lineage.build(FLIGHTS[0], [])
 
 
 def test_a_mapping_that_cannot_apply_is_refused_with_its_place():
