@@ -14,6 +14,7 @@ from tests.benchmarks import (
     large_lineage,
     latency,
     mapping_sets,
+    streaming,
     throughput,
 )
 from tests.benchmarks.figure import table
@@ -21,7 +22,16 @@ from tests.benchmarks.server import Server, server
 
 MODULES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (mapping_sets, fan_out, large_lineage, latency, throughput, ingestion, formats)
+    for module in (
+        mapping_sets,
+        fan_out,
+        large_lineage,
+        latency,
+        throughput,
+        ingestion,
+        formats,
+        streaming,
+    )
 }
 
 

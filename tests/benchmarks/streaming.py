@@ -1,0 +1,173 @@
+"""Messages of a Kafka topic become durable facts and positions, beside a loop that only reads."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import msgspec
+import psutil
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from consumers.formats.knockon import read_events
+from consumers.formats.reading import Reader
+from consumers.kafka import KafkaConsumer, KafkaSettings
+from engine.embedded.broker import Broker
+from engine.errors import ServiceUnavailable
+from engine.flow.ingest import Rejected, ingest
+from engine.flow.scene import Scene
+from engine.model.event import Batch, SourceEvent
+from engine.store.database import Database
+from engine.store.run import fetch
+from tests.benchmarks.figure import Figure, Peer
+from tests.benchmarks.server import Server
+from tests.benchmarks.stored import store
+from tests.benchmarks.worlds import star
+from tests.support.servers import apache_kafka
+
+_MESSAGES = 100_000
+_PARTITIONS = 4
+_TIMES = 3
+_FLOOR = 0.6
+"""Of what the loop that only reads takes in a second."""
+_DAYS = 28
+
+
+class Sink:
+    """Writes batches as `knockon consume` does, and knows when enough messages are there."""
+
+    def __init__(self, database: Database, scene: Scene) -> None:
+        self._database = database
+        self._scene = scene
+        self.name = ""
+        self.taken = 0
+        self.changed = asyncio.Event()
+
+    async def ingest(self, batch: Batch, rejected: Rejected | None = None) -> None:
+        async with self._database.connection() as conn:
+            written = await ingest(conn, self._scene, batch, rejected)
+        assert not written.rejections, written.rejections[0]
+        self.taken += len(batch.received)
+        self.changed.set()
+
+    async def positions(self) -> Mapping[str, str]:
+        async with self._database.connection() as conn:
+            rows = await fetch(
+                conn, "positions.stored", org_id=self._scene.org_id, consumer=self.name
+            )
+        return {row["stream"]: row["position"] for row in rows}
+
+    async def until(self, count: int) -> None:
+        while self.taken < count:
+            self.changed.clear()
+            await self.changed.wait()
+
+
+async def figures(server: Server) -> AsyncIterator[Figure]:
+    """Small events over 28 partitions of one source: the rate, and what a million of them keep."""
+    with TemporaryDirectory(prefix="knockon-kafka-") as directory:
+        try:
+            with apache_kafka(Path(directory)) as broker:
+                async for figure in _figures(server, broker):
+                    yield figure
+        except ServiceUnavailable as reason:
+            print(f"streaming is not measured: {reason}")
+
+
+async def _figures(server: Server, broker: Broker) -> AsyncIterator[Figure]:
+    world = star(10)
+    async with server.database() as database:
+        async with database.connection() as conn:
+            scene = await store(conn, world)
+        await _fill(broker, "stream", world.datasets[0].name, _MESSAGES)
+        ours, bare = [], []
+        for n in range(_TIMES):
+            bare.append(_MESSAGES / await _read_only(broker, "stream"))
+            ours.append(_MESSAGES / await _taken_in(broker, database, scene, n))
+        yield Figure(
+            f"{_MESSAGES:,} Kafka messages taken in",
+            ours,
+            "/s",
+            _FLOOR * sorted(bare)[_TIMES // 2],
+            Peer("only read and decoded", bare),
+        )
+
+
+async def _fill(broker: Broker, topic: str, dataset: str, count: int) -> None:
+    await broker.create_topic(topic, _PARTITIONS)
+    producer = AIOKafkaProducer(**broker.connection, max_batch_size=500_000)
+    async with producer:
+        for partition in range(_PARTITIONS):
+            numbers = iter(range(partition, count, _PARTITIONS))
+            values = (_value(dataset, number) for number in numbers)
+            await _send(producer, topic, partition, list(values))
+
+
+async def _send(
+    producer: AIOKafkaProducer, topic: str, partition: int, values: list[bytes]
+) -> None:
+    batch = producer.create_batch()
+    for value in values:
+        if batch.append(key=None, value=value, timestamp=None) is None:
+            await (await producer.send_batch(batch, topic, partition=partition))
+            batch = producer.create_batch()
+            batch.append(key=None, value=value, timestamp=None)
+    await (await producer.send_batch(batch, topic, partition=partition))
+
+
+def _value(dataset: str, number: int) -> bytes:
+    day, column = 1 + number % _DAYS, "ab"[number % 2]
+    event = {"dataset": dataset, "partitions": [f"2013-02-{day:02}"], "columns": [column]}
+    return msgspec.json.encode(event | {"id": f"load-{number}"})
+
+
+async def _read_only(broker: Broker, topic: str) -> float:
+    """Seconds that the least takes: fetch, decode, and forget."""
+    decoder = msgspec.json.Decoder(SourceEvent)
+    client = AIOKafkaConsumer(**broker.connection, auto_offset_reset="none")
+    partitions = [TopicPartition(topic, n) for n in range(_PARTITIONS)]
+    read = 0
+    async with client:
+        client.assign(partitions)
+        for each in partitions:
+            client.seek(each, 0)
+        begun = perf_counter()
+        while read < _MESSAGES:
+            for records in (await client.getmany(timeout_ms=500)).values():
+                for record in records:
+                    decoder.decode(record.value)
+                read += len(records)
+        return perf_counter() - begun
+
+
+async def _taken_in(broker: Broker, database: Database, scene: Scene, n: int) -> float:
+    sink = Sink(database, scene)
+    async with _consuming(broker, sink, f"bench-{n}"):
+        await sink.until(1)
+        begun, before = perf_counter(), sink.taken
+        await sink.until(_MESSAGES)
+        return (perf_counter() - begun) * _MESSAGES / (_MESSAGES - before)
+
+
+@asynccontextmanager
+async def _consuming(broker: Broker, sink: Sink, name: str) -> AsyncIterator[None]:
+    sink.name = name
+    settings = KafkaSettings(
+        bootstrap_servers=broker.bootstrap_servers,
+        name=name,
+        readers={"stream": Reader(read_events)},
+    )
+    stop = asyncio.Event()
+    task = asyncio.create_task(KafkaConsumer(settings, sink.ingest, sink.positions).run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+def _rss() -> float:
+    return psutil.Process(os.getpid()).memory_info().rss / 1e6
