@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from engine.model.event import Advance, Batch, Received, Rejection, SourceEvent
+from engine.model.event import Advance, Batch, Received, Rejection, SourceEvent, Widened
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Texts = Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)]
@@ -32,6 +32,24 @@ def to_batch(
         rejections=tuple(each for each in read if isinstance(each, Rejection)),
         advances=(Advance(stream=stream, before=before, after=after),),
     )
+
+
+def missed(
+    consumer: str, stream: str, datasets: Iterable[str], before: str | None, after: str
+) -> Batch:
+    """All of some datasets has changed, since changes of them may be gone from the log unread."""
+    return Batch(
+        consumer=consumer,
+        received=tuple(_missed(stream, dataset) for dataset in datasets),
+        advances=(Advance(stream=stream, before=before, after=after),),
+    )
+
+
+def _missed(stream: str, dataset: str) -> Received:
+    note = "the reader had been forgotten, and changes may be gone that it had not read"
+    event = Widened(dataset=dataset, id=f"pg:{stream}:missed", source=stream, note=note)
+    again = msgspec.json.encode(event)
+    return Received(event=event, stream=stream, position="missed", payload=again)
 
 
 def _read(stream: str, id_: int, text: str) -> Received | Rejection:

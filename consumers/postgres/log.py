@@ -7,7 +7,7 @@ now and was not then. A long transaction holds nothing up; its changes come when
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from psycopg import AsyncConnection
@@ -20,12 +20,14 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far the log is read: all that `seen` shows, and in what `upto` adds, up to `after`.
 
     The snapshots are in PostgreSQL's text form, `xmin:xmax:xip,...`; `after` is the transaction
-    and the id of the last change taken while more than a page was left.
+    and the id of the last change taken while more than a page was left. ``mark`` is set only in
+    what the log knows of its readers: see `readers`.
     """
 
     seen: str
     upto: str | None = None
     after: tuple[int, int] | None = None
+    mark: Literal["forgotten", "missed"] | None = None
 
     @property
     def place(self) -> tuple[int, int]:
@@ -43,6 +45,8 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 START = Position(seen="1:1:")
+TRIMMED_AT_ONCE = 10_000
+"""Log rows; more than a page, so that trimming keeps up with reading."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +100,20 @@ async def read_page(
 
 async def settle(connection: AsyncConnection[Any], consumer: str, position: Position) -> None:
     """Say that a reader has stored a position for good, and let go of what all have seen."""
-    where = {"consumer": consumer, "position": position.to_text()}
-    await connection.execute(statement("log.register"), where, prepare=True)
+    await register(connection, consumer, position)
     await trim(connection)
 
 
+async def register(connection: AsyncConnection[Any], consumer: str, position: Position) -> None:
+    """Say where a reader is; the log is kept from there on."""
+    where = {"consumer": consumer, "position": position.to_text()}
+    await connection.execute(statement("log.register"), where, prepare=True)
+
+
 async def trim(connection: AsyncConnection[Any]) -> int:
-    """Delete what every registered reader has seen; returns how many rows that were."""
-    return (await connection.execute(statement("log.trim"), prepare=True)).rowcount
+    """Delete some of what every registered reader has seen; returns how many rows."""
+    limit = {"limit": TRIMMED_AT_ONCE}
+    return (await connection.execute(statement("log.trim"), limit, prepare=True)).rowcount
 
 
 async def _fetch(

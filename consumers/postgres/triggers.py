@@ -59,6 +59,7 @@ class Attachment:
             table=self.table.identifier,
             referencing=_TRANSITIONS[kind],
             body=Literal(self._body(kind).as_string(connection)),
+            dataset=Literal(self.dataset),
         )
 
     def announcement(self) -> Composed:

@@ -14,6 +14,7 @@ from engine.store.database import is_transient
 
 _log = structlog.get_logger(__name__)
 _LONGEST_PAUSE = 5.0
+_MOST_DOUBLINGS = 6
 
 Wait = Callable[[float], Awaitable[None]]
 Verb = Callable[[], Awaitable[bool]]
@@ -31,7 +32,7 @@ async def keep(name: str, verb: Verb, stop: asyncio.Event, seconds: float, wait:
             try:
                 more = await verb()
             except Exception as error:
-                failures += 1
+                failures = min(failures + 1, _MOST_DOUBLINGS)
                 _report(name, error)
                 await pause(stop, min(0.1 * 2**failures, _LONGEST_PAUSE))
                 continue

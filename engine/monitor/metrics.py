@@ -58,7 +58,7 @@ SOURCE_QUEUE_USAGE = Gauge(
     "knockon_source_notification_queue_usage_ratio",
     "Used part of the NOTIFY queue of the source database.",
 )
-SOURCE_RECONNECTIONS = Counter(
+SOURCE_INTERRUPTIONS = Counter(
     "knockon_source_interruptions_total",
     "Times that reading the change log was interrupted and begun again.",
 )

@@ -64,15 +64,23 @@ def pulses() -> tuple[Pulse, ...]:
 
 
 class Pulses:
-    """The age of every pulse as a metric; of loops with one name, the oldest."""
+    """All pulses as metrics; of loops with one name, the worst."""
 
     def collect(self) -> Iterator[Metric]:
         """Read them now."""
-        ages: dict[str, float] = {}
-        for pulse in pulses():
-            ages[pulse.name] = max(pulse.age, ages.get(pulse.name, 0.0))
-        about = "Seconds since a loop of the process last turned."
-        family = GaugeMetricFamily("knockon_duty_age_seconds", about, labels=["duty"])
-        for name, age in ages.items():
-            family.add_metric([name], age)
-        yield family
+        named = sorted({pulse.name for pulse in pulses()})
+        ages = GaugeMetricFamily(
+            "knockon_duty_age_seconds",
+            "Seconds since a loop of the process last turned.",
+            labels=["duty"],
+        )
+        ready = GaugeMetricFamily(
+            "knockon_duty_ready",
+            "Whether a loop of the process has all that it needs to do its work.",
+            labels=["duty"],
+        )
+        for name in named:
+            same = [pulse for pulse in pulses() if pulse.name == name]
+            ages.add_metric([name], max(pulse.age for pulse in same))
+            ready.add_metric([name], all(pulse.waits_for is None for pulse in same))
+        yield from (ages, ready)

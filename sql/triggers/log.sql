@@ -38,10 +38,17 @@ ON CONFLICT (consumer) DO UPDATE
 SET position = excluded.position, updated_at = excluded.updated_at;
 
 -- :name trim
--- Delete what every registered reader has seen: all transactions older than the oldest that any of
--- them may still have to read.
-DELETE FROM knockon_source.changes
-WHERE xid < (
-    SELECT min(pg_snapshot_xmin((position::json ->> 'seen')::pg_snapshot))
-    FROM knockon_source.readers
-);
+-- Delete what every registered reader has seen: transactions older than the oldest that any of them
+-- may still have to read. Not all at once: no statement of ours is to be a long one.
+DELETE FROM knockon_source.changes AS c
+USING (
+    SELECT xid, id FROM knockon_source.changes
+    WHERE xid < (
+        SELECT min(pg_snapshot_xmin((position::json ->> 'seen')::pg_snapshot))
+        FROM knockon_source.readers
+        WHERE position::json ->> 'mark' IS DISTINCT FROM 'forgotten'
+    )
+    ORDER BY xid, id
+    LIMIT %(limit)s
+) AS old
+WHERE c.xid = old.xid AND c.id = old.id;

@@ -10,6 +10,8 @@ from consumers.postgres import listener
 from consumers.postgres.attach import attach
 from consumers.postgres.log import stream_name
 from engine.model.event import SourceEvent
+from engine.monitor.pulse import pulses
+from tests.support.proxy import proxy_to
 
 FLIGHTS = "CREATE TABLE flights (id int PRIMARY KEY, origin text, delay int)"
 ORIGIN = {"origin": {"dynamic": True}}
@@ -147,6 +149,35 @@ async def test_a_killed_session_catches_up(flights, ledger, running):
         await cut_off(flights)
         await flights.run(insert(2), insert(3))
         assert await ledger.until(3) == ["1", "2", "3"]
+
+
+async def test_a_connection_that_went_dead_without_a_word_is_replaced(flights, ledger, running):
+    async with (
+        proxy_to(flights.url) as proxy,
+        running(source_url=proxy.url, heartbeat_seconds=0.2),
+    ):
+        for i in range(1, 4):
+            await flights.run(insert(i))
+            await ledger.until(i)
+            proxy.go_dead()
+        await flights.run(insert(4))
+        assert await ledger.until(4) == ["1", "2", "3", "4"]
+
+
+async def test_it_says_when_it_reads(flights, ledger, running):
+    lacks = []
+    positions = ledger.positions
+
+    async def look(*_):
+        lacks.extend(pulse.waits_for for pulse in pulses())
+        return await positions()
+
+    ledger.positions = ledger.before = look
+    async with running():
+        await flights.run(insert(1))
+        await ledger.until(1)
+    assert lacks == ["does not read the source's change log", None]
+    assert pulses() == ()
 
 
 async def test_an_outage_of_knockon_loses_nothing(flights, ledger, running):

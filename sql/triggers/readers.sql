@@ -1,0 +1,51 @@
+-- The readers of the change log.
+
+-- :name state
+-- How full the source's queue of doorbells is; and of each reader, how many changes it has not taken
+-- in, by their ids, which have few gaps, and for how many seconds the oldest has been there.
+SELECT pg_notification_queue_usage() AS queue_usage, reader.*
+FROM (SELECT) AS once
+LEFT JOIN (
+    SELECT r.consumer AS name,
+        CASE WHEN oldest.id IS NULL THEN 0 ELSE greatest(newest.id - oldest.id, 0) + 1 END AS rows,
+        coalesce(extract(epoch FROM clock_timestamp() - oldest.changed_at), 0)::float8 AS seconds
+    FROM (
+        SELECT consumer, (position::json ->> 'seen')::pg_snapshot AS seen
+        FROM knockon_source.readers
+        WHERE position::json ->> 'mark' IS DISTINCT FROM 'forgotten'
+    ) AS r
+    LEFT JOIN LATERAL (
+        SELECT c.id, c.changed_at FROM knockon_source.changes c
+        WHERE c.xid >= pg_snapshot_xmin(r.seen) AND NOT pg_visible_in_snapshot(c.xid, r.seen)
+        ORDER BY c.xid, c.id LIMIT 1) AS oldest ON true
+    LEFT JOIN (
+        SELECT id FROM knockon_source.changes ORDER BY xid DESC, id DESC LIMIT 1) AS newest ON true
+) AS reader ON true
+ORDER BY reader.name;
+
+-- :name log
+-- Whether there is a log at all.
+SELECT to_regclass('knockon_source.readers') IS NOT NULL AS is_there;
+
+-- :name enter
+-- Held by the session of every reader that is at work.
+SELECT pg_advisory_lock_shared(hashtextextended('knockon.reader ' || %(consumer)s, 0));
+
+-- :name is_free
+-- Whether no session is at work under a reader's name, nor will be before we commit.
+SELECT pg_try_advisory_xact_lock(hashtextextended('knockon.reader ' || %(consumer)s, 0)) AS is_free;
+
+-- :name one
+-- What is known of a reader.
+SELECT position FROM knockon_source.readers WHERE consumer = %(consumer)s;
+
+-- :name now
+-- What is visible now.
+SELECT pg_current_snapshot()::text AS seen;
+
+-- :name datasets
+-- The datasets of all that is attached, as the trigger functions' comments say.
+SELECT DISTINCT obj_description(oid, 'pg_proc') AS dataset
+FROM pg_proc
+WHERE pronamespace = 'knockon_source'::regnamespace AND obj_description(oid, 'pg_proc') IS NOT NULL
+ORDER BY 1;

@@ -1,0 +1,69 @@
+"""A network between a client and PostgreSQL that can go dead without a word."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+
+class Proxy:
+    """Passes bytes on; ``url`` is the database's through it."""
+
+    def __init__(self, url: str) -> None:
+        self._to = conninfo_to_dict(url)
+        self._url = url
+        self._lines: list[_Line] = []
+        self.url = ""
+
+    def go_dead(self) -> None:
+        """Let nothing through on the connections that there are; each end still acknowledges."""
+        for line in self._lines:
+            line.is_dead = True
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection."""
+        there_reader, there_writer = await self._connect()
+        line = _Line()
+        self._lines.append(line)
+        carrying = [line.carry(reader, there_writer), line.carry(there_reader, writer)]
+        try:
+            await asyncio.gather(*carrying)
+        except asyncio.CancelledError:  # the test is over
+            for each in (writer, there_writer):
+                each.close()
+
+    def reach(self, port: int) -> None:
+        """Say where the proxy listens."""
+        self.url = make_conninfo(self._url, host="127.0.0.1", port=port)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, port = str(self._to.get("host", "localhost")), int(self._to.get("port") or 5432)
+        if host.startswith("/"):
+            return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        return await asyncio.open_connection(host, port)
+
+
+class _Line:
+    """One connection, both ways."""
+
+    def __init__(self) -> None:
+        self.is_dead = False
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while chunk := await reader.read(65536):
+                if not self.is_dead:
+                    writer.write(chunk)
+            if not self.is_dead:
+                writer.close()
+
+
+@asynccontextmanager
+async def proxy_to(url: str) -> AsyncIterator[Proxy]:
+    """A proxy to a database, as long as the body runs."""
+    proxy = Proxy(url)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    proxy.reach(server.sockets[0].getsockname()[1])
+    async with server:
+        yield proxy
