@@ -125,16 +125,35 @@ def _fact(group: Sequence[Resolved]) -> Fact:
 
 
 def _witness(received: Sequence[Received]) -> dict[str, Any]:
-    """What explain shows of the events: the first whole, and the rest by place and id."""
-    first = received[0]
+    """What explain shows of the events: the first whole, and the rest by place and id.
+
+    ``first`` and ``last`` are positions in ``stream``; ``streams`` has all, where there are more.
+    """
+    stream, places = received[0].stream, _places(received)
     ids = (each.event.id for each in received if each.event.id is not None)
     return {
         "count": len(received),
-        "stream": first.stream,
-        "first": first.position,
-        "last": max((each.position for each in received), key=_ordinal),
+        "stream": stream,
+        "first": places[stream]["first"],
+        "last": places[stream]["last"],
+        **({"streams": places} if len(places) > 1 else {}),
         "ids": list(islice(ids, _WITNESSES)),
-        "event": msgspec.to_builtins(first.event),
+        "event": msgspec.to_builtins(received[0].event),
+    }
+
+
+def _places(received: Sequence[Received]) -> dict[str, dict[str, Any]]:
+    """By stream, how many events it brought, and from where to where in it."""
+    positions: defaultdict[str, list[str]] = defaultdict(list)
+    for each in received:
+        positions[each.stream].append(each.position)
+    return {
+        stream: {
+            "count": len(those),
+            "first": min(those, key=_ordinal),
+            "last": max(those, key=_ordinal),
+        }
+        for stream, those in positions.items()
     }
 
 
