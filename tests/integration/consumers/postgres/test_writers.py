@@ -2,7 +2,7 @@
 
 import asyncio
 
-from consumers.postgres.log import START, read_page, register, settle, trim
+from consumers.postgres.log import START, read_page, register, trim
 from tests.integration.consumers.postgres.conftest import PATIENCE_SECONDS
 
 ORIGIN = {"origin": {"dynamic": True}}
@@ -15,12 +15,12 @@ async def test_a_writer_waits_neither_for_trimming_nor_for_a_reader(source, conn
     page = await read_page(source.connection, START, None, 10)
     await register(source.connection, "one", page.position)
 
-    trimming, listening, settling = await connect(), await connect(), await connect()
+    trimming, listening, registering = await connect(), await connect(), await connect()
     assert await trim(trimming) == 1
     await listening.execute("LISTEN knockon_changes")
     await listening.commit()
     assert len((await read_page(listening, START, None, 10)).changes) == 1
-    await settle(settling, "two", page.position)  # all three are within their transactions now
+    await register(registering, "one", page.position)  # all three are within transactions now
 
     warnings = []
     source.connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
