@@ -36,8 +36,9 @@ class Registry:
     """The registry at an address, with a user and password in it or in the user's netrc file."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
-        self._shown = httpx.URL(self._url).copy_with(userinfo=b"")
+        address = httpx.URL(url.rstrip("/"))
+        self._url = str(address.copy_with(userinfo=b""))  # what errors show
+        self._auth = _auth(address)
         self.schemas = Schemas()
 
     async def learn(self, values: Iterable[bytes | None]) -> None:
@@ -50,7 +51,7 @@ class Registry:
         missing = sorted(number for number in ids if isinstance(known.get(number, ""), str))
         if not missing:
             return
-        async with httpx.AsyncClient(timeout=_SECONDS, auth=_auth(self._url)) as client:
+        async with httpx.AsyncClient(timeout=_SECONDS, auth=self._auth) as client:
             for number in missing:
                 known[number] = await self._schema(client, f"/schemas/ids/{number}")
 
@@ -85,7 +86,7 @@ class Registry:
                     return await self._get(client, path)
         except (httpx.HTTPError, msgspec.DecodeError) as error:
             raise ServiceUnavailable(
-                f"the schema registry {self._shown} does not answer {path}: {error!r}; "
+                f"the schema registry {self._url} does not answer {path}: {error!r}; "
                 "start it, or mend `registry` in the DAG file"
             ) from error
         raise AssertionError("unreachable")
@@ -93,7 +94,7 @@ class Registry:
     async def _get(self, client: httpx.AsyncClient, path: str) -> _Found:
         answer = await client.get(self._url + path)
         if answer.status_code == httpx.codes.NOT_FOUND:
-            raise _NotThere(f"the registry {self._shown} has no {path}")
+            raise _NotThere(f"the registry {self._url} has no {path}")
         answer.raise_for_status()
         return msgspec.json.decode(answer.content, type=_Found)
 
@@ -104,9 +105,11 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-def _auth(url: str) -> httpx.Auth | None:
-    """What the netrc file says, where there is one and the address says nothing."""
+def _auth(address: httpx.URL) -> httpx.Auth | None:
+    """Who asks, by the address, or by the netrc file where there is one."""
+    if address.userinfo:
+        return httpx.BasicAuth(address.username, address.password)
     try:
-        return None if httpx.URL(url).userinfo else httpx.NetRCAuth(os.environ.get("NETRC"))
+        return httpx.NetRCAuth(os.environ.get("NETRC"))
     except OSError:
         return None

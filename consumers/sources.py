@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from consumers.formats.binding import Binding
-from consumers.formats.format import BOUND, every, format_named
+from consumers.formats.format import BOUND, BOUNDED, every, format_named
 from consumers.formats.reading import Reader
 from consumers.registry import Registry
 from engine.errors import InvalidDag
@@ -100,7 +100,8 @@ def _reader(topic: str, feeds: tuple[Feed, ...]) -> Reader | None:
 def _unbound(feeds: list[Feed]) -> Reader:
     """Where jobs share a topic and do not agree, its messages have to name their datasets."""
     first, *others = {feed.source.dataset for feed in feeds}
-    return Reader(format_named(feeds[0].source.format), None if others else first)
+    name = feeds[0].source.format
+    return Reader(format_named(name), None if others else first, is_bounded=name in BOUNDED)
 
 
 def _bound(feeds: list[Feed]) -> Reader:

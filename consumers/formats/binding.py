@@ -116,7 +116,7 @@ def _event(
     texts = dict.fromkeys(place.text for place in places)
     unsure = unsure or next((place.unsure for place in places if place.unsure), None)
     kind, note = (Widened, f"widened: {unsure}") if unsure else (SourceEvent, None)
-    partitions = None if None in texts else tuple(texts)
+    partitions = None if None in texts else tuple(filter(None, texts))
     event = kind(dataset=dataset, partitions=partitions, columns=columns, reason=reason, note=note)
     check_events([event])
     return event

@@ -40,6 +40,10 @@ BOUND: Mapping[str, Callable[[Binding, Schemas | None], Format]] = MappingProxyT
 """The formats of what knows nothing of Knockon, so that the DAG file has to bind it."""
 
 
+BOUNDED = frozenset({"knockon", *BOUND})
+"""The formats that keep their events within the bounds by themselves."""
+
+
 def format_named(name: str) -> Format:
     """The built-in format of that name, or the plug-in's. Raises UnknownName."""
     if name in _BUILT_IN:

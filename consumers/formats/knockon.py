@@ -2,15 +2,39 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from consumers.formats.body import parse_json, to_event
+from consumers.formats.bounds import check_count, check_text
 from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
+
+_decoder = msgspec.json.Decoder(SourceEvent | list[SourceEvent])
 
 
 def read_events(
     value: bytes | None, headers: Mapping[str, str], dataset: str | None
 ) -> list[SourceEvent]:
     """Read one event or an array of them, all or none. Raises InvalidEvent; see `Format`."""
+    events = _decoded(value, dataset)
+    check_count(events)
+    for event in events:
+        check_text(event, value)
+    return events
+
+
+def _decoded(value: bytes | None, dataset: str | None) -> list[SourceEvent]:
+    """The events, at once where they are good, else one by one to say what is wrong."""
+    if dataset is not None or value is None:
+        return _one_by_one(value, dataset)
+    try:
+        said = _decoder.decode(value)
+    except (ValueError, RecursionError):
+        return _one_by_one(value, dataset)
+    return (said or _one_by_one(value, dataset)) if isinstance(said, list) else [said]
+
+
+def _one_by_one(value: bytes | None, dataset: str | None) -> list[SourceEvent]:
     body = parse_json(value)
     if not isinstance(body, list):
         return [to_event(body, dataset)]

@@ -1,8 +1,14 @@
 """What upstream said, understood but not yet held against any dataset."""
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+MAX_TEXT = 500
+"""Characters of a name, a key or an id: PostgreSQL indexes at most 2,704 bytes."""
+MAX_LISTED = 10_000
+"""Partitions or columns of one event."""
 
 MANUAL = "manual"
 """The stream of what is asked by hand."""
@@ -17,7 +23,12 @@ Reason = Literal[
     "definition_change",
     "schedule",
 ]
-RowFilterSpec = dict[str, Any]
+# JSON may hold any integer; what stores it holds 64 bits
+_Scalar = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None
+_Condition = _Scalar | dict[str, _Scalar | list[_Scalar]]
+RowFilterSpec = Annotated[dict[str, _Condition], Meta(min_length=1)]
+_Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
+_Texts = Annotated[tuple[_Text, ...], Meta(min_length=1, max_length=MAX_LISTED)]
 
 
 class SourceEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,13 +40,13 @@ class SourceEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ``id`` names the event to whoever asks why; by hand it is the idempotency key.
     """
 
-    dataset: str
-    partitions: tuple[str, ...] | None = None
-    columns: tuple[str, ...] | None = None
+    dataset: _Text
+    partitions: _Texts | None = None
+    columns: _Texts | None = None
     rows: RowFilterSpec | None = None
     reason: Reason = "change"
-    version: str | None = None
-    id: str | None = None
+    version: _Text | None = None
+    id: _Text | None = None
     time: str | None = None
     source: str | None = None
     note: str | None = None

@@ -1,6 +1,7 @@
 """From bytes to coalesced facts, beside the least that anybody has to do with them."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -32,14 +33,23 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
         dataset=name,
     )
     for title, reader, make in (
-        ("Knockon events", Reader(read_events), _knockon),
+        ("Knockon events", Reader(read_events, is_bounded=True), _knockon),
         ("Debezium updates", Reader(debezium, is_bounded=True), _debezium),
     ):
         values = [make(name, n) for n in range(_EVENTS)]
         deliveries = [Delivery("kafka/t/0", str(n), v, {}) for n, v in enumerate(values)]
-        ours = [_rate(lambda: _facts(lineage, reader, deliveries)) for _ in range(_TIMES)]
-        bare = [_rate(lambda: [msgspec.json.decode(each) for each in values]) for _ in range(_TIMES)]
+        ours, bare = _rates(partial(_facts, lineage, reader, deliveries), partial(_decoded, values))
         yield Figure(f"{title}: bytes to facts", ours, "/s", peer=Peer("bare msgspec decode", bare))
+
+
+def _rates(*works: Callable[[], object]) -> list[list[float]]:
+    """The rates of each, measured in turns, so that all of them meet the same neighbours."""
+    turns = [[_rate(work) for work in works] for _ in range(_TIMES)]
+    return [list(rates) for rates in zip(*turns, strict=True)]
+
+
+def _decoded(values: Sequence[bytes]) -> list[object]:
+    return [msgspec.json.decode(each) for each in values]
 
 
 def _rate(work: Callable[[], object]) -> float:

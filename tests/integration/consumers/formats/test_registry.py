@@ -1,0 +1,128 @@
+"""Asking a registry for schemas, and what becomes of messages while it does not answer."""
+
+from pathlib import Path
+
+import pytest
+
+from consumers.formats.confluent import AvroSchema, JsonSchema
+from consumers.formats.reading import Reader
+from consumers.kafka import KafkaConsumer
+from consumers.registry import Registry
+from engine.embedded.broker import Broker
+from engine.errors import ServiceUnavailable
+from engine.store.database import Database
+from tests.support.bindings import bound
+from tests.support.kafka import Ledger, running, settings, topic_on
+from tests.support.registries import FakeRegistry, avro, framed, registry
+
+MONEY = {"type": "record", "name": "Money", "fields": [{"name": "cents", "type": "long"}]}
+SALE = {
+    "type": "record",
+    "name": "Sale",
+    "fields": [{"name": "ordered_at", "type": {"type": "int", "logicalType": "date"}}],
+}
+
+
+@pytest.fixture
+def fake() -> FakeRegistry:
+    with registry() as found:
+        yield found
+
+
+async def test_a_schema_is_asked_for_once(fake: FakeRegistry) -> None:
+    fake.put(1, SALE)
+    fake.put(2, {"type": "object"}, "JSON")
+    here = Registry(fake.url)
+
+    for _ in range(2):
+        await here.learn([framed(1, b""), framed(2, b""), framed(1, b"x"), None, b"{}"])
+
+    assert fake.asked == ["/schemas/ids/1", "/schemas/ids/2"]
+    assert isinstance(here.schemas.known[1], AvroSchema)
+    assert isinstance(here.schemas.known[2], JsonSchema)
+
+
+async def test_what_a_schema_refers_to_is_asked_for_too(fake: FakeRegistry) -> None:
+    line = {"type": "record", "name": "Line", "fields": [{"name": "price", "type": "Money"}]}
+    bill = {"type": "record", "name": "Bill", "fields": [{"name": "line", "type": "Line"}]}
+    to_money = {"name": "Money", "subject": "money", "version": 3}
+    fake.put_subject("money", 3, MONEY)
+    fake.put_subject("line", 1, line, [to_money])
+    fake.put(1, bill, references=[{"name": "Line", "subject": "line", "version": 1}])
+    here = Registry(fake.url)
+
+    await here.learn([framed(1, b"")])
+
+    schema = here.schemas.known[1]
+    assert isinstance(schema, AvroSchema)
+    assert schema.read(b"\x0a") == {"line": {"price": {"cents": 5}}}
+
+
+async def test_a_registry_that_fails_for_a_moment_is_asked_again(fake: FakeRegistry) -> None:
+    fake.put(1, SALE)
+    fake.failures = 2
+    here = Registry(fake.url)
+
+    await here.learn([framed(1, b"")])
+
+    assert isinstance(here.schemas.known[1], AvroSchema)
+    assert len(fake.asked) == 3
+
+
+async def test_the_user_and_the_password_are_sent(
+    fake: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.put(1, SALE)
+    fake.password = "us:secret"
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login us password secret\n")
+    netrc.chmod(0o600)
+
+    with pytest.raises(ServiceUnavailable) as refused:
+        await Registry(fake.url.replace("://", "://us:guess@")).learn([framed(1, b"")])
+    await Registry(fake.url.replace("://", "://us:secret@")).learn([framed(1, b"")])
+    monkeypatch.setenv("NETRC", str(netrc))
+    await Registry(fake.url).learn([framed(1, b"")])
+
+    assert "guess" not in str(refused.value)
+    assert len(fake.asked) == 3  # what is wrong with a password stays wrong: asked only once
+
+
+async def test_what_the_registry_does_not_have_rejects_its_messages_until_it_does(
+    fake: FakeRegistry,
+) -> None:
+    here = Registry(fake.url)
+    fake.put(2, {}, "PROTOBUF")
+
+    await here.learn([framed(1, b""), framed(2, b"")])
+    missing, unreadable = here.schemas.known[1], here.schemas.known[2]
+    fake.put(1, SALE)
+    await here.learn([framed(1, b"")])
+
+    assert "has no /schemas/ids/1" in str(missing)
+    assert unreadable == "it is of type PROTOBUF; use Avro or JSON Schema"
+    assert isinstance(here.schemas.known[1], AvroSchema)
+
+
+async def test_messages_wait_while_the_registry_is_away(
+    database: Database, broker: Broker, fake: FakeRegistry
+) -> None:
+    fake.put(1, SALE)
+    fake.failures = 5  # more than are tried before the consumer is told
+    here = Registry(fake.url)
+    read = bound("record", schemas=here.schemas)
+    ledger = await Ledger.on(database)
+    async with topic_on(broker) as topic:
+        readers = {topic.name: Reader(read, learn=here.learn)}
+        consumer = KafkaConsumer(
+            settings(broker, topic.name, readers=readers), ledger.ingest, ledger.positions
+        )
+        await topic.send_bytes(framed(1, avro(SALE, {"ordered_at": 20455})))
+        await topic.send_bytes(framed(9, b""))
+        async with running(consumer):
+            await ledger.until(events=1, rejections=1)
+
+    [received] = [each for batch in ledger.batches for each in batch.received]
+    assert received.event.partitions == ("2026-01-02",)
+    assert "schema 9 cannot be had" in ledger.rejections[0][3]
+    assert len(fake.asked) > 5
