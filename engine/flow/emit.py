@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
+from engine.collector import paused_collector
 from engine.flow.scene import Scene
 from engine.flow.settle import release
 from engine.lineage.graph import Lineage
@@ -59,7 +60,13 @@ async def emit(
     conn: Connection, scene: Scene, lineage: Lineage, decided: Plan, plan_id: UUID
 ) -> int:
     """Write the tasks of a plan and what they wait for; returns how many tasks it touches."""
-    emissions = list(_emissions(lineage, decided))
+    with paused_collector():
+        return await _emit(conn, scene, list(_emissions(lineage, decided)), plan_id)
+
+
+async def _emit(
+    conn: Connection, scene: Scene, emissions: Sequence[_Emission], plan_id: UUID
+) -> int:
     if emissions:
         live = await _lock_live(conn, emissions)
         _find_open(emissions, live)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from engine.collector import paused_collector
 from engine.lineage.columns import DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
@@ -25,6 +26,7 @@ ITSELF = "itself"
 Causes = dict[tuple[UUID, ...], int]
 
 
+@paused_collector()
 def document(plan: Plan, lineage: Lineage) -> dict[str, Any]:
     """The plan with names and texts for people."""
     causes: Causes = {}
@@ -37,25 +39,23 @@ def document(plan: Plan, lineage: Lineage) -> dict[str, Any]:
 
 
 def _step(step: Step, lineage: Lineage, causes: Causes) -> dict[str, Any]:
-    partitions = _texts(step.partitions)
     return _present(
         job=str(step.job),
         name=lineage.job(step.job).name,
-        partitions=partitions,
+        partitions=_texts(step.partitions),
         direct="all" if step.direct == step.partitions else _texts(step.direct),
         columns=_columns_by_name(step.columns, lineage),
         row_filters=list(step.row_filters),
-        via=[_hop(via, partitions, lineage, causes) for via in step.via],
+        via=[_hop(via, step.partitions, lineage, causes) for via in step.via],
     )
 
 
-def _hop(via: Via, partitions: list[str], lineage: Lineage, causes: Causes) -> dict[str, Any]:
-    dirty = _texts(via.partitions)
+def _hop(via: Via, partitions: PartitionSet, lineage: Lineage, causes: Causes) -> dict[str, Any]:
     return _present(
         dataset=lineage.dataset(via.dataset).name,
         **{"from": via.from_job and str(via.from_job)},
         mapping=_mapping(via),
-        partitions=None if dirty == partitions else dirty,
+        partitions=_texts_unless(via.partitions, partitions),
         columns=_columns(via.columns),
         causes=causes.setdefault(via.invalidations, len(causes)),
     )
@@ -89,6 +89,13 @@ def _columns_by_name(
 
 def _columns(dirty: DirtyColumns) -> list[str] | None:
     return None if dirty is None else sorted(dirty)
+
+
+def _texts_unless(dirty: PartitionSet, partitions: PartitionSet) -> list[str] | None:
+    """Texts that are not those of the step; most sets on a path are one and the same object."""
+    if dirty is partitions or _texts(dirty) == _texts(partitions):
+        return None
+    return _texts(dirty)
 
 
 @lru_cache(maxsize=1024)  # neighbours on a path are mostly about the same partitions

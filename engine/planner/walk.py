@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from operator import or_
 from uuid import UUID
 
+from engine.collector import paused_collector
 from engine.lineage.columns import widest
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import Invalidation
@@ -22,6 +23,7 @@ from engine.planner.scope import dirt_of
 from engine.planner.strategy import dirty_outputs, recomputed, recomputed_for_sure, row_filters
 
 
+@paused_collector()
 def plan(lineage: Lineage, invalidations: Sequence[Invalidation], known: Known) -> Plan:
     """Work out what some invalidations knock on; each is of the version that is served.
 

@@ -12,11 +12,11 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import args_row
 
+from engine.collector import paused_collector
 from engine.lineage.compiled import CompiledInput
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job, JobInput
-from engine.store.collector import paused_collector
 from engine.store.database import Connection
 from engine.store.queries import query
 
