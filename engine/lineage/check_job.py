@@ -154,8 +154,25 @@ def _check_input(job: JobSpec, read: Input, path: Path, around: Surroundings) ->
     if read.cursor:
         at = (*path, "cursor", "column")
         yield from _check_column(read.cursor.column, read.dataset, source, at)
+    for column, carriers in (read.passes or {}).items():
+        at = (*path, "passes", column)
+        yield from _check_column(column, read.dataset, source, at)
+        for carrier in carriers:
+            yield from _check_carrier(carrier, job, at, around)
     if target is not None:
         yield from _check_mapping(job, read, path, (source, target))
+
+
+def _check_carrier(
+    carrier: str, job: JobSpec, path: Path, around: Surroundings
+) -> Iterator[Problem]:
+    """It has to be a column of some output of the job."""
+    found = [
+        list(_check_column(carrier, output.dataset, around.readable.get(output.dataset), path))
+        for output in job.outputs
+    ]
+    if all(found):
+        yield from found[0]
 
 
 def _check_mapping(

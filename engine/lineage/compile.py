@@ -100,7 +100,26 @@ def _input(spec: Input, job: JobSpec, around: Surroundings) -> CompiledInput:
         mapping=partitions.Mapping.from_spec(spec.mapping, source, target).to_spec(),
         wait_for=spec.wait_for,
         cursor=spec.cursor.model_dump() if spec.cursor else None,
+        passes=_passes(spec, job, around) or None,
     )
+
+
+def _passes(spec: Input, job: JobSpec, around: Surroundings) -> dict[str, tuple[str, ...]]:
+    """What the file says; else what the SELECTs of all outputs do alike."""
+    if spec.passes is not None:
+        return spec.passes
+    told = (around.derived.get(output.dataset) for output in job.outputs)
+    pairs = [
+        {(read.column, name) for name, reads in each.passed.items() for read in reads
+         if read.alias == spec.alias}
+        for each in told if each is not None
+    ]  # fmt: skip
+    if len(pairs) < len(job.outputs):
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    for column, name in sorted(set.intersection(*pairs)):
+        found[column] = (*found.get(column, ()), name)
+    return found
 
 
 def _unhashed_dataset(job: JobSpec, index: int, around: Surroundings) -> CompiledDataset:

@@ -8,13 +8,17 @@ from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy, Wait
 
 
 class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of ``jobs.inputs``; ``mapping`` is said in full and never null."""
+    """An entry of ``jobs.inputs``; ``mapping`` is said in full and never null.
+
+    ``passes`` goes from the input's columns to those that carry them in every output of the job.
+    """
 
     dataset: str
     alias: str
     mapping: Any
     wait_for: WaitFor = "any"
     cursor: dict[str, str] | None = None
+    passes: dict[str, tuple[str, ...]] | None = None
 
 
 class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from engine.lineage.catalog import Readable, Surroundings, outputs, partition_columns
 from engine.lineage.columns import EVERY
-from engine.lineage.sql import Derived, Relation, derive
+from engine.lineage.sql import Derived, Relation, derive, passes
 from engine.model.dag import Input, JobSpec, Output
 from engine.partitions import PartitionSpace, RangeDimension, TimeDimension
 
@@ -48,8 +48,11 @@ def _derived(job: JobSpec, output: Output, readable: Mapping[str, Readable]) -> 
         return None
     space = readable[output.dataset].space
     inputs = {each.alias: _input(each, readable[each.dataset]) for each in job.inputs}
-    found = derive(text, inputs, {_PARTITION: _partition(space)})
-    return _as_written(found, job, space)
+    beside = {_PARTITION: _partition(space)}
+    found = derive(text, inputs, beside)
+    known = {each.alias: readable[each.dataset].table for each in job.inputs}
+    passed = passes(text, known, {_PARTITION: ["key", *_dimension_columns(space)]})
+    return replace(_as_written(found, job, space), passed=passed)
 
 
 def _select_of(job: JobSpec, output: Output) -> str | None:

@@ -99,6 +99,10 @@ def _key_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
 def _without_default(schema: JsonDict) -> None:
     del schema["default"]
 
@@ -306,6 +310,14 @@ class Input(_Spec):
         "any", description="How many of an output's input partitions the first run waits for."
     )
     cursor: Cursor | None = Field(None, description="Follow this input row by row (PerUpdate).")
+    passes: (
+        dict[Column, Annotated[tuple[Column, ...], BeforeValidator(_one_or_more), _Or(_STRING)]]
+        | None
+    ) = Field(
+        None,
+        description="For a column of this dataset, the job's column that carries it unchanged and "
+        "keeps its rows apart by it; a row filter on it holds beyond the job.",
+    )
 
     @model_validator(mode="before")
     @classmethod

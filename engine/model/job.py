@@ -1,6 +1,6 @@
 """A job of one DAG version. It never changes: a deploy makes new ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -18,6 +18,8 @@ class JobInput(msgspec.Struct, frozen=True, gc=False):
     ``mapping`` is the resolved mapping specification, from the input's partitions to the output's.
     ``alias`` is the name that the job's own code reads it by. ``cursor`` is there for the input
     that a ``PerUpdate`` job follows: ``{"column": …, "type": "integer" | "timestamp" | "text"}``.
+    ``passes`` names, for a column of the dataset, the columns of the job's outputs that carry it
+    unchanged and keep its rows apart by it.
     """
 
     dataset: UUID
@@ -26,6 +28,7 @@ class JobInput(msgspec.Struct, frozen=True, gc=False):
     mapping: Any = None
     wait_for: WaitFor = "any"
     cursor: Mapping[str, str] | None = None
+    passes: Mapping[str, Sequence[str]] = {}
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):

@@ -6,7 +6,7 @@ why where it prunes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, propagate
 from engine.lineage.graph import Edge
 from engine.lineage.narrowing import narrow
 from engine.lineage.rows import RowFilter
-from engine.model.job import Job, JobInput
+from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner.dirt import Dirt, union
 from engine.planner.extent import Extents, clamp, endless
@@ -56,7 +56,7 @@ def cross(extents: Extents, job: Job, edge: Edge, dirt: Dirt, hits: Sequence[Hit
     if PRUNED in columns and all(each is PRUNED for each in columns):
         return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirt))
     touched = edge.mapping.down(dirt.partitions, _existing(extents, edge, dirt.partitions))
-    rows = dirt.rows and dirt.rows.through(passes(job, edge.input))
+    rows = dirt.rows and dirt.rows.through(edge.input.passes)
     if touched and rows:
         touched = narrow(rows, touched.space, touched)
         if not touched:
@@ -71,19 +71,6 @@ def _shaped(job: Job, edge: Edge, dirt: Dirt) -> tuple[DirtyColumns | Pruning, .
     if dirt.columns is None:
         return (None,) * len(job.outputs)
     return tuple([propagate(each, dirt.columns) for each in edge.columns])
-
-
-def passes(job: Job, read: JobInput) -> Mapping[str, list[str]]:
-    """By input column, the output columns that carry it unchanged and keep rows apart by it.
-
-    A job declares them in its config: ``passes: {output_column: alias.input_column}``.
-    """
-    carried: dict[str, list[str]] = {}
-    for output, source in job.config.get("passes", {}).items():
-        alias, _, column = source.rpartition(".")
-        if alias == read.alias:
-            carried.setdefault(column, []).append(output)
-    return carried
 
 
 def _with_an_end(

@@ -84,4 +84,6 @@ def _job(datasets: Mapping[str, Dataset], *row: Any) -> Job:
 def _input(said: CompiledInput, datasets: Mapping[str, Dataset]) -> JobInput:
     read = datasets[said.dataset]
     mapping = _one(said.mapping) if isinstance(said.mapping, str) else said.mapping
-    return JobInput(read.id, read.name, said.alias, mapping, said.wait_for, said.cursor)
+    return JobInput(
+        read.id, read.name, said.alias, mapping, said.wait_for, said.cursor, said.passes or {}
+    )

@@ -67,7 +67,7 @@ def violations(
     narrow = [trial for trial in trials(corpus) if trial.dirty is not None]
     for _ in range(rounds):
         with conn.transaction(force_rollback=True):
-            _fill(conn, corpus, random)
+            fill(conn, corpus, random)
             for query in corpus.queries:
                 own = [trial for trial in narrow if trial.query is query]
                 yield from _broken(conn, corpus, random, random.sample(own, min(tries, len(own))))
@@ -106,7 +106,7 @@ def _result(conn: psycopg.Connection, query: Query) -> _Result:
     return _Result(tuple(each.name for each in cursor.description or ()), cursor.fetchall())
 
 
-def _fill(conn: psycopg.Connection, corpus: Corpus, random: Random) -> None:
+def fill(conn: psycopg.Connection, corpus: Corpus, random: Random) -> None:
     for table, columns in corpus.tables.items():
         kinds = columns.values()
         rows = [[_value(kind, random) for kind in kinds] for _ in range(_ROWS)]
@@ -126,6 +126,35 @@ def _change(conn: psycopg.Connection, corpus: Corpus, random: Random, trial: Tri
         "UPDATE {} SET {} = (%s::text[])[1 + floor(random() * %s)::int]::{} WHERE random() < %s"
     ).format(sql.Identifier(trial.table), sql.Identifier(trial.column), sql.SQL(kind))
     conn.execute(update, [values, _ROWS, random.choice([0.1, 0.5, 1.0])])
+
+
+def change_rows_of(
+    conn: psycopg.Connection,
+    corpus: Corpus,
+    random: Random,
+    table: str,
+    column: str,
+    value: str,
+) -> None:
+    """Delete some rows that have the value, give others values elsewhere, and add one."""
+    kinds = corpus.tables[table]
+    where = sql.SQL("{} = {}::{}").format(
+        sql.Identifier(column),
+        value,
+        sql.SQL(kinds[column]),  # type: ignore[arg-type]
+    )
+    named = sql.Identifier(table)
+    conn.execute("SELECT setseed(%s)", [random.random()])
+    conn.execute(sql.SQL("DELETE FROM {} WHERE {} AND random() < 0.4").format(named, where))
+    for other, kind in kinds.items():
+        if other != column:
+            update = sql.SQL("UPDATE {} SET {} = %s::{} WHERE {} AND random() < 0.4")
+            kind_of = sql.SQL(kind)  # type: ignore[arg-type]
+            change = update.format(named, sql.Identifier(other), kind_of, where)
+            conn.execute(change, [_value(kind, random)])
+    row = [value if each == column else _value(kind, random) for each, kind in kinds.items()]
+    with conn.cursor() as cursor, cursor.copy(sql.SQL("COPY {} FROM STDIN").format(named)) as file:
+        file.write_row(row)
 
 
 def _value(kind: str, random: Random) -> str | None:

@@ -5,6 +5,7 @@ optimizer resolves an alias before a column of that name, and leaves out what on
 """
 
 from engine.lineage.sql.derive import Derived, derive
+from engine.lineage.sql.passes import passes
 from engine.lineage.sql.relation import Read, Reads, Relation
 
-__all__ = ["Derived", "Read", "Reads", "Relation", "derive"]
+__all__ = ["Derived", "Read", "Reads", "Relation", "derive", "passes"]

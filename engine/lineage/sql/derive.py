@@ -1,7 +1,7 @@
 """The column lineage of one output out of its SELECT."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
@@ -18,12 +18,14 @@ class Derived:
 
     ``columns`` are its names, None where not all are known. ``lineage`` goes from each, or ``*``
     for what shapes all of them, to what it reads; None where nothing is known. ``named`` are the
-    inputs that stand in a FROM. ``note`` says what could not be told and why.
+    inputs that stand in a FROM. ``passed`` are the input columns that a column carries, as
+    `passes` tells. ``note`` says what could not be told and why.
     """
 
     columns: tuple[str, ...] | None = None
     lineage: Mapping[str, Reads] | None = None
     named: frozenset[str] = frozenset()
+    passed: Mapping[str, Reads] = field(default_factory=dict)
     note: str | None = None
 
 

@@ -9,6 +9,7 @@ from tests.support.workers import sql_job, work
 from tests.support.worlds import World, source
 
 DAY = "2013-02-13"
+BEST = "SELECT shop, max(s) AS best FROM sums JOIN knockon_partition USING (shop) GROUP BY shop"
 SALES = """
     CREATE TABLE sales (dt date, shop text, amount int, notes text);
     INSERT INTO sales VALUES ('2013-02-13', 'a', 1, 'x'), ('2013-02-13', 'b', 2, 'y');
@@ -87,3 +88,32 @@ async def test_tables_have_the_columns_that_were_derived(world: World) -> None:
             name,
         )
         assert sorted(named[0]["names"]) == sorted(stored[0]["columns"])
+
+
+async def test_a_row_filter_travels_along_what_the_sql_passes(database: Database) -> None:
+    async with database.connection() as conn:
+        await conn.execute(SALES)
+    sales = source("sales")
+    sales["outputs"][0] |= {"columns": ["dt", "shop", "amount", "notes"]}
+    shops = {"shop": {"static": ["a", "b"]}}
+    world = await World.made(
+        database,
+        sales,
+        sql_job("sums", "sales", sql="SELECT shop, sum(amount) AS s FROM sales GROUP BY shop"),
+        sql_job("best", {"dataset": "sums", "mapping": "all"}, sql=BEST,
+                partitioning=shops),
+        sql_job("all_shops", "best", sql="SELECT sum(best) AS s FROM best", partitioning={}),
+    )  # fmt: skip
+    await world.changed("sales", DAY)
+    await work(world)
+    await world.changed("sales", DAY, rows={"shop": "b"})
+    tasks = await world.tasks()
+    planned = sorted([*tasks.get("queued", ()), *tasks.get("blocked", ())])
+    assert planned == ["all_shops[*]", "best[b]", f"sums[{DAY}]"]
+    await world.rows("UPDATE sales SET amount = 7 WHERE shop = 'b' RETURNING dt")
+    await work(world)
+    assert await world.rows("SELECT shop, best FROM best ORDER BY 1") == [
+        {"shop": "a", "best": 1},
+        {"shop": "b", "best": 7},
+    ]
+    assert await world.rows("SELECT s FROM all_shops") == [{"s": 8}]

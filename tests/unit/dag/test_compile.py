@@ -29,7 +29,8 @@ jobs:
     update_strategy: append
     unique_key: [day]
     inputs:
-      - {dataset: events, as: e, wait_for: 24, cursor: {column: id, type: integer}}
+      - {dataset: events, as: e, wait_for: 24, cursor: {column: id, type: integer},
+         passes: {kind: day}}
       - {dataset: other.kinds, mapping: all}
     outputs:
       - dataset: daily
@@ -80,6 +81,7 @@ def test_a_job_row_is_complete() -> None:
                 "mapping": {"day": "hour"},
                 "wait_for": 24,
                 "cursor": {"column": "id", "type": "integer"},
+                "passes": {"kind": ["day"]},
             },
             {
                 "dataset": "other.kinds",
@@ -87,6 +89,7 @@ def test_a_job_row_is_complete() -> None:
                 "mapping": "all",
                 "wait_for": "any",
                 "cursor": None,
+                "passes": None,
             },
         ],
         "outputs": ["daily", "daily_too"],

@@ -165,7 +165,9 @@ def test_names_that_come_to_be_known_make_nothing_stale() -> None:
     unknown = compiled(star, far=CatalogEntry(name="far", dag_name="o", job_name="far"))
     assert columns(unknown, "here") is None
     assert diff(unknown, compiled(star)).regenerated == {}
-    assert diff(unknown, compiled(star)).changed == {"here": ("columns", "column_lineage")}
+    assert diff(unknown, compiled(star)).changed == {
+        "here": ("inputs", "columns", "column_lineage")
+    }
 
 
 def test_a_new_column_of_a_source_rebuilds_what_reads_all_of_its_columns() -> None:
@@ -178,3 +180,29 @@ def test_a_new_column_of_a_source_rebuilds_what_reads_all_of_its_columns() -> No
 def test_a_circle_is_told_as_one() -> None:
     with pytest.raises(InvalidDag, match="datasets are made from each other"):
         compiled(sql("a", "SELECT x FROM b", "b"), sql("b", "SELECT x FROM a", "a"))
+
+
+def test_what_a_select_passes_stands_on_its_input() -> None:
+    dag = compiled(
+        source(["a", "b"]), sql("made", "SELECT a AS k, max(b) FROM src GROUP BY a", "src")
+    )
+    (read,) = dag.jobs[1].inputs
+    assert read.passes == {"a": ("k",)}
+
+
+def test_what_not_every_output_passes_is_not_passed() -> None:
+    both = sql("one", {"one": "SELECT a, b FROM src", "two": "SELECT a FROM src"}, "src")
+    (read,) = compiled(source(["a", "b"]), both).jobs[1].inputs
+    assert read.passes == {"a": ("a",)}
+
+
+def test_what_the_file_says_of_passing_wins() -> None:
+    said = sql("made", "SELECT a, b FROM src", {"dataset": "src", "passes": {"a": "b"}})
+    (read,) = compiled(source(["a", "b"]), said).jobs[1].inputs
+    assert read.passes == {"a": ("b",)}
+
+
+def test_a_passed_column_has_to_be_there() -> None:
+    said = sql("made", "SELECT a FROM src", {"dataset": "src", "passes": {"a": "b"}})
+    with pytest.raises(InvalidDag, match="'made' has no column 'b'"):
+        compiled(source(["a"]), said)

@@ -185,10 +185,9 @@ class TestRows:
         made(
             "daily",
             DAY | ORIGIN,
-            "flights",
-            config={"passes": {"origin": "flights.from", "delay": "planes.delay"}},
+            reads("flights", passes={"from": ["origin"]}),
         ),
-        made("by_origin", ORIGIN, "daily", config={"passes": {"airport": "daily.origin"}}),
+        made("by_origin", ORIGIN, reads("daily", passes={"origin": ["airport"]})),
     )
 
     def test_a_condition_on_a_partition_column_narrows_to_partitions(self):

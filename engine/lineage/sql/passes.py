@@ -1,0 +1,286 @@
+"""Which output columns of a SELECT carry an input's column unchanged and keep its rows apart by it.
+
+Where one does, input rows with some value of the column have their say only in output rows with
+that same value, so that a row filter on it still holds beyond the query. Aggregates, windows,
+DISTINCT ON, limits and the padded side of an outer join mix rows; what goes by the column does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+from sqlglot import exp
+
+from engine.lineage.sql.clauses import check_clauses
+from engine.lineage.sql.names import column_name
+from engine.lineage.sql.parse import Unresolved, folded, parse
+from engine.lineage.sql.relation import NOTHING, Read, Reads
+
+Carried = tuple[str | None, Reads]
+"""A column's name, and the input columns that it carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What can be named in a FROM: its columns, and the aliases of all inputs that it reads.
+
+    ``has_places``: it is known which column is the n-th. ``is_complete``: there are no others.
+    """
+
+    columns: tuple[Carried, ...] = ()
+    inputs: frozenset[str] = frozenset()
+    has_places: bool = True
+    is_complete: bool = True
+
+    @staticmethod
+    def of_input(alias: str, columns: Iterable[str] | None) -> Table:
+        """An input carries its own columns; None: they are not known."""
+        carried = tuple((name, frozenset({Read(alias, name)})) for name in columns or ())
+        is_known = columns is not None
+        return Table(carried, frozenset({alias}), has_places=False, is_complete=is_known)
+
+    def without(self, inputs: frozenset[str]) -> Table:
+        """The same where the rows of some inputs are mixed."""
+        kept = tuple((n, frozenset(r for r in c if r.alias not in inputs)) for n, c in self.columns)
+        return replace(self, columns=kept)
+
+
+def passes(
+    text: str,
+    inputs: Mapping[str, Iterable[str] | None],
+    others: Mapping[str, Iterable[str]] | None = None,
+) -> dict[str, Reads]:
+    """By output column, what it carries. Never raises: what is not understood carries nothing.
+
+    ``inputs`` are the columns by alias, None where they are not known; ``others`` can be named
+    too, and are no inputs.
+    """
+    beside = {
+        name: Table(tuple((column, NOTHING) for column in columns), has_places=False)
+        for name, columns in (others or {}).items()
+    }
+    tables = {alias: Table.of_input(alias, columns) for alias, columns in inputs.items()}
+    try:
+        found = _query(parse(text), {**beside, **tables})
+    except (Unresolved, RecursionError):
+        return {}
+    names = [name for name, _ in found.columns]
+    return {n: c for n, c in found.columns if n is not None and c and names.count(n) == 1}
+
+
+def _query(node: exp.Expr, common: Mapping[str, Table]) -> Table:
+    check_clauses(node)
+    common = _with(node.args.get("with_"), common)
+    if isinstance(node, exp.Select):
+        found = _select(node, common)
+    elif isinstance(node, exp.SetOperation):
+        found = _both(_query(node.this, common), _query(node.expression, common))
+    elif isinstance(node, exp.Subquery):
+        found = _query(node.this, common)
+    else:
+        raise Unresolved(f"{node.key.upper()} carries nothing")
+    bounded = node.args.get("limit") or node.args.get("offset")
+    return found.without(found.inputs) if bounded else found
+
+
+def _with(clause: exp.Expr | None, common: Mapping[str, Table]) -> Mapping[str, Table]:
+    if clause is None:
+        return common
+    if clause.args.get("recursive"):
+        raise Unresolved("a recursive query carries nothing")
+    for each in clause.expressions:
+        alias = each.args["alias"]
+        found = _renamed(_query(each.this, common), alias.columns)
+        common = {**common, folded(alias.this): found}
+    return common
+
+
+def _both(left: Table, right: Table) -> Table:
+    """A column of a set operation carries what it does on every side that reads the input."""
+    inputs = left.inputs | right.inputs
+    if not (left.has_places and right.has_places and len(left.columns) == len(right.columns)):
+        return Table((), inputs, is_complete=False)
+    columns = tuple(
+        (name, frozenset(_agreed(mine, left, theirs, right)))
+        for (name, mine), (_, theirs) in zip(left.columns, right.columns, strict=True)
+    )
+    return Table(columns, inputs)
+
+
+def _agreed(mine: Reads, left: Table, theirs: Reads, right: Table) -> Iterator[Read]:
+    for each in mine | theirs:
+        in_left = each in mine or each.alias not in left.inputs
+        if in_left and (each in theirs or each.alias not in right.inputs):
+            yield each
+
+
+def _select(select: exp.Select, common: Mapping[str, Table]) -> Table:
+    tables = _from(select, common)
+    mixed = _named_within(select, common)
+    inputs = mixed.union(*(each.inputs for each in tables.values()))
+    keys = [_grouped(select, tables), *_windowed(select, tables), *_distinct_on(select, tables)]
+    columns = tuple(
+        (name, frozenset(r for r in c if all(key is None or r in key for key in keys)))
+        for item in select.expressions
+        for name, c in _item(item, tables)
+    )
+    starred = tables.values() if any(each.is_star for each in select.expressions) else ()
+    return Table(
+        columns,
+        inputs,
+        has_places=all(each.has_places for each in starred),
+        is_complete=all(each.is_complete for each in starred),
+    ).without(mixed)
+
+
+def _from(select: exp.Select, common: Mapping[str, Table]) -> dict[str, Table]:
+    """The tables by alias; one that an outer join pads carries nothing."""
+    clause = select.args.get("from_")
+    tables = _named(clause.this, common) if clause is not None else {}
+    for join in select.args.get("joins") or ():
+        check_clauses(join)
+        joined = _merged(join, _named(join.this, common))
+        if join.side in ("RIGHT", "FULL"):
+            tables = {name: each.without(each.inputs) for name, each in tables.items()}
+        if join.side in ("LEFT", "FULL"):
+            joined = {name: each.without(each.inputs) for name, each in joined.items()}
+        if tables.keys() & joined.keys():
+            raise Unresolved("two tables of one name")
+        tables |= joined
+    twice = _twice(tables.values())
+    return {name: each.without(twice) for name, each in tables.items()}
+
+
+def _merged(join: exp.Join, joined: dict[str, Table]) -> dict[str, Table]:
+    """Without the columns that USING merges: they are those of the tables before."""
+    using = {folded(each) for each in join.args.get("using") or ()}
+    if join.method or (using and join.side):
+        raise Unresolved("columns that a natural or outer join merges carry nothing")
+    if not using:
+        return joined
+    return {
+        name: replace(
+            each, columns=tuple(c for c in each.columns if c[0] not in using), has_places=False
+        )
+        for name, each in joined.items()
+    }
+
+
+def _twice(tables: Iterable[Table]) -> frozenset[str]:
+    """The inputs that several tables read: whose row it is cannot be told by one of them."""
+    seen: set[str] = set()
+    twice: set[str] = set()
+    for each in tables:
+        twice |= seen & each.inputs
+        seen |= each.inputs
+    return frozenset(twice)
+
+
+def _named(item: exp.Expr, common: Mapping[str, Table]) -> dict[str, Table]:
+    check_clauses(item)
+    alias = item.args.get("alias")
+    if item.args.get("joins"):
+        raise Unresolved("a join in brackets carries nothing")
+    if isinstance(item, exp.Table) and isinstance(item.this, exp.Identifier):
+        name = folded(item.this)
+        if item.args.get("db") or name not in common:
+            raise Unresolved(f"it reads {name}, which is none of the job's inputs")
+        found = common[name]
+    elif isinstance(item, exp.Subquery):
+        name, found = "", _query(item, common)
+    else:
+        raise Unresolved(f"{item.key.upper()} in a FROM carries nothing")
+    if alias is not None:
+        found = _renamed(found, alias.columns)
+        name = folded(alias.this) if alias.this else name
+    return {name: found}
+
+
+def _renamed(table: Table, names: Sequence[exp.Expr]) -> Table:
+    if not names:
+        return table
+    if not table.has_places:
+        raise Unresolved("columns of a table are renamed by place")
+    pairs = zip_longest(map(folded, names), table.columns)
+    return replace(table, columns=tuple((name or old[0], old[1]) for name, old in pairs if old))
+
+
+def _named_within(select: exp.Select, common: Mapping[str, Table]) -> frozenset[str]:
+    """The inputs of the queries in its expressions, whose rows are looked at all together."""
+    apart = {id(select.args.get("from_")), id(select.args.get("with_"))}
+    parts = (each for each in select.iter_expressions() if id(each) not in apart)
+    conditions = (part.args.get("on") if isinstance(part, exp.Join) else part for part in parts)
+    queries = (query for each in conditions if each for query in each.find_all(exp.Query))
+    tables = (table for query in queries for table in query.find_all(exp.Table))
+    names = (folded(each.this) for each in tables if isinstance(each.this, exp.Identifier))
+    return frozenset[str]().union(*(common[n].inputs for n in names if n in common))
+
+
+def _item(item: exp.Expr, tables: Mapping[str, Table]) -> Iterable[Carried]:
+    if isinstance(item, exp.Star):
+        return [column for each in tables.values() for column in each.columns]
+    if isinstance(item, exp.Column) and item.is_star:
+        return tables[folded(item.args["table"])].columns if item.table in tables else ()
+    return [(column_name(item), _carried(item, tables))]
+
+
+def _carried(node: exp.Expr, tables: Mapping[str, Table]) -> Reads:
+    """What a bare column carries; nothing where it may be of several tables."""
+    if isinstance(node, exp.Alias):
+        return _carried(node.this, tables)
+    if not isinstance(node, exp.Column) or node.args.get("db"):
+        return NOTHING
+    name, table = folded(node.this), node.args.get("table")
+    among = [tables[folded(table)]] if table and folded(table) in tables else tables.values()
+    found = [carried for each in among for n, carried in each.columns if n == name]
+    is_certain = table or len(tables) == 1 or all(each.is_complete for each in among)
+    return found[0] if len(found) == 1 and is_certain else NOTHING
+
+
+def _grouped(select: exp.Select, tables: Mapping[str, Table]) -> Reads | None:
+    """What the groups go by; None without: beside an aggregate no bare column can stand then."""
+    group = select.args.get("group")
+    if group is None:
+        return None
+    if any(value for key, value in group.args.items() if key != "expressions"):
+        return NOTHING  # grouping sets leave keys out
+    return _keys(group.expressions, select, tables)
+
+
+def _windowed(select: exp.Select, tables: Mapping[str, Table]) -> Iterator[Reads]:
+    """What each window goes by. A named one may stand for more, so it goes by nothing."""
+    for window in _windows(select):
+        named = window.args.get("alias") is not None
+        by = () if named else window.args.get("partition_by") or ()
+        yield NOTHING.union(*(_carried(each, tables) for each in by))
+
+
+def _windows(node: exp.Expr) -> Iterator[exp.Window]:
+    """Those of the query itself, and not of the queries in it."""
+    for each in node.iter_expressions():
+        if isinstance(each, exp.Window):
+            yield each
+        if not isinstance(each, exp.Query | exp.With | exp.Table):
+            yield from _windows(each)
+
+
+def _distinct_on(select: exp.Select, tables: Mapping[str, Table]) -> Iterator[Reads]:
+    distinct = select.args.get("distinct")
+    if distinct is not None and distinct.args.get("on") is not None:
+        yield _keys(distinct.args["on"].expressions, select, tables)
+
+
+def _keys(keys: Iterable[exp.Expr], select: exp.Select, tables: Mapping[str, Table]) -> Reads:
+    """What keys carry, which may name items by number. One by alias carries nothing."""
+    found = [_carried(_numbered(each, select), tables) for each in keys]
+    return NOTHING.union(*found)
+
+
+def _numbered(key: exp.Expr, select: exp.Select) -> exp.Expr:
+    is_place = isinstance(key, exp.Literal) and not key.is_string and key.is_int
+    if not is_place or any(each.is_star for each in select.expressions):
+        return key
+    place = int(key.name) - 1
+    return select.expressions[place] if 0 <= place < len(select.expressions) else key
