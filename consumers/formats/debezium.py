@@ -194,7 +194,9 @@ class Debezium:
 
 
 def _table(change: Change[Any]) -> str:
-    source = change.source or _Table()
+    source = change.source
+    if source is None or source.table is None:
+        raise InvalidEvent("it has no `source.table`: leave it in, or drop `table` in the DAG file")
     return f"{source.schema or source.db}.{source.table}"
 
 

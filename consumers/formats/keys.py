@@ -43,6 +43,9 @@ class Kind(NamedTuple):
 _LONGEST = 100
 """Characters of a key: those of four dimensions fit into a text that an event may hold."""
 
+_FAR = 10**30
+"""Beyond any number that a key is made of; a short text may name one that fills the memory."""
+
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 a reading of any zone's clock
 
 
@@ -86,17 +89,23 @@ def _time_key(dimension: TimeDimension, kind: Kind, value: Any) -> str | None:
 
 
 def _instants(when: Moment, zone: str) -> list[int]:
-    """The first and the last instant that it can be; a clock set back shows a reading twice."""
+    """The first and the last instant that it can be; a clock set back shows a reading twice.
+
+    A reading that the clock skips becomes one that it shows.
+    """
     if not when.local or zone == "UTC":
         return [when.seconds, when.seconds]
     shown = (_EPOCH + timedelta(seconds=when.seconds)).replace(tzinfo=ZoneInfo(zone))
-    return sorted(int(shown.replace(fold=fold).astimezone(UTC).timestamp()) for fold in (0, 1))
+    first, again = (int(shown.replace(fold=fold).astimezone(UTC).timestamp()) for fold in (0, 1))
+    return [first, max(first, again)]
 
 
 def _bucket(dimension: RangeDimension, kind: Kind, value: Any) -> str | None:
     number = _number(value, kind)
     if number is None:
         return _own_key(dimension, value)
+    if not -_FAR < number < _FAR:
+        return None
     ordinal = floor(number) // dimension.size
     return dimension.format(ordinal) if ordinal in dimension.universe else None
 
@@ -150,6 +159,6 @@ def _text(value: Any) -> str | None:
             return value
         case bool():
             return "true" if value else "false"
-        case int() | Decimal():
+        case int() | Decimal() if -_FAR < value < _FAR:
             return str(value)
     return None

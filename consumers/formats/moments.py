@@ -68,7 +68,7 @@ def _of_text(text: str, local: bool) -> Moment | None:
         if found := _DATE.match(text):
             return _of_date(date.fromisoformat(found[0]))
         return _of_datetime(datetime.fromisoformat(text), local)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
