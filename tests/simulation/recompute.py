@@ -122,22 +122,38 @@ def must_exist(
 ) -> set[Key]:
     """The partitions that something which exists reaches.
 
-    An input that leaves an output dimension open reaches what the others do; where there are no
-    others, all that bounds allow. A job that follows rows makes what it finds in them.
+    An input that leaves an output dimension open reaches what those do that say which keys it
+    has; where there are none, all that bounds allow. What follows rows makes what it finds in them.
     """
     if job.follows and job.space:
         return _groups_found(job, existing, sources)
-    tight = [read for read in job.reads if is_tight(read, job.space)]
-    keys = [*universe(job.space)]
-    is_whole = job.is_unit and is_finite(job.space)
-    followed = job.reads if is_whole else tight or [read for read in job.reads if _ends(read, job)]
-    reached = {
+    reached = {read: _reached(world, job, read, existing[read.dataset]) for read in job.reads}
+    if job.is_unit and is_finite(job.space):
+        return {*universe(job.space)} if any(reached.values()) else set()
+    followed = [read for read in job.reads if is_tight(read, job.space)]
+    followed = followed or [read for read in job.reads if _ends(read, job)]
+    return {
         key
         for read in followed
-        for key in keys
-        if needed(read, world.makers[read.dataset].space, job.space, key, existing[read.dataset])
+        for key in reached[read]
+        if all(
+            d.kind == "static" or _is_told(i, key[i], read, reached)
+            for i, d in enumerate(job.space)
+        )
     }
-    return {*keys} if reached and is_whole else reached
+
+
+def _reached(world: World, job: Job, read: Read, existing: Collection[Key]) -> set[Key]:
+    space = world.makers[read.dataset].space
+    return {k for k in universe(job.space) if needed(read, space, job.space, k, existing)}
+
+
+def _is_told(i: int, part: str, read: Read, reached: Mapping[Read, set[Key]]) -> bool:
+    """Whether an input, or else those that say which keys a dimension has, reach this one."""
+    if any(link.target == i for link in read.links):
+        return True
+    others = [r for r in reached if any(link.target == i for link in r.links)]
+    return not others or any(key[i] == part for r in others for key in reached[r])
 
 
 def _groups_found(job: Job, existing: Existing, sources: Mapping[str, Partitions]) -> set[Key]:
