@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any, Protocol
 
 import stamina
@@ -11,6 +12,7 @@ from psycopg import AsyncConnection
 
 from consumers.formats.reading import Reader
 from consumers.kafka import KafkaConsumer, KafkaSettings, Origin, Start, moves
+from consumers.metrics import count
 from consumers.postgres.listener import PostgresConsumer
 from consumers.sources import Sources, load_sources
 from engine.errors import InvalidInput, PositionLost
@@ -40,8 +42,8 @@ class Wiring:
     name: str
     source_url: str
     bootstrap_servers: str | None
-    batch_size: int = 500
     poll_seconds: float = 1.0
+    heartbeat_seconds: float = 5.0
     start: Start = "earliest"
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     dead_letter_topic: str | None = None
@@ -97,6 +99,7 @@ class Consumers:
                 self._ingest,
                 self._positions,
                 poll_seconds=self._wiring.poll_seconds,
+                heartbeat_seconds=self._wiring.heartbeat_seconds,
             )
 
     @stamina.retry(on=PositionLost, attempts=10)
@@ -134,7 +137,6 @@ class Consumers:
             name=wiring.name,
             readers=readers,
             start=wiring.start,
-            batch_size=wiring.batch_size,
             fetch_max_wait_ms=wiring.client.get("fetch_max_wait_ms", 500),
             security=wiring.security,
             dead_letter_topic=wiring.dead_letter_topic,
@@ -143,7 +145,9 @@ class Consumers:
 
     async def _ingest(self, batch: Batch, rejected: Rejected | None = None) -> None:
         async with self._database.connection() as conn:
+            began = perf_counter()
             written = await ingest(conn, self._scene, batch, rejected)
+        count(batch, written, perf_counter() - began)
         if widened := batch.widened:
             _log.warning("widened events", count=len(widened), why=widened[0].note)
         if written.rejections:

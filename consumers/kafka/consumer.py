@@ -11,9 +11,14 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 
 from consumers.kafka.dead_letters import DeadLetterTopic
+from consumers.kafka.lag import forget_lag
 from consumers.kafka.session import Session
 from consumers.kafka.settings import Ingest, KafkaSettings, Positions
 from consumers.kafka.waiting import Patience, unless_stopped
+from engine.monitor.pulse import Pulse, pulsing
+
+_NOT_JOINED = "has not joined its group"
+_TURN_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 _LEAVE_SECONDS = 10.0
@@ -36,19 +41,21 @@ class KafkaConsumer:
         """
         patience = Patience(stop)
         try:
-            while not stop.is_set():
-                await self._stay(stop, patience)
+            with pulsing("kafka", _TURN_SECONDS, waits_for=_NOT_JOINED) as pulse:
+                while not stop.is_set():
+                    await self._stay(stop, patience, pulse)
         finally:
             await self._dead_letters.stop()
 
-    async def _stay(self, stop: asyncio.Event, patience: Patience) -> None:
+    async def _stay(self, stop: asyncio.Event, patience: Patience, pulse: Pulse) -> None:
+        pulse.beat()
         try:
-            await self._join(stop, patience)
+            await self._join(stop, patience, pulse)
         except Exception as error:
             _log.error("interrupted, joining again", consumer=self._settings.name, why=repr(error))
             await patience.wait()
 
-    async def _join(self, stop: asyncio.Event, patience: Patience) -> None:
+    async def _join(self, stop: asyncio.Event, patience: Patience, pulse: Pulse) -> None:
         client = AIOKafkaConsumer(**self._settings.for_client())
         session = Session(
             client=client,
@@ -58,11 +65,14 @@ class KafkaConsumer:
             dead_letters=self._dead_letters,
             stop=stop,
             patience=patience,
+            pulse=pulse,
         )
         try:
             await unless_stopped(stop, client.start())
             await session.run()
         finally:
+            pulse.waits_for = _NOT_JOINED
+            forget_lag()
             await _leave(client)
 
 

@@ -15,6 +15,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self) -> None:
         self.owned: frozenset[TopicPartition] = frozenset()
         self.places: dict[TopicPartition, int] = {}
+        self.has_joined = False
 
     @property
     def unplaced(self) -> frozenset[TopicPartition]:
@@ -26,7 +27,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._renew(frozenset())
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Own these, none of them placed."""
+        """Own these, none of them placed; it may be that there are none for us."""
+        self.has_joined = True
         self._renew(frozenset(assigned))
 
     def forget(self) -> None:

@@ -13,12 +13,14 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from consumers.kafka.batches import Fetched, Records, batch_of, prepare, stream_of, undecodable
 from consumers.kafka.dead_letters import DeadLetterTopic
+from consumers.kafka.lag import tell_lag
 from consumers.kafka.membership import Membership
 from consumers.kafka.placement import Log, Place, place
 from consumers.kafka.settings import Ingest, KafkaSettings, Positions
 from consumers.kafka.waiting import Patience, unless_stopped
 from engine.errors import PositionLost
 from engine.model.event import Batch
+from engine.monitor.pulse import Pulse
 
 T = TypeVar("T")
 
@@ -40,6 +42,7 @@ class Session:
     dead_letters: DeadLetterTopic
     stop: asyncio.Event
     patience: Patience
+    pulse: Pulse
     membership: Membership = field(default_factory=Membership)
 
     async def run(self) -> None:
@@ -47,8 +50,10 @@ class Session:
         await unless_stopped(self.stop, self._subscribe())
         while not self.stop.is_set():
             try:
+                self.pulse.beat()
                 await unless_stopped(self.stop, self._place())
                 await self._take()
+                self._tell_of_ourselves()
             except _MISPLACED as why:
                 _log.info("positions are read anew", consumer=self.settings.name, why=str(why))
                 self.membership.forget()
@@ -57,6 +62,11 @@ class Session:
                 self.membership.forget()
                 await unless_stopped(self.stop, self._place())
                 await self._take_singly()
+
+    def _tell_of_ourselves(self) -> None:
+        if self.membership.has_joined:
+            self.pulse.waits_for = None
+        tell_lag(self.client, self.membership.places)
 
     async def _subscribe(self) -> None:
         missing = self.settings.readers.keys() - await self.client.topics()
@@ -146,6 +156,7 @@ class Session:
     async def _persistently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do it, again and again while the database is away; meanwhile nothing is fetched."""
         while True:
+            self.pulse.beat()
             try:
                 done = await work()
             except PositionLost:

@@ -71,9 +71,11 @@ class Client:
 
         Start each at once: a lease lasts ``lease_seconds``, or the job's own heartbeat timeout.
         """
-        return await self._patiently(
-            lambda conn: claim(conn, self._scene, self._claimant, limit), "claim"
-        )
+        return await self._patiently(lambda conn: self.claim_on(conn, limit), "claim")
+
+    async def claim_on(self, conn: Connection, limit: int) -> list[Lease]:
+        """The same on a connection of the caller's, who waits out a database that is away."""
+        return await claim(conn, self._scene, self._claimant, limit)
 
     def running(self, lease: Lease) -> AbstractAsyncContextManager[None]:
         """Hold the lease while the body runs; LeaseLost is raised in the body when it is lost."""

@@ -82,7 +82,8 @@ class Worker:
         free = self._settings.concurrency - len(self._running)
         if free < 1:
             return False
-        leases = await self._client.claim(free)
+        async with self._database.connection() as conn:
+            leases = await self._client.claim_on(conn, free)
         for lease in leases:
             self._start(lease)
         return len(leases) == free

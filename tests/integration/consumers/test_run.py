@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from consumers.postgres.attach import attach
 from consumers.run import Consumers, Wiring
 from engine.embedded.broker import Broker
 from engine.loops.doorbell import Doorbell
+from engine.monitor.pulse import pulses
 from engine.store.bells import INVALIDATIONS
 from engine.store.database import Database
 from tests.support.kafka import PATIENCE_SECONDS, topic_on
@@ -120,3 +122,34 @@ async def test_without_a_broker_the_topics_are_left_alone(
         await conn.execute("INSERT INTO t VALUES (1, '2013-02-13')")
     async with consuming(world, None) as heard:
         await heard("t")
+
+
+def _told(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, labels)
+
+
+def _rejected(topic: str) -> float | None:
+    return _told("knockon_events_rejected_total", transport="kafka", topic=topic)
+
+
+def _is_behind(topic: str) -> bool:
+    return _told("knockon_kafka_lag_messages", topic=topic, partition="0") != 0
+
+
+async def test_what_is_taken_in_is_counted(database: Database, broker: Broker) -> None:
+    async with topic_on(broker) as topic:
+        world = await World.made(database, kafka("a", topic.name), job("b", "a"))
+        where = {"transport": "kafka", "topic": topic.name}
+        written = _told("knockon_invalidations_written_total", transport="kafka") or 0
+        async with consuming(world, broker.bootstrap_servers, broker.consumer_options) as heard:
+            for message in (b"{}", b'{"partitions": ["2013-02-14"]}', b"rubbish"):
+                await topic.send_bytes(message)
+            await heard("a")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                # a metric has no signal
+                while _rejected(topic.name) != 1 or _is_behind(topic.name):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert _told("knockon_events_received_total", **where) == 2
+            assert (_told("knockon_invalidations_written_total", transport="kafka") or 0) > written
+            assert [each.waits_for for each in pulses() if each.name == "kafka"] == [None]
+        assert _told("knockon_kafka_lag_messages", topic=topic.name, partition="0") is None

@@ -1,0 +1,30 @@
+"""What consumers count of each batch, once it is written."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from engine.flow.ingest import Ingested
+from engine.model.event import Batch
+from engine.monitor import metrics
+
+
+def count(batch: Batch, written: Ingested, seconds: float) -> None:
+    """Count a batch that took so long to write."""
+    for (transport, topic), number in _by_topic(each.stream for each in batch.received):
+        metrics.EVENTS_RECEIVED.labels(transport, topic).inc(number)
+    for (transport, topic), number in _by_topic(each.stream for each in written.rejections):
+        metrics.EVENTS_REJECTED.labels(transport, topic).inc(number)
+    transport, _ = _source(batch.advances[0].stream)
+    metrics.EVENTS_WIDENED.labels(transport).inc(len(batch.widened))
+    metrics.INVALIDATIONS_WRITTEN.labels(transport).inc(len(written.invalidations))
+    metrics.INGEST_SECONDS.labels(transport).observe(seconds)
+
+
+def _by_topic(streams: Iterable[str]) -> Iterable[tuple[tuple[str, str], int]]:
+    return Counter(map(_source, streams)).items()
+
+
+def _source(stream: str) -> tuple[str, str]:
+    """The transport of a stream, and its topic where it has one."""
+    transport, _, place = stream.partition("/")
+    return transport, place.partition("/")[0] if transport == "kafka" else ""
