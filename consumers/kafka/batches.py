@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from aiokafka import ConsumerRecord, TopicPartition
 
 from consumers.formats.reading import Delivery, Reader
 from engine.model.event import Advance, Batch, Received, Rejection
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 
@@ -39,12 +41,14 @@ def batch_of(
     """Read all records; each partition moves from its place to where the fetch reached."""
     received: list[Received] = []
     rejections: list[Rejection] = []
-    for record in _all(fetched.records):
-        outcome = readers[record.topic].read(_delivery(record))
-        if isinstance(outcome, Rejection):
-            rejections.append(outcome)
-        else:
-            received.extend(outcome)
+    for partition, records in fetched.records.items():
+        read, stream = readers[partition.topic].read, stream_of(partition)
+        for record in records:
+            outcome = read(_delivery(stream, record))
+            if isinstance(outcome, Rejection):
+                rejections.append(outcome)
+            else:
+                received += outcome
     return Batch(
         consumer=consumer,
         received=tuple(received),
@@ -69,10 +73,6 @@ def undecodable(
     )
 
 
-def _all(records: Records) -> Iterable[ConsumerRecord]:
-    return (record for fetched in records.values() for record in fetched)
-
-
 def _advances(
     reached: Mapping[TopicPartition, int], places: Mapping[TopicPartition, int]
 ) -> Iterable[Advance]:
@@ -81,13 +81,17 @@ def _advances(
         yield Advance(stream=stream_of(partition), before=before, after=str(offset))
 
 
-def _delivery(record: ConsumerRecord) -> Delivery:
+def _delivery(stream: str, record: ConsumerRecord) -> Delivery:
     return Delivery(
-        stream=stream_of(TopicPartition(record.topic, record.partition)),
+        stream=stream,
         position=str(record.offset),
         value=record.value,
-        headers={name.lower(): _text(value) for name, value in record.headers},
+        headers=_headers(record) if record.headers else _NONE,
     )
+
+
+def _headers(record: ConsumerRecord) -> Mapping[str, str]:
+    return {name.lower(): _text(value) for name, value in record.headers}
 
 
 def _text(value: bytes | None) -> str:

@@ -53,22 +53,25 @@ async def ingest(
 
 
 async def bury(
-    conn: Connection, org_id: UUID, consumer: str, rejections: Iterable[Rejection]
+    conn: Connection, org_id: UUID, consumer: str, rejections: Sequence[Rejection]
 ) -> None:
     """Keep rejected deliveries as dead letters, to be looked at and replayed."""
-    for each in rejections:
-        await execute(
-            conn,
-            "dead_letters.insert",
-            id=new_id(),
-            org_id=org_id,
-            consumer=consumer,
-            stream=each.stream,
-            position=each.position,
-            payload=each.payload,
-            headers=Jsonb(each.headers),
-            error=each.error,
-        )
+    if not rejections:
+        return
+    async with conn.pipeline():  # thousands at once, where somebody sends nothing else
+        for each in rejections:
+            await execute(
+                conn,
+                "dead_letters.insert",
+                id=new_id(),
+                org_id=org_id,
+                consumer=consumer,
+                stream=each.stream,
+                position=each.position,
+                payload=each.payload,
+                headers=Jsonb(each.headers),
+                error=each.error,
+            )
 
 
 async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -29,6 +30,8 @@ from tests.benchmarks.worlds import star
 from tests.support.servers import apache_kafka
 
 _MESSAGES = 100_000
+_MANY = 1_000_000
+_GROWTH = 1.2
 _PARTITIONS = 4
 _TIMES = 3
 _FLOOR = 0.6
@@ -79,35 +82,51 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
 
 async def _figures(server: Server, broker: Broker) -> AsyncIterator[Figure]:
     world = star(10)
+    dataset = world.datasets[0].name
     async with server.database() as database:
         async with database.connection() as conn:
             scene = await store(conn, world)
-        await _fill(broker, "stream", world.datasets[0].name, _MESSAGES)
-        ours, bare = [], []
-        for n in range(_TIMES):
-            bare.append(_MESSAGES / await _read_only(broker, "stream"))
-            ours.append(_MESSAGES / await _taken_in(broker, database, scene, n))
-        yield Figure(
-            f"{_MESSAGES:,} Kafka messages taken in",
-            ours,
-            "/s",
-            _FLOOR * sorted(bare)[_TIMES // 2],
-            Peer("only read and decoded", bare),
-        )
+        yield await _rate(broker, Sink(database, scene), dataset)
+        yield await _memory(broker, Sink(database, scene), dataset)
 
 
-async def _fill(broker: Broker, topic: str, dataset: str, count: int) -> None:
+async def _rate(broker: Broker, sink: Sink, dataset: str) -> Figure:
+    """What is taken in within a second, beside what is only read, by turns."""
+    topic = await _filled(broker, "short", dataset, _MESSAGES)
+    ours, bare = [], []
+    for n in range(_TIMES):
+        bare.append(_MESSAGES / await _read_only(broker, topic))
+        ours.append(await _taken_in(broker, sink, topic, n))
+    name = f"{_MESSAGES:,} Kafka messages taken in"
+    floor = _FLOOR * median(bare)
+    return Figure(name, ours, "/s", floor, Peer("only read and decoded", bare))
+
+
+async def _memory(broker: Broker, sink: Sink, dataset: str) -> Figure:
+    """Resident memory after all messages, beside that after the first tenth of them."""
+    topic = await _filled(broker, "long", dataset, _MANY)
+    async with _consuming(broker, sink, topic, "memory"):
+        await sink.until(_MANY // 10)
+        early = _resident()
+        await sink.until(_MANY)
+        late = _resident()
+    peer = Peer(f"after {_MANY // 10:,}", [early])
+    return Figure(f"memory after {_MANY:,} messages", [late], "MB", _GROWTH * early, peer)
+
+
+async def _filled(broker: Broker, topic: str, dataset: str, count: int) -> str:
     await broker.create_topic(topic, _PARTITIONS)
     producer = AIOKafkaProducer(**broker.connection, max_batch_size=500_000)
     async with producer:
         for partition in range(_PARTITIONS):
             numbers = iter(range(partition, count, _PARTITIONS))
             values = (_value(dataset, number) for number in numbers)
-            await _send(producer, topic, partition, list(values))
+            await _send(producer, topic, partition, values)
+    return topic
 
 
 async def _send(
-    producer: AIOKafkaProducer, topic: str, partition: int, values: list[bytes]
+    producer: AIOKafkaProducer, topic: str, partition: int, values: Iterable[bytes]
 ) -> None:
     batch = producer.create_batch()
     for value in values:
@@ -143,22 +162,23 @@ async def _read_only(broker: Broker, topic: str) -> float:
         return perf_counter() - begun
 
 
-async def _taken_in(broker: Broker, database: Database, scene: Scene, n: int) -> float:
-    sink = Sink(database, scene)
-    async with _consuming(broker, sink, f"bench-{n}"):
+async def _taken_in(broker: Broker, sink: Sink, topic: str, n: int) -> float:
+    """Messages in a second, from the first batch on: joining a group is not counted."""
+    sink.taken = 0
+    async with _consuming(broker, sink, topic, f"rate-{n}"):
         await sink.until(1)
         begun, before = perf_counter(), sink.taken
         await sink.until(_MESSAGES)
-        return (perf_counter() - begun) * _MESSAGES / (_MESSAGES - before)
+        return (_MESSAGES - before) / (perf_counter() - begun)
 
 
 @asynccontextmanager
-async def _consuming(broker: Broker, sink: Sink, name: str) -> AsyncIterator[None]:
+async def _consuming(broker: Broker, sink: Sink, topic: str, name: str) -> AsyncIterator[None]:
     sink.name = name
     settings = KafkaSettings(
         bootstrap_servers=broker.bootstrap_servers,
         name=name,
-        readers={"stream": Reader(read_events)},
+        readers={topic: Reader(read_events, is_bounded=True)},
     )
     stop = asyncio.Event()
     task = asyncio.create_task(KafkaConsumer(settings, sink.ingest, sink.positions).run(stop))
@@ -169,5 +189,5 @@ async def _consuming(broker: Broker, sink: Sink, name: str) -> AsyncIterator[Non
         await task
 
 
-def _rss() -> float:
+def _resident() -> float:
     return psutil.Process(os.getpid()).memory_info().rss / 1e6
