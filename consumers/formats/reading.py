@@ -15,7 +15,7 @@ MAX_KEPT_BYTES = 16 * 1024 * 1024
 _MAX_ERROR_CHARACTERS = 1000
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """One message as its transport gave it: where it was and what it held."""
 
     stream: str

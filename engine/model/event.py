@@ -66,8 +66,11 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
 
 
-class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """One understood event and where it was read: ``stream`` and ``position`` within it."""
+class Received(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One understood event and where it was read: ``stream`` and ``position`` within it.
+
+    A batch holds thousands, in no circle, which the garbage collector need not look through.
+    """
 
     event: SourceEvent
     stream: str
