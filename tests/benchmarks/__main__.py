@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [figure…]``: measure on this machine, now, and print one table."""
+"""``python -m tests.benchmarks [figure…]``: measure here and now, and print a table each."""
 
 import asyncio
 import sys
@@ -36,13 +36,12 @@ MODULES = {
 
 
 async def main(names: list[str], server: Server) -> None:
-    found = table()
-    with Live(found, console=Console(), auto_refresh=False) as live:
-        for name in names or MODULES:
+    for name in names or MODULES:
+        found = table()
+        with Live(found, console=Console(), auto_refresh=False) as live:
             async for figure in MODULES[name].figures(server):
                 found.add_row(*figure.cells())
                 live.refresh()
-            found.add_section()
 
 
 if __name__ == "__main__":
