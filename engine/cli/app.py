@@ -26,6 +26,7 @@ COMMANDS = {
     "org": (_SETUP, "Show what the org has set, and set it."),
     "attach": (_SETUP, "Capture the changes of a PostgreSQL table."),
     "detach": (_SETUP, "Capture the changes of a PostgreSQL table no more."),
+    "forget": (_SETUP, "Keep a change log no longer for a consumer that is gone for good."),
     "psql": (_SETUP, "Open psql on the database."),
     "doctor": (_SETUP, "Check that all is well, and say what to do where it is not."),
     "impact": (_CHANGE, "Show what a change would hit, as a plan that can be applied."),

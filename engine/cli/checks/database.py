@@ -53,7 +53,7 @@ def _queue(server: Row) -> Check:
     used = float(server["doorbells"])
     return judge(
         "doorbells",
-        used < 0.5,
+        used < 0.1,
         f"{used:.0%} of the NOTIFY queue is used",
         "end the session that listens within an old transaction: see pg_stat_activity",
     )

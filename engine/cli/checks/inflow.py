@@ -6,20 +6,23 @@ from uuid import UUID
 import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from psycopg import AsyncConnection
 
 from consumers.kafka.batches import stream_of
 from consumers.kafka.partitions import partitions_of
+from consumers.postgres.connection import connect
+from consumers.postgres.readers import State, state
 from consumers.run import has_log
 from consumers.sources import Sources, load_sources
 from engine.cli.checks.check import Check, Checks, judge
-from engine.cli.output import counted, some
+from engine.cli.output import counted, some, span
 from engine.embedded.broker import Broker
 from engine.flow.scene import Scene
 from engine.store.database import Connection, display_url
 from engine.store.run import fetch
 
 _MANY = 10_000
+_LONGEST_UNREAD_SECONDS = 300.0
+_FULL = 0.1
 _PATIENCE_MS = 4_000
 
 
@@ -32,7 +35,8 @@ async def check_inflow(
         for check in await _kafka(broker, sources, await _stored(conn, scene.org_id, consumer)):
             yield check
     if sources.tables:
-        yield await _tables(sources, source_url)
+        async for check in _tables(sources, source_url):
+            yield check
 
 
 async def _stored(conn: Connection, org_id: UUID, consumer: str) -> Mapping[str, str]:
@@ -76,25 +80,41 @@ def _lag(ends: Mapping[TopicPartition, int], stored: Mapping[str, str]) -> Check
     )
 
 
-async def _tables(sources: Sources, source_url: str) -> Check:
+async def _tables(sources: Sources, source_url: str) -> Checks:
     where = display_url(source_url)
     try:
         if not await has_log(source_url):
             what = f"none of {some(sorted(sources.tables))} is attached"
-            return Check("tables", "warn", what, "attach them: knockon attach TABLE --dataset NAME")
-        behind = await _unread(source_url)
+            yield Check("tables", "warn", what, "attach them: knockon attach TABLE --dataset NAME")
+            return
+        found = await _state(source_url)
     except psycopg.Error as error:
         remedy = "start it, or set KNOCKON_SOURCE_URL"
-        return Check("tables", "fail", f"{where} does not answer: {error}", remedy)
-    return judge(
-        "tables",
-        behind < _MANY,
-        f"{counted(behind, 'change')} logged and not taken in",
-        "run 'knockon consume', or look into its log",
+        yield Check("tables", "fail", f"{where} does not answer: {error}", remedy)
+        return
+    yield _readers(found)
+    yield judge(
+        "source bells",
+        found.queue_usage < _FULL,
+        f"{found.queue_usage:.0%} of the source's NOTIFY queue is used",
+        "end the session that listens within an old transaction: see pg_stat_activity there",
     )
 
 
-async def _unread(source_url: str) -> int:
-    async with await AsyncConnection.connect(source_url, connect_timeout=5) as source:
-        found = await source.execute("SELECT count(*) FROM knockon_source.changes")
-        return int((await found.fetchone() or [0])[0])
+def _readers(found: State) -> Check:
+    """The slowest reader keeps the log for all."""
+    if not found.readers:
+        return Check("change log", "warn", "nobody has read it yet", "run 'knockon consume'")
+    slowest = max(found.readers, key=lambda each: each.seconds)
+    late = f", for {span(slowest.seconds)}" if slowest.rows else ""
+    return judge(
+        "change log",
+        slowest.seconds < _LONGEST_UNREAD_SECONDS and slowest.rows < _MANY,
+        f"{counted(slowest.rows, 'change')} not taken in by {slowest.name}{late}",
+        f"run its 'knockon consume'; if it is gone for good: knockon forget {slowest.name}",
+    )
+
+
+async def _state(source_url: str) -> State:
+    async with await connect(source_url) as source:
+        return await state(source)
