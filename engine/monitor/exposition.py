@@ -7,6 +7,7 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+import engine.monitor.metrics  # noqa: F401  so that every process tells of all of them
 from engine.monitor.pulse import Pulses
 
 _OURS = "knockon_"

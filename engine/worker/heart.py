@@ -82,6 +82,7 @@ class Heart:
         held = _Held(lease, scope, seconds, due=0)
         held.renewed(asyncio.get_running_loop().time())
         self._held[lease.task_id] = held
+        WORKER_HEARTBEAT.set_to_current_time()  # a fresh lease is as good as a renewed one
         if self._beating is None or self._beating.done():
             self._beating = asyncio.create_task(self._beat())
 
