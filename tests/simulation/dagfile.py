@@ -19,15 +19,13 @@ def _job(job: Job) -> dict[str, Any]:
     if job.is_source:
         source = {"kind": "manual"}
         return {"name": job.name, "activation": "source", "source": source, "outputs": outputs}
-    passes = _passes(job)
     return {
         "name": job.name,
         "operator": "python",
-        "config": {"callable": "nowhere:nothing", "kwargs": {"salt": job.salt}}
-        | ({"passes": passes} if passes else {}),
+        "config": {"callable": "nowhere:nothing", "kwargs": {"salt": job.salt}},
         "execution_strategy": job.strategy,
         **({"update_strategy": "append", "unique_key": ["id"]} if job.append else {}),
-        "inputs": [_input(read) for read in job.reads],
+        "inputs": [_input(job, read) for read in job.reads],
         "outputs": outputs,
         "scaling": {"partitions_per_task": job.per_task, "priority": job.priority}
         | ({"max_concurrency": job.cap} if job.cap else {}),
@@ -52,21 +50,18 @@ def _columns(job: Job, output: Output) -> Any:
     return said | ({EVERY: every} if every else {})
 
 
-def _passes(job: Job) -> dict[str, str]:
-    """The columns that go through unchanged and keep rows apart."""
-    grouped = {
-        job.space[read.grouped].name: f"{read.dataset}.{GROUP}"
-        for read in job.reads
-        if read.grouped is not None
-    }
-    main = job.reads[0]
-    return grouped | ({GROUP: f"{main.dataset}.{GROUP}"} if job.keeps_rows_apart(main) else {})
+def _passes(job: Job, read: Read) -> list[str]:
+    """What carries the groups of an input unchanged and keeps rows apart by them."""
+    grouped = [] if read.grouped is None else [job.space[read.grouped].name]
+    return grouped + ([GROUP] if job.keeps_rows_apart(read) else [])
 
 
-def _input(read: Read) -> dict[str, Any]:
+def _input(job: Job, read: Read) -> dict[str, Any]:
     said: dict[str, Any] = {"dataset": read.dataset, "wait_for": read.wait_for}
     if read.spec is not None:
         said["mapping"] = read.spec
+    if passes := _passes(job, read):
+        said["passes"] = {GROUP: passes}
     if read.cursor:
         said["cursor"] = {"column": "id", "type": "integer"}
     return said

@@ -152,10 +152,14 @@ def a_column_that_shapes_every_other_is_pruned(patch: Patch) -> None:
 
 @mutation
 def unknown_columns_reach_nothing(patch: Patch) -> None:
-    def narrow(propagate: Any) -> Any:
-        return lambda c, d: PRUNED if d is None and c is not None else propagate(c, d)
+    def narrow(shaped: Any) -> Any:
+        def wrong(job: Any, edge: Any, dirt: Any) -> Any:
+            told = tuple(None if each is None else PRUNED for each in edge.columns)
+            return told if dirt.columns is None else shaped(job, edge, dirt)
 
-    around(patch, engine.planner.crossing, "propagate", narrow)
+        return wrong
+
+    around(patch, engine.planner.crossing, "_shaped", narrow)
 
 
 @mutation

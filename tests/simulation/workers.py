@@ -41,7 +41,7 @@ WHERE org_id = %(org)s AND id = %(id)s AND lease_token = %(token)s AND status = 
 """
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """A lease in a worker's hands; ``content`` is what it has made, once it has read."""
 
@@ -265,7 +265,7 @@ class Workers:
         if self.runs:
             run = dice.choice(self.runs)
             alive = await self.stage.do("heartbeat", lambda c: heartbeat(c, [run.lease], 30), dice)
-            if not alive:
+            if not alive and run in self.runs:
                 what = f"{run.lease.worker_id} hears that {called(run.lease)} is lost"
                 self.stage.say(what, "worker heard of its lost lease")
                 self.runs.remove(run)
