@@ -1,0 +1,80 @@
+"""Where faults happen, the seed that they are drawn by, and the report of what was seen."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from engine.embedded.broker import Broker
+from tests.faults.scene import Scene, staged
+
+SEED = os.environ.get("FAULT_SEED", "1")
+_LINES = pytest.StashKey[list[str]]()
+
+Stager = Callable[..., Awaitable[Scene]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_LINES] = []
+
+
+def pytest_report_header() -> str:
+    return f"FAULT_SEED={SEED}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for conditions has time, however busy the machine is."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(7200 if "million" in item.name else 900))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for line in config.stash[_LINES]:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The run's seed and the fault's name, so that each fault has dice of its own."""
+    yield f"{SEED} {request.node.name}"
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
+    """What was injected and seen; it becomes the fault's line."""
+    seen: dict[str, object] = {}
+    began = time.monotonic()
+    yield seen
+    seen["seconds"] = f"{time.monotonic() - began:.1f}"
+    said = ", ".join(f"{what} {count}" for what, count in seen.items())
+    name = request.node.name.removeprefix("test_").replace("_", " ")
+    request.config.stash[_LINES].append(f"  {name}: {said} (FAULT_SEED={SEED})")
+
+
+@pytest.fixture
+async def stage(
+    seed: str, report: dict[str, object], kafka: Broker, database_url: str, tmp_path: Path
+) -> AsyncIterator[Stager]:
+    """Makes the scene, with jobs and a database of the fault's own where it has any."""
+    async with AsyncExitStack() as stack:
+
+        async def make(url: str = database_url, more_jobs: str = "") -> Scene:
+            scene = await stack.enter_async_context(
+                staged(seed, url, kafka, tmp_path / "scene", more_jobs)
+            )
+            scene.seen = report
+            return scene
+
+        yield make
+
+
+@pytest.fixture
+async def scene(stage: Stager) -> Scene:
+    """A scene as most faults find it."""
+    return await stage()

@@ -1,0 +1,174 @@
+"""A table of orders that changes at random, and Debezium's message of every change."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+
+from engine.partitions import PartitionSpace
+from tests.support.shop import REGIONAL
+
+SPACE = PartitionSpace.from_spec(REGIONAL)
+_EPOCH = datetime.date(1970, 1, 1)
+_FIRST_DAY = (datetime.date(2026, 1, 1) - _EPOCH).days
+_DAYS = 31
+_REGIONS = ("north", "south")
+_UPSERT = """
+INSERT INTO orders (id, day, region, amount, notes)
+SELECT id, date '1970-01-01' + day, region, amount, notes
+FROM jsonb_to_recordset(%s) AS r(id bigint, day int, region text, amount int, notes text)
+ON CONFLICT (id) DO UPDATE SET (day, region, amount, notes) =
+    (EXCLUDED.day, EXCLUDED.region, EXCLUDED.amount, EXCLUDED.notes)
+"""
+Row = dict[str, Any]
+
+
+class Scope(NamedTuple):
+    """What a message makes stale; `columns` None: any of them."""
+
+    partitions: frozenset[str]
+    columns: frozenset[str] | None
+    reason: str
+
+
+class Message(NamedTuple):
+    """What is sent, and what it has to cause: a scope, nothing (None), or a dead letter."""
+
+    key: bytes
+    value: bytes | None
+    scope: Scope | None
+    is_poison: bool = False
+
+
+@dataclass
+class Orders:
+    """`change` makes messages and remembers the rows; `save` writes them to the table."""
+
+    dice: Random
+    most: int = 500
+    rows: dict[int, Row] = field(default_factory=dict)
+    _dirty: set[int] = field(default_factory=set)
+    _ids: Iterable[int] = field(default_factory=lambda: count(1000))
+    _lsn: Iterable[int] = field(default_factory=lambda: count(25_360_136, 144))
+
+    def change(self, changes: int) -> list[Message]:
+        """That many changes, each with its message; a deletion has a tombstone besides."""
+        return [message for _ in range(changes) for message in self._change()]
+
+    def save(self, conn: psycopg.Connection[Any]) -> None:
+        """Bring the table to where the rows are. May be repeated."""
+        there = [self.rows[id] for id in self._dirty if id in self.rows]
+        gone = [id for id in self._dirty if id not in self.rows]
+        with conn.transaction():
+            conn.execute(_UPSERT, [psycopg.types.json.Jsonb(there)])
+            conn.execute("DELETE FROM orders WHERE id = ANY(%s)", [gone])
+        self._dirty.clear()
+
+    def _change(self) -> list[Message]:
+        if len(self.rows) < self.most // 2 or (len(self.rows) < self.most and self._chance(0.2)):
+            return [self._insert()]
+        before = self.rows[self.dice.choice(list(self.rows)) if self._chance(0.02) else self._any()]
+        if self._chance(0.05):
+            return self._delete(before)
+        return [self._update(before)]
+
+    def _any(self) -> int:
+        """Some row; dictionaries cannot be drawn from, so draw until one is there."""
+        newest = next(reversed(self.rows))
+        while (id := self.dice.randint(max(1000, newest - 3 * self.most), newest)) not in self.rows:
+            pass
+        return id
+
+    def _insert(self) -> Message:
+        row = {"id": next(self._ids), **self._place(), "amount": self._number(), "notes": None}  # type: ignore[call-overload]
+        return self._said("c", None, row, Scope(_keys(row), None, "arrival"))
+
+    def _update(self, before: Row) -> Message:
+        after = before | self._edit()
+        changed = frozenset(name for name in after if after[name] != before[name])
+        if not changed:
+            return self._said("u", before, after, None)
+        moved = changed & {"day", "region"}
+        columns = None if moved else changed
+        return self._said("u", before, after, Scope(_keys(before, after), columns, "change"))
+
+    def _edit(self) -> Row:
+        match self.dice.randrange(5):
+            case 0:
+                return self._place()
+            case 1:
+                return {"notes": f"note {self._number()}"}
+            case 2:
+                return {}
+        return {"amount": self._number()}
+
+    def _delete(self, before: Row) -> list[Message]:
+        said = self._said("d", before, None, Scope(_keys(before), None, "change"))
+        return [said, Message(said.key, None, None)]
+
+    def _said(self, op: str, before: Row | None, after: Row | None, scope: Scope | None) -> Message:
+        row = after or before or {}
+        self._dirty.add(row["id"])
+        self.rows.pop(row["id"], None)
+        if after is not None:
+            self.rows[row["id"]] = after
+        value = {"before": before, "after": after, "source": self._source(), "op": op}
+        key = msgspec.json.encode({"id": row["id"]})
+        return Message(key, msgspec.json.encode(value | {"ts_ms": 1795419008043}), scope)
+
+    def _source(self) -> dict[str, Any]:
+        lsn = next(self._lsn)  # type: ignore[call-overload]
+        return {
+            "version": "3.6.3.Final",
+            "connector": "postgresql",
+            "name": "shop",
+            "ts_ms": 1795419007603,
+            "snapshot": "false",
+            "db": "postgres",
+            "sequence": f'["{lsn}","{lsn}"]',
+            "schema": "public",
+            "table": "orders",
+            "txId": lsn // 144,
+            "lsn": lsn,
+            "xmin": None,
+        }
+
+    def _place(self) -> Row:
+        day = _FIRST_DAY + self.dice.randrange(_DAYS)
+        return {"day": day, "region": self.dice.choice(_REGIONS)}
+
+    def _number(self) -> int:
+        return self.dice.randrange(1, 100)
+
+    def _chance(self, share: float) -> bool:
+        return self.dice.random() < share
+
+
+def _keys(*rows: Row) -> frozenset[str]:
+    return frozenset(f"dt={_date(row['day'])}/region={row['region']}" for row in rows)
+
+
+def _date(days: int) -> str:
+    return (_EPOCH + datetime.timedelta(days=days)).isoformat()
+
+
+def poison(dice: Random) -> list[Message]:
+    """What is no change event: bytes, broken and foreign JSON, and 10 MB of nothing."""
+    values = [
+        dice.randbytes(100),
+        b"",
+        b"{",
+        b'{"op": "x", "before": null, "after": {"id": 1}}',
+        b'{"op": "u", "before": null, "after": null}',
+        b'{"dataset": "orders"}',
+        b"[" * 100_000,
+        b'"' + b"x" * 10_000_000 + b'"',
+    ]
+    return [Message(b"poison", value, None, is_poison=True) for value in values]
