@@ -6,7 +6,6 @@ One bounded statement, asked when somebody looks, and at most once a second.
 import asyncio
 from collections.abc import Iterator, Mapping
 from time import monotonic
-from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -91,9 +90,9 @@ class Ledger:
             return None
 
 
-def _tasks(counts: Mapping[str, Any]) -> Metric:
+def _tasks(counts: Mapping[str, int]) -> Metric:
     about = "Unfinished tasks by state, up to 100,000 each; held ones wait for inputs to exist."
     family = GaugeMetricFamily("knockon_tasks", about, labels=["state"])
     for state in _STATES:
-        family.add_metric([state], counts.get(state, 0))
+        family.add_metric([state], counts[state])
     return family
