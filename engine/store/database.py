@@ -35,6 +35,8 @@ _CONNECT: dict[str, Any] = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
+    # and as soon where it owes us the receipt of what we sent, when TCP asks nothing; milliseconds
+    "tcp_user_timeout": 25_000,
 }
 _PATIENCE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 5.0
