@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         default=5, gt=0, description="Seconds between two searches for expired leases."
     )
     batch_size: int = Field(
-        default=500, ge=1, description="Most events or invalidations in one transaction."
+        default=500, ge=1, description="Most invalidations planned in one transaction."
     )
     concurrency: int = Field(default=2, ge=1, description="Tasks that one worker runs at once.")
     monitor_address: str | None = Field(
