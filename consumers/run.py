@@ -115,7 +115,8 @@ class Consumers:
         if settings is None:
             raise InvalidInput("no Kafka broker is set: set KNOCKON_KAFKA_BOOTSTRAP_SERVERS")
         moved = await moves(settings, self._positions, origin)
-        await self._ingest(Batch(consumer=settings.name, advances=tuple(moved)))
+        if moved:
+            await self._ingest(Batch(consumer=settings.name, advances=tuple(moved)))
         return moved
 
     def _kafka(self, readers: Mapping[str, Reader]) -> Iterator[_Consumer]:

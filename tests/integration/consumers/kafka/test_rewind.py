@@ -3,11 +3,15 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from typer.testing import CliRunner
 
 from consumers.kafka import KafkaConsumer, moves
-from engine.errors import ServiceUnavailable
+from consumers.run import Consumers, Wiring
+from engine.cli.commands.consume import app
+from engine.errors import InvalidInput, ServiceUnavailable
 from engine.model.event import Batch
 from tests.support.kafka import on_both, on_kafka, running, settings
+from tests.support.worlds import World, job, source
 
 NOON = datetime(2013, 2, 13, 12, tzinfo=UTC)
 
@@ -74,3 +78,37 @@ async def test_a_consumer_that_is_at_work_follows(group, consumer, ledger, topic
         await ledger.until(events=5)
 
     assert ledger.notes == ["a", "b", "a", "b", "c"]
+
+
+@on_both
+async def test_the_deployed_topics_are_rewound_in_the_ledger_itself(database, broker, topic):
+    of_topic = source("a", source={"kind": "kafka", "topic": topic.name, "dataset": "a"})
+    world = await World.made(database, of_topic, job("b", "a"))
+    wiring = Wiring(
+        name="knockon.test",
+        source_url=database.url,
+        bootstrap_servers=broker.bootstrap_servers,
+    )
+    consumers = Consumers(database, world.scene, wiring)
+    await topic.send("x", "y")
+
+    [there] = await consumers.rewind("latest")
+    [back] = await consumers.rewind("earliest")
+
+    assert (there.before, there.after, back.before, back.after) == (None, "2", "2", "0")
+    assert await consumers.rewind("earliest") == []
+    [stored] = await world.rows("SELECT stream, position FROM consumer_positions")
+    assert stored == {"stream": topic.stream(), "position": "0"}
+
+
+async def test_without_a_broker_there_is_nothing_to_rewind(database):
+    world = await World.made(database, source("a"), job("b", "a"))
+    wiring = Wiring(name="knockon.test", source_url=database.url, bootstrap_servers=None)
+    with pytest.raises(InvalidInput, match="no Kafka broker is set"):
+        await Consumers(database, world.scene, wiring).rewind("earliest")
+
+
+def test_a_place_that_is_none_is_a_wrong_call():
+    said = CliRunner().invoke(app, ["--from", "yesterday"])
+    assert said.exit_code == 2
+    assert "yesterday" in said.output
