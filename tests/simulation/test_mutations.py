@@ -23,6 +23,7 @@ CAUGHT_BY = {
     "a_row_filter_narrows_to_nothing": 9,
     "a_window_goes_one_short_on_its_way_down": 49,
     "one_partition_of_several_is_recomputed": 6,
+    "a_running_task_is_joined": 422,
     "nobody_is_joined": 8,
     "a_dependency_is_forgotten": 160,
     "two_run_at_once": 8,
