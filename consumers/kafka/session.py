@@ -125,7 +125,13 @@ class Session:
 
         What a transaction leaves behind in a log has offsets, but is no message.
         """
-        records = await self.client.getmany(*partitions, timeout_ms=_POLL_MS, max_records=most)
+        try:
+            records = await self.client.getmany(*partitions, timeout_ms=_POLL_MS, max_records=most)
+        except Exception:
+            # aiokafka (0.14) goes on counting a fetch that raised as one under way, and so would
+            # never again find us idle for too long, whatever max_poll_interval_ms says
+            self.client._subscription._fetch_count = 0
+            raise
         places = self.membership.places
         reached = {each: await self.client.position(each) for each in places}
         return Fetched(
