@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from consumers.formats.binding import Binding
-from consumers.formats.format import BOUND, BOUNDED, every, format_named
+from consumers.formats.format import BOUND, BOUNDED, format_named
 from consumers.formats.reading import Reader
 from consumers.registry import Registry
 from engine.errors import InvalidDag
@@ -65,18 +65,21 @@ async def load_sources(conn: Connection, scene: Scene) -> Sources:
     for row in await fetch(conn, "sources.feeds", org_id=scene.org_id):
         source = row["source"]
         if source["kind"] == "kafka":
-            topics[source["topic"]].append(_feed(row))
+            topics[source["topic"]].extend(_feeds(row))
         elif source["kind"] == "postgres":
             tables[source["table"]] = row["datasets"][0]
     return Sources({topic: tuple(feeds) for topic, feeds in topics.items()}, tables)
 
 
-def _feed(row: Row) -> Feed:
+def _feeds(row: Row) -> list[Feed]:
     source = KafkaSource.model_validate(row["source"])
     if source.format not in BOUND:
-        return Feed(source)
-    dataset = source.dataset or row["datasets"][0]
-    known: Mapping[str, Any] = row["known"][dataset]
+        return [Feed(source)]
+    datasets = [source.dataset] if source.dataset else row["datasets"]
+    return [_feed(source, dataset, row["known"][dataset]) for dataset in datasets]
+
+
+def _feed(source: KafkaSource, dataset: str, known: Mapping[str, Any]) -> Feed:
     columns = known["columns"]
     return Feed(
         source.model_copy(update={"dataset": dataset}),
@@ -111,5 +114,5 @@ def _bound(feeds: list[Feed]) -> Reader:
         raise InvalidDag("a topic has one registry: let all its sources name the same")
     registry = Registry(url) if url else None
     schemas = registry.schemas if registry else None
-    read = every([make(feed.binding, schemas) for feed in feeds])
+    read = make([feed.binding for feed in feeds], schemas)
     return Reader(read, learn=registry.learn if registry else None, is_bounded=True)

@@ -1,6 +1,6 @@
 """What a format is, and how one is found by its name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Protocol
@@ -10,6 +10,7 @@ from consumers.formats.cloudevents import read_cloudevent
 from consumers.formats.confluent import Schemas
 from consumers.formats.debezium import Debezium
 from consumers.formats.knockon import read_events
+from consumers.formats.openlineage import OpenLineage
 from consumers.formats.record import Record
 from consumers.formats.s3 import ObjectStore
 from engine.errors import UnknownName
@@ -34,10 +35,26 @@ class Format(Protocol):
 
 _BUILT_IN: dict[str, Format] = {"knockon": read_events, "cloudevents": read_cloudevent}
 
-BOUND: Mapping[str, Callable[[Binding, Schemas | None], Format]] = MappingProxyType(
-    {"debezium": Debezium, "record": Record, "s3": ObjectStore}
+
+def _of_one(
+    make: Callable[[Binding, Schemas | None], Format],
+) -> Callable[[Sequence[Binding], Schemas | None], Format]:
+    """A format whose messages are about one dataset, read for each of several."""
+    return lambda bindings, schemas: every([make(each, schemas) for each in bindings])
+
+
+BOUND: Mapping[str, Callable[[Sequence[Binding], Schemas | None], Format]] = MappingProxyType(
+    {
+        "debezium": _of_one(Debezium),
+        "record": _of_one(Record),
+        "s3": _of_one(ObjectStore),
+        "openlineage": OpenLineage,
+    }
 )
-"""The formats of what knows nothing of Knockon, so that the DAG file has to bind it."""
+"""The formats of what knows nothing of Knockon, so that the DAG file has to bind it.
+
+Each is made for all bindings of a topic.
+"""
 
 
 BOUNDED = frozenset({"knockon", *BOUND})

@@ -15,9 +15,13 @@ BOUND: Mapping[str, frozenset[str]] = MappingProxyType(
         "debezium": frozenset({"partition", "columns", "key", "table", "registry"}),
         "record": frozenset({"partition", "registry"}),
         "s3": frozenset({"partition", "pattern"}),
+        "openlineage": frozenset({"partition", "namespace", "name", "unknown"}),
     }
 )
-"""The formats that are about one dataset, and the keys of `source` that each of them takes."""
+"""The formats that have to be bound, and the keys of `source` that each of them takes."""
+
+_OF_MANY = frozenset({"openlineage"})
+"""Those whose messages name their datasets; of the others all are about one."""
 
 _OPTIONS = frozenset().union(*BOUND.values())
 _GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -36,11 +40,15 @@ def check_kafka(
     yield from _check_options(source, path)
     if source.format not in BOUND:
         return
-    if source.dataset is None and len(made) > 1:
+    about = [source.dataset] if source.dataset else made
+    if len(about) > 1 and source.format not in _OF_MANY:
         message = f"messages of format {source.format} are about one dataset: add `dataset:`"
         yield Problem(path, message)
-    elif found := readable.get(source.dataset or made[0]):
+    elif found := readable.get(about[0]):  # the outputs of a job are partitioned alike
         yield from _check_binding(source, path, found)
+    if len(about) > 1 and source.name is not None and "{dataset}" not in source.name:
+        message = "the source has several datasets: write {dataset} where each one's name stands"
+        yield Problem((*path, "name"), message)
 
 
 def _check_options(source: KafkaSource, path: Path) -> Iterator[Problem]:

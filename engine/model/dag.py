@@ -232,7 +232,8 @@ class KafkaSource(_Spec):
     kind: Literal["kafka"]
     topic: Text = Field(description="The topic to read.")
     format: Name = Field(
-        "knockon", description="knockon, cloudevents, debezium, record, s3 or a plug-in's."
+        "knockon",
+        description="knockon, cloudevents, debezium, record, s3, openlineage or a plug-in's.",
     )
     dataset: Name | None = Field(
         None, description="The one dataset that all messages are about; else each names its own."
@@ -256,6 +257,17 @@ class KafkaSource(_Spec):
     )
     pattern: Text | None = Field(
         None, description="The object keys that count, with their dimensions: sales/dt={dt}/ (s3)."
+    )
+    namespace: Text | None = Field(
+        None, description="The only OpenLineage namespace that counts: postgres://db:5432."
+    )
+    name: Text | None = Field(
+        None,
+        description="What the datasets are called there, {dataset} being their name here: "
+        "shop.public.{dataset} (openlineage).",
+    )
+    unknown: Literal["reject", "ignore"] | None = Field(
+        None, description="What becomes of other datasets of the namespace (openlineage)."
     )
 
 

@@ -15,6 +15,7 @@ ORDERS = ("id", "ordered_at", "status", "amount", "notes")
 
 def bound(
     name: str,
+    /,
     partitioning: dict[str, Any] = DAILY,
     known: tuple[str, ...] | None = ORDERS,
     schemas: Schemas | None = None,
@@ -27,4 +28,4 @@ def bound(
         msgspec.json.encode(partitioning).decode(),
         None if known is None else frozenset(known),
     )
-    return BOUND[name](feed.binding, schemas)
+    return BOUND[name]([feed.binding], schemas)

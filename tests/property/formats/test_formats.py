@@ -18,6 +18,7 @@ EVERY = {
     "debezium": bound("debezium"),
     "record": bound("record"),
     "s3": bound("s3", {}, pattern="{ordered_at}/*"),
+    "openlineage": bound("openlineage"),
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -29,12 +30,33 @@ JSON = st.recursive(
 WORDS = st.one_of(
     st.sampled_from(["op", "c", "u", "d", "r", "t", "before", "after", "payload", "ts_ms"]),
     st.sampled_from(["schema", "fields", "field", "name", "source", "status", "BEGIN"]),
+    st.sampled_from(["eventType", "COMPLETE", "run", "runId", "job", "namespace", "outputs"]),
+    st.sampled_from(["outputFacets", "subset", "outputCondition", "type", "left", "right"]),
     st.sampled_from(["ordered_at", "Records", "eventName", "s3", "object", "key", "detail"]),
 )
 NEAR_MISS = st.recursive(
     JSON | WORDS,
     lambda inner: st.dictionaries(WORDS, inner, max_size=5) | st.lists(inner, max_size=2),
     max_leaves=20,
+)
+CONDITION = st.recursive(
+    NEAR_MISS
+    | st.fixed_dictionaries(
+        {
+            "type": st.just("partition"),
+            "partitions": st.lists(st.fixed_dictionaries({"dimensions": NEAR_MISS})),
+        }
+    )
+    | st.fixed_dictionaries({"type": st.just("location"), "locations": st.lists(st.text())}),
+    lambda inner: st.fixed_dictionaries(
+        {
+            "type": st.just("binary"),
+            "operator": st.sampled_from(["AND", "OR"]),
+            "left": inner,
+            "right": inner,
+        }
+    ),
+    max_leaves=5,
 )
 CELL = st.sampled_from([None, 0, 1, True, 1.0, "", "x", "0", [1], {"a": 1}, 2**70, 2**70 + 1, 0.1])
 DAY = st.sampled_from([None, 0, 20454, 20455, 20456, 99999])
@@ -53,6 +75,19 @@ def test_whatever_comes_is_read_or_rejected(name: str, value: bytes | None) -> N
     except InvalidEvent:
         return
     Reader(lambda *_: events).read(Delivery("s", "1", value, {}))
+
+
+@given(CONDITION)
+def test_whatever_a_run_says_it_wrote_is_read_or_rejected(condition: object) -> None:
+    facets = {"subset": {"outputCondition": condition}}
+    output = {"namespace": "n", "name": "orders", "outputFacets": facets}
+    event = {"eventType": "COMPLETE", "run": {"runId": "r"}, "outputs": [output]}
+    try:
+        events = EVERY["openlineage"](msgspec.json.encode(event), {}, None)
+    except InvalidEvent:
+        return
+    assert [event.dataset for event in events] == ["orders"]
+    Reader(lambda *_: events).read(Delivery("s", "1", b"", {}))
 
 
 orders: Format = bound(

@@ -106,6 +106,8 @@ def test_the_formats_that_are_bound_are_those_that_are_checked() -> None:
             "format: s3, pattern: 'a/{dt}/{n}/{region}/{dt'",
             "pattern: a group is a name in braces, each once",
         ),
+        ("format: openlineage, unknown: skip", "unknown: 'skip' is not one of reject, ignore"),
+        ("format: s3, namespace: n, pattern: 'a/{dt}/{n}/{region}'", "namespace: format s3"),
         ("format: record, registry: 'host:8081'", "registry: this is a URL: write one like"),
     ],
 )
@@ -123,3 +125,18 @@ def test_a_bound_format_is_about_one_dataset() -> None:
     assert "messages of format debezium are about one dataset: add `dataset:`" in refusal(
         "format: debezium", two
     )
+
+
+def test_openlineage_names_its_datasets() -> None:
+    two = (
+        DAG.replace("        columns: [id, amount]\n", "")
+        + """      - dataset: b
+        partitioning: {{dt: {{time: day}}, n: {{range: 100}}, region: {{static: [EU, US]}}}}
+"""
+    )
+
+    assert compiled("format: openlineage, name: 'public.{{dataset}}'", two)
+    assert "source.name: the source has several datasets: write {dataset} where" in refusal(
+        "format: openlineage, name: public.b", two
+    )
+    assert compiled("format: openlineage, name: public.b, dataset: b", two)
