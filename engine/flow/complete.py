@@ -70,7 +70,7 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
     )
     await execute(conn, "tasks.record_inputs", **_inputs(completions))
     for each in completions:
-        if each.lease.job.strategy != "PerPartition":
+        if each.lease.job.is_unit:
             await move_cursors(conn, each)
             await _tell_of_new(conn, scene, each)
     await settle(conn, scene, ids, changes)

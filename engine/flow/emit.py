@@ -93,6 +93,8 @@ def _sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]
 
 def _straight_producers(lineage: Lineage, job: Job) -> list[UUID] | None:
     """Who makes what a job reads, where a key is made of the same keys, each by its own task."""
+    if job.is_unit:
+        return None
     producers = []
     for edge in lineage.inputs(job.id):
         producer = lineage.producer(edge.dataset)
@@ -107,7 +109,7 @@ def _straight_producers(lineage: Lineage, job: Job) -> list[UUID] | None:
 def _mapped_sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]:
     for producer_id, partitions in upstream(lineage, job, keys).items():
         producer = lineage.job(producer_id)
-        if producer.strategy != "PerPartition":
+        if producer.is_unit:
             yield (producer_id, WHOLE)
         elif partitions is None:
             yield (producer_id, _ANY_SLOT)

@@ -52,7 +52,7 @@ def _outputs(completion: Completion) -> Iterator[Output]:
     yield from completion.outputs
     lease = completion.lease
     told = {(output.dataset, output.partition) for output in completion.outputs}
-    if told and lease.job.strategy != "PerPartition":
+    if told and lease.job.is_unit:
         return
     for dataset in lease.outputs:
         for key in lease.partitions:
@@ -115,7 +115,7 @@ def _dataset_of(
 
 def _check_new(lineage: Lineage, lease: Lease, dataset: Dataset, partition: str) -> None:
     """Only a whole may find partitions that nobody knew of when its task was made."""
-    if lease.job.strategy == "PerPartition":
+    if not lease.job.is_unit:
         raise InvalidInput(
             f"job {lease.job.name!r} reported partition {partition!r}, which its task does not "
             f"hold: report {', '.join(lease.partitions)}"

@@ -49,7 +49,7 @@ def _read(
 ) -> Reads:
     """The keys by input dataset: where all is mapped to itself, those that the task makes."""
     edges = lineage.inputs(job.id)
-    if all(edge.mapping.is_identity for edge in edges):
+    if not job.is_unit and all(edge.mapping.is_identity for edge in edges):
         return {edge.dataset: keys for edge in edges}
     read = input_partitions(lineage, job, keys, prefetched(known))
     return {dataset: list(lineage.space(dataset).keys(each)) for dataset, each in read.items()}

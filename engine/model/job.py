@@ -63,6 +63,11 @@ class Job(msgspec.Struct, frozen=True, gc=False):
         return int(self.scaling.get("partitions_per_task", 1))
 
     @property
+    def is_unit(self) -> bool:
+        """Whether one task makes everything, partitions that nobody knows yet included."""
+        return self.strategy != "PerPartition"
+
+    @property
     def has_task_for_each_key(self) -> bool:
         """Whether every output partition is a task of its own."""
         return self.strategy == "PerPartition" and self.partitions_per_task == 1

@@ -62,7 +62,7 @@ def cross(extents: Extents, job: Job, edge: Edge, dirt: Dirt, hits: Sequence[Hit
         if not touched:
             return Pruned(edge.dataset, edge.job, "rows", _rowless(rows))
     partitions = _with_an_end(extents, job, edge, touched, hits)
-    if not partitions and not (touched and job.strategy != "PerPartition"):
+    if not partitions and not (touched and job.is_unit):
         return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirt))
     return Hit(edge.dataset, edge, dirt, partitions, columns, rows)
 

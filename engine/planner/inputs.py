@@ -17,7 +17,7 @@ def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, Part
     None: any of them, where there is no end to them, or where it is the last one that counts: which
     that will be is known only when all that are being made are there. Sources have no tasks.
     """
-    made = lineage.job_space(job).from_keys(keys)
+    made = _made(lineage, job, keys)
     needed: dict[UUID, PartitionSet | None] = {}
     for edge in lineage.inputs(job.id):
         producer = lineage.producer(edge.dataset)
@@ -33,7 +33,7 @@ def input_partitions(
 
     Where the mapping gives no end or wants the last one, it is what is known that counts.
     """
-    made = lineage.job_space(job).from_keys(keys)
+    made = _made(lineage, job, keys)
     read: dict[UUID, PartitionSet] = {}
     for edge in lineage.inputs(job.id):
         _add(read, edge.dataset, _read(edge, made, known))
@@ -43,6 +43,12 @@ def input_partitions(
 def up(edge: Edge, made: PartitionSet, known: Known) -> PartitionSet:
     """What the partitions made need over one edge; asks what is known only for the last one."""
     return edge.mapping.up(made, known(edge.dataset) if edge.mapping.links.latest else None)
+
+
+def _made(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
+    """What a run makes; one unit may find partitions that nobody knows yet, so it reads for all."""
+    space = lineage.job_space(job)
+    return space.universe if job.is_unit else space.from_keys(keys)
 
 
 def _certain(edge: Edge, made: PartitionSet) -> PartitionSet | None:

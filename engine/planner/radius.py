@@ -26,7 +26,7 @@ class Excess(NamedTuple):
 
 def radius(step: Step, job: Job) -> int:
     """How many partitions a step recomputes; a job that is one unit counts as one."""
-    return step.partitions.count() if job.strategy == "PerPartition" else 1
+    return step.partitions.count() if not job.is_unit else 1
 
 
 def excesses(plan: Plan, lineage: Lineage, limit: int | None) -> Iterator[Excess]:

@@ -24,7 +24,7 @@ def recomputed(job: Job, extents: Extents, hits: Sequence[Hit]) -> PartitionSet:
     The whole is what finite bounds allow, else what the outputs reach.
     """
     partitions = union([hit.partitions for hit in hits])
-    if job.strategy == "PerPartition":
+    if not job.is_unit:
         return partitions
     universe = partitions.space.universe
     return universe if universe.is_finite else extents.of_job(job) | partitions
@@ -35,7 +35,7 @@ def recomputed_for_sure(job: Job, hits: Sequence[Hit], whole: PartitionSet) -> P
     direct = [hit.partitions for hit in hits if hit.is_direct]
     if not direct:
         return whole.space.empty
-    if job.strategy != "PerPartition" or len(direct) == len(hits):
+    if job.is_unit or len(direct) == len(hits):
         return whole
     return union(direct)
 
@@ -63,7 +63,7 @@ def dirty_outputs(job: Job, hits: Sequence[Hit], whole: PartitionSet) -> Iterato
             for hit in hits
             if (columns := hit.columns[i]) is not PRUNED
         ]
-        yield coalesce(dirt) if job.strategy == "PerPartition" else _as_one(dirt, whole, grows)
+        yield coalesce(dirt) if not job.is_unit else _as_one(dirt, whole, grows)
 
 
 def _read_again(hit: Hit) -> RowFilter | None:

@@ -23,7 +23,7 @@ def needs(step: Step, lineage: Lineage) -> Iterator[TaskNeed]:
     """
     job = lineage.job(step.job)
     space = lineage.job_space(job)
-    if job.strategy != "PerPartition":
+    if job.is_unit:
         is_sure = bool(step.direct) or not step.partitions
         yield WHOLE, tuple(space.keys(step.partitions)), is_sure
         return

@@ -34,7 +34,7 @@ def held(
 def _units(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[PartitionSet]:
     """Each output partition counts its own inputs; a whole counts them together."""
     space = lineage.job_space(job)
-    groups = [[key] for key in keys] if job.strategy == "PerPartition" else [keys]
+    groups = [[key] for key in keys] if not job.is_unit else [keys]
     return map(space.from_keys, groups)
 
 

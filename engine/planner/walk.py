@@ -19,7 +19,7 @@ from engine.planner.dirt import Causes, Dirt, coalesce
 from engine.planner.extent import Extents
 from engine.planner.known import Known, KnownNeeded
 from engine.planner.plan import Changed, Plan, Pruned, Step, Via
-from engine.planner.scope import dirt_of
+from engine.planner.scope import changes_in_place, dirt_of
 from engine.planner.strategy import dirty_outputs, recomputed, recomputed_for_sure, row_filters
 
 
@@ -68,12 +68,20 @@ class _Walk:
         found: defaultdict[UUID, list[Dirt]] = defaultdict(list)
         for i, invalidation in enumerate(self._invalidations):
             dirt = dirt_of(self._lineage, self._extents, invalidation, 1 << i)
-            if dirt.partitions:
+            if dirt.partitions or self._may_find_some(invalidation):
                 found[invalidation.dataset].append(dirt)
             else:
                 self._pruned.append(_nothing(invalidation))
         for dataset, laid in found.items():
             self._lay(dataset, coalesce(laid))
+
+    def _may_find_some(self, invalidation: Invalidation) -> bool:
+        """Whether all of a dataset is wrong whose job finds its partitions in what it reads."""
+        job = self._lineage.producer(invalidation.dataset)
+        is_all = invalidation.partition_key is None and not invalidation.row_filter
+        if not (is_all and job.is_unit) or changes_in_place(self._lineage, invalidation):
+            return False
+        return any(self._extents.of(edge.dataset) for edge in self._lineage.inputs(job.id))
 
     def finish(self) -> None:
         """Visit the jobs that it reaches."""

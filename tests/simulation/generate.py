@@ -14,12 +14,6 @@ from tests.simulation.world import EVERY, GROUP, Job, Output, World
 
 MOST_JOBS = 9
 COLUMNS = ("x", "y", "z")
-FINDS_PARTITIONS = False
-"""Whether followers make partitions that nobody knows of before.
-
-Not yet: a new generation of theirs is not built by its deploy (seed 542), and their first run does
-not wait for what else they read (seed 57 of the commit before).
-"""
 
 
 def world(seed: int) -> World:
@@ -147,11 +141,9 @@ class Maker:
         """New rows of a source that grows are taken as they come, perhaps by group."""
         dataset = source.outputs[0].name
         grouped = GROUP in source.outputs[0].columns and self.dice.random() < 0.6
-        grouped = grouped and FINDS_PARTITIONS
         space: Space = (Dimension("k", "dynamic", keys=TEXTS),) if grouped else ()
         reads = [replace(whole_read(dataset), cursor=True, grouped=0 if grouped else None)]
-        # What finds its partitions itself does not wait for what else it reads.
-        others = [m for m in makers if m is not source and not grouped][:1]
+        others = [m for m in makers if m is not source][:1]
         reads += [whole_read(other.outputs[0].name) for other in others]
         job = self._job(
             n,

@@ -1,5 +1,7 @@
 """PerUpdate jobs: what they read, how their cursors move, and what they make known."""
 
+from typing import Any
+
 import pytest
 
 from engine.errors import InvalidInput
@@ -113,3 +115,42 @@ async def test_a_task_reports_only_what_it_holds(database: Database) -> None:
             with pytest.raises(InvalidInput, match="reported"):
                 await complete(conn, world.scene, Completion(lease, (wrong,)))
     await world.finish(lease)
+
+
+def _finder(**more: Any) -> dict[str, Any]:
+    """A follower whose partitions are those that it finds in what it reads."""
+    rows = {"dataset": "log", "cursor": {"column": "id", "type": "integer"}, "mapping": "all"}
+    return job(
+        "found",
+        rows,
+        *more.pop("also", ()),
+        partitioning={"k": {"dynamic": True}},
+        execution_strategy="PerUpdate",
+        update_strategy="append",
+        unique_key=["id"],
+        **more,
+    )
+
+
+async def test_a_new_generation_of_what_finds_its_partitions_is_built(database: Database) -> None:
+    world = await World.made(database, source("log", {}), _finder())
+    await world.changed("log", reason="arrival")
+    await world.run()
+    await world.deploy(source("log", {}), _finder(config={"kwargs": {"other": 1}}))
+    assert (await world.tasks("found"))["queued"] == ["found[*]"]
+
+
+async def test_nothing_is_built_of_what_could_find_nothing(database: Database) -> None:
+    world = await World.made(database, source("log", {}), _finder())
+    assert await world.tasks() == {}
+
+
+async def test_what_finds_its_partitions_waits_for_all_that_it_reads(database: Database) -> None:
+    also = [{"dataset": "other", "mapping": "all"}]
+    world = await World.made(
+        database, source("log", {}), job("other", "log", partitioning={}), _finder(also=also)
+    )
+    await world.changed("log", reason="arrival")
+    assert await world.run() == ["other[*]", "found[*]"]
+    read = await world.rows("SELECT DISTINCT input_dataset_uuid FROM task_inputs")
+    assert len(read) == 2

@@ -106,7 +106,7 @@ def _inputs(lease: Lease, tables: Tables) -> Iterator[tuple[str, Table]]:
 def _units(lease: Lease) -> Iterator[Unit]:
     """What is made in one go: each partition, or all at once, known or not."""
     space = space_of(lease.outputs[0].partitioning)
-    if lease.job.strategy != "PerPartition":
+    if lease.job.is_unit:
         yield Unit("*", space.universe)
         return
     for key in lease.partitions:
@@ -114,7 +114,7 @@ def _units(lease: Lease) -> Iterator[Unit]:
 
 
 async def _write(conn: Connection, lease: Lease, writing: Writing) -> list[Output]:
-    if lease.job.strategy != "PerPartition" and writing.unit.made.space.dimensions:
+    if lease.job.is_unit and writing.unit.made.space.dimensions:
         return await write_whole(conn, writing, lease.partitions)
     return [await write(conn, writing)]
 
