@@ -38,6 +38,9 @@ _CONNECT: dict[str, Any] = {
     # and as soon where it owes us the receipt of what we sent, when TCP asks nothing; milliseconds
     "tcp_user_timeout": 25_000,
 }
+# A process that is frozen in the middle of a transaction may not keep its locks from the others.
+_SESSION = """SELECT set_config('TimeZone', 'UTC', false),
+                     set_config('idle_in_transaction_session_timeout', '1min', false)"""
 _PATIENCE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 5.0
 _AWAY = {
@@ -45,6 +48,7 @@ _AWAY = {
     "57P02",  # crash shutdown
     "57P03",  # cannot connect now: starting up or shutting down
     "57P05",  # idle session timeout
+    "25P03",  # idle in transaction timeout
     "53300",  # too many connections
     "25006",  # read only: a failover left us with the standby
     "40001",  # serialization failure
@@ -207,7 +211,7 @@ def _worth_waiting(error: Exception) -> bool:
 async def _configure(connection: Connection) -> None:
     set_json_dumps(msgspec.json.encode, connection)
     set_json_loads(msgspec.json.decode, connection)
-    await connection.execute("SET timezone TO 'UTC'")
+    await connection.execute(_SESSION)
 
 
 def _has_hung_up(connection: Connection) -> bool:

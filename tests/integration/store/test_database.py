@@ -1,6 +1,7 @@
 """The pool against a real server, and against one that goes away."""
 
 import asyncio
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,12 +42,28 @@ async def _stop_within_transaction(database: Database, server: EmbeddedPostgres)
         await connection.execute("SELECT 1")
 
 
+async def _freeze_within_transaction(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 1")
+        await asyncio.to_thread(select.select, [connection.fileno()], [], [])
+        await connection.execute("SELECT 1")
+
+
 async def test_rows_are_dicts_in_utc_with_json(database: Database) -> None:
     async with database.connection() as connection:
         cursor = await connection.execute(
             "SELECT current_setting('TimeZone') AS zone, '{\"a\": 1}'::jsonb AS body"
         )
         assert await cursor.fetchone() == {"zone": "UTC", "body": {"a": 1}}
+
+
+async def test_whoever_freezes_in_a_transaction_is_thrown_out_of_it(database: Database) -> None:
+    async with database.connection() as connection:
+        cursor = await connection.execute("SHOW idle_in_transaction_session_timeout")
+        assert await cursor.fetchone() == {"idle_in_transaction_session_timeout": "1min"}
+    with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout) as thrown:
+        await _freeze_within_transaction(database)
+    assert is_transient(thrown.value)
 
 
 async def test_a_transaction_is_all_or_nothing(database: Database) -> None:
