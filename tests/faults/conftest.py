@@ -64,10 +64,8 @@ async def stage(
     """Makes the scene, with jobs and a database of the fault's own where it has any."""
     async with AsyncExitStack() as stack:
 
-        async def make(url: str = database_url, more_jobs: str = "") -> Scene:
-            scene = await stack.enter_async_context(
-                staged(seed, url, kafka, tmp_path / "scene", more_jobs)
-            )
+        async def make(url: str = database_url, **more: str) -> Scene:
+            scene = await stack.enter_async_context(staged(seed, url, kafka, tmp_path, **more))
             scene.seen = report
             return scene
 

@@ -18,11 +18,12 @@ import psycopg
 from engine.embedded.broker import Broker
 from tests.faults.ledger import Producer, producing
 from tests.faults.oracle import assert_as_produced
-from tests.faults.orders import Orders
+from tests.faults.orders import SPACE, Orders
 from tests.support.processes import Processes, environment, processes
-from tests.support.shop import TABLE, assert_rebuilt, dag, debezium
+from tests.support.shop import POSTGRES, TABLE, assert_rebuilt, dag, debezium
 
 IS_LONG = bool(os.environ.get("FAULT_LONG"))
+EVENTS = int(os.environ.get("EVENTS") or 20_000)
 PATIENCE_SECONDS = 300.0
 PARTITIONS = 4
 SERVICES = ("engine", "worker", "consume")
@@ -30,6 +31,7 @@ _OPEN = """
 SELECT (SELECT count(*) FROM data_invalidations WHERE processed_at IS NULL)
      + (SELECT count(*) FROM tasks WHERE status IN ('blocked', 'queued', 'running', 'failed'))
 """
+_OPEN_LOG = f"{_OPEN} + (SELECT count(*) FROM knockon_source.changes)"
 _POSITIONS = "SELECT stream, position::bigint FROM consumer_positions"
 
 
@@ -44,6 +46,7 @@ class Scene:
     producer: Producer
     orders: Orders
     seen: dict[str, Any] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
 
     def count(self, what: str, more: int = 1) -> None:
         self.seen[what] = self.seen.get(what, 0) + more
@@ -51,7 +54,7 @@ class Scene:
     async def produce(self, changes: int) -> None:
         """Change the orders, and have their messages sent."""
         messages = self.orders.change(changes)
-        await self.until(self._saved)
+        await self.until(self.saved)
         await self.producer.send(messages)
         self.count("messages", len(messages))
 
@@ -67,9 +70,25 @@ class Scene:
             self.seen["facts"] = assert_as_produced(conn, self.producer.log, lost)
             assert_rebuilt(conn)
 
+    def change_the_table(self, changes: int) -> None:
+        """Change the orders one by one where triggers tell of it."""
+        for _ in range(changes):
+            scopes = (each.scope for each in self.orders.change(1))
+            self.changed |= set().union(*(scope.partitions for scope in scopes if scope))
+            self.saved()
+        self.count("changes", changes)
+
+    async def assert_table_right(self) -> None:
+        """The same where triggers tell of the changes: what is stale is what was changed."""
+        await self.until(lambda: self.one(_OPEN_LOG) == 0)
+        told = self.rows("SELECT partition_key FROM data_invalidations")
+        assert {key for (text,) in told for key in SPACE.keys(SPACE.parse(text))} == self.changed
+        with self.connect() as conn:
+            assert_rebuilt(conn)
+
     def rows(self, query: str, *args: Any) -> list[Any]:
         with self.connect() as conn:
-            return conn.execute(query.encode(), args or None).fetchall()
+            return _all(conn.execute(query.encode(), args or None))
 
     def one(self, query: str, *args: Any) -> Any:
         [[value]] = self.rows(query, *args)
@@ -85,17 +104,20 @@ class Scene:
             assert time.monotonic() < deadline, f"not {is_so.__name__}: {self._state()}"
             await asyncio.sleep(0.05)
 
-    def _saved(self) -> bool:
+    def saved(self) -> bool:
+        """Bring the table to where the orders are."""
         with self.connect() as conn:
             self.orders.save(conn)
         return True
 
-    def _rests(self) -> bool:
-        with self.connect() as conn:
-            reached = dict(conn.execute(_POSITIONS).fetchall())
-            [[open_work]] = conn.execute(_OPEN.encode()).fetchall()  # what was read is in it
+    def is_read(self) -> bool:
+        """Whether the consumers have come to where the topic ended when it was read back."""
         ends = {f"kafka/{p.topic}/{p.partition}": end for p, end in self.producer.ends.items()}
-        return not open_work and reached == reached | ends
+        reached = dict(self.rows(_POSITIONS))
+        return reached == reached | ends
+
+    def _rests(self) -> bool:
+        return self.is_read() and not self.one(_OPEN)  # what was read is in it
 
     def _state(self) -> str:
         counts = self.rows("SELECT status, count(*) FROM tasks GROUP BY 1")
@@ -104,20 +126,33 @@ class Scene:
 
 @asynccontextmanager
 async def staged(
-    seed: str, url: str, broker: Broker, directory: Path, more_jobs: str = ""
+    seed: str,
+    url: str,
+    broker: Broker,
+    directory: Path,
+    *,
+    source: str | None = None,
+    more_jobs: str = "",
 ) -> AsyncIterator[Scene]:
-    """A scene with the shop deployed, in which nothing runs yet."""
-    topic = f"orders-{uuid4().hex[:8]}"
-    directory.mkdir(exist_ok=True)
-    (directory / "dag.yaml").write_text(dag(debezium(topic), more_jobs))
+    """A scene with the shop deployed, in which nothing runs yet; its orders come by a topic.
+
+    Or by triggers, where the source says so.
+    """
+    topic, dice = f"orders-{uuid4().hex[:8]}", Random(seed)
     told = environment(url, KNOCKON_KAFKA_BOOTSTRAP_SERVERS=broker.bootstrap_servers)
     async with producing(broker, topic, PARTITIONS) as producer:
         with processes(told, directory) as services:
-            with psycopg.connect(url, autocommit=True) as conn:
-                conn.execute(TABLE.split(";")[0].encode())
-            services.call("deploy", str(directory / "dag.yaml"))
-            dice = Random(seed)
-            yield Scene(dice, url, broker, services, producer, Orders(dice))
+            scene = Scene(dice, url, broker, services, producer, Orders(dice))
+            scene.rows(TABLE.partition(";")[0])
+            _deploy(services, directory / "dag.yaml", dag(source or debezium(topic), more_jobs))
+            if source == POSTGRES:
+                services.call("attach", "public.orders", "--dataset", "orders")
+            yield scene
+
+
+def _deploy(services: Processes, file: Path, text: str) -> None:
+    file.write_text(text)
+    services.call("deploy", str(file))
 
 
 def _bearing_outages(is_so: Callable[[], bool]) -> bool:
@@ -125,3 +160,7 @@ def _bearing_outages(is_so: Callable[[], bool]) -> bool:
         return is_so()
     except psycopg.OperationalError:
         return False
+
+
+def _all(cursor: psycopg.Cursor[Any]) -> list[Any]:
+    return cursor.fetchall() if cursor.description else []

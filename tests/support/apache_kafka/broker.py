@@ -3,7 +3,9 @@
 It listens twice: in plain text, and behind TLS with client certificates and SASL.
 """
 
+import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Self
@@ -82,11 +84,28 @@ class ApacheKafka(Broker):
             self._child = None
             self._jvm.keep_recorded()
 
+    def kill(self) -> None:
+        """End it by SIGKILL, as a machine that fails does; a start then recovers its log."""
+        self._signal(signal.SIGKILL)
+        self.stop()
+
+    def freeze(self) -> None:
+        """Let it answer nobody, with its connections open."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._child is not None, "it does not run"
+        os.killpg(self._child._shell.pid, number)
 
     @property
     def _data(self) -> Path:

@@ -1,0 +1,36 @@
+"""The clocks of the machines are ten minutes off, each its own way."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from tests.faults.scene import IS_LONG, Scene
+
+
+def clock(offset: str) -> dict[str, str]:
+    """What sets a process's clock off; its monotonic clock goes on as it does."""
+    faketime = shutil.which("faketime")
+    if faketime is None:
+        pytest.skip("no clock can be set off here: install faketime")
+    told = subprocess.run([faketime, "-f", offset, "env"], capture_output=True, text=True, check=True)
+    pairs = dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
+    preload, shift = pairs["LD_PRELOAD"], pairs["FAKETIME"]
+    return {"LD_PRELOAD": preload, "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+async def test_clocks_that_are_ten_minutes_off(scene: Scene) -> None:
+    fast, slow = clock("+10m"), clock("-10m")
+    scene.services.start("engine", **fast)
+    scene.services.start("engine-2", **slow)
+    scene.services.start("worker", **slow)
+    scene.services.start("worker-2", **fast)
+    scene.services.start("consume", **fast)
+    for _ in range(10 if IS_LONG else 2):
+        await scene.produce(200)
+        scene.services.kill("worker")  # its leases run out by the database's clock alone
+        scene.services.start("worker", **slow)
+        scene.count("kills of worker")
+    await scene.assert_right()
+    off = scene.rows("SELECT max(attempts) FROM tasks")[0][0]
+    scene.seen |= {"clocks": "+10 min and -10 min", "most attempts": off}

@@ -1,0 +1,66 @@
+"""The planner dies before every one of its statements, in two ways."""
+
+from collections.abc import Awaitable, Callable
+
+import psycopg
+import pytest
+
+from engine.flow.plan import plan
+from engine.flow.scene import Scene as OrgScene
+from engine.store.database import Connection, Database
+from engine.store.orgs import org_id
+from tests.faults.scene import Scene
+from tests.simulation.crashes import Crash, interrupted
+
+Death = Callable[[Scene, Connection], Awaitable[None]]
+_OPEN = "SELECT count(*) FROM data_invalidations WHERE processed_at IS NULL"
+
+
+async def crash(scene: Scene, conn: Connection) -> None:
+    """The process is gone."""
+    raise Crash
+
+
+async def terminate(scene: Scene, conn: Connection) -> None:
+    """The server ends the session."""
+    scene.rows("SELECT pg_terminate_backend(%s, 5000)", conn.info.backend_pid)
+
+
+@pytest.mark.parametrize("death", [crash, terminate])
+async def test_a_planner_that_dies_before_every_statement(scene: Scene, death: Death) -> None:
+    scene.services.start("consume")
+    async with await Database.open(scene.url) as database:
+        async with database.connection() as conn:
+            org = OrgScene(await org_id(conn, "default"))
+        for changes in (100, 300):  # the second time, tasks are there that it joins
+            await scene.produce(changes)
+            await scene.producer.read_back()
+            await scene.until(scene.is_read)
+            await die_at_every_statement(scene, database, org, death)
+    scene.services.start("engine", "worker")
+    await scene.assert_right()
+
+
+async def die_at_every_statement(
+    scene: Scene, database: Database, org: OrgScene, death: Death
+) -> None:
+    at = 0
+    while await dies(scene, database, org, death, at):
+        at += 1
+        scene.count("deaths")
+    assert at > 5
+
+
+async def dies(
+    scene: Scene, database: Database, org: OrgScene, death: Death, at: int
+) -> bool:
+    """Plan, dying before statement `at`; False where the plan was done before that."""
+    before = scene.rows(_OPEN), scene.rows("SELECT * FROM tasks ORDER BY id")
+    try:
+        async with database.connection() as conn:
+            with interrupted(conn, at, lambda: death(scene, conn)):
+                assert await plan(conn, org) is not None
+    except (Crash, psycopg.OperationalError):
+        assert (scene.rows(_OPEN), scene.rows("SELECT * FROM tasks ORDER BY id")) == before
+        return True
+    return False

@@ -1,0 +1,99 @@
+"""Postgres and Kafka are killed, all of their processes at once; Postgres runs out of disk."""
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.embedded.postgres import EmbeddedPostgres, copy_template
+from engine.store.migrate import migrate
+from tests.faults.conftest import Stager
+from tests.faults.scene import IS_LONG, SERVICES, Scene
+from tests.support.apache_kafka import ApacheKafka
+from tests.support.killing import kill_postgres
+
+_MEGABYTES = 400
+
+
+@pytest.fixture
+def postgres(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server of the fault's own, which keeps what it has committed."""
+    copy_template(pytestconfig.cache.mkdir("postgres"), tmp_path / "postgres")
+    with EmbeddedPostgres(tmp_path / "postgres", durable=True) as server:
+        yield server
+
+
+async def test_kills_of_postgres_and_kafka(
+    stage: Stager, postgres: EmbeddedPostgres, kafka: ApacheKafka
+) -> None:
+    await migrate(postgres.url)
+    scene = await stage(url=postgres.url)
+    scene.services.start(*SERVICES)
+    for _ in range(10 if IS_LONG else 2):
+        sending = asyncio.create_task(scene.produce(scene.dice.randrange(100, 1000)))
+        await asyncio.sleep(scene.dice.uniform(0, 2))  # the moment of the kill is what is drawn
+        scene.count("processes of Postgres killed", kill_postgres(postgres))
+        await asyncio.to_thread(postgres.start)
+        await asyncio.sleep(scene.dice.uniform(0, 1))
+        await asyncio.to_thread(kafka.kill)
+        scene.count("kills of Kafka")
+        await asyncio.to_thread(kafka.start)
+        await sending
+    await scene.assert_right()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, or the test is skipped."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_MEGABYTES}m", "knockon-fault", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+async def test_a_disk_full_under_postgres(
+    stage: Stager, small_disk: Path, pytestconfig: pytest.Config
+) -> None:
+    copy_template(pytestconfig.cache.mkdir("postgres"), small_disk / "postgres")
+    with EmbeddedPostgres(small_disk / "postgres", durable=True) as server:
+        await migrate(server.url)
+        scene = await stage(url=server.url)
+        scene.services.start(*SERVICES)
+        for _ in range(3 if IS_LONG else 1):
+            await scene.produce(200)
+            await fill_up(scene, small_disk / "ballast", server)
+        await scene.assert_right()
+        scene.services.drain()
+
+
+async def fill_up(scene: Scene, ballast: Path, server: EmbeddedPostgres) -> None:
+    """Fill the disk, go on until Postgres has complained of it, and make room again."""
+    messages = scene.orders.change(2000)
+    await scene.until(scene.saved)
+    before = complaints(server)
+    fill = ["dd", "if=/dev/zero", f"of={ballast}", "bs=64k"]
+    assert subprocess.run(fill, capture_output=True, check=False).returncode != 0
+    await scene.producer.send(messages)
+    await scene.until(lambda: complaints(server) > before + 5)
+    ballast.unlink()
+    if server_has_ended(server):
+        scene.count("crashes of Postgres")
+        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(server.start)
+    scene.count("times full")
+    scene.count("messages", len(messages))
+    scene.seen["complaints of Postgres"] = complaints(server)
+
+
+def complaints(server: EmbeddedPostgres) -> int:
+    return server.log.read_text(errors="replace").count("No space left on device")
+
+
+def server_has_ended(server: EmbeddedPostgres) -> bool:
+    return server._child is None or not server._child.running

@@ -1,0 +1,204 @@
+"""What happens to a Kafka topic, its messages, its group and its broker's word."""
+
+import asyncio
+import re
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+
+from tests.faults.ledger import Producer, producing
+from tests.faults.orders import Message, poison
+from tests.faults.scene import EVENTS, IS_LONG, PARTITIONS, SERVICES, Scene
+from tests.support.apache_kafka import ApacheKafka
+from tests.support.kafka import delete_topic
+from tests.support.killing import kill_postgres
+
+_GROUP = "knockon.default"
+_RAISING = """
+from consumers.kafka.membership import Membership
+taken, {method}s = Membership.{method}, 0
+def raising(self, partitions):
+    global {method}s
+    {method}s += 1
+    if {method}s <= 1:
+        raise RuntimeError("a callback of ours")
+    taken(self, partitions)
+Membership.{method} = raising
+"""
+
+
+async def test_a_kill_between_the_two_commits_tells_nothing_twice(
+    scene: Scene, kafka: ApacheKafka
+) -> None:
+    scene.services.start(*SERVICES)
+    await scene.produce(50)
+    await scene.come_to_rest()
+    for _ in range(5 if IS_LONG else 1):
+        await die_between_commits(scene, kafka)
+        scene.services.start("consume")
+        await scene.assert_right()
+
+
+async def die_between_commits(scene: Scene, kafka: ApacheKafka) -> None:
+    """The database is told, the broker is not: it does not answer until the consumer is dead."""
+    with scene.connect() as holding, holding.transaction():
+        holding.execute("LOCK TABLE consumer_positions IN EXCLUSIVE MODE")
+        await scene.produce(50)
+        await scene.until(lambda: scene.one(_WAITS_FOR_LOCK) > 0)
+        before = stored(scene)
+        kafka.freeze()
+    await scene.until(lambda: stored(scene) != before)
+    scene.services.kill("consume")
+    await asyncio.to_thread(kafka.kill)  # with what was on its way to it
+    await asyncio.to_thread(kafka.start)
+    told = await committed(kafka)
+    behind = [stream for stream, position in stored(scene).items() if told[stream] < position]
+    assert behind
+    scene.count("kills")
+    scene.count("partitions whose commit the broker missed", len(behind))
+
+
+_WAITS_FOR_LOCK = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%positions%'
+"""
+
+
+def stored(scene: Scene) -> dict[str, int]:
+    return dict(scene.rows("SELECT stream, position::bigint FROM consumer_positions"))
+
+
+async def committed(kafka: ApacheKafka) -> dict[str, int]:
+    admin = AIOKafkaAdminClient(**kafka.connection)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(_GROUP)
+    finally:
+        await admin.close()
+    return {f"kafka/{p.topic}/{p.partition}": each.offset for p, each in offsets.items()}
+
+
+async def test_a_storm_of_rebalances_loses_nothing(scene: Scene) -> None:
+    scene.services.start("engine", "worker", "consume")
+    for n in range(20 if IS_LONG else 4):
+        scene.services.start(f"consume-{n}")
+        await scene.produce(scene.dice.randrange(1, 100))
+        await asyncio.sleep(scene.dice.uniform(0, 2))  # the moment is what is drawn
+        members = [each for each in scene.services.running if each.startswith("consume")]
+        if len(members) > 2:
+            scene.services.kill(scene.dice.choice(members))
+            scene.count("kills")
+        scene.count("joins")
+    await scene.assert_right()
+
+
+@pytest.mark.parametrize("method", ["on_partitions_assigned", "on_partitions_revoked"])
+async def test_a_rebalance_callback_that_raises(scene: Scene, method: str) -> None:
+    scene.services.start("engine", "worker")
+    scene.services.start("consume", patch=_RAISING.format(method=method))
+    await scene.until(lambda: scene.services.logged("consume", "reading topics"))
+    await scene.produce(50)
+    scene.services.start("consume-2")  # it joins, and the partitions are dealt anew
+    await scene.produce(50)
+    await scene.assert_right()
+    scene.seen["raised"] = method
+
+
+async def test_triplicates_in_any_order_are_each_told_once(scene: Scene) -> None:
+    messages = scene.orders.change(600 if IS_LONG else 200)
+    with scene.connect() as conn:
+        scene.orders.save(conn)
+    messages *= 3
+    scene.dice.shuffle(messages)
+    await scene.producer.send(messages)
+    scene.seen |= {"messages": len(messages), "copies": 3}
+    scene.services.start(*SERVICES)
+    await scene.assert_right()
+
+
+async def test_poison_tombstones_and_ten_megabytes(scene: Scene) -> None:
+    scene.services.start(*SERVICES)
+    for _ in range(5 if IS_LONG else 1):
+        messages = scene.orders.change(50)
+        with scene.connect() as conn:
+            scene.orders.save(conn)
+        bad, big = poison(scene.dice), large(scene.orders.change(20))
+        mixed = [*messages, *bad, *big]
+        with scene.connect() as conn:
+            scene.orders.save(conn)
+        scene.dice.shuffle(mixed)
+        await scene.producer.send(mixed)
+        scene.count("messages", len(mixed))
+        scene.count("poisonous", len(bad))
+        scene.count("of 10 MB", 1)
+    await scene.assert_right()
+    sizes = scene.rows("SELECT octet_length(payload) FROM dead_letters")
+    scene.seen["dead letters"] = len(sizes)
+    assert max(size for (size,) in sizes) > 10_000_000
+
+
+def large(messages: list[Message]) -> list[Message]:
+    """The first of them that tells of something, with 10 MB that nobody reads."""
+    at = next(n for n, each in enumerate(messages) if each.scope)
+    value = (messages[at].value or b"")[:-1] + b',"more":"' + b"x" * 10_000_000 + b'"}'
+    return [*messages[:at], messages[at]._replace(value=value), *messages[at + 1 :]]
+
+
+async def test_offsets_that_the_broker_deleted_are_an_alarm(
+    scene: Scene, kafka: ApacheKafka
+) -> None:
+    scene.services.start(*SERVICES)
+    await scene.produce(100)
+    await scene.assert_right()
+    scene.services.kill("consume")
+    read = dict(scene.producer.ends)
+    await scene.produce(100)
+    await scene.producer.read_back()
+    ends = {each: end for each, end in scene.producer.ends.items() if end > read[each]}
+    await delete_records(kafka, ends)
+    forget(scene.producer, read)
+    scene.services.start("consume")
+    lost = [f"{_stream(each)} {read[each]}..{ends[each] - 1}" for each in ends]
+    await scene.come_to_rest()
+    scene.services.call("invalidate", "orders", "-p", "dt=2026-01-01..2026-01-31")  # as it says
+    await scene.assert_right(*lost)
+    assert scene.services.logged("consume", "messages lost")
+    scene.seen |= {"messages lost": sum(ends[p] - read[p] for p in ends), "alarms": len(lost)}
+
+
+def forget(producer: Producer, read: dict[TopicPartition, int]) -> None:
+    """Nobody can be expected to know what was deleted."""
+    first = {_stream(each): offset for each, offset in read.items()}
+    producer.log = [each for each in producer.log if each.offset < first[each.stream]]
+
+
+async def delete_records(kafka: ApacheKafka, before: dict[TopicPartition, int]) -> None:
+    admin = AIOKafkaAdminClient(**kafka.connection)
+    await admin.start()
+    try:
+        await admin.delete_records({p: RecordsToDelete(n) for p, n in before.items()})
+    finally:
+        await admin.close()
+
+
+def _stream(partition: TopicPartition) -> str:
+    return f"kafka/{partition.topic}/{partition.partition}"
+
+
+async def test_a_topic_made_anew_is_an_alarm(scene: Scene, kafka: ApacheKafka) -> None:
+    scene.services.start(*SERVICES)
+    await scene.produce(100)
+    await scene.assert_right()
+    scene.services.kill("consume")
+    old = {each: end for each, end in scene.producer.ends.items() if end > 0}
+    await delete_topic(kafka, scene.producer.topic)
+    with scene.connect() as conn:
+        conn.execute("DELETE FROM data_invalidations")  # they were held against the old log
+    async with producing(kafka, scene.producer.topic, PARTITIONS) as scene.producer:
+        await scene.produce(20)
+        scene.services.start("consume")
+        await scene.assert_right(*(f"{_stream(each)} {end}.." for each, end in old.items()))
+    assert scene.services.logged("consume", "messages lost")
+    scene.seen["alarms"] = len(old)
