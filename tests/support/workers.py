@@ -1,6 +1,9 @@
 """Running a world's tasks by the operators themselves."""
 
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from engine.model.task import Lease
 from engine.settings import Settings
@@ -12,6 +15,11 @@ from tests.support.worlds import World, job
 def sql_job(name: str, *inputs: Any, sql: Any, **more: Any) -> dict[str, Any]:
     """A job of the sql operator."""
     return job(name, *inputs, operator="sql", config={"sql": sql}, **more)
+
+
+def with_config(lease: Lease, **config: Any) -> Lease:
+    """The lease as if its job said something else; the job itself is shared."""
+    return replace(lease, job=msgspec.structs.replace(lease.job, config=config))
 
 
 async def run_lease(world: World, lease: Lease) -> None:

@@ -95,7 +95,7 @@ async def test_a_change_of_unread_columns_says_where_it_was_pruned(database: Dat
 
 async def test_a_change_of_other_rows_says_so(database: Database) -> None:
     world = await World.made(
-        database, source("a"), job("b", "a", config={"passes": {"dt": "a.day"}})
+        database, source("a"), job("b", {"dataset": "a", "passes": {"day": "dt"}})
     )
     await world.changed("a", "2013-02-11..2013-02-17")
     await world.run()

@@ -89,7 +89,8 @@ async def test_closed_vocabularies_are_closed(database: Database, statement: str
     async with database.connection() as conn:
         for probe, table in (("tasks", "tasks"), ("facts", "data_invalidations"), ("jobs", "jobs")):
             await conn.execute(
-                f"CREATE TEMP TABLE {probe}_probe (LIKE {table} INCLUDING CONSTRAINTS INCLUDING DEFAULTS)".encode()
+                f"CREATE TEMP TABLE {probe}_probe "
+                f"(LIKE {table} INCLUDING CONSTRAINTS INCLUDING DEFAULTS)".encode()
             )
             await conn.execute(_one_row(probe).encode())
         with pytest.raises(psycopg.errors.IntegrityError):

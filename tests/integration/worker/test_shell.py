@@ -3,6 +3,7 @@
 import asyncio
 import os
 import select
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from engine.model.task import Output
 from engine.store.database import Database
 from engine.worker import Context, Result
 from engine.worker.operators.shell import Shell
-from tests.support.workers import context
+from tests.support.workers import context, with_config
 from tests.support.worlds import World, job, source
 
 
@@ -99,9 +100,9 @@ async def test_a_command_that_cannot_be_started_is_refused(
     database: Database, command: Any
 ) -> None:
     task = await _context(database, "true")
-    task.lease.job.config["command"] = command  # type: ignore[index]
+    other = replace(task, lease=with_config(task.lease, command=command))
     with pytest.raises(InvalidInput, match="job 'made'"):
-        await Shell().run(task)
+        await Shell().run(other)
 
 
 def _ends(pid: int) -> bool:

@@ -10,7 +10,7 @@ from engine.errors import InvalidInput, LeaseLost, TaskFailed
 from engine.flow.heartbeat import heartbeat
 from engine.model.task import Lease
 from engine.store.database import Database
-from tests.support.workers import run_lease, sql_job, work
+from tests.support.workers import run_lease, sql_job, with_config, work
 from tests.support.worlds import World, source
 
 COPY = "SELECT id, amount FROM orders"
@@ -226,10 +226,8 @@ async def test_a_mapping_that_misses_an_output_is_refused(orders: Database) -> N
     world = await _world(orders)
     await world.changed("orders", "2013-02-13")
     (lease,) = await world.claim()
-    lease.job.config["sql"] = {"other": "SELECT 1"}  # type: ignore[index]
-
     with pytest.raises(InvalidInput, match="a SELECT for each of copy"):
-        await run_lease(world, lease)
+        await run_lease(world, with_config(lease, sql={"other": "SELECT 1"}))
 
 
 async def test_one_task_makes_its_block_of_partitions_in_one_go(orders: Database) -> None:
