@@ -11,6 +11,10 @@ CREATE TABLE orgs (
     lineage_epoch bigint NOT NULL DEFAULT 0
 );
 
+-- Its numbers never come twice: a lineage that was read in a deploy which was rolled back must not
+-- pass for that of the next one.
+CREATE SEQUENCE lineage_epochs;
+
 CREATE TABLE users (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,

@@ -13,7 +13,7 @@ SELECT lineage_epoch FROM orgs WHERE id = %(org_id)s
 
 -- :name bump_epoch
 -- Tells every cached lineage that it is old.
-UPDATE orgs SET lineage_epoch = lineage_epoch + 1 WHERE id = %(org_id)s
+UPDATE orgs SET lineage_epoch = nextval('lineage_epochs') WHERE id = %(org_id)s
 
 -- :name lock_planning
 -- One planner and one deploy at a time in an org: both decide on what is open.

@@ -1,8 +1,13 @@
 """Deploys: versions, generations, and what becomes of the work in hand."""
 
+import json
+
 import pytest
 
 from engine.errors import InvalidDag, LeaseLost
+from engine.flow.deploy import deploy
+from engine.flow.scene import Scene
+from engine.model.dagfile import parse_dag
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -94,6 +99,17 @@ async def test_two_deploys_at_once_are_one_after_the_other(database: Database) -
     assert len(await world.rows("SELECT id FROM dag_versions")) == 3
     (row,) = await world.rows("SELECT lineage_epoch FROM orgs")
     assert row["lineage_epoch"] == 3
+
+
+async def test_a_deploy_that_is_rolled_back_leaves_no_lineage_behind(database: Database) -> None:
+    world = await World.made(database, source("a"))
+    async with world.conn() as conn, conn.transaction(force_rollback=True):
+        text = json.dumps({"dag": "w", "jobs": [source("a"), job("c", "a")]})
+        await deploy(conn, world.scene, parse_dag(text, where="w.yaml"))
+        await world.scene.lineage(conn)
+    await World(database, Scene(world.scene.org_id)).deploy(source("a"), job("d", "a"))
+    await world.changed("a", "2013-02-13")
+    assert await world.run() == ["d[2013-02-13]"]
 
 
 async def test_a_removed_job_leaves_nothing_waiting(database: Database) -> None:
