@@ -71,6 +71,17 @@ class Settings(BaseSettings):
     monitor_address: str | None = Field(
         default=None, description="host:port to serve metrics and health on; unset: nowhere."
     )
+    openlineage_url: str | None = Field(
+        default=None,
+        description="Where OpenLineage's events of tasks go: http://… or file:///…; unset: none.",
+    )
+    openlineage_api_key: SecretStr | None = Field(
+        default=None, description="Bearer token for `openlineage_url`."
+    )
+    openlineage_namespace: str | None = Field(
+        default=None,
+        description="Namespace of the org's jobs and datasets; unset: knockon://<org>.",
+    )
     source_heartbeat_seconds: float = Field(
         default=5,
         gt=0,

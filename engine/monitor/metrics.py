@@ -100,6 +100,12 @@ WORKER_HEARTBEAT = Gauge(
     "When the leases of the process' workers were last renewed.",
 )
 
+OPENLINEAGE_EVENTS = Counter(
+    "knockon_openlineage_events_total",
+    "Events of tasks for OpenLineage: sent, or dropped (refused, or too many were waiting).",
+    ["outcome"],
+)
+
 DUTY_ERRORS = Counter(
     "knockon_duty_errors_total", "Errors that a loop has met, and gone on after.", ["duty"]
 )

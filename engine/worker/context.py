@@ -16,10 +16,14 @@ from engine.worker.reading import needed, space_of
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run wrote, and how far it read each input that it follows (by dataset id)."""
+    """What a run wrote, and how far it read each input that it follows (by dataset id).
+
+    ``is_recorded``: the run has completed its task itself, in the transaction that wrote.
+    """
 
     outputs: tuple[Output, ...] = ()
     cursors: Mapping[UUID, str] = field(default_factory=dict)
+    is_recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

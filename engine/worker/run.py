@@ -11,35 +11,44 @@ from engine.model.task import Lease
 from engine.monitor.metrics import TASK_ATTEMPTS, TASK_SECONDS, WORKER_RUNNING
 from engine.worker.client import Client
 from engine.worker.context import Context, Result
+from engine.worker.openlineage import Happening, Tell, untold
 from engine.worker.operators import operator_named
 from engine.worker.runtimes import Runtime
 
 _log = structlog.get_logger(__name__)
 
 
-async def run_task(client: Client, context: Context, runtimes: Mapping[str, Runtime]) -> None:
+async def run_task(
+    client: Client, context: Context, runtimes: Mapping[str, Runtime], tell: Tell = untold
+) -> None:
     """Run a task and record how it ended; what goes wrong with it goes no further.
 
     Cancelled, it hands the task back.
     """
     with WORKER_RUNNING.track_inprogress():
-        await _attempt(client, context, runtimes)
+        await _attempt(client, context, runtimes, tell)
 
 
-async def _attempt(client: Client, context: Context, runtimes: Mapping[str, Runtime]) -> None:
+async def _attempt(
+    client: Client, context: Context, runtimes: Mapping[str, Runtime], tell: Tell
+) -> None:
     lease = context.lease
     log = _log.bind(job=lease.job.name, task=str(lease.task_id), attempt=lease.attempt)
+    tell(Happening("START", lease))
     try:
         async with client.running(lease):
-            result = await _run(context, runtimes)
-            if result is not None:
+            result = await _run(context, runtimes) or Result(is_recorded=True)
+            if not result.is_recorded:
                 await client.complete(lease, result.outputs, result.cursors)
+        tell(Happening("COMPLETE", lease, result.outputs))
         _count(lease, "succeeded")
         log.info("task succeeded", partitions=len(lease.partitions))
     except LeaseLost as error:
+        tell(Happening("ABORT", lease))
         _count(lease, "lost")
         log.warning("task lost", why=str(error))
     except asyncio.CancelledError:
+        tell(Happening("ABORT", lease))
         _count(lease, "stopped")
         log.warning("task handed back: the worker stops")
         await _fail(client, lease, f"worker {lease.worker_id!r} was stopped")
@@ -48,6 +57,7 @@ async def _attempt(client: Client, context: Context, runtimes: Mapping[str, Runt
         _count(lease, "failed")
         log.warning("task failed", why=str(error))
         retryable = not isinstance(error, InvalidInput)
+        tell(Happening("FAIL", lease, error=_text(error)))
         await _fail(client, lease, _text(error), retryable=retryable)
 
 

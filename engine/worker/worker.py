@@ -19,6 +19,7 @@ from engine.store.database import Database
 from engine.store.ids import new_id
 from engine.worker.client import Client
 from engine.worker.context import Context
+from engine.worker.openlineage import Tell, emitting, untold
 from engine.worker.run import run_task
 from engine.worker.runtimes import Runtime, installed_runtimes
 
@@ -52,6 +53,7 @@ class Worker:
         self._grace_seconds = grace_seconds
         self._bell = Doorbell(database, [TASKS])
         self._running: set[asyncio.Task[None]] = set()
+        self._tell: Tell = untold
         self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-6:]}"
         self._client = Client(
             database,
@@ -63,6 +65,10 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; then finish what runs, or hand it back after the grace."""
+        async with emitting(self._settings) as self._tell:
+            await self._work(stop)
+
+    async def _work(self, stop: asyncio.Event) -> None:
         _log.info("worker is up", worker=self.worker_id)
         seconds, places = self._settings.poll_seconds, self._settings.concurrency
         metrics.WORKER_PLACES.inc(places)
@@ -91,7 +97,7 @@ class Worker:
     def _start(self, lease: Lease) -> None:
         _count(lease)
         context = Context(lease, self._database, self._scene)
-        task = asyncio.create_task(run_task(self._client, context, self._runtimes))
+        task = asyncio.create_task(run_task(self._client, context, self._runtimes, self._tell))
         self._running.add(task)
         task.add_done_callback(self._ended)
 

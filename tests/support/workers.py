@@ -25,7 +25,8 @@ def with_config(lease: Lease, **config: Any) -> Lease:
 async def run_lease(world: World, lease: Lease) -> None:
     """Run one task by its operator, which has to complete it itself."""
     result = await operator_named(lease.job.operator).run(context(world, lease))
-    assert result is None
+    assert result is not None
+    assert result.is_recorded
 
 
 async def work(world: World) -> None:

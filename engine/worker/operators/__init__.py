@@ -20,9 +20,10 @@ class Operator(Protocol):
     async def run(self, context: Context) -> Result | None:
         """Make the task's partitions.
 
-        What it returns is recorded as the task's completion; None says that the operator has done
-        that itself, in the transaction that wrote the data. Raises TaskFailed for an attempt that
-        another may better, InvalidInput where none will help; other errors count as TaskFailed.
+        What it returns is recorded as the task's completion; None, or a result that is recorded,
+        says that the operator has done that itself, in the transaction that wrote the data.
+        Raises TaskFailed for an attempt that another may better, InvalidInput where none will help;
+        other errors count as TaskFailed.
         """
 
 

@@ -16,7 +16,7 @@ from engine.model.task import Completion, Lease, Output
 from engine.partitions import TimeDimension
 from engine.store.database import Connection, is_transient, reconnecting
 from engine.store.run import execute
-from engine.worker.context import Context
+from engine.worker.context import Context, Result
 from engine.worker.operators.sql.follow import follow
 from engine.worker.operators.sql.output import output_table
 from engine.worker.operators.sql.probe import probe
@@ -38,20 +38,20 @@ class Sql:
     def __init__(self) -> None:
         self._shapes: dict[tuple[UUID, UUID], Shape] = {}
 
-    async def run(self, context: Context) -> None:
+    async def run(self, context: Context) -> Result:
         """Make the task's partitions and complete it. Raises TaskFailed, InvalidInput, LeaseLost.
 
         An outage in the middle leaves nothing behind, so all of it is tried again.
         """
         work = partial(self._transaction, context, queries_of(context.lease))
         try:
-            await reconnecting(work, what=f"sql task {context.lease.task_id}")
+            return await reconnecting(work, what=f"sql task {context.lease.task_id}")
         except psycopg.Error as error:
             if is_transient(error):
                 raise
             raise TaskFailed(f"the database refused the job's SELECT: {error}") from error
 
-    async def _transaction(self, context: Context, queries: Mapping[str, str]) -> None:
+    async def _transaction(self, context: Context, queries: Mapping[str, str]) -> Result:
         lease = context.lease
         async with context.database.transaction() as conn:
             tables = await _enter(conn, lease)
@@ -68,7 +68,9 @@ class Sql:
                     writing = Writing(lease.job, dataset, table, shape, select, unit, common)
                     outputs += await _write(conn, lease, writing)
             cursors = followed.cursors if followed else {}
-            await complete(conn, context.scene, Completion(lease, tuple(outputs), cursors))
+            result = Result(tuple(outputs), cursors, is_recorded=True)
+            await complete(conn, context.scene, Completion(lease, result.outputs, cursors))
+        return result
 
     async def _shape(
         self,

@@ -1,0 +1,196 @@
+"""From what happened to an attempt to the run event that OpenLineage has for it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from uuid import UUID, uuid5
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from engine.errors import InvalidPartition
+from engine.lineage.columns import EVERY, column_maps
+from engine.model.dataset import Dataset
+from engine.model.openlineage import PRODUCER
+from engine.model.task import Lease, Output
+from engine.partitions import DimensionValue
+from engine.worker.openlineage import facets
+from engine.worker.openlineage.facets import Facet
+from engine.worker.openlineage.happening import Happening, Kind
+from engine.worker.reading import space_of
+
+_MAX_ERROR_CHARACTERS = 10_000
+_ENGINE = facets.ProcessingEngine(version=version("knockon"))
+
+
+class Run(msgspec.Struct, frozen=True, rename="camel"):
+    """One attempt at a task."""
+
+    run_id: UUID
+    facets: Mapping[str, Facet]
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job of a DAG."""
+
+    namespace: str
+    name: str
+    facets: Mapping[str, Facet]
+
+
+class InputDataset(msgspec.Struct, frozen=True):
+    """A dataset that a job reads."""
+
+    namespace: str
+    name: str
+    facets: Mapping[str, Facet]
+
+
+class OutputDataset(InputDataset, frozen=True, rename="camel"):
+    """A dataset that a job makes."""
+
+    output_facets: Mapping[str, Facet]
+
+
+class RunEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What OpenLineage is told."""
+
+    event_type: Kind
+    event_time: datetime
+    run: Run
+    job: Job
+    inputs: list[InputDataset]
+    outputs: list[OutputDataset]
+    producer: str = PRODUCER
+    schema_url: str = msgspec.field(
+        default=f"{facets.SPEC}2-0-2/OpenLineage.json#/$defs/RunEvent", name="schemaURL"
+    )
+
+
+def run_id(lease: Lease) -> UUID:
+    """The id of an attempt's run: the same whoever works it out."""
+    return uuid5(lease.task_id, str(lease.attempt))
+
+
+def run_event(happening: Happening, namespace: str) -> RunEvent:
+    """The event; jobs are called ``dag.job`` there, and datasets as they are."""
+    lease = happening.lease
+    job = lease.job
+    return RunEvent(
+        event_type=happening.kind,
+        event_time=happening.at,
+        run=Run(run_id(lease), dict(_of_run(happening))),
+        job=Job(
+            namespace, f"{job.dag_name}.{job.name}", {"jobType": facets.JobType(job_type="TASK")}
+        ),
+        inputs=[InputDataset(namespace, each.name, dict(_schema(each))) for each in _inputs(lease)],
+        outputs=[
+            OutputDataset(
+                namespace,
+                each.name,
+                dict([*_schema(each), *_column_lineage(lease, each, namespace)]),
+                dict([*_subset(lease, each), *_statistics(happening.outputs, each)]),
+            )
+            for each in lease.outputs
+        ],
+    )
+
+
+_Named = Iterator[tuple[str, Facet]]
+
+
+def _of_run(happening: Happening) -> _Named:
+    lease = happening.lease
+    yield "processing_engine", _ENGINE
+    yield (
+        "knockon_task",
+        facets.Task(
+            task=str(lease.task_id),
+            attempt=lease.attempt,
+            worker=lease.worker_id,
+            partitions=lease.partitions,
+        ),
+    )
+    yield from _nominal_time(lease)
+    if happening.error is not None:
+        yield "errorMessage", facets.ErrorMessage(message=happening.error[:_MAX_ERROR_CHARACTERS])
+
+
+def _nominal_time(lease: Lease) -> _Named:
+    """From the first to the last instant of the partitions, if they have a time."""
+    windows = [part for key in _keys(lease, lease.outputs[0]) for part in key.values()]
+    starts = [each.start for each in windows if isinstance(each.start, datetime)]
+    ends = [each.end for each in windows if isinstance(each.end, datetime)]
+    if starts and ends:
+        yield (
+            "nominalTime",
+            facets.NominalTime(
+                nominal_start_time=min(starts).isoformat(), nominal_end_time=max(ends).isoformat()
+            ),
+        )
+
+
+def _keys(lease: Lease, output: Dataset) -> list[Mapping[str, DimensionValue]]:
+    """The dimensions of each partition to be made; none where the job is not cut by them."""
+    space = space_of(output.partitioning)
+    try:
+        return [space.values(each) for each in lease.partitions] if space.dimensions else []
+    except InvalidPartition:  # ranges, which are no keys
+        return []
+
+
+def _inputs(lease: Lease) -> Iterable[Dataset]:
+    """Each input once, however often it is read."""
+    return {each.id: each for each in lease.inputs.values()}.values()
+
+
+def _schema(dataset: Dataset) -> _Named:
+    if dataset.columns:
+        yield "schema", facets.Schema(fields=tuple(map(facets.Column, dataset.columns)))
+
+
+def _column_lineage(lease: Lease, output: Dataset, namespace: str) -> _Named:
+    known = column_maps(lease.job.columns)
+    fields: dict[str, list[facets.InputField]] = defaultdict(list)
+    shaping: list[facets.InputField] = []
+    for dataset in _inputs(lease):
+        for column, made in known.get((output.id, dataset.id), {}).items():
+            read = [
+                facets.InputField(namespace, dataset.name, each) for each in _read(dataset, column)
+            ]
+            for each in () if made is None else made:
+                fields[each] += read
+            shaping += read if made is None else []
+    if fields or shaping:
+        named = {name: facets.InputFields(each) for name, each in fields.items()}
+        yield "columnLineage", facets.ColumnLineage(fields=named, dataset=shaping)
+
+
+def _read(dataset: Dataset, column: str) -> Sequence[str]:
+    """The columns that one of the lineage stands for."""
+    return (dataset.columns or ()) if column == EVERY else (column,)
+
+
+def _subset(lease: Lease, output: Dataset) -> _Named:
+    keys = zip(lease.partitions, _keys(lease, output), strict=False)
+    partitions = [
+        facets.Partition(text, {name: part.key for name, part in key.items()}) for text, key in keys
+    ]
+    if partitions:
+        yield "subset", facets.Subset(output_condition=facets.Partitions(partitions))
+
+
+def _statistics(outputs: Iterable[Output], dataset: Dataset) -> _Named:
+    written = [each for each in outputs if each.dataset == dataset.name]
+    rows = _total(each.row_count for each in written)
+    size = _total(each.bytes for each in written)
+    if rows is not UNSET or size is not UNSET:
+        yield "outputStatistics", facets.OutputStatistics(row_count=rows, size=size)
+
+
+def _total(counts: Iterable[int | None]) -> int | UnsetType:
+    """The sum, if all is known and there is anything."""
+    listed = list(counts)
+    known = [each for each in listed if each is not None]
+    return sum(known) if known and len(known) == len(listed) else UNSET

@@ -1,0 +1,131 @@
+"""What OpenLineage is told of an attempt, held against the classes of its official client."""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from engine.lineage.columns import EVERY
+from engine.model.task import Lease, Output
+from engine.worker.openlineage.events import run_event, run_id
+from engine.worker.openlineage.facets import Task
+from engine.worker.openlineage.happening import Happening
+from tests.support.bindings import bound
+from tests.support.openlineage import DAILY, TASK, check, lease
+
+KEYS = ("dt=2013-02-13/region=us", "dt=2013-02-14/region=eu west")
+ORDERS, SALES = UUID(int=1), UUID(int=3)
+LINEAGE = [[SALES, ORDERS, ["total", "dt", EVERY, EVERY], ["amount", "dt", "dt", "id"]]]
+
+
+def told(lease: Lease, kind: Any = "COMPLETE", **more: Any) -> dict[str, Any]:
+    """The event as it goes out."""
+    event = run_event(Happening(kind, lease, **more), "knockon://default")
+    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(event))
+    check(decoded)
+    return decoded
+
+
+def test_an_event_names_the_attempt_the_job_and_the_datasets() -> None:
+    event = told(lease(*KEYS), "START")
+
+    assert event["eventType"] == "START"
+    assert event["run"]["runId"] == str(run_id(lease(*KEYS)))
+    assert (event["job"]["namespace"], event["job"]["name"]) == ("knockon://default", "shop.daily")
+    assert [each["name"] for each in event["inputs"]] == ["orders"]  # read twice, named once
+    assert [each["name"] for each in event["outputs"]] == ["sales"]
+    columns = event["outputs"][0]["facets"]["schema"]["fields"]
+    assert columns == [{"name": "dt"}, {"name": "total"}]
+
+
+def test_attempts_are_runs_of_their_own() -> None:
+    first, again = lease("*"), lease("*")
+    object.__setattr__(again, "attempt", 3)
+
+    assert run_id(first) == run_id(lease("*"))
+    assert run_id(first) != run_id(again)
+
+
+def test_partitions_are_told_as_time_as_a_subset_and_as_they_are() -> None:
+    event = told(lease(*KEYS))
+
+    facets = event["run"]["facets"]
+    assert facets["nominalTime"]["nominalStartTime"] == "2013-02-13T05:00:00+00:00"
+    assert facets["nominalTime"]["nominalEndTime"] == "2013-02-15T05:00:00+00:00"
+    assert facets["knockon_task"]["partitions"] == list(KEYS)
+    subset = event["outputs"][0]["outputFacets"]["subset"]["outputCondition"]
+    assert subset["partitions"][0] == {
+        "identifier": KEYS[0],
+        "dimensions": {"dt": "2013-02-13", "region": "us"},
+    }
+
+
+def test_what_is_told_of_partitions_can_be_read_back() -> None:
+    event = {**told(lease(*KEYS)), "producer": "somebody"}
+    source = {"name": "sales", "namespace": "knockon://default"}
+    read = bound("openlineage", json.loads(DAILY), None, **source)
+
+    assert [each.partitions for each in read(msgspec.json.encode(event), {}, None)] == [KEYS]
+
+
+def test_ranges_and_the_unpartitioned_have_no_subset() -> None:
+    for each in (lease("dt=2013-02-01..2013-02-03"), lease("*", partitioning="{}")):
+        event = told(each)
+        assert "nominalTime" not in event["run"]["facets"]
+        assert "subset" not in event["outputs"][0]["outputFacets"]
+
+
+def test_column_lineage_tells_apart_what_makes_one_column_and_what_shapes_all() -> None:
+    facet = told(lease(*KEYS, lineage=LINEAGE))["outputs"][0]["facets"]["columnLineage"]
+
+    def of(column: str) -> dict[str, str]:
+        return {"namespace": "knockon://default", "name": "orders", "field": column}
+
+    assert facet["fields"] == {"total": {"inputFields": [of("amount")]}}
+    assert facet["dataset"] == [of("dt"), of("id")]
+
+
+def test_any_column_stands_for_all_that_are_known() -> None:
+    every = [[SALES, ORDERS, ["total"], [EVERY]]]
+    facet = told(lease(*KEYS, lineage=every))["outputs"][0]["facets"]["columnLineage"]
+
+    fields = [each["field"] for each in facet["fields"]["total"]["inputFields"]]
+    assert fields == ["dt", "id", "amount"]
+
+
+def test_without_lineage_nothing_is_said_of_it() -> None:
+    assert "columnLineage" not in told(lease(*KEYS))["outputs"][0]["facets"]
+
+
+def test_counts_are_summed_where_all_are_known() -> None:
+    both = (
+        Output("sales", KEYS[0], row_count=3, bytes=10),
+        Output("sales", KEYS[1], row_count=4),
+        Output("others", KEYS[1], row_count=9),
+    )
+    facets = told(lease(*KEYS), outputs=both)["outputs"][0]["outputFacets"]
+
+    assert facets["outputStatistics"]["rowCount"] == 7
+    assert "size" not in facets["outputStatistics"]
+    assert "outputStatistics" not in told(lease(*KEYS))["outputs"][0]["outputFacets"]
+
+
+def test_a_failure_says_why() -> None:
+    event = told(lease(*KEYS), "FAIL", error="no\n" * 10_000)
+
+    assert event["run"]["facets"]["errorMessage"]["message"].startswith("no\nno")
+    assert len(event["run"]["facets"]["errorMessage"]["message"]) == 10_000
+
+
+def test_our_own_facet_is_as_its_schema_says() -> None:
+    schema = json.loads(Path("docs/openlineage/TaskRunFacet.json").read_text("utf-8"))
+    facet = told(lease(*KEYS))["run"]["facets"]["knockon_task"]
+    ours = msgspec.json.schema(Task)["$defs"]["Task"]["properties"]
+
+    assert facet["task"] == str(TASK)
+    assert facet["_schemaURL"] == schema["$id"]
+    assert facet.keys() == schema["properties"].keys() == ours.keys() == set(schema["required"])
+    for name, said in ours.items():
+        assert said["type"] == schema["properties"][name]["type"]
