@@ -56,9 +56,9 @@ async def _attempt(
     except Exception as error:
         _count(lease, "failed")
         log.warning("task failed", why=str(error))
-        retryable = not isinstance(error, InvalidInput)
-        tell(Happening("FAIL", lease, error=_text(error)))
-        await _fail(client, lease, _text(error), retryable=retryable)
+        text, retryable = _text(error), not isinstance(error, InvalidInput)
+        tell(Happening("FAIL", lease, error=text))
+        await _fail(client, lease, text, retryable=retryable)
 
 
 async def _run(context: Context, runtimes: Mapping[str, Runtime]) -> Result | None:

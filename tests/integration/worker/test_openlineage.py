@@ -182,7 +182,7 @@ def test_what_the_receiver_cannot_take_now_is_sent_again_in_order() -> None:
         receiver.answer = lambda: next(answers)
         emitter = Emitter(sink_at(receiver.url + "/events"), "n")
         for kind in ("START", "COMPLETE"):
-            emitter.tell(Happening(kind, lease("*", partitioning="{}")))  # type: ignore[arg-type]
+            emitter.tell(Happening(kind, lease("*", partitioning="{}")))
 
         assert kinds(receiver, 2) == [("shop.daily", "START"), ("shop.daily", "COMPLETE")]
         assert [path for path, _ in receiver.asked] == ["/events"] * 4
@@ -196,7 +196,7 @@ def test_what_the_receiver_refuses_is_dropped() -> None:
         receiver.answer = lambda: next(answers)
         emitter = Emitter(sink_at(receiver.url), "n")
         for kind in ("START", "COMPLETE"):
-            emitter.tell(Happening(kind, lease("*", partitioning="{}")))  # type: ignore[arg-type]
+            emitter.tell(Happening(kind, lease("*", partitioning="{}")))
 
         assert kinds(receiver, 1) == [("shop.daily", "COMPLETE")]
         emitter.close()
