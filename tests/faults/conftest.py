@@ -10,6 +10,7 @@ import pytest
 
 from engine.embedded.broker import Broker
 from tests.faults.scene import Scene, staged
+from tests.support.apache_kafka import ApacheKafka
 
 SEED = os.environ.get("FAULT_SEED", "1")
 _LINES = pytest.StashKey[list[str]]()
@@ -40,9 +41,19 @@ def pytest_terminal_summary(
 
 
 @pytest.fixture
-def seed(request: pytest.FixtureRequest) -> Iterator[str]:
+def seed(request: pytest.FixtureRequest) -> str:
     """The run's seed and the fault's name, so that each fault has dice of its own."""
-    yield f"{SEED} {request.node.name}"
+    return f"{SEED} {request.node.name}"
+
+
+@pytest.fixture
+def kafka(kafka: Broker) -> Iterator[ApacheKafka]:
+    """The session's, if it can be killed; and it runs again afterwards, whatever happened."""
+    if not isinstance(kafka, ApacheKafka):
+        pytest.skip("this Kafka is not ours to be killed")
+    yield kafka
+    if not kafka.answers:
+        kafka.start()
 
 
 @pytest.fixture

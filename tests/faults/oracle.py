@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -91,7 +92,7 @@ def _by_kind(facts: Iterable[Fact]) -> dict[tuple[str, Kind], list[Fact]]:
 
 def _assert_no_place_is_told_twice(facts: Sequence[Fact]) -> None:
     for same in _by_kind(facts).values():
-        for before, after in zip(same, same[1:], strict=False):
+        for before, after in pairwise(same):
             assert before.last < after.first, f"told twice: {before} and {after}"
 
 

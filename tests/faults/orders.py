@@ -64,8 +64,8 @@ class Orders:
 
     def save(self, conn: psycopg.Connection[Any]) -> None:
         """Bring the table to where the rows are. May be repeated."""
-        there = [self.rows[id] for id in self._dirty if id in self.rows]
-        gone = [id for id in self._dirty if id not in self.rows]
+        there = [self.rows[each] for each in self._dirty if each in self.rows]
+        gone = [each for each in self._dirty if each not in self.rows]
         with conn.transaction():
             conn.execute(_UPSERT, [psycopg.types.json.Jsonb(there)])
             conn.execute("DELETE FROM orders WHERE id = ANY(%s)", [gone])
@@ -74,7 +74,7 @@ class Orders:
     def _change(self) -> list[Message]:
         if len(self.rows) < self.most // 2 or (len(self.rows) < self.most and self._chance(0.2)):
             return [self._insert()]
-        before = self.rows[self.dice.choice(list(self.rows)) if self._chance(0.02) else self._any()]
+        before = self.rows[self._any()]
         if self._chance(0.05):
             return self._delete(before)
         return [self._update(before)]
@@ -82,9 +82,10 @@ class Orders:
     def _any(self) -> int:
         """Some row; dictionaries cannot be drawn from, so draw until one is there."""
         newest = next(reversed(self.rows))
-        while (id := self.dice.randint(max(1000, newest - 3 * self.most), newest)) not in self.rows:
-            pass
-        return id
+        while True:
+            drawn = self.dice.randint(newest - 3 * self.most, newest)
+            if drawn in self.rows:
+                return drawn
 
     def _insert(self) -> Message:
         row = {"id": next(self._ids), **self._place(), "amount": self._number(), "notes": None}  # type: ignore[call-overload]

@@ -13,7 +13,9 @@ def clock(offset: str) -> dict[str, str]:
     faketime = shutil.which("faketime")
     if faketime is None:
         pytest.skip("no clock can be set off here: install faketime")
-    told = subprocess.run([faketime, "-f", offset, "env"], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [faketime, "-f", offset, "env"], capture_output=True, text=True, check=True
+    )
     pairs = dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
     preload, shift = pairs["LD_PRELOAD"], pairs["FAKETIME"]
     return {"LD_PRELOAD": preload, "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}

@@ -51,9 +51,7 @@ async def die_at_every_statement(
     assert at > 5
 
 
-async def dies(
-    scene: Scene, database: Database, org: OrgScene, death: Death, at: int
-) -> bool:
+async def dies(scene: Scene, database: Database, org: OrgScene, death: Death, at: int) -> bool:
     """Plan, dying before statement `at`; False where the plan was done before that."""
     before = scene.rows(_OPEN), scene.rows("SELECT * FROM tasks ORDER BY id")
     try:

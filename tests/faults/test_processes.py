@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.faults.conftest import Stager
-from tests.faults.scene import IS_LONG, SERVICES, Scene
+from tests.faults.scene import IS_LONG, SERVICES, WAITING, Scene
 
 _SHELL = """
   - name: shell
@@ -61,6 +63,34 @@ async def test_a_worker_that_was_frozen_past_its_lease_is_refused(
     scene.seen |= {"attempts": attempts, "late completions refused": 1}
 
 
+_SHORT = """
+from engine.store import database
+database._SESSION = database._SESSION.replace("1min", "3s")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("consume", "data_invalidations"), ("engine", "plans"), ("worker", "made.by_region")],
+)
+async def test_frozen_within_a_transaction(scene: Scene, name: str, table: str) -> None:
+    """The others go on, though it never comes back while they do; a minute counts 3 seconds."""
+    scene.services.start(*SERVICES, patch=_SHORT)
+    await scene.produce(50)
+    await scene.come_to_rest()
+    with scene.connect() as holding, holding.transaction():
+        holding.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE".encode())
+        await scene.produce(50)
+        await scene.until(lambda: scene.one(WAITING) > 0)
+        scene.services.freeze(name)
+    scene.services.start(f"{name}-2", patch=_SHORT)
+    await scene.assert_right()
+    scene.services.thaw(name)
+    await scene.produce(50)
+    await scene.assert_right()
+    scene.seen["frozen"] = name
+
+
 async def test_many_workers_never_run_one_task_twice(stage: Stager, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     said = f"echo $KNOCKON_TASK_ID begin >> {runs}; sleep 0.02; echo $KNOCKON_TASK_ID end >> {runs}"
@@ -71,7 +101,9 @@ async def test_many_workers_never_run_one_task_twice(stage: Stager, tmp_path: Pa
     await scene.assert_right()
     lines = runs.read_text().split("\n")[:-1]
     done = scene.rows(f"SELECT t.id::text {_OF_JOB} AND status = 'succeeded'")
-    assert sorted(lines) == sorted(f"{id} {edge}" for (id,) in done for edge in ("begin", "end"))
+    assert sorted(lines) == sorted(
+        f"{task} {edge}" for (task,) in done for edge in ("begin", "end")
+    )
     scene.seen |= {"workers": 3, "tasks": len(done), "runs": len(lines) // 2}
 
 

@@ -1,6 +1,7 @@
 """Postgres and Kafka are killed, all of their processes at once; Postgres runs out of disk."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,11 +78,10 @@ async def fill_up(scene: Scene, ballast: Path, server: EmbeddedPostgres) -> None
     messages = scene.orders.change(2000)
     await scene.until(scene.saved)
     before = complaints(server)
-    fill = ["dd", "if=/dev/zero", f"of={ballast}", "bs=64k"]
-    assert subprocess.run(fill, capture_output=True, check=False).returncode != 0
+    write_until_full(ballast)
     await scene.producer.send(messages)
     await scene.until(lambda: complaints(server) > before + 5)
-    ballast.unlink()
+    os.unlink(ballast)
     if server_has_ended(server):
         scene.count("crashes of Postgres")
         await asyncio.to_thread(server.stop)
@@ -89,6 +89,11 @@ async def fill_up(scene: Scene, ballast: Path, server: EmbeddedPostgres) -> None
     scene.count("times full")
     scene.count("messages", len(messages))
     scene.seen["complaints of Postgres"] = complaints(server)
+
+
+def write_until_full(file: Path) -> None:
+    fill = ["dd", "if=/dev/zero", f"of={file}", "bs=64k"]
+    assert subprocess.run(fill, capture_output=True, check=False).returncode != 0
 
 
 def complaints(server: EmbeddedPostgres) -> int:

@@ -1,7 +1,6 @@
 """What happens to a Kafka topic, its messages, its group and its broker's word."""
 
 import asyncio
-import re
 
 import pytest
 from aiokafka import TopicPartition
@@ -10,10 +9,9 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from tests.faults.ledger import Producer, producing
 from tests.faults.orders import Message, poison
-from tests.faults.scene import EVENTS, IS_LONG, PARTITIONS, SERVICES, Scene
+from tests.faults.scene import EVENTS, IS_LONG, PARTITIONS, SERVICES, WAITING, Scene
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.kafka import delete_topic
-from tests.support.killing import kill_postgres
 
 _GROUP = "knockon.default"
 _RAISING = """
@@ -46,7 +44,7 @@ async def die_between_commits(scene: Scene, kafka: ApacheKafka) -> None:
     with scene.connect() as holding, holding.transaction():
         holding.execute("LOCK TABLE consumer_positions IN EXCLUSIVE MODE")
         await scene.produce(50)
-        await scene.until(lambda: scene.one(_WAITS_FOR_LOCK) > 0)
+        await scene.until(lambda: scene.one(WAITING) > 0)
         before = stored(scene)
         kafka.freeze()
     await scene.until(lambda: stored(scene) != before)
@@ -58,12 +56,6 @@ async def die_between_commits(scene: Scene, kafka: ApacheKafka) -> None:
     assert behind
     scene.count("kills")
     scene.count("partitions whose commit the broker missed", len(behind))
-
-
-_WAITS_FOR_LOCK = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%positions%'
-"""
 
 
 def stored(scene: Scene) -> dict[str, int]:
@@ -202,3 +194,28 @@ async def test_a_topic_made_anew_is_an_alarm(scene: Scene, kafka: ApacheKafka) -
         await scene.assert_right(*(f"{_stream(each)} {end}.." for each, end in old.items()))
     assert scene.services.logged("consume", "messages lost")
     scene.seen["alarms"] = len(old)
+
+
+async def test_a_million_changes_end_in_exactly_what_is_stale(
+    scene: Scene, kafka: ApacheKafka
+) -> None:
+    """EVENTS of them, while consumers and the broker are killed."""
+    scene.services.start(*SERVICES, "consume-2")
+    kills = 20 if IS_LONG else 4
+    for n in range(kills):
+        producing = asyncio.create_task(produce_in_pieces(scene, EVENTS // kills))
+        await asyncio.sleep(scene.dice.uniform(0, 3))  # the moment of the kill is what is drawn
+        if n % 4 == 3:
+            await asyncio.to_thread(kafka.kill)
+            await asyncio.to_thread(kafka.start)
+            scene.count("kills of Kafka")
+        else:
+            scene.services.restart(scene.dice.choice(("consume", "consume-2")))
+            scene.count("kills of consumers")
+        await producing
+    await scene.assert_right()
+
+
+async def produce_in_pieces(scene: Scene, changes: int) -> None:
+    for _ in range(0, changes, 5000):
+        await scene.produce(min(5000, changes))

@@ -88,6 +88,8 @@ class ApacheKafka(Broker):
         """End it by SIGKILL, as a machine that fails does; a start then recovers its log."""
         self._signal(signal.SIGKILL)
         self.stop()
+        while self.answers:  # the shell that it hung on is gone before it
+            time.sleep(0.05)
 
     def freeze(self) -> None:
         """Let it answer nobody, with its connections open."""
@@ -106,6 +108,11 @@ class ApacheKafka(Broker):
     def _signal(self, number: signal.Signals) -> None:
         assert self._child is not None, "it does not run"
         os.killpg(self._child._shell.pid, number)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        return listens(self._listeners["PLAINTEXT"])
 
     @property
     def _data(self) -> Path:
@@ -130,7 +137,7 @@ class ApacheKafka(Broker):
 
     def _wait(self, child: Tethered) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while not listens(self._listeners["PLAINTEXT"]):
+        while not self.answers:
             if not child.running or time.monotonic() > deadline:
                 self.stop()
                 raise RuntimeError(f"Kafka did not start:\n{self._log.read_text()[-2000:]}")
