@@ -1,7 +1,7 @@
 """From what happened to an attempt to the run event that OpenLineage has for it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from uuid import UUID, uuid5
@@ -10,17 +10,19 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from engine.errors import InvalidPartition
-from engine.lineage.columns import EVERY, column_maps
+from engine.lineage.columns import EVERY, NO_COLUMN
 from engine.model.dataset import Dataset
 from engine.model.openlineage import PRODUCER
 from engine.model.task import Lease, Output
 from engine.partitions import DimensionValue
 from engine.worker.openlineage import facets
-from engine.worker.openlineage.facets import Facet
+from engine.worker.openlineage.facets import Facet, InputField
 from engine.worker.openlineage.happening import Happening, Kind
 from engine.worker.reading import space_of
 
 _MAX_ERROR_CHARACTERS = 10_000
+_pairs = msgspec.json.Decoder(list[tuple[UUID, UUID, list[str], list[str]]]).decode
+"""Reads `Job.columns`; what shapes a column and all of them too is to be told as both."""
 _ENGINE = facets.ProcessingEngine(version=version("knockon"))
 
 
@@ -151,25 +153,24 @@ def _schema(dataset: Dataset) -> _Named:
 
 
 def _column_lineage(lease: Lease, output: Dataset, namespace: str) -> _Named:
-    known = column_maps(lease.job.columns)
-    fields: dict[str, list[facets.InputField]] = defaultdict(list)
-    shaping: list[facets.InputField] = []
-    for dataset in _inputs(lease):
-        for column, made in known.get((output.id, dataset.id), {}).items():
-            read = [
-                facets.InputField(namespace, dataset.name, each) for each in _read(dataset, column)
-            ]
-            for each in () if made is None else made:
-                fields[each] += read
-            shaping += read if made is None else []
+    datasets = {each.id: each for each in _inputs(lease)}
+    fields: dict[str, list[InputField]] = defaultdict(list)
+    shaping: list[InputField] = []
+    for made, read, outputs, inputs in _pairs(lease.job.columns or b"[]"):
+        if made != output.id or read not in datasets:
+            continue
+        for column, source in zip(outputs, inputs, strict=True):
+            into = shaping if column == EVERY else fields[column]
+            into += _fields(datasets[read], source, namespace)
     if fields or shaping:
         named = {name: facets.InputFields(each) for name, each in fields.items()}
         yield "columnLineage", facets.ColumnLineage(fields=named, dataset=shaping)
 
 
-def _read(dataset: Dataset, column: str) -> Sequence[str]:
+def _fields(dataset: Dataset, column: str, namespace: str) -> list[InputField]:
     """The columns that one of the lineage stands for."""
-    return (dataset.columns or ()) if column == EVERY else (column,)
+    named = (dataset.columns or ()) if column == EVERY else (column,)
+    return [InputField(namespace, dataset.name, each) for each in named if each != NO_COLUMN]
 
 
 def _subset(lease: Lease, output: Dataset) -> _Named:

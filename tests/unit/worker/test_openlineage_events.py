@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.lineage.columns import EVERY
+from engine.lineage.columns import EVERY, NO_COLUMN
 from engine.model.task import Lease, Output
 from engine.worker.openlineage.events import run_event, run_id
 from engine.worker.openlineage.facets import Task
@@ -17,7 +17,10 @@ from tests.support.openlineage import DAILY, TASK, check, lease
 
 KEYS = ("dt=2013-02-13/region=us", "dt=2013-02-14/region=eu west")
 ORDERS, SALES = UUID(int=1), UUID(int=3)
-LINEAGE = [[SALES, ORDERS, ["total", "dt", EVERY, EVERY], ["amount", "dt", "dt", "id"]]]
+LINEAGE = [
+    [SALES, ORDERS, ["total", "dt", "n", EVERY, EVERY], ["amount", "dt", NO_COLUMN, "dt", "id"]],
+    [ORDERS, SALES, ["of another output"], ["dt"]],
+]
 
 
 def told(lease: Lease, kind: Any = "COMPLETE", **more: Any) -> dict[str, Any]:
@@ -83,7 +86,11 @@ def test_column_lineage_tells_apart_what_makes_one_column_and_what_shapes_all() 
     def of(column: str) -> dict[str, str]:
         return {"namespace": "knockon://default", "name": "orders", "field": column}
 
-    assert facet["fields"] == {"total": {"inputFields": [of("amount")]}}
+    assert facet["fields"] == {
+        "total": {"inputFields": [of("amount")]},
+        "dt": {"inputFields": [of("dt")]},
+        "n": {"inputFields": []},
+    }
     assert facet["dataset"] == [of("dt"), of("id")]
 
 
