@@ -13,6 +13,7 @@ from engine.flow.reading import Reads, input_keys
 from engine.flow.scene import Scene
 from engine.lineage.columns import DirtyColumns, reaches, read_columns
 from engine.lineage.graph import Lineage
+from engine.model.task import Completion
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
@@ -28,10 +29,16 @@ class Changes:
     parts: Mapping[UUID, Sequence[Row]] = field(default_factory=dict)
 
     @staticmethod
-    def of(made: Sequence[PartitionRow], changed: Sequence[Row]) -> Changes:
-        """Tell them apart: ``changed`` is what `partitions.write` found so of what was ``made``."""
+    def of(
+        completions: Sequence[Completion], made: Sequence[PartitionRow], changed: Sequence[Row]
+    ) -> Changes:
+        """Tell them apart: ``changed`` is what `partitions.write` found so of what was ``made``.
+
+        Only of a task that makes nothing but one key is it certain that who waits for it reads it.
+        """
+        single = {c.lease.task_id for c in completions if c.lease.job.has_task_for_each_key}
         entirely = Counter(row["task_id"] for row in changed if row["columns"] is None)
-        written = Counter(row.task_id for row in made)
+        written = Counter(row.task_id for row in made if row.task_id in single)
         whole = {task for task, count in written.items() if entirely[task] == count}
         parts: dict[UUID, list[Row]] = {}
         for row in changed:

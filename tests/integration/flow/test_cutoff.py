@@ -148,3 +148,18 @@ async def test_the_output_that_stayed_the_same_wakes_nobody(database: Database) 
         await _finish(world, lease, Output("b", DAY, "same"), Output("b2", DAY, fingerprint))
         ran = await world.run()
     assert ran == [f"c2[{DAY}]"]
+
+
+async def test_who_waits_for_a_block_runs_only_for_what_it_reads_of_it(database: Database) -> None:
+    blocks = job("b", "a", scaling={"partitions_per_task": 10})
+    world = await World.made(database, source("a"), source("z"), blocks, job("c", "b", "z"))
+    for day in BLOCK:
+        await world.changed("a", day)
+        await world.changed("z", day)
+        await world.run()
+    middle = job("m", "z")
+    await world.deploy(source("a"), source("z"), blocks, middle, job("c", "b", "m"))
+    await world.run(same=["m"])
+    await world.changed("a", BLOCK[0])
+    await world.changed("z", BLOCK[1])
+    assert f"c[{BLOCK[1]}]" not in await world.run(same=["m"])
