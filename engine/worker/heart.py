@@ -104,8 +104,12 @@ class Heart:
                 _log.exception("leases cannot be renewed")
             return
         WORKER_HEARTBEAT.set_to_current_time()
-        for each in held:
+        for each in filter(self._is_held, held):
             if each.lease.task_id in renewed:
                 each.renewed(asked)
             else:
                 each.lost(asked)
+
+    def _is_held(self, held: _Held) -> bool:
+        """Whether its run goes on: it may have ended, or run out, while the database was asked."""
+        return self._held.get(held.lease.task_id) is held and not held.scope.expired()
