@@ -205,6 +205,8 @@ class Stage:
         if maker.is_source or row["reason"] == "rewritten":
             self.ledger.declared[name] += facts
             named = universe(maker.space) if said is None else keys
-            self.ledger.changed[name] += [Changed(self.now, key, columns) for key in named if key]
+            self.ledger.changed[name] += [
+                Changed(self.now, key, columns) for key in named if key is not None
+            ]
         else:
             self.ledger.wrong[name] += facts
