@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pytest
 
 from engine.embedded.broker import Broker
 from tests.faults.ledger import Producer, producing
@@ -22,7 +23,7 @@ from tests.faults.orders import SPACE, Orders
 from tests.support.processes import Processes, environment, processes
 from tests.support.shop import POSTGRES, TABLE, assert_rebuilt, dag, debezium
 
-IS_LONG = bool(os.environ.get("FAULT_LONG"))
+SCALE = int(os.environ.get("FAULT_SCALE") or 0)
 EVENTS = int(os.environ.get("EVENTS") or 20_000)
 PATIENCE_SECONDS = 300.0
 PARTITIONS = 4
@@ -37,6 +38,15 @@ SELECT (SELECT count(*) FROM data_invalidations WHERE processed_at IS NULL)
 """
 _OPEN_LOG = f"{_OPEN} + (SELECT count(*) FROM knockon_source.changes)"
 _POSITIONS = "SELECT stream, position::bigint FROM consumer_positions"
+
+
+only_at_length = pytest.mark.skipif(SCALE == 0, reason="`make faults` runs it")
+"""Leave a fault out of `make test`, which has to be done with in a while."""
+
+
+def rounds(few: int) -> int:
+    """How often, in `make test` and at length."""
+    return few * max(SCALE, 1)
 
 
 @dataclass

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.faults.scene import IS_LONG, Scene
+from tests.faults.scene import Scene, only_at_length, rounds
 
 
 def clock(offset: str) -> dict[str, str]:
@@ -21,6 +21,7 @@ def clock(offset: str) -> dict[str, str]:
     return {"LD_PRELOAD": preload, "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
+@only_at_length
 async def test_clocks_that_are_ten_minutes_off(scene: Scene) -> None:
     fast, slow = clock("+10m"), clock("-10m")
     scene.services.start("engine", **fast)
@@ -28,7 +29,7 @@ async def test_clocks_that_are_ten_minutes_off(scene: Scene) -> None:
     scene.services.start("worker", **slow)
     scene.services.start("worker-2", **fast)
     scene.services.start("consume", **fast)
-    for _ in range(10 if IS_LONG else 2):
+    for _ in range(rounds(2)):
         await scene.produce(200)
         scene.services.kill("worker")  # its leases run out by the database's clock alone
         scene.services.start("worker", **slow)

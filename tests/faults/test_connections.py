@@ -19,7 +19,7 @@ from engine.embedded.tether import Tethered
 from engine.embedded.unroot import unroot
 from engine.store.database import Database
 from tests.faults.conftest import Stager
-from tests.faults.scene import IS_LONG, SERVICES, Scene
+from tests.faults.scene import SERVICES, Scene, only_at_length, rounds
 from tests.support.proxy import proxy_to
 from tests.support.shop import POSTGRES
 from tests.support.worlds import World, job, source
@@ -39,24 +39,26 @@ async def test_listeners_that_the_server_ends(stage: Stager) -> None:
     scene.services.start(*SERVICES)
     scene.change_the_table(10)
     await scene.assert_table_right()
-    for _ in range(20 if IS_LONG else 4):
+    for _ in range(rounds(4)):
         scene.change_the_table(10)
         await asyncio.sleep(scene.dice.uniform(0, 1))  # the moment is what is drawn
         scene.count("listeners ended", len(scene.rows(_LISTENERS)))
     await scene.assert_table_right()
 
 
+@only_at_length
 async def test_every_session_is_ended(scene: Scene) -> None:
     scene.services.start(*SERVICES)
     await scene.produce(10)
     await scene.come_to_rest()
-    for _ in range(20 if IS_LONG else 4):
+    for _ in range(rounds(4)):
         await scene.produce(scene.dice.randrange(1, 300))
         await asyncio.sleep(scene.dice.uniform(0, 1))  # the moment is what is drawn
         scene.count("sessions ended", len(scene.rows(_EVERYBODY)))
     await scene.assert_right()
 
 
+@only_at_length
 async def test_a_listener_behind_a_network_that_goes_silent(
     stage: Stager, database_url: str
 ) -> None:
@@ -66,7 +68,7 @@ async def test_a_listener_behind_a_network_that_goes_silent(
         scene.services.start(
             "consume", KNOCKON_SOURCE_URL=proxy.url, KNOCKON_SOURCE_HEARTBEAT_SECONDS="1"
         )
-        for _ in range(5 if IS_LONG else 2):
+        for _ in range(rounds(2)):
             scene.change_the_table(10)
             await scene.assert_table_right()
             proxy.go_dead()
@@ -78,7 +80,7 @@ async def test_a_listener_behind_a_network_that_goes_silent(
 async def test_a_snapshot_that_is_held_through_thousands_of_claims(
     database_url: str, report: dict[str, object]
 ) -> None:
-    tasks = 4000 if IS_LONG else 300
+    tasks = rounds(500)
     bounds = {"n": {"range": 1, "start": 0, "end": tasks}}
     async with await Database.open(database_url) as database:
         world = await World.made(
@@ -140,13 +142,14 @@ async def pooler(url: str, directory: Path) -> AsyncIterator[str]:
         child.stop(10)
 
 
+@only_at_length
 async def test_a_pooler_in_transaction_mode(
     stage: Stager, database_url: str, tmp_path: Path
 ) -> None:
     async with pooler(database_url, tmp_path) as url:
         scene = await stage()
         scene.services.start(*SERVICES, KNOCKON_DATABASE_URL=url)
-        for _ in range(10 if IS_LONG else 2):
+        for _ in range(rounds(2)):
             await scene.produce(100)
             await scene.assert_right()
         scene.services.drain()

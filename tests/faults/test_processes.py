@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Stager
-from tests.faults.scene import IS_LONG, SERVICES, WAITING, Scene
+from tests.faults.scene import SERVICES, WAITING, Scene, only_at_length, rounds
 
 _SHELL = """
   - name: shell
@@ -31,7 +31,7 @@ def shell(command: str, max_attempts: int = 1000) -> str:
 
 async def test_kills_of_any_process_at_any_moment(scene: Scene) -> None:
     scene.services.start(*SERVICES)
-    for _ in range(40 if IS_LONG else 6):
+    for _ in range(rounds(6)):
         await scene.produce(scene.dice.randrange(1, 300))
         await asyncio.sleep(scene.dice.uniform(0, 1))  # the moment of the kill is what is drawn
         victim = scene.dice.choice(SERVICES)
@@ -69,6 +69,7 @@ database._SESSION = database._SESSION.replace("1min", "3s")
 """
 
 
+@only_at_length
 @pytest.mark.parametrize(
     ("name", "table"),
     [("consume", "data_invalidations"), ("engine", "plans"), ("worker", "made.by_region")],
@@ -91,12 +92,13 @@ async def test_frozen_within_a_transaction(scene: Scene, name: str, table: str) 
     scene.seen["frozen"] = name
 
 
+@only_at_length
 async def test_many_workers_never_run_one_task_twice(stage: Stager, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     said = f"echo $KNOCKON_TASK_ID begin >> {runs}; sleep 0.02; echo $KNOCKON_TASK_ID end >> {runs}"
     scene = await stage(more_jobs=shell(said))
     scene.services.start("engine", "consume", "worker", "worker-2", "worker-3")
-    for _ in range(10 if IS_LONG else 2):
+    for _ in range(rounds(2)):
         await scene.produce(200)
     await scene.assert_right()
     lines = runs.read_text().split("\n")[:-1]
@@ -107,10 +109,11 @@ async def test_many_workers_never_run_one_task_twice(stage: Stager, tmp_path: Pa
     scene.seen |= {"workers": 3, "tasks": len(done), "runs": len(lines) // 2}
 
 
+@only_at_length
 async def test_engines_beside_each_other_plan_each_fact_once(scene: Scene) -> None:
     engines = ("engine", "engine-2", "engine-3")
     scene.services.start("worker", "consume", *engines)
-    for _ in range(20 if IS_LONG else 4):
+    for _ in range(rounds(4)):
         await scene.produce(scene.dice.randrange(1, 200))
         scene.services.restart(scene.dice.choice(engines))
         scene.count("kills of engines")

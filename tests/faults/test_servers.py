@@ -11,7 +11,7 @@ import pytest
 from engine.embedded.postgres import EmbeddedPostgres, copy_template
 from engine.store.migrate import migrate
 from tests.faults.conftest import Stager
-from tests.faults.scene import IS_LONG, SERVICES, Scene
+from tests.faults.scene import SERVICES, Scene, rounds
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.killing import kill_postgres
 
@@ -32,7 +32,7 @@ async def test_kills_of_postgres_and_kafka(
     await migrate(postgres.url)
     scene = await stage(url=postgres.url)
     scene.services.start(*SERVICES)
-    for _ in range(10 if IS_LONG else 2):
+    for _ in range(rounds(2)):
         sending = asyncio.create_task(scene.produce(scene.dice.randrange(100, 1000)))
         await asyncio.sleep(scene.dice.uniform(0, 2))  # the moment of the kill is what is drawn
         scene.count("processes of Postgres killed", kill_postgres(postgres))
@@ -66,7 +66,7 @@ async def test_a_disk_full_under_postgres(
         await migrate(server.url)
         scene = await stage(url=server.url)
         scene.services.start(*SERVICES)
-        for _ in range(3 if IS_LONG else 1):
+        for _ in range(rounds(1)):
             await scene.produce(200)
             await fill_up(scene, small_disk / "ballast", server)
         await scene.assert_right()

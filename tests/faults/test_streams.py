@@ -9,7 +9,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from tests.faults.ledger import Producer, producing
 from tests.faults.orders import Message, poison
-from tests.faults.scene import EVENTS, IS_LONG, PARTITIONS, SERVICES, WAITING, Scene
+from tests.faults.scene import EVENTS, PARTITIONS, SERVICES, WAITING, Scene, only_at_length, rounds
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.kafka import delete_topic
 
@@ -33,7 +33,7 @@ async def test_a_kill_between_the_two_commits_tells_nothing_twice(
     scene.services.start(*SERVICES)
     await scene.produce(50)
     await scene.come_to_rest()
-    for _ in range(5 if IS_LONG else 1):
+    for _ in range(rounds(1)):
         await die_between_commits(scene, kafka)
         scene.services.start("consume")
         await scene.assert_right()
@@ -72,9 +72,10 @@ async def committed(kafka: ApacheKafka) -> dict[str, int]:
     return {f"kafka/{p.topic}/{p.partition}": each.offset for p, each in offsets.items()}
 
 
+@only_at_length
 async def test_a_storm_of_rebalances_loses_nothing(scene: Scene) -> None:
     scene.services.start("engine", "worker", "consume")
-    for n in range(20 if IS_LONG else 4):
+    for n in range(rounds(4)):
         scene.services.start(f"consume-{n}")
         await scene.produce(scene.dice.randrange(1, 100))
         await asyncio.sleep(scene.dice.uniform(0, 2))  # the moment is what is drawn
@@ -86,6 +87,7 @@ async def test_a_storm_of_rebalances_loses_nothing(scene: Scene) -> None:
     await scene.assert_right()
 
 
+@only_at_length
 @pytest.mark.parametrize("method", ["on_partitions_assigned", "on_partitions_revoked"])
 async def test_a_rebalance_callback_that_raises(scene: Scene, method: str) -> None:
     scene.services.start("engine", "worker")
@@ -99,7 +101,7 @@ async def test_a_rebalance_callback_that_raises(scene: Scene, method: str) -> No
 
 
 async def test_triplicates_in_any_order_are_each_told_once(scene: Scene) -> None:
-    messages = scene.orders.change(600 if IS_LONG else 200)
+    messages = scene.orders.change(rounds(200))
     with scene.connect() as conn:
         scene.orders.save(conn)
     messages *= 3
@@ -112,7 +114,7 @@ async def test_triplicates_in_any_order_are_each_told_once(scene: Scene) -> None
 
 async def test_poison_tombstones_and_ten_megabytes(scene: Scene) -> None:
     scene.services.start(*SERVICES)
-    for _ in range(5 if IS_LONG else 1):
+    for _ in range(rounds(1)):
         messages = scene.orders.change(50)
         with scene.connect() as conn:
             scene.orders.save(conn)
@@ -179,6 +181,7 @@ def _stream(partition: TopicPartition) -> str:
     return f"kafka/{partition.topic}/{partition.partition}"
 
 
+@only_at_length
 async def test_a_topic_made_anew_is_an_alarm(scene: Scene, kafka: ApacheKafka) -> None:
     scene.services.start(*SERVICES)
     await scene.produce(100)
@@ -201,7 +204,7 @@ async def test_a_million_changes_end_in_exactly_what_is_stale(
 ) -> None:
     """EVENTS of them, while consumers and the broker are killed."""
     scene.services.start(*SERVICES, "consume-2")
-    kills = 20 if IS_LONG else 4
+    kills = rounds(4)
     for n in range(kills):
         producing = asyncio.create_task(produce_in_pieces(scene, EVENTS // kills))
         await asyncio.sleep(scene.dice.uniform(0, 3))  # the moment of the kill is what is drawn
