@@ -8,43 +8,15 @@ DISTINCT ON, limits and the padded side of an outer join mix rows; what goes by 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import zip_longest
 
 from sqlglot import exp
 
+from engine.lineage.sql.carried import Table, carried, items_of, keys_of
 from engine.lineage.sql.clauses import check_clauses
-from engine.lineage.sql.names import column_name
 from engine.lineage.sql.parse import Unresolved, folded, parse
 from engine.lineage.sql.relation import NOTHING, Read, Reads
-
-Carried = tuple[str | None, Reads]
-"""A column's name, and the input columns that it carries."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """What can be named in a FROM: its columns, and the aliases of all inputs that it reads.
-
-    ``has_places``: it is known which column is the n-th. ``is_complete``: there are no others.
-    """
-
-    columns: tuple[Carried, ...] = ()
-    inputs: frozenset[str] = frozenset()
-    has_places: bool = True
-    is_complete: bool = True
-
-    @staticmethod
-    def of_input(alias: str, columns: Iterable[str] | None) -> Table:
-        """An input carries its own columns; None: they are not known."""
-        carried = tuple((name, frozenset({Read(alias, name)})) for name in columns or ())
-        is_known = columns is not None
-        return Table(carried, frozenset({alias}), has_places=False, is_complete=is_known)
-
-    def without(self, inputs: frozenset[str]) -> Table:
-        """The same where the rows of some inputs are mixed."""
-        kept = tuple((n, frozenset(r for r in c if r.alias not in inputs)) for n, c in self.columns)
-        return replace(self, columns=kept)
 
 
 def passes(
@@ -124,7 +96,7 @@ def _select(select: exp.Select, common: Mapping[str, Table]) -> Table:
     columns = tuple(
         (name, frozenset(r for r in c if all(key is None or r in key for key in keys)))
         for item in select.expressions
-        for name, c in _item(item, tables)
+        for name, c in items_of(item, tables)
     )
     starred = tables.values() if any(each.is_star for each in select.expressions) else ()
     return Table(
@@ -218,27 +190,6 @@ def _named_within(select: exp.Select, common: Mapping[str, Table]) -> frozenset[
     return frozenset[str]().union(*(common[n].inputs for n in names if n in common))
 
 
-def _item(item: exp.Expr, tables: Mapping[str, Table]) -> Iterable[Carried]:
-    if isinstance(item, exp.Star):
-        return [column for each in tables.values() for column in each.columns]
-    if isinstance(item, exp.Column) and item.is_star:
-        return tables[folded(item.args["table"])].columns if item.table in tables else ()
-    return [(column_name(item), _carried(item, tables))]
-
-
-def _carried(node: exp.Expr, tables: Mapping[str, Table]) -> Reads:
-    """What a bare column carries; nothing where it may be of several tables."""
-    if isinstance(node, exp.Alias):
-        return _carried(node.this, tables)
-    if not isinstance(node, exp.Column) or node.args.get("db"):
-        return NOTHING
-    name, table = folded(node.this), node.args.get("table")
-    among = [tables[folded(table)]] if table and folded(table) in tables else tables.values()
-    found = [carried for each in among for n, carried in each.columns if n == name]
-    is_certain = table or len(tables) == 1 or all(each.is_complete for each in among)
-    return found[0] if len(found) == 1 and is_certain else NOTHING
-
-
 def _grouped(select: exp.Select, tables: Mapping[str, Table]) -> Reads | None:
     """What the groups go by; None without: beside an aggregate no bare column can stand then."""
     group = select.args.get("group")
@@ -246,7 +197,7 @@ def _grouped(select: exp.Select, tables: Mapping[str, Table]) -> Reads | None:
         return None
     if any(value for key, value in group.args.items() if key != "expressions"):
         return NOTHING  # grouping sets leave keys out
-    return _keys(group.expressions, select, tables)
+    return keys_of(group.expressions, select, tables)
 
 
 def _windowed(select: exp.Select, tables: Mapping[str, Table]) -> Iterator[Reads]:
@@ -254,7 +205,7 @@ def _windowed(select: exp.Select, tables: Mapping[str, Table]) -> Iterator[Reads
     for window in _windows(select):
         named = window.args.get("alias") is not None
         by = () if named else window.args.get("partition_by") or ()
-        yield NOTHING.union(*(_carried(each, tables) for each in by))
+        yield NOTHING.union(*(carried(each, tables) for each in by))
 
 
 def _windows(node: exp.Expr) -> Iterator[exp.Window]:
@@ -269,18 +220,4 @@ def _windows(node: exp.Expr) -> Iterator[exp.Window]:
 def _distinct_on(select: exp.Select, tables: Mapping[str, Table]) -> Iterator[Reads]:
     distinct = select.args.get("distinct")
     if distinct is not None and distinct.args.get("on") is not None:
-        yield _keys(distinct.args["on"].expressions, select, tables)
-
-
-def _keys(keys: Iterable[exp.Expr], select: exp.Select, tables: Mapping[str, Table]) -> Reads:
-    """What keys carry, which may name items by number. One by alias carries nothing."""
-    found = [_carried(_numbered(each, select), tables) for each in keys]
-    return NOTHING.union(*found)
-
-
-def _numbered(key: exp.Expr, select: exp.Select) -> exp.Expr:
-    is_place = isinstance(key, exp.Literal) and not key.is_string and key.is_int
-    if not is_place or any(each.is_star for each in select.expressions):
-        return key
-    place = int(key.name) - 1
-    return select.expressions[place] if 0 <= place < len(select.expressions) else key
+        yield keys_of(distinct.args["on"].expressions, select, tables)

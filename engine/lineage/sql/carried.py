@@ -1,0 +1,76 @@
+"""What columns carry: each the input columns whose values it shows unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
+
+from engine.lineage.sql.names import column_name
+from engine.lineage.sql.parse import folded
+from engine.lineage.sql.relation import NOTHING, Read, Reads
+
+Carried = tuple[str | None, Reads]
+"""A column's name, and the input columns that it carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What can be named in a FROM: its columns, and the aliases of all inputs that it reads.
+
+    ``has_places``: it is known which column is the n-th. ``is_complete``: there are no others.
+    """
+
+    columns: tuple[Carried, ...] = ()
+    inputs: frozenset[str] = frozenset()
+    has_places: bool = True
+    is_complete: bool = True
+
+    @staticmethod
+    def of_input(alias: str, columns: Iterable[str] | None) -> Table:
+        """An input carries its own columns; None: they are not known."""
+        own = tuple((name, frozenset({Read(alias, name)})) for name in columns or ())
+        is_known = columns is not None
+        return Table(own, frozenset({alias}), has_places=False, is_complete=is_known)
+
+    def without(self, inputs: frozenset[str]) -> Table:
+        """The same where the rows of some inputs are mixed."""
+        kept = tuple((n, frozenset(r for r in c if r.alias not in inputs)) for n, c in self.columns)
+        return replace(self, columns=kept)
+
+
+def items_of(item: exp.Expr, tables: Mapping[str, Table]) -> Iterable[Carried]:
+    """The columns that an entry of the SELECT list gives: one, or all those of a star."""
+    if isinstance(item, exp.Star):
+        return [column for each in tables.values() for column in each.columns]
+    if isinstance(item, exp.Column) and item.is_star:
+        return tables.get(folded(item.args["table"]), Table()).columns
+    return [(column_name(item), carried(item, tables))]
+
+
+def carried(node: exp.Expr, tables: Mapping[str, Table]) -> Reads:
+    """What a bare column carries; nothing where it may be of several tables."""
+    if isinstance(node, exp.Alias):
+        return carried(node.this, tables)
+    if not isinstance(node, exp.Column) or node.args.get("db"):
+        return NOTHING
+    table = node.args.get("table")
+    among = [each for name, each in tables.items() if table is None or folded(table) == name]
+    found = [reads for each in among for name, reads in each.columns if name == folded(node.this)]
+    is_certain = len(among) == 1 or all(each.is_complete for each in among)
+    return found[0] if len(found) == 1 and is_certain else NOTHING
+
+
+def keys_of(keys: Iterable[exp.Expr], select: exp.Select, tables: Mapping[str, Table]) -> Reads:
+    """What keys carry, which may name items by number. One by alias carries nothing."""
+    found = [carried(_numbered(each, select), tables) for each in keys]
+    return NOTHING.union(*found)
+
+
+def _numbered(key: exp.Expr, select: exp.Select) -> exp.Expr:
+    is_place = isinstance(key, exp.Literal) and not key.is_string and key.is_int
+    if not is_place or any(each.is_star for each in select.expressions):
+        return key
+    place = int(key.name) - 1
+    return select.expressions[place] if 0 <= place < len(select.expressions) else key
