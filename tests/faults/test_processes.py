@@ -21,6 +21,10 @@ _SHELL = """
     outputs: [{{dataset: behind, partitioning: regional}}]
     config: {{command: 'true'}}
 """
+_SHORT = """
+from engine.store import database
+database._SESSION = database._SESSION.replace("1min", "3s")
+"""
 _OF_JOB = "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'shell'"
 
 
@@ -46,7 +50,7 @@ async def test_a_worker_that_was_frozen_past_its_lease_is_refused(
     gate = tmp_path / "gate"
     waits = f"[ $KNOCKON_ATTEMPT -gt 1 ] || while [ ! -e {gate} ]; do sleep 0.05; done"
     scene = await stage(more_jobs=shell(waits))
-    scene.services.start(*SERVICES)
+    scene.services.start(*SERVICES, patch=_SHORT)
     await scene.produce(1)
     await scene.until(lambda: scene.one(f"SELECT count(*) = 1 {_OF_JOB} AND status = 'running'"))
     holder = scene.one(f"SELECT worker_id {_OF_JOB}")
@@ -61,12 +65,6 @@ async def test_a_worker_that_was_frozen_past_its_lease_is_refused(
     assert done_by != holder
     await scene.assert_right()
     scene.seen |= {"attempts": attempts, "late completions refused": 1}
-
-
-_SHORT = """
-from engine.store import database
-database._SESSION = database._SESSION.replace("1min", "3s")
-"""
 
 
 @only_at_length
@@ -118,7 +116,7 @@ async def test_engines_beside_each_other_plan_each_fact_once(scene: Scene) -> No
         scene.services.restart(scene.dice.choice(engines))
         scene.count("kills of engines")
     await scene.assert_right()
-    planned = scene.rows("SELECT id FROM plans, unnest(invalidation_ids) AS id")
+    planned = scene.rows("SELECT fact FROM plans, unnest(invalidation_ids) AS fact")
     facts = scene.rows("SELECT id FROM data_invalidations")
     assert sorted(planned) == sorted(facts)
     scene.seen |= {"engines": len(engines), "plans": scene.one("SELECT count(*) FROM plans")}
