@@ -200,7 +200,8 @@ class Stage:
         columns = None if row["columns"] is None else frozenset(row["columns"])
         if said is not None and not read_text(maker.space, said) <= announced:
             columns = None  # what is new is new in all columns
-        self._announced[name] |= {key for key in keys if key is not None}
+        if said is not None:  # all of a dataset is what is known of it already
+            self._announced[name] |= {key for key in keys if key is not None}
         facts = [Declared(self.now, key, columns, groups(spec)) for key in keys]
         if maker.is_source or row["reason"] == "rewritten":
             self.ledger.declared[name] += facts
