@@ -12,19 +12,23 @@ from engine.store.orgs import lineage_epoch
 
 @dataclass(slots=True)
 class Scene:
-    """An org with its lineage, which is read again only when a deploy has moved the epoch."""
+    """An org with its lineage, which is read again only when a deploy has moved the epoch.
+
+    Transactions that see different epochs may ask at once: epoch and lineage change hands together.
+    """
 
     org_id: UUID
-    _epoch: int = field(default=-1, init=False)
-    _lineage: Lineage | None = field(default=None, init=False)
+    _cached: tuple[int, Lineage] | None = field(default=None, init=False)
 
     async def lineage(self, conn: Connection) -> Lineage:
         """Return the lineage that the transaction of ``conn`` sees."""
-        epoch = await lineage_epoch(conn, self.org_id)
-        while self._lineage is None or epoch != self._epoch:
-            self._lineage = await self._read(conn, epoch)
-            self._epoch, epoch = epoch, await lineage_epoch(conn, self.org_id)
-        return self._lineage
+        epoch, cached = await lineage_epoch(conn, self.org_id), self._cached
+        while cached is None or cached[0] != epoch:
+            found = await self._read(conn, epoch)
+            before, epoch = epoch, await lineage_epoch(conn, self.org_id)
+            cached = (before, found) if found is not None else None
+        self._cached = cached
+        return cached[1]
 
     async def _read(self, conn: Connection, epoch: int) -> Lineage | None:
         """The lineage; None where a deploy that commits between the statements tore it apart."""
@@ -38,4 +42,4 @@ class Scene:
     @property
     def epoch(self) -> int:
         """The epoch of the lineage that was last read; -1 before the first."""
-        return self._epoch
+        return self._cached[0] if self._cached else -1

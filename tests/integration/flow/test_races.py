@@ -1,6 +1,7 @@
 """Races that the design names, stepped explicitly over two connections."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -10,6 +11,7 @@ import pytest
 from engine.errors import LeaseLost, PositionLost
 from engine.flow.claim import Claimant, claim
 from engine.flow.complete import complete, complete_all
+from engine.flow.deploy import deploy
 from engine.flow.fail import fail
 from engine.flow.heartbeat import heartbeat
 from engine.flow.ingest import ingest
@@ -17,6 +19,7 @@ from engine.flow.plan import plan
 from engine.flow.reap import reap
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
+from engine.model.dagfile import parse_dag
 from engine.model.event import Advance, Batch, Received, SourceEvent
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection, Database
@@ -100,6 +103,26 @@ async def test_a_lineage_is_read_whole_though_a_deploy_comes_in_between(
     async with world.conn() as conn:
         lineage = await Scene(world.scene.org_id).lineage(conn)
     assert [each.name for each in lineage.order] == ["src_a", "c"]
+
+
+@pytest.mark.parametrize("statement", [0, 1])
+async def test_a_scene_serves_transactions_that_see_different_lineages(
+    database: Database, statement: int
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    scene = Scene(world.scene.org_id)
+    other = {"dag": "w", "jobs": [source("a"), job("c", "a")]}
+
+    async with world.conn() as inside, world.conn() as outside, inside.transaction():
+        await deploy(inside, world.scene, parse_dag(json.dumps(other), where="w.yaml"))
+
+        async def look_inside() -> None:
+            await scene.lineage(inside)
+
+        with interrupted(outside, statement, look_inside):
+            await scene.lineage(outside)
+        found = await scene.lineage(outside)
+    assert [each.name for each in found.order] == ["src_a", "b"]
 
 
 async def test_the_urgent_come_first(database: Database) -> None:
