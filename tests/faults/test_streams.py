@@ -178,18 +178,27 @@ def _stream(partition: TopicPartition) -> str:
     return f"kafka/{partition.topic}/{partition.partition}"
 
 
+_UNSEEN = (
+    "positions are offsets: a log that was made anew and is longer than the old one looks alike"
+)
+
+
 @only_at_length
-async def test_a_topic_made_anew_is_an_alarm(scene: Scene, kafka: ApacheKafka) -> None:
+@pytest.mark.parametrize(
+    "changes", [20, pytest.param(800, marks=pytest.mark.xfail(reason=_UNSEEN, strict=True))]
+)
+async def test_a_topic_made_anew_is_an_alarm(
+    scene: Scene, kafka: ApacheKafka, changes: int
+) -> None:
     scene.services.start(*SERVICES)
     await scene.produce(100)
     await scene.assert_right()
     scene.services.kill("consume")
     old = {each: end for each, end in scene.producer.ends.items() if end > 0}
     await delete_topic(kafka, scene.producer.topic)
-    with scene.connect() as conn:
-        conn.execute("DELETE FROM data_invalidations")  # they were held against the old log
+    scene.rows("DELETE FROM data_invalidations")  # they were held against the old log
     async with producing(kafka, scene.producer.topic, PARTITIONS) as scene.producer:
-        await scene.produce(20)
+        await scene.produce(changes)
         scene.services.start("consume")
         await scene.assert_right(*(f"{_stream(each)} {end}.." for each, end in old.items()))
     assert scene.services.logged("consume", "messages lost")
