@@ -41,7 +41,10 @@ SELECT 'a processed fact without a plan', i.id::text FROM data_invalidations i
 WHERE i.org_id = %(org)s AND i.processed_at IS NOT NULL AND i.plan_id IS NULL
     AND i.outcome IS DISTINCT FROM 'not_current'
 UNION ALL
-SELECT 'an event that was not understood', e.error FROM dead_letters e WHERE e.org_id = %(org)s
+SELECT 'an event that was not understood', e.error FROM dead_letters e
+WHERE e.org_id = %(org)s
+    -- what a deploy has taken away; of what is there, the first law would miss the event
+    AND e.error NOT LIKE 'there is no dataset %%'
 UNION ALL
 SELECT 'a task that waits for itself', d.task_id::text
 FROM t JOIN task_dependencies d ON d.task_id = t.id AND d.depends_on = t.id

@@ -9,8 +9,10 @@ from random import Random
 from typing import Any
 
 import msgspec
+import pytest
 
 from consumers.manual import invalidate
+from engine.errors import UnknownName
 from engine.model.event import SourceEvent
 from tests.simulation.crashes import Crash
 from tests.simulation.dimensions import Dimension, Key, Space, is_finite, read_text, text, universe
@@ -217,6 +219,10 @@ class Upstream:
         """Whoever asked by hand and heard nothing asks again, with the same id."""
         stage = self.stage
         stage.say(f"by hand {brief(event)}", "event by hand")
+        if event.dataset not in stage.world.makers:
+            with pytest.raises(UnknownName):  # a deploy has taken it away
+                await stage.do("request", lambda conn: invalidate(conn, stage.scenes[0], event))
+            return
         try:
             await stage.do("request", lambda conn: invalidate(conn, stage.scene(dice), event), dice)
         except Crash:
