@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
@@ -54,9 +54,10 @@ class Orders:
     dice: Random
     most: int = 500
     rows: dict[int, Row] = field(default_factory=dict)
+    _there: list[int] = field(default_factory=list)
     _dirty: set[int] = field(default_factory=set)
-    _ids: Iterable[int] = field(default_factory=lambda: count(1000))
-    _lsn: Iterable[int] = field(default_factory=lambda: count(25_360_136, 144))
+    _ids: Iterator[int] = field(default_factory=lambda: count(1000))
+    _lsn: Iterator[int] = field(default_factory=lambda: count(25_360_136, 144))
 
     def change(self, changes: int) -> list[Message]:
         """That many changes, each with its message; a deletion has a tombstone besides."""
@@ -74,21 +75,17 @@ class Orders:
     def _change(self) -> list[Message]:
         if len(self.rows) < self.most // 2 or (len(self.rows) < self.most and self._chance(0.2)):
             return [self._insert()]
-        before = self.rows[self._any()]
+        at = self.dice.randrange(len(self._there))
+        before = self.rows[self._there[at]]
         if self._chance(0.05):
+            self._there[at] = self._there[-1]
+            self._there.pop()
             return self._delete(before)
         return [self._update(before)]
 
-    def _any(self) -> int:
-        """Some row; dictionaries cannot be drawn from, so draw until one is there."""
-        newest = next(reversed(self.rows))
-        while True:
-            drawn = self.dice.randint(newest - 3 * self.most, newest)
-            if drawn in self.rows:
-                return drawn
-
     def _insert(self) -> Message:
-        row = {"id": next(self._ids), **self._place(), "amount": self._number(), "notes": None}  # type: ignore[call-overload]
+        self._there.append(next(self._ids))
+        row = {"id": self._there[-1], **self._place(), "amount": self._number(), "notes": None}
         return self._said("c", None, row, Scope(_keys(row), None, "arrival"))
 
     def _update(self, before: Row) -> Message:
@@ -125,7 +122,7 @@ class Orders:
         return Message(key, msgspec.json.encode(value | {"ts_ms": 1795419008043}), scope)
 
     def _source(self) -> dict[str, Any]:
-        lsn = next(self._lsn)  # type: ignore[call-overload]
+        lsn = next(self._lsn)
         return {
             "version": "3.6.3.Final",
             "connector": "postgresql",
