@@ -220,10 +220,11 @@ async def _build(
 
 
 async def _release_held(conn: Connection, scene: Scene, jobs: Mapping[str, UUID]) -> None:
-    """What the new version waits for may be less than what the one before did."""
+    """What the new version waits for may be other than what the one before did."""
+    again = await fetch(conn, "tasks.hold_again", jobs=list(jobs.values()))
     held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=list(jobs.values()))
-    if held:
-        await release(conn, scene, [row["id"] for row in held])
+    if again or held:
+        await release(conn, scene, [row["id"] for row in (*again, *held)])
 
 
 def _definition_change(

@@ -95,6 +95,7 @@ async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
                 version=lineage.dataset(dataset).version,
                 keys=list(lineage.space(dataset).keys(partitions)),
                 columns=None if columns is None else list(columns),
+                is_source=lineage.producer(dataset).activation == "source",
             )
 
 

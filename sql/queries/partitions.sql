@@ -12,10 +12,14 @@ SELECT partition_key AS key FROM partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 
 -- :name stamp
--- A source's partitions changed now, in some columns; null: in all. Stamps only rise, whatever the
--- clock does.
+-- Partitions changed now by other hands than a task's, in some columns; null: in all. Of a source
+-- that makes them exist; what a job makes does so only when its task is done. Stamps only rise,
+-- whatever the clock does.
 INSERT INTO partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
 SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest(%(keys)s::text[]) AS key
+WHERE %(is_source)s OR EXISTS (
+    SELECT FROM partition_versions e WHERE e.dataset_uuid = %(dataset)s
+      AND e.dataset_version = %(version)s AND e.partition_key = key)
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET (materialized_at, column_stamps) = (
     SELECT moment, moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment)

@@ -297,6 +297,13 @@ SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
 WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'failed')
 RETURNING id, (SELECT name FROM jobs WHERE jobs.id = job_id) AS job, partitions
 
+-- :name hold_again
+-- Unstarted tasks of jobs that hold first runs back; whether they wait is looked at anew.
+UPDATE tasks t SET status = 'blocked'
+FROM jobs j
+WHERE t.job_id = ANY(%(jobs)s) AND j.id = t.job_id AND j.holds AND t.status = 'queued'
+RETURNING t.id
+
 -- :name lock_held_of_jobs
 -- What waits for inputs only, and not for anything that is being made.
 SELECT id FROM tasks

@@ -73,7 +73,8 @@ class Cutter:
         bare = Dimension("dt", "time", grain=grain, zone=zone, anchor=self.anchor)
         middle = len(bare.grid) // 2 - (2 if grain == "day" else 0)
         lo = middle - self.dice.randint(0, 2)
-        bounds: tuple[int | None, int | None] = (lo, lo + self.dice.randint(2, 6))
+        hi = min(lo + self.dice.randint(2, 6), len(bare.grid) - 1)
+        bounds: tuple[int | None, int | None] = (lo, hi)
         if grain in ("day", "month") and self.dice.random() < 0.2:
             bounds = self.dice.choice([(None, None), (lo, None)])
         return replace(bare, bounds=bounds)

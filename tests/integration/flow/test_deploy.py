@@ -101,6 +101,21 @@ async def test_two_deploys_at_once_are_one_after_the_other(database: Database) -
     assert row["lineage_epoch"] == 3
 
 
+async def test_what_a_version_waits_for_holds_tasks_that_had_been_let_go(
+    database: Database,
+) -> None:
+    late = {"dataset": "late", "wait_for": "all"}
+    jobs = [source("a"), source("late")]
+    world = await World.made(database, *jobs, job("b", "a", late))
+    await world.changed("a", DAY)
+    await world.deploy(*jobs, job("b", "a", "late"))
+    assert (await world.tasks("b"))["queued"] == [f"b[{DAY}]"]
+    await world.deploy(*jobs, job("b", "a", late))
+    assert await world.run() == []
+    await world.changed("late", DAY)
+    assert await world.run() == [f"b[{DAY}]"]
+
+
 async def test_a_deploy_that_is_rolled_back_leaves_no_lineage_behind(database: Database) -> None:
     world = await World.made(database, source("a"))
     async with world.conn() as conn, conn.transaction(force_rollback=True):

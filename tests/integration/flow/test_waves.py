@@ -252,3 +252,16 @@ async def test_columns_of_a_partition_that_is_new_are_all_new(database: Database
     assert await world.run() == [f"p[{DAY}]", f"r[{DAY}]"]
     await world.changed("s", DAY, columns=("a",))
     assert await world.run() == [f"p[{DAY}]"]
+
+
+async def test_what_is_rewritten_as_a_whole_is_what_exists(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", "2013-02-14")
+    await world.changed("b", reason="rewritten")
+    existing = await world.rows(
+        "SELECT partition_key FROM partition_versions WHERE dataset_uuid = %s",
+        await world.dataset_id("b"),
+    )
+    assert existing == [{"partition_key": DAY}]
