@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.processes import environment, processes
-from tests.support.shop import POSTGRES, TABLE, assert_rebuilt, dag
+from tests.support.shop import POSTGRES, TABLE, UNREAD, assert_rebuilt, dag
 
 SERVICES = ("engine", "worker", "consume")
 KILLS = 12
@@ -21,8 +21,8 @@ CHANGES = (
     "UPDATE orders SET day = date '2026-01-01' + {day} WHERE id % 50 = {n} % 50",
     "DELETE FROM orders WHERE region = '{region}' AND day = date '2026-01-01' + {day}",
 )
-OPEN_WORK = """
-SELECT (SELECT count(*) FROM knockon_source.changes)
+OPEN_WORK = f"""
+SELECT ({UNREAD})
      + (SELECT count(*) FROM data_invalidations WHERE processed_at IS NULL)
      + (SELECT count(*) FROM tasks WHERE status IN ('blocked', 'queued', 'running', 'failed'))
 """

@@ -99,6 +99,7 @@ async def test_a_rebalance_callback_that_raises(scene: Scene, method: str) -> No
     scene.services.start("consume-2")  # it joins, and the partitions are dealt anew
     await scene.produce(50)
     await scene.assert_right()
+    assert scene.services.logged("consume", "a callback of ours")
     scene.seen["raised"] = method
 
 

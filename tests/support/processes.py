@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 _BIN = Path(sys.executable).parent
@@ -26,11 +26,12 @@ class Processes:
         self.environment = environment
         self._directory = directory
         self._children: dict[str, Child] = {}
-        self._numbers = count()
+        self._quiet: dict[str, int] = {}
 
     def start(self, *names: str, patch: str | None = None, **environment: str) -> None:
         for name in names:
             with self.log_of(name).open("ab") as log:
+                self._quiet[name] = log.tell()
                 self._children[name] = subprocess.Popen(
                     [*_command(patch), name.partition("-")[0]],
                     env={**self.environment, **environment},
@@ -76,12 +77,21 @@ class Processes:
         return done.stdout
 
     def drain(self) -> None:
-        """End them all by SIGTERM, which has to end well."""
-        for child in self._children.values():
+        """End them all by SIGTERM, which has to end well for whoever has come up."""
+        for name, child in self._children.items():
+            self._wait_to_be_up(name)
             child.send_signal(signal.SIGTERM)
         codes = {name: child.wait(_PATIENCE_SECONDS) for name, child in self._children.items()}
         self._children = {}
         assert set(codes.values()) <= {0}, f"SIGTERM drains: {codes}"
+
+    def _wait_to_be_up(self, name: str) -> None:
+        """Return at its first word; until then it does not know what a signal means."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while self.log_of(name).stat().st_size == self._quiet[name]:
+            assert self._children[name].poll() is None, f"{name} ended without a word"
+            assert time.monotonic() < deadline, f"{name} does not come up"
+            time.sleep(0.05)
 
     def kill_all(self) -> None:
         for name in self.running:

@@ -51,6 +51,14 @@ jobs:
     outputs: [{dataset: weekly, storage: {table: made.weekly}, partitioning: weekly}]
     config: {sql: "SELECT sum(total) AS total, count(*) AS days FROM daily HAVING count(*) > 0"}
 """
+UNREAD = """
+SELECT count(*) FROM knockon_source.changes c
+WHERE NOT EXISTS (
+    SELECT FROM consumer_positions p
+    WHERE p.stream LIKE 'postgres/%'
+      AND pg_visible_in_snapshot(c.xid, (p.position::json ->> 'seen')::pg_snapshot))
+"""
+"""How much of the triggers' log nobody has taken in; what was is kept for a while."""
 POSTGRES = "{kind: postgres, table: public.orders}"
 _REBUILT = {
     "made.by_region": "SELECT day, region, sum(amount)::text FROM orders GROUP BY 1, 2",
