@@ -60,7 +60,9 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
     ids = [each.lease.task_id for each in completions]
     lineage = await scene.lineage(conn)
     rows = [row for each in completions for row in partition_rows(lineage, each)]
-    changes = Changes.of(completions, rows, await fetch(conn, "partitions.write", rows=Jsonb(rows)))
+    changes = Changes.of(
+        lineage, completions, rows, await fetch(conn, "partitions.write", rows=Jsonb(rows))
+    )
     await execute(
         conn,
         "tasks.succeed",

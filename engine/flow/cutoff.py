@@ -13,6 +13,7 @@ from engine.flow.reading import Reads, input_keys
 from engine.flow.scene import Scene
 from engine.lineage.columns import DirtyColumns, reaches, read_columns
 from engine.lineage.graph import Lineage
+from engine.model.job import Job
 from engine.model.task import Completion
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
@@ -30,13 +31,13 @@ class Changes:
 
     @staticmethod
     def of(
-        completions: Sequence[Completion], made: Sequence[PartitionRow], changed: Sequence[Row]
+        lineage: Lineage,
+        completions: Sequence[Completion],
+        made: Sequence[PartitionRow],
+        changed: Sequence[Row],
     ) -> Changes:
-        """Tell them apart: ``changed`` is what `partitions.write` found so of what was ``made``.
-
-        Only of a task that makes nothing but one key is it certain that who waits for it reads it.
-        """
-        single = {c.lease.task_id for c in completions if c.lease.job.has_task_for_each_key}
+        """Tell them apart: ``changed`` is what `partitions.write` found so of what was ``made``."""
+        single = {c.lease.task_id for c in completions if _is_read_by_all(lineage, c.lease.job)}
         entirely = Counter(row["task_id"] for row in changed if row["columns"] is None)
         written = Counter(row.task_id for row in made if row.task_id in single)
         whole = {task for task, count in written.items() if entirely[task] == count}
@@ -68,6 +69,16 @@ async def reached(conn: Connection, scene: Scene, parts: Mapping[UUID, Sequence[
         for row, read in zip(behind, reads, strict=True)
         if any(_is_read(lineage, row["job_id"], read, part) for part in parts[row["depends_on"]])
     }
+
+
+def _is_read_by_all(lineage: Lineage, job: Job) -> bool:
+    """Whether who waits for a task of the job reads what it makes, for certain.
+
+    Who reads a block, or what has no end, waits for more than it reads.
+    """
+    return job.has_task_for_each_key and all(
+        edge.mapping.is_identity for output in job.outputs for edge in lineage.readers(output)
+    )
 
 
 def _is_read(lineage: Lineage, job: UUID, read: Reads, part: Row) -> bool:

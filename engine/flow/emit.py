@@ -163,7 +163,7 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
         {
             "id": each.task_id,
             "hit": each.must_run,
-            "blocked": bool(each.front),
+            "blocked": bool(each.front) or each.job.holds,
             "partitions": each.keys,
             "row_filters": each.row_filters,
         }

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from engine.errors import InvalidDag
+from engine.errors import InvalidDag, InvalidInput
 from engine.flow.byhand import cancel, retry
 from engine.flow.deploy import deploy
 from engine.model.dagfile import parse_dag
@@ -44,10 +44,13 @@ class People:
     async def mend(self, dice: Random) -> None:
         """Retry a failed task; or cancel it, and have its partitions made again later."""
         failed = await self.failed()
-        if failed and dice.random() < 0.6:
-            await self.retry(dice.choice(failed), dice)
-        elif failed:
-            await self._cancel(dice.choice(failed), dice)
+        try:
+            if failed and dice.random() < 0.6:
+                await self.retry(dice.choice(failed), dice)
+            elif failed:
+                await self._cancel(dice.choice(failed), dice)
+        except InvalidInput:
+            self.stage.say("… somebody else has seen to it meanwhile")
 
     async def failed(self) -> list[UUID]:
         return [row["id"] for row in await self.stage.rows(_FAILED)]

@@ -6,7 +6,7 @@ from typing import Any
 from engine.flow.complete import complete
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Database
-from tests.support.worlds import WEEKLY, World, job, name_of, source
+from tests.support.worlds import DAILY, WEEKLY, World, job, name_of, source
 
 DAY = "2013-02-13"
 BLOCK = ("2013-02-14", "2013-02-15")
@@ -163,3 +163,18 @@ async def test_who_waits_for_a_block_runs_only_for_what_it_reads_of_it(database:
     await world.changed("a", BLOCK[0])
     await world.changed("z", BLOCK[1])
     assert f"c[{BLOCK[1]}]" not in await world.run(same=["m"])
+
+
+async def test_who_waits_for_whatever_comes_runs_only_for_what_it_reads(database: Database) -> None:
+    """Of a dimension without an end nobody knows what will be made, so all of it is waited for."""
+    both = DAILY | {"k": {"dynamic": True}}
+    world = await World.made(
+        database, source("a", both), job("b", "a", partitioning=both), job("c", "b")
+    )
+    first, second = (f"dt={day}/k=x" for day in BLOCK)
+    await world.changed("a", first, second)
+    await world.run(same=["b"])
+    await world.changed("a", first, second)
+    for lease in await world.claim():
+        await world.finish(lease, "same" if lease.partitions == (first,) else None)
+    assert await world.run() == [f"c[{BLOCK[1]}]"]

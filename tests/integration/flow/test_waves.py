@@ -265,3 +265,17 @@ async def test_what_is_rewritten_as_a_whole_is_what_exists(database: Database) -
         await world.dataset_id("b"),
     )
     assert existing == [{"partition_key": DAY}]
+
+
+async def test_a_task_that_is_given_more_to_make_waits_for_what_that_needs(
+    database: Database,
+) -> None:
+    late = {"dataset": "late", "wait_for": "all"}
+    block = job("b", "a", late, scaling={"partitions_per_task": 10})
+    world = await World.made(database, source("a"), source("late"), block)
+    await world.changed("late", "2013-02-14")
+    await world.changed("a", "2013-02-14..2013-02-15")
+    (row,) = await world.rows("SELECT status, waiting_for FROM tasks")
+    assert (row["status"], row["waiting_for"]) == ("blocked", {"late": ["2013-02-15"]})
+    await world.changed("late", "2013-02-15")
+    assert await world.run() == ["b[2013-02-14]"]
