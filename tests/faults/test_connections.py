@@ -34,6 +34,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 
 
+@only_at_length
 async def test_listeners_that_the_server_ends(stage: Stager) -> None:
     scene = await stage(source=POSTGRES)
     scene.services.start(*SERVICES)

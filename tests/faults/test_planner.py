@@ -9,7 +9,7 @@ from engine.flow.plan import plan
 from engine.flow.scene import Scene as OrgScene
 from engine.store.database import Connection, Database
 from engine.store.orgs import org_id
-from tests.faults.scene import Scene
+from tests.faults.scene import Scene, only_at_length
 from tests.simulation.crashes import Crash, interrupted
 
 Death = Callable[[Scene, Connection], Awaitable[None]]
@@ -26,7 +26,7 @@ async def terminate(scene: Scene, conn: Connection) -> None:
     scene.rows("SELECT pg_terminate_backend(%s, 5000)", conn.info.backend_pid)
 
 
-@pytest.mark.parametrize("death", [crash, terminate])
+@pytest.mark.parametrize("death", [crash, pytest.param(terminate, marks=only_at_length)])
 async def test_a_planner_that_dies_before_every_statement(scene: Scene, death: Death) -> None:
     scene.services.start("consume")
     async with await Database.open(scene.url) as database:

@@ -122,6 +122,7 @@ async def test_engines_beside_each_other_plan_each_fact_once(scene: Scene) -> No
     scene.seen |= {"engines": len(engines), "plans": scene.one("SELECT count(*) FROM plans")}
 
 
+@only_at_length
 async def test_a_job_that_failed_for_good_is_requeued_by_hand(
     stage: Stager, tmp_path: Path
 ) -> None:

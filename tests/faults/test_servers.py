@@ -11,7 +11,7 @@ import pytest
 from engine.embedded.postgres import EmbeddedPostgres, copy_template
 from engine.store.migrate import migrate
 from tests.faults.conftest import Stager
-from tests.faults.scene import SERVICES, Scene, rounds
+from tests.faults.scene import SERVICES, Scene, only_at_length, rounds
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.killing import kill_postgres
 
@@ -58,6 +58,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+@only_at_length
 async def test_a_disk_full_under_postgres(
     stage: Stager, small_disk: Path, pytestconfig: pytest.Config
 ) -> None:
