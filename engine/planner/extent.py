@@ -85,7 +85,10 @@ class Extents:
         return [edge for edge in inputs if not edge.loose] or list(inputs)
 
     def _reached(self, dataset: UUID, edges: Sequence[Edge]) -> PartitionSet:
-        reached = [edge.mapping.down(self._found[edge.dataset]) for edge in edges]
+        reached = [
+            edge.mapping.down(there, there)
+            for edge, there in ((edge, self._found[edge.dataset]) for edge in edges)
+        ]
         finite = [partitions for partitions in reached if partitions.is_finite]
         return union([self.known(dataset), *finite])
 

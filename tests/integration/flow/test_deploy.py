@@ -116,6 +116,17 @@ async def test_what_a_version_waits_for_holds_tasks_that_had_been_let_go(
     assert await world.run() == [f"b[{DAY}]"]
 
 
+async def test_what_reads_the_last_of_its_input_is_built_by_a_deploy_too(
+    database: Database,
+) -> None:
+    last = {"dataset": "a", "mapping": "last"}
+    world = await World.made(database, source("a"), job("b", last, partitioning={}))
+    await world.changed("a", DAY)
+    changed = job("b", last, partitioning={}, config={"kwargs": {"x": 1}})
+    await world.deploy(source("a"), changed)
+    assert (await world.tasks("b"))["queued"] == ["b[*]"]
+
+
 async def test_a_deploy_that_is_rolled_back_leaves_no_lineage_behind(database: Database) -> None:
     world = await World.made(database, source("a"))
     async with world.conn() as conn, conn.transaction(force_rollback=True):
