@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from datetime import datetime
 
 import pytest
 
@@ -35,5 +36,14 @@ async def test_clocks_that_are_ten_minutes_off(scene: Scene) -> None:
         scene.services.start("worker", **slow)
         scene.count("kills of worker")
     await scene.assert_right()
+    assert minutes_off(scene, "engine") > 9
+    assert minutes_off(scene, "worker") < -9
     off = scene.rows("SELECT max(attempts) FROM tasks")[0][0]
     scene.seen |= {"clocks": "+10 min and -10 min", "most attempts": off}
+
+
+def minutes_off(scene: Scene, name: str) -> float:
+    """By how much a process's first word is ahead of the file that it was written to."""
+    log = scene.services.log_of(name)
+    said = datetime.fromisoformat(log.read_text().split(maxsplit=1)[0])
+    return (said.timestamp() - log.stat().st_mtime) / 60
