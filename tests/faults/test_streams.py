@@ -27,6 +27,7 @@ Membership.{method} = raising
 """
 
 
+@only_at_length
 async def test_a_kill_between_the_two_commits_tells_nothing_twice(
     scene: Scene, kafka: ApacheKafka
 ) -> None:
@@ -138,6 +139,7 @@ def large(message: Message) -> Message:
     return message._replace(value=value, scope=None, is_poison=True)
 
 
+@only_at_length
 async def test_offsets_that_the_broker_deleted_are_an_alarm(
     scene: Scene, kafka: ApacheKafka
 ) -> None:
