@@ -45,6 +45,7 @@ _FLEETING = {
 }
 _START_SECONDS = 60.0  # crash recovery of a large directory takes its time
 _STOP_SECONDS = 30.0
+_PROC = Path("/proc")
 _LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is 107 on Linux and 103 on macOS
 
 
@@ -78,7 +79,7 @@ class EmbeddedPostgres:
     def start(self) -> Self:
         """Find the running server or start one, and return when it answers."""
         with locked(self.data_dir):
-            if _settled(self.url) is not Ping.OK:
+            if self._settled() is not Ping.OK:
                 self._launch()
         return self
 
@@ -103,13 +104,43 @@ class EmbeddedPostgres:
         name = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"knockon-{os.geteuid()}-{name}"
 
+    @property
+    def _pid_file(self) -> Path:
+        return self.data_dir / "postmaster.pid"
+
+    def _settled(self) -> Ping:
+        """Ping, but past the moments in which a server starts, or ends as its starter was killed.
+
+        A server that ends closes its socket some milliseconds before it gives up its directory.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        while (answer := _ping(self.url)) is not Ping.OK and time.monotonic() < deadline:
+            if not self._is_served():
+                break
+            time.sleep(0.02)
+        return answer
+
+    def _is_served(self) -> bool:
+        """Whether the process that the pid file names is alive, and this directory's server.
+
+        A killed server leaves its file, and another program may have its number now: in a
+        container, where numbers start from 1 each time, that is the rule, not the exception.
+        """
+        try:
+            pid = int(self._pid_file.read_text().split("\n", 1)[0])
+            os.kill(pid, 0)
+            return not _PROC.exists() or (_PROC / f"{pid}/cwd").readlink() == self.data_dir
+        except OSError:  # no such file, or no such process
+            return False
+
     def _launch(self) -> None:
         if not (self.data_dir / "PG_VERSION").exists():
             init_data(self.data_dir)
         if self._socket_dir != self.data_dir:
             self._socket_dir.mkdir(mode=0o700, exist_ok=True)
             give_away(self._socket_dir)
-        _forget_recycled_pid(self.data_dir / "postmaster.pid")
+        if not self._is_served():  # PostgreSQL would take any process of that number for a server
+            self._pid_file.unlink(missing_ok=True)
         child = Tethered(unroot(self._command()), stop_signal="INT", log=self.log)
         self._wait(child)
         self._child = child
@@ -177,26 +208,6 @@ def locked(path: Path) -> Iterator[None]:
 
 def _ping(url: str) -> Ping:
     return Ping(PGconn.ping(url.encode()))
-
-
-def _settled(url: str) -> Ping:
-    """Ping, but past the moment in which a server whose starter was killed shuts down."""
-    deadline = time.monotonic() + _START_SECONDS
-    while (answer := _ping(url)) is Ping.REJECT and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return answer
-
-
-def _forget_recycled_pid(pid_file: Path) -> None:
-    """Remove the pid file of a killed server whose number another program now has.
-
-    PostgreSQL sees by itself that a process is gone, but would take the other for a server. In a
-    container, where numbers start from 1 each time, that is the rule rather than the exception.
-    """
-    if pid_file.exists():
-        comm = Path("/proc") / pid_file.read_text().split("\n", 1)[0] / "comm"
-        if comm.exists() and comm.read_text().strip() != "postgres":
-            pid_file.unlink()
 
 
 def _run(command: list[str], aim: str) -> None:

@@ -91,6 +91,17 @@ def test_it_can_be_started_again_when_its_starter_was_ended(
         assert _ask(next_one, "SELECT 1") == 1
 
 
+def test_it_waits_for_one_that_has_closed_its_socket_but_not_left_its_directory(
+    data_dir: Path,
+) -> None:
+    leave = "sleep 0.5; rm postmaster.pid"
+    with subprocess.Popen(["/bin/sh", "-c", leave], cwd=data_dir) as leaving:
+        (data_dir / "postmaster.pid").write_text(f"{leaving.pid}\n{data_dir}\n0\n5432\n\n\n\n")
+        with EmbeddedPostgres(data_dir, durable=False) as server:
+            assert leaving.poll() == 0
+            assert _ask(server, "SELECT 1") == 1
+
+
 def test_it_leaves_nothing_behind_its_starter(data_dir: Path) -> None:
     command = [sys.executable, "-c", _STARTER, str(data_dir)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as starter:
