@@ -10,7 +10,6 @@ import stamina
 import structlog
 from psycopg import AsyncConnection
 
-from consumers.formats.reading import Reader
 from consumers.kafka import KafkaConsumer, KafkaSettings, Origin, Start, moves
 from consumers.metrics import count
 from consumers.postgres.listener import PostgresConsumer
@@ -90,7 +89,7 @@ class Consumers:
 
     def _consumers(self, sources: Sources) -> Iterator[_Consumer]:
         if sources.topics:
-            yield from self._kafka(sources.readers())
+            yield from self._kafka(sources)
         if sources.tables:
             _log.info("following tables", tables=sorted(sources.tables))
             yield PostgresConsumer(
@@ -111,7 +110,7 @@ class Consumers:
         """
         async with self._database.connection() as conn:
             sources = await load_sources(conn, self._scene)
-        settings = self._kafka_settings(sources.readers())
+        settings = self._kafka_settings(sources)
         if settings is None:
             raise InvalidInput("no Kafka broker is set: set KNOCKON_KAFKA_BOOTSTRAP_SERVERS")
         moved = await moves(settings, self._positions, origin)
@@ -119,28 +118,30 @@ class Consumers:
             await self._ingest(Batch(consumer=settings.name, advances=tuple(moved)))
         return moved
 
-    def _kafka(self, readers: Mapping[str, Reader]) -> Iterator[_Consumer]:
-        settings = self._kafka_settings(readers)
+    def _kafka(self, sources: Sources) -> Iterator[_Consumer]:
+        settings = self._kafka_settings(sources)
         if settings is None:
             _log.warning(
-                "topics are not read: set KNOCKON_KAFKA_BOOTSTRAP_SERVERS", topics=sorted(readers)
+                "topics are not read: set KNOCKON_KAFKA_BOOTSTRAP_SERVERS",
+                topics=sorted(sources.topics),
             )
-        elif readers:
-            _log.info("reading topics", topics=sorted(readers), group=settings.name)
+        elif settings.readers:
+            _log.info("reading topics", topics=sorted(settings.readers), group=settings.name)
             yield KafkaConsumer(settings, self._ingest, self._positions)
 
-    def _kafka_settings(self, readers: Mapping[str, Reader]) -> KafkaSettings | None:
+    def _kafka_settings(self, sources: Sources) -> KafkaSettings | None:
         wiring = self._wiring
         if wiring.bootstrap_servers is None:
             return None
         return KafkaSettings(
             bootstrap_servers=wiring.bootstrap_servers,
             name=wiring.name,
-            readers=readers,
+            readers=sources.readers(),
             start=wiring.start,
             fetch_max_wait_ms=wiring.client.get("fetch_max_wait_ms", 500),
             security=wiring.security,
             dead_letter_topic=wiring.dead_letter_topic,
+            dead_letter_topics=sources.dead_letter_topics(),
             client=wiring.client,
         )
 

@@ -57,6 +57,11 @@ class Sources:
         found = {topic: _reader(topic, feeds) for topic, feeds in self.topics.items()}
         return {topic: reader for topic, reader in found.items() if reader is not None}
 
+    def dead_letter_topics(self) -> dict[str, str]:
+        """By topic, the one that gets its dead letters, where its sources name one."""
+        named = {topic: feeds[0].source.dead_letters for topic, feeds in self.topics.items()}
+        return {topic: letters for topic, letters in named.items() if letters is not None}
+
 
 async def load_sources(conn: Connection, scene: Scene) -> Sources:
     """Read what the current DAG versions say of their sources."""
@@ -92,6 +97,9 @@ def _reader(topic: str, feeds: tuple[Feed, ...]) -> Reader | None:
     formats = sorted({feed.source.format for feed in feeds})
     if len(formats) > 1:
         _log.error("a topic has one format: let all its sources name the same", topic=topic)
+    if len({feed.source.dead_letters for feed in feeds}) > 1:
+        _log.error("topic is not read: let all its sources name the same dead_letters", topic=topic)
+        return None
     alike = [feed for feed in feeds if feed.source.format == formats[0]]
     try:
         return _bound(alike) if formats[0] in BOUND else _unbound(alike)

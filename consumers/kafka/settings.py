@@ -24,7 +24,8 @@ class KafkaSettings:
     `name` is the consumer in Knockon's ledger and the group at the broker. `readers` are by
     topic. `start` is where to begin in a partition without a stored position. `batch_size` counts
     messages. `security` goes to every client of aiokafka: security_protocol, ssl_context, ….
-    `dead_letter_topic` gets a copy of what is rejected. `client` goes to AIOKafkaConsumer.
+    `dead_letter_topic` gets a copy of what is rejected, unless `dead_letter_topics` has another
+    one for the message's topic. `client` goes to AIOKafkaConsumer.
     """
 
     bootstrap_servers: str
@@ -35,6 +36,7 @@ class KafkaSettings:
     fetch_max_wait_ms: int = 500
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     dead_letter_topic: str | None = None
+    dead_letter_topics: Mapping[str, str] = field(default_factory=dict)
     client: Mapping[str, Any] = field(default_factory=dict)
 
     @property

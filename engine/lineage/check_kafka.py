@@ -38,6 +38,8 @@ def check_kafka(
         message = f"the job has no output {source.dataset!r}: name one of its own{hint}"
         yield Problem((*path, "dataset"), message)
     yield from _check_options(source, path)
+    if source.dead_letters == source.topic:
+        yield Problem((*path, "dead_letters"), "this is the topic that is read: name another one")
     if source.format not in BOUND:
         return
     about = [source.dataset] if source.dataset else made

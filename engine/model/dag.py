@@ -114,12 +114,14 @@ _DURATION: JsonSchemaValue = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"}
 _NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 _ALIAS = f"^{IDENTIFIER.pattern}$"
 _COLUMN = r"^[^\x00-\x1f]+$"
+_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
 _REFERENCE = r"^[A-Za-z_][A-Za-z0-9_]*\.[^\x00-\x1f]+$"
 PATTERNS = {
     _NAME: "a name: a letter or _, then letters, digits, _, . or -",
     _ALIAS: "an SQL identifier: a letter or _, then letters, digits or _, 63 at most",
     _COLUMN: "a column name: text without control characters",
     _REFERENCE: "an input column: write alias.column",
+    _TOPIC: "a topic's name: letters, digits, ., _ or -, 249 at most",
 }
 """What each pattern asks for, in words."""
 
@@ -127,6 +129,7 @@ Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=128)]
 Alias = Annotated[str, StringConstraints(pattern=_ALIAS)]
 Column = Annotated[str, StringConstraints(pattern=_COLUMN, max_length=128)]
 ColumnReference = Annotated[str, StringConstraints(pattern=_REFERENCE, max_length=192)]
+Topic = Annotated[str, StringConstraints(pattern=_TOPIC)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 KeyText = Annotated[Text, BeforeValidator(_key_text), _Or({"type": "integer"})]
 Duration = Annotated[
@@ -268,6 +271,9 @@ class KafkaSource(_Spec):
     )
     unknown: Literal["reject", "ignore"] | None = Field(
         None, description="What becomes of other datasets of the namespace (openlineage)."
+    )
+    dead_letters: Topic | None = Field(
+        None, description="The topic that gets a copy of every message that is rejected."
     )
 
 

@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import structlog
+from aiokafka import AIOKafkaConsumer
 from prometheus_client import REGISTRY
 
 from consumers.postgres.attach import attach
 from consumers.run import Consumers, Wiring
+from consumers.sources import load_sources
 from engine.embedded.broker import Broker
 from engine.loops.doorbell import Doorbell
 from engine.monitor.pulse import pulses
@@ -100,6 +103,35 @@ async def test_a_shared_topic_names_its_datasets(database: Database, broker: Bro
             await topic.send_bytes(b'[{"dataset": "z"}, {"dataset": "a"}]')
             await heard("a")
             await heard("z")
+
+
+async def test_a_source_names_the_topic_of_its_dead_letters(
+    database: Database, broker: Broker
+) -> None:
+    async with topic_on(broker) as topic, topic_on(broker) as letters:
+        world = await World.made(
+            database, kafka("a", topic.name, dead_letters=letters.name), job("b", "a")
+        )
+        async with consuming(world, broker.bootstrap_servers, broker.consumer_options) as heard:
+            await topic.send_bytes(b"rubbish")
+            await topic.send_bytes(b"{}")
+            await heard("a")
+        client = AIOKafkaConsumer(letters.name, **broker.connection, auto_offset_reset="earliest")
+        async with client, asyncio.timeout(PATIENCE_SECONDS):
+            assert (await client.getone()).value == b"rubbish"
+
+
+async def test_a_topic_whose_sources_disagree_on_dead_letters_is_not_read(
+    database: Database,
+) -> None:
+    world = await World.made(
+        database, kafka("a", "t", dead_letters="x"), kafka("z", "t"), job("b", "a", "z")
+    )
+    async with world.conn() as conn:
+        sources = await load_sources(conn, world.scene)
+    with structlog.testing.capture_logs() as logs:
+        assert sources.readers() == {}
+    assert [each["topic"] for each in logs] == ["t"]
 
 
 async def test_a_table_attached_later_is_followed_from_then_on(database: Database) -> None:

@@ -57,6 +57,8 @@ def test_the_formats_that_are_bound_are_those_that_are_checked() -> None:
         ("format: csv, table: a.b", "jobs[0].source.table: format csv does not take this key"),
         ("format: s3, pattern: 'a/{dt}/{n}/{region}', key: [a]", "key: format s3 does not take"),
         ("format: s3", "jobs[0].source: format s3 needs `pattern:`"),
+        ("dead_letters: t", "source.dead_letters: this is the topic that is read: name another"),
+        ("dead_letters: a b", "source.dead_letters: 'a b' is not a topic's name: letters, digits"),
         (
             "format: debezium, patition: {dt: a}",
             "jobs[0].source.patition: there is no such key; did you mean 'partition'?",

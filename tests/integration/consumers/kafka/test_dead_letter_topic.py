@@ -6,6 +6,8 @@ import pytest
 import structlog
 from aiokafka import AIOKafkaConsumer
 
+from consumers.formats.knockon import read_events
+from consumers.formats.reading import Reader
 from consumers.kafka import KafkaConsumer
 from tests.support.kafka import on_both, on_kafka, running, settings, topic_on
 
@@ -39,6 +41,45 @@ async def test_a_rejected_message_is_sent_there_whole_with_the_reason(broker, le
     assert second.value.startswith(b"[")
 
 
+@on_both
+async def test_the_topic_that_a_source_names_gets_its_letters(broker, ledger, topic):
+    async with topic_on(broker) as own, topic_on(broker) as usual, topic_on(broker) as other:
+        told = settings(
+            broker,
+            topic.name,
+            readers={name: Reader(read_events) for name in (topic.name, other.name)},
+            dead_letter_topic=usual.name,
+            dead_letter_topics={topic.name: own.name},
+        )
+        await topic.send_bytes(b"{")
+        await other.send_bytes(b"[")
+        async with running(KafkaConsumer(told, ledger.ingest, ledger.positions)):
+            await ledger.until(rejections=2)
+
+        assert [each.value for each in await read(broker, own.name, 1)] == [b"{"]
+        assert [each.value for each in await read(broker, usual.name, 1)] == [b"["]
+
+
+@on_kafka
+async def test_one_that_is_not_there_holds_up_no_other(broker, ledger, topic, monkeypatch):
+    monkeypatch.setattr("consumers.kafka.dead_letters._PATIENCE_SECONDS", 0.5)
+    async with topic_on(broker) as usual, topic_on(broker) as other:
+        told = settings(
+            broker,
+            topic.name,
+            readers={name: Reader(read_events) for name in (topic.name, other.name)},
+            dead_letter_topic=usual.name,
+            dead_letter_topics={topic.name: f"not-{topic.name}"},
+        )
+        await topic.send_bytes(b"{")
+        async with running(KafkaConsumer(told, ledger.ingest, ledger.positions)):
+            await ledger.until(rejections=1)
+            await other.send_bytes(b"[")
+            await ledger.until(rejections=2)
+
+        assert [each.value for each in await read(broker, usual.name, 1)] == [b"["]
+
+
 @on_kafka
 async def test_it_is_sent_before_the_positions_are_committed(broker, ledger, topic):
     async with topic_on(broker) as letters:
@@ -61,11 +102,17 @@ async def test_it_is_sent_before_the_positions_are_committed(broker, ledger, top
 
 
 @on_kafka
+@pytest.mark.parametrize("whose", ["of all", "its own"])
 @pytest.mark.parametrize("where", ["nowhere", "the topic itself"])
-async def test_a_topic_that_cannot_be_had_stops_nothing(broker, ledger, topic, where, monkeypatch):
+async def test_a_topic_that_cannot_be_had_stops_nothing(
+    broker, ledger, topic, where, whose, monkeypatch
+):
     monkeypatch.setattr("consumers.kafka.dead_letters._PATIENCE_SECONDS", 0.2)
     name = topic.name if where == "the topic itself" else f"not-{topic.name}"
-    told = settings(broker, topic.name, dead_letter_topic=name)
+    said = {"dead_letter_topic": name}
+    if whose == "its own":
+        said = {"dead_letter_topics": {topic.name: name}}
+    told = settings(broker, topic.name, **said)
     await topic.send("a")
     await topic.send_bytes(b"{")
     with structlog.testing.capture_logs() as logs:
