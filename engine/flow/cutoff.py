@@ -1,4 +1,8 @@
-"""Cutoff: a result reaches the tasks behind it only through partitions and columns that changed."""
+"""Cutoff: a result reaches the tasks behind it only through partitions and columns that changed.
+
+And only over the edges that a plan has crossed: a task may wait for another merely so as to read
+what it leaves, while what is dirty there does not reach it.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +71,10 @@ async def reached(conn: Connection, scene: Scene, parts: Mapping[UUID, Sequence[
     return {
         row["id"]
         for row, read in zip(behind, reads, strict=True)
-        if any(_is_read(lineage, row["job_id"], read, part) for part in parts[row["depends_on"]])
+        if any(
+            part["dataset_uuid"] in row["datasets"] and _is_read(lineage, row["job_id"], read, part)
+            for part in parts[row["depends_on"]]
+        )
     }
 
 

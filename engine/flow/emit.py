@@ -20,7 +20,7 @@ from engine.flow.scene import Scene
 from engine.flow.settle import release
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner import Plan, needs, upstream
+from engine.planner import Plan, Step, needs, upstream
 from engine.planner.tasks import WHOLE
 from engine.store.copying import copy_in
 from engine.store.database import Connection
@@ -34,7 +34,11 @@ Live = Mapping[Place, Sequence[Row]]
 
 @dataclass(slots=True)
 class _Emission:
-    """A need on its way to be a task: where, with what, and what stands in front of it."""
+    """A need on its way to be a task: where, with what, and what stands in front of it.
+
+    ``crossed`` are the dirty datasets that the plan came over, by the job that makes them;
+    ``front`` holds those by task in front: none where it only has to go first.
+    """
 
     job: Job
     slot: str
@@ -42,9 +46,10 @@ class _Emission:
     is_sure: bool
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
+    crossed: Mapping[UUID, Sequence[UUID]]
     task_id: UUID = field(default_factory=new_id)
     joins: bool = False
-    front: dict[UUID, None] = field(default_factory=dict)
+    front: dict[UUID, Sequence[UUID]] = field(default_factory=dict)
 
     @property
     def place(self) -> Place:
@@ -53,7 +58,7 @@ class _Emission:
     @property
     def must_run(self) -> bool:
         """Hit directly; or through parents that have done their part of this plan already."""
-        return self.is_sure or not self.front
+        return self.is_sure or not any(self.front.values())
 
 
 async def emit(
@@ -79,10 +84,18 @@ async def _emit(
 
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
     for step in decided.steps:
-        job = lineage.job(step.job)
+        job, crossed = lineage.job(step.job), _crossed(step)
         for slot, keys, is_sure in needs(step, lineage):
             sources = list(_sources(lineage, job, keys))
-            yield _Emission(job, slot, keys, is_sure, step.row_filters, sources)
+            yield _Emission(job, slot, keys, is_sure, step.row_filters, sources, crossed)
+
+
+def _crossed(step: Step) -> Mapping[UUID, Sequence[UUID]]:
+    crossed: dict[UUID, list[UUID]] = {}
+    for via in step.via:
+        if via.from_job is not None and via.dataset not in crossed.setdefault(via.from_job, []):
+            crossed[via.from_job].append(via.dataset)
+    return crossed
 
 
 def _sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]:
@@ -150,10 +163,11 @@ def _put_in_front(emissions: Sequence[_Emission], live: Live) -> None:
         made[each.job.id, _ANY_SLOT].append(each.task_id)
     for each in emissions:
         for place in each.sources:
+            datasets = each.crossed.get(place[0], ())
             for row in live.get(place, ()):
-                each.front[row["id"]] = None
+                each.front[row["id"]] = datasets
             for task_id in made.get(place, ()):
-                each.front[task_id] = None
+                each.front[task_id] = datasets
 
 
 async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -> None:
@@ -170,10 +184,13 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
         for each in joining
     ]
     await execute(conn, "tasks.join", rows=Jsonb(rows), plan_id=plan_id)
-    pairs = [(each.task_id, front) for each in joining for front in each.front]
-    if pairs:
-        tasks, fronts = zip(*pairs, strict=True)
-        await execute(conn, "tasks.add_dependencies", tasks=list(tasks), depends_on=list(fronts))
+    waits = [
+        {"task_id": each.task_id, "depends_on": front, "datasets": datasets}
+        for each in joining
+        for front, datasets in each.front.items()
+    ]
+    if waits:
+        await execute(conn, "tasks.add_dependencies", rows=Jsonb(waits))
 
 
 async def _create(
@@ -197,8 +214,12 @@ async def _create(
         for each in creating
     )
     await copy_in(conn, "tasks.copy_in", rows)
-    pairs = ((each.task_id, front) for each in creating for front in each.front)
-    await copy_in(conn, "tasks.copy_dependencies", pairs)
+    waits = (
+        (each.task_id, front, list(datasets))
+        for each in creating
+        for front, datasets in each.front.items()
+    )
+    await copy_in(conn, "tasks.copy_dependencies", waits)
 
 
 async def _hold(conn: Connection, scene: Scene, emissions: Sequence[_Emission]) -> None:

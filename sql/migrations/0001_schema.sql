@@ -219,10 +219,12 @@ CREATE INDEX tasks_claimable ON tasks (org_id, runtime, priority DESC, id) WHERE
 CREATE INDEX tasks_failed ON tasks (org_id) WHERE status = 'failed';
 
 -- Both ends are tasks. No foreign keys: a wave of 50,000 tasks would pay for 100,000 look-ups,
--- and only emit writes here, next to the tasks themselves.
+-- and only emit writes here, next to the tasks themselves. `datasets` are those through which what
+-- changes in front reaches the task; none: it is only to read what is left there.
 CREATE TABLE task_dependencies (
     task_id uuid NOT NULL,
     depends_on uuid NOT NULL,
+    datasets uuid[] NOT NULL DEFAULT '{}',
     PRIMARY KEY (task_id, depends_on)
 );
 CREATE INDEX task_dependencies_depends_on ON task_dependencies (depends_on);

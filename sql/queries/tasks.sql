@@ -25,7 +25,7 @@ COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit
 
 -- :name copy_dependencies
 -- What new tasks wait for.
-COPY task_dependencies (task_id, depends_on) FROM STDIN
+COPY task_dependencies (task_id, depends_on, datasets) FROM STDIN
 
 -- :name join
 -- A new plan joins tasks that have not started; a failed one owes its work still, and comes back.
@@ -48,9 +48,11 @@ WHERE t.id = v.id
 
 -- :name add_dependencies
 -- What joined tasks wait for besides.
-INSERT INTO task_dependencies (task_id, depends_on)
-SELECT * FROM unnest(%(tasks)b::uuid[], %(depends_on)b::uuid[])
-ON CONFLICT DO NOTHING
+INSERT INTO task_dependencies AS d (task_id, depends_on, datasets)
+SELECT v.task_id, v.depends_on, coalesce(v.datasets, '{}')
+FROM jsonb_to_recordset(%(rows)s) AS v(task_id uuid, depends_on uuid, datasets uuid[])
+ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = d.datasets || excluded.datasets
+WHERE NOT excluded.datasets <@ d.datasets
 
 -- :name candidates
 -- Queued tasks whose time has come, the most urgent first, with no sibling running. Each runtime by
@@ -140,16 +142,17 @@ FROM (SELECT DISTINCT d.task_id FROM task_dependencies d
 
 -- :name behind
 -- What waits directly behind these tasks, locked already, with what it is to make.
-SELECT d.depends_on, t.id, t.job_id, t.partitions
+SELECT d.depends_on, d.datasets, t.id, t.job_id, t.partitions
 FROM task_dependencies d JOIN tasks t ON t.id = d.task_id AND t.status = 'blocked'
-WHERE d.depends_on = ANY(%(ended)s)
+WHERE d.depends_on = ANY(%(ended)s) AND d.datasets <> '{}'
 
 -- :name settle
 -- With nothing open left in front a task is queued if anything hit it, else skipped.
 WITH c AS MATERIALIZED (
     SELECT b.id, j.holds,
         b.hit OR b.id = ANY(%(hit)b::uuid[]) OR EXISTS (SELECT FROM task_dependencies d
-            WHERE d.task_id = b.id AND d.depends_on = ANY(%(changed)b::uuid[])) AS hit,
+            WHERE d.task_id = b.id AND d.datasets <> '{}'
+              AND d.depends_on = ANY(%(changed)b::uuid[])) AS hit,
         EXISTS (SELECT FROM task_dependencies d
             WHERE d.task_id = b.id
               AND (SELECT f.status FROM tasks f WHERE f.id = d.depends_on)
@@ -184,11 +187,9 @@ WHERE t.id = ANY(%(ids)s) AND j.id = t.job_id AND EXISTS (
     JOIN partition_versions m ON m.dataset_uuid = o.dataset_uuid
         AND m.dataset_version = o.dataset_version AND m.partition_key = ANY (t.partitions)
     JOIN task_inputs i ON i.task_id = m.task_id
-    JOIN task_dependencies d ON d.task_id = t.id
+    JOIN task_dependencies d ON d.task_id = t.id AND i.input_dataset_uuid = ANY (d.datasets)
     JOIN tasks f ON f.id = d.depends_on AND i.input_partition_key = ANY (f.partitions)
-    JOIN jobs fj ON fj.id = f.job_id
     JOIN current_datasets r ON r.dataset_uuid = i.input_dataset_uuid
-        AND r.name = ANY (fj.output_datasets)
     JOIN partition_versions n ON n.dataset_uuid = r.dataset_uuid
         AND n.dataset_version = r.dataset_version AND n.partition_key = i.input_partition_key
     LEFT JOIN jsonb_to_recordset(%(reads)s) AS c(job uuid, dataset uuid, columns text[])
@@ -241,9 +242,11 @@ WHERE id = %(id)s
 -- :name hand_over
 -- A task that ended without its work done leaves it, and those who wait for it, to its successor.
 WITH rewired AS (
-    INSERT INTO task_dependencies (task_id, depends_on)
-    SELECT d.task_id, %(successor)s FROM task_dependencies d WHERE d.depends_on = %(id)s
-    ON CONFLICT DO NOTHING
+    INSERT INTO task_dependencies AS o (task_id, depends_on, datasets)
+    SELECT d.task_id, %(successor)s, d.datasets FROM task_dependencies d
+    WHERE d.depends_on = %(id)s
+    ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = o.datasets || excluded.datasets
+    WHERE NOT excluded.datasets <@ o.datasets
 ), ended AS (
     UPDATE tasks SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
         completed_at = clock_timestamp(), error_message = %(error)s,

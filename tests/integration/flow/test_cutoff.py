@@ -112,6 +112,32 @@ async def test_a_reader_that_was_pruned_still_sees_what_a_run_took_in(database: 
     assert await _run(world, {"b": {"price": "2", "name": "2"}}) == [f"b[{DAY}]", f"names[{DAY}]"]
 
 
+async def _spared(database: Database) -> World:
+    """`d` reads a column of `b` that nobody changes, and all of `c`; run once."""
+    b = job("b", "a", columns={"price": ["a.price"], "name": ["a.name"]})
+    c = job("c", "a", columns={"x": ["a.price"]})
+    d = job("d", "b", "c", columns={"name": ["b.name"], "x": ["c.x"]})
+    world = await World.made(database, source("a"), b, c, d)
+    await world.changed("a", DAY)
+    await _run(world, {"c": {"x": "1"}})
+    return world
+
+
+async def test_who_waits_only_to_read_after_it_is_not_reached_by_it(database: Database) -> None:
+    world = await _spared(database)
+    await world.changed("a", DAY, columns=("price",))
+    # b tells no columns, but the plan has not crossed the edge to d: its price is not read there.
+    assert await _run(world, {"c": {"x": "1"}}) == [f"b[{DAY}]", f"c[{DAY}]"]
+
+
+async def test_what_was_only_to_go_first_reaches_by_a_later_change(database: Database) -> None:
+    world = await _spared(database)
+    await world.changed("a", DAY, columns=("price",))
+    await world.changed("a", DAY, columns=("name",))
+    ran = await _run(world, {"c": {"x": "1"}})
+    assert ran == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
+
+
 async def test_of_several_partitions_only_the_changed_go_on(database: Database) -> None:
     blocks = job("b", "a", scaling={"partitions_per_task": 10})
     world = await World.made(database, source("a"), blocks, job("c", "b"))
