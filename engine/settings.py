@@ -90,3 +90,8 @@ class Settings(BaseSettings):
     database_pool: int = Field(
         default=10, ge=1, description="Most database connections that one process holds."
     )
+
+    @property
+    def lineage_namespace(self) -> str:
+        """The namespace of the org's jobs and datasets for OpenLineage."""
+        return self.openlineage_namespace or f"knockon://{self.org}"

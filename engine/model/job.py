@@ -58,6 +58,11 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     columns: str | None = None
 
     @property
+    def full_name(self) -> str:
+        """Its name among the jobs of all DAGs."""
+        return f"{self.dag_name}.{self.name}"
+
+    @property
     def partitions_per_task(self) -> int:
         """How many neighbouring output partitions one task may take."""
         return int(self.scaling.get("partitions_per_task", 1))

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from engine.model.dataset import Dataset
 from engine.model.job import Job
+from engine.model.openlineage import run_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class Lease:
     cursors: Mapping[UUID, str] = field(default_factory=dict)
     row_filters: tuple[Mapping[str, Any] | None, ...] = ()
     waited_seconds: float = 0.0
+
+    @property
+    def run_id(self) -> UUID:
+        """What OpenLineage knows the attempt by."""
+        return run_id(self.task_id, self.attempt)
 
 
 @dataclass(frozen=True, slots=True)

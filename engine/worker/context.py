@@ -30,12 +30,19 @@ class Result:
 class Context:
     """One run of one task.
 
-    ``database`` is Knockon's own; ``scene`` is the org that the task belongs to.
+    ``database`` is Knockon's own; ``scene`` is the org that the task belongs to, and ``namespace``
+    what OpenLineage knows the org's jobs by.
     """
 
     lease: Lease
     database: Database
     scene: Scene
+    namespace: str = "knockon"
+
+    @property
+    def parent_run(self) -> str:
+        """The run, as clients of OpenLineage take it in OPENLINEAGE_PARENT_ID."""
+        return f"{self.namespace}/{self.lease.job.full_name}/{self.lease.run_id}"
 
     @property
     def partitions(self) -> tuple[str, ...]:

@@ -96,7 +96,8 @@ class Worker:
 
     def _start(self, lease: Lease) -> None:
         _count(lease)
-        context = Context(lease, self._database, self._scene)
+        namespace = self._settings.lineage_namespace
+        context = Context(lease, self._database, self._scene, namespace)
         task = asyncio.create_task(run_task(self._client, context, self._runtimes, self._tell))
         self._running.add(task)
         task.add_done_callback(self._ended)

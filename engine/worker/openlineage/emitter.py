@@ -43,7 +43,7 @@ async def emitting(settings: Settings) -> AsyncIterator[Tell]:
         yield untold
         return
     sink = sink_at(settings.openlineage_url, settings.openlineage_api_key)
-    emitter = Emitter(sink, settings.openlineage_namespace or f"knockon://{settings.org}")
+    emitter = Emitter(sink, settings.lineage_namespace)
     try:
         yield emitter.tell
     finally:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from importlib.metadata import version
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -70,11 +70,6 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     )
 
 
-def run_id(lease: Lease) -> UUID:
-    """The id of an attempt's run: the same whoever works it out."""
-    return uuid5(lease.task_id, str(lease.attempt))
-
-
 def run_event(happening: Happening, namespace: str) -> RunEvent:
     """The event; jobs are called ``dag.job`` there, and datasets as they are."""
     lease = happening.lease
@@ -82,10 +77,8 @@ def run_event(happening: Happening, namespace: str) -> RunEvent:
     return RunEvent(
         event_type=happening.kind,
         event_time=happening.at,
-        run=Run(run_id(lease), dict(_of_run(happening))),
-        job=Job(
-            namespace, f"{job.dag_name}.{job.name}", {"jobType": facets.JobType(job_type="TASK")}
-        ),
+        run=Run(lease.run_id, dict(_of_run(happening))),
+        job=Job(namespace, job.full_name, {"jobType": facets.JobType(job_type="TASK")}),
         inputs=[InputDataset(namespace, each.name, dict(_schema(each))) for each in _inputs(lease)],
         outputs=[
             OutputDataset(

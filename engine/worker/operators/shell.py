@@ -84,6 +84,8 @@ def environment(context: Context) -> Mapping[str, str]:
         "KNOCKON_INPUTS": _json({alias: _input(context, alias) for alias in lease.inputs}),
         "KNOCKON_ROW_FILTERS": _json(lease.row_filters),
         "KNOCKON_CURSORS": _json({str(key): value for key, value in lease.cursors.items()}),
+        "OPENLINEAGE_PARENT_ID": context.parent_run,
+        "OPENLINEAGE_ROOT_PARENT_ID": context.parent_run,
     }
 
 

@@ -31,7 +31,7 @@ async def _context(database: Database, command: Any) -> Context:
 
 async def test_a_command_is_told_of_its_task(database: Database, tmp_path: Path) -> None:
     told = tmp_path / "told"
-    command = f"env | grep KNOCKON_ > {told}"
+    command = f"env | grep -E 'KNOCKON_|OPENLINEAGE_' > {told}"
     task = await _context(database, command)
 
     assert await Shell().run(task) == Result()
@@ -43,6 +43,7 @@ async def test_a_command_is_told_of_its_task(database: Database, tmp_path: Path)
     (inputs,) = [line for line in lines if line.startswith("KNOCKON_INPUTS")]
     assert '"table":"orders"' in inputs
     assert '"partitions":["2013-02-13"]' in inputs
+    assert f"OPENLINEAGE_PARENT_ID=knockon/w.made/{task.lease.run_id}" in lines
 
 
 async def test_the_last_line_says_what_was_written(database: Database) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import pytest
 
 from engine.lineage.columns import EVERY, NO_COLUMN
+from engine.model.openlineage import run_id, tasks_of
 from engine.model.task import Lease, Output
-from engine.worker.openlineage.events import run_event, run_id
+from engine.store.ids import new_id
+from engine.worker.openlineage.events import run_event
 from engine.worker.openlineage.facets import Task
 from engine.worker.openlineage.happening import Happening
 from tests.support.bindings import bound
@@ -35,7 +38,7 @@ def test_an_event_names_the_attempt_the_job_and_the_datasets() -> None:
     event = told(lease(*KEYS), "START")
 
     assert event["eventType"] == "START"
-    assert event["run"]["runId"] == str(run_id(lease(*KEYS)))
+    assert event["run"]["runId"] == str(lease(*KEYS).run_id)
     assert (event["job"]["namespace"], event["job"]["name"]) == ("knockon://default", "shop.daily")
     assert [each["name"] for each in event["inputs"]] == ["orders"]  # read twice, named once
     assert [each["name"] for each in event["outputs"]] == ["sales"]
@@ -47,8 +50,16 @@ def test_attempts_are_runs_of_their_own() -> None:
     first, again = lease("*"), lease("*")
     object.__setattr__(again, "attempt", 3)
 
-    assert run_id(first) == run_id(lease("*"))
-    assert run_id(first) != run_id(again)
+    assert first.run_id == lease("*").run_id
+    assert first.run_id != again.run_id
+
+
+@pytest.mark.parametrize("attempt", [1, 1000, 0xFFFF])
+def test_the_task_is_found_by_the_run(attempt: int) -> None:
+    tasks = [new_id() for _ in range(100)]
+    for task in tasks:
+        first, last = tasks_of(run_id(task, attempt))
+        assert [each for each in tasks if first <= each <= last] == [task]
 
 
 def test_partitions_are_told_as_time_as_a_subset_and_as_they_are() -> None:
