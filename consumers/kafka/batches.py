@@ -7,6 +7,7 @@ from types import MappingProxyType
 from aiokafka import ConsumerRecord, TopicPartition
 
 from consumers.formats.reading import Delivery, Reader
+from consumers.kafka.position import Position
 from engine.model.event import Advance, Batch, Received, Rejection
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -35,7 +36,7 @@ async def prepare(records: Records, readers: Mapping[str, Reader]) -> None:
 def batch_of(
     consumer: str,
     fetched: Fetched,
-    places: Mapping[TopicPartition, int],
+    places: Mapping[TopicPartition, Position],
     readers: Mapping[str, Reader],
 ) -> Batch:
     """Read all records; each partition moves from its place to where the fetch reached."""
@@ -58,10 +59,10 @@ def batch_of(
 
 
 def undecodable(
-    consumer: str, partition: TopicPartition, offset: int, error: UnicodeDecodeError
+    consumer: str, partition: TopicPartition, place: Position, error: UnicodeDecodeError
 ) -> Batch:
     """Move past a message that the client cannot decode: its batch has a header of a wrong name."""
-    stream = stream_of(partition)
+    stream, offset = stream_of(partition), place.offset
     why = (
         f"a header's name is not UTF-8 ({error}), in this message or in another that was sent in "
         "one batch with it: read it with a tool that can, and send what it says again"
@@ -69,16 +70,20 @@ def undecodable(
     return Batch(
         consumer=consumer,
         rejections=(Rejection(stream=stream, position=str(offset), payload=None, error=why),),
-        advances=(Advance(stream=stream, before=str(offset), after=str(offset + 1)),),
+        advances=(_advance(partition, place, offset + 1),),
     )
 
 
 def _advances(
-    reached: Mapping[TopicPartition, int], places: Mapping[TopicPartition, int]
+    reached: Mapping[TopicPartition, int], places: Mapping[TopicPartition, Position]
 ) -> Iterable[Advance]:
     for partition, offset in reached.items():
-        before = str(places[partition])
-        yield Advance(stream=stream_of(partition), before=before, after=str(offset))
+        yield _advance(partition, places[partition], offset)
+
+
+def _advance(partition: TopicPartition, place: Position, offset: int) -> Advance:
+    after = place.at(offset).to_text()
+    return Advance(stream=stream_of(partition), before=place.to_text(), after=after)
 
 
 def _delivery(stream: str, record: ConsumerRecord) -> Delivery:

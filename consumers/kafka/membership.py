@@ -3,6 +3,8 @@
 from aiokafka import TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 
+from consumers.kafka.position import Position
+
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     """Notes of a member of a group.
@@ -14,7 +16,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.owned: frozenset[TopicPartition] = frozenset()
-        self.places: dict[TopicPartition, int] = {}
+        self.places: dict[TopicPartition, Position] = {}
         self.has_joined = False
 
     @property

@@ -9,7 +9,9 @@ from aiokafka.errors import KafkaError
 
 from consumers.kafka.batches import stream_of
 from consumers.kafka.partitions import partitions_of
+from consumers.kafka.position import Position
 from consumers.kafka.settings import KafkaSettings, Positions
+from consumers.kafka.topic_ids import topic_ids
 from engine.errors import ServiceUnavailable
 from engine.model.event import Advance
 
@@ -28,6 +30,7 @@ async def moves(settings: KafkaSettings, positions: Positions, origin: Origin) -
     try:
         partitions = await partitions_of(settings.connection, settings.readers)
         await client.start()
+        told = await topic_ids(client, partitions)
         offsets = await _offsets(client, partitions, origin)
     except KafkaError as error:
         raise ServiceUnavailable(
@@ -36,7 +39,10 @@ async def moves(settings: KafkaSettings, positions: Positions, origin: Origin) -
     finally:
         await client.stop()
     stored = await positions()
-    advances = (_advance(stored, stream_of(each), offset) for each, offset in offsets.items())
+    advances = (
+        _advance(stored, stream_of(each), Position(offset, told.get(each)))
+        for each, offset in offsets.items()
+    )
     return sorted((each for each in advances if each.before != each.after), key=_stream)
 
 
@@ -53,8 +59,8 @@ async def _offsets(
     return {each: ends[each] if found[each] is None else found[each].offset for each in partitions}
 
 
-def _advance(stored: Mapping[str, str], stream: str, offset: int) -> Advance:
-    return Advance(stream=stream, before=stored.get(stream), after=str(offset))
+def _advance(stored: Mapping[str, str], stream: str, position: Position) -> Advance:
+    return Advance(stream=stream, before=stored.get(stream), after=position.to_text())
 
 
 def _stream(advance: Advance) -> str:

@@ -1,7 +1,7 @@
 """One stay in the group: find the places, then read, write, and tell the broker."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -16,7 +16,9 @@ from consumers.kafka.dead_letters import DeadLetterTopic
 from consumers.kafka.lag import tell_lag
 from consumers.kafka.membership import Membership
 from consumers.kafka.placement import Log, Place, place
+from consumers.kafka.position import Position
 from consumers.kafka.settings import Ingest, KafkaSettings, Positions
+from consumers.kafka.topic_ids import topic_ids
 from consumers.kafka.waiting import Patience, unless_stopped
 from engine.errors import PositionLost
 from engine.model.event import Batch
@@ -86,14 +88,19 @@ class Session:
         if places is not self.membership.places:
             return  # dealt anew meanwhile
         for partition, there in found.items():
-            self.client.seek(partition, there.offset)
-            places[partition] = there.offset
+            self.client.seek(partition, there.position.offset)
+            places[partition] = there.position
 
     async def _find(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, Place]:
+        """Ids before offsets: what is made anew in between is seen with its first messages."""
         stored = await self._persistently(self.positions)
+        told = await topic_ids(self.client, partitions)
         starts = await self.client.beginning_offsets(partitions)
         ends = await self.client.end_offsets(partitions)
-        logs = {each: Log(stream_of(each), starts[each], ends[each]) for each in partitions}
+        logs = {
+            each: Log(stream_of(each), starts[each], ends[each], told.get(each))
+            for each in partitions
+        }
         start = self.settings.start
         return {each: place(log, stored.get(log.stream), start) for each, log in logs.items()}
 
@@ -115,10 +122,23 @@ class Session:
         if fetched is None or not fetched.reached:
             return
         places, readers = self.membership.places, self.settings.readers
+        await self._assert_known(fetched.reached, places)
         await self._persistently(lambda: prepare(fetched.records, readers))
         await self._write(batch_of(self.settings.name, fetched, places, readers), fetched.records)
-        places.update(fetched.reached)
+        places.update({each: places[each].at(n) for each, n in fetched.reached.items()})
         await self._tell(fetched.reached)
+
+    async def _assert_known(
+        self, partitions: Iterable[TopicPartition], places: Mapping[TopicPartition, Position]
+    ) -> None:
+        """Raise PositionLost where a topic is not the one that the place is in.
+
+        The topic that is there after a fetch is the one that all of it came from: a topic that was
+        made anew never turns into the old one again.
+        """
+        for partition, topic_id in (await topic_ids(self.client, partitions)).items():
+            if topic_id != places[partition].topic_id:
+                raise PositionLost(f"{stream_of(partition)} is of a topic of id {topic_id}")
 
     async def _fetch(self, partitions: Collection[TopicPartition], most: int) -> Fetched:
         """Some messages of partitions that have a place, and how far that brings us.
@@ -136,7 +156,7 @@ class Session:
         reached = {each: await self.client.position(each) for each in places}
         return Fetched(
             {each: records[each] for each in records if each in places},
-            {each: offset for each, offset in reached.items() if offset > places[each]},
+            {each: offset for each, offset in reached.items() if offset > places[each].offset},
         )
 
     async def _take_singly(self) -> None:
@@ -149,10 +169,10 @@ class Session:
                 return
 
     async def _pass_over(self, partition: TopicPartition, error: UnicodeDecodeError) -> None:
-        offset = self.membership.places.get(partition)
-        if offset is not None:
-            _log.error("message passed over", stream=stream_of(partition), position=offset)
-            await self._write(undecodable(self.settings.name, partition, offset, error))
+        place = self.membership.places.get(partition)
+        if place is not None:
+            _log.error("message passed over", stream=stream_of(partition), position=place.offset)
+            await self._write(undecodable(self.settings.name, partition, place, error))
         self.membership.forget()
 
     async def _write(self, batch: Batch, records: Records = _NOTHING) -> None:

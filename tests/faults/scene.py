@@ -36,7 +36,7 @@ _OPEN = """
 SELECT (SELECT count(*) FROM data_invalidations WHERE processed_at IS NULL)
      + (SELECT count(*) FROM tasks WHERE status IN ('blocked', 'queued', 'running', 'failed'))
 """
-_POSITIONS = "SELECT stream, position::bigint FROM consumer_positions"
+POSITIONS = "SELECT stream, split_part(position, '@', 1)::bigint FROM consumer_positions"
 
 
 only_at_length = pytest.mark.skipif(SCALE == 0, reason="`make faults` runs it")
@@ -127,7 +127,7 @@ class Scene:
     def is_read(self) -> bool:
         """Whether the consumers have come to where the topic ended when it was read back."""
         ends = {f"kafka/{p.topic}/{p.partition}": end for p, end in self.producer.ends.items()}
-        reached = dict(self.rows(_POSITIONS))
+        reached = dict(self.rows(POSITIONS))
         return reached == reached | ends
 
     def _rests(self) -> bool:
@@ -135,7 +135,7 @@ class Scene:
 
     def _state(self) -> str:
         counts = self.rows("SELECT status, count(*) FROM tasks GROUP BY 1")
-        return f"tasks {counts}, positions {self.rows(_POSITIONS)}, ends {self.producer.ends}"
+        return f"tasks {counts}, positions {self.rows(POSITIONS)}, ends {self.producer.ends}"
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from aiokafka.record.util import calc_crc32c as crc32c
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
 from consumers.kafka import KafkaConsumer, KafkaSettings
+from consumers.kafka.position import Position
 from engine.embedded.broker import Broker
 from engine.errors import PositionLost
 from engine.flow.ingest import Rejected
@@ -87,6 +88,12 @@ class Ledger:
     async def positions(self) -> dict[str, str]:
         rows = await self._rows("SELECT stream, position FROM consumer_positions")
         return dict(rows)
+
+    async def offsets(self) -> dict[str, int]:
+        return {
+            stream: Position.from_text(position).offset
+            for stream, position in (await self.positions()).items()
+        }
 
     async def move(self, stream: str, position: str) -> None:
         async with self._database.connection() as connection:

@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 
 from consumers.kafka.batches import stream_of
 from consumers.kafka.partitions import partitions_of
+from consumers.kafka.position import Position
 from consumers.postgres.connection import connect
 from consumers.postgres.readers import State, state
 from consumers.run import has_log
@@ -69,9 +70,8 @@ def _topics(sources: Sources, known: set[str]) -> Check:
 
 
 def _lag(ends: Mapping[TopicPartition, int], stored: Mapping[str, str]) -> Check:
-    behind = sum(
-        max(end - int(stored.get(stream_of(partition), 0)), 0) for partition, end in ends.items()
-    )
+    reached = (Position.from_text(stored.get(stream_of(each), "0")).offset for each in ends)
+    behind = sum(max(end - offset, 0) for end, offset in zip(ends.values(), reached, strict=True))
     return judge(
         "Kafka lag",
         behind < _MANY,

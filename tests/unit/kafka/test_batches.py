@@ -3,6 +3,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
 from consumers.kafka.batches import Fetched, batch_of
+from consumers.kafka.position import Position
 from engine.model.event import Advance
 
 PARTITION = TopicPartition("changes", 3)
@@ -18,17 +19,19 @@ def test_a_batch_moves_each_partition_from_its_place_to_where_the_fetch_reached(
     records = {PARTITION: [record(7, b'{"dataset": "a"}'), record(11, b"{")]}
     fetched = Fetched(records, {PARTITION: 13})
 
-    batch = batch_of("us", fetched, {PARTITION: 5}, {"changes": Reader(read_events)})
+    batch = batch_of(
+        "us", fetched, {PARTITION: Position(5, "id")}, {"changes": Reader(read_events)}
+    )
 
     assert batch.consumer == "us"
     assert [each.position for each in batch.received] == ["7"]
     assert [each.position for each in batch.rejections] == ["11"]
-    assert batch.advances == (Advance(stream="kafka/changes/3", before="5", after="13"),)
+    assert batch.advances == (Advance(stream="kafka/changes/3", before="5@id", after="13@id"),)
 
 
 def test_headers_are_text_in_lower_case_whatever_was_sent():
     records = {PARTITION: [record(0, None, Trace=b"a\xff", empty=None)]}
 
-    batch = batch_of("us", Fetched(records, {}), {PARTITION: 0}, {"changes": Reader(read_events)})
+    batch = batch_of("us", Fetched(records, {}), {}, {"changes": Reader(read_events)})
 
     assert batch.rejections[0].headers == {"trace": "a\\xff", "empty": ""}

@@ -1,37 +1,63 @@
+from dataclasses import replace
+
 import pytest
 
 from consumers.kafka.placement import Log, Place, place
+from consumers.kafka.position import Position
 from engine.model.event import Advance
 
-LOG = Log("kafka/changes/0", start=5, end=9)
+LOG = Log("kafka/changes/0", start=5, end=9, topic_id="now")
+UNTOLD = replace(LOG, topic_id=None)
 
 
-@pytest.mark.parametrize("stored", ["5", "7", "9"])
-def test_a_position_within_the_log_stays(stored):
-    assert place(LOG, stored, "earliest") == Place(int(stored))
+@pytest.mark.parametrize("offset", [5, 7, 9])
+@pytest.mark.parametrize(
+    ("log", "stored"), [(LOG, "{}@now"), (UNTOLD, "{}@now"), (UNTOLD, "{}@before"), (UNTOLD, "{}")]
+)
+def test_a_position_within_the_log_stays_unless_the_topic_is_known_to_be_another(
+    log, stored, offset
+):
+    text = stored.format(offset)
+    assert place(log, text, "earliest") == Place(Position.from_text(text))
 
 
+def test_a_position_in_a_topic_whose_id_was_not_known_learns_it():
+    advance = Advance(stream=LOG.stream, before="7", after="7@now")
+    assert place(LOG, "7", "earliest") == Place(Position(7, "now"), advance)
+
+
+@pytest.mark.parametrize("log", [LOG, UNTOLD])
 @pytest.mark.parametrize(("start", "offset"), [("earliest", 5), ("latest", 9)])
-def test_without_a_position_the_setting_decides_and_is_stored(start, offset):
-    advance = Advance(stream=LOG.stream, before=None, after=str(offset))
+def test_without_a_position_the_setting_decides_and_is_stored(log, start, offset):
+    position = Position(offset, log.topic_id)
+    advance = Advance(stream=LOG.stream, before=None, after=position.to_text())
 
-    assert place(LOG, None, start) == Place(offset, advance)
+    assert place(log, None, start) == Place(position, advance)
 
 
 @pytest.mark.parametrize(
     ("stored", "lost", "complaint"),
     [
         ("2", "2..4", "the broker deleted offsets 2 to 4"),
-        ("4", "4..4", "the broker deleted offsets 4 to 4"),
+        ("4@now", "4..4", "the broker deleted offsets 4 to 4"),
         ("10", "10..", "offset 10 was next, but the log ends at 9"),
+        ("10@now", "10..", "offset 10 was next, but the log ends at 9"),
+        ("2@before", "2..", "topic of id before, but the topic was made anew and now has id now"),
+        ("7@before", "7..", "topic of id before, but the topic was made anew and now has id now"),
+        ("10@before", "10..", "topic of id before, but the topic was made anew and now has id now"),
     ],
 )
 @pytest.mark.parametrize("start", ["earliest", "latest"])
 def test_a_position_outside_the_log_is_a_loss_and_the_rest_is_read(start, stored, lost, complaint):
     found = place(LOG, stored, start)
 
-    assert found.offset == 5
-    assert found.advance == Advance(stream=LOG.stream, before=stored, after="5")
+    assert found.position == Position(5, "now")
+    assert found.advance == Advance(stream=LOG.stream, before=stored, after="5@now")
     assert found.loss is not None
     assert (found.loss.stream, found.loss.position) == (LOG.stream, lost)
     assert complaint in found.loss.error
+
+
+@pytest.mark.parametrize("text", ["0", "1234", "1234@uF3c5Wz9QXuIw3rflRDAnw"])
+def test_positions_are_stored_as_text(text):
+    assert Position.from_text(text).to_text() == text

@@ -17,7 +17,7 @@ FACTS = """SELECT i.partition_key, i.columns, i.reason
            WHERE d.name = 'orders' AND i.source_event ->> 'stream' LIKE 'kafka/%%'
            ORDER BY i.reason, i.partition_key"""
 
-READ = "SELECT stream FROM consumer_positions WHERE position = %s"
+READ = "SELECT stream FROM consumer_positions WHERE split_part(position, '@', 1) = %s"
 
 
 def orders(topic: str) -> dict[str, Any]:

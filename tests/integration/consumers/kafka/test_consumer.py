@@ -12,7 +12,7 @@ from consumers.formats.cloudevents import read_cloudevent
 from consumers.formats.reading import Reader
 from consumers.kafka import KafkaConsumer
 from engine.embedded.broker import EmbeddedBroker
-from tests.support.kafka import delete_topic, on_both, running, settings, topic_on
+from tests.support.kafka import on_both, running, settings, topic_on
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def test_every_event_is_written_with_its_place(consumer, ledger, topic):
         await ledger.until(events=2)
 
     assert ledger.events == [(topic.stream(), "0", "a"), (topic.stream(), "1", "b")]
-    assert await ledger.positions() == {topic.stream(): "2"}
+    assert await ledger.offsets() == {topic.stream(): 2}
     assert not ledger.overtaken
 
 
@@ -235,26 +235,6 @@ async def test_the_broker_is_told_for_its_lag_tools(broker, consumer, ledger, to
         bootstrap_servers=broker.bootstrap_servers, group_id=f"group-of-{topic.name}"
     ) as lag_tool:
         assert await lag_tool.committed(partition) == 3
-
-
-@on_both
-async def test_a_topic_made_anew_is_a_loss_that_is_kept_and_read_anyway(
-    broker, consumer, ledger, topic
-):
-    await topic.send("a", "b", "c")
-    async with running(consumer):
-        await ledger.until(events=3)
-
-    await delete_topic(broker, topic.name)
-    await broker.create_topic(topic.name)
-    await topic.send("d")
-    async with running(consumer):
-        await ledger.until(events=4, rejections=1)
-
-    [(stream, position, payload, error)] = ledger.rejections
-    assert (stream, position, payload) == (topic.stream(), "3..", None)
-    assert error.startswith("lost: offset 3 was next, but the log ends at 1")
-    assert ledger.notes == ["a", "b", "c", "d"]
 
 
 async def test_a_broker_that_comes_late_or_goes_away_is_waited_for(ledger):

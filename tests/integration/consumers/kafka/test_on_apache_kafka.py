@@ -11,7 +11,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from consumers.kafka import KafkaConsumer
 from engine.embedded.broker import Broker
 from engine.model.event import Batch
-from tests.support.kafka import delete_topic, on_kafka, running, settings
+from tests.support.kafka import on_kafka, running, settings
 
 pytestmark = on_kafka
 
@@ -75,7 +75,7 @@ async def test_the_position_passes_the_marker_behind_the_last_message(
         await producer.send_and_wait(topic.name, event("a"), partition=0)
 
     async with running(consumer):
-        while await ledger.positions() != {topic.stream(): "2"}:
+        while await ledger.offsets() != {topic.stream(): 2}:
             await ledger.until(batches=len(ledger.batches) + 1)
 
 
@@ -135,21 +135,3 @@ async def test_whatever_is_deleted_while_it_waits_is_either_read_or_a_loss_that_
 def offsets(text: str) -> range:
     first, last = text.split("..")
     return range(int(first), int(last) + 1)
-
-
-async def test_a_topic_made_anew_while_it_is_read_is_a_loss_that_is_kept(
-    broker, group, ledger, topic
-):
-    attentive = settings(broker, topic.name, client={**group.client, "metadata_max_age_ms": 300})
-    async with running(KafkaConsumer(attentive, ledger.ingest, ledger.positions)):
-        await topic.send("a", "b", "c")
-        await ledger.until(events=3)
-        await delete_topic(broker, topic.name)
-        await broker.create_topic(topic.name)
-        await topic.send("d")
-        await ledger.until(events=4, rejections=1)
-
-    [(_, position, _, error)] = ledger.rejections
-    assert position == "3.."
-    assert "the log ends at" in error
-    assert ledger.notes == ["a", "b", "c", "d"]

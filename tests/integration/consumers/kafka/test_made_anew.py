@@ -1,0 +1,99 @@
+"""A topic that is deleted and made anew: what the old one still had is lost, and that is told."""
+
+import asyncio
+
+import pytest
+
+from consumers.kafka import KafkaConsumer, moves
+from engine.model.event import Batch
+from tests.support.kafka import delete_topic, on_both, on_kafka, running, settings
+
+
+@pytest.fixture
+def group(broker, topic):
+    return settings(broker, topic.name)
+
+
+@pytest.fixture
+def consumer(group, ledger) -> KafkaConsumer:
+    return KafkaConsumer(group, ledger.ingest, ledger.positions)
+
+
+async def make_anew(broker, topic, *notes: str) -> None:
+    await delete_topic(broker, topic.name)
+    await broker.create_topic(topic.name)
+    await topic.send(*notes)
+
+
+def assert_told(ledger, topic) -> None:
+    [(stream, position, payload, error)] = ledger.rejections
+    assert (stream, position, payload) == (topic.stream(), "3..", None)
+    assert error.startswith("lost: offset 3 was next in the topic of id ")
+
+
+@on_both
+@pytest.mark.parametrize("notes", ["d", "def", "defghi"], ids=["shorter", "as long", "longer"])
+async def test_while_nobody_reads(broker, consumer, ledger, topic, notes):
+    await topic.send("a", "b", "c")
+    async with running(consumer):
+        await ledger.until(events=3)
+
+    await make_anew(broker, topic, *notes)
+    async with running(consumer):
+        await ledger.until(events=3 + len(notes), rejections=1)
+
+    assert_told(ledger, topic)
+    assert ledger.notes == [*"abc", *notes]
+
+
+@on_kafka
+async def test_while_it_is_read(broker, group, ledger, topic):
+    attentive = settings(broker, topic.name, client={**group.client, "metadata_max_age_ms": 300})
+    async with running(KafkaConsumer(attentive, ledger.ingest, ledger.positions)):
+        await topic.send("a", "b", "c")
+        await ledger.until(events=3)
+        await make_anew(broker, topic, "d")
+        await ledger.until(events=4, rejections=1)
+
+    assert_told(ledger, topic)
+    assert ledger.notes == ["a", "b", "c", "d"]
+
+
+@on_both
+async def test_longer_than_before_while_a_batch_is_written(broker, consumer, ledger, topic):
+    holding, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(batch: Batch) -> None:
+        if batch.received:
+            holding.set()
+            await go_on.wait()
+
+    await topic.send("a", "b", "c")
+    ledger.before = hold
+    async with running(consumer):
+        await holding.wait()
+        await make_anew(broker, topic, *"defgh")
+        go_on.set()
+        await ledger.until(events=8, rejections=1)
+
+    assert_told(ledger, topic)
+    assert ledger.notes == [*"abcdefgh"]
+
+
+@on_both
+async def test_who_rewinds_afterwards_has_said_where_to_read(
+    broker, group, consumer, ledger, topic
+):
+    await topic.send("a", "b", "c")
+    async with running(consumer):
+        await ledger.until(events=3)
+
+    await make_anew(broker, topic, *"defgh")
+    advances = await moves(group, ledger.positions, "latest")
+    await ledger.ingest(Batch(consumer=group.name, advances=tuple(advances)))
+    await topic.send("i")
+    async with running(consumer):
+        await ledger.until(events=4)
+
+    assert ledger.notes == [*"abci"]
+    assert not ledger.rejections

@@ -1,0 +1,70 @@
+"""Topic ids, as brokers tell them or do not."""
+
+import re
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from consumers.kafka.topic_ids import topic_ids
+from engine.embedded.broker import EmbeddedBroker
+from tests.support.kafka import delete_topic, on_both
+
+METADATA = 3
+
+
+@asynccontextmanager
+async def reading(broker, *partitions: TopicPartition):
+    async with AIOKafkaConsumer(**broker.connection) as client:
+        await client.beginning_offsets(list(partitions))
+        yield client
+
+
+def partitions_of(topic) -> list[TopicPartition]:
+    return [TopicPartition(topic.name, n) for n in range(4)]
+
+
+@on_both
+async def test_a_topic_keeps_its_id_until_it_is_made_anew(broker, wide_topic):
+    partitions = partitions_of(wide_topic)
+    async with reading(broker, *partitions) as client:
+        before = await topic_ids(client, partitions)
+        again = await topic_ids(client, partitions)
+        await delete_topic(broker, wide_topic.name)
+        gone = await topic_ids(client, partitions)
+        await broker.create_topic(wide_topic.name, 4)
+        after = await topic_ids(client, partitions)
+
+    assert before == again
+    assert before.keys() == after.keys() == set(partitions)
+    [old], [new] = set(before.values()), set(after.values())
+    assert old != new
+    assert re.fullmatch(r"[\w-]{22}", old)
+    assert gone == {}
+
+
+@on_both
+async def test_of_topics_of_which_the_client_does_not_know_yet_any_broker_tells(broker, topic):
+    there, nowhere = TopicPartition(topic.name, 0), TopicPartition(f"no-{topic.name}", 0)
+    async with AIOKafkaConsumer(**broker.connection) as client:
+        assert (await topic_ids(client, [there, nowhere])).keys() == {there}
+        assert nowhere.topic not in await client.topics(), "it was made by the asking"
+
+
+@on_both
+async def test_a_broker_before_28_does_not_tell(broker, topic):
+    partition = TopicPartition(topic.name, 0)
+    async with reading(broker, partition) as client:
+        assert await topic_ids(client, [partition])
+        for connection in client._client._conns.values():
+            connection._versions[METADATA] = (0, 9)  # as its handshake would say
+        assert await topic_ids(client, [partition]) == {}
+
+
+async def test_a_broker_that_is_away_does_not_tell():
+    partition = TopicPartition("changes", 0)
+    with EmbeddedBroker() as broker:
+        await broker.create_topic("changes")
+        async with reading(broker, partition) as client:
+            assert await topic_ids(client, [partition])
+            broker.stop()
+            assert await topic_ids(client, [partition]) == {}
