@@ -25,7 +25,15 @@ WEIGHTS = Counter(
     invalidate=3,
     deploy=4,
     rest=1,
+    told_late=2,
 )
+PHRASES = {
+    "told_late": (
+        *("rest", "change", "publish", "ingest", "plan", "claim"),
+        *("change", "finish", "publish", "ingest", "plan", "claim", "finish"),
+    )
+}
+"""What chance brings together too seldom: a run takes in what is told of only after it."""
 LONGEST = 80
 
 
@@ -46,4 +54,5 @@ def history(seed: int) -> list[Step]:
     verbs = sorted(WEIGHTS)
     opening = ["change", "publish", "ingest", "plan", "claim", "read", "finish"]
     drawn = dice.choices(verbs, [WEIGHTS[verb] for verb in verbs], k=dice.randint(10, LONGEST))
-    return [Step(verb, dice.randrange(2**32)) for verb in [*opening, *drawn]]
+    verbs = [verb for word in [*opening, *drawn] for verb in PHRASES.get(word, (word,))]
+    return [Step(verb, dice.randrange(2**32)) for verb in verbs]

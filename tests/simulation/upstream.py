@@ -128,7 +128,7 @@ class Upstream:
             partitions = self._scope(dice, job, keys, existing)
             rows = None
             # A filter narrows, but only what is known already.
-            if {*keys} <= existing and dice.random() < 0.3:
+            if {*keys} <= existing and dice.random() < (0.6 if job.grows else 0.3):
                 rows = _filter(dice, job, edit, keys)
                 partitions = None if dice.random() < 0.5 else partitions
             yield self._event(dice, job, edit, partitions, rows)
@@ -144,10 +144,11 @@ class Upstream:
         dataset = job.outputs[0].name
         named = set().union(*(read_text(job.space, each) for each in partitions or ()))
         columns = edit.columns
-        # What nobody has spoken of before is new as a whole.
-        if dice.random() < 0.08 or not named <= self.spoken[dataset]:
+        is_new = not named <= self.spoken[dataset]
+        # Of what is new some name columns all the same: of those that a table began with.
+        if dice.random() < (0.5 if is_new else 0.08):
             columns = None
-        if not named <= self.spoken[dataset]:
+        if is_new:
             rows = None
         self._count(job, named, columns, rows, partitions)
         self.spoken[dataset] |= named

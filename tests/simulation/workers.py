@@ -153,8 +153,6 @@ class Workers:
         data = self.stage.data(read.dataset)
         filters = run.lease.row_filters
         self._count_filters(run.lease)
-        if any(not each for each in filters):
-            run.newest = max((n for rows in data.values() for n in rows), default=None)
 
         def is_read(key: Key, n: int, row: dict[str, object]) -> bool:
             return any(
@@ -164,10 +162,16 @@ class Workers:
                 for each in filters
             )
 
-        return {
+        read_now = {
             key: {n: row for n, row in rows.items() if is_read(key, n, row)}
             for key, rows in data.items()
         }
+        if any(not each for each in filters):
+            run.newest = max(_ids(data), default=None)
+        elif None not in filters:
+            # Of what it read again it tells something too, which is no news.
+            run.newest = min((n for n in _ids(read_now) if n <= cursor), default=None)
+        return read_now
 
     def _count_filters(self, lease: Lease) -> None:
         for each in lease.row_filters:
@@ -292,6 +296,10 @@ def tells(job: Job) -> Telling:
 def called(lease: Lease) -> str:
     """A lease in few words."""
     return f"{lease.job.name}[{','.join(lease.partitions)}]"
+
+
+def _ids(partitions: Partitions) -> Iterator[int]:
+    return (n for rows in partitions.values() for n in rows)
 
 
 def _completion(run: Run, content: Content) -> Completion:
