@@ -1,0 +1,26 @@
+"""What `knockon doctor` says of topics."""
+
+from consumers.run import Consumers, Wiring
+from engine.cli.checks.inflow import check_inflow
+from tests.support.worlds import World, job, source
+
+NAME = "knockon.test"
+
+
+async def lag(world: World, broker) -> str:
+    async with world.database.connection() as conn:
+        checks = check_inflow(conn, world.scene, NAME, broker, world.database.url)
+        [found] = [each.detail async for each in checks if each.name == "Kafka lag"]
+    return found
+
+
+async def test_the_lag_is_from_the_stored_positions_to_the_ends(database, broker, topic):
+    of_topic = source("a", source={"kind": "kafka", "topic": topic.name, "dataset": "a"})
+    world = await World.made(database, of_topic, job("b", "a"))
+    wiring = Wiring(name=NAME, source_url="", bootstrap_servers=broker.bootstrap_servers)
+    await topic.send("x", "y", "z")
+    assert await lag(world, broker) == "3 messages behind"
+
+    await Consumers(database, world.scene, wiring).rewind("latest")
+    await topic.send("w")
+    assert await lag(world, broker) == "1 message behind"
