@@ -12,6 +12,7 @@ from engine.api.not_run import LONG_AGO, PlanNotRun, not_run
 from engine.api.spared import Spared, spared
 from engine.errors import InvalidPartition
 from engine.flow.cutoff import reads
+from engine.flow.reading import of_their_own
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
@@ -112,9 +113,9 @@ async def _newer_inputs(
 ) -> list[NewerInput]:
     """The inputs with newer stamps than were read, but for those of which a plan spared the job."""
     rows = await fetch(
-        conn, "partitions.newer_inputs", **where, reads=Jsonb(reads(lineage, [job.id]))
+        conn, "partitions.newer_inputs", **where, job=job.id, reads=Jsonb(reads(lineage, [job.id]))
     )
-    newer = [_newer(lineage, row) for row in rows]
+    newer = [_newer(lineage, row) for row in await of_their_own(conn, lineage, rows)]
     if not newer:
         return []
     spared = await fetch(

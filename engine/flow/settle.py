@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from engine.flow.cutoff import UNCHANGED, Changes, reached, reads
 from engine.flow.known import load_existing
+from engine.flow.reading import of_their_own
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.planner import held
@@ -60,9 +61,10 @@ async def _queue_overtaken(conn: Connection, lineage: Lineage, skipped: Sequence
     """Nobody is skipped whose inputs have changed since its own last run, whoever made it so."""
     ids = [row["id"] for row in skipped]
     read = Jsonb(reads(lineage, {row["job_id"] for row in skipped}))
-    overtaken = {
-        row["id"] for row in await fetch(conn, "tasks.queue_overtaken", ids=ids, reads=read)
-    }
+    newer = await fetch(conn, "tasks.overtaken", ids=ids, reads=read)
+    overtaken = {row["id"] for row in await of_their_own(conn, lineage, newer)}
+    if overtaken:
+        await execute(conn, "tasks.queue_overtaken", ids=list(overtaken))
     for row in skipped:
         if row["id"] in overtaken:
             row["status"] = "queued"

@@ -82,7 +82,8 @@ WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 -- :name newer_inputs
 -- What the runs behind these partitions read, and whether what they read of it has a newer stamp
 -- by now; a dataset that is not listed is read whole.
-SELECT p.partition_key, i.input_dataset_uuid, i.input_partition_key, i.input_version,
+SELECT %(job)s::uuid AS job_id, p.partition_key, i.input_dataset_uuid, i.input_partition_key,
+       i.input_version,
        stamp_of(n.materialized_at, n.column_stamps, r.columns) AS now_version
 FROM partition_versions p
 JOIN task_inputs i ON i.task_id = p.task_id

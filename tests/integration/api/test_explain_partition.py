@@ -12,7 +12,7 @@ from engine.store.database import Database
 from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
 
-DAY, OTHER = "2013-02-13", "2013-02-14"
+DAY, OTHER = "2013-02-14", "2013-02-15"
 
 
 async def explained(world: World, dataset: str, key: str = DAY) -> ExplainedPartition:
@@ -54,6 +54,18 @@ async def test_an_invalidation_without_a_plan_makes_it_stale(database: Database)
     assert view.open_invalidations == requested.invalidations
     assert view.stale == ("it was found stale, and is not planned yet",)
     assert (await explained(world, "b")).stale == ()
+
+
+async def test_an_input_of_its_neighbours_in_a_block_does_not_make_it_stale(
+    database: Database,
+) -> None:
+    blocks = job("c", "b", scaling={"partitions_per_task": 10})
+    world = await World.made(database, source("a"), job("b", "a"), blocks)
+    await world.changed("a", DAY, OTHER)
+    await world.run()
+    await world.changed("a", OTHER)
+    await world.run()
+    assert (await explained(world, "c", DAY)).stale == ()
 
 
 async def test_a_newer_input_makes_it_stale_and_so_does_its_task(database: Database) -> None:

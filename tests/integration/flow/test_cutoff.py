@@ -204,3 +204,19 @@ async def test_who_waits_for_whatever_comes_runs_only_for_what_it_reads(database
     for lease in await world.claim():
         await world.finish(lease, "same" if lease.partitions == (first,) else None)
     assert await world.run() == [f"c[{BLOCK[1]}]"]
+
+
+async def test_a_block_is_not_run_for_what_one_of_it_has_taken_in_since(database: Database) -> None:
+    """Its last run read the inputs of all of it, but one partition was made anew by itself."""
+    blocks = job("c", "b", scaling={"partitions_per_task": 10})
+    world = await World.made(database, source("a"), job("b", "a"), blocks)
+    await world.changed("a", *BLOCK)
+    assert (await world.run(same=["b"]))[2:] == [f"c[{BLOCK[0]}]"]
+    await world.changed("a", BLOCK[1])
+    (lease,) = await world.claim()
+    await world.finish(lease, "other")
+    assert await world.run() == [f"c[{BLOCK[0]}]"]
+    await world.changed("a", *BLOCK)
+    for lease in await world.claim():
+        await world.finish(lease, "same" if lease.partitions == BLOCK[:1] else "other")
+    assert await world.run() == []
