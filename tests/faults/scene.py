@@ -39,6 +39,13 @@ SELECT (SELECT count(*) FROM data_invalidations WHERE processed_at IS NULL)
 POSITIONS = "SELECT stream, split_part(position, '@', 1)::bigint FROM consumer_positions"
 
 
+_EXPELLED_SOON = """
+from engine.embedded.broker import Broker
+Broker.consumer_options = {"session_timeout_ms": 3000, "heartbeat_interval_ms": 500}
+"""
+"""A group waits ten seconds for a member that was killed, unless that has said otherwise."""
+
+
 only_at_length = pytest.mark.skipif(SCALE == 0, reason="`make faults` runs it")
 """Leave a fault out of `make test`, which has to be done with in a while."""
 
@@ -155,7 +162,7 @@ async def staged(
     topic, dice = f"orders-{uuid4().hex[:8]}", Random(seed)
     told = environment(url, KNOCKON_KAFKA_BOOTSTRAP_SERVERS=broker.bootstrap_servers)
     async with producing(broker, topic, PARTITIONS) as producer:
-        with processes(told, directory) as services:
+        with processes(told, directory, {"consume": _EXPELLED_SOON}) as services:
             scene = Scene(dice, url, broker, services, producer, Orders(Random(f"{seed} orders")))
             scene.rows(TABLE.partition(";")[0])
             _deploy(services, directory / "dag.yaml", dag(source or debezium(topic), more_jobs))

@@ -1,5 +1,6 @@
-"""Processes of the installed `knockon`, which can be killed, frozen and started again."""
+"""Processes of `knockon`, which can be killed, frozen and started again."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -7,55 +8,74 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import MappingProxyType
 
 _BIN = Path(sys.executable).parent
 EXECUTABLE = _BIN / "knockon"
 _PATIENCE_SECONDS = 90.0
 
-Child = subprocess.Popen[bytes]
+_FORKING = multiprocessing.get_context("forkserver")
+_FORKING.set_forkserver_preload(
+    [
+        "__main__",
+        __name__,
+        *(f"engine.cli.commands.{each}" for each in ("engine", "worker", "consume")),
+    ]
+)
+"""What a service has to import takes seconds, and many of them in a crowd: this has done so."""
 
 
 class Processes:
     """Running services by name: `engine`, or `worker-2` for a second one of a kind.
 
-    Each writes to a log of its own in `directory`; `patch` is Python that runs ahead of it.
+    Each writes to a log of its own in `directory`; a patch is Python that runs ahead of it.
+    `patches` are by kind.
     """
 
-    def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        directory: Path,
+        patches: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.environment = environment
+        self._patches = patches
         self._directory = directory
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, ForkServerProcess] = {}
         self._quiet: dict[str, int] = {}
 
-    def start(self, *names: str, patch: str | None = None, **environment: str) -> None:
+    def start(self, *names: str, patch: str = "", **environment: str) -> None:
         for name in names:
-            with self.log_of(name).open("ab") as log:
-                self._quiet[name] = log.tell()
-                self._children[name] = subprocess.Popen(
-                    [*_command(patch), name.partition("-")[0]],
-                    env={**self.environment, **environment},
-                    stdout=log,
-                    stderr=log,
-                )
+            kind = name.partition("-")[0]
+            log = self.log_of(name)
+            log.touch()
+            self._quiet[name] = log.stat().st_size
+            told = {**self.environment, **environment}
+            ahead = self._patches.get(kind, "") + patch
+            self._children[name] = _FORKING.Process(target=_serve, args=(kind, told, log, ahead))
+            self._children[name].start()
 
     def kill(self, name: str) -> None:
         child = self._children.pop(name)
         child.kill()
-        child.wait()
+        child.join()
 
     def restart(self, name: str) -> None:
         self.kill(name)
         self.start(name)
 
     def freeze(self, name: str) -> None:
-        self._children[name].send_signal(signal.SIGSTOP)
+        os.kill(self.pid(name), signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
-        self._children[name].send_signal(signal.SIGCONT)
+        os.kill(self.pid(name), signal.SIGCONT)
 
     def pid(self, name: str) -> int:
-        return self._children[name].pid
+        pid = self._children[name].pid
+        assert pid is not None
+        return pid
 
     @property
     def running(self) -> list[str]:
@@ -80,8 +100,10 @@ class Processes:
         """End them all by SIGTERM, which has to end well for whoever has come up."""
         for name, child in self._children.items():
             self._wait_to_be_up(name)
-            child.send_signal(signal.SIGTERM)
-        codes = {name: child.wait(_PATIENCE_SECONDS) for name, child in self._children.items()}
+            child.terminate()
+        for child in self._children.values():
+            child.join(_PATIENCE_SECONDS)
+        codes = {name: child.exitcode for name, child in self._children.items()}
         self._children = {}
         assert set(codes.values()) <= {0}, f"SIGTERM drains: {codes}"
 
@@ -89,7 +111,7 @@ class Processes:
         """Return at its first word; until then it does not know what a signal means."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while self.log_of(name).stat().st_size == self._quiet[name]:
-            assert self._children[name].poll() is None, f"{name} ended without a word"
+            assert self._children[name].exitcode is None, f"{name} ended without a word"
             assert time.monotonic() < deadline, f"{name} does not come up"
             time.sleep(0.05)
 
@@ -99,9 +121,13 @@ class Processes:
 
 
 @contextmanager
-def processes(environment: Mapping[str, str], directory: Path) -> Iterator[Processes]:
+def processes(
+    environment: Mapping[str, str],
+    directory: Path,
+    patches: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Processes]:
     """No processes yet; those that run in the end are drained, or killed if the body failed."""
-    made = Processes(environment, directory)
+    made = Processes(environment, directory, patches)
     try:
         yield made
         made.drain()
@@ -120,7 +146,15 @@ def environment(database_url: str, **more: str) -> dict[str, str]:
     }
 
 
-def _command(patch: str | None) -> list[str]:
-    if patch is None:
-        return [str(EXECUTABLE)]
-    return [sys.executable, "-c", f"{patch}\nfrom engine.cli import main\nmain()"]
+def _serve(kind: str, told: dict[str, str], log: Path, patch: str) -> None:
+    """Become the service, with its log for standard output and error."""
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    program = f"{patch}\nfrom engine.cli import main\nmain()"
+    if "LD_PRELOAD" in told:  # which only a new program heeds
+        os.execve(sys.executable, [sys.executable, "-c", program, kind], told)
+    os.environ.clear()
+    os.environ.update(told)
+    sys.argv = [str(EXECUTABLE), kind]
+    exec(program, {"__name__": "knockon"})
