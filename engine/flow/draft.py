@@ -1,6 +1,6 @@
 """Draft: what open invalidations come to, worked out before anything of it is done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -43,7 +43,9 @@ async def draft_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Dra
 
 async def draft(conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]) -> Draft:
     """Decide on invalidations of the generations that are served."""
-    widened = [await _widened(conn, lineage, each) for each in invalidations]
+    named = {each.dataset for each in invalidations if _names_columns(each)}
+    existing = {each: await load_existing(conn, lineage, each) for each in named}
+    widened = [_widened(lineage, each, existing) for each in invalidations]
     return Draft(lineage, widened, await _decide(conn, lineage, widened))
 
 
@@ -74,13 +76,19 @@ async def _served(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> li
     return routed
 
 
-async def _widened(conn: Connection, lineage: Lineage, invalidation: Invalidation) -> Invalidation:
+def _names_columns(invalidation: Invalidation) -> bool:
+    return invalidation.columns is not None and invalidation.partition_key is not None
+
+
+def _widened(
+    lineage: Lineage, invalidation: Invalidation, existing: Mapping[UUID, PartitionSet]
+) -> Invalidation:
     """Of partitions that nobody has spoken of before, all columns are new, whichever are named."""
-    if invalidation.columns is None or invalidation.partition_key is None:
+    if not _names_columns(invalidation):
         return invalidation
     space = lineage.space(invalidation.dataset)
-    existing = await load_existing(conn, lineage, invalidation.dataset)
-    if existing.covers(space.parse(invalidation.partition_key) & space.universe):
+    named = space.parse(invalidation.partition_key) & space.universe
+    if existing[invalidation.dataset].covers(named):
         return invalidation
     return replace(invalidation, columns=None)
 

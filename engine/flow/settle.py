@@ -4,7 +4,7 @@ With nothing open left in front, a task is queued if any input changed or it was
 else skipped, which in turn settles what waits behind it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -14,6 +14,7 @@ from engine.flow.known import load_existing
 from engine.flow.reading import of_their_own
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
+from engine.partitions import PartitionSet
 from engine.planner import held
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
@@ -48,9 +49,9 @@ async def release(
     """
     hit = list(await reached(conn, scene, changes.parts))
     settled = await fetch(conn, "tasks.settle", ids=list(ids), changed=list(changes.whole), hit=hit)
-    for row in settled:
-        if row["held"] and row["hit"]:
-            await _hold_or_queue(conn, scene, row)
+    first_runs = [row for row in settled if row["held"] and row["hit"]]
+    if first_runs:
+        await _hold_or_queue(conn, await scene.lineage(conn), first_runs)
     skipped = [row for row in settled if row["status"] == "skipped"]
     if skipped:
         await _queue_overtaken(conn, await scene.lineage(conn), skipped)
@@ -70,24 +71,36 @@ async def _queue_overtaken(conn: Connection, lineage: Lineage, skipped: Sequence
             row["status"] = "queued"
 
 
-async def _hold_or_queue(conn: Connection, scene: Scene, row: Row) -> None:
+async def _hold_or_queue(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> None:
     """A first run waits until enough of its inputs exist, and says for which it waits."""
-    missing = await _missing(conn, scene, row)
-    if missing:
-        await execute(conn, "tasks.hold", id=row["id"], waiting_for=Jsonb(missing))
-    else:
-        await execute(conn, "tasks.unhold", ids=[row["id"]])
-        row["status"] = "queued"
+    existing = await _existing(conn, lineage, {row["job_id"] for row in rows})
+    for row in rows:
+        missing = _missing(lineage, row, existing)
+        if missing:
+            await execute(conn, "tasks.hold", id=row["id"], waiting_for=Jsonb(missing))
+        else:
+            row["status"] = "queued"
+    await execute(conn, "tasks.unhold", ids=[r["id"] for r in rows if r["status"] == "queued"])
 
 
-async def _missing(conn: Connection, scene: Scene, row: Row) -> dict[str, list[str]] | None:
-    lineage = await scene.lineage(conn)
+async def _existing(
+    conn: Connection, lineage: Lineage, jobs: Collection[UUID]
+) -> dict[UUID, PartitionSet]:
+    """What exists of all that these jobs make and read."""
+    found = [lineage.job(each) for each in jobs]
+    concerned = {dataset for job in found for dataset in job.outputs}
+    concerned |= {each.dataset for job in found for each in job.inputs}
+    return {each: await load_existing(conn, lineage, each) for each in concerned}
+
+
+def _missing(
+    lineage: Lineage, row: Row, existing: Mapping[UUID, PartitionSet]
+) -> dict[str, list[str]] | None:
     job = lineage.job(row["job_id"])
-    concerned = [*job.outputs, *(each.dataset for each in job.inputs)]
-    existing = {each: await load_existing(conn, lineage, each) for each in concerned}
+    space = lineage.job_space(job)
     first_time = [
         key
         for key in row["partitions"]
-        if not any(key in lineage.space(out).keys(existing[out]) for out in job.outputs)
+        if not any(existing[output].covers(space.parse(key)) for output in job.outputs)
     ]
     return held(lineage, job, first_time, existing.__getitem__) if first_time else None

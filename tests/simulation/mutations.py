@@ -169,7 +169,7 @@ def columns_are_not_looked_at(patch: Patch) -> None:
 
 @mutation
 def what_nobody_has_spoken_of_is_new_in_some_columns_only(patch: Patch) -> None:
-    async def as_told(conn: Any, lineage: Any, invalidation: Any, *_: Any) -> Any:
+    def as_told(lineage: Any, invalidation: Any, *_: Any) -> Any:
         return invalidation
 
     around(patch, engine.flow.draft, "_widened", lambda _: as_told)
