@@ -10,6 +10,7 @@ import structlog
 
 from consumers.formats.binding import Binding
 from consumers.formats.format import BOUND, BOUNDED, format_named
+from consumers.formats.openlineage import OpenLineage
 from consumers.formats.reading import Reader
 from consumers.registry import Registry
 from engine.errors import InvalidDag
@@ -123,4 +124,5 @@ def _bound(feeds: list[Feed]) -> Reader:
     registry = Registry(url) if url else None
     schemas = registry.schemas if registry else None
     read = make([feed.binding for feed in feeds], schemas)
-    return Reader(read, learn=registry.learn if registry else None, is_bounded=True)
+    told = read.told if isinstance(read, OpenLineage) else None
+    return Reader(read, learn=registry.learn if registry else None, is_bounded=True, told=told)

@@ -9,6 +9,7 @@ from consumers.formats.bounds import check_events
 from consumers.formats.format import Format
 from engine.errors import InvalidEvent
 from engine.model.event import Received, Rejection, SourceEvent
+from engine.model.told import Told
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_KEPT_BYTES = 16 * 1024 * 1024
@@ -29,7 +30,8 @@ class Reader:
     """How the deliveries of one stream are read: by `format`, all about `dataset` if it is set.
 
     ``learn`` is what the format needs to be told of values before it can read them; it does I/O.
-    ``is_bounded``: the format keeps its events within the bounds by itself.
+    ``is_bounded``: the format keeps its events within the bounds by itself. ``told`` is the column
+    lineage in a value, where the format knows any.
     """
 
     format: Format
@@ -37,6 +39,7 @@ class Reader:
     max_bytes: int = MAX_MESSAGE_BYTES
     learn: Callable[[Iterable[bytes | None]], Awaitable[None]] | None = None
     is_bounded: bool = False
+    told: Callable[[bytes | None], Iterable[Told]] | None = None
 
     async def prepare(self, values: Iterable[bytes | None]) -> None:
         """Learn what is needed to read some values. Raises ServiceUnavailable."""

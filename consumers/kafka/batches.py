@@ -9,6 +9,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from consumers.formats.reading import Delivery, Reader
 from consumers.kafka.position import Position
 from engine.model.event import Advance, Batch, Received, Rejection
+from engine.model.told import Told
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
@@ -42,10 +43,13 @@ def batch_of(
     """Read all records; each partition moves from its place to where the fetch reached."""
     received: list[Received] = []
     rejections: list[Rejection] = []
+    told: list[Told] = []
     for partition, records in fetched.records.items():
-        read, stream = readers[partition.topic].read, stream_of(partition)
+        reader, stream = readers[partition.topic], stream_of(partition)
+        if reader.told:
+            told += (each for record in records for each in reader.told(record.value))
         for record in records:
-            outcome = read(_delivery(stream, record))
+            outcome = reader.read(_delivery(stream, record))
             if isinstance(outcome, Rejection):
                 rejections.append(outcome)
             else:
@@ -55,6 +59,7 @@ def batch_of(
         received=tuple(received),
         rejections=tuple(rejections),
         advances=tuple(_advances(fetched.reached, places)),
+        told=tuple(told),
     )
 
 

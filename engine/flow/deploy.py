@@ -12,6 +12,8 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
+from engine.flow.columns import write_columns
+from engine.flow.facts import definition_change
 from engine.flow.generations import Generations
 from engine.flow.plan import plan_rows
 from engine.flow.scene import Scene
@@ -62,7 +64,7 @@ async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
         version_id = await _insert_version(conn, scene.org_id, compiled)
         jobs = await _insert_jobs(conn, scene.org_id, version_id, compiled)
         built = await Generations.make(conn, scene.org_id, version_id, previous, compiled, change)
-        await _insert_columns(conn, scene.org_id, compiled, built.datasets, jobs)
+        await write_columns(conn, scene.org_id, previous, compiled, built, jobs)
         await _serve(conn, scene.org_id, compiled.name, version_id)
         canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
         owed = await _owed(conn, scene, compiled, built, canceled)
@@ -111,30 +113,6 @@ def _job_row(job: CompiledJob) -> dict[str, Any]:
         "output_datasets": job.outputs,
         "holds": job.holds,
     }
-
-
-async def _insert_columns(
-    conn: Connection,
-    org_id: UUID,
-    compiled: CompiledDag,
-    datasets: Mapping[str, UUID],
-    jobs: Mapping[str, UUID],
-) -> None:
-    await execute(conn, "dags.forget_columns", datasets=list(datasets.values()))
-    names = list({each.input_dataset for each in compiled.columns} - datasets.keys())
-    foreign = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
-    ids = {row["name"]: row["id"] for row in foreign} | dict(datasets)
-    rows = [
-        {
-            "output": ids[each.output_dataset],
-            "output_column": each.output_column,
-            "input": ids[each.input_dataset],
-            "input_column": each.input_column,
-            "job": jobs[each.job],
-        }
-        for each in compiled.columns
-    ]
-    await execute(conn, "dags.insert_columns", rows=Jsonb(rows))
 
 
 async def _serve(conn: Connection, org_id: UUID, dag_name: str, version_id: UUID) -> None:
@@ -188,7 +166,7 @@ async def _owed(
     lineage = await scene.lineage(conn)
     made = {job.name: job.outputs[0] for job in compiled.jobs}
     return [
-        _definition_change(dataset.id, dataset.version, partition)
+        definition_change(dataset.id, dataset.version, partition)
         for row in canceled
         if row["job"] in made and made[row["job"]] not in built.begun
         for dataset in [lineage.dataset_named(made[row["job"]])]
@@ -206,7 +184,7 @@ async def _build(
     """New generations of what we make are stale as a whole, and planned at once."""
     sources = {job.name for job in compiled.jobs if job.activation == "source"}
     begun = [
-        _definition_change(built.datasets[each.name], built.begun[each.name])
+        definition_change(built.datasets[each.name], built.begun[each.name])
         for each in compiled.datasets
         if each.name in built.begun and each.job not in sources
     ]
@@ -225,18 +203,3 @@ async def _release_held(conn: Connection, scene: Scene, jobs: Mapping[str, UUID]
     held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=list(jobs.values()))
     if again or held:
         await release(conn, scene, [row["id"] for row in (*again, *held)])
-
-
-def _definition_change(
-    dataset: UUID, version: UUID, partition: str | None = None
-) -> dict[str, Any]:
-    return {
-        "id": new_id(),
-        "dataset_uuid": dataset,
-        "dataset_version": version,
-        "scope": "dataset" if partition is None else "partition",
-        "partition_key": partition,
-        "reason": "definition_change",
-        "source_event": {"count": 1, "stream": "deploy"},
-        "events": 1,
-    }

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from engine.errors import InvalidInput, PositionLost
 from engine.flow.coalesce import Fact, coalesce
+from engine.flow.learn import learn
 from engine.flow.resolve import Resolved, by_scope, resolve
 from engine.flow.scene import Scene
 from engine.model.event import Advance, Batch, Received, Rejection
@@ -47,6 +48,7 @@ async def ingest(
         await bury(conn, scene.org_id, batch.consumer, rejections)
         if rejected and rejections:
             await rejected(rejections)
+        await learn(conn, scene, batch.told)
         if written:
             await ring(conn, INVALIDATIONS, scene.org_id)
     return Ingested(tuple(written), rejections)

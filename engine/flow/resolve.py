@@ -67,7 +67,7 @@ def resolve(lineage: Lineage, *received: Received) -> Resolved:
     dataset = lineage.dataset_named(event.dataset)
     space = lineage.space(dataset.id)
     version = _version(dataset, event.version)
-    known = _known_columns(dataset, space)
+    known = known_columns(dataset, space)
     return Resolved(
         received=received,
         dataset=dataset,
@@ -119,7 +119,7 @@ def _columns(
     return frozenset(names)
 
 
-def _known_columns(dataset: Dataset, space: PartitionSpace) -> frozenset[str] | None:
+def known_columns(dataset: Dataset, space: PartitionSpace) -> frozenset[str] | None:
     """The declared columns and those that the partitions go by; None where none are declared."""
     if dataset.columns is None:
         return None

@@ -14,6 +14,7 @@ from engine.model.dag import (
     Input,
     JobSpec,
     KafkaSource,
+    Output,
     PostgresSource,
     ScheduleSource,
 )
@@ -202,6 +203,17 @@ def _check_lineage(job: JobSpec, path: Path, around: Surroundings) -> Iterator[P
             for r, reference in enumerate(references):
                 at = (*path, "outputs", o, "columns", column, r)
                 yield from _check_reference(reference, aliases, at, around)
+        if output.column_lineage is not None:
+            yield from _check_told(job, output, (*path, "outputs", o, "column_lineage"))
+
+
+def _check_told(job: JobSpec, output: Output, path: Path) -> Iterator[Problem]:
+    if job.activation == "source":
+        yield Problem(path, "nothing runs for a source job that could tell: delete this key")
+    elif job.operator == "sql":
+        yield Problem(path, "the SQL says where columns come from: delete this key")
+    elif output.columns is None or output.lineage is not None:
+        yield Problem(path, "runs tell where listed columns come from: write `columns` as a list")
 
 
 def _check_reference(

@@ -89,6 +89,7 @@ def _unhashed_job(spec: JobSpec, around: Surroundings) -> CompiledJob:
         heartbeat_timeout_seconds=spec.heartbeat_timeout,
         max_attempts=spec.max_attempts,
         idle_timeout=f"{spec.idle_timeout}s" if spec.idle_timeout else None,
+        learns=tuple(output.dataset for output in spec.outputs if output.column_lineage),
     )
 
 

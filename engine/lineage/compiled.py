@@ -22,7 +22,10 @@ class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of ``jobs``, without its identifiers. Durations are in seconds."""
+    """A row of ``jobs``, without its identifiers. Durations are in seconds.
+
+    ``learns`` are those of its outputs whose column lineage its runs may tell.
+    """
 
     name: str
     description: str
@@ -42,6 +45,7 @@ class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_timeout_seconds: int | None
     max_attempts: int
     idle_timeout: str | None
+    learns: tuple[str, ...] = ()
 
     @property
     def input_datasets(self) -> tuple[str, ...]:

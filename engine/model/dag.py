@@ -374,6 +374,9 @@ class Output(_Spec):
         description="The column names; or from each column to the `alias.column`s it comes from, "
         "where '*' names those that shape every column.",
     )
+    column_lineage: Literal["openlineage"] | None = Field(
+        None, description="Take it from what the job's runs tell OpenLineage of the listed columns."
+    )
     read_roles: tuple[Name, ...] = Field((), description="Who may see it; nobody named: all.")
 
     @property

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from engine.model.told import Told
+
 MAX_TEXT = 500
 """Characters of a name, a key or an id: PostgreSQL indexes at most 2,704 bytes."""
 MAX_LISTED = 10_000
@@ -94,6 +96,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     received: tuple[Received, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     advances: tuple[Advance, ...] = ()
+    told: tuple[Told, ...] = ()
 
     @property
     def widened(self) -> list[Widened]:

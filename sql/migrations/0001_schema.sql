@@ -92,6 +92,8 @@ CREATE TABLE jobs (
     max_concurrency int GENERATED ALWAYS AS ((scaling ->> 'max_concurrency')::int) STORED,
     -- Whether any input holds a first run back (wait_for), so that others settle without a look.
     holds boolean NOT NULL DEFAULT false,
+    -- The outputs whose column lineage its runs may tell; of others the file or its SQL does.
+    learns text[] NOT NULL DEFAULT '{}',
     UNIQUE (dag_version_id, name),
     CHECK (activation <> 'source' OR source IS NOT NULL)
 );

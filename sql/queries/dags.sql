@@ -27,16 +27,16 @@ SELECT id, name FROM jobs WHERE dag_version_id = %(dag_version_id)s
 INSERT INTO jobs (id, org_id, name, dag_name, dag_version_id, activation, runtime, operator, source,
     execution_strategy, idle_timeout, config, config_hash, input_datasets, output_datasets,
     update_strategy, unique_key, scaling, timeout_seconds, heartbeat_timeout_seconds,
-    max_attempts, inputs, holds)
+    max_attempts, inputs, holds, learns)
 SELECT v.id, %(org_id)s, v.name, %(dag_name)s, %(dag_version_id)s, v.activation, v.runtime,
     v.operator, v.source, v.execution_strategy, v.idle_timeout, v.config, v.config_hash,
     v.input_datasets, v.output_datasets, v.update_strategy, v.unique_key, v.scaling,
-    v.timeout_seconds, v.heartbeat_timeout_seconds, v.max_attempts, v.inputs, v.holds
+    v.timeout_seconds, v.heartbeat_timeout_seconds, v.max_attempts, v.inputs, v.holds, v.learns
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, name text, activation text, runtime text,
     operator text, source jsonb, execution_strategy text, idle_timeout text, config jsonb,
     config_hash text, input_datasets text[], output_datasets text[], update_strategy text,
     unique_key text[], scaling jsonb, timeout_seconds int, heartbeat_timeout_seconds int,
-    max_attempts int, inputs jsonb, holds boolean)
+    max_attempts int, inputs jsonb, holds boolean, learns text[])
 
 -- :name upsert_datasets
 -- A dataset is known by its name; its generations say what it was made by.
@@ -78,8 +78,14 @@ FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)
 ON CONFLICT (dag_version_id, dataset_uuid) DO UPDATE SET dataset_version = EXCLUDED.dataset_version
 
 -- :name forget_columns
--- Column lineage is that of the version being served.
+-- Column lineage is that of the version being served, and what runs have told of it.
 DELETE FROM column_lineage WHERE output_dataset_uuid = ANY(%(datasets)s)
+
+-- :name keep_columns
+-- What runs have told of datasets that stay as they were; it is the new job's from here on.
+UPDATE column_lineage l SET job_id = v.job
+FROM unnest(%(datasets)s::uuid[], %(jobs)s::uuid[]) AS v(dataset, job)
+WHERE l.output_dataset_uuid = v.dataset
 
 -- :name insert_columns
 -- Column lineage, by job.

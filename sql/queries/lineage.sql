@@ -7,6 +7,19 @@ JOIN datasets d ON d.id = c.dataset_uuid
 JOIN dataset_versions v ON v.id = c.dataset_version
 WHERE c.org_id = %(org_id)s
 
+-- :name learners
+-- What runs can tell of: each is given by the first and the last id of the task that it may be part
+-- of. Datasets of that task's job whose lineage its runs may tell, still in the generation that the
+-- task made and made by a job of that name.
+SELECT r.place, c.dataset_uuid AS dataset, c.dataset_version AS version
+FROM unnest(%(places)s::int[], %(firsts)s::uuid[], %(lasts)s::uuid[]) AS r(place, first, last)
+JOIN tasks t ON t.id BETWEEN r.first AND r.last AND t.org_id = %(org_id)s
+JOIN jobs o ON o.id = t.job_id
+JOIN dag_version_datasets p ON p.dag_version_id = o.dag_version_id
+JOIN current_datasets c ON c.dataset_uuid = p.dataset_uuid AND c.dataset_version = p.dataset_version
+JOIN jobs n ON n.dag_version_id = c.dag_version_id AND n.name = o.name
+WHERE c.name = ANY (n.learns) AND c.name = ANY (o.output_datasets)
+
 -- :name jobs
 -- Every job of the DAG versions that are served. Its column lineage is one text, an entry for each
 -- (output, input) dataset with the output columns and the input columns that each is made from:

@@ -97,6 +97,12 @@ WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
   AND stamp_of(n.materialized_at, n.column_stamps, r.columns)
       > coalesce(i.input_version, '-infinity')
 
+-- :name moved_in
+-- Partitions of which some of these columns have moved without the others.
+SELECT partition_key FROM partition_versions
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
+  AND column_stamps ?| %(columns)s::text[]
+
 -- :name inherit
 -- A generation of a source whose definition only moved keeps what was known of the one before.
 INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at,

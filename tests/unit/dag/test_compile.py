@@ -99,6 +99,7 @@ def test_a_job_row_is_complete() -> None:
         "heartbeat_timeout_seconds": 60,
         "max_attempts": 5,
         "idle_timeout": "300s",
+        "learns": [],
     }
     assert job(compiled(), "daily").holds
     assert job(compiled(), "daily").input_datasets == ("events", "other.kinds")

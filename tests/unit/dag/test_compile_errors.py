@@ -48,6 +48,22 @@ CONTRADICTIONS = [
         "6:5: jobs[0].inputs: nothing runs for a source job: delete this key",
     ),
     (
+        "{dataset: src, columns",
+        "{dataset: src, column_lineage: openlineage, columns",
+        "7:24: jobs[0].outputs[0].column_lineage: nothing runs for a source job that could tell",
+    ),
+    (
+        "{dataset: mart, columns: {x: [src.y]}",
+        "{dataset: mart, column_lineage: openlineage, columns: [x]",
+        "12:25: jobs[1].outputs[0].column_lineage: the SQL says where columns come from",
+    ),
+    (
+        "{dataset: mart, columns: {x: [src.y]}, partitioning: {dt: {time: day, end: 2014-01-01}}}\n"
+        "    config: {sql: SELECT 1}",
+        "{dataset: mart, column_lineage: openlineage, columns: {x: [src.y]}}\n    operator: python",
+        "12:25: jobs[1].outputs[0].column_lineage: runs tell where listed columns come from",
+    ),
+    (
         "activation: source",
         "activation: manual",
         "5:5: jobs[0].source: only a source has this key: delete it, or set activation: source",

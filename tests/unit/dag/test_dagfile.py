@@ -91,7 +91,7 @@ MISTAKES = [
     (
         "{dataset: b}",
         "{dataset: b, table: t}",
-        "5:28: jobs[0].outputs[0].table: there is no such key; known are columns, dataset,",
+        "5:28: jobs[0].outputs[0].table: there is no such key; known are column_lineage, columns,",
     ),
     ("{dataset: b}", "{datset: b}", "5:15: jobs[0].outputs[0].dataset: this key is required"),
     (

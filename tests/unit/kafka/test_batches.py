@@ -5,6 +5,7 @@ from consumers.formats.reading import Reader
 from consumers.kafka.batches import Fetched, batch_of
 from consumers.kafka.position import Position
 from engine.model.event import Advance
+from engine.model.told import Told
 
 PARTITION = TopicPartition("changes", 3)
 
@@ -35,3 +36,13 @@ def test_headers_are_text_in_lower_case_whatever_was_sent():
     batch = batch_of("us", Fetched(records, {}), {}, {"changes": Reader(read_events)})
 
     assert batch.rejections[0].headers == {"trace": "a\\xff", "empty": ""}
+
+
+def test_what_runs_tell_goes_along_whatever_becomes_of_the_message():
+    told = [Told(runs=(), names=(), columns=frozenset(), reads=(), naming=())]
+    records = {PARTITION: [record(7, b'{"dataset": "a"}'), record(8, b"{")]}
+    readers = {"changes": Reader(read_events, told=lambda value: told)}
+
+    batch = batch_of("us", Fetched(records, {}), {PARTITION: 7}, readers)
+
+    assert batch.told == (*told, *told)

@@ -1,0 +1,335 @@
+"""Column lineage that runs tell: it prunes what they said to be clean, and nothing else."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from consumers.formats.reading import Delivery, Reader
+from consumers.sources import load_sources
+from engine.flow.ingest import ingest
+from engine.model.event import Batch, Rejection
+from engine.model.openlineage import PRODUCER
+from engine.model.task import Lease
+from engine.store.database import Connection, Database
+from tests.support.worlds import World, job, source
+
+DIRECT, FILTER = {"type": "DIRECT"}, {"type": "INDIRECT", "subtype": "FILTER"}
+COLUMNS = ["dt", "amount", "status", "notes"]
+TOLD = {
+    "dt": [("orders", "dt", DIRECT)],
+    "total": [("orders", "amount", DIRECT), ("orders", "status", FILTER)],
+}
+
+
+def orders(**more: Any) -> dict[str, Any]:
+    """A source whose topic also carries what the jobs behind it tell."""
+    said = {"kind": "kafka", "topic": "lineage", "format": "openlineage", "namespace": "db"}
+    spec = source("orders", source={**said, "name": "public.{dataset}", "unknown": "ignore"})
+    spec["outputs"][0]["columns"] = COLUMNS
+    return spec | more
+
+
+def learning(name: str, *inputs: Any, columns: Any = ("dt", "total"), **more: Any) -> Any:
+    """A job whose runs may tell."""
+    spec = job(name, *inputs, columns=list(columns), **more)
+    spec["outputs"][0]["column_lineage"] = "openlineage"
+    return spec
+
+
+def reading(name: str, read: str, column: str) -> dict[str, Any]:
+    """A job that reads one column of another."""
+    return job(name, read, columns={"dt": [f"{read}.dt"], "it": [f"{read}.{column}"]})
+
+
+def fields(told: dict[str, list[tuple[str, str, Any]]]) -> dict[str, Any]:
+    return {
+        column: {"inputFields": [field(*each) for each in reads]} for column, reads in told.items()
+    }
+
+
+def field(name: str, column: str, *kinds: Any) -> dict[str, Any]:
+    made = {"namespace": "db", "name": f"public.{name}", "field": column}
+    return made | {"transformations": list(kinds)}
+
+
+def event(lease: Lease, told: Any = None, name: str = "daily", **more: Any) -> dict[str, Any]:
+    """What a program says that was started with `OPENLINEAGE_PARENT_ID`."""
+    facet = {"fields": fields(TOLD if told is None else told)}
+    parent = {"run": {"runId": str(lease.run_id)}, "job": {"namespace": "k", "name": "w.daily"}}
+    return {
+        "eventType": "COMPLETE",
+        "run": {"runId": str(UUID(int=7)), "facets": {"parent": parent}},
+        "job": {"namespace": "spark", "name": "app.save"},
+        "inputs": [],
+        "outputs": [
+            {"namespace": "db", "name": f"public.{name}", "facets": {"columnLineage": facet}}
+        ],
+        **more,
+    }
+
+
+async def _reader(conn: Connection, world: World) -> Reader:
+    return (await load_sources(conn, world.scene)).readers()["lineage"]
+
+
+async def tell(world: World, message: dict[str, Any]) -> None:
+    """Take in a message as the consumer does."""
+    async with world.conn() as conn:
+        reader, value = await _reader(conn, world), msgspec.json.encode(message)
+        read = reader.read(Delivery("kafka/lineage/0", "1", value, {}))
+        assert not isinstance(read, Rejection)
+        assert reader.told is not None
+        batch = Batch(consumer="k", received=tuple(read), told=tuple(reader.told(value)))
+        assert (await ingest(conn, world.scene, batch)).rejections == ()
+
+
+async def lineage(world: World, name: str = "daily") -> set[tuple[str, str]]:
+    rows = await world.rows(
+        "SELECT output_column, input_column FROM column_lineage l "
+        "JOIN jobs j ON j.id = l.job_id WHERE j.name = %s",
+        name,
+    )
+    return {(row["output_column"], row["input_column"]) for row in rows}
+
+
+async def began(database: Database, *jobs: Any) -> tuple[World, Lease]:
+    """A world in which `daily` has been made once, and the run that made it."""
+    world = await World.made(database, orders(), *(jobs or [learning("daily", "orders")]))
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+    await world.finish(lease)
+    await world.run()
+    return world, lease
+
+
+async def woken(world: World, *columns: str) -> list[str]:
+    """The jobs that run when columns of `orders` have changed."""
+    await world.changed("orders", "2013-02-13", columns=columns)
+    return [each.partition("[")[0] for each in await world.run()]
+
+
+WHOLE = {("*", "dt"), ("total", "amount"), ("*", "status")}
+
+
+async def test_until_a_run_has_told_everything_is_read(database: Database) -> None:
+    world, _ = await began(database)
+    assert await woken(world, "notes") == ["daily"]
+
+
+async def test_what_a_run_has_told_prunes(database: Database) -> None:
+    world, lease = await began(
+        database,
+        learning("daily", "orders", columns=("dt", "total", "n")),
+        reading("totals", "daily", "total"),
+        reading("counts", "daily", "n"),
+    )
+    await tell(world, event(lease, {**TOLD, "n": []}))
+
+    assert await lineage(world) == WHOLE
+    assert await woken(world, "notes") == []
+    assert await woken(world, "amount") == ["daily", "totals"]
+    assert set(await woken(world, "status")) == {"daily", "totals", "counts"}  # it filters
+    assert set(await woken(world, "dt")) == {"daily", "totals", "counts"}  # it picks partitions
+
+
+async def test_what_shapes_the_whole_dataset_is_told_apart(database: Database) -> None:
+    world, lease = await began(database)
+    said = event(lease, {"dt": [("orders", "dt")], "total": [("orders", "amount")]})
+    facet = said["outputs"][0]["facets"]["columnLineage"]
+    facet["dataset"] = [field("orders", "status", FILTER)]
+
+    await tell(world, said)
+
+    assert await lineage(world) == WHOLE
+
+
+def _without(column: str) -> dict[str, Any]:
+    return {name: reads for name, reads in TOLD.items() if name != column}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(_without("dt"), id="a column is missing"),
+        pytest.param({**TOLD, "tax": []}, id="the dataset has no such column"),
+        pytest.param({**TOLD, "total": [("orders", "amount")]}, id="nothing is said of filters"),
+        pytest.param({**TOLD, "total": [("users", "id", DIRECT)]}, id="of what it does not read"),
+        pytest.param({**TOLD, "total": [("orders", "AMOUNT", DIRECT)]}, id="called otherwise"),
+    ],
+)
+async def test_what_may_not_be_all_is_not_learnt(database: Database, told: Any) -> None:
+    world, lease = await began(database)
+    await tell(world, event(lease, told))
+    assert await woken(world, "notes") == ["daily"]
+
+
+async def test_a_column_that_the_schema_has_besides_is_missing(database: Database) -> None:
+    world, lease = await began(database)
+    said = event(lease)
+    said["outputs"][0]["facets"]["schema"] = {"fields": [{"name": "total"}, {"name": "tax"}]}
+    await tell(world, said)
+    assert await woken(world, "notes") == ["daily"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"eventType": "START"},
+        {"eventType": "FAIL"},
+        {"producer": PRODUCER},
+        {"run": {"runId": str(UUID(int=7))}},
+        {"run": {"runId": "no uuid"}},
+        {"inputs": 3},
+    ],
+    ids=str,
+)
+async def test_nobody_else_can_tell(database: Database, change: dict[str, Any]) -> None:
+    world, lease = await began(database)
+    await tell(world, event(lease) | change)
+    assert await lineage(world) == set()
+
+
+async def test_a_run_may_be_part_of_one_that_is_part_of_ours(database: Database) -> None:
+    world, lease = await began(database)
+    said = event(lease)
+    parent = said["run"]["facets"]["parent"]
+    parent["root"] = {"run": parent["run"], "job": parent["job"]}
+    parent["run"] = {"runId": str(UUID(int=8))}
+    await tell(world, said)
+    assert await lineage(world) == WHOLE
+
+
+async def test_what_picks_the_rows_counts_whether_it_was_told_or_not(database: Database) -> None:
+    world, lease = await began(database)
+    await tell(world, event(lease, {"dt": [], "total": [("orders", "amount", DIRECT)]}))
+    assert await woken(world, "dt") == ["daily"]
+
+
+async def test_names_may_be_symlinks(database: Database) -> None:
+    world, lease = await began(database)
+    said = event(lease, {"dt": [("orders", "dt", DIRECT)], "total": []})
+    linked = {"symlinks": {"identifiers": [{"namespace": "db", "name": "public.orders"}]}}
+    said["inputs"] = [{"namespace": "s3", "name": "lake/orders", "facets": linked}]
+    [read] = said["outputs"][0]["facets"]["columnLineage"]["fields"]["dt"]["inputFields"]
+    read |= {"namespace": "s3", "name": "lake/orders"}
+    await tell(world, said)
+    assert await lineage(world) == {("*", "dt")}
+
+
+async def test_only_who_asked_for_it_learns(database: Database) -> None:
+    world, lease = await began(database, job("daily", "orders", columns=["dt", "total"]))
+    await tell(world, event(lease))
+    assert await woken(world, "notes") == ["daily"]
+
+
+async def test_an_input_whose_columns_nobody_named_is_read_whole(database: Database) -> None:
+    kinds = orders() | {"name": "src_kinds"}
+    kinds["outputs"] = [{**kinds["outputs"][0], "dataset": "kinds"}]
+    del kinds["outputs"][0]["columns"]
+    world = await World.made(database, orders(), kinds, learning("daily", "orders", "kinds"))
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+    await world.finish(lease)
+    await tell(world, event(lease, {**TOLD, "dt": [("kinds", "dt", DIRECT)]}))
+
+    assert await woken(world, "notes") == []
+    await world.changed("kinds", "2013-02-13")
+    await world.run()
+    await world.changed("kinds", "2013-02-13", columns=("any",))
+    assert await world.run() == ["daily[2013-02-13]"]
+
+
+async def test_an_input_that_no_run_named_is_read_whole(database: Database) -> None:
+    kinds = orders() | {"name": "src_kinds"}
+    kinds["outputs"] = [{**kinds["outputs"][0], "dataset": "kinds"}]
+    world = await World.made(database, orders(), kinds, learning("daily", "orders", "kinds"))
+    await world.changed("orders", "2013-02-13")
+    await world.changed("kinds", "2013-02-13")
+    (lease,) = await world.claim()
+    await world.finish(lease)
+    await tell(world, event(lease))
+
+    assert await woken(world, "notes") == []
+    await world.changed("kinds", "2013-02-13", columns=("notes",))
+    assert await world.run() == ["daily[2013-02-13]"]
+
+
+async def test_runs_add_and_never_take_away(database: Database) -> None:
+    world, lease = await began(database)
+    await tell(world, event(lease))
+    await tell(world, event(lease, {"dt": [], "total": [("orders", "notes", DIRECT)]}))
+
+    assert await lineage(world) == WHOLE | {("total", "notes")}
+    assert await woken(world, "status") == ["daily"]
+    assert await woken(world, "notes") == ["daily"]
+
+
+async def test_what_was_kept_from_a_change_is_made_up_for(database: Database) -> None:
+    world, lease = await began(database)
+    await tell(world, event(lease))
+    await world.changed("orders", "2013-02-14")
+    await world.run()
+    assert await woken(world, "notes") == []  # of the 13th; and it was wrong
+
+    await tell(world, event(lease, {"dt": [], "total": [("orders", "notes", DIRECT)]}))
+    await world.plan()
+
+    assert await world.run() == ["daily[2013-02-13]"]
+
+
+async def test_it_reaches_who_is_behind_by_what_came_out_new(database: Database) -> None:
+    world, lease = await began(
+        database, learning("daily", "orders"), reading("totals", "daily", "total")
+    )
+    await tell(world, event(lease))
+    assert await woken(world, "notes") == []
+    await tell(world, event(lease, {"dt": [], "total": [("orders", "notes", DIRECT)]}))
+    await world.plan()
+    assert await world.run() == ["daily[2013-02-13]", "totals[2013-02-13]"]
+
+
+async def test_what_is_known_already_moves_nothing(database: Database) -> None:
+    world, lease = await began(database)
+    await tell(world, event(lease))
+    (before,) = await world.rows("SELECT lineage_epoch FROM orgs")
+    await tell(world, event(lease))
+    assert await world.rows("SELECT lineage_epoch FROM orgs") == [before]
+
+
+async def test_a_deploy_that_changes_no_data_takes_it_over(database: Database) -> None:
+    world, lease = await began(database)
+    await tell(world, event(lease))
+
+    await world.deploy(orders(), learning("daily", "orders", description="new"))
+
+    assert await woken(world, "notes") == []
+    await tell(world, event(lease, {"dt": [], "total": [("orders", "notes", DIRECT)]}))
+    assert await woken(world, "notes") == ["daily"]
+
+
+async def test_a_new_generation_begins_with_nothing(database: Database) -> None:
+    world, lease = await began(database)
+    await tell(world, event(lease))
+
+    await world.deploy(orders(), learning("daily", "orders", config={"kwargs": {"v": 2}}))
+    await world.run()
+    await tell(world, event(lease))  # a run of the code before, heard of late
+
+    assert await lineage(world) == set()
+    assert await woken(world, "notes") == ["daily"]
+
+
+async def test_a_job_that_stops_asking_forgets(database: Database) -> None:
+    world, lease = await began(database)
+    await tell(world, event(lease))
+    await world.deploy(orders(), job("daily", "orders", columns=["dt", "total"]))
+    assert await woken(world, "notes") == ["daily"]
+
+
+async def test_two_consumers_may_tell_at_once(database: Database) -> None:
+    world, lease = await began(database)
+    await asyncio.gather(*(tell(world, event(lease)) for _ in range(4)))
+    assert await lineage(world) == WHOLE

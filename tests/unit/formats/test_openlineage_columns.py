@@ -1,0 +1,118 @@
+"""What run events tell of columns, as the official client writes them."""
+
+import msgspec
+import pytest
+from openlineage.client.event_v2 import Job, OutputDataset, Run, RunEvent, RunState
+from openlineage.client.generated.column_lineage_dataset import (
+    ColumnLineageDatasetFacet,
+    Fields,
+    InputField,
+    Transformation,
+)
+from openlineage.client.generated.parent_run import Job as ParentJob
+from openlineage.client.generated.parent_run import ParentRunFacet, Root, RootJob, RootRun
+from openlineage.client.generated.parent_run import Run as ParentRun
+from openlineage.client.serde import Serde
+
+from consumers.formats.openlineage import OpenLineage
+from engine.lineage.columns import EVERY
+from engine.model.told import Name, Naming, ToldRead
+from tests.support.bindings import bound
+
+OURS = "01941f29-7c00-7087-8906-40e512c20001"
+BETWEEN = "01941f29-7c00-7087-8906-40e512c257bd"
+SPARK = "01941f29-7c00-7087-8906-40e512c257be"
+AMOUNT = InputField("db", "orders", "amount", [Transformation("DIRECT", "AGGREGATION")])
+STATUS = InputField("db", "orders", "status", [Transformation("INDIRECT", "FILTER")])
+NAMES = (Name("db", "orders"),)
+
+
+def message(facet: ColumnLineageDatasetFacet, state: RunState = RunState.COMPLETE) -> bytes:
+    root = Root(RootRun(OURS), RootJob("knockon", "shop.daily"))
+    parent = ParentRunFacet(ParentRun(BETWEEN), ParentJob("spark", "app"), root)
+    event = RunEvent(
+        eventTime="2026-01-03T00:00:00Z",
+        producer="https://example.com/spark",
+        run=Run(SPARK, {"parent": parent}),
+        job=Job("spark", "app.save"),
+        eventType=state,
+        outputs=[OutputDataset("db", "daily", facets={"columnLineage": facet})],
+    )
+    return Serde.to_json(event).encode()
+
+
+def format_of_the_topic() -> OpenLineage:
+    found = bound("openlineage", name="{dataset}", namespace="db")
+    assert isinstance(found, OpenLineage)
+    return found
+
+
+def test_a_whole_lineage_is_told_with_the_runs_that_it_is_part_of() -> None:
+    facet = ColumnLineageDatasetFacet({"total": Fields([AMOUNT, STATUS]), "n": Fields([])})
+
+    [told] = format_of_the_topic().told(message(facet))
+
+    assert [str(each) for each in told.runs] == [SPARK, BETWEEN, OURS]
+    assert told.names == (Name("db", "daily"),)
+    assert told.columns == {"total", "n"}
+    assert set(told.reads) == {
+        ToldRead("total", NAMES, "amount"),
+        ToldRead(EVERY, NAMES, "status"),
+    }
+    assert told.naming == (Naming("db", "{dataset}"),)
+
+
+def test_what_moves_rows_may_be_told_of_the_whole_dataset() -> None:
+    plain = InputField("db", "orders", "amount")
+    facet = ColumnLineageDatasetFacet({"total": Fields([plain])}, [STATUS])
+
+    [told] = format_of_the_topic().told(message(facet))
+
+    assert {each.output for each in told.reads} == {"total", EVERY}
+
+
+@pytest.mark.parametrize("dataset", [None, []])
+def test_who_tells_of_no_transformations_does_not_tell_what_is_filtered_by(
+    dataset: list[InputField] | None,
+) -> None:
+    plain = InputField("db", "orders", "amount")
+    facet = ColumnLineageDatasetFacet({"total": Fields([AMOUNT, plain])}, dataset)
+    assert format_of_the_topic().told(message(facet)) == []
+
+
+@pytest.mark.parametrize("state", [RunState.START, RunState.FAIL, RunState.ABORT])
+def test_only_a_run_that_has_completed_tells(state: RunState) -> None:
+    facet = ColumnLineageDatasetFacet({"total": Fields([AMOUNT])})
+    assert format_of_the_topic().told(message(facet, state)) == []
+
+
+@pytest.mark.parametrize(
+    "facet",
+    [3, {}, {"fields": []}, {"fields": {"total": {}}}, {"fields": {"total": {"inputFields": [1]}}}],
+)
+def test_a_facet_that_makes_no_sense_tells_nothing_and_rejects_nothing(facet: object) -> None:
+    said = msgspec.json.decode(message(ColumnLineageDatasetFacet({})))
+    said["outputs"][0]["facets"]["columnLineage"] = facet
+    value = msgspec.json.encode(said)
+    assert format_of_the_topic().told(value) == []
+    assert len(format_of_the_topic()(value, {}, None)) == 1  # a dataset that nobody bound
+
+
+def test_no_text_is_told() -> None:
+    assert format_of_the_topic().told(None) == []
+    assert format_of_the_topic().told(b'{"columnLineage":') == []
+
+
+@pytest.mark.parametrize(
+    ("naming", "is_meant"),
+    [
+        (Naming(None, "{dataset}"), True),
+        (Naming("db", "{dataset}"), True),
+        (Naming("other", "{dataset}"), False),
+        (Naming("db", "public.{dataset}"), False),
+        (Naming("db", "orders", only="orders"), True),
+        (Naming("db", "orders", only="sales"), False),
+    ],
+)
+def test_a_name_there_is_known_by_the_naming_of_a_source(naming: Naming, is_meant: bool) -> None:
+    assert naming.means(Name("db", "orders"), "orders") is is_meant
