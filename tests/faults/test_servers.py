@@ -78,10 +78,10 @@ async def fill_up(scene: Scene, ballast: Path, server: EmbeddedPostgres) -> None
     """Fill the disk, go on until Postgres has complained of it, and make room again."""
     messages = scene.orders.change(2000)
     await scene.until(scene.saved)
-    before = complaints(server)
+    before = complaints(scene)
     write_until_full(ballast)
     await scene.producer.send(messages)
-    await scene.until(lambda: complaints(server) > before + 5)
+    await scene.until(lambda: complaints(scene) > before + 5)
     os.unlink(ballast)
     if server_has_ended(server):
         scene.count("crashes of Postgres")
@@ -89,7 +89,7 @@ async def fill_up(scene: Scene, ballast: Path, server: EmbeddedPostgres) -> None
         await asyncio.to_thread(server.start)
     scene.count("times full")
     scene.count("messages", len(messages))
-    scene.seen["complaints of Postgres"] = complaints(server)
+    scene.seen["complaints of Postgres"] = complaints(scene)
 
 
 def write_until_full(file: Path) -> None:
@@ -97,8 +97,10 @@ def write_until_full(file: Path) -> None:
     assert subprocess.run(fill, capture_output=True, check=False).returncode != 0
 
 
-def complaints(server: EmbeddedPostgres) -> int:
-    return server.log.read_text(errors="replace").count("No space left on device")
+def complaints(scene: Scene) -> int:
+    """As the services heard them: the server's own log is on the disk that is full."""
+    logs = (scene.services.log_of(name).read_text(errors="replace") for name in SERVICES)
+    return sum(log.count("No space left on device") for log in logs)
 
 
 def server_has_ended(server: EmbeddedPostgres) -> bool:
