@@ -148,10 +148,15 @@ async def _lock_live(conn: Connection, emissions: Sequence[_Emission]) -> Live:
 
 
 def _find_open(emissions: Sequence[_Emission], live: Live) -> None:
-    """Where a place has an unstarted or failed task, that one is joined."""
+    """Where a place has an unstarted or failed task, that one is joined; a running one goes first.
+
+    What the new one has to find out, whether anything has changed since, shows when that has ended.
+    """
     for each in emissions:
         for row in live.get(each.place, ()):
-            if row["status"] != "running":
+            if row["status"] == "running":
+                each.front[row["id"]] = ()
+            else:
                 each.task_id, each.joins = row["id"], True
 
 

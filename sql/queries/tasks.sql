@@ -247,7 +247,7 @@ WHERE id = %(id)s
 WITH rewired AS (
     INSERT INTO task_dependencies AS o (task_id, depends_on, datasets)
     SELECT d.task_id, %(successor)s, d.datasets FROM task_dependencies d
-    WHERE d.depends_on = %(id)s
+    WHERE d.depends_on = %(id)s AND d.task_id <> %(successor)s
     ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = o.datasets || excluded.datasets
     WHERE NOT excluded.datasets <@ o.datasets
 ), ended AS (

@@ -220,3 +220,20 @@ async def test_a_block_is_not_run_for_what_one_of_it_has_taken_in_since(database
     for lease in await world.claim():
         await world.finish(lease, "same" if lease.partitions == BLOCK[:1] else "other")
     assert await world.run() == []
+
+
+async def test_who_has_read_the_change_already_is_not_run_for_it_again(database: Database) -> None:
+    """Only when a running task ends shows what it has read, so that its successor waits for it."""
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    for fingerprint in ("before", "after"):
+        await world.changed("a", DAY)
+        (lease,) = await world.claim()
+        await world.finish(lease, fingerprint)
+        (running,) = await world.claim()
+        if fingerprint == "before":
+            await world.finish(running)
+    await world.changed("a", DAY)
+    (lease,) = await world.claim()
+    await world.finish(lease, "after")
+    await world.finish(running)
+    assert await world.run() == []

@@ -190,7 +190,7 @@ async def test_a_plan_sees_a_claim_that_commits_under_it(database: Database) -> 
             async with waiting(world, two):
                 late = asyncio.create_task(plan(two, world.scene))
         await late
-    assert await world.tasks() == {"running": [f"b[{DAY}]"], "queued": [f"b[{DAY}]"]}
+    assert await world.tasks() == {"running": [f"b[{DAY}]"], "blocked": [f"b[{DAY}]"]}
     await world.finish(running)
     assert await world.run() == [f"b[{DAY}]"]
 
