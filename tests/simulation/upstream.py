@@ -128,7 +128,7 @@ class Upstream:
             partitions = self._scope(dice, job, keys, existing)
             rows = None
             # A filter narrows, but only what is known already.
-            if {*keys} <= existing and dice.random() < (0.6 if job.grows else 0.3):
+            if {*keys} <= existing and dice.random() < _filtered(job, edit):
                 rows = _filter(dice, job, edit, keys)
                 partitions = None if dice.random() < 0.5 else partitions
             yield self._event(dice, job, edit, partitions, rows)
@@ -152,7 +152,8 @@ class Upstream:
             rows = None
         self._count(job, named, columns, rows, partitions)
         self.spoken[dataset] |= named
-        reasons = ["change", "correction"] + ["arrival"] * (2 if edit.verb == "insert" else 0)
+        arrivals = 0 if edit.verb != "insert" else 6 if job.grows else 2
+        reasons = ["change", "correction"] + ["arrival"] * arrivals
         return SourceEvent(
             dataset=dataset,
             partitions=partitions,
@@ -255,6 +256,13 @@ def _value(dice: Random, column: str) -> Any:
 
 def _groups(row: dict[str, Any]) -> Values:
     return frozenset({row[GROUP]}) if GROUP in row else None
+
+
+def _filtered(job: Job, edit: Edit) -> float:
+    """How likely an event names rows: who follows them is to see both new and changed ones."""
+    if not job.grows:
+        return 0.3
+    return 0.1 if edit.verb == "insert" else 0.7
 
 
 def _filter(dice: Random, job: Job, edit: Edit, keys: Sequence[Key]) -> dict[str, Any] | None:
