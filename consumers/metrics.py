@@ -10,9 +10,11 @@ from engine.monitor import metrics
 
 def count(batch: Batch, written: Ingested, seconds: float) -> None:
     """Count a batch that took so long to write."""
-    for (transport, topic), number in _by_topic(each.stream for each in batch.received):
+    received = ((each.stream, each.count) for each in batch.received)
+    rejected = ((each.stream, 1) for each in written.rejections)
+    for (transport, topic), number in _by_topic(received):
         metrics.EVENTS_RECEIVED.labels(transport, topic).inc(number)
-    for (transport, topic), number in _by_topic(each.stream for each in written.rejections):
+    for (transport, topic), number in _by_topic(rejected):
         metrics.EVENTS_REJECTED.labels(transport, topic).inc(number)
     transport, _ = _source(batch.advances[0].stream)
     metrics.EVENTS_WIDENED.labels(transport).inc(len(batch.widened))
@@ -20,8 +22,11 @@ def count(batch: Batch, written: Ingested, seconds: float) -> None:
     metrics.INGEST_SECONDS.labels(transport).observe(seconds)
 
 
-def _by_topic(streams: Iterable[str]) -> Iterable[tuple[tuple[str, str], int]]:
-    return Counter(map(_source, streams)).items()
+def _by_topic(counts: Iterable[tuple[str, int]]) -> Iterable[tuple[tuple[str, str], int]]:
+    totals: Counter[str] = Counter()
+    for stream, number in counts:
+        totals[stream] += number
+    return [(_source(stream), number) for stream, number in totals.items()]
 
 
 def _source(stream: str) -> tuple[str, str]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from consumers.formats.knockon import read_events
-from consumers.formats.reading import Delivery, Reader, rejection
+from consumers.formats.reading import Reader
 from consumers.sources import load_sources
 from engine.flow.ingest import ingest
 from engine.flow.scene import Scene
-from engine.model.event import Batch, Received, Rejection
+from engine.model.event import Batch, Delivery, Received, Rejection, rejection
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
 

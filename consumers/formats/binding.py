@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from consumers.formats.bounds import check_events
+from consumers.formats.bounds import checked
 from consumers.formats.keys import KeyOf, Kind, key_of
 from consumers.formats.moments import Clock
 from engine.errors import InvalidEvent
@@ -118,8 +118,7 @@ def _event(
     kind, note = (Widened, f"widened: {unsure}") if unsure else (SourceEvent, None)
     partitions = None if None in texts else tuple(filter(None, texts))
     event = kind(dataset=dataset, partitions=partitions, columns=columns, reason=reason, note=note)
-    check_events([event])
-    return event
+    return checked([event])[0]
 
 
 class _Spot(NamedTuple):

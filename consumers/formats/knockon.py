@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from consumers.formats.body import parse_json, to_event
-from consumers.formats.bounds import check_count, check_text
+from consumers.formats.bounds import check_count, check_texts
 from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
 
@@ -16,28 +16,23 @@ def read_events(
     value: bytes | None, headers: Mapping[str, str], dataset: str | None
 ) -> list[SourceEvent]:
     """Read one event or an array of them, all or none. Raises InvalidEvent; see `Format`."""
-    events = _decoded(value, dataset)
-    check_count(events)
-    for event in events:
-        check_text(event, value)
+    try:
+        said = None if dataset else _decoder.decode(value or b"")
+    except (ValueError, RecursionError):
+        said = None
+    events = said or _one_by_one(value, dataset)  # which says what is wrong
+    if isinstance(events, SourceEvent):
+        events = [events]
+    else:
+        check_count(events)
+    check_texts(events, value)
     return events
 
 
-def _decoded(value: bytes | None, dataset: str | None) -> list[SourceEvent]:
-    """The events, at once where they are good, else one by one to say what is wrong."""
-    if dataset is not None or value is None:
-        return _one_by_one(value, dataset)
-    try:
-        said = _decoder.decode(value)
-    except (ValueError, RecursionError):
-        return _one_by_one(value, dataset)
-    return (said or _one_by_one(value, dataset)) if isinstance(said, list) else [said]
-
-
-def _one_by_one(value: bytes | None, dataset: str | None) -> list[SourceEvent]:
+def _one_by_one(value: bytes | None, dataset: str | None) -> SourceEvent | list[SourceEvent]:
     body = parse_json(value)
     if not isinstance(body, list):
-        return [to_event(body, dataset)]
+        return to_event(body, dataset)
     if not body:
         raise InvalidEvent("no event in it: send at least one")
     return [_member(body, index, dataset) for index in range(len(body))]

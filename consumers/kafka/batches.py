@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from consumers.formats.reading import Delivery, Reader
+from consumers.formats.reading import Reader
 from consumers.kafka.position import Position
+from consumers.kafka.records import read
 from engine.model.event import Advance, Batch, Received, Rejection
 from engine.model.told import Told
 
-_NONE: Mapping[str, str] = MappingProxyType({})
 Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 
@@ -45,15 +44,12 @@ def batch_of(
     rejections: list[Rejection] = []
     told: list[Told] = []
     for partition, records in fetched.records.items():
-        reader, stream = readers[partition.topic], stream_of(partition)
+        reader = readers[partition.topic]
+        outcome = read(reader, stream_of(partition), records)
+        received += outcome.received
+        rejections += outcome.rejections
         if reader.told:
             told += (each for record in records for each in reader.told(record.value))
-        for record in records:
-            outcome = reader.read(_delivery(stream, record))
-            if isinstance(outcome, Rejection):
-                rejections.append(outcome)
-            else:
-                received += outcome
     return Batch(
         consumer=consumer,
         received=tuple(received),
@@ -89,20 +85,3 @@ def _advances(
 def _advance(partition: TopicPartition, place: Position, offset: int) -> Advance:
     after = place.at(offset).to_text()
     return Advance(stream=stream_of(partition), before=place.to_text(), after=after)
-
-
-def _delivery(stream: str, record: ConsumerRecord) -> Delivery:
-    return Delivery(
-        stream=stream,
-        position=str(record.offset),
-        value=record.value,
-        headers=_headers(record) if record.headers else _NONE,
-    )
-
-
-def _headers(record: ConsumerRecord) -> Mapping[str, str]:
-    return {name.lower(): _text(value) for name, value in record.headers}
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode(errors="backslashreplace")

@@ -32,7 +32,7 @@ class KafkaSettings:
     name: str
     readers: Mapping[str, Reader]
     start: Start = "earliest"
-    batch_size: int = 5000
+    batch_size: int = 20_000
     fetch_max_wait_ms: int = 500
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     dead_letter_topic: str | None = None

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from engine.flow.ingest import ingest
 from engine.flow.resolve import resolve
 from engine.flow.scene import Scene
-from engine.model.event import MANUAL, Batch, Received, SourceEvent
+from engine.model.event import MANUAL, Batch, Delivery, Received, SourceEvent
 from engine.store.database import Connection
 from engine.store.run import fetch
 
@@ -27,7 +27,7 @@ async def invalidate(conn: Connection, scene: Scene, event: SourceEvent) -> Requ
     """
     key = event.id
     position = key or uuid4().hex
-    received = Received(event=event, stream=MANUAL, position=position)
+    received = Received.one(event, Delivery(MANUAL, position))
     async with conn.transaction():
         resolve(await scene.lineage(conn), received)
         written = await ingest(conn, scene, Batch(consumer=MANUAL, received=(received,)))

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from engine.model.event import Advance, Batch, Received, Rejection, SourceEvent, Widened
+from engine.model.event import Advance, Batch, Delivery, Received, Rejection, SourceEvent, Widened
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Texts = Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)]
@@ -49,7 +49,7 @@ def _missed(stream: str, dataset: str) -> Received:
     note = "the reader had been forgotten, and changes may be gone that it had not read"
     event = Widened(dataset=dataset, id=f"pg:{stream}:missed", source=stream, note=note)
     again = msgspec.json.encode(event)
-    return Received(event=event, stream=stream, position="missed", payload=again)
+    return Received.one(event, Delivery(stream, "missed", again))
 
 
 def _read(stream: str, id_: int, text: str) -> Received | Rejection:
@@ -61,7 +61,7 @@ def _read(stream: str, id_: int, text: str) -> Received | Rejection:
         return Rejection(stream=stream, position=str(id_), payload=payload, error=why)
     # As Knockon's own event, so that it can be replayed should its dataset not be known yet.
     again = msgspec.json.encode(event)
-    return Received(event=event, stream=stream, position=str(id_), payload=again)
+    return Received.one(event, Delivery(stream, str(id_), again))
 
 
 def _event(stream: str, change: _Change) -> SourceEvent:

@@ -17,7 +17,7 @@ from engine.flow.ingest import ingest
 from engine.flow.plan import carry_out
 from engine.flow.resolve import resolve
 from engine.flow.scene import Scene
-from engine.model.event import MANUAL, Batch, Received, SourceEvent
+from engine.model.event import MANUAL, Batch, Delivery, Received, SourceEvent
 from engine.planner import Difference
 from engine.store.database import Connection
 from engine.store.run import fetch
@@ -58,7 +58,7 @@ async def _ingested(conn: Connection, scene: Scene, plan_id: UUID, said: dict[st
     event = msgspec.structs.replace(
         msgspec.convert(said, SourceEvent), id=f"plan/{plan_id}", source="knockon apply"
     )
-    received = Received(event=event, stream=MANUAL, position=f"plan/{plan_id}")
+    received = Received.one(event, Delivery(MANUAL, f"plan/{plan_id}"))
     resolve(await scene.lineage(conn), received)
     written = await ingest(conn, scene, Batch(consumer=MANUAL, received=(received,)))
     rows = await fetch(conn, "invalidations.lock_these", ids=list(written.invalidations))

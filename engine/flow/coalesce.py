@@ -1,7 +1,7 @@
 """Coalescing: many events about one scope are one fact, and it remembers how many and which."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.flow.resolve import Resolved
+from engine.flow.resolve import Resolved, request_of
 from engine.model.event import MANUAL, Received
 from engine.partitions import PartitionSet
 
@@ -68,9 +68,9 @@ class _Kind:
 
 
 def _kind(each: Resolved) -> _Kind:
-    event, first = each.event, each.received[0]
+    event = each.event
     rows = None if each.rows is None else msgspec.json.encode(each.rows, order="sorted")
-    request = first.position if first.stream == MANUAL else None
+    request = request_of(each.received[0])
     return _Kind(each.dataset.id, each.version, event.reason, each.columns, rows, request)
 
 
@@ -118,10 +118,14 @@ def _fact(group: Sequence[Resolved]) -> Fact:
         texts=_texts(group),
         columns=sample.columns,
         rows=sample.rows,
-        events=len(received),
+        events=_count(received),
         source_event=_witness(received),
         key=sample.event.id if manual else None,
     )
+
+
+def _count(received: Iterable[Received]) -> int:
+    return sum(each.count for each in received)
 
 
 def _witness(received: Sequence[Received]) -> dict[str, Any]:
@@ -130,9 +134,9 @@ def _witness(received: Sequence[Received]) -> dict[str, Any]:
     ``first`` and ``last`` are positions in ``stream``; ``streams`` has all, where there are more.
     """
     stream, places = received[0].stream, _places(received)
-    ids = (each.event.id for each in received if each.event.id is not None)
+    ids = (id_ for each in received for id_ in each.ids if id_ is not None)
     return {
-        "count": len(received),
+        "count": _count(received),
         "stream": stream,
         "first": places[stream]["first"],
         "last": places[stream]["last"],
@@ -142,18 +146,18 @@ def _witness(received: Sequence[Received]) -> dict[str, Any]:
     }
 
 
-def _places(received: Sequence[Received]) -> dict[str, dict[str, Any]]:
+def _places(received: Iterable[Received]) -> dict[str, dict[str, Any]]:
     """By stream, how many events it brought, and from where to where in it."""
-    positions: defaultdict[str, list[str]] = defaultdict(list)
+    by_stream: defaultdict[str, list[Received]] = defaultdict(list)
     for each in received:
-        positions[each.stream].append(each.position)
+        by_stream[each.stream].append(each)
     return {
         stream: {
-            "count": len(those),
-            "first": min(those, key=_ordinal),
-            "last": max(those, key=_ordinal),
+            "count": _count(those),
+            "first": min((each.deliveries[0].position for each in those), key=_ordinal),
+            "last": max((each.deliveries[-1].position for each in those), key=_ordinal),
         }
-        for stream, those in positions.items()
+        for stream, those in by_stream.items()
     }
 
 

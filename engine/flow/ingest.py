@@ -15,7 +15,7 @@ from engine.flow.coalesce import Fact, coalesce
 from engine.flow.learn import learn
 from engine.flow.resolve import Resolved, by_scope, resolve
 from engine.flow.scene import Scene
-from engine.model.event import Advance, Batch, Received, Rejection
+from engine.model.event import Advance, Batch, Received, Rejection, rejection
 from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -111,18 +111,12 @@ async def _facts(
         try:
             resolved.append(resolve(lineage, *alike))
         except InvalidInput as error:
-            refused += [_refusal(each, error) for each in alike]
+            refused += _refusals(alike, error)
     return coalesce(resolved), refused
 
 
-def _refusal(received: Received, error: InvalidInput) -> Rejection:
-    return Rejection(
-        stream=received.stream,
-        position=received.position,
-        payload=received.payload,
-        error=str(error),
-        headers=received.headers,
-    )
+def _refusals(received: Iterable[Received], error: InvalidInput) -> list[Rejection]:
+    return [rejection(delivery, str(error)) for each in received for delivery in each.deliveries]
 
 
 async def _write(conn: Connection, org_id: UUID, facts: Sequence[Fact]) -> list[UUID]:

@@ -15,7 +15,7 @@ from engine.flow.hold import excesses_of
 from engine.flow.resolve import resolve
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
-from engine.model.event import Received, SourceEvent
+from engine.model.event import Delivery, Received, SourceEvent
 from engine.model.invalidation import Invalidation
 from engine.planner import Excess
 from engine.store.database import Connection
@@ -51,7 +51,7 @@ async def propose(conn: Connection, scene: Scene, event: SourceEvent) -> Proposa
 
 
 def _invalidations(lineage: Lineage, event: SourceEvent) -> Iterator[Invalidation]:
-    resolved = resolve(lineage, Received(event=event, stream="impact", position="0"))
+    resolved = resolve(lineage, Received.one(event, Delivery("impact", "0")))
     if not resolved.served:
         raise InvalidInput(
             f"version {event.version} of dataset {event.dataset!r} is not the one that is served: "

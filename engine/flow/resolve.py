@@ -1,17 +1,16 @@
 """Holding source events against the datasets that they speak of."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from engine.errors import InvalidEvent, InvalidFilter, UnknownName
 from engine.lineage.graph import Lineage
 from engine.lineage.rows import RowFilter
 from engine.model.dataset import Dataset
-from engine.model.event import MANUAL, Received, SourceEvent
+from engine.model.event import MANUAL, Received, SourceEvent, scope_of
 from engine.partitions import PartitionSet, PartitionSpace
 
 
@@ -43,22 +42,15 @@ def by_scope(received: Iterable[Received]) -> Iterable[list[Received]]:
 
     What is asked by hand stays by itself, since its idempotency key is for it alone.
     """
-    known: dict[int, list[Received]] = {}  # formats give one object for a scope where they can
-    groups: dict[object, list[Received]] = {}
+    groups: defaultdict[object, list[Received]] = defaultdict(list)
     for each in received:
-        group = known.get(id(each.event))
-        if group is None:
-            group = known[id(each.event)] = groups.setdefault(_scope(each), [])
-        group.append(each)
+        groups[scope_of(each.event), request_of(each)].append(each)
     return groups.values()
 
 
-def _scope(received: Received) -> object:
-    event = received.event
-    rows = None if event.rows is None else msgspec.json.encode(event.rows, order="sorted")
-    by_hand = received.position if received.stream == MANUAL else None
-    said = event.dataset, event.partitions, event.columns, rows, event.reason, event.version
-    return said, by_hand
+def request_of(received: Received) -> str | None:
+    """Which request by hand it is, if any."""
+    return received.deliveries[0].position if received.stream == MANUAL else None
 
 
 def resolve(lineage: Lineage, *received: Received) -> Resolved:

@@ -11,7 +11,7 @@ from croniter import croniter
 from engine.errors import PositionLost
 from engine.flow.ingest import ingest
 from engine.flow.scene import Scene
-from engine.model.event import Advance, Batch, Received, SourceEvent
+from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.store.database import Connection
 from engine.store.run import fetch
 
@@ -62,6 +62,6 @@ def _batch(due: _Due) -> Batch:
     event = SourceEvent(dataset=due.dataset, reason="schedule", time=position, source=stream)
     return Batch(
         consumer=_CONSUMER,
-        received=(Received(event=event, stream=stream, position=position),),
+        received=(Received.one(event, Delivery(stream, position)),),
         advances=(Advance(stream=stream, before=due.before, after=position),),
     )

@@ -1,5 +1,7 @@
 """What upstream said, understood but not yet held against any dataset."""
 
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,6 +13,9 @@ MAX_TEXT = 500
 """Characters of a name, a key or an id: PostgreSQL indexes at most 2,704 bytes."""
 MAX_LISTED = 10_000
 """Partitions or columns of one event."""
+MAX_KEPT_BYTES = 16 * 1024 * 1024
+"""Of a message that is rejected."""
+_MAX_ERROR_CHARACTERS = 1000
 
 MANUAL = "manual"
 """The stream of what is asked by hand."""
@@ -58,6 +63,28 @@ class Widened(SourceEvent, frozen=True, kw_only=True, forbid_unknown_fields=True
     """An event that may say more than changed, since nobody knows better; ``note`` says why."""
 
 
+said = attrgetter("__class__", "dataset", "partitions", "columns", "reason", "version")
+"""What an event says, but for its rows; not what is only there for people."""
+
+
+def scope_of(event: SourceEvent) -> object:
+    """What is equal for events that say the same, rows included, and can be hashed."""
+    rows = None if event.rows is None else msgspec.json.encode(event.rows, order="sorted")
+    return said(event), rows
+
+
+class Delivery(msgspec.Struct, frozen=True, gc=False):
+    """One message, or one event of several in it, as its transport gave it.
+
+    In no circle, which the garbage collector need not look through.
+    """
+
+    stream: str
+    position: str
+    value: bytes | None = None
+    headers: Mapping[str, str] = {}
+
+
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery that could not be understood or used, kept whole with the reason."""
 
@@ -68,17 +95,47 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
 
 
-class Received(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One understood event and where it was read: ``stream`` and ``position`` within it.
+def rejection(delivery: Delivery, error: str) -> Rejection:
+    """The dead letter of a delivery: whole, but for what is beyond 16 MiB, and fit to be stored."""
+    value = delivery.value
+    if value is not None and len(value) > MAX_KEPT_BYTES:
+        error = f"{error} (the first {MAX_KEPT_BYTES} of {len(value)} bytes are kept here)"
+        value = value[:MAX_KEPT_BYTES]
+    return Rejection(
+        stream=delivery.stream,
+        position=delivery.position,
+        payload=value,
+        error=_storable(error)[:_MAX_ERROR_CHARACTERS],
+        headers={_storable(name): _storable(text) for name, text in delivery.headers.items()},
+    )
 
-    A batch holds thousands, in no circle, which the garbage collector need not look through.
+
+def _storable(text: str) -> str:
+    """Text as PostgreSQL can hold it: without NUL and without halves of characters."""
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """Understood events of one stream that say the same: the first of them, and where each was.
+
+    ``deliveries`` and ``ids`` have one for each event, in the order of the stream.
     """
 
     event: SourceEvent
     stream: str
-    position: str
-    payload: bytes | None = None
-    headers: dict[str, str] = {}
+    deliveries: Sequence[Delivery]
+    ids: Sequence[str | None]
+
+    @classmethod
+    def one(cls, event: SourceEvent, delivery: Delivery) -> "Received":
+        """A single event."""
+        stream = delivery.stream
+        return cls(event=event, stream=stream, deliveries=(delivery,), ids=(event.id,))
+
+    @property
+    def count(self) -> int:
+        """How many events there are."""
+        return len(self.ids)
 
 
 class Advance(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +156,11 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     told: tuple[Told, ...] = ()
 
     @property
-    def widened(self) -> list[Widened]:
-        """The events that say more than may have changed."""
-        return [each.event for each in self.received if isinstance(each.event, Widened)]
+    def widened(self) -> list[SourceEvent]:
+        """What says more than may have changed, as often as it was said."""
+        return [
+            each.event
+            for each in self.received
+            if isinstance(each.event, Widened)
+            for _ in each.ids
+        ]

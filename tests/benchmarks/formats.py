@@ -5,13 +5,14 @@ from functools import partial
 from time import perf_counter
 
 import msgspec
+from aiokafka import ConsumerRecord, TopicPartition
 
 from consumers.formats.knockon import read_events
-from consumers.formats.reading import Delivery, Reader
+from consumers.formats.reading import Reader
+from consumers.kafka.batches import Fetched, batch_of
 from engine.flow.coalesce import Fact, coalesce
 from engine.flow.resolve import by_scope, resolve
 from engine.lineage.graph import Lineage
-from engine.model.event import Received
 from tests.benchmarks.figure import Figure, Peer
 from tests.benchmarks.server import Server
 from tests.benchmarks.worlds import star
@@ -19,6 +20,7 @@ from tests.support.bindings import bound
 
 _EVENTS = 10_000
 _TIMES = 7
+_PARTITION = TopicPartition("t", 0)
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:
@@ -37,8 +39,8 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
         ("Debezium updates", Reader(debezium, is_bounded=True), _debezium),
     ):
         values = [make(name, n) for n in range(_EVENTS)]
-        deliveries = [Delivery("kafka/t/0", str(n), v, {}) for n, v in enumerate(values)]
-        ours, bare = _rates(partial(_facts, lineage, reader, deliveries), partial(_decoded, values))
+        records = [_record(n, value) for n, value in enumerate(values)]
+        ours, bare = _rates(partial(_facts, lineage, reader, records), partial(_decoded, values))
         yield Figure(f"{title}: bytes to facts", ours, "/s", peer=Peer("bare msgspec decode", bare))
 
 
@@ -58,15 +60,16 @@ def _rate(work: Callable[[], object]) -> float:
     return _EVENTS / (perf_counter() - start)
 
 
-def _facts(lineage: Lineage, reader: Reader, deliveries: Sequence[Delivery]) -> list[Fact]:
-    received: list[Received] = []
-    for each in deliveries:
-        outcome = reader.read(each)
-        assert isinstance(outcome, list)
-        received += outcome
+def _facts(lineage: Lineage, reader: Reader, records: Sequence[ConsumerRecord]) -> list[Fact]:
+    fetched = Fetched({_PARTITION: records}, {})
+    received = batch_of("bench", fetched, {}, {_PARTITION.topic: reader}).received
     facts = coalesce([resolve(lineage, *alike) for alike in by_scope(received)])
     assert sum(fact.events for fact in facts) == _EVENTS
     return facts
+
+
+def _record(offset: int, value: bytes) -> ConsumerRecord:
+    return ConsumerRecord(*_PARTITION, offset, 0, 0, None, value, None, -1, len(value), ())
 
 
 def _knockon(dataset: str, n: int) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from engine.flow.ingest import ingest
-from engine.model.event import Advance, Batch, Received, SourceEvent
+from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from tests.benchmarks.figure import Figure, stopwatch
 from tests.benchmarks.server import Server
 from tests.benchmarks.stored import store
@@ -30,15 +30,14 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
 def _batch(world: World, n: int) -> Batch:
     before = str(n - 1) if n else None
     received = tuple(
-        Received(
-            event=SourceEvent(
+        Received.one(
+            SourceEvent(
                 dataset=world.datasets[0].name,
                 partitions=(f"2013-02-{1 + i % 20:02}",),
                 columns=(("a",), ("b",))[i // 20 % 2],
                 id=f"{n}-{i}",
             ),
-            stream="bench/0",
-            position=str(i),
+            Delivery("bench/0", str(i)),
         )
         for i in range(_EVENTS)
     )

@@ -53,7 +53,7 @@ class Sink:
         async with self._database.connection() as conn:
             written = await ingest(conn, self._scene, batch, rejected)
         assert not written.rejections, written.rejections[0]
-        self.taken += len(batch.received)
+        self.taken += sum(each.count for each in batch.received)
         self.changed.set()
 
     async def positions(self) -> Mapping[str, str]:

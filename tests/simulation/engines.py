@@ -11,7 +11,7 @@ from engine.errors import PositionLost
 from engine.flow.ingest import ingest
 from engine.flow.plan import plan
 from engine.flow.reap import reap
-from engine.model.event import Advance, Batch, Received, SourceEvent
+from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from tests.simulation.stage import ENGINES, Stage
 from tests.simulation.upstream import Upstream
 
@@ -130,8 +130,7 @@ def _batch(before: str | None, start: int, events: Sequence[SourceEvent]) -> Bat
     return Batch(
         consumer="c",
         received=tuple(
-            Received(event=event, stream="s", position=str(start + n))
-            for n, event in enumerate(events)
+            Received.one(event, Delivery("s", str(start + n))) for n, event in enumerate(events)
         ),
         advances=(Advance(stream="s", before=before, after=str(start + len(events))),),
     )

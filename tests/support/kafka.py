@@ -1,9 +1,10 @@
 """What tests of the Kafka consumer have beside it: a ledger in PostgreSQL, topics, a group."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +21,7 @@ from consumers.kafka.position import Position
 from engine.embedded.broker import Broker
 from engine.errors import PositionLost
 from engine.flow.ingest import Rejected
-from engine.model.event import Advance, Batch
+from engine.model.event import Advance, Batch, Delivery, Received
 from engine.store.database import Connection, Database
 
 on_both = pytest.mark.parametrize("broker", ["broker", "kafka"], indirect=True, ids=["", "apache"])
@@ -68,10 +69,10 @@ class Ledger:
                 if not await _moved(connection, advance):
                     self.overtaken += 1
                     raise PositionLost(advance.stream)
-            for each in batch.received:
+            for delivery, note in chain.from_iterable(map(_told, batch.received)):
                 await connection.execute(
                     "INSERT INTO heard (stream, position, note) VALUES (%s, %s, %s)",
-                    [each.stream, each.position, each.event.note],
+                    [delivery.stream, delivery.position, note],
                 )
             for each in batch.rejections:
                 await connection.execute(
@@ -124,6 +125,14 @@ class Ledger:
         async with self._database.connection() as connection:
             cursor = await connection.execute(query)  # type: ignore[arg-type]
             return [tuple(row.values()) for row in await cursor.fetchall()]
+
+
+def _told(received: Received) -> Iterator[tuple[Delivery, str | None]]:
+    """Each event with its note, which sets apart those that say the same."""
+    first, *rest = received.deliveries
+    yield first, received.event.note
+    for each in rest:
+        yield each, read_events(each.value, {}, None)[0].note
 
 
 async def _moved(connection: Connection, advance: Advance) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from consumers.formats.binding import Binding, Place, Row
-from consumers.formats.bounds import check_events
+from consumers.formats.bounds import checked
 from consumers.formats.confluent import Schemas
 from consumers.formats.openlineage.columns import told
 from consumers.formats.openlineage.message import Message, Output, read
@@ -72,9 +72,7 @@ class OpenLineage:
             found = [event for each in message.outputs or () for event in self._events(each)]
         except RecursionError as error:
             raise InvalidEvent("the condition of a subset is nested too deep") from error
-        events = [_signed(event, message) for event in dict.fromkeys(found)]
-        check_events(events)
-        return events
+        return checked([_signed(event, message) for event in dict.fromkeys(found)])
 
     def told(self, value: bytes | None) -> list[Told]:
         """The column lineage that the run has told of its outputs, where it is whole."""

@@ -14,7 +14,7 @@ from engine.flow.apply import apply
 from engine.flow.fail import fail
 from engine.flow.ingest import ingest
 from engine.flow.propose import propose
-from engine.model.event import Batch, Received, SourceEvent
+from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.store.database import Database
 from tests.support.worlds import WEEKLY, World, job, source
 
@@ -151,10 +151,8 @@ async def test_events_of_many_batches_are_one_task_that_names_them_all(
 
 async def take(world: World, places: Iterable[tuple[str, int]]) -> None:
     received = tuple(
-        Received(
-            event=SourceEvent(dataset="a", partitions=(DAY,), id=f"e{n}"),
-            stream=stream,
-            position=str(n),
+        Received.one(
+            SourceEvent(dataset="a", partitions=(DAY,), id=f"e{n}"), Delivery(stream, str(n))
         )
         for stream, n in places
     )

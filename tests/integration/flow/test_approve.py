@@ -16,7 +16,7 @@ from engine.flow.plan import Planned, plan
 from engine.flow.propose import propose
 from engine.flow.scene import Scene
 from engine.model.dagfile import parse_dag
-from engine.model.event import Batch, Received, SourceEvent
+from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.store.database import Database
 from engine.store.orgs import set_setting
 from tests.integration.flow.test_races import waiting
@@ -334,7 +334,7 @@ async def test_a_planner_that_dies_while_it_holds_leaves_everything_to_the_next(
 async def test_a_flood_of_events_for_one_dataset_is_one_held_plan(database: Database) -> None:
     world = await limited(database)
     received = tuple(
-        Received(event=SourceEvent(dataset="a", partitions=(day,)), stream="s", position=day)
+        Received.one(SourceEvent(dataset="a", partitions=(day,)), Delivery("s", day))
         for day in [f"2013-02-{n:02}" for n in range(1, 29)]
     )
     async with world.conn() as conn:

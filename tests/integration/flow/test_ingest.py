@@ -6,7 +6,7 @@ import pytest
 
 from engine.errors import InvalidInput
 from engine.flow.ingest import Ingested, ingest
-from engine.model.event import Batch, Received, SourceEvent
+from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -25,8 +25,7 @@ async def world(database: Database) -> World:
 
 async def take(world: World, *events: SourceEvent) -> Ingested:
     received = tuple(
-        Received(event=event, stream="s", position=str(n), payload=b"raw")
-        for n, event in enumerate(events)
+        Received.one(event, Delivery("s", str(n), b"raw")) for n, event in enumerate(events)
     )
     async with world.conn() as conn:
         return await ingest(conn, world.scene, Batch(consumer="k", received=received))

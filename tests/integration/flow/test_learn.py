@@ -7,10 +7,10 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from consumers.formats.reading import Delivery, Reader
+from consumers.formats.reading import Reader
 from consumers.sources import load_sources
 from engine.flow.ingest import ingest
-from engine.model.event import Batch, Rejection
+from engine.model.event import Batch, Delivery, Rejection
 from engine.model.openlineage import PRODUCER
 from engine.model.task import Lease
 from engine.store.database import Connection, Database

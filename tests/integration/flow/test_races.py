@@ -20,7 +20,7 @@ from engine.flow.reap import reap
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.dagfile import parse_dag
-from engine.model.event import Advance, Batch, Received, SourceEvent
+from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection, Database
 from engine.store.lineage import load_lineage
@@ -316,7 +316,7 @@ def _batch(before: str | None, after: str) -> Batch:
     event = SourceEvent(dataset="a", partitions=(DAY,))
     return Batch(
         consumer="k",
-        received=(Received(event=event, stream="s", position=after),),
+        received=(Received.one(event, Delivery("s", after)),),
         advances=(Advance(stream="s", before=before, after=after),),
     )
 

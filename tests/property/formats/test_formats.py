@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.formats.format import BOUND, Format
-from consumers.formats.reading import Delivery, Reader
+from consumers.formats.reading import Reader
 from engine.errors import InvalidEvent
-from engine.model.event import SourceEvent
+from engine.model.event import Delivery, SourceEvent
 from tests.support.bindings import bound
 
 COLUMNS = ("dt", "k", "a", "b")

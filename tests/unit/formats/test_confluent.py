@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from consumers.formats.confluent import AvroSchema, JsonSchema, Schema, Schemas
-from consumers.formats.reading import Delivery, Reader
+from consumers.formats.reading import Reader
 from engine.errors import InvalidEvent
-from engine.model.event import Rejection, SourceEvent, Widened
+from engine.model.event import Delivery, Rejection, SourceEvent, Widened
 from tests.support.bindings import bound
 from tests.support.registries import avro, framed
 

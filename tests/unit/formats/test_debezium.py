@@ -3,8 +3,8 @@
 import pytest
 
 from consumers.formats.format import Format
-from consumers.formats.reading import Delivery, Reader
-from engine.model.event import Rejection, SourceEvent, Widened
+from consumers.formats.reading import Reader
+from engine.model.event import Delivery, Rejection, SourceEvent, Widened
 from tests.support.bindings import bound
 from tests.support.debezium.messages import messages
 

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from consumers.formats.format import BOUND
-from consumers.formats.reading import Delivery, Reader
+from consumers.formats.reading import Reader
 from consumers.sources import Feed
 from engine.model.dag import KafkaSource
-from engine.model.event import MAX_LISTED, Rejection, Widened
+from engine.model.event import MAX_LISTED, Delivery, Rejection, Widened
 from engine.model.openlineage import PRODUCER
 from tests.support.bindings import bound
 

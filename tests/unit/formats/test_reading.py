@@ -8,15 +8,20 @@ from hypothesis import strategies as st
 from consumers.formats.cloudevents import read_cloudevent
 from consumers.formats.format import Format, format_named
 from consumers.formats.knockon import read_events
-from consumers.formats.reading import MAX_KEPT_BYTES, Delivery, Reader
+from consumers.formats.reading import Reader
 from engine.errors import InvalidEvent, UnknownName
-from engine.model.event import Received, Rejection, SourceEvent
+from engine.model.event import MAX_KEPT_BYTES, Delivery, Received, Rejection, SourceEvent
 
 STREAM = "kafka/changes/0"
 
 
 def delivery(value: bytes | None, **headers: str) -> Delivery:
     return Delivery(stream=STREAM, position="12", value=value, headers=headers)
+
+
+def position(received: Received) -> str:
+    (delivery,) = received.deliveries
+    return delivery.position
 
 
 def rejected(value: bytes | None, read: Format = read_events) -> str:
@@ -31,16 +36,14 @@ def event(**fields: object) -> bytes:
 
 def test_an_event_has_the_position_of_its_message():
     assert Reader(read_events).read(delivery(event())) == [
-        Received(
-            event=SourceEvent(dataset="flights"), stream=STREAM, position="12", payload=event()
-        )
+        Received.one(SourceEvent(dataset="flights"), delivery(event()))
     ]
 
 
 def test_each_member_of_an_array_has_a_position_of_its_own():
     outcome = Reader(read_events).read(delivery(b"[" + event() + b"," + event() + b"]"))
 
-    assert [received.position for received in outcome] == ["12#0", "12#1"]
+    assert [position(received) for received in outcome] == ["12#0", "12#1"]
 
 
 def test_a_dead_letter_of_an_array_is_the_one_member_when_it_is_read_again():
@@ -48,7 +51,7 @@ def test_a_dead_letter_of_an_array_is_the_one_member_when_it_is_read_again():
 
     [received] = Reader(read_events).read_again(Delivery(STREAM, "12#1", array, {}))
 
-    assert (received.position, received.event.note) == ("12#1", "b")
+    assert (position(received), received.event.note) == ("12#1", "b")
 
 
 def test_a_dead_letter_may_be_mended_to_a_single_event_or_still_be_wrong():
@@ -132,6 +135,15 @@ def test_a_format_that_breaks_rejects_the_message_and_not_the_stream():
         raise KeyError("half \ud800")
 
     assert rejected(b"", broken) == "the format failed: KeyError: 'half \\ud800'"
+
+
+def test_a_format_may_give_lists_where_the_event_has_tuples():
+    def read(value, headers, dataset):
+        return [SourceEvent(dataset="flights", partitions=["a"], columns=["b"])]
+
+    [received] = Reader(read).read(delivery(b""))
+
+    assert (received.event.partitions, received.event.columns) == (("a",), ("b",))
 
 
 def test_a_format_is_found_by_its_name():

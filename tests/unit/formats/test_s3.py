@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from consumers.formats.reading import Delivery, Reader
-from engine.model.event import Rejection, Widened
+from consumers.formats.reading import Reader
+from engine.model.event import Delivery, Rejection, Widened
 from tests.support.bindings import bound
 
 SALES = {"dt": {"time": "day"}, "region": {"static": ["eu west", "us"]}}

@@ -4,7 +4,7 @@ from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
 from consumers.kafka.batches import Fetched, batch_of
 from consumers.kafka.position import Position
-from engine.model.event import Advance
+from engine.model.event import Advance, Received
 from engine.model.told import Told
 
 PARTITION = TopicPartition("changes", 3)
@@ -16,6 +16,10 @@ def record(offset: int, value: bytes | None, **headers: bytes | None) -> Consume
     )
 
 
+def places(received: Received) -> list[str]:
+    return [each.position for each in received.deliveries]
+
+
 def test_a_batch_moves_each_partition_from_its_place_to_where_the_fetch_reached():
     records = {PARTITION: [record(7, b'{"dataset": "a"}'), record(11, b"{")]}
     fetched = Fetched(records, {PARTITION: 13})
@@ -25,9 +29,32 @@ def test_a_batch_moves_each_partition_from_its_place_to_where_the_fetch_reached(
     )
 
     assert batch.consumer == "us"
-    assert [each.position for each in batch.received] == ["7"]
+    assert [places(each) for each in batch.received] == [["7"]]
     assert [each.position for each in batch.rejections] == ["11"]
     assert batch.advances == (Advance(stream="kafka/changes/3", before="5@id", after="13@id"),)
+
+
+def test_events_that_say_the_same_are_gathered_as_they_come():
+    values = (
+        b'{"dataset": "a", "id": "1", "note": "x"}',
+        b'{"dataset": "b"}',
+        b'{"dataset": "a", "id": "2"}',
+        b'{"dataset": "a", "rows": {"c": 1}}',
+        b'[{"dataset": "a", "id": "3"}, {"dataset": "a"}]',
+    )
+    records = {PARTITION: [record(n, value) for n, value in enumerate(values)]}
+
+    batch = batch_of("us", Fetched(records, {}), {}, {"changes": Reader(read_events)})
+
+    assert [(each.event.dataset, [*each.ids], places(each)) for each in batch.received] == [
+        ("a", ["1", "2"], ["0", "2"]),
+        ("b", [None], ["1"]),
+        ("a", [None], ["3"]),
+        ("a", ["3"], ["4#0"]),
+        ("a", [None], ["4#1"]),
+    ]
+    assert batch.received[0].event.note == "x"
+    assert [each.value for each in batch.received[0].deliveries] == [values[0], values[2]]
 
 
 def test_headers_are_text_in_lower_case_whatever_was_sent():
@@ -43,6 +70,6 @@ def test_what_runs_tell_goes_along_whatever_becomes_of_the_message():
     records = {PARTITION: [record(7, b'{"dataset": "a"}'), record(8, b"{")]}
     readers = {"changes": Reader(read_events, told=lambda value: told)}
 
-    batch = batch_of("us", Fetched(records, {}), {PARTITION: 7}, readers)
+    batch = batch_of("us", Fetched(records, {}), {}, readers)
 
     assert batch.told == (*told, *told)

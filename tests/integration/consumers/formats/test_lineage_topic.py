@@ -4,12 +4,11 @@ from typing import Any
 
 import msgspec
 
-from consumers.formats.reading import Delivery
 from consumers.replay import replay
 from consumers.sources import load_sources
 from engine.api.dead_letters import dead_letters
 from engine.flow.ingest import Ingested, ingest
-from engine.model.event import Batch, Rejection
+from engine.model.event import Batch, Delivery, Rejection
 from engine.store.database import Database
 from tests.support.worlds import DAILY, WEEKLY, World, job, source
 

@@ -55,8 +55,9 @@ async def test_a_change_is_ingested_as_an_event(flights, ledger, running):
         note="update",
     )
     received = ledger.batches[1].received[0]
-    assert (received.stream, received.position) == (stream, "2")
-    assert msgspec.json.decode(received.payload or b"", type=SourceEvent) == event
+    (delivery,) = received.deliveries
+    assert (delivery.stream, delivery.position) == (stream, "2")
+    assert msgspec.json.decode(delivery.value or b"", type=SourceEvent) == event
 
 
 async def test_what_was_written_before_the_start_is_taken(flights, ledger, running):
