@@ -39,7 +39,9 @@ def _formatter(log_format: str) -> logging.Formatter:
     if log_format == "json":
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # without the values of variables, which may be long, or secret
+        plain = structlog.dev.plain_traceback
+        last = [structlog.dev.ConsoleRenderer(sys.stderr.isatty(), exception_formatter=plain)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],

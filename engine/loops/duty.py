@@ -10,7 +10,7 @@ from psycopg_pool import PoolTimeout
 from engine.errors import KnockonError
 from engine.monitor.metrics import DUTY_ERRORS
 from engine.monitor.pulse import pulsing
-from engine.store.database import is_transient
+from engine.store.database import is_starved, is_transient
 
 _log = structlog.get_logger(__name__)
 _LONGEST_PAUSE = 5.0
@@ -59,8 +59,10 @@ async def _until(stop: asyncio.Event, wait: Wait, seconds: float) -> None:
 
 def _report(name: str, error: Exception) -> None:
     DUTY_ERRORS.labels(name).inc()
-    if isinstance(error, PoolTimeout) or is_transient(error):
-        _log.warning("the database is away or busy, retrying", duty=name, why=str(error).strip())
+    if isinstance(error, PoolTimeout) or is_transient(error) or is_starved(error):
+        _log.warning(
+            "the database is away, busy or full, retrying", duty=name, why=str(error).strip()
+        )
     elif isinstance(error, KnockonError):
         _log.error(str(error), duty=name)
     else:

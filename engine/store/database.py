@@ -181,6 +181,11 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, psycopg.OperationalError)
 
 
+def is_starved(error: Exception) -> bool:
+    """Whether the server lacks what it needs: room on its disk, memory, connections."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("53")
+
+
 def display_url(url: str) -> str:
     """The address with its password left out, fit to be logged."""
     try:

@@ -13,7 +13,7 @@ from engine.errors import LeaseLost
 from engine.model.task import Lease
 from engine.monitor.metrics import WORKER_HEARTBEAT
 from engine.monitor.pulse import pulsing
-from engine.store.database import is_transient
+from engine.store.database import is_starved, is_transient
 
 _log = structlog.get_logger(__name__)
 _TICK_SECONDS = 0.2
@@ -100,7 +100,7 @@ class Heart:
         try:
             renewed = await self._renew([each.lease for each in held])
         except Exception as error:
-            if not is_transient(error):
+            if not (is_transient(error) or is_starved(error)):
                 _log.exception("leases cannot be renewed")
             return
         WORKER_HEARTBEAT.set_to_current_time()

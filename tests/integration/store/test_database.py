@@ -11,7 +11,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from engine.embedded.postgres import EmbeddedPostgres, copy_template
 from engine.errors import ServiceUnavailable
-from engine.store.database import Database, display_url, is_transient, reconnecting
+from engine.store.database import Database, display_url, is_starved, is_transient, reconnecting
 from tests.support.databases import with_database
 
 
@@ -154,6 +154,12 @@ async def test_a_malformed_address_is_refused_at_once() -> None:
 )
 def test_what_is_transient(error: Exception, transient: bool) -> None:
     assert is_transient(error) is transient
+
+
+def test_a_full_disk_is_no_mistake_of_ours_but_does_not_pass_by_itself_either() -> None:
+    assert is_starved(psycopg.errors.DiskFull())
+    assert not is_transient(psycopg.errors.DiskFull())
+    assert not is_starved(psycopg.errors.UniqueViolation())
 
 
 def test_a_displayed_address_has_no_password() -> None:

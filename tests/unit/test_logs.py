@@ -1,0 +1,25 @@
+"""What a log line shows, and what it does not."""
+
+import logging
+import sys
+
+import pytest
+
+from engine.logs import _formatter
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_an_error_is_told_with_its_place_and_without_the_values_of_variables(
+    log_format: str,
+) -> None:
+    try:
+        _fail("hun" + "ter2")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "x", 1, "it broke", (), sys.exc_info())
+    told = _formatter(log_format).format(record)
+    assert "_fail" in told
+    assert "hunter2" not in told
+
+
+def _fail(password: str) -> None:
+    raise ValueError("no " + "x" * len(password))
