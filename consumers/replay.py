@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
 from consumers.sources import load_sources
 from engine.flow.ingest import ingest
+from engine.flow.register import register
 from engine.flow.scene import Scene
 from engine.model.event import Batch, Delivery, Received, Rejection, rejection
 from engine.store.database import Connection
@@ -29,7 +31,7 @@ async def replay(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> list[Re
     A message is read as its topic is read now. One that cannot be keeps its newest error.
     """
     async with conn.transaction():
-        readers = (await load_sources(conn, scene)).readers()
+        readers = (await load_sources(conn, scene)).readers(partial(register, conn, scene))
         rows = await fetch(conn, "dead_letters.lock", org_id=scene.org_id, ids=list(ids))
         return [await _replay(conn, scene, row, await _read(readers, row)) for row in rows]
 

@@ -1,7 +1,7 @@
 """All the consumers of an org, as its deployed DAGs ask for them; a deploy starts them anew."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -16,9 +16,11 @@ from consumers.postgres.listener import PostgresConsumer
 from consumers.sources import Sources, load_sources
 from engine.errors import InvalidInput, PositionLost
 from engine.flow.ingest import Rejected, ingest
+from engine.flow.register import register
 from engine.flow.scene import Scene
 from engine.loops.duty import keep, pause
 from engine.model.event import Advance, Batch
+from engine.model.heard import Heard
 from engine.store.database import Database
 from engine.store.run import fetch
 
@@ -136,7 +138,7 @@ class Consumers:
         return KafkaSettings(
             bootstrap_servers=wiring.bootstrap_servers,
             name=wiring.name,
-            readers=sources.readers(),
+            readers=sources.readers(self._register),
             start=wiring.start,
             fetch_max_wait_ms=wiring.client.get("fetch_max_wait_ms", 500),
             security=wiring.security,
@@ -156,6 +158,12 @@ class Consumers:
             _log.warning(
                 "dead letters", count=len(written.rejections), why=written.rejections[0].error
             )
+
+    async def _register(self, heard: Sequence[Heard]) -> list[Heard]:
+        async with self._database.connection() as conn:
+            registered = await register(conn, self._scene, heard)
+        _log.info("datasets registered", datasets=[each.dataset for each in registered])
+        return registered
 
     async def _positions(self) -> Mapping[str, str]:
         async with self._database.connection() as conn:

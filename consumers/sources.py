@@ -1,8 +1,9 @@
 """How the changes of an org's source datasets come, as its deployed DAGs say."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,11 +17,14 @@ from consumers.registry import Registry
 from engine.errors import InvalidDag
 from engine.flow.scene import Scene
 from engine.model.dag import KafkaSource
+from engine.model.heard import Heard
 from engine.partitions import PartitionSpace
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
 _log = structlog.get_logger(__name__)
+Register = Callable[[Sequence[Heard]], Awaitable[Sequence[Heard]]]
+"""Has datasets registered that were heard of, and gives those that are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,9 @@ class Sources:
     topics: Mapping[str, tuple[Feed, ...]]
     tables: Mapping[str, str]
 
-    def readers(self) -> dict[str, Reader]:
+    def readers(self, register: Register) -> dict[str, Reader]:
         """A reader for each topic; one that cannot be had is logged, and its topic left alone."""
-        found = {topic: _reader(topic, feeds) for topic, feeds in self.topics.items()}
+        found = {topic: _reader(topic, feeds, register) for topic, feeds in self.topics.items()}
         return {topic: reader for topic, reader in found.items() if reader is not None}
 
     def dead_letter_topics(self) -> dict[str, str]:
@@ -94,7 +98,7 @@ def _feed(source: KafkaSource, dataset: str, known: Mapping[str, Any]) -> Feed:
     )
 
 
-def _reader(topic: str, feeds: tuple[Feed, ...]) -> Reader | None:
+def _reader(topic: str, feeds: tuple[Feed, ...], register: Register) -> Reader | None:
     formats = sorted({feed.source.format for feed in feeds})
     if len(formats) > 1:
         _log.error("a topic has one format: let all its sources name the same", topic=topic)
@@ -103,7 +107,7 @@ def _reader(topic: str, feeds: tuple[Feed, ...]) -> Reader | None:
         return None
     alike = [feed for feed in feeds if feed.source.format == formats[0]]
     try:
-        return _bound(alike) if formats[0] in BOUND else _unbound(alike)
+        return _bound(alike, register) if formats[0] in BOUND else _unbound(alike)
     except Exception as error:  # a plug-in that is missing or broken must not stop the others
         _log.error("topic is not read", topic=topic, why=str(error))
         return None
@@ -116,7 +120,7 @@ def _unbound(feeds: list[Feed]) -> Reader:
     return Reader(format_named(name), None if others else first, is_bounded=name in BOUNDED)
 
 
-def _bound(feeds: list[Feed]) -> Reader:
+def _bound(feeds: list[Feed], register: Register) -> Reader:
     """Every message tells of the datasets of all jobs that share the topic."""
     make, url = BOUND[feeds[0].source.format], feeds[0].source.registry
     if any(feed.source.registry != url for feed in feeds):
@@ -124,5 +128,15 @@ def _bound(feeds: list[Feed]) -> Reader:
     registry = Registry(url) if url else None
     schemas = registry.schemas if registry else None
     read = make([feed.binding for feed in feeds], schemas)
-    told = read.told if isinstance(read, OpenLineage) else None
-    return Reader(read, learn=registry.learn if registry else None, is_bounded=True, told=told)
+    if isinstance(read, OpenLineage):
+        learn = partial(_discover, read, register) if read.discovers else None
+        return Reader(read, learn=learn, is_bounded=True, told=read.told)
+    return Reader(read, learn=registry.learn if registry else None, is_bounded=True)
+
+
+async def _discover(
+    format_: OpenLineage, register: Register, values: Iterable[bytes | None]
+) -> None:
+    """Have registered what a rule covers and nobody has bound, before it is read."""
+    if unheard := format_.unheard(values):
+        format_.bind(unheard, await register(list(unheard)))

@@ -49,6 +49,9 @@ def _check_source(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Pr
         yield Problem((*path, "outputs"), "a table is one dataset: make a source job for each")
     if isinstance(job.source, KafkaSource):
         yield from check_kafka(job, job.source, (*path, "source"), around.readable)
+        if job.source.discover and job.source.discover.dag == around.dag.dag:
+            at = (*path, "source", "discover", "dag")
+            yield Problem(at, "this DAG is the file's own: name one for what is discovered alone")
     if isinstance(job.source, ScheduleSource):
         yield from _check_schedule(job.source, (*path, "source"))
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from engine.errors import InvalidPartition
 from engine.lineage.catalog import Readable
-from engine.model.dag import JobSpec, KafkaSource, PartitionField
+from engine.model.dag import GROUP, NAME, Discovery, JobSpec, KafkaSource, PartitionField
 from engine.model.marks import Path, Problem, did_you_mean
 from engine.partitions import Dimension, RangeDimension, TimeDimension
 
@@ -15,7 +15,7 @@ BOUND: Mapping[str, frozenset[str]] = MappingProxyType(
         "debezium": frozenset({"partition", "columns", "key", "table", "registry"}),
         "record": frozenset({"partition", "registry"}),
         "s3": frozenset({"partition", "pattern"}),
-        "openlineage": frozenset({"partition", "namespace", "name", "unknown"}),
+        "openlineage": frozenset({"partition", "namespace", "name", "unknown", "discover"}),
     }
 )
 """The formats that have to be bound, and the keys of `source` that each of them takes."""
@@ -24,7 +24,6 @@ _OF_MANY = frozenset({"openlineage"})
 """Those whose messages name their datasets; of the others all are about one."""
 
 _OPTIONS = frozenset().union(*BOUND.values())
-_GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UNITS = ("days", "seconds", "millis", "micros", "nanos")
 
 
@@ -38,6 +37,8 @@ def check_kafka(
         message = f"the job has no output {source.dataset!r}: name one of its own{hint}"
         yield Problem((*path, "dataset"), message)
     yield from _check_options(source, path)
+    if source.discover is not None:
+        yield from _check_discovery(source, source.discover, (*path, "discover"))
     if source.dead_letters == source.topic:
         yield Problem((*path, "dead_letters"), "this is the topic that is read: name another one")
     if source.format not in BOUND:
@@ -85,6 +86,30 @@ def _check_binding(source: KafkaSource, path: Path, dataset: Readable) -> Iterat
         yield from _check_pattern(source, source.pattern, dataset, (*path, "pattern"))
 
 
+def _check_discovery(source: KafkaSource, said: Discovery, path: Path) -> Iterator[Problem]:
+    if source.namespace is None:
+        yield Problem(path, "say whose datasets these are: add `namespace` to the source")
+    groups, here = GROUP.findall(said.name), GROUP.findall(said.dataset)
+    if not groups or sorted(groups) != sorted(set(here)) or _has_loose_braces(said.name):
+        yield Problem(
+            (*path, "name"),
+            "write names in braces for what differs, each once, and the same ones in `dataset`: "
+            "shop.{table}",
+        )
+    if not all(re.match(r"[^A-Za-z0-9_]", text) for text in GROUP.split(said.name)[2:-1:2]):
+        yield Problem(
+            (*path, "name"), "a group takes letters, digits and _: part two by something else"
+        )
+    if not NAME.fullmatch(GROUP.sub("x", said.dataset)):
+        yield Problem(
+            (*path, "dataset"), "this makes no name of a dataset: write one like shop_{table}"
+        )
+
+
+def _has_loose_braces(text: str) -> bool:
+    return re.search(r"[{}]", GROUP.sub("", text)) is not None
+
+
 def _check_spot(dimension: Dimension, spot: PartitionField, path: Path) -> Iterator[Problem]:
     if spot.constant is not None:
         try:
@@ -108,8 +133,8 @@ def _check_spot(dimension: Dimension, spot: PartitionField, path: Path) -> Itera
 def _check_pattern(
     source: KafkaSource, pattern: str, dataset: Readable, path: Path
 ) -> Iterator[Problem]:
-    groups = _GROUP.findall(pattern)
-    if re.search(r"[{}]", _GROUP.sub("", pattern)) or len(set(groups)) < len(groups):
+    groups = GROUP.findall(pattern)
+    if _has_loose_braces(pattern) or len(set(groups)) < len(groups):
         yield Problem(path, "a group is a name in braces, each once: sales/dt={dt}/")
     said = source.partition or {}
     for name, dimension in dataset.space.dimensions:

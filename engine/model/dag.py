@@ -111,6 +111,9 @@ _STRING: JsonSchemaValue = {"type": "string"}
 _NAME_LIST: JsonSchemaValue = {"type": "array", "items": _STRING, "uniqueItems": True}
 _DURATION: JsonSchemaValue = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"}
 
+GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""A part of a text that differs, by its name."""
+
 _NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 _ALIAS = f"^{IDENTIFIER.pattern}$"
 _COLUMN = r"^[^\x00-\x1f]+$"
@@ -125,6 +128,8 @@ PATTERNS = {
 }
 """What each pattern asks for, in words."""
 
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+"""What may be the name of a dataset."""
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=128)]
 Alias = Annotated[str, StringConstraints(pattern=_ALIAS)]
 Column = Annotated[str, StringConstraints(pattern=_COLUMN, max_length=128)]
@@ -229,6 +234,19 @@ class PartitionField(_Spec):
         return spec
 
 
+class Discovery(_Spec):
+    """Datasets of the source's namespace that become sources when they are first heard of."""
+
+    dag: Name = Field(description="The DAG that they go to, which is for them alone.")
+    name: Text = Field(
+        description="What they are called there, with a group for each part that differs: "
+        "shop.{table}."
+    )
+    dataset: Text = Field(
+        description="What they are called here, with the same groups: shop_{table}."
+    )
+
+
 class KafkaSource(_Spec):
     """Changes come as messages on a Kafka topic."""
 
@@ -271,6 +289,9 @@ class KafkaSource(_Spec):
     )
     unknown: Literal["reject", "ignore"] | None = Field(
         None, description="What becomes of other datasets of the namespace (openlineage)."
+    )
+    discover: Discovery | None = Field(
+        None, description="Datasets to be registered when they are first heard of (openlineage)."
     )
     dead_letters: Topic | None = Field(
         None, description="The topic that gets a copy of every message that is rejected."

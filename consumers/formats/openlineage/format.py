@@ -1,7 +1,7 @@
 """Run events of OpenLineage: a run of somebody else's has written datasets."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -11,9 +11,11 @@ from consumers.formats.bounds import checked
 from consumers.formats.confluent import Schemas
 from consumers.formats.openlineage.columns import told
 from consumers.formats.openlineage.message import Message, Output, read
+from consumers.formats.openlineage.rules import Rule
 from consumers.formats.openlineage.subset import rows_of
 from engine.errors import InvalidEvent
 from engine.model.event import MAX_LISTED, MAX_TEXT, Reason, SourceEvent
+from engine.model.heard import Heard
 from engine.model.openlineage import PRODUCER
 from engine.model.told import Name, Naming, Told
 
@@ -54,8 +56,9 @@ class OpenLineage:
     def __init__(self, bindings: Sequence[Binding], schemas: Schemas | None = None) -> None:
         self._called: Mapping[str, list[_Bound]] = defaultdict(list)
         for each in bindings:
-            bound = _Bound(each, each.placer({}))
-            self._called[bound.naming.calls(each.dataset) or ""].append(bound)
+            self._bind(each)
+        self._rules = _rules(bindings)
+        self._refused: set[Heard] = set()
         self._naming = tuple({bound.naming for found in self._called.values() for bound in found})
         self._strict = {
             each.source.namespace for each in bindings if each.source.unknown != "ignore"
@@ -66,13 +69,42 @@ class OpenLineage:
     ) -> list[SourceEvent]:
         """See `Format`. Only a run that has completed, and is not Knockon's own, says anything."""
         message = read(value)
-        if message.type != "COMPLETE" or message.producer == PRODUCER:
+        if not _counts(message):
             return []
         try:
             found = [event for each in message.outputs or () for event in self._events(each)]
         except RecursionError as error:
             raise InvalidEvent("the condition of a subset is nested too deep") from error
         return checked([_signed(event, message) for event in dict.fromkeys(found)])
+
+    @property
+    def discovers(self) -> bool:
+        """Whether datasets can be bound while it is read."""
+        return bool(self._rules)
+
+    def unheard(self, values: Iterable[bytes | None]) -> dict[Heard, Rule]:
+        """The datasets that a rule covers and nobody has bound yet."""
+        outputs = (output for value in values for output in _written(value))
+        unbound = (each for each in outputs if not any(map(self._named, each.names)))
+        return dict(filter(None, map(self._covered, unbound)))
+
+    def bind(self, heard: Mapping[Heard, Rule], registered: Iterable[Heard]) -> None:
+        """Have those that are registered count from here on; the others are not heard again."""
+        self._refused |= heard.keys()
+        for each in registered:
+            self._bind(heard[each].bound(each))
+
+    def _covered(self, output: Output) -> tuple[Heard, Rule] | None:
+        for rule in self._rules:
+            for name in output.names:
+                heard = rule.heard(Name(name.namespace, name.name))
+                if heard is not None and heard not in self._refused:
+                    return heard, rule
+        return None
+
+    def _bind(self, binding: Binding) -> None:
+        bound = _Bound(binding, binding.placer({}))
+        self._called[bound.naming.calls(binding.dataset) or ""].append(bound)
 
     def told(self, value: bytes | None) -> list[Told]:
         """The column lineage that the run has told of its outputs, where it is whole."""
@@ -89,13 +121,39 @@ class OpenLineage:
             for each in self._named(previous):
                 yield each.everything()
 
-    def _named(self, name: Name) -> Iterator[_Bound]:
-        for each in self._called.get(name.name, ()):
-            if each.binding.source.namespace in (None, name.namespace):
-                yield each
+    def _named(self, name: Name) -> list[_Bound]:
+        return [
+            each
+            for each in self._called.get(name.name, ())
+            if each.binding.source.namespace in (None, name.namespace)
+        ]
 
     def _rejects(self, output: Output) -> bool:
         return not self._strict.isdisjoint({None, *(name.namespace for name in output.names)})
+
+
+def _rules(bindings: Iterable[Binding]) -> list[Rule]:
+    """One for each source, whatever it binds besides."""
+    found: dict[str, Rule] = {}
+    for each in bindings:
+        if each.source.discover is not None:
+            source = each.source.model_copy(update={"dataset": None})
+            found.setdefault(repr(source), Rule(each.source.discover, each))
+    return list(found.values())
+
+
+def _written(value: bytes | None) -> list[Output]:
+    """What a run has written; nothing where the message cannot be read, which is told elsewhere."""
+    try:
+        message = read(value)
+    except InvalidEvent:
+        return []
+    return (message.outputs or []) if _counts(message) else []
+
+
+def _counts(message: Message) -> bool:
+    """Whether it is of a run that has completed, and is not Knockon's own."""
+    return message.type == "COMPLETE" and message.producer != PRODUCER
 
 
 def _signed(event: SourceEvent, message: Message) -> SourceEvent:

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -14,6 +16,7 @@ from consumers.postgres.attach import attach
 from consumers.run import Consumers, Wiring
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
+from engine.flow.register import register
 from engine.loops.doorbell import Doorbell
 from engine.monitor.pulse import pulses
 from engine.store.bells import INVALIDATIONS
@@ -121,6 +124,22 @@ async def test_a_source_names_the_topic_of_its_dead_letters(
             assert (await client.getone()).value == b"rubbish"
 
 
+async def test_a_dataset_is_registered_when_it_is_first_heard_of(
+    database: Database, broker: Broker
+) -> None:
+    rule = {"dag": "found", "name": "shop.{table}", "dataset": "shop_{table}"}
+    said = {"format": "openlineage", "dataset": None, "namespace": "db", "discover": rule}
+    async with topic_on(broker) as topic:
+        world = await World.made(database, kafka("a", topic.name, **said), job("b", "a"))
+        async with consuming(world, broker.bootstrap_servers, broker.consumer_options) as heard:
+            for table in ("users", "visits"):
+                outputs = [{"namespace": "db", "name": f"shop.{table}"}]
+                run = {"runId": "01941f29-7c00-7087-8906-40e512c257bd"}
+                event = {"eventType": "COMPLETE", "run": run, "outputs": outputs}
+                await topic.send_bytes(msgspec.json.encode(event))
+                await heard(f"shop_{table}")
+
+
 async def test_a_topic_whose_sources_disagree_on_dead_letters_is_not_read(
     database: Database,
 ) -> None:
@@ -130,7 +149,7 @@ async def test_a_topic_whose_sources_disagree_on_dead_letters_is_not_read(
     async with world.conn() as conn:
         sources = await load_sources(conn, world.scene)
     with structlog.testing.capture_logs() as logs:
-        assert sources.readers() == {}
+        assert sources.readers(partial(register, conn, world.scene)) == {}
     assert [each["topic"] for each in logs] == ["t"]
 
 

@@ -1,6 +1,7 @@
 """Column lineage that runs tell: it prunes what they said to be clean, and nothing else."""
 
 import asyncio
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import pytest
 from consumers.formats.reading import Reader
 from consumers.sources import load_sources
 from engine.flow.ingest import ingest
+from engine.flow.register import register
 from engine.model.event import Batch, Delivery, Rejection
 from engine.model.openlineage import PRODUCER
 from engine.model.task import Lease
@@ -72,7 +74,9 @@ def event(lease: Lease, told: Any = None, name: str = "daily", **more: Any) -> d
 
 
 async def _reader(conn: Connection, world: World) -> Reader:
-    return (await load_sources(conn, world.scene)).readers()["lineage"]
+    return (await load_sources(conn, world.scene)).readers(partial(register, conn, world.scene))[
+        "lineage"
+    ]
 
 
 async def tell(world: World, message: dict[str, Any]) -> None:

@@ -142,3 +142,27 @@ def test_openlineage_names_its_datasets() -> None:
         "format: openlineage, name: public.b", two
     )
     assert compiled("format: openlineage, name: public.b, dataset: b", two)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("dag: d, name: 's.{t}', dataset: 's_{t}'", "dag: this DAG is the file's own"),
+        ("dag: x, name: s, dataset: s", "name: write names in braces"),
+        ("dag: x, name: '{a}.{b}', dataset: '{a}'", "name: write names in braces"),
+        ("dag: x, name: '{a}.{a}', dataset: '{a}'", "name: write names in braces"),
+        ("dag: x, name: 's.{t', dataset: '{t}'", "name: write names in braces"),
+        ("dag: x, name: '{a}x{b}', dataset: '{a}{b}'", "name: a group takes letters, digits"),
+        ("dag: x, name: '{a}{b}', dataset: '{a}{b}'", "name: a group takes letters, digits"),
+        ("dag: x, name: 's.{t}', dataset: 's/{t}'", "dataset: this makes no name of a dataset"),
+    ],
+)
+def test_a_rule_that_cannot_be_followed_is_refused(said: str, message: str) -> None:
+    source = f"format: openlineage, namespace: n, discover: {{{said}}}"
+    assert f"source.discover.{message}" in refusal(source)
+
+
+def test_a_rule_says_whose_datasets_it_means() -> None:
+    rule = "discover: {dag: x, name: 's.{t}', dataset: 's_{t}'}"
+    assert "discover: say whose datasets these are" in refusal(f"format: openlineage, {rule}")
+    assert "discover: format s3 does not take" in refusal(f"format: s3, {rule}")

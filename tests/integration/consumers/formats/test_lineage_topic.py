@@ -1,13 +1,17 @@
 """From OpenLineage's run events to facts in the ledger, by what deployed DAG files say."""
 
+import asyncio
+from functools import partial
 from typing import Any
 
 import msgspec
+import pytest
 
 from consumers.replay import replay
 from consumers.sources import load_sources
 from engine.api.dead_letters import dead_letters
 from engine.flow.ingest import Ingested, ingest
+from engine.flow.register import register
 from engine.model.event import Batch, Delivery, Rejection
 from engine.store.database import Database
 from tests.support.worlds import DAILY, WEEKLY, World, job, source
@@ -44,7 +48,9 @@ def completed(*outputs: dict[str, Any]) -> Delivery:
 async def taken(world: World, delivery: Delivery) -> Ingested:
     """What comes of a delivery, as the deployed DAGs have it read."""
     async with world.conn() as conn:
-        reader = (await load_sources(conn, world.scene)).readers()["lineage"]
+        sources = await load_sources(conn, world.scene)
+        reader = sources.readers(partial(register, conn, world.scene))["lineage"]
+        await reader.prepare([delivery.value])
         outcome = reader.read(delivery)
         assert not isinstance(outcome, Rejection)
         return await ingest(conn, world.scene, Batch(consumer="k", received=tuple(outcome)))
@@ -93,3 +99,139 @@ async def test_a_job_may_bind_several_datasets(database: Database) -> None:
 
     assert done.rejections == ()
     assert [row["name"] for row in await world.rows(FACTS)] == ["orders", "visits"]
+
+
+def discovering(namespace: str = "db", **more: Any) -> dict[str, Any]:
+    said = {"dag": "found", "name": "shop.{table}", "dataset": "shop_{table}"}
+    return told("orders", DAILY, namespace=namespace, discover={**said, **more})
+
+
+def heard(name: str, *days: str) -> dict[str, Any]:
+    return {**written("", *days), "name": name}
+
+
+async def test_an_output_that_a_rule_covers_is_registered(database: Database) -> None:
+    world = await World.made(database, discovering())
+
+    done = await taken(world, completed(heard("shop.users", "2013-02-13"), heard("crm.users")))
+
+    [letter] = done.rejections
+    assert "db/crm.users" in letter.error
+    [fact] = await world.rows(FACTS)
+    assert [fact["name"], fact["partition_key"]] == ["shop_users", "2013-02-13"]
+    rows = await world.rows("SELECT dag_name FROM dag_current_versions ORDER BY 1")
+    assert [row["dag_name"] for row in rows] == ["found", "w"]
+
+
+async def test_it_can_be_read_from_then_on_and_outlives_deploys(database: Database) -> None:
+    world = await World.made(database, discovering())
+    await taken(world, completed(heard("shop.users", "2013-02-13")))
+    await world.deploy(discovering(), job("made", "shop_users"))
+    await taken(world, completed(heard("shop.visits", "2013-02-13")))
+    await world.deploy(discovering(), job("made", "shop_users", "shop_visits"))
+    versions = await world.rows("SELECT count(*) AS n FROM dag_versions WHERE dag_name = 'found'")
+
+    await taken(world, completed(heard("shop.users", "2013-02-13")))
+    await world.plan()
+
+    assert await world.tasks() == {"queued": ["made[2013-02-13]"]}
+    assert versions == [{"n": 2}]
+    assert versions == await world.rows(
+        "SELECT count(*) AS n FROM dag_versions WHERE dag_name = 'found'"
+    )
+
+
+async def test_two_consumers_may_hear_of_it_at_once(database: Database) -> None:
+    world = await World.made(database, discovering())
+
+    outputs = [heard(f"shop.t{i}", "2013-02-13") for i in range(5)]
+    done = await asyncio.gather(*(taken(world, completed(*outputs[i:])) for i in range(4)))
+
+    assert [each.rejections for each in done] == [()] * 4
+    names = await world.rows(
+        "SELECT name FROM current_datasets WHERE name LIKE 'shop%%' ORDER BY 1"
+    )
+    assert [row["name"] for row in names] == [f"shop_t{i}" for i in range(5)]
+
+
+async def test_a_name_that_is_taken_is_left_alone(database: Database) -> None:
+    world = await World.made(database, discovering(dataset="{table}"), source("users"))
+
+    done = await taken(world, completed(heard("shop.users"), heard("shop.orders")))
+
+    assert len(done.rejections) == 2
+    assert await world.rows(FACTS) == []
+
+
+async def test_two_names_there_are_never_one_dataset_here(database: Database) -> None:
+    world = await World.made(
+        database, discovering(name="{a}.{b}", dataset="{a}_{b}"), job("made", "orders")
+    )
+
+    done = await taken(world, completed(heard("x_y.z"), heard("x.y_z")))
+
+    [letter] = done.rejections
+    assert "db/x.y_z" in letter.error
+    assert [row["name"] for row in await world.rows(FACTS)] == ["x_y_z"]
+
+
+async def test_a_dag_with_jobs_that_run_takes_nobody_in(database: Database) -> None:
+    world = await World.made(database, discovering())
+    await world.deploy(source("mine"), job("made", "mine"), dag="found")
+
+    done = await taken(world, completed(heard("shop.users")))
+
+    assert len(done.rejections) == 1
+    assert await world.rows("SELECT 1 FROM datasets WHERE name = 'made'") != []
+
+
+async def test_each_source_has_its_own_rule(database: Database) -> None:
+    crm = discovering(namespace="crm") | {"name": "src_crm"}
+    crm["outputs"] = [{"dataset": "leads", "partitioning": {}}]
+    crm["source"]["discover"] = {**crm["source"]["discover"], "dataset": "crm_{table}"}
+    world = await World.made(database, discovering(), crm)
+
+    outputs = [heard("shop.users", "2013-02-13"), heard("shop.users") | {"namespace": "crm"}]
+    done = await taken(world, completed(*outputs))
+
+    assert done.rejections == ()
+    assert [(row["name"], row["partition_key"]) for row in await world.rows(FACTS)] == [
+        ("crm_users", "*"),
+        ("shop_users", "2013-02-13"),
+    ]
+
+
+async def test_a_rule_that_is_too_wide_ends_somewhere(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.flow.register.MOST", 3)
+    world = await World.made(database, discovering())
+
+    done = await taken(world, completed(*(heard(f"shop.t{i}") for i in range(5))))
+
+    assert len(done.rejections) == 2
+
+
+async def test_what_was_turned_away_is_registered_when_a_rule_covers_it(
+    database: Database,
+) -> None:
+    world = await World.made(database, told("orders", DAILY))
+    await taken(world, completed(heard("shop.users", "2013-02-13")))
+    await world.deploy(discovering())
+
+    async with world.conn() as conn:
+        [letter] = await dead_letters(conn, world.scene, limit=1)
+        [again] = await replay(conn, world.scene, [letter.id])
+
+    assert again.error is None
+    assert [row["name"] for row in await world.rows(FACTS)] == ["shop_users"]
+
+
+@pytest.mark.parametrize("name", ["shop.", "shop.a b", "shop.a.b", "shop." + "x" * 500])
+async def test_a_name_that_makes_no_dataset_is_not_registered(
+    database: Database, name: str
+) -> None:
+    world = await World.made(database, discovering())
+    done = await taken(world, completed(heard(name)))
+    assert len(done.rejections) == 1
+    assert await world.rows("SELECT 1 FROM datasets WHERE name LIKE 'shop%%'") == []
