@@ -9,34 +9,31 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-import msgspec
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from consumers.formats.knockon import read_events
-from consumers.formats.reading import Reader
 from consumers.kafka import KafkaConsumer, KafkaSettings
 from engine.embedded.broker import Broker
 from engine.errors import ServiceUnavailable
 from engine.flow.ingest import Rejected, ingest
 from engine.flow.scene import Scene
-from engine.model.event import Batch, SourceEvent
+from engine.model.event import Batch
 from engine.store.database import Database
 from engine.store.run import fetch
 from tests.benchmarks.figure import Figure, Peer
+from tests.benchmarks.messages import Kind, kinds
 from tests.benchmarks.server import Server
 from tests.benchmarks.stored import store
 from tests.benchmarks.worlds import star
 from tests.support.servers import apache_kafka
 
-_MESSAGES = 100_000
+_MESSAGES = 200_000
 _MANY = 1_000_000
 _GROWTH = 1.2
 _PARTITIONS = 4
 _TIMES = 3
 _FLOOR = 0.6
 """Of what the loop that only reads takes in a second."""
-_DAYS = 28
 
 
 class Sink:
@@ -70,7 +67,7 @@ class Sink:
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:
-    """Small events over 28 partitions of one source: the rate, and what a million of them keep."""
+    """Messages over forty scopes of one source: the rates, and what a million of them keep."""
     with TemporaryDirectory(prefix="knockon-kafka-") as directory:
         try:
             with apache_kafka(Path(directory)) as broker:
@@ -86,26 +83,28 @@ async def _figures(server: Server, broker: Broker) -> AsyncIterator[Figure]:
     async with server.database() as database:
         async with database.connection() as conn:
             scene = await store(conn, world)
-        yield await _rate(broker, Sink(database, scene), dataset)
-        yield await _memory(broker, Sink(database, scene), dataset)
+        knockon, debezium = kinds(dataset)
+        for kind in (knockon, debezium):
+            yield await _rate(broker, Sink(database, scene), kind, dataset)
+        yield await _memory(broker, Sink(database, scene), knockon, dataset)
 
 
-async def _rate(broker: Broker, sink: Sink, dataset: str) -> Figure:
+async def _rate(broker: Broker, sink: Sink, kind: Kind, dataset: str) -> Figure:
     """What is taken in within a second, beside what is only read, by turns."""
-    topic = await _filled(broker, "short", dataset, _MESSAGES)
+    topic = await _filled(broker, kind, dataset, _MESSAGES)
     ours, bare = [], []
     for n in range(_TIMES):
-        bare.append(_MESSAGES / await _read_only(broker, topic))
-        ours.append(await _taken_in(broker, sink, topic, n))
-    name = f"{_MESSAGES:,} Kafka messages taken in"
+        bare.append(await _read_only(broker, topic, kind))
+        ours.append(await _taken_in(broker, sink, topic, kind, n))
+    name = f"{kind.name}: {_MESSAGES:,} Kafka messages taken in"
     floor = _FLOOR * median(bare)
     return Figure(name, ours, "/s", floor, Peer("only read and decoded", bare))
 
 
-async def _memory(broker: Broker, sink: Sink, dataset: str) -> Figure:
+async def _memory(broker: Broker, sink: Sink, kind: Kind, dataset: str) -> Figure:
     """Resident memory after all messages, beside that after the first tenth of them."""
-    topic = await _filled(broker, "long", dataset, _MANY)
-    async with _consuming(broker, sink, topic, "memory"):
+    topic = await _filled(broker, kind, dataset, _MANY)
+    async with _consuming(broker, sink, topic, kind, "memory"):
         await sink.until(_MANY // 10)
         early = _resident()
         await sink.until(_MANY)
@@ -114,13 +113,14 @@ async def _memory(broker: Broker, sink: Sink, dataset: str) -> Figure:
     return Figure(f"memory after {_MANY:,} messages", [late], "MB", _GROWTH * early, peer)
 
 
-async def _filled(broker: Broker, topic: str, dataset: str, count: int) -> str:
+async def _filled(broker: Broker, kind: Kind, dataset: str, count: int) -> str:
+    topic = f"{kind.name.split()[0]}-{count}"
     await broker.create_topic(topic, _PARTITIONS)
     producer = AIOKafkaProducer(**broker.connection, max_batch_size=500_000)
     async with producer:
         for partition in range(_PARTITIONS):
             numbers = iter(range(partition, count, _PARTITIONS))
-            values = (_value(dataset, number) for number in numbers)
+            values = (kind.message(dataset, number) for number in numbers)
             await _send(producer, topic, partition, values)
     return topic
 
@@ -137,35 +137,33 @@ async def _send(
     await (await producer.send_batch(batch, topic, partition=partition))
 
 
-def _value(dataset: str, number: int) -> bytes:
-    day, column = 1 + number % _DAYS, "ab"[number % 2]
-    event = {"dataset": dataset, "partitions": [f"2013-02-{day:02}"], "columns": [column]}
-    return msgspec.json.encode(event | {"id": f"load-{number}"})
-
-
-async def _read_only(broker: Broker, topic: str) -> float:
-    """Seconds that the least takes: fetch, decode, and forget."""
-    decoder = msgspec.json.Decoder(SourceEvent)
+async def _read_only(broker: Broker, topic: str, kind: Kind) -> float:
+    """Messages in a second by the least: fetch, decode, and forget."""
     client = AIOKafkaConsumer(**broker.connection, auto_offset_reset="none")
     partitions = [TopicPartition(topic, n) for n in range(_PARTITIONS)]
-    read = 0
     async with client:
         client.assign(partitions)
         for each in partitions:
             client.seek(each, 0)
-        begun = perf_counter()
+        first = await _decode_some(client, kind)
+        begun, read = perf_counter(), first
         while read < _MESSAGES:
-            for records in (await client.getmany(timeout_ms=500)).values():
-                for record in records:
-                    decoder.decode(record.value)
-                read += len(records)
-        return perf_counter() - begun
+            read += await _decode_some(client, kind)
+        return (read - first) / (perf_counter() - begun)
 
 
-async def _taken_in(broker: Broker, sink: Sink, topic: str, n: int) -> float:
-    """Messages in a second, from the first batch on: joining a group is not counted."""
+async def _decode_some(client: AIOKafkaConsumer, kind: Kind) -> int:
+    fetched = await client.getmany(timeout_ms=500)
+    for records in fetched.values():
+        for record in records:
+            kind.decode(record.value)
+    return sum(map(len, fetched.values()))
+
+
+async def _taken_in(broker: Broker, sink: Sink, topic: str, kind: Kind, n: int) -> float:
+    """Messages in a second, from the first batch on, as of the others: joining is not counted."""
     sink.taken = 0
-    async with _consuming(broker, sink, topic, f"rate-{n}"):
+    async with _consuming(broker, sink, topic, kind, f"rate-{kind.name}-{n}"):
         await sink.until(1)
         begun, before = perf_counter(), sink.taken
         await sink.until(_MESSAGES)
@@ -173,12 +171,14 @@ async def _taken_in(broker: Broker, sink: Sink, topic: str, n: int) -> float:
 
 
 @asynccontextmanager
-async def _consuming(broker: Broker, sink: Sink, topic: str, name: str) -> AsyncIterator[None]:
+async def _consuming(
+    broker: Broker, sink: Sink, topic: str, kind: Kind, name: str
+) -> AsyncIterator[None]:
     sink.name = name
     settings = KafkaSettings(
         bootstrap_servers=broker.bootstrap_servers,
         name=name,
-        readers={topic: Reader(read_events, is_bounded=True)},
+        readers={topic: kind.reader},
     )
     stop = asyncio.Event()
     task = asyncio.create_task(KafkaConsumer(settings, sink.ingest, sink.positions).run(stop))
