@@ -3,9 +3,9 @@
 A row is a mapping from field to cell: a plain value, or JSON that nobody has had to decode yet.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -18,13 +18,13 @@ from consumers.formats.moments import Clock
 from engine.errors import InvalidEvent
 from engine.model.dag import KafkaSource, PartitionField
 from engine.model.event import Reason, SourceEvent, Widened
-from engine.partitions import PartitionSpace
+from engine.partitions import PartitionSpace, TimeDimension
 from engine.partitions.dimension import EVERYTHING
 from engine.partitions.text import AND, IS
 
 Row = Mapping[str, Any]
 _SCOPES = 4096
-_PLACES = 65_536
+_CELLS = 65_536
 
 
 Kinds = Mapping[str, Kind]
@@ -88,7 +88,7 @@ class Binding:
             _spot(name, self.space[name], spot, kinds, self.clock)
             for name, (_, spot) in zip(self.space.names, self._partitioned_by, strict=True)
         ]
-        return _placer(self.partition_fields, spots)
+        return partial(_place, spots)
 
     def event(
         self,
@@ -134,44 +134,43 @@ def _spot(name: str, dimension: Any, said: PartitionField, kinds: Kinds, clock: 
         return _Spot(name + IS, None, lambda _: said.constant)
     kind = kinds.get(said.field, Kind(clock=clock))
     kind = kind._replace(unit=said.unit or kind.unit, clock=said.clock or kind.clock)
-    return _Spot(name + IS, said.field, key_of(dimension, kind))
+    key = key_of(dimension, kind)
+    is_time = isinstance(dimension, TimeDimension)
+    return _Spot(name + IS, said.field, _at_once(key) if is_time else _remembered(key))
 
 
-def _placer(fields: tuple[str, ...], spots: list[_Spot]) -> Callable[[Row], Place]:
-    placed = lru_cache(_PLACES, typed=True)(lambda *cells: _place(spots, cells))
-
-    def place(row: Row) -> Place:
-        cells = [_hashable(row.get(field)) for field in fields]
-        return placed(*cells)
-
-    return place
+def _at_once(key: KeyOf) -> KeyOf:
+    return lambda cell: key(value_of(cell))
 
 
-def _place(spots: list[_Spot], cells: Iterable[Any]) -> Place:
-    values = iter(cells)
-    keys = [spot.key(None if spot.field is None else _value(next(values))) for spot in spots]
+def _remembered(key: KeyOf) -> KeyOf:
+    """Keys by cell; no field that holds bytes, a list or an object holds a dimension."""
+    known = lru_cache(_CELLS, typed=True)(
+        lambda cell: key(value_of(Raw(cell)) if type(cell) is bytes else cell)
+    )
+
+    def of(cell: Any) -> str | None:
+        if type(cell) is Raw:
+            return known(bytes(cell))
+        return known(None if isinstance(cell, bytes | list | dict) else cell)
+
+    return of
+
+
+def _place(spots: list[_Spot], row: Row) -> Place:
+    keys = [spot.key(row.get(spot.field) if spot.field else None) for spot in spots]
     if len(spots) == 1:
         text = keys[0]
     else:
         parts = [spot.prefix + key for spot, key in zip(spots, keys, strict=True) if key]
         text = AND.join(parts) or (None if spots else EVERYTHING)
-    lost = [spot for spot, key in zip(spots, keys, strict=True) if key is None]
-    return Place(text, _unsure(lost[0]) if lost else None)
+    if None not in keys:
+        return Place(text)
+    return Place(text, _unsure(spots[keys.index(None)]))
 
 
 def _unsure(spot: _Spot) -> str:
     return f"field {spot.field!r} holds no key of dimension {spot.prefix.rstrip(IS)!r}"
-
-
-def _hashable(cell: Any) -> Any:
-    """The cell as a key of a cache: bytes are JSON, and no field of bytes holds a dimension."""
-    if type(cell) is Raw:
-        return bytes(cell)
-    return None if isinstance(cell, bytes | list | dict) else cell
-
-
-def _value(cell: Any) -> Any:
-    return value_of(Raw(cell)) if type(cell) is bytes else cell
 
 
 def value_of(cell: Any) -> Any:

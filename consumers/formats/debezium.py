@@ -170,10 +170,12 @@ class Debezium:
 
     def _changed(self, before: Row, after: Row, there: Place) -> SourceEvent | None:
         pairs = self._binding.pairs or self._binding.every(before, after)
-        differ = [
-            pair for pair in pairs if before.get(pair[0], _BEFORE) != after.get(pair[0], _AFTER)
+        changed = [
+            (field, column)
+            for field, column in pairs
+            if before.get(field, _BEFORE) != (cell := after.get(field, _AFTER))
+            and not _unavailable(cell)
         ]
-        changed = [pair for pair in differ if not _unavailable(after.get(pair[0]))]
         if not changed:
             return None
         unsure = None

@@ -13,7 +13,8 @@ from math import floor
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from consumers.formats.moments import Clock, Moment, moment
+from consumers.formats.moments import Clock, moment
+from consumers.formats.windows import Windows
 from engine.errors import InvalidPartition
 from engine.partitions import (
     Dimension,
@@ -56,7 +57,7 @@ def key_of(dimension: Dimension, kind: Kind) -> KeyOf:
     """
     match dimension:
         case TimeDimension():
-            return partial(_time_key, dimension, kind)
+            return partial(_time_key, dimension, Windows(dimension), kind)
         case RangeDimension():
             return partial(_bucket, dimension, kind)
         case StaticDimension():
@@ -72,32 +73,31 @@ def _own_key(dimension: TimeDimension | RangeDimension, value: Any) -> str | Non
         return None
 
 
-def _time_key(dimension: TimeDimension, kind: Kind, value: Any) -> str | None:
+def _time_key(dimension: TimeDimension, windows: Windows, kind: Kind, value: Any) -> str | None:
     if own := _own_key(dimension, value):
         return own
     when = moment(value, kind.unit, kind.clock)
     if when is None:
         return None
+    if not when.local or dimension.zone == "UTC":
+        return windows.key(when.seconds)
     try:
-        first, last = dimension.calendar.at(_instants(when, dimension.zone))
-        if first not in dimension.universe or last not in dimension.universe:
-            return None
-        begin = dimension.format(first)
-        return begin if first == last else begin + TO + dimension.format(last)
-    except (InvalidPartition, OverflowError, ValueError):  # beyond the years that a key can name
+        first, last = map(windows.key, _showing(when.seconds, dimension.zone))
+    except (OverflowError, ValueError):  # beyond the years that a clock can show
         return None
+    if first is None or last is None:
+        return None
+    return first if first == last else first + TO + last
 
 
-def _instants(when: Moment, zone: str) -> list[int]:
-    """The first and the last instant that it can be; a clock set back shows a reading twice.
+def _showing(reading: int, zone: str) -> tuple[int, int]:
+    """The first and the last instant of a reading; a clock set back shows it twice.
 
     A reading that the clock skips becomes one that it shows.
     """
-    if not when.local or zone == "UTC":
-        return [when.seconds, when.seconds]
-    shown = (_EPOCH + timedelta(seconds=when.seconds)).replace(tzinfo=ZoneInfo(zone))
+    shown = (_EPOCH + timedelta(seconds=reading)).replace(tzinfo=ZoneInfo(zone))
     first, again = (int(shown.replace(fold=fold).astimezone(UTC).timestamp()) for fold in (0, 1))
-    return [first, max(first, again)]
+    return first, max(first, again)
 
 
 def _bucket(dimension: RangeDimension, kind: Kind, value: Any) -> str | None:
