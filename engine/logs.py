@@ -40,8 +40,12 @@ def _formatter(log_format: str) -> logging.Formatter:
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
         # without the values of variables, which may be long, or secret
-        plain = structlog.dev.plain_traceback
-        last = [structlog.dev.ConsoleRenderer(sys.stderr.isatty(), exception_formatter=plain)]
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],

@@ -19,6 +19,7 @@ def test_an_error_is_told_with_its_place_and_without_the_values_of_variables(
     told = _formatter(log_format).format(record)
     assert "_fail" in told
     assert "hunter2" not in told
+    assert "\x1b" not in told  # colours are for terminals
 
 
 def _fail(password: str) -> None:
