@@ -32,15 +32,15 @@ _Compiled = tuple[partitions.Mapping, frozenset[int]]
 class Edge(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One dataset as one job reads it.
 
-    ``loose`` are the output's dimensions, by index, that no dimension of the input determines and
-    that have no list of keys: what lies there has no end of its own.
+    ``unmapped`` are the output's dimensions, by index, that no dimension of the input is mapped to,
+    where all keys are meant; not static ones, for they list all their keys.
     """
 
     dataset: UUID
     job: UUID
     input: JobInput
     mapping: partitions.Mapping
-    loose: frozenset[int]
+    unmapped: frozenset[int]
     _reader: Job
 
     @property
@@ -198,11 +198,11 @@ class _Edges:
             where = f"job {job.name!r}, input {read.name!r}"
             spaces = self.space(dataset.partitioning), self.space(target)
             made = partitions.Mapping.from_spec(said, *spaces, where)
-            self.compiled[key] = made, _loose(made)
+            self.compiled[key] = made, _unmapped(made)
         return self.compiled[key]
 
 
-def _loose(mapping: partitions.Mapping) -> frozenset[int]:
+def _unmapped(mapping: partitions.Mapping) -> frozenset[int]:
     determined = {link.target for link in mapping.links.links}
     dimensions = mapping.target.dimensions
     return frozenset(

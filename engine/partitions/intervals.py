@@ -20,7 +20,7 @@ class Intervals:
     """An immutable set of integers.
 
     `spans` are `(lo, hi)` pairs, each holding lo <= n < hi, ascending, with a gap between any two.
-    Build it from loose pairs with `of`; the plain constructor trusts its caller.
+    Build it from any pairs with `of`; the plain constructor trusts its caller.
     """
 
     spans: tuple[Span, ...] = ()

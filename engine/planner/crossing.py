@@ -78,11 +78,11 @@ def _with_an_end(
 ) -> PartitionSet:
     if edge.mapping.is_identity:
         return touched
-    unbounded = edge.loose | endless(touched)
+    unbounded = edge.unmapped | endless(touched)
     if not unbounded:
         return touched
     there = union([extents.of_job(job), *(hit.partitions for hit in hits)])
-    if not there and touched.is_finite and extents.is_unmeasured(job):
+    if not there and touched.is_finite and extents.is_undetermined(job):
         return touched
     return clamp(touched, unbounded, there)
 

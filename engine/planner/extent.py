@@ -1,8 +1,8 @@
-"""How far a dataset reaches, for scopes that have no end of their own.
+"""The extent of a dataset: how far it reaches, for scopes that have no end of their own.
 
-A mapping is loose in an output dimension that no input dimension determines: `planes` are not
-partitioned, so a changed plane touches every day of a daily output, and that means every day that
-there is. Static dimensions list their keys, so there all of them are meant.
+An unmapped output dimension means all of its keys: `planes` are not partitioned, so a changed plane
+touches every day of a daily output, and that means every day that there is. Static dimensions list
+their keys, so there all of them are meant.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Extents:
         """What any of the job's outputs reaches."""
         return union(self.of(output) for output in job.outputs)
 
-    def is_unmeasured(self, job: Job) -> bool:
-        """Whether no input says how far the outputs reach: then the first builds all it can."""
-        return all(edge.loose for edge in self._lineage.inputs(job.id))
+    def is_undetermined(self, job: Job) -> bool:
+        """Whether no input determines the outputs' partitions: then the first builds all it can."""
+        return all(edge.unmapped for edge in self._lineage.inputs(job.id))
 
     def everything(self, dataset: UUID) -> PartitionSet:
         """All of a dataset: what it reaches.
@@ -77,12 +77,13 @@ class Extents:
     def _followed(self, dataset: UUID) -> list[Edge]:
         """The edges from which the extent of a dataset follows; none where it is known.
 
-        Loose ones only if there are no others, and then they count as far as bounds give an end.
+        Those with unmapped dimensions only if there are no others, and then as far as bounds give
+        an end.
         """
         if dataset in self._found or self.known(dataset) or dataset in self.missing:
             return []
         inputs = self._lineage.inputs(self._lineage.producer(dataset).id)
-        return [edge for edge in inputs if not edge.loose] or list(inputs)
+        return [edge for edge in inputs if not edge.unmapped] or list(inputs)
 
     def _reached(self, dataset: UUID, edges: Sequence[Edge]) -> PartitionSet:
         reached = [

@@ -135,8 +135,8 @@ class _Walk:
             self._pruned += [Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge in edges]
             edges = []  # but it runs when its own output is invalidated: that is how one asks
         hits = [hit_itself(job, dataset, dirt) for dataset, dirt in wrong]
-        # Loose edges last: what the others hit counts as existing.
-        edges.sort(key=_is_loose)
+        # Edges with unmapped dimensions last: what the others hit counts as existing.
+        edges.sort(key=_has_unmapped)
         for edge in edges:
             self._cross(job, edge, hits)
         if hits:
@@ -180,8 +180,8 @@ class _Walk:
 _MANUAL = "it runs only when somebody asks for it"
 
 
-def _is_loose(edge: Edge) -> bool:
-    return bool(edge.loose)
+def _has_unmapped(edge: Edge) -> bool:
+    return bool(edge.unmapped)
 
 
 def _nothing(invalidation: Invalidation) -> Pruned:

@@ -100,15 +100,15 @@ def closure(nodes: Sequence[Node], changes: Sequence[Change], known: dict[str, s
 def _visit(by_name, node, known, changed, pending, wrong, found) -> None:
     direct: set[Cell] = set(product(wrong, [EVERY]))
     through: set[Cell] = set()
-    for is_loose in (False, True):
+    for is_unmapped in (False, True):
         for read in node.reads:
-            if _is_loose(by_name[read.dataset], node, read) is is_loose:
+            if _is_unmapped(by_name[read.dataset], node, read) is is_unmapped:
                 there = _extent(by_name, node, known) | {key for key, _ in direct | through}
                 for cells, into in ((changed, direct), (pending, through)):
                     crossed = set(_cross(by_name[read.dataset], node, read, cells[read.dataset]))
                     # Where no input says how far it reaches, the first one builds all it can.
-                    begins = not there and _is_all_loose(by_name, node)
-                    is_open = not is_loose or node.is_full or begins
+                    begins = not there and _is_all_unmapped(by_name, node)
+                    is_open = not is_unmapped or node.is_full or begins
                     into |= {c for c in crossed if is_open or _is_there(c[0], there)}
     hit = {key for key, _ in direct | through}
     if not hit:
@@ -153,12 +153,12 @@ def touches(source: Node, target: Node, read: Read, key: Key, other: Key) -> boo
     return any(start < stop and begin < end for begin, stop in windows)
 
 
-def _is_loose(source: Node, target: Node, read: Read) -> bool:
+def _is_unmapped(source: Node, target: Node, read: Read) -> bool:
     return target.time is not None and (read.is_all or source.time is None)
 
 
-def _is_all_loose(by_name: dict[str, Node], node: Node) -> bool:
-    return all(_is_loose(by_name[read.dataset], node, read) for read in node.reads)
+def _is_all_unmapped(by_name: dict[str, Node], node: Node) -> bool:
+    return all(_is_unmapped(by_name[read.dataset], node, read) for read in node.reads)
 
 
 def _is_there(key: Key, there: set[Key]) -> bool:
@@ -177,7 +177,7 @@ def _scope(by_name: dict[str, Node], change: Change, known: dict[str, set[Key]])
 def _extent(by_name: dict[str, Node], node: Node, known: dict[str, set[Key]]) -> set[Key]:
     if known[node.name] or not node.reads:
         return known[node.name]
-    tight = [r for r in node.reads if not _is_loose(by_name[r.dataset], node, r)]
+    tight = [r for r in node.reads if not _is_unmapped(by_name[r.dataset], node, r)]
     return {
         key
         for read in tight or node.reads

@@ -69,11 +69,14 @@ def test_equal_mappings_are_compiled_once():
     assert found.space(dataset_id("daily")) is found.space(dataset_id("other"))
 
 
-def test_an_edge_is_loose_where_no_input_dimension_determines_the_output_s():
+def test_an_edge_is_unmapped_where_no_input_dimension_determines_the_output_s():
     planes = source("planes")
     found = lineage(FLIGHTS, planes, made("daily", DAY | ORIGIN, "flights", "planes"))
 
-    assert [edge.loose for edge in found.inputs(job_id("daily"))] == [frozenset(), frozenset({0})]
+    assert [edge.unmapped for edge in found.inputs(job_id("daily"))] == [
+        frozenset(),
+        frozenset({0}),
+    ]
 
 
 def test_column_lineage_belongs_to_an_output_and_an_input():

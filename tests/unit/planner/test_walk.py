@@ -386,7 +386,7 @@ class TestExtent:
             "dynamic": "dt=2013-02-13/tail=N1 dt=2013-02-13/tail=N2",
         }
 
-    def test_two_loose_changes_meet_in_one_plan_as_they_would_in_two(self):
+    def test_two_changes_over_unmapped_dimensions_meet_in_one_plan_as_they_would_in_two(self):
         world = lineage(
             FLIGHTS, source("tails", TAIL), made("both", DAY | TAIL, "flights", "tails")
         )
@@ -400,7 +400,7 @@ class TestExtent:
             "dt=2013-02-02/tail=N2",
         }
 
-    def test_a_new_partition_counts_as_existing_for_what_is_loose(self):
+    def test_a_new_partition_counts_as_existing_for_what_is_unmapped(self):
         world = lineage(FLIGHTS, PLANES, made("daily", DAY, "planes", "flights"))
 
         found = planned(
@@ -466,7 +466,7 @@ class TestExtent:
 
 
 class TestKnown:
-    def test_nothing_is_asked_for_where_nothing_is_loose(self):
+    def test_nothing_is_asked_for_where_nothing_is_unmapped(self):
         world = lineage(FLIGHTS, made("daily", DAY, "flights"), made("monthly", MONTH, "daily"))
 
         assert planned(world, change("flights", "2013-02-13")).steps
