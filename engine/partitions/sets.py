@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from operator import and_, or_, sub
 from typing import TYPE_CHECKING
@@ -30,6 +31,14 @@ class PartitionSet:
     def of(space: PartitionSpace, boxes: Iterable[Box]) -> PartitionSet:
         """The union of boxes, which may overlap or be empty."""
         return PartitionSet(space, canonical(boxes))
+
+    @staticmethod
+    def union(sets: Sequence[PartitionSet], /) -> PartitionSet:
+        """The union of one set or more of one space, by one sort instead of many."""
+        first, *rest = sets
+        if all(each == first for each in rest):
+            return first
+        return PartitionSet.of(first.space, chain.from_iterable(each.boxes for each in sets))
 
     @property
     def is_finite(self) -> bool:

@@ -1,7 +1,13 @@
 """One edge: does what is dirty of a dataset reach a job that reads it, and where?
 
-The three rules go from the cheapest to the dearest; each widens where it does not know, and says
-why where it prunes.
+Columns, partition mapping and row filter compose. Each widens where it does not know, and where it
+prunes it says why:
+
+- columns: the outputs are dirty whose inputs meet the dirty columns; if there are none, the edge
+  is pruned;
+- partitions: the mapping goes down, from the dirty partitions to the output's that they touch;
+- rows: a condition that the job passes through unchanged narrows these where it is on a partition
+  column.
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ from engine.lineage.narrowing import narrow
 from engine.lineage.rows import RowFilter
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner.dirt import Dirt, union
+from engine.planner.dirty import DirtyScope
 from engine.planner.extent import Extents, clamp, endless
 from engine.planner.plan import Pruned
 
@@ -24,13 +30,13 @@ from engine.planner.plan import Pruned
 class Hit(NamedTuple):
     """Output partitions of a job that may have to be recomputed, and what hit them.
 
-    ``dirt`` is of ``dataset`` and came over ``edge``; None: the dataset is the job's own output.
-    ``columns`` are dirty of each output, and ``rows`` are the outputs' rows that are.
+    ``dirty`` is of ``dataset`` and came over ``edge``; None: the dataset is the job's own output.
+    ``columns`` are the dirty ones of each output, ``rows`` the filter as it holds beyond the job.
     """
 
     dataset: UUID
     edge: Edge | None
-    dirt: Dirt
+    dirty: DirtyScope
     partitions: PartitionSet
     columns: tuple[DirtyColumns | Pruning, ...]
     rows: RowFilter | None
@@ -38,68 +44,71 @@ class Hit(NamedTuple):
     @property
     def is_direct(self) -> bool:
         """Whether nothing that is still to run stands before it."""
-        return self.edge is None or self.dirt.has_changed
+        return self.edge is None or self.dirty.in_place
 
 
-def hit_itself(job: Job, dataset: UUID, dirt: Dirt) -> Hit:
-    """An output is wrong: its job has to make those partitions again, with all that they hold."""
-    return Hit(dataset, None, dirt, dirt.partitions, (None,) * len(job.outputs), None)
+def hit_producer(job: Job, dataset: UUID, dirty: DirtyScope) -> Hit:
+    """An output is wrong: its producer is hit, and makes those partitions again, whole."""
+    return Hit(dataset, None, dirty, dirty.partitions, (None,) * len(job.outputs), None)
 
 
-def cross(extents: Extents, job: Job, edge: Edge, dirt: Dirt, hits: Sequence[Hit]) -> Hit | Pruned:
-    """Carry dirt over an edge, by columns, then rows and partitions.
+def cross(
+    extents: Extents, job: Job, edge: Edge, dirty: DirtyScope, hits: Sequence[Hit]
+) -> Hit | Pruned:
+    """Carry a dirty scope over an edge, by columns, partitions and rows.
 
     ``hits`` are the job's so far: their partitions count as existing. A job that is one unit runs
     even where it has none yet of those that are touched, for it may find some.
     """
-    columns = _shaped(job, edge, dirt)
+    columns = _shaped(job, edge, dirty)
     if PRUNED in columns and all(each is PRUNED for each in columns):
-        return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirt))
-    touched = edge.mapping.down(dirt.partitions, _existing(extents, edge, dirt.partitions))
-    rows = dirt.rows and dirt.rows.through(edge.input.passes)
+        return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirty))
+    touched = edge.mapping.down(dirty.partitions, _known(extents, edge, dirty.partitions))
+    rows = dirty.rows and dirty.rows.through(edge.input.passes)
     if touched and rows:
         touched = narrow(rows, touched.space, touched)
         if not touched:
             return Pruned(edge.dataset, edge.job, "rows", _rowless(rows))
     partitions = _with_an_end(extents, job, edge, touched, hits)
     if not partitions and not (touched and job.is_unit):
-        return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirt))
-    return Hit(edge.dataset, edge, dirt, partitions, columns, rows)
+        return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirty))
+    return Hit(edge.dataset, edge, dirty, partitions, columns, rows)
 
 
-def _shaped(job: Job, edge: Edge, dirt: Dirt) -> tuple[DirtyColumns | Pruning, ...]:
-    if dirt.columns is None:
+def _shaped(job: Job, edge: Edge, dirty: DirtyScope) -> tuple[DirtyColumns | Pruning, ...]:
+    if dirty.columns is None:
         return (None,) * len(job.outputs)
-    return tuple([propagate(each, dirt.columns) for each in edge.columns])
+    return tuple([propagate(each, dirty.columns) for each in edge.columns])
+
+
+def _known(extents: Extents, edge: Edge, dirty: PartitionSet) -> PartitionSet | None:
+    """What `last` takes the last partition of; what is dirty may not be known yet."""
+    return extents.known(edge.dataset) | dirty if edge.mapping.links.latest else None
 
 
 def _with_an_end(
     extents: Extents, job: Job, edge: Edge, touched: PartitionSet, hits: Sequence[Hit]
 ) -> PartitionSet:
+    """What is touched, and of unmapped dimensions only what exists: they mean all their keys."""
     if edge.mapping.is_identity:
         return touched
-    unbounded = edge.unmapped | endless(touched)
-    if not unbounded:
+    dimensions = edge.unmapped | endless(touched)
+    if not dimensions:
         return touched
-    there = union([extents.of_job(job), *(hit.partitions for hit in hits)])
-    if not there and touched.is_finite and extents.is_undetermined(job):
+    existing = PartitionSet.union([extents.of_job(job), *(hit.partitions for hit in hits)])
+    if not existing and touched.is_finite and extents.is_undetermined(job):
         return touched
-    return clamp(touched, unbounded, there)
+    return clamp(touched, dimensions, existing)
 
 
-def _existing(extents: Extents, edge: Edge, dirty: PartitionSet) -> PartitionSet | None:
-    """What a mapping has to find the last partition of; dirt may be newer than what is known."""
-    return extents.known(edge.dataset) | dirty if edge.mapping.links.latest else None
-
-
-def _unread(edge: Edge, dirt: Dirt) -> str:
+def _unread(edge: Edge, dirty: DirtyScope) -> str:
     read = sorted({column for each in edge.columns if each is not None for column in each})
-    changed = ", ".join(sorted(dirt.columns or ()))
+    changed = ", ".join(sorted(dirty.columns or ()))
     return f"changed columns {{{changed}}} are not read; it reads {{{', '.join(read)}}}"
 
 
-def _untouched(dirt: Dirt) -> str:
-    return f"{short(dirt.partitions)} touches no partition that it has or can have"
+def _untouched(dirty: DirtyScope) -> str:
+    return f"{short(dirty.partitions)} touches no partition that it has or can have"
 
 
 def _rowless(rows: RowFilter) -> str:

@@ -14,7 +14,6 @@ from uuid import UUID
 from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner.dirt import union
 from engine.planner.known import Known, KnownNeeded
 
 
@@ -47,7 +46,7 @@ class Extents:
 
     def of_job(self, job: Job) -> PartitionSet:
         """What any of the job's outputs reaches."""
-        return union(self.of(output) for output in job.outputs)
+        return PartitionSet.union([self.of(output) for output in job.outputs])
 
     def is_undetermined(self, job: Job) -> bool:
         """Whether no input determines the outputs' partitions: then the first builds all it can."""
@@ -91,7 +90,7 @@ class Extents:
             for edge, there in ((edge, self._found[edge.dataset]) for edge in edges)
         ]
         finite = [partitions for partitions in reached if partitions.is_finite]
-        return union([self.known(dataset), *finite])
+        return PartitionSet.union([self.known(dataset), *finite])
 
 
 def endless(partitions: PartitionSet) -> frozenset[int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -38,7 +36,7 @@ class Step(NamedTuple):
     ``direct`` are those hit by a source's change or by an invalidation of the output itself: they
     run for sure, the rest only if a parent's result changes. ``columns`` holds the dirty columns
     of each output that has any. ``row_filters`` are what a `PerUpdate` job reads, any of:
-    a filter's rows, ``{}`` for the rows behind its cursor, None for all rows.
+    a filter's rows, ``{}`` for the new rows past its cursor, None for all rows.
     """
 
     job: UUID
@@ -86,6 +84,6 @@ class Plan:
     def stamps(self) -> dict[UUID, PartitionSet]:
         """The partitions that bear a new stamp, by dataset."""
         return {
-            dataset: reduce(or_, [each.partitions for each in changed])
+            dataset: PartitionSet.union([each.partitions for each in changed])
             for dataset, changed in self.changed.items()
         }

@@ -1,4 +1,8 @@
-"""From an invalidation to what is dirty of its dataset."""
+"""From an invalidation's scope to what is dirty of its dataset.
+
+The scope is all of the dataset, or a key or range of its partitions; columns and a row filter
+narrow it, and conditions on partition columns narrow it to partitions.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,17 @@ from engine.lineage.narrowing import narrow
 from engine.lineage.rows import RowFilter
 from engine.model.invalidation import Invalidation
 from engine.partitions import PartitionSet
-from engine.planner.dirt import Causes, Dirt
+from engine.planner.causes import Causes
+from engine.planner.dirty import DirtyScope
 from engine.planner.extent import Extents, clamp, endless
 
 GROWTH = frozenset({"arrival", "schedule"})
 """Reasons that say: rows were added, and nothing else happened."""
 
 
-def changes_in_place(lineage: Lineage, invalidation: Invalidation) -> bool:
-    """Whether only readers are hit: a source changed, or a dataset was mended by hand."""
-    made_by = lineage.producer(invalidation.dataset).activation
-    return made_by == "source" or invalidation.reason == "rewritten"
-
-
-def dirt_of(lineage: Lineage, extents: Extents, invalidation: Invalidation, causes: Causes) -> Dirt:
+def dirty_scope(
+    lineage: Lineage, extents: Extents, invalidation: Invalidation, causes: Causes
+) -> DirtyScope:
     """What the invalidation makes dirty, with an end; it may come to nothing.
 
     Raises:
@@ -32,7 +33,16 @@ def dirt_of(lineage: Lineage, extents: Extents, invalidation: Invalidation, caus
         partitions = narrow(rows, partitions.space, partitions)
     in_place = changes_in_place(lineage, invalidation)
     has_grown = in_place and invalidation.reason in GROWTH
-    return Dirt(partitions, invalidation.columns, rows or None, causes, in_place, has_grown)
+    return DirtyScope(partitions, invalidation.columns, rows or None, causes, in_place, has_grown)
+
+
+def changes_in_place(lineage: Lineage, invalidation: Invalidation) -> bool:
+    """Whether only readers are hit: a source changed, or a dataset was mended in place by hand.
+
+    Otherwise a produced dataset is wrong: its producer is hit, and the rest through it.
+    """
+    made_by = lineage.producer(invalidation.dataset).activation
+    return made_by == "source" or invalidation.reason == "rewritten"
 
 
 def _partitions(lineage: Lineage, extents: Extents, invalidation: Invalidation) -> PartitionSet:

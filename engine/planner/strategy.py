@@ -1,4 +1,8 @@
-"""What a job makes of its hits, by its execution strategy."""
+"""What a job makes of its hits, by its execution strategy.
+
+A `PerPartition` job recomputes the partitions that are hit. `Full` and `PerUpdate` jobs are one
+unit: whatever hits one, it runs once, for all of its output, in one task.
+"""
 
 from __future__ import annotations
 
@@ -12,39 +16,38 @@ from engine.lineage.rows import RowFilter
 from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner.crossing import Hit
-from engine.planner.dirt import Dirt, coalesce, union
+from engine.planner.dirty import DirtyScope, coalesce
 from engine.planner.extent import Extents
 
 _NEW_ROWS = RowFilter()
 
 
 def recomputed(job: Job, extents: Extents, hits: Sequence[Hit]) -> PartitionSet:
-    """The hit partitions of a `PerPartition` job; `Full` and `PerUpdate` are one unit, the whole.
-
-    The whole is what finite bounds allow, else what the outputs reach.
-    """
-    partitions = union([hit.partitions for hit in hits])
+    """The output partitions of the job's step; of one unit what bounds allow, else what exists."""
+    partitions = PartitionSet.union([hit.partitions for hit in hits])
     if not job.is_unit:
         return partitions
     universe = partitions.space.universe
     return universe if universe.is_finite else extents.of_job(job) | partitions
 
 
-def recomputed_for_sure(job: Job, hits: Sequence[Hit], whole: PartitionSet) -> PartitionSet:
-    """What is hit directly; of one unit all or nothing."""
+def hit_directly(job: Job, hits: Sequence[Hit], partitions: PartitionSet) -> PartitionSet:
+    """Those of a step's partitions that run for sure, not only if an input changes.
+
+    Of one unit it is all or none.
+    """
     direct = [hit.partitions for hit in hits if hit.is_direct]
     if not direct:
-        return whole.space.empty
+        return partitions.space.empty
     if job.is_unit or len(direct) == len(hits):
-        return whole
-    return union(direct)
+        return partitions
+    return PartitionSet.union(direct)
 
 
 def row_filters(job: Job, hits: Sequence[Hit]) -> tuple[Mapping[str, Any] | None, ...]:
-    """What a `PerUpdate` job reads again of the input that it follows.
+    """What a `PerUpdate` job reads of the input whose cursor it follows; other jobs have none.
 
-    Any of: the rows of a filter, ``{}`` for the new rows behind the cursor, None for all rows.
-    Other strategies read whole partitions and have none.
+    Any of: a filter's rows, ``{}`` for the new rows past the cursor, None for all rows.
     """
     if job.strategy != "PerUpdate":
         return ()
@@ -54,28 +57,35 @@ def row_filters(job: Job, hits: Sequence[Hit]) -> tuple[Mapping[str, Any] | None
     return tuple(rows.spec() for rows in dict.fromkeys(rows for rows in wanted if rows is not None))
 
 
-def dirty_outputs(job: Job, hits: Sequence[Hit], whole: PartitionSet) -> Iterator[Sequence[Dirt]]:
-    """What the job's step makes dirty of each of its outputs."""
-    grows = job.update_strategy == "append" and all(hit.edge and hit.dirt.has_grown for hit in hits)
-    for i in range(len(job.outputs)):
-        dirt = [
-            Dirt(hit.partitions, columns, hit.rows, hit.dirt.causes, has_changed=False)
-            for hit in hits
-            if (columns := hit.columns[i]) is not PRUNED
-        ]
-        yield coalesce(dirt) if not job.is_unit else _as_one(dirt, whole, grows)
-
-
 def _read_again(hit: Hit) -> RowFilter | None:
     """The rows that a hit is about; a filter without conditions means those that are new."""
     if hit.edge is None or hit.edge.input.cursor is None:
         return None
-    return hit.dirt.rows or (_NEW_ROWS if hit.dirt.has_grown else None)
+    return hit.dirty.rows or (_NEW_ROWS if hit.dirty.has_grown else None)
 
 
-def _as_one(dirt: Sequence[Dirt], whole: PartitionSet, grows: bool) -> Sequence[Dirt]:
-    if not dirt or not whole:
+def dirty_outputs(
+    job: Job, hits: Sequence[Hit], partitions: PartitionSet
+) -> Iterator[Sequence[DirtyScope]]:
+    """What the step makes dirty of each of the job's outputs, in the job's order."""
+    for i in range(len(job.outputs)):
+        scopes = [
+            DirtyScope(hit.partitions, columns, hit.rows, hit.dirty.causes, in_place=False)
+            for hit in hits
+            if (columns := hit.columns[i]) is not PRUNED
+        ]
+        yield _as_one(job, hits, scopes, partitions) if job.is_unit else coalesce(scopes)
+
+
+def _as_one(
+    job: Job, hits: Sequence[Hit], scopes: Sequence[DirtyScope], partitions: PartitionSet
+) -> Sequence[DirtyScope]:
+    """One scope of all partitions, whatever rows were dirty; rows that are appended only add."""
+    if not scopes or not partitions:
         return ()
-    columns = reduce(widest, (each.columns for each in dirt))
-    causes = reduce(or_, (each.causes for each in dirt))
-    return [Dirt(whole, columns, None, causes, has_changed=False, has_grown=grows)]
+    columns = reduce(widest, (each.columns for each in scopes))
+    causes = reduce(or_, (each.causes for each in scopes))
+    grows = job.update_strategy == "append" and all(
+        hit.edge and hit.dirty.has_grown for hit in hits
+    )
+    return [DirtyScope(partitions, columns, None, causes, in_place=False, has_grown=grows)]

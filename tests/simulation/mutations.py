@@ -36,7 +36,6 @@ from engine.lineage.rows import RowFilter
 from engine.partitions.intervals import Intervals
 from engine.partitions.mapping.mapping import Mapping
 from engine.partitions.mapping.relation import Overlap
-from engine.planner.dirt import union
 
 Patch = pytest.MonkeyPatch
 MUTATIONS: dict[str, Callable[[Patch], None]] = {}
@@ -153,9 +152,9 @@ def a_column_that_shapes_every_other_is_pruned(patch: Patch) -> None:
 @mutation
 def unknown_columns_reach_nothing(patch: Patch) -> None:
     def narrow(shaped: Any) -> Any:
-        def wrong(job: Any, edge: Any, dirt: Any) -> Any:
+        def wrong(job: Any, edge: Any, dirty: Any) -> Any:
             told = tuple(None if each is None else PRUNED for each in edge.columns)
-            return told if dirt.columns is None else shaped(job, edge, dirt)
+            return told if dirty.columns is None else shaped(job, edge, dirty)
 
         return wrong
 
@@ -263,7 +262,7 @@ def one_partition_of_several_is_recomputed(patch: Patch) -> None:
     def lazy(recomputed: Any) -> Any:
         def wrong(job: Any, extents: Any, hits: Any) -> Any:
             whole = recomputed(job, extents, hits)
-            return union([hits[0].partitions]) if job.strategy == "PerPartition" else whole
+            return hits[0].partitions if job.strategy == "PerPartition" else whole
 
         return wrong
 

@@ -1,0 +1,62 @@
+"""Which invalidations led where, and so the jobs that each of them affects.
+
+An invalidation is processed when every job that it affects has its tasks, so each is told of all.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cache
+from uuid import UUID
+
+from engine.model.invalidation import Invalidation
+
+Causes = int
+"""A set of invalidations: bit n is the n-th of those being planned."""
+
+
+class Affected:
+    """The jobs that invalidations affect, noted as they are met."""
+
+    def __init__(self, invalidations: Sequence[Invalidation]) -> None:
+        self._invalidations = invalidations
+        self._processed = _processed(invalidations)
+        self._ids: dict[Causes, tuple[UUID, ...]] = {}
+        self._jobs: defaultdict[Causes, list[UUID]] = defaultdict(list)
+
+    def note(self, causes: Causes, job: UUID) -> bool:
+        """Note that a job is affected; whether it still has no tasks for one of the causes."""
+        self._jobs[causes].append(job)
+        return bool(causes & ~self._processed.get(job, 0))
+
+    def ids(self, causes: Causes) -> tuple[UUID, ...]:
+        """The ids of the invalidations in the set."""
+        if causes not in self._ids:
+            self._ids[causes] = tuple(self._invalidations[n].id for n in _members(causes))
+        return self._ids[causes]
+
+    def by_invalidation(self) -> dict[UUID, frozenset[UUID]]:
+        """By invalidation, all jobs that it affects."""
+        # Invalidations that were in on the same things share one set of jobs.
+        jobs = cache(lambda sets: frozenset().union(*(self._jobs[each] for each in sets)))
+        return {
+            invalidation.id: jobs(tuple(causes for causes in self._jobs if causes >> n & 1))
+            for n, invalidation in enumerate(self._invalidations)
+        }
+
+
+def _processed(invalidations: Sequence[Invalidation]) -> dict[UUID, Causes]:
+    """By job, the invalidations for which it has its tasks already."""
+    processed: dict[UUID, Causes] = {}
+    for n, invalidation in enumerate(invalidations):
+        for job in invalidation.processed_by:
+            processed[job] = processed.get(job, 0) | 1 << n
+    return processed
+
+
+def _members(causes: Causes) -> Iterator[int]:
+    while causes:
+        lowest = causes & -causes
+        yield lowest.bit_length() - 1
+        causes ^= lowest

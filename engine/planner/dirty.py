@@ -1,0 +1,57 @@
+"""What is dirty of a dataset, coalesced so that it stays small on its way down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from typing import NamedTuple
+
+from engine.lineage.columns import DirtyColumns, widest
+from engine.lineage.rows import RowFilter
+from engine.partitions import PartitionSet
+from engine.planner.causes import Causes
+
+MOST = 16
+"""How many dirty scopes a dataset may have before columns and rows are widened into one."""
+
+
+class DirtyScope(NamedTuple):
+    """Which partitions, columns and rows of a dataset are dirty, and what caused it.
+
+    ``columns`` None: any column; ``rows`` None: any row. ``in_place``: it has changed already, as
+    sources do; otherwise it changes if the job that makes it gives another result.
+    ``has_grown``: rows were added, and that is all.
+    """
+
+    partitions: PartitionSet
+    columns: DirtyColumns
+    rows: RowFilter | None
+    causes: Causes
+    in_place: bool
+    has_grown: bool = False
+
+
+def coalesce(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
+    """Join scopes that are dirty in the same columns and rows; beyond `MOST` kinds, widen."""
+    if len(scopes) < 2 or all(each == scopes[0] for each in scopes):
+        return scopes[:1]
+    kinds: dict[object, list[DirtyScope]] = {}
+    for each in scopes:
+        kind = each.in_place, each.has_grown, each.columns, each.rows
+        kinds.setdefault(kind, []).append(each)
+    if len(kinds) > MOST:
+        kinds = {kind: [each for each in scopes if each.in_place is kind] for kind in (True, False)}
+    return [_joined(alike) for alike in kinds.values() if alike]
+
+
+def _joined(alike: Sequence[DirtyScope]) -> DirtyScope:
+    first = alike[0]
+    return DirtyScope(
+        PartitionSet.union([each.partitions for each in alike]),
+        reduce(widest, (each.columns for each in alike)),
+        first.rows if all(each.rows == first.rows for each in alike) else None,
+        reduce(or_, (each.causes for each in alike)),
+        first.in_place,
+        all(each.has_grown for each in alike),
+    )
