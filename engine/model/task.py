@@ -18,7 +18,7 @@ class Lease:
     ``inputs`` are the datasets by alias, ``outputs`` in the job's order. ``input_versions`` are
     the stamps that the inputs bore at the claim: ``{dataset id: {partition key: stamp}}``.
     ``cursors`` holds the stored cursor value per followed input id. ``row_filters`` say what
-    a ``PerUpdate`` run reads, any of: a row filter, ``{}`` for the new rows past it, None for
+    a ``PerUpdate`` run reads, any of: a row filter, ``{}`` for the rows past the cursor, None for
     all rows; other runs read whole partitions, and have none. ``waited_seconds`` is how long it
     could have been claimed before.
     """
