@@ -20,7 +20,7 @@ from engine.flow.scene import Scene
 from engine.flow.settle import release
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner import Plan, Step, needs, upstream
+from engine.planner import Plan, Step, task_needs, upstream
 from engine.planner.tasks import WHOLE
 from engine.store.copying import copy_in
 from engine.store.database import Connection
@@ -85,7 +85,7 @@ async def _emit(
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
     for step in decided.steps:
         job, crossed = lineage.job(step.job), _crossed(step)
-        for slot, keys, is_sure in needs(step, lineage):
+        for slot, keys, is_sure in task_needs(step, lineage):
             sources = list(_sources(lineage, job, keys))
             yield _Emission(job, slot, keys, is_sure, step.row_filters, sources, crossed)
 

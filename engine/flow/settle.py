@@ -15,7 +15,7 @@ from engine.flow.reading import of_their_own
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
-from engine.planner import held
+from engine.planner import missing_inputs
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
@@ -103,4 +103,4 @@ def _missing(
         for key in row["partitions"]
         if not any(existing[output].covers(space.parse(key)) for output in job.outputs)
     ]
-    return held(lineage, job, first_time, existing.__getitem__) if first_time else None
+    return missing_inputs(lineage, job, first_time, existing.__getitem__) if first_time else None

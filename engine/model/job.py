@@ -69,7 +69,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_unit(self) -> bool:
-        """Whether one task makes everything, partitions that nobody knows yet included."""
+        """Whether it is one unit: a task makes all output, partitions that nobody knows yet too."""
         return self.strategy != "PerPartition"
 
     @property

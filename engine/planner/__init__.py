@@ -1,9 +1,16 @@
 """From invalidations to a plan: which jobs, which partitions, and why.
 
-`walk` goes down the lineage from each `scope`, `crossing` one edge at a time; `strategy` says what
-a job makes of what hit it, `extent` where a set without an end ends, `dirt` how it all stays small.
-`tasks`, `inputs` and `waiting` turn a step into work; `document` and `path` tell of it, `compare`
-how it differs from another, `radius` how much it is.
+Read it in the order of planning; docs/planning.md has the rules with an example each.
+
+The decision: a `scope` says what is `dirty` of a dataset, and `extent` how far that reaches where
+it has no end (by what is `known`). The `walk` goes down the lineage from there, `crossing` one edge
+at a time; `strategy` says what a job makes of what hit it, `causes` which invalidations did. The
+result is a `plan`.
+
+The work: a step's `tasks`, the `inputs` that they are made from, what a first run is `waiting` for.
+
+The account: the plan as a `document`, the `path` that led to a job, how two plans `compare`, and
+the `radius` of the blast.
 """
 
 from engine.planner.compare import Difference, differences
@@ -13,8 +20,8 @@ from engine.planner.known import Known, KnownNeeded, prefetched
 from engine.planner.path import path_to
 from engine.planner.plan import Changed, Plan, Pruned, Step, Via
 from engine.planner.radius import Excess, excesses, radius
-from engine.planner.tasks import TaskNeed, needs, task_count
-from engine.planner.waiting import held
+from engine.planner.tasks import TaskNeed, task_count, task_needs
+from engine.planner.waiting import missing_inputs
 from engine.planner.walk import plan
 
 __all__ = [
@@ -27,17 +34,17 @@ __all__ = [
     "Pruned",
     "Step",
     "TaskNeed",
+    "Via",
     "differences",
     "document",
     "excesses",
-    "Via",
-    "held",
     "input_partitions",
-    "needs",
+    "missing_inputs",
     "path_to",
     "plan",
     "prefetched",
     "radius",
     "task_count",
+    "task_needs",
     "upstream",
 ]

@@ -23,13 +23,14 @@ from engine.partitions import PartitionSet
 from engine.planner.plan import Plan, Pruned, Step, Via
 
 ITSELF = "itself"
-Causes = dict[tuple[UUID, ...], int]
+CauseIndex = dict[tuple[UUID, ...], int]
+"""Sets of invalidations by their place in the document's list of them."""
 
 
 @paused_collector()
 def document(plan: Plan, lineage: Lineage) -> dict[str, Any]:
     """The plan with names and texts for people."""
-    causes: Causes = {}
+    causes: CauseIndex = {}
     return {
         "steps": [_step(step, lineage, causes) for step in plan.steps],
         "pruned": [_pruned(each, lineage) for each in plan.pruned],
@@ -38,7 +39,7 @@ def document(plan: Plan, lineage: Lineage) -> dict[str, Any]:
     }
 
 
-def _step(step: Step, lineage: Lineage, causes: Causes) -> dict[str, Any]:
+def _step(step: Step, lineage: Lineage, causes: CauseIndex) -> dict[str, Any]:
     return _present(
         job=str(step.job),
         name=lineage.job(step.job).name,
@@ -50,7 +51,9 @@ def _step(step: Step, lineage: Lineage, causes: Causes) -> dict[str, Any]:
     )
 
 
-def _hop(via: Via, partitions: PartitionSet, lineage: Lineage, causes: Causes) -> dict[str, Any]:
+def _hop(
+    via: Via, partitions: PartitionSet, lineage: Lineage, causes: CauseIndex
+) -> dict[str, Any]:
     return _present(
         dataset=lineage.dataset(via.dataset).name,
         **{"from": via.from_job and str(via.from_job)},

@@ -1,4 +1,4 @@
-"""Up from output partitions: what they are made from."""
+"""Up from output partitions, by the same mappings: what they are made from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from engine.planner.known import Known
 
 
 def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, PartitionSet | None]:
-    """By producing job, the partitions that these output partitions need of it.
+    """By producing job, the partitions that these output partitions need of it; not of sources.
 
     None: any of them, where there is no end to them, or where it is the last one that counts: which
-    that will be is known only when all that are being made are there. Sources have no tasks.
+    that will be is known only when all that are being made are there.
     """
     made = _made(lineage, job, keys)
     needed: dict[UUID, PartitionSet | None] = {}
@@ -41,12 +41,12 @@ def input_partitions(
 
 
 def up(edge: Edge, made: PartitionSet, known: Known) -> PartitionSet:
-    """What the partitions made need over one edge; asks what is known only for the last one."""
+    """What the partitions made need over one edge; only `last` asks what is known."""
     return edge.mapping.up(made, known(edge.dataset) if edge.mapping.links.latest else None)
 
 
 def _made(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
-    """What a run makes; one unit may find partitions that nobody knows yet, so it reads for all."""
+    """What a run makes; one unit may find partitions that nobody knows yet, so it is all."""
     space = lineage.job_space(job)
     return space.universe if job.is_unit else space.from_keys(keys)
 

@@ -1,4 +1,7 @@
-"""What the planner decides: values that one floor executes and another explains."""
+"""The plan: the affected jobs and partitions, each with the path that led there.
+
+It is a value, which `flow` executes and `document` explains, so that the plan is what runs.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ class Via(NamedTuple):
     """One hop back along the path that led to a step.
 
     ``partitions`` and ``columns`` are what was dirty of ``dataset``. ``from_job`` is the job whose
-    step made it dirty; None: one of the ``invalidations`` did. ``mapping`` is how its partitions
-    reach the job's; None: the dataset is the job's own output, and wrong.
+    step may change it; None: it had changed in place, or was wrong. ``mapping`` takes its
+    partitions to the job's; None: the dataset is the job's own output, and wrong.
     """
 
     dataset: UUID
@@ -55,9 +58,9 @@ class Changed(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """Why nothing of a dataset's change reached a job: the rule, and one line for people.
+    """The proof for an edge that was pruned: the rule, and one line for people.
 
-    ``job`` is None where the change itself came to nothing.
+    ``job`` is the one that the change did not reach; None: it came to nothing by itself.
     """
 
     dataset: UUID

@@ -1,4 +1,4 @@
-"""From a step to its tasks."""
+"""From a step to the tasks that it needs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ TaskNeed = tuple[str, tuple[str, ...], bool]
 """(slot, partition keys, whether it runs for sure)."""
 
 
-def needs(step: Step, lineage: Lineage) -> Iterator[TaskNeed]:
-    """The tasks of a step, in the order of its partitions.
+def task_needs(step: Step, lineage: Lineage) -> Iterator[TaskNeed]:
+    """The tasks that a step needs, in the order of its partitions.
 
-    A `PerPartition` job has one for each block of up to ``partitions_per_task`` neighbours, with
-    their keys. `Full` and `PerUpdate` jobs have one, with all of them.
+    A slot is a fixed block of up to ``partitions_per_task`` neighbours, so that whatever hits one
+    of them finds the same task: a `PerPartition` job has a task for each slot that is hit, with
+    the keys that are. A job that is one unit has one task, with all of them.
     """
     job = lineage.job(step.job)
     space = lineage.job_space(job)
@@ -33,13 +34,11 @@ def needs(step: Step, lineage: Lineage) -> Iterator[TaskNeed]:
 
 
 def task_count(step: Step, lineage: Lineage) -> int:
-    """How many tasks `needs` gives, without their keys where each partition is a task."""
+    """How many tasks a step needs, without their keys where each partition is a task."""
     job = lineage.job(step.job)
-    return (
-        step.partitions.count()
-        if job.has_task_for_each_key
-        else sum(1 for _ in needs(step, lineage))
-    )
+    if job.has_task_for_each_key:
+        return step.partitions.count()
+    return sum(1 for _ in task_needs(step, lineage))
 
 
 def _keys(step: Step, space: PartitionSpace) -> frozenset[str]:

@@ -1,4 +1,8 @@
-"""What the first run of an output partition still waits for, by ``wait_for``."""
+"""What the first run of an output partition still waits for, by ``wait_for``: all, any or N.
+
+It counts the inputs of that partition which must exist before it is made for the first time. A
+change to any input of an existing partition always re-fires it.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,19 @@ from engine.planner.inputs import up
 from engine.planner.known import Known
 
 
-def held(
+def missing_inputs(
     lineage: Lineage, job: Job, keys: Sequence[str], existing: Known
 ) -> dict[str, list[str]] | None:
     """By input dataset name, the missing partitions as range texts; None when nothing is.
 
     ``existing`` tells which partitions of an input are there; it is asked only for inputs that
-    hold. An input may hold several outputs of one task: the task waits for all of them.
+    are waited for. One may be missing to several outputs of a task, which waits for all of them.
     """
     waiting: dict[str, PartitionSet] = {}
     for edge in lineage.inputs(job.id):
         if edge.input.wait_for == "any":
             continue
-        for made in _units(lineage, job, keys):
+        for made in _counted_together(lineage, job, keys):
             missing = _missing(edge, made, existing)
             if missing:
                 name = edge.input.name
@@ -31,10 +35,10 @@ def held(
     return {name: each.space.texts(each) for name, each in waiting.items()} or None
 
 
-def _units(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[PartitionSet]:
-    """Each output partition counts its own inputs; a whole counts them together."""
+def _counted_together(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[PartitionSet]:
+    """Each output partition counts its own inputs; those of one unit count them together."""
     space = lineage.job_space(job)
-    groups = [[key] for key in keys] if not job.is_unit else [keys]
+    groups = [keys] if job.is_unit else [[key] for key in keys]
     return map(space.from_keys, groups)
 
 

@@ -456,12 +456,12 @@ def a_failed_task_releases_what_waits_behind_it(patch: Patch) -> None:
 
 @mutation
 def wait_for_is_ignored(patch: Patch) -> None:
-    around(patch, engine.flow.settle, "held", lambda _: lambda *a: None)
+    around(patch, engine.flow.settle, "missing_inputs", lambda _: lambda *a: None)
 
 
 @mutation
 def a_first_run_waits_for_ever(patch: Patch) -> None:
-    around(patch, engine.flow.settle, "held", lambda _: lambda *a: {"x": ["y"]})
+    around(patch, engine.flow.settle, "missing_inputs", lambda _: lambda *a: {"x": ["y"]})
 
 
 # -- fail, reap, deploy ----------------------------------------------------------------------------

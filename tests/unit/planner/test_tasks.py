@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.planner import held, input_partitions, needs, prefetched, upstream
+from engine.planner import input_partitions, missing_inputs, prefetched, task_needs, upstream
 from tests.support.lineages import (
     DAY,
     MONTH,
@@ -22,7 +22,7 @@ FLIGHTS = source("flights", DAY)
 
 
 def wanted(world, *changes, **known):
-    return list(needs(planned(world, *changes, **known).steps[-1], world))
+    return list(task_needs(planned(world, *changes, **known).steps[-1], world))
 
 
 class TestNeeds:
@@ -187,7 +187,7 @@ def test_a_first_run_is_held_until_enough_of_its_inputs_exist(
     space = world.space(dataset_id("flights"))
     there = prefetched({dataset_id("flights"): space.parse(existing) if existing else space.empty})
 
-    found = held(world, world.job(job_id("out")), keys, there)
+    found = missing_inputs(world, world.job(job_id("out")), keys, there)
 
     assert found == (None if missing is None else {"flights": missing})
 
@@ -200,7 +200,7 @@ def test_a_whole_counts_its_inputs_together():
     )
     keys = ["2013-02-01..2013-02-02", "2013-02-05..2013-02-09"]
 
-    assert held(world, world.job(job_id("out")), keys, there) == {
+    assert missing_inputs(world, world.job(job_id("out")), keys, there) == {
         "flights": ["2013-02-05..2013-02-09"]
     }
 
@@ -217,7 +217,7 @@ def test_inputs_that_hold_each_say_what_is_missing():
         {d: world.space(d).empty for d in (dataset_id("flights"), dataset_id("airports"))}
     )
 
-    assert held(world, world.job(job_id("out")), ["2013-02-10"], nothing) == {
+    assert missing_inputs(world, world.job(job_id("out")), ["2013-02-10"], nothing) == {
         "flights": ["2013-02-10"],
         "airports": ["*"],
     }

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.errors import InvalidFilter, InvalidPartition, UnknownName
-from engine.planner import KnownNeeded, needs
+from engine.planner import KnownNeeded, task_needs
 from tests.support.lineages import (
     DAY,
     MONTH,
@@ -268,7 +268,7 @@ class TestStrategies:
         found = planned(world, change("planes", "*"), change("flights", "2013-02-13"), known=known)
 
         assert steps(world, found) == {"all": ""}
-        assert list(needs(found.steps[0], world)) == [("*", (), True)]
+        assert list(task_needs(found.steps[0], world)) == [("*", (), True)]
         assert pruned(world, found) == [("flights", "latest", "partitions")]
 
     def test_per_update_carries_the_row_filters_of_what_it_follows(self):
