@@ -31,12 +31,6 @@ class Fact:
     source_event: dict[str, Any]
     key: str | None = None
 
-    def scope_of(self, text: str | None) -> str:
-        """Name the kind of scope: rows of it, some partitions, or the whole dataset."""
-        if self.rows is not None:
-            return "row_range"
-        return "dataset" if text is None else "partition"
-
 
 def coalesce(resolved: Sequence[Resolved]) -> list[Fact]:
     """Merge events that differ in nothing but their partitions, and drop what a wider one covers.
@@ -94,11 +88,8 @@ def _is_all_said(group: Sequence[Resolved]) -> bool:
 
 def _named(group: Sequence[Resolved]) -> PartitionSet:
     """The partitions that the events name."""
-    named = group[0].space.empty
-    for each in group:
-        if each.partitions is not None:
-            named |= each.partitions
-    return named
+    named = (each.partitions for each in group if each.partitions is not None)
+    return PartitionSet.of(group[0].space, [box for each in named for box in each.boxes])
 
 
 def _texts(group: Sequence[Resolved]) -> tuple[str | None, ...]:

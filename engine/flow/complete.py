@@ -93,19 +93,18 @@ def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:
 async def _tell_of_new(conn: Connection, scene: Scene, completion: Completion) -> None:
     """Partitions that no plan has reckoned with hit what reads them, by a plan of their own."""
     versions = {dataset.name: dataset for dataset in completion.lease.outputs}
-    rows = [
+    facts = [
         {
-            "id": new_id(),
             "dataset_uuid": versions[each.dataset].id,
             "dataset_version": versions[each.dataset].version,
-            "scope": "partition",
-            "partition_key": each.partition,
             "reason": "rewritten",
             "source_event": {"count": 1, "stream": f"task/{completion.lease.task_id}"},
             "events": 1,
+            "ids": [new_id()],
+            "partition_keys": [each.partition],
         }
         for each in found_new(completion)
     ]
-    if rows:
-        await execute(conn, "invalidations.insert", org_id=scene.org_id, rows=Jsonb(rows))
+    if facts:
+        await execute(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(facts))
         await ring(conn, INVALIDATIONS, scene.org_id)

@@ -188,11 +188,11 @@ async def _build(
         for each in compiled.datasets
         if each.name in built.begun and each.job not in sources
     ]
-    rows = [*begun, *owed]
-    if not rows:
+    facts = [*begun, *owed]
+    if not facts:
         return 0
-    await execute(conn, "invalidations.insert", org_id=scene.org_id, rows=Jsonb(rows))
-    ids = [row["id"] for row in rows]
+    written = await fetch(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(facts))
+    ids = [row["id"] for row in written]
     locked = await fetch(conn, "invalidations.lock_these", ids=ids)
     return (await plan_rows(conn, scene, locked)).tasks
 

@@ -9,14 +9,13 @@ from engine.store.ids import new_id
 def definition_change(
     dataset: UUID, version: UUID, partition: str | None = None, *, said_by: str = "deploy"
 ) -> dict[str, Any]:
-    """The row: all of a dataset, or a part of it, is to be made anew."""
+    """The fact: all of a dataset, or a part of it, is to be made anew."""
     return {
-        "id": new_id(),
         "dataset_uuid": dataset,
         "dataset_version": version,
-        "scope": "dataset" if partition is None else "partition",
-        "partition_key": partition,
         "reason": "definition_change",
         "source_event": {"count": 1, "stream": said_by},
         "events": 1,
+        "ids": [new_id()],
+        "partition_keys": [partition],
     }

@@ -10,11 +10,13 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from engine.collector import paused_collector
 from engine.errors import InvalidInput, PositionLost
 from engine.flow.coalesce import Fact, coalesce
 from engine.flow.learn import learn
 from engine.flow.resolve import Resolved, by_scope, resolve
 from engine.flow.scene import Scene
+from engine.lineage.graph import Lineage
 from engine.model.event import Advance, Batch, Received, Rejection, rejection
 from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
@@ -102,9 +104,13 @@ async def _moved(conn: Connection, org_id: UUID, consumer: str, move: Advance) -
 async def _facts(
     conn: Connection, scene: Scene, received: Sequence[Received]
 ) -> tuple[list[Fact], list[Rejection]]:
-    if not received:
-        return [], []
-    lineage = await scene.lineage(conn)
+    return _coalesced(await scene.lineage(conn), received) if received else ([], [])
+
+
+@paused_collector()
+def _coalesced(
+    lineage: Lineage, received: Sequence[Received]
+) -> tuple[list[Fact], list[Rejection]]:
     resolved: list[Resolved] = []
     refused: list[Rejection] = []
     for alike in by_scope(received):
@@ -122,24 +128,23 @@ def _refusals(received: Iterable[Received], error: InvalidInput) -> list[Rejecti
 async def _write(conn: Connection, org_id: UUID, facts: Sequence[Fact]) -> list[UUID]:
     if not facts:
         return []
-    rows = [row for fact in facts for row in _rows(fact)]
-    written = await fetch(conn, "invalidations.insert", org_id=org_id, rows=Jsonb(rows))
+    written = await fetch(
+        conn, "invalidations.insert", org_id=org_id, facts=Jsonb([_said(fact) for fact in facts])
+    )
     return [row["id"] for row in written]
 
 
-def _rows(fact: Fact) -> Iterable[dict[str, Any]]:
-    for index, text in enumerate(fact.texts):
-        yield {
-            "id": new_id(),
-            "dataset_uuid": fact.dataset,
-            "dataset_version": fact.version,
-            "scope": fact.scope_of(text),
-            "partition_key": text,
-            "row_filter": fact.rows,
-            "reason": fact.reason,
-            "source_event": fact.source_event,
-            "columns": None if fact.columns is None else sorted(fact.columns),
-            "events": fact.events,
-            "idempotency_key": fact.key and f"{fact.key}#{index}",
-            "outcome": None if fact.served else "not_current",
-        }
+def _said(fact: Fact) -> dict[str, Any]:
+    return {
+        "dataset_uuid": fact.dataset,
+        "dataset_version": fact.version,
+        "row_filter": fact.rows,
+        "reason": fact.reason,
+        "source_event": fact.source_event,
+        "columns": None if fact.columns is None else sorted(fact.columns),
+        "events": fact.events,
+        "idempotency_key": fact.key,
+        "outcome": None if fact.served else "not_current",
+        "ids": [new_id() for _ in fact.texts],
+        "partition_keys": fact.texts,
+    }

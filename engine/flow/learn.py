@@ -168,13 +168,13 @@ async def _make_up(conn: Connection, scene: Scene, before: Lineage, news: Sequen
             place = before.job(row.job).outputs.index(row.output)
             if edge.dataset == row.input and edge.columns[place] is not None:
                 grown[row.output, edge].add(row.input_column)
-    rows = [
+    facts = [
         definition_change(output, before.dataset(output).version, text, said_by="openlineage")
         for (output, edge), columns in grown.items()
         for text in await _touched(conn, before, output, edge, columns)
     ]
-    if rows:
-        await execute(conn, "invalidations.insert", org_id=scene.org_id, rows=Jsonb(rows))
+    if facts:
+        await execute(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(facts))
         await ring(conn, INVALIDATIONS, scene.org_id)
 
 

@@ -89,10 +89,7 @@ def _partitions(space: PartitionSpace, texts: tuple[str, ...] | None) -> Partiti
         return None
     if not texts:
         raise InvalidEvent("partitions is empty: name some, or leave it out to mean all of them")
-    merged = space.empty
-    for text in texts:
-        merged |= space.parse(text)
-    return merged
+    return space.parse(texts[0]) if len(texts) == 1 else space.from_keys(texts)
 
 
 def _columns(

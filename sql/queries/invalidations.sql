@@ -1,13 +1,19 @@
 -- :name insert
--- A batch of coalesced facts. A key that is known already is the same fact again: nothing is added.
+-- A batch of coalesced facts, each with all of its partition keys (null: all of the dataset), since
+-- what it says of them is the same and may be long. An idempotency key that is known already is the
+-- same fact again: nothing is added.
 INSERT INTO data_invalidations (id, org_id, dataset_uuid, dataset_version, scope, partition_key,
     row_filter, reason, source_event, columns, events, idempotency_key, outcome, processed_at)
-SELECT v.id, %(org_id)s, v.dataset_uuid, v.dataset_version, v.scope, v.partition_key,
-    v.row_filter, v.reason, v.source_event, v.columns, v.events, v.idempotency_key, v.outcome,
+SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
+    CASE WHEN v.row_filter IS NOT NULL THEN 'row_range'
+         WHEN part.key IS NULL THEN 'dataset' ELSE 'partition' END,
+    part.key, v.row_filter, v.reason, v.source_event, v.columns, v.events,
+    v.idempotency_key || '#' || part.number - 1, v.outcome,
     CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
-FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, dataset_uuid uuid, dataset_version uuid,
-    scope text, partition_key text, row_filter jsonb, reason text, source_event jsonb,
-    columns text[], events int, idempotency_key text, outcome text)
+FROM jsonb_to_recordset(%(facts)s) AS v(dataset_uuid uuid, dataset_version uuid,
+        row_filter jsonb, reason text, source_event jsonb, columns text[], events int,
+        idempotency_key text, outcome text, ids uuid[], partition_keys text[]),
+    unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
 ON CONFLICT (org_id, idempotency_key) DO NOTHING
 RETURNING id
 

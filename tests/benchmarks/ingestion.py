@@ -1,48 +1,84 @@
-"""Source events become durable, coalesced facts."""
+"""Source events become durable, coalesced facts, beside a COPY of the very rows."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import date, timedelta
 
 from engine.flow.ingest import ingest
+from engine.flow.scene import Scene
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
-from tests.benchmarks.figure import Figure, stopwatch
+from engine.store.database import Connection
+from tests.benchmarks.figure import Figure, Peer, stopwatch
 from tests.benchmarks.server import Server
 from tests.benchmarks.stored import store
-from tests.benchmarks.worlds import World, star
+from tests.benchmarks.worlds import star
 
 _EVENTS = 10_000
 _SCOPES = 40
 _TIMES = 5
+_FLOOR = 0.7
+"""Of what COPY writes in a second."""
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:
-    """Batches of 10,000 events over forty partitions of one source, with its position."""
+    """Batches of 10,000 events of one source, with its position, over few scopes and over many."""
     world = star(10)
+    name = world.datasets[0].name
     async with server.database() as database, database.connection() as conn:
         scene = await store(conn, world)
-        batches = [_batch(world, n) for n in range(_TIMES)]
-        seconds = [await stopwatch(ingest(conn, scene, batch)) for batch in batches]
-        rows = await (await conn.execute("SELECT sum(events) FROM data_invalidations")).fetchone()
-        assert rows == {"sum": _EVENTS * _TIMES}, rows
-    rates = [_EVENTS / each for each in seconds]
-    yield Figure(f"{_EVENTS:,} events over {_SCOPES} scopes taken in", rates, "/s")
+        rates = [await _rate(conn, scene, _batch(n, name, _few)) for n in range(_TIMES)]
+        yield Figure(f"{_EVENTS:,} events over {_SCOPES} scopes taken in", rates, "/s")
+    async with server.database() as database, database.connection() as conn:
+        scene = await store(conn, world)
+        ours, copied = [], []
+        for n in range(_TIMES):
+            ours.append(await _rate(conn, scene, _batch(n, name, _distinct)))
+            copied.append(await _copied(conn))
+        peer = Peer("COPY of the same rows", copied)
+        floor = _FLOOR * sorted(copied)[_TIMES // 2]
+        yield Figure(f"{_EVENTS:,} distinct scopes taken in", ours, "/s", floor, peer)
 
 
-def _batch(world: World, n: int) -> Batch:
-    before = str(n - 1) if n else None
-    received = tuple(
-        Received.one(
-            SourceEvent(
-                dataset=world.datasets[0].name,
-                partitions=(f"2013-02-{1 + i % 20:02}",),
-                columns=(("a",), ("b",))[i // 20 % 2],
-                id=f"{n}-{i}",
-            ),
-            Delivery("bench/0", str(i)),
-        )
-        for i in range(_EVENTS)
-    )
+async def _rate(conn: Connection, scene: Scene, batch: Batch) -> float:
+    return _EVENTS / await stopwatch(ingest(conn, scene, batch))
+
+
+async def _copied(conn: Connection) -> float:
+    """Rows in a second into the same table, which they are taken out of first."""
+    text = b"".join([part async for part in _parts(conn)])
+    await conn.execute("TRUNCATE data_invalidations")
+    rate = _EVENTS / await stopwatch(_copy(conn, text))
+    await conn.execute("TRUNCATE data_invalidations")
+    return rate
+
+
+async def _parts(conn: Connection) -> AsyncIterator[bytes]:
+    async with conn.cursor() as cursor, cursor.copy("COPY data_invalidations TO STDOUT") as copy:
+        async for part in copy:
+            yield bytes(part)
+
+
+async def _copy(conn: Connection, text: bytes) -> None:
+    async with conn.cursor() as cursor, cursor.copy("COPY data_invalidations FROM STDIN") as copy:
+        await copy.write(text)
+
+
+def _batch(n: int, dataset: str, scope: Callable[[str, int], SourceEvent]) -> Batch:
+    events = (scope(dataset, i) for i in range(_EVENTS))
+    received = (Received.one(each, Delivery("bench/0", str(i))) for i, each in enumerate(events))
     return Batch(
         consumer="bench",
-        received=received,
-        advances=(Advance(stream="bench/0", before=before, after=str(n)),),
+        received=tuple(received),
+        advances=(Advance(stream="bench/0", before=str(n - 1) if n else None, after=str(n)),),
     )
+
+
+def _few(dataset: str, i: int) -> SourceEvent:
+    """Forty scopes: twenty days of two columns."""
+    day, columns = f"2013-02-{1 + i % 20:02}", (("a",), ("b",))[i // 20 % 2]
+    return SourceEvent(dataset=dataset, partitions=(day,), columns=columns, id=f"reload-{i}")
+
+
+def _distinct(dataset: str, i: int) -> SourceEvent:
+    """Every other day, so that no two scopes are one."""
+    day = date(1990, 1, 1) + timedelta(days=2 * i)
+    return SourceEvent(dataset=dataset, partitions=(day.isoformat(),), id=f"reload-{i}")
