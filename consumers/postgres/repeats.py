@@ -35,7 +35,7 @@ def _window(dimension: TimeDimension, instant: int) -> int:
 
 
 def _start(dimension: TimeDimension, window: int) -> datetime:
-    seconds = dimension.extent(Intervals.single(window)).spans[0][0]
+    seconds = dimension.windows(Intervals.single(window)).spans[0][0]
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 

@@ -1,9 +1,9 @@
 """Products of dimension sets, and their one canonical form.
 
-A box holds the keys whose part in every dimension lies in the box's set there. A set of keys is
-cut along its first dimension into the largest pieces over which the rest is the same, and so on
-inwards. That form is unique, so equal sets have equal boxes, and boxes that differ in one dimension
-only have been merged.
+A box holds the keys whose part in every dimension lies in the box's set there; what a box holds
+beyond its first dimension is its tail. In the canonical form a set is cut along its first dimension
+into the largest pieces over which the tails are the same, and so on inwards. That form is unique:
+equal sets have equal boxes, and boxes that differ in their last dimension only have been merged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 
 Box = tuple[Any, ...]
 """One non-empty `DimensionSet` per dimension."""
-
 
 Operator = Callable[[Any, Any], Any]
 """`or_`, `and_` or `sub`: what to do with the sets that two unions have in one place."""
@@ -40,7 +39,8 @@ def combined(operator: Operator, left: Sequence[Box], right: Sequence[Box]) -> t
 
 
 def _levels(operator: Operator, left: Sequence[Box], right: Sequence[Box]) -> Iterator[Box]:
-    lefts, rights = _tails(left), _tails(right)
+    """Cut both along the first dimension, combine the tails over each piece, merge where equal."""
+    lefts, rights = tails(left), tails(right)
     firsts = list({**lefts, **rights})
     levels: dict[frozenset[Box], tuple[tuple[Box, ...], list[Any]]] = {}
     for piece, owners in type(firsts[0]).atoms(firsts):
@@ -52,15 +52,16 @@ def _levels(operator: Operator, left: Sequence[Box], right: Sequence[Box]) -> It
         yield from ((first, *rest) for rest in tail)
 
 
-def _tails(boxes: Iterable[Box]) -> dict[Any, list[Box]]:
-    tails: dict[Any, list[Box]] = {}
+def tails(boxes: Iterable[Box]) -> dict[Any, list[Box]]:
+    """By set of the first dimension, the rest of the boxes that have it."""
+    found: dict[Any, list[Box]] = {}
     for box in boxes:
-        tails.setdefault(box[0], []).append(box[1:])
-    return tails
+        found.setdefault(box[0], []).append(box[1:])
+    return found
 
 
-def _under(firsts: Iterable[Any], tails: dict[Any, list[Box]]) -> list[Box]:
-    return [tail for first in firsts for tail in tails.get(first, ())]
+def _under(firsts: Iterable[Any], found: dict[Any, list[Box]]) -> list[Box]:
+    return [tail for first in firsts for tail in found.get(first, ())]
 
 
 def _union(boxes: Sequence[Box], others: Sequence[Box]) -> Any:

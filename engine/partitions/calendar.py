@@ -39,13 +39,13 @@ class Calendar(ABC):
     def parse(self, key: str) -> int:
         """The ordinal of a key; raises ValueError when the key is not one."""
 
-    def extent(self, ordinals: Intervals) -> Intervals:
-        """The instants within the windows."""
+    def windows(self, ordinals: Intervals) -> Intervals:
+        """The instants within the windows together."""
         starts = self.starts(list(chain.from_iterable(ordinals.spans)))
         return _paired(ordinals, starts[::2], starts[1::2])
 
     def overlapping(self, instants: Intervals) -> Intervals:
-        """The windows that share an instant with the intervals."""
+        """The ordinals of the windows that share an instant with these."""
         firsts = self.at([lo for lo, _ in instants.spans])
         lasts = self.at([hi - 1 for _, hi in instants.spans])
         return _paired(instants, firsts, [last + 1 for last in lasts]) - self.skipped

@@ -26,7 +26,7 @@ _STEP = 5 * 86_400  # shorter than any spell between two changes
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The offsets of a zone from UTC, in seconds, and since when each holds.
+    """The `offsets` of a zone from UTC, in seconds; `cuts[i]` is the instant since when each holds.
 
     Changes are followed from 1840 to 2200; outside, the nearest known offset goes on.
     `peaks[i]` is the reading that the clock has come to, and not passed, when `offsets[i]` ends;

@@ -118,5 +118,6 @@ class MonthsCalendar(Calendar):
 
 
 def _jumped_days(zone: Clock) -> Iterator[Span]:
+    """The days that the clock never showed, as Samoa's has no 2011-12-30."""
     for peak, cut, offset in zip(zone.peaks, zone.cuts[1:], zone.offsets[1:], strict=False):
         yield -(-peak // DAY), (cut + offset) // DAY

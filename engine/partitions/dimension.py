@@ -69,7 +69,7 @@ class Dimension(ABC):
         """The fewest texts, in order, that `parse` reads back to the set."""
 
     @abstractmethod
-    def rank(self, members: Any) -> Any:
+    def sort_key(self, members: Any) -> Any:
         """What to sort disjoint sets by, open ones too."""
 
     @abstractmethod
@@ -84,8 +84,8 @@ class Dimension(ABC):
 class OrderedDimension(Dimension):
     """A dimension on an integer grid; its sets are `Intervals` of ordinals.
 
-    Two ordered dimensions of a kind measure the same thing: an ordinal's extent is its half-open
-    window, in seconds since 1970-01-01T00:00Z for time and in integers for range.
+    An ordinal stands for a half-open window, in seconds since 1970-01-01T00:00Z for time and in
+    integers for range. Dimensions of a kind measure the same, so windows of two grids can overlap.
     """
 
     __slots__ = ()
@@ -112,12 +112,12 @@ class OrderedDimension(Dimension):
         """The ordinal of a key, in or out of bounds; raises InvalidPartition."""
 
     @abstractmethod
-    def extent(self, ordinals: Intervals) -> Intervals:
-        """What the windows cover."""
+    def windows(self, ordinals: Intervals) -> Intervals:
+        """What the windows of these ordinals cover together."""
 
     @abstractmethod
-    def overlapping(self, extent: Intervals) -> Intervals:
-        """The ordinals whose windows meet the extent, in or out of bounds."""
+    def overlapping(self, windows: Intervals) -> Intervals:
+        """The ordinals whose windows overlap these, in or out of bounds."""
 
     def parse(self, text: str, where: str = "partition") -> Intervals:
         """See `Dimension`; an end of a range may be left open: `2013-02-01..`, `..2013-02-01`."""
@@ -146,7 +146,7 @@ class OrderedDimension(Dimension):
         """See `Dimension`."""
         return list(self._texts(members))
 
-    def rank(self, members: Intervals) -> tuple[tuple[int, int], ...]:
+    def sort_key(self, members: Intervals) -> tuple[tuple[int, int], ...]:
         """See `Dimension`."""
         return members.spans
 

@@ -26,13 +26,7 @@ class HourCalendar(Calendar):
 
     def __init__(self, zone: Clock) -> None:
         self._clock = zone
-        shifts, firsts = [0], [NEG]
-        for i, cut in enumerate(zone.cuts[1:], start=1):
-            last = (cut - 1 + zone.offsets[i - 1]) // HOUR
-            shown, into = divmod(cut + zone.offsets[i], HOUR)
-            goes_on = shown == last and into > 0
-            firsts.append(last + shifts[-1] + 1)
-            shifts.append(firsts[-1] - shown - goes_on)
+        firsts, shifts = _numbering(zone)
         # Counting from 1970 keeps ordinals the same when zone data before that is mended.
         base = shifts[bisect_right(zone.cuts, 0) - 1]
         self._shifts = [shift - base for shift in shifts]
@@ -55,6 +49,7 @@ class HourCalendar(Calendar):
         return ordinals
 
     def _origin(self, i: int) -> int:
+        """Under the i-th offset, an instant and this make an ordinal, in seconds."""
         return self._shifts[i] * HOUR + self._clock.offsets[i]
 
     def format(self, ordinal: int) -> str:
@@ -88,6 +83,22 @@ class HourCalendar(Calendar):
             if self._clock.offsets[i] == seconds:
                 return i
         raise ValueError("another offset is in force then")
+
+
+def _numbering(zone: Clock) -> tuple[list[int], list[int]]:
+    """By offset, the ordinal of the first hour that starts under it, and shifts.
+
+    A shift and the hour that the clock shows make an ordinal. Each change of the offset starts a
+    new hour, unless the clock is set within one.
+    """
+    firsts, shifts = [NEG], [0]
+    for i, cut in enumerate(zone.cuts[1:], start=1):
+        last = (cut - 1 + zone.offsets[i - 1]) // HOUR
+        shown, into = divmod(cut + zone.offsets[i], HOUR)
+        goes_on = shown == last and into > 0
+        firsts.append(last + shifts[-1] + 1)
+        shifts.append(firsts[-1] - shown - goes_on)
+    return firsts, shifts
 
 
 def _offset_text(seconds: int) -> str:

@@ -96,7 +96,7 @@ class StaticDimension(KeyDimension):
         """See `Dimension`."""
         return [self._run(list(run)) for run in _runs(self.positions(members))]
 
-    def rank(self, members: KeySet) -> list[int]:
+    def sort_key(self, members: KeySet) -> list[int]:
         """See `Dimension`."""
         return self.positions(members)
 
@@ -149,7 +149,7 @@ class DynamicDimension(KeyDimension):
         keys = self.positions(members)
         return [(_BUT + ",".join(keys)) if keys else EVERYTHING] if members.complement else keys
 
-    def rank(self, members: KeySet) -> tuple[bool, list[str]]:
+    def sort_key(self, members: KeySet) -> tuple[bool, list[str]]:
         """See `Dimension`."""
         return members.complement, self.positions(members)
 

@@ -7,7 +7,7 @@ from heapq import merge
 from itertools import repeat
 from typing import Any
 
-from engine.partitions.boxes import Box
+from engine.partitions.boxes import Box, tails
 from engine.partitions.dimension import Dimension
 
 Point = tuple[Any, ...]
@@ -24,14 +24,12 @@ def points(dimensions: Sequence[Dimension], boxes: Sequence[Box]) -> Iterator[Po
 
 
 def _merged(dimensions: Sequence[Dimension], boxes: Sequence[Box]) -> Iterator[Point]:
-    tails: dict[Any, list[Box]] = {}
-    for box in boxes:
-        tails.setdefault(box[0], []).append(box[1:])
     first, rest = dimensions[0], dimensions[1:]
+    under = tails(boxes)
     # Canonical boxes have first sets that are equal or disjoint: no position comes twice.
-    levels = [zip(first.positions(part), repeat(part)) for part in tails]
+    levels = [zip(first.positions(part), repeat(part)) for part in under]
     for position, part in merge(*levels, key=lambda pair: pair[0]):
-        for point in points(rest, tails[part]):
+        for point in points(rest, under[part]):
             yield (position, *point)
 
 

@@ -67,13 +67,13 @@ class RangeDimension(OrderedDimension):
         """See `Dimension`."""
         return f"{position * self.size}-{(position + 1) * self.size - 1}"
 
-    def extent(self, ordinals: Intervals) -> Intervals:
+    def windows(self, ordinals: Intervals) -> Intervals:
         """See `OrderedDimension`."""
         return Intervals(tuple(self._scaled(span) for span in ordinals.spans))
 
-    def overlapping(self, extent: Intervals) -> Intervals:
+    def overlapping(self, windows: Intervals) -> Intervals:
         """See `OrderedDimension`."""
-        return Intervals.of(self._hull(span) for span in extent.spans)
+        return Intervals.of(self._hull(span) for span in windows.spans)
 
     def window(self, key: str, where: str = "partition") -> Span:
         """The half-open window of a key: (first value, last value + 1)."""

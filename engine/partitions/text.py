@@ -17,6 +17,7 @@ AND = "/"
 IS = "="
 
 Named = tuple[tuple[str, Dimension], ...]
+"""The dimensions of a space with their names, in order."""
 
 
 def split(dimensions: Named, text: str) -> dict[int, str]:
@@ -77,10 +78,10 @@ def _box(dimensions: Named, parts: dict[int, DimensionSet]) -> Box:
 def write_boxes(dimensions: Named, boxes: Iterable[Box]) -> Iterator[str]:
     """Texts that read back to the boxes, which are disjoint, in order."""
 
-    def rank(box: Box) -> list[Any]:
-        return [d.rank(part) for (_, d), part in zip(dimensions, box, strict=True)]
+    def sort_key(box: Box) -> list[Any]:
+        return [d.sort_key(part) for (_, d), part in zip(dimensions, box, strict=True)]
 
-    for box in sorted(boxes, key=rank):
+    for box in sorted(boxes, key=sort_key):
         for parts in product(*_part_texts(dimensions, box)):
             yield AND.join(filter(None, parts)) or EVERYTHING
 

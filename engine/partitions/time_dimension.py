@@ -71,13 +71,13 @@ class TimeDimension(OrderedDimension):
                 f"{self.grain} number {position} has no key ({error}); bound the dimension"
             ) from error
 
-    def extent(self, ordinals: Intervals) -> Intervals:
+    def windows(self, ordinals: Intervals) -> Intervals:
         """See `OrderedDimension`."""
-        return self.calendar.extent(ordinals)
+        return self.calendar.windows(ordinals)
 
-    def overlapping(self, extent: Intervals) -> Intervals:
+    def overlapping(self, windows: Intervals) -> Intervals:
         """See `OrderedDimension`."""
-        return self.calendar.overlapping(extent)
+        return self.calendar.overlapping(windows)
 
     def window(self, key: str, where: str = "partition") -> tuple[datetime, datetime]:
         """The half-open window of a key, in UTC, so that its length is `end - start`."""

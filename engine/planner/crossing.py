@@ -83,7 +83,7 @@ def _shaped(job: Job, edge: Edge, dirty: DirtyScope) -> tuple[DirtyColumns | Pru
 
 def _known(extents: Extents, edge: Edge, dirty: PartitionSet) -> PartitionSet | None:
     """What `last` takes the last partition of; what is dirty may not be known yet."""
-    return extents.known(edge.dataset) | dirty if edge.mapping.links.latest else None
+    return extents.known(edge.dataset) | dirty if edge.mapping.takes_last else None
 
 
 def _with_an_end(

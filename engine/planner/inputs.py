@@ -42,7 +42,7 @@ def input_partitions(
 
 def up(edge: Edge, made: PartitionSet, known: Known) -> PartitionSet:
     """What the partitions made need over one edge; only `last` asks what is known."""
-    return edge.mapping.up(made, known(edge.dataset) if edge.mapping.links.latest else None)
+    return edge.mapping.up(made, known(edge.dataset) if edge.mapping.takes_last else None)
 
 
 def _made(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
@@ -53,7 +53,7 @@ def _made(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
 
 def _certain(edge: Edge, made: PartitionSet) -> PartitionSet | None:
     needed = edge.mapping.up(made)
-    return needed if needed.is_finite and not edge.mapping.links.latest else None
+    return needed if needed.is_finite and not edge.mapping.takes_last else None
 
 
 def _either(

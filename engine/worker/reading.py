@@ -17,7 +17,7 @@ def needed(lease: Lease, alias: str, made: PartitionSet) -> PartitionSet:
     """The partitions of an input that these output partitions are made from."""
     source = space_of(lease.inputs[alias].partitioning)
     mapping = _mapping_of(lease, alias)
-    known = source.from_keys(_stamped(lease, alias)) if mapping.links.latest else None
+    known = source.from_keys(_stamped(lease, alias)) if mapping.takes_last else None
     return mapping.up(made, known)
 
 

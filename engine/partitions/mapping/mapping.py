@@ -23,9 +23,9 @@ class Mapping:
     `down` and `up` are exact inverses: t is in down({s}) just when s is in up({t}). Both take sets
     within their own space's universe and stay within the other's.
 
-    `known` is the set of source partitions that exist. Only `last` looks at it, and takes the
-    greatest of them; with none known it takes the last of the universe, and in a universe without
-    an end any partition counts as the last one.
+    An unmapped target dimension means all of its keys. `known` is the set of source partitions
+    that exist. Only `last` looks at it, and takes the greatest of them; with none known it takes
+    the last of the universe, and in a universe without an end any partition counts as the last one.
     """
 
     source: PartitionSpace
@@ -33,6 +33,8 @@ class Mapping:
     links: Links
     is_identity: bool = field(init=False, compare=False)
     """Whether both spaces are equal and every partition meets itself only."""
+    takes_last: bool = field(init=False, compare=False)
+    """Whether the last key of some dimension counts, so that `known` is looked at."""
     _spec: Any = field(compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -42,6 +44,7 @@ class Mapping:
         )
         same = self.source == self.target and straight == len(self.source.dimensions)
         object.__setattr__(self, "is_identity", same)
+        object.__setattr__(self, "takes_last", bool(self.links.latest))
 
     @staticmethod
     def from_spec(

@@ -1,4 +1,8 @@
-"""How the keys of one source dimension meet the keys of one target dimension."""
+"""How the keys of one source dimension meet the keys of one target dimension.
+
+`down`: which outputs does this input touch; `up`: which inputs does this output need. Results are
+clamped to the universe of their side.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +47,11 @@ class Same:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """A target key meets every source key whose window overlaps its own.
+    """A target key meets every source key whose half-open window overlaps its own.
 
-    With `first` and `last` it meets what overlaps any of the windows from `first` to `last` places
-    after its own on the target's grid, in the target's bounds or not: a trailing week is -6, 0.
+    That holds across any two grains, zones or sizes. With `first` and `last` it meets what overlaps
+    any of the windows from `first` to `last` places after its own on the target's grid, in the
+    target's bounds or not: a trailing week is -6, 0.
     """
 
     source: OrderedDimension
@@ -55,14 +60,14 @@ class Overlap:
     last: int = 0
 
     def down(self, touched: Intervals, /) -> Intervals:
-        """See `Relation`; aligns first, then undoes the offsets."""
-        aligned = self.target.overlapping(self.source.extent(touched))
+        """See `Relation`; aligns first, then applies the offsets reversed and negated."""
+        aligned = self.target.overlapping(self.source.windows(touched))
         return _shifted(aligned, -self.last, -self.first) & self.target.universe
 
     def up(self, needed: Intervals, /) -> Intervals:
         """See `Relation`."""
-        windows = _shifted(needed, self.first, self.last)
-        return self.source.overlapping(self.target.extent(windows)) & self.source.universe
+        shifted = _shifted(needed, self.first, self.last)
+        return self.source.overlapping(self.target.windows(shifted)) & self.source.universe
 
 
 @dataclass(frozen=True, slots=True)

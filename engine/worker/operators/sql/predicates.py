@@ -65,7 +65,7 @@ def instant(dimension: TimeDimension, ordinal: int) -> datetime:
 
 def first_value(dimension: Dimension, ordinal: int) -> int:
     """The first integer of a range's bucket."""
-    ((first, _),) = cast("RangeDimension", dimension).extent(Intervals.single(ordinal)).spans
+    ((first, _),) = cast("RangeDimension", dimension).windows(Intervals.single(ordinal)).spans
     return first
 
 
@@ -135,5 +135,5 @@ def _local(dimension: TimeDimension, ordinal: int) -> datetime:
 
 def _start(dimension: TimeDimension, ordinal: int) -> int:
     """When a window starts, in seconds since 1970-01-01T00:00Z."""
-    ((start, _),) = dimension.extent(Intervals.single(ordinal)).spans
+    ((start, _),) = dimension.windows(Intervals.single(ordinal)).spans
     return start
