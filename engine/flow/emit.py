@@ -20,7 +20,7 @@ from engine.flow.scene import Scene
 from engine.flow.settle import release
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner import Plan, Step, task_needs, upstream
+from engine.planner import Crossed, Plan, crossed_to, task_needs, upstream
 from engine.planner.tasks import WHOLE
 from engine.store.copying import copy_in
 from engine.store.database import Connection
@@ -46,7 +46,7 @@ class _Emission:
     is_sure: bool
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
-    crossed: Mapping[UUID, Sequence[UUID]]
+    crossed: Crossed
     task_id: UUID = field(default_factory=new_id)
     joins: bool = False
     front: dict[UUID, Sequence[UUID]] = field(default_factory=dict)
@@ -84,18 +84,10 @@ async def _emit(
 
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
     for step in decided.steps:
-        job, crossed = lineage.job(step.job), _crossed(step)
+        job, crossed = lineage.job(step.job), crossed_to(step, lineage)
         for slot, keys, is_sure in task_needs(step, lineage):
             sources = list(_sources(lineage, job, keys))
-            yield _Emission(job, slot, keys, is_sure, step.row_filters, sources, crossed)
-
-
-def _crossed(step: Step) -> Mapping[UUID, Sequence[UUID]]:
-    crossed: dict[UUID, list[UUID]] = {}
-    for via in step.via:
-        if via.from_job is not None and via.dataset not in crossed.setdefault(via.from_job, []):
-            crossed[via.from_job].append(via.dataset)
-    return crossed
+            yield _Emission(job, slot, keys, is_sure, step.row_filters, sources, crossed(keys))
 
 
 def _sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]:

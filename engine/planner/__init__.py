@@ -7,13 +7,15 @@ it has no end (by what is `known`). The `walk` goes down the lineage from there,
 at a time; `strategy` says what a job makes of what hit it, `causes` which invalidations did. The
 result is a `plan`.
 
-The work: a step's `tasks`, the `inputs` that they are made from, what a first run is `waiting` for.
+The work: a step's `tasks`, the edges `crossed` to each, the `inputs` that they are made from, what
+a first run is `waiting` for.
 
 The account: the plan as a `document`, the `path` that led to a job, how two plans `compare`, and
 the `radius` of the blast.
 """
 
 from engine.planner.compare import Difference, differences
+from engine.planner.crossed import Crossed, crossed_to
 from engine.planner.document import document
 from engine.planner.inputs import input_partitions, upstream
 from engine.planner.known import Known, KnownNeeded, prefetched
@@ -26,6 +28,7 @@ from engine.planner.walk import plan
 
 __all__ = [
     "Changed",
+    "Crossed",
     "Difference",
     "Excess",
     "Known",
@@ -35,6 +38,7 @@ __all__ = [
     "Step",
     "TaskNeed",
     "Via",
+    "crossed_to",
     "differences",
     "document",
     "excesses",

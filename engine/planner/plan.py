@@ -22,7 +22,8 @@ class Via(NamedTuple):
 
     ``partitions`` and ``columns`` are what was dirty of ``dataset``. ``from_job`` is the job whose
     step may change it; None: it had changed in place, or was wrong. ``mapping`` takes its
-    partitions to the job's; None: the dataset is the job's own output, and wrong.
+    partitions to the job's; None: the dataset is the job's own output, and wrong. ``hit`` are
+    those of the job's that it came to.
     """
 
     dataset: UUID
@@ -30,6 +31,7 @@ class Via(NamedTuple):
     mapping: PartitionMapping | None
     partitions: PartitionSet
     columns: DirtyColumns
+    hit: PartitionSet
     invalidations: tuple[UUID, ...]
 
 

@@ -179,7 +179,8 @@ class _Walk:
         from_job = None if hit.is_direct else self._lineage.producer(hit.dataset).id
         mapping = hit.edge.mapping if hit.edge else None
         causes = self._affected.ids(dirty.causes)
-        return Via(hit.dataset, from_job, mapping, dirty.partitions, dirty.columns, causes)
+        partitions, columns = dirty.partitions, dirty.columns
+        return Via(hit.dataset, from_job, mapping, partitions, columns, hit.partitions, causes)
 
 
 _MANUAL = "it runs only when somebody asks for it"

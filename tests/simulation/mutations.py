@@ -127,17 +127,6 @@ def a_plan_says_done_before_it_is(patch: Patch) -> None:
 
 
 @mutation
-def a_changed_source_keeps_its_stamp(patch: Patch) -> None:
-    """Partitions that exist bear the stamp that they had."""
-    statement(
-        patch,
-        "partitions.stamp",
-        "FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment",
-        "FROM greatest(p.materialized_at) AS moment",
-    )
-
-
-@mutation
 def a_column_that_shapes_every_other_is_pruned(patch: Patch) -> None:
     def narrow(propagate: Any) -> Any:
         def wrong(columns: Any, dirty: Any) -> Any:
@@ -316,6 +305,17 @@ def what_other_plans_are_making_is_not_waited_for(patch: Patch) -> None:
 
 @mutation
 def two_run_at_once(patch: Patch) -> None:
+    """None waits for the running one of its slot, neither as a task behind it nor at the claim."""
+
+    def hasty(find: Any) -> Any:
+        def wrong(emissions: Any, live: Any) -> None:
+            find(emissions, live)
+            for each in emissions:
+                each.front.clear()
+
+        return wrong
+
+    around(patch, engine.flow.emit, "_find_open", hasty)
     statement(patch, "tasks.candidates", "AND r.status = 'running'", "AND r.status = 'nothing'")
 
 
@@ -429,7 +429,7 @@ def what_did_change_is_skipped(patch: Patch) -> None:
         "b.hit OR b.id = ANY(%(hit)b::uuid[]) OR EXISTS",
         "b.hit OR b.id = ANY(%(hit)b::uuid[]) AND false OR false AND EXISTS",
     )
-    statement(patch, "tasks.queue_overtaken", "WHERE t.id", "WHERE false AND t.id")
+    statement(patch, "tasks.overtaken", "WHERE t.id", "WHERE false AND t.id")
 
 
 @mutation
@@ -439,7 +439,7 @@ def nothing_is_ever_skipped(patch: Patch) -> None:
 
 @mutation
 def a_skip_does_not_look_at_stamps(patch: Patch) -> None:
-    statement(patch, "tasks.queue_overtaken", "WHERE t.id", "WHERE false AND t.id")
+    statement(patch, "tasks.overtaken", "WHERE t.id", "WHERE false AND t.id")
 
 
 @mutation

@@ -130,6 +130,19 @@ async def test_who_waits_only_to_read_after_it_is_not_reached_by_it(database: Da
     assert await _run(world, {"c": {"x": "1"}}) == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
+async def test_an_edge_is_crossed_for_the_partitions_that_are_dirty_there(
+    database: Database,
+) -> None:
+    other = BLOCK[0]
+    world = await _spared(database)
+    await world.changed("a", other)
+    await _run(world, {"c": {"x": "1"}})
+    await world.change("a", DAY, columns=("price",))
+    await world.changed("a", other, columns=("name",))
+    ran = await _run(world, {"c": {"x": "1"}})
+    assert [each for each in ran if each.startswith("d")] == [f"d[{other}]"]
+
+
 async def test_what_was_only_to_go_first_reaches_by_a_later_change(database: Database) -> None:
     world = await _spared(database)
     await world.changed("a", DAY, columns=("price",))
