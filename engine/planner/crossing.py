@@ -43,7 +43,7 @@ class Hit(NamedTuple):
 
     @property
     def is_direct(self) -> bool:
-        """Whether nothing that is still to run stands before it."""
+        """Whether it runs for sure: no result that may come out unchanged stands before it."""
         return self.edge is None or self.dirty.in_place
 
 

@@ -103,7 +103,7 @@ def endless(partitions: PartitionSet) -> frozenset[int]:
 def clamp(
     partitions: PartitionSet, dimensions: Collection[int], extent: PartitionSet
 ) -> PartitionSet:
-    """Keep what lies within the extent, as far as these dimensions go."""
+    """Those of the partitions whose keys in these dimensions lie within the extent."""
     universe = partitions.space.universe.boxes[0]
     boxes = (
         tuple(part if i in dimensions else universe[i] for i, part in enumerate(box))
