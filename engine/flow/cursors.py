@@ -28,7 +28,7 @@ async def move_cursors(conn: Connection, completion: Completion) -> None:
         where = {
             "dataset": each.dataset,
             "version": versions[each.dataset],
-            "job_id": lease.job.id,
+            "task": lease.task_id,
         }
         if await _is_forward(conn, each.cursor["type"], value, where):
             await execute(conn, "cursors.write", column=each.cursor["column"], value=value, **where)

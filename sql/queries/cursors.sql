@@ -4,16 +4,18 @@ SELECT job_id, dataset_uuid, dataset_version, cursor_value FROM dataset_cursors
 WHERE job_id = ANY(%(jobs)s)
 
 -- :name lock
--- One cursor, held while it is compared.
-SELECT cursor_value FROM dataset_cursors
-WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s AND job_id = %(job_id)s
-FOR UPDATE
+-- One cursor of a task's job, held while it is compared. Of the job that it has now: a deploy may
+-- have given it a new row while it ran.
+SELECT c.cursor_value FROM tasks t JOIN dataset_cursors c ON c.job_id = t.job_id
+WHERE t.id = %(task)s AND c.dataset_uuid = %(dataset)s AND c.dataset_version = %(version)s
+FOR UPDATE OF c
 
 -- :name write
 -- The cursor moves.
 INSERT INTO dataset_cursors (dataset_uuid, dataset_version, job_id, cursor_column, cursor_value,
                              updated_at)
-VALUES (%(dataset)s, %(version)s, %(job_id)s, %(column)s, %(value)s, clock_timestamp())
+SELECT %(dataset)s, %(version)s, t.job_id, %(column)s, %(value)s, clock_timestamp()
+FROM tasks t WHERE t.id = %(task)s
 ON CONFLICT (dataset_uuid, dataset_version, job_id)
 DO UPDATE SET cursor_column = EXCLUDED.cursor_column, cursor_value = EXCLUDED.cursor_value,
               updated_at = EXCLUDED.updated_at

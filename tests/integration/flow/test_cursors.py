@@ -60,6 +60,21 @@ async def test_a_cursor_never_moves_back(world: World) -> None:
         assert await stored(world) == [expected]
 
 
+async def test_a_run_that_a_deploy_overtook_moves_the_cursor_of_the_job_as_it_is_now(
+    world: World,
+) -> None:
+    await world.changed("a", reason="arrival")
+    await end(world, (await world.claim())[0], "50")
+    await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    await world.deploy(source("a", {}), follower(), job("more", "log"))
+    await end(world, lease, "100")
+    assert await stored(world) == ["100"]
+    await world.deploy(source("a", {}), follower())
+    await world.changed("a", reason="arrival")
+    assert [list(each.cursors.values()) for each in await world.claim()] == [["100"]]
+
+
 async def test_rows_behind_the_cursor_are_read_again_and_leave_it_alone(world: World) -> None:
     await world.changed("a", reason="arrival")
     await end(world, (await world.claim())[0], "100")
