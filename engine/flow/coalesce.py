@@ -88,8 +88,8 @@ def _is_all_said(group: Sequence[Resolved]) -> bool:
 
 def _named(group: Sequence[Resolved]) -> PartitionSet:
     """The partitions that the events name."""
-    named = (each.partitions for each in group if each.partitions is not None)
-    return PartitionSet.of(group[0].space, [box for each in named for box in each.boxes])
+    named = [each.partitions for each in group if each.partitions is not None]
+    return PartitionSet.union([group[0].space.empty, *named])
 
 
 def _texts(group: Sequence[Resolved]) -> tuple[str | None, ...]:

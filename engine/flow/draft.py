@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from engine.flow.known import load_existing, load_known
+from engine.flow.known import existing_of, load_known
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import Invalidation
@@ -44,7 +44,7 @@ async def draft_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Dra
 async def draft(conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]) -> Draft:
     """Decide on invalidations of the generations that are served."""
     named = {each.dataset for each in invalidations if _names_columns(each)}
-    existing = {each: await load_existing(conn, lineage, each) for each in named}
+    existing = await existing_of(conn, lineage, named)
     widened = [_widened(lineage, each, existing) for each in invalidations]
     return Draft(lineage, widened, await _decide(conn, lineage, widened))
 

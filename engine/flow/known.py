@@ -1,5 +1,6 @@
 """Which partitions of a dataset are known, loaded for the pure planner."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from engine.lineage.graph import Lineage
@@ -26,3 +27,10 @@ async def load_existing(conn: Connection, lineage: Lineage, dataset: UUID) -> Pa
     version = lineage.dataset(dataset).version
     rows = await fetch(conn, "partitions.existing", dataset=dataset, version=version)
     return lineage.space(dataset).from_keys(row["key"] for row in rows)
+
+
+async def existing_of(
+    conn: Connection, lineage: Lineage, datasets: Iterable[UUID]
+) -> dict[UUID, PartitionSet]:
+    """The same of several datasets."""
+    return {each: await load_existing(conn, lineage, each) for each in datasets}

@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from engine.flow.cutoff import UNCHANGED, Changes, reached, reads
-from engine.flow.known import load_existing
+from engine.flow.known import existing_of
 from engine.flow.reading import of_their_own
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
@@ -90,7 +90,7 @@ async def _existing(
     found = [lineage.job(each) for each in jobs]
     concerned = {dataset for job in found for dataset in job.outputs}
     concerned |= {each.dataset for job in found for each in job.inputs}
-    return {each: await load_existing(conn, lineage, each) for each in concerned}
+    return await existing_of(conn, lineage, concerned)
 
 
 def _missing(

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from consumers.kafka import KafkaConsumer, KafkaSettings
 from engine.embedded.broker import Broker
 from engine.store.database import Database
-from tests.support.kafka import Ledger, Topic, topic_on
+from tests.support.kafka import Ledger, Topic, settings, topic_on
 
 
 @pytest.fixture
@@ -32,3 +33,13 @@ async def wide_topic(broker: Broker) -> AsyncIterator[Topic]:
     """A topic of four partitions."""
     async with topic_on(broker, 4) as topic:
         yield topic
+
+
+@pytest.fixture
+def group(broker: Broker, topic: Topic) -> KafkaSettings:
+    return settings(broker, topic.name)
+
+
+@pytest.fixture
+def consumer(group: KafkaSettings, ledger: Ledger) -> KafkaConsumer:
+    return KafkaConsumer(group, ledger.ingest, ledger.positions)

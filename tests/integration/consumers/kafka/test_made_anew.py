@@ -9,16 +9,6 @@ from engine.model.event import Batch
 from tests.support.kafka import delete_topic, on_both, on_kafka, running, settings
 
 
-@pytest.fixture
-def group(broker, topic):
-    return settings(broker, topic.name)
-
-
-@pytest.fixture
-def consumer(group, ledger) -> KafkaConsumer:
-    return KafkaConsumer(group, ledger.ingest, ledger.positions)
-
-
 async def make_anew(broker, topic, *notes: str) -> None:
     await delete_topic(broker, topic.name)
     await broker.create_topic(topic.name)

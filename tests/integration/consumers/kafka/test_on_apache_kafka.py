@@ -8,22 +8,11 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from consumers.kafka import KafkaConsumer
 from engine.embedded.broker import Broker
 from engine.model.event import Batch
-from tests.support.kafka import on_kafka, running, settings
+from tests.support.kafka import on_kafka, running
 
 pytestmark = on_kafka
-
-
-@pytest.fixture
-def group(broker, topic):
-    return settings(broker, topic.name)
-
-
-@pytest.fixture
-def consumer(group, ledger) -> KafkaConsumer:
-    return KafkaConsumer(group, ledger.ingest, ledger.positions)
 
 
 def event(note: str) -> bytes:

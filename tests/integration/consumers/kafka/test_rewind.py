@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
-from consumers.kafka import KafkaConsumer, moves
+from consumers.kafka import moves
 from consumers.kafka.position import Position
 from consumers.run import Consumers, Wiring
 from engine.cli.commands.consume import app
@@ -15,16 +15,6 @@ from tests.support.kafka import on_both, on_kafka, running, settings
 from tests.support.worlds import World, job, source
 
 NOON = datetime(2013, 2, 13, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def group(broker, topic):
-    return settings(broker, topic.name)
-
-
-@pytest.fixture
-def consumer(group, ledger) -> KafkaConsumer:
-    return KafkaConsumer(group, ledger.ingest, ledger.positions)
 
 
 async def rewound(group, ledger, origin) -> list[tuple[int | None, int | None]]:
