@@ -20,7 +20,7 @@ def any_read(dice: Random, dataset: str, source: Space, target: Space) -> Read:
     if dice.random() < 0.12 and len(ordered) == 1:
         links, latest = (), ordered[0]
     read = Read(dataset, links, latest, _spec(dice, source, target, links, latest))
-    if _may_wait(source, read) and dice.random() < 0.15:
+    if _may_wait(source, target, read) and dice.random() < 0.15:
         many = source != target and prod(len(d.universe) for d in source) > 1
         return replace(read, wait_for=dice.choice(["all", 1, 2 if many else 1]))
     return read
@@ -107,7 +107,23 @@ def _spec(
     return said
 
 
-def _may_wait(source: Space, read: Read) -> bool:
+def _may_wait(source: Space, target: Space, read: Read) -> bool:
     """Where what an output needs has an end, and an output's own key says what it is."""
-    linked = {link.source for link in read.links}
-    return read.latest is None and all(d.is_finite for i, d in enumerate(source) if i not in linked)
+    linked = {link.source: link for link in read.links}
+    return read.latest is None and all(
+        d.is_finite or (i in linked and _is_in_view(d, target[linked[i].target], linked[i]))
+        for i, d in enumerate(source)
+    )
+
+
+def _is_in_view(source: Dimension, target: Dimension, link: Link) -> bool:
+    """Whether all that the target can need of the source is on the short grid kept of it."""
+    if not source.is_ordered or source.grid == target.grid:
+        return True
+    ahead, behind = link.window or (0, 0)
+    lo, hi = target.bounds
+    first, last = (lo or 0) + ahead, (len(target.grid) if hi is None else hi) - 1 + behind
+    if first < 0 or last >= len(target.grid):
+        return False
+    start, end = source.span(0)[0], source.span(len(source.grid) - 1)[1]
+    return bool(start <= target.span(first)[0] and target.span(last)[1] <= end)
