@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.cli.kafka_security import kafka_security
-from engine.embedded.broker import Broker, EmbeddedBroker, listens
+from engine.embedded.broker import Broker, EmbeddedBroker, answers
 from engine.settings import Settings
 
 
@@ -16,7 +16,7 @@ def broker_of(settings: Settings) -> Broker | None:
     note = _note(settings)
     address = note.read_text() if note.exists() else ""
     port = address.rpartition(":")[2]
-    return EmbeddedElsewhere(address) if port and listens(int(port)) else None
+    return EmbeddedElsewhere(address) if port and answers(int(port)) else None
 
 
 class EmbeddedElsewhere(Broker):

@@ -22,6 +22,9 @@ from engine.errors import ServiceUnavailable
 
 _START_SECONDS = 15.0
 _STOP_SECONDS = 5.0
+_ANSWER_SECONDS = 1.0
+_ASKED = bytes([0, 0, 0, 1])  # the id of our question, which the answer repeats
+_QUESTION = bytes([0, 0, 0, 10, 0, 18, 0, 0, *_ASKED, 255, 255])  # ApiVersions 0 of no client
 
 
 class Broker:
@@ -92,7 +95,7 @@ class EmbeddedBroker(Broker):
 
     def _wait(self, child: Tethered) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while not listens(self._port):
+        while not answers(self._port):
             if not child.running or time.monotonic() > deadline:
                 self.stop()
                 raise ServiceUnavailable(
@@ -122,7 +125,15 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def listens(port: int) -> bool:
-    """Whether somebody takes connections on a loopback port."""
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+def answers(port: int) -> bool:
+    """Whether a broker speaks at a loopback port.
+
+    That somebody takes connections says less: a port that is free can be connected to itself,
+    and a broker that comes or goes may close them at once.
+    """
+    try:
+        with socket.create_connection(("127.0.0.1", port), _ANSWER_SECONDS) as client:
+            client.sendall(_QUESTION)
+            return client.recv(8)[4:] == _ASKED
+    except OSError:
+        return False

@@ -6,6 +6,7 @@ tests/integration/consumers/postgres/test_full_queue.py.
 
 import asyncio
 import shutil
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from engine.embedded.broker import free_port, listens
+from engine.embedded.broker import free_port
 from engine.embedded.tether import Tethered
 from engine.embedded.unroot import unroot
 from engine.store.database import Database
@@ -121,6 +122,11 @@ ignore_startup_parameters = extra_float_digits
 """
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 @asynccontextmanager
 async def pooler(url: str, directory: Path) -> AsyncIterator[str]:
     """The address of a database behind PgBouncer in transaction mode."""
@@ -134,7 +140,7 @@ async def pooler(url: str, directory: Path) -> AsyncIterator[str]:
     told = {"host": there["host"], "port": there.get("port", 5432), "listen_port": port}
     file.write_text(_POOLER.format(**told))
     child = Tethered(unroot([program, str(file)]), stop_signal="TERM", log=directory / "pooler.log")
-    while not listens(port):
+    while not _listens(port):
         assert child.running, (directory / "pooler.log").read_text()
         await asyncio.sleep(0.05)
     try:

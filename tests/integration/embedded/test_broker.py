@@ -1,11 +1,13 @@
 """The broker of the session, by the client that the engine uses."""
 
+import socket
+from threading import Thread
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from engine.embedded.broker import Broker, EmbeddedBroker
+from engine.embedded.broker import Broker, EmbeddedBroker, answers
 
 
 @pytest.fixture
@@ -49,3 +51,27 @@ async def test_making_a_topic_twice_is_fine(broker: Broker, topic: str) -> None:
 def test_two_at_once_have_ports_of_their_own() -> None:
     with EmbeddedBroker() as one, EmbeddedBroker() as other:
         assert one.bootstrap_servers != other.bootstrap_servers
+
+
+def test_one_answers_once_it_has_started_until_it_stops() -> None:
+    broker = EmbeddedBroker()
+    port = int(broker.bootstrap_servers.rpartition(":")[2])
+    assert not answers(port)
+    with broker:
+        assert answers(port)
+    assert not answers(port)
+
+
+@pytest.mark.parametrize("echoes", [False, True])
+def test_a_port_that_takes_connections_and_speaks_no_kafka_does_not_answer(echoes: bool) -> None:
+    def meet() -> None:
+        client, _ = server.accept()
+        with client:
+            told = client.recv(100)
+            client.sendall(told if echoes else b"")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        other = Thread(target=meet)
+        other.start()
+        assert not answers(server.getsockname()[1])
+        other.join()

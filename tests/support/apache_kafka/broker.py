@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from engine.embedded.broker import Broker, free_port, listens
+from engine.embedded.broker import Broker, answers, free_port
 from engine.embedded.tether import Tethered
 from tests.support.apache_kafka.certificates import made_certificates
 from tests.support.apache_kafka.jars import cached_jars
@@ -112,7 +112,7 @@ class ApacheKafka(Broker):
     @property
     def answers(self) -> bool:
         """Whether it takes connections."""
-        return listens(self._listeners["PLAINTEXT"])
+        return answers(self._listeners["PLAINTEXT"])
 
     @property
     def _data(self) -> Path:
