@@ -1,12 +1,11 @@
 """What a DAG file says of a source's records: of which dataset, in which partition, which columns.
 
-A row is a mapping from field to cell: a plain value, or JSON that nobody has had to decode yet.
+The cell of a field is a plain value, or JSON that nobody has had to decode yet.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,8 +21,11 @@ from engine.partitions import PartitionSpace, TimeDimension
 from engine.partitions.dimension import EVERYTHING
 from engine.partitions.text import AND, IS
 
-Row = Mapping[str, Any]
+Cells = tuple[Any, ...]
+"""Of the fields that tell the partition, in their order."""
+
 _SCOPES = 4096
+_decode = msgspec.json.Decoder().decode
 _CELLS = 65_536
 
 
@@ -52,18 +54,15 @@ class Binding:
     source: KafkaSource
     clock: Clock = "utc"
 
-    @cached_property
-    def pairs(self) -> tuple[tuple[str, str], ...] | None:
-        """Each field with the column that it is; None where every field is one."""
-        if self.columns is None:
-            return None
-        columns = sorted(self.columns | self._field_of.keys())
-        return tuple((self._field_of.get(column, column), column) for column in columns)
+    def pairs(self, columns: Iterable[str]) -> list[tuple[str, str]]:
+        """Each field with the column that it is, of these and of those that the DAG file binds."""
+        bound = sorted({*columns, *self._field_of})
+        return [(self._field_of.get(column, column), column) for column in bound]
 
-    def every(self, *rows: Row) -> list[tuple[str, str]]:
-        """Each field of some rows with the column that it is, where every field is one."""
+    def every(self, fields: Iterable[str]) -> list[tuple[str, str]]:
+        """Each field with the column that it is, where every field is one."""
         renamed = {field: column for column, field in self._field_of.items()}
-        return [(each, renamed.get(each, each)) for each in sorted({*chain(*rows)})]
+        return [(each, renamed.get(each, each)) for each in sorted(fields)]
 
     @cached_property
     def _field_of(self) -> Mapping[str, str]:
@@ -82,13 +81,17 @@ class Binding:
         columns = [(name, each.column or name) for name, each in self.space.dimensions]
         return [(column, said.get(name, PartitionField(field=column))) for name, column in columns]
 
-    def placer(self, kinds: Kinds) -> Callable[[Row], Place]:
+    def cells(self, row: Mapping[str, Any]) -> Cells:
+        """What the fields of a row hold that tell its partition; None for those not there."""
+        return tuple([row.get(field) for field in self.partition_fields])
+
+    def placer(self, kinds: Kinds) -> Callable[[Cells], Place]:
         """How to tell where a row lies, with what a schema says of its fields."""
         spots = [
             _spot(name, self.space[name], spot, kinds, self.clock)
             for name, (_, spot) in zip(self.space.names, self._partitioned_by, strict=True)
         ]
-        return partial(_place, spots)
+        return partial(_place, spots) if len(spots) != 1 else partial(_place_in_one, spots[0])
 
     def event(
         self,
@@ -157,16 +160,20 @@ def _remembered(key: KeyOf) -> KeyOf:
     return of
 
 
-def _place(spots: list[_Spot], row: Row) -> Place:
-    keys = [spot.key(row.get(spot.field) if spot.field else None) for spot in spots]
-    if len(spots) == 1:
-        text = keys[0]
-    else:
-        parts = [spot.prefix + key for spot, key in zip(spots, keys, strict=True) if key]
-        text = AND.join(parts) or (None if spots else EVERYTHING)
-    if None not in keys:
-        return Place(text)
-    return Place(text, _unsure(spots[keys.index(None)]))
+_there = lru_cache(_SCOPES)(Place)
+
+
+def _place_in_one(spot: _Spot, cells: Cells) -> Place:
+    key = spot.key(cells[0] if cells else None)
+    return Place(None, _unsure(spot)) if key is None else _there(key)
+
+
+def _place(spots: list[_Spot], cells: Cells) -> Place:
+    left = iter(cells)
+    keys = [spot.key(next(left) if spot.field else None) for spot in spots]
+    parts = [spot.prefix + key for spot, key in zip(spots, keys, strict=True) if key]
+    text = AND.join(parts) or (None if spots else EVERYTHING)
+    return Place(text, _unsure(spots[keys.index(None)])) if None in keys else _there(text)
 
 
 def _unsure(spot: _Spot) -> str:
@@ -176,6 +183,6 @@ def _unsure(spot: _Spot) -> str:
 def value_of(cell: Any) -> Any:
     """The plain value of a cell. Raises InvalidEvent."""
     try:
-        return msgspec.json.decode(cell) if type(cell) is Raw else cell
+        return _decode(cell) if type(cell) is Raw else cell
     except (ValueError, RecursionError) as error:
         raise InvalidEvent(f"a field of the row is not JSON: {error}") from error

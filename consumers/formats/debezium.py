@@ -7,25 +7,26 @@ makes dirty only the columns whose values differ. What an event does not tell co
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import lru_cache
+from operator import ne
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from consumers.formats.binding import Binding, Kinds, Place, Row, value_of
+from consumers.formats.binding import Binding, Cells, Kinds, Place, value_of
 from consumers.formats.body import parse_json
 from consumers.formats.confluent import Schema, Schemas
 from consumers.formats.keys import Kind
+from consumers.formats.rows import MISSING, Difference, Layout, rows_of
 from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
 
-Cell = TypeVar("Cell")
-Placer = Callable[[Row], Place]
+Row = TypeVar("Row")
+Placer = Callable[[Cells], Place]
 
 _ANYWHERE = Place(None)
 _NO_BEFORE = "the row as it was is not told; let the table have REPLICA IDENTITY FULL"
 _DOUBTED = "the row as it was is told in part; let the table have REPLICA IDENTITY FULL"
-_BEFORE, _AFTER = object(), object()  # cells of a field that is not there: equal to nothing
 
 _UNAVAILABLE = "__debezium_unavailable_value"
 _UNAVAILABLES = (_UNAVAILABLE, [_UNAVAILABLE], _UNAVAILABLE.encode())
@@ -56,20 +57,25 @@ class _Table(msgspec.Struct, frozen=True):
     table: str | None = None
 
 
-class Change(msgspec.Struct, Generic[Cell], frozen=True):
+class _Change(msgspec.Struct, Generic[Row], gc=False):
     """What an event's payload says."""
 
     op: str | None = None
-    before: dict[str, Cell] | None = None
-    after: dict[str, Cell] | None = None
+    before: Row | None = None
+    after: Row | None = None
     source: _Table | None = None
 
 
-class _Message(Change[Cell], Generic[Cell], frozen=True):
+class _Message(_Change[Row], Generic[Row], gc=False):
     """A payload, by itself or in the wrapper that carries its schema along."""
 
-    payload: Change[Cell] | UnsetType | None = UNSET
+    payload: _Change[Row] | UnsetType | None = UNSET
     schema: Raw = Raw(b"null")
+
+
+def _of_rows(said: Any, row: Any) -> Any:
+    """The type of what is said of rows of a type that only the DAG file tells."""
+    return said[row]
 
 
 class _Schema(msgspec.Struct, frozen=True):
@@ -79,9 +85,6 @@ class _Schema(msgspec.Struct, frozen=True):
     parameters: dict[str, str] = {}
 
 
-_decoder = msgspec.json.Decoder(_Message[Raw])
-
-
 class Debezium:
     """The format of a topic of Debezium's; `Binding` says what its rows are."""
 
@@ -89,6 +92,9 @@ class Debezium:
         self._binding = binding
         self._schemas = schemas
         self._table = binding.source.table
+        self._rows = rows_of(binding)
+        self._decoder = msgspec.json.Decoder(_of_rows(_Message, self._rows.json))
+        self._plain_type = _of_rows(_Change, self._rows.plain)
         self._fields = binding.partition_fields
         self._key = frozenset(binding.source.key or ())
         self._wrapped = lru_cache(_SCHEMAS)(lambda schema: binding.placer(_kinds(schema)))
@@ -111,7 +117,7 @@ class Debezium:
 
     def _json(self, value: bytes, place: Placer) -> list[SourceEvent]:
         try:
-            message = _decoder.decode(value)
+            message = self._decoder.decode(value)
         except (ValueError, RecursionError) as error:
             raise InvalidEvent(f"not a Debezium event: {error}") from error
         if message.payload is UNSET:
@@ -122,25 +128,25 @@ class Debezium:
 
     def _record(self, record: dict[str, Any], place: Placer) -> list[SourceEvent]:
         try:
-            change = msgspec.convert(record, Change[Any])
+            change = msgspec.convert(record, self._plain_type)
         except msgspec.ValidationError as error:
             raise InvalidEvent(f"not a Debezium event: {error}") from error
         return self._events(change, place) if change.op else _marks(record)
 
-    def _events(self, change: Change[Any], place: Placer) -> list[SourceEvent]:
+    def _events(self, change: _Change[Any], place: Placer) -> list[SourceEvent]:
         """What a change comes to: one event, or none."""
         if self._table is not None and self._table != _table(change):
             return []
         event = self._event(change, place)
         return [] if event is None else [event]
 
-    def _event(self, change: Change[Any], place: Placer) -> SourceEvent | None:
+    def _event(self, change: _Change[Any], place: Placer) -> SourceEvent | None:
         event, before, after = self._binding.event, change.before, change.after
         match change.op:
             case "u" if after is not None:
                 return self._updated(before, after, place)
             case "c" | "r" if after is not None:
-                return event(place(after), reason="arrival")
+                return event(place(self._rows.place(after)), reason="arrival")
             case "d":
                 return event(self._was(before, place))
             case "t":
@@ -151,51 +157,52 @@ class Debezium:
                 raise InvalidEvent(f"op {change.op!r} without `after`: there is no row in it")
         raise InvalidEvent(f"op {change.op!r} is none of c, u, d, r, t, m: is this Debezium's?")
 
-    def _updated(self, before: Row | None, after: Row, place: Placer) -> SourceEvent | None:
+    def _updated(self, before: Any, after: Any, place: Placer) -> SourceEvent | None:
         if before is None:
-            there = place(after) if self._key.issuperset(self._fields) else _ANYWHERE
-            return self._binding.event(there, unsure=_NO_BEFORE)
-        for field in self._fields:
-            if before.get(field) != after.get(field) and not _unavailable(after.get(field)):
-                return self._moved(before, after, place)
-        return self._changed(before, after, place(before))
-
-    def _moved(self, before: Row, after: Row, place: Placer) -> SourceEvent | None:
-        """A row whose partition fields changed, though it may have stayed in its partition."""
-        kept = {each: before.get(each) for each in self._fields if _unavailable(after.get(each))}
-        old, new = self._was(before, place), place({**after, **kept})
-        if old == new and old.unsure is None:
-            return self._changed(before, after, new)
-        return self._binding.event(old, new)
-
-    def _changed(self, before: Row, after: Row, there: Place) -> SourceEvent | None:
-        pairs = self._binding.pairs or self._binding.every(before, after)
-        changed = [
-            (field, column)
-            for field, column in pairs
-            if before.get(field, _BEFORE) != (cell := after.get(field, _AFTER))
-            and not _unavailable(cell)
-        ]
-        if not changed:
+            stays = self._key.issuperset(self._fields)
+            where = place(self._rows.place(after)) if stays else _ANYWHERE
+            return self._binding.event(where, unsure=_NO_BEFORE)
+        layout, was, now = self._rows.both(before, after)
+        difference = layout.difference(tuple(map(ne, was, now)))
+        if not difference.columns:
             return None
-        unsure = None
-        for field, column in changed:
-            if field not in after:
-                unsure = f"records have no field {field!r}, which is column {column!r}"
-        columns = tuple([column for _, column in changed])
-        return self._binding.event(there, columns=columns, unsure=unsure)
+        here = was[: layout.keys]
+        if difference.is_elsewhere:
+            there = tuple(map(_told, here, now))
+            old, new = self._was(before, place), place(there)
+            if here != there and (old != new or old.unsure):
+                return self._binding.event(old, new)
+        return self._changed(layout, difference, now, place(here))
 
-    def _was(self, before: Row | None, place: Placer) -> Place:
+    def _changed(
+        self, layout: Layout, difference: Difference, now: Cells, there: Place
+    ) -> SourceEvent | None:
+        columns, unsure = difference.columns, None
+        for at in difference.at:
+            if now[at] is MISSING:
+                unsure = f"records have no field {layout.fields[at]!r}, which is a column"
+            elif _unavailable(now[at]):
+                columns = tuple([each for each in columns if each != layout.column(at)])
+        return self._binding.event(there, columns=columns, unsure=unsure) if columns else None
+
+    def _was(self, before: Any, place: Placer) -> Place:
         """Where a row was. What the log does not tell of it is null, or a zero if null is none."""
         if before is None:
             return Place(None, _NO_BEFORE)
-        told = {each: before.get(each) for each in self._fields}
-        sure = {each: told[each] for each in told if each in self._key or not _zero(told[each])}
-        found = place(sure)
-        return found if len(sure) == len(told) else found._replace(unsure=_DOUBTED)
+        told = [
+            None if field not in self._key and _zero(cell) else (cell,)
+            for field, cell in zip(self._fields, self._rows.place(before), strict=True)
+        ]
+        found = place(tuple([cell and cell[0] for cell in told]))
+        return found._replace(unsure=_DOUBTED) if None in told else found
 
 
-def _table(change: Change[Any]) -> str:
+def _told(was: Any, now: Any) -> Any:
+    """A cell as it is, where the update tells it."""
+    return was if _unavailable(now) else now
+
+
+def _table(change: _Change[Any]) -> str:
     source = change.source
     if source is None or source.table is None:
         raise InvalidEvent("it has no `source.table`: leave it in, or drop `table` in the DAG file")

@@ -8,12 +8,12 @@ from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from functools import partial
+from functools import lru_cache, partial
 from math import floor
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from consumers.formats.moments import Clock, moment
+from consumers.formats.moments import PER_SECOND, Clock, moment
 from consumers.formats.windows import Windows
 from engine.errors import InvalidPartition
 from engine.partitions import (
@@ -41,6 +41,7 @@ class Kind(NamedTuple):
     scale: int | None = None
 
 
+_DAYS = 65_536
 _LONGEST = 100
 """Characters of a key: those of four dimensions fit into a text that an event may hold."""
 
@@ -57,7 +58,7 @@ def key_of(dimension: Dimension, kind: Kind) -> KeyOf:
     """
     match dimension:
         case TimeDimension():
-            return partial(_time_key, dimension, Windows(dimension), kind)
+            return _time_key_of(dimension, kind)
         case RangeDimension():
             return partial(_bucket, dimension, kind)
         case StaticDimension():
@@ -71,6 +72,19 @@ def _own_key(dimension: TimeDimension | RangeDimension, value: Any) -> str | Non
         return dimension.value(value).key if isinstance(value, str) else None
     except InvalidPartition:
         return None
+
+
+def _time_key_of(dimension: TimeDimension, kind: Kind) -> KeyOf:
+    """As `_time_key`; numbers, of which streams have most, go the short way."""
+    windows = Windows(dimension)
+    key = partial(_time_key, dimension, windows, kind)
+    if kind.unit == "days":
+        days = lru_cache(_DAYS)(key)
+        return lambda value: days(value) if type(value) is int else key(value)
+    per_second = PER_SECOND.get(kind.unit or "")
+    if per_second is None or (kind.clock != "utc" and dimension.zone != "UTC"):
+        return key
+    return lambda value: windows.key(value // per_second) if type(value) is int else key(value)
 
 
 def _time_key(dimension: TimeDimension, windows: Windows, kind: Kind, value: Any) -> str | None:

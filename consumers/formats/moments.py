@@ -6,7 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 from engine.errors import InvalidEvent
 
-_PER_SECOND = {"seconds": 1, "millis": 10**3, "micros": 10**6, "nanos": 10**9}
+PER_SECOND = {"seconds": 1, "millis": 10**3, "micros": 10**6, "nanos": 10**9}
+"""How many of a unit a second has."""
+
 _DAY = 86_400
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 of any clock
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?=Z?$)", re.ASCII)
@@ -48,13 +50,13 @@ def moment(value: Any, unit: str | None, clock: Clock) -> Moment | None:
 def _counted(value: float, unit: str | None, local: bool) -> Moment | None:
     if unit == "days":
         return Moment(int(value) * _DAY, True)
-    if unit not in _PER_SECOND:
+    if unit not in PER_SECOND:
         raise InvalidEvent(
             f"{value} is to be a time, and nothing says what it counts: add `unit:` to the field "
             "under `partition` of the source (days, seconds, millis, micros or nanos)"
         )
     try:
-        return Moment(int(value // _PER_SECOND[unit]), local)
+        return Moment(int(value // PER_SECOND[unit]), local)
     except (ValueError, OverflowError):  # not a number, endless
         return None
 

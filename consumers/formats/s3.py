@@ -107,7 +107,9 @@ class ObjectStore:
         if _HIDDEN.search(path[len(self._prefix) :]):
             return None
         found = self._pattern.match(path)
-        return self._place(found.groupdict()) if found else Place(None, _OFF_PATTERN)
+        if found is None:
+            return Place(None, _OFF_PATTERN)
+        return self._place(self._binding.cells(found.groupdict()))
 
 
 def _prefix(pattern: str) -> str:

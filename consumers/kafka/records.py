@@ -23,13 +23,17 @@ class Outcome:
     received: list[Received] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     _alike: dict[object, "_Alike"] = field(default_factory=dict)
+    _known: dict[int, "_Alike"] = field(default_factory=dict)
 
     def gather(self, event: SourceEvent, record: ConsumerRecord) -> None:
         """Take in an event without rows; it costs no object where another has said the same."""
-        scope = said(event)
-        alike = self._alike.get(scope)
+        alike = self._known.get(id(event))
         if alike is None:
-            alike = self._alike[scope] = self._first(event)
+            scope = said(event)
+            alike = self._alike.get(scope)
+            if alike is None:
+                alike = self._alike[scope] = self._first(event)
+                self._known[id(event)] = alike
         alike.records.append(record)
         alike.ids.append(event.id)
 

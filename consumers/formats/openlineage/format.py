@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from consumers.formats.binding import Binding, Place, Row
+from consumers.formats.binding import Binding, Cells, Place
 from consumers.formats.bounds import checked
 from consumers.formats.confluent import Schemas
 from consumers.formats.openlineage.columns import told
 from consumers.formats.openlineage.message import Message, Output, read
 from consumers.formats.openlineage.rules import Rule
-from consumers.formats.openlineage.subset import rows_of
+from consumers.formats.openlineage.subset import Row, rows_of
 from engine.errors import InvalidEvent
 from engine.model.event import MAX_LISTED, MAX_TEXT, Reason, SourceEvent
 from engine.model.heard import Heard
@@ -33,7 +33,10 @@ _WHOLE: Mapping[str, Reason] = {
 
 class _Bound(NamedTuple):
     binding: Binding
-    place: Callable[[Row], Place]
+    placed: Callable[[Cells], Place]
+
+    def place(self, row: Row) -> Place:
+        return self.placed(self.binding.cells(row))
 
     @property
     def naming(self) -> Naming:

@@ -3,11 +3,13 @@
 Source: the facet `subset` (1-0-0) of outputs.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from consumers.formats.binding import Row
 from engine.model.event import MAX_LISTED
+
+Row = Mapping[str, Any]
 
 _MOST_PAIRS = 1_000
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"

@@ -1,0 +1,143 @@
+"""Rows as the cells of their fields; of fields that nobody asks for nothing is decoded.
+
+A cell is JSON that nobody has had to decode yet, or a plain value, as its row came; MISSING where
+the row has no such field.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from itertools import compress
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from msgspec import Raw
+
+from consumers.formats.binding import Binding, Cells
+
+Row = Any
+"""A row as it was decoded, of a type that its `Rows` names."""
+
+_LAYOUTS = 64
+_PATTERNS = 4096
+
+
+class _Missing:
+    """Differs from everything, even from itself, for nobody knows what is not told."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __ne__(self, other: object) -> bool:
+        return True
+
+    def __bool__(self) -> bool:
+        return False
+
+    __hash__ = object.__hash__
+
+
+MISSING = _Missing()
+
+
+class Difference(NamedTuple):
+    """Where two rows differ: in their ``columns``, whose cells are ``at`` those places.
+
+    ``is_elsewhere``: in a field that tells the partition, too.
+    """
+
+    is_elsewhere: bool
+    columns: tuple[str, ...]
+    at: tuple[int, ...]
+
+
+class Layout:
+    """The cells of a row in order: of the fields that tell its partition, then of its columns."""
+
+    def __init__(self, binding: Binding, pairs: Iterable[tuple[str, str]]) -> None:
+        pairs = list(pairs)
+        self.keys = len(binding.partition_fields)
+        self.fields = (*binding.partition_fields, *(field for field, _ in pairs))
+        self.columns = tuple(column for _, column in pairs)
+        self.difference = lru_cache(_PATTERNS)(self._difference)
+        """By which cells differ."""
+
+    def column(self, at: int) -> str:
+        """The column whose cell is at a place behind those of the partition."""
+        return self.columns[at - self.keys]
+
+    def _difference(self, differs: tuple[bool, ...]) -> Difference:
+        ours = differs[self.keys :]
+        at = compress(range(self.keys, len(differs)), ours)
+        return Difference(any(differs[: self.keys]), tuple(compress(self.columns, ours)), tuple(at))
+
+
+class Rows(Protocol):
+    """How rows are decoded, and what their cells are."""
+
+    json: Any
+    """What msgspec decodes a row of JSON to."""
+
+    plain: Any
+    """What msgspec converts a row of plain values to."""
+
+    def place(self, row: Row) -> Cells:
+        """The cells of the fields that tell the partition."""
+
+    def both(self, before: Row, after: Row) -> tuple[Layout, Cells, Cells]:
+        """The cells of two rows, in one layout."""
+
+
+def rows_of(binding: Binding) -> Rows:
+    """Rows of a dataset as they are bound to it."""
+    return _Open(binding) if binding.columns is None else _Known(binding, binding.columns)
+
+
+class _Known:
+    """Rows of which we know the fields that count."""
+
+    def __init__(self, binding: Binding, columns: Iterable[str]) -> None:
+        self._layout = Layout(binding, binding.pairs(columns))
+        names = {field: f"f{at}" for at, field in enumerate(dict.fromkeys(self._layout.fields))}
+        self.json, self.plain = _struct(names, Raw), _struct(names, Any)
+        self.place = _cells([names[each] for each in binding.partition_fields])
+        self._cells = _cells([names[each] for each in self._layout.fields])
+
+    def both(self, before: Row, after: Row) -> tuple[Layout, Cells, Cells]:
+        return self._layout, self._cells(before), self._cells(after)
+
+
+class _Open:
+    """Rows of which every field is a column."""
+
+    json, plain = dict[str, Raw], dict[str, Any]
+
+    def __init__(self, binding: Binding) -> None:
+        self.place = binding.cells
+        self._layout = lru_cache(_LAYOUTS)(lambda names: Layout(binding, binding.every(names)))
+
+    def both(
+        self, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> tuple[Layout, Cells, Cells]:
+        layout = self._layout(frozenset({**before, **after}))
+        was, now = ([row.get(each, MISSING) for each in layout.fields] for row in (before, after))
+        return layout, tuple(was), tuple(now)
+
+
+def _struct(names: Mapping[str, str], cell: Any) -> Any:
+    """A type of rows of which each field has the name of an attribute."""
+    fields = [(name, cell, MISSING) for name in names.values()]
+    renamed = {name: field for field, name in names.items()}
+    return msgspec.defstruct("Row", fields, rename=renamed, gc=False)
+
+
+def _cells(names: list[str]) -> Callable[[Row], Cells]:
+    """Attributes as a tuple, however many they are."""
+    match names:
+        case []:
+            return lambda _: ()
+        case [name]:
+            return lambda row: (getattr(row, name),)
+    return attrgetter(*names)
