@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from engine.store.database import Connection
@@ -56,6 +57,14 @@ SELECT p.dataset_version || ' ' || p.partition_key AS what,
 FROM datasets d JOIN partition_versions p ON p.dataset_uuid = d.id WHERE d.org_id = %(org)s
 """
 
+_COLUMNS = """
+SELECT p.dataset_version || ' ' || p.partition_key || ' ' || f.key AS what,
+       jsonb_build_array(f.value, extract(epoch FROM
+           stamp_of(p.materialized_at, p.column_stamps, ARRAY[f.key]))) AS value
+FROM datasets d JOIN partition_versions p ON p.dataset_uuid = d.id
+CROSS JOIN jsonb_each_text(p.column_fingerprints) AS f WHERE d.org_id = %(org)s
+"""
+
 _CURSORS = """
 SELECT c.dataset_version || ' ' || c.job_id AS what, c.cursor_value::bigint AS value
 FROM datasets d JOIN dataset_cursors c ON c.dataset_uuid = d.id WHERE d.org_id = %(org)s
@@ -73,7 +82,8 @@ def _object(rows: str) -> str:
 
 _ALL = f"""
 SELECT (SELECT jsonb_agg(jsonb_build_array(law, what)) FROM ({_LAWS}) AS l) AS broken,
-       {_object(_STAMPS)} AS stamps, {_object(_CURSORS)} AS cursors,
+       {_object(_STAMPS)} AS stamps, {_object(_COLUMNS)} AS columns,
+       {_object(_CURSORS)} AS cursors,
        {_object(_POSITIONS)} AS positions
 """.encode()
 
@@ -92,6 +102,7 @@ class Invariants:
     def __init__(self, org: UUID) -> None:
         self._org = org
         self._before: dict[str, dict[str, int]] = {"stamps": {}, "cursors": {}, "positions": {}}
+        self._columns: dict[str, tuple[str, float]] = {}
 
     async def check(self, conn: Connection) -> None:
         """Raises Broken."""
@@ -100,6 +111,8 @@ class Invariants:
         for law, what in row["broken"] or ():
             raise Broken(law, what)
         _only_rises("stamps only rise", self._before["stamps"], row["stamps"])
+        _moves_when_it_changes(self._columns, row["columns"])
+        self._columns = row["columns"]
         # A deploy hands a cursor on to the job's new row.
         cursors = self._before["cursors"] | row["cursors"]
         _only_rises("cursors only move forward", self._before["cursors"], cursors)
@@ -111,3 +124,12 @@ def _only_rises(law: str, before: dict[str, int], after: dict[str, int]) -> None
     for key, value in before.items():
         if key not in after or after[key] < value:
             raise Broken(law, (key, value, after.get(key)))
+
+
+def _moves_when_it_changes(
+    before: Mapping[str, tuple[str, float]], after: Mapping[str, tuple[str, float]]
+) -> None:
+    for column, (is_now, stamp) in after.items():
+        was, stamp_before = before.get(column, (is_now, stamp))
+        if was != is_now and stamp <= stamp_before:
+            raise Broken("a column that has changed has a new stamp", column)

@@ -47,6 +47,7 @@ CAUGHT_BY = {
     "a_stamp_moves_back": 0,
     "an_unchanged_stamp_is_bumped": 0,
     "all_columns_of_a_changed_partition_count_as_changed": 38,
+    "a_column_that_changed_keeps_its_stamp": 0,
     "a_cursor_moves_back": 7,
     "a_cursor_moves_too_far": 15,
     "rows_behind_the_cursor_are_not_read_again": 1,
