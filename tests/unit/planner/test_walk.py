@@ -271,6 +271,26 @@ class TestStrategies:
         assert list(task_needs(found.steps[0], world)) == [("*", (), True)]
         assert pruned(world, found) == [("flights", "latest", "partitions")]
 
+    def test_what_a_whole_comes_to_have_is_new_in_all_columns(self):
+        """Nobody reckons with it yet, though a task that will find it may be waiting."""
+        world = lineage(
+            FLIGHTS,
+            made(
+                "tails", TAIL, reads("flights", "all", passes={"tail": ["tail"]}), strategy="Full"
+            ),
+            made("names", TAIL, "tails"),
+            columns=["tails.delay <- flights.delay", "names.name <- tails.name"],
+        )
+        late = change("flights", "2013-02-13", columns="delay", row_filter={"tail": "N1"})
+
+        found = planned(world, late, known={"tails": None})
+        assert steps(world, found) == {"tails": "N1", "names": "N1"}
+        assert found.steps[0].columns == {dataset_id("tails"): None}
+
+        again = planned(world, late, known={"tails": "N1"})
+        assert steps(world, again) == {"tails": "N1"}
+        assert pruned(world, again) == [("tails", "names", "columns")]
+
     def test_per_update_carries_the_row_filters_of_what_it_follows(self):
         world = self.follower()
 
