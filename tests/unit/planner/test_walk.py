@@ -283,7 +283,7 @@ class TestStrategies:
         )
         late = change("flights", "2013-02-13", columns="delay", row_filter={"tail": "N1"})
 
-        found = planned(world, late, known={"tails": None})
+        found = planned(world, late, known={"tails": None, "flights": None})
         assert steps(world, found) == {"tails": "N1", "names": "N1"}
         assert found.steps[0].columns == {dataset_id("tails"): None}
 
