@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from functools import lru_cache
 from operator import ne
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -22,6 +22,7 @@ from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
 
 Row = TypeVar("Row")
+Cell = TypeVar("Cell")
 Placer = Callable[[Cells], Place]
 
 _ANYWHERE = Place(None)
@@ -57,25 +58,25 @@ class _Table(msgspec.Struct, frozen=True):
     table: str | None = None
 
 
-class _Change(msgspec.Struct, Generic[Row], gc=False):
+class _Change(msgspec.Struct, Generic[Row, Cell], gc=False):
     """What an event's payload says."""
 
     op: str | None = None
     before: Row | None = None
     after: Row | None = None
-    source: _Table | None = None
+    source: Cell = cast("Any", None)
 
 
-class _Message(_Change[Row], Generic[Row], gc=False):
+class _Message(_Change[Row, Cell], Generic[Row, Cell], gc=False):
     """A payload, by itself or in the wrapper that carries its schema along."""
 
-    payload: _Change[Row] | UnsetType | None = UNSET
+    payload: _Change[Row, Cell] | UnsetType | None = UNSET
     schema: Raw = Raw(b"null")
 
 
-def _of_rows(said: Any, row: Any) -> Any:
-    """The type of what is said of rows of a type that only the DAG file tells."""
-    return said[row]
+def _of(said: Any, row: Any, cell: Any) -> Any:
+    """What is said of rows of a type that only the DAG file tells."""
+    return said[row, cell]
 
 
 class _Schema(msgspec.Struct, frozen=True):
@@ -93,8 +94,8 @@ class Debezium:
         self._schemas = schemas
         self._table = binding.source.table
         self._rows = rows_of(binding)
-        self._decoder = msgspec.json.Decoder(_of_rows(_Message, self._rows.json))
-        self._plain_type = _of_rows(_Change, self._rows.plain)
+        self._decoder = msgspec.json.Decoder(_of(_Message, self._rows.json, Raw))
+        self._plain_type = _of(_Change, self._rows.plain, Any)
         self._fields = binding.partition_fields
         self._key = frozenset(binding.source.key or ())
         self._wrapped = lru_cache(_SCHEMAS)(lambda schema: binding.placer(_kinds(schema)))
@@ -133,14 +134,14 @@ class Debezium:
             raise InvalidEvent(f"not a Debezium event: {error}") from error
         return self._events(change, place) if change.op else _marks(record)
 
-    def _events(self, change: _Change[Any], place: Placer) -> list[SourceEvent]:
+    def _events(self, change: _Change[Any, Any], place: Placer) -> list[SourceEvent]:
         """What a change comes to: one event, or none."""
         if self._table is not None and self._table != _table(change):
             return []
         event = self._event(change, place)
         return [] if event is None else [event]
 
-    def _event(self, change: _Change[Any], place: Placer) -> SourceEvent | None:
+    def _event(self, change: _Change[Any, Any], place: Placer) -> SourceEvent | None:
         event, before, after = self._binding.event, change.before, change.after
         match change.op:
             case "u" if after is not None:
@@ -202,8 +203,11 @@ def _told(was: Any, now: Any) -> Any:
     return was if _unavailable(now) else now
 
 
-def _table(change: _Change[Any]) -> str:
-    source = change.source
+def _table(change: _Change[Any, Any]) -> str:
+    try:
+        source = msgspec.convert(value_of(change.source), _Table | None)
+    except msgspec.ValidationError as error:
+        raise InvalidEvent(f"not a Debezium event: {error} - in `$.source`") from error
     if source is None or source.table is None:
         raise InvalidEvent("it has no `source.table`: leave it in, or drop `table` in the DAG file")
     return f"{source.schema or source.db}.{source.table}"

@@ -21,9 +21,10 @@ def stream_of(partition: TopicPartition) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Some messages, and the offset that each partition which came further is read on from."""
+    """Some messages, read from these places, and the offset that each partition has come to."""
 
     records: Records
+    places: dict[TopicPartition, Position]
     reached: Mapping[TopicPartition, int]
 
 
@@ -33,12 +34,7 @@ async def prepare(records: Records, readers: Mapping[str, Reader]) -> None:
         await readers[partition.topic].prepare(record.value for record in fetched)
 
 
-def batch_of(
-    consumer: str,
-    fetched: Fetched,
-    places: Mapping[TopicPartition, Position],
-    readers: Mapping[str, Reader],
-) -> Batch:
+def batch_of(consumer: str, fetched: Fetched, readers: Mapping[str, Reader]) -> Batch:
     """Read all records; each partition moves from its place to where the fetch reached."""
     received: list[Received] = []
     rejections: list[Rejection] = []
@@ -54,7 +50,7 @@ def batch_of(
         consumer=consumer,
         received=tuple(received),
         rejections=tuple(rejections),
-        advances=tuple(_advances(fetched.reached, places)),
+        advances=tuple(_advances(fetched)),
         told=tuple(told),
     )
 
@@ -75,11 +71,9 @@ def undecodable(
     )
 
 
-def _advances(
-    reached: Mapping[TopicPartition, int], places: Mapping[TopicPartition, Position]
-) -> Iterable[Advance]:
-    for partition, offset in reached.items():
-        yield _advance(partition, places[partition], offset)
+def _advances(fetched: Fetched) -> Iterable[Advance]:
+    for partition, offset in fetched.reached.items():
+        yield _advance(partition, fetched.places[partition], offset)
 
 
 def _advance(partition: TopicPartition, place: Position, offset: int) -> Advance:

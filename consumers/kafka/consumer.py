@@ -10,6 +10,7 @@ import asyncio
 import structlog
 from aiokafka import AIOKafkaConsumer
 
+from consumers.kafka.commits import Commits
 from consumers.kafka.dead_letters import DeadLetterTopic
 from consumers.kafka.lag import forget_lag
 from consumers.kafka.session import Session
@@ -66,6 +67,7 @@ class KafkaConsumer:
             stop=stop,
             patience=patience,
             pulse=pulse,
+            commits=Commits(client, self._settings.name),
         )
         try:
             await unless_stopped(stop, client.start())

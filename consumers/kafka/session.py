@@ -1,7 +1,7 @@
 """One stay in the group: find the places, then read, write, and tell the broker."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -9,14 +9,14 @@ from typing import TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumers.kafka.batches import Fetched, Records, batch_of, prepare, stream_of, undecodable
+from consumers.kafka.commits import Commits
 from consumers.kafka.dead_letters import DeadLetterTopic
 from consumers.kafka.lag import tell_lag
 from consumers.kafka.membership import Membership
 from consumers.kafka.placement import Log, Place, place
-from consumers.kafka.position import Position
 from consumers.kafka.settings import Ingest, KafkaSettings, Positions
 from consumers.kafka.topic_ids import topic_ids
 from consumers.kafka.waiting import Patience, unless_stopped
@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 _POLL_MS = 500
-_COMMIT_SECONDS = 5.0
 _NOTHING: Records = MappingProxyType({})
 _MISPLACED = (PositionLost, OffsetOutOfRangeError, NoOffsetForPartitionError)
 
@@ -45,6 +44,7 @@ class Session:
     stop: asyncio.Event
     patience: Patience
     pulse: Pulse
+    commits: Commits
     membership: Membership = field(default_factory=Membership)
 
     async def run(self) -> None:
@@ -55,6 +55,7 @@ class Session:
                 self.pulse.beat()
                 await unless_stopped(self.stop, self._place())
                 await self._take()
+                await self.commits.tell_if_due()
                 self._tell_of_ourselves()
             except _MISPLACED as why:
                 _log.info("positions are read anew", consumer=self.settings.name, why=str(why))
@@ -64,6 +65,7 @@ class Session:
                 self.membership.forget()
                 await unless_stopped(self.stop, self._place())
                 await self._take_singly()
+        await self.commits.tell()
 
     def _tell_of_ourselves(self) -> None:
         if self.membership.has_joined:
@@ -116,28 +118,27 @@ class Session:
             )
 
     async def _take(self, *partitions: TopicPartition, most: int | None = None) -> None:
-        """Fetch some messages, write them as one batch, and tell the broker."""
+        """Fetch some messages and write them as one batch."""
         fetching = self._fetch(partitions, most or self.settings.batch_size)
         fetched = await unless_stopped(self.stop, fetching)
         if fetched is None or not fetched.reached:
             return
-        places, readers = self.membership.places, self.settings.readers
-        await self._assert_known(fetched.reached, places)
+        name, readers = self.settings.name, self.settings.readers
+        await self._assert_known(fetched)
         await self._persistently(lambda: prepare(fetched.records, readers))
-        await self._write(batch_of(self.settings.name, fetched, places, readers), fetched.records)
-        places.update({each: places[each].at(n) for each, n in fetched.reached.items()})
-        await self._tell(fetched.reached)
+        await self._write(batch_of(name, fetched, readers), fetched.records)
+        for partition, offset in fetched.reached.items():
+            fetched.places[partition] = fetched.places[partition].at(offset)
+        self.commits.note(fetched.reached)
 
-    async def _assert_known(
-        self, partitions: Iterable[TopicPartition], places: Mapping[TopicPartition, Position]
-    ) -> None:
+    async def _assert_known(self, fetched: Fetched) -> None:
         """Raise PositionLost where a topic is not the one that the place is in.
 
         The topic that is there after a fetch is the one that all of it came from: a topic that was
         made anew never turns into the old one again.
         """
-        for partition, topic_id in (await topic_ids(self.client, partitions)).items():
-            if topic_id != places[partition].topic_id:
+        for partition, topic_id in (await topic_ids(self.client, fetched.reached)).items():
+            if topic_id != fetched.places[partition].topic_id:
                 raise PositionLost(f"{stream_of(partition)} is of a topic of id {topic_id}")
 
     async def _fetch(self, partitions: Collection[TopicPartition], most: int) -> Fetched:
@@ -156,6 +157,7 @@ class Session:
         reached = {each: await self.client.position(each) for each in places}
         return Fetched(
             {each: records[each] for each in records if each in places},
+            places,
             {each: offset for each, offset in reached.items() if offset > places[each].offset},
         )
 
@@ -195,10 +197,3 @@ class Session:
             else:
                 self.patience.reset()
                 return done
-
-    async def _tell(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit to the broker, whose lag tools look there; nothing of ours does."""
-        try:
-            await asyncio.wait_for(self.client.commit(dict(offsets)), _COMMIT_SECONDS)
-        except (KafkaError, TimeoutError) as error:
-            _log.info("offsets not committed", consumer=self.settings.name, why=repr(error))

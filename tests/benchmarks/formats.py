@@ -48,8 +48,8 @@ def _rate(work: Callable[[], object]) -> float:
 
 
 def _facts(lineage: Lineage, reader: Reader, records: Sequence[ConsumerRecord]) -> list[Fact]:
-    fetched = Fetched({_PARTITION: records}, {})
-    received = batch_of("bench", fetched, {}, {_PARTITION.topic: reader}).received
+    fetched = Fetched({_PARTITION: records}, {}, {})
+    received = batch_of("bench", fetched, {_PARTITION.topic: reader}).received
     facts = coalesce([resolve(lineage, *alike) for alike in by_scope(received)])
     assert sum(fact.events for fact in facts) == _EVENTS
     return facts

@@ -22,11 +22,9 @@ def places(received: Received) -> list[str]:
 
 def test_a_batch_moves_each_partition_from_its_place_to_where_the_fetch_reached():
     records = {PARTITION: [record(7, b'{"dataset": "a"}'), record(11, b"{")]}
-    fetched = Fetched(records, {PARTITION: 13})
+    fetched = Fetched(records, {PARTITION: Position(5, "id")}, {PARTITION: 13})
 
-    batch = batch_of(
-        "us", fetched, {PARTITION: Position(5, "id")}, {"changes": Reader(read_events)}
-    )
+    batch = batch_of("us", fetched, {"changes": Reader(read_events)})
 
     assert batch.consumer == "us"
     assert [places(each) for each in batch.received] == [["7"]]
@@ -44,7 +42,7 @@ def test_events_that_say_the_same_are_gathered_as_they_come():
     )
     records = {PARTITION: [record(n, value) for n, value in enumerate(values)]}
 
-    batch = batch_of("us", Fetched(records, {}), {}, {"changes": Reader(read_events)})
+    batch = batch_of("us", Fetched(records, {}, {}), {"changes": Reader(read_events)})
 
     assert [(each.event.dataset, [*each.ids], places(each)) for each in batch.received] == [
         ("a", ["1", "2"], ["0", "2"]),
@@ -60,7 +58,7 @@ def test_events_that_say_the_same_are_gathered_as_they_come():
 def test_headers_are_text_in_lower_case_whatever_was_sent():
     records = {PARTITION: [record(0, None, Trace=b"a\xff", empty=None)]}
 
-    batch = batch_of("us", Fetched(records, {}), {}, {"changes": Reader(read_events)})
+    batch = batch_of("us", Fetched(records, {}, {}), {"changes": Reader(read_events)})
 
     assert batch.rejections[0].headers == {"trace": "a\\xff", "empty": ""}
 
@@ -70,6 +68,6 @@ def test_what_runs_tell_goes_along_whatever_becomes_of_the_message():
     records = {PARTITION: [record(7, b'{"dataset": "a"}'), record(8, b"{")]}
     readers = {"changes": Reader(read_events, told=lambda value: told)}
 
-    batch = batch_of("us", Fetched(records, {}), {}, readers)
+    batch = batch_of("us", Fetched(records, {}, {}), readers)
 
     assert batch.told == (*told, *told)
