@@ -69,6 +69,8 @@ def cross(
         touched = narrow(rows, touched.space, touched)
         if not touched:
             return Pruned(edge.dataset, edge.job, "rows", _rowless(rows))
+    if _are_the_first(extents, job, edge, touched, hits):
+        return Hit(edge.dataset, edge, dirty, touched, (None,) * len(job.outputs), rows)
     partitions = _with_an_end(extents, job, edge, touched, hits)
     if not partitions and not (touched and job.is_unit):
         return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirty))
@@ -86,19 +88,35 @@ def _known(extents: Extents, edge: Edge, dirty: PartitionSet) -> PartitionSet | 
     return extents.known(edge.dataset) | dirty if edge.mapping.takes_last else None
 
 
+def _are_the_first(
+    extents: Extents, job: Job, edge: Edge, touched: PartitionSet, hits: Sequence[Hit]
+) -> bool:
+    """Whether a job that has none, and no input that says which it has, begins with these.
+
+    They come to be, so they are new in all columns, whichever have changed of the input.
+    """
+    if not _dimensions(edge, touched) or not touched.is_finite or not extents.is_undetermined(job):
+        return False
+    return bool(touched) and not _existing(extents, job, hits)
+
+
 def _with_an_end(
     extents: Extents, job: Job, edge: Edge, touched: PartitionSet, hits: Sequence[Hit]
 ) -> PartitionSet:
     """What is touched, and of unmapped dimensions only what exists: they mean all their keys."""
-    if edge.mapping.is_identity:
-        return touched
-    dimensions = edge.unmapped | endless(touched)
+    dimensions = _dimensions(edge, touched)
     if not dimensions:
         return touched
-    existing = PartitionSet.union([extents.of_job(job), *(hit.partitions for hit in hits)])
-    if not existing and touched.is_finite and extents.is_undetermined(job):
-        return touched
-    return clamp(touched, dimensions, existing)
+    return clamp(touched, dimensions, _existing(extents, job, hits))
+
+
+def _dimensions(edge: Edge, touched: PartitionSet) -> frozenset[int]:
+    """Those of the output, by index, of which what is touched does not say where they end."""
+    return frozenset() if edge.mapping.is_identity else edge.unmapped | endless(touched)
+
+
+def _existing(extents: Extents, job: Job, hits: Sequence[Hit]) -> PartitionSet:
+    return PartitionSet.union([extents.of_job(job), *(hit.partitions for hit in hits)])
 
 
 def _unread(edge: Edge, dirty: DirtyScope) -> str:

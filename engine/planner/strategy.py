@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
-from uuid import UUID
 
 from engine.lineage.columns import PRUNED, widest
 from engine.lineage.rows import RowFilter
@@ -66,47 +65,27 @@ def _read_again(hit: Hit) -> RowFilter | None:
 
 
 def dirty_outputs(
-    job: Job, extents: Extents, hits: Sequence[Hit], partitions: PartitionSet
+    job: Job, hits: Sequence[Hit], partitions: PartitionSet
 ) -> Iterator[Sequence[DirtyScope]]:
     """What the step makes dirty of each of the job's outputs, in the job's order."""
-    for i, output in enumerate(job.outputs):
+    for i in range(len(job.outputs)):
         scopes = [
             DirtyScope(hit.partitions, columns, hit.rows, hit.dirty.causes, in_place=False)
             for hit in hits
             if (columns := hit.columns[i]) is not PRUNED
         ]
-        if job.is_unit:
-            fresh = _not_known(extents, output, partitions)
-            yield _as_one(job, hits, scopes, partitions - fresh, fresh)
-        else:
-            yield coalesce(scopes)
-
-
-def _not_known(extents: Extents, output: UUID, partitions: PartitionSet) -> PartitionSet:
-    """Those that nobody has reckoned with; of what has an end, each plan reckons with all."""
-    if partitions.space.universe.is_finite:
-        return partitions.space.empty
-    return partitions - extents.known(output)
+        yield _as_one(job, hits, scopes, partitions) if job.is_unit else coalesce(scopes)
 
 
 def _as_one(
-    job: Job,
-    hits: Sequence[Hit],
-    scopes: Sequence[DirtyScope],
-    known: PartitionSet,
-    fresh: PartitionSet,
+    job: Job, hits: Sequence[Hit], scopes: Sequence[DirtyScope], partitions: PartitionSet
 ) -> Sequence[DirtyScope]:
-    """One scope of all partitions, whatever rows were dirty; rows that are appended only add.
-
-    A partition that comes to be is new in all columns, whatever has changed of what it is made of.
-    """
-    causes = reduce(or_, (hit.dirty.causes for hit in hits))
+    """One scope of all partitions, whatever rows were dirty; rows that are appended only add."""
+    if not scopes or not partitions:
+        return ()
+    columns = reduce(widest, (each.columns for each in scopes))
+    causes = reduce(or_, (each.causes for each in scopes))
     grows = job.update_strategy == "append" and all(
         hit.edge and hit.dirty.has_grown for hit in hits
     )
-    found = [DirtyScope(fresh, None, None, causes, in_place=False, has_grown=grows)]
-    if scopes:
-        columns = reduce(widest, (each.columns for each in scopes))
-        causes = reduce(or_, (each.causes for each in scopes))
-        found.append(DirtyScope(known, columns, None, causes, in_place=False, has_grown=grows))
-    return coalesce([each for each in found if each.partitions])
+    return [DirtyScope(partitions, columns, None, causes, in_place=False, has_grown=grows)]

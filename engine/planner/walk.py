@@ -168,8 +168,7 @@ class _Walk:
     ) -> dict[UUID, DirtyColumns]:
         """Go on to the readers of the outputs; returns the dirty columns of those that have any."""
         columns = {}
-        found = dirty_outputs(job, self._extents, hits, partitions)
-        for output, scopes in zip(job.outputs, found, strict=True):
+        for output, scopes in zip(job.outputs, dirty_outputs(job, hits, partitions), strict=True):
             if scopes:
                 columns[output] = reduce(widest, [each.columns for each in scopes])
                 self._spread(output, scopes)

@@ -271,19 +271,18 @@ class TestStrategies:
         assert list(task_needs(found.steps[0], world)) == [("*", (), True)]
         assert pruned(world, found) == [("flights", "latest", "partitions")]
 
-    def test_what_a_whole_comes_to_have_is_new_in_all_columns(self):
-        """Nobody reckons with it yet, though a task that will find it may be waiting."""
+    @pytest.mark.parametrize("strategy", ["Full", "PerPartition"])
+    def test_what_comes_to_be_first_is_new_in_all_columns(self, strategy):
+        """A task that will find it may be waiting already, and nobody reckons with that."""
         world = lineage(
-            FLIGHTS,
-            made(
-                "tails", TAIL, reads("flights", "all", passes={"tail": ["tail"]}), strategy="Full"
-            ),
+            source("events"),
+            made("tails", TAIL, reads("events", "all", passes={"n": ["tail"]}), strategy=strategy),
             made("names", TAIL, "tails"),
-            columns=["tails.delay <- flights.delay", "names.name <- tails.name"],
+            columns=["tails.delay <- events.delay", "names.name <- tails.name"],
         )
-        late = change("flights", "2013-02-13", columns="delay", row_filter={"tail": "N1"})
+        late = change("events", columns="delay", row_filter={"n": "N1"})
 
-        found = planned(world, late, known={"tails": None, "flights": None})
+        found = planned(world, late, known={"tails": None, "events": "*"})
         assert steps(world, found) == {"tails": "N1", "names": "N1"}
         assert found.steps[0].columns == {dataset_id("tails"): None}
 
