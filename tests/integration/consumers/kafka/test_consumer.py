@@ -226,15 +226,23 @@ async def test_latest_begins_at_the_end_and_remembers_that(broker, ledger, topic
 
 @on_both
 async def test_the_broker_is_told_for_its_lag_tools(broker, consumer, ledger, topic):
-    await topic.send("a", "b", "c")
-    async with running(consumer):
-        await ledger.until(events=3)
-
     partition = TopicPartition(topic.name, 0)
     async with AIOKafkaConsumer(
         bootstrap_servers=broker.bootstrap_servers, group_id=f"group-of-{topic.name}"
     ) as lag_tool:
-        assert await lag_tool.committed(partition) == 3
+        async with running(consumer):
+            await topic.send("a", "b", "c")
+            await ledger.until(events=3)
+            await until_told(lag_tool, partition, 3)  # soon, though nothing more comes
+            await topic.send("d")
+            await ledger.until(events=4)
+        assert await lag_tool.committed(partition) == 4  # by the end
+
+
+async def until_told(lag_tool: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
+    async with asyncio.timeout(30):
+        while await lag_tool.committed(partition) != offset:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
 
 async def test_a_broker_that_comes_late_or_goes_away_is_waited_for(ledger):
