@@ -165,7 +165,7 @@ class Debezium:
             return self._binding.event(where, unsure=_NO_BEFORE)
         layout, was, now = self._rows.both(before, after)
         difference = layout.difference(tuple(map(ne, was, now)))
-        if not difference.columns:
+        if not (difference.columns or difference.is_elsewhere):
             return None
         here = was[: layout.keys]
         if difference.is_elsewhere:
@@ -178,13 +178,16 @@ class Debezium:
     def _changed(
         self, layout: Layout, difference: Difference, now: Cells, there: Place
     ) -> SourceEvent | None:
+        told = [at for at in difference.at if not _unavailable(now[at])]
+        if not told:
+            return None
         columns, unsure = difference.columns, None
-        for at in difference.at:
+        if len(told) < len(columns):
+            columns = tuple([layout.column(at) for at in told])
+        for at in told:
             if now[at] is MISSING:
                 unsure = f"records have no field {layout.fields[at]!r}, which is a column"
-            elif _unavailable(now[at]):
-                columns = tuple([each for each in columns if each != layout.column(at)])
-        return self._binding.event(there, columns=columns, unsure=unsure) if columns else None
+        return self._binding.event(there, columns=columns, unsure=unsure)
 
     def _was(self, before: Any, place: Placer) -> Place:
         """Where a row was. What the log does not tell of it is null, or a zero if null is none."""

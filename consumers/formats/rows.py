@@ -4,6 +4,7 @@ A cell is JSON that nobody has had to decode yet, or a plain value, as its row c
 the row has no such field.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import compress
@@ -18,8 +19,11 @@ from consumers.formats.binding import Binding, Cells
 Row = Any
 """A row as it was decoded, of a type that its `Rows` names."""
 
+_Dict = Mapping[str, Any]
 _LAYOUTS = 64
-_PATTERNS = 4096
+_PATTERNS = 512
+_UNFIT = re.compile(r'["\\\x00-\x1f]')
+"""What msgspec takes in no name of a field."""
 
 
 class _Missing:
@@ -92,36 +96,40 @@ class Rows(Protocol):
 
 def rows_of(binding: Binding) -> Rows:
     """Rows of a dataset as they are bound to it."""
-    return _Open(binding) if binding.columns is None else _Known(binding, binding.columns)
+    if binding.columns is None:
+        of = lru_cache(_LAYOUTS)(lambda names: Layout(binding, binding.every(names)))
+        return _Dicts(binding, lambda before, after: of(frozenset({**before, **after})))
+    layout = Layout(binding, binding.pairs(binding.columns))
+    if _UNFIT.search("".join(layout.fields)):
+        return _Dicts(binding, lambda *_: layout)
+    return _Structs(binding, layout)
 
 
-class _Known:
+class _Structs:
     """Rows of which we know the fields that count."""
 
-    def __init__(self, binding: Binding, columns: Iterable[str]) -> None:
-        self._layout = Layout(binding, binding.pairs(columns))
-        names = {field: f"f{at}" for at, field in enumerate(dict.fromkeys(self._layout.fields))}
+    def __init__(self, binding: Binding, layout: Layout) -> None:
+        self._layout = layout
+        names = {field: f"f{at}" for at, field in enumerate(dict.fromkeys(layout.fields))}
         self.json, self.plain = _struct(names, Raw), _struct(names, Any)
         self.place = _cells([names[each] for each in binding.partition_fields])
-        self._cells = _cells([names[each] for each in self._layout.fields])
+        self._cells = _cells([names[each] for each in layout.fields])
 
     def both(self, before: Row, after: Row) -> tuple[Layout, Cells, Cells]:
         return self._layout, self._cells(before), self._cells(after)
 
 
-class _Open:
-    """Rows of which every field is a column."""
+class _Dicts:
+    """Rows whose fields are known by the row alone, or have names that no struct takes."""
 
     json, plain = dict[str, Raw], dict[str, Any]
 
-    def __init__(self, binding: Binding) -> None:
+    def __init__(self, binding: Binding, layout: Callable[[_Dict, _Dict], Layout]) -> None:
         self.place = binding.cells
-        self._layout = lru_cache(_LAYOUTS)(lambda names: Layout(binding, binding.every(names)))
+        self._layout = layout
 
-    def both(
-        self, before: Mapping[str, Any], after: Mapping[str, Any]
-    ) -> tuple[Layout, Cells, Cells]:
-        layout = self._layout(frozenset({**before, **after}))
+    def both(self, before: _Dict, after: _Dict) -> tuple[Layout, Cells, Cells]:
+        layout = self._layout(before, after)
         was, now = ([row.get(each, MISSING) for each in layout.fields] for row in (before, after))
         return layout, tuple(was), tuple(now)
 

@@ -92,6 +92,7 @@ class Session:
         for partition, there in found.items():
             self.client.seek(partition, there.position.offset)
             places[partition] = there.position
+            self.commits.note({partition: there.position.offset})  # who had it may not have
 
     async def _find(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, Place]:
         """Ids before offsets: what is made anew in between is seen with its first messages."""

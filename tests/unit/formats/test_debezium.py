@@ -1,5 +1,6 @@
 """What Debezium said of real changes, and what Knockon makes of it."""
 
+import msgspec
 import pytest
 
 from consumers.formats.format import Format
@@ -237,6 +238,49 @@ def test_a_column_that_records_do_not_have_may_always_have_changed() -> None:
         ("2026-01-02",),
         ("notes", "nots"),
         "change!",
+    )
+
+
+def updated(read: Format, before: dict[str, object], after: dict[str, object]) -> Said | None:
+    message = msgspec.json.encode({"op": "u", "before": before, "after": after})
+    return _said(read(message, {}, None))
+
+
+def test_a_row_moves_by_a_field_that_is_no_column() -> None:
+    days = {"field": "ts", "unit": "days"}
+    daily = bound("debezium", partition={"dt": days}, columns={"ordered_at": "text"})
+    halves = {
+        "a": {"static": ["1", "2"], "column": "x"},
+        "b": {"static": ["1", "2"], "column": "x"},
+    }
+    two = bound("debezium", halves, ("x",), partition={"a": {"field": "f"}, "b": {"field": "g"}})
+
+    assert updated(daily, {"ts": 20454}, {"ts": 20455}) == (
+        ("2026-01-01", "2026-01-02"),
+        ALL,
+        "change",
+    )
+    assert updated(two, {"f": 1, "g": 1}, {"f": 2, "g": 1}) == (
+        ("a=1/b=1", "a=2/b=1"),
+        ALL,
+        "change",
+    )
+
+
+def test_of_two_fields_of_one_name_each_counts() -> None:
+    renamed = bound("debezium", {}, None, columns={"a": "y"})
+    let_be = {"y": 2, "a": "__debezium_unavailable_value"}
+
+    assert updated(renamed, {"y": 1, "a": "large"}, let_be) == (("*",), ("a",), "change")
+
+
+def test_a_field_may_have_any_name() -> None:
+    quoted = bound("debezium", {}, ("x", "y"), columns={"x": 'x"\\\n'})
+
+    assert updated(quoted, {'x"\\\n': 1, "y": 1}, {'x"\\\n': 2, "y": 1, "z": 1}) == (
+        ("*",),
+        ("x",),
+        "change",
     )
 
 
