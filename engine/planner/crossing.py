@@ -95,9 +95,12 @@ def _are_the_first(
 
     They come to be, so they are new in all columns, whichever have changed of the input.
     """
-    if not _dimensions(edge, touched) or not touched.is_finite or not extents.is_undetermined(job):
+    if not (touched and touched.is_finite and _dimensions(edge, touched)):
         return False
-    return bool(touched) and not _existing(extents, job, hits)
+    if not extents.is_undetermined(job) or extents.of_job(job):
+        return False
+    # what other edges have hit comes to be as well; what is said to be wrong is there
+    return not any(hit.partitions for hit in hits if hit.edge is None)
 
 
 def _with_an_end(

@@ -286,6 +286,10 @@ class TestStrategies:
         assert steps(world, found) == {"tails": "N1", "names": "N1"}
         assert found.steps[0].columns == {dataset_id("tails"): None}
 
+        other = change("events", columns="delay", row_filter={"n": "N2"})
+        both = planned(world, late, other, known={"tails": None, "events": "*"})
+        assert steps(world, both) == {"tails": "N1 N2", "names": "N1 N2"}
+
         again = planned(world, late, known={"tails": "N1"})
         assert steps(world, again) == {"tails": "N1"}
         assert pruned(world, again) == [("tails", "names", "columns")]
