@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 _POLL_MS = 500
+_HEAD_START_SECONDS = 0.001
 _NOTHING: Records = MappingProxyType({})
 _MISPLACED = (PositionLost, OffsetOutOfRangeError, NoOffsetForPartitionError)
 
@@ -124,23 +125,35 @@ class Session:
         fetched = await unless_stopped(self.stop, fetching)
         if fetched is None or not fetched.reached:
             return
-        name, readers = self.settings.name, self.settings.readers
-        await self._assert_known(fetched)
-        await self._persistently(lambda: prepare(fetched.records, readers))
-        await self._write(batch_of(name, fetched, readers), fetched.records)
+        await self._write(await self._read(fetched), fetched.records)
         for partition, offset in fetched.reached.items():
             fetched.places[partition] = fetched.places[partition].at(offset)
         self.commits.note(fetched.reached)
 
-    async def _assert_known(self, fetched: Fetched) -> None:
-        """Raise PositionLost where a topic is not the one that the place is in.
+    async def _read(self, fetched: Fetched) -> Batch:
+        """What the messages say; the broker is asked meanwhile which topics they are of.
 
-        The topic that is there after a fetch is the one that all of it came from: a topic that was
-        made anew never turns into the old one again.
+        Raises PositionLost where a topic is not the one that the place is in. The one that is there
+        after a fetch is the one that all of it came from: a topic that was made anew never turns
+        into the old one again.
         """
-        for partition, topic_id in (await topic_ids(self.client, fetched.reached)).items():
+        name, readers = self.settings.name, self.settings.readers
+        asking = asyncio.ensure_future(topic_ids(self.client, fetched.reached))
+        try:
+            await self._persistently(lambda: prepare(fetched.records, readers))
+            # the question has to be gone, for while we read nothing else happens
+            await asyncio.wait({asking}, timeout=_HEAD_START_SECONDS)
+            batch = batch_of(name, fetched, readers)
+            told = await asking
+            if left := fetched.reached.keys() - told.keys():
+                # reading may have outlasted the patience for an answer
+                told |= await topic_ids(self.client, left)
+        finally:
+            asking.cancel()
+        for partition, topic_id in told.items():
             if topic_id != fetched.places[partition].topic_id:
                 raise PositionLost(f"{stream_of(partition)} is of a topic of id {topic_id}")
+        return batch
 
     async def _fetch(self, partitions: Collection[TopicPartition], most: int) -> Fetched:
         """Some messages of partitions that have a place, and how far that brings us.
