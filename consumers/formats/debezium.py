@@ -168,10 +168,10 @@ class Debezium:
         if not (difference.columns or difference.is_elsewhere):
             return None
         here = was[: layout.keys]
-        if difference.is_elsewhere:
-            there = tuple(map(_told, here, now))
+        there = tuple(map(_told, here, now)) if difference.is_elsewhere else here
+        if there != here:
             old, new = self._was(before, place), place(there)
-            if here != there and (old != new or old.unsure):
+            if old != new or old.unsure:
                 return self._binding.event(old, new)
         return self._changed(layout, difference, now, place(here))
 
@@ -186,19 +186,22 @@ class Debezium:
             columns = tuple([layout.column(at) for at in told])
         for at in told:
             if now[at] is MISSING:
-                unsure = f"records have no field {layout.fields[at]!r}, which is a column"
+                field, column = layout.fields[at], layout.column(at)
+                unsure = f"records have no field {field!r}, which is column {column!r}"
         return self._binding.event(there, columns=columns, unsure=unsure)
 
     def _was(self, before: Any, place: Placer) -> Place:
         """Where a row was. What the log does not tell of it is null, or a zero if null is none."""
         if before is None:
             return Place(None, _NO_BEFORE)
-        told = [
-            None if field not in self._key and _zero(cell) else (cell,)
-            for field, cell in zip(self._fields, self._rows.place(before), strict=True)
+        cells = self._rows.place(before)
+        doubted = [
+            field not in self._key and _zero(cell)
+            for field, cell in zip(self._fields, cells, strict=True)
         ]
-        found = place(tuple([cell and cell[0] for cell in told]))
-        return found._replace(unsure=_DOUBTED) if None in told else found
+        sure = [None if in_doubt else cell for cell, in_doubt in zip(cells, doubted, strict=True)]
+        found = place(tuple(sure))
+        return found._replace(unsure=_DOUBTED) if any(doubted) else found
 
 
 def _told(was: Any, now: Any) -> Any:

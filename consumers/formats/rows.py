@@ -5,7 +5,7 @@ the row has no such field.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
 from operator import attrgetter
@@ -60,8 +60,7 @@ class Difference(NamedTuple):
 class Layout:
     """The cells of a row in order: of the fields that tell its partition, then of its columns."""
 
-    def __init__(self, binding: Binding, pairs: Iterable[tuple[str, str]]) -> None:
-        pairs = list(pairs)
+    def __init__(self, binding: Binding, pairs: Sequence[tuple[str, str]]) -> None:
         self.keys = len(binding.partition_fields)
         self.fields = (*binding.partition_fields, *(field for field, _ in pairs))
         self.columns = tuple(column for _, column in pairs)

@@ -110,16 +110,13 @@ def _with_an_end(
     dimensions = _dimensions(edge, touched)
     if not dimensions:
         return touched
-    return clamp(touched, dimensions, _existing(extents, job, hits))
+    existing = PartitionSet.union([extents.of_job(job), *(hit.partitions for hit in hits)])
+    return clamp(touched, dimensions, existing)
 
 
 def _dimensions(edge: Edge, touched: PartitionSet) -> frozenset[int]:
     """Those of the output, by index, of which what is touched does not say where they end."""
     return frozenset() if edge.mapping.is_identity else edge.unmapped | endless(touched)
-
-
-def _existing(extents: Extents, job: Job, hits: Sequence[Hit]) -> PartitionSet:
-    return PartitionSet.union([extents.of_job(job), *(hit.partitions for hit in hits)])
 
 
 def _unread(edge: Edge, dirty: DirtyScope) -> str:
