@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from random import Random, SystemRandom
 from typing import Any
@@ -16,7 +16,7 @@ from engine.lineage.sql.expressions import Expressions
 from engine.lineage.sql.query import Tracer
 from engine.lineage.sql.relation import NOTHING, Relation
 from tests.support.corpora import Corpus, columns_of, create, load, query
-from tests.support.perturbation import trials, violations
+from tests.support.perturbation import fill, trials, violations
 from tests.support.queries import TABLES, Writer
 
 SEED = int(os.environ.get("PERTURB_SEED") or SystemRandom().randrange(2**32))
@@ -44,14 +44,31 @@ def test_so_does_what_is_clean_of_queries_that_nobody_wrote(conn: psycopg.Connec
     create(conn, TABLES)
     texts = (Writer(Random(SEED + n)).query() for n in range(40 * ROUNDS))
     sound = {text: names for text in texts if (names := columns_of(conn, text))}
-    assert sound
-    for text, names in sound.items():
+    short = _short(conn, sound)
+    assert short
+    for text in short:
+        names = sound[text]
         derived = query(text, text, TABLES)
         assert set(derived.columns or names) == set(names), text
         found = violations(conn, Corpus(TABLES, (derived,)), Random(SEED), rounds=1, tries=6)
         # A scalar subquery may turn out to give two rows; that says nothing of its columns.
         with suppress(psycopg.errors.CardinalityViolation):
             assert list(found) == []
+
+
+def _short(conn: psycopg.Connection, texts: Iterable[str]) -> list[str]:
+    """Without those that join everything with everything: millions of rows tell no more."""
+    with conn.transaction(force_rollback=True):
+        fill(conn, Corpus(TABLES, ()), Random(SEED))
+        return [text for text in texts if _rows_of(conn, text) <= 10_000]
+
+
+def _rows_of(conn: psycopg.Connection, text: str) -> int:
+    """How many rows a query gives, or a few more than are too many; none if it fails."""
+    limited = f"SELECT count(*) FROM (SELECT FROM ({text}) AS q LIMIT 10001) AS r"
+    with suppress(psycopg.errors.CardinalityViolation), conn.transaction():
+        return conn.execute(limited.encode()).fetchone()[0]  # type: ignore[index]
+    return 0
 
 
 @pytest.mark.parametrize("name", CORPORA)
