@@ -13,6 +13,7 @@ from engine.errors import LeaseLost
 from engine.flow.cursors import move_cursors
 from engine.flow.cutoff import Changes
 from engine.flow.outputs import brief, found_new, partition_rows
+from engine.flow.said import note_said
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
 from engine.model.task import Completion
@@ -60,6 +61,7 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
     ids = [each.lease.task_id for each in completions]
     lineage = await scene.lineage(conn)
     rows = [row for each in completions for row in partition_rows(lineage, each)]
+    await note_said(conn, scene, completions, rows)
     changes = Changes.of(
         lineage, completions, rows, await fetch(conn, "partitions.write", rows=Jsonb(rows))
     )

@@ -20,7 +20,7 @@ from engine.flow.scene import Scene
 from engine.flow.settle import release
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner import Crossed, Plan, crossed_to, task_needs, upstream
+from engine.planner import Crossed, Plan, crossed_to, remakes, task_needs, upstream
 from engine.planner.tasks import WHOLE
 from engine.store.copying import copy_in
 from engine.store.database import Connection
@@ -44,6 +44,7 @@ class _Emission:
     slot: str
     keys: tuple[str, ...]
     is_sure: bool
+    is_anew: bool
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
     crossed: Crossed
@@ -84,10 +85,22 @@ async def _emit(
 
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
     for step in decided.steps:
-        job, crossed = lineage.job(step.job), crossed_to(step, lineage)
+        job, crossed, is_anew = (
+            lineage.job(step.job),
+            crossed_to(step, lineage),
+            remakes(step, lineage),
+        )
         for slot, keys, is_sure in task_needs(step, lineage):
-            sources = list(_sources(lineage, job, keys))
-            yield _Emission(job, slot, keys, is_sure, step.row_filters, sources, crossed(keys))
+            yield _Emission(
+                job,
+                slot,
+                keys,
+                is_sure=is_sure,
+                is_anew=is_anew(keys),
+                row_filters=step.row_filters,
+                sources=list(_sources(lineage, job, keys)),
+                crossed=crossed(keys),
+            )
 
 
 def _sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]:
@@ -174,6 +187,7 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
         {
             "id": each.task_id,
             "hit": each.must_run,
+            "anew": each.is_anew,
             "blocked": bool(each.front) or each.job.holds,
             "partitions": each.keys,
             "row_filters": each.row_filters,
@@ -205,6 +219,7 @@ async def _create(
             each.job.priority,
             each.slot,
             each.must_run,
+            each.is_anew,
             msgspec.json.encode(each.row_filters).decode(),
             plan_ids,
         )

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from engine.flow.cutoff import UNCHANGED, Changes, reached, reads
+from engine.flow.cutoff import UNCHANGED, Changes, reached, reads, uncross
 from engine.flow.known import existing_of
 from engine.flow.reading import of_their_own
 from engine.flow.scene import Scene
@@ -33,6 +33,7 @@ async def settle(
         waiting = await fetch(conn, "tasks.lock_dependants", ended=list(ended))
         if not waiting:
             break
+        await uncross(conn, scene, changes.made)
         settled = await release(conn, scene, [row["id"] for row in waiting], changes)
         queued = queued or any(row["status"] == "queued" for row in settled)
         ended, changes = [row["id"] for row in settled if row["status"] == "skipped"], UNCHANGED

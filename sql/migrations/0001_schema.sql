@@ -201,6 +201,8 @@ CREATE TABLE tasks (
     slot text NOT NULL,
     -- Some input has changed, or an invalidation names the output itself: it must run.
     hit boolean NOT NULL,
+    -- An invalidation names the output itself: what is made anew may be new in any column.
+    anew boolean NOT NULL DEFAULT false,
     row_filters jsonb NOT NULL DEFAULT '[]',
     plan_ids uuid[] NOT NULL DEFAULT '{}',
     lease_token uuid,
@@ -257,6 +259,9 @@ CREATE TABLE partition_versions (
     column_fingerprints jsonb,
     -- Where only some columns moved last: {column: its stamp, "*": that of all others}.
     column_stamps jsonb,
+    -- The same, by the last change in each that anybody has spoken of, where a run has been told of
+    -- some only: it may have read more. Null: what has moved was spoken of.
+    said_stamps jsonb,
     -- The task whose run the partition stands on; null for a source's.
     task_id uuid,
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)

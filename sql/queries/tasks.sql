@@ -20,8 +20,8 @@ FOR UPDATE
 
 -- :name copy_in
 -- New tasks of a plan.
-COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
-            plan_ids) FROM STDIN
+COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, anew,
+            row_filters, plan_ids) FROM STDIN
 
 -- :name copy_dependencies
 -- What new tasks wait for.
@@ -32,6 +32,7 @@ COPY task_dependencies (task_id, depends_on, datasets) FROM STDIN
 UPDATE tasks t
 SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'queued' END,
     hit = t.hit OR v.hit OR t.status = 'failed',
+    anew = t.anew OR v.anew,
     attempts = CASE WHEN t.status = 'failed' THEN 0 ELSE t.attempts END,
     next_retry_at = CASE WHEN t.status = 'failed' THEN NULL ELSE t.next_retry_at END,
     queued_at = CASE WHEN t.status = 'failed' THEN clock_timestamp() ELSE t.queued_at END,
@@ -42,8 +43,8 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
     row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
                    FROM jsonb_array_elements(t.row_filters || v.row_filters) AS f),
     plan_ids = t.plan_ids || %(plan_id)s::uuid
-FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, blocked boolean, partitions jsonb,
-    row_filters jsonb)
+FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, anew boolean, blocked boolean,
+    partitions jsonb, row_filters jsonb)
 WHERE t.id = v.id
 
 -- :name add_dependencies
@@ -145,6 +146,12 @@ FROM (SELECT DISTINCT d.task_id FROM task_dependencies d
 SELECT d.depends_on, d.datasets, t.id, t.job_id, t.partitions
 FROM task_dependencies d JOIN tasks t ON t.id = d.task_id AND t.status = 'blocked'
 WHERE d.depends_on = ANY(%(ended)s) AND d.datasets <> '{}'
+
+-- :name uncross
+-- What comes out of tasks in front reaches those behind only through these datasets after all.
+UPDATE task_dependencies d SET datasets = v.datasets
+FROM jsonb_to_recordset(%(rows)s) AS v(task_id uuid, depends_on uuid, datasets uuid[])
+WHERE d.task_id = v.task_id AND d.depends_on = v.depends_on
 
 -- :name settle
 -- With nothing open left in front a task is queued if anything hit it, else skipped.
@@ -255,10 +262,11 @@ WITH rewired AS (
         completed_at = clock_timestamp(), error_message = %(error)s,
         outcome = 'its work passed to task ' || %(successor)s
     WHERE id = %(id)s
-    RETURNING partitions, row_filters, plan_ids
+    RETURNING anew, partitions, row_filters, plan_ids
 )
 UPDATE tasks t
 SET hit = true,
+    anew = t.anew OR e.anew,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(t.partitions || e.partitions) AS p ORDER BY p),
     row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
                    FROM jsonb_array_elements(t.row_filters || e.row_filters) AS f),
@@ -274,7 +282,7 @@ WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 -- :name requeue
 -- By hand: a failed or canceled task starts over; it must run, whatever its inputs did.
 UPDATE tasks
-SET status = 'queued', queued_at = clock_timestamp(), hit = true, attempts = 0,
+SET status = 'queued', queued_at = clock_timestamp(), hit = true, anew = true, attempts = 0,
     next_retry_at = NULL, completed_at = NULL, outcome = NULL
 WHERE id = %(id)s
 

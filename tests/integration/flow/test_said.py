@@ -1,0 +1,119 @@
+"""What was said: a plan's columns count only as far as what they hang on really came out new."""
+
+from engine.api.explain_partition import explain_partition
+from engine.store.database import Database
+from tests.support.worlds import World, job, source
+
+DAY = "2013-02-13"
+
+
+def _apart(name: str, over: str, *more: str, partitions_per_task: int = 1) -> dict[str, object]:
+    """A job that says of one input which columns it makes of which, and of others nothing."""
+    columns = {column: [f"{over}.{column}"] for column in ("x", "y")}
+    scaling = {"partitions_per_task": partitions_per_task}
+    return job(name, over, *more, columns=columns, scaling=scaling)
+
+
+def _reader(name: str, *reads: str) -> dict[str, object]:
+    """A job that reads only these columns, ``dataset.column``, each for one of its own."""
+    inputs = dict.fromkeys(read.split(".")[0] for read in reads)
+    return job(name, *inputs, columns={read.replace(".", "_"): [read] for read in reads})
+
+
+async def _run(world: World, **fingerprints: str) -> list[str]:
+    """Run all there is; a job without a fingerprint comes out new."""
+    ran = []
+    while leases := await world.claim():
+        for lease in leases:
+            await world.finish(lease, fingerprints.get(lease.job.name))
+            ran.append(lease.job.name)
+    return sorted(ran)
+
+
+async def _over_two(database: Database) -> World:
+    """`b` reads `a` by column and `c` whole, and tells one fingerprint; run once."""
+    readers = _reader("xs", "b.x"), _reader("ys", "b.y")
+    world = await World.made(database, source("a"), job("c", "a"), _apart("b", "a", "c"), *readers)
+    await world.changed("a", DAY)
+    assert await _run(world, b="1", c="1") == ["b", "c", "xs", "ys"]
+    return world
+
+
+async def test_an_input_that_came_out_as_it_was_says_nothing(database: Database) -> None:
+    world = await _over_two(database)
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, b="2", c="1") == ["b", "c", "xs"]
+    assert (await world.tasks("ys"))["skipped"] == [f"ys[{DAY}]"]
+    async with world.conn() as conn:
+        assert not (await explain_partition(conn, world.scene, "ys", DAY)).stale
+
+
+async def test_an_input_that_came_out_new_says_all_that_it_shapes(database: Database) -> None:
+    world = await _over_two(database)
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, b="2", c="2") == ["b", "c", "xs", "ys"]
+
+
+async def test_what_a_run_took_in_unsaid_counts_once_it_is_said(database: Database) -> None:
+    world = await _over_two(database)
+    await world.changed("a", DAY, columns=("x",))
+    await _run(world, b="2", c="1")
+    await world.changed("a", DAY, columns=("y",))
+    assert await _run(world, b="2", c="1") == ["b", "c", "ys"]
+
+
+async def test_what_was_said_goes_on_through_jobs_that_tell_no_columns(database: Database) -> None:
+    jobs = job("c", "a"), _apart("m", "a"), _apart("b", "m", "c"), _reader("ys", "b.y")
+    world = await World.made(database, source("a"), *jobs)
+    await world.changed("a", DAY)
+    await _run(world, c="1")
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, c="1") == ["b", "c", "m"]
+
+
+async def test_what_is_made_anew_may_be_new_in_every_column(database: Database) -> None:
+    world = await _over_two(database)
+    await world.change("b", DAY)
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, b="2", c="1") == ["b", "c", "xs", "ys"]
+
+
+async def test_each_partition_of_a_block_goes_by_what_it_reads_itself(database: Database) -> None:
+    other = "2013-02-14"
+    jobs = job("c", "a"), _apart("b", "a", "c", partitions_per_task=30), _reader("ys", "b.y")
+    world = await World.made(database, source("a"), *jobs)
+    await world.changed("a", DAY, other)
+    await _run(world, c="1")
+    await world.change("a", DAY, columns=("x",))
+    await world.changed("a", other, columns=("y",))
+    await _run(world, c="1")
+    assert (await world.tasks("ys"))["skipped"] == [f"ys[{DAY}]"]
+
+
+async def test_what_was_skipped_has_said_nothing_for_itself(database: Database) -> None:
+    """`d` has taken in what nobody had said; when it is said, `d` is skipped, and `e` reads it."""
+    d, e = _apart("d", "b"), _reader("e", "d.y", "f.s")
+    g = _reader("g", "e.d_y")
+    world = await World.made(database, source("a"), source("f"), _apart("b", "a"), d, e, g)
+    await world.change("f", DAY)
+    await world.changed("a", DAY)
+    await _run(world, b="1", d="1")
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, b="2", d="2") == ["b", "d"]
+    await world.change("f", DAY, columns=("s",))
+    await world.changed("a", DAY, columns=("y",))
+    assert await _run(world, b="2", d="2") == ["b", "e", "g"]
+
+
+async def test_what_came_out_as_it_was_may_have_been_taken_in_before(database: Database) -> None:
+    """What `b` took in unsaid is said when `b` runs in vain, and so `d` says it of itself."""
+    d, h = _reader("d", "b.y", "f.s"), _reader("h", "d.b_y")
+    world = await World.made(database, source("a"), source("f"), _apart("b", "a"), d, h)
+    await world.change("f", DAY)
+    await world.changed("a", DAY)
+    await _run(world, b="1")
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, b="2") == ["b"]
+    await world.change("f", DAY, columns=("s",))
+    await world.changed("a", DAY, columns=("y",))
+    assert await _run(world, b="2") == ["b", "d", "h"]
