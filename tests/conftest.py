@@ -9,12 +9,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from engine.embedded.broker import Broker
 from engine.errors import ServiceUnavailable
 from engine.store.database import Database
 from tests.support.databases import fresh_database, migrated_template
 from tests.support.servers import apache_kafka, kafka_broker, postgres_server
+
+# On a machine that others use as well, how long an example takes says nothing.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")
