@@ -1,20 +1,13 @@
-"""What a DAG file says of a source's records: of which dataset, in which partition, which columns.
-
-The cell of a field is a plain value, or JSON that nobody has had to decode yet.
-"""
+"""What a DAG file says of a source's records: their dataset, partition and columns."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
-import msgspec
-from msgspec import Raw
-
 from consumers.formats.bounds import checked
 from consumers.formats.keys import KeyOf, Kind, key_of
 from consumers.formats.moments import Clock
-from engine.errors import InvalidEvent
 from engine.model.dag import KafkaSource, PartitionField
 from engine.model.event import Reason, SourceEvent, Widened
 from engine.partitions import PartitionSpace, TimeDimension
@@ -22,11 +15,10 @@ from engine.partitions.dimension import EVERYTHING
 from engine.partitions.text import AND, IS
 
 Cells = tuple[Any, ...]
-"""Of the fields that tell the partition, in their order."""
+"""The values of the fields that tell the partition, in their order."""
 
 _SCOPES = 4096
-_decode = msgspec.json.Decoder().decode
-_CELLS = 65_536
+_VALUES = 65_536
 
 
 Kinds = Mapping[str, Kind]
@@ -139,25 +131,13 @@ def _spot(name: str, dimension: Any, said: PartitionField, kinds: Kinds, clock: 
     kind = kind._replace(unit=said.unit or kind.unit, clock=said.clock or kind.clock)
     key = key_of(dimension, kind)
     is_time = isinstance(dimension, TimeDimension)
-    return _Spot(name + IS, said.field, _at_once(key) if is_time else _remembered(key))
-
-
-def _at_once(key: KeyOf) -> KeyOf:
-    return lambda cell: key(value_of(cell))
+    return _Spot(name + IS, said.field, key if is_time else _remembered(key))
 
 
 def _remembered(key: KeyOf) -> KeyOf:
-    """Keys by cell; no field that holds bytes, a list or an object holds a dimension."""
-    known = lru_cache(_CELLS, typed=True)(
-        lambda cell: key(value_of(Raw(cell)) if type(cell) is bytes else cell)
-    )
-
-    def of(cell: Any) -> str | None:
-        if type(cell) is Raw:
-            return known(bytes(cell))
-        return known(None if isinstance(cell, bytes | list | dict) else cell)
-
-    return of
+    """Keys by value, but for values of which there is no telling how large they are."""
+    known = lru_cache(_VALUES, typed=True)(key)
+    return lambda value: (key if isinstance(value, bytes | list | dict) else known)(value)
 
 
 _there = lru_cache(_SCOPES)(Place)
@@ -178,11 +158,3 @@ def _place(spots: list[_Spot], cells: Cells) -> Place:
 
 def _unsure(spot: _Spot) -> str:
     return f"field {spot.field!r} holds no key of dimension {spot.prefix.rstrip(IS)!r}"
-
-
-def value_of(cell: Any) -> Any:
-    """The plain value of a cell. Raises InvalidEvent."""
-    try:
-        return _decode(cell) if type(cell) is Raw else cell
-    except (ValueError, RecursionError) as error:
-        raise InvalidEvent(f"a field of the row is not JSON: {error}") from error

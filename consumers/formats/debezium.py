@@ -13,11 +13,11 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from consumers.formats.binding import Binding, Cells, Kinds, Place, value_of
+from consumers.formats.binding import Binding, Cells, Kinds, Place
 from consumers.formats.body import parse_json
 from consumers.formats.confluent import Schema, Schemas
 from consumers.formats.keys import Kind
-from consumers.formats.rows import MISSING, Difference, Layout, rows_of
+from consumers.formats.rows import MISSING, Difference, Layout, rows_of, value_of
 from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
 
@@ -30,14 +30,19 @@ _NO_BEFORE = "the row as it was is not told; let the table have REPLICA IDENTITY
 _DOUBTED = "the row as it was is told in part; let the table have REPLICA IDENTITY FULL"
 
 _UNAVAILABLE = "__debezium_unavailable_value"
-_UNAVAILABLES = (_UNAVAILABLE, [_UNAVAILABLE], _UNAVAILABLE.encode())
-_UNAVAILABLES_JSON = frozenset(msgspec.json.encode(each) for each in _UNAVAILABLES)
+_PLAIN_UNAVAILABLES = (_UNAVAILABLE, [_UNAVAILABLE], _UNAVAILABLE.encode())
+_UNAVAILABLES = (
+    *_PLAIN_UNAVAILABLES,
+    *(Raw(msgspec.json.encode(each)) for each in _PLAIN_UNAVAILABLES),
+)
+"""The cells that stand for a large value that the update let be."""
 
 _ZEROS = ("", "AA==", b"", {"scale": 0, "value": "AA=="})
 _EPOCH = date(1970, 1, 1).isoformat()
 
 _BOUNDS = ("BEGIN", "END")
 _SCHEMAS = 64
+_SCOPES = 4096
 
 _TIME, _CONNECT = "io.debezium.time.", "org.apache.kafka.connect.data."
 _KINDS: dict[str, Kind] = {
@@ -103,6 +108,9 @@ class Debezium:
             lambda schema: binding.placer(kinds_of(schema, "after"))
         )
         self._plain: Placer = binding.placer({})
+        self._of_columns = lru_cache(_SCOPES)(
+            lambda there, difference: binding.event(there, columns=difference.columns)
+        )
 
     def __call__(
         self, value: bytes | None, headers: Mapping[str, str], dataset: str | None
@@ -138,18 +146,20 @@ class Debezium:
         """What a change comes to: one event, or none."""
         if self._table is not None and self._table != _table(change):
             return []
-        event = self._event(change, place)
+        if change.op == "u" and change.after is not None:
+            event = self._updated(change.before, change.after, place)
+        else:
+            event = self._event(change, place)
         return [] if event is None else [event]
 
     def _event(self, change: _Change[Any, Any], place: Placer) -> SourceEvent | None:
-        event, before, after = self._binding.event, change.before, change.after
+        """What anything but an update says."""
+        event, after = self._binding.event, change.after
         match change.op:
-            case "u" if after is not None:
-                return self._updated(before, after, place)
             case "c" | "r" if after is not None:
                 return event(place(self._rows.place(after)), reason="arrival")
             case "d":
-                return event(self._was(before, place))
+                return event(self._was(change.before, place))
             case "t":
                 return event(_ANYWHERE)
             case "m":  # a message of somebody's own in the log
@@ -178,16 +188,24 @@ class Debezium:
     def _changed(
         self, layout: Layout, difference: Difference, now: Cells, there: Place
     ) -> SourceEvent | None:
-        told = [at for at in difference.at if not _unavailable(now[at])]
+        for at in difference.at:
+            if now[at] is MISSING or now[at] in _UNAVAILABLES:
+                return self._in_part(layout, difference, now, there)
+        return self._of_columns(there, difference)
+
+    def _in_part(
+        self, layout: Layout, difference: Difference, now: Cells, there: Place
+    ) -> SourceEvent | None:
+        """The same of a row that does not tell all of its cells."""
+        told = [at for at in difference.at if now[at] not in _UNAVAILABLES]
         if not told:
             return None
-        columns, unsure = difference.columns, None
-        if len(told) < len(columns):
-            columns = tuple([layout.column(at) for at in told])
+        unsure = None
         for at in told:
             if now[at] is MISSING:
                 field, column = layout.fields[at], layout.column(at)
                 unsure = f"records have no field {field!r}, which is column {column!r}"
+        columns = tuple([layout.column(at) for at in told])
         return self._binding.event(there, columns=columns, unsure=unsure)
 
     def _was(self, before: Any, place: Placer) -> Place:
@@ -206,7 +224,7 @@ class Debezium:
 
 def _told(was: Any, now: Any) -> Any:
     """A cell as it is, where the update tells it."""
-    return was if _unavailable(now) else now
+    return was if now in _UNAVAILABLES else now
 
 
 def _table(change: _Change[Any, Any]) -> str:
@@ -219,18 +237,10 @@ def _table(change: _Change[Any, Any]) -> str:
     return f"{source.schema or source.db}.{source.table}"
 
 
-def _unavailable(cell: Any) -> bool:
-    """Whether it stands for a large value that the update let be."""
-    if type(cell) is Raw:
-        return bytes(cell) in _UNAVAILABLES_JSON
-    return cell in _UNAVAILABLES
-
-
 def _zero(cell: Any) -> bool:
-    value = value_of(cell)
-    if isinstance(value, str | date):
-        return str(value).startswith(_EPOCH) or value in _ZEROS or not str(value).strip("0.")
-    return not value or value in _ZEROS
+    if isinstance(cell, str | date):
+        return str(cell).startswith(_EPOCH) or cell in _ZEROS or not str(cell).strip("0.")
+    return not cell or cell in _ZEROS
 
 
 def _marks(body: Any) -> list[SourceEvent]:

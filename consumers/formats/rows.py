@@ -1,25 +1,28 @@
 """Rows as the cells of their fields; of fields that nobody asks for nothing is decoded.
 
-A cell is JSON that nobody has had to decode yet, or a plain value, as its row came; MISSING where
-the row has no such field.
+A cell is a plain value where it tells the partition, and elsewhere as its row came: that, or JSON
+that nobody has had to decode. It is MISSING where the row has no such field.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Raw
 
 from consumers.formats.binding import Binding, Cells
+from engine.errors import InvalidEvent
 
 Row = Any
 """A row as it was decoded, of a type that its `Rows` names."""
 
 _Dict = Mapping[str, Any]
+_decode = msgspec.json.Decoder().decode
 _LAYOUTS = 64
 _PATTERNS = 512
 _UNFIT = re.compile(r'["\\\x00-\x1f]')
@@ -46,10 +49,12 @@ class _Missing:
 MISSING = _Missing()
 
 
-class Difference(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Difference:
     """Where two rows differ: in their ``columns``, whose cells are ``at`` those places.
 
-    ``is_elsewhere``: in a field that tells the partition, too.
+    ``is_elsewhere``: in a field that tells the partition, too. There is one object for a pattern,
+    so what is remembered by it is found at once.
     """
 
     is_elsewhere: bool
@@ -110,7 +115,8 @@ class _Structs:
     def __init__(self, binding: Binding, layout: Layout) -> None:
         self._layout = layout
         names = {field: f"f{at}" for at, field in enumerate(dict.fromkeys(layout.fields))}
-        self.json, self.plain = _struct(names, Raw), _struct(names, Any)
+        decoded = dict.fromkeys(names, Raw) | dict.fromkeys(binding.partition_fields, Any)
+        self.json, self.plain = _struct(names, decoded), _struct(names, dict.fromkeys(names, Any))
         self.place = _cells([names[each] for each in binding.partition_fields])
         self._cells = _cells([names[each] for each in layout.fields])
 
@@ -124,18 +130,22 @@ class _Dicts:
     json, plain = dict[str, Raw], dict[str, Any]
 
     def __init__(self, binding: Binding, layout: Callable[[_Dict, _Dict], Layout]) -> None:
-        self.place = binding.cells
+        self._fields = binding.partition_fields
         self._layout = layout
+
+    def place(self, row: _Dict) -> Cells:
+        return tuple([value_of(row.get(each)) for each in self._fields])
 
     def both(self, before: _Dict, after: _Dict) -> tuple[Layout, Cells, Cells]:
         layout = self._layout(before, after)
-        was, now = ([row.get(each, MISSING) for each in layout.fields] for row in (before, after))
-        return layout, tuple(was), tuple(now)
+        columns = layout.fields[layout.keys :]
+        was, now = ([row.get(each, MISSING) for each in columns] for row in (before, after))
+        return layout, (*self.place(before), *was), (*self.place(after), *now)
 
 
-def _struct(names: Mapping[str, str], cell: Any) -> Any:
+def _struct(names: Mapping[str, str], types: Mapping[str, Any]) -> Any:
     """A type of rows of which each field has the name of an attribute."""
-    fields = [(name, cell, MISSING) for name in names.values()]
+    fields = [(name, types[field], MISSING) for field, name in names.items()]
     renamed = {name: field for field, name in names.items()}
     return msgspec.defstruct("Row", fields, rename=renamed, gc=False)
 
@@ -148,3 +158,11 @@ def _cells(names: list[str]) -> Callable[[Row], Cells]:
         case [name]:
             return lambda row: (getattr(row, name),)
     return attrgetter(*names)
+
+
+def value_of(cell: Any) -> Any:
+    """The plain value of a cell. Raises InvalidEvent."""
+    try:
+        return _decode(cell) if type(cell) is Raw else cell
+    except (ValueError, RecursionError) as error:
+        raise InvalidEvent(f"a field of the row is not JSON: {error}") from error
