@@ -48,6 +48,11 @@ class Extents:
         """What any of the job's outputs reaches."""
         return PartitionSet.union([self.of(output) for output in job.outputs])
 
+    def determining(self, job: Job) -> list[Edge]:
+        """The edges that say which partitions a job has: those that map all, if there are any."""
+        inputs = self._lineage.inputs(job.id)
+        return [edge for edge in inputs if not edge.unmapped] or list(inputs)
+
     def is_undetermined(self, job: Job) -> bool:
         """Whether no input determines the outputs' partitions: then the first builds all it can."""
         return all(edge.unmapped for edge in self._lineage.inputs(job.id))
@@ -81,8 +86,7 @@ class Extents:
         """
         if dataset in self._found or self.known(dataset) or dataset in self.missing:
             return []
-        inputs = self._lineage.inputs(self._lineage.producer(dataset).id)
-        return [edge for edge in inputs if not edge.unmapped] or list(inputs)
+        return self.determining(self._lineage.producer(dataset))
 
     def _reached(self, dataset: UUID, edges: Sequence[Edge]) -> PartitionSet:
         reached = [

@@ -98,7 +98,7 @@ class _Walk:
         is_all = invalidation.partition_key is None and not invalidation.row_filter
         if not (is_all and job.is_unit) or changes_in_place(self._lineage, invalidation):
             return False
-        return any(self._extents.of(edge.dataset) for edge in self._lineage.inputs(job.id))
+        return any(self._extents.of(edge.dataset) for edge in self._extents.determining(job))
 
     def _mark(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """What changed in place hits the readers, what is wrong its producer."""

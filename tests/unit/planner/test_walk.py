@@ -271,6 +271,21 @@ class TestStrategies:
         assert list(task_needs(found.steps[0], world)) == [("*", (), True)]
         assert pruned(world, found) == [("flights", "latest", "partitions")]
 
+    def test_a_whole_has_nothing_to_find_where_what_tells_its_partitions_has_none(self):
+        """Whatever there is of an input that is read for all of them."""
+        day = {"dt": DAY["dt"] | {"start": "2013-01-01", "end": "2014-01-01"}}
+        world = lineage(
+            source("f", day),
+            source("g", ORIGIN),
+            made("a", ORIGIN, "g"),
+            made("all", day, "f", reads("a", "all"), strategy="Full"),
+        )
+        known = {"all": None, "f": None, "a": "JFK"}
+
+        found = planned(world, change("all", reason="manual"), known=known)
+
+        assert steps(world, found) == {}
+
     @pytest.mark.parametrize("strategy", ["Full", "PerPartition"])
     def test_what_comes_to_be_first_is_new_in_all_columns(self, strategy):
         """A task that will find it may be waiting already, and nobody reckons with that."""
