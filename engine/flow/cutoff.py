@@ -20,11 +20,13 @@ from engine.flow.scene import Scene
 from engine.lineage.columns import DirtyColumns, reaches, read_columns
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.task import Completion
+from engine.model.task import Completion, Lease
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
 
 _Keys = Mapping[UUID, Collection[str]]
+_Said = dict[tuple[UUID, str], DirtyColumns]
+"""By (dataset, partition key), the columns in which it was said to be new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,12 @@ class Changes:
     """What came out changed: ``whole`` tasks in all that they made, others in ``parts`` of it.
 
     A part has a ``dataset_uuid``, a ``partition_key``, and ``columns``; null: all of them.
-    ``made`` holds all that those have made of which it is known what was said to be new.
+    ``told`` is what was said by task of all that it made, whether that is new or not.
     """
 
     whole: Collection[UUID] = ()
     parts: Mapping[UUID, Sequence[Row]] = field(default_factory=dict)
-    made: Mapping[UUID, Sequence[PartitionRow]] = field(default_factory=dict)
+    told: Mapping[UUID, _Said] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -55,7 +57,7 @@ class Changes:
         for row in changed:
             if row["task_id"] not in whole:
                 parts.setdefault(row["task_id"], []).append(row)
-        return Changes(whole, parts, _told(made))
+        return Changes(whole, parts, _told(completions, made))
 
     @property
     def tasks(self) -> set[UUID]:
@@ -66,21 +68,19 @@ class Changes:
 UNCHANGED: Final = Changes()
 
 
-async def uncross(
-    conn: Connection, scene: Scene, made: Mapping[UUID, Sequence[PartitionRow]]
-) -> None:
+async def uncross(conn: Connection, scene: Scene, told: Mapping[UUID, _Said]) -> None:
     """Forget the edges over which a plan came to a task for columns that were not said after all.
 
     It reckoned with all that might come out new in front of what has ended now. Belongs before
     `reached`, and into the same transaction.
     """
-    if not made:
+    if not told:
         return
     lineage = await scene.lineage(conn)
     rows = [
         {"task_id": row["id"], "depends_on": row["depends_on"], "datasets": left}
-        for row, read in await _behind(conn, lineage, made)
-        if (left := _still_crossed(lineage, row, read, made[row["depends_on"]])) != row["datasets"]
+        for row, read in await _behind(conn, lineage, told)
+        if (left := _still_crossed(lineage, row, read, told[row["depends_on"]])) != row["datasets"]
     ]
     if rows:
         await execute(conn, "tasks.uncross", rows=Jsonb(rows))
@@ -114,32 +114,33 @@ async def _behind(
     return list(zip(behind, reads, strict=True))
 
 
-def _told(made: Sequence[PartitionRow]) -> dict[UUID, list[PartitionRow]]:
-    """By task, all that it made, where of some of it only some columns were said."""
-    told: dict[UUID, list[PartitionRow]] = {
-        row.task_id: [] for row in made if row.said_columns is not None
-    }
+def _told(completions: Sequence[Completion], made: Sequence[PartitionRow]) -> dict[UUID, _Said]:
+    """By task, what was said of all that it made, if anything was."""
+    told: dict[UUID, _Said] = {row.task_id: {} for row in made if row.said_columns}
     for row in made:
         if row.task_id in told:
-            told[row.task_id].append(row)
-    return told
+            told[row.task_id][row.dataset_uuid, row.partition_key] = row.said_columns
+    leases = (each.lease for each in completions if each.lease.task_id in told)
+    return {each.task_id: told[each.task_id] for each in leases if _is_all(each, told)}
 
 
-def _still_crossed(
-    lineage: Lineage, row: Row, read: _Keys, made: Sequence[PartitionRow]
-) -> list[UUID]:
-    """The datasets of which a task reads something that was said; or nothing that was made."""
-    said: dict[UUID, set[DirtyColumns]] = {}
-    for each in made:
-        if each.partition_key in read.get(each.dataset_uuid, ()):
-            said.setdefault(each.dataset_uuid, set()).add(each.said_columns)
-    # Of nothing that was said nothing is read, whatever an edge carries.
-    return [
-        dataset
-        for dataset in row["datasets"]
-        if dataset not in said
-        or any(_are_read(lineage, row["job_id"], dataset, e) for e in said[dataset] - {frozenset()})
-    ]
+def _is_all(lease: Lease, told: Mapping[UUID, _Said]) -> bool:
+    """Whether a run has made all that its task was for, and left nothing as it was."""
+    made = told[lease.task_id]
+    return all((each.id, key) in made for each in lease.outputs for key in lease.partitions)
+
+
+def _still_crossed(lineage: Lineage, row: Row, read: _Keys, made: _Said) -> list[UUID]:
+    """The datasets of which a task reads something that was said, or nothing that was made."""
+    left = []
+    for dataset in row["datasets"]:
+        said = {made[dataset, key] for key in read.get(dataset, ()) if (dataset, key) in made}
+        # Of nothing that was said nothing is read, whatever an edge carries.
+        if not said or any(
+            _are_read(lineage, row["job_id"], dataset, each) for each in said - {frozenset()}
+        ):
+            left.append(dataset)
+    return left
 
 
 def _is_read_by_all(lineage: Lineage, job: Job) -> bool:

@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from engine.collector import paused_collector
 from engine.flow.scene import Scene
 from engine.flow.settle import release
+from engine.lineage.columns import DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner import Crossed, Plan, crossed_to, remakes, task_needs, upstream
@@ -30,14 +31,16 @@ from engine.store.run import Row, execute, fetch
 _ANY_SLOT = ""
 Place = tuple[UUID, str]
 Live = Mapping[Place, Sequence[Row]]
+Columns = Mapping[UUID, DirtyColumns]
 
 
 @dataclass(slots=True)
 class _Emission:
     """A need on its way to be a task: where, with what, and what stands in front of it.
 
-    ``crossed`` are the dirty datasets that the plan came over, by the job that makes them;
-    ``front`` holds those by task in front: none where it only has to go first.
+    ``columns`` are those of each output that the plan reckons with. ``crossed`` are the dirty
+    datasets that it came over, by the job that makes them; ``front`` holds those by task in front:
+    none where it only has to go first.
     """
 
     job: Job
@@ -45,6 +48,7 @@ class _Emission:
     keys: tuple[str, ...]
     is_sure: bool
     is_anew: bool
+    columns: Columns
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
     crossed: Crossed
@@ -97,6 +101,7 @@ def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
                 keys,
                 is_sure=is_sure,
                 is_anew=is_anew(keys),
+                columns=step.columns,
                 row_filters=step.row_filters,
                 sources=list(_sources(lineage, job, keys)),
                 crossed=crossed(keys),
@@ -188,6 +193,7 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
             "id": each.task_id,
             "hit": each.must_run,
             "anew": each.is_anew,
+            "columns": each.columns,
             "blocked": bool(each.front) or each.job.holds,
             "partitions": each.keys,
             "row_filters": each.row_filters,
@@ -220,6 +226,7 @@ async def _create(
             each.slot,
             each.must_run,
             each.is_anew,
+            msgspec.json.encode(each.columns).decode(),
             msgspec.json.encode(each.row_filters).decode(),
             plan_ids,
         )

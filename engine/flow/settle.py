@@ -33,7 +33,7 @@ async def settle(
         waiting = await fetch(conn, "tasks.lock_dependants", ended=list(ended))
         if not waiting:
             break
-        await uncross(conn, scene, changes.made)
+        await uncross(conn, scene, changes.told)
         settled = await release(conn, scene, [row["id"] for row in waiting], changes)
         queued = queued or any(row["status"] == "queued" for row in settled)
         ended, changes = [row["id"] for row in settled if row["status"] == "skipped"], UNCHANGED

@@ -21,8 +21,8 @@ WHERE %(is_source)s OR EXISTS (
     SELECT FROM partition_versions e WHERE e.dataset_uuid = %(dataset)s
       AND e.dataset_version = %(version)s AND e.partition_key = key)
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
-SET (materialized_at, column_stamps, said_stamps) = (
-    SELECT moment, moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment),
+SET (materialized_at, rewritten, column_stamps, said_stamps) = (
+    SELECT moment, NOT %(is_source)s, moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment),
         CASE WHEN p.said_stamps IS NOT NULL THEN
             moved_stamps(p.materialized_at, p.said_stamps, %(columns)s::text[], moment) END
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
@@ -80,7 +80,7 @@ WITH given AS (
         row_count = EXCLUDED.row_count, bytes = EXCLUDED.bytes,
         fingerprint = EXCLUDED.fingerprint, column_fingerprints = EXCLUDED.column_fingerprints,
         column_stamps = EXCLUDED.column_stamps, said_stamps = EXCLUDED.said_stamps,
-        task_id = EXCLUDED.task_id
+        rewritten = false, task_id = EXCLUDED.task_id
 )
 SELECT task_id, dataset_uuid, partition_key,
     CASE WHEN said_columns IS NULL THEN moved WHEN moved IS NULL THEN said_columns
@@ -119,37 +119,60 @@ SELECT partition_key FROM partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
   AND (column_stamps ?| %(columns)s::text[] OR said_stamps ?| %(columns)s::text[])
 
--- :name last_runs
--- Of partitions that tasks are about to write, the runs that they stand on until then; none of what
--- is made anew, whatever it was made of.
-SELECT r.task_id, r.dataset AS dataset_uuid, r.key AS partition_key, p.task_id AS since
+-- :name standing
+-- Of partitions that tasks are about to write, the runs on which they stand until then, and what
+-- the plans reckon with; none of what is new or made anew, nor of what other hands have changed.
+SELECT r.task_id, r.dataset AS dataset_uuid, r.key AS partition_key, p.task_id AS since,
+    t.columns ? r.dataset::text AS is_hit, t.columns -> r.dataset::text AS columns
 FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[])
     AS r(task_id, dataset, version, key)
 JOIN partition_versions p
     ON p.dataset_uuid = r.dataset AND p.dataset_version = r.version AND p.partition_key = r.key
 JOIN tasks t ON t.id = r.task_id AND NOT t.anew
-WHERE p.task_id IS NOT NULL
+WHERE p.task_id IS NOT NULL AND NOT p.rewritten
 
 -- :name moved_since
--- What a task reads that has moved since another one read it, and the columns in which that was
--- said, which may be none; null: all of them. What was skipped in front has said nothing for
--- itself, so of what it would have made all that has moved counts.
-SELECT r.task_id, r.since, r.dataset AS dataset_uuid, r.key AS partition_key,
-    CASE WHEN (s.stamps ->> '*')::timestamptz <= i.input_version
-         THEN ARRAY(SELECT c.key FROM jsonb_each_text(s.stamps) AS c
-                    WHERE c.value::timestamptz > i.input_version) END AS columns
-FROM unnest(%(tasks)b::uuid[], %(since)b::uuid[], %(datasets)b::uuid[], %(versions)b::uuid[],
-            %(keys)b::text[]) AS r(task_id, since, dataset, version, key)
+-- What a task reads that has moved since another one read it, or was said to have since, and the
+-- columns in which that was said, which may be none; null columns: all of them. What was skipped in
+-- front has said nothing for itself, so of what it would have made all that has moved counts.
+WITH skipped AS MATERIALIZED (
+    SELECT DISTINCT d.task_id, dataset, CASE WHEN f.slot = '*' THEN NULL ELSE key END AS key
+    FROM (SELECT DISTINCT unnest(%(tasks)b::uuid[]) AS task_id) AS t
+    JOIN task_dependencies d USING (task_id)
+    JOIN tasks f ON f.id = d.depends_on AND f.status IN ('skipped', 'canceled'),
+        unnest(d.datasets) AS dataset, unnest(f.partitions || ''::text) AS key
+), compared AS (
+    SELECT r.*, i.input_version AS read, i.said_stamps AS said_then,
+        CASE WHEN n.said_stamps IS NULL OR k.task_id IS NOT NULL OR w.task_id IS NOT NULL
+             THEN n.column_stamps ELSE n.said_stamps END AS stamps
+    FROM unnest(%(tasks)b::uuid[], %(since)b::uuid[], %(datasets)b::uuid[], %(versions)b::uuid[],
+                %(keys)b::text[]) AS r(task_id, since, dataset, version, key)
+    JOIN partition_versions n
+        ON n.dataset_uuid = r.dataset AND n.dataset_version = r.version AND n.partition_key = r.key
+    LEFT JOIN task_inputs i ON i.task_id = r.since AND i.input_dataset_uuid = r.dataset
+        AND i.input_partition_key = r.key
+    LEFT JOIN skipped k ON k.task_id = r.task_id AND k.dataset = r.dataset AND k.key = r.key
+    LEFT JOIN skipped w ON w.task_id = r.task_id AND w.dataset = r.dataset AND w.key IS NULL
+    WHERE n.materialized_at > coalesce(i.input_version, '-infinity') OR i.said_stamps IS NOT NULL
+)
+SELECT task_id, since, dataset AS dataset_uuid, key AS partition_key,
+    CASE WHEN read IS NOT NULL AND (stamps ->> '*')::timestamptz
+            <= least(read, (said_then ->> '*')::timestamptz)
+         THEN ARRAY(SELECT c.key FROM jsonb_each_text(stamps) AS c
+                    WHERE c.value::timestamptz > least(read,
+                        coalesce(said_then ->> c.key, said_then ->> '*')::timestamptz))
+    END AS columns
+FROM compared
+
+-- :name remember_said
+-- What has been said by now of what tasks have read, where that is not all.
+UPDATE task_inputs i SET said_stamps = n.said_stamps
+FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[])
+    AS r(task_id, dataset, version, key)
 JOIN partition_versions n
     ON n.dataset_uuid = r.dataset AND n.dataset_version = r.version AND n.partition_key = r.key
-LEFT JOIN task_inputs i ON i.task_id = r.since AND i.input_dataset_uuid = r.dataset
-    AND i.input_partition_key = r.key
-CROSS JOIN LATERAL (SELECT CASE WHEN n.said_stamps IS NULL OR EXISTS (
-        SELECT FROM task_dependencies d JOIN tasks f ON f.id = d.depends_on
-        WHERE d.task_id = r.task_id AND r.dataset = ANY (d.datasets)
-          AND r.key = ANY (f.partitions) AND f.status IN ('skipped', 'canceled'))
-    THEN n.column_stamps ELSE n.said_stamps END) AS s(stamps)
-WHERE n.materialized_at > coalesce(i.input_version, '-infinity')
+WHERE i.task_id = r.task_id AND i.input_dataset_uuid = r.dataset AND i.input_partition_key = r.key
+  AND n.said_stamps IS NOT NULL
 
 -- :name inherit
 -- A generation of a source whose definition only moved keeps what was known of the one before.

@@ -21,7 +21,7 @@ FOR UPDATE
 -- :name copy_in
 -- New tasks of a plan.
 COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, anew,
-            row_filters, plan_ids) FROM STDIN
+            columns, row_filters, plan_ids) FROM STDIN
 
 -- :name copy_dependencies
 -- What new tasks wait for.
@@ -33,6 +33,7 @@ UPDATE tasks t
 SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'queued' END,
     hit = t.hit OR v.hit OR t.status = 'failed',
     anew = t.anew OR v.anew,
+    columns = joined_columns(t.columns, v.columns),
     attempts = CASE WHEN t.status = 'failed' THEN 0 ELSE t.attempts END,
     next_retry_at = CASE WHEN t.status = 'failed' THEN NULL ELSE t.next_retry_at END,
     queued_at = CASE WHEN t.status = 'failed' THEN clock_timestamp() ELSE t.queued_at END,
@@ -43,8 +44,8 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
     row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
                    FROM jsonb_array_elements(t.row_filters || v.row_filters) AS f),
     plan_ids = t.plan_ids || %(plan_id)s::uuid
-FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, anew boolean, blocked boolean,
-    partitions jsonb, row_filters jsonb)
+FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, anew boolean, columns jsonb,
+    blocked boolean, partitions jsonb, row_filters jsonb)
 WHERE t.id = v.id
 
 -- :name add_dependencies
@@ -250,11 +251,18 @@ SET status = 'failed', lease_token = NULL, lease_expires_at = NULL, error_messag
 WHERE id = %(id)s
 
 -- :name hand_over
--- A task that ended without its work done leaves it, and those who wait for it, to its successor.
+-- A task that ended without its work done leaves it to its successor, with those who wait for it and
+-- with what it waited for: that says what it has to reckon with.
 WITH rewired AS (
     INSERT INTO task_dependencies AS o (task_id, depends_on, datasets)
     SELECT d.task_id, %(successor)s, d.datasets FROM task_dependencies d
     WHERE d.depends_on = %(id)s AND d.task_id <> %(successor)s
+    ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = o.datasets || excluded.datasets
+    WHERE NOT excluded.datasets <@ o.datasets
+), behind AS (
+    INSERT INTO task_dependencies AS o (task_id, depends_on, datasets)
+    SELECT %(successor)s, d.depends_on, d.datasets FROM task_dependencies d
+    WHERE d.task_id = %(id)s AND d.depends_on <> %(successor)s
     ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = o.datasets || excluded.datasets
     WHERE NOT excluded.datasets <@ o.datasets
 ), ended AS (
@@ -262,11 +270,12 @@ WITH rewired AS (
         completed_at = clock_timestamp(), error_message = %(error)s,
         outcome = 'its work passed to task ' || %(successor)s
     WHERE id = %(id)s
-    RETURNING anew, partitions, row_filters, plan_ids
+    RETURNING anew, columns, partitions, row_filters, plan_ids
 )
 UPDATE tasks t
 SET hit = true,
     anew = t.anew OR e.anew,
+    columns = joined_columns(t.columns, e.columns),
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(t.partitions || e.partitions) AS p ORDER BY p),
     row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
                    FROM jsonb_array_elements(t.row_filters || e.row_filters) AS f),
@@ -282,7 +291,7 @@ WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 -- :name requeue
 -- By hand: a failed or canceled task starts over; it must run, whatever its inputs did.
 UPDATE tasks
-SET status = 'queued', queued_at = clock_timestamp(), hit = true, anew = true, attempts = 0,
+SET status = 'queued', queued_at = clock_timestamp(), hit = true, attempts = 0,
     next_retry_at = NULL, completed_at = NULL, outcome = NULL
 WHERE id = %(id)s
 

@@ -378,27 +378,6 @@ def what_a_plan_reckoned_with_counts_as_said(patch: Patch) -> None:
 
 
 @mutation
-def what_is_made_anew_is_new_only_in_what_was_said(patch: Patch) -> None:
-    statement(patch, "partitions.last_runs", " AND NOT t.anew", "")
-
-
-@mutation
-def what_was_skipped_has_said_all(patch: Patch) -> None:
-    statement(patch, "partitions.moved_since", "f.status IN ('skipped', 'canceled')", "false")
-
-
-@mutation
-def only_what_came_out_new_was_said(patch: Patch) -> None:
-    said = "unnest(said_columns) AS c)"
-    statement(patch, "partitions.write", said, "unnest(said_columns) AS c WHERE differs)")
-
-
-@mutation
-def what_a_run_took_in_counts_as_said(patch: Patch) -> None:
-    statement(patch, "partitions.moved_since", "ELSE n.said_stamps", "ELSE n.column_stamps")
-
-
-@mutation
 def all_columns_of_a_changed_partition_count_as_changed(patch: Patch) -> None:
     statement(
         patch,

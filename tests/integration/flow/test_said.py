@@ -1,7 +1,10 @@
 """What was said: a plan's columns count only as far as what they hang on really came out new."""
 
 from engine.api.explain_partition import explain_partition
+from engine.flow.approve import approve
+from engine.flow.fail import fail
 from engine.store.database import Database
+from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
 
 DAY = "2013-02-13"
@@ -117,3 +120,110 @@ async def test_what_came_out_as_it_was_may_have_been_taken_in_before(database: D
     await world.change("f", DAY, columns=("s",))
     await world.changed("a", DAY, columns=("y",))
     assert await _run(world, b="2") == ["b", "d", "h"]
+
+
+async def test_what_was_read_unsaid_is_said_of_what_was_made_of_it(database: Database) -> None:
+    """`t` has read it before it was said, for a reason of its own, and is run for that again."""
+    t, d = _reader("t", "b.y", "f.s"), _reader("d", "t.b_y")
+    world = await World.made(database, source("a"), source("f"), _apart("b", "a"), t, d)
+    await world.change("f", DAY)
+    await world.changed("a", DAY)
+    await _run(world, b="1")
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, b="2") == ["b"]
+    await world.changed("f", DAY, columns=("s",))
+    assert await _run(world, t="2") == ["t"]
+    await world.change("f", DAY, columns=("s",))
+    await world.changed("a", DAY, columns=("y",))
+    assert await _run(world, b="2", t="2") == ["b", "d", "t"]
+
+
+async def test_so_it_is_where_what_it_was_read_of_is_skipped(database: Database) -> None:
+    e, g = _reader("e", "d.y", "f.s"), _reader("g", "e.d_y")
+    jobs = _apart("b", "a"), _apart("d", "b"), e, g
+    world = await World.made(database, source("a"), source("f"), *jobs)
+    await world.change("f", DAY)
+    await world.changed("a", DAY)
+    await _run(world, b="1", d="1")
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, b="2", d="2") == ["b", "d"]
+    await world.changed("f", DAY, columns=("s",))
+    assert await _run(world, e="2") == ["e"]
+    await world.change("f", DAY, columns=("s",))
+    await world.changed("a", DAY, columns=("y",))
+    assert await _run(world, b="2", e="2") == ["b", "e", "g"]
+
+
+async def test_what_is_planned_while_a_run_goes_on_is_said_by_the_next(database: Database) -> None:
+    world = await _tainted(database)
+    (b,) = await world.claim()
+    await world.finish(b, "2")
+    (d,) = await world.claim()
+    await world.changed("a", DAY, columns=("y",))
+    await world.changed("f", DAY, columns=("s",))
+    await world.finish(d, "2")
+    assert await _run(world, b="2", d="3") == ["b", "d", "dy"]
+
+
+async def test_a_plan_that_was_held_has_said_nothing_yet(database: Database) -> None:
+    world = await _tainted(database)
+    await _run(world, b="1", d="1")
+    await _limit(world, 2)
+    await world.change("a", DAY, columns=("y",))
+    held = await world.plan()
+    assert held
+    assert held.held_by
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, b="2", d="2") == ["b", "d"]
+    await _limit(world, None)
+    async with world.conn() as conn:
+        await approve(conn, world.scene, held.plan_id)
+    await world.changed("f", DAY, columns=("s",))
+    assert await _run(world, b="2", d="3") == ["b", "d", "dy"]
+
+
+async def test_what_other_hands_have_rewritten_is_new_in_every_column(database: Database) -> None:
+    world = await _over_two(database)
+    await world.changed("b", DAY, reason="rewritten")
+    assert await _run(world) == ["xs", "ys"]
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, b="2", c="1") == ["b", "c", "xs", "ys"]
+
+
+async def test_a_successor_knows_what_was_skipped_in_front(database: Database) -> None:
+    e, g = _reader("e", "d.y", "f.s"), _reader("g", "e.d_y")
+    jobs = _apart("b", "a"), _apart("d", "b"), e, g
+    world = await World.made(database, source("a"), source("f"), *jobs)
+    await world.change("f", DAY)
+    await world.changed("a", DAY)
+    await _run(world, b="1", d="1")
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, b="2", d="2") == ["b", "d"]
+    await world.change("f", DAY, columns=("s",))
+    await world.changed("a", DAY, columns=("y",))
+    (b,) = await world.claim()
+    await world.finish(b, "2")
+    (first,) = await world.claim()
+    await world.changed("f", DAY, columns=("s",))
+    async with world.conn() as conn:
+        await fail(conn, world.scene, first, "it broke")
+    waits = "SELECT datasets FROM task_dependencies WHERE task_id = %s AND datasets <> '{}'"
+    assert await world.rows(waits, (await world.task(f"e[{DAY}]", "queued"))["id"])
+    assert await _run(world, b="2", d="2") == ["e", "g"]
+
+
+async def _tainted(database: Database) -> World:
+    """`d` makes a column each of two of `b`'s and one of `f`'s; x of `a` has changed, once run."""
+    d = job("d", "b", "f", columns={"x": ["b.x"], "y": ["b.y"], "z": ["f.s"]})
+    jobs = _apart("b", "a"), d, _reader("dy", "d.y")
+    world = await World.made(database, source("a"), source("f"), *jobs)
+    await world.change("f", DAY)
+    await world.changed("a", DAY)
+    await _run(world, b="1", d="1")
+    await world.changed("a", DAY, columns=("x",))
+    return world
+
+
+async def _limit(world: World, limit: int | None) -> None:
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", limit)
