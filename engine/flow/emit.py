@@ -89,11 +89,8 @@ async def _emit(
 
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
     for step in decided.steps:
-        job, crossed, is_anew = (
-            lineage.job(step.job),
-            crossed_to(step, lineage),
-            remakes(step, lineage),
-        )
+        job = lineage.job(step.job)
+        crossed, is_anew = crossed_to(step, lineage), remakes(step, lineage)
         for slot, keys, is_sure in task_needs(step, lineage):
             yield _Emission(
                 job,

@@ -95,14 +95,7 @@ async def test_each_partition_of_a_block_goes_by_what_it_reads_itself(database: 
 
 async def test_what_was_skipped_has_said_nothing_for_itself(database: Database) -> None:
     """`d` has taken in what nobody had said; when it is said, `d` is skipped, and `e` reads it."""
-    d, e = _apart("d", "b"), _reader("e", "d.y", "f.s")
-    g = _reader("g", "e.d_y")
-    world = await World.made(database, source("a"), source("f"), _apart("b", "a"), d, e, g)
-    await world.change("f", DAY)
-    await world.changed("a", DAY)
-    await _run(world, b="1", d="1")
-    await world.changed("a", DAY, columns=("x",))
-    assert await _run(world, b="2", d="2") == ["b", "d"]
+    world = await _deep(database)
     await world.change("f", DAY, columns=("s",))
     await world.changed("a", DAY, columns=("y",))
     assert await _run(world, b="2", d="2") == ["b", "e", "g"]
@@ -139,14 +132,7 @@ async def test_what_was_read_unsaid_is_said_of_what_was_made_of_it(database: Dat
 
 
 async def test_so_it_is_where_what_it_was_read_of_is_skipped(database: Database) -> None:
-    e, g = _reader("e", "d.y", "f.s"), _reader("g", "e.d_y")
-    jobs = _apart("b", "a"), _apart("d", "b"), e, g
-    world = await World.made(database, source("a"), source("f"), *jobs)
-    await world.change("f", DAY)
-    await world.changed("a", DAY)
-    await _run(world, b="1", d="1")
-    await world.changed("a", DAY, columns=("x",))
-    assert await _run(world, b="2", d="2") == ["b", "d"]
+    world = await _deep(database)
     await world.changed("f", DAY, columns=("s",))
     assert await _run(world, e="2") == ["e"]
     await world.change("f", DAY, columns=("s",))
@@ -191,14 +177,7 @@ async def test_what_other_hands_have_rewritten_is_new_in_every_column(database: 
 
 
 async def test_a_successor_knows_what_was_skipped_in_front(database: Database) -> None:
-    e, g = _reader("e", "d.y", "f.s"), _reader("g", "e.d_y")
-    jobs = _apart("b", "a"), _apart("d", "b"), e, g
-    world = await World.made(database, source("a"), source("f"), *jobs)
-    await world.change("f", DAY)
-    await world.changed("a", DAY)
-    await _run(world, b="1", d="1")
-    await world.changed("a", DAY, columns=("x",))
-    assert await _run(world, b="2", d="2") == ["b", "d"]
+    world = await _deep(database)
     await world.change("f", DAY, columns=("s",))
     await world.changed("a", DAY, columns=("y",))
     (b,) = await world.claim()
@@ -212,10 +191,23 @@ async def test_a_successor_knows_what_was_skipped_in_front(database: Database) -
     assert await _run(world, b="2", d="2") == ["e", "g"]
 
 
+async def _deep(database: Database) -> World:
+    """`d` of `b`, `e` of `d` and `f`, `g` of what `e` makes of `d`; `a.x` was new in `b`, `d`."""
+    e, g = _reader("e", "d.y", "f.s"), _reader("g", "e.d_y")
+    jobs = _apart("b", "a"), _apart("d", "b"), e, g
+    world = await World.made(database, source("a"), source("f"), *jobs)
+    await world.change("f", DAY)
+    await world.changed("a", DAY)
+    await _run(world, b="1", d="1")
+    await world.changed("a", DAY, columns=("x",))
+    assert await _run(world, b="2", d="2") == ["b", "d"]
+    return world
+
+
 async def _tainted(database: Database) -> World:
     """`d` makes a column each of two of `b`'s and one of `f`'s; x of `a` has changed, once run."""
-    d = job("d", "b", "f", columns={"x": ["b.x"], "y": ["b.y"], "z": ["f.s"]})
-    jobs = _apart("b", "a"), d, _reader("dy", "d.y")
+    of_two = job("d", "b", "f", columns={"x": ["b.x"], "y": ["b.y"], "z": ["f.s"]})
+    jobs = _apart("b", "a"), of_two, _reader("dy", "d.y")
     world = await World.made(database, source("a"), source("f"), *jobs)
     await world.change("f", DAY)
     await world.changed("a", DAY)
