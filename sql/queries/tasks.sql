@@ -29,6 +29,7 @@ COPY task_dependencies (task_id, depends_on, datasets) FROM STDIN
 
 -- :name join
 -- A new plan joins tasks that have not started; a failed one owes its work still, and comes back.
+-- What a held one waits for besides is looked at when it has nothing in front any more.
 UPDATE tasks t
 SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'queued' END,
     hit = t.hit OR v.hit OR t.status = 'failed',
@@ -39,6 +40,7 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
     queued_at = CASE WHEN t.status = 'failed' THEN clock_timestamp() ELSE t.queued_at END,
     completed_at = NULL,
     outcome = NULL,
+    waiting_for = NULL,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(
         t.partitions || ARRAY(SELECT jsonb_array_elements_text(v.partitions))) AS p ORDER BY p),
     row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
