@@ -6,6 +6,7 @@ import pytest
 
 from engine.errors import InvalidDag, LeaseLost
 from engine.flow.deploy import deploy
+from engine.flow.fail import fail
 from engine.flow.scene import Scene
 from engine.model.dagfile import parse_dag
 from engine.store.database import Database
@@ -170,6 +171,20 @@ async def test_what_no_longer_waits_is_let_go(database: Database) -> None:
     assert await world.run() == []
     await world.deploy(source("a"), job("b", whole | {"wait_for": "any"}, partitioning={}))
     assert await world.run() == ["b[*]"]
+
+
+async def test_what_no_longer_waits_does_not_say_so_behind_a_failure(database: Database) -> None:
+    whole = {"dataset": "m", "wait_for": "all", "mapping": "all"}
+    m, held = job("m", "a", max_attempts=1), job("b", whole, partitioning={})
+    world = await World.made(database, source("a"), m, held)
+    await world.changed("a", DAY)
+    assert await world.run() == [f"m[{DAY}]"]
+    await world.changed("a", DAY)
+    await world.deploy(source("a"), m, job("b", whole | {"wait_for": "any"}, partitioning={}))
+    (lease,) = await world.claim()
+    async with world.conn() as conn:
+        await fail(conn, world.scene, lease, "it broke", retryable=False)
+    assert (await world.task("b[*]", "blocked"))["waiting_for"] is None
 
 
 async def test_work_in_hand_goes_to_the_runtime_that_the_job_has_now(database: Database) -> None:
