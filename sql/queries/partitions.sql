@@ -68,7 +68,7 @@ WITH given AS (
         config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,
         now_stamps,
         CASE WHEN before IS NOT NULL AND said_columns IS NOT NULL THEN
-            coalesce(said_stamps, column_stamps, jsonb_build_object('*', before))
+            coalesce(said_stamps, jsonb_build_object('*', before))
             || (SELECT coalesce(jsonb_object_agg(c, stamp_of(materialized_at, now_stamps, ARRAY[c])),
                                 '{}')
                 FROM unnest(said_columns) AS c) END,
@@ -143,8 +143,9 @@ WITH skipped AS MATERIALIZED (
         unnest(d.datasets) AS dataset, unnest(f.partitions || ''::text) AS key
 ), compared AS (
     SELECT r.*, i.input_version AS read, i.said_stamps AS said_then,
-        CASE WHEN n.said_stamps IS NULL OR k.task_id IS NOT NULL OR w.task_id IS NOT NULL
-             THEN n.column_stamps ELSE n.said_stamps END AS stamps
+        -- Of what was made, columns that moved do not tell whether rows came or went as well.
+        CASE WHEN n.task_id IS NULL THEN n.column_stamps
+             WHEN k.task_id IS NULL AND w.task_id IS NULL THEN n.said_stamps END AS stamps
     FROM unnest(%(tasks)b::uuid[], %(since)b::uuid[], %(datasets)b::uuid[], %(versions)b::uuid[],
                 %(keys)b::text[]) AS r(task_id, since, dataset, version, key)
     JOIN partition_versions n
