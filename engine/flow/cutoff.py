@@ -6,7 +6,7 @@ what it leaves, while what is dirty there does not reach it.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,21 +25,21 @@ from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
 
 _Keys = Mapping[UUID, Collection[str]]
-_Said = dict[tuple[UUID, str], DirtyColumns]
-"""By (dataset, partition key), the columns in which it was said to be new."""
+_Columns = dict[tuple[UUID, str], DirtyColumns]
+"""Columns by (dataset, partition key)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What came out changed: ``whole`` tasks in all that they made, others in ``parts`` of it.
 
-    A part has a ``dataset_uuid``, a ``partition_key``, and ``columns``; null: all of them.
-    ``told`` is what was said by task of all that it made, whether that is new or not.
+    ``parts`` are the columns that changed, by task; ``told`` those in which it was said of all
+    that a task has made that it is new, whether it is or not.
     """
 
     whole: Collection[UUID] = ()
-    parts: Mapping[UUID, Sequence[Row]] = field(default_factory=dict)
-    told: Mapping[UUID, _Said] = field(default_factory=dict)
+    parts: Mapping[UUID, _Columns] = field(default_factory=dict)
+    told: Mapping[UUID, _Columns] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -53,10 +53,11 @@ class Changes:
         entirely = Counter(row["task_id"] for row in changed if row["columns"] is None)
         written = Counter(row.task_id for row in made if row.task_id in single)
         whole = {task for task, count in written.items() if entirely[task] == count}
-        parts: dict[UUID, list[Row]] = {}
+        parts: dict[UUID, _Columns] = defaultdict(dict)
         for row in changed:
             if row["task_id"] not in whole:
-                parts.setdefault(row["task_id"], []).append(row)
+                columns = None if row["columns"] is None else frozenset(row["columns"])
+                parts[row["task_id"]][row["dataset_uuid"], row["partition_key"]] = columns
         return Changes(whole, parts, _told(completions, made))
 
     @property
@@ -68,37 +69,39 @@ class Changes:
 UNCHANGED: Final = Changes()
 
 
-async def uncross(conn: Connection, scene: Scene, told: Mapping[UUID, _Said]) -> None:
-    """Forget the edges over which a plan came to a task for columns that were not said after all.
+async def reached(conn: Connection, scene: Scene, changes: Changes) -> set[UUID]:
+    """Of the tasks that wait behind what came out changed in parts, those that read such a part.
 
-    It reckoned with all that might come out new in front of what has ended now. Belongs before
-    `reached`, and into the same transaction.
+    Forgets the edges over which a plan came to a task for columns that were not said after all: it
+    reckoned with all that might come out new in front of what has ended now.
     """
-    if not told:
-        return
-    lineage = await scene.lineage(conn)
-    rows = [
-        {"task_id": row["id"], "depends_on": row["depends_on"], "datasets": left}
-        for row, read in await _behind(conn, lineage, told)
-        if (left := _still_crossed(lineage, row, read, told[row["depends_on"]])) != row["datasets"]
-    ]
-    if rows:
-        await execute(conn, "tasks.uncross", rows=Jsonb(rows))
-
-
-async def reached(conn: Connection, scene: Scene, parts: Mapping[UUID, Sequence[Row]]) -> set[UUID]:
-    """Of the tasks that wait behind those that changed in parts, those that read such a part."""
-    if not parts:
+    ended = {*changes.parts, *changes.told}
+    if not ended:
         return set()
     lineage = await scene.lineage(conn)
+    behind = await _behind(conn, lineage, ended)
+    await _uncross(conn, lineage, behind, changes.told)
     return {
         row["id"]
-        for row, read in await _behind(conn, lineage, parts)
-        if any(
-            part["dataset_uuid"] in row["datasets"] and _is_read(lineage, row["job_id"], read, part)
-            for part in parts[row["depends_on"]]
-        )
+        for row, read in behind
+        if _is_hit(lineage, row, read, changes.parts.get(row["depends_on"], {}))
     }
+
+
+async def _uncross(
+    conn: Connection,
+    lineage: Lineage,
+    behind: Sequence[tuple[Row, _Keys]],
+    told: Mapping[UUID, _Columns],
+) -> None:
+    fewer = []
+    for row, read in behind:
+        left = _still_crossed(lineage, row, read, told.get(row["depends_on"], {}))
+        if left != row["datasets"]:
+            row["datasets"] = left
+            fewer.append({"task_id": row["id"], "depends_on": row["depends_on"], "datasets": left})
+    if fewer:
+        await execute(conn, "tasks.uncross", rows=Jsonb(fewer))
 
 
 async def _behind(
@@ -114,9 +117,9 @@ async def _behind(
     return list(zip(behind, reads, strict=True))
 
 
-def _told(completions: Sequence[Completion], made: Sequence[PartitionRow]) -> dict[UUID, _Said]:
+def _told(completions: Sequence[Completion], made: Sequence[PartitionRow]) -> dict[UUID, _Columns]:
     """By task, what was said of all that it made, if anything was."""
-    told: dict[UUID, _Said] = {row.task_id: {} for row in made if row.said_columns}
+    told: dict[UUID, _Columns] = {row.task_id: {} for row in made if row.said_columns}
     for row in made:
         if row.task_id in told:
             told[row.task_id][row.dataset_uuid, row.partition_key] = row.said_columns
@@ -124,23 +127,42 @@ def _told(completions: Sequence[Completion], made: Sequence[PartitionRow]) -> di
     return {each.task_id: told[each.task_id] for each in leases if _is_all(each, told)}
 
 
-def _is_all(lease: Lease, told: Mapping[UUID, _Said]) -> bool:
+def _is_all(lease: Lease, told: Mapping[UUID, _Columns]) -> bool:
     """Whether a run has made all that its task was for, and left nothing as it was."""
     made = told[lease.task_id]
     return all((each.id, key) in made for each in lease.outputs for key in lease.partitions)
 
 
-def _still_crossed(lineage: Lineage, row: Row, read: _Keys, made: _Said) -> list[UUID]:
+def _still_crossed(lineage: Lineage, row: Row, read: _Keys, said: _Columns) -> list[UUID]:
     """The datasets of which a task reads something that was said, or nothing that was made."""
-    left = []
-    for dataset in row["datasets"]:
-        said = {made[dataset, key] for key in read.get(dataset, ()) if (dataset, key) in made}
-        # Of nothing that was said nothing is read, whatever an edge carries.
-        if not said or any(
-            _are_read(lineage, row["job_id"], dataset, each) for each in said - {frozenset()}
-        ):
-            left.append(dataset)
-    return left
+    found = {dataset: _found(said, read, dataset) for dataset in row["datasets"]}
+    return [
+        dataset
+        for dataset, columns in found.items()
+        if not columns or _is_read(lineage, row, dataset, columns)
+    ]
+
+
+def _is_hit(lineage: Lineage, row: Row, read: _Keys, changed: _Columns) -> bool:
+    return any(
+        _is_read(lineage, row, dataset, _found(changed, read, dataset))
+        for dataset in row["datasets"]
+    )
+
+
+def _found(made: _Columns, read: _Keys, dataset: UUID) -> set[DirtyColumns]:
+    """The columns of what is read of a dataset, as far as it was made."""
+    return {made[dataset, key] for key in read.get(dataset, ()) if (dataset, key) in made}
+
+
+def _is_read(lineage: Lineage, row: Row, dataset: UUID, columns: set[DirtyColumns]) -> bool:
+    """Whether a task reads any of these; of none it reads nothing, whatever an edge carries."""
+    return any(
+        reaches(edge.columns, each)
+        for edge in lineage.inputs(row["job_id"])
+        if edge.dataset == dataset
+        for each in columns - {frozenset()}
+    )
 
 
 def _is_read_by_all(lineage: Lineage, job: Job) -> bool:
@@ -150,19 +172,6 @@ def _is_read_by_all(lineage: Lineage, job: Job) -> bool:
     """
     return job.has_task_for_each_key and all(
         edge.mapping.is_identity for output in job.outputs for edge in lineage.readers(output)
-    )
-
-
-def _is_read(lineage: Lineage, job: UUID, read: _Keys, part: Row) -> bool:
-    columns: DirtyColumns = None if part["columns"] is None else frozenset(part["columns"])
-    return part["partition_key"] in read.get(part["dataset_uuid"], ()) and _are_read(
-        lineage, job, part["dataset_uuid"], columns
-    )
-
-
-def _are_read(lineage: Lineage, job: UUID, dataset: UUID, columns: DirtyColumns) -> bool:
-    return any(
-        reaches(edge.columns, columns) for edge in lineage.inputs(job) if edge.dataset == dataset
     )
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from engine.flow.cutoff import UNCHANGED, Changes, reached, reads, uncross
+from engine.flow.cutoff import UNCHANGED, Changes, reached, reads
 from engine.flow.known import existing_of
 from engine.flow.reading import of_their_own
 from engine.flow.scene import Scene
@@ -33,7 +33,6 @@ async def settle(
         waiting = await fetch(conn, "tasks.lock_dependants", ended=list(ended))
         if not waiting:
             break
-        await uncross(conn, scene, changes.told)
         settled = await release(conn, scene, [row["id"] for row in waiting], changes)
         queued = queued or any(row["status"] == "queued" for row in settled)
         ended, changes = [row["id"] for row in settled if row["status"] == "skipped"], UNCHANGED
@@ -48,7 +47,7 @@ async def release(
 
     Returns the rows that moved, with their new ``status``.
     """
-    hit = list(await reached(conn, scene, changes.parts))
+    hit = list(await reached(conn, scene, changes))
     settled = await fetch(conn, "tasks.settle", ids=list(ids), changed=list(changes.whole), hit=hit)
     first_runs = [row for row in settled if row["held"] and row["hit"]]
     if first_runs:

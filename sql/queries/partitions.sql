@@ -22,7 +22,8 @@ WHERE %(is_source)s OR EXISTS (
       AND e.dataset_version = %(version)s AND e.partition_key = key)
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET (materialized_at, rewritten, column_stamps, said_stamps) = (
-    SELECT moment, NOT %(is_source)s, moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment),
+    SELECT moment, NOT %(is_source)s,
+        moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment),
         CASE WHEN p.said_stamps IS NOT NULL THEN
             moved_stamps(p.materialized_at, p.said_stamps, %(columns)s::text[], moment) END
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)

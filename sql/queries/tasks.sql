@@ -259,10 +259,7 @@ WITH rewired AS (
     INSERT INTO task_dependencies AS o (task_id, depends_on, datasets)
     SELECT d.task_id, %(successor)s, d.datasets FROM task_dependencies d
     WHERE d.depends_on = %(id)s AND d.task_id <> %(successor)s
-    ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = o.datasets || excluded.datasets
-    WHERE NOT excluded.datasets <@ o.datasets
-), behind AS (
-    INSERT INTO task_dependencies AS o (task_id, depends_on, datasets)
+    UNION ALL
     SELECT %(successor)s, d.depends_on, d.datasets FROM task_dependencies d
     WHERE d.task_id = %(id)s AND d.depends_on <> %(successor)s
     ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = o.datasets || excluded.datasets
