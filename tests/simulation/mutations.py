@@ -374,7 +374,7 @@ def an_unchanged_stamp_is_bumped(patch: Patch) -> None:
 
 @mutation
 def what_a_plan_reckoned_with_counts_as_said(patch: Patch) -> None:
-    around(patch, engine.flow.settle, "uncross", lambda _: nothing)
+    around(patch, engine.flow.cutoff, "_uncross", lambda _: nothing)
 
 
 @mutation

@@ -112,16 +112,24 @@ class World:
             for dataset in lease.outputs
             for key in lease.partitions
         )
+        await self.complete(lease, *outputs, **more)
+
+    async def complete(self, lease: Lease, *outputs: Output, **more: Any) -> None:
+        """End a run well, with these outputs."""
         async with self.conn() as conn:
             await complete(conn, self.scene, Completion(lease, outputs, **more))
         self.log.append(name_of(lease))
 
-    async def run(self, same: Iterable[str] = ()) -> list[str]:
-        """Run all that can run to its end; jobs in ``same`` make what they always make."""
+    async def run(self, same: Iterable[str] = (), **fingerprints: str) -> list[str]:
+        """Run all that can run to its end; jobs in ``same`` make what they always make.
+
+        Others have the fingerprints that are given by job; one without any comes out new.
+        """
         before = len(self.log)
+        made = dict.fromkeys(same, "same") | fingerprints
         while leases := await self.claim():
             for lease in leases:
-                await self.finish(lease, "same" if lease.job.name in set(same) else None)
+                await self.finish(lease, made.get(lease.job.name))
         return self.log[before:]
 
     async def rows(self, text: str, *params: Any) -> list[Row]:

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidInput
-from engine.flow.complete import complete
-from engine.model.task import Completion, Lease, Output
+from engine.model.task import Lease, Output
 from engine.store.database import Database
 from tests.support.worlds import DAILY, World, job, source
 
@@ -115,8 +114,7 @@ async def test_a_partition_that_nobody_knew_of_hits_what_reads_it(database: Data
     await world.changed("a", reason="arrival")
     (lease,) = await world.claim()
     assert lease.partitions == ()
-    async with world.conn() as conn:
-        await complete(conn, world.scene, Completion(lease, (Output("log", "2013-02-13"),)))
+    await world.complete(lease, Output("log", "2013-02-13"))
     await world.plan()
     assert await world.run() == ["b[2013-02-13]"]
 
@@ -125,10 +123,9 @@ async def test_a_task_reports_only_what_it_holds(database: Database) -> None:
     world = await World.made(database, source("a", DAILY), job("b", "a"))
     await world.changed("a", "2013-02-13")
     (lease,) = await world.claim()
-    async with world.conn() as conn:
-        for wrong in (Output("b", "2013-02-14"), Output("other", "2013-02-13")):
-            with pytest.raises(InvalidInput, match="reported"):
-                await complete(conn, world.scene, Completion(lease, (wrong,)))
+    for wrong in (Output("b", "2013-02-14"), Output("other", "2013-02-13")):
+        with pytest.raises(InvalidInput, match="reported"):
+            await world.complete(lease, wrong)
     await world.finish(lease)
 
 

@@ -3,19 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from engine.flow.complete import complete
-from engine.model.task import Completion, Lease, Output
+from engine.model.task import Output
 from engine.store.database import Database
 from tests.support.worlds import DAILY, WEEKLY, World, job, name_of, source
 
 DAY = "2013-02-13"
 BLOCK = ("2013-02-14", "2013-02-15")
 Fingerprints = Mapping[str, str]
-
-
-async def _finish(world: World, lease: Lease, *outputs: Output) -> None:
-    async with world.conn() as conn:
-        await complete(conn, world.scene, Completion(lease, outputs))
 
 
 async def _run(world: World, made: Mapping[str, Fingerprints], **more: Any) -> list[str]:
@@ -28,7 +22,7 @@ async def _run(world: World, made: Mapping[str, Fingerprints], **more: Any) -> l
             outputs = [
                 Output(name, key, column_fingerprints=columns, **more) for key in lease.partitions
             ]
-            await _finish(world, lease, *outputs)
+            await world.complete(lease, *outputs)
             ran.append(name_of(lease))
     return ran
 
@@ -156,12 +150,12 @@ async def test_of_several_partitions_only_the_changed_go_on(database: Database) 
     world = await World.made(database, source("a"), blocks, job("c", "b"))
     await world.changed("a", *BLOCK)
     (lease,) = await world.claim()
-    await _finish(world, lease, *(Output("b", key, "same") for key in BLOCK))
+    await world.complete(lease, *(Output("b", key, "same") for key in BLOCK))
     await world.run()
     await world.changed("a", *BLOCK)
     (lease,) = await world.claim()
     assert lease.partitions == BLOCK
-    await _finish(world, lease, Output("b", BLOCK[0], "same"), Output("b", BLOCK[1], "other"))
+    await world.complete(lease, Output("b", BLOCK[0], "same"), Output("b", BLOCK[1], "other"))
     assert await world.run() == [f"c[{BLOCK[1]}]"]
 
 
@@ -184,7 +178,7 @@ async def test_the_output_that_stayed_the_same_wakes_nobody(database: Database) 
     for fingerprint in ("first", "second"):
         await world.changed("a", DAY)
         (lease,) = await world.claim()
-        await _finish(world, lease, Output("b", DAY, "same"), Output("b2", DAY, fingerprint))
+        await world.complete(lease, Output("b", DAY, "same"), Output("b2", DAY, fingerprint))
         ran = await world.run()
     assert ran == [f"c2[{DAY}]"]
 

@@ -3,6 +3,7 @@
 from engine.api.explain_partition import explain_partition
 from engine.flow.approve import approve
 from engine.flow.fail import fail
+from engine.model.task import Output
 from engine.store.database import Database
 from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
@@ -24,13 +25,8 @@ def _reader(name: str, *reads: str) -> dict[str, object]:
 
 
 async def _run(world: World, **fingerprints: str) -> list[str]:
-    """Run all there is; a job without a fingerprint comes out new."""
-    ran = []
-    while leases := await world.claim():
-        for lease in leases:
-            await world.finish(lease, fingerprints.get(lease.job.name))
-            ran.append(lease.job.name)
-    return sorted(ran)
+    """Run all there is; the jobs that ran."""
+    return sorted(name.partition("[")[0] for name in await world.run(**fingerprints))
 
 
 async def _over_two(database: Database) -> World:
@@ -81,6 +77,17 @@ async def test_what_is_made_anew_may_be_new_in_every_column(database: Database) 
     assert await _run(world, b="2", c="1") == ["b", "c", "xs", "ys"]
 
 
+async def test_a_row_that_came_is_new_in_what_no_column_shapes(database: Database) -> None:
+    """`d` counts the rows of `b`, whose columns have all moved when one comes."""
+    counts = job("d", "b", columns={"x": ["b.x"], "n": []})
+    world = await World.made(database, source("a"), _apart("b", "a"), counts, _reader("ns", "d.n"))
+    for version in "12":
+        await world.changed("a", DAY)
+        (b,) = await world.claim()
+        await world.complete(b, Output("b", DAY, column_fingerprints=dict.fromkeys("xy", version)))
+        assert await _run(world, d=version) == ["d", "ns"]
+
+
 async def test_each_partition_of_a_block_goes_by_what_it_reads_itself(database: Database) -> None:
     other = "2013-02-14"
     jobs = job("c", "a"), _apart("b", "a", "c", partitions_per_task=30), _reader("ys", "b.y")
@@ -104,11 +111,7 @@ async def test_what_was_skipped_has_said_nothing_for_itself(database: Database) 
 async def test_what_came_out_as_it_was_may_have_been_taken_in_before(database: Database) -> None:
     """What `b` took in unsaid is said when `b` runs in vain, and so `d` says it of itself."""
     d, h = _reader("d", "b.y", "f.s"), _reader("h", "d.b_y")
-    world = await World.made(database, source("a"), source("f"), _apart("b", "a"), d, h)
-    await world.change("f", DAY)
-    await world.changed("a", DAY)
-    await _run(world, b="1")
-    await world.changed("a", DAY, columns=("x",))
+    world = await _changed_in_x(database, d, h)
     assert await _run(world, b="2") == ["b"]
     await world.change("f", DAY, columns=("s",))
     await world.changed("a", DAY, columns=("y",))
@@ -118,11 +121,7 @@ async def test_what_came_out_as_it_was_may_have_been_taken_in_before(database: D
 async def test_what_was_read_unsaid_is_said_of_what_was_made_of_it(database: Database) -> None:
     """`t` has read it before it was said, for a reason of its own, and is run for that again."""
     t, d = _reader("t", "b.y", "f.s"), _reader("d", "t.b_y")
-    world = await World.made(database, source("a"), source("f"), _apart("b", "a"), t, d)
-    await world.change("f", DAY)
-    await world.changed("a", DAY)
-    await _run(world, b="1")
-    await world.changed("a", DAY, columns=("x",))
+    world = await _changed_in_x(database, t, d)
     assert await _run(world, b="2") == ["b"]
     await world.changed("f", DAY, columns=("s",))
     assert await _run(world, t="2") == ["t"]
@@ -191,29 +190,28 @@ async def test_a_successor_knows_what_was_skipped_in_front(database: Database) -
     assert await _run(world, b="2", d="2") == ["e", "g"]
 
 
-async def _deep(database: Database) -> World:
-    """`d` of `b`, `e` of `d` and `f`, `g` of what `e` makes of `d`; `a.x` was new in `b`, `d`."""
-    e, g = _reader("e", "d.y", "f.s"), _reader("g", "e.d_y")
-    jobs = _apart("b", "a"), _apart("d", "b"), e, g
-    world = await World.made(database, source("a"), source("f"), *jobs)
+async def _changed_in_x(database: Database, *jobs: dict[str, object]) -> World:
+    """`b` of `a` by column, and these jobs; all has run, and then `a.x` has changed."""
+    world = await World.made(database, source("a"), source("f"), _apart("b", "a"), *jobs)
     await world.change("f", DAY)
     await world.changed("a", DAY)
     await _run(world, b="1", d="1")
     await world.changed("a", DAY, columns=("x",))
+    return world
+
+
+async def _deep(database: Database) -> World:
+    """`d` of `b`, `e` of `d` and `f`, `g` of what `e` makes of `d`; `a.x` was new in `b`, `d`."""
+    e, g = _reader("e", "d.y", "f.s"), _reader("g", "e.d_y")
+    world = await _changed_in_x(database, _apart("d", "b"), e, g)
     assert await _run(world, b="2", d="2") == ["b", "d"]
     return world
 
 
 async def _tainted(database: Database) -> World:
-    """`d` makes a column each of two of `b`'s and one of `f`'s; x of `a` has changed, once run."""
-    of_two = job("d", "b", "f", columns={"x": ["b.x"], "y": ["b.y"], "z": ["f.s"]})
-    jobs = _apart("b", "a"), of_two, _reader("dy", "d.y")
-    world = await World.made(database, source("a"), source("f"), *jobs)
-    await world.change("f", DAY)
-    await world.changed("a", DAY)
-    await _run(world, b="1", d="1")
-    await world.changed("a", DAY, columns=("x",))
-    return world
+    """`d` makes a column each of two of `b`'s and one of `f`'s; `a.x` has changed, not yet run."""
+    d = job("d", "b", "f", columns={"x": ["b.x"], "y": ["b.y"], "z": ["f.s"]})
+    return await _changed_in_x(database, d, _reader("dy", "d.y"))
 
 
 async def _limit(world: World, limit: int | None) -> None:
