@@ -13,7 +13,6 @@ from engine.errors import LeaseLost
 from engine.flow.cursors import move_cursors
 from engine.flow.cutoff import Changes
 from engine.flow.outputs import brief, found_new, partition_rows
-from engine.flow.said import note_said
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
 from engine.model.task import Completion
@@ -61,8 +60,6 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
     ids = [each.lease.task_id for each in completions]
     lineage = await scene.lineage(conn)
     rows = [row for each in completions for row in partition_rows(lineage, each)]
-    await execute(conn, "tasks.record_inputs", **_inputs(completions))
-    await note_said(conn, scene, completions, rows)
     changes = Changes.of(
         lineage, completions, rows, await fetch(conn, "partitions.write", rows=Jsonb(rows))
     )
@@ -73,6 +70,7 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
         outputs=[Jsonb(brief(each)) for each in completions],
         has_changed=[task in changes.tasks for task in ids],
     )
+    await execute(conn, "tasks.record_inputs", **_inputs(completions))
     for each in completions:
         if each.lease.job.is_unit:
             await move_cursors(conn, each)

@@ -18,10 +18,9 @@ from psycopg.types.json import Jsonb
 from engine.collector import paused_collector
 from engine.flow.scene import Scene
 from engine.flow.settle import release
-from engine.lineage.columns import DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner import Crossed, Plan, crossed_to, remakes, task_needs, upstream
+from engine.planner import Crossed, Plan, crossed_to, task_needs, upstream
 from engine.planner.tasks import WHOLE
 from engine.store.copying import copy_in
 from engine.store.database import Connection
@@ -31,24 +30,20 @@ from engine.store.run import Row, execute, fetch
 _ANY_SLOT = ""
 Place = tuple[UUID, str]
 Live = Mapping[Place, Sequence[Row]]
-Columns = Mapping[UUID, DirtyColumns]
 
 
 @dataclass(slots=True)
 class _Emission:
     """A need on its way to be a task: where, with what, and what stands in front of it.
 
-    ``columns`` are those of each output that the plan reckons with. ``crossed`` are the dirty
-    datasets that it came over, by the job that makes them; ``front`` holds those by task in front:
-    none where it only has to go first.
+    ``crossed`` are the dirty datasets that the plan came over, by the job that makes them;
+    ``front`` holds those by task in front: none where it only has to go first.
     """
 
     job: Job
     slot: str
     keys: tuple[str, ...]
     is_sure: bool
-    is_anew: bool
-    columns: Columns
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
     crossed: Crossed
@@ -89,20 +84,10 @@ async def _emit(
 
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
     for step in decided.steps:
-        job = lineage.job(step.job)
-        crossed, is_anew = crossed_to(step, lineage), remakes(step, lineage)
+        job, crossed = lineage.job(step.job), crossed_to(step, lineage)
         for slot, keys, is_sure in task_needs(step, lineage):
-            yield _Emission(
-                job,
-                slot,
-                keys,
-                is_sure=is_sure,
-                is_anew=is_anew(keys),
-                columns=step.columns,
-                row_filters=step.row_filters,
-                sources=list(_sources(lineage, job, keys)),
-                crossed=crossed(keys),
-            )
+            sources = list(_sources(lineage, job, keys))
+            yield _Emission(job, slot, keys, is_sure, step.row_filters, sources, crossed(keys))
 
 
 def _sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]:
@@ -189,8 +174,6 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
         {
             "id": each.task_id,
             "hit": each.must_run,
-            "anew": each.is_anew,
-            "columns": each.columns,
             "blocked": bool(each.front) or each.job.holds,
             "partitions": each.keys,
             "row_filters": each.row_filters,
@@ -222,8 +205,6 @@ async def _create(
             each.job.priority,
             each.slot,
             each.must_run,
-            each.is_anew,
-            msgspec.json.encode(each.columns).decode(),
             msgspec.json.encode(each.row_filters).decode(),
             plan_ids,
         )

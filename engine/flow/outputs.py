@@ -14,11 +14,7 @@ from engine.model.task import Completion, Lease, Output
 
 
 class PartitionRow(msgspec.Struct, omit_defaults=True):
-    """A partition as `partitions.write` takes it; what is left out is null.
-
-    ``changed_columns`` are those in which it is new, ``said_columns`` those in which it was said
-    that it might be; None: any of them.
-    """
+    """A partition as `partitions.write` takes it; what is left out is null."""
 
     task_id: UUID
     dataset_uuid: UUID
@@ -33,7 +29,6 @@ class PartitionRow(msgspec.Struct, omit_defaults=True):
     column_fingerprints: Mapping[str, str] | None = None
     changed: bool | None = None
     changed_columns: frozenset[str] | None = None
-    said_columns: frozenset[str] | None = None
 
 
 def brief(completion: Completion) -> list[dict[str, Any]]:

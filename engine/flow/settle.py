@@ -47,7 +47,7 @@ async def release(
 
     Returns the rows that moved, with their new ``status``.
     """
-    hit = list(await reached(conn, scene, changes))
+    hit = list(await reached(conn, scene, changes.parts))
     settled = await fetch(conn, "tasks.settle", ids=list(ids), changed=list(changes.whole), hit=hit)
     first_runs = [row for row in settled if row["held"] and row["hit"]]
     if first_runs:

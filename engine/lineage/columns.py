@@ -66,11 +66,6 @@ def widest(left: DirtyColumns, right: DirtyColumns) -> DirtyColumns:
     return None if left is None or right is None else left | right
 
 
-def common(left: DirtyColumns, right: DirtyColumns) -> DirtyColumns:
-    """The columns dirty in both."""
-    return right if left is None else left if right is None else left & right
-
-
 def propagate(columns: ColumnMap | None, dirty: DirtyColumns) -> DirtyColumns | Pruning:
     """Carry dirty columns over one edge; an edge without column lineage reads everything.
 

@@ -15,7 +15,7 @@ the `radius` of the blast.
 """
 
 from engine.planner.compare import Difference, differences
-from engine.planner.crossed import Crossed, crossed_to, remakes
+from engine.planner.crossed import Crossed, crossed_to
 from engine.planner.document import document
 from engine.planner.inputs import input_partitions, upstream
 from engine.planner.known import Known, KnownNeeded, prefetched
@@ -48,7 +48,6 @@ __all__ = [
     "plan",
     "prefetched",
     "radius",
-    "remakes",
     "task_count",
     "task_needs",
     "upstream",

@@ -1,4 +1,4 @@
-"""Over which edges a plan has come to each task of a step, and which it makes anew.
+"""Over which edges a plan has come to each task of a step.
 
 A task waits for more than that: it reads what others leave, too.
 """
@@ -24,12 +24,6 @@ def crossed_to(step: Step, lineage: Lineage) -> Callable[[Sequence[str]], Crosse
     return lambda keys: _by_job(
         via for via, keys_hit in hops if keys_hit is None or not keys_hit.isdisjoint(keys)
     )
-
-
-def remakes(step: Step, lineage: Lineage) -> Callable[[Sequence[str]], bool]:
-    """How to tell whether the task that makes some keys has to do so because they are wrong."""
-    wrong = [_keys_hit(via, step, lineage) for via in step.via if via.mapping is None]
-    return lambda keys: any(each is None or not each.isdisjoint(keys) for each in wrong)
 
 
 def _keys_hit(via: Via, step: Step, lineage: Lineage) -> frozenset[str] | None:

@@ -201,11 +201,6 @@ CREATE TABLE tasks (
     slot text NOT NULL,
     -- Some input has changed, or an invalidation names the output itself: it must run.
     hit boolean NOT NULL,
-    -- An invalidation names the output itself: what is made anew may be new in any column.
-    anew boolean NOT NULL DEFAULT false,
-    -- In which columns of each output its plans reckon with something new: {dataset: [column]};
-    -- null: in any.
-    columns jsonb NOT NULL DEFAULT '{}',
     row_filters jsonb NOT NULL DEFAULT '[]',
     plan_ids uuid[] NOT NULL DEFAULT '{}',
     lease_token uuid,
@@ -242,8 +237,6 @@ CREATE TABLE task_inputs (
     input_dataset_uuid uuid NOT NULL,
     input_partition_key text NOT NULL,
     input_version timestamptz,
-    -- The input's, when the run was done: it may have read what nobody had spoken of yet.
-    said_stamps jsonb,
     PRIMARY KEY (task_id, input_dataset_uuid, input_partition_key)
 );
 
@@ -264,11 +257,6 @@ CREATE TABLE partition_versions (
     column_fingerprints jsonb,
     -- Where only some columns moved last: {column: its stamp, "*": that of all others}.
     column_stamps jsonb,
-    -- The same, by the last change in each that anybody has spoken of, where a run has been told of
-    -- some only: it may have read more. Null: what has moved was spoken of.
-    said_stamps jsonb,
-    -- Changed by other hands since then, so that what was made there does not stand any more.
-    rewritten boolean NOT NULL DEFAULT false,
     -- The task whose run the partition stands on; null for a source's.
     task_id uuid,
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
@@ -289,15 +277,6 @@ RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE AS $$
 SELECT CASE WHEN columns IS NULL OR before IS NULL THEN NULL
     ELSE coalesce(column_stamps, jsonb_build_object('*', before))
         || (SELECT coalesce(jsonb_object_agg(c, now), '{}') FROM unnest(columns) AS c) END
-$$;
-
--- The columns of each output that either names; null: all of them.
-CREATE FUNCTION joined_columns(a jsonb, b jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-SELECT coalesce(jsonb_object_agg(output, CASE WHEN 'null' IN (a -> output, b -> output) THEN 'null'
-    ELSE (SELECT coalesce(jsonb_agg(DISTINCT c), '[]') FROM jsonb_array_elements(
-        coalesce(a -> output, '[]') || coalesce(b -> output, '[]')) AS c) END), '{}')
-FROM (SELECT jsonb_object_keys(a || b)) AS k(output)
 $$;
 
 -- The keys under which two objects hold different values; null where one of them is missing.

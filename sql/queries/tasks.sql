@@ -20,8 +20,8 @@ FOR UPDATE
 
 -- :name copy_in
 -- New tasks of a plan.
-COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, anew,
-            columns, row_filters, plan_ids) FROM STDIN
+COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
+            plan_ids) FROM STDIN
 
 -- :name copy_dependencies
 -- What new tasks wait for.
@@ -33,8 +33,6 @@ COPY task_dependencies (task_id, depends_on, datasets) FROM STDIN
 UPDATE tasks t
 SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'queued' END,
     hit = t.hit OR v.hit OR t.status = 'failed',
-    anew = t.anew OR v.anew,
-    columns = joined_columns(t.columns, v.columns),
     attempts = CASE WHEN t.status = 'failed' THEN 0 ELSE t.attempts END,
     next_retry_at = CASE WHEN t.status = 'failed' THEN NULL ELSE t.next_retry_at END,
     queued_at = CASE WHEN t.status = 'failed' THEN clock_timestamp() ELSE t.queued_at END,
@@ -46,8 +44,8 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
     row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
                    FROM jsonb_array_elements(t.row_filters || v.row_filters) AS f),
     plan_ids = t.plan_ids || %(plan_id)s::uuid
-FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, anew boolean, columns jsonb,
-    blocked boolean, partitions jsonb, row_filters jsonb)
+FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, blocked boolean, partitions jsonb,
+    row_filters jsonb)
 WHERE t.id = v.id
 
 -- :name add_dependencies
@@ -150,12 +148,6 @@ SELECT d.depends_on, d.datasets, t.id, t.job_id, t.partitions
 FROM task_dependencies d JOIN tasks t ON t.id = d.task_id AND t.status = 'blocked'
 WHERE d.depends_on = ANY(%(ended)s) AND d.datasets <> '{}'
 
--- :name uncross
--- What comes out of tasks in front reaches those behind only through these datasets after all.
-UPDATE task_dependencies d SET datasets = v.datasets
-FROM jsonb_to_recordset(%(rows)s) AS v(task_id uuid, depends_on uuid, datasets uuid[])
-WHERE d.task_id = v.task_id AND d.depends_on = v.depends_on
-
 -- :name settle
 -- With nothing open left in front a task is queued if anything hit it, else skipped.
 WITH c AS MATERIALIZED (
@@ -253,15 +245,11 @@ SET status = 'failed', lease_token = NULL, lease_expires_at = NULL, error_messag
 WHERE id = %(id)s
 
 -- :name hand_over
--- A task that ended without its work done leaves it to its successor, with those who wait for it and
--- with what it waited for: that says what it has to reckon with.
+-- A task that ended without its work done leaves it, and those who wait for it, to its successor.
 WITH rewired AS (
     INSERT INTO task_dependencies AS o (task_id, depends_on, datasets)
     SELECT d.task_id, %(successor)s, d.datasets FROM task_dependencies d
     WHERE d.depends_on = %(id)s AND d.task_id <> %(successor)s
-    UNION ALL
-    SELECT %(successor)s, d.depends_on, d.datasets FROM task_dependencies d
-    WHERE d.task_id = %(id)s AND d.depends_on <> %(successor)s
     ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = o.datasets || excluded.datasets
     WHERE NOT excluded.datasets <@ o.datasets
 ), ended AS (
@@ -269,12 +257,10 @@ WITH rewired AS (
         completed_at = clock_timestamp(), error_message = %(error)s,
         outcome = 'its work passed to task ' || %(successor)s
     WHERE id = %(id)s
-    RETURNING anew, columns, partitions, row_filters, plan_ids
+    RETURNING partitions, row_filters, plan_ids
 )
 UPDATE tasks t
 SET hit = true,
-    anew = t.anew OR e.anew,
-    columns = joined_columns(t.columns, e.columns),
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(t.partitions || e.partitions) AS p ORDER BY p),
     row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
                    FROM jsonb_array_elements(t.row_filters || e.row_filters) AS f),

@@ -373,17 +373,12 @@ def an_unchanged_stamp_is_bumped(patch: Patch) -> None:
 
 
 @mutation
-def what_a_plan_reckoned_with_counts_as_said(patch: Patch) -> None:
-    around(patch, engine.flow.cutoff, "_uncross", lambda _: nothing)
-
-
-@mutation
 def all_columns_of_a_changed_partition_count_as_changed(patch: Patch) -> None:
     statement(
         patch,
         "partitions.write",
-        "said_columns IS NULL THEN moved WHEN",
-        "said_columns IS NULL THEN NULL WHEN",
+        "partition_key, moved AS columns",
+        "partition_key, NULL AS columns",
     )
 
 

@@ -14,7 +14,6 @@ from tests.support.databases import fresh_database
 WORLDS = 120
 
 CAUGHT_BY = {
-    "what_a_plan_reckoned_with_counts_as_said": 40000456,
     "the_last_event_of_a_batch_is_lost": 0,
     "coalescing_takes_the_columns_of_the_first": 1,
     "a_position_is_not_compared": 0,

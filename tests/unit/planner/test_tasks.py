@@ -2,14 +2,7 @@
 
 import pytest
 
-from engine.planner import (
-    input_partitions,
-    missing_inputs,
-    prefetched,
-    remakes,
-    task_needs,
-    upstream,
-)
+from engine.planner import input_partitions, missing_inputs, prefetched, task_needs, upstream
 from tests.support.lineages import (
     DAY,
     MONTH,
@@ -82,14 +75,6 @@ class TestNeeds:
         found = wanted(world, change("flights", "2013-02-03"), known=known)
 
         assert found == [("*", ("2013-02-01", "2013-02-02", "2013-02-03"), True)]
-
-    def test_what_is_wrong_itself_is_made_anew_and_what_its_input_hits_is_not(self):
-        world = lineage(FLIGHTS, made("a", DAY, "flights"))
-        changes = change("flights", "2013-02-13"), change("a", "2013-02-14", reason="manual")
-
-        is_anew = remakes(planned(world, *changes).steps[-1], world)
-
-        assert [is_anew([key]) for key in ("2013-02-13", "2013-02-14")] == [False, True]
 
 
 class TestInputs:

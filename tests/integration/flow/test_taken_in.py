@@ -1,0 +1,136 @@
+"""What a run takes in before it is told of: when it is told, nobody who reads it stays as it was.
+
+Workers tell one fingerprint here, so what they make may have changed in any column.
+"""
+
+from collections.abc import Set as AbstractSet
+
+import pytest
+
+from engine.flow.approve import approve
+from engine.store.database import Database
+from engine.store.orgs import set_setting
+from tests.support.worlds import World, job, source
+
+DAY, OTHER = "2013-02-13", "2013-02-14"
+B = job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
+OF_TWO = {"x": ["b.x"], "y": ["b.y"], "z": ["f.s"]}
+
+
+def _reader(name: str, *reads: str) -> dict[str, object]:
+    """A job that reads only these columns, ``dataset.column``, each for one of its own."""
+    inputs = dict.fromkeys(read.split(".")[0] for read in reads)
+    return job(name, *inputs, columns={read.replace(".", "_"): [read] for read in reads})
+
+
+async def _run(world: World, **fingerprints: str) -> AbstractSet[str]:
+    """Run all there is; the jobs that ran."""
+    return {name.partition("[")[0] for name in await world.run(**fingerprints)}
+
+
+async def _changed_in_x(database: Database, *jobs: dict[str, object]) -> World:
+    """`b` of `a` by column, and these jobs; all has run, and then `a.x` has changed."""
+    world = await World.made(database, source("a"), source("f"), B, *jobs)
+    await world.change("f", DAY, OTHER)
+    await world.changed("a", DAY, OTHER)
+    await _run(world, b="1", d="1")
+    await world.changed("a", DAY, columns=("x",))
+    return world
+
+
+async def _in_running(database: Database) -> World:
+    """`d` makes a column each of two of `b`'s and one of `f`'s; `b` has taken in `a.y`, too."""
+    d = job("d", "b", "f", columns=OF_TWO)
+    return await _changed_in_x(database, d, _reader("dy", "d.y"))
+
+
+async def test_who_was_pruned_reads_it_once_it_is_told(database: Database) -> None:
+    world = await _changed_in_x(database, _reader("ys", "b.y"))
+    assert await _run(world, b="2") == {"b"}
+    await world.changed("a", DAY, columns=("y",))
+    assert await _run(world, b="2") == {"b", "ys"}
+
+
+async def test_so_does_who_is_behind_one_who_has_read_it_already(database: Database) -> None:
+    """`t` has read it before it was told, for a reason of its own, and is run for that again."""
+    t, d = _reader("t", "b.y", "f.s"), _reader("d", "t.b_y")
+    world = await _changed_in_x(database, t, d)
+    assert await _run(world, b="2") == {"b"}
+    await world.changed("f", DAY, columns=("s",))
+    assert await _run(world, b="2", t="2") == {"t"}
+    await world.change("f", DAY, columns=("s",))
+    await world.changed("a", DAY, columns=("y",))
+    assert "d" in await _run(world, b="2", t="2")
+
+
+async def test_so_does_who_is_behind_one_who_is_skipped(database: Database) -> None:
+    d = job("d", "b", columns={"x": ["b.x"], "y": ["b.y"]})
+    world = await _changed_in_x(database, d, _reader("e", "d.y", "f.s"), _reader("g", "e.d_y"))
+    assert await _run(world, b="2", d="2") == {"b", "d"}
+    await world.change("f", DAY, columns=("s",))
+    await world.changed("a", DAY, columns=("y",))
+    assert {"e", "g"} <= await _run(world, b="2", d="2")
+
+
+async def test_it_may_be_told_while_a_run_goes_on(database: Database) -> None:
+    world = await _in_running(database)
+    await world.finish((await world.claim())[0], "2")
+    (d,) = await world.claim()
+    await world.changed("a", DAY, columns=("y",))
+    await world.changed("f", DAY, columns=("s",))
+    await world.finish(d, "2")
+    assert "dy" in await _run(world, b="2", d="3")
+
+
+@pytest.mark.parametrize("columns", [("y",), None])
+async def test_it_may_be_told_and_made_again_while_a_run_goes_on(
+    database: Database, columns: tuple[str, ...] | None
+) -> None:
+    world = await _in_running(database)
+    await world.finish((await world.claim())[0], "2")
+    (d,) = await world.claim()
+    await world.changed("a", DAY, columns=columns)
+    await world.changed("f", DAY, columns=("s",))
+    await world.finish((await world.claim())[0], "2")
+    await world.finish(d, "2")
+    assert "dy" in await _run(world, b="2", d="3")
+
+
+async def test_it_may_be_told_by_a_plan_that_was_held(database: Database) -> None:
+    """Meanwhile the same columns of another partition are told."""
+    world = await _in_running(database)
+    await _limit(world, 2)
+    await world.change("a", DAY, columns=("y",))
+    held = await world.plan()
+    assert held
+    assert held.held_by
+    await _limit(world, None)
+    await world.changed("a", OTHER, columns=("y",))
+    assert f"dy[{DAY}]" not in await world.run(b="2", d="2")
+    async with world.conn() as conn:
+        await approve(conn, world.scene, held.plan_id)
+    await world.changed("f", DAY, columns=("s",))
+    assert "dy" in await _run(world, b="2", d="3")
+
+
+async def test_it_may_be_told_of_some_rows_after_others(database: Database) -> None:
+    keys = {"k": {"static": ["p", "q"]}}
+    reads_a = {"dataset": "a", "passes": {"k": "k"}}
+    b = job("b", reads_a, partitioning=keys, columns={"x": ["a.x"], "y": ["a.y"]})
+    d = job("d", "b", "f", partitioning=keys, columns=OF_TWO)
+    dy = job("dy", "d", partitioning=keys, columns={"y": ["d.y"]})
+    world = await World.made(database, source("a", {}), source("f", keys), b, d, dy)
+    await world.change("f", "p", "q")
+    await world.changed("a", "*")
+    await _run(world, b="1", d="1")
+    await world.change("a", "*", columns=("x",))
+    await world.changed("a", "*", columns=("y",), rows={"k": "q"})
+    assert "dy[p]" not in await world.run(b="2", d="2")
+    await world.change("a", "*", columns=("y",), rows={"k": "p"})
+    await world.changed("f", "p", columns=("s",))
+    assert "dy[p]" in await world.run(b="2", d="3")
+
+
+async def _limit(world: World, limit: int | None) -> None:
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", limit)
