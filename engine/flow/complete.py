@@ -15,6 +15,7 @@ from engine.flow.cutoff import Changes
 from engine.flow.outputs import brief, found_new, partition_rows
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
+from engine.model.invalidation import FOUND
 from engine.model.task import Completion
 from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
@@ -97,7 +98,7 @@ async def _tell_of_new(conn: Connection, scene: Scene, completion: Completion) -
         {
             "dataset_uuid": versions[each.dataset].id,
             "dataset_version": versions[each.dataset].version,
-            "reason": "rewritten",
+            "reason": FOUND,
             "source_event": {"count": 1, "stream": f"task/{completion.lease.task_id}"},
             "events": 1,
             "ids": [new_id()],

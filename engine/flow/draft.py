@@ -77,7 +77,7 @@ async def _served(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> li
 
 
 def _names_columns(invalidation: Invalidation) -> bool:
-    return invalidation.columns is not None and invalidation.partition_key is not None
+    return invalidation.columns is not None
 
 
 def _widened(
@@ -86,11 +86,13 @@ def _widened(
     """Of partitions that nobody has spoken of before, all columns are new, whichever are named."""
     if not _names_columns(invalidation):
         return invalidation
-    space = lineage.space(invalidation.dataset)
-    named = space.parse(invalidation.partition_key) & space.universe
-    if existing[invalidation.dataset].covers(named):
-        return invalidation
-    return replace(invalidation, columns=None)
+    known = existing[invalidation.dataset]
+    if invalidation.partition_key is None:
+        is_known = bool(known)
+    else:
+        space = lineage.space(invalidation.dataset)
+        is_known = known.covers(space.parse(invalidation.partition_key) & space.universe)
+    return invalidation if is_known else replace(invalidation, columns=None)
 
 
 def _invalidation(row: Row) -> Invalidation:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from engine.model.event import Reason
+
+FOUND: Final = "found"
+"""The reason of partitions that a run found, which bear its stamp; no event can have it."""
 
 ScopeKind = Literal["dataset", "partition", "row_range"]
 
@@ -21,7 +24,7 @@ class Invalidation:
     id: UUID
     dataset: UUID
     version: UUID
-    reason: Reason
+    reason: Reason | Literal["found"]
     partition_key: str | None = None
     columns: frozenset[str] | None = None
     row_filter: Mapping[str, Any] | None = None

@@ -21,7 +21,8 @@ class DirtyScope(NamedTuple):
 
     ``columns`` None: any column; ``rows`` None: any row. ``in_place``: it has changed already, as
     sources do; otherwise it changes if the job that makes it gives another result.
-    ``has_grown``: rows were added, and that is all.
+    ``has_grown``: rows were added, and that is all. ``is_stamped``: the run that made it has given
+    it its stamp.
     """
 
     partitions: PartitionSet
@@ -30,6 +31,7 @@ class DirtyScope(NamedTuple):
     causes: Causes
     in_place: bool
     has_grown: bool = False
+    is_stamped: bool = False
 
 
 def coalesce(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
@@ -38,7 +40,7 @@ def coalesce(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
         return scopes[:1]
     kinds: dict[object, list[DirtyScope]] = {}
     for each in scopes:
-        kind = each.in_place, each.has_grown, each.columns, each.rows
+        kind = each.in_place, each.is_stamped, each.has_grown, each.columns, each.rows
         kinds.setdefault(kind, []).append(each)
     if len(kinds) > MOST:
         kinds = {kind: [each for each in scopes if each.in_place is kind] for kind in (True, False)}
@@ -54,4 +56,5 @@ def _joined(alike: Sequence[DirtyScope]) -> DirtyScope:
         reduce(or_, (each.causes for each in alike)),
         first.in_place,
         all(each.has_grown for each in alike),
+        all(each.is_stamped for each in alike),
     )

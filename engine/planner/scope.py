@@ -9,7 +9,7 @@ from __future__ import annotations
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import narrow
 from engine.lineage.rows import RowFilter
-from engine.model.invalidation import Invalidation
+from engine.model.invalidation import FOUND, Invalidation
 from engine.partitions import PartitionSet
 from engine.planner.causes import Causes
 from engine.planner.dirty import DirtyScope
@@ -33,16 +33,24 @@ def dirty_scope(
         partitions = narrow(rows, partitions.space, partitions)
     in_place = changes_in_place(lineage, invalidation)
     has_grown = in_place and invalidation.reason in GROWTH
-    return DirtyScope(partitions, invalidation.columns, rows or None, causes, in_place, has_grown)
+    return DirtyScope(
+        partitions,
+        invalidation.columns,
+        rows or None,
+        causes,
+        in_place,
+        has_grown,
+        is_stamped=invalidation.reason == FOUND,
+    )
 
 
 def changes_in_place(lineage: Lineage, invalidation: Invalidation) -> bool:
-    """Whether only readers are hit: a source changed, or a dataset was mended in place by hand.
+    """Whether only readers are hit: of a change of a source, by hand, or of what a run has found.
 
     Otherwise a produced dataset is wrong: its producer is hit, and the rest through it.
     """
     made_by = lineage.producer(invalidation.dataset).activation
-    return made_by == "source" or invalidation.reason == "rewritten"
+    return made_by == "source" or invalidation.reason in ("rewritten", FOUND)
 
 
 def _partitions(lineage: Lineage, extents: Extents, invalidation: Invalidation) -> PartitionSet:

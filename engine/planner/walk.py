@@ -103,10 +103,11 @@ class _Walk:
     def _mark(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """What changed in place hits the readers, what is wrong its producer."""
         changed = [each for each in scopes if each.in_place]
-        if changed:
+        if stamped := [each for each in changed if not each.is_stamped]:
             self._changed[dataset] = tuple(
-                Changed(each.partitions, each.columns) for each in changed
+                Changed(each.partitions, each.columns) for each in stamped
             )
+        if changed:
             self._spread(dataset, changed)
         for each in scopes:
             if not each.in_place:

@@ -279,13 +279,14 @@ SELECT CASE WHEN columns IS NULL OR before IS NULL THEN NULL
         || (SELECT coalesce(jsonb_object_agg(c, now), '{}') FROM unnest(columns) AS c) END
 $$;
 
--- The keys under which two objects hold different values; null where one of them is missing.
+-- The keys under which two objects hold different values; null where one of them is missing, or all
+-- differ: where rows come or go, that is so of every column, and who reads none may count them.
 CREATE FUNCTION differing_keys(a jsonb, b jsonb) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 SELECT CASE WHEN a IS NOT NULL AND b IS NOT NULL THEN
-    (SELECT array_agg(key ORDER BY key)
-     FROM jsonb_each_text(a) AS x FULL JOIN jsonb_each_text(b) AS y USING (key)
-     WHERE x.value IS DISTINCT FROM y.value) END
+    (SELECT CASE WHEN NOT bool_and(x.value IS DISTINCT FROM y.value)
+            THEN array_agg(key ORDER BY key) FILTER (WHERE x.value IS DISTINCT FROM y.value) END
+     FROM jsonb_each_text(a) AS x FULL JOIN jsonb_each_text(b) AS y USING (key)) END
 $$;
 
 CREATE TABLE dataset_cursors (
@@ -306,7 +307,7 @@ CREATE TABLE data_invalidations (
     partition_key text,
     row_filter jsonb,
     reason text NOT NULL CHECK (reason IN ('change', 'arrival', 'correction', 'rewritten',
-        'manual', 'schema_change', 'definition_change', 'schedule')),
+        'manual', 'schema_change', 'definition_change', 'schedule', 'found')),
     source_event jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     processed_by uuid[] NOT NULL DEFAULT '{}',

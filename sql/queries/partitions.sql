@@ -13,16 +13,18 @@ WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 
 -- :name stamp
 -- Partitions changed now by other hands than a task's, in some columns; null: in all. Of a source
--- that makes them exist; what a job makes does so only when its task is done. Stamps only rise,
--- whatever the clock does.
+-- that makes them exist; what a job makes does so only when its task is done, and with what its next
+-- run makes only what is still there can be compared. Stamps only rise, whatever the clock does.
 INSERT INTO partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
 SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest(%(keys)s::text[]) AS key
 WHERE %(is_source)s OR EXISTS (
     SELECT FROM partition_versions e WHERE e.dataset_uuid = %(dataset)s
       AND e.dataset_version = %(version)s AND e.partition_key = key)
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
-SET (materialized_at, column_stamps) = (
-    SELECT moment, moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment)
+SET (materialized_at, column_stamps, fingerprint, column_fingerprints, row_count) = (
+    SELECT moment, moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment),
+        NULL, p.column_fingerprints - %(columns)s::text[],
+        CASE WHEN %(is_source)s THEN p.row_count END
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
 
 -- :name stamps

@@ -80,6 +80,16 @@ async def test_fingerprints_that_leave_out_a_column_count_for_nothing(database: 
     assert len(await _run(world, {"b": {"price": "1"}})) == 3
 
 
+async def test_where_every_column_changed_rows_may_have_come(database: Database) -> None:
+    """It counts the rows, by a column of which nothing is told."""
+    counts = job("counts", "b", columns={"n": ["b.dt"]})
+    world = await World.made(database, source("a"), job("b", "a"), counts, _reads("xs", "x"))
+    for version in "12":
+        await world.changed("a", DAY)
+        ran = await _run(world, {"b": {"x": version}})
+        assert sorted(ran) == [f"b[{DAY}]", f"counts[{DAY}]", f"xs[{DAY}]"]
+
+
 async def test_who_reads_no_column_goes_by_the_rows(database: Database) -> None:
     counts = job("counts", "b", columns={"n": [], "last": ["b.name"]})
     world = await World.made(
@@ -244,3 +254,27 @@ async def test_who_has_read_the_change_already_is_not_run_for_it_again(database:
     await world.finish(lease, "after")
     await world.finish(running)
     assert await world.run() == []
+
+
+async def test_what_is_made_again_as_before_it_was_rewritten_has_changed(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("t", "b"))
+    await world.changed("a", DAY)
+    await world.run(b="1")
+    await world.changed("b", DAY, reason="rewritten")
+    assert await world.run() == [f"t[{DAY}]"]
+    await world.changed("a", DAY)
+    assert await world.run(b="1") == [f"b[{DAY}]", f"t[{DAY}]"]
+
+
+async def test_so_it_is_by_column(database: Database) -> None:
+    readers = _reads("prices", "price"), _reads("names", "name")
+    world = await World.made(database, source("a"), job("b", "a"), *readers)
+    made = {"b": {"price": "1", "name": "1", "other": "1"}}
+    await world.changed("a", DAY)
+    await _run(world, made)
+    await world.changed("b", DAY, reason="rewritten", columns=("name",))
+    assert await _run(world, {}) == [f"names[{DAY}]"]
+    await world.changed("a", DAY)
+    assert await _run(world, made) == [f"b[{DAY}]", f"names[{DAY}]"]

@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from engine.flow.byhand import retry
 from engine.flow.fail import fail
 from engine.store.database import Database
@@ -189,6 +191,17 @@ async def test_column_pruning_spares_who_does_not_read_it(database: Database) ->
     assert sorted(await world.run()) == ["s[*]", "t[*]"]
     await world.changed("planes", columns=("seats",))
     assert await world.run() == ["s[*]"]
+
+
+@pytest.mark.parametrize("partitioning", [{}, {"k": {"static": ["p", "q"]}}])
+async def test_the_first_word_of_all_of_a_dataset_is_new_in_every_column(
+    database: Database, partitioning: dict[str, Any]
+) -> None:
+    s = job("s", "planes", partitioning=partitioning, columns={"n": ["planes.seats"]})
+    t = job("t", "planes", partitioning=partitioning, columns={"n": ["planes.notes"]})
+    world = await World.made(database, source("planes", partitioning), s, t)
+    await world.changed("planes", columns=("seats",))
+    assert {name[0] for name in await world.run()} == {"s", "t"}
 
 
 async def test_neighbours_share_a_task(database: Database) -> None:
