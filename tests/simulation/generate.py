@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -26,6 +26,12 @@ def world(seed: int) -> World:
     if shape < 0.15:
         return maker.chain(dice.randint(4, 6))
     return maker.any_world()
+
+
+def picky_world(seed: int) -> World:
+    """A world of few columns, each from one other, for waves that take long to be told of."""
+    dice = Random(f"picky world {seed}")
+    return Maker(dice, Cutter.anywhere(dice)).picky()
 
 
 def another_job(dice: Random, world: World) -> Job:
@@ -68,6 +74,26 @@ class Maker:
         jobs = [self.source(0, "one")]
         for n in range(1, length):
             jobs.append(self._straight(n, [jobs[-1]]))
+        return World(tuple(jobs))
+
+    def picky(self) -> World:
+        """A job reads a source by column, and what came of it, which may be as it was; readers of a
+        column or two stand below. Most tell only in all whether theirs came out new.
+        """
+        source = replace(self.source(0, "one"), tells_columns=True, grows=False)
+        space = self.dice.choice([(), (), source.space])
+        top, side = (
+            replace(source, name=f"src{n}", space=space, outputs=(Output(f"s{n}", COLUMNS[:2]),))
+            for n in range(2)
+        )
+        arm = replace(self._picky(2, {"x": (top, "x")}), coarse=2)
+        to_arm = self.dice.choice([{}, {"z": (arm, "x")}])
+        both = self._picky(3, {"x": (top, "x"), "y": (top, "y")} | to_arm, [top, arm])
+        jobs = [top, side, arm, both]
+        for n in range(4, 8):
+            column = self.dice.choice("xy")
+            shaped = {"x": (self.dice.choice(jobs[3:]), column), "y": (side, "x")}
+            jobs.append(self._picky(n, shaped))
         return World(tuple(jobs))
 
     # -- jobs ----------------------------------------------------------------------------------
@@ -161,6 +187,16 @@ class Maker:
         reads = [same_read(maker.outputs[0].name, space) for maker in makers]
         return self._job(n, "one", space=space, reads=reads, of=makers)
 
+    def _picky(
+        self, n: int, shaped: Mapping[str, tuple[Job, str]], makers: Sequence[Job] = ()
+    ) -> Job:
+        """Its columns come of one other each."""
+        job = self._straight(n, makers or [maker for maker, _ in shaped.values()])
+        lineage = {to: ((maker.outputs[0].name, of),) for to, (maker, of) in shaped.items()}
+        tells_all = 6 * (job.salt // 6) + 1 if self.dice.random() < 0.8 else job.salt
+        outputs = (Output(f"d{n}", tuple(lineage), tuple(lineage.items())),)
+        return replace(job, outputs=outputs, salt=tells_all, coarse=1_000_003)
+
     def _job(
         self,
         n: int,
@@ -219,4 +255,4 @@ def _place(maker: Job, read: Read) -> int:
     return [output.name for output in maker.outputs].index(read.dataset)
 
 
-__all__ = ["Maker", "another_job", "world"]
+__all__ = ["Maker", "another_job", "picky_world", "world"]

@@ -35,6 +35,12 @@ PHRASES = {
 }
 """What chance brings together too seldom: a run takes in what is told of only after it."""
 LONGEST = 80
+WAVES = (
+    ("change", "rest"),
+    PHRASES["told_late"],
+    ("change", "change", "publish", "ingest", "plan", *("claim", "finish") * 4),
+)
+"""What a picky world goes through, wave by wave."""
 
 
 @dataclass(frozen=True)
@@ -55,4 +61,12 @@ def history(seed: int) -> list[Step]:
     opening = ["change", "publish", "ingest", "plan", "claim", "read", "finish"]
     drawn = dice.choices(verbs, [WEIGHTS[verb] for verb in verbs], k=dice.randint(10, LONGEST))
     verbs = [verb for word in [*opening, *drawn] for verb in PHRASES.get(word, (word,))]
+    return [Step(verb, dice.randrange(2**32)) for verb in verbs]
+
+
+def waves(seed: int) -> list[Step]:
+    """A history of few troubles, in which much is told of only when a run has taken it in."""
+    dice = Random(f"waves {seed}")
+    drawn = [dice.choice(WAVES) for _ in range(dice.randint(6, 16))]
+    verbs = ["burst", "rest", *(verb for wave in drawn for verb in wave)]
     return [Step(verb, dice.randrange(2**32)) for verb in verbs]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.simulation.dimensions import Key
 from tests.simulation.mapping import Read, needed
-from tests.simulation.world import Columns, Job, Values, World
+from tests.simulation.world import Columns, Job, Output, Values, World
 
 Dirt = tuple[Columns, Values]
 """Columns, and the groups of rows, that may come out otherwise."""
@@ -37,6 +37,11 @@ class Changed:
     columns: Columns
 
 
+NONE: Columns = frozenset()
+_ROWS = "rows"
+"""Stands among columns for which rows there are."""
+
+
 @dataclass
 class Ledger:
     """What was declared, what really came out new, and when each partition was last made."""
@@ -44,12 +49,44 @@ class Ledger:
     declared: defaultdict[str, list[Declared]] = field(default_factory=lambda: defaultdict(list))
     changed: defaultdict[str, list[Changed]] = field(default_factory=lambda: defaultdict(list))
     wrong: defaultdict[str, list[Declared]] = field(default_factory=lambda: defaultdict(list))
+    rewritten: defaultdict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
     made: dict[tuple[Any, Key], int] = field(default_factory=dict)
+    unsaid: defaultdict[tuple[str, Key], set[str]] = field(default_factory=lambda: defaultdict(set))
+    """The columns that came out new before anything was said of them."""
+
+    def note_changed(self, output: Output, changed: Changed) -> None:
+        """A partition came out new; what of that is called for is said next."""
+        self.changed[output.name].append(changed)
+        self.unsaid[output.name, changed.key] |= _columns(output, changed.columns)
+
+    def declare(self, world: World, output: Output, said: Declared) -> None:
+        """Columns of a made partition are said to be dirty.
+
+        So are those that others have made of them already, without being called for it.
+        """
+        self.declared[output.name].append(said)
+        unsaid = self.unsaid[output.name, said.key]
+        late = unsaid & _columns(output, said.columns)
+        unsaid -= late
+        for job, read, to in _readers(world, output) if late else ():
+            columns = to.dirtied(output.name, None if _ROWS in late else frozenset(late))
+            for key in {each.key for each in self.changed[to.name]} if columns != NONE else ():
+                if self._reaches(world, job, read, key, said):
+                    self.declare(world, to, Declared(said.time, key, columns))
 
     def dirt(
-        self, world: World, job: Job, generation: Any, keys: Collection[Key]
+        self,
+        world: World,
+        job: Job,
+        generation: Any,
+        keys: Collection[Key],
+        *,
+        by_column: bool,
     ) -> Mapping[str, Dirt] | None:
-        """By output, what a run is due for; None when nothing calls for it."""
+        """By output, what a run is due for; None when nothing calls for it.
+
+        What is not told by column counts as new in all that may have come out so in front of it.
+        """
         dirt: dict[str, list[Dirt]] = {output.name: [] for output in job.outputs}
         for key in keys:
             since = self.made.get((generation, key))
@@ -57,7 +94,23 @@ class Ledger:
                 return dict.fromkeys(dirt, (None, None))
             for name, each in self._through(world, job, key, since):
                 dirt[name].append(each)
+            for output in job.outputs if not by_column else ():
+                if dirt[output.name]:
+                    may_be = self._may_be_new(world, output, since)
+                    dirt[output.name].append((may_be, frozenset()))
         return {name: _widest(each) for name, each in dirt.items() if each} or None
+
+    def _may_be_new(self, world: World, output: Output, since: int) -> Columns:
+        """The columns that may come out otherwise for all that was said, wherever it was."""
+        said = (*self.declared[output.name], *self.wrong[output.name])
+        dirty = [each.columns for each in said if each.time > since]
+        for read in world.makers[output.name].reads:
+            made = world.makers[read.dataset].outputs
+            (source,) = (each for each in made if each.name == read.dataset)
+            above = self._may_be_new(world, source, since)
+            if above != NONE:
+                dirty.append(output.dirtied(read.dataset, above))
+        return _union(dirty)
 
     def _is_wrong(self, job: Job, key: Key, since: int) -> bool:
         return any(
@@ -105,6 +158,17 @@ class Ledger:
         if job.is_unit or read.latest is not None:
             return bool(keys)
         return bool(needed(read, source.space, job.space, key, keys))
+
+
+def _readers(world: World, output: Output) -> Iterator[tuple[Job, Read, Output]]:
+    for job in world.readers(output.name):
+        for read in job.reads:
+            if read.dataset == output.name:
+                yield from ((job, read, to) for to in job.outputs)
+
+
+def _columns(output: Output, columns: Columns) -> set[str]:
+    return {*output.columns, _ROWS} if columns is None else {*columns}
 
 
 def _is_read(job: Job, read: Read, columns: Columns) -> bool:

@@ -193,6 +193,7 @@ class Stage:
 
     def _note(self, maker: Job, row: dict[str, Any], announced: set[Key]) -> None:
         name, said, spec = row["name"], row["partition_key"], row["row_filter"]
+        said = said if maker.space else "*"
         keys: Sequence[Key | None] = [None] if said is None else [*read_text(maker.space, said)]
         if spec is not None:
             among = read_text(maker.space, said)
@@ -203,7 +204,10 @@ class Stage:
         if said is not None:  # all of a dataset is what is known of it already
             self._announced[name] |= {key for key in keys if key is not None}
         facts = [Declared(self.now, key, columns, groups(spec)) for key in keys]
-        if maker.is_source or row["reason"] == "rewritten":
+        if row["reason"] == "rewritten":
+            there = self.warehouse[name, self.versions[name]]
+            self.ledger.rewritten[name] |= {*there} if said is None else {*keys}
+        if maker.is_source or row["reason"] in ("rewritten", "found"):
             self.ledger.declared[name] += facts
             named = universe(maker.space) if said is None else keys
             self.ledger.changed[name] += [

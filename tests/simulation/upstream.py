@@ -143,6 +143,7 @@ class Upstream:
     ) -> SourceEvent:
         dataset = job.outputs[0].name
         named = set().union(*(read_text(job.space, each) for each in partitions or ()))
+        named |= set() if job.space else {()}
         columns = edit.columns
         is_new = not named <= self.spoken[dataset]
         # Of what is new some name columns all the same: of those that a table began with.
@@ -185,7 +186,7 @@ class Upstream:
     ) -> tuple[str, ...] | None:
         """The partitions, or a wider scope that has them in it."""
         space, chance, key = job.space, dice.random(), keys[0]
-        if chance < 0.1 and {*keys} <= existing:
+        if chance < 0.1 and ({*keys} <= existing or not space):
             return None
         if len(keys) > 1:
             return tuple(text(space, each) for each in keys)

@@ -30,7 +30,7 @@ from tests.simulation.invariants import Broken
 from tests.simulation.ledger import Changed, Declared, Dirt
 from tests.simulation.rows import Partitions, Rows, differing, is_meant, may_hold
 from tests.simulation.stage import UNIT, Stage
-from tests.simulation.world import GROUP, Job, World
+from tests.simulation.world import GROUP, Columns, Job, Output, World
 
 Content = dict[str, dict[Key, Rows]]
 """By output, its partitions."""
@@ -96,7 +96,8 @@ class Workers:
             return {output.name: (None, None) for output in job.outputs}
         keys = [UNIT] if job.is_unit else keys_of(job, lease.partitions)
         version = lease.outputs[0].version
-        dirt = self.stage.ledger.dirt(self.stage.world, job, version, keys)
+        ledger, by_column = self.stage.ledger, tells(job) is Telling.COLUMNS
+        dirt = ledger.dirt(self.stage.world, job, version, keys, by_column=by_column)
         if dirt is None:
             raise Broken("minimal: a run that nothing called for", called(lease))
         return dirt
@@ -118,6 +119,9 @@ class Workers:
 
     async def _content(self, run: Run) -> Content:
         """Read once, whenever that is; a run that is asked again gives what it has read."""
+        if not self.stage.world.makers.keys() >= {read.dataset for read in run.job.reads}:
+            self.stage.say(f"a deploy has taken away what {called(run.lease)} reads")
+            return {}
         if run.content is None:
             self.stage.say(f"read for {called(run.lease)}")
             existing = await self.stage.existing()
@@ -216,22 +220,27 @@ class Workers:
     def _accepted(self, run: Run, content: Content) -> None:
         """What an accepted run made is there now; what came out new is remembered."""
         ledger, now = self.stage.ledger, self.stage.now
-        for dataset in run.lease.outputs:
-            there, made = self.stage.warehouse[dataset.name, dataset.version], content[dataset.name]
-            ledger.changed[dataset.name] += self._changes(run.job, there, made)
+        versions = {dataset.name: dataset.version for dataset in run.lease.outputs}
+        for output in run.job.outputs:
+            there = self.stage.warehouse[output.name, versions[output.name]]
+            made = content[output.name]
+            for changed in self._changes(run.job, output, there, made):
+                ledger.note_changed(output, changed)
             there.update(made)
-            if dataset.name in run.dirt:
-                dirt = run.dirt[dataset.name]
-                ledger.declared[dataset.name] += [Declared(now, key, *dirt) for key in made]
+            for key in made if output.name in run.dirt else ():
+                said = Declared(now, key, *run.dirt[output.name])
+                ledger.declare(self.stage.world, output, said)
         self.stage.counts["tasks"] += 1
         generation = run.lease.outputs[0].version
         for key in [UNIT] if run.job.is_unit else content[run.job.outputs[0].name]:
             ledger.made[generation, key] = run.at
 
-    def _changes(self, job: Job, there: Partitions, made: Partitions) -> Iterator[Changed]:
+    def _changes(
+        self, job: Job, output: Output, there: Partitions, made: Partitions
+    ) -> Iterator[Changed]:
         """What the engine can know to have come out new, by partition, and by column if told."""
         for key, rows in made.items():
-            columns = differing(there.get(key), rows)
+            columns = self._differing(output, key, there.get(key), rows)
             is_same = columns is not None and not columns
             if is_same and tells(job) is not Telling.NOTHING:
                 self.stage.counts["partition came out the same"] += 1
@@ -241,6 +250,17 @@ class Workers:
             else:
                 self.stage.counts["partition came out new"] += 1
                 yield Changed(self.stage.now, key, None)
+
+    def _differing(self, output: Output, key: Key, before: Rows | None, after: Rows) -> Columns:
+        """The columns that differ; None: all of them, and then rows may have come or gone.
+
+        What other hands have rewritten meanwhile nobody has seen.
+        """
+        if key in self.stage.ledger.rewritten[output.name]:
+            self.stage.ledger.rewritten[output.name].remove(key)
+            return None
+        columns = differing(before, after)
+        return None if columns == {*output.columns} else columns
 
     # -- trouble -------------------------------------------------------------------------------
 
