@@ -42,7 +42,6 @@ class Kind(NamedTuple):
 
 
 _DAYS = 65_536
-_LONGEST = 100
 """Characters of a key: those of four dimensions fit into a text that an event may hold."""
 
 _FAR = 10**30
@@ -159,7 +158,7 @@ def _unscaled(text: str, scale: int) -> Decimal | None:
 
 def _text_key(value: Any) -> str | None:
     text = _text(value)
-    if text is None or len(text) > _LONGEST or "\0" in text:
+    if text is None or "\0" in text:
         return None
     try:
         return check_key(text, "key")

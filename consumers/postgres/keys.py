@@ -14,11 +14,19 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from engine.errors import InvalidInput
 from engine.partitions.dimension import Dimension
 from engine.partitions.intervals import NEG, POS
-from engine.partitions.key_dimension import StaticDimension
+from engine.partitions.key_dimension import LONGEST, StaticDimension
 from engine.partitions.range_dimension import RangeDimension
 from engine.partitions.time_dimension import TimeDimension
 
 _NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
+_FLOATING = SQL(
+    "(CASE WHEN {value} >= {lo}::float8 AND {value} < {hi}::float8"
+    " THEN floor({value})::bigint END)::numeric"
+)
+_WHOLE: MappingProxyType[str, SQL] = MappingProxyType(
+    {"numeric": SQL("floor({value})"), "real": _FLOATING, "double precision": _FLOATING}
+)
+"""The integer below a number; of what is far beyond all bounds, null."""
 _ON_THE_CLOCK: MappingProxyType[str, SQL] = MappingProxyType(
     {
         "timestamp with time zone": SQL("{value} AT TIME ZONE {zone}"),
@@ -121,10 +129,15 @@ class RangeColumn(KeyColumn):
     """A number."""
 
     dimension: RangeDimension
+    type: str
 
     def bucket(self, value: Composable) -> Composed:
-        """See `KeyColumn`."""
-        return SQL("floor({}::numeric / {})").format(value, Literal(self.dimension.size))
+        """See `KeyColumn`; floored first, since a cast and a quotient of fractions are rounded."""
+        whole = _WHOLE.get(self.type, SQL("{value}::numeric"))
+        return SQL("div({whole}, {size}) - (mod({whole}, {size}) < 0)::int").format(
+            whole=whole.format(value=value, lo=Literal(NEG), hi=Literal(POS)),
+            size=Literal(self.dimension.size),
+        )
 
     def place(self, bucket: Composable) -> Composed:
         """See `KeyColumn`."""
@@ -155,7 +168,9 @@ class TextColumn(KeyColumn):
 
     def place(self, bucket: Composable) -> Composed:
         """See `KeyColumn`; what `engine.partitions.key_dimension.check_key` refuses is none."""
-        return SQL(r"CASE WHEN {0} !~ '^$|^\*$|^!|[/=,]|\.\.' THEN {0} END").format(bucket)
+        return SQL(
+            r"CASE WHEN length({0}) <= {1} AND {0} !~ '^$|^\*$|^!|[/=,]|\.\.' THEN {0} END"
+        ).format(bucket, Literal(LONGEST))
 
     def key(self, bucket: Composable) -> Composed:
         """See `KeyColumn`."""
@@ -211,7 +226,7 @@ def key_column(dimension: Dimension, name: str, type_: str) -> KeyColumn:
         case TimeDimension():
             raise _unfit(name, type_, "time", _ON_THE_CLOCK)
         case RangeDimension() if type_ in _NUMBERS:
-            return RangeColumn(name, dimension)
+            return RangeColumn(name, dimension, type_)
         case RangeDimension():
             raise _unfit(name, type_, "range", _NUMBERS)
         case StaticDimension():

@@ -12,6 +12,8 @@ from engine.errors import InvalidPartition
 from engine.partitions.dimension import EVERYTHING, TO, Dimension, DimensionValue
 from engine.partitions.keyset import KeySet
 
+LONGEST = 100
+"""Characters of a key: several have to fit into one entry of an index."""
 _RESERVED = ("/", "=", ",", TO)
 _BUT = "!"
 
@@ -20,8 +22,13 @@ def check_key(key: str, where: str) -> str:
     """The key itself, when it can stand in a partition's text.
 
     Raises:
-        InvalidPartition: it is empty, is `*`, starts with `!` or holds `/`, `=`, `,` or `..`.
+        InvalidPartition: it is empty, too long, is `*`, starts with `!` or holds `/`, `=`, `,` or
+            `..`.
     """
+    if len(key) > LONGEST:
+        raise InvalidPartition(
+            f"{where}: {key[:20]!r}… has {len(key)} characters; a key has {LONGEST} at most"
+        )
     if not key or key == EVERYTHING or key.startswith(_BUT) or any(s in key for s in _RESERVED):
         raise InvalidPartition(
             f"{where}: {key!r} cannot be a key; use a text like JFK, "

@@ -69,10 +69,12 @@ INSERT INTO knockon_source.changes (source, dataset, kind) VALUES ({source}, {da
 
 -- :name body
 -- The writer never fails because of us: what cannot be worked out is logged as unknown. Nor does its
--- commit, for which a full queue of doorbells would be an error: we leave half of it to others.
+-- commit, for which a full queue of doorbells would be an error: we leave half of it to others. What
+-- has rung cannot be prepared, so where transactions may be, nobody rings, and the log is polled.
 BEGIN
     {log};
-    IF FOUND AND pg_notification_queue_usage() < 0.5 THEN
+    IF FOUND AND pg_notification_queue_usage() < 0.5
+        AND current_setting('max_prepared_transactions') = '0' THEN
         PERFORM pg_notify('knockon_changes', '');
     END IF;
     RETURN NULL;
@@ -80,7 +82,8 @@ EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'knockon logs all of % as changed, attach it again: %', {dataset}, SQLERRM;
     BEGIN
         INSERT INTO knockon_source.changes (source, dataset, kind) VALUES ({source}, {dataset}, {kind});
-        IF pg_notification_queue_usage() < 0.5 THEN
+        IF pg_notification_queue_usage() < 0.5
+            AND current_setting('max_prepared_transactions') = '0' THEN
             PERFORM pg_notify('knockon_changes', '');
         END IF;
     EXCEPTION WHEN OTHERS THEN

@@ -173,6 +173,28 @@ async def test_a_number_has_the_key_of_its_bucket(source, size, type_):
 
 
 @pytest.mark.parametrize(
+    ("type_", "size", "value", "start"),
+    [
+        ("real", 10, "1234567", 1_234_560),
+        ("real", 10_000, "-0.5", -10_000),
+        ("double precision", 10, "1234567890123456", 1_234_567_890_123_450),
+        ("double precision", 10_000, "9999.999999999998", 0),
+        ("bigint", 100, "1234567890123456789", 1_234_567_890_123_456_700),
+        ("bigint", 10, "899999999999999999", 899_999_999_999_999_990),
+        ("numeric", 10_000, "9999.9999999999999999999999", 0),
+    ],
+)
+async def test_no_cast_nor_quotient_rounds_a_number_up(source, type_, size, value, start):
+    dimension = RangeDimension(size)
+    assert await keys(source, dimension, type_, [value]) == [dimension.format(start // size)]
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e300", "4611686018427387904"])
+async def test_a_float_out_of_bounds_has_no_key(source, value):
+    assert await keys(source, RangeDimension(10), "double precision", [value]) == [None]
+
+
+@pytest.mark.parametrize(
     ("value", "key"),
     [("-1", None), ("NaN", None), ("Infinity", None), ("25", "20-29"), ("1e300", None)],
 )
@@ -197,6 +219,8 @@ async def test_a_text_has_a_key_when_it_can_be_one(source):
         "..",
         "a\nb",
         "ü",
+        "ü" * 100,
+        "a" * 101,
     ]
     found = await keys(source, DynamicDimension(), "text", texts)
     assert found == [text if may_be_key(text) else None for text in texts]
