@@ -12,6 +12,7 @@ import msgspec
 from engine.flow.resolve import Resolved, request_of
 from engine.model.event import MANUAL, Received
 from engine.partitions import PartitionSet
+from engine.planner.scope import GROWTH
 
 _WITNESSES = 50
 
@@ -69,7 +70,12 @@ def _kind(each: Resolved) -> _Kind:
 
 
 def _absorb(groups: defaultdict[_Kind, list[Resolved]], kind: _Kind) -> None:
-    """Let a fact about all columns and rows take in what narrower ones say of its partitions."""
+    """Let a fact about all columns and rows take in what narrower ones say of its partitions.
+
+    That rows were added does not say that those of a filter were: they may lie behind a cursor.
+    """
+    if kind.rows is not None and kind.reason in GROWTH:
+        return
     wide = groups.get(replace(kind, columns=None, rows=None))
     if wide:
         all_said, named = _is_all_said(wide), _named(wide)

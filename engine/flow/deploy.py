@@ -143,6 +143,7 @@ async def _hand_on(
     }
     pairs = {"old": [old[name] for name in staying], "new": [jobs[name] for name in staying]}
     await execute(conn, "tasks.repoint", **pairs)
+    await execute(conn, "cursors.forget", jobs=list(jobs.values()))
     await execute(conn, "cursors.repoint", **pairs)
     leaving = [job for name, job in old.items() if name not in staying]
     return await fetch(conn, "tasks.cancel_of_jobs", jobs=leaving, outcome=_SUPERSEDED)

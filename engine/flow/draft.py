@@ -8,6 +8,8 @@ from uuid import UUID
 from engine.flow.known import existing_of, load_known
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
+from engine.lineage.narrowing import narrow
+from engine.lineage.rows import RowFilter
 from engine.model.invalidation import Invalidation
 from engine.partitions import PartitionSet
 from engine.planner import KnownNeeded, Plan, document, prefetched, task_count
@@ -43,7 +45,7 @@ async def draft_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Dra
 
 async def draft(conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]) -> Draft:
     """Decide on invalidations of the generations that are served."""
-    named = {each.dataset for each in invalidations if _names_columns(each)}
+    named = {each.dataset for each in invalidations if _is_narrow(each)}
     existing = await existing_of(conn, lineage, named)
     widened = [_widened(lineage, each, existing) for each in invalidations]
     return Draft(lineage, widened, await _decide(conn, lineage, widened))
@@ -76,23 +78,31 @@ async def _served(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> li
     return routed
 
 
-def _names_columns(invalidation: Invalidation) -> bool:
-    return invalidation.columns is not None
+def _is_narrow(invalidation: Invalidation) -> bool:
+    return invalidation.columns is not None or bool(invalidation.row_filter)
 
 
 def _widened(
     lineage: Lineage, invalidation: Invalidation, existing: Mapping[UUID, PartitionSet]
 ) -> Invalidation:
-    """Of partitions that nobody has spoken of before, all columns are new, whichever are named."""
-    if not _names_columns(invalidation):
+    """Of partitions that nobody has spoken of before all is new, whatever columns are named.
+
+    So are all rows; conditions on partition columns only say which partitions are meant.
+    """
+    if not _is_narrow(invalidation):
         return invalidation
-    known = existing[invalidation.dataset]
+    known, space = existing[invalidation.dataset], lineage.space(invalidation.dataset)
+    conditions = invalidation.row_filter or {}
     if invalidation.partition_key is None:
         is_known = bool(known)
     else:
-        space = lineage.space(invalidation.dataset)
-        is_known = known.covers(space.parse(invalidation.partition_key) & space.universe)
-    return invalidation if is_known else replace(invalidation, columns=None)
+        named = space.parse(invalidation.partition_key) & space.universe
+        is_known = known.covers(narrow(RowFilter.parse(conditions), space, named))
+    if is_known:
+        return invalidation
+    cut_by = {column for name, each in space.dimensions for column in (name, each.column)}
+    rows = {column: each for column, each in conditions.items() if column in cut_by}
+    return replace(invalidation, columns=None, row_filter=rows or None)
 
 
 def _invalidation(row: Row) -> Invalidation:

@@ -103,19 +103,19 @@ async def _inherit(
     pins: Mapping[UUID, UUID],
     begun: Mapping[str, UUID],
 ) -> None:
-    """A source that is cut as before keeps what is known of it: its data are not ours to remake."""
+    """A source that is cut as before keeps what is known and said of it: we do not make it."""
     before = (
         {each.name: each.partitioning for each in previous.compiled.datasets} if previous else {}
     )
     for dataset in _sources(compiled):
         if dataset.name in begun and before.get(dataset.name) == dataset.partitioning:
-            await execute(
-                conn,
-                "partitions.inherit",
-                dataset=ids[dataset.name],
-                previous=pins[ids[dataset.name]],
-                version=begun[dataset.name],
-            )
+            which = {
+                "dataset": ids[dataset.name],
+                "previous": pins[ids[dataset.name]],
+                "version": begun[dataset.name],
+            }
+            await execute(conn, "partitions.inherit", **which)
+            await execute(conn, "invalidations.inherit", **which)
 
 
 def _sources(compiled: CompiledDag) -> list[CompiledDataset]:

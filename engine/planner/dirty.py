@@ -49,12 +49,13 @@ def coalesce(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
 
 def _joined(alike: Sequence[DirtyScope]) -> DirtyScope:
     first = alike[0]
+    one_filter = all(each.rows == first.rows for each in alike)
     return DirtyScope(
         PartitionSet.union([each.partitions for each in alike]),
         reduce(widest, (each.columns for each in alike)),
-        first.rows if all(each.rows == first.rows for each in alike) else None,
+        first.rows if one_filter else None,
         reduce(or_, (each.causes for each in alike)),
         first.in_place,
-        all(each.has_grown for each in alike),
+        one_filter and all(each.has_grown for each in alike),
         all(each.is_stamped for each in alike),
     )

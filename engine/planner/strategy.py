@@ -86,6 +86,6 @@ def _as_one(
     columns = reduce(widest, (each.columns for each in scopes))
     causes = reduce(or_, (each.causes for each in scopes))
     grows = job.update_strategy == "append" and all(
-        hit.edge and hit.dirty.has_grown for hit in hits
+        hit.edge and hit.dirty.has_grown and hit.dirty.rows is None for hit in hits
     )
     return [DirtyScope(partitions, columns, None, causes, in_place=False, has_grown=grows)]

@@ -20,6 +20,10 @@ ON CONFLICT (dataset_uuid, dataset_version, job_id)
 DO UPDATE SET cursor_column = EXCLUDED.cursor_column, cursor_value = EXCLUDED.cursor_value,
               updated_at = EXCLUDED.updated_at
 
+-- :name forget
+-- The cursors that jobs of a version that comes back had when it went.
+DELETE FROM dataset_cursors WHERE job_id = ANY(%(jobs)s)
+
 -- :name repoint
 -- Cursors of a job that a deploy left as it was go on under its new row.
 UPDATE dataset_cursors SET job_id = v.new

@@ -37,6 +37,11 @@ SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i
        i.columns, i.processed_by
 FROM data_invalidations i WHERE i.id = ANY(%(ids)s) ORDER BY i.id FOR UPDATE
 
+-- :name inherit
+-- What was said of a source and is not planned yet, or held, is about the generation that comes.
+UPDATE data_invalidations SET dataset_version = %(version)s
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s AND processed_at IS NULL
+
 -- :name processed
 -- Append the jobs that have their tasks now, and close the facts whose jobs all have.
 UPDATE data_invalidations i

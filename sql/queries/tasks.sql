@@ -179,7 +179,7 @@ RETURNING t.id, t.job_id, t.slot, t.partitions, t.status, t.hit, c.holds AND NOT
 -- Of tasks about to be skipped, the partitions whose last runs have read inputs that have changed
 -- since, in what they read of them; what is not listed is read whole. A run in front may have read
 -- more than the change that caused it, and come out the same when the rest is planned; whoever was
--- pruned then has to run now.
+-- pruned then has to run now. One that has never run has to where an input is there by now.
 SELECT t.id, t.job_id, m.partition_key, i.input_dataset_uuid, i.input_partition_key
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id
@@ -197,6 +197,20 @@ LEFT JOIN jsonb_to_recordset(%(reads)s) AS c(job uuid, dataset uuid, columns tex
 WHERE t.id = ANY(%(ids)s)
   AND stamp_of(n.materialized_at, n.column_stamps, c.columns)
       > coalesce(i.input_version, '-infinity')
+UNION ALL
+SELECT t.id, t.job_id, p.key, n.dataset_uuid, n.partition_key
+FROM tasks t
+JOIN jobs j ON j.id = t.job_id AND NOT j.holds
+JOIN current_datasets o ON o.org_id = t.org_id AND o.name = j.output_datasets[1]
+JOIN task_dependencies d ON d.task_id = t.id
+JOIN tasks f ON f.id = d.depends_on
+JOIN current_datasets r ON r.dataset_uuid = ANY (d.datasets)
+JOIN partition_versions n ON n.dataset_uuid = r.dataset_uuid
+    AND n.dataset_version = r.dataset_version AND n.partition_key = ANY (f.partitions)
+CROSS JOIN unnest(t.partitions) AS p(key)
+WHERE t.id = ANY(%(ids)s) AND NOT EXISTS (
+    SELECT FROM partition_versions m WHERE m.dataset_uuid = o.dataset_uuid
+      AND m.dataset_version = o.dataset_version AND m.partition_key = p.key)
 
 -- :name queue_overtaken
 -- They are not skipped after all.

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.errors import InvalidInput
+from engine.flow.ingest import ingest
+from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.model.task import Lease, Output
 from engine.store.database import Database
 from tests.support.worlds import DAILY, World, job, source
@@ -166,3 +169,49 @@ async def test_what_finds_its_partitions_waits_for_all_that_it_reads(database: D
     assert await world.run() == ["other[*]", "found[*]"]
     read = await world.rows("SELECT DISTINCT input_dataset_uuid FROM task_inputs")
     assert len(read) == 2
+
+
+@pytest.mark.parametrize("count", [3, 17])
+async def test_late_rows_are_read_however_many_kinds_there_are(world: World, count: int) -> None:
+    await _followed(world)
+    for n in range(count):
+        await world.change("a", reason="arrival", rows={"id": n})
+    await world.plan()
+    (lease,) = await world.claim()
+    assert lease.row_filters != ({},)
+
+
+async def test_late_rows_told_with_new_ones_are_read_too(world: World) -> None:
+    await _followed(world)
+    new = SourceEvent(dataset="a", partitions=("*",), reason="arrival")
+    late = msgspec.structs.replace(new, rows={"id": 7})
+    received = tuple(
+        Received.one(event, Delivery("s", str(n), b"")) for n, event in enumerate([new, late])
+    )
+    async with world.conn() as conn:
+        await ingest(conn, world.scene, Batch(consumer="k", received=received))
+    await world.plan()
+    (lease,) = await world.claim()
+    assert sorted(map(str, lease.row_filters)) == ["{'id': 7}", "{}"]
+
+
+async def test_late_rows_that_were_appended_are_not_new_to_the_next(database: Database) -> None:
+    second = follower() | {"name": "log2", "inputs": [FOLLOWED | {"dataset": "log"}]}
+    second["outputs"] = [{"dataset": "log2", "partitioning": {}}]
+    world = await World.made(database, source("a", {}), follower(), second)
+    await _followed(world)
+    await _followed(world, "log")
+    await world.changed("a", reason="arrival", rows={"id": 7})
+    (lease,) = await world.claim()
+    assert lease.row_filters == ({"id": 7},)
+    await world.finish(lease)
+    (lease,) = await world.claim()
+    assert lease.row_filters != ({},)
+
+
+async def _followed(world: World, dataset: str = "a") -> None:
+    """All rows up to 100 have been read."""
+    if dataset == "a":
+        await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    await world.finish(lease, cursors={lease.job.inputs[0].dataset: "100"})

@@ -1,10 +1,12 @@
 """Deploys: versions, generations, and what becomes of the work in hand."""
 
 import json
+from typing import Any
 
 import pytest
 
 from engine.errors import InvalidDag, LeaseLost
+from engine.flow.approve import approve
 from engine.flow.deploy import deploy
 from engine.flow.fail import fail
 from engine.flow.scene import Scene
@@ -194,3 +196,61 @@ async def test_work_in_hand_goes_to_the_runtime_that_the_job_has_now(database: D
     await world.deploy(source("a"), job("b", "a", scaling={"priority": 4}))
     (lease,) = await world.claim()
     assert lease.job.priority == 4
+
+
+async def test_what_was_said_of_a_source_is_said_of_its_next_generation(
+    database: Database,
+) -> None:
+    world = await World.made(database, _source_of("dt", "x"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.change("a", DAY, "2013-02-14")
+    await world.deploy(_source_of("dt", "x", "y"), job("b", "a"))
+    await world.plan()
+    assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
+
+
+async def test_so_is_what_a_plan_holds(database: Database) -> None:
+    b = job("b", "a", columns={"x": ["a.x"]}, scaling={"blast_radius": 1})
+    world = await World.made(database, _source_of("dt", "x"), b)
+    for day in DAY, "2013-02-14":
+        await world.changed("a", day)
+    await world.run()
+    await world.change("a", DAY, "2013-02-14")
+    held = await world.plan()
+    assert held
+    await world.deploy(_source_of("dt", "x", "y"), b)
+    async with world.conn() as conn:
+        await approve(conn, world.scene, held.plan_id)
+    assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
+
+
+async def test_a_version_that_comes_back_does_not_find_its_old_cursors(database: Database) -> None:
+    def jobs(which: str, text: str) -> list[dict[str, Any]]:
+        follows = {"dataset": "a", "cursor": {"column": "id", "type": "integer"}}
+        whole = {"partitioning": {}, "config": {"w": which}, "description": text}
+        appends = {"update_strategy": "append", "unique_key": ["id"]}
+        log = job("log", follows, execution_strategy="PerUpdate", **whole, **appends)
+        return [source("a", {}), log]
+
+    world = await World.made(database, *jobs("B", "one"))
+    await _follow(world, "5")
+    for which, text in ("B", "two"), ("A", "two"), ("B", "one"):
+        await world.deploy(*jobs(which, text))
+    await _follow(world, "7")
+    await world.deploy(*jobs("B", "two"))
+    cursors = await world.rows("SELECT cursor_value FROM dataset_cursors")
+    assert "7" in {row["cursor_value"] for row in cursors}
+
+
+async def _follow(world: World, cursor: str) -> None:
+    await world.changed("a", reason="arrival")
+    while leases := await world.claim():
+        for lease in leases:
+            await world.finish(lease, cursors={lease.job.inputs[0].dataset: cursor})
+
+
+def _source_of(*columns: str) -> dict[str, Any]:
+    made = source("a")
+    made["outputs"][0]["columns"] = list(columns)
+    return made

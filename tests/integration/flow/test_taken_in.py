@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 import pytest
 
 from engine.flow.approve import approve
+from engine.model.task import Output
 from engine.store.database import Database
 from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
@@ -134,3 +135,18 @@ async def test_it_may_be_told_of_some_rows_after_others(database: Database) -> N
 async def _limit(world: World, limit: int | None) -> None:
     async with world.conn() as conn:
         await set_setting(conn, world.scene.org_id, "blast_radius", limit)
+
+
+async def test_who_has_never_run_does_behind_what_is_there_already(database: Database) -> None:
+    """`d` finds the other day before anybody tells of it, and makes the same once it is told."""
+    d = job("d", "a", execution_strategy="Full", columns={"x": ["a.x"], "y": ["a.y"]})
+    world = await World.made(database, source("a"), d, _reader("ys", "d.y"))
+    days: list[tuple[str, ...]] = [(DAY,), (DAY, OTHER), (DAY, OTHER)]
+    told = {"columns": None}, {"columns": ("x",)}, {"columns": None}
+    for n, (made, what) in enumerate(zip(days, told, strict=True)):
+        await world.changed("a", OTHER if n == 2 else DAY, **what)
+        (lease,) = await world.claim()
+        await world.complete(lease, *(Output("d", each, str(min(n, 1))) for each in made))
+        await world.run()
+    found = await world.rows("SELECT FROM partition_versions WHERE partition_key = %s", OTHER)
+    assert len(found) == 3

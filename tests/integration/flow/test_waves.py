@@ -8,7 +8,7 @@ import pytest
 from engine.flow.byhand import retry
 from engine.flow.fail import fail
 from engine.store.database import Database
-from tests.support.worlds import WEEKLY, World, job, source
+from tests.support.worlds import DAILY, WEEKLY, World, job, source
 
 DAY = "2013-02-13"
 
@@ -292,3 +292,20 @@ async def test_a_task_that_is_given_more_to_make_waits_for_what_that_needs(
     assert (row["status"], row["waiting_for"]) == ("blocked", {"late": ["2013-02-15"]})
     await world.changed("late", "2013-02-15")
     assert await world.run() == ["b[2013-02-14]"]
+
+
+async def test_the_first_rows_of_a_partition_are_all_of_it(database: Database) -> None:
+    reads = {
+        "dataset": "s",
+        "mapping": {"dt": {"window": [-1, 0]}},
+        "wait_for": "all",
+        "passes": {"origin": ["origin"]},
+    }
+    by_origin = DAILY | {"origin": {"static": ["EWR", "JFK"]}}
+    s = source("s")
+    s["outputs"][0]["columns"] = ["dt", "origin"]
+    world = await World.made(database, s, job("r", reads, partitioning=by_origin))
+    await world.changed("s", "2013-02-14")
+    assert await world.run() == []
+    await world.changed("s", DAY, rows={"origin": "JFK"})
+    assert "r[dt=2013-02-14/origin=EWR]" in await world.run()
