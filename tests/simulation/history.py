@@ -38,7 +38,7 @@ LONGEST = 80
 WAVES = (
     ("change", "rest"),
     PHRASES["told_late"],
-    ("change", "change", "publish", "ingest", "plan", *("claim", "finish") * 4),
+    ("change", "change", "publish", "ingest", "plan", *("claim", "fail", "claim", "finish") * 3),
 )
 """What a picky world goes through, wave by wave."""
 

@@ -75,17 +75,12 @@ class Ledger:
                     self.declare(world, to, Declared(said.time, key, columns))
 
     def dirt(
-        self,
-        world: World,
-        job: Job,
-        generation: Any,
-        keys: Collection[Key],
-        *,
-        by_column: bool,
+        self, world: World, job: Job, generation: Any, keys: Collection[Key]
     ) -> Mapping[str, Dirt] | None:
         """By output, what a run is due for; None when nothing calls for it.
 
-        What is not told by column counts as new in all that may have come out so in front of it.
+        Where something does, that is all that may have come out new in front of it, as any plan
+        has to reckon with; whether it has is told by the run.
         """
         dirt: dict[str, list[Dirt]] = {output.name: [] for output in job.outputs}
         for key in keys:
@@ -94,7 +89,7 @@ class Ledger:
                 return dict.fromkeys(dirt, (None, None))
             for name, each in self._through(world, job, key, since):
                 dirt[name].append(each)
-            for output in job.outputs if not by_column else ():
+            for output in job.outputs:
                 if dirt[output.name]:
                     may_be = self._may_be_new(world, output, since)
                     dirt[output.name].append((may_be, frozenset()))

@@ -96,8 +96,7 @@ class Workers:
             return {output.name: (None, None) for output in job.outputs}
         keys = [UNIT] if job.is_unit else keys_of(job, lease.partitions)
         version = lease.outputs[0].version
-        ledger, by_column = self.stage.ledger, tells(job) is Telling.COLUMNS
-        dirt = ledger.dirt(self.stage.world, job, version, keys, by_column=by_column)
+        dirt = self.stage.ledger.dirt(self.stage.world, job, version, keys)
         if dirt is None:
             raise Broken("minimal: a run that nothing called for", called(lease))
         return dirt

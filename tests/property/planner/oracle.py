@@ -100,16 +100,17 @@ def closure(nodes: Sequence[Node], changes: Sequence[Change], known: dict[str, s
 def _visit(by_name, node, known, changed, pending, wrong, found) -> None:
     direct: set[Cell] = set(product(wrong, [EVERY]))
     through: set[Cell] = set()
+    # Where no input says how far it reaches, the first one builds all it can, new in every column.
+    begins = _is_all_unmapped(by_name, node) and not _extent(by_name, node, known) and not wrong
     for is_unmapped in (False, True):
         for read in node.reads:
             if _is_unmapped(by_name[read.dataset], node, read) is is_unmapped:
                 there = _extent(by_name, node, known) | {key for key, _ in direct | through}
                 for cells, into in ((changed, direct), (pending, through)):
                     crossed = set(_cross(by_name[read.dataset], node, read, cells[read.dataset]))
-                    # Where no input says how far it reaches, the first one builds all it can.
-                    begins = not there and _is_all_unmapped(by_name, node)
-                    is_open = not is_unmapped or node.is_full or begins
-                    into |= {c for c in crossed if is_open or _is_there(c[0], there)}
+                    is_open = begins or not is_unmapped or node.is_full
+                    kept = {c for c in crossed if is_open or _is_there(c[0], there)}
+                    into |= {(key, EVERY) for key, _ in kept} if begins else kept
     hit = {key for key, _ in direct | through}
     if not hit:
         return
