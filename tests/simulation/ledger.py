@@ -90,22 +90,25 @@ class Ledger:
             for name, each in self._through(world, job, key, since):
                 dirt[name].append(each)
             for output in job.outputs:
-                if dirt[output.name]:
-                    may_be = self._may_be_new(world, output, since)
-                    dirt[output.name].append((may_be, frozenset()))
+                may_be = self._may_be_new(world, output, since)
+                if dirt[output.name] and may_be:
+                    dirt[output.name].append(may_be)
         return {name: _widest(each) for name, each in dirt.items() if each} or None
 
-    def _may_be_new(self, world: World, output: Output, since: int) -> Columns:
-        """The columns that may come out otherwise for all that was said, wherever it was."""
+    def _may_be_new(self, world: World, output: Output, since: int) -> Dirt | None:
+        """What may come out otherwise for all that was said, wherever it was."""
+        job = world.makers[output.name]
         said = (*self.declared[output.name], *self.wrong[output.name])
-        dirty = [each.columns for each in said if each.time > since]
-        for read in world.makers[output.name].reads:
+        dirt = [(each.columns, each.groups) for each in said if each.time > since]
+        for read in job.reads:
             made = world.makers[read.dataset].outputs
             (source,) = (each for each in made if each.name == read.dataset)
             above = self._may_be_new(world, source, since)
-            if above != NONE:
-                dirty.append(output.dirtied(read.dataset, above))
-        return _union(dirty)
+            columns = output.dirtied(read.dataset, above[0]) if above else NONE
+            if above and columns != NONE:
+                kept = job.keeps_rows_apart(read) and not job.is_unit
+                dirt.append((columns, above[1] if kept else None))
+        return _widest(dirt) if dirt else None
 
     def _is_wrong(self, job: Job, key: Key, since: int) -> bool:
         return any(
