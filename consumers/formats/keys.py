@@ -42,7 +42,6 @@ class Kind(NamedTuple):
 
 
 _DAYS = 65_536
-"""Characters of a key: those of four dimensions fit into a text that an event may hold."""
 
 _FAR = 10**30
 """Beyond any number that a key is made of; a short text may name one that fills the memory."""

@@ -22,7 +22,7 @@ from engine.model.task import Completion
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
-_Parts = Mapping[tuple[UUID, str], DirtyColumns]
+_Parts = dict[tuple[UUID, str], DirtyColumns]
 """By (dataset, partition key), the columns that changed."""
 
 
@@ -45,7 +45,7 @@ class Changes:
         entirely = Counter(row["task_id"] for row in changed if row["columns"] is None)
         written = Counter(row.task_id for row in made if row.task_id in single)
         whole = {task for task, count in written.items() if entirely[task] == count}
-        parts: dict[UUID, dict[tuple[UUID, str], DirtyColumns]] = defaultdict(dict)
+        parts: dict[UUID, _Parts] = defaultdict(dict)
         for row in changed:
             if row["task_id"] not in whole:
                 columns = None if row["columns"] is None else frozenset(row["columns"])
@@ -78,13 +78,17 @@ async def reached(conn: Connection, scene: Scene, parts: Mapping[UUID, _Parts]) 
 
 def _is_hit(lineage: Lineage, row: Row, read: Reads, changed: _Parts) -> bool:
     """Whether a task reads what changed, over an edge that a plan has crossed."""
-    for edge in lineage.inputs(row["job_id"]):
-        if edge.dataset in row["datasets"]:
-            keys = read.get(edge.dataset, ())
-            columns = {changed[edge.dataset, k] for k in keys if (edge.dataset, k) in changed}
-            if any(reaches(edge.columns, each) for each in columns):
-                return True
-    return False
+    crossed = [edge for edge in lineage.inputs(row["job_id"]) if edge.dataset in row["datasets"]]
+    return any(
+        reaches(edge.columns, columns)
+        for edge in crossed
+        for columns in _columns_of(changed, edge.dataset, read)
+    )
+
+
+def _columns_of(changed: _Parts, dataset: UUID, read: Reads) -> set[DirtyColumns]:
+    parts = ((dataset, key) for key in read.get(dataset, ()))
+    return {changed[part] for part in parts if part in changed}
 
 
 def _is_read_by_all(lineage: Lineage, job: Job) -> bool:

@@ -49,9 +49,14 @@ class Extents:
         return PartitionSet.union([self.of(output) for output in job.outputs])
 
     def determining(self, job: Job) -> list[Edge]:
-        """The edges that say which partitions a job has: those that map all, if there are any."""
-        inputs = self._lineage.inputs(job.id)
-        return [edge for edge in inputs if not edge.unmapped] or list(inputs)
+        """The edges that say which partitions a job has: those that map all, if there are any.
+
+        A unit whose bounds are finite has all that they allow, whichever input there is.
+        """
+        inputs = list(self._lineage.inputs(job.id))
+        if self._has_all_or_none(job):
+            return inputs
+        return [edge for edge in inputs if not edge.unmapped] or inputs
 
     def is_undetermined(self, job: Job) -> bool:
         """Whether no input determines the outputs' partitions: then the first builds all it can."""
@@ -93,8 +98,13 @@ class Extents:
             edge.mapping.down(there, there)
             for edge, there in ((edge, self._found[edge.dataset]) for edge in edges)
         ]
+        if any(reached) and self._has_all_or_none(self._lineage.producer(dataset)):
+            return self._lineage.space(dataset).universe
         finite = [partitions for partitions in reached if partitions.is_finite]
         return PartitionSet.union([self.known(dataset), *finite])
+
+    def _has_all_or_none(self, job: Job) -> bool:
+        return job.is_unit and self._lineage.job_space(job).universe.is_finite
 
 
 def endless(partitions: PartitionSet) -> frozenset[int]:

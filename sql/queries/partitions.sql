@@ -12,9 +12,10 @@ SELECT partition_key AS key FROM partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 
 -- :name stamp
--- Partitions changed now by other hands than a task's, in some columns; null: in all. Of a source
--- that makes them exist; what a job makes does so only when its task is done, and with what its next
--- run makes only what is still there can be compared. Stamps only rise, whatever the clock does.
+-- Partitions changed now by other hands than a task's, in some columns; null: in all. Those of a
+-- source come to exist by that, those that a job makes only when its task is done. The fingerprints
+-- of what changed are forgotten, for the next run has nothing to compare itself with. Stamps only
+-- rise, whatever the clock does.
 INSERT INTO partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
 SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest(%(keys)s::text[]) AS key
 WHERE %(is_source)s OR EXISTS (
@@ -23,8 +24,7 @@ WHERE %(is_source)s OR EXISTS (
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET (materialized_at, column_stamps, fingerprint, column_fingerprints, row_count) = (
     SELECT moment, moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment),
-        NULL, p.column_fingerprints - %(columns)s::text[],
-        CASE WHEN %(is_source)s THEN p.row_count END
+        NULL, p.column_fingerprints - %(columns)s::text[], NULL::bigint
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
 
 -- :name stamps

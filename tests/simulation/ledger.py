@@ -90,8 +90,7 @@ class Ledger:
             for name, each in self._through(world, job, key, since):
                 dirt[name].append(each)
             for output in job.outputs:
-                may_be = self._may_be_new(world, output, since)
-                if dirt[output.name] and may_be:
+                if dirt[output.name] and (may_be := self._may_be_new(world, output, since)):
                     dirt[output.name].append(may_be)
         return {name: _widest(each) for name, each in dirt.items() if each} or None
 

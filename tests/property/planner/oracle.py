@@ -179,10 +179,12 @@ def _extent(by_name: dict[str, Node], node: Node, known: dict[str, set[Key]]) ->
     if known[node.name] or not node.reads:
         return known[node.name]
     tight = [r for r in node.reads if not _is_unmapped(by_name[r.dataset], node, r)]
-    return {
+    followed = node.reads if node.is_full else tight or node.reads
+    reached = {
         key
-        for read in tight or node.reads
+        for read in followed
         for there in _extent(by_name, by_name[read.dataset], known)
         for key in node.all_keys()
         if touches(by_name[read.dataset], node, read, there, key)
     }
+    return node.all_keys() if node.is_full and reached else reached

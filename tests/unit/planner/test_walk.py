@@ -271,9 +271,13 @@ class TestStrategies:
         assert list(task_needs(found.steps[0], world)) == [("*", (), True)]
         assert pruned(world, found) == [("flights", "latest", "partitions")]
 
-    def test_a_whole_has_nothing_to_find_where_what_tells_its_partitions_has_none(self):
-        """Whatever there is of an input that is read for all of them."""
-        day = {"dt": DAY["dt"] | {"start": "2013-01-01", "end": "2014-01-01"}}
+    @pytest.mark.parametrize(
+        ("bounds", "built"),
+        [({"start": "2013-01-01", "end": "2013-01-03"}, "*"), ({}, None)],
+    )
+    def test_a_whole_has_all_that_finite_bounds_allow_if_any_input_is_there(self, bounds, built):
+        """Without them there is nothing to find where what tells its partitions has none."""
+        day = {"dt": DAY["dt"] | bounds}
         world = lineage(
             source("f", day),
             source("g", ORIGIN),
@@ -284,7 +288,7 @@ class TestStrategies:
 
         found = planned(world, change("all", reason="manual"), known=known)
 
-        assert steps(world, found) == {}
+        assert steps(world, found) == ({"all": built} if built else {})
 
     @pytest.mark.parametrize("strategy", ["Full", "PerPartition"])
     def test_what_comes_to_be_first_is_new_in_all_columns(self, strategy):
