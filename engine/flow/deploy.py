@@ -68,9 +68,10 @@ async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
         await _serve(conn, scene.org_id, compiled.name, version_id)
         canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
         owed = await _owed(conn, scene, compiled, built, canceled)
-        tasks = await _build(conn, scene, compiled, built, owed)
+        told = await _told_elsewhere(conn, scene, compiled, built, change)
+        tasks = await _build(conn, scene, compiled, built, [*owed, *told])
         await settle(conn, scene, [row["id"] for row in canceled])
-        await _release_held(conn, scene, jobs)
+        await _release_held(conn, scene, jobs, built)
     return Deployment(dag.dag, version_id, change, tasks)
 
 
@@ -175,6 +176,25 @@ async def _owed(
     ]
 
 
+async def _told_elsewhere(
+    conn: Connection,
+    scene: Scene,
+    compiled: CompiledDag,
+    built: Generations,
+    change: DagDiff,
+) -> list[dict[str, Any]]:
+    """Facts of the sources that are others now, and that jobs of other DAGs read."""
+    lineage = await scene.lineage(conn)
+    sources = {job.name for job in compiled.jobs if job.activation == "source"}
+    return [
+        definition_change(dataset, built.begun[each.name], columns=change.regenerated[each.name])
+        for each in compiled.datasets
+        if change.regenerated.get(each.name, ()) != () and each.job in sources
+        for dataset in [built.datasets[each.name]]
+        if any(lineage.job(e.job).dag_name != compiled.name for e in lineage.readers(dataset))
+    ]
+
+
 async def _build(
     conn: Connection,
     scene: Scene,
@@ -198,9 +218,17 @@ async def _build(
     return (await plan_rows(conn, scene, locked)).tasks
 
 
-async def _release_held(conn: Connection, scene: Scene, jobs: Mapping[str, UUID]) -> None:
-    """What the new version waits for may be other than what the one before did."""
-    again = await fetch(conn, "tasks.hold_again", jobs=list(jobs.values()))
-    held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=list(jobs.values()))
+async def _release_held(
+    conn: Connection, scene: Scene, jobs: Mapping[str, UUID], built: Generations
+) -> None:
+    """What the new version waits for may be other than what the one before did.
+
+    So may that be which readers in other DAGs wait for: a new generation has nothing yet.
+    """
+    lineage = await scene.lineage(conn)
+    read = [edge for name in built.begun for edge in lineage.readers(built.datasets[name])]
+    concerned = [*{*jobs.values(), *(edge.job for edge in read)}]
+    again = await fetch(conn, "tasks.hold_again", jobs=concerned)
+    held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=concerned)
     if again or held:
         await release(conn, scene, [row["id"] for row in (*again, *held)])

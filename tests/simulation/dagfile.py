@@ -17,6 +17,7 @@ def dag_file(world: World, dag: str) -> dict[str, Any]:
 def _job(job: Job) -> dict[str, Any]:
     outputs = [_output(job, output) for output in job.outputs]
     if job.is_source:
+        outputs = [each | {"storage": {"table": f"table{job.salt}"}} for each in outputs]
         source = {"kind": "manual"}
         return {"name": job.name, "activation": "source", "source": source, "outputs": outputs}
     return {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -14,7 +15,7 @@ from engine.flow.byhand import cancel, retry
 from engine.flow.deploy import deploy
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
-from tests.simulation.crashes import AnswerLost
+from tests.simulation.crashes import AnswerLost, Crash
 from tests.simulation.dagfile import dag_file
 from tests.simulation.dimensions import text
 from tests.simulation.generate import another_job
@@ -102,10 +103,30 @@ class People:
         if dags:
             dag = dice.choice(dags)
             world = self.stage.world.with_dag(dag, other)
-            if await self._deployed(world, dag, dice):
+            with self._moving(world, dice):
+                deployed = await self._deployed(world, dag, dice)
+            if deployed:
                 self.earlier.append(self.stage.world)
                 await self._serve(world)
                 self.stage.counts.update([how, "deploys"])
+
+    @contextmanager
+    def _moving(self, world: World, dice: Random) -> Iterator[None]:
+        """Have other rows where sources lie elsewhere; if no deploy says so, somebody has to."""
+        moved = [job for job in world.sources if self._lies_elsewhere(job)]
+        for job in moved:
+            self.upstream.replace_rows(dice, job)
+        try:
+            yield
+        except Crash:
+            self.upstream.unpublished += [
+                SourceEvent(dataset=job.outputs[0].name, reason="change") for job in moved
+            ]
+            raise
+
+    def _lies_elsewhere(self, job: Job) -> bool:
+        before = self.stage.world.by_name.get(job.name)
+        return before is not None and before.salt != job.salt
 
     async def deploy_calmly(self, world: World) -> None:
         for dag in world.dags:
@@ -143,6 +164,7 @@ class People:
             "job cut otherwise": (15, self._cut_otherwise),
             "job waits no more": (15, self._waiting_no_more),
             "job changed": (25, self._made_otherwise),
+            "source moved": (10, self._lying_elsewhere),
         }
         how = dice.choices([*ways], [weight for weight, _ in ways.values()])[0]
         return f"deploy: {how}", ways[how][1](dice)
@@ -170,6 +192,9 @@ class People:
 
     def _made_otherwise(self, dice: Random) -> World:
         return self._with(dice, self.stage.world.made, lambda job: {"salt": job.salt + 1000})
+
+    def _lying_elsewhere(self, dice: Random) -> World:
+        return self._with(dice, self.stage.world.sources, lambda job: {"salt": job.salt + 1})
 
     def _with(
         self, dice: Random, among: Sequence[Job], changes: Callable[[Job], dict[str, Any]]

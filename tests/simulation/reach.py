@@ -39,7 +39,12 @@ HISTORY = (
     *("event of rows by partition", "event about what is new", "ingest during a run"),
     *("manual by hand", "rewritten by hand", "retry by hand", "cancel by hand"),
     *("deploy: job added", "deploy: job changed", "deploy: job removed", "deploy: rollback"),
-    *("deploy: job cut otherwise", "deploy: job waits no more", "deploy during a run"),
+    *(
+        "deploy: source moved",
+        "deploy: job cut otherwise",
+        "deploy: job waits no more",
+        "deploy during a run",
+    ),
     *("PerPartition run", "PerUpdate run", "Full run", "all rows read again"),
     *("filtered rows read again", "new rows followed", "held for its inputs"),
     *("partition came out new", "partition came out the same"),

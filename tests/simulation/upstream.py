@@ -119,6 +119,13 @@ class Upstream:
         rows[n][GROUP] = _value(dice, GROUP)
         return Edit("regroup", [key], n, frozenset({before, rows[n][GROUP]}), frozenset({GROUP}))
 
+    def replace_rows(self, dice: Random, job: Job) -> None:
+        """The same rows with other values, as another table has them."""
+        (output,) = job.outputs
+        for rows in self.stage.sources[output.name].values():
+            for row in rows.values():
+                row.update({column: _value(dice, column) for column in output.columns})
+
     # -- what is said about it -----------------------------------------------------------------
 
     def _events(self, dice: Random, job: Job, edit: Edit, existing: set[Key]) -> Any:

@@ -11,6 +11,7 @@ from engine.flow.deploy import deploy
 from engine.flow.fail import fail
 from engine.flow.scene import Scene
 from engine.model.dagfile import parse_dag
+from engine.model.task import Output
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -90,6 +91,27 @@ async def test_a_dataset_of_another_dag_is_an_input(database: Database) -> None:
         await world.deploy(source("a"))
 
 
+async def test_readers_in_another_dag_follow_a_source_to_another_table(database: Database) -> None:
+    world = await World.made(database, _source_of("dt", "x"), job("mine", "a"))
+    await world.deploy(job("theirs", "a"), job("last", "theirs"), dag="other")
+    await world.changed("a", DAY)
+    await world.run()
+    moved = _source_of("dt", "x")
+    moved["outputs"][0]["storage"] = {"table": "elsewhere"}
+    await world.deploy(moved, job("mine", "a"))
+    assert sorted(await world.run()) == [f"{each}[{DAY}]" for each in ("last", "mine", "theirs")]
+
+
+async def test_so_do_those_of_columns_that_come_or_go_and_no_others(database: Database) -> None:
+    world = await World.made(database, _source_of("dt", "x", "y"))
+    reads_x, reads_y = (job(f"of_{c}", "a", columns={c: [f"a.{c}"]}) for c in "xy")
+    await world.deploy(reads_x, reads_y, job("whole", "a"), dag="other")
+    await world.changed("a", DAY)
+    await world.run()
+    await world.deploy(_source_of("dt", "x"))
+    assert sorted(await world.run()) == [f"of_y[{DAY}]", f"whole[{DAY}]"]
+
+
 async def test_two_deploys_at_once_are_one_after_the_other(database: Database) -> None:
     import asyncio
 
@@ -163,6 +185,23 @@ async def test_tasks_that_are_cut_anew_are_made_anew(database: Database) -> None
     with pytest.raises(LeaseLost):
         await world.finish(running)
     assert await world.run() == ["b[2013-02-14]", "c[2013-02-14]", "c[2013-02-15]"]
+
+
+async def test_readers_in_another_dag_wait_for_what_a_deploy_begins_anew(
+    database: Database,
+) -> None:
+    """Even where no plan reaches them, for nobody knows which partitions there will be."""
+    found: dict[str, Any] = {"partitioning": {"k": {"dynamic": True}}, "execution_strategy": "Full"}
+    waits = {"dataset": "b", "wait_for": "all"}
+    world = await World.made(database, source("a", {}), job("b", "a", **found))
+    await world.deploy(job("c", waits, partitioning={}), dag="other")
+    await world.changed("a")
+    (lease,) = await world.claim()
+    await world.complete(lease, Output("b", "K"))
+    await world.plan()
+    assert await world.tasks("c") == {"queued": ["c[*]"]}
+    await world.deploy(source("a", {}), job("b", "a", config={"kwargs": {"n": 1}}, **found))
+    assert await world.tasks("c") == {"blocked": ["c[*]"]}
 
 
 async def test_what_no_longer_waits_is_let_go(database: Database) -> None:
