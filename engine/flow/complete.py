@@ -3,7 +3,7 @@
 One transaction, and only with the current lease token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from engine.model.task import Completion
 from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
 from engine.store.ids import new_id
-from engine.store.run import execute, fetch
+from engine.store.run import Row, execute, fetch
 
 
 async def complete(conn: Connection, scene: Scene, completion: Completion) -> None:
@@ -61,9 +61,8 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
     ids = [each.lease.task_id for each in completions]
     lineage = await scene.lineage(conn)
     rows = [row for each in completions for row in partition_rows(lineage, each)]
-    changes = Changes.of(
-        lineage, completions, rows, await fetch(conn, "partitions.write", rows=Jsonb(rows))
-    )
+    changed = await fetch(conn, "partitions.write", rows=Jsonb(rows))
+    changes = Changes.of(lineage, completions, rows, changed)
     await execute(
         conn,
         "tasks.succeed",
@@ -72,10 +71,11 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
         has_changed=[task in changes.tasks for task in ids],
     )
     await execute(conn, "tasks.record_inputs", **_inputs(completions))
-    for each in completions:
-        if each.lease.job.is_unit:
-            await move_cursors(conn, each)
-            await _tell_of_new(conn, scene, each)
+    units = [each for each in completions if each.lease.job.is_unit]
+    for each in units:
+        await move_cursors(conn, each)
+    new = [fact for each in units for fact in _found_new(each)]
+    await _tell(conn, scene, [*new, *_put_right(changed)])
     await settle(conn, scene, ids, changes)
 
 
@@ -91,21 +91,40 @@ def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:
     return dict(zip(("tasks", "datasets", "keys", "stamps"), map(list, columns), strict=True))
 
 
-async def _tell_of_new(conn: Connection, scene: Scene, completion: Completion) -> None:
-    """Partitions that no plan has reckoned with hit what reads them, by a plan of their own."""
-    versions = {dataset.name: dataset for dataset in completion.lease.outputs}
-    facts = [
-        {
-            "dataset_uuid": versions[each.dataset].id,
-            "dataset_version": versions[each.dataset].version,
-            "reason": FOUND,
-            "source_event": {"count": 1, "stream": f"task/{completion.lease.task_id}"},
-            "events": 1,
-            "ids": [new_id()],
-            "partition_keys": [each.partition],
-        }
-        for each in found_new(completion)
-    ]
+def _found_new(completion: Completion) -> Iterator[dict[str, Any]]:
+    """Partitions that no plan has reckoned with."""
+    datasets = {dataset.name: dataset for dataset in completion.lease.outputs}
+    for each in found_new(completion):
+        dataset = datasets[each.dataset]
+        task = completion.lease.task_id
+        yield _fact(task, dataset.id, dataset.version, each.partition, None)
+
+
+def _put_right(changed: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """What somebody had rewritten comes out otherwise in more than a plan has reckoned with."""
+    for row in changed:
+        if row["was_rewritten"]:
+            dataset, version = row["dataset_uuid"], row["dataset_version"]
+            yield _fact(row["task_id"], dataset, version, row["partition_key"], row["columns"])
+
+
+def _fact(
+    task: UUID, dataset: UUID, version: UUID, partition: str, columns: list[str] | None
+) -> dict[str, Any]:
+    return {
+        "dataset_uuid": dataset,
+        "dataset_version": version,
+        "reason": FOUND,
+        "source_event": {"count": 1, "stream": f"task/{task}"},
+        "columns": columns,
+        "events": 1,
+        "ids": [new_id()],
+        "partition_keys": [partition],
+    }
+
+
+async def _tell(conn: Connection, scene: Scene, facts: Sequence[dict[str, Any]]) -> None:
+    """What a run has found hits what reads it, by a plan of its own."""
     if facts:
         await execute(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(facts))
         await ring(conn, INVALIDATIONS, scene.org_id)

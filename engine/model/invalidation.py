@@ -8,7 +8,7 @@ from uuid import UUID
 from engine.model.event import Reason
 
 FOUND: Final = "found"
-"""The reason of partitions that a run found, which bear its stamp; no event can have it."""
+"""The reason of what a run found and no plan reckoned with; it bears its stamp. No event has it."""
 
 ScopeKind = Literal["dataset", "partition", "row_range"]
 

@@ -22,9 +22,9 @@ WHERE %(is_source)s OR EXISTS (
     SELECT FROM partition_versions e WHERE e.dataset_uuid = %(dataset)s
       AND e.dataset_version = %(version)s AND e.partition_key = key)
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
-SET (materialized_at, column_stamps, fingerprint, column_fingerprints, row_count) = (
+SET (materialized_at, column_stamps, fingerprint, column_fingerprints, row_count, is_rewritten) = (
     SELECT moment, moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment),
-        NULL, p.column_fingerprints - %(columns)s::text[], NULL::bigint
+        NULL, p.column_fingerprints - %(columns)s::text[], NULL::bigint, NOT %(is_source)s
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
 
 -- :name stamps
@@ -45,7 +45,7 @@ WITH given AS (
         location text, row_count bigint, bytes bigint, fingerprint text,
         column_fingerprints jsonb, changed boolean, changed_columns text[])
 ), compared AS (
-    SELECT g.*, p.materialized_at AS before, p.column_stamps,
+    SELECT g.*, p.materialized_at AS before, p.column_stamps, p.is_rewritten,
         p.materialized_at IS NULL OR coalesce(g.changed, p.fingerprint <> g.fingerprint,
             p.column_fingerprints <> g.column_fingerprints, true) AS differs,
         CASE WHEN p.materialized_at IS NOT NULL AND (p.row_count <> g.row_count) IS NOT TRUE
@@ -70,9 +70,11 @@ WITH given AS (
         schema_hash = EXCLUDED.schema_hash, location = EXCLUDED.location,
         row_count = EXCLUDED.row_count, bytes = EXCLUDED.bytes,
         fingerprint = EXCLUDED.fingerprint, column_fingerprints = EXCLUDED.column_fingerprints,
-        column_stamps = EXCLUDED.column_stamps, task_id = EXCLUDED.task_id
+        column_stamps = EXCLUDED.column_stamps, task_id = EXCLUDED.task_id, is_rewritten = false
 )
-SELECT task_id, dataset_uuid, partition_key, moved AS columns FROM compared WHERE differs
+SELECT task_id, dataset_uuid, dataset_version, partition_key, moved AS columns,
+       coalesce(is_rewritten, false) AS was_rewritten
+FROM compared WHERE differs
 
 -- :name of_dataset
 -- What stands of a dataset, all of it or some keys.

@@ -268,6 +268,23 @@ async def test_what_is_made_again_as_before_it_was_rewritten_has_changed(
     assert await world.run(b="1") == [f"b[{DAY}]", f"t[{DAY}]"]
 
 
+async def test_what_was_rewritten_in_one_column_is_new_there_whatever_it_is_made_for(
+    database: Database,
+) -> None:
+    readers = _reads("prices", "price"), _reads("names", "name")
+    columns = {"price": ["a.price"], "name": ["a.name"]}
+    world = await World.made(database, source("a"), job("b", "a", columns=columns), *readers)
+    made = {"b": {"price": "1", "name": "1"}}
+    await world.changed("a", DAY)
+    await _run(world, made)
+    await world.changed("b", DAY, reason="rewritten", columns=("name",))
+    assert await _run(world, {}) == [f"names[{DAY}]"]
+    await world.changed("a", DAY, columns=("price",))
+    assert await _run(world, made) == [f"b[{DAY}]"]
+    await world.plan()
+    assert await _run(world, {}) == [f"names[{DAY}]"]
+
+
 async def test_so_it_is_by_column(database: Database) -> None:
     readers = _reads("prices", "price"), _reads("names", "name")
     world = await World.made(database, source("a"), job("b", "a"), *readers)
