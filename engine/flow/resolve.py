@@ -10,7 +10,7 @@ from engine.errors import InvalidEvent, InvalidFilter, UnknownName
 from engine.lineage.graph import Lineage
 from engine.lineage.rows import RowFilter
 from engine.model.dataset import Dataset
-from engine.model.event import MANUAL, Received, SourceEvent, scope_of
+from engine.model.event import MANUAL, POSTGRES, Received, SourceEvent, scope_of
 from engine.partitions import PartitionSet, PartitionSpace
 
 
@@ -60,6 +60,8 @@ def resolve(lineage: Lineage, *received: Received) -> Resolved:
     space = lineage.space(dataset.id)
     version = _version(dataset, event.version)
     known = known_columns(dataset, space)
+    # A table may have columns that its dataset does not list: only who reads all of it reads them.
+    is_of_table = received[0].stream.startswith(POSTGRES)
     return Resolved(
         received=received,
         dataset=dataset,
@@ -67,7 +69,7 @@ def resolve(lineage: Lineage, *received: Received) -> Resolved:
         version=version,
         served=version == dataset.version,
         partitions=_partitions(space, event.partitions),
-        columns=_columns(dataset, known, event.columns),
+        columns=_columns(dataset, None if is_of_table else known, event.columns),
         rows=_rows(known, event.rows),
     )
 

@@ -20,6 +20,9 @@ _MAX_ERROR_CHARACTERS = 1000
 MANUAL = "manual"
 """The stream of what is asked by hand."""
 
+POSTGRES = "postgres/"
+"""What the streams of change logs begin with: each is that of one database."""
+
 Reason = Literal[
     "change",
     "arrival",

@@ -23,9 +23,9 @@ async def world(database: Database) -> World:
     return await World.made(database, flights, source("other"), job("b", "other"))
 
 
-async def take(world: World, *events: SourceEvent) -> Ingested:
+async def take(world: World, *events: SourceEvent, stream: str = "s") -> Ingested:
     received = tuple(
-        Received.one(event, Delivery("s", str(n), b"raw")) for n, event in enumerate(events)
+        Received.one(event, Delivery(stream, str(n), b"raw")) for n, event in enumerate(events)
     )
     async with world.conn() as conn:
         return await ingest(conn, world.scene, Batch(consumer="k", received=received))
@@ -126,6 +126,20 @@ async def test_what_cannot_be_used_is_kept_with_its_error(
     (letter,) = await world.rows("SELECT stream, position, payload, error FROM dead_letters")
     assert (letter["stream"], letter["position"], letter["payload"]) == ("s", "0", b"raw")
     assert complaint in letter["error"]
+
+
+async def test_a_table_changes_in_a_column_that_its_dataset_does_not_list(world: World) -> None:
+    made = source("table")
+    made["outputs"][0]["columns"] = ["delay"]
+    by_column = job("delays", "table", columns={"delay": ["table.delay"]})
+    await world.deploy(made, by_column, job("whole", "table"), dag="of_a_table")
+    await world.changed("table", "2013-02-13")
+    await world.run()
+    event = SourceEvent(dataset="table", partitions=("2013-02-13",), columns=("updated_at",))
+    done = await take(world, event, stream="postgres/7/1/shop")
+    assert not done.rejections
+    await world.plan()
+    assert await world.run() == ["whole[2013-02-13]"]
 
 
 async def test_a_generation_that_is_not_served_is_kept_and_not_routed(world: World) -> None:
