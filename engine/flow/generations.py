@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.flow.serving import Serving
 from engine.lineage.compiled import CompiledDag, CompiledDataset
 from engine.lineage.diff import DagDiff
+from engine.partitions import PartitionSpace
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.run import execute, fetch
@@ -103,12 +105,14 @@ async def _inherit(
     pins: Mapping[UUID, UUID],
     begun: Mapping[str, UUID],
 ) -> None:
-    """A source that is cut as before keeps what is known and said of it: we do not make it."""
-    before = (
-        {each.name: each.partitioning for each in previous.compiled.datasets} if previous else {}
-    )
+    """A source that is cut as before, or further on, keeps what is known and said of it.
+
+    We do not make it.
+    """
+    before = {each.name: _space(each) for each in previous.compiled.datasets} if previous else {}
     for dataset in _sources(compiled):
-        if dataset.name in begun and before.get(dataset.name) == dataset.partitioning:
+        was = before.get(dataset.name)
+        if was is not None and dataset.name in begun and _space(dataset).extends(was):
             which = {
                 "dataset": ids[dataset.name],
                 "previous": pins[ids[dataset.name]],
@@ -116,6 +120,10 @@ async def _inherit(
             }
             await execute(conn, "partitions.inherit", **which)
             await execute(conn, "invalidations.inherit", **which)
+
+
+def _space(dataset: CompiledDataset) -> PartitionSpace:
+    return PartitionSpace.from_spec(msgspec.json.decode(dataset.partitioning))
 
 
 def _sources(compiled: CompiledDag) -> list[CompiledDataset]:

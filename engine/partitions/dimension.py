@@ -77,6 +77,10 @@ class Dimension(ABC):
         """The dimension as plain JSON data."""
 
     @abstractmethod
+    def extends(self, other: Dimension) -> bool:
+        """Whether each key of the other, a range too, is one here and means the same."""
+
+    @abstractmethod
     def value(self, key: str, where: str = "partition") -> DimensionValue:
         """The key with its window; raises InvalidPartition unless it is one key."""
 
@@ -149,6 +153,11 @@ class OrderedDimension(Dimension):
     def sort_key(self, members: Intervals) -> tuple[tuple[int, int], ...]:
         """See `Dimension`."""
         return members.spans
+
+    def extends(self, other: Dimension) -> bool:
+        """See `Dimension`."""
+        is_alike = isinstance(other, OrderedDimension) and self.grid == other.grid
+        return is_alike and not (other.universe - self.universe)
 
     def _within(self, key: str, where: str) -> int:
         ordinal = self.ordinal(key, where)

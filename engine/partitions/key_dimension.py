@@ -111,6 +111,12 @@ class StaticDimension(KeyDimension):
         """See `Dimension`."""
         return {"static": list(self.keys)}
 
+    def extends(self, other: Dimension) -> bool:
+        """See `Dimension`."""
+        if not isinstance(other, StaticDimension):
+            return False
+        return [key for key in self.keys if key in other.universe.keys] == [*other.keys]
+
     def _position(self, key: str, where: str) -> int:
         if key not in self._index:
             raise InvalidPartition(
@@ -163,6 +169,10 @@ class DynamicDimension(KeyDimension):
     def to_spec(self) -> dict[str, Any]:
         """See `Dimension`."""
         return {"dynamic": True}
+
+    def extends(self, other: Dimension) -> bool:
+        """See `Dimension`."""
+        return isinstance(other, DynamicDimension)
 
 
 _ANY = KeySet(complement=True)

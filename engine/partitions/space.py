@@ -81,6 +81,13 @@ class PartitionSpace:
     def __hash__(self) -> int:
         return self._hash
 
+    def extends(self, other: PartitionSpace) -> bool:
+        """Whether every text of a partition of the other is one here, in the same columns."""
+        return self.names == other.names and all(
+            each.extends(was) and each.column == was.column
+            for (_, each), (_, was) in zip(self.dimensions, other.dimensions, strict=True)
+        )
+
     def parse(self, text: str | None) -> PartitionSet:
         """The set that a key names, or a product of keys, inclusive ranges and `*`.
 

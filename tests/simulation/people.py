@@ -17,7 +17,7 @@ from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
 from tests.simulation.crashes import AnswerLost, Crash
 from tests.simulation.dagfile import dag_file
-from tests.simulation.dimensions import text
+from tests.simulation.dimensions import Dimension, text
 from tests.simulation.generate import another_job
 from tests.simulation.mapping import Read
 from tests.simulation.stage import Stage
@@ -165,6 +165,7 @@ class People:
             "job waits no more": (15, self._waiting_no_more),
             "job changed": (25, self._made_otherwise),
             "source moved": (10, self._lying_elsewhere),
+            "source widened": (10, self._reaching_further),
         }
         how = dice.choices([*ways], [weight for weight, _ in ways.values()])[0]
         return f"deploy: {how}", ways[how][1](dice)
@@ -196,6 +197,10 @@ class People:
     def _lying_elsewhere(self, dice: Random) -> World:
         return self._with(dice, self.stage.world.sources, lambda job: {"salt": job.salt + 1})
 
+    def _reaching_further(self, dice: Random) -> World:
+        ending = [job for job in self.stage.world.sources if any(map(_may_go_on, job.space))]
+        return self._with(dice, ending, lambda job: {"space": tuple(map(_longer, job.space))})
+
     def _with(
         self, dice: Random, among: Sequence[Job], changes: Callable[[Job], dict[str, Any]]
     ) -> World:
@@ -204,6 +209,14 @@ class People:
             return world
         job = dice.choice(among)
         return world.replacing(replace(job, **changes(job)))
+
+
+def _may_go_on(d: Dimension) -> bool:
+    return d.is_ordered and d.bounds[1] is not None and d.bounds[1] < len(d.grid)
+
+
+def _longer(d: Dimension) -> Dimension:
+    return replace(d, bounds=(d.bounds[0], (d.bounds[1] or 0) + 1)) if _may_go_on(d) else d
 
 
 def _at_once(read: Read) -> Read:

@@ -41,6 +41,7 @@ HISTORY = (
     *("deploy: job added", "deploy: job changed", "deploy: job removed", "deploy: rollback"),
     *(
         "deploy: source moved",
+        "deploy: source widened",
         "deploy: job cut otherwise",
         "deploy: job waits no more",
         "deploy during a run",

@@ -249,6 +249,19 @@ async def test_what_was_said_of_a_source_is_said_of_its_next_generation(
     assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
 
 
+async def test_so_is_what_is_known_of_it_where_its_bounds_are_widened(database: Database) -> None:
+    longer = {"dt": {"time": "day", "start": "2013-01-01", "end": "2015-01-01"}}
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.change("a", "2013-02-14")
+    await world.deploy(source("a", longer), job("b", "a", partitioning=longer))
+    await world.plan()
+    await world.changed("a", "2014-02-13")
+    days = DAY, "2013-02-14", "2014-02-13"
+    assert sorted(await world.run()) == [f"b[{day}]" for day in days]
+
+
 async def test_so_is_what_a_plan_holds(database: Database) -> None:
     b = job("b", "a", columns={"x": ["a.x"]}, scaling={"blast_radius": 1})
     world = await World.made(database, _source_of("dt", "x"), b)

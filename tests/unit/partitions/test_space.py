@@ -37,6 +37,29 @@ def test_spaces_with_the_same_keys_are_equal_whatever_their_columns() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "changes", "extends"),
+    [
+        ("dt", {"end": "2015-01-01"}, True),
+        ("dt", {"start": None, "end": None}, True),
+        ("dt", {"start": "2013-01-02"}, False),
+        ("dt", {"zone": "UTC"}, False),
+        ("dt", {"column": "day"}, False),
+        ("bucket", {"start": -10000}, True),
+        ("bucket", {"range": 5000}, False),
+        ("origin", {"static": ["BOS", "EWR", "JFK", "LGA"]}, True),
+        ("origin", {"static": ["LGA", "JFK", "EWR"]}, False),
+        ("origin", {"static": ["EWR", "JFK"]}, False),
+        ("tail", {}, True),
+    ],
+)
+def test_a_space_extends_another_of_which_it_has_all_keys(
+    name: str, changes: dict[str, Any], extends: bool
+) -> None:
+    assert PartitionSpace.from_spec({name: FLIGHTS[name] | changes}).extends(only(name)) is extends
+    assert not only("dt", "origin").extends(only("dt"))
+
+
+@pytest.mark.parametrize(
     ("names", "text", "texts"),
     [
         (["dt"], "2013-02-13", ["2013-02-13"]),
