@@ -15,12 +15,14 @@ from psycopg.types.json import Jsonb
 from engine.flow.columns import write_columns
 from engine.flow.facts import definition_change
 from engine.flow.generations import Generations
+from engine.flow.known import load_existing, load_known
 from engine.flow.plan import plan_rows
 from engine.flow.scene import Scene
 from engine.flow.serving import Serving, compile_among, load_serving
 from engine.flow.settle import release, settle
 from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, diff
+from engine.lineage.graph import Edge, Lineage
 from engine.model.dag import DagFile
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -69,7 +71,8 @@ async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
         canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
         owed = await _owed(conn, scene, compiled, built, canceled)
         told = await _told_elsewhere(conn, scene, compiled, built, change)
-        tasks = await _build(conn, scene, compiled, built, [*owed, *told])
+        gone = await _gone_elsewhere(conn, scene, compiled, built)
+        tasks = await _build(conn, scene, compiled, built, [*owed, *told, *gone])
         await settle(conn, scene, [row["id"] for row in canceled])
         await _release_held(conn, scene, jobs, built)
     return Deployment(dag.dag, version_id, change, tasks)
@@ -185,14 +188,37 @@ async def _told_elsewhere(
 ) -> list[dict[str, Any]]:
     """Facts of the sources that are others now, and that jobs of other DAGs read."""
     lineage = await scene.lineage(conn)
-    sources = {job.name for job in compiled.jobs if job.activation == "source"}
     return [
         definition_change(dataset, built.begun[each.name], columns=change.regenerated[each.name])
-        for each in compiled.datasets
-        if change.regenerated.get(each.name, ()) != () and each.job in sources
+        for each in compiled.sources
+        if change.regenerated.get(each.name, ()) != ()
         for dataset in [built.datasets[each.name]]
-        if any(lineage.job(e.job).dag_name != compiled.name for e in lineage.readers(dataset))
+        if _elsewhere(lineage, compiled, dataset)
     ]
+
+
+async def _gone_elsewhere(
+    conn: Connection, scene: Scene, compiled: CompiledDag, built: Generations
+) -> list[dict[str, Any]]:
+    """Facts of what other DAGs have made of partitions that a new generation may not have."""
+    lineage = await scene.lineage(conn)
+    facts = []
+    made_here = built.replaced.keys() - {each.name for each in compiled.sources}
+    for name in made_here:
+        for edge in _elsewhere(lineage, compiled, built.datasets[name]):
+            parts = await load_existing(conn, lineage, edge.dataset, built.replaced[name])
+            for output in lineage.job(edge.job).outputs:
+                made = edge.mapping.down(parts, parts) & await load_known(conn, lineage, output)
+                version = lineage.dataset(output).version
+                texts = lineage.space(output).texts(made)
+                facts += [definition_change(output, version, text) for text in texts]
+    return facts
+
+
+def _elsewhere(lineage: Lineage, compiled: CompiledDag, dataset: UUID) -> list[Edge]:
+    """The edges over which other DAGs read a dataset of this one."""
+    edges = lineage.readers(dataset)
+    return [each for each in edges if lineage.job(each.job).dag_name != compiled.name]
 
 
 async def _build(
@@ -203,11 +229,11 @@ async def _build(
     owed: Sequence[dict[str, Any]],
 ) -> int:
     """New generations of what we make are stale as a whole, and planned at once."""
-    sources = {job.name for job in compiled.jobs if job.activation == "source"}
+    sources = {each.name for each in compiled.sources}
     begun = [
-        definition_change(built.datasets[each.name], built.begun[each.name])
-        for each in compiled.datasets
-        if each.name in built.begun and each.job not in sources
+        definition_change(built.datasets[name], version)
+        for name, version in built.begun.items()
+        if name not in sources
     ]
     facts = [*begun, *owed]
     if not facts:

@@ -19,10 +19,15 @@ from engine.store.run import execute, fetch
 
 @dataclass(frozen=True, slots=True)
 class Generations:
-    """The datasets of a version by name, and the generations that the deploy began."""
+    """The datasets of a version by name, and the generations that the deploy began.
+
+    ``replaced`` are those whose place these take: the newest that there was, served until now or
+    some time ago.
+    """
 
     datasets: dict[str, UUID]
     begun: dict[str, UUID]
+    replaced: dict[str, UUID]
 
     @staticmethod
     async def make(
@@ -42,9 +47,11 @@ class Generations:
             if each.name in change.regenerated or ids[each.name] not in pins
         ]
         begun = {each.name: new_id() for each in fresh}
+        newest = await fetch(conn, "dags.newest_generations", names=[*begun], org_id=org_id)
         rows = [_generation_row(each, ids[each.name], begun[each.name]) for each in fresh]
         await execute(conn, "dags.insert_generations", rows=Jsonb(rows))
-        await _inherit(conn, previous, compiled, ids, pins, begun)
+        built = Generations(ids, begun, {row["name"]: row["id"] for row in newest})
+        await _inherit(conn, compiled, built, {row["name"]: row["partitioning"] for row in newest})
         versions = [begun.get(name) or pins[ids[name]] for name in ids]
         await execute(
             conn,
@@ -53,7 +60,7 @@ class Generations:
             datasets=list(ids.values()),
             versions=versions,
         )
-        return Generations(ids, begun)
+        return built
 
 
 async def _upsert_datasets(
@@ -99,33 +106,26 @@ def _generation_row(dataset: CompiledDataset, dataset_id: UUID, version: UUID) -
 
 async def _inherit(
     conn: Connection,
-    previous: Serving | None,
     compiled: CompiledDag,
-    ids: Mapping[str, UUID],
-    pins: Mapping[UUID, UUID],
-    begun: Mapping[str, UUID],
+    built: Generations,
+    partitionings: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """A source that is cut as before, or further on, keeps what is known and said of it.
 
-    We do not make it.
+    We do not make it. So do cursors go on from where they are in it.
     """
-    before = {each.name: _space(each) for each in previous.compiled.datasets} if previous else {}
-    for dataset in _sources(compiled):
-        was = before.get(dataset.name)
-        if was is not None and dataset.name in begun and _space(dataset).extends(was):
+    for dataset in compiled.sources:
+        was = partitionings.get(dataset.name)
+        if was is not None and _space(dataset).extends(PartitionSpace.from_spec(was)):
             which = {
-                "dataset": ids[dataset.name],
-                "previous": pins[ids[dataset.name]],
-                "version": begun[dataset.name],
+                "dataset": built.datasets[dataset.name],
+                "previous": built.replaced[dataset.name],
+                "version": built.begun[dataset.name],
             }
             await execute(conn, "partitions.inherit", **which)
             await execute(conn, "invalidations.inherit", **which)
+            await execute(conn, "cursors.inherit", **which)
 
 
 def _space(dataset: CompiledDataset) -> PartitionSpace:
     return PartitionSpace.from_spec(msgspec.json.decode(dataset.partitioning))
-
-
-def _sources(compiled: CompiledDag) -> list[CompiledDataset]:
-    jobs = {job.name for job in compiled.jobs if job.activation == "source"}
-    return [dataset for dataset in compiled.datasets if dataset.job in jobs]

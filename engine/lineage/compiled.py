@@ -108,6 +108,12 @@ class CompiledDag(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[CompiledColumn, ...]
     notes: tuple[CompiledNote, ...] = ()
 
+    @property
+    def sources(self) -> list[CompiledDataset]:
+        """The datasets that nobody here makes."""
+        jobs = {job.name for job in self.jobs if job.activation == "source"}
+        return [dataset for dataset in self.datasets if dataset.job in jobs]
+
     def to_json(self) -> bytes:
         """The JSON that ``dag_versions.content`` keeps."""
         return msgspec.json.encode(self)

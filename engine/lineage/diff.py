@@ -45,7 +45,7 @@ def diff(previous: CompiledDag | None, new: CompiledDag) -> DagDiff:
         removed=tuple(name for name in old if name not in now),
         changed={name: keys for name, keys in changes.items() if keys},
         unchanged=tuple(name for name, keys in changes.items() if not keys),
-        regenerated=_regenerated(old, now, new),
+        regenerated=_regenerated(previous, old, now, new),
     )
 
 
@@ -87,13 +87,17 @@ def _differing(old: msgspec.Struct, new: msgspec.Struct) -> Iterator[str]:
 
 
 def _regenerated(
-    old: Mapping[str, _Made], now: Mapping[str, _Made], new: CompiledDag
+    previous: CompiledDag | None,
+    old: Mapping[str, _Made],
+    now: Mapping[str, _Made],
+    new: CompiledDag,
 ) -> dict[str, tuple[str, ...] | None]:
     """Walks the jobs, parents first, and carries the columns that may come out otherwise."""
-    dirty: dict[str, DirtyColumns] = {}
+    dirty = _dirty_sources(previous, new)
     maps = _column_maps(new.columns)
     for name in _order(new):
-        dirty |= _dirty_outputs(old.get(name), now[name], dirty, maps)
+        if now[name].job.activation != "source":
+            dirty |= _dirty_outputs(old.get(name), now[name], dirty, maps)
     return {
         each.name: None if (columns := dirty[each.name]) is None else tuple(sorted(columns))
         for each in new.datasets
@@ -141,30 +145,39 @@ def _dirty_outputs(
 
 def _own_dirt(old: _Made | None, new: _Made, index: int) -> DirtyColumns | Pruning:
     """What a change of the job itself makes dirty, whatever it reads."""
-    if old is None:
+    if old is None or old.job.config_hash != new.job.config_hash:
         return None
-    if old.job.config_hash == new.job.config_hash:
-        return _regrown(old.datasets[index], new.datasets[index])
-    is_source = old.job.activation == new.job.activation == "source"
-    if is_source and [*map(_place, old.datasets)] == [*map(_place, new.datasets)]:
-        return _other_columns(old.datasets[index], new.datasets[index])
-    return None
+    return _regrown(old.datasets[index], new.datasets[index])
 
 
 def _regrown(old: CompiledDataset, new: CompiledDataset) -> DirtyColumns | Pruning:
     """What came or went because `SELECT *` reads an input whose columns did."""
     if old.columns is None or new.columns is None:
         return PRUNED
-    return _other_columns(old, new) or PRUNED
+    return _other_columns(old.columns, new.columns)
 
 
-def _place(dataset: CompiledDataset) -> tuple[str, str, bytes]:
-    storage = msgspec.json.encode(dataset.storage, order="deterministic")
-    return dataset.name, dataset.partitioning, storage
+def _dirty_sources(previous: CompiledDag | None, new: CompiledDag) -> dict[str, DirtyColumns]:
+    """Sources with what changed in them, whichever job they stand under."""
+    before = {each.name: each for each in previous.sources} if previous else {}
+    dirt = {each.name: _own_dirt_of_source(before.get(each.name), each) for each in new.sources}
+    return {name: each for name, each in dirt.items() if each is not PRUNED}
 
 
-def _other_columns(old: CompiledDataset, new: CompiledDataset) -> DirtyColumns:
-    """A source that lies where it lay has changed only in the columns that came or went."""
-    if old.columns is None or new.columns is None:
+def _own_dirt_of_source(
+    old: CompiledDataset | None, new: CompiledDataset
+) -> DirtyColumns | Pruning:
+    """One that lies where it lay has changed only in the columns that came or went."""
+    if old is None or _place(old) != _place(new):
         return None
-    return frozenset(old.columns) ^ frozenset(new.columns)
+    if old.columns is None or new.columns is None:
+        return PRUNED if old.columns == new.columns else None
+    return _other_columns(old.columns, new.columns)
+
+
+def _place(dataset: CompiledDataset) -> tuple[str, bytes]:
+    return dataset.partitioning, msgspec.json.encode(dataset.storage, order="deterministic")
+
+
+def _other_columns(old: Iterable[str], new: Iterable[str]) -> DirtyColumns | Pruning:
+    return frozenset(old) ^ frozenset(new) or PRUNED

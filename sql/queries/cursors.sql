@@ -20,6 +20,11 @@ ON CONFLICT (dataset_uuid, dataset_version, job_id)
 DO UPDATE SET cursor_column = EXCLUDED.cursor_column, cursor_value = EXCLUDED.cursor_value,
               updated_at = EXCLUDED.updated_at
 
+-- :name inherit
+-- How far a source has been read is so far in the generation that comes.
+UPDATE dataset_cursors SET dataset_version = %(version)s
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
+
 -- :name forget
 -- The cursors that jobs of a version that comes back had when it went.
 DELETE FROM dataset_cursors WHERE job_id = ANY(%(jobs)s)

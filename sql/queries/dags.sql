@@ -61,6 +61,13 @@ SELECT id, name FROM datasets WHERE org_id = %(org_id)s AND name = ANY(%(names)s
 SELECT dataset_uuid, dataset_version FROM dag_version_datasets
 WHERE dag_version_id = %(dag_version_id)s
 
+-- :name newest_generations
+-- The newest generation of each dataset, whether or not it is served.
+SELECT DISTINCT ON (d.id) d.name, v.id, v.partitioning
+FROM datasets d JOIN dataset_versions v ON v.dataset_uuid = d.id
+WHERE d.org_id = %(org_id)s AND d.name = ANY(%(names)s)
+ORDER BY d.id, v.id DESC
+
 -- :name insert_generations
 -- A new generation of each dataset whose making changed.
 INSERT INTO dataset_versions (id, dataset_uuid, storage_location, config_hash, schema_hash,

@@ -500,5 +500,15 @@ def a_deploy_forgets_work_in_hand(patch: Patch) -> None:
 
 
 @mutation
+def a_source_elsewhere_is_told_of_in_its_own_dag_only(patch: Patch) -> None:
+    around(patch, engine.flow.deploy, "_told_elsewhere", lambda _: nothing)
+
+
+@mutation
+def a_source_that_reaches_further_is_forgotten(patch: Patch) -> None:
+    statement(patch, "partitions.inherit", "WHERE dataset_uuid", "WHERE false AND dataset_uuid")
+
+
+@mutation
 def a_deploy_leaves_the_tasks_of_old_jobs(patch: Patch) -> None:
     statement(patch, "tasks.cancel_of_jobs", "WHERE job_id", "WHERE false AND job_id")

@@ -236,7 +236,7 @@ async def test_a_deploy_is_an_order_and_is_not_held(database: Database) -> None:
 async def test_a_deploy_leaves_what_is_held_held(database: Database) -> None:
     world = await limited(database)
     plan_id = (await held(world)).plan_id
-    await world.deploy(source("a", {"dt": {"time": "day"}}), job("b", "a"))
+    await world.deploy(source("a", {"dt": {"time": "day", "start": "2013-02-01"}}), job("b", "a"))
     assert await world.plan() is None
     done = await approved(world, plan_id)
     assert done.tasks == 0, "that generation is not served any more"

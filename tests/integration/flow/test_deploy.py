@@ -13,9 +13,11 @@ from engine.flow.scene import Scene
 from engine.model.dagfile import parse_dag
 from engine.model.task import Output
 from engine.store.database import Database
-from tests.support.worlds import World, job, source
+from tests.support.worlds import DAILY, World, job, source
 
 DAY = "2013-02-13"
+FINDS: dict[str, Any] = {"partitioning": {"k": {"dynamic": True}}, "execution_strategy": "Full"}
+"""A job that finds its partitions in what it reads."""
 
 
 async def test_the_same_content_again_changes_nothing(database: Database) -> None:
@@ -112,6 +114,20 @@ async def test_so_do_those_of_columns_that_come_or_go_and_no_others(database: Da
     assert sorted(await world.run()) == [f"of_y[{DAY}]", f"whole[{DAY}]"]
 
 
+async def test_so_do_those_of_a_generation_in_which_nothing_is_found(database: Database) -> None:
+    world = await World.made(database, source("a", {}), job("b", "a", **FINDS))
+    await world.deploy(job("c", "b", partitioning={}), dag="other")
+    await world.changed("a")
+    (lease,) = await world.claim()
+    await world.complete(lease, Output("b", "K"))
+    await world.plan()
+    assert await world.run() == ["c[*]"]
+    await world.deploy(source("a", {}), job("b", "a", config={"kwargs": {"n": 1}}, **FINDS))
+    (lease,) = await world.claim()
+    await world.complete(lease)
+    assert await world.run() == ["c[*]"]
+
+
 async def test_two_deploys_at_once_are_one_after_the_other(database: Database) -> None:
     import asyncio
 
@@ -191,16 +207,15 @@ async def test_readers_in_another_dag_wait_for_what_a_deploy_begins_anew(
     database: Database,
 ) -> None:
     """Even where no plan reaches them, for nobody knows which partitions there will be."""
-    found: dict[str, Any] = {"partitioning": {"k": {"dynamic": True}}, "execution_strategy": "Full"}
     waits = {"dataset": "b", "wait_for": "all"}
-    world = await World.made(database, source("a", {}), job("b", "a", **found))
+    world = await World.made(database, source("a", {}), job("b", "a", **FINDS))
     await world.deploy(job("c", waits, partitioning={}), dag="other")
     await world.changed("a")
     (lease,) = await world.claim()
     await world.complete(lease, Output("b", "K"))
     await world.plan()
     assert await world.tasks("c") == {"queued": ["c[*]"]}
-    await world.deploy(source("a", {}), job("b", "a", config={"kwargs": {"n": 1}}, **found))
+    await world.deploy(source("a", {}), job("b", "a", config={"kwargs": {"n": 1}}, **FINDS))
     assert await world.tasks("c") == {"blocked": ["c[*]"]}
 
 
@@ -262,6 +277,43 @@ async def test_so_is_what_is_known_of_it_where_its_bounds_are_widened(database: 
     assert sorted(await world.run()) == [f"b[{day}]" for day in days]
 
 
+async def test_so_is_what_is_known_of_it_when_it_comes_back(database: Database) -> None:
+    world = await World.made(database, source("a"), source("z"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.deploy(source("z"))
+    await world.deploy(source("a"), source("z"), job("b", "a"))
+    assert await world.run() == [f"b[{DAY}]"]
+
+
+async def test_so_is_how_far_it_has_been_read(database: Database) -> None:
+    follows = {"dataset": "a", "cursor": {"column": "id", "type": "integer"}}
+    whole = {"partitioning": {}, "columns": {"id": ["a.id"]}}
+    appends = {"update_strategy": "append", "unique_key": ["id"]}
+    log = job("log", follows, execution_strategy="PerUpdate", **whole, **appends)
+    world = await World.made(database, _source_of("id", partitioning={}), log)
+    await _follow(world, "100")
+    await world.deploy(_source_of("id", "more", partitioning={}), log)
+    await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    assert list(lease.cursors.values()) == ["100"]
+
+
+@pytest.mark.parametrize("more", [{"name": "other"}, {"description": "more"}, {}])
+async def test_readers_of_a_source_are_left_alone_where_it_stays_what_it_was(
+    database: Database, more: dict[str, str]
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    before = await _versions(world)
+    other = source("a") | more
+    other["outputs"] += [{"dataset": "a2", "partitioning": DAILY}]
+    await world.deploy(other, job("b", "a"))
+    assert await world.run() == []
+    assert (await _versions(world)).items() >= before.items()
+
+
 async def test_so_is_what_a_plan_holds(database: Database) -> None:
     b = job("b", "a", columns={"x": ["a.x"]}, scaling={"blast_radius": 1})
     world = await World.made(database, _source_of("dt", "x"), b)
@@ -302,7 +354,7 @@ async def _follow(world: World, cursor: str) -> None:
             await world.finish(lease, cursors={lease.job.inputs[0].dataset: cursor})
 
 
-def _source_of(*columns: str) -> dict[str, Any]:
-    made = source("a")
+def _source_of(*columns: str, partitioning: dict[str, Any] | None = None) -> dict[str, Any]:
+    made = source("a", partitioning)
     made["outputs"][0]["columns"] = list(columns)
     return made
