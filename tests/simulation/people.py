@@ -171,7 +171,11 @@ class People:
         return f"deploy: {how}", ways[how][1](dice)
 
     def _rollback(self, dice: Random) -> World:
-        return dice.choice(self.earlier) if self.earlier else self.stage.world
+        """As it was, but where sources have come to reach: there are rows, and events of them."""
+        earlier = dice.choice(self.earlier) if self.earlier else self.stage.world
+        for job in self.stage.world.sources:
+            earlier = earlier.replacing(replace(earlier.by_name[job.name], space=job.space))
+        return earlier
 
     def _without_one(self, dice: Random) -> World:
         gone = [job for job in self.stage.world.leaves() if not job.is_source]
