@@ -214,6 +214,18 @@ async def test_neighbours_share_a_task(database: Database) -> None:
     assert sorted(held) == [f"2013-02-0{n}" for n in range(1, 5)]
 
 
+async def test_what_a_failed_attempt_owed_is_made_by_the_one_behind_it(database: Database) -> None:
+    blocks = job("b", "a", scaling={"partitions_per_task": 10})
+    world = await World.made(database, source("a"), blocks)
+    await world.changed("a", "2013-02-14")
+    (running,) = await world.claim()
+    await world.changed("a", "2013-02-15")
+    async with world.conn() as conn:
+        await fail(conn, world.scene, running, "it broke")
+    (behind,) = await world.claim()
+    assert sorted(behind.partitions) == ["2013-02-14", "2013-02-15"]
+
+
 async def test_nothing_happens_when_nothing_changed(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     assert await world.plan() is None
