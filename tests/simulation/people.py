@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -15,7 +14,7 @@ from engine.flow.byhand import cancel, retry
 from engine.flow.deploy import deploy
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
-from tests.simulation.crashes import AnswerLost, Crash
+from tests.simulation.crashes import AnswerLost
 from tests.simulation.dagfile import dag_file
 from tests.simulation.dimensions import Dimension, text
 from tests.simulation.generate import another_job
@@ -103,26 +102,23 @@ class People:
         if dags:
             dag = dice.choice(dags)
             world = self.stage.world.with_dag(dag, other)
-            with self._moving(world, dice):
+            moved, deployed = self._moved(world, dice), False
+            try:
                 deployed = await self._deployed(world, dag, dice)
+            finally:
+                if not deployed:
+                    self.upstream.unpublished += moved
             if deployed:
                 self.earlier.append(self.stage.world)
                 await self._serve(world)
                 self.stage.counts.update([how, "deploys"])
 
-    @contextmanager
-    def _moving(self, world: World, dice: Random) -> Iterator[None]:
-        """Have other rows where sources lie elsewhere; if no deploy says so, somebody has to."""
+    def _moved(self, world: World, dice: Random) -> list[SourceEvent]:
+        """Have other rows where sources lie elsewhere; what to say if no deploy says so."""
         moved = [job for job in world.sources if self._lies_elsewhere(job)]
         for job in moved:
             self.upstream.replace_rows(dice, job)
-        try:
-            yield
-        except Crash:
-            self.upstream.unpublished += [
-                SourceEvent(dataset=job.outputs[0].name, reason="change") for job in moved
-            ]
-            raise
+        return [SourceEvent(dataset=job.outputs[0].name, reason="change") for job in moved]
 
     def _lies_elsewhere(self, job: Job) -> bool:
         before = self.stage.world.by_name.get(job.name)
