@@ -91,9 +91,9 @@ class Maker:
         both = self._picky(3, {"x": (top, "x"), "y": (top, "y")} | to_arm, [top, arm])
         jobs = [top, side, arm, both]
         for n in range(4, 8):
-            column = self.dice.choice("xy")
-            shaped = {"x": (self.dice.choice(jobs[3:]), column), "y": (side, "x")}
-            jobs.append(self._picky(n, shaped))
+            shaped = {"x": (self.dice.choice(jobs[3:]), "xy"[n % 2])}
+            beside = self.dice.choice([{}, {"y": (side, "x")}])
+            jobs.append(self._picky(n, shaped | beside))
         return World(tuple(jobs))
 
     # -- jobs ----------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Simulation:
         self._verbs: dict[str, Callable[[Random], Awaitable[None]]] = {
             verb.__name__: verb
             for verb in (
-                *(upstream.change, upstream.burst, upstream.publish),
+                *(upstream.change, upstream.touch, upstream.burst, upstream.publish),
                 *(engines.ingest, engines.plan, engines.expire, engines.tick, engines.clock),
                 *(workers.claim, workers.read, workers.finish),
                 *(workers.fail, workers.vanish, workers.heartbeat),

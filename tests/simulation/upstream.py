@@ -59,8 +59,17 @@ class Upstream:
 
     async def _change_one(self, dice: Random) -> None:
         job = dice.choice(self.stage.world.sources)
+        await self._tell(dice, job, self._edit(dice, job))
+
+    async def touch(self, dice: Random) -> None:
+        """Somebody changes one column of one row, and nothing else."""
+        job = dice.choice(self.stage.world.sources)
+        filled = sorted((k, r) for k, r in self._data(job).items() if r)
+        if filled:
+            await self._tell(dice, job, self._update(dice, job, *dice.choice(filled), most=1))
+
+    async def _tell(self, dice: Random, job: Job, edit: Edit) -> None:
         dataset = job.outputs[0].name
-        edit = self._edit(dice, job)
         existing = (await self.stage.existing())[dataset]
         events = list(self._events(dice, job, edit, existing))
         self.unpublished += events
@@ -70,7 +79,7 @@ class Upstream:
     # -- the data ------------------------------------------------------------------------------
 
     def _edit(self, dice: Random, job: Job) -> Edit:
-        data = self.stage.sources[job.outputs[0].name]
+        data = self._data(job)
         filled = sorted(key for key, rows in data.items() if rows)
         key = dice.choice(filled) if filled and dice.random() < 0.75 else dice.choice(core(job))
         rows = data.setdefault(key, {})
@@ -80,6 +89,9 @@ class Upstream:
             if not job.grows:
                 verbs += ["delete", "move"] + ["regroup"] * (GROUP in job.outputs[0].columns)
         return self._edits()[dice.choice(verbs)](dice, job, key, rows)
+
+    def _data(self, job: Job) -> dict[Key, Rows]:
+        return self.stage.sources[job.outputs[0].name]
 
     def _edits(self) -> dict[str, Callable[[Random, Job, Key, Rows], Edit]]:
         return {
@@ -96,10 +108,10 @@ class Upstream:
         rows[new] = {column: _value(dice, column) for column in job.outputs[0].columns}
         return Edit("insert", [key], new, _groups(rows[new]))
 
-    def _update(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
+    def _update(self, dice: Random, job: Job, key: Key, rows: Rows, most: int = 2) -> Edit:
         n = dice.choice(sorted(rows))
         plain = [column for column in job.outputs[0].columns if column != GROUP]
-        touched = dice.sample(plain, dice.choice([1, 1, 2]))
+        touched = dice.sample(plain, dice.choice([1, 1, most]))
         rows[n].update({column: _value(dice, column) for column in touched})
         return Edit("update", [key], n, _groups(rows[n]), frozenset(touched))
 
@@ -110,7 +122,7 @@ class Upstream:
     def _move(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
         n, to = dice.choice(sorted(rows)), dice.choice(core(job))
         row = rows.pop(n)
-        self.stage.sources[job.outputs[0].name].setdefault(to, {})[n] = row
+        self._data(job).setdefault(to, {})[n] = row
         return Edit("move", [key, to], n, _groups(row))
 
     def _regroup(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
@@ -120,11 +132,15 @@ class Upstream:
         return Edit("regroup", [key], n, frozenset({before, rows[n][GROUP]}), frozenset({GROUP}))
 
     def replace_rows(self, dice: Random, job: Job) -> None:
-        """The same rows with other values, as another table has them."""
-        (output,) = job.outputs
-        for rows in self.stage.sources[output.name].values():
+        """The same rows with other values, as another table has them.
+
+        Where rows only come, they stay in their groups here, too.
+        """
+        kept = {GROUP} if job.grows else set()
+        others = [column for column in job.outputs[0].columns if column not in kept]
+        for rows in self._data(job).values():
             for row in rows.values():
-                row.update({column: _value(dice, column) for column in output.columns})
+                row.update({column: _value(dice, column) for column in others})
 
     # -- what is said about it -----------------------------------------------------------------
 
