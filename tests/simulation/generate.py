@@ -91,9 +91,9 @@ class Maker:
         both = self._picky(3, {"x": (top, "x"), "y": (top, "y")} | to_arm, [top, arm])
         jobs = [top, side, arm, both]
         for n in range(4, 8):
-            shaped = {"x": (self.dice.choice(jobs[3:]), "xy"[n % 2])}
-            beside = self.dice.choice([{}, {"y": (side, "x")}])
-            jobs.append(self._picky(n, shaped | beside))
+            column, beside = "xy"[n % 2], self.dice.choice([{}, {"y": (side, "x")}])
+            having = [job for job in jobs[3:] if column in job.outputs[0].columns]
+            jobs.append(self._picky(n, {"x": (self.dice.choice(having), column)} | beside))
         return World(tuple(jobs))
 
     # -- jobs ----------------------------------------------------------------------------------

@@ -29,8 +29,9 @@ WEIGHTS = Counter(
 )
 PHRASES = {
     "told_late": (
-        *("rest", "touch", "publish", "ingest", "plan", "claim", "touch", "finish"),
-        *(*("claim", "finish") * 2, "publish", "ingest", "plan", *("claim", "finish") * 3),
+        *("rest", "touch", "publish", "ingest", "ingest", "plan", "claim", "touch", "finish"),
+        *(*("claim", "finish") * 2, "publish", "ingest", "ingest", "plan"),
+        *("claim", "finish") * 3,
     )
 }
 """What chance brings together too seldom: a run takes in what is told of only after it."""

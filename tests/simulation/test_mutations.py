@@ -53,6 +53,7 @@ CAUGHT_BY = {
     "rows_behind_the_cursor_are_not_read_again": 1,
     "partitions_that_a_run_found_are_not_told_of": 46,
     "what_did_change_is_skipped": 0,
+    "a_skip_does_not_look_at_stamps": 12,
     "nothing_is_ever_skipped": 0,
     "one_of_several_in_front_is_enough": 0,
     "a_failed_task_releases_what_waits_behind_it": 152,

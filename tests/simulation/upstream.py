@@ -62,8 +62,8 @@ class Upstream:
         await self._tell(dice, job, self._edit(dice, job))
 
     async def touch(self, dice: Random) -> None:
-        """Somebody changes one column of one row, and nothing else."""
-        job = dice.choice(self.stage.world.sources)
+        """Somebody changes one column of one row of the first source, and nothing else."""
+        job = self.stage.world.sources[0]
         filled = sorted((k, r) for k, r in self._data(job).items() if r)
         if filled:
             await self._tell(dice, job, self._update(dice, job, *dice.choice(filled), most=1))
