@@ -3,7 +3,7 @@
 One transaction, and only with the current lease token.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -63,7 +63,7 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
     rows = [row for each in completions for row in partition_rows(lineage, each)]
     changed = await fetch(conn, "partitions.write", rows=Jsonb(rows))
     changes = Changes.of(lineage, completions, rows, changed)
-    await execute(
+    ended = await fetch(
         conn,
         "tasks.succeed",
         ids=ids,
@@ -75,7 +75,8 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
     for each in units:
         await move_cursors(conn, each)
     new = [fact for each in units for fact in _found_new(each)]
-    await _tell(conn, scene, [*new, *_put_right(changed)])
+    narrow = {row["narrow"] for row in ended}
+    await _tell(conn, scene, [*new, *_unreckoned(changed, narrow)])
     await settle(conn, scene, ids, changes)
 
 
@@ -100,10 +101,14 @@ def _found_new(completion: Completion) -> Iterator[dict[str, Any]]:
         yield _fact(task, dataset.id, dataset.version, each.partition, None)
 
 
-def _put_right(changed: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """What somebody had rewritten comes out otherwise in more than a plan has reckoned with."""
+def _unreckoned(changed: Sequence[Row], narrow: Collection[UUID]) -> Iterator[dict[str, Any]]:
+    """What has come out otherwise in more than a plan has reckoned with.
+
+    That is what somebody had rewritten; and what is made first, of which all is new, for a plan
+    that was about some columns or rows.
+    """
     for row in changed:
-        if row["was_rewritten"]:
+        if row["was_rewritten"] or (row["is_first"] and row["task_id"] in narrow):
             dataset, version = row["dataset_uuid"], row["dataset_version"]
             yield _fact(row["task_id"], dataset, version, row["partition_key"], row["columns"])
 

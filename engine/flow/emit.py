@@ -44,6 +44,7 @@ class _Emission:
     slot: str
     keys: tuple[str, ...]
     is_sure: bool
+    is_narrow: bool
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
     crossed: Crossed
@@ -87,7 +88,16 @@ def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
         job, crossed = lineage.job(step.job), crossed_to(step, lineage)
         for slot, keys, is_sure in task_needs(step, lineage):
             sources = list(_sources(lineage, job, keys))
-            yield _Emission(job, slot, keys, is_sure, step.row_filters, sources, crossed(keys))
+            yield _Emission(
+                job,
+                slot,
+                keys,
+                is_sure,
+                step.is_narrow,
+                step.row_filters,
+                sources,
+                crossed(keys),
+            )
 
 
 def _sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]:
@@ -177,6 +187,7 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
             "blocked": bool(each.front) or each.job.holds,
             "partitions": each.keys,
             "row_filters": each.row_filters,
+            "is_narrow": each.is_narrow,
         }
         for each in joining
     ]
@@ -206,6 +217,7 @@ async def _create(
             each.slot,
             each.must_run,
             msgspec.json.encode(each.row_filters).decode(),
+            each.is_narrow,
             plan_ids,
         )
         for each in creating

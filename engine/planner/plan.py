@@ -41,7 +41,8 @@ class Step(NamedTuple):
     ``direct`` are those hit by a source's change or by an invalidation of the output itself: they
     run for sure, the rest only if a parent's result changes. ``columns`` holds the dirty columns
     of each output that has any. ``row_filters`` are what a `PerUpdate` job reads, any of:
-    a filter's rows, ``{}`` for the new rows past its cursor, None for all rows.
+    a filter's rows, ``{}`` for the new rows past its cursor, None for all rows. ``is_narrow``: what
+    reads its outputs is reached through some columns or rows of them only.
     """
 
     job: UUID
@@ -50,6 +51,7 @@ class Step(NamedTuple):
     columns: Mapping[UUID, DirtyColumns]
     row_filters: tuple[Mapping[str, Any] | None, ...]
     via: tuple[Via, ...]
+    is_narrow: bool
 
 
 class Changed(NamedTuple):

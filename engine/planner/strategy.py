@@ -64,6 +64,16 @@ def _read_again(hit: Hit) -> RowFilter | None:
     return hit.dirty.rows or (_NEW_ROWS if hit.dirty.has_grown else None)
 
 
+def is_narrow(hits: Sequence[Hit]) -> bool:
+    """Whether a step reaches the readers of its outputs through some columns or rows of them only.
+
+    What it makes for the first time is new in all of them: that is told when it has been made.
+    """
+    return any(
+        hit.rows is not None or any(columns is not None for columns in hit.columns) for hit in hits
+    )
+
+
 def dirty_outputs(
     job: Job, hits: Sequence[Hit], partitions: PartitionSet
 ) -> Iterator[Sequence[DirtyScope]]:

@@ -25,7 +25,13 @@ from engine.planner.extent import Extents
 from engine.planner.known import Known, KnownNeeded
 from engine.planner.plan import Changed, Plan, Pruned, Step, Via
 from engine.planner.scope import changes_in_place, dirty_scope
-from engine.planner.strategy import dirty_outputs, hit_directly, recomputed, row_filters
+from engine.planner.strategy import (
+    dirty_outputs,
+    hit_directly,
+    is_narrow,
+    recomputed,
+    row_filters,
+)
 
 
 @paused_collector()
@@ -162,7 +168,9 @@ class _Walk:
             direct = hit_directly(job, hits, partitions)
             via = tuple([self._via(hit) for hit in hits])
             rows = row_filters(job, hits)
-            self._steps.append(Step(job.id, partitions, direct, columns, rows, via))
+            self._steps.append(
+                Step(job.id, partitions, direct, columns, rows, via, is_narrow(hits))
+            )
 
     def _spread_outputs(
         self, job: Job, hits: Sequence[Hit], partitions: PartitionSet

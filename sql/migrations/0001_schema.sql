@@ -202,6 +202,8 @@ CREATE TABLE tasks (
     -- Some input has changed, or an invalidation names the output itself: it must run.
     hit boolean NOT NULL,
     row_filters jsonb NOT NULL DEFAULT '[]',
+    -- Some plan reaches the readers of what it makes through some columns or rows only.
+    is_narrow boolean NOT NULL DEFAULT false,
     plan_ids uuid[] NOT NULL DEFAULT '{}',
     lease_token uuid,
     lease_expires_at timestamptz,

@@ -73,7 +73,7 @@ WITH given AS (
         column_stamps = EXCLUDED.column_stamps, task_id = EXCLUDED.task_id, is_rewritten = false
 )
 SELECT task_id, dataset_uuid, dataset_version, partition_key, moved AS columns,
-       coalesce(is_rewritten, false) AS was_rewritten
+       coalesce(is_rewritten, false) AS was_rewritten, before IS NULL AS is_first
 FROM compared WHERE differs
 
 -- :name of_dataset

@@ -21,7 +21,7 @@ FOR UPDATE
 -- :name copy_in
 -- New tasks of a plan.
 COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
-            plan_ids) FROM STDIN
+            is_narrow, plan_ids) FROM STDIN
 
 -- :name copy_dependencies
 -- What new tasks wait for.
@@ -43,9 +43,10 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
         t.partitions || ARRAY(SELECT jsonb_array_elements_text(v.partitions))) AS p ORDER BY p),
     row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
                    FROM jsonb_array_elements(t.row_filters || v.row_filters) AS f),
+    is_narrow = t.is_narrow OR v.is_narrow,
     plan_ids = t.plan_ids || %(plan_id)s::uuid
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, blocked boolean, partitions jsonb,
-    row_filters jsonb)
+    row_filters jsonb, is_narrow boolean)
 WHERE t.id = v.id
 
 -- :name add_dependencies
@@ -115,7 +116,8 @@ WHERE t.lease_token = v.token AND t.status = 'running'
 FOR UPDATE OF t
 
 -- :name succeed
--- The lease ends here, whoever still believes to hold it.
+-- The lease ends here, whoever still believes to hold it. Returns the tasks whose readers no plan has
+-- reached but through some columns or rows.
 UPDATE tasks t
 SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
     outcome = CASE WHEN v.has_changed THEN 'changed' ELSE 'unchanged' END,
@@ -123,6 +125,7 @@ SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
 FROM unnest(%(ids)b::uuid[], %(outputs)b::jsonb[], %(has_changed)b::bool[])
     AS v(id, outputs, has_changed)
 WHERE t.id = v.id
+RETURNING CASE WHEN t.is_narrow THEN t.id END AS narrow
 
 -- :name record_inputs
 -- What each run read, by the stamps that it found at its claim.
@@ -271,13 +274,14 @@ WITH rewired AS (
         completed_at = clock_timestamp(), error_message = %(error)s,
         outcome = 'its work passed to task ' || %(successor)s
     WHERE id = %(id)s
-    RETURNING partitions, row_filters, plan_ids
+    RETURNING partitions, row_filters, is_narrow, plan_ids
 )
 UPDATE tasks t
 SET hit = true,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(t.partitions || e.partitions) AS p ORDER BY p),
     row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
                    FROM jsonb_array_elements(t.row_filters || e.row_filters) AS f),
+    is_narrow = t.is_narrow OR e.is_narrow,
     plan_ids = e.plan_ids || t.plan_ids
 FROM ended e
 WHERE t.id = %(successor)s

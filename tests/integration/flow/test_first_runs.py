@@ -1,0 +1,44 @@
+"""What a run makes for the first time is new in every column, whatever it was made for."""
+
+from engine.store.database import Database
+from tests.support.worlds import DAILY, World, job, source
+
+BY_ORIGIN = DAILY | {"origin": {"dynamic": True}}
+FIRST, SECOND = "2013-02-13", "2013-02-14"
+
+
+def _reader(column: str) -> dict[str, object]:
+    return job(f"of_{column}", "m", partitioning=BY_ORIGIN, columns={column: [f"m.{column}"]})
+
+
+async def _begun(database: Database) -> World:
+    """`m` has one origin, on the first of two days of `a`; who reads it reads one column."""
+    m = job("m", "a", "c", partitioning=BY_ORIGIN, columns={"x": ["a.x"], "y": ["c.y"]})
+    sources = source("a"), source("c", BY_ORIGIN)
+    world = await World.made(database, *sources, m, _reader("x"), _reader("y"))
+    await world.changed("a", SECOND)
+    await world.changed("c", f"dt={FIRST}/origin=JFK")
+    await world.run()
+    return world
+
+
+async def test_it_is_read_though_only_one_column_was_said_to_have_changed(
+    database: Database,
+) -> None:
+    world = await _begun(database)
+    slot = f"dt={SECOND}/origin=JFK"
+    await world.changed("a", SECOND, columns=("x",))
+    assert await world.run() == [f"m[{slot}]", f"of_x[{slot}]"]
+    await world.plan()
+    assert f"of_y[{slot}]" in await world.run()
+
+
+async def test_made_again_it_is_read_by_column(database: Database) -> None:
+    world = await _begun(database)
+    slot = f"dt={FIRST}/origin=JFK"
+    await world.change("a", FIRST)
+    await world.plan()
+    await world.run()
+    await world.changed("a", FIRST, columns=("x",))
+    assert await world.run() == [f"m[{slot}]", f"of_x[{slot}]"]
+    assert await world.plan() is None
