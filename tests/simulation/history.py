@@ -26,15 +26,22 @@ WEIGHTS = Counter(
     deploy=4,
     rest=1,
     told_late=2,
+    fails_ahead=2,
 )
 PHRASES = {
     "told_late": (
         *("rest", "touch", "publish", "ingest", "ingest", "plan", "claim", "touch", "finish"),
         *(*("claim", "finish") * 2, "publish", "ingest", "ingest", "plan"),
         *("claim", "finish") * 3,
-    )
+    ),
+    "fails_ahead": (
+        *("rest", "change", "publish", "ingest", "ingest", "plan", "claim"),
+        *("change", "publish", "ingest", "ingest", "plan", "fail", "fail"),
+    ),
 }
-"""What chance brings together too seldom: a run takes in what is told of only after it."""
+"""What chance brings together too seldom: a run takes in what is told of only after it, or fails
+when another has been queued behind it.
+"""
 LONGEST = 80
 WAVES = (
     ("change", "rest"),
