@@ -110,21 +110,48 @@ async def _inherit(
     built: Generations,
     partitionings: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """A source that is cut as before, or further on, keeps what is known and said of it.
+    """A source that is cut as before keeps what is known and said of it, as far as it reaches now.
 
     We do not make it. So do cursors go on from where they are in it.
     """
     for dataset in compiled.sources:
         was = partitionings.get(dataset.name)
-        if was is not None and _space(dataset).extends(PartitionSpace.from_spec(was)):
+        if was is not None and _space(dataset).is_alike(PartitionSpace.from_spec(was)):
             which = {
                 "dataset": built.datasets[dataset.name],
                 "previous": built.replaced[dataset.name],
                 "version": built.begun[dataset.name],
             }
-            await execute(conn, "partitions.inherit", **which)
-            await execute(conn, "invalidations.inherit", **which)
+            spaces = PartitionSpace.from_spec(was), _space(dataset)
+            await _keep_partitions(conn, *spaces, which)
+            await _keep_invalidations(conn, *spaces, which)
             await execute(conn, "cursors.inherit", **which)
+
+
+async def _keep_partitions(
+    conn: Connection, before: PartitionSpace, now: PartitionSpace, which: Mapping[str, UUID]
+) -> None:
+    there = await fetch(
+        conn, "partitions.existing", dataset=which["dataset"], version=which["previous"]
+    )
+    kept = now.part_of(before.from_keys(row["key"] for row in there))
+    await execute(conn, "partitions.inherit", keys=list(now.keys(kept)), **which)
+
+
+async def _keep_invalidations(
+    conn: Connection, before: PartitionSpace, now: PartitionSpace, which: Mapping[str, UUID]
+) -> None:
+    """What is about partitions that have gone stays behind.
+
+    What of the rest cannot be said in one key is about all.
+    """
+    kept: dict[UUID, str | None] = {}
+    for row in await fetch(conn, "invalidations.inheritable", **which):
+        if part := now.part_of(before.parse(row["partition_key"])):
+            text, *more = now.texts(part)
+            kept[row["id"]] = None if more or row["partition_key"] is None else text
+    ids, keys = list(kept), list(kept.values())
+    await execute(conn, "invalidations.inherit", version=which["version"], ids=ids, keys=keys)
 
 
 def _space(dataset: CompiledDataset) -> PartitionSpace:

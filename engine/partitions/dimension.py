@@ -77,8 +77,8 @@ class Dimension(ABC):
         """The dimension as plain JSON data."""
 
     @abstractmethod
-    def extends(self, other: Dimension) -> bool:
-        """Whether each key of the other, a range too, is one here and means the same."""
+    def is_alike(self, other: Dimension) -> bool:
+        """Whether a key of both means the same, whatever the bounds and the order of keys."""
 
     @abstractmethod
     def value(self, key: str, where: str = "partition") -> DimensionValue:
@@ -154,10 +154,9 @@ class OrderedDimension(Dimension):
         """See `Dimension`."""
         return members.spans
 
-    def extends(self, other: Dimension) -> bool:
+    def is_alike(self, other: Dimension) -> bool:
         """See `Dimension`."""
-        is_alike = isinstance(other, OrderedDimension) and self.grid == other.grid
-        return is_alike and not (other.universe - self.universe)
+        return isinstance(other, OrderedDimension) and self.grid == other.grid
 
     def _within(self, key: str, where: str) -> int:
         ordinal = self.ordinal(key, where)

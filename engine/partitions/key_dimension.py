@@ -111,11 +111,9 @@ class StaticDimension(KeyDimension):
         """See `Dimension`."""
         return {"static": list(self.keys)}
 
-    def extends(self, other: Dimension) -> bool:
+    def is_alike(self, other: Dimension) -> bool:
         """See `Dimension`."""
-        if not isinstance(other, StaticDimension):
-            return False
-        return [key for key in self.keys if key in other.universe.keys] == [*other.keys]
+        return isinstance(other, StaticDimension)
 
     def _position(self, key: str, where: str) -> int:
         if key not in self._index:
@@ -170,7 +168,7 @@ class DynamicDimension(KeyDimension):
         """See `Dimension`."""
         return {"dynamic": True}
 
-    def extends(self, other: Dimension) -> bool:
+    def is_alike(self, other: Dimension) -> bool:
         """See `Dimension`."""
         return isinstance(other, DynamicDimension)
 

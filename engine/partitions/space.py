@@ -81,12 +81,16 @@ class PartitionSpace:
     def __hash__(self) -> int:
         return self._hash
 
-    def extends(self, other: PartitionSpace) -> bool:
-        """Whether every text of a partition of the other is one here, in the same columns."""
+    def is_alike(self, other: PartitionSpace) -> bool:
+        """Whether a partition of both is the same one, in the same columns, whatever the bounds."""
         return self.names == other.names and all(
-            each.extends(was) and each.column == was.column
+            each.is_alike(was) and each.column == was.column
             for (_, each), (_, was) in zip(self.dimensions, other.dimensions, strict=True)
         )
+
+    def part_of(self, partitions: PartitionSet) -> PartitionSet:
+        """Those that this space has, too, of a set of one that is alike."""
+        return PartitionSet.of(self, partitions.boxes) & self.universe
 
     def parse(self, text: str | None) -> PartitionSet:
         """The set that a key names, or a product of keys, inclusive ranges and `*`.

@@ -37,10 +37,18 @@ SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i
        i.columns, i.processed_by
 FROM data_invalidations i WHERE i.id = ANY(%(ids)s) ORDER BY i.id FOR UPDATE
 
--- :name inherit
--- What was said of a source and is not planned yet, or held, is about the generation that comes.
-UPDATE data_invalidations SET dataset_version = %(version)s
+-- :name inheritable
+-- What was said of a generation and is not planned yet, or held.
+SELECT id, partition_key FROM data_invalidations
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s AND processed_at IS NULL
+FOR UPDATE
+
+-- :name inherit
+-- It is about the generation that comes; null: all of that.
+UPDATE data_invalidations i SET dataset_version = %(version)s, partition_key = v.key,
+    scope = CASE WHEN v.key IS NULL AND i.scope = 'partition' THEN 'dataset' ELSE i.scope END
+FROM unnest(%(ids)s::uuid[], %(keys)s::text[]) AS v(id, key)
+WHERE i.id = v.id
 
 -- :name processed
 -- Append the jobs that have their tasks now, and close the facts whose jobs all have.

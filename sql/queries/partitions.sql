@@ -108,10 +108,11 @@ WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
   AND column_stamps ?| %(columns)s::text[]
 
 -- :name inherit
--- A generation of a source whose definition only moved keeps what was known of the one before.
+-- A generation of a source that is cut like the one before keeps what was known of these partitions.
 INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at,
                                 column_stamps)
 SELECT dataset_uuid, %(version)s, partition_key, materialized_at, column_stamps
 FROM partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
+  AND partition_key = ANY(%(keys)s)
 ON CONFLICT DO NOTHING

@@ -37,26 +37,33 @@ def test_spaces_with_the_same_keys_are_equal_whatever_their_columns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "extends"),
+    ("name", "changes", "is_alike"),
     [
         ("dt", {"end": "2015-01-01"}, True),
         ("dt", {"start": None, "end": None}, True),
-        ("dt", {"start": "2013-01-02"}, False),
+        ("dt", {"start": "2013-01-02"}, True),
         ("dt", {"zone": "UTC"}, False),
         ("dt", {"column": "day"}, False),
         ("bucket", {"start": -10000}, True),
         ("bucket", {"range": 5000}, False),
         ("origin", {"static": ["BOS", "EWR", "JFK", "LGA"]}, True),
-        ("origin", {"static": ["LGA", "JFK", "EWR"]}, False),
-        ("origin", {"static": ["EWR", "JFK"]}, False),
+        ("origin", {"static": ["LGA", "JFK", "EWR"]}, True),
+        ("origin", {"dynamic": True, "static": None}, False),
         ("tail", {}, True),
     ],
 )
-def test_a_space_extends_another_of_which_it_has_all_keys(
-    name: str, changes: dict[str, Any], extends: bool
+def test_a_space_is_alike_another_where_a_key_of_both_means_the_same(
+    name: str, changes: dict[str, Any], is_alike: bool
 ) -> None:
-    assert PartitionSpace.from_spec({name: FLIGHTS[name] | changes}).extends(only(name)) is extends
-    assert not only("dt", "origin").extends(only("dt"))
+    spec = {key: value for key, value in (FLIGHTS[name] | changes).items() if value is not None}
+    assert PartitionSpace.from_spec({name: spec}).is_alike(only(name)) is is_alike
+    assert not only("dt", "origin").is_alike(only("dt"))
+
+
+def test_of_a_space_that_is_alike_it_takes_what_it_has_too() -> None:
+    fewer = PartitionSpace.from_spec({"origin": {"static": ["LGA", "JFK"]}})
+    taken = fewer.part_of(only("origin").parse("EWR..JFK"))
+    assert fewer.texts(taken) == ["JFK"]
 
 
 @pytest.mark.parametrize(

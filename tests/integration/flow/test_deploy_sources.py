@@ -1,0 +1,55 @@
+"""A deploy that bounds a source otherwise keeps what is known and said of what remains."""
+
+from typing import Any
+
+from engine.store.database import Database
+from tests.support.worlds import DAILY, World, job, source
+
+BEFORE, KEPT = "2013-01-05", "2013-02-13"
+LESS = {"dt": DAILY["dt"] | {"start": "2013-02-01"}}
+
+
+def _origins(*keys: str) -> dict[str, Any]:
+    return {"origin": {"static": list(keys)}}
+
+
+async def _narrowed(world: World) -> None:
+    await world.deploy(source("a", LESS), job("b", "a", partitioning=LESS))
+
+
+async def test_what_is_known_of_the_rest_is_made_again(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", BEFORE, KEPT)
+    await world.run()
+    await _narrowed(world)
+    assert await world.run() == [f"b[{KEPT}]"]
+
+
+async def test_what_was_said_of_the_rest_is_planned(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.change("a", f"{BEFORE}..{KEPT}")
+    await _narrowed(world)
+    await world.plan()
+    made = await world.run()
+    assert (made[0], made[-1], len(made)) == ("b[2013-02-01]", f"b[{KEPT}]", 13)
+
+
+async def test_what_was_said_of_what_has_gone_is_set_aside(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.change("a", BEFORE)
+    await _narrowed(world)
+    await world.plan()
+    assert await world.run() == []
+    outcomes = await world.rows("SELECT outcome FROM data_invalidations WHERE reason = 'change'")
+    assert [row["outcome"] for row in outcomes] == ["not_current"]
+
+
+async def test_keys_in_another_order_are_the_same_ones(database: Database) -> None:
+    before, after = _origins("EWR", "JFK", "LGA"), _origins("LGA", "EWR", "JFK")
+    world = await World.made(database, source("a", before), job("b", "a", partitioning=before))
+    await world.changed("a", "JFK")
+    await world.run()
+    await world.change("a", "EWR..JFK")
+    await world.deploy(source("a", after), job("b", "a", partitioning=after))
+    await world.plan()
+    assert {"b[EWR]", "b[JFK]"} <= {*await world.run()}
