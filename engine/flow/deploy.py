@@ -5,7 +5,7 @@ of changed ones is canceled, for their new generations are built from scratch.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from engine.flow.generations import Generations
 from engine.flow.known import load_existing, load_known
 from engine.flow.plan import plan_rows
 from engine.flow.scene import Scene
-from engine.flow.serving import Serving, compile_among, load_serving
+from engine.flow.serving import Serving, compile_among, load_serving, outdated
 from engine.flow.settle import release, settle
 from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, diff
@@ -34,12 +34,16 @@ _SUPERSEDED = "superseded: its job was changed or removed by a deploy"
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a deploy did, or would do: the version that is served, and how it differs."""
+    """What a deploy did, or would do: the version that is served, and how it differs.
+
+    ``followed`` are other DAGs whose SQL reads other columns of this one now, deployed once more.
+    """
 
     dag_name: str
     version_id: UUID | None
     diff: DagDiff
     tasks: int = 0
+    followed: tuple[str, ...] = ()
 
 
 async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
@@ -57,24 +61,45 @@ async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
     """
     async with conn.transaction():
         await lock_planning(conn, scene.org_id)
+        deployed = await _deploy(conn, scene, dag)
+        followed = await _follow(conn, scene, deployed)
+    return replace(deployed, followed=tuple(followed))
+
+
+async def _follow(conn: Connection, scene: Scene, deployed: Deployment) -> list[str]:
+    """Deploy other DAGs, as they are, whose SQL reads what has other columns now; their names."""
+    followed = []
+    changes = [deployed]
+    while changes:
+        each = changes.pop()
+        if not each.diff.regenerated:
+            continue
         serving = await load_serving(conn, scene.org_id)
-        compiled = compile_among(serving, dag)
-        previous = serving.get(dag.dag)
-        change = diff(previous.compiled if previous else None, compiled)
-        if previous is not None and previous.compiled.content_hash == compiled.content_hash:
-            return Deployment(dag.dag, previous.version_id, change)
-        version_id = await _insert_version(conn, scene.org_id, compiled)
-        jobs = await _insert_jobs(conn, scene.org_id, version_id, compiled)
-        built = await Generations.make(conn, scene.org_id, version_id, previous, compiled, change)
-        await write_columns(conn, scene.org_id, previous, compiled, built, jobs)
-        await _serve(conn, scene.org_id, compiled.name, version_id)
-        canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
-        owed = await _owed(conn, scene, compiled, built, canceled)
-        told = await _told_elsewhere(conn, scene, compiled, built, change)
-        gone = await _gone_elsewhere(conn, scene, compiled, built)
-        tasks = await _build(conn, scene, compiled, built, [*owed, *told, *gone])
-        await settle(conn, scene, [row["id"] for row in canceled])
-        await _release_held(conn, scene, jobs, built)
+        for dag in list(outdated(serving, each.dag_name, each.diff.regenerated)):
+            changes.append(await _deploy(conn, scene, dag))
+            followed.append(dag.dag)
+    return followed
+
+
+async def _deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
+    serving = await load_serving(conn, scene.org_id)
+    compiled = compile_among(serving, dag)
+    previous = serving.get(dag.dag)
+    change = diff(previous.compiled if previous else None, compiled)
+    if previous is not None and previous.compiled.content_hash == compiled.content_hash:
+        return Deployment(dag.dag, previous.version_id, change)
+    version_id = await _insert_version(conn, scene.org_id, compiled)
+    jobs = await _insert_jobs(conn, scene.org_id, version_id, compiled)
+    built = await Generations.make(conn, scene.org_id, version_id, previous, compiled, change)
+    await write_columns(conn, scene.org_id, previous, compiled, built, jobs)
+    await _serve(conn, scene.org_id, compiled.name, version_id)
+    canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
+    owed = await _owed(conn, scene, compiled, built, canceled)
+    told = await _told_elsewhere(conn, scene, compiled, built, change)
+    gone = await _gone_elsewhere(conn, scene, compiled, built)
+    tasks = await _build(conn, scene, compiled, built, [*owed, *told, *gone])
+    await settle(conn, scene, [row["id"] for row in canceled])
+    await _release_held(conn, scene, jobs, built)
     return Deployment(dag.dag, version_id, change, tasks)
 
 

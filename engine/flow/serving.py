@@ -1,6 +1,7 @@
 """What an org serves, DAG by DAG, and what a new version has to live with."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -37,6 +38,24 @@ def compile_among(serving: Mapping[str, Serving], dag: DagFile) -> CompiledDag:
     if dag.dag in serving:
         _refuse_orphans(serving[dag.dag].compiled, compiled, others)
     return compiled
+
+
+def outdated(
+    serving: Mapping[str, Serving], dag_name: str, changed: Collection[str]
+) -> Iterator[DagFile]:
+    """The other DAGs that come out otherwise, as they are, where datasets of one have changed.
+
+    Their SQL may read columns that came or went. What does not hold among them any more stays as it
+    is served: that is for its own deploy to say.
+    """
+    for name, other in serving.items():
+        read = {each for job in other.compiled.jobs for each in job.input_datasets}
+        if name == dag_name or read.isdisjoint(changed):
+            continue
+        dag = DagFile.model_validate_json(other.compiled.file)
+        with suppress(InvalidDag):
+            if compile_among(serving, dag).content_hash != other.compiled.content_hash:
+                yield dag
 
 
 def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:

@@ -98,10 +98,14 @@ class CompiledColumn(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 
 class CompiledDag(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a DAG version holds; jobs and datasets are in the order of the file."""
+    """All that a DAG version holds; jobs and datasets are in the order of the file.
+
+    ``file`` is what it was compiled from, as JSON text.
+    """
 
     name: str
     description: str
+    file: str
     content_hash: str
     jobs: tuple[CompiledJob, ...]
     datasets: tuple[CompiledDataset, ...]

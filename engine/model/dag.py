@@ -495,6 +495,10 @@ class DagFile(_Spec):
         spec = output.partitioning
         return self.partitionings[spec] if isinstance(spec, str) else spec
 
+    def to_json(self) -> str:
+        """The file as JSON that `model_validate_json` reads back."""
+        return self.model_dump_json(by_alias=True, exclude_defaults=True)
+
     def canonical(self) -> bytes:
         """The content as JSON: equal for files that differ in form, order of jobs or defaults."""
         content = self.model_dump(by_alias=True, exclude_defaults=True)

@@ -91,6 +91,8 @@ def _tree(done: Deployment, dry_run: bool) -> Tree:
         tree.add(Text(f"= {counted(len(change.unchanged), 'job')} unchanged", "dim"))
     if change.regenerated:
         _add_generations(tree, done, dry_run)
+    for name in done.followed:
+        tree.add(Text.assemble(("↳ ", "cyan"), name, ("  reads other columns of it now", "dim")))
     return tree
 
 

@@ -20,7 +20,7 @@ from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.store.database import Database
 from engine.store.orgs import set_setting
 from tests.integration.flow.test_races import waiting
-from tests.support.worlds import World, job, source
+from tests.support.worlds import DAILY, World, job, source
 
 DAY, NEXT = "2013-02-11", "2013-02-12"
 WEEK = "2013-02-11..2013-02-17"
@@ -236,7 +236,8 @@ async def test_a_deploy_is_an_order_and_is_not_held(database: Database) -> None:
 async def test_a_deploy_leaves_what_is_held_held(database: Database) -> None:
     world = await limited(database)
     plan_id = (await held(world)).plan_id
-    await world.deploy(source("a", {"dt": {"time": "day", "start": "2013-02-01"}}), job("b", "a"))
+    cut_otherwise = {"dt": DAILY["dt"] | {"zone": "America/New_York"}}
+    await world.deploy(source("a", cut_otherwise), job("b", "a"))
     assert await world.plan() is None
     done = await approved(world, plan_id)
     assert done.tasks == 0, "that generation is not served any more"

@@ -73,6 +73,29 @@ async def test_a_row_more_reaches_who_reads_only_rows(world: World) -> None:
     assert [row["most"] for row in await world.rows("SELECT most FROM most")] == [7]
 
 
+async def test_another_dag_reads_a_column_more(database: Database) -> None:
+    sales, most, copies, sums, counts = jobs()
+    async with database.connection() as conn:
+        await conn.execute(SALES)
+    world = await World.made(database, _without(sales, "notes"))
+    await world.deploy(copies, counts, dag="two")
+    await world.deploy(sums, most, dag="three")
+    await world.changed("sales", DAY)
+    await work(world)
+    deployed = await world.deploy(sales)
+    assert deployed.followed == ("two",)
+    await work(world)
+    await world.changed("sales", DAY, columns=("notes",))
+    assert (await world.tasks())["queued"] == [f"copies[{DAY}]"]
+    assert (await world.deploy(sales)).followed == ()
+
+
+def _without(job: dict[str, Any], column: str) -> dict[str, Any]:
+    (output,) = job["outputs"]
+    columns = [each for each in output["columns"] if each != column]
+    return job | {"outputs": [output | {"columns": columns}]}
+
+
 async def test_tables_have_the_columns_that_were_derived(world: World) -> None:
     rows = await world.rows("SELECT columns FROM dataset_versions WHERE columns IS NOT NULL")
     assert ["shop", "total", "dt"] in [row["columns"] for row in rows]

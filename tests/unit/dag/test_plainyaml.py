@@ -122,8 +122,13 @@ def test_a_bomb_of_aliases_is_refused_at_its_first_anchor(
 def test_depth_is_refused_before_the_parser_goes_deeper(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = counted_events(monkeypatch)
     with pytest.raises(InvalidDag, match="nested more than 20 deep"):
-        read_yaml("[" * 100_000, "f.yaml")
+        read_yaml("[\n" * 100_000, "f.yaml")
     assert len(taken) < 30
+
+
+def test_depth_within_a_line_is_refused_by_us_or_by_the_parser_that_reads_ahead() -> None:
+    with pytest.raises(InvalidDag, match=r"nested more than 20 deep|maximum nesting depth"):
+        read_yaml("[" * 100_000, "f.yaml")
 
 
 def test_twenty_levels_are_read() -> None:
