@@ -35,8 +35,8 @@ PHRASES = {
         *("claim", "finish") * 3,
     ),
     "fails_ahead": (
-        *("rest", "change", "publish", "ingest", "ingest", "plan", "claim"),
-        *("change", "publish", "ingest", "ingest", "plan", "fail", "fail"),
+        *("rest", "touch", "publish", "ingest", "ingest", "plan", "claim"),
+        *("touch", "publish", "ingest", "ingest", "plan", "fail", "fail"),
     ),
 }
 """What chance brings together too seldom: a run takes in what is told of only after it, or fails

@@ -212,7 +212,7 @@ class People:
 
 
 def _may_go_on(d: Dimension) -> bool:
-    return d.is_ordered and d.bounds[1] is not None and d.bounds[1] < len(d.grid)
+    return d.is_ordered and d.bounds[1] is not None and d.bounds[1] < len(d.grid) - 1
 
 
 def _longer(d: Dimension) -> Dimension:
