@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from graphlib import CycleError
 from itertools import chain, pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -24,8 +24,8 @@ from engine.model.dataset import Dataset
 from engine.model.job import Job, JobInput
 from engine.partitions import PartitionSpace
 
-K = TypeVar("K")
 V = TypeVar("V")
+_Key = tuple[str, str, str | bytes]
 _Compiled = tuple[partitions.Mapping, frozenset[int]]
 
 
@@ -53,6 +53,15 @@ class Edge(msgspec.Struct, frozen=True, eq=False, gc=False):
         return tuple([known.get((output, self.dataset)) for output in self._reader.outputs])
 
 
+class _Node(msgspec.Struct, gc=False):
+    """A dataset among the jobs: which makes it, its place among them, and how it is read."""
+
+    dataset: Dataset
+    producer: Job
+    place: int
+    readers: list[Edge] = []
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Lineage:
     """Everything that planning needs to know of the datasets and jobs; it never changes.
@@ -63,12 +72,11 @@ class Lineage:
 
     order: tuple[Job, ...]
     rank: Mapping[UUID, int]
-    _datasets: Mapping[UUID, Dataset]
-    _names: Mapping[str, UUID]
-    _jobs: Mapping[UUID, Job]
-    _producers: Mapping[UUID, Job]
-    _readers: Mapping[UUID, tuple[Edge, ...]]
-    _inputs: Mapping[UUID, tuple[Edge, ...]]
+    _nodes: Mapping[int, _Node]
+    """By the integer of the dataset's id: a UUID hashes in Python, its integer in C."""
+    _names: Mapping[str, Dataset]
+    _inputs: Sequence[tuple[Edge, ...]]
+    """By the rank of the job."""
     _space: Callable[[str], PartitionSpace]
 
     @staticmethod
@@ -80,64 +88,63 @@ class Lineage:
                 or jobs wait for each other in a circle.
             InvalidPartition, InvalidMapping: a partitioning or mapping that does not hold.
         """
-        by_id = {dataset.id: dataset for dataset in datasets}
-        jobs_by_id = {job.id: job for job in jobs}
-        producers = _producers(by_id, jobs_by_id.values())
-        space = cache(_compile_space)
-        edges = _Edges(by_id, space)
-        inputs = {job.id: edges.of(job) for job in jobs_by_id.values() if job.inputs}
-        order = _order(tuple(jobs_by_id.values()))
+        placed = tuple(jobs)
+        nodes = _nodes({dataset.id.int: dataset for dataset in datasets}, placed)
+        edges = _Edges(nodes, cache(_compile_space), [[] for _ in placed])
+        inputs = [edges.of(place, job) for place, job in enumerate(placed)]
+        places = _order(placed, edges.behind)
+        order = tuple([placed[place] for place in places])
         return Lineage(
             order=order,
             rank={job.id: rank for rank, job in enumerate(order)},
-            _datasets=by_id,
-            _names={dataset.name: dataset.id for dataset in by_id.values()},
-            _jobs=jobs_by_id,
-            _producers=producers,
-            _readers=_readers(inputs.values()),
-            _inputs=inputs,
-            _space=space,
+            _nodes=nodes,
+            _names={node.dataset.name: node.dataset for node in nodes.values()},
+            _inputs=[inputs[place] for place in places],
+            _space=edges.space,
         )
 
     def graph(self) -> nx.DiGraph[UUID]:
         """Make a graph with the jobs as nodes, and an edge from each to every job that reads it."""
         graph: nx.DiGraph[UUID] = nx.DiGraph()
-        graph.add_nodes_from(self._jobs)
-        edges = (edge for read in self._inputs.values() for edge in read)
+        graph.add_nodes_from(self.rank)
+        edges = chain.from_iterable(self._inputs)
         graph.add_edges_from((self.producer(edge.dataset).id, edge.job) for edge in edges)
         return graph
 
     def dataset(self, dataset: UUID) -> Dataset:
         """The dataset; raises UnknownName."""
-        return _found(self._datasets, dataset, "dataset")
+        return self._node(dataset).dataset
 
     def find_dataset(self, dataset: UUID) -> Dataset | None:
         """The dataset, or None where no served DAG makes it."""
-        return self._datasets.get(dataset)
+        node = self._nodes.get(dataset.int)
+        return node.dataset if node else None
 
     def dataset_named(self, name: str) -> Dataset:
         """The dataset of a name; raises UnknownName."""
-        return self._datasets[_found(self._names, name, "dataset")]
+        return _known(self._names.get(name), "dataset", name)
 
     def job(self, job: UUID) -> Job:
         """The job; raises UnknownName."""
-        return _found(self._jobs, job, "job")
+        return self.order[_known(self.rank.get(job), "job", job)]
 
     def capped_jobs(self) -> list[Job]:
         """The jobs that may only run so many tasks at once."""
-        return [job for job in self._jobs.values() if job.max_concurrency is not None]
+        return [job for job in self.order if job.max_concurrency is not None]
 
     def producer(self, dataset: UUID) -> Job:
         """The one job that makes the dataset; raises UnknownName."""
-        return _found(self._producers, dataset, "dataset")
+        return self._node(dataset).producer
 
     def readers(self, dataset: UUID) -> tuple[Edge, ...]:
         """The edges over which the dataset is read."""
-        return self._readers.get(dataset, ())
+        node = self._nodes.get(dataset.int)
+        return tuple(node.readers) if node else ()
 
     def inputs(self, job: UUID) -> tuple[Edge, ...]:
         """The edges over which the job reads, in the job's order."""
-        return self._inputs.get(job, ())
+        rank = self.rank.get(job)
+        return () if rank is None else self._inputs[rank]
 
     def space(self, dataset: UUID) -> PartitionSpace:
         """The partitions that the dataset can have; raises UnknownName."""
@@ -147,59 +154,73 @@ class Lineage:
         """The partitions that a job can make: all its outputs have the same ones."""
         return self.space(job.outputs[0])
 
+    def _node(self, dataset: UUID) -> _Node:
+        return _known(self._nodes.get(dataset.int), "dataset", dataset)
+
 
 def _compile_space(partitioning: str) -> PartitionSpace:
     return PartitionSpace.from_spec(msgspec.json.decode(partitioning))
 
 
-def _producers(datasets: Mapping[UUID, Dataset], jobs: Iterable[Job]) -> dict[UUID, Job]:
-    producers: dict[UUID, Job] = {}
-    for job in jobs:
+def _nodes(datasets: Mapping[int, Dataset], jobs: Iterable[Job]) -> dict[int, _Node]:
+    nodes: dict[int, _Node] = {}
+    for place, job in enumerate(jobs):
         if not job.outputs:
             raise InvalidDag(f"job {job.name!r} makes no dataset; give it an output")
         for output in job.outputs:
-            other = producers.setdefault(output, job)
+            made = _Node(datasets[output.int], job, place)
+            other = nodes.setdefault(output.int, made).producer
             if other is not job:
                 raise InvalidDag(
-                    f"dataset {datasets[output].name!r} is made by two jobs, {other.name!r} and "
+                    f"dataset {made.dataset.name!r} is made by two jobs, {other.name!r} and "
                     f"{job.name!r}; keep one of them"
                 )
-    for dataset in datasets.values():
-        if dataset.id not in producers:
-            raise InvalidDag(f"no job makes dataset {dataset.name!r}; add one, or a source")
-    return producers
+    for key in datasets.keys() - nodes.keys():
+        raise InvalidDag(f"no job makes dataset {datasets[key].name!r}; add one, or a source")
+    return nodes
 
 
 @dataclass(frozen=True, slots=True)
 class _Edges:
-    """Makes edges; equal mappings between equal spaces are compiled once."""
+    """Makes edges, each known to the dataset that it comes from.
 
-    datasets: Mapping[UUID, Dataset]
+    ``behind`` has, for the job at a place, the places of those that read from it. Equal mappings
+    between equal spaces are compiled once.
+    """
+
+    nodes: Mapping[int, _Node]
     space: Callable[[str], PartitionSpace]
-    compiled: dict[tuple[str, str, str | bytes], _Compiled] = field(default_factory=dict)
+    behind: list[list[int]]
+    compiled: dict[_Key, _Compiled] = field(default_factory=dict)
 
-    def of(self, job: Job) -> tuple[Edge, ...]:
+    def of(self, place: int, job: Job) -> tuple[Edge, ...]:
         """The job's edges, in its order."""
-        target = self.datasets[job.outputs[0]].partitioning
-        return tuple(
-            [
-                Edge(read.dataset, job.id, read, *self._mapping(job, read, target), job)
-                for read in job.inputs
-            ]
-        )
+        target = self.nodes[job.outputs[0].int].dataset.partitioning
+        edges = []
+        for read in job.inputs:
+            node = self.nodes.get(read.dataset.int)
+            if node is None:
+                raise InvalidDag(f"job {job.name!r} reads {read.name!r}, which no job makes")
+            key = node.dataset.partitioning, target, _text(read.mapping)
+            mapping, unmapped = self.compiled.get(key) or self._compile(key, job, read)
+            edge = Edge(read.dataset, job.id, read, mapping, unmapped, job)
+            edges.append(edge)
+            node.readers.append(edge)
+            self.behind[node.place].append(place)
+        return tuple(edges)
 
-    def _mapping(self, job: Job, read: JobInput, target: str) -> _Compiled:
-        dataset, said = self.datasets.get(read.dataset), read.mapping
-        if dataset is None:
-            raise InvalidDag(f"job {job.name!r} reads {read.name!r}, which no job makes")
-        text = said if isinstance(said, str) else msgspec.json.encode(said, order="deterministic")
-        key = dataset.partitioning, target, text
-        if key not in self.compiled:
-            where = f"job {job.name!r}, input {read.name!r}"
-            spaces = self.space(dataset.partitioning), self.space(target)
-            made = partitions.Mapping.from_spec(said, *spaces, where)
-            self.compiled[key] = made, _unmapped(made)
-        return self.compiled[key]
+    def _compile(self, key: _Key, job: Job, read: JobInput) -> _Compiled:
+        where = f"job {job.name!r}, input {read.name!r}"
+        spaces = self.space(key[0]), self.space(key[1])
+        made = partitions.Mapping.from_spec(read.mapping, *spaces, where)
+        self.compiled[key] = found = made, _unmapped(made)
+        return found
+
+
+def _text(mapping: Any) -> str | bytes:
+    if isinstance(mapping, str):
+        return mapping
+    return msgspec.json.encode(mapping, order="deterministic")
 
 
 def _unmapped(mapping: partitions.Mapping) -> frozenset[int]:
@@ -212,27 +233,16 @@ def _unmapped(mapping: partitions.Mapping) -> frozenset[int]:
     )
 
 
-def _order(jobs: Sequence[Job]) -> tuple[Job, ...]:
-    # A UUID hashes in Python, its integer in C.
-    places = {output.int: place for place, job in enumerate(jobs) for output in job.outputs}
-    fronts = [[places[read.dataset.int] for read in job.inputs] for job in jobs]
+def _order(jobs: Sequence[Job], behind: Sequence[Sequence[int]]) -> list[int]:
     try:
-        return tuple([jobs[place] for place in parents_first(fronts)])
+        return parents_first(behind)
     except CycleError as error:
         circle = [jobs[place].name for place in error.args[1]]
         path = ", ".join(f"{a!r} feeds {b!r}" for a, b in pairwise(circle))
         raise InvalidDag(f"jobs wait for each other in a circle: {path}; break it") from None
 
 
-def _readers(inputs: Iterable[Sequence[Edge]]) -> dict[UUID, tuple[Edge, ...]]:
-    readers: dict[UUID, list[Edge]] = {}
-    for edge in chain.from_iterable(inputs):
-        readers.setdefault(edge.dataset, []).append(edge)
-    return {dataset: tuple(edges) for dataset, edges in readers.items()}
-
-
-def _found(values: Mapping[K, V], key: K, kind: str) -> V:
-    found = values.get(key)
-    if found is None:
+def _known(value: V | None, kind: str, key: object) -> V:
+    if value is None:
         raise UnknownName(f"there is no {kind} {key!s} here; see the names with `knockon lineage`")
-    return found
+    return value

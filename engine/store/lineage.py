@@ -21,7 +21,9 @@ from engine.store.database import Connection
 from engine.store.queries import query
 
 T = TypeVar("T")
-_PAGE = 2_000
+_PAGE = 200
+"""Rows: about what the way from the server holds, so that it works on while they are taken in."""
+_NOTHING: Mapping[str, Any] = {}
 _inputs = msgspec.json.Decoder(tuple[CompiledInput, ...]).decode
 _one: Callable[[Any], Any] = intern
 _decoded = lru_cache(maxsize=4096)(msgspec.json.decode)
@@ -61,14 +63,13 @@ def _dataset(
 def _job(datasets: Mapping[str, Dataset], *row: Any) -> Job:
     (id_, name, dag, activation, strategy, inputs, makes, runtime, operator, update, *rest) = row
     unique_key, config, config_hash, scaling, *limits = rest
-    reads = [_input(each, datasets) for each in _inputs(inputs) if each.dataset in datasets]
     return Job(
         id_,
         name,
         _one(dag),
         _one(activation),
         _one(strategy),
-        tuple(reads),
+        _reads(datasets, inputs),
         tuple([datasets[each].id for each in makes]),
         _one(runtime),
         _one(operator),
@@ -81,9 +82,20 @@ def _job(datasets: Mapping[str, Dataset], *row: Any) -> Job:
     )
 
 
-def _input(said: CompiledInput, datasets: Mapping[str, Dataset]) -> JobInput:
-    read = datasets[said.dataset]
-    mapping = _one(said.mapping) if isinstance(said.mapping, str) else said.mapping
-    return JobInput(
-        read.id, read.name, said.alias, mapping, said.wait_for, said.cursor, said.passes or {}
+def _reads(datasets: Mapping[str, Dataset], inputs: str) -> tuple[JobInput, ...]:
+    """Of the inputs of a job, those that a served DAG makes."""
+    return tuple(
+        [
+            JobInput(
+                read.id,
+                read.name,
+                _one(said.alias),
+                _one(said.mapping) if isinstance(said.mapping, str) else said.mapping,
+                said.wait_for,
+                said.cursor,
+                said.passes or _NOTHING,
+            )
+            for said in _inputs(inputs)
+            if (read := datasets.get(said.dataset))
+        ]
     )

@@ -61,7 +61,8 @@ CREATE TABLE dag_current_versions (
 );
 CREATE INDEX dag_current_versions_version ON dag_current_versions (dag_version_id);
 
--- A job row belongs to one DAG version and never changes; a deploy makes new ones.
+-- A job row belongs to one DAG version and never changes, but for what runs tell of its columns; a
+-- deploy makes new ones.
 CREATE TABLE jobs (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
@@ -94,6 +95,8 @@ CREATE TABLE jobs (
     holds boolean NOT NULL DEFAULT false,
     -- The outputs whose column lineage its runs may tell; of others the file or its SQL does.
     learns text[] NOT NULL DEFAULT '{}',
+    -- Its rows of column_lineage as one text, null where it has none; kept so by triggers on them.
+    column_lineage text,
     UNIQUE (dag_version_id, name),
     CHECK (activation <> 'source' OR source IS NOT NULL)
 );
@@ -144,6 +147,35 @@ CREATE TABLE column_lineage (
     PRIMARY KEY (output_dataset_uuid, output_column, input_dataset_uuid, input_column)
 );
 CREATE INDEX column_lineage_job ON column_lineage (job_id);
+
+-- Whoever needs the lineage of an org needs all of it, and to collect a million rows each time takes
+-- seconds: so each job has its own as one text, JSON with an entry for each two datasets,
+-- [output, input, [output column], [input column]].
+CREATE FUNCTION collect_column_lineage() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- Locked by a statement of its own: who writes rows of the same job meanwhile waits, and the
+    -- next statement sees them all.
+    PERFORM FROM jobs WHERE id IN (SELECT job_id FROM touched) ORDER BY id FOR NO KEY UPDATE;
+    UPDATE jobs j SET column_lineage = (
+        SELECT json_agg(json_build_array(l.output, l.input, l.outputs, l.inputs))::text
+        FROM (SELECT l.output_dataset_uuid AS output, l.input_dataset_uuid AS input,
+                     json_agg(l.output_column) AS outputs, json_agg(l.input_column) AS inputs
+              FROM column_lineage l WHERE l.job_id = j.id GROUP BY 1, 2) AS l)
+    WHERE j.id IN (SELECT job_id FROM touched);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER inserted AFTER INSERT ON column_lineage REFERENCING NEW TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION collect_column_lineage();
+CREATE TRIGGER deleted AFTER DELETE ON column_lineage REFERENCING OLD TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION collect_column_lineage();
+CREATE TRIGGER updated_from AFTER UPDATE ON column_lineage REFERENCING OLD TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION collect_column_lineage();
+CREATE TRIGGER updated_to AFTER UPDATE ON column_lineage REFERENCING NEW TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION collect_column_lineage();
+-- Also of rows that are copied in by a session that minds no foreign keys.
+ALTER TABLE column_lineage
+    ENABLE ALWAYS TRIGGER inserted, ENABLE ALWAYS TRIGGER deleted,
+    ENABLE ALWAYS TRIGGER updated_from, ENABLE ALWAYS TRIGGER updated_to;
 
 -- A plan is what was decided for some invalidations: its document holds every step with the path
 -- that led there and every pruned edge with its rule, so that the decision can be read later. One

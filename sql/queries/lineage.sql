@@ -21,17 +21,11 @@ JOIN jobs n ON n.dag_version_id = c.dag_version_id AND n.name = o.name
 WHERE c.name = ANY (n.learns) AND c.name = ANY (o.output_datasets)
 
 -- :name jobs
--- Every job of the DAG versions that are served. Its column lineage is one text, an entry for each
--- (output, input) dataset with the output columns and the input columns that each is made from:
--- collected job by job, a million rows need no sort.
+-- Every job of the DAG versions that are served, its column lineage as one text.
 SELECT j.id, j.name, j.dag_name, j.activation, j.execution_strategy, j.inputs::text,
        j.output_datasets, j.runtime, j.operator, j.update_strategy, j.unique_key, j.config::text,
        j.config_hash, j.scaling::text, j.timeout_seconds, j.heartbeat_timeout_seconds,
-       j.max_attempts,
-       (SELECT json_agg(json_build_array(l.output, l.input, l.outputs, l.inputs))::text
-        FROM (SELECT l.output_dataset_uuid AS output, l.input_dataset_uuid AS input,
-                     json_agg(l.output_column) AS outputs, json_agg(l.input_column) AS inputs
-              FROM column_lineage l WHERE l.job_id = j.id GROUP BY 1, 2) AS l) AS columns
+       j.max_attempts, j.column_lineage
 FROM dag_current_versions c
 JOIN jobs j ON j.dag_version_id = c.dag_version_id
 WHERE c.org_id = %(org_id)s
