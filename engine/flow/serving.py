@@ -10,6 +10,7 @@ from engine.lineage.catalog import CatalogEntry
 from engine.lineage.compile import compile_dag
 from engine.lineage.compiled import CompiledDag, CompiledDataset
 from engine.model.dag import DagFile
+from engine.model.dagfile import reread_dag
 from engine.store.database import Connection
 from engine.store.run import fetch
 
@@ -52,8 +53,8 @@ def outdated(
         read = {each for job in other.compiled.jobs for each in job.input_datasets}
         if name == dag_name or read.isdisjoint(changed):
             continue
-        dag = DagFile.model_validate_json(other.compiled.file)
         with suppress(InvalidDag):
+            dag = reread_dag(other.compiled.file)
             if compile_among(serving, dag).content_hash != other.compiled.content_hash:
                 yield dag
 

@@ -41,7 +41,7 @@ def compile_dag(dag: DagFile, catalog: Mapping[str, CatalogEntry]) -> CompiledDa
     return CompiledDag(
         name=dag.dag,
         description=dag.description,
-        file=dag.to_json(),
+        file=dag.written,
         content_hash=_content_hash(around, columns),
         jobs=tuple(job for job, _ in pairs),
         datasets=tuple(dataset for _, datasets in pairs for dataset in datasets),

@@ -100,7 +100,7 @@ class CompiledColumn(msgspec.Struct, frozen=True, kw_only=True, order=True):
 class CompiledDag(msgspec.Struct, frozen=True, kw_only=True):
     """All that a DAG version holds; jobs and datasets are in the order of the file.
 
-    ``file`` is what it was compiled from, as JSON text.
+    ``file`` is the content of the file that it was compiled from, as JSON text; empty: of none.
     """
 
     name: str

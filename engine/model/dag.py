@@ -495,9 +495,11 @@ class DagFile(_Spec):
         spec = output.partitioning
         return self.partitionings[spec] if isinstance(spec, str) else spec
 
-    def to_json(self) -> str:
-        """The file as JSON that `model_validate_json` reads back."""
-        return self.model_dump_json(by_alias=True, exclude_defaults=True)
+    @property
+    def written(self) -> str:
+        """The content of its file as JSON text; empty where the DAG was not read from one."""
+        content = self._marks.content
+        return msgspec.json.encode(content).decode() if content else ""
 
     def canonical(self) -> bytes:
         """The content as JSON: equal for files that differ in form, order of jobs or defaults."""

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
+import msgspec
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -41,12 +43,17 @@ def parse_dag(
     return _validated(content, marks)
 
 
+def reread_dag(written: str) -> DagFile:
+    """The DAG that wrote this text. Raises InvalidDag where files are read otherwise by now."""
+    return _validated(msgspec.json.decode(written), Marks())
+
+
 def _validated(content: dict[str, Any], marks: Marks) -> DagFile:
     try:
         dag = DagFile.model_validate(content)
     except ValidationError as error:
         raise marks.refusal(_problems(error, content)) from None
-    dag._marks = marks
+    dag._marks = replace(marks, content=content)
     return dag
 
 

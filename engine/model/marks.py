@@ -21,13 +21,14 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The line and column, counted from 1, at which each path of a file begins.
+    """The line and column, counted from 1, at which each path of a file begins, and its content.
 
-    All marks are equal: where a thing stands is no part of what it says.
+    All marks are equal: where a thing stands, and in which form, is no part of what it says.
     """
 
     where: str = field(default="DAG", compare=False)
     positions: Mapping[Path, tuple[int, int]] = field(default_factory=dict, compare=False)
+    content: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def refusal(self, problems: Iterable[Problem]) -> InvalidDag:
         """One error for the first hundred problems, one a line, in the order of the file."""

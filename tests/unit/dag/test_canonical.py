@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.model.dagfile import parse_dag
+from engine.model.dagfile import parse_dag, reread_dag
 
 DAG = """
 dag: d
@@ -43,6 +43,11 @@ dag: d
 
 def content_hash(text: str) -> str:
     return parse_dag(text, where="f.yaml").content_hash()
+
+
+def test_what_was_written_reads_back_to_the_same() -> None:
+    bare = DAG.replace("dataset: b,", "dataset: b, columns: [x, y],")
+    assert reread_dag(parse_dag(bare, where="f.yaml").written).content_hash() == content_hash(bare)
 
 
 def test_form_order_and_defaults_do_not_count() -> None:
