@@ -1,0 +1,324 @@
+"""Holes in soundness that a review has found: each of these fails."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from consumers.manual import invalidate
+from engine.flow.approve import reject
+from engine.flow.byhand import cancel
+from engine.flow.scene import Scene
+from engine.model.event import SourceEvent
+from engine.model.task import Output
+from engine.store.database import Database
+from engine.store.orgs import set_setting
+from tests.support.workers import sql_job, work
+from tests.support.worlds import World, job, source
+
+DAY, NEXT = "2013-02-13", "2013-02-14"
+
+
+def _origins(*keys: str) -> dict[str, Any]:
+    return {"origin": {"static": list(keys)}}
+
+
+async def test_new_keys_that_come_to_lie_apart_are_not_forgotten(database: Database) -> None:
+    before, after = _origins("EWR", "JFK", "LGA"), _origins("EWR", "LGA", "JFK")
+    world = await World.made(database, source("a", before), job("b", "a", partitioning=before))
+    await world.changed("a", "LGA")
+    await world.run()
+    await world.change("a", "EWR..JFK")
+    await world.deploy(source("a", after), job("b", "a", partitioning=after))
+    await world.plan()
+    assert {"b[EWR]", "b[JFK]"} <= {*await world.run()}
+
+
+async def test_what_was_planned_while_its_source_was_away_is_not_lost(database: Database) -> None:
+    world = await World.made(database, source("a"), source("z"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.change("a", NEXT)
+    await world.deploy(source("z"))
+    await world.plan()
+    await world.deploy(source("a"), source("z"), job("b", "a"))
+    await world.plan()
+    assert sorted(await world.run()) == [f"b[{DAY}]", f"b[{NEXT}]"]
+
+
+DISTINCT = "SELECT count(*) AS n FROM (SELECT DISTINCT * FROM t) AS d"
+
+
+def _table(*columns: str) -> dict[str, Any]:
+    made = source("t", {})
+    made["outputs"][0] |= {"columns": list(columns), "storage": {"table": "t"}}
+    return made
+
+
+async def _n(world: World) -> int:
+    (row,) = await world.rows("SELECT n FROM n")
+    return int(row["n"])
+
+
+async def _written(world: World, text: str) -> None:
+    async with world.conn() as conn:
+        await conn.execute(text.encode())
+
+
+async def test_another_dag_that_counts_distinct_rows_follows_a_column_that_comes(
+    database: Database,
+) -> None:
+    world = await World.made(database, _table("x"))
+    await _written(world, "CREATE TABLE t (x int); INSERT INTO t VALUES (1), (1)")
+    await world.deploy(sql_job("n", "t", sql=DISTINCT, partitioning={}), dag="other")
+    await world.changed("t")
+    await work(world)
+    assert await _n(world) == 1
+    await _written(world, "ALTER TABLE t ADD y serial")
+    deployed = await world.deploy(_table("x", "y"))
+    assert deployed.followed == ("other",)
+    await work(world)
+    assert await _n(world) == 2
+
+
+async def test_who_counts_distinct_rows_follows_a_column_that_goes(database: Database) -> None:
+    counts = sql_job("n", "t", sql=DISTINCT, partitioning={})
+    world = await World.made(database, _table("x", "y"), counts)
+    await _written(world, "CREATE TABLE t (x int, y int); INSERT INTO t VALUES (1, 1), (1, 2)")
+    await world.changed("t")
+    await work(world)
+    assert await _n(world) == 2
+    await _written(world, "ALTER TABLE t DROP COLUMN y")
+    await world.deploy(_table("x"), counts)
+    await work(world)
+    assert await _n(world) == 1
+
+
+def _log() -> dict[str, Any]:
+    return job(
+        "log",
+        {"dataset": "a", "cursor": {"column": "id", "type": "integer"}},
+        partitioning={},
+        execution_strategy="PerUpdate",
+        update_strategy="append",
+        unique_key=["id"],
+    )
+
+
+async def test_a_cursor_in_another_dag_begins_anew_in_another_table(database: Database) -> None:
+    world = await World.made(database, source("a", {}))
+    await world.deploy(_log(), dag="other")
+    a = await world.dataset_id("a")
+    await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    await world.finish(lease, cursors={a: "100"})
+    moved = source("a", {})
+    moved["outputs"][0]["storage"] = {"table": "elsewhere"}
+    await world.deploy(moved)
+    (lease,) = await world.claim()
+    assert None in lease.row_filters
+    await world.finish(lease, cursors={a: "3"})  # all there is in the new table
+    await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    assert lease.row_filters == ({},)
+    # Rows 4 and up are new; behind 100 it will not find them.
+    assert list(lease.cursors.values()) == ["3"]
+
+
+async def test_a_version_that_comes_back_maps_what_it_reads_as_that_is_cut_now(
+    database: Database,
+) -> None:
+    monthly = {"dt": {"time": "month", "start": "2013-01", "end": "2014-01"}}
+    world = await World.made(database, source("a"))
+    await world.deploy(source("z"), job("b", "a"), dag="other")
+    await world.deploy(source("z"), dag="other")
+    await world.deploy(source("a", monthly))
+    await world.deploy(source("z"), job("b", "a"), dag="other")
+    await world.changed("a", "2013-02")
+    assert len(await world.run()) == 28
+
+
+async def test_a_manual_job_that_becomes_reactive_makes_up_for_what_it_left(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.deploy(source("a"), job("b", "a", activation="manual"))
+    await world.changed("a", DAY)
+    assert await world.run() == []
+    await world.deploy(source("a"), job("b", "a", description="again"))
+    await world.plan()
+    assert await world.run() == [f"b[{DAY}]"]
+
+
+async def test_what_is_ingested_while_a_deploy_commits_is_not_lost(database: Database) -> None:
+    """The ingesting transaction has read the lineage before, and commits after."""
+    world = await World.made(database, _columned("dt", "x"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    async with world.conn() as conn, conn.transaction():
+        await invalidate(conn, world.scene, SourceEvent(dataset="a", partitions=(NEXT,)))
+        async with asyncio.timeout(5):
+            await World(database, Scene(world.scene.org_id)).deploy(
+                _columned("dt", "x", "y"), job("b", "a")
+            )
+    await world.plan()
+    assert sorted(await world.run()) == [f"b[{DAY}]", f"b[{NEXT}]"]
+
+
+async def test_so_it_is_for_another_dag_and_what_is_known_already(database: Database) -> None:
+    world = await World.made(database, _columned("dt", "x"))
+    await world.deploy(job("of_x", "a", columns={"x": ["a.x"]}), dag="other")
+    await world.changed("a", DAY)
+    await world.run()
+    async with world.conn() as conn, conn.transaction():
+        await invalidate(conn, world.scene, SourceEvent(dataset="a", partitions=(DAY,)))
+        async with asyncio.timeout(5):
+            await World(database, Scene(world.scene.org_id)).deploy(_columned("dt", "x", "y"))
+    await world.plan()
+    assert await world.run() == [f"of_x[{DAY}]"]
+
+
+def _columned(*columns: str) -> dict[str, Any]:
+    made = source("a")
+    made["outputs"][0]["columns"] = list(columns)
+    return made
+
+
+async def test_rows_of_a_new_partition_are_of_that_partition(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", rows={"dt": NEXT})
+    assert await world.run() == [f"b[{NEXT}]"]
+
+
+async def test_what_a_canceled_run_owed_is_read_when_a_later_run_takes_it_in(
+    database: Database,
+) -> None:
+    b = job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
+    readers = (job(f"of_{c}", "b", columns={c: [f"b.{c}"]}) for c in "xy")
+    world = await World.made(database, source("a"), b, *readers)
+    await world.changed("a", DAY)
+    await world.run(b="1")
+    await world.changed("a", DAY, columns=("x",))
+    async with world.conn() as conn:
+        await cancel(conn, world.scene, (await world.task(f"b[{DAY}]", "queued"))["id"])
+    await world.changed("a", DAY, columns=("y",))
+    ran = await world.run(b="2")
+    await world.plan()
+    assert f"of_x[{DAY}]" in [*ran, *await world.run()]
+
+
+async def test_a_third_dag_follows_where_columns_are_not_known_any_more(
+    database: Database,
+) -> None:
+    world = await World.made(database, _table("x"))
+    await world.deploy(sql_job("m", "t", sql="SELECT * FROM t", partitioning={}), dag="two")
+    counts = sql_job("n", "m", sql=DISTINCT.replace("t)", "m)"), partitioning={})
+    await world.deploy(counts, dag="three")
+    await world.changed("t")
+    await world.run()
+    unknown = _table("x")
+    del unknown["outputs"][0]["columns"]
+    await world.deploy(unknown)
+    await world.run()
+    ran: list[str] = []
+    for version in "12":
+        await world.changed("t")
+        (lease,) = await world.claim()
+        of_m = Output("m", "*", column_fingerprints={"x": "1", "w": version})
+        await world.complete(lease, of_m)
+        ran += await world.run()
+    assert ran == ["n[*]", "n[*]"]
+
+
+@pytest.mark.parametrize("found", [(), ("K",)])
+async def test_who_reads_a_column_of_a_generation_with_fewer_partitions_is_told(
+    database: Database, found: tuple[str, ...]
+) -> None:
+    """In the same DAG, and not regenerated itself: the column that it reads is as it was."""
+    keys = {"k": {"dynamic": True}}
+    columns = {"x": ["a.x"], "z": ["a.*"]}
+    b = job("b", "a", partitioning=keys, execution_strategy="Full", columns=columns)
+    r = job("r", "b", partitioning=keys, columns={"x": ["b.x"]})
+    world = await World.made(database, _of("x"), b, r)
+    await world.changed("a")
+    (lease,) = await world.claim()
+    await world.complete(lease, Output("b", "K"), Output("b", "L"))
+    await world.plan()
+    assert sorted(await world.run()) == ["r[K]", "r[L]"]
+    await world.deploy(_of("x", "y"), b, r)
+    (lease,) = await world.claim()
+    await world.complete(lease, *(Output("b", key) for key in found))
+    await world.plan()
+    assert "r[L]" in await world.run()
+
+
+def _of(*columns: str) -> dict[str, Any]:
+    made = source("a", {})
+    made["outputs"][0]["columns"] = list(columns)
+    return made
+
+
+async def test_what_a_rejected_plan_owed_is_read_when_a_later_run_takes_it_in(
+    database: Database,
+) -> None:
+    b = job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
+    readers = (job(f"of_{c}", "b", columns={c: [f"b.{c}"]}) for c in "xy")
+    world = await World.made(database, source("a"), b, *readers)
+    await world.changed("a", DAY)
+    await world.run(b="1")
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", 1)
+    await world.change("a", DAY, columns=("x",))
+    held = await world.plan()
+    assert held
+    assert held.held_by
+    async with world.conn() as conn:
+        await reject(conn, world.scene, held.plan_id)
+        await set_setting(conn, world.scene.org_id, "blast_radius", None)
+    await world.changed("a", DAY, columns=("y",))
+    ran = await world.run(b="2")
+    await world.plan()
+    assert f"of_x[{DAY}]" in [*ran, *await world.run()]
+
+
+async def test_a_source_of_which_nothing_is_known_is_not_there_for_another_column(
+    database: Database,
+) -> None:
+    world = await World.made(database, _columned("dt", "x"))
+    await world.deploy(job("b", {"dataset": "a", "wait_for": "all"}), dag="other")
+    await world.deploy(_columned("dt", "x", "y"))
+    assert await world.run() == []
+    assert await world.rows("SELECT partition_key FROM partition_versions") == []
+
+
+async def test_who_reads_elsewhere_waits_for_what_two_deploys_begin_anew(
+    database: Database,
+) -> None:
+    keys = {"k": {"dynamic": True}}
+
+    def b(n: int) -> dict[str, Any]:
+        whole = {"partitioning": keys, "execution_strategy": "Full"}
+        return job("b", "a", config={"kwargs": {"n": n}}, **whole)
+
+    world = await World.made(database, source("a", {}), b(1))
+    await world.deploy(job("d", "b", partitioning=keys), dag="other")
+    await world.changed("a")
+    (lease,) = await world.claim()
+    await world.complete(lease, Output("b", "K"), Output("b", "L"))
+    await world.plan()
+    assert sorted(await world.run()) == ["d[K]", "d[L]"]
+    await world.deploy(source("a", {}), b(2))
+    await world.deploy(source("a", {}), b(3))
+    world.log.clear()
+    while leases := await world.claim():
+        for each in sorted(leases, key=lambda lease: lease.job.name, reverse=True):
+            if each.job.name == "b":
+                await world.complete(each, Output("b", "K"))
+            else:
+                await world.finish(each)
+        await world.plan()
+    assert "d[L]" in world.log[world.log.index("b[*]") :]
