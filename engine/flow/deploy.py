@@ -15,14 +15,13 @@ from psycopg.types.json import Jsonb
 from engine.flow.columns import write_columns
 from engine.flow.facts import definition_change
 from engine.flow.generations import Generations
-from engine.flow.known import load_existing, load_known
+from engine.flow.known import load_existing, load_former, load_known
 from engine.flow.plan import plan_rows
 from engine.flow.scene import Scene
 from engine.flow.serving import Serving, compile_among, load_serving, outdated
 from engine.flow.settle import release, settle
 from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, diff
-from engine.lineage.graph import Edge, Lineage
 from engine.model.dag import DagFile
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -96,7 +95,7 @@ async def _deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
     canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
     owed = await _owed(conn, scene, compiled, built, canceled)
     told = await _told_elsewhere(conn, scene, compiled, built, change)
-    gone = await _gone_elsewhere(conn, scene, compiled, built)
+    gone = await _gone(conn, scene, compiled, built)
     tasks = await _build(conn, scene, compiled, built, [*owed, *told, *gone])
     await settle(conn, scene, [row["id"] for row in canceled])
     await _release_held(conn, scene, jobs, built)
@@ -213,37 +212,38 @@ async def _told_elsewhere(
 ) -> list[dict[str, Any]]:
     """Facts of the sources that are others now, and that jobs of other DAGs read."""
     lineage = await scene.lineage(conn)
-    return [
-        definition_change(dataset, built.begun[each.name], columns=change.regenerated[each.name])
-        for each in compiled.sources
-        if change.regenerated.get(each.name, ()) != ()
-        for dataset in [built.datasets[each.name]]
-        if _elsewhere(lineage, compiled, dataset)
-    ]
+    facts = []
+    for name in {each.name for each in compiled.sources} & change.regenerated.keys():
+        dataset, columns = built.datasets[name], change.regenerated[name]
+        readers = [lineage.job(edge.job) for edge in lineage.readers(dataset)]
+        if columns != () and any(job.dag_name != compiled.name for job in readers):
+            there = await load_existing(conn, lineage, dataset)
+            facts += [
+                definition_change(dataset, built.begun[name], text, columns=columns)
+                for text in lineage.space(dataset).texts(there)
+            ]
+    return facts
 
 
-async def _gone_elsewhere(
+async def _gone(
     conn: Connection, scene: Scene, compiled: CompiledDag, built: Generations
 ) -> list[dict[str, Any]]:
-    """Facts of what other DAGs have made of partitions that a new generation may not have."""
+    """Facts of what others than new generations have made of partitions that may not come again.
+
+    Any generation before may have had them: what was begun after it may never have been built.
+    """
     lineage = await scene.lineage(conn)
+    begun = {built.datasets[name] for name in built.begun}
     facts = []
-    made_here = built.replaced.keys() - {each.name for each in compiled.sources}
-    for name in made_here:
-        for edge in _elsewhere(lineage, compiled, built.datasets[name]):
-            parts = await load_existing(conn, lineage, edge.dataset, built.replaced[name])
-            for output in lineage.job(edge.job).outputs:
+    for name in built.replaced.keys() - {each.name for each in compiled.sources}:
+        parts = await load_former(conn, lineage, built.datasets[name])
+        for edge in lineage.readers(built.datasets[name]):
+            for output in {*lineage.job(edge.job).outputs} - begun:
                 made = edge.mapping.down(parts, parts) & await load_known(conn, lineage, output)
                 version = lineage.dataset(output).version
                 texts = lineage.space(output).texts(made)
                 facts += [definition_change(output, version, text) for text in texts]
     return facts
-
-
-def _elsewhere(lineage: Lineage, compiled: CompiledDag, dataset: UUID) -> list[Edge]:
-    """The edges over which other DAGs read a dataset of this one."""
-    edges = lineage.readers(dataset)
-    return [each for each in edges if lineage.job(each.job).dag_name != compiled.name]
 
 
 async def _build(

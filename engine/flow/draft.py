@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from engine.flow.carry import carry_late
 from engine.flow.known import existing_of, load_known
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
@@ -66,16 +67,24 @@ async def _decide(
 
 async def _served(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> list[Invalidation]:
     """Those about the generation that is served; the others are kept, and not routed."""
-    routed, aside = [], []
-    for row in rows:
-        dataset = lineage.find_dataset(row["dataset_uuid"])
-        if dataset is not None and dataset.version == row["dataset_version"]:
-            routed.append(_invalidation(row))
-        else:
-            aside.append(row["id"])
+    current = [row for row in rows if _is_served(lineage, row)]
+    others = [row for row in rows if not _is_served(lineage, row)]
+    sources = [row for row in others if _is_of_source(lineage, row)]
+    routed = [*current, *await carry_late(conn, lineage, sources)]
+    aside = {row["id"] for row in rows} - {row["id"] for row in routed}
     if aside:
-        await execute(conn, "invalidations.set_aside", ids=aside)
-    return routed
+        await execute(conn, "invalidations.set_aside", ids=list(aside))
+    return list(map(_invalidation, routed))
+
+
+def _is_served(lineage: Lineage, row: Row) -> bool:
+    dataset = lineage.find_dataset(row["dataset_uuid"])
+    return dataset is not None and dataset.version == row["dataset_version"]
+
+
+def _is_of_source(lineage: Lineage, row: Row) -> bool:
+    dataset = lineage.find_dataset(row["dataset_uuid"])
+    return dataset is not None and lineage.producer(dataset.id).activation == "source"
 
 
 def _is_narrow(invalidation: Invalidation) -> bool:

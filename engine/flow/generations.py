@@ -8,13 +8,14 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
+from engine.flow.carry import carry_over
 from engine.flow.serving import Serving
 from engine.lineage.compiled import CompiledDag, CompiledDataset
 from engine.lineage.diff import DagDiff
 from engine.partitions import PartitionSpace
 from engine.store.database import Connection
 from engine.store.ids import new_id
-from engine.store.run import execute, fetch
+from engine.store.run import Row, execute, fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Generations:
         rows = [_generation_row(each, ids[each.name], begun[each.name]) for each in fresh]
         await execute(conn, "dags.insert_generations", rows=Jsonb(rows))
         built = Generations(ids, begun, {row["name"]: row["id"] for row in newest})
-        await _inherit(conn, compiled, built, {row["name"]: row["partitioning"] for row in newest})
+        await _inherit(conn, compiled, built, {row["name"]: row for row in newest})
         versions = [begun.get(name) or pins[ids[name]] for name in ids]
         await execute(
             conn,
@@ -108,24 +109,29 @@ async def _inherit(
     conn: Connection,
     compiled: CompiledDag,
     built: Generations,
-    partitionings: Mapping[str, Mapping[str, Any]],
+    newest: Mapping[str, Row],
 ) -> None:
     """A source that is cut as before keeps what is known and said of it, as far as it reaches now.
 
-    We do not make it. So do cursors go on from where they are in it.
+    We do not make it. In the same table, cursors go on from where they are.
     """
     for dataset in compiled.sources:
-        was = partitionings.get(dataset.name)
-        if was is not None and _space(dataset).is_alike(PartitionSpace.from_spec(was)):
+        was = newest.get(dataset.name)
+        if was is None:
+            continue
+        before = PartitionSpace.from_spec(was["partitioning"])
+        if _space(dataset).is_alike(before):
             which = {
                 "dataset": built.datasets[dataset.name],
                 "previous": built.replaced[dataset.name],
                 "version": built.begun[dataset.name],
             }
-            spaces = PartitionSpace.from_spec(was), _space(dataset)
+            spaces = before, _space(dataset)
             await _keep_partitions(conn, *spaces, which)
-            await _keep_invalidations(conn, *spaces, which)
-            await execute(conn, "cursors.inherit", **which)
+            said = await fetch(conn, "invalidations.inheritable", **which)
+            await carry_over(conn, said, *spaces, which["version"])
+            if was["storage_location"] == dataset.storage.get("table"):
+                await execute(conn, "cursors.inherit", **which)
 
 
 async def _keep_partitions(
@@ -136,22 +142,6 @@ async def _keep_partitions(
     )
     kept = now.part_of(before.from_keys(row["key"] for row in there))
     await execute(conn, "partitions.inherit", keys=list(now.keys(kept)), **which)
-
-
-async def _keep_invalidations(
-    conn: Connection, before: PartitionSpace, now: PartitionSpace, which: Mapping[str, UUID]
-) -> None:
-    """What is about partitions that have gone stays behind.
-
-    What of the rest cannot be said in one key is about all.
-    """
-    kept: dict[UUID, str | None] = {}
-    for row in await fetch(conn, "invalidations.inheritable", **which):
-        if part := now.part_of(before.parse(row["partition_key"])):
-            text, *more = now.texts(part)
-            kept[row["id"]] = None if more or row["partition_key"] is None else text
-    ids, keys = list(kept), list(kept.values())
-    await execute(conn, "invalidations.inherit", version=which["version"], ids=ids, keys=keys)
 
 
 def _space(dataset: CompiledDataset) -> PartitionSpace:

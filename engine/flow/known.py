@@ -22,12 +22,17 @@ async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> Parti
     return lineage.space(dataset).from_keys(row["key"] for row in rows)
 
 
-async def load_existing(
-    conn: Connection, lineage: Lineage, dataset: UUID, version: UUID | None = None
-) -> PartitionSet:
-    """Load the partitions that exist now, of the generation that is served or of another one."""
-    version = version or lineage.dataset(dataset).version
+async def load_existing(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
+    """Load the partitions that exist now."""
+    version = lineage.dataset(dataset).version
     rows = await fetch(conn, "partitions.existing", dataset=dataset, version=version)
+    return lineage.space(dataset).from_keys(row["key"] for row in rows)
+
+
+async def load_former(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
+    """Load the partitions that any earlier generation had which was cut as the served one is."""
+    version = lineage.dataset(dataset).version
+    rows = await fetch(conn, "partitions.former", dataset=dataset, version=version)
     return lineage.space(dataset).from_keys(row["key"] for row in rows)
 
 

@@ -80,6 +80,10 @@ class Dimension(ABC):
     def is_alike(self, other: Dimension) -> bool:
         """Whether a key of both means the same, whatever the bounds and the order of keys."""
 
+    def spanning(self, members: Any) -> Any:
+        """The fewest neighbours with these among them, where only neighbours have one text."""
+        return members
+
     @abstractmethod
     def value(self, key: str, where: str = "partition") -> DimensionValue:
         """The key with its window; raises InvalidPartition unless it is one key."""

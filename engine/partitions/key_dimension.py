@@ -115,6 +115,11 @@ class StaticDimension(KeyDimension):
         """See `Dimension`."""
         return isinstance(other, StaticDimension)
 
+    def spanning(self, members: KeySet) -> KeySet:
+        """See `Dimension`."""
+        positions = self.positions(members)
+        return KeySet(frozenset(self.keys[positions[0] : positions[-1] + 1]))
+
     def _position(self, key: str, where: str) -> int:
         if key not in self._index:
             raise InvalidPartition(

@@ -92,6 +92,16 @@ class PartitionSpace:
         """Those that this space has, too, of a set of one that is alike."""
         return PartitionSet.of(self, partitions.boxes) & self.universe
 
+    def recut(self, before: PartitionSpace, text: str) -> str | None:
+        """One text for all that this space has of what a text names in one that is alike.
+
+        None: it has nothing of that. Where keys have come to lie apart, it names what lies between.
+        """
+        part = self.part_of(before.parse(text))
+        pairs = [zip(self._axes, box, strict=True) for box in part.boxes]
+        boxes = [tuple(axis.spanning(members) for axis, members in each) for each in pairs]
+        return next(iter(self.texts(PartitionSet.of(self, boxes))), None)
+
     def parse(self, text: str | None) -> PartitionSet:
         """The set that a key names, or a product of keys, inclusive ranges and `*`.
 

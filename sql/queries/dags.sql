@@ -63,10 +63,14 @@ WHERE dag_version_id = %(dag_version_id)s
 
 -- :name newest_generations
 -- The newest generation of each dataset, whether or not it is served.
-SELECT DISTINCT ON (d.id) d.name, v.id, v.partitioning
+SELECT DISTINCT ON (d.id) d.name, v.id, v.partitioning, v.storage_location
 FROM datasets d JOIN dataset_versions v ON v.dataset_uuid = d.id
 WHERE d.org_id = %(org_id)s AND d.name = ANY(%(names)s)
 ORDER BY d.id, v.id DESC
+
+-- :name generations
+-- How some generations are cut.
+SELECT id, partitioning FROM dataset_versions WHERE id = ANY(%(versions)s)
 
 -- :name insert_generations
 -- A new generation of each dataset whose making changed.

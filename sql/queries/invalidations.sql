@@ -38,14 +38,17 @@ SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i
 FROM data_invalidations i WHERE i.id = ANY(%(ids)s) ORDER BY i.id FOR UPDATE
 
 -- :name inheritable
--- What was said of a generation and is not planned yet, or held.
+-- What was said of a generation and is not planned yet, or held; or was set aside while nobody served
+-- the dataset.
 SELECT id, partition_key FROM data_invalidations
-WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s AND processed_at IS NULL
-FOR UPDATE
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
+  AND (processed_at IS NULL OR outcome = 'not_current')
+ORDER BY id FOR UPDATE
 
 -- :name inherit
 -- It is about the generation that comes; null: all of that.
 UPDATE data_invalidations i SET dataset_version = %(version)s, partition_key = v.key,
+    processed_at = NULL, outcome = NULL,
     scope = CASE WHEN v.key IS NULL AND i.scope = 'partition' THEN 'dataset' ELSE i.scope END
 FROM unnest(%(ids)s::uuid[], %(keys)s::text[]) AS v(id, key)
 WHERE i.id = v.id

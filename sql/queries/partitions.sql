@@ -11,6 +11,15 @@ WHERE t.job_id = %(producer)s AND t.status IN ('blocked', 'queued', 'running', '
 SELECT partition_key AS key FROM partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 
+-- :name former
+-- Keys that existed in any other generation that is cut in the same way.
+SELECT DISTINCT p.partition_key AS key
+FROM dataset_versions now
+JOIN dataset_versions v ON v.dataset_uuid = now.dataset_uuid AND v.id <> now.id
+    AND v.partitioning::text = now.partitioning::text
+JOIN partition_versions p ON p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.id
+WHERE now.id = %(version)s AND now.dataset_uuid = %(dataset)s
+
 -- :name stamp
 -- Partitions changed now by other hands than a task's, in some columns; null: in all. Those of a
 -- source come to exist by that, those that a job makes only when its task is done. The fingerprints

@@ -1,0 +1,51 @@
+"""Carry over: what was said of an earlier generation of a source is about the one served now."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from uuid import UUID
+
+from engine.lineage.graph import Lineage
+from engine.partitions import PartitionSpace
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch
+
+
+async def carry_over(
+    conn: Connection,
+    rows: Iterable[Row],
+    before: PartitionSpace,
+    now: PartitionSpace,
+    version: UUID,
+) -> list[Row]:
+    """Have locked invalidations be about another generation, cut alike; returns them as they are.
+
+    What is about partitions that have gone stays behind.
+    """
+    carried = []
+    for row in rows:
+        said = row["partition_key"]
+        key = said and now.recut(before, said)
+        if key or said is None:
+            carried.append(row | {"partition_key": key, "dataset_version": version})
+    ids, keys = [row["id"] for row in carried], [row["partition_key"] for row in carried]
+    await execute(conn, "invalidations.inherit", version=version, ids=ids, keys=keys)
+    return carried
+
+
+async def carry_late(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> list[Row]:
+    """The same of what was taken in while a deploy of its source committed."""
+    if not rows:
+        return []
+    versions = list({row["dataset_version"] for row in rows})
+    found = await fetch(conn, "dags.generations", versions=versions)
+    cut = {row["id"]: PartitionSpace.from_spec(row["partitioning"]) for row in found}
+    carried: list[Row] = []
+    for (dataset, version), alike in groupby(sorted(rows, key=_ends), key=_ends):
+        served, now = lineage.dataset(dataset), lineage.space(dataset)
+        if now.is_alike(cut[version]):
+            carried += await carry_over(conn, alike, cut[version], now, served.version)
+    return carried
+
+
+def _ends(row: Row) -> tuple[UUID, UUID]:
+    return row["dataset_uuid"], row["dataset_version"]
