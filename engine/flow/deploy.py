@@ -15,13 +15,13 @@ from psycopg.types.json import Jsonb
 from engine.flow.columns import write_columns
 from engine.flow.facts import definition_change
 from engine.flow.generations import Generations
-from engine.flow.known import load_existing, load_former, load_known
+from engine.flow.outdated import gone, left, owed, told_elsewhere
 from engine.flow.plan import plan_rows
 from engine.flow.scene import Scene
-from engine.flow.serving import Serving, compile_among, load_serving, outdated
+from engine.flow.serving import Serving, compile_among, followers, load_serving
 from engine.flow.settle import release, settle
 from engine.lineage.compiled import CompiledDag, CompiledJob
-from engine.lineage.diff import DagDiff, diff
+from engine.lineage.diff import DagDiff, Regenerated, diff
 from engine.model.dag import DagFile
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -71,20 +71,20 @@ async def _follow(conn: Connection, scene: Scene, deployed: Deployment) -> list[
     changes = [deployed]
     while changes:
         each = changes.pop()
-        if not each.diff.regenerated:
-            continue
         serving = await load_serving(conn, scene.org_id)
-        for dag in list(outdated(serving, each.dag_name, each.diff.regenerated)):
-            changes.append(await _deploy(conn, scene, dag))
+        for dag in followers(serving, each.dag_name):
+            changes.append(await _deploy(conn, scene, dag, each.diff.regenerated))
             followed.append(dag.dag)
     return followed
 
 
-async def _deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
+async def _deploy(
+    conn: Connection, scene: Scene, dag: DagFile, elsewhere: Regenerated | None = None
+) -> Deployment:
     serving = await load_serving(conn, scene.org_id)
     compiled = compile_among(serving, dag)
     previous = serving.get(dag.dag)
-    change = diff(previous.compiled if previous else None, compiled)
+    change = diff(previous.compiled if previous else None, compiled, elsewhere)
     if previous is not None and previous.compiled.content_hash == compiled.content_hash:
         return Deployment(dag.dag, previous.version_id, change)
     version_id = await _insert_version(conn, scene.org_id, compiled)
@@ -93,10 +93,13 @@ async def _deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
     await write_columns(conn, scene.org_id, previous, compiled, built, jobs)
     await _serve(conn, scene.org_id, compiled.name, version_id)
     canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
-    owed = await _owed(conn, scene, compiled, built, canceled)
-    told = await _told_elsewhere(conn, scene, compiled, built, change)
-    gone = await _gone(conn, scene, compiled, built)
-    tasks = await _build(conn, scene, compiled, built, [*owed, *told, *gone])
+    facts = [
+        *await owed(conn, scene, compiled, built, canceled),
+        *await told_elsewhere(conn, scene, compiled, built, change),
+        *await gone(conn, scene, compiled, built),
+        *await left(conn, scene, previous, compiled, built),
+    ]
+    tasks = await _build(conn, scene, compiled, built, facts)
     await settle(conn, scene, [row["id"] for row in canceled])
     await _release_held(conn, scene, jobs, built)
     return Deployment(dag.dag, version_id, change, tasks)
@@ -184,74 +187,12 @@ def _size(job: CompiledJob) -> int | None:
     return int(job.scaling.get("partitions_per_task", 1))
 
 
-async def _owed(
-    conn: Connection,
-    scene: Scene,
-    compiled: CompiledDag,
-    built: Generations,
-    canceled: Sequence[Row],
-) -> list[dict[str, Any]]:
-    """Facts of what was canceled only because its job's tasks take other blocks from here on."""
-    lineage = await scene.lineage(conn)
-    made = {job.name: job.outputs[0] for job in compiled.jobs}
-    return [
-        definition_change(dataset.id, dataset.version, partition)
-        for row in canceled
-        if row["job"] in made and made[row["job"]] not in built.begun
-        for dataset in [lineage.dataset_named(made[row["job"]])]
-        for partition in row["partitions"]
-    ]
-
-
-async def _told_elsewhere(
-    conn: Connection,
-    scene: Scene,
-    compiled: CompiledDag,
-    built: Generations,
-    change: DagDiff,
-) -> list[dict[str, Any]]:
-    """Facts of the sources that are others now, and that jobs of other DAGs read."""
-    lineage = await scene.lineage(conn)
-    facts = []
-    for name in {each.name for each in compiled.sources} & change.regenerated.keys():
-        dataset, columns = built.datasets[name], change.regenerated[name]
-        readers = [lineage.job(edge.job) for edge in lineage.readers(dataset)]
-        if columns != () and any(job.dag_name != compiled.name for job in readers):
-            there = await load_existing(conn, lineage, dataset)
-            facts += [
-                definition_change(dataset, built.begun[name], text, columns=columns)
-                for text in lineage.space(dataset).texts(there)
-            ]
-    return facts
-
-
-async def _gone(
-    conn: Connection, scene: Scene, compiled: CompiledDag, built: Generations
-) -> list[dict[str, Any]]:
-    """Facts of what others than new generations have made of partitions that may not come again.
-
-    Any generation before may have had them: what was begun after it may never have been built.
-    """
-    lineage = await scene.lineage(conn)
-    begun = {built.datasets[name] for name in built.begun}
-    facts = []
-    for name in built.replaced.keys() - {each.name for each in compiled.sources}:
-        parts = await load_former(conn, lineage, built.datasets[name])
-        for edge in lineage.readers(built.datasets[name]):
-            for output in {*lineage.job(edge.job).outputs} - begun:
-                made = edge.mapping.down(parts, parts) & await load_known(conn, lineage, output)
-                version = lineage.dataset(output).version
-                texts = lineage.space(output).texts(made)
-                facts += [definition_change(output, version, text) for text in texts]
-    return facts
-
-
 async def _build(
     conn: Connection,
     scene: Scene,
     compiled: CompiledDag,
     built: Generations,
-    owed: Sequence[dict[str, Any]],
+    also: Sequence[dict[str, Any]],
 ) -> int:
     """New generations of what we make are stale as a whole, and planned at once."""
     sources = {each.name for each in compiled.sources}
@@ -260,7 +201,7 @@ async def _build(
         for name, version in built.begun.items()
         if name not in sources
     ]
-    facts = [*begun, *owed]
+    facts = [*begun, *also]
     if not facts:
         return 0
     written = await fetch(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(facts))

@@ -1,6 +1,6 @@
 """What an org serves, DAG by DAG, and what a new version has to live with."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
@@ -41,17 +41,16 @@ def compile_among(serving: Mapping[str, Serving], dag: DagFile) -> CompiledDag:
     return compiled
 
 
-def outdated(
-    serving: Mapping[str, Serving], dag_name: str, changed: Collection[str]
-) -> Iterator[DagFile]:
-    """The other DAGs that come out otherwise, as they are, where datasets of one have changed.
+def followers(serving: Mapping[str, Serving], dag_name: str) -> Iterator[DagFile]:
+    """The DAGs that read one which has changed, and come out otherwise for that, as they are.
 
     Their SQL may read columns that came or went. What does not hold among them any more stays as it
     is served: that is for its own deploy to say.
     """
+    made = {dataset.name for dataset in serving[dag_name].compiled.datasets}
     for name, other in serving.items():
         read = {each for job in other.compiled.jobs for each in job.input_datasets}
-        if name == dag_name or read.isdisjoint(changed):
+        if name == dag_name or read.isdisjoint(made):
             continue
         with suppress(InvalidDag):
             dag = reread_dag(other.compiled.file)

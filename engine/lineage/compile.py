@@ -159,12 +159,11 @@ def _hash(content: Any) -> str:
 
 
 def _content_hash(around: Surroundings, columns: tuple[CompiledColumn, ...]) -> str:
-    """That of the file, and of what was derived from it: other DAGs may make it come out new."""
-    content = around.dag.content_hash()
-    if not around.derived:
-        return content
+    """That of the file, and of what others make of it: how what it reads is cut, and columns."""
+    read = {each.dataset for job in around.dag.jobs for each in job.inputs}
+    cut = {name: each.partitioning for name, each in around.catalog.items() if name in read}
     names = {name: derived.columns for name, derived in around.derived.items()}
-    return _hash([content, names, columns])
+    return _hash([around.dag.content_hash(), cut, names, columns])
 
 
 def _notes(around: Surroundings) -> Iterator[CompiledNote]:

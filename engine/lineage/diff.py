@@ -1,7 +1,8 @@
 """How a new version of a DAG differs, and which of its datasets have to be built anew."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
+from itertools import product
 
 import msgspec
 import networkx as nx
@@ -20,24 +21,33 @@ from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledDataset
 _DERIVED = {"config_hash", "schema_hash", "index", "job"}
 _Ends = tuple[str, str]
 """(input dataset, output dataset)."""
+Regenerated = Mapping[str, tuple[str, ...] | None]
+"""By dataset, the columns that may come out otherwise, sorted; None: all."""
 
 
 class DagDiff(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs by name, in the order of the file, and the datasets that need a new generation.
 
     ``changed`` says which keys of a job changed; not all of them affect its outputs.
-    ``regenerated`` has for each dataset the columns that may come out otherwise, sorted; None: all.
+    ``regenerated`` has each dataset that is to be made anew.
     """
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     changed: dict[str, tuple[str, ...]] = {}
     unchanged: tuple[str, ...] = ()
-    regenerated: dict[str, tuple[str, ...] | None] = {}
+    regenerated: Regenerated = {}
 
 
-def diff(previous: CompiledDag | None, new: CompiledDag) -> DagDiff:
-    """Compare a version with the one before it; without one, all is added."""
+def diff(
+    previous: CompiledDag | None,
+    new: CompiledDag,
+    elsewhere: Regenerated | None = None,
+) -> DagDiff:
+    """Compare a version with the one before it; without one, all is added.
+
+    ``elsewhere`` has the datasets of other DAGs that are regenerated, as ``regenerated`` has them.
+    """
     old, now = _by_name(previous), _by_name(new)
     changes = {name: tuple(_changes(old[name], now[name])) for name in now if name in old}
     return DagDiff(
@@ -45,7 +55,7 @@ def diff(previous: CompiledDag | None, new: CompiledDag) -> DagDiff:
         removed=tuple(name for name in old if name not in now),
         changed={name: keys for name, keys in changes.items() if keys},
         unchanged=tuple(name for name, keys in changes.items() if not keys),
-        regenerated=_regenerated(previous, old, now, new),
+        regenerated=_regenerated(previous, old, now, new, elsewhere or {}),
     )
 
 
@@ -91,10 +101,15 @@ def _regenerated(
     old: Mapping[str, _Made],
     now: Mapping[str, _Made],
     new: CompiledDag,
+    elsewhere: Regenerated,
 ) -> dict[str, tuple[str, ...] | None]:
-    """Walks the jobs, parents first, and carries the columns that may come out otherwise."""
-    dirty = _dirty_sources(previous, new)
-    maps = _column_maps(new.columns)
+    """Walks the jobs, parents first, and carries the columns that may come out otherwise.
+
+    Of what was read and of what is read: a column that has gone was read before.
+    """
+    dirty = {name: None if each is None else frozenset(each) for name, each in elsewhere.items()}
+    dirty |= _dirty_sources(previous, new)
+    maps = [_column_maps(dag.columns) for dag in (previous, new) if dag]
     for name in _order(new):
         if now[name].job.activation != "source":
             dirty |= _dirty_outputs(old.get(name), now[name], dirty, maps)
@@ -128,13 +143,14 @@ def _dirty_outputs(
     old: _Made | None,
     new: _Made,
     dirty: Mapping[str, DirtyColumns],
-    maps: Mapping[_Ends, ColumnMap],
+    maps: Sequence[Mapping[_Ends, ColumnMap]],
 ) -> dict[str, DirtyColumns]:
     """The outputs of a job with what changed in them: all of them are built anew, or none."""
     read = [name for name in new.job.input_datasets if name in dirty]
     found: dict[str, list[DirtyColumns]] = {}
     for i, dataset in enumerate(new.datasets):
-        through = [propagate(maps.get((name, dataset.name)), dirty[name]) for name in read]
+        ends = product(maps, ((name, dataset.name) for name in read))
+        through = [propagate(each.get(pair), dirty[pair[0]]) for each, pair in ends]
         changes = [_own_dirt(old, new, i), *through]
         found[dataset.name] = [each for each in changes if each is not PRUNED]
     if not any(found.values()):

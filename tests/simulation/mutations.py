@@ -496,12 +496,12 @@ async def nothing_built(*_: Any) -> int:
 
 @mutation
 def a_deploy_forgets_work_in_hand(patch: Patch) -> None:
-    around(patch, engine.flow.deploy, "_owed", lambda _: nothing)
+    around(patch, engine.flow.deploy, "owed", lambda _: nothing)
 
 
 @mutation
 def a_source_elsewhere_is_told_of_in_its_own_dag_only(patch: Patch) -> None:
-    around(patch, engine.flow.deploy, "_told_elsewhere", lambda _: nothing)
+    around(patch, engine.flow.deploy, "told_elsewhere", lambda _: nothing)
 
 
 @mutation

@@ -1,0 +1,103 @@
+"""What a deploy makes outdated besides the generations that it begins, as facts to be planned."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from engine.flow.facts import definition_change
+from engine.flow.generations import Generations
+from engine.flow.known import load_existing, load_former, load_known
+from engine.flow.scene import Scene
+from engine.flow.serving import Serving
+from engine.lineage.compiled import CompiledDag
+from engine.lineage.diff import DagDiff
+from engine.lineage.graph import Lineage
+from engine.store.database import Connection
+from engine.store.run import Row
+
+
+async def owed(
+    conn: Connection,
+    scene: Scene,
+    compiled: CompiledDag,
+    built: Generations,
+    canceled: Sequence[Row],
+) -> list[dict[str, Any]]:
+    """Facts of what was canceled only because its job's tasks take other blocks from here on."""
+    lineage = await scene.lineage(conn)
+    made = {job.name: job.outputs[0] for job in compiled.jobs}
+    return [
+        definition_change(dataset.id, dataset.version, partition)
+        for row in canceled
+        if row["job"] in made and made[row["job"]] not in built.begun
+        for dataset in [lineage.dataset_named(made[row["job"]])]
+        for partition in row["partitions"]
+    ]
+
+
+async def told_elsewhere(
+    conn: Connection,
+    scene: Scene,
+    compiled: CompiledDag,
+    built: Generations,
+    change: DagDiff,
+) -> list[dict[str, Any]]:
+    """Facts of the sources that are others now, and that jobs of other DAGs read."""
+    lineage = await scene.lineage(conn)
+    facts = []
+    for each in compiled.sources:
+        columns, dataset = change.regenerated.get(each.name, ()), built.datasets[each.name]
+        if columns == () or not _is_read_elsewhere(lineage, compiled, dataset):
+            continue
+        there = await load_existing(conn, lineage, dataset)
+        facts += [
+            definition_change(dataset, built.begun[each.name], text, columns=columns)
+            for text in lineage.space(dataset).texts(there)
+        ]
+    return facts
+
+
+def _is_read_elsewhere(lineage: Lineage, compiled: CompiledDag, dataset: UUID) -> bool:
+    readers = (lineage.job(edge.job) for edge in lineage.readers(dataset))
+    return any(job.dag_name != compiled.name for job in readers)
+
+
+async def gone(
+    conn: Connection, scene: Scene, compiled: CompiledDag, built: Generations
+) -> list[dict[str, Any]]:
+    """Facts of what others than new generations have made of partitions that may not come again.
+
+    Any generation before may have had them: what was begun after it may never have been built.
+    """
+    lineage = await scene.lineage(conn)
+    begun = {built.datasets[name] for name in built.begun}
+    facts = []
+    for name in sorted(built.replaced.keys() - {each.name for each in compiled.sources}):
+        parts = await load_former(conn, lineage, built.datasets[name])
+        for edge in lineage.readers(built.datasets[name]):
+            for output in (each for each in lineage.job(edge.job).outputs if each not in begun):
+                made = edge.mapping.down(parts, parts) & await load_known(conn, lineage, output)
+                version = lineage.dataset(output).version
+                texts = lineage.space(output).texts(made)
+                facts += [definition_change(output, version, text) for text in texts]
+    return facts
+
+
+async def left(
+    conn: Connection,
+    scene: Scene,
+    previous: Serving | None,
+    compiled: CompiledDag,
+    built: Generations,
+) -> list[dict[str, Any]]:
+    """Facts of what jobs make that ran by hand only until now: changes have passed them by."""
+    lineage = await scene.lineage(conn)
+    before = previous.compiled.jobs if previous else ()
+    manual = {job.name for job in before if job.activation == "manual"}
+    return [
+        definition_change(dataset.id, dataset.version)
+        for job in compiled.jobs
+        if job.name in manual and job.activation != "manual"
+        for dataset in map(lineage.dataset_named, job.outputs)
+        if dataset.name not in built.begun
+    ]
