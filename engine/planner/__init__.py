@@ -20,7 +20,7 @@ from engine.planner.document import document
 from engine.planner.inputs import input_partitions, upstream
 from engine.planner.known import Known, KnownNeeded, prefetched
 from engine.planner.path import path_to
-from engine.planner.plan import Changed, Plan, Pruned, Step, Via
+from engine.planner.plan import Changed, Hit, Plan, Pruned, Step
 from engine.planner.radius import Excess, excesses, radius
 from engine.planner.tasks import TaskNeed, task_count, task_needs
 from engine.planner.waiting import missing_inputs
@@ -31,13 +31,13 @@ __all__ = [
     "Crossed",
     "Difference",
     "Excess",
+    "Hit",
     "Known",
     "KnownNeeded",
     "Plan",
     "Pruned",
     "Step",
     "TaskNeed",
-    "Via",
     "crossed_to",
     "differences",
     "document",

@@ -12,7 +12,6 @@ invalidations' ids stand. What is absent keeps 50,000 steps within some megabyte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -20,92 +19,94 @@ from engine.collector import paused_collector
 from engine.lineage.columns import DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
-from engine.planner.plan import Plan, Pruned, Step, Via
+from engine.planner.causes import Causes
+from engine.planner.plan import Hit, Plan, Pruned, Step
 
 ITSELF = "itself"
-CauseIndex = dict[tuple[UUID, ...], int]
-"""Sets of invalidations by their place in the document's list of them."""
 
 
 @paused_collector()
 def document(plan: Plan, lineage: Lineage) -> dict[str, Any]:
     """The plan with names and texts for people."""
-    causes: CauseIndex = {}
-    return {
-        "steps": [_step(step, lineage, causes) for step in plan.steps],
-        "pruned": [_pruned(each, lineage) for each in plan.pruned],
-        "stamps": {lineage.dataset(i).name: _texts(each) for i, each in plan.stamps.items()},
-        "causes": [[str(each) for each in ids] for ids in causes],
-    }
+    return _Writer(plan, lineage).document()
 
 
-def _step(step: Step, lineage: Lineage, causes: CauseIndex) -> dict[str, Any]:
-    return _present(
-        job=str(step.job),
-        name=lineage.job(step.job).name,
-        partitions=_texts(step.partitions),
-        direct="all" if step.direct == step.partitions else _texts(step.direct),
-        columns=_columns_by_name(step.columns, lineage),
-        row_filters=list(step.row_filters),
-        via=[_hop(via, step.partitions, lineage, causes) for via in step.via],
-    )
+class _Writer:
+    """Writes a plan; what many steps have in common is written once, and its text shared."""
 
+    def __init__(self, plan: Plan, lineage: Lineage) -> None:
+        self._plan = plan
+        self._lineage = lineage
+        self._texts_of: dict[int, list[str]] = {}
+        self._ids: dict[UUID, str] = {}
+        self._causes: dict[Causes, int] = {}
 
-def _hop(
-    via: Via, partitions: PartitionSet, lineage: Lineage, causes: CauseIndex
-) -> dict[str, Any]:
-    return _present(
-        dataset=lineage.dataset(via.dataset).name,
-        **{"from": via.from_job and str(via.from_job)},
-        mapping=_mapping(via),
-        partitions=_texts_unless(via.partitions, partitions),
-        columns=_columns(via.columns),
-        causes=causes.setdefault(via.invalidations, len(causes)),
-    )
+    def document(self) -> dict[str, Any]:
+        plan, name = self._plan, self._name
+        return {
+            "steps": [self._step(step) for step in plan.steps],
+            "pruned": [self._pruned(each) for each in plan.pruned],
+            "stamps": {name(i): each.space.texts(each) for i, each in plan.stamps.items()},
+            "causes": [[str(each) for each in plan.caused_by(causes)] for causes in self._causes],
+        }
 
+    def _step(self, step: Step) -> dict[str, Any]:
+        job = self._lineage.job(step.job)
+        written: dict[str, Any] = {"job": self._id(step.job), "name": job.name}
+        if step.partitions:
+            written["partitions"] = self._texts(step.partitions)
+        if step.direct:
+            is_all = step.direct == step.partitions
+            written["direct"] = "all" if is_all else self._texts(step.direct)
+        if columns := self._columns_by_name(step.dirty_columns(job.outputs)):
+            written["columns"] = columns
+        if step.row_filters:
+            written["row_filters"] = list(step.row_filters)
+        written["via"] = [self._hop(hit, step.partitions) for hit in step.via]
+        return written
 
-def _mapping(via: Via) -> Any:
-    if via.mapping is None:
-        return ITSELF
-    return None if via.mapping.is_identity else via.mapping.to_spec()
+    def _hop(self, hit: Hit, partitions: PartitionSet) -> dict[str, Any]:
+        dirty = hit.dirty
+        hop: dict[str, Any] = {"dataset": self._name(hit.dataset)}
+        if hit.from_job:
+            hop["from"] = self._id(hit.from_job)
+        if hit.mapping is None:
+            hop["mapping"] = ITSELF
+        elif not hit.mapping.is_identity:
+            hop["mapping"] = hit.mapping.to_spec()
+        if self._texts(dirty.partitions) != self._texts(partitions):
+            hop["partitions"] = self._texts(dirty.partitions)
+        if dirty.columns:
+            hop["columns"] = sorted(dirty.columns)
+        hop["causes"] = self._causes.setdefault(dirty.causes, len(self._causes))
+        return hop
 
+    def _pruned(self, pruned: Pruned) -> dict[str, Any]:
+        written = {"dataset": self._name(pruned.dataset)}
+        if pruned.job:
+            written["job"] = self._id(pruned.job)
+            written["name"] = self._lineage.job(pruned.job).name
+        return written | {"rule": pruned.rule, "detail": pruned.detail}
 
-def _pruned(pruned: Pruned, lineage: Lineage) -> dict[str, Any]:
-    return _present(
-        dataset=lineage.dataset(pruned.dataset).name,
-        job=pruned.job and str(pruned.job),
-        name=pruned.job and lineage.job(pruned.job).name,
-        rule=pruned.rule,
-        detail=pruned.detail,
-    )
+    def _columns_by_name(self, columns: Mapping[UUID, DirtyColumns]) -> dict[str, list[str]]:
+        return {
+            self._name(output): sorted(dirty)
+            for output, dirty in columns.items()
+            if dirty is not None
+        }
 
+    def _name(self, dataset: UUID) -> str:
+        return self._lineage.dataset(dataset).name
 
-def _columns_by_name(
-    columns: Mapping[UUID, DirtyColumns], lineage: Lineage
-) -> dict[str, list[str]]:
-    return {
-        lineage.dataset(output).name: sorted(dirty)
-        for output, dirty in columns.items()
-        if dirty is not None
-    }
+    def _id(self, job: UUID) -> str:
+        text = self._ids.get(job)
+        if text is None:
+            text = self._ids[job] = str(job)
+        return text
 
-
-def _columns(dirty: DirtyColumns) -> list[str] | None:
-    return None if dirty is None else sorted(dirty)
-
-
-def _texts_unless(dirty: PartitionSet, partitions: PartitionSet) -> list[str] | None:
-    """Texts that are not those of the step; most sets on a path are one and the same object."""
-    if dirty is partitions or _texts(dirty) == _texts(partitions):
-        return None
-    return _texts(dirty)
-
-
-@lru_cache(maxsize=1024)  # neighbours on a path are mostly about the same partitions
-def _texts(partitions: PartitionSet) -> list[str]:
-    return partitions.space.texts(partitions)
-
-
-def _present(**fields: Any) -> dict[str, Any]:
-    """Without what is null or empty; a list of causes at 0 is neither."""
-    return {name: value for name, value in fields.items() if value or value == 0}
+    def _texts(self, partitions: PartitionSet) -> list[str]:
+        """The texts of a set of the plan, where most are one and the same object."""
+        texts = self._texts_of.get(id(partitions))
+        if texts is None:
+            texts = self._texts_of[id(partitions)] = partitions.space.texts(partitions)
+        return texts
