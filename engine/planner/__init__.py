@@ -22,7 +22,7 @@ from engine.planner.known import Known, KnownNeeded, prefetched
 from engine.planner.path import path_to
 from engine.planner.plan import Changed, Hit, Plan, Pruned, Step
 from engine.planner.radius import Excess, excesses, radius
-from engine.planner.tasks import TaskNeed, task_count, task_needs
+from engine.planner.tasks import TaskNeed, needs_of_steps, task_count, task_needs
 from engine.planner.waiting import missing_inputs
 from engine.planner.walk import plan
 
@@ -44,6 +44,7 @@ __all__ = [
     "excesses",
     "input_partitions",
     "missing_inputs",
+    "needs_of_steps",
     "path_to",
     "plan",
     "prefetched",

@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from engine.lineage.graph import Lineage
+from engine.model.job import Job
 from engine.planner.plan import Hit, Step
 
-Crossed = Mapping[UUID, Sequence[UUID]]
-"""By the job that makes them, the datasets that may come out changed and reach a task."""
+Crossed = Mapping[int, tuple[UUID, ...]]
+"""By the job that makes them, the datasets that may come out changed and reach a task.
+
+Jobs go by the integers of their ids, which hash in C, where a UUID hashes in Python.
+"""
 
 
-def crossed_to(step: Step, lineage: Lineage) -> Callable[[Sequence[str]], Crossed]:
-    """How to tell what was crossed to the task that makes some keys of the step."""
+def crossed_to(step: Step, job: Job) -> Callable[[Sequence[str]], Crossed]:
+    """How to tell what was crossed to the task that makes some keys of the job's step."""
     hits = [hit for hit in step.via if hit.from_job is not None]
-    if lineage.job(step.job).is_unit or all(hit.partitions == step.partitions for hit in hits):
+    if job.is_unit or all(hit.partitions == step.partitions for hit in hits):
         all_of_them = _by_job(hits)
         return lambda _: all_of_them
     space = step.partitions.space
@@ -29,10 +32,10 @@ def crossed_to(step: Step, lineage: Lineage) -> Callable[[Sequence[str]], Crosse
 
 
 def _by_job(hits: Iterable[Hit]) -> Crossed:
-    crossed: dict[UUID, tuple[UUID, ...]] = {}
+    crossed: dict[int, tuple[UUID, ...]] = {}
     for hit in hits:
         if hit.from_job is not None:
-            before = crossed.get(hit.from_job, ())
+            before = crossed.get(hit.from_job.int, ())
             if hit.dataset not in before:
-                crossed[hit.from_job] = (*before, hit.dataset)
+                crossed[hit.from_job.int] = (*before, hit.dataset)
     return crossed

@@ -38,7 +38,8 @@ class _Writer:
         self._plan = plan
         self._lineage = lineage
         self._texts_of: dict[int, list[str]] = {}
-        self._ids: dict[UUID, str] = {}
+        self._ids: dict[int, str] = {}
+        self._hops: dict[tuple[int, int, int], dict[str, Any]] = {}
         self._causes: dict[Causes, int] = {}
 
     def document(self) -> dict[str, Any]:
@@ -66,6 +67,15 @@ class _Writer:
         return written
 
     def _hop(self, hit: Hit, partitions: PartitionSet) -> dict[str, Any]:
+        """A hop is the same to all readers who make of a dataset just those partitions."""
+        if hit.dirty.partitions is not partitions:
+            return self._written(hit, partitions)
+        alike = id(hit.dataset), id(hit.dirty), id(hit.mapping)
+        if alike not in self._hops:
+            self._hops[alike] = self._written(hit, partitions)
+        return self._hops[alike]
+
+    def _written(self, hit: Hit, partitions: PartitionSet) -> dict[str, Any]:
         dirty = hit.dirty
         hop: dict[str, Any] = {"dataset": self._name(hit.dataset)}
         if hit.from_job:
@@ -99,9 +109,9 @@ class _Writer:
         return self._lineage.dataset(dataset).name
 
     def _id(self, job: UUID) -> str:
-        text = self._ids.get(job)
+        text = self._ids.get(job.int)  # which hashes in C
         if text is None:
-            text = self._ids[job] = str(job)
+            text = self._ids[job.int] = str(job)
         return text
 
     def _texts(self, partitions: PartitionSet) -> list[str]:

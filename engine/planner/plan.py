@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -69,10 +70,10 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     def dirty_columns(self, outputs: Sequence[UUID]) -> dict[UUID, DirtyColumns]:
         """The dirty columns of each of the job's outputs that has any; None: all of them."""
         found: dict[UUID, DirtyColumns] = {}
-        for hit in self.via if self.partitions else ():
-            for output, columns in zip(outputs, hit.columns, strict=True):
-                if columns is not PRUNED:
-                    found[output] = widest(found.get(output, columns), columns)
+        for i, output in enumerate(outputs if self.partitions else ()):
+            dirty = [columns for hit in self.via if (columns := hit.columns[i]) is not PRUNED]
+            if dirty:
+                found[output] = reduce(widest, dirty)
         return found
 
 

@@ -2,19 +2,21 @@
 -- Everything unfinished in these slots (or in any slot of a job, for slot ''), locked, so that
 -- none of it starts or ends while a plan decides to join it, queue behind it or wait for it.
 -- Running ones first, as completion locks: its own task, then what waits behind.
-SELECT t.id, t.job_id, t.slot, t.status
+SELECT t.id::text, t.job_id, t.slot, t.status
 FROM tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
   AND (t.job_id, t.slot) IN (
-      SELECT u.job_id, u.slot FROM unnest(%(jobs)b::uuid[], %(slots)b::text[]) AS u(job_id, slot))
+      SELECT u.job_id, u.slot
+      FROM unnest(%(jobs)b::text[]::uuid[], %(slots)b::text[]) AS u(job_id, slot))
 ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE
 
 -- :name lock_live_of_jobs
 -- The same for whole jobs, where their slots cannot be told.
-SELECT t.id, t.job_id, t.slot, t.status
+SELECT t.id::text, t.job_id, t.slot, t.status
 FROM tasks t
-WHERE t.status IN ('blocked', 'queued', 'running', 'failed') AND t.job_id = ANY(%(jobs)b::uuid[])
+WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
+  AND t.job_id = ANY(%(jobs)b::text[]::uuid[])
 ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE
 

@@ -274,7 +274,8 @@ class TestStrategies:
         found = planned(world, change("planes", "*"), change("flights", "2013-02-13"), known=known)
 
         assert steps(world, found) == {"all": ""}
-        assert list(task_needs(found.steps[0], world)) == [("*", (), True)]
+        needs = task_needs(found.steps[0], world.job(found.steps[0].job))
+        assert list(needs) == [("*", (), True)]
         assert pruned(world, found) == [("flights", "latest", "partitions")]
 
     @pytest.mark.parametrize(
