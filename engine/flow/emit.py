@@ -4,7 +4,7 @@ At most one open, unstarted task stands for a job and slot: a new need joins it.
 have read the old data, so a new task queues behind it. A task waits for whatever is unfinished
 among the tasks that make its inputs, whichever plan they came from.
 
-There may be 50,000 of them, each asked for many times. So tasks go by the texts of their ids, as
+There may be 50,000 of them, each asked for many times. So tasks go by the bytes of their ids, as
 COPY wants them, and jobs by the integers of theirs: both hash in C, where a UUID hashes in Python.
 """
 
@@ -25,9 +25,9 @@ from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner import Crossed, Plan, crossed_to, needs_of_steps, upstream
 from engine.planner.tasks import WHOLE
-from engine.store.copying import array, copy_in
+from engine.store.copying import copy_in, int4, jsonb, texts, uuids
 from engine.store.database import Connection
-from engine.store.ids import new_id_text
+from engine.store.ids import new_id_bytes
 from engine.store.run import Row, execute, fetch
 
 _ANY_SLOT = ""
@@ -50,9 +50,9 @@ class _Emission(msgspec.Struct, gc=False):
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
     crossed: Crossed
-    task_id: str = msgspec.field(default_factory=new_id_text)
+    task_id: bytes = msgspec.field(default_factory=new_id_bytes)
     joins: bool = False
-    front: dict[str, tuple[UUID, ...]] = msgspec.field(default_factory=dict)
+    front: dict[bytes, tuple[UUID, ...]] = msgspec.field(default_factory=dict)
 
     @property
     def must_run(self) -> bool:
@@ -155,9 +155,9 @@ def _find_open(emissions: Sequence[_Emission], live: Live) -> None:
     for each in emissions:
         for row in live.get(each.place, ()):
             if row["status"] == "running":
-                each.front[row["id"]] = ()
+                each.front[row["id"].bytes] = ()
             else:
-                each.task_id, each.joins = row["id"], True
+                each.task_id, each.joins = row["id"].bytes, True
 
 
 def _put_in_front(emissions: Sequence[_Emission], live: Live) -> None:
@@ -171,9 +171,9 @@ def _put_in_front(emissions: Sequence[_Emission], live: Live) -> None:
                     each.front[task_id] = datasets
 
 
-def _standing(emissions: Sequence[_Emission], live: Live) -> Mapping[Place, Sequence[str]]:
+def _standing(emissions: Sequence[_Emission], live: Live) -> Mapping[Place, Sequence[bytes]]:
     """The tasks at each place, those that are unfinished and those about to be made."""
-    there = {place: [row["id"] for row in rows] for place, rows in live.items()}
+    there = {place: [row["id"].bytes for row in rows] for place, rows in live.items()}
     whole = {job for each in emissions for job, slot in each.sources if slot == _ANY_SLOT}
     for each in emissions:
         job, _ = each.place
@@ -188,7 +188,7 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
         return
     rows = [
         {
-            "id": each.task_id,
+            "id": UUID(bytes=each.task_id),
             "hit": each.must_run,
             "blocked": bool(each.front) or each.job.holds,
             "partitions": each.keys,
@@ -198,7 +198,11 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
     ]
     await execute(conn, "tasks.join", rows=Jsonb(rows), plan_id=plan_id)
     waits = [
-        {"task_id": each.task_id, "depends_on": front, "datasets": datasets}
+        {
+            "task_id": UUID(bytes=each.task_id),
+            "depends_on": UUID(bytes=front),
+            "datasets": datasets,
+        }
         for each in joining
         for front, datasets in each.front.items()
     ]
@@ -209,35 +213,40 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
 async def _create(
     conn: Connection, scene: Scene, creating: Sequence[_Emission], plan_id: UUID
 ) -> None:
-    texts = cache(array)  # the same keys and datasets come again and again
-    org_id, plan_ids = str(scene.org_id), array([plan_id])
+    # The same keys, datasets and so on come again and again.
+    keys, datasets, number = cache(texts), cache(_bytes_of_all), cache(int4)
+    org_id, plan_ids = scene.org_id.bytes, uuids([plan_id.bytes])
     rows = (
         (
             each.task_id,
-            str(each.job.id),
+            each.job.id.bytes,
             "blocked" if each.front or each.job.holds else "queued",
-            texts(each.keys),
+            keys(each.keys),
             org_id,
             each.job.runtime,
-            each.job.priority,
+            number(each.job.priority),
             each.place[1],
             each.must_run,
-            msgspec.json.encode(each.row_filters).decode(),
+            jsonb(msgspec.json.encode(each.row_filters)),
             plan_ids,
         )
         for each in creating
     )
     await copy_in(conn, "tasks.copy_in", rows)
     waits = (
-        (each.task_id, front, texts(datasets))
+        (each.task_id, front, datasets(crossed))
         for each in creating
-        for front, datasets in each.front.items()
+        for front, crossed in each.front.items()
     )
     await copy_in(conn, "tasks.copy_dependencies", waits)
 
 
+def _bytes_of_all(datasets: tuple[UUID, ...]) -> bytes:
+    return uuids(each.bytes for each in datasets)
+
+
 async def _hold(conn: Connection, scene: Scene, emissions: Sequence[_Emission]) -> None:
     """A job that holds its first runs back starts blocked; nothing else in front, it may go."""
-    ready = [UUID(each.task_id) for each in emissions if not each.front and each.job.holds]
+    ready = [UUID(bytes=each.task_id) for each in emissions if not each.front and each.job.holds]
     if ready:
         await release(conn, scene, ready)

@@ -11,6 +11,6 @@ def new_id() -> UUID:
     return uuid7()
 
 
-def new_id_text() -> str:
-    """Make one as text, which takes a fraction of the time."""
-    return str(uuid_utils.uuid7())
+def new_id_bytes() -> bytes:
+    """Make the bytes of one, which takes a fraction of the time."""
+    return uuid_utils.uuid7().bytes

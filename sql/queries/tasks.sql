@@ -2,7 +2,7 @@
 -- Everything unfinished in these slots (or in any slot of a job, for slot ''), locked, so that
 -- none of it starts or ends while a plan decides to join it, queue behind it or wait for it.
 -- Running ones first, as completion locks: its own task, then what waits behind.
-SELECT t.id::text, t.job_id, t.slot, t.status
+SELECT t.id, t.job_id, t.slot, t.status
 FROM tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
   AND (t.job_id, t.slot) IN (
@@ -13,7 +13,7 @@ FOR UPDATE
 
 -- :name lock_live_of_jobs
 -- The same for whole jobs, where their slots cannot be told.
-SELECT t.id::text, t.job_id, t.slot, t.status
+SELECT t.id, t.job_id, t.slot, t.status
 FROM tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
   AND t.job_id = ANY(%(jobs)b::text[]::uuid[])
@@ -23,11 +23,11 @@ FOR UPDATE
 -- :name copy_in
 -- New tasks of a plan.
 COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
-            plan_ids) FROM STDIN
+            plan_ids) FROM STDIN (FORMAT binary)
 
 -- :name copy_dependencies
 -- What new tasks wait for.
-COPY task_dependencies (task_id, depends_on, datasets) FROM STDIN
+COPY task_dependencies (task_id, depends_on, datasets) FROM STDIN (FORMAT binary)
 
 -- :name join
 -- A new plan joins tasks that have not started; a failed one owes its work still, and comes back.
