@@ -16,7 +16,7 @@ the `radius` of the blast.
 
 from engine.planner.compare import Difference, differences
 from engine.planner.crossed import Crossed, crossed_to
-from engine.planner.document import document
+from engine.planner.document import document, hops_of
 from engine.planner.inputs import input_partitions, upstream
 from engine.planner.known import Known, KnownNeeded, prefetched
 from engine.planner.path import path_to
@@ -42,6 +42,7 @@ __all__ = [
     "differences",
     "document",
     "excesses",
+    "hops_of",
     "input_partitions",
     "missing_inputs",
     "needs_of_steps",

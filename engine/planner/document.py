@@ -1,17 +1,18 @@
 """A plan as JSON: what is kept with the tasks, shown for approval, and asked for reasons later.
 
-``{steps, pruned, stamps, causes}``. A step has its ``job`` id and ``name``, its ``partitions`` as
-texts, of those ``direct`` ("all", or texts; absent: none), the dirty ``columns`` by output dataset
-(absent: all), ``row_filters`` if any, and ``via``. A hop of ``via`` names the ``dataset`` that was
-dirty and ``from`` which job that came (absent: from the invalidations), its ``mapping`` (absent:
-identity; "itself": the job's own output was wrong), dirty ``partitions`` (absent: as the step's)
-and ``columns`` (absent: all), and in ``causes`` where in the document's list of lists its
-invalidations' ids stand. What is absent keeps 50,000 steps within some megabytes.
+``{steps, hops, pruned, stamps, causes}``. A step has its ``job`` id and ``name``, its
+``partitions`` as texts, of those ``direct`` ("all", or texts; absent: none), the dirty ``columns``
+by output dataset (absent: all), ``row_filters`` if any, and in ``via`` where in ``hops`` the ways
+to it stand. A hop names the ``dataset`` that was dirty and ``from`` which job that came (absent:
+from the invalidations), its ``mapping`` (absent: identity; "itself": the job's own output was
+wrong), dirty ``partitions`` (absent: as the step's) and ``columns`` (absent: all), and in
+``causes`` where in the document's list of lists its invalidations' ids stand. What is absent, and
+hops that many steps have in common, keep 50,000 steps within some megabytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -39,13 +40,15 @@ class _Writer:
         self._lineage = lineage
         self._texts_of: dict[int, list[str]] = {}
         self._ids: dict[int, str] = {}
-        self._hops: dict[tuple[int, int, int], dict[str, Any]] = {}
+        self._hops: list[dict[str, Any]] = []
+        self._places: dict[tuple[int, int, int], int] = {}
         self._causes: dict[Causes, int] = {}
 
     def document(self) -> dict[str, Any]:
         plan, name = self._plan, self._name
         return {
             "steps": [self._step(step) for step in plan.steps],
+            "hops": self._hops,
             "pruned": [self._pruned(each) for each in plan.pruned],
             "stamps": {name(i): each.space.texts(each) for i, each in plan.stamps.items()},
             "causes": [[str(each) for each in plan.caused_by(causes)] for causes in self._causes],
@@ -63,19 +66,23 @@ class _Writer:
             written["columns"] = columns
         if step.row_filters:
             written["row_filters"] = list(step.row_filters)
-        written["via"] = [self._hop(hit, step.partitions) for hit in step.via]
+        written["via"] = [self._via(hit, step.partitions) for hit in step.via]
         return written
 
-    def _hop(self, hit: Hit, partitions: PartitionSet) -> dict[str, Any]:
-        """A hop is the same to all readers who make of a dataset just those partitions."""
+    def _via(self, hit: Hit, partitions: PartitionSet) -> int:
+        """The place of a hop; it is the same to all who make of a dataset just its partitions."""
         if hit.dirty.partitions is not partitions:
-            return self._written(hit, partitions)
+            return self._add(self._hop(hit, partitions))
         alike = id(hit.dataset), id(hit.dirty), id(hit.mapping)
-        if alike not in self._hops:
-            self._hops[alike] = self._written(hit, partitions)
-        return self._hops[alike]
+        if alike not in self._places:
+            self._places[alike] = self._add(self._hop(hit, partitions))
+        return self._places[alike]
 
-    def _written(self, hit: Hit, partitions: PartitionSet) -> dict[str, Any]:
+    def _add(self, hop: dict[str, Any]) -> int:
+        self._hops.append(hop)
+        return len(self._hops) - 1
+
+    def _hop(self, hit: Hit, partitions: PartitionSet) -> dict[str, Any]:
         dirty = hit.dirty
         hop: dict[str, Any] = {"dataset": self._name(hit.dataset)}
         if hit.from_job:
@@ -120,3 +127,8 @@ class _Writer:
         if texts is None:
             texts = self._texts_of[id(partitions)] = partitions.space.texts(partitions)
         return texts
+
+
+def hops_of(document: Mapping[str, Any], step: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The hops of one of a document's steps."""
+    return [document["hops"][place] for place in step["via"]]
