@@ -96,7 +96,7 @@ def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:
         tasks=task_count(step, lineage),
         columns={
             lineage.dataset(output).name: tuple(sorted(dirty))
-            for output, dirty in step.columns.items()
+            for output, dirty in step.dirty_columns(job.outputs).items()
             if dirty is not None
         },
         row_filters=step.row_filters,

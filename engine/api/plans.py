@@ -14,6 +14,7 @@ from engine.api.tasks import id_ending
 from engine.errors import UnknownName
 from engine.flow.estimate import Estimate
 from engine.flow.scene import Scene
+from engine.planner import hops_of
 from engine.store.database import Connection
 from engine.store.run import Row, fetch, fetch_one
 
@@ -90,7 +91,7 @@ async def plan_view(conn: Connection, scene: Scene, plan: UUID) -> PlanView:
     document = row["document"]
     return PlanView(
         plan=_plan(row),
-        steps=tuple(map(_step, document["steps"])),
+        steps=tuple(_step(document, step) for step in document["steps"]),
         pruned=tuple(pruned_edges(document)),
         invalidations=tuple(facts),
         more_invalidations=len(ids) - len(facts),
@@ -102,7 +103,7 @@ async def plan_id(conn: Connection, scene: Scene, text: str) -> UUID:
     return await id_ending(conn, scene, text, "plan", "views.plan_ids")
 
 
-def _step(step: Mapping[str, Any]) -> PlanStep:
+def _step(document: Mapping[str, Any], step: Mapping[str, Any]) -> PlanStep:
     partitions = tuple(step["partitions"])
     direct = step.get("direct", ())
     return PlanStep(
@@ -111,7 +112,7 @@ def _step(step: Mapping[str, Any]) -> PlanStep:
         direct=partitions if direct == "all" else tuple(direct),
         columns=step.get("columns", {}),
         row_filters=tuple(step.get("row_filters", ())),
-        via=tuple(dict.fromkeys(via["dataset"] for via in step["via"])),
+        via=tuple(dict.fromkeys(hop["dataset"] for hop in hops_of(document, step))),
     )
 
 

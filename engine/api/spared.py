@@ -10,6 +10,7 @@ from engine.api.pruning import PrunedEdge, holds, pruned_edges
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
+from engine.planner import hops_of
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
@@ -79,14 +80,16 @@ def _why_spared(
     step = next((each for each in document["steps"] if each["name"] == job.name), None)
     if step is None:
         yield from (each for each in pruned_edges(document) if each.job in upstream)
-    elif not holds(lineage.job_space(job), step["partitions"], key):
-        via, touched = step["via"][0]["dataset"], ", ".join(step["partitions"][:3])
-        yield PrunedEdge(via, job.name, "partitions", f"it touched {touched} only")
+        return
+    datasets = list(dict.fromkeys(hop["dataset"] for hop in hops_of(document, step)))
+    if not holds(lineage.job_space(job), step["partitions"], key):
+        touched = ", ".join(step["partitions"][:3])
+        yield PrunedEdge(datasets[0], job.name, "partitions", f"it touched {touched} only")
     elif plan["id"] in skipped:
-        read = ", ".join(dict.fromkeys(via["dataset"] for via in step["via"]))
+        read = ", ".join(datasets)
         task = str(skipped[plan["id"]])[-8:]
         detail = f"what it reads of {read} came out unchanged, so task {task} was skipped"
-        yield PrunedEdge(step["via"][0]["dataset"], job.name, "unchanged", detail)
+        yield PrunedEdge(datasets[0], job.name, "unchanged", detail)
 
 
 def _upstream(lineage: Lineage, job: Job) -> tuple[set[str], set[UUID]]:

@@ -3,11 +3,14 @@
 At most one open, unstarted task stands for a job and slot: a new need joins it. A running one may
 have read the old data, so a new task queues behind it. A task waits for whatever is unfinished
 among the tasks that make its inputs, whichever plan they came from.
+
+There may be 50,000 of them, each asked for many times. So tasks go by the bytes of their ids, as
+COPY wants them, and jobs by the integers of theirs: both hash in C, where a UUID hashes in Python.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from typing import Any
 from uuid import UUID
@@ -20,20 +23,20 @@ from engine.flow.scene import Scene
 from engine.flow.settle import release
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner import Crossed, Plan, crossed_to, task_needs, upstream
+from engine.planner import Crossed, Plan, crossed_to, needs_of_steps, upstream
 from engine.planner.tasks import WHOLE
-from engine.store.copying import copy_in
+from engine.store.copying import copy_in, int4, jsonb, texts, uuids
 from engine.store.database import Connection
-from engine.store.ids import new_id
+from engine.store.ids import new_id_bytes
 from engine.store.run import Row, execute, fetch
 
 _ANY_SLOT = ""
-Place = tuple[UUID, str]
+Place = tuple[int, str]
+"""A job, by its id's integer, and a slot."""
 Live = Mapping[Place, Sequence[Row]]
 
 
-@dataclass(slots=True)
-class _Emission:
+class _Emission(msgspec.Struct, gc=False):
     """A need on its way to be a task: where, with what, and what stands in front of it.
 
     ``crossed`` are the dirty datasets that the plan came over, by the job that makes them;
@@ -41,20 +44,16 @@ class _Emission:
     """
 
     job: Job
-    slot: str
+    place: Place
     keys: tuple[str, ...]
     is_sure: bool
     is_narrow: bool
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
     crossed: Crossed
-    task_id: UUID = field(default_factory=new_id)
+    task_id: bytes = msgspec.field(default_factory=new_id_bytes)
     joins: bool = False
-    front: dict[UUID, Sequence[UUID]] = field(default_factory=dict)
-
-    @property
-    def place(self) -> Place:
-        return (self.job.id, self.slot)
+    front: dict[bytes, tuple[UUID, ...]] = msgspec.field(default_factory=dict)
 
     @property
     def must_run(self) -> bool:
@@ -84,29 +83,31 @@ async def _emit(
 
 
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
+    needs = needs_of_steps()
     for step in decided.steps:
-        job, crossed = lineage.job(step.job), crossed_to(step, lineage)
-        for slot, keys, is_sure in task_needs(step, lineage):
-            sources = list(_sources(lineage, job, keys))
+        job, is_narrow = lineage.job(step.job), step.is_narrow
+        crossed, straight = crossed_to(step, job), _straight_producers(lineage, job)
+        for slot, keys, is_sure in needs(step, job):
             yield _Emission(
                 job,
-                slot,
+                (job.id.int, slot),
                 keys,
                 is_sure,
-                step.is_narrow,
+                is_narrow,
                 step.row_filters,
-                sources,
+                list(_sources(lineage, job, keys, straight)),
                 crossed(keys),
             )
 
 
-def _sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]:
+def _sources(
+    lineage: Lineage, job: Job, keys: Sequence[str], straight: Sequence[int] | None
+) -> Iterator[Place]:
     """The places of the tasks that make what a task reads."""
-    straight = _straight_producers(lineage, job)
     return _mapped_sources(lineage, job, keys) if straight is None else product(straight, keys)
 
 
-def _straight_producers(lineage: Lineage, job: Job) -> list[UUID] | None:
+def _straight_producers(lineage: Lineage, job: Job) -> list[int] | None:
     """Who makes what a job reads, where a key is made of the same keys, each by its own task."""
     if job.is_unit:
         return None
@@ -117,7 +118,7 @@ def _straight_producers(lineage: Lineage, job: Job) -> list[UUID] | None:
             continue
         if not edge.mapping.is_identity or not producer.has_task_for_each_key:
             return None
-        producers.append(producer.id)
+        producers.append(producer.id.int)
     return producers
 
 
@@ -125,12 +126,12 @@ def _mapped_sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator
     for producer_id, partitions in upstream(lineage, job, keys).items():
         producer = lineage.job(producer_id)
         if producer.is_unit:
-            yield (producer_id, WHOLE)
+            yield (producer_id.int, WHOLE)
         elif partitions is None:
-            yield (producer_id, _ANY_SLOT)
+            yield (producer_id.int, _ANY_SLOT)
         else:
             blocks = partitions.space.blocks(partitions, producer.partitions_per_task)
-            yield from ((producer_id, slot) for slot, _ in blocks)
+            yield from ((producer_id.int, slot) for slot, _ in blocks)
 
 
 async def _lock_live(conn: Connection, emissions: Sequence[_Emission]) -> Live:
@@ -139,14 +140,19 @@ async def _lock_live(conn: Connection, emissions: Sequence[_Emission]) -> Live:
     for each in emissions:
         places.update(each.sources)
     live: dict[Place, list[Row]] = defaultdict(list)
-    jobs, slots = zip(*places, strict=True)
-    for row in await fetch(conn, "tasks.lock_live", jobs=list(jobs), slots=list(slots)):
-        live[row["job_id"], row["slot"]].append(row)
-    whole_jobs = [job for job, slot in places if slot == _ANY_SLOT]
+    jobs, slots = [_hex(job) for job, _ in places], [slot for _, slot in places]
+    for row in await fetch(conn, "tasks.lock_live", jobs=jobs, slots=slots):
+        live[row["job_id"].int, row["slot"]].append(row)
+    whole_jobs = [_hex(job) for job, slot in places if slot == _ANY_SLOT]
     if whole_jobs:
         for row in await fetch(conn, "tasks.lock_live_of_jobs", jobs=whole_jobs):
-            live[row["job_id"], _ANY_SLOT].append(row)
+            live[row["job_id"].int, _ANY_SLOT].append(row)
     return live
+
+
+def _hex(job: int) -> str:
+    """The text of a UUID, to PostgreSQL."""
+    return f"{job:032x}"
 
 
 def _find_open(emissions: Sequence[_Emission], live: Live) -> None:
@@ -157,24 +163,32 @@ def _find_open(emissions: Sequence[_Emission], live: Live) -> None:
     for each in emissions:
         for row in live.get(each.place, ()):
             if row["status"] == "running":
-                each.front[row["id"]] = ()
+                each.front[row["id"].bytes] = ()
             else:
-                each.task_id, each.joins = row["id"], True
+                each.task_id, each.joins = row["id"].bytes, True
 
 
 def _put_in_front(emissions: Sequence[_Emission], live: Live) -> None:
     """Have each wait for all that is unfinished, or about to be made, at its sources."""
-    made: dict[Place, list[UUID]] = defaultdict(list)
-    for each in emissions:
-        made[each.place].append(each.task_id)
-        made[each.job.id, _ANY_SLOT].append(each.task_id)
+    there = _standing(emissions, live)
     for each in emissions:
         for place in each.sources:
-            datasets = each.crossed.get(place[0], ())
-            for row in live.get(place, ()):
-                each.front[row["id"]] = datasets
-            for task_id in made.get(place, ()):
-                each.front[task_id] = datasets
+            if place in there:
+                datasets = each.crossed.get(place[0], ())
+                for task_id in there[place]:
+                    each.front[task_id] = datasets
+
+
+def _standing(emissions: Sequence[_Emission], live: Live) -> Mapping[Place, Sequence[bytes]]:
+    """The tasks at each place, those that are unfinished and those about to be made."""
+    there = {place: [row["id"].bytes for row in rows] for place, rows in live.items()}
+    whole = {job for each in emissions for job, slot in each.sources if slot == _ANY_SLOT}
+    for each in emissions:
+        job, _ = each.place
+        there.setdefault(each.place, []).append(each.task_id)
+        if job in whole:
+            there.setdefault((job, _ANY_SLOT), []).append(each.task_id)
+    return there
 
 
 async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -> None:
@@ -182,7 +196,7 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
         return
     rows = [
         {
-            "id": each.task_id,
+            "id": UUID(bytes=each.task_id),
             "hit": each.must_run,
             "blocked": bool(each.front) or each.job.holds,
             "partitions": each.keys,
@@ -193,7 +207,11 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
     ]
     await execute(conn, "tasks.join", rows=Jsonb(rows), plan_id=plan_id)
     waits = [
-        {"task_id": each.task_id, "depends_on": front, "datasets": datasets}
+        {
+            "task_id": UUID(bytes=each.task_id),
+            "depends_on": UUID(bytes=front),
+            "datasets": datasets,
+        }
         for each in joining
         for front, datasets in each.front.items()
     ]
@@ -204,19 +222,21 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
 async def _create(
     conn: Connection, scene: Scene, creating: Sequence[_Emission], plan_id: UUID
 ) -> None:
-    plan_ids = f"{{{plan_id}}}"
+    # The same keys, datasets and so on come again and again.
+    keys, datasets, number = cache(texts), cache(_bytes_of_all), cache(int4)
+    org_id, plan_ids = scene.org_id.bytes, uuids([plan_id.bytes])
     rows = (
         (
             each.task_id,
-            each.job.id,
+            each.job.id.bytes,
             "blocked" if each.front or each.job.holds else "queued",
-            list(each.keys),
-            scene.org_id,
+            keys(each.keys),
+            org_id,
             each.job.runtime,
-            each.job.priority,
-            each.slot,
+            number(each.job.priority),
+            each.place[1],
             each.must_run,
-            msgspec.json.encode(each.row_filters).decode(),
+            jsonb(msgspec.json.encode(each.row_filters)),
             each.is_narrow,
             plan_ids,
         )
@@ -224,15 +244,19 @@ async def _create(
     )
     await copy_in(conn, "tasks.copy_in", rows)
     waits = (
-        (each.task_id, front, list(datasets))
+        (each.task_id, front, datasets(crossed))
         for each in creating
-        for front, datasets in each.front.items()
+        for front, crossed in each.front.items()
     )
     await copy_in(conn, "tasks.copy_dependencies", waits)
 
 
+def _bytes_of_all(datasets: tuple[UUID, ...]) -> bytes:
+    return uuids(each.bytes for each in datasets)
+
+
 async def _hold(conn: Connection, scene: Scene, emissions: Sequence[_Emission]) -> None:
     """A job that holds its first runs back starts blocked; nothing else in front, it may go."""
-    ready = [each.task_id for each in emissions if each.job.holds and not each.front]
+    ready = [UUID(bytes=each.task_id) for each in emissions if not each.front and each.job.holds]
     if ready:
         await release(conn, scene, ready)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from engine.collector import paused_collector
 from engine.flow.draft import Draft, draft_rows
 from engine.flow.emit import emit
 from engine.flow.hold import excesses_of, hold, spoken_of
@@ -44,10 +45,11 @@ async def plan(conn: Connection, scene: Scene, limit: int = 1_000) -> Planned | 
     Where together they go beyond a limit, only those of the first one's dataset are taken, so that
     nothing is held for the company that it came in.
     """
-    async with conn.transaction():
-        await lock_planning(conn, scene.org_id)
-        rows = await fetch(conn, "invalidations.lock_open", org_id=scene.org_id, limit=limit)
-        return await _plan_within_limits(conn, scene, rows) if rows else None
+    with paused_collector():
+        async with conn.transaction():
+            await lock_planning(conn, scene.org_id)
+            rows = await fetch(conn, "invalidations.lock_open", org_id=scene.org_id, limit=limit)
+            return await _plan_within_limits(conn, scene, rows) if rows else None
 
 
 async def plan_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Planned:

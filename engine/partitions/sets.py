@@ -35,10 +35,12 @@ class PartitionSet:
     @staticmethod
     def union(sets: Sequence[PartitionSet], /) -> PartitionSet:
         """The union of one set or more of one space, by one sort instead of many."""
-        first, *rest = sets
-        if all(each == first for each in rest):
-            return first
-        return PartitionSet.of(first.space, chain.from_iterable(each.boxes for each in sets))
+        first = sets[0]
+        for each in sets:
+            if each is not first and each != first:
+                boxes = chain.from_iterable(each.boxes for each in sets)
+                return PartitionSet.of(first.space, boxes)
+        return first
 
     @property
     def is_finite(self) -> bool:

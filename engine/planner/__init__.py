@@ -16,13 +16,13 @@ the `radius` of the blast.
 
 from engine.planner.compare import Difference, differences
 from engine.planner.crossed import Crossed, crossed_to
-from engine.planner.document import document
+from engine.planner.document import document, hops_of
 from engine.planner.inputs import input_partitions, upstream
 from engine.planner.known import Known, KnownNeeded, prefetched
 from engine.planner.path import path_to
-from engine.planner.plan import Changed, Plan, Pruned, Step, Via
+from engine.planner.plan import Changed, Hit, Plan, Pruned, Step
 from engine.planner.radius import Excess, excesses, radius
-from engine.planner.tasks import TaskNeed, task_count, task_needs
+from engine.planner.tasks import TaskNeed, needs_of_steps, task_count, task_needs
 from engine.planner.waiting import missing_inputs
 from engine.planner.walk import plan
 
@@ -31,19 +31,21 @@ __all__ = [
     "Crossed",
     "Difference",
     "Excess",
+    "Hit",
     "Known",
     "KnownNeeded",
     "Plan",
     "Pruned",
     "Step",
     "TaskNeed",
-    "Via",
     "crossed_to",
     "differences",
     "document",
     "excesses",
+    "hops_of",
     "input_partitions",
     "missing_inputs",
+    "needs_of_steps",
     "path_to",
     "plan",
     "prefetched",

@@ -22,19 +22,12 @@ class Affected:
     def __init__(self, invalidations: Sequence[Invalidation]) -> None:
         self._invalidations = invalidations
         self._processed = _processed(invalidations)
-        self._ids: dict[Causes, tuple[UUID, ...]] = {}
         self._jobs: defaultdict[Causes, list[UUID]] = defaultdict(list)
 
     def note(self, causes: Causes, job: UUID) -> bool:
         """Note that a job is affected; whether it still has no tasks for one of the causes."""
         self._jobs[causes].append(job)
         return bool(causes & ~self._processed.get(job, 0))
-
-    def ids(self, causes: Causes) -> tuple[UUID, ...]:
-        """The ids of the invalidations in the set."""
-        if causes not in self._ids:
-            self._ids[causes] = tuple(self._invalidations[n].id for n in _members(causes))
-        return self._ids[causes]
 
     def by_invalidation(self) -> dict[UUID, frozenset[UUID]]:
         """By invalidation, all jobs that it affects."""
@@ -55,7 +48,8 @@ def _processed(invalidations: Sequence[Invalidation]) -> dict[UUID, Causes]:
     return processed
 
 
-def _members(causes: Causes) -> Iterator[int]:
+def members(causes: Causes) -> Iterator[int]:
+    """The places in the set, ascending."""
     while causes:
         lowest = causes & -causes
         yield lowest.bit_length() - 1

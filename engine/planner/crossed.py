@@ -8,35 +8,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from engine.lineage.graph import Lineage
-from engine.planner.plan import Step, Via
+from engine.model.job import Job
+from engine.planner.plan import Hit, Step
 
-Crossed = Mapping[UUID, Sequence[UUID]]
-"""By the job that makes them, the datasets that may come out changed and reach a task."""
+Crossed = Mapping[int, tuple[UUID, ...]]
+"""By the job that makes them, the datasets that may come out changed and reach a task.
+
+Jobs go by the integers of their ids, which hash in C, where a UUID hashes in Python.
+"""
 
 
-def crossed_to(step: Step, lineage: Lineage) -> Callable[[Sequence[str]], Crossed]:
-    """How to tell what was crossed to the task that makes some keys of the step."""
-    hops = [(via, _keys_hit(via, step, lineage)) for via in step.via if via.from_job is not None]
-    if all(keys_hit is None for _, keys_hit in hops):
-        all_of_them = _by_job(via for via, _ in hops)
+def crossed_to(step: Step, job: Job) -> Callable[[Sequence[str]], Crossed]:
+    """How to tell what was crossed to the task that makes some keys of the job's step."""
+    hits = [hit for hit in step.via if hit.from_job is not None]
+    if job.is_unit or all(hit.partitions == step.partitions for hit in hits):
+        all_of_them = _by_job(hits)
         return lambda _: all_of_them
+    space = step.partitions.space
+    keys_hit = [frozenset(space.keys(hit.partitions)) for hit in hits]
     return lambda keys: _by_job(
-        via for via, keys_hit in hops if keys_hit is None or not keys_hit.isdisjoint(keys)
+        hit for hit, its in zip(hits, keys_hit, strict=True) if not its.isdisjoint(keys)
     )
 
 
-def _keys_hit(via: Via, step: Step, lineage: Lineage) -> frozenset[str] | None:
-    """The keys of the step that a hop hits; None: all."""
-    job = lineage.job(step.job)
-    if job.is_unit or via.hit == step.partitions:
-        return None
-    return frozenset(lineage.job_space(job).keys(via.hit))
-
-
-def _by_job(hops: Iterable[Via]) -> Crossed:
-    crossed: dict[UUID, list[UUID]] = {}
-    for via in hops:
-        if via.from_job is not None and via.dataset not in crossed.setdefault(via.from_job, []):
-            crossed[via.from_job].append(via.dataset)
+def _by_job(hits: Iterable[Hit]) -> Crossed:
+    crossed: dict[int, tuple[UUID, ...]] = {}
+    for hit in hits:
+        if hit.from_job is not None:
+            before = crossed.get(hit.from_job.int, ())
+            if hit.dataset not in before:
+                crossed[hit.from_job.int] = (*before, hit.dataset)
     return crossed

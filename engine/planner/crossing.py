@@ -13,7 +13,6 @@ prunes it says why:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 from uuid import UUID
 
 from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, propagate
@@ -24,57 +23,48 @@ from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner.dirty import DirtyScope
 from engine.planner.extent import Extents, clamp, endless
-from engine.planner.plan import Pruned
-
-
-class Hit(NamedTuple):
-    """Output partitions of a job that may have to be recomputed, and what hit them.
-
-    ``dirty`` is of ``dataset`` and came over ``edge``; None: the dataset is the job's own output.
-    ``columns`` are the dirty ones of each output, ``rows`` the filter as it holds beyond the job.
-    """
-
-    dataset: UUID
-    edge: Edge | None
-    dirty: DirtyScope
-    partitions: PartitionSet
-    columns: tuple[DirtyColumns | Pruning, ...]
-    rows: RowFilter | None
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether it runs for sure: no result that may come out unchanged stands before it."""
-        return self.edge is None or self.dirty.in_place
+from engine.planner.plan import Hit, Pruned
 
 
 def hit_producer(job: Job, dataset: UUID, dirty: DirtyScope) -> Hit:
     """An output is wrong: its producer is hit, and makes those partitions again, whole."""
-    return Hit(dataset, None, dirty, dirty.partitions, (None,) * len(job.outputs), None)
+    return Hit(dataset, None, None, dirty, dirty.partitions, (None,) * len(job.outputs), None)
 
 
 def cross(
-    extents: Extents, job: Job, edge: Edge, dirty: DirtyScope, hits: Sequence[Hit]
+    extents: Extents,
+    job: Job,
+    edge: Edge,
+    producer: UUID,
+    dirty: DirtyScope,
+    hits: Sequence[Hit],
 ) -> Hit | Pruned:
     """Carry a dirty scope over an edge, by columns, partitions and rows.
 
-    ``hits`` are the job's so far: their partitions count as existing. A job that is one unit runs
-    even where it has none yet of those that are touched, for it may find some.
+    ``producer`` is the job that makes the dataset. ``hits`` are the job's so far: their partitions
+    count as existing. A job that is one unit runs even where it has none yet of those that are
+    touched, for it may find some.
     """
     columns = _shaped(job, edge, dirty)
     if PRUNED in columns and all(each is PRUNED for each in columns):
         return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirty))
-    touched = edge.mapping.down(dirty.partitions, _known(extents, edge, dirty.partitions))
+    known = _known(extents, edge, dirty.partitions) if edge.mapping.takes_last else None
+    touched = edge.mapping.down(dirty.partitions, known)
     rows = dirty.rows and dirty.rows.through(edge.input.passes)
-    if touched and rows:
+    if rows and touched:
         touched = narrow(rows, touched.space, touched)
         if not touched:
             return Pruned(edge.dataset, edge.job, "rows", _rowless(rows))
-    if _are_the_first(extents, job, edge, touched, hits):
-        return Hit(edge.dataset, edge, dirty, touched, (None,) * len(job.outputs), rows)
-    partitions = _with_an_end(extents, job, edge, touched, hits)
+    partitions = touched
+    if not edge.mapping.is_identity and (without_end := edge.unmapped | endless(touched)):
+        if _are_the_first(extents, job, touched, hits):
+            columns = (None,) * len(job.outputs)
+        else:
+            partitions = _with_an_end(extents, job, touched, without_end, hits)
     if not partitions and not (touched and job.is_unit):
         return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirty))
-    return Hit(edge.dataset, edge, dirty, partitions, columns, rows)
+    from_job = None if dirty.in_place else producer
+    return Hit(edge.dataset, from_job, edge, dirty, partitions, columns, rows)
 
 
 def _shaped(job: Job, edge: Edge, dirty: DirtyScope) -> tuple[DirtyColumns | Pruning, ...]:
@@ -83,19 +73,17 @@ def _shaped(job: Job, edge: Edge, dirty: DirtyScope) -> tuple[DirtyColumns | Pru
     return tuple([propagate(each, dirty.columns) for each in edge.columns])
 
 
-def _known(extents: Extents, edge: Edge, dirty: PartitionSet) -> PartitionSet | None:
+def _known(extents: Extents, edge: Edge, dirty: PartitionSet) -> PartitionSet:
     """What `last` takes the last partition of; what is dirty may not be known yet."""
-    return extents.known(edge.dataset) | dirty if edge.mapping.takes_last else None
+    return extents.known(edge.dataset) | dirty
 
 
-def _are_the_first(
-    extents: Extents, job: Job, edge: Edge, touched: PartitionSet, hits: Sequence[Hit]
-) -> bool:
+def _are_the_first(extents: Extents, job: Job, touched: PartitionSet, hits: Sequence[Hit]) -> bool:
     """Whether a job that has none, and no input that says which it has, begins with these.
 
     They come to be, so they are new in all columns, whichever have changed of the input.
     """
-    if not (touched and touched.is_finite and _dimensions(edge, touched)):
+    if not (touched and touched.is_finite):
         return False
     if not extents.is_undetermined(job) or extents.of_job(job):
         return False
@@ -104,19 +92,18 @@ def _are_the_first(
 
 
 def _with_an_end(
-    extents: Extents, job: Job, edge: Edge, touched: PartitionSet, hits: Sequence[Hit]
+    extents: Extents,
+    job: Job,
+    touched: PartitionSet,
+    dimensions: frozenset[int],
+    hits: Sequence[Hit],
 ) -> PartitionSet:
-    """What is touched, and of unmapped dimensions only what exists: they mean all their keys."""
-    dimensions = _dimensions(edge, touched)
-    if not dimensions:
-        return touched
+    """What is touched, and of dimensions, by index, in which that has no end only what exists.
+
+    Unmapped ones are among them, for they mean all their keys.
+    """
     existing = PartitionSet.union([extents.of_job(job), *(hit.partitions for hit in hits)])
     return clamp(touched, dimensions, existing)
-
-
-def _dimensions(edge: Edge, touched: PartitionSet) -> frozenset[int]:
-    """Those of the output, by index, of which what is touched does not say where they end."""
-    return frozenset() if edge.mapping.is_identity else edge.unmapped | endless(touched)
 
 
 def _unread(edge: Edge, dirty: DirtyScope) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import UnknownName
+from engine.planner.document import hops_of
 
 
 def path_to(document: Mapping[str, Any], job: str) -> list[dict[str, Any]]:
@@ -35,7 +36,8 @@ def _nearest(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     far: dict[str, int] = {}
     nearest: dict[str, Mapping[str, Any]] = {}
     for step in document["steps"]:
-        hop = min(step["via"], key=lambda hop: far.get(hop.get("from", ""), 0))
+        hops = hops_of(document, step)
+        hop = min(hops, key=lambda hop: far.get(hop.get("from", ""), 0))
         nearest[step["job"]] = hop
         far[step["job"]] = far.get(hop.get("from", ""), 0) + 1
     return nearest

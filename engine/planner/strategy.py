@@ -6,7 +6,7 @@ unit: whatever hits one, it runs once, for all of its output, in one task.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -15,9 +15,9 @@ from engine.lineage.columns import PRUNED, widest
 from engine.lineage.rows import RowFilter
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner.crossing import Hit
 from engine.planner.dirty import DirtyScope, coalesce
 from engine.planner.extent import Extents
+from engine.planner.plan import Hit
 
 _NEW_ROWS = RowFilter()
 
@@ -36,7 +36,7 @@ def hit_directly(job: Job, hits: Sequence[Hit], partitions: PartitionSet) -> Par
 
     Of one unit it is all or none.
     """
-    direct = [hit.partitions for hit in hits if hit.is_direct]
+    direct = [hit.partitions for hit in hits if hit.from_job is None]
     if not direct:
         return partitions.space.empty
     if job.is_unit or len(direct) == len(hits):
@@ -64,27 +64,16 @@ def _read_again(hit: Hit) -> RowFilter | None:
     return hit.dirty.rows or (_NEW_ROWS if hit.dirty.has_grown else None)
 
 
-def is_narrow(hits: Sequence[Hit]) -> bool:
-    """Whether a step reaches the readers of its outputs through some columns or rows of them only.
-
-    What it makes for the first time is new in all of them: that is told when it has been made.
-    """
-    return any(
-        hit.rows is not None or any(columns is not None for columns in hit.columns) for hit in hits
-    )
-
-
-def dirty_outputs(
-    job: Job, hits: Sequence[Hit], partitions: PartitionSet
-) -> Iterator[Sequence[DirtyScope]]:
-    """What the step makes dirty of each of the job's outputs, in the job's order."""
-    for i in range(len(job.outputs)):
-        scopes = [
-            DirtyScope(hit.partitions, columns, hit.rows, hit.dirty.causes, in_place=False)
-            for hit in hits
-            if (columns := hit.columns[i]) is not PRUNED
-        ]
-        yield _as_one(job, hits, scopes, partitions) if job.is_unit else coalesce(scopes)
+def dirty_output(
+    job: Job, output: int, hits: Sequence[Hit], partitions: PartitionSet
+) -> Sequence[DirtyScope]:
+    """What the step makes dirty of one of the job's outputs, by its place among them."""
+    scopes = [
+        hit.dirty.passed_on(hit.partitions, columns, hit.rows)
+        for hit in hits
+        if (columns := hit.columns[output]) is not PRUNED
+    ]
+    return _as_one(job, hits, scopes, partitions) if job.is_unit else coalesce(scopes)
 
 
 def _as_one(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from engine.lineage.graph import Lineage
+from engine.model.job import Job
 from engine.partitions import PartitionSpace
 from engine.planner.plan import Step
 
@@ -15,15 +16,30 @@ TaskNeed = tuple[str, tuple[str, ...], bool]
 """(slot, partition keys, whether it runs for sure)."""
 
 
-def task_needs(step: Step, lineage: Lineage) -> Iterator[TaskNeed]:
+def needs_of_steps() -> Callable[[Step, Job], Sequence[TaskNeed]]:
+    """How to tell the tasks of each step of one plan: steps that are alike are cut up once.
+
+    Most steps of a wave are about the same partitions, which are one object then.
+    """
+    found: dict[tuple[int, int, bool, int], Sequence[TaskNeed]] = {}
+
+    def needs(step: Step, job: Job) -> Sequence[TaskNeed]:
+        alike = id(step.partitions), id(step.direct), job.is_unit, job.partitions_per_task
+        if alike not in found:
+            found[alike] = list(task_needs(step, job))
+        return found[alike]
+
+    return needs
+
+
+def task_needs(step: Step, job: Job) -> Iterator[TaskNeed]:
     """The tasks that a step needs, in the order of its partitions.
 
     A slot is a fixed block of up to ``partitions_per_task`` neighbours, so that whatever hits one
     of them finds the same task: a `PerPartition` job has a task for each slot that is hit, with
     the keys that are. A job that is one unit has one task, with all of them.
     """
-    job = lineage.job(step.job)
-    space = lineage.job_space(job)
+    space = step.partitions.space
     if job.is_unit:
         is_sure = bool(step.direct) or not step.partitions
         yield WHOLE, tuple(space.keys(step.partitions)), is_sure
@@ -38,7 +54,7 @@ def task_count(step: Step, lineage: Lineage) -> int:
     job = lineage.job(step.job)
     if job.has_task_for_each_key:
         return step.partitions.count()
-    return sum(1 for _ in task_needs(step, lineage))
+    return sum(1 for _ in task_needs(step, job))
 
 
 def _keys(step: Step, space: PartitionSpace) -> frozenset[str]:

@@ -7,31 +7,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import reduce
 from heapq import heappop, heappush
-from operator import or_
 from uuid import UUID
 
+import msgspec
+
 from engine.collector import paused_collector
-from engine.lineage.columns import DirtyColumns, widest
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job
-from engine.partitions import PartitionSet
 from engine.planner.causes import Affected
-from engine.planner.crossing import Hit, cross, hit_producer
+from engine.planner.crossing import cross, hit_producer
 from engine.planner.dirty import DirtyScope, coalesce
 from engine.planner.extent import Extents
 from engine.planner.known import Known, KnownNeeded
-from engine.planner.plan import Changed, Plan, Pruned, Step, Via
+from engine.planner.plan import Changed, Hit, Plan, Pruned, Step
 from engine.planner.scope import changes_in_place, dirty_scope
-from engine.planner.strategy import (
-    dirty_outputs,
-    hit_directly,
-    is_narrow,
-    recomputed,
-    row_filters,
-)
+from engine.planner.strategy import dirty_output, hit_directly, recomputed, row_filters
 
 
 @paused_collector()
@@ -54,11 +46,22 @@ def plan(lineage: Lineage, invalidations: Sequence[Invalidation], known: Known) 
     return walk.plan()
 
 
+class _Dirt(msgspec.Struct, gc=False):
+    """What is dirty of a dataset so far, and the job that makes it."""
+
+    producer: UUID
+    scopes: Sequence[DirtyScope]
+
+
+_Way = tuple[Edge, _Dirt]
+"""What may hit a job, and the edge that it comes over."""
+
+
 class _Walk:
     """A plan in the making.
 
-    Jobs go by their rank in the lineage's order: ``queue`` is a heap of those to visit, ``edges``
-    are those over which dirty inputs may hit them, ``wrong`` their own outputs that are.
+    Jobs go by their rank in the lineage's order: ``queue`` is a heap of those to visit, ``ways``
+    are those by which dirty inputs may hit them, ``wrong`` their own outputs that are.
     """
 
     def __init__(
@@ -69,9 +72,9 @@ class _Walk:
         self._invalidations = invalidations
         self._affected = Affected(invalidations)
         self._queue: list[int] = []
-        self._edges: dict[int, list[Edge]] = {}
+        self._ways: dict[int, list[_Way]] = {}
         self._wrong: defaultdict[int, list[tuple[UUID, DirtyScope]]] = defaultdict(list)
-        self._dirty: dict[UUID, Sequence[DirtyScope]] = {}
+        self._dirty: dict[UUID, _Dirt] = {}
         self._changed: dict[UUID, tuple[Changed, ...]] = {}
         self._steps: list[Step] = []
         self._pruned: list[Pruned] = []
@@ -108,95 +111,78 @@ class _Walk:
 
     def _mark(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """What changed in place hits the readers, what is wrong its producer."""
+        producer = self._lineage.producer(dataset).id
         changed = [each for each in scopes if each.in_place]
         if stamped := [each for each in changed if not each.is_stamped]:
             self._changed[dataset] = tuple(
                 Changed(each.partitions, each.columns) for each in stamped
             )
         if changed:
-            self._spread(dataset, changed)
+            self._spread(dataset, producer, changed)
         for each in scopes:
             if not each.in_place:
-                rank = self._lineage.rank[self._lineage.producer(dataset).id]
-                self._queued(rank)
+                rank = self._lineage.rank[producer]
+                if rank not in self._ways:
+                    self._enqueue(rank)
                 self._wrong[rank].append((dataset, each))
 
-    def _spread(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
+    def _spread(self, dataset: UUID, producer: UUID, scopes: Sequence[DirtyScope]) -> None:
         """Have the readers visited; they look at what is dirty when their turn comes."""
-        before = self._dirty.get(dataset)
-        self._dirty[dataset] = [*before, *scopes] if before else scopes
-        if not before:
-            for edge in self._lineage.readers(dataset):
-                self._queued(self._lineage.rank[edge.job]).append(edge)
+        new = _Dirt(producer, scopes)
+        dirt = self._dirty.setdefault(dataset, new)
+        if dirt is not new:
+            dirt.scopes = [*dirt.scopes, *scopes]
+            return
+        rank = self._lineage.rank
+        for edge in self._lineage.readers(dataset):
+            reader = rank[edge.job]
+            if reader not in self._ways:
+                self._enqueue(reader)
+            self._ways[reader].append((edge, dirt))
 
-    def _queued(self, rank: int) -> list[Edge]:
-        """The edges of a job that is in the queue from now on."""
-        edges = self._edges.get(rank)
-        if edges is None:
-            edges = self._edges[rank] = []
-            heappush(self._queue, rank)
-        return edges
+    def _enqueue(self, rank: int) -> None:
+        self._ways[rank] = []
+        heappush(self._queue, rank)
 
     def _visit(self, rank: int) -> None:
         job = self._lineage.order[rank]
-        edges = self._edges.pop(rank)
-        wrong = self._wrong.pop(rank, [])
+        ways = self._ways.pop(rank)
+        wrong = self._wrong.pop(rank, ())
         if job.activation == "manual":
-            self._pruned += [Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge in edges]
-            edges = []  # but it runs when its own output is invalidated: that is how one asks
+            self._pruned += [Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge, _ in ways]
+            ways = []  # but it runs when its own output is invalidated: that is how one asks
         hits = [hit_producer(job, dataset, dirty) for dataset, dirty in wrong]
         # Edges with unmapped dimensions last: what the others hit counts as existing.
-        edges.sort(key=_has_unmapped)
-        for edge in edges:
-            self._cross(job, edge, hits)
+        ways.sort(key=_has_unmapped)
+        for edge, dirt in ways:
+            for dirty in dirt.scopes:
+                crossed = cross(self._extents, job, edge, dirt.producer, dirty, hits)
+                if isinstance(crossed, Hit):
+                    hits.append(crossed)
+                else:
+                    self._pruned.append(crossed)
         if hits:
             self._step(job, hits)
 
-    def _cross(self, job: Job, edge: Edge, hits: list[Hit]) -> None:
-        for dirty in self._dirty[edge.dataset]:
-            crossed = cross(self._extents, job, edge, dirty, hits)
-            if isinstance(crossed, Hit):
-                hits.append(crossed)
-            else:
-                self._pruned.append(crossed)
-
     def _step(self, job: Job, hits: Sequence[Hit]) -> None:
         partitions = recomputed(job, self._extents, hits)
-        columns = self._spread_outputs(job, hits, partitions)
-        causes = reduce(or_, [hit.dirty.causes for hit in hits])
+        for place, output in enumerate(job.outputs):
+            if scopes := dirty_output(job, place, hits, partitions):
+                self._spread(output, job.id, scopes)
+        causes = 0
+        for hit in hits:
+            causes |= hit.dirty.causes
         if self._affected.note(causes, job.id):
             direct = hit_directly(job, hits, partitions)
-            via = tuple([self._via(hit) for hit in hits])
             rows = row_filters(job, hits)
-            self._steps.append(
-                Step(job.id, partitions, direct, columns, rows, via, is_narrow(hits))
-            )
-
-    def _spread_outputs(
-        self, job: Job, hits: Sequence[Hit], partitions: PartitionSet
-    ) -> dict[UUID, DirtyColumns]:
-        """Go on to the readers of the outputs; returns the dirty columns of those that have any."""
-        columns = {}
-        for output, scopes in zip(job.outputs, dirty_outputs(job, hits, partitions), strict=True):
-            if scopes:
-                columns[output] = reduce(widest, [each.columns for each in scopes])
-                self._spread(output, scopes)
-        return columns
-
-    def _via(self, hit: Hit) -> Via:
-        dirty = hit.dirty
-        from_job = None if hit.is_direct else self._lineage.producer(hit.dataset).id
-        mapping = hit.edge.mapping if hit.edge else None
-        causes = self._affected.ids(dirty.causes)
-        partitions, columns = dirty.partitions, dirty.columns
-        return Via(hit.dataset, from_job, mapping, partitions, columns, hit.partitions, causes)
+            self._steps.append(Step(job.id, partitions, direct, rows, tuple(hits)))
 
 
 _MANUAL = "it runs only when somebody asks for it"
 
 
-def _has_unmapped(edge: Edge) -> bool:
-    return bool(edge.unmapped)
+def _has_unmapped(way: _Way) -> bool:
+    return bool(way[0].unmapped)
 
 
 def _nothing(invalidation: Invalidation) -> Pruned:

@@ -6,7 +6,8 @@ SELECT t.id, t.job_id, t.slot, t.status
 FROM tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
   AND (t.job_id, t.slot) IN (
-      SELECT u.job_id, u.slot FROM unnest(%(jobs)b::uuid[], %(slots)b::text[]) AS u(job_id, slot))
+      SELECT u.job_id, u.slot
+      FROM unnest(%(jobs)b::text[]::uuid[], %(slots)b::text[]) AS u(job_id, slot))
 ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE
 
@@ -14,18 +15,19 @@ FOR UPDATE
 -- The same for whole jobs, where their slots cannot be told.
 SELECT t.id, t.job_id, t.slot, t.status
 FROM tasks t
-WHERE t.status IN ('blocked', 'queued', 'running', 'failed') AND t.job_id = ANY(%(jobs)b::uuid[])
+WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
+  AND t.job_id = ANY(%(jobs)b::text[]::uuid[])
 ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE
 
 -- :name copy_in
 -- New tasks of a plan.
 COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
-            is_narrow, plan_ids) FROM STDIN
+            is_narrow, plan_ids) FROM STDIN (FORMAT binary)
 
 -- :name copy_dependencies
 -- What new tasks wait for.
-COPY task_dependencies (task_id, depends_on, datasets) FROM STDIN
+COPY task_dependencies (task_id, depends_on, datasets) FROM STDIN (FORMAT binary)
 
 -- :name join
 -- A new plan joins tasks that have not started; a failed one owes its work still, and comes back.

@@ -267,7 +267,7 @@ def a_running_task_is_joined(patch: Patch) -> None:
         def wrong(emissions: Any, live: Any) -> None:
             for each in emissions:
                 for row in live.get(each.place, ()):
-                    each.task_id, each.joins = row["id"], True
+                    each.task_id, each.joins = row["id"].bytes, True
 
         return wrong
 

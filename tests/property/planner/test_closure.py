@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import TypeVar
@@ -12,11 +12,12 @@ from uuid import UUID, uuid5
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.lineage.columns import DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job, JobInput
-from engine.planner import Plan, plan, prefetched
+from engine.planner import Plan, Step, plan, prefetched
 from tests.property.planner.oracle import (
     EVERY,
     ORIGINS,
@@ -131,7 +132,7 @@ def test_a_plan_is_the_closure_of_its_changes(scene):
     assert {_name(world, s.job): _keys(s.direct) for s in found.steps} == {
         name: {text(key) for key in keys} for name, keys in expected.direct.items()
     }
-    assert {_name(world, s.job): _columns(s.columns) for s in found.steps} == {
+    assert {_name(world, s.job): _columns(_dirty(world, s)) for s in found.steps} == {
         name: None if EVERY in columns else columns for name, columns in expected.columns.items()
     }
 
@@ -146,7 +147,7 @@ def test_a_plan_comes_parents_first_and_gives_a_reason_for_every_edge(scene):
 
     via = {(hop.dataset, step.job) for step in found.steps for hop in step.via}
     pruned = {(each.dataset, each.job) for each in found.pruned}
-    dirty = {*found.stamps, *(output for step in found.steps for output in step.columns)}
+    dirty = {*found.stamps, *(output for step in found.steps for output in _dirty(world, step))}
     edges = {(dataset, edge.job) for dataset in dirty for edge in world.readers(dataset)}
     assert edges <= via | pruned
     before: set[UUID] = set()
@@ -302,6 +303,10 @@ def _name(world: Lineage, job: UUID) -> str:
 
 def _keys(partitions) -> set[str]:
     return set(partitions.space.keys(partitions))
+
+
+def _dirty(world: Lineage, step: Step) -> Mapping[UUID, DirtyColumns]:
+    return step.dirty_columns(world.job(step.job).outputs)
 
 
 def _columns(columns) -> set[str] | None:

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from engine.errors import UnknownName
-from engine.planner import document, path_to
+from engine.planner import document, hops_of, path_to
 from tests.support.lineages import (
     DAY,
     MONTH,
@@ -49,42 +49,38 @@ def test_a_document_says_what_is_recomputed_why_and_what_is_not():
                 "partitions": ["2013-02-13"],
                 "direct": "all",
                 "columns": {"daily": ["x"]},
-                "via": [{"dataset": "flights", "columns": ["a"], "causes": 0}],
+                "via": [0],
             },
             {
                 "job": str(job_id("long")),
                 "name": "long",
                 "partitions": ["2013-02-13"],
-                "via": [
-                    {
-                        "dataset": "daily",
-                        "from": str(job_id("daily")),
-                        "columns": ["x"],
-                        "causes": 0,
-                    }
-                ],
+                "via": [1],
             },
             {
                 "job": str(job_id("monthly")),
                 "name": "monthly",
                 "partitions": ["2013-02"],
-                "via": [
-                    {
-                        "dataset": "daily",
-                        "from": str(job_id("daily")),
-                        "mapping": {"dt": "dt"},
-                        "partitions": ["2013-02-13"],
-                        "columns": ["x"],
-                        "causes": 0,
-                    },
-                    {
-                        "dataset": "long",
-                        "from": str(job_id("long")),
-                        "mapping": {"dt": "dt"},
-                        "partitions": ["2013-02-13"],
-                        "causes": 0,
-                    },
-                ],
+                "via": [2, 3],
+            },
+        ],
+        "hops": [
+            {"dataset": "flights", "columns": ["a"], "causes": 0},
+            {"dataset": "daily", "from": str(job_id("daily")), "columns": ["x"], "causes": 0},
+            {
+                "dataset": "daily",
+                "from": str(job_id("daily")),
+                "mapping": {"dt": "dt"},
+                "partitions": ["2013-02-13"],
+                "columns": ["x"],
+                "causes": 0,
+            },
+            {
+                "dataset": "long",
+                "from": str(job_id("long")),
+                "mapping": {"dt": "dt"},
+                "partitions": ["2013-02-13"],
+                "causes": 0,
             },
         ],
         "pruned": [
@@ -109,7 +105,7 @@ def test_part_of_a_step_may_be_hit_directly():
     long = next(step for step in found["steps"] if step["name"] == "long")
     assert long["partitions"] == ["2013-02-13..2013-02-14"]
     assert long["direct"] == ["2013-02-14"]
-    assert [found["causes"][hop["causes"]] for hop in long["via"]] == [
+    assert [found["causes"][hop["causes"]] for hop in hops_of(found, long)] == [
         [str(rewritten.id)],
         [str(FLIGHTS.id)],
     ]

@@ -22,7 +22,8 @@ FLIGHTS = source("flights", DAY)
 
 
 def wanted(world, *changes, **known):
-    return list(task_needs(planned(world, *changes, **known).steps[-1], world))
+    step = planned(world, *changes, **known).steps[-1]
+    return list(task_needs(step, world.job(step.job)))
 
 
 class TestNeeds:
