@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from engine.errors import InvalidInput, UnknownName
+from engine.flow.doubt import doubt
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
 from engine.store.bells import TASKS, ring
@@ -22,6 +23,7 @@ async def cancel(conn: Connection, scene: Scene, task: UUID, outcome: str = "by 
         if row["status"] in _OVER:
             raise InvalidInput(f"task {task} is {row['status']} already: there is nothing to end")
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
+        await doubt(conn, await scene.lineage(conn), [(row["job_id"], row["partitions"])])
         await settle(conn, scene, [task])
 
 

@@ -108,7 +108,7 @@ def _unreckoned(changed: Sequence[Row], narrow: Collection[UUID]) -> Iterator[di
     that was about some columns or rows.
     """
     for row in changed:
-        if row["was_rewritten"] or (row["is_first"] and row["task_id"] in narrow):
+        if row["was_doubtful"] or (row["is_first"] and row["task_id"] in narrow):
             dataset, version = row["dataset_uuid"], row["dataset_version"]
             yield _fact(row["task_id"], dataset, version, row["partition_key"], row["columns"])
 

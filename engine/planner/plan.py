@@ -43,11 +43,6 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
     rows: RowFilter | None
 
     @property
-    def is_direct(self) -> bool:
-        """Whether it runs for sure: no result that may come out unchanged stands before it."""
-        return self.from_job is None
-
-    @property
     def mapping(self) -> PartitionMapping | None:
         """What takes the dataset's partitions to the job's; None: they are the job's own."""
         return self.edge.mapping if self.edge else None

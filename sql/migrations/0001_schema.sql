@@ -293,8 +293,8 @@ CREATE TABLE partition_versions (
     column_stamps jsonb,
     -- The task whose run the partition stands on; null for a source's.
     task_id uuid,
-    -- Somebody has rewritten by hand what that run made.
-    is_rewritten boolean NOT NULL DEFAULT false,
+    -- Somebody has rewritten by hand what that run made, or has ended what was to make it again.
+    is_doubtful boolean NOT NULL DEFAULT false,
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 ) WITH (fillfactor = 80);
 

@@ -31,10 +31,17 @@ WHERE %(is_source)s OR EXISTS (
     SELECT FROM partition_versions e WHERE e.dataset_uuid = %(dataset)s
       AND e.dataset_version = %(version)s AND e.partition_key = key)
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
-SET (materialized_at, column_stamps, fingerprint, column_fingerprints, row_count, is_rewritten) = (
+SET (materialized_at, column_stamps, fingerprint, column_fingerprints, row_count, is_doubtful) = (
     SELECT moment, moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment),
         NULL, p.column_fingerprints - %(columns)s::text[], NULL::bigint, NOT %(is_source)s
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
+
+-- :name doubt
+-- Somebody has decided that these are not made again for now. What they are made for later may take in
+-- what was to be, so how they come out then is told to all who read them.
+UPDATE partition_versions p SET is_doubtful = true
+FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[], %(keys)s::text[]) AS v(dataset, version, key)
+WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version AND p.partition_key = v.key
 
 -- :name stamps
 -- The stamps that partitions bear now; none for those that do not exist.
@@ -54,7 +61,7 @@ WITH given AS (
         location text, row_count bigint, bytes bigint, fingerprint text,
         column_fingerprints jsonb, changed boolean, changed_columns text[])
 ), compared AS (
-    SELECT g.*, p.materialized_at AS before, p.column_stamps, p.is_rewritten,
+    SELECT g.*, p.materialized_at AS before, p.column_stamps, p.is_doubtful,
         p.materialized_at IS NULL OR coalesce(g.changed, p.fingerprint <> g.fingerprint,
             p.column_fingerprints <> g.column_fingerprints, true) AS differs,
         CASE WHEN p.materialized_at IS NOT NULL AND (p.row_count <> g.row_count) IS NOT TRUE
@@ -79,10 +86,10 @@ WITH given AS (
         schema_hash = EXCLUDED.schema_hash, location = EXCLUDED.location,
         row_count = EXCLUDED.row_count, bytes = EXCLUDED.bytes,
         fingerprint = EXCLUDED.fingerprint, column_fingerprints = EXCLUDED.column_fingerprints,
-        column_stamps = EXCLUDED.column_stamps, task_id = EXCLUDED.task_id, is_rewritten = false
+        column_stamps = EXCLUDED.column_stamps, task_id = EXCLUDED.task_id, is_doubtful = false
 )
 SELECT task_id, dataset_uuid, dataset_version, partition_key, moved AS columns,
-       coalesce(is_rewritten, false) AS was_rewritten, before IS NULL AS is_first
+       coalesce(is_doubtful, false) AS was_doubtful, before IS NULL AS is_first
 FROM compared WHERE differs
 
 -- :name of_dataset

@@ -290,7 +290,7 @@ WHERE t.id = %(successor)s
 
 -- :name lock_one
 -- One task, for an operator's order.
-SELECT id, job_id, slot, status FROM tasks
+SELECT id, job_id, slot, status, partitions FROM tasks
 WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 
 -- :name requeue
