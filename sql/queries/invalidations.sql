@@ -100,7 +100,7 @@ FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s) ORDER BY i.id
 
 -- :name open_over
--- Whether facts about a dataset are still waiting for a planner.
+-- Facts that call a dataset stale and are still waiting for a planner; others call its readers so.
 SELECT id, partition_key FROM data_invalidations
 WHERE org_id = %(org_id)s AND dataset_uuid = %(dataset)s
-  AND processed_at IS NULL AND plan_id IS NULL
+  AND processed_at IS NULL AND plan_id IS NULL AND reason NOT IN ('rewritten', 'found')
