@@ -98,7 +98,7 @@ def _upstream(lineage: Lineage, job: Job) -> tuple[set[str], set[UUID]]:
     while left:
         for edge in lineage.inputs(left.pop().id):
             datasets.add(edge.dataset)
-            producer = lineage.producer(edge.dataset)
+            producer = edge.producer
             if producer.name not in jobs:
                 jobs.add(producer.name)
                 left.append(producer)

@@ -113,7 +113,7 @@ def _straight_producers(lineage: Lineage, job: Job) -> list[int] | None:
         return None
     producers = []
     for edge in lineage.inputs(job.id):
-        producer = lineage.producer(edge.dataset)
+        producer = edge.producer
         if producer.activation == "source":
             continue
         if not edge.mapping.is_identity or not producer.has_task_for_each_key:

@@ -4,7 +4,8 @@ One transaction; a crash before its commit leaves the invalidations as they were
 a limit becomes a held plan instead.
 """
 
-from collections.abc import Sequence
+from asyncio import gather, to_thread
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -63,8 +64,10 @@ async def plan_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Plan
 async def carry_out(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID) -> Planned:
     """Do what was decided, and keep it as the plan of this id, which may be there already."""
     await _stamp(conn, draft.lineage, draft.decided)
-    tasks = await emit(conn, scene, draft.lineage, draft.decided, plan_id)
-    await _record(conn, scene, draft, plan_id, tasks)
+    # While the server takes in the tasks, the account of them is written.
+    emitting = emit(conn, scene, draft.lineage, draft.decided, plan_id)
+    tasks, account = await gather(emitting, to_thread(lambda: draft.document))
+    await _record(conn, scene, draft, plan_id, tasks, account)
     await ring(conn, TASKS, scene.org_id)
     return Planned(plan_id, len(draft.invalidations), tasks)
 
@@ -101,7 +104,14 @@ async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
             )
 
 
-async def _record(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID, tasks: int) -> None:
+async def _record(
+    conn: Connection,
+    scene: Scene,
+    draft: Draft,
+    plan_id: UUID,
+    tasks: int,
+    account: Mapping[str, Any],
+) -> None:
     await execute(
         conn,
         "plans.insert",
@@ -109,7 +119,7 @@ async def _record(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID, t
         org_id=scene.org_id,
         epoch=scene.epoch,
         invalidation_ids=[each.id for each in draft.invalidations],
-        document=Jsonb(draft.document),
+        document=Jsonb(account),
         task_count=tasks,
     )
     marks = [_mark(draft.decided, each.id) for each in draft.invalidations]

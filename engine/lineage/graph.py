@@ -30,13 +30,14 @@ _Compiled = tuple[partitions.Mapping, frozenset[int]]
 
 
 class Edge(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One dataset as one job reads it.
+    """One dataset as one job reads it; ``producer`` is the job that makes it.
 
     ``unmapped`` are the output's dimensions, by index, that no dimension of the input is mapped to,
     where all keys are meant; not static ones, for they list all their keys.
     """
 
     dataset: UUID
+    producer: Job
     job: UUID
     input: JobInput
     mapping: partitions.Mapping
@@ -67,13 +68,13 @@ class Lineage:
     """Everything that planning needs to know of the datasets and jobs; it never changes.
 
     ``order`` holds the jobs so that each comes after those it reads from, and ``rank`` is a job's
-    place in it.
+    place in it, by the integer of its id: that hashes in C, a UUID in Python.
     """
 
     order: tuple[Job, ...]
-    rank: Mapping[UUID, int]
+    rank: Mapping[int, int]
     _nodes: Mapping[int, _Node]
-    """By the integer of the dataset's id: a UUID hashes in Python, its integer in C."""
+    """By the integer of the dataset's id."""
     _names: Mapping[str, Dataset]
     _inputs: Sequence[tuple[Edge, ...]]
     """By the rank of the job."""
@@ -96,7 +97,7 @@ class Lineage:
         order = tuple([placed[place] for place in places])
         return Lineage(
             order=order,
-            rank={job.id: rank for rank, job in enumerate(order)},
+            rank={job.id.int: rank for rank, job in enumerate(order)},
             _nodes=nodes,
             _names={node.dataset.name: node.dataset for node in nodes.values()},
             _inputs=[inputs[place] for place in places],
@@ -106,9 +107,9 @@ class Lineage:
     def graph(self) -> nx.DiGraph[UUID]:
         """Make a graph with the jobs as nodes, and an edge from each to every job that reads it."""
         graph: nx.DiGraph[UUID] = nx.DiGraph()
-        graph.add_nodes_from(self.rank)
+        graph.add_nodes_from(job.id for job in self.order)
         edges = chain.from_iterable(self._inputs)
-        graph.add_edges_from((self.producer(edge.dataset).id, edge.job) for edge in edges)
+        graph.add_edges_from((edge.producer.id, edge.job) for edge in edges)
         return graph
 
     def dataset(self, dataset: UUID) -> Dataset:
@@ -126,7 +127,7 @@ class Lineage:
 
     def job(self, job: UUID) -> Job:
         """The job; raises UnknownName."""
-        return self.order[_known(self.rank.get(job), "job", job)]
+        return self.order[_known(self.rank.get(job.int), "job", job)]
 
     def capped_jobs(self) -> list[Job]:
         """The jobs that may only run so many tasks at once."""
@@ -136,14 +137,14 @@ class Lineage:
         """The one job that makes the dataset; raises UnknownName."""
         return self._node(dataset).producer
 
-    def readers(self, dataset: UUID) -> tuple[Edge, ...]:
+    def readers(self, dataset: UUID) -> Sequence[Edge]:
         """The edges over which the dataset is read."""
         node = self._nodes.get(dataset.int)
-        return tuple(node.readers) if node else ()
+        return node.readers if node else ()
 
     def inputs(self, job: UUID) -> tuple[Edge, ...]:
         """The edges over which the job reads, in the job's order."""
-        rank = self.rank.get(job)
+        rank = self.rank.get(job.int)
         return () if rank is None else self._inputs[rank]
 
     def space(self, dataset: UUID) -> PartitionSpace:
@@ -203,7 +204,7 @@ class _Edges:
                 raise InvalidDag(f"job {job.name!r} reads {read.name!r}, which no job makes")
             key = node.dataset.partitioning, target, _text(read.mapping)
             mapping, unmapped = self.compiled.get(key) or self._compile(key, job, read)
-            edge = Edge(read.dataset, job.id, read, mapping, unmapped, job)
+            edge = Edge(read.dataset, node.producer, job.id, read, mapping, unmapped, job)
             edges.append(edge)
             node.readers.append(edge)
             self.behind[node.place].append(place)

@@ -35,15 +35,13 @@ def cross(
     extents: Extents,
     job: Job,
     edge: Edge,
-    producer: UUID,
     dirty: DirtyScope,
     hits: Sequence[Hit],
 ) -> Hit | Pruned:
     """Carry a dirty scope over an edge, by columns, partitions and rows.
 
-    ``producer`` is the job that makes the dataset. ``hits`` are the job's so far: their partitions
-    count as existing. A job that is one unit runs even where it has none yet of those that are
-    touched, for it may find some.
+    ``hits`` are the job's so far: their partitions count as existing. A job that is one unit runs
+    even where it has none yet of those that are touched, for it may find some.
     """
     columns = _shaped(job, edge, dirty)
     if PRUNED in columns and all(each is PRUNED for each in columns):
@@ -63,7 +61,7 @@ def cross(
             partitions = _with_an_end(extents, job, touched, without_end, hits)
     if not partitions and not (touched and job.is_unit):
         return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirty))
-    from_job = None if dirty.in_place else producer
+    from_job = None if dirty.in_place else edge.producer.id
     return Hit(edge.dataset, from_job, edge, dirty, partitions, columns, rows)
 
 

@@ -20,7 +20,7 @@ def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, Part
     made = _made(lineage, job, keys)
     needed: dict[UUID, PartitionSet | None] = {}
     for edge in lineage.inputs(job.id):
-        producer = lineage.producer(edge.dataset)
+        producer = edge.producer
         if producer.activation != "source":
             needed[producer.id] = _either(needed, producer.id, _certain(edge, made))
     return needed

@@ -68,10 +68,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
         What it makes for the first time is new in all of them: that is told when it has been made.
         """
-        return any(
-            hit.rows is not None or any(columns is not None for columns in hit.columns)
-            for hit in self.via
-        )
+        return any(hit.rows is not None or any(hit.columns) for hit in self.via)
 
     def dirty_columns(self, outputs: Sequence[UUID]) -> dict[UUID, DirtyColumns]:
         """The dirty columns of each of the job's outputs that has any; None: all of them."""

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from uuid import UUID
 
-import msgspec
-
 from engine.collector import paused_collector
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import Invalidation
@@ -46,15 +44,8 @@ def plan(lineage: Lineage, invalidations: Sequence[Invalidation], known: Known) 
     return walk.plan()
 
 
-class _Dirt(msgspec.Struct, gc=False):
-    """What is dirty of a dataset so far, and the job that makes it."""
-
-    producer: UUID
-    scopes: Sequence[DirtyScope]
-
-
-_Way = tuple[Edge, _Dirt]
-"""What may hit a job, and the edge that it comes over."""
+_Way = tuple[Edge, list[DirtyScope]]
+"""An edge over which a job may be hit, and what is dirty there by the time it is visited."""
 
 
 class _Walk:
@@ -74,7 +65,7 @@ class _Walk:
         self._queue: list[int] = []
         self._ways: dict[int, list[_Way]] = {}
         self._wrong: defaultdict[int, list[tuple[UUID, DirtyScope]]] = defaultdict(list)
-        self._dirty: dict[UUID, _Dirt] = {}
+        self._dirty: dict[UUID, list[DirtyScope]] = {}
         self._changed: dict[UUID, tuple[Changed, ...]] = {}
         self._steps: list[Step] = []
         self._pruned: list[Pruned] = []
@@ -111,34 +102,32 @@ class _Walk:
 
     def _mark(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """What changed in place hits the readers, what is wrong its producer."""
-        producer = self._lineage.producer(dataset).id
         changed = [each for each in scopes if each.in_place]
         if stamped := [each for each in changed if not each.is_stamped]:
             self._changed[dataset] = tuple(
                 Changed(each.partitions, each.columns) for each in stamped
             )
         if changed:
-            self._spread(dataset, producer, changed)
+            self._spread(dataset, changed)
         for each in scopes:
             if not each.in_place:
-                rank = self._lineage.rank[producer]
+                rank = self._lineage.rank[self._lineage.producer(dataset).id.int]
                 if rank not in self._ways:
                     self._enqueue(rank)
                 self._wrong[rank].append((dataset, each))
 
-    def _spread(self, dataset: UUID, producer: UUID, scopes: Sequence[DirtyScope]) -> None:
+    def _spread(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """Have the readers visited; they look at what is dirty when their turn comes."""
-        new = _Dirt(producer, scopes)
-        dirt = self._dirty.setdefault(dataset, new)
-        if dirt is not new:
-            dirt.scopes = [*dirt.scopes, *scopes]
+        if dataset in self._dirty:
+            self._dirty[dataset] += scopes
             return
+        dirty = self._dirty[dataset] = [*scopes]
         rank = self._lineage.rank
         for edge in self._lineage.readers(dataset):
-            reader = rank[edge.job]
+            reader = rank[edge.job.int]
             if reader not in self._ways:
                 self._enqueue(reader)
-            self._ways[reader].append((edge, dirt))
+            self._ways[reader].append((edge, dirty))
 
     def _enqueue(self, rank: int) -> None:
         self._ways[rank] = []
@@ -153,10 +142,11 @@ class _Walk:
             ways = []  # but it runs when its own output is invalidated: that is how one asks
         hits = [hit_producer(job, dataset, dirty) for dataset, dirty in wrong]
         # Edges with unmapped dimensions last: what the others hit counts as existing.
-        ways.sort(key=_has_unmapped)
-        for edge, dirt in ways:
-            for dirty in dirt.scopes:
-                crossed = cross(self._extents, job, edge, dirt.producer, dirty, hits)
+        if len(ways) > 1:
+            ways.sort(key=_has_unmapped)
+        for edge, scopes in ways:
+            for dirty in scopes:
+                crossed = cross(self._extents, job, edge, dirty, hits)
                 if isinstance(crossed, Hit):
                     hits.append(crossed)
                 else:
@@ -168,7 +158,7 @@ class _Walk:
         partitions = recomputed(job, self._extents, hits)
         for place, output in enumerate(job.outputs):
             if scopes := dirty_output(job, place, hits, partitions):
-                self._spread(output, job.id, scopes)
+                self._spread(output, scopes)
         causes = 0
         for hit in hits:
             causes |= hit.dirty.causes

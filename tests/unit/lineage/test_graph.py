@@ -33,7 +33,7 @@ def test_lookups_by_id_and_by_name():
     assert found.producer(dataset_id("daily")).name == "daily"
     assert [edge.job for edge in found.readers(dataset_id("daily"))] == [job_id("monthly")]
     assert [edge.input.name for edge in found.inputs(job_id("monthly"))] == ["daily", "flights"]
-    assert found.readers(dataset_id("monthly")) == ()
+    assert not found.readers(dataset_id("monthly"))
     assert found.space(dataset_id("flights")) == found.job_space(found.job(job_id("daily")))
 
 
@@ -41,7 +41,7 @@ def test_each_job_ranks_after_those_it_reads_from():
     found = lineage(MONTHLY, DAILY, FLIGHTS)
 
     assert [job.name for job in found.order] == ["flights", "daily", "monthly"]
-    assert [found.rank[job.id] for job in found.order] == [0, 1, 2]
+    assert [found.rank[job.id.int] for job in found.order] == [0, 1, 2]
     assert set(found.graph().edges) == {
         (job_id("flights"), job_id("daily")),
         (job_id("flights"), job_id("monthly")),
