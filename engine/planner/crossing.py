@@ -43,9 +43,11 @@ def cross(
     ``hits`` are the job's so far: their partitions count as existing. A job that is one unit runs
     even where it has none yet of those that are touched, for it may find some.
     """
-    columns = _shaped(job, edge, dirty)
-    if PRUNED in columns and all(each is PRUNED for each in columns):
-        return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirty))
+    columns: tuple[DirtyColumns | Pruning, ...] = (None,) * len(job.outputs)
+    if dirty.columns is not None:
+        columns = tuple([propagate(each, dirty.columns) for each in edge.columns])
+        if all(each is PRUNED for each in columns):
+            return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirty))
     known = _known(extents, edge, dirty.partitions) if edge.mapping.takes_last else None
     touched = edge.mapping.down(dirty.partitions, known)
     rows = dirty.rows and dirty.rows.through(edge.input.passes)
@@ -63,12 +65,6 @@ def cross(
         return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirty))
     from_job = None if dirty.in_place else edge.producer.id
     return Hit(edge.dataset, from_job, edge, dirty, partitions, columns, rows)
-
-
-def _shaped(job: Job, edge: Edge, dirty: DirtyScope) -> tuple[DirtyColumns | Pruning, ...]:
-    if dirty.columns is None:
-        return (None,) * len(job.outputs)
-    return tuple([propagate(each, dirty.columns) for each in edge.columns])
 
 
 def _known(extents: Extents, edge: Edge, dirty: PartitionSet) -> PartitionSet:

@@ -65,7 +65,7 @@ class _Walk:
         self._queue: list[int] = []
         self._ways: dict[int, list[_Way]] = {}
         self._wrong: defaultdict[int, list[tuple[UUID, DirtyScope]]] = defaultdict(list)
-        self._dirty: dict[UUID, list[DirtyScope]] = {}
+        self._dirty: dict[int, list[DirtyScope]] = {}
         self._changed: dict[UUID, tuple[Changed, ...]] = {}
         self._steps: list[Step] = []
         self._pruned: list[Pruned] = []
@@ -118,10 +118,10 @@ class _Walk:
 
     def _spread(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """Have the readers visited; they look at what is dirty when their turn comes."""
-        if dataset in self._dirty:
-            self._dirty[dataset] += scopes
+        if dataset.int in self._dirty:
+            self._dirty[dataset.int] += scopes
             return
-        dirty = self._dirty[dataset] = [*scopes]
+        dirty = self._dirty[dataset.int] = [*scopes]
         rank = self._lineage.rank
         for edge in self._lineage.readers(dataset):
             reader = rank[edge.job.int]

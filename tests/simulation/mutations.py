@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace as replace_struct
 
 import engine.flow.byhand
 import engine.flow.claim
@@ -30,7 +31,6 @@ import engine.planner.strategy
 import engine.planner.walk
 import engine.store.queries
 import tests.simulation.engines
-from engine.lineage.columns import PRUNED
 from engine.lineage.graph import Lineage
 from engine.lineage.rows import RowFilter
 from engine.partitions.intervals import Intervals
@@ -140,14 +140,14 @@ def a_column_that_shapes_every_other_is_pruned(patch: Patch) -> None:
 
 @mutation
 def unknown_columns_reach_nothing(patch: Patch) -> None:
-    def narrow(shaped: Any) -> Any:
-        def wrong(job: Any, edge: Any, dirty: Any) -> Any:
-            told = tuple(None if each is None else PRUNED for each in edge.columns)
-            return told if dirty.columns is None else shaped(job, edge, dirty)
+    def narrow(cross: Any) -> Any:
+        def wrong(extents: Any, job: Any, edge: Any, dirty: Any, hits: Any) -> Any:
+            columns = dirty.columns or frozenset()
+            return cross(extents, job, edge, replace_struct(dirty, columns=columns), hits)
 
         return wrong
 
-    around(patch, engine.planner.crossing, "_shaped", narrow)
+    around(patch, engine.planner.walk, "cross", narrow)
 
 
 @mutation
