@@ -4,7 +4,7 @@ One transaction; a crash before its commit leaves the invalidations as they were
 a limit becomes a held plan instead.
 """
 
-from asyncio import gather, to_thread
+from asyncio import get_running_loop
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -65,9 +65,9 @@ async def carry_out(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID)
     """Do what was decided, and keep it as the plan of this id, which may be there already."""
     await _stamp(conn, draft.lineage, draft.decided)
     # While the server takes in the tasks, the account of them is written.
-    emitting = emit(conn, scene, draft.lineage, draft.decided, plan_id)
-    tasks, account = await gather(emitting, to_thread(lambda: draft.document))
-    await _record(conn, scene, draft, plan_id, tasks, account)
+    account = get_running_loop().run_in_executor(None, lambda: draft.document)
+    tasks = await emit(conn, scene, draft.lineage, draft.decided, plan_id)
+    await _record(conn, scene, draft, plan_id, tasks, await account)
     await ring(conn, TASKS, scene.org_id)
     return Planned(plan_id, len(draft.invalidations), tasks)
 
