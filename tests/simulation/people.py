@@ -109,8 +109,10 @@ class People:
                 if not deployed:
                     self.upstream.unpublished += moved
             if deployed:
-                self.earlier.append(self.stage.world)
-                await self._serve(world)
+                # Another DAG may have been deployed in the middle of it.
+                before = self.stage.world
+                self.earlier.append(before)
+                await self._serve(before.with_dag(dag, world))
                 self.stage.counts.update([how, "deploys"])
 
     def _moved(self, world: World, dice: Random) -> list[SourceEvent]:
