@@ -63,7 +63,7 @@ CAUGHT_BY = {
     "a_lost_lease_is_never_noticed": 7,
     "a_deploy_builds_nothing": 7,
     "a_deploy_forgets_work_in_hand": 93,
-    "a_source_elsewhere_is_told_of_in_its_own_dag_only": 2469,
+    "a_source_elsewhere_is_told_of_in_its_own_dag_only": 7517,
     "a_source_that_reaches_further_is_forgotten": 6,
     "a_deploy_leaves_the_tasks_of_old_jobs": 3,
 }
