@@ -120,14 +120,17 @@ FOR UPDATE OF t
 -- :name succeed
 -- The lease ends here, whoever still believes to hold it. Returns the tasks whose readers no plan has
 -- reached but through some columns or rows.
-UPDATE tasks t
-SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
-    outcome = CASE WHEN v.has_changed THEN 'changed' ELSE 'unchanged' END,
-    lease_token = NULL, lease_expires_at = NULL
-FROM unnest(%(ids)b::uuid[], %(outputs)b::jsonb[], %(has_changed)b::bool[])
-    AS v(id, outputs, has_changed)
-WHERE t.id = v.id
-RETURNING CASE WHEN t.is_narrow THEN t.id END AS narrow
+WITH ended AS (
+    UPDATE tasks t
+    SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
+        outcome = CASE WHEN v.has_changed THEN 'changed' ELSE 'unchanged' END,
+        lease_token = NULL, lease_expires_at = NULL
+    FROM unnest(%(ids)b::uuid[], %(outputs)b::jsonb[], %(has_changed)b::bool[])
+        AS v(id, outputs, has_changed)
+    WHERE t.id = v.id
+    RETURNING t.id, t.is_narrow
+)
+SELECT id AS narrow FROM ended WHERE is_narrow
 
 -- :name record_inputs
 -- What each run read, by the stamps that it found at its claim.
