@@ -186,14 +186,20 @@ def _columned(*columns: str) -> dict[str, Any]:
     return made
 
 
-async def test_what_a_canceled_run_owed_is_read_when_a_later_run_takes_it_in(
-    database: Database,
-) -> None:
+async def _read_by_column(database: Database) -> World:
+    """`b` of `a` by column, and a reader of each of its columns; all has run."""
     b = job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
     readers = (job(f"of_{c}", "b", columns={c: [f"b.{c}"]}) for c in "xy")
     world = await World.made(database, source("a"), b, *readers)
     await world.changed("a", DAY)
     await world.run(b="1")
+    return world
+
+
+async def test_what_a_canceled_run_owed_is_read_when_a_later_run_takes_it_in(
+    database: Database,
+) -> None:
+    world = await _read_by_column(database)
     await world.changed("a", DAY, columns=("x",))
     async with world.conn() as conn:
         await cancel(conn, world.scene, (await world.task(f"b[{DAY}]", "queued"))["id"])
@@ -257,11 +263,7 @@ def _of(*columns: str) -> dict[str, Any]:
 async def test_what_a_rejected_plan_owed_is_read_when_a_later_run_takes_it_in(
     database: Database,
 ) -> None:
-    b = job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
-    readers = (job(f"of_{c}", "b", columns={c: [f"b.{c}"]}) for c in "xy")
-    world = await World.made(database, source("a"), b, *readers)
-    await world.changed("a", DAY)
-    await world.run(b="1")
+    world = await _read_by_column(database)
     async with world.conn() as conn:
         await set_setting(conn, world.scene.org_id, "blast_radius", 1)
     await world.change("a", DAY, columns=("x",))
