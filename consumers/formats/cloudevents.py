@@ -63,9 +63,10 @@ def _binary(value: bytes | None, headers: Mapping[str, str]) -> _Envelope:
     attributes: dict[str, Any] = {
         name.removeprefix("ce_"): headers[name] for name in _ATTRIBUTES if name in headers
     }
+    if not value:  # Kafka has a null value where there is no data
+        return _envelope(attributes)
     _expect_json(_media_type(headers))
-    data = UNSET if value == b"" else parse_json(value)
-    return _envelope({**attributes, "data": data})
+    return _envelope({**attributes, "data": parse_json(value)})
 
 
 def _structured(value: bytes | None, headers: Mapping[str, str]) -> _Envelope:
@@ -112,14 +113,18 @@ def _data(envelope: _Envelope) -> dict[str, Any]:
 
 
 def _decoded(envelope: _Envelope) -> Any:
-    if envelope.data is UNSET and envelope.data_base64 is UNSET:
+    """The data, which may be left out, null or empty: then all of the dataset changed."""
+    if isinstance(envelope.data_base64, UnsetType):
+        data = None if envelope.data is UNSET else envelope.data
+    elif envelope.data is not UNSET:
+        raise InvalidEvent("a CloudEvent has data or data_base64, not both")
+    else:
+        data = _from_base64(envelope.data_base64)
+    if data is None or data == b"":
         return {}
     _expect_json(_essence(envelope.datacontenttype))
-    if isinstance(envelope.data_base64, UnsetType):
-        return envelope.data
-    if envelope.data is not UNSET:
-        raise InvalidEvent("a CloudEvent has data or data_base64, not both")
-    return parse_json(_from_base64(envelope.data_base64))
+    found = parse_json(data) if isinstance(data, bytes) else data
+    return {} if found is None else found
 
 
 def _from_base64(text: str) -> bytes:

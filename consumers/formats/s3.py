@@ -13,11 +13,13 @@ import msgspec
 
 from consumers.formats.binding import Binding, Place
 from consumers.formats.confluent import Schemas
+from consumers.formats.hive import unescape
 from engine.errors import InvalidEvent
 from engine.model.event import Reason, SourceEvent
 
 _WITH_BUCKET = "s3://"
 _WILD = re.compile(r"\{(?P<group>\w+)\}|(?P<deep>\*\*)|(?P<any>\*)")
+_HIVE_GROUP = re.compile(r"(?:^|/)[^/{}*=]+=\{(\w+)\}(?=/|$)")
 _CREATED = re.compile(r"(s3:)?ObjectCreated:|Object Created$")
 # What leaves an object's content as it was.
 _IDLE = re.compile(
@@ -72,7 +74,8 @@ class ObjectStore:
     """The format of a topic of notifications; the binding's pattern says which objects count.
 
     A name in braces is a field of the record that a key is, `*` is any text without a slash and
-    `**` any text; a pattern that ends with a slash is about all below it.
+    `**` any text; a pattern that ends with a slash is about all below it. A field that is all of a
+    directory's name behind `name=` is escaped as Hive does it.
     """
 
     def __init__(self, binding: Binding, schemas: Schemas | None = None) -> None:
@@ -82,6 +85,7 @@ class ObjectStore:
         self._with_bucket = pattern.startswith(_WITH_BUCKET)
         self._prefix = _prefix(pattern)
         self._pattern = _compiled(pattern)
+        self._escaped = frozenset(_HIVE_GROUP.findall(pattern))
 
     def __call__(
         self, value: bytes | None, headers: Mapping[str, str], dataset: str | None
@@ -109,7 +113,9 @@ class ObjectStore:
         found = self._pattern.match(path)
         if found is None:
             return Place(None, _OFF_PATTERN)
-        return self._place(self._binding.cells(found.groupdict()))
+        row: dict[str, str | None] = found.groupdict()
+        row |= {field: unescape(found[field]) for field in self._escaped}
+        return self._place(self._binding.cells(row))
 
 
 def _prefix(pattern: str) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from consumers.formats import hive
 from engine.model.event import MAX_LISTED
 
 Row = Mapping[str, Any]
 
 _MOST_PAIRS = 1_000
-_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def rows_of(condition: Any, fields: frozenset[str]) -> list[Row]:
@@ -24,7 +24,7 @@ def rows_of(condition: Any, fields: frozenset[str]) -> list[Row]:
         case {"type": "partition", "partitions": [_, *_] as partitions}:
             return [_of(fields, _dimensions(each)) for each in partitions]
         case {"type": "location", "locations": [_, *_] as locations}:
-            return [_of(fields, _hive(each)) for each in locations]
+            return [_of(fields, row) for each in locations for row in _directories(each)]
         case {"type": "compare", "comparison": "EQUAL", "left": left, "right": right}:
             return [_of(fields, _equal(left, right) or _equal(right, left))]
         case {"type": "binary", "operator": "OR", "left": left, "right": right}:
@@ -36,7 +36,12 @@ def rows_of(condition: Any, fields: frozenset[str]) -> list[Row]:
 
 
 def _of(fields: frozenset[str], row: Row) -> Row:
-    return {name: value for name, value in row.items() if name in fields}
+    """The fields asked for; a null, in whichever notation, leaves its field open."""
+    return {
+        name: value
+        for name, value in row.items()
+        if name in fields and value is not None and value != hive.NULL
+    }
 
 
 def _dimensions(partition: Any) -> Row:
@@ -44,13 +49,24 @@ def _dimensions(partition: Any) -> Row:
     return dimensions if isinstance(dimensions, dict) else {}
 
 
-def _hive(location: Any) -> Row:
-    """The fields that the directories of a location hold: `…/dt=2026-01-02/region=us/…`."""
+def _directories(location: Any) -> list[Row]:
+    """The fields that the directories of a location hold: `…/dt=2026-01-02/region=us/…`.
+
+    A location may be a path or a URI, in which the path is percent-encoded once more. Where that
+    makes a difference it is read both ways.
+    """
     if not isinstance(location, str):
-        return {}
-    pairs = (part.partition("=") for part in location.split("/"))
-    said = {unquote(name): unquote(value) for name, equals, value in pairs if equals}
-    return {name: value for name, value in said.items() if value != _HIVE_NULL}
+        return [{}]
+    path, uri = _hive(location), _hive(unquote(location))
+    if path.keys() < uri.keys():  # a directory's `=` is escaped, so this is a URI
+        return [uri]
+    return [path] if path == uri else [path, uri]
+
+
+def _hive(path: str) -> Row:
+    pairs = (part.partition("=") for part in path.split("/"))
+    said = {hive.unescape(name): hive.unescape(value) for name, equals, value in pairs if equals}
+    return {name: value for name, value in said.items() if name is not None}
 
 
 def _equal(left: Any, right: Any) -> Row:

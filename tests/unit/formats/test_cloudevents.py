@@ -73,7 +73,20 @@ def test_without_data_all_of_the_dataset_changed():
     all_of_it = SourceEvent(dataset="flights", id="/loader 7", source="/loader", time=EVENT.time)
 
     assert structured() == all_of_it
+    assert structured(data_base64=b64encode(b"null").decode()) == all_of_it
+    assert structured(data_base64="") == all_of_it
     assert binary(b"") == all_of_it
+    assert binary(None) == all_of_it
+    assert binary(b"null") == all_of_it
+    assert binary(None, datacontenttype="text/csv") == all_of_it
+
+
+def test_null_data_in_the_envelope_is_no_data():
+    message = b'{"specversion": "1.0", "id": "9", "source": "/l", "type": "t", "data": null}'
+
+    [event] = read_cloudevent(message, STRUCTURED, "flights")
+
+    assert (event.dataset, event.partitions) == ("flights", None)
 
 
 def test_the_fixed_dataset_wins_over_the_data_and_the_data_over_the_subject():
@@ -123,7 +136,6 @@ def test_what_is_wrong_with_a_structured_event_is_named(changes, complaint):
 @pytest.mark.parametrize(
     ("value", "changes", "complaint"),
     [
-        (None, {}, "null value"),
         (b"{", {}, "not JSON"),
         (b"{}", {"specversion": "2.0"}, r"'2.0' - at `\$.specversion`"),
         (b"{}", {"id": None}, "missing required field `id`"),

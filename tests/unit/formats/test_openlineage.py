@@ -138,6 +138,29 @@ def test_locations_tell_partitions_as_hive_does() -> None:
     ]
 
 
+def test_a_location_may_be_a_path_or_a_uri() -> None:
+    def regions(location: str) -> object:
+        event = run_event(output(condition={"type": "location", "locations": [location]}))
+        [found] = bound("openlineage", {"region": {"dynamic": True}})(
+            msgspec.json.encode(event), {}, None
+        )
+        return found.partitions
+
+    assert regions("/sales/region=A%3AB/a") == ("A:B",)
+    assert regions("s3://lake/sales/region%3DA:B/a") == ("A:B",)
+    assert regions("s3://lake/sales/region=A%253AB/") == ("A%3AB", "A:B")
+    assert regions("s3://lake/sales/region=A%252FB/") is None
+
+
+def test_the_name_of_a_null_is_a_null_wherever_it_stands() -> None:
+    null = "__HIVE_DEFAULT_PARTITION__"
+    open_region = [(("dt=2026-01-02",), "change!")]
+
+    assert written(partitions({"dt": "2026-01-02", "region": null})) == open_region
+    both = binary("AND", equal("dt", "2026-01-02"), equal("region", null))
+    assert written(both) == open_region
+
+
 def test_comparisons_tell_partitions_where_they_pin_them_down() -> None:
     day, us = equal("dt", "2026-01-02"), equal("region", "us")
 

@@ -1,6 +1,7 @@
 """Notifications of object stores."""
 
 from typing import Any
+from urllib.parse import quote_plus
 
 import msgspec
 import pytest
@@ -80,6 +81,52 @@ def test_keys_are_decoded_where_they_are_encoded() -> None:
 
     assert records(record("sales/dt%3D2026-01-02/region%3Deu+west/a%2Bb.csv")) == place
     assert said(bridged("sales/dt=2026-01-02/region=eu west/a+b.csv")) == place
+
+
+REGIONS = {"region": {"dynamic": True}}
+BY_REGION = "sales/region={region}/"
+
+
+def region(key: str, pattern: str = BY_REGION) -> tuple[object, bool]:
+    """The key that an object's path names, by both kinds of notification."""
+    read = bound("s3", REGIONS, None, pattern=pattern)
+    queued, sent = (
+        read(msgspec.json.encode(message), {}, None)
+        for message in ({"Records": [record(quote_plus(key, safe="/"))]}, bridged(key))
+    )
+    [event] = queued
+    assert queued == sent
+    return event.partitions and event.partitions[0], isinstance(event, Widened)
+
+
+@pytest.mark.parametrize(
+    ("directory", "key"),
+    [
+        ("A%3AB", "A:B"),
+        ("A%253AB", "A%3AB"),  # a percent sign of the value's own
+        ("50%25", "50%"),
+        ("eu west", "eu west"),
+        ("eu+west", "eu+west"),
+        ("%C3%A9", "é"),
+        ("é", "é"),
+        ("%zz", "%zz"),
+    ],
+)
+def test_values_in_paths_are_escaped_as_hive_does(directory: str, key: str) -> None:
+    assert region(f"sales/region={directory}/part-0.parquet") == (key, False)
+
+
+@pytest.mark.parametrize(
+    "directory",
+    ["__HIVE_DEFAULT_PARTITION__", "a%2Fb", "a%00b", "%E9"],
+)
+def test_a_null_or_a_value_without_a_key_may_be_in_any_partition(directory: str) -> None:
+    assert region(f"sales/region={directory}/part-0.parquet") == (None, True)
+
+
+def test_only_directories_that_name_their_column_are_escaped() -> None:
+    assert region("sales/A%3AB/part-0.parquet", "sales/{region}/") == ("A%3AB", False)
+    assert region("sales/eu-A%3AB/x", "sales/eu-{region}/") == ("A%3AB", False)
 
 
 def test_objects_of_one_partition_are_one_event() -> None:
