@@ -1,0 +1,132 @@
+"""Properties of the compose file and the Dockerfile that no engine is needed to check.
+
+`make containers` checks what they come to on an engine.
+"""
+
+import inspect
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from engine.worker import worker
+from engine.worker.worker import Worker
+from tests.support.compose import ROOT, services
+
+SERVERS = {"postgres", "kafka"}
+KNOCKON = {"engine", "consumers", "worker"}
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def duration(text: str) -> timedelta:
+    parts = re.findall(r"(\d+)([smh])", text)
+    assert "".join(f"{count}{unit}" for count, unit in parts) == text
+    return timedelta(seconds=sum(int(count) * _UNITS[unit] for count, unit in parts))
+
+
+def test_every_service_is_checked_here() -> None:
+    assert set(services()) == SERVERS | KNOCKON | {"migrate"}
+
+
+@pytest.mark.parametrize("name", sorted(SERVERS | KNOCKON))
+def test_a_service_comes_back_after_a_reboot(name: str) -> None:
+    assert services()[name]["restart"] == "unless-stopped"
+
+
+def test_a_worker_is_not_killed_while_it_drains() -> None:
+    drain = inspect.signature(Worker).parameters["grace_seconds"].default
+    seconds = drain + worker._HAND_BACK_SECONDS
+    for name in sorted(KNOCKON):
+        assert duration(services()[name]["stop_grace_period"]) > timedelta(seconds=seconds + 5)
+
+
+@pytest.mark.parametrize("name", sorted(SERVERS))
+def test_a_server_has_time_to_close_its_files(name: str) -> None:
+    assert duration(services()[name]["stop_grace_period"]) >= timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("name", sorted(KNOCKON))
+def test_health_is_what_the_process_itself_answers(name: str) -> None:
+    service = services()[name]
+    assert service["healthcheck"]["test"] == ["CMD", "python", "-m", "engine.monitor.probe"]
+    assert service["environment"]["KNOCKON_MONITOR_ADDRESS"]
+    assert "ports" not in service
+
+
+def test_the_check_of_the_broker_starts_no_jvm() -> None:
+    command = " ".join(services()["kafka"]["healthcheck"]["test"])
+    assert ".sh" not in command
+    assert "java" not in command
+
+
+def test_one_image_is_built_once() -> None:
+    ours = KNOCKON | {"migrate"}
+    assert {services()[name]["image"] for name in ours} == {"knockon"}
+    assert [name for name, service in services().items() if "build" in service] == ["migrate"]
+    assert all(services()[name]["pull_policy"] == "never" for name in ours)
+
+
+@pytest.mark.parametrize("name", sorted(SERVERS))
+def test_the_version_of_a_server_is_pinned(name: str) -> None:
+    assert re.fullmatch(r"[\w/-]+:\d[\d.]*", services()[name]["image"])
+
+
+def test_a_password_is_set_in_one_place() -> None:
+    assert services()["postgres"]["environment"]["POSTGRES_PASSWORD"] in _database_url()
+    assert "${KNOCKON_PASSWORD" in _database_url()
+
+
+def _database_url() -> str:
+    return str(services()["engine"]["environment"]["KNOCKON_DATABASE_URL"])
+
+
+def _stages() -> list[list[str]]:
+    """The instructions of each stage of the Dockerfile, on one line each."""
+    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", "").splitlines()
+    stages: list[list[str]] = []
+    for line in filter(None, lines):
+        if line.startswith("FROM "):
+            stages.append([])
+        if not line.startswith("#"):
+            stages[-1].append(line)
+    return stages
+
+
+def test_dependencies_are_installed_before_the_source_is_copied() -> None:
+    dependencies, wheel, image = _stages()
+    assert [line for line in dependencies if line.startswith("COPY")] == ["COPY pyproject.toml /tmp/"]
+    assert any("pip install" in line for line in dependencies)
+    first_source = next(i for i, line in enumerate(wheel) if line.startswith("COPY engine"))
+    assert not any("pip install" in line for line in wheel[first_source:])
+    assert all("--no-deps" in line for line in image if "pip install" in line)
+
+
+def test_the_image_holds_everything_that_the_wheel_is_built_from() -> None:
+    """.dockerignore admits names; a directory that is not among them cannot be copied."""
+    admitted = {
+        line.removeprefix("!")
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = {
+        name
+        for stage in _stages()
+        for line in stage
+        if line.startswith("COPY ") and "--from" not in line
+        for name in line.split()[1:-1]
+    }
+    assert copied == admitted
+
+
+def test_the_dockerfile_lists_the_dependencies_of_the_project() -> None:
+    """The script that reads them is run as it stands in the Dockerfile."""
+    import tomllib
+
+    (script,) = re.findall(r'python -c "(.*?)"', " ".join(_stages()[0]))
+    source = script.replace("/tmp/pyproject.toml", str(ROOT / "pyproject.toml"))
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert done.stdout.splitlines() == project["dependencies"]
