@@ -22,7 +22,9 @@ def failure(address: str) -> str | None:
     except (OSError, ValueError) as error:
         return f"{address}: {error}"
     status, _, body = answer.partition(b"\r\n\r\n")
-    return None if b" 200 " in status.split(b"\r\n")[0] else (body or answer).decode("utf-8", "replace")
+    if b" 200 " in status.split(b"\r\n")[0]:
+        return None
+    return (body or answer).decode("utf-8", "replace")
 
 
 def _answer(host: str, port: int) -> bytes:

@@ -97,7 +97,9 @@ def _stages() -> list[list[str]]:
 
 def test_dependencies_are_installed_before_the_source_is_copied() -> None:
     dependencies, wheel, image = _stages()
-    assert [line for line in dependencies if line.startswith("COPY")] == ["COPY pyproject.toml /tmp/"]
+    assert [line for line in dependencies if line.startswith("COPY")] == [
+        "COPY pyproject.toml /tmp/"
+    ]
     assert any("pip install" in line for line in dependencies)
     first_source = next(i for i, line in enumerate(wheel) if line.startswith("COPY engine"))
     assert not any("pip install" in line for line in wheel[first_source:])
@@ -127,6 +129,8 @@ def test_the_dockerfile_lists_the_dependencies_of_the_project() -> None:
 
     (script,) = re.findall(r'python -c "(.*?)"', " ".join(_stages()[0]))
     source = script.replace("/tmp/pyproject.toml", str(ROOT / "pyproject.toml"))
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert done.stdout.splitlines() == project["dependencies"]
