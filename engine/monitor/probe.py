@@ -1,4 +1,6 @@
-"""Health check of a container: `python -m engine.monitor.probe` exits with 1 unless `/healthz` is 200.
+"""Health check of a container: exits with 1 unless its process answers `/healthz` with 200.
+
+Run it as `python -m engine.monitor.probe`.
 
 It asks the process that serves KNOCKON_MONITOR_ADDRESS on this host. Sockets alone, because the
 check runs every few seconds and importing an HTTP client takes more CPU than the request.
