@@ -16,6 +16,7 @@ from engine.flow.columns import write_columns
 from engine.flow.facts import definition_change
 from engine.flow.generations import Generations
 from engine.flow.outdated import gone, left, owed, told_elsewhere
+from engine.flow.output_tables import find_conflicts
 from engine.flow.plan import plan_rows
 from engine.flow.scene import Scene
 from engine.flow.serving import Serving, compile_among, followers, load_serving
@@ -49,6 +50,7 @@ async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
     """What a deploy would do. Raises InvalidDag as the deploy would."""
     serving = await load_serving(conn, scene.org_id)
     compiled = compile_among(serving, dag)
+    await _check_tables(conn, scene, dag, compiled)
     previous = serving.get(dag.dag)
     return Deployment(dag.dag, None, diff(previous.compiled if previous else None, compiled))
 
@@ -63,6 +65,13 @@ async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
         deployed = await _deploy(conn, scene, dag)
         followed = await _follow(conn, scene, deployed)
     return replace(deployed, followed=tuple(followed))
+
+
+async def _check_tables(
+    conn: Connection, scene: Scene, dag: DagFile, compiled: CompiledDag
+) -> None:
+    if problems := await find_conflicts(conn, scene.org_id, dag, compiled):
+        raise dag.marks.refusal(problems)
 
 
 async def _follow(conn: Connection, scene: Scene, deployed: Deployment) -> list[str]:
@@ -83,6 +92,8 @@ async def _deploy(
 ) -> Deployment:
     serving = await load_serving(conn, scene.org_id)
     compiled = compile_among(serving, dag)
+    if elsewhere is None:  # a DAG that follows another one keeps its tables
+        await _check_tables(conn, scene, dag, compiled)
     previous = serving.get(dag.dag)
     change = diff(previous.compiled if previous else None, compiled, elsewhere)
     if previous is not None and previous.compiled.content_hash == compiled.content_hash:

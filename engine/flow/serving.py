@@ -8,7 +8,7 @@ from uuid import UUID
 from engine.errors import InvalidDag
 from engine.lineage.catalog import CatalogEntry
 from engine.lineage.compile import compile_dag
-from engine.lineage.compiled import CompiledDag, CompiledDataset
+from engine.lineage.compiled import CompiledDag, CompiledDataset, CompiledJob
 from engine.model.dag import DagFile
 from engine.model.dagfile import reread_dag
 from engine.store.database import Connection
@@ -60,10 +60,12 @@ def followers(serving: Mapping[str, Serving], dag_name: str) -> Iterator[DagFile
 
 def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:
     for dag in dags:
+        jobs = {job.name: job for job in dag.jobs}
         inputs = {
             job.name: tuple((each.dataset, each.mapping) for each in job.inputs) for job in dag.jobs
         }
         for dataset in dag.datasets:
+            job = jobs[dataset.job]
             yield CatalogEntry(
                 name=dataset.name,
                 dag_name=dag.name,
@@ -71,7 +73,15 @@ def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:
                 partitioning=dataset.partitioning,
                 columns=dataset.columns,
                 inputs=inputs[dataset.job],
+                storage=dataset.storage,
+                is_source=job.activation == "source",
+                captured_table=_captured_table(job),
             )
+
+
+def _captured_table(job: CompiledJob) -> str | None:
+    source = job.source or {}
+    return str(source["table"]) if source.get("kind") == "postgres" else None
 
 
 def _refuse_orphans(

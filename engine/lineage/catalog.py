@@ -19,7 +19,8 @@ class CatalogEntry:
     """A dataset that a current DAG of the org makes.
 
     ``inputs`` are those of the job that makes it: (dataset, resolved mapping). ``partitioning`` is
-    JSON text; ``columns`` None where nobody has named them.
+    JSON text; ``columns`` None where nobody has named them. ``captured_table`` is the table from
+    which the changes of a source are captured.
     """
 
     name: str
@@ -28,6 +29,9 @@ class CatalogEntry:
     partitioning: str = "{}"
     columns: tuple[str, ...] | None = None
     inputs: tuple[tuple[str, Any], ...] = ()
+    storage: Mapping[str, Any] = field(default_factory=dict)
+    is_source: bool = False
+    captured_table: str | None = None
 
     @property
     def space(self) -> PartitionSpace:

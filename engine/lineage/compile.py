@@ -10,6 +10,7 @@ from engine import partitions
 from engine.lineage.catalog import CatalogEntry, Surroundings, outputs
 from engine.lineage.check_graph import check_graph
 from engine.lineage.check_job import check_job
+from engine.lineage.check_tables import check_tables
 from engine.lineage.columns import NO_COLUMN
 from engine.lineage.compiled import (
     CompiledColumn,
@@ -55,6 +56,7 @@ def _problems(around: Surroundings) -> Iterator[Problem]:
     for j, job in enumerate(around.dag.jobs):
         yield from check_job(job, ("jobs", j), around)
     yield from check_graph(around)
+    yield from check_tables(around)
 
 
 def _compile_job(
@@ -149,9 +151,14 @@ def _config_hash(job: CompiledJob, datasets: Iterable[CompiledDataset]) -> str:
             [job.operator, job.config, job.execution_strategy, job.update_strategy],
             job.unique_key,
             [(each.dataset, each.alias, each.mapping, each.cursor) for each in job.inputs],
-            [(each.name, each.partitioning, each.schema_hash, each.storage) for each in datasets],
+            [(each.name, each.partitioning, each.schema_hash, _place(each)) for each in datasets],
         ]
     )
+
+
+def _place(dataset: CompiledDataset) -> dict[str, Any]:
+    """The storage without the permission to write there, which is no part of the definition."""
+    return {key: value for key, value in dataset.storage.items() if key != "adopt"}
 
 
 def _hash(content: Any) -> str:

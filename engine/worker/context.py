@@ -8,6 +8,7 @@ from uuid import UUID
 from engine.errors import InvalidInput
 from engine.flow.scene import Scene
 from engine.model.dataset import Dataset
+from engine.model.tables import table_text
 from engine.model.task import Lease, Output
 from engine.partitions import DimensionValue, PartitionSet
 from engine.store.database import Database
@@ -92,4 +93,4 @@ class Context:
 
 def table_of(dataset: Dataset) -> str:
     """The table that holds a dataset: what its storage says, else its own name."""
-    return str(dataset.storage.get("table") or dataset.name)
+    return table_text(dataset.storage, dataset.name)

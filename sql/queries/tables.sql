@@ -7,7 +7,8 @@ SELECT set_config('timezone', %(zone)s, true), set_config('statement_timeout', %
 -- Looked up in the catalog as the statement sees it: to_regclass answers from a cache that does not
 -- know yet what another transaction has just made.
 SELECT DISTINCT ON (r.name) r.name, n.nspname AS schema, c.relname AS table,
-       obj_description(c.oid, 'pg_class') AS comment,
+       obj_description(c.oid, 'pg_class') AS comment, c.relkind::text AS kind,
+       EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS has_relatives,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
              ORDER BY a.attnum) AS columns,
@@ -38,3 +39,40 @@ ORDER BY 1
 -- :name lock
 -- One at a time makes a table or a schema; the rest find it made.
 SELECT pg_advisory_xact_lock(hashtextextended('knockon.table ' || %(key)s, 0))
+
+-- :name reached_by_writes
+-- The relations whose rows a write to one of these names changes: itself, its partitions and
+-- children, and whatever it is a partition or a child of.
+WITH RECURSIVE target AS (
+    SELECT r.name, c.oid
+    FROM unnest(%(names)s::text[]) AS r(name)
+    CROSS JOIN LATERAL (SELECT parse_ident(r.name) AS parts) AS p
+    JOIN pg_class c ON c.relname = p.parts[cardinality(p.parts)]
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE CASE WHEN cardinality(p.parts) = 1 THEN pg_table_is_visible(c.oid)
+               ELSE n.nspname = p.parts[1] END
+), above AS (
+    SELECT name, oid FROM target
+    UNION SELECT a.name, i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.oid
+), below AS (
+    SELECT name, oid FROM target
+    UNION SELECT b.name, i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.oid
+)
+SELECT f.name, n.nspname AS schema, c.relname AS table, pg_table_is_visible(c.oid) AS is_visible
+FROM (SELECT * FROM above UNION SELECT * FROM below) AS f
+JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+
+-- :name claims
+-- The datasets that current versions, of any org, may keep in tables of these bare names, or
+-- capture from them.
+SELECT c.org_id, c.name, j.dag_name, j.activation = 'source' AS is_source,
+       t.spelling, t.folds
+FROM current_datasets c
+JOIN datasets d ON d.id = c.dataset_uuid
+JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = d.producer_job_name
+CROSS JOIN LATERAL (VALUES
+    (coalesce(d.storage ->> 'table', CASE WHEN d.storage - 'adopt' = '{}' THEN d.name END), false),
+    (CASE j.source ->> 'kind' WHEN 'postgres' THEN j.source ->> 'table' END, true)
+) AS t(spelling, folds)
+WHERE lower(replace(regexp_replace(t.spelling, '^.*[.]', ''), '"', ''))
+    IN (SELECT unnest(%(names)s::text[]))

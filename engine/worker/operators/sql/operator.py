@@ -63,7 +63,8 @@ class Sql:
                 select = queries[dataset.name]
                 shape = await self._shape(conn, lease, dataset, select, inputs)
                 found = tables.get(physical_name(dataset))
-                table = await output_table(conn, lease.job, dataset, shape, found)
+                org_id = context.scene.org_id
+                table = await output_table(conn, org_id, lease.job, dataset, shape, found)
                 for unit, common in units:
                     writing = Writing(lease.job, dataset, table, shape, select, unit, common)
                     outputs += await _write(conn, lease, writing)

@@ -1,71 +1,59 @@
 """The table that an output lives in: made when missing, made anew for a new definition.
 
-Tables that Knockon made bear a mark in their comment. Others are used as they are, and are never
-dropped.
+Tables that Knockon created bear a mark in their comment. Others are used only where they were given
+to the job, as they are, and are never dropped.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import LiteralString
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
 
 from engine.errors import TaskFailed
+from engine.flow.output_tables import check_target
 from engine.model.dataset import Dataset
 from engine.model.job import Job
+from engine.model.table_mark import TableMark
 from engine.store.database import Connection
 from engine.store.run import execute
 from engine.worker.operators.sql.shape import Shape, partition_columns
 from engine.worker.operators.sql.tables import Table, describe, physical_name
 from engine.worker.reading import space_of
 
-_MARK = "knockon"
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """Whose a table is: a dataset, the generation of it, and how that is partitioned."""
-
-    dataset: str
-    version: str
-    partitioning: str
-
-    @staticmethod
-    def of(dataset: Dataset) -> "_Mark":
-        partitioning = sha256(dataset.partitioning.encode()).hexdigest()[:16]
-        return _Mark(str(dataset.id), str(dataset.version), partitioning)
-
-    @staticmethod
-    def read(comment: str | None) -> "_Mark | None":
-        word, *parts = (comment or "").split(":")
-        return _Mark(*parts) if word == _MARK and len(parts) == 3 else None
-
-    def __str__(self) -> str:
-        return ":".join((_MARK, self.dataset, self.version, self.partitioning))
-
 
 async def output_table(
-    conn: Connection, job: Job, dataset: Dataset, shape: Shape, found: Table | None
+    conn: Connection, org_id: UUID, job: Job, dataset: Dataset, shape: Shape, found: Table | None
 ) -> Table:
     """The table to write to, fit for the dataset's generation.
 
-    Raises TaskFailed where there is one that cannot be used and may not be dropped.
+    Raises InvalidInput where there is one that is not for the dataset, TaskFailed where it cannot
+    be used and may not be dropped.
     """
     name = physical_name(dataset)
     if found is None or not _serves(found, dataset):
         # Somebody else may be making it: look again, alone.
         await execute(conn, "tables.lock", key=".".join(name))
         found = (await describe(conn, [name])).get(name)
+        await _check_permission(conn, org_id, dataset, found)
         found = await _made(conn, job, dataset, shape, found)
+    else:
+        await _check_permission(conn, org_id, dataset, found)
     _check_columns(found, dataset, shape)
     return found
 
 
+async def _check_permission(
+    conn: Connection, org_id: UUID, dataset: Dataset, found: Table | None
+) -> None:
+    if found is not None:
+        await check_target(conn, org_id, dataset, found.relation)
+
+
 def _serves(table: Table, dataset: Dataset) -> bool:
-    mark = _Mark.read(table.comment)
-    return mark is None or mark == _Mark.of(dataset)
+    mark = TableMark.read(table.comment)
+    return mark is None or mark == TableMark.of(dataset)
 
 
 async def _made(
@@ -75,7 +63,6 @@ async def _made(
         return await _create(conn, job, dataset, shape)
     if _serves(found, dataset):
         return found
-    _check_owner(found, dataset)
     if _holds_over(job, dataset, shape, found):
         await _put_mark(conn, found.identifier, dataset)
         return found
@@ -85,18 +72,10 @@ async def _made(
 
 def _holds_over(job: Job, dataset: Dataset, shape: Shape, found: Table) -> bool:
     """Whether the rows of the generation before can be replaced one partition after another."""
-    mark = _Mark.read(found.comment)
-    cut_alike = mark is not None and mark.partitioning == _Mark.of(dataset).partitioning
-    return job.update_strategy == "replace" and cut_alike and shape.columns == found.columns
-
-
-def _check_owner(found: Table, dataset: Dataset) -> None:
-    mark = _Mark.read(found.comment)
-    if mark is not None and mark.dataset != str(dataset.id):
-        raise TaskFailed(
-            f"table {found.schema}.{found.name} holds another dataset ({mark.dataset}): give "
-            f"{dataset.name!r} a storage.table of its own, or drop the table if it is not needed"
-        )
+    mark, own = TableMark.read(found.comment), TableMark.of(dataset)
+    if mark is None or (mark.dataset, mark.partitioning) != (own.dataset, own.partitioning):
+        return False
+    return job.update_strategy == "replace" and shape.columns == found.columns
 
 
 def _check_columns(found: Table, dataset: Dataset, shape: Shape) -> None:
@@ -148,7 +127,7 @@ async def _index(
 
 
 async def _put_mark(conn: Connection, table: sql.Identifier, dataset: Dataset) -> None:
-    comment = sql.SQL("COMMENT ON TABLE {} IS {}").format(table, str(_Mark.of(dataset)))
+    comment = sql.SQL("COMMENT ON TABLE {} IS {}").format(table, str(TableMark.of(dataset)))
     await conn.execute(comment)
 
 

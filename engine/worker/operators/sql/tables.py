@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from engine.errors import InvalidInput, TaskFailed
+from engine.flow.output_tables import Relation
 from engine.model.dataset import Dataset
+from engine.model.tables import table_name
 from engine.store.database import Connection
 from engine.store.run import fetch
 from engine.worker.context import table_of
@@ -17,17 +19,28 @@ _LONGEST_NAME = 63
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table or view; ``columns`` holds the type of each, in order."""
+    """A table or view; ``columns`` holds the type of each, in order.
+
+    ``kind`` is that of ``pg_class``; ``has_relatives``: it is a partition or has partitions, or
+    inherits rows or passes them on.
+    """
 
     schema: str
     name: str
     columns: Mapping[str, str]
     comment: str | None = None
+    kind: str = "r"
+    has_relatives: bool = False
 
     @property
     def identifier(self) -> sql.Identifier:
         """Its name with its schema, which no other name can hide."""
         return sql.Identifier(self.schema, self.name)
+
+    @property
+    def relation(self) -> Relation:
+        """The relation, to be asked whether it may be written."""
+        return Relation(self.schema, self.name, self.kind, self.comment, self.has_relatives)
 
     def type_of(self, column: str) -> str:
         """A column's type as text. Raises TaskFailed for one that it lacks."""
@@ -42,9 +55,8 @@ class Table:
 def physical_name(dataset: Dataset) -> tuple[str, ...]:
     """The table's name, behind its schema where there is one. Raises InvalidInput."""
     text = table_of(dataset)
-    schema, _, name = text.rpartition(".")
-    parts = (schema, name) if schema else (name,)
-    if not name or "\0" in text or any(len(each.encode()) > _LONGEST_NAME for each in parts):
+    parts = table_name(text).parts
+    if not parts[-1] or "\0" in text or any(len(each.encode()) > _LONGEST_NAME for each in parts):
         raise InvalidInput(
             f"{text!r} cannot be the table of dataset {dataset.name!r}: "
             f"set storage.table to schema.name, each of at most {_LONGEST_NAME} bytes"
@@ -64,6 +76,8 @@ async def describe(
             row["table"],
             dict(zip(row["columns"], row["types"], strict=True)),
             row["comment"],
+            row["kind"],
+            row["has_relatives"],
         )
         for row in rows
     }

@@ -1,0 +1,89 @@
+"""Names of the tables that hold datasets, as DAG files write them."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+DEFAULT_SCHEMA = "public"
+_OWN_SCHEMAS = {"knockon", "knockon_source", "information_schema"}
+_PART = r'("(?:[^"]|"")+"|[^".]+)'
+_QUALIFIED = re.compile(rf"(?:{_PART}\.)?{_PART}")
+
+
+class TableName(NamedTuple):
+    """A table in the database's own spelling; without a ``schema`` the search path decides."""
+
+    schema: str | None
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of a qualified SQL identifier."""
+        return (self.schema, self.name) if self.schema else (self.name,)
+
+    @property
+    def qualified(self) -> "TableName":
+        """The same name under the default search path."""
+        return TableName(self.schema or DEFAULT_SCHEMA, self.name)
+
+    @property
+    def is_reserved(self) -> bool:
+        """Whether it is in a schema of Knockon or of PostgreSQL itself."""
+        schema = self.schema or ""
+        return schema in _OWN_SCHEMAS or schema.startswith("pg_")
+
+
+def keeps_table(storage: Mapping[str, Any]) -> bool:
+    """Whether a dataset of this storage is a table, by its own name or by another."""
+    return "table" in storage or not storage.keys() - {"adopt"}
+
+
+def table_text(storage: Mapping[str, Any], dataset: str) -> str:
+    """The table of a dataset as its storage writes it; by default it has the dataset's name."""
+    return str(storage.get("table") or dataset)
+
+
+def table_name(text: str) -> TableName:
+    """The table that ``storage.table`` means: as it is written, but for quotes around a part."""
+    match = _QUALIFIED.fullmatch(text)
+    if match is None:
+        schema, _, name = text.rpartition(".")
+        return TableName(schema or None, name)
+    schema, name = match.groups()
+    return TableName(_unquoted(schema) if schema else None, _unquoted(name))
+
+
+def sql_name(text: str) -> TableName:
+    """The table that SQL means by the text: parts without quotes are folded to lower case."""
+    match = _QUALIFIED.fullmatch(text.strip())
+    if match is None:
+        return table_name(text.strip().lower())
+    schema, name = match.groups()
+    return TableName(_folded(schema) if schema else None, _folded(name))
+
+
+def meanings(storage: Mapping[str, Any], dataset: str) -> set[TableName]:
+    """The tables that a reader of the DAG file may take a dataset's storage to mean.
+
+    A name without quotes is used as it is written, but SQL would fold it: both are meant, so that
+    ``Orders`` is not taken for a table apart from ``orders``. Quotes decide it.
+    """
+    text = table_text(storage, dataset)
+    found = {table_name(text)}
+    return found | {sql_name(text)} if "table" in storage else found
+
+
+def bare_name(text: str) -> str:
+    """The last part of any spelling of a table's name, for a first, rough comparison."""
+    return text.rpartition(".")[2].replace('"', "").lower()
+
+
+def _unquoted(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
+
+
+def _folded(part: str) -> str:
+    return _unquoted(part) if part.startswith('"') else part.lower()

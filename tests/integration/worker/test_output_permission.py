@@ -1,0 +1,177 @@
+"""Tables that a job must not write, refused at deploy, and by workers where they appear later."""
+
+from typing import Any
+
+import pytest
+
+from engine.errors import InvalidDag, InvalidInput
+from engine.flow.deploy import preview
+from engine.flow.scene import Scene
+from engine.model.dagfile import parse_dag
+from engine.store.database import Database
+from engine.store.orgs import ensure_org
+from tests.support.workers import run_lease, sql_job, work
+from tests.support.worlds import World, source
+
+
+@pytest.fixture
+async def orders(database: Database) -> Database:
+    """A source of three rows; the schema `raw` has one more, partitioned, and a view of it."""
+    async with database.connection() as conn:
+        await conn.execute("CREATE TABLE orders (id int, dt date)")
+        await conn.execute("INSERT INTO orders VALUES (1, '2013-02-12'), (2, '2013-02-13')")
+        await conn.execute("CREATE SCHEMA raw")
+        await conn.execute(
+            "CREATE TABLE raw.ev (id int, dt date) PARTITION BY RANGE (dt);"
+            "CREATE TABLE raw.ev_2013 PARTITION OF raw.ev"
+            " FOR VALUES FROM ('2013-01-01') TO ('2014-01-01');"
+            "INSERT INTO raw.ev VALUES (1, '2013-02-12'), (2, '2013-02-13');"
+            "CREATE VIEW raw.ev_view AS SELECT * FROM raw.ev;"
+            "CREATE TABLE raw.old (id int, dt date);"
+            "CREATE TABLE raw.heir () INHERITS (raw.old)"
+        )
+    return database
+
+
+EV = source("ev")
+EV["outputs"][0]["storage"] = {"table": "raw.ev"}
+
+
+def _copy(name: str = "copy", **storage: Any) -> dict[str, Any]:
+    job = sql_job(name, "orders", sql="SELECT id FROM orders")
+    job["outputs"][0]["storage"] = storage
+    return job
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ({"table": "raw.old"}, "table raw.old exists, and Knockon did not create it"),
+        ({"table": "raw.ev_view"}, "raw.ev_view is a view"),
+        ({"table": "raw.ev_view", "adopt": True}, "raw.ev_view is a view"),
+        (
+            {"table": "raw.ev_2013", "adopt": True},
+            "a write to table raw.ev_2013 changes raw.ev, which holds source dataset 'ev'",
+        ),
+    ],
+)
+async def test_deploy_and_its_preview_refuse_tables_that_are_not_for_the_job(
+    orders: Database, storage: dict[str, Any], message: str
+) -> None:
+    world = await World.made(orders, source("orders"), EV)
+    jobs = [source("orders"), EV, _copy(**storage)]
+
+    with pytest.raises(InvalidDag, match=message):
+        await world.deploy(*jobs)
+    with pytest.raises(InvalidDag, match=message):
+        await _preview(world, *jobs)
+
+    assert await _count(world, "raw.ev") == 2
+
+
+async def test_the_dag_of_the_first_deploy_counts_with_its_own_sources(orders: Database) -> None:
+    with pytest.raises(InvalidDag, match=r"changes raw.ev, which holds source dataset 'ev'"):
+        await World.made(orders, source("orders"), EV, _copy(table="raw.ev_2013", adopt=True))
+
+
+async def test_a_parent_of_a_source_is_not_written_either(orders: Database) -> None:
+    heir = source("heir")
+    heir["outputs"][0]["storage"] = {"table": "raw.heir"}
+    with pytest.raises(InvalidDag, match=r"changes raw.heir, which holds source dataset 'heir'"):
+        await World.made(orders, source("orders"), heir, _copy(table="raw.old", adopt=True))
+
+
+async def test_a_table_of_another_org_is_refused_without_its_name(orders: Database) -> None:
+    world = await World.made(orders, source("orders"), _copy("secret", table="mart.t"))
+    async with world.conn() as conn:
+        other = World(orders, Scene(await ensure_org(conn, "other")))
+
+    for table in ("mart.t", "orders"):
+        with pytest.raises(InvalidDag, match="holds a dataset of another org") as refused:
+            await other.deploy(
+                {**source("theirs"), "source": {"kind": "manual"}},
+                {
+                    **_copy(table=table, adopt=True),
+                    "inputs": [{"dataset": "theirs", "as": "orders"}],
+                },
+            )
+        assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("statements", "message"),
+    [
+        ("CREATE TABLE copy (id int, dt date)", "copy exists, and Knockon did not create it"),
+        ("CREATE VIEW copy AS SELECT * FROM orders", "public.copy is a view"),
+    ],
+)
+async def test_workers_refuse_what_appears_after_the_deploy(
+    orders: Database, statements: str, message: str
+) -> None:
+    world = await World.made(orders, source("orders"), _copy())
+    async with world.conn() as conn:
+        await conn.execute(statements.encode())
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+
+    with pytest.raises(InvalidInput, match=message):
+        await run_lease(world, lease)
+
+    assert await _count(world, "orders") == 2
+
+
+async def test_workers_refuse_a_table_that_became_part_of_a_source(orders: Database) -> None:
+    ev, job = EV, _copy()
+    world = await World.made(orders, source("orders"), ev, job)
+    await world.changed("orders", "2013-02-13")
+    await work(world)
+    async with world.conn() as conn:
+        await conn.execute("DELETE FROM copy")
+        await conn.execute(
+            "ALTER TABLE raw.ev ATTACH PARTITION copy"
+            " FOR VALUES FROM ('2014-01-01') TO ('2015-01-01')"
+        )
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+
+    with pytest.raises(InvalidInput, match=r"changes raw.ev, which holds source dataset 'ev'"):
+        await run_lease(world, lease)
+
+
+async def test_a_table_is_handed_over_once_its_dataset_is_kept_elsewhere(orders: Database) -> None:
+    world = await World.made(orders, source("orders"), _copy("first", table="t"))
+    await world.changed("orders", "2013-02-12..2013-02-13")
+    await work(world)
+    before = await world.rows("SELECT 't'::regclass::oid AS oid")
+    jobs = [source("orders"), _copy("first", table="elsewhere")]
+
+    with pytest.raises(InvalidDag, match="created for another dataset and holds its rows"):
+        await world.deploy(*jobs, _copy("second", table="t"))
+    await world.deploy(*jobs, _copy("second", table="t", adopt=True))
+    await world.changed("orders", "2013-02-13")
+    await work(world)
+
+    assert await world.rows("SELECT 't'::regclass::oid AS oid") != before
+
+
+async def test_adopting_rebuilds_nothing(orders: Database) -> None:
+    world = await World.made(orders, source("orders"), _copy())
+    await world.changed("orders", "2013-02-13")
+    await work(world)
+
+    deployed = await world.deploy(source("orders"), _copy(adopt=True))
+
+    assert (deployed.diff.regenerated, deployed.tasks) == ({}, 0)
+
+
+async def _preview(world: World, *jobs: dict[str, Any]) -> None:
+    import json
+
+    dag = parse_dag(json.dumps({"dag": "w", "jobs": list(jobs)}), where="w.yaml")
+    async with world.conn() as conn:
+        await preview(conn, world.scene, dag)
+
+
+async def _count(world: World, table: str) -> int:
+    (row,) = await world.rows(f"SELECT count(*) AS n FROM {table}")
+    return int(row["n"])
