@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from engine.embedded.broker import Broker, EmbeddedBroker
 from engine.embedded.postgres import EmbeddedPostgres, copy_template
 from tests.support.apache_kafka import ApacheKafka
+from tests.support.apache_kafka.broker import SecureBroker
+from tests.support.compose import image_of
 
 
 @contextmanager
@@ -18,10 +21,11 @@ def postgres_server(cache_dir: Path, data_dir: Path) -> Iterator[str]:
     if named:
         yield named
     elif docker_answers():
-        from testcontainers.postgres import PostgresContainer
+        from testcontainers.community.postgres import PostgresContainer
 
         unsafe_but_fast = "postgres -c fsync=off -c max_connections=200"
-        with PostgresContainer("postgres:18", driver=None).with_command(unsafe_but_fast) as server:
+        container = PostgresContainer(image_of("postgres"), driver=None)
+        with container.with_command(unsafe_but_fast) as server:
             yield server.get_connection_url()
     else:
         copy_template(cache_dir, data_dir)
@@ -36,10 +40,8 @@ def kafka_broker() -> Iterator[Broker]:
     if named:
         yield Broker(named)
     elif docker_answers():
-        from testcontainers.kafka import KafkaContainer
-
-        with KafkaContainer().with_kraft() as server:
-            yield Broker(server.get_bootstrap_server())
+        with TemporaryDirectory() as directory, _container_kafka(Path(directory)) as broker:
+            yield broker
     else:
         with EmbeddedBroker() as embedded:
             yield embedded
@@ -48,12 +50,19 @@ def kafka_broker() -> Iterator[Broker]:
 @contextmanager
 def apache_kafka(directory: Path) -> Iterator[Broker]:
     """Yield an Apache Kafka. Raises ServiceUnavailable where none can be had."""
-    if os.environ.get("KNOCKON_TEST_KAFKA") or docker_answers():
-        with kafka_broker() as broker:
-            yield broker
+    named = os.environ.get("KNOCKON_TEST_KAFKA")
+    if named:
+        yield Broker(named)
     else:
-        with ApacheKafka(directory) as broker:
+        with _container_kafka(directory) if docker_answers() else ApacheKafka(directory) as broker:
             yield broker
+
+
+def _container_kafka(directory: Path) -> SecureBroker:
+    """Import testcontainers, which takes a second, only where there are containers."""
+    from tests.support.container_kafka import ContainerKafka
+
+    return ContainerKafka(directory)
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Self
 
 from engine.embedded.broker import Broker, answers, free_port
 from engine.embedded.tether import Tethered
-from tests.support.apache_kafka.certificates import made_certificates
+from tests.support.apache_kafka.certificates import Certificates, made_certificates
 from tests.support.apache_kafka.jars import cached_jars
 from tests.support.apache_kafka.jvm import Jvm
 from tests.support.apache_kafka.storage import PASSWORD, USER, formatted
@@ -21,10 +21,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-_SETTINGS = {
-    "process.roles": "broker,controller",
-    "node.id": "1",
-    "controller.listener.names": "CONTROLLER",
+SECURITY = {
     "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL",
     "listener.name.secure.ssl.client.auth": "required",
     "listener.name.secure.plain.sasl.jaas.config": f'{_PLAIN} user_{USER}="{PASSWORD}";',
@@ -32,9 +29,15 @@ _SETTINGS = {
     "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
     "ssl.keystore.type": "PEM",
     "ssl.truststore.type": "PEM",
+}
+"""Settings of a listener SECURE beside the one in plain text; the files are to be added."""
+
+SINGLE_NODE = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
     "auto.create.topics.enable": "false",
     "message.max.bytes": "20000000",
-    # a node alone, in a hurry, with little memory
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "1",
     "transaction.state.log.replication.factor": "1",
@@ -47,14 +50,28 @@ _SETTINGS = {
     "num.io.threads": "4",
     "background.threads": "2",
 }
+"""Settings of one small broker that the tests need wherever it runs; the listeners are to be added.
+
+`message.max.bytes` and `group.min.session.timeout.ms` are below or above Kafka's defaults because
+the tests send messages of 20 MB and let sessions expire within a second.
+"""
 
 
-class ApacheKafka(Broker):
+class SecureBroker(Broker):
+    """A broker with a second listener behind TLS with client certificates and SASL.
+
+    `secure_servers` is its address (SASL_SSL, PLAIN or SCRAM-SHA-512), which USER may enter with
+    PASSWORD and the client's `certificates`.
+    """
+
+    secure_servers: str
+    certificates: Certificates
+
+
+class ApacheKafka(SecureBroker):
     """A broker in `directory` on free loopback ports, which ends with this process at the latest.
 
-    `secure_servers` is its address for SASL_SSL (PLAIN or SCRAM-SHA-512), which USER may enter
-    with PASSWORD and the client's `certificates`. Raises ServiceUnavailable, saying what is
-    missing, where there is no Java or no way to the jars.
+    Raises ServiceUnavailable, saying what is missing, where there is no Java or no way to the jars.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -124,7 +141,7 @@ class ApacheKafka(Broker):
 
     def _write_settings(self) -> Path:
         addresses = {name: f"127.0.0.1:{port}" for name, port in self._listeners.items()}
-        settings = _SETTINGS | {
+        settings = SINGLE_NODE | SECURITY | {
             "listeners": ",".join(f"{name}://{where}" for name, where in addresses.items()),
             "controller.quorum.voters": f"1@{addresses['CONTROLLER']}",
             "log.dirs": str(self._data),

@@ -11,14 +11,14 @@ from engine.cli.broker import broker_of
 from engine.cli.kafka_security import kafka_security
 from engine.errors import InvalidInput
 from engine.settings import Settings
-from tests.support.apache_kafka import ApacheKafka
+from tests.support.apache_kafka.broker import SecureBroker
 from tests.support.apache_kafka.storage import PASSWORD, USER
 from tests.support.kafka import running, settings, topic_on
 
 
 @pytest.fixture
 def broker(kafka):
-    if not isinstance(kafka, ApacheKafka):
+    if not isinstance(kafka, SecureBroker):
         pytest.skip("this Kafka's certificates are not known here")
     return kafka
 
