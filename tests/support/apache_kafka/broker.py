@@ -141,13 +141,17 @@ class ApacheKafka(SecureBroker):
 
     def _write_settings(self) -> Path:
         addresses = {name: f"127.0.0.1:{port}" for name, port in self._listeners.items()}
-        settings = SINGLE_NODE | SECURITY | {
-            "listeners": ",".join(f"{name}://{where}" for name, where in addresses.items()),
-            "controller.quorum.voters": f"1@{addresses['CONTROLLER']}",
-            "log.dirs": str(self._data),
-            "ssl.keystore.location": str(self.certificates.server),
-            "ssl.truststore.location": str(self.certificates.authority),
-        }
+        settings = (
+            SINGLE_NODE
+            | SECURITY
+            | {
+                "listeners": ",".join(f"{name}://{where}" for name, where in addresses.items()),
+                "controller.quorum.voters": f"1@{addresses['CONTROLLER']}",
+                "log.dirs": str(self._data),
+                "ssl.keystore.location": str(self.certificates.server),
+                "ssl.truststore.location": str(self.certificates.authority),
+            }
+        )
         file = self._directory / "server.properties"
         file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         return file
