@@ -1,14 +1,22 @@
-"""Reading DAG files from the disk."""
+"""Read DAG files from the disk or from standard input."""
 
+import sys
 from pathlib import Path
 
 from engine.errors import InvalidDag
 from engine.model.dag import DagFile
 from engine.model.dagfile import parse_dag
 
+STANDARD_INPUT = Path("-")
+
 
 def read_dag(path: Path) -> DagFile:
-    """The DAG of a file; SQL files are found beside it. Raises InvalidDag."""
+    """The DAG of a file, or of standard input for ``-``. Raises InvalidDag.
+
+    SQL files are found beside the DAG file, so a DAG on standard input has to include its SQL.
+    """
+    if path == STANDARD_INPUT:
+        return parse_dag(sys.stdin.buffer.read(), where="<stdin>")
     try:
         text = path.read_bytes()
     except OSError as error:

