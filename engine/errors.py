@@ -20,6 +20,10 @@ class InvalidPartition(InvalidInput):
     """A partition key or range that its dataset cannot have."""
 
 
+class TooManyPartitions(InvalidPartition):
+    """A set of partitions that is too large to be listed or combined."""
+
+
 class InvalidMapping(InvalidInput):
     """A partition mapping that cannot apply between its two datasets."""
 

@@ -17,6 +17,7 @@ from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
+from engine.partitions import PartitionSet, PartitionSpace
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
@@ -138,11 +139,21 @@ def _newer(lineage: Lineage, row: Row) -> NewerInput:
 async def _open_over(
     conn: Connection, scene: Scene, lineage: Lineage, dataset: Dataset, key: str
 ) -> list[UUID]:
-    """The invalidations of the partition that no planner has taken yet."""
+    """The invalidations of the partition that no planner has taken yet, or that are set aside.
+
+    One that names what the dataset cannot have may mean any partition.
+    """
     space = lineage.space(dataset.id)
     one = space.parse(key)
     rows = await fetch(conn, "invalidations.open_over", org_id=scene.org_id, dataset=dataset.id)
-    return [row["id"] for row in rows if space.parse(row["partition_key"]).covers(one)]
+    return [row["id"] for row in rows if _covers(space, row["partition_key"], one)]
+
+
+def _covers(space: PartitionSpace, text: str | None, one: PartitionSet) -> bool:
+    try:
+        return space.parse(text).covers(one)
+    except InvalidPartition:
+        return True
 
 
 def _reasons(

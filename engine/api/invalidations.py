@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from engine.api.tasks import id_ending
 from engine.flow.scene import Scene
 from engine.store.database import Connection
 from engine.store.run import fetch
@@ -13,7 +14,10 @@ from engine.store.run import fetch
 
 @dataclass(frozen=True, slots=True)
 class InvalidationRow:
-    """One durable fact; ``jobs`` have their tasks for it. ``events`` came to it."""
+    """One durable fact; ``jobs`` have their tasks for it. ``events`` came to it.
+
+    With a ``planning_error`` it is set aside.
+    """
 
     id: UUID
     dataset: str
@@ -29,6 +33,7 @@ class InvalidationRow:
     jobs: int
     plan_id: UUID | None
     source_event: dict[str, Any]
+    planning_error: str | None
 
 
 async def invalidations(
@@ -37,15 +42,17 @@ async def invalidations(
     *,
     dataset: str | None = None,
     only_open: bool = False,
+    only_set_aside: bool = False,
     limit: int = 50,
 ) -> list[InvalidationRow]:
-    """The newest first, of this dataset, and only those that are not planned yet."""
+    """The newest first, of this dataset, and only those that are not planned yet or set aside."""
     rows = await fetch(
         conn,
         "invalidations.list",
         org_id=scene.org_id,
         dataset=dataset,
         open=only_open,
+        set_aside=only_set_aside,
         limit=limit,
     )
     return [InvalidationRow(**row) for row in rows]
@@ -57,3 +64,8 @@ async def named_invalidations(
     """These, the oldest first."""
     rows = await fetch(conn, "invalidations.by_ids", org_id=scene.org_id, ids=list(ids))
     return [InvalidationRow(**row) for row in rows]
+
+
+async def invalidation_id(conn: Connection, scene: Scene, text: str) -> UUID:
+    """The one that a whole id, or the end of one, names. Raises InvalidInput, UnknownName."""
+    return await id_ending(conn, scene, text, "invalidation", "views.invalidation_ids")

@@ -15,7 +15,8 @@ _OPEN = ("blocked", "queued", "running")
 class Progress:
     """``tasks`` by status; ``unplanned`` invalidations have none yet.
 
-    ``held`` plans of theirs wait for approval, and ``rejected`` ones were refused it.
+    ``held`` plans of theirs wait for approval, and ``rejected`` ones were refused it. ``set_aside``
+    are the reasons why some of them cannot be planned.
     ``is_moving``: some task of the org is queued or running, whichever wave it belongs to.
     """
 
@@ -24,6 +25,7 @@ class Progress:
     is_moving: bool
     held: tuple[UUID, ...] = ()
     rejected: tuple[UUID, ...] = ()
+    set_aside: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -43,8 +45,8 @@ class Progress:
     @property
     def is_good(self) -> bool:
         """Whether all came through."""
-        refused = self.unplanned or self.held or self.rejected or "failed" in self.tasks
-        return not refused and self.finished == self.total
+        refused = self.unplanned or self.held or self.rejected or self.set_aside
+        return not refused and "failed" not in self.tasks and self.finished == self.total
 
 
 async def progress(conn: Connection, scene: Scene, invalidations: Sequence[UUID]) -> Progress:
@@ -52,7 +54,12 @@ async def progress(conn: Connection, scene: Scene, invalidations: Sequence[UUID]
     row = await fetch_one(conn, "views.progress", org_id=scene.org_id, ids=list(invalidations))
     row = row or {}
     return Progress(
-        row["unplanned"], row["tasks"], row["moving"], tuple(row["held"]), tuple(row["rejected"])
+        row["unplanned"],
+        row["tasks"],
+        row["moving"],
+        tuple(row["held"]),
+        tuple(row["rejected"]),
+        tuple(row["set_aside"]),
     )
 
 

@@ -49,6 +49,17 @@ class StuckTask:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """An invalidation that could not be planned; ``partition_key`` None: all of the dataset."""
+
+    id: UUID
+    dataset: str
+    partition_key: str | None
+    error: str
+    set_aside_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """A worker that had a task in the last quarter of an hour."""
 
@@ -62,7 +73,7 @@ class Status:
     """``tasks`` by status; ``oldest_seconds`` is the age of the oldest open invalidation.
 
     ``held`` plans wait for somebody to approve or reject them; their invalidations are not counted
-    as open.
+    as open. Neither are those set aside; ``set_aside`` lists the newest of ``set_aside_total``.
     """
 
     dags: tuple[ServedDag, ...]
@@ -74,10 +85,12 @@ class Status:
     positions: tuple[Position, ...]
     stuck: tuple[StuckTask, ...]
     workers: tuple[Worker, ...]
+    set_aside: tuple[SetAside, ...] = ()
+    set_aside_total: int = 0
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing is left to plan or to run; what failed or is held is neither."""
+        """Whether nothing is left to plan or to run; failed, held and set aside work is neither."""
         in_hand = sum(self.tasks.get(each, 0) for each in ("blocked", "queued", "running"))
         return not self.open_invalidations and not in_hand
 
@@ -88,6 +101,7 @@ async def status(conn: Connection, scene: Scene) -> Status:
     facts = await fetch_one(conn, "views.open_invalidations", **org) or {}
     letters = await fetch_one(conn, "views.open_dead_letters", **org) or {}
     stuck = await fetch(conn, "views.stuck", limit=_MOST_STUCK, **org)
+    aside = await fetch(conn, "views.set_aside", limit=_MOST_STUCK, **org)
     return Status(
         dags=tuple(_dag(row) for row in await fetch(conn, "views.dags", **org)),
         tasks={row["status"]: row["tasks"] for row in await fetch(conn, "tasks.counts", **org)},
@@ -98,6 +112,8 @@ async def status(conn: Connection, scene: Scene) -> Status:
         positions=tuple(Position(**row) for row in await fetch(conn, "views.positions", **org)),
         stuck=tuple(_stuck(row) for row in stuck),
         workers=tuple(_worker(row) for row in await fetch(conn, "views.workers", **org)),
+        set_aside=tuple(_set_aside(row) for row in aside),
+        set_aside_total=aside[0]["total"] if aside else 0,
     )
 
 
@@ -117,6 +133,12 @@ def _stuck(row: dict[str, Any]) -> StuckTask:
         blocks=row["blocks"],
         error=row["error_message"],
         waiting_for=row["waiting_for"],
+    )
+
+
+def _set_aside(row: dict[str, Any]) -> SetAside:
+    return SetAside(
+        row["id"], row["dataset"], row["partition_key"], row["error"], row["set_aside_at"]
     )
 
 

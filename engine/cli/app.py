@@ -39,7 +39,7 @@ COMMANDS = {
     "explain": (_LOOK, "Tell why a task ran, or whether a partition is fresh."),
     "plans": (_LOOK, "List plans: proposed, held, applied, rejected; show one."),
     "tasks": (_LOOK, "List tasks; retry or cancel one."),
-    "invalidations": (_LOOK, "List what was found stale, and what became of it."),
+    "invalidations": (_LOOK, "List what was found stale, and what became of it; replay."),
     "lineage": (_LOOK, "Show what is made from what."),
     "dead-letters": (_LOOK, "List, show and replay what could not be read."),
 }

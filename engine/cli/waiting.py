@@ -66,6 +66,11 @@ def _bar() -> Bar:
 
 
 def _left_over(last: Progress) -> str:
+    if last.set_aside:
+        return (
+            f"it cannot be planned, and is set aside: {last.set_aside[0]}; fix the cause, then "
+            "'knockon invalidations replay --all'"
+        )
     if last.held:
         ids = " ".join(map(short, last.held))
         return (

@@ -17,6 +17,7 @@ from engine.flow.ingest import ingest
 from engine.flow.plan import carry_out
 from engine.flow.resolve import resolve
 from engine.flow.scene import Scene
+from engine.flow.set_aside import planning
 from engine.model.event import MANUAL, Batch, Delivery, Received, SourceEvent
 from engine.planner import Difference
 from engine.store.database import Connection
@@ -38,16 +39,21 @@ class Applied:
 
 
 async def apply(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = None) -> Applied:
-    """Run a proposed plan, once. Raises UnknownName, or InvalidInput where it is not proposed."""
+    """Run a proposed plan, once.
+
+    Raises UnknownName, or InvalidInput where it is not proposed, or cannot be planned.
+    """
     async with conn.transaction() as transaction:
         row = await lock_plan(conn, scene, plan_id, "proposed", "applied")
         if row["state"] == "applied":
             return Applied(plan_id, tuple(row["invalidation_ids"]), row["task_count"], is_new=False)
-        draft = await _ingested(conn, scene, plan_id, row["event"])
-        changes = await changes_since(conn, row["document"], draft)
+        with planning(f"plan {plan_id}"):
+            draft = await _ingested(conn, scene, plan_id, row["event"])
+            changes = await changes_since(conn, row["document"], draft)
         if changes:
             raise Rollback(transaction)
-        planned = await carry_out(conn, scene, draft, plan_id)
+        with planning(f"plan {plan_id}"):
+            planned = await carry_out(conn, scene, draft, plan_id)
         await decided(conn, plan_id, "applied", by)
     ids = () if changes else tuple(each.id for each in draft.invalidations)
     return Applied(plan_id, ids, 0 if changes else planned.tasks, changes=changes)

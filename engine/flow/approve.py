@@ -8,6 +8,7 @@ from engine.flow.doubt import doubt
 from engine.flow.draft import Draft, draft_rows
 from engine.flow.plan import carry_out
 from engine.flow.scene import Scene
+from engine.flow.set_aside import planning
 from engine.planner import Difference
 from engine.store.database import Connection
 from engine.store.run import execute, fetch
@@ -31,7 +32,7 @@ class Decision:
 async def approve(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = None) -> Decision:
     """Let a held plan run: its very invalidations are planned again, as things are now.
 
-    Raises UnknownName, or InvalidInput where it is not held.
+    Raises UnknownName, or InvalidInput where it is not held, or cannot be planned.
     """
     async with conn.transaction():
         row = await lock_plan(conn, scene, plan_id, "held", "applied")
@@ -39,9 +40,10 @@ async def approve(conn: Connection, scene: Scene, plan_id: UUID, by: str | None 
         if row["state"] == "applied":
             return Decision(plan_id, "applied", ids, row["task_count"], is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
-        draft = await draft_rows(conn, scene, rows)
-        changes = await changes_since(conn, row["document"], draft)
-        planned = await carry_out(conn, scene, draft, plan_id)
+        with planning(f"plan {plan_id}"):
+            draft = await draft_rows(conn, scene, rows)
+            changes = await changes_since(conn, row["document"], draft)
+            planned = await carry_out(conn, scene, draft, plan_id)
         await decided(conn, plan_id, "applied", by)
     return Decision(plan_id, "applied", ids, planned.tasks, changes=changes)
 

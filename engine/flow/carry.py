@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from uuid import UUID
 
+from engine.errors import InvalidPartition
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSpace
 from engine.store.database import Connection
@@ -19,12 +20,16 @@ async def carry_over(
 ) -> list[Row]:
     """Have locked invalidations be about another generation, cut alike; returns them as they are.
 
-    What is about partitions that have gone stays behind.
+    What is about partitions that have gone stays behind. One that names what the earlier generation
+    cannot have is widened to all of the dataset.
     """
     carried = []
     for row in rows:
         said = row["partition_key"]
-        key = said and now.recut(before, said)
+        try:
+            key = said and now.recut(before, said)
+        except InvalidPartition:
+            key = said = None
         if key or said is None:
             carried.append(row | {"partition_key": key, "dataset_version": version})
     ids, keys = [row["id"] for row in carried], [row["partition_key"] for row in carried]

@@ -13,7 +13,7 @@ from engine.lineage.narrowing import narrow
 from engine.lineage.rows import RowFilter
 from engine.model.invalidation import Invalidation
 from engine.partitions import PartitionSet
-from engine.planner import KnownNeeded, Plan, document, prefetched, task_count
+from engine.planner import KnownNeeded, Plan, check_size, document, prefetched, task_count
 from engine.planner import plan as make_plan
 from engine.store.database import Connection
 from engine.store.run import Row, execute
@@ -45,11 +45,16 @@ async def draft_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Dra
 
 
 async def draft(conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]) -> Draft:
-    """Decide on invalidations of the generations that are served."""
+    """Decide on invalidations of the generations that are served.
+
+    Raises InvalidPartition, InvalidFilter: what they name cannot be planned, or is too much.
+    """
     named = {each.dataset for each in invalidations if _is_narrow(each)}
     existing = await existing_of(conn, lineage, named)
     widened = [_widened(lineage, each, existing) for each in invalidations]
-    return Draft(lineage, widened, await _decide(conn, lineage, widened))
+    decided = await _decide(conn, lineage, widened)
+    check_size(decided, lineage)
+    return Draft(lineage, widened, decided)
 
 
 async def _decide(
@@ -73,7 +78,7 @@ async def _served(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> li
     routed = [*current, *await carry_late(conn, lineage, sources)]
     aside = {row["id"] for row in rows} - {row["id"] for row in routed}
     if aside:
-        await execute(conn, "invalidations.set_aside", ids=list(aside))
+        await execute(conn, "invalidations.not_current", ids=list(aside))
     return list(map(_invalidation, routed))
 
 

@@ -19,6 +19,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.collector import paused_collector
+from engine.errors import TooManyPartitions
 from engine.flow.scene import Scene
 from engine.flow.settle import release
 from engine.lineage.graph import Lineage
@@ -30,6 +31,8 @@ from engine.store.database import Connection
 from engine.store.ids import new_id_bytes
 from engine.store.run import Row, execute, fetch
 
+_MAX_LINKS = 10_000_000
+"""From tasks to those that make their inputs, in one plan."""
 _ANY_SLOT = ""
 Place = tuple[int, str]
 """A job, by its id's integer, and a slot."""
@@ -83,11 +86,14 @@ async def _emit(
 
 
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
-    needs = needs_of_steps()
+    needs, links = needs_of_steps(), 0
     for step in decided.steps:
         job, is_narrow = lineage.job(step.job), step.is_narrow
         crossed, straight = crossed_to(step, job), _straight_producers(lineage, job)
         for slot, keys, is_sure in needs(step, job):
+            sources = list(_sources(lineage, job, keys, straight))
+            links += len(sources)
+            _check_links(links)
             yield _Emission(
                 job,
                 (job.id.int, slot),
@@ -95,9 +101,17 @@ def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
                 is_sure,
                 is_narrow,
                 step.row_filters,
-                list(_sources(lineage, job, keys, straight)),
+                sources,
                 crossed(keys),
             )
+
+
+def _check_links(links: int) -> None:
+    if links > _MAX_LINKS:
+        raise TooManyPartitions(
+            f"the plan links its tasks to more than {_MAX_LINKS:,} tasks that make their inputs; "
+            "invalidate fewer partitions at once, or raise partitions_per_task"
+        )
 
 
 def _sources(

@@ -1,13 +1,16 @@
 """Plan: unprocessed invalidations become tasks, and are marked with the jobs that have theirs.
 
 One transaction; a crash before its commit leaves the invalidations as they were. What goes beyond
-a limit becomes a held plan instead.
+a limit becomes a held plan instead. Where planning fails on the invalidations themselves, the batch
+is halved until those that cannot be planned are alone; these are set aside.
 """
 
 from asyncio import get_running_loop
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from functools import reduce
+from itertools import islice
+from operator import add, attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -18,26 +21,43 @@ from engine.flow.draft import Draft, draft_rows
 from engine.flow.emit import emit
 from engine.flow.hold import excesses_of, hold, spoken_of
 from engine.flow.scene import Scene
+from engine.flow.set_aside import planning, set_aside
 from engine.lineage.graph import Lineage
 from engine.planner import Excess, Plan
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
+from engine.store.failures import is_due_to_data
 from engine.store.ids import new_id
-from engine.store.orgs import lock_planning
+from engine.store.orgs import lock_planning, settings
 from engine.store.run import Row, execute, fetch
+
+_STAMPED_AT_ONCE = 100_000
+"""Keys in one statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One planning: its id, the invalidations that it took, and how many tasks they touch.
+    """One planning: its plan, the invalidations that it took, and how many tasks they touch.
 
-    ``held_by`` are the limits that it went beyond: then there are no tasks.
+    ``held_by`` are the limits that it went beyond: then there are no tasks. ``set_aside`` are the
+    invalidations that cannot be planned. Where a batch had to be halved, ``plan_id`` is the last of
+    several plans; it is None where all invalidations were set aside.
     """
 
-    plan_id: UUID
+    plan_id: UUID | None
     invalidations: int
     tasks: int
     held_by: tuple[Excess, ...] = ()
+    set_aside: tuple[UUID, ...] = ()
+
+    def __add__(self, other: "Planned") -> "Planned":
+        return Planned(
+            other.plan_id or self.plan_id,
+            self.invalidations + other.invalidations,
+            self.tasks + other.tasks,
+            self.held_by + other.held_by,
+            self.set_aside + other.set_aside,
+        )
 
 
 async def plan(conn: Connection, scene: Scene, limit: int = 1_000) -> Planned | None:
@@ -50,15 +70,40 @@ async def plan(conn: Connection, scene: Scene, limit: int = 1_000) -> Planned | 
         async with conn.transaction():
             await lock_planning(conn, scene.org_id)
             rows = await fetch(conn, "invalidations.lock_open", org_id=scene.org_id, limit=limit)
-            return await _plan_within_limits(conn, scene, rows) if rows else None
+            if not rows:
+                return None
+            # An error of the org as a whole is raised here, where no invalidation is blamed for it.
+            await scene.lineage(conn)
+            await settings(conn, scene.org_id)
+            return reduce(add, await _plan_halving(conn, scene, rows))
+
+
+async def _plan_halving(conn: Connection, scene: Scene, rows: Sequence[Row]) -> list[Planned]:
+    """Plan a batch; where it fails on its data, plan its halves, down to single invalidations."""
+    try:
+        async with conn.transaction():
+            return [await _plan_within_limits(conn, scene, rows)]
+    except Exception as error:
+        if not is_due_to_data(error):
+            raise
+        if len(rows) == 1:
+            await set_aside(conn, rows[0], error)
+            return [Planned(None, 0, 0, set_aside=(rows[0]["id"],))]
+    middle = len(rows) // 2
+    return [
+        *await _plan_halving(conn, scene, rows[:middle]),
+        *await _plan_halving(conn, scene, rows[middle:]),
+    ]
 
 
 async def plan_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Planned:
     """Plan locked invalidations, in the caller's transaction and under the planning lock.
 
-    No limit holds them: whoever calls has been told to.
+    No limit holds them: whoever calls has been told to. Raises InvalidInput where they cannot be
+    planned.
     """
-    return await carry_out(conn, scene, await draft_rows(conn, scene, rows), new_id())
+    with planning("what the definition changes"):
+        return await carry_out(conn, scene, await draft_rows(conn, scene, rows), new_id())
 
 
 async def carry_out(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID) -> Planned:
@@ -90,18 +135,22 @@ async def _held(conn: Connection, scene: Scene, draft: Draft, beyond: Sequence[E
 
 
 async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
-    """What changed by other hands than a task's bears a new stamp from here on."""
+    """Give what changed by other hands than a task's a new stamp."""
     for dataset, changed in decided.changed.items():
+        space, version = lineage.space(dataset), lineage.dataset(dataset).version
+        is_source = lineage.producer(dataset).activation == "source"
         for partitions, columns in changed:
-            await execute(
-                conn,
-                "partitions.stamp",
-                dataset=dataset,
-                version=lineage.dataset(dataset).version,
-                keys=list(lineage.space(dataset).keys(partitions)),
-                columns=None if columns is None else list(columns),
-                is_source=lineage.producer(dataset).activation == "source",
-            )
+            keys = space.keys(partitions)
+            while part := list(islice(keys, _STAMPED_AT_ONCE)):
+                await execute(
+                    conn,
+                    "partitions.stamp",
+                    dataset=dataset,
+                    version=version,
+                    keys=part,
+                    columns=None if columns is None else list(columns),
+                    is_source=is_source,
+                )
 
 
 async def _record(

@@ -14,6 +14,7 @@ from engine.flow.estimate import Cost, Estimate, costs
 from engine.flow.hold import excesses_of
 from engine.flow.resolve import resolve
 from engine.flow.scene import Scene
+from engine.flow.set_aside import planning
 from engine.lineage.graph import Lineage
 from engine.model.event import Delivery, Received, SourceEvent
 from engine.model.invalidation import Invalidation
@@ -42,11 +43,12 @@ async def propose(conn: Connection, scene: Scene, event: SourceEvent) -> Proposa
     """Plan a change that has not been made. Raises InvalidInput as ingest would."""
     async with conn.transaction():
         lineage = await scene.lineage(conn)
-        made = await draft(conn, lineage, list(_invalidations(lineage, event)))
-        proposal = Proposal(
-            new_id(), made, await costs(conn, made), await excesses_of(conn, scene, made)
-        )
-        await _keep(conn, scene, proposal, event)
+        with planning("this change"):
+            made = await draft(conn, lineage, list(_invalidations(lineage, event)))
+            proposal = Proposal(
+                new_id(), made, await costs(conn, made), await excesses_of(conn, scene, made)
+            )
+            await _keep(conn, scene, proposal, event)
     return proposal
 
 

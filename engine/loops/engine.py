@@ -83,6 +83,8 @@ class Engine:
 def _count(planned: Planned, seconds: float) -> None:
     metrics.PLANNING_SECONDS.observe(seconds)
     metrics.INVALIDATIONS_PLANNED.inc(planned.invalidations)
+    if planned.plan_id is None:
+        return
     metrics.PLANS.labels("held" if planned.held_by else "applied").inc()
     if not planned.held_by:
         metrics.PLAN_TASKS.observe(planned.tasks)
@@ -92,5 +94,5 @@ def _report(planned: Planned) -> None:
     about = {"invalidations": planned.invalidations, "plan": str(planned.plan_id)}
     if planned.held_by:
         _log.warning("held for approval", why="; ".join(map(str, planned.held_by)), **about)
-    else:
+    elif planned.plan_id is not None:
         _log.info("planned", tasks=planned.tasks, **about)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from engine.model.text import storable
 from engine.model.told import Told
 
 MAX_TEXT = 500
@@ -108,14 +109,9 @@ def rejection(delivery: Delivery, error: str) -> Rejection:
         stream=delivery.stream,
         position=delivery.position,
         payload=value,
-        error=_storable(error)[:_MAX_ERROR_CHARACTERS],
-        headers={_storable(name): _storable(text) for name, text in delivery.headers.items()},
+        error=storable(error)[:_MAX_ERROR_CHARACTERS],
+        headers={storable(name): storable(text) for name, text in delivery.headers.items()},
     )
-
-
-def _storable(text: str) -> str:
-    """Text as PostgreSQL can hold it: without NUL and without halves of characters."""
-    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):

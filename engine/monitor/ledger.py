@@ -31,6 +31,10 @@ _GAUGES: Mapping[str, tuple[str, str]] = {
         "knockon_oldest_invalidation_seconds",
         "Age of the oldest invalidation that waits for a planner.",
     ),
+    "set_aside_invalidations": (
+        "knockon_set_aside_invalidations",
+        "Invalidations that could not be planned and wait for a replay, up to 100,000.",
+    ),
     "oldest_queued": (
         "knockon_oldest_queued_task_seconds",
         "How long the task has waited that could have been claimed first.",

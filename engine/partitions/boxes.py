@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import and_, or_
 from typing import Any
 
+from engine.partitions.limits import check_pieces
+
 Box = tuple[Any, ...]
 """One non-empty `DimensionSet` per dimension."""
 
@@ -43,12 +45,15 @@ def _levels(operator: Operator, left: Sequence[Box], right: Sequence[Box]) -> It
     lefts, rights = tails(left), tails(right)
     firsts = list({**lefts, **rights})
     levels: dict[frozenset[Box], tuple[tuple[Box, ...], list[Any]]] = {}
+    pieces = 0
     for piece, owners in type(firsts[0]).atoms(firsts):
         held = [firsts[i] for i in owners]
         tail = combined(operator, _under(held, lefts), _under(held, rights))
+        pieces += len(held) + len(tail)
+        check_pieces(pieces)
         levels.setdefault(frozenset(tail), (tail, []))[1].append(piece)
-    for tail, pieces in levels.values():
-        first = type(pieces[0]).union(pieces)
+    for tail, alike in levels.values():
+        first = type(alike[0]).union(alike)
         yield from ((first, *rest) for rest in tail)
 
 

@@ -69,6 +69,10 @@ class Dimension(ABC):
         """The fewest texts, in order, that `parse` reads back to the set."""
 
     @abstractmethod
+    def text_count(self, members: Any) -> int:
+        """The most texts that `texts` gives."""
+
+    @abstractmethod
     def sort_key(self, members: Any) -> Any:
         """What to sort disjoint sets by, open ones too."""
 
@@ -153,6 +157,10 @@ class OrderedDimension(Dimension):
     def texts(self, members: Intervals) -> list[str]:
         """See `Dimension`."""
         return list(self._texts(members))
+
+    def text_count(self, members: Intervals) -> int:
+        """See `Dimension`."""
+        return len(members.spans)
 
     def sort_key(self, members: Intervals) -> tuple[tuple[int, int], ...]:
         """See `Dimension`."""

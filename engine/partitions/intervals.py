@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from engine.partitions.limits import check_pieces
+
 NEG = -(2**62)
 """The open lower end: no ordinal is below it."""
 POS = 2**62
@@ -64,9 +66,11 @@ class Intervals:
         ends = sorted((end, i) for i, s in enumerate(sets) for span in s.spans for end in span)
         pieces: dict[frozenset[int], list[Span]] = {}
         active: set[int] = set()
-        since = NEG
+        since, held = NEG, 0
         for end, i in ends:
             if active and since < end:
+                held += len(active)
+                check_pieces(held)
                 pieces.setdefault(frozenset(active), []).append((since, end))
             active ^= {i}
             since = end

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from engine.errors import InvalidPartition
+from engine.model.text import is_storable
 from engine.partitions.dimension import EVERYTHING, TO, Dimension, DimensionValue
 from engine.partitions.keyset import KeySet
 
@@ -23,11 +24,15 @@ def check_key(key: str, where: str) -> str:
 
     Raises:
         InvalidPartition: it is empty, too long, is `*`, starts with `!` or holds `/`, `=`, `,` or
-            `..`.
+            `..`, or is no text that can be stored.
     """
     if len(key) > LONGEST:
         raise InvalidPartition(
             f"{where}: {key[:20]!r}… has {len(key)} characters; a key has {LONGEST} at most"
+        )
+    if not is_storable(key):
+        raise InvalidPartition(
+            f"{where}: {key!r} holds a NUL character or half of a surrogate pair; use valid text"
         )
     if not key or key == EVERYTHING or key.startswith(_BUT) or any(s in key for s in _RESERVED):
         raise InvalidPartition(
@@ -103,6 +108,10 @@ class StaticDimension(KeyDimension):
         """See `Dimension`."""
         return [self._run(list(run)) for run in _runs(self.positions(members))]
 
+    def text_count(self, members: KeySet) -> int:
+        """See `Dimension`."""
+        return sum(1 for _ in _runs(self.positions(members)))
+
     def sort_key(self, members: KeySet) -> list[int]:
         """See `Dimension`."""
         return self.positions(members)
@@ -164,6 +173,10 @@ class DynamicDimension(KeyDimension):
         """See `Dimension`."""
         keys = self.positions(members)
         return [(_BUT + ",".join(keys)) if keys else EVERYTHING] if members.complement else keys
+
+    def text_count(self, members: KeySet) -> int:
+        """See `Dimension`."""
+        return 1 if members.complement else len(members.keys)
 
     def sort_key(self, members: KeySet) -> tuple[bool, list[str]]:
         """See `Dimension`."""

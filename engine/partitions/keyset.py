@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.partitions.limits import check_pieces
+
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
@@ -40,7 +42,10 @@ class KeySet:
         """
         named = frozenset().union(*(s.keys for s in sets))
         owners: dict[str, list[int]] = {key: [] for key in named}
+        held = 0
         for i, s in enumerate(sets):
+            held += len(named) if s.complement else len(s.keys)
+            check_pieces(held)
             for key in named - s.keys if s.complement else s.keys:
                 owners[key].append(i)
         pieces: dict[frozenset[int], set[str]] = {}

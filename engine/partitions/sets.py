@@ -70,7 +70,7 @@ class PartitionSet:
         return self.space == other.space and _same(self.boxes, other.boxes)
 
     def __repr__(self) -> str:
-        return f"<PartitionSet {', '.join(self.space.texts(self))}>"
+        return f"<PartitionSet {', '.join(self.space.first_texts(self, 20))}>"
 
     def __hash__(self) -> int:
         return hash(frozenset(self.boxes))

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from engine.errors import InvalidPartition
 from engine.partitions.dimension import EVERYTHING, Dimension, DimensionValue
 from engine.partitions.key_dimension import check_key
+from engine.partitions.limits import check_keys, is_listable
 from engine.partitions.listing import blocks, points
 from engine.partitions.sets import PartitionSet
 from engine.partitions.spec import read_dimension, write_dimension
-from engine.partitions.text import key_writer, read_box, read_boxes, split, where, write_boxes
+from engine.partitions.text import (
+    key_writer,
+    read_box,
+    read_boxes,
+    split,
+    text_count,
+    where,
+    write_boxes,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,8 +139,9 @@ class PartitionSpace:
 
         Raises:
             InvalidPartition: the set is endless.
+            TooManyPartitions: it has more than `limits.MAX_KEYS` keys.
         """
-        self._check_finite(partitions)
+        self._check_listable(partitions)
         return map(key_writer(self.dimensions), points(self._axes, partitions.boxes))
 
     def texts(self, partitions: PartitionSet) -> list[str]:
@@ -138,8 +149,17 @@ class PartitionSpace:
 
         A run of neighbours is one range, and a dimension of which all is in is left out. No text
         holds a key of another.
+
+        Raises:
+            TooManyPartitions: it takes more than `limits.MAX_KEYS` texts.
         """
+        check_keys(text_count(self.dimensions, partitions.boxes), "the set")
         return list(write_boxes(self.dimensions, partitions.boxes))
+
+    def first_texts(self, partitions: PartitionSet, most: int) -> list[str]:
+        """At most so many of the set's texts, for people; a last one says that there are more."""
+        found = list(islice(write_boxes(self.dimensions, partitions.boxes), most + 1))
+        return found if len(found) <= most else [*found[:most], "…"]
 
     def values(self, key: str) -> dict[str, DimensionValue]:
         """Each dimension's part of one key, with the window that it stands for.
@@ -164,10 +184,11 @@ class PartitionSpace:
 
         Raises:
             InvalidPartition: the set is endless.
+            TooManyPartitions: it has more than `limits.MAX_KEYS` keys.
         """
         if size == 1:
             return ((key, [key]) for key in self.keys(partitions))
-        self._check_finite(partitions)
+        self._check_listable(partitions)
         write = key_writer(self.dimensions)
         found = blocks(self._axes, partitions.boxes, size)
         return ((write(slot), list(map(write, members))) for slot, members in found.items())
@@ -176,9 +197,11 @@ class PartitionSpace:
     def _axes(self) -> list[Dimension]:
         return [dimension for _, dimension in self.dimensions]
 
-    def _check_finite(self, partitions: PartitionSet) -> None:
+    def _check_listable(self, partitions: PartitionSet) -> None:
         if not partitions.is_finite:
             raise InvalidPartition(
-                f"{', '.join(self.texts(partitions))} has no end and cannot be listed; "
+                f"{', '.join(self.first_texts(partitions, 3))} has no end and cannot be listed; "
                 "bound the dimension, or intersect with the partitions known to exist"
             )
+        if not is_listable(partitions):
+            check_keys(partitions.count(), ", ".join(self.first_texts(partitions, 3)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import product
+from math import prod
 from typing import Any
 
 from engine.errors import InvalidPartition
@@ -84,6 +85,17 @@ def write_boxes(dimensions: Named, boxes: Iterable[Box]) -> Iterator[str]:
     for box in sorted(boxes, key=sort_key):
         for parts in product(*_part_texts(dimensions, box)):
             yield AND.join(filter(None, parts)) or EVERYTHING
+
+
+def text_count(dimensions: Named, boxes: Iterable[Box]) -> int:
+    """The most texts that `write_boxes` gives for these boxes, without writing any."""
+    return sum(
+        prod(
+            1 if part == each.universe else each.text_count(part)
+            for (_, each), part in zip(dimensions, box, strict=True)
+        )
+        for box in boxes
+    )
 
 
 def key_writer(dimensions: Named) -> Callable[[Point], str]:

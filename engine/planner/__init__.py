@@ -10,8 +10,8 @@ result is a `plan`.
 The work: a step's `tasks`, the edges `crossed` to each, the `inputs` that they are made from, what
 a first run is `waiting` for.
 
-The account: the plan as a `document`, the `path` that led to a job, how two plans `compare`, and
-the `radius` of the blast.
+The account: the plan as a `document`, the `path` that led to a job, how two plans `compare`, the
+`radius` of the blast, and the `size` that can be carried out.
 """
 
 from engine.planner.compare import Difference, differences
@@ -22,6 +22,7 @@ from engine.planner.known import Known, KnownNeeded, prefetched
 from engine.planner.path import path_to
 from engine.planner.plan import Changed, Hit, Plan, Pruned, Step
 from engine.planner.radius import Excess, excesses, radius
+from engine.planner.size import check_size
 from engine.planner.tasks import TaskNeed, needs_of_steps, task_count, task_needs
 from engine.planner.waiting import missing_inputs
 from engine.planner.walk import plan
@@ -38,6 +39,7 @@ __all__ = [
     "Pruned",
     "Step",
     "TaskNeed",
+    "check_size",
     "crossed_to",
     "differences",
     "document",

@@ -8,14 +8,15 @@ from uuid import UUID
 from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
+from engine.partitions.limits import is_listable
 from engine.planner.known import Known
 
 
 def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, PartitionSet | None]:
     """By producing job, the partitions that these output partitions need of it; not of sources.
 
-    None: any of them, where there is no end to them, or where it is the last one that counts: which
-    that will be is known only when all that are being made are there.
+    None: any of them, where there is no end to them or too many to list, or where it is the last
+    one that counts: which that will be is known only when all that are being made are there.
     """
     made = _made(lineage, job, keys)
     needed: dict[UUID, PartitionSet | None] = {}
@@ -31,7 +32,8 @@ def input_partitions(
 ) -> dict[UUID, PartitionSet]:
     """By input dataset, the partitions that a run of these output partitions reads.
 
-    Where the mapping gives no end or wants the last one, it is what is known that counts.
+    Where the mapping gives no end, wants the last one, or gives more partitions than can be listed,
+    it is what is known that counts.
     """
     made = _made(lineage, job, keys)
     read: dict[UUID, PartitionSet] = {}
@@ -53,7 +55,7 @@ def _made(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
 
 def _certain(edge: Edge, made: PartitionSet) -> PartitionSet | None:
     needed = edge.mapping.up(made)
-    return needed if needed.is_finite and not edge.mapping.takes_last else None
+    return needed if is_listable(needed) and not edge.mapping.takes_last else None
 
 
 def _either(
@@ -65,7 +67,7 @@ def _either(
 
 def _read(edge: Edge, made: PartitionSet, known: Known) -> PartitionSet:
     needed = up(edge, made, known)
-    return needed if needed.is_finite else needed & known(edge.dataset)
+    return needed if is_listable(needed) else needed & known(edge.dataset)
 
 
 def _add(sets: dict[UUID, PartitionSet], key: UUID, partitions: PartitionSet) -> None:

@@ -20,6 +20,7 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from engine.errors import ServiceUnavailable
+from engine.store.text import encode_json
 
 T = TypeVar("T")
 Connection = AsyncConnection[DictRow]
@@ -214,7 +215,7 @@ def _worth_waiting(error: Exception) -> bool:
 
 
 async def _configure(connection: Connection) -> None:
-    set_json_dumps(msgspec.json.encode, connection)
+    set_json_dumps(encode_json, connection)
     set_json_loads(msgspec.json.decode, connection)
     await connection.execute(_SESSION)
 

@@ -2,25 +2,40 @@
 
 from typing import Any
 
+from psycopg import AsyncCursor, DataError
+from psycopg.rows import DictRow
+
 from engine.store.database import Connection
 from engine.store.queries import query
+from engine.store.text import storable_value
 
 Row = dict[str, Any]
 
 
 async def fetch(conn: Connection, name: str, **params: Any) -> list[Row]:
     """Run a statement and return all its rows, as dicts. Raises psycopg's errors."""
-    cursor = await conn.execute(query(name).encode(), params)
+    cursor = await _run(conn, name, params)
     return await cursor.fetchall()
 
 
 async def fetch_one(conn: Connection, name: str, **params: Any) -> Row | None:
     """Run a statement and return its first row, or None."""
-    cursor = await conn.execute(query(name).encode(), params)
+    cursor = await _run(conn, name, params)
     return await cursor.fetchone()
 
 
 async def execute(conn: Connection, name: str, **params: Any) -> int:
     """Run a statement and return how many rows it wrote."""
-    cursor = await conn.execute(query(name).encode(), params)
+    cursor = await _run(conn, name, params)
     return cursor.rowcount
+
+
+async def _run(conn: Connection, name: str, params: dict[str, Any]) -> AsyncCursor[DictRow]:
+    statement = query(name).encode()
+    try:
+        return await conn.execute(statement, params)
+    except (DataError, UnicodeEncodeError) as error:
+        if isinstance(error, DataError) and error.sqlstate is not None:
+            raise  # rejected by the server
+        # The driver refused a text before anything was sent, so the transaction is still intact.
+        return await conn.execute(statement, storable_value(params))

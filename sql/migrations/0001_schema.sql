@@ -356,14 +356,21 @@ CREATE TABLE data_invalidations (
     idempotency_key text,
     -- The plan that took it; while it is open, the plan that is held for approval.
     plan_id uuid,
-    -- What became of it: planned, not_current (kept, not routed), held, rejected, ...
+    -- What became of it: planned, not_current (kept, not routed), held, rejected, set_aside, ...
     outcome text,
+    -- A digest of the request that used the idempotency key.
+    request_hash text,
+    -- Why it could not be planned. It is set aside, still open, until it is replayed.
+    planning_error text,
+    set_aside_at timestamptz,
     CHECK (scope <> 'partition' OR partition_key IS NOT NULL),
     CHECK (scope <> 'row_range' OR row_filter IS NOT NULL),
     UNIQUE (org_id, idempotency_key)
 );
 CREATE INDEX data_invalidations_open ON data_invalidations (org_id, id)
-    WHERE processed_at IS NULL AND plan_id IS NULL;
+    WHERE processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL;
+CREATE INDEX data_invalidations_set_aside ON data_invalidations (org_id, set_aside_at)
+    WHERE planning_error IS NOT NULL;
 CREATE INDEX data_invalidations_dataset ON data_invalidations (dataset_uuid, created_at);
 
 -- Where each consumer stands in each stream. Written in the transaction that writes the

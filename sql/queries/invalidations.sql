@@ -23,11 +23,13 @@ SELECT id FROM data_invalidations
 WHERE org_id = %(org_id)s AND starts_with(idempotency_key, %(key)s || '#') ORDER BY id
 
 -- :name lock_open
--- The oldest facts that nobody has planned yet; those of a held plan wait for a person.
+-- The oldest facts that nobody has planned yet; those of a held plan wait for a person, and those
+-- set aside for a replay.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by
 FROM data_invalidations i
 WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
+  AND i.planning_error IS NULL
 ORDER BY i.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
@@ -48,7 +50,7 @@ ORDER BY id FOR UPDATE
 -- :name inherit
 -- It is about the generation that comes; null: all of that.
 UPDATE data_invalidations i SET dataset_version = %(version)s, partition_key = v.key,
-    processed_at = NULL, outcome = NULL,
+    processed_at = NULL, outcome = NULL, planning_error = NULL, set_aside_at = NULL,
     scope = CASE WHEN v.key IS NULL AND i.scope = 'partition' THEN 'dataset' ELSE i.scope END
 FROM unnest(%(ids)s::uuid[], %(keys)s::text[]) AS v(id, key)
 WHERE i.id = v.id
@@ -75,27 +77,47 @@ UPDATE data_invalidations SET plan_id = %(plan_id)s, outcome = 'held' WHERE id =
 UPDATE data_invalidations SET processed_at = clock_timestamp(), outcome = 'rejected'
 WHERE id = ANY(%(ids)s) AND processed_at IS NULL
 
--- :name set_aside
+-- :name not_current
 -- Facts about a generation that is not served are kept, and not routed.
 UPDATE data_invalidations SET processed_at = clock_timestamp(), outcome = 'not_current'
 WHERE id = ANY(%(ids)s)
+
+-- :name set_aside
+-- An invalidation that cannot be planned stays open, with the reason, until it is replayed.
+UPDATE data_invalidations
+SET planning_error = %(error)s, set_aside_at = clock_timestamp(), outcome = 'set_aside'
+WHERE id = %(id)s
+
+-- :name replay
+-- Have invalidations that were set aside planned again; null ids: all of the org's. ``whole`` widens
+-- each to all that exists of its dataset.
+UPDATE data_invalidations
+SET planning_error = NULL, set_aside_at = NULL, outcome = NULL,
+    scope = CASE WHEN %(whole)s THEN 'dataset' ELSE scope END,
+    partition_key = CASE WHEN %(whole)s THEN NULL ELSE partition_key END,
+    columns = CASE WHEN %(whole)s THEN NULL ELSE columns END,
+    row_filter = CASE WHEN %(whole)s THEN NULL ELSE row_filter END
+WHERE org_id = %(org_id)s AND planning_error IS NOT NULL
+  AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s))
+RETURNING id
 
 -- :name list
 -- The newest facts, for people.
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.created_at, i.processed_at, i.outcome, cardinality(i.processed_by) AS jobs,
-       i.plan_id, i.source_event
+       i.plan_id, i.source_event, i.planning_error
 FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org_id)s
   AND (%(dataset)s::text IS NULL OR d.name = %(dataset)s)
   AND (NOT %(open)s OR i.processed_at IS NULL)
+  AND (NOT %(set_aside)s OR i.planning_error IS NOT NULL)
 ORDER BY i.id DESC LIMIT %(limit)s
 
 -- :name by_ids
 -- Facts with the event that they stand for.
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.source_event, i.created_at, i.processed_at, i.outcome,
-       cardinality(i.processed_by) AS jobs, i.plan_id
+       cardinality(i.processed_by) AS jobs, i.plan_id, i.planning_error
 FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s) ORDER BY i.id
 

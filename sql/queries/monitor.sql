@@ -14,10 +14,16 @@ SELECT
     (SELECT count(*) FROM (
         SELECT FROM data_invalidations
         WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
+          AND planning_error IS NULL
         LIMIT %(most)s) AS i) AS open_invalidations,
+    (SELECT count(*) FROM (
+        SELECT FROM data_invalidations
+        WHERE org_id = %(org_id)s AND planning_error IS NOT NULL
+        LIMIT %(most)s) AS i) AS set_aside_invalidations,
     coalesce(extract(epoch FROM now - (
         SELECT created_at FROM data_invalidations
         WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
+          AND planning_error IS NULL
         ORDER BY id LIMIT 1)), 0)::float8 AS oldest_invalidation,
     (SELECT count(*) FROM (
         SELECT FROM dead_letters

@@ -14,7 +14,20 @@ WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 -- How many facts wait for a planner, and for how many seconds the oldest does.
 SELECT count(*) AS facts, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds
 FROM data_invalidations
-WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
+WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL
+
+-- :name set_aside
+-- The newest invalidations that could not be planned, and how many there are in all.
+SELECT i.id, d.name AS dataset, i.partition_key, i.planning_error AS error, i.set_aside_at,
+       count(*) OVER () AS total
+FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %(org_id)s AND i.planning_error IS NOT NULL
+ORDER BY i.set_aside_at DESC LIMIT %(limit)s
+
+-- :name invalidation_ids
+-- The invalidations whose id ends like this.
+SELECT id FROM data_invalidations
+WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
 
 -- :name positions
 -- Where every consumer stands.
@@ -82,13 +95,15 @@ UPDATE dead_letters SET error = %(error)s WHERE id = %(id)s
 -- How far the tasks are that some facts caused, which of their plans wait for approval, and whether
 -- anything else is in motion.
 WITH facts AS (
-    SELECT plan_id, processed_at, outcome FROM data_invalidations
+    SELECT plan_id, processed_at, outcome, planning_error FROM data_invalidations
     WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
 ), wave AS (
     SELECT t.status, t.waiting_for FROM tasks t
     WHERE t.org_id = %(org_id)s AND t.plan_ids && ARRAY(SELECT plan_id FROM facts)
 )
-SELECT (SELECT count(*) FROM facts WHERE processed_at IS NULL AND plan_id IS NULL) AS unplanned,
+SELECT (SELECT count(*) FROM facts
+        WHERE processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL) AS unplanned,
+       ARRAY(SELECT planning_error FROM facts WHERE planning_error IS NOT NULL) AS set_aside,
        ARRAY(SELECT DISTINCT plan_id FROM facts WHERE processed_at IS NULL AND plan_id IS NOT NULL)
            AS held,
        ARRAY(SELECT DISTINCT plan_id FROM facts WHERE outcome = 'rejected') AS rejected,

@@ -15,6 +15,7 @@ async def check_work(conn: Connection, scene: Scene) -> Checks:
     view = await status(conn, scene)
     yield _deployed(view)
     yield _planning(view)
+    yield _set_aside(view)
     yield await _leases(conn, scene)
     yield _workers(view)
     yield _failures(view)
@@ -34,6 +35,16 @@ def _planning(view: Status) -> Check:
         age < _LONGEST_OPEN_SECONDS,
         f"{counted(view.open_invalidations, 'open invalidation')}{oldest}",
         "run 'knockon engine', or look into its log",
+    )
+
+
+def _set_aside(view: Status) -> Check:
+    return judge(
+        "set aside",
+        view.set_aside_total == 0,
+        f"{counted(view.set_aside_total, 'invalidation')} that cannot be planned",
+        "see 'knockon invalidations --set-aside', fix the cause, then "
+        "'knockon invalidations replay --all'",
     )
 
 

@@ -1,39 +1,79 @@
-"""`knockon invalidations`."""
+"""`knockon invalidations`, and what an operator does with those that cannot be planned."""
 
 from typing import Annotated
+from uuid import UUID
 
 import typer
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.api.invalidations import InvalidationRow
+from engine.api.invalidations import InvalidationRow, invalidation_id
 from engine.api.invalidations import invalidations as list_invalidations
 from engine.cli.call import Call, command
-from engine.cli.output import ago, compact, short, show, table
+from engine.cli.output import ago, compact, counted, short, show, table
 from engine.cli.session import Session, run
+from engine.errors import InvalidInput
+from engine.flow.set_aside import replay as replay_set_aside
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, invoke_without_command=True)
+_Dataset = Annotated[str | None, typer.Option("--dataset", "-d", help="Only of this dataset.")]
+_Open = Annotated[bool, typer.Option("--open", help="Only those not planned yet.")]
+_SetAside = Annotated[bool, typer.Option("--set-aside", help="Only those that cannot be planned.")]
+_Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")]
 
 
-@app.command()
+@app.callback()
 @command
 def invalidations(
     call: Call,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", help="Only of this dataset.")
-    ] = None,
-    only_open: Annotated[bool, typer.Option("--open", help="Only those not planned yet.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 50,
+    dataset: _Dataset = None,
+    only_open: _Open = False,
+    only_set_aside: _SetAside = False,
+    limit: _Limit = 50,
 ) -> None:
-    """List what was found stale, the newest first, and what became of it."""
+    """List what was found stale, the newest first, and what became of it; or replay some."""
 
     async def work(session: Session) -> list[InvalidationRow]:
         async with session.connection() as conn:
             return await list_invalidations(
-                conn, session.scene, dataset=dataset, only_open=only_open, limit=limit
+                conn,
+                session.scene,
+                dataset=dataset,
+                only_open=only_open,
+                only_set_aside=only_set_aside,
+                limit=limit,
             )
 
     show(call, run(call, work), _listed)
+
+
+@app.command()
+@command
+def replay(
+    call: Call,
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Ids, or their ends.", metavar="ID")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every one that is set aside.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Widen each to all that exists of its dataset.")
+    ] = False,
+) -> None:
+    """Plan invalidations again that were set aside because they could not be planned."""
+    if bool(ids) == all_:
+        raise InvalidInput("name the invalidations to replay, or pass --all")
+
+    async def work(session: Session) -> list[UUID]:
+        async with session.connection() as conn:
+            named = [await invalidation_id(conn, session.scene, each) for each in ids or ()]
+            wanted = None if all_ else named
+            return await replay_set_aside(conn, session.scene, wanted, whole=whole)
+
+    show(call, run(call, work), _replayed)
+
+
+def _replayed(ids: list[UUID]) -> RenderableType:
+    return Text(f"{counted(len(ids), 'invalidation')} to be planned again")
 
 
 def _listed(rows: list[InvalidationRow]) -> RenderableType:
@@ -41,20 +81,28 @@ def _listed(rows: list[InvalidationRow]) -> RenderableType:
         return Text("no such invalidations", "dim")
     made = table("invalidation", "dataset", "what", "reason", "events>", "age", "outcome", "jobs>")
     for each in rows:
-        what = _what(each)
-        outcome = each.outcome or Text("open", "yellow")
-        count = f"{each.events:,}"
         made.add_row(
             short(each.id),
             each.dataset,
-            what,
+            _what(each),
             each.reason,
-            count,
+            f"{each.events:,}",
             ago(each.created_at),
-            outcome,
+            _outcome(each),
             str(each.jobs),
         )
-    return made
+    errors = (
+        Text.assemble(short(each.id), ("  cannot be planned: ", "red"), each.planning_error)
+        for each in rows
+        if each.planning_error
+    )
+    return Group(made, *errors)
+
+
+def _outcome(row: InvalidationRow) -> Text:
+    if row.planning_error:
+        return Text("set aside", "red")
+    return Text(row.outcome) if row.outcome else Text("open", "yellow")
 
 
 def _what(row: InvalidationRow) -> str:

@@ -13,6 +13,7 @@ from engine.cli.session import Session, run
 
 app = typer.Typer(add_completion=False)
 _HELD_HINT = "knockon plans show PLAN, then knockon approve PLAN or knockon reject PLAN"
+_SET_ASIDE_HINT = "fix the cause, then knockon invalidations replay ID, or --all"
 _ORDER = ("blocked", "queued", "running", "failed", "succeeded", "skipped", "canceled")
 
 
@@ -32,6 +33,8 @@ def _report(view: Status) -> RenderableType:
     parts: list[RenderableType] = [_summary(view), _tasks(view)]
     if view.held:
         parts.append(_held(view))
+    if view.set_aside:
+        parts.append(_set_aside(view))
     if view.stuck:
         parts.append(_stuck(view))
     if view.dags:
@@ -58,7 +61,8 @@ def _state(view: Status) -> tuple[str, str]:
         return "at work", "bold blue"
     if view.held:
         return "waiting for approval", "bold yellow"
-    return ("stuck", "bold red") if view.tasks.get("failed") else ("at rest", "bold green")
+    is_stuck = view.tasks.get("failed") or view.set_aside
+    return ("stuck", "bold red") if is_stuck else ("at rest", "bold green")
 
 
 def _tasks(view: Status) -> Text:
@@ -76,6 +80,16 @@ def _held(view: Status) -> RenderableType:
         age, why = ago(each.created_at), "\n".join(each.held_by)
         made.add_row(short(each.id), some(each.datasets), f"{each.tasks:,}", age, cost, why)
     return Group(made, Text(_HELD_HINT, "yellow"))
+
+
+def _set_aside(view: Status) -> RenderableType:
+    made = table("set aside", "dataset", "what", "age", "why")
+    for each in view.set_aside:
+        what = each.partition_key or "all of it"
+        made.add_row(short(each.id), each.dataset, what, ago(each.set_aside_at), each.error)
+    more = view.set_aside_total - len(view.set_aside)
+    hint = f"{more:,} more; {_SET_ASIDE_HINT}" if more else _SET_ASIDE_HINT
+    return Group(made, Text(hint, "yellow"))
 
 
 def _stuck(view: Status) -> RenderableType:

@@ -1,0 +1,36 @@
+"""The size of a plan: whether its partitions can be listed, task by task."""
+
+from __future__ import annotations
+
+from engine.errors import TooManyPartitions
+from engine.lineage.graph import Lineage
+from engine.partitions import PartitionSet, limits
+from engine.planner.plan import Plan
+
+MAX_PLANNED = 5_000_000
+"""Partitions of all the steps of one plan."""
+
+
+def check_size(plan: Plan, lineage: Lineage) -> None:
+    """Raise TooManyPartitions where a plan is too large to be carried out."""
+    for dataset, partitions in plan.stamps.items():
+        _check(partitions, f"dataset {lineage.dataset(dataset).name!r} changed in")
+    total = 0
+    for step in plan.steps:
+        _check(step.partitions, f"job {lineage.job(step.job).name!r} would recompute")
+        total += step.partitions.count()
+    if total > MAX_PLANNED:
+        raise TooManyPartitions(
+            f"the plan would recompute {total:,} partitions, and at most {MAX_PLANNED:,} fit into "
+            "one plan; invalidate fewer partitions at once"
+        )
+
+
+def _check(partitions: PartitionSet, subject: str) -> None:
+    count, most = partitions.count(), limits.MAX_KEYS
+    if count > most:
+        sample = ", ".join(partitions.space.first_texts(partitions, 3))
+        raise TooManyPartitions(
+            f"{subject} {count:,} partitions ({sample}), and at most {most:,} can be listed; "
+            "invalidate fewer partitions at once, or bound the dimension"
+        )

@@ -1,0 +1,40 @@
+"""Which errors are due to the data at hand, and which to the database or its surroundings."""
+
+import psycopg
+
+from engine.errors import LeaseLost, PositionLost, ServiceUnavailable
+from engine.store.database import is_transient
+
+_DUE_TO_DATA = (
+    "0A",  # feature not supported
+    "21",  # cardinality violation
+    "22",  # data exception
+    "23",  # integrity constraint violation
+    "44",  # WITH CHECK OPTION violation
+    "54",  # program limit exceeded
+    "P0",  # raised by a trigger
+)
+_SURROUNDINGS = (OSError, LeaseLost, PositionLost, ServiceUnavailable)
+
+
+def is_due_to_data(error: Exception) -> bool:
+    """Return whether the same data would fail again, however often and whenever it is tried.
+
+    Outages, deadlocks, serialization failures, lock timeouts, cancellation, a full server and
+    missing privileges are not due to data: retrying, or an operator, resolves them.
+    """
+    if isinstance(error, _SURROUNDINGS):
+        return False
+    if not isinstance(error, psycopg.Error):
+        return True
+    if error.sqlstate is not None:
+        return error.sqlstate[:2] in _DUE_TO_DATA
+    return isinstance(error, psycopg.DataError) and not is_transient(error)
+
+
+def reason_of(error: Exception) -> str:
+    """Describe an error in one text, with its type where it is not one of Knockon's own."""
+    text = str(error).strip()
+    if type(error).__module__.startswith("engine."):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

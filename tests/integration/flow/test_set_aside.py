@@ -1,0 +1,283 @@
+"""Invalidations that cannot be planned are set aside, and the rest is planned."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from engine.api.explain_partition import explain_partition
+from engine.api.invalidations import invalidations
+from engine.api.progress import progress
+from engine.api.status import status
+from engine.cli.checks.work import check_work
+from engine.errors import InvalidInput
+from engine.flow import draft, set_aside
+from engine.flow.approve import approve
+from engine.flow.plan import Planned, plan
+from engine.flow.propose import propose
+from engine.lineage.graph import Lineage
+from engine.model.event import SourceEvent
+from engine.model.invalidation import Invalidation
+from engine.partitions import limits
+from engine.planner import Known, Plan
+from engine.store.database import Database
+from engine.store.orgs import set_setting
+from tests.support.worlds import World, job, source
+
+IDS = {"id": {"range": 1000}}
+
+
+@pytest.fixture
+async def world(database: Database) -> World:
+    """Sources `a`, `s` and `z`, each read by a job; the ids of `s` have no end."""
+    return await World.made(
+        database,
+        source("a"),
+        job("b", "a"),
+        source("s", IDS),
+        job("t", "s", partitioning=IDS),
+        source("z"),
+        job("y", "z"),
+    )
+
+
+async def ruin(world: World, request: UUID, partition_key: str) -> None:
+    """Have an invalidation name what its dataset cannot have."""
+    await world.rows(
+        "UPDATE data_invalidations SET partition_key = %s WHERE id = %s RETURNING id",
+        partition_key,
+        request,
+    )
+
+
+async def planned(world: World) -> Planned:
+    found = await world.plan()
+    assert found is not None
+    return found
+
+
+async def replayed(world: World, *ids: UUID, whole: bool = False) -> list[UUID]:
+    async with world.conn() as conn:
+        return await set_aside.replay(conn, world.scene, ids or None, whole=whole)
+
+
+async def open_count(world: World) -> int:
+    async with world.conn() as conn:
+        return (await status(conn, world.scene)).open_invalidations
+
+
+@pytest.mark.parametrize("place", [0, 3, 6])
+async def test_the_rest_of_a_batch_is_planned(world: World, place: int) -> None:
+    ids = [(await world.change("a", f"2013-02-{day:02}")).invalidations[0] for day in range(10, 17)]
+    await ruin(world, ids[place], "1999-01-01")
+    await world.change("z", "2013-02-13")
+    done = await planned(world)
+    assert (done.set_aside, done.invalidations, done.tasks) == ((ids[place],), 7, 7)
+    assert await world.plan() is None
+    async with world.conn() as conn:
+        (row,) = await invalidations(conn, world.scene, only_set_aside=True)
+    assert (row.id, row.outcome, row.processed_at) == (ids[place], "set_aside", None)
+    assert row.planning_error is not None
+    assert "'1999-01-01' is out of bounds" in row.planning_error
+
+
+async def test_what_is_set_aside_is_shown_everywhere(world: World) -> None:
+    (id_,) = (await world.change("a", "2013-02-13")).invalidations
+    await ruin(world, id_, "1999-01-01")
+    await world.plan()
+    async with world.conn() as conn:
+        view = await status(conn, world.scene)
+        waiting = await progress(conn, world.scene, [id_])
+        checks = {check.name: check async for check in check_work(conn, world.scene)}
+        why = await explain_partition(conn, world.scene, "a", "2013-02-13")
+    assert ([each.id for each in view.set_aside], view.set_aside_total) == ([id_], 1)
+    assert (view.open_invalidations, view.is_at_rest) == (0, True)
+    assert (waiting.is_over, waiting.is_good) == (True, False)
+    assert "out of bounds" in waiting.set_aside[0]
+    assert checks["set aside"].verdict == "warn"
+    assert why.open_invalidations == (id_,)
+
+
+async def test_it_can_be_replayed(world: World) -> None:
+    (id_,) = (await world.change("a", "2013-02-13")).invalidations
+    await ruin(world, id_, "1999-01-01")
+    await world.plan()
+    assert await replayed(world, id_) == [id_]
+    assert (await planned(world)).set_aside == (id_,)
+    await ruin(world, id_, "2013-02-13")
+    assert await replayed(world) == [id_]
+    assert (await planned(world)).tasks == 1
+    assert await world.tasks("b") == {"queued": ["b[2013-02-13]"]}
+    assert await replayed(world, id_) == []
+
+
+async def test_an_interval_too_long_to_be_listed_is_set_aside(world: World) -> None:
+    """A backlog of sparse ids: few texts, and 130 trillion keys."""
+    await world.change("s", "0-999")
+    await world.plan()
+    await world.run()
+    first, last = (1700000000000000000 + n * 130000000000000000 for n in (0, 1))
+    await world.change("s", f"{first}-{first + 999}..{last}-{last + 999}")
+    await world.change("z", "2013-02-13")
+    done = await planned(world)
+    assert (len(done.set_aside), done.tasks) == (1, 1)
+    async with world.conn() as conn:
+        (row,) = await invalidations(conn, world.scene, only_set_aside=True)
+    assert row.planning_error is not None
+    assert "130,000,000,000,001 partitions" in row.planning_error
+    assert await replayed(world, whole=True) == [row.id]
+    assert (await planned(world)).tasks == 1
+    assert await world.tasks("t") == {"succeeded": ["t[0-999]"], "queued": ["t[0-999]"]}
+
+
+async def test_invalidations_that_only_fail_together_are_planned_apart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_KEYS", 10)
+    await world.change("a", "2013-02-01..2013-02-08")
+    await world.change("a", "2013-03-01..2013-03-08")
+    done = await planned(world)
+    assert (done.set_aside, done.invalidations, done.tasks) == ((), 2, 16)
+    assert len(await world.rows("SELECT DISTINCT plan_ids FROM tasks")) == 2
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, id_: UUID, error: Exception) -> None:
+    """Have the pure planner fail on one invalidation."""
+    make = draft.make_plan
+
+    def fails(lineage: Lineage, those: Sequence[Invalidation], known: Known) -> Plan:
+        if any(each.id == id_ for each in those):
+            raise error
+        return make(lineage, those, known)
+
+    monkeypatch.setattr(draft, "make_plan", fails)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("k"),
+        RecursionError(),
+        MemoryError(),
+        AssertionError("no"),
+        ValueError("a NUL \0 and half a pair \ud800"),
+        psycopg.errors.ProgramLimitExceeded("too large"),
+        psycopg.DataError("text fields cannot contain NUL"),
+    ],
+)
+async def test_any_error_sets_aside(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    (id_,) = (await world.change("a", "2013-02-13")).invalidations
+    await world.change("z", "2013-02-13")
+    failing(monkeypatch, id_, error)
+    assert (await planned(world)).set_aside == (id_,)
+    assert await world.tasks() == {"queued": ["y[2013-02-13]"]}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.OperationalError("the connection is lost"),
+        psycopg.errors.DeadlockDetected("deadlock"),
+        psycopg.errors.SerializationFailure("serialization"),
+        psycopg.errors.LockNotAvailable("lock timeout"),
+        psycopg.errors.QueryCanceled("statement timeout"),
+        psycopg.errors.DiskFull("no space"),
+        psycopg.errors.AdminShutdown("shutdown"),
+        psycopg.errors.InsufficientPrivilege("a missing grant"),
+        ConnectionResetError("reset"),
+    ],
+)
+async def test_what_is_no_fault_of_the_data_is_raised(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    (id_,) = (await world.change("a", "2013-02-13")).invalidations
+    failing(monkeypatch, id_, error)
+    with pytest.raises(type(error)):
+        await world.plan()
+    assert await open_count(world) == 1
+    monkeypatch.undo()
+    assert (await planned(world)).tasks == 1
+
+
+async def test_a_lock_that_times_out_sets_nothing_aside(world: World) -> None:
+    await world.changed("a", "2013-02-13")
+    await world.change("a", "2013-02-13")
+    async with world.conn() as holding, holding.transaction():
+        await holding.execute("SELECT FROM tasks FOR UPDATE")
+        async with world.conn() as conn:
+            await conn.execute("SET lock_timeout = '50ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                await plan(conn, world.scene)
+            await conn.execute("RESET lock_timeout")
+    assert await open_count(world) == 1
+    assert (await planned(world)).tasks == 1
+
+
+async def test_a_server_that_ends_the_session_sets_nothing_aside(world: World) -> None:
+    await world.changed("a", "2013-02-13")
+    await world.change("a", "2013-02-13")
+
+    async def end(conn: Any) -> None:
+        await world.rows("SELECT pg_terminate_backend(%s)", conn.info.backend_pid)
+
+    async with world.conn() as conn:
+        await end(conn)
+        with pytest.raises(psycopg.OperationalError):
+            await plan(conn, world.scene)
+    assert await open_count(world) == 1
+
+
+async def test_a_deploy_that_cannot_be_planned_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.changed("a", "2013-01-01..2013-06-30")
+    monkeypatch.setattr(limits, "MAX_KEYS", 100)
+    with pytest.raises(InvalidInput, match="at most 100 can be listed"):
+        await world.deploy(source("a"), job("b", "a", config={"more": 1}), job("c", "b"))
+    assert await world.rows("SELECT FROM datasets WHERE name = 'c'") == []
+
+
+async def test_a_held_plan_that_cannot_be_planned_stays_held(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", 1)
+    (id_,) = (await world.change("a", "2013-02-13..2013-02-14")).invalidations
+    plan_id = (await planned(world)).plan_id
+    assert plan_id is not None
+    failing(monkeypatch, id_, KeyError("k"))
+    async with world.conn() as conn:
+        with pytest.raises(InvalidInput, match="cannot be planned: KeyError"):
+            await approve(conn, world.scene, plan_id)
+    monkeypatch.undo()
+    async with world.conn() as conn:
+        assert (await approve(conn, world.scene, plan_id)).tasks == 2
+
+
+async def test_a_change_that_cannot_be_planned_is_not_proposed(world: World) -> None:
+    event = SourceEvent(dataset="s", partitions=("0-999..1000000000000-1000000000999",))
+    async with world.conn() as conn:
+        with pytest.raises(InvalidInput, match="1,000,000,001 partitions"):
+            await propose(conn, world.scene, event)
+
+
+async def test_what_was_set_aside_does_not_stop_a_deploy(world: World) -> None:
+    (id_,) = (await world.change("a", "2013-02-13")).invalidations
+    await ruin(world, id_, "not a day")
+    await world.plan()
+    longer = {"dt": {"time": "day", "start": "2013-01-01", "end": "2015-01-01"}}
+    await world.deploy(
+        source("a", longer),
+        job("b", "a"),
+        source("s", IDS),
+        job("t", "s", partitioning=IDS),
+        source("z"),
+        job("y", "z"),
+    )
+    assert await open_count(world) == 1  # widened to all of the dataset
+    await world.plan()
+    assert await open_count(world) == 0
