@@ -5,8 +5,9 @@ import sys
 
 import stamina.instrumentation
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
+from engine.printable import indented
 from engine.settings import Settings
 
 _SHARED: list[Processor] = [
@@ -41,15 +42,25 @@ def _formatter(log_format: str) -> logging.Formatter:
     else:
         # without the values of variables, which may be long, or secret
         last = [
+            structlog.processors.format_exc_info,
+            _made_printable,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
                 exception_formatter=structlog.dev.plain_traceback,
-            )
+            ),
         ]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
     )
+
+
+def _made_printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Values of any type, as the renderer is going to print them; JSON escapes them by itself."""
+    return {
+        indented(key): value if value is None else indented(str(value))
+        for key, value in event.items()
+    }
 
 
 def _hush() -> None:

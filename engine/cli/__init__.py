@@ -1,6 +1,7 @@
 """The command line: `knockon`, the roof that alone sees engine and consumers."""
 
 import sys
+import traceback
 
 from engine.errors import KnockonError
 
@@ -15,4 +16,10 @@ def main() -> None:
         from engine.cli.output import complain
 
         complain(str(error))
+        sys.exit(1)
+    except Exception as error:
+        from engine.cli.output import errors
+
+        # As Python would print it, but for control characters in the messages.
+        errors().print("".join(traceback.format_exception(error)), end="")
         sys.exit(1)

@@ -1,5 +1,7 @@
 """The tree of commands. Each one's code is imported only when it is called, so help is quick."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
@@ -7,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from engine.cli.call import Call, command
+from engine.printable import printable
 
 _SETUP = "Set up"
 _CHANGE = "Change"
@@ -46,8 +49,30 @@ COMMANDS = {
 """Each command's panel and what it does; its code is the module of its name."""
 
 
+@contextmanager
+def _printable_complaints() -> Iterator[None]:
+    """Complaints about a call repeat its arguments, which may come from outside like all else."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message"):
+            text = printable(error.format_message())
+            error.format_message = lambda: text
+        raise
+
+
 class LazyGroup(TyperGroup):
     """Shows all commands by what the table says, and imports the one that is called."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """Parse the options in front of the command."""
+        with _printable_complaints():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse and run the command."""
+        with _printable_complaints():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command and load it."""

@@ -1,20 +1,25 @@
-"""What people and programs see: results on stdout, complaints on stderr."""
+"""Output of commands: results on stdout, complaints on stderr.
+
+Everything passes through `console`, `errors` or `to_json`, so that no text acts on a terminal.
+"""
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 from rich import box
-from rich.console import Console, JustifyMethod, RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from engine.api.pruning import PrunedEdge
 from engine.cli.call import Call
+from engine.printable import printable, printable_json
 
 V = TypeVar("V")
 
@@ -31,15 +36,30 @@ _STYLES = {
 }
 
 
+class _SafeConsole(Console):
+    """A console on which text is text: neither markup, nor emoji codes, nor control characters."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **more)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render it; the console's own control codes are segments of their own kind."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else printable(segment.text)
+            yield Segment(text, segment.style, segment.control)
+
+
 def console() -> Console:
     """Stdout; wide where it is not a terminal, so that nothing is cut off on its way to a file."""
     wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=_PIPE_WIDTH if wide else None, highlight=False)
+    return _SafeConsole(width=_PIPE_WIDTH if wide else None)
 
 
 def errors() -> Console:
     """Stderr."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _SafeConsole(stderr=True, soft_wrap=True)
 
 
 def show(call: Call, view: V, render: Callable[[V], RenderableType]) -> None:
@@ -53,7 +73,7 @@ def show(call: Call, view: V, render: Callable[[V], RenderableType]) -> None:
 
 def to_json(view: Any) -> str:
     """A view as indented JSON; its dataclasses are objects."""
-    return msgspec.json.format(msgspec.json.encode(view)).decode() + "\n"
+    return printable_json(msgspec.json.format(msgspec.json.encode(view)).decode()) + "\n"
 
 
 def complain(message: str) -> None:

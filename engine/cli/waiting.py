@@ -61,7 +61,7 @@ def _update(bar: Bar, line: TaskID, now: Progress) -> None:
 
 
 def _bar() -> Bar:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     return Bar(*columns, TimeElapsedColumn(), console=errors(), transient=True)
 
 

@@ -10,6 +10,7 @@ from time import monotonic
 
 import msgspec
 from rich.console import Console
+from rich.text import Text
 
 from consumers.postgres.attach import attach
 from engine.cli.demo import report
@@ -90,7 +91,7 @@ async def _demo(settings: Settings, console: Console, days: int) -> int:
     async with _own_servers(settings) as (session, broker):
         report.done(console, "PostgreSQL and a Kafka broker are up", monotonic() - began)
         code = await run_demo(session, broker, console, days)
-    console.print(f"[dim]All of it took {monotonic() - began:.0f} seconds.[/dim]")
+    console.print(Text(f"All of it took {monotonic() - began:.0f} seconds.", style="dim"))
     return code
 
 

@@ -1,0 +1,135 @@
+"""Control characters in everything that others write, shown by the real commands."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import psycopg
+import pytest
+
+from engine.store.ids import new_id
+from tests.acceptance.cli.conftest import Knockon
+
+NASTY = "[bold]x\x1b]0;owned\x07\x1b[2J\x9b1m\u202etxt\u2066\r\x7f"
+UNSAFE = ("\x1b", "\x07", "\x9b", "\u202e", "\u2066", "\r", "\x7f")
+
+DAG: dict[str, Any] = {
+    "dag": "w",
+    "jobs": [
+        {
+            "name": "src",
+            "activation": "source",
+            "source": {"kind": "manual"},
+            "outputs": [
+                {"dataset": "orders", "partitioning": {"k": {"dynamic": True}}, "columns": ["a"]}
+            ],
+        },
+        {
+            "name": "copy",
+            "description": NASTY.replace("\r", ""),
+            "operator": "shell",
+            "config": {"command": ["echo", NASTY]},
+            "inputs": ["orders"],
+            "outputs": [{"dataset": "copy", "partitioning": {"k": {"dynamic": True}}}],
+        },
+    ],
+}
+
+COMMANDS = [
+    ["status"],
+    ["tasks"],
+    ["tasks", "--status", "failed"],
+    ["invalidations"],
+    ["plans"],
+    ["dead-letters"],
+    ["lineage", "orders", "--columns"],
+    ["explain", "copy", "key" + NASTY],
+    ["explain", NASTY],
+    ["explain", "TASK"],
+    ["plans", "show", "PLAN"],
+    ["dead-letters", "show", "LETTER"],
+    ["dead-letters", "replay", "LETTER"],
+    ["impact", "orders", "-p", "key" + NASTY],
+    ["impact", "orders", "-c", NASTY],
+    ["tasks", "retry", NASTY],
+    ["doctor"],
+    ["status", "--org", NASTY],
+    ["status", NASTY],
+    [NASTY],
+    ["--" + NASTY],
+    ["deploy", "/no/" + NASTY],
+    ["status", "--database-url", f"postgresql://127.0.0.1:1/{NASTY}"],
+]
+
+
+@pytest.fixture
+def nasty(knockon: Knockon, database_url: str, tmp_path: Any) -> tuple[Knockon, dict[str, str]]:
+    """A world in which each text that comes from outside holds control characters."""
+    file = tmp_path / "dag.yaml"
+    file.write_text(json.dumps(DAG))
+    knockon("deploy", file)
+    knockon("invalidate", "orders", "-p", "key" + NASTY)
+    knockon("invalidate", "orders", "-p", "other")
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO dead_letters (id, org_id, consumer, stream, position, payload, headers,"
+            " error) SELECT %s, id, %s, %s, '1', %s, %s, %s FROM orgs",
+            [new_id(), NASTY, NASTY, NASTY.encode(), json.dumps({NASTY: NASTY}), NASTY],
+        )
+        with knockon.running("engine", until="engine is up"):
+            while conn.execute("SELECT count(*) < 2 FROM tasks").fetchone() == (True,):
+                conn.execute("SELECT pg_sleep(0.05)")
+        conn.execute(
+            "UPDATE tasks SET status = 'failed', error_message = %(t)s, outcome = %(t)s,"
+            " worker_id = %(t)s, started_at = now(), completed_at = now()",
+            {"t": NASTY},
+        )
+        conn.execute("UPDATE plans SET decided_by = %(t)s, decided_at = now()", {"t": NASTY})
+        conn.execute(
+            "UPDATE data_invalidations SET outcome = %(t)s, columns = ARRAY[%(t)s],"
+            " source_event = source_event || jsonb_build_object('note', %(t)s::text)",
+            {"t": NASTY},
+        )
+        ids = {
+            name: str(conn.execute(f"SELECT max(id::text) FROM {table}").fetchone()[0])  # type: ignore[index]
+            for name, table in {"TASK": "tasks", "PLAN": "plans", "LETTER": "dead_letters"}.items()
+        }
+    return knockon, ids
+
+
+# One process for all of them, since starting it takes longer than any.
+_RUN = """
+import json, sys
+from engine.cli import main
+for args in json.load(sys.stdin):
+    for more in ([], ["--json"]):
+        print("---", ascii(args), more, flush=True)
+        sys.argv = ["knockon", *args, *more]
+        try:
+            main()
+        except SystemExit:
+            pass
+        sys.stdout.flush()
+"""
+
+
+def test_no_command_lets_a_text_act_on_the_terminal(
+    nasty: tuple[Knockon, dict[str, str]],
+) -> None:
+    knockon, ids = nasty
+    lines = [[ids.get(each, each) for each in line] for line in COMMANDS]
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN],
+        input=json.dumps(lines).encode(),
+        env=knockon.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=True,
+    )
+    shown = done.stdout.decode().split("--- ")[1:]
+    assert len(shown) == 2 * len(COMMANDS)
+    assert [text for text in shown if any(each in text for each in UNSAFE)] == []
+    # Most of them do show it.
+    pictures = ["\u241b]0;owned" in text or "\\u001b]0;owned" in text for text in shown]
+    assert sum(pictures) > len(COMMANDS)
