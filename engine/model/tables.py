@@ -11,7 +11,7 @@ _QUALIFIED = re.compile(rf"(?:{_PART}\.)?{_PART}")
 
 
 class TableName(NamedTuple):
-    """A table in the database's own spelling; without a ``schema`` the search path decides."""
+    """A table in the database's own spelling; ``schema`` is None where none is written."""
 
     schema: str | None
     name: str
@@ -20,14 +20,14 @@ class TableName(NamedTuple):
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts of a qualified SQL identifier."""
-        return (self.schema, self.name) if self.schema else (self.name,)
+    def parts(self) -> tuple[str, str]:
+        """The parts of a qualified SQL identifier; a name alone is one in `public`."""
+        return self.schema or DEFAULT_SCHEMA, self.name
 
     @property
     def qualified(self) -> "TableName":
-        """The same name under the default search path."""
-        return TableName(self.schema or DEFAULT_SCHEMA, self.name)
+        """The same name with its schema."""
+        return TableName(*self.parts)
 
     @property
     def is_reserved(self) -> bool:

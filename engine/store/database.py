@@ -1,7 +1,8 @@
 """The way to PostgreSQL: a pool of connections that outlives the server's outages.
 
 Connections are in autocommit mode and give rows as dicts; `transaction()` is explicit. Sessions
-are in UTC, and JSON goes through msgspec.
+are in UTC and find built-in objects only, unless the address sets a search path of its own (in
+`options`); JSON goes through msgspec.
 """
 
 import select
@@ -42,6 +43,9 @@ _CONNECT: dict[str, Any] = {
 # A process that is frozen in the middle of a transaction may not keep its locks from the others.
 _SESSION = """SELECT set_config('TimeZone', 'UTC', false),
                      set_config('idle_in_transaction_session_timeout', '1min', false)"""
+# Every statement qualifies the tables it names; this keeps functions, operators and types that
+# others create in `public` or as temporary objects from being preferred to the built-in ones.
+_SEARCH_PATH = "SELECT set_config('search_path', 'pg_catalog, pg_temp', false)"
 _PATIENCE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 5.0
 _AWAY = {
@@ -218,6 +222,8 @@ async def _configure(connection: Connection) -> None:
     set_json_dumps(encode_json, connection)
     set_json_loads(msgspec.json.decode, connection)
     await connection.execute(_SESSION)
+    if "search_path" not in connection.info.get_parameters().get("options", ""):
+        await connection.execute(_SEARCH_PATH)
 
 
 def _has_hung_up(connection: Connection) -> bool:

@@ -1,4 +1,8 @@
-"""Bring a database's schema up to date: `sql/migrations/NNNN_name.sql`, in order, each once."""
+"""Bring a database's schema up to date: `sql/migrations/NNNN_name.sql`, in order, each once.
+
+All of Knockon's objects are in the schema `knockon`. `sql/upgrades` copies the rows of a database
+that has them in `public` still into the tables of today.
+"""
 
 import hashlib
 import re
@@ -19,12 +23,14 @@ _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _PATIENCE_SECONDS = 60.0
 _LOCK = 0x6B6E6F636B6F6E  # "knockon"; any number that no other program locks
 _TABLE = """
-CREATE TABLE IF NOT EXISTS knockon_migrations (
+CREATE SCHEMA IF NOT EXISTS knockon;
+CREATE TABLE IF NOT EXISTS knockon.migrations (
     version    int PRIMARY KEY,
     name       text NOT NULL,
     checksum   text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
+    applied_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 )"""
+_IS_IN_PUBLIC = "SELECT pg_catalog.to_regclass('public.knockon_migrations') IS NOT NULL"
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,13 @@ async def migrate(url: str, directory: Path | None = None) -> list[str]:
         await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])  # until we hang up
         await connection.execute(_TABLE)
         applied = await _applied(connection)
-        return [str(each) for each in migrations if await _apply(connection, each, applied)]
+        done = await _upgrade(connection, migrations[:1]) if not applied else []
+        applied.update({each.version: each.checksum for each in done})
+        return [
+            str(each)
+            for each in migrations
+            if each in done or await _apply(connection, each, applied)
+        ]
 
 
 def read_migrations(directory: Path) -> list[Migration]:
@@ -76,7 +88,7 @@ def _read(path: Path) -> Migration:
 
 
 async def _applied(connection: AsyncConnection[TupleRow]) -> dict[int, str]:
-    rows = await connection.execute("SELECT version, checksum FROM knockon_migrations")
+    rows = await connection.execute("SELECT version, checksum FROM knockon.migrations")
     return dict(await rows.fetchall())
 
 
@@ -94,11 +106,31 @@ async def _apply(
     return known is None
 
 
+async def _upgrade(
+    connection: AsyncConnection[TupleRow], schema: list[Migration]
+) -> list[Migration]:
+    """Take a database over whose tables are in `public`; nothing where there is none."""
+    row = await (await connection.execute(_IS_IN_PUBLIC)).fetchone()
+    if row is None or not row[0]:
+        return []
+    async with connection.transaction():
+        await connection.execute(_upgrade_step("set_aside"))
+        for migration in schema:
+            await _run(connection, migration)
+        await connection.execute(_upgrade_step("take_over"))
+    _log.info("tables moved from public to the schema knockon")
+    return schema
+
+
+def _upgrade_step(name: str) -> bytes:
+    return (sql_dir() / "upgrades" / f"{name}.sql").read_bytes()
+
+
 async def _run(connection: AsyncConnection[TupleRow], migration: Migration) -> None:
     async with connection.transaction():
         await connection.execute(migration.sql)
         await connection.execute(
-            "INSERT INTO knockon_migrations (version, name, checksum) VALUES (%s, %s, %s)",
+            "INSERT INTO knockon.migrations (version, name, checksum) VALUES (%s, %s, %s)",
             [migration.version, migration.name, migration.checksum],
         )
     _log.info("migration applied", migration=str(migration))

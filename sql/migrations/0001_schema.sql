@@ -1,6 +1,11 @@
 -- The state of Knockon: the sixteen tables of the entity-relationship contract, with what the
 -- design adds to them. Every closed vocabulary is a CHECK, so that no writer can widen it.
 
+-- Everything is created in a schema of its own, so that the names of datasets are free. The setting
+-- ends with the transaction of this file; only definitions that are resolved later (bodies of
+-- functions) have to qualify their names.
+SET LOCAL search_path = knockon, pg_temp;
+
 CREATE TABLE orgs (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     name text NOT NULL,
@@ -155,12 +160,12 @@ CREATE FUNCTION collect_column_lineage() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     -- Locked by a statement of its own: who writes rows of the same job meanwhile waits, and the
     -- next statement sees them all.
-    PERFORM FROM jobs WHERE id IN (SELECT job_id FROM touched) ORDER BY id FOR NO KEY UPDATE;
-    UPDATE jobs j SET column_lineage = (
+    PERFORM FROM knockon.jobs WHERE id IN (SELECT job_id FROM touched) ORDER BY id FOR NO KEY UPDATE;
+    UPDATE knockon.jobs j SET column_lineage = (
         SELECT json_agg(json_build_array(l.output, l.input, l.outputs, l.inputs))::text
         FROM (SELECT l.output_dataset_uuid AS output, l.input_dataset_uuid AS input,
                      json_agg(l.output_column) AS outputs, json_agg(l.input_column) AS inputs
-              FROM column_lineage l WHERE l.job_id = j.id GROUP BY 1, 2) AS l)
+              FROM knockon.column_lineage l WHERE l.job_id = j.id GROUP BY 1, 2) AS l)
     WHERE j.id IN (SELECT job_id FROM touched);
     RETURN NULL;
 END $$;
@@ -300,30 +305,27 @@ CREATE TABLE partition_versions (
 
 -- The newest stamp among some columns of a partition; null columns: all of them.
 CREATE FUNCTION stamp_of(materialized_at timestamptz, column_stamps jsonb, columns text[])
-RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS $$
-SELECT CASE WHEN column_stamps IS NULL OR columns IS NULL THEN materialized_at
+RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN column_stamps IS NULL OR columns IS NULL THEN materialized_at
     ELSE (SELECT max(coalesce(column_stamps ->> c, column_stamps ->> '*')::timestamptz)
-          FROM unnest(columns || '*'::text) AS c) END
-$$;
+          FROM unnest(columns || '*'::text) AS c) END;
 
 -- The stamps of a partition's columns after some of them moved; null columns: all of them did.
 CREATE FUNCTION moved_stamps(before timestamptz, column_stamps jsonb, columns text[],
                              now timestamptz)
-RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE AS $$
-SELECT CASE WHEN columns IS NULL OR before IS NULL THEN NULL
+RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN columns IS NULL OR before IS NULL THEN NULL
     ELSE coalesce(column_stamps, jsonb_build_object('*', before))
-        || (SELECT coalesce(jsonb_object_agg(c, now), '{}') FROM unnest(columns) AS c) END
-$$;
+        || (SELECT coalesce(jsonb_object_agg(c, now), '{}') FROM unnest(columns) AS c) END;
 
 -- The keys under which two objects hold different values; null where one of them is missing, or all
 -- differ: where rows come or go, that is so of every column, and who reads none may count them.
 CREATE FUNCTION differing_keys(a jsonb, b jsonb) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-SELECT CASE WHEN a IS NOT NULL AND b IS NOT NULL THEN
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN a IS NOT NULL AND b IS NOT NULL THEN
     (SELECT CASE WHEN NOT bool_and(x.value IS DISTINCT FROM y.value)
             THEN array_agg(key ORDER BY key) FILTER (WHERE x.value IS DISTINCT FROM y.value) END
-     FROM jsonb_each_text(a) AS x FULL JOIN jsonb_each_text(b) AS y USING (key)) END
-$$;
+     FROM jsonb_each_text(a) AS x FULL JOIN jsonb_each_text(b) AS y USING (key)) END;
 
 CREATE TABLE dataset_cursors (
     dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,

@@ -1,30 +1,30 @@
 -- :name current
 -- What an org serves: each DAG's current version with its content.
 SELECT c.dag_name, c.dag_version_id, v.yaml_hash, v.content
-FROM dag_current_versions c JOIN dag_versions v ON v.id = c.dag_version_id
+FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_version_id
 WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 
 -- :name insert_version
 -- The same content is the same version.
-INSERT INTO dag_versions (id, org_id, dag_name, yaml_hash, content)
+INSERT INTO knockon.dag_versions (id, org_id, dag_name, yaml_hash, content)
 VALUES (%(id)s, %(org_id)s, %(dag_name)s, %(yaml_hash)s, %(content)s)
 ON CONFLICT (org_id, dag_name, yaml_hash) DO UPDATE SET dag_name = EXCLUDED.dag_name
 RETURNING id
 
 -- :name serve
 -- The pointer: from here on this version is the current one.
-INSERT INTO dag_current_versions (org_id, dag_name, dag_version_id, updated_at)
+INSERT INTO knockon.dag_current_versions (org_id, dag_name, dag_version_id, updated_at)
 VALUES (%(org_id)s, %(dag_name)s, %(dag_version_id)s, clock_timestamp())
 ON CONFLICT (org_id, dag_name)
 DO UPDATE SET dag_version_id = EXCLUDED.dag_version_id, updated_at = EXCLUDED.updated_at
 
 -- :name jobs_of_version
 -- The jobs of a version, which never change.
-SELECT id, name FROM jobs WHERE dag_version_id = %(dag_version_id)s
+SELECT id, name FROM knockon.jobs WHERE dag_version_id = %(dag_version_id)s
 
 -- :name insert_jobs
 -- All jobs of a new version.
-INSERT INTO jobs (id, org_id, name, dag_name, dag_version_id, activation, runtime, operator, source,
+INSERT INTO knockon.jobs (id, org_id, name, dag_name, dag_version_id, activation, runtime, operator, source,
     execution_strategy, idle_timeout, config, config_hash, input_datasets, output_datasets,
     update_strategy, unique_key, scaling, timeout_seconds, heartbeat_timeout_seconds,
     max_attempts, inputs, holds, learns)
@@ -40,7 +40,7 @@ FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, name text, activation text, runt
 
 -- :name upsert_datasets
 -- A dataset is known by its name; its generations say what it was made by.
-INSERT INTO datasets (id, org_id, name, producer_dag_name, producer_job_name,
+INSERT INTO knockon.datasets (id, org_id, name, producer_dag_name, producer_job_name,
     producer_output_index, storage, read_roles)
 SELECT v.id, %(org_id)s, v.name, %(dag_name)s, v.producer_job_name, v.producer_output_index,
     v.storage, v.read_roles
@@ -54,27 +54,27 @@ SET producer_dag_name = EXCLUDED.producer_dag_name,
 
 -- :name datasets_named
 -- Ids by name.
-SELECT id, name FROM datasets WHERE org_id = %(org_id)s AND name = ANY(%(names)s)
+SELECT id, name FROM knockon.datasets WHERE org_id = %(org_id)s AND name = ANY(%(names)s)
 
 -- :name pins
 -- Which generation of each dataset a DAG version serves.
-SELECT dataset_uuid, dataset_version FROM dag_version_datasets
+SELECT dataset_uuid, dataset_version FROM knockon.dag_version_datasets
 WHERE dag_version_id = %(dag_version_id)s
 
 -- :name newest_generations
 -- The newest generation of each dataset, whether or not it is served.
 SELECT DISTINCT ON (d.id) d.name, v.id, v.partitioning, v.storage_location
-FROM datasets d JOIN dataset_versions v ON v.dataset_uuid = d.id
+FROM knockon.datasets d JOIN knockon.dataset_versions v ON v.dataset_uuid = d.id
 WHERE d.org_id = %(org_id)s AND d.name = ANY(%(names)s)
 ORDER BY d.id, v.id DESC
 
 -- :name generations
 -- How some generations are cut.
-SELECT id, partitioning FROM dataset_versions WHERE id = ANY(%(versions)s)
+SELECT id, partitioning FROM knockon.dataset_versions WHERE id = ANY(%(versions)s)
 
 -- :name insert_generations
 -- A new generation of each dataset whose making changed.
-INSERT INTO dataset_versions (id, dataset_uuid, storage_location, config_hash, schema_hash,
+INSERT INTO knockon.dataset_versions (id, dataset_uuid, storage_location, config_hash, schema_hash,
     partitioning, columns)
 SELECT v.id, v.dataset_uuid, v.storage_location, v.config_hash, v.schema_hash,
     v.partitioning::json, v.columns
@@ -83,24 +83,24 @@ FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, dataset_uuid uuid, storage_locat
 
 -- :name pin
 -- The generations that a version serves.
-INSERT INTO dag_version_datasets (dag_version_id, dataset_uuid, dataset_version)
+INSERT INTO knockon.dag_version_datasets (dag_version_id, dataset_uuid, dataset_version)
 SELECT %(dag_version_id)s, u.dataset, u.version
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)
 ON CONFLICT (dag_version_id, dataset_uuid) DO UPDATE SET dataset_version = EXCLUDED.dataset_version
 
 -- :name forget_columns
 -- Column lineage is that of the version being served, and what runs have told of it.
-DELETE FROM column_lineage WHERE output_dataset_uuid = ANY(%(datasets)s)
+DELETE FROM knockon.column_lineage WHERE output_dataset_uuid = ANY(%(datasets)s)
 
 -- :name keep_columns
 -- What runs have told of datasets that stay as they were; it is the new job's from here on.
-UPDATE column_lineage l SET job_id = v.job
+UPDATE knockon.column_lineage l SET job_id = v.job
 FROM unnest(%(datasets)s::uuid[], %(jobs)s::uuid[]) AS v(dataset, job)
 WHERE l.output_dataset_uuid = v.dataset
 
 -- :name insert_columns
 -- Column lineage, by job.
-INSERT INTO column_lineage (output_dataset_uuid, output_column, input_dataset_uuid, input_column,
+INSERT INTO knockon.column_lineage (output_dataset_uuid, output_column, input_dataset_uuid, input_column,
     job_id)
 SELECT v.output, v.output_column, v.input, v.input_column, v.job
 FROM jsonb_to_recordset(%(rows)s) AS v(output uuid, output_column text, input uuid,

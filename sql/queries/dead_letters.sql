@@ -1,7 +1,7 @@
 -- :name insert
 -- A delivery that could not be used. What comes at the same place again counts: a topic made anew
 -- starts from the first offset.
-INSERT INTO dead_letters (id, org_id, consumer, stream, position, payload, headers, error)
+INSERT INTO knockon.dead_letters (id, org_id, consumer, stream, position, payload, headers, error)
 VALUES (%(id)s, %(org_id)s, %(consumer)s, %(stream)s, %(position)s, %(payload)s, %(headers)s,
         %(error)s)
 ON CONFLICT (org_id, consumer, stream, position) DO UPDATE
@@ -11,17 +11,17 @@ SET payload = EXCLUDED.payload, headers = EXCLUDED.headers, error = EXCLUDED.err
 -- :name list
 -- The newest first; replayed ones only on request.
 SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at
-FROM dead_letters
+FROM knockon.dead_letters
 WHERE org_id = %(org_id)s AND (%(all)s OR replayed_at IS NULL)
 ORDER BY created_at DESC LIMIT %(limit)s
 
 -- :name lock
 -- Those that nobody else is replaying.
 SELECT id, consumer, stream, position, payload, headers, error
-FROM dead_letters
+FROM knockon.dead_letters
 WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) AND replayed_at IS NULL
 ORDER BY id FOR UPDATE
 
 -- :name replayed
 -- They have been read again, and went through.
-UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE id = ANY(%(ids)s)
+UPDATE knockon.dead_letters SET replayed_at = clock_timestamp() WHERE id = ANY(%(ids)s)

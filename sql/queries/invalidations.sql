@@ -2,7 +2,7 @@
 -- A batch of coalesced facts, each with all of its partition keys (null: all of the dataset), since
 -- what it says of them is the same and may be long. An idempotency key that is known already is the
 -- same fact again: nothing is added.
-INSERT INTO data_invalidations (id, org_id, dataset_uuid, dataset_version, scope, partition_key,
+INSERT INTO knockon.data_invalidations (id, org_id, dataset_uuid, dataset_version, scope, partition_key,
     row_filter, reason, source_event, columns, events, idempotency_key, outcome, processed_at)
 SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
     CASE WHEN v.row_filter IS NOT NULL THEN 'row_range'
@@ -19,7 +19,7 @@ RETURNING id
 
 -- :name by_key
 -- What an earlier request with this key has left; it may have been several rows.
-SELECT id FROM data_invalidations
+SELECT id FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND starts_with(idempotency_key, %(key)s || '#') ORDER BY id
 
 -- :name lock_open
@@ -27,7 +27,7 @@ WHERE org_id = %(org_id)s AND starts_with(idempotency_key, %(key)s || '#') ORDER
 -- set aside for a replay.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by
-FROM data_invalidations i
+FROM knockon.data_invalidations i
 WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
   AND i.planning_error IS NULL
 ORDER BY i.id LIMIT %(limit)s
@@ -37,19 +37,19 @@ FOR UPDATE SKIP LOCKED
 -- Some facts, to be planned at once.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by
-FROM data_invalidations i WHERE i.id = ANY(%(ids)s) ORDER BY i.id FOR UPDATE
+FROM knockon.data_invalidations i WHERE i.id = ANY(%(ids)s) ORDER BY i.id FOR UPDATE
 
 -- :name inheritable
 -- What was said of a generation and is not planned yet, or held; or was set aside while nobody served
 -- the dataset.
-SELECT id, partition_key FROM data_invalidations
+SELECT id, partition_key FROM knockon.data_invalidations
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
   AND (processed_at IS NULL OR outcome = 'not_current')
 ORDER BY id FOR UPDATE
 
 -- :name inherit
 -- It is about the generation that comes; null: all of that.
-UPDATE data_invalidations i SET dataset_version = %(version)s, partition_key = v.key,
+UPDATE knockon.data_invalidations i SET dataset_version = %(version)s, partition_key = v.key,
     processed_at = NULL, outcome = NULL, planning_error = NULL, set_aside_at = NULL,
     scope = CASE WHEN v.key IS NULL AND i.scope = 'partition' THEN 'dataset' ELSE i.scope END
 FROM unnest(%(ids)s::uuid[], %(keys)s::text[]) AS v(id, key)
@@ -57,7 +57,7 @@ WHERE i.id = v.id
 
 -- :name processed
 -- Append the jobs that have their tasks now, and close the facts whose jobs all have.
-UPDATE data_invalidations i
+UPDATE knockon.data_invalidations i
 SET processed_by = i.processed_by || (
         SELECT coalesce(array_agg(j), '{}')
         FROM jsonb_array_elements_text(v.jobs) AS e(job), LATERAL (SELECT e.job::uuid) AS c(j)
@@ -70,28 +70,28 @@ WHERE i.id = v.id
 
 -- :name hold
 -- Facts whose plan waits for approval stay open, and no planner takes them meanwhile.
-UPDATE data_invalidations SET plan_id = %(plan_id)s, outcome = 'held' WHERE id = ANY(%(ids)s)
+UPDATE knockon.data_invalidations SET plan_id = %(plan_id)s, outcome = 'held' WHERE id = ANY(%(ids)s)
 
 -- :name reject
 -- Nothing runs for the facts of a plan that was refused.
-UPDATE data_invalidations SET processed_at = clock_timestamp(), outcome = 'rejected'
+UPDATE knockon.data_invalidations SET processed_at = clock_timestamp(), outcome = 'rejected'
 WHERE id = ANY(%(ids)s) AND processed_at IS NULL
 
 -- :name not_current
 -- Facts about a generation that is not served are kept, and not routed.
-UPDATE data_invalidations SET processed_at = clock_timestamp(), outcome = 'not_current'
+UPDATE knockon.data_invalidations SET processed_at = clock_timestamp(), outcome = 'not_current'
 WHERE id = ANY(%(ids)s)
 
 -- :name set_aside
 -- An invalidation that cannot be planned stays open, with the reason, until it is replayed.
-UPDATE data_invalidations
+UPDATE knockon.data_invalidations
 SET planning_error = %(error)s, set_aside_at = clock_timestamp(), outcome = 'set_aside'
 WHERE id = %(id)s
 
 -- :name replay
 -- Have invalidations that were set aside planned again; null ids: all of the org's. ``whole`` widens
 -- each to all that exists of its dataset.
-UPDATE data_invalidations
+UPDATE knockon.data_invalidations
 SET planning_error = NULL, set_aside_at = NULL, outcome = NULL,
     scope = CASE WHEN %(whole)s THEN 'dataset' ELSE scope END,
     partition_key = CASE WHEN %(whole)s THEN NULL ELSE partition_key END,
@@ -106,7 +106,7 @@ RETURNING id
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.created_at, i.processed_at, i.outcome, cardinality(i.processed_by) AS jobs,
        i.plan_id, i.source_event, i.planning_error
-FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org_id)s
   AND (%(dataset)s::text IS NULL OR d.name = %(dataset)s)
   AND (NOT %(open)s OR i.processed_at IS NULL)
@@ -118,11 +118,11 @@ ORDER BY i.id DESC LIMIT %(limit)s
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.source_event, i.created_at, i.processed_at, i.outcome,
        cardinality(i.processed_by) AS jobs, i.plan_id, i.planning_error
-FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s) ORDER BY i.id
 
 -- :name open_over
 -- Facts that call a dataset stale and are still waiting for a planner; others call its readers so.
-SELECT id, partition_key FROM data_invalidations
+SELECT id, partition_key FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND dataset_uuid = %(dataset)s
   AND processed_at IS NULL AND plan_id IS NULL AND reason NOT IN ('rewritten', 'found')

@@ -2,9 +2,9 @@
 -- Every dataset of an org in the generation that is served.
 SELECT d.id, c.dataset_version AS version, d.name, v.partitioning::text AS partitioning,
        v.columns, d.storage::text, v.storage_location
-FROM current_datasets c
-JOIN datasets d ON d.id = c.dataset_uuid
-JOIN dataset_versions v ON v.id = c.dataset_version
+FROM knockon.current_datasets c
+JOIN knockon.datasets d ON d.id = c.dataset_uuid
+JOIN knockon.dataset_versions v ON v.id = c.dataset_version
 WHERE c.org_id = %(org_id)s
 
 -- :name learners
@@ -13,11 +13,11 @@ WHERE c.org_id = %(org_id)s
 -- task made and made by a job of that name.
 SELECT r.place, c.dataset_uuid AS dataset, c.dataset_version AS version
 FROM unnest(%(places)s::int[], %(firsts)s::uuid[], %(lasts)s::uuid[]) AS r(place, first, last)
-JOIN tasks t ON t.id BETWEEN r.first AND r.last AND t.org_id = %(org_id)s
-JOIN jobs o ON o.id = t.job_id
-JOIN dag_version_datasets p ON p.dag_version_id = o.dag_version_id
-JOIN current_datasets c ON c.dataset_uuid = p.dataset_uuid AND c.dataset_version = p.dataset_version
-JOIN jobs n ON n.dag_version_id = c.dag_version_id AND n.name = o.name
+JOIN knockon.tasks t ON t.id BETWEEN r.first AND r.last AND t.org_id = %(org_id)s
+JOIN knockon.jobs o ON o.id = t.job_id
+JOIN knockon.dag_version_datasets p ON p.dag_version_id = o.dag_version_id
+JOIN knockon.current_datasets c ON c.dataset_uuid = p.dataset_uuid AND c.dataset_version = p.dataset_version
+JOIN knockon.jobs n ON n.dag_version_id = c.dag_version_id AND n.name = o.name
 WHERE c.name = ANY (n.learns) AND c.name = ANY (o.output_datasets)
 
 -- :name jobs
@@ -26,6 +26,6 @@ SELECT j.id, j.name, j.dag_name, j.activation, j.execution_strategy, j.inputs::t
        j.output_datasets, j.runtime, j.operator, j.update_strategy, j.unique_key, j.config::text,
        j.config_hash, j.scaling::text, j.timeout_seconds, j.heartbeat_timeout_seconds,
        j.max_attempts, j.column_lineage
-FROM dag_current_versions c
-JOIN jobs j ON j.dag_version_id = c.dag_version_id
+FROM knockon.dag_current_versions c
+JOIN knockon.jobs j ON j.dag_version_id = c.dag_version_id
 WHERE c.org_id = %(org_id)s

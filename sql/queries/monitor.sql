@@ -12,44 +12,44 @@ SELECT
     running.workers,
     coalesce(greatest(extract(epoch FROM now - queued.oldest), 0), 0)::float8 AS oldest_queued,
     (SELECT count(*) FROM (
-        SELECT FROM data_invalidations
+        SELECT FROM knockon.data_invalidations
         WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
           AND planning_error IS NULL
         LIMIT %(most)s) AS i) AS open_invalidations,
     (SELECT count(*) FROM (
-        SELECT FROM data_invalidations
+        SELECT FROM knockon.data_invalidations
         WHERE org_id = %(org_id)s AND planning_error IS NOT NULL
         LIMIT %(most)s) AS i) AS set_aside_invalidations,
     coalesce(extract(epoch FROM now - (
-        SELECT created_at FROM data_invalidations
+        SELECT created_at FROM knockon.data_invalidations
         WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
           AND planning_error IS NULL
         ORDER BY id LIMIT 1)), 0)::float8 AS oldest_invalidation,
     (SELECT count(*) FROM (
-        SELECT FROM dead_letters
+        SELECT FROM knockon.dead_letters
         WHERE org_id = %(org_id)s AND replayed_at IS NULL LIMIT %(most)s) AS d) AS dead_letters,
-    (SELECT count(*) FROM plans
+    (SELECT count(*) FROM knockon.plans
      WHERE org_id = %(org_id)s AND state = 'held' AND state <> 'applied') AS held_plans,
     coalesce(extract(epoch FROM now - (
-        SELECT min(created_at) FROM plans
+        SELECT min(created_at) FROM knockon.plans
         WHERE org_id = %(org_id)s AND state = 'held' AND state <> 'applied')), 0)::float8
         AS oldest_held,
     pg_notification_queue_usage() AS doorbells
 FROM (SELECT clock_timestamp() AS now) AS moment,
     LATERAL (
         SELECT count(*) AS tasks, count(waiting_for) AS held
-        FROM (SELECT waiting_for FROM tasks
+        FROM (SELECT waiting_for FROM knockon.tasks
               WHERE org_id = %(org_id)s AND status = 'blocked' LIMIT %(most)s) AS t) AS blocked,
     LATERAL (
         SELECT count(*) AS tasks, min(queued_at) AS oldest
-        FROM (SELECT queued_at FROM tasks
+        FROM (SELECT queued_at FROM knockon.tasks
               WHERE org_id = %(org_id)s AND status = 'queued' LIMIT %(most)s) AS t) AS queued,
     LATERAL (
         SELECT count(*) AS tasks, count(DISTINCT worker_id) AS workers,
             count(*) FILTER (WHERE lease_expires_at < now) AS expired
-        FROM (SELECT worker_id, lease_expires_at FROM tasks
+        FROM (SELECT worker_id, lease_expires_at FROM knockon.tasks
               WHERE org_id = %(org_id)s AND status = 'running' LIMIT %(most)s) AS t) AS running,
     LATERAL (
         SELECT count(*) AS tasks
-        FROM (SELECT FROM tasks
+        FROM (SELECT FROM knockon.tasks
               WHERE org_id = %(org_id)s AND status = 'failed' LIMIT %(most)s) AS t) AS failed

@@ -1,19 +1,19 @@
 -- :name by_slug
 -- An org by the name that people call it.
-SELECT id, slug, name, settings FROM orgs WHERE slug = %(slug)s
+SELECT id, slug, name, settings FROM knockon.orgs WHERE slug = %(slug)s
 
 -- :name create
 -- An org comes into being with its first deploy.
-INSERT INTO orgs (name, slug) VALUES (%(slug)s, %(slug)s)
+INSERT INTO knockon.orgs (name, slug) VALUES (%(slug)s, %(slug)s)
 ON CONFLICT (slug) DO NOTHING
 
 -- :name epoch
 -- Moves with every deploy.
-SELECT lineage_epoch FROM orgs WHERE id = %(org_id)s
+SELECT lineage_epoch FROM knockon.orgs WHERE id = %(org_id)s
 
 -- :name bump_epoch
 -- Tells every cached lineage that it is old.
-UPDATE orgs SET lineage_epoch = nextval('lineage_epochs') WHERE id = %(org_id)s
+UPDATE knockon.orgs SET lineage_epoch = nextval('knockon.lineage_epochs') WHERE id = %(org_id)s
 
 -- :name lock_planning
 -- One planner and one deploy at a time in an org: both decide on what is open.
@@ -21,10 +21,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('knockon.plan ' || %(org_id)s::tex
 
 -- :name settings
 -- What an org has decided for itself.
-SELECT settings FROM orgs WHERE id = %(org_id)s
+SELECT settings FROM knockon.orgs WHERE id = %(org_id)s
 
 -- :name set
 -- One setting of an org; null takes it back.
-UPDATE orgs SET settings = CASE WHEN %(value)s::jsonb IS NULL THEN settings - %(setting)s::text
+UPDATE knockon.orgs SET settings = CASE WHEN %(value)s::jsonb IS NULL THEN settings - %(setting)s::text
     ELSE settings || jsonb_build_object(%(setting)s::text, %(value)s::jsonb) END
 WHERE id = %(org_id)s

@@ -1,23 +1,23 @@
 -- :name known
 -- Keys that exist, or that open tasks of the producer are about to make.
-SELECT p.partition_key AS key FROM partition_versions p
+SELECT p.partition_key AS key FROM knockon.partition_versions p
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
 UNION
-SELECT unnest(t.partitions) FROM tasks t
+SELECT unnest(t.partitions) FROM knockon.tasks t
 WHERE t.job_id = %(producer)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name existing
 -- Keys that exist now.
-SELECT partition_key AS key FROM partition_versions
+SELECT partition_key AS key FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 
 -- :name former
 -- Keys that existed in any other generation that is cut in the same way.
 SELECT DISTINCT p.partition_key AS key
-FROM dataset_versions now
-JOIN dataset_versions v ON v.dataset_uuid = now.dataset_uuid AND v.id <> now.id
+FROM knockon.dataset_versions now
+JOIN knockon.dataset_versions v ON v.dataset_uuid = now.dataset_uuid AND v.id <> now.id
     AND v.partitioning::text = now.partitioning::text
-JOIN partition_versions p ON p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.id
+JOIN knockon.partition_versions p ON p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.id
 WHERE now.id = %(version)s AND now.dataset_uuid = %(dataset)s
 
 -- :name stamp
@@ -25,21 +25,21 @@ WHERE now.id = %(version)s AND now.dataset_uuid = %(dataset)s
 -- source come to exist by that, those that a job makes only when its task is done. The fingerprints
 -- of what changed are forgotten, for the next run has nothing to compare itself with. Stamps only
 -- rise, whatever the clock does.
-INSERT INTO partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
+INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
 SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest(%(keys)s::text[]) AS key
 WHERE %(is_source)s OR EXISTS (
-    SELECT FROM partition_versions e WHERE e.dataset_uuid = %(dataset)s
+    SELECT FROM knockon.partition_versions e WHERE e.dataset_uuid = %(dataset)s
       AND e.dataset_version = %(version)s AND e.partition_key = key)
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET (materialized_at, column_stamps, fingerprint, column_fingerprints, row_count, is_doubtful) = (
-    SELECT moment, moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment),
+    SELECT moment, knockon.moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment),
         NULL, p.column_fingerprints - %(columns)s::text[], NULL::bigint, NOT %(is_source)s
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
 
 -- :name doubt
 -- Somebody has decided that these are not made again for now. What they are made for later may take in
 -- what was to be, so how they come out then is told to all who read them.
-UPDATE partition_versions p SET is_doubtful = true
+UPDATE knockon.partition_versions p SET is_doubtful = true
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[], %(keys)s::text[]) AS v(dataset, version, key)
 WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version AND p.partition_key = v.key
 
@@ -48,7 +48,7 @@ WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version AND p.partiti
 SELECT p.dataset_uuid, p.partition_key, p.materialized_at
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[])
     AS r(dataset, version, key)
-JOIN partition_versions p
+JOIN knockon.partition_versions p
     ON p.dataset_uuid = r.dataset AND p.dataset_version = r.version AND p.partition_key = r.key
 
 -- :name write
@@ -66,18 +66,18 @@ WITH given AS (
             p.column_fingerprints <> g.column_fingerprints, true) AS differs,
         CASE WHEN p.materialized_at IS NOT NULL AND (p.row_count <> g.row_count) IS NOT TRUE
              THEN coalesce(g.changed_columns,
-                           differing_keys(p.column_fingerprints, g.column_fingerprints))
+                           knockon.differing_keys(p.column_fingerprints, g.column_fingerprints))
         END AS moved,
         greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment
-    FROM given g LEFT JOIN partition_versions p USING (dataset_uuid, dataset_version, partition_key)
+    FROM given g LEFT JOIN knockon.partition_versions p USING (dataset_uuid, dataset_version, partition_key)
 ), written AS (
-    INSERT INTO partition_versions AS p (dataset_uuid, dataset_version, partition_key,
+    INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key,
         materialized_at, config_hash, schema_hash, location, row_count, bytes, fingerprint,
         column_fingerprints, column_stamps, task_id)
     SELECT dataset_uuid, dataset_version, partition_key,
         CASE WHEN differs THEN moment ELSE before END,
         config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,
-        CASE WHEN differs THEN moved_stamps(before, column_stamps, moved, moment)
+        CASE WHEN differs THEN knockon.moved_stamps(before, column_stamps, moved, moment)
              ELSE column_stamps END,
         task_id
     FROM compared
@@ -95,7 +95,7 @@ FROM compared WHERE differs
 -- :name of_dataset
 -- What stands of a dataset, all of it or some keys.
 SELECT partition_key, materialized_at, config_hash, row_count, bytes, fingerprint, task_id
-FROM partition_versions
+FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
   AND (%(keys)s::text[] IS NULL OR partition_key = ANY(%(keys)s))
 
@@ -104,31 +104,31 @@ WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 -- by now; a dataset that is not listed is read whole.
 SELECT %(job)s::uuid AS job_id, p.partition_key, i.input_dataset_uuid, i.input_partition_key,
        i.input_version,
-       stamp_of(n.materialized_at, n.column_stamps, r.columns) AS now_version
-FROM partition_versions p
-JOIN task_inputs i ON i.task_id = p.task_id
+       knockon.stamp_of(n.materialized_at, n.column_stamps, r.columns) AS now_version
+FROM knockon.partition_versions p
+JOIN knockon.task_inputs i ON i.task_id = p.task_id
 LEFT JOIN jsonb_to_recordset(%(reads)s) AS r(dataset uuid, columns text[])
     ON r.dataset = i.input_dataset_uuid
-JOIN current_datasets c ON c.dataset_uuid = i.input_dataset_uuid
-JOIN partition_versions n ON n.dataset_uuid = i.input_dataset_uuid
+JOIN knockon.current_datasets c ON c.dataset_uuid = i.input_dataset_uuid
+JOIN knockon.partition_versions n ON n.dataset_uuid = i.input_dataset_uuid
     AND n.dataset_version = c.dataset_version AND n.partition_key = i.input_partition_key
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
   AND (%(keys)s::text[] IS NULL OR p.partition_key = ANY(%(keys)s))
-  AND stamp_of(n.materialized_at, n.column_stamps, r.columns)
+  AND knockon.stamp_of(n.materialized_at, n.column_stamps, r.columns)
       > coalesce(i.input_version, '-infinity')
 
 -- :name moved_in
 -- Partitions of which some of these columns have moved without the others.
-SELECT partition_key FROM partition_versions
+SELECT partition_key FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
   AND column_stamps ?| %(columns)s::text[]
 
 -- :name inherit
 -- A generation of a source that is cut like the one before keeps what was known of these partitions.
-INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at,
+INSERT INTO knockon.partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at,
                                 column_stamps)
 SELECT dataset_uuid, %(version)s, partition_key, materialized_at, column_stamps
-FROM partition_versions
+FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
   AND partition_key = ANY(%(keys)s)
 ON CONFLICT DO NOTHING

@@ -1,7 +1,7 @@
 -- :name insert
 -- What was decided, with every path and every pruned edge; or decided again, for a plan that was
 -- proposed or held.
-INSERT INTO plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count)
+INSERT INTO knockon.plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count)
 VALUES (%(id)s, %(org_id)s, %(epoch)s, %(invalidation_ids)s, %(document)s, %(task_count)s)
 ON CONFLICT (id) DO UPDATE
 SET lineage_epoch = EXCLUDED.lineage_epoch, invalidation_ids = EXCLUDED.invalidation_ids,
@@ -9,37 +9,37 @@ SET lineage_epoch = EXCLUDED.lineage_epoch, invalidation_ids = EXCLUDED.invalida
 
 -- :name propose
 -- What a change would come to, shown before it is made.
-INSERT INTO plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count, state, event,
+INSERT INTO knockon.plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count, state, event,
     estimate)
 VALUES (%(id)s, %(org_id)s, %(epoch)s, '{}', %(document)s, %(task_count)s, 'proposed', %(event)s,
     %(estimate)s)
 
 -- :name hold
 -- What is beyond a limit, and waits for approval.
-INSERT INTO plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count, state,
+INSERT INTO knockon.plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count, state,
     estimate, held_by)
 VALUES (%(id)s, %(org_id)s, %(epoch)s, %(invalidation_ids)s, %(document)s, %(task_count)s, 'held',
     %(estimate)s, %(held_by)s)
 
 -- :name lock_one
 -- One plan, for somebody who decides on it.
-SELECT id, state, event, invalidation_ids, document, task_count, decided_at, decided_by FROM plans
+SELECT id, state, event, invalidation_ids, document, task_count, decided_at, decided_by FROM knockon.plans
 WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 
 -- :name decide
 -- Somebody has decided on a proposed or held plan.
-UPDATE plans SET state = %(state)s, decided_at = clock_timestamp(), decided_by = %(by)s
+UPDATE knockon.plans SET state = %(state)s, decided_at = clock_timestamp(), decided_by = %(by)s
 WHERE id = %(id)s
 
 -- :name trim
 -- Proposals that nobody applied in all this time.
-DELETE FROM plans
+DELETE FROM knockon.plans
 WHERE org_id = %(org_id)s AND state = 'proposed'
   AND created_at < clock_timestamp() - %(days)s * interval '1 day'
 
 -- :name jobs
 -- What the jobs of a plan are called; a deploy may have given them other ids since.
-SELECT id::text, dag_name, name FROM jobs WHERE id = ANY(%(ids)s::uuid[])
+SELECT id::text, dag_name, name FROM knockon.jobs WHERE id = ANY(%(ids)s::uuid[])
 
 -- :name costs
 -- What a partition of each dataset took, by the runs behind its last ones, those of the newest
@@ -48,24 +48,24 @@ SELECT d.id AS dataset, avg(p.seconds)::float8 AS seconds, avg(p.bytes)::float8 
 FROM unnest(%(datasets)s::uuid[]) AS d(id), LATERAL (
     SELECT p.bytes, extract(epoch FROM t.completed_at - t.started_at)
                     / greatest(cardinality(t.partitions), 1) AS seconds
-    FROM (SELECT task_id, bytes FROM partition_versions
+    FROM (SELECT task_id, bytes FROM knockon.partition_versions
           WHERE dataset_uuid = d.id
           ORDER BY dataset_version DESC, partition_key DESC LIMIT %(sample)s) AS p
-    JOIN tasks t ON t.id = p.task_id AND t.status = 'succeeded') AS p
+    JOIN knockon.tasks t ON t.id = p.task_id AND t.status = 'succeeded') AS p
 GROUP BY d.id
 
 -- :name by_ids
 -- Plans with their documents.
 SELECT id, created_at, invalidation_ids, document, task_count, state, decided_at, decided_by
-FROM plans WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) ORDER BY id
+FROM knockon.plans WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) ORDER BY id
 
 -- :name list
 -- The newest plans, without their documents.
 SELECT id, created_at, state, task_count, jsonb_array_length(document -> 'steps') AS jobs, event,
        estimate, held_by, decided_at, decided_by,
-       ARRAY(SELECT DISTINCT d.name FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+       ARRAY(SELECT DISTINCT d.name FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
              WHERE i.id = ANY(p.invalidation_ids) ORDER BY d.name) AS datasets
-FROM plans p
+FROM knockon.plans p
 WHERE org_id = %(org_id)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
 ORDER BY id DESC LIMIT %(limit)s
 
@@ -73,24 +73,24 @@ ORDER BY id DESC LIMIT %(limit)s
 -- One plan, with all that it says.
 SELECT id, created_at, state, task_count, jsonb_array_length(document -> 'steps') AS jobs, event,
        estimate, held_by, decided_at, decided_by,
-       ARRAY(SELECT DISTINCT d.name FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+       ARRAY(SELECT DISTINCT d.name FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
              WHERE i.id = ANY(p.invalidation_ids) ORDER BY d.name) AS datasets,
        invalidation_ids, document
-FROM plans p WHERE org_id = %(org_id)s AND id = %(id)s
+FROM knockon.plans p WHERE org_id = %(org_id)s AND id = %(id)s
 
 -- :name touching
 -- Plans made of facts about any of these datasets, newest first.
 SELECT DISTINCT p.id, p.created_at, p.invalidation_ids, p.document, p.task_count
-FROM plans p JOIN data_invalidations i ON i.plan_id = p.id
+FROM knockon.plans p JOIN knockon.data_invalidations i ON i.plan_id = p.id
 WHERE p.org_id = %(org_id)s AND i.dataset_uuid = ANY(%(datasets)s)
 ORDER BY p.id DESC LIMIT %(limit)s
 
 -- :name not_run
 -- Plans that hit a job and did not run: held ones, and rejected ones since a moment. Newest first.
 SELECT p.id, p.state, p.created_at, p.held_by, p.decided_at, p.decided_by, s.step
-FROM plans p, LATERAL (
+FROM knockon.plans p, LATERAL (
     SELECT e.step FROM jsonb_array_elements(p.document -> 'steps') AS e(step)
-    JOIN jobs j ON j.id = (e.step ->> 'job')::uuid AND j.dag_name = %(dag)s
+    JOIN knockon.jobs j ON j.id = (e.step ->> 'job')::uuid AND j.dag_name = %(dag)s
     WHERE e.step ->> 'name' = %(job)s LIMIT 1) AS s
 WHERE p.org_id = %(org_id)s AND p.state <> 'applied'
   AND (p.state = 'held' OR (p.state = 'rejected' AND p.created_at > %(since)s))

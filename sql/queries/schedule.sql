@@ -1,9 +1,9 @@
 -- :name sources
 -- Scheduled sources of an org, when each last fired, and what time it is.
 SELECT d.name AS dataset, j.source, p.position, j.created_at AS since, clock_timestamp() AS now
-FROM dag_current_versions c
-JOIN jobs j ON j.dag_version_id = c.dag_version_id
-JOIN datasets d ON d.org_id = j.org_id AND d.name = ANY(j.output_datasets)
-LEFT JOIN consumer_positions p ON p.org_id = j.org_id AND p.consumer = 'schedule'
+FROM knockon.dag_current_versions c
+JOIN knockon.jobs j ON j.dag_version_id = c.dag_version_id
+JOIN knockon.datasets d ON d.org_id = j.org_id AND d.name = ANY(j.output_datasets)
+LEFT JOIN knockon.consumer_positions p ON p.org_id = j.org_id AND p.consumer = 'schedule'
     AND p.stream = 'schedule/' || d.name
 WHERE c.org_id = %(org_id)s AND j.activation = 'source' AND j.source ->> 'kind' = 'schedule'

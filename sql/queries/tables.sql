@@ -1,12 +1,14 @@
 -- :name session
--- For the rest of the transaction: the zone in which dates are meant, and how long is too long.
-SELECT set_config('timezone', %(zone)s, true), set_config('statement_timeout', %(timeout)s, true)
+-- For the rest of the transaction: the zone in which dates are meant, how long is too long, and where
+-- a SELECT finds functions and types.
+SELECT set_config('timezone', %(zone)s, true), set_config('statement_timeout', %(timeout)s, true),
+       set_config('search_path', 'pg_temp, public', true)
 
 -- :name describe
--- The tables and views that these names mean, as far as they exist, with their columns in order.
--- Looked up in the catalog as the statement sees it: to_regclass answers from a cache that does not
--- know yet what another transaction has just made.
-SELECT DISTINCT ON (r.name) r.name, n.nspname AS schema, c.relname AS table,
+-- The tables and views of these qualified names, as far as they exist, with their columns in order;
+-- types carry their schema. Looked up in the catalog as the statement sees it: to_regclass answers
+-- from a cache that may lack what another transaction has just made.
+SELECT r.name, n.nspname AS schema, c.relname AS table,
        obj_description(c.oid, 'pg_class') AS comment, c.relkind::text AS kind,
        EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS has_relatives,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
@@ -15,16 +17,12 @@ SELECT DISTINCT ON (r.name) r.name, n.nspname AS schema, c.relname AS table,
        ARRAY(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
              ORDER BY a.attnum) AS types
-FROM unnest(%(names)s::text[]) AS r(name)
+FROM (SELECT DISTINCT unnest(%(names)s::text[]) AS name) AS r
 CROSS JOIN LATERAL (SELECT parse_ident(r.name) AS parts) AS p
-JOIN pg_class c ON c.relname = p.parts[cardinality(p.parts)]
-    AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+JOIN pg_class c ON c.relname = p.parts[2] AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 JOIN pg_namespace n ON n.oid = c.relnamespace
-    AND n.nspname = ANY (CASE WHEN cardinality(p.parts) = 1 THEN current_schemas(false)::text[]
-                              WHEN p.parts[1] = 'pg_temp'
-                              THEN ARRAY[pg_my_temp_schema()::regnamespace::text]
-                              ELSE p.parts[1:1] END)
-ORDER BY r.name, array_position(current_schemas(false)::text[], n.nspname::text)
+    AND n.nspname = CASE WHEN p.parts[1] = 'pg_temp' THEN pg_my_temp_schema()::regnamespace::text
+                         ELSE p.parts[1] END
 
 -- :name read_by_probe
 -- The relations that the probe names, other than the views that stand for the job's inputs.
@@ -47,10 +45,8 @@ WITH RECURSIVE target AS (
     SELECT r.name, c.oid
     FROM unnest(%(names)s::text[]) AS r(name)
     CROSS JOIN LATERAL (SELECT parse_ident(r.name) AS parts) AS p
-    JOIN pg_class c ON c.relname = p.parts[cardinality(p.parts)]
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE CASE WHEN cardinality(p.parts) = 1 THEN pg_table_is_visible(c.oid)
-               ELSE n.nspname = p.parts[1] END
+    JOIN pg_class c ON c.relname = p.parts[2]
+    JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = p.parts[1]
 ), above AS (
     SELECT name, oid FROM target
     UNION SELECT a.name, i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.oid
@@ -58,7 +54,7 @@ WITH RECURSIVE target AS (
     SELECT name, oid FROM target
     UNION SELECT b.name, i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.oid
 )
-SELECT f.name, n.nspname AS schema, c.relname AS table, pg_table_is_visible(c.oid) AS is_visible
+SELECT f.name, n.nspname AS schema, c.relname AS table, n.nspname = 'public' AS is_visible
 FROM (SELECT * FROM above UNION SELECT * FROM below) AS f
 JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 
@@ -67,9 +63,9 @@ JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 -- capture from them.
 SELECT c.org_id, c.name, j.dag_name, j.activation = 'source' AS is_source,
        t.spelling, t.folds
-FROM current_datasets c
-JOIN datasets d ON d.id = c.dataset_uuid
-JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = d.producer_job_name
+FROM knockon.current_datasets c
+JOIN knockon.datasets d ON d.id = c.dataset_uuid
+JOIN knockon.jobs j ON j.dag_version_id = c.dag_version_id AND j.name = d.producer_job_name
 CROSS JOIN LATERAL (VALUES
     (coalesce(d.storage ->> 'table', CASE WHEN d.storage - 'adopt' = '{}' THEN d.name END), false),
     (CASE j.source ->> 'kind' WHEN 'postgres' THEN j.source ->> 'table' END, true)

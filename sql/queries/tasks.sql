@@ -3,7 +3,7 @@
 -- none of it starts or ends while a plan decides to join it, queue behind it or wait for it.
 -- Running ones first, as completion locks: its own task, then what waits behind.
 SELECT t.id, t.job_id, t.slot, t.status
-FROM tasks t
+FROM knockon.tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
   AND (t.job_id, t.slot) IN (
       SELECT u.job_id, u.slot
@@ -14,7 +14,7 @@ FOR UPDATE
 -- :name lock_live_of_jobs
 -- The same for whole jobs, where their slots cannot be told.
 SELECT t.id, t.job_id, t.slot, t.status
-FROM tasks t
+FROM knockon.tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
   AND t.job_id = ANY(%(jobs)b::text[]::uuid[])
 ORDER BY t.status = 'running' DESC, t.id
@@ -22,17 +22,17 @@ FOR UPDATE
 
 -- :name copy_in
 -- New tasks of a plan.
-COPY tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
+COPY knockon.tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
             is_narrow, plan_ids) FROM STDIN (FORMAT binary)
 
 -- :name copy_dependencies
 -- What new tasks wait for.
-COPY task_dependencies (task_id, depends_on, datasets) FROM STDIN (FORMAT binary)
+COPY knockon.task_dependencies (task_id, depends_on, datasets) FROM STDIN (FORMAT binary)
 
 -- :name join
 -- A new plan joins tasks that have not started; a failed one owes its work still, and comes back.
 -- What a held one waits for besides is looked at when it has nothing in front any more.
-UPDATE tasks t
+UPDATE knockon.tasks t
 SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'queued' END,
     hit = t.hit OR v.hit OR t.status = 'failed',
     attempts = CASE WHEN t.status = 'failed' THEN 0 ELSE t.attempts END,
@@ -53,7 +53,7 @@ WHERE t.id = v.id
 
 -- :name add_dependencies
 -- What joined tasks wait for besides.
-INSERT INTO task_dependencies AS d (task_id, depends_on, datasets)
+INSERT INTO knockon.task_dependencies AS d (task_id, depends_on, datasets)
 SELECT v.task_id, v.depends_on, coalesce(v.datasets, '{}')
 FROM jsonb_to_recordset(%(rows)s) AS v(task_id uuid, depends_on uuid, datasets uuid[])
 ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = d.datasets || excluded.datasets
@@ -65,11 +65,11 @@ WHERE NOT excluded.datasets <@ d.datasets
 SELECT t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.attempts
 FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
     SELECT t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.attempts, t.priority
-    FROM tasks t
+    FROM knockon.tasks t
     WHERE t.org_id = %(org_id)s AND t.status = 'queued' AND t.runtime = served.runtime
       AND (t.next_retry_at IS NULL OR t.next_retry_at <= clock_timestamp())
       AND NOT t.job_id = ANY(%(closed)s)
-      AND NOT EXISTS (SELECT FROM tasks r
+      AND NOT EXISTS (SELECT FROM knockon.tasks r
                       WHERE r.job_id = t.job_id AND r.slot = t.slot AND r.status = 'running')
     ORDER BY t.priority DESC, t.id
     LIMIT %(limit)s
@@ -84,12 +84,12 @@ WHERE pg_try_advisory_xact_lock(hashtextextended('knockon.cap ' || j::text, 0))
 
 -- :name running
 -- How many tasks of each capped job run now.
-SELECT job_id, count(*) AS running FROM tasks
+SELECT job_id, count(*) AS running FROM knockon.tasks
 WHERE status = 'running' AND job_id = ANY(%(jobs)s) GROUP BY job_id
 
 -- :name lease
 -- The claim itself: a token, one more attempt, and the stamps that the inputs bear.
-UPDATE tasks t
+UPDATE knockon.tasks t
 SET status = 'running', lease_token = gen_random_uuid(), worker_id = %(worker_id)s,
     attempts = t.attempts + 1, started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
     lease_expires_at = clock_timestamp() + v.lease_seconds * interval '1 second',
@@ -102,7 +102,7 @@ RETURNING t.id, t.lease_token, t.attempts, t.lease_expires_at,
 
 -- :name heartbeat
 -- Leases of workers that are still at it last longer.
-UPDATE tasks t
+UPDATE knockon.tasks t
 SET last_heartbeat = clock_timestamp(),
     lease_expires_at = clock_timestamp() + v.lease_seconds * interval '1 second'
 FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[], %(lease_seconds)b::int[])
@@ -113,7 +113,7 @@ RETURNING t.id, t.lease_expires_at
 -- :name lock_held
 -- The running tasks whose current token is shown, so that nobody else ends them meanwhile.
 SELECT t.id, t.lease_token
-FROM tasks t JOIN unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS v(id, token) ON t.id = v.id
+FROM knockon.tasks t JOIN unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS v(id, token) ON t.id = v.id
 WHERE t.lease_token = v.token AND t.status = 'running'
 FOR UPDATE OF t
 
@@ -121,7 +121,7 @@ FOR UPDATE OF t
 -- The lease ends here, whoever still believes to hold it. Returns the tasks whose readers no plan has
 -- reached but through some columns or rows.
 WITH ended AS (
-    UPDATE tasks t
+    UPDATE knockon.tasks t
     SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
         outcome = CASE WHEN v.has_changed THEN 'changed' ELSE 'unchanged' END,
         lease_token = NULL, lease_expires_at = NULL
@@ -134,7 +134,7 @@ SELECT id AS narrow FROM ended WHERE is_narrow
 
 -- :name record_inputs
 -- What each run read, by the stamps that it found at its claim.
-INSERT INTO task_inputs (task_id, input_dataset_uuid, input_partition_key, input_version)
+INSERT INTO knockon.task_inputs (task_id, input_dataset_uuid, input_partition_key, input_version)
 SELECT * FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(keys)b::text[],
                      %(stamps)b::timestamptz[])
 ON CONFLICT (task_id, input_dataset_uuid, input_partition_key)
@@ -145,33 +145,33 @@ DO UPDATE SET input_version = EXCLUDED.input_version
 -- in front that end at once the later sees the earlier. Task by task, and so in the statements
 -- below: a new wave has no statistics yet, and the planner must not take that for an empty table.
 SELECT t.id
-FROM (SELECT DISTINCT d.task_id FROM task_dependencies d
+FROM (SELECT DISTINCT d.task_id FROM knockon.task_dependencies d
       WHERE d.depends_on = ANY(%(ended)s) ORDER BY d.task_id) AS d,
-    LATERAL (SELECT t.id FROM tasks t
+    LATERAL (SELECT t.id FROM knockon.tasks t
              WHERE t.id = d.task_id AND t.status = 'blocked' FOR UPDATE) AS t
 
 -- :name behind
 -- What waits directly behind these tasks, locked already, with what it is to make.
 SELECT d.depends_on, d.datasets, t.id, t.job_id, t.partitions
-FROM task_dependencies d JOIN tasks t ON t.id = d.task_id AND t.status = 'blocked'
+FROM knockon.task_dependencies d JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
 WHERE d.depends_on = ANY(%(ended)s) AND d.datasets <> '{}'
 
 -- :name settle
 -- With nothing open left in front a task is queued if anything hit it, else skipped.
 WITH c AS MATERIALIZED (
     SELECT b.id, j.holds,
-        b.hit OR b.id = ANY(%(hit)b::uuid[]) OR EXISTS (SELECT FROM task_dependencies d
+        b.hit OR b.id = ANY(%(hit)b::uuid[]) OR EXISTS (SELECT FROM knockon.task_dependencies d
             WHERE d.task_id = b.id AND d.datasets <> '{}'
               AND d.depends_on = ANY(%(changed)b::uuid[])) AS hit,
-        EXISTS (SELECT FROM task_dependencies d
+        EXISTS (SELECT FROM knockon.task_dependencies d
             WHERE d.task_id = b.id
-              AND (SELECT f.status FROM tasks f WHERE f.id = d.depends_on)
+              AND (SELECT f.status FROM knockon.tasks f WHERE f.id = d.depends_on)
                   IN ('blocked', 'queued', 'running', 'failed')) AS waits
     FROM unnest(%(ids)s::uuid[]) AS v(id)
-    JOIN tasks b ON b.id = v.id AND b.status = 'blocked'
-    JOIN jobs j ON j.id = b.job_id
+    JOIN knockon.tasks b ON b.id = v.id AND b.status = 'blocked'
+    JOIN knockon.jobs j ON j.id = b.job_id
 )
-UPDATE tasks t
+UPDATE knockon.tasks t
 SET hit = c.hit,
     status = CASE WHEN c.waits OR (c.hit AND c.holds) THEN 'blocked'
                   WHEN c.hit THEN 'queued' ELSE 'skipped' END,
@@ -189,71 +189,71 @@ RETURNING t.id, t.job_id, t.slot, t.partitions, t.status, t.hit, c.holds AND NOT
 -- more than the change that caused it, and come out the same when the rest is planned; whoever was
 -- pruned then has to run now. One that has never run has to where an input is there by now.
 SELECT t.id, t.job_id, m.partition_key, i.input_dataset_uuid, i.input_partition_key
-FROM tasks t
-JOIN jobs j ON j.id = t.job_id
-JOIN current_datasets o ON o.org_id = t.org_id AND o.name = ANY (j.output_datasets)
-JOIN partition_versions m ON m.dataset_uuid = o.dataset_uuid
+FROM knockon.tasks t
+JOIN knockon.jobs j ON j.id = t.job_id
+JOIN knockon.current_datasets o ON o.org_id = t.org_id AND o.name = ANY (j.output_datasets)
+JOIN knockon.partition_versions m ON m.dataset_uuid = o.dataset_uuid
     AND m.dataset_version = o.dataset_version AND m.partition_key = ANY (t.partitions)
-JOIN task_inputs i ON i.task_id = m.task_id
-JOIN task_dependencies d ON d.task_id = t.id AND i.input_dataset_uuid = ANY (d.datasets)
-JOIN tasks f ON f.id = d.depends_on AND i.input_partition_key = ANY (f.partitions)
-JOIN current_datasets r ON r.dataset_uuid = i.input_dataset_uuid
-JOIN partition_versions n ON n.dataset_uuid = r.dataset_uuid
+JOIN knockon.task_inputs i ON i.task_id = m.task_id
+JOIN knockon.task_dependencies d ON d.task_id = t.id AND i.input_dataset_uuid = ANY (d.datasets)
+JOIN knockon.tasks f ON f.id = d.depends_on AND i.input_partition_key = ANY (f.partitions)
+JOIN knockon.current_datasets r ON r.dataset_uuid = i.input_dataset_uuid
+JOIN knockon.partition_versions n ON n.dataset_uuid = r.dataset_uuid
     AND n.dataset_version = r.dataset_version AND n.partition_key = i.input_partition_key
 LEFT JOIN jsonb_to_recordset(%(reads)s) AS c(job uuid, dataset uuid, columns text[])
     ON c.job = t.job_id AND c.dataset = i.input_dataset_uuid
 WHERE t.id = ANY(%(ids)s)
-  AND stamp_of(n.materialized_at, n.column_stamps, c.columns)
+  AND knockon.stamp_of(n.materialized_at, n.column_stamps, c.columns)
       > coalesce(i.input_version, '-infinity')
 UNION ALL
 SELECT t.id, t.job_id, p.key, n.dataset_uuid, n.partition_key
-FROM tasks t
-JOIN jobs j ON j.id = t.job_id AND NOT j.holds
-JOIN current_datasets o ON o.org_id = t.org_id AND o.name = j.output_datasets[1]
-JOIN task_dependencies d ON d.task_id = t.id
-JOIN tasks f ON f.id = d.depends_on
-JOIN current_datasets r ON r.dataset_uuid = ANY (d.datasets)
-JOIN partition_versions n ON n.dataset_uuid = r.dataset_uuid
+FROM knockon.tasks t
+JOIN knockon.jobs j ON j.id = t.job_id AND NOT j.holds
+JOIN knockon.current_datasets o ON o.org_id = t.org_id AND o.name = j.output_datasets[1]
+JOIN knockon.task_dependencies d ON d.task_id = t.id
+JOIN knockon.tasks f ON f.id = d.depends_on
+JOIN knockon.current_datasets r ON r.dataset_uuid = ANY (d.datasets)
+JOIN knockon.partition_versions n ON n.dataset_uuid = r.dataset_uuid
     AND n.dataset_version = r.dataset_version AND n.partition_key = ANY (f.partitions)
 CROSS JOIN unnest(t.partitions) AS p(key)
 WHERE t.id = ANY(%(ids)s) AND NOT EXISTS (
-    SELECT FROM partition_versions m WHERE m.dataset_uuid = o.dataset_uuid
+    SELECT FROM knockon.partition_versions m WHERE m.dataset_uuid = o.dataset_uuid
       AND m.dataset_version = o.dataset_version AND m.partition_key = p.key)
 
 -- :name queue_overtaken
 -- They are not skipped after all.
-UPDATE tasks SET hit = true, status = 'queued', queued_at = clock_timestamp(), completed_at = NULL,
+UPDATE knockon.tasks SET hit = true, status = 'queued', queued_at = clock_timestamp(), completed_at = NULL,
     outcome = NULL
 WHERE id = ANY(%(ids)s)
 
 -- :name hold
 -- A first run that waits for inputs says for which.
-UPDATE tasks SET waiting_for = %(waiting_for)s WHERE id = %(id)s AND status = 'blocked'
+UPDATE knockon.tasks SET waiting_for = %(waiting_for)s WHERE id = %(id)s AND status = 'blocked'
 
 -- :name unhold
 -- Enough of its inputs exist.
-UPDATE tasks SET status = 'queued', queued_at = clock_timestamp(), waiting_for = NULL
+UPDATE knockon.tasks SET status = 'queued', queued_at = clock_timestamp(), waiting_for = NULL
 WHERE id = ANY(%(ids)s) AND status = 'blocked'
 
 -- :name lock_running
 -- A failed attempt: only with the current token.
-SELECT id, job_id, slot, attempts FROM tasks
+SELECT id, job_id, slot, attempts FROM knockon.tasks
 WHERE id = %(id)s AND lease_token = %(token)s AND status = 'running' FOR UPDATE
 
 -- :name lock_expired
 -- Running tasks whose worker has not been heard of in time.
-SELECT id, job_id, slot, attempts, worker_id, lease_expires_at FROM tasks
+SELECT id, job_id, slot, attempts, worker_id, lease_expires_at FROM knockon.tasks
 WHERE org_id = %(org_id)s AND status = 'running' AND lease_expires_at < clock_timestamp()
 ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 
 -- :name lock_successor
 -- The unstarted task of the same slot, if a later change has queued one behind.
-SELECT id FROM tasks
+SELECT id FROM knockon.tasks
 WHERE job_id = %(job_id)s AND slot = %(slot)s AND status IN ('blocked', 'queued') FOR UPDATE
 
 -- :name retry_later
 -- The attempt failed; the next one comes after a while.
-UPDATE tasks
+UPDATE knockon.tasks
 SET status = 'queued', lease_token = NULL, lease_expires_at = NULL, error_message = %(error)s,
     next_retry_at = clock_timestamp() + %(backoff_seconds)s * interval '1 second',
     queued_at = clock_timestamp() + %(backoff_seconds)s * interval '1 second'
@@ -261,7 +261,7 @@ WHERE id = %(id)s
 
 -- :name give_up
 -- The last attempt failed; what waits behind goes on waiting.
-UPDATE tasks
+UPDATE knockon.tasks
 SET status = 'failed', lease_token = NULL, lease_expires_at = NULL, error_message = %(error)s,
     completed_at = clock_timestamp(), outcome = %(outcome)s
 WHERE id = %(id)s
@@ -269,19 +269,19 @@ WHERE id = %(id)s
 -- :name hand_over
 -- A task that ended without its work done leaves it, and those who wait for it, to its successor.
 WITH rewired AS (
-    INSERT INTO task_dependencies AS o (task_id, depends_on, datasets)
-    SELECT d.task_id, %(successor)s, d.datasets FROM task_dependencies d
+    INSERT INTO knockon.task_dependencies AS o (task_id, depends_on, datasets)
+    SELECT d.task_id, %(successor)s, d.datasets FROM knockon.task_dependencies d
     WHERE d.depends_on = %(id)s AND d.task_id <> %(successor)s
     ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = o.datasets || excluded.datasets
     WHERE NOT excluded.datasets <@ o.datasets
 ), ended AS (
-    UPDATE tasks SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
+    UPDATE knockon.tasks SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
         completed_at = clock_timestamp(), error_message = %(error)s,
         outcome = 'its work passed to task ' || %(successor)s
     WHERE id = %(id)s
     RETURNING partitions, row_filters, is_narrow, plan_ids
 )
-UPDATE tasks t
+UPDATE knockon.tasks t
 SET hit = true,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(t.partitions || e.partitions) AS p ORDER BY p),
     row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
@@ -293,19 +293,19 @@ WHERE t.id = %(successor)s
 
 -- :name lock_one
 -- One task, for an operator's order.
-SELECT id, job_id, slot, status, partitions FROM tasks
+SELECT id, job_id, slot, status, partitions FROM knockon.tasks
 WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 
 -- :name requeue
 -- By hand: a failed or canceled task starts over; it must run, whatever its inputs did.
-UPDATE tasks
+UPDATE knockon.tasks
 SET status = 'queued', queued_at = clock_timestamp(), hit = true, attempts = 0,
     next_retry_at = NULL, completed_at = NULL, outcome = NULL
 WHERE id = %(id)s
 
 -- :name cancel
 -- These end undone.
-UPDATE tasks
+UPDATE knockon.tasks
 SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
     completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
 WHERE id = ANY(%(ids)s) AND status IN ('blocked', 'queued', 'running', 'failed')
@@ -314,30 +314,30 @@ RETURNING id
 -- :name repoint
 -- Unfinished tasks of a job that a deploy left as it was go on under its new row, which may have
 -- another runtime and priority.
-UPDATE tasks SET job_id = j.id, runtime = j.runtime,
+UPDATE knockon.tasks SET job_id = j.id, runtime = j.runtime,
     priority = coalesce((j.scaling ->> 'priority')::int, 0)
 FROM unnest(%(old)s::uuid[], %(new)s::uuid[]) AS v(old, new)
-JOIN jobs j ON j.id = v.new
+JOIN knockon.jobs j ON j.id = v.new
 WHERE job_id = v.old AND status IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name cancel_of_jobs
 -- All unfinished tasks of some jobs end undone.
-UPDATE tasks
+UPDATE knockon.tasks
 SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
     completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
 WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'failed')
-RETURNING id, (SELECT name FROM jobs WHERE jobs.id = job_id) AS job, partitions
+RETURNING id, (SELECT name FROM knockon.jobs WHERE jobs.id = job_id) AS job, partitions
 
 -- :name hold_again
 -- Unstarted tasks of jobs that hold first runs back; whether they wait is looked at anew.
-UPDATE tasks t SET status = 'blocked'
-FROM jobs j
+UPDATE knockon.tasks t SET status = 'blocked'
+FROM knockon.jobs j
 WHERE t.job_id = ANY(%(jobs)s) AND j.id = t.job_id AND j.holds AND t.status = 'queued'
 RETURNING t.id
 
 -- :name lock_held_of_jobs
 -- What waits for inputs only, and not for anything that is being made.
-SELECT id FROM tasks
+SELECT id FROM knockon.tasks
 WHERE job_id = ANY(%(jobs)s) AND status = 'blocked' AND waiting_for IS NOT NULL
 ORDER BY id FOR UPDATE
 
@@ -346,7 +346,7 @@ ORDER BY id FOR UPDATE
 SELECT t.id, j.dag_name, j.name AS job, t.slot, t.status, t.partitions, t.hit, t.attempts,
        t.worker_id, t.created_at, t.started_at, t.completed_at, t.next_retry_at, t.error_message,
        t.outcome, t.waiting_for, t.plan_ids
-FROM tasks t JOIN jobs j ON j.id = t.job_id
+FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
 WHERE t.org_id = %(org_id)s
   AND (%(statuses)s::text[] IS NULL OR t.status = ANY(%(statuses)s))
   AND (%(job)s::text IS NULL OR j.name = %(job)s)
@@ -355,28 +355,28 @@ ORDER BY t.id DESC LIMIT %(limit)s
 
 -- :name by_id
 -- All of one task.
-SELECT t.*, j.name AS job, j.dag_name FROM tasks t JOIN jobs j ON j.id = t.job_id
+SELECT t.*, j.name AS job, j.dag_name FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
 WHERE t.org_id = %(org_id)s AND t.id = %(id)s
 
 -- :name inputs
 -- What a task's run read.
 SELECT d.name AS dataset, i.input_partition_key, i.input_version
-FROM task_inputs i JOIN datasets d ON d.id = i.input_dataset_uuid
+FROM knockon.task_inputs i JOIN knockon.datasets d ON d.id = i.input_dataset_uuid
 WHERE i.task_id = %(id)s ORDER BY 1, 2
 
 -- :name in_front
 -- What a task waits for, or waited for.
 SELECT f.id, j.name AS job, f.slot, f.status, f.outcome, f.error_message
-FROM task_dependencies d JOIN tasks f ON f.id = d.depends_on JOIN jobs j ON j.id = f.job_id
+FROM knockon.task_dependencies d JOIN knockon.tasks f ON f.id = d.depends_on JOIN knockon.jobs j ON j.id = f.job_id
 WHERE d.task_id = %(id)s ORDER BY f.id
 
 -- :name counts
 -- How many tasks there are in each state.
-SELECT status, count(*) AS tasks FROM tasks WHERE org_id = %(org_id)s GROUP BY status
+SELECT status, count(*) AS tasks FROM knockon.tasks WHERE org_id = %(org_id)s GROUP BY status
 
 -- :name unfinished
 -- Whether there is anything left to do.
-SELECT count(*) AS tasks FROM tasks
+SELECT count(*) AS tasks FROM knockon.tasks
 WHERE org_id = %(org_id)s AND status IN ('blocked', 'queued', 'running')
 
 -- :name ring

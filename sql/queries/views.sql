@@ -1,104 +1,104 @@
 -- :name migrations
 -- What has been applied to this database.
-SELECT version FROM knockon_migrations
+SELECT version FROM knockon.migrations
 
 -- :name dags
 -- The DAGs of an org in the version that is served.
 SELECT c.dag_name, v.yaml_hash, c.updated_at AS deployed_at,
-       (SELECT count(*) FROM jobs j WHERE j.dag_version_id = v.id) AS jobs,
-       (SELECT count(*) FROM dag_version_datasets p WHERE p.dag_version_id = v.id) AS datasets
-FROM dag_current_versions c JOIN dag_versions v ON v.id = c.dag_version_id
+       (SELECT count(*) FROM knockon.jobs j WHERE j.dag_version_id = v.id) AS jobs,
+       (SELECT count(*) FROM knockon.dag_version_datasets p WHERE p.dag_version_id = v.id) AS datasets
+FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_version_id
 WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 
 -- :name open_invalidations
 -- How many facts wait for a planner, and for how many seconds the oldest does.
 SELECT count(*) AS facts, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds
-FROM data_invalidations
+FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL
 
 -- :name set_aside
 -- The newest invalidations that could not be planned, and how many there are in all.
 SELECT i.id, d.name AS dataset, i.partition_key, i.planning_error AS error, i.set_aside_at,
        count(*) OVER () AS total
-FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org_id)s AND i.planning_error IS NOT NULL
 ORDER BY i.set_aside_at DESC LIMIT %(limit)s
 
 -- :name invalidation_ids
 -- The invalidations whose id ends like this.
-SELECT id FROM data_invalidations
+SELECT id FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
 
 -- :name positions
 -- Where every consumer stands.
-SELECT consumer, stream, position, updated_at FROM consumer_positions
+SELECT consumer, stream, position, updated_at FROM knockon.consumer_positions
 WHERE org_id = %(org_id)s ORDER BY consumer, stream
 
 -- :name open_dead_letters
 -- How many deliveries wait to be looked at.
-SELECT count(*) AS letters FROM dead_letters WHERE org_id = %(org_id)s AND replayed_at IS NULL
+SELECT count(*) AS letters FROM knockon.dead_letters WHERE org_id = %(org_id)s AND replayed_at IS NULL
 
 -- :name workers
 -- Who has had a task in the last minutes, and how many they have now.
 SELECT worker_id, count(*) FILTER (WHERE status = 'running') AS running, max(last_heartbeat) AS seen
-FROM tasks
+FROM knockon.tasks
 WHERE org_id = %(org_id)s AND last_heartbeat > clock_timestamp() - interval '15 minutes'
 GROUP BY worker_id ORDER BY worker_id
 
 -- :name stuck
 -- The newest tasks that failed or are held, and how many others wait behind each.
 WITH RECURSIVE stuck AS (
-    SELECT t.id FROM tasks t
+    SELECT t.id FROM knockon.tasks t
     WHERE t.org_id = %(org_id)s
       AND (t.status = 'failed' OR (t.status = 'blocked' AND t.waiting_for IS NOT NULL))
     ORDER BY t.id DESC LIMIT %(limit)s
 ), behind(root, id) AS (
     SELECT s.id, t.id FROM stuck s
-    JOIN task_dependencies d ON d.depends_on = s.id
-    JOIN tasks t ON t.id = d.task_id AND t.status = 'blocked'
+    JOIN knockon.task_dependencies d ON d.depends_on = s.id
+    JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
     UNION
     SELECT b.root, t.id FROM behind b
-    JOIN task_dependencies d ON d.depends_on = b.id
-    JOIN tasks t ON t.id = d.task_id AND t.status = 'blocked'
+    JOIN knockon.task_dependencies d ON d.depends_on = b.id
+    JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
 )
 SELECT t.id, j.name AS job, t.slot, t.status, t.attempts, t.error_message, t.waiting_for,
        (SELECT count(*) FROM behind b WHERE b.root = t.id) AS blocks
-FROM stuck s JOIN tasks t ON t.id = s.id JOIN jobs j ON j.id = t.job_id
+FROM stuck s JOIN knockon.tasks t ON t.id = s.id JOIN knockon.jobs j ON j.id = t.job_id
 ORDER BY t.id DESC
 
 -- :name task_ids
 -- The tasks whose id ends like this.
-SELECT id FROM tasks WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
+SELECT id FROM knockon.tasks WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
 
 -- :name plan_ids
 -- The plans whose id ends like this.
-SELECT id FROM plans WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
+SELECT id FROM knockon.plans WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
 
 -- :name dead_letter_ids
 -- The dead letters whose id ends like this.
-SELECT id FROM dead_letters WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
+SELECT id FROM knockon.dead_letters WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
 
 -- :name dead_letter
 -- All of one dead letter.
 SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at
-FROM dead_letters WHERE org_id = %(org_id)s AND id = %(id)s
+FROM knockon.dead_letters WHERE org_id = %(org_id)s AND id = %(id)s
 
 -- :name open_dead_letter_ids
 -- Everything that could be replayed, the oldest first.
-SELECT id FROM dead_letters WHERE org_id = %(org_id)s AND replayed_at IS NULL ORDER BY created_at
+SELECT id FROM knockon.dead_letters WHERE org_id = %(org_id)s AND replayed_at IS NULL ORDER BY created_at
 
 -- :name dead_letter_error
 -- It was read again, and could not be: the newest error counts.
-UPDATE dead_letters SET error = %(error)s WHERE id = %(id)s
+UPDATE knockon.dead_letters SET error = %(error)s WHERE id = %(id)s
 
 -- :name progress
 -- How far the tasks are that some facts caused, which of their plans wait for approval, and whether
 -- anything else is in motion.
 WITH facts AS (
-    SELECT plan_id, processed_at, outcome, planning_error FROM data_invalidations
+    SELECT plan_id, processed_at, outcome, planning_error FROM knockon.data_invalidations
     WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
 ), wave AS (
-    SELECT t.status, t.waiting_for FROM tasks t
+    SELECT t.status, t.waiting_for FROM knockon.tasks t
     WHERE t.org_id = %(org_id)s AND t.plan_ids && ARRAY(SELECT plan_id FROM facts)
 )
 SELECT (SELECT count(*) FROM facts
@@ -109,20 +109,20 @@ SELECT (SELECT count(*) FROM facts
        ARRAY(SELECT DISTINCT plan_id FROM facts WHERE outcome = 'rejected') AS rejected,
        (SELECT coalesce(jsonb_object_agg(status, tasks), '{}')
         FROM (SELECT status, count(*) AS tasks FROM wave GROUP BY status) s) AS tasks,
-       EXISTS (SELECT FROM tasks t
+       EXISTS (SELECT FROM knockon.tasks t
                WHERE t.org_id = %(org_id)s AND t.status IN ('queued', 'running')) AS moving
 
 -- :name facts_of_version
 -- What a deploy found to be built anew.
-SELECT i.id FROM data_invalidations i
-JOIN dag_version_datasets p ON p.dataset_version = i.dataset_version
+SELECT i.id FROM knockon.data_invalidations i
+JOIN knockon.dag_version_datasets p ON p.dataset_version = i.dataset_version
 WHERE i.org_id = %(org_id)s AND p.dag_version_id = %(dag_version_id)s
   AND i.reason = 'definition_change'
 
 -- :name unfinished_over
 -- Tasks that are still to make these partitions.
 SELECT t.id, j.name AS job, t.slot, t.status, t.outcome, t.error_message
-FROM tasks t JOIN jobs j ON j.id = t.job_id
+FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
 WHERE t.job_id = %(job_id)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
   AND (%(partition)s = ANY(t.partitions) OR t.slot = '*')
 ORDER BY t.id
@@ -132,9 +132,9 @@ ORDER BY t.id
 -- and a plan makes its tasks at once, so that they are to be found soon behind its own id.
 SELECT p.id AS plan_id, t.id AS task_id
 FROM unnest(%(plans)b::uuid[], %(ends)b::uuid[]) AS p(id, until)
-JOIN tasks t ON t.id BETWEEN p.id AND p.until AND t.status = 'skipped'
+JOIN knockon.tasks t ON t.id BETWEEN p.id AND p.until AND t.status = 'skipped'
     AND p.id = ANY (t.plan_ids) AND %(partition)s = ANY (t.partitions)
-JOIN jobs j ON j.id = t.job_id AND j.name = %(job)s AND j.dag_name = %(dag)s
+JOIN knockon.jobs j ON j.id = t.job_id AND j.name = %(job)s AND j.dag_name = %(dag)s
 WHERE t.org_id = %(org_id)s
 
 -- :name server
@@ -144,7 +144,7 @@ SELECT current_setting('server_version') AS version, clock_timestamp() AS now,
 
 -- :name expired
 -- Tasks that run on beyond their lease, because nobody reaps.
-SELECT count(*) AS tasks FROM tasks
+SELECT count(*) AS tasks FROM knockon.tasks
 WHERE org_id = %(org_id)s AND status = 'running'
   AND lease_expires_at < clock_timestamp() - interval '1 minute'
 
@@ -152,6 +152,6 @@ WHERE org_id = %(org_id)s AND status = 'running'
 -- Of some datasets, those whose change a plan since then found not to reach a job, though it may
 -- have given them newer stamps. A job to be run by hand is not spared; nobody has asked for it.
 SELECT DISTINCT e ->> 'dataset' AS dataset
-FROM plans p, jsonb_array_elements(p.document -> 'pruned') AS e
+FROM knockon.plans p, jsonb_array_elements(p.document -> 'pruned') AS e
 WHERE p.org_id = %(org_id)s AND p.created_at > %(since)s AND p.state <> 'proposed'
   AND e ->> 'name' = %(job)s AND e ->> 'dataset' = ANY(%(datasets)s) AND e ->> 'rule' <> 'manual'

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -19,7 +19,7 @@ def fresh_database(server_url: str, template: str = "template1") -> Iterator[str
     create = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
     _execute(server_url, create.format(Identifier(name), Identifier(template)))
     try:
-        yield with_database(server_url, name)
+        yield _with_search_path(with_database(server_url, name))
     finally:
         _execute(server_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
@@ -35,6 +35,13 @@ def migrated_template(server_url: str) -> Iterator[str]:
 def with_database(url: str, name: str) -> str:
     """The same server's address, with another database."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def _with_search_path(url: str) -> str:
+    """The address, with a search path for the tests' own statements; the engine's need none."""
+    parts = urlsplit(url)
+    path = urlencode({"options": "-c search_path=public,knockon"}, quote_via=quote)
+    return parts._replace(query=f"{parts.query}&{path}" if parts.query else path).geturl()
 
 
 def database_name(url: str) -> str:

@@ -13,6 +13,9 @@ from engine.cli.session import database_url, settings_of
 from engine.embedded.postgres import program
 from engine.errors import ServiceUnavailable
 
+_SEARCH_PATH = "-c search_path=public,knockon"
+"""Tables of the user first: `tasks` may be a dataset, and then Knockon's is `knockon.tasks`."""
+
 app = typer.Typer(add_completion=False)
 
 
@@ -30,6 +33,7 @@ def psql(
         parameters: dict[str, Any] = conninfo_to_dict(url)
         password = parameters.pop("password", None)
         secret = {} if password is None else {"PGPASSWORD": str(password)}
+        parameters["options"] = f"{_SEARCH_PATH} {parameters.get('options') or ''}".strip()
         line = [_program(), make_conninfo(**parameters), *(arguments or [])]
         # No shell reads the line, and its author may do everything that psql can anyway.
         done = subprocess.run(line, check=False, env=os.environ | secret)  # noqa: S603

@@ -14,13 +14,13 @@ KEYS = """
     SELECT tc.table_name, tc.constraint_type, kcu.column_name
     FROM information_schema.table_constraints tc
     JOIN information_schema.key_column_usage kcu USING (constraint_schema, constraint_name)
-    WHERE tc.table_schema = 'public'
+    WHERE tc.table_schema = 'knockon'
 """
 COLUMNS = """
     SELECT c.relname AS table_name, a.attname AS column_name,
            format_type(a.atttypid, a.atttypmod) AS type
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-    WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE c.relnamespace = 'knockon'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
 """
 
 

@@ -223,5 +223,5 @@ async def test_a_missing_table_says_which(database: Database) -> None:
     await world.changed("flights", "2013-02-13")
     (lease,) = await world.claim()
 
-    with pytest.raises(TaskFailed, match="no table flights for dataset 'flights'"):
+    with pytest.raises(TaskFailed, match=r"no table public\.flights for dataset 'flights'"):
         await run_lease(world, lease)

@@ -29,7 +29,7 @@ from engine.worker.operators.sql.whole import write_whole
 from engine.worker.operators.sql.write import write
 from engine.worker.reading import space_of
 
-Tables = Mapping[tuple[str, ...], Table]
+Tables = Mapping[tuple[str, str], Table]
 
 
 class Sql:

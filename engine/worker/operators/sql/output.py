@@ -89,8 +89,7 @@ def _check_columns(found: Table, dataset: Dataset, shape: Shape) -> None:
 
 async def _create(conn: Connection, job: Job, dataset: Dataset, shape: Shape) -> Table:
     name = physical_name(dataset)
-    if len(name) > 1:
-        await _create_schema(conn, name[0])
+    await _create_schema(conn, name[0])
     table = sql.Identifier(*name)
     columns = [
         sql.SQL("{} {}").format(sql.Identifier(column), type_name(kind))

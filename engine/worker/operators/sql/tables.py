@@ -52,8 +52,8 @@ class Table:
         return self.columns[column]
 
 
-def physical_name(dataset: Dataset) -> tuple[str, ...]:
-    """The table's name, behind its schema where there is one. Raises InvalidInput."""
+def physical_name(dataset: Dataset) -> tuple[str, str]:
+    """The table's schema and name; a name alone is one in `public`. Raises InvalidInput."""
     text = table_of(dataset)
     parts = table_name(text).parts
     if not parts[-1] or "\0" in text or any(len(each.encode()) > _LONGEST_NAME for each in parts):
@@ -65,8 +65,8 @@ def physical_name(dataset: Dataset) -> tuple[str, ...]:
 
 
 async def describe(
-    conn: Connection, names: Iterable[tuple[str, ...]]
-) -> dict[tuple[str, ...], Table]:
+    conn: Connection, names: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], Table]:
     """The tables of these names, without those that there are not."""
     quoted = {sql.Identifier(*name).as_string(conn): name for name in names}
     rows = await fetch(conn, "tables.describe", names=list(quoted))

@@ -1,0 +1,404 @@
+-- The first layout, in the schema public, as it was before Knockon's objects moved to a schema of their own.
+-- The state of Knockon: the sixteen tables of the entity-relationship contract, with what the
+-- design adds to them. Every closed vocabulary is a CHECK, so that no writer can widen it.
+
+CREATE TABLE orgs (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name text NOT NULL,
+    slug text NOT NULL UNIQUE,
+    settings jsonb NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- Moves with every deploy; a cached lineage is good as long as it shows the same number.
+    lineage_epoch bigint NOT NULL DEFAULT 0
+);
+
+-- Its numbers never come twice: a lineage that was read in a deploy which was rolled back must not
+-- pass for that of the next one.
+CREATE SEQUENCE lineage_epochs;
+
+CREATE TABLE users (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    external_id text NOT NULL UNIQUE,
+    email text NOT NULL,
+    role text NOT NULL CHECK (role IN ('reader', 'writer', 'admin')),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX users_org ON users (org_id);
+
+CREATE TABLE org_roles (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    slug text NOT NULL,
+    name text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (org_id, slug)
+);
+
+CREATE TABLE org_role_memberships (
+    role_id uuid NOT NULL REFERENCES org_roles ON DELETE CASCADE,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (role_id, user_id)
+);
+CREATE INDEX org_role_memberships_user ON org_role_memberships (user_id);
+
+CREATE TABLE dag_versions (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    dag_name text NOT NULL,
+    yaml_hash text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    content jsonb NOT NULL,
+    UNIQUE (org_id, dag_name, yaml_hash)
+);
+
+CREATE TABLE dag_current_versions (
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    dag_name text NOT NULL,
+    dag_version_id uuid NOT NULL REFERENCES dag_versions,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, dag_name)
+);
+CREATE INDEX dag_current_versions_version ON dag_current_versions (dag_version_id);
+
+-- A job row belongs to one DAG version and never changes, but for what runs tell of its columns; a
+-- deploy makes new ones.
+CREATE TABLE jobs (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    name text NOT NULL,
+    dag_name text NOT NULL,
+    dag_version_id uuid NOT NULL REFERENCES dag_versions ON DELETE CASCADE,
+    activation text NOT NULL CHECK (activation IN ('source', 'reactive', 'manual')),
+    runtime text NOT NULL,
+    operator text NOT NULL,
+    source jsonb,
+    execution_strategy text NOT NULL
+        CHECK (execution_strategy IN ('PerPartition', 'PerUpdate', 'Full')),
+    idle_timeout text,
+    config jsonb NOT NULL DEFAULT '{}',
+    config_hash text NOT NULL,
+    input_datasets text[] NOT NULL DEFAULT '{}',
+    output_datasets text[] NOT NULL DEFAULT '{}',
+    update_strategy text NOT NULL CHECK (update_strategy IN ('replace', 'append')),
+    unique_key text[] NOT NULL DEFAULT '{}',
+    scaling jsonb NOT NULL DEFAULT '{}',
+    timeout_seconds int CHECK (timeout_seconds > 0),
+    heartbeat_timeout_seconds int CHECK (heartbeat_timeout_seconds > 0),
+    max_attempts int NOT NULL DEFAULT 3 CHECK (max_attempts > 0),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    -- How each input is read: its mapping, its alias, how long to hold, resolved at deploy.
+    inputs jsonb NOT NULL DEFAULT '[]',
+    max_concurrency int GENERATED ALWAYS AS ((scaling ->> 'max_concurrency')::int) STORED,
+    -- Whether any input holds a first run back (wait_for), so that others settle without a look.
+    holds boolean NOT NULL DEFAULT false,
+    -- The outputs whose column lineage its runs may tell; of others the file or its SQL does.
+    learns text[] NOT NULL DEFAULT '{}',
+    -- Its rows of column_lineage as one text, null where it has none; kept so by triggers on them.
+    column_lineage text,
+    UNIQUE (dag_version_id, name),
+    CHECK (activation <> 'source' OR source IS NOT NULL)
+);
+CREATE INDEX jobs_org ON jobs (org_id);
+
+CREATE TABLE datasets (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    name text NOT NULL,
+    producer_dag_name text NOT NULL,
+    producer_job_name text NOT NULL,
+    producer_output_index int NOT NULL DEFAULT 0 CHECK (producer_output_index >= 0),
+    storage jsonb NOT NULL DEFAULT '{}',
+    read_roles text[] NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (org_id, name)
+);
+
+CREATE TABLE dataset_versions (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    storage_location text,
+    config_hash text NOT NULL,
+    schema_hash text,
+    -- json, not jsonb: the order of its dimensions is the order of the key's parts.
+    partitioning json NOT NULL DEFAULT '{}',
+    -- The columns that the dataset has; null where nobody has said.
+    columns text[]
+);
+CREATE INDEX dataset_versions_dataset ON dataset_versions (dataset_uuid, created_at);
+
+CREATE TABLE dag_version_datasets (
+    dag_version_id uuid NOT NULL REFERENCES dag_versions ON DELETE CASCADE,
+    dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    dataset_version uuid NOT NULL REFERENCES dataset_versions,
+    PRIMARY KEY (dag_version_id, dataset_uuid)
+);
+CREATE INDEX dag_version_datasets_dataset ON dag_version_datasets (dataset_uuid);
+
+CREATE TABLE column_lineage (
+    output_dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    output_column text NOT NULL,
+    input_dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    input_column text NOT NULL,
+    job_id uuid NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    PRIMARY KEY (output_dataset_uuid, output_column, input_dataset_uuid, input_column)
+);
+CREATE INDEX column_lineage_job ON column_lineage (job_id);
+
+-- Whoever needs the lineage of an org needs all of it, and to collect a million rows each time takes
+-- seconds: so each job has its own as one text, JSON with an entry for each two datasets,
+-- [output, input, [output column], [input column]].
+CREATE FUNCTION collect_column_lineage() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- Locked by a statement of its own: who writes rows of the same job meanwhile waits, and the
+    -- next statement sees them all.
+    PERFORM FROM jobs WHERE id IN (SELECT job_id FROM touched) ORDER BY id FOR NO KEY UPDATE;
+    UPDATE jobs j SET column_lineage = (
+        SELECT json_agg(json_build_array(l.output, l.input, l.outputs, l.inputs))::text
+        FROM (SELECT l.output_dataset_uuid AS output, l.input_dataset_uuid AS input,
+                     json_agg(l.output_column) AS outputs, json_agg(l.input_column) AS inputs
+              FROM column_lineage l WHERE l.job_id = j.id GROUP BY 1, 2) AS l)
+    WHERE j.id IN (SELECT job_id FROM touched);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER inserted AFTER INSERT ON column_lineage REFERENCING NEW TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION collect_column_lineage();
+CREATE TRIGGER deleted AFTER DELETE ON column_lineage REFERENCING OLD TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION collect_column_lineage();
+CREATE TRIGGER updated_from AFTER UPDATE ON column_lineage REFERENCING OLD TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION collect_column_lineage();
+CREATE TRIGGER updated_to AFTER UPDATE ON column_lineage REFERENCING NEW TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION collect_column_lineage();
+-- Also of rows that are copied in by a session that minds no foreign keys.
+ALTER TABLE column_lineage
+    ENABLE ALWAYS TRIGGER inserted, ENABLE ALWAYS TRIGGER deleted,
+    ENABLE ALWAYS TRIGGER updated_from, ENABLE ALWAYS TRIGGER updated_to;
+
+-- A plan is what was decided for some invalidations: its document holds every step with the path
+-- that led there and every pruned edge with its rule, so that the decision can be read later. One
+-- that was shown before anything happened is proposed, and one beyond a limit is held for approval.
+CREATE TABLE plans (
+    id uuid PRIMARY KEY,
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    lineage_epoch bigint NOT NULL,
+    invalidation_ids uuid[] NOT NULL,
+    document jsonb NOT NULL,
+    task_count int NOT NULL DEFAULT 0,
+    state text NOT NULL DEFAULT 'applied'
+        CHECK (state IN ('proposed', 'held', 'applied', 'rejected')),
+    -- The change that a plan was proposed for; null where invalidations were there first.
+    event jsonb,
+    -- {seconds, bytes, ...} that its tasks may take, by what earlier ones took.
+    estimate jsonb,
+    -- The limits that it was held by, one a line.
+    held_by text,
+    decided_at timestamptz,
+    decided_by text,
+    CHECK (state <> 'proposed' OR event IS NOT NULL),
+    CHECK (state <> 'held' OR held_by IS NOT NULL)
+);
+CREATE INDEX plans_org ON plans (org_id, created_at);
+CREATE INDEX plans_undecided ON plans (org_id, state, created_at) WHERE state <> 'applied';
+-- Compressing the megabytes of a large plan takes longer than writing them.
+ALTER TABLE plans ALTER document SET STORAGE EXTERNAL;
+
+CREATE TABLE tasks (
+    id uuid PRIMARY KEY,
+    job_id uuid NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    status text NOT NULL CHECK (status IN
+        ('blocked', 'queued', 'running', 'succeeded', 'failed', 'skipped', 'canceled')),
+    partitions text[] NOT NULL DEFAULT '{}',
+    -- {dataset uuid: {partition key: stamp}}, as the run found them when it was claimed.
+    input_versions jsonb NOT NULL DEFAULT '{}',
+    worker_id text,
+    started_at timestamptz,
+    completed_at timestamptz,
+    last_heartbeat timestamptz,
+    attempts int NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    next_retry_at timestamptz,
+    error_message text,
+    outputs jsonb NOT NULL DEFAULT '[]',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- Since when a queued task could be claimed.
+    queued_at timestamptz NOT NULL DEFAULT now(),
+    -- The job's own; a foreign key of its own would cost every new task another look-up.
+    org_id uuid NOT NULL,
+    runtime text NOT NULL,
+    priority int NOT NULL DEFAULT 0,
+    -- The block of neighbouring partitions that the task may take; its key where a task takes one.
+    slot text NOT NULL,
+    -- Some input has changed, or an invalidation names the output itself: it must run.
+    hit boolean NOT NULL,
+    row_filters jsonb NOT NULL DEFAULT '[]',
+    -- Some plan reaches the readers of what it makes through some columns or rows only.
+    is_narrow boolean NOT NULL DEFAULT false,
+    plan_ids uuid[] NOT NULL DEFAULT '{}',
+    lease_token uuid,
+    lease_expires_at timestamptz,
+    -- What a held task waits for: {input dataset: [missing partition ranges]}.
+    waiting_for jsonb,
+    -- Why the task ended as it did, in one line for people.
+    outcome text,
+    CHECK (status <> 'running' OR (lease_token IS NOT NULL AND lease_expires_at IS NOT NULL))
+) WITH (fillfactor = 80);
+-- At most one open, unstarted task for one job and slot; and never two that run.
+CREATE UNIQUE INDEX tasks_open ON tasks (job_id, slot) WHERE status IN ('blocked', 'queued');
+CREATE UNIQUE INDEX tasks_running ON tasks (job_id, slot) WHERE status = 'running';
+-- What a plan may have to join, queue behind or wait for.
+CREATE INDEX tasks_live ON tasks (job_id, slot)
+    WHERE status IN ('blocked', 'queued', 'running', 'failed');
+CREATE INDEX tasks_claimable ON tasks (org_id, runtime, priority DESC, id) WHERE status = 'queued';
+CREATE INDEX tasks_failed ON tasks (org_id) WHERE status = 'failed';
+
+-- Both ends are tasks. No foreign keys: a wave of 50,000 tasks would pay for 100,000 look-ups,
+-- and only emit writes here, next to the tasks themselves. `datasets` are those through which what
+-- changes in front reaches the task; none: it is only to read what is left there.
+CREATE TABLE task_dependencies (
+    task_id uuid NOT NULL,
+    depends_on uuid NOT NULL,
+    datasets uuid[] NOT NULL DEFAULT '{}',
+    PRIMARY KEY (task_id, depends_on)
+);
+CREATE INDEX task_dependencies_depends_on ON task_dependencies (depends_on);
+
+-- No foreign key either: only complete writes here, next to the task itself.
+CREATE TABLE task_inputs (
+    task_id uuid NOT NULL,
+    input_dataset_uuid uuid NOT NULL,
+    input_partition_key text NOT NULL,
+    input_version timestamptz,
+    PRIMARY KEY (task_id, input_dataset_uuid, input_partition_key)
+);
+
+-- The version belongs to the dataset, so one foreign key is enough.
+CREATE TABLE partition_versions (
+    dataset_uuid uuid NOT NULL,
+    dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
+    partition_key text NOT NULL,
+    -- The stamp is the version: it moves only when the content did.
+    materialized_at timestamptz NOT NULL,
+    config_hash text,
+    schema_hash text,
+    location text,
+    row_count bigint CHECK (row_count >= 0),
+    bytes bigint CHECK (bytes >= 0),
+    fingerprint text,
+    -- {column: content hash}, where the worker reported one for each.
+    column_fingerprints jsonb,
+    -- Where only some columns moved last: {column: its stamp, "*": that of all others}.
+    column_stamps jsonb,
+    -- The task whose run the partition stands on; null for a source's.
+    task_id uuid,
+    -- Somebody has rewritten by hand what that run made, or has ended what was to make it again.
+    is_doubtful boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
+) WITH (fillfactor = 80);
+
+-- The newest stamp among some columns of a partition; null columns: all of them.
+CREATE FUNCTION stamp_of(materialized_at timestamptz, column_stamps jsonb, columns text[])
+RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS $$
+SELECT CASE WHEN column_stamps IS NULL OR columns IS NULL THEN materialized_at
+    ELSE (SELECT max(coalesce(column_stamps ->> c, column_stamps ->> '*')::timestamptz)
+          FROM unnest(columns || '*'::text) AS c) END
+$$;
+
+-- The stamps of a partition's columns after some of them moved; null columns: all of them did.
+CREATE FUNCTION moved_stamps(before timestamptz, column_stamps jsonb, columns text[],
+                             now timestamptz)
+RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE AS $$
+SELECT CASE WHEN columns IS NULL OR before IS NULL THEN NULL
+    ELSE coalesce(column_stamps, jsonb_build_object('*', before))
+        || (SELECT coalesce(jsonb_object_agg(c, now), '{}') FROM unnest(columns) AS c) END
+$$;
+
+-- The keys under which two objects hold different values; null where one of them is missing, or all
+-- differ: where rows come or go, that is so of every column, and who reads none may count them.
+CREATE FUNCTION differing_keys(a jsonb, b jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT CASE WHEN a IS NOT NULL AND b IS NOT NULL THEN
+    (SELECT CASE WHEN NOT bool_and(x.value IS DISTINCT FROM y.value)
+            THEN array_agg(key ORDER BY key) FILTER (WHERE x.value IS DISTINCT FROM y.value) END
+     FROM jsonb_each_text(a) AS x FULL JOIN jsonb_each_text(b) AS y USING (key)) END
+$$;
+
+CREATE TABLE dataset_cursors (
+    dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
+    job_id uuid NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    cursor_column text NOT NULL,
+    cursor_value text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (dataset_uuid, dataset_version, job_id)
+);
+
+CREATE TABLE data_invalidations (
+    id uuid PRIMARY KEY,
+    dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
+    scope text NOT NULL CHECK (scope IN ('dataset', 'partition', 'row_range')),
+    partition_key text,
+    row_filter jsonb,
+    reason text NOT NULL CHECK (reason IN ('change', 'arrival', 'correction', 'rewritten',
+        'manual', 'schema_change', 'definition_change', 'schedule', 'found')),
+    source_event jsonb NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    processed_by uuid[] NOT NULL DEFAULT '{}',
+    processed_at timestamptz,
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    -- The columns that changed; null: unknown, so all.
+    columns text[],
+    -- How many source events this one fact stands for.
+    events int NOT NULL DEFAULT 1 CHECK (events > 0),
+    idempotency_key text,
+    -- The plan that took it; while it is open, the plan that is held for approval.
+    plan_id uuid,
+    -- What became of it: planned, not_current (kept, not routed), held, rejected, ...
+    outcome text,
+    CHECK (scope <> 'partition' OR partition_key IS NOT NULL),
+    CHECK (scope <> 'row_range' OR row_filter IS NOT NULL),
+    UNIQUE (org_id, idempotency_key)
+);
+CREATE INDEX data_invalidations_open ON data_invalidations (org_id, id)
+    WHERE processed_at IS NULL AND plan_id IS NULL;
+CREATE INDEX data_invalidations_dataset ON data_invalidations (dataset_uuid, created_at);
+
+-- Where each consumer stands in each stream. Written in the transaction that writes the
+-- invalidations, and only by whoever still finds the position it started from.
+CREATE TABLE consumer_positions (
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    consumer text NOT NULL,
+    stream text NOT NULL,
+    position text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, consumer, stream)
+);
+
+CREATE TABLE dead_letters (
+    id uuid PRIMARY KEY,
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    consumer text NOT NULL,
+    stream text NOT NULL,
+    position text NOT NULL,
+    payload bytea,
+    headers jsonb NOT NULL DEFAULT '{}',
+    error text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    replayed_at timestamptz,
+    UNIQUE (org_id, consumer, stream, position)
+);
+CREATE INDEX dead_letters_open ON dead_letters (org_id, created_at) WHERE replayed_at IS NULL;
+
+-- The generation of each dataset that is served: the pin of its own DAG's current version.
+CREATE VIEW current_datasets AS
+SELECT d.org_id, d.id AS dataset_uuid, d.name, p.dataset_version, c.dag_version_id
+FROM datasets d
+JOIN dag_current_versions c ON c.org_id = d.org_id AND c.dag_name = d.producer_dag_name
+JOIN dag_version_datasets p
+    ON p.dag_version_id = c.dag_version_id AND p.dataset_uuid = d.id;
+
+INSERT INTO orgs (name, slug) VALUES ('Default', 'default');

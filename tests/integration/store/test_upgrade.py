@@ -1,0 +1,122 @@
+"""Databases with Knockon's tables in `public` become today's, with every row."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from engine.store.migrate import migrate
+
+_LAYOUT = (Path(__file__).parent / "layouts" / "in_public.sql").read_bytes()
+_MIGRATIONS = b"""
+CREATE TABLE knockon_migrations (
+    version int PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now());
+INSERT INTO knockon_migrations (version, name, checksum) VALUES (1, 'schema', 'of that time');
+"""
+_ROWS = b"""
+SELECT nextval('lineage_epochs'), nextval('lineage_epochs');
+UPDATE orgs SET lineage_epoch = 2, settings = '{"blast_radius": 7}';
+INSERT INTO dag_versions (id, org_id, dag_name, yaml_hash, content)
+SELECT '00000000-0000-0000-0000-000000000001', id, 'shop', 'h', '{}' FROM orgs;
+INSERT INTO dag_current_versions (org_id, dag_name, dag_version_id)
+SELECT org_id, dag_name, id FROM dag_versions;
+INSERT INTO jobs (id, org_id, name, dag_name, dag_version_id, activation, runtime, operator,
+    execution_strategy, config_hash, update_strategy, scaling)
+SELECT '00000000-0000-0000-0000-000000000002', org_id, 'daily', dag_name, id, 'reactive', 'local',
+    'sql', 'PerPartition', 'h', 'replace', '{"max_concurrency": 3}' FROM dag_versions;
+INSERT INTO datasets (id, org_id, name, producer_dag_name, producer_job_name)
+SELECT v.id::uuid, o.id, v.name, 'shop', 'daily'
+FROM orgs o, (VALUES ('00000000-0000-0000-0000-000000000003', 'orders'),
+                     ('00000000-0000-0000-0000-000000000004', 'tasks')) AS v (id, name);
+INSERT INTO dataset_versions (id, dataset_uuid, config_hash) SELECT id, id, 'h' FROM datasets;
+INSERT INTO dag_version_datasets (dag_version_id, dataset_uuid, dataset_version)
+SELECT v.id, d.id, d.id FROM dag_versions v, datasets d;
+INSERT INTO column_lineage
+SELECT '00000000-0000-0000-0000-000000000004', 'total', '00000000-0000-0000-0000-000000000003',
+    'amount', '00000000-0000-0000-0000-000000000002';
+INSERT INTO tasks (id, job_id, status, org_id, runtime, slot, hit)
+SELECT gen_random_uuid(), j.id, 'queued', j.org_id, 'local', '*', true FROM jobs j;
+INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at)
+SELECT id, id, '*', '2026-01-02T03:04:05.678901Z' FROM datasets;
+CREATE TABLE orders (amount int);
+"""
+_TABLES = ("orgs", "dag_versions", "jobs", "datasets", "column_lineage", "tasks",
+           "partition_versions", "dag_version_datasets")  # fmt: skip
+
+
+@pytest.fixture
+def old_database_url(empty_database_url: str) -> str:
+    """Address of a database as it was, at work."""
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        conn.execute("SET search_path = public")
+        for text in (_LAYOUT, _MIGRATIONS, _ROWS):
+            conn.execute(text)
+    return empty_database_url
+
+
+async def test_every_row_moves_with_its_table(old_database_url: str) -> None:
+    before = _rows(old_database_url, "public")
+    assert (await migrate(old_database_url))[0] == "0001_schema"
+    assert await migrate(old_database_url) == []
+    after = _rows(old_database_url, "knockon")
+    for table, rows in before.items():
+        assert rows, table
+        kept = [{key: row[key] for key in rows[0]} for row in after[table]]
+        assert sorted(kept, key=repr) == sorted(rows, key=repr)
+
+
+async def test_the_schema_is_that_of_a_new_database(
+    old_database_url: str, database_url: str
+) -> None:
+    await migrate(old_database_url)
+    assert _columns(old_database_url) == _columns(database_url)
+
+
+async def test_tables_of_the_user_stay(old_database_url: str) -> None:
+    await migrate(old_database_url)
+    with psycopg.connect(old_database_url) as conn:
+        found = conn.execute(
+            "SELECT nspname, relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
+            "WHERE relname = 'orders' OR nspname = 'knockon_before'"
+        )
+        assert found.fetchall() == [("public", "orders")]
+
+
+async def test_lineage_epochs_never_come_twice(old_database_url: str) -> None:
+    await migrate(old_database_url)
+    with psycopg.connect(old_database_url) as conn:
+        assert conn.execute("SELECT nextval('knockon.lineage_epochs')").fetchone() == (3,)
+
+
+async def test_a_view_of_the_user_stops_the_upgrade_and_nothing_has_moved(
+    old_database_url: str,
+) -> None:
+    with psycopg.connect(old_database_url) as conn:
+        conn.execute("CREATE VIEW public.mine AS SELECT name FROM public.datasets")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist) as refused:
+        await migrate(old_database_url)
+    assert "mine" in str(refused.value.diag.message_detail)
+    assert _rows(old_database_url, "public")["datasets"]
+
+
+def _rows(url: str, schema: str) -> dict[str, list[dict[str, object]]]:
+    with psycopg.connect(url) as conn:
+        query = "SELECT to_jsonb(t) FROM {}.{} AS t ORDER BY to_jsonb(t)::text"
+        return {
+            name: [
+                row
+                for (row,) in conn.execute(
+                    psycopg.sql.SQL(query).format(*map(psycopg.sql.Identifier, (schema, name)))
+                )
+            ]
+            for name in _TABLES
+        }
+
+
+def _columns(url: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url) as conn:
+        return conn.execute(
+            "SELECT table_name, column_name, data_type, column_default, is_nullable "
+            "FROM information_schema.columns WHERE table_schema = 'knockon' ORDER BY 1, 2"
+        ).fetchall()
