@@ -7,6 +7,7 @@ import stamina.instrumentation
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from engine.log_repeats import HoldBackRepeats
 from engine.printable import indented
 from engine.settings import Settings
 
@@ -31,6 +32,7 @@ def configure_logs(settings: Settings) -> None:
     )
     handler = logging.StreamHandler()  # stderr: stdout belongs to a command's own output
     handler.setFormatter(_formatter(settings.log_format))
+    handler.addFilter(HoldBackRepeats())
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
     _hush()
 

@@ -15,7 +15,12 @@ from engine.embedded.broker import Broker
 from engine.errors import ServiceUnavailable
 from engine.store.database import Database
 from tests.support.databases import fresh_database, migrated_template
-from tests.support.servers import apache_kafka, kafka_broker, postgres_server
+from tests.support.servers import (
+    apache_kafka,
+    docker_answers,
+    kafka_broker,
+    postgres_server,
+)
 
 # On a machine that others use as well, how long an example takes says nothing.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -68,8 +73,13 @@ def broker() -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def kafka(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Broker]:
     """An Apache Kafka; topics of another test may be in it."""
+    if docker_answers():
+        yield request.getfixturevalue("broker")
+        return
     with ExitStack() as stack:
         try:
             broker = stack.enter_context(apache_kafka(tmp_path_factory.mktemp("kafka")))

@@ -33,10 +33,10 @@ def checksums(jars: Path) -> str:
     return "".join(f"{_sha256(each)}  {each.name}\n" for each in sorted(jars.glob("*.jar")))
 
 
-def fetch(into: Path, seconds: float) -> None:
-    """Have Maven put the jars of pom.xml there. Raises ServiceUnavailable."""
+def fetch(into: Path, seconds: float, pom: Path = _HERE / "pom.xml") -> None:
+    """Have Maven copy the jars of a POM into a directory. Raises ServiceUnavailable."""
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={into}"]
-    options = ["--batch-mode", "--quiet", "--strict-checksums", f"--file={_HERE / 'pom.xml'}"]
+    options = ["--batch-mode", "--quiet", "--strict-checksums", f"--file={pom}"]
     try:
         subprocess.run(
             [_maven(), *options, *goal], check=True, timeout=seconds, capture_output=True

@@ -1,0 +1,15 @@
+"""The engine that `make containers` has started, if it is a private one."""
+
+import pytest
+
+from tests.containers.docker import PrivateEngine
+
+ENGINE = pytest.StashKey[PrivateEngine | None]()
+
+
+@pytest.fixture
+def private_engine(pytestconfig: pytest.Config) -> PrivateEngine:
+    engine = pytestconfig.stash.get(ENGINE, None)
+    if engine is None:
+        pytest.skip("this Docker engine is not ours to be killed")
+    return engine
