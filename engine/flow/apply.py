@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from psycopg import Rollback
 
+from engine.errors import InvalidInput
 from engine.flow.decide import changes_since, decided, lock_plan
 from engine.flow.draft import Draft, draft_rows
 from engine.flow.ingest import ingest
@@ -67,5 +68,7 @@ async def _ingested(conn: Connection, scene: Scene, plan_id: UUID, said: dict[st
     received = Received.one(event, Delivery(MANUAL, f"plan/{plan_id}"))
     resolve(await scene.lineage(conn), received)
     written = await ingest(conn, scene, Batch(consumer=MANUAL, received=(received,)))
+    if written.rejections:
+        raise InvalidInput(written.rejections[0].error)
     rows = await fetch(conn, "invalidations.lock_these", ids=list(written.invalidations))
     return await draft_rows(conn, scene, rows)

@@ -10,11 +10,12 @@ from uuid import UUID
 import msgspec
 
 from engine.flow.resolve import Resolved, request_of
-from engine.model.event import MANUAL, Received
+from engine.model.event import MANUAL, Received, SourceEvent, request_hash
 from engine.partitions import PartitionSet
 from engine.planner.scope import GROWTH
 
 _WITNESSES = 50
+_MAX_ROWS_BYTES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Fact:
     events: int
     source_event: dict[str, Any]
     key: str | None = None
+    request_hash: str | None = None
 
 
 def coalesce(resolved: Sequence[Resolved]) -> list[Fact]:
@@ -118,6 +120,7 @@ def _fact(group: Sequence[Resolved]) -> Fact:
         events=_count(received),
         source_event=_witness(received),
         key=sample.event.id if manual else None,
+        request_hash=request_hash(sample.event) if manual else None,
     )
 
 
@@ -126,7 +129,7 @@ def _count(received: Iterable[Received]) -> int:
 
 
 def _witness(received: Sequence[Received]) -> dict[str, Any]:
-    """What explain shows of the events: the first whole, and the rest by place and id.
+    """What explain shows of the events: the first, and the rest by place and id.
 
     ``first`` and ``last`` are positions in ``stream``; ``streams`` has all, where there are more.
     """
@@ -139,8 +142,23 @@ def _witness(received: Sequence[Received]) -> dict[str, Any]:
         "last": places[stream]["last"],
         **({"streams": places} if len(places) > 1 else {}),
         "ids": list(islice(ids, _WITNESSES)),
-        "event": msgspec.to_builtins(received[0].event),
+        "event": _abbreviated(received[0].event),
     }
+
+
+def _abbreviated(event: SourceEvent) -> dict[str, Any]:
+    """The event without the long lists that its invalidations hold anyway.
+
+    Each of an event's invalidations has a copy, and there may be thousands.
+    """
+    kept: dict[str, Any] = msgspec.to_builtins(event)
+    for name in ("partitions", "columns"):
+        if len(kept[name] or ()) > _WITNESSES:
+            kept[f"{name}_count"] = len(kept[name])
+            kept[name] = kept[name][:_WITNESSES]
+    if event.rows and len(msgspec.json.encode(event.rows)) > _MAX_ROWS_BYTES:
+        kept["rows"] = None
+    return kept
 
 
 def _places(received: Iterable[Received]) -> dict[str, dict[str, Any]]:

@@ -1,13 +1,15 @@
 """Ingest: source events become durable invalidations, and the consumer's position moves with them.
 
-One transaction a batch. What cannot be used goes to the dead letters; nothing is dropped.
+One transaction a batch. What cannot be used goes to the dead letters; nothing is dropped. Where the
+database rejects a batch, the batch is halved until the deliveries at fault are alone.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.collector import paused_collector
@@ -17,9 +19,20 @@ from engine.flow.learn import learn
 from engine.flow.resolve import Resolved, by_scope, resolve
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
-from engine.model.event import Advance, Batch, Received, Rejection, rejection
+from engine.model.event import (
+    MAX_TEXT,
+    Advance,
+    Batch,
+    Delivery,
+    Received,
+    Rejection,
+    halved,
+    rejection,
+)
+from engine.model.told import Told
 from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
+from engine.store.failures import is_due_to_data, reason_of
 from engine.store.ids import new_id
 from engine.store.run import execute, fetch, fetch_one
 
@@ -44,16 +57,15 @@ async def ingest(
     """
     async with conn.transaction():
         await _advance(conn, scene.org_id, batch)
-        facts, refused = await _facts(conn, scene, batch.received)
-        written = await _write(conn, scene.org_id, facts)
-        rejections = (*batch.rejections, *refused)
+        taken = await _take_in(conn, scene, batch.received)
+        unlearned = await _learn(conn, scene, batch.told)
+        rejections = (*batch.rejections, *taken.rejections, *unlearned)
         await bury(conn, scene.org_id, batch.consumer, rejections)
         if rejected and rejections:
             await rejected(rejections)
-        await learn(conn, scene, batch.told)
-        if written:
+        if taken.invalidations:
             await ring(conn, INVALIDATIONS, scene.org_id)
-    return Ingested(tuple(written), rejections)
+    return replace(taken, rejections=rejections)
 
 
 async def bury(
@@ -101,37 +113,142 @@ async def _moved(conn: Connection, org_id: UUID, consumer: str, move: Advance) -
     return row is not None
 
 
-async def _facts(
-    conn: Connection, scene: Scene, received: Sequence[Received]
-) -> tuple[list[Fact], list[Rejection]]:
-    return _coalesced(await scene.lineage(conn), received) if received else ([], [])
+async def _take_in(conn: Connection, scene: Scene, received: Sequence[Received]) -> Ingested:
+    """Write invalidations; where that fails on the data, reject what cannot be written."""
+    if not received:
+        return Ingested((), ())
+    await scene.lineage(conn)  # an error in it is no fault of the deliveries
+    try:
+        async with conn.transaction():
+            return await _written(conn, scene, received)
+    except Exception as error:
+        if not is_due_to_data(error):
+            raise
+        halves = halved(received)
+        if halves is None:
+            return Ingested((), tuple(_refusals(received, reason_of(error))))
+    first, second = [await _take_in(conn, scene, half) for half in halves]
+    return Ingested(
+        first.invalidations + second.invalidations, first.rejections + second.rejections
+    )
+
+
+async def _written(conn: Connection, scene: Scene, received: Sequence[Received]) -> Ingested:
+    resolved, refused = _resolved(await scene.lineage(conn), received)
+    known, unknown = await _of_known_versions(conn, resolved)
+    written = await _write(conn, scene.org_id, _coalesced(known))
+    return Ingested(tuple(written), (*refused, *unknown))
 
 
 @paused_collector()
-def _coalesced(
+def _resolved(
     lineage: Lineage, received: Sequence[Received]
-) -> tuple[list[Fact], list[Rejection]]:
+) -> tuple[list[Resolved], list[Rejection]]:
     resolved: list[Resolved] = []
     refused: list[Rejection] = []
     for alike in by_scope(received):
         try:
             resolved.append(resolve(lineage, *alike))
         except InvalidInput as error:
-            refused += _refusals(alike, error)
-    return coalesce(resolved), refused
+            refused += _refusals(alike, str(error))
+    return resolved, refused
 
 
-def _refusals(received: Iterable[Received], error: InvalidInput) -> list[Rejection]:
-    return [rejection(delivery, str(error)) for each in received for delivery in each.deliveries]
+async def _of_known_versions(
+    conn: Connection, resolved: Sequence[Resolved]
+) -> tuple[list[Resolved], list[Rejection]]:
+    """Events of versions that their datasets have or had, and rejections of the others."""
+    named = [each for each in resolved if not each.served]
+    if not named:
+        return list(resolved), []
+    rows = await fetch(
+        conn,
+        "invalidations.known_versions",
+        datasets=[each.dataset.id for each in named],
+        versions=[each.version for each in named],
+    )
+    known = {row["id"] for row in rows}
+    refused = [
+        refusal
+        for each in named
+        if each.version not in known
+        for refusal in _refusals(
+            each.received,
+            f"dataset {each.dataset.name!r} has no version {each.version}: "
+            "leave it out to mean the served one",
+        )
+    ]
+    return [each for each in resolved if each.served or each.version in known], refused
+
+
+_coalesced = paused_collector()(coalesce)
+
+
+def _refusals(received: Iterable[Received], error: str) -> list[Rejection]:
+    return [rejection(delivery, error) for each in received for delivery in each.deliveries]
+
+
+async def _learn(conn: Connection, scene: Scene, told: Sequence[Told]) -> list[Rejection]:
+    """Take in reported lineage; where that fails on the data, reject what cannot be taken in."""
+    if not told:
+        return []
+    try:
+        async with conn.transaction():
+            await learn(conn, scene, told)
+            return []
+    except Exception as error:
+        if not is_due_to_data(error):
+            raise
+        if len(told) == 1:
+            return [_unlearned(told[0], error)]
+    middle = len(told) // 2
+    return [
+        *await _learn(conn, scene, told[:middle]),
+        *await _learn(conn, scene, told[middle:]),
+    ]
+
+
+def _unlearned(told: Told, error: Exception) -> Rejection:
+    payload = msgspec.json.encode(told)
+    return rejection(
+        Delivery("openlineage", f"{told.runs[0]}/{told.names[0].name}"[:MAX_TEXT], payload),
+        f"the reported column lineage cannot be stored: {reason_of(error)}",
+    )
 
 
 async def _write(conn: Connection, org_id: UUID, facts: Sequence[Fact]) -> list[UUID]:
     if not facts:
         return []
-    written = await fetch(
-        conn, "invalidations.insert", org_id=org_id, facts=Jsonb([_said(fact) for fact in facts])
+    rows = [_said(fact) for fact in facts]
+    written = await fetch(conn, "invalidations.insert", org_id=org_id, facts=Jsonb(rows))
+    ids = [row["id"] for row in written]
+    new = set(ids)
+    repeated = [row for row in rows if row["idempotency_key"] and row["ids"][0] not in new]
+    if not repeated:
+        return ids
+    await _check_requests(conn, org_id, repeated)
+    # The same request may come to more partitions than it did before a deploy.
+    more = new & {id_ for row in repeated for id_ in row["ids"]}
+    await execute(conn, "invalidations.withdraw", ids=list(more))
+    return [id_ for id_ in ids if id_ not in more]
+
+
+async def _check_requests(
+    conn: Connection, org_id: UUID, repeated: Sequence[dict[str, Any]]
+) -> None:
+    """Raise InvalidInput where an idempotency key was used before, with another request."""
+    reused = await fetch_one(
+        conn,
+        "invalidations.reused_key",
+        org_id=org_id,
+        keys=[row["idempotency_key"] for row in repeated],
+        hashes=[row["request_hash"] for row in repeated],
     )
-    return [row["id"] for row in written]
+    if reused is not None:
+        raise InvalidInput(
+            f"idempotency key {reused['key']!r} was used before with a different request: "
+            "use a new key, or repeat the first request unchanged"
+        )
 
 
 def _said(fact: Fact) -> dict[str, Any]:
@@ -144,6 +261,7 @@ def _said(fact: Fact) -> dict[str, Any]:
         "columns": None if fact.columns is None else sorted(fact.columns),
         "events": fact.events,
         "idempotency_key": fact.key,
+        "request_hash": fact.request_hash,
         "outcome": None if fact.served else "not_current",
         "ids": [new_id() for _ in fact.texts],
         "partition_keys": fact.texts,

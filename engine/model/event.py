@@ -1,6 +1,7 @@
 """What upstream said, understood but not yet held against any dataset."""
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from operator import attrgetter
 from typing import Annotated, Literal
 
@@ -77,6 +78,19 @@ def scope_of(event: SourceEvent) -> object:
     return said(event), rows
 
 
+def request_hash(event: SourceEvent) -> str:
+    """A digest of what an event requests, equal however its partitions and columns are ordered."""
+    scope = (
+        event.dataset,
+        None if event.partitions is None else sorted(set(event.partitions)),
+        None if event.columns is None else sorted(set(event.columns)),
+        event.rows,
+        event.reason,
+        event.version,
+    )
+    return sha256(msgspec.json.encode(scope, order="sorted")).hexdigest()
+
+
 class Delivery(msgspec.Struct, frozen=True, gc=False):
     """One message, or one event of several in it, as its transport gave it.
 
@@ -135,6 +149,22 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     def count(self) -> int:
         """How many events there are."""
         return len(self.ids)
+
+    def part(self, start: int, end: int | None) -> "tuple[Received]":
+        """Some of the events, by their places."""
+        deliveries, ids = self.deliveries[start:end], self.ids[start:end]
+        return (msgspec.structs.replace(self, deliveries=deliveries, ids=ids),)
+
+
+def halved(
+    received: Sequence[Received],
+) -> tuple[Sequence[Received], Sequence[Received]] | None:
+    """Two halves of what was received; None where there is a single event."""
+    middle = len(received) // 2
+    if middle:
+        return received[:middle], received[middle:]
+    middle = received[0].count // 2
+    return (received[0].part(0, middle), received[0].part(middle, None)) if middle else None
 
 
 class Advance(msgspec.Struct, frozen=True, kw_only=True):

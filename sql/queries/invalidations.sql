@@ -3,24 +3,45 @@
 -- what it says of them is the same and may be long. An idempotency key that is known already is the
 -- same fact again: nothing is added.
 INSERT INTO knockon.data_invalidations (id, org_id, dataset_uuid, dataset_version, scope, partition_key,
-    row_filter, reason, source_event, columns, events, idempotency_key, outcome, processed_at)
+    row_filter, reason, source_event, columns, events, idempotency_key, request_hash, outcome,
+    processed_at)
 SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
     CASE WHEN v.row_filter IS NOT NULL THEN 'row_range'
          WHEN part.key IS NULL THEN 'dataset' ELSE 'partition' END,
     part.key, v.row_filter, v.reason, v.source_event, v.columns, v.events,
-    v.idempotency_key || '#' || part.number - 1, v.outcome,
+    v.idempotency_key || '#' || part.number - 1, v.request_hash, v.outcome,
     CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
 FROM jsonb_to_recordset(%(facts)s) AS v(dataset_uuid uuid, dataset_version uuid,
         row_filter jsonb, reason text, source_event jsonb, columns text[], events int,
-        idempotency_key text, outcome text, ids uuid[], partition_keys text[]),
+        idempotency_key text, request_hash text, outcome text, ids uuid[], partition_keys text[]),
     unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
 ON CONFLICT (org_id, idempotency_key) DO NOTHING
 RETURNING id
 
 -- :name by_key
--- What an earlier request with this key has left; it may have been several rows.
+-- What an earlier request with this key has left; it may have been several rows, numbered from 0.
 SELECT id FROM knockon.data_invalidations
-WHERE org_id = %(org_id)s AND starts_with(idempotency_key, %(key)s || '#') ORDER BY id
+WHERE org_id = %(org_id)s AND starts_with(idempotency_key, %(key)s || '#')
+  AND substr(idempotency_key, length(%(key)s) + 2) ~ '^[0-9]+$'
+ORDER BY id
+
+-- :name reused_key
+-- One of the keys that was used before with a different request.
+SELECT u.key
+FROM unnest(%(keys)s::text[], %(hashes)s::text[]) AS u(key, hash)
+JOIN knockon.data_invalidations i ON i.org_id = %(org_id)s AND i.idempotency_key = u.key || '#0'
+WHERE i.request_hash IS DISTINCT FROM u.hash
+LIMIT 1
+
+-- :name withdraw
+-- Rows that the same transaction has just inserted.
+DELETE FROM knockon.data_invalidations WHERE id = ANY(%(ids)s)
+
+-- :name known_versions
+-- Those of the versions that the dataset at the same place has or had.
+SELECT v.id
+FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)
+JOIN knockon.dataset_versions v ON v.id = u.version AND v.dataset_uuid = u.dataset
 
 -- :name lock_open
 -- The oldest facts that nobody has planned yet; those of a held plan wait for a person, and those
