@@ -9,7 +9,7 @@ FAULT_SEED ?= $(shell date +%s)
 FAULT_SCALE ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test simulate faults check bench format clean
+.PHONY: help venv demo test simulate faults containers mutations nightly check bench format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,15 @@ simulate: venv ## try worlds that nobody wrote, for SECONDS, from SEED on
 
 faults: venv ## kill, freeze, fill and cut off all there is; FAULT_SEED repeats it, EVENTS=1000000 is the flood
 	FAULT_SEED=$(FAULT_SEED) FAULT_SCALE=$(FAULT_SCALE) EVENTS=$(EVENTS) $(BIN)/pytest tests/faults
+
+containers: venv ## run the compose file and the tests that need servers on a Docker engine
+	$(BIN)/python -m tests.containers
+
+mutations: venv ## break the engine on purpose, and require the simulator to notice
+	$(BIN)/pytest tests/simulation/test_mutations.py
+
+nightly: ## run the suites that are too long for .ci/run, with their output in build/nightly
+	.ci/nightly
 
 check: venv ## check format, lint, types and the direction of imports
 	$(BIN)/ruff format --check

@@ -42,9 +42,7 @@ def main() -> int:
             if engine is not None:
                 provide_images()
                 os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # an image of its own
-            failed = pytest.main(
-                ["-v", "-s", "-p", "no:xdist", str(_HERE / "scenario.py")], [_Handing(engine)]
-            )
+            failed = pytest.main(["-vv", "-s", str(_HERE / "scenario.py")], [_Handing(engine)])
             return int(failed) or _on_containers(tests)
     except ServiceUnavailable as reason:
         print(f"skipped: {reason}")
