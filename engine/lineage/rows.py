@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from engine.errors import InvalidFilter
+from engine.model.text import is_storable
 
 Operator = Literal["eq", "in", "gt", "gte", "lt", "lte"]
 Scalar = str | int | float | bool
@@ -71,15 +72,21 @@ class RowFilter:
         """The filter as it holds beyond a job, or None where nothing of it does.
 
         ``passes`` names, for an input column, the output columns that carry it unchanged. Other
-        conditions are dropped, which widens.
+        conditions are dropped, which widens. So are those of several input columns that one output
+        column carries: a filter has one test for each column, and cannot hold them together.
         """
-        kept = [
+        sources: dict[str, set[str]] = {}
+        for c in self.conditions:
+            for output in passes.get(c.column, ()):
+                sources.setdefault(output, set()).add(c.column)
+        kept = {
             Condition(output, c.operator, c.value)
             for c in self.conditions
             for output in passes.get(c.column, ())
-        ]
-        kept.sort(key=lambda c: (c.column, c.operator))
-        return RowFilter(tuple(kept)) if kept else None
+            if len(sources[output]) == 1
+        }
+        ordered = sorted(kept, key=lambda c: (c.column, c.operator))
+        return RowFilter(tuple(ordered)) if ordered else None
 
 
 def to_sql(rows: RowFilter) -> list[tuple[str, Operator, Scalar | tuple[Scalar, ...]]]:
@@ -171,8 +178,11 @@ def _scalar(column: str, value: Any) -> Scalar:
         raise InvalidFilter(
             f"row filter on {column!r}: {value!r} is not a text, a number or a boolean"
         )
-    if isinstance(value, str) and "\0" in value:
-        raise InvalidFilter(f"row filter on {column!r}: no column's text holds a NUL character")
+    if isinstance(value, str) and not is_storable(value):
+        raise InvalidFilter(
+            f"row filter on {column!r}: no column's text holds a NUL character or half of a "
+            "surrogate pair"
+        )
     return value
 
 

@@ -19,6 +19,9 @@ from engine.planner.dirty import DirtyScope, coalesce
 from engine.planner.extent import Extents
 from engine.planner.plan import Hit
 
+MAX_FILTERS = 50
+"""Row filters of one task; more are widened to all rows, here and where plans join a task."""
+
 _NEW_ROWS = RowFilter()
 
 
@@ -52,9 +55,10 @@ def row_filters(job: Job, hits: Sequence[Hit]) -> tuple[Mapping[str, Any] | None
     if job.strategy != "PerUpdate":
         return ()
     wanted = [_read_again(hit) for hit in hits]
-    if None in wanted:
+    distinct = dict.fromkeys(wanted)
+    if None in distinct or len(distinct) > MAX_FILTERS:
         return (None,)
-    return tuple(rows.spec() for rows in dict.fromkeys(rows for rows in wanted if rows is not None))
+    return tuple(rows.spec() for rows in distinct if rows is not None)
 
 
 def _read_again(hit: Hit) -> RowFilter | None:

@@ -241,7 +241,10 @@ CREATE TABLE tasks (
     row_filters jsonb NOT NULL DEFAULT '[]',
     -- Some plan reaches the readers of what it makes through some columns or rows only.
     is_narrow boolean NOT NULL DEFAULT false,
+    -- The plans that want it, the oldest first, up to 100 of them.
     plan_ids uuid[] NOT NULL DEFAULT '{}',
+    -- The newest of the plans beyond those; ids rise with time, so any older one may be among them.
+    plans_dropped_to uuid,
     lease_token uuid,
     lease_expires_at timestamptz,
     -- What a held task waits for: {input dataset: [missing partition ranges]}.

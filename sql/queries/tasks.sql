@@ -31,7 +31,8 @@ COPY knockon.task_dependencies (task_id, depends_on, datasets) FROM STDIN (FORMA
 
 -- :name join
 -- A new plan joins tasks that have not started; a failed one owes its work still, and comes back.
--- What a held one waits for besides is looked at when it has nothing in front any more.
+-- What a held one waits for besides is looked at when it has nothing in front any more. Row filters that
+-- are too many or too large are widened to all rows, and of the plans the newest 100 are kept.
 UPDATE knockon.tasks t
 SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'queued' END,
     hit = t.hit OR v.hit OR t.status = 'failed',
@@ -43,10 +44,15 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
     waiting_for = NULL,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(
         t.partitions || ARRAY(SELECT jsonb_array_elements_text(v.partitions))) AS p ORDER BY p),
-    row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
-                   FROM jsonb_array_elements(t.row_filters || v.row_filters) AS f),
+    row_filters = (SELECT CASE WHEN bool_or(f = 'null') OR count(*) > 50
+                               OR sum(length(f::text)) > 100000 THEN '[null]'
+                               ELSE coalesce(jsonb_agg(f), '[]') END
+                   FROM (SELECT DISTINCT f
+                         FROM jsonb_array_elements(t.row_filters || v.row_filters) AS f) AS d),
     is_narrow = t.is_narrow OR v.is_narrow,
-    plan_ids = t.plan_ids || %(plan_id)s::uuid
+    plan_ids = t.plan_ids[greatest(cardinality(t.plan_ids) - 98, 1):] || %(plan_id)s::uuid,
+    plans_dropped_to = CASE WHEN cardinality(t.plan_ids) >= 100
+        THEN t.plan_ids[cardinality(t.plan_ids) - 99] ELSE t.plans_dropped_to END
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, blocked boolean, partitions jsonb,
     row_filters jsonb, is_narrow boolean)
 WHERE t.id = v.id
@@ -279,17 +285,22 @@ WITH rewired AS (
         completed_at = clock_timestamp(), error_message = %(error)s,
         outcome = 'its work passed to task ' || %(successor)s
     WHERE id = %(id)s
-    RETURNING partitions, row_filters, is_narrow, plan_ids
+    RETURNING partitions, row_filters, is_narrow, plan_ids, plans_dropped_to
 )
 UPDATE knockon.tasks t
 SET hit = true,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(t.partitions || e.partitions) AS p ORDER BY p),
-    row_filters = (SELECT coalesce(jsonb_agg(DISTINCT f), '[]')
-                   FROM jsonb_array_elements(t.row_filters || e.row_filters) AS f),
+    row_filters = (SELECT CASE WHEN bool_or(f = 'null') OR count(*) > 50
+                               OR sum(length(f::text)) > 100000 THEN '[null]'
+                               ELSE coalesce(jsonb_agg(f), '[]') END
+                   FROM (SELECT DISTINCT f
+                         FROM jsonb_array_elements(t.row_filters || e.row_filters) AS f) AS d),
     is_narrow = t.is_narrow OR e.is_narrow,
-    plan_ids = e.plan_ids || t.plan_ids
-FROM ended e
-WHERE t.id = %(successor)s
+    plan_ids = p.ids[greatest(cardinality(p.ids) - 99, 1):],
+    plans_dropped_to = greatest(e.plans_dropped_to, t.plans_dropped_to,
+        p.ids[cardinality(p.ids) - 100])
+FROM ended e, knockon.tasks s, LATERAL (SELECT e.plan_ids || s.plan_ids AS ids) AS p
+WHERE t.id = %(successor)s AND s.id = t.id
 
 -- :name lock_one
 -- One task, for an operator's order.

@@ -99,7 +99,8 @@ WITH facts AS (
     WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
 ), wave AS (
     SELECT t.status, t.waiting_for FROM knockon.tasks t
-    WHERE t.org_id = %(org_id)s AND t.plan_ids && ARRAY(SELECT plan_id FROM facts)
+    WHERE t.org_id = %(org_id)s AND (t.plan_ids && ARRAY(SELECT plan_id FROM facts)
+        OR t.plans_dropped_to >= ANY (ARRAY(SELECT plan_id FROM facts)))
 )
 SELECT (SELECT count(*) FROM facts
         WHERE processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL) AS unplanned,

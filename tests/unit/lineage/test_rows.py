@@ -81,3 +81,36 @@ def test_conditions_go_to_sql_as_data():
         ("n", "lte", 5),
         ("o'rigin", "in", ("'; --", "JFK")),
     ]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"a": "x", "b": {"gte": "y"}},
+        {"a": "x", "b": "y"},
+        {"a": {"gte": "m"}, "b": {"gte": "a"}},
+        {"a": {"in": ["x", "y"]}, "b": "x"},
+    ],
+)
+def test_conditions_of_two_columns_that_one_column_carries_are_dropped(spec):
+    rows = RowFilter.parse(spec | {"c": 1})
+
+    assert rows.through({"a": ["k"], "b": ["k"]}) is None
+    assert rows.through({"a": ["k"], "b": ["k"], "c": ["c"]}) == RowFilter.parse({"c": 1})
+    assert rows.through({"a": ["k", "q"], "b": ["k"]}) == RowFilter.parse({"q": spec["a"]})
+
+
+def test_two_bounds_of_one_column_stay_together():
+    rows = RowFilter.parse({"a": {"gt": 1, "lte": 5}})
+
+    passed = rows.through({"a": ["k", "k"], "b": ["k"]})
+
+    assert passed is not None
+    assert passed == RowFilter.parse({"k": {"gt": 1, "lte": 5}})
+    assert RowFilter.parse(passed.spec()) == passed
+
+
+@pytest.mark.parametrize("text", ["a\0b", "half \ud800"])
+def test_a_text_that_no_column_holds_is_refused(text):
+    with pytest.raises(InvalidFilter, match="no column's text holds"):
+        RowFilter.parse({"a": text})

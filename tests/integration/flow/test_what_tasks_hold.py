@@ -1,0 +1,103 @@
+"""A task that changes join again and again holds a bounded number of plans and row filters."""
+
+from uuid import UUID
+
+import pytest
+
+from engine.api.progress import progress
+from engine.flow.fail import fail
+from engine.model.task import Lease
+from engine.store.database import Database
+from engine.store.run import Row
+from tests.integration.flow.test_cursors import FOLLOWED, follower
+from tests.support.worlds import World, job, source
+
+
+@pytest.fixture
+async def world(database: Database) -> World:
+    return await World.made(database, source("a", {}), follower())
+
+
+async def failed(world: World, lease: Lease) -> None:
+    async with world.conn() as conn:
+        await fail(conn, world.scene, lease, "it broke", retryable=False)
+
+
+async def joined(world: World, changes: int) -> tuple[Row, UUID]:
+    """A failed task that so many changes have joined, and the first change."""
+    await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    await failed(world, lease)
+    first = (await world.change("a", rows={"carrier": "c0"})).invalidations[0]
+    await world.plan()
+    for n in range(1, changes):
+        await world.changed("a", rows={"carrier": f"c{n}"})
+    (row,) = await world.rows("SELECT * FROM tasks WHERE status = 'queued'")
+    return row, first
+
+
+async def test_few_row_filters_are_kept_as_they_are(world: World) -> None:
+    row, _ = await joined(world, 40)
+    assert len(row["row_filters"]) == 41  # the new rows, too
+
+
+async def test_many_row_filters_become_all_rows(world: World) -> None:
+    row, _ = await joined(world, 55)
+    assert row["row_filters"] == [None]
+
+
+async def test_large_row_filters_become_all_rows(world: World) -> None:
+    for n in range(3):
+        names = [f"a rather long name of a carrier {n} {i}" for i in range(1_500)]
+        await world.changed("a", rows={"carrier": {"in": names}})
+    (row,) = await world.rows("SELECT row_filters FROM tasks")
+    assert row["row_filters"] == [None]
+
+
+async def test_the_newest_plans_are_kept_and_waiting_for_an_older_one_goes_on(
+    world: World,
+) -> None:
+    row, first = await joined(world, 110)
+    assert len(row["plan_ids"]) == 100
+    async with world.conn() as conn:
+        found = await progress(conn, world.scene, [first])
+    assert (found.is_over, found.tasks) == (False, {"queued": 1})
+
+
+async def test_a_failed_attempt_hands_over_no_more_than_that(world: World) -> None:
+    row, first = await joined(world, 70)
+    (lease,) = await world.claim()
+    for n in range(70):
+        await world.changed("a", rows={"carrier": f"d{n}"})
+    await failed(world, lease)
+    (row,) = await world.rows("SELECT * FROM tasks WHERE status = 'queued'")
+    assert (row["row_filters"], len(row["plan_ids"])) == ([None], 100)
+    async with world.conn() as conn:
+        assert (await progress(conn, world.scene, [first])).tasks["queued"] == 1
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"a": "x", "b": {"gte": "y"}},
+        {"a": "x", "b": "y"},
+        {"a": {"gte": "m"}, "b": {"gte": "a"}},
+    ],
+)
+async def test_two_columns_that_one_column_carries_widen_the_filter(
+    database: Database, rows: dict[str, object]
+) -> None:
+    first = source("a", {})
+    first["outputs"][0]["columns"] = ["id", "a", "b"]
+    passing = {"dataset": "a", "passes": {"a": ["q"], "b": ["q"]}}
+    middle = job("f", passing, partitioning={}, columns={"id": ["a.id"], "q": ["a.a", "a.b"]})
+    last = follower() | {"inputs": [FOLLOWED | {"dataset": "f"}]}
+    world = await World.made(database, first, middle, last)
+    await world.changed("a")
+    await world.run()
+    await world.changed("a", rows=rows)
+    (row,) = await world.rows(
+        "SELECT row_filters FROM tasks t JOIN jobs j ON j.id = t.job_id "
+        "WHERE j.name = 'log' AND t.status = 'blocked'"
+    )
+    assert row["row_filters"] == [None]
