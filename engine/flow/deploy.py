@@ -19,7 +19,13 @@ from engine.flow.outdated import gone, left, owed, told_elsewhere
 from engine.flow.output_tables import find_conflicts
 from engine.flow.plan import plan_rows
 from engine.flow.scene import Scene
-from engine.flow.serving import Serving, compile_among, followers, load_serving
+from engine.flow.serving import (
+    Serving,
+    compile_among,
+    followers,
+    load_serving,
+    load_user_defined,
+)
 from engine.flow.settle import release, settle
 from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, Regenerated, diff
@@ -49,7 +55,7 @@ class Deployment:
 async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
     """What a deploy would do. Raises InvalidDag as the deploy would."""
     serving = await load_serving(conn, scene.org_id)
-    compiled = compile_among(serving, dag)
+    compiled = compile_among(serving, dag, await load_user_defined(conn))
     await _check_tables(conn, scene, dag, compiled)
     previous = serving.get(dag.dag)
     return Deployment(dag.dag, None, diff(previous.compiled if previous else None, compiled))
@@ -81,7 +87,7 @@ async def _follow(conn: Connection, scene: Scene, deployed: Deployment) -> list[
     while changes:
         each = changes.pop()
         serving = await load_serving(conn, scene.org_id)
-        for dag in followers(serving, each.dag_name):
+        for dag in followers(serving, each.dag_name, await load_user_defined(conn)):
             changes.append(await _deploy(conn, scene, dag, each.diff.regenerated))
             followed.append(dag.dag)
     return followed
@@ -91,7 +97,7 @@ async def _deploy(
     conn: Connection, scene: Scene, dag: DagFile, elsewhere: Regenerated | None = None
 ) -> Deployment:
     serving = await load_serving(conn, scene.org_id)
-    compiled = compile_among(serving, dag)
+    compiled = compile_among(serving, dag, await load_user_defined(conn))
     if elsewhere is None:  # a DAG that follows another one keeps its tables
         await _check_tables(conn, scene, dag, compiled)
     previous = serving.get(dag.dag)

@@ -9,6 +9,7 @@ from engine.errors import InvalidDag
 from engine.lineage.catalog import CatalogEntry
 from engine.lineage.compile import compile_dag
 from engine.lineage.compiled import CompiledDag, CompiledDataset, CompiledJob
+from engine.lineage.sql import NOTHING_DEFINED, UserDefined
 from engine.model.dag import DagFile
 from engine.model.dagfile import reread_dag
 from engine.store.database import Connection
@@ -32,16 +33,26 @@ async def load_serving(conn: Connection, org_id: UUID) -> dict[str, Serving]:
     }
 
 
-def compile_among(serving: Mapping[str, Serving], dag: DagFile) -> CompiledDag:
+async def load_user_defined(conn: Connection) -> UserDefined:
+    """Read which functions and operators the database has beside those of PostgreSQL."""
+    (row,) = await fetch(conn, "dags.user_defined")
+    return UserDefined(*(frozenset(row[key]) for key in ("functions", "unsafe", "operators")))
+
+
+def compile_among(
+    serving: Mapping[str, Serving], dag: DagFile, user_defined: UserDefined = NOTHING_DEFINED
+) -> CompiledDag:
     """Compile a DAG file among the other DAGs of its org. Raises InvalidDag."""
     others = [each.compiled for name, each in serving.items() if name != dag.dag]
-    compiled = compile_dag(dag, {entry.name: entry for entry in _catalog(others)})
+    compiled = compile_dag(dag, {entry.name: entry for entry in _catalog(others)}, user_defined)
     if dag.dag in serving:
         _refuse_orphans(serving[dag.dag].compiled, compiled, others)
     return compiled
 
 
-def followers(serving: Mapping[str, Serving], dag_name: str) -> Iterator[DagFile]:
+def followers(
+    serving: Mapping[str, Serving], dag_name: str, user_defined: UserDefined = NOTHING_DEFINED
+) -> Iterator[DagFile]:
     """The DAGs that read one which has changed, and come out otherwise for that, as they are.
 
     Their SQL may read columns that came or went. What does not hold among them any more stays as it
@@ -54,7 +65,10 @@ def followers(serving: Mapping[str, Serving], dag_name: str) -> Iterator[DagFile
             continue
         with suppress(InvalidDag):
             dag = reread_dag(other.compiled.file)
-            if compile_among(serving, dag).content_hash != other.compiled.content_hash:
+            if (
+                compile_among(serving, dag, user_defined).content_hash
+                != other.compiled.content_hash
+            ):
                 yield dag
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from engine.errors import InvalidPartition
-from engine.lineage.sql import Derived
+from engine.lineage.sql import NOTHING_DEFINED, Derived, UserDefined
 from engine.model.dag import DagFile, Dimensions, JobSpec, Output
 from engine.model.marks import Path, Problem, did_you_mean
 from engine.partitions import PartitionSpace
@@ -70,6 +70,7 @@ class Surroundings:
     ``catalog`` has the datasets of the others, ``places`` the output that first makes each dataset
     of the DAG itself, and ``readable`` those of both whose partitioning holds; where one does not,
     ``problems`` says why. ``derived`` is what the SQL of jobs says of their datasets.
+    ``user_defined`` are the functions of the database beside those of PostgreSQL.
     """
 
     dag: DagFile
@@ -78,9 +79,14 @@ class Surroundings:
     readable: Mapping[str, Readable]
     problems: tuple[Problem, ...]
     derived: Mapping[str, Derived] = field(default_factory=dict)
+    user_defined: UserDefined = NOTHING_DEFINED
 
     @staticmethod
-    def of(dag: DagFile, catalog: Mapping[str, CatalogEntry]) -> "Surroundings":
+    def of(
+        dag: DagFile,
+        catalog: Mapping[str, CatalogEntry],
+        user_defined: UserDefined = NOTHING_DEFINED,
+    ) -> "Surroundings":
         """Compile every partitioning in reach."""
         others = {name: entry for name, entry in catalog.items() if entry.dag_name != dag.dag}
         places: dict[str, Path] = {}
@@ -93,7 +99,9 @@ class Surroundings:
             except InvalidPartition as error:
                 readable.pop(output.dataset, None)
                 problems.append(Problem((*path, "partitioning"), str(error)))
-        return Surroundings(dag, others, places, readable, tuple(problems))
+        return Surroundings(
+            dag, others, places, readable, tuple(problems), user_defined=user_defined
+        )
 
     @property
     def datasets(self) -> set[str]:

@@ -21,20 +21,26 @@ from engine.lineage.compiled import (
     CompiledNote,
 )
 from engine.lineage.derive import with_derived
-from engine.lineage.sql import Read, Reads
+from engine.lineage.sql import NOTHING_DEFINED, Read, Reads, UserDefined
 from engine.model.dag import EVERY_COLUMN, DagFile, Input, JobSpec, Output
 from engine.model.marks import Problem
 
 _SOURCE_OPERATOR = "source"
 
 
-def compile_dag(dag: DagFile, catalog: Mapping[str, CatalogEntry]) -> CompiledDag:
+def compile_dag(
+    dag: DagFile,
+    catalog: Mapping[str, CatalogEntry],
+    user_defined: UserDefined = NOTHING_DEFINED,
+) -> CompiledDag:
     """Resolve a DAG file.
 
     ``catalog`` holds the datasets of the org's current DAGs by name; those of an older version of
-    this DAG are passed over. Raises InvalidDag with every problem, one a line, as `parse_dag` does.
+    this DAG are passed over. ``user_defined`` are the functions and operators of the database;
+    without a database, none are assumed. Raises InvalidDag with every problem, one a line, as
+    `parse_dag` does.
     """
-    around = with_derived(Surroundings.of(dag, catalog))
+    around = with_derived(Surroundings.of(dag, catalog, user_defined))
     if problems := list(_problems(around)):
         raise dag.marks.refusal(problems)
     pairs = [_compile_job(job, around) for job in dag.jobs]

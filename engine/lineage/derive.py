@@ -6,11 +6,16 @@ from graphlib import CycleError, TopologicalSorter
 
 from engine.lineage.catalog import Readable, Surroundings, outputs, partition_columns
 from engine.lineage.columns import EVERY
-from engine.lineage.sql import Derived, Relation, derive, passes
+from engine.lineage.sql import Derived, Relation, UserDefined, derive, passes
 from engine.model.dag import Input, JobSpec, Output
 from engine.partitions import PartitionSpace, RangeDimension, TimeDimension
 
 _PARTITION = "knockon_partition"
+_LOCAL = "local"
+_OTHER_DIALECT = (
+    "its columns are not derived: SQL is read in PostgreSQL's dialect, and runtime {0!r} may run "
+    "another; it counts as reading everything unless `columns` declares what each one comes from"
+)
 
 
 def with_derived(around: Surroundings) -> Surroundings:
@@ -19,7 +24,7 @@ def with_derived(around: Surroundings) -> Surroundings:
     readable, derived = dict(around.readable), dict(around.derived)
     for dataset in _parents_first(around):
         job, output = places[dataset]
-        found = _derived(job, output, readable)
+        found = _derived(job, output, readable, around.user_defined)
         if found is None:
             continue
         derived[dataset] = found
@@ -40,18 +45,23 @@ def _parents_first(around: Surroundings) -> list[str]:
         return []
 
 
-def _derived(job: JobSpec, output: Output, readable: Mapping[str, Readable]) -> Derived | None:
+def _derived(
+    job: JobSpec, output: Output, readable: Mapping[str, Readable], user_defined: UserDefined
+) -> Derived | None:
     """None where there is nothing to derive, or no sense in it."""
     text = _select_of(job, output)
     names = [output.dataset, *(each.dataset for each in job.inputs)]
     if text is None or output.lineage is not None or not readable.keys() >= set(names):
         return None
+    if job.runtime != _LOCAL:
+        return Derived(note=_OTHER_DIALECT.format(job.runtime))
     space = readable[output.dataset].space
     inputs = {each.alias: _input(each, readable[each.dataset]) for each in job.inputs}
     beside = {_PARTITION: _partition(space)}
-    found = derive(text, inputs, beside)
+    found = derive(text, inputs, beside, user_defined)
     known = {each.alias: readable[each.dataset].table for each in job.inputs}
-    passed = passes(text, known, {_PARTITION: ["key", *_dimension_columns(space)]})
+    others = {_PARTITION: ["key", *_dimension_columns(space)]}
+    passed = passes(text, known, others, user_defined)
     return replace(_as_written(found, job, space), passed=passed)
 
 

@@ -4,6 +4,28 @@ SELECT c.dag_name, c.dag_version_id, v.yaml_hash, v.content
 FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_version_id
 WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 
+-- :name user_defined
+-- Functions and operators outside of PostgreSQL's own schemas, by name. Unsafe is a name under which
+-- a function gives a set, is not immutable, or is an aggregate that is no minimum or maximum.
+WITH functions AS (
+    SELECT p.oid, p.proname::text AS name, p.pronamespace NOT IN (
+            SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema')
+        ) AS is_users,
+        p.proretset OR p.provolatile <> 'i' OR p.prokind NOT IN ('f', 'a')
+            OR p.prokind = 'a' AND a.aggsortop = 0 AS is_unsafe
+    FROM pg_proc p LEFT JOIN pg_aggregate a ON a.aggfnoid = p.oid
+)
+SELECT
+    ARRAY(SELECT DISTINCT name FROM functions WHERE is_users) AS functions,
+    ARRAY(SELECT DISTINCT name FROM functions WHERE is_users AND is_unsafe) AS unsafe,
+    ARRAY(
+        SELECT o.oprname::text FROM pg_operator o JOIN functions f ON f.oid = o.oprcode
+        WHERE o.oprnamespace <> 'pg_catalog'::regnamespace AND f.is_unsafe
+        UNION
+        SELECT '::' FROM pg_cast c JOIN functions f ON f.oid = c.castfunc
+        WHERE f.is_users AND f.is_unsafe
+    ) AS operators
+
 -- :name insert_version
 -- The same content is the same version.
 INSERT INTO knockon.dag_versions (id, org_id, dag_name, yaml_hash, content)

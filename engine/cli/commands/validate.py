@@ -49,7 +49,8 @@ def validate(
 ) -> None:
     """Check DAG files without a database; those given later may read from those before.
 
-    It also notes where columns cannot be told from the SQL.
+    It also notes where columns cannot be told from the SQL. The SQL is read as if the database had
+    no function or operator of the same name as a built-in one; deploy looks them up.
     """
     serving: dict[str, Serving] = {}
     checked = [_check(file, serving, columns) for file in files]

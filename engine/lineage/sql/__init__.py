@@ -5,7 +5,17 @@ optimizer resolves an alias before a column of that name, and leaves out what on
 """
 
 from engine.lineage.sql.derive import Derived, derive
+from engine.lineage.sql.functions import NOTHING_DEFINED, UserDefined
 from engine.lineage.sql.passes import passes
 from engine.lineage.sql.relation import Read, Reads, Relation
 
-__all__ = ["Derived", "Read", "Reads", "Relation", "derive", "passes"]
+__all__ = [
+    "NOTHING_DEFINED",
+    "Derived",
+    "Read",
+    "Reads",
+    "Relation",
+    "UserDefined",
+    "derive",
+    "passes",
+]

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from sqlglot import exp
 
 from engine.lineage.columns import EVERY
-from engine.lineage.sql.parse import Unresolved, folded, parse
+from engine.lineage.sql.functions import NOTHING_DEFINED, UserDefined
+from engine.lineage.sql.parse import check_user_defined, folded, parse
 from engine.lineage.sql.query import Tracer
 from engine.lineage.sql.relation import NOTHING, Read, Reads, Relation
 from engine.lineage.sql.scope import Scope
+from engine.lineage.sql.unresolved import Unresolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +31,22 @@ class Derived:
     note: str | None = None
 
 
-def derive(text: str, inputs: Mapping[str, Relation], others: Mapping[str, Relation]) -> Derived:
+def derive(
+    text: str,
+    inputs: Mapping[str, Relation],
+    others: Mapping[str, Relation],
+    user_defined: UserDefined = NOTHING_DEFINED,
+) -> Derived:
     """Read a SELECT over inputs by alias; ``others`` can be named too, and are no inputs.
 
     Never raises: what cannot be told is left open, so that it counts as reading everything.
     """
     whole = frozenset(Read(alias, EVERY) for alias in inputs)
     try:
-        query = parse(text)
-        found = Tracer(query, whole).run(Scope({**others, **inputs}))
+        parsed = parse(text)
+        check_user_defined(parsed, user_defined)
+        query = parsed.query
+        found = Tracer(query, whole, user_defined.functions).run(Scope({**others, **inputs}))
     except Unresolved as error:
         return Derived(note=f"its columns cannot be told from the SQL: {error}")
     except RecursionError:

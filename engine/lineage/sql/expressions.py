@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from sqlglot import exp
 
-from engine.lineage.sql.functions import GO_BY_ORDER, ONE_VALUE
-from engine.lineage.sql.parse import Unresolved, folded
+from engine.lineage.sql.functions import (
+    BY_ORDER,
+    SETS,
+    UNDERSTOOD,
+    may_be_column,
+    may_be_field,
+)
+from engine.lineage.sql.lexer import fold
+from engine.lineage.sql.parse import folded
 from engine.lineage.sql.relation import NOTHING, Reads, Relation, union
 from engine.lineage.sql.scope import Scope
+from engine.lineage.sql.unresolved import Unresolved
 
 Trace = Callable[[exp.Expr, Scope], Relation]
 
@@ -31,11 +39,13 @@ class Expressions:
     """Reads expressions, and remembers which columns it met.
 
     ``whole`` is all of every input: what decides in which order rows come that nothing orders.
+    ``user_functions`` are the names of functions outside of pg_catalog.
     """
 
-    def __init__(self, trace: Trace, whole: Reads) -> None:
+    def __init__(self, trace: Trace, whole: Reads, user_functions: Collection[str] = ()) -> None:
         self._trace = trace
         self._whole = whole
+        self._user_functions = user_functions
         self._met: set[int] = set()
 
     def read(self, node: exp.Expr | None, scope: Scope) -> Reads:
@@ -68,7 +78,7 @@ class Expressions:
     def multiplied(self, node: exp.Expr | None, scope: Scope) -> Reads:
         """What decides how many rows come of one, where functions may give many."""
         calls = [each for each in _within(node) if isinstance(each, exp.Anonymous)]
-        return union(self.read(each, scope) for each in calls if not _gives_one_value(each))
+        return union(self.read(each, scope) for each in calls if function_name(each) in SETS)
 
     def check_complete(self, root: exp.Expr) -> None:
         """Raise Unresolved where the tree has a column that was never read."""
@@ -84,16 +94,42 @@ class Expressions:
         if table is not None and node.is_star:
             return scope.table(folded(table)).everything
         name = folded(node.this)
-        return scope.qualified(folded(table), name) if table else scope.column(name)
+        if table is None:
+            return scope.column(name)
+        is_certain = scope.table(folded(table)).column(name) is not None
+        if not is_certain and (name in self._user_functions or not may_be_column(name)):
+            raise Unresolved(f"{node.sql('postgres')} may be a function of the whole row")
+        return scope.qualified(folded(table), name)
 
     def _parts(self, node: exp.Expr, scope: Scope) -> Reads:
+        """The reads of an expression's parts, with all inputs where the order of rows counts."""
+        if isinstance(node, exp.Anonymous):
+            check_call(node)
+        if isinstance(node, exp.Dot):
+            self._check_field(node.expression)
         reads = union(self.read(each, scope) for each in _read_parts(node))
         return reads | self._whole if _goes_by_chance(node) else reads
+
+    def _check_field(self, field: exp.Expr) -> None:
+        """Raise Unresolved where ``(x).field`` may be a call with an effect on other rows."""
+        if isinstance(field, exp.Star):
+            return
+        is_name = isinstance(field, exp.Identifier)
+        name = folded(field) if is_name else field.name
+        if not is_name or name in self._user_functions or not may_be_field(name):
+            raise Unresolved(f"{name!r} behind a dot may be a function")
+
+
+def check_call(node: exp.Anonymous) -> None:
+    """Raise Unresolved for a function that is not in the list of those understood."""
+    name = function_name(node)
+    if name not in UNDERSTOOD:
+        raise Unresolved(f"the function {name!r} is not understood")
 
 
 def function_name(node: exp.Anonymous) -> str:
     """A function as Postgres knows it."""
-    return folded(node.this) if isinstance(node.this, exp.Identifier) else str(node.this).lower()
+    return folded(node.this) if isinstance(node.this, exp.Identifier) else fold(str(node.this))
 
 
 def _numbered(node: exp.Literal, items: Relation) -> Reads:
@@ -119,15 +155,14 @@ def _within(node: exp.Expr | None) -> Iterator[exp.Expr]:
             yield from _within(each)
 
 
-def _gives_one_value(node: exp.Anonymous) -> bool:
-    return function_name(node) in ONE_VALUE and not isinstance(node.parent, exp.Dot)
-
-
 def _read_parts(node: exp.Expr) -> Iterator[exp.Expr]:
     """The parts that are expressions, with those of the windows that are named."""
-    if isinstance(node, exp.Alias | exp.Collate | exp.Extract | exp.Interval):
-        # The rest are a name, a collation, a field or a unit, and never columns.
-        yield node.expression if isinstance(node, exp.Extract) else node.this
+    if isinstance(node, exp.Extract | exp.Kwarg | exp.PropertyEQ):
+        # The rest is a unit or the name of a parameter, and never a column.
+        yield node.expression
+    elif isinstance(node, exp.Alias | exp.Collate | exp.Dot | exp.Interval):
+        # The rest is a name, a collation, a field or a unit, and never a column.
+        yield node.this
     elif isinstance(node, exp.Window):
         yield node.this
         for each in _definitions(node):
@@ -158,7 +193,7 @@ def _goes_by_chance(node: exp.Expr) -> bool:
         return framed and not _is_window_ordered(node)
     return (
         isinstance(node, exp.Anonymous)
-        and function_name(node) in GO_BY_ORDER
+        and function_name(node) in BY_ORDER
         and not _is_ordered(node)
     )
 

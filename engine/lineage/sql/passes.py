@@ -14,15 +14,17 @@ from itertools import zip_longest
 from sqlglot import exp
 
 from engine.lineage.sql.carried import Table, carried, items_of, keys_of
-from engine.lineage.sql.clauses import check_clauses
-from engine.lineage.sql.parse import Unresolved, folded, parse
+from engine.lineage.sql.functions import NOTHING_DEFINED, UserDefined
+from engine.lineage.sql.parse import check_user_defined, folded, parse
 from engine.lineage.sql.relation import NOTHING, Read, Reads
+from engine.lineage.sql.unresolved import Unresolved
 
 
 def passes(
     text: str,
     inputs: Mapping[str, Iterable[str] | None],
     others: Mapping[str, Iterable[str]] | None = None,
+    user_defined: UserDefined = NOTHING_DEFINED,
 ) -> dict[str, Reads]:
     """By output column, what it carries. Never raises: what is not understood carries nothing.
 
@@ -35,7 +37,9 @@ def passes(
     }
     tables = {alias: Table.of_input(alias, columns) for alias, columns in inputs.items()}
     try:
-        found = _query(parse(text), {**beside, **tables})
+        parsed = parse(text)
+        check_user_defined(parsed, user_defined)
+        found = _query(parsed.query, {**beside, **tables})
     except (Unresolved, RecursionError):
         return {}
     names = [name for name, _ in found.columns]
@@ -43,7 +47,6 @@ def passes(
 
 
 def _query(node: exp.Expr, common: Mapping[str, Table]) -> Table:
-    check_clauses(node)
     common = _with(node.args.get("with_"), common)
     if isinstance(node, exp.Select):
         found = _select(node, common)
@@ -112,7 +115,6 @@ def _from(select: exp.Select, common: Mapping[str, Table]) -> dict[str, Table]:
     clause = select.args.get("from_")
     tables = _named(clause.this, common) if clause is not None else {}
     for join in select.args.get("joins") or ():
-        check_clauses(join)
         joined = _merged(join, _named(join.this, common))
         if join.side in ("RIGHT", "FULL"):
             tables = {name: each.without(each.inputs) for name, each in tables.items()}
@@ -151,7 +153,6 @@ def _twice(tables: Iterable[Table]) -> frozenset[str]:
 
 
 def _named(item: exp.Expr, common: Mapping[str, Table]) -> dict[str, Table]:
-    check_clauses(item)
     alias = item.args.get("alias")
     if item.args.get("joins"):
         raise Unresolved("a join in brackets carries nothing")

@@ -6,12 +6,11 @@ environment" (2000), with what moves rows kept apart from what makes up a column
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from sqlglot import exp
 
-from engine.lineage.sql.clauses import check_clauses
 from engine.lineage.sql.expressions import Expressions
 from engine.lineage.sql.names import column_name
 from engine.lineage.sql.parse import folded
@@ -26,10 +25,10 @@ class Tracer:
     ``whole`` is all of every input.
     """
 
-    def __init__(self, root: exp.Expr, whole: Reads) -> None:
+    def __init__(self, root: exp.Expr, whole: Reads, user_functions: Collection[str] = ()) -> None:
         self._root = root
         self._whole = whole
-        self._expressions = Expressions(self.trace, whole)
+        self._expressions = Expressions(self.trace, whole, user_functions)
         self._tables = Tables(self.trace, self._expressions)
 
     def run(self, scope: Scope) -> Relation:
@@ -40,7 +39,6 @@ class Tracer:
 
     def trace(self, node: exp.Expr, scope: Scope) -> Relation:
         """The relation of a query in a scope, which has WITH queries and what is around."""
-        check_clauses(node)
         scope = self._with(node.args.get("with_"), scope)
         if isinstance(node, exp.Select):
             return self._select(node, scope)
@@ -55,15 +53,12 @@ class Tracer:
     def _with(self, clause: exp.Expr | None, scope: Scope) -> Scope:
         if clause is None:
             return scope
-        check_clauses(clause)
         recursive = bool(clause.args.get("recursive"))
         names = [folded(each.args["alias"].this) for each in clause.expressions]
         for name in names if recursive else ():
             # A later one may be meant, and not the input of that name.
             scope = scope.with_common(name, None)
         for name, each in zip(names, clause.expressions, strict=True):
-            check_clauses(each)
-            check_clauses(each.args["alias"])
             scope = scope.with_common(name, self._common(each, scope, name if recursive else None))
         return scope
 
@@ -115,7 +110,6 @@ class Tracer:
     def _item(self, item: exp.Expr, scope: Scope) -> Relation:
         """What an entry of the SELECT list gives: a column, or all those of a star."""
         if isinstance(item, exp.Star):
-            check_clauses(item)
             return scope.star
         reads = self._expressions.read(item, scope)
         if isinstance(item, exp.Column) and item.is_star:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from engine.lineage.sql.parse import Unresolved
 from engine.lineage.sql.relation import NOTHING, Reads, Relation
+from engine.lineage.sql.unresolved import Unresolved
 
 
 @dataclass(frozen=True, slots=True)

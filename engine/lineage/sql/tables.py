@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from engine.lineage.sql.clauses import check_clauses
-from engine.lineage.sql.expressions import Expressions, Trace, function_name
-from engine.lineage.sql.parse import Unresolved, folded
+from engine.lineage.sql.expressions import Expressions, Trace, check_call, function_name
+from engine.lineage.sql.parse import folded
 from engine.lineage.sql.relation import NOTHING, Reads, Relation, union
 from engine.lineage.sql.scope import Scope
+from engine.lineage.sql.unresolved import Unresolved
 
 
 class Tables:
@@ -37,7 +37,6 @@ class Tables:
 
     def _join(self, join: exp.Join, left: Scope, before: Scope) -> Scope:
         """Both sides, with all that the condition reads moving rows."""
-        check_clauses(join)
         right = self._item(join.this, _beside(before, left, ()))
         joined = _beside(left, right, _shared(join, left.star, right.star))
         seen = replace(joined, common=before.common, outer=before.outer)
@@ -46,10 +45,9 @@ class Tables:
 
     def _item(self, item: exp.Expr, scope: Scope) -> Scope:
         """A scope with nothing but the item; ``scope`` is what stands before it."""
-        check_clauses(item)
         if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table | exp.Subquery):
-            found = self._item(item.this, scope)
-        elif isinstance(item, exp.Table) and not isinstance(item.this, exp.Anonymous):
+            return self._parenthesised(item, scope)
+        if isinstance(item, exp.Table) and not isinstance(item.this, exp.Anonymous):
             found = _named(item, _common(item, scope), folded(item.this))
         elif isinstance(item, exp.Subquery | exp.Values):
             found = _named(item, self._trace(item, scope.beside()))
@@ -59,6 +57,14 @@ class Tables:
             found = self._join(join, found, scope.beside())
         return found
 
+    def _parenthesised(self, item: exp.Subquery, scope: Scope) -> Scope:
+        """A join in parentheses; an alias hides the names of the tables within."""
+        found = self._item(item.this, scope)
+        inner = replace(found, common=scope.common, outer=scope.outer)
+        for join in item.args.get("joins") or ():
+            inner = self._join(join, inner, scope.beside())
+        return _named(item, inner.star) if item.args.get("alias") is not None else inner
+
     def _lateral(self, item: exp.Expr, scope: Scope) -> Scope:
         """A function or query that sees what stands before it."""
         inner = item.this if isinstance(item, exp.Lateral) else item
@@ -67,6 +73,8 @@ class Tables:
         call = inner.this if isinstance(inner, exp.Table) else inner
         if not isinstance(call, exp.Anonymous | exp.Unnest):
             raise Unresolved(f"{call.key.upper()} in a FROM is not understood")
+        if isinstance(call, exp.Anonymous):
+            check_call(call)
         name = function_name(call) if isinstance(call, exp.Anonymous) else "unnest"
         return _named(item, self._called(call, scope), name)
 
@@ -92,7 +100,6 @@ def _named(item: exp.Expr, relation: Relation, name: str | None = None) -> Scope
     """A scope with a relation under its alias, and with the alias's names for its columns."""
     alias = item.args.get("alias")
     if alias is not None:
-        check_clauses(alias)
         name = folded(alias.this) if alias.this else name
         relation = relation.renamed([folded(_identifier(each)) for each in alias.columns])
     return Scope({}, {name: relation} if name else {}, relation)

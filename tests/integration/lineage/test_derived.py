@@ -140,3 +140,47 @@ async def test_a_row_filter_travels_along_what_the_sql_passes(database: Database
         {"shop": "b", "best": 7},
     ]
     assert await world.rows("SELECT s FROM all_shops") == [{"s": 8}]
+
+
+OVERLOAD = """
+    CREATE FUNCTION "left"(text[]) RETURNS SETOF text LANGUAGE sql AS 'SELECT unnest($1)'
+"""
+
+
+@pytest.mark.parametrize(("statement", "reached"), [("", set()), (OVERLOAD, {"heads"})])
+async def test_a_built_in_name_that_a_user_has_overloaded_reads_everything(
+    database: Database, statement: str, reached: set[str]
+) -> None:
+    sales = source("sales")
+    sales["outputs"][0] |= {"columns": ["dt", "shop", "amount", "notes"]}
+    async with database.connection() as conn:
+        await conn.execute(SALES.encode())
+        await conn.execute((statement or "SELECT 1").encode())
+    heads = sql_job("heads", "sales", sql='SELECT "left"(shop, 1) AS head FROM sales')
+    world = await World.made(database, sales, heads)
+    await world.changed("sales", DAY)
+    await work(world)
+    await world.changed("sales", DAY, columns=("notes",))
+    tasks = await world.tasks()
+    assert {name.partition("[")[0] for name in tasks.get("queued", ())} == reached
+
+
+async def test_a_name_beyond_ascii_is_the_same_for_the_server_and_its_readers(
+    database: Database,
+) -> None:
+    sales = source("sales")
+    sales["outputs"][0] |= {"columns": ["dt", "shop", "amount", "notes"]}
+    async with database.connection() as conn:
+        await conn.execute(SALES.encode())
+    world = await World.made(
+        database,
+        sales,
+        sql_job("mid", "sales", sql="SELECT amount AS Öl, notes FROM sales"),
+        sql_job("end", "mid", sql="SELECT Öl AS x FROM mid"),
+    )
+    await world.changed("sales", DAY)
+    await work(world)
+    await world.rows("UPDATE sales SET amount = amount + 10 RETURNING amount")
+    await world.changed("sales", DAY, columns=("amount",))
+    await work(world)
+    assert [row["x"] for row in await world.rows('SELECT x FROM "end" ORDER BY x')] == [11, 12]

@@ -206,3 +206,15 @@ def test_a_passed_column_has_to_be_there() -> None:
     said = sql("made", "SELECT a FROM src", {"dataset": "src", "passes": {"a": "b"}})
     with pytest.raises(InvalidDag, match="'made' has no column 'b'"):
         compiled(source(["a"]), said)
+
+
+def test_sql_of_another_runtime_is_not_read() -> None:
+    """It may be of another dialect: there, ``GROUP BY ALL`` or ``"a"`` mean something else."""
+    elsewhere = sql("made", "SELECT a, count(*) AS n FROM src GROUP BY a", "src")
+    dag = compiled(source(["a", "b"]), elsewhere | {"runtime": "external"})
+    assert (lineage(dag, "made"), columns(dag, "made")) == ({}, None)
+    (note,) = dag.notes
+    assert (note.dataset, note.text.partition(":")[0]) == ("made", "its columns are not derived")
+    assert "runtime 'external'" in note.text
+    (read,) = dag.jobs[1].inputs
+    assert read.passes is None

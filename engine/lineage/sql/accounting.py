@@ -1,0 +1,120 @@
+"""Checks that a syntax tree accounts for every token of its text.
+
+sqlglot drops some parts of a query without an error, and splits some texts at other characters
+than PostgreSQL does. A query with such a part is left unresolved: it counts as reading everything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import inf
+
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel
+from sqlglot.tokenizer_core import Token as Parsed
+from sqlglot.tokenizer_core import TokenType
+
+from engine.lineage.sql.lexer import LexicalError, Token, fold, tokens
+from engine.lineage.sql.unresolved import Unresolved
+
+_NAMES = TokenType.VAR, TokenType.IDENTIFIER
+_VALUES = {
+    *_NAMES, TokenType.STRING, TokenType.BYTE_STRING, TokenType.HEREDOC_STRING,
+    TokenType.NATIONAL_STRING, TokenType.UNICODE_STRING,
+}  # fmt: skip
+_EXACT = "string", "quoted"
+_COUNTED = "word", "quoted"
+_BLANKS = " \t\n\r\f\v"
+_SYNTAX = """
+    at both cast current exclude extract filter first following for from group groups in last
+    leading materialized next no nulls only others overlay placing position preceding row rows
+    substring symmetric asymmetric ties trailing trim uescape unbounded within zone
+"""
+_KEYWORDS = frozenset(_SYNTAX.split())
+_UNIT_WORDS = """
+    century centuries day days decade decades hour hours microsecond microseconds millennium
+    millisecond milliseconds minute minutes month months quarter second seconds week weeks year
+    years
+"""
+_UNITS = frozenset(_UNIT_WORDS.split())
+_TYPE_WORDS = """
+    bigint bool boolean bpchar bytea char character date datetime dec decimal double float float4
+    float8 int int2 int4 int8 integer interval json jsonb name nchar numeric precision real smallint
+    text time timestamp timestamptz timetz uuid varchar varying with without zone xml
+"""
+_TYPES = frozenset(_TYPE_WORDS.split())
+_OPTIONAL = frozenset(
+    ["all", "as", "asc", "asymmetric", "inner", "isnull", "notnull", "outer", "table", "unknown"]
+)
+
+
+def lex(text: str) -> list[Token]:
+    """The tokens of a text. Raises Unresolved."""
+    try:
+        found = list(tokens(text))
+    except LexicalError as error:
+        raise Unresolved(f"PostgreSQL cannot read it: {error}") from None
+    for each in found:
+        if each.kind == "unicode":
+            raise Unresolved(f"{each.text} is written with escapes: write the name itself")
+    return found
+
+
+def check_tokens(text: str, own: Sequence[Token], parsed: Iterable[Parsed]) -> None:
+    """Raise Unresolved where sqlglot splits the text at other places than PostgreSQL does."""
+    spans = {each.start: each for each in own}
+    covered: set[int] = set()
+    exact: set[int] = set()
+    for each in parsed:
+        covered.update(range(each.start, each.end + 1))
+        mine = spans.get(each.start)
+        if mine is not None and mine.end == each.end + 1:
+            exact.add(each.start)
+        elif each.token_type in _NAMES:
+            raise Unresolved(f"sqlglot misreads {each.text!r}")
+    for token in own:
+        needs_exact = token.kind in _EXACT or not token.text.isascii()
+        positions = range(token.start, token.end)
+        if not covered.issuperset(positions) or (needs_exact and token.start not in exact):
+            raise Unresolved(f"sqlglot misreads {token.text!r}")
+        covered.difference_update(positions)
+    if not all(text[each] in _BLANKS for each in covered):
+        raise Unresolved("sqlglot reads a comment as a part of the query")
+
+
+def check_keywords(parsed: Iterable[Parsed]) -> None:
+    """Raise Unresolved for a keyword that is one only where case is folded beyond ASCII."""
+    for each in parsed:
+        if each.token_type not in _VALUES and not each.text.isascii():
+            raise Unresolved(f"sqlglot takes {each.text!r} for a keyword")
+
+
+def check_complete(own: Sequence[Token], parsed: Iterable[Parsed], root: exp.Expr) -> None:
+    """Raise Unresolved where a word of the text is missing in the tree."""
+    claimed = {each.meta["start"] for each in root.walk() if "start" in each.meta}
+    spare = Counter(fold(each.name) for each in root.find_all(exp.Var))
+    for each in parsed:
+        if each.token_type not in _NAMES or each.start in claimed:
+            continue
+        name = fold(each.text)
+        spare[name] -= 1
+        if each.token_type is TokenType.IDENTIFIER or (spare[name] < 0 and name not in _KEYWORDS):
+            raise Unresolved(f"{each.text!r} is missing in the tree that sqlglot makes")
+    missing = _words(own) - _words(lex(root.sql("postgres", unsupported_level=ErrorLevel.IGNORE)))
+    for word, times in sorted(missing.items()):
+        if times > _respelled(word, root):
+            raise Unresolved(f"{word!r} is missing in the tree that sqlglot makes")
+
+
+def _words(own: Iterable[Token]) -> Counter[str]:
+    return Counter(fold(each.text) for each in own if each.kind in _COUNTED)
+
+
+def _respelled(word: str, root: exp.Expr) -> float:
+    """How often sqlglot may have written a word of the text in another way."""
+    if word in _OPTIONAL:
+        return inf
+    if word in _TYPES:
+        return sum(1 for _ in root.find_all(exp.DataType))
+    return sum(1 for _ in root.find_all(exp.Interval)) if word in _UNITS else 0

@@ -1,0 +1,1 @@
+SELECT id, (arr).unnest AS e FROM t
