@@ -14,6 +14,7 @@ from typing import Any
 import fastavro
 import msgspec
 
+from consumers.formats.connect import Field, Fields, whole_number
 from engine.errors import InvalidEvent
 
 _MAGIC = 0
@@ -28,8 +29,8 @@ class Schema(ABC):
         """The payload as JSON, or as a record. Raises InvalidEvent."""
 
     @abstractmethod
-    def names(self, *within: str) -> dict[str, str]:
-        """From field to the name of its type, in a row that lies within some fields."""
+    def fields(self, *within: str) -> Fields:
+        """The fields of a row that lies within some fields."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +62,18 @@ class AvroSchema(Schema):
             raise InvalidEvent("not Avro of its schema: it is no record, or goes on behind its end")
         return record
 
-    def names(self, *within: str) -> dict[str, str]:
-        """See `Schema`; Kafka Connect notes them as `connect.name`."""
+    def fields(self, *within: str) -> Fields:
+        """See `Schema`."""
         record = self.parsed
         for field in within:
-            record = self._record(dict(_fields(record)).get(field))
-        typed = ((name, _plain(kind)) for name, kind in _fields(record))
-        return {name: str(kind["connect.name"]) for name, kind in typed if "connect.name" in kind}
+            types = {each["name"]: each["type"] for each in _declared(record)}
+            record = self._record(types.get(field))
+        return {each["name"]: _field(each) for each in _declared(record)}
 
     def _record(self, kind: Any) -> Any:
         """The record in a type, which may be null as well, and may be told by its name."""
         found = (self.named.get(each) if isinstance(each, str) else each for each in _either(kind))
-        return next((each for each in found if _fields(each)), None)
+        return next((each for each in found if _declared(each)), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +86,12 @@ class JsonSchema(Schema):
         """See `Schema`."""
         return payload
 
-    def names(self, *within: str) -> dict[str, str]:
-        """See `Schema`; Kafka Connect notes them as titles."""
+    def fields(self, *within: str) -> Fields:
+        """See `Schema`."""
         schema = self._parsed
         for field in within:
             schema = _properties(schema).get(field)
-        typed = ((name, _object(each)) for name, each in _properties(schema).items())
-        return {name: str(each["title"]) for name, each in typed if "title" in each}
+        return {name: _property(each) for name, each in _properties(schema).items()}
 
     @cached_property
     def _parsed(self) -> Any:
@@ -125,9 +125,34 @@ def schema_id(value: bytes | None) -> int | None:
     return int.from_bytes(value[1:_HEADER], "big")
 
 
-def _fields(record: Any) -> list[tuple[str, Any]]:
+def _declared(record: Any) -> list[Any]:
     found = record.get("fields", ()) if isinstance(record, dict) else ()
-    return [(each["name"], each["type"]) for each in found]
+    return [each for each in found if isinstance(each, dict)]
+
+
+def _field(declared: Any) -> Field:
+    """A field of an Avro record; Kafka Connect notes the name of its type as `connect.name`."""
+    kind = _plain(declared["type"])
+    default = declared.get("default")
+    return Field(
+        name=str(kind.get("connect.name", "")),
+        is_optional="null" in _either(declared["type"]),
+        default=kind.get("connect.default") if default is None else default,
+        is_default_plain="logicalType" not in kind and kind.get("type") != "bytes",
+    )
+
+
+def _property(schema: Any) -> Field:
+    """A property of a JSON Schema; Kafka Connect notes the name of its type as the title."""
+    found = _object(schema)
+    default = found.get("default")
+    parameters = found.get("connect.parameters")
+    return Field(
+        name=str(found.get("title", "")),
+        is_optional=found is not schema or "null" in _either(found.get("type")),
+        default=found.get("connect.default") if default is None else default,
+        scale=whole_number(parameters.get("scale")) if isinstance(parameters, dict) else None,
+    )
 
 
 def _plain(kind: Any) -> dict[str, Any]:

@@ -5,7 +5,6 @@ makes dirty only the columns whose values differ. What an event does not tell co
 """
 
 from collections.abc import Callable, Mapping
-from datetime import date
 from functools import lru_cache
 from operator import ne
 from typing import Any, Generic, TypeVar, cast
@@ -13,48 +12,25 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from consumers.formats.binding import Binding, Cells, Kinds, Place
+from consumers.formats.binding import Binding, Cells, Place
 from consumers.formats.body import parse_json
-from consumers.formats.confluent import Schema, Schemas
-from consumers.formats.keys import Kind
+from consumers.formats.confluent import Schemas
+from consumers.formats.connect import Fields, declared_fields
+from consumers.formats.debezium_rows import DOUBTED, RowShape
+from consumers.formats.placeholders import USUAL, Placeholders
 from consumers.formats.rows import MISSING, Difference, Layout, rows_of, value_of
 from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
 
 Row = TypeVar("Row")
 Cell = TypeVar("Cell")
-Placer = Callable[[Cells], Place]
 
 _ANYWHERE = Place(None)
 _NO_BEFORE = "the row as it was is not told; let the table have REPLICA IDENTITY FULL"
-_DOUBTED = "the row as it was is told in part; let the table have REPLICA IDENTITY FULL"
-
-_UNAVAILABLE = "__debezium_unavailable_value"
-_PLAIN_UNAVAILABLES = (_UNAVAILABLE, [_UNAVAILABLE], _UNAVAILABLE.encode())
-_UNAVAILABLES = (
-    *_PLAIN_UNAVAILABLES,
-    *(Raw(msgspec.json.encode(each)) for each in _PLAIN_UNAVAILABLES),
-)
-"""The cells that stand for a large value that the update let be."""
-
-_ZEROS = ("", "AA==", b"", {"scale": 0, "value": "AA=="})
-_EPOCH = date(1970, 1, 1).isoformat()
 
 _BOUNDS = ("BEGIN", "END")
 _SCHEMAS = 64
 _SCOPES = 4096
-
-_TIME, _CONNECT = "io.debezium.time.", "org.apache.kafka.connect.data."
-_KINDS: dict[str, Kind] = {
-    _TIME + "Date": Kind("days"),
-    _CONNECT + "Date": Kind("days"),
-    _TIME + "Timestamp": Kind("millis", clock="numbers"),
-    _CONNECT + "Timestamp": Kind("millis", clock="local"),
-    _TIME + "MicroTimestamp": Kind("micros", clock="numbers"),
-    _TIME + "NanoTimestamp": Kind("nanos", clock="numbers"),
-    _TIME + "IsoTimestamp": Kind(clock="local"),
-    _TIME + "ZonedTimestamp": Kind(),
-}
 
 
 class _Table(msgspec.Struct, frozen=True):
@@ -84,13 +60,6 @@ def _of(said: Any, row: Any, cell: Any) -> Any:
     return said[row, cell]
 
 
-class _Schema(msgspec.Struct, frozen=True):
-    field: str | None = None
-    name: str | None = None
-    fields: list["_Schema"] = []
-    parameters: dict[str, str] = {}
-
-
 class Debezium:
     """The format of a topic of Debezium's; `Binding` says what its rows are."""
 
@@ -101,16 +70,20 @@ class Debezium:
         self._rows = rows_of(binding)
         self._decoder = msgspec.json.Decoder(_of(_Message, self._rows.json, Raw))
         self._plain_type = _of(_Change, self._rows.plain, Any)
-        self._fields = binding.partition_fields
         self._key = frozenset(binding.source.key or ())
-        self._wrapped = lru_cache(_SCHEMAS)(lambda schema: binding.placer(_kinds(schema)))
-        self._learned = lru_cache(_SCHEMAS)(
-            lambda schema: binding.placer(kinds_of(schema, "after"))
+        self._placeholders = Placeholders(binding.source.placeholder or USUAL)
+        self._wrapped = lru_cache(_SCHEMAS)(
+            lambda schema: self._shaped(declared_fields(schema, "after"))
         )
-        self._plain: Placer = binding.placer({})
+        self._learned = lru_cache(_SCHEMAS)(lambda schema: self._shaped(schema.fields("after")))
+        self._plain = self._shaped({})
         self._of_columns = lru_cache(_SCOPES)(
             lambda there, difference: binding.event(there, columns=difference.columns)
         )
+
+    def _shaped(self, fields: Fields) -> RowShape:
+        is_full = self._binding.source.before == "full"
+        return RowShape(self._binding, fields, self._placeholders, is_full=is_full)
 
     def __call__(
         self, value: bytes | None, headers: Mapping[str, str], dataset: str | None
@@ -121,45 +94,52 @@ class Debezium:
         if self._schemas is None:
             return self._json(value, self._plain)
         schema, payload = self._schemas.unwrap(value)
-        body, place = schema.read(payload), self._learned(schema)
-        return self._json(body, place) if isinstance(body, bytes) else self._record(body, place)
+        body, shape = schema.read(payload), self._learned(schema)
+        return self._json(body, shape) if isinstance(body, bytes) else self._record(body, shape)
 
-    def _json(self, value: bytes, place: Placer) -> list[SourceEvent]:
+    def _json(self, value: bytes, shape: RowShape) -> list[SourceEvent]:
         try:
             message = self._decoder.decode(value)
         except (ValueError, RecursionError) as error:
             raise InvalidEvent(f"not a Debezium event: {error}") from error
         if message.payload is UNSET:
-            return self._events(message, place) if message.op else _marks(parse_json(value))
+            if not message.op:
+                return _marks(parse_json(value))
+            return self._events(message, shape, lambda: parse_json(value)["before"])
         if message.payload is None:
             return []
-        return self._events(message.payload, self._wrapped(bytes(message.schema)))
+        shape = self._wrapped(bytes(message.schema))
+        return self._events(message.payload, shape, lambda: parse_json(value)["payload"]["before"])
 
-    def _record(self, record: dict[str, Any], place: Placer) -> list[SourceEvent]:
+    def _record(self, record: dict[str, Any], shape: RowShape) -> list[SourceEvent]:
         try:
             change = msgspec.convert(record, self._plain_type)
         except msgspec.ValidationError as error:
             raise InvalidEvent(f"not a Debezium event: {error}") from error
-        return self._events(change, place) if change.op else _marks(record)
+        if not change.op:
+            return _marks(record)
+        return self._events(change, shape, lambda: record["before"])
 
-    def _events(self, change: _Change[Any, Any], place: Placer) -> list[SourceEvent]:
-        """What a change comes to: one event, or none."""
+    def _events(
+        self, change: _Change[Any, Any], shape: RowShape, before: Callable[[], Mapping[str, Any]]
+    ) -> list[SourceEvent]:
+        """What a change comes to: one event, or none. ``before`` gives all fields of `before`."""
         if self._table is not None and self._table != _table(change):
             return []
         if change.op == "u" and change.after is not None:
-            event = self._updated(change.before, change.after, place)
+            event = self._updated(change.before, change.after, shape, before)
+        elif change.op == "d":
+            event = self._binding.event(self._was(change.before, shape, before))
         else:
-            event = self._event(change, place)
+            event = self._event(change, shape)
         return [] if event is None else [event]
 
-    def _event(self, change: _Change[Any, Any], place: Placer) -> SourceEvent | None:
-        """What anything but an update says."""
+    def _event(self, change: _Change[Any, Any], shape: RowShape) -> SourceEvent | None:
+        """What anything but an update or a deletion says."""
         event, after = self._binding.event, change.after
         match change.op:
             case "c" | "r" if after is not None:
-                return event(place(self._rows.place(after)), reason="arrival")
-            case "d":
-                return event(self._was(change.before, place))
+                return event(shape.place(self._rows.place(after)), reason="arrival")
             case "t":
                 return event(_ANYWHERE)
             case "m":  # a message of somebody's own in the log
@@ -168,39 +148,61 @@ class Debezium:
                 raise InvalidEvent(f"op {change.op!r} without `after`: there is no row in it")
         raise InvalidEvent(f"op {change.op!r} is none of c, u, d, r, t, m: is this Debezium's?")
 
-    def _updated(self, before: Any, after: Any, place: Placer) -> SourceEvent | None:
+    def _updated(
+        self, before: Any, after: Any, shape: RowShape, whole: Callable[[], Mapping[str, Any]]
+    ) -> SourceEvent | None:
         if before is None:
-            stays = self._key.issuperset(self._fields)
-            where = place(self._rows.place(after)) if stays else _ANYWHERE
+            stays = self._key.issuperset(self._binding.partition_fields)
+            where = shape.place(self._rows.place(after)) if stays else _ANYWHERE
             return self._binding.event(where, unsure=_NO_BEFORE)
         layout, was, now = self._rows.both(before, after)
-        difference = layout.difference(tuple(map(ne, was, now)))
-        if not (difference.columns or difference.is_elsewhere):
-            return None
+        differs = tuple(map(ne, was, now))
         here = was[: layout.keys]
-        there = tuple(map(_told, here, now)) if difference.is_elsewhere else here
-        if there != here:
-            old, new = self._was(before, place), place(there)
+        is_key_in_doubt = False
+        doubted: tuple[int, ...] = ()
+        if not shape.doubts.is_settled:
+            is_key_in_doubt = shape.is_key_in_doubt(here)
+            doubted = _in_doubt(layout, shape, was, differs)
+            is_doubtful = is_key_in_doubt or bool(doubted)
+            if is_doubtful and shape is not shape.full and shape.is_whole(whole):
+                return self._updated(before, after, shape.full, whole)
+        difference = layout.difference(differs)
+        there = tuple(map(self._told, here, now)) if difference.is_elsewhere else here
+        if there != here or is_key_in_doubt:
+            old, new = self._was(before, shape, whole), shape.place(there)
             if old != new or old.unsure:
                 return self._binding.event(old, new)
-        return self._changed(layout, difference, now, place(here))
+        return self._changed(layout, difference, doubted, now, shape.place(here))
 
     def _changed(
-        self, layout: Layout, difference: Difference, now: Cells, there: Place
+        self,
+        layout: Layout,
+        difference: Difference,
+        doubted: tuple[int, ...],
+        now: Cells,
+        there: Place,
     ) -> SourceEvent | None:
+        if not (difference.columns or doubted):
+            return None
+        if doubted:
+            return self._in_part(layout, (*difference.at, *doubted), now, there, DOUBTED)
         for at in difference.at:
-            if now[at] is MISSING or now[at] in _UNAVAILABLES:
-                return self._in_part(layout, difference, now, there)
+            if now[at] is MISSING or now[at] in self._placeholders:
+                return self._in_part(layout, difference.at, now, there)
         return self._of_columns(there, difference)
 
     def _in_part(
-        self, layout: Layout, difference: Difference, now: Cells, there: Place
+        self,
+        layout: Layout,
+        places: tuple[int, ...],
+        now: Cells,
+        there: Place,
+        unsure: str | None = None,
     ) -> SourceEvent | None:
         """The same of a row that does not tell all of its cells."""
-        told = [at for at in difference.at if now[at] not in _UNAVAILABLES]
+        told = [at for at in sorted(places) if now[at] not in self._placeholders]
         if not told:
             return None
-        unsure = None
         for at in told:
             if now[at] is MISSING:
                 field, column = layout.fields[at], layout.column(at)
@@ -208,23 +210,28 @@ class Debezium:
         columns = tuple([layout.column(at) for at in told])
         return self._binding.event(there, columns=columns, unsure=unsure)
 
-    def _was(self, before: Any, place: Placer) -> Place:
-        """Where a row was. What the log does not tell of it is null, or a zero if null is none."""
+    def _was(self, before: Any, shape: RowShape, whole: Callable[[], Mapping[str, Any]]) -> Place:
+        """Where a row was, as far as the log tells."""
         if before is None:
             return Place(None, _NO_BEFORE)
-        cells = self._rows.place(before)
-        doubted = [
-            field not in self._key and _zero(cell)
-            for field, cell in zip(self._fields, cells, strict=True)
+        return shape.place_before(self._rows.place(before), whole)
+
+    def _told(self, was: Any, now: Any) -> Any:
+        """A cell as it is, where the update tells it."""
+        return was if now in self._placeholders else now
+
+
+def _in_doubt(
+    layout: Layout, shape: RowShape, was: Cells, differs: tuple[bool, ...]
+) -> tuple[int, ...]:
+    """The columns that did not change as far as the event tells, but may have."""
+    return tuple(
+        [
+            at
+            for at in range(layout.keys, len(was))
+            if not differs[at] and shape.may_be_left_out(layout.fields[at], was[at])
         ]
-        sure = [None if in_doubt else cell for cell, in_doubt in zip(cells, doubted, strict=True)]
-        found = place(tuple(sure))
-        return found._replace(unsure=_DOUBTED) if any(doubted) else found
-
-
-def _told(was: Any, now: Any) -> Any:
-    """A cell as it is, where the update tells it."""
-    return was if now in _UNAVAILABLES else now
+    )
 
 
 def _table(change: _Change[Any, Any]) -> str:
@@ -237,12 +244,6 @@ def _table(change: _Change[Any, Any]) -> str:
     return f"{source.schema or source.db}.{source.table}"
 
 
-def _zero(cell: Any) -> bool:
-    if isinstance(cell, str | date):
-        return str(cell).startswith(_EPOCH) or cell in _ZEROS or not str(cell).strip("0.")
-    return not cell or cell in _ZEROS
-
-
 def _marks(body: Any) -> list[SourceEvent]:
     """No events, if it is a heartbeat or the beginning or end of a transaction."""
     if isinstance(body, dict) and (body.keys() == {"ts_ms"} or body.get("status") in _BOUNDS):
@@ -251,26 +252,3 @@ def _marks(body: Any) -> list[SourceEvent]:
         "not a Debezium event: it has no `op`; if a transform made plain rows of the events, let "
         "it be, for they do not tell what changed"
     )
-
-
-def _kinds(schema: bytes) -> Kinds:
-    """What the schema in a wrapper says of the row's fields."""
-    try:
-        envelope = msgspec.json.decode(schema, type=_Schema | None)
-    except msgspec.DecodeError as error:
-        raise InvalidEvent(f"the schema of the Debezium event cannot be read: {error}") from error
-    rows = [each for each in (envelope.fields if envelope else ()) if each.field == "after"]
-    return {each.field: _kind(each) for row in rows for each in row.fields if each.field}
-
-
-def kinds_of(schema: Schema, *within: str) -> Kinds:
-    """What a registry's schema says of a row's fields."""
-    names = schema.names(*within)
-    return {field: _KINDS[name] for field, name in names.items() if name in _KINDS}
-
-
-def _kind(schema: _Schema) -> Kind:
-    if schema.name == _CONNECT + "Decimal":
-        scale = schema.parameters.get("scale", "0")
-        return Kind(scale=int(scale) if scale.isdecimal() else None)
-    return _KINDS.get(schema.name or "", Kind(clock="numbers"))

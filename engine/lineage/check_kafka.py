@@ -12,8 +12,13 @@ from engine.partitions import Dimension, RangeDimension, TimeDimension
 
 BOUND: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "debezium": frozenset({"partition", "columns", "key", "table", "registry"}),
-        "record": frozenset({"partition", "registry"}),
+        "debezium": frozenset(
+            {
+                *("partition", "columns", "key", "table", "registry"),
+                *("before", "placeholder", "replace_null_with_default"),
+            }
+        ),
+        "record": frozenset({"partition", "registry", "replace_null_with_default"}),
         "s3": frozenset({"partition", "pattern"}),
         "openlineage": frozenset({"partition", "namespace", "name", "unknown", "discover"}),
     }

@@ -273,6 +273,21 @@ class KafkaSource(_Spec):
     key: tuple[Text, ...] | None = Field(
         None, min_length=1, description="Fields that no update of a record changes (debezium)."
     )
+    before: Literal["full"] | None = Field(
+        None,
+        description="A promise that `before` holds all of the row, as with REPLICA IDENTITY FULL "
+        "(debezium).",
+    )
+    placeholder: Text | None = Field(
+        None,
+        description="What stands for a large value that an update left alone, if it is not "
+        "Debezium's default: its unavailable.value.placeholder (debezium).",
+    )
+    replace_null_with_default: bool | None = Field(
+        None,
+        description="Whether the converter writes a null as the default of its field; false where "
+        "its replace.null.with.default is (debezium, record).",
+    )
     table: Text | None = Field(
         None, description="The only table that counts, as schema.table (debezium)."
     )

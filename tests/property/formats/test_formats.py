@@ -90,9 +90,9 @@ def test_whatever_a_run_says_it_wrote_is_read_or_rejected(condition: object) -> 
     Reader(lambda *_: events).read(Delivery("s", "1", b"", {}))
 
 
-orders: Format = bound(
-    "debezium", SPACE, COLUMNS, partition={"dt": {"field": "dt", "unit": "days"}, "k": "k"}
-)
+FIELDS = {"dt": {"field": "dt", "unit": "days"}, "k": "k"}
+orders: Format = bound("debezium", SPACE, COLUMNS, partition=FIELDS)
+full: Format = bound("debezium", SPACE, COLUMNS, partition=FIELDS, before="full")
 
 
 def encoded(op: str, before: object, after: object) -> bytes:
@@ -123,7 +123,7 @@ def covers(event: SourceEvent, row: dict[str, Any]) -> bool:
 def test_an_update_covers_every_partition_and_column_that_changed(
     before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    events = orders(encoded("u", before, after), {}, None)
+    events = full(encoded("u", before, after), {}, None)
 
     told, tells = (msgspec.json.encode(row, order="sorted") for row in (before, after))
     changed = {
@@ -150,6 +150,28 @@ def test_what_the_log_leaves_out_is_covered(row: dict[str, Any], identity: str) 
 
     assert event.columns is None
     assert covers(event, row)
+
+
+PLACEHOLDERS = {"id": [0], "dt": [0], "k": [0], "a": [None, ""], "b": [None, 0]}
+
+
+@settings(max_examples=400)
+@given(ROW, ROW, st.sets(st.sampled_from(sorted(PLACEHOLDERS))), st.data())
+def test_an_update_covers_what_the_log_leaves_out_of_the_row_as_it_was(
+    before: dict[str, Any], after: dict[str, Any], missing: set[str], data: st.DataObject
+) -> None:
+    told = before | {each: data.draw(st.sampled_from(PLACEHOLDERS[each])) for each in missing}
+
+    events = orders(encoded("u", told, after), {}, None)
+
+    changed = {
+        c for c in COLUMNS if msgspec.json.encode(before[c]) != msgspec.json.encode(after[c])
+    }
+    assert bool(events) or not changed
+    for event in events:
+        assert covers(event, before)
+        assert covers(event, after)
+        assert event.columns is None or set(event.columns) >= changed
 
 
 @given(ROW, ROW)

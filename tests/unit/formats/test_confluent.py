@@ -86,7 +86,7 @@ def test_debezium_in_avro_is_debezium() -> None:
     assert moved.partitions == ("2026-01-02", "2026-01-03")
     [unknown] = said(None, row(), "u")
     assert isinstance(unknown, Widened)
-    [zero] = said(row(ordered_at=0), None, "d")
+    [zero] = said(row(ordered_at=0, seen_at=None), None, "d")
     assert (isinstance(zero, Widened), zero.partitions) == (True, None)
 
 

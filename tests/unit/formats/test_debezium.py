@@ -1,5 +1,10 @@
 """What Debezium said of real changes, and what Knockon makes of it."""
 
+from base64 import b64encode
+from hashlib import md5
+from typing import Any
+from uuid import UUID
+
 import msgspec
 import pytest
 
@@ -107,7 +112,7 @@ def test_a_zero_in_a_deleted_row_may_stand_for_anything(recording: str, column: 
 
 @pytest.mark.parametrize("recording", ["plain", "schemas", "strings", "doubles", "nanos"])
 def test_all_types_are_compared_as_they_are(recording: str) -> None:
-    kinds = bound("debezium", {}, None)
+    kinds = bound("debezium", {}, None, before="full")
 
     assert said(kinds, recording, "kinds") == [
         (("*",), ALL, "arrival"),
@@ -199,6 +204,193 @@ def test_a_large_value_that_was_let_be_has_not_changed() -> None:
     [*_, update] = messages("plain", "large_default")
     told = (update.value or "").replace('"before":null', f'"before":{before}')
     assert _said(large(told.encode(), {}, None)) == (("*",), ("n",), "change")
+
+
+def deleted(read: Format, before: dict[str, object]) -> Said | None:
+    return _said(read(msgspec.json.encode({"op": "d", "before": before, "after": None}), {}, None))
+
+
+def test_columns_that_may_be_missing_from_the_row_as_it_was_may_have_changed() -> None:
+    """The log holds the columns of an index only; the others are null, zero or a default."""
+    orders = bound("debezium", partition=DAYS)
+    row: dict[str, object] = {"id": 2, "ordered_at": 20456, "status": "open"}
+    partial = {**row, "amount": None, "notes": None}
+
+    assert updated(orders, partial, {**partial, "status": "paid", "amount": 5}) == (
+        ("2026-01-03",),
+        ("amount", "notes", "status"),
+        "change!",
+    )
+    assert updated(orders, partial, {**partial, "status": "paid"}) == (
+        ("2026-01-03",),
+        ("amount", "notes", "status"),
+        "change!",
+    )
+    zeros = {**row, "amount": 0, "notes": ""}
+    assert updated(orders, zeros, {**zeros, "status": "paid"}) == (
+        ("2026-01-03",),
+        ("amount", "notes", "status"),
+        "change!",
+    )
+    whole = {**row, "amount": 5, "notes": "x"}
+    assert updated(orders, whole, {**whole, "status": "paid"}) == (
+        ("2026-01-03",),
+        ("status",),
+        "change",
+    )
+
+
+def test_a_partition_that_may_be_missing_from_the_row_as_it_was_may_be_any() -> None:
+    orders = bound("debezium", partition=DAYS)
+    row: dict[str, object] = {"id": 2, "ordered_at": 0, "status": "open", "amount": 5, "notes": "x"}
+
+    assert updated(orders, row, {**row, "status": "paid"}) == (ALL, ALL, "change!")
+    keyed = bound("debezium", partition=DAYS, key=["ordered_at"])
+    assert updated(keyed, row, {**row, "status": "paid"}) == (
+        ("1970-01-01",),
+        ("status",),
+        "change",
+    )
+
+
+def test_a_full_row_is_exact_whatever_it_holds() -> None:
+    orders = bound("debezium", partition=DAYS, before="full")
+    row = {"id": 2, "ordered_at": 0, "status": "", "amount": None, "notes": None}
+
+    assert updated(orders, row, row) is None
+    assert updated(orders, row, {**row, "status": "paid"}) == (
+        ("1970-01-01",),
+        ("status",),
+        "change",
+    )
+    assert deleted(orders, row) == (("1970-01-01",), ALL, "change")
+
+
+REGIONS = {"region": {"dynamic": True}}
+
+
+def test_a_deleted_row_may_hold_defaults_where_it_holds_nulls() -> None:
+    """The log holds the primary key only, and without a schema no default is known."""
+    shops = bound("debezium", REGIONS, None)
+
+    assert deleted(shops, {"id": 1, "region": "EU", "n": None}) == (ALL, ALL, "change!")
+    assert deleted(shops, {"id": 1, "region": "EU", "n": 5}) == (("EU",), ALL, "change")
+    keyed = bound("debezium", REGIONS, None, key=["region"])
+    assert deleted(keyed, {"id": 1, "region": "EU", "n": None}) == (("EU",), ALL, "change")
+
+
+def in_schema(op: str, before: object, after: object, *optional: str) -> bytes:
+    """A message with its schema, in which `region` has a default; `optional` may be null."""
+
+    def field(name: str, kind: str, **more: object) -> dict[str, object]:
+        return {"field": name, "type": kind, "optional": name in optional, **more}
+
+    fields = [
+        field("id", "int32"),
+        field("region", "string", default="EU"),
+        field("n", "int32"),
+        field("notes", "string"),
+    ]
+    rows = [{"field": name, "type": "struct", "fields": fields} for name in ("before", "after")]
+    payload = {"op": op, "before": before, "after": after}
+    return msgspec.json.encode({"schema": {"type": "struct", "fields": rows}, "payload": payload})
+
+
+def test_a_default_in_the_schema_may_stand_for_what_the_log_leaves_out() -> None:
+    shops = bound("debezium", REGIONS, None)
+    row: dict[str, object] = {"id": 1, "region": "EU", "n": 5, "notes": "x"}
+    told = {**row, "region": "US"}
+
+    assert _said(shops(in_schema("d", row, None), {}, None)) == (ALL, ALL, "change!")
+    assert _said(shops(in_schema("d", told, None), {}, None)) == (("US",), ALL, "change")
+    assert _said(shops(in_schema("u", row, {**row, "n": 6}), {}, None)) == (ALL, ALL, "change!")
+    assert _said(shops(in_schema("u", told, {**told, "n": 6}), {}, None)) == (
+        ("US",),
+        ("n",),
+        "change",
+    )
+    by_n = bound("debezium", {"n": {"range": 10}}, None)
+    assert _said(by_n(in_schema("u", row, {**row, "notes": "y"}), {}, None)) == (
+        ("0-9",),
+        ("notes", "region"),
+        "change!",
+    )
+
+
+def test_a_value_in_a_column_that_may_be_null_shows_that_the_row_is_full() -> None:
+    """Columns of a replica identity never are."""
+    shops = bound("debezium", REGIONS, None)
+    row: dict[str, object] = {"id": 0, "region": "EU", "n": 0, "notes": "x"}
+    message = in_schema("u", row, {**row, "id": 1}, "notes")
+
+    assert _said(shops(message, {}, None)) == (("EU",), ("id",), "change")
+    assert _said(shops(in_schema("d", row, None, "notes"), {}, None)) == (("EU",), ALL, "change")
+
+
+def test_a_default_may_stand_for_a_null() -> None:
+    """Kafka Connect's JSON converter writes it, unless it is told not to."""
+    shops = bound("debezium", REGIONS, None, before="full")
+    row: dict[str, object] = {"id": 1, "region": "EU", "n": 5, "notes": "x"}
+    us = {**row, "region": "US"}
+
+    assert _said(shops(in_schema("c", None, row, "region"), {}, None)) == (ALL, ALL, "arrival!")
+    assert _said(shops(in_schema("u", row, {**row, "n": 6}, "region"), {}, None)) == (
+        ALL,
+        ALL,
+        "change!",
+    )
+    assert _said(shops(in_schema("u", us, {**us, "n": 6}, "region"), {}, None)) == (
+        ("US",),
+        ("n",),
+        "change",
+    )
+    kept = bound("debezium", REGIONS, None, before="full", replace_null_with_default=False)
+    assert _said(kept(in_schema("u", row, {**row, "n": 6}, "region"), {}, None)) == (
+        ("EU",),
+        ("n",),
+        "change",
+    )
+
+
+PLACEHOLDER = "__debezium_unavailable_value"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda text: text,
+        lambda text: b64encode(text.encode()).decode(),
+        lambda text: text.encode().hex(),
+        lambda text: [text],
+        lambda text: [b64encode(text.encode()).decode()],
+        lambda text: list(text.encode()),
+        lambda text: [float(byte) for byte in text.encode()],
+        lambda text: [b64encode(bytes([byte])).decode() for byte in text.encode()],
+        lambda text: [
+            {"scale": 0, "value": b64encode(bytes([byte])).decode()} for byte in text.encode()
+        ],
+        lambda text: [str(UUID(bytes=md5(text.encode()).digest(), version=3))],
+        lambda text: {text: text},
+        lambda text: msgspec.json.encode({text: text}).decode(),
+    ],
+)
+@pytest.mark.parametrize("text", [PLACEHOLDER, "(unchanged)"])
+def test_a_placeholder_of_any_type_has_not_changed(form: Any, text: str) -> None:
+    large = bound("debezium", {}, ("n", "large"), placeholder=text)
+
+    assert updated(large, {"n": 1, "large": ["x"]}, {"n": 2, "large": form(text)}) == (
+        ("*",),
+        ("n",),
+        "change",
+    )
+    assert updated(large, {"n": 1, "large": ["x"]}, {"n": 1, "large": form(text)}) is None
+
+
+def test_a_placeholder_is_no_key() -> None:
+    regions = bound("debezium", REGIONS, None, key=["region"])
+    message = msgspec.json.encode({"op": "u", "before": None, "after": {"region": PLACEHOLDER}})
+
+    assert _said(regions(message, {}, None)) == (ALL, ALL, "change!")
 
 
 def test_heartbeats_and_marks_of_transactions_say_nothing() -> None:
@@ -314,7 +506,10 @@ def test_half_of_a_place_is_known() -> None:
             b'{"op": "c", "after": {"ordered_at": "\xff"}}',
             "not a Debezium event: 'utf-8' codec",
         ),
-        (b'{"schema": 1, "payload": {"op": "t"}}', "schema of the Debezium event cannot be read"),
+        (
+            b'{"schema": 1, "payload": {"op": "t"}}',
+            "the schema that comes with the payload cannot be read",
+        ),
     ],
 )
 def test_a_rejection_says_what_is_wrong(value: bytes, why: str) -> None:
