@@ -162,7 +162,7 @@ class Debezium:
         doubted: tuple[int, ...] = ()
         if not shape.doubts.is_settled:
             is_key_in_doubt = shape.is_key_in_doubt(here)
-            doubted = _in_doubt(layout, shape, was, differs)
+            doubted = shape.in_doubt(layout, was, differs)
             is_doubtful = is_key_in_doubt or bool(doubted)
             if is_doubtful and shape is not shape.full and shape.is_whole(whole):
                 return self._updated(before, after, shape.full, whole)
@@ -219,19 +219,6 @@ class Debezium:
     def _told(self, was: Any, now: Any) -> Any:
         """A cell as it is, where the update tells it."""
         return was if now in self._placeholders else now
-
-
-def _in_doubt(
-    layout: Layout, shape: RowShape, was: Cells, differs: tuple[bool, ...]
-) -> tuple[int, ...]:
-    """The columns that did not change as far as the event tells, but may have."""
-    return tuple(
-        [
-            at
-            for at in range(layout.keys, len(was))
-            if not differs[at] and shape.may_be_left_out(layout.fields[at], was[at])
-        ]
-    )
 
 
 def _table(change: _Change[Any, Any]) -> str:

@@ -11,7 +11,7 @@ from consumers.formats.binding import Binding, Cells, Place
 from consumers.formats.connect import DEBEZIUM_KINDS, Fields, kinds_of
 from consumers.formats.doubts import AS_NULL, Doubts
 from consumers.formats.placeholders import Placeholders
-from consumers.formats.rows import value_of
+from consumers.formats.rows import Layout, value_of
 
 DOUBTED = (
     "the row as it was may be incomplete; let the table have REPLICA IDENTITY FULL, and then write "
@@ -39,6 +39,8 @@ class RowShape:
         """The same rows where `before` holds all fields."""
         self._fields = binding.partition_fields
         self._placeholders = placeholders
+        self._are_plain = not any(map(self.doubts.may_hide_null, self._fields))
+        self._open = [field for field in self._fields if not self.doubts.holds(field)]
         self._place = binding.placer(kinds_of(fields, DEBEZIUM_KINDS))
         self._may_json_be_left_out = lru_cache(_VALUES)(
             lambda field, text: self.doubts.may_be_left_out(field, msgspec.json.decode(text))
@@ -46,11 +48,15 @@ class RowShape:
 
     def place(self, cells: Cells) -> Place:
         """Where a row lies whose partition fields hold these."""
+        if self._are_plain:
+            for cell in cells:
+                if type(cell) is not int and cell in self._placeholders:
+                    break
+            else:
+                return self._place(cells)
         hidden = self.doubts.hidden_nulls(self._fields, cells)
-        told = tuple(
-            [None if self._stands_for_another(*each) else each[1] for each in self._pairs(cells)]
-        )
-        found = self._place(told)
+        told = [None if self._stands_for_another(*each) else each[1] for each in self._pairs(cells)]
+        found = self._place(tuple(told))
         return found._replace(unsure=AS_NULL) if hidden else found
 
     def place_before(self, cells: Cells, before: Callable[[], Mapping[str, Any]]) -> Place:
@@ -76,14 +82,26 @@ class RowShape:
 
     def is_key_in_doubt(self, cells: Cells) -> bool:
         """Whether a partition field of `before` may be left out."""
-        return any(self.doubts.may_be_left_out(*each) for each in self._pairs(cells))
+        if not self._open and self._are_plain:
+            return False
+        return any([self.doubts.may_be_left_out(*each) for each in self._pairs(cells)])
 
-    def may_be_left_out(self, field: str, cell: Any) -> bool:
-        """Whether a cell of `before` may stand for a value that the log does not hold."""
+    def in_doubt(self, layout: Layout, was: Cells, differs: tuple[bool, ...]) -> tuple[int, ...]:
+        """The columns that did not change as far as the event shows, but may have.
+
+        A cell of `before` may stand for a value that the log does not hold.
+        """
+        found = []
+        for at in range(layout.keys, len(was)):
+            if not differs[at] and self._is_left_out(layout.fields[at], was[at]):
+                found.append(at)
+        return tuple(found)
+
+    def _is_left_out(self, field: str, cell: Any) -> bool:
         if type(cell) is not Raw:
             return self.doubts.may_be_left_out(field, cell)
         text = bytes(cell)
-        if len(text) <= _LONGEST_ZERO:
+        if len(text) <= _LONGEST_ZERO:  # remembered, since few values are in doubt
             return self._may_json_be_left_out(field, text)
         return self.doubts.may_be_left_out(field, value_of(cell))
 

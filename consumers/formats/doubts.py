@@ -5,14 +5,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from consumers.formats.connect import Field, Fields
+from consumers.formats.connect import Fields
 
 AS_NULL = (
     "a value is the default of its field, which may stand for a null: set "
     "`replace.null.with.default` of the converter to false, and `replace_null_with_default: false` "
     "in the source"
 )
-_UNDECLARED = Field(is_optional=False)
 _ZERO_BYTES = "AA=="
 _EPOCH = date(1970, 1, 1).isoformat()
 _DIGITS = "0.:"
@@ -32,24 +31,27 @@ class Doubts:
         self._key = key
         self._is_full = is_full
         self._keeps_nulls = keeps_nulls
+        self._hiding = frozenset(filter(self.may_hide_null, fields))
         self.has_schema = bool(fields)
-        self.is_settled = is_full and not any(map(self._may_hide_null, fields))
+        self.is_settled = is_full and not self._hiding
         """Whether no value of any row is in doubt."""
 
     def may_be_null(self, field: str, value: Any) -> bool:
         """Whether a value may stand for a null."""
-        return self._may_hide_null(field) and self._fields[field].may_be_default(value)
+        return field in self._hiding and self._fields[field].may_be_default(value)
 
     def may_be_left_out(self, field: str, value: Any) -> bool:
         """Whether a value of `before` may stand for one that the log does not hold, or a null.
 
         What it does not hold becomes null, or where null is none the default, or a zero.
         """
-        if self.may_be_null(field, value):
+        if field in self._hiding and self.may_be_null(field, value):
             return True
         if self._is_full or field in self._key:
             return False
-        return is_zero(value) or self._fields.get(field, _UNDECLARED).may_be_default(value)
+        if is_zero(value):
+            return True
+        return field in self._fields and self._fields[field].may_be_default(value)
 
     def may_hold_defaults(self, before: Mapping[str, Any]) -> bool:
         """Whether fields of `before` that are no zeros may be left out as well.
@@ -81,7 +83,8 @@ class Doubts:
         """Whether `before` is promised to hold a field."""
         return self._is_full or field in self._key
 
-    def _may_hide_null(self, field: str) -> bool:
+    def may_hide_null(self, field: str) -> bool:
+        """Whether a value of the field may stand for a null."""
         if self._keeps_nulls or field not in self._fields:
             return False
         declared = self._fields[field]
@@ -90,6 +93,8 @@ class Doubts:
 
 def is_zero(value: Any) -> bool:
     """Whether a value is null, or what a connector writes where it has none and null is none."""
+    if type(value) is int:
+        return value == 0
     match value:
         case None | bool() | int() | float() | Decimal():
             return not value

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 
 USUAL = "__debezium_unavailable_value"
+_OPENS = b"[{"
 _LONGEST_NUMBER = 64
 """Bytes of JSON for one element of an array, at most."""
 
@@ -28,21 +29,25 @@ class Placeholders:
         self._bytes = said
         self._texts = {text, b64encode(said).decode(), urlsafe_b64encode(said).decode()}
         self._texts |= {said.hex(), hstore}
+        self._json = {msgspec.json.encode(each) for each in self._texts}
         self._others = (said, {text: text}, [said], [str(UUID(bytes=digest, version=3))])
         self._longest = 100 + _LONGEST_NUMBER * len(said)
 
     def __contains__(self, cell: Any) -> bool:
         """Whether a cell, as JSON or decoded, stands for a value that is not there."""
-        if type(cell) is Raw:
-            text = bytes(cell)
-            if len(text) > self._longest or text[:1] not in b'"[{':
-                return False
-            cell = msgspec.json.decode(text)
-        if isinstance(cell, str):
+        kind = type(cell)
+        if kind is Raw:
+            return self._holds_json(bytes(cell))
+        if kind is str:
             return cell in self._texts
-        if isinstance(cell, list):
+        if kind is list:
             return self._is_array(cell)
-        return any(cell == each for each in self._others)
+        return kind in (bytes, dict) and cell in self._others
+
+    def _holds_json(self, text: bytes) -> bool:
+        if text[0] not in _OPENS or len(text) > self._longest:
+            return text in self._json
+        return msgspec.json.decode(text) in self
 
     def _is_array(self, cells: list[Any]) -> bool:
         if len(cells) == 1:
