@@ -84,18 +84,20 @@ class RowShape:
         """Whether a partition field of `before` may be left out."""
         if not self._open and self._are_plain:
             return False
-        return any([self.doubts.may_be_left_out(*each) for each in self._pairs(cells)])
+        return any(self.doubts.may_be_left_out(*each) for each in self._pairs(cells))
 
     def in_doubt(self, layout: Layout, was: Cells, differs: tuple[bool, ...]) -> tuple[int, ...]:
         """The columns that did not change as far as the event shows, but may have.
 
         A cell of `before` may stand for a value that the log does not hold.
         """
-        found = []
-        for at in range(layout.keys, len(was)):
-            if not differs[at] and self._is_left_out(layout.fields[at], was[at]):
-                found.append(at)
-        return tuple(found)
+        return tuple(
+            [
+                at
+                for at in range(layout.keys, len(was))
+                if not differs[at] and self._is_left_out(layout.fields[at], was[at])
+            ]
+        )
 
     def _is_left_out(self, field: str, cell: Any) -> bool:
         if type(cell) is not Raw:
