@@ -27,6 +27,7 @@ from engine.flow.serving import (
     load_user_defined,
 )
 from engine.flow.settle import release, settle
+from engine.flow.sql_code import with_sql_code
 from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, Regenerated, diff
 from engine.model.dag import DagFile
@@ -55,6 +56,8 @@ class Deployment:
 async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
     """What a deploy would do. Raises InvalidDag as the deploy would."""
     serving = await load_serving(conn, scene.org_id)
+    async with conn.transaction():
+        dag = await with_sql_code(conn, serving, dag)
     compiled = compile_among(serving, dag, await load_user_defined(conn))
     await _check_tables(conn, scene, dag, compiled)
     previous = serving.get(dag.dag)
@@ -97,6 +100,7 @@ async def _deploy(
     conn: Connection, scene: Scene, dag: DagFile, elsewhere: Regenerated | None = None
 ) -> Deployment:
     serving = await load_serving(conn, scene.org_id)
+    dag = await with_sql_code(conn, serving, dag)
     compiled = compile_among(serving, dag, await load_user_defined(conn))
     if elsewhere is None:  # a DAG that follows another one keeps its tables
         await _check_tables(conn, scene, dag, compiled)

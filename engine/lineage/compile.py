@@ -99,6 +99,8 @@ def _unhashed_job(spec: JobSpec, around: Surroundings) -> CompiledJob:
         max_attempts=spec.max_attempts,
         idle_timeout=f"{spec.idle_timeout}s" if spec.idle_timeout else None,
         learns=tuple(output.dataset for output in spec.outputs if output.column_lineage),
+        version=spec.version,
+        code=None if spec.version is not None else spec.code,
     )
 
 
@@ -152,8 +154,10 @@ def _unhashed_dataset(job: JobSpec, index: int, around: Surroundings) -> Compile
 
 def _config_hash(job: CompiledJob, datasets: Iterable[CompiledDataset]) -> str:
     """Covers what can make an output come out otherwise, or elsewhere, and nothing else."""
+    code = job.version or job.code
     return _hash(
         [
+            *([code] if code else ()),
             [job.operator, job.config, job.execution_strategy, job.update_strategy],
             job.unique_key,
             [(each.dataset, each.alias, each.mapping, each.cursor) for each in job.inputs],

@@ -24,7 +24,8 @@ class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
 class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
     """A row of ``jobs``, without its identifiers. Durations are in seconds.
 
-    ``learns`` are those of its outputs whose column lineage its runs may tell.
+    ``learns`` are those of its outputs whose column lineage its runs may tell. ``code`` are the
+    hashes of code outside the DAG file; None: it is not checked.
     """
 
     name: str
@@ -46,6 +47,8 @@ class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int
     idle_timeout: str | None
     learns: tuple[str, ...] = ()
+    version: str | None = None
+    code: dict[str, str] | None = None
 
     @property
     def input_datasets(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """What a DAG file says, as values: everything that jobs, datasets and column lineage hold."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -472,6 +473,12 @@ class JobSpec(_Spec):
     inputs: tuple[Annotated[Input, _Or(_STRING)], ...] = Field((), description="What it reads.")
     outputs: tuple[Output, ...] = Field(min_length=1, description="What it makes.")
     config: dict[str, Any] = Field({}, description="The operator's own settings.")
+    version: KeyText | None = Field(
+        None, description="The version of the code that it runs, in place of hashes of that code."
+    )
+    code: dict[str, str] | None = Field(
+        None, description="Hashes of the code that it runs, filled in by deploy; leave it out."
+    )
     scaling: Scaling = Field(Scaling(), description="Concurrency, task size and priority.")
     timeout: Duration | None = Field(None, description="Longest run of one attempt.")
     heartbeat_timeout: Duration | None = Field(
@@ -509,6 +516,24 @@ class DagFile(_Spec):
         """
         spec = output.partitioning
         return self.partitionings[spec] if isinstance(spec, str) else spec
+
+    def with_code(self, hashes: Mapping[str, dict[str, str]]) -> "DagFile":
+        """The same DAG with hashes of the code of some jobs, by the job's name."""
+        if not hashes:
+            return self
+        jobs = [
+            job.model_copy(update={"code": hashes[job.name]}) if job.name in hashes else job
+            for job in self.jobs
+        ]
+        dag = self.model_copy(update={"jobs": tuple(jobs)})
+        content = dict(self._marks.content)
+        if content:
+            content["jobs"] = [
+                {**raw, "code": hashes[job.name]} if job.name in hashes else raw
+                for raw, job in zip(content["jobs"], jobs, strict=True)
+            ]
+        dag._marks = replace(self._marks, content=content)
+        return dag
 
     @property
     def written(self) -> str:

@@ -35,7 +35,8 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """What lineage, planner and workers need to know of a job.
 
     ``columns`` is its column lineage as JSON text, see `lineage.columns.column_maps`; None where
-    none is known. Most is never asked for, and there may be a million pairs.
+    none is known. Most is never asked for, and there may be a million pairs. ``code`` is JSON text
+    too: hashes of the code that was deployed, by name; None: the code is not checked.
     """
 
     id: UUID
@@ -56,6 +57,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     heartbeat_timeout_seconds: int | None = None
     max_attempts: int = 3
     columns: str | None = None
+    code: str | None = None
 
     @property
     def full_name(self) -> str:

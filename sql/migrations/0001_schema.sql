@@ -100,6 +100,8 @@ CREATE TABLE jobs (
     holds boolean NOT NULL DEFAULT false,
     -- The outputs whose column lineage its runs may tell; of others the file or its SQL does.
     learns text[] NOT NULL DEFAULT '{}',
+    -- Hashes of the code outside the DAG file that it runs, by name; null: not checked.
+    code jsonb,
     -- Its rows of column_lineage as one text, null where it has none; kept so by triggers on them.
     column_lineage text,
     UNIQUE (dag_version_id, name),

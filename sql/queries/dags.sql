@@ -49,16 +49,18 @@ SELECT id, name FROM knockon.jobs WHERE dag_version_id = %(dag_version_id)s
 INSERT INTO knockon.jobs (id, org_id, name, dag_name, dag_version_id, activation, runtime, operator, source,
     execution_strategy, idle_timeout, config, config_hash, input_datasets, output_datasets,
     update_strategy, unique_key, scaling, timeout_seconds, heartbeat_timeout_seconds,
-    max_attempts, inputs, holds, learns)
+    max_attempts, inputs, holds, learns, code)
 SELECT v.id, %(org_id)s, v.name, %(dag_name)s, %(dag_version_id)s, v.activation, v.runtime,
     v.operator, v.source, v.execution_strategy, v.idle_timeout, v.config, v.config_hash,
     v.input_datasets, v.output_datasets, v.update_strategy, v.unique_key, v.scaling,
-    v.timeout_seconds, v.heartbeat_timeout_seconds, v.max_attempts, v.inputs, v.holds, v.learns
+    v.timeout_seconds, v.heartbeat_timeout_seconds, v.max_attempts, v.inputs, v.holds, v.learns,
+    nullif(v.code, 'null')
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, name text, activation text, runtime text,
     operator text, source jsonb, execution_strategy text, idle_timeout text, config jsonb,
     config_hash text, input_datasets text[], output_datasets text[], update_strategy text,
     unique_key text[], scaling jsonb, timeout_seconds int, heartbeat_timeout_seconds int,
-    max_attempts int, inputs jsonb, holds boolean, learns text[])
+    max_attempts int, inputs jsonb, holds boolean, learns text[],
+    code jsonb)
 
 -- :name upsert_datasets
 -- A dataset is known by its name; its generations say what it was made by.

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from uuid import UUID
 
+import msgspec
 import psycopg
 
 from engine.errors import TaskFailed
 from engine.flow.complete import complete
+from engine.flow.sql_code import check_sql_code
 from engine.model.dataset import Dataset
+from engine.model.tables import TableName
 from engine.model.task import Completion, Lease, Output
 from engine.partitions import TimeDimension
 from engine.store.database import Connection, is_transient, reconnecting
@@ -54,6 +57,7 @@ class Sql:
     async def _transaction(self, context: Context, queries: Mapping[str, str]) -> Result:
         lease = context.lease
         async with context.database.transaction() as conn:
+            await _check_code(conn, lease, queries)
             tables = await _enter(conn, lease)
             inputs = dict(_inputs(lease, tables))
             followed = await follow(conn, lease, inputs)
@@ -93,6 +97,14 @@ async def _enter(conn: Connection, lease: Lease) -> Tables:
     timeout = f"{lease.job.timeout_seconds or 0}s"
     await execute(conn, "tables.session", zone=zone_of(lease), timeout=timeout)
     return await describe(conn, map(physical_name, (*lease.inputs.values(), *lease.outputs)))
+
+
+async def _check_code(conn: Connection, lease: Lease, queries: Mapping[str, str]) -> None:
+    if lease.job.code is None:
+        return
+    code = msgspec.json.decode(lease.job.code, type=dict[str, str])
+    read = [TableName(*physical_name(each)) for each in lease.inputs.values()]
+    await check_sql_code(conn, code, queries.values(), read)
 
 
 def _inputs(lease: Lease, tables: Tables) -> Iterator[tuple[str, Table]]:
