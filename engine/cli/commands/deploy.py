@@ -13,6 +13,7 @@ from rich.tree import Tree
 
 from engine.api.progress import build_of
 from engine.cli.call import Call, command
+from engine.cli.code import with_python_code
 from engine.cli.dagfiles import read_dag
 from engine.cli.output import counted, show
 from engine.cli.session import Session, run
@@ -48,7 +49,7 @@ def deploy(
 
     The same content again changes nothing.
     """
-    dags = [read_dag(file) for file in files]
+    dags = [with_python_code(read_dag(file)) for file in files]
 
     async def work(session: Session) -> _Deployed:
         done = [await _one(session, dag, dry_run) for dag in dags]

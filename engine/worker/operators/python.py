@@ -4,16 +4,19 @@ import asyncio
 import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from threading import Thread
 from typing import Any, TypeVar
+
+import msgspec
 
 from engine.errors import InvalidInput, KnockonError, TaskFailed
 from engine.model.job import Job
 from engine.model.task import Output
 from engine.worker.context import Context, Result
 from engine.worker.operators.report import read_outputs
+from engine.worker.project_code import check_project_code, project_code
 
 T = TypeVar("T")
 
@@ -35,6 +38,7 @@ def _callable(job: Job) -> tuple[Callable[..., Any], Mapping[str, Any]]:
             f"job {job.name!r}: write config.callable as package.module:function, and "
             "config.kwargs as a mapping"
         )
+    _check_code(job, module)
     try:
         return getattr(import_module(module), name), kwargs
     except (ImportError, AttributeError) as error:
@@ -42,6 +46,15 @@ def _callable(job: Job) -> tuple[Callable[..., Any], Mapping[str, Any]]:
             f"job {job.name!r}: {path} cannot be imported here ({error}): install its package "
             "where the worker runs, or mend the name"
         ) from error
+
+
+def _check_code(job: Job, module: str) -> None:
+    """Compare the code with that of the deploy, and remember it as it is imported."""
+    if job.code is not None:
+        check_project_code(msgspec.json.decode(job.code, type=dict[str, str]))
+    else:
+        with suppress(InvalidInput):
+            project_code(module)
 
 
 async def _call(function: Callable[..., Any], context: Context, kwargs: Mapping[str, Any]) -> Any:

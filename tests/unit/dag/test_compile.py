@@ -98,6 +98,8 @@ def test_a_job_row_is_complete() -> None:
         "timeout_seconds": 600,
         "heartbeat_timeout_seconds": 60,
         "max_attempts": 5,
+        "version": None,
+        "code": None,
         "idle_timeout": "300s",
         "learns": [],
     }
