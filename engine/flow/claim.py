@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
 from psycopg.types.json import Jsonb
 
 from engine.flow.reading import InputVersions, input_versions
@@ -13,7 +14,12 @@ from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.task import Lease
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.failures import is_due_to_data, reason_of
+from engine.store.run import Row, execute, fetch
+
+_OUTCOME = "its inputs cannot be read; fix the cause, then retry or cancel it"
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +35,34 @@ async def claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int =
     """Lease up to ``limit`` tasks, the most urgent first, within each job's ``max_concurrency``.
 
     The stamps of the inputs are read here, before the run reads its data: what changes later
-    bears a newer stamp.
+    bears a newer stamp. Where that fails on the tasks themselves, fewer are tried, and a task that
+    cannot be leased by itself fails, so that it does not block the others.
     """
+    try:
+        return await _claim(conn, scene, claimant, limit)
+    except _NotLeasable as failure:
+        if len(failure.tasks) > 1:
+            return await claim(conn, scene, claimant, len(failure.tasks) // 2)
+        await _give_up(conn, failure)
+        return []
+
+
+class _NotLeasable(Exception):
+    """Reading the inputs of these tasks fails on the tasks themselves."""
+
+    def __init__(self, tasks: Sequence[UUID], reason: str) -> None:
+        self.tasks = tasks
+        self.reason = reason
+        super().__init__(reason)
+
+
+async def _give_up(conn: Connection, failure: _NotLeasable) -> None:
+    (task,) = failure.tasks
+    _log.error("task cannot be leased", task=str(task), why=failure.reason)
+    await execute(conn, "tasks.reject", id=task, error=failure.reason, outcome=_OUTCOME)
+
+
+async def _claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int) -> list[Lease]:
     async with conn.transaction():
         lineage = await scene.lineage(conn)
         free = await _free_places(conn, lineage)
@@ -46,7 +78,13 @@ async def claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int =
         if not chosen or await scene.lineage(conn) is not lineage:
             # A deploy came in between, and gave the tasks to other jobs: the next claim takes them.
             return []
-        return await _lease(conn, lineage, claimant, chosen)
+        try:
+            return await _lease(conn, lineage, claimant, chosen)
+        except Exception as error:
+            if not is_due_to_data(error):
+                raise
+            ids = [row["id"] for row in chosen]
+            raise _NotLeasable(ids, reason_of(error)) from error
 
 
 async def _free_places(conn: Connection, lineage: Lineage) -> dict[UUID, int]:

@@ -14,6 +14,8 @@ from engine.partitions import PartitionSet
 from engine.planner.inputs import up
 from engine.planner.known import Known
 
+_MAX_TEXTS = 1_000
+
 
 def missing_inputs(
     lineage: Lineage, job: Job, keys: Sequence[str], existing: Known
@@ -32,7 +34,9 @@ def missing_inputs(
             if missing:
                 name = edge.input.name
                 waiting[name] = waiting[name] | missing if name in waiting else missing
-    return {name: each.space.texts(each) for name, each in waiting.items()} or None
+    return {
+        name: each.space.first_texts(each, _MAX_TEXTS) for name, each in waiting.items()
+    } or None
 
 
 def _counted_together(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[PartitionSet]:

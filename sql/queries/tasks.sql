@@ -272,6 +272,13 @@ SET status = 'failed', lease_token = NULL, lease_expires_at = NULL, error_messag
     completed_at = clock_timestamp(), outcome = %(outcome)s
 WHERE id = %(id)s
 
+-- :name reject
+-- A queued task that cannot even be claimed; what waits behind goes on waiting.
+UPDATE knockon.tasks
+SET status = 'failed', error_message = %(error)s, completed_at = clock_timestamp(),
+    outcome = %(outcome)s
+WHERE id = %(id)s AND status = 'queued'
+
 -- :name hand_over
 -- A task that ended without its work done leaves it, and those who wait for it, to its successor.
 WITH rewired AS (

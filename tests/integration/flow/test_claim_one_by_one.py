@@ -1,0 +1,68 @@
+"""A task whose claim fails on the task itself does not keep others from being claimed."""
+
+import psycopg
+import pytest
+
+from engine.flow import claim as claiming
+from engine.flow import reap as reaping
+from engine.flow.reap import reap
+from engine.store.database import Database
+from tests.support.worlds import World, job, name_of, source
+
+DAYS = [f"2013-02-{day}" for day in range(10, 17)]
+
+
+@pytest.fixture
+async def world(database: Database) -> World:
+    world = await World.made(
+        database,
+        source("a"),
+        job("b", {"dataset": "a", "mapping": {"dt": {"from": "dt", "window": [-1, 0]}}}),
+    )
+    await world.changed("a", *DAYS[:-1])
+    return world
+
+
+@pytest.mark.parametrize("place", [0, 3, 6])
+@pytest.mark.parametrize("at_once", [1, 4, 1_000])
+async def test_the_others_are_claimed(world: World, place: int, at_once: int) -> None:
+    await world.rows(
+        "UPDATE tasks SET partitions = '{nonsense}' WHERE slot = %s RETURNING id", DAYS[place]
+    )
+    claimed: list[str] = []
+    for _ in range(20):
+        claimed += [name_of(lease) for lease in await world.claim(at_once)]
+    assert sorted(claimed) == [f"b[{day}]" for day in DAYS if day != DAYS[place]]
+    (row,) = await world.rows("SELECT slot, error_message FROM tasks WHERE status = 'failed'")
+    assert row["slot"] == DAYS[place]
+    assert "nonsense" in row["error_message"]
+
+
+async def test_an_outage_fails_no_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> None:
+        raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(claiming, "input_versions", fails)
+    with pytest.raises(psycopg.OperationalError):
+        await world.claim()
+    monkeypatch.undo()
+    assert len(await world.claim()) == len(DAYS)
+
+
+async def test_an_attempt_that_cannot_be_ended_does_not_keep_others_from_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases = await world.claim(3)
+    await world.rows("UPDATE tasks SET lease_expires_at = now() - interval '1 min' RETURNING id")
+    end = reaping.end_attempt
+
+    async def fails(conn: object, scene: object, row: dict[str, object], error: str) -> None:
+        if row["id"] == leases[1].task_id:
+            raise KeyError("a job that is gone")
+        await end(conn, scene, row, error)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reaping, "end_attempt", fails)
+    async with world.conn() as conn:
+        assert await reap(conn, world.scene) == 2
+    (row,) = await world.rows("SELECT id FROM tasks WHERE status = 'running'")
+    assert row["id"] == leases[1].task_id
