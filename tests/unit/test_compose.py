@@ -62,6 +62,15 @@ def test_the_check_of_the_broker_starts_no_jvm() -> None:
     assert "java" not in command
 
 
+@pytest.mark.parametrize("name", sorted(SERVERS | KNOCKON))
+def test_a_frozen_service_is_unhealthy_within_a_minute(name: str) -> None:
+    """A slow start is allowed for by start_period, not by many retries, which count ever after."""
+    check = services()[name]["healthcheck"]
+    period = duration(check["interval"]) + duration(check["timeout"])
+    assert check["retries"] * period <= timedelta(minutes=1)
+    assert duration(check["start_period"]) >= timedelta(minutes=1)
+
+
 def test_one_image_is_built_once() -> None:
     ours = KNOCKON | {"migrate"}
     assert {services()[name]["image"] for name in ours} == {"knockon"}
