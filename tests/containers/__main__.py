@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ServiceUnavailable
-from tests.containers.conftest import ENGINE
-from tests.containers.docker import PrivateEngine, docker_engine
+from tests.containers.docker import ENGINE, PrivateEngine, docker_engine
 from tests.containers.stack import compose_command
 from tests.containers.standins import provide_images
 

@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.containers.docker import PrivateEngine
-
-ENGINE = pytest.StashKey[PrivateEngine | None]()
+from tests.containers.docker import ENGINE, PrivateEngine
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 from engine.errors import ServiceUnavailable
 from tests.support.servers import docker_answers
 
@@ -88,6 +90,10 @@ class PrivateEngine:
                 last = self._log.read_text(errors="replace").splitlines()[-3:]
                 raise ServiceUnavailable(_MISSING.format("\n".join(last)))
             time.sleep(0.2)
+
+
+ENGINE = pytest.StashKey[PrivateEngine | None]()
+"""The private engine of a session of pytest; here, because pytest imports conftest.py once more."""
 
 
 @contextmanager
