@@ -35,6 +35,17 @@ _ON_THE_CLOCK: MappingProxyType[str, SQL] = MappingProxyType(
         "date": SQL("{value}::timestamp AT TIME ZONE {zone} AT TIME ZONE {zone}"),
     }
 )
+_SECONDS: MappingProxyType[str, int] = MappingProxyType(
+    {
+        "hour": 3_600,
+        "day": 86_400,
+        "week": 7 * 86_400,
+        "month": 28 * 86_400,
+        "quarter": 90 * 86_400,
+        "year": 365 * 86_400,
+    }
+)
+"""The shortest window of a grain, about."""
 _PATTERNS: MappingProxyType[str, str] = MappingProxyType(
     {
         "hour": 'YYYY-MM-DD"T"HH24',
@@ -73,6 +84,10 @@ class KeyColumn(ABC):
     def hull(self, bucket: Composable) -> Composed:
         """An aggregate: one text that covers all buckets."""
 
+    @abstractmethod
+    def extent(self, bucket: Composable) -> Composed:
+        """An aggregate: how many keys `hull` covers, about; texts count once each."""
+
 
 @dataclass(frozen=True)
 class TimeColumn(KeyColumn):
@@ -110,6 +125,12 @@ class TimeColumn(KeyColumn):
         first = self._first(SQL("min({})").format(bucket))
         last = self._last(SQL("max({})").format(bucket))
         return SQL("{} || '..' || {}").format(first, last)
+
+    def extent(self, bucket: Composable) -> Composed:
+        """See `KeyColumn`."""
+        return SQL("coalesce(extract(epoch FROM max({0}) - min({0})) / {1} + 1, 1)").format(
+            bucket, Literal(_SECONDS[self.dimension.grain])
+        )
 
     def _first(self, bucket: Composable) -> Composed:
         return SQL("to_char({}, {})").format(bucket, Literal(_PATTERNS[self.dimension.grain]))
@@ -157,6 +178,10 @@ class RangeColumn(KeyColumn):
         ends = [self.key(SQL(end).format(bucket)) for end in ("min({})", "max({})")]
         return SQL(" || '..' || ").join(ends)
 
+    def extent(self, bucket: Composable) -> Composed:
+        """See `KeyColumn`."""
+        return SQL("coalesce(max({0}) - min({0}) + 1, 1)").format(bucket)
+
 
 @dataclass(frozen=True)
 class TextColumn(KeyColumn):
@@ -179,6 +204,10 @@ class TextColumn(KeyColumn):
     def hull(self, bucket: Composable) -> Composed:
         """See `KeyColumn`; texts have no neighbours, so it is the only key or all keys."""
         return SQL("CASE WHEN min({0}) = max({0}) THEN min({0}) ELSE '*' END").format(bucket)
+
+    def extent(self, bucket: Composable) -> Composed:
+        """See `KeyColumn`."""
+        return SQL("greatest(count(DISTINCT {}), 1)").format(bucket)
 
 
 @dataclass(frozen=True)
@@ -212,6 +241,10 @@ class NoColumn(KeyColumn):
     def hull(self, bucket: Composable) -> Composed:
         """See `KeyColumn`."""
         return SQL("'*'").format()
+
+    def extent(self, bucket: Composable) -> Composed:
+        """See `KeyColumn`."""
+        return SQL("1").format()
 
 
 def key_column(dimension: Dimension, name: str, type_: str) -> KeyColumn:

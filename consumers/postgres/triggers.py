@@ -20,7 +20,9 @@ from consumers.postgres.statements import statement
 MOST_KEYS = 1_000
 """Distinct keys in one log row; a statement that changes more is logged as one range."""
 MOST_KEYS_ANNOUNCED = 1_000_000
-"""The same for what a table holds when it is announced, which should be exact."""
+"""The same for what a table holds when it is announced, and for sparse keys: both are exact."""
+SPARSE_FACTOR = 100
+"""Keys are sparse where one range around them covers more than so many times their number."""
 
 _TRANSITIONS: MappingProxyType[str, SQL] = MappingProxyType(
     {
@@ -93,7 +95,10 @@ class Attachment:
             places=_listed(_named(column.place(b), b) for column, b in columns),
             key=self._text(_or_all(column.key(b)) for column, b in columns),
             hull=self._text(_hull(column, b) for column, b in columns),
+            covered=SQL(" * ").join(column.extent(b) for column, b in columns),
+            sparse=Literal(SPARSE_FACTOR),
             limit=Literal(most_keys),
+            most=Literal(MOST_KEYS_ANNOUNCED),
             **self._what(kind),
         )
 

@@ -5,7 +5,8 @@
 
 -- :name log
 -- Write what changed: one row for each set of changed columns, with the distinct keys, or one
--- range around them all where they are too many. A key '*' is a row that no key can be given to.
+-- range around them all where they are too many. Numbers that lie far apart are listed all the same:
+-- a range around them would name trillions of partitions. A key '*' is a row that no key can be given to.
 WITH changed AS ({changed}),
 placed AS MATERIALIZED (SELECT columns, rows, {places} FROM changed),
 keyed AS (SELECT placed.*, {key} AS key FROM placed)
@@ -13,7 +14,9 @@ INSERT INTO knockon_source.changes (source, dataset, kind, partitions, columns, 
 SELECT {source}, {dataset}, {kind},
     CASE
         WHEN bool_or(key = '*') THEN NULL
-        WHEN count(DISTINCT key) > {limit} THEN nullif(ARRAY[{hull}], ARRAY['*'])
+        WHEN count(DISTINCT key) > {limit} AND (count(DISTINCT key) > {most}
+            OR {covered} <= {sparse} * count(DISTINCT key))
+        THEN nullif(ARRAY[{hull}], ARRAY['*'])
         ELSE array_agg(DISTINCT key ORDER BY key)
     END,
     columns, sum(rows)
