@@ -16,6 +16,9 @@ def count(batch: Batch, written: Ingested, seconds: float) -> None:
         metrics.EVENTS_RECEIVED.labels(transport, topic).inc(number)
     for (transport, topic), number in _by_topic(rejected):
         metrics.EVENTS_REJECTED.labels(transport, topic).inc(number)
+    metrics.UNNAMED_OUTPUT_RUNS.inc(written.unnamed_runs)
+    if not batch.advances:
+        return
     transport, _ = _source(batch.advances[0].stream)
     metrics.EVENTS_WIDENED.labels(transport).inc(len(batch.widened))
     metrics.INVALIDATIONS_WRITTEN.labels(transport).inc(len(written.invalidations))

@@ -11,11 +11,12 @@ import structlog
 from psycopg import AsyncConnection
 
 from consumers.kafka import KafkaConsumer, KafkaSettings, Origin, Start, moves
+from consumers.kafka.batches import feed_of
 from consumers.metrics import count
 from consumers.postgres.listener import PostgresConsumer
 from consumers.sources import Sources, load_sources
 from engine.errors import InvalidInput, PositionLost
-from engine.flow.ingest import Rejected, ingest
+from engine.flow.ingest import Ingested, Rejected, ingest
 from engine.flow.register import register
 from engine.flow.scene import Scene
 from engine.loops.duty import keep, pause
@@ -26,6 +27,7 @@ from engine.store.run import fetch
 
 _log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 2.0
+_EXPIRE_SECONDS = 60.0
 
 
 class _Consumer(Protocol):
@@ -66,6 +68,10 @@ class Consumers:
         async with asyncio.TaskGroup() as group:
             look = keep("sources", self._look, stop, _LOOK_SECONDS, lambda wait: pause(stop, wait))
             group.create_task(look)
+            expire = keep(
+                "announced outputs", self._expire, stop, _EXPIRE_SECONDS, lambda w: pause(stop, w)
+            )
+            group.create_task(expire)
             while not stop.is_set():
                 await self._until_changed(stop)
 
@@ -78,6 +84,15 @@ class Consumers:
             self._sources = sources
             self._changed.set()
         return False
+
+    async def _expire(self) -> bool:
+        """Count announced outputs whose runs have not ended in time; true while there are more."""
+        readers = self._sources.readers(self._register) if self._sources else {}
+        runs = [each for topic, reader in readers.items() for each in reader.runs(feed_of(topic))]
+        if not runs:
+            return False
+        written = await self._ingest(Batch(consumer=self._wiring.name, runs=tuple(runs)))
+        return written.unnamed_runs > 0
 
     async def _until_changed(self, stop: asyncio.Event) -> None:
         """Run the consumers of the sources as they are, until they are others or it is over."""
@@ -147,7 +162,7 @@ class Consumers:
             client=wiring.client,
         )
 
-    async def _ingest(self, batch: Batch, rejected: Rejected | None = None) -> None:
+    async def _ingest(self, batch: Batch, rejected: Rejected | None = None) -> Ingested:
         async with self._database.connection() as conn:
             began = perf_counter()
             written = await ingest(conn, self._scene, batch, rejected)
@@ -158,6 +173,7 @@ class Consumers:
             _log.warning(
                 "dead letters", count=len(written.rejections), why=written.rejections[0].error
             )
+        return written
 
     async def _register(self, heard: Sequence[Heard]) -> list[Heard]:
         async with self._database.connection() as conn:

@@ -130,7 +130,7 @@ def _bound(feeds: list[Feed], register: Register) -> Reader:
     read = make([feed.binding for feed in feeds], schemas)
     if isinstance(read, OpenLineage):
         learn = partial(_discover, read, register) if read.discovers else None
-        return Reader(read, learn=learn, is_bounded=True, told=read.told)
+        return Reader(read, learn=learn, is_bounded=True, told=read.told, run=read.run)
     return Reader(read, learn=registry.learn if registry else None, is_bounded=True)
 
 

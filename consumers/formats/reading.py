@@ -8,7 +8,15 @@ from msgspec.structs import replace
 from consumers.formats.bounds import checked
 from consumers.formats.format import Format
 from engine.errors import InvalidEvent
-from engine.model.event import Delivery, Received, Rejection, SourceEvent, rejection
+from engine.model.event import (
+    Delivery,
+    Received,
+    Rejection,
+    RunReports,
+    SourceEvent,
+    rejection,
+)
+from engine.model.run_report import RunReport
 from engine.model.told import Told
 
 MAX_MESSAGE_BYTES = 1024 * 1024
@@ -20,7 +28,7 @@ class Reader:
 
     ``learn`` is what the format needs to be told of values before it can read them; it does I/O.
     ``is_bounded``: the format keeps its events within the bounds by itself. ``told`` is the column
-    lineage in a value, where the format knows any.
+    lineage in a value, where the format knows any, and ``run`` the event of a run in it.
     """
 
     format: Format
@@ -29,6 +37,19 @@ class Reader:
     learn: Callable[[Iterable[bytes | None]], Awaitable[None]] | None = None
     is_bounded: bool = False
     told: Callable[[bytes | None], Iterable[Told]] | None = None
+    run: Callable[[bytes | None], RunReport | None] | None = None
+
+    def runs(self, feed: str, deliveries: Iterable[Delivery] = ()) -> list[RunReports]:
+        """The events of runs in some deliveries of a feed; none of a format without runs."""
+        if self.run is None:
+            return []
+        found = ((each, self.run(each.value)) for each in deliveries)
+        reports = [
+            replace(report, stream=each.stream, position=each.position)
+            for each, report in found
+            if report is not None
+        ]
+        return [RunReports(feed=feed, reports=reports, read=self.read)]
 
     async def prepare(self, values: Iterable[bytes | None]) -> None:
         """Learn what is needed to read some values. Raises ServiceUnavailable."""

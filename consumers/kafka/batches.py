@@ -7,8 +7,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from consumers.formats.reading import Reader
 from consumers.kafka.position import Position
-from consumers.kafka.records import read
-from engine.model.event import Advance, Batch, Received, Rejection
+from consumers.kafka.records import delivery, read
+from engine.model.event import Advance, Batch, Received, Rejection, RunReports
 from engine.model.told import Told
 
 Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
@@ -17,6 +17,11 @@ Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 def stream_of(partition: TopicPartition) -> str:
     """The name of a partition in Knockon's ledger."""
     return f"kafka/{partition.topic}/{partition.partition}"
+
+
+def feed_of(topic: str) -> str:
+    """The name of a topic in Knockon's ledger, for what its partitions share."""
+    return f"kafka/{topic}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ def batch_of(consumer: str, fetched: Fetched, readers: Mapping[str, Reader]) -> 
     received: list[Received] = []
     rejections: list[Rejection] = []
     told: list[Told] = []
+    runs: list[RunReports] = []
     for partition, records in fetched.records.items():
         reader = readers[partition.topic]
         outcome = read(reader, stream_of(partition), records)
@@ -46,12 +52,17 @@ def batch_of(consumer: str, fetched: Fetched, readers: Mapping[str, Reader]) -> 
         rejections += outcome.rejections
         if reader.told:
             told += (each for record in records for each in reader.told(record.value))
+        if reader.run:
+            stream = stream_of(partition)
+            deliveries = (delivery(stream, record) for record in records)
+            runs += reader.runs(feed_of(partition.topic), deliveries)
     return Batch(
         consumer=consumer,
         received=tuple(received),
         rejections=tuple(rejections),
         advances=tuple(_advances(fetched)),
         told=tuple(told),
+        runs=tuple(runs),
     )
 
 

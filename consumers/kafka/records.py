@@ -56,7 +56,7 @@ class _Alike(Sequence[Delivery]):
         return len(self.records)
 
     def __getitem__(self, index: Any) -> Any:
-        return _delivery(self._stream, self.records[index])
+        return delivery(self._stream, self.records[index])
 
 
 @paused_collector()
@@ -67,16 +67,17 @@ def read(reader: Reader, stream: str, records: Iterable[ConsumerRecord]) -> Outc
         try:
             events = reader.events(record.value, _headers(record) if record.headers else _NONE)
         except InvalidEvent as error:
-            outcome.rejections.append(rejection(_delivery(stream, record), str(error)))
+            outcome.rejections.append(rejection(delivery(stream, record), str(error)))
             continue
         if len(events) == 1 and events[0].rows is None:
             outcome.gather(events[0], record)
         else:
-            outcome.received += singly(_delivery(stream, record), events)
+            outcome.received += singly(delivery(stream, record), events)
     return outcome
 
 
-def _delivery(stream: str, record: ConsumerRecord) -> Delivery:
+def delivery(stream: str, record: ConsumerRecord) -> Delivery:
+    """The message of a record, at its position in a stream."""
     return Delivery(
         stream=stream,
         position=str(record.offset),

@@ -20,7 +20,7 @@ from engine.monitor.metrics import SOURCE_INTERRUPTIONS
 from engine.monitor.pulse import Pulse, pulsing
 from engine.store.database import display_url
 
-Ingest = Callable[[Batch], Awaitable[None]]
+Ingest = Callable[[Batch], Awaitable[object]]
 """Writes a batch in one transaction; raises PositionLost when a position has moved."""
 Positions = Callable[[], Awaitable[Mapping[str, str]]]
 """Loads the stored position of each of the consumer's streams."""

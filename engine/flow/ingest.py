@@ -17,6 +17,7 @@ from engine.errors import InvalidInput, PositionLost
 from engine.flow.coalesce import Fact, coalesce
 from engine.flow.learn import learn
 from engine.flow.resolve import Resolved, by_scope, resolve
+from engine.flow.runs import end_runs
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.event import (
@@ -42,10 +43,14 @@ Rejected = Callable[[Sequence[Rejection]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What a batch came to: ids of the invalidations written, and what was rejected."""
+    """What a batch came to: ids of the invalidations written, and what was rejected.
+
+    ``unnamed_runs`` counts the runs whose end did not name outputs that they had announced.
+    """
 
     invalidations: tuple[UUID, ...]
     rejections: tuple[Rejection, ...]
+    unnamed_runs: int = 0
 
 
 async def ingest(
@@ -57,15 +62,16 @@ async def ingest(
     """
     async with conn.transaction():
         await _advance(conn, scene.org_id, batch)
-        taken = await _take_in(conn, scene, batch.received)
+        ends = await end_runs(conn, scene.org_id, batch.runs)
+        taken = await _take_in(conn, scene, (*batch.received, *ends.received))
         unlearned = await _learn(conn, scene, batch.told)
-        rejections = (*batch.rejections, *taken.rejections, *unlearned)
+        rejections = (*batch.rejections, *ends.rejections, *taken.rejections, *unlearned)
         await bury(conn, scene.org_id, batch.consumer, rejections)
         if rejected and rejections:
             await rejected(rejections)
         if taken.invalidations:
             await ring(conn, INVALIDATIONS, scene.org_id)
-    return replace(taken, rejections=rejections)
+    return replace(taken, rejections=rejections, unnamed_runs=ends.unnamed)
 
 
 async def bury(

@@ -1,6 +1,6 @@
 """What upstream said, understood but not yet held against any dataset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from operator import attrgetter
 from typing import Annotated, Literal
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from engine.model.run_report import RunReport
 from engine.model.text import storable
 from engine.model.told import Told
 
@@ -175,6 +176,17 @@ class Advance(msgspec.Struct, frozen=True, kw_only=True):
     after: str
 
 
+class RunReports(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of OpenLineage runs from one feed, in order, and the reader of that feed.
+
+    ``read`` reads the event that a run's end would have been, had it named all outputs.
+    """
+
+    feed: str
+    reports: Sequence[RunReport]
+    read: Callable[[Delivery], list[Received] | Rejection]
+
+
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What one consumer took in one go: written in one transaction, or not at all."""
 
@@ -183,6 +195,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     rejections: tuple[Rejection, ...] = ()
     advances: tuple[Advance, ...] = ()
     told: tuple[Told, ...] = ()
+    runs: tuple[RunReports, ...] = ()
 
     @property
     def widened(self) -> list[SourceEvent]:

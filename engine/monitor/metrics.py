@@ -27,6 +27,10 @@ EVENTS_WIDENED = Counter(
     "Events that were taken to say more than may have changed.",
     ["transport"],
 )
+UNNAMED_OUTPUT_RUNS = Counter(
+    "knockon_openlineage_runs_without_outputs_total",
+    "Runs whose last event did not name outputs that an earlier one had announced.",
+)
 INVALIDATIONS_WRITTEN = Counter(
     "knockon_invalidations_written_total",
     "Invalidations written, after equal and covered ones were joined.",

@@ -391,6 +391,34 @@ CREATE TABLE consumer_positions (
     PRIMARY KEY (org_id, consumer, stream)
 );
 
+-- Outputs that an OpenLineage run has named before its end, since the event of the end may name none.
+-- Written in the transaction that moves the position behind the event.
+CREATE TABLE run_outputs (
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    feed text NOT NULL,
+    run text NOT NULL,
+    digest text NOT NULL,
+    namespace text NOT NULL,
+    name text NOT NULL,
+    output text NOT NULL,
+    is_whole boolean NOT NULL,
+    stream text NOT NULL,
+    position text NOT NULL,
+    announced_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (org_id, feed, run, digest)
+);
+CREATE INDEX run_outputs_oldest ON run_outputs (org_id, feed, announced_at);
+
+-- Runs that have ended lately, for announcements that arrive after the end.
+CREATE TABLE ended_runs (
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    feed text NOT NULL,
+    run text NOT NULL,
+    ended_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (org_id, feed, run)
+);
+CREATE INDEX ended_runs_oldest ON ended_runs (org_id, feed, ended_at);
+
 CREATE TABLE dead_letters (
     id uuid PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,

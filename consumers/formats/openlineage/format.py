@@ -17,10 +17,12 @@ from engine.errors import InvalidEvent
 from engine.model.event import MAX_LISTED, MAX_TEXT, Reason, SourceEvent
 from engine.model.heard import Heard
 from engine.model.openlineage import PRODUCER
+from engine.model.run_report import RunOutput, RunReport
 from engine.model.told import Name, Naming, Told
 
 _NO_SUBSET = "the output has no facet `subset` that says which partitions were written"
 _TOO_MANY = f"more than {MAX_LISTED} partitions are listed"
+_FAILED = "the run failed, was aborted or never reported its end; it may have written all the same"
 _WHOLE: Mapping[str, Reason] = {
     "ALTER": "schema_change",
     "DROP": "change",
@@ -70,12 +72,15 @@ class OpenLineage:
     def __call__(
         self, value: bytes | None, headers: Mapping[str, str], dataset: str | None
     ) -> list[SourceEvent]:
-        """See `Format`. Only a run that has completed, and is not Knockon's own, says anything."""
+        """See `Format`. Outputs count once they are written, unless the run is Knockon's own."""
         message = read(value)
-        if not _counts(message):
+        if not message.has_written or message.producer == PRODUCER:
             return []
+        failed = message.is_end and message.type != "COMPLETE"
         try:
-            found = [event for each in message.outputs or () for event in self._events(each)]
+            found = [
+                event for each in message.outputs or () for event in self._events(each, failed)
+            ]
         except RecursionError as error:
             raise InvalidEvent("the condition of a subset is nested too deep") from error
         return checked([_signed(event, message) for event in dict.fromkeys(found)])
@@ -109,14 +114,32 @@ class OpenLineage:
         bound = _Bound(binding, binding.placer({}))
         self._called[bound.naming.calls(binding.dataset) or ""].append(bound)
 
+    def run(self, value: bytes | None) -> RunReport | None:
+        """The event of a run, with all the outputs that it names; None where it is of none."""
+        try:
+            message = read(value)
+        except InvalidEvent:
+            return None
+        if message.run is None or message.type is None or message.producer == PRODUCER:
+            return None
+        if not (message.is_end or message.outputs):
+            return None
+        return RunReport(
+            run=message.run.id[:MAX_TEXT],
+            kind=message.type,
+            is_end=message.is_end,
+            outputs=tuple(map(_announced, message.outputs or ())),
+            job=(message.job.namespace, message.job.name) if message.job else None,
+        )
+
     def told(self, value: bytes | None) -> list[Told]:
         """The column lineage that the run has told of its outputs, where it is whole."""
         return told(value or b"", self._naming)
 
-    def _events(self, output: Output) -> Iterator[SourceEvent]:
+    def _events(self, output: Output, failed: bool) -> Iterator[SourceEvent]:
         bound = [each for name in output.names for each in self._named(name)]
         for each in bound:
-            yield _event(each, output)
+            yield _event(each, output, _FAILED if failed else None)
         if not bound and self._rejects(output):
             # No dataset of ours can be called so: this one becomes a dead letter, by itself.
             yield SourceEvent(dataset=f"{output.namespace}/{output.name}"[:MAX_TEXT])
@@ -146,17 +169,21 @@ def _rules(bindings: Iterable[Binding]) -> list[Rule]:
 
 
 def _written(value: bytes | None) -> list[Output]:
-    """What a run has written; nothing where the message cannot be read, which is told elsewhere."""
+    """The outputs of a run; none where the message cannot be read, which is reported elsewhere."""
     try:
         message = read(value)
     except InvalidEvent:
         return []
-    return (message.outputs or []) if _counts(message) else []
+    return [] if message.producer == PRODUCER else message.outputs or []
 
 
-def _counts(message: Message) -> bool:
-    """Whether it is of a run that has completed, and is not Knockon's own."""
-    return message.type == "COMPLETE" and message.producer != PRODUCER
+def _announced(output: Output) -> RunOutput:
+    return RunOutput(
+        namespace=output.namespace,
+        name=output.name,
+        text=msgspec.json.encode(output).decode(),
+        is_whole=output.lifecycle.change in _WHOLE,
+    )
 
 
 def _signed(event: SourceEvent, message: Message) -> SourceEvent:
@@ -169,15 +196,18 @@ def _signed(event: SourceEvent, message: Message) -> SourceEvent:
     )
 
 
-def _event(bound: _Bound, output: Output) -> SourceEvent:
+def _event(bound: _Bound, output: Output, unsure: str | None) -> SourceEvent:
+    """The event of an output; ``unsure`` gives the reason why it may not have been written."""
     if reason := _WHOLE.get(output.lifecycle.change):
-        return bound.everything(reason)
+        return bound.binding.event(bound.place({})._replace(unsure=unsure), reason=reason)
     reason = "arrival" if output.lifecycle.change == "CREATE" else "change"
     if output.condition is None:
         there = bound.place({})
-        return bound.binding.event(there, reason=reason, unsure=there.unsure and _NO_SUBSET)
+        return bound.binding.event(
+            there, reason=reason, unsure=unsure or (there.unsure and _NO_SUBSET)
+        )
     rows = rows_of(output.condition, frozenset(bound.binding.partition_fields))
     places = dict.fromkeys(map(bound.place, rows))
     if len(places) > MAX_LISTED:
-        return bound.binding.event(bound.place({}), reason=reason, unsure=_TOO_MANY)
-    return bound.binding.event(*places, reason=reason)
+        return bound.binding.event(bound.place({}), reason=reason, unsure=unsure or _TOO_MANY)
+    return bound.binding.event(*places, reason=reason, unsure=unsure)

@@ -1,8 +1,8 @@
 """What a run event of OpenLineage is, as far as it tells what was written.
 
 Source: OpenLineage 2-0-2, with the facets `subset` (1-0-0) of outputs, `lifecycleStateChange` and
-`symlinks` (1-0-1) of datasets, as the official Python client 1.54 has them. Other facets say
-nothing of what was written.
+`symlinks` (1-0-1) of datasets, and `jobType` (2-0-3) of jobs, as the official Python client 1.54
+has them. Other facets say nothing of what was written.
 """
 
 from typing import Any, Literal
@@ -67,6 +67,18 @@ class Output(Name, frozen=True, rename={"output_facets": "outputFacets"}):
         return subset.condition if subset else None
 
 
+class _JobType(msgspec.Struct, frozen=True, rename={"processing": "processingType"}):
+    processing: str = ""
+
+
+class _JobFacets(msgspec.Struct, frozen=True, rename={"type": "jobType"}):
+    type: _JobType | None = None
+
+
+class _Job(Name, frozen=True):
+    facets: _JobFacets | None = None
+
+
 class _Run(msgspec.Struct, frozen=True, rename={"id": "runId"}):
     id: str
 
@@ -77,11 +89,27 @@ class Message(msgspec.Struct, frozen=True, rename={"type": "eventType"}):
     producer: str = ""
     type: Literal["START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"] | None = None
     run: _Run | None = None
-    job: Name | None = None
+    job: _Job | None = None
     dataset: Name | None = None
     outputs: list[Output] | None = None
 
+    @property
+    def is_end(self) -> bool:
+        """Whether the run has ended, in whichever way."""
+        return self.type in _ENDS
 
+    @property
+    def has_written(self) -> bool:
+        """Whether the outputs are written by now, or may be.
+
+        A streaming job never completes: it reports what it has written while it runs.
+        """
+        streams = self.job and self.job.facets and self.job.facets.type
+        is_streaming = bool(streams and streams.processing.upper() == "STREAMING")
+        return self.is_end or (self.type == "RUNNING" and is_streaming)
+
+
+_ENDS = ("COMPLETE", "ABORT", "FAIL")
 _decoder = msgspec.json.Decoder(Message)
 
 

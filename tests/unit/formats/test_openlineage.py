@@ -83,8 +83,25 @@ def test_a_completed_run_says_which_run_of_whose_wrote_which_dataset() -> None:
     assert (event.id, event.source, event.note) == (RUN, "loads/nightly", None)
 
 
-@pytest.mark.parametrize("kind", ["START", "RUNNING", "ABORT", "FAIL", "OTHER", None])
-def test_a_run_that_has_not_completed_says_nothing(kind: str | None) -> None:
+@pytest.mark.parametrize("kind", ["FAIL", "ABORT"])
+def test_a_run_that_failed_may_have_written(kind: str) -> None:
+    there = partitions({"dt": "2026-01-02", "region": "us"})
+    [event] = read(run_event(output(condition=there), kind=kind))
+
+    assert (event.partitions, isinstance(event, Widened)) == (DAY_US, True)
+    assert "the run failed" in (event.note or "")
+
+
+def test_a_streaming_job_writes_while_it_runs() -> None:
+    facets = {"jobType": {**BASE, "processingType": "STREAMING", "integration": "FLINK"}}
+    job = {"namespace": "loads", "name": "stream", "facets": facets}
+
+    assert said(run_event(output(), kind="RUNNING", job=job)) == [(None, "change!")]
+    assert said(run_event(output(), kind="START", job=job)) == []
+
+
+@pytest.mark.parametrize("kind", ["START", "RUNNING", "OTHER", None])
+def test_a_run_that_has_not_ended_says_nothing(kind: str | None) -> None:
     assert said(run_event(output(), kind=kind)) == []
 
 

@@ -1,0 +1,154 @@
+"""Runs of OpenLineage: outputs that only an earlier event names count when the run ends.
+
+A run that failed may have written all the same, and so may one whose end is never reported.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
+from uuid import UUID
+
+import msgspec
+
+from engine.model.event import Delivery, Received, Rejection, RunReports, rejection
+from engine.model.run_report import RunOutput, RunReport
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch, fetch_one
+
+MOST = 100_000
+"""Outputs that are remembered for one feed."""
+
+_LOST = "ABORT"
+"""The end of a run that nobody has reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Events and rejections of outputs that were named before the end of their runs.
+
+    ``unnamed`` counts the runs that ended without naming an output they had announced.
+    """
+
+    received: list[Received] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    unnamed: int = 0
+
+
+async def end_runs(conn: Connection, org_id: UUID, runs: Sequence[RunReports]) -> Ends:
+    """Remember announced outputs, and return those of runs that have ended.
+
+    Must run in the transaction that moves the position behind the events.
+    """
+    received: list[Received] = []
+    rejections: list[Rejection] = []
+    unnamed = 0
+    for each in sorted(runs, key=lambda each: each.feed):
+        await execute(conn, "runs.lock", org_id=org_id, feed=each.feed)
+        rejections += await _announce(conn, org_id, each)
+        for delivery in await _ended(conn, org_id, each):
+            unnamed += 1
+            outcome = each.read(delivery)
+            if isinstance(outcome, Rejection):
+                rejections.append(outcome)
+            else:
+                received += outcome
+        await execute(conn, "runs.forget_ends", org_id=org_id, feed=each.feed)
+    return Ends(received, rejections, unnamed)
+
+
+async def _announce(conn: Connection, org_id: UUID, runs: RunReports) -> list[Rejection]:
+    """Store the outputs that runs name before their end; reject them where there are too many."""
+    open_ = [each for each in runs.reports if not each.is_end and each.outputs]
+    if not open_:
+        return []
+    row = await fetch_one(conn, "runs.announced", org_id=org_id, feed=runs.feed, most=MOST)
+    if row and row["outputs"] >= MOST:
+        return [_refused(each) for each in open_]
+    pairs = [(report, output) for report in open_ for output in report.outputs]
+    await execute(
+        conn,
+        "runs.announce",
+        org_id=org_id,
+        feed=runs.feed,
+        runs=[report.run for report, _ in pairs],
+        digests=[sha256(output.text.encode()).hexdigest() for _, output in pairs],
+        namespaces=[output.namespace for _, output in pairs],
+        names=[output.name for _, output in pairs],
+        outputs=[output.text for _, output in pairs],
+        wholes=[output.is_whole for _, output in pairs],
+        streams=[report.stream for report, _ in pairs],
+        positions=[report.position for report, _ in pairs],
+    )
+    return []
+
+
+def _refused(report: RunReport) -> Rejection:
+    ended = msgspec.structs.replace(report, kind="COMPLETE")
+    return rejection(
+        Delivery(report.stream, report.position, _message(ended, report.outputs)),
+        f"{MOST} outputs of runs that have not ended are remembered already; replay this letter "
+        "when the run has ended, or let its last event name its outputs",
+    )
+
+
+async def _ended(conn: Connection, org_id: UUID, runs: RunReports) -> list[Delivery]:
+    """For each run that has ended, the event that would have named what its end did not."""
+    ends = [each for each in runs.reports if each.is_end]
+    if ends:
+        names = [each.run for each in ends]
+        await execute(conn, "runs.end", org_id=org_id, feed=runs.feed, runs=names)
+    every = list({each.run for each in runs.reports})
+    rows = await fetch(conn, "runs.take", org_id=org_id, feed=runs.feed, runs=every)
+    lost = await fetch(conn, "runs.expire", org_id=org_id, feed=runs.feed)
+    reports = {each.run: each for each in ends}
+    named = {(each.run, out.namespace, out.name) for each in ends for out in each.outputs}
+    left = [row for row in rows if row["is_whole"] or (row["run"], *_name(row)) not in named]
+    found = [_delivery(reports.get(run), run, kept) for run, kept in _by_run(left)]
+    return found + [_delivery(None, run, kept, _LOST) for run, kept in _by_run(lost)]
+
+
+def _by_run(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+    by_run = groupby(sorted(rows, key=itemgetter("run")), key=itemgetter("run"))
+    return [(run, list(kept)) for run, kept in by_run]
+
+
+def _name(row: Row) -> tuple[str, str]:
+    return row["namespace"], row["name"]
+
+
+def _delivery(
+    end: RunReport | None, run: str, rows: Sequence[Row], kind: str = "COMPLETE"
+) -> Delivery:
+    """The event of a run's end with the outputs of these rows, at the place of its end.
+
+    Without an end it is at the place of the announcement, which is late, or the end is unknown.
+    """
+    first = rows[0]
+    end = end or RunReport(
+        run=run,
+        kind=kind,
+        is_end=True,
+        outputs=(),
+        stream=first["stream"],
+        position=first["position"],
+    )
+    outputs = [_output(row) for row in rows]
+    return Delivery(end.stream, f"{end.position}#announced", _message(end, outputs))
+
+
+def _output(row: Row) -> RunOutput:
+    return RunOutput(
+        namespace=row["namespace"], name=row["name"], text=row["output"], is_whole=row["is_whole"]
+    )
+
+
+def _message(report: RunReport, outputs: Iterable[RunOutput]) -> bytes:
+    message = {
+        "eventType": report.kind,
+        "run": {"runId": report.run},
+        "job": report.job and {"namespace": report.job[0], "name": report.job[1]},
+        "outputs": [msgspec.Raw(output.text.encode()) for output in outputs],
+    }
+    return msgspec.json.encode(message)

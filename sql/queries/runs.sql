@@ -1,0 +1,52 @@
+-- :name lock
+-- One transaction at a time for a feed: the announcement and the end of a run may come at once, by
+-- two partitions, and one of them has to see the other.
+SELECT pg_catalog.pg_advisory_xact_lock(
+    pg_catalog.hashtextextended('knockon runs ' || %(org_id)s::text || ' ' || %(feed)s, 0))
+
+-- :name announced
+-- The number of outputs that are remembered, up to a limit.
+SELECT count(*) AS outputs FROM (
+    SELECT FROM knockon.run_outputs WHERE org_id = %(org_id)s AND feed = %(feed)s LIMIT %(most)s
+) remembered
+
+-- :name announce
+-- Remember outputs until their runs end. What is repeated is remembered for longer.
+INSERT INTO knockon.run_outputs
+    (org_id, feed, run, digest, namespace, name, output, is_whole, stream, position)
+SELECT DISTINCT ON (n.run, n.digest) %(org_id)s, %(feed)s, n.run, n.digest, n.namespace, n.name,
+    n.output, n.is_whole, n.stream, n.position
+FROM unnest(%(runs)s::text[], %(digests)s::text[], %(namespaces)s::text[], %(names)s::text[],
+            %(outputs)s::text[], %(wholes)s::bool[], %(streams)s::text[], %(positions)s::text[])
+    AS n (run, digest, namespace, name, output, is_whole, stream, position)
+ON CONFLICT (org_id, feed, run, digest) DO UPDATE SET announced_at = clock_timestamp()
+
+-- :name end
+-- Remember for a while that runs have ended, for announcements that arrive after the end.
+INSERT INTO knockon.ended_runs (org_id, feed, run)
+SELECT DISTINCT %(org_id)s::uuid, %(feed)s, run FROM unnest(%(runs)s::text[]) AS run
+ON CONFLICT (org_id, feed, run) DO UPDATE SET ended_at = clock_timestamp()
+
+-- :name take
+-- Forget the outputs of those of these runs that have ended, and return them.
+DELETE FROM knockon.run_outputs o
+USING knockon.ended_runs e
+WHERE o.org_id = %(org_id)s AND o.feed = %(feed)s AND o.run = ANY(%(runs)s)
+  AND e.org_id = o.org_id AND e.feed = o.feed AND e.run = o.run
+RETURNING o.run, o.namespace, o.name, o.output, o.is_whole, o.stream, o.position
+
+-- :name expire
+-- Forget outputs whose runs have reported nothing for a week, and return them; a thousand at most.
+DELETE FROM knockon.run_outputs o
+WHERE o.ctid = ANY(ARRAY(
+    SELECT ctid FROM knockon.run_outputs
+    WHERE org_id = %(org_id)s AND feed = %(feed)s
+      AND announced_at < clock_timestamp() - interval '7 days'
+    ORDER BY announced_at LIMIT 1000))
+RETURNING o.run, o.namespace, o.name, o.output, o.is_whole, o.stream, o.position
+
+-- :name forget_ends
+-- A late announcement is expected within a day.
+DELETE FROM knockon.ended_runs
+WHERE org_id = %(org_id)s AND feed = %(feed)s
+  AND ended_at < clock_timestamp() - interval '1 day'

@@ -1,0 +1,273 @@
+"""Outputs of OpenLineage runs that only an event before the end of the run has named."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+
+from consumers.kafka.batches import feed_of
+from consumers.replay import replay
+from consumers.run import Consumers, Wiring
+from consumers.sources import load_sources
+from engine.api.dead_letters import dead_letters
+from engine.embedded.broker import Broker
+from engine.flow.ingest import Ingested, ingest
+from engine.flow.register import register
+from engine.loops.doorbell import Doorbell
+from engine.model.event import Batch, Delivery, Rejection
+from engine.store.bells import INVALIDATIONS
+from engine.store.database import Database
+from tests.support.kafka import PATIENCE_SECONDS, topic_on
+from tests.support.worlds import DAILY, World, source
+
+FACTS = """SELECT d.name, i.partition_key, i.source_event #>> '{event,note}' AS note,
+                  i.source_event #>> '{event,id}' AS run
+           FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+           WHERE i.source_event ->> 'stream' LIKE 'kafka/%%'
+           ORDER BY d.name, i.partition_key"""
+REMEMBERED = "SELECT run, name FROM run_outputs ORDER BY run, name"
+
+
+def told(name: str, topic: str = "lineage", **more: Any) -> dict[str, Any]:
+    """A source that a lineage topic reports on."""
+    binding = {"kind": "kafka", "topic": topic, "format": "openlineage", "namespace": "db"}
+    return source(name, DAILY, source={**binding, "name": "public.{dataset}", **more})
+
+
+def output(name: str, *days: str, **facets: Any) -> dict[str, Any]:
+    partitions = [{"dimensions": {"dt": day}} for day in days]
+    condition = {"outputCondition": {"type": "partition", "partitions": partitions}}
+    subset = {"subset": condition} if days else {}
+    return {"namespace": "db", "name": f"public.{name}", "facets": facets, "outputFacets": subset}
+
+
+def event(kind: str, *outputs: dict[str, Any], run: str = "r1") -> bytes:
+    job = {"namespace": "loads", "name": "nightly"}
+    return msgspec.json.encode(
+        {"eventType": kind, "run": {"runId": run}, "job": job, "outputs": outputs}
+    )
+
+
+class Feed:
+    """Events of a topic, each ingested by itself or in one batch with others."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.offset = 0
+
+    async def take(self, *values: bytes, partition: int = 0) -> Ingested:
+        stream, deliveries = f"kafka/lineage/{partition}", []
+        for value in values:
+            deliveries.append(Delivery(stream, str(self.offset), value, {}))
+            self.offset += 1
+        async with self.world.conn() as conn:
+            sources = await load_sources(conn, self.world.scene)
+            reader = sources.readers(partial(register, conn, self.world.scene))["lineage"]
+            await reader.prepare(values)
+            outcomes = [reader.read(each) for each in deliveries]
+            received = [
+                each
+                for outcome in outcomes
+                if not isinstance(outcome, Rejection)
+                for each in outcome
+            ]
+            runs = tuple(reader.runs(feed_of("lineage"), deliveries))
+            batch = Batch(consumer="k", received=tuple(received), runs=runs)
+            return await ingest(conn, self.world.scene, batch)
+
+    async def facts(self) -> list[tuple[str, str | None]]:
+        return [(row["name"], row["partition_key"]) for row in await self.world.rows(FACTS)]
+
+
+async def feed_for(database: Database, *sources: dict[str, Any]) -> Feed:
+    return Feed(await World.made(database, *(sources or (told("orders"), told("visits")))))
+
+
+async def test_an_output_that_only_the_start_names_counts_when_the_run_completes(
+    database: Database,
+) -> None:
+    feed = await feed_for(database)
+
+    await feed.take(event("START", output("orders", "2013-02-13")))
+    await feed.take(event("RUNNING", output("visits")))
+    assert await feed.facts() == []
+    done = await feed.take(event("COMPLETE"))
+
+    assert await feed.facts() == [("orders", "2013-02-13"), ("visits", None)]
+    assert done.unnamed_runs == 1
+    assert {row["run"] for row in await feed.world.rows(FACTS)} == {"r1"}
+    assert await feed.world.rows(REMEMBERED) == []
+    assert (await feed.take(event("COMPLETE"))).invalidations == ()
+
+
+async def test_what_the_end_names_counts_as_the_end_has_it(database: Database) -> None:
+    feed = await feed_for(database)
+
+    await feed.take(event("START", output("orders"), output("visits")))
+    done = await feed.take(event("COMPLETE", output("orders", "2013-02-13"), output("visits")))
+
+    assert await feed.facts() == [("orders", "2013-02-13"), ("visits", None)]
+    assert done.unnamed_runs == 0
+
+
+async def test_a_change_of_all_of_a_dataset_is_not_taken_back(database: Database) -> None:
+    feed = await feed_for(database)
+    overwrite = {"lifecycleStateChange": {"lifecycleStateChange": "OVERWRITE"}}
+
+    await feed.take(event("START", output("orders", **overwrite)))
+    await feed.take(event("COMPLETE", output("orders", "2013-02-13")))
+
+    assert await feed.facts() == [("orders", "2013-02-13"), ("orders", None)]
+
+
+@pytest.mark.parametrize("kind", ["FAIL", "ABORT"])
+async def test_a_run_that_failed_may_have_written(database: Database, kind: str) -> None:
+    feed = await feed_for(database)
+
+    await feed.take(event("START", output("orders", "2013-02-13")), event(kind))
+
+    [fact] = await feed.world.rows(FACTS)
+    assert (fact["name"], fact["partition_key"]) == ("orders", "2013-02-13")
+    assert "the run failed" in fact["note"]
+
+
+async def test_start_and_end_may_come_in_any_order(database: Database) -> None:
+    """They may lie in two partitions of a topic."""
+    feed = await feed_for(database)
+
+    await feed.take(event("COMPLETE"), partition=1)
+    await feed.take(event("START", output("orders", "2013-02-13")))
+
+    assert await feed.facts() == [("orders", "2013-02-13")]
+    assert await feed.world.rows(REMEMBERED) == []
+
+
+async def test_start_and_end_may_come_at_once(database: Database) -> None:
+    feed = await feed_for(database)
+    runs = [f"r{n}" for n in range(8)]
+
+    await asyncio.gather(
+        *(feed.take(event("START", output("orders", "2013-02-13"), run=run)) for run in runs),
+        *(feed.take(event("COMPLETE", run=run), partition=1) for run in runs),
+    )
+
+    assert {row["run"] for row in await feed.world.rows(FACTS)} == set(runs)
+    assert await feed.world.rows(REMEMBERED) == []
+
+
+async def test_runs_do_not_mix(database: Database) -> None:
+    feed = await feed_for(database)
+
+    await feed.take(event("START", output("orders"), run="a"), event("START", run="b"))
+    await feed.take(event("COMPLETE", run="b"))
+
+    assert await feed.facts() == []
+    assert [row["run"] for row in await feed.world.rows(REMEMBERED)] == ["a"]
+
+
+async def test_a_run_whose_end_is_never_reported_counts_after_a_week(database: Database) -> None:
+    feed = await feed_for(database)
+    await feed.take(event("START", output("orders", "2013-02-13")))
+    await feed.take()
+    assert await feed.facts() == []
+
+    await feed.world.rows(
+        "UPDATE run_outputs SET announced_at = now() - interval '8 days' RETURNING run"
+    )
+    done = await feed.take()
+
+    assert await feed.facts() == [("orders", "2013-02-13")]
+    assert done.unnamed_runs == 1
+    assert await feed.world.rows(REMEMBERED) == []
+
+
+async def test_a_dataset_bound_while_the_run_goes_on_counts(database: Database) -> None:
+    feed = await feed_for(database, told("orders"))
+    await feed.take(event("START", output("users", "2013-02-13")))
+    await feed.world.deploy(told("users"), dag="more")
+
+    await feed.take(event("COMPLETE"))
+
+    assert await feed.facts() == [("users", "2013-02-13")]
+
+
+async def test_an_output_that_no_source_binds_can_be_replayed(database: Database) -> None:
+    feed = await feed_for(database, told("orders"))
+    done = await feed.take(event("START", output("users", "2013-02-13")), event("COMPLETE"))
+    [letter] = done.rejections
+    assert "db/public.users" in letter.error
+
+    await feed.world.deploy(told("users"), dag="more")
+    async with feed.world.conn() as conn:
+        [stored] = await dead_letters(conn, feed.world.scene, limit=1)
+        [again] = await replay(conn, feed.world.scene, [stored.id])
+
+    assert again.error is None
+    assert await feed.facts() == [("users", "2013-02-13")]
+
+
+async def test_an_announced_output_is_registered_by_a_rule(database: Database) -> None:
+    rule = {"dag": "found", "name": "shop.{table}", "dataset": "shop_{table}"}
+    feed = await feed_for(database, told("orders", discover=rule))
+
+    announced = {**output("", "2013-02-13"), "name": "shop.users"}
+    await feed.take(event("START", announced))
+    await feed.take(event("COMPLETE"))
+
+    assert await feed.facts() == [("shop_users", "2013-02-13")]
+
+
+async def test_no_more_is_remembered_than_fits(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.flow.runs.MOST", 2)
+    feed = await feed_for(database)
+    await feed.take(event("START", output("orders"), output("visits")))
+
+    done = await feed.take(event("START", output("orders", "2013-02-13"), run="r2"))
+
+    [letter] = done.rejections
+    assert "2 outputs of runs that have not ended are remembered already" in letter.error
+    async with feed.world.conn() as conn:
+        [stored] = await dead_letters(conn, feed.world.scene, limit=1)
+        [again] = await replay(conn, feed.world.scene, [stored.id])
+    assert again.error is None
+    assert await feed.facts() == [("orders", "2013-02-13")]
+
+
+async def test_odd_texts_are_remembered(database: Database) -> None:
+    feed = await feed_for(database, told("orders", unknown="ignore"))
+
+    await feed.take(event("START", output("a\0b"), output("orders", "2013-02-13"), run="r\0" * 300))
+    await feed.take(event("COMPLETE", run="r\0" * 300))
+
+    assert await feed.facts() == [("orders", "2013-02-13")]
+
+
+async def test_what_a_run_announced_outlives_its_consumer(
+    database: Database, broker: Broker
+) -> None:
+    async with topic_on(broker) as topic:
+        world = await World.made(database, told("orders", topic.name))
+        wiring = Wiring(
+            name="knockon.test",
+            source_url=world.database.url,
+            bootstrap_servers=broker.bootstrap_servers,
+            client=broker.consumer_options,
+        )
+        until = {"START": "SELECT FROM run_outputs", "COMPLETE": FACTS}
+        for kind, statement in until.items():
+            await topic.send_bytes(event(kind, *[output("orders")] * (kind == "START")))
+            bell, stop = Doorbell(database, [INVALIDATIONS]), asyncio.Event()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(bell.run(stop))
+                group.create_task(Consumers(world.database, world.scene, wiring).run(stop))
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while not await world.rows(statement):
+                        await bell.wait(0.2)
+                stop.set()
+
+        assert [row["name"] for row in await world.rows(FACTS)] == ["orders"]
+        assert await world.rows(REMEMBERED) == []
