@@ -83,6 +83,19 @@ def test_a_published_event_has_its_readers_recomputed(stack: Stack) -> None:
     assert json.loads(stack.knockon("dead-letters", "--json")) == []
 
 
+def test_a_change_of_an_attached_table_reaches_its_readers(stack: Stack) -> None:
+    """As the README does, with the commands of the how-to page."""
+    example = ROOT / "examples" / "minimal"
+    sources = (example / "sources.sql").read_text()
+    database = ("--username", "postgres", "--dbname", "knockon")
+    stack("exec", "-T", "postgres", "psql", *database, stdin=sources)
+    stack.knockon("deploy", "-", stdin=(example / "dag.yaml").read_text())
+    stack.knockon("attach", "public.orders", "--dataset", "orders")
+    stack.sql("UPDATE orders SET amount = 1000 WHERE id = 2")
+    sales = "SELECT count(*) FROM daily_sales WHERE sales > 1000"
+    until(lambda: _value(stack, sales) == "1", sales)
+
+
 def test_an_unchanged_stack_is_left_alone(stack: Stack) -> None:
     before = {name: stack.container(name) for name in SERVICES}
     stack("up", "--detach", "--wait", "--build", "--scale", "worker=2")
@@ -191,7 +204,7 @@ def test_everything_comes_back_after_a_power_cut(
 
 
 def test_the_password_can_be_changed(stack: Stack) -> None:
-    stack.sql("ALTER ROLE knockon PASSWORD 'battery-staple'")
+    stack.sql("ALTER ROLE postgres PASSWORD 'battery-staple'")
     stack.variables = {"KNOCKON_PASSWORD": "battery-staple"}
     stack("up", "--detach", "--wait", "--scale", "worker=2")
     change_price(stack, 7)
@@ -209,8 +222,12 @@ def tasks(stack: Stack) -> list[dict[str, Any]]:
 
 
 def price_of_tea(stack: Stack) -> str | None:
+    return _value(stack, "SELECT price FROM price_list WHERE sku = 'tea'")
+
+
+def _value(stack: Stack, query: str) -> str | None:
     try:
-        return stack.sql("SELECT price FROM price_list WHERE sku = 'tea'")
+        return stack.sql(query)
     except AssertionError:  # not built yet, or the server is away
         return None
 

@@ -50,7 +50,7 @@ class Stack:
 
     def sql(self, statement: str) -> str:
         """Run SQL in the database's container and return its rows."""
-        psql = ("psql", "--username", "knockon", "-At", "--command", statement)
+        psql = ("psql", "--username", "postgres", "-At", "--command", statement, "knockon")
         return self("exec", "-T", "postgres", *psql).strip()
 
     def container(self, service: str) -> str:

