@@ -9,7 +9,7 @@ FAULT_SEED ?= $(shell date +%s)
 FAULT_SCALE ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test simulate faults containers mutations nightly check bench format clean
+.PHONY: help venv demo test simulate perturb faults containers mutations nightly check bench format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ test: venv ## run all tests, on up to WORKERS processes
 
 simulate: venv ## try worlds that nobody wrote, for SECONDS, from SEED on
 	$(BIN)/python -m tests.simulation --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+perturb: venv ## check derived column lineage of generated queries, for SECONDS, from SEED on
+	$(BIN)/python -m tests.perturbation --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 faults: venv ## kill, freeze, fill and cut off all there is; FAULT_SEED repeats it, EVENTS=1000000 is the flood
 	FAULT_SEED=$(FAULT_SEED) FAULT_SCALE=$(FAULT_SCALE) EVENTS=$(EVENTS) $(BIN)/pytest tests/faults

@@ -10,11 +10,11 @@ from engine.flow.known import existing_of, load_known
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import narrow
-from engine.lineage.rows import RowFilter
 from engine.model.invalidation import Invalidation
 from engine.partitions import PartitionSet
 from engine.planner import KnownNeeded, Plan, check_size, document, prefetched, task_count
 from engine.planner import plan as make_plan
+from engine.planner.scope import row_filter
 from engine.store.database import Connection
 from engine.store.run import Row, execute
 
@@ -106,17 +106,17 @@ def _widened(
     if not _is_narrow(invalidation):
         return invalidation
     known, space = existing[invalidation.dataset], lineage.space(invalidation.dataset)
-    conditions = invalidation.row_filter or {}
+    rows = row_filter(lineage, invalidation)
     if invalidation.partition_key is None:
         is_known = bool(known)
     else:
         named = space.parse(invalidation.partition_key) & space.universe
-        is_known = known.covers(narrow(RowFilter.parse(conditions), space, named))
+        is_known = known.covers(narrow(rows, space, named))
     if is_known:
         return invalidation
-    cut_by = {column for name, each in space.dimensions for column in (name, each.column)}
-    rows = {column: each for column, each in conditions.items() if column in cut_by}
-    return replace(invalidation, columns=None, row_filter=rows or None)
+    cut_by = {each.column or name for name, each in space.dimensions}
+    kept = {column: each for column, each in rows.spec().items() if column in cut_by}
+    return replace(invalidation, columns=None, row_filter=kept or None)
 
 
 def _invalidation(row: Row) -> Invalidation:

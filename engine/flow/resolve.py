@@ -8,6 +8,7 @@ from uuid import UUID
 
 from engine.errors import InvalidEvent, InvalidFilter, UnknownName
 from engine.lineage.graph import Lineage
+from engine.lineage.narrowing import certain, named_by
 from engine.lineage.rows import RowFilter
 from engine.model.dataset import Dataset
 from engine.model.event import MANUAL, POSTGRES, Received, SourceEvent, scope_of
@@ -60,6 +61,7 @@ def resolve(lineage: Lineage, *received: Received) -> Resolved:
     space = lineage.space(dataset.id)
     version = _version(dataset, event.version)
     known = known_columns(dataset, space)
+    rows = _rows(known, event.rows)
     # A table may have columns that its dataset does not list: only who reads all of it reads them.
     is_of_table = received[0].stream.startswith(POSTGRES)
     return Resolved(
@@ -68,9 +70,9 @@ def resolve(lineage: Lineage, *received: Received) -> Resolved:
         space=space,
         version=version,
         served=version == dataset.version,
-        partitions=_partitions(space, event.partitions),
+        partitions=_partitions(dataset, space, event, rows),
         columns=_columns(dataset, None if is_of_table else known, event.columns),
-        rows=_rows(known, event.rows),
+        rows=rows,
     )
 
 
@@ -86,9 +88,15 @@ def _version(dataset: Dataset, text: str | None) -> UUID:
         ) from None
 
 
-def _partitions(space: PartitionSpace, texts: tuple[str, ...] | None) -> PartitionSet | None:
+def _partitions(
+    dataset: Dataset, space: PartitionSpace, event: SourceEvent, rows: dict[str, Any] | None
+) -> PartitionSet | None:
+    """The partitions that the event names, be it by conditions on their columns."""
+    texts = event.partitions
     if texts is None:
-        return None
+        changed = None if event.columns is None else frozenset(event.columns)
+        conditions = certain(RowFilter.parse(rows or {}), space, dataset.columns, changed)
+        return named_by(conditions, space)
     if not texts:
         raise InvalidEvent("partitions is empty: name some, or leave it out to mean all of them")
     return space.parse(texts[0]) if len(texts) == 1 else space.from_keys(texts)

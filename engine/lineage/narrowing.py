@@ -6,12 +6,13 @@ without an offset is wall time in the dimension's zone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import date, datetime, timedelta
 from functools import partial
 from math import ceil, floor
 from zoneinfo import ZoneInfo
 
+from engine.lineage.columns import DirtyColumns
 from engine.lineage.rows import Condition, RowFilter, Scalar
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.partitions.dimension import Dimension
@@ -32,10 +33,59 @@ def narrow(rows: RowFilter, space: PartitionSpace, partitions: PartitionSet) -> 
     return partitions & PartitionSet.of(space, [box])
 
 
+def certain(
+    rows: RowFilter,
+    space: PartitionSpace,
+    columns: Collection[str] | None,
+    changed: DirtyColumns = None,
+) -> RowFilter:
+    """The conditions on columns that hold for the rows both before and after a change.
+
+    A name of a dimension stands for the dimension's column, unless the table has or may have a
+    column of that name. A condition on a ``changed`` column holds for one of the two values only.
+    Several conditions that come to be on one column under two names are dropped, as are all those
+    whose column is uncertain; ``columns`` None: those of the table are unknown.
+    """
+    named = {each.column: _column(each.column, space, columns) for each in rows.conditions}
+    meanings = [column for column in named.values() if column is not None]
+    dirty = {_column(each, space, columns) or each for each in changed or ()} | (changed or set())
+    kept = [
+        Condition(column, each.operator, each.value)
+        for each in rows.conditions
+        if (column := named[each.column]) is not None
+        and meanings.count(column) == 1
+        and not {column, each.column} & dirty
+    ]
+    return RowFilter(tuple(sorted(kept, key=lambda each: (each.column, each.operator))))
+
+
+def named_by(rows: RowFilter, space: PartitionSpace) -> PartitionSet | None:
+    """The partitions that conditions on partition columns name; None where they name none.
+
+    In each dimension that is a finite set, or all of it.
+    """
+    (box,) = narrow(rows, space, space.universe).boxes or (None,)
+    universe = [dimension.universe for _, dimension in space.dimensions]
+    if box is None or list(box) == universe:
+        return None
+    bounds = zip(box, universe, strict=True)
+    is_named = all(members == every or members.is_finite for members, every in bounds)
+    return PartitionSet.of(space, [box]) if is_named else None
+
+
+def _column(name: str, space: PartitionSpace, columns: Collection[str] | None) -> str | None:
+    """The column that a condition's name stands for; None where that is uncertain."""
+    held = {each.column or dimension for dimension, each in space.dimensions}
+    column = dict(space.dimensions)[name].column if name in space.names else None
+    if name in held or column is None or (columns is not None and name in columns):
+        return name
+    return None if columns is None else column
+
+
 def _allowed(conditions: Iterable[Condition], name: str, dimension: Dimension) -> DimensionSet:
     allowed = dimension.universe
     for condition in conditions:
-        if condition.column in (dimension.column, name):
+        if condition.column == (dimension.column or name):
             found = _members(condition, dimension)
             allowed = allowed if found is None else allowed & found
     return allowed

@@ -7,7 +7,7 @@ narrow it, and conditions on partition columns narrow it to partitions.
 from __future__ import annotations
 
 from engine.lineage.graph import Lineage
-from engine.lineage.narrowing import narrow
+from engine.lineage.narrowing import certain, narrow
 from engine.lineage.rows import RowFilter
 from engine.model.invalidation import FOUND, Invalidation
 from engine.partitions import PartitionSet
@@ -27,7 +27,7 @@ def dirty_scope(
     Raises:
         InvalidPartition, InvalidFilter: the dataset cannot have such a scope.
     """
-    rows = RowFilter.parse(invalidation.row_filter or {})
+    rows = row_filter(lineage, invalidation)
     partitions = _partitions(lineage, extents, invalidation)
     if rows:
         partitions = narrow(rows, partitions.space, partitions)
@@ -42,6 +42,16 @@ def dirty_scope(
         has_grown,
         is_stamped=invalidation.reason == FOUND,
     )
+
+
+def row_filter(lineage: Lineage, invalidation: Invalidation) -> RowFilter:
+    """The rows that an invalidation is about, as far as its conditions are certain."""
+    rows = RowFilter.parse(invalidation.row_filter or {})
+    if not rows:
+        return rows
+    dataset = lineage.find_dataset(invalidation.dataset)
+    columns = None if dataset is None else dataset.columns
+    return certain(rows, lineage.space(invalidation.dataset), columns, invalidation.columns)
 
 
 def changes_in_place(lineage: Lineage, invalidation: Invalidation) -> bool:

@@ -1,6 +1,6 @@
 import pytest
 
-from engine.lineage.narrowing import narrow
+from engine.lineage.narrowing import certain, named_by, narrow
 from engine.lineage.rows import RowFilter
 from engine.partitions import PartitionSpace
 
@@ -94,6 +94,64 @@ TAIL = {"tail": {"dynamic": True}}
 def test_conditions_on_partition_columns_narrow_to_partitions(spec, within, rows, expected):
     space = PartitionSpace.from_spec(spec)
 
-    left = narrow(RowFilter.parse(rows), space, space.parse(within))
+    conditions = certain(RowFilter.parse(rows), space, columns=())
+    left = narrow(conditions, space, space.parse(within))
 
     assert " ".join(space.texts(left)) == expected
+
+
+TWO_DAYS = {"day": {"time": "day", "column": "dt"}, "dt": {"time": "day", "column": "sold"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "columns", "changed", "rows", "expected"),
+    [
+        pytest.param(DAY, ("id",), None, {"dt": "2013-02-13"}, {"day": "2013-02-13"}, id="alias"),
+        pytest.param(
+            DAY, ("id", "dt"), None, {"dt": "x"}, {"dt": "x"}, id="a column of the same name"
+        ),
+        pytest.param(DAY, None, None, {"dt": "2013-02-13"}, {}, id="perhaps such a column"),
+        pytest.param(
+            TWO_DAYS, None, None, {"dt": "2013-02-13"}, {"dt": "2013-02-13"}, id="another's column"
+        ),
+        pytest.param(
+            DAY, ("id",), None, {"dt": "2013-02-13", "day": "2013-02-14"}, {}, id="under two names"
+        ),
+        pytest.param(
+            DAY, ("id", "a"), {"a"}, {"a": 1, "id": 2}, {"id": 2}, id="a condition on what changed"
+        ),
+        pytest.param(DAY, ("id",), {"dt"}, {"day": "2013-02-13"}, {}, id="changed by alias"),
+        pytest.param(DAY, ("id",), {"day"}, {"dt": "2013-02-13"}, {}, id="its column has changed"),
+        pytest.param(DAY, ("id", "a"), {"a"}, {"id": 2}, {"id": 2}, id="another column changed"),
+    ],
+)
+def test_conditions_that_are_certain(spec, columns, changed, rows, expected):
+    space = PartitionSpace.from_spec(spec)
+    dirty = None if changed is None else frozenset(changed)
+    assert certain(RowFilter.parse(rows), space, columns, dirty).spec() == expected
+
+
+def test_a_column_of_one_dimension_is_not_the_other_of_that_name():
+    space = PartitionSpace.from_spec(TWO_DAYS)
+    left = narrow(RowFilter.parse({"dt": "2013-02-13"}), space, space.universe)
+    assert space.texts(left) == ["day=2013-02-13"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "rows", "expected"),
+    [
+        (DAY, {"day": "2013-02-13"}, "2013-02-13"),
+        (DAY, {"day": {"gte": "2013-02-13", "lt": "2013-02-15"}}, "2013-02-13..2013-02-14"),
+        (DAY, {"day": {"gte": "2013-02-13"}}, None),
+        (DAY, {"id": 7}, None),
+        (DAY | TAIL, {"day": "2013-02-13"}, "dt=2013-02-13"),
+        (DAY | TAIL, {"day": {"lt": "2013-02-13"}, "tail": "N1"}, None),
+        (TAIL, {"tail": {"in": ["N1", "N2"]}}, "N1 N2"),
+        (ORIGIN, {"origin": "SFO"}, None),
+        ({}, {"id": 7}, None),
+    ],
+)
+def test_conditions_that_name_partitions(spec, rows, expected):
+    space = PartitionSpace.from_spec(spec)
+    named = named_by(RowFilter.parse(rows), space)
+    assert (None if named is None else " ".join(space.texts(named))) == expected

@@ -1,0 +1,86 @@
+"""Row filters of changes: the partitions and rows that they leave out are not stale."""
+
+from typing import Any
+
+import pytest
+
+from engine.store.database import Database
+from tests.support.workers import sql_job, work
+from tests.support.worlds import World, source
+
+SALES = """
+    CREATE TABLE sales (dt date, shop text, amount int, region text);
+    INSERT INTO sales VALUES ('2013-02-13', 'a', 1, 'x'), ('2013-02-13', 'b', 2, 'y');
+"""
+BY_SHOP = """
+    SELECT shop, sum(amount) AS s FROM sales JOIN knockon_partition USING (shop) GROUP BY shop
+"""
+SHOPS = {"shop": {"static": ["a", "b"]}}
+
+
+def sales(**partitioning: Any) -> dict[str, Any]:
+    made = source("sales", **({"partitioning": partitioning} if partitioning else {}))
+    made["outputs"][0] |= {
+        "columns": ["dt", "shop", "amount", "region"],
+        "storage": {"table": "sales"},
+    }
+    return made
+
+
+async def made(database: Database, *jobs: dict[str, Any]) -> World:
+    async with database.connection() as conn:
+        await conn.execute(SALES.encode())
+    world = await World.made(database, *jobs)
+    await world.changed("sales", "2013-02-13")
+    await work(world)
+    return world
+
+
+async def test_rows_that_have_left_the_filter(database: Database) -> None:
+    """The event names the new value only, so the shop that lost the row must be made again."""
+    by_shop = sql_job(
+        "by_shop", {"dataset": "sales", "mapping": "all"}, sql=BY_SHOP, partitioning=SHOPS
+    )
+    world = await made(database, sales(), by_shop)
+    await world.rows("UPDATE sales SET shop = 'b' WHERE shop = 'a' RETURNING dt")
+    await world.changed("sales", "2013-02-13", columns=("shop",), rows={"shop": "b"})
+    await work(world)
+    assert await world.rows("SELECT shop, s FROM by_shop") == [{"shop": "b", "s": 3}]
+
+
+async def test_rows_of_a_partition_that_is_new(database: Database) -> None:
+    copies = sql_job("copies", "sales", sql="SELECT dt, shop, amount FROM sales")
+    world = await made(database, sales(), copies)
+    await world.rows("INSERT INTO sales VALUES ('2013-02-14', 'a', 5, 'x') RETURNING dt")
+    await world.changed("sales", rows={"dt": "2013-02-14"})
+    await work(world)
+    rows = await world.rows("SELECT dt::text, amount FROM copies ORDER BY dt, amount")
+    assert [(row["dt"], row["amount"]) for row in rows] == [
+        ("2013-02-13", 1),
+        ("2013-02-13", 2),
+        ("2013-02-14", 5),
+    ]
+
+
+@pytest.mark.parametrize("region", ["x", "y"])
+async def test_a_column_that_has_the_name_of_another_ones_dimension(
+    database: Database, region: str
+) -> None:
+    """The dimension `region` is held by the column `shop`; the table has a column `region`."""
+    cut = {"region": {"static": ["a", "b"], "column": "shop"}}
+    copies = sql_job(
+        "copies", "sales", sql="SELECT shop, amount, region FROM sales", partitioning=cut
+    )
+    async with database.connection() as conn:
+        await conn.execute(SALES.encode())
+    by_region = sales()
+    by_region["outputs"][0]["partitioning"] = cut
+    world = await World.made(database, by_region, copies)
+    await world.changed("sales", "a")
+    await world.changed("sales", "b")
+    await work(world)
+    await world.rows("UPDATE sales SET amount = amount + 10 WHERE region = %s RETURNING dt", region)
+    await world.changed("sales", rows={"region": region})
+    await work(world)
+    expected = await world.rows("SELECT shop, amount FROM sales ORDER BY shop")
+    assert await world.rows("SELECT shop, amount FROM copies ORDER BY shop") == expected
