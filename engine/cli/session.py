@@ -90,7 +90,7 @@ async def opened(
     ``patient``: wait up to a minute for a database that is away.
     """
     if settings.database_url is None:
-        await migrate(url)
+        await migrate(url, grants_named_tables=True)
     async with await Database.open(url, max_size=settings.database_pool, retry=patient) as database:
         async with database.connection() as conn:
             await _check_schema(conn)

@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 import stamina
 import structlog
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
@@ -41,11 +41,13 @@ _CONNECT: dict[str, Any] = {
     "tcp_user_timeout": 25_000,
 }
 # A process that is frozen in the middle of a transaction may not keep its locks from the others.
-_SESSION = """SELECT set_config('TimeZone', 'UTC', false),
-                     set_config('idle_in_transaction_session_timeout', '1min', false)"""
+_SESSION = sql.SQL(
+    "SELECT pg_catalog.set_config('TimeZone', 'UTC', false),"
+    " pg_catalog.set_config('idle_in_transaction_session_timeout', '1min', false)"
+)
 # Every statement qualifies the tables it names; this keeps functions, operators and types that
 # others create in `public` or as temporary objects from being preferred to the built-in ones.
-_SEARCH_PATH = "SELECT set_config('search_path', 'pg_catalog, pg_temp', false)"
+_SEARCH_PATH = sql.SQL(", pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)")
 _PATIENCE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 5.0
 _AWAY = {
@@ -119,11 +121,23 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
+    @asynccontextmanager
+    async def transaction_or_close(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one transaction, and close it when an exception leaves it.
+
+        For statements of others, which may change a session in ways that no rollback undoes.
+        """
+        async with self.connection() as connection:
+            try:
+                async with connection.transaction():
+                    yield connection
+            except BaseException:
+                await connection.close()
+                raise
+
     async def listen_connection(self) -> Connection:
         """Open a connection outside the pool, for LISTEN; whoever asked closes it."""
-        connection = await _connect(self.url)
-        await _configure(connection)
-        return connection
+        return await open_connection(self.url)
 
     async def _checkout(self) -> Connection:
         """Take a connection, past those that died in the pool while the server was away."""
@@ -131,6 +145,20 @@ class Database:
             await connection.close()
             await self._pool.putconn(connection)
         return connection
+
+
+async def open_connection(url: str) -> Connection:
+    """Open a single connection, as the pool would; the caller closes it."""
+    connection = await _connect(url)
+    await _configure(connection)
+    return connection
+
+
+def session_settings(connection: Connection) -> sql.Composed:
+    """The statement that gives a session its settings."""
+    if "search_path" in connection.info.get_parameters().get("options", ""):
+        return sql.Composed([_SESSION])
+    return _SESSION + _SEARCH_PATH
 
 
 async def wait_for_database(url: str, patience: float) -> None:
@@ -221,9 +249,7 @@ def _worth_waiting(error: Exception) -> bool:
 async def _configure(connection: Connection) -> None:
     set_json_dumps(encode_json, connection)
     set_json_loads(msgspec.json.decode, connection)
-    await connection.execute(_SESSION)
-    if "search_path" not in connection.info.get_parameters().get("options", ""):
-        await connection.execute(_SEARCH_PATH)
+    await connection.execute(session_settings(connection))
 
 
 def _has_hung_up(connection: Connection) -> bool:

@@ -14,8 +14,10 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from engine.errors import InvalidInput
-from engine.store.database import wait_for_database
+from engine.store.database import open_connection, wait_for_database
 from engine.store.queries import sql_dir
+from engine.store.roles import create_roles
+from engine.store.run import execute
 
 _log = structlog.get_logger(__name__)
 
@@ -50,8 +52,13 @@ class Migration:
         return f"{self.version:04}_{self.name}"
 
 
-async def migrate(url: str, directory: Path | None = None) -> list[str]:
-    """Apply what is missing and return its names, such as `0001_schema`.
+async def migrate(
+    url: str, directory: Path | None = None, *, grants_named_tables: bool = False
+) -> list[str]:
+    """Apply what is missing and return its names, such as `0001_schema`; then create roles.
+
+    ``grants_named_tables``: the SQL jobs of the default org are given the tables that its DAG files
+    name, unless the org has a setting of its own.
 
     Each file is one transaction, and two callers at once take turns. Raises InvalidInput when a
     file was changed after it was applied, ServiceUnavailable when the database is away.
@@ -65,11 +72,14 @@ async def migrate(url: str, directory: Path | None = None) -> list[str]:
         applied = await _applied(connection)
         done = await _upgrade(connection, migrations[:1]) if not applied else []
         applied.update({each.version: each.checksum for each in done})
-        return [
+        names = [
             str(each)
             for each in migrations
             if each in done or await _apply(connection, each, applied)
         ]
+        if directory is None:
+            await _create_roles(url, grants_named_tables=grants_named_tables)
+        return names
 
 
 def read_migrations(directory: Path) -> list[Migration]:
@@ -120,6 +130,16 @@ async def _upgrade(
         await connection.execute(_upgrade_step("take_over"))
     _log.info("tables moved from public to the schema knockon")
     return schema
+
+
+async def _create_roles(url: str, *, grants_named_tables: bool) -> None:
+    connection = await open_connection(url)
+    try:
+        await create_roles(connection)
+        if grants_named_tables:
+            await execute(connection, "orgs.grant_named_tables")
+    finally:
+        await connection.close()
 
 
 def _upgrade_step(name: str) -> bytes:

@@ -1,6 +1,6 @@
 """Orgs: everything that is read or written belongs to one."""
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 
 from engine.errors import UnknownName
 from engine.store.database import Connection
+from engine.store.roles import create_org_role
 from engine.store.run import execute, fetch_one
 
 
@@ -15,9 +16,12 @@ class OrgSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What an org has decided for itself.
 
     ``blast_radius``: most partitions that one plan may make without approval; null: any number.
+    ``grants``: the tables that the org's SQL jobs may use; those that ``dag_files`` name, or null:
+    those that an operator granted.
     """
 
     blast_radius: int | None = None
+    grants: Literal["dag_files"] | None = None
 
 
 async def org_id(conn: Connection, slug: str) -> UUID:
@@ -29,8 +33,9 @@ async def org_id(conn: Connection, slug: str) -> UUID:
 
 
 async def ensure_org(conn: Connection, slug: str) -> UUID:
-    """Return the id of the org with this slug, made if it is new."""
+    """Return the id of the org with this slug, made if it is new, with the role of its jobs."""
     await execute(conn, "orgs.create", slug=slug)
+    await create_org_role(conn, slug)
     return await org_id(conn, slug)
 
 

@@ -28,3 +28,8 @@ SELECT settings FROM knockon.orgs WHERE id = %(org_id)s
 UPDATE knockon.orgs SET settings = CASE WHEN %(value)s::jsonb IS NULL THEN settings - %(setting)s::text
     ELSE settings || jsonb_build_object(%(setting)s::text, %(value)s::jsonb) END
 WHERE id = %(org_id)s
+
+-- :name grant_named_tables
+-- The default org is given the tables that its DAG files name, unless it has decided itself.
+UPDATE knockon.orgs SET settings = '{"grants": "dag_files"}' || settings
+WHERE slug = 'default' AND settings -> 'grants' IS NULL

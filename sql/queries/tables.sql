@@ -1,9 +1,3 @@
--- :name session
--- For the rest of the transaction: the zone in which dates are meant, how long is too long, and where
--- a SELECT finds functions and types.
-SELECT set_config('timezone', %(zone)s, true), set_config('statement_timeout', %(timeout)s, true),
-       set_config('search_path', 'pg_temp, public', true)
-
 -- :name describe
 -- The tables and views of these qualified names, as far as they exist, with their columns in order;
 -- types carry their schema. Looked up in the catalog as the statement sees it: to_regclass answers
@@ -20,19 +14,7 @@ SELECT r.name, n.nspname AS schema, c.relname AS table,
 FROM (SELECT DISTINCT unnest(%(names)s::text[]) AS name) AS r
 CROSS JOIN LATERAL (SELECT parse_ident(r.name) AS parts) AS p
 JOIN pg_class c ON c.relname = p.parts[2] AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-JOIN pg_namespace n ON n.oid = c.relnamespace
-    AND n.nspname = CASE WHEN p.parts[1] = 'pg_temp' THEN pg_my_temp_schema()::regnamespace::text
-                         ELSE p.parts[1] END
-
--- :name read_by_probe
--- The relations that the probe names, other than the views that stand for the job's inputs.
-SELECT DISTINCT d.refobjid::regclass::text AS name
-FROM pg_rewrite r
-JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-    AND d.refclassid = 'pg_class'::regclass
-JOIN pg_class c ON c.oid = d.refobjid
-WHERE r.ev_class = 'pg_temp.knockon_probe'::regclass AND c.relnamespace <> pg_my_temp_schema()
-ORDER BY 1
+JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = p.parts[1]
 
 -- :name lock
 -- One at a time makes a table or a schema; the rest find it made.

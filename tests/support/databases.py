@@ -28,7 +28,7 @@ def fresh_database(server_url: str, template: str = "template1") -> Iterator[str
 def migrated_template(server_url: str) -> Iterator[str]:
     """Yield the name of a database that has the whole schema and nobody connected to it."""
     with fresh_database(server_url) as url:
-        asyncio.run(migrate(url))
+        asyncio.run(migrate(url, grants_named_tables=True))
         yield database_name(url)
 
 

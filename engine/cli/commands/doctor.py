@@ -53,7 +53,7 @@ async def _all(settings: Settings) -> Checks:
     yield check_packages(settings)
     with database_url(settings) as url:
         if settings.database_url is None:
-            await migrate(url)
+            await migrate(url, grants_named_tables=True)
         async with await Database.open(url, retry=False) as database:
             async for check in _of(settings, database):
                 yield check

@@ -12,7 +12,7 @@ from psycopg.sql import SQL
 from engine.store.queries import load_queries, sql_dir
 
 STATEMENTS = load_queries(sql_dir() / "queries")
-ABOUT_WHAT_A_TEST_LACKS = {"demo.last_day_of_weather", "tables.read_by_probe"}
+ABOUT_WHAT_A_TEST_LACKS = {"demo.last_day_of_weather"}
 _COPY = re.compile(r"\bCOPY (\S+)")
 _PARAMETER = re.compile(r"%\((\w+)\)[sbt]")
 

@@ -8,11 +8,11 @@ from uuid import UUID
 
 from psycopg import sql
 
-from engine.errors import InvalidInput
+from engine.errors import InvalidInput, TaskFailed
 from engine.lineage.rows import Condition, RowFilter
 from engine.model.job import Job
 from engine.model.task import Lease
-from engine.store.database import Connection
+from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.predicates import FALSE, all_of, any_of
 from engine.worker.operators.sql.tables import Table
 
@@ -29,7 +29,7 @@ class Followed:
     cursors: Mapping[UUID, str]
 
 
-async def follow(conn: Connection, lease: Lease, tables: Mapping[str, Table]) -> Followed | None:
+async def follow(org: AsOrg, lease: Lease, tables: Mapping[str, Table]) -> Followed | None:
     """Find what is new of the followed input; None for a job that follows none.
 
     Rows beyond the newest of now are left to the next run.
@@ -38,7 +38,9 @@ async def follow(conn: Connection, lease: Lease, tables: Mapping[str, Table]) ->
         return None
     alias, cursor = _cursor(lease.job)
     column, kind = _typed(cursor)
-    newest = await _newest(conn, tables[alias], column, kind)
+    newest = await _newest(org, tables[alias], column, kind)
+    if newest is not None and cursor["type"] == "timestamp":
+        newest = _moment(tables[alias], newest)
     dataset = lease.inputs[alias].id
     fresh = _fresh(column, kind, lease.cursors.get(dataset), newest)
     everything = _fresh(column, kind, None, newest)
@@ -64,15 +66,22 @@ def _typed(cursor: Mapping[str, str]) -> tuple[sql.Composable, sql.Identifier]:
 
 
 async def _newest(
-    conn: Connection, table: Table, column: sql.Composable, kind: sql.Identifier
+    org: AsOrg, table: Table, column: sql.Composable, kind: sql.Identifier
 ) -> str | None:
     query = sql.SQL("SELECT CAST(max({}) AS {}) AS newest FROM {}")
-    found = await conn.execute(query.format(column, kind, table.identifier))
-    row = await found.fetchone()
-    newest = row and row["newest"]
-    if isinstance(newest, datetime):
-        return newest.astimezone(UTC).isoformat()
-    return None if newest is None else str(newest)
+    (row,) = await org.fetch(query.format(column, kind, table.identifier))
+    return None if row["newest"] is None else str(row["newest"])
+
+
+def _moment(table: Table, text: str) -> str:
+    """The same moment in UTC, so that cursors do not depend on a session's zone."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat()
+    except ValueError as error:
+        raise TaskFailed(
+            f"the newest moment in {table.schema}.{table.name} is {text}: a cursor can only follow "
+            "moments of the years 1 to 9999"
+        ) from error
 
 
 def _fresh(

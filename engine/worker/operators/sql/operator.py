@@ -17,14 +17,15 @@ from engine.model.dataset import Dataset
 from engine.model.tables import TableName
 from engine.model.task import Completion, Lease, Output
 from engine.partitions import TimeDimension
+from engine.store.as_org import AsOrg
 from engine.store.database import Connection, is_transient, reconnecting
-from engine.store.run import execute
 from engine.worker.context import Context, Result
 from engine.worker.operators.sql.follow import follow
 from engine.worker.operators.sql.output import output_table
 from engine.worker.operators.sql.probe import probe
 from engine.worker.operators.sql.queries import queries_of
 from engine.worker.operators.sql.reads import Unit, common_tables
+from engine.worker.operators.sql.rights import check_rights
 from engine.worker.operators.sql.shape import Shape, shape_of
 from engine.worker.operators.sql.statement import Writing
 from engine.worker.operators.sql.tables import Table, describe, physical_name
@@ -40,6 +41,7 @@ class Sql:
 
     def __init__(self) -> None:
         self._shapes: dict[tuple[UUID, UUID], Shape] = {}
+        self._permitted: set[UUID] = set()
 
     async def run(self, context: Context) -> Result:
         """Make the task's partitions and complete it. Raises TaskFailed, InvalidInput, LeaseLost.
@@ -52,34 +54,45 @@ class Sql:
         except psycopg.Error as error:
             if is_transient(error):
                 raise
+            self._permitted.discard(context.lease.job.id)
             raise TaskFailed(f"the database refused the job's SELECT: {error}") from error
 
     async def _transaction(self, context: Context, queries: Mapping[str, str]) -> Result:
         lease = context.lease
-        async with context.database.transaction() as conn:
+        async with context.database.transaction_or_close() as conn:
             await _check_code(conn, lease, queries)
-            tables = await _enter(conn, lease)
+            tables = await describe(
+                conn, map(physical_name, (*lease.inputs.values(), *lease.outputs))
+            )
             inputs = dict(_inputs(lease, tables))
-            followed = await follow(conn, lease, inputs)
+            org = await self._org(conn, context, tables)
+            followed = await follow(org, lease, inputs)
             units = [(unit, common_tables(lease, inputs, unit, followed)) for unit in _units(lease)]
             outputs: list[Output] = []
             for dataset in lease.outputs:
                 select = queries[dataset.name]
-                shape = await self._shape(conn, lease, dataset, select, inputs)
+                shape = await self._shape(org, lease, dataset, select, inputs)
                 found = tables.get(physical_name(dataset))
-                org_id = context.scene.org_id
-                table = await output_table(conn, org_id, lease.job, dataset, shape, found)
+                table = await output_table(org, lease.job, dataset, shape, found)
                 for unit, common in units:
                     writing = Writing(lease.job, dataset, table, shape, select, unit, common)
-                    outputs += await _write(conn, lease, writing)
+                    outputs += await _write(org, lease, writing)
             cursors = followed.cursors if followed else {}
             result = Result(tuple(outputs), cursors, is_recorded=True)
             await complete(conn, context.scene, Completion(lease, result.outputs, cursors))
+        self._permitted.add(lease.job.id)
         return result
+
+    async def _org(self, conn: Connection, context: Context, tables: Tables) -> AsOrg:
+        """The org's rights, which are looked up for the first run of each job."""
+        lease, org_id = context.lease, context.scene.org_id
+        if lease.job.id not in self._permitted:
+            await check_rights(conn, org_id, lease, tables)
+        return AsOrg(conn, org_id, zone_of(lease), lease.job.timeout_seconds or 0)
 
     async def _shape(
         self,
-        conn: Connection,
+        org: AsOrg,
         lease: Lease,
         dataset: Dataset,
         select: str,
@@ -87,16 +100,9 @@ class Sql:
     ) -> Shape:
         known = lease.job.id, dataset.id
         if known not in self._shapes:
-            given = await probe(conn, select, inputs, next(_units(lease)))
+            given = await probe(org, select, inputs, next(_units(lease)))
             self._shapes[known] = shape_of(given, space_of(dataset.partitioning))
         return self._shapes[known]
-
-
-async def _enter(conn: Connection, lease: Lease) -> Tables:
-    """Set up the session, and look up every table that has to do with the job."""
-    timeout = f"{lease.job.timeout_seconds or 0}s"
-    await execute(conn, "tables.session", zone=zone_of(lease), timeout=timeout)
-    return await describe(conn, map(physical_name, (*lease.inputs.values(), *lease.outputs)))
 
 
 async def _check_code(conn: Connection, lease: Lease, queries: Mapping[str, str]) -> None:
@@ -128,10 +134,10 @@ def _units(lease: Lease) -> Iterator[Unit]:
         yield Unit(key, space.parse(key))
 
 
-async def _write(conn: Connection, lease: Lease, writing: Writing) -> list[Output]:
+async def _write(org: AsOrg, lease: Lease, writing: Writing) -> list[Output]:
     if lease.job.is_unit and writing.unit.made.space.dimensions:
-        return await write_whole(conn, writing, lease.partitions)
-    return [await write(conn, writing)]
+        return await write_whole(org, writing, lease.partitions)
+    return [await write(org, writing)]
 
 
 def zone_of(lease: Lease) -> str:

@@ -4,9 +4,8 @@ Tables that Knockon created bear a mark in their comment. Others are used only w
 to the job, as they are, and are never dropped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import LiteralString
-from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -16,7 +15,7 @@ from engine.flow.output_tables import check_target
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.table_mark import TableMark
-from engine.store.database import Connection
+from engine.store.as_org import AsOrg
 from engine.store.run import execute
 from engine.worker.operators.sql.shape import Shape, partition_columns
 from engine.worker.operators.sql.tables import Table, describe, physical_name
@@ -24,7 +23,7 @@ from engine.worker.reading import space_of
 
 
 async def output_table(
-    conn: Connection, org_id: UUID, job: Job, dataset: Dataset, shape: Shape, found: Table | None
+    org: AsOrg, job: Job, dataset: Dataset, shape: Shape, found: Table | None
 ) -> Table:
     """The table to write to, fit for the dataset's generation.
 
@@ -34,21 +33,19 @@ async def output_table(
     name = physical_name(dataset)
     if found is None or not _serves(found, dataset):
         # Somebody else may be making it: look again, alone.
-        await execute(conn, "tables.lock", key=".".join(name))
-        found = (await describe(conn, [name])).get(name)
-        await _check_permission(conn, org_id, dataset, found)
-        found = await _made(conn, job, dataset, shape, found)
+        await execute(org.conn, "tables.lock", key=".".join(name))
+        found = (await describe(org.conn, [name])).get(name)
+        await _check_permission(org, dataset, found)
+        found = await _made(org, job, dataset, shape, found)
     else:
-        await _check_permission(conn, org_id, dataset, found)
+        await _check_permission(org, dataset, found)
     _check_columns(found, dataset, shape)
     return found
 
 
-async def _check_permission(
-    conn: Connection, org_id: UUID, dataset: Dataset, found: Table | None
-) -> None:
+async def _check_permission(org: AsOrg, dataset: Dataset, found: Table | None) -> None:
     if found is not None:
-        await check_target(conn, org_id, dataset, found.relation)
+        await check_target(org.conn, org.org_id, dataset, found.relation)
 
 
 def _serves(table: Table, dataset: Dataset) -> bool:
@@ -56,18 +53,16 @@ def _serves(table: Table, dataset: Dataset) -> bool:
     return mark is None or mark == TableMark.of(dataset)
 
 
-async def _made(
-    conn: Connection, job: Job, dataset: Dataset, shape: Shape, found: Table | None
-) -> Table:
+async def _made(org: AsOrg, job: Job, dataset: Dataset, shape: Shape, found: Table | None) -> Table:
     if found is None:
-        return await _create(conn, job, dataset, shape)
+        return await _create(org, job, dataset, shape)
     if _serves(found, dataset):
         return found
     if _holds_over(job, dataset, shape, found):
-        await _put_mark(conn, found.identifier, dataset)
+        await org.execute(_mark(found.identifier, dataset))
         return found
-    await _drop(conn, found)
-    return await _create(conn, job, dataset, shape)
+    await _drop(org, found)
+    return await _create(org, job, dataset, shape)
 
 
 def _holds_over(job: Job, dataset: Dataset, shape: Shape, found: Table) -> bool:
@@ -87,22 +82,22 @@ def _check_columns(found: Table, dataset: Dataset, shape: Shape) -> None:
         )
 
 
-async def _create(conn: Connection, job: Job, dataset: Dataset, shape: Shape) -> Table:
+async def _create(org: AsOrg, job: Job, dataset: Dataset, shape: Shape) -> Table:
     name = physical_name(dataset)
-    await _create_schema(conn, name[0])
     table = sql.Identifier(*name)
     columns = [
         sql.SQL("{} {}").format(sql.Identifier(column), type_name(kind))
         for column, kind in shape.columns.items()
     ]
     create = sql.SQL("CREATE TABLE {} ({})").format(table, sql.SQL(", ").join(columns))
-    await conn.execute(create)
     space = space_of(dataset.partitioning)
-    await _index(conn, "INDEX", table, [column for column, _ in partition_columns(space)])
-    if job.update_strategy == "append":
-        await _index(conn, "UNIQUE INDEX", table, job.unique_key)
-    await _put_mark(conn, table, dataset)
-    return (await describe(conn, [name]))[name]
+    await org.execute(
+        create,
+        *_index("INDEX", table, [column for column, _ in partition_columns(space)]),
+        *_index("UNIQUE INDEX", table, job.unique_key if job.update_strategy == "append" else ()),
+        _mark(table, dataset),
+    )
+    return (await describe(org.conn, [name]))[name]
 
 
 def type_name(kind: str) -> sql.SQL:
@@ -110,29 +105,22 @@ def type_name(kind: str) -> sql.SQL:
     return sql.SQL(kind)
 
 
-async def _create_schema(conn: Connection, name: str) -> None:
-    found = await conn.execute("SELECT FROM pg_namespace WHERE nspname = %s", [name])
-    if await found.fetchone() is None:
-        await execute(conn, "tables.lock", key=name)
-        await conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))
-
-
-async def _index(
-    conn: Connection, kind: LiteralString, table: sql.Identifier, columns: Sequence[str]
-) -> None:
+def _index(
+    kind: LiteralString, table: sql.Identifier, columns: Sequence[str]
+) -> Iterator[sql.Composed]:
+    """At most one statement; none without columns."""
     if columns:
         listed = sql.SQL(", ").join(map(sql.Identifier, columns))
-        await conn.execute(sql.SQL("CREATE {} ON {} ({})").format(sql.SQL(kind), table, listed))
+        yield sql.SQL("CREATE {} ON {} ({})").format(sql.SQL(kind), table, listed)
 
 
-async def _put_mark(conn: Connection, table: sql.Identifier, dataset: Dataset) -> None:
-    comment = sql.SQL("COMMENT ON TABLE {} IS {}").format(table, str(TableMark.of(dataset)))
-    await conn.execute(comment)
+def _mark(table: sql.Identifier, dataset: Dataset) -> sql.Composed:
+    return sql.SQL("COMMENT ON TABLE {} IS {}").format(table, str(TableMark.of(dataset)))
 
 
-async def _drop(conn: Connection, table: Table) -> None:
+async def _drop(org: AsOrg, table: Table) -> None:
     try:
-        await conn.execute(sql.SQL("DROP TABLE {}").format(table.identifier))
+        await org.execute(sql.SQL("DROP TABLE {}").format(table.identifier))
     except psycopg.errors.DependentObjectsStillExist as error:
         raise TaskFailed(
             f"table {table.schema}.{table.name} must be made anew for a new definition, but "

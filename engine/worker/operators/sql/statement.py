@@ -9,7 +9,7 @@ from psycopg import sql
 from engine.errors import TaskFailed
 from engine.model.dataset import Dataset
 from engine.model.job import Job
-from engine.store.database import Connection
+from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.difference import same_columns
 from engine.worker.operators.sql.output import type_name
 from engine.worker.operators.sql.predicates import within
@@ -32,13 +32,11 @@ class Writing:
     common: sql.Composable
 
     async def run(
-        self, conn: Connection, statement: sql.SQL, **parts: sql.Composable
+        self, org: AsOrg, statement: sql.SQL, **parts: sql.Composable
     ) -> list[dict[str, Any]]:
         """Run a statement whose fields are filled in. Raises TaskFailed for stray rows."""
         composed = statement.format(**self._parts(), **parts)
-        # binary: the protocol that takes one statement only
-        cursor = await conn.execute(composed, binary=True)
-        told = await cursor.fetchall()
+        told = await org.fetch(composed)
         self._check_strays(sum(row["strays"] or 0 for row in told))
         return told
 

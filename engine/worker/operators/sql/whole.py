@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import sql
 
 from engine.model.task import Output
-from engine.store.database import Connection
+from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.difference import changed_columns
 from engine.worker.operators.sql.parts import key_of, part_of
 from engine.worker.operators.sql.statement import Writing
@@ -76,20 +76,20 @@ class _Sum:
         self.differs |= told["differs"]
 
 
-async def write_whole(conn: Connection, writing: Writing, expected: Sequence[str]) -> list[Output]:
+async def write_whole(org: AsOrg, writing: Writing, expected: Sequence[str]) -> list[Output]:
     """Make all partitions of the output; says of each, and of the expected ones, how it came out.
 
     Raises TaskFailed, and psycopg's errors.
     """
     append = writing.job.update_strategy == "append"
-    return await (_append if append else _replace)(conn, writing, expected)
+    return await (_append if append else _replace)(org, writing, expected)
 
 
-async def _replace(conn: Connection, writing: Writing, expected: Sequence[str]) -> list[Output]:
+async def _replace(org: AsOrg, writing: Writing, expected: Sequence[str]) -> list[Output]:
     space = space_of(writing.dataset.partitioning)
     sums: defaultdict[str, _Sum] = defaultdict(_Sum)
     part = part_of(space, writing.table, "t")
-    for told in await writing.run(conn, _REPLACE, part=part, same=writing.same(part)):
+    for told in await writing.run(org, _REPLACE, part=part, same=writing.same(part)):
         sums[key_of(space, told["part"])].add(told)
     return [_output(writing, key, sums[key]) for key in dict.fromkeys((*sums, *expected))]
 
@@ -107,10 +107,10 @@ def _output(writing: Writing, key: str, found: _Sum) -> Output:
     )
 
 
-async def _append(conn: Connection, writing: Writing, expected: Sequence[str]) -> list[Output]:
+async def _append(org: AsOrg, writing: Writing, expected: Sequence[str]) -> list[Output]:
     space = space_of(writing.dataset.partitioning)
     part, new_part = (part_of(space, writing.table, alias) for alias in ("t", "n"))
-    (told,) = await writing.run(conn, _APPEND, part=part, new_part=new_part)
+    (told,) = await writing.run(org, _APPEND, part=part, new_part=new_part)
     touched = {key_of(space, each) for each in told["touched"]}
     return [
         Output(writing.dataset.name, key, changed=key in touched)

@@ -4,7 +4,7 @@ from psycopg import sql
 
 from engine.errors import TaskFailed
 from engine.model.task import Output
-from engine.store.database import Connection
+from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.difference import changed_columns
 from engine.worker.operators.sql.statement import Writing, row_of
 from engine.worker.operators.sql.tables import Table
@@ -43,16 +43,16 @@ SELECT (SELECT count(*) FROM knockon_new WHERE ({within}) IS NOT TRUE) AS strays
        (SELECT count(*) FROM knockon_put) > 0 AS differs""")
 
 
-async def write(conn: Connection, writing: Writing) -> Output:
+async def write(org: AsOrg, writing: Writing) -> Output:
     """Make one partition of the output. Raises TaskFailed, and psycopg's errors."""
     append = writing.job.update_strategy == "append"
-    return await (_append if append else _replace)(conn, writing)
+    return await (_append if append else _replace)(org, writing)
 
 
-async def _replace(conn: Connection, writing: Writing) -> Output:
+async def _replace(org: AsOrg, writing: Writing) -> Output:
     part = sql.Literal(1)
     (told,) = await writing.run(
-        conn,
+        org,
         _REPLACE,
         fingerprint=_fingerprint(writing.table),
         part=part,
@@ -79,8 +79,8 @@ def _fingerprint(table: Table) -> sql.Composed:
     return sql.SQL(template).format(" ".join(table.columns), row_of(table.columns, "t"))
 
 
-async def _append(conn: Connection, writing: Writing) -> Output:
-    (told,) = await writing.run(conn, _APPEND)
+async def _append(org: AsOrg, writing: Writing) -> Output:
+    (told,) = await writing.run(org, _APPEND)
     name, partition = writing.dataset.name, writing.unit.text
     if told["moved"]:
         raise TaskFailed(

@@ -1,0 +1,88 @@
+"""Statements that run with the rights of an org, in a transaction that goes on with the engine's.
+
+They run inside a function that the org's role owns, so that they cannot set the role back. What
+they may leave behind in the session (settings, temporary objects, prepared statements, advisory
+locks) is removed in the same round trip, before it could influence a statement of the engine.
+"""
+
+import json
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg import sql
+
+from engine.errors import TaskFailed
+from engine.store.database import Connection, session_settings
+from engine.store.roles import run_function
+from engine.store.run import Row
+
+_RUN = sql.SQL("""
+SELECT pg_catalog.set_config('timezone', {zone}, true),
+       pg_catalog.set_config('statement_timeout', {timeout}, true);
+SELECT line FROM {function}({statements}) AS line;
+RESET ALL;
+{settings};
+CLOSE ALL;
+UNLISTEN *;
+DISCARD TEMP;
+SELECT pg_catalog.pg_advisory_unlock_all(),
+    EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) AS prepared,
+    CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 180000 THEN (
+        SELECT pg_catalog.min(t.tgrelid::pg_catalog.regclass::pg_catalog.text)
+        FROM pg_catalog.pg_trigger t
+        LEFT JOIN pg_catalog.pg_constraint c ON c.oid = t.tgconstraint
+        JOIN pg_catalog.pg_locks l ON l.relation = t.tgrelid
+            AND l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock'
+        WHERE t.tgdeferrable AND (NOT t.tgisinternal OR c.contype = 'x')) END AS deferring
+""")
+_NOTHING = sql.SQL("SELECT")
+
+
+@dataclass(frozen=True, slots=True)
+class AsOrg:
+    """A connection in a transaction, and the org whose rights statements get.
+
+    The transaction's connection must be closed when an error leaves it: a failed statement leaves
+    prepared statements and locks behind, which no rollback removes. ``zone`` and
+    ``timeout_seconds`` hold for these statements only.
+    """
+
+    conn: Connection
+    org_id: UUID
+    zone: str
+    timeout_seconds: int
+
+    async def execute(self, *statements: sql.Composable) -> None:
+        """Run statements that return nothing."""
+        await self.fetch(*statements, _NOTHING)
+
+    async def fetch(self, *statements: sql.Composable) -> list[Row]:
+        """Run statements, and return the rows of the last one, with JSON's types.
+
+        Raises psycopg's errors, and TaskFailed for what must not remain until the commit.
+        """
+        text = _RUN.format(
+            zone=self.zone,
+            timeout=f"{self.timeout_seconds}s",
+            function=run_function(self.org_id),
+            statements=[each.as_string(self.conn) for each in statements],
+            settings=session_settings(self.conn),
+        )
+        cursor = await self.conn.execute(text, prepare=False)
+        results = [await each.fetchall() async for each in cursor.results() if each.description]
+        _check(results[-1][0])
+        return [json.loads(row["line"]) for row in results[1]]
+
+
+def _check(left: Row) -> None:
+    """Refuse what would run with the engine's rights afterwards."""
+    if left["prepared"]:
+        raise TaskFailed(
+            "the SELECT prepared a statement in the session of the worker: remove that"
+        )
+    if left["deferring"]:
+        raise TaskFailed(
+            f"table {left['deferring']} has a deferrable trigger or exclusion constraint, which "
+            "PostgreSQL before 18 would run with Knockon's rights at the commit: make it not "
+            "deferrable, or upgrade to PostgreSQL 18"
+        )

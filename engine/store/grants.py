@@ -1,0 +1,75 @@
+"""What operators grant to the SQL jobs of an org."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from engine.errors import InvalidInput
+from engine.model.tables import TableName, table_name
+from engine.store.database import Connection
+
+Access = Literal["read", "write", "create"]
+_STATEMENTS = {
+    "read": sql.SQL("GRANT SELECT ON TABLE {object} TO {role}"),
+    "write": sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {object} TO {role}"),
+    "create": sql.SQL("GRANT CREATE ON SCHEMA {object} TO {role}"),
+}
+_REVOKE = {
+    "read": sql.SQL("REVOKE ALL ON TABLE {object} FROM {role}"),
+    "write": sql.SQL("REVOKE INSERT, UPDATE, DELETE ON TABLE {object} FROM {role}"),
+    "create": sql.SQL("REVOKE CREATE ON SCHEMA {object} FROM {role}"),
+}
+_USE = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}")
+_CREATE_SCHEMA = sql.SQL("CREATE SCHEMA IF NOT EXISTS {}")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A right to a table, or with ``create`` the right to create tables in a schema."""
+
+    access: Access
+    schema: str
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return self.schema if self.name is None else f"{self.schema}.{self.name}"
+
+    @property
+    def object(self) -> sql.Identifier:
+        """The table or the schema."""
+        return sql.Identifier(*((self.schema,) if self.name is None else (self.schema, self.name)))
+
+    def quoted(self, conn: Connection) -> str:
+        """The table or the schema as SQL writes it."""
+        return self.object.as_string(conn)
+
+
+def parse_grant(text: str, access: Access) -> Grant:
+    """The right to the table, or to the schema, that a text names. Raises InvalidInput.
+
+    Texts are spelled as ``storage.table`` is.
+    """
+    name = table_name(text)
+    right = Grant(access, name.name) if access == "create" else Grant(access, *name.parts)
+    if TableName(right.schema, "").is_reserved:
+        raise InvalidInput(f"{text} belongs to Knockon or PostgreSQL: no job is given it")
+    return right
+
+
+async def grant(conn: Connection, role: str, right: Grant) -> None:
+    """Give a role a right, and the use of the schema; a schema to create tables in may be new.
+
+    Raises psycopg's errors where the user of the connection may not.
+    """
+    schema, to = sql.Identifier(right.schema), sql.Identifier(role)
+    if right.access == "create":
+        await conn.execute(_CREATE_SCHEMA.format(schema))
+    await conn.execute(_USE.format(schema, to))
+    await conn.execute(_STATEMENTS[right.access].format(object=right.object, role=to))
+
+
+async def revoke(conn: Connection, role: str, right: Grant) -> None:
+    """Take a right back; ``read`` takes every right to the table."""
+    to = sql.Identifier(role)
+    await conn.execute(_REVOKE[right.access].format(object=right.object, role=to))

@@ -1,0 +1,201 @@
+"""The database roles of Knockon, and the statements that create them and give them their rights.
+
+Roles belong to the whole cluster, so their names carry the database's. Each step is a list of
+statements that is empty where nothing is missing: `create_roles` runs them, and a user without the
+right to is given the same list.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from typing import LiteralString, cast
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg import sql
+
+from engine.errors import InvalidInput
+from engine.store.database import Connection
+from engine.store.queries import load_queries, sql_dir
+from engine.store.run import Row, execute, fetch, fetch_one
+
+_log = structlog.get_logger(__name__)
+_LONGEST_NAME = 63
+_KINDS = ("owner", "engine", "capture")
+Statements = list[sql.Composed]
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The roles of a database."""
+
+    database: str
+    owner: str
+    engine: str
+    capture: str
+
+    @staticmethod
+    def of(database: str) -> "_Names":
+        return _Names(database, *(role_name(kind, database) for kind in _KINDS))
+
+
+def role_name(kind: str, database: str, org: str | None = None) -> str:
+    """The name of a role: `knockon_engine_shop`, or `knockon_jobs_shop/default` for an org.
+
+    What is too long, or could be read in two ways, ends with a hash instead.
+    """
+    whole = database if org is None else f"{database}/{org}"
+    name = f"knockon_{kind}_{whole}"
+    if len(name.encode()) <= _LONGEST_NAME and "/" not in database:
+        return name
+    return f"knockon_{kind}_{sha256(whole.encode()).hexdigest()[:16]}"
+
+
+def run_function(org_id: UUID) -> sql.Identifier:
+    """The function that runs SQL with the rights of an org."""
+    return sql.Identifier("knockon", f"run_as_{org_id.hex}")
+
+
+async def create_roles(conn: Connection) -> None:
+    """Create what is missing of the database's roles, those of its orgs included.
+
+    Where the user of the connection may not, the roles stay missing: `missing_roles` reports them.
+    """
+    await _attempt(conn, None, with_shared=True)
+
+
+async def create_org_role(conn: Connection, slug: str) -> None:
+    """Create what is missing of one org's role, and hand the org's tables over to it."""
+    await _attempt(conn, slug, with_shared=False)
+
+
+async def missing_roles(conn: Connection) -> Statements:
+    """The statements that a user with sufficient rights has to run; empty where nothing is missing.
+
+    Raises InvalidInput for an existing role that could be used by others.
+    """
+    return [*await _shared_roles(conn), *await _org_roles(conn, None)]
+
+
+async def _attempt(conn: Connection, slug: str | None, *, with_shared: bool) -> None:
+    try:
+        async with conn.transaction():
+            await execute(conn, "roles.lock")
+            if with_shared:
+                await _run(conn, await _shared_roles(conn))
+            await _run(conn, await _org_roles(conn, slug))
+    except psycopg.errors.InsufficientPrivilege as error:
+        _log.warning(
+            "roles are missing: 'knockon doctor' prints the statements that create them",
+            why=error.diag.message_primary,
+        )
+
+
+async def _run(conn: Connection, statements: Statements) -> None:
+    for statement in statements:
+        await conn.execute(statement)
+
+
+async def _shared_roles(conn: Connection) -> Statements:
+    names = await _names(conn)
+    missing = await _missing(conn, [names.owner, names.engine, names.capture])
+    made: Statements = []
+    for kind in _KINDS:
+        role = getattr(names, kind)
+        if role in missing:
+            made += [_statement(kind, role=role), _statement("join", role=role)]
+    return [*made, *await _ownership(conn, names, is_new=names.owner in missing)]
+
+
+async def _ownership(conn: Connection, names: _Names, *, is_new: bool) -> Statements:
+    """Statements that hand over what does not belong to the owner yet, with the engine's rights."""
+    owner = None if is_new else names.owner
+    relations = await fetch(conn, "roles.relations", owner=owner)
+    functions = await fetch(conn, "roles.functions", owner=owner)
+    if not (relations or functions):
+        return []
+    to = {"owner": names.owner}
+    return [
+        _statement("own_schema", **to),
+        *(_statement("own_relation", relation=("knockon", r["name"]), **to) for r in relations),
+        *(_own_function(row["signature"], names.owner) for row in functions),
+        _statement("engine_rights", engine=names.engine),
+    ]
+
+
+async def _org_roles(conn: Connection, slug: str | None) -> Statements:
+    names = await _names(conn)
+    orgs = await fetch(conn, "roles.orgs", slug=slug)
+    wanted = {row["slug"]: role_name("jobs", names.database, row["slug"]) for row in orgs}
+    missing = await _missing(conn, list(wanted.values()))
+    made: Statements = []
+    for row in orgs:
+        role = row["role"] or wanted[row["slug"]]
+        if row["role"] is None:
+            made += _org_role(row["id"], role, names, is_new=role in missing)
+        made += [
+            _statement("own_relation", relation=(each["schema"], each["name"]), owner=role)
+            for each in await fetch(conn, "roles.marked", org_id=row["id"], role=role)
+        ]
+    return made
+
+
+def _org_role(org_id: UUID, role: str, names: _Names, *, is_new: bool) -> Statements:
+    function = ("knockon", f"run_as_{org_id.hex}")
+    made = [_statement("jobs", role=role), _statement("join", role=role)] if is_new else []
+    return [
+        *made,
+        _statement("temporary", database=names.database, role=role),
+        _statement("run_function", function=function),
+        _statement("run_right", function=function, engine=names.engine),
+        _statement("own_run_function", function=function, role=role),
+    ]
+
+
+async def _names(conn: Connection) -> _Names:
+    row = cast("Row", await fetch_one(conn, "roles.database"))
+    return _Names.of(row["name"])
+
+
+async def _missing(conn: Connection, names: Sequence[str]) -> set[str]:
+    """Names of roles that do not exist. Raises InvalidInput for one that others could use."""
+    found = await fetch(conn, "roles.existing", names=list(names))
+    for row in found:
+        if not row["is_plain"]:
+            raise InvalidInput(
+                f"role {row['name']} exists and can log in, has attributes that Knockon would not "
+                "give it, or is a member of another role: rename it, or take these away"
+            )
+    return set(names) - {row["name"] for row in found}
+
+
+def _statement(name: str, **names: str | tuple[str, str]) -> sql.Composed:
+    identifiers = {
+        field: sql.Identifier(*((name,) if isinstance(name, str) else name))
+        for field, name in names.items()
+    }
+    return sql.SQL(_template(name)).format(**identifiers)
+
+
+def _own_function(signature: LiteralString, owner: str) -> sql.Composed:
+    text = sql.SQL(_template("own_function"))
+    function = sql.SQL(signature)  # as the catalog quotes it
+    return text.format(function=function, owner=sql.Identifier(owner))
+
+
+def _template(name: str) -> LiteralString:
+    return _templates()[f"statements.{name}"]
+
+
+@cache
+def _templates() -> Mapping[str, LiteralString]:
+    return load_queries(sql_dir() / "roles")
+
+
+def render(statements: Statements, conn: Connection) -> Iterator[str]:
+    """The statements as text for psql."""
+    for statement in statements:
+        _, _, text = statement.as_string(conn).partition("*/ ")
+        yield f"{text};"

@@ -1,0 +1,86 @@
+-- :name database
+-- The name by which roles are told from those of other databases: that of this database, or of the
+-- one that it was called, or was copied from, when its roles were created.
+SELECT coalesce((
+    SELECT substr(pg_get_userbyid(nspowner), length('knockon_owner_') + 1) FROM pg_namespace
+    WHERE nspname = 'knockon' AND starts_with(pg_get_userbyid(nspowner), 'knockon_owner_')
+), current_database())::text AS name
+
+-- :name existing
+-- Roles of these names, and whether each is what Knockon would create: one that nobody can log in
+-- with, that has no attribute beyond the row-level bypass, and is a member of no other role.
+SELECT r.rolname::text AS name,
+       NOT (r.rolsuper OR r.rolcanlogin OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication)
+           AND NOT EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid) AS is_plain
+FROM pg_roles r WHERE r.rolname = ANY(%(names)s::text[])
+
+-- :name lock
+-- One at a time creates roles.
+SELECT pg_advisory_xact_lock(hashtextextended('knockon.roles', 0))
+
+-- :name relations
+-- What is in Knockon's schema and belongs to somebody other than its owner; indexes follow their
+-- tables.
+SELECT c.relname::text AS name FROM pg_class c
+WHERE c.relnamespace = 'knockon'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+  AND c.relowner IS DISTINCT FROM to_regrole(quote_ident(%(owner)s::text))::oid
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i')
+                  AND d.classid = 'pg_class'::regclass AND c.relkind = 'S')
+ORDER BY c.oid
+
+-- :name functions
+-- Knockon's functions, other than those that run as an org, which belong to somebody else.
+SELECT p.oid::regprocedure::text AS signature FROM pg_proc p
+WHERE p.pronamespace = 'knockon'::regnamespace AND NOT p.prosecdef
+  AND p.proowner IS DISTINCT FROM to_regrole(quote_ident(%(owner)s::text))::oid
+ORDER BY p.oid
+
+-- :name orgs
+-- Every org, with the role that its function runs as, if there is one.
+SELECT o.id, o.slug, pg_get_userbyid(p.proowner)::text AS role
+FROM knockon.orgs o
+LEFT JOIN pg_proc p ON p.pronamespace = 'knockon'::regnamespace AND p.prosecdef
+    AND p.proname = 'run_as_' || replace(o.id::text, '-', '')
+WHERE %(slug)s::text IS NULL OR o.slug = %(slug)s
+ORDER BY o.slug
+
+-- :name marked
+-- Tables that Knockon created for datasets of an org, and that do not belong to its role yet.
+SELECT n.nspname::text AS schema, c.relname::text AS name
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_description m ON m.classoid = 'pg_class'::regclass AND m.objoid = c.oid AND m.objsubid = 0
+    AND starts_with(m.description, 'knockon:')
+JOIN knockon.datasets d ON d.id::text = split_part(m.description, ':', 2)
+WHERE c.relkind = 'r' AND d.org_id = %(org_id)s
+  AND c.relowner IS DISTINCT FROM to_regrole(quote_ident(%(role)s::text))::oid
+ORDER BY 1, 2
+
+-- :name rights
+-- The role of an org, whether it is given the tables that its DAG files name, and which of these
+-- tables and schemas its jobs lack a right to. Tables that do not exist are left out.
+SELECT (SELECT pg_get_userbyid(p.proowner)::text FROM pg_proc p
+        WHERE p.pronamespace = 'knockon'::regnamespace AND p.prosecdef
+          AND p.proname = 'run_as_' || replace(o.id::text, '-', '')) AS role,
+       o.settings ->> 'grants' = 'dag_files' AS is_given_named_tables, o.slug
+FROM knockon.orgs o WHERE o.id = %(org_id)s
+
+-- :name lacking
+-- Of these tables and schemas, by quoted name, those that a role lacks a right to, with that right.
+SELECT w.name, w.access
+FROM unnest(%(names)s::text[], %(accesses)s::text[]) AS w(name, access)
+CROSS JOIN LATERAL (SELECT parse_ident(w.name) AS parts) AS p
+LEFT JOIN pg_namespace n ON n.nspname = p.parts[1]
+LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.parts[2]
+WHERE CASE w.access
+    WHEN 'create' THEN n.oid IS NULL OR NOT has_schema_privilege(%(role)s::text, n.oid, 'CREATE')
+        OR NOT has_schema_privilege(%(role)s::text, n.oid, 'USAGE')
+    WHEN 'read' THEN c.oid IS NOT NULL AND NOT (
+        has_schema_privilege(%(role)s::text, n.oid, 'USAGE')
+        AND has_table_privilege(%(role)s::text, c.oid, 'SELECT'))
+    ELSE c.oid IS NOT NULL AND NOT (
+        has_schema_privilege(%(role)s::text, n.oid, 'USAGE')
+        AND has_table_privilege(%(role)s::text, c.oid, 'SELECT')
+        AND has_table_privilege(%(role)s::text, c.oid, 'INSERT')
+        AND has_table_privilege(%(role)s::text, c.oid, 'UPDATE')
+        AND has_table_privilege(%(role)s::text, c.oid, 'DELETE')) END
