@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from engine.flow.decide import changes_since, decided, lock_plan
-from engine.flow.doubt import doubt
 from engine.flow.draft import Draft, draft_rows
+from engine.flow.forget import forget_unplanned
 from engine.flow.plan import carry_out
 from engine.flow.scene import Scene
 from engine.flow.set_aside import planning
@@ -59,16 +59,16 @@ async def reject(conn: Connection, scene: Scene, plan_id: UUID, by: str | None =
         if row["state"] == "rejected":
             return Decision(plan_id, "rejected", ids, is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
-        await _doubt_all(conn, await draft_rows(conn, scene, rows))
+        await _forget_all(conn, await draft_rows(conn, scene, rows))
         await execute(conn, "invalidations.reject", ids=list(ids))
         await decided(conn, plan_id, "rejected", by)
     return Decision(plan_id, "rejected", ids)
 
 
-async def _doubt_all(conn: Connection, draft: Draft) -> None:
+async def _forget_all(conn: Connection, draft: Draft) -> None:
     """What it hits directly; what reads that is told when it comes out otherwise."""
     direct = (
         (step.job, draft.lineage.job_space(draft.lineage.job(step.job)).keys(step.direct))
         for step in draft.decided.steps
     )
-    await doubt(conn, draft.lineage, direct)
+    await forget_unplanned(conn, draft.lineage, direct)

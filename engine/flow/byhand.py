@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from engine.errors import InvalidInput, UnknownName
-from engine.flow.doubt import doubt
+from engine.flow.forget import forget_partial_writes, forget_unplanned
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
 from engine.store.bells import TASKS, ring
@@ -23,7 +23,10 @@ async def cancel(conn: Connection, scene: Scene, task: UUID, outcome: str = "by 
         if row["status"] in _OVER:
             raise InvalidInput(f"task {task} is {row['status']} already: there is nothing to end")
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
-        await doubt(conn, await scene.lineage(conn), [(row["job_id"], row["partitions"])])
+        lineage = await scene.lineage(conn)
+        await forget_unplanned(conn, lineage, [(row["job_id"], row["partitions"])])
+        if row["status"] == "running":
+            await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
         await settle(conn, scene, [task])
 
 

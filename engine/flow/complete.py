@@ -3,20 +3,22 @@
 One transaction, and only with the current lease token.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from engine.errors import LeaseLost
+from engine.flow.contents import PartitionChange, write_contents
 from engine.flow.cursors import move_cursors
 from engine.flow.cutoff import Changes
-from engine.flow.outputs import brief, found_new, partition_rows
+from engine.flow.outputs import brief, found_new, reports
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
+from engine.lineage.columns import PRUNED
 from engine.model.invalidation import FOUND
-from engine.model.task import Completion
+from engine.model.task import Completion, Lease
 from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -40,30 +42,39 @@ async def complete_all(
     """Record many runs in one transaction; returns the tasks whose lease was still good."""
     async with conn.transaction():
         held = await _lock_held(conn, completions)
-        good = [each for each in completions if held.get(each.lease.task_id) == each.lease.token]
+        good = [each for each in completions if _holds(held, each.lease)]
         if good:
-            await _record(conn, scene, good)
+            await _record(conn, scene, good, held)
     return set(held)
 
 
-async def _lock_held(conn: Connection, completions: Sequence[Completion]) -> dict[UUID, UUID]:
-    """The tasks that are still held by one of the given tokens, with it."""
+def _holds(held: Mapping[UUID, Row], lease: Lease) -> bool:
+    row = held.get(lease.task_id)
+    return row is not None and row["lease_token"] == lease.token
+
+
+async def _lock_held(conn: Connection, completions: Sequence[Completion]) -> dict[UUID, Row]:
+    """The tasks that are still held by one of the given tokens."""
     rows = await fetch(
         conn,
         "tasks.lock_held",
         ids=[each.lease.task_id for each in completions],
         tokens=[each.lease.token for each in completions],
     )
-    return {row["id"]: row["lease_token"] for row in rows}
+    return {row["id"]: row for row in rows}
 
 
-async def _record(conn: Connection, scene: Scene, completions: Sequence[Completion]) -> None:
+async def _record(
+    conn: Connection, scene: Scene, completions: Sequence[Completion], held: Mapping[UUID, Row]
+) -> None:
     ids = [each.lease.task_id for each in completions]
     lineage = await scene.lineage(conn)
-    rows = [row for each in completions for row in partition_rows(lineage, each)]
-    changed = await fetch(conn, "partitions.write", rows=Jsonb(rows))
-    changes = Changes.of(lineage, completions, rows, changed)
-    ended = await fetch(
+    made = [report for each in completions for report in reports(lineage, each)]
+    changed = await write_contents(
+        conn, made, {id_: row["propagated"] for id_, row in held.items()}
+    )
+    changes = Changes.of(lineage, completions, made, changed)
+    await execute(
         conn,
         "tasks.succeed",
         ids=ids,
@@ -74,9 +85,8 @@ async def _record(conn: Connection, scene: Scene, completions: Sequence[Completi
     units = [each for each in completions if each.lease.job.is_unit]
     for each in units:
         await move_cursors(conn, each)
-    new = [fact for each in units for fact in _found_new(each)]
-    narrow = {row["narrow"] for row in ended}
-    await _tell(conn, scene, [*new, *_unreckoned(changed, narrow)])
+    found = [fact for each in units for fact in _found_new(each)]
+    await _invalidate_readers(conn, scene, [*found, *_unpropagated(changed)])
     await settle(conn, scene, ids, changes)
 
 
@@ -101,16 +111,18 @@ def _found_new(completion: Completion) -> Iterator[dict[str, Any]]:
         yield _fact(task, dataset.id, dataset.version, each.partition, None)
 
 
-def _unreckoned(changed: Sequence[Row], narrow: Collection[UUID]) -> Iterator[dict[str, Any]]:
-    """What has come out otherwise in more than a plan has reckoned with.
-
-    That is what somebody had rewritten; and what is made first, of which all is new, for a plan
-    that was about some columns or rows.
-    """
-    for row in changed:
-        if row["was_doubtful"] or (row["is_first"] and row["task_id"] in narrow):
-            dataset, version = row["dataset_uuid"], row["dataset_version"]
-            yield _fact(row["task_id"], dataset, version, row["partition_key"], row["columns"])
+def _unpropagated(changed: Sequence[PartitionChange]) -> Iterator[dict[str, Any]]:
+    """Invalidations of what has changed beyond the scopes that plans have propagated."""
+    for each in changed:
+        if each.unpropagated is not PRUNED:
+            report, columns = each.report, each.unpropagated
+            yield _fact(
+                report.task_id,
+                report.dataset_uuid,
+                report.dataset_version,
+                report.partition_key,
+                None if columns is None else sorted(columns),
+            )
 
 
 def _fact(
@@ -128,8 +140,9 @@ def _fact(
     }
 
 
-async def _tell(conn: Connection, scene: Scene, facts: Sequence[dict[str, Any]]) -> None:
-    """What a run has found hits what reads it, by a plan of its own."""
+async def _invalidate_readers(
+    conn: Connection, scene: Scene, facts: Sequence[dict[str, Any]]
+) -> None:
     if facts:
         await execute(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(facts))
         await ring(conn, INVALIDATIONS, scene.org_id)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from engine.flow.outputs import PartitionRow
+from engine.flow.contents import PartitionChange
+from engine.flow.outputs import Report
 from engine.flow.reading import Reads, input_keys
 from engine.flow.scene import Scene
 from engine.lineage.columns import DirtyColumns, reaches, read_columns
@@ -37,19 +38,19 @@ class Changes:
     def of(
         lineage: Lineage,
         completions: Sequence[Completion],
-        made: Sequence[PartitionRow],
-        changed: Sequence[Row],
+        made: Sequence[Report],
+        changed: Sequence[PartitionChange],
     ) -> Changes:
-        """Tell them apart: ``changed`` is what `partitions.write` found so of what was ``made``."""
+        """Split tasks into fully and partly changed; ``changed`` are those of the ``made``."""
         single = {c.lease.task_id for c in completions if _is_read_by_all(lineage, c.lease.job)}
-        entirely = Counter(row["task_id"] for row in changed if row["columns"] is None)
+        entirely = Counter(each.report.task_id for each in changed if each.columns is None)
         written = Counter(row.task_id for row in made if row.task_id in single)
         whole = {task for task, count in written.items() if entirely[task] == count}
         parts: dict[UUID, _Parts] = defaultdict(dict)
-        for row in changed:
-            if row["task_id"] not in whole:
-                columns = None if row["columns"] is None else frozenset(row["columns"])
-                parts[row["task_id"]][row["dataset_uuid"], row["partition_key"]] = columns
+        for each in changed:
+            report = each.report
+            if report.task_id not in whole:
+                parts[report.task_id][report.dataset_uuid, report.partition_key] = each.columns
         return Changes(whole, parts)
 
     @property

@@ -24,7 +24,15 @@ from engine.flow.scene import Scene
 from engine.flow.settle import release
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner import Crossed, Plan, crossed_to, needs_of_steps, upstream
+from engine.planner import (
+    Crossed,
+    Plan,
+    Propagated,
+    crossed_to,
+    needs_of_steps,
+    propagated_scopes,
+    upstream,
+)
 from engine.planner.tasks import WHOLE
 from engine.store.copying import copy_in, int4, jsonb, texts, uuids
 from engine.store.database import Connection
@@ -50,7 +58,7 @@ class _Emission(msgspec.Struct, gc=False):
     place: Place
     keys: tuple[str, ...]
     is_sure: bool
-    is_narrow: bool
+    propagated: bytes | None
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
     crossed: Crossed
@@ -88,7 +96,8 @@ async def _emit(
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
     needs, links = needs_of_steps(), 0
     for step in decided.steps:
-        job, is_narrow = lineage.job(step.job), step.is_narrow
+        job = lineage.job(step.job)
+        propagated = cache(propagated_scopes(step, job))
         crossed, straight = crossed_to(step, job), _straight_producers(lineage, job)
         for slot, keys, is_sure in needs(step, job):
             sources = list(_sources(lineage, job, keys, straight))
@@ -99,7 +108,7 @@ def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
                 (job.id.int, slot),
                 keys,
                 is_sure,
-                is_narrow,
+                _encoded(propagated(keys)),
                 step.row_filters,
                 sources,
                 crossed(keys),
@@ -112,6 +121,10 @@ def _check_links(links: int) -> None:
             f"the plan links its tasks to more than {_MAX_LINKS:,} tasks that make their inputs; "
             "invalidate fewer partitions at once, or raise partitions_per_task"
         )
+
+
+def _encoded(propagated: Propagated) -> bytes | None:
+    return None if propagated is None else msgspec.json.encode(propagated)
 
 
 def _sources(
@@ -215,7 +228,7 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
             "blocked": bool(each.front) or each.job.holds,
             "partitions": each.keys,
             "row_filters": each.row_filters,
-            "is_narrow": each.is_narrow,
+            "propagated": each.propagated and msgspec.Raw(each.propagated),
         }
         for each in joining
     ]
@@ -251,7 +264,7 @@ async def _create(
             each.place[1],
             each.must_run,
             jsonb(msgspec.json.encode(each.row_filters)),
-            each.is_narrow,
+            each.propagated and jsonb(each.propagated),
             plan_ids,
         )
         for each in creating

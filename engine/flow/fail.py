@@ -6,6 +6,7 @@ Where a later change has queued a successor for the same slot, the work passes t
 from uuid import UUID
 
 from engine.errors import LeaseLost
+from engine.flow.forget import forget_partial_writes
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
 from engine.lineage.graph import Lineage
@@ -34,12 +35,14 @@ async def end_attempt(
 ) -> None:
     """Decide what becomes of a locked, running task whose attempt has ended without success."""
     error = error[:_ERROR_LENGTH]
+    lineage = await scene.lineage(conn)
+    await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
     successor = await fetch_one(
         conn, "tasks.lock_successor", job_id=row["job_id"], slot=row["slot"]
     )
     if successor is not None:
         await hand_over(conn, scene, row["id"], successor["id"], error)
-    elif retryable and row["attempts"] < _max_attempts(await scene.lineage(conn), row["job_id"]):
+    elif retryable and row["attempts"] < _max_attempts(lineage, row["job_id"]):
         seconds = backoff_seconds(row["attempts"])
         await execute(conn, "tasks.retry_later", id=row["id"], error=error, backoff_seconds=seconds)
     else:

@@ -13,7 +13,7 @@ from engine.flow.draft import Draft
 from engine.flow.estimate import Estimate, costs
 from engine.flow.known import load_existing
 from engine.flow.scene import Scene
-from engine.planner import Changed, Excess, Plan, excesses
+from engine.planner import Excess, Plan, excesses
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.orgs import settings
@@ -56,5 +56,5 @@ async def spoken_of(conn: Connection, draft: Draft) -> Plan:
     changed = {}
     for dataset, each in draft.decided.changed.items():
         existing = await load_existing(conn, draft.lineage, dataset)
-        changed[dataset] = tuple(Changed(it.partitions & existing, it.columns) for it in each)
+        changed[dataset] = tuple(it._replace(partitions=it.partitions & existing) for it in each)
     return replace(draft.decided, changed=changed)

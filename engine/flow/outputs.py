@@ -1,6 +1,7 @@
-"""What a run says of its outputs: checked, completed, and as rows."""
+"""The reports of a run about its outputs: checked and completed."""
 
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -8,27 +9,39 @@ import msgspec
 
 from engine.errors import InvalidInput
 from engine.lineage.columns import read_columns
+from engine.lineage.content import Content, Written
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.task import Completion, Lease, Output
+from engine.store.ids import new_id
 
 
-class PartitionRow(msgspec.Struct, omit_defaults=True):
-    """A partition as `partitions.write` takes it; what is left out is null."""
+class Report(msgspec.Struct, frozen=True):
+    """What a run reports of one partition that it has written."""
 
     task_id: UUID
     dataset_uuid: UUID
     dataset_version: UUID
     partition_key: str
     config_hash: str
-    schema_hash: str | None = None
-    location: str | None = None
-    row_count: int | None = None
-    bytes: int | None = None
-    fingerprint: str | None = None
-    column_fingerprints: Mapping[str, str] | None = None
-    changed: bool | None = None
-    changed_columns: frozenset[str] | None = None
+    location: str | None
+    output: Output
+    column_fingerprints: Mapping[str, str] | None
+    fingerprint: str | None
+
+    def written(self, before: Content | None) -> Written:
+        """The content, with a fingerprint that is unlike any other where none was reported."""
+        output, fingerprint = self.output, self.fingerprint
+        if fingerprint is None:
+            is_as_before = output.changed is False and before is not None
+            fingerprint = before.fingerprint if is_as_before and before else None
+        return Written(
+            fingerprint or str(new_id()),
+            self.column_fingerprints,
+            output.row_count,
+            output.changed,
+            output.changed_columns,
+        )
 
 
 def brief(completion: Completion) -> list[dict[str, Any]]:
@@ -45,23 +58,23 @@ def brief(completion: Completion) -> list[dict[str, Any]]:
 
 
 def _outputs(completion: Completion) -> Iterator[Output]:
-    """What the run reported, and a bare word for each partition that it said nothing of.
+    """Each partition that the run reported, and each other one of its task without a fingerprint.
 
-    A whole (``Full``, ``PerUpdate``) that reports at all has named every partition it wrote.
+    A run for new rows (``PerUpdate``) that reports at all has named every partition it wrote.
     """
     yield from completion.outputs
     lease = completion.lease
-    told = {(output.dataset, output.partition) for output in completion.outputs}
-    if told and lease.job.is_unit:
+    reported = {(output.dataset, output.partition) for output in completion.outputs}
+    if reported and lease.job.strategy == "PerUpdate":
         return
     for dataset in lease.outputs:
         for key in lease.partitions:
-            if (dataset.name, key) not in told:
+            if (dataset.name, key) not in reported:
                 yield Output(dataset.name, key)
 
 
-def partition_rows(lineage: Lineage, completion: Completion) -> Iterator[PartitionRow]:
-    """A row for each partition that the run wrote.
+def reports(lineage: Lineage, completion: Completion) -> Iterator[Report]:
+    """Check what a run reports, and yield a report of each partition that it wrote.
 
     Raises InvalidInput for what the job does not make, InvalidPartition for a key it cannot have.
     """
@@ -69,34 +82,49 @@ def partition_rows(lineage: Lineage, completion: Completion) -> Iterator[Partiti
     datasets = {dataset.name: dataset for dataset in lease.outputs}
     for output in _outputs(completion):
         dataset = _dataset_of(lineage, completion, datasets, output)
-        yield PartitionRow(
+        columns = _complete(lineage, dataset, output.column_fingerprints)
+        yield Report(
             task_id=lease.task_id,
             dataset_uuid=dataset.id,
             dataset_version=dataset.version,
             partition_key=output.partition,
             config_hash=lease.job.config_hash,
-            schema_hash=output.schema_hash,
             location=output.location or dataset.location,
-            row_count=output.row_count,
-            bytes=output.bytes,
-            fingerprint=output.fingerprint,
-            column_fingerprints=_complete(lineage, dataset, output.column_fingerprints),
-            changed=output.changed,
-            changed_columns=output.changed_columns,
+            output=output,
+            column_fingerprints=columns,
+            fingerprint=output.fingerprint or _whole(lineage, dataset, columns),
         )
 
 
 def _complete(
     lineage: Lineage, dataset: Dataset, fingerprints: Mapping[str, str] | None
 ) -> Mapping[str, str] | None:
-    """Fingerprints that say nothing of a column which somebody reads count for nothing."""
+    """The column fingerprints, if they cover every column that is read; None otherwise."""
     if fingerprints is None:
         return None
-    said = fingerprints.keys() | set(lineage.space(dataset.id).names)
+    covered = fingerprints.keys() | set(lineage.space(dataset.id).names)
     for edge in lineage.readers(dataset.id):
-        if not said >= (read_columns(edge.columns) or set()):
+        if not covered >= (read_columns(edge.columns) or set()):
             return None
     return fingerprints
+
+
+def _whole(
+    lineage: Lineage, dataset: Dataset, fingerprints: Mapping[str, str] | None
+) -> str | None:
+    """The fingerprint of all columns, made of one for each; None where some may be missing."""
+    if fingerprints is None:
+        return None
+    covered = fingerprints.keys() | set(lineage.space(dataset.id).names)
+    if dataset.columns is not None:
+        is_whole = covered >= set(dataset.columns)
+    else:
+        is_whole = all(
+            read_columns(edge.columns) is not None for edge in lineage.readers(dataset.id)
+        )
+    if not is_whole:
+        return None
+    return sha256(msgspec.json.encode(fingerprints, order="deterministic")).hexdigest()[:32]
 
 
 def _dataset_of(

@@ -139,7 +139,7 @@ async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
     for dataset, changed in decided.changed.items():
         space, version = lineage.space(dataset), lineage.dataset(dataset).version
         is_source = lineage.producer(dataset).activation == "source"
-        for partitions, columns in changed:
+        for partitions, columns, rows in changed:
             keys = space.keys(partitions)
             while part := list(islice(keys, _STAMPED_AT_ONCE)):
                 await execute(
@@ -149,6 +149,7 @@ async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
                     version=version,
                     keys=part,
                     columns=None if columns is None else list(columns),
+                    rows=None if rows is None else Jsonb(rows.spec()),
                     is_source=is_source,
                 )
 

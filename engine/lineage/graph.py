@@ -129,6 +129,11 @@ class Lineage:
         """The job; raises UnknownName."""
         return self.order[_known(self.rank.get(job.int), "job", job)]
 
+    def find_job(self, job: UUID) -> Job | None:
+        """The job, or None where no served DAG has it."""
+        rank = self.rank.get(job.int)
+        return None if rank is None else self.order[rank]
+
     def capped_jobs(self) -> list[Job]:
         """The jobs that may only run so many tasks at once."""
         return [job for job in self.order if job.max_concurrency is not None]

@@ -80,6 +80,11 @@ class Job(msgspec.Struct, frozen=True, gc=False):
         return self.strategy == "PerPartition" and self.partitions_per_task == 1
 
     @property
+    def writes_with_its_completion(self) -> bool:
+        """Whether a run's output and its completion are written in one transaction."""
+        return self.operator == "sql" and self.runtime == "local"
+
+    @property
     def priority(self) -> int:
         """Higher is claimed first."""
         return int(self.scaling.get("priority", 0))

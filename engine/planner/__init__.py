@@ -21,6 +21,7 @@ from engine.planner.inputs import input_partitions, upstream
 from engine.planner.known import Known, KnownNeeded, prefetched
 from engine.planner.path import path_to
 from engine.planner.plan import Changed, Hit, Plan, Pruned, Step
+from engine.planner.propagated import Propagated, propagated_scopes
 from engine.planner.radius import Excess, excesses, radius
 from engine.planner.size import check_size
 from engine.planner.tasks import TaskNeed, needs_of_steps, task_count, task_needs
@@ -36,6 +37,7 @@ __all__ = [
     "Known",
     "KnownNeeded",
     "Plan",
+    "Propagated",
     "Pruned",
     "Step",
     "TaskNeed",
@@ -51,6 +53,7 @@ __all__ = [
     "path_to",
     "plan",
     "prefetched",
+    "propagated_scopes",
     "radius",
     "task_count",
     "task_needs",

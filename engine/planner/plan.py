@@ -81,10 +81,11 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
 
 class Changed(NamedTuple):
-    """Partitions of a dataset that changed in place, and in which columns; None: in all."""
+    """Partitions of a dataset that changed in place, in which columns and rows; None: in all."""
 
     partitions: PartitionSet
     columns: DirtyColumns
+    rows: RowFilter | None = None
 
 
 class Pruned(NamedTuple):

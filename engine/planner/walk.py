@@ -105,7 +105,7 @@ class _Walk:
         changed = [each for each in scopes if each.in_place]
         if stamped := [each for each in changed if not each.is_stamped]:
             self._changed[dataset] = tuple(
-                Changed(each.partitions, each.columns) for each in stamped
+                Changed(each.partitions, each.columns, each.rows) for each in stamped
             )
         if changed:
             self._spread(dataset, changed)

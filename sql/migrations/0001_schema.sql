@@ -241,8 +241,9 @@ CREATE TABLE tasks (
     -- Some input has changed, or an invalidation names the output itself: it must run.
     hit boolean NOT NULL,
     row_filters jsonb NOT NULL DEFAULT '[]',
-    -- Some plan reaches the readers of what it makes through some columns or rows only.
-    is_narrow boolean NOT NULL DEFAULT false,
+    -- The scopes of its outputs that plans have propagated to their readers: {dataset: [scope]};
+    -- null: all columns and rows. Without an entry, the completion propagates whatever changed.
+    propagated jsonb,
     -- The plans that want it, the oldest first, up to 100 of them.
     plan_ids uuid[] NOT NULL DEFAULT '{}',
     -- The newest of the plans beyond those; ids rise with time, so any older one may be among them.
@@ -303,15 +304,20 @@ CREATE TABLE partition_versions (
     column_stamps jsonb,
     -- The task whose run the partition stands on; null for a source's.
     task_id uuid,
-    -- Somebody has rewritten by hand what that run made, or has ended what was to make it again.
-    is_doubtful boolean NOT NULL DEFAULT false,
+    -- Changes of some rows only, which are not in column_stamps: [{at, scope: {columns, rows}}].
+    row_changes jsonb,
+    -- {scope: the fingerprint that it was last compared with, "*": that of all others}, where a run
+    -- has counted as a change of some scopes only.
+    attributed_fingerprints jsonb,
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 ) WITH (fillfactor = 80);
 
--- The newest stamp among some columns of a partition; null columns: all of them.
+-- The newest stamp among some columns of a partition, but for changes of some rows; null columns: all
+-- of them.
 CREATE FUNCTION stamp_of(materialized_at timestamptz, column_stamps jsonb, columns text[])
 RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE WHEN column_stamps IS NULL OR columns IS NULL THEN materialized_at
+RETURN CASE WHEN column_stamps IS NULL THEN materialized_at
+    WHEN columns IS NULL THEN (SELECT max(c.value::timestamptz) FROM jsonb_each_text(column_stamps) c)
     ELSE (SELECT max(coalesce(column_stamps ->> c, column_stamps ->> '*')::timestamptz)
           FROM unnest(columns || '*'::text) AS c) END;
 
@@ -323,14 +329,17 @@ RETURN CASE WHEN columns IS NULL OR before IS NULL THEN NULL
     ELSE coalesce(column_stamps, jsonb_build_object('*', before))
         || (SELECT coalesce(jsonb_object_agg(c, now), '{}') FROM unnest(columns) AS c) END;
 
--- The keys under which two objects hold different values; null where one of them is missing, or all
--- differ: where rows come or go, that is so of every column, and who reads none may count them.
-CREATE FUNCTION differing_keys(a jsonb, b jsonb) RETURNS text[]
+-- The scopes that two plans have propagated for one task: {dataset: [scope]}, null for everything.
+-- Plans for different partitions of the task have nothing in common that holds for each of them.
+CREATE FUNCTION merge_propagated(a jsonb, b jsonb, are_same_partitions boolean) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN a IS NOT NULL AND b IS NOT NULL THEN
-    (SELECT CASE WHEN NOT bool_and(x.value IS DISTINCT FROM y.value)
-            THEN array_agg(key ORDER BY key) FILTER (WHERE x.value IS DISTINCT FROM y.value) END
-     FROM jsonb_each_text(a) AS x FULL JOIN jsonb_each_text(b) AS y USING (key)) END;
+RETURN CASE WHEN NOT are_same_partitions THEN CASE WHEN coalesce(a, b) IS NOT NULL THEN '{}'::jsonb END
+    WHEN a IS NULL OR b IS NULL THEN NULL
+    ELSE (SELECT coalesce(jsonb_object_agg(x.key, merged.scopes), '{}')
+          FROM jsonb_each(a) AS x JOIN jsonb_each(b) AS y USING (key),
+          LATERAL (SELECT coalesce(jsonb_agg(DISTINCT s), '[]') AS scopes
+                   FROM jsonb_array_elements(x.value || y.value) AS s) AS merged
+          WHERE jsonb_array_length(merged.scopes) <= 16) END;
 
 CREATE TABLE dataset_cursors (
     dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,

@@ -21,27 +21,38 @@ JOIN knockon.partition_versions p ON p.dataset_uuid = v.dataset_uuid AND p.datas
 WHERE now.id = %(version)s AND now.dataset_uuid = %(dataset)s
 
 -- :name stamp
--- Partitions changed now by other hands than a task's, in some columns; null: in all. Those of a
--- source come to exist by that, those that a job makes only when its task is done. The fingerprints
--- of what changed are forgotten, for the next run has nothing to compare itself with. Stamps only
--- rise, whatever the clock does.
+-- Partitions changed now by other hands than a task's, in some columns and rows; null: in all. Those
+-- of a source come to exist by that, those that a job makes only when its task is done. The
+-- fingerprints of what changed are forgotten, for the next run has nothing to compare itself with.
+-- Stamps only rise, whatever the clock does.
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
 SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest(%(keys)s::text[]) AS key
 WHERE %(is_source)s OR EXISTS (
     SELECT FROM knockon.partition_versions e WHERE e.dataset_uuid = %(dataset)s
       AND e.dataset_version = %(version)s AND e.partition_key = key)
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
-SET (materialized_at, column_stamps, fingerprint, column_fingerprints, row_count, is_doubtful) = (
-    SELECT moment, knockon.moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment),
-        NULL, p.column_fingerprints - %(columns)s::text[], NULL::bigint, NOT %(is_source)s
+SET (materialized_at, column_stamps, row_changes, fingerprint, column_fingerprints,
+     attributed_fingerprints, row_count) = (
+    SELECT moment,
+        CASE WHEN %(rows)s::jsonb IS NULL
+             THEN knockon.moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment)
+             ELSE coalesce(p.column_stamps, jsonb_build_object('*', p.materialized_at)) END,
+        CASE WHEN %(rows)s::jsonb IS NOT NULL
+             THEN coalesce(p.row_changes, '[]') || jsonb_build_object('at', moment, 'scope',
+                 jsonb_build_object('columns', %(columns)s::text[], 'rows', %(rows)s::jsonb))
+             WHEN %(columns)s::text[] IS NOT NULL THEN p.row_changes END,
+        NULL, p.column_fingerprints - %(columns)s::text[], NULL::jsonb, NULL::bigint
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
 
--- :name doubt
--- Somebody has decided that these are not made again for now. What they are made for later may take in
--- what was to be, so how they come out then is told to all who read them.
-UPDATE knockon.partition_versions p SET is_doubtful = true
+-- :name forget_content
+-- Whatever the next run of these writes is a change. Single columns may keep their fingerprints where
+-- their run alone says what has changed.
+UPDATE knockon.partition_versions p
+SET fingerprint = NULL, attributed_fingerprints = NULL,
+    column_fingerprints = CASE WHEN %(keep_columns)s THEN p.column_fingerprints END
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[], %(keys)s::text[]) AS v(dataset, version, key)
-WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version AND p.partition_key = v.key
+WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version
+  AND (v.key IS NULL OR p.partition_key = v.key)
 
 -- :name stamps
 -- The stamps that partitions bear now; none for those that do not exist.
@@ -51,46 +62,35 @@ FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[])
 JOIN knockon.partition_versions p
     ON p.dataset_uuid = r.dataset AND p.dataset_version = r.version AND p.partition_key = r.key
 
+-- :name lock_contents
+-- The contents of partitions that runs have written, as they were before, with the time.
+SELECT g.n, p.materialized_at AS changed_at, p.column_stamps AS column_versions,
+       coalesce(p.row_changes, '[]') AS row_changes, p.fingerprint, p.column_fingerprints,
+       p.attributed_fingerprints AS attributed, p.row_count, clock_timestamp() AS now
+FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[]) WITH ORDINALITY
+    AS g(dataset, version, key, n)
+LEFT JOIN LATERAL (
+    SELECT * FROM knockon.partition_versions p
+    WHERE p.dataset_uuid = g.dataset AND p.dataset_version = g.version AND p.partition_key = g.key
+    FOR UPDATE) AS p ON true
+ORDER BY g.n
+
 -- :name write
--- The partitions that runs have written. One whose content stayed the same keeps its stamp, and so
--- does each of its columns, where it is known which ones moved. Returns what changed; null columns:
--- all of them.
-WITH given AS (
-    SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(task_id uuid, dataset_uuid uuid,
-        dataset_version uuid, partition_key text, config_hash text, schema_hash text,
-        location text, row_count bigint, bytes bigint, fingerprint text,
-        column_fingerprints jsonb, changed boolean, changed_columns text[])
-), compared AS (
-    SELECT g.*, p.materialized_at AS before, p.column_stamps, p.is_doubtful,
-        p.materialized_at IS NULL OR coalesce(g.changed, p.fingerprint <> g.fingerprint,
-            p.column_fingerprints <> g.column_fingerprints, true) AS differs,
-        CASE WHEN p.materialized_at IS NOT NULL AND (p.row_count <> g.row_count) IS NOT TRUE
-             THEN coalesce(g.changed_columns,
-                           knockon.differing_keys(p.column_fingerprints, g.column_fingerprints))
-        END AS moved,
-        greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment
-    FROM given g LEFT JOIN knockon.partition_versions p USING (dataset_uuid, dataset_version, partition_key)
-), written AS (
-    INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key,
-        materialized_at, config_hash, schema_hash, location, row_count, bytes, fingerprint,
-        column_fingerprints, column_stamps, task_id)
-    SELECT dataset_uuid, dataset_version, partition_key,
-        CASE WHEN differs THEN moment ELSE before END,
-        config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,
-        CASE WHEN differs THEN knockon.moved_stamps(before, column_stamps, moved, moment)
-             ELSE column_stamps END,
-        task_id
-    FROM compared
-    ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
-    SET materialized_at = EXCLUDED.materialized_at, config_hash = EXCLUDED.config_hash,
-        schema_hash = EXCLUDED.schema_hash, location = EXCLUDED.location,
-        row_count = EXCLUDED.row_count, bytes = EXCLUDED.bytes,
-        fingerprint = EXCLUDED.fingerprint, column_fingerprints = EXCLUDED.column_fingerprints,
-        column_stamps = EXCLUDED.column_stamps, task_id = EXCLUDED.task_id, is_doubtful = false
-)
-SELECT task_id, dataset_uuid, dataset_version, partition_key, moved AS columns,
-       coalesce(is_doubtful, false) AS was_doubtful, before IS NULL AS is_first
-FROM compared WHERE differs
+-- The partitions that runs have written, and their contents after it.
+INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at,
+    config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,
+    column_stamps, row_changes, attributed_fingerprints, task_id)
+SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(dataset_uuid uuid, dataset_version uuid,
+    partition_key text, changed_at timestamptz, config_hash text, schema_hash text, location text,
+    row_count bigint, bytes bigint, fingerprint text, column_fingerprints jsonb,
+    column_versions jsonb, row_changes jsonb, attributed jsonb, task_id uuid)
+ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
+SET materialized_at = EXCLUDED.materialized_at, config_hash = EXCLUDED.config_hash,
+    schema_hash = EXCLUDED.schema_hash, location = EXCLUDED.location,
+    row_count = EXCLUDED.row_count, bytes = EXCLUDED.bytes, fingerprint = EXCLUDED.fingerprint,
+    column_fingerprints = EXCLUDED.column_fingerprints, column_stamps = EXCLUDED.column_stamps,
+    row_changes = EXCLUDED.row_changes,
+    attributed_fingerprints = EXCLUDED.attributed_fingerprints, task_id = EXCLUDED.task_id
 
 -- :name of_dataset
 -- What stands of a dataset, all of it or some keys.

@@ -23,7 +23,7 @@ FOR UPDATE
 -- :name copy_in
 -- New tasks of a plan.
 COPY knockon.tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
-            is_narrow, plan_ids) FROM STDIN (FORMAT binary)
+            propagated, plan_ids) FROM STDIN (FORMAT binary)
 
 -- :name copy_dependencies
 -- What new tasks wait for.
@@ -49,12 +49,13 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
                                ELSE coalesce(jsonb_agg(f), '[]') END
                    FROM (SELECT DISTINCT f
                          FROM jsonb_array_elements(t.row_filters || v.row_filters) AS f) AS d),
-    is_narrow = t.is_narrow OR v.is_narrow,
+    propagated = knockon.merge_propagated(t.propagated, v.propagated, t.slot = '*'
+        OR t.partitions = ARRAY(SELECT jsonb_array_elements_text(v.partitions))),
     plan_ids = t.plan_ids[greatest(cardinality(t.plan_ids) - 98, 1):] || %(plan_id)s::uuid,
     plans_dropped_to = CASE WHEN cardinality(t.plan_ids) >= 100
         THEN t.plan_ids[cardinality(t.plan_ids) - 99] ELSE t.plans_dropped_to END
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, blocked boolean, partitions jsonb,
-    row_filters jsonb, is_narrow boolean)
+    row_filters jsonb, propagated jsonb)
 WHERE t.id = v.id
 
 -- :name add_dependencies
@@ -118,25 +119,20 @@ RETURNING t.id, t.lease_expires_at
 
 -- :name lock_held
 -- The running tasks whose current token is shown, so that nobody else ends them meanwhile.
-SELECT t.id, t.lease_token
+SELECT t.id, t.lease_token, t.propagated
 FROM knockon.tasks t JOIN unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS v(id, token) ON t.id = v.id
 WHERE t.lease_token = v.token AND t.status = 'running'
 FOR UPDATE OF t
 
 -- :name succeed
--- The lease ends here, whoever still believes to hold it. Returns the tasks whose readers no plan has
--- reached but through some columns or rows.
-WITH ended AS (
-    UPDATE knockon.tasks t
-    SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
-        outcome = CASE WHEN v.has_changed THEN 'changed' ELSE 'unchanged' END,
-        lease_token = NULL, lease_expires_at = NULL
-    FROM unnest(%(ids)b::uuid[], %(outputs)b::jsonb[], %(has_changed)b::bool[])
-        AS v(id, outputs, has_changed)
-    WHERE t.id = v.id
-    RETURNING t.id, t.is_narrow
-)
-SELECT id AS narrow FROM ended WHERE is_narrow
+-- The lease ends here, whoever still believes to hold it.
+UPDATE knockon.tasks t
+SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
+    outcome = CASE WHEN v.has_changed THEN 'changed' ELSE 'unchanged' END,
+    lease_token = NULL, lease_expires_at = NULL
+FROM unnest(%(ids)b::uuid[], %(outputs)b::jsonb[], %(has_changed)b::bool[])
+    AS v(id, outputs, has_changed)
+WHERE t.id = v.id
 
 -- :name record_inputs
 -- What each run read, by the stamps that it found at its claim.
@@ -243,12 +239,12 @@ WHERE id = ANY(%(ids)s) AND status = 'blocked'
 
 -- :name lock_running
 -- A failed attempt: only with the current token.
-SELECT id, job_id, slot, attempts FROM knockon.tasks
+SELECT id, job_id, slot, attempts, partitions FROM knockon.tasks
 WHERE id = %(id)s AND lease_token = %(token)s AND status = 'running' FOR UPDATE
 
 -- :name lock_expired
 -- Running tasks whose worker has not been heard of in time.
-SELECT id, job_id, slot, attempts, worker_id, lease_expires_at FROM knockon.tasks
+SELECT id, job_id, slot, attempts, partitions, worker_id, lease_expires_at FROM knockon.tasks
 WHERE org_id = %(org_id)s AND status = 'running' AND lease_expires_at < clock_timestamp()
 ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 
@@ -292,7 +288,7 @@ WITH rewired AS (
         completed_at = clock_timestamp(), error_message = %(error)s,
         outcome = 'its work passed to task ' || %(successor)s
     WHERE id = %(id)s
-    RETURNING partitions, row_filters, is_narrow, plan_ids, plans_dropped_to
+    RETURNING partitions, slot, row_filters, propagated, plan_ids, plans_dropped_to
 )
 UPDATE knockon.tasks t
 SET hit = true,
@@ -302,7 +298,8 @@ SET hit = true,
                                ELSE coalesce(jsonb_agg(f), '[]') END
                    FROM (SELECT DISTINCT f
                          FROM jsonb_array_elements(t.row_filters || e.row_filters) AS f) AS d),
-    is_narrow = t.is_narrow OR e.is_narrow,
+    propagated = knockon.merge_propagated(t.propagated, e.propagated,
+        t.slot = '*' OR t.partitions = e.partitions),
     plan_ids = p.ids[greatest(cardinality(p.ids) - 99, 1):],
     plans_dropped_to = greatest(e.plans_dropped_to, t.plans_dropped_to,
         p.ids[cardinality(p.ids) - 100])

@@ -29,6 +29,14 @@ BEGIN
     END LOOP;
 END $$;
 
+-- What the next run of these changes is for its completion to propagate.
+UPDATE knockon.tasks t SET propagated = '{}'
+FROM knockon_before.tasks b WHERE b.id = t.id AND b.is_narrow;
+UPDATE knockon.partition_versions p SET fingerprint = NULL
+FROM knockon_before.partition_versions b
+WHERE b.is_doubtful AND (p.dataset_uuid, p.dataset_version, p.partition_key)
+    = (b.dataset_uuid, b.dataset_version, b.partition_key);
+
 SELECT pg_catalog.setval('knockon.lineage_epochs', last_value, is_called)
 FROM knockon_before.lineage_epochs;
 

@@ -1,0 +1,251 @@
+"""The content of a partition: its versions, and which scopes a run or an event has changed.
+
+A partition's content version is the time of its last change. Columns have versions of their own
+where they differ, and changes of some rows only are listed, so that a reader can compare the
+version that its last run recorded with what has changed since in the scope that it reads.
+
+A fingerprint covers the whole partition. Where a plan has propagated only some scopes of it, a run
+with another fingerprint has changed those scopes as far as anybody knows; the others keep the
+fingerprint that they were last compared with (``attributed``). A change that a run took in before
+its event arrived is found in this way when the event is planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from engine.lineage.columns import PRUNED, DirtyColumns, Pruning
+from engine.lineage.scope import EVERYTHING, Scope
+
+OTHERS: Final = "*"
+"""All columns, or all scopes, that have no entry of their own."""
+_MOST_ATTRIBUTED = 16
+_TICK = timedelta(microseconds=1)
+
+
+class RowChange(msgspec.Struct, frozen=True):
+    """A change of some rows at a version; ``columns`` None: in any column."""
+
+    at: datetime
+    scope: Scope
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What is known of a partition's content; a version is the time of a change.
+
+    ``column_versions`` has the version of single columns, and of all others under ``*``, without
+    the changes in ``row_changes``; None: ``changed_at`` is the version of each. ``fingerprint``
+    None: nothing is known of the content, so whatever a run writes is a change.
+    """
+
+    changed_at: datetime
+    column_versions: Mapping[str, datetime] | None = None
+    row_changes: tuple[RowChange, ...] = ()
+    fingerprint: str | None = None
+    column_fingerprints: Mapping[str, str] | None = None
+    attributed: Mapping[str, str] | None = None
+    row_count: int | None = None
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The content that a run has written.
+
+    ``is_changed`` is the worker's own statement, as are ``changed_columns``; None: the
+    fingerprints decide. ``fingerprint`` differs from any other where the worker reported none.
+    """
+
+    fingerprint: str
+    column_fingerprints: Mapping[str, str] | None = None
+    row_count: int | None = None
+    is_changed: bool | None = None
+    changed_columns: frozenset[str] | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The content after a run, and how it differs from the content before.
+
+    ``columns`` are the changed ones (None: all), PRUNED where nothing changed. ``unpropagated``
+    are those of which no plan has invalidated the readers.
+    """
+
+    content: Content
+    columns: DirtyColumns | Pruning
+    unpropagated: DirtyColumns | Pruning = PRUNED
+
+
+def compare(
+    before: Content | None, written: Written, scopes: Sequence[Scope] | None, now: datetime
+) -> Outcome:
+    """Compare what a run has written with the content before.
+
+    ``scopes`` are those that plans have propagated to readers; None: everything.
+    """
+    if before is None or (before.fingerprint is None and not _has_columns(before, written)):
+        return Outcome(_rewritten(before, written, now), None, PRUNED if scopes is None else None)
+    columns = _changed_columns(before, written)
+    if scopes is None:
+        return _compare_whole(before, written, columns, now)
+    return _compare_scopes(before, written, columns, scopes, now)
+
+
+def _rewritten(before: Content | None, written: Written, now: datetime) -> Content:
+    at = now if before is None else max(now, before.changed_at + _TICK)
+    return _stored(Content(at), written, None)
+
+
+def _changed_columns(before: Content, written: Written) -> DirtyColumns | Pruning:
+    """The columns known to differ; PRUNED: none; None: any may."""
+    if written.is_changed is False:
+        return PRUNED
+    if written.is_changed is None and before.fingerprint == written.fingerprint:
+        return PRUNED
+    has_rows_moved = None not in (before.row_count, written.row_count) and (
+        before.row_count != written.row_count
+    )
+    if has_rows_moved:
+        return None
+    if written.changed_columns is not None:
+        return written.changed_columns or PRUNED
+    if before.fingerprint is None and before.column_fingerprints == written.column_fingerprints:
+        return PRUNED
+    return _differing(before.column_fingerprints, written.column_fingerprints)
+
+
+def _differing(
+    before: Mapping[str, str] | None, now: Mapping[str, str] | None
+) -> frozenset[str] | None:
+    """None where one is missing, none differs or all do: then rows have come or gone."""
+    if before is None or now is None:
+        return None
+    columns = before.keys() | now.keys()
+    differing = frozenset(each for each in columns if before.get(each) != now.get(each))
+    return None if not differing or len(differing) == len(columns) else differing
+
+
+def _compare_whole(
+    before: Content, written: Written, columns: DirtyColumns | Pruning, now: datetime
+) -> Outcome:
+    if before.attributed and any(
+        each != written.fingerprint for each in before.attributed.values()
+    ):
+        columns = None
+    content = before if columns is PRUNED else _at(before, Scope(columns), now)
+    return Outcome(_stored(content, written, None), columns)
+
+
+def _compare_scopes(
+    before: Content,
+    written: Written,
+    columns: DirtyColumns | Pruning,
+    scopes: Sequence[Scope],
+    now: datetime,
+) -> Outcome:
+    is_exact = columns is PRUNED or columns is not None or _has_columns(before, written)
+    changed = [*_changed_scopes(before, written, columns, scopes, is_exact=is_exact)]
+    rest = _rest(columns, scopes) if is_exact else PRUNED
+    content = before
+    for scope in changed if rest is PRUNED else [*changed, Scope(rest)]:
+        content = _at(content, scope, max(now, before.changed_at + _TICK))
+    attributed = None
+    if not (is_exact and all(each.rows is None for each in scopes) and before.attributed is None):
+        attributed = _attributed(before, written, scopes)
+    return Outcome(_stored(content, written, attributed), _union(changed, rest), rest)
+
+
+def _has_columns(before: Content, written: Written) -> bool:
+    """Whether single columns are compared, so that a change of all of them is known to be one."""
+    return written.changed_columns is not None or (
+        before.column_fingerprints is not None and written.column_fingerprints is not None
+    )
+
+
+def _changed_scopes(
+    before: Content,
+    written: Written,
+    columns: DirtyColumns | Pruning,
+    scopes: Sequence[Scope],
+    *,
+    is_exact: bool,
+) -> Iterator[Scope]:
+    """The propagated scopes that have changed, since each was last compared."""
+    for scope in scopes:
+        base = _base(before, scope)
+        if is_exact and base == before.fingerprint:
+            within = _within(columns, scope.columns)
+            if within is not PRUNED:
+                yield Scope(within, scope.rows)
+        elif base != written.fingerprint or written.is_changed:
+            yield scope
+
+
+def _base(before: Content, scope: Scope) -> str | None:
+    if before.attributed is None:
+        return before.fingerprint
+    return before.attributed.get(scope.key, before.attributed[OTHERS])
+
+
+def _within(columns: DirtyColumns | Pruning, scope: DirtyColumns) -> DirtyColumns | Pruning:
+    if columns is PRUNED or scope is None:
+        return columns
+    if columns is None:
+        return scope
+    return (columns & scope) or PRUNED
+
+
+def _rest(columns: DirtyColumns | Pruning, scopes: Sequence[Scope]) -> DirtyColumns | Pruning:
+    """The changed columns that are in no propagated scope."""
+    if columns is PRUNED or any(each.columns is None for each in scopes):
+        return PRUNED
+    if columns is None:
+        return None
+    return columns.difference(*(each.columns or () for each in scopes)) or PRUNED
+
+
+def _union(changed: Sequence[Scope], rest: DirtyColumns | Pruning) -> DirtyColumns | Pruning:
+    parts = [each.columns for each in changed] + ([] if rest is PRUNED else [rest])
+    if not parts:
+        return PRUNED
+    return None if None in parts else frozenset().union(*(each or () for each in parts))
+
+
+def _attributed(
+    before: Content, written: Written, scopes: Sequence[Scope]
+) -> Mapping[str, str] | None:
+    """The fingerprint by which each scope was last compared; None where it is the same one."""
+    base = before.attributed or {OTHERS: before.fingerprint or ""}
+    found = {**base, **{each.key: written.fingerprint for each in scopes}}
+    if set(found.values()) == {written.fingerprint}:
+        return None
+    extra = [key for key in found if key != OTHERS][: max(len(found) - _MOST_ATTRIBUTED, 0)]
+    return {key: value for key, value in found.items() if key not in extra}
+
+
+def _at(content: Content, scope: Scope, now: datetime) -> Content:
+    return _with_change(content, scope, max(now, content.changed_at))
+
+
+def _with_change(content: Content, scope: Scope, at: datetime) -> Content:
+    replace = msgspec.structs.replace
+    others = content.column_versions or {OTHERS: content.changed_at}
+    if scope == EVERYTHING:
+        return replace(content, changed_at=at, column_versions=None, row_changes=())
+    if scope.rows is not None:
+        entry = RowChange(at, scope)
+        listed = (*content.row_changes, entry)
+        return replace(content, changed_at=at, column_versions=others, row_changes=listed)
+    moved = {**others, **dict.fromkeys(scope.columns or (), at)}
+    return replace(content, changed_at=at, column_versions=moved)
+
+
+def _stored(content: Content, written: Written, attributed: Mapping[str, str] | None) -> Content:
+    return msgspec.structs.replace(
+        content,
+        fingerprint=written.fingerprint,
+        column_fingerprints=written.column_fingerprints,
+        row_count=written.row_count,
+        attributed=attributed,
+    )

@@ -1,0 +1,43 @@
+"""A scope within a partition: some columns and some rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from engine.lineage.columns import reaches
+from engine.lineage.graph import Edge
+from engine.lineage.narrowing import narrow
+from engine.lineage.rows import RowFilter
+from engine.partitions import PartitionSet
+
+
+class Scope(msgspec.Struct, frozen=True, gc=False):
+    """Columns and rows of a dataset; None means all of them. ``rows`` is a row filter's JSON."""
+
+    columns: frozenset[str] | None = None
+    rows: Mapping[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        """A text that is equal for equal scopes."""
+        columns = None if self.columns is None else sorted(self.columns)
+        return msgspec.json.encode((columns, self.rows), order="deterministic").decode()
+
+
+EVERYTHING: Final = Scope()
+
+
+def is_reached(edge: Edge, partition: PartitionSet, changed: Scope) -> bool:
+    """Whether a change in a scope of the input reaches a partition of the job that reads it.
+
+    The partition's input is known to have changed in that scope; columns and rows remain.
+    """
+    if changed.columns is not None and not reaches(edge.columns, changed.columns):
+        return False
+    if changed.rows is None:
+        return True
+    rows = RowFilter.parse(changed.rows).through(edge.input.passes)
+    return rows is None or bool(narrow(rows, partition.space, partition))

@@ -1,0 +1,69 @@
+"""The scopes of a step's outputs that a plan has propagated to their readers.
+
+A run may change more than that: it reads whatever its inputs hold by then. The readers of the rest
+are invalidated when the run completes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from engine.lineage.columns import PRUNED, DirtyColumns
+from engine.lineage.rows import RowFilter
+from engine.lineage.scope import EVERYTHING, Scope
+from engine.model.job import Job
+from engine.planner.plan import Hit, Step
+
+Propagated = Mapping[str, tuple[Scope, ...]] | None
+"""By output dataset, its scopes; None: all columns and rows of every output.
+
+Of a dataset without an entry it is not known which, so a completion propagates every change.
+"""
+
+
+def propagated_scopes(step: Step, job: Job) -> Callable[[Sequence[str]], Propagated]:
+    """Return the function that gives the scopes propagated for a task's partition keys.
+
+    A task that makes several partitions has scopes only where all of them have the same ones.
+    """
+    if not step.is_narrow:
+        return lambda _: None
+    if job.is_unit or all(hit.partitions == step.partitions for hit in step.via):
+        of_all_keys = _scopes(job, step.via)
+        return lambda _: of_all_keys
+    space = step.partitions.space
+    keys_hit = [frozenset(space.keys(hit.partitions)) for hit in step.via]
+
+    def of_task(keys: Sequence[str]) -> Propagated:
+        sets = {tuple(i for i, its in enumerate(keys_hit) if key in its) for key in keys}
+        if len(sets) > 1:
+            return {}
+        return _scopes(job, [step.via[i] for i in sets.pop()])
+
+    return of_task
+
+
+def _scopes(job: Job, hits: Sequence[Hit]) -> Propagated:
+    found = {
+        # One unit is propagated in all rows.
+        str(output): _of_output(
+            [(hit.columns[i], None if job.is_unit else hit.rows) for hit in hits]
+        )
+        for i, output in enumerate(job.outputs)
+    }
+    return None if all(scopes == (EVERYTHING,) for scopes in found.values()) else found
+
+
+def _of_output(dirty: Iterable[tuple[Any, RowFilter | None]]) -> tuple[Scope, ...]:
+    scopes = {
+        scope.key: scope
+        for columns, rows in dirty
+        if columns is not PRUNED
+        for scope in [_scope(columns, rows)]
+    }
+    return (EVERYTHING,) if EVERYTHING.key in scopes else tuple(scopes.values())
+
+
+def _scope(columns: DirtyColumns, rows: RowFilter | None) -> Scope:
+    return Scope(columns, rows.spec() if rows else None)
