@@ -58,6 +58,7 @@ class _Emission(msgspec.Struct, gc=False):
     place: Place
     keys: tuple[str, ...]
     is_sure: bool
+    is_if_stale: bool
     propagated: bytes | None
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
@@ -69,7 +70,12 @@ class _Emission(msgspec.Struct, gc=False):
     @property
     def must_run(self) -> bool:
         """Hit directly; or through parents that have done their part of this plan already."""
-        return self.is_sure or not any(self.front.values())
+        return self.is_sure or not (self.is_if_stale or any(self.front.values()))
+
+    @property
+    def starts_blocked(self) -> bool:
+        """Something is in front, or it is to be looked at whether it may run."""
+        return bool(self.front) or self.is_if_stale or self.job.holds
 
 
 async def emit(
@@ -98,6 +104,7 @@ def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
     for step in decided.steps:
         job = lineage.job(step.job)
         propagated = cache(propagated_scopes(step, job))
+        if_stale = frozenset(step.if_stale.space.keys(step.if_stale))
         crossed, straight = crossed_to(step, job), _straight_producers(lineage, job)
         for slot, keys, is_sure in needs(step, job):
             sources = list(_sources(lineage, job, keys, straight))
@@ -108,6 +115,7 @@ def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
                 (job.id.int, slot),
                 keys,
                 is_sure,
+                bool(if_stale) and if_stale.issuperset(keys),
                 _encoded(propagated(keys)),
                 step.row_filters,
                 sources,
@@ -225,7 +233,7 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
         {
             "id": UUID(bytes=each.task_id),
             "hit": each.must_run,
-            "blocked": bool(each.front) or each.job.holds,
+            "blocked": each.starts_blocked,
             "partitions": each.keys,
             "row_filters": each.row_filters,
             "propagated": each.propagated and msgspec.Raw(each.propagated),
@@ -256,7 +264,7 @@ async def _create(
         (
             each.task_id,
             each.job.id.bytes,
-            "blocked" if each.front or each.job.holds else "queued",
+            "blocked" if each.starts_blocked else "queued",
             keys(each.keys),
             org_id,
             each.job.runtime,
@@ -283,7 +291,9 @@ def _bytes_of_all(datasets: tuple[UUID, ...]) -> bytes:
 
 
 async def _hold(conn: Connection, scene: Scene, emissions: Sequence[_Emission]) -> None:
-    """A job that holds its first runs back starts blocked; nothing else in front, it may go."""
-    ready = [UUID(bytes=each.task_id) for each in emissions if not each.front and each.job.holds]
+    """Release those that start blocked with nothing in front, unless they are still to wait."""
+    ready = [
+        UUID(bytes=each.task_id) for each in emissions if each.starts_blocked and not each.front
+    ]
     if ready:
         await release(conn, scene, ready)

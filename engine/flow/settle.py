@@ -9,10 +9,10 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from engine.flow.cutoff import UNCHANGED, Changes, reached, reads
+from engine.flow.cutoff import UNCHANGED, Changes, reached
 from engine.flow.known import existing_of
-from engine.flow.reading import of_their_own
 from engine.flow.scene import Scene
+from engine.flow.stale import stale_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
 from engine.planner import missing_inputs
@@ -54,20 +54,23 @@ async def release(
         await _hold_or_queue(conn, await scene.lineage(conn), first_runs)
     skipped = [row for row in settled if row["status"] == "skipped"]
     if skipped:
-        await _queue_overtaken(conn, await scene.lineage(conn), skipped)
+        await _queue_stale(conn, await scene.lineage(conn), skipped)
     return settled
 
 
-async def _queue_overtaken(conn: Connection, lineage: Lineage, skipped: Sequence[Row]) -> None:
-    """Nobody is skipped whose inputs have changed since its own last run, whoever made it so."""
-    ids = [row["id"] for row in skipped]
-    read = Jsonb(reads(lineage, {row["job_id"] for row in skipped}))
-    newer = await fetch(conn, "tasks.overtaken", ids=ids, reads=read)
-    overtaken = {row["id"] for row in await of_their_own(conn, lineage, newer)}
-    if overtaken:
-        await execute(conn, "tasks.queue_overtaken", ids=list(overtaken))
+async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row]) -> None:
+    """Queue those about to be skipped whose partitions are stale, whatever made them so."""
+    needs = [(lineage.job(row["job_id"]), row["partitions"]) for row in skipped]
+    stale = await stale_partitions(conn, lineage, needs)
+    late = {
+        row["id"]
+        for row, (job, keys) in zip(skipped, needs, strict=True)
+        if any(stale_keys(stale, job, keys))
+    }
+    if late:
+        await execute(conn, "tasks.queue_stale", ids=list(late))
     for row in skipped:
-        if row["id"] in overtaken:
+        if row["id"] in late:
             row["status"] = "queued"
 
 

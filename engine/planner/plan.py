@@ -52,13 +52,15 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     """One job and the output partitions that it may have to recompute.
 
     ``direct`` are those hit by a source's change or by an invalidation of the output itself: they
-    run for sure, the rest only if a parent's result changes. ``row_filters`` are what a `PerUpdate`
-    job reads, any of: a filter's rows, ``{}`` for the new rows past its cursor, None for all rows.
+    run for sure, the rest only if a parent's result changes. ``if_stale`` are those that only a run's
+    own finding hits: they run if they are stale by now. ``row_filters`` are what a `PerUpdate` job
+    reads, any of: a filter's rows, ``{}`` for the new rows past its cursor, None for all rows.
     """
 
     job: UUID
     partitions: PartitionSet
     direct: PartitionSet
+    if_stale: PartitionSet
     row_filters: tuple[Mapping[str, Any] | None, ...]
     via: tuple[Hit, ...]
 

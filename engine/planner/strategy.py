@@ -39,12 +39,26 @@ def hit_directly(job: Job, hits: Sequence[Hit], partitions: PartitionSet) -> Par
 
     Of one unit it is all or none.
     """
-    direct = [hit.partitions for hit in hits if hit.from_job is None]
+    direct = [hit.partitions for hit in hits if hit.from_job is None and not hit.dirty.is_stamped]
     if not direct:
         return partitions.space.empty
     if job.is_unit or len(direct) == len(hits):
         return partitions
     return PartitionSet.union(direct)
+
+
+def hit_if_stale(job: Job, hits: Sequence[Hit], partitions: PartitionSet) -> PartitionSet:
+    """Those that only a run's own finding hits: they run unless they have read it already.
+
+    Of one unit it is all or none.
+    """
+    found = [hit.partitions for hit in hits if hit.dirty.is_stamped]
+    if not found or (job.is_unit and len(found) < len(hits)):
+        return partitions.space.empty
+    if len(found) == len(hits):
+        return partitions
+    others = [hit.partitions for hit in hits if not hit.dirty.is_stamped]
+    return PartitionSet.union(found) - PartitionSet.union(others)
 
 
 def row_filters(job: Job, hits: Sequence[Hit]) -> tuple[Mapping[str, Any] | None, ...]:

@@ -21,7 +21,13 @@ from engine.planner.extent import Extents
 from engine.planner.known import Known, KnownNeeded
 from engine.planner.plan import Changed, Hit, Plan, Pruned, Step
 from engine.planner.scope import changes_in_place, dirty_scope
-from engine.planner.strategy import dirty_output, hit_directly, recomputed, row_filters
+from engine.planner.strategy import (
+    dirty_output,
+    hit_directly,
+    hit_if_stale,
+    recomputed,
+    row_filters,
+)
 
 
 @paused_collector()
@@ -165,7 +171,8 @@ class _Walk:
         if self._affected.note(causes, job.id):
             direct = hit_directly(job, hits, partitions)
             rows = row_filters(job, hits)
-            self._steps.append(Step(job.id, partitions, direct, rows, tuple(hits)))
+            if_stale = hit_if_stale(job, hits, partitions)
+            self._steps.append(Step(job.id, partitions, direct, if_stale, rows, tuple(hits)))
 
 
 _MANUAL = "it runs only when somebody asks for it"

@@ -185,44 +185,7 @@ FROM c
 WHERE t.id = c.id AND (NOT c.waits OR c.hit <> t.hit)
 RETURNING t.id, t.job_id, t.slot, t.partitions, t.status, t.hit, c.holds AND NOT c.waits AS held
 
--- :name overtaken
--- Of tasks about to be skipped, the partitions whose last runs have read inputs that have changed
--- since, in what they read of them; what is not listed is read whole. A run in front may have read
--- more than the change that caused it, and come out the same when the rest is planned; whoever was
--- pruned then has to run now. One that has never run has to where an input is there by now.
-SELECT t.id, t.job_id, m.partition_key, i.input_dataset_uuid, i.input_partition_key
-FROM knockon.tasks t
-JOIN knockon.jobs j ON j.id = t.job_id
-JOIN knockon.current_datasets o ON o.org_id = t.org_id AND o.name = ANY (j.output_datasets)
-JOIN knockon.partition_versions m ON m.dataset_uuid = o.dataset_uuid
-    AND m.dataset_version = o.dataset_version AND m.partition_key = ANY (t.partitions)
-JOIN knockon.task_inputs i ON i.task_id = m.task_id
-JOIN knockon.task_dependencies d ON d.task_id = t.id AND i.input_dataset_uuid = ANY (d.datasets)
-JOIN knockon.tasks f ON f.id = d.depends_on AND i.input_partition_key = ANY (f.partitions)
-JOIN knockon.current_datasets r ON r.dataset_uuid = i.input_dataset_uuid
-JOIN knockon.partition_versions n ON n.dataset_uuid = r.dataset_uuid
-    AND n.dataset_version = r.dataset_version AND n.partition_key = i.input_partition_key
-LEFT JOIN jsonb_to_recordset(%(reads)s) AS c(job uuid, dataset uuid, columns text[])
-    ON c.job = t.job_id AND c.dataset = i.input_dataset_uuid
-WHERE t.id = ANY(%(ids)s)
-  AND knockon.stamp_of(n.materialized_at, n.column_stamps, c.columns)
-      > coalesce(i.input_version, '-infinity')
-UNION ALL
-SELECT t.id, t.job_id, p.key, n.dataset_uuid, n.partition_key
-FROM knockon.tasks t
-JOIN knockon.jobs j ON j.id = t.job_id AND NOT j.holds
-JOIN knockon.current_datasets o ON o.org_id = t.org_id AND o.name = j.output_datasets[1]
-JOIN knockon.task_dependencies d ON d.task_id = t.id
-JOIN knockon.tasks f ON f.id = d.depends_on
-JOIN knockon.current_datasets r ON r.dataset_uuid = ANY (d.datasets)
-JOIN knockon.partition_versions n ON n.dataset_uuid = r.dataset_uuid
-    AND n.dataset_version = r.dataset_version AND n.partition_key = ANY (f.partitions)
-CROSS JOIN unnest(t.partitions) AS p(key)
-WHERE t.id = ANY(%(ids)s) AND NOT EXISTS (
-    SELECT FROM knockon.partition_versions m WHERE m.dataset_uuid = o.dataset_uuid
-      AND m.dataset_version = o.dataset_version AND m.partition_key = p.key)
-
--- :name queue_overtaken
+-- :name queue_stale
 -- They are not skipped after all.
 UPDATE knockon.tasks SET hit = true, status = 'queued', queued_at = clock_timestamp(), completed_at = NULL,
     outcome = NULL

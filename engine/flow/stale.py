@@ -1,0 +1,201 @@
+"""Stale: the one definition of whether a partition is, by the evidence in the tables.
+
+A partition is stale if the definition of its job differs from that of its run, if an input has
+changed since the run in the columns and rows that reach the partition, if an input that it needs
+has appeared or is gone, or if it was never built though all is there that its first run waits for.
+A job that builds all its partitions together is judged as one, under the key ``*``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from engine.flow.cutoff import reads
+from engine.flow.known import load_existing
+from engine.lineage.content import RowChange
+from engine.lineage.graph import Lineage
+from engine.lineage.scope import is_reached
+from engine.model.job import Job
+from engine.partitions import PartitionSet
+from engine.planner import Known, KnownNeeded, first_run_is_due, prefetched
+from engine.planner.first_runs import UNIT
+from engine.planner.inputs import up
+from engine.store.database import Connection
+from engine.store.run import Row, fetch
+
+T = TypeVar("T")
+Rule = Literal["definition", "input changed", "input appeared", "input gone", "never built"]
+Subject = tuple[UUID, str]
+"""A job and one of its partition keys, ``*`` where its partitions are built together."""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why a partition is stale; versions are those of the input ``partition`` of ``dataset``."""
+
+    rule: Rule
+    dataset: str | None = None
+    partition: str | None = None
+    recorded: datetime | None = None
+    version: datetime | None = None
+
+
+Stale = Mapping[Subject, Sequence[Reason]]
+
+
+async def stale_partitions(
+    conn: Connection, lineage: Lineage, needs: Sequence[tuple[Job, Sequence[str]]]
+) -> Stale:
+    """Judge partitions of jobs that are not sources; returns the stale ones with the reasons."""
+    subjects = [(job, key) for job, keys in needs for key in ((UNIT,) if job.is_unit else keys)]
+    found = _Judgement(conn, lineage)
+    runs = await _runs(conn, lineage, subjects)
+    built = [(*subject, row["task_id"]) for subject, row in runs if row["task_id"]]
+    for (job, key), row in runs:
+        if row["task_id"] and row["config_hash"] != job.config_hash:
+            found.add(job, key, Reason("definition"))
+    await found.judge_changes(built)
+    await found.judge_appearances(built)
+    await found.judge_first_runs([subject for subject, row in runs if not row["task_id"]])
+    return found.reasons
+
+
+async def _runs(
+    conn: Connection, lineage: Lineage, subjects: Sequence[tuple[Job, str]]
+) -> list[tuple[tuple[Job, str], Row]]:
+    """Each subject with the run that it stands on."""
+    found: list[tuple[tuple[Job, str], Row]] = []
+    for name, is_unit in (("stale.runs", False), ("stale.last_runs", True)):
+        asked = [each for each in subjects if each[0].is_unit is is_unit]
+        if asked:
+            datasets = [lineage.dataset(job.outputs[0]) for job, _ in asked]
+            rows = await fetch(
+                conn,
+                name,
+                datasets=[each.id for each in datasets],
+                versions=[each.version for each in datasets],
+                keys=[key for _, key in asked],
+            )
+            found += zip(asked, rows, strict=True)
+    return found
+
+
+@dataclass(slots=True)
+class _Judgement:
+    """Reasons in the making; ``existing`` holds the partitions of datasets looked at so far."""
+
+    conn: Connection
+    lineage: Lineage
+    reasons: dict[Subject, list[Reason]] = field(default_factory=dict)
+    existing: dict[UUID, PartitionSet] = field(default_factory=dict)
+
+    def add(self, job: Job, key: str, reason: Reason) -> None:
+        self.reasons.setdefault((job.id, key), []).append(reason)
+
+    async def judge_changes(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
+        """Inputs that have changed since, in what reaches the partition, or are gone."""
+        by_task = _by_task(built)
+        runs = {task: job.id for job, _, task in built}
+        rows = await fetch(
+            self.conn,
+            "stale.changed_inputs",
+            tasks=list(runs),
+            jobs=list(runs.values()),
+            reads=Jsonb(reads(self.lineage, set(runs.values()))),
+        )
+        for row in rows:
+            for job, key in by_task[row["task_id"]]:
+                if await self._is_newer(job, key, row):
+                    self.add(job, key, self._reason(row))
+
+    async def judge_appearances(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
+        """Inputs that have appeared since, where a run records only those that exist."""
+        by_task = _by_task(built)
+        asked = {
+            (task, edge.dataset)
+            for job, _, task in built
+            for edge in self.lineage.inputs(job.id)
+            if not edge.mapping.is_identity
+        }
+        rows = await fetch(
+            self.conn,
+            "stale.unrecorded_inputs",
+            tasks=[task for task, _ in asked],
+            datasets=[dataset for _, dataset in asked],
+            versions=[self.lineage.dataset(dataset).version for _, dataset in asked],
+        )
+        for row in rows:
+            for job, key in by_task[row["task_id"]]:
+                if await self._needs(job, key, row["dataset"], row["key"]):
+                    self.add(job, key, self._reason(row))
+
+    async def judge_first_runs(self, unbuilt: Sequence[tuple[Job, str]]) -> None:
+        """Partitions that were never built, though nothing holds their first run back."""
+        for job, key in unbuilt:
+            if await self._answer(partial(first_run_is_due, self.lineage, job, key)):
+                self.add(job, key, Reason("never built"))
+
+    def _reason(self, row: Row) -> Reason:
+        name, recorded = self.lineage.dataset(row["dataset"]).name, row.get("recorded")
+        rule: Rule = "input appeared" if recorded is None else "input changed"
+        if row.get("is_gone"):
+            rule = "input gone"
+        return Reason(rule, name, row["key"], recorded, row["version"])
+
+    async def _is_newer(self, job: Job, key: str, row: Row) -> bool:
+        """Whether what the row says concerns the partition."""
+        edges = [each for each in self.lineage.inputs(job.id) if each.dataset == row["dataset"]]
+        if not edges or not await self._needs(job, key, row["dataset"], row["key"]):
+            return False
+        if row["is_gone"] or row["recorded"] is None or row["version"] > row["recorded"]:
+            return True
+        changes = msgspec.convert(row["row_changes"], tuple[RowChange, ...])
+        space = self.lineage.job_space(job)
+        partition = space.universe if key == UNIT else space.parse(key)
+        return any(
+            is_reached(edge, partition, change.scope)
+            for change in changes
+            if change.at > row["recorded"]
+            for edge in edges
+        )
+
+    async def _needs(self, job: Job, key: str, dataset: UUID, input_key: str) -> bool:
+        """Whether a partition is made of an input partition; a run may have read others too."""
+        if key == UNIT:
+            return True
+        wanted = self.lineage.space(dataset).parse(input_key)
+        made = self.lineage.job_space(job).parse(key)
+        for edge in self.lineage.inputs(job.id):
+            if edge.dataset == dataset:
+                needed = await self._answer(partial(up, edge, made))
+                if needed.covers(wanted):
+                    return True
+        return False
+
+    async def _answer(self, question: Callable[[Known], T]) -> T:
+        """The answer to a question about the partitions that exist, which are loaded for it."""
+        while True:
+            try:
+                return question(prefetched(self.existing))
+            except KnownNeeded as needed:
+                for each in needed.datasets:
+                    self.existing[each] = await load_existing(self.conn, self.lineage, each)
+
+
+def _by_task(built: Sequence[tuple[Job, str, UUID]]) -> Mapping[UUID, Sequence[tuple[Job, str]]]:
+    found: dict[UUID, list[tuple[Job, str]]] = {}
+    for job, key, task in built:
+        found.setdefault(task, []).append((job, key))
+    return found
+
+
+def stale_keys(stale: Stale, job: Job, keys: Sequence[str]) -> Iterator[str]:
+    """Those of a job's partition keys that are stale."""
+    return (key for key in keys if (job.id, UNIT if job.is_unit else key) in stale)

@@ -1,0 +1,28 @@
+"""Whether a partition that was never built is due: it has inputs, and waits for no more of them."""
+
+from __future__ import annotations
+
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
+from engine.planner.extent import Extents
+from engine.planner.inputs import up
+from engine.planner.known import Known
+from engine.planner.waiting import missing_inputs
+
+UNIT = "*"
+"""Stands for all partitions of a job that builds them together."""
+
+
+def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: Known) -> bool:
+    """Return whether an input of a partition exists, and ``wait_for`` is met.
+
+    Raises KnownNeeded as ``existing`` does.
+    """
+    space = lineage.job_space(job)
+    made = space.universe if key == UNIT and job.is_unit else space.parse(key)
+    edges = Extents(lineage, existing).determining(job)
+    has_input = not edges or any(
+        up(edge, made, existing) & existing(edge.dataset) for edge in edges
+    )
+    keys = list(space.keys(made)) if made.is_finite else []
+    return has_input and missing_inputs(lineage, job, keys, existing) is None

@@ -1,0 +1,83 @@
+-- The evidence for staleness: what the run behind a partition recorded, and what its inputs hold now.
+
+-- :name runs
+-- The run behind each partition; one row a partition, without a task where it was never built.
+SELECT p.task_id, p.config_hash
+FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[]) WITH ORDINALITY
+    AS g(dataset, version, key, n)
+LEFT JOIN knockon.partition_versions p
+    ON p.dataset_uuid = g.dataset AND p.dataset_version = g.version AND p.partition_key = g.key
+ORDER BY g.n
+
+-- :name last_runs
+-- The last run behind each dataset version whose partitions are built together. Ids of tasks rise with
+-- time, and no two of one job run at once.
+SELECT p.task_id, p.config_hash
+FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) WITH ORDINALITY AS g(dataset, version, n)
+LEFT JOIN LATERAL (
+    SELECT p.task_id, p.config_hash FROM knockon.partition_versions p
+    WHERE p.dataset_uuid = g.dataset AND p.dataset_version = g.version AND p.task_id IS NOT NULL
+    ORDER BY p.task_id DESC LIMIT 1) AS p ON true
+ORDER BY g.n
+
+-- :name changed_inputs
+-- What these runs read that has changed since, or is gone. A dataset that is not listed in ``reads`` is
+-- read in all its columns.
+SELECT i.task_id, i.input_dataset_uuid AS dataset, i.input_partition_key AS key,
+       i.input_version AS recorded, p.materialized_at IS NULL AS is_gone,
+       knockon.stamp_of(p.materialized_at, p.column_stamps, r.columns) AS version,
+       coalesce(p.row_changes, '[]') AS row_changes
+FROM unnest(%(jobs)b::uuid[], %(tasks)b::uuid[]) AS run(job, task)
+JOIN knockon.task_inputs i ON i.task_id = run.task
+JOIN knockon.current_datasets c ON c.dataset_uuid = i.input_dataset_uuid
+LEFT JOIN jsonb_to_recordset(%(reads)s) AS r(job uuid, dataset uuid, columns text[])
+    ON r.job = run.job AND r.dataset = i.input_dataset_uuid
+LEFT JOIN knockon.partition_versions p ON p.dataset_uuid = i.input_dataset_uuid
+    AND p.dataset_version = c.dataset_version AND p.partition_key = i.input_partition_key
+WHERE p.materialized_at > coalesce(i.input_version, '-infinity')
+   OR (p.materialized_at IS NULL AND i.input_version IS NOT NULL)
+
+-- :name unrecorded_inputs
+-- Partitions of a dataset that exist, and that these runs have not read.
+SELECT run.task AS task_id, p.dataset_uuid AS dataset, p.partition_key AS key,
+       p.materialized_at AS version
+FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(versions)b::uuid[])
+    AS run(task, dataset, version)
+JOIN knockon.partition_versions p
+    ON p.dataset_uuid = run.dataset AND p.dataset_version = run.version
+WHERE NOT EXISTS (SELECT FROM knockon.task_inputs i
+                  WHERE i.task_id = run.task AND i.input_dataset_uuid = run.dataset
+                    AND i.input_partition_key = p.partition_key)
+
+-- :name open_tasks
+-- Tasks that are still to build partitions of a job.
+SELECT t.id, t.status, t.partitions FROM knockon.tasks t
+WHERE t.job_id = %(job)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
+
+-- :name open_invalidations
+-- The datasets with invalidations that are not planned, or that planning has set aside.
+SELECT DISTINCT i.dataset_uuid, i.planning_error IS NOT NULL AS is_set_aside
+FROM knockon.data_invalidations i
+WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
+
+-- :name held_steps
+-- The partitions of a job that plans pending approval would recompute.
+SELECT p.id, p.created_at, step -> 'partitions' AS partitions
+FROM knockon.plans p, jsonb_array_elements(p.document -> 'steps') AS step
+WHERE p.org_id = %(org_id)s AND p.state = 'held' AND step ->> 'job' = %(job)s
+
+-- :name record_decisions
+-- Somebody has decided that these are not recomputed for now.
+INSERT INTO knockon.stale_decisions AS d (dataset_uuid, dataset_version, partition_key, decision,
+    decided_by, decided_at, plan_id, task_id)
+SELECT %(dataset)s, %(version)s, key, %(decision)s, %(by)s, clock_timestamp(), %(plan)s, %(task)s
+FROM unnest(%(keys)s::text[]) AS key
+ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
+SET decision = EXCLUDED.decision, decided_by = EXCLUDED.decided_by,
+    decided_at = EXCLUDED.decided_at, plan_id = EXCLUDED.plan_id, task_id = EXCLUDED.task_id
+
+-- :name decisions
+-- The decisions that leave partitions of a dataset version as they are.
+SELECT partition_key, decision, decided_by, decided_at, plan_id, task_id FROM knockon.stale_decisions
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
+  AND (%(keys)s::text[] IS NULL OR partition_key = ANY(%(keys)s))
