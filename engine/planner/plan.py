@@ -52,8 +52,8 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     """One job and the output partitions that it may have to recompute.
 
     ``direct`` are those hit by a source's change or by an invalidation of the output itself: they
-    run for sure, the rest only if a parent's result changes. ``if_stale`` are those that only a run's
-    own finding hits: they run if they are stale by now. ``row_filters`` are what a `PerUpdate` job
+    run for sure, the rest only if a parent's result changes. ``if_stale`` are hit only by a run's
+    own finding hits: they run if stale by now. ``row_filters`` are what a `PerUpdate` job
     reads, any of: a filter's rows, ``{}`` for the new rows past its cursor, None for all rows.
     """
 

@@ -9,7 +9,7 @@ from typing import Any
 from engine.store.database import Connection
 
 
-class Crash(Exception):
+class Crash(BaseException):
     """The process died: its transaction is rolled back."""
 
 
