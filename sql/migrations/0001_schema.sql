@@ -312,6 +312,20 @@ CREATE TABLE partition_versions (
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 ) WITH (fillfactor = 80);
 
+-- A decision that leaves a partition as it is, built or not, until a run builds it: its task was
+-- canceled, or the plan that would have recomputed it was rejected.
+CREATE TABLE stale_decisions (
+    dataset_uuid uuid NOT NULL,
+    dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
+    partition_key text NOT NULL,
+    decision text NOT NULL CHECK (decision IN ('canceled', 'rejected')),
+    decided_by text,
+    decided_at timestamptz NOT NULL,
+    plan_id uuid,
+    task_id uuid,
+    PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
+);
+
 -- The newest stamp among some columns of a partition, but for changes of some rows; null columns: all
 -- of them.
 CREATE FUNCTION stamp_of(materialized_at timestamptz, column_stamps jsonb, columns text[])

@@ -76,14 +76,23 @@ LEFT JOIN LATERAL (
 ORDER BY g.n
 
 -- :name write
--- The partitions that runs have written, and their contents after it.
+-- The partitions that runs have written, and their contents after it. No decision leaves them as they
+-- were any more.
+WITH g AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(dataset_uuid uuid, dataset_version uuid,
+        partition_key text, changed_at timestamptz, config_hash text, schema_hash text,
+        location text, row_count bigint, bytes bigint, fingerprint text,
+        column_fingerprints jsonb, column_versions jsonb, row_changes jsonb, attributed jsonb,
+        task_id uuid)
+), undecided AS (
+    DELETE FROM knockon.stale_decisions d USING g
+    WHERE (d.dataset_uuid, d.dataset_version, d.partition_key)
+        = (g.dataset_uuid, g.dataset_version, g.partition_key)
+)
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at,
     config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,
     column_stamps, row_changes, attributed_fingerprints, task_id)
-SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(dataset_uuid uuid, dataset_version uuid,
-    partition_key text, changed_at timestamptz, config_hash text, schema_hash text, location text,
-    row_count bigint, bytes bigint, fingerprint text, column_fingerprints jsonb,
-    column_versions jsonb, row_changes jsonb, attributed jsonb, task_id uuid)
+SELECT * FROM g
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET materialized_at = EXCLUDED.materialized_at, config_hash = EXCLUDED.config_hash,
     schema_hash = EXCLUDED.schema_hash, location = EXCLUDED.location,

@@ -60,11 +60,12 @@ SELECT DISTINCT i.dataset_uuid, i.planning_error IS NOT NULL AS is_set_aside
 FROM knockon.data_invalidations i
 WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
 
--- :name held_steps
--- The partitions of a job that plans pending approval would recompute.
-SELECT p.id, p.created_at, step -> 'partitions' AS partitions
+-- :name pending_steps
+-- The partitions of a job that plans pending approval would recompute; null: all.
+SELECT p.id AS plan_id, p.created_at, step -> 'partitions' AS partitions
 FROM knockon.plans p, jsonb_array_elements(p.document -> 'steps') AS step
-WHERE p.org_id = %(org_id)s AND p.state = 'held' AND step ->> 'job' = %(job)s
+WHERE p.org_id = %(org_id)s AND p.state = 'held' AND step ->> 'name' = %(name)s
+  AND step ->> 'dag' = %(dag)s
 
 -- :name record_decisions
 -- Somebody has decided that these are not recomputed for now.

@@ -59,8 +59,11 @@ FROM datasets d JOIN partition_versions p ON p.dataset_uuid = d.id WHERE d.org_i
 
 _COLUMNS = """
 SELECT p.dataset_version || ' ' || p.partition_key || ' ' || f.key AS what,
-       jsonb_build_array(f.value, extract(epoch FROM
-           stamp_of(p.materialized_at, p.column_stamps, ARRAY[f.key]))) AS value
+       jsonb_build_array(f.value, extract(epoch FROM greatest(
+           knockon.stamp_of(p.materialized_at, p.column_stamps, ARRAY[f.key]),
+           (SELECT max((c ->> 'at')::timestamptz)
+            FROM jsonb_array_elements(coalesce(p.row_changes, '[]')) AS c
+            WHERE c -> 'scope' -> 'columns' IN ('null') OR c -> 'scope' -> 'columns' ? f.key)))) AS value
 FROM datasets d JOIN partition_versions p ON p.dataset_uuid = d.id
 CROSS JOIN jsonb_each_text(p.column_fingerprints) AS f WHERE d.org_id = %(org)s
 """

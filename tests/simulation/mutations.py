@@ -6,6 +6,7 @@ that replaces a function that there is such a function, so that none becomes not
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from msgspec.structs import replace as replace_struct
 import engine.flow.byhand
 import engine.flow.claim
 import engine.flow.complete
+import engine.flow.contents
 import engine.flow.cursors
 import engine.flow.deploy
 import engine.flow.draft
@@ -31,6 +33,7 @@ import engine.planner.strategy
 import engine.planner.walk
 import engine.store.queries
 import tests.simulation.engines
+from engine.lineage.columns import PRUNED
 from engine.lineage.graph import Lineage
 from engine.lineage.rows import RowFilter
 from engine.partitions.intervals import Intervals
@@ -330,7 +333,10 @@ def a_cap_is_not_looked_at(patch: Patch) -> None:
 @mutation
 def a_stale_token_is_accepted(patch: Patch) -> None:
     async def all_of_them(conn: Any, completions: Any) -> Any:
-        return {each.lease.task_id: each.lease.token for each in completions}
+        return {
+            each.lease.task_id: {"lease_token": each.lease.token, "propagated": None}
+            for each in completions
+        }
 
     around(patch, engine.flow.complete, "_lock_held", lambda _: all_of_them)
 
@@ -353,39 +359,67 @@ def a_changed_result_counts_as_unchanged(patch: Patch) -> None:
 
 
 def _told(patch: Patch, *, changed: bool) -> None:
-    def lying(rows: Any) -> Any:
+    def lying(reports: Any) -> Any:
         return lambda lineage, done: (
-            msgspec.structs.replace(row, changed=changed) for row in rows(lineage, done)
+            msgspec.structs.replace(
+                report, output=dataclasses.replace(report.output, changed=changed)
+            )
+            for report in reports(lineage, done)
         )
 
-    around(patch, engine.flow.complete, "partition_rows", lying)
+    around(patch, engine.flow.complete, "reports", lying)
+
+
+def _compared(patch: Patch, altered: Callable[[Any, Any, Any], Any]) -> None:
+    """Alter the outcome of each comparison: ``altered(before, outcome, now)``."""
+
+    def wrapped(compare: Any) -> Any:
+        def compared(before: Any, written: Any, scopes: Any, now: Any) -> Any:
+            return altered(before, compare(before, written, scopes, now), now)
+
+        return compared
+
+    around(patch, engine.flow.contents, "compare", wrapped)
+
+
+def _with_content(outcome: Any, **fields: Any) -> Any:
+    content = msgspec.structs.replace(outcome.content, **fields)
+    return msgspec.structs.replace(outcome, content=content)
 
 
 @mutation
 def a_stamp_moves_back(patch: Patch) -> None:
-    moment = "greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond')"
-    statement(patch, "partitions.write", moment, "clock_timestamp()")
+    _compared(patch, lambda before, outcome, now: _with_content(outcome, changed_at=now))
 
 
 @mutation
 def an_unchanged_stamp_is_bumped(patch: Patch) -> None:
-    statement(patch, "partitions.write", "CASE WHEN differs THEN moment ELSE before END", "moment")
+    def bumped(before: Any, outcome: Any, now: Any) -> Any:
+        at = max(now, outcome.content.changed_at)
+        return _with_content(outcome, changed_at=at, column_versions=None)
+
+    _compared(patch, bumped)
 
 
 @mutation
 def all_columns_of_a_changed_partition_count_as_changed(patch: Patch) -> None:
-    statement(
-        patch,
-        "partitions.write",
-        "partition_key, moved AS columns",
-        "partition_key, NULL AS columns",
-    )
+    def widened(before: Any, outcome: Any, now: Any) -> Any:
+        if outcome.columns is PRUNED:
+            return outcome
+        return msgspec.structs.replace(outcome, columns=None)
+
+    _compared(patch, widened)
 
 
 @mutation
 def a_column_that_changed_keeps_its_stamp(patch: Patch) -> None:
-    moved = "moved_stamps(before, column_stamps, moved, moment)"
-    statement(patch, "partitions.write", moved, "moved_stamps(before, column_stamps, '{}', moment)")
+    def kept(before: Any, outcome: Any, now: Any) -> Any:
+        if before is None or outcome.content.column_versions is None:
+            return outcome
+        versions = before.column_versions or {"*": before.changed_at}
+        return _with_content(outcome, column_versions=versions)
+
+    _compared(patch, kept)
 
 
 @mutation
@@ -429,7 +463,14 @@ def what_did_change_is_skipped(patch: Patch) -> None:
         "b.hit OR b.id = ANY(%(hit)b::uuid[]) OR EXISTS",
         "b.hit OR b.id = ANY(%(hit)b::uuid[]) AND false OR false AND EXISTS",
     )
-    statement(patch, "tasks.overtaken", "WHERE t.id", "WHERE false AND t.id")
+    _nothing_is_stale(patch)
+
+
+def _nothing_is_stale(patch: Patch) -> None:
+    async def fresh(*_: Any) -> Any:
+        return {}
+
+    around(patch, engine.flow.settle, "stale_partitions", lambda _: fresh)
 
 
 @mutation
@@ -439,7 +480,7 @@ def nothing_is_ever_skipped(patch: Patch) -> None:
 
 @mutation
 def a_skip_does_not_look_at_stamps(patch: Patch) -> None:
-    statement(patch, "tasks.overtaken", "WHERE t.id", "WHERE false AND t.id")
+    _nothing_is_stale(patch)
 
 
 @mutation
