@@ -63,7 +63,8 @@ SELECT p.dataset_version || ' ' || p.partition_key || ' ' || f.key AS what,
            knockon.stamp_of(p.materialized_at, p.column_stamps, ARRAY[f.key]),
            (SELECT max((c ->> 'at')::timestamptz)
             FROM jsonb_array_elements(coalesce(p.row_changes, '[]')) AS c
-            WHERE c -> 'scope' -> 'columns' IN ('null') OR c -> 'scope' -> 'columns' ? f.key)))) AS value
+            WHERE c -> 'scope' -> 'columns' IN ('null') OR c -> 'scope' -> 'columns' ? f.key))))
+       AS value
 FROM datasets d JOIN partition_versions p ON p.dataset_uuid = d.id
 CROSS JOIN jsonb_each_text(p.column_fingerprints) AS f WHERE d.org_id = %(org)s
 """
