@@ -141,7 +141,7 @@ async def _keep_partitions(
         conn, "partitions.existing", dataset=which["dataset"], version=which["previous"]
     )
     kept = now.part_of(before.from_keys(row["key"] for row in there))
-    await execute(conn, "partitions.inherit", keys=list(now.keys(kept)), **which)
+    await execute(conn, "partitions.inherit", keys=list(now.keys(kept, most=len(there))), **which)
 
 
 def _space(dataset: CompiledDataset) -> PartitionSpace:

@@ -15,9 +15,9 @@ MAX_PIECES = 5_000_000
 """Pieces that sets are cut into to be combined."""
 
 
-def is_listable(partitions: PartitionSet) -> bool:
-    """Return whether the keys of a set can be listed."""
-    return partitions.is_finite and partitions.count() <= MAX_KEYS
+def is_listable(partitions: PartitionSet, most: int | None = None) -> bool:
+    """Return whether the keys of a set can be listed: there are at most so many."""
+    return partitions.is_finite and partitions.count() <= (MAX_KEYS if most is None else most)
 
 
 def check_keys(count: int, what: str) -> None:

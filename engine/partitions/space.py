@@ -132,16 +132,16 @@ class PartitionSpace:
             return self.universe
         return PartitionSet.of(self, read_boxes(self.dimensions, listed))
 
-    def keys(self, partitions: PartitionSet) -> Iterator[str]:
+    def keys(self, partitions: PartitionSet, *, most: int | None = None) -> Iterator[str]:
         """The keys of a finite set, ordered by the first dimension first.
 
         Time and range ascend, static keys go by their list, dynamic ones by their text.
 
         Raises:
             InvalidPartition: the set is endless.
-            TooManyPartitions: it has more than `limits.MAX_KEYS` keys.
+            TooManyPartitions: it has more than ``most`` keys, by default `limits.MAX_KEYS`.
         """
-        self._check_listable(partitions)
+        self._check_listable(partitions, most)
         return map(key_writer(self.dimensions), points(self._axes, partitions.boxes))
 
     def texts(self, partitions: PartitionSet) -> list[str]:
@@ -197,11 +197,11 @@ class PartitionSpace:
     def _axes(self) -> list[Dimension]:
         return [dimension for _, dimension in self.dimensions]
 
-    def _check_listable(self, partitions: PartitionSet) -> None:
+    def _check_listable(self, partitions: PartitionSet, most: int | None = None) -> None:
         if not partitions.is_finite:
             raise InvalidPartition(
                 f"{', '.join(self.first_texts(partitions, 3))} has no end and cannot be listed; "
                 "bound the dimension, or intersect with the partitions known to exist"
             )
-        if not is_listable(partitions):
+        if not is_listable(partitions, most):
             check_keys(partitions.count(), ", ".join(self.first_texts(partitions, 3)))

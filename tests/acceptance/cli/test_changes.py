@@ -107,6 +107,8 @@ REFUSALS = {
     ("explain", "daily_sales", "*"): "give one key",
     ("tasks", "retry", "zz"): "no id of a task",
     ("dead-letters", "replay"): "say --all",
+    ("invalidations", "replay"): "pass --all",
+    ("invalidations", "replay", "zz"): "no id of an invalidation",
 }
 
 
