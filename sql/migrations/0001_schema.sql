@@ -453,7 +453,13 @@ CREATE TABLE dead_letters (
     error text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     replayed_at timestamptz,
-    UNIQUE (org_id, consumer, stream, position)
+    -- Two messages may have one position: a topic that was deleted and created again starts at the
+    -- first offset, and not every broker tells the two apart. A loss has no payload but its error.
+    digest text NOT NULL GENERATED ALWAYS AS (
+        COALESCE(encode(sha256(payload), 'hex'), left(error, 300))
+        || '/' || hashtextextended(headers::text, 0)::text
+    ) STORED,
+    UNIQUE (org_id, consumer, stream, position, digest)
 );
 CREATE INDEX dead_letters_open ON dead_letters (org_id, created_at) WHERE replayed_at IS NULL;
 

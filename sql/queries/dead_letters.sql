@@ -1,12 +1,11 @@
 -- :name insert
--- A delivery that could not be used. What comes at the same place again counts: a topic made anew
--- starts from the first offset.
+-- A delivery that could not be used. A message that is read again has its newest error; another
+-- message at the same position is another letter.
 INSERT INTO knockon.dead_letters (id, org_id, consumer, stream, position, payload, headers, error)
 VALUES (%(id)s, %(org_id)s, %(consumer)s, %(stream)s, %(position)s, %(payload)s, %(headers)s,
         %(error)s)
-ON CONFLICT (org_id, consumer, stream, position) DO UPDATE
-SET payload = EXCLUDED.payload, headers = EXCLUDED.headers, error = EXCLUDED.error,
-    replayed_at = NULL
+ON CONFLICT (org_id, consumer, stream, position, digest) DO UPDATE
+SET error = EXCLUDED.error, replayed_at = NULL
 
 -- :name list
 -- The newest first; replayed ones only on request.

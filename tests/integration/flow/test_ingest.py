@@ -6,7 +6,7 @@ import pytest
 
 from engine.errors import InvalidInput
 from engine.flow.ingest import Ingested, ingest
-from engine.model.event import Batch, Delivery, Received, SourceEvent
+from engine.model.event import Batch, Delivery, Received, Rejection, SourceEvent
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -176,3 +176,30 @@ async def test_text_that_would_be_sql_stays_text(world: World) -> None:
     await take(world, SourceEvent(dataset=evil), SourceEvent(dataset="other", partitions=(evil,)))
     assert len(await world.rows("SELECT id FROM dead_letters")) == 2
     assert await world.rows("SELECT count(*) AS n FROM tasks") == [{"n": 0}]
+
+
+async def letters(world: World, payload: bytes | None, error: str, **headers: str) -> list[object]:
+    """The stored letters once a message at the first offset was rejected."""
+    letter = Rejection(
+        stream="kafka/t/0", position="0", payload=payload, error=error, headers=headers
+    )
+    async with world.conn() as conn:
+        await ingest(conn, world.scene, Batch(consumer="c", rejections=(letter,)))
+    rows = await world.rows("SELECT payload, error FROM dead_letters ORDER BY created_at, id")
+    return [(row["payload"], row["error"]) for row in rows]
+
+
+async def test_messages_of_two_topics_of_one_name_are_two_dead_letters(world: World) -> None:
+    """A topic that was deleted and created again starts at the first offset, too."""
+    await letters(world, b"a", "old")
+
+    assert await letters(world, b"b", "new") == [(b"a", "old"), (b"b", "new")]
+    assert len(await letters(world, None, "lost: 1")) == 3
+    assert len(await letters(world, None, "lost: 2")) == 4
+    assert len(await letters(world, b"b", "new", ce_id="2")) == 5
+
+
+async def test_a_message_that_is_read_again_is_one_dead_letter(world: World) -> None:
+    await letters(world, b"a", "old")
+
+    assert await letters(world, b"a", "new") == [(b"a", "new")]
