@@ -19,6 +19,12 @@ def stream_of(partition: TopicPartition) -> str:
     return f"kafka/{partition.topic}/{partition.partition}"
 
 
+def topic_of(stream: str) -> str:
+    """The topic of a stream in Knockon's ledger; empty for streams of other transports."""
+    transport, _, place = stream.partition("/")
+    return place.rpartition("/")[0] if transport == "kafka" else ""
+
+
 def feed_of(topic: str) -> str:
     """The name of a topic in Knockon's ledger, for what its partitions share."""
     return f"kafka/{topic}"

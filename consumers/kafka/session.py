@@ -11,7 +11,15 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumers.kafka.batches import Fetched, Records, batch_of, prepare, stream_of, undecodable
+from consumers.kafka.batches import (
+    Fetched,
+    Records,
+    batch_of,
+    prepare,
+    stream_of,
+    topic_of,
+    undecodable,
+)
 from consumers.kafka.commits import Commits
 from consumers.kafka.dead_letters import DeadLetterTopic
 from consumers.kafka.lag import tell_lag
@@ -91,6 +99,8 @@ class Session:
         if places is not self.membership.places:
             return  # dealt anew meanwhile
         for partition, there in found.items():
+            if partition not in unplaced:
+                continue
             self.client.seek(partition, there.position.offset)
             places[partition] = there.position
             self.commits.note({partition: there.position.offset})  # who had it may not have
@@ -98,6 +108,8 @@ class Session:
     async def _find(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, Place]:
         """Ids before offsets: what is made anew in between is seen with its first messages."""
         stored = await self._persistently(self.positions)
+        unread = {each.topic for each in partitions} - {*map(topic_of, stored)}
+        partitions |= self._siblings(unread)
         told = await topic_ids(self.client, partitions)
         starts = await self.client.beginning_offsets(partitions)
         ends = await self.client.end_offsets(partitions)
@@ -105,8 +117,28 @@ class Session:
             each: Log(stream_of(each), starts[each], ends[each], told.get(each))
             for each in partitions
         }
-        start = self.settings.start
-        return {each: place(log, stored.get(log.stream), start) for each, log in logs.items()}
+        return {
+            each: place(
+                log,
+                stored.get(log.stream),
+                self.settings.start if each.topic in unread else "earliest",
+            )
+            for each, log in logs.items()
+        }
+
+    def _siblings(self, unread: Collection[str]) -> frozenset[TopicPartition]:
+        """All partitions of topics that are read for the first time, if that begins at their ends.
+
+        All of their positions are stored at once, so that a partition without one was added later:
+        it is read from its beginning, or what came before the group noticed it would be skipped.
+        """
+        if self.settings.start == "earliest":
+            return frozenset()
+        return frozenset(
+            TopicPartition(topic, each)
+            for topic in unread
+            for each in self.client.partitions_for_topic(topic) or ()
+        )
 
     async def _move(self, found: Collection[Place]) -> None:
         """Store where we stand where that is not where we stood, and what was lost by it."""

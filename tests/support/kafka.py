@@ -11,7 +11,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.record.util import calc_crc32c as crc32c
 
 from consumers.formats.knockon import read_events
@@ -166,6 +166,21 @@ class Topic:
 
     def stream(self, partition: int = 0) -> str:
         return f"kafka/{self.name}/{partition}"
+
+    async def grow(self, broker: Broker, total: int) -> None:
+        """Have it grow to so many partitions, and return when messages can be sent to them."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.create_partitions({self.name: NewPartitions(total)})
+        finally:
+            await admin.close()
+        cluster = self._producer.client.cluster
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                await self._producer.client.force_metadata_update()
+                if len(cluster.partitions_for_topic(self.name)) == total:
+                    return
 
     async def send(self, *notes: str, partition: int = 0) -> None:
         """Produce an event for each note."""

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import msgspec
 import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 from consumers.formats.cloudevents import read_cloudevent
 from consumers.formats.reading import Reader
 from consumers.kafka import KafkaConsumer
 from engine.embedded.broker import EmbeddedBroker
-from tests.support.kafka import on_both, running, settings, topic_on
+from tests.support.kafka import on_both, on_kafka, running, settings, topic_on
 
 
 @pytest.fixture
@@ -222,6 +225,52 @@ async def test_latest_begins_at_the_end_and_remembers_that(broker, ledger, topic
         await ledger.until(events=1)
 
     assert ledger.notes == ["new"]
+
+
+@on_kafka
+async def test_a_partition_that_is_added_later_is_read_from_its_beginning(broker, ledger, topic):
+    group = settings(broker, topic.name, start="latest")
+    await topic.send("old")
+    async with running(KafkaConsumer(group, ledger.ingest, ledger.positions)):
+        await ledger.until(batches=1)
+
+    await topic.grow(broker, 2)
+    await topic.send("unnoticed", partition=1)
+    async with running(KafkaConsumer(group, ledger.ingest, ledger.positions)):
+        await ledger.until(events=1)
+
+    assert ledger.notes == ["unnoticed"]
+
+
+class FirstOnly(RoundRobinPartitionAssignor):
+    """Assigns the first partition alone, as if the others belonged to members yet to come."""
+
+    name = "first"
+
+    @classmethod
+    def assign(cls, cluster, members):
+        topics = {topic for each in members.values() for topic in each.subscription}
+        first = ConsumerProtocolMemberAssignment(cls.version, [(each, [0]) for each in topics], b"")
+        return dict.fromkeys(members, first)
+
+
+async def test_all_partitions_of_a_topic_begin_at_once_whoever_gets_them(
+    broker, ledger, wide_topic
+):
+    """A group that grows member by member must not take the partitions of later ones for new."""
+    first = settings(broker, wide_topic.name, start="latest")
+    first = replace(first, client={**first.client, "partition_assignment_strategy": (FirstOnly,)})
+    for partition in range(4):
+        await wide_topic.send("old", partition=partition)
+    async with running(KafkaConsumer(first, ledger.ingest, ledger.positions)):
+        await ledger.until(batches=1)
+    for partition in range(4):
+        await wide_topic.send("new", partition=partition)
+    every = settings(broker, wide_topic.name, start="latest", name=f"later-{wide_topic.name}")
+    async with running(KafkaConsumer(every, ledger.ingest, ledger.positions)):
+        await ledger.until(events=4)
+
+    assert ledger.notes == ["new"] * 4
 
 
 @on_both
