@@ -14,6 +14,7 @@ from consumers.kafka import KafkaConsumer, KafkaSettings, Origin, Start, moves
 from consumers.kafka.batches import feed_of
 from consumers.metrics import count
 from consumers.postgres.listener import PostgresConsumer
+from consumers.postgres.triggers import Tenant
 from consumers.sources import Sources, load_sources
 from engine.errors import InvalidInput, PositionLost
 from engine.flow.ingest import Ingested, Rejected, ingest
@@ -111,12 +112,17 @@ class Consumers:
             _log.info("following tables", tables=sorted(sources.tables))
             yield PostgresConsumer(
                 self._wiring.source_url,
-                self._wiring.name,
+                self._tenant,
                 self._ingest,
                 self._positions,
                 poll_seconds=self._wiring.poll_seconds,
                 heartbeat_seconds=self._wiring.heartbeat_seconds,
+                datasets=frozenset(sources.tables.values()),
             )
+
+    @property
+    def _tenant(self) -> Tenant:
+        return Tenant(str(self._scene.org_id), self._wiring.name)
 
     @stamina.retry(on=PositionLost, attempts=10)
     async def rewind(self, origin: Origin) -> list[Advance]:

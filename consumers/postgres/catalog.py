@@ -1,11 +1,11 @@
-"""What the source database says of a table that is to be attached."""
+"""Tables in the source's catalog."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row, dict_row, scalar_row
 from psycopg.sql import Identifier
 
 from consumers.postgres.statements import statement
@@ -18,29 +18,42 @@ class Column:
 
     name: str
     type: str
+    type_oid: int
     is_virtual: bool
     is_key: bool
     has_equality: bool
+    is_builtin: bool
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table with its columns; `width` counts those that were dropped, too."""
+class Relation:
+    """A table or a part of one, by name."""
 
     oid: int
     schema: str
     name: str
-    width: int
-    columns: tuple[Column, ...]
 
     @property
     def identifier(self) -> Identifier:
         """The quoted name."""
         return Identifier(self.schema, self.name)
 
+
+@dataclass(frozen=True)
+class Table(Relation):
+    """A table with its columns; `width` includes dropped columns.
+
+    `parts` are its partitions and inheritance children: a statement that names one of them fires
+    only the triggers of that one.
+    """
+
+    width: int
+    columns: tuple[Column, ...]
+    parts: tuple[Relation, ...]
+
     @property
     def primary_key(self) -> list[str]:
-        """The columns that tell rows apart; empty where there are none that `=` is sure to work on.
+        """The primary key; empty if there is none for which `=` is sure to be found.
 
         The trigger functions see no schema but pg_catalog, and so no operator of an extension.
         """
@@ -56,31 +69,51 @@ class Table:
         raise UnknownName(f"table {self.schema}.{self.name} has no column {name!r}; it has {known}")
 
 
-async def read_table(connection: AsyncConnection[Any], table: str) -> Table:
-    """Look up a table by its name as SQL writes it: `flights`, `public.flights`, `"My Table"`.
+async def resolve(connection: AsyncConnection[Any], table: str) -> int | None:
+    """The identity of a table, named as SQL writes it: `flights`, `raw.flights`, `"My Table"`.
+
+    Raises:
+        InvalidInput: that is no name.
+    """
+    cursor = connection.cursor(row_factory=scalar_row)
+    try:
+        await cursor.execute(statement("catalog.resolve"), {"table": table})
+    except (psycopg.DataError, psycopg.ProgrammingError) as error:
+        raise InvalidInput(
+            f"{table!r} is no table's name: {error}; write it as SQL does"
+        ) from error
+    return await cursor.fetchone()
+
+
+async def read_table(connection: AsyncConnection[Any], table: str, oid: int | None) -> Table:
+    """Read the table that a name was resolved to.
 
     Raises:
         UnknownName: there is none.
-        InvalidInput: it is no table, or no name.
+        InvalidInput: it is no table.
     """
-    relation = await _relation(connection, table)
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(statement("catalog.relation"), {"oid": oid})
+    relation = await cursor.fetchone()
     if relation is None:
         raise UnknownName(
             f"the source has no table {table}; write it as SQL does, with its schema and quotes"
         )
     if not relation.pop("is_table"):
         raise InvalidInput(f"{table} is no ordinary table and has no changes; attach what it reads")
-    cursor = connection.cursor(row_factory=class_row(Column))
-    await cursor.execute(statement("catalog.columns"), {"oid": relation["oid"]})
-    return Table(**relation, columns=tuple(await cursor.fetchall()))
+    columns = connection.cursor(row_factory=class_row(Column))
+    await columns.execute(statement("catalog.columns"), {"oid": oid})
+    return Table(
+        **relation,
+        columns=tuple(await columns.fetchall()),
+        parts=await relations(connection, "catalog.parts", {"oid": oid}),
+    )
 
 
-async def _relation(connection: AsyncConnection[Any], table: str) -> dict[str, Any] | None:
-    cursor = connection.cursor(row_factory=dict_row)
-    try:
-        await cursor.execute(statement("catalog.relation"), {"table": table})
-    except (psycopg.DataError, psycopg.ProgrammingError) as error:
-        raise InvalidInput(
-            f"{table!r} is no table's name: {error}; write it as SQL does"
-        ) from error
-    return await cursor.fetchone()
+async def relations(
+    connection: AsyncConnection[Any], name: str, parameters: dict[str, Any]
+) -> tuple[Relation, ...]:
+    """Relations by a statement of `catalog.sql`."""
+    cursor = connection.cursor(row_factory=class_row(Relation))
+    await cursor.execute(statement(name), parameters)
+    return tuple(await cursor.fetchall())

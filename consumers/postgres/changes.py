@@ -7,6 +7,7 @@ import msgspec
 
 from engine.model.event import Advance, Batch, Delivery, Received, Rejection, SourceEvent, Widened
 
+_MISSED = "changes may be gone that the reader had not taken in, or have been undone in the source"
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Texts = Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)]
 
@@ -15,7 +16,7 @@ class _Change(msgspec.Struct, frozen=True):
     id: int
     source: str | None
     dataset: _Text
-    kind: Literal["insert", "update", "delete", "truncate"]
+    kind: Literal["insert", "update", "delete", "truncate", "altered"]
     partitions: _Texts | None
     columns: _Texts | None
     changed_at: str
@@ -37,19 +38,23 @@ def to_batch(
 def missed(
     consumer: str, stream: str, datasets: Iterable[str], before: str | None, after: str
 ) -> Batch:
-    """All of some datasets has changed, since changes of them may be gone from the log unread."""
+    """A batch that marks whole datasets as changed, since changes may be gone unread."""
     return Batch(
         consumer=consumer,
-        received=tuple(_missed(stream, dataset) for dataset in datasets),
+        received=tuple(_widened(stream, dataset, "missed", _MISSED) for dataset in datasets),
         advances=(Advance(stream=stream, before=before, after=after),),
     )
 
 
-def _missed(stream: str, dataset: str) -> Received:
-    note = "the reader had been forgotten, and changes may be gone that it had not read"
-    event = Widened(dataset=dataset, id=f"pg:{stream}:missed", source=stream, note=note)
+def drifted(consumer: str, stream: str, dataset: str, state: str, report: str) -> Batch:
+    """A batch that marks a dataset as changed, whose table has changed underneath."""
+    return Batch(consumer=consumer, received=(_widened(stream, dataset, f"drift:{state}", report),))
+
+
+def _widened(stream: str, dataset: str, position: str, note: str) -> Received:
+    event = Widened(dataset=dataset, id=f"pg:{stream}:{position}", source=stream, note=note)
     again = msgspec.json.encode(event)
-    return Received.one(event, Delivery(stream, "missed", again))
+    return Received.one(event, Delivery(stream, position, again))
 
 
 def _read(stream: str, id_: int, text: str) -> Received | Rejection:
@@ -65,7 +70,8 @@ def _read(stream: str, id_: int, text: str) -> Received | Rejection:
 
 
 def _event(stream: str, change: _Change) -> SourceEvent:
-    return SourceEvent(
+    make = Widened if change.kind == "altered" else SourceEvent
+    return make(
         dataset=change.dataset,
         partitions=change.partitions,
         columns=change.columns,

@@ -28,7 +28,10 @@ _CONNECT: dict[str, Any] = {
 
 async def connect(url: str) -> AsyncConnection[Any]:
     """Connect directly, for LISTEN. Raises psycopg's errors."""
-    return await AsyncConnection.connect(url, **_CONNECT)
+    connection = await AsyncConnection.connect(url, **_CONNECT)
+    # no function or operator that somebody has put into a schema on the path is ever called
+    await connection.execute("SET search_path = pg_catalog, pg_temp")
+    return connection
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from engine.partitions.time_dimension import TimeDimension
 
 _NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 _FLOATING = SQL(
-    "(CASE WHEN {value} >= {lo}::float8 AND {value} < {hi}::float8"
-    " THEN floor({value})::bigint END)::numeric"
+    "(CASE WHEN {value} >= {lo}::pg_catalog.float8 AND {value} < {hi}::pg_catalog.float8"
+    " THEN floor({value})::pg_catalog.int8 END)::pg_catalog.numeric"
 )
 _WHOLE: MappingProxyType[str, SQL] = MappingProxyType(
     {"numeric": SQL("floor({value})"), "real": _FLOATING, "double precision": _FLOATING}
@@ -32,7 +32,7 @@ _ON_THE_CLOCK: MappingProxyType[str, SQL] = MappingProxyType(
         "timestamp with time zone": SQL("{value} AT TIME ZONE {zone}"),
         # there and back: a reading that the clock skips becomes one that it shows
         "timestamp without time zone": SQL("{value} AT TIME ZONE {zone} AT TIME ZONE {zone}"),
-        "date": SQL("{value}::timestamp AT TIME ZONE {zone} AT TIME ZONE {zone}"),
+        "date": SQL("{value}::pg_catalog.timestamp AT TIME ZONE {zone} AT TIME ZONE {zone}"),
     }
 )
 _SECONDS: MappingProxyType[str, int] = MappingProxyType(
@@ -154,8 +154,8 @@ class RangeColumn(KeyColumn):
 
     def bucket(self, value: Composable) -> Composed:
         """See `KeyColumn`; floored first, since a cast and a quotient of fractions are rounded."""
-        whole = _WHOLE.get(self.type, SQL("{value}::numeric"))
-        return SQL("div({whole}, {size}) - (mod({whole}, {size}) < 0)::int").format(
+        whole = _WHOLE.get(self.type, SQL("{value}::pg_catalog.numeric"))
+        return SQL("div({whole}, {size}) - (mod({whole}, {size}) < 0)::pg_catalog.int4").format(
             whole=whole.format(value=value, lo=Literal(NEG), hi=Literal(POS)),
             size=Literal(self.dimension.size),
         )
@@ -185,11 +185,20 @@ class RangeColumn(KeyColumn):
 
 @dataclass(frozen=True)
 class TextColumn(KeyColumn):
-    """Anything, as its text."""
+    """Anything, as its text.
+
+    A cast to text may be defined by the owner of a type. Only types of PostgreSQL itself are cast;
+    values of others are printed by their output functions, which only a superuser can define.
+    """
+
+    is_builtin: bool
 
     def bucket(self, value: Composable) -> Composed:
         """See `KeyColumn`."""
-        return SQL('{}::text COLLATE "C"').format(value)
+        if self.is_builtin:
+            return SQL('{}::pg_catalog.text COLLATE "C"').format(value)
+        printed = 'CASE WHEN {0} IS NOT NULL THEN pg_catalog.concat({0}) END COLLATE "C"'
+        return SQL(printed).format(value)
 
     def place(self, bucket: Composable) -> Composed:
         """See `KeyColumn`; what `engine.partitions.key_dimension.check_key` refuses is none."""
@@ -247,8 +256,10 @@ class NoColumn(KeyColumn):
         return SQL("1").format()
 
 
-def key_column(dimension: Dimension, name: str, type_: str) -> KeyColumn:
-    """How to tell the keys of a dimension from a column of a PostgreSQL type.
+def key_column(
+    dimension: Dimension, name: str, type_: str, *, is_builtin: bool = True
+) -> KeyColumn:
+    """The keys of a dimension in a column of a PostgreSQL type.
 
     Raises:
         InvalidInput: such a column cannot hold the dimension.
@@ -263,8 +274,8 @@ def key_column(dimension: Dimension, name: str, type_: str) -> KeyColumn:
         case RangeDimension():
             raise _unfit(name, type_, "range", _NUMBERS)
         case StaticDimension():
-            return ListedColumn(name, dimension)
-    return TextColumn(name)
+            return ListedColumn(name, is_builtin, dimension)
+    return TextColumn(name, is_builtin)
 
 
 def _unfit(name: str, type_: str, kind: str, types: Iterable[str]) -> InvalidInput:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -9,10 +10,13 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from consumers.postgres.changes import missed, to_batch
+from consumers.postgres.changes import drifted, missed, to_batch
 from consumers.postgres.connection import Guard, connect, hanging_up_after
-from consumers.postgres.log import Position, read_page, settle, stream_name
-from consumers.postgres.readers import attached_datasets, enter
+from consumers.postgres.custodian import Custodian, Drifted
+from consumers.postgres.log import START, Position, read_page, settle, stream_name
+from consumers.postgres.readers import announce_again, attached_datasets, enter
+from consumers.postgres.schema import is_current, upgrade
+from consumers.postgres.triggers import Tenant
 from consumers.postgres.watch import Watch
 from engine.errors import KnockonError, PositionLost
 from engine.model.event import Batch
@@ -38,17 +42,17 @@ _log = structlog.get_logger(__name__)
 class PostgresConsumer:
     """Takes the changes of the source database at `source_url` into Knockon.
 
-    `consumer` is unlike the name of any other reader of that log, of other orgs too. Changes of
-    datasets other than `datasets` are passed over for good; None takes all. The connection is its
-    own, for LISTEN, and must not go through a pooler. Every `heartbeat_seconds` the source is asked
-    whether it is there. It has as long for any answer, and twice as long after each failure, in
-    case that it is there but slow.
+    The tenant's `consumer` is unlike the name of any other reader of that log. Changes logged by
+    an earlier version, which belong to no org, are taken if they are of one of `datasets`; None
+    takes all of them. The connection is its own, for LISTEN, and must not go through a pooler.
+    Every `heartbeat_seconds` the attachments are compared with their tables, and the source has as
+    long for any answer, and twice as long after each failure, in case that it is slow.
     """
 
     def __init__(
         self,
         source_url: str,
-        consumer: str,
+        tenant: Tenant,
         ingest: Ingest,
         positions: Positions,
         *,
@@ -57,7 +61,7 @@ class PostgresConsumer:
         heartbeat_seconds: float = 5.0,
     ) -> None:
         self._url = source_url
-        self._consumer = consumer
+        self._tenant = tenant
         self._ingest = ingest
         self._positions = positions
         self._datasets = datasets
@@ -85,11 +89,16 @@ class PostgresConsumer:
             with answering():
                 await source.execute("LISTEN knockon_changes")  # first, so that no ring is missed
             reading = await self._resume(source, answering)
+            custodian = Custodian(source, self._url, self._tenant, answering, reading.widen)
             pulse.waits_for = None
             while not stop.is_set():
                 pulse.beat()
-                await watch.look()
-                is_last = await reading.take(self._ingest)
+                if (state := await watch.look()) is not None:
+                    await custodian.look()
+                    # changes of other orgs are kept for this reader, too
+                    if state.is_behind(self._tenant.consumer):
+                        await reading.settle()
+                is_last = await reading.take()
                 self._failures = 0
                 if is_last:
                     await _first(stop.wait(), _rung(source, self._pause_seconds))
@@ -100,14 +109,28 @@ class PostgresConsumer:
     async def _resume(self, source: AsyncConnection[Any], answering: Guard) -> "_Reading":
         with answering():
             stream = await stream_name(source)
-        stored = (await self._positions()).get(stream)
-        reading = _Reading(source, answering, self._consumer, stream, stored, self._datasets)
+            if not await is_current(source):
+                await upgrade(source)
         with answering():
-            gap = await enter(source, self._consumer, has_read=stored is not None)
+            gap = await enter(source, self._tenant, partial(self._position, stream))
+        stored = (await self._positions()).get(stream)
+        reading = _Reading(
+            source, answering, self._tenant, stream, stored, self._datasets, self._ingest
+        )
         if gap is not None:
-            await reading.pass_over(gap, self._ingest)
+            await reading.pass_over(gap)
+        elif stored is None and (before := await self._position(stream)) is not None:
+            reading.position = Position(START.seen, count=before.count)
         await reading.settle()
         return reading
+
+    async def _position(self, stream: str) -> Position | None:
+        """The stored position of a stream, or else of the same log before a new timeline."""
+        stored = await self._positions()
+        if stream in stored:
+            return Position.from_text(stored[stream])
+        same = [Position.from_text(text) for name, text in stored.items() if _is_same(name, stream)]
+        return max(same, key=lambda position: position.count, default=None)
 
     async def _back_off(self, error: Exception, stop: asyncio.Event) -> None:
         seconds = min(0.1 * 2**self._failures, _LONGEST_WAIT_SECONDS)
@@ -132,46 +155,68 @@ class _Reading:
         self,
         source: AsyncConnection[Any],
         answering: Guard,
-        consumer: str,
+        tenant: Tenant,
         stream: str,
         stored: str | None,
         datasets: Collection[str] | None,
+        ingest: Ingest,
     ) -> None:
         self.source = source
         self.answering = answering
-        self.consumer = consumer
+        self.tenant = tenant
+        self.ingest = ingest
         self.stream = stream
         self.stored = stored
         self.datasets = datasets
         self.position = Position.from_text(stored)
+        self.settled: Position | None = None
 
-    async def take(self, ingest: Ingest) -> bool:
+    async def take(self) -> bool:
         """Take in a page; True when there was no more to read."""
+        org, consumer = self.tenant.org, self.tenant.consumer
         with self.answering():
-            page = await read_page(self.source, self.position, self.datasets, PAGE)
+            page = await read_page(self.source, self.position, org, self.datasets, PAGE)
         if page.changes:
             after = page.position.to_text()
-            await ingest(to_batch(self.consumer, self.stream, page.changes, self.stored, after))
+            await self.ingest(to_batch(consumer, self.stream, page.changes, self.stored, after))
             self.stored = after
         self.position = page.position
         if page.changes:
             await self.settle()
         return page.is_last
 
-    async def pass_over(self, gap: Position, ingest: Ingest) -> None:
-        """Read on behind a gap, and take all that is attached for changed."""
+    async def pass_over(self, gap: Position) -> None:
+        """Read on behind a gap, and mark all attached datasets as changed."""
+        org, consumer = self.tenant.org, self.tenant.consumer
         with self.answering():
-            attached = await attached_datasets(self.source)
-        datasets = [each for each in attached if self.datasets is None or each in self.datasets]
-        _log.error("changes may be gone unread: all is taken for changed", datasets=datasets)
+            datasets = await attached_datasets(self.source, org, self.datasets)
+        _log.error(
+            "change log has a gap; marking all attached datasets as changed", datasets=datasets
+        )
         after = gap.to_text()
-        await ingest(missed(self.consumer, self.stream, datasets, self.stored, after))
+        await self.ingest(missed(consumer, self.stream, datasets, self.stored, after))
         self.stored, self.position = after, gap
+        with self.answering(), suppress(psycopg.errors.InsufficientPrivilege):
+            await announce_again(self.source, org)
+
+    async def widen(self, drift: Drifted) -> None:
+        """Mark the dataset of a table as changed that could not be attached again."""
+        dataset = drift.stored.dataset
+        consumer = self.tenant.consumer
+        await self.ingest(drifted(consumer, self.stream, dataset, drift.state, drift.report))
 
     async def settle(self) -> None:
-        """Tell the source what it may forget."""
-        with self.answering():
-            await settle(self.source, self.consumer, self.position)
+        """Let the source drop changes that were read, of this org or of others."""
+        if self.position != self.settled:
+            with self.answering():
+                await settle(self.source, self.tenant, self.position)
+            self.settled = self.position
+
+
+def _is_same(stream: str, other: str) -> bool:
+    """Whether two streams are of one database of one cluster, maybe on different timelines."""
+    kind, cluster, _, database = stream.split("/", 3) if stream.count("/") >= 3 else ("",) * 4
+    return other.split("/", 3)[:2] == [kind, cluster] and other.split("/", 3)[3:] == [database]
 
 
 async def _rung(source: AsyncConnection[Any], seconds: float) -> None:

@@ -14,19 +14,24 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from consumers.postgres.statements import statement
+from consumers.postgres.triggers import Tenant
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far the log is read: all that `seen` shows, and in what `upto` adds, up to `after`.
 
     The snapshots are in PostgreSQL's text form, `xmin:xmax:xip,...`; `after` is the transaction
-    and the id of the last change taken while more than a page was left. ``mark`` is set only in
-    what the log knows of its readers: see `readers`.
+    and the id of the last change taken while more than a page was left. ``count`` is the number of
+    pages taken, and ``last`` the transaction, id and time of the last change in them: they reveal
+    whether Knockon's database or the source has gone back in time. ``mark`` is set only in the
+    log's own record of a reader: see `readers`.
     """
 
     seen: str
     upto: str | None = None
     after: tuple[int, int] | None = None
+    count: int = 0
+    last: tuple[int, int, int] | None = None
     mark: Literal["forgotten", "missed"] | None = None
 
     @property
@@ -71,12 +76,14 @@ async def stream_name(connection: AsyncConnection[Any]) -> str:
 async def read_page(
     connection: AsyncConnection[Any],
     position: Position,
+    org: str,
     datasets: Collection[str] | None,
     limit: int,
 ) -> Page:
-    """Read at most `limit` changes behind a position, in one round trip.
+    """Read at most `limit` changes of an org behind a position, in one round trip.
 
-    Changes of other datasets than `datasets` are passed over; None takes all.
+    Changes that an earlier version logged belong to no org: they are read if they are of one of
+    `datasets`; None reads all of them.
     """
     xid, id_ = position.place
     rows = await _fetch(
@@ -87,26 +94,38 @@ async def read_page(
             "upto": position.upto,
             "xid": str(xid),
             "id": id_,
+            "org": org,
             "datasets": None if datasets is None else list(datasets),
             "limit": limit,
         },
     )
     upto, last = rows[0]["upto"], rows[-1]
     changes = tuple((row["id"], row["change"]) for row in rows if row["id"] is not None)
+    count, latest = position.count, position.last
+    if changes:
+        count, latest = count + 1, (int(last["xid"]), last["id"], last["written"])
     if len(changes) < limit:
-        return Page(changes, Position(upto))
-    return Page(changes, Position(position.seen, upto, (int(last["xid"]), last["id"])))
+        return Page(changes, Position(upto, count=count, last=latest))
+    after = (int(last["xid"]), last["id"])
+    return Page(changes, Position(position.seen, upto, after, count, latest))
 
 
-async def settle(connection: AsyncConnection[Any], consumer: str, position: Position) -> None:
-    """Say that a reader has stored a position for good, and let go of what all have seen."""
-    await register(connection, consumer, position)
+async def has_change(connection: AsyncConnection[Any], last: tuple[int, int, int]) -> bool:
+    """Whether the last change of a position is still in the log."""
+    xid, id_, written = last
+    rows = await _fetch(connection, "log.has", {"xid": str(xid), "id": id_, "written": written})
+    return bool(rows[0]["is_there"])
+
+
+async def settle(connection: AsyncConnection[Any], tenant: Tenant, position: Position) -> None:
+    """Record a position that a reader has stored for good, and drop changes that all have read."""
+    await register(connection, tenant, position)
     await trim(connection)
 
 
-async def register(connection: AsyncConnection[Any], consumer: str, position: Position) -> None:
-    """Say where a reader is; the log is kept from there on."""
-    where = {"consumer": consumer, "position": position.to_text()}
+async def register(connection: AsyncConnection[Any], tenant: Tenant, position: Position) -> None:
+    """Record a reader's position; the log is kept from there on."""
+    where = {"consumer": tenant.consumer, "org": tenant.org, "position": position.to_text()}
     await connection.execute(statement("log.register"), where, prepare=True)
 
 

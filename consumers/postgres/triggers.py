@@ -13,7 +13,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from consumers.postgres.catalog import Table
+from consumers.postgres.catalog import Relation, Table
 from consumers.postgres.keys import KeyColumn
 from consumers.postgres.statements import statement
 
@@ -23,6 +23,8 @@ MOST_KEYS_ANNOUNCED = 1_000_000
 """The same for what a table holds when it is announced, and for sparse keys: both are exact."""
 SPARSE_FACTOR = 100
 """Keys are sparse where one range around them covers more than so many times their number."""
+MOST_COLUMNS_PAIRED = 800
+"""Columns of a table whose rows are paired column by column: a row of a join has at most 1,664."""
 
 _TRANSITIONS: MappingProxyType[str, SQL] = MappingProxyType(
     {
@@ -35,41 +37,99 @@ _TRANSITIONS: MappingProxyType[str, SQL] = MappingProxyType(
 KINDS = tuple(_TRANSITIONS)
 
 
-def trigger_name(dataset: str, kind: str) -> str:
-    """The name of a dataset's trigger, on any table, for one kind of change."""
-    return f"knockon_{sha256(dataset.encode()).hexdigest()[:12]}_{kind}"
+@dataclass(frozen=True)
+class Tenant:
+    """An org that captures, by its id, and its consumer, by the name under which it reads."""
+
+    org: str
+    consumer: str
+
+
+def trigger_names(org: str | None, dataset: str) -> dict[str, str]:
+    """The names of a dataset's triggers, on any table, by kind of change.
+
+    Without an org: as an earlier version named them.
+    """
+    key = dataset if org is None else f"{org} {dataset}"
+    stem = f"knockon_{sha256(key.encode()).hexdigest()[:12]}"
+    return {kind: f"{stem}_{kind}" for kind in KINDS}
+
+
+def function_names(org: str | None, dataset: str, relation: int) -> list[str]:
+    """The names of the functions that log a relation as a dataset."""
+    return [f"{name}_{relation}" for name in trigger_names(org, dataset).values()]
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """A table whose changes are those of a dataset.
+    """A table whose changes are those of an org's dataset.
 
     `keys` has the name of each dimension with the column that holds it, in the dataset's order.
     """
 
+    org: str
     table: Table
     dataset: str
     keys: tuple[tuple[str, KeyColumn], ...]
 
-    def trigger(self, kind: str, connection: AsyncConnection[Any]) -> Composed:
-        """The statements that make, or make anew, the trigger for one kind of change."""
-        name = trigger_name(self.dataset, kind)
-        return statement("attach.trigger").format(
-            function=Identifier("knockon_source", f"{name}_{self.table.oid}"),
-            trigger=Identifier(name),
-            event=SQL(kind.upper()),
-            table=self.table.identifier,
-            referencing=_TRANSITIONS[kind],
+    def function(self, kind: str, connection: AsyncConnection[Any], me: str) -> Composed:
+        """The statements that create, or replace, the trigger function for one kind of change."""
+        return statement("attach.function").format(
+            function=self._function(kind),
             body=Literal(self._body(kind).as_string(connection)),
-            dataset=Literal(self.dataset),
+            me=Identifier(me),
         )
 
-    def announcement(self) -> Composed:
-        """The statement that logs all partitions that the table holds."""
-        return self._log("insert", self._rows(self.table.identifier), MOST_KEYS_ANNOUNCED)
+    def trigger(self, kind: str, relation: Relation) -> Composed:
+        """The statements that create the trigger for one kind of change on the table or a part."""
+        return statement("attach.trigger").format(
+            function=self._function(kind),
+            trigger=Identifier(trigger_names(self.org, self.dataset)[kind]),
+            event=SQL(kind.upper()),
+            table=relation.identifier,
+            referencing=_TRANSITIONS[kind],
+        )
+
+    def announcement(self, view: Identifier) -> Composed:
+        """The statement that logs all partitions that a view of the key columns holds."""
+        return self._log("insert", self._rows(view), MOST_KEYS_ANNOUNCED)
+
+    @property
+    def function_names(self) -> list[str]:
+        """The names of the trigger functions."""
+        return function_names(self.org, self.dataset, self.table.oid)
+
+    @property
+    def key_columns(self) -> list[str]:
+        """The columns that hold the dimensions, each once."""
+        return list(dict.fromkeys(column.name for _, column in self.keys if column.name))
+
+    def _function(self, kind: str) -> Identifier:
+        name = trigger_names(self.org, self.dataset)[kind]
+        return Identifier("knockon_source", f"{name}_{self.table.oid}")
 
     def _body(self, kind: str) -> Composed:
-        return statement("attach.body").format(log=self._log_of(kind), **self._what(kind))
+        return statement("attach.body").format(
+            types=self._types(kind), log=self._log_of(kind), **self._what(kind)
+        )
+
+    def _types(self, kind: str) -> Composable:
+        """The check of the types that the statement's expressions were written for."""
+        names = [] if kind == "truncate" else self.key_columns
+        if kind == "update":
+            names = list(dict.fromkeys([*names, *self.table.primary_key]))
+        if not names:
+            return SQL("")
+        types = [
+            statement("attach.type").format(
+                column=Literal(name), type=Literal(self.table.column(name).type_oid)
+            )
+            for name in names
+        ]
+        check = statement("attach.types").format(
+            types=SQL(" OR ").join(types), count=Literal(len(names))
+        )
+        return check + SQL(";")
 
     def _log_of(self, kind: str) -> Composed:
         match kind:
@@ -81,8 +141,9 @@ class Attachment:
                 return self._log(kind, self._pairs())
         return statement("attach.truncated").format(**self._what(kind))
 
-    def _what(self, kind: str) -> dict[str, Literal]:
+    def _what(self, kind: str) -> dict[str, Composable]:
         return {
+            "org": SQL("{}::pg_catalog.uuid").format(Literal(self.org)),
             "source": Literal(f"{self.table.schema}.{self.table.name}"),
             "dataset": Literal(self.dataset),
             "kind": Literal(kind),
@@ -108,30 +169,48 @@ class Attachment:
         )
 
     def _pairs(self) -> Composed:
+        key = self.table.primary_key
+        if not key or len(self.table.columns) > MOST_COLUMNS_PAIRED:
+            return self._images(key)
         stored = [column.name for column in self.table.columns if not column.is_virtual]
         virtual = [column.name for column in self.table.columns if column.is_virtual]
         differences = map(_difference, range(len(stored)), stored)
-        pairing, mark = self._pairing()
         return statement("attach.pairs").format(
             names=self._names("b"),
             old_names=self._names("o"),
             new_names=self._names("n"),
             sides=_listed([*self._buckets("o", "o"), *self._buckets("n", "n"), *differences]),
-            was=SQL("{} IS NOT NULL").format(Identifier("o", mark)),
-            stays=SQL("{} IS NOT NULL").format(Identifier("n", mark)),
+            was=SQL("{} IS NOT NULL").format(Identifier("o", key[0])),
+            stays=SQL("{} IS NOT NULL").format(Identifier("n", key[0])),
             flags=_listed(map(_flag, range(len(stored)), stored)),
             virtual=Literal(virtual),
             width=Literal(self.table.width),
-            pairing=pairing,
+            pairing=statement("attach.paired_by_key").format(same_key=_same_key(key, key)),
         )
 
-    def _pairing(self) -> tuple[Composable, str]:
-        """How old rows find new ones, and a column that no row has null."""
-        key = self.table.primary_key
-        if not key:
-            return statement("attach.paired_by_image"), "knockon_image"
-        same = [SQL("{} = {}").format(Identifier("o", c), Identifier("n", c)) for c in key]
-        return statement("attach.paired_by_key").format(same_key=SQL(" AND ").join(same)), key[0]
+    def _images(self, key: list[str]) -> Composed:
+        old_buckets = _listed(self._buckets("r", "o"))
+        new_buckets = _listed(self._buckets("r", "n"))
+        pairing = statement("attach.images_by_text").format(
+            old_buckets=old_buckets, new_buckets=new_buckets
+        )
+        if key:
+            names = [f"k{i}" for i in range(len(key))]
+            named = (
+                _named(Identifier("r", c), Identifier(k)) for c, k in zip(key, names, strict=True)
+            )
+            pairing = statement("attach.images_by_key").format(
+                old_buckets=old_buckets,
+                new_buckets=new_buckets,
+                key=_listed(named),
+                same_key=_same_key(names, names),
+            )
+        return statement("attach.images").format(
+            names=self._names("b"),
+            old_names=self._names("o"),
+            new_names=self._names("n"),
+            pairing=pairing,
+        )
 
     def _buckets(self, row: str, prefix: str) -> list[Composed]:
         return [
@@ -149,6 +228,12 @@ class Attachment:
         names = [Literal(f"{name}=") for name, _ in self.keys]
         pieces = [SQL("{} || {}").format(*pair) for pair in zip(names, parts, strict=True)]
         return SQL(" || '/' || ").join(pieces)
+
+
+def _same_key(old: Iterable[str], new: Iterable[str]) -> Composed:
+    pairs = zip(old, new, strict=True)
+    same = (SQL("{} = {}").format(Identifier("o", o), Identifier("n", n)) for o, n in pairs)
+    return SQL(" AND ").join(same)
 
 
 def _listed(parts: Iterable[Composable]) -> Composed:

@@ -24,15 +24,16 @@ class Watch:
         self._looked_at = float("-inf")
         self._has_warned = False
 
-    async def look(self) -> None:
+    async def look(self) -> State | None:
         """Look, if it is time. Raises OperationalError if the source does not answer in time."""
         if monotonic() - self._looked_at < self._seconds:
-            return
+            return None
         with self._answering():
             found = await state(self._source)
         self._looked_at = monotonic()
         _tell(found)
         self._warn(found.queue_usage)
+        return found
 
     def _warn(self, queue_usage: float) -> None:
         """Once each time that the queue has filled."""

@@ -1,5 +1,6 @@
 """The consumers of a session, as its settings place them."""
 
+from consumers.postgres.triggers import Tenant
 from consumers.run import Consumers, Wiring
 from engine.cli.session import Session
 from engine.embedded.broker import Broker
@@ -21,6 +22,11 @@ def consumers_of(session: Session, broker: Broker | None, group: str | None = No
         client=broker.consumer_options if broker else {},
     )
     return Consumers(session.database, session.scene, wiring)
+
+
+def tenant_of(session: Session) -> Tenant:
+    """The session's org as a source database records it."""
+    return Tenant(str(session.scene.org_id), consumer_name(session.settings))
 
 
 def consumer_name(settings: Settings) -> str:

@@ -62,6 +62,10 @@ SOURCE_QUEUE_USAGE = Gauge(
     "knockon_source_notification_queue_usage_ratio",
     "Used part of the NOTIFY queue of the source database.",
 )
+SOURCE_DRIFT = Gauge(
+    "knockon_source_drifted_tables",
+    "Attached tables that have changed underneath and could not be attached again.",
+)
 SOURCE_INTERRUPTIONS = Counter(
     "knockon_source_interruptions_total",
     "Times that reading the change log was interrupted and begun again.",

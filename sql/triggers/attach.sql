@@ -10,8 +10,8 @@
 WITH changed AS ({changed}),
 placed AS MATERIALIZED (SELECT columns, rows, {places} FROM changed),
 keyed AS (SELECT placed.*, {key} AS key FROM placed)
-INSERT INTO knockon_source.changes (source, dataset, kind, partitions, columns, rows)
-SELECT {source}, {dataset}, {kind},
+INSERT INTO knockon_source.changes (org, source, dataset, kind, partitions, columns, rows)
+SELECT {org}, {source}, {dataset}, {kind},
     CASE
         WHEN bool_or(key = '*') THEN NULL
         WHEN count(DISTINCT key) > {limit} AND (count(DISTINCT key) > {most}
@@ -58,23 +58,60 @@ WHERE side.there;
 -- :name paired_by_key
 old_rows AS o FULL JOIN new_rows AS n ON {same_key};
 
--- :name paired_by_image
--- Without a primary key only rows that came out the same find each other, copies by their number.
-(SELECT r.*, (r.*)::text COLLATE "C" AS knockon_image,
-    row_number() OVER (PARTITION BY (r.*)::text COLLATE "C") AS knockon_number FROM old_rows AS r) AS o
+-- :name images
+-- Rows, their buckets and their stored images, without the columns: pairs of rows with more than 830
+-- columns do not fit into one row of a join, and their changed columns are unknown.
+SELECT side.*, NULL::text[] AS columns
+FROM (
+    SELECT o.is_there IS NOT NULL AS was, n.is_there IS NOT NULL AS stays, {old_names}, {new_names},
+        count(*) AS rows
+    FROM {pairing}
+    WHERE (o.image *<> n.image) IS NOT FALSE
+    GROUP BY was, stays, {old_names}, {new_names}
+) AS moved
+CROSS JOIN LATERAL (VALUES
+    (was, {old_names}, CASE WHEN stays THEN 0 ELSE moved.rows END),
+    (stays, {new_names}, moved.rows)
+) AS side (there, {names}, rows)
+WHERE side.there;
+
+-- :name images_by_key
+(SELECT true AS is_there, r AS image, {old_buckets}, {key} FROM old_rows AS r) AS o
+FULL JOIN (SELECT true AS is_there, r AS image, {new_buckets}, {key} FROM new_rows AS r) AS n ON {same_key};
+
+-- :name images_by_text
+-- Without a primary key only unchanged rows are paired, duplicates by their number. A record's text
+-- comes from the output functions of its types, never from a cast that the table's owner defined.
+(SELECT true AS is_there, r AS image, {old_buckets}, (r.*)::text COLLATE "C" AS content,
+    row_number() OVER (PARTITION BY (r.*)::text COLLATE "C") AS number FROM old_rows AS r) AS o
 FULL JOIN
-(SELECT r.*, (r.*)::text COLLATE "C" AS knockon_image,
-    row_number() OVER (PARTITION BY (r.*)::text COLLATE "C") AS knockon_number FROM new_rows AS r) AS n
-ON o.knockon_image = n.knockon_image AND o.knockon_number = n.knockon_number;
+(SELECT true AS is_there, r AS image, {new_buckets}, (r.*)::text COLLATE "C" AS content,
+    row_number() OVER (PARTITION BY (r.*)::text COLLATE "C") AS number FROM new_rows AS r) AS n
+ON o.content = n.content AND o.number = n.number;
 
 -- :name truncated
-INSERT INTO knockon_source.changes (source, dataset, kind) VALUES ({source}, {dataset}, {kind});
+INSERT INTO knockon_source.changes (org, source, dataset, kind)
+VALUES ({org}, {source}, {dataset}, {kind});
+
+-- :name types
+-- The statement below was written for columns of these types. With another type its operators and
+-- casts would be others, possibly defined by the table's owner, and run with the capture role's
+-- rights; so the types are compared before any expression on the rows is planned.
+IF (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = TG_RELID AND ({types}))
+    <> {count} THEN
+    RAISE EXCEPTION 'a column has another type than when the table was attached';
+END IF;
+
+-- :name type
+a.attname = {column} AND a.atttypid = {type};
 
 -- :name body
--- The writer never fails because of us: what cannot be worked out is logged as unknown. Nor does its
--- commit, for which a full queue of doorbells would be an error: we leave half of it to others. What
--- has rung cannot be prepared, so where transactions may be, nobody rings, and the log is polled.
+-- The writer never fails because of Knockon: a change that cannot be placed is logged as one of the
+-- whole dataset. Nor does the commit fail, as it would with a full NOTIFY queue: half of the queue is
+-- left to others. A transaction that has run NOTIFY cannot be prepared, so where prepared
+-- transactions are possible, the log is only polled.
 BEGIN
+    {types}
     {log};
     IF FOUND AND pg_notification_queue_usage() < 0.5
         AND current_setting('max_prepared_transactions') = '0' THEN
@@ -84,7 +121,8 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'knockon logs all of % as changed, attach it again: %', {dataset}, SQLERRM;
     BEGIN
-        INSERT INTO knockon_source.changes (source, dataset, kind) VALUES ({source}, {dataset}, {kind});
+        INSERT INTO knockon_source.changes (org, source, dataset, kind)
+        VALUES ({org}, {source}, {dataset}, {kind});
         IF pg_notification_queue_usage() < 0.5
             AND current_setting('max_prepared_transactions') = '0' THEN
             PERFORM pg_notify('knockon_changes', '');
@@ -95,8 +133,7 @@ EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END;
 
--- :name trigger
--- ALWAYS: bulk loads and replication set session_replication_role, and are changes all the same.
+-- :name function
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
@@ -104,13 +141,43 @@ SET datestyle = 'ISO'
 SET extra_float_digits = 1
 AS {body};
 REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
-COMMENT ON FUNCTION {function}() IS {dataset};
+GRANT EXECUTE ON FUNCTION {function}() TO {me};
+
+-- :name trigger
+-- ALWAYS: bulk loads and replication set session_replication_role, and are changes all the same.
 CREATE OR REPLACE TRIGGER {trigger} AFTER {event} ON {table} {referencing}
 FOR EACH STATEMENT EXECUTE FUNCTION {function}();
 ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger};
 
--- :name detach
-DROP FUNCTION {function}() CASCADE;
+-- :name drop_trigger
+DROP TRIGGER IF EXISTS {trigger} ON {table};
+
+-- :name drop_function
+DROP FUNCTION IF EXISTS {function}();
+
+-- :name lock
+LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
+
+-- :name view
+-- A view refers to its table by identity. A name could be moved, between the check of the table and
+-- the statement that reads it, to a view that runs code of its owner.
+CREATE VIEW {view} AS SELECT {columns} FROM {table};
+
+-- :name viewed
+-- The table that the view reads, with the types of its columns.
+SELECT c.oid, c.relkind IN ('r', 'p') AS is_table,
+    ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a
+          WHERE a.attrelid = c.oid AND NOT a.attisdropped AND a.attname = ANY (%(columns)s)
+          ORDER BY array_position(%(columns)s::name[], a.attname)) AS types
+FROM pg_catalog.pg_rewrite r
+JOIN pg_catalog.pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+    AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
+JOIN pg_catalog.pg_class c ON c.oid = d.refobjid
+WHERE r.ev_class = pg_catalog.to_regclass(%(view)s)
+GROUP BY c.oid, c.relkind;
+
+-- :name drop_view
+DROP VIEW {view};
 
 -- :name ring
-SELECT pg_notify('knockon_changes', '');
+SELECT pg_catalog.pg_notify('knockon_changes', '');

@@ -15,27 +15,41 @@ WITH bounds AS MATERIALIZED (
     SELECT %(seen)s::pg_snapshot AS seen,
         coalesce(%(upto)s::pg_snapshot, pg_current_snapshot()) AS upto
 )
-SELECT bounds.upto::text AS upto, page.xid::text AS xid, page.id, page.change
+SELECT bounds.upto::text AS upto, page.xid::text AS xid, page.id, page.written, page.change
 FROM bounds
 LEFT JOIN LATERAL (
-    SELECT c.xid, c.id, row_to_json(c)::text AS change
+    SELECT c.xid, c.id, row_to_json(c)::text AS change,
+        (extract(epoch FROM c.changed_at) * 1000000)::bigint AS written
     FROM knockon_source.changes c
     WHERE (c.xid, c.id) > (%(xid)s::text::xid8, %(id)s::bigint)
         AND c.xid < pg_snapshot_xmax(bounds.upto)
         AND NOT pg_visible_in_snapshot(c.xid, bounds.seen)
         AND pg_visible_in_snapshot(c.xid, bounds.upto)
-        AND (%(datasets)s::text[] IS NULL OR c.dataset = ANY (%(datasets)s::text[]))
+        AND (c.org = %(org)s::uuid OR c.org IS NULL
+            AND (%(datasets)s::text[] IS NULL OR c.dataset = ANY (%(datasets)s::text[])))
     ORDER BY c.xid, c.id
     LIMIT %(limit)s
 ) AS page ON true
 ORDER BY page.xid, page.id;
 
 -- :name register
--- Say how far a reader has come for good, so that nothing is trimmed that it still needs.
-INSERT INTO knockon_source.readers (consumer, position, updated_at)
-VALUES (%(consumer)s, %(position)s, clock_timestamp())
+-- Record how far a reader has read for good, so that nothing is trimmed that it still needs. Of two
+-- consumers under one name the slower must not take the position back.
+INSERT INTO knockon_source.readers AS r (consumer, position, updated_at, org)
+VALUES (%(consumer)s, %(position)s, clock_timestamp(), %(org)s::uuid)
 ON CONFLICT (consumer) DO UPDATE
-SET position = excluded.position, updated_at = excluded.updated_at;
+SET position = excluded.position, updated_at = excluded.updated_at, org = excluded.org
+WHERE coalesce((r.position::json ->> 'count')::bigint, 0)
+        <= coalesce((excluded.position::json ->> 'count')::bigint, 0)
+    OR r.position::json ->> 'mark' IS NOT NULL OR excluded.position::json ->> 'mark' IS NOT NULL;
+
+-- :name has
+-- Whether a change that was read is still in the log.
+SELECT EXISTS (
+    SELECT FROM knockon_source.changes
+    WHERE xid = %(xid)s::text::xid8 AND id = %(id)s
+        AND (extract(epoch FROM changed_at) * 1000000)::bigint = %(written)s
+) AS is_there;
 
 -- :name trim
 -- Delete what every registered reader has seen: transactions older than the oldest that any of them

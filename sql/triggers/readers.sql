@@ -33,7 +33,8 @@ SELECT pg_advisory_lock_shared(hashtextextended('knockon.reader ' || %(consumer)
 
 -- :name is_free
 -- Whether no session is at work under a reader's name, nor will be before we commit.
-SELECT pg_try_advisory_xact_lock(hashtextextended('knockon.reader ' || %(consumer)s, 0)) AS is_free;
+SELECT pg_try_advisory_xact_lock(hashtextextended('knockon.reader ' || %(consumer)s, 0)) AS is_free,
+    (SELECT org::text FROM knockon_source.readers WHERE consumer = %(consumer)s) AS org;
 
 -- :name one
 -- What is known of a reader.
@@ -44,8 +45,20 @@ SELECT position FROM knockon_source.readers WHERE consumer = %(consumer)s;
 SELECT pg_current_snapshot()::text AS seen;
 
 -- :name datasets
--- The datasets of all that is attached, as the trigger functions' comments say.
-SELECT DISTINCT obj_description(oid, 'pg_proc') AS dataset
-FROM pg_proc
+-- The datasets that an org's tables are attached to, and those attached by an earlier version.
+SELECT dataset, true AS is_own FROM knockon_source.attachments WHERE org = %(org)s::uuid
+UNION
+SELECT obj_description(oid, 'pg_proc'), false FROM pg_proc
 WHERE pronamespace = 'knockon_source'::regnamespace AND obj_description(oid, 'pg_proc') IS NOT NULL
 ORDER BY 1;
+
+-- :name widened
+-- Drift that a reader has taken into account: JSON by attachment.
+SELECT widened FROM knockon_source.readers WHERE consumer = %(consumer)s;
+
+-- :name set_widened
+UPDATE knockon_source.readers SET widened = %(widened)s WHERE consumer = %(consumer)s;
+
+-- :name unannounce
+-- Have all tables of an org announced again, since partitions that appeared may have been missed.
+UPDATE knockon_source.attachments SET unannounced = ARRAY[relation] WHERE org = %(org)s::uuid;

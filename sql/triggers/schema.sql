@@ -1,26 +1,37 @@
--- What a source database holds for Knockon: one small schema, `knockon_source`.
+-- The objects that Knockon keeps in a source database: one small schema, `knockon_source`.
 
--- :name create
--- Make the schema, once. A change is known by the transaction that wrote it, because ids commit out
--- of order; so the key leads with it, and one index serves writers, readers and the trimming.
-SELECT pg_advisory_xact_lock(31073737606428526);
+-- :name serialize
+-- Attaching and detaching take turns within a database, and hold no lock that a writer waits for.
+SELECT pg_catalog.pg_advisory_xact_lock(31073737606428526);
+
+-- :name schema
 CREATE SCHEMA IF NOT EXISTS knockon_source;
+
+-- :name tables
+-- A change is identified by the transaction that wrote it, because ids commit out of order: the key
+-- leads with it, and one index serves writers, readers and trimming. `org` is null in rows logged
+-- by triggers of an earlier version.
 CREATE TABLE IF NOT EXISTS knockon_source.changes (
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     source text,
     dataset text NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('insert', 'update', 'delete', 'truncate')),
+    kind text NOT NULL,
     partitions text[],
     columns text[],
     rows bigint,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (xid, id)
+    org uuid,
+    PRIMARY KEY (xid, id),
+    CONSTRAINT changes_kind_check
+        CHECK (kind IN ('insert', 'update', 'delete', 'truncate', 'altered'))
 );
 CREATE TABLE IF NOT EXISTS knockon_source.readers (
     consumer text PRIMARY KEY,
     position text NOT NULL,
-    updated_at timestamptz NOT NULL
+    updated_at timestamptz NOT NULL,
+    org uuid,
+    widened text
 );
 CREATE TABLE IF NOT EXISTS knockon_source.repeats (
     zone text,
@@ -29,14 +40,47 @@ CREATE TABLE IF NOT EXISTS knockon_source.repeats (
     last text NOT NULL,
     PRIMARY KEY (zone, grain, bucket)
 );
+CREATE TABLE IF NOT EXISTS knockon_source.attachments (
+    org uuid,
+    dataset text,
+    relation oid,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    partitioning text NOT NULL,
+    columns text NOT NULL,
+    shape text NOT NULL,
+    unannounced oid[] NOT NULL DEFAULT '{}',
+    attached_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (org, dataset, relation)
+);
+
+-- :name is_outdated
+-- Whether the log was made by a version of Knockon that did not separate orgs.
+SELECT NOT EXISTS (
+    SELECT FROM pg_catalog.pg_attribute
+    WHERE attrelid = pg_catalog.to_regclass('knockon_source.changes') AND attname = 'org'
+) AS is_outdated;
+
+-- :name upgrade
+-- Rows and readers that exist stay, so that nothing logged before is lost.
+ALTER TABLE knockon_source.changes ADD COLUMN org uuid,
+    DROP CONSTRAINT changes_kind_check,
+    ADD CONSTRAINT changes_kind_check
+        CHECK (kind IN ('insert', 'update', 'delete', 'truncate', 'altered')) NOT VALID;
+ALTER TABLE knockon_source.readers ADD COLUMN org uuid, ADD COLUMN widened text;
+
+-- :name is_complete
+-- Whether the log has every table of this version.
+SELECT pg_catalog.to_regclass('knockon_source.attachments') IS NOT NULL AS is_complete;
 
 -- :name settings
--- What the trigger functions set too, so that a key's text never hangs on the session.
+-- The trigger functions have the same, so that a key's text never depends on the session. All names
+-- are found in pg_catalog, and none in a schema that somebody else can write to.
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL timezone = 'UTC';
 SET LOCAL datestyle = 'ISO';
 SET LOCAL extra_float_digits = 1;
--- All rows or an error: what a policy hides is announced, too.
+-- All rows or an error: rows hidden by a policy are announced, too.
 SET LOCAL row_security = off;
 
 -- :name patience
@@ -48,7 +92,7 @@ SET LOCAL client_min_messages = 'warning';
 SELECT now() AT TIME ZONE %(zone)s;
 
 -- :name store_repeats
--- Replace what is known of a zone's repeated windows.
+-- Replace the repeated windows of a zone.
 WITH gone AS (
     DELETE FROM knockon_source.repeats
     WHERE zone = %(zone)s AND grain = %(grain)s AND bucket <> ALL (%(buckets)s::timestamp[])

@@ -8,6 +8,7 @@ from time import perf_counter
 
 from consumers.postgres.attach import attach
 from consumers.postgres.listener import PostgresConsumer
+from consumers.postgres.triggers import Tenant
 from engine.flow.claim import Claimant, claim
 from engine.flow.complete import complete_all
 from engine.flow.ingest import ingest
@@ -53,10 +54,11 @@ async def _running(database: Database) -> AsyncIterator[Scene]:
     world = star(3)
     async with database.connection() as conn:
         scene = await store(conn, world)
+        tenant = Tenant(str(scene.org_id), "bench")
         await conn.execute("CREATE TABLE source (dt date, value int)")
-        await attach(conn, "source", world.datasets[0].name, {"dt": {"time": "day"}})
+        await attach(conn, tenant, "source", world.datasets[0].name, {"dt": {"time": "day"}})
     consumer = PostgresConsumer(
-        database.url, "bench", _ingesting(database, scene), _positions_of(database)
+        database.url, tenant, _ingesting(database, scene), _positions_of(database)
     )
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:

@@ -22,6 +22,8 @@ def fresh_database(server_url: str, template: str = "template1") -> Iterator[str
         yield _with_search_path(with_database(server_url, name))
     finally:
         _execute(server_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+        capture = Identifier(f"knockon_capture_{name}")  # roles outlive their database
+        _execute(server_url, SQL("DROP ROLE IF EXISTS {}").format(capture))
 
 
 @contextmanager

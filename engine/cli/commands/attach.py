@@ -11,6 +11,7 @@ from engine.cli.call import Call, command
 from engine.cli.output import show
 from engine.cli.session import Session, run
 from engine.cli.source import SourceUrl, Table, source_of
+from engine.cli.wiring import tenant_of
 from engine.errors import InvalidInput
 
 app = typer.Typer(add_completion=False)
@@ -47,7 +48,10 @@ def attach(
             found = (await session.scene.lineage(conn)).dataset_named(dataset)
         partitioning = msgspec.json.decode(found.partitioning)
         async with source_of(session, source_url) as source:
-            await attach_table(source, table, dataset, partitioning, columns, announce=announce)
+            tenant = tenant_of(session)
+            await attach_table(
+                source, tenant, table, dataset, partitioning, columns, announce=announce
+            )
 
     run(call, work)
     done = {"table": table, "dataset": dataset, "announced": announce}

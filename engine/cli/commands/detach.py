@@ -10,6 +10,7 @@ from engine.cli.call import Call, command
 from engine.cli.output import show
 from engine.cli.session import Session, run
 from engine.cli.source import SourceUrl, Table, source_of
+from engine.cli.wiring import tenant_of
 
 app = typer.Typer(add_completion=False)
 
@@ -26,7 +27,7 @@ def detach(
 
     async def work(session: Session) -> None:
         async with source_of(session, source_url) as source:
-            await detach_table(source, table, dataset)
+            await detach_table(source, tenant_of(session), table, dataset)
 
     run(call, work)
     done = {"table": table, "dataset": dataset}

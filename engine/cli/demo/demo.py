@@ -22,7 +22,7 @@ from engine.cli.demo.verify import compare, rebuild
 from engine.cli.demo.wave import Wave, read_wave
 from engine.cli.session import Session, opened
 from engine.cli.waiting import wait_for
-from engine.cli.wiring import consumers_of
+from engine.cli.wiring import consumers_of, tenant_of
 from engine.embedded.broker import Broker, EmbeddedBroker
 from engine.embedded.postgres import EmbeddedPostgres
 from engine.errors import UnknownName
@@ -139,7 +139,8 @@ async def _arrive(stage: Stage) -> None:
     async with stage.session.connection() as conn:
         flights = (await stage.session.scene.lineage(conn)).dataset_named("flights")
         partitioning = msgspec.json.decode(flights.partitioning)
-        await attach(conn, "nyc.flights", "flights", partitioning, announce=True)
+        tenant = tenant_of(stage.session)
+        await attach(conn, tenant, "nyc.flights", "flights", partitioning, announce=True)
     (last,) = await stage.fetch("last_day_of_weather")
     await publish(stage, _arrival("weather", f"dt=2013-01-01..{last['day']}"))
     for dataset in ("planes", "airports", "airlines"):

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from prometheus_client import REGISTRY
 
 from consumers.postgres.attach import attach
+from consumers.postgres.triggers import Tenant
 from consumers.run import Consumers, Wiring
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
@@ -33,6 +34,10 @@ def kafka(name: str, topic: str, **more: Any) -> dict[str, Any]:
 
 def table(name: str) -> dict[str, Any]:
     return source(name, source={"kind": "postgres", "table": f"public.{name}"})
+
+
+def tenant(world: World) -> Tenant:
+    return Tenant(str(world.scene.org_id), "knockon.test")
 
 
 @asynccontextmanager
@@ -73,7 +78,7 @@ async def test_topics_and_tables_are_read_together(database: Database, broker: B
         )
         async with world.conn() as conn:
             await conn.execute("CREATE TABLE t (id int PRIMARY KEY, dt date)")
-            await attach(conn, "t", "t", DAILY)
+            await attach(conn, tenant(world), "t", "t", DAILY)
             await conn.execute("INSERT INTO t VALUES (1, '2013-02-13')")
         await topic.send_bytes(f'{{"partitions": ["{DAY}"]}}'.encode())
         async with consuming(world, broker.bootstrap_servers, broker.consumer_options) as heard:
@@ -159,7 +164,7 @@ async def test_a_table_attached_later_is_followed_from_then_on(database: Databas
         async with world.conn() as conn:
             await conn.execute("CREATE TABLE t (id int PRIMARY KEY, dt date)")
             await conn.execute("INSERT INTO t VALUES (1, '2013-02-13')")
-            await attach(conn, "t", "t", DAILY, announce=True)
+            await attach(conn, tenant(world), "t", "t", DAILY, announce=True)
         await heard("t")
 
 
@@ -169,7 +174,7 @@ async def test_without_a_broker_the_topics_are_left_alone(
     world = await World.made(database, kafka("a", "nowhere"), table("t"), job("b", "a", "t"))
     async with world.conn() as conn:
         await conn.execute("CREATE TABLE t (id int PRIMARY KEY, dt date)")
-        await attach(conn, "t", "t", DAILY)
+        await attach(conn, tenant(world), "t", "t", DAILY)
         await conn.execute("INSERT INTO t VALUES (1, '2013-02-13')")
     async with consuming(world, None) as heard:
         await heard("t")

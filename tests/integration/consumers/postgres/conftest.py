@@ -10,14 +10,17 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import namedtuple_row
 
-from consumers.postgres.attach import attach
+from consumers.postgres.attach import attach, detach
 from consumers.postgres.listener import PostgresConsumer
+from consumers.postgres.triggers import Tenant
 from engine.errors import PositionLost
 from engine.model.event import Batch
 from engine.store.database import Database
 from engine.store.run import fetch, fetch_one
 
 CONSUMER = "postgres"
+TENANT = Tenant("7b0f2b54-0000-4000-8000-000000000001", CONSUMER)
+OTHER = Tenant("7b0f2b54-0000-4000-8000-000000000002", "other")
 PATIENCE_SECONDS = 60
 
 Connect = Callable[[], Awaitable[AsyncConnection[Any]]]
@@ -38,7 +41,11 @@ class Source:
         return await (await self.connection.execute(query)).fetchall()  # type: ignore[arg-type]
 
     async def attach(self, table: str, partitioning: dict[str, Any], **more: Any) -> None:
-        await attach(self.connection, table, more.pop("dataset", "d"), partitioning, **more)
+        tenant = more.pop("tenant", TENANT)
+        await attach(self.connection, tenant, table, more.pop("dataset", "d"), partitioning, **more)
+
+    async def detach(self, table: str, dataset: str, tenant: Tenant = TENANT) -> None:
+        await detach(self.connection, tenant, table, dataset)
 
     async def logged(self, *statements: str) -> list[tuple[str, Any, Any, int | None]]:
         """(kind, partitions, columns, rows) of what the statements log."""
@@ -147,7 +154,7 @@ def running(source: Source, ledger: Ledger) -> Callable[..., AbstractAsyncContex
     async def running(**options: Any) -> AsyncIterator[None]:
         usual: dict[str, Any] = {"source_url": source.url, "poll_seconds": 3600.0}
         consumer = PostgresConsumer(
-            consumer=CONSUMER,
+            tenant=TENANT,
             ingest=ledger.ingest,
             positions=ledger.positions,
             **usual | options,

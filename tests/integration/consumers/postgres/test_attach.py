@@ -2,7 +2,6 @@
 
 import pytest
 
-from consumers.postgres.attach import detach
 from engine.errors import InvalidInput, InvalidPartition, ServiceUnavailable, UnknownName
 
 ORIGIN = {"origin": {"dynamic": True}}
@@ -38,7 +37,7 @@ async def test_attaching_again_replaces(t):
 async def test_one_session_may_attach_any_number_of_times(t):
     for _ in range(8):  # past the point where psycopg prepares a statement
         await t.attach("t", ORIGIN, announce=True)
-        await detach(t.connection, "t", "d")
+        await t.detach("t", "d")
 
 
 async def test_one_table_may_be_two_datasets(t):
@@ -52,12 +51,12 @@ async def test_one_table_may_be_two_datasets(t):
 async def test_detach_takes_away_what_attach_made_for_one_dataset(t):
     await t.attach("t", ORIGIN, dataset="one")
     await t.attach("t", ORIGIN, dataset="two")
-    await detach(t.connection, "t", "one")
+    await t.detach("t", "one")
     assert await triggers(t) == await functions(t) == 4
     await t.run("INSERT INTO t VALUES (1, 'JFK')")
     assert await t.rows("SELECT dataset FROM knockon_source.changes") == [("two",)]
     with pytest.raises(UnknownName, match="not attached to 'one'"):
-        await detach(t.connection, "t", "one")
+        await t.detach("t", "one")
 
 
 async def test_a_renamed_table_stays_attached_and_can_be_detached(t):
@@ -65,7 +64,7 @@ async def test_a_renamed_table_stays_attached_and_can_be_detached(t):
     await t.run("INSERT INTO t VALUES (1, 'JFK')", "ALTER TABLE t RENAME TO u")
     logged = await t.logged("UPDATE u SET dest = 'BOS'")
     assert logged == [("update", ["JFK"], ["dest"], 1)]
-    await detach(t.connection, "u", "d")
+    await t.detach("u", "d")
     assert await triggers(t) == await functions(t) == 0
 
 

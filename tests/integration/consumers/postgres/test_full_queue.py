@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from consumers.postgres.attach import attach
 from engine.embedded.postgres import EmbeddedPostgres, copy_template
 from engine.store.bells import TASKS, ring
+from tests.integration.consumers.postgres.conftest import TENANT
 
 FILL = "SELECT pg_notify('other', repeat('x', 7000) || gen_random_uuid())"
 CHANGES = "SELECT count(*) AS n FROM knockon_source.changes"
@@ -47,7 +48,7 @@ async def test_a_full_queue_stops_neither_writers_nor_knockon(small_queue: str) 
         await connect(small_queue) as idle,
     ):
         await writer.execute("CREATE TABLE t (id int)")
-        await attach(writer, "t", "d", {})
+        await attach(writer, TENANT, "t", "d", {})
         await idle.execute("LISTEN other")
         await idle.commit()
         await idle.execute("SELECT 1")  # and there it sits, in a transaction

@@ -5,7 +5,10 @@ from random import Random
 import pytest
 
 from consumers.postgres.log import START, Position, read_page, settle, stream_name, trim
+from consumers.postgres.triggers import Tenant
+from tests.integration.consumers.postgres.conftest import TENANT
 
+SLOW, FAST = Tenant(TENANT.org, "slow"), Tenant(TENANT.org, "fast")
 WRITE = "INSERT INTO knockon_source.changes (dataset, kind) VALUES (%s, 'insert')"
 
 
@@ -20,7 +23,7 @@ class Reader:
 
     async def page(self) -> list[int]:
         where = Position.from_text(self.position)
-        page = await read_page(self._connection, where, self._datasets, self._limit)
+        page = await read_page(self._connection, where, TENANT.org, self._datasets, self._limit)
         self.position = page.position.to_text()
         self.is_last = page.is_last
         return [id_ for id_, _ in page.changes]
@@ -36,6 +39,7 @@ class Reader:
 async def source(source):
     await source.run("CREATE TABLE t (id int PRIMARY KEY)")
     await source.attach("t", {})
+    await source.run("DELETE FROM knockon_source.readers")
     return source
 
 
@@ -155,12 +159,12 @@ async def test_any_interleaving_is_read_exactly_once(source, connect, seed):
 
 async def test_trimming_spares_what_any_reader_has_still_to_see(source):
     fast, slow = Reader(source), Reader(source)
-    await settle(source.connection, "slow", Position.from_text(slow.position))
+    await settle(source.connection, SLOW, Position.from_text(slow.position))
     await write(source, 2)
     await fast.drain()
-    await settle(source.connection, "fast", Position.from_text(fast.position))
+    await settle(source.connection, FAST, Position.from_text(fast.position))
     assert await slow.drain() == [1, 2]
-    await settle(source.connection, "slow", Position.from_text(slow.position))
+    await settle(source.connection, SLOW, Position.from_text(slow.position))
     assert await source.rows("SELECT id FROM knockon_source.changes") == []
 
 
@@ -169,10 +173,10 @@ async def test_trimming_spares_what_an_open_transaction_wrote(source, connect):
     await writer.execute(WRITE, ["d"])
     await write(source, 1)
     await reader.drain()
-    await settle(source.connection, "one", Position.from_text(reader.position))
+    await settle(source.connection, TENANT, Position.from_text(reader.position))
     await writer.commit()
     assert await reader.drain() == [1]
-    await settle(source.connection, "one", Position.from_text(reader.position))
+    await settle(source.connection, TENANT, Position.from_text(reader.position))
     assert await source.rows("SELECT id FROM knockon_source.changes") == []
 
 
@@ -202,7 +206,7 @@ async def test_a_reader_needs_few_rights(source):
         reader = Reader(source)
         assert await stream_name(source.connection)
         assert await reader.drain() == [1]
-        await settle(source.connection, "one", Position.from_text(reader.position))
+        await settle(source.connection, TENANT, Position.from_text(reader.position))
 
 
 async def test_a_drain_reads_the_index_only_from_where_it_stands(source):

@@ -1,12 +1,15 @@
 """Who reads the log: how far behind, forgotten, and back again."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
-from consumers.postgres.attach import detach
 from consumers.postgres.log import START, Position, read_page, settle, trim
 from consumers.postgres.readers import attached_datasets, enter, forget, state
+from consumers.postgres.triggers import Tenant
 from engine.errors import InvalidInput, UnknownName
 from engine.model.event import Widened
+from tests.integration.consumers.postgres.conftest import TENANT
 
 WRITE = (
     "INSERT INTO knockon_source.changes (dataset, kind, changed_at)"
@@ -19,11 +22,23 @@ ORIGIN = {"origin": {"dynamic": True}}
 async def source(source):
     await source.run("CREATE TABLE t (id int PRIMARY KEY, origin text)")
     await source.attach("t", ORIGIN)
+    await source.run("DELETE FROM knockon_source.readers")
     return source
 
 
+def reader(name: str) -> Tenant:
+    return Tenant(TENANT.org, name)
+
+
+def at(position: Position | None) -> Callable[[], Awaitable[Position | None]]:
+    async def stored() -> Position | None:
+        return position
+
+    return stored
+
+
 async def read_all(source) -> Position:
-    return (await read_page(source.connection, START, None, 100)).position
+    return (await read_page(source.connection, START, TENANT.org, None, 100)).position
 
 
 async def remaining(source) -> int:
@@ -31,9 +46,9 @@ async def remaining(source) -> int:
 
 
 async def test_each_reader_is_as_far_behind_as_it_is(source):
-    await settle(source.connection, "slow", START)
+    await settle(source.connection, reader("slow"), START)
     await source.run(WRITE, WRITE)
-    await settle(source.connection, "fast", await read_all(source))
+    await settle(source.connection, reader("fast"), await read_all(source))
     found = await state(source.connection)
     fast, slow = found.readers
     assert (fast.name, fast.rows, fast.seconds) == ("fast", 0, 0)
@@ -46,7 +61,7 @@ async def test_a_reader_is_not_behind_for_what_it_has_seen_and_nobody_trimmed(so
     other = await connect()
     await other.execute("SELECT pg_current_xact_id()")  # holds up the trimming
     await source.run(WRITE)
-    await settle(source.connection, "one", await read_all(source))
+    await settle(source.connection, reader("one"), await read_all(source))
     assert await remaining(source) == 1
     (one,) = (await state(source.connection)).readers
     assert (one.rows, one.seconds) == (0, 0)
@@ -57,9 +72,9 @@ async def test_a_log_without_readers_has_a_state(source):
 
 
 async def test_a_forgotten_reader_keeps_the_log_no_longer(source):
-    await settle(source.connection, "gone", START)
+    await settle(source.connection, reader("gone"), START)
     await source.run(WRITE, WRITE)
-    await settle(source.connection, "one", await read_all(source))
+    await settle(source.connection, reader("one"), await read_all(source))
     assert await remaining(source) == 2
     assert await forget(source.connection, "gone") == 2
     assert [each.name for each in (await state(source.connection)).readers] == ["one"]
@@ -69,8 +84,8 @@ async def test_a_forgotten_reader_keeps_the_log_no_longer(source):
 
 async def test_a_reader_at_work_is_not_forgotten(source, connect):
     working = await connect()
-    await settle(source.connection, "one", START)
-    assert await enter(working, "one", has_read=True) is None
+    await settle(source.connection, reader("one"), START)
+    assert await enter(working, reader("one"), at(START)) is None
     with pytest.raises(InvalidInput, match="at work"):
         await forget(source.connection, "one")
     await working.close()
@@ -84,38 +99,38 @@ async def test_a_source_without_a_log_has_no_readers(connect):
 
 
 async def test_whoever_was_forgotten_has_missed_something_until_it_settles(source):
-    await settle(source.connection, "one", START)
+    await settle(source.connection, reader("one"), START)
     await forget(source.connection, "one")
     await source.run(WRITE)
     for _ in range(2):  # a crash before it settles leaves it so
-        gap = await enter(source.connection, "one", has_read=True)
+        gap = await enter(source.connection, reader("one"), at(START))
         assert gap is not None
-        assert (await read_page(source.connection, gap, None, 10)).changes == ()
-    await settle(source.connection, "other", gap)
+        assert (await read_page(source.connection, gap, TENANT.org, None, 10)).changes == ()
+    await settle(source.connection, reader("other"), gap)
     assert await remaining(source) == 1  # nothing goes before it has settled
-    await settle(source.connection, "one", gap)
+    await settle(source.connection, reader("one"), gap)
     assert await remaining(source) == 0
-    assert await enter(source.connection, "one", has_read=True) is None
+    assert await enter(source.connection, reader("one"), at(gap)) is None
 
 
 async def test_a_reader_whose_row_is_gone_has_missed_something(source):
-    assert await enter(source.connection, "new", has_read=False) is None
-    assert await enter(source.connection, "old", has_read=True) is not None
+    assert await enter(source.connection, reader("new"), at(None)) is None
+    assert await enter(source.connection, reader("old"), at(START)) is not None
 
 
 async def test_trimming_goes_in_steps(source, monkeypatch):
     monkeypatch.setattr("consumers.postgres.log.TRIMMED_AT_ONCE", 2)
     await source.run(WRITE, WRITE, WRITE)
-    await settle(source.connection, "one", await read_all(source))
+    await settle(source.connection, reader("one"), await read_all(source))
     assert await remaining(source) == 1
     assert [await trim(source.connection) for _ in range(2)] == [1, 0]
 
 
 async def test_the_source_knows_what_is_attached(source):
     await source.attach("t", ORIGIN, dataset="it's")
-    assert await attached_datasets(source.connection) == ["d", "it's"]
-    await detach(source.connection, "t", "d")
-    assert await attached_datasets(source.connection) == ["it's"]
+    assert await attached_datasets(source.connection, TENANT.org) == ["d", "it's"]
+    await source.detach("t", "d")
+    assert await attached_datasets(source.connection, TENANT.org) == ["it's"]
 
 
 async def test_a_consumer_that_comes_back_takes_everything_for_changed(source, ledger, running):
@@ -125,14 +140,15 @@ async def test_a_consumer_that_comes_back_takes_everything_for_changed(source, l
     await forget(source.connection, "postgres")
     await source.run("INSERT INTO t VALUES (2, 'JFK')", "DELETE FROM knockon_source.changes")
     async with running():
-        await ledger.until(2)
-        await source.run("INSERT INTO t VALUES (3, 'JFK')")
         await ledger.until(3)
+        await source.run("INSERT INTO t VALUES (3, 'JFK')")
+        await ledger.until(4)
     event = ledger.batches[1].received[0].event
     assert isinstance(event, Widened)
     assert (event.dataset, event.partitions, event.columns) == ("d", None, None)
-    assert [len(batch.received) for batch in ledger.batches] == [1, 1, 1]
+    assert [len(batch.received) for batch in ledger.batches] == [1, 1, 1, 1]
+    assert ledger.batches[2].received[0].event.partitions == ("JFK",)  # announced again
     async with running():
         await source.run("INSERT INTO t VALUES (4, 'JFK')")
-        await ledger.until(4)
-    assert len(ledger.batches) == 4
+        await ledger.until(5)
+    assert len(ledger.batches) == 5

@@ -3,7 +3,7 @@
 import asyncio
 
 from consumers.postgres.log import START, read_page, register, trim
-from tests.integration.consumers.postgres.conftest import PATIENCE_SECONDS
+from tests.integration.consumers.postgres.conftest import PATIENCE_SECONDS, TENANT
 
 ORIGIN = {"origin": {"dynamic": True}}
 
@@ -12,15 +12,15 @@ async def test_a_writer_waits_neither_for_trimming_nor_for_a_reader(source, conn
     await source.run("CREATE TABLE t (id int PRIMARY KEY, origin text)")
     await source.attach("t", ORIGIN)
     await source.run("INSERT INTO t VALUES (1, 'JFK')")
-    page = await read_page(source.connection, START, None, 10)
-    await register(source.connection, "one", page.position)
+    page = await read_page(source.connection, START, TENANT.org, None, 10)
+    await register(source.connection, TENANT, page.position)
 
     trimming, listening, registering = await connect(), await connect(), await connect()
     assert await trim(trimming) == 1
     await listening.execute("LISTEN knockon_changes")
     await listening.commit()
-    assert len((await read_page(listening, START, None, 10)).changes) == 1
-    await register(registering, "one", page.position)  # all three are within transactions now
+    assert len((await read_page(listening, START, TENANT.org, None, 10)).changes) == 1
+    await register(registering, TENANT, page.position)  # all three are within transactions now
 
     warnings = []
     source.connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary))

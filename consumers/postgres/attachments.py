@@ -1,0 +1,144 @@
+"""The attachments that a source database records, and how far each has drifted since."""
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import class_row, scalar_row
+
+from consumers.postgres.statements import statement
+from consumers.postgres.triggers import trigger_names
+from engine.partitions.space import PartitionSpace
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """Everything about a table that capture depends on; see `attachments.shape`."""
+
+    columns: dict[str, tuple[Any, ...]] | None
+    key: str | None
+    parts: tuple[str, ...]
+    triggers: dict[str, tuple[Any, ...]] | None
+    can_log: bool | None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An attachment as recorded; `named` is the relation that has the table's name now."""
+
+    org: str
+    dataset: str
+    relation: int
+    schema_name: str
+    table_name: str
+    partitioning: str
+    columns: str
+    shape: str
+    unannounced: list[int]
+    named: int | None
+    current_name: str | None
+    is_table: bool | None
+
+    @property
+    def key_columns(self) -> frozenset[str]:
+        """The columns that hold the dataset's dimensions."""
+        space = PartitionSpace.from_spec(msgspec.json.decode(self.partitioning))
+        columns = msgspec.json.decode(self.columns)
+        return frozenset(columns.get(name, each.column or name) for name, each in space.dimensions)
+
+    @property
+    def table(self) -> str:
+        """The table's name when it was attached, for messages."""
+        return f"{self.schema_name}.{self.table_name}"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The difference between a table as it was attached and as it is.
+
+    `is_total`: every row may have changed without a log entry. Otherwise the `columns` may have,
+    and the rows in `new_parts` have appeared.
+    """
+
+    reasons: tuple[str, ...]
+    is_total: bool
+    columns: tuple[str, ...] = ()
+    new_parts: tuple[int, ...] = ()
+    can_attach: bool = True
+
+
+async def stored_attachments(connection: AsyncConnection[Any], org: str) -> Sequence[Stored]:
+    """Read the attachments of an org."""
+    cursor = connection.cursor(row_factory=class_row(Stored))
+    await cursor.execute(statement("attachments.stored"), {"org": org})
+    return await cursor.fetchall()
+
+
+async def read_shape(
+    connection: AsyncConnection[Any], org: str, dataset: str, relation: int
+) -> str | None:
+    """Read the shape of an attached table as JSON; None if the table is gone."""
+    cursor = connection.cursor(row_factory=scalar_row)
+    names = list(trigger_names(org, dataset).values())
+    await cursor.execute(statement("attachments.shape"), {"triggers": names, "relation": relation})
+    return await cursor.fetchone()
+
+
+def find_drift(stored: Stored, found: str | None) -> Drift | None:
+    """Compare the recorded shape with the present one (pure)."""
+    if found is None:
+        gone = stored.named is None or not stored.is_table
+        reason = "was dropped" if gone else "was dropped and created again"
+        return Drift((reason,), is_total=True, can_attach=not gone)
+    if stored.named not in (None, stored.relation):
+        kind = "another table" if stored.is_table else "no table"
+        reason = f"is {kind} now; the captured one is {stored.current_name}"
+        return Drift((reason,), is_total=True, can_attach=bool(stored.is_table))
+    return _within(stored, _shape(stored.shape), _shape(found))
+
+
+def _within(stored: Stored, before: Shape, now: Shape) -> Drift | None:
+    """The drift of a table that is still the same table."""
+    gone, new = set(before.parts) - set(now.parts), set(now.parts) - set(before.parts)
+    columns = _changed_columns(before, now)
+    has_lost = _has_lost(before, now, gone)
+    reasons = {
+        "has triggers that were missing, disabled, replaced or without rights": has_lost,
+        "has lost partitions": gone,
+        "has new partitions": new,
+        f"has changed columns: {', '.join(columns)}": columns,
+        "has another primary key": before.key != now.key,
+        "has rows that are not announced yet": stored.unannounced,
+    }
+    if any(reasons.values()):
+        return Drift(
+            tuple(reason for reason, applies in reasons.items() if applies),
+            is_total=has_lost or bool(gone) or not stored.key_columns.isdisjoint(columns),
+            columns=columns,
+            new_parts=tuple(map(int, new)),
+        )
+    if stored.named is None:
+        reason = f"is called {stored.current_name} now"
+        return Drift((reason,), is_total=False, can_attach=False)
+    return None
+
+
+def _has_lost(before: Shape, now: Shape, gone: Set[str]) -> bool:
+    """Whether a write may have gone unlogged: a trigger is not as it was attached."""
+    found = now.triggers or {}
+    return not now.can_log or any(
+        found.get(name) != state
+        for name, state in (before.triggers or {}).items()
+        if name.split()[0] not in gone
+    )
+
+
+def _changed_columns(before: Shape, now: Shape) -> tuple[str, ...]:
+    old, new = before.columns or {}, now.columns or {}
+    names = sorted(old.keys() | new.keys())
+    return tuple(name for name in names if old.get(name) != new.get(name))
+
+
+def _shape(text: str) -> Shape:
+    return msgspec.json.decode(text, type=Shape)

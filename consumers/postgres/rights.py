@@ -1,0 +1,147 @@
+"""Rights in a source database: who may own its change log, and the role that captures.
+
+Trigger functions run within the statements of any writer, a superuser's included. They belong to a
+capture role that can do nothing but insert into the change log, and nothing in the log's schema may
+belong to a role that the attaching role has no reason to trust.
+"""
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import class_row, dict_row
+from psycopg.sql import Composed, Identifier
+
+from consumers.postgres.statements import statement
+from engine.errors import InvalidInput
+
+_LONGEST_NAME_BYTES = 63
+_SEPARATE_SET_OPTION = 160_000
+
+
+@dataclass(frozen=True)
+class Session:
+    """The current role and database."""
+
+    name: str
+    database: str
+    version: int
+    may_create_roles: bool
+    may_create_schema: bool
+
+    @property
+    def capture(self) -> str:
+        """The name of the database's capture role."""
+        name = f"knockon_capture_{self.database}"
+        if len(name.encode()) <= _LONGEST_NAME_BYTES:
+            return name
+        return f"knockon_capture_{sha256(self.database.encode()).hexdigest()[:12]}"
+
+    def format(self, name: str) -> Composed:
+        """A statement about the session's role and the capture role."""
+        return statement(f"rights.{name}").format(
+            capture=Identifier(self.capture), me=Identifier(self.name)
+        )
+
+    @property
+    def join(self) -> Composed:
+        """The statement that lets the current role create functions as the capture role."""
+        has_option = self.version >= _SEPARATE_SET_OPTION
+        return self.format("join_role_to_set" if has_option else "join_role")
+
+
+async def read_session(connection: AsyncConnection[Any]) -> Session:
+    """Read the current role and database."""
+    cursor = connection.cursor(row_factory=class_row(Session))
+    await cursor.execute(statement("rights.me"))
+    (row,) = await cursor.fetchall()
+    return row
+
+
+async def ensure_capture_role(connection: AsyncConnection[Any], session: Session) -> None:
+    """Create the capture role if it is missing, and become a member of it.
+
+    Raises:
+        InvalidInput: the role is missing and the current role may not create it, or it has rights
+            that would make it dangerous. The message has the statements for an administrator.
+    """
+    found = await _capture_role(connection, session)
+    if found is None and session.may_create_roles:
+        await connection.execute(session.format("create_role"), prepare=False)
+        found = await _capture_role(connection, session)
+    if found is None:
+        needed = [session.format("create_role"), session.join]
+        raise _needs_administrator("the capture role does not exist", connection, needed)
+    if found["excess"]:
+        raise InvalidInput(
+            f"role {session.capture} {', '.join(found['excess'])}: triggers of any table's owner "
+            "would run with these rights; revoke them and attach again"
+        )
+    if not found["is_ours"]:
+        await _join(connection, session)
+
+
+async def check_owners(connection: AsyncConnection[Any], session: Session) -> None:
+    """Refuse a schema that another role could use to run its code within a writer's statement.
+
+    Raises:
+        InvalidInput: names each finding, with the remedy.
+    """
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(statement("rights.strangers"), {"capture": session.capture})
+    findings = [row["finding"] for row in await cursor.fetchall()]
+    if findings:
+        raise InvalidInput(
+            f"the source's change log could run code of another role: {'; '.join(findings)}; "
+            f"{session.name} does not belong to that role. Attach as that role, or revoke the "
+            "right, or check who made the schema, drop it with DROP SCHEMA knockon_source CASCADE, "
+            "and attach all tables again"
+        )
+
+
+async def check_ownership(connection: AsyncConnection[Any], session: Session) -> None:
+    """Raise InvalidInput if the change log belongs to a role that the current one cannot act as."""
+    row = await _row(connection, "rights.owner")
+    if row is not None and not row["is_ours"]:
+        raise InvalidInput(
+            f"the source's change log belongs to {row['owner']}, and {session.name} is not a "
+            "member of that role; attach as a member of it, who must own the table as well"
+        )
+
+
+async def _capture_role(
+    connection: AsyncConnection[Any], session: Session
+) -> dict[str, Any] | None:
+    return await _row(connection, "rights.capture", capture=session.capture)
+
+
+async def _row(
+    connection: AsyncConnection[Any], name: str, **parameters: Any
+) -> dict[str, Any] | None:
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(statement(name), parameters)
+    return await cursor.fetchone()
+
+
+async def _join(connection: AsyncConnection[Any], session: Session) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(session.join, prepare=False)
+    except psycopg.errors.InsufficientPrivilege as error:
+        what = f"{session.name} is not a member of the capture role"
+        raise _needs_administrator(what, connection, [session.join]) from error
+
+
+def _needs_administrator(
+    what: str, connection: AsyncConnection[Any], statements: list[Composed]
+) -> InvalidInput:
+    needed = "; ".join(plain(each.as_string(connection)) for each in statements)
+    return InvalidInput(f"{what}; have an administrator of the source run: {needed}")
+
+
+def plain(sql: str) -> str:
+    """A statement for a message, without the comment that names it."""
+    return re.sub(r"^/\*.*?\*/\s*", "", sql)
