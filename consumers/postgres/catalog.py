@@ -21,8 +21,13 @@ class Column:
     type_oid: int
     is_virtual: bool
     is_key: bool
-    has_equality: bool
     is_builtin: bool
+    is_domain: bool
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the type is one of PostgreSQL itself."""
+        return self.is_builtin and not self.is_domain
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,13 @@ class Table(Relation):
 
     @property
     def primary_key(self) -> list[str]:
-        """The primary key; empty if there is none for which `=` is sure to be found.
+        """The primary key; empty if there is none that PostgreSQL's own `=` is sure to compare.
 
-        The trigger functions see no schema but pg_catalog, and so no operator of an extension.
+        Values of other types could be compared by an extension's operator, which the trigger
+        functions do not see, or after a cast that the type's owner defined.
         """
         key = [column for column in self.columns if column.is_key]
-        return [c.name for c in key] if all(c.has_equality for c in key) else []
+        return [c.name for c in key] if all(c.is_exact for c in key) else []
 
     def column(self, name: str) -> Column:
         """The column of a name. Raises UnknownName."""

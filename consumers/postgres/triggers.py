@@ -114,10 +114,9 @@ class Attachment:
         )
 
     def _types(self, kind: str) -> Composable:
-        """The check of the types that the statement's expressions were written for."""
-        names = [] if kind == "truncate" else self.key_columns
-        if kind == "update":
-            names = list(dict.fromkeys([*names, *self.table.primary_key]))
+        """The check of the domains that the statement's expressions were written for."""
+        columns = [] if kind == "truncate" else map(self.table.column, self.key_columns)
+        names = [column.name for column in columns if column.is_domain]
         if not names:
             return SQL("")
         types = [
@@ -185,7 +184,11 @@ class Attachment:
             flags=_listed(map(_flag, range(len(stored)), stored)),
             virtual=Literal(virtual),
             width=Literal(self.table.width),
-            pairing=statement("attach.paired_by_key").format(same_key=_same_key(key, key)),
+            pairing=statement("attach.paired_by_key").format(
+                same_key=SQL(" AND ").join(
+                    SQL("{} = {}").format(self._value("o", c), self._value("n", c)) for c in key
+                )
+            ),
         )
 
     def _images(self, key: list[str]) -> Composed:
@@ -197,13 +200,15 @@ class Attachment:
         if key:
             names = [f"k{i}" for i in range(len(key))]
             named = (
-                _named(Identifier("r", c), Identifier(k)) for c, k in zip(key, names, strict=True)
+                _named(self._value("r", c), Identifier(k)) for c, k in zip(key, names, strict=True)
             )
             pairing = statement("attach.images_by_key").format(
                 old_buckets=old_buckets,
                 new_buckets=new_buckets,
                 key=_listed(named),
-                same_key=_same_key(names, names),
+                same_key=SQL(" AND ").join(
+                    SQL("{} = {}").format(Identifier("o", k), Identifier("n", k)) for k in names
+                ),
             )
         return statement("attach.images").format(
             names=self._names("b"),
@@ -214,9 +219,16 @@ class Attachment:
 
     def _buckets(self, row: str, prefix: str) -> list[Composed]:
         return [
-            _named(column.of(row), Identifier(f"{prefix}{i}"))
+            _named(column.bucket(self._value(row, column.name)), Identifier(f"{prefix}{i}"))
             for i, (_, column) in enumerate(self.keys)
         ]
+
+    def _value(self, row: str, name: str) -> Composable:
+        """A column of a row, which must have the type that it had when the table was attached."""
+        value = Identifier(row, name)
+        if not name or not (column := self.table.column(name)).is_exact:
+            return value
+        return statement("attach.typed").format(value=value, type=SQL(column.type))
 
     def _names(self, prefix: str) -> Composed:
         return _listed(Identifier(f"{prefix}{i}") for i in range(len(self.keys)))
@@ -228,12 +240,6 @@ class Attachment:
         names = [Literal(f"{name}=") for name, _ in self.keys]
         pieces = [SQL("{} || {}").format(*pair) for pair in zip(names, parts, strict=True)]
         return SQL(" || '/' || ").join(pieces)
-
-
-def _same_key(old: Iterable[str], new: Iterable[str]) -> Composed:
-    pairs = zip(old, new, strict=True)
-    same = (SQL("{} = {}").format(Identifier("o", o), Identifier("n", n)) for o, n in pairs)
-    return SQL(" AND ").join(same)
 
 
 def _listed(parts: Iterable[Composable]) -> Composed:

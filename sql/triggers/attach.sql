@@ -94,13 +94,17 @@ INSERT INTO knockon_source.changes (org, source, dataset, kind)
 VALUES ({org}, {source}, {dataset}, {kind});
 
 -- :name types
--- The statement below was written for columns of these types. With another type its operators and
+-- The statement below was written for columns of these domains. With another type its operators and
 -- casts would be others, possibly defined by the table's owner, and run with the capture role's
 -- rights; so the types are compared before any expression on the rows is planned.
 IF (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = TG_RELID AND ({types}))
     <> {count} THEN
     RAISE EXCEPTION 'a column has another type than when the table was attached';
 END IF;
+
+-- :name typed
+-- The same for types of PostgreSQL: another type is an error when the statement is planned.
+knockon_source.typed({value}, NULL::{type});
 
 -- :name type
 a.attname = {column} AND a.atttypid = {type};

@@ -15,15 +15,15 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = %(oid)s;
 
 -- :name columns
--- `is_key`: part of the primary key. `has_equality`: `=` is found for it whatever the search path.
--- `is_builtin`: its casts are those of PostgreSQL, and nobody else can define one.
+-- `is_key`: part of the primary key. `is_builtin`: below domains, the type is one of PostgreSQL, and
+-- so are its casts: nobody else can define one. `is_domain`: that type is below a domain.
 SELECT a.attname AS name,
     coalesce(nullif(t.typbasetype, 0), t.oid)::regtype::text AS type,
     a.atttypid AS type_oid,
     a.attgenerated = 'v' AS is_virtual,
     coalesce(a.attnum = ANY (i.indkey), false) AS is_key,
-    t.typnamespace = 'pg_catalog'::regnamespace OR t.typtype = 'e' AS has_equality,
-    b.typnamespace = 'pg_catalog'::regnamespace AS is_builtin
+    b.typnamespace = 'pg_catalog'::regnamespace AS is_builtin,
+    t.typtype = 'd' AS is_domain
 FROM pg_attribute a
 JOIN pg_type t ON t.oid = a.atttypid
 JOIN pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)

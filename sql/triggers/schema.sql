@@ -8,6 +8,8 @@ SELECT pg_catalog.pg_advisory_xact_lock(31073737606428526);
 CREATE SCHEMA IF NOT EXISTS knockon_source;
 
 -- :name tables
+-- `typed` is the value, if its type is exactly the other argument's: unlike any other function it
+-- applies no cast. It costs nothing, since it is inlined when a statement is planned.
 -- A change is identified by the transaction that wrote it, because ids commit out of order: the key
 -- leads with it, and one index serves writers, readers and trimming. `org` is null in rows logged
 -- by triggers of an earlier version.
@@ -53,6 +55,9 @@ CREATE TABLE IF NOT EXISTS knockon_source.attachments (
     attached_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (org, dataset, relation)
 );
+CREATE OR REPLACE FUNCTION knockon_source.typed(value anyelement, type anyelement)
+RETURNS anyelement LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT value';
+COMMENT ON FUNCTION knockon_source.typed(anyelement, anyelement) IS NULL;
 
 -- :name is_outdated
 -- Whether the log was made by a version of Knockon that did not separate orgs.

@@ -16,6 +16,7 @@ async def triggers(source) -> int:
 async def functions(source) -> int:
     (row,) = await source.rows(
         "SELECT count(*) AS n FROM pg_proc WHERE pronamespace = 'knockon_source'::regnamespace"
+        " AND prorettype = 'trigger'::regtype"
     )
     return row.n
 

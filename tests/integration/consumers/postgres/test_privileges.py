@@ -132,6 +132,7 @@ async def test_the_capture_role_may_only_write_to_the_log(source, owner):
     (role,) = await source.rows(
         "SELECT DISTINCT r.* FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner"
         " WHERE p.pronamespace = 'knockon_source'::regnamespace"
+        " AND p.prorettype = 'trigger'::regtype"
     )
     assert role.rolname == f"knockon_capture_{source.connection.info.dbname}"
     rights = (role.rolsuper, role.rolcreaterole, role.rolcreatedb, role.rolcanlogin)
