@@ -3,7 +3,7 @@
 from consumers.postgres.attach import attach
 from engine.embedded.broker import Broker
 from engine.store.database import Database
-from tests.integration.consumers.test_run import consuming, kafka, table
+from tests.integration.consumers.test_run import consuming, kafka, table, tenant
 from tests.support.kafka import topic_on
 from tests.support.worlds import DAILY, World, job, source
 
@@ -74,7 +74,7 @@ async def test_a_change_log_goes_on_past_a_row_that_the_database_rejects(
         await conn.execute(_REFUSE)
         for name in ("t", "last"):
             await conn.execute(f"CREATE TABLE {name} (id serial PRIMARY KEY, dt date)".encode())
-            await attach(conn, name, name, DAILY)
+            await attach(conn, tenant(world), name, name, DAILY)
         for day in (12, 14, 16):
             await conn.execute(f"INSERT INTO t (dt) VALUES ('2013-02-{day}')".encode())
         await conn.execute("INSERT INTO last (dt) VALUES ('2013-02-19')")

@@ -4,7 +4,7 @@ import pytest
 
 from consumers.postgres.attach import attach
 from engine.store.database import Database
-from tests.integration.consumers.test_run import consuming
+from tests.integration.consumers.test_run import consuming, tenant
 from tests.support.worlds import World, job, source
 
 IDS = {"id": {"range": 1000}}
@@ -28,8 +28,8 @@ async def world(database: Database) -> World:
     async with world.conn() as conn:
         await conn.execute("CREATE TABLE t (id bigint PRIMARY KEY, v int)")
         await conn.execute("CREATE TABLE p (x int, y int, PRIMARY KEY (x, y))")
-        await attach(conn, "t", "t", IDS)
-        await attach(conn, "p", "p", PAIRS)
+        await attach(conn, tenant(world), "t", "t", IDS)
+        await attach(conn, tenant(world), "p", "p", PAIRS)
     return world
 
 
