@@ -70,10 +70,12 @@ class PrivateEngine:
         self._process.kill()
         self._process.wait(_STOP_SECONDS)
         self._process = None
-        containerd = self._directory / "exec-root" / "containerd" / "containerd.pid"
-        for pid in [int(containerd.read_text()), *containers]:
+        record = self._directory / "exec-root" / "containerd" / "containerd.pid"
+        for pid in [int(record.read_text()), *containers]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # A reboot empties /run; dockerd would wait for a containerd whose zombie is still there.
+        record.unlink()
 
     @property
     def _log(self) -> Path:
