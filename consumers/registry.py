@@ -10,6 +10,7 @@ import stamina
 
 from consumers.formats.confluent import AvroSchema, JsonSchema, Schema, Schemas, schema_id
 from engine.errors import InvalidEvent, ServiceUnavailable
+from engine.secrets import resolve_url
 
 _SECONDS = 5.0
 _ATTEMPTS = 4
@@ -33,10 +34,13 @@ class _NotThere(Exception):
 
 
 class Registry:
-    """The registry at an address, with a user and password in it or in the user's netrc file."""
+    """The registry at an address, with a user and password in it or in the user's netrc file.
+
+    ``${NAME}`` in the address stands for a secret. Raises InvalidInput where it is not set.
+    """
 
     def __init__(self, url: str) -> None:
-        address = httpx.URL(url.rstrip("/"))
+        address = httpx.URL(resolve_url(url.rstrip("/")))
         self._url = str(address.copy_with(userinfo=b""))  # what errors show
         self._auth = _auth(address)
         self.schemas = Schemas()

@@ -9,6 +9,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from engine.log_repeats import HoldBackRepeats
 from engine.printable import indented
+from engine.secrets import redacted
 from engine.settings import Settings
 
 _SHARED: list[Processor] = [
@@ -40,11 +41,16 @@ def configure_logs(settings: Settings) -> None:
 def _formatter(log_format: str) -> logging.Formatter:
     last: list[Processor]
     if log_format == "json":
-        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        last = [
+            structlog.processors.format_exc_info,
+            _redacted,
+            structlog.processors.JSONRenderer(),
+        ]
     else:
         # without the values of variables, which may be long, or secret
         last = [
             structlog.processors.format_exc_info,
+            _redacted,
             _made_printable,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
@@ -55,6 +61,12 @@ def _formatter(log_format: str) -> logging.Formatter:
         foreign_pre_chain=_SHARED,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
     )
+
+
+def _redacted(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {
+        key: redacted(value) if isinstance(value, str) else value for key, value in event.items()
+    }
 
 
 def _made_printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

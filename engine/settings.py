@@ -10,13 +10,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Settings of one process; constructor arguments win over the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="KNOCKON_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="KNOCKON_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     database_url: str | None = Field(
-        default=None, description="PostgreSQL address; unset: a server embedded under `home`."
+        default=None,
+        repr=False,
+        description="PostgreSQL address; unset: a server embedded under `home`.",
     )
     source_url: str | None = Field(
-        default=None, description="PostgreSQL address of the source tables; unset: `database_url`."
+        default=None,
+        repr=False,
+        description="PostgreSQL address of the source tables; unset: `database_url`.",
     )
     kafka_bootstrap_servers: str | None = Field(
         default=None, description="host:port list of Kafka brokers; unset: an embedded broker."
@@ -73,6 +79,7 @@ class Settings(BaseSettings):
     )
     openlineage_url: str | None = Field(
         default=None,
+        repr=False,
         description="Where OpenLineage's events of tasks go: http://… or file:///…; unset: none.",
     )
     openlineage_api_key: SecretStr | None = Field(

@@ -19,7 +19,8 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         from engine.cli.output import errors
+        from engine.secrets import redacted
 
         # As Python would print it, but for control characters in the messages.
-        errors().print("".join(traceback.format_exception(error)), end="")
+        errors().print(redacted("".join(traceback.format_exception(error))), end="")
         sys.exit(1)

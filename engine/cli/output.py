@@ -20,6 +20,7 @@ from rich.text import Text
 from engine.api.pruning import PrunedEdge
 from engine.cli.call import Call
 from engine.printable import printable, printable_json
+from engine.secrets import redacted
 
 V = TypeVar("V")
 
@@ -79,7 +80,7 @@ def to_json(view: Any) -> str:
 def complain(message: str) -> None:
     """Say on stderr what went wrong, each line whole, since editors and people click on them."""
     console = errors()
-    console.print(Text.assemble(("error: ", "bold red"), message))
+    console.print(Text.assemble(("error: ", "bold red"), redacted(message)))
 
 
 def table(*columns: str, title: str | None = None) -> Table:

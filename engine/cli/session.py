@@ -14,6 +14,7 @@ from engine.cli.embedded import Role, embedded_database
 from engine.errors import InvalidInput, ServiceUnavailable
 from engine.flow.scene import Scene
 from engine.logs import configure_logs
+from engine.secrets import hide_settings
 from engine.settings import Settings
 from engine.store.database import Connection, Database
 from engine.store.migrate import migrate
@@ -67,6 +68,7 @@ def settings_of(call: Call, *, quiet: bool = True, **more: Any) -> Settings:
     settings = Settings(**{name: value for name, value in said.items() if value is not None})
     if quiet and "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "error"})
+    hide_settings(settings)
     configure_logs(settings)
     return settings
 

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 
 from engine.cli.session import Session
 from engine.errors import ServiceUnavailable
-from engine.store.database import display_url
+from engine.store.database import connection_error, display_url
 
 SourceUrl = Annotated[
     str | None,
@@ -30,7 +30,8 @@ async def source_of(session: Session, url: str | None) -> AsyncIterator[AsyncCon
         connection = await AsyncConnection.connect(address, autocommit=True, connect_timeout=5)
     except psycopg.Error as error:
         raise ServiceUnavailable(
-            f"the source database {display_url(address)} cannot be reached: {str(error).strip()}; "
+            f"the source database {display_url(address)} cannot be reached: "
+            f"{connection_error(address, error)}; "
             "give its address with --source-url or KNOCKON_SOURCE_URL"
         ) from error
     async with connection:

@@ -20,6 +20,12 @@ exit "$code"
 """
 
 
+def _environment() -> dict[str, str]:
+    """Ours without Knockon's variables, of which some are secret and none is for the child."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KNOCKON_")}
+    return kept | {"LC_ALL": "C"}
+
+
 class Tethered:
     """A running child, with its output appended to a log file."""
 
@@ -32,7 +38,7 @@ class Tethered:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C in a terminal is ours to answer, not the child's
-                env={**os.environ, "LC_ALL": "C"},
+                env=_environment(),
             )
 
     @property

@@ -19,6 +19,7 @@ from engine.model.dag import (
     ScheduleSource,
 )
 from engine.model.marks import Path, Problem, did_you_mean
+from engine.model.references import is_environment
 from engine.partitions import Mapping
 
 _OF_A_SOURCE = {"name", "description", "activation", "source", "outputs"}
@@ -81,6 +82,20 @@ def _check_activation(job: JobSpec, path: Path) -> Iterator[Problem]:
         )
     if job.operator == "sql":
         yield from _check_sql(job, (*path, "config"))
+    if "env" in job.config:
+        yield from _check_env(job, (*path, "config", "env"))
+
+
+def _check_env(job: JobSpec, path: Path) -> Iterator[Problem]:
+    given = job.config["env"]
+    if job.operator == "python":
+        yield Problem(path, "python runs within the worker's process: pass values as kwargs")
+    elif job.operator == "shell" and not is_environment(given):
+        yield Problem(
+            path,
+            "this is a mapping from names of variables to texts: quote numbers; names that begin "
+            "with KNOCKON_ are Knockon's own",
+        )
 
 
 def _check_sql(job: JobSpec, path: Path) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from engine import partitions
 from engine.lineage.catalog import CatalogEntry, Surroundings, outputs
 from engine.lineage.check_graph import check_graph
 from engine.lineage.check_job import check_job
+from engine.lineage.check_secrets import check_secrets
 from engine.lineage.check_tables import check_tables
 from engine.lineage.columns import NO_COLUMN
 from engine.lineage.compiled import (
@@ -61,6 +62,7 @@ def _problems(around: Surroundings) -> Iterator[Problem]:
     yield from around.problems
     for j, job in enumerate(around.dag.jobs):
         yield from check_job(job, ("jobs", j), around)
+        yield from check_secrets(job, ("jobs", j))
     yield from check_graph(around)
     yield from check_tables(around)
 

@@ -20,7 +20,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
-from engine.errors import ServiceUnavailable
+from engine.errors import InvalidInput, ServiceUnavailable
 from engine.store.text import encode_json
 
 T = TypeVar("T")
@@ -175,7 +175,7 @@ async def wait_for_database(url: str, patience: float) -> None:
                 await _knock(url)
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise ServiceUnavailable(
-            f"the database {display_url(url)} cannot be reached: {str(error).strip()}; "
+            f"the database {display_url(url)} cannot be reached: {connection_error(url, error)}; "
             "start it, or set KNOCKON_DATABASE_URL to the right address"
         ) from error
 
@@ -217,6 +217,25 @@ def is_transient(error: Exception) -> bool:
 def is_starved(error: Exception) -> bool:
     """Whether the server lacks what it needs: room on its disk, memory, connections."""
     return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("53")
+
+
+def connection_error(url: str, error: Exception) -> str:
+    """Why a connection failed; about what is no address libpq would repeat it, password and all."""
+    try:
+        address_parameters(url)
+    except InvalidInput as unreadable:
+        return str(unreadable)
+    return str(error).strip()
+
+
+def address_parameters(url: str) -> dict[str, Any]:
+    """The parts of an address. Raises InvalidInput, which does not repeat what it cannot read."""
+    try:
+        return dict(conninfo_to_dict(url))
+    except psycopg.ProgrammingError:
+        raise InvalidInput(
+            "the address of the database cannot be read: write postgresql://user@host:port/database"
+        ) from None
 
 
 def display_url(url: str) -> str:

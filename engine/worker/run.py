@@ -9,6 +9,7 @@ import structlog
 from engine.errors import InvalidInput, LeaseLost, TaskFailed
 from engine.model.task import Lease
 from engine.monitor.metrics import TASK_ATTEMPTS, TASK_SECONDS, WORKER_RUNNING
+from engine.secrets import redacted
 from engine.worker.client import Client
 from engine.worker.context import Context, Result
 from engine.worker.openlineage import Happening, Tell, untold
@@ -55,8 +56,8 @@ async def _attempt(
         raise
     except Exception as error:
         _count(lease, "failed")
-        log.warning("task failed", why=str(error))
-        text, retryable = _text(error), not isinstance(error, InvalidInput)
+        text, retryable = redacted(_text(error)), not isinstance(error, InvalidInput)
+        log.warning("task failed", why=redacted(str(error)))
         tell(Happening("FAIL", lease, error=text))
         await _fail(client, lease, text, retryable=retryable)
 

@@ -18,7 +18,7 @@ from engine.cli.checks.check import Check, Checks, judge
 from engine.cli.output import counted, some, span
 from engine.embedded.broker import Broker
 from engine.flow.scene import Scene
-from engine.store.database import Connection, display_url
+from engine.store.database import Connection, connection_error, display_url
 from engine.store.run import fetch
 
 _MANY = 10_000
@@ -90,7 +90,8 @@ async def _tables(sources: Sources, source_url: str) -> Checks:
         found = await _state(source_url)
     except psycopg.Error as error:
         remedy = "start it, or set KNOCKON_SOURCE_URL"
-        yield Check("tables", "fail", f"{where} does not answer: {error}", remedy)
+        why = connection_error(source_url, error)
+        yield Check("tables", "fail", f"{where} does not answer: {why}", remedy)
         return
     yield _readers(found)
     yield judge(

@@ -6,12 +6,13 @@ import subprocess
 from typing import Annotated, Any
 
 import typer
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from engine.cli.call import Call, command
 from engine.cli.session import database_url, settings_of
 from engine.embedded.postgres import program
 from engine.errors import ServiceUnavailable
+from engine.store.database import address_parameters
 
 _SEARCH_PATH = "-c search_path=public,knockon"
 """Tables of the user first: `tasks` may be a dataset, and then Knockon's is `knockon.tasks`."""
@@ -30,7 +31,7 @@ def psql(
     """Open psql on the database; the embedded one brings it along."""
     with database_url(settings_of(call)) as url:
         # A command line is visible to every user of the machine; an environment is not.
-        parameters: dict[str, Any] = conninfo_to_dict(url)
+        parameters: dict[str, Any] = address_parameters(url)
         password = parameters.pop("password", None)
         secret = {} if password is None else {"PGPASSWORD": str(password)}
         parameters["options"] = f"{_SEARCH_PATH} {parameters.get('options') or ''}".strip()

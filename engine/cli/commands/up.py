@@ -19,6 +19,7 @@ from engine.cli.topics import Topics
 from engine.cli.wiring import consumers_of
 from engine.embedded.broker import Broker, EmbeddedBroker
 from engine.loops.engine import Engine
+from engine.secrets import clear_environment
 from engine.store.database import display_url
 from engine.worker.worker import Worker
 
@@ -51,6 +52,7 @@ def up(
     """
 
     async def work(session: Session) -> None:
+        clear_environment()
         with running_broker(session.settings) as broker:
             if demo:
                 await _demo(session, broker)

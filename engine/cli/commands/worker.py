@@ -10,6 +10,7 @@ from engine.cli.monitor import Monitor
 from engine.cli.services import serve
 from engine.cli.session import Session, run
 from engine.errors import UnknownName
+from engine.secrets import clear_environment
 from engine.worker.runtimes import Runtime, installed_runtimes
 from engine.worker.worker import Worker
 
@@ -36,6 +37,7 @@ def worker(
     """
 
     async def work(session: Session) -> None:
+        clear_environment()
         runtimes = chosen(installed_runtimes(), runtime)
         worker = Worker(session.database, session.scene, session.settings, runtimes=runtimes)
         await serve(session, worker.run)

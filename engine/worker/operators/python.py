@@ -14,6 +14,7 @@ import msgspec
 from engine.errors import InvalidInput, KnockonError, TaskFailed
 from engine.model.job import Job
 from engine.model.task import Output
+from engine.secrets import resolve
 from engine.worker.context import Context, Result
 from engine.worker.operators.report import read_outputs
 from engine.worker.project_code import check_project_code, project_code
@@ -40,7 +41,7 @@ def _callable(job: Job) -> tuple[Callable[..., Any], Mapping[str, Any]]:
         )
     _check_code(job, module)
     try:
-        return getattr(import_module(module), name), kwargs
+        return getattr(import_module(module), name), resolve(kwargs)
     except (ImportError, AttributeError) as error:
         raise InvalidInput(
             f"job {job.name!r}: {path} cannot be imported here ({error}): install its package "

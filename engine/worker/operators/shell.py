@@ -13,12 +13,19 @@ import msgspec
 
 from engine.errors import InvalidInput, TaskFailed
 from engine.model.job import Job
+from engine.model.references import is_environment
+from engine.secrets import resolve
 from engine.worker.context import Context, Result
 from engine.worker.operators.report import read_outputs
 
 _TAIL = 64_000
 """How many of the last bytes of what the command prints are looked at."""
 _GRACE_SECONDS = 2.0
+INHERITED = frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
+    | {"PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+)
+"""Variables of the worker that commands inherit, with all that begin with ``LC_``."""
 
 
 class Shell:
@@ -52,7 +59,7 @@ async def _start(context: Context, out: BinaryIO, error: BinaryIO) -> Process:
             stdout=out,
             stderr=error,
             stdin=asyncio.subprocess.DEVNULL,
-            env={**os.environ, **environment(context)},
+            env={**_inherited(), **_given(context.lease.job), **environment(context)},
             start_new_session=True,
         )
     except (OSError, ValueError) as failure:
@@ -60,6 +67,25 @@ async def _start(context: Context, out: BinaryIO, error: BinaryIO) -> Process:
             f"job {context.lease.job.name!r}: {command[0]!r} cannot be started ({failure}): "
             "install it where the worker runs, or mend config.command"
         ) from failure
+
+
+def _inherited() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in INHERITED or name.startswith("LC_")
+    }
+
+
+def _given(job: Job) -> dict[str, str]:
+    given = job.config.get("env", {})
+    if not is_environment(given):
+        raise InvalidInput(
+            f"job {job.name!r}: config.env must be a mapping from names of variables to texts, and "
+            "no name may begin with KNOCKON_"
+        )
+    resolved: dict[str, str] = resolve(given)
+    return resolved
 
 
 def _command(job: Job) -> Sequence[str]:

@@ -9,7 +9,7 @@ from consumers.formats.reading import Reader
 from consumers.kafka import KafkaConsumer
 from consumers.registry import Registry
 from engine.embedded.broker import Broker
-from engine.errors import ServiceUnavailable
+from engine.errors import InvalidInput, ServiceUnavailable
 from engine.store.database import Database
 from tests.support.bindings import bound
 from tests.support.kafka import Ledger, running, settings, topic_on
@@ -86,6 +86,22 @@ async def test_the_user_and_the_password_are_sent(
 
     assert "guess" not in str(refused.value)
     assert len(fake.asked) == 3  # what is wrong with a password stays wrong: asked only once
+
+
+async def test_a_password_is_read_from_the_environment(
+    fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.put(1, SALE)
+    fake.password = "us:p/@ss:%41"
+    address = fake.url.replace("://", "://us:${REGISTRY}@")
+    with pytest.raises(InvalidInput, match="set KNOCKON_SECRET_REGISTRY in the environment"):
+        Registry(address)
+
+    monkeypatch.setenv("KNOCKON_SECRET_REGISTRY", "p/@ss:%41")
+    here = Registry(address)
+    await here.learn([framed(1, b"")])
+
+    assert isinstance(here.schemas.known[1], AvroSchema)
 
 
 async def test_what_the_registry_does_not_have_rejects_its_messages_until_it_does(

@@ -1,0 +1,32 @@
+"""Secrets that a DAG file writes out; every version of it would be stored with them."""
+
+from collections.abc import Iterator
+
+from engine.model.dag import JobSpec, KafkaSource
+from engine.model.marks import Path, Problem
+from engine.model.references import PREFIX, literal_secrets
+
+_MESSAGE = (
+    f"this holds a secret, and DAG files are stored: write ${{NAME}} for it, and set {PREFIX}NAME "
+    "in the environment of the process that needs it"
+)
+
+
+def check_secrets(job: JobSpec, path: Path) -> Iterator[Problem]:
+    """Nothing in a job is a password, a token or a key; ``shell`` passes them by ``config.env``."""
+    written = {
+        "description": job.description,
+        "source": job.source.model_dump(exclude_none=True) if job.source else None,
+        "config": job.config,
+        "outputs": [{"storage": output.storage} for output in job.outputs],
+    }
+    for at in literal_secrets(written):
+        yield Problem((*path, *at), _MESSAGE)
+    if isinstance(job.source, KafkaSource) and job.source.registry:
+        yield from _check_registry(job.source.registry, (*path, "source", "registry"))
+
+
+def _check_registry(url: str, path: Path) -> Iterator[Problem]:
+    user, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
+    if at and ":" not in user and not user.startswith("${"):
+        yield Problem(path, _MESSAGE)

@@ -1,0 +1,56 @@
+"""References to secrets in DAG files, ``${NAME}``, and secrets that are written out instead."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engine.model.marks import Path
+
+PREFIX = "KNOCKON_SECRET_"
+REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*:/*[^\s/@:'\"]*:([^\s/@'\"]+)@")
+_KEYWORD = re.compile(r"\b(?:ssl)?password\s*=\s*('[^']+'|[^\s'\";]+)", re.IGNORECASE)
+_SECRET_KEY = re.compile(
+    r"(?:^|[_-])(?:password|passwd|pwd|secret|token|credentials?|(?:api|access|secret)[_-]?key)$",
+    re.IGNORECASE,
+)
+
+
+def is_environment(value: Any) -> bool:
+    """Whether it can be the environment that a job is given besides Knockon's own variables."""
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str)
+        and _VARIABLE.fullmatch(name)
+        and not name.startswith("KNOCKON_")
+        and isinstance(text, str)
+        and "\0" not in text
+        for name, text in value.items()
+    )
+
+
+def literal_secrets(value: Any, path: Path = ()) -> Iterator[Path]:
+    """The paths at which a secret is written out: a password in an address, a value by its key."""
+    if isinstance(value, str):
+        if _holds_secret(value, path):
+            yield path
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from literal_secrets(each, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield from literal_secrets(each, (*path, index))
+
+
+def _holds_secret(text: str, path: Path) -> bool:
+    found = [*_URL.findall(text)]
+    if "sql" not in path:  # a condition on a column of that name
+        found += _KEYWORD.findall(text)
+    if path and _SECRET_KEY.search(str(path[-1])) and text.strip():
+        found.append(text)
+    return any(not _is_reference(each) for each in found)
+
+
+def _is_reference(text: str) -> bool:
+    """Whether nothing but references is written, quotes aside; a shell's ``$NAME`` is one too."""
+    return not re.sub(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?", "", text).strip("'\"")
