@@ -47,6 +47,12 @@ WHERE e.org_id = %(org)s
     -- what a deploy has taken away; of what is there, the first law would miss the event
     AND e.error NOT LIKE 'there is no dataset %%'
 UNION ALL
+SELECT 'an invalidation that cannot be planned', i.planning_error FROM data_invalidations i
+WHERE i.org_id = %(org)s AND i.planning_error IS NOT NULL
+UNION ALL
+SELECT 'a task that cannot be leased', f.error_message FROM tasks f
+WHERE f.org_id = %(org)s AND f.status = 'failed' AND f.outcome LIKE 'its inputs cannot%%'
+UNION ALL
 SELECT 'a task that waits for itself', d.task_id::text
 FROM t JOIN task_dependencies d ON d.task_id = t.id AND d.depends_on = t.id
 """
