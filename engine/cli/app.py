@@ -27,6 +27,8 @@ COMMANDS = {
     "validate": (_SETUP, "Check DAG files without a database."),
     "deploy": (_SETUP, "Serve DAG files from now on."),
     "org": (_SETUP, "Show what the org has set, and set it."),
+    "grant": (_SETUP, "Let the SQL jobs of an org use a table."),
+    "revoke": (_SETUP, "Take a right to a table back from the SQL jobs of an org."),
     "attach": (_SETUP, "Capture the changes of a PostgreSQL table."),
     "detach": (_SETUP, "Capture the changes of a PostgreSQL table no more."),
     "forget": (_SETUP, "Keep a change log no longer for a consumer that is gone for good."),

@@ -1,13 +1,16 @@
 """What operators grant to the SQL jobs of an org."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import psycopg
 from psycopg import sql
 
-from engine.errors import InvalidInput
+from engine.errors import InvalidInput, UnknownName
 from engine.model.tables import TableName, table_name
 from engine.store.database import Connection
+from engine.store.run import fetch_one
 
 Access = Literal["read", "write", "create"]
 _STATEMENTS = {
@@ -57,6 +60,16 @@ def parse_grant(text: str, access: Access) -> Grant:
     return right
 
 
+async def grant_to_org(conn: Connection, slug: str, right: Grant) -> None:
+    """Give a right to the jobs of an org. Raises InvalidInput, UnknownName."""
+    await _change(conn, slug, right, grant)
+
+
+async def revoke_from_org(conn: Connection, slug: str, right: Grant) -> None:
+    """Take a right back from the jobs of an org. Raises InvalidInput, UnknownName."""
+    await _change(conn, slug, right, revoke)
+
+
 async def grant(conn: Connection, role: str, right: Grant) -> None:
     """Give a role a right, and the use of the schema; a schema to create tables in may be new.
 
@@ -73,3 +86,28 @@ async def revoke(conn: Connection, role: str, right: Grant) -> None:
     """Take a right back; ``read`` takes every right to the table."""
     to = sql.Identifier(role)
     await conn.execute(_REVOKE[right.access].format(object=right.object, role=to))
+
+
+async def _change(
+    conn: Connection,
+    slug: str,
+    right: Grant,
+    change: Callable[[Connection, str, Grant], Awaitable[None]],
+) -> None:
+    org = await fetch_one(conn, "roles.orgs", slug=slug)
+    if org is None:
+        raise UnknownName(f"there is no org {slug!r}: deploy to it first, or name another")
+    if org["role"] is None:
+        raise InvalidInput(
+            f"org {slug!r} has no database role for its SQL jobs: run the statements that "
+            "'knockon doctor' prints, as a user with the right to create roles"
+        )
+    try:
+        await change(conn, org["role"], right)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+        raise InvalidInput(f"there is no {right}: create it first, or name another") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise InvalidInput(
+            f"Knockon's own user may not change the rights to {right} "
+            f"({error.diag.message_primary}): run this with the database address of its owner"
+        ) from error

@@ -32,6 +32,13 @@ CREATE TABLE IF NOT EXISTS knockon.migrations (
     checksum   text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 )"""
+# A schema that another role created beforehand stays in that role's hands, with all its objects.
+_STRANGER = """
+SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace
+WHERE nspname = 'knockon' AND pg_catalog.pg_get_userbyid(nspowner) <> current_user
+    AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE oid = nspowner)
+    AND NOT (pg_catalog.starts_with(pg_catalog.pg_get_userbyid(nspowner), 'knockon_owner_')
+        AND (SELECT NOT rolcanlogin FROM pg_catalog.pg_roles WHERE oid = nspowner))"""
 _IS_IN_PUBLIC = "SELECT pg_catalog.to_regclass('public.knockon_migrations') IS NOT NULL"
 
 
@@ -68,6 +75,7 @@ async def migrate(
     async with await AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute("SET client_min_messages TO warning")
         await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])  # until we hang up
+        await _check_schema_owner(connection)
         await connection.execute(_TABLE)
         applied = await _applied(connection)
         done = await _upgrade(connection, migrations[:1]) if not applied else []
@@ -114,6 +122,16 @@ async def _apply(
             "restore the file, and put the change into a new migration"
         )
     return known is None
+
+
+async def _check_schema_owner(connection: AsyncConnection[TupleRow]) -> None:
+    """Raise InvalidInput where the schema is in the hands of another role."""
+    row = await (await connection.execute(_STRANGER)).fetchone()
+    if row is not None:
+        raise InvalidInput(
+            f"the schema knockon belongs to role {row[0]}: migrate as that role, or drop the "
+            "schema or give it to the user of this connection if it is not Knockon's"
+        )
 
 
 async def _upgrade(

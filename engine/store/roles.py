@@ -29,16 +29,18 @@ Statements = list[sql.Composed]
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """The roles of a database."""
+    """The roles of a database, and the user that Knockon connects as (``member``)."""
 
     database: str
+    current: str
+    member: str
     owner: str
     engine: str
     capture: str
 
     @staticmethod
-    def of(database: str) -> "_Names":
-        return _Names(database, *(role_name(kind, database) for kind in _KINDS))
+    def of(database: str, current: str, member: str) -> "_Names":
+        return _Names(database, current, member, *(role_name(kind, database) for kind in _KINDS))
 
 
 def role_name(kind: str, database: str, org: str | None = None) -> str:
@@ -105,7 +107,7 @@ async def _shared_roles(conn: Connection) -> Statements:
     for kind in _KINDS:
         role = getattr(names, kind)
         if role in missing:
-            made += [_statement(kind, role=role), _statement("join", role=role)]
+            made += [_statement(kind, role=role), _join(names, role)]
     return [*made, *await _ownership(conn, names, is_new=names.owner in missing)]
 
 
@@ -144,19 +146,23 @@ async def _org_roles(conn: Connection, slug: str | None) -> Statements:
 
 def _org_role(org_id: UUID, role: str, names: _Names, *, is_new: bool) -> Statements:
     function = ("knockon", f"run_as_{org_id.hex}")
-    made = [_statement("jobs", role=role), _statement("join", role=role)] if is_new else []
+    made = [_statement("jobs", role=role), _join(names, role)] if is_new else []
     return [
         *made,
-        _statement("temporary", database=names.database, role=role),
+        _statement("temporary", database=names.current, role=role),
         _statement("run_function", function=function),
         _statement("run_right", function=function, engine=names.engine),
         _statement("own_run_function", function=function, role=role),
     ]
 
 
+def _join(names: _Names, role: str) -> sql.Composed:
+    return _statement("join", role=role, member=names.member)
+
+
 async def _names(conn: Connection) -> _Names:
     row = cast("Row", await fetch_one(conn, "roles.database"))
-    return _Names.of(row["name"])
+    return _Names.of(row["name"], row["current"], row["member"])
 
 
 async def _missing(conn: Connection, names: Sequence[str]) -> set[str]:

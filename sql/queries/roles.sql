@@ -4,7 +4,8 @@
 SELECT coalesce((
     SELECT substr(pg_get_userbyid(nspowner), length('knockon_owner_') + 1) FROM pg_namespace
     WHERE nspname = 'knockon' AND starts_with(pg_get_userbyid(nspowner), 'knockon_owner_')
-), current_database())::text AS name
+), current_database())::text AS name, current_database()::text AS current,
+    current_user::text AS member
 
 -- :name existing
 -- Roles of these names, and whether each is what Knockon would create: one that nobody can log in

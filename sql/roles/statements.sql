@@ -18,8 +18,8 @@ CREATE ROLE {role} NOLOGIN;
 CREATE ROLE {role} NOLOGIN;
 
 -- :name join
--- So that objects can be handed over to the role.
-GRANT {role} TO CURRENT_USER;
+-- The user that Knockon connects as can hand objects over to the role.
+GRANT {role} TO {member};
 
 -- :name temporary
 -- A job's SELECT is checked as a temporary view.

@@ -7,6 +7,7 @@ from psycopg import sql
 from engine.api.schema import lacking_migrations
 from engine.cli.checks.check import Check, Checks, judge
 from engine.store.database import Connection, Database, display_url
+from engine.store.roles import missing_roles, render
 from engine.store.run import Row, fetch_one
 
 _OLDEST = 15
@@ -24,7 +25,10 @@ async def check_database(database: Database) -> Checks:
         yield _clock(server["now"], before)
         yield _queue(server)
         yield await _rings(database, conn)
-        yield await _schema(conn)
+        schema = await _schema(conn)
+        yield schema
+        if schema.verdict == "ok":
+            yield await _roles(conn)
 
 
 def _version(database: Database, server: Row) -> Check:
@@ -80,3 +84,14 @@ async def _schema(conn: Connection) -> Check:
     lacking = await lacking_migrations(conn)
     detail = f"lacks {', '.join(lacking)}" if lacking else "up to date"
     return judge("schema", not lacking, detail, "run 'knockon migrate'", "fail")
+
+
+async def _roles(conn: Connection) -> Check:
+    statements = await missing_roles(conn)
+    return judge(
+        "roles",
+        not statements,
+        "missing, so that SQL jobs cannot run" if statements else "owner, engine, capture and orgs",
+        "run 'knockon migrate' as a user who may create roles and alter these objects, or run: "
+        + " ".join(render(statements, conn)),
+    )

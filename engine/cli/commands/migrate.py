@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -23,10 +24,17 @@ class _Migrated:
 
 @app.command()
 @command
-def migrate(call: Call) -> None:
+def migrate(
+    call: Call,
+    grants_from_dag_files: Annotated[
+        bool,
+        typer.Option(help="Give SQL jobs of the default org the tables that its DAG files name."),
+    ] = False,
+) -> None:
     """Bring the database's schema up to date. Safe to repeat, and for several at once."""
     with database_url(settings_of(call)) as url:
-        done = _Migrated(display_url(url), asyncio.run(apply_migrations(url)))
+        applying = apply_migrations(url, grants_named_tables=grants_from_dag_files)
+        done = _Migrated(display_url(url), asyncio.run(applying))
     show(call, done, _text)
 
 

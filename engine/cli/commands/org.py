@@ -21,6 +21,7 @@ class Setting(StrEnum):
     """What may be set."""
 
     blast_radius = "blast_radius"
+    grants = "grants"
 
 
 @app.callback()
@@ -29,6 +30,8 @@ def org(call: Call) -> None:
     """Show what the org has set, or set it.
 
     blast_radius: most partitions that one plan may make; beyond it is held for approval.
+    grants: dag_files gives its SQL jobs the tables that its DAG files name; none, those that were
+    granted with 'knockon grant'.
     """
 
     async def work(session: Session) -> OrgSettings:
@@ -43,14 +46,16 @@ def org(call: Call) -> None:
 def set_(
     call: Call,
     setting: Annotated[Setting, typer.Argument(help="Which setting.")],
-    value: Annotated[str, typer.Argument(help="A number from 1, or none.")],
+    value: Annotated[
+        str, typer.Argument(help="blast_radius: a number from 1; grants: dag_files; or none.")
+    ],
 ) -> None:
     """Set something for the org: knockon org set blast_radius 1000."""
-    number = _number(value)
+    parsed = _number(value) if setting is Setting.blast_radius else _grants(value)
 
     async def work(session: Session) -> OrgSettings:
         async with session.connection() as conn:
-            await set_setting(conn, session.scene.org_id, setting.value, number)
+            await set_setting(conn, session.scene.org_id, setting.value, parsed)
             return await settings(conn, session.scene.org_id)
 
     show(call, run(call, work), _settings)
@@ -64,8 +69,15 @@ def _number(text: str) -> int | None:
     return int(text)
 
 
+def _grants(text: str) -> str | None:
+    if text not in (_NONE, "dag_files"):
+        raise InvalidInput(f"{text!r} names no tables: give dag_files or none")
+    return None if text == _NONE else text
+
+
 def _settings(view: OrgSettings) -> RenderableType:
     made = table("setting", "value>")
     limit = view.blast_radius
     made.add_row("blast_radius", Text("none", "dim") if limit is None else f"{limit:,}")
+    made.add_row("grants", Text("none", "dim") if view.grants is None else view.grants)
     return made

@@ -1,0 +1,36 @@
+"""`knockon revoke`."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from engine.cli.call import Call, command
+from engine.cli.commands.grant import Object
+from engine.cli.output import show
+from engine.cli.session import Session, run
+from engine.store.grants import Access, parse_grant, revoke_from_org
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def revoke(
+    call: Call,
+    org: Annotated[str, typer.Argument(help="Org whose SQL jobs lose the right.")],
+    table: Object,
+    access: Annotated[
+        Access, typer.Argument(help="write, create, or read, which takes every right to a table.")
+    ] = "read",
+) -> None:
+    """Take a right to a table back from the SQL jobs of an org."""
+
+    async def work(session: Session) -> None:
+        async with session.database.transaction() as conn:
+            await revoke_from_org(conn, org, parse_grant(table, access))
+
+    run(call, work)
+    done = {"org": org, "table": table, "access": access}
+    text = Text.assemble("SQL jobs of ", (org, "bold"), f" may not {access} ", (table, "bold"))
+    show(call, done, lambda _: text)

@@ -1,0 +1,148 @@
+"""The database roles: created by migrate where that is permitted, printed where it is not."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from engine.errors import InvalidInput
+from engine.store.database import Database, open_connection
+from engine.store.grants import grant_to_org, parse_grant
+from engine.store.migrate import migrate
+from engine.store.orgs import ensure_org
+from engine.store.roles import missing_roles, render, role_name
+from tests.support.workers import sql_job, work
+from tests.support.worlds import World, source
+
+_ATTRIBUTES = """
+SELECT rolname, rolcanlogin, rolsuper FROM pg_roles WHERE rolname = ANY(%s)
+"""
+
+
+@pytest.fixture
+def plain_user(empty_database_url: str) -> Iterator[str]:
+    """Name of a user who owns an empty database, and may not create roles."""
+    name = f"plain_{uuid4().hex[:12]}"
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+        conn.execute(
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
+                sql.Identifier(conn.info.dbname), sql.Identifier(name)
+            )
+        )
+    yield name
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
+
+
+async def test_migrate_creates_roles_that_nobody_logs_in_with(empty_database_url: str) -> None:
+    await migrate(empty_database_url)
+    conn = await open_connection(empty_database_url)
+    database = conn.info.dbname
+    names = [role_name(kind, database) for kind in ("owner", "engine", "capture")]
+    names.append(role_name("jobs", database, "default"))
+    rows = await (await conn.execute(_ATTRIBUTES, [names])).fetchall()
+    assert {row["rolname"]: (row["rolcanlogin"], row["rolsuper"]) for row in rows} == dict.fromkeys(
+        names, (False, False)
+    )
+    assert await missing_roles(conn) == []
+    await conn.close()
+
+
+async def test_the_owner_owns_and_the_jobs_see_nothing(database: Database) -> None:
+    async with database.connection() as conn:
+        owners = await (
+            await conn.execute(
+                "SELECT DISTINCT pg_get_userbyid(relowner) AS name FROM pg_class "
+                "WHERE relnamespace = 'knockon'::regnamespace"
+            )
+        ).fetchall()
+        assert [row["name"].startswith("knockon_owner_") for row in owners] == [True]
+        (row,) = await (
+            await conn.execute(
+                "SELECT has_schema_privilege(pg_get_userbyid(proowner), 'knockon', 'USAGE') AS used"
+                " FROM pg_proc WHERE pronamespace = 'knockon'::regnamespace AND prosecdef"
+            )
+        ).fetchall()
+        assert row["used"] is False
+
+
+async def test_an_admin_can_run_what_a_user_without_the_right_may_not(
+    empty_database_url: str, plain_user: str
+) -> None:
+    url = make_conninfo(empty_database_url, user=plain_user)
+    assert (await migrate(url))[0] == "0001_schema"
+    conn = await open_connection(url)
+    printed = list(render(await missing_roles(conn), conn))
+    assert any(text.startswith("CREATE ROLE") for text in printed)
+    with psycopg.connect(empty_database_url, autocommit=True) as admin:
+        for text in printed:
+            admin.execute(text)  # type: ignore[call-overload]
+    assert await missing_roles(conn) == []
+    assert await migrate(url) == []
+    await conn.close()
+
+
+async def test_a_member_of_the_engine_role_runs_everything_but_grants(
+    database_url: str, database: Database
+) -> None:
+    user = f"engine_{uuid4().hex[:12]}"
+    async with database.connection() as conn:
+        (row,) = await (
+            await conn.execute(
+                "SELECT rolname FROM pg_roles WHERE starts_with(rolname, 'knockon_engine_') "
+                "AND has_schema_privilege(oid, 'knockon', 'USAGE')"
+            )
+        ).fetchall()
+        create = sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}")
+        await conn.execute(create.format(*map(sql.Identifier, (user, row["rolname"]))))
+        await conn.execute("CREATE TABLE public.orders (dt date, amount int)")
+        await conn.execute("INSERT INTO public.orders VALUES ('2013-02-13', 1)")
+        await grant_to_org(conn, "default", parse_grant("orders", "read"))
+        await grant_to_org(conn, "default", parse_grant("public", "create"))
+    async with await Database.open(make_conninfo(database_url, user=user)) as weak:
+        world = await World.made(
+            weak, source("orders"), sql_job("daily", "orders", sql="SELECT amount FROM orders")
+        )
+        await world.changed("orders", "2013-02-13")
+        await work(world)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await world.rows("CREATE TABLE knockon.mine (a int)")
+    async with database.connection() as conn:
+        made = await (await conn.execute("SELECT amount FROM public.daily")).fetchall()
+    assert made == [{"amount": 1}]
+
+
+async def test_a_new_org_gets_a_role(database: Database) -> None:
+    async with database.connection() as conn:
+        await ensure_org(conn, "other")
+        assert await missing_roles(conn) == []
+
+
+async def test_a_role_of_somebody_is_not_taken(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        role = sql.Identifier(role_name("engine", conn.info.dbname))
+        conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+    with pytest.raises(InvalidInput, match="can log in"):
+        await migrate(empty_database_url)
+
+
+async def test_a_schema_of_somebody_is_not_used(empty_database_url: str, plain_user: str) -> None:
+    with psycopg.connect(make_conninfo(empty_database_url, user=plain_user)) as conn:
+        conn.execute("CREATE SCHEMA knockon")
+    with pytest.raises(InvalidInput, match=f"belongs to role {plain_user}"):
+        await migrate(empty_database_url)
+
+
+@pytest.mark.parametrize(
+    ("database", "org"), [("a" * 63, None), ("a" * 40, "b" * 40), ("a/b", "c"), ("a", "b/c")]
+)
+def test_names_are_of_a_length_that_the_server_keeps(database: str, org: str | None) -> None:
+    assert len(role_name("capture", database, org).encode()) <= 63
+
+
+def test_names_of_two_orgs_never_meet() -> None:
+    assert role_name("jobs", "a/b", "c") != role_name("jobs", "a", "b/c")
