@@ -10,25 +10,30 @@ import stamina
 import structlog
 from psycopg import AsyncConnection
 
-from consumers.kafka import KafkaConsumer, KafkaSettings, Origin, Start, moves
+from consumers.kafka import Ingest, KafkaConsumer, KafkaSettings, Origin, Start, moves
 from consumers.kafka.batches import feed_of
 from consumers.metrics import count
 from consumers.postgres.listener import PostgresConsumer
 from consumers.postgres.triggers import Tenant
 from consumers.sources import Sources, load_sources
 from engine.errors import InvalidInput, PositionLost
-from engine.flow.ingest import Ingested, Rejected, ingest
+from engine.flow.ingest import Confirm, Ingested, Rejected, ingest
 from engine.flow.register import register
 from engine.flow.scene import Scene
 from engine.loops.duty import keep, pause
 from engine.model.event import Advance, Batch
 from engine.model.heard import Heard
-from engine.store.database import Database
+from engine.store.database import Connection, Database
+from engine.store.orgs import lineage_epoch
 from engine.store.run import fetch
 
 _log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 2.0
 _EXPIRE_SECONDS = 60.0
+
+
+class _SourcesChanged(PositionLost):
+    """A batch was read in a way that is no longer deployed."""
 
 
 class _Consumer(Protocol):
@@ -150,7 +155,7 @@ class Consumers:
             )
         elif settings.readers:
             _log.info("reading topics", topics=sorted(settings.readers), group=settings.name)
-            yield KafkaConsumer(settings, self._ingest, self._positions)
+            yield KafkaConsumer(settings, self._ingest_as(sources), self._positions)
 
     def _kafka_settings(self, sources: Sources) -> KafkaSettings | None:
         wiring = self._wiring
@@ -168,10 +173,37 @@ class Consumers:
             client=wiring.client,
         )
 
-    async def _ingest(self, batch: Batch, rejected: Rejected | None = None) -> Ingested:
+    def _ingest_as(self, sources: Sources) -> Ingest:
+        """Write batches that were read as these sources have it, as long as they are deployed.
+
+        After a deploy messages are read again: cut otherwise, they mean other partitions.
+        """
+        confirmed = -1
+
+        async def confirm(conn: Connection) -> None:
+            nonlocal confirmed
+            epoch = await lineage_epoch(conn, self._scene.org_id)
+            if epoch == confirmed:
+                return
+            if (await load_sources(conn, self._scene)).topics != sources.topics:
+                raise _SourcesChanged("a deploy changed the sources: messages are read again")
+            confirmed = epoch
+
+        async def write(batch: Batch, rejected: Rejected) -> Ingested:
+            try:
+                return await self._ingest(batch, rejected, confirm)
+            except _SourcesChanged:
+                await self._look()
+                raise
+
+        return write
+
+    async def _ingest(
+        self, batch: Batch, rejected: Rejected | None = None, confirm: Confirm | None = None
+    ) -> Ingested:
         async with self._database.connection() as conn:
             began = perf_counter()
-            written = await ingest(conn, self._scene, batch, rejected)
+            written = await ingest(conn, self._scene, batch, rejected, confirm)
         count(batch, written, perf_counter() - began)
         if widened := batch.widened:
             _log.warning("widened events", count=len(widened), why=widened[0].note)

@@ -40,6 +40,9 @@ from engine.store.run import execute, fetch, fetch_one
 Rejected = Callable[[Sequence[Rejection]], Awaitable[None]]
 """Told of what a batch rejects before that is committed, and again if it is written again."""
 
+Confirm = Callable[[Connection], Awaitable[None]]
+"""Raises within the transaction of a batch, to have it written in another way or not at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
@@ -54,11 +57,16 @@ class Ingested:
 
 
 async def ingest(
-    conn: Connection, scene: Scene, batch: Batch, rejected: Rejected | None = None
+    conn: Connection,
+    scene: Scene,
+    batch: Batch,
+    rejected: Rejected | None = None,
+    confirm: Confirm | None = None,
 ) -> Ingested:
     """Write a batch. Raises PositionLost, having written nothing, if another owner was here.
 
-    ``rejected`` is told of what goes to the dead letters before that is committed.
+    ``rejected`` is told of what goes to the dead letters before that is committed, and ``confirm``
+    raises where the batch was read in another way than deployed sources have it by then.
     """
     async with conn.transaction():
         await _advance(conn, scene.org_id, batch)
@@ -71,6 +79,8 @@ async def ingest(
             await rejected(rejections)
         if taken.invalidations:
             await ring(conn, INVALIDATIONS, scene.org_id)
+        if confirm is not None:
+            await confirm(conn)  # last, so that no statement before it saw a later deploy
     return replace(taken, rejections=rejections, unnamed_runs=ends.unnamed)
 
 

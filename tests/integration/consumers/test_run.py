@@ -99,6 +99,36 @@ async def test_a_deploy_that_names_another_topic_is_followed(
             await heard("z")
 
 
+async def test_messages_behind_a_deploy_are_cut_as_it_says(
+    database: Database, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that are read before anybody has looked whether the sources are others."""
+    monkeypatch.setattr("consumers.run._LOOK_SECONDS", 3600.0)
+
+    def cut(grain: str, topic: str) -> dict[str, Any]:
+        spec = {"kind": "kafka", "topic": topic, "format": "record", "partition": {"dt": "day"}}
+        return source("a", {"dt": {"time": grain}}, source=spec)
+
+    def read(grain: str) -> dict[str, Any]:
+        return job("b", "a", partitioning={"dt": {"time": grain}})
+
+    async with topic_on(broker) as topic:
+        world = await World.made(database, cut("day", topic.name), read("day"))
+        async with consuming(world, broker.bootstrap_servers, broker.consumer_options) as heard:
+            await topic.send_bytes(b'{"day": "2013-02-13"}')
+            await heard("a")
+            await world.deploy(cut("month", topic.name), read("month"))
+            await topic.send_bytes(b'{"day": "2013-03-14"}')
+            keys = """SELECT partition_key FROM data_invalidations
+                      WHERE source_event ->> 'last' = '1'"""
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not (found := await world.rows(keys)):  # noqa: ASYNC110 as above, by key
+                    await asyncio.sleep(0.1)
+
+    assert [row["partition_key"] for row in found] == ["2013-03"]
+    assert await world.rows("SELECT error FROM dead_letters") == []
+
+
 async def test_a_shared_topic_names_its_datasets(database: Database, broker: Broker) -> None:
     async with topic_on(broker) as topic:
         world = await World.made(
