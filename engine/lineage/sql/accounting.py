@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from math import inf
 
 from sqlglot import exp
@@ -101,10 +102,20 @@ def check_complete(own: Sequence[Token], parsed: Iterable[Parsed], root: exp.Exp
         spare[name] -= 1
         if each.token_type is TokenType.IDENTIFIER or (spare[name] < 0 and name not in _KEYWORDS):
             raise Unresolved(f"{each.text!r} is missing in the tree that sqlglot makes")
+    _check_intervals(own, root)
     missing = _words(own) - _words(lex(root.sql("postgres", unsupported_level=ErrorLevel.IGNORE)))
     for word, times in sorted(missing.items()):
         if times > _respelled(word, root):
             raise Unresolved(f"{word!r} is missing in the tree that sqlglot makes")
+
+
+def _check_intervals(own: Sequence[Token], root: exp.Expr) -> None:
+    """Raise Unresolved where INTERVAL stands before anything but a text: then it is a column."""
+    pairs = [(fold(left.text), right.kind) for left, right in pairwise(own)]
+    written = pairs.count(("interval", "string"))
+    found = sum(each.args.get("this") is not None for each in root.find_all(exp.Interval))
+    if written != found:
+        raise Unresolved("INTERVAL is not followed by a text")
 
 
 def _words(own: Iterable[Token]) -> Counter[str]:

@@ -6,10 +6,11 @@ import psycopg
 import pytest
 from sqlglot.parsers.postgres import PostgresParser
 
+from engine.lineage.sql import Relation, derive
 from engine.lineage.sql import parse as parsing
 from tests.perturbation.oracle import Oracle
 from tests.support.corpora import load
-from tests.support.dependencies import recorded, traced
+from tests.support.dependencies import derived, recorded, traced
 
 SEEDS = range(7_000, 7_120)
 
@@ -43,6 +44,36 @@ def test_the_tracer_reads_all_columns_that_a_view_depends_on(
             compared += 1
             assert theirs <= met, each.name
     assert compared >= least
+
+
+_FORMS = (
+    "SELECT {name} + 1 AS r FROM t", "SELECT t.{name} AS r FROM t", "SELECT id {name} FROM t",
+    "SELECT 1 AS r FROM t WHERE {name} IN (1)", "SELECT (ARRAY[1, 2])[:{name}] AS r FROM t",
+    "SELECT {name}.id AS r FROM t AS {name}",
+)  # fmt: skip
+_TYPES = """
+    date time text name json jsonb point box uuid money oid xml int4 float8 bool varchar numeric
+    regclass bytea year month week epoch array_agg map struct list object string unknown qualify
+    pivot semi anti asof apply top sample div use percent first last next zone kind ordinality
+"""
+
+
+@pytest.mark.timeout(300)
+def test_no_keyword_hides_a_column_of_its_name(conn: psycopg.Connection) -> None:
+    """Where PostgreSQL reads a keyword or the name of a type as a column, so does the tracer."""
+    words = {word for (word,) in conn.execute("SELECT word FROM pg_get_keywords()")}
+    names = sorted(words | set(_TYPES.split()))
+    listed = ", ".join(f'"{name}" int' for name in names)
+    conn.execute(f"CREATE TABLE t (id int, {listed})".encode())
+    tables = {"t": dict.fromkeys(["id", *names], "integer")}
+    inputs = {"t": Relation.of_input("t", tables["t"])}
+    resolved = 0
+    for text in (form.format(name=name) for name in names for form in _FORMS):
+        theirs, lineage = recorded(conn, text), derive(text, inputs, {}).lineage
+        if theirs is not None and lineage is not None:
+            resolved += 1
+            assert theirs <= derived(lineage, tables), text
+    assert resolved > 2_000
 
 
 def test_a_part_that_is_lost_is_found_by_the_catalog(
