@@ -21,6 +21,7 @@ from consumers.kafka.batches import (
     undecodable,
 )
 from consumers.kafka.commits import Commits
+from consumers.kafka.compaction import compacted
 from consumers.kafka.dead_letters import DeadLetterTopic
 from consumers.kafka.lag import tell_lag
 from consumers.kafka.membership import Membership
@@ -86,6 +87,12 @@ class Session:
         if missing:
             _log.warning(
                 "topics not there yet", consumer=self.settings.name, topics=sorted(missing)
+            )
+        if found := await compacted(self.settings.connection, self.settings.readers):
+            _log.warning(
+                "topics are compacted: what the broker removes before it is read is missed",
+                consumer=self.settings.name,
+                topics=sorted(found),
             )
         self.client.subscribe(list(self.settings.readers), listener=self.membership)
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.record.util import calc_crc32c as crc32c
 
 from consumers.formats.knockon import read_events
@@ -181,6 +182,16 @@ class Topic:
                 await self._producer.client.force_metadata_update()
                 if len(cluster.partitions_for_topic(self.name)) == total:
                     return
+
+    async def configure(self, broker: Broker, **settings: str) -> None:
+        """Set some of its settings."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+        await admin.start()
+        try:
+            resource = ConfigResource(ConfigResourceType.TOPIC, self.name, settings)
+            await admin.alter_configs([resource])
+        finally:
+            await admin.close()
 
     async def send(self, *notes: str, partition: int = 0) -> None:
         """Produce an event for each note."""

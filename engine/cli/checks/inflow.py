@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumers.kafka.batches import stream_of
+from consumers.kafka.compaction import compacted
 from consumers.kafka.partitions import partitions_of
 from consumers.kafka.position import Position
 from consumers.postgres.connection import connect
@@ -56,11 +57,23 @@ async def _kafka(broker: Broker | None, sources: Sources, stored: Mapping[str, s
         known = await client.topics()
         topics = known & sources.topics.keys()
         ends = await client.end_offsets(await partitions_of(broker.connection, topics))
+        losing = await compacted(broker.connection, topics)
     except (KafkaError, OSError) as error:
         return [Check("Kafka", "fail", f"{where} does not answer: {error!r}", remedy)]
     finally:
         await client.stop()
-    return [Check("Kafka", "ok", where), _topics(sources, known), _lag(ends, stored)]
+    checks = [Check("Kafka", "ok", where), _topics(sources, known), _lag(ends, stored)]
+    return [*checks, _compaction(losing)] if losing else checks
+
+
+def _compaction(topics: set[str]) -> Check:
+    return Check(
+        "compaction",
+        "warn",
+        f"compacted: {some(sorted(topics))}",
+        "set cleanup.policy=delete: what the broker removes before it is read is missed; or set "
+        "min.compaction.lag.ms to longer than any outage",
+    )
 
 
 def _topics(sources: Sources, known: set[str]) -> Check:

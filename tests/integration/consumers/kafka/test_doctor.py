@@ -2,6 +2,7 @@
 
 from consumers.run import Consumers, Wiring
 from engine.cli.checks.inflow import check_inflow
+from tests.support.kafka import on_kafka
 from tests.support.worlds import World, job, source
 
 NAME = "knockon.test"
@@ -24,3 +25,18 @@ async def test_the_lag_is_from_the_stored_positions_to_the_ends(database, broker
     await Consumers(database, world.scene, wiring).rewind("latest")
     await topic.send("w")
     assert await lag(world, broker) == "1 message behind"
+
+
+@on_kafka
+async def test_a_compacted_topic_is_reported(database, broker, topic):
+    of_topic = source("a", source={"kind": "kafka", "topic": topic.name, "dataset": "a"})
+    world = await World.made(database, of_topic, job("b", "a"))
+
+    async def reported() -> list[str]:
+        async with world.database.connection() as conn:
+            checks = check_inflow(conn, world.scene, NAME, broker, world.database.url)
+            return [each.detail async for each in checks if each.name == "compaction"]
+
+    assert await reported() == []
+    await topic.configure(broker, **{"cleanup.policy": "compact"})
+    assert await reported() == [f"compacted: {topic.name}"]
