@@ -18,7 +18,7 @@ from consumers.postgres.readers import announce_again, attached_datasets, enter
 from consumers.postgres.schema import is_current, upgrade
 from consumers.postgres.triggers import Tenant
 from consumers.postgres.watch import Watch
-from engine.errors import KnockonError, PositionLost
+from engine.errors import PositionLost
 from engine.model.event import Batch
 from engine.monitor.metrics import SOURCE_INTERRUPTIONS
 from engine.monitor.pulse import Pulse, pulsing
@@ -78,7 +78,7 @@ class PostgresConsumer:
                     await self._connected(stop, pulse)
                 except PositionLost as error:
                     _log.info("resuming from the stored position", why=str(error))
-                except (psycopg.Error, KnockonError) as error:
+                except Exception as error:
                     pulse.waits_for = _NOT_CONNECTED
                     await self._back_off(error, stop)
 
@@ -138,7 +138,7 @@ class PostgresConsumer:
         SOURCE_INTERRUPTIONS.inc()
         _log.warning(
             f"the change log of {display_url(self._url)} cannot be taken in, retrying",
-            why=str(error).strip(),
+            why=str(error).strip() or repr(error),
             seconds=seconds,
         )
         await _first(stop.wait(), asyncio.sleep(seconds))

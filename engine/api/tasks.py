@@ -74,7 +74,8 @@ async def task_id(conn: Connection, scene: Scene, text: str) -> UUID:
 async def id_ending(conn: Connection, scene: Scene, text: str, noun: str, query: str) -> UUID:
     """The one id that ends so, of what a query lists. Raises InvalidInput, UnknownName."""
     if not text or set(text.lower()) - set("0123456789abcdef-"):
-        raise InvalidInput(f"{text!r} is no id of a {noun}: give an id, or the end of one")
+        a = "an" if noun[0] in "aeiou" else "a"
+        raise InvalidInput(f"{text!r} is no id of {a} {noun}: give an id, or the end of one")
     params: dict[str, Any] = {"org_id": scene.org_id, "ending": text.lower()}
     rows = await fetch(conn, query, **params)
     if not rows:

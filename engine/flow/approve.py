@@ -59,7 +59,8 @@ async def reject(conn: Connection, scene: Scene, plan_id: UUID, by: str | None =
         if row["state"] == "rejected":
             return Decision(plan_id, "rejected", ids, is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
-        await _forget_all(conn, await draft_rows(conn, scene, rows))
+        with planning(f"plan {plan_id}"):
+            await _forget_all(conn, await draft_rows(conn, scene, rows))
         await execute(conn, "invalidations.reject", ids=list(ids))
         await decided(conn, plan_id, "rejected", by)
     return Decision(plan_id, "rejected", ids)

@@ -108,7 +108,6 @@ REFUSALS = {
     ("tasks", "retry", "zz"): "no id of a task",
     ("dead-letters", "replay"): "say --all",
     ("invalidations", "replay"): "pass --all",
-    ("invalidations", "replay", "zz"): "no id of an invalidation",
 }
 
 

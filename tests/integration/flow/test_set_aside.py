@@ -14,7 +14,7 @@ from engine.api.status import status
 from engine.cli.checks.work import check_work
 from engine.errors import InvalidInput
 from engine.flow import draft, set_aside
-from engine.flow.approve import approve
+from engine.flow.approve import approve, reject
 from engine.flow.plan import Planned, plan
 from engine.flow.propose import propose
 from engine.lineage.graph import Lineage
@@ -251,8 +251,9 @@ async def test_a_held_plan_that_cannot_be_planned_stays_held(
     assert plan_id is not None
     failing(monkeypatch, id_, KeyError("k"))
     async with world.conn() as conn:
-        with pytest.raises(InvalidInput, match="cannot be planned: KeyError"):
-            await approve(conn, world.scene, plan_id)
+        for decide in (approve, reject):
+            with pytest.raises(InvalidInput, match="cannot be planned: KeyError"):
+                await decide(conn, world.scene, plan_id)
     monkeypatch.undo()
     async with world.conn() as conn:
         assert (await approve(conn, world.scene, plan_id)).tasks == 2

@@ -271,3 +271,18 @@ async def test_it_is_never_left_in_a_transaction(flights, ledger, running):
     async with running():
         await ledger.until(1)
     assert states == [("idle", None)]
+
+
+async def test_an_error_of_any_kind_is_waited_out(flights, ledger, running):
+    """One that is not foreseen must not end the other consumers of the process."""
+    failures = [ValueError("unforeseen"), KeyError("k")]
+
+    async def fail(batch):
+        if failures:
+            raise failures.pop()
+
+    ledger.before = fail
+    async with running():
+        await flights.run(insert(1))
+        assert await ledger.until(1) == ["1"]
+    assert failures == []
