@@ -59,6 +59,8 @@ def _derived(
     inputs = {each.alias: _input(each, readable[each.dataset]) for each in job.inputs}
     beside = {_PARTITION: _partition(space)}
     found = derive(text, inputs, beside, user_defined)
+    if found.lineage is None:
+        return found
     known = {each.alias: readable[each.dataset].table for each in job.inputs}
     others = {_PARTITION: ["key", *_dimension_columns(space)]}
     passed = passes(text, known, others, user_defined)

@@ -218,3 +218,10 @@ def test_sql_of_another_runtime_is_not_read() -> None:
     assert "runtime 'external'" in note.text
     (read,) = dag.jobs[1].inputs
     assert read.passes is None
+
+
+def test_a_select_that_is_not_understood_passes_nothing() -> None:
+    """The function may read any rows, and so give other results for rows that have not changed."""
+    dag = compiled(source(["a", "b"]), sql("made", "SELECT a, mine(b) AS m FROM src", "src"))
+    (read,) = dag.jobs[1].inputs
+    assert (read.passes, lineage(dag, "made")) == (None, {})
