@@ -284,6 +284,33 @@ async def test_what_was_kept_from_a_change_is_made_up_for(database: Database) ->
     assert await world.run() == ["daily[2013-02-13]"]
 
 
+async def test_what_one_fingerprint_has_kept_apart_is_made_up_for(database: Database) -> None:
+    """An input whose run reported no columns moved as a whole, though the plan was narrower."""
+    mid = job(
+        "mid",
+        "orders",
+        columns={"dt": ["orders.dt"], "a": ["orders.amount"], "n": ["orders.notes"]},
+    )
+    world = await World.made(database, orders(), mid, learning("daily", "mid"))
+    await world.changed("orders", "2013-02-13")
+    (first,) = await world.claim()
+    await world.finish(first, "before")
+    (lease,) = await world.claim()
+    await world.finish(lease)
+    named = {"symlinks": {"identifiers": [{"namespace": "db", "name": "public.mid"}]}}
+    inputs = [{"namespace": "db", "name": "public.mid", "facets": named}]
+    told = {"dt": [("mid", "dt", DIRECT)], "total": [("mid", "a", DIRECT)]}
+    await tell(world, event(lease, told, inputs=inputs))
+    await world.changed("orders", "2013-02-13", columns=("notes",))
+    assert await world.run(mid="after") == ["mid[2013-02-13]"]
+
+    grown = {"dt": [], "total": [("mid", "n", DIRECT)]}
+    await tell(world, event(lease, grown, inputs=inputs))
+    await world.plan()
+
+    assert await world.run() == ["daily[2013-02-13]"]
+
+
 async def test_it_reaches_who_is_behind_by_what_came_out_new(database: Database) -> None:
     world, lease = await began(
         database, learning("daily", "orders"), reading("totals", "daily", "total")
