@@ -25,6 +25,8 @@ CREATE OPERATOR public.+@+ (LEFTARG = int, RIGHTARG = int, FUNCTION = lib.plus);
 CREATE AGGREGATE lib.total (int) (SFUNC = lib.plus, STYPE = int, INITCOND = '0');
 CREATE VIEW orders_view AS SELECT id +@+ 1 AS id, dt FROM orders;
 CREATE FUNCTION "Odd name"(x int) RETURNS int LANGUAGE sql AS 'SELECT x';
+GRANT USAGE ON SCHEMA lib TO PUBLIC;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC;
 """
 CHANGE_PLUS = (
     "CREATE OR REPLACE FUNCTION lib.plus(x int, y int) RETURNS int LANGUAGE sql"
