@@ -37,10 +37,10 @@ def main() -> int:
         migrated_template(server) as template,
         fresh_database(server, template) as url,
     ):
-        return asyncio.run(_simulate(url, seed, given.seconds))
+        return asyncio.run(_simulate(url, seed, given.seconds, given.shrink))
 
 
-async def _simulate(url: str, seed: int, seconds: float) -> int:
+async def _simulate(url: str, seed: int, seconds: float, most: int) -> int:
     """One world where no time is given, else as many as fit; stops at the first that fails."""
     tally = Tally()
     async with await Database.open(url) as database:
@@ -48,7 +48,7 @@ async def _simulate(url: str, seed: int, seconds: float) -> int:
             trial = await Trial.of(each).run(database)
             tally.add(trial, each)
             if trial.failure is not None:
-                print(await _told(each, trial, database))
+                print(await _told(each, trial, database, most))
             if trial.failure is not None or tally.seconds >= seconds:
                 break
             if (each - seed) % KEPT_WORLDS == KEPT_WORLDS - 1:
@@ -84,9 +84,9 @@ class Tally:
         return f"{done}; {rate:.0f} seeds a minute for {self.seconds:.0f} s"
 
 
-async def _told(seed: int, trial: Trial, database: Database) -> str:
+async def _told(seed: int, trial: Trial, database: Database, most: int) -> str:
     """Everything that is needed to look into a failure."""
-    small = await shrunk(trial, database)
+    small = await shrunk(trial, database, most)
     failure = small.failure
     why = str(failure) if isinstance(failure, Broken) else "".join(format_exception(failure))
     lines = [f"seed {seed} fails: {trial.failure}", "made smaller:", *describe(small.world)]
@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=0.0, help="how long; 0: one world")
     parser.add_argument("--seed", type=int, help="the first seed")
+    parser.add_argument("--shrink", type=int, default=200, help="most attempts to make it smaller")
     return parser
 
 

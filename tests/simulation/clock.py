@@ -13,7 +13,8 @@ $$ SELECT pg_catalog.clock_timestamp() + current_setting('simulated.skew')::inte
 """
 _SET = b"""
 SELECT set_config('simulated.skew', %(skew)s, false), set_config('lock_timeout', '5ms', false),
-       set_config('search_path', 'simulated, pg_catalog, public, knockon', false)
+       set_config('search_path', 'simulated, pg_catalog, public, knockon', false),
+       set_config('plan_cache_mode', 'force_generic_plan', false)
 """
 
 

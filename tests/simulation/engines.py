@@ -11,7 +11,9 @@ from engine.errors import PositionLost
 from engine.flow.ingest import ingest
 from engine.flow.plan import plan
 from engine.flow.reap import reap
+from engine.flow.scene import Scene
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
+from tests.simulation.crashes import AnswerLost
 from tests.simulation.stage import ENGINES, Stage
 from tests.simulation.upstream import Upstream
 
@@ -47,13 +49,22 @@ class Engines:
         self.stage.say(f"ingest {start}..{end} by owner {owner}")
         scene = self.stage.scenes[owner]
         try:
-            batch = _batch(before, start, events)
-            await self.stage.do("ingest", lambda conn: ingest(conn, scene, batch), dice)
+            await self._ingest(scene, _batch(before, start, events), events, dice)
         except PositionLost:
             self.stage.say("… position lost", "overtaken owner of a stream")
             self.owners[owner] = await self._stored_position()
         else:
             self.owners[owner] = str(end)
+
+    async def _ingest(
+        self, scene: Scene, batch: Batch, events: Sequence[SourceEvent], dice: Random | None
+    ) -> None:
+        try:
+            done = await self.stage.do("ingest", lambda conn: ingest(conn, scene, batch), dice)
+        except AnswerLost as lost:
+            self.stage.remember(lost.answer.invalidations, events)
+            raise
+        self.stage.remember(done.invalidations, events)
 
     async def _stored_position(self) -> str | None:
         rows = await self.stage.rows(_POSITION)
@@ -106,7 +117,7 @@ class Engines:
             return False
         batch = _batch(stored, start, self.upstream.stream[start:])
         self.stage.say(f"ingest {start}..{end}")
-        await self.stage.do("ingest", lambda conn: ingest(conn, self.stage.scene(), batch))
+        await self._ingest(self.stage.scene(), batch, self.upstream.stream[start:], None)
         return True
 
     async def plan_all(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -34,6 +34,27 @@ def picky_world(seed: int) -> World:
     return Maker(dice, Cutter.anywhere(dice)).picky()
 
 
+def following_world(seed: int) -> World:
+    """A small world whose first job follows the rows of a source."""
+    dice = Random(f"following world {seed}")
+    return Maker(dice, Cutter.anywhere(dice)).following()
+
+
+def tiny_world(seed: int) -> World:
+    """A source or two, with one to three jobs of any kind."""
+    dice = Random(f"tiny world {seed}")
+    return Maker(dice, Cutter.anywhere(dice)).any_world(most=4)
+
+
+WORLDS: dict[str, Callable[[int], World]] = {
+    "any": world,
+    "picky": picky_world,
+    "following": following_world,
+    "tiny": tiny_world,
+}
+"""Kinds of worlds, by name."""
+
+
 def another_job(dice: Random, world: World) -> Job:
     """A job that reads what is there."""
     times = (d.anchor for job in world.jobs for d in job.space if d.kind == "time")
@@ -50,10 +71,10 @@ class Maker:
 
     # -- graphs --------------------------------------------------------------------------------
 
-    def any_world(self) -> World:
+    def any_world(self, most: int = MOST_JOBS) -> World:
         dags = ["one", "two"][: self.dice.choice([1, 1, 2])]
         jobs = [self.source(0, "one")]
-        for n in range(1, self.dice.randint(2, MOST_JOBS)):
+        for n in range(1, self.dice.randint(2, most)):
             # Datasets of a later DAG are not read by an earlier one, so that they can be deployed.
             dag = self.dice.choice(dags)
             among = [job for job in jobs if job.dag <= dag]
@@ -94,6 +115,13 @@ class Maker:
             column, beside = "xy"[n % 2], self.dice.choice([{}, {"y": (side, "x")}])
             having = [job for job in jobs[3:] if column in job.outputs[0].columns]
             jobs.append(self._picky(n, {"x": (self.dice.choice(having), column)} | beside))
+        return World(tuple(jobs))
+
+    def following(self) -> World:
+        source = replace(self.source(0, "one"), tells_columns=True, grows=True)
+        other = self.source(1, "one")
+        jobs = [source, other, self._follower(2, "one", source, [source, other])]
+        jobs.append(self.job(3, "one", jobs))
         return World(tuple(jobs))
 
     # -- jobs ----------------------------------------------------------------------------------
@@ -255,4 +283,4 @@ def _place(maker: Job, read: Read) -> int:
     return [output.name for output in maker.outputs].index(read.dataset)
 
 
-__all__ = ["Maker", "another_job", "picky_world", "world"]
+__all__ = ["WORLDS", "Maker", "another_job", "world"]

@@ -22,33 +22,59 @@ WEIGHTS = Counter(
     tick=5,
     clock=2,
     mend=4,
-    invalidate=3,
+    invalidate=4,
+    cancel=2,
+    retry_any=1,
     deploy=4,
     rest=1,
     told_late=2,
     fails_ahead=2,
+    left_undone=1,
+    remade=1,
+    joined=1,
+    given_up=1,
+    moved_while_told=1,
+    rolled_back=1,
 )
+TAKE_IN = ("publish", "ingest", "ingest", "plan")
 PHRASES = {
     "told_late": (
-        *("rest", "touch", "publish", "ingest", "ingest", "plan", "claim", "touch", "finish"),
-        *(*("claim", "finish") * 2, "publish", "ingest", "ingest", "plan"),
+        *("rest", "touch", *TAKE_IN, "claim", "touch", "finish"),
+        *(*("claim", "finish") * 2, *TAKE_IN),
         *("claim", "finish") * 3,
     ),
     "fails_ahead": (
-        *("rest", "touch", "publish", "ingest", "ingest", "plan", "claim"),
-        *("touch", "publish", "ingest", "ingest", "plan", "fail", "fail"),
+        *("rest", "touch", *TAKE_IN, "claim", "touch", *TAKE_IN, "fail", "fail"),
+        *("claim", "finish"),
     ),
+    "left_undone": ("change", *TAKE_IN, "cancel", "touch", *TAKE_IN, "rest"),
+    "remade": ("rest", "invalidate", *TAKE_IN, "rest", "remake", *TAKE_IN, "rest"),
+    "joined": ("rest", "touch", *TAKE_IN, "touch", *TAKE_IN, "claim", "finish"),
+    "given_up": (
+        *("rest", "invalidate", *TAKE_IN, "claim", "give_up", "give_up"),
+        *("change", *TAKE_IN, "rest"),
+    ),
+    "moved_while_told": ("change", "publish", "ingest + deploy_source", "plan", "rest"),
+    "tries": ("change", "change", *TAKE_IN, *("claim", "fail", "claim", "finish") * 3),
+    "rolled_back": ("rest", "deploy", "change", *TAKE_IN, "claim", "deploy", "claim", "finish"),
 }
-"""What chance brings together too seldom: a run takes in what is told of only after it, or fails
-when another has been queued behind it.
+"""What chance brings together too seldom. A run takes in what is told of only after it, or fails
+when another has been queued behind it; what was canceled is made for another reason; what was
+edited is made again; a deploy moves a source while events about it are taken in.
 """
 LONGEST = 80
-WAVES = (
-    ("change", "rest"),
-    PHRASES["told_late"],
-    ("change", "change", "publish", "ingest", "plan", *("claim", "fail", "claim", "finish") * 3),
+DRILLS = (
+    ("picky", "told_late"),
+    ("picky", "fails_ahead"),
+    ("picky", "left_undone"),
+    ("tiny", "remade"),
+    ("following", "joined"),
+    ("tiny", "given_up"),
+    ("tiny", "moved_while_told"),
+    ("following", "rolled_back"),
+    ("picky", "tries"),
 )
-"""What a picky world goes through, wave by wave."""
+"""Small worlds, each with one rare condition that it lives through again and again."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +98,8 @@ def history(seed: int) -> list[Step]:
     return [Step(verb, dice.randrange(2**32)) for verb in verbs]
 
 
-def waves(seed: int) -> list[Step]:
-    """A history of few troubles, in which much is told of only when a run has taken it in."""
-    dice = Random(f"waves {seed}")
-    drawn = [dice.choice(WAVES) for _ in range(dice.randint(6, 16))]
-    verbs = ["burst", "rest", *(verb for wave in drawn for verb in wave)]
+def drill(seed: int, phrase: str) -> list[Step]:
+    """A history of one rare condition, three times over."""
+    dice = Random(f"drill {seed}")
+    verbs = ["burst", "rest", *(PHRASES[phrase] + ("rest",)) * 3]
     return [Step(verb, dice.randrange(2**32)) for verb in verbs]

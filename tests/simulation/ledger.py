@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.dimensions import Key
+from tests.simulation.dimensions import Key, universe
 from tests.simulation.mapping import Read, needed
 from tests.simulation.world import Columns, Job, Output, Values, World
 
@@ -30,11 +30,15 @@ class Declared:
 
 @dataclass(frozen=True)
 class Changed:
-    """At some time, columns of a partition really came out otherwise."""
+    """At some time, columns of a partition really came out otherwise.
+
+    ``groups`` are those of the rows that differ, where the engine can be held to them.
+    """
 
     time: int
     key: Key
     columns: Columns
+    groups: Values = None
 
 
 NONE: Columns = frozenset()
@@ -124,13 +128,39 @@ class Ledger:
                 if each.time > since and self._reaches(world, job, read, key, each)
             ]
             if not said or not self._came_out(world, job, read, key, since):
-                continue
-            for output in job.outputs:
-                for each in said:
+                said = []
+            seen = self._seen_to_change(world, job, read, key, since)
+            for each in (*said, *seen):
+                for output in job.outputs:
                     columns = output.dirtied(read.dataset, each.columns)
                     if columns is None or columns:
                         kept = job.keeps_rows_apart(read) and not job.is_unit
                         yield output.name, (columns, each.groups if kept else None)
+
+    def _seen_to_change(
+        self, world: World, job: Job, read: Read, key: Key, since: int
+    ) -> list[Declared]:
+        """Return the changes of a produced input that make an output stale, announced or not."""
+        if world.makers[read.dataset].is_source:
+            return []
+        changes = (
+            Declared(each.time, each.key, each.columns, each.groups)
+            for each in self.changed[read.dataset]
+            if each.time > since and _is_read(job, read, each.columns)
+        )
+        return [each for each in changes if self._reaches(world, job, read, key, each)]
+
+    def reached(
+        self, world: World, job: Job, dataset: str, said: Collection[Declared]
+    ) -> set[Key]:
+        """Return the partitions of a job that read something of a dataset that was declared."""
+        return {
+            key
+            for key in universe(job.space)
+            for read in job.reads
+            if read.dataset == dataset
+            and any(self._reaches(world, job, read, key, each) for each in said)
+        }
 
     def _reaches(self, world: World, job: Job, read: Read, key: Key, said: Declared) -> bool:
         if job.is_unit:

@@ -42,6 +42,20 @@ from engine.partitions.mapping.relation import Overlap
 
 Patch = pytest.MonkeyPatch
 MUTATIONS: dict[str, Callable[[Patch], None]] = {}
+CLASSES: dict[str, str] = {}
+LOST_WORK = "lost work: repaired by the audit"
+EVIDENCE = "corrupted evidence: caught by the simulator or verify"
+INGEST = "corrupted ingest: caught by the simulator"
+
+
+def classified(name: str) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+    """Register a mutation with its class."""
+
+    def register(mutate: Callable[[Patch], None]) -> Callable[[Patch], None]:
+        CLASSES[mutate.__name__] = name
+        return mutation(mutate)
+
+    return register
 
 
 def mutation(mutate: Callable[[Patch], None]) -> Callable[[Patch], None]:
@@ -553,3 +567,77 @@ def a_source_that_reaches_further_is_forgotten(patch: Patch) -> None:
 @mutation
 def a_deploy_leaves_the_tasks_of_old_jobs(patch: Patch) -> None:
     statement(patch, "tasks.cancel_of_jobs", "WHERE job_id", "WHERE false AND job_id")
+
+
+# -- faults that a refactoring could introduce -----------------------------------------------------
+
+
+@classified(LOST_WORK)
+def cancel_does_not_mark_partitions_unverified(patch: Patch) -> None:
+    around(patch, engine.flow.byhand, "doubt", lambda _: nothing)
+
+
+@classified(LOST_WORK)
+def a_hand_over_drops_dependents(patch: Patch) -> None:
+    """The dependents of a failed task resolve as if it had come out unchanged."""
+    statement(patch, "tasks.hand_over", "WHERE d.depends_on =", "WHERE false AND d.depends_on =")
+
+
+@classified(LOST_WORK)
+def late_carry_over_is_lost(patch: Patch) -> None:
+    """Invalidations ingested while a deploy of their source commits are set aside."""
+    around(patch, engine.flow.draft, "carry_late", lambda _: nothing)
+
+
+@classified(EVIDENCE)
+def stamping_a_partition_keeps_its_fingerprint(patch: Patch) -> None:
+    old = "NULL, p.column_fingerprints - %(columns)s::text[], NULL::bigint,"
+    new = "p.fingerprint, p.column_fingerprints, p.row_count,"
+    statement(patch, "partitions.stamp", old, new)
+
+
+@classified(EVIDENCE)
+def a_join_drops_row_filters(patch: Patch) -> None:
+    both = "jsonb_array_elements(t.row_filters || v.row_filters)"
+    statement(patch, "tasks.join", both, "jsonb_array_elements(t.row_filters)")
+
+
+@classified(LOST_WORK)
+def a_failed_task_is_joined_but_not_marked_as_hit(patch: Patch) -> None:
+    marked = "hit = t.hit OR v.hit OR t.status = 'failed'"
+    statement(patch, "tasks.join", marked, "hit = v.hit OR t.hit AND t.status <> 'failed'")
+
+
+@classified(EVIDENCE)
+def cursors_survive_a_changed_job(patch: Patch) -> None:
+    """A version that is served again starts from the cursors its jobs had when it was replaced."""
+    statement(patch, "cursors.forget", "WHERE job_id", "WHERE false AND job_id")
+
+
+@classified(INGEST)
+def ingest_drops_columns_and_rows(patch: Patch) -> None:
+    widened = {"columns": None, "row_filter": None}
+    around(patch, engine.flow.ingest, "_said", lambda said: lambda fact: said(fact) | widened)
+
+
+@classified(INGEST)
+def ingest_widens_everything(patch: Patch) -> None:
+    """Every invalidation of partitions covers all that the dataset may have."""
+
+    def wide(resolve: Any) -> Any:
+        def wrong(lineage: Any, *received: Any) -> Any:
+            found = resolve(lineage, *received)
+            is_finite = found.partitions is not None and found.space.universe.is_finite
+            return replace(found, partitions=found.space.universe) if is_finite else found
+
+        return wrong
+
+    around(patch, engine.flow.ingest, "resolve", wide)
+
+
+@classified(LOST_WORK)
+def first_outputs_of_narrow_plans_do_not_invalidate_their_readers(patch: Patch) -> None:
+    def forgetful(unreckoned: Any) -> Any:
+        return lambda changed, narrow: unreckoned(changed, ())
+
+    around(patch, engine.flow.complete, "_unreckoned", forgetful)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from engine.errors import InvalidDag, InvalidInput
 from engine.flow.byhand import cancel, retry
@@ -16,16 +18,22 @@ from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
 from tests.simulation.crashes import AnswerLost
 from tests.simulation.dagfile import dag_file
-from tests.simulation.dimensions import Dimension, text
+from tests.simulation.dimensions import Dimension, Key, read_text, text, universe
 from tests.simulation.generate import another_job
+from tests.simulation.ledger import Changed, Declared
 from tests.simulation.mapping import Read
 from tests.simulation.stage import Stage
 from tests.simulation.upstream import Upstream, brief
-from tests.simulation.world import Job, World
+from tests.simulation.world import GROUP, Job, World
 
 _FAILED = "SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'failed' ORDER BY id"
+_ANY = """
+SELECT t.id, t.status, j.name FROM tasks t JOIN jobs j ON j.id = t.job_id
+WHERE t.org_id = %(org)s ORDER BY t.id DESC LIMIT 40
+"""
+_OVER = ("succeeded", "skipped", "canceled")
 _TASK = """
-SELECT j.name, t.partitions FROM tasks t JOIN jobs j ON j.id = t.job_id
+SELECT j.name, t.partitions, t.status FROM tasks t JOIN jobs j ON j.id = t.job_id
 WHERE t.id = %(id)s AND t.org_id = %(org)s
 """
 _SERVED = "SELECT name, dataset_version FROM current_datasets WHERE org_id = %(org)s"
@@ -38,6 +46,7 @@ class People:
         self.stage = stage
         self.upstream = upstream
         self.earlier: list[World] = []
+        self._edited: SourceEvent | None = None
 
     # -- operators -----------------------------------------------------------------------------
 
@@ -61,23 +70,45 @@ class People:
         await self.stage.do("retry", lambda conn: retry(conn, scene, task), dice)
 
     async def _cancel(self, task: UUID, dice: Random) -> None:
+        """Cancel a task; its partitions stay stale until something else has them recomputed."""
         (row,) = await self.stage.rows(_TASK, id=task)
-        self.stage.say(f"cancel {row['name']}{row['partitions']}", "cancel by hand")
-        event = SourceEvent(
-            dataset=self.stage.world.by_name[row["name"]].outputs[0].name,
-            partitions=tuple(row["partitions"]) or None,
-            reason="manual",
-        )
+        what = f"a {row['status']} task"
+        self.stage.say(f"cancel {what}: {row['name']}{row['partitions']}", f"cancel {what}")
         scene = self.stage.scene(dice)
+        job = self.stage.world.by_name[row["name"]]
+        keys = [key for each in row["partitions"] for key in read_text(job.space, each)]
         try:
             await self.stage.do("cancel", lambda conn: cancel(conn, scene, task), dice)
         except AnswerLost:
-            self.upstream.unpublished.append(event)
+            self.stage.decisions.leave(job, keys, self.stage.now)
             raise
-        self.upstream.unpublished.append(event)
+        self.stage.decisions.leave(job, keys, self.stage.now)
+
+    async def cancel(self, dice: Random) -> None:
+        """Cancel any task, whatever its state."""
+        await self._decide(self._cancel, dice)
+
+    async def retry_any(self, dice: Random) -> None:
+        """Retry any task: only one that has failed can be."""
+        await self._decide(self.retry, dice)
+
+    async def _decide(
+        self, order: Callable[[UUID, Random], Awaitable[None]], dice: Random
+    ) -> None:
+        """Give an order on any task, the unfinished ones first of all."""
+        rows = await self.stage.rows(_ANY)
+        unfinished = [row for row in rows if row["status"] not in _OVER]
+        among = unfinished if unfinished and dice.random() < 0.9 else rows
+        among = [row for row in among if row["name"] in self.stage.world.by_name]
+        if not among:
+            return
+        try:
+            await order(dice.choice(among)["id"], dice)
+        except InvalidInput as error:
+            self.stage.say(f"… refused: {error}", "order refused")
 
     async def invalidate(self, dice: Random) -> None:
-        """Somebody says that something made is wrong, or that they have mended it by hand."""
+        """Declare something produced wrong, or edit it and report that."""
         if not self.stage.world.made:
             return
         job = dice.choice(self.stage.world.made)
@@ -85,19 +116,67 @@ class People:
         there = sorted((await self.stage.existing())[dataset])
         if not there:
             return
+        keys = [dice.choice(there)] if dice.random() < 0.8 else there
         event = SourceEvent(
             dataset=dataset,
-            partitions=(text(job.space, dice.choice(there)),) if dice.random() < 0.8 else None,
+            partitions=None if len(keys) > 1 else (text(job.space, keys[0]),),
             reason=dice.choice(["manual", "rewritten"]),
         )
+        if dice.random() < 0.7:
+            self._edit(dice, job, dataset, keys)
+        self._edited = event
         self.upstream.unpublished.append(event)
         self.stage.say(f"invalidate {brief(event)}", f"{event.reason} by hand")
+
+    async def remake(self, dice: Random) -> None:
+        """Have recomputed what somebody edited or reported wrong before."""
+        if self._edited is not None and self._edited.dataset in self.stage.world.makers:
+            event = msgspec.structs.replace(self._edited, reason="manual")
+            self.upstream.unpublished.append(event)
+            self.stage.say(f"invalidate {brief(event)}", "manual by hand")
+
+    def _edit(self, dice: Random, job: Job, dataset: str, keys: Sequence[Key]) -> None:
+        """Change rows of an output in place; they differ from a recompute until its next run."""
+        (output,) = (each for each in job.outputs if each.name == dataset)
+        columns = [column for column in output.columns if column != GROUP]
+        data = self.stage.warehouse[dataset, self.stage.versions[dataset]]
+        for key in keys:
+            data[key] = {
+                n: {**row, **{column: dice.randrange(job.coarse) for column in columns}}
+                for n, row in data[key].items()
+            }
+            self.stage.ledger.changed[dataset].append(Changed(self.stage.now, key, None))
+        self.stage.edited[dataset] |= {*keys}
+        self.stage.decisions.leave(job, keys, self.stage.now)
+        self.stage.say(f"edit {dataset}{[*map(list, keys)]}", "output edited in place")
+
+    async def request_what_was_left(self) -> None:
+        """Have everything recomputed that decisions have left stale."""
+        for job, keys in self.stage.decisions.outstanding(self.stage.world):
+            there = (await self.stage.existing())[job.outputs[0].name]
+            texts = tuple(text(job.space, key) for key in sorted(keys & there))
+            wanted = texts or tuple(text(job.space, key) for key in sorted(keys))
+            event = SourceEvent(
+                dataset=job.outputs[0].name,
+                partitions=None if job.is_unit or not job.space else wanted,
+                reason="manual",
+            )
+            self.upstream.stream.append(event)
+            self.stage.say(f"request {brief(event)}")
 
     # -- authors -------------------------------------------------------------------------------
 
     async def deploy(self, dice: Random) -> None:
         """Deploy one of the DAGs otherwise than it was."""
-        how, other = self._other_world(dice)
+        await self._deploy(*self._other_world(dice), dice)
+
+    async def deploy_source(self, dice: Random) -> None:
+        """Deploy a source that lies elsewhere or reaches further."""
+        ways = {"source moved": self._lying_elsewhere, "source widened": self._reaching_further}
+        how = dice.choice([*ways])
+        await self._deploy(f"deploy: {how}", ways[how](dice), dice)
+
+    async def _deploy(self, how: str, other: World, dice: Random) -> None:
         dags = [d for d in other.dags if dag_file(other, d) != dag_file(self.stage.world, d)]
         if dags:
             dag = dice.choice(dags)
@@ -147,9 +226,29 @@ class People:
         return True
 
     async def _serve(self, world: World) -> None:
-        self.stage.world = world
+        before, self.stage.world = self.stage.world, world
         rows = await self.stage.rows(_SERVED)
-        self.stage.versions = {row["name"]: row["dataset_version"] for row in rows}
+        served, was = {row["name"]: row["dataset_version"] for row in rows}, self.stage.versions
+        self.stage.versions = served
+        begun = {name for name in served if served[name] != was.get(name)}
+        for job in world.jobs:
+            self._declare_deployed(job, before, begun)
+
+    def _declare_deployed(self, job: Job, before: World, begun: set[str]) -> None:
+        """Record what a deploy changes beside the outputs that it builds from scratch."""
+        now, ledger, name = self.stage.now, self.stage.ledger, job.outputs[0].name
+        was = before.by_name.get(job.name)
+        if job.is_source:
+            if was is not None and was.salt != job.salt:
+                ledger.declared[name].append(Declared(now, None, None))
+                ledger.changed[name] += [Changed(now, key, None) for key in universe(job.space)]
+            return
+        if name in begun:
+            self.stage.decisions.forget([job.name])
+        replaced = any(r.dataset in begun and r.dataset in before.makers for r in job.reads)
+        recut = was is not None and was.per_task != job.per_task
+        if name not in begun and (replaced or recut):
+            ledger.wrong[name].append(Declared(now, None, None))
 
     def _difference(self, world: World) -> str:
         return ", ".join(sorted({job.name for job in {*world.jobs} ^ {*self.stage.world.jobs}}))

@@ -69,3 +69,17 @@ def differing(before: Rows | None, after: Rows) -> frozenset[str] | None:
         for column in row.keys() | before[n].keys()
         if row.get(column) != before[n].get(column)
     )
+
+
+def groups_differing(before: Rows | None, after: Rows) -> Values:
+    """The groups of the rows that differ; None where rows have no group, or all are new."""
+    if before is None:
+        return None
+    rows = [
+        row
+        for n in before.keys() | after.keys()
+        if before.get(n) != after.get(n)
+        for row in (before.get(n), after.get(n))
+        if row is not None
+    ]
+    return frozenset(row[GROUP] for row in rows) if all(GROUP in row for row in rows) else None

@@ -9,6 +9,7 @@ from random import Random
 from engine.store.database import Database
 from engine.store.orgs import ensure_org
 from tests.simulation.clock import make_clock
+from tests.simulation.declarations import Declarations
 from tests.simulation.engines import Engines
 from tests.simulation.history import Step
 from tests.simulation.invariants import Invariants
@@ -32,11 +33,16 @@ class Simulation:
         self.stage = stage
         self._invariants = Invariants(stage.org)
         self._looked = 0
+        self._inner = ""
+        self._declarations = declarations = Declarations(stage)
+        stage.note_facts = declarations.note
         upstream = Upstream(stage)
         engines = Engines(stage, upstream)
         self._workers = workers = Workers(stage)
         self._people = People(stage, upstream)
-        self._rest = Rest(stage, engines, workers, self._people, self._look)
+        self._rest = Rest(
+            stage, engines, workers, self._people, declarations, self._look
+        )
         self._verbs: dict[str, Callable[[Random], Awaitable[None]]] = {
             verb.__name__: verb
             for verb in (
@@ -45,6 +51,8 @@ class Simulation:
                 *(workers.claim, workers.read, workers.finish),
                 *(workers.fail, workers.vanish, workers.heartbeat),
                 *(self._people.mend, self._people.invalidate, self._people.deploy),
+                *(self._people.cancel, self._people.retry_any, self._people.remake),
+                *(self._people.deploy_source, workers.give_up),
                 self._rest.rest,
             )
         }
@@ -80,12 +88,18 @@ class Simulation:
     async def _step(self, step: Step) -> None:
         """Take one step, whatever comes of it, and look whether the invariants still hold."""
         self.counts[f"{step.verb} during a run"] += bool(self._workers.runs)
-        async with self.stage.surviving():
-            await self._verbs[step.verb](step.dice())
+        outer, _, self._inner = step.verb.partition(" + ")
+        self.stage.colliding = outer if self._inner else None
+        try:
+            async with self.stage.surviving():
+                await self._verbs[outer](step.dice())
+        finally:
+            self.stage.colliding = None
         await self._look()
 
     async def _meanwhile(self, dice: Random) -> None:
-        step = Step(dice.choice(MEETING), dice.randrange(2**32))
+        verb = dice.choice(MEETING) if self.stage.colliding is None else self._inner
+        step = Step(verb, dice.randrange(2**32))
         self.stage.say(step.verb)
         async with self.stage.surviving():
             await self._verbs[step.verb](step.dice())

@@ -6,7 +6,7 @@ The data live here and not in Knockon. Nothing here asks the clock.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,13 +17,15 @@ from uuid import UUID
 import psycopg
 
 from engine.flow.scene import Scene
+from engine.model.event import SourceEvent
 from engine.store.database import Connection, Database
 from tests.simulation.clock import set_clock
 from tests.simulation.crashes import AnswerLost, Crash, interrupted
-from tests.simulation.dimensions import Key, read_text, universe
-from tests.simulation.ledger import Changed, Declared, Ledger
-from tests.simulation.rows import Partitions, Rows, groups, may_hold
-from tests.simulation.world import Job, World
+from tests.simulation.decisions import Decisions
+from tests.simulation.dimensions import Key, read_text
+from tests.simulation.ledger import Ledger
+from tests.simulation.rows import Partitions, Rows
+from tests.simulation.world import World
 
 T = TypeVar("T")
 Verb = Callable[[Connection], Awaitable[T]]
@@ -40,11 +42,6 @@ _EXISTING = """
 SELECT c.name, p.partition_key FROM current_datasets c JOIN partition_versions p
 ON p.dataset_uuid = c.dataset_uuid AND p.dataset_version = c.dataset_version
 WHERE c.org_id = %(org)s
-"""
-_PLANNED = """
-SELECT i.id, d.name, i.partition_key, i.columns, i.row_filter, i.reason
-FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
-WHERE i.org_id = %(org)s AND i.plan_id IS NOT NULL AND NOT i.id = ANY(%(seen)s)
 """
 
 
@@ -64,17 +61,22 @@ class Stage:
     def __post_init__(self) -> None:
         self.scenes = [Scene(self.org) for _ in range(ENGINES)]
         self.ledger = Ledger()
+        self.decisions = Decisions()
+        self.batches: dict[UUID, Sequence[SourceEvent]] = {}
+        """By invalidation, the events that were ingested with it."""
+        self.colliding: str | None = None
+        """The verb that something else is to happen in the middle of."""
+        self.edited: defaultdict[str, set[Key]] = defaultdict(set)
+        """Partitions whose rows somebody has edited since their last run."""
         self.sources: dict[str, dict[Key, Rows]] = defaultdict(dict)
         self.warehouse: dict[tuple[str, UUID], dict[Key, Rows]] = defaultdict(dict)
         self.versions: dict[str, UUID] = {}
         self.meanwhile: Callable[[Random], Awaitable[None]] | None = None
         self.writes = 0
         """Moves with everything that may have been written, so that nobody looks in vain."""
-        self._noted = 0
+        self.note_facts: Callable[[], Awaitable[None]] = nothing_to_note
         self._existing: tuple[int, dict[str, set[Key]]] | None = None
         self._depth = 0
-        self._seen: list[UUID] = []
-        self._announced: dict[str, set[Key]] = defaultdict(set)
 
     def data(self, dataset: str) -> Partitions:
         """What is there of a dataset now."""
@@ -134,9 +136,10 @@ class Stage:
             if dice is None or self.is_calm:
                 return await verb(conn)
             chance, at = dice.random(), dice.randrange(STATEMENTS.get(name, 7))
-            if chance < CRASHES:
+            if chance < CRASHES and self.colliding != name:
                 return await self._dying(conn, name, verb, at)
-            if chance < CRASHES + MEETINGS and not self._depth:
+            is_met = self.colliding == name or chance < CRASHES + MEETINGS
+            if is_met and not self._depth:
                 with interrupted(conn, at, lambda: self._meet(name, dice)):
                     return await verb(conn)
             return await verb(conn)
@@ -177,41 +180,10 @@ class Stage:
         except psycopg.errors.LockNotAvailable:
             self.say("… had to wait for somebody else, and gave up", "had to wait and gave up")
 
-    # -- what is known of it -------------------------------------------------------------------
+    def remember(self, invalidations: Iterable[UUID], events: Sequence[SourceEvent]) -> None:
+        """Keep the events that invalidations were written for."""
+        self.batches.update(dict.fromkeys(invalidations, events))
 
-    async def note_facts(self) -> None:
-        """What has been planned is declared from here on."""
-        if self.writes == self._noted:
-            return
-        self._noted = self.writes
-        announced = {name: set(keys) for name, keys in self._announced.items()}
-        for row in await self.rows(_PLANNED, seen=self._seen):
-            self._seen.append(row["id"])
-            maker = self.world.makers.get(row["name"])
-            if maker is not None:
-                self._note(maker, row, announced.get(row["name"], set()))
 
-    def _note(self, maker: Job, row: dict[str, Any], announced: set[Key]) -> None:
-        name, said, spec = row["name"], row["partition_key"], row["row_filter"]
-        said = said if maker.space else "*"
-        keys: Sequence[Key | None] = [None] if said is None else [*read_text(maker.space, said)]
-        if spec is not None:
-            among = read_text(maker.space, said)
-            keys = [key for key in among if may_hold(maker.space, key, spec)]
-        columns = None if row["columns"] is None else frozenset(row["columns"])
-        if said is not None and not read_text(maker.space, said) <= announced:
-            columns = None  # what is new is new in all columns
-        if said is not None:  # all of a dataset is what is known of it already
-            self._announced[name] |= {key for key in keys if key is not None}
-        facts = [Declared(self.now, key, columns, groups(spec)) for key in keys]
-        if row["reason"] == "rewritten":
-            there = self.warehouse[name, self.versions[name]]
-            self.ledger.rewritten[name] |= {*there} if said is None else {*keys}
-        if maker.is_source or row["reason"] in ("rewritten", "found"):
-            self.ledger.declared[name] += facts
-            named = universe(maker.space) if said is None else keys
-            self.ledger.changed[name] += [
-                Changed(self.now, key, columns) for key in named if key is not None
-            ]
-        else:
-            self.ledger.wrong[name] += facts
+async def nothing_to_note() -> None:
+    """Stand in until the simulation is complete."""

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_job
-from random import Random
 from typing import Any
 from uuid import uuid4
 
 from engine.store.database import Database
-from tests.simulation.generate import picky_world, world
-from tests.simulation.history import Step, history, waves
+from tests.simulation.generate import WORLDS, world
+from tests.simulation.history import DRILLS, Step, drill, history
 from tests.simulation.invariants import Broken
 from tests.simulation.reach import features
 from tests.simulation.simulation import Simulation
@@ -32,9 +31,10 @@ class Trial:
 
     @staticmethod
     def of(seed: int) -> Trial:
-        """One in seven lives through waves that tell of columns, told late."""
-        if Random(f"trial {seed}").random() < 1 / 7:
-            return Trial(picky_world(seed), waves(seed))
+        """Every second one is a drill; the drills take turns."""
+        if seed % 2:
+            kind, phrase = DRILLS[seed // 2 % len(DRILLS)]
+            return Trial(WORLDS[kind](seed), drill(seed, phrase))
         return Trial(world(seed), history(seed))
 
     async def run(self, database: Database) -> Trial:

@@ -250,9 +250,12 @@ class Upstream:
                 await stage.do("request", lambda conn: invalidate(conn, stage.scenes[0], event))
             return
         try:
-            await stage.do("request", lambda conn: invalidate(conn, stage.scene(dice), event), dice)
+            done = await stage.do(
+                "request", lambda conn: invalidate(conn, stage.scene(dice), event), dice
+            )
         except Crash:
-            await stage.do("request", lambda conn: invalidate(conn, stage.scene(dice), event))
+            done = await stage.do("request", lambda conn: invalidate(conn, stage.scene(dice), event))
+        stage.remember(done.invalidations, [event])
 
     def publish_all(self) -> None:
         """Everything that is late comes now."""

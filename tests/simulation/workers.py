@@ -28,9 +28,9 @@ from tests.simulation.crashes import AnswerLost, Crash
 from tests.simulation.dimensions import Key, read_text, text
 from tests.simulation.invariants import Broken
 from tests.simulation.ledger import Changed, Declared, Dirt
-from tests.simulation.rows import Partitions, Rows, differing, is_meant, may_hold
+from tests.simulation.rows import Partitions, Rows, differing, groups_differing, is_meant, may_hold
 from tests.simulation.stage import UNIT, Stage
-from tests.simulation.world import GROUP, Columns, Job, Output, World
+from tests.simulation.world import GROUP, Columns, Job, Output, Values, World
 
 Content = dict[str, dict[Key, Rows]]
 """By output, its partitions."""
@@ -60,6 +60,9 @@ class Workers:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.runs: list[Run] = []
+        self.is_hopeless = False
+        self._read_up_to: dict[UUID, int] = {}
+        """By output version of a job that follows rows, the newest row its runs have reported."""
 
     # -- claim ---------------------------------------------------------------------------------
 
@@ -87,6 +90,7 @@ class Workers:
         self.stage.counts["retry"] += lease.attempt > 1
         run = Run(lease, job, world, self.stage.now, self._justified(lease, job))
         await self._check_waited(run)
+        self._check_cursor(run)
         self.runs.append(run)
 
     def _justified(self, lease: Lease, job: Job) -> Mapping[str, Dirt]:
@@ -109,6 +113,14 @@ class Workers:
         first = [key for key in keys_of(run.job, run.lease.partitions) if key not in there]
         if recompute.waits(self.stage.world, run.job, first, existing):
             raise Broken("a first run that should have waited for its inputs", called(run.lease))
+
+    def _check_cursor(self, run: Run) -> None:
+        """A run follows on from what runs of the same output version have read."""
+        read = self._read_up_to.get(run.lease.outputs[0].version)
+        for cursor in run.lease.cursors.values() if run.job.follows else ():
+            if read is None or int(cursor) > read:
+                what = f"{called(run.lease)} from {cursor}, read up to {read}"
+                raise Broken("a cursor further than anything that was read", what)
 
     # -- read ----------------------------------------------------------------------------------
 
@@ -226,13 +238,19 @@ class Workers:
             for changed in self._changes(run.job, output, there, made):
                 ledger.note_changed(output, changed)
             there.update(made)
+            self.stage.decisions.unverified[output.name] -= {*made}
             for key in made if output.name in run.dirt else ():
                 said = Declared(now, key, *run.dirt[output.name])
                 ledger.declare(self.stage.world, output, said)
         self.stage.counts["tasks"] += 1
+        if run.newest is not None:
+            version = run.lease.outputs[0].version
+            self._read_up_to[version] = max(run.newest, self._read_up_to.get(version, run.newest))
         generation = run.lease.outputs[0].version
-        for key in [UNIT] if run.job.is_unit else content[run.job.outputs[0].name]:
-            ledger.made[generation, key] = run.at
+        keys = [UNIT] if run.job.is_unit else [*content[run.job.outputs[0].name]]
+        ledger.made.update(dict.fromkeys(((generation, key) for key in keys), run.at))
+        if not run.job.follows or None in run.lease.row_filters:
+            self.stage.decisions.made(run.job, keys, run.at)
 
     def _changes(
         self, job: Job, output: Output, there: Partitions, made: Partitions
@@ -243,23 +261,36 @@ class Workers:
             is_same = columns is not None and not columns
             if is_same and tells(job) is not Telling.NOTHING:
                 self.stage.counts["partition came out the same"] += 1
-            elif tells(job) is Telling.COLUMNS:
+                continue
+            of = self._groups_differing(job, output, key, there.get(key), rows)
+            if tells(job) is Telling.COLUMNS:
                 self.stage.counts["partition came out new in some columns"] += columns is not None
-                yield Changed(self.stage.now, key, columns)
+                yield Changed(self.stage.now, key, columns, of)
             else:
                 self.stage.counts["partition came out new"] += 1
-                yield Changed(self.stage.now, key, None)
+                yield Changed(self.stage.now, key, None, of)
 
     def _differing(self, output: Output, key: Key, before: Rows | None, after: Rows) -> Columns:
         """The columns that differ; None: all of them, and then rows may have come or gone.
 
         What other hands have rewritten meanwhile nobody has seen.
         """
-        if key in self.stage.ledger.rewritten[output.name]:
-            self.stage.ledger.rewritten[output.name].remove(key)
+        unseen = self.stage.ledger.rewritten[output.name], self.stage.edited[output.name]
+        if any(key in keys for keys in unseen):
+            for keys in unseen:
+                keys.discard(key)
             return None
         columns = differing(before, after)
         return None if columns == {*output.columns} else columns
+
+    def _groups_differing(
+        self, job: Job, output: Output, key: Key, before: Rows | None, after: Rows
+    ) -> Values:
+        """The groups of rows to which the engine has to keep the readers' runs."""
+        is_open = key in self.stage.decisions.unverified[output.name]
+        if is_open or tells(job) is Telling.NOTHING:
+            return None
+        return groups_differing(before, after)
 
     # -- trouble -------------------------------------------------------------------------------
 
@@ -268,6 +299,7 @@ class Workers:
             run = self.runs.pop(dice.randrange(len(self.runs)))
             self.stage.say(f"fail {called(run.lease)}", "failed attempt")
             scene, retryable = self.stage.scene(dice), dice.random() >= 0.3
+            retryable &= not self.is_hopeless
             try:
                 await self.stage.do(
                     "fail",
@@ -276,6 +308,14 @@ class Workers:
                 )
             except LeaseLost:
                 self.stage.say("… lease lost")
+
+    async def give_up(self, dice: Random) -> None:
+        """Fail so that no further attempt is made."""
+        self.is_hopeless = True
+        try:
+            await self.fail(dice)
+        finally:
+            self.is_hopeless = False
 
     async def vanish(self, dice: Random) -> None:
         """A worker dies without a word."""

@@ -1,0 +1,168 @@
+"""Declarations: when the engine has planned an event, its scope counts as changed.
+
+The engine's rows give the time of planning only. The scope comes from the event as it was
+published, so an engine that widens or narrows an invalidation is measured against the history.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from engine.model.event import SourceEvent
+from tests.simulation.dimensions import Key, read_text, universe
+from tests.simulation.ledger import Changed, Declared
+from tests.simulation.rows import groups, may_hold
+from tests.simulation.stage import Stage
+from tests.simulation.world import Columns, Job
+
+_PLANNED = """
+SELECT i.id, d.name, i.partition_key, i.columns, i.row_filter, i.reason, i.outcome,
+       i.processed_at IS NOT NULL AS is_processed
+FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %(org)s AND i.plan_id IS NOT NULL AND i.id = ANY(%(open)s)
+ORDER BY i.id
+"""
+_FOUND = """
+SELECT i.id, d.name, i.partition_key FROM data_invalidations i
+JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %(org)s AND i.reason = 'found' AND i.plan_id IS NOT NULL
+  AND NOT i.id = ANY(%(seen)s)
+"""
+
+
+class Declarations:
+    """Hand planned events to the ledger; ``announced`` are the partitions of sources so far."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.announced: defaultdict[str, set[Key]] = defaultdict(set)
+        self.rejected: defaultdict[str, set[Key]] = defaultdict(set)
+        self._noted = 0
+        self._held: set[UUID] = set()
+        self._processed: set[UUID] = set()
+        self._found: set[UUID] = set()
+
+    async def note(self) -> None:
+        """Declare everything that has been planned or held since the last call."""
+        if self.stage.writes == self._noted:
+            return
+        self._noted = self.stage.writes
+        known = {name: set(keys) for name, keys in self.announced.items()}
+        unprocessed = [each for each in self.stage.batches if each not in self._processed]
+        for row in await self.stage.rows(_PLANNED, open=unprocessed):
+            done = self._processed if row["is_processed"] else self._held
+            maker = self.stage.world.makers.get(row["name"])
+            if row["id"] not in done and maker is not None:
+                self._note(maker, row, known.get(row["name"], set()))
+            done.add(row["id"])
+        for row in await self.stage.rows(_FOUND, seen=[*self._found]):
+            self._found.add(row["id"])
+            self._declare_found(row)
+
+    def _declare_found(self, row: dict[str, Any]) -> None:
+        """A run may announce its own change after its readers have run; only a real one counts."""
+        maker, ledger = self.stage.world.makers.get(row["name"]), self.stage.ledger
+        if maker is None:
+            return
+        changes = ledger.changed[row["name"]]
+        for key in read_text(maker.space, row["partition_key"] if maker.space else "*"):
+            latest = next((each for each in reversed(changes) if each.key == key), None)
+            if latest is not None:
+                ledger.declared[row["name"]].append(
+                    Declared(self.stage.now, key, latest.columns, latest.groups)
+                )
+                changes.append(replace(latest, time=self.stage.now))
+
+    def _note(self, maker: Job, row: dict[str, Any], known: set[Key]) -> None:
+        events = _stood_for(row, maker, self.stage.batches[row["id"]])
+        if row["outcome"] == "rejected":
+            for event in events:
+                self._reject(maker, event)
+            return
+        named = {key for event in events for key in _named(maker, event)}
+        is_new = not named <= known
+        for event in events:
+            self._declare(maker, event, is_new=is_new)
+        if row["is_processed"]:
+            self.announced[maker.outputs[0].name] |= named if maker.is_source else set()
+
+    def _declare(self, maker: Job, event: SourceEvent, *, is_new: bool) -> None:
+        """All columns of new partitions count as changed."""
+        name, ledger, now = event.dataset, self.stage.ledger, self.stage.now
+        columns = None if event.columns is None or is_new else frozenset(event.columns)
+        keys = _meant(maker, event)
+        facts = [Declared(now, key, columns, groups(event.rows)) for key in keys]
+        if not maker.is_source and event.reason != "rewritten":
+            ledger.wrong[name] += facts
+            named = None if None in keys else [key for key in keys if key is not None]
+            self.stage.decisions.called_for(maker, named)
+            return
+        ledger.declared[name] += facts
+        all_keys = universe(maker.space) if None in keys else keys
+        ledger.changed[name] += [Changed(now, key, columns) for key in all_keys if key is not None]
+        if not maker.is_source:
+            there = {*self.stage.warehouse[name, self.stage.versions[name]]}
+            rewritten = there if None in keys else {key for key in keys if key is not None}
+            ledger.rewritten[name] |= rewritten
+            self.stage.decisions.unverified[name] |= rewritten
+
+    def _reject(self, maker: Job, event: SourceEvent) -> None:
+        """Leave stale what a rejected plan would have recomputed directly."""
+        world, stage = self.stage.world, self.stage
+        keys = _meant(maker, event)
+        said = [Declared(stage.now, key, None, groups(event.rows)) for key in keys]
+        if maker.is_source or event.reason == "rewritten":
+            if maker.is_source:
+                self.rejected[event.dataset] |= {*_named(maker, event)}
+            for job in world.readers(event.dataset):
+                stage.decisions.leave(job, stage.ledger.reached(world, job, event.dataset, said), stage.now)
+        else:
+            left = universe(maker.space) if None in keys else keys
+            stage.decisions.leave(maker, (key for key in left if key is not None), stage.now)
+
+
+def _stood_for(
+    row: dict[str, Any], maker: Job, events: Sequence[SourceEvent]
+) -> Sequence[SourceEvent]:
+    """Return the events of a batch behind an invalidation; all on its dataset if none matches."""
+    concerned = [event for event in events if event.dataset == row["name"]]
+    return [event for event in concerned if _is_behind(row, maker, event)] or concerned
+
+
+def _is_behind(row: dict[str, Any], maker: Job, event: SourceEvent) -> bool:
+    columns = None if event.columns is None else sorted(event.columns)
+    is_alike = [row["columns"] and sorted(row["columns"]), row["row_filter"]] == [columns, event.rows]
+    is_wide = row["columns"] is None and row["row_filter"] is None
+    if row["reason"] != event.reason or not (is_alike or is_wide):
+        return False
+    if not maker.space:
+        return True
+    if row["partition_key"] is None or event.partitions is None:
+        return row["partition_key"] is None and event.partitions is None
+    return not read_text(maker.space, row["partition_key"]).isdisjoint(_named(maker, event))
+
+
+def _named(maker: Job, event: SourceEvent) -> set[Key]:
+    """Return the partitions that an event names; none where it means the whole dataset."""
+    if not maker.space:
+        return {()}
+    return set().union(*(read_text(maker.space, text) for text in event.partitions or ()))
+
+
+def _meant(maker: Job, event: SourceEvent) -> Sequence[Key | None]:
+    """Return the partitions that may hold changed rows; None stands for all there are."""
+    named: Iterable[Key] = _named(maker, event)
+    if event.partitions is None and maker.space:
+        if event.rows is None:
+            return [None]
+        named = universe(maker.space)
+    if event.rows is None:
+        return sorted(named)
+    return sorted(key for key in named if may_hold(maker.space, key, event.rows))
+
+
+__all__ = ["Columns", "Declarations"]
