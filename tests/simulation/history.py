@@ -49,12 +49,12 @@ PHRASES = {
     ),
     "left_undone": ("change", *TAKE_IN, "cancel", "touch", *TAKE_IN, "rest"),
     "remade": ("rest", "invalidate", *TAKE_IN, "rest", "remake", *TAKE_IN, "rest"),
-    "joined": ("rest", "touch", *TAKE_IN, "touch", *TAKE_IN, "claim", "finish"),
-    "given_up": (
-        *("rest", "invalidate", *TAKE_IN, "claim", "give_up", "give_up"),
-        *("change", *TAKE_IN, "rest"),
+    "first_undone": ("change", *TAKE_IN, "cancel", "cancel", "touch", *TAKE_IN, "rest"),
+    "joined": ("rest", *(("touch_row", *TAKE_IN) * 2), "claim", "finish"),
+    "given_up": ("rest", "wrong", *TAKE_IN, "claim", "give_up", "touch", *TAKE_IN, "rest"),
+    "moved_while_told": (
+        *("change", "publish", *("ingest + deploy_source",) * 2, "plan", "rest"),
     ),
-    "moved_while_told": ("change", "publish", "ingest + deploy_source", "plan", "rest"),
     "tries": ("change", "change", *TAKE_IN, *("claim", "fail", "claim", "finish") * 3),
     "rolled_back": ("rest", "deploy", "change", *TAKE_IN, "claim", "deploy", "claim", "finish"),
 }
@@ -67,9 +67,10 @@ DRILLS = (
     ("picky", "told_late"),
     ("picky", "fails_ahead"),
     ("picky", "left_undone"),
+    ("picky", "first_undone"),
     ("tiny", "remade"),
     ("following", "joined"),
-    ("tiny", "given_up"),
+    ("picky", "given_up"),
     ("tiny", "moved_while_told"),
     ("following", "rolled_back"),
     ("picky", "tries"),
@@ -99,7 +100,11 @@ def history(seed: int) -> list[Step]:
 
 
 def drill(seed: int, phrase: str) -> list[Step]:
-    """A history of one rare condition, three times over."""
+    """A history of one rare condition, three times over; some begin with nothing built yet."""
     dice = Random(f"drill {seed}")
-    verbs = ["burst", "rest", *(PHRASES[phrase] + ("rest",)) * 3]
+    if phrase.startswith("first"):
+        verbs = [*PHRASES[phrase], "rest"]
+    else:
+        opening = ("burst", "rest") if dice.random() < 0.6 else ()
+        verbs = [*opening, *(PHRASES[phrase] + ("rest",)) * 3]
     return [Step(verb, dice.randrange(2**32)) for verb in verbs]

@@ -102,13 +102,21 @@ class People:
         among = [row for row in among if row["name"] in self.stage.world.by_name]
         if not among:
             return
+        chosen = among[-1] if dice.random() < 0.4 else dice.choice(among)
         try:
-            await order(dice.choice(among)["id"], dice)
+            await order(chosen["id"], dice)
         except InvalidInput as error:
             self.stage.say(f"… refused: {error}", "order refused")
 
     async def invalidate(self, dice: Random) -> None:
         """Declare something produced wrong, or edit it and report that."""
+        await self._invalidate(dice, dice.choice(["manual", "rewritten"]))
+
+    async def wrong(self, dice: Random) -> None:
+        """Declare something produced wrong."""
+        await self._invalidate(dice, "manual")
+
+    async def _invalidate(self, dice: Random, reason: str) -> None:
         if not self.stage.world.made:
             return
         job = dice.choice(self.stage.world.made)
@@ -120,7 +128,7 @@ class People:
         event = SourceEvent(
             dataset=dataset,
             partitions=None if len(keys) > 1 else (text(job.space, keys[0]),),
-            reason=dice.choice(["manual", "rewritten"]),
+            reason=reason,
         )
         if dice.random() < 0.7:
             self._edit(dice, job, dataset, keys)

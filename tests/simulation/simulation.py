@@ -46,12 +46,13 @@ class Simulation:
         self._verbs: dict[str, Callable[[Random], Awaitable[None]]] = {
             verb.__name__: verb
             for verb in (
-                *(upstream.change, upstream.touch, upstream.burst, upstream.publish),
+                *(upstream.change, upstream.touch, upstream.touch_row, upstream.burst, upstream.publish),
                 *(engines.ingest, engines.plan, engines.expire, engines.tick, engines.clock),
                 *(workers.claim, workers.read, workers.finish),
                 *(workers.fail, workers.vanish, workers.heartbeat),
                 *(self._people.mend, self._people.invalidate, self._people.deploy),
                 *(self._people.cancel, self._people.retry_any, self._people.remake),
+                self._people.wrong,
                 *(self._people.deploy_source, workers.give_up),
                 self._rest.rest,
             )

@@ -138,6 +138,8 @@ class Stage:
             chance, at = dice.random(), dice.randrange(STATEMENTS.get(name, 7))
             if chance < CRASHES and self.colliding != name:
                 return await self._dying(conn, name, verb, at)
+            if self.colliding == name:
+                at = 1 + at % (STATEMENTS.get(name, 7) - 3)
             is_met = self.colliding == name or chance < CRASHES + MEETINGS
             if is_met and not self._depth:
                 with interrupted(conn, at, lambda: self._meet(name, dice)):

@@ -68,6 +68,26 @@ class Upstream:
         if filled:
             await self._tell(dice, job, self._update(dice, job, *dice.choice(filled), most=1))
 
+    async def touch_row(self, dice: Random) -> None:
+        """Change a row of the first source; the event names the row."""
+        job = self.stage.world.sources[0]
+        dataset = job.outputs[0].name
+        there = (await self.stage.existing())[dataset]
+        filled = sorted((k, r) for k, r in self._data(job).items() if r and k in there)
+        if not filled or not job.tells_columns:
+            return
+        edit = self._update(dice, job, *dice.choice(filled), most=1)
+        event = SourceEvent(
+            dataset=dataset,
+            partitions=tuple(text(job.space, key) for key in edit.keys) if job.space else None,
+            columns=tuple(sorted(edit.columns or ())),
+            rows={ID: edit.row},
+            reason="correction",
+        )
+        self.stage.counts["event of rows by id"] += 1
+        self.unpublished.append(event)
+        self.stage.say(f"{edit.verb} {dataset}{[*map(list, edit.keys)]}: {brief(event)}", edit.verb)
+
     async def _tell(self, dice: Random, job: Job, edit: Edit) -> None:
         dataset = job.outputs[0].name
         existing = (await self.stage.existing())[dataset]
