@@ -10,7 +10,7 @@ from engine.store.database import Connection
 
 
 class Crash(BaseException):
-    """The process died: its transaction is rolled back."""
+    """The process died: its transaction is rolled back. No handler of the engine may see it."""
 
 
 class AnswerLost(Crash):

@@ -119,7 +119,9 @@ class Declarations:
             if maker.is_source:
                 self.rejected[event.dataset] |= {*_named(maker, event)}
             for job in world.readers(event.dataset):
-                stage.decisions.leave(job, stage.ledger.reached(world, job, event.dataset, said), stage.now)
+                stage.decisions.leave(
+                    job, stage.ledger.reached(world, job, event.dataset, said), stage.now
+                )
         else:
             left = universe(maker.space) if None in keys else keys
             stage.decisions.leave(maker, (key for key in left if key is not None), stage.now)
@@ -135,7 +137,10 @@ def _stood_for(
 
 def _is_behind(row: dict[str, Any], maker: Job, event: SourceEvent) -> bool:
     columns = None if event.columns is None else sorted(event.columns)
-    is_alike = [row["columns"] and sorted(row["columns"]), row["row_filter"]] == [columns, event.rows]
+    is_alike = [row["columns"] and sorted(row["columns"]), row["row_filter"]] == [
+        columns,
+        event.rows,
+    ]
     is_wide = row["columns"] is None and row["row_filter"] is None
     if row["reason"] != event.reason or not (is_alike or is_wide):
         return False

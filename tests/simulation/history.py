@@ -49,12 +49,12 @@ PHRASES = {
     ),
     "left_undone": ("change", *TAKE_IN, "cancel", "touch", *TAKE_IN, "rest"),
     "remade": ("rest", "invalidate", *TAKE_IN, "rest", "remake", *TAKE_IN, "rest"),
-    "first_undone": ("change", *TAKE_IN, "cancel", "cancel", "touch", *TAKE_IN, "rest"),
+    "first_undone": (
+        *("grow", *TAKE_IN, "cancel_first", "cancel_first", "touch", *TAKE_IN, "rest"),
+    ),
     "joined": ("rest", *(("touch_row", *TAKE_IN) * 2), "claim", "finish"),
     "given_up": ("rest", "wrong", *TAKE_IN, "claim", "give_up", "touch", *TAKE_IN, "rest"),
-    "moved_while_told": (
-        *("change", "publish", *("ingest + deploy_source",) * 2, "plan", "rest"),
-    ),
+    "moved_while_told": (*("change", "publish", *("ingest + deploy_source",) * 2, "plan", "rest"),),
     "tries": ("change", "change", *TAKE_IN, *("claim", "fail", "claim", "finish") * 3),
     "rolled_back": ("rest", "deploy", "change", *TAKE_IN, "claim", "deploy", "claim", "finish"),
 }

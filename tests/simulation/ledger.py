@@ -150,9 +150,7 @@ class Ledger:
         )
         return [each for each in changes if self._reaches(world, job, read, key, each)]
 
-    def reached(
-        self, world: World, job: Job, dataset: str, said: Collection[Declared]
-    ) -> set[Key]:
+    def reached(self, world: World, job: Job, dataset: str, said: Collection[Declared]) -> set[Key]:
         """Return the partitions of a job that read something of a dataset that was declared."""
         return {
             key

@@ -88,12 +88,16 @@ class People:
         """Cancel any task, whatever its state."""
         await self._decide(self._cancel, dice)
 
+    async def cancel_first(self, dice: Random) -> None:
+        """Cancel the oldest unfinished task: nothing is made upstream of it."""
+        await self._decide(self._cancel, dice, oldest=1)
+
     async def retry_any(self, dice: Random) -> None:
         """Retry any task: only one that has failed can be."""
         await self._decide(self.retry, dice)
 
     async def _decide(
-        self, order: Callable[[UUID, Random], Awaitable[None]], dice: Random
+        self, order: Callable[[UUID, Random], Awaitable[None]], dice: Random, oldest: float = 0.4
     ) -> None:
         """Give an order on any task, the unfinished ones first of all."""
         rows = await self.stage.rows(_ANY)
@@ -102,7 +106,7 @@ class People:
         among = [row for row in among if row["name"] in self.stage.world.by_name]
         if not among:
             return
-        chosen = among[-1] if dice.random() < 0.4 else dice.choice(among)
+        chosen = among[-1] if dice.random() < oldest else dice.choice(among)
         try:
             await order(chosen["id"], dice)
         except InvalidInput as error:

@@ -93,9 +93,7 @@ class Rest:
 
     def _check_partition(self, job: Job, key: Key, existing: Keys) -> None:
         """Compare with a run on the inputs as they are, whatever they ought to be."""
-        made = recompute.make(
-            self.stage.world, job, key, self.stage.data, existing.__getitem__
-        )
+        made = recompute.make(self.stage.world, job, key, self.stage.data, existing.__getitem__)
         for name, rows in made.items():
             there = self.stage.data(name)[key]
             if there != rows:

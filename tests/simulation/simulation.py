@@ -40,19 +40,24 @@ class Simulation:
         engines = Engines(stage, upstream)
         self._workers = workers = Workers(stage)
         self._people = People(stage, upstream)
-        self._rest = Rest(
-            stage, engines, workers, self._people, declarations, self._look
-        )
+        self._rest = Rest(stage, engines, workers, self._people, declarations, self._look)
         self._verbs: dict[str, Callable[[Random], Awaitable[None]]] = {
             verb.__name__: verb
             for verb in (
-                *(upstream.change, upstream.touch, upstream.touch_row, upstream.burst, upstream.publish),
+                *(
+                    upstream.change,
+                    upstream.grow,
+                    upstream.touch,
+                    upstream.touch_row,
+                    upstream.burst,
+                    upstream.publish,
+                ),
                 *(engines.ingest, engines.plan, engines.expire, engines.tick, engines.clock),
                 *(workers.claim, workers.read, workers.finish),
                 *(workers.fail, workers.vanish, workers.heartbeat),
                 *(self._people.mend, self._people.invalidate, self._people.deploy),
                 *(self._people.cancel, self._people.retry_any, self._people.remake),
-                self._people.wrong,
+                *(self._people.wrong, self._people.cancel_first),
                 *(self._people.deploy_source, workers.give_up),
                 self._rest.rest,
             )

@@ -68,6 +68,14 @@ class Upstream:
         if filled:
             await self._tell(dice, job, self._update(dice, job, *dice.choice(filled), most=1))
 
+    async def grow(self, dice: Random) -> None:
+        """Insert rows into the first source."""
+        job = self.stage.world.sources[0]
+        for _ in range(dice.randint(1, 3)):
+            key = dice.choice(core(job))
+            rows = self._data(job).setdefault(key, {})
+            await self._tell(dice, job, self._insert(dice, job, key, rows))
+
     async def touch_row(self, dice: Random) -> None:
         """Change a row of the first source; the event names the row."""
         job = self.stage.world.sources[0]
@@ -274,7 +282,9 @@ class Upstream:
                 "request", lambda conn: invalidate(conn, stage.scene(dice), event), dice
             )
         except Crash:
-            done = await stage.do("request", lambda conn: invalidate(conn, stage.scene(dice), event))
+            done = await stage.do(
+                "request", lambda conn: invalidate(conn, stage.scene(dice), event)
+            )
         stage.remember(done.invalidations, [event])
 
     def publish_all(self) -> None:
