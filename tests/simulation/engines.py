@@ -7,6 +7,8 @@ from datetime import timedelta
 from random import Random
 from uuid import UUID
 
+import msgspec
+
 from engine.errors import PositionLost
 from engine.flow.ingest import ingest
 from engine.flow.plan import plan
@@ -141,7 +143,8 @@ def _batch(before: str | None, start: int, events: Sequence[SourceEvent]) -> Bat
     return Batch(
         consumer="c",
         received=tuple(
-            Received.one(event, Delivery("s", str(start + n))) for n, event in enumerate(events)
+            Received.one(event, Delivery("s", str(start + n), msgspec.json.encode(event)))
+            for n, event in enumerate(events)
         ),
         advances=(Advance(stream="s", before=before, after=str(start + len(events))),),
     )

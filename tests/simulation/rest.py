@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 from tests.simulation import recompute
+from tests.simulation.approvals import Approvals
 from tests.simulation.declarations import Declarations
 from tests.simulation.dimensions import Key, text, universe
 from tests.simulation.engines import Engines
@@ -40,6 +41,7 @@ class Rest:
         engines: Engines,
         workers: Workers,
         people: People,
+        approvals: Approvals,
         declarations: Declarations,
         look: Callable[[], Awaitable[None]],
     ) -> None:
@@ -47,6 +49,7 @@ class Rest:
         self.engines = engines
         self.workers = workers
         self.people = people
+        self.approvals = approvals
         self.declarations = declarations
         self.look = look
 
@@ -58,6 +61,7 @@ class Rest:
     async def heal(self) -> None:
         """Mend what failed, and request what was left stale, until nothing is excused."""
         await self._drain()
+        await self.approvals.lift_limits()
         await self.people.request_what_was_left()
         for turn in range(PATIENCE):
             failed = await self.people.failed()
@@ -72,9 +76,11 @@ class Rest:
     async def _drain(self) -> None:
         dice = Random(self.stage.now)
         for _ in range(PATIENCE):
+            moved = await self.approvals.apply_all()
             self.engines.upstream.publish_all()
-            moved = await self.engines.ingest_all()
+            moved |= await self.engines.ingest_all()
             moved |= await self.engines.plan_all()
+            moved |= await self.approvals.decide_all(dice)
             moved |= await self.workers.finish_calmly(dice)
             await self.engines.reap_the_dead()
             moved |= await self.workers.claim_calmly()

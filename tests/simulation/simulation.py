@@ -8,11 +8,13 @@ from random import Random
 
 from engine.store.database import Database
 from engine.store.orgs import ensure_org
+from tests.simulation.approvals import Approvals
 from tests.simulation.clock import make_clock
 from tests.simulation.declarations import Declarations
 from tests.simulation.engines import Engines
 from tests.simulation.history import Step
 from tests.simulation.invariants import Invariants
+from tests.simulation.letters import Letters
 from tests.simulation.people import People
 from tests.simulation.rest import Rest
 from tests.simulation.stage import Stage
@@ -21,6 +23,7 @@ from tests.simulation.workers import Workers
 from tests.simulation.world import World
 
 MEETING = ("plan", "claim", "finish", "ingest", "expire", "fail", "deploy", "mend")
+MEETING += ("cancel", "decide", "apply", "replay")
 """What may happen in the middle of something else."""
 
 _SKIPPED = "SELECT count(*) AS tasks FROM tasks WHERE org_id = %(org)s AND status = 'skipped'"
@@ -31,16 +34,19 @@ class Simulation:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self._invariants = Invariants(stage.org)
         self._looked = 0
         self._inner = ""
         self._declarations = declarations = Declarations(stage)
         stage.note_facts = declarations.note
         upstream = Upstream(stage)
+        self._invariants = Invariants(stage.org, upstream.unusable)
+        approvals, letters = Approvals(stage, upstream), Letters(stage, upstream)
         engines = Engines(stage, upstream)
         self._workers = workers = Workers(stage)
         self._people = People(stage, upstream)
-        self._rest = Rest(stage, engines, workers, self._people, declarations, self._look)
+        self._rest = Rest(
+            stage, engines, workers, self._people, approvals, declarations, self._look
+        )
         self._verbs: dict[str, Callable[[Random], Awaitable[None]]] = {
             verb.__name__: verb
             for verb in (
@@ -58,6 +64,8 @@ class Simulation:
                 *(self._people.mend, self._people.invalidate, self._people.deploy),
                 *(self._people.cancel, self._people.retry_any, self._people.remake),
                 *(self._people.wrong, self._people.cancel_first),
+                *(approvals.limit, approvals.decide, approvals.impact, approvals.apply),
+                *(letters.garble, letters.replay),
                 *(self._people.deploy_source, workers.give_up),
                 self._rest.rest,
             )

@@ -42,6 +42,7 @@ class Upstream:
         self.stream: list[SourceEvent] = []
         self.unpublished: list[SourceEvent] = []
         self.spoken: defaultdict[str, set[Key]] = defaultdict(set)
+        self.unusable: set[int] = set()
         self._ids: defaultdict[str, int] = defaultdict(int)
 
     async def change(self, dice: Random) -> None:

@@ -1,0 +1,148 @@
+"""People who look at plans first: limits, approval, rejection, and changes proposed and applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from engine.errors import InvalidInput
+from engine.flow.apply import Applied, apply
+from engine.flow.approve import approve, reject
+from engine.flow.propose import Proposal, propose
+from engine.model.event import SourceEvent
+from engine.store.orgs import set_setting
+from tests.simulation.crashes import AnswerLost
+from tests.simulation.invariants import Broken
+from tests.simulation.stage import Stage
+from tests.simulation.upstream import Upstream, brief
+
+_HELD = "SELECT id FROM plans WHERE org_id = %(org)s AND state = 'held' ORDER BY id"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A proposed plan, the change that it is for, and the number of its tasks."""
+
+    plan: UUID
+    event: SourceEvent
+    tasks: int
+
+
+class Approvals:
+    """``shown`` are the proposals that nobody has applied; their changes are not published."""
+
+    def __init__(self, stage: Stage, upstream: Upstream) -> None:
+        self.stage = stage
+        self.upstream = upstream
+        self.shown: list[Shown] = []
+
+    async def limit(self, dice: Random) -> None:
+        """Set or lift the org's limit on the partitions of one plan."""
+        most = dice.choice([0, 1, 2, 4, None])
+        self.stage.say(f"limit {most}", "limit lifted" if most is None else "limit set")
+        await self._set_limit(most)
+
+    async def _set_limit(self, most: int | None) -> None:
+        async def set_most(conn: Any) -> None:
+            await set_setting(conn, self.stage.org, "blast_radius", most)
+
+        await self.stage.do("limit", set_most)
+
+    # -- held plans ----------------------------------------------------------------------------
+
+    async def decide(self, dice: Random) -> None:
+        """Approve or reject a held plan."""
+        held = await self._held()
+        if held:
+            await self._decide(dice.choice(held), dice, is_calm=False)
+
+    async def _held(self) -> list[UUID]:
+        return [row["id"] for row in await self.stage.rows(_HELD)]
+
+    async def _decide(self, plan: UUID, dice: Random, *, is_calm: bool) -> None:
+        verb = approve if dice.random() < 0.6 else reject
+        self.stage.say(f"{verb.__name__} a held plan", f"held plan: {verb.__name__}")
+        scene = self.stage.scene(dice)
+        try:
+            await self.stage.do(
+                verb.__name__, lambda conn: verb(conn, scene, plan), None if is_calm else dice
+            )
+        except InvalidInput as error:
+            self.stage.say(f"… refused: {error}")
+        finally:
+            await self.stage.note_facts()
+
+    async def decide_all(self, dice: Random) -> bool:
+        """Leave no plan held."""
+        held = await self._held()
+        for plan in held:
+            await self._decide(plan, dice, is_calm=True)
+        return bool(held)
+
+    async def lift_limits(self) -> None:
+        await self._set_limit(None)
+
+    # -- proposals -----------------------------------------------------------------------------
+
+    async def impact(self, dice: Random) -> None:
+        """Have a change planned before it is published."""
+        if not self.upstream.unpublished:
+            return
+        event = self.upstream.unpublished.pop(dice.randrange(len(self.upstream.unpublished)))
+        scene = self.stage.scene(dice)
+        self.stage.say(f"propose {brief(event)}", "impact")
+        try:
+            made: Proposal = await self.stage.do(
+                "propose", lambda conn: propose(conn, scene, event), dice
+            )
+        except AnswerLost as lost:
+            self.shown.append(Shown(lost.answer.plan_id, event, lost.answer.draft.tasks))
+            raise
+        except BaseException as error:
+            self.upstream.unpublished.append(event)
+            if not isinstance(error, InvalidInput):
+                raise
+            self.stage.say(f"… refused: {error}")
+        else:
+            self.shown.append(Shown(made.plan_id, event, made.draft.tasks))
+
+    async def apply(self, dice: Random) -> None:
+        """Apply a proposed plan; where things have changed, the change is published instead."""
+        if self.shown:
+            await self._apply(self.shown.pop(dice.randrange(len(self.shown))), dice)
+
+    async def apply_all(self) -> bool:
+        """Leave no change proposed only."""
+        had = bool(self.shown)
+        while self.shown:
+            await self._apply(self.shown.pop(0), None)
+        return had
+
+    async def _apply(self, shown: Shown, dice: Random | None) -> None:
+        scene = self.stage.scene(dice)
+        try:
+            done = await self.stage.do("apply", lambda conn: apply(conn, scene, shown.plan), dice)
+        except AnswerLost as lost:
+            self._applied(shown, lost.answer)
+            raise
+        except InvalidInput as error:
+            self.stage.say(f"… refused: {error}")
+            self.upstream.unpublished.append(shown.event)
+        except BaseException:
+            self.shown.append(shown)
+            raise
+        else:
+            self._applied(shown, done)
+
+    def _applied(self, shown: Shown, done: Applied) -> None:
+        """Plan = execution: what is applied has the tasks that were shown."""
+        if done.changes:
+            self.stage.say(f"… no longer as shown: {brief(shown.event)}", "plan outdated")
+            self.upstream.unpublished.append(shown.event)
+            return
+        self.stage.say(f"apply {brief(shown.event)}", "plan applied")
+        self.stage.remember(done.invalidations, [shown.event])
+        if done.tasks != shown.tasks:
+            raise Broken("a plan applied otherwise than shown", (shown.tasks, done.tasks))
