@@ -22,6 +22,7 @@ def _job(job: Job) -> dict[str, Any]:
         return {"name": job.name, "activation": "source", "source": source, "outputs": outputs}
     return {
         "name": job.name,
+        **({"activation": "manual"} if job.is_manual else {}),
         "operator": "python",
         "config": {"callable": "nowhere:nothing", "kwargs": {"salt": job.salt}},
         "execution_strategy": job.strategy,
@@ -82,7 +83,12 @@ def _line(job: Job) -> str:
     head = f"{job.dag}.{job.name} makes {' and '.join(said)} by {cut}"
     if job.is_source:
         return head + (" [only grows]" if job.grows else "")
-    kind = job.kind + (", append" if job.append else "") + (f", cap {job.cap}" if job.cap else "")
+    kind = (
+        ("manual, " if job.is_manual else "")
+        + job.kind
+        + (", append" if job.append else "")
+        + (f", cap {job.cap}" if job.cap else "")
+    )
     reads = "; ".join(_brief(read) for read in job.reads)
     return f"{head} from {reads} [{job.strategy}, {kind}, {job.per_task} a task, salt {job.salt}]"
 

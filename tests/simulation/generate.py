@@ -9,7 +9,7 @@ from random import Random
 from tests.simulation.dimensions import Dimension, Space
 from tests.simulation.mapping import Read
 from tests.simulation.reads import any_read, grouped_read, same_read, whole_read
-from tests.simulation.spaces import ANCHORS, TEXTS, Cutter
+from tests.simulation.spaces import ANCHORS, Cutter
 from tests.simulation.world import EVERY, GROUP, Job, Output, World
 
 MOST_JOBS = 9
@@ -58,7 +58,8 @@ WORLDS: dict[str, Callable[[int], World]] = {
 def another_job(dice: Random, world: World) -> Job:
     """A job that reads what is there."""
     times = (d.anchor for job in world.jobs for d in job.space if d.kind == "time")
-    maker = Maker(dice, Cutter(dice, "UTC", next(times, ANCHORS["UTC"])))
+    alphabet = world.sources[0].alphabet
+    maker = Maker(dice, Cutter(dice, "UTC", next(times, ANCHORS["UTC"]), alphabet))
     return maker.job(100 + dice.randrange(10_000), max(world.dags), world.jobs)
 
 
@@ -73,11 +74,10 @@ class Maker:
 
     def any_world(self, most: int = MOST_JOBS) -> World:
         dags = ["one", "two"][: self.dice.choice([1, 1, 2])]
+        is_mutual = self.dice.random() < 0.3
         jobs = [self.source(0, "one")]
         for n in range(1, self.dice.randint(2, most)):
-            # Datasets of a later DAG are not read by an earlier one, so that they can be deployed.
-            dag = self.dice.choice(dags)
-            among = [job for job in jobs if job.dag <= dag]
+            among = jobs if is_mutual else [job for job in jobs if job.dag <= dag]
             is_source = n > 1 and self.dice.random() < 0.25
             jobs.append(self.source(n, dag) if is_source else self.job(n, dag, among))
         return World(tuple(jobs))
@@ -136,6 +136,7 @@ class Maker:
             outputs=(Output(f"s{n}", (*columns, GROUP) if self.dice.random() < 0.6 else columns),),
             tells_columns=tells,
             grows=tells and self.dice.random() < 0.4,
+            alphabet=self.cutter.alphabet,
         )
 
     def job(self, n: int, dag: str, among: Sequence[Job]) -> Job:
@@ -195,7 +196,7 @@ class Maker:
         """New rows of a source that grows are taken as they come, perhaps by group."""
         dataset = source.outputs[0].name
         grouped = GROUP in source.outputs[0].columns and self.dice.random() < 0.6
-        space: Space = (Dimension("k", "dynamic", keys=TEXTS),) if grouped else ()
+        space: Space = (Dimension("k", "dynamic", keys=self.cutter.alphabet),) if grouped else ()
         reads = [replace(whole_read(dataset), cursor=True, grouped=0 if grouped else None)]
         others = [m for m in makers if m is not source][:1]
         reads += [whole_read(other.outputs[0].name) for other in others]
@@ -253,6 +254,7 @@ class Maker:
             per_task=self.dice.choice([1, 1, 1, 2, 3]),
             max_attempts=self.dice.choice([1, 2, 3]),
             cap=self.dice.choice([None] * 9 + [1]),
+            is_manual=self.dice.random() < 0.05,
         )
 
     def _output(

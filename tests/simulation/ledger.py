@@ -121,7 +121,7 @@ class Ledger:
         )
 
     def _through(self, world: World, job: Job, key: Key, since: int) -> Iterable[tuple[str, Dirt]]:
-        for read in job.reads:
+        for read in () if job.is_manual else job.reads:
             said = [
                 each
                 for each in self.declared[read.dataset]

@@ -218,8 +218,14 @@ class People:
         return before is not None and before.salt != job.salt
 
     async def deploy_calmly(self, world: World) -> None:
-        for dag in world.dags:
-            assert await self._deployed(world, dag, None)
+        """Deploy all DAGs; where two read each other, one of them in part before the other."""
+        served: tuple[Job, ...] = ()
+        while len(served) < len(world.jobs):
+            for dag in world.dags:
+                part = _deployable(world, served, dag)
+                if len(part) > len(served):
+                    assert await self._deployed(World(part), dag, None)
+                    served = part
         await self._serve(world)
 
     async def _deployed(self, world: World, dag: str, dice: Random | None) -> bool:
@@ -243,6 +249,8 @@ class People:
         served, was = {row["name"]: row["dataset_version"] for row in rows}, self.stage.versions
         self.stage.versions = served
         begun = {name for name in served if served[name] != was.get(name)}
+        for dataset in begun:
+            self.upstream.renew(dataset)
         for job in world.jobs:
             self._declare_deployed(job, before, begun)
 
@@ -259,7 +267,8 @@ class People:
             self.stage.decisions.forget([job.name])
         replaced = any(r.dataset in begun and r.dataset in before.makers for r in job.reads)
         recut = was is not None and was.per_task != job.per_task
-        if name not in begun and (replaced or recut):
+        freed = was is not None and was.is_manual and not job.is_manual
+        if name not in begun and (replaced or recut or freed):
             ledger.wrong[name].append(Declared(now, None, None))
 
     def _difference(self, world: World) -> str:
@@ -272,6 +281,7 @@ class People:
             "job added": (20, self._with_one_more),
             "job cut otherwise": (15, self._cut_otherwise),
             "job waits no more": (15, self._waiting_no_more),
+            "job made manual or automatic": (10, self._activated_otherwise),
             "job changed": (25, self._made_otherwise),
             "source moved": (10, self._lying_elsewhere),
             "source widened": (10, self._reaching_further),
@@ -304,6 +314,9 @@ class People:
             dice, self.stage.world.made, lambda _: {"per_task": dice.choice([1, 2, 3])}
         )
 
+    def _activated_otherwise(self, dice: Random) -> World:
+        return self._with(dice, self.stage.world.made, lambda job: {"is_manual": not job.is_manual})
+
     def _made_otherwise(self, dice: Random) -> World:
         return self._with(dice, self.stage.world.made, lambda job: {"salt": job.salt + 1000})
 
@@ -322,6 +335,17 @@ class People:
             return world
         job = dice.choice(among)
         return world.replacing(replace(job, **changes(job)))
+
+
+def _deployable(world: World, served: Sequence[Job], dag: str) -> tuple[Job, ...]:
+    """What is served, and the jobs of a DAG that read nothing else that is to come."""
+    part = [*served]
+    made = {output.name for job in part for output in job.outputs}
+    for job in world.jobs:
+        if job.dag == dag and job not in part and {read.dataset for read in job.reads} <= made:
+            part.append(job)
+            made |= {output.name for output in job.outputs}
+    return tuple(part)
 
 
 def _may_go_on(d: Dimension) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tests.simulation.dimensions import Space
 from tests.simulation.mapping import Read
-from tests.simulation.spaces import GRAINS
+from tests.simulation.spaces import ALPHABETS, GRAINS
 from tests.simulation.workers import Telling, tells
 from tests.simulation.world import EVERY, GROUP, Job, Output, World
 
@@ -26,9 +26,11 @@ WORLD = (
     *("columns: complete", "columns: partial", "columns: absent", "columns: every"),
     *("strategy: PerPartition", "strategy: PerUpdate", "strategy: Full"),
     *("update: replace", "update: append", "waits for all", "waits for some", "cap"),
+    *("graph: DAGs read each other", "keys: odd", "activation: manual"),
     *("rows: grouped", "rows: through a job to a group", "rows: window", "rows: join"),
     *(f"tells: {each.value}" for each in Telling),
     "often unchanged",
+    "two orgs",
 )
 """What worlds are to have."""
 
@@ -42,6 +44,9 @@ HISTORY = (
     *("order refused", "output edited in place"),
     *("deploy: job added", "deploy: job changed", "deploy: job removed", "deploy: rollback"),
     *("deploy: source moved", "deploy: source widened", "deploy: job cut otherwise"),
+    *("deploy: job made manual or automatic", "event of a version", "impact", "plan applied"),
+    *("plan outdated", "limit set", "held plan: approve", "held plan: reject"),
+    *("message that is rejected", "dead letters replayed", "dead letter ingested"),
     *("deploy: job waits no more", "deploy during a run"),
     *("PerPartition run", "PerUpdate run", "Full run", "all rows read again"),
     *("filtered rows read again", "new rows followed", "held for its inputs"),
@@ -99,12 +104,20 @@ def _graph(world: World) -> Iterator[str]:
         yield "graph: diamond"
     if any(above[name] & bottoms for name in bottoms):
         yield "graph: ladder"
-    if any(world.makers[r.dataset].dag != job.dag for job in world.made for r in job.reads):
-        yield "graph: across DAGs"
+    yield from _dags(world)
     if any(len(job.outputs) > 1 for job in world.jobs):
         yield "graph: several outputs"
     if len(world.sources) > 1:
         yield "graph: several sources"
+
+
+def _dags(world: World) -> Iterator[str]:
+    read = {(world.makers[r.dataset].dag, job.dag) for job in world.made for r in job.reads}
+    across = {(one, other) for one, other in read if one != other}
+    if across:
+        yield "graph: across DAGs"
+    if any((other, one) in across for one, other in across):
+        yield "graph: DAGs read each other"
 
 
 def _above(world: World, job: Job) -> set[str]:
@@ -149,19 +162,27 @@ def _cut(job: Job) -> Iterator[str]:
 
 def _job(job: Job) -> Iterator[str]:
     if job.is_source:
+        if job.alphabet != ALPHABETS[0]:
+            yield "keys: odd"
         return
     yield f"strategy: {job.strategy}"
+    if job.is_manual:
+        yield "activation: manual"
     yield "update: append" if job.append else "update: replace"
     yield f"tells: {tells(job).value}"
     if job.cap:
         yield "cap"
     if job.coarse < 3:
         yield "often unchanged"
+    yield from _waits(job)
+    for output in job.outputs:
+        yield from _columns(job, output)
+
+
+def _waits(job: Job) -> Iterator[str]:
     for read in job.reads:
         if read.wait_for != "any":
             yield "waits for all" if read.wait_for == "all" else "waits for some"
-    for output in job.outputs:
-        yield from _columns(job, output)
 
 
 def _columns(job: Job, output: Output) -> Iterator[str]:

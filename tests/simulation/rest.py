@@ -137,6 +137,7 @@ class Rest:
         excused: Keys = defaultdict(set)
         for job in self.stage.world.made:
             excused[job.name] |= self.stage.decisions.excused(job)
+            excused[job.name] |= {*universe(job.space)} if job.is_manual else set()
         for row in await self.stage.rows(_UNFINISHED):
             job = self.stage.world.by_name[row["name"]]
             keys = keys_of(job, row["partitions"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from random import Random
 
 from engine.store.database import Database
@@ -90,16 +91,14 @@ class Simulation:
     def counts(self) -> Counter[str]:
         return self.stage.counts
 
-    async def run(self, steps: Sequence[Step]) -> None:
-        """Live through a history and come to rest. Raises Broken where a law does not hold."""
-        for step in steps:
-            await self._step(step)
-        await self._rest.rest(Random(len(steps)))
+    async def end(self) -> None:
+        """Come to rest. Raises Broken where a law does not hold."""
+        await self._rest.rest(Random(self.stage.now))
         await self._rest.heal()
         (row,) = await self.stage.rows(_SKIPPED)
         self.counts["skipped"] += row["tasks"]
 
-    async def _step(self, step: Step) -> None:
+    async def step(self, step: Step) -> None:
         """Take one step, whatever comes of it, and look whether the invariants still hold."""
         self.counts[f"{step.verb} during a run"] += bool(self._workers.runs)
         outer, _, self._inner = step.verb.partition(" + ")
@@ -125,3 +124,12 @@ class Simulation:
         await self.stage.note_facts()
         async with self.stage.connection() as conn:
             await self._invariants.check(conn)
+
+
+async def side_by_side(simulations: Sequence[Simulation], steps: Sequence[Step]) -> None:
+    """Live through a history in each of some orgs, taking turns, and come to rest."""
+    for step in steps:
+        for n, simulation in enumerate(simulations):
+            await simulation.step(replace(step, seed=step.seed + n))
+    for simulation in simulations:
+        await simulation.end()

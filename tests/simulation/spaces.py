@@ -18,7 +18,17 @@ ANCHORS = {
 }
 """Days around which all happens; in most zones, one on which the clock is set."""
 MOST_KEYS = 8
-TEXTS = ("A", "B", "C")
+ALPHABETS = (
+    *[("A", "B", "C")] * 4,
+    ("Zürich", "ÅA", "日本"),
+    ("it's", 'say "no"', "back\\slash"),
+    ("A%3AB", "A:B", "__HIVE_DEFAULT_PARTITION__"),
+    ("k" * 100, "k" * 99, "k"),
+    ("0-9", "2013-01-01", "1.5"),
+    (" led", "trailed ", "in between"),
+    ("null", "-", "{}"),
+)
+"""Keys of static and dynamic dimensions, and groups of rows."""
 GRAINS = ["hour", "day", "week", "month", "quarter", "year"]
 CUTS = [(), ("time",), ("time",), ("time",), ("range",), ("static",), ("dynamic",)]
 CUTS += [("time", "static"), ("time", "dynamic"), ("range", "static"), ("time", "range")]
@@ -31,10 +41,11 @@ class Cutter:
     dice: Random
     zone: str
     anchor: date
+    alphabet: tuple[str, ...] = ALPHABETS[0]
 
     @staticmethod
     def anywhere(dice: Random) -> Cutter:
-        return Cutter(dice, *dice.choice(sorted(ANCHORS.items())))
+        return Cutter(dice, *dice.choice(sorted(ANCHORS.items())), dice.choice(ALPHABETS))
 
     def space(self) -> Space:
         return _small(tuple(self._dimension(kind) for kind in self.dice.choice(CUTS)))
@@ -65,8 +76,8 @@ class Cutter:
             bounds = (0, None) if self.dice.random() < 0.2 else (0, self.dice.randint(2, 5))
             return Dimension("n", "range", size=size, bounds=bounds)
         if kind == "dynamic":
-            return Dimension("k", kind, keys=TEXTS)
-        return Dimension("o", kind, keys=TEXTS[: self.dice.randint(2, 3)])
+            return Dimension("k", kind, keys=self.alphabet)
+        return Dimension("o", kind, keys=self.alphabet[: self.dice.randint(2, 3)])
 
     def _time(self, grain: str) -> Dimension:
         zone = self.zone if self.dice.random() < 0.7 else self.dice.choice(["UTC", "Asia/Kolkata"])

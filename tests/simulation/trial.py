@@ -14,7 +14,7 @@ from tests.simulation.generate import WORLDS, world
 from tests.simulation.history import DRILLS, Step, drill, history
 from tests.simulation.invariants import Broken
 from tests.simulation.reach import features
-from tests.simulation.simulation import Simulation
+from tests.simulation.simulation import Simulation, side_by_side
 from tests.simulation.world import Job, Output, World
 
 
@@ -25,6 +25,8 @@ class Trial:
     world: World
     steps: Sequence[Step]
     is_calm: bool = False
+    has_twin: bool = False
+    """Whether another org lives through the same at the same time, on the same database."""
     failure: Exception | None = None
     log: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -35,18 +37,24 @@ class Trial:
         if seed % 2:
             kind, phrase = DRILLS[seed // 2 % len(DRILLS)]
             return Trial(WORLDS[kind](seed), drill(seed, phrase))
-        return Trial(world(seed), history(seed))
+        return Trial(world(seed), history(seed), has_twin=seed % 20 == 4)
 
     async def run(self, database: Database) -> Trial:
         """Live through it, in an org of its own; whatever goes wrong is its failure."""
-        name = f"sim-{uuid4().hex}"
-        simulation = await Simulation.begun(database, self.world, name, is_calm=self.is_calm)
+        simulations = [await self._begun(database) for _ in range(1 + self.has_twin)]
         try:
-            await simulation.run(self.steps)
+            await side_by_side(simulations, self.steps)
         except Exception as error:  # an error of any kind is a finding
             self.failure = error
-        self.log, self.counts = simulation.log, simulation.counts + features(self.world)
+        for simulation in simulations:
+            self.log += simulation.log
+            self.counts += simulation.counts
+        self.counts += features(self.world) + Counter({"two orgs": int(self.has_twin)})
         return self
+
+    async def _begun(self, database: Database) -> Simulation:
+        name = f"sim-{uuid4().hex}"
+        return await Simulation.begun(database, self.world, name, is_calm=self.is_calm)
 
     @property
     def law(self) -> str:
@@ -59,6 +67,7 @@ class Trial:
 def replace(trial: Trial, **changes: Any) -> Trial:
     """The same with something else, not yet run."""
     given = {"world": trial.world, "steps": trial.steps, "is_calm": trial.is_calm}
+    given |= {"has_twin": trial.has_twin}
     return Trial(**given | changes)
 
 

@@ -20,8 +20,6 @@ from tests.simulation.rows import ID, Rows
 from tests.simulation.stage import Stage
 from tests.simulation.world import GROUP, Columns, Job, Values
 
-TEXTS = ("A", "B", "C")
-
 
 @dataclass
 class Edit:
@@ -43,6 +41,7 @@ class Upstream:
         self.unpublished: list[SourceEvent] = []
         self.spoken: defaultdict[str, set[Key]] = defaultdict(set)
         self.unusable: set[int] = set()
+        self.versioned: list[SourceEvent] = []
         self._ids: defaultdict[str, int] = defaultdict(int)
 
     async def change(self, dice: Random) -> None:
@@ -134,14 +133,14 @@ class Upstream:
     def _insert(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
         self._ids[job.name] += 1
         new = self._ids[job.name]
-        rows[new] = {column: _value(dice, column) for column in job.outputs[0].columns}
+        rows[new] = {column: _value(dice, job, column) for column in job.outputs[0].columns}
         return Edit("insert", [key], new, _groups(rows[new]))
 
     def _update(self, dice: Random, job: Job, key: Key, rows: Rows, most: int = 2) -> Edit:
         n = dice.choice(sorted(rows))
         plain = [column for column in job.outputs[0].columns if column != GROUP]
         touched = dice.sample(plain, dice.choice([1, 1, most]))
-        rows[n].update({column: _value(dice, column) for column in touched})
+        rows[n].update({column: _value(dice, job, column) for column in touched})
         return Edit("update", [key], n, _groups(rows[n]), frozenset(touched))
 
     def _delete(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
@@ -157,7 +156,7 @@ class Upstream:
     def _regroup(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
         n = dice.choice(sorted(rows))
         before = rows[n][GROUP]
-        rows[n][GROUP] = _value(dice, GROUP)
+        rows[n][GROUP] = _value(dice, job, GROUP)
         return Edit("regroup", [key], n, frozenset({before, rows[n][GROUP]}), frozenset({GROUP}))
 
     def replace_rows(self, dice: Random, job: Job) -> None:
@@ -169,7 +168,7 @@ class Upstream:
         others = [column for column in job.outputs[0].columns if column not in kept]
         for rows in self._data(job).values():
             for row in rows.values():
-                row.update({column: _value(dice, column) for column in others})
+                row.update({column: _value(dice, job, column) for column in others})
 
     # -- what is said about it -----------------------------------------------------------------
 
@@ -207,13 +206,25 @@ class Upstream:
         self.spoken[dataset] |= named
         arrivals = 0 if edit.verb != "insert" else 6 if job.grows else 2
         reasons = ["change", "correction"] + ["arrival"] * arrivals
-        return SourceEvent(
+        reasons += ["schedule"] * (edit.verb == "insert" and job.grows)
+        event = SourceEvent(
             dataset=dataset,
             partitions=partitions,
             columns=None if columns is None else tuple(sorted(columns)),
             rows=rows,
             reason=dice.choice(reasons),
+            version=str(self.stage.versions[dataset]) if dice.random() < 0.1 else None,
         )
+        if event.version is not None:
+            self.stage.counts["event of a version"] += 1
+            self.versioned.append(event)
+        return event
+
+    def renew(self, dataset: str) -> None:
+        """Publish anew the events that name a replaced version: they hit nothing."""
+        renewed = [event for event in self.versioned if event.dataset == dataset]
+        self.versioned = [event for event in self.versioned if event.dataset != dataset]
+        self.unpublished += [msgspec.structs.replace(event, version=None) for event in renewed]
 
     def _count(
         self,
@@ -308,8 +319,8 @@ def _middle(d: Dimension) -> Dimension:
     return replace(d, bounds=(lo, lo + 4))
 
 
-def _value(dice: Random, column: str) -> Any:
-    return dice.choice(TEXTS) if column == GROUP else dice.randrange(4)
+def _value(dice: Random, job: Job, column: str) -> Any:
+    return dice.choice(job.alphabet) if column == GROUP else dice.randrange(4)
 
 
 def _groups(row: dict[str, Any]) -> Values:

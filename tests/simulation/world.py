@@ -5,6 +5,7 @@ Here stands what the engine is held against, so it shares no code with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -78,6 +79,8 @@ class Job:
     cap: int | None = None
     tells_columns: bool = True
     grows: bool = False
+    is_manual: bool = False
+    alphabet: tuple[str, ...] = ("A", "B", "C")
 
     @property
     def is_source(self) -> bool:
@@ -148,7 +151,23 @@ class World:
         return World(tuple(job if each.name == job.name else each for each in self.jobs))
 
     def with_dag(self, dag: str, other: World) -> World:
-        """With a DAG as another world has it; a later DAG reads earlier ones, never otherwise."""
+        """With a DAG as another world has it."""
         jobs = [job for job in self.jobs if job.dag != dag]
         jobs += [job for job in other.jobs if job.dag == dag]
-        return World(tuple(sorted(jobs, key=lambda job: job.dag)))
+        return World(parents_first(jobs))
+
+
+def parents_first(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """Sort jobs so that each comes after those that make what it reads."""
+    made_here = {output.name for job in jobs for output in job.outputs}
+    ordered: list[Job] = []
+    made: set[str] = set()
+    while len(ordered) < len(jobs):
+        ready = [
+            job
+            for job in jobs
+            if job not in ordered and {read.dataset for read in job.reads} & made_here <= made
+        ]
+        ordered += ready
+        made |= {output.name for job in ready for output in job.outputs}
+    return tuple(ordered)
