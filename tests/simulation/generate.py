@@ -77,6 +77,7 @@ class Maker:
         is_mutual = self.dice.random() < 0.3
         jobs = [self.source(0, "one")]
         for n in range(1, self.dice.randint(2, most)):
+            dag = self.dice.choice(dags)
             among = jobs if is_mutual else [job for job in jobs if job.dag <= dag]
             is_source = n > 1 and self.dice.random() < 0.25
             jobs.append(self.source(n, dag) if is_source else self.job(n, dag, among))

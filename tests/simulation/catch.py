@@ -1,0 +1,70 @@
+"""`python -m tests.simulation.catch [NAME…]`: how soon the simulator notices each mutation.
+
+Prints a seed for each, as `caught_by.py` lists them, with the number of worlds that it took, the
+CPU seconds of the simulator itself, and the law that was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.store.database import Database
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.trial import Trial, forget_all
+from tests.support.databases import fresh_database, migrated_template
+from tests.support.servers import postgres_server
+
+KEPT_WORLDS = 25
+
+
+def main() -> int:
+    """Return the number of mutations that no world noticed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=[*MUTATIONS], metavar="NAME")
+    parser.add_argument("--worlds", type=int, default=120, help="most worlds for each")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    given = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        postgres_server(Path(scratch), Path(scratch) / "data") as server,
+        migrated_template(server) as template,
+        fresh_database(server, template) as url,
+    ):
+        return asyncio.run(_catch_all(url, given))
+
+
+async def _catch_all(url: str, given: argparse.Namespace) -> int:
+    missed = 0
+    async with await Database.open(url) as database:
+        for name in given.names:
+            with pytest.MonkeyPatch.context() as patch:
+                MUTATIONS[name](patch)
+                missed += not await _is_caught(database, name, given.seed, given.worlds)
+            await forget_all(database)
+    return missed
+
+
+async def _is_caught(database: Database, name: str, first: int, worlds: int) -> bool:
+    begun = time.process_time()
+    for seed in range(first, first + worlds):
+        trial = await Trial.of(seed).run(database)
+        seconds, count = time.process_time() - begun, seed - first + 1
+        if trial.failure is not None:
+            print(
+                f'    "{name}": {seed},  # {count} worlds, {seconds:.0f} s: {trial.law}', flush=True
+            )
+            return True
+        if count % KEPT_WORLDS == 0:
+            await forget_all(database)
+    print(f"    # {name}: not caught by {worlds} worlds, {seconds:.0f} s", flush=True)
+    return False
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
