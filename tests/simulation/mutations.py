@@ -9,12 +9,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace as replace_struct
 
+import engine.flow.apply
+import engine.flow.approve
 import engine.flow.byhand
 import engine.flow.claim
 import engine.flow.complete
@@ -86,10 +89,10 @@ async def nothing(*_: Any, **__: Any) -> list[Any]:
 
 @mutation
 def the_last_event_of_a_batch_is_lost(patch: Patch) -> None:
-    def lossy(facts: Any) -> Any:
-        return lambda conn, scene, received: facts(conn, scene, received[: len(received) - 1])
+    def lossy(resolved: Any) -> Any:
+        return lambda lineage, received: resolved(lineage, received[: len(received) - 1])
 
-    around(patch, engine.flow.ingest, "_facts", lossy)
+    around(patch, engine.flow.ingest, "_resolved", lossy)
 
 
 @mutation
@@ -641,3 +644,75 @@ def first_outputs_of_narrow_plans_do_not_invalidate_their_readers(patch: Patch) 
         return lambda changed, narrow: unreckoned(changed, ())
 
     around(patch, engine.flow.complete, "_unreckoned", forgetful)
+
+
+# -- a second series, written without a look at what the simulator generates -----------------------
+
+
+@classified(LOST_WORK)
+def reject_leaves_no_mark(patch: Patch) -> None:
+    around(patch, engine.flow.approve, "_doubt_all", lambda _: nothing)
+
+
+@classified(INGEST)
+def a_refused_letter_counts_as_replayed(patch: Patch) -> None:
+    """Of a letter that is refused again, the error is not kept, and it is not shown any more."""
+    statement(patch, "dead_letters.insert", "replayed_at = NULL", "replayed_at = now()")
+
+
+@classified(EVIDENCE)
+def apply_does_not_compare_with_what_was_shown(patch: Patch) -> None:
+    async def same(*_: Any) -> tuple[()]:
+        return ()
+
+    around(patch, engine.flow.apply, "changes_since", lambda _: same)
+
+
+@classified(LOST_WORK)
+def a_blocked_successor_is_overlooked(patch: Patch) -> None:
+    """A failed attempt is queued again beside the task that waits behind it."""
+    statement(patch, "tasks.lock_successor", "('blocked', 'queued')", "('queued')")
+
+
+@classified(EVIDENCE)
+def inputs_are_recorded_as_of_completion(patch: Patch) -> None:
+    """Changes during the run count as read."""
+
+    def late(inputs: Any) -> Any:
+        def wrong(completions: Any) -> Any:
+            found = inputs(completions)
+            now = datetime.now(UTC) + timedelta(days=2)
+            return {**found, "stamps": [each and now for each in found["stamps"]]}
+
+        return wrong
+
+    around(patch, engine.flow.complete, "_inputs", late)
+
+
+@classified(INGEST)
+def held_invalidations_are_planned_anyway(patch: Patch) -> None:
+    statement(patch, "invalidations.lock_open", "AND i.plan_id IS NULL", "")
+
+
+@classified(LOST_WORK)
+def a_job_that_is_no_longer_manual_is_not_rebuilt(patch: Patch) -> None:
+    around(patch, engine.flow.deploy, "left", lambda _: nothing)
+
+
+@classified(LOST_WORK)
+def readers_of_replaced_partitions_are_not_rebuilt(patch: Patch) -> None:
+    around(patch, engine.flow.deploy, "gone", lambda _: nothing)
+
+
+@classified(LOST_WORK)
+def a_joined_dependency_forgets_through_what_it_is_reached(patch: Patch) -> None:
+    statement(
+        patch, "tasks.add_dependencies", "SET datasets = d.datasets || excluded.datasets",
+        "SET datasets = d.datasets",
+    )  # fmt: skip
+
+
+@classified(LOST_WORK)
+def a_deploy_repoints_queued_tasks_only(patch: Patch) -> None:
+    open_ones = "('blocked', 'queued', 'running', 'failed')"
+    statement(patch, "tasks.repoint", open_ones, "('queued', 'running', 'failed')")

@@ -77,6 +77,11 @@ def shared_url(postgres_url: str, template: str) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_mutation_still_finds_what_it_changes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    MUTATIONS[name](monkeypatch)
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", CAUGHT_BY)
 async def test_a_broken_engine_is_caught(
