@@ -51,9 +51,9 @@ PHRASES = {
     ),
     "fails_ahead": (
         *("rest", "touch", *TAKE_IN, "claim", "touch", *TAKE_IN, "fail", "fail"),
-        *("claim", "finish"),
+        *("fail", "claim", "finish"),
     ),
-    "left_undone": ("change", *TAKE_IN, "cancel", "touch", *TAKE_IN, "rest"),
+    "left_undone": ("rest", "touch", *TAKE_IN, "cancel_first", "touch", *TAKE_IN, "rest"),
     "remade": ("rest", "invalidate", *TAKE_IN, "rest", "remake", *TAKE_IN, "rest"),
     "first_undone": (
         *("grow", *TAKE_IN, "cancel_first", "cancel_first", "touch", *TAKE_IN, "rest"),

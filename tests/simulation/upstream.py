@@ -42,6 +42,7 @@ class Upstream:
         self.spoken: defaultdict[str, set[Key]] = defaultdict(set)
         self.unusable: set[int] = set()
         self.versioned: list[SourceEvent] = []
+        self._touched: str | None = None
         self._ids: defaultdict[str, int] = defaultdict(int)
 
     async def change(self, dice: Random) -> None:
@@ -62,11 +63,18 @@ class Upstream:
         await self._tell(dice, job, self._edit(dice, job))
 
     async def touch(self, dice: Random) -> None:
-        """Somebody changes one column of one row of the first source, and nothing else."""
+        """Change one column of one row of the first source: mostly another than the last time."""
         job = self.stage.world.sources[0]
         filled = sorted((k, r) for k, r in self._data(job).items() if r)
-        if filled:
-            await self._tell(dice, job, self._update(dice, job, *dice.choice(filled), most=1))
+        if not filled:
+            return
+        key, rows = dice.choice(filled)
+        n, columns = dice.choice(sorted(rows)), [c for c in job.outputs[0].columns if c != GROUP]
+        column = dice.choice([each for each in columns if each != self._touched] * 4 + columns)
+        self._touched = column
+        rows[n][column] = (rows[n][column] + dice.randint(1, 3)) % 4
+        edit = Edit("update", [key], n, _groups(rows[n]), frozenset({column}))
+        await self._tell(dice, job, edit)
 
     async def grow(self, dice: Random) -> None:
         """Insert rows into the first source."""
