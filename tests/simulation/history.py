@@ -17,6 +17,7 @@ WEIGHTS = Counter(
     finish=16,
     fail=5,
     vanish=2,
+    spill=2,
     expire=5,
     heartbeat=3,
     tick=5,
@@ -58,6 +59,10 @@ PHRASES = {
     "first_undone": (
         *("grow", *TAKE_IN, "cancel_first", "cancel_first", "touch", *TAKE_IN, "rest"),
     ),
+    "cut_off": (
+        *("rest", "touch", *TAKE_IN, "claim", "spill", "invalidate", *TAKE_IN, "claim", "finish"),
+        *("expire", "tick", "claim", "finish", "rest"),
+    ),
     "held": (
         *("rest", "limit", "change", *TAKE_IN, "touch", *TAKE_IN, "claim", "finish", "decide"),
         *("touch", *TAKE_IN, "decide", "decide", "rest"),
@@ -81,6 +86,7 @@ DRILLS = (
     ("picky", "first_undone"),
     ("tiny", "remade"),
     ("picky", "held"),
+    ("picky", "cut_off"),
     ("tiny", "shown"),
     ("following", "joined"),
     ("picky", "given_up"),

@@ -577,7 +577,7 @@ def a_deploy_leaves_the_tasks_of_old_jobs(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def cancel_does_not_mark_partitions_unverified(patch: Patch) -> None:
-    around(patch, engine.flow.byhand, "doubt", lambda _: nothing)
+    around(patch, engine.flow.byhand, "forget_unplanned", lambda _: nothing)
 
 
 @classified(LOST_WORK)
@@ -594,8 +594,8 @@ def late_carry_over_is_lost(patch: Patch) -> None:
 
 @classified(EVIDENCE)
 def stamping_a_partition_keeps_its_fingerprint(patch: Patch) -> None:
-    old = "NULL, p.column_fingerprints - %(columns)s::text[], NULL::bigint,"
-    new = "p.fingerprint, p.column_fingerprints, p.row_count,"
+    old = "NULL, p.column_fingerprints - %(columns)s::text[], NULL::jsonb, NULL::bigint"
+    new = "p.fingerprint, p.column_fingerprints, p.attributed_fingerprints, p.row_count"
     statement(patch, "partitions.stamp", old, new)
 
 
@@ -640,10 +640,10 @@ def ingest_widens_everything(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def first_outputs_of_narrow_plans_do_not_invalidate_their_readers(patch: Patch) -> None:
-    def forgetful(unreckoned: Any) -> Any:
-        return lambda changed, narrow: unreckoned(changed, ())
+    def as_planned(before: Any, outcome: Any, now: Any) -> Any:
+        return outcome if before else msgspec.structs.replace(outcome, unpropagated=PRUNED)
 
-    around(patch, engine.flow.complete, "_unreckoned", forgetful)
+    _compared(patch, as_planned)
 
 
 # -- a second series, written without a look at what the simulator generates -----------------------
@@ -651,7 +651,7 @@ def first_outputs_of_narrow_plans_do_not_invalidate_their_readers(patch: Patch) 
 
 @classified(LOST_WORK)
 def reject_leaves_no_mark(patch: Patch) -> None:
-    around(patch, engine.flow.approve, "_doubt_all", lambda _: nothing)
+    around(patch, engine.flow.approve, "_forget_all", lambda _: nothing)
 
 
 @classified(INGEST)
@@ -716,3 +716,9 @@ def a_joined_dependency_forgets_through_what_it_is_reached(patch: Patch) -> None
 def a_deploy_repoints_queued_tasks_only(patch: Patch) -> None:
     open_ones = "('blocked', 'queued', 'running', 'failed')"
     statement(patch, "tasks.repoint", open_ones, "('queued', 'running', 'failed')")
+
+
+@classified(EVIDENCE)
+def what_a_dead_attempt_has_written_is_taken_for_unwritten(patch: Patch) -> None:
+    for owner in (engine.flow.byhand, engine.flow.fail):
+        around(patch, owner, "forget_partial_writes", lambda _: nothing)

@@ -41,7 +41,7 @@ HISTORY = (
     *("event of rows by partition", "event about what is new", "ingest during a run"),
     *("manual by hand", "rewritten by hand", "retry by hand"),
     *(f"cancel a {status} task" for status in ("blocked", "queued", "running", "failed")),
-    *("order refused", "output edited in place"),
+    *("order refused", "output edited in place", "writes cut off"),
     *("deploy: job added", "deploy: job changed", "deploy: job removed", "deploy: rollback"),
     *("deploy: source moved", "deploy: source widened", "deploy: job cut otherwise"),
     *("deploy: job made manual or automatic", "event of a version", "impact", "plan applied"),

@@ -67,7 +67,7 @@ class Simulation:
                 *(self._people.wrong, self._people.cancel_first),
                 *(approvals.limit, approvals.decide, approvals.impact, approvals.apply),
                 *(letters.garble, letters.replay),
-                *(self._people.deploy_source, workers.give_up),
+                *(self._people.deploy_source, workers.give_up, workers.spill),
                 self._rest.rest,
             )
         }

@@ -67,7 +67,9 @@ class Stage:
         self.colliding: str | None = None
         """The verb that something else is to happen in the middle of."""
         self.edited: defaultdict[str, set[Key]] = defaultdict(set)
-        """Partitions whose rows somebody has edited since their last run."""
+        """Partitions whose rows something has written since their last run."""
+        self.spilled: defaultdict[str, set[Key]] = defaultdict(set)
+        """Those written by an attempt that never completed: nothing is known of their content."""
         self.sources: dict[str, dict[Key, Rows]] = defaultdict(dict)
         self.warehouse: dict[tuple[str, UUID], dict[Key, Rows]] = defaultdict(dict)
         self.versions: dict[str, UUID] = {}

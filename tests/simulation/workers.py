@@ -61,6 +61,8 @@ class Workers:
         self.stage = stage
         self.runs: list[Run] = []
         self.is_hopeless = False
+        self._attempted: set[tuple[UUID, Key]] = set()
+        """The partitions of output versions that an attempt has had without completing since."""
         self._read_up_to: dict[UUID, int] = {}
         """By output version of a job that follows rows, the newest row its runs have reported."""
 
@@ -91,6 +93,7 @@ class Workers:
         run = Run(lease, job, world, self.stage.now, self._justified(lease, job))
         await self._check_waited(run)
         self._check_cursor(run)
+        self._count_on_writes(run)
         self.runs.append(run)
 
     def _justified(self, lease: Lease, job: Job) -> Mapping[str, Dirt]:
@@ -113,6 +116,17 @@ class Workers:
         first = [key for key in keys_of(run.job, run.lease.partitions) if key not in there]
         if recompute.waits(self.stage.world, run.job, first, existing):
             raise Broken("a first run that should have waited for its inputs", called(run.lease))
+
+    def _count_on_writes(self, run: Run) -> None:
+        """After an attempt that did not complete, anything may be in the partitions it had."""
+        version = run.lease.outputs[0].version
+        keys = [UNIT] if run.job.is_unit else keys_of(run.job, run.lease.partitions)
+        for key in keys:
+            if (version, key) in self._attempted:
+                for dataset in run.lease.outputs:
+                    there = self.stage.warehouse[dataset.name, dataset.version]
+                    self.stage.edited[dataset.name] |= {*there} if key == UNIT else {key}
+            self._attempted.add((version, key))
 
     def _check_cursor(self, run: Run) -> None:
         """A run follows on from what runs of the same output version have read."""
@@ -239,6 +253,7 @@ class Workers:
                 ledger.note_changed(output, changed)
             there.update(made)
             self.stage.decisions.unverified[output.name] -= {*made}
+            self.stage.spilled[output.name] -= {*made}
             for key in made if output.name in run.dirt else ():
                 said = Declared(now, key, *run.dirt[output.name])
                 ledger.declare(self.stage.world, output, said)
@@ -248,6 +263,7 @@ class Workers:
             self._read_up_to[version] = max(run.newest, self._read_up_to.get(version, run.newest))
         generation = run.lease.outputs[0].version
         keys = [UNIT] if run.job.is_unit else [*content[run.job.outputs[0].name]]
+        self._attempted -= {(generation, key) for key in keys}
         ledger.made.update(dict.fromkeys(((generation, key) for key in keys), run.at))
         if not run.job.follows or None in run.lease.row_filters:
             self.stage.decisions.made(run.job, keys, run.at)
@@ -317,6 +333,26 @@ class Workers:
         finally:
             self.is_hopeless = False
 
+    async def spill(self, dice: Random) -> None:
+        """A worker dies in the middle of its writes, or fails; rows of any kind are left behind."""
+        if not self.runs:
+            return
+        run = dice.choice(self.runs)
+        if not await self.stage.rows(_HELD, id=run.lease.task_id, token=run.lease.token):
+            return
+        for dataset in run.lease.outputs:
+            there = self.stage.warehouse[dataset.name, dataset.version]
+            for key in sorted({*keys_of(run.job, run.lease.partitions)} & there.keys()):
+                if dice.random() < 0.7:
+                    there[key] = _half_written(dice, run.job, there[key])
+                    self.stage.edited[dataset.name].add(key)
+                    self.stage.spilled[dataset.name].add(key)
+        self.stage.say(f"{run.lease.worker_id} writes for {called(run.lease)}", "writes cut off")
+        self.runs.remove(run)
+        if dice.random() < 0.5:
+            self.runs.append(run)
+            await self.fail(dice)
+
     async def vanish(self, dice: Random) -> None:
         """A worker dies without a word."""
         if self.runs:
@@ -332,6 +368,13 @@ class Workers:
                 what = f"{run.lease.worker_id} hears that {called(run.lease)} is lost"
                 self.stage.say(what, "worker heard of its lost lease")
                 self.runs.remove(run)
+
+
+def _half_written(dice: Random, job: Job, rows: Rows) -> Rows:
+    return {
+        n: {c: v if c == GROUP else dice.randrange(job.coarse) for c, v in row.items()}
+        for n, row in rows.items()
+    }
 
 
 def keys_of(job: Job, texts: Sequence[str]) -> list[Key]:
