@@ -273,7 +273,7 @@ class Workers:
     ) -> Iterator[Changed]:
         """What the engine can know to have come out new, by partition, and by column if told."""
         for key, rows in made.items():
-            columns = self._differing(output, key, there.get(key), rows)
+            columns = self._differing(job, output, key, there.get(key), rows)
             is_same = columns is not None and not columns
             if is_same and tells(job) is not Telling.NOTHING:
                 self.stage.counts["partition came out the same"] += 1
@@ -286,11 +286,16 @@ class Workers:
                 self.stage.counts["partition came out new"] += 1
                 yield Changed(self.stage.now, key, None, of)
 
-    def _differing(self, output: Output, key: Key, before: Rows | None, after: Rows) -> Columns:
+    def _differing(
+        self, job: Job, output: Output, key: Key, before: Rows | None, after: Rows
+    ) -> Columns:
         """The columns that differ; None: all of them, and then rows may have come or gone.
 
-        What other hands have rewritten meanwhile nobody has seen.
+        What other hands have rewritten meanwhile nobody has seen. Nor does one fingerprint show
+        how a partition differs from what a decision left as it was.
         """
+        if key in self.stage.decisions.unverified[output.name] and tells(job) is Telling.WHOLE:
+            self.stage.edited[output.name].add(key)
         unseen = self.stage.ledger.rewritten[output.name], self.stage.edited[output.name]
         if any(key in keys for keys in unseen):
             for keys in unseen:
