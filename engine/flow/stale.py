@@ -168,10 +168,9 @@ class _Judgement:
 
     async def _needs(self, job: Job, key: str, dataset: UUID, input_key: str) -> bool:
         """Whether a partition is made of an input partition; a run may have read others too."""
-        if key == UNIT:
-            return True
         wanted = self.lineage.space(dataset).parse(input_key)
-        made = self.lineage.job_space(job).parse(key)
+        space = self.lineage.job_space(job)
+        made = space.universe if job.is_unit else space.parse(key)
         for edge in self.lineage.inputs(job.id):
             if edge.dataset == dataset:
                 needed = await self._answer(partial(up, edge, made))

@@ -133,7 +133,8 @@ def _compare_whole(
         each != written.fingerprint for each in before.attributed.values()
     ):
         columns = None
-    content = before if columns is PRUNED else _at(before, Scope(columns), now)
+    at = max(now, before.changed_at + _TICK)
+    content = before if columns is PRUNED else _at(before, Scope(columns), at)
     return Outcome(_stored(content, written, None), columns)
 
 
@@ -174,11 +175,14 @@ def _changed_scopes(
     """The propagated scopes that have changed, since each was last compared."""
     for scope in scopes:
         base = _base(before, scope)
-        if is_exact and base == before.fingerprint:
+        if base not in (before.fingerprint, written.fingerprint):
+            yield scope
+        elif is_exact:
             within = _within(columns, scope.columns)
             if within is not PRUNED:
                 yield Scope(within, scope.rows)
-        elif base != written.fingerprint or written.is_changed:
+        elif before.fingerprint != written.fingerprint or written.is_changed:
+            # Even back at the base: a reader may have run on the content in between.
             yield scope
 
 

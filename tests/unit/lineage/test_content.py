@@ -1,0 +1,34 @@
+"""Contents compared: versions rise with every change, and a return to an old content is a change."""
+
+from datetime import UTC, datetime, timedelta
+
+from engine.lineage.columns import PRUNED
+from engine.lineage.content import Content, Written, compare
+from engine.lineage.scope import Scope
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def test_a_change_has_a_newer_version_though_the_clock_was_set_back() -> None:
+    before = Content(NOON, fingerprint="1", column_fingerprints={"x": "1", "y": "1"})
+    written = Written("2", column_fingerprints={"x": "2", "y": "1"})
+    outcome = compare(before, written, None, NOON - timedelta(days=1))
+    versions = outcome.content.column_versions
+    assert versions is not None
+    assert versions["x"] > NOON
+
+
+def test_a_scope_has_changed_that_is_back_at_the_content_it_was_compared_with() -> None:
+    """A reader of the scope may have run on the content in between."""
+    x, y = Scope(frozenset({"x"})), Scope(frozenset({"y"}))
+    first = compare(Content(NOON, fingerprint="1"), Written("2"), [x], NOON)
+    assert first.columns == {"x"}
+    back = compare(first.content, Written("1"), [y], NOON)
+    assert back.columns == {"y"}
+
+
+def test_a_scope_that_is_not_in_the_changed_columns_has_not_changed() -> None:
+    before = Content(NOON, fingerprint="1", column_fingerprints={"x": "1", "y": "1"})
+    written = Written("2", column_fingerprints={"x": "2", "y": "1"})
+    outcome = compare(before, written, [Scope(frozenset({"x"}))], NOON)
+    assert (outcome.columns, outcome.unpropagated) == ({"x"}, PRUNED)
