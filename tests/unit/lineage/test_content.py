@@ -1,4 +1,4 @@
-"""Contents compared: versions rise with every change, and a return to an old content is a change."""
+"""Contents compared: versions rise with every change, and going back to an old one is a change."""
 
 from datetime import UTC, datetime, timedelta
 
