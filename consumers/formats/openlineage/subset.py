@@ -58,7 +58,7 @@ def _directories(location: Any) -> list[Row]:
     if not isinstance(location, str):
         return [{}]
     path, uri = _hive(location), _hive(unquote(location))
-    if path.keys() < uri.keys():  # a directory's `=` is escaped, so this is a URI
+    if uri and not path:  # the `=` of every directory is escaped, so this is a URI
         return [uri]
     return [path] if path == uri else [path, uri]
 

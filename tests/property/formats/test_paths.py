@@ -58,6 +58,7 @@ def dimensions(value: str | None) -> Any:
 @given(VALUES)
 @example("A:B")
 @example("A%3AB")
+@example("0/=")
 def test_one_value_has_one_key_by_every_way_in(value: str | None) -> None:
     path = f"sales/region={escaped(value)}/part-0"
     queued = {"eventName": "ObjectCreated:Put", "s3": {"object": {"key": quote_plus(path)}}}
