@@ -52,7 +52,7 @@ def recorded(conn: psycopg.Connection, text: str) -> Columns | None:
         with conn.transaction(force_rollback=True):
             conn.execute(f"CREATE VIEW recorded_view AS {text}".encode())
             return frozenset((table, column) for table, column in conn.execute(_RECORDED))
-    except psycopg.ProgrammingError:
+    except psycopg.Error:
         return None
 
 
