@@ -118,7 +118,7 @@ class TypedWriter(Writer):
     def _value(self, scope: list[Level], depth: int) -> str:
         if self.random.random() < 0.35:
             return self._filled(self.random.choice(_SCALARS), scope)
-        if depth > 2 and self.random.random() < 0.08:
+        if depth >= 2 and self.random.random() < 0.15:
             return self._filled(self.random.choice(_SETS), scope)
         return super()._value(scope, depth)
 
