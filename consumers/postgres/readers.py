@@ -150,6 +150,12 @@ async def attached_datasets(
     )
 
 
+async def legacy_datasets(connection: AsyncConnection[Any]) -> Sequence[str]:
+    """The datasets of tables that an earlier version attached."""
+    rows = await _fetch(connection, "readers.datasets", org=None)
+    return [row["dataset"] for row in rows if not row["is_own"]]
+
+
 async def announce_again(connection: AsyncConnection[Any], org: str) -> None:
     """Record all tables of an org as not announced."""
     await connection.execute(statement("readers.unannounce"), {"org": org})

@@ -15,6 +15,7 @@ from consumers.postgres.connection import connect
 from consumers.postgres.readers import State, state
 from consumers.run import has_log
 from consumers.sources import Sources, load_sources
+from engine.cli.checks.attachments import check_attachments
 from engine.cli.checks.check import Check, Checks, judge
 from engine.cli.output import counted, some, span
 from engine.embedded.broker import Broker
@@ -37,7 +38,7 @@ async def check_inflow(
         for check in await _kafka(broker, sources, await _stored(conn, scene.org_id, consumer)):
             yield check
     if sources.tables:
-        async for check in _tables(sources, source_url):
+        async for check in _tables(sources, source_url, str(scene.org_id)):
             yield check
 
 
@@ -93,19 +94,22 @@ def _lag(ends: Mapping[TopicPartition, int], stored: Mapping[str, str]) -> Check
     )
 
 
-async def _tables(sources: Sources, source_url: str) -> Checks:
+async def _tables(sources: Sources, source_url: str, org: str) -> Checks:
     where = display_url(source_url)
     try:
         if not await has_log(source_url):
             what = f"none of {some(sorted(sources.tables))} is attached"
             yield Check("tables", "warn", what, "attach them: knockon attach TABLE --dataset NAME")
             return
-        found = await _state(source_url)
+        async with await connect(source_url) as source:
+            attached = await check_attachments(source, org, sources.tables)
+            found = await state(source)
     except psycopg.Error as error:
         remedy = "start it, or set KNOCKON_SOURCE_URL"
         why = connection_error(source_url, error)
         yield Check("tables", "fail", f"{where} does not answer: {why}", remedy)
         return
+    yield attached
     yield _readers(found)
     yield judge(
         "source bells",
@@ -127,8 +131,3 @@ def _readers(found: State) -> Check:
         f"{counted(slowest.rows, 'change')} not taken in by {slowest.name}{late}",
         f"run its 'knockon consume'; if it is gone for good: knockon forget {slowest.name}",
     )
-
-
-async def _state(source_url: str) -> State:
-    async with await connect(source_url) as source:
-        return await state(source)

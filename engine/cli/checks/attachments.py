@@ -1,0 +1,38 @@
+"""Are all source tables attached, and still as they were then?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from consumers.postgres.attachments import stored_attachments
+from consumers.postgres.custodian import find_drifted
+from consumers.postgres.readers import legacy_datasets
+from consumers.postgres.schema import is_current
+from engine.cli.checks.check import Check
+from engine.cli.output import some
+
+_REPAIR = "the consumer attaches it again where its role may; else run 'knockon attach'"
+
+
+async def check_attachments(
+    source: AsyncConnection[Any], org: str, tables: Mapping[str, str]
+) -> Check:
+    """Compare the tables that the DAG files name with those attached. Raises psycopg's errors."""
+    if not await is_current(source):
+        remedy = "start 'knockon consume' as a role that owns the change log, or attach again"
+        return Check("tables", "fail", "the change log is of an earlier version", remedy)
+    if drifted := await find_drifted(source, org):
+        return Check("tables", "fail", "; ".join(each.report for each in drifted), _REPAIR)
+    attached = {each.dataset for each in await stored_attachments(source, org)}
+    names = {table: name for table, name in tables.items() if name not in attached}
+    legacy = set(await legacy_datasets(source)) & set(names.values())
+    if legacy:
+        detail = (
+            f"captured by an earlier version, as the role that attached: {some(sorted(legacy))}"
+        )
+        return Check("tables", "fail", detail, "attach again: knockon attach TABLE --dataset NAME")
+    if names:
+        detail = f"not attached: {some(sorted(names))}"
+        return Check("tables", "warn", detail, "attach them: knockon attach TABLE --dataset NAME")
+    return Check("tables", "ok", f"{some(sorted(tables))} attached")
