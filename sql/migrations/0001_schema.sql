@@ -158,7 +158,8 @@ CREATE INDEX column_lineage_job ON column_lineage (job_id);
 -- Whoever needs the lineage of an org needs all of it, and to collect a million rows each time takes
 -- seconds: so each job has its own as one text, JSON with an entry for each two datasets,
 -- [output, input, [output column], [input column]].
-CREATE FUNCTION collect_column_lineage() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION collect_column_lineage() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- Locked by a statement of its own: who writes rows of the same job meanwhile waits, and the
     -- next statement sees them all.
