@@ -1,15 +1,23 @@
 """Approve or reject: a person's word on a plan that is held."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from engine.flow import leave
 from engine.flow.decide import changes_since, decided, lock_plan
 from engine.flow.draft import Draft, draft_rows
+from engine.flow.facts import Fact, insert_own, own_invalidation
 from engine.flow.forget import forget_unplanned
+from engine.flow.leave import leave_stale
 from engine.flow.plan import carry_out
 from engine.flow.scene import Scene
 from engine.flow.set_aside import planning
+from engine.flow.stale import Stale
+from engine.lineage.graph import Lineage
+from engine.model.invalidation import FOUND
 from engine.planner import Difference
+from engine.planner.first_runs import UNIT
 from engine.store.database import Connection
 from engine.store.run import execute, fetch
 
@@ -60,16 +68,59 @@ async def reject(conn: Connection, scene: Scene, plan_id: UUID, by: str | None =
             return Decision(plan_id, "rejected", ids, is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
         with planning(f"plan {plan_id}"):
-            await _forget_all(conn, await draft_rows(conn, scene, rows))
+            draft = await draft_rows(conn, scene, rows)
+        await _leave_all(conn, scene, draft, plan_id, by)
         await execute(conn, "invalidations.reject", ids=list(ids))
         await decided(conn, plan_id, "rejected", by)
     return Decision(plan_id, "rejected", ids)
 
 
-async def _forget_all(conn: Connection, draft: Draft) -> None:
-    """What it hits directly; what reads that is told when it comes out otherwise."""
-    direct = (
-        (step.job, draft.lineage.job_space(draft.lineage.job(step.job)).keys(step.direct))
+async def _leave_all(
+    conn: Connection, scene: Scene, draft: Draft, plan_id: UUID, by: str | None
+) -> None:
+    """Leave the partitions that the plan triggers directly.
+
+    Readers of those are invalidated when a later run produces a different result.
+    """
+    lineage = draft.lineage
+    direct = {
+        step.job: list(lineage.job_space(lineage.job(step.job)).keys(step.direct))
         for step in draft.decided.steps
-    )
-    await forget_unplanned(conn, draft.lineage, direct)
+    }
+    decision = leave.Decision("rejected", by, plan=plan_id)
+    stale = await leave_stale(conn, lineage, direct, decision)
+    await _propagate_taken_in(conn, scene, lineage, direct, stale, f"plan/{plan_id}")
+    await forget_unplanned(conn, lineage, direct.items())
+
+
+async def _propagate_taken_in(
+    conn: Connection,
+    scene: Scene,
+    lineage: Lineage,
+    direct: Mapping[UUID, Sequence[str]],
+    stale: Stale,
+    source: str,
+) -> None:
+    """Invalidate the readers of what a run for another reason has taken in of the change."""
+    facts: list[Fact] = []
+    for id_, keys in direct.items():
+        job = lineage.job(id_)
+        if job.is_unit and (id_, UNIT) in stale:
+            continue
+        fresh = [key for key in keys if (id_, key) not in stale]
+        for output in job.outputs:
+            dataset = lineage.dataset(output)
+            rows = await fetch(
+                conn,
+                "partitions.attribute_fully",
+                dataset=dataset.id,
+                version=dataset.version,
+                keys=fresh,
+            )
+            keys_taken_in = [row["partition_key"] for row in rows]
+            facts += keys_taken_in and [
+                own_invalidation(
+                    dataset.id, dataset.version, keys_taken_in, reason=FOUND, source=source
+                )
+            ]
+    await insert_own(conn, scene, facts)

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.forget import forget_partial_writes, forget_unplanned
+from engine.flow.leave import Decision, leave_stale
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
 from engine.store.bells import TASKS, ring
@@ -13,7 +14,9 @@ from engine.store.run import Row, execute, fetch_one
 _OVER = ("succeeded", "skipped", "canceled")
 
 
-async def cancel(conn: Connection, scene: Scene, task: UUID, outcome: str = "by hand") -> None:
+async def cancel(
+    conn: Connection, scene: Scene, task: UUID, outcome: str = "by hand", by: str | None = None
+) -> None:
     """End a task undone; what waits behind it goes on as if it had come out unchanged.
 
     Raises UnknownName, or InvalidInput when it is over already.
@@ -25,6 +28,9 @@ async def cancel(conn: Connection, scene: Scene, task: UUID, outcome: str = "by 
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
         lineage = await scene.lineage(conn)
         await forget_unplanned(conn, lineage, [(row["job_id"], row["partitions"])])
+        await leave_stale(
+            conn, lineage, {row["job_id"]: row["partitions"]}, Decision("canceled", by, task=task)
+        )
         if row["status"] == "running":
             await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
         await settle(conn, scene, [task])

@@ -13,15 +13,14 @@ from engine.errors import LeaseLost
 from engine.flow.contents import PartitionChange, write_contents
 from engine.flow.cursors import move_cursors
 from engine.flow.cutoff import Changes
+from engine.flow.facts import Fact, insert_own, own_invalidation
 from engine.flow.outputs import brief, found_new, reports
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
-from engine.lineage.columns import PRUNED
+from engine.lineage.columns import PRUNED, DirtyColumns
 from engine.model.invalidation import FOUND
 from engine.model.task import Completion, Lease
-from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
-from engine.store.ids import new_id
 from engine.store.run import Row, execute, fetch
 
 
@@ -86,7 +85,7 @@ async def _record(
     for each in units:
         await move_cursors(conn, each)
     found = [fact for each in units for fact in _found_new(each)]
-    await _invalidate_readers(conn, scene, [*found, *_unpropagated(changed)])
+    await insert_own(conn, scene, [*found, *_unpropagated(changed)])
     await settle(conn, scene, ids, changes)
 
 
@@ -102,47 +101,29 @@ def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:
     return dict(zip(("tasks", "datasets", "keys", "stamps"), map(list, columns), strict=True))
 
 
-def _found_new(completion: Completion) -> Iterator[dict[str, Any]]:
-    """Partitions that no plan has reckoned with."""
+def _found_new(completion: Completion) -> Iterator[Fact]:
+    """Invalidations of partitions that no plan has included."""
     datasets = {dataset.name: dataset for dataset in completion.lease.outputs}
     for each in found_new(completion):
         dataset = datasets[each.dataset]
-        task = completion.lease.task_id
-        yield _fact(task, dataset.id, dataset.version, each.partition, None)
+        yield _found(completion.lease.task_id, dataset.id, dataset.version, each.partition, None)
 
 
-def _unpropagated(changed: Sequence[PartitionChange]) -> Iterator[dict[str, Any]]:
+def _unpropagated(changed: Sequence[PartitionChange]) -> Iterator[Fact]:
     """Invalidations of what has changed beyond the scopes that plans have propagated."""
     for each in changed:
         if each.unpropagated is not PRUNED:
-            report, columns = each.report, each.unpropagated
-            yield _fact(
+            report = each.report
+            yield _found(
                 report.task_id,
                 report.dataset_uuid,
                 report.dataset_version,
                 report.partition_key,
-                None if columns is None else sorted(columns),
+                each.unpropagated,
             )
 
 
-def _fact(
-    task: UUID, dataset: UUID, version: UUID, partition: str, columns: list[str] | None
-) -> dict[str, Any]:
-    return {
-        "dataset_uuid": dataset,
-        "dataset_version": version,
-        "reason": FOUND,
-        "source_event": {"count": 1, "stream": f"task/{task}"},
-        "columns": columns,
-        "events": 1,
-        "ids": [new_id()],
-        "partition_keys": [partition],
-    }
-
-
-async def _invalidate_readers(
-    conn: Connection, scene: Scene, facts: Sequence[dict[str, Any]]
-) -> None:
-    if facts:
-        await execute(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(facts))
-        await ring(conn, INVALIDATIONS, scene.org_id)
+def _found(task: UUID, dataset: UUID, version: UUID, partition: str, columns: DirtyColumns) -> Fact:
+    return own_invalidation(
+        dataset, version, [partition], reason=FOUND, source=f"task/{task}", columns=columns
+    )

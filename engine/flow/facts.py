@@ -1,10 +1,45 @@
-"""Invalidations that Knockon makes by itself: the way that something is made has changed."""
+"""Invalidations that Knockon makes by itself."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
+
+from engine.flow.scene import Scene
+from engine.store.bells import INVALIDATIONS, ring
+from engine.store.database import Connection
 from engine.store.ids import new_id
+from engine.store.run import execute
+
+Fact = dict[str, Any]
+
+
+def own_invalidation(
+    dataset: UUID,
+    version: UUID,
+    partitions: Sequence[str | None],
+    *,
+    reason: str,
+    source: str,
+    columns: Collection[str] | None = None,
+    note: str | None = None,
+) -> Fact:
+    """Return rows for `invalidations.insert`: one for each partition text, None for all of it.
+
+    ``source`` is what the rows name as the stream that they came from.
+    """
+    event = {"event": {"note": note}} if note else {}
+    return {
+        "dataset_uuid": dataset,
+        "dataset_version": version,
+        "reason": reason,
+        "columns": None if columns is None else sorted(columns),
+        "source_event": {"count": 1, "stream": source, **event},
+        "events": 1,
+        "ids": [new_id() for _ in partitions],
+        "partition_keys": list(partitions),
+    }
 
 
 def definition_change(
@@ -14,18 +49,18 @@ def definition_change(
     *,
     columns: Collection[str] | None = None,
     said_by: str = "deploy",
-) -> dict[str, Any]:
-    """The fact: all of a dataset, or a part of it, is to be made anew.
+) -> Fact:
+    """Return an invalidation of a dataset, or a part of it, whose definition has changed.
 
-    Of a source: it is another one from here on, in all columns or in some.
+    A source is another one from then on, in all columns or in some.
     """
-    return {
-        "dataset_uuid": dataset,
-        "dataset_version": version,
-        "reason": "definition_change",
-        "columns": None if columns is None else [*columns],
-        "source_event": {"count": 1, "stream": said_by},
-        "events": 1,
-        "ids": [new_id()],
-        "partition_keys": [partition],
-    }
+    return own_invalidation(
+        dataset, version, [partition], reason="definition_change", source=said_by, columns=columns
+    )
+
+
+async def insert_own(conn: Connection, scene: Scene, facts: Sequence[Fact]) -> None:
+    """Write invalidations, and wake the planner."""
+    if facts:
+        await execute(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(list(facts)))
+        await ring(conn, INVALIDATIONS, scene.org_id)

@@ -17,7 +17,7 @@ The account: the plan as a `document`, the `path` that led to a job, how two pla
 from engine.planner.compare import Difference, differences
 from engine.planner.crossed import Crossed, crossed_to
 from engine.planner.document import document, hops_of
-from engine.planner.first_runs import first_run_is_due
+from engine.planner.first_runs import expected_partitions, first_run_is_due
 from engine.planner.inputs import input_partitions, upstream
 from engine.planner.known import Known, KnownNeeded, prefetched
 from engine.planner.path import path_to
@@ -47,6 +47,7 @@ __all__ = [
     "differences",
     "document",
     "excesses",
+    "expected_partitions",
     "first_run_is_due",
     "hops_of",
     "input_partitions",

@@ -1,9 +1,10 @@
-"""Whether a partition that was never built is due: it has inputs, and waits for no more of them."""
+"""Partitions that were never built: which there should be, and which of them are due."""
 
 from __future__ import annotations
 
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
+from engine.partitions import PartitionSet
 from engine.planner.extent import Extents
 from engine.planner.inputs import up
 from engine.planner.known import Known
@@ -26,3 +27,19 @@ def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: Known) -> b
     )
     keys = list(space.keys(made)) if made.is_finite else []
     return has_input and missing_inputs(lineage, job, keys, existing) is None
+
+
+def expected_partitions(lineage: Lineage, job: Job, existing: Known) -> PartitionSet:
+    """The partitions that the existing inputs of a job give it, as far as they have an end.
+
+    Raises KnownNeeded as ``existing`` does.
+    """
+    space = lineage.job_space(job)
+    edges = Extents(lineage, existing).determining(job)
+    if not edges:
+        return space.universe if space.universe.is_finite else space.empty
+    given = [
+        edge.mapping.down(there, there)
+        for edge, there in ((edge, existing(edge.dataset)) for edge in edges)
+    ]
+    return PartitionSet.union([space.empty, *(each for each in given if each.is_finite)])

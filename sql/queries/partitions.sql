@@ -54,6 +54,16 @@ FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[], %(keys)s::text[]) AS v(d
 WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version
   AND (v.key IS NULL OR p.partition_key = v.key)
 
+-- :name attribute_fully
+-- A run has counted as a change of some scopes only; from here on it counts as one of all. Returns the
+-- partitions of which that was so.
+UPDATE knockon.partition_versions p
+SET materialized_at = greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond'),
+    column_stamps = NULL, row_changes = NULL, attributed_fingerprints = NULL
+WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
+  AND p.partition_key = ANY(%(keys)s) AND p.attributed_fingerprints IS NOT NULL
+RETURNING p.partition_key
+
 -- :name stamps
 -- The stamps that partitions bear now; none for those that do not exist.
 SELECT p.dataset_uuid, p.partition_key, p.materialized_at

@@ -55,17 +55,18 @@ SELECT t.id, t.status, t.partitions FROM knockon.tasks t
 WHERE t.job_id = %(job)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name open_invalidations
--- The datasets with invalidations that are not planned, or that planning has set aside.
-SELECT DISTINCT i.dataset_uuid, i.planning_error IS NOT NULL AS is_set_aside
+-- The scopes of invalidations that are not planned, or that planning has set aside.
+SELECT DISTINCT i.dataset_uuid, i.partition_key, i.planning_error IS NOT NULL AS is_set_aside
 FROM knockon.data_invalidations i
 WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
 
 -- :name pending_steps
 -- The partitions of a job that plans pending approval would recompute; null: all.
-SELECT p.id AS plan_id, p.created_at, step -> 'partitions' AS partitions
+SELECT p.id AS plan_id, p.created_at, coalesce(step -> 'partitions', '[]') AS partitions
 FROM knockon.plans p, jsonb_array_elements(p.document -> 'steps') AS step
-WHERE p.org_id = %(org_id)s AND p.state = 'held' AND step ->> 'name' = %(name)s
-  AND step ->> 'dag' = %(dag)s
+JOIN knockon.jobs j ON j.id = (step ->> 'job')::uuid
+WHERE p.org_id = %(org_id)s AND p.state = 'held'
+  AND j.name = %(job)s AND j.dag_name = %(dag)s
 
 -- :name record_decisions
 -- Somebody has decided that these are not recomputed for now.

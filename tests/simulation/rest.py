@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from random import Random
 
+from engine.flow.audit import audit_all
 from engine.flow.stale import stale_partitions
 from tests.simulation import recompute
 from tests.simulation.approvals import Approvals
@@ -91,7 +92,16 @@ class Rest:
             await self.look()
         raise Broken("it never comes to rest", self.stage.org)
 
+    async def _audit(self) -> None:
+        """At rest the audit finds nothing lost, by the evidence in the tables."""
+        async with self.stage.connection() as conn:
+            counts = await audit_all(conn, self.stage.scene)
+        lost = [each for each in counts.shown if each.verdict == "lost"]
+        if lost:
+            raise Broken("the audit finds nothing lost", lost[0])
+
     async def _check(self) -> None:
+        await self._audit()
         existing = await self.stage.existing()
         excused = await self._excused(existing)
         self._check_existing(existing, excused)

@@ -1,0 +1,181 @@
+"""Audit: find the stale partitions that nothing leads to.
+
+Events, plans and tasks push changes down the lineage. The audit pulls: it walks all partitions in
+slices and holds the evidence against what is under way. A stale partition is in hand if something
+open leads to it, left if somebody decided so, and lost otherwise. Only a lost one is a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+
+from engine.flow.facts import insert_own, own_invalidation
+from engine.flow.known import load_existing
+from engine.flow.scene import Scene
+from engine.flow.stale import Reason, Stale, stale_partitions
+from engine.flow.standing import Standing, Verdict, load_standing
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
+from engine.planner import expected_partitions
+from engine.planner.first_runs import UNIT
+from engine.store.database import Connection
+
+SLICE = 1_000
+"""Partitions judged in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class StalePartition:
+    """A stale partition; ``because`` names what leads to it, or the decision that leaves it."""
+
+    dag: str
+    job: str
+    dataset: str
+    partition: str
+    verdict: Verdict
+    because: str | None
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The result of one slice: how many partitions were judged, and the stale ones."""
+
+    partitions: int
+    stale: tuple[StalePartition, ...]
+
+    @property
+    def lost(self) -> list[StalePartition]:
+        """Those that nothing leads to."""
+        return [each for each in self.stale if each.verdict == "lost"]
+
+
+async def audit(
+    conn: Connection, scene: Scene, dataset: str | None = None, *, mend: bool = False
+) -> AsyncIterator[Slice]:
+    """Audit an org or one dataset, slice by slice, each as of one moment.
+
+    With ``mend``, lost partitions are invalidated in the transaction that found them, and planned
+    like any others. Raises UnknownName.
+    """
+    lineage = await scene.lineage(conn)
+    jobs = (
+        lineage.order if dataset is None else [lineage.producer(lineage.dataset_named(dataset).id)]
+    )
+    for job in [each for each in jobs if each.activation != "source"]:
+        after: str | None = None
+        while True:
+            async with conn.transaction():
+                await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                audited = await _audit_slice(conn, scene, job, after, mend=mend)
+            if audited is None:
+                break
+            result, after = audited
+            yield result
+            if after is None:
+                break
+
+
+async def _audit_slice(
+    conn: Connection, scene: Scene, job: Job, after: str | None, *, mend: bool
+) -> tuple[Slice, str | None] | None:
+    """Judge the partitions of a job behind ``after``; None where a deploy has removed the job."""
+    lineage = await scene.lineage(conn)
+    if lineage.find_job(job.id) is None:
+        return None
+    keys = await _keys(conn, lineage, job, after)
+    stale = await stale_partitions(conn, lineage, [(job, keys)])
+    standing = await load_standing(conn, scene, lineage, job, keys) if stale else None
+    found = tuple(_judged(lineage, job, stale, standing)) if standing else ()
+    result = Slice(len(keys), found)
+    if mend and result.lost:
+        await _invalidate(conn, scene, lineage, job, result.lost)
+    return result, keys[-1] if len(keys) == SLICE else None
+
+
+async def _keys(conn: Connection, lineage: Lineage, job: Job, after: str | None) -> Sequence[str]:
+    """The next partitions that exist, or that the inputs say there should be."""
+    if job.is_unit:
+        return [UNIT]
+    existing = {
+        dataset: await load_existing(conn, lineage, dataset)
+        for dataset in {job.outputs[0], *(edge.dataset for edge in lineage.inputs(job.id))}
+    }
+    partitions = existing[job.outputs[0]] | expected_partitions(lineage, job, existing.__getitem__)
+    keys: Iterable[str] = lineage.job_space(job).keys(partitions)
+    return list(islice(_behind(keys, after), SLICE))
+
+
+def _behind(keys: Iterable[str], after: str | None) -> Iterator[str]:
+    rest = iter(keys)
+    if after is not None:
+        for key in rest:
+            if key == after:
+                break
+    return rest
+
+
+def _judged(
+    lineage: Lineage, job: Job, stale: Stale, standing: Standing
+) -> Iterator[StalePartition]:
+    dataset = lineage.dataset(job.outputs[0]).name
+    for (_, key), reasons in stale.items():
+        verdict, because = standing.of(key)
+        yield StalePartition(job.dag_name, job.name, dataset, key, verdict, because, tuple(reasons))
+
+
+async def _invalidate(
+    conn: Connection, scene: Scene, lineage: Lineage, job: Job, lost: Sequence[StalePartition]
+) -> None:
+    dataset, space = lineage.dataset(job.outputs[0]), lineage.job_space(job)
+    keys = [each.partition for each in lost]
+    texts = [None] if job.is_unit else space.texts(space.from_keys(keys))
+    fact = own_invalidation(
+        dataset.id,
+        dataset.version,
+        texts,
+        reason="correction",
+        source="audit",
+        note=f"lost: {lost[0].reasons[0].rule}",
+    )
+    await insert_own(conn, scene, [fact])
+
+
+class Counts(msgspec.Struct):
+    """Totals of an audit, with the first of the lost and of those left by decision."""
+
+    partitions: int = 0
+    in_hand: int = 0
+    left: int = 0
+    lost: int = 0
+    shown: list[StalePartition] = []
+
+    def add(self, result: Slice, most: int) -> None:
+        """Count a slice."""
+        self.partitions += result.partitions
+        for each in result.stale:
+            self.in_hand += each.verdict == "in hand"
+            self.left += each.verdict == "left"
+            self.lost += each.verdict == "lost"
+        self.shown += [each for each in result.stale if each.verdict != "in hand"][
+            : max(most - len(self.shown), 0)
+        ]
+
+
+async def audit_all(
+    conn: Connection,
+    scene: Scene,
+    dataset: str | None = None,
+    *,
+    mend: bool = False,
+    most: int = 100,
+) -> Counts:
+    """Audit everything and count; ``most`` stale partitions are returned one by one."""
+    counts = Counts()
+    async for each in audit(conn, scene, dataset, mend=mend):
+        counts.add(each, most)
+    return counts

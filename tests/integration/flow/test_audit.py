@@ -1,0 +1,164 @@
+"""The audit finds what is stale by the evidence at the inputs, and what leads to it."""
+
+from engine.flow.approve import reject
+from engine.flow.audit import StalePartition, audit_all
+from engine.flow.byhand import cancel
+from engine.store.database import Database
+from engine.store.orgs import set_setting
+from tests.support.worlds import World, job, source
+
+DAY, OTHER = "2013-02-13", "2013-02-14"
+
+
+async def audited(world: World, *, mend: bool = False) -> list[tuple[str, str, str]]:
+    """(dataset, partition, verdict) of each stale partition that is not in hand."""
+    return [(each.dataset, each.partition, each.verdict) for each in await found(world, mend=mend)]
+
+
+async def found(world: World, *, mend: bool = False) -> list[StalePartition]:
+    async with world.conn() as conn:
+        return (await audit_all(conn, world.scene, mend=mend)).shown
+
+
+async def test_nothing_is_stale_at_rest(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.run()
+    assert await found(world) == []
+
+
+async def test_a_partition_is_in_hand_while_something_open_leads_to_it(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    async with world.conn() as conn:
+        counts = await audit_all(conn, world.scene)
+    assert (counts.in_hand, counts.left, counts.lost) == (1, 0, 0)
+    await world.run()
+    await world.change("a", DAY)
+    assert await found(world) == []
+
+
+async def test_a_lost_change_is_mended(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", DAY)
+    await world.rows("DELETE FROM tasks WHERE status IN ('queued', 'blocked') RETURNING id")
+    (lost,) = await found(world)
+    assert (lost.dataset, lost.verdict, lost.because) == ("b", "lost", None)
+    assert [(each.rule, each.dataset) for each in lost.reasons] == [("input changed", "a")]
+    assert await audited(world, mend=True) == [("b", DAY, "lost")]
+    await world.plan()
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
+    assert await found(world) == []
+
+
+async def test_a_first_run_that_was_lost_is_mended(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.rows("DELETE FROM tasks RETURNING id")
+    assert [each.reasons[0].rule for each in await found(world, mend=True)] == ["never built"]
+    await world.plan()
+    assert await world.run() == [f"b[{DAY}]"]
+
+
+async def test_a_first_run_that_waits_for_inputs_is_not_stale(database: Database) -> None:
+    weekly = {
+        "dataset": "a",
+        "mapping": {"dt": {"from": "dt", "window": [-6, 0]}},
+        "wait_for": "all",
+    }
+    world = await World.made(database, source("a"), job("b", weekly))
+    await world.changed("a", DAY)
+    await world.rows("DELETE FROM tasks RETURNING id")
+    assert await found(world) == []
+
+
+async def test_columns_that_are_not_read_make_nothing_stale(database: Database) -> None:
+    a = source("a")
+    a["outputs"][0]["columns"] = ["x", "y"]
+    world = await World.made(database, a, job("b", "a", columns={"x": ["a.x"]}))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", DAY, columns=("y",))
+    assert await world.run() == []
+    assert await found(world) == []
+
+
+async def test_rows_that_do_not_reach_a_partition_make_it_not_stale(database: Database) -> None:
+    by_origin = {"dt": {"time": "day", "start": "2013-01-01", "end": "2014-01-01"},
+                 "origin": {"static": ["EWR", "JFK"]}}  # fmt: skip
+    read = {"dataset": "a", "passes": {"origin": ["origin"]}}
+    world = await World.made(database, source("a"), job("b", read, partitioning=by_origin))
+    await world.changed("a", DAY)
+    assert len(await world.run()) == 2
+    await world.changed("a", DAY, rows={"origin": "JFK"})
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    assert await audited(world) == [("b", f"dt={DAY}/origin=JFK", "lost")]
+
+
+async def test_a_canceled_task_leaves_its_partition(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    task = await world.task(f"b[{DAY}]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.scene, task["id"], by="ann")
+    (left,) = await found(world)
+    assert left.verdict == "left"
+    assert str(left.because).startswith("canceled by ann at ")
+    await world.changed("a", DAY)
+    await world.run()
+    assert await found(world) == []
+
+
+async def test_a_rejected_plan_leaves_what_it_triggers(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.run()
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+    await world.changed("a", DAY)
+    assert [each[2] for each in await audited(world)] == ["left"]
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    async with world.conn() as conn:
+        await reject(conn, world.scene, plan["id"], by="bob")
+    (left,) = await found(world)
+    assert (left.dataset, left.verdict) == ("b", "left")
+    assert str(left.because).startswith("rejected by bob at ")
+
+
+async def test_a_manual_job_is_left(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a", activation="manual"))
+    await world.changed("a", DAY)
+    await world.changed("b", DAY, reason="manual")
+    await world.run()
+    await world.changed("a", DAY)
+    assert await audited(world) == [("b", DAY, "left")]
+
+
+async def test_an_input_that_is_gone_makes_its_reader_stale(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.rows("DELETE FROM partition_versions p USING datasets d "
+                     "WHERE d.id = p.dataset_uuid AND d.name = 'b' RETURNING 1")  # fmt: skip
+    stale = await found(world)
+    assert [(each.dataset, each.reasons[0].rule) for each in stale] == [
+        ("b", "never built"),
+        ("c", "input gone"),
+    ]
+
+
+async def test_an_audit_goes_on_behind_its_slices(database: Database, monkeypatch) -> None:
+    monkeypatch.setattr("engine.flow.audit.SLICE", 2)
+    world = await World.made(database, source("a"), job("b", "a"))
+    days = [f"2013-03-0{n}" for n in range(1, 6)]
+    await world.changed("a", *days)
+    await world.run()
+    await world.changed("a", *days)
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    async with world.conn() as conn:
+        counts = await audit_all(conn, world.scene, mend=True)
+    assert (counts.partitions, counts.lost) == (5, 5)
+    await world.plan()
+    assert len(await world.run()) == 5
