@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     reap_seconds: float = Field(
         default=5, gt=0, description="Seconds between two searches for expired leases."
     )
+    audit_seconds: float = Field(
+        default=900, gt=0, description="Seconds between two audits of all partitions."
+    )
     batch_size: int = Field(
         default=500, ge=1, description="Most invalidations planned in one transaction."
     )

@@ -1,23 +1,21 @@
 """Whether a partition is fresh, and if not, why; and what changed upstream and spared it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
-from engine.api.not_run import LONG_AGO, PlanNotRun, not_run
+from engine.api.not_run import PlanNotRun, not_run
 from engine.api.spared import Spared, spared
 from engine.errors import InvalidPartition
-from engine.flow.cutoff import reads
-from engine.flow.reading import of_their_own
 from engine.flow.scene import Scene
+from engine.flow.stale import Reason, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.partitions import PartitionSet, PartitionSpace
+from engine.planner.first_runs import UNIT
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
@@ -31,7 +29,7 @@ class NewerInput:
     dataset: str
     partition: str
     read: datetime | None
-    now: datetime
+    now: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,8 @@ async def explain_partition(
     job = lineage.producer(found.id)
     where = {"dataset": found.id, "version": found.version, "keys": [key]}
     rows = await fetch(conn, "partitions.of_dataset", **where)
-    newer = await _newer_inputs(conn, scene, lineage, job, where)
+    reasons = await _stale(conn, lineage, job, key)
+    newer = _newer_inputs(reasons)
     unfinished = await fetch(conn, "views.unfinished_over", job_id=job.id, partition=key)
     covering = await _open_over(conn, scene, lineage, found, key)
     made: dict[str, Any] = rows[0] if rows else {}
@@ -92,7 +91,7 @@ async def explain_partition(
         materialized_at=made.get("materialized_at"),
         row_count=made.get("row_count"),
         task_id=made.get("task_id"),
-        stale=tuple(_reasons(job, made, newer, unfinished, covering, unrun)),
+        stale=tuple(_reasons(job, made, reasons, newer, unfinished, covering, unrun)),
         newer_inputs=tuple(newer),
         unfinished=tuple(UnfinishedTask(**row) for row in unfinished),
         open_invalidations=tuple(covering),
@@ -109,31 +108,20 @@ def _one_key(lineage: Lineage, dataset: Dataset, text: str) -> str:
     return next(iter(space.keys(named)))
 
 
-async def _newer_inputs(
-    conn: Connection, scene: Scene, lineage: Lineage, job: Job, where: Mapping[str, Any]
-) -> list[NewerInput]:
-    """The inputs with newer stamps than were read, but for those of which a plan spared the job."""
-    rows = await fetch(
-        conn, "partitions.newer_inputs", **where, job=job.id, reads=Jsonb(reads(lineage, [job.id]))
-    )
-    newer = [_newer(lineage, row) for row in await of_their_own(conn, lineage, rows)]
-    if not newer:
-        return []
-    spared = await fetch(
-        conn,
-        "views.spared_since",
-        org_id=scene.org_id,
-        since=min((each.read for each in newer if each.read), default=LONG_AGO),
-        job=job.name,
-        datasets=list({each.dataset for each in newer}),
-    )
-    return [each for each in newer if {"dataset": each.dataset} not in spared]
+def _newer_inputs(reasons: Sequence[Reason]) -> list[NewerInput]:
+    """The inputs that have changed, appeared or gone in what reaches the partition."""
+    return [
+        NewerInput(each.dataset, each.partition or "*", each.recorded, each.version)
+        for each in reasons
+        if each.dataset is not None
+    ]
 
 
-def _newer(lineage: Lineage, row: Row) -> NewerInput:
-    name = lineage.dataset(row["input_dataset_uuid"]).name
-    read, now = row["input_version"], row["now_version"]
-    return NewerInput(name, row["input_partition_key"], read, now)
+async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequence[Reason]:
+    if job.activation == "source":
+        return ()
+    stale = await stale_partitions(conn, lineage, [(job, [key])])
+    return stale.get((job.id, UNIT if job.is_unit else key), ())
 
 
 async def _open_over(
@@ -159,6 +147,7 @@ def _covers(space: PartitionSpace, text: str | None, one: PartitionSet) -> bool:
 def _reasons(
     job: Job,
     made: Row,
+    reasons: Sequence[Reason],
     newer: Sequence[NewerInput],
     unfinished: Sequence[Row],
     covering: Sequence[UUID],
@@ -166,7 +155,7 @@ def _reasons(
 ) -> Iterator[str]:
     if not made:
         yield "it has never been made"
-    elif job.activation != "source" and made["config_hash"] != job.config_hash:
+    elif any(each.rule == "definition" for each in reasons):
         yield f"the definition of job {job.name!r} has changed since it was made"
     for dataset in dict.fromkeys(each.dataset for each in newer):
         keys = [each.partition for each in newer if each.dataset == dataset]

@@ -41,6 +41,7 @@ COMMANDS = {
     "invalidate": (_CHANGE, "Say that a part of a dataset is stale."),
     "run": (_CHANGE, "Have a job's outputs recomputed."),
     "status": (_LOOK, "Show how things stand."),
+    "audit": (_LOOK, "Check every partition for staleness that nothing leads to."),
     "explain": (_LOOK, "Tell why a task ran, or whether a partition is fresh."),
     "plans": (_LOOK, "List plans: proposed, held, applied, rejected; show one."),
     "tasks": (_LOOK, "List tasks; retry or cancel one."),

@@ -4,10 +4,12 @@ Now and then it tidies up.
 """
 
 import asyncio
+from dataclasses import asdict
 from time import perf_counter
 
 import structlog
 
+from engine.flow.audit import audit_all
 from engine.flow.plan import Planned, plan
 from engine.flow.reap import reap
 from engine.flow.scene import Scene
@@ -43,6 +45,7 @@ class Engine:
             group.create_task(keep("plan", self._plan, stop, settings.poll_seconds, bell.wait))
             group.create_task(self._keep("reap", self._reap, stop, settings.reap_seconds))
             group.create_task(self._keep("schedule", self._fire, stop, _SCHEDULE_SECONDS))
+            group.create_task(self._keep("audit", self._audit, stop, settings.audit_seconds))
             group.create_task(self._keep("trim", self._trim, stop, _TRIM_SECONDS))
         _log.info("engine is down")
 
@@ -70,6 +73,18 @@ class Engine:
         async with self._database.connection() as conn:
             fired = await fire_due(conn, self._scene)
         metrics.EVENTS_RECEIVED.labels("schedule", "").inc(fired)
+        return False
+
+    async def _audit(self) -> bool:
+        async with self._database.connection() as conn:
+            counts = await audit_all(conn, self._scene, mend=True)
+        for verdict in ("in_hand", "left", "lost"):
+            count = getattr(counts, verdict)
+            metrics.AUDITED_PARTITIONS.labels(verdict.replace("_", " ")).set(count)
+        metrics.AUDIT_LOST.inc(counts.lost)
+        for each in counts.shown:
+            if each.verdict == "lost":
+                _log.error("stale, and nothing led to it: invalidated", **asdict(each))
         return False
 
     async def _trim(self) -> bool:

@@ -81,6 +81,14 @@ PLANNING_SECONDS = Histogram(
 PLAN_TASKS = Histogram(
     "knockon_plan_tasks", "Tasks that an applied plan made or joined.", buckets=_SIZES
 )
+AUDITED_PARTITIONS = Gauge(
+    "knockon_audited_partitions",
+    "Stale partitions in the last audit: in hand, left by decision, or lost.",
+    ["verdict"],
+)
+AUDIT_LOST = Counter(
+    "knockon_audit_lost_total", "Stale partitions that nothing led to, and that an audit mended."
+)
 TASKS_REAPED = Counter("knockon_tasks_reaped_total", "Attempts ended because their lease ran out.")
 
 TASKS_CLAIMED = Counter("knockon_tasks_claimed_total", "Attempts begun.", ["operator"])

@@ -118,24 +118,6 @@ FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
   AND (%(keys)s::text[] IS NULL OR partition_key = ANY(%(keys)s))
 
--- :name newer_inputs
--- What the runs behind these partitions read, and whether what they read of it has a newer stamp
--- by now; a dataset that is not listed is read whole.
-SELECT %(job)s::uuid AS job_id, p.partition_key, i.input_dataset_uuid, i.input_partition_key,
-       i.input_version,
-       knockon.stamp_of(n.materialized_at, n.column_stamps, r.columns) AS now_version
-FROM knockon.partition_versions p
-JOIN knockon.task_inputs i ON i.task_id = p.task_id
-LEFT JOIN jsonb_to_recordset(%(reads)s) AS r(dataset uuid, columns text[])
-    ON r.dataset = i.input_dataset_uuid
-JOIN knockon.current_datasets c ON c.dataset_uuid = i.input_dataset_uuid
-JOIN knockon.partition_versions n ON n.dataset_uuid = i.input_dataset_uuid
-    AND n.dataset_version = c.dataset_version AND n.partition_key = i.input_partition_key
-WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
-  AND (%(keys)s::text[] IS NULL OR p.partition_key = ANY(%(keys)s))
-  AND knockon.stamp_of(n.materialized_at, n.column_stamps, r.columns)
-      > coalesce(i.input_version, '-infinity')
-
 -- :name moved_in
 -- Partitions of which some of these columns have moved without the others.
 SELECT partition_key FROM knockon.partition_versions

@@ -148,11 +148,3 @@ SELECT current_setting('server_version') AS version, clock_timestamp() AS now,
 SELECT count(*) AS tasks FROM knockon.tasks
 WHERE org_id = %(org_id)s AND status = 'running'
   AND lease_expires_at < clock_timestamp() - interval '1 minute'
-
--- :name spared_since
--- Of some datasets, those whose change a plan since then found not to reach a job, though it may
--- have given them newer stamps. A job to be run by hand is not spared; nobody has asked for it.
-SELECT DISTINCT e ->> 'dataset' AS dataset
-FROM knockon.plans p, jsonb_array_elements(p.document -> 'pruned') AS e
-WHERE p.org_id = %(org_id)s AND p.created_at > %(since)s AND p.state <> 'proposed'
-  AND e ->> 'name' = %(job)s AND e ->> 'dataset' = ANY(%(datasets)s) AND e ->> 'rule' <> 'manual'

@@ -95,7 +95,7 @@ class Rest:
     async def _audit(self) -> None:
         """At rest the audit finds nothing lost, by the evidence in the tables."""
         async with self.stage.connection() as conn:
-            counts = await audit_all(conn, self.stage.scene)
+            counts = await audit_all(conn, self.stage.scene(), most=10_000)
         lost = [each for each in counts.shown if each.verdict == "lost"]
         if lost:
             raise Broken("the audit finds nothing lost", lost[0])

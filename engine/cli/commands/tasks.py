@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from rich.text import Text
 from engine.api.tasks import TaskRow, task_id
 from engine.api.tasks import tasks as list_tasks
 from engine.cli.call import Call, command
+from engine.cli.decided import By
 from engine.cli.output import ago, short, show, some, status_text, table
 from engine.cli.session import Session, run
 from engine.flow import byhand
@@ -74,9 +76,9 @@ def retry(call: Call, task: _Id) -> None:
 
 @app.command()
 @command
-def cancel(call: Call, task: _Id) -> None:
+def cancel(call: Call, task: _Id, by: By = None) -> None:
     """End a task undone; what waits behind it goes on as if nothing had changed."""
-    _order(call, task, byhand.cancel, "canceled")
+    _order(call, task, partial(byhand.cancel, by=by), "canceled")
 
 
 def _order(call: Call, task: str, order: _Order, done: str) -> None:

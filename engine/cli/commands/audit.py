@@ -1,0 +1,83 @@
+"""`knockon audit`."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from engine.cli.call import Call, command
+from engine.cli.output import counted, show, table
+from engine.cli.session import Session, run
+from engine.flow.audit import Counts, StalePartition, audit_all
+from engine.flow.stale import Reason
+
+app = typer.Typer(add_completion=False)
+_MOST_REASONS = 3
+
+
+@app.command()
+@command
+def audit(
+    call: Call,
+    dataset: Annotated[
+        str | None, typer.Argument(help="Only this dataset.", metavar="[DATASET]")
+    ] = None,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Invalidate the lost partitions, to be planned.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="Most partitions to list.")
+    ] = 100,
+) -> None:
+    """Check every partition for staleness that nothing leads to; exits with 1 if some are lost.
+
+    A stale partition is in hand if a task, a plan or an invalidation leads to it, left if a person
+    has decided so, and lost otherwise. The engine runs the same audit periodically, and mends.
+    """
+
+    async def work(session: Session) -> Counts:
+        async with session.connection() as conn:
+            return await audit_all(conn, session.scene, dataset, mend=mend, most=limit)
+
+    counts = run(call, work)
+    show(call, counts, lambda found: _report(found, mend=mend))
+    if counts.lost and not mend:
+        raise typer.Exit(1)
+
+
+def _report(counts: Counts, *, mend: bool) -> RenderableType:
+    style = "bold red" if counts.lost else "bold green"
+    summary = Text.assemble(
+        f"{counted(counts.partitions, 'partition')} checked: ",
+        f"{counts.in_hand:,} stale in hand, {counts.left:,} left by decision, ",
+        (f"{counts.lost:,} lost", style),
+    )
+    parts: list[RenderableType] = [summary]
+    if counts.shown:
+        parts.append(_listed(counts.shown))
+    if counts.lost and mend:
+        parts.append(Text("the lost partitions are invalidated: see 'knockon status'", "yellow"))
+    elif counts.lost:
+        parts.append(Text("knockon audit --mend has the lost partitions recomputed", "yellow"))
+    return Group(*parts)
+
+
+def _listed(stale: list[StalePartition]) -> RenderableType:
+    made = table("dataset", "partition", "verdict", "stale because", "left because")
+    for each in stale:
+        reasons = "\n".join(map(reason_text, each.reasons[:_MOST_REASONS]))
+        if len(each.reasons) > _MOST_REASONS:
+            reasons += f"\nand {len(each.reasons) - _MOST_REASONS} more"
+        made.add_row(each.dataset, each.partition, each.verdict, reasons, each.because or "")
+    return made
+
+
+def reason_text(reason: Reason) -> str:
+    """One reason in words."""
+    if reason.dataset is None:
+        return {
+            "definition": "the definition of its job has changed",
+            "never built": "it was never built",
+        }.get(reason.rule, reason.rule)
+    return f"{reason.rule}: {reason.dataset} {reason.partition}"
