@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 from engine.flow.audit import audit_all
-from engine.flow.stale import stale_partitions
 from tests.simulation import recompute
 from tests.simulation.approvals import Approvals
 from tests.simulation.declarations import Declarations
@@ -101,7 +100,6 @@ class Rest:
             raise Broken("the audit finds nothing lost", lost[0])
 
     async def _check(self) -> None:
-        await self._audit()
         existing = await self.stage.existing()
         excused = await self._excused(existing)
         self._check_existing(existing, excused)
@@ -109,21 +107,7 @@ class Rest:
             for key in existing[job.outputs[0].name] - excused[job.name]:
                 if not self._reads_spilled(job, key):
                     self._check_partition(job, key, existing)
-        await self._audit(existing, excused)
-
-    async def _audit(self, existing: Keys, excused: Keys) -> None:
-        """By the engine's own evidence, nothing is stale without a task or a decision."""
-        async with self.stage.connection() as conn:
-            lineage = await self.stage.scene().lineage(conn)
-            needs = []
-            for job in self.stage.world.made:
-                due = existing[job.outputs[0].name] - excused[job.name]
-                if due and not (job.is_unit and excused[job.name]):
-                    producer = lineage.producer(lineage.dataset_named(job.outputs[0].name).id)
-                    needs.append((producer, [text(job.space, key) for key in sorted(due)]))
-            stale = await stale_partitions(conn, lineage, needs)
-        for (id_, key), reasons in stale.items():
-            raise Broken("audit: a partition is lost", (lineage.job(id_).name, key, reasons))
+        await self._audit()
 
     def _reads_spilled(self, job: Job, key: Key) -> bool:
         """Whether an input is what an attempt left behind, of which no run has completed since."""
