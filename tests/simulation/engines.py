@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import PositionLost
-from engine.flow.ingest import ingest
+from engine.flow.ingest import Ingested, ingest
 from engine.flow.plan import plan
 from engine.flow.reap import reap
 from engine.flow.scene import Scene
@@ -38,6 +38,7 @@ class Engines:
     def __init__(self, stage: Stage, upstream: Upstream) -> None:
         self.stage = stage
         self.upstream = upstream
+        self._taken: set[int] = set()
         self.owners: list[str | None] = [None] * ENGINES
 
     async def ingest(self, dice: Random) -> None:
@@ -51,7 +52,7 @@ class Engines:
         self.stage.say(f"ingest {start}..{end} by owner {owner}")
         scene = self.stage.scenes[owner]
         try:
-            await self._ingest(scene, _batch(before, start, events), events, dice)
+            await self._ingest(scene, before, events, dice)
         except PositionLost:
             self.stage.say("… position lost", "overtaken owner of a stream")
             self.owners[owner] = await self._stored_position()
@@ -59,14 +60,27 @@ class Engines:
             self.owners[owner] = str(end)
 
     async def _ingest(
-        self, scene: Scene, batch: Batch, events: Sequence[SourceEvent], dice: Random | None
+        self,
+        scene: Scene,
+        before: str | None,
+        events: Sequence[SourceEvent],
+        dice: Random | None,
     ) -> None:
+        start = int(before or 0)
+        batch = _batch(before, start, events)
         try:
             done = await self.stage.do("ingest", lambda conn: ingest(conn, scene, batch), dice)
         except AnswerLost as lost:
-            self.stage.remember(lost.answer.invalidations, events)
+            self._remember(lost.answer, start, events)
             raise
-        self.stage.remember(done.invalidations, events)
+        self._remember(done, start, events)
+
+    def _remember(self, done: Ingested, start: int, events: Sequence[SourceEvent]) -> None:
+        """Keep the events that count: one that is ingested twice calls for nothing twice."""
+        places = {start + n: event for n, event in enumerate(events)}
+        new = [event for place, event in places.items() if place not in self._taken]
+        self._taken |= places.keys()
+        self.stage.remember(done.invalidations, new)
 
     async def _stored_position(self) -> str | None:
         rows = await self.stage.rows(_POSITION)
@@ -117,9 +131,8 @@ class Engines:
         start, end = int(stored or 0), len(self.upstream.stream)
         if start == end:
             return False
-        batch = _batch(stored, start, self.upstream.stream[start:])
         self.stage.say(f"ingest {start}..{end}")
-        await self._ingest(self.stage.scene(), batch, self.upstream.stream[start:], None)
+        await self._ingest(self.stage.scene(), stored, self.upstream.stream[start:], None)
         return True
 
     async def plan_all(self) -> bool:
