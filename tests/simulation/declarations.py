@@ -152,9 +152,15 @@ def _is_behind(row: dict[str, Any], maker: Job, event: SourceEvent) -> bool:
 
 
 def _named(maker: Job, event: SourceEvent) -> set[Key]:
-    """Return the partitions that an event names; none where it means the whole dataset."""
+    """Return the partitions that an event names; none where it means the whole dataset.
+
+    A row filter on a partition column names partitions, too, and some of them may be new.
+    """
     if not maker.space:
         return {()}
+    by_rows = event.rows is not None and any(d.name in event.rows for d in maker.space)
+    if event.partitions is None and by_rows:
+        return {key for key in universe(maker.space) if may_hold(maker.space, key, event.rows)}
     return set().union(*(read_text(maker.space, text) for text in event.partitions or ()))
 
 

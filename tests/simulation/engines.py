@@ -78,7 +78,8 @@ class Engines:
     def _remember(self, done: Ingested, start: int, events: Sequence[SourceEvent]) -> None:
         """Keep the events that count: one that is ingested twice calls for nothing twice."""
         places = {start + n: event for n, event in enumerate(events)}
-        new = [event for place, event in places.items() if place not in self._taken]
+        passed_over = self._taken | self.upstream.unusable
+        new = [event for place, event in places.items() if place not in passed_over]
         self._taken |= places.keys()
         self.stage.remember(done.invalidations, new)
 

@@ -46,7 +46,7 @@ HISTORY = (
     *("deploy: source moved", "deploy: source widened", "deploy: job cut otherwise"),
     *("deploy: job made manual or automatic", "event of a version", "impact", "plan applied"),
     *("plan outdated", "limit set", "held plan: approve", "held plan: reject"),
-    *("message that is rejected", "dead letters replayed", "dead letter ingested"),
+    *("message that is rejected", "dead letters replayed"),
     *("deploy: job waits no more", "deploy during a run"),
     *("PerPartition run", "PerUpdate run", "Full run", "all rows read again"),
     *("filtered rows read again", "new rows followed", "held for its inputs"),

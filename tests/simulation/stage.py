@@ -33,7 +33,7 @@ Verb = Callable[[Connection], Awaitable[T]]
 ENGINES = 2
 CRASHES = 0.10
 MEETINGS = 0.10
-STATEMENTS = {"plan": 14, "claim": 9, "finish": 11, "deploy": 40, "ingest": 6}
+STATEMENTS = {"plan": 14, "claim": 9, "finish": 11, "deploy": 40, "ingest": 6, "fail": 12}
 """About how many a verb has, at most; others have fewer."""
 UNIT: Key = ("(unit)",)
 """Stands for everything that a job makes in one go."""
