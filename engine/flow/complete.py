@@ -84,9 +84,22 @@ async def _record(
     units = [each for each in completions if each.lease.job.is_unit]
     for each in units:
         await move_cursors(conn, each)
+        await _record_unit_run(conn, each.lease)
     found = [fact for each in units for fact in _found_new(each)]
     await insert_own(conn, scene, [*found, *_unpropagated(changed)])
     await settle(conn, scene, ids, changes)
+
+
+async def _record_unit_run(conn: Connection, lease: Lease) -> None:
+    """Record the run that all partitions stand on, for it may have found none of them."""
+    await execute(
+        conn,
+        "stale.record_unit_run",
+        datasets=[each.id for each in lease.outputs],
+        versions=[each.version for each in lease.outputs],
+        task=lease.task_id,
+        config_hash=lease.job.config_hash,
+    )
 
 
 def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:

@@ -313,6 +313,15 @@ CREATE TABLE partition_versions (
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 ) WITH (fillfactor = 80);
 
+-- The last run behind a dataset version whose partitions are built together: it may have found none.
+CREATE TABLE unit_runs (
+    dataset_uuid uuid NOT NULL,
+    dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
+    task_id uuid NOT NULL,
+    config_hash text NOT NULL,
+    PRIMARY KEY (dataset_uuid, dataset_version)
+);
+
 -- A decision that leaves a partition as it is, built or not, until a run builds it: its task was
 -- canceled, or the plan that would have recomputed it was rejected.
 CREATE TABLE stale_decisions (

@@ -162,3 +162,18 @@ async def test_an_audit_goes_on_behind_its_slices(database: Database, monkeypatc
     assert (counts.partitions, counts.lost) == (5, 5)
     await world.plan()
     assert len(await world.run()) == 5
+
+
+async def test_a_run_that_found_no_partitions_has_been_made(database: Database) -> None:
+    keys = {"k": {"dynamic": True}}
+    world = await World.made(
+        database, source("a"), job("b", "a", partitioning=keys, execution_strategy="Full")
+    )
+    await world.changed("a", DAY)
+    (lease,) = await world.claim()
+    await world.complete(lease)
+    assert await found(world) == []
+    await world.changed("a", DAY)
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    (lost,) = await found(world)
+    assert (lost.partition, lost.reasons[0].rule) == ("*", "input changed")
