@@ -167,7 +167,9 @@ async def test_an_audit_goes_on_behind_its_slices(database: Database, monkeypatc
 async def test_a_run_that_found_no_partitions_has_been_made(database: Database) -> None:
     keys = {"k": {"dynamic": True}}
     world = await World.made(
-        database, source("a"), job("b", "a", partitioning=keys, execution_strategy="Full")
+        database,
+        source("a"),
+        job("b", {"dataset": "a", "mapping": "all"}, partitioning=keys, execution_strategy="Full"),
     )
     await world.changed("a", DAY)
     (lease,) = await world.claim()
