@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 from engine.collector import paused_collector
 from engine.errors import TooManyPartitions
 from engine.flow.scene import Scene
-from engine.flow.settle import release
+from engine.flow.settle import release, settle
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner import (
@@ -296,4 +296,5 @@ async def _hold(conn: Connection, scene: Scene, emissions: Sequence[_Emission]) 
         UUID(bytes=each.task_id) for each in emissions if each.starts_blocked and not each.front
     ]
     if ready:
-        await release(conn, scene, ready)
+        released = await release(conn, scene, ready)
+        await settle(conn, scene, [row["id"] for row in released if row["status"] == "skipped"])

@@ -24,3 +24,27 @@ async def test_of_an_input_read_by_its_last_partition_the_others_have_not_appear
         lineage = await world.scene.lineage(conn)
         producer = lineage.producer(lineage.dataset_named("b").id)
         assert await stale_partitions(conn, lineage, [(producer, ["*"])]) == {}
+
+
+async def test_a_reader_that_is_found_to_be_fresh_does_not_block_its_own_readers(
+    database: Database,
+) -> None:
+    """A run announces its change when its readers have run already."""
+    table = source("a", {})
+    table["outputs"][0]["columns"] = ["x", "y"]
+    columns = {"x": ["a.x"], "y": ["a.y"]}
+    jobs = [job("b", "a", partitioning={}, columns=columns)]
+    jobs += [job("c", "b", partitioning={}), job("d", "c", partitioning={})]
+    world = await World.made(database, table, *jobs)
+    await world.changed("a")
+    await world.run()
+    await world.change("a", columns=("y",))
+    await world.change("b", reason="rewritten")
+    await world.plan()
+    for _ in range(2):
+        (lease,) = await world.claim(1)
+        await world.finish(lease, "the same")
+    while await world.plan():
+        pass
+    await world.run()
+    assert await world.rows("SELECT id FROM knockon.tasks WHERE status = 'blocked'") == []
