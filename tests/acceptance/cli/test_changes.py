@@ -56,7 +56,8 @@ def test_a_plan_that_would_come_out_otherwise_is_not_applied(shop: Knockon, tmp_
 def test_a_plan_beyond_the_limit_waits_for_a_word(shop: Knockon) -> None:
     assert "none" in shop("org").out
     assert "no limit" in shop("org", "set", "blast_radius", "0", code=1).err
-    assert shop("org", "set", "blast_radius", "5", "--json").json == {"blast_radius": 5}
+    result = shop("org", "set", "blast_radius", "5", "--json").json
+    assert result == {"blast_radius": 5, "grants": "dag_files"}
     assert "beyond a limit: 7 partitions in all" in shop("impact", "orders", *WEEK).out
     with shop.running("engine", until="engine is up") as engine:
         shop("invalidate", "orders", *WEEK)
