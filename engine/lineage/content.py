@@ -68,8 +68,9 @@ class Written(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """The content after a run, and how it differs from the content before.
 
-    ``columns`` are the changed ones (None: all), PRUNED where nothing changed. ``unpropagated``
-    are those of which no plan has invalidated the readers.
+    ``columns`` are the changed ones (None: all), PRUNED where nothing changed. Scopes may still get
+    the version of an earlier change then, by which readers that have not run since are stale.
+    ``unpropagated`` are the columns of which no plan has invalidated the readers.
     """
 
     content: Content
@@ -129,12 +130,14 @@ def _differing(
 def _compare_whole(
     before: Content, written: Written, columns: DirtyColumns | Pruning, now: datetime
 ) -> Outcome:
-    if before.attributed and any(
-        each != written.fingerprint for each in before.attributed.values()
-    ):
-        columns = None
-    at = max(now, before.changed_at + _TICK)
-    content = before if columns is PRUNED else _at(before, Scope(columns), at)
+    is_attributed = not before.attributed or all(
+        each == written.fingerprint for each in before.attributed.values()
+    )
+    if columns is PRUNED:
+        content = before if is_attributed else _with_change(before, EVERYTHING, before.changed_at)
+    else:
+        columns = columns if is_attributed else None
+        content = _with_change(before, Scope(columns), max(now, before.changed_at + _TICK))
     return Outcome(_stored(content, written, None), columns)
 
 
@@ -145,16 +148,20 @@ def _compare_scopes(
     scopes: Sequence[Scope],
     now: datetime,
 ) -> Outcome:
-    is_exact = columns is PRUNED or columns is not None or _has_columns(before, written)
+    is_same = columns is PRUNED
+    is_exact = is_same or columns is not None or _has_columns(before, written)
     changed = [*_changed_scopes(before, written, columns, scopes, is_exact=is_exact)]
     rest = _rest(columns, scopes) if is_exact else PRUNED
+    # Scopes that were not compared with the content when it changed have changed back then.
+    at = before.changed_at if is_same else max(now, before.changed_at + _TICK)
     content = before
     for scope in changed if rest is PRUNED else [*changed, Scope(rest)]:
-        content = _at(content, scope, max(now, before.changed_at + _TICK))
+        content = _with_change(content, scope, at)
     attributed = None
     if not (is_exact and all(each.rows is None for each in scopes) and before.attributed is None):
         attributed = _attributed(before, written, scopes)
-    return Outcome(_stored(content, written, attributed), _union(changed, rest), rest)
+    columns = PRUNED if is_same else _union(changed, rest)
+    return Outcome(_stored(content, written, attributed), columns, rest)
 
 
 def _has_columns(before: Content, written: Written) -> bool:
@@ -226,10 +233,6 @@ def _attributed(
         return None
     extra = [key for key in found if key != OTHERS][: max(len(found) - _MOST_ATTRIBUTED, 0)]
     return {key: value for key, value in found.items() if key not in extra}
-
-
-def _at(content: Content, scope: Scope, now: datetime) -> Content:
-    return _with_change(content, scope, max(now, content.changed_at))
 
 
 def _with_change(content: Content, scope: Scope, at: datetime) -> Content:

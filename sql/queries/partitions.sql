@@ -55,11 +55,10 @@ WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version
   AND (v.key IS NULL OR p.partition_key = v.key)
 
 -- :name attribute_fully
--- A run has counted as a change of some scopes only; from here on it counts as one of all. Returns the
--- partitions of which that was so.
+-- The last change has counted as one of some scopes only; from here on it counts as one of all. Returns
+-- the partitions of which that was so.
 UPDATE knockon.partition_versions p
-SET materialized_at = greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond'),
-    column_stamps = NULL, row_changes = NULL, attributed_fingerprints = NULL
+SET column_stamps = NULL, row_changes = NULL, attributed_fingerprints = NULL
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
   AND p.partition_key = ANY(%(keys)s) AND p.attributed_fingerprints IS NOT NULL
 RETURNING p.partition_key
