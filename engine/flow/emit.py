@@ -20,6 +20,7 @@ from psycopg.types.json import Jsonb
 
 from engine.collector import paused_collector
 from engine.errors import TooManyPartitions
+from engine.flow.leave import forget_decisions
 from engine.flow.scene import Scene
 from engine.flow.settle import release, settle
 from engine.lineage.graph import Lineage
@@ -83,20 +84,26 @@ async def emit(
 ) -> int:
     """Write the tasks of a plan and what they wait for; returns how many tasks it touches."""
     with paused_collector():
-        return await _emit(conn, scene, list(_emissions(lineage, decided)), plan_id)
+        emissions = list(_emissions(lineage, decided))
+        if emissions:
+            await _emit(conn, scene, lineage, emissions, plan_id)
+        return len(emissions)
 
 
 async def _emit(
-    conn: Connection, scene: Scene, emissions: Sequence[_Emission], plan_id: UUID
-) -> int:
-    if emissions:
-        live = await _lock_live(conn, emissions)
-        _find_open(emissions, live)
-        _put_in_front(emissions, live)
-        await _join(conn, [each for each in emissions if each.joins], plan_id)
-        await _create(conn, scene, [each for each in emissions if not each.joins], plan_id)
-        await _hold(conn, scene, emissions)
-    return len(emissions)
+    conn: Connection,
+    scene: Scene,
+    lineage: Lineage,
+    emissions: Sequence[_Emission],
+    plan_id: UUID,
+) -> None:
+    live = await _lock_live(conn, emissions)
+    await forget_decisions(conn, lineage, ((each.job, each.keys) for each in emissions))
+    _find_open(emissions, live)
+    _put_in_front(emissions, live)
+    await _join(conn, [each for each in emissions if each.joins], plan_id)
+    await _create(conn, scene, [each for each in emissions if not each.joins], plan_id)
+    await _hold(conn, scene, emissions)
 
 
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:

@@ -1,15 +1,19 @@
-"""Leave: record that partitions stay stale because somebody decided so."""
+"""Leave: record that partitions stay stale because somebody decided so.
 
-from collections.abc import Mapping, Sequence
+A decision stands until the partition is built, or a later plan recomputes it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
 from engine.flow.stale import Stale, stale_keys, stale_partitions
 from engine.lineage.graph import Lineage
+from engine.model.job import Job
 from engine.planner.first_runs import UNIT
 from engine.store.database import Connection
-from engine.store.run import execute
+from engine.store.run import execute, fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,14 @@ async def leave_stale(
     partitions: Mapping[UUID, Sequence[str]],
     decision: Decision,
 ) -> Stale:
-    """Record the decision with those partitions, by job, that are stale; returns them."""
+    """Record the decision with partitions, by job; returns those that are stale.
+
+    A canceled task may have waited for inputs that change only afterwards, so the decision is
+    recorded with all of its partitions; of a rejected plan, those that are stale.
+    """
     needs = [(job, keys) for id_, keys in partitions.items() if (job := lineage.find_job(id_))]
     stale = await stale_partitions(conn, lineage, needs)
+    is_of_all = decision.kind == "canceled"
     for job, keys in needs:
         dataset = lineage.dataset(job.outputs[0])
         await execute(
@@ -38,10 +47,43 @@ async def leave_stale(
             "stale.record_decisions",
             dataset=dataset.id,
             version=dataset.version,
-            keys=[UNIT] if job.is_unit else list(stale_keys(stale, job, keys)),
+            keys=[UNIT]
+            if job.is_unit
+            else list(keys if is_of_all else stale_keys(stale, job, keys)),
             decision=decision.kind,
             by=decision.by,
             task=decision.task,
             plan=decision.plan,
         )
     return stale
+
+
+async def forget_decisions(
+    conn: Connection, lineage: Lineage, planned: Iterable[tuple[Job, Sequence[str]]]
+) -> None:
+    """Remove the decisions on partitions that a plan recomputes after all."""
+    needs = list(planned)
+    datasets = [lineage.dataset(each) for each in {job.outputs[0] for job, _ in needs}]
+    rows = await fetch(
+        conn,
+        "stale.decided",
+        datasets=[each.id for each in datasets],
+        versions=[each.version for each in datasets],
+    )
+    decided = {(row["dataset_uuid"], row["partition_key"]) for row in rows}
+    if not decided:
+        return
+    over = [
+        (output, key)
+        for job, keys in needs
+        for output in job.outputs[:1]
+        for key in ((UNIT,) if job.is_unit else keys)
+        if (output, key) in decided
+    ]
+    await execute(
+        conn,
+        "stale.forget_decisions",
+        datasets=[output for output, _ in over],
+        versions=[lineage.dataset(output).version for output, _ in over],
+        keys=[key for _, key in over],
+    )

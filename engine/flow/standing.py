@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-from uuid import UUID
 
+from engine.errors import InvalidPartition
 from engine.flow.scene import Scene
-from engine.lineage.graph import Lineage
+from engine.lineage.graph import Edge, Lineage
+from engine.model.invalidation import ABOUT_READERS, FOUND
 from engine.model.job import Job
+from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import UNIT
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
@@ -19,14 +21,23 @@ Verdict = Literal["in hand", "left", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """By partition key, and for the whole job, what is open and what was decided."""
+    """By partition key, and for the whole job, what is open and what was decided.
+
+    Of open invalidations ``by_inputs`` has the partitions that they reach through an input.
+    """
 
     of_job: tuple[Verdict, str] | None
     of_keys: Mapping[str, tuple[Verdict, str]]
+    by_inputs: Sequence[tuple[PartitionSet, tuple[Verdict, str]]]
+    space: PartitionSpace
 
     def of(self, key: str) -> tuple[Verdict, str | None]:
         """The verdict on a stale partition, and the reason for it."""
-        return self.of_keys.get(key) or self.of_job or ("lost", None)
+        return self.of_keys.get(key) or self._reached(key) or self.of_job or ("lost", None)
+
+    def _reached(self, key: str) -> tuple[Verdict, str] | None:
+        partition = self.space.universe if key == UNIT else self.space.parse(key)
+        return next((each for reached, each in self.by_inputs if reached & partition), None)
 
 
 async def load_standing(
@@ -39,56 +50,87 @@ async def load_standing(
         of_keys[key] = "left", f"{row['decision']}{by} at {row['decided_at']:%Y-%m-%d %H:%M:%S %Z}"
     for key, plan in (await _pending(conn, scene, lineage, job, keys)).items():
         of_keys[key] = "left", f"plan {plan} is pending approval"
-    rows = await fetch(conn, "stale.open_invalidations", org_id=scene.org_id)
+    concerned = {*job.outputs, *(edge.dataset for edge in lineage.inputs(job.id))}
+    rows = await fetch(
+        conn, "stale.open_invalidations", org_id=scene.org_id, datasets=list(concerned)
+    )
     of_keys |= _invalidated(lineage, job, keys, rows)
     for key, row in (await _tasks(conn, job)).items():
         verdict: Verdict = "left" if row["status"] == "failed" else "in hand"
         of_keys[key] = verdict, f"task {row['id']} is {row['status']}"
-    return Standing(_of_job(lineage, job, rows), of_keys)
+    is_manual = job.activation == "manual"
+    of_job: tuple[Verdict, str] | None = (
+        ("left", "its job runs only when somebody asks for it") if is_manual else None
+    )
+    return Standing(of_job, of_keys, _by_inputs(lineage, job, rows), lineage.job_space(job))
 
 
-def _of_job(lineage: Lineage, job: Job, open_rows: Sequence[Row]) -> tuple[Verdict, str] | None:
-    """How open invalidations upstream concern the job, wherever they reach it."""
-    upstream = _upstream(lineage, job) - set(job.outputs)
-    above = [row for row in open_rows if row["dataset_uuid"] in upstream]
-    if above:
-        return _verdict(above, "of an input")
-    if job.activation == "manual":
-        return "left", "its job runs only when somebody asks for it"
-    return None
+def _by_inputs(
+    lineage: Lineage, job: Job, open_rows: Sequence[Row]
+) -> list[tuple[PartitionSet, tuple[Verdict, str]]]:
+    """The partitions that open invalidations of the job's inputs reach, those to be planned first.
+
+    One that is set aside explains a stale partition only where it is about a change that a run has
+    made: other changes get their versions when they are planned.
+    """
+    found = []
+    for is_set_aside in (False, True):
+        reached = [
+            _down(lineage, edge, row)
+            for edge in lineage.inputs(job.id)
+            for row in open_rows
+            if row["dataset_uuid"] == edge.dataset
+            and row["is_set_aside"] is is_set_aside
+            and (not is_set_aside or row["reason"] == FOUND)
+        ]
+        if reached:
+            found.append((PartitionSet.union(reached), _verdict(is_set_aside, "of an input")))
+    return found
+
+
+def _down(lineage: Lineage, edge: Edge, row: Row) -> PartitionSet:
+    """The partitions of the edge's job that an invalidation of its input can reach."""
+    everything = lineage.job_space(lineage.job(edge.job)).universe
+    if row["partition_key"] is None or edge.mapping.takes_last:
+        return everything
+    try:
+        return edge.mapping.down(lineage.space(edge.dataset).parse(row["partition_key"]))
+    except InvalidPartition:
+        return everything  # of another generation, until it is planned
 
 
 def _invalidated(
     lineage: Lineage, job: Job, keys: Sequence[str], open_rows: Sequence[Row]
 ) -> dict[str, tuple[Verdict, str]]:
     """The partition keys that open invalidations of the job's own outputs cover."""
-    space, found = lineage.job_space(job), {}
-    own = [row for row in open_rows if row["dataset_uuid"] in job.outputs]
+    own = [
+        row
+        for row in open_rows
+        if row["dataset_uuid"] in job.outputs and row["reason"] not in ABOUT_READERS
+    ]
+    found: dict[str, tuple[Verdict, str]] = {}
     for key in keys if own else ():
-        partition = space.universe if key == UNIT else space.parse(key)
-        covering = [
-            row for row in own if key == UNIT or space.parse(row["partition_key"]).covers(partition)
-        ]
+        covering = [row for row in own if key == UNIT or _covers(lineage, job, row, key)]
         if covering:
-            found[key] = _verdict(covering, "of it")
+            are_set_aside = all(row["is_set_aside"] for row in covering)
+            found[key] = _verdict(are_set_aside, "of it")
     return found
 
 
-def _verdict(rows: Sequence[Row], of: str) -> tuple[Verdict, str]:
-    if any(not row["is_set_aside"] for row in rows):
-        return "in hand", f"an invalidation {of} is not planned yet"
-    return "left", f"an invalidation {of} cannot be planned"
+def _covers(lineage: Lineage, job: Job, row: Row, key: str) -> bool:
+    space = lineage.job_space(job)
+    if row["partition_key"] is None:
+        return True
+    try:
+        return space.parse(row["partition_key"]).covers(space.parse(key))
+    except InvalidPartition:
+        return not row["is_set_aside"]
 
 
-def _upstream(lineage: Lineage, job: Job) -> set[UUID]:
-    """The datasets that a job makes, and all that it depends on."""
-    found, left = set(job.outputs), [job]
-    while left:
-        for edge in lineage.inputs(left.pop().id):
-            if edge.dataset not in found:
-                found.add(edge.dataset)
-                left.append(edge.producer)
-    return found
+def _verdict(is_set_aside: bool, of: str) -> tuple[Verdict, str]:
+    if is_set_aside:
+        return "left", f"an invalidation {of} cannot be planned"
+    return "in hand", f"an invalidation {of} is not planned yet"
 
 
 async def _tasks(conn: Connection, job: Job) -> Mapping[str, Row]:

@@ -10,6 +10,9 @@ from engine.model.event import Reason
 FOUND: Final = "found"
 """The reason of what a run found and no plan reckoned with; it bears its stamp. No event has it."""
 
+ABOUT_READERS: Final = frozenset({"rewritten", FOUND})
+"""Reasons for which only the readers of a produced dataset are recomputed, not the dataset."""
+
 ScopeKind = Literal["dataset", "partition", "row_range"]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import certain, narrow
 from engine.lineage.rows import RowFilter
-from engine.model.invalidation import FOUND, Invalidation
+from engine.model.invalidation import ABOUT_READERS, FOUND, Invalidation
 from engine.partitions import PartitionSet
 from engine.planner.causes import Causes
 from engine.planner.dirty import DirtyScope
@@ -60,7 +60,7 @@ def changes_in_place(lineage: Lineage, invalidation: Invalidation) -> bool:
     Otherwise a produced dataset is wrong: its producer is hit, and the rest through it.
     """
     made_by = lineage.producer(invalidation.dataset).activation
-    return made_by == "source" or invalidation.reason in ("rewritten", FOUND)
+    return made_by == "source" or invalidation.reason in ABOUT_READERS
 
 
 def _partitions(lineage: Lineage, extents: Extents, invalidation: Invalidation) -> PartitionSet:

@@ -71,10 +71,12 @@ SELECT t.id, t.status, t.partitions FROM knockon.tasks t
 WHERE t.job_id = %(job)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name open_invalidations
--- The scopes of invalidations that are not planned, or that planning has set aside.
-SELECT DISTINCT i.dataset_uuid, i.partition_key, i.planning_error IS NOT NULL AS is_set_aside
+-- The scopes of invalidations of some datasets that are not planned, or that planning has set aside.
+SELECT DISTINCT i.dataset_uuid, i.partition_key, i.reason,
+       i.planning_error IS NOT NULL AS is_set_aside
 FROM knockon.data_invalidations i
 WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
+  AND i.dataset_uuid = ANY(%(datasets)s)
 
 -- :name pending_steps
 -- The partitions of a job that plans pending approval would recompute; null: all.
@@ -99,3 +101,16 @@ SET decision = EXCLUDED.decision, decided_by = EXCLUDED.decided_by,
 SELECT partition_key, decision, decided_by, decided_at, plan_id, task_id FROM knockon.stale_decisions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
   AND (%(keys)s::text[] IS NULL OR partition_key = ANY(%(keys)s))
+
+-- :name decided
+-- The partitions of dataset versions that decisions leave as they are.
+SELECT d.dataset_uuid, d.partition_key
+FROM knockon.stale_decisions d
+JOIN unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) AS g(dataset, version)
+    ON d.dataset_uuid = g.dataset AND d.dataset_version = g.version
+
+-- :name forget_decisions
+-- A later plan recomputes these after all.
+DELETE FROM knockon.stale_decisions d
+USING unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[]) AS g(dataset, version, key)
+WHERE d.dataset_uuid = g.dataset AND d.dataset_version = g.version AND d.partition_key = g.key

@@ -1,0 +1,98 @@
+"""Cases in which a decision or another invalidation once hid a stale partition from the audit."""
+
+from engine.flow.audit import StalePartition, audit_all
+from engine.flow.byhand import cancel
+from engine.flow.set_aside import set_aside
+from engine.model.task import Output
+from engine.store.database import Database
+from engine.store.run import fetch
+from tests.support.worlds import World, job, source
+
+DAY, OTHER = "2013-02-13", "2013-02-14"
+
+
+async def found(world: World, *, mend: bool = False) -> list[StalePartition]:
+    async with world.conn() as conn:
+        return (await audit_all(conn, world.scene, mend=mend)).shown
+
+
+async def cancel_task(world: World, name: str, *statuses: str) -> None:
+    task = await world.task(name, *statuses)
+    async with world.conn() as conn:
+        await cancel(conn, world.scene, task["id"], by="ann")
+
+
+async def lose_tasks(world: World) -> None:
+    await world.rows("DELETE FROM tasks WHERE status IN ('queued', 'blocked') RETURNING id")
+
+
+async def test_a_task_canceled_before_its_input_changed_leaves_its_partition(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", DAY)
+    await cancel_task(world, f"c[{DAY}]", "blocked")
+    assert await world.run() == [f"b[{DAY}]"]
+    (left,) = await found(world)
+    assert (left.dataset, left.verdict) == ("c", "left")
+
+
+async def test_a_change_lost_after_a_canceled_task_is_lost(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", DAY)
+    await cancel_task(world, f"b[{DAY}]", "queued")
+    await world.changed("a", DAY)
+    await lose_tasks(world)
+    assert [each.verdict for each in await found(world)] == ["lost"]
+
+
+async def test_an_invalidation_set_aside_hides_no_other_loss(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY, OTHER)
+    await world.run()
+    await world.changed("a", DAY)
+    await lose_tasks(world)
+    await world.change("a", OTHER)
+    async with world.conn() as conn:
+        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.scene.org_id, limit=9)
+        await set_aside(conn, row, ValueError("x"))
+    assert [(each.partition, each.verdict) for each in await found(world)] == [(DAY, "lost")]
+
+
+async def test_an_unplanned_invalidation_hides_no_other_loss(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY, OTHER)
+    await world.run()
+    await world.changed("a", DAY)
+    await lose_tasks(world)
+    await world.change("a", OTHER)
+    assert [(each.partition, each.verdict) for each in await found(world)] == [(DAY, "lost")]
+
+
+async def test_keys_that_a_source_has_lost_end_no_audit(database: Database) -> None:
+    def origins(*keys: str) -> dict[str, object]:
+        return {"origin": {"static": list(keys)}}
+
+    b = job("b", "a", partitioning={})
+    world = await World.made(database, source("a", origins("EWR", "JFK")), b)
+    await world.changed("a", "EWR", "JFK")
+    await world.run()
+    await world.deploy(source("a", origins("JFK")), b)
+    await world.run()
+    assert await found(world) == []
+
+
+async def test_a_unit_job_of_two_outputs_is_fresh_after_a_run_of_one(database: Database) -> None:
+    both = job("b", {"dataset": "a", "cursor": {"column": "id", "type": "integer"}})
+    both |= {"execution_strategy": "PerUpdate", "update_strategy": "append", "unique_key": ["id"]}
+    both["outputs"].append({"dataset": "c", "partitioning": both["outputs"][0]["partitioning"]})
+    world = await World.made(database, source("a"), both)
+    for day in (DAY, OTHER):
+        await world.changed("a", day)
+        (lease,) = await world.claim()
+        await world.complete(lease, Output("c" if day == OTHER else "b", day))
+        assert await found(world) == []
