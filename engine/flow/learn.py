@@ -4,24 +4,23 @@ A run can tell of a dataset if it is part of an attempt at a task that made the 
 served, by a job that lets its runs tell. Runs add to what is known, and never take away.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 import msgspec
 from psycopg.types.json import Jsonb
 
-from engine.flow.facts import definition_change
-from engine.flow.known import load_existing, load_known
+from engine.flow.facts import Fact, insert_own, own_invalidation
+from engine.flow.known import load_existing
 from engine.flow.resolve import known_columns
 from engine.flow.scene import Scene
+from engine.flow.stale import stale_keys, stale_partitions
 from engine.lineage.columns import EVERY
 from engine.lineage.graph import Edge, Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.openlineage import tasks_of
 from engine.model.told import Name, Told, ToldRead
-from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
 from engine.store.run import execute, fetch
@@ -157,41 +156,35 @@ def _is_known(lineage: Lineage, row: _Row) -> bool:
 
 
 async def _make_up(conn: Connection, scene: Scene, before: Lineage, news: Sequence[_Row]) -> None:
-    """Make anew what a change may have been kept from by what was known until now.
+    """Invalidate what is stale by the new rows, since changes were pruned by the old ones.
 
-    Where nothing was known of an input, all of it was read. Where only some of its columns moved
-    last, it is on record which.
+    An input of which nothing was known counted as read in all its columns.
     """
-    grown: dict[tuple[UUID, Edge], set[str]] = defaultdict(set)
-    for row in news:
-        for edge in before.inputs(row.job):
-            place = before.job(row.job).outputs.index(row.output)
-            if edge.dataset == row.input and edge.columns[place] is not None:
-                grown[row.output, edge].add(row.input_column)
-    facts = [
-        definition_change(output, before.dataset(output).version, text, said_by="openlineage")
-        for (output, edge), columns in grown.items()
-        for text in await _touched(conn, before, output, edge, columns)
-    ]
-    if facts:
-        await execute(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(facts))
-        await ring(conn, INVALIDATIONS, scene.org_id)
+    lineage = await scene.lineage(conn)
+    facts: list[Fact] = []
+    for id_ in dict.fromkeys(row.job for row in news if _is_grown(before, row)):
+        job, output = lineage.job(id_), lineage.dataset(lineage.job(id_).outputs[0])
+        space, existing = lineage.space(output.id), await load_existing(conn, lineage, output.id)
+        keys = list(space.keys(existing))
+        stale = list(stale_keys(await stale_partitions(conn, lineage, [(job, keys)]), job, keys))
+        if stale:
+            texts = space.texts(space.from_keys(stale))
+            facts.append(
+                own_invalidation(
+                    output.id,
+                    output.version,
+                    texts,
+                    reason="definition_change",
+                    source="openlineage",
+                )
+            )
+    await insert_own(conn, scene, facts)
 
 
-async def _touched(
-    conn: Connection, lineage: Lineage, output: UUID, edge: Edge, columns: set[str]
-) -> list[str]:
-    """The partitions that are made from one of which such a column has moved by itself."""
-    moved = await fetch(
-        conn,
-        "partitions.moved_in",
-        dataset=edge.dataset,
-        version=lineage.dataset(edge.dataset).version,
-        columns=list(columns),
+def _is_grown(before: Lineage, row: _Row) -> bool:
+    """Whether columns of the input were known before, by which changes may have been pruned."""
+    index = before.job(row.job).outputs.index(row.output)
+    return any(
+        edge.dataset == row.input and edge.columns[index] is not None
+        for edge in before.inputs(row.job)
     )
-    if not moved:
-        return []
-    existing = await load_existing(conn, lineage, edge.dataset)
-    parts = lineage.space(edge.dataset).from_keys(row["partition_key"] for row in moved)
-    made = edge.mapping.down(parts, existing) & await load_known(conn, lineage, output)
-    return lineage.space(output).texts(made)

@@ -10,7 +10,7 @@ from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner import KnownNeeded, input_partitions, prefetched
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.run import fetch
 
 Need = tuple[Job, Sequence[str]]
 Reads = Mapping[UUID, Sequence[str]]
@@ -53,23 +53,6 @@ def _read(
         return {edge.dataset: keys for edge in edges}
     read = input_partitions(lineage, job, keys, prefetched(known))
     return {dataset: list(lineage.space(dataset).keys(each)) for dataset, each in read.items()}
-
-
-async def of_their_own(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> list[Row]:
-    """Of what tasks have read, what each output partition is made of itself.
-
-    A task that made several read the inputs of all of them. ``rows`` name a ``job_id``, the
-    ``partition_key`` of an output, an ``input_dataset_uuid`` and an ``input_partition_key``.
-    """
-    outputs = list(dict.fromkeys((row["job_id"], row["partition_key"]) for row in rows))
-    needs = [(lineage.job(job), [key]) for job, key in outputs]
-    own = dict(zip(outputs, await input_keys(conn, lineage, needs), strict=True))
-    return [
-        row
-        for row in rows
-        if row["input_partition_key"]
-        in own[row["job_id"], row["partition_key"]].get(row["input_dataset_uuid"], ())
-    ]
 
 
 async def _stamps(conn: Connection, lineage: Lineage, reads: Iterable[Reads]) -> Stamps:

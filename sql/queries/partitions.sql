@@ -117,17 +117,11 @@ FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
   AND (%(keys)s::text[] IS NULL OR partition_key = ANY(%(keys)s))
 
--- :name moved_in
--- Partitions of which some of these columns have moved without the others.
-SELECT partition_key FROM knockon.partition_versions
-WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
-  AND column_stamps ?| %(columns)s::text[]
-
 -- :name inherit
 -- A generation of a source that is cut like the one before keeps what was known of these partitions.
 INSERT INTO knockon.partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at,
-                                column_stamps)
-SELECT dataset_uuid, %(version)s, partition_key, materialized_at, column_stamps
+                                column_stamps, row_changes)
+SELECT dataset_uuid, %(version)s, partition_key, materialized_at, column_stamps, row_changes
 FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
   AND partition_key = ANY(%(keys)s)

@@ -179,3 +179,34 @@ async def test_a_run_that_found_no_partitions_has_been_made(database: Database) 
     await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
     (lost,) = await found(world)
     assert (lost.partition, lost.reasons[0].rule) == ("*", "input changed")
+
+
+async def test_a_source_that_moves_keeps_the_rows_that_changed(database: Database) -> None:
+    """A reader that a row filter did not reach is fresh in the next version of the source, too."""
+    origins = {"origin": {"static": ["EWR", "JFK"]}}
+    read = {"dataset": "a", "passes": {"origin": ["origin"]}}
+    by_day = {"dt": {"time": "day", "start": "2013-01-01", "end": "2014-01-01"}}
+    reader = job("b", read, partitioning=by_day | origins)
+    world = await World.made(database, source("a"), reader)
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", DAY, rows={"origin": "JFK"})
+    await world.run()
+    longer = {"dt": {"time": "day", "start": "2013-01-01", "end": "2015-01-01"}}
+    await world.deploy(source("a", longer), reader)
+    await world.run()
+    assert await found(world) == []
+
+
+async def test_a_reader_of_what_begins_runs_once(database: Database) -> None:
+    """The wave and the invalidation of all that is new in a first partition are one run."""
+    a, b = source("a"), job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
+    a["outputs"][0]["columns"] = ["x", "y"]
+    world = await World.made(database, a, b, job("rx", "b", columns={"x": ["b.x"]}))
+    await world.changed("a", DAY)
+    await world.rows("UPDATE tasks SET status = 'canceled' RETURNING id")
+    await world.changed("a", DAY, columns=("x",))
+    assert await world.run() == [f"b[{DAY}]", f"rx[{DAY}]"]
+    await world.plan()
+    assert await world.run() == []
+    assert await found(world) == []
