@@ -210,3 +210,33 @@ async def test_a_reader_of_what_begins_runs_once(database: Database) -> None:
     await world.plan()
     assert await world.run() == []
     assert await found(world) == []
+
+
+async def test_the_last_partition_that_exists_is_read_when_a_later_one_was_given_up(
+    database: Database,
+) -> None:
+    """A plan waits for the later partition; when that is given up, the audit finds its reader."""
+    last = {"dataset": "mid", "mapping": "last"}
+    world = await World.made(
+        database, source("a"), job("mid", "a"), job("out", last, partitioning={})
+    )
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", OTHER)
+    task = await world.task(f"mid[{OTHER}]", "queued")
+    await world.changed("a", DAY)
+    async with world.conn() as conn:
+        await cancel(conn, world.scene, task["id"])
+    await world.run()
+    await audited(world, mend=True)
+    await world.plan()
+    await world.run()
+    (read,) = await world.rows(
+        "SELECT i.input_version = n.materialized_at AS is_newest "
+        "FROM datasets d JOIN partition_versions o ON o.dataset_uuid = d.id "
+        "JOIN task_inputs i ON i.task_id = o.task_id JOIN partition_versions n "
+        "ON n.dataset_uuid = i.input_dataset_uuid AND n.partition_key = i.input_partition_key "
+        "WHERE d.name = 'out'"
+    )
+    assert read["is_newest"]
+    assert [each for each in await audited(world) if each[2] == "lost"] == []
