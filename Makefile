@@ -47,6 +47,7 @@ containers: venv ## run the compose file and the tests that need servers on a Do
 mutations: venv ## break the engine on purpose, and require the simulator to notice
 	$(BIN)/pytest tests/simulation/test_mutations.py
 	$(BIN)/python -m tests.simulation.catch
+	$(BIN)/python -m tests.simulation.catch --mend
 
 nightly: ## run the suites that are too long for .ci/run, with their output in build/nightly
 	.ci/nightly

@@ -1,7 +1,8 @@
 """`python -m tests.simulation.catch [NAME…]`: how soon the simulator notices each mutation.
 
 Prints a seed for each, as `caught_by.py` lists them, with the number of worlds that it took, the
-CPU seconds of the simulator itself, and the law that was broken.
+CPU seconds of the simulator itself, and the law that was broken. With `--mend`, the audit repairs
+what is lost at each rest, and every world must end correct: for the mutations that lose work.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from engine.store.database import Database
-from tests.simulation.mutations import MUTATIONS
-from tests.simulation.trial import Trial, forget_all
+from tests.simulation.mutations import CLASSES, LOST_WORK, MUTATIONS
+from tests.simulation.trial import Trial, forget_all, replace
 from tests.support.databases import fresh_database, migrated_template
 from tests.support.servers import postgres_server
 
@@ -24,11 +25,12 @@ KEPT_WORLDS = 25
 
 
 def main() -> int:
-    """Return the number of mutations that no world noticed."""
+    """Return the number of mutations that no world noticed, or that the audit did not repair."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=[*MUTATIONS], metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--worlds", type=int, default=120, help="most worlds for each")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--mend", action="store_true", help="require the audit to repair the loss")
     given = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -41,11 +43,13 @@ def main() -> int:
 
 async def _catch_all(url: str, given: argparse.Namespace) -> int:
     missed = 0
+    names = [name for name in MUTATIONS if not given.mend or CLASSES.get(name) == LOST_WORK]
+    check = _is_repaired if given.mend else _is_caught
     async with await Database.open(url) as database:
-        for name in given.names:
+        for name in given.names or names:
             with pytest.MonkeyPatch.context() as patch:
                 MUTATIONS[name](patch)
-                missed += not await _is_caught(database, name, given.seed, given.worlds)
+                missed += not await check(database, name, given.seed, given.worlds)
             await forget_all(database)
     return missed
 
@@ -63,6 +67,22 @@ async def _is_caught(database: Database, name: str, first: int, worlds: int) -> 
         if count % KEPT_WORLDS == 0:
             await forget_all(database)
     print(f"    # {name}: not caught by {worlds} worlds, {seconds:.0f} s", flush=True)
+    return False
+
+
+async def _is_repaired(database: Database, name: str, first: int, worlds: int) -> bool:
+    """Return whether a world lost work that the audit repaired, and all before it ended correct."""
+    for seed in range(first, first + worlds):
+        trial = await replace(Trial.of(seed), is_mending=True).run(database)
+        if trial.failure is not None:
+            print(f"    # {name}: not repaired in world {seed}: {trial.failure!s:.200}", flush=True)
+            return False
+        if mended := trial.counts["mended by the audit"]:
+            print(f'    "{name}": {seed},  # {mended} partitions repaired', flush=True)
+            return True
+        if (seed - first + 1) % KEPT_WORLDS == 0:
+            await forget_all(database)
+    print(f"    # {name}: {worlds} worlds lost nothing", flush=True)
     return False
 
 

@@ -129,12 +129,12 @@ def a_position_moves_without_its_facts(patch: Patch) -> None:
 # -- plan ------------------------------------------------------------------------------------------
 
 
-@mutation
+@classified(LOST_WORK)
 def an_edge_is_not_followed(patch: Patch) -> None:
     around(patch, Lineage, "readers", lambda readers: lambda self, d: readers(self, d)[:1])
 
 
-@mutation
+@classified(LOST_WORK)
 def a_plan_says_done_before_it_is(patch: Patch) -> None:
     def hasty(emit: Any) -> Any:
         async def wrong(conn: Any, scene: Any, lineage: Any, decided: Any, *rest: Any) -> Any:
@@ -158,7 +158,7 @@ def a_column_that_shapes_every_other_is_pruned(patch: Patch) -> None:
     around(patch, engine.planner.crossing, "propagate", narrow)
 
 
-@mutation
+@classified(LOST_WORK)
 def unknown_columns_reach_nothing(patch: Patch) -> None:
     def narrow(cross: Any) -> Any:
         def wrong(extents: Any, job: Any, edge: Any, dirty: Any, hits: Any) -> Any:
@@ -302,7 +302,7 @@ def nobody_is_joined(patch: Patch) -> None:
     around(patch, engine.flow.emit, "_find_open", lambda _: lambda emissions, live: None)
 
 
-@mutation
+@classified(LOST_WORK)
 def a_dependency_is_forgotten(patch: Patch) -> None:
     def forgetful(put: Any) -> Any:
         def wrong(emissions: Any, live: Any) -> None:
@@ -472,7 +472,7 @@ def partitions_that_a_run_found_are_not_told_of(patch: Patch) -> None:
 # -- settle ----------------------------------------------------------------------------------------
 
 
-@mutation
+@classified(LOST_WORK)
 def what_did_change_is_skipped(patch: Patch) -> None:
     statement(
         patch,
@@ -533,7 +533,7 @@ def a_failed_attempt_takes_its_partitions_with_it(patch: Patch) -> None:
     )
 
 
-@mutation
+@classified(LOST_WORK)
 def a_task_that_gave_up_counts_as_done(patch: Patch) -> None:
     statement(patch, "tasks.give_up", "SET status = 'failed'", "SET status = 'skipped'")
 
@@ -586,9 +586,12 @@ def a_hand_over_drops_dependents(patch: Patch) -> None:
     statement(patch, "tasks.hand_over", "WHERE d.depends_on =", "WHERE false AND d.depends_on =")
 
 
-@classified(LOST_WORK)
+@classified(INGEST)
 def late_carry_over_is_lost(patch: Patch) -> None:
-    """Invalidations ingested while a deploy of their source commits are set aside."""
+    """Invalidations ingested while a deploy of their source commits are set aside.
+
+    Nothing else records the change of the source, so no evidence of it is left to the audit.
+    """
     around(patch, engine.flow.draft, "carry_late", lambda _: nothing)
 
 
@@ -649,9 +652,9 @@ def first_outputs_of_narrow_plans_do_not_invalidate_their_readers(patch: Patch) 
 # -- a second series, written without a look at what the simulator generates -----------------------
 
 
-@classified(LOST_WORK)
+@classified(EVIDENCE)
 def reject_leaves_no_mark(patch: Patch) -> None:
-    around(patch, engine.flow.approve, "_forget_all", lambda _: nothing)
+    around(patch, engine.flow.approve, "_leave_all", lambda _: nothing)
 
 
 @classified(INGEST)

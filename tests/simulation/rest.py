@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from engine.flow.audit import audit_all
+from engine.flow.audit import Counts, audit_all
 from tests.simulation import recompute
 from tests.simulation.approvals import Approvals
 from tests.simulation.declarations import Declarations
@@ -20,6 +20,8 @@ from tests.simulation.workers import Workers, keys_of
 from tests.simulation.world import Job
 
 PATIENCE = 400
+MENDINGS = 40
+"""Audits until nothing is lost; each may repair no more than the next job downstream."""
 Keys = dict[str, set[Key]]
 
 _UNFINISHED = """
@@ -46,6 +48,8 @@ class Rest:
         approvals: Approvals,
         declarations: Declarations,
         look: Callable[[], Awaitable[None]],
+        *,
+        is_mending: bool,
     ) -> None:
         self.stage = stage
         self.engines = engines
@@ -54,15 +58,17 @@ class Rest:
         self.approvals = approvals
         self.declarations = declarations
         self.look = look
+        self.is_mending = is_mending
+        """Whether lost partitions are repaired by the audit before the tables are compared."""
 
     async def rest(self, dice: Random) -> None:
         self.stage.say("rest", "rests")
-        await self._drain()
+        await self._settle()
         await self._check()
 
     async def heal(self) -> None:
         """Mend what failed, and request what was left stale, until nothing is excused."""
-        await self._drain()
+        await self._settle()
         await self.approvals.lift_limits()
         await self.people.request_what_was_left()
         for turn in range(PATIENCE):
@@ -72,8 +78,28 @@ class Rest:
             for task in failed if turn < 2 else failed[:1]:
                 await self.people.retry(task)
             await self._drain()
-        await self._drain()
+        await self._settle()
         await self._check()
+
+    async def _settle(self) -> None:
+        """Drain, and where the audit repairs, repeat both until it finds nothing lost."""
+        await self._drain()
+        for _ in range(MENDINGS if self.is_mending else 0):
+            if not await self._mend():
+                return
+            await self._drain()
+        if self.is_mending:
+            raise Broken("the audit repairs what it finds lost", self.stage.org)
+
+    async def _mend(self) -> int:
+        """Invalidate lost partitions; no limit holds the plans that recompute them."""
+        scene = self.stage.scene()
+        counts: Counts = await self.stage.do("audit", lambda c: audit_all(c, scene, mend=True))
+        if counts.lost:
+            self.stage.say(f"the audit mends {counts.lost}")
+            self.stage.counts["mended by the audit"] += counts.lost
+            await self.approvals.lift_limits()
+        return counts.lost
 
     async def _drain(self) -> None:
         dice = Random(self.stage.now)

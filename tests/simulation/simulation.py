@@ -33,7 +33,7 @@ _SKIPPED = "SELECT count(*) AS tasks FROM tasks WHERE org_id = %(org)s AND statu
 class Simulation:
     """All who act, on one stage."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, is_mending: bool = False) -> None:
         self.stage = stage
         self._looked = 0
         self._inner = ""
@@ -46,7 +46,14 @@ class Simulation:
         self._workers = workers = Workers(stage)
         self._people = People(stage, upstream)
         self._rest = Rest(
-            stage, engines, workers, self._people, approvals, declarations, self._look
+            stage,
+            engines,
+            workers,
+            self._people,
+            approvals,
+            declarations,
+            self._look,
+            is_mending=is_mending,
         )
         self._verbs: dict[str, Callable[[Random], Awaitable[None]]] = {
             verb.__name__: verb
@@ -74,12 +81,19 @@ class Simulation:
         stage.meanwhile = self._meanwhile
 
     @staticmethod
-    async def begun(database: Database, world: World, name: str, *, is_calm: bool) -> Simulation:
+    async def begun(
+        database: Database,
+        world: World,
+        name: str,
+        *,
+        is_calm: bool = False,
+        is_mending: bool = False,
+    ) -> Simulation:
         """A simulation whose world is deployed."""
         await make_clock(database)
         async with database.connection() as conn:
             org = await ensure_org(conn, name)
-        simulation = Simulation(Stage(database, world, org, is_calm))
+        simulation = Simulation(Stage(database, world, org, is_calm), is_mending=is_mending)
         await simulation._people.deploy_calmly(world)
         return simulation
 

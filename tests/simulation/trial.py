@@ -27,6 +27,8 @@ class Trial:
     is_calm: bool = False
     has_twin: bool = False
     """Whether another org lives through the same at the same time, on the same database."""
+    is_mending: bool = False
+    """Whether the audit repairs lost partitions at rest, before the tables are compared."""
     failure: Exception | None = None
     log: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -54,7 +56,9 @@ class Trial:
 
     async def _begun(self, database: Database) -> Simulation:
         name = f"sim-{uuid4().hex}"
-        return await Simulation.begun(database, self.world, name, is_calm=self.is_calm)
+        return await Simulation.begun(
+            database, self.world, name, is_calm=self.is_calm, is_mending=self.is_mending
+        )
 
     @property
     def law(self) -> str:
@@ -67,7 +71,7 @@ class Trial:
 def replace(trial: Trial, **changes: Any) -> Trial:
     """The same with something else, not yet run."""
     given = {"world": trial.world, "steps": trial.steps, "is_calm": trial.is_calm}
-    given |= {"has_twin": trial.has_twin}
+    given |= {"has_twin": trial.has_twin, "is_mending": trial.is_mending}
     return Trial(**given | changes)
 
 
