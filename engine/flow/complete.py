@@ -70,7 +70,7 @@ async def _record(
     lineage = await scene.lineage(conn)
     made = [report for each in completions for report in reports(lineage, each)]
     changed = await write_contents(
-        conn, made, {id_: row["propagated"] for id_, row in held.items()}
+        conn, lineage, made, {id_: row["propagated"] for id_, row in held.items()}
     )
     changes = Changes.of(lineage, completions, made, changed)
     await execute(

@@ -10,8 +10,10 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.flow.outputs import Report
+from engine.flow.row_changes import bound_row_changes
 from engine.lineage.columns import PRUNED, DirtyColumns, Pruning
 from engine.lineage.content import Content, Outcome, compare
+from engine.lineage.graph import Lineage
 from engine.lineage.scope import Scope
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
@@ -29,7 +31,10 @@ class PartitionChange(msgspec.Struct, frozen=True):
 
 
 async def write_contents(
-    conn: Connection, reports: Sequence[Report], propagated: Mapping[UUID, Any]
+    conn: Connection,
+    lineage: Lineage,
+    reports: Sequence[Report],
+    propagated: Mapping[UUID, Any],
 ) -> list[PartitionChange]:
     """Record the partitions that runs report; returns those whose content has changed.
 
@@ -48,6 +53,10 @@ async def write_contents(
     ]
     written = [_row(*each) for each in zip(reports, outcomes, strict=True)]
     await execute(conn, "partitions.write", rows=Jsonb(written))
+    for report, outcome in zip(reports, outcomes, strict=True):
+        if outcome.content.oldest_row_changes:
+            where = report.dataset_uuid, report.dataset_version
+            await bound_row_changes(conn, lineage, *where, [report.partition_key])
     return list(_changes(reports, outcomes))
 
 

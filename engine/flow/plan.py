@@ -20,8 +20,10 @@ from engine.collector import paused_collector
 from engine.flow.draft import Draft, draft_rows
 from engine.flow.emit import emit
 from engine.flow.hold import excesses_of, hold, spoken_of
+from engine.flow.row_changes import bound_row_changes
 from engine.flow.scene import Scene
 from engine.flow.set_aside import planning, set_aside
+from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
 from engine.planner import Excess, Plan
 from engine.store.bells import TASKS, ring
@@ -142,7 +144,7 @@ async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
         for partitions, columns, rows in changed:
             keys = space.keys(partitions)
             while part := list(islice(keys, _STAMPED_AT_ONCE)):
-                await execute(
+                long = await fetch(
                     conn,
                     "partitions.stamp",
                     dataset=dataset,
@@ -151,7 +153,11 @@ async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
                     columns=None if columns is None else list(columns),
                     rows=None if rows is None else Jsonb(rows.spec()),
                     is_source=is_source,
+                    most=MOST_ROW_CHANGES,
                 )
+                if long:
+                    over = [row["partition_key"] for row in long]
+                    await bound_row_changes(conn, lineage, dataset, version, over)
 
 
 async def _record(

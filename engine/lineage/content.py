@@ -23,6 +23,9 @@ from engine.lineage.scope import EVERYTHING, Scope
 
 OTHERS: Final = "*"
 """All columns, or all scopes, that have no entry of their own."""
+MOST_ROW_CHANGES: Final = 64
+"""Changes of some rows that are listed for one partition."""
+_KEPT_ROW_CHANGES = MOST_ROW_CHANGES // 2
 _MOST_ATTRIBUTED = 16
 _TICK = timedelta(microseconds=1)
 
@@ -49,6 +52,23 @@ class Content(msgspec.Struct, frozen=True):
     column_fingerprints: Mapping[str, str] | None = None
     attributed: Mapping[str, str] | None = None
     row_count: int | None = None
+
+    @property
+    def oldest_row_changes(self) -> tuple[RowChange, ...]:
+        """Those to be dropped, so that a change does not drop one each time; none while few."""
+        if len(self.row_changes) <= MOST_ROW_CHANGES:
+            return ()
+        return self.row_changes[:-_KEPT_ROW_CHANGES]
+
+    def without(self, dropped: Sequence[RowChange]) -> Content:
+        """The same where the oldest changes of some rows count as changes of all rows."""
+        versions = dict(self.column_versions or {OTHERS: self.changed_at})
+        for each in dropped:
+            for column in versions if each.scope.columns is None else each.scope.columns:
+                versions[column] = max(versions.get(column, versions[OTHERS]), each.at)
+        return msgspec.structs.replace(
+            self, column_versions=versions, row_changes=self.row_changes[len(dropped) :]
+        )
 
 
 class Written(msgspec.Struct, frozen=True):

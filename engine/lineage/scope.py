@@ -35,9 +35,14 @@ def is_reached(edge: Edge, partition: PartitionSet, changed: Scope) -> bool:
 
     The partition's input is known to have changed in that scope; columns and rows remain.
     """
+    return bool(reached(edge, partition, changed))
+
+
+def reached(edge: Edge, partitions: PartitionSet, changed: Scope) -> PartitionSet:
+    """The partitions of the job that a change in a scope of their input reaches."""
     if changed.columns is not None and not reaches(edge.columns, changed.columns):
-        return False
+        return partitions.space.empty
     if changed.rows is None:
-        return True
+        return partitions
     rows = RowFilter.parse(changed.rows).through(edge.input.passes)
-    return rows is None or bool(narrow(rows, partition.space, partition))
+    return partitions if rows is None else narrow(rows, partitions.space, partitions)

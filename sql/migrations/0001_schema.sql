@@ -306,6 +306,7 @@ CREATE TABLE partition_versions (
     -- The task whose run the partition stands on; null for a source's.
     task_id uuid,
     -- Changes of some rows only, which are not in column_stamps: [{at, scope: {columns, rows}}].
+    -- At most 64; before the oldest are dropped, readers not reached have their input_version raised.
     row_changes jsonb,
     -- {scope: the fingerprint that it was last compared with, "*": that of all others}, where a run
     -- has counted as a change of some scopes only.

@@ -24,7 +24,9 @@ WHERE now.id = %(version)s AND now.dataset_uuid = %(dataset)s
 -- Partitions changed now by other hands than a task's, in some columns and rows; null: in all. Those
 -- of a source come to exist by that, those that a job makes only when its task is done. The
 -- fingerprints of what changed are forgotten, for the next run has nothing to compare itself with.
--- Stamps only rise, whatever the clock does.
+-- Stamps only rise, whatever the clock does. Returns those with more changes of some rows than
+-- ``most``.
+WITH stamped AS (
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
 SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest(%(keys)s::text[]) AS key
 WHERE %(is_source)s OR EXISTS (
@@ -43,6 +45,9 @@ SET (materialized_at, column_stamps, row_changes, fingerprint, column_fingerprin
              WHEN %(columns)s::text[] IS NOT NULL THEN p.row_changes END,
         NULL, p.column_fingerprints - %(columns)s::text[], NULL::jsonb, NULL::bigint
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
+RETURNING p.partition_key, p.row_changes
+)
+SELECT partition_key FROM stamped WHERE jsonb_array_length(row_changes) > %(most)s
 
 -- :name forget_content
 -- Whatever the next run of these writes is a change. Single columns may keep their fingerprints where

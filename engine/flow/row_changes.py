@@ -1,0 +1,125 @@
+"""Row changes: the list of a partition's changes of some rows is bounded.
+
+The oldest entries are replaced by versions, as if all rows had changed. Before that, the versions
+that readers have recorded are raised past the entries that do not reach them; the other readers
+are stale by either.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from engine.lineage.columns import read_columns
+from engine.lineage.content import Content, RowChange
+from engine.lineage.graph import Lineage
+from engine.lineage.scope import reached
+from engine.model.job import Job
+from engine.partitions import PartitionSet
+from engine.planner.first_runs import UNIT
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch
+
+
+async def bound_row_changes(
+    conn: Connection, lineage: Lineage, dataset: UUID, version: UUID, keys: Iterable[str]
+) -> None:
+    """Drop the oldest row changes of partitions that have too many, which the caller has locked."""
+    rows = await fetch(
+        conn, "row_changes.contents", dataset=dataset, version=version, keys=list(keys)
+    )
+    for row in rows:
+        content = msgspec.convert(row["content"], Content)
+        dropped = content.oldest_row_changes
+        if dropped:
+            for job in {edge.job: edge for edge in lineage.readers(dataset)}:
+                await _raise(conn, lineage, lineage.job(job), dataset, row, dropped)
+            await _replace(conn, dataset, version, row["key"], content.without(dropped))
+
+
+async def _replace(
+    conn: Connection, dataset: UUID, version: UUID, key: str, content: Content
+) -> None:
+    await execute(
+        conn,
+        "row_changes.replace",
+        dataset=dataset,
+        version=version,
+        key=key,
+        column_versions=Jsonb(msgspec.to_builtins(content.column_versions)),
+        row_changes=Jsonb(msgspec.to_builtins(content.row_changes)),
+    )
+
+
+async def _raise(
+    conn: Connection,
+    lineage: Lineage,
+    job: Job,
+    dataset: UUID,
+    row: Row,
+    dropped: Sequence[RowChange],
+) -> None:
+    """Raise the versions recorded by runs of which no partition is reached by what they missed."""
+    edges = [edge for edge in lineage.inputs(job.id) if edge.dataset == dataset]
+    columns = [read_columns(edge.columns) for edge in edges]
+    output = lineage.dataset(job.outputs[0])
+    runs = await fetch(
+        conn,
+        "row_changes.unit_run" if job.is_unit else "row_changes.runs",
+        output=output.id,
+        output_version=output.version,
+        dataset=dataset,
+        version=lineage.dataset(dataset).version,
+        key=row["key"],
+        columns=None if None in columns else sorted(frozenset().union(*(c or () for c in columns))),
+        before=dropped[-1].at,
+    )
+    if runs:
+        hit = _hit(lineage, job, dataset, runs, dropped)
+        await execute(
+            conn,
+            "row_changes.raise_recorded",
+            tasks=list({each["task_id"] for each in runs} - hit),
+            dataset=dataset,
+            key=row["key"],
+            at=dropped[-1].at,
+        )
+
+
+def _hit(
+    lineage: Lineage, job: Job, dataset: UUID, runs: Sequence[Row], dropped: Sequence[RowChange]
+) -> set[UUID]:
+    """The runs of which any partition is reached by a change later than the recorded version."""
+    space = lineage.job_space(job)
+    since = _reached_since(lineage, job, dataset, dropped)
+    times = list(map(attrgetter("at"), dropped))
+    missed: Mapping[int, list[Row]] = defaultdict(list)
+    for each in runs:
+        missed[bisect_right(times, each["recorded"])].append(each)
+    hit: set[UUID] = set()
+    for first, rows in missed.items():
+        if job.is_unit:
+            found = {UNIT} if since[first] else set()
+        else:
+            found = {*space.keys(since[first] & space.from_keys(row["key"] for row in rows))}
+        hit |= {row["task_id"] for row in rows if row["key"] in found}
+    return hit
+
+
+def _reached_since(
+    lineage: Lineage, job: Job, dataset: UUID, dropped: Sequence[RowChange]
+) -> list[PartitionSet]:
+    """For each change the partitions that it or a later one reaches; at the end, none."""
+    space = lineage.job_space(job)
+    edges = [edge for edge in lineage.inputs(job.id) if edge.dataset == dataset]
+    since = [space.empty]
+    for change in reversed(dropped):
+        reach = [reached(edge, space.universe, change.scope) for edge in edges]
+        since.append(PartitionSet.union([since[-1], *reach]))
+    return since[::-1]

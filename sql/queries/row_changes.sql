@@ -1,0 +1,43 @@
+-- Changes of some rows of a partition: a bounded list.
+
+-- :name contents
+-- The contents of partitions, as far as versions go.
+SELECT p.partition_key AS key, jsonb_build_object('changed_at', p.materialized_at,
+    'column_versions', p.column_stamps, 'row_changes', coalesce(p.row_changes, '[]')) AS content
+FROM knockon.partition_versions p
+WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
+  AND p.partition_key = ANY(%(keys)s)
+ORDER BY p.partition_key FOR UPDATE
+
+-- :name runs
+-- The runs behind the partitions of an output that recorded an older version of an input partition,
+-- but none older than its last change of all rows in the columns that they read.
+SELECT o.partition_key AS key, i.task_id, i.input_version AS recorded
+FROM knockon.partition_versions p
+JOIN knockon.partition_versions o ON o.dataset_uuid = %(output)s AND o.dataset_version = %(output_version)s
+JOIN knockon.task_inputs i ON i.task_id = o.task_id AND i.input_dataset_uuid = p.dataset_uuid
+    AND i.input_partition_key = p.partition_key
+WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.partition_key = %(key)s
+  AND i.input_version < %(before)s
+  AND i.input_version >= knockon.stamp_of(p.materialized_at, p.column_stamps, %(columns)s::text[])
+
+-- :name unit_run
+-- The same of an output whose partitions are built together.
+SELECT '*' AS key, i.task_id, i.input_version AS recorded
+FROM knockon.partition_versions p
+JOIN knockon.unit_runs r ON r.dataset_uuid = %(output)s AND r.dataset_version = %(output_version)s
+JOIN knockon.task_inputs i ON i.task_id = r.task_id AND i.input_dataset_uuid = p.dataset_uuid
+    AND i.input_partition_key = p.partition_key
+WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.partition_key = %(key)s
+  AND i.input_version < %(before)s
+  AND i.input_version >= knockon.stamp_of(p.materialized_at, p.column_stamps, %(columns)s::text[])
+
+-- :name raise_recorded
+-- What these runs read is as new as that: no change since has reached them.
+UPDATE knockon.task_inputs SET input_version = %(at)s
+WHERE task_id = ANY(%(tasks)s) AND input_dataset_uuid = %(dataset)s AND input_partition_key = %(key)s
+
+-- :name replace
+-- The oldest changes of some rows are versions of columns from here on.
+UPDATE knockon.partition_versions SET column_stamps = %(column_versions)s, row_changes = %(row_changes)s
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s AND partition_key = %(key)s

@@ -1,0 +1,111 @@
+"""The list of a partition's changes of some rows is bounded, and nothing is forgotten by that."""
+
+from typing import Any
+
+import pytest
+
+from engine.flow.audit import audit_all
+from engine.lineage.content import MOST_ROW_CHANGES
+from engine.store.database import Database
+from tests.support.worlds import World, job, source
+
+DAY = "2013-02-13"
+BY_ORIGIN = {
+    "dt": {"time": "day", "start": "2013-01-01", "end": "2014-01-01"},
+    "origin": {"static": ["EWR", "JFK"]},
+}
+READ: dict[str, Any] = {"dataset": "a", "passes": {"origin": ["origin"]}}
+MANY = 3 * MOST_ROW_CHANGES
+
+
+async def lost(world: World) -> list[tuple[str, str]]:
+    async with world.conn() as conn:
+        counts = await audit_all(conn, world.scene)
+    assert counts.left == 0
+    return [(each.dataset, each.partition) for each in counts.shown if each.verdict == "lost"]
+
+
+async def longest(world: World) -> int:
+    (row,) = await world.rows(
+        "SELECT max(jsonb_array_length(row_changes)) AS n FROM partition_versions"
+    )
+    return int(row["n"])
+
+
+@pytest.mark.parametrize("size", [1, 4])
+async def test_of_many_row_changes_of_a_source_those_that_do_not_reach_make_nothing_stale(
+    database: Database, size: int
+) -> None:
+    scaling = {"partitions_per_task": size}
+    world = await World.made(
+        database, source("a"), job("b", READ, partitioning=BY_ORIGIN, scaling=scaling)
+    )
+    await world.changed("a", DAY)
+    await world.run()
+    for n in range(MANY):
+        await world.changed("a", DAY, rows={"origin": "JFK", "n": n})
+        assert len(await world.run()) == 1
+    assert await longest(world) <= MOST_ROW_CHANGES
+    assert await lost(world) == []
+
+
+async def test_a_reader_that_only_dropped_row_changes_have_reached_stays_stale(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", READ, partitioning=BY_ORIGIN))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", DAY, rows={"origin": "JFK"})
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    for n in range(MANY):
+        await world.changed("a", DAY, rows={"origin": "EWR", "n": n})
+    assert await world.run() == [f"b[dt={DAY}/origin=EWR]"]
+    assert await lost(world) == [("b", f"dt={DAY}/origin=JFK")]
+
+
+async def test_a_change_of_all_rows_before_old_row_changes_is_not_forgotten(
+    database: Database,
+) -> None:
+    a = source("a")
+    a["outputs"][0]["columns"] = ["origin", "n", "x"]
+    world = await World.made(database, a, job("b", READ, partitioning=BY_ORIGIN))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", DAY, columns=("x",))
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    for n in range(MANY):
+        await world.changed("a", DAY, rows={"origin": "JFK", "n": n}, columns=("n",))
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    assert len(await lost(world)) == 2
+
+
+async def test_many_row_changes_of_what_a_job_makes_are_bounded(database: Database) -> None:
+    origins = {"origin": ["origin"]}
+    b = job("b", {"dataset": "a", "passes": origins})
+    c = job("c", {"dataset": "b", "passes": origins}, partitioning=BY_ORIGIN)
+    world = await World.made(database, source("a"), b, c)
+    await world.changed("a", DAY)
+    await world.run()
+    for n in range(MANY):
+        await world.changed("a", DAY, rows={"origin": "JFK", "n": n})
+        assert await world.run() == [f"b[{DAY}]", f"c[dt={DAY}/origin=JFK]"]
+    assert await longest(world) <= MOST_ROW_CHANGES
+    assert await lost(world) == []
+
+
+async def test_a_job_that_builds_all_at_once_is_not_stale_by_old_row_changes(
+    database: Database,
+) -> None:
+    whole = job(
+        "b", READ | {"mapping": "all"}, partitioning=BY_ORIGIN, execution_strategy="Full",
+        columns={"x": ["a.x"]},
+    )  # fmt: skip
+    a = source("a")
+    a["outputs"][0]["columns"] = ["origin", "n", "x"]
+    world = await World.made(database, a, whole)
+    await world.changed("a", DAY)
+    await world.run()
+    for n in range(MANY):
+        await world.changed("a", DAY, rows={"n": n}, columns=("n",))
+    assert await world.run() == []
+    assert await lost(world) == []
