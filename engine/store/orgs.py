@@ -59,6 +59,5 @@ async def settings(conn: Connection, org: UUID) -> OrgSettings:
 
 
 async def set_setting(conn: Connection, org: UUID, setting: str, value: Any) -> None:
-    """Set one of the org's settings; None takes it back."""
-    said = None if value is None else Jsonb(value)
-    await execute(conn, "orgs.set", org_id=org, setting=setting, value=said)
+    """Set one of the org's settings; None is stored too, so that no default replaces it."""
+    await execute(conn, "orgs.set", org_id=org, setting=setting, value=Jsonb(value))

@@ -24,9 +24,9 @@ SELECT pg_advisory_xact_lock(hashtextextended('knockon.plan ' || %(org_id)s::tex
 SELECT settings FROM knockon.orgs WHERE id = %(org_id)s
 
 -- :name set
--- One setting of an org; null takes it back.
-UPDATE knockon.orgs SET settings = CASE WHEN %(value)s::jsonb IS NULL THEN settings - %(setting)s::text
-    ELSE settings || jsonb_build_object(%(setting)s::text, %(value)s::jsonb) END
+-- One setting of an org; the JSON null is a decision for none.
+UPDATE knockon.orgs
+SET settings = settings || jsonb_build_object(%(setting)s::text, %(value)s::jsonb)
 WHERE id = %(org_id)s
 
 -- :name grant_named_tables

@@ -11,7 +11,6 @@ from engine.cli.session import Session, run
 from engine.store.grants import Access, grant_to_org, parse_grant
 
 app = typer.Typer(add_completion=False)
-Org = Annotated[str, typer.Argument(help="Org whose SQL jobs get the right.")]
 Object = Annotated[
     str, typer.Argument(help="Table, as schema.name; with create, a schema.", metavar="TABLE")
 ]
@@ -21,7 +20,9 @@ Object = Annotated[
 @command
 def grant(
     call: Call,
-    org: Org,
+    grantee: Annotated[
+        str, typer.Argument(help="Org whose SQL jobs get the right.", metavar="ORG")
+    ],
     table: Object,
     access: Annotated[Access, typer.Argument(help="read, write, or create tables in the schema.")],
 ) -> None:
@@ -29,9 +30,9 @@ def grant(
 
     async def work(session: Session) -> None:
         async with session.database.transaction() as conn:
-            await grant_to_org(conn, org, parse_grant(table, access))
+            await grant_to_org(conn, grantee, parse_grant(table, access))
 
     run(call, work)
-    done = {"org": org, "table": table, "access": access}
-    text = Text.assemble("SQL jobs of ", (org, "bold"), f" may {access} ", (table, "bold"))
+    done = {"org": grantee, "table": table, "access": access}
+    text = Text.assemble("SQL jobs of ", (grantee, "bold"), f" may {access} ", (table, "bold"))
     show(call, done, lambda _: text)

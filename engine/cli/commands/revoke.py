@@ -18,7 +18,9 @@ app = typer.Typer(add_completion=False)
 @command
 def revoke(
     call: Call,
-    org: Annotated[str, typer.Argument(help="Org whose SQL jobs lose the right.")],
+    grantee: Annotated[
+        str, typer.Argument(help="Org whose SQL jobs lose the right.", metavar="ORG")
+    ],
     table: Object,
     access: Annotated[
         Access, typer.Argument(help="write, create, or read, which takes every right to a table.")
@@ -28,9 +30,9 @@ def revoke(
 
     async def work(session: Session) -> None:
         async with session.database.transaction() as conn:
-            await revoke_from_org(conn, org, parse_grant(table, access))
+            await revoke_from_org(conn, grantee, parse_grant(table, access))
 
     run(call, work)
-    done = {"org": org, "table": table, "access": access}
-    text = Text.assemble("SQL jobs of ", (org, "bold"), f" may not {access} ", (table, "bold"))
+    done = {"org": grantee, "table": table, "access": access}
+    text = Text.assemble("SQL jobs of ", (grantee, "bold"), f" may not {access} ", (table, "bold"))
     show(call, done, lambda _: text)

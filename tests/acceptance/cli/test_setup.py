@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from tests.acceptance.cli.conftest import MINIMAL, Knockon, environment
@@ -156,3 +157,29 @@ def test_without_psql_its_absence_is_the_error(database_url: str, tmp_path: Path
     assert done.returncode == 1
     assert "psql is not installed here" in done.stderr
     assert "KNOCKON_DATABASE_URL" not in done.stderr
+
+
+def test_a_table_is_granted_to_the_jobs_of_an_org_and_revoked(
+    knockon: Knockon, database_url: str
+) -> None:
+    query = """
+        SELECT has_table_privilege(p.proowner, 'orders', 'SELECT')
+        FROM pg_proc p JOIN knockon.orgs o ON p.proname = 'run_as_' || replace(o.id::text, '-', '')
+        WHERE o.slug = 'default'
+    """
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("CREATE TABLE orders (id int)")
+        assert knockon("grant", "default", "orders", "read").out == (
+            "SQL jobs of default may read orders\n"
+        )
+        assert conn.execute(query).fetchone() == (True,)
+        assert knockon("revoke", "default", "orders").out == (
+            "SQL jobs of default may not read orders\n"
+        )
+        assert conn.execute(query).fetchone() == (False,)
+        assert (
+            "there is no public.nosuch" in knockon("grant", "default", "nosuch", "read", code=1).err
+        )
+        assert (
+            "there is no org 'nosuch'" in knockon("grant", "nosuch", "orders", "read", code=1).err
+        )

@@ -12,7 +12,7 @@ from engine.errors import InvalidInput
 from engine.store.database import Database, open_connection
 from engine.store.grants import grant_to_org, parse_grant
 from engine.store.migrate import migrate
-from engine.store.orgs import ensure_org
+from engine.store.orgs import ensure_org, org_id, set_setting, settings
 from engine.store.roles import missing_roles, render, role_name
 from tests.support.workers import sql_job, work
 from tests.support.worlds import World, source
@@ -146,3 +146,14 @@ def test_names_are_of_a_length_that_the_server_keeps(database: str, org: str | N
 
 def test_names_of_two_orgs_never_meet() -> None:
     assert role_name("jobs", "a/b", "c") != role_name("jobs", "a", "b/c")
+
+
+async def test_the_default_of_grants_replaces_no_decision(empty_database_url: str) -> None:
+    await migrate(empty_database_url, grants_named_tables=True)
+    conn = await open_connection(empty_database_url)
+    default = await org_id(conn, "default")
+    assert (await settings(conn, default)).grants == "dag_files"
+    await set_setting(conn, default, "grants", None)
+    await migrate(empty_database_url, grants_named_tables=True)
+    assert (await settings(conn, default)).grants is None
+    await conn.close()
