@@ -171,7 +171,7 @@ def _compare_scopes(
     is_same = columns is PRUNED
     is_exact = is_same or columns is not None or _has_columns(before, written)
     changed = [*_changed_scopes(before, written, columns, scopes, is_exact=is_exact)]
-    rest = _rest(columns, scopes) if is_exact else PRUNED
+    rest = _rest(columns, _covered(before, scopes)) if is_exact else PRUNED
     # Scopes that were not compared with the content when it changed have changed back then.
     at = before.changed_at if is_same else max(now, before.changed_at + _TICK)
     content = before
@@ -186,6 +186,9 @@ def _compare_scopes(
 
 def _has_columns(before: Content, written: Written) -> bool:
     """Whether single columns are compared, so that a change of all of them is known to be one."""
+    if before.fingerprint is None and before.column_fingerprints is None:
+        # An attempt has written and failed: a worker may compare with the content that it left.
+        return False
     return written.changed_columns is not None or (
         before.column_fingerprints is not None and written.column_fingerprints is not None
     )
@@ -227,6 +230,15 @@ def _within(columns: DirtyColumns | Pruning, scope: DirtyColumns) -> DirtyColumn
     return (columns & scope) or PRUNED
 
 
+def _covered(before: Content, scopes: Sequence[Scope]) -> Sequence[Scope]:
+    """The propagated scopes that account for every change of their columns.
+
+    Another row has an event of its own that is still to be planned, unless the change was decided
+    against: then the fingerprint is forgotten.
+    """
+    return [each for each in scopes if each.rows is None or before.fingerprint is not None]
+
+
 def _rest(columns: DirtyColumns | Pruning, scopes: Sequence[Scope]) -> DirtyColumns | Pruning:
     """The changed columns that are in no propagated scope."""
     if columns is PRUNED or any(each.columns is None for each in scopes):
@@ -251,8 +263,12 @@ def _attributed(
     found = {**base, **{each.key: written.fingerprint for each in scopes}}
     if set(found.values()) == {written.fingerprint}:
         return None
-    extra = [key for key in found if key != OTHERS][: max(len(found) - _MOST_ATTRIBUTED, 0)]
-    return {key: value for key, value in found.items() if key not in extra}
+    if len(found) > _MOST_ATTRIBUTED:
+        # A scope without an entry was compared with the others, or its entry was dropped: nothing
+        # equals the empty text, so it counts as changed.
+        del found[OTHERS]
+        found = {OTHERS: "", **dict([*found.items()][1 - _MOST_ATTRIBUTED :])}
+    return found
 
 
 def _with_change(content: Content, scope: Scope, at: datetime) -> Content:

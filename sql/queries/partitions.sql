@@ -51,10 +51,11 @@ SELECT partition_key FROM stamped WHERE jsonb_array_length(row_changes) > %(most
 
 -- :name forget_content
 -- Whatever the next run of these writes is a change. Single columns may keep their fingerprints where
--- their run alone says what has changed.
+-- their run alone says what has changed: not where a run has taken in what no plan has propagated yet.
 UPDATE knockon.partition_versions p
 SET fingerprint = NULL, attributed_fingerprints = NULL,
-    column_fingerprints = CASE WHEN %(keep_columns)s THEN p.column_fingerprints END
+    column_fingerprints = CASE WHEN %(keep_columns)s AND p.attributed_fingerprints IS NULL
+                               THEN p.column_fingerprints END
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[], %(keys)s::text[]) AS v(dataset, version, key)
 WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version
   AND (v.key IS NULL OR p.partition_key = v.key)

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from engine.lineage.columns import PRUNED
 from engine.lineage.content import Content, Written, compare
 from engine.lineage.scope import Scope
@@ -32,3 +34,32 @@ def test_a_scope_that_is_not_in_the_changed_columns_has_not_changed() -> None:
     written = Written("2", column_fingerprints={"x": "2", "y": "1"})
     outcome = compare(before, written, [Scope(frozenset({"x"}))], NOON)
     assert (outcome.columns, outcome.unpropagated) == ({"x"}, PRUNED)
+
+
+def test_a_scope_with_another_content_has_changed_however_many_were_compared_since() -> None:
+    x, y = Scope(frozenset({"x"})), Scope(frozenset({"y"}))
+    content = compare(Content(NOON, fingerprint="1"), Written("2"), [x], NOON).content
+    for number in range(40):
+        other = Scope(frozenset({f"c{number}"}))
+        content = compare(content, Written("2"), [other], NOON).content
+    content = compare(content, Written("1"), [y], NOON).content
+    outcome = compare(content, Written("1"), [x], NOON)
+    assert outcome.columns == {"x"}
+    assert outcome.content.attributed is not None
+    assert len(outcome.content.attributed) <= 16
+
+
+@pytest.mark.parametrize("reported", [Written("2"), Written("2", changed_columns=frozenset())])
+def test_forgotten_content_is_a_change_that_no_statement_of_the_worker_narrows(
+    reported: Written,
+) -> None:
+    """An attempt has written and failed, and readers may have run on what it found or left."""
+    outcome = compare(Content(NOON), reported, [Scope(frozenset({"x"}))], NOON)
+    assert (outcome.columns, outcome.unpropagated) == (None, None)
+
+
+def test_other_rows_of_a_change_that_was_decided_against_are_not_propagated() -> None:
+    before = Content(NOON, column_fingerprints={"x": "1", "y": "1"})
+    written = Written("2", {"x": "2", "y": "1"})
+    outcome = compare(before, written, [Scope(frozenset({"x"}), {"row": "1"})], NOON)
+    assert outcome.unpropagated == {"x"}

@@ -1,0 +1,57 @@
+"""Histories of a partition: no reader stays behind, whatever a run reports and plans propagate."""
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.lineage.scope import EVERYTHING, Scope
+from tests.property.lineage.partition import COLUMNS, ROWS, Partition, Report
+
+_X, _Y = frozenset({"x"}), frozenset({"y"})
+_ROW = {"row": ROWS[0]}
+READERS = (Scope(_X), Scope(_Y), Scope(_X | _Y), EVERYTHING, Scope(_X, _ROW), Scope(None, _ROW))
+
+_columns = st.none() | st.frozensets(st.sampled_from(COLUMNS), min_size=1, max_size=2)
+_scopes = st.builds(Scope, _columns, st.sampled_from([None, *({"row": each} for each in ROWS)]))
+_reports = st.sampled_from(get_args(Report))
+_values = st.lists(st.integers(0, 1), max_size=6)
+
+
+def _step(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.tuples(st.just(name), *arguments)
+
+
+_steps = st.one_of(
+    _step("change", _scopes, _values),
+    _step("plan", st.builds(lambda at, n: slice(at, at + n), st.integers(0, 1), st.integers(1, 3))),
+    _step("complete", _reports, st.integers(-9, 9), st.sampled_from([True, True, True, False])),
+    _step("read", st.integers(0, len(READERS) - 1)),
+    _step("cancel"),
+    _step("die"),
+)
+
+
+def _take(partition: Partition, name: str, *arguments: Any) -> None:
+    match name:
+        case "complete":
+            report, seconds, is_known = arguments
+            assert partition.complete(report, seconds, is_known=is_known) == []
+        case "read":
+            partition.read(partition.readers[arguments[0]])
+        case _:
+            step: Callable[..., None] = getattr(partition, name)
+            step(*arguments)
+
+
+@given(history=st.lists(_steps, min_size=4, max_size=24), last=_reports)
+@settings(max_examples=800)
+def test_a_reader_of_other_content_is_stale_and_something_leads_to_it(
+    history: list[Any], last: Report
+) -> None:
+    partition = Partition(READERS)
+    for step in history:
+        _take(partition, *step)
+    partition.plan(slice(None))
+    assert partition.complete(last, 0, is_known=True) == []
