@@ -4,14 +4,16 @@ Workers tell one fingerprint here, so what they make may have changed in any col
 """
 
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 import pytest
 
 from engine.flow.approve import approve
+from engine.flow.byhand import cancel
 from engine.model.task import Output
 from engine.store.database import Database
 from engine.store.orgs import set_setting
-from tests.support.worlds import World, job, source
+from tests.support.worlds import DAILY, World, job, source
 
 DAY, OTHER = "2013-02-13", "2013-02-14"
 B = job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
@@ -130,6 +132,32 @@ async def test_it_may_be_told_of_some_rows_after_others(database: Database) -> N
     await world.change("a", "*", columns=("y",), rows={"k": "p"})
     await world.changed("f", "p", columns=("s",))
     assert "dy[p]" in await world.run(b="2", d="3")
+
+
+async def test_it_may_be_told_of_some_rows_after_others_were_decided_against(
+    database: Database,
+) -> None:
+    """Columns are compared here, which does not show that the other rows have changed before."""
+    by_row = {**DAILY, "k": {"static": ["p", "q"]}}
+    reads_a = {"dataset": "a", "passes": {"k": ["k"]}}
+    reads_b = {"dataset": "b", "passes": {"k": ["k"]}}
+    b = job("b", reads_a, columns={"x": ["a.x"], "k": ["a.k"]})
+    c = job("c", reads_b, partitioning=by_row, columns={"x": ["b.x"]})
+    world = await World.made(database, source("a"), b, c)
+
+    async def run(x: str, **more: Any) -> list[str]:
+        await world.changed("a", DAY, **more)
+        (lease,) = await world.claim()
+        await world.complete(lease, Output("b", DAY, column_fingerprints={"x": x, "k": "1"}))
+        return await world.run()
+
+    assert len(await run("1")) == 2
+    assert await run("2", columns=("x",), rows={"k": "p"}) == [f"c[dt={DAY}/k=p]"]
+    await world.changed("a", DAY, columns=("x",), rows={"k": "p"})
+    task = await world.task(f"b[{DAY}]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.scene, task["id"])
+    assert f"c[dt={DAY}/k=q]" in await run("2", columns=("x",), rows={"k": "q"})
 
 
 async def _limit(world: World, limit: int | None) -> None:
