@@ -105,12 +105,26 @@ def compare(
 
     ``scopes`` are those that plans have propagated to readers; None: everything.
     """
+    if before is not None:
+        written = _identified(before, written, now)
     if before is None or (before.fingerprint is None and not _has_columns(before, written)):
         return Outcome(_rewritten(before, written, now), None, PRUNED if scopes is None else None)
     columns = _changed_columns(before, written)
     if scopes is None:
         return _compare_whole(before, written, columns, now)
     return _compare_scopes(before, written, columns, scopes, now)
+
+
+def _identified(before: Content, written: Written, now: datetime) -> Written:
+    """The content with a fingerprint that agrees with the worker's own statement about it."""
+    if written.is_changed is None:
+        return written
+    fingerprint = written.fingerprint
+    if not written.is_changed:
+        fingerprint = before.fingerprint or fingerprint
+    elif fingerprint in (before.fingerprint, *(before.attributed or {}).values()):
+        fingerprint = f"{fingerprint} {max(now, before.changed_at + _TICK).isoformat()}"
+    return msgspec.structs.replace(written, fingerprint=fingerprint)
 
 
 def _rewritten(before: Content | None, written: Written, now: datetime) -> Content:
@@ -211,7 +225,7 @@ def _changed_scopes(
             within = _within(columns, scope.columns)
             if within is not PRUNED:
                 yield Scope(within, scope.rows)
-        elif before.fingerprint != written.fingerprint or written.is_changed:
+        elif before.fingerprint != written.fingerprint:
             # Even back at the base: a reader may have run on the content in between.
             yield scope
 

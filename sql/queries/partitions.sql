@@ -43,7 +43,10 @@ SET (materialized_at, column_stamps, row_changes, fingerprint, column_fingerprin
              THEN coalesce(p.row_changes, '[]') || jsonb_build_object('at', moment, 'scope',
                  jsonb_build_object('columns', %(columns)s::text[], 'rows', %(rows)s::jsonb))
              WHEN %(columns)s::text[] IS NOT NULL THEN p.row_changes END,
-        NULL, p.column_fingerprints - %(columns)s::text[], NULL::jsonb, NULL::bigint
+        NULL,
+        CASE WHEN p.attributed_fingerprints IS NULL
+             THEN p.column_fingerprints - %(columns)s::text[] END,
+        NULL::jsonb, NULL::bigint
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
 RETURNING p.partition_key, p.row_changes
 )

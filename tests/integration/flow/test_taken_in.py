@@ -134,29 +134,36 @@ async def test_it_may_be_told_of_some_rows_after_others(database: Database) -> N
     assert "dy[p]" in await world.run(b="2", d="3")
 
 
-async def test_it_may_be_told_of_some_rows_after_others_were_decided_against(
-    database: Database,
+@pytest.mark.parametrize("is_canceled", [True, False])
+async def test_it_may_be_told_of_some_rows_after_the_fingerprint_was_forgotten(
+    database: Database, is_canceled: bool
 ) -> None:
     """Columns are compared here, which does not show that the other rows have changed before."""
     by_row = {**DAILY, "k": {"static": ["p", "q"]}}
     reads_a = {"dataset": "a", "passes": {"k": ["k"]}}
     reads_b = {"dataset": "b", "passes": {"k": ["k"]}}
-    b = job("b", reads_a, columns={"x": ["a.x"], "k": ["a.k"]})
+    b = job("b", reads_a, columns={"x": ["a.x"], "y": ["a.y"], "k": ["a.k"]})
     c = job("c", reads_b, partitioning=by_row, columns={"x": ["b.x"]})
     world = await World.made(database, source("a"), b, c)
 
     async def run(x: str, **more: Any) -> list[str]:
         await world.changed("a", DAY, **more)
         (lease,) = await world.claim()
-        await world.complete(lease, Output("b", DAY, column_fingerprints={"x": x, "k": "1"}))
+        await world.complete(
+            lease, Output("b", DAY, column_fingerprints={"x": x, "y": "1", "k": "1"})
+        )
         return await world.run()
 
     assert len(await run("1")) == 2
     assert await run("2", columns=("x",), rows={"k": "p"}) == [f"c[dt={DAY}/k=p]"]
-    await world.changed("a", DAY, columns=("x",), rows={"k": "p"})
-    task = await world.task(f"b[{DAY}]", "queued")
-    async with world.conn() as conn:
-        await cancel(conn, world.scene, task["id"])
+    if is_canceled:
+        await world.changed("a", DAY, columns=("x",), rows={"k": "p"})
+        task = await world.task(f"b[{DAY}]", "queued")
+        async with world.conn() as conn:
+            await cancel(conn, world.scene, task["id"])
+    else:
+        await world.changed("b", DAY, columns=("y",), reason="rewritten")
+        assert await world.run() == []
     assert f"c[dt={DAY}/k=q]" in await run("2", columns=("x",), rows={"k": "q"})
 
 

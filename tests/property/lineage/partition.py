@@ -23,7 +23,9 @@ COLUMNS = ("x", "y", "z")
 ROWS = ("1", "2")
 Cells = Mapping[tuple[str, str], int]
 """By row and column."""
-Report = Literal["columns", "some columns", "whole", "nothing", "flag", "named columns"]
+Report = Literal[
+    "columns", "some columns", "whole", "nothing", "flag", "flag and size", "named columns"
+]
 
 _NOON: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -173,6 +175,8 @@ class Partition:
                 is_changed = before != self.table
                 kept = None if is_changed or content is None else content.fingerprint
                 return Written(kept or unique, is_changed=is_changed)
+            case "flag and size":
+                return Written("6 cells", is_changed=before != self.table)
         changed = frozenset(
             column for row, column in before if before[row, column] != self.table[row, column]
         )

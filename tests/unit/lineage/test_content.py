@@ -44,7 +44,9 @@ def test_a_scope_with_another_content_has_changed_however_many_were_compared_sin
         content = compare(content, Written("2"), [other], NOON).content
     content = compare(content, Written("1"), [y], NOON).content
     outcome = compare(content, Written("1"), [x], NOON)
-    assert outcome.columns == {"x"}
+    versions = outcome.content.column_versions
+    assert versions is not None
+    assert versions["x"] == content.changed_at
     assert outcome.content.attributed is not None
     assert len(outcome.content.attributed) <= 16
 
@@ -63,3 +65,15 @@ def test_other_rows_of_a_change_that_was_decided_against_are_not_propagated() ->
     written = Written("2", {"x": "2", "y": "1"})
     outcome = compare(before, written, [Scope(frozenset({"x"}), {"row": "1"})], NOON)
     assert outcome.unpropagated == {"x"}
+
+
+def test_a_fingerprint_does_not_undo_the_worker_s_statement_that_the_content_has_changed() -> None:
+    """A worker may report the same fingerprint for two contents, if it states that they differ."""
+    x, y = Scope(frozenset({"x"})), Scope(frozenset({"y"}))
+    first = compare(
+        Content(NOON, fingerprint="1 row"), Written("1 row", is_changed=True), [x], NOON
+    )
+    again = compare(first.content, Written("1 row", is_changed=False), [y], NOON)
+    versions = again.content.column_versions
+    assert versions is not None
+    assert versions["y"] == first.content.changed_at
