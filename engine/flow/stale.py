@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -21,15 +21,20 @@ from psycopg.types.json import Jsonb
 from engine.flow.cutoff import reads
 from engine.flow.known import load_existing
 from engine.lineage.content import RowChange
-from engine.lineage.graph import Lineage
+from engine.lineage.graph import Edge, Lineage
 from engine.lineage.scope import is_reached
 from engine.model.job import Job
 from engine.partitions import PartitionSet
+from engine.partitions.limits import is_listable
 from engine.planner import Known, KnownNeeded, first_run_is_due, prefetched
 from engine.planner.first_runs import UNIT
 from engine.planner.inputs import up
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
+
+_MOST_SINGLE = 10_000
+"""Input partitions that are looked up one by one for one output partition."""
+_ASKED_AT_ONCE = 100_000
 
 T = TypeVar("T")
 Rule = Literal["definition", "input changed", "input appeared", "input gone", "never built"]
@@ -118,23 +123,43 @@ class _Judgement:
     async def judge_appearances(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
         """Inputs that have appeared since, where a run records only those that exist."""
         by_task = _by_task(built)
-        asked = {
-            (task, edge.dataset)
-            for job, _, task in built
-            for edge in self.lineage.inputs(job.id)
-            if not edge.mapping.is_identity
-        }
-        rows = await fetch(
-            self.conn,
-            "stale.unrecorded_inputs",
-            tasks=[task for task, _ in asked],
-            datasets=[dataset for _, dataset in asked],
-            versions=[self.lineage.dataset(dataset).version for _, dataset in asked],
-        )
-        for row in rows:
+        for row in await self._unrecorded(built):
             for job, key in by_task[row["task_id"]]:
                 if await self._needs(job, key, row["dataset"], row["key"]):
                     self.add(job, key, self._reason(row))
+
+    async def _unrecorded(self, built: Sequence[tuple[Job, str, UUID]]) -> list[Row]:
+        """Existing partitions that runs have not read, by key where few are needed of many."""
+        whole: set[tuple[UUID, UUID]] = set()
+        single: dict[tuple[UUID, UUID, str], None] = {}
+        for job, key, task in built:
+            for edge in self.lineage.inputs(job.id):
+                if edge.mapping.is_identity:
+                    continue
+                needed = await self._needed(job, key, edge)
+                if is_listable(needed) and needed.count() <= _MOST_SINGLE:
+                    keys = self.lineage.space(edge.dataset).keys(needed)
+                    single.update(dict.fromkeys((task, edge.dataset, each) for each in keys))
+                else:
+                    whole.add((task, edge.dataset))
+        rows = await self._fetch("stale.unrecorded_inputs", list(whole))
+        asked = list(single)
+        for start in range(0, len(asked), _ASKED_AT_ONCE):
+            part = asked[start : start + _ASKED_AT_ONCE]
+            rows += await self._fetch(
+                "stale.unrecorded_keys", part, keys=[each[2] for each in part]
+            )
+        return rows
+
+    async def _fetch(self, name: str, asked: Sequence[tuple[Any, ...]], **more: Any) -> list[Row]:
+        return await fetch(
+            self.conn,
+            name,
+            tasks=[each[0] for each in asked],
+            datasets=[each[1] for each in asked],
+            versions=[self.lineage.dataset(each[1]).version for each in asked],
+            **more,
+        )
 
     async def judge_first_runs(self, unbuilt: Sequence[tuple[Job, str]]) -> None:
         """Partitions that were never built, though nothing holds their first run back."""
@@ -169,14 +194,16 @@ class _Judgement:
     async def _needs(self, job: Job, key: str, dataset: UUID, input_key: str) -> bool:
         """Whether a partition is made of an input partition; a run may have read others too."""
         wanted = self.lineage.space(dataset).parse(input_key)
+        for edge in self.lineage.inputs(job.id):
+            if edge.dataset == dataset and (await self._needed(job, key, edge)).covers(wanted):
+                return True
+        return False
+
+    async def _needed(self, job: Job, key: str, edge: Edge) -> PartitionSet:
+        """The input partitions that a partition is made of over one edge."""
         space = self.lineage.job_space(job)
         made = space.universe if job.is_unit else space.parse(key)
-        for edge in self.lineage.inputs(job.id):
-            if edge.dataset == dataset:
-                needed = await self._answer(partial(up, edge, made))
-                if needed.covers(wanted):
-                    return True
-        return False
+        return await self._answer(partial(up, edge, made))
 
     async def _answer(self, question: Callable[[Known], T]) -> T:
         """The answer to a question about the partitions that exist, which are loaded for it."""

@@ -65,6 +65,18 @@ WHERE NOT EXISTS (SELECT FROM knockon.task_inputs i
                   WHERE i.task_id = run.task AND i.input_dataset_uuid = run.dataset
                     AND i.input_partition_key = p.partition_key)
 
+-- :name unrecorded_keys
+-- Those of these partitions that exist, and that these runs have not read.
+SELECT run.task AS task_id, p.dataset_uuid AS dataset, p.partition_key AS key,
+       p.materialized_at AS version
+FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[])
+    AS run(task, dataset, version, key)
+JOIN knockon.partition_versions p ON p.dataset_uuid = run.dataset
+    AND p.dataset_version = run.version AND p.partition_key = run.key
+WHERE NOT EXISTS (SELECT FROM knockon.task_inputs i
+                  WHERE i.task_id = run.task AND i.input_dataset_uuid = run.dataset
+                    AND i.input_partition_key = p.partition_key)
+
 -- :name open_tasks
 -- Tasks that are still to build partitions of a job.
 SELECT t.id, t.status, t.partitions FROM knockon.tasks t

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from engine.flow.stale import stale_partitions
-from engine.store.database import Database
+from engine.store.database import Connection, Database
+from engine.store.run import Row, fetch
 from tests.support.worlds import World, job, source
 
 DAYS = {"dt": {"time": "day", "start": "2013-02-13", "end": "2013-02-16"}}
@@ -48,3 +49,33 @@ async def test_a_reader_that_is_found_to_be_fresh_does_not_block_its_own_readers
         pass
     await world.run()
     assert await world.rows("SELECT id FROM knockon.tasks WHERE status = 'blocked'") == []
+
+
+async def test_inputs_that_partitions_do_not_need_are_not_looked_up(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A window over many partitions costs what it reads, not all that the input has."""
+    looked_up: list[str] = []
+
+    async def counted(conn: Connection, name: str, **params: Any) -> list[Row]:
+        rows = await fetch(conn, name, **params)
+        looked_up.extend(row["key"] for row in rows if name.startswith("stale.unrecorded"))
+        return rows
+
+    monkeypatch.setattr("engine.flow.stale.fetch", counted)
+    window = {"dataset": "a", "mapping": {"dt": {"from": "dt", "window": [-1, 0]}}}
+    world = await World.made(database, source("a"), job("b", window))
+    days = [f"2013-02-{day:02}" for day in range(1, 20)]
+    await world.changed("a", *days)
+    await world.run()
+    async with world.conn() as conn:
+        lineage = await world.scene.lineage(conn)
+        producer = lineage.producer(lineage.dataset_named("b").id)
+        assert await stale_partitions(conn, lineage, [(producer, days)]) == {}
+        assert looked_up == []
+        await conn.execute(
+            "DELETE FROM knockon.task_inputs WHERE input_partition_key = %s", days[:1]
+        )
+        stale = await stale_partitions(conn, lineage, [(producer, days)])
+    assert sorted(key for _, key in stale) == days[:2]
+    assert looked_up == days[:1] * 2
