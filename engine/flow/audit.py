@@ -7,9 +7,8 @@ open leads to it, left if somebody decided so, and lost otherwise. Only a lost o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import msgspec
 
@@ -67,56 +66,52 @@ async def audit(
         lineage.order if dataset is None else [lineage.producer(lineage.dataset_named(dataset).id)]
     )
     for job in [each for each in jobs if each.activation != "source"]:
-        after: str | None = None
-        while True:
+        keys = await _keys(conn, scene, job)
+        for start in range(0, len(keys), SLICE):
             async with conn.transaction():
                 await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                audited = await _audit_slice(conn, scene, job, after, mend=mend)
-            if audited is None:
+                result = await _audit_slice(conn, scene, job, keys[start : start + SLICE], mend)
+            if result is None:
                 break
-            result, after = audited
             yield result
-            if after is None:
-                break
 
 
 async def _audit_slice(
-    conn: Connection, scene: Scene, job: Job, after: str | None, *, mend: bool
-) -> tuple[Slice, str | None] | None:
-    """Judge the partitions of a job behind ``after``; None where a deploy has removed the job."""
+    conn: Connection, scene: Scene, job: Job, keys: Sequence[str], mend: bool
+) -> Slice | None:
+    """Judge some partitions of a job; None where a deploy has removed the job."""
     lineage = await scene.lineage(conn)
     if lineage.find_job(job.id) is None:
         return None
-    keys = await _keys(conn, lineage, job, after)
     stale = await stale_partitions(conn, lineage, [(job, keys)])
-    standing = await load_standing(conn, scene, lineage, job, keys) if stale else None
-    found = tuple(_judged(lineage, job, stale, standing)) if standing else ()
+    found: tuple[StalePartition, ...] = ()
+    if stale:
+        standing = await load_standing(conn, scene, lineage, job, [key for _, key in stale])
+        found = tuple(_judged(lineage, job, stale, standing))
     result = Slice(len(keys), found)
     if mend and result.lost:
         await _invalidate(conn, scene, lineage, job, result.lost)
-    return result, keys[-1] if len(keys) == SLICE else None
+    return result
 
 
-async def _keys(conn: Connection, lineage: Lineage, job: Job, after: str | None) -> Sequence[str]:
-    """The next partitions that exist, or that the inputs say there should be."""
-    if job.is_unit:
-        return [UNIT]
-    existing = {
-        dataset: await load_existing(conn, lineage, dataset)
-        for dataset in {job.outputs[0], *(edge.dataset for edge in lineage.inputs(job.id))}
-    }
-    partitions = existing[job.outputs[0]] | expected_partitions(lineage, job, existing.__getitem__)
-    keys: Iterable[str] = lineage.job_space(job).keys(partitions)
-    return list(islice(_behind(keys, after), SLICE))
+async def _keys(conn: Connection, scene: Scene, job: Job) -> Sequence[str]:
+    """The partitions that exist, or that the inputs say there should be.
 
-
-def _behind(keys: Iterable[str], after: str | None) -> Iterator[str]:
-    rest = iter(keys)
-    if after is not None:
-        for key in rest:
-            if key == after:
-                break
-    return rest
+    Listed once, since listing them for each slice anew takes time quadratic in their number. Those
+    that come to exist later are left to the next audit.
+    """
+    async with conn.transaction():
+        lineage = await scene.lineage(conn)
+        if lineage.find_job(job.id) is None:
+            return []
+        if job.is_unit:
+            return [UNIT]
+        existing = {
+            dataset: await load_existing(conn, lineage, dataset)
+            for dataset in {job.outputs[0], *(edge.dataset for edge in lineage.inputs(job.id))}
+        }
+    expected = expected_partitions(lineage, job, existing.__getitem__)
+    return list(lineage.job_space(job).keys(existing[job.outputs[0]] | expected))
 
 
 def _judged(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -25,21 +25,20 @@ from engine.lineage.graph import Edge, Lineage
 from engine.lineage.scope import is_reached
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.partitions.limits import is_listable
-from engine.planner import Known, KnownNeeded, first_run_is_due, prefetched
+from engine.planner import Known, KnownNeeded, first_run_is_due, input_partitions, prefetched
 from engine.planner.first_runs import UNIT
 from engine.planner.inputs import up
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
-_MOST_SINGLE = 10_000
-"""Input partitions that are looked up one by one for one output partition."""
-_ASKED_AT_ONCE = 100_000
-
 T = TypeVar("T")
 Rule = Literal["definition", "input changed", "input appeared", "input gone", "never built"]
 Subject = tuple[UUID, str]
 """A job and one of its partition keys, ``*`` where its partitions are built together."""
+_Needed = tuple[UUID, PartitionSet]
+"""Partitions of an input dataset."""
+_Runs = Mapping[UUID, Sequence[tuple[Job, str]]]
+"""By task, the partitions that stand on its run."""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -94,12 +93,16 @@ async def _runs(
 
 @dataclass(slots=True)
 class _Judgement:
-    """Reasons in the making; ``existing`` holds the partitions of datasets looked at so far."""
+    """Reasons in the making; ``existing`` holds the partitions of datasets looked at so far.
+
+    ``needed`` holds the input partitions of output partitions looked at so far, by edge.
+    """
 
     conn: Connection
     lineage: Lineage
     reasons: dict[Subject, list[Reason]] = field(default_factory=dict)
     existing: dict[UUID, PartitionSet] = field(default_factory=dict)
+    needed: dict[tuple[Edge, str], PartitionSet] = field(default_factory=dict)
 
     def add(self, job: Job, key: str, reason: Reason) -> None:
         self.reasons.setdefault((job.id, key), []).append(reason)
@@ -121,45 +124,54 @@ class _Judgement:
                     self.add(job, key, self._reason(row))
 
     async def judge_appearances(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
-        """Inputs that have appeared since, where a run records only those that exist."""
-        by_task = _by_task(built)
-        for row in await self._unrecorded(built):
-            for job, key in by_task[row["task_id"]]:
-                if await self._needs(job, key, row["dataset"], row["key"]):
-                    self.add(job, key, self._reason(row))
+        """Inputs that a run would read today, and that the recorded run has not read.
 
-    async def _unrecorded(self, built: Sequence[tuple[Job, str, UUID]]) -> list[Row]:
-        """Existing partitions that runs have not read, by key where few are needed of many."""
-        whole: set[tuple[UUID, UUID]] = set()
-        single: dict[tuple[UUID, UUID, str], None] = {}
-        for job, key, task in built:
-            for edge in self.lineage.inputs(job.id):
-                if edge.mapping.is_identity:
-                    continue
-                needed = await self._needed(job, key, edge)
-                if is_listable(needed) and needed.count() <= _MOST_SINGLE:
-                    keys = self.lineage.space(edge.dataset).keys(needed)
-                    single.update(dict.fromkeys((task, edge.dataset, each) for each in keys))
-                else:
-                    whole.add((task, edge.dataset))
-        rows = await self._fetch("stale.unrecorded_inputs", list(whole))
-        asked = list(single)
-        for start in range(0, len(asked), _ASKED_AT_ONCE):
-            part = asked[start : start + _ASKED_AT_ONCE]
-            rows += await self._fetch(
-                "stale.unrecorded_keys", part, keys=[each[2] for each in part]
-            )
-        return rows
-
-    async def _fetch(self, name: str, asked: Sequence[tuple[Any, ...]], **more: Any) -> list[Row]:
-        return await fetch(
+        Partitions that need the same input partitions are judged together, so that these are listed
+        once.
+        """
+        groups = list((await self._by_needs(built)).items())
+        listed = [
+            (n, dataset, self.lineage.dataset(dataset).version, key)
+            for n, ((dataset, partitions), _) in enumerate(groups)
+            for key in self.lineage.space(dataset).keys(partitions)
+        ]
+        pairs = [(n, task) for n, (_, runs) in enumerate(groups) for task in runs]
+        if not listed:
+            return
+        numbers, datasets, versions, keys = map(list, zip(*listed, strict=True))
+        rows = await fetch(
             self.conn,
-            name,
-            tasks=[each[0] for each in asked],
-            datasets=[each[1] for each in asked],
-            versions=[self.lineage.dataset(each[1]).version for each in asked],
-            **more,
+            "stale.unrecorded_inputs",
+            groups=numbers,
+            datasets=datasets,
+            versions=versions,
+            keys=keys,
+            run_groups=[n for n, _ in pairs],
+            tasks=[task for _, task in pairs],
         )
+        for row in rows:
+            for job, key in groups[row["n"]][1][row["task_id"]]:
+                self.add(job, key, self._reason(row))
+
+    async def _by_needs(self, built: Sequence[tuple[Job, str, UUID]]) -> Mapping[_Needed, _Runs]:
+        """Runs by the input partitions that they need, but for inputs that need no look-up.
+
+        A run of single partitions has recorded the only input partition that an identity gives.
+        """
+        found: dict[_Needed, dict[UUID, list[tuple[Job, str]]]] = {}
+        for job, key, task in built:
+            asked = {
+                edge.dataset
+                for edge in self.lineage.inputs(job.id)
+                if job.is_unit or not edge.mapping.is_identity
+            }
+            if asked:
+                needs = partial(input_partitions, self.lineage, job, [key])
+                for dataset, partitions in (await self._answer(needs)).items():
+                    if dataset in asked:
+                        runs = found.setdefault((dataset, partitions), {})
+                        runs.setdefault(task, []).append((job, key))
+        return found
 
     async def judge_first_runs(self, unbuilt: Sequence[tuple[Job, str]]) -> None:
         """Partitions that were never built, though nothing holds their first run back."""
@@ -195,15 +207,20 @@ class _Judgement:
         """Whether a partition is made of an input partition; a run may have read others too."""
         wanted = self.lineage.space(dataset).parse(input_key)
         for edge in self.lineage.inputs(job.id):
-            if edge.dataset == dataset and (await self._needed(job, key, edge)).covers(wanted):
-                return True
+            if edge.dataset == dataset:
+                needed = await self._needed(edge, job, key)
+                if needed.covers(wanted):
+                    return True
         return False
 
-    async def _needed(self, job: Job, key: str, edge: Edge) -> PartitionSet:
+    async def _needed(self, edge: Edge, job: Job, key: str) -> PartitionSet:
         """The input partitions that a partition is made of over one edge."""
-        space = self.lineage.job_space(job)
-        made = space.universe if job.is_unit else space.parse(key)
-        return await self._answer(partial(up, edge, made))
+        found = self.needed.get((edge, key))
+        if found is None:
+            space = self.lineage.job_space(job)
+            made = space.universe if job.is_unit else space.parse(key)
+            found = self.needed[edge, key] = await self._answer(partial(up, edge, made))
+        return found
 
     async def _answer(self, question: Callable[[Known], T]) -> T:
         """The answer to a question about the partitions that exist, which are loaded for it."""
@@ -215,7 +232,7 @@ class _Judgement:
                     self.existing[each] = await load_existing(self.conn, self.lineage, each)
 
 
-def _by_task(built: Sequence[tuple[Job, str, UUID]]) -> Mapping[UUID, Sequence[tuple[Job, str]]]:
+def _by_task(built: Sequence[tuple[Job, str, UUID]]) -> _Runs:
     found: dict[UUID, list[tuple[Job, str]]] = {}
     for job, key, task in built:
         found.setdefault(task, []).append((job, key))

@@ -55,7 +55,7 @@ async def load_standing(
         conn, "stale.open_invalidations", org_id=scene.org_id, datasets=list(concerned)
     )
     of_keys |= _invalidated(lineage, job, keys, rows)
-    for key, row in (await _tasks(conn, job)).items():
+    for key, row in (await _tasks(conn, job, keys)).items():
         verdict: Verdict = "left" if row["status"] == "failed" else "in hand"
         of_keys[key] = verdict, f"task {row['id']} is {row['status']}"
     is_manual = job.activation == "manual"
@@ -133,10 +133,13 @@ def _verdict(is_set_aside: bool, of: str) -> tuple[Verdict, str]:
     return "in hand", f"an invalidation {of} is not planned yet"
 
 
-async def _tasks(conn: Connection, job: Job) -> Mapping[str, Row]:
+async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str, Row]:
     """The unfinished tasks by the keys that they build; one that can still run comes first."""
     found: dict[str, Row] = {}
-    for row in await fetch(conn, "stale.open_tasks", job=job.id):
+    rows = await fetch(
+        conn, "stale.open_tasks", job=job.id, keys=None if job.is_unit else list(keys)
+    )
+    for row in rows:
         for key in [UNIT] if job.is_unit else row["partitions"]:
             if key not in found or found[key]["status"] == "failed":
                 found[key] = row

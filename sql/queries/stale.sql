@@ -54,33 +54,24 @@ WHERE p.materialized_at > coalesce(i.input_version, '-infinity')
    OR (p.materialized_at IS NULL AND i.input_version IS NOT NULL)
 
 -- :name unrecorded_inputs
--- Partitions of a dataset that exist, and that these runs have not read.
-SELECT run.task AS task_id, p.dataset_uuid AS dataset, p.partition_key AS key,
-       p.materialized_at AS version
-FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(versions)b::uuid[])
-    AS run(task, dataset, version)
-JOIN knockon.partition_versions p
-    ON p.dataset_uuid = run.dataset AND p.dataset_version = run.version
+-- Partitions that exist, and that runs have not read although they need them. Runs that need the same
+-- partitions form a group.
+SELECT needed.n, run.task AS task_id, needed.dataset, needed.key, p.materialized_at AS version
+FROM unnest(%(groups)b::int[], %(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[])
+    AS needed(n, dataset, version, key)
+JOIN knockon.partition_versions p ON p.dataset_uuid = needed.dataset
+    AND p.dataset_version = needed.version AND p.partition_key = needed.key
+JOIN unnest(%(run_groups)b::int[], %(tasks)b::uuid[]) AS run(n, task) ON run.n = needed.n
 WHERE NOT EXISTS (SELECT FROM knockon.task_inputs i
-                  WHERE i.task_id = run.task AND i.input_dataset_uuid = run.dataset
-                    AND i.input_partition_key = p.partition_key)
-
--- :name unrecorded_keys
--- Those of these partitions that exist, and that these runs have not read.
-SELECT run.task AS task_id, p.dataset_uuid AS dataset, p.partition_key AS key,
-       p.materialized_at AS version
-FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[])
-    AS run(task, dataset, version, key)
-JOIN knockon.partition_versions p ON p.dataset_uuid = run.dataset
-    AND p.dataset_version = run.version AND p.partition_key = run.key
-WHERE NOT EXISTS (SELECT FROM knockon.task_inputs i
-                  WHERE i.task_id = run.task AND i.input_dataset_uuid = run.dataset
-                    AND i.input_partition_key = p.partition_key)
+                  WHERE i.task_id = run.task AND i.input_dataset_uuid = needed.dataset
+                    AND i.input_partition_key = needed.key)
 
 -- :name open_tasks
--- Tasks that are still to build partitions of a job.
+-- Tasks that are still to build some partitions of a job; null keys: any of them.
 SELECT t.id, t.status, t.partitions FROM knockon.tasks t
 WHERE t.job_id = %(job)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
+  AND (%(keys)s::text[] IS NULL
+       OR EXISTS (SELECT FROM unnest(t.partitions) AS key WHERE key = ANY(%(keys)s::text[])))
 
 -- :name open_invalidations
 -- The scopes of invalidations of some datasets that are not planned, or that planning has set aside.

@@ -1,9 +1,18 @@
 """The audit finds what is stale by the evidence at the inputs, and what leads to it."""
 
+from uuid import UUID
+
+import pytest
+
+from engine.flow import audit
 from engine.flow.approve import reject
 from engine.flow.audit import StalePartition, audit_all
 from engine.flow.byhand import cancel
-from engine.store.database import Database
+from engine.flow.known import load_existing
+from engine.lineage.graph import Lineage
+from engine.model.task import Output
+from engine.partitions import PartitionSet
+from engine.store.database import Connection, Database
 from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
 
@@ -240,3 +249,39 @@ async def test_the_last_partition_that_exists_is_read_when_a_later_one_was_given
     )
     assert read["is_newest"]
     assert [each for each in await audited(world) if each[2] == "lost"] == []
+
+
+async def test_an_input_that_appears_makes_a_job_stale_that_builds_all_together(
+    database: Database,
+) -> None:
+    keys = {"k": {"dynamic": True}}
+    b = job("b", "a", partitioning=keys, execution_strategy="Full")
+    world = await World.made(database, source("a", keys), b)
+    await world.changed("a", "one")
+    (lease,) = await world.claim()
+    await world.complete(lease, Output("b", "one", "1"))
+    await world.changed("a", "two")
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    (lost,) = await found(world)
+    assert [(each.rule, each.partition) for each in lost.reasons] == [("input appeared", "two")]
+
+
+async def test_slices_do_not_load_all_partitions_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[UUID] = []
+
+    async def load(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
+        loaded.append(dataset)
+        return await load_existing(conn, lineage, dataset)
+
+    monkeypatch.setattr(audit, "SLICE", 2)
+    monkeypatch.setattr(audit, "load_existing", load)
+    world = await World.made(database, source("a"), job("b", "a"))
+    days = [f"2013-02-0{day}" for day in range(1, 6)]
+    await world.changed("a", *days)
+    await world.run()
+    await world.changed("a", *days)
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    assert sorted(each.partition for each in await found(world)) == days
+    assert len(loaded) == 2
