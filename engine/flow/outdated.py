@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from engine.flow.facts import definition_change
+from engine.flow.forget import forget_partial_writes
 from engine.flow.generations import Generations
 from engine.flow.known import load_existing, load_former, load_known
 from engine.flow.scene import Scene
@@ -23,16 +24,25 @@ async def owed(
     built: Generations,
     canceled: Sequence[Row],
 ) -> list[dict[str, Any]]:
-    """Facts of what was canceled only because its job's tasks take other blocks from here on."""
+    """Facts of what was canceled only because its job's tasks take other blocks from here on.
+
+    An attempt that ran may have written already.
+    """
     lineage = await scene.lineage(conn)
     made = {job.name: job.outputs[0] for job in compiled.jobs}
-    return [
-        definition_change(dataset.id, dataset.version, partition)
-        for row in canceled
-        if row["job"] in made and made[row["job"]] not in built.begun
-        for dataset in [lineage.dataset_named(made[row["job"]])]
-        for partition in row["partitions"]
-    ]
+    facts = []
+    for row in canceled:
+        if row["job"] not in made or made[row["job"]] in built.begun:
+            continue
+        dataset = lineage.dataset_named(made[row["job"]])
+        if row["attempts"]:
+            job = lineage.producer(dataset.id)
+            await forget_partial_writes(conn, lineage, job.id, row["partitions"])
+        facts += [
+            definition_change(dataset.id, dataset.version, partition)
+            for partition in row["partitions"]
+        ]
+    return facts
 
 
 async def told_elsewhere(

@@ -304,7 +304,7 @@ UPDATE knockon.tasks
 SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
     completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
 WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'failed')
-RETURNING id, (SELECT name FROM knockon.jobs WHERE jobs.id = job_id) AS job, partitions
+RETURNING id, (SELECT name FROM knockon.jobs WHERE jobs.id = job_id) AS job, partitions, attempts
 
 -- :name hold_again
 -- Unstarted tasks of jobs that hold first runs back; whether they wait is looked at anew.
