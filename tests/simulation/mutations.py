@@ -28,6 +28,7 @@ import engine.flow.draft
 import engine.flow.emit
 import engine.flow.fail
 import engine.flow.ingest
+import engine.flow.outputs
 import engine.flow.plan
 import engine.flow.settle
 import engine.planner.crossing
@@ -725,3 +726,17 @@ def a_deploy_repoints_queued_tasks_only(patch: Patch) -> None:
 def what_a_dead_attempt_has_written_is_taken_for_unwritten(patch: Patch) -> None:
     for owner in (engine.flow.byhand, engine.flow.fail):
         around(patch, owner, "forget_partial_writes", lambda _: nothing)
+
+
+# -- reports with gaps -----------------------------------------------------------------------------
+
+
+@classified(EVIDENCE)
+def what_a_run_does_not_report_is_taken_for_unwritten(patch: Patch) -> None:
+    around(patch, engine.flow.outputs, "_outputs", lambda _: lambda completion: completion.outputs)
+
+
+@classified(EVIDENCE)
+def fingerprints_of_some_columns_are_taken_for_all(patch: Patch) -> None:
+    around(patch, engine.flow.outputs, "_complete", lambda _: lambda lineage, dataset, told: told)
+    around(patch, engine.flow.outputs, "_whole", lambda _: lambda lineage, dataset, told: str(told))

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from tests.simulation.dimensions import Space
 from tests.simulation.mapping import Read
+from tests.simulation.reports import Telling, tells
 from tests.simulation.spaces import ALPHABETS, GRAINS
-from tests.simulation.workers import Telling, tells
 from tests.simulation.world import EVERY, GROUP, Job, Output, World
 
 WORLD = (
@@ -52,6 +52,7 @@ HISTORY = (
     *("filtered rows read again", "new rows followed", "held for its inputs"),
     *("partition came out new", "partition came out the same"),
     *("partition came out new in some columns", "skipped"),
+    *("partition not reported", "some columns reported", "Full run that found less"),
 )
 """What is to happen in them."""
 

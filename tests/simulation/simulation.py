@@ -88,12 +88,15 @@ class Simulation:
         *,
         is_calm: bool = False,
         is_mending: bool = False,
+        is_terse: bool = False,
     ) -> Simulation:
         """A simulation whose world is deployed."""
         await make_clock(database)
         async with database.connection() as conn:
             org = await ensure_org(conn, name)
-        simulation = Simulation(Stage(database, world, org, is_calm), is_mending=is_mending)
+        simulation = Simulation(
+            Stage(database, world, org, is_calm, is_terse), is_mending=is_mending
+        )
         await simulation._people.deploy_calmly(world)
         return simulation
 

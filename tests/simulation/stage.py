@@ -53,6 +53,8 @@ class Stage:
     world: World
     org: UUID
     is_calm: bool = False
+    is_terse: bool = False
+    """Whether workers leave gaps in what they report."""
     log: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     skew: timedelta = timedelta()

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from engine.store.database import Database
-from tests.simulation.generate import WORLDS, world
+from tests.simulation.generate import WORLDS, finding_less, world
 from tests.simulation.history import DRILLS, Step, drill, history
 from tests.simulation.invariants import Broken
 from tests.simulation.reach import features
@@ -29,17 +29,21 @@ class Trial:
     """Whether another org lives through the same at the same time, on the same database."""
     is_mending: bool = False
     """Whether the audit repairs lost partitions at rest, before the tables are compared."""
+    is_terse: bool = False
+    """Whether workers leave gaps in their reports, and ``Full`` jobs find fewer partitions."""
     failure: Exception | None = None
     log: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     @staticmethod
     def of(seed: int) -> Trial:
-        """Every second one is a drill; the drills take turns."""
+        """Every second one is a drill; the drills take turns. In one of five, reports have gaps."""
+        is_terse = seed % 10 in (5, 6)
         if seed % 2:
             kind, phrase = DRILLS[seed // 2 % len(DRILLS)]
-            return Trial(WORLDS[kind](seed), drill(seed, phrase))
-        return Trial(world(seed), history(seed), has_twin=seed % 20 == 4)
+            return Trial(WORLDS[kind](seed), drill(seed, phrase), is_terse=is_terse)
+        made = finding_less(world(seed)) if is_terse else world(seed)
+        return Trial(made, history(seed), has_twin=seed % 20 == 4, is_terse=is_terse)
 
     async def run(self, database: Database) -> Trial:
         """Live through it, in an org of its own; whatever goes wrong is its failure."""
@@ -57,7 +61,12 @@ class Trial:
     async def _begun(self, database: Database) -> Simulation:
         name = f"sim-{uuid4().hex}"
         return await Simulation.begun(
-            database, self.world, name, is_calm=self.is_calm, is_mending=self.is_mending
+            database,
+            self.world,
+            name,
+            is_calm=self.is_calm,
+            is_mending=self.is_mending,
+            is_terse=self.is_terse,
         )
 
     @property
@@ -72,6 +81,7 @@ def replace(trial: Trial, **changes: Any) -> Trial:
     """The same with something else, not yet run."""
     given = {"world": trial.world, "steps": trial.steps, "is_calm": trial.is_calm}
     given |= {"has_twin": trial.has_twin, "is_mending": trial.is_mending}
+    given |= {"is_terse": trial.is_terse}
     return Trial(**given | changes)
 
 

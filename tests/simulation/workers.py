@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
 from random import Random
 from uuid import UUID
-from zlib import crc32
 
 import psycopg
 
@@ -22,18 +20,15 @@ from engine.flow.complete import complete
 from engine.flow.fail import fail
 from engine.flow.heartbeat import heartbeat
 from engine.model.task import Completion, Lease
-from engine.model.task import Output as Made
 from tests.simulation import recompute
 from tests.simulation.crashes import AnswerLost, Crash
-from tests.simulation.dimensions import Key, read_text, text
+from tests.simulation.dimensions import Key, read_text
 from tests.simulation.invariants import Broken
 from tests.simulation.ledger import Changed, Declared, Dirt
+from tests.simulation.reports import Content, Gaps, Telling, reported
 from tests.simulation.rows import Partitions, Rows, differing, groups_differing, is_meant, may_hold
 from tests.simulation.stage import UNIT, Stage
 from tests.simulation.world import GROUP, Columns, Job, Output, Values, World
-
-Content = dict[str, dict[Key, Rows]]
-"""By output, its partitions."""
 
 _HELD = """
 SELECT FROM tasks
@@ -52,6 +47,7 @@ class Run:
     dirt: Mapping[str, Dirt]
     content: Content | None = None
     newest: int | None = None
+    gaps: Gaps = field(default_factory=Gaps)
 
 
 class Workers:
@@ -63,6 +59,8 @@ class Workers:
         self.is_hopeless = False
         self._attempted: set[tuple[UUID, Key]] = set()
         """The partitions of output versions that an attempt has had without completing since."""
+        self._without_columns: set[tuple[str, Key]] = set()
+        """The partitions whose last run did not report fingerprints of all columns."""
         self._read_up_to: dict[UUID, int] = {}
         """By output version of a job that follows rows, the newest row its runs have reported."""
 
@@ -157,6 +155,8 @@ class Workers:
             run.content = defaultdict(dict)
             for key in sorted(keys):
                 self._make(run, key, data, existing)
+            if self.stage.is_terse:
+                run.gaps = Gaps.drawn(Random(f"gaps {self.stage.now}"), run.job, run.content)
         return run.content
 
     def _make(self, run: Run, key: Key, data: Partitions, existing: dict[str, set[Key]]) -> None:
@@ -249,8 +249,11 @@ class Workers:
         for output in run.job.outputs:
             there = self.stage.warehouse[output.name, versions[output.name]]
             made = content[output.name]
-            for changed in self._changes(run.job, output, there, made):
+            for changed in self._changes(run, output, there, made):
                 ledger.note_changed(output, changed)
+            self._note_gaps(run, output, made)
+            is_less = any(there.get(key) and not rows for key, rows in made.items())
+            self.stage.counts["Full run that found less"] += run.job.finds_less and is_less
             there.update(made)
             self.stage.decisions.unverified[output.name] -= {*made}
             self.stage.spilled[output.name] -= {*made}
@@ -268,33 +271,52 @@ class Workers:
         if not run.job.follows or None in run.lease.row_filters:
             self.stage.decisions.made(run.job, keys, run.at)
 
+    def _note_gaps(self, run: Run, output: Output, made: Partitions) -> None:
+        """Remember the partitions that the next run cannot be compared with, or not by column."""
+        for key in made:
+            partition = output.name, key
+            if run.gaps.is_incomparable(partition):
+                self.stage.edited[output.name].add(key)
+            self._without_columns.discard(partition)
+            if run.gaps.telling(run.job, partition) is not Telling.COLUMNS:
+                self._without_columns.add(partition)
+            self.stage.counts["partition not reported"] += partition in run.gaps.omitted
+            self.stage.counts["some columns reported"] += partition in run.gaps.partial
+
     def _changes(
-        self, job: Job, output: Output, there: Partitions, made: Partitions
+        self, run: Run, output: Output, there: Partitions, made: Partitions
     ) -> Iterator[Changed]:
         """What the engine can know to have come out new, by partition, and by column if told."""
         for key, rows in made.items():
-            columns = self._differing(job, output, key, there.get(key), rows)
+            telling = self._telling(run, (output.name, key))
+            columns = self._differing(telling, output, key, there.get(key), rows)
             is_same = columns is not None and not columns
-            if is_same and tells(job) is not Telling.NOTHING:
+            if is_same and telling is not Telling.NOTHING:
                 self.stage.counts["partition came out the same"] += 1
                 continue
-            of = self._groups_differing(job, output, key, there.get(key), rows)
-            if tells(job) is Telling.COLUMNS:
+            of = self._groups_differing(telling, output, key, there.get(key), rows)
+            if telling is Telling.COLUMNS:
                 self.stage.counts["partition came out new in some columns"] += columns is not None
                 yield Changed(self.stage.now, key, columns, of)
             else:
                 self.stage.counts["partition came out new"] += 1
                 yield Changed(self.stage.now, key, None, of)
 
+    def _telling(self, run: Run, partition: tuple[str, Key]) -> Telling:
+        """How a partition compares with the run before: by column only if both name them all."""
+        telling = run.gaps.telling(run.job, partition)
+        is_coarse = telling is Telling.COLUMNS and partition in self._without_columns
+        return Telling.WHOLE if is_coarse else telling
+
     def _differing(
-        self, job: Job, output: Output, key: Key, before: Rows | None, after: Rows
+        self, telling: Telling, output: Output, key: Key, before: Rows | None, after: Rows
     ) -> Columns:
         """The columns that differ; None: all of them, and then rows may have come or gone.
 
         What other hands have rewritten meanwhile nobody has seen. Nor does one fingerprint show
         how a partition differs from what a decision left as it was.
         """
-        if key in self.stage.decisions.unverified[output.name] and tells(job) is Telling.WHOLE:
+        if key in self.stage.decisions.unverified[output.name] and telling is Telling.WHOLE:
             self.stage.edited[output.name].add(key)
         unseen = self.stage.ledger.rewritten[output.name], self.stage.edited[output.name]
         if any(key in keys for keys in unseen):
@@ -305,11 +327,11 @@ class Workers:
         return None if columns == {*output.columns} else columns
 
     def _groups_differing(
-        self, job: Job, output: Output, key: Key, before: Rows | None, after: Rows
+        self, telling: Telling, output: Output, key: Key, before: Rows | None, after: Rows
     ) -> Values:
         """The groups of rows to which the engine has to keep the readers' runs."""
         is_open = key in self.stage.decisions.unverified[output.name]
-        if is_open or tells(job) is Telling.NOTHING:
+        if is_open or telling is Telling.NOTHING:
             return None
         return groups_differing(before, after)
 
@@ -387,19 +409,6 @@ def keys_of(job: Job, texts: Sequence[str]) -> list[Key]:
     return [key for each in texts for key in sorted(read_text(job.space, each))]
 
 
-class Telling(Enum):
-    """What a worker says of the content that it made."""
-
-    NOTHING = "it counts as changed each time"
-    WHOLE = "a fingerprint"
-    COLUMNS = "one for each column too"
-
-
-def tells(job: Job) -> Telling:
-    """Some jobs say more than others."""
-    return [Telling.NOTHING, Telling.WHOLE, *[Telling.COLUMNS] * 4][job.salt % 6]
-
-
 def called(lease: Lease) -> str:
     """A lease in few words."""
     return f"{lease.job.name}[{','.join(lease.partitions)}]"
@@ -410,30 +419,8 @@ def _ids(partitions: Partitions) -> Iterator[int]:
 
 
 def _completion(run: Run, content: Content) -> Completion:
-    outputs = tuple(
-        _told(run.job, name, key, rows)
-        for name, partitions in content.items()
-        for key, rows in partitions.items()
-    )
     cursors: dict[UUID, str] = {}
     if run.newest is not None:
         (followed,) = (each for each in run.lease.job.inputs if each.cursor is not None)
         cursors[followed.dataset] = str(run.newest)
-    return Completion(run.lease, outputs, cursors)
-
-
-def _told(job: Job, dataset: str, key: Key, rows: Rows) -> Made:
-    partition, telling = text(job.space, key), tells(job)
-    if telling is Telling.NOTHING:
-        return Made(dataset, partition)
-    whole = _hash(sorted(rows.items()))
-    if telling is Telling.WHOLE:
-        return Made(dataset, partition, whole)
-    (output,) = (each for each in job.outputs if each.name == dataset)
-    # Where rows come or go, every hash is another.
-    columns = {c: _hash([(n, row[c]) for n, row in sorted(rows.items())]) for c in output.columns}
-    return Made(dataset, partition, whole, column_fingerprints=columns)
-
-
-def _hash(what: object) -> str:
-    return str(crc32(repr(what).encode()))
+    return Completion(run.lease, reported(run.job, content, run.gaps), cursors)

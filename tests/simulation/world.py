@@ -62,6 +62,7 @@ class Job:
     ``kind`` says what it makes: one row of all that a partition reads (``fold``); for each row of
     its first input one of the same id (``rows``), which may look at its neighbours (``window``).
     ``grows``: the rows of a source are added and edited, but never go, nor leave their group.
+    ``finds_less``: whether a partition has anything in it depends on what is read.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Job:
     tells_columns: bool = True
     grows: bool = False
     is_manual: bool = False
+    finds_less: bool = False
     alphabet: tuple[str, ...] = ("A", "B", "C")
 
     @property

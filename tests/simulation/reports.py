@@ -1,0 +1,107 @@
+"""Reports of runs: which of the partitions that they made they mention, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+from zlib import crc32
+
+from engine.model.task import Output as Made
+from tests.simulation.dimensions import Key, text
+from tests.simulation.rows import Partitions, Rows
+from tests.simulation.world import Job, Output
+
+Content = dict[str, dict[Key, Rows]]
+"""By output, its partitions."""
+Partition = tuple[str, Key]
+
+
+class Telling(Enum):
+    """What a worker says of the content that it made."""
+
+    NOTHING = "it counts as changed each time"
+    WHOLE = "a fingerprint"
+    COLUMNS = "one for each column too"
+
+
+def tells(job: Job) -> Telling:
+    """Some jobs say more than others."""
+    return [Telling.NOTHING, Telling.WHOLE, *[Telling.COLUMNS] * 4][job.salt % 6]
+
+
+@dataclass
+class Gaps:
+    """The gaps in a run's report.
+
+    ``omitted`` partitions are not mentioned, and count as written and changed. Of ``partial`` ones
+    some columns have fingerprints; those in ``unsigned`` have none for the whole.
+    """
+
+    omitted: set[Partition] = field(default_factory=set)
+    partial: dict[Partition, frozenset[str]] = field(default_factory=dict)
+    unsigned: set[Partition] = field(default_factory=set)
+
+    @staticmethod
+    def drawn(dice: Random, job: Job, content: Content) -> Gaps:
+        """Leave gaps in about half of what a run reports.
+
+        A run that follows rows has to mention all that it wrote.
+        """
+        gaps = Gaps()
+        for output in job.outputs:
+            for key, rows in content[output.name].items():
+                gaps._draw(dice, job, output, key, rows)
+        return gaps
+
+    def _draw(self, dice: Random, job: Job, output: Output, key: Key, rows: Rows) -> None:
+        chance, partition = dice.random(), (output.name, key)
+        if not job.follows and (chance < 0.2 or (job.finds_less and not rows)):
+            self.omitted.add(partition)
+        elif chance < 0.5 and tells(job) is Telling.COLUMNS and len(output.columns) > 1:
+            count = dice.randrange(1, len(output.columns))
+            self.partial[partition] = frozenset(dice.sample(output.columns, count))
+            if chance < 0.3:
+                self.unsigned.add(partition)
+
+    def telling(self, job: Job, partition: Partition) -> Telling:
+        """How far the content of a partition can be known from the report."""
+        if partition in self.omitted or partition in self.unsigned:
+            return Telling.NOTHING
+        return Telling.WHOLE if partition in self.partial else tells(job)
+
+    def is_incomparable(self, partition: Partition) -> bool:
+        """Whether the next run cannot be compared with this one: it counts as changed."""
+        return partition in self.omitted or partition in self.unsigned
+
+
+def reported(job: Job, content: Mapping[str, Partitions], gaps: Gaps) -> tuple[Made, ...]:
+    """The report of a run."""
+    return tuple(
+        _reported(job, output, key, rows, gaps)
+        for output in job.outputs
+        for key, rows in content[output.name].items()
+        if (output.name, key) not in gaps.omitted
+    )
+
+
+def _reported(job: Job, output: Output, key: Key, rows: Rows, gaps: Gaps) -> Made:
+    partition, telling = text(job.space, key), tells(job)
+    if telling is Telling.NOTHING:
+        return Made(output.name, partition)
+    whole = None if (output.name, key) in gaps.unsigned else _hash(sorted(rows.items()))
+    if telling is Telling.WHOLE:
+        return Made(output.name, partition, whole)
+    named = gaps.partial.get((output.name, key), output.columns)
+    # Where rows come or go, every hash is another.
+    columns = {
+        c: _hash([(n, row[c]) for n, row in sorted(rows.items())])
+        for c in output.columns
+        if c in named
+    }
+    return Made(output.name, partition, whole, column_fingerprints=columns)
+
+
+def _hash(what: object) -> str:
+    return str(crc32(repr(what).encode()))
