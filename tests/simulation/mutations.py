@@ -576,8 +576,12 @@ def a_deploy_leaves_the_tasks_of_old_jobs(patch: Patch) -> None:
 # -- faults that a refactoring could introduce -----------------------------------------------------
 
 
-@classified(LOST_WORK)
+@classified(EVIDENCE)
 def cancel_does_not_mark_partitions_unverified(patch: Patch) -> None:
+    """A later run for another column takes in the canceled change, and versions that column only.
+
+    So the readers of the others look fresh.
+    """
     around(patch, engine.flow.byhand, "forget_unplanned", lambda _: nothing)
 
 

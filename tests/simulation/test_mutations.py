@@ -43,6 +43,9 @@ CAUGHT_BY = {
     "a_join_drops_row_filters": 43,
     "first_outputs_of_narrow_plans_do_not_invalidate_their_readers": 189,
     "ingest_drops_columns_and_rows": 27,
+    "rows_behind_the_cursor_are_not_read_again": 43,
+    "a_position_is_not_compared": 2,
+    "what_a_run_does_not_report_is_taken_for_unwritten": 5,
 }
 """By mutation, a seed whose world notices. Where that has come to be another, others are tried.
 
