@@ -18,6 +18,9 @@ from engine.store.run import Row, fetch
 
 Verdict = Literal["in hand", "left", "lost"]
 
+_MOST_REACHING = 200
+"""Open invalidations of inputs whose partitions are worked out one by one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -71,20 +74,25 @@ def _by_inputs(
     """The partitions that open invalidations of the job's inputs reach, those to be planned first.
 
     One that is set aside explains a stale partition only where it is about a change that a run has
-    made: other changes get their versions when they are planned.
+    made: other changes get their versions when they are planned. A backlog counts as reaching all
+    partitions until it is planned, since so many sets cost more than they are worth.
     """
     found = []
     for is_set_aside in (False, True):
-        reached = [
-            _down(lineage, edge, row)
+        reaching = [
+            (edge, row)
             for edge in lineage.inputs(job.id)
             for row in open_rows
             if row["dataset_uuid"] == edge.dataset
             and row["is_set_aside"] is is_set_aside
             and (not is_set_aside or row["reason"] == FOUND)
         ]
-        if reached:
-            found.append((PartitionSet.union(reached), _verdict(is_set_aside, "of an input")))
+        if len(reaching) > _MOST_REACHING and not is_set_aside:
+            reached = lineage.job_space(job).universe
+        else:
+            few = [_down(lineage, *each) for each in reaching[:_MOST_REACHING]]
+            reached = PartitionSet.union([lineage.job_space(job).empty, *few])
+        found.append((reached, _verdict(is_set_aside, "of an input")))
     return found
 
 

@@ -1,5 +1,7 @@
 """Cases in which a decision or another invalidation once hid a stale partition from the audit."""
 
+from datetime import UTC, datetime, timedelta
+
 from engine.flow.audit import StalePartition, audit_all
 from engine.flow.byhand import cancel
 from engine.flow.set_aside import set_aside
@@ -70,6 +72,23 @@ async def test_an_unplanned_invalidation_hides_no_other_loss(database: Database)
     await world.changed("a", DAY)
     await lose_tasks(world)
     await world.change("a", OTHER)
+    assert [(each.partition, each.verdict) for each in await found(world)] == [(DAY, "lost")]
+
+
+async def test_a_backlog_of_invalidations_may_reach_each_partition(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY, OTHER)
+    await world.run()
+    await world.changed("a", DAY)
+    await lose_tasks(world)
+    for day in range(100, 302):
+        date = datetime(2013, 1, 1, tzinfo=UTC) + timedelta(days=day)
+        await world.change("a", f"{date:%Y-%m-%d}")
+    async with world.conn() as conn:
+        counts = await audit_all(conn, world.scene)
+    assert (counts.in_hand, counts.lost) == (1, 0)
+    while await world.plan():
+        pass
     assert [(each.partition, each.verdict) for each in await found(world)] == [(DAY, "lost")]
 
 
