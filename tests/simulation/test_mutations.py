@@ -46,6 +46,8 @@ CAUGHT_BY = {
     "rows_behind_the_cursor_are_not_read_again": 43,
     "a_position_is_not_compared": 2,
     "what_a_run_does_not_report_is_taken_for_unwritten": 5,
+    "a_column_that_shapes_every_other_is_pruned": 6,
+    "a_skip_does_not_look_at_stamps": 6,
 }
 """By mutation, a seed whose world notices. Where that has come to be another, others are tried.
 
