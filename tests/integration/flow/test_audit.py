@@ -14,7 +14,7 @@ from engine.model.task import Output
 from engine.partitions import PartitionSet
 from engine.store.database import Connection, Database
 from engine.store.orgs import set_setting
-from tests.support.worlds import World, job, source
+from tests.support.worlds import WEEKLY, World, job, source
 
 DAY, OTHER = "2013-02-13", "2013-02-14"
 
@@ -285,3 +285,29 @@ async def test_slices_do_not_load_all_partitions_anew(
     await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
     assert sorted(each.partition for each in await found(world)) == days
     assert len(loaded) == 2
+
+
+async def test_a_pending_plan_leaves_what_it_would_correct(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", DAY)
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+    await world.changed("b", DAY)
+    (left,) = await found(world)
+    assert left.verdict == "left"
+    assert str(left.because).endswith("is pending approval")
+
+
+async def test_an_input_that_appeared_makes_what_is_built_of_it_stale(database: Database) -> None:
+    """A run records the inputs that exist, so of one that appears it has recorded nothing."""
+    world = await World.made(database, source("a"), job("w", "a", partitioning=WEEKLY))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("a", OTHER)
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    (lost,) = await found(world)
+    assert (lost.dataset, lost.verdict) == ("w", "lost")
+    assert [(each.rule, each.partition) for each in lost.reasons] == [("input appeared", OTHER)]

@@ -5,6 +5,7 @@ import pytest
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.byhand import cancel, retry
 from engine.flow.fail import fail
+from engine.model.task import Output
 from engine.store.database import Database
 from engine.store.ids import new_id
 from tests.support.worlds import WEEKLY, World, job, source
@@ -95,3 +96,43 @@ async def test_a_first_run_waits_for_some_of_its_inputs(database: Database) -> N
     assert await world.run() == []
     await world.changed("a", "2013-02-14")
     assert await world.run() == ["w[2013-W07]"]
+
+
+@pytest.fixture
+async def by_column(database: Database) -> World:
+    """ys reads a column of b, and both have run."""
+    b = job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
+    ys = job("ys", "b", columns={"y": ["b.y"]})
+    world = await World.made(database, source("a"), b, ys)
+    await world.changed("a", DAY)
+    await _complete_b(world, "1")
+    assert await world.run() == [f"ys[{DAY}]"]
+    return world
+
+
+async def _complete_b(world: World, y: str) -> None:
+    (lease,) = await world.claim()
+    await world.complete(lease, Output("b", DAY, column_fingerprints={"x": "1", "y": y}))
+
+
+async def test_a_run_takes_in_a_change_whose_task_was_canceled(by_column: World) -> None:
+    await by_column.run(b="1")
+    await by_column.changed("a", DAY, columns=("y",))
+    task = await by_column.task(f"b[{DAY}]", "queued")
+    async with by_column.conn() as conn:
+        await cancel(conn, by_column.scene, task["id"])
+    await by_column.changed("a", DAY, columns=("x",))
+    assert await by_column.run(b="2") == [f"b[{DAY}]"]
+    await by_column.plan()
+    assert await by_column.run() == [f"ys[{DAY}]"]
+
+
+async def test_a_run_that_was_canceled_may_have_written(by_column: World) -> None:
+    """A reader may have run on what it left, so the next run of the same content is a change."""
+    await by_column.changed("a", DAY, columns=("y",))
+    (lease,) = await by_column.claim()
+    async with by_column.conn() as conn:
+        await cancel(conn, by_column.scene, lease.task_id)
+    await by_column.changed("a", DAY, columns=("y",))
+    await _complete_b(by_column, "1")
+    assert await by_column.run() == [f"ys[{DAY}]"]

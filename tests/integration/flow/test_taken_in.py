@@ -167,6 +167,28 @@ async def test_it_may_be_told_of_some_rows_after_the_fingerprint_was_forgotten(
     assert f"c[dt={DAY}/k=q]" in await run("2", columns=("x",), rows={"k": "q"})
 
 
+async def test_who_was_pruned_reads_what_a_task_for_partitions_of_different_scopes_took_in(
+    database: Database,
+) -> None:
+    """No scope was propagated for each of its partitions, so its run propagates every change."""
+    of_three = {each: [f"a.{each}"] for each in "xyz"}
+    b = job("b", "a", columns=of_three, scaling={"partitions_per_task": 100})
+    days = ["2013-02-13", "2013-02-14", "2013-02-15"]
+    world = await World.made(database, source("a"), b, _reader("zs", "b.z"))
+    await world.changed("a", *days)
+    await _run(world, b="1")
+    await world.change("a", *days, columns=("x",))
+    await world.changed("a", days[1], columns=("y",))
+    ran = await world.run(b="2")
+    assert len([each for each in ran if each.startswith("b[")]) < len(days)
+    assert {f"zs[{each}]" for each in days} <= {*ran, *await _found(world)}
+
+
+async def _found(world: World) -> list[str]:
+    await world.plan()
+    return await world.run(b="2")
+
+
 async def _limit(world: World, limit: int | None) -> None:
     async with world.conn() as conn:
         await set_setting(conn, world.scene.org_id, "blast_radius", limit)

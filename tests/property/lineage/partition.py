@@ -108,6 +108,12 @@ class Partition:
         reader.read, reader.recorded = dict(self.table), self.content.changed_at
         reader.is_queued = False
 
+    def read_all_queued(self) -> None:
+        """Run every reader that is queued."""
+        for reader in self.readers:
+            if reader.is_queued:
+                self.read(reader)
+
     def die(self) -> None:
         """Have an attempt write and fail."""
         if self.propagated is not None:

@@ -12,6 +12,7 @@ from tests.property.lineage.partition import COLUMNS, ROWS, Partition, Report
 _X, _Y = frozenset({"x"}), frozenset({"y"})
 _ROW = {"row": ROWS[0]}
 READERS = (Scope(_X), Scope(_Y), Scope(_X | _Y), EVERYTHING, Scope(_X, _ROW), Scope(None, _ROW))
+"""None of them reads ``z`` alone, so that a report may leave out its fingerprint."""
 
 _columns = st.none() | st.frozensets(st.sampled_from(COLUMNS), min_size=1, max_size=2)
 _scopes = st.builds(Scope, _columns, st.sampled_from([None, *({"row": each} for each in ROWS)]))
@@ -34,13 +35,15 @@ _steps = st.one_of(
         st.sampled_from([True, True, True, False]),
     ),
     _step("read", st.integers(0, len(READERS) - 1)),
+    _step("read_all_queued"),
+    _step("read_all_queued"),
     _step("cancel"),
     _step("die"),
 )
 
 
 @given(history=st.lists(_steps, min_size=4, max_size=24), workers=_workers)
-@settings(max_examples=800)
+@settings(max_examples=1500)
 def test_a_reader_of_other_content_is_stale_and_something_leads_to_it(
     history: list[Any], workers: list[Report]
 ) -> None:

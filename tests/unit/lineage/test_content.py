@@ -77,3 +77,32 @@ def test_a_fingerprint_does_not_undo_the_worker_s_statement_that_the_content_has
     versions = again.content.column_versions
     assert versions is not None
     assert versions["y"] == first.content.changed_at
+
+
+def test_each_change_of_a_column_has_a_newer_version() -> None:
+    content = Content(NOON, fingerprint="0", column_fingerprints={"x": "0", "y": "0"})
+    for number in range(1, 4):
+        written = Written(str(number), {"x": str(number), "y": "0"})
+        after = compare(content, written, [Scope(frozenset({"x"}))], NOON).content
+        assert after.column_versions is not None
+        assert after.column_versions["x"] > content.changed_at
+        assert after.column_versions["*"] == NOON
+        content = after
+
+
+def test_rows_that_come_are_a_change_of_every_column_whichever_the_worker_names() -> None:
+    before = Content(NOON, fingerprint="1", row_count=1)
+    written = Written("2", row_count=2, changed_columns=frozenset({"x"}))
+    outcome = compare(before, written, [Scope(frozenset({"x"}))], NOON)
+    assert (outcome.columns, outcome.unpropagated) == (None, None)
+
+
+def test_other_rows_of_a_column_have_changed_with_the_run_that_took_them_in() -> None:
+    of_row = [Scope(frozenset({"x"}), {"row": each}) for each in "12"]
+    before = Content(NOON, fingerprint="1", column_fingerprints={"x": "1", "y": "1"})
+    written = Written("2", {"x": "2", "y": "1"})
+    content = compare(before, written, of_row[:1], NOON).content
+    later = compare(content, written, of_row[1:], NOON).content
+    assert [(each.scope, each.at) for each in later.row_changes] == [
+        (each, content.changed_at) for each in of_row
+    ]

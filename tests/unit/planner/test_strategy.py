@@ -1,0 +1,30 @@
+"""Hits by the strategy of the job: which of its partitions run for sure, and which if stale."""
+
+import pytest
+
+from tests.support.lineages import DAY, change, lineage, made, planned, source, texts
+
+A, B = source("a", DAY), source("b", DAY)
+FEBRUARY = {"dt": {"time": "day", "start": "2013-02-01", "end": "2013-03-01"}}
+FIRST, SECOND = "2013-02-13", "2013-02-14"
+
+
+def _found(name: str, partitions: str):
+    """A change that a run has made and given its version."""
+    return change(name, partitions, reason="found")
+
+
+def test_partitions_that_only_a_run_s_own_change_hits_run_if_they_are_stale() -> None:
+    world = lineage(A, B, made("c", DAY, "a", "b"))
+    (step,) = planned(world, _found("a", f"{FIRST}..{SECOND}"), change("b", SECOND)).steps
+    assert texts(step.direct) == SECOND
+    assert texts(step.if_stale) == FIRST
+
+
+@pytest.mark.parametrize("other", [None, "b"])
+def test_a_unit_runs_if_it_is_stale_only_where_nothing_else_hits_it(other: str | None) -> None:
+    world = lineage(A, B, made("c", FEBRUARY, "a", "b", strategy="Full"))
+    changes = [_found("a", FIRST), *([change(other, SECOND)] if other else [])]
+    (step,) = planned(world, *changes).steps
+    assert bool(step.if_stale) is (other is None)
+    assert bool(step.direct) is (other is not None)
