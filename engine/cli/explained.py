@@ -151,7 +151,8 @@ def partition_tree(view: ExplainedPartition) -> Tree:
     for plan in view.not_run:
         tree.add(_plan_text(plan))
     for spared in view.spared:
-        what = Text.assemble("spared by a ", (spared.reason, "magenta"), " of ")
+        article = "an" if spared.reason[0] in "aeiou" else "a"
+        what = Text.assemble(f"spared by {article} ", (spared.reason, "magenta"), " of ")
         what.append(spared.dataset, "bold").append(f"  {ago(spared.at)}", "dim")
         branch = tree.add(what)
         for edge in spared.pruned:
@@ -173,7 +174,7 @@ def _made_text(view: ExplainedPartition) -> Text:
     if view.task_id:
         text.append(f", by {view.job} in task {short(view.task_id)}")
     if view.row_count is not None:
-        text.append(f", {view.row_count:,} rows")
+        text.append(f", {counted(view.row_count, 'row')}")
     return text
 
 

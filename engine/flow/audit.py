@@ -87,7 +87,7 @@ async def _audit_slice(
     found: tuple[StalePartition, ...] = ()
     if stale:
         standing = await load_standing(conn, scene, lineage, job, [key for _, key in stale])
-        found = tuple(_judged(lineage, job, stale, standing))
+        found = tuple(_judged(lineage, job, keys, stale, standing))
     result = Slice(len(keys), found)
     if mend and result.lost:
         await _invalidate(conn, scene, lineage, job, result.lost)
@@ -115,10 +115,11 @@ async def _keys(conn: Connection, scene: Scene, job: Job) -> Sequence[str]:
 
 
 def _judged(
-    lineage: Lineage, job: Job, stale: Stale, standing: Standing
+    lineage: Lineage, job: Job, keys: Sequence[str], stale: Stale, standing: Standing
 ) -> Iterator[StalePartition]:
     dataset = lineage.dataset(job.outputs[0]).name
-    for (_, key), reasons in stale.items():
+    order = {key: place for place, key in enumerate(keys)}
+    for (_, key), reasons in sorted(stale.items(), key=lambda each: order[each[0][1]]):
         verdict, because = standing.of(key)
         yield StalePartition(job.dag_name, job.name, dataset, key, verdict, because, tuple(reasons))
 
@@ -141,7 +142,7 @@ async def _invalidate(
 
 
 class Counts(msgspec.Struct):
-    """Totals of an audit, with the first of the lost and of those left by decision."""
+    """Totals of an audit, with the first of the lost, and then of those left by decision."""
 
     partitions: int = 0
     in_hand: int = 0
@@ -156,9 +157,9 @@ class Counts(msgspec.Struct):
             self.in_hand += each.verdict == "in hand"
             self.left += each.verdict == "left"
             self.lost += each.verdict == "lost"
-        self.shown += [each for each in result.stale if each.verdict != "in hand"][
-            : max(most - len(self.shown), 0)
-        ]
+        named = [each for each in result.stale if each.verdict != "in hand"]
+        # The lost ones first: they are faults, and many others must not hide them.
+        self.shown = sorted([*self.shown, *named], key=lambda each: each.verdict != "lost")[:most]
 
 
 async def audit_all(

@@ -62,6 +62,26 @@ async def test_a_lost_change_is_mended(database: Database) -> None:
     assert await found(world) == []
 
 
+async def test_partitions_left_by_decision_hide_no_lost_one(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", "2013-02-13..2013-02-16")
+    await world.run()
+    await world.changed("a", "2013-02-13..2013-02-16")
+    for task in await world.rows(
+        "SELECT id FROM tasks WHERE status = 'queued' AND partitions[1] < '2013-02-16'"
+    ):
+        async with world.conn() as conn:
+            await cancel(conn, world.scene, task["id"], by="ann")
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    async with world.conn() as conn:
+        counts = await audit_all(conn, world.scene, most=2)
+    assert (counts.left, counts.lost) == (3, 1)
+    assert [(each.partition, each.verdict) for each in counts.shown] == [
+        ("2013-02-16", "lost"),
+        ("2013-02-13", "left"),
+    ]
+
+
 async def test_a_first_run_that_was_lost_is_mended(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)

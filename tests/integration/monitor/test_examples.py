@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from engine.loops import engine as engine_loops
 from engine.monitor.exposition import Exposition
 from engine.monitor.ledger import Ledger
+from engine.settings import Settings
 from engine.store.database import Database
 from tests.support.worlds import World, source
 
@@ -78,3 +80,11 @@ def test_brackets_match(expression: str) -> None:
     while bare != (bare := re.sub(r"\([^(){}\[\]]*\)|\[[^(){}\[\]]*\]|\{[^(){}\[\]]*\}", "", bare)):
         pass
     assert not set(bare) & set("(){}[]")
+
+
+def test_loops_that_turn_seldom_are_not_called_stuck() -> None:
+    (stuck,) = (rule["expr"] for rule in _rules() if rule["alert"] == "KnockonLoopStuck")
+    (limit,) = (float(text) for text in re.findall(r"> (\d+)", stuck))
+    (excepted,) = re.findall(r'duty!~"([^"]+)"', stuck)
+    seldom = {"trim": engine_loops._TRIM_SECONDS, "audit": Settings().audit_seconds}
+    assert {name for name, period in seldom.items() if period > limit} == set(excepted.split("|"))
