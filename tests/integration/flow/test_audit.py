@@ -322,7 +322,6 @@ async def test_a_pending_plan_leaves_what_it_would_correct(database: Database) -
 
 
 async def test_an_input_that_appeared_makes_what_is_built_of_it_stale(database: Database) -> None:
-    """A run records the inputs that exist, so of one that appears it has recorded nothing."""
     world = await World.made(database, source("a"), job("w", "a", partitioning=WEEKLY))
     await world.changed("a", DAY)
     await world.run()
