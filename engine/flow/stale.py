@@ -129,29 +129,37 @@ class _Judgement:
         Partitions that need the same input partitions are judged together, so that these are listed
         once.
         """
-        groups = list((await self._by_needs(built)).items())
-        listed = [
-            (n, dataset, self.lineage.dataset(dataset).version, key)
-            for n, ((dataset, partitions), _) in enumerate(groups)
-            for key in self.lineage.space(dataset).keys(partitions)
-        ]
-        pairs = [(n, task) for n, (_, runs) in enumerate(groups) for task in runs]
+        tasks: list[UUID] = []
+        groups: dict[int, _Runs] = {}
+        listed: list[tuple[int, int, UUID, UUID, str]] = []
+        for (dataset, partitions), runs in (await self._by_needs(built)).items():
+            first = len(tasks) + 1
+            groups[first] = runs
+            tasks += runs
+            version = self.lineage.dataset(dataset).version
+            keys = self.lineage.space(dataset).keys(partitions)
+            listed += [(first, len(tasks), dataset, version, key) for key in keys]
+        for row in await self._unrecorded(tasks, listed):
+            for job, key in groups[row["first_task"]][row["task_id"]]:
+                self.add(job, key, self._reason(row))
+
+    async def _unrecorded(
+        self, tasks: Sequence[UUID], listed: Sequence[tuple[int, int, UUID, UUID, str]]
+    ) -> list[Row]:
+        """Partitions that exist and that tasks have not read, each with its range of tasks."""
         if not listed:
-            return
-        numbers, datasets, versions, keys = map(list, zip(*listed, strict=True))
-        rows = await fetch(
+            return []
+        firsts, lasts, datasets, versions, keys = map(list, zip(*listed, strict=True))
+        return await fetch(
             self.conn,
             "stale.unrecorded_inputs",
-            groups=numbers,
+            tasks=list(tasks),
+            first_tasks=firsts,
+            last_tasks=lasts,
             datasets=datasets,
             versions=versions,
             keys=keys,
-            run_groups=[n for n, _ in pairs],
-            tasks=[task for _, task in pairs],
         )
-        for row in rows:
-            for job, key in groups[row["n"]][1][row["task_id"]]:
-                self.add(job, key, self._reason(row))
 
     async def _by_needs(self, built: Sequence[tuple[Job, str, UUID]]) -> Mapping[_Needed, _Runs]:
         """Runs by the input partitions that they need, but for inputs that need no look-up.

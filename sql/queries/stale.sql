@@ -54,14 +54,16 @@ WHERE p.materialized_at > coalesce(i.input_version, '-infinity')
    OR (p.materialized_at IS NULL AND i.input_version IS NOT NULL)
 
 -- :name unrecorded_inputs
--- Partitions that exist, and that runs have not read although they need them. Runs that need the same
--- partitions form a group.
-SELECT needed.n, run.task AS task_id, needed.dataset, needed.key, p.materialized_at AS version
-FROM unnest(%(groups)b::int[], %(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[])
-    AS needed(n, dataset, version, key)
+-- Partitions that exist, and that runs have not read although they need them. Each is needed by a range
+-- of the tasks; a join with them would be planned as a nested loop over all pairs.
+SELECT needed.first_task, run.task AS task_id, needed.dataset, needed.key,
+       p.materialized_at AS version
+FROM unnest(%(first_tasks)b::int[], %(last_tasks)b::int[], %(datasets)b::uuid[],
+            %(versions)b::uuid[], %(keys)b::text[])
+    AS needed(first_task, last_task, dataset, version, key)
 JOIN knockon.partition_versions p ON p.dataset_uuid = needed.dataset
     AND p.dataset_version = needed.version AND p.partition_key = needed.key
-JOIN unnest(%(run_groups)b::int[], %(tasks)b::uuid[]) AS run(n, task) ON run.n = needed.n
+CROSS JOIN LATERAL unnest((%(tasks)b::uuid[])[needed.first_task:needed.last_task]) AS run(task)
 WHERE NOT EXISTS (SELECT FROM knockon.task_inputs i
                   WHERE i.task_id = run.task AND i.input_dataset_uuid = needed.dataset
                     AND i.input_partition_key = needed.key)
