@@ -48,6 +48,9 @@ CAUGHT_BY = {
     "what_a_run_does_not_report_is_taken_for_unwritten": 5,
     "a_column_that_shapes_every_other_is_pruned": 6,
     "a_skip_does_not_look_at_stamps": 6,
+    "ingest_widens_everything": 0,
+    "a_source_that_reaches_further_is_forgotten": 21,
+    "inputs_are_recorded_as_of_completion": 27,
 }
 """By mutation, a seed whose world notices. Where that has come to be another, others are tried.
 
