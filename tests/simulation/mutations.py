@@ -602,7 +602,10 @@ def late_carry_over_is_lost(patch: Patch) -> None:
 
 @classified(EVIDENCE)
 def stamping_a_partition_keeps_its_fingerprint(patch: Patch) -> None:
-    old = "NULL, p.column_fingerprints - %(columns)s::text[], NULL::jsonb, NULL::bigint"
+    old = """        NULL,
+        CASE WHEN p.attributed_fingerprints IS NULL
+             THEN p.column_fingerprints - %(columns)s::text[] END,
+        NULL::jsonb, NULL::bigint"""
     new = "p.fingerprint, p.column_fingerprints, p.attributed_fingerprints, p.row_count"
     statement(patch, "partitions.stamp", old, new)
 
