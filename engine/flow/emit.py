@@ -9,7 +9,7 @@ COPY wants them, and jobs by the integers of theirs: both hash in C, where a UUI
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 from typing import Any
@@ -28,7 +28,7 @@ from engine.model.job import Job
 from engine.planner import (
     Crossed,
     Plan,
-    Propagated,
+    Step,
     crossed_to,
     needs_of_steps,
     propagated_scopes,
@@ -110,8 +110,8 @@ def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
     needs, links = needs_of_steps(), 0
     for step in decided.steps:
         job = lineage.job(step.job)
-        propagated = cache(propagated_scopes(step, job))
-        if_stale = frozenset(step.if_stale.space.keys(step.if_stale))
+        propagated = _propagated(step, job)
+        if_stale = frozenset(step.if_stale.space.keys(step.if_stale) if step.if_stale else ())
         crossed, straight = crossed_to(step, job), _straight_producers(lineage, job)
         for slot, keys, is_sure in needs(step, job):
             sources = list(_sources(lineage, job, keys, straight))
@@ -123,7 +123,7 @@ def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
                 keys,
                 is_sure,
                 bool(if_stale) and if_stale.issuperset(keys),
-                _encoded(propagated(keys)),
+                propagated(keys),
                 step.row_filters,
                 sources,
                 crossed(keys),
@@ -138,8 +138,22 @@ def _check_links(links: int) -> None:
         )
 
 
-def _encoded(propagated: Propagated) -> bytes | None:
-    return None if propagated is None else msgspec.json.encode(propagated)
+def _propagated(step: Step, job: Job) -> Callable[[tuple[str, ...]], bytes | None]:
+    """Return the function that gives a task's propagated scopes as JSON; most steps have none."""
+    if not step.is_narrow:
+        return _everything
+    scopes_of = propagated_scopes(step, job)
+
+    @cache
+    def of_task(keys: tuple[str, ...]) -> bytes | None:
+        scopes = scopes_of(keys)
+        return None if scopes is None else msgspec.json.encode(scopes)
+
+    return of_task
+
+
+def _everything(_: tuple[str, ...]) -> None:
+    """The scopes of a step that is not narrow."""
 
 
 def _sources(

@@ -17,8 +17,9 @@ def check_size(plan: Plan, lineage: Lineage) -> None:
         _check(partitions, f"dataset {lineage.dataset(dataset).name!r} changed in")
     total = 0
     for step in plan.steps:
-        _check(step.partitions, f"job {lineage.job(step.job).name!r} would recompute")
-        total += step.partitions.count()
+        total += (count := step.partitions.count())
+        if count > limits.MAX_KEYS:
+            _check(step.partitions, f"job {lineage.job(step.job).name!r} would recompute")
     if total > MAX_PLANNED:
         raise TooManyPartitions(
             f"the plan would recompute {total:,} partitions, and at most {MAX_PLANNED:,} fit into "
