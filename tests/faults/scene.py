@@ -116,7 +116,12 @@ class Scene:
         return value
 
     def connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(self.url, autocommit=True, connect_timeout=5)
+        return psycopg.connect(
+            self.url,
+            autocommit=True,
+            connect_timeout=5,
+            options="-c search_path=public,knockon",
+        )
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait for it, past whatever the database is doing; nothing is done in between."""

@@ -22,8 +22,9 @@ _SHELL = """
     config: {{command: 'true'}}
 """
 _SHORT = """
+from psycopg import sql
 from engine.store import database
-database._SESSION = database._SESSION.replace("1min", "3s")
+database._SESSION = sql.SQL(database._SESSION.as_string(None).replace("1min", "3s"))
 """
 _OF_JOB = "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'shell'"
 

@@ -29,7 +29,7 @@ def postgres(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[EmbeddedPo
 async def test_kills_of_postgres_and_kafka(
     stage: Stager, postgres: EmbeddedPostgres, kafka: ApacheKafka
 ) -> None:
-    await migrate(postgres.url)
+    await migrate(postgres.url, grants_named_tables=True)
     scene = await stage(url=postgres.url)
     scene.services.start(*SERVICES)
     for _ in range(rounds(2)):
@@ -64,7 +64,7 @@ async def test_a_disk_full_under_postgres(
 ) -> None:
     copy_template(pytestconfig.cache.mkdir("postgres"), small_disk / "postgres")
     with EmbeddedPostgres(small_disk / "postgres", durable=True) as server:
-        await migrate(server.url)
+        await migrate(server.url, grants_named_tables=True)
         scene = await stage(url=server.url)
         scene.services.start(*SERVICES)
         for _ in range(rounds(1)):

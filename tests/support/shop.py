@@ -81,7 +81,9 @@ def dag(source: str, more_jobs: str = "") -> str:
 def debezium(topic: str) -> str:
     """A source of Debezium's change events."""
     partition = "{dt: {field: day, unit: days}, region: {field: region}}"
-    return f"{{kind: kafka, topic: {topic}, format: debezium, partition: {partition}}}"
+    return (
+        f"{{kind: kafka, topic: {topic}, format: debezium, before: full, partition: {partition}}}"
+    )
 
 
 def assert_rebuilt(conn: "psycopg.Connection[Any]") -> None:
