@@ -47,6 +47,7 @@ async def leave_stale(
             "stale.record_decisions",
             dataset=dataset.id,
             version=dataset.version,
+            job=job.id,
             keys=[UNIT]
             if job.is_unit
             else list(keys if is_of_all else stale_keys(stale, job, keys)),

@@ -334,6 +334,8 @@ CREATE TABLE stale_decisions (
     decided_at timestamptz NOT NULL,
     plan_id uuid,
     task_id uuid,
+    -- The task that was running when it was decided: its run does not end the decision.
+    running_task uuid,
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 );
 

@@ -95,7 +95,7 @@ ORDER BY g.n
 
 -- :name write
 -- The partitions that runs have written, and their contents after it. No decision leaves them as they
--- were any more.
+-- were any more, but for one that was made while the run was under way.
 WITH g AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(dataset_uuid uuid, dataset_version uuid,
         partition_key text, changed_at timestamptz, config_hash text, schema_hash text,
@@ -106,6 +106,7 @@ WITH g AS MATERIALIZED (
     DELETE FROM knockon.stale_decisions d USING g
     WHERE (d.dataset_uuid, d.dataset_version, d.partition_key)
         = (g.dataset_uuid, g.dataset_version, g.partition_key)
+      AND d.running_task IS DISTINCT FROM g.task_id
 )
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at,
     config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,

@@ -24,11 +24,13 @@ LEFT JOIN LATERAL (
 ORDER BY g.n
 
 -- :name record_unit_run
--- A run has built all partitions of these dataset versions. No decision leaves them as they were.
+-- A run has built all partitions of these dataset versions. No decision leaves them as they were, but
+-- for one that was made while the run was under way.
 WITH undecided AS (
     DELETE FROM knockon.stale_decisions d
     USING unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
     WHERE d.dataset_uuid = g.dataset AND d.dataset_version = g.version
+      AND d.running_task IS DISTINCT FROM %(task)s::uuid
 )
 INSERT INTO knockon.unit_runs AS r (dataset_uuid, dataset_version, task_id, config_hash)
 SELECT dataset, version, %(task)s, %(config_hash)s
@@ -94,12 +96,16 @@ WHERE p.org_id = %(org_id)s AND p.state = 'held'
 -- :name record_decisions
 -- Somebody has decided that these are not recomputed for now.
 INSERT INTO knockon.stale_decisions AS d (dataset_uuid, dataset_version, partition_key, decision,
-    decided_by, decided_at, plan_id, task_id)
-SELECT %(dataset)s, %(version)s, key, %(decision)s, %(by)s, clock_timestamp(), %(plan)s, %(task)s
+    decided_by, decided_at, plan_id, task_id, running_task)
+SELECT %(dataset)s, %(version)s, key, %(decision)s, %(by)s, clock_timestamp(), %(plan)s, %(task)s,
+    (SELECT t.id FROM knockon.tasks t
+     WHERE t.job_id = %(job)s AND t.status = 'running'
+       AND (t.slot = '*' OR key = ANY (t.partitions)) LIMIT 1)
 FROM unnest(%(keys)s::text[]) AS key
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET decision = EXCLUDED.decision, decided_by = EXCLUDED.decided_by,
-    decided_at = EXCLUDED.decided_at, plan_id = EXCLUDED.plan_id, task_id = EXCLUDED.task_id
+    decided_at = EXCLUDED.decided_at, plan_id = EXCLUDED.plan_id, task_id = EXCLUDED.task_id,
+    running_task = EXCLUDED.running_task
 
 -- :name decisions
 -- The decisions that leave partitions of a dataset version as they are.

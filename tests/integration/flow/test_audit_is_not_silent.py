@@ -2,11 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from engine.flow.approve import reject
 from engine.flow.audit import StalePartition, audit_all
 from engine.flow.byhand import cancel
 from engine.flow.set_aside import set_aside
 from engine.model.task import Output
 from engine.store.database import Database
+from engine.store.orgs import set_setting
 from engine.store.run import fetch
 from tests.support.worlds import World, job, source
 
@@ -115,3 +119,23 @@ async def test_a_unit_job_of_two_outputs_is_fresh_after_a_run_of_one(database: D
         (lease,) = await world.claim()
         await world.complete(lease, Output("c" if day == OTHER else "b", day))
         assert await found(world) == []
+
+
+@pytest.mark.parametrize("strategy", ["PerPartition", "Full"])
+async def test_a_run_that_was_under_way_ends_no_decision_made_meanwhile(
+    database: Database, strategy: str
+) -> None:
+    """It was claimed before the change that was decided against, so it has not read that."""
+    world = await World.made(database, source("a"), job("b", "a", execution_strategy=strategy))
+    await world.changed("a", DAY)
+    (lease,) = await world.claim()
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+    await world.changed("a", DAY)
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    async with world.conn() as conn:
+        await reject(conn, world.scene, plan["id"], by="ann")
+    await world.finish(lease)
+    (left,) = await found(world)
+    assert (left.dataset, left.verdict) == ("b", "left")
+    assert str(left.because).startswith("rejected by ann at ")
