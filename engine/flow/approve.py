@@ -13,7 +13,7 @@ from engine.flow.leave import leave_stale
 from engine.flow.plan import carry_out
 from engine.flow.scene import Scene
 from engine.flow.set_aside import planning
-from engine.flow.stale import Stale
+from engine.flow.stale import Stale, stale_keys
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import FOUND
 from engine.planner import Difference
@@ -78,19 +78,27 @@ async def reject(conn: Connection, scene: Scene, plan_id: UUID, by: str | None =
 async def _leave_all(
     conn: Connection, scene: Scene, draft: Draft, plan_id: UUID, by: str | None
 ) -> None:
-    """Leave the partitions that the plan triggers directly.
+    """Leave the partitions that the plan triggers directly, or would have triggered where stale.
 
     Readers of those are invalidated when a later run produces a different result.
     """
     lineage = draft.lineage
-    direct = {
-        step.job: list(lineage.job_space(lineage.job(step.job)).keys(step.direct))
+    direct = {step.job: list(step.direct.space.keys(step.direct)) for step in draft.decided.steps}
+    if_stale = {
+        step.job: list(step.if_stale.space.keys(step.if_stale))
         for step in draft.decided.steps
+        if step.if_stale
     }
     decision = leave.Decision("rejected", by, plan=plan_id)
-    stale = await leave_stale(conn, lineage, direct, decision)
+    stale = await leave_stale(
+        conn,
+        lineage,
+        {id_: [*keys, *if_stale.get(id_, ())] for id_, keys in direct.items()},
+        decision,
+    )
     await _propagate_taken_in(conn, scene, lineage, direct, stale, f"plan/{plan_id}")
-    await forget_unplanned(conn, lineage, direct.items())
+    left = [(id_, stale_keys(stale, lineage.job(id_), keys)) for id_, keys in if_stale.items()]
+    await forget_unplanned(conn, lineage, [*direct.items(), *left])
 
 
 async def _propagate_taken_in(

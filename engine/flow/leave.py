@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from engine.flow.stale import Stale, stale_keys, stale_partitions
+from engine.flow.stale import Stale, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner.first_runs import UNIT
@@ -42,15 +42,14 @@ async def leave_stale(
     is_of_all = decision.kind == "canceled"
     for job, keys in needs:
         dataset = lineage.dataset(job.outputs[0])
+        subjects = (UNIT,) if job.is_unit else keys
         await execute(
             conn,
             "stale.record_decisions",
             dataset=dataset.id,
             version=dataset.version,
             job=job.id,
-            keys=[UNIT]
-            if job.is_unit
-            else list(keys if is_of_all else stale_keys(stale, job, keys)),
+            keys=[key for key in subjects if is_of_all or (job.id, key) in stale],
             decision=decision.kind,
             by=decision.by,
             task=decision.task,

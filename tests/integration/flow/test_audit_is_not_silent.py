@@ -139,3 +139,32 @@ async def test_a_run_that_was_under_way_ends_no_decision_made_meanwhile(
     (left,) = await found(world)
     assert (left.dataset, left.verdict) == ("b", "left")
     assert str(left.because).startswith("rejected by ann at ")
+
+
+async def test_a_rejected_finding_of_a_run_leaves_its_readers(database: Database) -> None:
+    """A run took in more than its plan propagated, and what that would trigger is rejected."""
+    a = source("a")
+    a["outputs"][0]["columns"] = ["x", "y"]
+    by_column = {"x": ["a.x"], "y": ["a.y"]}
+    world = await World.made(
+        database, a, job("b", "a", columns=by_column), job("ry", "b", columns={"y": ["b.y"]})
+    )
+
+    async def run_b(x: str, y: str) -> None:
+        (lease,) = await world.claim()
+        columns = {"x": x, "y": y}
+        await world.complete(lease, Output("b", DAY, x + y, column_fingerprints=columns))
+
+    await world.changed("a", DAY)
+    await run_b("1", "1")
+    await world.run()
+    await world.changed("a", DAY, columns=("x",))
+    await run_b("1", "2")
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+    await world.plan()
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    async with world.conn() as conn:
+        await reject(conn, world.scene, plan["id"], by="ann")
+    (left,) = await found(world)
+    assert (left.dataset, left.verdict) == ("ry", "left")
