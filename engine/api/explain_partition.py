@@ -1,6 +1,6 @@
 """Whether a partition is fresh, and if not, why; and what changed upstream and spared it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from engine.api.not_run import PlanNotRun, not_run
 from engine.api.spared import Spared, spared
 from engine.errors import InvalidPartition
 from engine.flow.scene import Scene
-from engine.flow.stale import Reason, stale_partitions
+from engine.flow.stale import Reason, Rule, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
@@ -144,6 +144,15 @@ def _covers(space: PartitionSpace, text: str | None, one: PartitionSet) -> bool:
         return True
 
 
+def _own_reasons(job: Job, made: Row, rules: Collection[Rule]) -> Iterator[str]:
+    if not made:
+        yield "it has never been made"
+    elif "definition" in rules:
+        yield f"the definition of job {job.name!r} has changed since it was made"
+    if "partly written" in rules:
+        yield "an attempt that may have written it did not complete"
+
+
 def _reasons(
     job: Job,
     made: Row,
@@ -153,10 +162,7 @@ def _reasons(
     covering: Sequence[UUID],
     unrun: Sequence[PlanNotRun],
 ) -> Iterator[str]:
-    if not made:
-        yield "it has never been made"
-    elif any(each.rule == "definition" for each in reasons):
-        yield f"the definition of job {job.name!r} has changed since it was made"
+    yield from _own_reasons(job, made, {each.rule for each in reasons})
     for dataset in dict.fromkeys(each.dataset for each in newer):
         keys = [each.partition for each in newer if each.dataset == dataset]
         more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""

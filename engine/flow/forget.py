@@ -19,16 +19,24 @@ Partitions = tuple[UUID, Iterable[str]]
 async def forget_partial_writes(
     conn: Connection, lineage: Lineage, job_id: UUID, keys: Sequence[str]
 ) -> None:
-    """Forget what an attempt may have written that has ended without a completion.
+    """Mark partitions that an attempt may have written before it ended without a completion.
 
-    A reader may have read it. The SQL operator writes in the transaction that completes the task,
-    so its failed attempts have written nothing.
+    They are stale until a run has completed, and a reader may have read them. The SQL operator
+    writes in the transaction that completes the task, so its failed attempts have written nothing.
     """
     job = lineage.find_job(job_id)
     if job is None or job.writes_with_its_completion:
         return
     everything: list[str | None] = [None]
-    await _forget(conn, lineage, [(job_id, everything if job.is_unit else keys)], False)
+    partitions = [(job_id, everything if job.is_unit else keys)]
+    await _forget(conn, lineage, partitions, partly_written=True)
+    if job.is_unit:
+        await execute(
+            conn,
+            "stale.mark_units_partly_written",
+            datasets=list(job.outputs),
+            versions=[lineage.dataset(output).version for output in job.outputs],
+        )
 
 
 async def forget_unplanned(
@@ -39,14 +47,15 @@ async def forget_unplanned(
     A later run takes in the change whose readers were not invalidated. Where fingerprints of single
     columns are known they show what it changed.
     """
-    await _forget(conn, lineage, partitions, True)
+    await _forget(conn, lineage, partitions, partly_written=False)
 
 
 async def _forget(
     conn: Connection,
     lineage: Lineage,
     partitions: Iterable[tuple[UUID, Iterable[str | None]]],
-    keep_columns: bool,
+    *,
+    partly_written: bool,
 ) -> None:
     rows = [
         (output, lineage.dataset(output).version, key)
@@ -62,5 +71,5 @@ async def _forget(
             datasets=datasets,
             versions=versions,
             keys=keys,
-            keep_columns=keep_columns,
+            partly_written=partly_written,
         )

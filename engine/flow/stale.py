@@ -2,7 +2,8 @@
 
 A partition is stale if the definition of its job differs from that of its run, if an input has
 changed since the run in the columns and rows that reach the partition, if an input that it needs
-has appeared or is gone, or if it was never built though all is there that its first run waits for.
+has appeared or is gone, if an attempt since the run may have written a part of it, or if it was
+never built though all is there that its first run waits for.
 A job that builds all its partitions together is judged as one, under the key ``*``.
 """
 
@@ -32,7 +33,9 @@ from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
 T = TypeVar("T")
-Rule = Literal["definition", "input changed", "input appeared", "input gone", "never built"]
+Rule = Literal[
+    "definition", "input changed", "input appeared", "input gone", "partly written", "never built"
+]
 Subject = tuple[UUID, str]
 """A job and one of its partition keys, ``*`` where its partitions are built together."""
 _Needed = tuple[UUID, PartitionSet]
@@ -65,6 +68,8 @@ async def stale_partitions(
     for (job, key), row in runs:
         if row["task_id"] and row["config_hash"] != job.config_hash:
             found.add(job, key, Reason("definition"))
+        if row["is_partly_written"]:
+            found.add(job, key, Reason("partly written"))
     await found.judge_changes(built)
     await found.judge_appearances(built)
     await found.judge_first_runs([subject for subject, row in runs if not row["task_id"]])

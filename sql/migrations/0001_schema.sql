@@ -311,6 +311,8 @@ CREATE TABLE partition_versions (
     -- {scope: the fingerprint that it was last compared with, "*": that of all others}, where a run
     -- has counted as a change of some scopes only.
     attributed_fingerprints jsonb,
+    -- An attempt that has not completed may have written a part; until a run completes.
+    is_partly_written boolean NOT NULL DEFAULT false,
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 ) WITH (fillfactor = 80);
 
@@ -320,6 +322,8 @@ CREATE TABLE unit_runs (
     dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
     task_id uuid NOT NULL,
     config_hash text NOT NULL,
+    -- As in partition_versions, for all partitions: an attempt may have written any of them.
+    is_partly_written boolean NOT NULL DEFAULT false,
     PRIMARY KEY (dataset_uuid, dataset_version)
 );
 

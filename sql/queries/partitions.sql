@@ -53,12 +53,14 @@ RETURNING p.partition_key, p.row_changes
 SELECT partition_key FROM stamped WHERE jsonb_array_length(row_changes) > %(most)s
 
 -- :name forget_content
--- Whatever the next run of these writes is a change. Single columns may keep their fingerprints where
--- their run alone says what has changed: not where a run has taken in what no plan has propagated yet.
+-- Whatever the next run of these writes is a change. Single columns keep their fingerprints where their
+-- run alone says what has changed: not where an attempt may have written them, and not where a run has
+-- taken in what no plan has propagated yet. A null key: all partitions, which are built together.
 UPDATE knockon.partition_versions p
 SET fingerprint = NULL, attributed_fingerprints = NULL,
-    column_fingerprints = CASE WHEN %(keep_columns)s AND p.attributed_fingerprints IS NULL
-                               THEN p.column_fingerprints END
+    column_fingerprints = CASE WHEN NOT %(partly_written)s AND p.attributed_fingerprints IS NULL
+                               THEN p.column_fingerprints END,
+    is_partly_written = p.is_partly_written OR (%(partly_written)s AND v.key IS NOT NULL)
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[], %(keys)s::text[]) AS v(dataset, version, key)
 WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version
   AND (v.key IS NULL OR p.partition_key = v.key)
@@ -118,7 +120,8 @@ SET materialized_at = EXCLUDED.materialized_at, config_hash = EXCLUDED.config_ha
     row_count = EXCLUDED.row_count, bytes = EXCLUDED.bytes, fingerprint = EXCLUDED.fingerprint,
     column_fingerprints = EXCLUDED.column_fingerprints, column_stamps = EXCLUDED.column_stamps,
     row_changes = EXCLUDED.row_changes,
-    attributed_fingerprints = EXCLUDED.attributed_fingerprints, task_id = EXCLUDED.task_id
+    attributed_fingerprints = EXCLUDED.attributed_fingerprints, task_id = EXCLUDED.task_id,
+    is_partly_written = false
 
 -- :name of_dataset
 -- What stands of a dataset, all of it or some keys.

@@ -2,7 +2,7 @@
 
 -- :name runs
 -- The run behind each partition; one row a partition, without a task where it was never built.
-SELECT p.task_id, p.config_hash
+SELECT p.task_id, p.config_hash, p.is_partly_written
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[]) WITH ORDINALITY
     AS g(dataset, version, key, n)
 LEFT JOIN knockon.partition_versions p
@@ -10,17 +10,10 @@ LEFT JOIN knockon.partition_versions p
 ORDER BY g.n
 
 -- :name last_runs
--- The last run behind each dataset version whose partitions are built together. Of a version that was
--- built before such runs were recorded it is the newest behind a partition: ids of tasks rise with
--- time, and no two of one job run at once.
-SELECT coalesce(r.task_id, p.task_id) AS task_id, coalesce(r.config_hash, p.config_hash) AS config_hash
+-- The last run behind each dataset version whose partitions are built together.
+SELECT r.task_id, r.config_hash, r.is_partly_written
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) WITH ORDINALITY AS g(dataset, version, n)
 LEFT JOIN knockon.unit_runs r ON r.dataset_uuid = g.dataset AND r.dataset_version = g.version
-LEFT JOIN LATERAL (
-    SELECT p.task_id, p.config_hash FROM knockon.partition_versions p
-    WHERE r.task_id IS NULL AND p.dataset_uuid = g.dataset AND p.dataset_version = g.version
-      AND p.task_id IS NOT NULL
-    ORDER BY p.task_id DESC LIMIT 1) AS p ON true
 ORDER BY g.n
 
 -- :name record_unit_run
@@ -36,7 +29,13 @@ INSERT INTO knockon.unit_runs AS r (dataset_uuid, dataset_version, task_id, conf
 SELECT dataset, version, %(task)s, %(config_hash)s
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 ON CONFLICT (dataset_uuid, dataset_version) DO UPDATE
-SET task_id = EXCLUDED.task_id, config_hash = EXCLUDED.config_hash
+SET task_id = EXCLUDED.task_id, config_hash = EXCLUDED.config_hash, is_partly_written = false
+
+-- :name mark_units_partly_written
+-- An attempt may have written any partition of these dataset versions, which are built together.
+UPDATE knockon.unit_runs r SET is_partly_written = true
+FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
+WHERE r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 
 -- :name changed_inputs
 -- What these runs read that has changed since, or is gone. A dataset that is not listed in ``reads`` is

@@ -37,6 +37,17 @@ FROM knockon_before.partition_versions b
 WHERE b.is_doubtful AND (p.dataset_uuid, p.dataset_version, p.partition_key)
     = (b.dataset_uuid, b.dataset_version, b.partition_key);
 
+-- The last run of a job that builds all its partitions together is the newest behind a partition: ids of
+-- tasks rise with time, and no two of one job run at once.
+INSERT INTO knockon.unit_runs (dataset_uuid, dataset_version, task_id, config_hash)
+SELECT DISTINCT ON (p.dataset_uuid, p.dataset_version)
+    p.dataset_uuid, p.dataset_version, p.task_id, p.config_hash
+FROM knockon.partition_versions p
+JOIN knockon.tasks t ON t.id = p.task_id
+JOIN knockon.jobs j ON j.id = t.job_id AND j.execution_strategy <> 'PerPartition'
+WHERE p.config_hash IS NOT NULL
+ORDER BY p.dataset_uuid, p.dataset_version, p.task_id DESC;
+
 SELECT pg_catalog.setval('knockon.lineage_epochs', last_value, is_called)
 FROM knockon_before.lineage_epochs;
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from engine.flow.audit import Counts, audit_all
+from engine.flow.audit import Counts, audit, audit_all
 from tests.simulation import recompute
 from tests.simulation.approvals import Approvals
 from tests.simulation.declarations import Declarations
@@ -15,7 +15,7 @@ from tests.simulation.engines import Engines
 from tests.simulation.invariants import Broken
 from tests.simulation.mapping import needed
 from tests.simulation.people import People
-from tests.simulation.stage import Stage
+from tests.simulation.stage import UNIT, Stage
 from tests.simulation.workers import Workers, keys_of
 from tests.simulation.world import Job
 
@@ -118,12 +118,27 @@ class Rest:
         raise Broken("it never comes to rest", self.stage.org)
 
     async def _audit(self) -> None:
-        """At rest the audit finds nothing lost, by the evidence in the tables."""
+        """At rest the audit finds nothing lost, and everything partly written stale."""
         async with self.stage.connection() as conn:
-            counts = await audit_all(conn, self.stage.scene(), most=10_000)
-        lost = [each for each in counts.shown if each.verdict == "lost"]
+            slices = [each async for each in audit(conn, self.stage.scene())]
+        stale = [each for found in slices for each in found.stale]
+        lost = [each for each in stale if each.verdict == "lost"]
         if lost:
             raise Broken("the audit finds nothing lost", lost[0])
+        unlisted = self._partly_written() - {(each.dataset, each.partition) for each in stale}
+        if unlisted:
+            raise Broken("the audit lists what was partly written", sorted(unlisted))
+
+    def _partly_written(self) -> set[tuple[str, str]]:
+        """Return what has had an attempt, but no completed run, since it was last built."""
+        found = set()
+        for job in self.stage.world.made:
+            name = job.outputs[0].name
+            version = self.stage.versions[name]
+            for key in {UNIT} if job.is_unit else universe(job.space):
+                if self.workers.is_partly_written(version, key):
+                    found.add((name, "*" if job.is_unit else text(job.space, key)))
+        return found
 
     async def _check(self) -> None:
         existing = await self.stage.existing()

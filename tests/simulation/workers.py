@@ -95,13 +95,18 @@ class Workers:
         self.runs.append(run)
 
     def _justified(self, lease: Lease, job: Job) -> Mapping[str, Dirt]:
-        """Minimal: something that it reads was declared changed since it was last made."""
+        """Minimal: something that it reads was declared changed since it was last made.
+
+        Or an attempt since may have written a part of it.
+        """
         if not lease.partitions:
             # Nothing is known of it yet, nor whether it would come out new: it may find something.
             return {output.name: (None, None) for output in job.outputs}
         keys = [UNIT] if job.is_unit else keys_of(job, lease.partitions)
         version = lease.outputs[0].version
         dirt = self.stage.ledger.dirt(self.stage.world, job, version, keys)
+        if dirt is None and any((version, key) in self._attempted for key in keys):
+            return {output.name: (None, None) for output in job.outputs}
         if dirt is None:
             raise Broken("minimal: a run that nothing called for", called(lease))
         return dirt
@@ -114,6 +119,11 @@ class Workers:
         first = [key for key in keys_of(run.job, run.lease.partitions) if key not in there]
         if recompute.waits(self.stage.world, run.job, first, existing):
             raise Broken("a first run that should have waited for its inputs", called(run.lease))
+
+    def is_partly_written(self, version: UUID, key: Key) -> bool:
+        """Return whether a built partition has had an attempt that no completed run followed."""
+        subject = version, key
+        return subject in self._attempted and subject in self.stage.ledger.made
 
     def _count_on_writes(self, run: Run) -> None:
         """After an attempt that did not complete, anything may be in the partitions it had."""

@@ -79,5 +79,6 @@ def reason_text(reason: Reason) -> str:
         return {
             "definition": "the definition of its job has changed",
             "never built": "it was never built",
+            "partly written": "an attempt that may have written it did not complete",
         }.get(reason.rule, reason.rule)
     return f"{reason.rule}: {reason.dataset} {reason.partition}"

@@ -1,0 +1,201 @@
+"""What an attempt may have written without completing is stale until a run completes."""
+
+from typing import Any
+
+import pytest
+
+from engine.errors import LeaseLost
+from engine.flow.audit import StalePartition, audit_all
+from engine.flow.byhand import cancel, retry
+from engine.flow.fail import fail
+from engine.model.task import Output
+from engine.store.database import Database
+from tests.support.worlds import World, job, source
+
+DAY, OTHER = "2013-02-13", "2013-02-14"
+_CURSOR = {"dataset": "a", "cursor": {"column": "id", "type": "integer"}}
+_KINDS: dict[str, dict[str, Any]] = {
+    "per partition": {},
+    "full": {"execution_strategy": "Full"},
+    "per update": {
+        "execution_strategy": "PerUpdate",
+        "update_strategy": "append",
+        "unique_key": ["id"],
+        "inputs": [_CURSOR],
+    },
+}
+
+
+async def _stale(world: World, dataset: str = "b") -> list[StalePartition]:
+    async with world.conn() as conn:
+        return (await audit_all(conn, world.scene, dataset)).shown
+
+
+async def _verdicts(world: World) -> list[tuple[str, str, list[str]]]:
+    return [
+        (each.partition, each.verdict, [reason.rule for reason in each.reasons])
+        for each in await _stale(world)
+    ]
+
+
+async def _counts(world: World) -> tuple[int, int, int]:
+    async with world.conn() as conn:
+        counts = await audit_all(conn, world.scene)
+    return counts.in_hand, counts.left, counts.lost
+
+
+async def _cancel(world: World, name: str, *statuses: str) -> None:
+    task = await world.task(name, *statuses)
+    async with world.conn() as conn:
+        await cancel(conn, world.scene, task["id"], by="ann")
+
+
+async def _request(world: World, *partitions: str) -> None:
+    await world.changed("b", *partitions, reason="manual")
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+async def test_a_canceled_attempt_leaves_what_it_may_have_written(
+    database: Database, kind: str
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a") | _KINDS[kind])
+    await world.changed("a", DAY, OTHER)
+    await world.run()
+    await _request(world, *([DAY] if kind == "per partition" else []))
+    await world.claim()
+    slot = DAY if kind == "per partition" else "*"
+    await _cancel(world, f"b[{slot}]", "running")
+    assert await _verdicts(world) == [(slot, "left", ["partly written"])]
+    await _request(world)
+    await world.run()
+    assert await _stale(world) == []
+
+
+async def test_a_canceled_attempt_of_a_unit_that_has_found_no_partitions(
+    database: Database,
+) -> None:
+    b = job("b", "a", execution_strategy="Full", partitioning={"k": {"dynamic": True}})
+    b["inputs"] = [{"dataset": "a", "mapping": "all"}]
+    world = await World.made(database, source("a"), b)
+    await world.changed("a", DAY)
+    await world.run()
+    await _request(world)
+    await world.claim()
+    await _cancel(world, "b[*]", "running")
+    assert await _verdicts(world) == [("*", "left", ["partly written"])]
+
+
+async def test_a_second_output_is_stale_with_the_first(database: Database) -> None:
+    both = job("b", "a")
+    both["outputs"].append({"dataset": "c", "partitioning": both["outputs"][0]["partitioning"]})
+    world = await World.made(database, source("a"), both, job("d", "c"))
+    await world.changed("a", DAY)
+    await world.run(same=["b"])
+    await world.changed("c", DAY, reason="manual")
+    await world.claim()
+    await _cancel(world, f"b[{DAY}]", "running")
+    assert await _counts(world) == (0, 1, 0)
+    await _request(world, DAY)
+    assert await world.run(same=["b"]) == [f"b[{DAY}]", f"d[{DAY}]"]
+    assert await _counts(world) == (0, 0, 0)
+
+
+async def test_a_first_run_that_was_canceled_was_never_completed(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.claim()
+    await _cancel(world, f"b[{DAY}]", "running")
+    assert await _verdicts(world) == [(DAY, "left", ["never built"])]
+
+
+async def test_an_attempt_that_failed_is_in_hand_until_its_task_is_given_up(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await _request(world, DAY)
+    (lease,) = await world.claim()
+    async with world.conn() as conn:
+        await fail(conn, world.scene, lease, "boom")
+    assert await _counts(world) == (1, 0, 0)
+    await world.rows("UPDATE tasks SET next_retry_at = NULL RETURNING id")
+    (lease,) = await world.claim()
+    async with world.conn() as conn:
+        await fail(conn, world.scene, lease, "boom", retryable=False)
+    assert await _counts(world) == (0, 1, 0)
+    async with world.conn() as conn:
+        await retry(conn, world.scene, lease.task_id)
+    await world.run()
+    assert await _counts(world) == (0, 0, 0)
+
+
+async def test_a_wave_whose_inputs_come_out_unchanged_runs_what_was_partly_written(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("m", "a"), job("b", "m"))
+    await world.changed("a", DAY)
+    await world.run(same=["m", "b"])
+    await _request(world, DAY)
+    await world.claim()
+    await _cancel(world, f"b[{DAY}]", "running")
+    await world.changed("a", DAY)
+    assert await world.run(same=["m", "b"]) == [f"m[{DAY}]", f"b[{DAY}]"]
+    await world.changed("a", DAY)
+    assert await world.run(same=["m", "b"]) == [f"m[{DAY}]"]
+
+
+async def test_a_partly_written_partition_that_no_decision_leaves_is_lost_and_mended(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await _request(world, DAY)
+    await world.claim()
+    await _cancel(world, f"b[{DAY}]", "running")
+    await world.rows("DELETE FROM stale_decisions RETURNING partition_key")
+    async with world.conn() as conn:
+        assert (await audit_all(conn, world.scene, mend=True)).lost == 1
+    await world.plan()
+    assert await world.run() == [f"b[{DAY}]"]
+    assert await _stale(world) == []
+
+
+async def test_a_canceled_run_of_the_sql_operator_has_written_nothing(database: Database) -> None:
+    a = source("a")
+    a["outputs"][0] |= {"columns": ["x"], "storage": {"table": "public.a"}}
+    b = job("b", "a") | {"operator": "sql", "config": {"sql": "SELECT x FROM a"}}
+    world = await World.made(database, a, b)
+    await world.changed("a", DAY)
+    await world.run()
+    await _request(world, DAY)
+    await world.claim()
+    await _cancel(world, f"b[{DAY}]", "running")
+    assert await _stale(world) == []
+
+
+async def test_an_attempt_canceled_by_other_blocks_is_in_hand(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await _request(world, DAY)
+    await world.claim()
+    await world.deploy(source("a"), job("b", "a", scaling={"partitions_per_task": 4}))
+    assert await _counts(world) == (1, 0, 0)
+    await world.run()
+    assert await _counts(world) == (0, 0, 0)
+
+
+async def test_a_canceled_attempt_that_completes_too_late_changes_no_verdict(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await _request(world, DAY)
+    (lease,) = await world.claim()
+    await _cancel(world, f"b[{DAY}]", "running")
+    with pytest.raises(LeaseLost):
+        await world.complete(lease, Output("b", DAY))
+    assert await _verdicts(world) == [(DAY, "left", ["partly written"])]
