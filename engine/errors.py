@@ -24,6 +24,10 @@ class TooManyPartitions(InvalidPartition):
     """A set of partitions that is too large to be listed or combined."""
 
 
+class TooCostlyToPlan(InvalidInput):
+    """An invalidation whose planning exceeds what the planner's process can bear."""
+
+
 class InvalidMapping(InvalidInput):
     """A partition mapping that cannot apply between its two datasets."""
 

@@ -2,7 +2,8 @@
 
 One transaction; a crash before its commit leaves the invalidations as they were. What goes beyond
 a limit becomes a held plan instead. Where planning fails on the invalidations themselves, the batch
-is halved until those that cannot be planned are alone; these are set aside.
+is halved until those that cannot be planned are alone; these are set aside. So are those whose
+planning has no end (`attempts.py`).
 """
 
 from asyncio import get_running_loop
@@ -17,6 +18,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from engine.collector import paused_collector
+from engine.flow.attempts import Attempt, attempting, give_up
 from engine.flow.draft import Draft, draft_rows
 from engine.flow.emit import emit
 from engine.flow.hold import excesses_of, hold, spoken_of
@@ -30,8 +32,8 @@ from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data
 from engine.store.ids import new_id
-from engine.store.orgs import lock_planning, settings
-from engine.store.run import Row, execute, fetch
+from engine.store.orgs import settings
+from engine.store.run import Row, execute, fetch, fetch_one
 
 _STAMPED_AT_ONCE = 100_000
 """Keys in one statement."""
@@ -68,16 +70,37 @@ async def plan(conn: Connection, scene: Scene, limit: int = 1_000) -> Planned | 
     Where together they go beyond a limit, only those of the first one's dataset are taken, so that
     nothing is held for the company that it came in.
     """
-    with paused_collector():
-        async with conn.transaction():
-            await lock_planning(conn, scene.org_id)
-            rows = await fetch(conn, "invalidations.lock_open", org_id=scene.org_id, limit=limit)
-            if not rows:
-                return None
-            # An error of the org as a whole is raised here, where no invalidation is blamed for it.
-            await scene.lineage(conn)
-            await settings(conn, scene.org_id)
-            return reduce(add, await _plan_halving(conn, scene, rows))
+    async with attempting(conn, scene, limit) as attempt:
+        if attempt is None:
+            return None
+        if attempt.is_hopeless:
+            return await _set_aside_hopeless(conn, scene, attempt)
+        with paused_collector():
+            async with conn.transaction():
+                return await _plan_batch(conn, scene, attempt)
+
+
+async def _plan_batch(conn: Connection, scene: Scene, attempt: Attempt) -> Planned | None:
+    limit = attempt.batch_limit
+    if limit == 1:
+        await execute(conn, "attempts.patience")
+    rows = await fetch(conn, "invalidations.lock_open", org_id=scene.org_id, limit=limit)
+    if not rows:
+        return None
+    # An error of the org as a whole is raised here, where no invalidation is blamed for it.
+    await scene.lineage(conn)
+    await settings(conn, scene.org_id)
+    return reduce(add, await _plan_halving(conn, scene, rows))
+
+
+async def _set_aside_hopeless(conn: Connection, scene: Scene, attempt: Attempt) -> Planned:
+    async with conn.transaction():
+        await execute(conn, "attempts.forget", org_id=scene.org_id)
+        row = await fetch_one(conn, "attempts.lock_oldest", id=attempt.oldest)
+        if row is None:
+            return Planned(None, 0, 0)
+        await set_aside(conn, row, give_up(attempt))
+        return Planned(None, 0, 0, set_aside=(row["id"],))
 
 
 async def _plan_halving(conn: Connection, scene: Scene, rows: Sequence[Row]) -> list[Planned]:

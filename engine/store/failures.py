@@ -14,14 +14,14 @@ _DUE_TO_DATA = (
     "54",  # program limit exceeded
     "P0",  # raised by a trigger
 )
-_SURROUNDINGS = (OSError, LeaseLost, PositionLost, ServiceUnavailable)
+_SURROUNDINGS = (OSError, MemoryError, LeaseLost, PositionLost, ServiceUnavailable)
 
 
 def is_due_to_data(error: Exception) -> bool:
     """Return whether the same data would fail again, however often and whenever it is tried.
 
-    Outages, deadlocks, serialization failures, lock timeouts, cancellation, a full server and
-    missing privileges are not due to data: retrying, or an operator, resolves them.
+    Outages, deadlocks, serialization failures, timeouts, cancellation, a full server or machine
+    and missing privileges are not due to data: retrying, or an operator, resolves them.
     """
     if isinstance(error, _SURROUNDINGS):
         return False

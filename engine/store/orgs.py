@@ -52,6 +52,16 @@ async def lock_planning(conn: Connection, org: UUID) -> None:
     await execute(conn, "orgs.lock_planning", org_id=str(org))
 
 
+async def lock_planning_session(conn: Connection, org: UUID) -> None:
+    """Lock as `lock_planning` does, until `unlock_planning_session` or the end of the session."""
+    await execute(conn, "orgs.lock_planning_session", org_id=str(org))
+
+
+async def unlock_planning_session(conn: Connection, org: UUID) -> None:
+    """Release what `lock_planning_session` has locked."""
+    await execute(conn, "orgs.unlock_planning_session", org_id=str(org))
+
+
 async def settings(conn: Connection, org: UUID) -> OrgSettings:
     """Return what the org has set."""
     row = await fetch_one(conn, "orgs.settings", org_id=org) or {"settings": {}}

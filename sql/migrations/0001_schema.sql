@@ -420,6 +420,17 @@ CREATE INDEX data_invalidations_set_aside ON data_invalidations (org_id, set_asi
     WHERE planning_error IS NOT NULL;
 CREATE INDEX data_invalidations_dataset ON data_invalidations (dataset_uuid, created_at);
 
+-- The attempts to plan the oldest open invalidation, counted before each begins, since a planner that
+-- is killed or loses its connection leaves no other trace. Up to the invalidation `suspects_to`, a
+-- batch has at most `batch_limit` of them.
+CREATE TABLE planning_attempts (
+    org_id uuid PRIMARY KEY REFERENCES orgs ON DELETE CASCADE,
+    oldest uuid NOT NULL,
+    suspects_to uuid NOT NULL,
+    batch_limit int NOT NULL CHECK (batch_limit > 0),
+    attempts int NOT NULL CHECK (attempts >= 0)
+);
+
 -- Where each consumer stands in each stream. Written in the transaction that writes the
 -- invalidations, and only by whoever still finds the position it started from.
 CREATE TABLE consumer_positions (

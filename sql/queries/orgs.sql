@@ -19,6 +19,14 @@ UPDATE knockon.orgs SET lineage_epoch = nextval('knockon.lineage_epochs') WHERE 
 -- One planner and one deploy at a time in an org: both decide on what is open.
 SELECT pg_advisory_xact_lock(hashtextextended('knockon.plan ' || %(org_id)s::text, 0))
 
+-- :name lock_planning_session
+-- The same lock, beyond the end of a transaction.
+SELECT pg_advisory_lock(hashtextextended('knockon.plan ' || %(org_id)s::text, 0))
+
+-- :name unlock_planning_session
+-- Only what lock_planning_session has locked.
+SELECT pg_advisory_unlock(hashtextextended('knockon.plan ' || %(org_id)s::text, 0))
+
 -- :name settings
 -- What an org has decided for itself.
 SELECT settings FROM knockon.orgs WHERE id = %(org_id)s

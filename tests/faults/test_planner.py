@@ -14,6 +14,7 @@ from tests.simulation.crashes import Crash, interrupted
 
 Death = Callable[[Scene, Connection], Awaitable[None]]
 _OPEN = "SELECT count(*) FROM data_invalidations WHERE processed_at IS NULL"
+_FORGET = "DELETE FROM planning_attempts RETURNING 1"
 
 
 async def crash(scene: Scene, conn: Connection) -> None:
@@ -53,6 +54,7 @@ async def die_at_every_statement(
 
 async def dies(scene: Scene, database: Database, org: OrgScene, death: Death, at: int) -> bool:
     """Plan, dying before statement `at`; False where the plan was done before that."""
+    scene.rows(_FORGET)  # so many attempts without an end would isolate a culprit
     before = scene.rows(_OPEN), scene.rows("SELECT * FROM tasks ORDER BY id")
     try:
         async with database.connection() as conn:

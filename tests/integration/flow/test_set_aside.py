@@ -160,7 +160,6 @@ def failing(monkeypatch: pytest.MonkeyPatch, id_: UUID, error: Exception) -> Non
     [
         KeyError("k"),
         RecursionError(),
-        MemoryError(),
         AssertionError("no"),
         ValueError("a NUL \0 and half a pair \ud800"),
         psycopg.errors.ProgramLimitExceeded("too large"),
@@ -189,6 +188,8 @@ async def test_any_error_sets_aside(
         psycopg.errors.AdminShutdown("shutdown"),
         psycopg.errors.InsufficientPrivilege("a missing grant"),
         ConnectionResetError("reset"),
+        TimeoutError("a name that takes too long to be resolved"),
+        MemoryError(),
     ],
 )
 async def test_what_is_no_fault_of_the_data_is_raised(

@@ -1,0 +1,201 @@
+"""Plannings that neither succeed nor fail: the process is gone, or its connection is."""
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from engine.api.invalidations import invalidations
+from engine.flow import draft, set_aside
+from engine.flow.plan import Planned, plan
+from engine.lineage.graph import Lineage
+from engine.model.invalidation import Invalidation
+from engine.planner import Known, Plan
+from engine.store.database import Database
+from tests.simulation.crashes import Crash
+from tests.support.worlds import World, job, source
+
+Check = Callable[[Sequence[UUID]], None]
+
+
+@pytest.fixture
+async def world(database: Database) -> World:
+    return await World.made(database, source("a"), job("b", "a"))
+
+
+async def changes(world: World, count: int) -> list[UUID]:
+    return [
+        (await world.change("a", f"2013-{1 + n // 28:02}-{1 + n % 28:02}")).invalidations[0]
+        for n in range(count)
+    ]
+
+
+def watching(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
+    """Call ``check`` with the invalidations that the pure planner is about to plan."""
+    make = draft.make_plan
+
+    def checked(lineage: Lineage, those: Sequence[Invalidation], known: Known) -> Plan:
+        check([each.id for each in those])
+        return make(lineage, those, known)
+
+    monkeypatch.setattr(draft, "make_plan", checked)
+
+
+def dying(monkeypatch: pytest.MonkeyPatch, *culprits: UUID) -> list[int]:
+    """Kill the planner at each batch that contains one of these; returns the sizes of batches."""
+    sizes: list[int] = []
+
+    def die(those: Sequence[UUID]) -> None:
+        sizes.append(len(those))
+        if not set(culprits).isdisjoint(those):
+            raise Crash
+
+    watching(monkeypatch, die)
+    return sizes
+
+
+async def plan_all(world: World, most: int = 100) -> list[Planned]:
+    """Plan until nothing is open, in spite of crashes."""
+    found = []
+    for _ in range(most):
+        try:
+            planned = await world.plan()
+        except Crash:
+            continue
+        if planned is None:
+            return found
+        found.append(planned)
+    raise AssertionError("there is no end to it")
+
+
+@pytest.mark.parametrize("place", [0, 17, 39])
+async def test_the_culprit_is_isolated(
+    world: World, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    ids = await changes(world, 40)
+    sizes = dying(monkeypatch, ids[place])
+    done = await plan_all(world)
+    assert [id_ for each in done for id_ in each.set_aside] == [ids[place]]
+    assert sum(each.invalidations for each in done) == 39
+    assert sizes[:4] == [40, 40, 40, 20]
+    assert len(sizes) < 20
+    async with world.conn() as conn:
+        (row,) = await invalidations(conn, world.scene, only_set_aside=True)
+    assert row.planning_error is not None
+    assert "3 attempts to plan it alone had no end" in row.planning_error
+
+
+async def test_batches_that_are_only_too_large_are_all_planned(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await changes(world, 10)
+
+    def die(those: Sequence[UUID]) -> None:
+        if len(those) > 3:
+            raise Crash
+
+    watching(monkeypatch, die)
+    done = await plan_all(world)
+    assert [id_ for each in done for id_ in each.set_aside] == []
+    assert sum(each.invalidations for each in done) == len(ids)
+
+
+async def test_one_that_is_replayed_has_its_attempts_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await changes(world, 3)
+    sizes = dying(monkeypatch, ids[1])
+    await plan_all(world)
+    async with world.conn() as conn:
+        assert await set_aside.replay(conn, world.scene, None) == [ids[1]]
+    sizes.clear()
+    await plan_all(world)
+    assert len(sizes) >= 3
+    monkeypatch.undo()
+    async with world.conn() as conn:
+        assert await set_aside.replay(conn, world.scene, None) == [ids[1]]
+    (planned,) = await plan_all(world)
+    assert planned.tasks == 1
+
+
+async def test_errors_with_a_reason_are_no_attempts_without_an_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await changes(world, 2)
+    sizes: list[int] = []
+
+    def fail(those: Sequence[UUID]) -> None:
+        sizes.append(len(those))
+        raise psycopg.errors.DiskFull("no space")
+
+    watching(monkeypatch, fail)
+    for _ in range(20):
+        with pytest.raises(psycopg.errors.DiskFull):
+            await world.plan()
+    assert sizes == [2] * 20
+
+
+async def test_a_planner_out_of_memory_plans_less_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await changes(world, 4)
+
+    def fail(those: Sequence[UUID]) -> None:
+        if ids[2] in those:
+            raise MemoryError
+
+    watching(monkeypatch, fail)
+    for _ in range(12):
+        try:
+            if await world.plan() is None:
+                break
+        except MemoryError:
+            pass
+    async with world.conn() as conn:
+        (row,) = await invalidations(conn, world.scene, only_set_aside=True)
+    assert row.id == ids[2]
+
+
+async def test_a_connection_lost_while_computing_counts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a minute of computation: the server ends a session that is idle in a transaction."""
+    ids = await changes(world, 8)
+    pids: list[int] = []
+
+    def lose(those: Sequence[UUID]) -> None:
+        if ids[5] in those:
+            with psycopg.connect(world.database.url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", pids[-1:])
+
+    watching(monkeypatch, lose)
+    for _ in range(30):
+        async with world.conn() as conn:
+            pids.append(conn.info.backend_pid)
+            try:
+                if await plan(conn, world.scene) is None:
+                    break
+            except psycopg.OperationalError:
+                continue
+    async with world.conn() as conn:
+        (row,) = await invalidations(conn, world.scene, only_set_aside=True)
+    assert row.id == ids[5]
+    assert await world.tasks("b") == {
+        "queued": [f"b[2013-01-{day:02}]" for day in (1, 2, 3, 4, 5, 7, 8)]
+    }
+
+
+async def test_the_lock_is_released_however_it_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (id_,) = await changes(world, 1)
+    dying(monkeypatch, id_)
+    with pytest.raises(Crash):
+        await world.plan()
+    monkeypatch.undo()
+    async with world.conn() as one, world.conn() as two:
+        assert await plan(one, world.scene) is not None
+        assert await plan(two, world.scene) is None
+    locks = "SELECT FROM pg_locks WHERE locktype = 'advisory'"
+    assert await world.rows(locks) == []
