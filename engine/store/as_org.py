@@ -12,21 +12,19 @@ from uuid import UUID
 from psycopg import sql
 
 from engine.errors import TaskFailed
-from engine.store.database import Connection, session_settings
+from engine.store.database import Connection, clean_session
 from engine.store.roles import run_function
 from engine.store.run import Row
 
+_PREPARED = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql"
 _RUN = sql.SQL("""
 SELECT pg_catalog.set_config('timezone', {zone}, true),
-       pg_catalog.set_config('statement_timeout', {timeout}, true);
+       pg_catalog.set_config('statement_timeout', {timeout}, true),
+       ({prepared}) AS prepared;
 SELECT line FROM {function}({statements}) AS line;
-RESET ALL;
-{settings};
-CLOSE ALL;
-UNLISTEN *;
-DISCARD TEMP;
-SELECT pg_catalog.pg_advisory_unlock_all(),
-    EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) AS prepared,
+{clean};
+SELECT pg_catalog.current_setting('transaction_read_only') AS read_only,
+    ({prepared}) AS prepared,
     CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 180000 THEN (
         SELECT pg_catalog.min(t.tgrelid::pg_catalog.regclass::pg_catalog.text)
         FROM pg_catalog.pg_trigger t
@@ -66,23 +64,34 @@ class AsOrg:
             timeout=f"{self.timeout_seconds}s",
             function=run_function(self.org_id),
             statements=[each.as_string(self.conn) for each in statements],
-            settings=session_settings(self.conn),
+            clean=clean_session(self.conn),
+            prepared=sql.SQL(_PREPARED),
         )
         cursor = await self.conn.execute(text, prepare=False)
         results = [await each.fetchall() async for each in cursor.results() if each.description]
-        _check(results[-1][0])
+        _check(results[0][0], results[-1][0])
+        _check_prepared(results[-2][0])
         return [json.loads(row["line"]) for row in results[1]]
 
 
-def _check(left: Row) -> None:
-    """Refuse what would run with the engine's rights afterwards."""
-    if left["prepared"]:
+def _check(before: Row, left: Row) -> None:
+    """Refuse what would run with the engine's rights afterwards, or stop the engine's statements."""
+    if left["prepared"] != before["prepared"]:
         raise TaskFailed(
-            "the SELECT prepared a statement in the session of the worker: remove that"
+            "the SELECT deallocated prepared statements in the session of the worker: remove that"
         )
+    if left["read_only"] == "on":
+        raise TaskFailed("the SELECT made the worker's transaction read-only: remove that")
     if left["deferring"]:
         raise TaskFailed(
             f"table {left['deferring']} has a deferrable trigger or exclusion constraint, which "
             "PostgreSQL before 18 would run with Knockon's rights at the commit: make it not "
             "deferrable, or upgrade to PostgreSQL 18"
+        )
+
+
+def _check_prepared(left: Row) -> None:
+    if left["prepared"]:
+        raise TaskFailed(
+            "the SELECT prepared a statement in the session of the worker: remove that"
         )

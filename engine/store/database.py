@@ -48,6 +48,18 @@ _SESSION = sql.SQL(
 # Every statement qualifies the tables it names; this keeps functions, operators and types that
 # others create in `public` or as temporary objects from being preferred to the built-in ones.
 _SEARCH_PATH = sql.SQL(", pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)")
+# No rollback and no commit removes what a statement of somebody else leaves in a session. RESET
+# comes first, and no name is looked up before it.
+_CLEAN = sql.SQL("""RESET ALL;
+{settings};
+CLOSE ALL;
+UNLISTEN *;
+DISCARD TEMP;
+SELECT pg_catalog.pg_advisory_unlock_all(),
+    EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) AS prepared""")
+_PREPARED = sql.SQL(
+    "SELECT pg_catalog.count(*) AS number FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql"
+)
 _PATIENCE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 5.0
 _AWAY = {
@@ -122,18 +134,22 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def transaction_or_close(self) -> AsyncIterator[Connection]:
-        """Lend a connection for one transaction, and close it when an exception leaves it.
+    async def foreign_transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one transaction that runs statements of somebody else.
 
-        For statements of others, which may change a session in ways that no rollback undoes.
+        Those may change the session in ways that neither a rollback nor a commit undoes, and
+        triggers that are deferred run as late as the commit. So the session is cleaned after the
+        commit, and closed where that is impossible or an exception leaves the transaction.
         """
         async with self.connection() as connection:
             try:
                 async with connection.transaction():
                     yield connection
+                    prepared = await _count_prepared(connection)
             except BaseException:
                 await connection.close()
                 raise
+            await _clean_or_close(connection, prepared)
 
     async def listen_connection(self) -> Connection:
         """Open a connection outside the pool, for LISTEN; whoever asked closes it."""
@@ -159,6 +175,14 @@ def session_settings(connection: Connection) -> sql.Composed:
     if "search_path" in connection.info.get_parameters().get("options", ""):
         return sql.Composed([_SESSION])
     return _SESSION + _SEARCH_PATH
+
+
+def clean_session(connection: Connection) -> sql.Composed:
+    """The statements that give a session its settings back and remove everything else from it.
+
+    The last one returns whether ``prepared`` statements are left, which only closing removes.
+    """
+    return _CLEAN.format(settings=session_settings(connection))
 
 
 async def wait_for_database(url: str, patience: float) -> None:
@@ -269,6 +293,27 @@ async def _configure(connection: Connection) -> None:
     set_json_dumps(encode_json, connection)
     set_json_loads(msgspec.json.decode, connection)
     await connection.execute(session_settings(connection))
+
+
+async def _count_prepared(connection: Connection) -> int:
+    """The number of statements that the driver has prepared."""
+    cursor = await connection.execute(_PREPARED, prepare=False)
+    (row,) = await cursor.fetchall()
+    return int(row["number"])
+
+
+async def _clean_or_close(connection: Connection, prepared: int) -> None:
+    """Clean a session after a commit, whose outcome must not depend on it."""
+    is_clean = False
+    try:
+        cursor = await connection.execute(clean_session(connection), prepare=False)
+        rows = [await each.fetchall() async for each in cursor.results() if each.description]
+        is_clean = not rows[-1][0]["prepared"] and await _count_prepared(connection) == prepared
+    except psycopg.Error as error:
+        _log.warning("a session was closed, since it could not be cleaned", why=str(error))
+    finally:
+        if not is_clean:
+            await connection.close()
 
 
 def _has_hung_up(connection: Connection) -> bool:

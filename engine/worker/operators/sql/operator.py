@@ -59,7 +59,7 @@ class Sql:
 
     async def _transaction(self, context: Context, queries: Mapping[str, str]) -> Result:
         lease = context.lease
-        async with context.database.transaction_or_close() as conn:
+        async with context.database.foreign_transaction() as conn:
             await _check_code(conn, lease, queries)
             tables = await describe(
                 conn, map(physical_name, (*lease.inputs.values(), *lease.outputs))
