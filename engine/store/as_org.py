@@ -75,7 +75,7 @@ class AsOrg:
 
 
 def _check(before: Row, left: Row) -> None:
-    """Refuse what would run with the engine's rights afterwards, or stop the engine's statements."""
+    """Refuse what would run with the engine's rights afterwards, or stop its statements."""
     if left["prepared"] != before["prepared"]:
         raise TaskFailed(
             "the SELECT deallocated prepared statements in the session of the worker: remove that"

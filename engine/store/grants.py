@@ -43,6 +43,11 @@ class Grant:
         """The table or the schema."""
         return sql.Identifier(*((self.schema,) if self.name is None else (self.schema, self.name)))
 
+    @property
+    def is_reserved(self) -> bool:
+        """Whether the schema is one of Knockon or of PostgreSQL itself, which no job is given."""
+        return TableName(self.schema, "").is_reserved
+
     def quoted(self, conn: Connection) -> str:
         """The table or the schema as SQL writes it."""
         return self.object.as_string(conn)
@@ -55,7 +60,7 @@ def parse_grant(text: str, access: Access) -> Grant:
     """
     name = table_name(text)
     right = Grant(access, name.name) if access == "create" else Grant(access, *name.parts)
-    if TableName(right.schema, "").is_reserved:
+    if right.is_reserved:
         raise InvalidInput(f"{text} belongs to Knockon or PostgreSQL: no job is given it")
     return right
 
@@ -75,6 +80,8 @@ async def grant(conn: Connection, role: str, right: Grant) -> None:
 
     Raises psycopg's errors where the user of the connection may not.
     """
+    if right.is_reserved:
+        raise InvalidInput(f"{right} belongs to Knockon or PostgreSQL: no job is given it")
     schema, to = sql.Identifier(right.schema), sql.Identifier(role)
     if right.access == "create":
         await conn.execute(_CREATE_SCHEMA.format(schema))

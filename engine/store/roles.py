@@ -60,6 +60,12 @@ def run_function(org_id: UUID) -> sql.Identifier:
     return sql.Identifier("knockon", f"run_as_{org_id.hex}")
 
 
+async def role_of(conn: Connection, slug: str) -> str | None:
+    """The role whose rights an org's SQL jobs have; None where it is missing or not as created."""
+    row = await fetch_one(conn, "roles.orgs", slug=slug)
+    return None if row is None else row["role"]
+
+
 async def create_roles(conn: Connection) -> None:
     """Create what is missing of the database's roles, those of its orgs included.
 
@@ -139,7 +145,9 @@ async def _org_roles(conn: Connection, slug: str | None) -> Statements:
             made += _org_role(row["id"], role, names, is_new=role in missing)
         made += [
             _statement("own_relation", relation=(each["schema"], each["name"]), owner=role)
-            for each in await fetch(conn, "roles.marked", org_id=row["id"], role=role)
+            for each in await fetch(
+                conn, "roles.marked", org_id=row["id"], role=role, engine=names.engine
+            )
         ]
     return made
 

@@ -37,16 +37,24 @@ WHERE p.pronamespace = 'knockon'::regnamespace AND NOT p.prosecdef
 ORDER BY p.oid
 
 -- :name orgs
--- Every org, with the role that its function runs as, if there is one.
-SELECT o.id, o.slug, pg_get_userbyid(p.proowner)::text AS role
+-- Every org, with the role that its function runs as, if there is one. A function that belongs to any
+-- other role is none: it would run jobs with that role's rights. Nor is one whose role may look it up,
+-- and so alter it.
+SELECT o.id, o.slug, r.rolname::text AS role
 FROM knockon.orgs o
 LEFT JOIN pg_proc p ON p.pronamespace = 'knockon'::regnamespace AND p.prosecdef
     AND p.proname = 'run_as_' || replace(o.id::text, '-', '')
+LEFT JOIN pg_roles r ON r.oid = p.proowner
+    AND starts_with(r.rolname, 'knockon_jobs_')
+    AND NOT (r.rolsuper OR r.rolcanlogin OR r.rolcreaterole OR r.rolbypassrls)
+    AND NOT has_schema_privilege(r.oid, 'knockon', 'USAGE')
+    AND NOT has_schema_privilege(r.oid, 'knockon', 'CREATE')
 WHERE %(slug)s::text IS NULL OR o.slug = %(slug)s
 ORDER BY o.slug
 
 -- :name marked
--- Tables that Knockon created for datasets of an org, and that do not belong to its role yet.
+-- Tables that Knockon created for datasets of an org, and that do not belong to its role yet. A comment
+-- alone is no proof, since whoever owns a table can write one: the owner must be a user of Knockon.
 SELECT n.nspname::text AS schema, c.relname::text AS name
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -55,15 +63,13 @@ JOIN pg_description m ON m.classoid = 'pg_class'::regclass AND m.objoid = c.oid 
 JOIN knockon.datasets d ON d.id::text = split_part(m.description, ':', 2)
 WHERE c.relkind = 'r' AND d.org_id = %(org_id)s
   AND c.relowner IS DISTINCT FROM to_regrole(quote_ident(%(role)s::text))::oid
+  AND (pg_get_userbyid(c.relowner) = current_user OR coalesce(
+      pg_has_role(c.relowner, to_regrole(quote_ident(%(engine)s::text))::oid, 'MEMBER'), false))
 ORDER BY 1, 2
 
 -- :name rights
--- The role of an org, whether it is given the tables that its DAG files name, and which of these
--- tables and schemas its jobs lack a right to. Tables that do not exist are left out.
-SELECT (SELECT pg_get_userbyid(p.proowner)::text FROM pg_proc p
-        WHERE p.pronamespace = 'knockon'::regnamespace AND p.prosecdef
-          AND p.proname = 'run_as_' || replace(o.id::text, '-', '')) AS role,
-       o.settings ->> 'grants' = 'dag_files' AS is_given_named_tables, o.slug
+-- The slug of an org, and whether its role is given the tables that its DAG files name.
+SELECT o.slug, o.settings ->> 'grants' = 'dag_files' AS is_given_named_tables
 FROM knockon.orgs o WHERE o.id = %(org_id)s
 
 -- :name lacking

@@ -1,9 +1,15 @@
 -- :name describe
 -- The tables and views of these qualified names, as far as they exist, with their columns in order;
--- types carry their schema. Looked up in the catalog as the statement sees it: to_regclass answers
+-- types carry their schema. A comment with Knockon's mark counts only where the table belongs to the
+-- role of the dataset's org: every owner can write a comment. Looked up in the catalog as the statement sees it: to_regclass answers
 -- from a cache that may lack what another transaction has just made.
 SELECT r.name, n.nspname AS schema, c.relname AS table,
-       obj_description(c.oid, 'pg_class') AS comment, c.relkind::text AS kind,
+       CASE WHEN NOT starts_with(m.comment, 'knockon:') OR EXISTS (
+                SELECT FROM knockon.datasets d
+                JOIN pg_proc f ON f.pronamespace = 'knockon'::regnamespace
+                    AND f.proname = 'run_as_' || replace(d.org_id::text, '-', '')
+                WHERE d.id::text = split_part(m.comment, ':', 2) AND f.proowner = c.relowner)
+            THEN m.comment END AS comment, c.relkind::text AS kind,
        EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS has_relatives,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -15,6 +21,7 @@ FROM (SELECT DISTINCT unnest(%(names)s::text[]) AS name) AS r
 CROSS JOIN LATERAL (SELECT parse_ident(r.name) AS parts) AS p
 JOIN pg_class c ON c.relname = p.parts[2] AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = p.parts[1]
+CROSS JOIN LATERAL (SELECT obj_description(c.oid, 'pg_class') AS comment) AS m
 
 -- :name lock
 -- One at a time makes a table or a schema; the rest find it made.

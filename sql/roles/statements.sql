@@ -68,7 +68,8 @@ GRANT EXECUTE ON FUNCTION {function}(text[]) TO {engine};
 
 -- :name own_run_function
 -- Owning a function takes the right to create one in its schema, for as long as that statement runs.
--- Afterwards the org's role cannot even look the function up, and so cannot alter it.
+-- Afterwards the org's role cannot even look the function up, and so cannot alter it, not by a right
+-- that everybody has either.
 GRANT USAGE, CREATE ON SCHEMA knockon TO {role};
 ALTER FUNCTION {function}(text[]) OWNER TO {role};
-REVOKE ALL ON SCHEMA knockon FROM {role};
+REVOKE ALL ON SCHEMA knockon FROM {role}, PUBLIC;

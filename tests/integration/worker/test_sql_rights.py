@@ -278,3 +278,119 @@ async def _role(database: Database) -> str:
             )
         ).fetchall()
     return str(row["role"])
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["knockon.tasks", "knockon.users", '"knockon".tasks', "pg_catalog.pg_authid",
+     "knockon_source.readers"],
+)  # fmt: skip
+async def test_no_dag_file_is_given_a_table_of_knockon_or_postgresql(
+    database: Database, table: str
+) -> None:
+    async with database.connection() as conn:
+        await conn.execute(
+            b"CREATE SCHEMA knockon_source; CREATE TABLE knockon_source.readers (a int)"
+        )
+    orders = source("orders")
+    orders["outputs"][0]["storage"] = {"table": table}
+    orders["outputs"][0]["partitioning"] = {}
+    daily = sql_job("daily", "orders", sql="SELECT 1 AS a FROM orders", partitioning={})
+    world = await World.made(database, orders, daily)
+    await world.changed("orders")
+    (lease,) = await world.claim()
+    with pytest.raises(TaskFailed, match="belongs to Knockon or PostgreSQL"):
+        await run_lease(world, lease)
+    role = await _role(database)
+    (found,) = await _fetch(
+        database,
+        f"SELECT has_schema_privilege('{role}'::regrole::oid, 'knockon', 'USAGE') AS knockon, "
+        f"has_table_privilege('{role}'::regrole::oid, 'pg_catalog.pg_authid', 'SELECT') AS secrets",
+    )
+    assert found == {"knockon": False, "secrets": False}
+
+
+@pytest.fixture
+async def stranger(database: Database) -> AsyncIterator[str]:
+    """A role that may create in `public`, as everybody may on PostgreSQL 14."""
+    name = "stranger_rights"
+    async with database.connection() as conn:
+        await conn.execute(
+            b"CREATE ROLE stranger_rights; GRANT CREATE ON SCHEMA public TO stranger_rights"
+        )
+    yield name
+    async with database.connection() as conn:
+        await conn.execute(b"DROP OWNED BY stranger_rights CASCADE; DROP ROLE stranger_rights")
+
+
+FORGED = """
+SET ROLE {stranger};
+CREATE TABLE public.daily (amount int, dt date);
+CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN INSERT INTO public.leaks VALUES (current_user); RETURN NULL; END $$;
+CREATE TRIGGER theirs AFTER INSERT ON public.daily EXECUTE FUNCTION public.theirs();
+GRANT ALL ON public.daily TO PUBLIC;
+COMMENT ON TABLE public.daily IS 'knockon:{id}:{version}:{partitioning}';
+RESET ROLE
+"""
+
+
+async def _forge(database: Database, stranger: str) -> World:
+    world = await World.made(
+        database, source("orders"), sql_job("daily", "orders", sql="SELECT amount FROM orders")
+    )
+    await world.changed("orders", "2013-02-13")
+    await work(world)
+    (mark,) = await world.rows("SELECT obj_description('public.daily'::regclass) AS mark")
+    _, id_, version, partitioning = mark["mark"].split(":")
+    async with database.connection() as conn:
+        await conn.execute(b"DROP TABLE public.daily")
+        forged = FORGED.format(
+            stranger=stranger, id=id_, version=version, partitioning=partitioning
+        )
+        await conn.execute(forged.encode())
+    return world
+
+
+async def test_a_table_with_a_forged_mark_is_not_written(database: Database, stranger: str) -> None:
+    world = await _forge(database, stranger)
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+    with pytest.raises(InvalidInput, match="Knockon did not create it"):
+        await run_lease(world, lease)
+    assert await world.rows("SELECT * FROM public.leaks") == []
+
+
+async def test_a_table_with_a_forged_mark_is_not_handed_over(
+    database: Database, stranger: str
+) -> None:
+    world = await _forge(database, stranger)
+    async with database.connection() as conn:
+        await create_roles(conn)
+    owner = await world.rows("SELECT tableowner FROM pg_tables WHERE tablename = 'daily'")
+    assert owner == [{"tableowner": stranger}]
+
+
+async def test_a_function_that_an_admin_left_in_his_own_hands_runs_nothing(
+    database: Database,
+) -> None:
+    world = await World.made(
+        database, source("orders"), sql_job("daily", "orders", sql="SELECT amount FROM orders")
+    )
+    async with database.connection() as conn:
+        await conn.execute(
+            f"ALTER FUNCTION knockon.run_as_{world.scene.org_id.hex} OWNER TO CURRENT_USER".encode()
+        )
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+    with pytest.raises(TaskFailed, match="knockon doctor"):
+        await run_lease(world, lease)
+    async with database.connection() as conn:
+        await create_roles(conn)
+    await run_lease(world, lease)
+    assert "knockon_jobs_" in await _role(database)
+
+
+async def _fetch(database: Database, query: str) -> list[dict[str, object]]:
+    async with database.connection() as conn:
+        return await (await conn.execute(query.encode())).fetchall()

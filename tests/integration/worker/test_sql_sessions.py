@@ -1,11 +1,13 @@
 """Sessions that SQL jobs have used: nothing of a job's remains for the engine's next statement."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from engine.errors import TaskFailed
+from engine.model.task import Lease
 from engine.store.database import Database
 from tests.support.workers import run_lease, sql_job
 from tests.support.worlds import World, source
@@ -66,10 +68,11 @@ async def test_a_trigger_that_runs_at_the_commit_leaves_nothing(
     quoted = command.replace("'", "''")
     world = await World.made(database, source("orders"), _adopting("SELECT amount FROM orders"))
     async with database.connection() as conn:
-        await conn.execute(
-            "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON public.daily DEFERRABLE INITIALLY "  # type: ignore[arg-type]
+        trigger = (
+            "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON public.daily DEFERRABLE INITIALLY "
             f"DEFERRED FOR EACH ROW EXECUTE FUNCTION public.at_commit('{quoted}')"
         )
+        await conn.execute(trigger.encode())
     await world.changed("orders", "2013-02-13")
     await _many_statements(world)
     (lease,) = await world.claim()
@@ -78,7 +81,7 @@ async def test_a_trigger_that_runs_at_the_commit_leaves_nothing(
     await _many_statements(world)
 
 
-async def _run(world: World, lease) -> None:  # noqa: ANN001
+async def _run(world: World, lease: Lease) -> None:
     try:
         await run_lease(world, lease)
     except TaskFailed as error:
@@ -113,7 +116,7 @@ async def _many_statements(world: World) -> None:
         await world.rows("SELECT count(*) FROM knockon.tasks")
 
 
-def _adopting(select: str) -> dict:  # type: ignore[type-arg]
+def _adopting(select: str) -> dict[str, Any]:
     daily = sql_job("daily", "orders", sql=select)
     daily["outputs"][0]["storage"] = {"adopt": True}
     return daily

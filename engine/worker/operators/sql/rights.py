@@ -10,6 +10,7 @@ from engine.model.dataset import Dataset
 from engine.model.task import Lease
 from engine.store.database import Connection
 from engine.store.grants import Grant, grant
+from engine.store.roles import role_of
 from engine.store.run import execute, fetch, fetch_one
 from engine.worker.operators.sql.tables import Table, physical_name
 
@@ -22,18 +23,20 @@ async def check_rights(
     An org that is given the tables of its DAG files is granted the missing rights here.
     """
     org = await fetch_one(conn, "roles.rights", org_id=org_id)
-    if org is None or org["role"] is None:
+    role = None if org is None else await role_of(conn, org["slug"])
+    if org is None or role is None:
         raise TaskFailed(
             "the org has no database role for its SQL jobs: run the statements that "
             "'knockon doctor' prints, as a user with the right to create roles"
         )
     needed = [*_reads(lease), *_writes(lease.outputs, tables)]
-    if lacking := await _lacking(conn, org["role"], needed):
+    if lacking := await _lacking(conn, role, needed):
+        _refuse_reserved(lacking)
         if not org["is_given_named_tables"]:
             raise TaskFailed(_refusal(org["slug"], lacking))
         # Two transactions cannot change the rights to one table at the same time.
         await execute(conn, "roles.lock")
-        await _give(conn, org["role"], needed, lease)
+        await _give(conn, role, needed, lease)
 
 
 async def _give(conn: Connection, role: str, needed: Iterable[Grant], lease: Lease) -> None:
@@ -46,6 +49,13 @@ async def _give(conn: Connection, role: str, needed: Iterable[Grant], lease: Lea
             f"job {lease.job.name!r} lacks rights that Knockon's own user cannot grant "
             f"({error.diag.message_primary}): have the owner of the table run 'knockon grant'"
         ) from error
+
+
+def _refuse_reserved(lacking: Iterable[Grant]) -> None:
+    """Raise TaskFailed for a right to a table of Knockon or of the server."""
+    for each in lacking:
+        if each.is_reserved:
+            raise TaskFailed(f"{each} belongs to Knockon or PostgreSQL: no job is given it")
 
 
 async def _lacking(conn: Connection, role: str, needed: Iterable[Grant]) -> list[Grant]:
