@@ -1,9 +1,9 @@
 """Whether a partition is fresh, and if not, why; and what changed upstream and spared it."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from engine.api.not_run import PlanNotRun, not_run
@@ -11,6 +11,7 @@ from engine.api.spared import Spared, spared
 from engine.errors import InvalidPartition
 from engine.flow.scene import Scene
 from engine.flow.stale import Reason, Rule, stale_partitions
+from engine.flow.standing import Verdict, load_standing, verdict_of_covering
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
@@ -20,6 +21,7 @@ from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
 _SHOWN = 4
+AuditVerdict = Literal[Verdict, "fresh", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,15 @@ class UnfinishedTask:
     status: str
     outcome: str | None
     error_message: str | None
+    waiting_for: Mapping[str, Sequence[str]] | None
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedPartition:
     """``stale`` holds every reason to be so, in words; fresh where it is empty.
 
+    ``verdict`` is that of the audit, with what leads to the partition or the decision that leaves
+    it. A partition is waiting if it was never built and its first run is not due.
     ``materialized_at`` is the stamp of its content: null where it has never been made. A run that
     gave the same content again left it as it was.
     """
@@ -59,6 +64,8 @@ class ExplainedPartition:
     materialized_at: datetime | None
     row_count: int | None
     task_id: UUID | None
+    verdict: AuditVerdict
+    because: str | None
     stale: tuple[str, ...]
     newer_inputs: tuple[NewerInput, ...]
     unfinished: tuple[UnfinishedTask, ...]
@@ -82,6 +89,7 @@ async def explain_partition(
     unfinished = await fetch(conn, "views.unfinished_over", job_id=job.id, partition=key)
     covering = await _open_over(conn, scene, lineage, found, key)
     made: dict[str, Any] = rows[0] if rows else {}
+    verdict, because = await _verdict(conn, scene, lineage, job, key, made, reasons, covering)
     unrun = await not_run(conn, scene, lineage, job, key, made)
     return ExplainedPartition(
         dataset=dataset,
@@ -91,10 +99,12 @@ async def explain_partition(
         materialized_at=made.get("materialized_at"),
         row_count=made.get("row_count"),
         task_id=made.get("task_id"),
+        verdict=verdict,
+        because=because,
         stale=tuple(_reasons(job, made, reasons, newer, unfinished, covering, unrun)),
         newer_inputs=tuple(newer),
         unfinished=tuple(UnfinishedTask(**row) for row in unfinished),
-        open_invalidations=tuple(covering),
+        open_invalidations=tuple(row["id"] for row in covering),
         not_run=tuple(unrun),
         spared=tuple(await spared(conn, scene, lineage, job, key)),
     )
@@ -124,9 +134,29 @@ async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequ
     return stale.get((job.id, UNIT if job.is_unit else key), ())
 
 
+async def _verdict(
+    conn: Connection,
+    scene: Scene,
+    lineage: Lineage,
+    job: Job,
+    key: str,
+    made: Row,
+    reasons: Sequence[Reason],
+    covering: Sequence[Row],
+) -> tuple[AuditVerdict, str | None]:
+    """Return the verdict of the audit, which lists what is stale or covered by an invalidation."""
+    if covering and not reasons:
+        return verdict_of_covering(covering)
+    if made and not reasons:
+        return "fresh", None
+    subject = UNIT if job.is_unit else key
+    verdict, because = (await load_standing(conn, scene, lineage, job, [subject])).of(subject)
+    return verdict if reasons else "waiting", because
+
+
 async def _open_over(
     conn: Connection, scene: Scene, lineage: Lineage, dataset: Dataset, key: str
-) -> list[UUID]:
+) -> list[Row]:
     """The invalidations of the partition that no planner has taken yet, or that are set aside.
 
     One that names what the dataset cannot have may mean any partition.
@@ -134,7 +164,7 @@ async def _open_over(
     space = lineage.space(dataset.id)
     one = space.parse(key)
     rows = await fetch(conn, "invalidations.open_over", org_id=scene.org_id, dataset=dataset.id)
-    return [row["id"] for row in rows if _covers(space, row["partition_key"], one)]
+    return [row for row in rows if _covers(space, row["partition_key"], one)]
 
 
 def _covers(space: PartitionSpace, text: str | None, one: PartitionSet) -> bool:
@@ -159,7 +189,7 @@ def _reasons(
     reasons: Sequence[Reason],
     newer: Sequence[NewerInput],
     unfinished: Sequence[Row],
-    covering: Sequence[UUID],
+    covering: Sequence[Row],
     unrun: Sequence[PlanNotRun],
 ) -> Iterator[str]:
     yield from _own_reasons(job, made, {each.rule for each in reasons})

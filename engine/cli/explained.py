@@ -6,7 +6,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.api.explain_partition import ExplainedPartition
+from engine.api.explain_partition import AuditVerdict, ExplainedPartition
 from engine.api.explain_task import Cause, ExplainedTask, InFront, PathHop
 from engine.api.invalidations import InvalidationRow
 from engine.api.not_run import PlanNotRun
@@ -24,6 +24,13 @@ from engine.model.event import MANUAL
 
 _OVER = ("succeeded", "skipped", "canceled")
 _MOST = 12
+_VERDICTS: dict[AuditVerdict, tuple[str, str]] = {
+    "fresh": ("green", "fresh"),
+    "in hand": ("yellow", "stale, in hand"),
+    "left": ("yellow", "stale, left by decision"),
+    "lost": ("bold red", "stale, lost"),
+    "waiting": ("dim", "not built yet"),
+}
 
 
 def task_tree(view: ExplainedTask) -> Tree:
@@ -143,11 +150,14 @@ def partition_tree(view: ExplainedPartition) -> Tree:
     head = Text.assemble((view.dataset, "bold"), f" {view.partition}  ", state)
     tree = Tree(head)
     tree.add(_made_text(view))
+    tree.add(_verdict_text(view))
     for reason in view.stale:
         tree.add(Text(reason, "red"))
     for each in view.unfinished:
         line = Text.assemble("task ", short(each.id), "  ").append_text(status_text(each.status))
-        tree.add(line.append(f"  {_last(each.error_message)}", "dim"))
+        wanted = [f"{name} {some(keys)}" for name, keys in (each.waiting_for or {}).items()]
+        waits = f"  waits for {', '.join(wanted)} to exist" if wanted else ""
+        tree.add(line.append(f"  {_last(each.error_message)}{waits}", "dim"))
     for plan in view.not_run:
         tree.add(_plan_text(plan))
     for spared in view.spared:
@@ -158,6 +168,12 @@ def partition_tree(view: ExplainedPartition) -> Tree:
         for edge in spared.pruned:
             branch.add(pruned_text(edge))
     return tree
+
+
+def _verdict_text(view: ExplainedPartition) -> Text:
+    style, words = _VERDICTS[view.verdict]
+    text = Text.assemble(("audit: ", "dim"), (words, style))
+    return text.append(f": {view.because}" if view.because else "")
 
 
 def _plan_text(plan: PlanNotRun) -> Text:

@@ -16,12 +16,13 @@ from engine.flow.facts import insert_own, own_invalidation
 from engine.flow.known import load_existing
 from engine.flow.scene import Scene
 from engine.flow.stale import Reason, Stale, stale_partitions
-from engine.flow.standing import Standing, Verdict, load_standing
+from engine.flow.standing import Standing, Verdict, invalidation_verdict, load_standing
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner import expected_partitions
 from engine.planner.first_runs import UNIT
 from engine.store.database import Connection
+from engine.store.run import fetch
 
 SLICE = 1_000
 """Partitions judged in one transaction."""
@@ -29,7 +30,10 @@ SLICE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class StalePartition:
-    """A stale partition; ``because`` names what leads to it, or the decision that leaves it."""
+    """A stale partition; ``because`` names what leads to it, or the decision that leaves it.
+
+    An open invalidation counts as one, whatever it covers; ``*`` is all of its dataset.
+    """
 
     dag: str
     job: str
@@ -65,6 +69,7 @@ async def audit(
     jobs = (
         lineage.order if dataset is None else [lineage.producer(lineage.dataset_named(dataset).id)]
     )
+    yield await _invalidated(conn, scene, lineage, jobs)
     for job in [each for each in jobs if each.activation != "source"]:
         keys = await _keys(conn, scene, job)
         for start in range(0, len(keys), SLICE):
@@ -74,6 +79,24 @@ async def audit(
             if result is None:
                 break
             yield result
+
+
+async def _invalidated(
+    conn: Connection, scene: Scene, lineage: Lineage, jobs: Sequence[Job]
+) -> Slice:
+    """Return the scopes of open invalidations, which leave no evidence before they are planned."""
+    producers = {output: job for job in jobs for output in job.outputs}
+    rows = await fetch(
+        conn, "stale.open_invalidations", org_id=scene.org_id, datasets=list(producers)
+    )
+    found = []
+    for row in rows:
+        job, name = producers[row["dataset_uuid"]], lineage.dataset(row["dataset_uuid"]).name
+        verdict, because = invalidation_verdict(row["planning_error"], "of it")
+        key = row["partition_key"] or UNIT
+        reasons = (Reason("invalidated"),)
+        found.append(StalePartition(job.dag_name, job.name, name, key, verdict, because, reasons))
+    return Slice(0, tuple(found))
 
 
 async def _audit_slice(

@@ -34,8 +34,15 @@ from engine.store.run import Row, fetch
 
 T = TypeVar("T")
 Rule = Literal[
-    "definition", "input changed", "input appeared", "input gone", "partly written", "never built"
+    "definition",
+    "input changed",
+    "input appeared",
+    "input gone",
+    "partly written",
+    "never built",
+    "invalidated",
 ]
+"""``invalidated`` is a matter of the audit: planning has such a partition recomputed anyway."""
 Subject = tuple[UUID, str]
 """A job and one of its partition keys, ``*`` where its partitions are built together."""
 _Needed = tuple[UUID, PartitionSet]

@@ -77,23 +77,22 @@ def _by_inputs(
     made: other changes get their versions when they are planned. A backlog counts as reaching all
     partitions until it is planned, since so many sets cost more than they are worth.
     """
-    found = []
-    for is_set_aside in (False, True):
-        reaching = [
-            (edge, row)
-            for edge in lineage.inputs(job.id)
-            for row in open_rows
-            if row["dataset_uuid"] == edge.dataset
-            and row["is_set_aside"] is is_set_aside
-            and (not is_set_aside or row["reason"] == FOUND)
-        ]
-        if len(reaching) > _MOST_REACHING and not is_set_aside:
-            reached = lineage.job_space(job).universe
-        else:
-            few = [_down(lineage, *each) for each in reaching[:_MOST_REACHING]]
-            reached = PartitionSet.union([lineage.job_space(job).empty, *few])
-        found.append((reached, _verdict(is_set_aside, "of an input")))
-    return found
+    reaching = [
+        (edge, row)
+        for edge in lineage.inputs(job.id)
+        for row in open_rows
+        if row["dataset_uuid"] == edge.dataset
+    ]
+    unplanned = [each for each in reaching if each[1]["planning_error"] is None]
+    set_aside = [
+        each for each in reaching if each[1]["planning_error"] and each[1]["reason"] == FOUND
+    ]
+    if len(unplanned) > _MOST_REACHING:
+        return [(lineage.job_space(job).universe, invalidation_verdict(None, "of an input"))]
+    return [
+        (_down(lineage, edge, row), invalidation_verdict(row["planning_error"], "of an input"))
+        for edge, row in (*unplanned, *set_aside[:_MOST_REACHING])
+    ]
 
 
 def _down(lineage: Lineage, edge: Edge, row: Row) -> PartitionSet:
@@ -120,8 +119,7 @@ def _invalidated(
     for key in keys if own else ():
         covering = [row for row in own if key == UNIT or _covers(lineage, job, row, key)]
         if covering:
-            are_set_aside = all(row["is_set_aside"] for row in covering)
-            found[key] = _verdict(are_set_aside, "of it")
+            found[key] = verdict_of_covering(covering)
     return found
 
 
@@ -132,12 +130,19 @@ def _covers(lineage: Lineage, job: Job, row: Row, key: str) -> bool:
     try:
         return space.parse(row["partition_key"]).covers(space.parse(key))
     except InvalidPartition:
-        return not row["is_set_aside"]
+        return row["planning_error"] is None
 
 
-def _verdict(is_set_aside: bool, of: str) -> tuple[Verdict, str]:
-    if is_set_aside:
-        return "left", f"an invalidation {of} cannot be planned"
+def verdict_of_covering(rows: Sequence[Row]) -> tuple[Verdict, str]:
+    """Return the verdict on what open invalidations cover; one that can be planned comes first."""
+    errors = [row["planning_error"] for row in rows]
+    return invalidation_verdict(None if None in errors else errors[0], "of it")
+
+
+def invalidation_verdict(planning_error: str | None, of: str) -> tuple[Verdict, str]:
+    """Return the verdict on what an open invalidation concerns."""
+    if planning_error is not None:
+        return "left", f"an invalidation {of} cannot be planned: {planning_error}"
     return "in hand", f"an invalidation {of} is not planned yet"
 
 

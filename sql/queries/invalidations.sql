@@ -144,6 +144,6 @@ WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s) ORDER BY i.id
 
 -- :name open_over
 -- Facts that call a dataset stale and are still waiting for a planner; others call its readers so.
-SELECT id, partition_key FROM knockon.data_invalidations
+SELECT id, partition_key, planning_error FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND dataset_uuid = %(dataset)s
   AND processed_at IS NULL AND plan_id IS NULL AND reason NOT IN ('rewritten', 'found')

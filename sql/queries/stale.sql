@@ -78,11 +78,13 @@ WHERE t.job_id = %(job)s AND t.status IN ('blocked', 'queued', 'running', 'faile
 
 -- :name open_invalidations
 -- The scopes of invalidations of some datasets that are not planned, or that planning has set aside.
-SELECT DISTINCT i.dataset_uuid, i.partition_key, i.reason,
-       i.planning_error IS NOT NULL AS is_set_aside
-FROM knockon.data_invalidations i
-WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
-  AND i.dataset_uuid = ANY(%(datasets)s)
+SELECT dataset_uuid, partition_key, reason, planning_error FROM knockon.data_invalidations
+WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL
+  AND dataset_uuid = ANY(%(datasets)s)
+UNION
+SELECT dataset_uuid, partition_key, reason, planning_error FROM knockon.data_invalidations
+WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NOT NULL
+  AND dataset_uuid = ANY(%(datasets)s)
 
 -- :name pending_steps
 -- The partitions of a job that plans pending approval would recompute; null: all.

@@ -122,7 +122,7 @@ WHERE i.org_id = %(org_id)s AND p.dag_version_id = %(dag_version_id)s
 
 -- :name unfinished_over
 -- Tasks that are still to make these partitions.
-SELECT t.id, j.name AS job, t.slot, t.status, t.outcome, t.error_message
+SELECT t.id, j.name AS job, t.slot, t.status, t.outcome, t.error_message, t.waiting_for
 FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
 WHERE t.job_id = %(job_id)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
   AND (%(partition)s = ANY(t.partitions) OR t.slot = '*')

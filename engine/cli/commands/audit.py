@@ -80,5 +80,6 @@ def reason_text(reason: Reason) -> str:
             "definition": "the definition of its job has changed",
             "never built": "it was never built",
             "partly written": "an attempt that may have written it did not complete",
+            "invalidated": "an open invalidation covers it",
         }.get(reason.rule, reason.rule)
     return f"{reason.rule}: {reason.dataset} {reason.partition}"

@@ -1,15 +1,21 @@
 """Explaining a partition: fresh or stale, for which reasons, and what it was spared."""
 
+from io import StringIO
 from typing import Any
 from uuid import UUID
 
 import pytest
+from rich.console import Console
 
 from engine.api.explain_partition import ExplainedPartition, explain_partition
+from engine.cli.explained import partition_tree
 from engine.errors import InvalidPartition, UnknownName
 from engine.flow.approve import approve, reject
+from engine.flow.byhand import cancel
+from engine.flow.set_aside import set_aside
 from engine.store.database import Database
 from engine.store.orgs import set_setting
+from engine.store.run import fetch
 from tests.support.worlds import World, job, source
 
 DAY, OTHER = "2013-02-14", "2013-02-15"
@@ -240,3 +246,63 @@ async def test_an_output_that_was_said_to_be_wrong_stays_so_when_rejected(
     assert (await explained(world, "b")).stale == (
         f"plan {str(plan_id)[-8:]} would have made it, and was rejected",
     )
+
+
+async def verdict(world: World, dataset: str, key: str = DAY) -> tuple[str, str]:
+    view = await explained(world, dataset, key)
+    return view.verdict, view.because or ""
+
+
+async def test_the_verdict_is_that_of_the_audit(database: Database) -> None:
+    world = await built(database)
+    assert await verdict(world, "b") == ("fresh", "")
+    await world.changed("a", DAY)
+    task = await world.task(f"b[{DAY}]", "queued")
+    assert await verdict(world, "b") == ("in hand", f"task {task['id']} is queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.scene, task["id"], by="ann")
+    left, because = await verdict(world, "b")
+    assert (left, because.partition(" at ")[0]) == ("left", "canceled by ann")
+    await world.rows("DELETE FROM stale_decisions RETURNING partition_key")
+    assert await verdict(world, "b") == ("lost", "")
+
+
+@pytest.mark.parametrize("dataset", ["a", "b"])
+async def test_the_verdict_on_an_invalidation_that_is_set_aside_has_its_error(
+    database: Database, dataset: str
+) -> None:
+    world = await built(database)
+    await world.change(dataset, DAY)
+    assert await verdict(world, dataset) == ("in hand", "an invalidation of it is not planned yet")
+    async with world.conn() as conn:
+        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.scene.org_id, limit=9)
+        await set_aside(conn, row, ValueError("x"))
+    because = "an invalidation of it cannot be planned: ValueError: x"
+    assert await verdict(world, dataset) == ("left", because)
+
+
+async def test_a_first_run_that_waits_for_an_input_is_waiting(database: Database) -> None:
+    weekly = {
+        "dataset": "a",
+        "mapping": {"dt": {"from": "dt", "window": [-1, 0]}},
+        "wait_for": "all",
+    }
+    world = await World.made(database, source("a"), job("b", weekly))
+    assert await verdict(world, "b", OTHER) == ("waiting", "")
+    await world.changed("a", OTHER)
+    view = await explained(world, "b", OTHER)
+    (task,) = view.unfinished
+    assert (view.verdict, view.because) == ("waiting", f"task {task.id} is blocked")
+    assert task.waiting_for == {"a": [DAY]}
+    await world.changed("a", DAY)
+    assert (await verdict(world, "b", OTHER))[0] == "in hand"
+    await world.run()
+    assert await verdict(world, "b", OTHER) == ("fresh", "")
+
+
+async def test_a_partition_is_shown_with_the_verdict(database: Database) -> None:
+    world = await built(database)
+    await world.change("b", DAY)
+    out = StringIO()
+    Console(file=out, width=160).print(partition_tree(await explained(world, "b")))
+    assert "audit: stale, in hand: an invalidation of it is not planned yet" in out.getvalue()

@@ -66,7 +66,10 @@ async def test_an_invalidation_set_aside_hides_no_other_loss(database: Database)
     async with world.conn() as conn:
         (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.scene.org_id, limit=9)
         await set_aside(conn, row, ValueError("x"))
-    assert [(each.partition, each.verdict) for each in await found(world)] == [(DAY, "lost")]
+    assert [(each.dataset, each.partition, each.verdict) for each in await found(world)] == [
+        ("b", DAY, "lost"),
+        ("a", OTHER, "left"),
+    ]
 
 
 async def test_an_unplanned_invalidation_hides_no_other_loss(database: Database) -> None:
@@ -90,7 +93,7 @@ async def test_a_backlog_of_invalidations_may_reach_each_partition(database: Dat
         await world.change("a", f"{date:%Y-%m-%d}")
     async with world.conn() as conn:
         counts = await audit_all(conn, world.scene)
-    assert (counts.in_hand, counts.lost) == (1, 0)
+    assert (counts.in_hand, counts.lost) == (1 + 202, 0)
     while await world.plan():
         pass
     assert [(each.partition, each.verdict) for each in await found(world)] == [(DAY, "lost")]
@@ -168,3 +171,24 @@ async def test_a_rejected_finding_of_a_run_leaves_its_readers(database: Database
         await reject(conn, world.scene, plan["id"], by="ann")
     (left,) = await found(world)
     assert (left.dataset, left.verdict) == ("ry", "left")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "reason"), [("a", "change"), ("b", "manual"), ("b", "rewritten")]
+)
+async def test_an_invalidation_that_is_set_aside_is_listed(
+    database: Database, dataset: str, reason: str
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.change(dataset, DAY, reason=reason)
+    async with world.conn() as conn:
+        counts = await audit_all(conn, world.scene)
+        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.scene.org_id, limit=9)
+        await set_aside(conn, row, ValueError("x"))
+    assert (counts.in_hand, counts.left, counts.lost) == (1, 0, 0)
+    (left,) = await found(world)
+    assert (left.dataset, left.partition, left.verdict) == (dataset, DAY, "left")
+    assert [each.rule for each in left.reasons] == ["invalidated"]
+    assert left.because == "an invalidation of it cannot be planned: ValueError: x"
