@@ -15,6 +15,11 @@ from engine.model.event import Batch, Delivery, Received, Rejection, rejection
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
 
+_LOST = (
+    "its messages cannot be read again: invalidate the datasets of the topic, then "
+    "close it with 'knockon dead-letters close'"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
@@ -28,12 +33,18 @@ class Replayed:
 async def replay(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> list[Replayed]:
     """Ingest letters again, all in one transaction; those replayed already are passed over.
 
-    A message is read as its topic is read now. One that cannot be keeps its newest error.
+    A message is read as its topic is read now. One that cannot be keeps its newest error; messages
+    that were lost keep the error that names them.
     """
     async with conn.transaction():
         readers = (await load_sources(conn, scene)).readers(partial(register, conn, scene))
         rows = await fetch(conn, "dead_letters.lock", org_id=scene.org_id, ids=list(ids))
-        return [await _replay(conn, scene, row, await _read(readers, row)) for row in rows]
+        return [
+            Replayed(row["id"], _LOST)
+            if row["is_loss"]
+            else await _replay(conn, scene, row, await _read(readers, row))
+            for row in rows
+        ]
 
 
 async def _read(readers: Mapping[str, Reader], row: Row) -> list[Received] | Rejection:

@@ -83,7 +83,9 @@ def undecodable(
     )
     return Batch(
         consumer=consumer,
-        rejections=(Rejection(stream=stream, position=str(offset), payload=None, error=why),),
+        rejections=(
+            Rejection(stream=stream, position=str(offset), payload=None, error=why, is_loss=True),
+        ),
         advances=(_advance(partition, place, offset + 1),),
     )
 

@@ -87,4 +87,4 @@ def _renewed(log: Log, position: Position) -> Rejection:
 
 
 def _loss(log: Log, position: str, error: str) -> Rejection:
-    return Rejection(stream=log.stream, position=position, payload=None, error=error)
+    return Rejection(stream=log.stream, position=position, payload=None, error=error, is_loss=True)

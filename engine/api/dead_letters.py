@@ -13,7 +13,10 @@ from engine.store.run import Row, fetch, fetch_one
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One delivery; ``payload`` as text, with what is not UTF-8 escaped."""
+    """One delivery; ``payload`` as text, with what is not UTF-8 escaped.
+
+    ``is_loss``: it stands for messages that cannot be read again.
+    """
 
     id: UUID
     consumer: str
@@ -24,15 +27,17 @@ class DeadLetter:
     error: str
     created_at: datetime
     replayed_at: datetime | None
+    is_loss: bool
+    closed_at: datetime | None
+    closed_by: str | None
+    close_reason: str | None
 
 
 async def dead_letters(
-    conn: Connection, scene: Scene, *, with_replayed: bool = False, limit: int = 50
+    conn: Connection, scene: Scene, *, with_done: bool = False, limit: int = 50
 ) -> list[DeadLetter]:
     """The newest first."""
-    rows = await fetch(
-        conn, "dead_letters.list", org_id=scene.org_id, all=with_replayed, limit=limit
-    )
+    rows = await fetch(conn, "dead_letters.list", org_id=scene.org_id, all=with_done, limit=limit)
     return [_letter(row) for row in rows]
 
 

@@ -103,6 +103,7 @@ async def bury(
                 payload=each.payload,
                 headers=Jsonb(each.headers),
                 error=each.error,
+                is_loss=each.is_loss,
             )
 
 

@@ -105,13 +105,17 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that could not be understood or used, kept whole with the reason."""
+    """A delivery that could not be understood or used, kept whole with the reason.
+
+    ``is_loss``: messages that are gone or cannot be had, so that nothing can be read again.
+    """
 
     stream: str
     position: str
     payload: bytes | None
     error: str
     headers: dict[str, str] = {}
+    is_loss: bool = False
 
 
 def rejection(delivery: Delivery, error: str) -> Rejection:

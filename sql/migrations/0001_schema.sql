@@ -481,6 +481,12 @@ CREATE TABLE dead_letters (
     error text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     replayed_at timestamptz,
+    -- Messages that are gone or cannot be had: there is nothing to replay.
+    is_loss boolean NOT NULL DEFAULT false,
+    -- Closed without a replay, by whom and why.
+    closed_at timestamptz,
+    closed_by text,
+    close_reason text,
     -- Two messages may have one position: a topic that was deleted and created again starts at the
     -- first offset, and not every broker tells the two apart. A loss has no payload but its error.
     digest text NOT NULL GENERATED ALWAYS AS (
@@ -489,7 +495,8 @@ CREATE TABLE dead_letters (
     ) STORED,
     UNIQUE (org_id, consumer, stream, position, digest)
 );
-CREATE INDEX dead_letters_open ON dead_letters (org_id, created_at) WHERE replayed_at IS NULL;
+CREATE INDEX dead_letters_open ON dead_letters (org_id, created_at)
+    WHERE replayed_at IS NULL AND closed_at IS NULL;
 
 -- The generation of each dataset that is served: the pin of its own DAG's current version.
 CREATE VIEW current_datasets AS

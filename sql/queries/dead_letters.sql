@@ -1,26 +1,36 @@
 -- :name insert
 -- A delivery that could not be used. A message that is read again has its newest error; another
 -- message at the same position is another letter.
-INSERT INTO knockon.dead_letters (id, org_id, consumer, stream, position, payload, headers, error)
+INSERT INTO knockon.dead_letters (id, org_id, consumer, stream, position, payload, headers, error,
+    is_loss)
 VALUES (%(id)s, %(org_id)s, %(consumer)s, %(stream)s, %(position)s, %(payload)s, %(headers)s,
-        %(error)s)
+        %(error)s, %(is_loss)s)
 ON CONFLICT (org_id, consumer, stream, position, digest) DO UPDATE
-SET error = EXCLUDED.error, replayed_at = NULL
+SET error = EXCLUDED.error, replayed_at = NULL, closed_at = NULL, closed_by = NULL,
+    close_reason = NULL
 
 -- :name list
--- The newest first; replayed ones only on request.
-SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at
+-- The newest first; replayed and closed ones only on request.
+SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at, is_loss,
+       closed_at, closed_by, close_reason
 FROM knockon.dead_letters
-WHERE org_id = %(org_id)s AND (%(all)s OR replayed_at IS NULL)
+WHERE org_id = %(org_id)s AND (%(all)s OR (replayed_at IS NULL AND closed_at IS NULL))
 ORDER BY created_at DESC LIMIT %(limit)s
 
 -- :name lock
--- Those that nobody else is replaying.
-SELECT id, consumer, stream, position, payload, headers, error
+-- Those that nobody else is replaying or closing.
+SELECT id, consumer, stream, position, payload, headers, error, is_loss
 FROM knockon.dead_letters
-WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) AND replayed_at IS NULL
+WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) AND replayed_at IS NULL AND closed_at IS NULL
 ORDER BY id FOR UPDATE
 
 -- :name replayed
 -- They have been read again, and went through.
 UPDATE knockon.dead_letters SET replayed_at = clock_timestamp() WHERE id = ANY(%(ids)s)
+
+-- :name close
+-- They are dealt with otherwise than by a replay.
+UPDATE knockon.dead_letters
+SET closed_at = clock_timestamp(), closed_by = %(by)s, close_reason = %(reason)s
+WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) AND replayed_at IS NULL AND closed_at IS NULL
+RETURNING id

@@ -27,7 +27,8 @@ SELECT
         ORDER BY id LIMIT 1)), 0)::float8 AS oldest_invalidation,
     (SELECT count(*) FROM (
         SELECT FROM knockon.dead_letters
-        WHERE org_id = %(org_id)s AND replayed_at IS NULL LIMIT %(most)s) AS d) AS dead_letters,
+        WHERE org_id = %(org_id)s AND replayed_at IS NULL AND closed_at IS NULL
+        LIMIT %(most)s) AS d) AS dead_letters,
     (SELECT count(*) FROM knockon.plans
      WHERE org_id = %(org_id)s AND state = 'held' AND state <> 'applied') AS held_plans,
     coalesce(extract(epoch FROM now - (

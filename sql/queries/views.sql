@@ -36,7 +36,8 @@ WHERE org_id = %(org_id)s ORDER BY consumer, stream
 
 -- :name open_dead_letters
 -- How many deliveries wait to be looked at.
-SELECT count(*) AS letters FROM knockon.dead_letters WHERE org_id = %(org_id)s AND replayed_at IS NULL
+SELECT count(*) AS letters FROM knockon.dead_letters
+WHERE org_id = %(org_id)s AND replayed_at IS NULL AND closed_at IS NULL
 
 -- :name workers
 -- Who has had a task in the last minutes, and how many they have now.
@@ -80,12 +81,15 @@ SELECT id FROM knockon.dead_letters WHERE org_id = %(org_id)s AND id::text LIKE 
 
 -- :name dead_letter
 -- All of one dead letter.
-SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at
+SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at, is_loss,
+       closed_at, closed_by, close_reason
 FROM knockon.dead_letters WHERE org_id = %(org_id)s AND id = %(id)s
 
 -- :name open_dead_letter_ids
 -- Everything that could be replayed, the oldest first.
-SELECT id FROM knockon.dead_letters WHERE org_id = %(org_id)s AND replayed_at IS NULL ORDER BY created_at
+SELECT id FROM knockon.dead_letters
+WHERE org_id = %(org_id)s AND replayed_at IS NULL AND closed_at IS NULL AND NOT is_loss
+ORDER BY created_at
 
 -- :name dead_letter_error
 -- It was read again, and could not be: the newest error counts.

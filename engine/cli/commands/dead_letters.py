@@ -1,6 +1,7 @@
 """`knockon dead-letters`, and what an operator does with them."""
 
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.console import Group, RenderableType
@@ -16,28 +17,33 @@ from engine.api.dead_letters import (
     open_dead_letters,
 )
 from engine.cli.call import Call, command
+from engine.cli.decided import By
 from engine.cli.output import ago, counted, short, table
 from engine.cli.output import show as print_view
 from engine.cli.session import Session, run
 from engine.errors import InvalidInput
+from engine.flow.close_letters import close_letters
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
-_Replayed = Annotated[bool, typer.Option("--with-replayed", help="Also those replayed already.")]
+_Done = Annotated[
+    bool,
+    typer.Option("--with-done", "--with-replayed", help="Also those replayed or closed already."),
+]
 _Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")]
 
 
 @app.callback()
 @command
-def letters(call: Call, with_replayed: _Replayed = False, limit: _Limit = 50) -> None:
-    """List deliveries that could not be used, the newest first; or show or replay some."""
-    _list(call, with_replayed, limit)
+def letters(call: Call, with_done: _Done = False, limit: _Limit = 50) -> None:
+    """List deliveries that could not be used, the newest first; or show, replay or close some."""
+    _list(call, with_done, limit)
 
 
 @app.command("list")
 @command
-def list_(call: Call, with_replayed: _Replayed = False, limit: _Limit = 50) -> None:
+def list_(call: Call, with_done: _Done = False, limit: _Limit = 50) -> None:
     """List them, the newest first."""
-    _list(call, with_replayed, limit)
+    _list(call, with_done, limit)
 
 
 @app.command()
@@ -81,10 +87,28 @@ def replay(
         raise typer.Exit(1)
 
 
-def _list(call: Call, with_replayed: bool, limit: int) -> None:
+@app.command()
+@command
+def close(
+    call: Call,
+    ids: Annotated[list[str], typer.Argument(help="Ids, or their ends.", metavar="ID")],
+    reason: Annotated[str, typer.Option("--reason", help="Why they need no replay.")],
+    by: By = None,
+) -> None:
+    """Close letters without a replay; they stay in the list of those that are done."""
+
+    async def work(session: Session) -> list[UUID]:
+        async with session.connection() as conn:
+            named = [await dead_letter_id(conn, session.scene, each) for each in ids]
+            return await close_letters(conn, session.scene, named, reason=reason, by=by)
+
+    print_view(call, run(call, work), _closed)
+
+
+def _list(call: Call, with_done: bool, limit: int) -> None:
     async def work(session: Session) -> list[DeadLetter]:
         async with session.connection() as conn:
-            return await dead_letters(conn, session.scene, with_replayed=with_replayed, limit=limit)
+            return await dead_letters(conn, session.scene, with_done=with_done, limit=limit)
 
     print_view(call, run(call, work), _listed)
 
@@ -92,12 +116,10 @@ def _list(call: Call, with_replayed: bool, limit: int) -> None:
 def _listed(rows: list[DeadLetter]) -> RenderableType:
     if not rows:
         return Text("no dead letters", "green")
-    made = table("letter", "stream", "position", "age", "replayed", "error")
+    made = table("letter", "stream", "position", "age", "done", "error")
     for each in rows:
-        replayed, error = ago(each.replayed_at), Text(each.error, "red")
-        made.add_row(
-            short(each.id), each.stream, each.position, ago(each.created_at), replayed, error
-        )
+        done, error = _done(each), Text(each.error, "red")
+        made.add_row(short(each.id), each.stream, each.position, ago(each.created_at), done, error)
     return made
 
 
@@ -108,6 +130,7 @@ def _whole(letter: DeadLetter) -> RenderableType:
         "stream": f"{letter.stream} at {letter.position}",
         "came": ago(letter.created_at),
         "replayed": ago(letter.replayed_at) or "no",
+        **({"closed": _closing(letter)} if letter.closed_at else {}),
         **{f"header {name}": value for name, value in letter.headers.items()},
     }
     lines = [Text.assemble((f"{name:<10} ", "bold"), value) for name, value in rows.items()]
@@ -115,6 +138,21 @@ def _whole(letter: DeadLetter) -> RenderableType:
     return Group(
         *lines, error, Text(), Text("(null)" if letter.payload is None else letter.payload)
     )
+
+
+def _done(letter: DeadLetter) -> str:
+    if letter.replayed_at is not None:
+        return f"replayed {ago(letter.replayed_at)}"
+    return f"closed {ago(letter.closed_at)}" if letter.closed_at else ""
+
+
+def _closing(letter: DeadLetter) -> str:
+    by = f" by {letter.closed_by}" if letter.closed_by else ""
+    return f"{ago(letter.closed_at)}{by}: {letter.close_reason}"
+
+
+def _closed(done: list[UUID]) -> RenderableType:
+    return Text(f"{counted(len(done), 'letter')} closed")
 
 
 def _outcome(done: list[Replayed]) -> RenderableType:

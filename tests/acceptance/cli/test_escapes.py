@@ -51,6 +51,8 @@ COMMANDS = [
     ["plans", "show", "PLAN"],
     ["dead-letters", "show", "LETTER"],
     ["dead-letters", "replay", "LETTER"],
+    ["dead-letters", "close", "LETTER", "--reason", NASTY, "--by", NASTY],
+    ["dead-letters", "--with-done"],
     ["impact", "orders", "-p", "key" + NASTY],
     ["impact", "orders", "-c", NASTY],
     ["tasks", "retry", NASTY],

@@ -98,15 +98,22 @@ def test_a_dead_letter_is_shown_and_replayed(
     assert "1 letter replayed: 1 invalidation" in knockon("dead-letters", "replay", "--all").out
     assert knockon("dead-letters").out == "no dead letters\n"
     assert "kafka/orders/0" in knockon("dead-letters", "--with-replayed").out
+    _bury(knockon.env["KNOCKON_DATABASE_URL"], "8")
+    (letter,) = knockon("dead-letters", "list", "--json").json
+    closing = ("dead-letters", "close", letter["id"][-8:], "--by", "me", "--reason")
+    assert "1 letter closed" in knockon(*closing, "sent again").out
+    assert "closed already" in knockon(*closing, "again", code=1).err
+    assert "by me: sent again" in knockon("dead-letters", "show", letter["id"]).out
+    assert knockon("dead-letters").out == "no dead letters\n"
 
 
 _TOPIC = "kind: kafka, topic: orders, dataset: orders"
 
 
-def _bury(url: str) -> None:
+def _bury(url: str, position: str = "7") -> None:
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(
             """INSERT INTO dead_letters (id, org_id, consumer, stream, position, payload, error)
-            SELECT gen_random_uuid(), id, 'k', 'kafka/orders/0', '7', %s, 'once' FROM orgs""",
-            [b'{"partitions": ["2026-02-03"]}'],
+            SELECT gen_random_uuid(), id, 'k', 'kafka/orders/0', %s, %s, 'once' FROM orgs""",
+            [position, b'{"partitions": ["2026-02-03"]}'],
         )

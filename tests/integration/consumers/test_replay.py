@@ -3,8 +3,13 @@
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from consumers.replay import Replayed, replay
 from engine.api.dead_letters import dead_letter, dead_letters, open_dead_letters
+from engine.api.status import status
+from engine.errors import InvalidInput
+from engine.flow.close_letters import close_letters
 from engine.flow.ingest import ingest
 from engine.model.event import Batch, Rejection
 from engine.store.database import Database
@@ -103,3 +108,64 @@ async def test_a_change_of_a_table_is_replayed_as_an_event(database: Database) -
     letter = await a_letter(world, payload, stream="postgres/1/db")
     (done,) = await replayed(world, letter)
     assert len(done.invalidations) == 1
+
+
+async def a_loss(world: World) -> UUID:
+    loss = Rejection(
+        stream="kafka/changes/0",
+        position="3..5",
+        payload=None,
+        error="lost: the broker deleted offsets 3 to 5",
+        is_loss=True,
+    )
+    async with world.conn() as conn:
+        await ingest(conn, world.scene, Batch(consumer="k", rejections=(loss,)))
+        return (await dead_letters(conn, world.scene, limit=1))[0].id
+
+
+async def test_lost_messages_are_not_replayed(database: Database) -> None:
+    world = await World.made(database, topic("a"), job("b", "a"))
+    letter = await a_loss(world)
+    (done,) = await replayed(world, letter)
+    assert done.error is not None
+    assert "dead-letters close" in done.error
+    async with world.conn() as conn:
+        stored = await dead_letter(conn, world.scene, letter)
+        assert await open_dead_letters(conn, world.scene) == []  # what --all replays
+    assert (stored.error, stored.replayed_at) == ("lost: the broker deleted offsets 3 to 5", None)
+
+
+async def test_a_closed_letter_is_done_and_keeps_by_whom_and_why(database: Database) -> None:
+    world = await World.made(database, topic("a"), job("b", "a"))
+    loss, other = await a_loss(world), await a_letter(world, b"{")
+    async with world.conn() as conn:
+        closed = await close_letters(conn, world.scene, [loss], reason="invalidated a", by="me")
+        assert closed == [loss]
+        assert [each.id for each in await dead_letters(conn, world.scene)] == [other]
+        assert (await status(conn, world.scene)).dead_letters == 1
+        stored = await dead_letter(conn, world.scene, loss)
+        listed = await dead_letters(conn, world.scene, with_done=True)
+    assert {each.id for each in listed} == {loss, other}
+    assert (stored.closed_by, stored.close_reason) == ("me", "invalidated a")
+    assert stored.closed_at is not None
+    assert await replayed(world, loss) == []
+
+
+async def test_letters_are_closed_all_or_none(database: Database) -> None:
+    world = await World.made(database, topic("a"), job("b", "a"))
+    loss, other = await a_loss(world), await a_letter(world, b"{")
+    async with world.conn() as conn:
+        await close_letters(conn, world.scene, [loss], reason="x", by=None)
+        with pytest.raises(InvalidInput, match="nothing was closed"):
+            await close_letters(conn, world.scene, [loss, other], reason="x", by=None)
+        with pytest.raises(InvalidInput, match="reason is empty"):
+            await close_letters(conn, world.scene, [other], reason=" ", by=None)
+        assert [each.id for each in await dead_letters(conn, world.scene)] == [other]
+
+
+async def test_a_loss_that_is_found_again_is_open_again(database: Database) -> None:
+    world = await World.made(database, topic("a"), job("b", "a"))
+    loss = await a_loss(world)
+    async with world.conn() as conn:
+        await close_letters(conn, world.scene, [loss], reason="x", by=None)
+    assert await a_loss(world) == loss
