@@ -9,8 +9,9 @@ from engine.flow.scene import Scene
 from engine.flow.settle import settle
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
-from engine.store.run import Row, execute, fetch_one
+from engine.store.run import Row, execute, fetch, fetch_one
 
+_RETRIED_AT_ONCE = 500
 _OVER = ("succeeded", "skipped", "canceled")
 
 
@@ -36,20 +37,45 @@ async def cancel(
         await settle(conn, scene, [task])
 
 
-async def retry(conn: Connection, scene: Scene, task: UUID) -> None:
-    """Queue a failed task once more, with all its attempts before it.
+async def retry(conn: Connection, scene: Scene, *tasks: UUID) -> None:
+    """Queue failed tasks once more, all or none, with all their attempts before them.
 
-    Raises UnknownName, or InvalidInput when it has not failed.
+    Raises UnknownName, or InvalidInput when one has not failed.
     """
     async with conn.transaction():
-        row = await _locked(conn, scene, task)
-        if row["status"] != "failed":
-            raise InvalidInput(
-                f"task {task} is {row['status']}, not failed: "
-                "to have its partitions recomputed, invalidate them"
-            )
-        await execute(conn, "tasks.requeue", id=task)
+        for task in sorted(set(tasks)):
+            row = await _locked(conn, scene, task)
+            if row["status"] != "failed":
+                raise InvalidInput(
+                    f"task {task} is {row['status']}, not failed: "
+                    "to have its partitions recomputed, invalidate them"
+                )
+            await execute(conn, "tasks.requeue", id=task)
         await ring(conn, TASKS, scene.org_id)
+
+
+async def retry_failed(conn: Connection, scene: Scene, job: str | None = None) -> int:
+    """Queue all failed tasks once more, of one job or of all; returns how many.
+
+    A few hundred at a time, each in a transaction of its own. A task that fails again meanwhile
+    is not retried twice.
+    """
+    count, after = 0, UUID(int=0)
+    while True:
+        async with conn.transaction():
+            rows = await fetch(
+                conn,
+                "tasks.requeue_failed",
+                org_id=scene.org_id,
+                job=job,
+                after=after,
+                limit=_RETRIED_AT_ONCE,
+            )
+            if not rows:
+                return count
+            await ring(conn, TASKS, scene.org_id)
+        count += len(rows)
+        after = max(row["id"] for row in rows)
 
 
 async def _locked(conn: Connection, scene: Scene, task: UUID) -> Row:

@@ -281,6 +281,19 @@ SET status = 'queued', queued_at = clock_timestamp(), hit = true, attempts = 0,
     next_retry_at = NULL, completed_at = NULL, outcome = NULL
 WHERE id = %(id)s
 
+-- :name requeue_failed
+-- The same of some failed tasks: those after an id, of one job or (null) of any.
+UPDATE knockon.tasks
+SET status = 'queued', queued_at = clock_timestamp(), hit = true, attempts = 0,
+    next_retry_at = NULL, completed_at = NULL, outcome = NULL
+WHERE id IN (
+    SELECT t.id FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
+    WHERE t.org_id = %(org_id)s AND t.status = 'failed' AND t.id > %(after)s
+      AND (%(job)s::text IS NULL OR j.name = %(job)s)
+    ORDER BY t.id LIMIT %(limit)s
+    FOR UPDATE OF t)
+RETURNING id
+
 -- :name cancel
 -- These end undone.
 UPDATE knockon.tasks

@@ -75,7 +75,7 @@ def _failures(view: Status) -> Check:
         "tasks",
         failed == 0,
         f"{failed:,} failed",
-        "see 'knockon tasks --status failed', mend the cause, then 'knockon tasks retry ID'",
+        "see 'knockon tasks --status failed', mend the cause, then 'knockon tasks retry --failed'",
     )
 
 

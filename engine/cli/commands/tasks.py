@@ -1,4 +1,4 @@
-"""`knockon tasks`, and what an operator does to one of them."""
+"""`knockon tasks`, and what an operator does to some of them."""
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -14,8 +14,9 @@ from engine.api.tasks import TaskRow, task_id
 from engine.api.tasks import tasks as list_tasks
 from engine.cli.call import Call, command
 from engine.cli.decided import By
-from engine.cli.output import ago, short, show, some, status_text, table
+from engine.cli.output import ago, counted, short, show, some, status_text, table
 from engine.cli.session import Session, run
+from engine.errors import InvalidInput
 from engine.flow import byhand
 from engine.flow.scene import Scene
 from engine.store.database import Connection
@@ -50,7 +51,7 @@ def tasks(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 50,
 ) -> None:
-    """List tasks, the newest first; or retry or cancel one."""
+    """List tasks, the newest first; or retry or cancel some."""
 
     async def work(session: Session) -> list[TaskRow]:
         statuses = [each.value for each in status] if status else None
@@ -69,9 +70,29 @@ def tasks(
 
 @app.command()
 @command
-def retry(call: Call, task: _Id) -> None:
-    """Queue a failed task once more, with all its attempts before it."""
-    _order(call, task, byhand.retry, "queued again")
+def retry(
+    call: Call,
+    tasks: Annotated[
+        list[str] | None, typer.Argument(help="Ids, or their ends.", metavar="TASK")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Every task that has failed.")] = False,
+    job: Annotated[
+        str | None, typer.Option("--job", "-j", help="With --failed: only this job's.")
+    ] = None,
+) -> None:
+    """Queue failed tasks once more, with all their attempts before them."""
+    if bool(tasks) == failed or (job and not failed):
+        raise InvalidInput("name the tasks to retry, or pass --failed, with --job for one job's")
+
+    async def work(session: Session) -> int:
+        async with session.connection() as conn:
+            if failed:
+                return await byhand.retry_failed(conn, session.scene, job)
+            found = [await task_id(conn, session.scene, each) for each in tasks or ()]
+            await byhand.retry(conn, session.scene, *found)
+            return len(set(found))
+
+    show(call, {"retried": run(call, work)}, _retried)
 
 
 @app.command()
@@ -93,6 +114,11 @@ def _order(call: Call, task: str, order: _Order, done: str) -> None:
         {"task": run(call, work), "done": done},
         lambda view: Text(f"task {view['task']} is {done}"),
     )
+
+
+def _retried(view: dict[str, int]) -> RenderableType:
+    count = view["retried"]
+    return Text(f"{counted(count, 'task')} {'is' if count == 1 else 'are'} queued again")
 
 
 def _listed(rows: list[TaskRow]) -> RenderableType:

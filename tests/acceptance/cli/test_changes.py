@@ -107,6 +107,8 @@ REFUSALS = {
     ("run", "daily_sale"): "did you mean 'daily_sales'",
     ("explain", "daily_sales", "*"): "give one key",
     ("tasks", "retry", "zz"): "no id of a task",
+    ("tasks", "retry"): "pass --failed",
+    ("tasks", "retry", "zz", "--failed"): "pass --failed",
     ("dead-letters", "replay"): "say --all",
     ("invalidations", "replay"): "pass --all",
 }

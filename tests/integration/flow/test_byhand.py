@@ -1,9 +1,12 @@
 """What holds a task back, and what an operator does about it."""
 
+from uuid import UUID
+
 import pytest
 
 from engine.errors import InvalidInput, UnknownName
-from engine.flow.byhand import cancel, retry
+from engine.flow import byhand
+from engine.flow.byhand import cancel, retry, retry_failed
 from engine.flow.fail import fail
 from engine.model.task import Output
 from engine.store.database import Database
@@ -136,3 +139,46 @@ async def test_a_run_that_was_canceled_may_have_written(by_column: World) -> Non
     await by_column.changed("a", DAY, columns=("y",))
     await _complete_b(by_column, "1")
     assert await by_column.run() == [f"ys[{DAY}]"]
+
+
+async def fail_all(world: World) -> list[UUID]:
+    """Have every task that can run fail for good."""
+    leases = await world.claim()
+    async with world.conn() as conn:
+        for lease in leases:
+            await fail(conn, world.scene, lease, "it broke")
+    return [lease.task_id for lease in leases]
+
+
+@pytest.fixture
+async def many_failed(database: Database) -> World:
+    """Five tasks of b and five of c have failed."""
+    world = await World.made(
+        database, source("a"), job("b", "a", max_attempts=1), job("c", "a", max_attempts=1)
+    )
+    await world.changed("a", "2013-02-01..2013-02-05")
+    await fail_all(world)
+    return world
+
+
+async def test_several_tasks_are_retried_all_or_none(many_failed: World) -> None:
+    rows = await many_failed.rows("SELECT id FROM tasks ORDER BY id")
+    ids = [row["id"] for row in rows]
+    async with many_failed.conn() as conn:
+        await retry(conn, many_failed.scene, *ids[:3], ids[0])
+        with pytest.raises(InvalidInput, match="not failed"):
+            await retry(conn, many_failed.scene, *ids[3:], ids[0])
+    counts = {status: len(names) for status, names in (await many_failed.tasks()).items()}
+    assert counts == {"queued": 3, "failed": 7}
+
+
+async def test_all_failed_tasks_of_a_job_are_retried(
+    many_failed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(byhand, "_RETRIED_AT_ONCE", 2)
+    async with many_failed.conn() as conn:
+        assert await retry_failed(conn, many_failed.scene, "b") == 5
+        assert await retry_failed(conn, many_failed.scene, "b") == 0
+        assert await retry_failed(conn, many_failed.scene) == 5
+    assert {len(names) for names in (await many_failed.tasks()).values()} == {10}
+    assert len(await fail_all(many_failed)) == 10
