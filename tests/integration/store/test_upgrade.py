@@ -79,6 +79,25 @@ async def test_what_dropped_columns_said_is_kept_otherwise(old_database_url: str
     assert {row["fingerprint"] for row in after["partition_versions"]} == {None}
 
 
+async def test_the_last_run_of_a_job_that_builds_all_together_is_recorded(
+    old_database_url: str,
+) -> None:
+    with psycopg.connect(old_database_url, autocommit=True) as conn:
+        conn.execute(
+            "UPDATE public.partition_versions SET config_hash = 'h', "
+            "task_id = (SELECT id FROM public.tasks) WHERE dataset_uuid IN "
+            "(SELECT id FROM public.datasets WHERE name = 'orders')"
+        )
+        conn.execute("UPDATE public.jobs SET execution_strategy = 'Full'")
+    await migrate(old_database_url)
+    with psycopg.connect(old_database_url) as conn:
+        runs = conn.execute(
+            "SELECT name, task_id = (SELECT id FROM knockon.tasks), config_hash, is_partly_written "
+            "FROM knockon.unit_runs JOIN knockon.datasets ON datasets.id = dataset_uuid"
+        ).fetchall()
+    assert runs == [("orders", True, "h", False)]
+
+
 async def test_the_schema_is_that_of_a_new_database(
     old_database_url: str, database_url: str
 ) -> None:
