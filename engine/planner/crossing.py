@@ -94,9 +94,13 @@ def _with_an_end(
 ) -> PartitionSet:
     """What is touched, and of dimensions, by index, in which that has no end only what exists.
 
-    Unmapped ones are among them, for they mean all their keys.
+    Unmapped ones are among them, for they mean all their keys. Of a job that has nothing yet it is
+    what all its inputs reach together.
     """
-    existing = PartitionSet.union([extents.of_job(job), *(hit.partitions for hit in hits)])
+    existing = extents.of_job(job)
+    if not existing and extents.is_undetermined(job) and not extents.missing:
+        existing = extents.product(job)
+    existing = PartitionSet.union([existing, *(hit.partitions for hit in hits)])
     return clamp(touched, dimensions, existing)
 
 

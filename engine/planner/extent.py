@@ -8,7 +8,8 @@ their keys, so there all of them are meant.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import cache
+from functools import cache, reduce
+from operator import and_
 from uuid import UUID
 
 from engine.lineage.graph import Edge, Lineage
@@ -28,6 +29,7 @@ class Extents:
         self._lineage = lineage
         self._known = cache(known)
         self._found: dict[UUID, PartitionSet] = {}
+        self._dirty: dict[UUID, PartitionSet] = {}
 
     def of(self, dataset: UUID) -> PartitionSet:
         """What is known to exist; of what was never built, what its inputs would give.
@@ -47,6 +49,20 @@ class Extents:
     def of_job(self, job: Job) -> PartitionSet:
         """What any of the job's outputs reaches."""
         return PartitionSet.union([self.of(output) for output in job.outputs])
+
+    def note(self, dataset: UUID, partitions: PartitionSet) -> None:
+        """Count partitions that this plan makes dirty as existing for `product`."""
+        before = self._dirty.get(dataset)
+        self._dirty[dataset] = partitions if before is None else before | partitions
+
+    def product(self, job: Job) -> PartitionSet:
+        """What all inputs of a job together reach, each of which leaves a dimension without end."""
+        edges = list(self._lineage.inputs(job.id))
+        there = [(edge, self.of(edge.dataset) | self._noted(edge.dataset)) for edge in edges]
+        return product([(edge, edge.mapping.down(each, each)) for edge, each in there])
+
+    def _noted(self, dataset: UUID) -> PartitionSet:
+        return self._dirty.get(dataset, self._lineage.space(dataset).empty)
 
     def determining(self, job: Job) -> list[Edge]:
         """The edges that say which partitions a job has: those that map all, if there are any.
@@ -100,11 +116,27 @@ class Extents:
         ]
         if any(reached) and self._has_all_or_none(self._lineage.producer(dataset)):
             return self._lineage.space(dataset).universe
-        finite = [partitions for partitions in reached if partitions.is_finite]
+        finite = [partitions for partitions in reached if partitions and partitions.is_finite]
+        if edges and not finite:
+            finite = [product(list(zip(edges, reached, strict=True)))]
         return PartitionSet.union([self.known(dataset), *finite])
 
     def _has_all_or_none(self, job: Job) -> bool:
         return job.is_unit and self._lineage.job_space(job).universe.is_finite
+
+
+def product(reached: Sequence[tuple[Edge, PartitionSet]]) -> PartitionSet:
+    """The partitions that several inputs reach together; none where these have no end either.
+
+    An input that determines no dimension without an end takes no part.
+    """
+    space = reached[0][1].space
+    open_ends = endless(space.universe)
+    parts = [partitions for edge, partitions in reached if open_ends - edge.unmapped]
+    if not open_ends or len(parts) < 2:
+        return space.empty
+    found = reduce(and_, parts)
+    return found if found.is_finite else space.empty
 
 
 def endless(partitions: PartitionSet) -> frozenset[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner.extent import Extents
+from engine.planner.extent import Extents, product
 from engine.planner.inputs import up
 from engine.planner.known import Known
 from engine.planner.waiting import missing_inputs
@@ -42,4 +42,5 @@ def expected_partitions(lineage: Lineage, job: Job, existing: Known) -> Partitio
         edge.mapping.down(there, there)
         for edge, there in ((edge, existing(edge.dataset)) for edge in edges)
     ]
-    return PartitionSet.union([space.empty, *(each for each in given if each.is_finite)])
+    finite = [each for each in given if each and each.is_finite]
+    return PartitionSet.union(finite or [product(list(zip(edges, given, strict=True)))])

@@ -124,6 +124,8 @@ class _Walk:
 
     def _spread(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """Have the readers visited; they look at what is dirty when their turn comes."""
+        for each in scopes:
+            self._extents.note(dataset, each.partitions)
         if dataset.int in self._dirty:
             self._dirty[dataset.int] += scopes
             return

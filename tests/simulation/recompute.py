@@ -139,6 +139,8 @@ def must_exist(
         return {*universe(job.space)} if any(reached.values()) else set()
     followed = [read for read in job.reads if is_tight(read, job.space)]
     followed = followed or [read for read in job.reads if _ends(read, job)]
+    if not followed:
+        return _reached_together(job, reached)
     return {
         key
         for read in followed
@@ -153,6 +155,16 @@ def must_exist(
 def _reached(world: World, job: Job, read: Read, existing: Collection[Key]) -> set[Key]:
     space = world.makers[read.dataset].space
     return {k for k in universe(job.space) if needed(read, space, job.space, k, existing)}
+
+
+def _reached_together(job: Job, reached: Mapping[Read, set[Key]]) -> set[Key]:
+    """What all inputs reach that determine dimensions without an end, if they do so for each."""
+    endless = {i for i, d in enumerate(job.space) if not d.is_finite}
+    linked = {read: {link.target for link in read.links} & endless for read in reached}
+    if set().union(*linked.values()) != endless:
+        return set()
+    parts = [keys for read, keys in reached.items() if linked[read]]
+    return set.intersection(*parts) if parts else set()
 
 
 def _is_told(i: int, part: str, read: Read, reached: Mapping[Read, set[Key]]) -> bool:

@@ -42,3 +42,21 @@ async def test_made_again_it_is_read_by_column(database: Database) -> None:
     await world.changed("a", FIRST, columns=("x",))
     assert await world.run() == [f"m[{slot}]", f"of_x[{slot}]"]
     assert await world.plan() is None
+
+
+async def test_two_inputs_that_have_no_end_build_their_product(database: Database) -> None:
+    tails, routes = {"tail": {"dynamic": True}}, {"route": {"dynamic": True}}
+    world = await World.made(
+        database,
+        source("planes", tails),
+        source("routes", routes),
+        job("pairs", "planes", "routes", partitioning=tails | routes),
+    )
+    await world.changed("planes", "N1")
+    assert await world.run() == []
+    await world.change("planes", "N2")
+    await world.change("routes", "A")
+    await world.plan()
+    assert sorted(await world.run()) == [f"pairs[tail={tail}/route=A]" for tail in ("N1", "N2")]
+    await world.changed("routes", "B")
+    assert sorted(await world.run()) == [f"pairs[tail={tail}/route=B]" for tail in ("N1", "N2")]
