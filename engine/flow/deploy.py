@@ -5,7 +5,7 @@ of changed ones is canceled, for their new generations are built from scratch.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from engine.flow.settle import release, settle
 from engine.flow.sql_code import with_sql_code
 from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, Regenerated, diff
+from engine.lineage.growth import grown_sources
 from engine.model.dag import DagFile
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -43,7 +44,9 @@ _SUPERSEDED = "superseded: its job was changed or removed by a deploy"
 class Deployment:
     """What a deploy did, or would do: the version that is served, and how it differs.
 
-    ``followed`` are other DAGs whose SQL reads other columns of this one now, deployed once more.
+    ``grown`` are the partitions, as texts, by which the bounds of sources reach further: what they
+    hold already is invalidated by hand. ``followed`` are other DAGs whose SQL reads other columns
+    of this one now, deployed once more.
     """
 
     dag_name: str
@@ -51,6 +54,7 @@ class Deployment:
     diff: DagDiff
     tasks: int = 0
     followed: tuple[str, ...] = ()
+    grown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
@@ -61,7 +65,9 @@ async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
     compiled = compile_among(serving, dag, await load_user_defined(conn))
     await _check_tables(conn, scene, dag, compiled)
     previous = serving.get(dag.dag)
-    return Deployment(dag.dag, None, diff(previous.compiled if previous else None, compiled))
+    before = previous.compiled if previous else None
+    grown = grown_sources(before, compiled)
+    return Deployment(dag.dag, None, diff(before, compiled), grown=grown)
 
 
 async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
@@ -123,7 +129,8 @@ async def _deploy(
     tasks = await _build(conn, scene, compiled, built, facts)
     await settle(conn, scene, [row["id"] for row in canceled])
     await _release_held(conn, scene, jobs, built)
-    return Deployment(dag.dag, version_id, change, tasks)
+    grown = grown_sources(previous.compiled if previous else None, compiled)
+    return Deployment(dag.dag, version_id, change, tasks, grown=grown)
 
 
 async def _insert_version(conn: Connection, org_id: UUID, compiled: CompiledDag) -> UUID:

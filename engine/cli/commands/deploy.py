@@ -1,6 +1,6 @@
 """`knockon deploy`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -94,9 +94,20 @@ def _tree(done: Deployment, dry_run: bool) -> Tree:
         tree.add(Text(f"= {counted(len(change.unchanged), 'job')} unchanged", "dim"))
     if change.regenerated:
         _add_generations(tree, done, dry_run)
+    for name, partitions in done.grown.items():
+        tree.add(_growth(name, partitions))
     for name in done.followed:
         tree.add(Text.assemble(("↳ ", "cyan"), name, ("  reads other columns of it now", "dim")))
     return tree
+
+
+def _growth(name: str, partitions: Sequence[str]) -> Text:
+    return Text.assemble(
+        ("! ", "yellow"),
+        f"{name}  reaches further: {', '.join(partitions)}",
+        ("; if rows are there already: ", "dim"),
+        f"knockon invalidate {name} -p '{partitions[0]}'",
+    )
 
 
 def _add_generations(tree: Tree, done: Deployment, dry_run: bool) -> None:

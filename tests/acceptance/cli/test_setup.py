@@ -101,6 +101,17 @@ def test_deploy_shows_what_changed(shop: Knockon, tmp_path: Path) -> None:
     assert list(done["diff"]["regenerated"]) == ["daily_sales"]
 
 
+def test_deploy_shows_how_much_further_a_source_reaches(shop: Knockon, tmp_path: Path) -> None:
+    file = tmp_path / "dag.yaml"
+    earlier = MINIMAL.read_text().replace("2026-01-01, column", "2025-12-31, column")
+    file.write_text(earlier)
+    text = " ".join(shop("deploy", file, "--dry-run").out.split())
+    assert "orders reaches further: 2025-12-31;" in text
+    assert "knockon invalidate orders -p '2025-12-31'" in text
+    (done,) = shop("deploy", file, "--json").json["dags"]
+    assert done["grown"] == {"orders": ["2025-12-31"]}
+
+
 def test_a_broken_file_deploys_nothing(knockon: Knockon, tmp_path: Path) -> None:
     file = tmp_path / "broken.yaml"
     file.write_text(BROKEN)

@@ -1,7 +1,10 @@
 """A deploy that bounds a source otherwise keeps what is known and said of what remains."""
 
+import json
 from typing import Any
 
+from engine.flow.deploy import preview
+from engine.model.dagfile import parse_dag
 from engine.store.database import Database
 from tests.support.worlds import DAILY, World, job, source
 
@@ -53,3 +56,30 @@ async def test_keys_in_another_order_are_the_same_ones(database: Database) -> No
     await world.deploy(source("a", after), job("b", "a", partitioning=after))
     await world.plan()
     assert {"b[EWR]", "b[JFK]"} <= {*await world.run()}
+
+
+async def grown(world: World, *jobs: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Deploy, and return by source how its bounds reach further; a dry run shows the same."""
+    text = json.dumps({"dag": "w", "jobs": list(jobs)})
+    async with world.conn() as conn:
+        shown = await preview(conn, world.scene, parse_dag(text, where="w.yaml"))
+    done = await world.deploy(*jobs)
+    assert shown.grown == done.grown
+    return dict(done.grown)
+
+
+async def test_bounds_that_reach_further_are_reported(database: Database) -> None:
+    world = await World.made(
+        database, source("a", LESS), source("o", _origins("EWR", "JFK")), source("c")
+    )
+    longer = {"dt": DAILY["dt"] | {"start": "2013-01-31", "end": "2014-01-03"}}
+    found = await grown(world, source("a", longer), source("o", _origins("JFK", "LGA")))
+    assert found == {"a": ("2013-01-31", "2014-01-01..2014-01-02"), "o": ("LGA",)}
+
+
+async def test_bounds_that_go_or_narrow_and_other_grids_are_not_growth(database: Database) -> None:
+    world = await World.made(database, source("a"), source("b"), source("c"))
+    endless = {"dt": {"time": "day", "start": "2013-01-01"}}
+    weekly = {"dt": {"time": "week", "start": "2013-W01", "end": "2015-W01"}}
+    found = await grown(world, source("a", LESS), source("b", weekly), source("c", endless))
+    assert found == {"c": ("2014-01-01..",)}
