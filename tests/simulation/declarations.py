@@ -17,7 +17,7 @@ from tests.simulation.dimensions import Key, read_text, universe
 from tests.simulation.ledger import Changed, Declared
 from tests.simulation.rows import groups, may_hold
 from tests.simulation.stage import Stage
-from tests.simulation.world import Columns, Job
+from tests.simulation.world import Columns, Job, Values
 
 _PLANNED = """
 SELECT i.id, d.name, i.partition_key, i.columns, i.row_filter, i.reason, i.outcome,
@@ -27,10 +27,11 @@ WHERE i.org_id = %(org)s AND i.plan_id IS NOT NULL AND i.id = ANY(%(open)s)
 ORDER BY i.id
 """
 _FOUND = """
-SELECT i.id, d.name, i.partition_key FROM data_invalidations i
-JOIN datasets d ON d.id = i.dataset_uuid
+SELECT i.id, d.name, i.partition_key, i.outcome = 'rejected' AS is_rejected
+FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org)s AND i.reason = 'found' AND i.plan_id IS NOT NULL
-  AND NOT i.id = ANY(%(seen)s)
+  AND NOT i.id = ANY(CASE WHEN i.outcome = 'rejected' THEN %(rejected)s::uuid[]
+                          ELSE %(seen)s::uuid[] END)
 """
 
 
@@ -45,6 +46,7 @@ class Declarations:
         self._held: set[UUID] = set()
         self._processed: set[UUID] = set()
         self._found: set[UUID] = set()
+        self._found_rejected: set[UUID] = set()
 
     async def note(self) -> None:
         """Declare everything that has been planned or held since the last call."""
@@ -59,9 +61,14 @@ class Declarations:
             if row["id"] not in done and maker is not None:
                 self._note(maker, row, known.get(row["name"], set()))
             done.add(row["id"])
-        for row in await self.stage.rows(_FOUND, seen=[*self._found]):
-            self._found.add(row["id"])
-            self._declare_found(row)
+        seen = {"seen": [*self._found], "rejected": [*self._found_rejected]}
+        for row in await self.stage.rows(_FOUND, **seen):
+            if row["id"] not in self._found:
+                self._found.add(row["id"])
+                self._declare_found(row)
+            if row["is_rejected"]:
+                self._found_rejected.add(row["id"])
+                self._reject_found(row)
 
     def _declare_found(self, row: dict[str, Any]) -> None:
         """A run may announce its own change after its readers have run; only a real one counts."""
@@ -76,6 +83,13 @@ class Declarations:
                     Declared(self.stage.now, key, latest.columns, latest.groups)
                 )
                 changes.append(replace(latest, time=self.stage.now))
+
+    def _reject_found(self, row: dict[str, Any]) -> None:
+        """The readers of a change that a run has announced stay stale by decision."""
+        maker = self.stage.world.makers.get(row["name"])
+        if maker is not None:
+            keys = read_text(maker.space, row["partition_key"] if maker.space else "*")
+            self._leave_readers(row["name"], keys, None)
 
     def _note(self, maker: Job, row: dict[str, Any], known: set[Key]) -> None:
         events = _stood_for(row, maker, self.stage.batches[row["id"]])
@@ -112,19 +126,24 @@ class Declarations:
 
     def _reject(self, maker: Job, event: SourceEvent) -> None:
         """Leave stale what a rejected plan would have recomputed directly."""
-        world, stage = self.stage.world, self.stage
         keys = _meant(maker, event)
-        said = [Declared(stage.now, key, None, groups(event.rows)) for key in keys]
         if maker.is_source or event.reason == "rewritten":
             if maker.is_source:
                 self.rejected[event.dataset] |= {*_named(maker, event)}
-            for job in world.readers(event.dataset):
-                stage.decisions.leave(
-                    job, stage.ledger.reached(world, job, event.dataset, said), stage.now
-                )
+            self._leave_readers(event.dataset, keys, groups(event.rows))
         else:
-            left = universe(maker.space) if None in keys else keys
-            stage.decisions.leave(maker, (key for key in left if key is not None), stage.now)
+            left = (
+                key for key in (universe(maker.space) if None in keys else keys) if key is not None
+            )
+            self.stage.decisions.leave(maker, left, self.stage.now)
+
+    def _leave_readers(self, dataset: str, keys: Iterable[Key | None], of: Values) -> None:
+        """Leave stale what reads these partitions, in rows of some groups."""
+        world, stage = self.stage.world, self.stage
+        said = [Declared(stage.now, key, None, of) for key in keys]
+        for job in world.readers(dataset):
+            reached = stage.ledger.reached(world, job, dataset, said)
+            stage.decisions.leave(job, reached, stage.now)
 
 
 def _stood_for(
