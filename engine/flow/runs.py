@@ -1,6 +1,7 @@
 """Runs of OpenLineage: outputs that only an earlier event names count when the run ends.
 
-A run that failed may have written all the same, and so may one whose end is never reported.
+A run that failed may have written all the same, and so may one whose end is never reported: it
+counts after a week, and once more if it ends within the month that follows.
 """
 
 from collections.abc import Iterable, Sequence
@@ -54,6 +55,7 @@ async def end_runs(conn: Connection, org_id: UUID, runs: Sequence[RunReports]) -
                 rejections.append(outcome)
             else:
                 received += outcome
+        await execute(conn, "runs.forget_expired", org_id=org_id, feed=each.feed)
         await execute(conn, "runs.forget_ends", org_id=org_id, feed=each.feed)
     return Ends(received, rejections, unnamed)
 

@@ -456,9 +456,14 @@ CREATE TABLE run_outputs (
     stream text NOT NULL,
     position text NOT NULL,
     announced_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Counted as written since nothing was reported for a week; the run may yet write and end.
+    expired_at timestamptz,
     PRIMARY KEY (org_id, feed, run, digest)
 );
-CREATE INDEX run_outputs_oldest ON run_outputs (org_id, feed, announced_at);
+CREATE INDEX run_outputs_oldest ON run_outputs (org_id, feed, announced_at)
+    WHERE expired_at IS NULL;
+CREATE INDEX run_outputs_expired ON run_outputs (org_id, feed, expired_at)
+    WHERE expired_at IS NOT NULL;
 
 -- Runs that have ended lately, for announcements that arrive after the end.
 CREATE TABLE ended_runs (

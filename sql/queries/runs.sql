@@ -7,7 +7,8 @@ SELECT pg_catalog.pg_advisory_xact_lock(
 -- :name announced
 -- The number of outputs that are remembered, up to a limit.
 SELECT count(*) AS outputs FROM (
-    SELECT FROM knockon.run_outputs WHERE org_id = %(org_id)s AND feed = %(feed)s LIMIT %(most)s
+    SELECT FROM knockon.run_outputs WHERE org_id = %(org_id)s AND feed = %(feed)s AND expired_at IS NULL
+    LIMIT %(most)s
 ) remembered
 
 -- :name announce
@@ -19,7 +20,8 @@ SELECT DISTINCT ON (n.run, n.digest) %(org_id)s, %(feed)s, n.run, n.digest, n.na
 FROM unnest(%(runs)s::text[], %(digests)s::text[], %(namespaces)s::text[], %(names)s::text[],
             %(outputs)s::text[], %(wholes)s::bool[], %(streams)s::text[], %(positions)s::text[])
     AS n (run, digest, namespace, name, output, is_whole, stream, position)
-ON CONFLICT (org_id, feed, run, digest) DO UPDATE SET announced_at = clock_timestamp()
+ON CONFLICT (org_id, feed, run, digest) DO UPDATE
+SET announced_at = clock_timestamp(), expired_at = NULL
 
 -- :name end
 -- Remember for a while that runs have ended, for announcements that arrive after the end.
@@ -36,14 +38,21 @@ WHERE o.org_id = %(org_id)s AND o.feed = %(feed)s AND o.run = ANY(%(runs)s)
 RETURNING o.run, o.namespace, o.name, o.output, o.is_whole, o.stream, o.position
 
 -- :name expire
--- Forget outputs whose runs have reported nothing for a week, and return them; a thousand at most.
-DELETE FROM knockon.run_outputs o
+-- Return outputs whose runs have reported nothing for a week; a thousand at most. They are remembered
+-- for another month, since a run may write and end later than that.
+UPDATE knockon.run_outputs o SET expired_at = clock_timestamp()
 WHERE o.ctid = ANY(ARRAY(
     SELECT ctid FROM knockon.run_outputs
     WHERE org_id = %(org_id)s AND feed = %(feed)s
-      AND announced_at < clock_timestamp() - interval '7 days'
+      AND expired_at IS NULL AND announced_at < clock_timestamp() - interval '7 days'
     ORDER BY announced_at LIMIT 1000))
 RETURNING o.run, o.namespace, o.name, o.output, o.is_whole, o.stream, o.position
+
+-- :name forget_expired
+-- Forget outputs that have counted as written a month ago.
+DELETE FROM knockon.run_outputs
+WHERE org_id = %(org_id)s AND feed = %(feed)s
+  AND expired_at < clock_timestamp() - interval '30 days'
 
 -- :name forget_ends
 -- A late announcement is expected within a day.

@@ -27,7 +27,7 @@ FACTS = """SELECT d.name, i.partition_key, i.source_event #>> '{event,note}' AS 
            FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
            WHERE i.source_event ->> 'stream' LIKE 'kafka/%%'
            ORDER BY d.name, i.partition_key"""
-REMEMBERED = "SELECT run, name FROM run_outputs ORDER BY run, name"
+REMEMBERED = "SELECT run, name FROM run_outputs WHERE expired_at IS NULL ORDER BY run, name"
 
 
 def told(name: str, topic: str = "lineage", **more: Any) -> dict[str, Any]:
@@ -181,6 +181,42 @@ async def test_a_run_whose_end_is_never_reported_counts_after_a_week(database: D
     assert await feed.facts() == [("orders", "2013-02-13")]
     assert done.unnamed_runs == 1
     assert await feed.world.rows(REMEMBERED) == []
+
+
+async def test_a_run_that_ends_after_weeks_of_silence_counts_again(database: Database) -> None:
+    feed = await feed_for(database)
+    await feed.take(event("START", output("orders", "2013-02-13")))
+    await feed.world.rows(
+        "UPDATE run_outputs SET announced_at = now() - interval '8 days' RETURNING run"
+    )
+    await feed.take()
+    await feed.take()
+    assert await feed.facts() == [("orders", "2013-02-13")]
+
+    await feed.take(event("COMPLETE"))
+
+    assert await feed.facts() == [("orders", "2013-02-13")] * 2
+    await feed.take(event("COMPLETE"))
+    assert await feed.facts() == [("orders", "2013-02-13")] * 2
+
+
+async def test_what_has_expired_is_forgotten_after_a_month(database: Database) -> None:
+    feed = await feed_for(database)
+    await feed.take(event("START", output("orders", "2013-02-13")))
+    await feed.world.rows(
+        "UPDATE run_outputs SET expired_at = now() - interval '31 days' RETURNING run"
+    )
+    await feed.take()
+    assert await feed.world.rows("SELECT FROM run_outputs") == []
+
+
+async def test_an_announcement_after_it_expired_counts_as_new(database: Database) -> None:
+    feed = await feed_for(database)
+    start = event("START", output("orders", "2013-02-13"))
+    await feed.take(start)
+    await feed.world.rows("UPDATE run_outputs SET expired_at = now() RETURNING run")
+    await feed.take(start)
+    assert len(await feed.world.rows(REMEMBERED)) == 1
 
 
 async def test_a_dataset_bound_while_the_run_goes_on_counts(database: Database) -> None:
