@@ -13,6 +13,8 @@ from engine.flow.serving import Serving
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.diff import DagDiff
 from engine.lineage.graph import Lineage
+from engine.partitions import PartitionSet
+from engine.planner import expected_partitions
 from engine.store.database import Connection
 from engine.store.run import Row
 
@@ -100,14 +102,31 @@ async def left(
     compiled: CompiledDag,
     built: Generations,
 ) -> list[dict[str, Any]]:
-    """Facts of what jobs make that ran by hand only until now: changes have passed them by."""
+    """Invalidations for outputs of jobs that were manual in the previous version.
+
+    They have missed upstream changes, and the partitions that have appeared upstream.
+    """
     lineage = await scene.lineage(conn)
     before = previous.compiled.jobs if previous else ()
     manual = {job.name for job in before if job.activation == "manual"}
-    return [
-        definition_change(dataset.id, dataset.version)
-        for job in compiled.jobs
-        if job.name in manual and job.activation != "manual"
-        for dataset in map(lineage.dataset_named, job.outputs)
-        if dataset.name not in built.begun
-    ]
+    facts = []
+    for job in compiled.jobs:
+        if job.name not in manual or job.activation == "manual":
+            continue
+        for dataset in map(lineage.dataset_named, job.outputs):
+            if dataset.name not in built.begun:
+                missing = await _unbuilt(conn, lineage, dataset.id)
+                partitions = (None, *lineage.space(dataset.id).texts(missing))
+                facts += [
+                    definition_change(dataset.id, dataset.version, each) for each in partitions
+                ]
+    return facts
+
+
+async def _unbuilt(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
+    """The partitions that existing inputs give a dataset and that it does not have."""
+    job = lineage.producer(dataset)
+    inputs = {edge.dataset for edge in lineage.inputs(job.id)}
+    existing = {each: await load_existing(conn, lineage, each) for each in inputs}
+    expected = expected_partitions(lineage, job, existing.__getitem__)
+    return expected - await load_known(conn, lineage, dataset)

@@ -138,23 +138,6 @@ async def test_a_version_that_comes_back_maps_what_it_reads_as_that_is_cut_now(
     assert len(await world.run()) == 28
 
 
-async def test_a_change_under_way_reaches_a_job_that_is_manual_no_longer(
-    database: Database,
-) -> None:
-    """Its plan has left the job out, and by the evidence the job's partition is fresh so far."""
-    a, m, b = source("a"), job("m", "a"), job("b", "m")
-    world = await World.made(database, a, m, b | {"activation": "manual"})
-    await world.changed("a", DAY)
-    await world.run()
-    await world.changed("b", DAY, reason="manual")
-    await world.run()
-    await world.changed("a", DAY)
-    (lease,) = await world.claim()
-    await world.deploy(a, m, b)
-    await world.finish(lease)
-    assert await world.run() == [f"b[{DAY}]"]
-
-
 async def test_a_manual_job_that_becomes_reactive_makes_up_for_what_it_left(
     database: Database,
 ) -> None:
@@ -167,6 +150,25 @@ async def test_a_manual_job_that_becomes_reactive_makes_up_for_what_it_left(
     await world.deploy(source("a"), job("b", "a", description="again"))
     await world.plan()
     assert await world.run() == [f"b[{DAY}]"]
+
+
+@pytest.mark.parametrize("strategy", ["PerPartition", "Full"])
+async def test_it_builds_what_has_appeared_meanwhile(database: Database, strategy: str) -> None:
+    by_key: dict[str, Any] = {"partitioning": {"k": {"dynamic": True}}}
+    read, b = source("a", **by_key), {**by_key, "execution_strategy": strategy}
+    world = await World.made(database, read, job("b", "a", **b))
+    await world.changed("a", "first")
+    await world.run()
+    await world.deploy(read, job("b", "a", activation="manual", **b))
+    await world.changed("a", "second")
+    assert await world.run() == []
+    await world.deploy(read, job("b", "a", **b))
+    await world.run()
+    rows = await world.rows(
+        "SELECT partition_key FROM partition_versions p JOIN datasets d ON d.id = p.dataset_uuid "
+        "WHERE d.name = 'b' ORDER BY 1"
+    )
+    assert [row["partition_key"] for row in rows] == ["first", "second"]
 
 
 async def test_what_is_ingested_while_a_deploy_commits_is_not_lost(database: Database) -> None:
