@@ -138,6 +138,23 @@ async def test_a_version_that_comes_back_maps_what_it_reads_as_that_is_cut_now(
     assert len(await world.run()) == 28
 
 
+async def test_a_change_under_way_reaches_a_job_that_is_manual_no_longer(
+    database: Database,
+) -> None:
+    """Its plan has left the job out, and by the evidence the job's partition is fresh so far."""
+    a, m, b = source("a"), job("m", "a"), job("b", "m")
+    world = await World.made(database, a, m, b | {"activation": "manual"})
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("b", DAY, reason="manual")
+    await world.run()
+    await world.changed("a", DAY)
+    (lease,) = await world.claim()
+    await world.deploy(a, m, b)
+    await world.finish(lease)
+    assert await world.run() == [f"b[{DAY}]"]
+
+
 async def test_a_manual_job_that_becomes_reactive_makes_up_for_what_it_left(
     database: Database,
 ) -> None:
