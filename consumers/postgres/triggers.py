@@ -90,9 +90,9 @@ class Attachment:
             referencing=_TRANSITIONS[kind],
         )
 
-    def announcement(self, view: Identifier) -> Composed:
-        """The statement that logs all partitions that a view of the key columns holds."""
-        return self._log("insert", self._rows(view), MOST_KEYS_ANNOUNCED)
+    def announcement(self, relation: Relation) -> Composed:
+        """The query for log rows with all partitions that the table or a part of it holds."""
+        return self._log("insert", self._rows(relation.identifier), MOST_KEYS_ANNOUNCED, SQL(""))
 
     @property
     def function_names(self) -> list[str]:
@@ -148,9 +148,16 @@ class Attachment:
             "kind": Literal(kind),
         }
 
-    def _log(self, kind: str, changed: Composed, most_keys: int = MOST_KEYS) -> Composed:
+    def _log(
+        self,
+        kind: str,
+        changed: Composed,
+        most_keys: int = MOST_KEYS,
+        into: SQL | None = None,
+    ) -> Composed:
         columns = [(column, Identifier(f"b{i}")) for i, (_, column) in enumerate(self.keys)]
         return statement("attach.log").format(
+            into=statement("attach.into") if into is None else into,
             changed=changed,
             places=_listed(_named(column.place(b), b) for column, b in columns),
             key=self._text(_or_all(column.key(b)) for column, b in columns),

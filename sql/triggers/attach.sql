@@ -10,7 +10,7 @@
 WITH changed AS ({changed}),
 placed AS MATERIALIZED (SELECT columns, rows, {places} FROM changed),
 keyed AS (SELECT placed.*, {key} AS key FROM placed)
-INSERT INTO knockon_source.changes (org, source, dataset, kind, partitions, columns, rows)
+{into}
 SELECT {org}, {source}, {dataset}, {kind},
     CASE
         WHEN bool_or(key = '*') THEN NULL
@@ -19,9 +19,12 @@ SELECT {org}, {source}, {dataset}, {kind},
         THEN nullif(ARRAY[{hull}], ARRAY['*'])
         ELSE array_agg(DISTINCT key ORDER BY key)
     END,
-    columns, sum(rows)
+    columns, sum(rows)::pg_catalog.int8
 FROM keyed
 GROUP BY columns;
+
+-- :name into
+INSERT INTO knockon_source.changes (org, source, dataset, kind, partitions, columns, rows)
 
 -- :name rows
 -- Whole rows that came, went or are there.
@@ -162,26 +165,54 @@ DROP FUNCTION IF EXISTS {function}();
 -- :name lock
 LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
 
--- :name view
--- A view refers to its table by identity. A name could be moved, between the check of the table and
--- the statement that reads it, to a view that runs code of its owner.
-CREATE VIEW {view} AS SELECT {columns} FROM {table};
+-- :name reader
+-- Reads a table with the rights of its owner. Planning a query evaluates expressions of the table's
+-- indexes, statistics, constraints and partition key, in which the owner may call functions of his own.
+-- The body is bound to the table when the function is created, so a name that is moved later, to a view
+-- that runs code of its owner, makes no difference.
+CREATE FUNCTION {function}() RETURNS TABLE (
+    of_org uuid, from_source text, of_dataset text, of_kind text, in_partitions text[],
+    in_columns text[], of_rows bigint)
+LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
+SET extra_float_digits = 1
+SET row_security = off
+BEGIN ATOMIC
+    {query};
+END;
 
--- :name viewed
--- The table that the view reads, with the types of its columns.
-SELECT c.oid, c.relkind IN ('r', 'p') AS is_table,
+-- :name bound
+-- The table that the function reads, with its owner and the types of its columns.
+SELECT c.oid, c.relkind IN ('r', 'p') AS is_table, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
     ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a
           WHERE a.attrelid = c.oid AND NOT a.attisdropped AND a.attname = ANY (%(columns)s)
           ORDER BY array_position(%(columns)s::name[], a.attname)) AS types
-FROM pg_catalog.pg_rewrite r
-JOIN pg_catalog.pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-    AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
+FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_class c ON c.oid = d.refobjid
-WHERE r.ev_class = pg_catalog.to_regclass(%(view)s)
-GROUP BY c.oid, c.relkind;
+WHERE d.classid = 'pg_proc'::regclass
+    AND d.objid = pg_catalog.to_regprocedure(%(function)s)
+    AND d.refclassid = 'pg_class'::regclass
+    AND c.relnamespace <> 'knockon_source'::regnamespace
+GROUP BY c.oid, c.relkind, c.relowner;
 
--- :name drop_view
-DROP VIEW {view};
+-- :name hand_over
+-- Only within this transaction, which is rolled back, may the owner create anything.
+GRANT USAGE, CREATE ON SCHEMA knockon_source TO {owner};
+GRANT SELECT ON knockon_source.repeats TO {owner};
+ALTER FUNCTION {function}() OWNER TO {owner};
+
+-- :name read
+SELECT r.* FROM {function}() AS r;
+
+-- :name leftovers
+-- No rollback removes prepared statements, which could be taken for those of the driver.
+SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) AS are_left;
+
+-- :name found
+INSERT INTO knockon_source.changes (org, source, dataset, kind, partitions, columns, rows)
+VALUES (%s, %s, %s, %s, %s, %s, %s);
 
 -- :name ring
 SELECT pg_catalog.pg_notify('knockon_changes', '');

@@ -8,8 +8,9 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import namedtuple_row
 
+from consumers.postgres.attach import attach
 from engine.errors import InvalidInput
-from tests.integration.consumers.postgres.conftest import Source
+from tests.integration.consumers.postgres.conftest import TENANT, Source
 
 ORIGIN = {"k": {"dynamic": True}}
 ESCALATION = """CREATE FUNCTION {name}({type}) RETURNS {returns} LANGUAGE plpgsql AS $f$
@@ -296,3 +297,53 @@ async def test_a_table_of_another_owner_cannot_be_attached(source, owner):
     async with await connected_as(source, owner) as connection:
         with pytest.raises(InvalidInput, match="not permitted on table t"):
             await Source(source.url, connection).attach("t", ORIGIN)
+
+
+FOLDED = {
+    "an index": [
+        "CREATE TABLE owned.t (id int PRIMARY KEY, k text)",
+        "CREATE INDEX ON owned.t ((id + owned.folded(1)))",
+    ],
+    "a partial index": [
+        "CREATE TABLE owned.t (id int PRIMARY KEY, k text)",
+        "CREATE INDEX ON owned.t (id) WHERE id > owned.folded(1)",
+    ],
+    "a partition key": [
+        "CREATE TABLE owned.t (id int, k text) PARTITION BY RANGE ((id + owned.folded(1)))",
+        "CREATE TABLE owned.p PARTITION OF owned.t DEFAULT",
+    ],
+    "a check of a child": [
+        "CREATE TABLE owned.t (id int, k text)",
+        "CREATE TABLE owned.p (CHECK (id > owned.folded(1))) INHERITS (owned.t)",
+    ],
+    "statistics": [
+        "CREATE TABLE owned.t (id int PRIMARY KEY, k text)",
+        "CREATE STATISTICS owned.s ON (id + owned.folded(1)), k FROM owned.t",
+    ],
+}
+
+
+@pytest.mark.parametrize("where", FOLDED)
+async def test_a_function_of_the_owner_is_not_run_while_a_statement_is_planned(
+    source, owner, where
+):
+    """PostgreSQL evaluates calls with constant arguments with the rights of whoever plans."""
+    await as_role(
+        source,
+        owner,
+        "CREATE TABLE owned.seen (who text)",
+        "GRANT INSERT ON owned.seen TO PUBLIC",
+        "GRANT USAGE ON SCHEMA owned TO PUBLIC",
+        """CREATE FUNCTION owned.note() RETURNS int LANGUAGE plpgsql AS
+        $f$ BEGIN INSERT INTO owned.seen VALUES (current_user); RETURN 1; END $f$""",
+        """CREATE FUNCTION owned.folded(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+        $f$ DECLARE a int; BEGIN EXECUTE 'SELECT owned.note()' INTO a; RETURN a; END $f$""",
+        *FOLDED[where],
+        "INSERT INTO owned.t VALUES (1, 'a'), (2, 'b')",
+    )
+    await source.run("DELETE FROM owned.seen")
+    async with await AsyncConnection.connect(source.url, autocommit=True) as connection:
+        await attach(connection, TENANT, "owned.t", "d", ORIGIN, announce=True)
+    assert set(await ran_as(source)) <= {owner}
+    (attached,) = await source.rows("SELECT partitions FROM knockon_source.changes")
+    assert attached.partitions == ["a", "b"]
