@@ -134,6 +134,7 @@ class Engines:
             return False
         self.stage.say(f"ingest {start}..{end}")
         await self._ingest(self.stage.scene(), stored, self.upstream.stream[start:], None)
+        self.owners[0] = str(end)
         return True
 
     async def plan_all(self) -> bool:

@@ -40,6 +40,24 @@ def following_world(seed: int) -> World:
     return Maker(dice, Cutter.anywhere(dice)).following()
 
 
+def forked_world(seed: int) -> World:
+    """A small world whose first job makes columns for readers of their own."""
+    dice = Random(f"forked world {seed}")
+    return Maker(dice, Cutter.anywhere(dice)).forked()
+
+
+def damped_world(seed: int) -> World:
+    """A small world whose first job always comes out unchanged."""
+    dice = Random(f"damped world {seed}")
+    return Maker(dice, Cutter.anywhere(dice)).damped()
+
+
+def bounded_world(seed: int) -> World:
+    """A small world with a source that may reach further."""
+    dice = Random(f"bounded world {seed}")
+    return Maker(dice, Cutter.anywhere(dice)).bounded()
+
+
 def tiny_world(seed: int) -> World:
     """A source or two, with one to three jobs of any kind."""
     dice = Random(f"tiny world {seed}")
@@ -50,6 +68,9 @@ WORLDS: dict[str, Callable[[int], World]] = {
     "any": world,
     "picky": picky_world,
     "following": following_world,
+    "forked": forked_world,
+    "damped": damped_world,
+    "bounded": bounded_world,
     "tiny": tiny_world,
 }
 """Kinds of worlds, by name."""
@@ -125,6 +146,32 @@ class Maker:
             column, beside = "xy"[n % 2], self.dice.choice([{}, {"y": (side, "x")}])
             having = [job for job in jobs[3:] if column in job.outputs[0].columns]
             jobs.append(self._picky(n, {"x": (self.dice.choice(having), column)} | beside))
+        return World(tuple(jobs))
+
+    def forked(self) -> World:
+        """A job makes each column from one of a source, and readers below take one column each."""
+        source = replace(self.source(0, "one"), tells_columns=True, grows=False)
+        space = self.dice.choice([(), (), source.space])
+        source = replace(source, space=space, outputs=(Output("s0", COLUMNS[:2]),))
+        fork = self._picky(1, {column: (source, column) for column in COLUMNS[:2]}, [source])
+        arms = [self._picky(n, {"x": (fork, "xy"[n % 2])}) for n in (2, 3)]
+        below = self._picky(4, {"x": (self.dice.choice(arms), "x")})
+        return World((source, fork, *arms, below))
+
+    def damped(self) -> World:
+        """A chain below a job whose results are always the same."""
+        source = self.source(0, "one")
+        source = replace(source, space=self.dice.choice([(), (), (), source.space]))
+        first = self._straight(1, [source])
+        jobs = [source, replace(first, coarse=1, salt=6 * first.salt + self.dice.randint(1, 5))]
+        for n in (2, 3, 4):
+            jobs.append(replace(self._straight(n, [jobs[-1]]), coarse=1_000_003))
+        return World(tuple(jobs))
+
+    def bounded(self) -> World:
+        """A source whose partitions have an end, for two readers."""
+        source = replace(self.source(0, "one"), space=(self.cutter.ending(),))
+        jobs = [source, self._straight(1, [source]), self.job(2, "one", [source])]
         return World(tuple(jobs))
 
     def following(self) -> World:

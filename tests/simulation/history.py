@@ -54,6 +54,9 @@ PHRASES = {
         *("rest", "touch", *TAKE_IN, "claim", "touch", *TAKE_IN, "fail", "fail"),
         *("fail", "claim", "finish"),
     ),
+    "fails_ahead_of_less": (
+        *("rest", "grow", *TAKE_IN, "claim", "touch", *TAKE_IN, "fail", "fail", "claim", "finish"),
+    ),
     "left_undone": ("rest", "touch", *TAKE_IN, "cancel_first", "touch", *TAKE_IN, "rest"),
     "remade": ("rest", "invalidate", *TAKE_IN, "rest", "remake", *TAKE_IN, "rest"),
     "first_undone": (
@@ -70,28 +73,42 @@ PHRASES = {
     "shown": ("rest", "change", "impact", "touch", "impact", "apply", "plan", "apply", "rest"),
     "joined": ("rest", *(("touch_row", *TAKE_IN) * 2), "claim", "finish"),
     "given_up": ("rest", "wrong", *TAKE_IN, "claim", "give_up", "touch", *TAKE_IN, "rest"),
-    "moved_while_told": (*("change", "publish", *("ingest + deploy_source",) * 2, "plan", "rest"),),
+    "moved_while_told": ("change", "publish", *("ingest + deploy_source",) * 2, "plan", "rest"),
+    "widened_while_told": (
+        *("widen_source", "appear", "appear", "publish", *("ingest + widen_source",) * 3),
+        *("plan", "rest"),
+    ),
     "tries": ("change", "change", *TAKE_IN, *("claim", "fail", "claim", "finish") * 3),
     "rolled_back": ("rest", "deploy", "change", *TAKE_IN, "claim", "deploy", "claim", "finish"),
+    "begun_again": (
+        *("grow", *TAKE_IN, "rest", "change_job", "grow", *TAKE_IN, "claim", "finish"),
+        *("roll_back", "grow", *TAKE_IN, "claim", "finish", "rest"),
+    ),
 }
 """What chance brings together too seldom. A run takes in what is told of only after it, or fails
 when another has been queued behind it; what was canceled is made for another reason; what was
 edited is made again; a deploy moves a source while events about it are taken in.
 """
 LONGEST = 80
+FAVOURED = 2
+FAVOUR = 8
+"""Each history has some verbs that it is rich in, so that conditions of a rare verb come together."""
 DRILLS = (
     ("picky", "told_late"),
     ("picky", "fails_ahead"),
-    ("picky", "left_undone"),
-    ("picky", "first_undone"),
+    ("forked", "fails_ahead_of_less"),
+    ("forked", "left_undone"),
+    ("forked", "first_undone"),
     ("tiny", "remade"),
     ("picky", "held"),
     ("picky", "cut_off"),
     ("tiny", "shown"),
     ("following", "joined"),
-    ("picky", "given_up"),
+    ("damped", "given_up"),
     ("tiny", "moved_while_told"),
+    ("bounded", "widened_while_told"),
     ("following", "rolled_back"),
+    ("following", "begun_again"),
     ("picky", "tries"),
 )
 """Small worlds, each with one rare condition that it lives through again and again."""
@@ -112,8 +129,10 @@ def history(seed: int) -> list[Step]:
     """What one seed has happen. A few changes come first, so that there is something to do."""
     dice = Random(f"history {seed}")
     verbs = sorted(WEIGHTS)
+    favoured = dice.sample(verbs, FAVOURED)
+    weights = [WEIGHTS[verb] * (FAVOUR if verb in favoured else 1) for verb in verbs]
     opening = ["change", "publish", "ingest", "plan", "claim", "read", "finish"]
-    drawn = dice.choices(verbs, [WEIGHTS[verb] for verb in verbs], k=dice.randint(10, LONGEST))
+    drawn = dice.choices(verbs, weights, k=dice.randint(10, LONGEST))
     verbs = [verb for word in [*opening, *drawn] for verb in PHRASES.get(word, (word,))]
     return [Step(verb, dice.randrange(2**32)) for verb in verbs]
 

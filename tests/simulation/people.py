@@ -188,6 +188,20 @@ class People:
         how = dice.choice([*ways])
         await self._deploy(f"deploy: {how}", ways[how](dice), dice)
 
+    async def widen_source(self, dice: Random) -> None:
+        """Deploy a source that reaches further."""
+        await self._deploy("deploy: source widened", self._reaching_further(dice), dice)
+
+    async def change_job(self, dice: Random) -> None:
+        """Deploy another definition of a job, one that follows rows if there is any."""
+        following = [job for job in self.stage.world.made if job.follows]
+        world = self._made_otherwise(dice, following or self.stage.world.made)
+        await self._deploy("deploy: job changed", world, dice)
+
+    async def roll_back(self, dice: Random) -> None:
+        """Deploy what was deployed before."""
+        await self._deploy("deploy: rollback", self._rollback(dice), dice)
+
     async def _deploy(self, how: str, other: World, dice: Random) -> None:
         dags = [d for d in other.dags if dag_file(other, d) != dag_file(self.stage.world, d)]
         if dags:
@@ -317,8 +331,9 @@ class People:
     def _activated_otherwise(self, dice: Random) -> World:
         return self._with(dice, self.stage.world.made, lambda job: {"is_manual": not job.is_manual})
 
-    def _made_otherwise(self, dice: Random) -> World:
-        return self._with(dice, self.stage.world.made, lambda job: {"salt": job.salt + 1000})
+    def _made_otherwise(self, dice: Random, among: Sequence[Job] = ()) -> World:
+        among = among or self.stage.world.made
+        return self._with(dice, among, lambda job: {"salt": job.salt + 1000})
 
     def _lying_elsewhere(self, dice: Random) -> World:
         return self._with(dice, self.stage.world.sources, lambda job: {"salt": job.salt + 1})

@@ -61,6 +61,7 @@ class Simulation:
                 *(
                     upstream.change,
                     upstream.grow,
+                    upstream.appear,
                     upstream.touch,
                     upstream.touch_row,
                     upstream.burst,
@@ -74,7 +75,9 @@ class Simulation:
                 *(self._people.wrong, self._people.cancel_first),
                 *(approvals.limit, approvals.decide, approvals.impact, approvals.apply),
                 *(letters.garble, letters.replay),
-                *(self._people.deploy_source, workers.give_up, workers.spill),
+                *(self._people.deploy_source, self._people.widen_source),
+                *(self._people.change_job, self._people.roll_back),
+                *(workers.give_up, workers.spill),
                 self._rest.rest,
             )
         }

@@ -50,6 +50,13 @@ class Cutter:
     def space(self) -> Space:
         return _small(tuple(self._dimension(kind) for kind in self.dice.choice(CUTS)))
 
+    def ending(self) -> Dimension:
+        """An ordered dimension with an end, beyond which the grid goes on."""
+        while True:
+            found = self._dimension(self.dice.choice(["time", "range"]))
+            if found.is_finite and len(found.universe) <= MOST_KEYS:
+                return found
+
     def target(self, space: Space) -> Space:
         """The same, or with a dimension less, more or cut otherwise."""
         change = self.dice.random()

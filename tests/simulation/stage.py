@@ -53,6 +53,7 @@ class Stage:
     world: World
     org: UUID
     is_calm: bool = False
+    """Whether nothing dies or happens in the middle of a verb, but for what a step asks for."""
     is_terse: bool = False
     """Whether workers leave gaps in what they report."""
     log: list[str] = field(default_factory=list)
@@ -137,7 +138,7 @@ class Stage:
 
     async def _do(self, name: str, verb: Verb[T], dice: Random | None) -> T:
         async with self.connection() as conn:
-            if dice is None or self.is_calm:
+            if dice is None or (self.is_calm and self.colliding != name):
                 return await verb(conn)
             chance, at = dice.random(), dice.randrange(STATEMENTS.get(name, 7))
             if chance < CRASHES and self.colliding != name:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_job
+from random import Random
 from typing import Any
 from uuid import uuid4
 
@@ -37,11 +38,16 @@ class Trial:
 
     @staticmethod
     def of(seed: int) -> Trial:
-        """Every second one is a drill; the drills take turns. In one of five, reports have gaps."""
+        """Two of three are drills; the drills take turns, and two of three of them are calm.
+
+        In one of five, reports have gaps.
+        """
         is_terse = seed % 10 in (5, 6)
-        if seed % 2:
-            kind, phrase = DRILLS[seed // 2 % len(DRILLS)]
-            return Trial(WORLDS[kind](seed), drill(seed, phrase), is_terse=is_terse)
+        if seed % 3:
+            kind, phrase = DRILLS[(seed // 3 * 2 + seed % 3 - 1) % len(DRILLS)]
+            is_calm = Random(f"calm {seed}").random() < 0.67
+            steps = drill(seed, phrase)
+            return Trial(WORLDS[kind](seed), steps, is_calm=is_calm, is_terse=is_terse)
         made = finding_less(world(seed)) if is_terse else world(seed)
         return Trial(made, history(seed), has_twin=seed % 20 == 4, is_terse=is_terse)
 

@@ -63,10 +63,14 @@ class Upstream:
         await self._tell(dice, job, self._edit(dice, job))
 
     async def touch(self, dice: Random) -> None:
-        """Change one column of one row of the first source: mostly another than the last time."""
+        """Change one column of one row of the first source: mostly another than the last time.
+
+        Where it has no rows, insert some.
+        """
         job = self.stage.world.sources[0]
         filled = sorted((k, r) for k, r in self._data(job).items() if r)
         if not filled:
+            await self.grow(dice)
             return
         key, rows = dice.choice(filled)
         n, columns = dice.choice(sorted(rows)), [c for c in job.outputs[0].columns if c != GROUP]
@@ -81,6 +85,15 @@ class Upstream:
         job = self.stage.world.sources[0]
         for _ in range(dice.randint(1, 3)):
             key = dice.choice(core(job))
+            rows = self._data(job).setdefault(key, {})
+            await self._tell(dice, job, self._insert(dice, job, key, rows))
+
+    async def appear(self, dice: Random) -> None:
+        """Insert a row into a partition of the first source that nothing has spoken of."""
+        job = self.stage.world.sources[0]
+        new = sorted({*core(job)} - self.spoken[job.outputs[0].name])
+        if new:
+            key = dice.choice(new)
             rows = self._data(job).setdefault(key, {})
             await self._tell(dice, job, self._insert(dice, job, key, rows))
 
