@@ -92,7 +92,7 @@ edited is made again; a deploy moves a source while events about it are taken in
 LONGEST = 80
 FAVOURED = 2
 FAVOUR = 8
-"""Each history has some verbs that it is rich in, so that conditions of a rare verb come together."""
+"""Each history is rich in some verbs, so that conditions of a rare verb come together."""
 DRILLS = (
     ("picky", "told_late"),
     ("picky", "fails_ahead"),
