@@ -90,9 +90,6 @@ when another has been queued behind it; what was canceled is made for another re
 edited is made again; a deploy moves a source while events about it are taken in.
 """
 LONGEST = 80
-FAVOURED = 2
-FAVOUR = 8
-"""Each history is rich in some verbs, so that conditions of a rare verb come together."""
 DRILLS = (
     ("picky", "told_late"),
     ("picky", "fails_ahead"),
@@ -129,10 +126,8 @@ def history(seed: int) -> list[Step]:
     """What one seed has happen. A few changes come first, so that there is something to do."""
     dice = Random(f"history {seed}")
     verbs = sorted(WEIGHTS)
-    favoured = dice.sample(verbs, FAVOURED)
-    weights = [WEIGHTS[verb] * (FAVOUR if verb in favoured else 1) for verb in verbs]
     opening = ["change", "publish", "ingest", "plan", "claim", "read", "finish"]
-    drawn = dice.choices(verbs, weights, k=dice.randint(10, LONGEST))
+    drawn = dice.choices(verbs, [WEIGHTS[verb] for verb in verbs], k=dice.randint(10, LONGEST))
     verbs = [verb for word in [*opening, *drawn] for verb in PHRASES.get(word, (word,))]
     return [Step(verb, dice.randrange(2**32)) for verb in verbs]
 
