@@ -132,10 +132,16 @@ class Declarations:
                 self.rejected[event.dataset] |= {*_named(maker, event)}
             self._leave_readers(event.dataset, keys, groups(event.rows))
         else:
-            left = (
-                key for key in (universe(maker.space) if None in keys else keys) if key is not None
-            )
+            named = {key for key in keys if key is not None}
+            left = {*universe(maker.space)} if None in keys else named
             self.stage.decisions.leave(maker, left, self.stage.now)
+            self._leave_edits(maker, left)
+
+    def _leave_edits(self, maker: Job, left: set[Key]) -> None:
+        """Excuse the readers of rows that were edited, as nothing is to rebuild or report them."""
+        for output in maker.outputs:
+            edited = self.stage.edited[output.name] & left
+            self.stage.spilled[output.name] |= edited
 
     def _leave_readers(self, dataset: str, keys: Iterable[Key | None], of: Values) -> None:
         """Leave stale what reads these partitions, in rows of some groups."""

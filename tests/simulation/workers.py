@@ -75,7 +75,12 @@ class Workers:
 
     async def _claim(self, claimant: Claimant, limit: int, dice: Random | None) -> bool:
         scene = self.stage.scene(dice)
-        leases = await self.stage.do("claim", lambda c: claim(c, scene, claimant, limit), dice)
+        try:
+            leases = await self.stage.do("claim", lambda c: claim(c, scene, claimant, limit), dice)
+        except AnswerLost as lost:
+            for lease in lost.answer:
+                self._count_on_writes(lease)
+            raise
         if leases:
             await self.stage.note_facts()
         for lease in leases:
@@ -91,7 +96,7 @@ class Workers:
         run = Run(lease, job, world, self.stage.now, self._justified(lease, job))
         await self._check_waited(run)
         self._check_cursor(run)
-        self._count_on_writes(run)
+        self._count_on_writes(lease)
         self.runs.append(run)
 
     def _justified(self, lease: Lease, job: Job) -> Mapping[str, Dirt]:
@@ -125,13 +130,13 @@ class Workers:
         subject = version, key
         return subject in self._attempted and subject in self.stage.ledger.made
 
-    def _count_on_writes(self, run: Run) -> None:
+    def _count_on_writes(self, lease: Lease) -> None:
         """After an attempt that did not complete, anything may be in the partitions it had."""
-        version = run.lease.outputs[0].version
-        keys = [UNIT] if run.job.is_unit else keys_of(run.job, run.lease.partitions)
+        job, version = self.stage.world.by_name[lease.job.name], lease.outputs[0].version
+        keys = [UNIT] if job.is_unit else keys_of(job, lease.partitions)
         for key in keys:
             if (version, key) in self._attempted:
-                for dataset in run.lease.outputs:
+                for dataset in lease.outputs:
                     there = self.stage.warehouse[dataset.name, dataset.version]
                     self.stage.edited[dataset.name] |= {*there} if key == UNIT else {key}
             self._attempted.add((version, key))
@@ -154,7 +159,7 @@ class Workers:
         """Read once, whenever that is; a run that is asked again gives what it has read."""
         if not self.stage.world.makers.keys() >= {read.dataset for read in run.job.reads}:
             self.stage.say(f"a deploy has taken away what {called(run.lease)} reads")
-            return {}
+            return defaultdict(dict)
         if run.content is None:
             self.stage.say(f"read for {called(run.lease)}")
             existing = await self.stage.existing()
