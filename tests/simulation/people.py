@@ -136,9 +136,6 @@ class People:
         )
         if dice.random() < 0.7:
             self._edit(dice, job, dataset, keys)
-            if reason == "manual":
-                # Readers are not invalidated for the edit, and the recompute may be rejected.
-                self.stage.spilled[dataset] |= {*keys}
         self._edited = event
         self.upstream.unpublished.append(event)
         self.stage.say(f"invalidate {brief(event)}", f"{event.reason} by hand")
