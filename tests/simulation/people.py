@@ -281,8 +281,9 @@ class People:
             self.stage.decisions.forget([job.name])
         replaced = any(r.dataset in begun and r.dataset in before.makers for r in job.reads)
         recut = was is not None and was.per_task != job.per_task
-        freed = was is not None and was.is_manual and not job.is_manual
-        if name not in begun and (replaced or recut or freed):
+        # A job that is manual from now on still runs the tasks that it has.
+        is_other = was is not None and was.is_manual != job.is_manual
+        if name not in begun and (replaced or recut or is_other):
             ledger.wrong[name].append(Declared(now, None, None))
 
     def _difference(self, world: World) -> str:

@@ -177,10 +177,16 @@ class Rest:
                     if kept != there:
                         raise Broken("what exists is what was made", (output.name, kept ^ there))
                     may = may | there
-                if missing := must - there - excused[job.name]:
+                absent = must - there - excused[job.name]
+                missing = [key for key in absent if not self._waits(job, key, existing)]
+                if missing:
                     raise Broken("sound: a partition is missing", (output.name, sorted(missing)))
                 if surplus := there - may:
                     raise Broken("a partition that cannot be", (output.name, sorted(surplus)))
+
+    def _waits(self, job: Job, key: Key, existing: Keys) -> bool:
+        """Whether a first run is not due: what only a run's own finding hits has no task yet."""
+        return not job.is_source and recompute.waits(self.stage.world, job, [key], existing)
 
     def _bounds(self, job: Job, existing: Keys) -> tuple[set[Key], set[Key]]:
         """What there must be, and what there may be."""

@@ -38,13 +38,13 @@ class Trial:
 
     @staticmethod
     def of(seed: int) -> Trial:
-        """Two of three are drills; the drills take turns, and two of three of them are calm.
+        """Every second one is a drill; the drills take turns, and two of three of them are calm.
 
         In one of five, reports have gaps.
         """
         is_terse = seed % 10 in (5, 6)
-        if seed % 3:
-            kind, phrase = DRILLS[(seed // 3 * 2 + seed % 3 - 1) % len(DRILLS)]
+        if seed % 2:
+            kind, phrase = DRILLS[seed // 2 % len(DRILLS)]
             is_calm = Random(f"calm {seed}").random() < 0.67
             steps = drill(seed, phrase)
             return Trial(WORLDS[kind](seed), steps, is_calm=is_calm, is_terse=is_terse)
