@@ -50,8 +50,7 @@ async def retry(conn: Connection, scene: Scene, *tasks: UUID) -> None:
                     f"task {task} is {row['status']}, not failed: "
                     "to have its partitions recomputed, invalidate them"
                 )
-            await execute(conn, "tasks.requeue", id=task)
-        await ring(conn, TASKS, scene.org_id)
+        await _requeue(conn, scene, list(set(tasks)))
 
 
 async def retry_failed(conn: Connection, scene: Scene, job: str | None = None) -> int:
@@ -65,7 +64,7 @@ async def retry_failed(conn: Connection, scene: Scene, job: str | None = None) -
         async with conn.transaction():
             rows = await fetch(
                 conn,
-                "tasks.requeue_failed",
+                "tasks.lock_failed",
                 org_id=scene.org_id,
                 job=job,
                 after=after,
@@ -73,9 +72,14 @@ async def retry_failed(conn: Connection, scene: Scene, job: str | None = None) -
             )
             if not rows:
                 return count
-            await ring(conn, TASKS, scene.org_id)
+            await _requeue(conn, scene, [row["id"] for row in rows])
         count += len(rows)
-        after = max(row["id"] for row in rows)
+        after = rows[-1]["id"]
+
+
+async def _requeue(conn: Connection, scene: Scene, tasks: list[UUID]) -> None:
+    await execute(conn, "tasks.requeue", ids=tasks)
+    await ring(conn, TASKS, scene.org_id)
 
 
 async def _locked(conn: Connection, scene: Scene, task: UUID) -> Row:

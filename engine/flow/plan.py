@@ -33,7 +33,7 @@ from engine.store.database import Connection
 from engine.store.failures import is_due_to_data
 from engine.store.ids import new_id
 from engine.store.orgs import settings
-from engine.store.run import Row, execute, fetch, fetch_one
+from engine.store.run import Row, execute, fetch
 
 _STAMPED_AT_ONCE = 100_000
 """Keys in one statement."""
@@ -96,11 +96,10 @@ async def _plan_batch(conn: Connection, scene: Scene, attempt: Attempt) -> Plann
 async def _set_aside_hopeless(conn: Connection, scene: Scene, attempt: Attempt) -> Planned:
     async with conn.transaction():
         await execute(conn, "attempts.forget", org_id=scene.org_id)
-        row = await fetch_one(conn, "attempts.lock_oldest", id=attempt.oldest)
-        if row is None:
-            return Planned(None, 0, 0)
-        await set_aside(conn, row, give_up(attempt))
-        return Planned(None, 0, 0, set_aside=(row["id"],))
+        rows = await fetch(conn, "invalidations.lock_these", ids=[attempt.oldest])
+        for row in rows:
+            await set_aside(conn, row, give_up(attempt))
+        return Planned(None, 0, 0, set_aside=tuple(row["id"] for row in rows))
 
 
 async def _plan_halving(conn: Connection, scene: Scene, rows: Sequence[Row]) -> list[Planned]:

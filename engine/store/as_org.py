@@ -12,11 +12,10 @@ from uuid import UUID
 from psycopg import sql
 
 from engine.errors import TaskFailed
-from engine.store.database import Connection, clean_session
+from engine.store.database import COUNT_PREPARED, Connection, clean_session
 from engine.store.roles import run_function
 from engine.store.run import Row
 
-_PREPARED = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql"
 _RUN = sql.SQL("""
 SELECT pg_catalog.set_config('timezone', {zone}, true),
        pg_catalog.set_config('statement_timeout', {timeout}, true),
@@ -65,7 +64,7 @@ class AsOrg:
             function=run_function(self.org_id),
             statements=[each.as_string(self.conn) for each in statements],
             clean=clean_session(self.conn),
-            prepared=sql.SQL(_PREPARED),
+            prepared=COUNT_PREPARED,
         )
         cursor = await self.conn.execute(text, prepare=False)
         results = [await each.fetchall() async for each in cursor.results() if each.description]

@@ -57,9 +57,10 @@ UNLISTEN *;
 DISCARD TEMP;
 SELECT pg_catalog.pg_advisory_unlock_all(),
     EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) AS prepared""")
-_PREPARED = sql.SQL(
+COUNT_PREPARED = sql.SQL(
     "SELECT pg_catalog.count(*) AS number FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql"
 )
+"""The number of statements that the driver, not a statement of SQL, has prepared."""
 _PATIENCE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 5.0
 _AWAY = {
@@ -297,7 +298,7 @@ async def _configure(connection: Connection) -> None:
 
 async def _count_prepared(connection: Connection) -> int:
     """The number of statements that the driver has prepared."""
-    cursor = await connection.execute(_PREPARED, prepare=False)
+    cursor = await connection.execute(COUNT_PREPARED, prepare=False)
     (row,) = await cursor.fetchall()
     return int(row["number"])
 

@@ -32,11 +32,6 @@ WHERE org_id = %(org_id)s AND attempts > 0
 -- Leave a planner at work on a single invalidation the time that its computation may take.
 SELECT set_config('idle_in_transaction_session_timeout', '10min', true)
 
--- :name lock_oldest
--- An invalidation by its id, to be set aside.
-SELECT id, dataset_uuid, partition_key FROM knockon.data_invalidations
-WHERE id = %(id)s FOR UPDATE
-
 -- :name forget
 -- The batch is isolated: what comes next starts anew.
 DELETE FROM knockon.planning_attempts WHERE org_id = %(org_id)s

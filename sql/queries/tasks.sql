@@ -275,24 +275,19 @@ SELECT id, job_id, slot, status, partitions FROM knockon.tasks
 WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 
 -- :name requeue
--- By hand: a failed or canceled task starts over; it must run, whatever its inputs did.
+-- By hand: failed or canceled tasks start over; they must run, whatever their inputs did.
 UPDATE knockon.tasks
 SET status = 'queued', queued_at = clock_timestamp(), hit = true, attempts = 0,
     next_retry_at = NULL, completed_at = NULL, outcome = NULL
-WHERE id = %(id)s
+WHERE id = ANY(%(ids)s)
 
--- :name requeue_failed
--- The same of some failed tasks: those after an id, of one job or (null) of any.
-UPDATE knockon.tasks
-SET status = 'queued', queued_at = clock_timestamp(), hit = true, attempts = 0,
-    next_retry_at = NULL, completed_at = NULL, outcome = NULL
-WHERE id IN (
-    SELECT t.id FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
-    WHERE t.org_id = %(org_id)s AND t.status = 'failed' AND t.id > %(after)s
-      AND (%(job)s::text IS NULL OR j.name = %(job)s)
-    ORDER BY t.id LIMIT %(limit)s
-    FOR UPDATE OF t)
-RETURNING id
+-- :name lock_failed
+-- Some failed tasks: those after an id, of one job or (null) of any.
+SELECT t.id FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
+WHERE t.org_id = %(org_id)s AND t.status = 'failed' AND t.id > %(after)s
+  AND (%(job)s::text IS NULL OR j.name = %(job)s)
+ORDER BY t.id LIMIT %(limit)s
+FOR UPDATE OF t
 
 -- :name cancel
 -- These end undone.

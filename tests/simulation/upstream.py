@@ -84,18 +84,19 @@ class Upstream:
         """Insert rows into the first source."""
         job = self.stage.world.sources[0]
         for _ in range(dice.randint(1, 3)):
-            key = dice.choice(core(job))
-            rows = self._data(job).setdefault(key, {})
-            await self._tell(dice, job, self._insert(dice, job, key, rows))
+            await self._insert_into(dice, job, core(job))
 
     async def appear(self, dice: Random) -> None:
         """Insert a row into a partition of the first source that nothing has spoken of."""
         job = self.stage.world.sources[0]
         new = sorted({*core(job)} - self.spoken[job.outputs[0].name])
         if new:
-            key = dice.choice(new)
-            rows = self._data(job).setdefault(key, {})
-            await self._tell(dice, job, self._insert(dice, job, key, rows))
+            await self._insert_into(dice, job, new)
+
+    async def _insert_into(self, dice: Random, job: Job, keys: Sequence[Key]) -> None:
+        key = dice.choice(keys)
+        rows = self._data(job).setdefault(key, {})
+        await self._tell(dice, job, self._insert(dice, job, key, rows))
 
     async def touch_row(self, dice: Random) -> None:
         """Change a row of the first source; the event names the row."""
