@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -40,6 +41,15 @@ WHERE nspname = 'knockon' AND pg_catalog.pg_get_userbyid(nspowner) <> current_us
     AND NOT (pg_catalog.starts_with(pg_catalog.pg_get_userbyid(nspowner), 'knockon_owner_')
         AND (SELECT NOT rolcanlogin FROM pg_catalog.pg_roles WHERE oid = nspowner))"""
 _IS_IN_PUBLIC = "SELECT pg_catalog.to_regclass('public.knockon_migrations') IS NOT NULL"
+# Reading a relation runs code of its owner (casts, views, policies, index expressions) with the
+# rights of the reader. The owner of the database is not trusted either where that is another role.
+_UNTRUSTED = """
+SELECT c.relname, pg_catalog.quote_ident(r.rolname)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'knockon_before'
+JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+WHERE NOT r.rolsuper AND r.rolname <> current_user
+ORDER BY c.relkind NOT IN ('r', 'v', 'S'), c.relname"""
 
 
 @dataclass(frozen=True)
@@ -137,17 +147,39 @@ async def _check_schema_owner(connection: AsyncConnection[TupleRow]) -> None:
 async def _upgrade(
     connection: AsyncConnection[TupleRow], schema: list[Migration]
 ) -> list[Migration]:
-    """Take a database over whose tables are in `public`; nothing where there is none."""
+    """Take a database over whose tables are in `public`; nothing where there is none.
+
+    Raises InvalidInput where a table of that name belongs to another role.
+    """
     row = await (await connection.execute(_IS_IN_PUBLIC)).fetchone()
     if row is None or not row[0]:
         return []
     async with connection.transaction():
-        await connection.execute(_upgrade_step("set_aside"))
+        await _set_aside(connection)
         for migration in schema:
             await _run(connection, migration)
         await connection.execute(_upgrade_step("take_over"))
     _log.info("tables moved from public to the schema knockon")
     return schema
+
+
+async def _set_aside(connection: AsyncConnection[TupleRow]) -> None:
+    """Move the tables where nobody else can replace them, before their owners are compared."""
+    try:
+        await connection.execute(_upgrade_step("set_aside"))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise InvalidInput(
+            f"the tables of an earlier version in the schema public cannot be taken over "
+            f"({error.diag.message_primary}): migrate as the role that owns all of them, or drop "
+            "or rename what is not Knockon's"
+        ) from error
+    row = await (await connection.execute(_UNTRUSTED)).fetchone()
+    if row is not None:
+        raise InvalidInput(
+            f"public.{row[0]} is named like a table of an earlier version of Knockon, but belongs "
+            f"to role {row[1]}, whose code would run: migrate as that role if it is Knockon's, or "
+            "drop or rename public.knockon_migrations and the tables beside it"
+        )
 
 
 async def _create_roles(url: str, *, grants_named_tables: bool) -> None:

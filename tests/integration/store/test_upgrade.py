@@ -1,10 +1,15 @@
 """Databases with Knockon's tables in `public` become today's, with every row."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 
+from engine.errors import InvalidInput
 from engine.store.migrate import migrate
 
 _LAYOUT = (Path(__file__).parent / "layouts" / "in_public.sql").read_bytes()
@@ -130,6 +135,94 @@ async def test_a_view_of_the_user_stops_the_upgrade_and_nothing_has_moved(
         await migrate(old_database_url)
     assert "mine" in str(refused.value.diag.message_detail)
     assert _rows(old_database_url, "public")["datasets"]
+
+
+@pytest.fixture
+def stranger(postgres_url: str) -> Iterator[str]:
+    """A role that may log in and nothing else, dropped with what it owns."""
+    name = f"stranger_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as conn:
+        conn.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(name)))
+    yield name
+    with psycopg.connect(postgres_url, autocommit=True) as conn:
+        conn.execute(SQL("DROP ROLE {}").format(Identifier(name)))
+
+
+@pytest.fixture
+def open_database_url(empty_database_url: str, stranger: str) -> Iterator[str]:
+    """Address of an empty database in which the stranger can create tables in `public`."""
+    role = Identifier(stranger)
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        conn.execute(SQL("GRANT CREATE ON SCHEMA public TO {}").format(role))
+    yield empty_database_url
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        conn.execute(SQL("DROP OWNED BY {} CASCADE").format(role))
+
+
+_CAST = b"""
+CREATE TYPE public.trap AS (a int);
+CREATE FUNCTION public.spring(public.trap) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('ALTER ROLE %I SUPERUSER', '@ROLE@');
+    RETURN 'sprung';
+END $$;
+CREATE CAST (public.trap AS text) WITH FUNCTION public.spring(public.trap) AS ASSIGNMENT;
+ALTER TABLE public.orgs ADD COLUMN slug public.trap DEFAULT ROW(1)::public.trap;
+"""
+
+
+async def test_tables_of_another_role_are_not_taken_over(
+    open_database_url: str, stranger: str
+) -> None:
+    with psycopg.connect(make_conninfo(open_database_url, user=stranger)) as conn:
+        conn.execute("SET search_path = public")
+        conn.execute(_LAYOUT)
+        conn.execute(_MIGRATIONS)
+        conn.execute("ALTER TABLE orgs DROP COLUMN slug CASCADE")
+        conn.execute(_CAST.replace(b"@ROLE@", stranger.encode()))
+    with pytest.raises(InvalidInput, match=f"belongs to role {stranger}.*migrate as that role"):
+        await migrate(open_database_url)
+    with psycopg.connect(open_database_url) as conn:
+        role = conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [stranger])
+        assert role.fetchone() == (False,)
+
+
+async def test_one_table_of_another_role_is_enough(
+    old_database_url: str, open_database_url: str, stranger: str
+) -> None:
+    with psycopg.connect(old_database_url, autocommit=True) as conn:
+        conn.execute(SQL("ALTER TABLE public.jobs OWNER TO {}").format(Identifier(stranger)))
+    with pytest.raises(InvalidInput, match=r"public\.jobs is named like .* belongs to role"):
+        await migrate(old_database_url)
+    assert _rows(old_database_url, "public")["datasets"]
+
+
+async def test_a_user_who_is_not_the_owner_is_referred_to_the_owner(
+    old_database_url: str, stranger: str
+) -> None:
+    with psycopg.connect(old_database_url, autocommit=True) as conn:
+        grant = SQL("GRANT CREATE ON DATABASE {} TO {}")
+        conn.execute(grant.format(Identifier(conn.info.dbname), Identifier(stranger)))
+    url = make_conninfo(old_database_url, user=stranger)
+    with pytest.raises(InvalidInput, match=r"must be owner of .*migrate as the role that owns"):
+        await migrate(url)
+    with psycopg.connect(old_database_url, autocommit=True) as conn:
+        conn.execute(SQL("DROP OWNED BY {} CASCADE").format(Identifier(stranger)))
+
+
+async def test_an_owner_who_is_no_superuser_takes_over_its_own_tables(
+    open_database_url: str, stranger: str
+) -> None:
+    role = Identifier(stranger)
+    with psycopg.connect(open_database_url, autocommit=True) as conn:
+        grant = SQL("GRANT CREATE ON DATABASE {} TO {}")
+        conn.execute(grant.format(Identifier(conn.info.dbname), role))
+    url = make_conninfo(open_database_url, user=stranger)
+    with psycopg.connect(url) as conn:
+        conn.execute("SET search_path = public")
+        for text in (_LAYOUT, _MIGRATIONS, _ROWS):
+            conn.execute(text)
+    assert (await migrate(url))[0] == "0001_schema"
 
 
 def _rows(url: str, schema: str) -> dict[str, list[dict[str, object]]]:
