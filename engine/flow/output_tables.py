@@ -35,13 +35,18 @@ _TABLES = ("r", "p", "f")
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A relation in the database, with the comment that may bear Knockon's mark."""
+    """A relation in the database, with the comment that may bear Knockon's mark.
+
+    ``has_relatives``: writes may change rows of other tables, by inheritance or by foreign keys.
+    ``rule`` rewrites statements that write to it.
+    """
 
     schema: str
     name: str
     kind: str
     comment: str | None
     has_relatives: bool
+    rule: str | None
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
@@ -126,7 +131,7 @@ def _is_simple(target: _Target, found: Relation) -> bool:
     """Whether the mark alone decides: Knockon created the table for the dataset, as it is."""
     mark = TableMark.read(found.comment)
     is_own = mark is not None and mark.dataset == str(target.id)
-    return is_own and found.kind == "r" and not found.has_relatives
+    return is_own and found.kind == "r" and not (found.has_relatives or found.rule)
 
 
 def _objection(
@@ -136,7 +141,9 @@ def _objection(
     others = [claim for claim in claims if claim.dataset != target.dataset or not claim.is_ours]
     if found is not None and found.kind not in _TABLES:
         return f"{found} is a view, and a write to it changes other tables: name a table"
-    if taken := _taken(target, rows, others):
+    if found is not None and found.rule:
+        return f"{found} has the rule {found.rule}, which rewrites what the job writes: drop it"
+    if taken := _taken(target, rows, others) or _cascading(target, rows):
         return taken
     return _unmarked(target, found) if found is not None else None
 
@@ -150,6 +157,16 @@ def _taken(target: _Target, rows: Iterable[Row], claims: Collection[_Claim]) -> 
                     f"a write to table {target.table} changes {reached}, which holds {claim}: name "
                     "another table as storage.table"
                 )
+    return None
+
+
+def _cascading(target: _Target, rows: Iterable[Row]) -> str | None:
+    for row in rows:
+        if row["via"] is not None:
+            return (
+                f"a write to table {target.table} changes {row['schema']}.{row['table']} through "
+                f"the foreign key {row['via']}: make its actions NO ACTION, or name another table"
+            )
     return None
 
 
@@ -172,7 +189,7 @@ def _row_to_be(target: _Target) -> Row:
     """The row of a table that does not exist yet, and so cannot be hidden by another one."""
     table = target.table.qualified
     is_visible = table.schema == DEFAULT_SCHEMA
-    return {"schema": table.schema, "table": table.name, "is_visible": is_visible}
+    return {"schema": table.schema, "table": table.name, "is_visible": is_visible, "via": None}
 
 
 async def _ids(conn: Connection, org_id: UUID, compiled: CompiledDag) -> dict[str, UUID]:
@@ -185,7 +202,12 @@ async def _relations(conn: Connection, names: Iterable[str]) -> dict[str, Relati
     rows = await fetch(conn, "tables.describe", names=list(names))
     return {
         row["name"]: Relation(
-            row["schema"], row["table"], row["kind"], row["comment"], row["has_relatives"]
+            row["schema"],
+            row["table"],
+            row["kind"],
+            row["comment"],
+            row["has_relatives"],
+            row["rule"],
         )
         for row in rows
     }

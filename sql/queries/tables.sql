@@ -10,7 +10,14 @@ SELECT r.name, n.nspname AS schema, c.relname AS table,
                     AND f.proname = 'run_as_' || replace(d.org_id::text, '-', '')
                 WHERE d.id::text = split_part(m.comment, ':', 2) AND f.proowner = c.relowner)
             THEN m.comment END AS comment, c.relkind::text AS kind,
-       EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS has_relatives,
+       EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) OR EXISTS (
+           SELECT FROM pg_trigger t
+           JOIN pg_constraint k ON k.oid = t.tgconstraint AND k.confrelid = c.oid
+           WHERE t.tgrelid = c.oid
+               AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+       ) AS has_relatives,
+       (SELECT min(w.rulename)::text FROM pg_rewrite w
+        WHERE w.ev_class = c.oid AND w.ev_type <> '1' AND w.ev_enabled <> 'D') AS rule,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
              ORDER BY a.attnum) AS columns,
@@ -29,23 +36,33 @@ SELECT pg_advisory_xact_lock(hashtextextended('knockon.table ' || %(key)s, 0))
 
 -- :name reached_by_writes
 -- The relations whose rows a write to one of these names changes: itself, its partitions and
--- children, and whatever it is a partition or a child of.
-WITH RECURSIVE target AS (
-    SELECT r.name, c.oid
+-- children, whatever it is a partition or a child of, and with `via`, the tables whose foreign keys
+-- pass a deletion or an update on. A foreign key to a partitioned table has a row for each partition.
+WITH RECURSIVE reached AS (
+    SELECT r.name, c.oid, false AS is_above, NULL::name AS via
     FROM unnest(%(names)s::text[]) AS r(name)
     CROSS JOIN LATERAL (SELECT parse_ident(r.name) AS parts) AS p
     JOIN pg_class c ON c.relname = p.parts[2]
     JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = p.parts[1]
-), above AS (
-    SELECT name, oid FROM target
-    UNION SELECT a.name, i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.oid
-), below AS (
-    SELECT name, oid FROM target
-    UNION SELECT b.name, i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.oid
+    UNION
+    SELECT r.name, step.oid, step.is_above, coalesce(r.via, step.via)
+    FROM reached r
+    CROSS JOIN LATERAL (
+        SELECT i.inhparent, true, NULL::name FROM pg_inherits i WHERE i.inhrelid = r.oid
+        UNION ALL
+        SELECT i.inhrelid, false, NULL FROM pg_inherits i
+        WHERE i.inhparent = r.oid AND NOT r.is_above
+        UNION ALL
+        SELECT k.conrelid, false, k.conname FROM pg_constraint k
+        WHERE k.contype = 'f' AND k.confrelid = r.oid AND NOT r.is_above
+            AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+    ) AS step (oid, is_above, via)
 )
-SELECT f.name, n.nspname AS schema, c.relname AS table, n.nspname = 'public' AS is_visible
-FROM (SELECT * FROM above UNION SELECT * FROM below) AS f
+SELECT DISTINCT ON (f.name, f.oid) f.name, n.nspname AS schema, c.relname AS table,
+    n.nspname = 'public' AS is_visible, f.via::text AS via
+FROM reached f
 JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+ORDER BY f.name, f.oid, f.via NULLS FIRST
 
 -- :name claims
 -- The datasets that current versions, of any org, may keep in tables of these bare names, or

@@ -69,6 +69,97 @@ async def test_deploy_and_its_preview_refuse_tables_that_are_not_for_the_job(
     assert await _count(world, "raw.ev") == 2
 
 
+_MART = "CREATE TABLE mart (id int PRIMARY KEY, up int); INSERT INTO mart VALUES (1), (2);"
+_PASSING_ON = [
+    "ALTER TABLE orders ADD CONSTRAINT fk FOREIGN KEY (id) REFERENCES mart ON DELETE CASCADE",
+    "ALTER TABLE orders ADD CONSTRAINT fk FOREIGN KEY (id) REFERENCES mart ON DELETE SET NULL",
+    "ALTER TABLE orders ADD CONSTRAINT fk FOREIGN KEY (id) REFERENCES mart ON DELETE SET DEFAULT",
+    "ALTER TABLE orders ADD CONSTRAINT fk FOREIGN KEY (id) REFERENCES mart ON UPDATE CASCADE",
+    "CREATE TABLE mid (id int PRIMARY KEY REFERENCES mart ON DELETE CASCADE);"
+    "INSERT INTO mid VALUES (1), (2);"
+    "ALTER TABLE orders ADD FOREIGN KEY (id) REFERENCES mid ON DELETE CASCADE",
+    "CREATE TABLE part (id int PRIMARY KEY REFERENCES mart ON DELETE CASCADE)"
+    " PARTITION BY RANGE (id);"
+    "DROP TABLE orders; CREATE TABLE orders PARTITION OF part DEFAULT",
+    "CREATE TABLE base (id int REFERENCES mart ON DELETE CASCADE, dt date);"
+    "ALTER TABLE orders INHERIT base;"
+    "ALTER TABLE orders ADD FOREIGN KEY (id) REFERENCES mart ON DELETE CASCADE",
+]
+
+
+@pytest.mark.parametrize("statements", _PASSING_ON)
+async def test_a_foreign_key_that_passes_writes_on_to_a_source_is_refused(
+    orders: Database, statements: str
+) -> None:
+    world = await World.made(orders, source("orders"))
+    async with world.conn() as conn:
+        await conn.execute(_MART.encode())
+        await conn.execute(statements.encode())
+    jobs = [source("orders"), _copy(table="mart", adopt=True)]
+    message = r"a write to table mart changes public\.(orders|mid|part)"
+
+    with pytest.raises(InvalidDag, match=message):
+        await world.deploy(*jobs)
+    with pytest.raises(InvalidDag, match=message):
+        await _preview(world, *jobs)
+
+
+async def test_a_foreign_key_must_not_pass_writes_on_to_any_other_table(orders: Database) -> None:
+    async with orders.connection() as conn:
+        await conn.execute(_MART.encode())
+        await conn.execute("CREATE TABLE notes (mart int REFERENCES mart ON DELETE CASCADE)")
+    message = r"changes public\.notes through the foreign key notes_mart_fkey: make its actions NO"
+    with pytest.raises(InvalidDag, match=message):
+        await World.made(orders, source("orders"), _copy(table="mart", adopt=True))
+
+
+async def test_foreign_keys_that_pass_nothing_on_are_accepted(orders: Database) -> None:
+    async with orders.connection() as conn:
+        await conn.execute(_MART.encode())
+        await conn.execute(
+            "ALTER TABLE orders ADD FOREIGN KEY (id) REFERENCES mart;"
+            "ALTER TABLE mart ADD FOREIGN KEY (up) REFERENCES mart ON DELETE CASCADE"
+        )
+    await World.made(orders, source("orders"), _copy(table="mart", adopt=True))
+
+
+async def test_a_rule_of_an_adopted_table_is_refused(orders: Database) -> None:
+    async with orders.connection() as conn:
+        await conn.execute(_MART.encode())
+        await conn.execute("CREATE RULE r AS ON DELETE TO mart DO INSTEAD DELETE FROM orders")
+    with pytest.raises(InvalidDag, match=r"public.mart has the rule r, which rewrites"):
+        await World.made(orders, source("orders"), _copy(table="mart", adopt=True))
+
+
+@pytest.mark.parametrize(
+    ("statements", "message"),
+    [
+        (
+            "CREATE UNIQUE INDEX one ON copy (id);"
+            "ALTER TABLE orders ADD FOREIGN KEY (id) REFERENCES copy (id) ON DELETE CASCADE",
+            "changes public.orders, which holds source dataset 'orders'",
+        ),
+        ("CREATE RULE r AS ON DELETE TO copy DO INSTEAD DELETE FROM orders", "has the rule r"),
+    ],
+)
+async def test_workers_refuse_a_table_of_their_own_whose_writes_are_passed_on(
+    orders: Database, statements: str, message: str
+) -> None:
+    world = await World.made(orders, source("orders"), _copy())
+    await world.changed("orders", "2013-02-12..2013-02-13")
+    await work(world)
+    async with world.conn() as conn:
+        await conn.execute(statements.encode())
+        await conn.execute("UPDATE orders SET dt = '2013-02-14' WHERE id = 2")
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+
+    with pytest.raises(InvalidInput, match=message):
+        await run_lease(world, lease)
+
+    assert await _count(world, "orders") == 2
+
+
 async def test_the_dag_of_the_first_deploy_counts_with_its_own_sources(orders: Database) -> None:
     with pytest.raises(InvalidDag, match=r"changes raw.ev, which holds source dataset 'ev'"):
         await World.made(orders, source("orders"), EV, _copy(table="raw.ev_2013", adopt=True))

@@ -21,8 +21,7 @@ _LONGEST_NAME = 63
 class Table:
     """A table or view; ``columns`` holds the type of each, in order.
 
-    ``kind`` is that of ``pg_class``; ``has_relatives``: it is a partition or has partitions, or
-    inherits rows or passes them on.
+    ``kind`` is that of ``pg_class``; ``has_relatives`` and ``rule`` are those of `Relation`.
     """
 
     schema: str
@@ -31,6 +30,7 @@ class Table:
     comment: str | None = None
     kind: str = "r"
     has_relatives: bool = False
+    rule: str | None = None
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -40,7 +40,9 @@ class Table:
     @property
     def relation(self) -> Relation:
         """The relation, to be asked whether it may be written."""
-        return Relation(self.schema, self.name, self.kind, self.comment, self.has_relatives)
+        return Relation(
+            self.schema, self.name, self.kind, self.comment, self.has_relatives, self.rule
+        )
 
     def type_of(self, column: str) -> str:
         """A column's type as text. Raises TaskFailed for one that it lacks."""
@@ -78,6 +80,7 @@ async def describe(
             row["comment"],
             row["kind"],
             row["has_relatives"],
+            row["rule"],
         )
         for row in rows
     }
