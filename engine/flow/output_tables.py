@@ -237,16 +237,43 @@ async def _claims(
     conn: Connection, org_id: UUID, names: Iterable[str], except_dag: str | None = None
 ) -> list[_Claim]:
     rows = await fetch(conn, "tables.claims", names=sorted({bare_name(name) for name in names}))
-    return [
-        _Claim(
-            row["name"],
-            row["is_source"],
-            row["org_id"] == org_id,
-            (sql_name if row["folds"] else table_name)(row["spelling"]),
+    claims = [
+        (
+            row["org_id"],
+            _Claim(
+                row["name"],
+                row["is_source"],
+                row["org_id"] == org_id,
+                (sql_name if row["folds"] else table_name)(row["spelling"]),
+            ),
         )
         for row in rows
         if row["org_id"] != org_id or row["dag_name"] != except_dag
     ]
+    foreign = [(org, claim) for org, claim in claims if not claim.is_ours]
+    return [
+        *(claim for _, claim in claims if claim.is_ours),
+        *await _entitled(conn, org_id, foreign),
+    ]
+
+
+async def _entitled(
+    conn: Connection, org_id: UUID, foreign: Sequence[tuple[UUID, _Claim]]
+) -> list[_Claim]:
+    """The claims of other orgs that count: naming a table in a file alone gives no right to it."""
+    if not foreign:
+        return []
+    tables = [claim.table.parts for _, claim in foreign]
+    rows = await fetch(
+        conn,
+        "tables.entitled",
+        org_id=org_id,
+        orgs=[org for org, _ in foreign],
+        schemas=[schema for schema, _ in tables],
+        tables=[name for _, name in tables],
+        are_sources=[claim.is_source for _, claim in foreign],
+    )
+    return [foreign[row["number"] - 1][1] for row in rows]
 
 
 def _by_bare_name(claims: Iterable[_Claim]) -> dict[str, list[_Claim]]:

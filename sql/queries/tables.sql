@@ -78,3 +78,34 @@ CROSS JOIN LATERAL (VALUES
 ) AS t(spelling, folds)
 WHERE lower(replace(regexp_replace(t.spelling, '^.*[.]', ''), '"', ''))
     IN (SELECT unnest(%(names)s::text[]))
+
+-- :name entitled
+-- Of claims of other orgs on tables of these schemas and names, the numbers of those that count
+-- against an org: where the other org has a right to the table, and the org's own is not stronger. The
+-- owner's is the strongest. An operator who lets an org write to a table has decided about those who
+-- read it; for an org that is given what its DAG files name, nobody has. Rights of PUBLIC do not count.
+WITH org AS (
+    SELECT o.id, p.proowner AS role, coalesce(o.settings ->> 'grants' = 'dag_files', false) AS is_given
+    FROM knockon.orgs o
+    LEFT JOIN pg_proc p ON p.pronamespace = 'knockon'::regnamespace AND p.prosecdef
+        AND p.proname = 'run_as_' || replace(o.id::text, '-', '')
+)
+SELECT w.number::int AS number
+FROM unnest(%(orgs)s::uuid[], %(schemas)s::text[], %(tables)s::text[], %(are_sources)s::bool[])
+    WITH ORDINALITY AS w(org, schema, name, is_source, number)
+JOIN org AS other ON other.id = w.org
+JOIN org AS own ON own.id = %(org_id)s
+LEFT JOIN pg_namespace n ON n.nspname = w.schema
+LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+LEFT JOIN LATERAL (
+    SELECT bool_or(a.grantee = other.role
+            AND a.privilege_type = CASE WHEN w.is_source THEN 'SELECT' ELSE 'INSERT' END) AS others,
+        bool_or(a.grantee = own.role AND a.privilege_type = 'INSERT') AS ours
+    FROM aclexplode(c.relacl) AS a
+) AS granted ON true
+WHERE CASE
+    WHEN c.oid IS NULL THEN NOT w.is_source AND (other.is_given
+        OR coalesce(has_schema_privilege(other.role, n.oid, 'CREATE'), false))
+    WHEN c.relowner = own.role THEN false
+    WHEN w.is_source AND NOT own.is_given AND granted.ours THEN false
+    ELSE other.is_given OR granted.others OR coalesce(c.relowner = other.role, false) END

@@ -9,6 +9,7 @@ from engine.flow.deploy import preview
 from engine.flow.scene import Scene
 from engine.model.dagfile import parse_dag
 from engine.store.database import Database
+from engine.store.grants import Access, grant_to_org, parse_grant
 from engine.store.orgs import ensure_org
 from tests.support.workers import run_lease, sql_job, work
 from tests.support.worlds import World, source
@@ -187,6 +188,89 @@ async def test_a_table_of_another_org_is_refused_without_its_name(orders: Databa
                 },
             )
         assert "secret" not in str(refused.value)
+
+
+async def _two_orgs(orders: Database) -> tuple[World, World]:
+    """Two orgs, neither of which is given the tables that its files name."""
+    async with orders.connection() as conn:
+        await conn.execute("UPDATE knockon.orgs SET settings = '{}'")
+        await conn.execute("CREATE TABLE shared (id int, dt date)")
+        other = World(orders, Scene(await ensure_org(conn, "other")))
+    return await World.made(orders, source("orders")), other
+
+
+async def _grant(world: World, org: str, table: str, access: Access) -> None:
+    async with world.conn() as conn:
+        await grant_to_org(conn, org, parse_grant(table, access))
+
+
+def _reading(table: str) -> dict[str, Any]:
+    theirs = source("theirs")
+    theirs["outputs"][0]["storage"] = {"table": table}
+    return theirs
+
+
+ADOPTED = [source("orders"), _copy(table="shared", adopt=True)]
+
+
+async def test_a_file_of_another_org_does_not_take_a_table(orders: Database) -> None:
+    world, other = await _two_orgs(orders)
+    await other.deploy(_reading("shared"), source("x"), _copy_of_x("planned"))
+
+    await world.deploy(*ADOPTED, _copy("planned"))
+
+
+def _copy_of_x(name: str) -> dict[str, Any]:
+    return {**_copy(name), "inputs": [{"dataset": "x", "as": "orders"}]}
+
+
+async def test_a_source_that_another_org_may_read_is_not_overwritten(orders: Database) -> None:
+    world, other = await _two_orgs(orders)
+    await other.deploy(_reading("shared"))
+    await _grant(other, "other", "shared", "read")
+
+    with pytest.raises(InvalidDag, match="holds a dataset of another org"):
+        await world.deploy(*ADOPTED)
+    await _grant(world, "default", "shared", "write")
+    await world.deploy(*ADOPTED)
+
+
+async def test_a_table_that_another_org_may_write_is_not_overwritten(orders: Database) -> None:
+    world, other = await _two_orgs(orders)
+    written = {**_copy_of_x("w"), "outputs": ADOPTED[1]["outputs"]}
+    await other.deploy(source("x"), written)
+    await _grant(other, "other", "shared", "write")
+    await _grant(world, "default", "shared", "write")
+
+    with pytest.raises(InvalidDag, match="holds a dataset of another org"):
+        await world.deploy(*ADOPTED)
+
+
+async def test_an_org_keeps_its_table_when_another_one_may_read_it(orders: Database) -> None:
+    world, other = await _two_orgs(orders)
+    async with world.conn() as conn:
+        await grant_to_org(conn, "default", parse_grant("orders", "read"))
+        await grant_to_org(conn, "default", parse_grant("public", "create"))
+    jobs = [source("orders"), _copy()]
+    await world.deploy(*jobs)
+    await world.changed("orders", "2013-02-13")
+    await work(world)
+    await _grant(other, "other", "copy", "read")
+    await other.deploy(_reading("copy"))
+
+    await world.deploy(*jobs, _copy("more", table="copy2"))
+    await world.deploy(source("orders"), _copy(adopt=True))
+    await world.changed("orders", "2013-02-13")
+    await work(world)
+
+
+async def test_a_table_to_be_belongs_to_the_org_that_may_create_it(orders: Database) -> None:
+    world, other = await _two_orgs(orders)
+    await other.deploy(source("x"), _copy_of_x("planned"))
+    await _grant(other, "other", "public", "create")
+
+    with pytest.raises(InvalidDag, match="holds a dataset of another org"):
+        await world.deploy(source("orders"), _copy("mine", table="planned"))
 
 
 @pytest.mark.parametrize(
