@@ -17,7 +17,7 @@ from tests.simulation.dimensions import Key, read_text, universe
 from tests.simulation.ledger import Changed, Declared
 from tests.simulation.rows import groups, may_hold
 from tests.simulation.stage import Stage
-from tests.simulation.world import Columns, Job, Values
+from tests.simulation.world import GROUP, Columns, Job, Values
 
 _PLANNED = """
 SELECT i.id, d.name, i.partition_key, i.columns, i.row_filter, i.reason, i.outcome,
@@ -109,7 +109,7 @@ class Declarations:
         name, ledger, now = event.dataset, self.stage.ledger, self.stage.now
         columns = None if event.columns is None or is_new else frozenset(event.columns)
         keys = _meant(maker, event)
-        facts = [Declared(now, key, columns, groups(event.rows)) for key in keys]
+        facts = [Declared(now, key, columns, _groups(event)) for key in keys]
         if not maker.is_source and event.reason != "rewritten":
             ledger.wrong[name] += facts
             named = None if None in keys else [key for key in keys if key is not None]
@@ -187,6 +187,14 @@ def _named(maker: Job, event: SourceEvent) -> set[Key]:
     if event.partitions is None and by_rows:
         return {key for key in universe(maker.space) if may_hold(maker.space, key, event.rows)}
     return set().union(*(read_text(maker.space, text) for text in event.partitions or ()))
+
+
+def _groups(event: SourceEvent) -> Values:
+    """Return the groups whose rows an event means; None: any.
+
+    A condition on a changed column is dropped, since it may not hold for the value before.
+    """
+    return None if GROUP in (event.columns or ()) else groups(event.rows)
 
 
 def _meant(maker: Job, event: SourceEvent) -> Sequence[Key | None]:
