@@ -22,10 +22,14 @@ class Decisions:
 
     def leave(self, job: Job, keys: Iterable[Key], time: int) -> None:
         """Record that the partitions of a job are stale by decision, or no longer its own work."""
+        self.misled(job, keys, time)
+        for output in job.outputs:
+            self.unverified[output.name] |= {*universe(job.space)} if job.is_unit else {*keys}
+
+    def misled(self, job: Job, keys: Iterable[Key], time: int) -> None:
+        """Record partitions built from an edit that no event has announced to their job."""
         left = {*universe(job.space)} if job.is_unit else {*keys}
         self._left[job.name].update(dict.fromkeys(left, time))
-        for output in job.outputs:
-            self.unverified[output.name] |= left
 
     def made(self, job: Job, keys: Iterable[Key], begun: int) -> None:
         """Record a completed run that read everything its partitions are made of."""

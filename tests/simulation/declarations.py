@@ -122,6 +122,7 @@ class Declarations:
             there = {*self.stage.warehouse[name, self.stage.versions[name]]}
             rewritten = there if None in keys else {key for key in keys if key is not None}
             ledger.rewritten[name] |= rewritten
+            self.stage.unannounced[name] -= rewritten
             self.stage.decisions.unverified[name] |= rewritten
 
     def _reject(self, maker: Job, event: SourceEvent) -> None:

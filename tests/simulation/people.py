@@ -136,6 +136,8 @@ class People:
         )
         if dice.random() < 0.7:
             self._edit(dice, job, dataset, keys)
+            if reason == "manual":
+                self.stage.unannounced[dataset] |= {*keys}
         self._edited = event
         self.upstream.unpublished.append(event)
         self.stage.say(f"invalidate {brief(event)}", f"{event.reason} by hand")

@@ -30,6 +30,16 @@ def make(
     return {output.name: _content(job, output, key, read) for output in job.outputs}
 
 
+def reads_any(world: World, job: Job, key: Key, existing: Existing, marked: Existing) -> bool:
+    """Whether an output partition is made of an existing input partition that is marked."""
+    return any(
+        not needed(
+            read, world.makers[read.dataset].space, job.space, key, existing[read.dataset]
+        ).isdisjoint(marked[read.dataset])
+        for read in job.reads
+    )
+
+
 def _content(job: Job, output: Output, key: Key, read: Mapping[str, Partitions]) -> Rows:
     if job.kind == "fold":
         if job.finds_less and not _hash(job, output, key, read) % 2:

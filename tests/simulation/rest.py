@@ -13,7 +13,6 @@ from tests.simulation.declarations import Declarations
 from tests.simulation.dimensions import Key, text, universe
 from tests.simulation.engines import Engines
 from tests.simulation.invariants import Broken
-from tests.simulation.mapping import needed
 from tests.simulation.people import People
 from tests.simulation.stage import UNIT, Stage
 from tests.simulation.workers import Workers, keys_of
@@ -146,17 +145,13 @@ class Rest:
         self._check_existing(existing, excused)
         for job in self.stage.world.made:
             for key in existing[job.outputs[0].name] - excused[job.name]:
-                if not self._reads_spilled(job, key):
+                if not self._reads_spilled(job, key, existing):
                     self._check_partition(job, key, existing)
         await self._audit()
 
-    def _reads_spilled(self, job: Job, key: Key) -> bool:
+    def _reads_spilled(self, job: Job, key: Key, existing: Keys) -> bool:
         """Whether an input is what an attempt left behind, of which no run has completed since."""
-        world, spilled = self.stage.world, self.stage.spilled
-        return any(
-            needed(read, world.makers[read.dataset].space, job.space, key, spilled[read.dataset])
-            for read in job.reads
-        )
+        return recompute.reads_any(self.stage.world, job, key, existing, self.stage.spilled)
 
     def _check_partition(self, job: Job, key: Key, existing: Keys) -> None:
         """Compare with a run on the inputs as they are, whatever they ought to be."""

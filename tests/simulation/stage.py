@@ -73,6 +73,8 @@ class Stage:
         """Partitions whose rows something has written since their last run."""
         self.spilled: defaultdict[str, set[Key]] = defaultdict(set)
         """Those written by an attempt that never completed: nothing is known of their content."""
+        self.unannounced: defaultdict[str, set[Key]] = defaultdict(set)
+        """Those edited and not rebuilt since, where no event invalidates their readers."""
         self.sources: dict[str, dict[Key, Rows]] = defaultdict(dict)
         self.warehouse: dict[tuple[str, UUID], dict[Key, Rows]] = defaultdict(dict)
         self.versions: dict[str, UUID] = {}

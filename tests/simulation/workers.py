@@ -47,6 +47,11 @@ class Run:
     dirt: Mapping[str, Dirt]
     content: Content | None = None
     newest: int | None = None
+    misled: set[Key] = field(default_factory=set)
+    """The partitions made of rows that were edited, where the input is reported wrong only.
+
+    Its rebuild restores the content that the engine has recorded, which is no change to it.
+    """
     gaps: Gaps = field(default_factory=Gaps)
 
 
@@ -170,6 +175,8 @@ class Workers:
             run.content = defaultdict(dict)
             for key in sorted(keys):
                 self._make(run, key, data, existing)
+                if recompute.reads_any(run.world, run.job, key, existing, self.stage.unannounced):
+                    run.misled.add(key)
             if self.stage.is_terse:
                 run.gaps = Gaps.drawn(Random(f"gaps {self.stage.now}"), run.job, run.content)
         return run.content
@@ -272,6 +279,7 @@ class Workers:
             there.update(made)
             self.stage.decisions.unverified[output.name] -= {*made}
             self.stage.spilled[output.name] -= {*made}
+            self.stage.unannounced[output.name] -= {*made}
             for key in made if output.name in run.dirt else ():
                 said = Declared(now, key, *run.dirt[output.name])
                 ledger.declare(self.stage.world, output, said)
@@ -285,6 +293,7 @@ class Workers:
         ledger.made.update(dict.fromkeys(((generation, key) for key in keys), run.at))
         if not run.job.follows or None in run.lease.row_filters:
             self.stage.decisions.made(run.job, keys, run.at)
+        self.stage.decisions.misled(run.job, run.misled, now)
 
     def _note_gaps(self, run: Run, output: Output, made: Partitions) -> None:
         """Remember the partitions that the next run cannot be compared with, or not by column."""
