@@ -16,7 +16,7 @@ from engine.flow.cutoff import Changes
 from engine.flow.facts import Fact, insert_own, own_invalidation
 from engine.flow.outputs import brief, found_new, reports
 from engine.flow.scene import Scene
-from engine.flow.settle import settle
+from engine.flow.settle import release_held_of_manual, settle
 from engine.lineage.columns import PRUNED, DirtyColumns
 from engine.model.invalidation import FOUND
 from engine.model.task import Completion, Lease
@@ -88,6 +88,7 @@ async def _record(
     found = [fact for each in units for fact in _found_new(each)]
     await insert_own(conn, scene, [*found, *_unpropagated(changed)])
     await settle(conn, scene, ids, changes)
+    await release_held_of_manual(conn, scene, lineage, {each.dataset_uuid for each in made})
 
 
 async def _record_unit_run(conn: Connection, lease: Lease) -> None:

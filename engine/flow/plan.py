@@ -25,6 +25,7 @@ from engine.flow.hold import excesses_of, hold, spoken_of
 from engine.flow.row_changes import bound_row_changes
 from engine.flow.scene import Scene
 from engine.flow.set_aside import planning, set_aside
+from engine.flow.settle import release_held_of_manual
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
 from engine.planner import Excess, Plan
@@ -136,6 +137,7 @@ async def carry_out(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID)
     # While the server takes in the tasks, the account of them is written.
     account = get_running_loop().run_in_executor(None, lambda: draft.document)
     tasks = await emit(conn, scene, draft.lineage, draft.decided, plan_id)
+    await release_held_of_manual(conn, scene, draft.lineage, draft.decided.changed)
     await _record(conn, scene, draft, plan_id, tasks, await account)
     await ring(conn, TASKS, scene.org_id)
     return Planned(plan_id, len(draft.invalidations), tasks)

@@ -40,6 +40,24 @@ async def settle(
         await ring(conn, TASKS, scene.org_id)
 
 
+async def release_held_of_manual(
+    conn: Connection, scene: Scene, lineage: Lineage, grown: Collection[UUID]
+) -> None:
+    """Release first runs of manual jobs whose inputs, among ``grown``, may be complete now.
+
+    Changes do not hit manual jobs, so no plan looks at these tasks again.
+    """
+    readers = {edge.job for dataset in grown for edge in lineage.readers(dataset)}
+    jobs = map(lineage.job, readers)
+    manual = [each.id for each in jobs if each.activation == "manual" and each.holds]
+    if not manual:
+        return
+    held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=manual)
+    settled = await release(conn, scene, [row["id"] for row in held])
+    if any(row["status"] == "queued" for row in settled):
+        await ring(conn, TASKS, scene.org_id)
+
+
 async def release(
     conn: Connection, scene: Scene, ids: Sequence[UUID], changes: Changes = UNCHANGED
 ) -> list[Row]:

@@ -102,6 +102,51 @@ async def test_a_first_run_waits_for_some_of_its_inputs(database: Database) -> N
 
 
 @pytest.fixture
+async def asked_for(database: Database) -> World:
+    """w is manual and was asked for; its first run is held for a day of a."""
+    w = job("w", {"dataset": "a", "wait_for": "all"}, partitioning=WEEKLY, activation="manual")
+    world = await World.made(database, source("s"), job("a", "s"), w)
+    await world.changed("s", "2013-02-11..2013-02-16")
+    await world.run()
+    await world.changed("w", "2013-W07", reason="manual")
+    assert await world.run() == []
+    held = await world.task("w[2013-W07]", "blocked")
+    assert held["waiting_for"] == {"a": ["2013-02-17"]}
+    return world
+
+
+async def test_a_manual_job_that_was_asked_for_runs_once_a_run_builds_its_inputs(
+    asked_for: World,
+) -> None:
+    await asked_for.changed("s", "2013-02-17")
+    assert await asked_for.run() == ["a[2013-02-17]", "w[2013-W07]"]
+
+
+async def test_a_manual_job_that_was_asked_for_runs_once_its_source_has_its_inputs(
+    database: Database,
+) -> None:
+    w = job("w", {"dataset": "a", "wait_for": 2}, partitioning=WEEKLY, activation="manual")
+    world = await World.made(database, source("a"), w)
+    await world.changed("a", "2013-02-11")
+    await world.changed("w", "2013-W07", reason="manual")
+    assert await world.run() == []
+    await world.changed("a", "2013-02-14")
+    assert await world.run() == ["w[2013-W07]"]
+
+
+async def test_a_first_run_that_is_held_goes_on_after_its_job_has_become_manual(
+    database: Database,
+) -> None:
+    w = job("w", {"dataset": "a", "wait_for": 2}, partitioning=WEEKLY)
+    world = await World.made(database, source("a"), w)
+    await world.changed("a", "2013-02-11")
+    assert await world.run() == []
+    await world.deploy(source("a"), w | {"activation": "manual"})
+    await world.changed("a", "2013-02-14")
+    assert await world.run() == ["w[2013-W07]"]
+
+
+@pytest.fixture
 async def by_column(database: Database) -> World:
     """ys reads a column of b, and both have run."""
     b = job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
