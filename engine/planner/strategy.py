@@ -47,18 +47,30 @@ def hit_directly(job: Job, hits: Sequence[Hit], partitions: PartitionSet) -> Par
     return PartitionSet.union(direct)
 
 
-def hit_if_stale(job: Job, hits: Sequence[Hit], partitions: PartitionSet) -> PartitionSet:
+def hit_if_stale(
+    job: Job, extents: Extents, hits: Sequence[Hit], partitions: PartitionSet
+) -> PartitionSet:
     """Those that only a run's own finding hits: they run unless they have read it already.
 
     Of one unit it is all or none.
     """
     found = [hit.partitions for hit in hits if hit.dirty.is_stamped]
-    if not found or (job.is_unit and len(found) < len(hits)):
+    if not found or (job.is_unit and len(found) < len(hits)) or _has_new(job, extents, partitions):
         return partitions.space.empty
     if len(found) == len(hits):
         return partitions
     others = [hit.partitions for hit in hits if not hit.dirty.is_stamped]
     return PartitionSet.union(found) - PartitionSet.union(others)
+
+
+def _has_new(job: Job, extents: Extents, partitions: PartitionSet) -> bool:
+    """Whether a `Full` job has had no task for some partitions.
+
+    Its last run may have read all inputs, but was not asked for these partitions.
+    """
+    return job.strategy == "Full" and not all(
+        extents.known(output).covers(partitions) for output in job.outputs
+    )
 
 
 def row_filters(job: Job, hits: Sequence[Hit]) -> tuple[Mapping[str, Any] | None, ...]:

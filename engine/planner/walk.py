@@ -173,7 +173,7 @@ class _Walk:
         if self._affected.note(causes, job.id):
             direct = hit_directly(job, hits, partitions)
             rows = row_filters(job, hits)
-            if_stale = hit_if_stale(job, hits, partitions)
+            if_stale = hit_if_stale(job, self._extents, hits, partitions)
             self._steps.append(Step(job.id, partitions, direct, if_stale, rows, tuple(hits)))
 
 

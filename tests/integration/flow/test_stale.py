@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from engine.flow.stale import stale_partitions
+from engine.model.task import Output
 from engine.store.database import Connection, Database
 from engine.store.run import Row, fetch
 from tests.support.worlds import World, job, source
@@ -49,6 +50,30 @@ async def test_a_reader_that_is_found_to_be_fresh_does_not_block_its_own_readers
         pass
     await world.run()
     assert await world.rows("SELECT id FROM knockon.tasks WHERE status = 'blocked'") == []
+
+
+async def test_a_run_that_was_not_asked_for_a_partition_has_not_built_it(
+    database: Database,
+) -> None:
+    """A run is claimed before the plan of what it reads already; it builds what it is asked for."""
+    keys: dict[str, Any] = {"partitioning": {"k": {"dynamic": True}}, "execution_strategy": "Full"}
+    world = await World.made(
+        database, source("a", {}), job("b", "a", **keys), job("c", "b", **keys)
+    )
+    await world.changed("a")
+    (lease,) = await world.claim(1)
+    await world.complete(lease, Output("b", "K"))
+    await world.plan()
+    await world.run()
+    await world.changed("a")
+    (lease,) = await world.claim()
+    await world.complete(lease, Output("b", "K"), Output("b", "L"))
+    (lease,) = await world.claim()
+    assert (lease.job.name, lease.partitions) == ("c", ("K",))
+    await world.plan()
+    await world.finish(lease)
+    (lease,) = await world.claim()
+    assert (lease.job.name, lease.partitions) == ("c", ("K", "L"))
 
 
 async def test_inputs_that_partitions_do_not_need_are_not_looked_up(

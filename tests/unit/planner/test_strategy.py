@@ -25,6 +25,14 @@ def test_partitions_that_only_a_run_s_own_change_hits_run_if_they_are_stale() ->
 def test_a_unit_runs_if_it_is_stale_only_where_nothing_else_hits_it(other: str | None) -> None:
     world = lineage(A, B, made("c", FEBRUARY, "a", "b", strategy="Full"))
     changes = [_found("a", FIRST), *([change(other, SECOND)] if other else [])]
-    (step,) = planned(world, *changes).steps
+    known = {"c": "2013-02-01..2013-02-28"}
+    (step,) = planned(world, *changes, known=known).steps
     assert bool(step.if_stale) is (other is None)
     assert bool(step.direct) is (other is not None)
+
+
+def test_a_unit_runs_for_partitions_that_its_last_run_was_not_asked_for() -> None:
+    world = lineage(A, made("c", DAY, "a", strategy="Full"))
+    known = {"a": f"{FIRST}..{SECOND}", "c": FIRST}
+    (step,) = planned(world, _found("a", SECOND), known=known).steps
+    assert not step.if_stale
