@@ -2,7 +2,8 @@
 
 Events, plans and tasks push changes down the lineage. The audit pulls: it walks all partitions in
 slices and holds the evidence against what is under way. A stale partition is in hand if something
-open leads to it, left if somebody decided so, and lost otherwise. Only a lost one is a fault.
+open leads to it, left if somebody decided so, and lost otherwise. Only a lost one is a fault. So is
+a blocked task that waits for nothing: it would never run.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 from engine.flow.facts import insert_own, own_invalidation
 from engine.flow.known import load_existing
 from engine.flow.scene import Scene
+from engine.flow.settle import release_all
 from engine.flow.stale import Reason, Stale, stale_partitions
 from engine.flow.standing import Standing, Verdict, invalidation_verdict, load_standing
 from engine.lineage.graph import Lineage
@@ -63,13 +65,14 @@ async def audit(
     """Audit an org or one dataset, slice by slice, each as of one moment.
 
     With ``mend``, lost partitions are invalidated in the transaction that found them, and planned
-    like any others. Raises UnknownName.
+    like any others; stalled tasks are unblocked or skipped. Raises UnknownName.
     """
     lineage = await scene.lineage(conn)
     jobs = (
         lineage.order if dataset is None else [lineage.producer(lineage.dataset_named(dataset).id)]
     )
     yield await _invalidated(conn, scene, lineage, jobs)
+    yield await _stalled(conn, scene, jobs, mend)
     for job in [each for each in jobs if each.activation != "source"]:
         keys = await _keys(conn, scene, job)
         for start in range(0, len(keys), SLICE):
@@ -96,6 +99,26 @@ async def _invalidated(
         key = row["partition_key"] or UNIT
         reasons = (Reason("invalidated"),)
         found.append(StalePartition(job.dag_name, job.name, name, key, verdict, because, reasons))
+    return Slice(0, tuple(found))
+
+
+async def _stalled(conn: Connection, scene: Scene, jobs: Sequence[Job], mend: bool) -> Slice:
+    """Return the partitions of blocked tasks that nothing will unblock."""
+    found = []
+    async with conn.transaction():
+        lineage = await scene.lineage(conn)
+        ids = [job.id for job in jobs if lineage.find_job(job.id) is not None]
+        rows = await fetch(conn, "stale.stalled_tasks", org_id=scene.org_id, jobs=ids)
+        for row in rows:
+            job = lineage.job(row["job_id"])
+            name, because = lineage.dataset(job.outputs[0]).name, f"task {row['id']} is blocked"
+            reasons = (Reason("stalled"),)
+            found += [
+                StalePartition(job.dag_name, job.name, name, key, "lost", because, reasons)
+                for key in ((UNIT,) if job.is_unit else row["partitions"])
+            ]
+        if mend and rows:
+            await release_all(conn, scene, [row["id"] for row in rows])
     return Slice(0, tuple(found))
 
 

@@ -76,6 +76,13 @@ async def release(
     return settled
 
 
+async def release_all(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> None:
+    """Release locked, blocked tasks, and resolve the dependents of those that are skipped."""
+    released = await release(conn, scene, ids)
+    await settle(conn, scene, [row["id"] for row in released if row["status"] == "skipped"])
+    await ring(conn, TASKS, scene.org_id)
+
+
 async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row]) -> None:
     """Queue those about to be skipped whose partitions are stale, whatever made them so."""
     needs = [(lineage.job(row["job_id"]), row["partitions"]) for row in skipped]

@@ -41,8 +41,10 @@ Rule = Literal[
     "partly written",
     "never built",
     "invalidated",
+    "stalled",
 ]
-"""``invalidated`` is a matter of the audit: planning has such a partition recomputed anyway."""
+"""The last two are matters of the audit: planning has an invalidated partition recomputed anyway,
+and a stalled one has a task, which waits for nothing that is still to end."""
 Subject = tuple[UUID, str]
 """A job and one of its partition keys, ``*`` where its partitions are built together."""
 _Needed = tuple[UUID, PartitionSet]

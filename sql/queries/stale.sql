@@ -76,6 +76,17 @@ WHERE t.job_id = %(job)s AND t.status IN ('blocked', 'queued', 'running', 'faile
   AND (%(keys)s::text[] IS NULL
        OR EXISTS (SELECT FROM unnest(t.partitions) AS key WHERE key = ANY(%(keys)s::text[])))
 
+-- :name stalled_tasks
+-- Blocked tasks that wait for nothing: no end of another task will unblock them. A first run that is held
+-- back records its missing inputs.
+SELECT t.id, t.job_id, t.partitions FROM knockon.tasks t
+WHERE t.org_id = %(org_id)s AND t.job_id = ANY(%(jobs)s) AND t.status = 'blocked'
+  AND t.waiting_for IS NULL
+  AND NOT EXISTS (SELECT FROM knockon.task_dependencies d JOIN knockon.tasks f ON f.id = d.depends_on
+                  WHERE d.task_id = t.id AND f.status IN ('blocked', 'queued', 'running', 'failed'))
+ORDER BY t.id LIMIT 1000
+FOR UPDATE OF t SKIP LOCKED
+
 -- :name open_invalidations
 -- The scopes of invalidations of some datasets that are not planned, or that planning has set aside.
 SELECT dataset_uuid, partition_key, reason, planning_error FROM knockon.data_invalidations

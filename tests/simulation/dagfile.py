@@ -23,8 +23,7 @@ def _job(job: Job) -> dict[str, Any]:
     return {
         "name": job.name,
         **({"activation": "manual"} if job.is_manual else {}),
-        "operator": "python",
-        "config": {"callable": "nowhere:nothing", "kwargs": {"salt": job.salt}},
+        **_code(job),
         "execution_strategy": job.strategy,
         **({"update_strategy": "append", "unique_key": ["id"]} if job.append else {}),
         "inputs": [_input(job, read) for read in job.reads],
@@ -35,9 +34,20 @@ def _job(job: Job) -> dict[str, Any]:
     }
 
 
+def _code(job: Job) -> dict[str, Any]:
+    """The operator with its code, which nothing runs: workers compute what it stands for."""
+    if job.writes_with_its_completion:
+        selects = {output.name: f"SELECT {job.salt}" for output in job.outputs}
+        return {"operator": "sql", "config": {"sql": selects}}
+    config = {"callable": "nowhere:nothing", "kwargs": {"salt": job.salt}}
+    return {"operator": "python", "config": config}
+
+
 def _output(job: Job, output: Output) -> dict[str, Any]:
+    # Worlds share a database, and no two may claim the same table there.
     return {
         "dataset": output.name,
+        "storage": {"path": output.name},
         "partitioning": {d.name: d.spec() for d in job.space},
         **({"columns": _columns(job, output)} if job.tells_columns else {}),
     }
@@ -89,6 +99,7 @@ def _line(job: Job) -> str:
         + (", append" if job.append else "")
         + (f", cap {job.cap}" if job.cap else "")
     )
+    kind += ", sql" if job.writes_with_its_completion else ""
     reads = "; ".join(_brief(read) for read in job.reads)
     return f"{head} from {reads} [{job.strategy}, {kind}, {job.per_task} a task, salt {job.salt}]"
 

@@ -52,6 +52,12 @@ def damped_world(seed: int) -> World:
     return Maker(dice, Cutter.anywhere(dice)).damped()
 
 
+def diamond_world(seed: int) -> World:
+    """A source, two jobs that read it, and one that reads both."""
+    dice = Random(f"diamond world {seed}")
+    return Maker(dice, Cutter.anywhere(dice)).ladder(1)
+
+
 def bounded_world(seed: int) -> World:
     """A small world with a source that may reach further."""
     dice = Random(f"bounded world {seed}")
@@ -70,6 +76,7 @@ WORLDS: dict[str, Callable[[int], World]] = {
     "following": following_world,
     "forked": forked_world,
     "damped": damped_world,
+    "diamond": diamond_world,
     "bounded": bounded_world,
     "tiny": tiny_world,
 }
@@ -159,13 +166,14 @@ class Maker:
         return World((source, fork, *arms, below))
 
     def damped(self) -> World:
-        """A chain below a job whose results are always the same."""
+        """A chain, mostly of SQL jobs, below a job whose results are always the same."""
         source = self.source(0, "one")
         source = replace(source, space=self.dice.choice([(), (), (), source.space]))
         first = self._straight(1, [source])
         jobs = [source, replace(first, coarse=1, salt=6 * first.salt + self.dice.randint(1, 5))]
         for n in (2, 3, 4):
-            jobs.append(replace(self._straight(n, [jobs[-1]]), coarse=1_000_003))
+            job = replace(self._straight(n, [jobs[-1]]), coarse=1_000_003)
+            jobs.append(replace(job, salt=job.salt - job.salt % 5))
         return World(tuple(jobs))
 
     def bounded(self) -> World:

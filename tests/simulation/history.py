@@ -74,7 +74,10 @@ PHRASES = {
     "shown_late": ("rest", "change", "impact", "touch", "publish", *TAKE_IN, "apply", "rest"),
     "expired": ("rest", "touch", *TAKE_IN, "claim", "expire", "tick", "heartbeat", "rest"),
     "joined": ("rest", *(("touch_row", *TAKE_IN) * 2), "claim", "finish"),
-    "given_up": ("rest", "wrong", *TAKE_IN, "claim", "give_up", "touch", *TAKE_IN, "rest"),
+    "given_up": ("rest", "wrong", *TAKE_IN, "claim", "give_up", "grow", *TAKE_IN, "rest"),
+    "one_given_up": (
+        *("rest", "touch", *TAKE_IN, "claim", "give_up", "claim", "finish", "finish", "rest"),
+    ),
     "moved_while_told": ("change", "publish", *("ingest + deploy_source",) * 2, "plan", "rest"),
     "widened_while_told": (
         *("widen_source", "appear", "appear", "publish", *("ingest + widen_source",) * 3),
@@ -106,6 +109,7 @@ DRILLS = (
     ("forked", "expired"),
     ("following", "joined"),
     ("damped", "given_up"),
+    ("diamond", "one_given_up"),
     ("tiny", "moved_while_told"),
     ("bounded", "widened_while_told"),
     ("following", "rolled_back"),

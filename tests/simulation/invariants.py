@@ -27,6 +27,7 @@ FROM t WHERE status = 'queued' AND id IN (SELECT task_id FROM behind)
 UNION ALL
 SELECT 'a blocked task with nothing in front that does not say why', id::text
 FROM t WHERE status = 'blocked' AND waiting_for IS NULL
+    AND NOT %(mends)s  -- an audit at rest unblocks it
     AND id NOT IN (SELECT task_id FROM behind)
 UNION ALL
 SELECT 'an unfinished task of a job that is not served', t.id::text
@@ -109,17 +110,18 @@ class Broken(AssertionError):
 class Invariants:
     """Remembers what only may rise."""
 
-    def __init__(self, org: UUID, unusable: Collection[int]) -> None:
+    def __init__(self, org: UUID, unusable: Collection[int], *, is_mending: bool) -> None:
         self._org = org
+        self._is_mending = is_mending
         self._unusable = unusable
         self._before: dict[str, dict[str, int]] = {"stamps": {}, "cursors": {}, "positions": {}}
         self._columns: dict[str, tuple[str, float]] = {}
 
     async def check(self, conn: Connection) -> None:
         """Raises Broken."""
-        cursor = await conn.execute(
-            _ALL, {"org": self._org, "unusable": [str(place) for place in self._unusable]}
-        )
+        unusable = [str(place) for place in self._unusable]
+        given = {"org": self._org, "unusable": unusable, "mends": self._is_mending}
+        cursor = await conn.execute(_ALL, given)
         row = await cursor.fetchone()
         assert row is not None
         for law, what in row["broken"] or ():

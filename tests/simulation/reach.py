@@ -48,7 +48,7 @@ HISTORY = (
     *("plan outdated", "limit set", "held plan: approve", "held plan: reject"),
     *("message that is rejected", "dead letters replayed"),
     *("deploy: job waits no more", "deploy during a run"),
-    *("PerPartition run", "PerUpdate run", "Full run", "all rows read again"),
+    *("PerPartition run", "PerUpdate run", "Full run", "SQL run", "all rows read again"),
     *("filtered rows read again", "new rows followed", "held for its inputs"),
     *("partition came out new", "partition came out the same"),
     *("partition came out new in some columns", "skipped"),

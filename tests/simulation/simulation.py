@@ -40,7 +40,7 @@ class Simulation:
         self._declarations = declarations = Declarations(stage)
         stage.note_facts = declarations.note
         upstream = Upstream(stage)
-        self._invariants = Invariants(stage.org, upstream.unusable)
+        self._invariants = Invariants(stage.org, upstream.unusable, is_mending=is_mending)
         approvals, letters = Approvals(stage, upstream), Letters(stage, upstream)
         engines = Engines(stage, upstream)
         self._workers = workers = Workers(stage)

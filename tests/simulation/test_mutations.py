@@ -53,7 +53,9 @@ CAUGHT_BY = {
     "inputs_are_recorded_as_of_completion": 7,
     "cancel_does_not_mark_partitions_unverified": 7,
     "a_hand_over_drops_dependents": 5,
-    "cursors_survive_a_changed_job": 33,
+    "cursors_survive_a_changed_job": 35,
+    "a_failed_task_is_joined_but_not_marked_as_hit": 63,
+    "a_failed_task_releases_what_waits_behind_it": 65,
 }
 """By mutation, a seed whose world notices. Where that has come to be another, others are tried.
 

@@ -97,6 +97,7 @@ class Workers:
         world = self.stage.world
         job = world.by_name[lease.job.name]
         self.stage.counts[f"{job.strategy} run"] += 1
+        self.stage.counts["SQL run"] += job.writes_with_its_completion
         self.stage.counts["retry"] += lease.attempt > 1
         run = Run(lease, job, world, self.stage.now, self._justified(lease, job))
         await self._check_waited(run)
@@ -139,7 +140,7 @@ class Workers:
         """After an attempt that did not complete, anything may be in the partitions it had."""
         job, version = self.stage.world.by_name[lease.job.name], lease.outputs[0].version
         keys = [UNIT] if job.is_unit else keys_of(job, lease.partitions)
-        for key in keys:
+        for key in () if job.writes_with_its_completion else keys:
             if (version, key) in self._attempted:
                 for dataset in lease.outputs:
                     there = self.stage.warehouse[dataset.name, dataset.version]
@@ -389,6 +390,8 @@ class Workers:
         if not self.runs:
             return
         run = dice.choice(self.runs)
+        if run.job.writes_with_its_completion:
+            return
         if not await self.stage.rows(_HELD, id=run.lease.task_id, token=run.lease.token):
             return
         for dataset in run.lease.outputs:

@@ -103,6 +103,15 @@ class Job:
         return self.is_source or self.kind != "fold"
 
     @property
+    def writes_with_its_completion(self) -> bool:
+        """Whether it is an SQL job: an attempt that does not complete leaves nothing behind.
+
+        Its lineage is declared, since nothing is to be derived from its SQL.
+        """
+        is_declared = all(output.lineage is not None for output in self.outputs)
+        return not self.is_source and is_declared and self.salt % 5 < 2
+
+    @property
     def priority(self) -> int:
         return self.salt % 3
 

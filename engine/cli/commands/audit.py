@@ -81,5 +81,6 @@ def reason_text(reason: Reason) -> str:
             "never built": "it was never built",
             "partly written": "an attempt that may have written it did not complete",
             "invalidated": "an open invalidation covers it",
+            "stalled": "its task waits for nothing that is still to end",
         }.get(reason.rule, reason.rule)
     return f"{reason.rule}: {reason.dataset} {reason.partition}"

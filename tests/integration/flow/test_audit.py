@@ -74,12 +74,29 @@ async def test_partitions_left_by_decision_hide_no_lost_one(database: Database) 
             await cancel(conn, world.scene, task["id"], by="ann")
     await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
     async with world.conn() as conn:
-        counts = await audit_all(conn, world.scene, most=2)
-    assert (counts.left, counts.lost) == (3, 1)
-    assert [(each.partition, each.verdict) for each in counts.shown] == [
-        ("2013-02-16", "lost"),
-        ("2013-02-13", "left"),
+        counts = await audit_all(conn, world.scene, most=3)
+    assert (counts.left, counts.lost) == (3, 2)
+    # The task of c that waited for the lost one is lost as well.
+    assert [(each.dataset, each.partition, each.verdict) for each in counts.shown] == [
+        ("c", "2013-02-16", "lost"),
+        ("b", "2013-02-16", "lost"),
+        ("b", "2013-02-13", "left"),
     ]
+
+
+async def test_a_task_that_waits_for_nothing_is_mended(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"), job("d", "c"))
+    await world.changed("a", DAY)
+    # The task of b ends, and its dependents are not resolved.
+    await world.rows("UPDATE tasks SET status = 'canceled' WHERE status = 'queued' RETURNING id")
+    stalled = [each for each in await found(world) if each.reasons[0].rule == "stalled"]
+    assert [(each.dataset, each.partition, each.verdict) for each in stalled] == [
+        ("c", DAY, "lost")
+    ]
+    await found(world, mend=True)
+    await world.plan()
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
+    assert await found(world) == []
 
 
 async def test_a_first_run_that_was_lost_is_mended(database: Database) -> None:
