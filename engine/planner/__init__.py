@@ -1,6 +1,6 @@
 """From invalidations to a plan: which jobs, which partitions, and why.
 
-Read it in the order of planning; docs/planning.md has the rules with an example each.
+Read it in the order of planning; docs/explanation/planning.md has the rules with an example each.
 
 The decision: a `scope` says what is `dirty` of a dataset, and `extent` how far that reaches where
 it has no end (by what is `known`). The `walk` goes down the lineage from there, `crossing` one edge

@@ -55,7 +55,7 @@ class ProcessingEngine(Facet, frozen=True, kw_only=True, rename="camel"):
 class Task(Facet, frozen=True, kw_only=True, rename="camel"):
     """Knockon's own: which task the run is an attempt at; partitions are keys or ranges of them.
 
-    Its schema is docs/openlineage/TaskRunFacet.json: a name, since it is served nowhere.
+    Its schema is docs/reference/openlineage/TaskRunFacet.json: a name, since it is served nowhere.
     """
 
     task: str

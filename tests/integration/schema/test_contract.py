@@ -1,4 +1,4 @@
-"""The live schema against the owner's contract, docs/erd.md, column by column."""
+"""The live schema against the owner's contract, docs/reference/erd.md, column by column."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from engine.store.database import Database
 
-CONTRACT = Path(__file__).parents[3] / "docs" / "erd.md"
+CONTRACT = Path(__file__).parents[3] / "docs" / "reference" / "erd.md"
 TYPES = {"timestamptz": "timestamp with time zone", "int": "integer"}
 KEYS = """
     SELECT tc.table_name, tc.constraint_type, kcu.column_name

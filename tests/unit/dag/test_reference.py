@@ -1,4 +1,4 @@
-"""What docs/dag-file.md shows and says is so."""
+"""What docs/reference/dag-file.md shows and says is so."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from engine.lineage.compile import compile_dag
 from engine.model.dag import json_schema
 from engine.model.dagfile import parse_dag
 
-REFERENCE = Path("docs/dag-file.md").read_text("utf-8")
+REFERENCE = Path("docs/reference/dag-file.md").read_text("utf-8")
 
 
 def test_its_first_example_compiles() -> None:

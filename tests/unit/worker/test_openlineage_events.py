@@ -138,7 +138,7 @@ def test_a_failure_says_why() -> None:
 
 
 def test_our_own_facet_is_as_its_schema_says() -> None:
-    schema = json.loads(Path("docs/openlineage/TaskRunFacet.json").read_text("utf-8"))
+    schema = json.loads(Path("docs/reference/openlineage/TaskRunFacet.json").read_text("utf-8"))
     facet = told(lease(*KEYS))["run"]["facets"]["knockon_task"]
     ours = msgspec.json.schema(Task)["$defs"]["Task"]["properties"]
 
