@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from croniter import croniter
-
 from engine.errors import InvalidMapping
 from engine.lineage.catalog import Readable, Surroundings
 from engine.lineage.check_kafka import check_kafka
+from engine.model.cron import previous_time
 from engine.model.dag import (
     EVERY_COLUMN,
     Input,
@@ -23,7 +22,7 @@ from engine.model.references import is_environment
 from engine.partitions import Mapping
 
 _OF_A_SOURCE = {"name", "description", "activation", "source", "outputs"}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def check_job(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
@@ -65,10 +64,12 @@ def _check_schedule(source: ScheduleSource, path: Path) -> Iterator[Problem]:
             (*path, "zone"), f"{source.zone!r} is no IANA time zone: write one like Europe/Berlin"
         )
     try:
-        # A text may be well formed and yet name no moment, such as 31 February.
-        croniter(source.cron, _EPOCH).get_next(datetime)
+        has_times = previous_time(source.cron, _SOME_TIME) is not None
     except ValueError as error:
         yield Problem((*path, "cron"), f"{error}: write five fields, like '0 2 * * *'")
+    else:
+        if not has_times:
+            yield Problem((*path, "cron"), f"{source.cron!r} names no date that exists")
 
 
 def _check_activation(job: JobSpec, path: Path) -> Iterator[Problem]:

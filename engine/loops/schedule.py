@@ -6,11 +6,10 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from croniter import croniter
-
 from engine.errors import PositionLost
 from engine.flow.ingest import ingest
 from engine.flow.scene import Scene
+from engine.model.cron import previous_time
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.store.database import Connection
 from engine.store.run import fetch
@@ -50,9 +49,9 @@ async def _due(conn: Connection, org_id: UUID) -> list[_Due]:
 def _last_time(row: dict[str, Any]) -> _Due | None:
     """The latest time of the cron expression, if it is later than the one that fired last."""
     now = row["now"].astimezone(ZoneInfo(row["source"].get("zone", "UTC")))
-    last: datetime = croniter(row["source"]["cron"], now).get_prev(datetime)
+    last = previous_time(row["source"]["cron"], now)
     since = row["position"] or row["since"].isoformat()
-    if last <= datetime.fromisoformat(since):
+    if last is None or last <= datetime.fromisoformat(since):
         return None
     return _Due(row["dataset"], row["position"], last)
 

@@ -71,12 +71,12 @@ CONTRADICTIONS = [
     (
         "{kind: manual}",
         "{kind: schedule, cron: 0 2 * *}",
-        "5:30: jobs[0].source.cron: Exactly 5, 6 or 7 columns has to be specified",
+        "5:30: jobs[0].source.cron: 4 fields instead of 5",
     ),
     (
         "{kind: manual}",
         "{kind: schedule, cron: 0 0 31 2 *}",
-        "5:30: jobs[0].source.cron: ",
+        "5:30: jobs[0].source.cron: Bad day-of-month",
     ),
     (
         "{kind: manual}",
