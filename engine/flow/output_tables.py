@@ -3,7 +3,7 @@
 Asked at every deploy, of all tables that exist by then, and by workers before each write.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from psycopg import sql
 
 from engine.errors import InvalidInput
+from engine.flow.table_claims import Claim, find_claims, own_claims
 from engine.lineage.catalog import outputs
 from engine.lineage.compiled import CompiledDag
 from engine.model.dag import DagFile
@@ -21,8 +22,6 @@ from engine.model.tables import (
     DEFAULT_SCHEMA,
     TableName,
     bare_name,
-    keeps_table,
-    sql_name,
     table_name,
     table_text,
 )
@@ -62,27 +61,6 @@ class _Target:
     is_adopted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """A table that a dataset is kept in or captured from; ``is_ours``: one of the same org."""
-
-    dataset: str
-    is_source: bool
-    is_ours: bool
-    table: TableName
-
-    def __str__(self) -> str:
-        if not self.is_ours:
-            return "a dataset of another org"
-        return f"{'source dataset' if self.is_source else 'dataset'} {self.dataset!r}"
-
-    def covers(self, row: Row) -> bool:
-        """Whether this is the table of a row of `tables.reached_by_writes`."""
-        schema, name = self.table
-        is_there = row["is_visible"] if schema is None else schema == row["schema"]
-        return bool(is_there) and name == row["table"]
-
-
 async def find_conflicts(
     conn: Connection, org_id: UUID, dag: DagFile, compiled: CompiledDag
 ) -> list[Problem]:
@@ -98,12 +76,9 @@ async def find_conflicts(
     names = {path: _quoted(conn, each.table) for path, each in targets.items()}
     found = await _relations(conn, names.values())
     reached = await _reached(conn, names.values())
-    near = {*(row["table"] for rows in reached.values() for row in rows)}
-    near |= {each.table.name for each in targets.values()}
-    claims = [
-        *_own_claims(compiled),
-        *await _claims(conn, org_id, near, except_dag=compiled.name),
-    ]
+    rows = [row for each in reached.values() for row in each]
+    near = {*(row["table"] for row in rows), *(each.table.name for each in targets.values())}
+    claims = [*own_claims(compiled), *await find_claims(conn, org_id, near, rows, compiled)]
     by_name = _by_bare_name(claims)
     problems = []
     for path, target in targets.items():
@@ -122,7 +97,8 @@ async def check_target(conn: Connection, org_id: UUID, dataset: Dataset, found: 
         return
     name = _quoted(conn, target.table)
     rows = (await _reached(conn, [name])).get(name, [])
-    claims = await _claims(conn, org_id, {row["table"] for row in rows} | {found.name})
+    near = {row["table"] for row in rows} | {found.name}
+    claims = await find_claims(conn, org_id, near, rows)
     if problem := _objection(target, found, rows, claims):
         raise InvalidInput(f"dataset {dataset.name!r}: {problem}")
 
@@ -135,7 +111,7 @@ def _is_simple(target: _Target, found: Relation) -> bool:
 
 
 def _objection(
-    target: _Target, found: Relation | None, rows: Sequence[Row], claims: Collection[_Claim]
+    target: _Target, found: Relation | None, rows: Sequence[Row], claims: Collection[Claim]
 ) -> str | None:
     """The reason why the target must not be written, with the remedy; None where it may be."""
     others = [claim for claim in claims if claim.dataset != target.dataset or not claim.is_ours]
@@ -148,7 +124,7 @@ def _objection(
     return _unmarked(target, found) if found is not None else None
 
 
-def _taken(target: _Target, rows: Iterable[Row], claims: Collection[_Claim]) -> str | None:
+def _taken(target: _Target, rows: Iterable[Row], claims: Collection[Claim]) -> str | None:
     for row in rows:
         for claim in claims:
             if claim.covers(row):
@@ -189,7 +165,13 @@ def _row_to_be(target: _Target) -> Row:
     """The row of a table that does not exist yet, and so cannot be hidden by another one."""
     table = target.table.qualified
     is_visible = table.schema == DEFAULT_SCHEMA
-    return {"schema": table.schema, "table": table.name, "is_visible": is_visible, "via": None}
+    return {
+        "schema": table.schema,
+        "table": table.name,
+        "is_visible": is_visible,
+        "via": None,
+        "captured": [],
+    }
 
 
 async def _ids(conn: Connection, org_id: UUID, compiled: CompiledDag) -> dict[str, UUID]:
@@ -220,64 +202,8 @@ async def _reached(conn: Connection, names: Iterable[str]) -> dict[str, list[Row
     return found
 
 
-def _own_claims(compiled: CompiledDag) -> Iterator[_Claim]:
-    jobs = {job.name: job for job in compiled.jobs}
-    for each in compiled.datasets:
-        source = jobs[each.job].source or {}
-        is_source = jobs[each.job].activation == "source"
-        kept = [table_text(each.storage, each.name)] if keeps_table(each.storage) else []
-        tables = [table_name(text) for text in kept]
-        if source.get("kind") == "postgres":
-            tables.append(sql_name(str(source["table"])))
-        for table in tables:
-            yield _Claim(each.name, is_source, True, table)
-
-
-async def _claims(
-    conn: Connection, org_id: UUID, names: Iterable[str], except_dag: str | None = None
-) -> list[_Claim]:
-    rows = await fetch(conn, "tables.claims", names=sorted({bare_name(name) for name in names}))
-    claims = [
-        (
-            row["org_id"],
-            _Claim(
-                row["name"],
-                row["is_source"],
-                row["org_id"] == org_id,
-                (sql_name if row["folds"] else table_name)(row["spelling"]),
-            ),
-        )
-        for row in rows
-        if row["org_id"] != org_id or row["dag_name"] != except_dag
-    ]
-    foreign = [(org, claim) for org, claim in claims if not claim.is_ours]
-    return [
-        *(claim for _, claim in claims if claim.is_ours),
-        *await _entitled(conn, org_id, foreign),
-    ]
-
-
-async def _entitled(
-    conn: Connection, org_id: UUID, foreign: Sequence[tuple[UUID, _Claim]]
-) -> list[_Claim]:
-    """The claims of other orgs that count: naming a table in a file alone gives no right to it."""
-    if not foreign:
-        return []
-    tables = [claim.table.parts for _, claim in foreign]
-    rows = await fetch(
-        conn,
-        "tables.entitled",
-        org_id=org_id,
-        orgs=[org for org, _ in foreign],
-        schemas=[schema for schema, _ in tables],
-        tables=[name for _, name in tables],
-        are_sources=[claim.is_source for _, claim in foreign],
-    )
-    return [foreign[row["number"] - 1][1] for row in rows]
-
-
-def _by_bare_name(claims: Iterable[_Claim]) -> dict[str, list[_Claim]]:
-    found: dict[str, list[_Claim]] = {}
+def _by_bare_name(claims: Iterable[Claim]) -> dict[str, list[Claim]]:
+    found: dict[str, list[Claim]] = {}
     for claim in claims:
         found.setdefault(bare_name(claim.table.name), []).append(claim)
     return found

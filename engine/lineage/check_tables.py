@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.lineage.catalog import CatalogEntry, Surroundings, outputs
 from engine.model.dag import JobSpec, Output, PostgresSource
+from engine.model.identifiers import fold
 from engine.model.marks import Path, Problem
 from engine.model.tables import TableName, keeps_table, meanings, sql_name, table_text
 
@@ -104,6 +105,6 @@ def _check_use(
 def _conflict(use: TableUse, other: TableUse, text: str) -> str:
     if use.is_source:
         return f"table {text} is written by the job of {other}: name the source's own table"
-    folds = any(table.name != table.name.lower() for table in use.tables | other.tables)
+    folds = any(table.name != fold(table.name) for table in use.tables | other.tables)
     hint = """ (SQL folds names: quote one, '"Orders"', to keep its capitals)""" if folds else ""
     return f"table {text} holds {other}, which the job would overwrite: name another table{hint}"

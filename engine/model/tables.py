@@ -4,10 +4,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from engine.model.identifiers import fold, stored, truncate, unquote
+
 DEFAULT_SCHEMA = "public"
 _OWN_SCHEMAS = {"knockon", "knockon_source", "information_schema"}
 _PART = r'("(?:[^"]|"")+"|[^".]+)'
 _QUALIFIED = re.compile(rf"(?:{_PART}\.)?{_PART}")
+_SPACE = " \t\n\r\f\v"
+_SQL_PART = r'\s*("(?:[^"]|"")+"|[^".]+?)\s*'
+_SQL = re.compile(rf"(?:(?:{_SQL_PART}\.)?{_SQL_PART}\.)?{_SQL_PART}", re.ASCII)
 
 
 class TableName(NamedTuple):
@@ -53,16 +58,19 @@ def table_name(text: str) -> TableName:
         schema, _, name = text.rpartition(".")
         return TableName(schema or None, name)
     schema, name = match.groups()
-    return TableName(_unquoted(schema) if schema else None, _unquoted(name))
+    return TableName(unquote(schema) if schema else None, unquote(name))
 
 
 def sql_name(text: str) -> TableName:
-    """The table that SQL means by the text: parts without quotes are folded to lower case."""
-    match = _QUALIFIED.fullmatch(text.strip())
+    """The table that SQL means by the text: parts without quotes are folded to lower case.
+
+    The name of the database may come before the schema.
+    """
+    match = _SQL.fullmatch(text)
     if match is None:
-        return table_name(text.strip().lower())
-    schema, name = match.groups()
-    return TableName(_folded(schema) if schema else None, _folded(name))
+        return table_name(fold(text.strip(_SPACE)))
+    _, schema, name = match.groups()
+    return TableName(stored(schema) if schema else None, stored(name))
 
 
 def meanings(storage: Mapping[str, Any], dataset: str) -> set[TableName]:
@@ -77,13 +85,8 @@ def meanings(storage: Mapping[str, Any], dataset: str) -> set[TableName]:
 
 
 def bare_name(text: str) -> str:
-    """The last part of any spelling of a table's name, for a first, rough comparison."""
-    return text.rpartition(".")[2].replace('"', "").lower()
+    """The last part of any spelling of a table's name, for a first, rough comparison.
 
-
-def _unquoted(part: str) -> str:
-    return part[1:-1].replace('""', '"') if part.startswith('"') else part
-
-
-def _folded(part: str) -> str:
-    return _unquoted(part) if part.startswith('"') else part.lower()
+    `tables.claims` does the same.
+    """
+    return truncate(fold(text.rpartition(".")[2].replace('"', "").strip(_SPACE)))

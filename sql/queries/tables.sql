@@ -15,6 +15,10 @@ SELECT r.name, n.nspname AS schema, c.relname AS table,
            JOIN pg_constraint k ON k.oid = t.tgconstraint AND k.confrelid = c.oid
            WHERE t.tgrelid = c.oid
                AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+       ) OR EXISTS (
+           SELECT FROM pg_trigger t
+           JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace = to_regnamespace('knockon_source')
+           WHERE t.tgrelid = c.oid
        ) AS has_relatives,
        (SELECT min(w.rulename)::text FROM pg_rewrite w
         WHERE w.ev_class = c.oid AND w.ev_type <> '1' AND w.ev_enabled <> 'D') AS rule,
@@ -38,6 +42,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('knockon.table ' || %(key)s, 0))
 -- The relations whose rows a write to one of these names changes: itself, its partitions and
 -- children, whatever it is a partition or a child of, and with `via`, the tables whose foreign keys
 -- pass a deletion or an update on. A foreign key to a partitioned table has a row for each partition.
+-- `captured`: names in the capture triggers on it.
 WITH RECURSIVE reached AS (
     SELECT r.name, c.oid, false AS is_above, NULL::name AS via
     FROM unnest(%(names)s::text[]) AS r(name)
@@ -59,14 +64,19 @@ WITH RECURSIVE reached AS (
     ) AS step (oid, is_above, via)
 )
 SELECT DISTINCT ON (f.name, f.oid) f.name, n.nspname AS schema, c.relname AS table,
-    n.nspname = 'public' AS is_visible, f.via::text AS via
+    n.nspname = 'public' AS is_visible, f.via::text AS via,
+    ARRAY(SELECT DISTINCT substr(t.tgname::text, 9, 12)
+          FROM pg_trigger t
+          JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace = to_regnamespace('knockon_source')
+          WHERE t.tgrelid = f.oid AND starts_with(t.tgname::text, 'knockon_')) AS captured
 FROM reached f
 JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 ORDER BY f.name, f.oid, f.via NULLS FIRST
 
 -- :name claims
 -- The datasets that current versions, of any org, may keep in tables of these bare names, or
--- capture from them.
+-- capture from them. Names are compared as the server folds and cuts them, which it does in ASCII only
+-- (and `lower` by the locale of the database, unless it is given another).
 SELECT c.org_id, c.name, j.dag_name, j.activation = 'source' AS is_source,
        t.spelling, t.folds
 FROM knockon.current_datasets c
@@ -76,8 +86,20 @@ CROSS JOIN LATERAL (VALUES
     (coalesce(d.storage ->> 'table', CASE WHEN d.storage - 'adopt' = '{}' THEN d.name END), false),
     (CASE j.source ->> 'kind' WHEN 'postgres' THEN j.source ->> 'table' END, true)
 ) AS t(spelling, folds)
-WHERE lower(replace(regexp_replace(t.spelling, '^.*[.]', ''), '"', ''))
+WHERE lower(btrim(replace(regexp_replace(t.spelling, '^.*[.]', ''), '"', ''), E' \t\n\r\f\v')
+        COLLATE "C")::name::text
     IN (SELECT unnest(%(names)s::text[]))
+
+-- :name captured
+-- The datasets of current versions whose capture triggers have these names; those of an earlier version
+-- were named without the org.
+SELECT c.org_id, c.name, j.dag_name, j.activation = 'source' AS is_source, w.schema, w.name AS table
+FROM unnest(%(stems)s::text[], %(schemas)s::text[], %(tables)s::text[]) AS w(stem, schema, name)
+JOIN knockon.current_datasets c ON w.stem IN (
+    left(encode(sha256(convert_to(c.org_id::text || ' ' || c.name, 'UTF8')), 'hex'), 12),
+    left(encode(sha256(convert_to(c.name, 'UTF8')), 'hex'), 12))
+JOIN knockon.datasets d ON d.id = c.dataset_uuid
+JOIN knockon.jobs j ON j.dag_version_id = c.dag_version_id AND j.name = d.producer_job_name
 
 -- :name entitled
 -- Of claims of other orgs on tables of these schemas and names, the numbers of those that count

@@ -16,8 +16,9 @@ from sqlglot.errors import ErrorLevel
 from sqlglot.tokenizer_core import Token as Parsed
 from sqlglot.tokenizer_core import TokenType
 
-from engine.lineage.sql.lexer import LexicalError, Token, fold, tokens
+from engine.lineage.sql.lexer import LexicalError, Token, tokens
 from engine.lineage.sql.unresolved import Unresolved
+from engine.model.identifiers import fold
 
 _NAMES = TokenType.VAR, TokenType.IDENTIFIER
 _VALUES = {

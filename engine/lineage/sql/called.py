@@ -8,6 +8,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from engine.model.identifiers import stored
+
 _PART = r'"(?:[^"]|"")+"|[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*'
 _NAME = re.compile(rf"(?:({_PART})\s*\.\s*)?({_PART})")
 _CALL = re.compile(rf"(?:({_PART})\s*\.\s*)?({_PART})\s*\(")
@@ -53,10 +55,6 @@ def _parts(run: str) -> set[str]:
 
 def _names(pattern: re.Pattern[str], text: str) -> set[Name]:
     return {
-        Name(_folded(schema) if schema else None, _folded(name))
+        Name(stored(schema) if schema else None, stored(name))
         for schema, name in pattern.findall(text)
     }
-
-
-def _folded(part: str) -> str:
-    return part[1:-1].replace('""', '"') if part.startswith('"') else part.lower()

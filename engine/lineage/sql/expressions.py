@@ -13,11 +13,11 @@ from engine.lineage.sql.functions import (
     may_be_column,
     may_be_field,
 )
-from engine.lineage.sql.lexer import fold
 from engine.lineage.sql.parse import folded
 from engine.lineage.sql.relation import NOTHING, Reads, Relation, union
 from engine.lineage.sql.scope import Scope
 from engine.lineage.sql.unresolved import Unresolved
+from engine.model.identifiers import fold
 
 Trace = Callable[[exp.Expr, Scope], Relation]
 

@@ -25,8 +25,6 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_MAX_NAME_BYTES = 63
-_ASCII_LOWER = str.maketrans({chr(n): chr(n + 32) for n in range(ord("A"), ord("Z") + 1)})
 
 
 class Token(NamedTuple):
@@ -64,13 +62,3 @@ def _end_of_comment(text: str, start: int) -> int:
         if depth == 0:
             return edge.end()
     raise LexicalError("a comment has no end")
-
-
-def fold(name: str) -> str:
-    """An unquoted name as a database in UTF-8 stores it: only ASCII letters are folded."""
-    return name.translate(_ASCII_LOWER)
-
-
-def truncate(name: str) -> str:
-    """A name as the server stores it, cut to 63 bytes at a whole character."""
-    return name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")

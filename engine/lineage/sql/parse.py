@@ -17,8 +17,9 @@ from sqlglot.tokenizer_core import TokenType
 from engine.lineage.sql.accounting import check_complete, check_keywords, check_tokens, lex
 from engine.lineage.sql.functions import UserDefined
 from engine.lineage.sql.grammar import check_grammar
-from engine.lineage.sql.lexer import Token, fold, truncate
+from engine.lineage.sql.lexer import Token
 from engine.lineage.sql.unresolved import Unresolved
+from engine.model.identifiers import fold, truncate
 
 _KEYWORDS_INSIDE = {"CAST", "EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM"}
 

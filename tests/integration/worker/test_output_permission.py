@@ -3,7 +3,11 @@
 from typing import Any
 
 import pytest
+from psycopg import AsyncConnection
+from psycopg.sql import SQL, Identifier
 
+from consumers.postgres.attach import attach
+from consumers.postgres.triggers import Tenant
 from engine.errors import InvalidDag, InvalidInput
 from engine.flow.deploy import preview
 from engine.flow.scene import Scene
@@ -159,6 +163,68 @@ async def test_workers_refuse_a_table_of_their_own_whose_writes_are_passed_on(
         await run_lease(world, lease)
 
     assert await _count(world, "orders") == 2
+
+
+async def test_a_captured_table_is_a_source_under_whatever_name_it_was_attached(
+    orders: Database,
+) -> None:
+    ev = {**source("ev"), "source": {"kind": "postgres", "table": "ev"}}
+    ev["outputs"][0]["storage"] = {"table": "elsewhere"}
+    world = await World.made(orders, source("orders"), ev, _copy(table="raw.old", adopt=True))
+    async with await AsyncConnection.connect(orders.url, autocommit=True) as conn:
+        await conn.execute("SET search_path = raw")
+        tenant = Tenant(str(world.scene.org_id), "postgres")
+        await attach(conn, tenant, "ev", "ev", {})
+        await attach(conn, tenant, "old", "ev", {})
+    jobs = [source("orders"), ev]
+    message = r"changes raw.ev, which holds source dataset 'ev'"
+
+    with pytest.raises(InvalidDag, match=message):
+        await world.deploy(*jobs, _copy(table="raw.ev_2013", adopt=True))
+    with pytest.raises(InvalidDag, match=message):
+        await _preview(world, *jobs, _copy(table="raw.ev", adopt=True))
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+    with pytest.raises(InvalidInput, match=r"changes raw.old, which holds source dataset 'ev'"):
+        await run_lease(world, lease)
+    await world.deploy(source("orders"), _copy(table="raw.ev", adopt=True))
+
+
+async def test_a_table_captured_by_another_org_is_not_overwritten(orders: Database) -> None:
+    world, other = await _two_orgs(orders)
+    await other.deploy(source("ev"))
+    async with await AsyncConnection.connect(orders.url, autocommit=True) as conn:
+        tenant = Tenant(str(other.scene.org_id), "postgres")
+        await attach(conn, tenant, "public.shared", "ev", {})
+
+    await world.deploy(*ADOPTED)
+    await _grant(other, "other", "shared", "read")
+    with pytest.raises(InvalidDag, match="holds a dataset of another org"):
+        await world.deploy(*ADOPTED)
+
+
+@pytest.mark.parametrize(
+    "name", ["\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", "ß", "ẞ", "\N{KELVIN SIGN}", "Ä" * 40]
+)
+async def test_names_beyond_ascii_are_compared_as_the_server_folds_them(
+    orders: Database, name: str
+) -> None:
+    async with orders.connection() as conn:
+        await conn.execute(f"CREATE TABLE raw.X{name}X (id int, dt date)".encode())
+        newest = "SELECT relname FROM pg_class WHERE relkind = 'r' ORDER BY oid DESC LIMIT 1"
+        (row,) = await (await conn.execute(newest)).fetchall()
+        await conn.execute(
+            SQL("CREATE TABLE raw.part () INHERITS (raw.{})").format(Identifier(row["relname"]))
+        )
+    ev = {**source("ev"), "source": {"kind": "postgres", "table": f"raw . X{name}X"}}
+    ev["outputs"][0]["storage"] = {"table": "elsewhere"}
+    quoted = '"' + row["relname"] + '"'
+
+    with pytest.raises(InvalidDag, match="holds source dataset 'ev'"):
+        await World.made(orders, source("orders"), ev, _copy(table=f"raw.{quoted}", adopt=True))
+    world = await World.made(orders, source("orders"), ev)
+    with pytest.raises(InvalidDag, match="holds source dataset 'ev'"):
+        await world.deploy(_copy(table="raw.part", adopt=True), dag="second")
 
 
 async def test_the_dag_of_the_first_deploy_counts_with_its_own_sources(orders: Database) -> None:

@@ -1,0 +1,125 @@
+"""Tables that are in use: datasets are kept in them, or captured from them.
+
+Claims are by the names that DAG files write, and by the capture triggers that tables bear, which
+find a table under whatever name it was attached.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from engine.lineage.compiled import CompiledDag
+from engine.model.tables import (
+    TableName,
+    bare_name,
+    keeps_table,
+    sql_name,
+    table_name,
+    table_text,
+)
+from engine.store.database import Connection
+from engine.store.run import Row, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A table that a dataset is kept in or captured from; ``is_ours``: one of the same org."""
+
+    dataset: str
+    is_source: bool
+    is_ours: bool
+    table: TableName
+    org_id: UUID | None = None
+
+    def __str__(self) -> str:
+        if not self.is_ours:
+            return "a dataset of another org"
+        return f"{'source dataset' if self.is_source else 'dataset'} {self.dataset!r}"
+
+    def covers(self, row: Row) -> bool:
+        """Whether this is the table of a row of `tables.reached_by_writes`."""
+        schema, name = self.table
+        is_there = row["is_visible"] if schema is None else schema == row["schema"]
+        return bool(is_there) and name == row["table"]
+
+
+def own_claims(compiled: CompiledDag) -> Iterator[Claim]:
+    """The tables that the datasets of a DAG are kept in or captured from."""
+    jobs = {job.name: job for job in compiled.jobs}
+    for each in compiled.datasets:
+        source = jobs[each.job].source or {}
+        is_source = jobs[each.job].activation == "source"
+        kept = [table_text(each.storage, each.name)] if keeps_table(each.storage) else []
+        tables = [table_name(text) for text in kept]
+        if source.get("kind") == "postgres":
+            tables.append(sql_name(str(source["table"])))
+        for table in tables:
+            yield Claim(each.name, is_source, True, table)
+
+
+async def find_claims(
+    conn: Connection,
+    org_id: UUID,
+    names: Iterable[str],
+    reached: Sequence[Row],
+    compiled: CompiledDag | None = None,
+) -> list[Claim]:
+    """The claims of current versions on tables of these names, and on those that writes reach.
+
+    With a compiled DAG, its own claims are left to `own_claims`, but for its captured tables.
+    """
+    rows = await fetch(conn, "tables.claims", names=sorted({bare_name(name) for name in names}))
+    found = [
+        _claim(row, org_id, (sql_name if row["folds"] else table_name)(row["spelling"]))
+        for row in rows
+        if compiled is None or (row["org_id"], row["dag_name"]) != (org_id, compiled.name)
+    ]
+    found += [
+        _claim(row, org_id, TableName(row["schema"], row["table"]))
+        for row in await _captured(conn, reached)
+        if compiled is None or not _is_removed(row, org_id, compiled)
+    ]
+    foreign = [each for each in found if not each.is_ours]
+    return [*(each for each in found if each.is_ours), *await _entitled(conn, org_id, foreign)]
+
+
+def _claim(row: Row, org_id: UUID, table: TableName) -> Claim:
+    is_ours = row["org_id"] == org_id
+    return Claim(row["name"], row["is_source"], is_ours, table, row["org_id"])
+
+
+async def _captured(conn: Connection, reached: Sequence[Row]) -> list[Row]:
+    """The datasets that capture triggers on these tables log to."""
+    triggers = [(stem, row) for row in reached for stem in row["captured"]]
+    if not triggers:
+        return []
+    return await fetch(
+        conn,
+        "tables.captured",
+        stems=[stem for stem, _ in triggers],
+        schemas=[row["schema"] for _, row in triggers],
+        tables=[row["table"] for _, row in triggers],
+    )
+
+
+def _is_removed(row: Row, org_id: UUID, compiled: CompiledDag) -> bool:
+    """Whether a captured dataset is no longer in the DAG that is about to be deployed."""
+    is_own = (row["org_id"], row["dag_name"]) == (org_id, compiled.name)
+    return is_own and all(each.name != row["name"] for each in compiled.datasets)
+
+
+async def _entitled(conn: Connection, org_id: UUID, foreign: Sequence[Claim]) -> list[Claim]:
+    """The claims of other orgs that count: naming a table in a file alone gives no right to it."""
+    if not foreign:
+        return []
+    tables = [claim.table.parts for claim in foreign]
+    rows = await fetch(
+        conn,
+        "tables.entitled",
+        org_id=org_id,
+        orgs=[claim.org_id for claim in foreign],
+        schemas=[schema for schema, _ in tables],
+        tables=[name for _, name in tables],
+        are_sources=[claim.is_source for claim in foreign],
+    )
+    return [foreign[row["number"] - 1] for row in rows]
