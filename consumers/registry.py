@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 import httpx
 import msgspec
-import stamina
 
 from consumers.formats.confluent import AvroSchema, JsonSchema, Schema, Schemas, schema_id
 from engine.errors import InvalidEvent, ServiceUnavailable
+from engine.retries import retrying
 from engine.secrets import resolve_url
 
 _SECONDS = 5.0
@@ -83,7 +83,7 @@ class Registry:
         return found
 
     async def _ask(self, client: httpx.AsyncClient, path: str) -> _Found:
-        attempts = stamina.retry_context(on=_may_pass, attempts=_ATTEMPTS, timeout=None)
+        attempts = retrying(_may_pass, attempts=_ATTEMPTS)
         try:
             async for attempt in attempts:
                 with attempt:
@@ -103,7 +103,7 @@ class Registry:
         return msgspec.json.decode(answer.content, type=_Found)
 
 
-def _may_pass(error: Exception) -> bool:
+def _may_pass(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.is_server_error
     return isinstance(error, httpx.TransportError)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Protocol
 
-import stamina
 import structlog
 from psycopg import AsyncConnection
 
@@ -23,6 +22,7 @@ from engine.flow.scene import Scene
 from engine.loops.duty import keep, pause
 from engine.model.event import Advance, Batch
 from engine.model.heard import Heard
+from engine.retries import retrying
 from engine.store.database import Connection, Database
 from engine.store.orgs import lineage_epoch
 from engine.store.run import fetch
@@ -34,6 +34,10 @@ _EXPIRE_SECONDS = 60.0
 
 class _SourcesChanged(PositionLost):
     """A batch was read in a way that is no longer deployed."""
+
+
+def _is_overtaken(error: BaseException) -> bool:
+    return isinstance(error, PositionLost)
 
 
 class _Consumer(Protocol):
@@ -129,7 +133,7 @@ class Consumers:
     def _tenant(self) -> Tenant:
         return Tenant(str(self._scene.org_id), self._wiring.name)
 
-    @stamina.retry(on=PositionLost, attempts=10)
+    @retrying(_is_overtaken, attempts=10).wraps
     async def rewind(self, origin: Origin) -> list[Advance]:
         """Move the stored positions of all topics there; gives what moved.
 

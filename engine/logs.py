@@ -3,7 +3,6 @@
 import logging
 import sys
 
-import stamina.instrumentation
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -79,6 +78,5 @@ def _made_printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _hush() -> None:
     """Silence what would only repeat our own line about an outage."""
-    stamina.instrumentation.set_on_retry_hooks([])
     for name in ("psycopg.pool", "aiokafka"):
         logging.getLogger(name).setLevel(logging.ERROR)

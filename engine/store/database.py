@@ -12,7 +12,6 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 import psycopg
-import stamina
 import structlog
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict
@@ -21,6 +20,7 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from engine.errors import InvalidInput, ServiceUnavailable
+from engine.retries import retrying
 from engine.store.text import encode_json
 
 T = TypeVar("T")
@@ -188,11 +188,11 @@ def clean_session(connection: Connection) -> sql.Composed:
 
 async def wait_for_database(url: str, patience: float) -> None:
     """Return when the database answers; raise ServiceUnavailable after `patience` seconds."""
-    attempts = stamina.retry_context(
-        on=_worth_waiting,
+    attempts = retrying(
+        _worth_waiting,
         attempts=None if patience else 1,
-        timeout=patience or None,
-        wait_max=_LONGEST_WAIT_SECONDS,
+        seconds=patience or None,
+        longest_wait=_LONGEST_WAIT_SECONDS,
     )
     try:
         async for attempt in attempts:
@@ -210,9 +210,7 @@ async def reconnecting(work: Callable[[], Awaitable[T]], *, what: str) -> T:
 
     `work` may have committed before it lost its connection, so it must bear being repeated.
     """
-    attempts = stamina.retry_context(
-        on=is_transient, attempts=None, timeout=None, wait_max=_LONGEST_WAIT_SECONDS
-    )
+    attempts = retrying(is_transient, longest_wait=_LONGEST_WAIT_SECONDS)
     async for attempt in attempts:
         with attempt:
             try:
@@ -224,7 +222,7 @@ async def reconnecting(work: Callable[[], Awaitable[T]], *, what: str) -> T:
     raise AssertionError("retries without limit have no end")
 
 
-def is_transient(error: Exception) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the error means: the same again later may well work.
 
     That is a lost or refused connection, a server that shuts down or starts, a full server, a
@@ -286,7 +284,7 @@ async def _knock(url: str) -> None:
         raise
 
 
-def _worth_waiting(error: Exception) -> bool:
+def _worth_waiting(error: BaseException) -> bool:
     return is_transient(error) and not any(sign in str(error) for sign in _HOPELESS)
 
 
