@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import msgspec
 
 from consumers.formats.confluent import AvroSchema, JsonSchema, Schema, Schemas, schema_id
@@ -40,7 +40,7 @@ class Registry:
     """
 
     def __init__(self, url: str) -> None:
-        address = httpx.URL(resolve_url(url.rstrip("/")))
+        address = httpx2.URL(resolve_url(url.rstrip("/")))
         self._url = str(address.copy_with(userinfo=b""))  # what errors show
         self._auth = _auth(address)
         self.schemas = Schemas()
@@ -55,11 +55,11 @@ class Registry:
         missing = sorted(number for number in ids if isinstance(known.get(number, ""), str))
         if not missing:
             return
-        async with httpx.AsyncClient(timeout=_SECONDS, auth=self._auth) as client:
+        async with httpx2.AsyncClient(timeout=_SECONDS, auth=self._auth) as client:
             for number in missing:
                 known[number] = await self._schema(client, f"/schemas/ids/{number}")
 
-    async def _schema(self, client: httpx.AsyncClient, path: str) -> Schema | str:
+    async def _schema(self, client: httpx2.AsyncClient, path: str) -> Schema | str:
         try:
             found = await self._ask(client, path)
             if found.type_ == "JSON":
@@ -71,7 +71,7 @@ class Registry:
             return str(error)
 
     async def _references(
-        self, client: httpx.AsyncClient, schema: _Found, found: dict[str, str]
+        self, client: httpx2.AsyncClient, schema: _Found, found: dict[str, str]
     ) -> Mapping[str, str]:
         """The texts of the schemas that one refers to, each after those that it refers to."""
         for each in schema.references:
@@ -82,38 +82,38 @@ class Registry:
                 found[each.name] = other.schema
         return found
 
-    async def _ask(self, client: httpx.AsyncClient, path: str) -> _Found:
+    async def _ask(self, client: httpx2.AsyncClient, path: str) -> _Found:
         attempts = retrying(_may_pass, attempts=_ATTEMPTS)
         try:
             async for attempt in attempts:
                 with attempt:
                     return await self._get(client, path)
-        except (httpx.HTTPError, msgspec.DecodeError) as error:
+        except (httpx2.HTTPError, msgspec.DecodeError) as error:
             raise ServiceUnavailable(
                 f"the schema registry {self._url} does not answer {path}: {error!r}; "
                 "start it, or mend `registry` in the DAG file"
             ) from error
         raise AssertionError("unreachable")
 
-    async def _get(self, client: httpx.AsyncClient, path: str) -> _Found:
+    async def _get(self, client: httpx2.AsyncClient, path: str) -> _Found:
         answer = await client.get(self._url + path)
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if answer.status_code == httpx2.codes.NOT_FOUND:
             raise _NotThere(f"the registry {self._url} has no {path}")
         answer.raise_for_status()
         return msgspec.json.decode(answer.content, type=_Found)
 
 
 def _may_pass(error: BaseException) -> bool:
-    if isinstance(error, httpx.HTTPStatusError):
+    if isinstance(error, httpx2.HTTPStatusError):
         return error.response.is_server_error
-    return isinstance(error, httpx.TransportError)
+    return isinstance(error, httpx2.TransportError)
 
 
-def _auth(address: httpx.URL) -> httpx.Auth | None:
+def _auth(address: httpx2.URL) -> httpx2.Auth | None:
     """Who asks, by the address, or by the netrc file where there is one."""
     if address.userinfo:
-        return httpx.BasicAuth(address.username, address.password)
+        return httpx2.BasicAuth(address.username, address.password)
     try:
-        return httpx.NetRCAuth(os.environ.get("NETRC"))
+        return httpx2.NetRCAuth(os.environ.get("NETRC"))
     except OSError:
         return None

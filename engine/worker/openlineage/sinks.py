@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-import httpx
+import httpx2
 from pydantic import SecretStr
 
 from engine.errors import InvalidInput, ServiceUnavailable
@@ -44,18 +44,18 @@ class Http:
     """Posts each event; without a path in the address to OpenLineage's own."""
 
     def __init__(self, url: str, api_key: SecretStr | None) -> None:
-        address = httpx.URL(url)
+        address = httpx2.URL(url)
         self._url = address.copy_with(path=_ENDPOINT) if address.path == "/" else address
         headers = {"Content-Type": "application/json"}
         if api_key is not None:
             headers["Authorization"] = f"Bearer {api_key.get_secret_value()}"
-        self._client = httpx.Client(timeout=_SECONDS, headers=headers)
+        self._client = httpx2.Client(timeout=_SECONDS, headers=headers)
 
     def write(self, event: bytes) -> None:
         """See `Sink`."""
         try:
             status = self._client.post(self._url, content=event).status_code
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             raise ServiceUnavailable(f"events cannot be sent: {error!r}") from error
         if status in _LATER or status >= 500:
             raise ServiceUnavailable(f"the receiver of events answers {status}")

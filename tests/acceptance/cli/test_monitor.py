@@ -2,7 +2,7 @@
 
 import socket
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,7 +18,7 @@ def address() -> str:
 
 def _metrics(address: str) -> dict[tuple[str, ...], float]:
     """What is told of the default org, by name and other labels."""
-    text = httpx.get(f"http://{address}/metrics").text
+    text = httpx2.get(f"http://{address}/metrics").text
     return {
         (
             sample.name,
@@ -39,7 +39,7 @@ def test_a_process_tells_how_it_is_and_what_it_did(
         shop.running("worker", until="worker is up"),
     ):
         for question in ("healthz", "readyz"):
-            assert httpx.get(f"http://{address}/{question}").json() == {"status": "ok"}
+            assert httpx2.get(f"http://{address}/{question}").json() == {"status": "ok"}
         shop("invalidate", "orders", "-p", "2026-02-03", "--wait")
         told = _metrics(address)
         assert told["knockon_plans_total", "applied"] == 1

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -12,24 +12,24 @@ from engine.monitor.metrics import TASKS_REAPED
 from engine.monitor.pulse import pulsing
 
 
-def _client(**lacks: Lack) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(monitor("acme", lacks))
-    return httpx.AsyncClient(transport=transport, base_url="http://monitor")
+def _client(**lacks: Lack) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(monitor("acme", lacks))
+    return httpx2.AsyncClient(transport=transport, base_url="http://monitor")
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
+async def client() -> AsyncIterator[httpx2.AsyncClient]:
     async with _client() as client:
         yield client
 
 
-async def test_loops_that_turn_are_healthy(client: httpx.AsyncClient) -> None:
+async def test_loops_that_turn_are_healthy(client: httpx2.AsyncClient) -> None:
     with pulsing("plan", 1.0):
         answer = await client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-async def test_a_loop_that_hangs_is_named(client: httpx.AsyncClient) -> None:
+async def test_a_loop_that_hangs_is_named(client: httpx2.AsyncClient) -> None:
     with pulsing("plan", 1.0) as hanging, pulsing("reap", 5.0), pulsing("trim", 3600.0) as slow:
         hanging.last -= 301
         slow.last -= 3601
@@ -40,14 +40,14 @@ async def test_a_loop_that_hangs_is_named(client: httpx.AsyncClient) -> None:
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_a_loop_that_has_ended_is_not_missed(client: httpx.AsyncClient) -> None:
+async def test_a_loop_that_has_ended_is_not_missed(client: httpx2.AsyncClient) -> None:
     with pulsing("kafka", 1.0) as ended:
         ended.last -= 1000
     assert (await client.get("/healthz")).status_code == 200
     assert pulse_module.pulses() == ()
 
 
-async def test_what_waits_is_alive_but_not_ready(client: httpx.AsyncClient) -> None:
+async def test_what_waits_is_alive_but_not_ready(client: httpx2.AsyncClient) -> None:
     with pulsing("kafka", 1.0, waits_for="has not joined its group") as kafka:
         assert (await client.get("/healthz")).status_code == 200
         answer = await client.get("/readyz")
@@ -69,7 +69,7 @@ async def test_what_is_lacking_makes_it_unready() -> None:
     assert (answer.status_code, answer.json()["amiss"]) == (503, {"database": "does not answer"})
 
 
-async def test_metrics_bear_the_org_and_python_its_own(client: httpx.AsyncClient) -> None:
+async def test_metrics_bear_the_org_and_python_its_own(client: httpx2.AsyncClient) -> None:
     TASKS_REAPED.inc()
     with pulsing("plan", 1.0):
         text = (await client.get("/metrics")).text
@@ -83,7 +83,7 @@ async def test_metrics_bear_the_org_and_python_its_own(client: httpx.AsyncClient
     assert "_created" not in text
 
 
-async def test_open_metrics_are_spoken_to_who_asks(client: httpx.AsyncClient) -> None:
+async def test_open_metrics_are_spoken_to_who_asks(client: httpx2.AsyncClient) -> None:
     accept = {"accept": "application/openmetrics-text; version=1.0.0"}
     answer = await client.get("/metrics", headers=accept)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")

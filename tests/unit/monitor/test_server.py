@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-import httpx
+import httpx2
 import pytest
 
 from engine.errors import InvalidInput, ServiceUnavailable
@@ -14,11 +14,11 @@ from engine.monitor.server import MonitorServer
 async def test_it_serves_until_it_is_told_to_stop() -> None:
     server, stop = MonitorServer(monitor("acme", {}), "127.0.0.1:0"), asyncio.Event()
     running = asyncio.create_task(server.run(stop))
-    async with asyncio.timeout(30), httpx.AsyncClient(base_url=server.url) as client:
+    async with asyncio.timeout(30), httpx2.AsyncClient(base_url=server.url) as client:
         assert (await client.get("/healthz")).status_code == 200
         stop.set()
         await running
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(httpx2.ConnectError):
             await client.get("/healthz", headers={"connection": "close"})
 
 
