@@ -264,6 +264,11 @@ def key_column(
     Raises:
         InvalidInput: such a column cannot hold the dimension.
     """
+    if type_ == "money":
+        raise InvalidInput(
+            f"column {name!r} is of type money, whose text depends on lc_monetary: it cannot hold "
+            "a dimension; name a column of type numeric"
+        )
     match dimension:
         case TimeDimension() if type_ in _ON_THE_CLOCK:
             return TimeColumn(name, dimension, type_)

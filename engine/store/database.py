@@ -41,8 +41,14 @@ _CONNECT: dict[str, Any] = {
     "tcp_user_timeout": 25_000,
 }
 # A process that is frozen in the middle of a transaction may not keep its locks from the others.
+# Texts of values are keys, and must be those that capture triggers write, whatever the defaults of
+# the database or the role.
 _SESSION = sql.SQL(
     "SELECT pg_catalog.set_config('TimeZone', 'UTC', false),"
+    " pg_catalog.set_config('DateStyle', 'ISO', false),"
+    " pg_catalog.set_config('IntervalStyle', 'postgres', false),"
+    " pg_catalog.set_config('bytea_output', 'hex', false),"
+    " pg_catalog.set_config('extra_float_digits', '1', false),"
     " pg_catalog.set_config('idle_in_transaction_session_timeout', '1min', false)"
 )
 # Every statement qualifies the tables it names; this keeps functions, operators and types that

@@ -146,6 +146,11 @@ SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
 SET datestyle = 'ISO'
 SET extra_float_digits = 1
+SET intervalstyle = 'postgres'
+SET bytea_output = 'hex'
+SET quote_all_identifiers = off
+SET standard_conforming_strings = on
+SET array_nulls = on
 AS {body};
 REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION {function}() TO {me};
@@ -178,6 +183,11 @@ SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
 SET datestyle = 'ISO'
 SET extra_float_digits = 1
+SET intervalstyle = 'postgres'
+SET bytea_output = 'hex'
+SET quote_all_identifiers = off
+SET standard_conforming_strings = on
+SET array_nulls = on
 SET row_security = off
 BEGIN ATOMIC
     {query};

@@ -85,6 +85,11 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL timezone = 'UTC';
 SET LOCAL datestyle = 'ISO';
 SET LOCAL extra_float_digits = 1;
+SET LOCAL intervalstyle = 'postgres';
+SET LOCAL bytea_output = 'hex';
+SET LOCAL quote_all_identifiers = off;
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL array_nulls = on;
 -- All rows or an error: rows hidden by a policy are announced, too.
 SET LOCAL row_security = off;
 

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from engine.errors import InvalidPartition, TaskFailed
 from engine.store.database import Database
@@ -108,3 +110,29 @@ async def test_the_select_has_to_tell_the_partitions_apart(database: Database) -
 
     with pytest.raises(TaskFailed, match=r"must give column 'origin': .* several partitions"):
         await _run(world)
+
+
+_STYLES = ["DateStyle = 'German'", "IntervalStyle = 'iso_8601'", "bytea_output = 'escape'"]
+
+
+async def test_keys_do_not_depend_on_the_defaults_of_the_database(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        for style in _STYLES:
+            name = Identifier(conn.info.dbname)
+            conn.execute(SQL("ALTER DATABASE {} SET {}").format(name, SQL(style)))
+    database = await Database.open(database_url)
+    partitioning = {
+        "at": {"time": "hour", "zone": "UTC"},
+        "lasts": {"dynamic": True},
+        "code": {"dynamic": True},
+    }
+    select = (
+        "SELECT at, interval '1 year 2 days' AS lasts, convert_to('a', 'UTF8') AS code FROM flights"
+    )
+    world = await _world(database, partitioning, select)
+    await world.rows("INSERT INTO flights (at) VALUES ('2013-11-03 05:00Z') RETURNING id")
+
+    await _run(world)
+
+    assert list(await _partitions(world)) == [r"at=2013-11-03T05/lasts=1 year 2 days/code=\x61"]
+    await database.close()
