@@ -35,7 +35,8 @@ async def leave_stale(
     """Record the decision with partitions, by job; returns those that are stale.
 
     A canceled task may have waited for inputs that change only afterwards, so the decision is
-    recorded with all of its partitions; of a rejected plan, those that are stale.
+    recorded with all of its partitions; of a rejected plan, with those that are stale, or become so
+    when the first run that is under way completes.
     """
     needs = [(job, keys) for id_, keys in partitions.items() if (job := lineage.find_job(id_))]
     stale = await stale_partitions(conn, lineage, needs)
@@ -49,7 +50,8 @@ async def leave_stale(
             dataset=dataset.id,
             version=dataset.version,
             job=job.id,
-            keys=[key for key in subjects if is_of_all or (job.id, key) in stale],
+            keys=list(subjects),
+            stale=[is_of_all or (job.id, key) in stale for key in subjects],
             decision=decision.kind,
             by=decision.by,
             task=decision.task,

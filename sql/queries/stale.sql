@@ -106,14 +106,22 @@ WHERE p.org_id = %(org_id)s AND p.state = 'held'
   AND j.name = %(job)s AND j.dag_name = %(dag)s
 
 -- :name record_decisions
--- Somebody has decided that these are not recomputed for now.
+-- Somebody has decided that these are not recomputed for now. Besides the ``stale`` ones, those whose
+-- first run is under way: it may have been claimed before the change that was decided against.
 INSERT INTO knockon.stale_decisions AS d (dataset_uuid, dataset_version, partition_key, decision,
     decided_by, decided_at, plan_id, task_id, running_task)
-SELECT %(dataset)s, %(version)s, key, %(decision)s, %(by)s, clock_timestamp(), %(plan)s, %(task)s,
-    (SELECT t.id FROM knockon.tasks t
-     WHERE t.job_id = %(job)s AND t.status = 'running'
-       AND (t.slot = '*' OR key = ANY (t.partitions)) LIMIT 1)
-FROM unnest(%(keys)s::text[]) AS key
+SELECT %(dataset)s, %(version)s, v.key, %(decision)s, %(by)s, clock_timestamp(), %(plan)s, %(task)s, r.id
+FROM unnest(%(keys)s::text[], %(stale)s::bool[]) AS v(key, is_stale)
+LEFT JOIN LATERAL (
+    SELECT t.id FROM knockon.tasks t
+    WHERE t.job_id = %(job)s AND t.status = 'running'
+      AND (t.slot = '*' OR v.key = ANY (t.partitions)) LIMIT 1) AS r ON true
+WHERE v.is_stale OR (
+    r.id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM knockon.partition_versions p WHERE p.dataset_uuid = %(dataset)s
+                    AND p.dataset_version = %(version)s AND p.partition_key = v.key)
+    AND NOT EXISTS (SELECT FROM knockon.unit_runs u WHERE u.dataset_uuid = %(dataset)s
+                    AND u.dataset_version = %(version)s))
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET decision = EXCLUDED.decision, decided_by = EXCLUDED.decided_by,
     decided_at = EXCLUDED.decided_at, plan_id = EXCLUDED.plan_id, task_id = EXCLUDED.task_id,

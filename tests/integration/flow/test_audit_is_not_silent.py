@@ -12,7 +12,7 @@ from engine.model.task import Output
 from engine.store.database import Database
 from engine.store.orgs import set_setting
 from engine.store.run import fetch
-from tests.support.worlds import World, job, source
+from tests.support.worlds import DAILY, World, job, name_of, source
 
 DAY, OTHER = "2013-02-13", "2013-02-14"
 
@@ -192,3 +192,28 @@ async def test_an_invalidation_that_is_set_aside_is_listed(
     assert (left.dataset, left.partition, left.verdict) == (dataset, DAY, "left")
     assert [each.rule for each in left.reasons] == ["invalidated"]
     assert left.because == "an invalidation of it cannot be planned: ValueError: x"
+
+
+async def test_a_first_run_under_way_that_its_inputs_do_not_call_for_is_left_by_a_rejection(
+    database: Database,
+) -> None:
+    """No partition of the input that determines the keys leads to it, so it is not missing."""
+    cut = {**DAILY, "n": {"range": 10, "start": 0, "end": 10}}
+    mapping = {"dt": {"from": "dt"}, "n": "all"}
+    made = job("j", "e", {"dataset": "s", "mapping": mapping}, partitioning=cut)
+    world = await World.made(database, source("e", cut), source("s"), made)
+    await world.change("e", f"dt={OTHER}/n=0-9")
+    await world.changed("s", DAY)
+    leases = await world.claim()
+    assert sorted(map(name_of, leases)) == [f"j[dt={DAY}/n=0-9]", f"j[dt={OTHER}/n=0-9]"]
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+    await world.changed("s", DAY)
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    async with world.conn() as conn:
+        await reject(conn, world.scene, plan["id"], by="ann")
+    for lease in leases:
+        await world.finish(lease)
+    assert [(each.partition, each.verdict) for each in await found(world)] == [
+        (f"dt={DAY}/n=0-9", "left")
+    ]
