@@ -31,18 +31,23 @@ import engine.flow.ingest
 import engine.flow.outputs
 import engine.flow.plan
 import engine.flow.settle
+import engine.flow.stale
+import engine.lineage.content
+import engine.planner.crossed
 import engine.planner.crossing
 import engine.planner.scope
 import engine.planner.strategy
+import engine.planner.tasks
 import engine.planner.walk
 import engine.store.queries
 import tests.simulation.engines
 from engine.lineage.columns import PRUNED
 from engine.lineage.graph import Lineage
 from engine.lineage.rows import RowFilter
+from engine.partitions import PartitionSet
 from engine.partitions.intervals import Intervals
 from engine.partitions.mapping.mapping import Mapping
-from engine.partitions.mapping.relation import Overlap
+from engine.partitions.mapping.relation import Overlap, _shifted
 
 Patch = pytest.MonkeyPatch
 MUTATIONS: dict[str, Callable[[Patch], None]] = {}
@@ -747,3 +752,112 @@ def what_a_run_does_not_report_is_taken_for_unwritten(patch: Patch) -> None:
 def fingerprints_of_some_columns_are_taken_for_all(patch: Patch) -> None:
     around(patch, engine.flow.outputs, "_complete", lambda _: lambda lineage, dataset, told: told)
     around(patch, engine.flow.outputs, "_whole", lambda _: lambda lineage, dataset, told: str(told))
+
+
+# -- a third series, written without a look at the drills ------------------------------------------
+
+
+@classified(LOST_WORK)
+def a_unit_passes_on_the_columns_of_its_first_hit(patch: Patch) -> None:
+    def first(as_one: Any) -> Any:
+        def wrong(job: Any, hits: Any, scopes: Any, partitions: Any) -> Any:
+            found = as_one(job, hits, scopes, partitions)
+            return [replace_struct(each, columns=scopes[0].columns) for each in found]
+
+        return wrong
+
+    around(patch, engine.planner.strategy, "_as_one", first)
+
+
+@classified(LOST_WORK)
+def a_second_change_of_a_dataset_in_one_plan_is_lost(patch: Patch) -> None:
+    def once(spread: Any) -> Any:
+        def wrong(self: Any, dataset: Any, scopes: Any) -> None:
+            if dataset.int not in self._dirty:
+                spread(self, dataset, scopes)
+
+        return wrong
+
+    around(patch, engine.planner.walk._Walk, "_spread", once)
+
+
+@classified(EVIDENCE)
+def a_scope_that_was_never_compared_counts_as_compared_last(patch: Patch) -> None:
+    def last(before: Any, scope: Any) -> Any:
+        return (before.attributed or {}).get(scope.key, before.fingerprint)
+
+    around(patch, engine.lineage.content, "_base", lambda _: last)
+
+
+@classified(LOST_WORK)
+def a_joined_task_counts_as_propagated_in_all_columns(patch: Patch) -> None:
+    merged = "merge_propagated(t.propagated, v.propagated,"
+    statement(patch, "tasks.join", merged, "merge_propagated(NULL, v.propagated,")
+
+
+@classified(EVIDENCE)
+def a_hand_over_drops_row_filters(patch: Patch) -> None:
+    both = "jsonb_array_elements(t.row_filters || e.row_filters)"
+    statement(patch, "tasks.hand_over", both, "jsonb_array_elements(t.row_filters)")
+
+
+@classified(LOST_WORK)
+def a_set_covers_what_it_overlaps(patch: Patch) -> None:
+    around(patch, PartitionSet, "covers", lambda _: lambda self, other: bool(self & other))
+
+
+@classified(LOST_WORK)
+def a_block_is_sure_to_run_only_if_all_its_partitions_are(patch: Patch) -> None:
+    def all_of_them(task_needs: Any) -> Any:
+        def wrong(step: Any, job: Any) -> Any:
+            sure = {*step.direct.space.keys(step.direct)} if step.direct else set()
+            for slot, keys, is_sure in task_needs(step, job):
+                yield slot, keys, is_sure and (job.is_unit or sure.issuperset(keys))
+
+        return wrong
+
+    around(patch, engine.planner.tasks, "task_needs", all_of_them)
+
+
+@mutation
+def every_task_of_a_step_is_reached_over_every_edge(patch: Patch) -> None:
+    def everywhere(_: Any) -> Any:
+        def wrong(step: Any, job: Any) -> Any:
+            crossed = engine.planner.crossed._by_job(step.via)
+            return lambda keys: crossed
+
+        return wrong
+
+    around(patch, engine.flow.emit, "crossed_to", everywhere)
+
+
+@classified(LOST_WORK)
+def a_block_propagates_the_scopes_of_its_first_partition(patch: Patch) -> None:
+    def of_first(propagated_scopes: Any) -> Any:
+        def wrong(step: Any, job: Any) -> Any:
+            of_keys = propagated_scopes(step, job)
+            return lambda keys: of_keys(keys[:1])
+
+        return wrong
+
+    around(patch, engine.flow.emit, "propagated_scopes", of_first)
+
+
+@classified(LOST_WORK)
+def partitions_about_to_be_made_are_not_known(patch: Patch) -> None:
+    producer = "WHERE t.job_id = %(producer)s"
+    statement(patch, "partitions.known", producer, f"{producer} AND false")
+
+
+@mutation
+def a_window_is_not_mirrored_on_its_way_down(patch: Patch) -> None:
+    def straight(self: Overlap, touched: Intervals) -> Intervals:
+        aligned = self.target.overlapping(self.source.windows(touched))
+        return _shifted(aligned, self.first, self.last) & self.target.universe
+
+    around(patch, Overlap, "down", lambda _: straight)
+
+
+@classified(EVIDENCE)
+def inputs_that_have_appeared_make_nothing_stale(patch: Patch) -> None:
+    around(patch, engine.flow.stale._Judgement, "judge_appearances", lambda _: nothing)
