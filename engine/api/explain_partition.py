@@ -181,6 +181,8 @@ def _own_reasons(job: Job, made: Row, rules: Collection[Rule]) -> Iterator[str]:
         yield f"the definition of job {job.name!r} has changed since it was made"
     if "partly written" in rules:
         yield "an attempt that may have written it did not complete"
+    if "declared wrong" in rules:
+        yield "an invalidation declared it wrong"
 
 
 def _reasons(

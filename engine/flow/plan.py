@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 
 from engine.collector import paused_collector
 from engine.flow.attempts import Attempt, attempting, give_up
+from engine.flow.declare_wrong import declare_wrong
 from engine.flow.draft import Draft, draft_rows
 from engine.flow.emit import emit
 from engine.flow.hold import excesses_of, hold, spoken_of
@@ -134,6 +135,7 @@ async def plan_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Plan
 async def carry_out(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID) -> Planned:
     """Do what was decided, and keep it as the plan of this id, which may be there already."""
     await _stamp(conn, draft.lineage, draft.decided)
+    await declare_wrong(conn, draft.lineage, draft.decided)
     # While the server takes in the tasks, the account of them is written.
     account = get_running_loop().run_in_executor(None, lambda: draft.document)
     tasks = await emit(conn, scene, draft.lineage, draft.decided, plan_id)

@@ -2,8 +2,9 @@
 
 A partition is stale if the definition of its job differs from that of its run, if an input has
 changed since the run in the columns and rows that reach the partition, if an input that it needs
-has appeared or is gone, if an attempt since the run may have written a part of it, or if it was
-never built though all is there that its first run waits for.
+has appeared or is gone, if an attempt since the run may have written a part of it, if an
+invalidation since has declared it wrong, or if it was never built though all is there that its
+first run waits for.
 A job that builds all its partitions together is judged as one, under the key ``*``.
 """
 
@@ -39,6 +40,7 @@ Rule = Literal[
     "input appeared",
     "input gone",
     "partly written",
+    "declared wrong",
     "never built",
     "invalidated",
     "stalled",
@@ -79,6 +81,8 @@ async def stale_partitions(
             found.add(job, key, Reason("definition"))
         if row["is_partly_written"]:
             found.add(job, key, Reason("partly written"))
+        if row["is_declared_wrong"]:
+            found.add(job, key, Reason("declared wrong"))
     await found.judge_changes(built)
     await found.judge_appearances(built)
     await found.judge_first_runs([subject for subject, row in runs if not row["task_id"]])

@@ -313,6 +313,8 @@ CREATE TABLE partition_versions (
     attributed_fingerprints jsonb,
     -- An attempt that has not completed may have written a part; until a run completes.
     is_partly_written boolean NOT NULL DEFAULT false,
+    -- A planned invalidation has declared it wrong; until a run completes.
+    is_declared_wrong boolean NOT NULL DEFAULT false,
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 ) WITH (fillfactor = 80);
 
@@ -324,6 +326,8 @@ CREATE TABLE unit_runs (
     config_hash text NOT NULL,
     -- As in partition_versions, for all partitions: an attempt may have written any of them.
     is_partly_written boolean NOT NULL DEFAULT false,
+    -- As in partition_versions, for any of its partitions.
+    is_declared_wrong boolean NOT NULL DEFAULT false,
     PRIMARY KEY (dataset_uuid, dataset_version)
 );
 

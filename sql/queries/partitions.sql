@@ -121,7 +121,7 @@ SET materialized_at = EXCLUDED.materialized_at, config_hash = EXCLUDED.config_ha
     column_fingerprints = EXCLUDED.column_fingerprints, column_stamps = EXCLUDED.column_stamps,
     row_changes = EXCLUDED.row_changes,
     attributed_fingerprints = EXCLUDED.attributed_fingerprints, task_id = EXCLUDED.task_id,
-    is_partly_written = false
+    is_partly_written = false, is_declared_wrong = false
 
 -- :name of_dataset
 -- What stands of a dataset, all of it or some keys.

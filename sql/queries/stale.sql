@@ -2,7 +2,7 @@
 
 -- :name runs
 -- The run behind each partition; one row a partition, without a task where it was never built.
-SELECT p.task_id, p.config_hash, p.is_partly_written
+SELECT p.task_id, p.config_hash, p.is_partly_written, p.is_declared_wrong
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[]) WITH ORDINALITY
     AS g(dataset, version, key, n)
 LEFT JOIN knockon.partition_versions p
@@ -11,7 +11,7 @@ ORDER BY g.n
 
 -- :name last_runs
 -- The last run behind each dataset version whose partitions are built together.
-SELECT r.task_id, r.config_hash, r.is_partly_written
+SELECT r.task_id, r.config_hash, r.is_partly_written, r.is_declared_wrong
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) WITH ORDINALITY AS g(dataset, version, n)
 LEFT JOIN knockon.unit_runs r ON r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 ORDER BY g.n
@@ -29,13 +29,26 @@ INSERT INTO knockon.unit_runs AS r (dataset_uuid, dataset_version, task_id, conf
 SELECT dataset, version, %(task)s, %(config_hash)s
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 ON CONFLICT (dataset_uuid, dataset_version) DO UPDATE
-SET task_id = EXCLUDED.task_id, config_hash = EXCLUDED.config_hash, is_partly_written = false
+SET task_id = EXCLUDED.task_id, config_hash = EXCLUDED.config_hash, is_partly_written = false,
+    is_declared_wrong = false
 
 -- :name mark_units_partly_written
 -- An attempt may have written any partition of these dataset versions, which are built together.
 UPDATE knockon.unit_runs r SET is_partly_written = true
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 WHERE r.dataset_uuid = g.dataset AND r.dataset_version = g.version
+
+-- :name declare_wrong
+-- A plan has tasks for existing partitions that an invalidation has declared wrong.
+UPDATE knockon.partition_versions p SET is_declared_wrong = true
+FROM unnest(%(keys)s::text[]) AS key
+WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.partition_key = key
+  AND NOT p.is_declared_wrong
+
+-- :name declare_unit_wrong
+-- The same for partitions that are built together.
+UPDATE knockon.unit_runs r SET is_declared_wrong = true
+WHERE r.dataset_uuid = %(dataset)s AND r.dataset_version = %(version)s
 
 -- :name changed_inputs
 -- What these runs read that has changed since, or is gone. A dataset that is not listed in ``reads`` is

@@ -80,6 +80,7 @@ def reason_text(reason: Reason) -> str:
             "definition": "the definition of its job has changed",
             "never built": "it was never built",
             "partly written": "an attempt that may have written it did not complete",
+            "declared wrong": "an invalidation declared it wrong, and no run has completed since",
             "invalidated": "an open invalidation covers it",
             "stalled": "its task waits for nothing that is still to end",
         }.get(reason.rule, reason.rule)

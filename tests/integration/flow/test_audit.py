@@ -99,6 +99,20 @@ async def test_a_task_that_waits_for_nothing_is_mended(database: Database) -> No
     assert await found(world) == []
 
 
+@pytest.mark.parametrize("strategy", ["PerPartition", "Full"])
+async def test_a_lost_order_to_recompute_is_mended(database: Database, strategy: str) -> None:
+    world = await World.made(database, source("a"), job("b", "a", execution_strategy=strategy))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.changed("b", DAY, reason="manual")
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    (lost,) = await found(world, mend=True)
+    assert (lost.verdict, [each.rule for each in lost.reasons]) == ("lost", ["declared wrong"])
+    await world.plan()
+    assert len(await world.run()) == 1
+    assert await found(world) == []
+
+
 async def test_a_first_run_that_was_lost_is_mended(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)

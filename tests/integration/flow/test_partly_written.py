@@ -65,7 +65,7 @@ async def test_a_canceled_attempt_leaves_what_it_may_have_written(
     await world.claim()
     slot = DAY if kind == "per partition" else "*"
     await _cancel(world, f"b[{slot}]", "running")
-    assert await _verdicts(world) == [(slot, "left", ["partly written"])]
+    assert await _verdicts(world) == [(slot, "left", ["partly written", "declared wrong"])]
     await _request(world)
     await world.run()
     assert await _stale(world) == []
@@ -82,7 +82,7 @@ async def test_a_canceled_attempt_of_a_unit_that_has_found_no_partitions(
     await _request(world)
     await world.claim()
     await _cancel(world, "b[*]", "running")
-    assert await _verdicts(world) == [("*", "left", ["partly written"])]
+    assert await _verdicts(world) == [("*", "left", ["partly written", "declared wrong"])]
 
 
 async def test_a_second_output_is_stale_with_the_first(database: Database) -> None:
@@ -172,7 +172,7 @@ async def test_a_canceled_run_of_the_sql_operator_has_written_nothing(database: 
     await _request(world, DAY)
     await world.claim()
     await _cancel(world, f"b[{DAY}]", "running")
-    assert await _stale(world) == []
+    assert await _verdicts(world) == [(DAY, "left", ["declared wrong"])]
 
 
 async def test_an_attempt_canceled_by_other_blocks_is_in_hand(database: Database) -> None:
@@ -198,4 +198,4 @@ async def test_a_canceled_attempt_that_completes_too_late_changes_no_verdict(
     await _cancel(world, f"b[{DAY}]", "running")
     with pytest.raises(LeaseLost):
         await world.complete(lease, Output("b", DAY))
-    assert await _verdicts(world) == [(DAY, "left", ["partly written"])]
+    assert await _verdicts(world) == [(DAY, "left", ["partly written", "declared wrong"])]

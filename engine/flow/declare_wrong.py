@@ -1,0 +1,35 @@
+"""Declare wrong: record that invalidations have declared produced partitions wrong.
+
+Nothing at their inputs shows it, so without this record a lost task would leave no evidence.
+"""
+
+from itertools import islice
+
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
+from engine.partitions import PartitionSet
+from engine.planner import Plan
+from engine.store.database import Connection
+from engine.store.run import execute
+
+_AT_ONCE = 100_000
+"""Keys in one statement."""
+
+
+async def declare_wrong(conn: Connection, lineage: Lineage, decided: Plan) -> None:
+    """Record it with the existing partitions, until a run of them completes."""
+    for step in decided.steps:
+        wrong = [hit.partitions for hit in step.via if hit.edge is None]
+        if wrong:
+            await _record(conn, lineage, lineage.job(step.job), PartitionSet.union(wrong))
+
+
+async def _record(conn: Connection, lineage: Lineage, job: Job, wrong: PartitionSet) -> None:
+    for dataset in map(lineage.dataset, job.outputs):
+        where = {"dataset": dataset.id, "version": dataset.version}
+        if job.is_unit:
+            await execute(conn, "stale.declare_unit_wrong", **where)
+            continue
+        keys = lineage.space(dataset.id).keys(wrong)
+        while part := list(islice(keys, _AT_ONCE)):
+            await execute(conn, "stale.declare_wrong", keys=part, **where)
