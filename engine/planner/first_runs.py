@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from engine.lineage.graph import Lineage
+from collections.abc import Sequence
+
+from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner.extent import Extents, product
+from engine.planner.extent import Extents, clamp, product
 from engine.planner.inputs import up
 from engine.planner.known import Known
 from engine.planner.waiting import missing_inputs
@@ -32,15 +34,29 @@ def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: Known) -> b
 def expected_partitions(lineage: Lineage, job: Job, existing: Known) -> PartitionSet:
     """The partitions that the existing inputs of a job give it, as far as they have an end.
 
-    Raises KnownNeeded as ``existing`` does.
+    Where no input determines all dimensions, each input gives those partitions only whose other
+    keys come from further inputs, if these determine them. Raises KnownNeeded as ``existing`` does.
     """
     space = lineage.job_space(job)
     edges = Extents(lineage, existing).determining(job)
     if not edges:
         return space.universe if space.universe.is_finite else space.empty
     given = [
-        edge.mapping.down(there, there)
+        (edge, edge.mapping.down(there, there))
         for edge, there in ((edge, existing(edge.dataset)) for edge in edges)
     ]
-    finite = [each for each in given if each and each.is_finite]
-    return PartitionSet.union(finite or [product(list(zip(edges, given, strict=True)))])
+    finite = [(edge, each) for edge, each in given if each and each.is_finite]
+    if not finite:
+        return product(given)
+    return PartitionSet.union([_also_given(given, edge, each) for edge, each in finite])
+
+
+def _also_given(
+    given: Sequence[tuple[Edge, PartitionSet]], edge: Edge, partitions: PartitionSet
+) -> PartitionSet:
+    """The partitions given over an edge that other inputs give in the dimensions it leaves open."""
+    for dimension in edge.unmapped:
+        others = [each for other, each in given if dimension not in other.unmapped]
+        if others:
+            partitions = clamp(partitions, {dimension}, PartitionSet.union(others))
+    return partitions

@@ -17,6 +17,7 @@ from engine.store.orgs import set_setting
 from tests.support.worlds import WEEKLY, World, job, source
 
 DAY, OTHER = "2013-02-13", "2013-02-14"
+LOST = f"dt={DAY}/n=0-9"
 
 
 async def audited(world: World, *, mend: bool = False) -> list[tuple[str, str, str]]:
@@ -120,6 +121,38 @@ async def test_a_first_run_that_was_lost_is_mended(database: Database) -> None:
     assert [each.reasons[0].rule for each in await found(world, mend=True)] == ["never built"]
     await world.plan()
     assert await world.run() == [f"b[{DAY}]"]
+
+
+@pytest.mark.parametrize("activation", ["reactive", "manual"])
+async def test_of_two_inputs_that_give_a_dimension_each_the_keys_meet(
+    database: Database, activation: str
+) -> None:
+    """A partition is lost only where both inputs give it, and one of them may be built by hand."""
+    days = {"dt": {"time": "day", "start": "2013-02-12", "end": "2013-02-16"}}
+    buckets = {"n": {"range": 10, "start": 0, "end": 30}}
+    world = await World.made(
+        database,
+        source("a", buckets),
+        source("b", days),
+        job("c", "b", partitioning=days, activation=activation),
+        job(
+            "d",
+            {"dataset": "a", "mapping": {"n": "n", "dt": "all"}},
+            {"dataset": "c", "mapping": {"dt": "dt", "n": "all"}},
+            partitioning=days | buckets,
+        ),
+    )
+    await world.changed("b", DAY)
+    await world.run()
+    for bucket, day in ("0-9", OTHER), ("10-19", "2013-02-15"):
+        await world.change("a", bucket)
+        await world.changed("b", day)
+        await world.run()
+        assert "d" not in {dataset for dataset, _, _ in await audited(world)}
+    await world.changed("c", reason="manual")
+    await world.run()
+    await world.rows("DELETE FROM partition_versions WHERE partition_key = %s RETURNING 1", LOST)
+    assert ("d", LOST, "lost") in await audited(world)
 
 
 async def test_a_first_run_that_waits_for_inputs_is_not_stale(database: Database) -> None:
