@@ -92,11 +92,15 @@ def _with_an_end(
     dimensions: frozenset[int],
     hits: Sequence[Hit],
 ) -> PartitionSet:
-    """What is touched, and of dimensions, by index, in which that has no end only what exists.
+    """The touched partitions, with those ``dimensions`` (by index) restricted to keys that exist.
 
-    Unmapped ones are among them, for they mean all their keys. Of a job that has nothing yet it is
-    what all its inputs reach together.
+    They are those without an end, and unmapped ones. A bounded one that no input determines is not
+    restricted: all its keys are meant, and one that does not exist was never built, because its
+    task was canceled. Of a job that has nothing yet, what all its inputs reach together exists.
     """
+    dimensions -= extents.unmapped_by_all(job) - endless(touched)
+    if not dimensions:
+        return touched
     existing = extents.of_job(job)
     if not existing and extents.is_undetermined(job) and not extents.missing:
         existing = extents.product(job)

@@ -78,6 +78,10 @@ class Extents:
         """Whether no input determines the outputs' partitions: then the first builds all it can."""
         return all(edge.unmapped for edge in self._lineage.inputs(job.id))
 
+    def unmapped_by_all(self, job: Job) -> frozenset[int]:
+        """The dimensions, by index, that no input determines: only bounds give their keys."""
+        return frozenset.intersection(*(edge.unmapped for edge in self._lineage.inputs(job.id)))
+
     def everything(self, dataset: UUID) -> PartitionSet:
         """All of a dataset: what it reaches.
 

@@ -34,6 +34,22 @@ async def test_new_keys_that_come_to_lie_apart_are_not_forgotten(database: Datab
     assert {"b[EWR]", "b[JFK]"} <= {*await world.run()}
 
 
+async def test_a_canceled_first_run_leaves_out_no_day_of_keys_that_come_later(
+    database: Database,
+) -> None:
+    """No input gives the days, so that all of them are built, and not only those that exist."""
+    days = {"dt": {"time": "day", "start": DAY, "end": "2013-02-15"}}
+    keys: dict[str, Any] = {"k": {"dynamic": True}}
+    reads = {"dataset": "a", "mapping": {"k": "k", "dt": "all"}}
+    world = await World.made(database, source("a", keys), job("b", reads, partitioning=days | keys))
+    await world.changed("a", "K")
+    async with world.conn() as conn:
+        await cancel(conn, world.scene, (await world.task(f"b[dt={NEXT}/k=K]", "queued"))["id"])
+    assert await world.run() == [f"b[dt={DAY}/k=K]"]
+    await world.changed("a", "L")
+    assert sorted(await world.run()) == [f"b[dt={DAY}/k=L]", f"b[dt={NEXT}/k=L]"]
+
+
 async def test_what_was_planned_while_its_source_was_away_is_not_lost(database: Database) -> None:
     world = await World.made(database, source("a"), source("z"), job("b", "a"))
     await world.changed("a", DAY)
