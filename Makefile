@@ -9,7 +9,7 @@ FAULT_SEED ?= $(shell date +%s)
 FAULT_SCALE ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test simulate perturb faults containers mutations nightly check bench format clean
+.PHONY: help venv demo test simulate perturb faults containers oldest-sqlglot mutations nightly check bench format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,7 +19,9 @@ venv: .venv/.installed ## make .venv with Knockon and its tools in it
 .venv/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Knockon needs Python 3.11 or newer: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@# Without uv, or with one that reaches no registry, pip does the same in minutes.
+	command -v uv > /dev/null && uv pip install --quiet --python $(BIN)/python -e '.[dev]' \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 .venv/.installed-bench: .venv/.installed
@@ -43,6 +45,11 @@ faults: venv ## kill, freeze, fill and cut off all there is; FAULT_SEED repeats 
 
 containers: venv ## run the compose file and the tests that need servers on a Docker engine
 	$(BIN)/python -m tests.containers
+
+oldest-sqlglot: venv ## test derived column lineage with the oldest sqlglot that pyproject.toml allows
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target build/oldest-sqlglot "sqlglot==$$(sed -n 's/.*"sqlglot>=\(.*\),<.*/\1/p' pyproject.toml).*"
+	PYTHONPATH=build/oldest-sqlglot $(BIN)/pytest tests/unit/lineage tests/integration/lineage
 
 mutations: venv ## break the engine on purpose, and require the simulator to notice
 	$(BIN)/pytest tests/simulation/test_mutations.py

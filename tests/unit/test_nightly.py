@@ -48,6 +48,7 @@ def test_every_suite_runs_whatever_the_others_come_to(nightly, tmp_path: Path) -
         "faults FAULT_SEED=1",
         "faults FAULT_SEED=2",
         "containers",
+        "oldest-sqlglot",
         "perturb SECONDS=7",
     ]
     assert [line.split(" (")[0].strip() for line in summary] == [
@@ -56,6 +57,7 @@ def test_every_suite_runs_whatever_the_others_come_to(nightly, tmp_path: Path) -
         "faults-1: passed",
         "faults-2: FAILED",
         "containers: skipped: no engine",
+        "oldest-sqlglot: passed",
         "perturb: passed",
     ]
     assert (tmp_path / "build/nightly/faults-2.log").read_text() == "broken\n"
