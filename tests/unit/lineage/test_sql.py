@@ -209,7 +209,10 @@ def test_names_are_those_of_postgres(text: str, columns: tuple[str, ...] | None)
         ("SELECT x FROM u FOR UPDATE", "SELECT has locks, which is not understood"),
         ("SELECT x FROM u NATURAL JOIN any", "a NATURAL JOIN needs the columns of both sides"),
         ("SELECT sum(x) OVER w FROM u", "there is no window 'w'"),
-        ("WITH RECURSIVE q AS (SELECT 1 AS x FROM u), u AS (SELECT 1) SELECT x FROM q", "it reads u, "),
+        (
+            "WITH RECURSIVE q AS (SELECT 1 AS x FROM u), u AS (SELECT 1) SELECT x FROM q",
+            "it reads u, ",
+        ),
         ("SELECT " + "(" * 3000 + "1" + ")" * 3000, "it is nested too deep"),
     ],
 )
