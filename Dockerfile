@@ -14,6 +14,7 @@ FROM dependencies AS wheel
 RUN pip install --no-cache-dir "hatchling>=1.27"
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
+COPY knockon knockon
 COPY engine engine
 COPY consumers consumers
 COPY sql sql

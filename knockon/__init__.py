@@ -1,0 +1,58 @@
+"""The public interface of Knockon: everything that code of its users may import.
+
+Workers of one's own use `Client`, `Lease` and `Output`. Plug-ins implement `Operator`, `Runtime` or
+`Format`. Names outside of this package may change in any release.
+"""
+
+from consumers.formats.format import Format
+from engine.errors import (
+    InvalidDag,
+    InvalidEvent,
+    InvalidFilter,
+    InvalidInput,
+    InvalidMapping,
+    InvalidPartition,
+    KnockonError,
+    LeaseLost,
+    PositionLost,
+    ServiceUnavailable,
+    TaskFailed,
+    TooCostlyToPlan,
+    TooManyPartitions,
+    UnknownName,
+)
+from engine.model.dataset import Dataset
+from engine.model.event import SourceEvent
+from engine.model.job import Job
+from engine.model.task import Lease, Output
+from engine.worker import Client, Context, Result
+from engine.worker.operators import Operator
+from engine.worker.runtimes import Runtime
+
+__all__ = [
+    "Client",
+    "Context",
+    "Dataset",
+    "Format",
+    "InvalidDag",
+    "InvalidEvent",
+    "InvalidFilter",
+    "InvalidInput",
+    "InvalidMapping",
+    "InvalidPartition",
+    "Job",
+    "KnockonError",
+    "Lease",
+    "LeaseLost",
+    "Operator",
+    "Output",
+    "PositionLost",
+    "Result",
+    "Runtime",
+    "ServiceUnavailable",
+    "SourceEvent",
+    "TaskFailed",
+    "TooCostlyToPlan",
+    "TooManyPartitions",
+    "UnknownName",
+]

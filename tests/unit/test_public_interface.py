@@ -1,0 +1,40 @@
+"""The names that `knockon` promises: removing one, or adding one unnoticed, breaks users."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import knockon
+from tests.support.compose import ROOT
+
+NAMES = """
+Client Context Dataset Format InvalidDag InvalidEvent InvalidFilter InvalidInput InvalidMapping
+InvalidPartition Job KnockonError Lease LeaseLost Operator Output PositionLost Result Runtime
+ServiceUnavailable SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions UnknownName
+"""
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_it_promises_these_names_and_no_others() -> None:
+    assert sorted(knockon.__all__) == sorted(NAMES.split())
+    assert all(hasattr(knockon, name) for name in knockon.__all__)
+
+
+def test_every_error_is_promised() -> None:
+    assert {*_subclasses(knockon.KnockonError)} <= {*knockon.__all__}
+
+
+def _subclasses(error: type[Exception]) -> list[str]:
+    """Return the names of the errors below one that the package itself defines."""
+    below = [each for each in error.__subclasses__() if each.__module__ == "engine.errors"]
+    return [each.__name__ for each in below] + [n for each in below for n in _subclasses(each)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_import_nothing_else(page: Path) -> None:
+    for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        for node in ast.walk(ast.parse(example)):
+            if isinstance(node, ast.ImportFrom):
+                assert str(node.module).partition(".")[0] not in ("engine", "consumers"), page
