@@ -16,10 +16,3 @@ UPDATE knockon.consumer_positions SET position = %(after)s, updated_at = clock_t
 WHERE org_id = %(org_id)s AND consumer = %(consumer)s AND stream = %(stream)s
   AND position = %(before)s
 RETURNING stream
-
--- :name set
--- An operator's order: from here on, whoever owned the stream before.
-INSERT INTO knockon.consumer_positions (org_id, consumer, stream, position)
-VALUES (%(org_id)s, %(consumer)s, %(stream)s, %(position)s)
-ON CONFLICT (org_id, consumer, stream)
-DO UPDATE SET position = EXCLUDED.position, updated_at = clock_timestamp()

@@ -360,11 +360,6 @@ WHERE d.task_id = %(id)s ORDER BY f.id
 -- How many tasks there are in each state.
 SELECT status, count(*) AS tasks FROM knockon.tasks WHERE org_id = %(org_id)s GROUP BY status
 
--- :name unfinished
--- Whether there is anything left to do.
-SELECT count(*) AS tasks FROM knockon.tasks
-WHERE org_id = %(org_id)s AND status IN ('blocked', 'queued', 'running')
-
 -- :name ring
 -- A doorbell: it wakes, it carries no truth. It never fills the queue, since a commit that finds it
 -- full fails: somebody else may listen within a transaction that does not end, and all loops poll.
