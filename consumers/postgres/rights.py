@@ -90,16 +90,27 @@ async def check_owners(connection: AsyncConnection[Any], session: Session) -> No
     Raises:
         InvalidInput: names each finding, with the remedy.
     """
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(statement("rights.strangers"), {"capture": session.capture})
-    findings = [row["finding"] for row in await cursor.fetchall()]
-    if findings:
+    if findings := await _strangers(connection, session, trusts_owner=False):
         raise InvalidInput(
             f"the source's change log could run code of another role: {'; '.join(findings)}; "
             f"{session.name} does not belong to that role. Attach as that role, or revoke the "
             "right, or check who made the schema, drop it with DROP SCHEMA knockon_source CASCADE, "
             "and attach all tables again"
         )
+
+
+async def excessive_rights(connection: AsyncConnection[Any]) -> list[str]:
+    """The rights of others that `attach` would refuse, for a role that trusts the log's owner."""
+    return await _strangers(connection, await read_session(connection), trusts_owner=True)
+
+
+async def _strangers(
+    connection: AsyncConnection[Any], session: Session, *, trusts_owner: bool
+) -> list[str]:
+    cursor = connection.cursor(row_factory=dict_row)
+    parameters = {"capture": session.capture, "trusts_owner": trusts_owner}
+    await cursor.execute(statement("rights.strangers"), parameters)
+    return [row["finding"] for row in await cursor.fetchall()]
 
 
 async def check_ownership(connection: AsyncConnection[Any], session: Session) -> None:

@@ -1,6 +1,6 @@
 """What operators grant to the SQL jobs of an org."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from psycopg import sql
 from engine.errors import InvalidInput, UnknownName
 from engine.model.tables import TableName, table_name
 from engine.store.database import Connection
-from engine.store.run import fetch_one
+from engine.store.run import fetch, fetch_one
 
 Access = Literal["read", "write", "create"]
 _STATEMENTS = {
@@ -23,6 +23,12 @@ _REVOKE = {
     "write": sql.SQL("REVOKE INSERT, UPDATE, DELETE ON TABLE {object} FROM {role}"),
     "create": sql.SQL("REVOKE CREATE ON SCHEMA {object} FROM {role}"),
 }
+_PRIVILEGES: Mapping[Access, Sequence[str]] = {
+    "read": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "write": ("INSERT", "UPDATE", "DELETE"),
+    "create": ("CREATE",),
+}
+"""Those that a revoke takes back."""
 _USE = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}")
 _CREATE_SCHEMA = sql.SQL("CREATE SCHEMA IF NOT EXISTS {}")
 
@@ -70,9 +76,16 @@ async def grant_to_org(conn: Connection, slug: str, right: Grant) -> None:
     await _change(conn, slug, right, grant)
 
 
-async def revoke_from_org(conn: Connection, slug: str, right: Grant) -> None:
-    """Take a right back from the jobs of an org. Raises InvalidInput, UnknownName."""
-    await _change(conn, slug, right, revoke)
+async def revoke_from_org(conn: Connection, slug: str, right: Grant) -> Sequence[str]:
+    """Take a right back from the jobs of an org; returns the reasons why they still have it.
+
+    Raises InvalidInput, UnknownName.
+    """
+    role = await _change(conn, slug, right, revoke)
+    privileges = list(_PRIVILEGES[right.access])
+    table = {"schema": right.schema, "table_name": right.name}
+    rows = await fetch(conn, "roles.remaining", role=role, privileges=privileges, **table)
+    return [row["reason"] for row in rows]
 
 
 async def grant(conn: Connection, role: str, right: Grant) -> None:
@@ -100,7 +113,8 @@ async def _change(
     slug: str,
     right: Grant,
     change: Callable[[Connection, str, Grant], Awaitable[None]],
-) -> None:
+) -> str:
+    """Change a right of an org's role, and return the role."""
     org = await fetch_one(conn, "roles.orgs", slug=slug)
     if org is None:
         raise UnknownName(f"there is no org {slug!r}: deploy to it first, or name another")
@@ -118,3 +132,4 @@ async def _change(
             f"Knockon's own user may not change the rights to {right} "
             f"({error.diag.message_primary}): run this with the database address of its owner"
         ) from error
+    return str(org["role"])

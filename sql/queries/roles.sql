@@ -91,3 +91,35 @@ WHERE CASE w.access
         AND has_table_privilege(%(role)s::text, c.oid, 'INSERT')
         AND has_table_privilege(%(role)s::text, c.oid, 'UPDATE')
         AND has_table_privilege(%(role)s::text, c.oid, 'DELETE')) END
+
+-- :name remaining
+-- The ways in which a role still has one of these privileges to a table, or without a table's name to a
+-- schema, that a REVOKE does not end.
+WITH object AS (
+    SELECT c.relowner AS owner, c.relacl AS acl, c.oid AS relation
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %(schema)s AND c.relname = %(table_name)s
+        AND has_schema_privilege(%(role)s::text, n.oid, 'USAGE')
+    UNION ALL
+    SELECT n.nspowner, n.nspacl, NULL FROM pg_namespace n
+    WHERE n.nspname = %(schema)s AND %(table_name)s::text IS NULL
+), granted AS (
+    SELECT a.* FROM object o, aclexplode(o.acl) a
+    UNION
+    SELECT a.* FROM object o JOIN pg_attribute t ON t.attrelid = o.relation AND NOT t.attisdropped,
+        aclexplode(t.attacl) a
+)
+SELECT CASE WHEN owner = to_regrole(quote_ident(%(role)s::text)) THEN 'its role' ELSE quote_ident(pg_get_userbyid(owner)) END
+    || ' owns it' AS reason
+FROM object WHERE pg_has_role(%(role)s::text, owner, 'USAGE')
+UNION
+SELECT CASE
+    WHEN grantee = 0 THEN 'PUBLIC has ' || privilege_type
+    WHEN grantee = to_regrole(quote_ident(%(role)s::text))
+        THEN quote_ident(pg_get_userbyid(grantor)) || ' has granted ' || privilege_type
+    ELSE quote_ident(pg_get_userbyid(grantee)) || ', of which its role is a member, has ' || privilege_type
+    END
+FROM granted
+WHERE privilege_type = ANY(%(privileges)s::text[]) AND CASE
+    WHEN grantee = 0 THEN true ELSE pg_has_role(%(role)s::text, grantee, 'USAGE') END
+ORDER BY 1

@@ -6,14 +6,18 @@
 -- only) the capture role.
 
 -- :name strangers
--- Objects in the schema, and rights on it, that would let another role run its code. A superuser is
--- a member of every role, which is no reason to trust them all.
+-- Objects in the schema, and rights on it, that would let another role run its code, or lock the log
+-- (MAINTAIN). A foreign key to the log runs triggers of the table that has it when rows are deleted. A
+-- superuser is a member of every role, which is no reason to trust them all. `trusts_owner`: whoever
+-- owns the schema is trusted, as by a role that only reads the log.
 WITH me AS (
     SELECT oid, rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user
 ), trusted AS (
     SELECT r.oid FROM pg_catalog.pg_roles r, me
     WHERE r.rolsuper OR r.oid = me.oid
         OR (NOT me.rolsuper AND pg_catalog.pg_has_role(me.oid, r.oid, 'MEMBER'))
+        OR (%(trusts_owner)s::bool AND r.oid = (
+            SELECT nspowner FROM pg_catalog.pg_namespace WHERE nspname = 'knockon_source'))
 ), space AS (
     SELECT oid, nspowner, nspacl FROM pg_catalog.pg_namespace WHERE nspname = 'knockon_source'
 ), logs AS (
@@ -47,9 +51,20 @@ WHERE a.privilege_type = 'CREATE' AND a.grantee NOT IN (SELECT oid FROM trusted)
 UNION ALL
 SELECT a.privilege_type || ' on knockon_source.' || l.relname || ' is granted to '
     || CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
-FROM logs l, pg_catalog.aclexplode(l.relacl) a
-WHERE l.relkind IN ('r', 'p') AND a.privilege_type = 'TRIGGER'
+FROM logs l
+CROSS JOIN LATERAL (
+    SELECT * FROM pg_catalog.aclexplode(l.relacl)
+    UNION
+    SELECT c.* FROM pg_catalog.pg_attribute t, pg_catalog.aclexplode(t.attacl) AS c
+    WHERE t.attrelid = l.oid AND NOT t.attisdropped
+) AS a
+WHERE l.relkind IN ('r', 'p') AND a.privilege_type IN ('TRIGGER', 'REFERENCES', 'MAINTAIN')
     AND a.grantee NOT IN (SELECT oid FROM trusted)
+UNION ALL
+SELECT 'knockon_source.' || l.relname || ' is referenced by the foreign key ' || k.conname
+    || ' of ' || k.conrelid::regclass::text
+FROM pg_catalog.pg_constraint k JOIN logs l ON l.oid = k.confrelid
+WHERE k.contype = 'f'
 UNION ALL
 SELECT 'knockon_source.' || l.relname || ' has the trigger ' || t.tgname
 FROM pg_catalog.pg_trigger t JOIN logs l ON l.oid = t.tgrelid WHERE NOT t.tgisinternal

@@ -13,6 +13,7 @@ from consumers.kafka.partitions import partitions_of
 from consumers.kafka.position import Position
 from consumers.postgres.connection import connect
 from consumers.postgres.readers import State, state
+from consumers.postgres.rights import excessive_rights
 from consumers.run import has_log
 from consumers.sources import Sources, load_sources
 from engine.cli.checks.attachments import check_attachments
@@ -104,12 +105,20 @@ async def _tables(sources: Sources, source_url: str, org: str) -> Checks:
         async with await connect(source_url) as source:
             attached = await check_attachments(source, org, sources.tables)
             found = await state(source)
+            excessive = await excessive_rights(source)
     except psycopg.Error as error:
         remedy = "start it, or set KNOCKON_SOURCE_URL"
         why = connection_error(source_url, error)
         yield Check("tables", "fail", f"{where} does not answer: {why}", remedy)
         return
     yield attached
+    yield judge(
+        "log rights",
+        not excessive,
+        "; ".join(excessive) or "no other role may act on the change log",
+        "REVOKE them, or drop these objects: another role could run its code, or stop the log",
+        "fail",
+    )
     yield _readers(found)
     yield judge(
         "source bells",

@@ -1,5 +1,6 @@
 """`knockon revoke`."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from engine.cli.call import Call, command
 from engine.cli.commands.grant import Object
 from engine.cli.output import show
 from engine.cli.session import Session, run
+from engine.errors import InvalidInput
 from engine.store.grants import Access, parse_grant, revoke_from_org
 
 app = typer.Typer(add_completion=False)
@@ -28,11 +30,15 @@ def revoke(
 ) -> None:
     """Take a right to a table back from the SQL jobs of an org."""
 
-    async def work(session: Session) -> None:
+    async def work(session: Session) -> Sequence[str]:
         async with session.database.transaction() as conn:
-            await revoke_from_org(conn, grantee, parse_grant(table, access))
+            return await revoke_from_org(conn, grantee, parse_grant(table, access))
 
-    run(call, work)
+    if remaining := run(call, work):
+        raise InvalidInput(
+            f"what was granted is revoked, but SQL jobs of {grantee} still have rights to {table}: "
+            f"{'; '.join(remaining)}. Revoke that in SQL, or change the owner"
+        )
     done = {"org": grantee, "table": table, "access": access}
     text = Text.assemble("SQL jobs of ", (grantee, "bold"), f" may not {access} ", (table, "bold"))
     show(call, done, lambda _: text)

@@ -35,7 +35,9 @@ def test_a_change_of_a_table_comes_through_to_the_end(shop: Knockon, database_ur
     assert "→ daily_sales" in story
     assert "succeeded" in story
     assert shop("tasks", "--status", "failed").out == "no such tasks\n"
-    assert "✓ change log" in shop("doctor").out
+    doctor = shop("doctor").out
+    assert "✓ change log" in doctor
+    assert "✓ log rights" in doctor
     assert "knockon.default is forgotten" in shop("forget", "knockon.default").out
     assert "no reader" in shop("forget", "knockon.default", code=1).err
     assert shop("detach", "orders", "-d", "orders").out == "orders is captured no more\n"

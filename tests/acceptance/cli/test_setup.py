@@ -188,6 +188,20 @@ def test_a_table_is_granted_to_the_jobs_of_an_org_and_revoked(
             "SQL jobs of default may not read orders\n"
         )
         assert conn.execute(query).fetchone() == (False,)
+        assert knockon("grant", "default", "orders", "write").code == 0
+        conn.execute("GRANT SELECT ON orders TO PUBLIC; GRANT UPDATE (id) ON orders TO PUBLIC")
+        left = knockon("revoke", "default", "orders", code=1).err
+        assert "still have rights to orders: PUBLIC has SELECT; PUBLIC has UPDATE" in left
+        assert "PUBLIC has UPDATE" in knockon("revoke", "default", "orders", "write", code=1).err
+        conn.execute("REVOKE ALL ON orders FROM PUBLIC")
+        role = conn.execute(query.replace("has_table_privilege(p.proowner, 'orders', 'SELECT')",
+                                          "p.proowner::regrole::text")).fetchone()  # fmt: skip
+        assert role is not None
+        conn.execute(f"ALTER TABLE orders OWNER TO {role[0]}".encode())
+        assert "its role owns it" in knockon("revoke", "default", "orders", code=1).err
+        conn.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        left = knockon("revoke", "default", "public", "create", code=1).err
+        assert "still have rights to public: PUBLIC has CREATE" in left
         assert (
             "there is no public.nosuch" in knockon("grant", "default", "nosuch", "read", code=1).err
         )

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import namedtuple_row
 
 from consumers.postgres.attach import attach
+from consumers.postgres.rights import excessive_rights
 from engine.errors import InvalidInput
 from tests.integration.consumers.postgres.conftest import TENANT, Source
 
@@ -199,6 +200,16 @@ TRAP = """CREATE FUNCTION owned.trap() RETURNS trigger LANGUAGE plpgsql AS
          "CREATE on schema knockon_source is granted to {0}"),
         (["GRANT TRIGGER ON knockon_source.changes TO PUBLIC"],
          "TRIGGER on knockon_source.changes is granted to PUBLIC"),
+        (["GRANT REFERENCES ON knockon_source.changes TO {0}"],
+         "REFERENCES on knockon_source.changes is granted to {0}"),
+        (["GRANT REFERENCES (id) ON knockon_source.changes TO {0}"],
+         "REFERENCES on knockon_source.changes is granted to {0}"),
+        (["GRANT MAINTAIN ON knockon_source.readers TO {0}"],
+         "MAINTAIN on knockon_source.readers is granted to {0}"),
+        (["CREATE TABLE owned.f (xid xid8, id bigint,"
+          " FOREIGN KEY (xid, id) REFERENCES knockon_source.changes ON DELETE CASCADE)",
+          "ALTER TABLE owned.f OWNER TO {0}"],
+         "knockon_source.changes is referenced by the foreign key f_xid_id_fkey of owned.f"),
         ([TRAP, "CREATE TRIGGER e BEFORE INSERT ON knockon_source.changes"
                 " FOR EACH ROW EXECUTE FUNCTION owned.trap()"],
          "knockon_source.changes has the trigger e"),
@@ -223,6 +234,14 @@ async def test_a_log_that_could_run_code_of_others_is_refused(source, owner, sta
     with pytest.raises(InvalidInput) as error:
         await source.attach("t", ORIGIN)
     assert finding.format(owner) in str(error.value)
+    assert any(finding.format(owner) in each for each in await excessive_rights(source.connection))
+
+
+async def test_a_role_that_only_reads_the_log_trusts_its_owner(source, owner):
+    await source.run("CREATE TABLE t (k text)")
+    await source.attach("t", ORIGIN)
+    await source.run(f"SET ROLE {owner}", "SET search_path = pg_catalog")
+    assert await excessive_rights(source.connection) == []
 
 
 async def test_an_operator_on_the_search_path_is_not_used(source, owner):
