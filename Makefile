@@ -9,7 +9,8 @@ FAULT_SEED ?= $(shell date +%s)
 FAULT_SCALE ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test simulate perturb faults containers oldest-sqlglot mutations nightly check bench format clean
+.PHONY: help venv demo test simulate perturb faults containers oldest-sqlglot mutations nightly check bench reference docs \
+	format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +27,10 @@ venv: .venv/.installed ## make .venv with Knockon and its tools in it
 
 .venv/.installed-bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
+
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@
 
 demo: venv ## run the example end to end, with an embedded database and broker
@@ -67,6 +72,12 @@ check: venv ## check format, lint, types and the direction of imports
 
 bench: .venv/.installed-bench ## measure, beside other engines
 	$(BIN)/python -m tests.benchmarks
+
+reference: venv ## write the reference pages generated from the code
+	$(BIN)/python -m tests.documentation
+
+docs: .venv/.installed-docs ## build the site in build/site; a broken link is an error
+	$(BIN)/zensical build --clean --strict
 
 format: venv ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only

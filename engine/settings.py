@@ -17,88 +17,130 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None,
         repr=False,
-        description="PostgreSQL address; unset: a server embedded under `home`.",
+        description=(
+            "PostgreSQL 15 or newer for Knockon's own tables, as a libpq address; unset: "
+            "a server embedded under `home`."
+        ),
     )
     source_url: str | None = Field(
         default=None,
         repr=False,
-        description="PostgreSQL address of the source tables; unset: `database_url`.",
+        description="Database of the source tables, PostgreSQL 14 or newer; unset: `database_url`.",
     )
     kafka_bootstrap_servers: str | None = Field(
-        default=None, description="host:port list of Kafka brokers; unset: an embedded broker."
+        default=None,
+        description="Kafka brokers, `host:port,…`; unset: `knockon up` embeds a broker.",
     )
     kafka_start: Literal["earliest", "latest"] = Field(
-        default="earliest", description="Where to begin in a topic without a stored position."
+        default="earliest", description="Start position in a topic without a stored position."
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="How the Kafka brokers are spoken to."
+        default="PLAINTEXT", description="Security protocol of the Kafka brokers."
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        default="PLAIN", description="How the user shows the password."
+        default="PLAIN", description="SASL mechanism for the user and password."
     )
     kafka_sasl_username: str | None = Field(default=None, description="User at the Kafka brokers.")
-    kafka_sasl_password: SecretStr | None = Field(default=None, description="Their password.")
+    kafka_sasl_password: SecretStr | None = Field(
+        default=None, description="Password of `kafka_sasl_username`."
+    )
     kafka_ssl_ca: Path | None = Field(
-        default=None, description="PEM file of the brokers' authorities; unset: the system's."
+        default=None,
+        description=(
+            "PEM file of the authorities trusted to sign the brokers' certificates; "
+            "unset: the system's."
+        ),
     )
     kafka_ssl_cert: Path | None = Field(
         default=None, description="PEM file of the client's certificate chain."
     )
     kafka_ssl_key: Path | None = Field(
-        default=None, description="PEM file of its private key; unset: in the same file."
+        default=None,
+        description=(
+            "PEM file of the client's private key; unset: in the same file as `kafka_ssl_cert`."
+        ),
     )
     kafka_ssl_key_password: SecretStr | None = Field(
-        default=None, description="What the private key is encrypted with."
+        default=None, description="Password of an encrypted private key."
     )
     dead_letter_topic: str | None = Field(
-        default=None, description="Kafka topic that gets a copy of every message that is rejected."
+        default=None,
+        description=(
+            "Kafka topic for a copy of every rejected message, unless the source names another."
+        ),
     )
-    org: str = Field(default="default", description="Name of the org that commands act for.")
-    home: Path = Field(default=Path(".knockon"), description="Directory of the embedded data.")
+    org: str = Field(default="default", description="Org of the process.")
+    home: Path = Field(
+        default=Path(".knockon"), description="Directory of the embedded servers' data."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe level that is logged."
+        default="info",
+        description=(
+            "Least severe level logged. Commands that end by themselves log errors only, "
+            "unless set."
+        ),
     )
     log_format: Literal["console", "json"] = Field(
-        default="console", description="Log lines for people or for machines."
+        default="console", description="`console` for people, `json` for machines."
     )
     lease_seconds: float = Field(
-        default=30, gt=0, description="Seconds a worker holds a task without a heartbeat."
+        default=30,
+        gt=0,
+        description="Duration of a lease; a worker renews its leases by heartbeat.",
     )
     poll_seconds: float = Field(
-        default=1.0, gt=0, description="Longest seconds a loop waits for a doorbell."
+        default=1.0,
+        gt=0,
+        description=(
+            "Longest sleep of a loop without a notification. Polling is also the only "
+            "wake-up for changes of tables where `max_prepared_transactions` is above 0, "
+            "because a transaction that has run NOTIFY cannot be prepared."
+        ),
     )
     reap_seconds: float = Field(
-        default=5, gt=0, description="Seconds between two searches for expired leases."
+        default=5, gt=0, description="Interval between two searches for expired leases."
     )
     audit_seconds: float = Field(
-        default=900, gt=0, description="Seconds between two audits of all partitions."
+        default=900, gt=0, description="Interval between two audits of all partitions."
     )
     batch_size: int = Field(
         default=500, ge=1, description="Most invalidations planned in one transaction."
     )
-    concurrency: int = Field(default=2, ge=1, description="Tasks that one worker runs at once.")
+    concurrency: int = Field(default=2, ge=1, description="Tasks run at once by one worker.")
     monitor_address: str | None = Field(
-        default=None, description="host:port to serve metrics and health on; unset: nowhere."
+        default=None,
+        description=(
+            "`host:port` on which the process serves metrics and health; unset: nowhere. "
+            "`--monitor` takes precedence."
+        ),
     )
     openlineage_url: str | None = Field(
         default=None,
         repr=False,
-        description="Where OpenLineage's events of tasks go: http://… or file:///…; unset: none.",
+        description=(
+            "Receiver of OpenLineage events about tasks, `http://host:port` or "
+            "`file:///path`; unset: none."
+        ),
     )
     openlineage_api_key: SecretStr | None = Field(
         default=None, description="Bearer token for `openlineage_url`."
     )
     openlineage_namespace: str | None = Field(
         default=None,
-        description="Namespace of the org's jobs and datasets; unset: knockon://<org>.",
+        description=(
+            "Namespace of the org's jobs and datasets in OpenLineage events; unset: "
+            "`knockon://<org>`."
+        ),
     )
     source_heartbeat_seconds: float = Field(
         default=5,
         gt=0,
-        description="Seconds between two looks whether the source database is there, and for each.",
+        description=(
+            "Interval between two checks of the source database, and the time limit of each."
+        ),
     )
     database_pool: int = Field(
-        default=10, ge=1, description="Most database connections that one process holds."
+        default=10, ge=1, description="Most database connections of one process."
     )
 
     @property

@@ -19,16 +19,18 @@ def _option(name: str, help_: str, **more: Any) -> Any:
 class Call:
     """What was said besides the command itself; None: what the environment says."""
 
-    org: Annotated[str | None, _option("--org", "The org to act for.")] = None
+    org: Annotated[str | None, _option("--org", "Org of the command.")] = None
     database_url: Annotated[
-        str | None, _option("--database-url", "PostgreSQL address; without one it is embedded.")
+        str | None,
+        _option("--database-url", "PostgreSQL address; if unset, an embedded server is used."),
     ] = None
     kafka: Annotated[
-        str | None, _option("--kafka", "Kafka brokers, host:port,…; without them it is embedded.")
+        str | None,
+        _option("--kafka", "Kafka brokers, host:port,…; if unset, an embedded broker is used."),
     ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None,
-        _option("--log-level", "Least severe level that is logged."),
+        _option("--log-level", "Least severe level logged."),
     ] = None
     as_json: Annotated[bool, _option("--json", "Print one JSON document.")] = False
 

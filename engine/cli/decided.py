@@ -18,9 +18,11 @@ from engine.store.database import Connection
 
 Verb = Callable[[Connection, Scene, UUID, str | None], Awaitable[Decision]]
 Plans = Annotated[
-    list[str], typer.Argument(help="The plans' ids, or the ends of them.", metavar="PLAN")
+    list[str], typer.Argument(help="Ids of the plans, or the last characters.", metavar="PLAN")
 ]
-By = Annotated[str | None, typer.Option("--by", envvar="USER", help="Whose word it is.")]
+By = Annotated[
+    str | None, typer.Option("--by", envvar="USER", help="Person who decides; default: $USER.")
+]
 
 
 async def decide(session: Session, verb: Verb, plans: list[str], by: str | None) -> list[Decision]:

@@ -18,7 +18,7 @@ Monitor = Annotated[
     typer.Option(
         "--monitor",
         metavar="HOST:PORT",
-        help="Serve /metrics, /healthz and /readyz here; by default KNOCKON_MONITOR_ADDRESS.",
+        help="Serve /metrics, /healthz and /readyz; default: KNOCKON_MONITOR_ADDRESS.",
         show_default=False,
     ),
 ]

@@ -8,29 +8,29 @@ import typer
 from engine.errors import InvalidFilter
 from engine.model.event import Reason, SourceEvent
 
-Dataset = Annotated[str, typer.Argument(help="The dataset's name.", metavar="DATASET")]
+Dataset = Annotated[str, typer.Argument(help="Name of the dataset.", metavar="DATASET")]
 Partitions = Annotated[
     list[str] | None,
     typer.Option(
         "--partitions",
         "-p",
-        help="A key or range, like 2013-02-01..2013-02-07; may be repeated. Without: all.",
+        help="Key or range, like 2013-02-01..2013-02-07; repeatable; default: all.",
         metavar="KEYS",
     ),
 ]
 Columns = Annotated[
     list[str] | None,
     typer.Option(
-        "--columns", "-c", help="The columns that changed: a,b. Without: unknown.", metavar="NAMES"
+        "--columns", "-c", help="Changed columns: a,b; default: unknown.", metavar="NAMES"
     ),
 ]
 Rows = Annotated[
     str | None,
     typer.Option(
-        "--rows", help='The rows that changed: {"origin": {"in": ["JFK"]}}.', metavar="JSON"
+        "--rows", help='Row filter: {"origin": {"in": ["JFK"]}}; default: any row.', metavar="JSON"
     ),
 ]
-Why = Annotated[Reason, typer.Option("--reason", help="Why it is stale.")]
+Why = Annotated[Reason, typer.Option("--reason", help="Reason of the change.")]
 
 
 def event_of(

@@ -16,10 +16,10 @@ SourceUrl = Annotated[
     str | None,
     typer.Option(
         "--source-url",
-        help="PostgreSQL address of the table; by default KNOCKON_SOURCE_URL, else Knockon's own.",
+        help="PostgreSQL address of the table; default: KNOCKON_SOURCE_URL, else Knockon's own.",
     ),
 ]
-Table = Annotated[str, typer.Argument(help="As SQL writes it: raw.flights.", metavar="TABLE")]
+Table = Annotated[str, typer.Argument(help="Table, named as in SQL: raw.flights.", metavar="TABLE")]
 
 
 @asynccontextmanager

@@ -25,34 +25,34 @@ _PATIENCE_SECONDS = 5.0
 _GAUGES: Mapping[str, tuple[str, str]] = {
     "open_invalidations": (
         "knockon_open_invalidations",
-        "Invalidations that wait for a planner, up to 100,000.",
+        "Invalidations not planned yet, counted up to 100,000.",
     ),
     "oldest_invalidation": (
         "knockon_oldest_invalidation_seconds",
-        "Age of the oldest invalidation that waits for a planner.",
+        "Age of the oldest invalidation not planned yet.",
     ),
     "set_aside_invalidations": (
         "knockon_set_aside_invalidations",
-        "Invalidations that could not be planned and wait for a replay, up to 100,000.",
+        "Invalidations set aside because planning failed, counted up to 100,000.",
     ),
     "oldest_queued": (
         "knockon_oldest_queued_task_seconds",
-        "How long the task has waited that could have been claimed first.",
+        "Waiting time of the task that has been queued longest.",
     ),
-    "expired": ("knockon_expired_leases", "Tasks that run on beyond their lease."),
-    "workers": ("knockon_busy_workers", "Workers that hold a task."),
+    "expired": ("knockon_expired_leases", "Tasks running with an expired lease."),
+    "workers": ("knockon_busy_workers", "Workers with a leased task."),
     "dead_letters": (
         "knockon_open_dead_letters",
-        "Dead letters that nobody has replayed, up to 100,000.",
+        "Dead letters neither replayed nor closed, counted up to 100,000.",
     ),
-    "held_plans": ("knockon_held_plans", "Plans that wait for approval."),
+    "held_plans": ("knockon_held_plans", "Plans pending approval."),
     "oldest_held": (
         "knockon_oldest_held_plan_seconds",
-        "Age of the oldest plan that waits for approval.",
+        "Age of the oldest plan pending approval.",
     ),
     "doorbells": (
         "knockon_notification_queue_usage_ratio",
-        "Used part of the NOTIFY queue of Knockon's database.",
+        "Used fraction of the NOTIFY queue of Knockon's database.",
     ),
 }
 _STATES = ("blocked", "held", "queued", "running", "failed")
@@ -77,7 +77,7 @@ class Ledger:
 
     def collect(self) -> Iterator[Metric]:
         """What was read last."""
-        about = "Whether Knockon's database answers."
+        about = "1 while Knockon's database answers, else 0."
         yield GaugeMetricFamily("knockon_database_up", about, self._row is not None)
         if self._row is not None:
             yield _tasks(self._row["tasks"])
@@ -95,7 +95,11 @@ class Ledger:
 
 
 def _tasks(counts: Mapping[str, int]) -> Metric:
-    about = "Unfinished tasks by state, up to 100,000 each; held ones wait for inputs to exist."
+    about = (
+        "Unfinished tasks by state (`blocked`, `held`, `queued`, `running`, "
+        "`failed`), counted up to 100,000 each; `held` tasks wait for inputs to "
+        "exist."
+    )
     family = GaugeMetricFamily("knockon_tasks", about, labels=["state"])
     for state in _STATES:
         family.add_metric([state], counts[state])

@@ -14,114 +14,116 @@ _SIZES = (0, 1, 10, 100, 1_000, 10_000, 100_000)
 
 EVENTS_RECEIVED = Counter(
     "knockon_events_received_total",
-    "Events that were understood and taken in.",
+    "Events ingested.",
     ["transport", "topic"],
 )
 EVENTS_REJECTED = Counter(
     "knockon_events_rejected_total",
-    "Deliveries that could not be used and went to the dead letters.",
+    "Deliveries stored as dead letters.",
     ["transport", "topic"],
 )
 EVENTS_WIDENED = Counter(
     "knockon_events_widened_total",
-    "Events that were taken to say more than may have changed.",
+    "Events counted as a larger change than may have happened, because part of "
+    "the change was unknown.",
     ["transport"],
 )
 UNNAMED_OUTPUT_RUNS = Counter(
     "knockon_openlineage_runs_without_outputs_total",
-    "Runs whose last event did not name outputs that an earlier one had announced.",
+    "OpenLineage runs that ended, or were given up, without naming outputs announced earlier.",
 )
 INVALIDATIONS_WRITTEN = Counter(
     "knockon_invalidations_written_total",
-    "Invalidations written, after equal and covered ones were joined.",
+    "Invalidations written by consumers, after merging equal and covered scopes.",
     ["transport"],
 )
 INGEST_SECONDS = Histogram(
     "knockon_ingest_seconds",
-    "The transaction that writes one batch of events.",
+    "Duration of the transaction that writes one batch of events.",
     ["transport"],
     buckets=_QUICK,
 )
 
 KAFKA_LAG = Gauge(
     "knockon_kafka_lag_messages",
-    "Messages between the ledger's position and the end of a partition.",
+    "Messages between the position stored in Knockon's database (not the broker's "
+    "commits) and the end of a partition.",
     ["topic", "partition"],
 )
 CHANGE_LOG_ROWS = Gauge(
     "knockon_change_log_unread_rows",
-    "Rows of a source's change log that a reader has not taken in, by their ids.",
+    "Rows of a source's change log not yet ingested by a reader, estimated from row ids.",
     ["reader"],
 )
 CHANGE_LOG_SECONDS = Gauge(
     "knockon_change_log_unread_seconds",
-    "Age of the oldest row of a source's change log that a reader has not taken in.",
+    "Age of the oldest row of a source's change log not yet ingested by a reader.",
     ["reader"],
 )
 SOURCE_QUEUE_USAGE = Gauge(
     "knockon_source_notification_queue_usage_ratio",
-    "Used part of the NOTIFY queue of the source database.",
+    "Used fraction of the source database's NOTIFY queue.",
 )
 SOURCE_DRIFT = Gauge(
     "knockon_source_drifted_tables",
-    "Attached tables that have changed underneath and could not be attached again.",
+    "Attached tables altered since they were attached, for lack of rights not attached again.",
 )
 SOURCE_INTERRUPTIONS = Counter(
     "knockon_source_interruptions_total",
-    "Times that reading the change log was interrupted and begun again.",
+    "Interruptions of reading a change log, each followed by a new start.",
 )
 
-INVALIDATIONS_PLANNED = Counter(
-    "knockon_invalidations_planned_total", "Invalidations that a planning has taken."
+INVALIDATIONS_PLANNED = Counter("knockon_invalidations_planned_total", "Invalidations planned.")
+PLANS = Counter(
+    "knockon_plans_total", "Planning transactions by outcome: `applied` or `held`.", ["outcome"]
 )
-PLANS = Counter("knockon_plans_total", "Plannings, by what came of them.", ["outcome"])
 PLANNING_SECONDS = Histogram(
-    "knockon_planning_seconds", "The transaction that plans some invalidations.", buckets=_QUICK
+    "knockon_planning_seconds", "Duration of a planning transaction.", buckets=_QUICK
 )
 PLAN_TASKS = Histogram(
-    "knockon_plan_tasks", "Tasks that an applied plan made or joined.", buckets=_SIZES
+    "knockon_plan_tasks", "Tasks created or joined by an applied plan.", buckets=_SIZES
 )
 AUDITED_PARTITIONS = Gauge(
     "knockon_audited_partitions",
-    "Stale partitions in the last audit: in hand, left by decision, or lost.",
+    "Stale partitions in the engine's last audit by verdict: `in hand`, `left` or `lost`.",
     ["verdict"],
 )
-AUDIT_LOST = Counter(
-    "knockon_audit_lost_total", "Stale partitions that nothing led to, and that an audit mended."
+AUDIT_LOST = Counter("knockon_audit_lost_total", "Lost partitions found and invalidated by audits.")
+TASKS_REAPED = Counter(
+    "knockon_tasks_reaped_total", "Attempts ended by the engine because their lease expired."
 )
-TASKS_REAPED = Counter("knockon_tasks_reaped_total", "Attempts ended because their lease ran out.")
 
-TASKS_CLAIMED = Counter("knockon_tasks_claimed_total", "Attempts begun.", ["operator"])
+TASKS_CLAIMED = Counter("knockon_tasks_claimed_total", "Attempts started.", ["operator"])
 TASKS_RETRIED = Counter(
-    "knockon_tasks_retried_total", "Attempts begun that were not a task's first.", ["operator"]
+    "knockon_tasks_retried_total", "Attempts started after a task's first.", ["operator"]
 )
 TASK_ATTEMPTS = Counter(
     "knockon_task_attempts_total",
-    "Attempts ended: succeeded, failed, lost (to another worker) or stopped (with the worker).",
+    "Attempts ended by outcome: `succeeded`, `failed`, `lost` (the lease) or "
+    "`stopped` (with the worker).",
     ["operator", "outcome"],
 )
 TASK_SECONDS = Histogram(
-    "knockon_task_run_seconds", "The run of a task by its operator.", ["operator"], buckets=_LONG
+    "knockon_task_run_seconds", "Duration of a task's run.", ["operator"], buckets=_LONG
 )
 TASK_WAIT_SECONDS = Histogram(
     "knockon_task_queue_wait_seconds",
-    "From when a task could be claimed to when it was.",
+    "Time from when a task could be claimed to its claim.",
     ["operator"],
     buckets=_LONG,
 )
-WORKER_PLACES = Gauge("knockon_worker_places", "Tasks that the process' workers can run at once.")
-WORKER_RUNNING = Gauge("knockon_worker_running_tasks", "Tasks that the process' workers run now.")
+WORKER_PLACES = Gauge("knockon_worker_places", "Tasks the process can run at once.")
+WORKER_RUNNING = Gauge("knockon_worker_running_tasks", "Tasks running in the process.")
 WORKER_HEARTBEAT = Gauge(
     "knockon_worker_last_heartbeat_timestamp_seconds",
-    "When the leases of the process' workers were last renewed.",
+    "Time of the last renewal of the process' leases.",
 )
 
 OPENLINEAGE_EVENTS = Counter(
     "knockon_openlineage_events_total",
-    "Events of tasks for OpenLineage: sent, or dropped (refused, or too many were waiting).",
+    "OpenLineage events about tasks by outcome: `sent`, or `dropped` (refused, or "
+    "the queue was full).",
     ["outcome"],
 )
 
-DUTY_ERRORS = Counter(
-    "knockon_duty_errors_total", "Errors that a loop has met, and gone on after.", ["duty"]
-)
+DUTY_ERRORS = Counter("knockon_duty_errors_total", "Errors after which a loop continued.", ["duty"])

@@ -71,12 +71,12 @@ class Pulses:
         named = sorted({pulse.name for pulse in pulses()})
         ages = GaugeMetricFamily(
             "knockon_duty_age_seconds",
-            "Seconds since a loop of the process last turned.",
+            "Seconds since a loop of the process last completed a cycle.",
             labels=["duty"],
         )
         ready = GaugeMetricFamily(
             "knockon_duty_ready",
-            "Whether a loop of the process has all that it needs to do its work.",
+            "1 while a loop of the process has every connection needed for its work, else 0.",
             labels=["duty"],
         )
         for name in named:

@@ -23,14 +23,18 @@ app = typer.Typer(add_completion=False)
 @command
 def apply(
     call: Call,
-    plan: Annotated[str, typer.Argument(help="The plan's id, or the end of it.", metavar="PLAN")],
+    plan: Annotated[
+        str, typer.Argument(help="Id of the plan, or the last characters.", metavar="PLAN")
+    ],
     by: By = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when all is recomputed.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when everything is recomputed.")
+    ] = False,
 ) -> None:
-    """Run a plan that 'knockon impact' has shown, as it was shown, once.
+    """Run a plan previewed with 'knockon impact' exactly as shown, once.
 
-    Where its change would come to anything else by now, it says what, writes nothing and exits with
-    1: 'knockon impact' makes a new plan.
+    If the change would now run anything else, print the differences, write nothing and exit with 1;
+    run 'knockon impact' again for a new plan.
     """
 
     async def work(session: Session) -> Applied:

@@ -21,12 +21,14 @@ def approve(
     call: Call,
     plans: Plans,
     by: By = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when all is recomputed.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when everything is recomputed.")
+    ] = False,
 ) -> None:
-    """Let plans run that are held for approval.
+    """Approve plans pending approval.
 
-    What was found stale is planned again, as things are now; where that comes to anything else than
-    what was held, it says what.
+    The invalidations of each plan are planned again in the current state; differences from the held
+    plan are printed.
     """
 
     async def work(session: Session) -> list[Decision]:

@@ -22,24 +22,27 @@ app = typer.Typer(add_completion=False)
 def attach(
     call: Call,
     table: Table,
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="The dataset that it is.")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Dataset the table represents.")],
     partition: Annotated[
         list[str] | None,
         typer.Option(
             "--partition",
-            help="The column of a dimension, where it has another name; may be repeated.",
+            help="Column of a dimension, if named differently; repeatable.",
             metavar="DIMENSION=COLUMN",
         ),
     ] = None,
     source_url: SourceUrl = None,
     announce: Annotated[
-        bool, typer.Option("--announce/--no-announce", help="Log what the table holds already.")
+        bool,
+        typer.Option(
+            "--announce/--no-announce", help="Also log all partitions with rows in the table."
+        ),
     ] = True,
 ) -> None:
-    """Capture every change of a table, by whatever program, as those of a deployed dataset.
+    """Capture changes of a PostgreSQL table as changes of a deployed dataset.
 
-    It puts triggers on the table. Safe to repeat: attach anew when the dataset's partitioning or
-    the table's columns have changed.
+    Triggers on the table log the changes of every writer. Safe to repeat: attach again after the
+    dataset's partitioning or the table's columns have changed.
     """
     columns = dict(_pair(text) for text in partition or ())
 

@@ -21,19 +21,17 @@ _MOST_REASONS = 3
 def audit(
     call: Call,
     dataset: Annotated[
-        str | None, typer.Argument(help="Only this dataset.", metavar="[DATASET]")
+        str | None, typer.Argument(help="Dataset to audit; default: all.", metavar="[DATASET]")
     ] = None,
-    mend: Annotated[
-        bool, typer.Option("--mend", help="Invalidate the lost partitions, to be planned.")
-    ] = False,
+    mend: Annotated[bool, typer.Option("--mend", help="Invalidate lost partitions.")] = False,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, help="Most partitions to list.")
     ] = 100,
 ) -> None:
-    """Check every partition for staleness that nothing leads to; exits with 1 if some are lost.
+    """Check every partition for lost work; exit with 1 if any partition is lost.
 
-    A stale partition is in hand if a task, a plan or an invalidation leads to it, left if a person
-    has decided so, and lost otherwise. The engine runs the same audit periodically, and mends.
+    A stale partition is in hand if a task or an unplanned invalidation leads to the partition, left
+    after a decision or a limit, and lost otherwise. Engines run the audit with --mend.
     """
 
     async def work(session: Session) -> Counts:

@@ -29,7 +29,7 @@ def consume(
         str | None,
         typer.Option(
             "--group",
-            help="The consumers' name, in Knockon and at the broker; by default knockon.<org>.",
+            help="Name of the consumer group; default: knockon.<org>.",
         ),
     ] = None,
     begin: Annotated[
@@ -37,15 +37,16 @@ def consume(
         typer.Option(
             "--from",
             metavar="stored|earliest|latest|TIME",
-            help="Where to begin in the topics. All but `stored` first move the stored positions, "
-            "once and for all of the group. A time is ISO 8601, in UTC unless it says otherwise.",
+            help="Start position in the topics. All but `stored` move the group's stored positions "
+            "at every start. A time is ISO 8601, in UTC unless an offset is given.",
         ),
     ] = "stored",
     monitor: Monitor = None,
 ) -> None:
-    """Take in changes from the Kafka topics and PostgreSQL tables that the deployed DAGs name.
+    """Ingest changes from the Kafka topics and PostgreSQL tables named by deployed DAGs.
 
-    A deploy that names others is followed. Run as many as the topics have partitions.
+    Deploys of new sources take effect without a restart. Run up to as many consumers as the topics
+    have partitions.
     """
     origin = _origin(begin)
 

@@ -27,22 +27,24 @@ from engine.flow.close_letters import close_letters
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Done = Annotated[
     bool,
-    typer.Option("--with-done", "--with-replayed", help="Also those replayed or closed already."),
+    typer.Option(
+        "--with-done", "--with-replayed", help="Include dead letters already replayed or closed."
+    ),
 ]
-_Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")]
+_Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Most dead letters to list.")]
 
 
 @app.callback()
 @command
 def letters(call: Call, with_done: _Done = False, limit: _Limit = 50) -> None:
-    """List deliveries that could not be used, the newest first; or show, replay or close some."""
+    """List dead letters, newest first; or show, replay or close some."""
     _list(call, with_done, limit)
 
 
 @app.command("list")
 @command
 def list_(call: Call, with_done: _Done = False, limit: _Limit = 50) -> None:
-    """List them, the newest first."""
+    """List dead letters, newest first."""
     _list(call, with_done, limit)
 
 
@@ -50,9 +52,11 @@ def list_(call: Call, with_done: _Done = False, limit: _Limit = 50) -> None:
 @command
 def show(
     call: Call,
-    letter: Annotated[str, typer.Argument(help="Its id, or the end of it.", metavar="ID")],
+    letter: Annotated[
+        str, typer.Argument(help="Id of the dead letter, or the last characters.", metavar="ID")
+    ],
 ) -> None:
-    """Show one with all that it held."""
+    """Show a dead letter with its payload, headers and error."""
 
     async def work(session: Session) -> DeadLetter:
         async with session.connection() as conn:
@@ -67,11 +71,12 @@ def show(
 def replay(
     call: Call,
     ids: Annotated[
-        list[str] | None, typer.Argument(help="Ids, or their ends.", metavar="ID")
+        list[str] | None,
+        typer.Argument(help="Ids of dead letters, or the last characters.", metavar="ID"),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every one that is open.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Replay all open dead letters.")] = False,
 ) -> None:
-    """Read them again as their topics are read now; what is still unreadable stays."""
+    """Ingest dead letters again with the current format; failures stay open."""
     if bool(ids) == all_:
         raise InvalidInput("name the letters to replay, or say --all")
 
@@ -91,11 +96,13 @@ def replay(
 @command
 def close(
     call: Call,
-    ids: Annotated[list[str], typer.Argument(help="Ids, or their ends.", metavar="ID")],
-    reason: Annotated[str, typer.Option("--reason", help="Why they need no replay.")],
+    ids: Annotated[
+        list[str], typer.Argument(help="Ids of dead letters, or the last characters.", metavar="ID")
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Reason for closing without a replay.")],
     by: By = None,
 ) -> None:
-    """Close letters without a replay; they stay in the list of those that are done."""
+    """Close dead letters without a replay."""
 
     async def work(session: Session) -> list[UUID]:
         async with session.connection() as conn:

@@ -17,11 +17,11 @@ app = typer.Typer(add_completion=False)
 def demo(
     call: Call,
     days: Annotated[
-        int, typer.Option("--days", min=31, max=365, help="Load only the first days of the year.")
+        int, typer.Option("--days", min=31, max=365, help="Days of the year to load.")
     ] = 365,
 ) -> None:
-    """See a year of flights recomputed, change by change, on servers made for it and then gone.
+    """Recompute a year of flights, change by change, on temporary servers.
 
-    `knockon up --demo` leaves it there to play with.
+    `knockon up --demo` keeps the result for exploration.
     """
     raise typer.Exit(play(settings_of(call), console(), days))

@@ -36,18 +36,19 @@ class _Deployed:
 def deploy(
     call: Call,
     files: Annotated[
-        list[Path], typer.Argument(help="DAG files, in order; - is standard input.", metavar="FILE")
+        list[Path],
+        typer.Argument(help="DAG files, in order; - for standard input.", metavar="FILE"),
     ],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")
+        bool, typer.Option("--dry-run", help="Show the effect of the deploy without deploying.")
     ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Return when all new generations are built.")
     ] = False,
 ) -> None:
-    """Serve DAG files from now on: what a change touches gets a new generation, the rest stays.
+    """Deploy DAG files: build changed outputs as new generations, keep the rest.
 
-    The same content again changes nothing.
+    Deploying unchanged content has no effect.
     """
     dags = [with_python_code(read_dag(file)) for file in files]
 

@@ -20,10 +20,10 @@ app = typer.Typer(add_completion=False)
 def detach(
     call: Call,
     table: Table,
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="The dataset that it was.")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Dataset the table represents.")],
     source_url: SourceUrl = None,
 ) -> None:
-    """Capture a table's changes no more; what was captured before is still taken in."""
+    """Stop capturing changes of a table; changes captured before are still ingested."""
 
     async def work(session: Session) -> None:
         async with source_of(session, source_url) as source:

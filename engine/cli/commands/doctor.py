@@ -31,7 +31,7 @@ _MARKS = {"ok": ("✓ ", "green"), "warn": ("! ", "yellow"), "fail": ("✗ ", "b
 @app.command()
 @command
 def doctor(call: Call) -> None:
-    """Check that all is well, and say what to do where it is not; exits with 1 if it fails."""
+    """Check the installation, and print remedies; exit with 1 if a check fails."""
     checks = asyncio.run(_examined(settings_of(call)))
     show(call, checks, _report)
     if any(each.verdict == "fail" for each in checks):

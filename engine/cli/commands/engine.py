@@ -14,9 +14,10 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def engine(call: Call, monitor: Monitor = None) -> None:
-    """Plan what was invalidated, reap what was abandoned, fire what is scheduled.
+    """Plan invalidations, reap expired leases, fire schedules.
 
-    Run as many as you like: they take turns. SIGINT or SIGTERM finishes what is in hand.
+    Engines of an org take turns, so any number may run. SIGINT or SIGTERM stops after the current
+    transaction.
     """
 
     async def work(session: Session) -> None:

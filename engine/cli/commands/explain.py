@@ -19,12 +19,14 @@ app = typer.Typer(add_completion=False)
 @command
 def explain(
     call: Call,
-    what: Annotated[str, typer.Argument(help="A task's id, or a dataset.", metavar="TASK|DATASET")],
+    what: Annotated[
+        str, typer.Argument(help="Id of a task, or name of a dataset.", metavar="TASK|DATASET")
+    ],
     partition: Annotated[
-        str | None, typer.Argument(help="A partition key of the dataset.", metavar="PARTITION")
+        str | None, typer.Argument(help="Partition key of the dataset.", metavar="PARTITION")
     ] = None,
 ) -> None:
-    """Tell why a task ran or waits; or whether a partition is fresh, and what spared it."""
+    """Explain why a task ran or waits, or why a partition is fresh or stale."""
     if partition is None:
         show(call, run(call, lambda session: _task(session, what)), task_tree)
     else:

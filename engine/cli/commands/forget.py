@@ -18,14 +18,12 @@ app = typer.Typer(add_completion=False)
 @command
 def forget(
     call: Call,
-    reader: Annotated[
-        str, typer.Argument(help="The consumer's name, as 'knockon doctor' shows it.")
-    ],
+    reader: Annotated[str, typer.Argument(help="Name of the consumer, from 'knockon doctor'.")],
     source_url: SourceUrl = None,
 ) -> None:
-    """Keep a source's change log no longer for a consumer that will not come back.
+    """Drop a retired consumer's claim on a source's change log.
 
-    If it does come back, it takes everything that is attached for changed.
+    A consumer that returns treats every attached dataset as changed.
     """
 
     async def work(session: Session) -> int:

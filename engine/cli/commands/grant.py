@@ -20,13 +20,11 @@ Object = Annotated[
 @command
 def grant(
     call: Call,
-    grantee: Annotated[
-        str, typer.Argument(help="Org whose SQL jobs get the right.", metavar="ORG")
-    ],
+    grantee: Annotated[str, typer.Argument(help="Org of the SQL jobs.", metavar="ORG")],
     table: Object,
     access: Annotated[Access, typer.Argument(help="read, write, or create tables in the schema.")],
 ) -> None:
-    """Let the SQL jobs of an org use a table."""
+    """Grant the SQL jobs of an org access to a table."""
 
     async def work(session: Session) -> None:
         async with session.database.transaction() as conn:

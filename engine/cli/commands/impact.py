@@ -27,9 +27,9 @@ def impact(
     rows: Rows = None,
     reason: Why = "change",
 ) -> None:
-    """Show what a change would hit, before it is made: jobs with their partitions, and its ends.
+    """Preview a change: affected jobs and partitions, and where the change stops.
 
-    It is kept for a week as a plan, and 'knockon apply' runs that very plan.
+    The result is stored for a week as a plan; 'knockon apply' runs exactly that plan.
     """
     event = event_of(dataset, partitions, columns, rows, reason)
 

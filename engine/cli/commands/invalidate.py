@@ -26,17 +26,18 @@ def invalidate(
     rows: Rows = None,
     reason: Why = "manual",
     key: Annotated[
-        str | None, typer.Option("--key", help="The same key again is the same request.")
+        str | None,
+        typer.Option("--key", help="Idempotency key: a repeated key is the same request."),
     ] = None,
-    note: Annotated[str | None, typer.Option("--note", help="A word for whoever asks why.")] = None,
+    note: Annotated[str | None, typer.Option("--note", help="Note, shown by explain.")] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Return when all that it hits is recomputed.")
+        bool, typer.Option("--wait", help="Return when everything affected is recomputed.")
     ] = False,
 ) -> None:
-    """Say that a part of a dataset is stale; what is made from it is recomputed.
+    """Mark part of a dataset as changed, and recompute its dependents.
 
-    Of a dataset that a job makes, that part itself is recomputed first; with --reason rewritten
-    it was mended by hand, and only what reads it is.
+    For a dataset produced by a job, the part itself is recomputed first. With --reason rewritten, a
+    part repaired by hand, only the dependents are recomputed.
     """
     event = event_of(
         dataset, partitions, columns, rows, reason, id=key, note=note, source="knockon invalidate"

@@ -16,10 +16,14 @@ from engine.errors import InvalidInput
 from engine.flow.set_aside import replay as replay_set_aside
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
-_Dataset = Annotated[str | None, typer.Option("--dataset", "-d", help="Only of this dataset.")]
-_Open = Annotated[bool, typer.Option("--open", help="Only those not planned yet.")]
-_SetAside = Annotated[bool, typer.Option("--set-aside", help="Only those that cannot be planned.")]
-_Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")]
+_Dataset = Annotated[
+    str | None, typer.Option("--dataset", "-d", help="Dataset of the invalidations.")
+]
+_Open = Annotated[bool, typer.Option("--open", help="Only invalidations not planned yet.")]
+_SetAside = Annotated[
+    bool, typer.Option("--set-aside", help="Only invalidations set aside after a planning error.")
+]
+_Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Most invalidations to list.")]
 
 
 @app.callback()
@@ -31,7 +35,7 @@ def invalidations(
     only_set_aside: _SetAside = False,
     limit: _Limit = 50,
 ) -> None:
-    """List what was found stale, the newest first, and what became of it; or replay some."""
+    """List invalidations and their outcomes, newest first; or replay some."""
 
     async def work(session: Session) -> list[InvalidationRow]:
         async with session.connection() as conn:
@@ -52,14 +56,17 @@ def invalidations(
 def replay(
     call: Call,
     ids: Annotated[
-        list[str] | None, typer.Argument(help="Ids, or their ends.", metavar="ID")
+        list[str] | None,
+        typer.Argument(help="Ids of invalidations, or the last characters.", metavar="ID"),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every one that is set aside.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Replay all set-aside invalidations.")
+    ] = False,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Widen each to all that exists of its dataset.")
+        bool, typer.Option("--whole", help="Widen each to all existing partitions of the dataset.")
     ] = False,
 ) -> None:
-    """Plan invalidations again that were set aside because they could not be planned."""
+    """Plan invalidations again that were set aside after a planning error."""
     if bool(ids) == all_:
         raise InvalidInput("name the invalidations to replay, or pass --all")
 

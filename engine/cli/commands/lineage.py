@@ -20,14 +20,15 @@ app = typer.Typer(add_completion=False)
 def lineage(
     call: Call,
     dataset: Annotated[
-        str | None, typer.Argument(help="Begin here; without: at all sources.", metavar="DATASET")
+        str | None,
+        typer.Argument(help="Dataset to start from; default: all sources.", metavar="DATASET"),
     ] = None,
     columns: Annotated[bool, typer.Option("--columns", "-c", help="Show column lineage.")] = False,
     up: Annotated[
-        bool, typer.Option("--up/--down", help="What it is made from, or what is made from it.")
+        bool, typer.Option("--up/--down", help="Direction: upstream or downstream.")
     ] = False,
 ) -> None:
-    """Show what is made from what."""
+    """Show the lineage of datasets."""
 
     async def work(session: Session) -> tuple[LineageNode, ...]:
         async with session.connection() as conn:

@@ -28,10 +28,10 @@ def migrate(
     call: Call,
     grants_from_dag_files: Annotated[
         bool,
-        typer.Option(help="Give SQL jobs of the default org the tables that its DAG files name."),
+        typer.Option(help="Grant SQL jobs of the default org the tables named in its DAG files."),
     ] = False,
 ) -> None:
-    """Bring the database's schema up to date. Safe to repeat, and for several at once."""
+    """Upgrade the database schema. Safe to repeat, and to run concurrently."""
     with database_url(settings_of(call)) as url:
         applying = apply_migrations(url, grants_named_tables=grants_from_dag_files)
         done = _Migrated(display_url(url), asyncio.run(applying))

@@ -27,11 +27,11 @@ class Setting(StrEnum):
 @app.callback()
 @command
 def org(call: Call) -> None:
-    """Show what the org has set, or set it.
+    """Show or change settings of the org.
 
-    blast_radius: most partitions that one plan may make; beyond it is held for approval.
-    grants: dag_files gives its SQL jobs the tables that its DAG files name; none, those that were
-    granted with 'knockon grant'.
+    blast_radius: most partitions recomputed by a plan without approval; none for any number.
+    grants: dag_files grants the org's SQL jobs the tables named in its DAG files; with none, only
+    tables granted with 'knockon grant'.
     """
 
     async def work(session: Session) -> OrgSettings:
@@ -45,12 +45,13 @@ def org(call: Call) -> None:
 @command
 def set_(
     call: Call,
-    setting: Annotated[Setting, typer.Argument(help="Which setting.")],
+    setting: Annotated[Setting, typer.Argument(help="Setting to change.")],
     value: Annotated[
-        str, typer.Argument(help="blast_radius: a number from 1; grants: dag_files; or none.")
+        str,
+        typer.Argument(help="blast_radius: a number from 1, or none; grants: dag_files or none."),
     ],
 ) -> None:
-    """Set something for the org: knockon org set blast_radius 1000."""
+    """Change a setting of the org: knockon org set blast_radius 1000."""
     parsed = _number(value) if setting is Setting.blast_radius else _grants(value)
 
     async def work(session: Session) -> OrgSettings:

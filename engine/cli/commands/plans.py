@@ -34,11 +34,11 @@ class State(StrEnum):
 def plans(
     call: Call,
     state: Annotated[
-        list[State] | None, typer.Option("--state", "-s", help="Only these; may be repeated.")
+        list[State] | None, typer.Option("--state", "-s", help="State of the plans; repeatable.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most plans to list.")] = 50,
 ) -> None:
-    """List plans, the newest first: what was decided, or waits to be; or show one."""
+    """List plans, newest first; or show a plan."""
 
     async def work(session: Session) -> list[PlanRow]:
         states = [each.value for each in state] if state else None
@@ -52,9 +52,11 @@ def plans(
 @command
 def show_(
     call: Call,
-    plan: Annotated[str, typer.Argument(help="The plan's id, or the end of it.", metavar="PLAN")],
+    plan: Annotated[
+        str, typer.Argument(help="Id of the plan, or the last characters.", metavar="PLAN")
+    ],
 ) -> None:
-    """Show a plan: why, which jobs with which partitions, and where it stops."""
+    """Show a plan: reasons, jobs with partitions, and where the change stops."""
 
     async def work(session: Session) -> PlanView:
         async with session.connection() as conn:

@@ -25,10 +25,10 @@ app = typer.Typer(add_completion=False)
 def psql(
     call: Call,
     arguments: Annotated[
-        list[str] | None, typer.Argument(help="What psql is given besides: -c SQL, -f FILE, …")
+        list[str] | None, typer.Argument(help="Further arguments of psql: -c SQL, -f FILE, …")
     ] = None,
 ) -> None:
-    """Open psql on the database; the embedded one brings it along."""
+    """Open psql on the database; an embedded server includes psql."""
     with database_url(settings_of(call)) as url:
         # A command line is visible to every user of the machine; an environment is not.
         parameters: dict[str, Any] = address_parameters(url)

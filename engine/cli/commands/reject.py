@@ -14,8 +14,8 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def reject(call: Call, plans: Plans, by: By = None) -> None:
-    """Have nothing run for plans that are held; what they would have made stays stale.
+    """Reject plans pending approval: nothing runs, and affected partitions stay stale.
 
-    A later change of the same is planned as ever.
+    Later changes of the same partitions are planned as usual.
     """
     show(call, run(call, lambda session: decide(session, reject_plan, plans, by)), decisions)

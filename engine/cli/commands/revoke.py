@@ -20,15 +20,13 @@ app = typer.Typer(add_completion=False)
 @command
 def revoke(
     call: Call,
-    grantee: Annotated[
-        str, typer.Argument(help="Org whose SQL jobs lose the right.", metavar="ORG")
-    ],
+    grantee: Annotated[str, typer.Argument(help="Org of the SQL jobs.", metavar="ORG")],
     table: Object,
     access: Annotated[
-        Access, typer.Argument(help="write, create, or read, which takes every right to a table.")
+        Access, typer.Argument(help="write; create; or read, which revokes all access to a table.")
     ] = "read",
 ) -> None:
-    """Take a right to a table back from the SQL jobs of an org."""
+    """Revoke access to a table from the SQL jobs of an org."""
 
     async def work(session: Session) -> Sequence[str]:
         async with session.database.transaction() as conn:

@@ -23,13 +23,15 @@ app = typer.Typer(add_completion=False)
 @command
 def run(
     call: Call,
-    job: Annotated[str, typer.Argument(help="The job's name.", metavar="JOB")],
+    job: Annotated[str, typer.Argument(help="Name of the job.", metavar="JOB")],
     partitions: Partitions = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when all is recomputed.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when everything is recomputed.")
+    ] = False,
 ) -> None:
-    """Have a job's outputs recomputed, and what reads them if they come out changed.
+    """Recompute a job's outputs, and dependents of outputs that change.
 
-    The way to start a job with `activation: manual`.
+    Starts jobs with `activation: manual`.
     """
 
     async def work(session: Session) -> Requested:

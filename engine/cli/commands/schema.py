@@ -14,5 +14,5 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def schema(call: Call) -> None:
-    """Print the JSON Schema of a DAG file, so that your editor can complete and check it."""
+    """Print the JSON Schema of DAG files, for completion and checks in an editor."""
     sys.stdout.write(to_json(json_schema()))

@@ -20,7 +20,7 @@ _ORDER = ("blocked", "queued", "running", "failed", "succeeded", "skipped", "can
 @app.command()
 @command
 def status(call: Call) -> None:
-    """Show how things stand: what is served, what is open, what is stuck, who is at work."""
+    """Show the state of the org: deployed versions, open and stuck work, workers."""
 
     async def work(session: Session) -> Status:
         async with session.connection() as conn:

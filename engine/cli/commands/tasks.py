@@ -23,7 +23,7 @@ from engine.store.database import Connection
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Order = Callable[[Connection, Scene, UUID], Awaitable[None]]
-_Id = Annotated[str, typer.Argument(help="The task's id, or the end of it.", metavar="TASK")]
+_Id = Annotated[str, typer.Argument(help="Id of the task, or the last characters.", metavar="TASK")]
 
 
 class Status(StrEnum):
@@ -43,15 +43,15 @@ class Status(StrEnum):
 def tasks(
     call: Call,
     status: Annotated[
-        list[Status] | None, typer.Option("--status", "-s", help="Only these; may be repeated.")
+        list[Status] | None, typer.Option("--status", "-s", help="Status of the tasks; repeatable.")
     ] = None,
-    job: Annotated[str | None, typer.Option("--job", "-j", help="Only this job's.")] = None,
+    job: Annotated[str | None, typer.Option("--job", "-j", help="Job of the tasks.")] = None,
     partition: Annotated[
-        str | None, typer.Option("--partition", "-p", help="Only those that make this partition.")
+        str | None, typer.Option("--partition", "-p", help="Output partition of the tasks.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most tasks to list.")] = 50,
 ) -> None:
-    """List tasks, the newest first; or retry or cancel some."""
+    """List tasks, newest first; or retry or cancel some."""
 
     async def work(session: Session) -> list[TaskRow]:
         statuses = [each.value for each in status] if status else None
@@ -73,14 +73,15 @@ def tasks(
 def retry(
     call: Call,
     tasks: Annotated[
-        list[str] | None, typer.Argument(help="Ids, or their ends.", metavar="TASK")
+        list[str] | None,
+        typer.Argument(help="Ids of tasks, or the last characters.", metavar="TASK"),
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Every task that has failed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Retry all failed tasks.")] = False,
     job: Annotated[
-        str | None, typer.Option("--job", "-j", help="With --failed: only this job's.")
+        str | None, typer.Option("--job", "-j", help="With --failed: job of the tasks.")
     ] = None,
 ) -> None:
-    """Queue failed tasks once more, with all their attempts before them."""
+    """Queue failed tasks again, with a full number of attempts."""
     if bool(tasks) == failed or (job and not failed):
         raise InvalidInput("name the tasks to retry, or pass --failed, with --job for one job's")
 
@@ -98,7 +99,7 @@ def retry(
 @app.command()
 @command
 def cancel(call: Call, task: _Id, by: By = None) -> None:
-    """End a task undone; what waits behind it goes on as if nothing had changed."""
+    """Cancel a task; dependents continue as if its outputs were unchanged."""
     _order(call, task, partial(byhand.cancel, by=by), "canceled")
 
 

@@ -39,16 +39,17 @@ class _House:
 @command
 def up(
     call: Call,
-    workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="How many.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="Number of workers.")] = 1,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Run the demo first, and leave it there to play with.")
+        bool,
+        typer.Option("--demo", help="Run the demo first, and keep the result for exploration."),
     ] = False,
     monitor: Monitor = None,
 ) -> None:
-    """Run everything in this process: engine, consumers, workers.
+    """Run the engine, consumers and workers in one process.
 
-    The database and the broker are embedded, under KNOCKON_HOME, unless others are set. Other
-    commands find them there. SIGINT or SIGTERM finishes what is in hand and stops it all.
+    An embedded database and broker, with data under KNOCKON_HOME, serve this and other commands
+    unless servers are set. SIGINT or SIGTERM finishes running tasks and stops.
     """
 
     async def work(session: Session) -> None:

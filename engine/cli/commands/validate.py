@@ -41,16 +41,16 @@ class _Checked:
 def validate(
     call: Call,
     files: Annotated[
-        list[Path], typer.Argument(help="DAG files; - is standard input.", metavar="FILE")
+        list[Path], typer.Argument(help="DAG files; - for standard input.", metavar="FILE")
     ],
     columns: Annotated[
-        bool, typer.Option("--columns", "-c", help="Show what each column comes from.")
+        bool, typer.Option("--columns", "-c", help="Show the lineage of each column.")
     ] = False,
 ) -> None:
-    """Check DAG files without a database; those given later may read from those before.
+    """Check DAG files without a database; later files may read outputs of earlier files.
 
-    It also notes where columns cannot be told from the SQL. The SQL is read as if the database had
-    no function or operator of the same name as a built-in one; deploy looks them up.
+    Notes list columns not derivable from SQL. No user-defined function or operator is assumed to
+    share the name of a built-in; deploy looks up the database.
     """
     serving: dict[str, Serving] = {}
     checked = [_check(file, serving, columns) for file in files]

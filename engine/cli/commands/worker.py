@@ -23,17 +23,24 @@ def worker(
     call: Call,
     concurrency: Annotated[
         int | None,
-        typer.Option("--concurrency", "-c", min=1, help="Tasks at once.", show_default=False),
+        typer.Option(
+            "--concurrency",
+            "-c",
+            min=1,
+            help="Tasks run at once; default: KNOCKON_CONCURRENCY.",
+            show_default=False,
+        ),
     ] = None,
     runtime: Annotated[
-        list[str] | None, typer.Option("--runtime", help="Serve this runtime; may be repeated.")
+        list[str] | None,
+        typer.Option("--runtime", help="Runtime to serve; repeatable; default: all installed."),
     ] = None,
     monitor: Monitor = None,
 ) -> None:
     """Claim tasks and run them.
 
-    Run as many as you like. SIGINT or SIGTERM finishes the tasks in hand; a second one drops
-    them, and they are run again elsewhere when their leases expire.
+    Any number of workers may run. SIGINT or SIGTERM finishes running tasks; a second signal drops
+    running tasks, and other workers run them again after the leases expire.
     """
 
     async def work(session: Session) -> None:

@@ -55,7 +55,7 @@ async def test_every_metric_that_is_asked_for_is_exported(exported: dict[str, li
 
 
 async def test_every_exported_metric_is_documented(exported: dict[str, list[str]]) -> None:
-    told = set(NAME.findall((ROOT / "docs" / "how-to" / "operating.md").read_text()))
+    told = set(NAME.findall((ROOT / "docs" / "reference" / "metrics.md").read_text()))
     assert set(exported) - told == set()
     known = {sample for samples in exported.values() for sample in samples} | set(exported)
     assert told - known == set()

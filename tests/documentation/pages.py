@@ -1,0 +1,13 @@
+"""Reference pages generated from the code, by path."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.documentation import command_line, metrics, settings
+
+ROOT = Path(__file__).parents[2]
+PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/reference/command-line.md": command_line.page,
+    "docs/reference/settings.md": settings.page,
+    "docs/reference/metrics.md": metrics.page,
+}

@@ -1,0 +1,71 @@
+"""The pages: generated ones are up to date, links and anchors lead somewhere, none is orphaned."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.documentation import links
+from tests.documentation.pages import PAGES, ROOT
+
+DOCS = ROOT / "docs"
+EVERY = sorted(DOCS.rglob("*.md"))
+
+
+@pytest.mark.parametrize(("path", "render"), PAGES.items(), ids=PAGES)
+def test_a_generated_page_is_up_to_date(path: str, render: Callable[[], str]) -> None:
+    assert (ROOT / path).read_text("utf-8") == render(), "run `make reference`"
+
+
+def test_links_and_anchors_resolve() -> None:
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *EVERY]
+    assert links.problems(ROOT, pages) == []
+
+
+def test_every_page_is_reachable_from_the_index() -> None:
+    reached = set()
+    following = {DOCS / "index.md"}
+    while following:
+        page = following.pop()
+        reached.add(page)
+        following |= {each for each in links.targets(page) if each.suffix == ".md"} - reached
+    assert set(EVERY) - reached == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[a](b.md)", "b.md: no such file"),
+        ("[a](#b)", "#b: no such heading in page.md"),
+        ("[a](other.md#b)", "other.md#b: no such heading in other.md"),
+        ("[a](../README.md)", "../README.md: is not part of the site"),
+        ("[a][b]", "has a reference-style link: write it inline"),
+    ],
+)
+def test_a_broken_link_is_reported(tmp_path: Path, text: str, problem: str) -> None:
+    page = _page(tmp_path, text)
+    assert links.problems(tmp_path, [page]) == [f"docs/page.md: {problem}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[a](other.md#x-y)",
+        "[a](other.md#twice_1)",
+        "[`code`](other.md#twice)",
+        "[a](https://example.org)",
+        "`[a](b.md)`",
+        "```\n[a](b.md)\n```",
+    ],
+)
+def test_a_valid_link_is_not_reported(tmp_path: Path, text: str) -> None:
+    assert links.problems(tmp_path, [_page(tmp_path, text)]) == []
+
+
+def _page(root: Path, text: str) -> Path:
+    (root / "docs").mkdir()
+    (root / "README.md").write_text("# Readme\n")
+    (root / "docs" / "other.md").write_text("# `x`, y\n\n## Twice\n\n## Twice\n")
+    page = root / "docs" / "page.md"
+    page.write_text(f"# Page\n\n{text}\n")
+    return page
