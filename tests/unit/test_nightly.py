@@ -50,6 +50,7 @@ def test_every_suite_runs_whatever_the_others_come_to(nightly, tmp_path: Path) -
         "containers",
         "oldest-sqlglot",
         "perturb SECONDS=7",
+        "docs",
     ]
     assert [line.split(" (")[0].strip() for line in summary] == [
         "simulate: passed",
@@ -59,6 +60,7 @@ def test_every_suite_runs_whatever_the_others_come_to(nightly, tmp_path: Path) -
         "containers: skipped: no engine",
         "oldest-sqlglot: passed",
         "perturb: passed",
+        "docs: passed",
     ]
     assert (tmp_path / "build/nightly/faults-2.log").read_text() == "broken\n"
 
