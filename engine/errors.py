@@ -1,60 +1,97 @@
-"""Every error that Knockon raises on purpose, as one small tree.
+"""All errors that Knockon raises on purpose.
 
-A message says what was wrong, where, and what to do about it.
+A message says what was wrong, where, and what to do about it. Programs distinguish errors by
+``code``, which stays the same when a class is renamed; docs/reference/errors.md lists the codes.
 """
+
+from typing import ClassVar
 
 
 class KnockonError(Exception):
-    """Root of the tree; the command line prints it and exits with 1."""
+    """Base class of all errors; the command line prints the message and exits with 1."""
+
+    code: ClassVar[str] = "error"
 
 
 class InvalidInput(KnockonError):
-    """What somebody gave us cannot be used as it stands."""
+    """The request cannot be carried out as given."""
+
+    code = "invalid_input"
 
 
 class InvalidDag(InvalidInput):
-    """A DAG file is malformed or contradicts itself or what is deployed."""
+    """A DAG file is malformed, or contradicts itself or the deployed DAGs."""
+
+    code = "invalid_dag"
 
 
 class InvalidPartition(InvalidInput):
-    """A partition key or range that its dataset cannot have."""
+    """The dataset cannot have this partition key or range."""
+
+    code = "invalid_partition"
 
 
 class TooManyPartitions(InvalidPartition):
-    """A set of partitions that is too large to be listed or combined."""
+    """A set of partitions is too large to be listed or combined."""
+
+    code = "too_many_partitions"
 
 
 class TooCostlyToPlan(InvalidInput):
-    """An invalidation whose planning exceeds what the planner's process can bear."""
+    """Planning the invalidation would exceed the limits of the planner."""
+
+    code = "too_costly_to_plan"
 
 
 class InvalidMapping(InvalidInput):
-    """A partition mapping that cannot apply between its two datasets."""
+    """A partition mapping does not apply between its two datasets."""
+
+    code = "invalid_mapping"
 
 
 class InvalidFilter(InvalidInput):
-    """A row filter with an unknown column, operator or type."""
+    """A row filter names an unknown column, operator or type."""
+
+    code = "invalid_filter"
 
 
 class InvalidEvent(InvalidInput):
-    """A delivery that cannot be read as a source event."""
+    """A message cannot be read as a source event."""
+
+    code = "invalid_event"
 
 
 class UnknownName(InvalidInput):
-    """A dataset, job, org, task or plan that does not exist."""
+    """There is no dataset, job, org, task or plan of this name or id."""
+
+    code = "unknown_name"
+
+
+class Forbidden(KnockonError):
+    """The role of the caller lacks the right to the operation."""
+
+    code = "forbidden"
 
 
 class LeaseLost(KnockonError):
-    """The lease token shown is not the task's current one; stop working on it."""
+    """The lease token is no longer the task's current one; stop working on the task."""
+
+    code = "lease_lost"
 
 
 class PositionLost(KnockonError):
-    """Another consumer has moved this stream's position; resume from the stored one."""
+    """Another consumer has moved the position of this stream; resume from the stored one."""
+
+    code = "position_lost"
 
 
 class ServiceUnavailable(KnockonError):
     """A database or broker cannot be reached."""
 
+    code = "service_unavailable"
+
 
 class TaskFailed(KnockonError):
-    """A job's own code failed; the attempt counts."""
+    """The code of a job failed; the attempt counts."""
+
+    code = "task_failed"

@@ -6,6 +6,7 @@ Workers of one's own use `Client`, `Lease` and `Output`. Plug-ins implement `Ope
 
 from consumers.formats.format import Format
 from engine.errors import (
+    Forbidden,
     InvalidDag,
     InvalidEvent,
     InvalidFilter,
@@ -33,6 +34,7 @@ __all__ = [
     "Client",
     "Context",
     "Dataset",
+    "Forbidden",
     "Format",
     "InvalidDag",
     "InvalidEvent",
