@@ -10,7 +10,8 @@ import knockon
 from tests.support.compose import ROOT
 
 NAMES = """
-Client Context Dataset Forbidden Format InvalidDag InvalidEvent InvalidFilter InvalidInput InvalidMapping
+Client Context Dataset Forbidden Format InvalidDag InvalidEvent InvalidFilter InvalidInput
+InvalidMapping
 InvalidPartition Job KnockonError Lease LeaseLost Operator Output PositionLost Result Runtime
 ServiceUnavailable SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions UnknownName
 """
