@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -63,9 +64,15 @@ def _formatter(log_format: str) -> logging.Formatter:
 
 
 def _redacted(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    return {
-        key: redacted(value) if isinstance(value, str) else value for key, value in event.items()
-    }
+    return {key: _without_secrets(value) for key, value in event.items()}
+
+
+def _without_secrets(value: Any) -> Any:
+    """The value, or where its text holds a secret, that text without it."""
+    if isinstance(value, str):
+        return redacted(value)
+    text = str(value)
+    return value if redacted(text) == text else redacted(text)
 
 
 def _made_printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -5,10 +5,12 @@ A DAG file holds ``${NAME}`` in place of a secret. The value is the environment 
 files can reach, and nothing but the reference is stored.
 """
 
+import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -20,6 +22,8 @@ from engine.settings import Settings
 _HIDDEN = "***"
 _SHORTEST = 8
 _NO_SECRETS = frozenset({"password", "postgres", "knockon"})
+_WRITTEN_PASSWORD = re.compile(r"://[^/?#@:]*:([^/?#]*)@|[?&](?:ssl)?password=([^&#]*)")
+"""Of an address, which may be no address that libpq can read."""
 _hidden: set[str] = set()
 _found: dict[str, str] = {}
 """Secrets that were in the environment when it was cleared of Knockon's own variables."""
@@ -74,25 +78,42 @@ def hide_settings(settings: Settings) -> None:
         if secret is not None:
             _hide(secret.get_secret_value())
     if settings.openlineage_url is not None:
-        _hide(urlsplit(settings.openlineage_url).password or "")
+        _hide_written(urlsplit(settings.openlineage_url).password or "")
     for url in (settings.database_url, settings.source_url):
         if url is not None:
-            _hide_password(url)
+            _hide_passwords(url)
+    _hide(os.environ.get("PGPASSWORD", ""))
 
 
-def _hide_password(url: str) -> None:
+def _hide_passwords(url: str) -> None:
+    for found in _WRITTEN_PASSWORD.finditer(url):
+        _hide_written(found[1] or found[2])
     try:
         parts = conninfo_to_dict(url)
     except ProgrammingError:
         return
-    password = str(parts.get("password") or "")
-    if password not in (parts.get("user"), parts.get("dbname"), parts.get("host")):
-        _hide(password)
+    for name in ("password", "sslpassword"):
+        password = str(parts.get(name) or "")
+        if password not in (parts.get("user"), parts.get("dbname"), parts.get("host")):
+            _hide(password)
+
+
+def _hide_written(password: str) -> None:
+    """A password as an address writes it, in which any character may be percent-encoded."""
+    _hide(password)
+    _hide(unquote(password))
 
 
 def _hide(value: str) -> None:
     if len(value) >= _SHORTEST and value not in _NO_SECRETS:
-        _hidden.update({value, quote(value, safe="")})
+        # also as JSON and Python write it within a text
+        escaped = (json.dumps(value)[1:-1], repr(value)[1:-1])
+        _hidden.update({value, quote(value, safe=""), quote(value), *escaped})
+
+
+def longest_secret() -> int:
+    """The number of characters of the longest text that `redacted` replaces."""
+    return max(map(len, _hidden), default=0)
 
 
 def redacted(text: str) -> str:

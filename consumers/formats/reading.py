@@ -18,6 +18,7 @@ from engine.model.event import (
 )
 from engine.model.run_report import RunReport
 from engine.model.told import Told
+from engine.secrets import redacted
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 
@@ -61,7 +62,7 @@ class Reader:
         try:
             return singly(delivery, self.events(delivery.value, delivery.headers))
         except InvalidEvent as error:
-            return rejection(delivery, str(error))
+            return rejection(delivery, redacted(str(error)))
 
     def read_again(self, letter: Delivery) -> list[Received] | Rejection:
         """Read a dead letter: of several events in one message, the one at its position."""

@@ -11,6 +11,7 @@ from consumers.formats.reading import Reader, singly
 from engine.collector import paused_collector
 from engine.errors import InvalidEvent
 from engine.model.event import Delivery, Received, Rejection, SourceEvent, rejection, said
+from engine.secrets import redacted
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -67,7 +68,7 @@ def read(reader: Reader, stream: str, records: Iterable[ConsumerRecord]) -> Outc
         try:
             events = reader.events(record.value, _headers(record) if record.headers else _NONE)
         except InvalidEvent as error:
-            outcome.rejections.append(rejection(delivery(stream, record), str(error)))
+            outcome.rejections.append(rejection(delivery(stream, record), redacted(str(error))))
             continue
         if len(events) == 1 and events[0].rows is None:
             outcome.gather(events[0], record)

@@ -10,10 +10,13 @@ PREFIX = "KNOCKON_SECRET_"
 REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*:/*[^\s/@:'\"]*:([^\s/@'\"]+)@")
-_KEYWORD = re.compile(r"\b(?:ssl)?password\s*=\s*('[^']+'|[^\s'\";]+)", re.IGNORECASE)
+_KEYWORD = re.compile(r"(?:password|passwd)\s*=\s*('[^']+'|[^\s'\";]+)", re.IGNORECASE)
+_OPTION = re.compile(r"--(?:password|passwd|token)\s+('[^']+'|[^\s'\";-][^\s'\";]*)")
+_HEADER = re.compile(r"\bauthorization:\s*\w+\s+([^\s'\"]+)", re.IGNORECASE)
 _SECRET_KEY = re.compile(
-    r"(?:^|[_-])(?:password|passwd|pwd|secret|token|credentials?|(?:api|access|secret)[_-]?key)$",
-    re.IGNORECASE,
+    r"(?i:password|passwd|passphrase)[_-]?\d*$"
+    r"|(?:(?i:^|[_-])(?i:pwd|secret|token|credentials?|(?:api|access|secret|private)[_-]?key)"
+    r"|[a-z](?:Pwd|Secret|Token|Credentials?|(?:Api|Access|Secret|Private)Key))[_-]?\d*$"
 )
 
 
@@ -45,7 +48,7 @@ def literal_secrets(value: Any, path: Path = ()) -> Iterator[Path]:
 def _holds_secret(text: str, path: Path) -> bool:
     found = [*_URL.findall(text)]
     if "sql" not in path:  # a condition on a column of that name
-        found += _KEYWORD.findall(text)
+        found += [*_KEYWORD.findall(text), *_OPTION.findall(text), *_HEADER.findall(text)]
     if path and _SECRET_KEY.search(str(path[-1])) and text.strip():
         found.append(text)
     return any(not _is_reference(each) for each in found)

@@ -152,3 +152,15 @@ SELECT current_setting('server_version') AS version, clock_timestamp() AS now,
 SELECT count(*) AS tasks FROM knockon.tasks
 WHERE org_id = %(org_id)s AND status = 'running'
   AND lease_expires_at < clock_timestamp() - interval '1 minute'
+
+-- :name suspected_secrets
+-- Jobs of all versions whose stored definition may hold a secret, for a closer look: the words by which
+-- secrets are known, or a password in an address. References are none.
+SELECT j.dag_name, j.dag_version_id, j.source, j.config,
+    EXISTS (SELECT FROM knockon.dag_current_versions c WHERE c.dag_version_id = j.dag_version_id)
+        AS is_current
+FROM knockon.jobs j
+WHERE j.org_id = %(org_id)s
+    AND concat_ws(' ', j.source, j.config)
+        ~* 'passw|passphrase|pwd|secret|token|credential|[_-]?key[_-]?[0-9]*"|authorization:|:[^ "]*:[^ "]*@'
+ORDER BY j.dag_name, j.dag_version_id

@@ -2,10 +2,11 @@
 
 from engine.api.status import Status, status
 from engine.cli.checks.check import Check, Checks, judge
-from engine.cli.output import counted, span
+from engine.cli.output import counted, some, span
 from engine.flow.scene import Scene
+from engine.model.references import literal_secrets
 from engine.store.database import Connection
-from engine.store.run import fetch_one
+from engine.store.run import fetch, fetch_one
 
 _LONGEST_OPEN_SECONDS = 60.0
 
@@ -20,6 +21,7 @@ async def check_work(conn: Connection, scene: Scene) -> Checks:
     yield _workers(view)
     yield _failures(view)
     yield _letters(view)
+    yield await _secrets(conn, scene)
 
 
 def _deployed(view: Status) -> Check:
@@ -86,3 +88,21 @@ def _letters(view: Status) -> Check:
         f"{view.dead_letters:,} open",
         "see 'knockon dead-letters', mend the cause, then 'knockon dead-letters replay --all'",
     )
+
+
+async def _secrets(conn: Connection, scene: Scene) -> Check:
+    """Versions deployed before literals were rejected keep them."""
+    rows = await fetch(conn, "views.suspected_secrets", org_id=scene.org_id)
+    holding = {
+        (row["dag_name"], row["dag_version_id"]): row["is_current"]
+        for row in rows
+        if any(literal_secrets({name: row[name] for name in ("source", "config")}))
+    }
+    current = sorted({name for (name, _), is_current in holding.items() if is_current})
+    others = sorted({name for name, _ in holding} - {*current})
+    if not holding:
+        return Check("secrets", "ok", "no stored version of a DAG holds one")
+    deploy = f"deploy {some(current)} with ${{NAME}} for them, and " if current else ""
+    found = f"{counted(len(holding), 'stored version')} of {some([*current, *others])}"
+    remedy = f"{deploy}change these secrets, since stored versions keep them"
+    return Check("secrets", "warn", f"{found} written with a secret", remedy)

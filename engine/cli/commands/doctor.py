@@ -1,6 +1,7 @@
 """`knockon doctor`."""
 
 import asyncio
+from dataclasses import replace
 
 import psycopg
 import typer
@@ -19,6 +20,7 @@ from engine.cli.session import database_url, settings_of
 from engine.cli.wiring import consumer_name
 from engine.errors import KnockonError
 from engine.flow.scene import Scene
+from engine.secrets import redacted
 from engine.settings import Settings
 from engine.store.database import Database
 from engine.store.migrate import migrate
@@ -32,7 +34,7 @@ _MARKS = {"ok": ("✓ ", "green"), "warn": ("! ", "yellow"), "fail": ("✗ ", "b
 @command
 def doctor(call: Call) -> None:
     """Check the installation, and print remedies; exit with 1 if a check fails."""
-    checks = asyncio.run(_examined(settings_of(call)))
+    checks = [_without_secrets(each) for each in asyncio.run(_examined(settings_of(call)))]
     show(call, checks, _report)
     if any(each.verdict == "fail" for each in checks):
         raise typer.Exit(1)
@@ -73,6 +75,10 @@ async def _of(settings: Settings, database: Database) -> Checks:
             conn, scene, consumer_name(settings), broker_of(settings), source_url
         ):
             yield check
+
+
+def _without_secrets(check: Check) -> Check:
+    return replace(check, detail=redacted(check.detail), remedy=redacted(check.remedy))
 
 
 def _report(checks: list[Check]) -> RenderableType:

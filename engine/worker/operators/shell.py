@@ -14,7 +14,7 @@ import msgspec
 from engine.errors import InvalidInput, TaskFailed
 from engine.model.job import Job
 from engine.model.references import is_environment
-from engine.secrets import resolve
+from engine.secrets import longest_secret, redacted, resolve
 from engine.worker.context import Context, Result
 from engine.worker.operators.report import read_outputs
 
@@ -132,9 +132,12 @@ def _json(value: object) -> str:
 
 
 def _tail(file: BinaryIO) -> str:
+    """The end of an output, without secrets, and without the end of one that is cut in two."""
+    spare = longest_secret()
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _TAIL))
-    return file.read().decode(errors="replace").strip()
+    start = file.seek(max(0, size - _TAIL - 4 * spare))
+    text = redacted(file.read().decode(errors="replace"))
+    return text[spare if start else 0 :][-_TAIL:].strip()
 
 
 async def _kill_group(process: Process) -> None:

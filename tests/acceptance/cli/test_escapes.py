@@ -62,6 +62,38 @@ COMMANDS = [
     [NASTY],
     ["--" + NASTY],
     ["deploy", "/no/" + NASTY],
+    ["audit"],
+    ["audit", NASTY],
+    ["audit", "copy"],
+    ["tasks", "cancel", "TASK"],
+    ["tasks", "cancel", NASTY],
+    ["apply", NASTY],
+    ["approve", NASTY, "--by", NASTY],
+    ["reject", "PLAN", "--by", NASTY],
+    ["plans", "show", NASTY],
+    ["invalidate", "orders", "-p", "key" + NASTY, "--note", NASTY],
+    ["invalidate", NASTY],
+    ["invalidations", "replay", NASTY],
+    ["dead-letters", "show", NASTY],
+    ["lineage", NASTY],
+    ["org", "show", "--org", NASTY],
+    ["org", "set", NASTY, NASTY],
+    ["attach", NASTY, "--dataset", "orders"],
+    ["attach", "orders", "--dataset", NASTY, "--partition", NASTY],
+    ["detach", NASTY, "--dataset", NASTY],
+    ["forget", NASTY],
+    ["grant", NASTY, NASTY, "read"],
+    ["grant", "default", NASTY, "read"],
+    ["grant", "default", NASTY, NASTY],
+    ["revoke", "default", NASTY],
+    ["validate", "NASTY_FILE"],
+    ["deploy", "NASTY_FILE"],
+    ["deploy", "NASTY_FILE", "--dry-run"],
+    ["consume", "--from", NASTY],
+    ["run", NASTY],
+    ["status", "--log-level", NASTY],
+    ["status", "--kafka", NASTY],
+    ["status", "--database-url", f"host=127.0.0.1 port=1 dbname='{NASTY}'"],
     ["status", "--database-url", f"postgresql://127.0.0.1:1/{NASTY}"],
 ]
 
@@ -95,10 +127,13 @@ def nasty(knockon: Knockon, database_url: str, tmp_path: Any) -> tuple[Knockon, 
             " source_event = source_event || jsonb_build_object('note', %(t)s::text)",
             {"t": NASTY},
         )
+        conn.execute("UPDATE orgs SET name = %s", [NASTY])
+        bad = tmp_path / "nasty.yaml"
+        bad.write_text(json.dumps({"dag": "w", NASTY: NASTY, "jobs": [{"name": NASTY}]}))
         ids = {
             name: str(conn.execute(f"SELECT max(id::text) FROM {table}").fetchone()[0])  # type: ignore[index]
             for name, table in {"TASK": "tasks", "PLAN": "plans", "LETTER": "dead_letters"}.items()
-        }
+        } | {"NASTY_FILE": str(bad)}
     return knockon, ids
 
 

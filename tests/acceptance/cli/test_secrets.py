@@ -139,3 +139,35 @@ def test_no_message_repeats_a_password(
     variable = "KNOCKON_SOURCE_URL" if command[0] == "attach" else "KNOCKON_DATABASE_URL"
     done = Knockon(knockon.env | {variable: url})(*command, code=code)
     assert "hunter2" not in done.out + done.err
+
+
+def test_doctor_names_versions_that_were_stored_with_a_secret(
+    knockon: Knockon, tmp_path: Path, database_url: str
+) -> None:
+    file = tmp_path / "dag.yaml"
+    file.write_text(json.dumps(_dag()))
+    (tmp_path / "shows.py").write_text(CODE)
+    own = {"PYTHONPATH": f"{tmp_path}:{knockon.env.get('PYTHONPATH', '')}"}
+    full = Knockon(knockon.env | own)
+    full("deploy", file)
+    assert _check(full, "secrets")["verdict"] == "ok"
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute(
+            "UPDATE knockon.jobs SET config = jsonb_set(config, '{env,KEY}', to_jsonb(%s::text))"
+            " WHERE name = 'shell'",
+            [f"postgresql://me:{SECRET}@db/x"],
+        )
+    found = _check(full, "secrets")
+    assert found["verdict"] == "warn"
+    assert "1 stored version of w " in found["detail"]
+    assert "deploy w with ${NAME}" in found["remedy"]
+    file.write_text(json.dumps({**_dag(), "description": "another version"}))
+    full("deploy", file)
+    found = _check(full, "secrets")
+    assert "1 stored version of w " in found["detail"]
+    assert SECRET not in json.dumps(found)
+
+
+def _check(knockon: Knockon, name: str) -> dict[str, str]:
+    (found,) = (each for each in knockon("doctor", "--json").json if each["name"] == name)
+    return dict(found)
