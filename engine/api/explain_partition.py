@@ -183,6 +183,8 @@ def _own_reasons(job: Job, made: Row, rules: Collection[Rule]) -> Iterator[str]:
         yield "an attempt that may have written it did not complete"
     if "declared wrong" in rules:
         yield "an invalidation declared it wrong"
+    if "rows not read" in rules:
+        yield "rows that were to be read again were not, because that was canceled or rejected"
 
 
 def _reasons(

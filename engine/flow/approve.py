@@ -9,7 +9,7 @@ from engine.flow.decide import changes_since, decided, lock_plan
 from engine.flow.draft import Draft, draft_rows
 from engine.flow.facts import Fact, insert_own, own_invalidation
 from engine.flow.forget import forget_unplanned
-from engine.flow.leave import leave_stale
+from engine.flow.leave import leave_rows_unread, leave_stale
 from engine.flow.plan import carry_out
 from engine.flow.scene import Scene
 from engine.flow.set_aside import planning
@@ -95,6 +95,11 @@ async def _leave_all(
         lineage,
         {id_: [*keys, *if_stale.get(id_, ())] for id_, keys in direct.items()},
         decision,
+    )
+    await leave_rows_unread(
+        conn,
+        lineage,
+        [(lineage.job(step.job), step.row_filters) for step in draft.decided.steps if step.direct],
     )
     await _propagate_taken_in(conn, scene, lineage, direct, stale, f"plan/{plan_id}")
     left = [(id_, stale_keys(stale, lineage.job(id_), keys)) for id_, keys in if_stale.items()]

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.forget import forget_partial_writes, forget_unplanned
-from engine.flow.leave import Decision, leave_stale
+from engine.flow.leave import Decision, leave_rows_unread, leave_stale
 from engine.flow.scene import Scene
 from engine.flow.settle import settle
 from engine.store.bells import TASKS, ring
@@ -32,6 +32,8 @@ async def cancel(
         await leave_stale(
             conn, lineage, {row["job_id"]: row["partitions"]}, Decision("canceled", by, task=task)
         )
+        if job := lineage.find_job(row["job_id"]):
+            await leave_rows_unread(conn, lineage, [(job, row["row_filters"])])
         if row["status"] == "running":
             await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
         await settle(conn, scene, [task])

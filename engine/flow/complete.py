@@ -100,6 +100,7 @@ async def _record_unit_run(conn: Connection, lease: Lease) -> None:
         versions=[each.version for each in lease.outputs],
         task=lease.task_id,
         config_hash=lease.job.config_hash,
+        has_read_all_rows=lease.has_read_all_rows,
     )
 
 

@@ -98,7 +98,8 @@ async def _emit(
     plan_id: UUID,
 ) -> None:
     live = await _lock_live(conn, emissions)
-    await forget_decisions(conn, lineage, ((each.job, each.keys) for each in emissions))
+    planned = ((each.job, each.keys, each.row_filters) for each in emissions)
+    await forget_decisions(conn, lineage, planned)
     _find_open(emissions, live)
     _put_in_front(emissions, live)
     await _join(conn, [each for each in emissions if each.joins], plan_id)

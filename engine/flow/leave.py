@@ -5,7 +5,7 @@ A decision stands until the partition is built, or a later plan recomputes it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from engine.flow.stale import Stale, stale_partitions
@@ -14,6 +14,11 @@ from engine.model.job import Job
 from engine.planner.first_runs import UNIT
 from engine.store.database import Connection
 from engine.store.run import execute, fetch
+
+RowFilter = Mapping[str, Any] | None
+"""Rows that a task reads again; None: all."""
+NEW_ROWS: RowFilter = {}
+"""The rows after the cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +65,36 @@ async def leave_stale(
     return stale
 
 
+async def leave_rows_unread(
+    conn: Connection, lineage: Lineage, needs: Iterable[tuple[Job, Sequence[RowFilter]]]
+) -> None:
+    """Record for `PerUpdate` jobs that old rows, which they were to read again, stay unread.
+
+    Later runs of new rows do not read them either, so these leave the job's partitions stale.
+    """
+    outputs = [
+        lineage.dataset(output)
+        for job, row_filters in needs
+        if job.strategy == "PerUpdate" and any(each != NEW_ROWS for each in row_filters)
+        for output in job.outputs
+    ]
+    if outputs:
+        await execute(
+            conn,
+            "stale.leave_rows_unread",
+            datasets=[each.id for each in outputs],
+            versions=[each.version for each in outputs],
+        )
+
+
 async def forget_decisions(
-    conn: Connection, lineage: Lineage, planned: Iterable[tuple[Job, Sequence[str]]]
+    conn: Connection,
+    lineage: Lineage,
+    planned: Iterable[tuple[Job, Sequence[str], Sequence[RowFilter]]],
 ) -> None:
     """Remove the decisions on partitions that a plan recomputes after all."""
     needs = list(planned)
-    datasets = [lineage.dataset(each) for each in {job.outputs[0] for job, _ in needs}]
+    datasets = [lineage.dataset(each) for each in {job.outputs[0] for job, _, _ in needs}]
     rows = await fetch(
         conn,
         "stale.decided",
@@ -76,8 +105,8 @@ async def forget_decisions(
     if not decided:
         return
     over = [
-        (output, key)
-        for job, keys in needs
+        (output, key, job.strategy != "PerUpdate" or None in row_filters)
+        for job, keys, row_filters in needs
         for output in job.outputs[:1]
         for key in ((UNIT,) if job.is_unit else keys)
         if (output, key) in decided
@@ -85,7 +114,8 @@ async def forget_decisions(
     await execute(
         conn,
         "stale.forget_decisions",
-        datasets=[output for output, _ in over],
-        versions=[lineage.dataset(output).version for output, _ in over],
-        keys=[key for _, key in over],
+        datasets=[output for output, _, _ in over],
+        versions=[lineage.dataset(output).version for output, _, _ in over],
+        keys=[key for _, key, _ in over],
+        read_all_rows=[reads_all for _, _, reads_all in over],
     )

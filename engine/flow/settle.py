@@ -12,10 +12,12 @@ from psycopg.types.json import Jsonb
 from engine.flow.cutoff import UNCHANGED, Changes, reached
 from engine.flow.known import existing_of
 from engine.flow.scene import Scene
-from engine.flow.stale import stale_keys, stale_partitions
+from engine.flow.stale import Stale, stale_partitions
 from engine.lineage.graph import Lineage
+from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner import missing_inputs
+from engine.planner.first_runs import UNIT
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
@@ -90,13 +92,20 @@ async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row
     late = {
         row["id"]
         for row, (job, keys) in zip(skipped, needs, strict=True)
-        if any(stale_keys(stale, job, keys))
+        if _is_due(stale, job, keys)
     }
     if late:
         await execute(conn, "tasks.queue_stale", ids=list(late))
     for row in skipped:
         if row["id"] in late:
             row["status"] = "queued"
+
+
+def _is_due(stale: Stale, job: Job, keys: Sequence[str]) -> bool:
+    """Whether a run is due: one of new rows would not read those that somebody left unread."""
+    subjects = [UNIT] if job.is_unit else keys
+    reasons = (reason for key in subjects for reason in stale.get((job.id, key), ()))
+    return any(reason.rule != "rows not read" for reason in reasons)
 
 
 async def _hold_or_queue(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> None:

@@ -3,8 +3,8 @@
 A partition is stale if the definition of its job differs from that of its run, if an input has
 changed since the run in the columns and rows that reach the partition, if an input that it needs
 has appeared or is gone, if an attempt since the run may have written a part of it, if an
-invalidation since has declared it wrong, or if it was never built though all is there that its
-first run waits for.
+invalidation since has declared it wrong, if it was decided that a `PerUpdate` job does not read old
+rows again, or if it was never built though all is there that its first run waits for.
 A job that builds all its partitions together is judged as one, under the key ``*``.
 """
 
@@ -41,6 +41,7 @@ Rule = Literal[
     "input gone",
     "partly written",
     "declared wrong",
+    "rows not read",
     "never built",
     "invalidated",
     "stalled",
@@ -83,6 +84,8 @@ async def stale_partitions(
             found.add(job, key, Reason("partly written"))
         if row["is_declared_wrong"]:
             found.add(job, key, Reason("declared wrong"))
+        if row["has_unread_rows"]:
+            found.add(job, key, Reason("rows not read"))
     await found.judge_changes(built)
     await found.judge_appearances(built)
     await found.judge_first_runs([subject for subject, row in runs if not row["task_id"]])

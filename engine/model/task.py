@@ -39,6 +39,12 @@ class Lease:
     waited_seconds: float = 0.0
 
     @property
+    def has_read_all_rows(self) -> bool:
+        """Whether the run reads all rows of its inputs, and not new or selected ones alone."""
+        is_narrow = self.job.strategy == "PerUpdate" and bool(self.cursors)
+        return not is_narrow or None in self.row_filters
+
+    @property
     def run_id(self) -> UUID:
         """What OpenLineage knows the attempt by."""
         return run_id(self.task_id, self.attempt)

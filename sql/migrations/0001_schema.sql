@@ -328,6 +328,8 @@ CREATE TABLE unit_runs (
     is_partly_written boolean NOT NULL DEFAULT false,
     -- As in partition_versions, for any of its partitions.
     is_declared_wrong boolean NOT NULL DEFAULT false,
+    -- A PerUpdate job was to read old rows again, and that was decided against; until a run reads all rows.
+    has_unread_rows boolean NOT NULL DEFAULT false,
     PRIMARY KEY (dataset_uuid, dataset_version)
 );
 

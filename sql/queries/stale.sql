@@ -2,7 +2,7 @@
 
 -- :name runs
 -- The run behind each partition; one row a partition, without a task where it was never built.
-SELECT p.task_id, p.config_hash, p.is_partly_written, p.is_declared_wrong
+SELECT p.task_id, p.config_hash, p.is_partly_written, p.is_declared_wrong, false AS has_unread_rows
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[]) WITH ORDINALITY
     AS g(dataset, version, key, n)
 LEFT JOIN knockon.partition_versions p
@@ -11,26 +11,35 @@ ORDER BY g.n
 
 -- :name last_runs
 -- The last run behind each dataset version whose partitions are built together.
-SELECT r.task_id, r.config_hash, r.is_partly_written, r.is_declared_wrong
+SELECT r.task_id, r.config_hash, r.is_partly_written, r.is_declared_wrong, r.has_unread_rows
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) WITH ORDINALITY AS g(dataset, version, n)
 LEFT JOIN knockon.unit_runs r ON r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 ORDER BY g.n
 
 -- :name record_unit_run
 -- A run has built all partitions of these dataset versions. No decision leaves them as they were, but
--- for one that was made while the run was under way.
+-- for one that was made while the run was under way, or about rows that it has not read.
 WITH undecided AS (
     DELETE FROM knockon.stale_decisions d
     USING unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
     WHERE d.dataset_uuid = g.dataset AND d.dataset_version = g.version
       AND d.running_task IS DISTINCT FROM %(task)s::uuid
+      AND (%(has_read_all_rows)s OR NOT EXISTS (
+          SELECT FROM knockon.unit_runs u WHERE u.has_unread_rows
+              AND u.dataset_uuid = d.dataset_uuid AND u.dataset_version = d.dataset_version))
 )
 INSERT INTO knockon.unit_runs AS r (dataset_uuid, dataset_version, task_id, config_hash)
 SELECT dataset, version, %(task)s, %(config_hash)s
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 ON CONFLICT (dataset_uuid, dataset_version) DO UPDATE
 SET task_id = EXCLUDED.task_id, config_hash = EXCLUDED.config_hash, is_partly_written = false,
-    is_declared_wrong = false
+    is_declared_wrong = false, has_unread_rows = r.has_unread_rows AND NOT %(has_read_all_rows)s
+
+-- :name leave_rows_unread
+-- A task that was to read old rows again for these dataset versions was decided against.
+UPDATE knockon.unit_runs r SET has_unread_rows = true
+FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
+WHERE r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 
 -- :name mark_units_partly_written
 -- An attempt may have written any partition of these dataset versions, which are built together.
@@ -154,7 +163,11 @@ JOIN unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) AS g(dataset, version)
     ON d.dataset_uuid = g.dataset AND d.dataset_version = g.version
 
 -- :name forget_decisions
--- A later plan recomputes these after all.
+-- A later plan recomputes these after all, unless it reads new rows only, and not those left unread.
 DELETE FROM knockon.stale_decisions d
-USING unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[]) AS g(dataset, version, key)
+USING unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[], %(read_all_rows)b::bool[])
+    AS g(dataset, version, key, reads_all_rows)
 WHERE d.dataset_uuid = g.dataset AND d.dataset_version = g.version AND d.partition_key = g.key
+  AND (g.reads_all_rows OR NOT EXISTS (
+      SELECT FROM knockon.unit_runs u WHERE u.has_unread_rows
+          AND u.dataset_uuid = g.dataset AND u.dataset_version = g.version))

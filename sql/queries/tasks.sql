@@ -271,7 +271,7 @@ WHERE t.id = %(successor)s AND s.id = t.id
 
 -- :name lock_one
 -- One task, for an operator's order.
-SELECT id, job_id, slot, status, partitions FROM knockon.tasks
+SELECT id, job_id, slot, status, partitions, row_filters FROM knockon.tasks
 WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 
 -- :name requeue

@@ -79,6 +79,7 @@ def reason_text(reason: Reason) -> str:
             "never built": "it was never built",
             "partly written": "an attempt that may have written it did not complete",
             "declared wrong": "an invalidation declared it wrong, and no run has completed since",
+            "rows not read": "rows were not read again: that was canceled or rejected",
             "invalidated": "an open invalidation covers it",
             "stalled": "its task waits for nothing that is still to end",
         }.get(reason.rule, reason.rule)

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from engine.errors import LeaseLost
+from engine.flow.approve import reject
 from engine.flow.audit import StalePartition, audit_all
 from engine.flow.byhand import cancel, retry
 from engine.flow.fail import fail
 from engine.model.task import Output
 from engine.store.database import Database
+from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
 
 DAY, OTHER = "2013-02-13", "2013-02-14"
@@ -65,7 +67,8 @@ async def test_a_canceled_attempt_leaves_what_it_may_have_written(
     await world.claim()
     slot = DAY if kind == "per partition" else "*"
     await _cancel(world, f"b[{slot}]", "running")
-    assert await _verdicts(world) == [(slot, "left", ["partly written", "declared wrong"])]
+    unread = ["rows not read"] if kind == "per update" else []
+    assert await _verdicts(world) == [(slot, "left", ["partly written", "declared wrong", *unread])]
     await _request(world)
     await world.run()
     assert await _stale(world) == []
@@ -199,3 +202,60 @@ async def test_a_canceled_attempt_that_completes_too_late_changes_no_verdict(
     with pytest.raises(LeaseLost):
         await world.complete(lease, Output("b", DAY))
     assert await _verdicts(world) == [(DAY, "left", ["partly written", "declared wrong"])]
+
+
+async def _following(database: Database) -> World:
+    """`b` has followed the rows of `a` up to its second."""
+    world = await World.made(database, source("a"), job("b", "a") | _KINDS["per update"])
+    await world.changed("a", DAY, OTHER)
+    (lease,) = await world.claim()
+    await world.finish(lease, cursors={lease.inputs["a"].id: "2"})
+    return world
+
+
+async def _follow(world: World) -> None:
+    """Have new rows of `a` read."""
+    await world.changed("a", OTHER, reason="arrival")
+    (lease,) = await world.claim()
+    assert not lease.has_read_all_rows
+    await world.finish(lease)
+
+
+@pytest.mark.parametrize("status", ["queued", "running"])
+async def test_rows_that_a_canceled_task_was_to_read_again_stay_unread(
+    database: Database, status: str
+) -> None:
+    world = await _following(database)
+    await world.changed("a", DAY, reason="correction", rows={"id": 1})
+    if status == "running":
+        await world.claim()
+    await _cancel(world, "b[*]", status)
+    await _follow(world)
+    assert await _verdicts(world) == [("*", "left", ["rows not read"])]
+    await _request(world)
+    assert await _counts(world) == (1, 0, 0)
+    await world.run()
+    assert await _stale(world) == []
+
+
+async def test_rows_of_a_rejected_plan_stay_unread(database: Database) -> None:
+    world = await _following(database)
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+    await world.change("a", DAY, reason="correction", rows={"id": 1})
+    planned = await world.plan()
+    assert planned is not None
+    assert planned.plan_id is not None
+    async with world.conn() as conn:
+        await reject(conn, world.scene, planned.plan_id)
+        await set_setting(conn, world.scene.org_id, "blast_radius", None)
+    await _follow(world)
+    assert await _verdicts(world) == [("*", "left", ["rows not read"])]
+
+
+async def test_a_canceled_task_of_new_rows_leaves_them_to_the_next(database: Database) -> None:
+    world = await _following(database)
+    await world.changed("a", OTHER, reason="arrival")
+    await _cancel(world, "b[*]", "queued")
+    await _follow(world)
+    assert await _stale(world) == []
