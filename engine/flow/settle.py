@@ -135,9 +135,8 @@ def _missing(
 ) -> dict[str, list[str]] | None:
     job = lineage.job(row["job_id"])
     space = lineage.job_space(job)
-    first_time = [
-        key
-        for key in row["partitions"]
-        if not any(existing[output].covers(space.parse(key)) for output in job.outputs)
-    ]
-    return missing_inputs(lineage, job, first_time, existing.__getitem__) if first_time else None
+    built = PartitionSet.union([existing[output] for output in job.outputs])
+    first_time = [key for key in row["partitions"] if not built.covers(space.parse(key))]
+    # A job that finds its partitions may have a task that names none.
+    is_first_run = first_time or not (row["partitions"] or built)
+    return missing_inputs(lineage, job, first_time, existing.__getitem__) if is_first_run else None

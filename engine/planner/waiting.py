@@ -24,6 +24,7 @@ def missing_inputs(
 
     ``existing`` tells which partitions of an input are there; it is asked only for inputs that
     are waited for. One may be missing to several outputs of a task, which waits for all of them.
+    Without ``keys``, a job that builds its partitions together needs all that any could need.
     """
     waiting: dict[str, PartitionSet] = {}
     for edge in lineage.inputs(job.id):
@@ -42,8 +43,9 @@ def missing_inputs(
 def _counted_together(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[PartitionSet]:
     """Each output partition counts its own inputs; those of one unit count them together."""
     space = lineage.job_space(job)
-    groups = [keys] if job.is_unit else [[key] for key in keys]
-    return map(space.from_keys, groups)
+    if job.is_unit:
+        return iter([space.from_keys(keys) if keys else space.universe])
+    return (space.from_keys([key]) for key in keys)
 
 
 def _missing(edge: Edge, made: PartitionSet, existing: Known) -> PartitionSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -208,6 +209,29 @@ def may_exist(world: World, job: Job, existing: Existing) -> set[Key]:
 def _ends(read: Read, job: Job) -> bool:
     linked = {link.target for link in read.links}
     return all(i in linked or d.is_finite for i, d in enumerate(job.space))
+
+
+def task_waits(world: World, job: Job, keys: Collection[Key], existing: Existing) -> bool:
+    """Whether a task has to wait for inputs of those of its partitions that were never built.
+
+    One that names none may build any, as long as nothing has been built.
+    """
+    there = existing[job.outputs[0].name]
+    if keys or there:
+        return waits(world, job, [key for key in keys if key not in there], existing)
+    return any(_lacks_of_all(world, job, read, existing[read.dataset]) for read in job.reads)
+
+
+def _lacks_of_all(world: World, job: Job, read: Read, existing: Collection[Key]) -> bool:
+    """Whether an input lacks what any partition could need; where that has no end, any will do."""
+    source, keys = world.makers[read.dataset].space, [*universe(job.space)]
+    has_no_end = read.wait_for != "any" and any(
+        link.keymap is None
+        and not source[link.source].is_finite
+        and not job.space[link.target].is_finite
+        for link in read.links
+    )
+    return _lacks(world, job, replace(read, wait_for=1) if has_no_end else read, keys, existing)
 
 
 def waits(world: World, job: Job, first: Collection[Key], existing: Existing) -> bool:

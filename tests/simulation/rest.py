@@ -208,8 +208,7 @@ class Rest:
                 raise Broken("at rest there is nothing left to do", what)
             if row["waiting_for"] is not None:
                 self.stage.counts["held for its inputs"] += 1
-                first = [key for key in keys if key not in existing[job.outputs[0].name]]
-                if not recompute.waits(self.stage.world, job, first, existing):
+                if not recompute.task_waits(self.stage.world, job, keys, existing):
                     raise Broken("held, though all that it waits for is there", what)
             excused[job.name] |= {*universe(job.space)} if job.is_unit else {*keys}
         return excused

@@ -126,9 +126,8 @@ class Workers:
         if all(read.wait_for == "any" for read in run.job.reads):
             return
         existing = await self.stage.existing()
-        there = existing[run.job.outputs[0].name]
-        first = [key for key in keys_of(run.job, run.lease.partitions) if key not in there]
-        if recompute.waits(self.stage.world, run.job, first, existing):
+        keys = keys_of(run.job, run.lease.partitions)
+        if recompute.task_waits(self.stage.world, run.job, keys, existing):
             raise Broken("a first run that should have waited for its inputs", called(run.lease))
 
     def is_partly_written(self, version: UUID, key: Key) -> bool:

@@ -1,5 +1,6 @@
 """What holds a task back, and what an operator does about it."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -99,6 +100,31 @@ async def test_a_first_run_waits_for_some_of_its_inputs(database: Database) -> N
     assert await world.run() == []
     await world.changed("a", "2013-02-14")
     assert await world.run() == ["w[2013-W07]"]
+
+
+@pytest.mark.parametrize("strategy", ["Full", "PerUpdate"])
+async def test_a_job_that_finds_its_partitions_waits_for_its_first_run(
+    database: Database, strategy: str
+) -> None:
+    """Its task names no partitions, as nothing is known of them before it has run."""
+    read: dict[str, Any] = {"dataset": "a"}
+    more: dict[str, Any] = {"execution_strategy": strategy}
+    if strategy == "PerUpdate":
+        read |= {"cursor": {"column": "id", "type": "integer"}}
+        more |= {"update_strategy": "append", "unique_key": ["id"]}
+    late = {"dataset": "late", "wait_for": "all", "mapping": "all"}
+    days = {"dt": {"time": "day", "start": "2013-02-13", "end": "2013-02-15"}}
+    f = job("f", read, late, partitioning={"k": {"dynamic": True}}, **more)
+    world = await World.made(database, source("a", {}), source("late", days), f)
+    await world.changed("a")
+    await world.changed("late", "2013-02-13")
+    assert await world.run() == []
+    held = await world.task("f[*]", "blocked")
+    assert held["waiting_for"] == {"late": ["2013-02-14"]}
+    await world.changed("late", "2013-02-14")
+    assert await world.run() == ["f[*]"]
+    await world.changed("a")
+    assert await world.run() == ["f[*]"]
 
 
 @pytest.fixture

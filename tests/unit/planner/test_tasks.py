@@ -7,6 +7,7 @@ from tests.support.lineages import (
     DAY,
     MONTH,
     ORIGIN,
+    TAIL,
     change,
     dataset_id,
     job_id,
@@ -204,6 +205,23 @@ def test_a_whole_counts_its_inputs_together():
     assert missing_inputs(world, world.job(job_id("out")), keys, there) == {
         "flights": ["2013-02-05..2013-02-09"]
     }
+
+
+def test_a_whole_that_names_no_partitions_needs_what_any_could_need():
+    world = lineage(
+        source("a", {}),
+        source("b", ORIGIN),
+        made(
+            "out",
+            TAIL,
+            reads("a", "all"),
+            reads("b", "all", wait_for="all"),
+            strategy="Full",
+        ),
+    )
+    there = prefetched({dataset_id("b"): world.space(dataset_id("b")).parse("EWR")})
+
+    assert missing_inputs(world, world.job(job_id("out")), [], there) == {"b": ["JFK..LGA"]}
 
 
 def test_inputs_that_hold_each_say_what_is_missing():
