@@ -34,12 +34,16 @@ def recomputed(job: Job, extents: Extents, hits: Sequence[Hit]) -> PartitionSet:
     return universe if universe.is_finite else extents.of_job(job) | partitions
 
 
-def hit_directly(job: Job, hits: Sequence[Hit], partitions: PartitionSet) -> PartitionSet:
+def hit_directly(
+    job: Job, extents: Extents, hits: Sequence[Hit], partitions: PartitionSet
+) -> PartitionSet:
     """Those of a step's partitions that run for sure, not only if an input changes.
 
     Of one unit it is all or none.
     """
     direct = [hit.partitions for hit in hits if hit.from_job is None and not hit.dirty.is_stamped]
+    if _finds_new(job, extents, hits):
+        return partitions
     if not direct:
         return partitions.space.empty
     if job.is_unit or len(direct) == len(hits):
@@ -55,7 +59,7 @@ def hit_if_stale(
     Of one unit it is all or none.
     """
     found = [hit.partitions for hit in hits if hit.dirty.is_stamped]
-    if not found or (job.is_unit and len(found) < len(hits)) or _has_new(job, extents, partitions):
+    if not found or (job.is_unit and len(found) < len(hits)) or _finds_new(job, extents, hits):
         return partitions.space.empty
     if len(found) == len(hits):
         return partitions
@@ -63,13 +67,16 @@ def hit_if_stale(
     return PartitionSet.union(found) - PartitionSet.union(others)
 
 
-def _has_new(job: Job, extents: Extents, partitions: PartitionSet) -> bool:
-    """Whether a `Full` job has had no task for some partitions.
+def _finds_new(job: Job, extents: Extents, hits: Sequence[Hit]) -> bool:
+    """Whether a run's own finding gives a `Full` job partitions that none of its tasks has named.
 
-    Its last run may have read all inputs, but was not asked for these partitions.
+    Its last run may have read the finding, but was not asked for these partitions.
     """
-    return job.strategy == "Full" and not all(
-        extents.known(output).covers(partitions) for output in job.outputs
+    if job.strategy != "Full":
+        return False
+    found = [hit.partitions for hit in hits if hit.dirty.is_stamped]
+    return not all(
+        extents.known(output).covers(partitions) for output in job.outputs for partitions in found
     )
 
 

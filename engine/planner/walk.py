@@ -171,7 +171,7 @@ class _Walk:
         for hit in hits:
             causes |= hit.dirty.causes
         if self._affected.note(causes, job.id):
-            direct = hit_directly(job, hits, partitions)
+            direct = hit_directly(job, self._extents, hits, partitions)
             rows = row_filters(job, hits)
             if_stale = hit_if_stale(job, self._extents, hits, partitions)
             self._steps.append(Step(job.id, partitions, direct, if_stale, rows, tuple(hits)))

@@ -31,8 +31,14 @@ def test_a_unit_runs_if_it_is_stale_only_where_nothing_else_hits_it(other: str |
     assert bool(step.direct) is (other is not None)
 
 
-def test_a_unit_runs_for_partitions_that_its_last_run_was_not_asked_for() -> None:
-    world = lineage(A, made("c", DAY, "a", strategy="Full"))
+@pytest.mark.parametrize("other", [(), ("b",)])
+def test_a_unit_runs_for_partitions_that_its_last_run_was_not_asked_for(
+    other: tuple[str, ...],
+) -> None:
+    """Also where something else hits it that may come out unchanged."""
+    world = lineage(A, B, made("d", DAY, "b"), made("c", DAY, "a", "d", strategy="Full"))
     known = {"a": f"{FIRST}..{SECOND}", "c": FIRST}
-    (step,) = planned(world, _found("a", SECOND), known=known).steps
+    changes = [_found("a", SECOND), *(change(name, FIRST) for name in other)]
+    step = planned(world, *changes, known=known).steps[-1]
     assert not step.if_stale
+    assert texts(step.direct) == f"{FIRST}..{SECOND}"
