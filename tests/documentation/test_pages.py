@@ -1,15 +1,16 @@
-"""The pages: generated ones are up to date, links and anchors lead somewhere, none is orphaned."""
+"""The pages: generated ones are up to date, links resolve, commands and paths exist."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.documentation import links
+from tests.documentation import commands, links
 from tests.documentation.pages import PAGES, ROOT
 
 DOCS = ROOT / "docs"
 EVERY = sorted(DOCS.rglob("*.md"))
+PAGES_WITH_CODE = [ROOT / "README.md", *EVERY]
 
 
 @pytest.mark.parametrize(("path", "render"), PAGES.items(), ids=PAGES)
@@ -69,3 +70,29 @@ def _page(root: Path, text: str) -> Path:
     page = root / "docs" / "page.md"
     page.write_text(f"# Page\n\n{text}\n")
     return page
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.name)
+def test_every_command_exists(page: Path) -> None:
+    calls = {call: [*commands.unknown_parts(call)] for call in commands.commands(page)}
+    assert {call: parts for call, parts in calls.items() if parts} == {}
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.name)
+def test_every_path_exists(page: Path) -> None:
+    assert [path for path in commands.paths(page) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "unknown"),
+    [
+        ("knockon statsu", ["statsu"]),
+        ("knockon tasks retry --faild", ["--faild"]),
+        ("knockon --json status --jsn", ["--jsn"]),
+        ("knockon tasks retry --failed --job NAME  # of a job", []),
+        ("knockon deploy - < dag.yaml", []),
+        ('knockon psql -c "SELECT 1"', []),
+    ],
+)
+def test_an_unknown_command_is_reported(call: str, unknown: list[str]) -> None:
+    assert [*commands.unknown_parts(call)] == unknown
