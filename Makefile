@@ -84,5 +84,5 @@ format: venv ## format the code and mend what ruff can mend
 	$(BIN)/ruff format
 
 clean: ## remove everything that was made, embedded data too
-	rm -rf .venv .knockon build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .knockon build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

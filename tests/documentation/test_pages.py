@@ -1,10 +1,14 @@
 """The pages: generated ones are up to date, links resolve, commands and paths exist."""
 
-from collections.abc import Callable
+import re
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import knockon
 from tests.documentation import commands, links
 from tests.documentation.pages import PAGES, ROOT
 
@@ -31,6 +35,21 @@ def test_every_page_is_reachable_from_the_index() -> None:
         reached.add(page)
         following |= (links.targets(page) & set(EVERY)) - reached
     assert set(EVERY) - reached == set()
+
+
+def test_the_navigation_of_the_site_is_the_index() -> None:
+    config = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))
+    index = re.findall(r"\]\(([^)]+)\)", (DOCS / "index.md").read_text("utf-8"))
+    assert [*_pages_of(config["project"]["nav"])] == ["index.md", *index]
+
+
+def _pages_of(entries: list[Any]) -> Iterator[str]:
+    for entry in entries:
+        for page in entry.values() if isinstance(entry, dict) else [entry]:
+            if isinstance(page, str):
+                yield page
+            else:
+                yield from _pages_of(page)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +115,11 @@ def test_every_path_exists(page: Path) -> None:
 )
 def test_an_unknown_command_is_reported(call: str, unknown: list[str]) -> None:
     assert [*commands.unknown_parts(call)] == unknown
+
+
+def test_the_python_interface_is_documented() -> None:
+    pages = [DOCS / "reference" / name for name in ("python-api.md", "errors.md")]
+    words = set(re.findall(r"\w+", "".join(page.read_text("utf-8") for page in pages)))
+    kinds = (knockon.Client, knockon.Context, knockon.Lease, knockon.Output, knockon.Result)
+    names = {name for kind in kinds for name in dir(kind) if not name.startswith("_")}
+    assert {*knockon.__all__, *names} - words == {"claim_on"}  # for the worker alone

@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -36,6 +37,6 @@ def _subclasses(error: type[Exception]) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_import_nothing_else(page: Path) -> None:
     for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-        for node in ast.walk(ast.parse(example)):
+        for node in ast.walk(ast.parse(dedent(example))):
             if isinstance(node, ast.ImportFrom):
                 assert str(node.module).partition(".")[0] not in ("engine", "consumers"), page
