@@ -46,6 +46,13 @@ def forked_world(seed: int) -> World:
     return Maker(dice, Cutter.anywhere(dice)).forked()
 
 
+def bundled_world(seed: int) -> World:
+    """A forked world whose first job builds all its partitions together."""
+    made = forked_world(seed)
+    fork = made.by_name["job1"]
+    return made.replacing(replace(fork, strategy="Full", per_task=1))
+
+
 def damped_world(seed: int) -> World:
     """A small world whose first job always comes out unchanged."""
     dice = Random(f"damped world {seed}")
@@ -75,6 +82,7 @@ WORLDS: dict[str, Callable[[int], World]] = {
     "picky": picky_world,
     "following": following_world,
     "forked": forked_world,
+    "bundled": bundled_world,
     "damped": damped_world,
     "diamond": diamond_world,
     "bounded": bounded_world,
@@ -185,7 +193,8 @@ class Maker:
     def following(self) -> World:
         source = replace(self.source(0, "one"), tells_columns=True, grows=True)
         other = self.source(1, "one")
-        jobs = [source, other, self._follower(2, "one", source, [source, other])]
+        follower = self._follower(2, "one", source, [source, other])
+        jobs = [source, other, replace(follower, coarse=1_000_003)]
         jobs.append(self.job(3, "one", jobs))
         return World(tuple(jobs))
 

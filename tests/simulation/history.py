@@ -73,8 +73,17 @@ PHRASES = {
     "shown": ("rest", "change", "impact", "touch", "impact", "apply", "plan", "apply", "rest"),
     "shown_late": ("rest", "change", "impact", "touch", "publish", *TAKE_IN, "apply", "rest"),
     "expired": ("rest", "touch", *TAKE_IN, "claim", "expire", "tick", "heartbeat", "rest"),
-    "joined": ("rest", *(("touch_row", *TAKE_IN) * 2), "claim", "finish"),
+    "joined": ("rest", *(("touch_row", *TAKE_IN) * 4), "claim", "finish"),
+    "handed_over": (
+        *("rest", "touch_row", *TAKE_IN, "claim", "touch_row", *TAKE_IN, "fail", "claim", "finish"),
+    ),
     "given_up": ("rest", "wrong", *TAKE_IN, "claim", "give_up", "grow", *TAKE_IN, "rest"),
+    "changed_together": (
+        *("rest", "touch", "touch", "touch", *("publish",) * 3, *("ingest",) * 3, "plan", "rest"),
+    ),
+    "edited_and_changed": (
+        *("rest", "rewrite", "touch", "touch", *("publish",) * 3, *("ingest",) * 3, "plan", "rest"),
+    ),
     "one_given_up": (
         *("rest", "touch", *TAKE_IN, "claim", "give_up", "claim", "finish", "finish", "rest"),
     ),
@@ -108,8 +117,11 @@ DRILLS = (
     ("tiny", "shown_late"),
     ("forked", "expired"),
     ("following", "joined"),
+    ("following", "handed_over"),
     ("damped", "given_up"),
     ("diamond", "one_given_up"),
+    ("bundled", "changed_together"),
+    ("diamond", "edited_and_changed"),
     ("tiny", "moved_while_told"),
     ("bounded", "widened_while_told"),
     ("following", "rolled_back"),

@@ -623,8 +623,34 @@ def a_join_drops_row_filters(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def a_failed_task_is_joined_but_not_marked_as_hit(patch: Patch) -> None:
+    a_failed_task_is_joined_unmarked(patch)
+    _orders_are_forgotten(patch)
+
+
+def a_failed_task_is_joined_unmarked(patch: Patch) -> None:
+    """By itself this changes nothing: the task is not skipped, as its partitions are stale.
+
+    They have newer inputs or are partly written, declared wrong, or not built.
+    """
     marked = "hit = t.hit OR v.hit OR t.status = 'failed'"
     statement(patch, "tasks.join", marked, "hit = v.hit OR t.hit AND t.status <> 'failed'")
+
+
+def _orders_are_forgotten(patch: Patch) -> None:
+    """Skip tasks of partitions that are only stale because they were declared wrong."""
+
+    def forgetful(stale_partitions: Any) -> Any:
+        async def wrong(*given: Any) -> Any:
+            stale = await stale_partitions(*given)
+            rest = {
+                subject: [each for each in reasons if each.rule != "declared wrong"]
+                for subject, reasons in stale.items()
+            }
+            return {subject: reasons for subject, reasons in rest.items() if reasons}
+
+        return wrong
+
+    around(patch, engine.flow.settle, "stale_partitions", forgetful)
 
 
 @classified(EVIDENCE)
@@ -817,6 +843,7 @@ def a_block_is_sure_to_run_only_if_all_its_partitions_are(patch: Patch) -> None:
         return wrong
 
     around(patch, engine.planner.tasks, "task_needs", all_of_them)
+    _orders_are_forgotten(patch)
 
 
 @mutation

@@ -120,6 +120,10 @@ class People:
         """Declare something produced wrong."""
         await self._invalidate(dice, "manual")
 
+    async def rewrite(self, dice: Random) -> None:
+        """Report something produced as rewritten in place."""
+        await self._invalidate(dice, "rewritten")
+
     async def _invalidate(self, dice: Random, reason: str) -> None:
         if not self.stage.world.made:
             return

@@ -72,7 +72,7 @@ class Simulation:
                 *(workers.fail, workers.vanish, workers.heartbeat),
                 *(self._people.mend, self._people.invalidate, self._people.deploy),
                 *(self._people.cancel, self._people.retry_any, self._people.remake),
-                *(self._people.wrong, self._people.cancel_first),
+                *(self._people.wrong, self._people.rewrite, self._people.cancel_first),
                 *(approvals.limit, approvals.decide, approvals.impact, approvals.apply),
                 *(letters.garble, letters.replay),
                 *(self._people.deploy_source, self._people.widen_source),

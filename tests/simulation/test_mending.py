@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from engine.store.database import Database
-from tests.simulation.mutations import MUTATIONS
+from tests.simulation.mutations import MUTATIONS, a_failed_task_is_joined_unmarked
+from tests.simulation.test_mutations import CAUGHT_BY
 from tests.simulation.trial import Trial, replace
 from tests.support.databases import fresh_database
 
@@ -47,3 +48,15 @@ async def test_the_audit_repairs_what_a_broken_engine_loses(
             if trial.counts["mended by the audit"]:
                 return
     raise AssertionError(f"{WORLDS} worlds lost nothing")
+
+
+@pytest.mark.timeout(600)
+async def test_what_was_declared_wrong_is_recomputed_whatever_tasks_are_marked_with(
+    shared_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same world ends wrong if that evidence is forgotten too, see `test_mutations.py`."""
+    a_failed_task_is_joined_unmarked(monkeypatch)
+    seed = CAUGHT_BY["a_failed_task_is_joined_but_not_marked_as_hit"]
+    async with await Database.open(shared_url) as database:
+        trial = await Trial.of(seed).run(database)
+    assert trial.failure is None
