@@ -193,8 +193,7 @@ class Maker:
     def following(self) -> World:
         source = replace(self.source(0, "one"), tells_columns=True, grows=True)
         other = self.source(1, "one")
-        follower = self._follower(2, "one", source, [source, other])
-        jobs = [source, other, replace(follower, coarse=1_000_003)]
+        jobs = [source, other, _copying(self._follower(2, "one", source, [source, other]))]
         jobs.append(self.job(3, "one", jobs))
         return World(tuple(jobs))
 
@@ -353,6 +352,18 @@ class Maker:
         if every:
             lineage[EVERY] = tuple(sorted(every))
         return Output(name, columns, tuple(sorted(lineage.items())))
+
+
+def _copying(follower: Job) -> Job:
+    """The job with two columns that come out new with those of the rows that it follows."""
+    (output,), source = follower.outputs, follower.reads[0].dataset
+    lineage = {column: ((source, column),) for column in (*COLUMNS[:2], GROUP)}
+    columns = (*COLUMNS[:2], *(c for c in output.columns if c == GROUP))
+    told = {column: lineage[column] for column in columns}
+    if follower.reads[0].grouped is not None:
+        told[EVERY] = lineage[GROUP]
+    made = replace(output, columns=columns, lineage=tuple(sorted(told.items())))
+    return replace(follower, outputs=(made,), coarse=1_000_003)
 
 
 def _place(maker: Job, read: Read) -> int:

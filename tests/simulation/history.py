@@ -73,9 +73,13 @@ PHRASES = {
     "shown": ("rest", "change", "impact", "touch", "impact", "apply", "plan", "apply", "rest"),
     "shown_late": ("rest", "change", "impact", "touch", "publish", *TAKE_IN, "apply", "rest"),
     "expired": ("rest", "touch", *TAKE_IN, "claim", "expire", "tick", "heartbeat", "rest"),
-    "joined": ("rest", *(("touch_row", *TAKE_IN) * 4), "claim", "finish"),
+    "joined": (
+        *("rest", "grow", "grow", *TAKE_IN, "rest", *(("touch_row", *TAKE_IN) * 3)),
+        *("claim", "finish"),
+    ),
     "handed_over": (
-        *("rest", "touch_row", *TAKE_IN, "claim", "touch_row", *TAKE_IN, "fail", "claim", "finish"),
+        *("rest", "grow", "grow", *TAKE_IN, "rest", "touch_row", *TAKE_IN, "claim"),
+        *("touch_row", *TAKE_IN, "fail", "claim", "finish"),
     ),
     "given_up": ("rest", "wrong", *TAKE_IN, "claim", "give_up", "grow", *TAKE_IN, "rest"),
     "changed_together": (
