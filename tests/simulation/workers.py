@@ -293,7 +293,8 @@ class Workers:
         ledger.made.update(dict.fromkeys(((generation, key) for key in keys), run.at))
         if not run.job.follows or None in run.lease.row_filters:
             self.stage.decisions.made(run.job, keys, run.at)
-        self.stage.decisions.misled(run.job, run.misled, now)
+        if run.misled:
+            self.stage.decisions.misled(run.job, run.misled, now)
 
     def _note_gaps(self, run: Run, output: Output, made: Partitions) -> None:
         """Remember the partitions that the next run cannot be compared with, or not by column."""
