@@ -19,7 +19,7 @@ from engine.errors import InvalidInput, PositionLost
 from engine.flow.ingest import Confirm, Ingested, Rejected, ingest
 from engine.flow.register import register
 from engine.flow.scene import Scene
-from engine.loops.duty import keep, pause
+from engine.loops.periodic import run_periodically
 from engine.model.event import Advance, Batch
 from engine.model.heard import Heard
 from engine.retries import retrying
@@ -76,12 +76,10 @@ class Consumers:
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until ``stop`` is set; the batches in hand then are finished first."""
         async with asyncio.TaskGroup() as group:
-            look = keep("sources", self._look, stop, _LOOK_SECONDS, lambda wait: pause(stop, wait))
-            group.create_task(look)
-            expire = keep(
-                "announced outputs", self._expire, stop, _EXPIRE_SECONDS, lambda w: pause(stop, w)
+            group.create_task(run_periodically("sources", self._look, stop, _LOOK_SECONDS))
+            group.create_task(
+                run_periodically("announced outputs", self._expire, stop, _EXPIRE_SECONDS)
             )
-            group.create_task(expire)
             while not stop.is_set():
                 await self._until_changed(stop)
 

@@ -1,3 +1,3 @@
-"""Knockon: what a change knocks on, recomputed exactly once."""
+"""Knockon: event-driven invalidation and incremental recomputation, each change exactly once."""
 
 __version__ = "0.1.0"

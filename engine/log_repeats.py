@@ -1,4 +1,4 @@
-"""Hold back repetitions of a log line: an outage leaves a few lines instead of thousands."""
+"""Suppress repetitions of a log line: an outage leaves a few lines instead of thousands."""
 
 import logging
 from collections.abc import Callable
@@ -18,11 +18,11 @@ class _Line:
 
 
 class HoldBackRepeats(logging.Filter):
-    """Passes a warning or an error at once, and its repetitions a minute apart, then ever further.
+    """Log a warning or error immediately, and its repetitions at increasing intervals.
 
-    The line that passes next carries the number of those held back as ``repeated``. Lines are equal
-    if their logger, level and whole text are. A line with a traceback always passes, because its
-    text does not contain the cause.
+    The first interval is a minute. The next line logged carries the number of suppressed lines as
+    ``repeated``. Lines are equal if logger, level and the whole text are equal. A line with a
+    traceback is never suppressed, because its text does not contain the cause.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -31,7 +31,7 @@ class HoldBackRepeats(logging.Filter):
         self._lines: dict[tuple[str, int, str], _Line] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is to be logged."""
+        """Return True if the record is to be logged."""
         if record.levelno < logging.WARNING or _has_traceback(record):
             return True
         key, now = (record.name, record.levelno, _text(record)), self._clock()
@@ -46,14 +46,14 @@ class HoldBackRepeats(logging.Filter):
         return True
 
     def _remember(self, key: tuple[str, int, str], line: _Line) -> None:
-        """Put a line last; the one that has not occurred for longest is forgotten."""
+        """Insert a line as the most recent; evict the least recent one beyond the limit."""
         self._lines[key] = line
         if len(self._lines) > _MAX_LINES:
             del self._lines[next(iter(self._lines))]
 
 
 def _pause(before: _Line | None, now: float) -> float:
-    """Twice as long while the line keeps repeating."""
+    """Double the interval while the line repeats."""
     if before is None or now - before.shown_at > 2 * before.pause:
         return _SHORTEST_SECONDS
     return min(2 * before.pause, _LONGEST_SECONDS)
@@ -64,7 +64,7 @@ def _has_traceback(record: logging.LogRecord) -> bool:
 
 
 def _text(record: logging.LogRecord) -> str:
-    """The line without its time; structlog hands over its event as a dict."""
+    """Return the line without its timestamp; structlog passes its event as a dict."""
     if isinstance(record.msg, dict):
         return repr({name: value for name, value in record.msg.items() if name != "timestamp"})
     return record.getMessage()

@@ -20,7 +20,7 @@ _SHARED: list[Processor] = [
 
 
 def configure_logs(settings: Settings) -> None:
-    """Send every log line of this process to stderr in the format and level set."""
+    """Send every log line of this process to stderr, in the configured format and level."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -31,11 +31,13 @@ def configure_logs(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler()  # stderr: stdout belongs to a command's own output
+    handler = logging.StreamHandler()  # stderr: stdout carries the output of commands
     handler.setFormatter(_formatter(settings.log_format))
     handler.addFilter(HoldBackRepeats())
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    _hush()
+    for name in ("psycopg.pool", "aiokafka"):
+        # Their warnings about an outage repeat Knockon's own.
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _formatter(log_format: str) -> logging.Formatter:
@@ -47,13 +49,13 @@ def _formatter(log_format: str) -> logging.Formatter:
             structlog.processors.JSONRenderer(),
         ]
     else:
-        # without the values of variables, which may be long, or secret
         last = [
             structlog.processors.format_exc_info,
             _redacted,
-            _made_printable,
+            _printable,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
+                # The default formatter prints local variables, which may be long or secret.
                 exception_formatter=structlog.dev.plain_traceback,
             ),
         ]
@@ -68,22 +70,16 @@ def _redacted(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _without_secrets(value: Any) -> Any:
-    """The value, or where its text holds a secret, that text without it."""
+    """Return the value itself, or its redacted text if the text contains a secret."""
     if isinstance(value, str):
         return redacted(value)
     text = str(value)
     return value if redacted(text) == text else redacted(text)
 
 
-def _made_printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Values of any type, as the renderer is going to print them; JSON escapes them by itself."""
+def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Convert all values to printable text, except for JSON, whose renderer escapes them."""
     return {
         indented(key): value if value is None else indented(str(value))
         for key, value in event.items()
     }
-
-
-def _hush() -> None:
-    """Silence what would only repeat our own line about an outage."""
-    for name in ("psycopg.pool", "aiokafka"):
-        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Retries: exponential waits with jitter, for all that may fail for a while."""
+"""Retry transient failures after exponential waits with jitter."""
 
 from collections.abc import Callable
 
@@ -24,10 +24,10 @@ def retrying(
     seconds: float | None = None,
     longest_wait: float = 5.0,
 ) -> AsyncRetrying:
-    """Return the attempts of a block, to be iterated over; the last failure is raised as it is.
+    """Return an iterator over the attempts of a block; the last failure is raised unchanged.
 
-    ``on`` decides which exceptions are worth another attempt. There is no limit by default;
-    ``attempts`` and ``seconds`` set one. Waits are in seconds.
+    ``on`` returns True for exceptions worth another attempt. ``attempts`` and ``seconds`` limit the
+    attempts, which are unlimited by default. Waits are in seconds.
     """
     limits: list[stop_base] = [stop_after_attempt(attempts)] if attempts else []
     limits += [stop_after_delay(seconds)] if seconds is not None else []

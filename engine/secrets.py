@@ -1,8 +1,8 @@
-"""Secrets: found by the references in DAG files, and kept out of what is shown.
+"""Secrets: resolve the references in DAG files, and redact the values in logs and messages.
 
-A DAG file holds ``${NAME}`` in place of a secret. The value is the environment variable
-``KNOCKON_SECRET_NAME`` of the process that needs it, so that the operator decides which secrets DAG
-files can reach, and nothing but the reference is stored.
+A DAG file contains ``${NAME}`` in place of a secret. The value is the environment variable
+``KNOCKON_SECRET_NAME`` of the process that uses the secret. The operator thus controls which
+secrets DAG files can access, and only the reference is stored.
 """
 
 import json
@@ -23,31 +23,31 @@ _HIDDEN = "***"
 _SHORTEST = 8
 _NO_SECRETS = frozenset({"password", "postgres", "knockon"})
 _WRITTEN_PASSWORD = re.compile(r"://[^/?#@:]*:([^/?#]*)@|[?&](?:ssl)?password=([^&#]*)")
-"""Of an address, which may be no address that libpq can read."""
+"""Matches passwords even in an address that libpq cannot parse."""
 _hidden: set[str] = set()
-_found: dict[str, str] = {}
-"""Secrets that were in the environment when it was cleared of Knockon's own variables."""
+_removed: dict[str, str] = {}
+"""Secrets that `clear_environment` has removed from the environment."""
 
 
 def resolve(value: Any) -> Any:
-    """The value with all references in its texts resolved. Raises InvalidInput."""
+    """Resolve all references in the texts of a value. Raises InvalidInput."""
     if isinstance(value, str):
-        return REFERENCE.sub(lambda found: _secret(found[1]), value)
+        return REFERENCE.sub(lambda reference: _secret(reference[1]), value)
     if isinstance(value, Mapping):
-        return {key: resolve(each) for key, each in value.items()}
+        return {key: resolve(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [resolve(each) for each in value]
+        return [resolve(item) for item in value]
     return value
 
 
 def resolve_url(url: str) -> str:
-    """The address with its references resolved, so that any character may be in a secret."""
-    return REFERENCE.sub(lambda found: quote(_secret(found[1]), safe=""), url)
+    """Resolve the references in an address, percent-encoding each secret."""
+    return REFERENCE.sub(lambda reference: quote(_secret(reference[1]), safe=""), url)
 
 
 def _secret(name: str) -> str:
     variable = PREFIX + name
-    value = os.environ.get(variable) or _found.get(variable)
+    value = os.environ.get(variable) or _removed.get(variable)
     if not value:
         raise InvalidInput(
             f"the DAG file refers to ${{{name}}}: set {variable} in the environment of this process"
@@ -59,17 +59,17 @@ def _secret(name: str) -> str:
 def clear_environment() -> None:
     """Remove Knockon's own variables, so that jobs run in this process do not inherit them.
 
-    Settings have to be read before. Secrets stay within reach of `resolve`.
+    Settings must have been read before. `resolve` still finds the secrets.
     """
     for name in [*os.environ]:
         if name.startswith("KNOCKON_"):
             value = os.environ.pop(name)
             if name.startswith(PREFIX):
-                _found[name] = value
+                _removed[name] = value
 
 
 def hide_settings(settings: Settings) -> None:
-    """Keep the secrets of the settings out of logs and messages."""
+    """Redact the secrets of the settings in logs and messages."""
     for secret in (
         settings.kafka_sasl_password,
         settings.kafka_ssl_key_password,
@@ -86,38 +86,38 @@ def hide_settings(settings: Settings) -> None:
 
 
 def _hide_passwords(url: str) -> None:
-    for found in _WRITTEN_PASSWORD.finditer(url):
-        _hide_written(found[1] or found[2])
+    for password in _WRITTEN_PASSWORD.finditer(url):
+        _hide_written(password[1] or password[2])
     try:
         parts = conninfo_to_dict(url)
     except ProgrammingError:
         return
     for name in ("password", "sslpassword"):
-        password = str(parts.get(name) or "")
-        if password not in (parts.get("user"), parts.get("dbname"), parts.get("host")):
-            _hide(password)
+        value = str(parts.get(name) or "")
+        if value not in (parts.get("user"), parts.get("dbname"), parts.get("host")):
+            _hide(value)
 
 
 def _hide_written(password: str) -> None:
-    """A password as an address writes it, in which any character may be percent-encoded."""
+    """Hide a password of an address, which may be percent-encoded, in both forms."""
     _hide(password)
     _hide(unquote(password))
 
 
 def _hide(value: str) -> None:
     if len(value) >= _SHORTEST and value not in _NO_SECRETS:
-        # also as JSON and Python write it within a text
+        # the escaped forms of JSON and Python literals, too
         escaped = (json.dumps(value)[1:-1], repr(value)[1:-1])
         _hidden.update({value, quote(value, safe=""), quote(value), *escaped})
 
 
 def longest_secret() -> int:
-    """The number of characters of the longest text that `redacted` replaces."""
+    """Return the length of the longest text that `redacted` replaces."""
     return max(map(len, _hidden), default=0)
 
 
 def redacted(text: str) -> str:
-    """The text without any of the secrets that this process uses."""
+    """Remove all secrets of this process from a text."""
     for value in sorted(_hidden, key=len, reverse=True):
         text = text.replace(value, _HIDDEN)
     return text

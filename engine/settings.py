@@ -1,4 +1,4 @@
-"""What an operator may set, each from the environment as ``KNOCKON_<NAME>``."""
+"""Settings of a process, each read from the environment variable ``KNOCKON_<NAME>``."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Settings of one process; constructor arguments win over the environment."""
+    """Settings of one process; constructor arguments take precedence over the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix="KNOCKON_", frozen=True, extra="ignore", hide_input_in_errors=True
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         gt=0,
         description=(
             "Longest sleep of a loop without a notification. Polling is also the only "
-            "wake-up for changes of tables where `max_prepared_transactions` is above 0, "
+            "wake-up for table changes where `max_prepared_transactions` is above 0, "
             "because a transaction that has run NOTIFY cannot be prepared."
         ),
     )
@@ -145,5 +145,5 @@ class Settings(BaseSettings):
 
     @property
     def lineage_namespace(self) -> str:
-        """The namespace of the org's jobs and datasets for OpenLineage."""
+        """Namespace of the org's jobs and datasets in OpenLineage."""
         return self.openlineage_namespace or f"knockon://{self.org}"

@@ -8,8 +8,8 @@ from typing import Any
 from aiokafka import ConsumerRecord
 
 from consumers.formats.reading import Reader, singly
-from engine.collector import paused_collector
 from engine.errors import InvalidEvent
+from engine.gc_pause import gc_paused
 from engine.model.event import Delivery, Received, Rejection, SourceEvent, rejection, said
 from engine.secrets import redacted
 
@@ -60,7 +60,7 @@ class _Alike(Sequence[Delivery]):
         return delivery(self._stream, self.records[index])
 
 
-@paused_collector()
+@gc_paused()
 def read(reader: Reader, stream: str, records: Iterable[ConsumerRecord]) -> Outcome:
     """Read some records. What cannot be understood is rejected."""
     outcome = Outcome(stream)

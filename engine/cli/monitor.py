@@ -34,11 +34,11 @@ async def monitored(session: Session, *, has_engine: bool) -> AsyncIterator[None
         yield
         return
     from engine.monitor.app import monitor
-    from engine.monitor.ledger import Ledger
+    from engine.monitor.backlog_gauges import BacklogGauges
     from engine.monitor.server import MonitorServer
 
-    ledger = Ledger(session.database, session.scene.org_id) if has_engine else None
-    app = monitor(session.settings.org, {"database": partial(_lack, session)}, ledger)
+    backlog = BacklogGauges(session.database, session.scene.org_id) if has_engine else None
+    app = monitor(session.settings.org, {"database": partial(_lack, session)}, backlog)
     server, over = MonitorServer(app, address), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(server.run(over))

@@ -8,7 +8,7 @@ from consumers.sources import load_sources
 from engine.cli.session import Session
 from engine.embedded.broker import Broker
 from engine.errors import ServiceUnavailable
-from engine.loops.duty import keep, pause
+from engine.loops.periodic import run_periodically
 
 _LOOK_SECONDS = 1.0
 
@@ -23,7 +23,7 @@ class Topics:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look after the topics until ``stop`` is set."""
-        await keep("topics", self._make, stop, _LOOK_SECONDS, lambda wait: pause(stop, wait))
+        await run_periodically("topics", self._make, stop, _LOOK_SECONDS)
 
     async def _make(self) -> bool:
         async with self._session.connection() as conn:

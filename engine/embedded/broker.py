@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from engine.embedded.tether import Tethered
+from engine.embedded.child_process import ChildProcess
 from engine.errors import ServiceUnavailable
 
 _START_SECONDS = 15.0
@@ -69,7 +69,7 @@ class EmbeddedBroker(Broker):
     def __init__(self, log: Path = Path(os.devnull)) -> None:
         self._port = free_port()
         self._log = log
-        self._child: Tethered | None = None
+        self._child: ChildProcess | None = None
         super().__init__(f"127.0.0.1:{self._port}")
 
     def start(self) -> Self:
@@ -77,7 +77,7 @@ class EmbeddedBroker(Broker):
         url = f"tcp://{self.bootstrap_servers}"
         where = ["--listener-url", url, "--advertised-listener-url", url]
         command = [_program(), "broker", *where, "--storage-engine", "memory://tansu/"]
-        self._child = Tethered(command, stop_signal="TERM", log=self._log)
+        self._child = ChildProcess(command, stop_signal="TERM", log=self._log)
         self._wait(self._child)
         return self
 
@@ -93,7 +93,7 @@ class EmbeddedBroker(Broker):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _wait(self, child: Tethered) -> None:
+    def _wait(self, child: ChildProcess) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not answers(self._port):
             if not child.running or time.monotonic() > deadline:

@@ -22,8 +22,8 @@ from urllib.parse import quote
 
 from psycopg.pq import PGconn, Ping
 
-from engine.embedded.tether import Tethered
-from engine.embedded.unroot import give_away, unroot
+from engine.embedded.child_process import ChildProcess
+from engine.embedded.drop_privileges import chown_to_nobody, drop_privileges
 from engine.errors import ServiceUnavailable
 
 _COMMON = {
@@ -59,7 +59,7 @@ class EmbeddedPostgres:
     def __init__(self, data_dir: Path, *, durable: bool) -> None:
         self.data_dir = data_dir.resolve()
         self.durable = durable
-        self._child: Tethered | None = None
+        self._child: ChildProcess | None = None
 
     @property
     def url(self) -> str:
@@ -138,10 +138,10 @@ class EmbeddedPostgres:
             init_data(self.data_dir)
         if self._socket_dir != self.data_dir:
             self._socket_dir.mkdir(mode=0o700, exist_ok=True)
-            give_away(self._socket_dir)
+            chown_to_nobody(self._socket_dir)
         if not self._is_served():  # PostgreSQL would take any process of that number for a server
             self._pid_file.unlink(missing_ok=True)
-        child = Tethered(unroot(self._command()), stop_signal="INT", log=self.log)
+        child = ChildProcess(drop_privileges(self._command()), stop_signal="INT", log=self.log)
         self._wait(child)
         self._child = child
 
@@ -151,7 +151,7 @@ class EmbeddedPostgres:
         flags = [f"--{name}={value}" for name, value in options.items()]
         return [program("postgres"), "-D", str(self.data_dir), *flags]
 
-    def _wait(self, child: Tethered) -> None:
+    def _wait(self, child: ChildProcess) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while _ping(self.url) is not Ping.OK:
             if not child.running or time.monotonic() > deadline:
@@ -179,11 +179,11 @@ def init_data(data_dir: Path) -> None:
     unfinished = data_dir.with_name(f"{data_dir.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True, mode=0o700)
-    give_away(unfinished)
+    chown_to_nobody(unfinished)
     locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     who = ["--username=postgres", "--auth=trust"]  # only the owner can enter the socket's directory
     command = [program("initdb"), "-D", str(unfinished), "--encoding=UTF8", *locale, *who]
-    _run(unroot([*command, "--no-instructions"]), "make a data directory")
+    _run(drop_privileges([*command, "--no-instructions"]), "make a data directory")
     unfinished.rename(data_dir)  # all or nothing, should we be killed on the way
 
 

@@ -18,11 +18,11 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
-from engine.collector import paused_collector
 from engine.errors import TooManyPartitions
 from engine.flow.leave import forget_decisions
 from engine.flow.scene import Scene
 from engine.flow.settle import release, settle
+from engine.gc_pause import gc_paused
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner import (
@@ -83,7 +83,7 @@ async def emit(
     conn: Connection, scene: Scene, lineage: Lineage, decided: Plan, plan_id: UUID
 ) -> int:
     """Write the tasks of a plan and what they wait for; returns how many tasks it touches."""
-    with paused_collector():
+    with gc_paused():
         emissions = list(_emissions(lineage, decided))
         if emissions:
             await _emit(conn, scene, lineage, emissions, plan_id)

@@ -12,13 +12,13 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
-from engine.collector import paused_collector
 from engine.errors import InvalidInput, PositionLost
 from engine.flow.coalesce import Fact, coalesce
 from engine.flow.learn import learn
 from engine.flow.resolve import Resolved, by_scope, resolve
 from engine.flow.runs import end_runs
 from engine.flow.scene import Scene
+from engine.gc_pause import gc_paused
 from engine.lineage.graph import Lineage
 from engine.model.event import (
     MAX_TEXT,
@@ -157,7 +157,7 @@ async def _written(conn: Connection, scene: Scene, received: Sequence[Received])
     return Ingested(tuple(written), (*refused, *unknown))
 
 
-@paused_collector()
+@gc_paused()
 def _resolved(
     lineage: Lineage, received: Sequence[Received]
 ) -> tuple[list[Resolved], list[Rejection]]:
@@ -198,7 +198,7 @@ async def _of_known_versions(
     return [each for each in resolved if each.served or each.version in known], refused
 
 
-_coalesced = paused_collector()(coalesce)
+_coalesced = gc_paused()(coalesce)
 
 
 def _refusals(received: Iterable[Received], error: str) -> list[Rejection]:

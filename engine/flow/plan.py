@@ -17,7 +17,6 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from engine.collector import paused_collector
 from engine.flow.attempts import Attempt, attempting, give_up
 from engine.flow.declare_wrong import declare_wrong
 from engine.flow.draft import Draft, draft_rows
@@ -27,6 +26,7 @@ from engine.flow.row_changes import bound_row_changes
 from engine.flow.scene import Scene
 from engine.flow.set_aside import planning, set_aside
 from engine.flow.settle import release_held_of_manual
+from engine.gc_pause import gc_paused
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
 from engine.planner import Excess, Plan
@@ -77,7 +77,7 @@ async def plan(conn: Connection, scene: Scene, limit: int = 1_000) -> Planned | 
             return None
         if attempt.is_hopeless:
             return await _set_aside_hopeless(conn, scene, attempt)
-        with paused_collector():
+        with gc_paused():
             async with conn.transaction():
                 return await _plan_batch(conn, scene, attempt)
 

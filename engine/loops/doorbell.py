@@ -1,6 +1,6 @@
-"""Doorbells: LISTEN on a connection of its own, so that a loop wakes as soon as there is work.
+"""Doorbells: LISTEN on a dedicated connection, so that a loop wakes as soon as work arrives.
 
-A bell carries no truth: whoever it wakes looks into the tables, and polls as well.
+A notification is only a hint: a woken loop reads the tables, and every loop polls as well.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import structlog
 from psycopg import sql
 
 from engine.errors import ServiceUnavailable
-from engine.store.database import Connection, Database
+from engine.store.database import Database
 
 _log = structlog.get_logger(__name__)
 _PAUSE_SECONDS = 1.0
@@ -20,7 +20,7 @@ _LISTEN_SECONDS = 30.0
 
 
 class Doorbell:
-    """Sets ``wake`` whenever one of its bells rings, and once after every (re)connection."""
+    """Set ``wake`` on every notification of the channels, and once after every (re)connection."""
 
     def __init__(self, database: Database, bells: Sequence[str]) -> None:
         self.wake = asyncio.Event()
@@ -28,7 +28,7 @@ class Doorbell:
         self._bells = bells
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Listen until ``stop`` is set, through every outage of the database."""
+        """Listen until ``stop`` is set, reconnecting after every outage of the database."""
         listening = asyncio.create_task(self._listen_for_ever())
         await stop.wait()
         listening.cancel()
@@ -36,7 +36,7 @@ class Doorbell:
             await listening
 
     async def wait(self, seconds: float) -> None:
-        """Return when a bell has rung since the last call, or after ``seconds``."""
+        """Return on the first notification since the last call, or after ``seconds``."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.wake.wait()
@@ -47,7 +47,9 @@ class Doorbell:
             try:
                 await self._listen()
             except (psycopg.Error, ServiceUnavailable, OSError) as error:
-                _log.warning("the doorbell is down, connecting again", why=str(error).strip())
+                _log.warning(
+                    "lost the connection for notifications; reconnecting", why=str(error).strip()
+                )
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _listen(self) -> None:
@@ -57,12 +59,9 @@ class Doorbell:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(bell)))
             self.wake.set()
             while True:
-                await self._hear(connection)
+                async for _ in connection.notifies(timeout=_LISTEN_SECONDS):
+                    self.wake.set()
+                # Detects a server that vanished without closing the connection.
+                await connection.execute("SELECT 1")
         finally:
             await connection.close()
-
-    async def _hear(self, connection: Connection) -> None:
-        async for _ in connection.notifies(timeout=_LISTEN_SECONDS):
-            self.wake.set()
-        # Nothing for a while: a statement shows whether the server is still there.
-        await connection.execute("SELECT 1")

@@ -1,7 +1,4 @@
-"""The engine: plans what was ingested, reaps what was abandoned, fires what is scheduled.
-
-Now and then it tidies up.
-"""
+"""The engine: plans invalidations, reclaims expired leases, fires schedules, audits and trims."""
 
 import asyncio
 from dataclasses import asdict
@@ -15,7 +12,7 @@ from engine.flow.reap import reap
 from engine.flow.scene import Scene
 from engine.flow.trim import trim
 from engine.loops.doorbell import Doorbell
-from engine.loops.duty import Verb, keep, pause
+from engine.loops.periodic import run_periodically
 from engine.loops.schedule import fire_due
 from engine.monitor import metrics
 from engine.settings import Settings
@@ -36,21 +33,21 @@ class Engine:
         self._settings = settings
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until ``stop`` is set; what is in hand then is finished first."""
+        """Run all loops until ``stop`` is set, and let their current steps finish."""
         bell = Doorbell(self._database, [INVALIDATIONS])
         settings = self._settings
         _log.info("engine is up", org=str(self._scene.org_id))
         async with asyncio.TaskGroup() as group:
             group.create_task(bell.run(stop))
-            group.create_task(keep("plan", self._plan, stop, settings.poll_seconds, bell.wait))
-            group.create_task(self._keep("reap", self._reap, stop, settings.reap_seconds))
-            group.create_task(self._keep("schedule", self._fire, stop, _SCHEDULE_SECONDS))
-            group.create_task(self._keep("audit", self._audit, stop, settings.audit_seconds))
-            group.create_task(self._keep("trim", self._trim, stop, _TRIM_SECONDS))
+            for loop in (
+                run_periodically("plan", self._plan, stop, settings.poll_seconds, bell.wait),
+                run_periodically("reap", self._reap, stop, settings.reap_seconds),
+                run_periodically("schedule", self._fire, stop, _SCHEDULE_SECONDS),
+                run_periodically("audit", self._audit, stop, settings.audit_seconds),
+                run_periodically("trim", self._trim, stop, _TRIM_SECONDS),
+            ):
+                group.create_task(loop)
         _log.info("engine is down")
-
-    async def _keep(self, name: str, verb: Verb, stop: asyncio.Event, seconds: float) -> None:
-        await keep(name, verb, stop, seconds, lambda wait: pause(stop, wait))
 
     async def _plan(self) -> bool:
         async with self._database.connection() as conn:
@@ -66,7 +63,7 @@ class Engine:
             reaped = await reap(conn, self._scene)
         if reaped:
             metrics.TASKS_REAPED.inc(reaped)
-            _log.warning("leases ran out", tasks=reaped)
+            _log.warning("expired leases reclaimed", tasks=reaped)
         return reaped > 0
 
     async def _fire(self) -> bool:
@@ -82,16 +79,16 @@ class Engine:
             count = getattr(counts, verdict)
             metrics.AUDITED_PARTITIONS.labels(verdict.replace("_", " ")).set(count)
         metrics.AUDIT_LOST.inc(counts.lost)
-        for each in counts.shown:
-            if each.verdict == "lost":
-                _log.error("stale, and nothing led to it: invalidated", **asdict(each))
+        for partition in counts.shown:
+            if partition.verdict == "lost":
+                _log.error("stale partition without pending work: invalidated", **asdict(partition))
         return False
 
     async def _trim(self) -> bool:
         async with self._database.connection() as conn:
             trimmed = await trim(conn, self._scene)
         if trimmed:
-            _log.info("old proposals are gone", plans=trimmed)
+            _log.info("expired proposals deleted", plans=trimmed)
         return False
 
 
@@ -108,6 +105,6 @@ def _count(planned: Planned, seconds: float) -> None:
 def _report(planned: Planned) -> None:
     about = {"invalidations": planned.invalidations, "plan": str(planned.plan_id)}
     if planned.held_by:
-        _log.warning("held for approval", why="; ".join(map(str, planned.held_by)), **about)
+        _log.warning("plan pending approval", why="; ".join(map(str, planned.held_by)), **about)
     elif planned.plan_id is not None:
         _log.info("planned", tasks=planned.tasks, **about)

@@ -1,4 +1,4 @@
-"""Schedule: sources with a cron expression count as changed at its times, each time once."""
+"""Scheduled sources: each time of a source's cron expression counts as one change."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,10 +25,10 @@ class _Due:
 
 
 async def fire_due(conn: Connection, scene: Scene) -> int:
-    """Invalidate each scheduled source whose time has come since it last fired; returns how many.
+    """Ingest an event for each source due since its last event, and return the number of events.
 
-    The time is the database's. Times missed while nobody looked come to one event, and a source
-    that is seen for the first time fires at its next time.
+    The database's clock decides. Times missed while no engine ran are merged into one event. A
+    source that has never fired first fires at the next time after its deploy.
     """
     fired = 0
     for due in await _due(conn, scene.org_id):
@@ -42,12 +42,11 @@ async def fire_due(conn: Connection, scene: Scene) -> int:
 
 async def _due(conn: Connection, org_id: UUID) -> list[_Due]:
     rows = await fetch(conn, "schedule.sources", org_id=org_id)
-    found = [_last_time(row) for row in rows]
-    return [each for each in found if each is not None]
+    return [due for row in rows if (due := _last_time(row)) is not None]
 
 
 def _last_time(row: dict[str, Any]) -> _Due | None:
-    """The latest time of the cron expression, if it is later than the one that fired last."""
+    """Return the latest time of the cron expression, or None if it has already fired."""
     now = row["now"].astimezone(ZoneInfo(row["source"].get("zone", "UTC")))
     last = previous_time(row["source"]["cron"], now)
     since = row["position"] or row["since"].isoformat()

@@ -1,5 +1,5 @@
-"""What a running process tells of itself: metrics, and whether it is alive and ready.
+"""Metrics, liveness and readiness of a running process.
 
-`metrics` is everything that is counted and timed, `pulse` the signs of life of its loops, `ledger`
-the gauges that an engine reads from the database. `app` serves them over HTTP.
+`metrics` defines counters, gauges and histograms; `pulse` tracks the progress of each loop;
+`backlog_gauges` reads an org's backlog from the database. `app` serves all of them over HTTP.
 """

@@ -5,49 +5,51 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
+from engine.monitor.backlog_gauges import BacklogGauges
 from engine.monitor.exposition import Exposition
-from engine.monitor.ledger import Ledger
 from engine.monitor.pulse import pulses
 
 Lack = Callable[[], Awaitable[str | None]]
-"""Says what is missing, None where nothing is."""
+"""A readiness check: returns the reason for not being ready, or None."""
 
 
-def monitor(org: str, lacks: Mapping[str, Lack], ledger: Ledger | None = None) -> FastAPI:
-    """The app of a process that acts for ``org``.
+def monitor(org: str, lacks: Mapping[str, Lack], backlog: BacklogGauges | None = None) -> FastAPI:
+    """Return the app of a process that works for ``org``.
 
-    It is ready when all of ``lacks`` are met and no loop waits for anything. With a ``ledger`` its
-    gauges are told, too.
+    The process is ready when every check of ``lacks`` passes and no loop waits for a connection.
+    ``backlog`` adds its gauges to the metrics.
     """
     app = FastAPI(title="Knockon", docs_url=None, redoc_url=None, openapi_url=None)
-    exposition = Exposition(org, () if ledger is None else (ledger,))
+    exposition = Exposition(org, () if backlog is None else (backlog,))
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
-        if ledger is not None:
-            await ledger.refresh()
+        if backlog is not None:
+            await backlog.refresh()
         text, content_type = exposition.text(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": content_type})
 
     @app.get("/healthz")
     async def healthz() -> Response:
-        return _answer({each.name: _dead(each.age) for each in pulses() if each.is_dead})
+        return _answer(
+            {
+                pulse.name: f"has not completed a cycle for {pulse.age:.0f} seconds"
+                for pulse in pulses()
+                if pulse.is_dead
+            }
+        )
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        asked = {name: await lack() for name, lack in lacks.items()}
-        asked |= {each.name: each.waits_for for each in pulses() if each.waits_for}
-        return _answer({name: why for name, why in asked.items() if why})
+        reasons = {name: await lack() for name, lack in lacks.items()}
+        reasons |= {pulse.name: pulse.waits_for for pulse in pulses()}
+        return _answer({name: reason for name, reason in reasons.items() if reason})
 
     return app
 
 
-def _dead(age: float) -> str:
-    return f"has not turned for {age:.0f} seconds"
-
-
 def _answer(amiss: Mapping[str, str]) -> Response:
-    """200, or 503 with all that is amiss and why."""
+    """Return status 200, or 503 with the reason of every problem."""
     if amiss:
         return JSONResponse({"status": "unavailable", "amiss": dict(amiss)}, 503)
     return JSONResponse({"status": "ok"})

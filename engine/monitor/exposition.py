@@ -1,4 +1,4 @@
-"""The metrics of a process as text, each of ours under the org that the process acts for."""
+"""Render the metrics of a process as text, with the process's org as a label of Knockon's own."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-import engine.monitor.metrics  # noqa: F401  so that every process tells of all of them
+import engine.monitor.metrics  # noqa: F401  so that every process exposes all metrics
 from engine.monitor.pulse import Pulses
 
 _OURS = "knockon_"
@@ -15,20 +15,20 @@ _OURS = "knockon_"
 
 @dataclass(frozen=True, slots=True)
 class Exposition:
-    """All that is told: what is counted in the process, its pulses, and what ``more`` collects."""
+    """The process's registered metrics, its pulses, and the metrics of the ``more`` collectors."""
 
     org: str
     more: Sequence[Collector] = ()
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
-        """The metrics, and their content type, in the format that an Accept header prefers."""
+        """Return the metrics and their content type, in the format an Accept header prefers."""
         encode, content_type = choose_encoder(accept)
         return encode(self), content_type
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric; those of ours bear the org."""
-        every: Sequence[Collector] = (REGISTRY, Pulses(), *self.more)
-        for collector in every:
+        """Yield every metric, adding the org to Knockon's own."""
+        collectors: Sequence[Collector] = (REGISTRY, Pulses(), *self.more)
+        for collector in collectors:
             for metric in collector.collect():
                 yield self._of_org(metric) if metric.name.startswith(_OURS) else metric
 

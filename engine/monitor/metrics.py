@@ -1,7 +1,7 @@
-"""Everything that a process counts and times itself, by Prometheus' conventions.
+"""Counters, gauges and histograms of a process, named by Prometheus' conventions.
 
-It is counted where it is timed, in loops, workers and consumers: never in the core, never within a
-transaction. The name of the org is put on when the metrics are read (`exposition`).
+Loops, workers and consumers update these metrics, never the core and never code inside a
+transaction. `exposition` adds the org as a label when the metrics are read.
 """
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
@@ -112,7 +112,7 @@ TASK_WAIT_SECONDS = Histogram(
     ["operator"],
     buckets=_LONG,
 )
-WORKER_PLACES = Gauge("knockon_worker_places", "Tasks the process can run at once.")
+WORKER_SLOTS = Gauge("knockon_worker_slots", "Tasks the process can run at once.")
 WORKER_RUNNING = Gauge("knockon_worker_running_tasks", "Tasks running in the process.")
 WORKER_HEARTBEAT = Gauge(
     "knockon_worker_last_heartbeat_timestamp_seconds",
@@ -126,4 +126,4 @@ OPENLINEAGE_EVENTS = Counter(
     ["outcome"],
 )
 
-DUTY_ERRORS = Counter("knockon_duty_errors_total", "Errors after which a loop continued.", ["duty"])
+LOOP_ERRORS = Counter("knockon_loop_errors_total", "Errors after which a loop continued.", ["loop"])

@@ -1,6 +1,6 @@
-"""Pulses: each loop of this process says when it turns, so that one that hangs is found out.
+"""Pulses: the time of each loop's last cycle, which reveals a loop that hangs.
 
-There is one list of them in a process, as there is one registry of metrics.
+The process has one global list of pulses, like Prometheus' registry of metrics.
 """
 
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from prometheus_client.core import GaugeMetricFamily
 
 _PERIODS = 10
 _LEAST_SECONDS = 300.0
-"""A turn may take this long, whatever its period: a large plan, a database that is away."""
+"""Least time allowed for a cycle, enough for a large plan or an outage of the database."""
 
 
 @dataclass(eq=False, slots=True)
 class Pulse:
-    """One loop, which should turn every ``period`` seconds.
+    """One loop, which should complete a cycle every ``period`` seconds.
 
-    ``waits_for`` says what a loop lacks to do its work, as long as it does; then it is alive, but
-    not ready.
+    While ``waits_for`` is set, to the condition that the loop waits for, the loop is alive but not
+    ready.
     """
 
     name: str
@@ -30,17 +30,17 @@ class Pulse:
     last: float = field(default_factory=monotonic)
 
     def beat(self) -> None:
-        """Say that the loop turns."""
+        """Record a cycle of the loop."""
         self.last = monotonic()
 
     @property
     def age(self) -> float:
-        """Seconds since it last turned."""
+        """Seconds since the last cycle."""
         return monotonic() - self.last
 
     @property
     def is_dead(self) -> bool:
-        """Whether it has not turned for ten periods, and for five minutes."""
+        """True after ten periods, and at least five minutes, without a cycle."""
         return self.age > max(_PERIODS * self.period, _LEAST_SECONDS)
 
 
@@ -49,7 +49,7 @@ _pulses: list[Pulse] = []
 
 @contextmanager
 def pulsing(name: str, period: float, waits_for: str | None = None) -> Iterator[Pulse]:
-    """A loop's pulse for as long as the loop runs; several loops may have one name."""
+    """Register a pulse while the loop runs; several loops may share a name."""
     pulse = Pulse(name, period, waits_for)
     _pulses.append(pulse)
     try:
@@ -59,25 +59,25 @@ def pulsing(name: str, period: float, waits_for: str | None = None) -> Iterator[
 
 
 def pulses() -> tuple[Pulse, ...]:
-    """The pulses of the loops that run now."""
+    """Return the pulses of all running loops."""
     return tuple(_pulses)
 
 
 class Pulses:
-    """All pulses as metrics; of loops with one name, the worst."""
+    """Collector of all pulses; of loops that share a name, the worst counts."""
 
     def collect(self) -> Iterator[Metric]:
-        """Read them now."""
+        """Yield the age and the readiness of every loop."""
         named = sorted({pulse.name for pulse in pulses()})
         ages = GaugeMetricFamily(
-            "knockon_duty_age_seconds",
+            "knockon_loop_age_seconds",
             "Seconds since a loop of the process last completed a cycle.",
-            labels=["duty"],
+            labels=["loop"],
         )
         ready = GaugeMetricFamily(
-            "knockon_duty_ready",
+            "knockon_loop_ready",
             "1 while a loop of the process has every connection needed for its work, else 0.",
-            labels=["duty"],
+            labels=["loop"],
         )
         for name in named:
             same = [pulse for pulse in pulses() if pulse.name == name]

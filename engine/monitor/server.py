@@ -1,4 +1,4 @@
-"""The monitor's server. It runs in the loop that it tells of: a blocked one does not answer."""
+"""HTTP server of the monitor, in the event loop under observation: if blocked, no answer comes."""
 
 import asyncio
 import socket
@@ -16,9 +16,9 @@ _LAST_ANSWERS_SECONDS = 2
 
 
 class MonitorServer:
-    """Serves an app on an address, ``host:port``; port 0 takes any that is free.
+    """Serve an app on an address, ``host:port``; port 0 selects a free port.
 
-    Raises InvalidInput for what is no address, ServiceUnavailable for one that is taken.
+    Raises InvalidInput for a malformed address, ServiceUnavailable for one in use.
     """
 
     def __init__(self, app: FastAPI, address: str) -> None:
@@ -39,7 +39,7 @@ class MonitorServer:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set."""
         serving = asyncio.create_task(self._server.serve([self._socket]))
-        _log.info("the monitor is up", url=self.url)
+        _log.info("monitor is up", url=self.url)
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -50,7 +50,7 @@ class MonitorServer:
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to whoever runs the process."""
+        """Leave signal handling to the process that embeds the server."""
         yield
 
 
@@ -60,12 +60,13 @@ def _bound(address: str) -> socket.socket:
         return _listening(host.strip("[]"), int(port))
     except (ValueError, OverflowError, socket.gaierror) as error:
         raise InvalidInput(
-            f"the monitor cannot be at {address!r} ({error}): give host:port, as 127.0.0.1:9464"
+            f"{address!r} is no address for the monitor ({error}): "
+            "give host:port, such as 127.0.0.1:9464"
         ) from error
     except OSError as error:
         raise ServiceUnavailable(
-            f"the monitor cannot listen at {address}: {error.strerror}; give another port, or stop "
-            "what has it"
+            f"the monitor cannot listen on {address}: {error.strerror}; choose another port, or "
+            "stop the process that uses this one"
         ) from error
 
 

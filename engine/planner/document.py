@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from engine.collector import paused_collector
+from engine.gc_pause import gc_paused
 from engine.lineage.columns import DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
@@ -26,7 +26,7 @@ from engine.planner.plan import Hit, Plan, Pruned, Step
 ITSELF = "itself"
 
 
-@paused_collector()
+@gc_paused()
 def document(plan: Plan, lineage: Lineage) -> dict[str, Any]:
     """The plan with names and texts for people."""
     return _Writer(plan, lineage).document()

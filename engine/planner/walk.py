@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from uuid import UUID
 
-from engine.collector import paused_collector
+from engine.gc_pause import gc_paused
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job
@@ -30,7 +30,7 @@ from engine.planner.strategy import (
 )
 
 
-@paused_collector()
+@gc_paused()
 def plan(lineage: Lineage, invalidations: Sequence[Invalidation], known: Known) -> Plan:
     """Work out what some invalidations knock on; each is of the version that is served.
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import args_row
 
-from engine.collector import paused_collector
+from engine.gc_pause import gc_paused
 from engine.lineage.compiled import CompiledInput
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
@@ -31,7 +31,7 @@ _decoded = lru_cache(maxsize=4096)(msgspec.json.decode)
 
 async def load_lineage(conn: Connection, org: UUID) -> Lineage:
     """Read all current DAG versions of an org. Raises InvalidDag where they contradict."""
-    with paused_collector():
+    with gc_paused():
         # So that a caller's transaction outlives a lineage that contradicts itself.
         async with conn.transaction():
             datasets = [each async for each in _read(conn, "lineage.datasets", org, _dataset)]

@@ -23,7 +23,7 @@ from engine.flow.scene import Scene
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection, Database, reconnecting
 from engine.store.orgs import org_id
-from engine.worker.heart import Heart
+from engine.worker.lease_keeper import LeaseKeeper
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Client:
         self._database = database
         self._scene = scene
         self._claimant = Claimant(worker_id, tuple(runtimes), lease_seconds)
-        self._heart = Heart(self._renew, lease_seconds)
+        self._heart = LeaseKeeper(self._renew, lease_seconds)
 
     @classmethod
     @asynccontextmanager
@@ -79,7 +79,7 @@ class Client:
 
     def running(self, lease: Lease) -> AbstractAsyncContextManager[None]:
         """Hold the lease while the body runs; LeaseLost is raised in the body when it is lost."""
-        return self._heart.keeping(lease)
+        return self._heart.hold(lease)
 
     async def heartbeat(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
         """Renew by hand; the new expiry by task. What is missing in it was lost: stop its run."""

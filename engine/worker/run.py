@@ -12,7 +12,7 @@ from engine.monitor.metrics import TASK_ATTEMPTS, TASK_SECONDS, WORKER_RUNNING
 from engine.secrets import redacted
 from engine.worker.client import Client
 from engine.worker.context import Context, Result
-from engine.worker.openlineage import Happening, Tell, untold
+from engine.worker.openlineage import Emit, RunEvent, discard
 from engine.worker.operators import operator_named
 from engine.worker.runtimes import Runtime
 
@@ -20,36 +20,36 @@ _log = structlog.get_logger(__name__)
 
 
 async def run_task(
-    client: Client, context: Context, runtimes: Mapping[str, Runtime], tell: Tell = untold
+    client: Client, context: Context, runtimes: Mapping[str, Runtime], emit: Emit = discard
 ) -> None:
     """Run a task and record how it ended; what goes wrong with it goes no further.
 
     Cancelled, it hands the task back.
     """
     with WORKER_RUNNING.track_inprogress():
-        await _attempt(client, context, runtimes, tell)
+        await _attempt(client, context, runtimes, emit)
 
 
 async def _attempt(
-    client: Client, context: Context, runtimes: Mapping[str, Runtime], tell: Tell
+    client: Client, context: Context, runtimes: Mapping[str, Runtime], emit: Emit
 ) -> None:
     lease = context.lease
     log = _log.bind(job=lease.job.name, task=str(lease.task_id), attempt=lease.attempt)
-    tell(Happening("START", lease))
+    emit(RunEvent("START", lease))
     try:
         async with client.running(lease):
             result = await _run(context, runtimes) or Result(is_recorded=True)
             if not result.is_recorded:
                 await client.complete(lease, result.outputs, result.cursors)
-        tell(Happening("COMPLETE", lease, result.outputs))
+        emit(RunEvent("COMPLETE", lease, result.outputs))
         _count(lease, "succeeded")
         log.info("task succeeded", partitions=len(lease.partitions))
     except LeaseLost as error:
-        tell(Happening("ABORT", lease))
+        emit(RunEvent("ABORT", lease))
         _count(lease, "lost")
         log.warning("task lost", why=str(error))
     except asyncio.CancelledError:
-        tell(Happening("ABORT", lease))
+        emit(RunEvent("ABORT", lease))
         _count(lease, "stopped")
         log.warning("task handed back: the worker stops")
         await _fail(client, lease, f"worker {lease.worker_id!r} was stopped")
@@ -58,7 +58,7 @@ async def _attempt(
         _count(lease, "failed")
         text, retryable = redacted(_text(error)), not isinstance(error, InvalidInput)
         log.warning("task failed", why=redacted(str(error)))
-        tell(Happening("FAIL", lease, error=text))
+        emit(RunEvent("FAIL", lease, error=text))
         await _fail(client, lease, text, retryable=retryable)
 
 

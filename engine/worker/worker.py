@@ -10,7 +10,7 @@ import structlog
 from engine.errors import InvalidInput
 from engine.flow.scene import Scene
 from engine.loops.doorbell import Doorbell
-from engine.loops.duty import keep
+from engine.loops.periodic import run_periodically
 from engine.model.task import Lease
 from engine.monitor import metrics
 from engine.settings import Settings
@@ -19,7 +19,7 @@ from engine.store.database import Database
 from engine.store.ids import new_id
 from engine.worker.client import Client
 from engine.worker.context import Context
-from engine.worker.openlineage import Tell, emitting, untold
+from engine.worker.openlineage import Emit, discard, event_emitter
 from engine.worker.run import run_task
 from engine.worker.runtimes import Runtime, installed_runtimes
 
@@ -53,7 +53,7 @@ class Worker:
         self._grace_seconds = grace_seconds
         self._bell = Doorbell(database, [TASKS])
         self._running: set[asyncio.Task[None]] = set()
-        self._tell: Tell = untold
+        self._emit: Emit = discard
         self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-6:]}"
         self._client = Client(
             database,
@@ -65,20 +65,22 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; then finish what runs, or hand it back after the grace."""
-        async with emitting(self._settings) as self._tell:
+        async with event_emitter(self._settings) as self._emit:
             await self._work(stop)
 
     async def _work(self, stop: asyncio.Event) -> None:
         _log.info("worker is up", worker=self.worker_id)
         seconds, places = self._settings.poll_seconds, self._settings.concurrency
-        metrics.WORKER_PLACES.inc(places)
+        metrics.WORKER_SLOTS.inc(places)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._bell.run(stop))
-                group.create_task(keep("claim", self._claim, stop, seconds, self._bell.wait))
+                group.create_task(
+                    run_periodically("claim", self._claim, stop, seconds, self._bell.wait)
+                )
             await self._until_idle(self._grace_seconds)
         finally:
-            metrics.WORKER_PLACES.dec(places)
+            metrics.WORKER_SLOTS.dec(places)
             await self._hand_back()
             await self._client.close()
         _log.info("worker is down", worker=self.worker_id)
@@ -98,7 +100,7 @@ class Worker:
         _count(lease)
         namespace = self._settings.lineage_namespace
         context = Context(lease, self._database, self._scene, namespace)
-        task = asyncio.create_task(run_task(self._client, context, self._runtimes, self._tell))
+        task = asyncio.create_task(run_task(self._client, context, self._runtimes, self._emit))
         self._running.add(task)
         task.add_done_callback(self._ended)
 

@@ -2,7 +2,7 @@
 -- A scrape is never worth a scan of a table, nor a long wait.
 SELECT set_config('enable_seqscan', 'off', true), set_config('statement_timeout', '4s', true)
 
--- :name ledger
+-- :name backlog
 -- How things stand in an org, in one row. Each part is read by a partial index over what is not
 -- done yet, and stops at a limit, so that a long history and a large wave cost the same.
 SELECT

@@ -7,7 +7,7 @@ from uuid import UUID
 from prometheus_client import Counter, Gauge, Histogram, Metric
 
 from engine.monitor import metrics
-from engine.monitor.ledger import Ledger
+from engine.monitor.backlog_gauges import BacklogGauges
 from engine.monitor.pulse import Pulses
 from engine.store.database import Database
 from tests.documentation.markdown import GENERATED, code, table
@@ -65,6 +65,6 @@ def _family(metric: Metric) -> list[str]:
 
 
 def _gauges() -> list[Metric]:
-    ledger = Ledger(cast("Database", None), UUID(int=0))
-    ledger._row = defaultdict(int, tasks=defaultdict(int))
-    return list(ledger.collect())
+    backlog = BacklogGauges(cast("Database", None), UUID(int=0))
+    backlog._row = defaultdict(int, tasks=defaultdict(int))
+    return list(backlog.collect())

@@ -16,8 +16,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from engine.embedded.broker import free_port
-from engine.embedded.tether import Tethered
-from engine.embedded.unroot import unroot
+from engine.embedded.child_process import ChildProcess
+from engine.embedded.drop_privileges import drop_privileges
 from engine.store.database import Database
 from tests.faults.conftest import Stager
 from tests.faults.scene import SERVICES, Scene, only_at_length, rounds
@@ -139,7 +139,9 @@ async def pooler(url: str, directory: Path) -> AsyncIterator[str]:
     file = directory / "pgbouncer.ini"
     told = {"host": there["host"], "port": there.get("port", 5432), "listen_port": port}
     file.write_text(_POOLER.format(**told))
-    child = Tethered(unroot([program, str(file)]), stop_signal="TERM", log=directory / "pooler.log")
+    child = ChildProcess(
+        drop_privileges([program, str(file)]), stop_signal="TERM", log=directory / "pooler.log"
+    )
     while not _listens(port):
         assert child.running, (directory / "pooler.log").read_text()
         await asyncio.sleep(0.05)

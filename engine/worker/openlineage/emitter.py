@@ -23,8 +23,8 @@ from tenacity import (
 from engine.errors import ServiceUnavailable
 from engine.monitor.metrics import OPENLINEAGE_EVENTS
 from engine.settings import Settings
-from engine.worker.openlineage.events import run_event
-from engine.worker.openlineage.happening import Happening, Tell, untold
+from engine.worker.openlineage.events import openlineage_event
+from engine.worker.openlineage.run_event import Emit, RunEvent, discard
 from engine.worker.openlineage.sinks import Sink, sink_at
 
 _log = structlog.get_logger(__name__)
@@ -34,18 +34,18 @@ _LONGEST_WAIT_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def emitting(settings: Settings) -> AsyncIterator[Tell]:
+async def event_emitter(settings: Settings) -> AsyncIterator[Emit]:
     """Have what is told sent to where the settings say, and at the end what is still waiting.
 
     Raises InvalidInput where that is no place to send to.
     """
     if settings.openlineage_url is None:
-        yield untold
+        yield discard
         return
     sink = sink_at(settings.openlineage_url, settings.openlineage_api_key)
     emitter = Emitter(sink, settings.lineage_namespace)
     try:
-        yield emitter.tell
+        yield emitter.emit
     finally:
         await asyncio.to_thread(emitter.close)
 
@@ -59,7 +59,7 @@ class Emitter:
     def __init__(self, sink: Sink, namespace: str, most_waiting: int = _MOST_WAITING) -> None:
         self._sink = sink
         self._namespace = namespace
-        self._waiting: Queue[Happening | None] = Queue(most_waiting)
+        self._waiting: Queue[RunEvent | None] = Queue(most_waiting)
         self._closing = Event()
         self._is_losing = False
         self._patiently = Retrying(
@@ -72,10 +72,10 @@ class Emitter:
         self._thread = Thread(target=self._run, daemon=True, name="knockon-openlineage")
         self._thread.start()
 
-    def tell(self, happening: Happening) -> None:
-        """See `Tell`."""
+    def emit(self, event: RunEvent) -> None:
+        """See `Emit`."""
         try:
-            self._waiting.put_nowait(happening)
+            self._waiting.put_nowait(event)
         except Full:
             self._lose("too many events wait to be sent")
 
@@ -90,9 +90,9 @@ class Emitter:
             _log.warning("events were not sent before the end", waiting=self._waiting.qsize())
 
     def _run(self) -> None:
-        while (happening := self._waiting.get()) is not None:
+        while (event := self._waiting.get()) is not None:
             try:
-                self._send(happening)
+                self._send(event)
             except ServiceUnavailable as error:  # and the end has come
                 self._lose(str(error))
                 self._lose_all()
@@ -101,8 +101,8 @@ class Emitter:
                 self._lose(str(error))
         self._sink.close()
 
-    def _send(self, happening: Happening) -> None:
-        body = msgspec.json.encode(run_event(happening, self._namespace))
+    def _send(self, event: RunEvent) -> None:
+        body = msgspec.json.encode(openlineage_event(event, self._namespace))
         self._patiently(self._sink.write, body)
         self._is_losing = False
         OPENLINEAGE_EVENTS.labels("sent").inc()

@@ -17,7 +17,7 @@ from engine.model.task import Lease, Output
 from engine.partitions import DimensionValue
 from engine.worker.openlineage import facets
 from engine.worker.openlineage.facets import Facet, InputField
-from engine.worker.openlineage.happening import Happening, Kind
+from engine.worker.openlineage.run_event import Kind, RunEvent
 from engine.worker.reading import space_of
 
 _MAX_ERROR_CHARACTERS = 10_000
@@ -55,7 +55,7 @@ class OutputDataset(InputDataset, frozen=True, rename="camel"):
     output_facets: Mapping[str, Facet]
 
 
-class RunEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class OpenLineageEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What OpenLineage is told."""
 
     event_type: Kind
@@ -70,14 +70,14 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     )
 
 
-def run_event(happening: Happening, namespace: str) -> RunEvent:
+def openlineage_event(event: RunEvent, namespace: str) -> OpenLineageEvent:
     """The event; jobs are called ``dag.job`` there, and datasets as they are."""
-    lease = happening.lease
+    lease = event.lease
     job = lease.job
-    return RunEvent(
-        event_type=happening.kind,
-        event_time=happening.at,
-        run=Run(lease.run_id, dict(_of_run(happening))),
+    return OpenLineageEvent(
+        event_type=event.kind,
+        event_time=event.at,
+        run=Run(lease.run_id, dict(_of_run(event))),
         job=Job(namespace, job.full_name, {"jobType": facets.JobType(job_type="TASK")}),
         inputs=[InputDataset(namespace, each.name, dict(_schema(each))) for each in _inputs(lease)],
         outputs=[
@@ -85,7 +85,7 @@ def run_event(happening: Happening, namespace: str) -> RunEvent:
                 namespace,
                 each.name,
                 dict([*_schema(each), *_column_lineage(lease, each, namespace)]),
-                dict([*_subset(lease, each), *_statistics(happening.outputs, each)]),
+                dict([*_subset(lease, each), *_statistics(event.outputs, each)]),
             )
             for each in lease.outputs
         ],
@@ -95,8 +95,8 @@ def run_event(happening: Happening, namespace: str) -> RunEvent:
 _Named = Iterator[tuple[str, Facet]]
 
 
-def _of_run(happening: Happening) -> _Named:
-    lease = happening.lease
+def _of_run(event: RunEvent) -> _Named:
+    lease = event.lease
     yield "processing_engine", _ENGINE
     yield (
         "knockon_task",
@@ -108,8 +108,8 @@ def _of_run(happening: Happening) -> _Named:
         ),
     )
     yield from _nominal_time(lease)
-    if happening.error is not None:
-        yield "errorMessage", facets.ErrorMessage(message=happening.error[:_MAX_ERROR_CHARACTERS])
+    if event.error is not None:
+        yield "errorMessage", facets.ErrorMessage(message=event.error[:_MAX_ERROR_CHARACTERS])
 
 
 def _nominal_time(lease: Lease) -> _Named:

@@ -61,7 +61,7 @@ def test_a_plan_beyond_the_limit_waits_for_a_word(shop: Knockon) -> None:
     assert "beyond a limit: 7 partitions in all" in shop("impact", "orders", *WEEK).out
     with shop.running("engine", until="engine is up") as engine:
         shop("invalidate", "orders", *WEEK)
-        engine.wait_for("held for approval")
+        engine.wait_for("plan pending approval")
     view = shop("status")
     assert "waiting for approval" in view.out
     assert "the org allows 5 in one plan" in view.out

@@ -45,7 +45,7 @@ def test_a_process_tells_how_it_is_and_what_it_did(
         assert told["knockon_plans_total", "applied"] == 1
         assert told["knockon_invalidations_planned_total",] == 1
         assert told["knockon_database_up",] == 1
-        assert {name[1] for name in told if name[0] == "knockon_duty_age_seconds"} >= {
+        assert {name[1] for name in told if name[0] == "knockon_loop_age_seconds"} >= {
             "plan",
             "reap",
             "schedule",
@@ -57,7 +57,7 @@ def test_a_process_tells_how_it_is_and_what_it_did(
 def test_all_in_one_process_tells_of_its_workers(shop: Knockon, address: str) -> None:
     with shop.running("up", "--workers", "2", "--monitor", address, until="worker is up") as up:
         told = _metrics(address)
-        assert told["knockon_worker_places",] == 4
+        assert told["knockon_worker_slots",] == 4
         assert ("knockon_tasks", "queued") in told
         assert up.stop() == 0
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from engine.loops import engine as engine_loops
+from engine.monitor.backlog_gauges import BacklogGauges
 from engine.monitor.exposition import Exposition
-from engine.monitor.ledger import Ledger
 from engine.settings import Settings
 from engine.store.database import Database
 from tests.support.worlds import World, source
@@ -25,10 +25,10 @@ SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "
 async def exported(database: Database) -> dict[str, list[str]]:
     """The names of all samples that an engine may tell, by the name that documentation uses."""
     world = await World.made(database, source("a"))
-    ledger = Ledger(database, world.scene.org_id)
-    await ledger.refresh()
+    backlog = BacklogGauges(database, world.scene.org_id)
+    await backlog.refresh()
     found = {}
-    for metric in Exposition("default", [ledger]).collect():
+    for metric in Exposition("default", [backlog]).collect():
         if metric.name.startswith("knockon_"):
             samples = [metric.name + suffix for suffix in SUFFIXES[metric.type]]
             found[samples[0] if metric.type == "counter" else metric.name] = samples
@@ -85,6 +85,6 @@ def test_brackets_match(expression: str) -> None:
 def test_loops_that_turn_seldom_are_not_called_stuck() -> None:
     (stuck,) = (rule["expr"] for rule in _rules() if rule["alert"] == "KnockonLoopStuck")
     (limit,) = (float(text) for text in re.findall(r"> (\d+)", stuck))
-    (excepted,) = re.findall(r'duty!~"([^"]+)"', stuck)
+    (excepted,) = re.findall(r'loop!~"([^"]+)"', stuck)
     seldom = {"trim": engine_loops._TRIM_SECONDS, "audit": Settings().audit_seconds}
     assert {name for name, period in seldom.items() if period > limit} == set(excepted.split("|"))

@@ -18,8 +18,8 @@ from engine.settings import Settings
 from engine.store.bells import TASKS, ring
 from engine.store.database import Database
 from engine.worker import Context
-from engine.worker.openlineage.emitter import Emitter, emitting
-from engine.worker.openlineage.happening import Happening
+from engine.worker.openlineage.emitter import Emitter, event_emitter
+from engine.worker.openlineage.run_event import RunEvent
 from engine.worker.openlineage.sinks import sink_at
 from tests.support.openlineage import Receiver, check, lease, receiving
 from tests.support.workers import sql_job, worker
@@ -182,7 +182,7 @@ def test_what_the_receiver_cannot_take_now_is_sent_again_in_order() -> None:
         receiver.answer = lambda: next(answers)
         emitter = Emitter(sink_at(receiver.url + "/events"), "n")
         for kind in ("START", "COMPLETE"):
-            emitter.tell(Happening(kind, lease("*", partitioning="{}")))
+            emitter.emit(RunEvent(kind, lease("*", partitioning="{}")))
 
         assert kinds(receiver, 2) == [("shop.daily", "START"), ("shop.daily", "COMPLETE")]
         assert [path for path, _ in receiver.asked] == ["/events"] * 4
@@ -196,7 +196,7 @@ def test_what_the_receiver_refuses_is_dropped() -> None:
         receiver.answer = lambda: next(answers)
         emitter = Emitter(sink_at(receiver.url), "n")
         for kind in ("START", "COMPLETE"):
-            emitter.tell(Happening(kind, lease("*", partitioning="{}")))
+            emitter.emit(RunEvent(kind, lease("*", partitioning="{}")))
 
         assert kinds(receiver, 1) == [("shop.daily", "COMPLETE")]
         emitter.close()
@@ -208,8 +208,8 @@ def test_what_cannot_be_told_stops_nothing() -> None:
     broken = lease("*", lineage={"no": "lineage"}, partitioning="{}")
     with receiving() as receiver:
         emitter = Emitter(sink_at(receiver.url), "n")
-        emitter.tell(Happening("START", broken))
-        emitter.tell(Happening("START", lease("*", partitioning="{}")))
+        emitter.emit(RunEvent("START", broken))
+        emitter.emit(RunEvent("START", lease("*", partitioning="{}")))
 
         assert kinds(receiver, 1) == [("shop.daily", "START")]
         emitter.close()
@@ -228,10 +228,10 @@ def test_a_full_queue_drops_what_is_new_and_waits_for_nobody() -> None:
     with receiving() as receiver:
         receiver.answer = slowly
         emitter = Emitter(sink_at(receiver.url), "n", most_waiting=2)
-        emitter.tell(Happening("START", one))
+        emitter.emit(RunEvent("START", one))
         assert asked.wait(30)  # the first is on its way
         for _ in range(5):
-            emitter.tell(Happening("COMPLETE", one))
+            emitter.emit(RunEvent("COMPLETE", one))
         dropped = counted("dropped") - before
         answer.set()
         got = kinds(receiver, 3)
@@ -245,7 +245,7 @@ def test_what_waits_is_sent_at_the_end() -> None:
     with receiving() as receiver:
         emitter = Emitter(sink_at(receiver.url), "n")
         for _ in range(20):
-            emitter.tell(Happening("START", lease("*", partitioning="{}")))
+            emitter.emit(RunEvent("START", lease("*", partitioning="{}")))
         emitter.close()
 
         assert receiver.got.qsize() == 20
@@ -256,10 +256,10 @@ async def test_a_file_gets_an_event_a_line(tmp_path: Path) -> None:
     settings = Settings(
         openlineage_url=file.as_uri(), org="acme", openlineage_namespace="our://place"
     )
-    async with emitting(settings) as tell:
-        tell(Happening("START", lease("*", partitioning="{}")))
-    async with emitting(settings) as tell:
-        tell(Happening("FAIL", lease("*", partitioning="{}"), error="no"))
+    async with event_emitter(settings) as emit:
+        emit(RunEvent("START", lease("*", partitioning="{}")))
+    async with event_emitter(settings) as emit:
+        emit(RunEvent("FAIL", lease("*", partitioning="{}"), error="no"))
 
     lines = [msgspec.json.decode(line) for line in file.read_bytes().splitlines()]
     assert [each["eventType"] for each in lines] == ["START", "FAIL"]
@@ -271,5 +271,5 @@ async def test_a_file_gets_an_event_a_line(tmp_path: Path) -> None:
 )
 async def test_an_address_that_is_none_is_told_at_the_start(url: str) -> None:
     with pytest.raises(InvalidInput, match="events"):
-        async with emitting(Settings(openlineage_url=url)):
+        async with event_emitter(Settings(openlineage_url=url)):
             pass

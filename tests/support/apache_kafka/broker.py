@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from engine.embedded.broker import Broker, answers, free_port
-from engine.embedded.tether import Tethered
+from engine.embedded.child_process import ChildProcess
 from tests.support.apache_kafka.certificates import Certificates, made_certificates
 from tests.support.apache_kafka.jars import cached_jars
 from tests.support.apache_kafka.jvm import Jvm
@@ -78,7 +78,7 @@ class ApacheKafka(SecureBroker):
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._jvm = Jvm(cached_jars())
-        self._child: Tethered | None = None
+        self._child: ChildProcess | None = None
         self.certificates = made_certificates(directory)
         self._listeners = {name: free_port() for name in ("PLAINTEXT", "SECURE", "CONTROLLER")}
         self.secure_servers = f"127.0.0.1:{self._listeners['SECURE']}"
@@ -90,7 +90,7 @@ class ApacheKafka(SecureBroker):
         if not self._data.exists():
             shutil.copytree(formatted(self._jvm), self._data)
         argv = self._jvm.serving("kafka.Kafka", str(settings))
-        self._child = Tethered(argv, stop_signal="TERM", log=self._log)
+        self._child = ChildProcess(argv, stop_signal="TERM", log=self._log)
         self._wait(self._child)
         return self
 
@@ -156,7 +156,7 @@ class ApacheKafka(SecureBroker):
         file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         return file
 
-    def _wait(self, child: Tethered) -> None:
+    def _wait(self, child: ChildProcess) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not self.answers:
             if not child.running or time.monotonic() > deadline:

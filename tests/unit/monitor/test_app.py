@@ -35,7 +35,7 @@ async def test_a_loop_that_hangs_is_named(client: httpx2.AsyncClient) -> None:
         slow.last -= 3601
         answer = await client.get("/healthz")
         assert answer.status_code == 503
-        assert answer.json()["amiss"] == {"plan": "has not turned for 301 seconds"}
+        assert answer.json()["amiss"] == {"plan": "has not completed a cycle for 301 seconds"}
         hanging.beat()
         assert (await client.get("/healthz")).status_code == 200
 
@@ -77,8 +77,8 @@ async def test_metrics_bear_the_org_and_python_its_own(client: httpx2.AsyncClien
     (reaped,) = found["knockon_tasks_reaped"].samples
     assert reaped.labels == {"org": "acme"}
     assert reaped.value >= 1
-    (age,) = found["knockon_duty_age_seconds"].samples
-    assert age.labels == {"org": "acme", "duty": "plan"}
+    (age,) = found["knockon_loop_age_seconds"].samples
+    assert age.labels == {"org": "acme", "loop": "plan"}
     assert all("org" not in each.labels for each in found["python_info"].samples)
     assert "_created" not in text
 

@@ -38,10 +38,13 @@ async def test_an_unhealthy_process_fails_with_its_own_reason() -> None:
 
     @app.get("/healthz")
     async def healthz() -> Response:
-        return Response("plan has not turned for 900 seconds", 503)
+        return Response("plan has not completed a cycle for 900 seconds", 503)
 
     async with serving(app) as address:
-        assert await asyncio.to_thread(failure, address) == "plan has not turned for 900 seconds"
+        assert (
+            await asyncio.to_thread(failure, address)
+            == "plan has not completed a cycle for 900 seconds"
+        )
 
 
 def test_a_frozen_process_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ from engine.lineage.columns import EVERY, NO_COLUMN
 from engine.model.openlineage import run_id, tasks_of
 from engine.model.task import Lease, Output
 from engine.store.ids import new_id
-from engine.worker.openlineage.events import run_event
+from engine.worker.openlineage.events import openlineage_event
 from engine.worker.openlineage.facets import Task
-from engine.worker.openlineage.happening import Happening
+from engine.worker.openlineage.run_event import RunEvent
 from tests.support.bindings import bound
 from tests.support.openlineage import DAILY, TASK, check, lease
 
@@ -28,7 +28,7 @@ LINEAGE = [
 
 def told(lease: Lease, kind: Any = "COMPLETE", **more: Any) -> dict[str, Any]:
     """The event as it goes out."""
-    event = run_event(Happening(kind, lease, **more), "knockon://default")
+    event = openlineage_event(RunEvent(kind, lease, **more), "knockon://default")
     decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(event))
     check(decoded)
     return decoded

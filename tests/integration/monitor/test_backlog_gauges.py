@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from engine.monitor.ledger import Ledger
+from engine.monitor.backlog_gauges import BacklogGauges
 from engine.store.database import Database
 from engine.store.queries import query
 from tests.support.worlds import World, job, source
@@ -13,10 +13,10 @@ LETTER = """INSERT INTO dead_letters (id, org_id, consumer, stream, position, er
 
 
 async def _told(world: World) -> dict[Any, float]:
-    """What a fresh ledger tells, by name, or by (name, label) where there is one."""
-    ledger = Ledger(world.database, world.scene.org_id)
-    await ledger.refresh()
-    return _values(ledger.collect())
+    """What a fresh backlog tells, by name, or by (name, label) where there is one."""
+    backlog = BacklogGauges(world.database, world.scene.org_id)
+    await backlog.refresh()
+    return _values(backlog.collect())
 
 
 def _values(metrics: Any) -> dict[Any, float]:
@@ -97,17 +97,17 @@ async def test_another_orgs_work_is_not_counted(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     (other,) = await world.rows("INSERT INTO orgs (name, slug) VALUES ('o', 'o') RETURNING id")
-    ledger = Ledger(database, other["id"])
-    await ledger.refresh()
-    assert _values(ledger.collect())["knockon_tasks", "queued"] == 0
+    backlog = BacklogGauges(database, other["id"])
+    await backlog.refresh()
+    assert _values(backlog.collect())["knockon_tasks", "queued"] == 0
 
 
 async def test_a_database_that_is_away_is_told_as_such(database_url: str) -> None:
     async with await Database.open(database_url) as database:
         world = await World.made(database, source("a"), job("b", "a"))
-    ledger = Ledger(world.database, world.scene.org_id)
-    await ledger.refresh()
-    assert _values(ledger.collect()) == {"knockon_database_up": 0}
+    backlog = BacklogGauges(world.database, world.scene.org_id)
+    await backlog.refresh()
+    assert _values(backlog.collect()) == {"knockon_database_up": 0}
 
 
 async def test_a_long_history_is_not_read(database: Database) -> None:
@@ -122,7 +122,7 @@ async def test_a_long_history_is_not_read(database: Database) -> None:
     async with world.database.transaction() as conn:
         await conn.execute(query("monitor.caution").encode())
         cursor = await conn.execute(
-            ("EXPLAIN (ANALYZE, FORMAT JSON) " + query("monitor.ledger")).encode(),
+            ("EXPLAIN (ANALYZE, FORMAT JSON) " + query("monitor.backlog")).encode(),
             {"org_id": world.scene.org_id, "most": 100_000},
         )
         (row,) = await cursor.fetchall()

@@ -13,12 +13,12 @@ from engine.errors import ServiceUnavailable
 _NOBODY = 65534
 
 
-def unroot(argv: list[str]) -> list[str]:
+def drop_privileges(argv: list[str]) -> list[str]:
     """Return `argv` as it is, or wrapped to run as nobody when we are root."""
     return [*_prefix(), *argv] if os.geteuid() == 0 else argv
 
 
-def give_away(directory: Path) -> None:
+def chown_to_nobody(directory: Path) -> None:
     """Let the one who runs unrooted programs own `directory` itself, not its contents."""
     if os.geteuid() != 0:
         return

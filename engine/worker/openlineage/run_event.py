@@ -11,7 +11,7 @@ Kind = Literal["START", "COMPLETE", "FAIL", "ABORT"]
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class RunEvent:
     """An attempt begins or ends: ``outputs`` are what it recorded, ``error`` is why it failed."""
 
     kind: Kind
@@ -21,9 +21,9 @@ class Happening:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-Tell = Callable[[Happening], None]
+Emit = Callable[[RunEvent], None]
 """Takes note of what happened, at once, and never raises."""
 
 
-def untold(happening: Happening) -> None:
+def discard(event: RunEvent) -> None:
     """Where nobody wants to know."""

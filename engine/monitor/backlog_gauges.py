@@ -1,6 +1,6 @@
-"""Gauges that are read from the database: what is open, waiting, failed and held in an org.
+"""Gauges of an org's backlog, read from the database: open, waiting, failed and held work.
 
-One bounded statement, asked when somebody looks, and at most once a second.
+A scrape runs one bounded statement, at most once a second.
 """
 
 import asyncio
@@ -58,8 +58,8 @@ _GAUGES: Mapping[str, tuple[str, str]] = {
 _STATES = ("blocked", "held", "queued", "running", "failed")
 
 
-class Ledger:
-    """What the database says of an org; while it is away, only that it is."""
+class BacklogGauges:
+    """Gauges of one org; while the database is unavailable, only `knockon_database_up`."""
 
     def __init__(self, database: Database, org_id: UUID) -> None:
         self._database = database
@@ -69,14 +69,14 @@ class Ledger:
         self._reading = asyncio.Lock()
 
     async def refresh(self) -> None:
-        """Read the database, unless that was done within the last second."""
+        """Read the database, unless the last reading is less than a second old."""
         async with self._reading:
             if monotonic() - self._read_at > _FRESH_SECONDS:
                 self._row = await self._read()
                 self._read_at = monotonic()
 
     def collect(self) -> Iterator[Metric]:
-        """What was read last."""
+        """Yield the gauges of the last reading."""
         about = "1 while Knockon's database answers, else 0."
         yield GaugeMetricFamily("knockon_database_up", about, self._row is not None)
         if self._row is not None:
@@ -88,9 +88,9 @@ class Ledger:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS), self._database.transaction() as conn:
                 await execute(conn, "monitor.caution")
-                return await fetch_one(conn, "monitor.ledger", org_id=self._org_id, most=_MOST)
+                return await fetch_one(conn, "monitor.backlog", org_id=self._org_id, most=_MOST)
         except (psycopg.Error, PoolTimeout, TimeoutError) as error:
-            _log.warning("the gauges cannot be read", why=str(error).strip() or repr(error))
+            _log.warning("could not read the backlog gauges", why=str(error).strip() or repr(error))
             return None
 
 

@@ -1,4 +1,4 @@
-"""A duty: one verb done again and again, on a bell or after a while, whatever the database does."""
+"""Background loops: run one step again and again, and survive every error of the database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ import structlog
 from psycopg_pool import PoolTimeout
 
 from engine.errors import KnockonError
-from engine.monitor.metrics import DUTY_ERRORS
+from engine.monitor.metrics import LOOP_ERRORS
 from engine.monitor.pulse import pulsing
 from engine.store.database import is_starved, is_transient
 
@@ -16,21 +16,25 @@ _log = structlog.get_logger(__name__)
 _LONGEST_PAUSE = 5.0
 _MOST_DOUBLINGS = 6
 
+Step = Callable[[], Awaitable[bool]]
+"""One unit of a loop's work; returns True when more work may be ready immediately."""
 Wait = Callable[[float], Awaitable[None]]
-Verb = Callable[[], Awaitable[bool]]
 
 
-async def keep(name: str, verb: Verb, stop: asyncio.Event, seconds: float, wait: Wait) -> None:
-    """Do ``verb`` until it says that nothing is left, then ``wait``, until ``stop`` is set.
+async def run_periodically(
+    name: str, step: Step, stop: asyncio.Event, seconds: float, wait: Wait | None = None
+) -> None:
+    """Run ``step`` until no work is left, sleep for ``seconds``, and repeat until ``stop`` is set.
 
-    An error never ends the duty: it is logged, and after a growing pause the verb comes again.
+    ``wait`` replaces the sleep where a notification can end it early. Errors never end the loop:
+    each is logged and followed by a pause, which doubles while errors continue.
     """
     failures = 0
     with pulsing(name, seconds) as pulse:
         while not stop.is_set():
             pulse.beat()
             try:
-                more = await verb()
+                more = await step()
             except Exception as error:
                 failures = min(failures + 1, _MOST_DOUBLINGS)
                 _report(name, error)
@@ -38,11 +42,11 @@ async def keep(name: str, verb: Verb, stop: asyncio.Event, seconds: float, wait:
                 continue
             failures = 0
             if not more:
-                await _until(stop, wait, seconds)
+                await (pause(stop, seconds) if wait is None else _until(stop, wait, seconds))
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait, but not past ``stop``."""
+    """Sleep, but return early when ``stop`` is set."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stop.wait()
@@ -52,18 +56,20 @@ async def _until(stop: asyncio.Event, wait: Wait, seconds: float) -> None:
     waiting = asyncio.ensure_future(wait(seconds))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    for each in (waiting, stopping):
-        each.cancel()
+    waiting.cancel()
+    stopping.cancel()
     await asyncio.gather(waiting, stopping, return_exceptions=True)
 
 
 def _report(name: str, error: Exception) -> None:
-    DUTY_ERRORS.labels(name).inc()
+    LOOP_ERRORS.labels(name).inc()
     if isinstance(error, PoolTimeout) or is_transient(error) or is_starved(error):
         _log.warning(
-            "the database is away, busy or full, retrying", duty=name, why=str(error).strip()
+            "the database is unavailable or overloaded; retrying",
+            loop=name,
+            why=str(error).strip(),
         )
     elif isinstance(error, KnockonError):
-        _log.error(str(error), duty=name)
+        _log.error(str(error), loop=name)
     else:
-        _log.exception("unexpected error, retrying", duty=name)
+        _log.exception("unexpected error; retrying", loop=name)

@@ -1,11 +1,11 @@
 import gc
 
-from engine.collector import paused_collector
+from engine.gc_pause import gc_paused
 
 
 def test_the_collector_rests_meanwhile_and_is_left_as_it_was_found():
-    with paused_collector():
-        with paused_collector():
+    with gc_paused():
+        with gc_paused():
             assert not gc.isenabled()
         assert not gc.isenabled()
     assert gc.isenabled()

@@ -26,14 +26,14 @@ def _environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C"}
 
 
-class Tethered:
+class ChildProcess:
     """A running child, with its output appended to a log file."""
 
     def __init__(self, argv: list[str], *, stop_signal: str, log: Path) -> None:
         """Start `argv`; `stop_signal` is a name such as INT. Raises OSError when it cannot."""
         with log.open("ab") as output:
             self._shell = subprocess.Popen(  # noqa: S603 our own programs only
-                ["/bin/sh", "-c", _SCRIPT, "tether", stop_signal, *argv],
+                ["/bin/sh", "-c", _SCRIPT, "child_process", stop_signal, *argv],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
