@@ -4,18 +4,21 @@ One transaction a batch. What cannot be used goes to the dead letters; nothing i
 database rejects a batch, the batch is halved until the deliveries at fault are alone.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 from psycopg.types.json import Jsonb
 
 from engine.errors import InvalidInput, PositionLost
 from engine.flow.coalesce import Fact, coalesce
 from engine.flow.learn import learn
-from engine.flow.resolve import Resolved, by_scope, resolve
+from engine.flow.resolve import Resolved, by_scope, request_of, resolve, unknown_columns
 from engine.flow.runs import end_runs
 from engine.flow.scene import Scene
 from engine.gc_pause import gc_paused
@@ -37,6 +40,8 @@ from engine.store.failures import is_due_to_data, reason_of
 from engine.store.ids import new_id
 from engine.store.run import execute, fetch, fetch_one
 
+_log = structlog.get_logger(__name__)
+_MOST_LOGGED = 20
 Rejected = Callable[[Sequence[Rejection]], Awaitable[None]]
 """Told of what a batch rejects before that is committed, and again if it is written again."""
 
@@ -151,21 +156,46 @@ async def _take_in(conn: Connection, scene: Scene, received: Sequence[Received])
 
 
 async def _written(conn: Connection, scene: Scene, received: Sequence[Received]) -> Ingested:
-    resolved, refused = _resolved(await scene.lineage(conn), received)
+    lineage = await scene.lineage(conn)
+    groups = list(by_scope(received))
+    resolved, refused = _resolved(lineage, groups, await _former_columns(conn, lineage, groups))
     known, unknown = await _of_known_versions(conn, resolved)
     written = await _write(conn, scene.org_id, _coalesced(known))
     return Ingested(tuple(written), (*refused, *unknown))
 
 
+async def _former_columns(
+    conn: Connection, lineage: Lineage, groups: Iterable[Sequence[Received]]
+) -> Mapping[UUID, Collection[str]]:
+    """The columns that datasets have had, of those that events name with others than they have."""
+    unknown: defaultdict[str, set[str]] = defaultdict(set)
+    for received, *_ in groups:
+        with suppress(InvalidInput):  # of an unknown dataset
+            if columns := unknown_columns(lineage, received):
+                unknown[received.event.dataset] |= columns
+    if not unknown:
+        return {}
+    for name, names in unknown.items():
+        listed = sorted(names)[:_MOST_LOGGED]
+        _log.warning("unknown columns in events", dataset=name, columns=listed)
+    ids = [lineage.dataset_named(name).id for name in unknown]
+    rows = await fetch(conn, "invalidations.former_columns", datasets=ids)
+    return {row["dataset_uuid"]: row["columns"] for row in rows}
+
+
 @gc_paused()
 def _resolved(
-    lineage: Lineage, received: Sequence[Received]
+    lineage: Lineage,
+    groups: Iterable[Sequence[Received]],
+    former: Mapping[UUID, Collection[str]],
 ) -> tuple[list[Resolved], list[Rejection]]:
     resolved: list[Resolved] = []
     refused: list[Rejection] = []
-    for alike in by_scope(received):
+    for alike in groups:
+        # A request by hand gets an error instead, so that it is corrected.
+        is_by_hand = request_of(alike[0]) is not None
         try:
-            resolved.append(resolve(lineage, *alike))
+            resolved.append(resolve(lineage, *alike, former=None if is_by_hand else former))
         except InvalidInput as error:
             refused += _refusals(alike, str(error))
     return resolved, refused

@@ -1,10 +1,12 @@
 """Holding source events against the datasets that they speak of."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from engine.errors import InvalidEvent, InvalidFilter, UnknownName
 from engine.lineage.graph import Lineage
@@ -54,15 +56,24 @@ def request_of(received: Received) -> str | None:
     return received.deliveries[0].position if received.stream == MANUAL else None
 
 
-def resolve(lineage: Lineage, *received: Received) -> Resolved:
-    """Check events of one scope. Raises InvalidInput saying which part of it is wrong."""
+def resolve(
+    lineage: Lineage, *received: Received, former: Mapping[UUID, Collection[str]] | None = None
+) -> Resolved:
+    """Check events of one scope. Raises InvalidInput saying which part of it is wrong.
+
+    ``former``: columns that datasets have had. With it, a column that a dataset does not have
+    is no error: one that was removed is read by nobody but readers of everything; any other may be
+    another spelling of any column, so that all of them count as changed.
+    """
     event = received[0].event
     dataset = lineage.dataset_named(event.dataset)
     space = lineage.space(dataset.id)
     version = _version(dataset, event.version)
     known = known_columns(dataset, space)
+    if former is not None and (unknown := unknown_columns(lineage, received[0])):
+        received = tuple(_widened(each, unknown, former.get(dataset.id, ())) for each in received)
+        event, known = received[0].event, None
     rows = _rows(known, event.rows)
-    # A table may have columns that its dataset does not list: only who reads all of it reads them.
     is_of_table = received[0].stream.startswith(POSTGRES)
     return Resolved(
         received=received,
@@ -74,6 +85,34 @@ def resolve(lineage: Lineage, *received: Received) -> Resolved:
         columns=_columns(dataset, None if is_of_table else known, event.columns),
         rows=rows,
     )
+
+
+def unknown_columns(lineage: Lineage, received: Received) -> frozenset[str]:
+    """The columns that an event names and its dataset does not have. Raises UnknownName.
+
+    A table may have columns that its dataset does not list: only who reads all of it reads them.
+    """
+    event = received.event
+    if received.stream.startswith(POSTGRES) or not (event.columns or event.rows):
+        return frozenset()
+    dataset = lineage.dataset_named(event.dataset)
+    known = known_columns(dataset, lineage.space(dataset.id))
+    named = frozenset(event.columns or ()) | frozenset(event.rows or ())
+    return frozenset() if known is None else named - known
+
+
+def _widened(received: Received, unknown: frozenset[str], former: Collection[str]) -> Received:
+    """The event without conditions on unknown columns, and about all columns where it must be."""
+    event = received.event
+    rows = {name: value for name, value in (event.rows or {}).items() if name not in unknown}
+    columns = event.columns
+    if columns is not None and not unknown.isdisjoint(set(columns) - {*former}):
+        columns = None
+    note = f"unknown columns: {', '.join(sorted(unknown))}"
+    changed = msgspec.structs.replace(
+        event, rows=rows or None, columns=columns, note=event.note or note
+    )
+    return msgspec.structs.replace(received, event=changed)
 
 
 def _version(dataset: Dataset, text: str | None) -> UUID:

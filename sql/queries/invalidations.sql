@@ -43,6 +43,13 @@ SELECT v.id
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)
 JOIN knockon.dataset_versions v ON v.id = u.version AND v.dataset_uuid = u.dataset
 
+-- :name former_columns
+-- The columns that datasets have had in any of their versions.
+SELECT v.dataset_uuid, array_agg(DISTINCT c.name) AS columns
+FROM knockon.dataset_versions v CROSS JOIN LATERAL unnest(v.columns) AS c(name)
+WHERE v.dataset_uuid = ANY(%(datasets)s::uuid[])
+GROUP BY v.dataset_uuid
+
 -- :name lock_open
 -- The oldest facts that nobody has planned yet; those of a held plan wait for a person, and those
 -- set aside for a replay.
