@@ -97,7 +97,8 @@ ORDER BY g.n
 
 -- :name write
 -- The partitions that runs have written, and their contents after it. No decision leaves them as they
--- were any more, but for one that was made while the run was under way.
+-- were any more, but for one that was made while the run was under way, or about rows that it may not
+-- have read: the key of an unpartitioned dataset also stands for all that a job builds together.
 WITH g AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(dataset_uuid uuid, dataset_version uuid,
         partition_key text, changed_at timestamptz, config_hash text, schema_hash text,
@@ -109,6 +110,8 @@ WITH g AS MATERIALIZED (
     WHERE (d.dataset_uuid, d.dataset_version, d.partition_key)
         = (g.dataset_uuid, g.dataset_version, g.partition_key)
       AND d.running_task IS DISTINCT FROM g.task_id
+      AND NOT EXISTS (SELECT FROM knockon.unit_runs u WHERE u.has_unread_rows
+          AND u.dataset_uuid = d.dataset_uuid AND u.dataset_version = d.dataset_version)
 )
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at,
     config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,

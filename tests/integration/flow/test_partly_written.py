@@ -204,9 +204,9 @@ async def test_a_canceled_attempt_that_completes_too_late_changes_no_verdict(
     assert await _verdicts(world) == [(DAY, "left", ["partly written", "declared wrong"])]
 
 
-async def _following(database: Database) -> World:
+async def _following(database: Database, **more: Any) -> World:
     """`b` has followed the rows of `a` up to its second."""
-    world = await World.made(database, source("a"), job("b", "a") | _KINDS["per update"])
+    world = await World.made(database, source("a"), job("b", "a", **more) | _KINDS["per update"])
     await world.changed("a", DAY, OTHER)
     (lease,) = await world.claim()
     await world.finish(lease, cursors={lease.inputs["a"].id: "2"})
@@ -238,8 +238,11 @@ async def test_rows_that_a_canceled_task_was_to_read_again_stay_unread(
     assert await _stale(world) == []
 
 
-async def test_rows_of_a_rejected_plan_stay_unread(database: Database) -> None:
-    world = await _following(database)
+@pytest.mark.parametrize("partitioning", [None, {}])
+async def test_rows_of_a_rejected_plan_stay_unread(
+    database: Database, partitioning: dict[str, Any] | None
+) -> None:
+    world = await _following(database, partitioning=partitioning)
     async with world.conn() as conn:
         await set_setting(conn, world.scene.org_id, "blast_radius", 0)
     await world.change("a", DAY, reason="correction", rows={"id": 1})
