@@ -1,1 +1,1 @@
-"""The ways in: Kafka, Postgres triggers, and manual requests."""
+"""Consumers that ingest source events: Kafka, PostgreSQL triggers, and manual requests."""

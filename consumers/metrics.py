@@ -1,4 +1,4 @@
-"""What consumers count of each batch, once it is written."""
+"""Metrics of the batches that consumers ingest."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ from engine.monitor import metrics
 
 
 def count(batch: Batch, written: Ingested, seconds: float) -> None:
-    """Count a batch that took so long to write."""
-    received = ((each.stream, each.count) for each in batch.received)
-    rejected = ((each.stream, 1) for each in written.rejections)
+    """Update the metrics after a batch has been written in ``seconds``."""
+    received = ((events.stream, events.count) for events in batch.received)
+    rejected = ((rejection.stream, 1) for rejection in written.rejections)
     for (transport, topic), number in _by_topic(received):
         metrics.EVENTS_RECEIVED.labels(transport, topic).inc(number)
     for (transport, topic), number in _by_topic(rejected):
@@ -33,6 +33,6 @@ def _by_topic(counts: Iterable[tuple[str, int]]) -> Iterable[tuple[tuple[str, st
 
 
 def _source(stream: str) -> tuple[str, str]:
-    """The transport of a stream, and its topic where it has one."""
-    transport, _, place = stream.partition("/")
-    return transport, place.partition("/")[0] if transport == "kafka" else ""
+    """The transport of a stream, and its topic if the transport is Kafka."""
+    transport, _, partition = stream.partition("/")
+    return transport, partition.partition("/")[0] if transport == "kafka" else ""

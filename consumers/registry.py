@@ -1,4 +1,4 @@
-"""A schema registry that speaks Confluent's protocol: schemas are asked for once, and kept."""
+"""Client of a schema registry with Confluent's protocol; fetched schemas are cached."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from engine.secrets import resolve_url
 
 _SECONDS = 5.0
 _ATTEMPTS = 4
-_MOST_REFERENCES = 100
+_MAX_REFERENCES = 100
 
 
 class _Reference(msgspec.Struct, frozen=True):
@@ -23,67 +23,69 @@ class _Reference(msgspec.Struct, frozen=True):
     version: int
 
 
-class _Found(msgspec.Struct, frozen=True, rename={"type_": "schemaType"}):
+class _RegisteredSchema(msgspec.Struct, frozen=True, rename={"type_": "schemaType"}):
     schema: str
     type_: str = "AVRO"
     references: list[_Reference] = []
 
 
-class _NotThere(Exception):
-    """The registry has no such schema."""
+class _NotFound(Exception):
+    """The registry does not have the schema."""
 
 
 class Registry:
-    """The registry at an address, with a user and password in it or in the user's netrc file.
+    """The registry at a URL, with credentials from the URL or from the user's netrc file.
 
-    ``${NAME}`` in the address stands for a secret. Raises InvalidInput where it is not set.
+    ``${NAME}`` in the URL is replaced by a secret. Raises InvalidInput if the secret is not set.
     """
 
     def __init__(self, url: str) -> None:
         address = httpx2.URL(resolve_url(url.rstrip("/")))
-        self._url = str(address.copy_with(userinfo=b""))  # what errors show
+        self._url = str(address.copy_with(userinfo=b""))  # without credentials, for messages
         self._auth = _auth(address)
         self.schemas = Schemas()
 
-    async def learn(self, values: Iterable[bytes | None]) -> None:
-        """Have the schemas of some messages. Raises ServiceUnavailable if it does not answer.
+    async def load(self, values: Iterable[bytes | None]) -> None:
+        """Fetch the schemas of some messages. Raises ServiceUnavailable if the registry is down.
 
-        What the registry does not have is asked for again with the next messages.
+        A schema that the registry does not have is requested again with the next messages.
         """
-        known = self.schemas.known
+        schemas = self.schemas.by_id
         ids = {number for value in values if (number := schema_id(value)) is not None}
-        missing = sorted(number for number in ids if isinstance(known.get(number, ""), str))
+        missing = sorted(number for number in ids if isinstance(schemas.get(number, ""), str))
         if not missing:
             return
         async with httpx2.AsyncClient(timeout=_SECONDS, auth=self._auth) as client:
             for number in missing:
-                known[number] = await self._schema(client, f"/schemas/ids/{number}")
+                schemas[number] = await self._schema(client, f"/schemas/ids/{number}")
 
     async def _schema(self, client: httpx2.AsyncClient, path: str) -> Schema | str:
+        """Fetch and parse a schema; returns the reason if it cannot be used."""
         try:
-            found = await self._ask(client, path)
-            if found.type_ == "JSON":
-                return JsonSchema(found.schema)
-            if found.type_ != "AVRO":
-                return f"it is of type {found.type_}; use Avro or JSON Schema"
-            return AvroSchema.of(found.schema, await self._references(client, found, {}))
-        except (_NotThere, InvalidEvent) as error:
+            schema = await self._fetch(client, path)
+            if schema.type_ == "JSON":
+                return JsonSchema(schema.schema)
+            if schema.type_ != "AVRO":
+                return f"its type is {schema.type_}; use Avro or JSON Schema"
+            return AvroSchema.of(schema.schema, await self._references(client, schema, {}))
+        except (_NotFound, InvalidEvent) as error:
             return str(error)
 
     async def _references(
-        self, client: httpx2.AsyncClient, schema: _Found, found: dict[str, str]
+        self, client: httpx2.AsyncClient, schema: _RegisteredSchema, texts: dict[str, str]
     ) -> Mapping[str, str]:
-        """The texts of the schemas that one refers to, each after those that it refers to."""
-        for each in schema.references:
-            if each.name not in found and len(found) < _MOST_REFERENCES:
-                subject = quote(each.subject, safe="")
-                other = await self._ask(client, f"/subjects/{subject}/versions/{each.version}")
-                await self._references(client, other, found)
-                found[each.name] = other.schema
-        return found
+        """The texts of all referenced schemas, in dependency order."""
+        for reference in schema.references:
+            if reference.name not in texts and len(texts) < _MAX_REFERENCES:
+                subject = quote(reference.subject, safe="")
+                path = f"/subjects/{subject}/versions/{reference.version}"
+                referenced = await self._fetch(client, path)
+                await self._references(client, referenced, texts)
+                texts[reference.name] = referenced.schema
+        return texts
 
-    async def _ask(self, client: httpx2.AsyncClient, path: str) -> _Found:
-        attempts = retrying(_may_pass, attempts=_ATTEMPTS)
+    async def _fetch(self, client: httpx2.AsyncClient, path: str) -> _RegisteredSchema:
+        attempts = retrying(_is_transient, attempts=_ATTEMPTS)
         try:
             async for attempt in attempts:
                 with attempt:
@@ -91,26 +93,26 @@ class Registry:
         except (httpx2.HTTPError, msgspec.DecodeError) as error:
             raise ServiceUnavailable(
                 f"the schema registry {self._url} does not answer {path}: {error!r}; "
-                "start it, or mend `registry` in the DAG file"
+                "start the registry, or correct `registry` in the DAG file"
             ) from error
         raise AssertionError("unreachable")
 
-    async def _get(self, client: httpx2.AsyncClient, path: str) -> _Found:
-        answer = await client.get(self._url + path)
-        if answer.status_code == httpx2.codes.NOT_FOUND:
-            raise _NotThere(f"the registry {self._url} has no {path}")
-        answer.raise_for_status()
-        return msgspec.json.decode(answer.content, type=_Found)
+    async def _get(self, client: httpx2.AsyncClient, path: str) -> _RegisteredSchema:
+        response = await client.get(self._url + path)
+        if response.status_code == httpx2.codes.NOT_FOUND:
+            raise _NotFound(f"the registry {self._url} has no {path}")
+        response.raise_for_status()
+        return msgspec.json.decode(response.content, type=_RegisteredSchema)
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     if isinstance(error, httpx2.HTTPStatusError):
         return error.response.is_server_error
     return isinstance(error, httpx2.TransportError)
 
 
 def _auth(address: httpx2.URL) -> httpx2.Auth | None:
-    """Who asks, by the address, or by the netrc file where there is one."""
+    """Credentials from the URL, or else from the netrc file if there is one."""
     if address.userinfo:
         return httpx2.BasicAuth(address.username, address.password)
     try:

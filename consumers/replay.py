@@ -1,4 +1,4 @@
-"""Reading dead letters again, when what was wrong with them, or with us, has been mended."""
+"""Replay of dead letters, after the cause of the rejection has been fixed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ from uuid import UUID
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
 from consumers.sources import load_sources
+from engine.flow.auto_register import auto_register
 from engine.flow.ingest import ingest
-from engine.flow.register import register
 from engine.flow.scene import Scene
 from engine.model.event import Batch, Delivery, Received, Rejection, rejection
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
 
 _LOST = (
-    "its messages cannot be read again: invalidate the datasets of the topic, then "
-    "close it with 'knockon dead-letters close'"
+    "the lost messages cannot be read again: invalidate the datasets of the topic, then "
+    "close the dead letter with 'knockon dead-letters close'"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of a letter: ``error`` null where it went through, else why it stays one."""
+    """The outcome of replaying a dead letter; ``error`` is None if its events were ingested."""
 
     id: UUID
     error: str | None
@@ -31,13 +31,13 @@ class Replayed:
 
 
 async def replay(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> list[Replayed]:
-    """Ingest letters again, all in one transaction; those replayed already are passed over.
+    """Ingest dead letters again in one transaction; skips those that are already replayed.
 
-    A message is read as its topic is read now. One that cannot be keeps its newest error; messages
-    that were lost keep the error that names them.
+    Messages are read with the current configuration of their topic. A dead letter that fails again
+    keeps the newest error, except that a loss keeps the error that lists the lost messages.
     """
     async with conn.transaction():
-        readers = (await load_sources(conn, scene)).readers(partial(register, conn, scene))
+        readers = (await load_sources(conn, scene)).readers(partial(auto_register, conn, scene))
         rows = await fetch(conn, "dead_letters.lock", org_id=scene.org_id, ids=list(ids))
         return [
             Replayed(row["id"], _LOST)
@@ -49,10 +49,10 @@ async def replay(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> list[Re
 
 async def _read(readers: Mapping[str, Reader], row: Row) -> list[Received] | Rejection:
     letter = Delivery(row["stream"], row["position"], row["payload"], row["headers"])
-    kind, _, place = letter.stream.partition("/")
-    if kind != "kafka":
+    transport, _, partition = letter.stream.partition("/")
+    if transport != "kafka":
         return Reader(read_events).read_again(letter)
-    topic = place.rpartition("/")[0]
+    topic = partition.rpartition("/")[0]
     if topic not in readers:
         return rejection(letter, f"no deployed DAG reads topic {topic!r}: deploy one that does")
     await readers[topic].prepare([letter.value])
@@ -66,9 +66,9 @@ async def _replay(
         await execute(conn, "views.dead_letter_error", id=row["id"], error=outcome.error)
         return Replayed(row["id"], outcome.error)
     written = await ingest(conn, scene, Batch(consumer=row["consumer"], received=tuple(outcome)))
-    # Of a message with several events, those refused now are letters of their own.
-    for each in written.rejections:
-        if each.position == row["position"]:
-            return Replayed(row["id"], each.error)
+    # Other events of the same message that are rejected now become dead letters of their own.
+    for rejected in written.rejections:
+        if rejected.position == row["position"]:
+            return Replayed(row["id"], rejected.error)
     await execute(conn, "dead_letters.replayed", ids=[row["id"]])
     return Replayed(row["id"], None, written.invalidations)

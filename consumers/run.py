@@ -1,4 +1,4 @@
-"""All the consumers of an org, as its deployed DAGs ask for them; a deploy starts them anew."""
+"""The consumers of an org's sources, restarted whenever a deploy changes the sources."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,27 +16,27 @@ from consumers.postgres.listener import PostgresConsumer
 from consumers.postgres.triggers import Tenant
 from consumers.sources import Sources, load_sources
 from engine.errors import InvalidInput, PositionLost
+from engine.flow.auto_register import auto_register
 from engine.flow.ingest import Confirm, Ingested, Rejected, ingest
-from engine.flow.register import register
 from engine.flow.scene import Scene
 from engine.loops.periodic import run_periodically
+from engine.model.discovery import DiscoveredDataset
 from engine.model.event import Advance, Batch
-from engine.model.heard import Heard
 from engine.retries import retrying
 from engine.store.database import Connection, Database
 from engine.store.orgs import lineage_epoch
 from engine.store.run import fetch
 
 _log = structlog.get_logger(__name__)
-_LOOK_SECONDS = 2.0
+_REFRESH_SECONDS = 2.0
 _EXPIRE_SECONDS = 60.0
 
 
 class _SourcesChanged(PositionLost):
-    """A batch was read in a way that is no longer deployed."""
+    """The sources have changed since a batch was read."""
 
 
-def _is_overtaken(error: BaseException) -> bool:
+def _is_position_lost(error: BaseException) -> bool:
     return isinstance(error, PositionLost)
 
 
@@ -46,10 +46,11 @@ class _Consumer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
-    """Where the sources are. ``name`` is the consumers' in the ledger, and the Kafka group.
+    """Connections to the sources.
 
-    ``bootstrap_servers`` None: no topics are read. ``start``, ``security``, ``dead_letter_topic``
-    and ``client`` are as in KafkaSettings.
+    ``name`` identifies the consumer in Knockon's database and is the Kafka consumer group. Without
+    ``bootstrap_servers`` no topics are read. ``start``, ``security``, ``dead_letter_topic`` and
+    ``client`` are as in KafkaSettings.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Wiring:
 
 
 class Consumers:
-    """Runs what the DAGs ask for, and looks every two seconds whether that is still the same."""
+    """Runs the consumers of the deployed sources, which are reloaded every two seconds."""
 
     def __init__(self, database: Database, scene: Scene, wiring: Wiring) -> None:
         self._database = database
@@ -74,42 +75,44 @@ class Consumers:
         self._changed = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Consume until ``stop`` is set; the batches in hand then are finished first."""
+        """Consume until ``stop`` is set, then finish the current batches."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(run_periodically("sources", self._look, stop, _LOOK_SECONDS))
+            group.create_task(run_periodically("sources", self._refresh, stop, _REFRESH_SECONDS))
             group.create_task(
                 run_periodically("announced outputs", self._expire, stop, _EXPIRE_SECONDS)
             )
             while not stop.is_set():
                 await self._until_changed(stop)
 
-    async def _look(self) -> bool:
+    async def _refresh(self) -> bool:
         async with self._database.connection() as conn:
             sources = await load_sources(conn, self._scene)
         if sources.tables and not await has_log(self._wiring.source_url):
-            sources = replace(sources, tables={})  # until the first one is attached
+            sources = replace(sources, tables={})  # no table has been attached yet
         if sources != self._sources:
             self._sources = sources
             self._changed.set()
         return False
 
     async def _expire(self) -> bool:
-        """Count announced outputs whose runs have not ended in time; true while there are more."""
+        """Apply announced outputs of runs that never ended; true if more may be waiting."""
         readers = self._sources.readers(self._register) if self._sources else {}
-        runs = [each for topic, reader in readers.items() for each in reader.runs(feed_of(topic))]
+        runs = [
+            reports for topic, reader in readers.items() for reports in reader.runs(feed_of(topic))
+        ]
         if not runs:
             return False
         written = await self._ingest(Batch(consumer=self._wiring.name, runs=tuple(runs)))
         return written.unnamed_runs > 0
 
     async def _until_changed(self, stop: asyncio.Event) -> None:
-        """Run the consumers of the sources as they are, until they are others or it is over."""
+        """Run the consumers of the current sources until those change or ``stop`` is set."""
         self._changed.clear()
         halt = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for consumer in self._consumers(self._sources) if self._sources else ():
                 group.create_task(consumer.run(halt))
-            await _either(stop, self._changed)
+            await _first_of(stop, self._changed)
             halt.set()
 
     def _consumers(self, sources: Sources) -> Iterator[_Consumer]:
@@ -131,18 +134,18 @@ class Consumers:
     def _tenant(self) -> Tenant:
         return Tenant(str(self._scene.org_id), self._wiring.name)
 
-    @retrying(_is_overtaken, attempts=10).wraps
+    @retrying(_is_position_lost, attempts=10).wraps
     async def rewind(self, origin: Origin) -> list[Advance]:
-        """Move the stored positions of all topics there; gives what moved.
+        """Move the stored positions of all topics to ``origin``; returns the moves.
 
-        Safe while others consume: they drop what they have in hand and follow. Raises
-        ServiceUnavailable, and InvalidInput where no broker is set.
+        Safe while consumers run: they discard unwritten batches and resume from the new positions.
+        Raises ServiceUnavailable, and InvalidInput if no broker is configured.
         """
         async with self._database.connection() as conn:
             sources = await load_sources(conn, self._scene)
         settings = self._kafka_settings(sources)
         if settings is None:
-            raise InvalidInput("no Kafka broker is set: set KNOCKON_KAFKA_BOOTSTRAP_SERVERS")
+            raise InvalidInput("no Kafka broker is configured: set KNOCKON_KAFKA_BOOTSTRAP_SERVERS")
         moved = await moves(settings, self._positions, origin)
         if moved:
             await self._ingest(Batch(consumer=settings.name, advances=tuple(moved)))
@@ -176,9 +179,10 @@ class Consumers:
         )
 
     def _ingest_as(self, sources: Sources) -> Ingest:
-        """Write batches that were read as these sources have it, as long as they are deployed.
+        """A function that writes batches read with these sources, while those are deployed.
 
-        After a deploy messages are read again: cut otherwise, they mean other partitions.
+        Messages read before a deploy are read again, because a changed partitioning assigns them to
+        other partitions.
         """
         confirmed = -1
 
@@ -188,14 +192,14 @@ class Consumers:
             if epoch == confirmed:
                 return
             if (await load_sources(conn, self._scene)).topics != sources.topics:
-                raise _SourcesChanged("a deploy changed the sources: messages are read again")
+                raise _SourcesChanged("a deploy changed the sources; messages are read again")
             confirmed = epoch
 
         async def write(batch: Batch, rejected: Rejected) -> Ingested:
             try:
                 return await self._ingest(batch, rejected, confirm)
             except _SourcesChanged:
-                await self._look()
+                await self._refresh()
                 raise
 
         return write
@@ -215,10 +219,10 @@ class Consumers:
             )
         return written
 
-    async def _register(self, heard: Sequence[Heard]) -> list[Heard]:
+    async def _register(self, discovered: Sequence[DiscoveredDataset]) -> list[DiscoveredDataset]:
         async with self._database.connection() as conn:
-            registered = await register(conn, self._scene, heard)
-        _log.info("datasets registered", datasets=[each.dataset for each in registered])
+            registered = await auto_register(conn, self._scene, discovered)
+        _log.info("datasets registered", datasets=[dataset.dataset for dataset in registered])
         return registered
 
     async def _positions(self) -> Mapping[str, str]:
@@ -230,16 +234,19 @@ class Consumers:
 
 
 async def has_log(source_url: str) -> bool:
-    """Whether any table of a source database has ever been attached. Raises psycopg's errors."""
+    """Check that a source database has a change log: a table has been attached at some time.
+
+    Raises psycopg's errors.
+    """
     async with await AsyncConnection.connect(source_url, connect_timeout=5) as source:
-        found = await source.execute("SELECT to_regclass('knockon_source.readers') IS NOT NULL")
-        return bool((await found.fetchone() or [False])[0])
+        cursor = await source.execute("SELECT to_regclass('knockon_source.readers') IS NOT NULL")
+        return bool((await cursor.fetchone() or [False])[0])
 
 
-async def _either(*events: asyncio.Event) -> None:
-    """Return when one of them is set."""
-    waits = [asyncio.ensure_future(each.wait()) for each in events]
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for each in waits:
-        each.cancel()
+    for wait in waits:
+        wait.cancel()
     await asyncio.gather(*waits, return_exceptions=True)

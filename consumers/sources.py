@@ -1,4 +1,4 @@
-"""How the changes of an org's source datasets come, as its deployed DAGs say."""
+"""The topics and tables that deliver changes to an org's sources, from its deployed DAGs."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -17,21 +17,21 @@ from consumers.registry import Registry
 from engine.errors import InvalidDag
 from engine.flow.scene import Scene
 from engine.model.dag import KafkaSource
-from engine.model.heard import Heard
+from engine.model.discovery import DiscoveredDataset
 from engine.partitions import PartitionSpace
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
 _log = structlog.get_logger(__name__)
-Register = Callable[[Sequence[Heard]], Awaitable[Sequence[Heard]]]
-"""Has datasets registered that were heard of, and gives those that are."""
+Register = Callable[[Sequence[DiscoveredDataset]], Awaitable[Sequence[DiscoveredDataset]]]
+"""Registers discovered datasets and returns those that are registered afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """What a source job says of its topic; without a dataset each message names its own.
+    """A source job's configuration of its topic; without a dataset each message names its own.
 
-    ``partitioning`` and ``columns`` are the dataset's, where a format is bound to one.
+    ``partitioning`` and ``columns`` are those of the dataset that the format is bound to.
     """
 
     source: KafkaSource
@@ -40,7 +40,7 @@ class Feed:
 
     @property
     def binding(self) -> Binding:
-        """What its records are."""
+        """The binding of the topic's records to the dataset."""
         return Binding(
             dataset=self.source.dataset or "",
             space=PartitionSpace.from_spec(msgspec.json.decode(self.partitioning)),
@@ -52,24 +52,24 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """``topics`` with what comes by each; ``tables`` with the dataset that each one is."""
+    """The feeds of each topic, and the dataset of each attached table."""
 
     topics: Mapping[str, tuple[Feed, ...]]
     tables: Mapping[str, str]
 
     def readers(self, register: Register) -> dict[str, Reader]:
-        """A reader for each topic; one that cannot be had is logged, and its topic left alone."""
-        found = {topic: _reader(topic, feeds, register) for topic, feeds in self.topics.items()}
-        return {topic: reader for topic, reader in found.items() if reader is not None}
+        """A reader for each topic; topics without a usable reader are logged and left out."""
+        readers = {topic: _reader(topic, feeds, register) for topic, feeds in self.topics.items()}
+        return {topic: reader for topic, reader in readers.items() if reader is not None}
 
     def dead_letter_topics(self) -> dict[str, str]:
-        """By topic, the one that gets its dead letters, where its sources name one."""
-        named = {topic: feeds[0].source.dead_letters for topic, feeds in self.topics.items()}
-        return {topic: letters for topic, letters in named.items() if letters is not None}
+        """The dead letter topic of each topic whose sources name one."""
+        topics = {topic: feeds[0].source.dead_letters for topic, feeds in self.topics.items()}
+        return {topic: letters for topic, letters in topics.items() if letters is not None}
 
 
 async def load_sources(conn: Connection, scene: Scene) -> Sources:
-    """Read what the current DAG versions say of their sources."""
+    """Load the sources of an org's current DAG versions."""
     topics: dict[str, list[Feed]] = defaultdict(list)
     tables: dict[str, str] = {}
     for row in await fetch(conn, "sources.feeds", org_id=scene.org_id):
@@ -101,42 +101,54 @@ def _feed(source: KafkaSource, dataset: str, known: Mapping[str, Any]) -> Feed:
 def _reader(topic: str, feeds: tuple[Feed, ...], register: Register) -> Reader | None:
     formats = sorted({feed.source.format for feed in feeds})
     if len(formats) > 1:
-        _log.error("a topic has one format: let all its sources name the same", topic=topic)
+        _log.error(
+            "sources of a topic have different formats, only one is read: use one format",
+            topic=topic,
+            format=formats[0],
+        )
     if len({feed.source.dead_letters for feed in feeds}) > 1:
-        _log.error("topic is not read: let all its sources name the same dead_letters", topic=topic)
+        _log.error("topic is not read: set the same dead_letters in all its sources", topic=topic)
         return None
-    alike = [feed for feed in feeds if feed.source.format == formats[0]]
+    same_format = [feed for feed in feeds if feed.source.format == formats[0]]
     try:
-        return _bound(alike, register) if formats[0] in BOUND else _unbound(alike)
-    except Exception as error:  # a plug-in that is missing or broken must not stop the others
+        return _bound(same_format, register) if formats[0] in BOUND else _unbound(same_format)
+    except Exception as error:  # a missing or broken plug-in must not stop other topics
         _log.error("topic is not read", topic=topic, why=str(error))
         return None
 
 
 def _unbound(feeds: list[Feed]) -> Reader:
-    """Where jobs share a topic and do not agree, its messages have to name their datasets."""
+    """A reader for a format whose messages can name their dataset.
+
+    They must name it if the jobs that share the topic have different datasets.
+    """
     first, *others = {feed.source.dataset for feed in feeds}
     name = feeds[0].source.format
     return Reader(format_named(name), None if others else first, is_bounded=name in BOUNDED)
 
 
 def _bound(feeds: list[Feed], register: Register) -> Reader:
-    """Every message tells of the datasets of all jobs that share the topic."""
+    """A reader whose messages apply to the datasets of all jobs that share the topic."""
     make, url = BOUND[feeds[0].source.format], feeds[0].source.registry
     if any(feed.source.registry != url for feed in feeds):
-        raise InvalidDag("a topic has one registry: let all its sources name the same")
+        raise InvalidDag("its sources name different registries: set the same registry in all")
     registry = Registry(url) if url else None
     schemas = registry.schemas if registry else None
     read = make([feed.binding for feed in feeds], schemas)
     if isinstance(read, OpenLineage):
-        learn = partial(_discover, read, register) if read.discovers else None
-        return Reader(read, learn=learn, is_bounded=True, told=read.told, run=read.run)
-    return Reader(read, learn=registry.learn if registry else None, is_bounded=True)
+        return Reader(
+            read,
+            preload=partial(_discover, read, register) if read.discovers else None,
+            is_bounded=True,
+            reported_lineage=read.reported_lineage,
+            run=read.run,
+        )
+    return Reader(read, preload=registry.load if registry else None, is_bounded=True)
 
 
 async def _discover(
     format_: OpenLineage, register: Register, values: Iterable[bytes | None]
 ) -> None:
-    """Have registered what a rule covers and nobody has bound, before it is read."""
-    if unheard := format_.unheard(values):
-        format_.bind(unheard, await register(list(unheard)))
+    """Register and bind the datasets that a discovery rule finds in messages about to be read."""
+    if discovered := format_.discover(values):
+        format_.bind(discovered, await register(list(discovered)))

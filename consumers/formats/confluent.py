@@ -102,7 +102,7 @@ class Schemas:
     """The schemas that have been learned, by id; of those that cannot be had, the reason."""
 
     def __init__(self) -> None:
-        self.known: dict[int, Schema | str] = {}
+        self.by_id: dict[int, Schema | str] = {}
 
     def unwrap(self, value: bytes) -> tuple[Schema, bytes]:
         """The schema of a message, and its payload. Raises InvalidEvent."""
@@ -112,7 +112,7 @@ class Schemas:
                 "it does not begin with the id of a schema: let its producer use a serializer of "
                 "the registry, or leave out `registry` in the DAG file"
             )
-        found = self.known.get(number, "it has not been asked for")
+        found = self.by_id.get(number, "it has not been asked for")
         if isinstance(found, str):
             raise InvalidEvent(f"schema {number} cannot be had: {found}")
         return found, value[_HEADER:]

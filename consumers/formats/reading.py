@@ -1,4 +1,4 @@
-"""From a delivery to what is ingested, or to the reason why it cannot be."""
+"""Reading deliveries: from the bytes of a message to events, or to a rejection."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from engine.model.event import (
     SourceEvent,
     rejection,
 )
+from engine.model.reported_lineage import ReportedLineage
 from engine.model.run_report import RunReport
-from engine.model.told import Told
 from engine.secrets import redacted
 
 MAX_MESSAGE_BYTES = 1024 * 1024
@@ -25,75 +25,76 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How the deliveries of one stream are read: by `format`, all about `dataset` if it is set.
+    """The reader of one stream: applies ``format``, for ``dataset`` if the stream has only one.
 
-    ``learn`` is what the format needs to be told of values before it can read them; it does I/O.
-    ``is_bounded``: the format keeps its events within the bounds by itself. ``told`` is the column
-    lineage in a value, where the format knows any, and ``run`` the event of a run in it.
+    ``preload`` loads data that the format needs for some messages, such as schemas; it does I/O.
+    ``is_bounded``: the format checks the bounds of its events. ``reported_lineage`` extracts column
+    lineage from a message and ``run`` the event of a run, for formats that carry them.
     """
 
     format: Format
     dataset: str | None = None
     max_bytes: int = MAX_MESSAGE_BYTES
-    learn: Callable[[Iterable[bytes | None]], Awaitable[None]] | None = None
+    preload: Callable[[Iterable[bytes | None]], Awaitable[None]] | None = None
     is_bounded: bool = False
-    told: Callable[[bytes | None], Iterable[Told]] | None = None
+    reported_lineage: Callable[[bytes | None], Iterable[ReportedLineage]] | None = None
     run: Callable[[bytes | None], RunReport | None] | None = None
 
     def runs(self, feed: str, deliveries: Iterable[Delivery] = ()) -> list[RunReports]:
-        """The events of runs in some deliveries of a feed; none of a format without runs."""
+        """The events of runs in deliveries of a feed; empty if the format has no runs."""
         if self.run is None:
             return []
-        found = ((each, self.run(each.value)) for each in deliveries)
         reports = [
-            replace(report, stream=each.stream, position=each.position)
-            for each, report in found
-            if report is not None
+            replace(report, stream=delivery.stream, position=delivery.position)
+            for delivery in deliveries
+            if (report := self.run(delivery.value)) is not None
         ]
         return [RunReports(feed=feed, reports=reports, read=self.read)]
 
     async def prepare(self, values: Iterable[bytes | None]) -> None:
-        """Learn what is needed to read some values. Raises ServiceUnavailable."""
-        if self.learn is not None:
-            await self.learn(values)
+        """Load whatever is required to read some messages. Raises ServiceUnavailable."""
+        if self.preload is not None:
+            await self.preload(values)
 
     def read(self, delivery: Delivery) -> list[Received] | Rejection:
-        """All the events of the delivery, or the reason why there are none."""
+        """Read all events of a delivery, or reject it."""
         try:
-            return singly(delivery, self.events(delivery.value, delivery.headers))
+            return received_singly(delivery, self.events(delivery.value, delivery.headers))
         except InvalidEvent as error:
             return rejection(delivery, redacted(str(error)))
 
     def read_again(self, letter: Delivery) -> list[Received] | Rejection:
-        """Read a dead letter: of several events in one message, the one at its position."""
-        whole = letter.position.partition("#")[0]
-        outcome = self.read(replace(letter, position=whole))
+        """Read a dead letter; if its message has several events, only the one at its position."""
+        message_position = letter.position.partition("#")[0]
+        outcome = self.read(replace(letter, position=message_position))
         if isinstance(outcome, Rejection):
             return rejection(letter, outcome.error)
-        its_own = [each for each in outcome if each.deliveries[0].position == letter.position]
-        return its_own or outcome
+        at_position = [
+            received for received in outcome if received.deliveries[0].position == letter.position
+        ]
+        return at_position or outcome
 
     def events(self, value: bytes | None, headers: Mapping[str, str]) -> list[SourceEvent]:
-        """All the events in a message. Raises InvalidEvent, and nothing else."""
+        """Read all events of a message. Raises InvalidEvent and no other error."""
         if value is not None and len(value) > self.max_bytes:
             raise InvalidEvent(
-                f"{len(value)} bytes: a message may have {self.max_bytes}; name ranges of "
-                "partitions rather than each, or send several messages"
+                f"the message has {len(value)} bytes, the limit is {self.max_bytes}: use ranges "
+                "of partitions instead of single keys, or send several messages"
             )
         try:
             events = self.format(value, headers, self.dataset)
             return events if self.is_bounded else checked(events)
         except InvalidEvent:
             raise
-        except Exception as error:  # a plug-in's bug must not stop the stream
+        except Exception as error:  # a bug in a plug-in must not stop the stream
             raise InvalidEvent(f"the format failed: {type(error).__name__}: {error}") from error
 
 
-def singly(delivery: Delivery, events: list[SourceEvent]) -> list[Received]:
-    """Each event of a delivery by itself.
+def received_singly(delivery: Delivery, events: list[SourceEvent]) -> list[Received]:
+    """Wrap each event of a delivery separately.
 
-    The members of an array have positions of their own, `<position>#<index>`, so that each can be
-    rejected and replayed alone.
+    If there are several, each gets a position of its own, ``<position>#<index>``, so that it can be
+    rejected and replayed separately.
     """
     if len(events) == 1:
         return [Received.one(events[0], delivery)]

@@ -9,7 +9,7 @@ from consumers.formats.reading import Reader
 from consumers.kafka.position import Position
 from consumers.kafka.records import delivery, read
 from engine.model.event import Advance, Batch, Received, Rejection, RunReports
-from engine.model.told import Told
+from engine.model.reported_lineage import ReportedLineage
 
 Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
@@ -49,15 +49,16 @@ def batch_of(consumer: str, fetched: Fetched, readers: Mapping[str, Reader]) -> 
     """Read all records; each partition moves from its place to where the fetch reached."""
     received: list[Received] = []
     rejections: list[Rejection] = []
-    told: list[Told] = []
+    lineage: list[ReportedLineage] = []
     runs: list[RunReports] = []
     for partition, records in fetched.records.items():
         reader = readers[partition.topic]
         outcome = read(reader, stream_of(partition), records)
         received += outcome.received
         rejections += outcome.rejections
-        if reader.told:
-            told += (each for record in records for each in reader.told(record.value))
+        if reader.reported_lineage:
+            for record in records:
+                lineage += reader.reported_lineage(record.value)
         if reader.run:
             stream = stream_of(partition)
             deliveries = (delivery(stream, record) for record in records)
@@ -67,7 +68,7 @@ def batch_of(consumer: str, fetched: Fetched, readers: Mapping[str, Reader]) -> 
         received=tuple(received),
         rejections=tuple(rejections),
         advances=tuple(_advances(fetched)),
-        told=tuple(told),
+        reported_lineage=tuple(lineage),
         runs=tuple(runs),
     )
 

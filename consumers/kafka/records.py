@@ -7,10 +7,17 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
-from consumers.formats.reading import Reader, singly
+from consumers.formats.reading import Reader, received_singly
 from engine.errors import InvalidEvent
 from engine.gc_pause import gc_paused
-from engine.model.event import Delivery, Received, Rejection, SourceEvent, rejection, said
+from engine.model.event import (
+    Delivery,
+    Received,
+    Rejection,
+    SourceEvent,
+    rejection,
+    scope_except_rows,
+)
 from engine.secrets import redacted
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -30,7 +37,7 @@ class Outcome:
         """Take in an event without rows; it costs no object where another has said the same."""
         alike = self._known.get(id(event))
         if alike is None:
-            scope = said(event)
+            scope = scope_except_rows(event)
             alike = self._alike.get(scope)
             if alike is None:
                 alike = self._alike[scope] = self._first(event)
@@ -73,7 +80,7 @@ def read(reader: Reader, stream: str, records: Iterable[ConsumerRecord]) -> Outc
         if len(events) == 1 and events[0].rows is None:
             outcome.gather(events[0], record)
         else:
-            outcome.received += singly(delivery(stream, record), events)
+            outcome.received += received_singly(delivery(stream, record), events)
     return outcome
 
 

@@ -1,4 +1,4 @@
-"""The manual way in: a person or a program says what is stale."""
+"""Manual invalidations, requested by a person or a program."""
 
 from consumers.manual.request import Requested, invalidate
 

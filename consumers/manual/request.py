@@ -1,4 +1,4 @@
-"""A manual invalidation: checked while the caller waits, and made once however often it is sent."""
+"""Manual invalidations: validated synchronously, and idempotent if the event has an id."""
 
 from dataclasses import dataclass
 from uuid import UUID, uuid4
@@ -14,17 +14,18 @@ from engine.store.run import fetch
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """The invalidations that stand for a request; ``is_new`` is false where it came before."""
+    """The invalidations of a request; ``is_new`` is false if an earlier request created them."""
 
     invalidations: tuple[UUID, ...]
     is_new: bool
 
 
 async def invalidate(conn: Connection, scene: Scene, event: SourceEvent) -> Requested:
-    """Write down that a scope is stale; ``event.id`` is the idempotency key, if there is one.
+    """Invalidate the scope of an event; ``event.id`` is the optional idempotency key.
 
-    Raises InvalidInput at once where the event names what is not there, or where its key was used
-    with a different request; the caller gets the error, so there is no dead letter.
+    Raises InvalidInput if the event names an unknown dataset, partition or column, or if an earlier
+    request with different content used the key. No dead letter is written, because the caller
+    receives the error.
     """
     key = event.id
     position = key or uuid4().hex

@@ -2,7 +2,7 @@
 
 from engine.errors import InvalidInput
 from engine.model.dag import DagFile, JobSpec
-from engine.model.marks import Problem
+from engine.model.source_positions import Problem
 from engine.worker.project_code import project_code
 
 
@@ -25,7 +25,7 @@ def with_python_code(dag: DagFile) -> DagFile:
             )
             problems.append(Problem(("jobs", j, "config", "callable"), message))
     if problems:
-        raise dag.marks.refusal(problems)
+        raise dag.source_map.error(problems)
     return dag.with_code(hashes)
 
 

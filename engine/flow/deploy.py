@@ -86,7 +86,7 @@ async def _check_tables(
     conn: Connection, scene: Scene, dag: DagFile, compiled: CompiledDag
 ) -> None:
     if problems := await find_conflicts(conn, scene.org_id, dag, compiled):
-        raise dag.marks.refusal(problems)
+        raise dag.source_map.error(problems)
 
 
 async def _follow(conn: Connection, scene: Scene, deployed: Deployment) -> list[str]:

@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from engine.errors import InvalidInput, PositionLost
 from engine.flow.coalesce import Fact, coalesce
-from engine.flow.learn import learn
+from engine.flow.record_lineage import record_reported_lineage
 from engine.flow.resolve import Resolved, by_scope, request_of, resolve, unknown_columns
 from engine.flow.runs import end_runs
 from engine.flow.scene import Scene
@@ -33,7 +33,7 @@ from engine.model.event import (
     halved,
     rejection,
 )
-from engine.model.told import Told
+from engine.model.reported_lineage import ReportedLineage
 from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
@@ -43,7 +43,7 @@ from engine.store.run import execute, fetch, fetch_one
 _log = structlog.get_logger(__name__)
 _MOST_LOGGED = 20
 Rejected = Callable[[Sequence[Rejection]], Awaitable[None]]
-"""Told of what a batch rejects before that is committed, and again if it is written again."""
+"""Called with the rejections of a batch before the commit, and again if the batch is retried."""
 
 Confirm = Callable[[Connection], Awaitable[None]]
 """Raises within the transaction of a batch, to have it written in another way or not at all."""
@@ -70,16 +70,16 @@ async def ingest(
 ) -> Ingested:
     """Write a batch. Raises PositionLost, having written nothing, if another owner was here.
 
-    ``rejected`` is told of what goes to the dead letters before that is committed, and ``confirm``
+    ``rejected`` is called with the rejections before the commit, and ``confirm``
     raises where the batch was read in another way than deployed sources have it by then.
     """
     async with conn.transaction():
         await _advance(conn, scene.org_id, batch)
         ends = await end_runs(conn, scene.org_id, batch.runs)
         taken = await _take_in(conn, scene, (*batch.received, *ends.received))
-        unlearned = await _learn(conn, scene, batch.told)
-        rejections = (*batch.rejections, *ends.rejections, *taken.rejections, *unlearned)
-        await bury(conn, scene.org_id, batch.consumer, rejections)
+        unrecorded = await _record_lineage(conn, scene, batch.reported_lineage)
+        rejections = (*batch.rejections, *ends.rejections, *taken.rejections, *unrecorded)
+        await write_dead_letters(conn, scene.org_id, batch.consumer, rejections)
         if rejected and rejections:
             await rejected(rejections)
         if taken.invalidations:
@@ -89,10 +89,10 @@ async def ingest(
     return replace(taken, rejections=rejections, unnamed_runs=ends.unnamed)
 
 
-async def bury(
+async def write_dead_letters(
     conn: Connection, org_id: UUID, consumer: str, rejections: Sequence[Rejection]
 ) -> None:
-    """Keep rejected deliveries as dead letters, to be looked at and replayed."""
+    """Store rejected deliveries as dead letters, for inspection and replay."""
     if not rejections:
         return
     async with conn.pipeline():  # thousands at once, where somebody sends nothing else
@@ -235,30 +235,35 @@ def _refusals(received: Iterable[Received], error: str) -> list[Rejection]:
     return [rejection(delivery, error) for each in received for delivery in each.deliveries]
 
 
-async def _learn(conn: Connection, scene: Scene, told: Sequence[Told]) -> list[Rejection]:
-    """Take in reported lineage; where that fails on the data, reject what cannot be taken in."""
-    if not told:
+async def _record_lineage(
+    conn: Connection, scene: Scene, reported: Sequence[ReportedLineage]
+) -> list[Rejection]:
+    """Record reported lineage; reject the reports that the database refuses because of their data.
+
+    Halves the reports until the refused ones are isolated.
+    """
+    if not reported:
         return []
     try:
         async with conn.transaction():
-            await learn(conn, scene, told)
+            await record_reported_lineage(conn, scene, reported)
             return []
     except Exception as error:
         if not is_due_to_data(error):
             raise
-        if len(told) == 1:
-            return [_unlearned(told[0], error)]
-    middle = len(told) // 2
+        if len(reported) == 1:
+            return [_unrecorded(reported[0], error)]
+    middle = len(reported) // 2
     return [
-        *await _learn(conn, scene, told[:middle]),
-        *await _learn(conn, scene, told[middle:]),
+        *await _record_lineage(conn, scene, reported[:middle]),
+        *await _record_lineage(conn, scene, reported[middle:]),
     ]
 
 
-def _unlearned(told: Told, error: Exception) -> Rejection:
-    payload = msgspec.json.encode(told)
+def _unrecorded(reported: ReportedLineage, error: Exception) -> Rejection:
+    position = f"{reported.runs[0]}/{reported.names[0].name}"[:MAX_TEXT]
     return rejection(
-        Delivery("openlineage", f"{told.runs[0]}/{told.names[0].name}"[:MAX_TEXT], payload),
+        Delivery("openlineage", position, msgspec.json.encode(reported)),
         f"the reported column lineage cannot be stored: {reason_of(error)}",
     )
 

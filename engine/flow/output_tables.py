@@ -16,7 +16,7 @@ from engine.lineage.catalog import outputs
 from engine.lineage.compiled import CompiledDag
 from engine.model.dag import DagFile
 from engine.model.dataset import Dataset
-from engine.model.marks import Problem
+from engine.model.source_positions import Problem
 from engine.model.table_mark import TableMark
 from engine.model.tables import (
     DEFAULT_SCHEMA,

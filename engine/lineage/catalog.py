@@ -10,7 +10,7 @@ import msgspec
 from engine.errors import InvalidPartition
 from engine.lineage.sql import NOTHING_DEFINED, Derived, UserDefined
 from engine.model.dag import DagFile, Dimensions, JobSpec, Output
-from engine.model.marks import Path, Problem, did_you_mean
+from engine.model.source_positions import Path, Problem, did_you_mean
 from engine.partitions import PartitionSpace
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import networkx as nx
 
 from engine.lineage.catalog import Surroundings, outputs
-from engine.model.marks import Problem
+from engine.model.source_positions import Problem
 
 
 def check_graph(around: Surroundings) -> Iterator[Problem]:

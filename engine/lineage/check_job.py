@@ -17,8 +17,8 @@ from engine.model.dag import (
     PostgresSource,
     ScheduleSource,
 )
-from engine.model.marks import Path, Problem, did_you_mean
 from engine.model.references import is_environment
+from engine.model.source_positions import Path, Problem, did_you_mean
 from engine.partitions import Mapping
 
 _OF_A_SOURCE = {"name", "description", "activation", "source", "outputs"}

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from engine.errors import InvalidPartition
 from engine.lineage.catalog import Readable
 from engine.model.dag import GROUP, NAME, Discovery, JobSpec, KafkaSource, PartitionField
-from engine.model.marks import Path, Problem, did_you_mean
+from engine.model.source_positions import Path, Problem, did_you_mean
 from engine.partitions import Dimension, RangeDimension, TimeDimension
 
 BOUND: Mapping[str, frozenset[str]] = MappingProxyType(

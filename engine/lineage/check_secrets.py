@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from engine.model.dag import JobSpec, KafkaSource
-from engine.model.marks import Path, Problem
 from engine.model.references import PREFIX, literal_secrets
+from engine.model.source_positions import Path, Problem
 
 _MESSAGE = (
     f"this holds a secret, and DAG files are stored: write ${{NAME}} for it, and set {PREFIX}NAME "

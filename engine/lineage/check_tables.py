@@ -7,7 +7,7 @@ from typing import Any
 from engine.lineage.catalog import CatalogEntry, Surroundings, outputs
 from engine.model.dag import JobSpec, Output, PostgresSource
 from engine.model.identifiers import fold
-from engine.model.marks import Path, Problem
+from engine.model.source_positions import Path, Problem
 from engine.model.tables import TableName, keeps_table, meanings, sql_name, table_text
 
 

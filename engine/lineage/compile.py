@@ -24,7 +24,7 @@ from engine.lineage.compiled import (
 from engine.lineage.derive import with_derived
 from engine.lineage.sql import NOTHING_DEFINED, Read, Reads, UserDefined
 from engine.model.dag import EVERY_COLUMN, DagFile, Input, JobSpec, Output
-from engine.model.marks import Problem
+from engine.model.source_positions import Problem
 
 _SOURCE_OPERATOR = "source"
 
@@ -43,7 +43,7 @@ def compile_dag(
     """
     around = with_derived(Surroundings.of(dag, catalog, user_defined))
     if problems := list(_problems(around)):
-        raise dag.marks.refusal(problems)
+        raise dag.source_map.error(problems)
     pairs = [_compile_job(job, around) for job in dag.jobs]
     columns = tuple(sorted(set(_columns(around))))
     return CompiledDag(

@@ -25,7 +25,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy
-from engine.model.marks import Marks, shown
+from engine.model.source_positions import SourceMap, shown
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 """A name that SQL takes without quotes, in the 63 bytes that Postgres keeps of one."""
@@ -502,12 +502,12 @@ class DagFile(_Spec):
     )
     jobs: tuple[JobSpec, ...] = Field(min_length=1, max_length=10_000, description="Its jobs.")
 
-    _marks: Marks = PrivateAttr(default_factory=Marks)
+    _source_map: SourceMap = PrivateAttr(default_factory=SourceMap)
 
     @property
-    def marks(self) -> Marks:
-        """Where in its file each thing stands; empty where the DAG was not read from one."""
-        return self._marks
+    def source_map(self) -> SourceMap:
+        """The positions of its values in the file; empty if the DAG was not read from a file."""
+        return self._source_map
 
     def dimensions(self, output: Output) -> Dimensions:
         """The output's own partitioning, or the shared one that it names.
@@ -526,19 +526,19 @@ class DagFile(_Spec):
             for job in self.jobs
         ]
         dag = self.model_copy(update={"jobs": tuple(jobs)})
-        content = dict(self._marks.content)
+        content = dict(self._source_map.content)
         if content:
             content["jobs"] = [
                 {**raw, "code": hashes[job.name]} if job.name in hashes else raw
                 for raw, job in zip(content["jobs"], jobs, strict=True)
             ]
-        dag._marks = replace(self._marks, content=content)
+        dag._source_map = replace(self._source_map, content=content)
         return dag
 
     @property
     def written(self) -> str:
         """The content of its file as JSON text; empty where the DAG was not read from one."""
-        content = self._marks.content
+        content = self._source_map.content
         return msgspec.json.encode(content).decode() if content else ""
 
     def canonical(self) -> bytes:

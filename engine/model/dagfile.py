@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from engine.model.dag import PATTERNS, DagFile
-from engine.model.marks import Marks, Path, Problem, did_you_mean, shown
 from engine.model.plainyaml import read_yaml
+from engine.model.source_positions import Path, Problem, SourceMap, did_you_mean, shown
 
 _MESSAGES = {
     "missing": "this key is required: add it",
@@ -35,25 +35,25 @@ def parse_dag(
     relative to the DAG file, for ``sql_file``; it may raise OSError or ValueError. Raises
     InvalidDag with every problem, one a line: ``file:line:column: path: what to do``.
     """
-    content, marks = read_yaml(text, where)
+    content, source_map = read_yaml(text, where)
     if not isinstance(content, dict):
-        raise marks.refusal([Problem((), "a DAG file is a mapping with the keys dag and jobs")])
+        raise source_map.error([Problem((), "a DAG file is a mapping with the keys dag and jobs")])
     if problems := list(_read_in_sql(content, read_file)):
-        raise marks.refusal(problems)
-    return _validated(content, marks)
+        raise source_map.error(problems)
+    return _validated(content, source_map)
 
 
 def reread_dag(written: str) -> DagFile:
     """The DAG that wrote this text. Raises InvalidDag where files are read otherwise by now."""
-    return _validated(msgspec.json.decode(written), Marks())
+    return _validated(msgspec.json.decode(written), SourceMap())
 
 
-def _validated(content: dict[str, Any], marks: Marks) -> DagFile:
+def _validated(content: dict[str, Any], source_map: SourceMap) -> DagFile:
     try:
         dag = DagFile.model_validate(content)
     except ValidationError as error:
-        raise marks.refusal(_problems(error, content)) from None
-    dag._marks = replace(marks, content=content)
+        raise source_map.error(_problems(error, content)) from None
+    dag._source_map = replace(source_map, content=content)
     return dag
 
 

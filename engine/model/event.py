@@ -1,4 +1,4 @@
-"""What upstream said, understood but not yet held against any dataset."""
+"""Source events and the deliveries that carried them, before they are resolved to datasets."""
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -8,23 +8,23 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from engine.model.reported_lineage import ReportedLineage
 from engine.model.run_report import RunReport
 from engine.model.text import storable
-from engine.model.told import Told
 
 MAX_TEXT = 500
 """Characters of a name, a key or an id: PostgreSQL indexes at most 2,704 bytes."""
 MAX_LISTED = 10_000
-"""Partitions or columns of one event."""
+"""Partitions or columns that one event may list."""
 MAX_KEPT_BYTES = 16 * 1024 * 1024
-"""Of a message that is rejected."""
+"""Bytes of a rejected message that its dead letter keeps."""
 _MAX_ERROR_CHARACTERS = 1000
 
 MANUAL = "manual"
-"""The stream of what is asked by hand."""
+"""The stream of manual invalidations."""
 
 POSTGRES = "postgres/"
-"""What the streams of change logs begin with: each is that of one database."""
+"""Prefix of the streams of change logs, one per database."""
 
 Reason = Literal[
     "change",
@@ -36,7 +36,7 @@ Reason = Literal[
     "definition_change",
     "schedule",
 ]
-# JSON may hold any integer; what stores it holds 64 bits
+# JSON integers are unbounded, but the database stores 64 bits.
 _Scalar = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None
 _Condition = _Scalar | dict[str, _Scalar | list[_Scalar]]
 RowFilterSpec = Annotated[dict[str, _Condition], Meta(min_length=1)]
@@ -45,12 +45,12 @@ _Texts = Annotated[tuple[_Text, ...], Meta(min_length=1, max_length=MAX_LISTED)]
 
 
 class SourceEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One change of one dataset: Knockon's own event, and what every format is read into.
+    """One change of one dataset: Knockon's own event, and the result of reading every format.
 
-    ``partitions`` holds keys and inclusive ranges (``2013-02-01..2013-02-07``,
-    ``dt=2013-02-13/origin=JFK``); null means all of the dataset. ``columns`` null means unknown.
-    ``rows`` is a row filter. ``version`` names a generation; null means the one that is served.
-    ``id`` names the event to whoever asks why; by hand it is the idempotency key.
+    ``partitions`` lists keys and inclusive ranges (``2013-02-01..2013-02-07``,
+    ``dt=2013-02-13/origin=JFK``); null means the entire dataset. ``columns`` null means unknown.
+    ``rows`` is a row filter. ``version`` is a dataset version; null means the current one.
+    ``id`` identifies the event in explanations and is the idempotency key of manual invalidations.
     """
 
     dataset: _Text
@@ -66,21 +66,21 @@ class SourceEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Widened(SourceEvent, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An event that may say more than changed, since nobody knows better; ``note`` says why."""
+    """An event that covers more than the actual change; ``note`` gives the reason."""
 
 
-said = attrgetter("__class__", "dataset", "partitions", "columns", "reason", "version")
-"""What an event says, but for its rows; not what is only there for people."""
+scope_except_rows = attrgetter("__class__", "dataset", "partitions", "columns", "reason", "version")
+"""The scope of an event without its row filter, and without fields that only inform people."""
 
 
 def scope_of(event: SourceEvent) -> object:
-    """What is equal for events that say the same, rows included, and can be hashed."""
+    """The hashable scope of an event, row filter included: equal for events of the same change."""
     rows = None if event.rows is None else msgspec.json.encode(event.rows, order="sorted")
-    return said(event), rows
+    return scope_except_rows(event), rows
 
 
 def request_hash(event: SourceEvent) -> str:
-    """A digest of what an event requests, equal however its partitions and columns are ordered."""
+    """A digest of the requested change, independent of the order of partitions and columns."""
     scope = (
         event.dataset,
         None if event.partitions is None else sorted(set(event.partitions)),
@@ -93,9 +93,9 @@ def request_hash(event: SourceEvent) -> str:
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
-    """One message, or one event of several in it, as its transport gave it.
+    """One message, or one of several events in a message, as the transport delivered it.
 
-    In no circle, which the garbage collector need not look through.
+    Exempt from garbage collection (``gc=False``) because it is never part of a reference cycle.
     """
 
     stream: str
@@ -105,9 +105,9 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that could not be understood or used, kept whole with the reason.
+    """A delivery that could not be read or applied, with its payload and the reason.
 
-    ``is_loss``: messages that are gone or cannot be had, so that nothing can be read again.
+    ``is_loss``: the messages no longer exist or cannot be fetched, so a replay is impossible.
     """
 
     stream: str
@@ -119,7 +119,7 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rejection(delivery: Delivery, error: str) -> Rejection:
-    """The dead letter of a delivery: whole, but for what is beyond 16 MiB, and fit to be stored."""
+    """The dead letter of a delivery: truncated to 16 MiB, with text that PostgreSQL can store."""
     value = delivery.value
     if value is not None and len(value) > MAX_KEPT_BYTES:
         error = f"{error} (the first {MAX_KEPT_BYTES} of {len(value)} bytes are kept here)"
@@ -134,9 +134,9 @@ def rejection(delivery: Delivery, error: str) -> Rejection:
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """Understood events of one stream that say the same: the first of them, and where each was.
+    """Events of one stream with the same scope: the first event, and the delivery of each.
 
-    ``deliveries`` and ``ids`` have one for each event, in the order of the stream.
+    ``deliveries`` and ``ids`` have one entry per event, in stream order.
     """
 
     event: SourceEvent
@@ -146,17 +146,17 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def one(cls, event: SourceEvent, delivery: Delivery) -> "Received":
-        """A single event."""
+        """Wrap a single event."""
         stream = delivery.stream
         return cls(event=event, stream=stream, deliveries=(delivery,), ids=(event.id,))
 
     @property
     def count(self) -> int:
-        """How many events there are."""
+        """The number of events."""
         return len(self.ids)
 
     def part(self, start: int, end: int | None) -> "tuple[Received]":
-        """Some of the events, by their places."""
+        """The events with indexes from ``start`` to ``end``."""
         deliveries, ids = self.deliveries[start:end], self.ids[start:end]
         return (msgspec.structs.replace(self, deliveries=deliveries, ids=ids),)
 
@@ -164,7 +164,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 def halved(
     received: Sequence[Received],
 ) -> tuple[Sequence[Received], Sequence[Received]] | None:
-    """Two halves of what was received; None where there is a single event."""
+    """Split events into two halves; None for a single event."""
     middle = len(received) // 2
     if middle:
         return received[:middle], received[middle:]
@@ -173,7 +173,7 @@ def halved(
 
 
 class Advance(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream's position moves from ``before`` (null: none stored yet) to ``after``."""
+    """The move of a stream's position from ``before`` (None: not stored yet) to ``after``."""
 
     stream: str
     before: str | None
@@ -183,7 +183,7 @@ class Advance(msgspec.Struct, frozen=True, kw_only=True):
 class RunReports(msgspec.Struct, frozen=True, kw_only=True):
     """Events of OpenLineage runs from one feed, in order, and the reader of that feed.
 
-    ``read`` reads the event that a run's end would have been, had it named all outputs.
+    ``read`` reads a synthesized end event with all outputs that earlier events of a run announced.
     """
 
     feed: str
@@ -192,21 +192,21 @@ class RunReports(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """What one consumer took in one go: written in one transaction, or not at all."""
+    """The input of one transaction of a consumer, ingested completely or not at all."""
 
     consumer: str
     received: tuple[Received, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     advances: tuple[Advance, ...] = ()
-    told: tuple[Told, ...] = ()
+    reported_lineage: tuple[ReportedLineage, ...] = ()
     runs: tuple[RunReports, ...] = ()
 
     @property
     def widened(self) -> list[SourceEvent]:
-        """What says more than may have changed, as often as it was said."""
+        """The widened events, each repeated as often as it was received."""
         return [
-            each.event
-            for each in self.received
-            if isinstance(each.event, Widened)
-            for _ in each.ids
+            received.event
+            for received in self.received
+            if isinstance(received.event, Widened)
+            for _ in received.ids
         ]

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import yaml
 
 from engine.errors import InvalidDag
-from engine.model.marks import Marks, Path, Problem
+from engine.model.source_positions import Path, Problem, SourceMap
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
@@ -25,7 +25,7 @@ _FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def read_yaml(text: str | bytes, where: str) -> tuple[Any, Marks]:
+def read_yaml(text: str | bytes, where: str) -> tuple[Any, SourceMap]:
     """The one document in ``text``, and where each of its values stands.
 
     Bounded by ``MAX_BYTES``, ``MAX_DEPTH`` and ``MAX_NODES``, all held while the text is being
@@ -33,7 +33,7 @@ def read_yaml(text: str | bytes, where: str) -> tuple[Any, Marks]:
     """
     reader = _Reader(where)
     content = reader.read(_decoded(text, where))
-    return content, Marks(where, reader.positions)
+    return content, SourceMap(where, reader.positions)
 
 
 def _decoded(text: str | bytes, where: str) -> str:
@@ -49,7 +49,7 @@ def _decoded(text: str | bytes, where: str) -> str:
 
 
 def _refusal(where: str, at: tuple[int, int], message: str, path: Path = ()) -> InvalidDag:
-    return Marks(where, {path: at}).refusal([Problem(path, message)])
+    return SourceMap(where, {path: at}).error([Problem(path, message)])
 
 
 def _position(mark: Any) -> tuple[int, int]:

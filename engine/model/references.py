@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.model.marks import Path
+from engine.model.source_positions import Path
 
 PREFIX = "KNOCKON_SECRET_"
 REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")

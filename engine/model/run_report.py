@@ -1,4 +1,4 @@
-"""Outputs that the events of OpenLineage runs name, as far as they are remembered until the end."""
+"""Outputs named by the events of OpenLineage runs, stored until the run ends."""
 
 import msgspec
 
@@ -6,8 +6,8 @@ import msgspec
 class RunOutput(msgspec.Struct, frozen=True, kw_only=True):
     """A dataset that a run names as its output.
 
-    ``text`` is the output as JSON of OpenLineage, and ``is_whole``: the event reports a change of
-    the dataset as a whole, which a later event of the run does not take back.
+    ``text`` is the output as OpenLineage JSON. ``is_whole``: the event reports a change of the
+    entire dataset, which no later event of the run revokes.
     """
 
     namespace: str
@@ -17,7 +17,7 @@ class RunOutput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a run, at a position of a stream; ``kind`` is its type in OpenLineage."""
+    """One event of a run, at a position of a stream; ``kind`` is the OpenLineage event type."""
 
     run: str
     kind: str

@@ -7,12 +7,12 @@ JOIN knockon.datasets d ON d.id = c.dataset_uuid
 JOIN knockon.dataset_versions v ON v.id = c.dataset_version
 WHERE c.org_id = %(org_id)s
 
--- :name learners
--- What runs can tell of: each is given by the first and the last id of the task that it may be part
--- of. Datasets of that task's job whose lineage its runs may tell, still in the generation that the
--- task made and made by a job of that name.
-SELECT r.place, c.dataset_uuid AS dataset, c.dataset_version AS version
-FROM unnest(%(places)s::int[], %(firsts)s::uuid[], %(lasts)s::uuid[]) AS r(place, first, last)
+-- :name accepting_datasets
+-- The datasets that accept column lineage reported by runs. Each run is given by the first and the
+-- last id that its task can have. A dataset accepts a report if the task's job produces it, it still
+-- has the version that the task wrote, and its current job of the same name accepts reported lineage.
+SELECT r.index, c.dataset_uuid AS dataset, c.dataset_version AS version
+FROM unnest(%(indexes)s::int[], %(firsts)s::uuid[], %(lasts)s::uuid[]) AS r(index, first, last)
 JOIN knockon.tasks t ON t.id BETWEEN r.first AND r.last AND t.org_id = %(org_id)s
 JOIN knockon.jobs o ON o.id = t.job_id
 JOIN knockon.dag_version_datasets p ON p.dag_version_id = o.dag_version_id

@@ -1,4 +1,4 @@
-"""Run events of OpenLineage: what a run has written, and what it has made it from."""
+"""OpenLineage run events: the datasets that a run wrote, and their column lineage."""
 
 from consumers.formats.openlineage.format import OpenLineage
 

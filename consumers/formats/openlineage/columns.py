@@ -1,7 +1,7 @@
-"""The column lineage that a run tells of its outputs, if it tells all.
+"""The column lineage that a run reports for its outputs.
 
 Source: OpenLineage's facets `columnLineage` (1-1-0 and 1-2-0) and `schema` of datasets, and
-`parent` (1-1-0) of runs. What is not understood, or may not be all, is not told.
+`parent` (1-1-0) of runs. Lineage that cannot be read or may be incomplete is ignored.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from engine.lineage.columns import EVERY
 from engine.model.openlineage import PRODUCER
-from engine.model.told import Name, Naming, Told, ToldRead
+from engine.model.reported_lineage import DatasetNaming, Name, ReportedColumn, ReportedLineage
 
 
 class _Transformation(Struct, frozen=True):
@@ -25,8 +25,8 @@ class _InputField(Name, frozen=True):
 
     @property
     def is_direct(self) -> bool:
-        """Whether it goes into its column alone, and moves no row."""
-        return all(each.type == "DIRECT" for each in self.transformations or ())
+        """Whether the input field affects only its column, and not which rows there are."""
+        return all(step.type == "DIRECT" for step in self.transformations or ())
 
 
 class _Field(Struct, frozen=True, rename="camel"):
@@ -38,10 +38,10 @@ class _ColumnLineage(Struct, frozen=True):
     dataset: list[_InputField] | None = None
 
     @property
-    def tells_all(self) -> bool:
-        """Whether its producer tells what is filtered, joined and grouped by; older ones do not."""
-        listed = [each for field in self.fields.values() for each in field.input_fields]
-        return bool(self.dataset) or all(each.transformations for each in listed)
+    def is_complete(self) -> bool:
+        """Whether the producer reports filter, join and group columns; older producers do not."""
+        inputs = [item for field in self.fields.values() for item in field.input_fields]
+        return bool(self.dataset) or all(item.transformations for item in inputs)
 
 
 class _Column(Struct, frozen=True):
@@ -92,10 +92,13 @@ class _Run(_RunId, frozen=True, rename="camel"):
 
     @property
     def ids(self) -> tuple[UUID, ...]:
-        """Its own, and those of the runs that it is part of."""
-        parent = self.facets and self.facets.parent
-        around = [parent.run, *([parent.root.run] if parent.root else ())] if parent else []
-        return tuple(dict.fromkeys([self.run_id, *(each.run_id for each in around)]))
+        """The ids of the run, its parent and its root run."""
+        ids = [self.run_id]
+        if parent := self.facets and self.facets.parent:
+            ids.append(parent.run.run_id)
+            if parent.root:
+                ids.append(parent.root.run.run_id)
+        return tuple(dict.fromkeys(ids))
 
 
 class _Event(Struct, frozen=True, rename="camel"):
@@ -109,8 +112,8 @@ class _Event(Struct, frozen=True, rename="camel"):
 _decoder = msgspec.json.Decoder(_Event)
 
 
-def told(value: bytes, naming: Sequence[Naming]) -> list[Told]:
-    """What the run has told of its outputs; nothing unless it has completed."""
+def reported_lineage(value: bytes, naming: Sequence[DatasetNaming]) -> list[ReportedLineage]:
+    """The column lineage of the run's outputs; empty unless the run has completed."""
     if b"columnLineage" not in value:
         return []
     try:
@@ -119,30 +122,29 @@ def told(value: bytes, naming: Sequence[Naming]) -> list[Told]:
         return []
     if event.event_type != "COMPLETE" or event.producer == PRODUCER:
         return []
-    return [_told(event, each, facet, naming) for each, facet in _whole(event)]
+    return [_reported(event, output, facet, naming) for output, facet in _complete_outputs(event)]
 
 
-def _whole(event: _Event) -> Iterator[tuple[_Dataset, _ColumnLineage]]:
-    """The outputs whose lineage is told of every column."""
+def _complete_outputs(event: _Event) -> Iterator[tuple[_Dataset, _ColumnLineage]]:
+    """The outputs with lineage for every column."""
     for output in event.outputs or ():
         facet = output.facets and output.facets.column_lineage
-        if facet and facet.tells_all and _columns(output) <= facet.fields.keys():
+        schema = output.facets and output.facets.schema
+        columns = {column.name for column in (schema and schema.fields) or ()}
+        if facet and facet.is_complete and columns <= facet.fields.keys():
             yield output, facet
 
 
-def _columns(output: _Dataset) -> set[str]:
-    schema = output.facets and output.facets.schema
-    return {each.name for each in (schema and schema.fields) or ()}
-
-
-def _told(event: _Event, output: _Dataset, facet: _ColumnLineage, naming: Sequence[Naming]) -> Told:
-    names = {each.names[0]: each.names for each in event.inputs or ()}
+def _reported(
+    event: _Event, output: _Dataset, facet: _ColumnLineage, naming: Sequence[DatasetNaming]
+) -> ReportedLineage:
+    names = {dataset.names[0]: dataset.names for dataset in event.inputs or ()}
     reads = {
-        ToldRead(column, names.get(name, (name,)), read.field)
+        ReportedColumn(column, names.get(name, (name,)), read.field)
         for column, read in _reads(facet)
         for name in [Name(read.namespace, read.name)]
     }
-    return Told(
+    return ReportedLineage(
         runs=event.run.ids,
         names=output.names,
         columns=frozenset(facet.fields),
@@ -152,7 +154,10 @@ def _told(event: _Event, output: _Dataset, facet: _ColumnLineage, naming: Sequen
 
 
 def _reads(facet: _ColumnLineage) -> Iterator[tuple[str, _InputField]]:
-    """Output column, or ``*``, and what goes into it: what may move rows goes into all."""
+    """Pairs of an output column and an input field.
+
+    The output column is ``*`` for input fields that may determine which rows there are.
+    """
     for column, field in facet.fields.items():
         for read in field.input_fields:
             yield (column if read.is_direct else EVERY), read

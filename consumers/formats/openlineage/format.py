@@ -1,4 +1,4 @@
-"""Run events of OpenLineage: a run of somebody else's has written datasets."""
+"""Format of OpenLineage run events: runs of other systems write datasets."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,20 +9,20 @@ import msgspec
 from consumers.formats.binding import Binding, Cells, Place
 from consumers.formats.bounds import checked
 from consumers.formats.confluent import Schemas
-from consumers.formats.openlineage.columns import told
+from consumers.formats.openlineage.columns import reported_lineage
 from consumers.formats.openlineage.message import Message, Output, read
 from consumers.formats.openlineage.rules import Rule
 from consumers.formats.openlineage.subset import Row, rows_of
 from engine.errors import InvalidEvent
+from engine.model.discovery import DiscoveredDataset
 from engine.model.event import MAX_LISTED, MAX_TEXT, Reason, SourceEvent
-from engine.model.heard import Heard
 from engine.model.openlineage import PRODUCER
+from engine.model.reported_lineage import DatasetNaming, Name, ReportedLineage
 from engine.model.run_report import RunOutput, RunReport
-from engine.model.told import Name, Naming, Told
 
-_NO_SUBSET = "the output has no facet `subset` that says which partitions were written"
+_NO_SUBSET = "the output has no facet `subset` with the written partitions"
 _TOO_MANY = f"more than {MAX_LISTED} partitions are listed"
-_FAILED = "the run failed, was aborted or never reported its end; it may have written all the same"
+_FAILED = "the run failed, was aborted or did not report its end; it may have written data"
 _WHOLE: Mapping[str, Reason] = {
     "ALTER": "schema_change",
     "DROP": "change",
@@ -30,92 +30,99 @@ _WHOLE: Mapping[str, Reason] = {
     "RENAME": "change",
     "TRUNCATE": "change",
 }
-"""The changes of a dataset's life that are about all of it."""
+"""The lifecycle state changes that affect the entire dataset."""
 
 
 class _Bound(NamedTuple):
+    """A binding, and the function that locates its rows."""
+
     binding: Binding
-    placed: Callable[[Cells], Place]
+    placer: Callable[[Cells], Place]
 
     def place(self, row: Row) -> Place:
-        return self.placed(self.binding.cells(row))
+        return self.placer(self.binding.cells(row))
 
     @property
-    def naming(self) -> Naming:
+    def naming(self) -> DatasetNaming:
         source = self.binding.source
         name = source.name or "{dataset}"
         only = None if "{dataset}" in name else self.binding.dataset
-        return Naming(source.namespace, name, only)
+        return DatasetNaming(source.namespace, name, only)
 
-    def everything(self, reason: Reason = "change") -> SourceEvent:
-        return self.binding.event(self.place({})._replace(unsure=None), reason=reason)
+    def whole_change(self, reason: Reason = "change", unsure: str | None = None) -> SourceEvent:
+        """An event for all rows."""
+        return self.binding.event(self.place({})._replace(unsure=unsure), reason=reason)
 
 
 class OpenLineage:
-    """The format of a topic of run events, with the bindings of all datasets that it tells of.
+    """The format of a topic of run events, bound to all datasets that the topic reports on.
 
-    A binding's dataset is an output of the binding's namespace and name, by its own name or by one
-    of its symlinks.
+    A binding applies to outputs with the binding's namespace and name, compared with the name of
+    the output and with its symlinks.
     """
 
     def __init__(self, bindings: Sequence[Binding], schemas: Schemas | None = None) -> None:
-        self._called: Mapping[str, list[_Bound]] = defaultdict(list)
-        for each in bindings:
-            self._bind(each)
+        self._by_name: Mapping[str, list[_Bound]] = defaultdict(list)
+        for binding in bindings:
+            self._bind(binding)
         self._rules = _rules(bindings)
-        self._refused: set[Heard] = set()
-        self._naming = tuple({bound.naming for found in self._called.values() for bound in found})
+        self._refused: set[DiscoveredDataset] = set()
+        self._naming = tuple({bound.naming for found in self._by_name.values() for bound in found})
         self._strict = {
-            each.source.namespace for each in bindings if each.source.unknown != "ignore"
+            binding.source.namespace for binding in bindings if binding.source.unknown != "ignore"
         }
 
     def __call__(
         self, value: bytes | None, headers: Mapping[str, str], dataset: str | None
     ) -> list[SourceEvent]:
-        """See `Format`. Outputs count once they are written, unless the run is Knockon's own."""
+        """See `Format`. Outputs count once they are written, unless Knockon itself wrote them."""
         message = read(value)
         if not message.has_written or message.producer == PRODUCER:
             return []
         failed = message.is_end and message.type != "COMPLETE"
         try:
-            found = [
-                event for each in message.outputs or () for event in self._events(each, failed)
+            events = [
+                event for output in message.outputs or () for event in self._events(output, failed)
             ]
         except RecursionError as error:
-            raise InvalidEvent("the condition of a subset is nested too deep") from error
-        return checked([_signed(event, message) for event in dict.fromkeys(found)])
+            raise InvalidEvent("the condition of a subset is nested too deeply") from error
+        return checked([_with_origin(event, message) for event in dict.fromkeys(events)])
 
     @property
     def discovers(self) -> bool:
-        """Whether datasets can be bound while it is read."""
+        """Whether discovery rules may bind further datasets."""
         return bool(self._rules)
 
-    def unheard(self, values: Iterable[bytes | None]) -> dict[Heard, Rule]:
-        """The datasets that a rule covers and nobody has bound yet."""
+    def discover(self, values: Iterable[bytes | None]) -> dict[DiscoveredDataset, Rule]:
+        """The unbound datasets in messages that a rule covers."""
         outputs = (output for value in values for output in _written(value))
-        unbound = (each for each in outputs if not any(map(self._named, each.names)))
-        return dict(filter(None, map(self._covered, unbound)))
+        unbound = (output for output in outputs if not any(map(self._bound, output.names)))
+        return dict(filter(None, map(self._matched, unbound)))
 
-    def bind(self, heard: Mapping[Heard, Rule], registered: Iterable[Heard]) -> None:
-        """Have those that are registered count from here on; the others are not heard again."""
-        self._refused |= heard.keys()
-        for each in registered:
-            self._bind(heard[each].bound(each))
+    def bind(
+        self,
+        discovered: Mapping[DiscoveredDataset, Rule],
+        registered: Iterable[DiscoveredDataset],
+    ) -> None:
+        """Bind the registered datasets; the others are not discovered again."""
+        self._refused |= discovered.keys()
+        for dataset in registered:
+            self._bind(discovered[dataset].binding_of(dataset))
 
-    def _covered(self, output: Output) -> tuple[Heard, Rule] | None:
+    def _matched(self, output: Output) -> tuple[DiscoveredDataset, Rule] | None:
         for rule in self._rules:
             for name in output.names:
-                heard = rule.heard(Name(name.namespace, name.name))
-                if heard is not None and heard not in self._refused:
-                    return heard, rule
+                dataset = rule.match(Name(name.namespace, name.name))
+                if dataset is not None and dataset not in self._refused:
+                    return dataset, rule
         return None
 
     def _bind(self, binding: Binding) -> None:
         bound = _Bound(binding, binding.placer({}))
-        self._called[bound.naming.calls(binding.dataset) or ""].append(bound)
+        self._by_name[bound.naming.external_name(binding.dataset) or ""].append(bound)
 
     def run(self, value: bytes | None) -> RunReport | None:
-        """The event of a run, with all the outputs that it names; None where it is of none."""
+        """The run event in a message with all outputs it names; None if there is none to keep."""
         try:
             message = read(value)
         except InvalidEvent:
@@ -132,26 +139,26 @@ class OpenLineage:
             job=(message.job.namespace, message.job.name) if message.job else None,
         )
 
-    def told(self, value: bytes | None) -> list[Told]:
-        """The column lineage that the run has told of its outputs, where it is whole."""
-        return told(value or b"", self._naming)
+    def reported_lineage(self, value: bytes | None) -> list[ReportedLineage]:
+        """The column lineage that a message reports for the run's outputs."""
+        return reported_lineage(value or b"", self._naming)
 
     def _events(self, output: Output, failed: bool) -> Iterator[SourceEvent]:
-        bound = [each for name in output.names for each in self._named(name)]
-        for each in bound:
-            yield _event(each, output, _FAILED if failed else None)
+        bound = [binding for name in output.names for binding in self._bound(name)]
+        for binding in bound:
+            yield _event(binding, output, _FAILED if failed else None)
         if not bound and self._rejects(output):
-            # No dataset of ours can be called so: this one becomes a dead letter, by itself.
+            # The slash is in no dataset's name, so only this output becomes a dead letter.
             yield SourceEvent(dataset=f"{output.namespace}/{output.name}"[:MAX_TEXT])
         if (previous := output.lifecycle.previous) is not None:
-            for each in self._named(previous):
-                yield each.everything()
+            for binding in self._bound(previous):
+                yield binding.whole_change()
 
-    def _named(self, name: Name) -> list[_Bound]:
+    def _bound(self, name: Name) -> list[_Bound]:
         return [
-            each
-            for each in self._called.get(name.name, ())
-            if each.binding.source.namespace in (None, name.namespace)
+            bound
+            for bound in self._by_name.get(name.name, ())
+            if bound.binding.source.namespace in (None, name.namespace)
         ]
 
     def _rejects(self, output: Output) -> bool:
@@ -159,17 +166,17 @@ class OpenLineage:
 
 
 def _rules(bindings: Iterable[Binding]) -> list[Rule]:
-    """One for each source, whatever it binds besides."""
-    found: dict[str, Rule] = {}
-    for each in bindings:
-        if each.source.discover is not None:
-            source = each.source.model_copy(update={"dataset": None})
-            found.setdefault(repr(source), Rule(each.source.discover, each))
-    return list(found.values())
+    """The discovery rules, one for each source regardless of its number of bindings."""
+    rules: dict[str, Rule] = {}
+    for binding in bindings:
+        if binding.source.discover is not None:
+            source = binding.source.model_copy(update={"dataset": None})
+            rules.setdefault(repr(source), Rule(binding.source.discover, binding))
+    return list(rules.values())
 
 
 def _written(value: bytes | None) -> list[Output]:
-    """The outputs of a run; none where the message cannot be read, which is reported elsewhere."""
+    """The outputs of a run; empty for unreadable messages, which become dead letters later."""
     try:
         message = read(value)
     except InvalidEvent:
@@ -186,8 +193,8 @@ def _announced(output: Output) -> RunOutput:
     )
 
 
-def _signed(event: SourceEvent, message: Message) -> SourceEvent:
-    """The event with what people look for: which run it was, and whose."""
+def _with_origin(event: SourceEvent, message: Message) -> SourceEvent:
+    """The event with the ids of its run and job, for explanations."""
     run, job = message.run, message.job
     return msgspec.structs.replace(
         event,
@@ -197,14 +204,14 @@ def _signed(event: SourceEvent, message: Message) -> SourceEvent:
 
 
 def _event(bound: _Bound, output: Output, unsure: str | None) -> SourceEvent:
-    """The event of an output; ``unsure`` gives the reason why it may not have been written."""
+    """The event of an output; ``unsure`` is the reason why it may not have been written."""
     if reason := _WHOLE.get(output.lifecycle.change):
-        return bound.binding.event(bound.place({})._replace(unsure=unsure), reason=reason)
+        return bound.whole_change(reason, unsure)
     reason = "arrival" if output.lifecycle.change == "CREATE" else "change"
     if output.condition is None:
-        there = bound.place({})
+        everywhere = bound.place({})
         return bound.binding.event(
-            there, reason=reason, unsure=unsure or (there.unsure and _NO_SUBSET)
+            everywhere, reason=reason, unsure=unsure or (everywhere.unsure and _NO_SUBSET)
         )
     rows = rows_of(output.condition, frozenset(bound.binding.partition_fields))
     places = dict.fromkeys(map(bound.place, rows))

@@ -1,8 +1,8 @@
-"""What a run event of OpenLineage is, as far as it tells what was written.
+"""The parts of an OpenLineage run event that describe written data.
 
 Source: OpenLineage 2-0-2, with the facets `subset` (1-0-0) of outputs, `lifecycleStateChange` and
-`symlinks` (1-0-1) of datasets, and `jobType` (2-0-3) of jobs, as the official Python client 1.54
-has them. Other facets say nothing of what was written.
+`symlinks` (1-0-1) of datasets, and `jobType` (2-0-3) of jobs, as defined in the official Python
+client 1.54. Other facets do not describe written data.
 """
 
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.errors import InvalidEvent
-from engine.model.told import Name
+from engine.model.reported_lineage import Name
 
 
 class Lifecycle(
@@ -18,14 +18,14 @@ class Lifecycle(
     frozen=True,
     rename={"change": "lifecycleStateChange", "previous": "previousIdentifier"},
 ):
-    """What happened to a dataset as a whole."""
+    """A change of a dataset as a whole."""
 
     change: str = ""
     previous: Name | None = None
 
 
 class Symlinks(msgspec.Struct, frozen=True):
-    """What else a dataset is called."""
+    """Alternative names of a dataset."""
 
     identifiers: list[Name] = []
 
@@ -51,18 +51,18 @@ class Output(Name, frozen=True, rename={"output_facets": "outputFacets"}):
 
     @property
     def names(self) -> list[Name]:
-        """All that the dataset is called."""
+        """The dataset's name and its alternative names."""
         symlinks = self.facets and self.facets.symlinks
         return [self, *(symlinks.identifiers if symlinks else ())]
 
     @property
     def lifecycle(self) -> Lifecycle:
-        """What happened to it as a whole, if anything."""
+        """The change of the dataset as a whole; empty if there is none."""
         return (self.facets and self.facets.lifecycle) or Lifecycle()
 
     @property
     def condition(self) -> Any:
-        """The part of the dataset that was written; None where nothing is said."""
+        """The condition that selects the written part of the dataset; None if there is none."""
         subset = self.output_facets and self.output_facets.subset
         return subset.condition if subset else None
 
@@ -95,14 +95,14 @@ class Message(msgspec.Struct, frozen=True, rename={"type": "eventType"}):
 
     @property
     def is_end(self) -> bool:
-        """Whether the run has ended, in whichever way."""
+        """Whether the run has ended, successfully or not."""
         return self.type in _ENDS
 
     @property
     def has_written(self) -> bool:
-        """Whether the outputs are written by now, or may be.
+        """Whether the outputs have been written, or may have been.
 
-        A streaming job never completes: it reports what it has written while it runs.
+        A streaming job never completes, so its RUNNING events report written outputs.
         """
         streams = self.job and self.job.facets and self.job.facets.type
         is_streaming = bool(streams and streams.processing.upper() == "STREAMING")
@@ -114,13 +114,13 @@ _decoder = msgspec.json.Decoder(Message)
 
 
 def read(value: bytes | None) -> Message:
-    """The event of a message. Raises InvalidEvent."""
+    """Decode the event of a message. Raises InvalidEvent."""
     if value is None:
-        raise InvalidEvent("null value: send a run event of OpenLineage")
+        raise InvalidEvent("null value: send an OpenLineage run event")
     try:
         message = _decoder.decode(value)
     except (ValueError, RecursionError) as error:
-        raise InvalidEvent(f"not an event of OpenLineage: {error}") from error
+        raise InvalidEvent(f"not an OpenLineage event: {error}") from error
     if message.run is None and message.job is None and message.dataset is None:
-        raise InvalidEvent("not an event of OpenLineage: it has neither run, job nor dataset")
+        raise InvalidEvent("not an OpenLineage event: it has no run, job or dataset")
     return message

@@ -1,4 +1,4 @@
-"""The condition of a subset: which rows of some fields a part of a dataset has.
+"""The condition of a subset: the field values of the part of a dataset that was written.
 
 Source: the facet `subset` (1-0-0) of outputs.
 """
@@ -12,21 +12,23 @@ from engine.model.event import MAX_LISTED
 
 Row = Mapping[str, Any]
 
-_MOST_PAIRS = 1_000
+_MAX_PAIRS = 1_000
 
 
 def rows_of(condition: Any, fields: frozenset[str]) -> list[Row]:
-    """What a condition says of some fields: one of these; what is not there it leaves open.
+    """The alternatives that a condition allows for some fields; missing fields are unrestricted.
 
-    It may allow more than the condition does, and never less.
+    The result may allow more than the condition, never less.
     """
     match condition:
         case {"type": "partition", "partitions": [_, *_] as partitions}:
-            return [_of(fields, _dimensions(each)) for each in partitions]
+            return [_restrict(_dimensions(partition), fields) for partition in partitions]
         case {"type": "location", "locations": [_, *_] as locations}:
-            return [_of(fields, row) for each in locations for row in _directories(each)]
+            return [
+                _restrict(row, fields) for location in locations for row in _directories(location)
+            ]
         case {"type": "compare", "comparison": "EQUAL", "left": left, "right": right}:
-            return [_of(fields, _equal(left, right) or _equal(right, left))]
+            return [_restrict(_equal(left, right) or _equal(right, left), fields)]
         case {"type": "binary", "operator": "OR", "left": left, "right": right}:
             either = rows_of(left, fields) + rows_of(right, fields)
             return either if len(either) <= MAX_LISTED else [{}]
@@ -35,8 +37,8 @@ def rows_of(condition: Any, fields: frozenset[str]) -> list[Row]:
     return [{}]
 
 
-def _of(fields: frozenset[str], row: Row) -> Row:
-    """The fields asked for; a null, in whichever notation, leaves its field open."""
+def _restrict(row: Row, fields: frozenset[str]) -> Row:
+    """Select some fields of a row; a field that is null in any notation is left out."""
     return {
         name: value
         for name, value in row.items()
@@ -50,23 +52,23 @@ def _dimensions(partition: Any) -> Row:
 
 
 def _directories(location: Any) -> list[Row]:
-    """The fields that the directories of a location hold: `…/dt=2026-01-02/region=us/…`.
+    """The fields in the directory names of a location: `…/dt=2026-01-02/region=us/…`.
 
-    A location may be a path or a URI, in which the path is percent-encoded once more. Where that
-    makes a difference it is read both ways.
+    A location may be a path, or a URI with an additional percent-encoding. If the two readings
+    differ, both are returned.
     """
     if not isinstance(location, str):
         return [{}]
     path, uri = _hive(location), _hive(unquote(location))
-    if uri and not path:  # the `=` of every directory is escaped, so this is a URI
+    if uri and not path:  # every `=` is percent-encoded, so this is a URI
         return [uri]
     return [path] if path == uri else [path, uri]
 
 
 def _hive(path: str) -> Row:
     pairs = (part.partition("=") for part in path.split("/"))
-    said = {hive.unescape(name): hive.unescape(value) for name, equals, value in pairs if equals}
-    return {name: value for name, value in said.items() if name is not None}
+    values = {hive.unescape(name): hive.unescape(value) for name, equals, value in pairs if equals}
+    return {name: value for name, value in values.items() if name is not None}
 
 
 def _equal(left: Any, right: Any) -> Row:
@@ -77,7 +79,10 @@ def _equal(left: Any, right: Any) -> Row:
 
 
 def _both(left: list[Row], right: list[Row]) -> list[Row]:
-    """Where both name a field, either may be right; where there are too many, one side will do."""
-    if len(left) * len(right) > _MOST_PAIRS:
+    """The conjunction of two lists of alternatives; just one list if there are too many pairs.
+
+    For a field in both sides either value is a correct, if wider, result.
+    """
+    if len(left) * len(right) > _MAX_PAIRS:
         return min(left, right, key=len)
     return [{**a, **b} for a in left for b in right]

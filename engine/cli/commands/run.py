@@ -14,7 +14,7 @@ from engine.cli.session import run as run_session
 from engine.cli.waiting import wait_for
 from engine.errors import InvalidInput, UnknownName
 from engine.lineage.graph import Lineage
-from engine.model.marks import did_you_mean
+from engine.model.source_positions import did_you_mean
 
 app = typer.Typer(add_completion=False)
 

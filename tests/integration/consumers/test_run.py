@@ -17,7 +17,7 @@ from consumers.postgres.triggers import Tenant
 from consumers.run import Consumers, Wiring
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
-from engine.flow.register import register
+from engine.flow.auto_register import auto_register
 from engine.loops.doorbell import Doorbell
 from engine.monitor.pulse import pulses
 from engine.store.bells import INVALIDATIONS
@@ -184,7 +184,7 @@ async def test_a_topic_whose_sources_disagree_on_dead_letters_is_not_read(
     async with world.conn() as conn:
         sources = await load_sources(conn, world.scene)
     with structlog.testing.capture_logs() as logs:
-        assert sources.readers(partial(register, conn, world.scene)) == {}
+        assert sources.readers(partial(auto_register, conn, world.scene)) == {}
     assert [each["topic"] for each in logs] == ["t"]
 
 

@@ -11,7 +11,7 @@ from consumers.replay import replay
 from engine.errors import InvalidInput
 from engine.flow.ingest import Ingested, ingest
 from engine.model.event import Batch, Delivery, Received, SourceEvent
-from engine.model.told import Name, Naming, Told, ToldRead
+from engine.model.reported_lineage import DatasetNaming, Name, ReportedColumn, ReportedLineage
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -37,12 +37,14 @@ async def refuse(world: World, condition: str, code: str = "54000") -> None:
         await conn.execute(_REFUSE.format(condition=condition, code=code).encode())
 
 
-async def take(world: World, events: Sequence[SourceEvent], told: Sequence[Told] = ()) -> Ingested:
+async def take(
+    world: World, events: Sequence[SourceEvent], reported: Sequence[ReportedLineage] = ()
+) -> Ingested:
     received = tuple(
         Received.one(event, Delivery("s", str(n), b'{"dataset": "a"}'))
         for n, event in enumerate(events)
     )
-    batch = Batch(consumer="k", received=received, told=tuple(told))
+    batch = Batch(consumer="k", received=received, reported_lineage=tuple(reported))
     async with world.conn() as conn:
         return await ingest(conn, world.scene, batch)
 
@@ -165,16 +167,16 @@ async def test_reported_lineage_that_cannot_be_stored_is_a_dead_letter(
     async def fails(*_: object) -> int:
         raise psycopg.errors.StringDataRightTruncation("too long")
 
-    monkeypatch.setattr("engine.flow.ingest.learn", fails)
+    monkeypatch.setattr("engine.flow.ingest.record_reported_lineage", fails)
     names = (Name("n", "a"),)
-    told = Told(
+    reported = ReportedLineage(
         runs=(uuid4(),),
         names=names,
         columns=frozenset({"c"}),
-        reads=(ToldRead("c", names, "c"),),
-        naming=(Naming("n", "{dataset}"),),
+        reads=(ReportedColumn("c", names, "c"),),
+        naming=(DatasetNaming("n", "{dataset}"),),
     )
-    done = await take(world, [change(10)], [told])
+    done = await take(world, [change(10)], [reported])
     assert (len(done.invalidations), len(done.rejections)) == (1, 1)
     (letter,) = await world.rows("SELECT stream, error FROM dead_letters")
     assert letter["stream"] == "openlineage"

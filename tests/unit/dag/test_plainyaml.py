@@ -44,8 +44,8 @@ def test_scalars_are_what_they_look_like(text: str, expected: object) -> None:
 
 
 def test_each_value_has_its_line_and_column() -> None:
-    _, marks = read_yaml("a:\n  - b: 1\n    c: {d: 2}\n", "f.yaml")
-    assert marks.positions == {
+    _, source_map = read_yaml("a:\n  - b: 1\n    c: {d: 2}\n", "f.yaml")
+    assert source_map.positions == {
         (): (1, 1),
         ("a",): (1, 1),
         ("a", 0): (2, 5),

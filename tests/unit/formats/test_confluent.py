@@ -51,7 +51,7 @@ SALE = {
 
 def schemas(schema: Schema | str) -> Schemas:
     found = Schemas()
-    found.known[7] = schema
+    found.by_id[7] = schema
     return found
 
 

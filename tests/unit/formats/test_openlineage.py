@@ -322,10 +322,10 @@ def test_one_event_tells_of_the_datasets_of_all_sources_of_the_topic() -> None:
 @pytest.mark.parametrize(
     ("value", "complaint"),
     [
-        (None, "null value: send a run event"),
-        (b"{", "not an event of OpenLineage"),
-        (b"[]", "not an event of OpenLineage"),
-        (b"{}", "it has neither run, job nor dataset"),
+        (None, "null value: send an OpenLineage run event"),
+        (b"{", "not an OpenLineage event"),
+        (b"[]", "not an OpenLineage event"),
+        (b"{}", "it has no run, job or dataset"),
         (b'{"eventType": "DONE", "run": {"runId": "1"}}', "Invalid enum value 'DONE'"),
         (b'{"eventType": "COMPLETE", "run": {}}', "missing required field `runId`"),
         (

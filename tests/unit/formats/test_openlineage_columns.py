@@ -16,7 +16,7 @@ from openlineage.client.serde import Serde
 
 from consumers.formats.openlineage import OpenLineage
 from engine.lineage.columns import EVERY
-from engine.model.told import Name, Naming, ToldRead
+from engine.model.reported_lineage import DatasetNaming, Name, ReportedColumn
 from tests.support.bindings import bound
 
 OURS = "01941f29-7c00-7087-8906-40e512c20001"
@@ -50,25 +50,25 @@ def format_of_the_topic() -> OpenLineage:
 def test_a_whole_lineage_is_told_with_the_runs_that_it_is_part_of() -> None:
     facet = ColumnLineageDatasetFacet({"total": Fields([AMOUNT, STATUS]), "n": Fields([])})
 
-    [told] = format_of_the_topic().told(message(facet))
+    [reported] = format_of_the_topic().reported_lineage(message(facet))
 
-    assert [str(each) for each in told.runs] == [SPARK, BETWEEN, OURS]
-    assert told.names == (Name("db", "daily"),)
-    assert told.columns == {"total", "n"}
-    assert set(told.reads) == {
-        ToldRead("total", NAMES, "amount"),
-        ToldRead(EVERY, NAMES, "status"),
+    assert [str(each) for each in reported.runs] == [SPARK, BETWEEN, OURS]
+    assert reported.names == (Name("db", "daily"),)
+    assert reported.columns == {"total", "n"}
+    assert set(reported.reads) == {
+        ReportedColumn("total", NAMES, "amount"),
+        ReportedColumn(EVERY, NAMES, "status"),
     }
-    assert told.naming == (Naming("db", "{dataset}"),)
+    assert reported.naming == (DatasetNaming("db", "{dataset}"),)
 
 
 def test_what_moves_rows_may_be_told_of_the_whole_dataset() -> None:
     plain = InputField("db", "orders", "amount")
     facet = ColumnLineageDatasetFacet({"total": Fields([plain])}, [STATUS])
 
-    [told] = format_of_the_topic().told(message(facet))
+    [reported] = format_of_the_topic().reported_lineage(message(facet))
 
-    assert {each.output for each in told.reads} == {"total", EVERY}
+    assert {each.output for each in reported.reads} == {"total", EVERY}
 
 
 @pytest.mark.parametrize("dataset", [None, []])
@@ -77,13 +77,13 @@ def test_who_tells_of_no_transformations_does_not_tell_what_is_filtered_by(
 ) -> None:
     plain = InputField("db", "orders", "amount")
     facet = ColumnLineageDatasetFacet({"total": Fields([AMOUNT, plain])}, dataset)
-    assert format_of_the_topic().told(message(facet)) == []
+    assert format_of_the_topic().reported_lineage(message(facet)) == []
 
 
 @pytest.mark.parametrize("state", [RunState.START, RunState.FAIL, RunState.ABORT])
 def test_only_a_run_that_has_completed_tells(state: RunState) -> None:
     facet = ColumnLineageDatasetFacet({"total": Fields([AMOUNT])})
-    assert format_of_the_topic().told(message(facet, state)) == []
+    assert format_of_the_topic().reported_lineage(message(facet, state)) == []
 
 
 @pytest.mark.parametrize(
@@ -94,25 +94,27 @@ def test_a_facet_that_makes_no_sense_tells_nothing_and_rejects_nothing(facet: ob
     said = msgspec.json.decode(message(ColumnLineageDatasetFacet({})))
     said["outputs"][0]["facets"]["columnLineage"] = facet
     value = msgspec.json.encode(said)
-    assert format_of_the_topic().told(value) == []
+    assert format_of_the_topic().reported_lineage(value) == []
     assert len(format_of_the_topic()(value, {}, None)) == 1  # a dataset that nobody bound
 
 
 def test_no_text_is_told() -> None:
-    assert format_of_the_topic().told(None) == []
-    assert format_of_the_topic().told(b'{"columnLineage":') == []
+    assert format_of_the_topic().reported_lineage(None) == []
+    assert format_of_the_topic().reported_lineage(b'{"columnLineage":') == []
 
 
 @pytest.mark.parametrize(
-    ("naming", "is_meant"),
+    ("naming", "is_match"),
     [
-        (Naming(None, "{dataset}"), True),
-        (Naming("db", "{dataset}"), True),
-        (Naming("other", "{dataset}"), False),
-        (Naming("db", "public.{dataset}"), False),
-        (Naming("db", "orders", only="orders"), True),
-        (Naming("db", "orders", only="sales"), False),
+        (DatasetNaming(None, "{dataset}"), True),
+        (DatasetNaming("db", "{dataset}"), True),
+        (DatasetNaming("other", "{dataset}"), False),
+        (DatasetNaming("db", "public.{dataset}"), False),
+        (DatasetNaming("db", "orders", only="orders"), True),
+        (DatasetNaming("db", "orders", only="sales"), False),
     ],
 )
-def test_a_name_there_is_known_by_the_naming_of_a_source(naming: Naming, is_meant: bool) -> None:
-    assert naming.means(Name("db", "orders"), "orders") is is_meant
+def test_a_name_there_is_known_by_the_naming_of_a_source(
+    naming: DatasetNaming, is_match: bool
+) -> None:
+    assert naming.matches(Name("db", "orders"), "orders") is is_match

@@ -28,7 +28,7 @@ def enveloped(field: dict[str, Any], value: Any) -> bytes:
 def behind(schema: Schema, payload: bytes, partitioning: Any = NEW_YORK) -> SourceEvent:
     """What a record behind a registry is read as."""
     schemas = Schemas()
-    schemas.known[7] = schema
+    schemas.by_id[7] = schema
     [event] = bound("record", partitioning, None, schemas=schemas)(framed(7, payload), {}, None)
     return event
 

@@ -5,7 +5,7 @@ from consumers.formats.reading import Reader
 from consumers.kafka.batches import Fetched, batch_of
 from consumers.kafka.position import Position
 from engine.model.event import Advance, Received
-from engine.model.told import Told
+from engine.model.reported_lineage import ReportedLineage
 
 PARTITION = TopicPartition("changes", 3)
 
@@ -64,10 +64,10 @@ def test_headers_are_text_in_lower_case_whatever_was_sent():
 
 
 def test_what_runs_tell_goes_along_whatever_becomes_of_the_message():
-    told = [Told(runs=(), names=(), columns=frozenset(), reads=(), naming=())]
+    reported = [ReportedLineage(runs=(), names=(), columns=frozenset(), reads=(), naming=())]
     records = {PARTITION: [record(7, b'{"dataset": "a"}'), record(8, b"{")]}
-    readers = {"changes": Reader(read_events, told=lambda value: told)}
+    readers = {"changes": Reader(read_events, reported_lineage=lambda value: reported)}
 
     batch = batch_of("us", Fetched(records, {}, {}), readers)
 
-    assert batch.told == (*told, *told)
+    assert batch.reported_lineage == (*reported, *reported)

@@ -13,8 +13,8 @@ from consumers.run import Consumers, Wiring
 from consumers.sources import load_sources
 from engine.api.dead_letters import dead_letters
 from engine.embedded.broker import Broker
+from engine.flow.auto_register import auto_register
 from engine.flow.ingest import Ingested, ingest
-from engine.flow.register import register
 from engine.loops.doorbell import Doorbell
 from engine.model.event import Batch, Delivery, Rejection
 from engine.store.bells import INVALIDATIONS
@@ -64,7 +64,7 @@ class Feed:
             self.offset += 1
         async with self.world.conn() as conn:
             sources = await load_sources(conn, self.world.scene)
-            reader = sources.readers(partial(register, conn, self.world.scene))["lineage"]
+            reader = sources.readers(partial(auto_register, conn, self.world.scene))["lineage"]
             await reader.prepare(values)
             outcomes = [reader.read(each) for each in deliveries]
             received = [

@@ -10,8 +10,8 @@ import pytest
 from consumers.replay import replay
 from consumers.sources import load_sources
 from engine.api.dead_letters import dead_letters
+from engine.flow.auto_register import auto_register
 from engine.flow.ingest import Ingested, ingest
-from engine.flow.register import register
 from engine.model.event import Batch, Delivery, Rejection
 from engine.store.database import Database
 from tests.support.worlds import DAILY, WEEKLY, World, job, source
@@ -49,7 +49,7 @@ async def taken(world: World, delivery: Delivery) -> Ingested:
     """What comes of a delivery, as the deployed DAGs have it read."""
     async with world.conn() as conn:
         sources = await load_sources(conn, world.scene)
-        reader = sources.readers(partial(register, conn, world.scene))["lineage"]
+        reader = sources.readers(partial(auto_register, conn, world.scene))["lineage"]
         await reader.prepare([delivery.value])
         outcome = reader.read(delivery)
         assert not isinstance(outcome, Rejection)
@@ -204,7 +204,7 @@ async def test_each_source_has_its_own_rule(database: Database) -> None:
 async def test_a_rule_that_is_too_wide_ends_somewhere(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.flow.register.MOST", 3)
+    monkeypatch.setattr("engine.flow.auto_register.MAX_DATASETS", 3)
     world = await World.made(database, discovering())
 
     done = await taken(world, completed(*(heard(f"shop.t{i}") for i in range(5))))

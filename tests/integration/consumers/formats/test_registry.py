@@ -35,11 +35,11 @@ async def test_a_schema_is_asked_for_once(fake: FakeRegistry) -> None:
     here = Registry(fake.url)
 
     for _ in range(2):
-        await here.learn([framed(1, b""), framed(2, b""), framed(1, b"x"), None, b"{}"])
+        await here.load([framed(1, b""), framed(2, b""), framed(1, b"x"), None, b"{}"])
 
     assert fake.asked == ["/schemas/ids/1", "/schemas/ids/2"]
-    assert isinstance(here.schemas.known[1], AvroSchema)
-    assert isinstance(here.schemas.known[2], JsonSchema)
+    assert isinstance(here.schemas.by_id[1], AvroSchema)
+    assert isinstance(here.schemas.by_id[2], JsonSchema)
 
 
 async def test_what_a_schema_refers_to_is_asked_for_too(fake: FakeRegistry) -> None:
@@ -51,9 +51,9 @@ async def test_what_a_schema_refers_to_is_asked_for_too(fake: FakeRegistry) -> N
     fake.put(1, bill, references=[{"name": "Line", "subject": "line", "version": 1}])
     here = Registry(fake.url)
 
-    await here.learn([framed(1, b"")])
+    await here.load([framed(1, b"")])
 
-    schema = here.schemas.known[1]
+    schema = here.schemas.by_id[1]
     assert isinstance(schema, AvroSchema)
     assert schema.read(b"\x0a") == {"line": {"price": {"cents": 5}}}
 
@@ -63,9 +63,9 @@ async def test_a_registry_that_fails_for_a_moment_is_asked_again(fake: FakeRegis
     fake.failures = 2
     here = Registry(fake.url)
 
-    await here.learn([framed(1, b"")])
+    await here.load([framed(1, b"")])
 
-    assert isinstance(here.schemas.known[1], AvroSchema)
+    assert isinstance(here.schemas.by_id[1], AvroSchema)
     assert len(fake.asked) == 3
 
 
@@ -79,10 +79,10 @@ async def test_the_user_and_the_password_are_sent(
     netrc.chmod(0o600)
 
     with pytest.raises(ServiceUnavailable) as refused:
-        await Registry(fake.url.replace("://", "://us:guess@")).learn([framed(1, b"")])
-    await Registry(fake.url.replace("://", "://us:secret@")).learn([framed(1, b"")])
+        await Registry(fake.url.replace("://", "://us:guess@")).load([framed(1, b"")])
+    await Registry(fake.url.replace("://", "://us:secret@")).load([framed(1, b"")])
     monkeypatch.setenv("NETRC", str(netrc))
-    await Registry(fake.url).learn([framed(1, b"")])
+    await Registry(fake.url).load([framed(1, b"")])
 
     assert "guess" not in str(refused.value)
     assert len(fake.asked) == 3  # what is wrong with a password stays wrong: asked only once
@@ -99,9 +99,9 @@ async def test_a_password_is_read_from_the_environment(
 
     monkeypatch.setenv("KNOCKON_SECRET_REGISTRY", "p/@ss:%41")
     here = Registry(address)
-    await here.learn([framed(1, b"")])
+    await here.load([framed(1, b"")])
 
-    assert isinstance(here.schemas.known[1], AvroSchema)
+    assert isinstance(here.schemas.by_id[1], AvroSchema)
 
 
 async def test_what_the_registry_does_not_have_rejects_its_messages_until_it_does(
@@ -110,14 +110,14 @@ async def test_what_the_registry_does_not_have_rejects_its_messages_until_it_doe
     here = Registry(fake.url)
     fake.put(2, {}, "PROTOBUF")
 
-    await here.learn([framed(1, b""), framed(2, b"")])
-    missing, unreadable = here.schemas.known[1], here.schemas.known[2]
+    await here.load([framed(1, b""), framed(2, b"")])
+    missing, unreadable = here.schemas.by_id[1], here.schemas.by_id[2]
     fake.put(1, SALE)
-    await here.learn([framed(1, b"")])
+    await here.load([framed(1, b"")])
 
     assert "has no /schemas/ids/1" in str(missing)
-    assert unreadable == "it is of type PROTOBUF; use Avro or JSON Schema"
-    assert isinstance(here.schemas.known[1], AvroSchema)
+    assert unreadable == "its type is PROTOBUF; use Avro or JSON Schema"
+    assert isinstance(here.schemas.by_id[1], AvroSchema)
 
 
 async def test_messages_wait_while_the_registry_is_away(
@@ -129,7 +129,7 @@ async def test_messages_wait_while_the_registry_is_away(
     read = bound("record", schemas=here.schemas)
     ledger = await Ledger.on(database)
     async with topic_on(broker) as topic:
-        readers = {topic.name: Reader(read, learn=here.learn)}
+        readers = {topic.name: Reader(read, preload=here.load)}
         consumer = KafkaConsumer(
             settings(broker, topic.name, readers=readers), ledger.ingest, ledger.positions
         )

@@ -100,7 +100,7 @@ async def test_the_deployed_topics_are_rewound_in_the_ledger_itself(database, br
 async def test_without_a_broker_there_is_nothing_to_rewind(database):
     world = await World.made(database, source("a"), job("b", "a"))
     wiring = Wiring(name="knockon.test", source_url=database.url, bootstrap_servers=None)
-    with pytest.raises(InvalidInput, match="no Kafka broker is set"):
+    with pytest.raises(InvalidInput, match="no Kafka broker is configured"):
         await Consumers(database, world.scene, wiring).rewind("earliest")
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from consumers.formats.reading import Reader
 from consumers.sources import load_sources
+from engine.flow.auto_register import auto_register
 from engine.flow.ingest import ingest
-from engine.flow.register import register
 from engine.model.event import Batch, Delivery, Rejection
 from engine.model.openlineage import PRODUCER
 from engine.model.task import Lease
@@ -74,9 +74,9 @@ def event(lease: Lease, told: Any = None, name: str = "daily", **more: Any) -> d
 
 
 async def _reader(conn: Connection, world: World) -> Reader:
-    return (await load_sources(conn, world.scene)).readers(partial(register, conn, world.scene))[
-        "lineage"
-    ]
+    return (await load_sources(conn, world.scene)).readers(
+        partial(auto_register, conn, world.scene)
+    )["lineage"]
 
 
 async def tell(world: World, message: dict[str, Any]) -> None:
@@ -85,8 +85,12 @@ async def tell(world: World, message: dict[str, Any]) -> None:
         reader, value = await _reader(conn, world), msgspec.json.encode(message)
         read = reader.read(Delivery("kafka/lineage/0", "1", value, {}))
         assert not isinstance(read, Rejection)
-        assert reader.told is not None
-        batch = Batch(consumer="k", received=tuple(read), told=tuple(reader.told(value)))
+        assert reader.reported_lineage is not None
+        batch = Batch(
+            consumer="k",
+            received=tuple(read),
+            reported_lineage=tuple(reader.reported_lineage(value)),
+        )
         assert (await ingest(conn, world.scene, batch)).rejections == ()
 
 

@@ -1,0 +1,70 @@
+"""Lines and columns of the values of a DAG file, for error messages that point at them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from engine.errors import InvalidDag
+
+Path = tuple[str | int, ...]
+
+_MAX_PROBLEMS = 100
+
+
+class Problem(NamedTuple):
+    """An error in a DAG file: the path of the value, and a message with the correction."""
+
+    path: Path
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMap:
+    """The line and column, counted from 1, of each path of a file, and the file's content.
+
+    All source maps compare equal, so that two DAG files with the same content are equal wherever
+    their values are written.
+    """
+
+    where: str = field(default="DAG", compare=False)
+    positions: Mapping[Path, tuple[int, int]] = field(default_factory=dict, compare=False)
+    content: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def error(self, problems: Iterable[Problem]) -> InvalidDag:
+        """One error with the first hundred problems in file order, one a line."""
+        ordered = sorted(problems, key=lambda problem: self._position(problem.path))
+        lines = [self._describe(problem) for problem in ordered[:_MAX_PROBLEMS]]
+        if len(ordered) > _MAX_PROBLEMS:
+            lines.append(f"and {len(ordered) - _MAX_PROBLEMS} more")
+        return InvalidDag("\n".join(lines))
+
+    def _describe(self, problem: Problem) -> str:
+        line, column = self._position(problem.path)
+        location = f"{self.where}:{line}:{column}" if line else self.where
+        return ": ".join(filter(None, (location, dotted(problem.path), problem.message)))
+
+    def _position(self, path: Path) -> tuple[int, int]:
+        """The position of a path, or of its nearest ancestor if the value is missing or implied."""
+        for end in range(len(path), -1, -1):
+            if position := self.positions.get(path[:end]):
+                return position
+        return 0, 0
+
+
+def dotted(path: Path) -> str:
+    """Format a path for messages: ``jobs[2].inputs[0].mapping``."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return "".join(steps).removeprefix(".")
+
+
+def shown(value: Any) -> str:
+    """The value as text for a message, truncated to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'flights'?`` if a known word is similar, else an empty text."""
+    near = get_close_matches(word[:100], sorted(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
