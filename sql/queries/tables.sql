@@ -73,6 +73,20 @@ FROM reached f
 JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 ORDER BY f.name, f.oid, f.via NULLS FIRST
 
+-- :name written
+-- The tables that this transaction has written, or was about to, by its locks.
+SELECT n.nspname AS schema, c.relname AS table, n.nspname = 'public' AS is_visible,
+    ARRAY(SELECT DISTINCT substr(t.tgname::text, 9, 12)
+          FROM pg_trigger t
+          JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace = to_regnamespace('knockon_source')
+          WHERE t.tgrelid = c.oid AND starts_with(t.tgname::text, 'knockon_')) AS captured
+FROM pg_locks l
+JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'f')
+JOIN pg_namespace n ON n.oid = c.relnamespace
+    AND n.nspname NOT IN ('knockon', 'knockon_source') AND NOT starts_with(n.nspname, 'pg_')
+WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+
 -- :name claims
 -- The datasets that current versions, of any org, may keep in tables of these bare names, or
 -- capture from them. Names are compared as the server folds and cuts them, which it does in ASCII only

@@ -12,7 +12,9 @@ import psycopg
 
 from engine.errors import TaskFailed
 from engine.flow.complete import complete
+from engine.flow.output_tables import check_target
 from engine.flow.sql_code import check_sql_code
+from engine.flow.written_tables import check_written
 from engine.model.dataset import Dataset
 from engine.model.tables import TableName
 from engine.model.task import Completion, Lease, Output
@@ -77,6 +79,7 @@ class Sql:
                 for unit, common in units:
                     writing = Writing(lease.job, dataset, table, shape, select, unit, common)
                     outputs += await _write(org, lease, writing)
+            await _check_written(conn, context.scene.org_id, lease)
             cursors = followed.cursors if followed else {}
             result = Result(tuple(outputs), cursors, is_recorded=True)
             await complete(conn, context.scene, Completion(lease, result.outputs, cursors))
@@ -111,6 +114,14 @@ async def _check_code(conn: Connection, lease: Lease, queries: Mapping[str, str]
     code = msgspec.json.decode(lease.job.code, type=dict[str, str])
     read = [TableName(*physical_name(each)) for each in lease.inputs.values()]
     await check_sql_code(conn, code, queries.values(), read)
+
+
+async def _check_written(conn: Connection, org_id: UUID, lease: Lease) -> None:
+    """Check the outputs again, which from the first write on nobody can rename or alter."""
+    names = {physical_name(dataset): dataset for dataset in lease.outputs}
+    for name, table in (await describe(conn, names)).items():
+        await check_target(conn, org_id, names[name], table.relation)
+    await check_written(conn, org_id, lease.outputs, names.keys())
 
 
 def _inputs(lease: Lease, tables: Tables) -> Iterator[tuple[str, Table]]:

@@ -1,0 +1,39 @@
+"""Tables that a transaction has written, compared with those that it may write.
+
+A table can be renamed, partitioned or given a trigger after it was checked and before it is
+written. From then on the lock of the write keeps it as it is until the commit.
+"""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from engine.errors import TaskFailed
+from engine.flow.table_claims import find_claims
+from engine.model.dataset import Dataset
+from engine.store.database import Connection
+from engine.store.run import fetch
+
+
+async def check_written(
+    conn: Connection,
+    org_id: UUID,
+    outputs: Collection[Dataset],
+    tables: Collection[tuple[str, str]],
+) -> None:
+    """Raise TaskFailed where the transaction wrote to a table that holds another dataset.
+
+    ``tables`` are those of the outputs, which `check_target` checks.
+    """
+    rows = await fetch(conn, "tables.written")
+    others = [row for row in rows if (row["schema"], row["table"]) not in tables]
+    if not others:
+        return
+    names = {output.name for output in outputs}
+    claims = await find_claims(conn, org_id, {row["table"] for row in others}, others)
+    for row in others:
+        for claim in claims:
+            if claim.covers(row) and not (claim.is_ours and claim.dataset in names):
+                raise TaskFailed(
+                    f"the run also wrote to {row['schema']}.{row['table']}, which holds {claim}, "
+                    "and was rolled back: find the trigger or function that writes there"
+                )
