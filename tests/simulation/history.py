@@ -90,6 +90,7 @@ PHRASES = {
     ),
     "one_given_up": (
         *("rest", "touch", *TAKE_IN, "claim", "give_up", "claim", "finish", "finish", "rest"),
+        *("touch", *TAKE_IN, *("claim", "expire") * 6, "rest"),
     ),
     "moved_while_told": ("change", "publish", *("ingest + deploy_source",) * 2, "plan", "rest"),
     "widened_while_told": (
