@@ -65,6 +65,12 @@ def diamond_world(seed: int) -> World:
     return Maker(dice, Cutter.anywhere(dice)).ladder(1)
 
 
+def chain_world(seed: int) -> World:
+    """A source with three jobs one after another, of the same partitions."""
+    dice = Random(f"chain world {seed}")
+    return Maker(dice, Cutter.anywhere(dice)).chain(4)
+
+
 def bounded_world(seed: int) -> World:
     """A small world with a source that may reach further."""
     dice = Random(f"bounded world {seed}")
@@ -83,6 +89,7 @@ WORLDS: dict[str, Callable[[int], World]] = {
     "following": following_world,
     "forked": forked_world,
     "bundled": bundled_world,
+    "chain": chain_world,
     "damped": damped_world,
     "diamond": diamond_world,
     "bounded": bounded_world,

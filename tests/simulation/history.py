@@ -126,7 +126,7 @@ DRILLS = (
     ("damped", "given_up"),
     ("diamond", "one_given_up"),
     ("bundled", "changed_together"),
-    ("diamond", "edited_and_changed"),
+    ("chain", "edited_and_changed"),
     ("tiny", "moved_while_told"),
     ("bounded", "widened_while_told"),
     ("following", "rolled_back"),

@@ -31,7 +31,6 @@ import engine.flow.ingest
 import engine.flow.outputs
 import engine.flow.plan
 import engine.flow.settle
-import engine.flow.stale
 import engine.lineage.content
 import engine.planner.crossed
 import engine.planner.crossing
@@ -883,8 +882,3 @@ def a_window_is_not_mirrored_on_its_way_down(patch: Patch) -> None:
         return _shifted(aligned, self.first, self.last) & self.target.universe
 
     around(patch, Overlap, "down", lambda _: straight)
-
-
-@classified(EVIDENCE)
-def inputs_that_have_appeared_make_nothing_stale(patch: Patch) -> None:
-    around(patch, engine.flow.stale._Judgement, "judge_appearances", lambda _: nothing)

@@ -59,6 +59,7 @@ CAUGHT_BY = {
     "a_hand_over_drops_row_filters": 25,
     "a_unit_passes_on_the_columns_of_its_first_hit": 119,
     "a_window_is_not_mirrored_on_its_way_down": 0,
+    "a_second_change_of_a_dataset_in_one_plan_is_lost": 33,
 }
 """By mutation, a seed whose world notices. Where that has come to be another, others are tried.
 
