@@ -103,7 +103,7 @@ async def test_messages_behind_a_deploy_are_cut_as_it_says(
     database: Database, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also those that are read before anybody has looked whether the sources are others."""
-    monkeypatch.setattr("consumers.run._LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr("consumers.run._REFRESH_SECONDS", 3600.0)
 
     def cut(grain: str, topic: str) -> dict[str, Any]:
         spec = {"kind": "kafka", "topic": topic, "format": "record", "partition": {"dt": "day"}}
