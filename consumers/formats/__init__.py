@@ -1,1 +1,1 @@
-"""Bytes in, source events out: pure, so that every way in shares them."""
+"""Pure decoders from message bytes to source events, shared by all consumers."""

@@ -1,4 +1,4 @@
-"""What a DAG file says of a source's records: their dataset, partition and columns."""
+"""Bindings of a source's records to their dataset, partitions and columns, from the DAG file."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,18 +15,21 @@ from engine.partitions.dimension import EVERYTHING
 from engine.partitions.text import AND, IS
 
 Cells = tuple[Any, ...]
-"""The values of the fields that tell the partition, in their order."""
+"""The values of the partition fields, in order."""
 
 _SCOPES = 4096
 _VALUES = 65_536
 
 
 Kinds = Mapping[str, Kind]
-"""By field; of the others a schema says nothing that we need."""
+"""The meanings of values by field, for the fields whose schema declares one."""
 
 
 class Place(NamedTuple):
-    """Where a row lies: a key or range, None for anywhere; ``unsure`` says what is not known."""
+    """The partition of a row: a key or range, None for any.
+
+    ``unsure`` is the reason why the partition is not exact.
+    """
 
     text: str | None
     unsure: str | None = None
@@ -34,10 +37,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Binding:
-    """A dataset and the records that tell of it.
+    """The binding of a topic's records to a dataset.
 
-    ``columns`` None: nobody has named them, so that every field is one. ``clock`` is the format's,
-    for fields of which neither the DAG file nor a schema says more.
+    If ``columns`` is None, none are declared and every field is a column. ``clock`` is the default
+    of the format, for fields that neither the DAG file nor a schema describes.
     """
 
     dataset: str
@@ -47,43 +50,46 @@ class Binding:
     clock: Clock = "utc"
 
     def pairs(self, columns: Iterable[str]) -> list[tuple[str, str]]:
-        """Each field with the column that it is, of these and of those that the DAG file binds."""
+        """Pairs of field and column, for ``columns`` and all columns bound in the DAG file."""
         bound = sorted({*columns, *self._field_of})
         return [(self._field_of.get(column, column), column) for column in bound]
 
     def every(self, fields: Iterable[str]) -> list[tuple[str, str]]:
-        """Each field with the column that it is, where every field is one."""
+        """Pairs of field and column, if every field is a column."""
         renamed = {field: column for column, field in self._field_of.items()}
-        return [(each, renamed.get(each, each)) for each in sorted(fields)]
+        return [(field, renamed.get(field, field)) for field in sorted(fields)]
 
     @cached_property
     def _field_of(self) -> Mapping[str, str]:
-        """From column to field, for those of which the DAG file says it."""
-        held = {column: spot.field for column, spot in self._partitioned_by if spot.field}
-        return held | (self.source.columns or {})
+        """The field of each column that the DAG file binds."""
+        fields = {column: spec.field for column, spec in self._partitioned_by if spec.field}
+        return fields | (self.source.columns or {})
 
     @cached_property
     def partition_fields(self) -> tuple[str, ...]:
-        """The fields that tell the partition."""
-        return tuple(spot.field for _, spot in self._partitioned_by if spot.field)
+        """The fields that determine the partition."""
+        return tuple(spec.field for _, spec in self._partitioned_by if spec.field)
 
     @property
     def _partitioned_by(self) -> list[tuple[str, PartitionField]]:
-        said = self.source.partition or {}
-        columns = [(name, each.column or name) for name, each in self.space.dimensions]
-        return [(column, said.get(name, PartitionField(field=column))) for name, column in columns]
+        """The column and the field of each dimension."""
+        specs = self.source.partition or {}
+        columns = [(name, dimension.column or name) for name, dimension in self.space.dimensions]
+        return [(column, specs.get(name, PartitionField(field=column))) for name, column in columns]
 
     def cells(self, row: Mapping[str, Any]) -> Cells:
-        """What the fields of a row hold that tell its partition; None for those not there."""
+        """The values of a row's partition fields; None for missing fields."""
         return tuple([row.get(field) for field in self.partition_fields])
 
     def placer(self, kinds: Kinds) -> Callable[[Cells], Place]:
-        """How to tell where a row lies, with what a schema says of its fields."""
-        spots = [
-            _spot(name, self.space[name], spot, kinds, self.clock)
-            for name, (_, spot) in zip(self.space.names, self._partitioned_by, strict=True)
+        """A function that returns the place of a row; ``kinds`` come from the row's schema."""
+        readers = [
+            _key_reader(name, self.space[name], spec, kinds, self.clock)
+            for name, (_, spec) in zip(self.space.names, self._partitioned_by, strict=True)
         ]
-        return partial(_place, spots) if len(spots) != 1 else partial(_place_in_one, spots[0])
+        if len(readers) == 1:
+            return partial(_place_in_one, readers[0])
+        return partial(_place, readers)
 
     def event(
         self,
@@ -92,9 +98,9 @@ class Binding:
         reason: Reason = "change",
         unsure: str | None = None,
     ) -> SourceEvent:
-        """The event about rows that lie there; ``unsure`` says why it says more than changed.
+        """The event for rows at some places; widened for the reason ``unsure``, if given.
 
-        Raises InvalidEvent where it is out of bounds.
+        Raises InvalidEvent if the event is out of bounds.
         """
         return _event(self.dataset, places, columns, reason, unsure)
 
@@ -107,7 +113,7 @@ def _event(
     reason: Reason,
     unsure: str | None,
 ) -> SourceEvent:
-    """The one object for a scope, so that what is done with it is done once."""
+    """The shared event object of a scope; later steps process each object only once."""
     texts = dict.fromkeys(place.text for place in places)
     unsure = unsure or next((place.unsure for place in places if place.unsure), None)
     kind, note = (Widened, f"widened: {unsure}") if unsure else (SourceEvent, None)
@@ -116,45 +122,49 @@ def _event(
     return checked([event])[0]
 
 
-class _Spot(NamedTuple):
-    """A dimension: the prefix of its keys, and its key of a row that has a field, or of any."""
+class _KeyReader(NamedTuple):
+    """The computation of a dimension's key from a row: from ``field``, or a constant if None."""
 
     prefix: str
     field: str | None
     key: KeyOf
 
 
-def _spot(name: str, dimension: Any, said: PartitionField, kinds: Kinds, clock: Clock) -> _Spot:
-    if said.field is None:
-        return _Spot(name + IS, None, lambda _: said.constant)
-    kind = kinds.get(said.field, Kind(clock=clock))
-    kind = kind._replace(unit=said.unit or kind.unit, clock=said.clock or kind.clock)
+def _key_reader(
+    name: str, dimension: Any, spec: PartitionField, kinds: Kinds, clock: Clock
+) -> _KeyReader:
+    if spec.field is None:
+        return _KeyReader(name + IS, None, lambda _: spec.constant)
+    kind = kinds.get(spec.field, Kind(clock=clock))
+    kind = kind._replace(unit=spec.unit or kind.unit, clock=spec.clock or kind.clock)
     key = key_of(dimension, kind)
     is_time = isinstance(dimension, TimeDimension)
-    return _Spot(name + IS, said.field, key if is_time else _remembered(key))
+    return _KeyReader(name + IS, spec.field, key if is_time else _cached(key))
 
 
-def _remembered(key: KeyOf) -> KeyOf:
-    """Keys by value, but for values of which there is no telling how large they are."""
-    known = lru_cache(_VALUES, typed=True)(key)
-    return lambda value: (key if isinstance(value, bytes | list | dict) else known)(value)
+def _cached(key: KeyOf) -> KeyOf:
+    """Cache keys by value, except for values of types without a size limit."""
+    cached = lru_cache(_VALUES, typed=True)(key)
+    return lambda value: (key if isinstance(value, bytes | list | dict) else cached)(value)
 
 
-_there = lru_cache(_SCOPES)(Place)
+_shared_place = lru_cache(_SCOPES)(Place)
 
 
-def _place_in_one(spot: _Spot, cells: Cells) -> Place:
-    key = spot.key(cells[0] if cells else None)
-    return Place(None, _unsure(spot)) if key is None else _there(key)
+def _place_in_one(reader: _KeyReader, cells: Cells) -> Place:
+    key = reader.key(cells[0] if cells else None)
+    return Place(None, _unsure(reader)) if key is None else _shared_place(key)
 
 
-def _place(spots: list[_Spot], cells: Cells) -> Place:
-    left = iter(cells)
-    keys = [spot.key(next(left) if spot.field else None) for spot in spots]
-    parts = [spot.prefix + key for spot, key in zip(spots, keys, strict=True) if key]
-    text = AND.join(parts) or (None if spots else EVERYTHING)
-    return Place(text, _unsure(spots[keys.index(None)])) if None in keys else _there(text)
+def _place(readers: list[_KeyReader], cells: Cells) -> Place:
+    remaining = iter(cells)
+    keys = [reader.key(next(remaining) if reader.field else None) for reader in readers]
+    parts = [reader.prefix + key for reader, key in zip(readers, keys, strict=True) if key]
+    text = AND.join(parts) or (None if readers else EVERYTHING)
+    if None in keys:
+        return Place(text, _unsure(readers[keys.index(None)]))
+    return _shared_place(text)
 
 
-def _unsure(spot: _Spot) -> str:
-    return f"field {spot.field!r} holds no key of dimension {spot.prefix.rstrip(IS)!r}"
+def _unsure(reader: _KeyReader) -> str:
+    return f"field {reader.field!r} has no key of dimension {reader.prefix.rstrip(IS)!r}"

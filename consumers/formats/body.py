@@ -1,4 +1,4 @@
-"""JSON to plain values, and plain values to one source event."""
+"""Conversion of JSON to plain values, and of plain values to a source event."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _FIELDS = ", ".join(SourceEvent.__struct_fields__)
 def parse_json(value: bytes | None) -> Any:
     """Decode JSON of any shape. Raises InvalidEvent."""
     if value is None:
-        raise InvalidEvent("null value: a tombstone says nothing about what changed; send an event")
+        raise InvalidEvent("null value: a tombstone does not describe a change; send an event")
     try:
         return msgspec.json.decode(value)
     except (ValueError, RecursionError) as error:
@@ -21,17 +21,20 @@ def parse_json(value: bytes | None) -> Any:
 
 
 def to_event(body: Any, dataset: str | None) -> SourceEvent:
-    """Read one event from its JSON object, about `dataset` if it is given. Raises InvalidEvent."""
+    """Read one event from its JSON object; `dataset`, if given, is its dataset.
+
+    Raises InvalidEvent.
+    """
     if not isinstance(body, dict):
         raise InvalidEvent(f"an event is a JSON object, not {_json_type(body)}")
     if dataset is not None and body.get("dataset", dataset) != dataset:
         raise InvalidEvent(
-            f"the event names dataset {body['dataset']!r}, but all that comes this way is about "
-            f"{dataset!r}: leave `dataset` out, or send it another way"
+            f"the event names dataset {body['dataset']!r}, but this stream is bound to "
+            f"{dataset!r}: omit `dataset`, or send the event to another stream"
         )
-    named = body if dataset is None else {**body, "dataset": dataset}
+    complete = body if dataset is None else {**body, "dataset": dataset}
     try:
-        return msgspec.convert(named, SourceEvent)
+        return msgspec.convert(complete, SourceEvent)
     except (msgspec.ValidationError, RecursionError) as error:
         raise InvalidEvent(f"not a Knockon event: {error}; its fields are {_FIELDS}") from error
 

@@ -1,4 +1,4 @@
-"""What an event may hold, whichever format it came in, so that all behind it can bear it."""
+"""Limits on events of every format, so that planning and the database can handle them."""
 
 import re
 from datetime import datetime
@@ -18,38 +18,41 @@ _Time = Annotated[datetime, Meta(tz=True)]
 
 
 def checked(events: list[SourceEvent]) -> list[SourceEvent]:
-    """The events, if there are not too many, and each is within its bounds, and of their type.
+    """Check the number of events and the bounds of each; returns hashable events.
 
     Raises InvalidEvent.
     """
     check_count(events)
-    as_typed = [_as_typed(event) for event in events]
-    check_texts(as_typed)
-    return as_typed
+    converted = [_converted(event) for event in events]
+    check_texts(converted)
+    return converted
 
 
-def _as_typed(event: SourceEvent) -> SourceEvent:
-    """The event with tuples where it holds lists, so that it can be hashed."""
+def _converted(event: SourceEvent) -> SourceEvent:
+    """The event with tuples in place of lists, so that it is hashable."""
     try:
         return msgspec.convert(msgspec.to_builtins(event), type(event))
     except msgspec.ValidationError as error:
         raise InvalidEvent(
-            f"out of bounds: {error}; leave a field out to say nothing about it"
+            f"out of bounds: {error}; correct the field, or omit it if it is unknown"
         ) from error
 
 
 def check_count(events: list[SourceEvent]) -> None:
-    """Raise InvalidEvent where there are too many events to be read at once."""
+    """Raise InvalidEvent if a message has too many events."""
     if len(events) > MAX_EVENTS:
-        raise InvalidEvent(f"{len(events)} events in it: send at most {MAX_EVENTS} at once")
+        raise InvalidEvent(
+            f"the message has {len(events)} events: send at most {MAX_EVENTS} per message"
+        )
 
 
-def check_texts(events: list[SourceEvent], said: bytes | None = None) -> None:
-    """Check what the type of an event does not, ``said`` being JSON that holds all of their text.
+def check_texts(events: list[SourceEvent], payload: bytes | None = None) -> None:
+    """Check rules on text that the type of an event cannot express.
 
-    Raises InvalidEvent.
+    ``payload`` is the JSON that the events were decoded from, for a fast check. Raises
+    InvalidEvent.
     """
-    may_hold_nul = said is None or (_BACKSLASH in said and b"u0000" in said)
+    may_hold_nul = payload is None or (_BACKSLASH in payload and b"u0000" in payload)
     for event in events:
         if event.time is not None:
             _check_time(event.time)
@@ -60,7 +63,9 @@ def check_texts(events: list[SourceEvent], said: bytes | None = None) -> None:
 def _check_nul(event: SourceEvent) -> None:
     encoded = msgspec.json.encode(event)
     if b"u0000" in encoded and _NUL.search(encoded):
-        raise InvalidEvent("it holds a NUL character (\\u0000), which no text column can: drop it")
+        raise InvalidEvent(
+            "the event contains a NUL character (\\u0000), which PostgreSQL cannot store: remove it"
+        )
 
 
 def _check_time(text: str) -> None:
@@ -68,5 +73,5 @@ def _check_time(text: str) -> None:
         msgspec.convert(text, _Time)
     except msgspec.ValidationError as error:
         raise InvalidEvent(
-            f"out of bounds: {error} - at `$.time`; leave a field out to say nothing about it"
+            f"out of bounds: {error} - at `$.time`; correct the field, or omit it if it is unknown"
         ) from error

@@ -1,7 +1,7 @@
-"""CloudEvents 1.0 over Kafka: the envelope says who, which and when, the data what.
+"""CloudEvents 1.0 over Kafka: an envelope with id, source and time, and data with the change.
 
 Source: CloudEvents 1.0.2, its JSON event format and its Kafka protocol binding. The data is the
-JSON object of a Knockon event without the fields that the envelope has.
+JSON object of a Knockon event without the fields that the envelope provides.
 """
 
 from base64 import b64decode
@@ -41,7 +41,7 @@ def read_cloudevent(
 ) -> list[SourceEvent]:
     """Read one CloudEvent, structured or binary. Raises InvalidEvent; see `Format`.
 
-    Any `type` is taken. The dataset is the one given, else the one in the data, else `subject`.
+    Any `type` is accepted. The dataset is `dataset`, else the one in the data, else `subject`.
     """
     read = _binary if _is_binary(headers) else _structured
     return [_event(read(value, headers), dataset)]
@@ -63,7 +63,7 @@ def _binary(value: bytes | None, headers: Mapping[str, str]) -> _Envelope:
     attributes: dict[str, Any] = {
         name.removeprefix("ce_"): headers[name] for name in _ATTRIBUTES if name in headers
     }
-    if not value:  # Kafka has a null value where there is no data
+    if not value:  # a null value means an event without data
         return _envelope(attributes)
     _expect_json(_media_type(headers))
     return _envelope({**attributes, "data": parse_json(value)})
@@ -73,7 +73,7 @@ def _structured(value: bytes | None, headers: Mapping[str, str]) -> _Envelope:
     media_type = _media_type(headers)
     if media_type.startswith(_CLOUDEVENT) and media_type != f"{_CLOUDEVENT}+json":
         raise InvalidEvent(
-            f"content-type {media_type} cannot be read: send one event a message, "
+            f"content-type {media_type} cannot be read: send one event per message, "
             f"as {_CLOUDEVENT}+json or with ce_ headers"
         )
     return _envelope(parse_json(value))
@@ -90,30 +90,30 @@ def _envelope(attributes: Any) -> _Envelope:
 
 def _event(envelope: _Envelope, dataset: str | None) -> SourceEvent:
     data = _data(envelope)
-    said = {
-        # a URI has no blanks, so that no two pairs of source and id make the same text
+    attributes = {
+        # A source has no blanks, so two different pairs never result in the same id.
         "id": f"{envelope.source} {envelope.id}",
         "source": envelope.source,
         "time": envelope.time and envelope.time.isoformat(),
     }
-    if repeated := said.keys() & data.keys():
+    if repeated := attributes.keys() & data.keys():
         raise InvalidEvent(
-            f"the data repeats {', '.join(sorted(repeated))}: leave it to the envelope"
+            f"the data repeats {', '.join(sorted(repeated))}: set it only in the envelope"
         )
     if dataset is None and envelope.subject is not None:
         data = {"dataset": envelope.subject, **data}
-    return to_event({**data, **said}, dataset)
+    return to_event({**data, **attributes}, dataset)
 
 
 def _data(envelope: _Envelope) -> dict[str, Any]:
     data = _decoded(envelope)
     if not isinstance(data, dict):
-        raise InvalidEvent("the data of the CloudEvent is not an object: put a Knockon event there")
+        raise InvalidEvent("the data of the CloudEvent is not an object: send a Knockon event")
     return data
 
 
 def _decoded(envelope: _Envelope) -> Any:
-    """The data, which may be left out, null or empty: then all of the dataset changed."""
+    """The decoded data; missing, null or empty data means that the entire dataset changed."""
     if isinstance(envelope.data_base64, UnsetType):
         data = None if envelope.data is UNSET else envelope.data
     elif envelope.data is not UNSET:
@@ -123,8 +123,8 @@ def _decoded(envelope: _Envelope) -> Any:
     if data is None or data == b"":
         return {}
     _expect_json(_essence(envelope.datacontenttype))
-    found = parse_json(data) if isinstance(data, bytes) else data
-    return {} if found is None else found
+    decoded = parse_json(data) if isinstance(data, bytes) else data
+    return {} if decoded is None else decoded
 
 
 def _from_base64(text: str) -> bytes:

@@ -1,7 +1,7 @@
-"""Messages that begin with the id of their schema, as serializers with a schema registry make them.
+"""Messages that begin with a schema id, as produced by serializers with a schema registry.
 
 Source: Confluent's wire format: a zero byte, the id in four bytes, most significant first, then the
-payload. Schemas come from a look-up, so that reading stays pure; who reads has learned them before.
+payload. Schemas are loaded in advance, so that reading messages does no I/O.
 """
 
 from abc import ABC, abstractmethod
@@ -22,33 +22,33 @@ _HEADER = 5
 
 
 class Schema(ABC):
-    """A schema of a registry."""
+    """A schema from a registry."""
 
     @abstractmethod
     def read(self, payload: bytes) -> bytes | dict[str, Any]:
-        """The payload as JSON, or as a record. Raises InvalidEvent."""
+        """The payload as JSON, or as a decoded record. Raises InvalidEvent."""
 
     @abstractmethod
     def fields(self, *within: str) -> Fields:
-        """The fields of a row that lies within some fields."""
+        """The fields of a row; ``within`` is the path of fields to the row."""
 
 
 @dataclass(frozen=True, eq=False)
 class AvroSchema(Schema):
-    """A record, parsed, and the types in it by name."""
+    """A parsed Avro record schema, and the named types in it."""
 
     parsed: Any
     named: Mapping[str, Any]
 
     @staticmethod
     def of(text: str, references: Mapping[str, str]) -> "AvroSchema":
-        """Parse a schema with those that it refers to, in their order. Raises InvalidEvent."""
+        """Parse a schema after its references, in order. Raises InvalidEvent."""
         named: dict[str, Any] = {}
         try:
-            for each in references.values():
-                fastavro.parse_schema(msgspec.json.decode(each), named)
+            for reference in references.values():
+                fastavro.parse_schema(msgspec.json.decode(reference), named)
             return AvroSchema(fastavro.parse_schema(msgspec.json.decode(text), named), named)
-        except Exception as error:  # the parser raises what it comes across
+        except Exception as error:  # fastavro raises arbitrary errors for invalid schemas
             raise InvalidEvent(f"its Avro schema cannot be read: {error!r}") from error
 
     def read(self, payload: bytes) -> dict[str, Any]:
@@ -56,24 +56,32 @@ class AvroSchema(Schema):
         source = BytesIO(payload)
         try:
             record = fastavro.schemaless_reader(source, self.parsed, None)
-        except Exception as error:  # the reader raises what it comes across
-            raise InvalidEvent(f"not Avro of its schema: {error!r}") from error
+        except Exception as error:  # fastavro raises arbitrary errors for invalid payloads
+            raise InvalidEvent(
+                f"the payload is not Avro of the message's schema: {error!r}"
+            ) from error
         if not isinstance(record, dict) or source.tell() < len(payload):
-            raise InvalidEvent("not Avro of its schema: it is no record, or goes on behind its end")
+            raise InvalidEvent(
+                "the payload is not Avro of the message's schema: it is not a record, or there are "
+                "bytes after the record"
+            )
         return record
 
     def fields(self, *within: str) -> Fields:
         """See `Schema`."""
         record = self.parsed
         for field in within:
-            types = {each["name"]: each["type"] for each in _declared(record)}
+            types = {declared["name"]: declared["type"] for declared in _declared(record)}
             record = self._record(types.get(field))
-        return {each["name"]: _field(each) for each in _declared(record)}
+        return {declared["name"]: _field(declared) for declared in _declared(record)}
 
     def _record(self, kind: Any) -> Any:
-        """The record in a type, which may be null as well, and may be told by its name."""
-        found = (self.named.get(each) if isinstance(each, str) else each for each in _either(kind))
-        return next((each for each in found if _declared(each)), None)
+        """The record type in a type, which may be a union with null or the name of a type."""
+        resolved = (
+            self.named.get(option) if isinstance(option, str) else option
+            for option in _options(kind)
+        )
+        return next((option for option in resolved if _declared(option)), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +99,7 @@ class JsonSchema(Schema):
         schema = self._parsed
         for field in within:
             schema = _properties(schema).get(field)
-        return {name: _property(each) for name, each in _properties(schema).items()}
+        return {name: _property(value) for name, value in _properties(schema).items()}
 
     @cached_property
     def _parsed(self) -> Any:
@@ -99,80 +107,80 @@ class JsonSchema(Schema):
 
 
 class Schemas:
-    """The schemas that have been learned, by id; of those that cannot be had, the reason."""
+    """The loaded schemas by id; for an unavailable schema, the reason."""
 
     def __init__(self) -> None:
         self.by_id: dict[int, Schema | str] = {}
 
     def unwrap(self, value: bytes) -> tuple[Schema, bytes]:
-        """The schema of a message, and its payload. Raises InvalidEvent."""
+        """Split a message into its schema and its payload. Raises InvalidEvent."""
         number = schema_id(value)
         if number is None:
             raise InvalidEvent(
-                "it does not begin with the id of a schema: let its producer use a serializer of "
-                "the registry, or leave out `registry` in the DAG file"
+                "the message does not begin with a schema id: use a serializer of the registry in "
+                "the producer, or remove `registry` from the source in the DAG file"
             )
-        found = self.by_id.get(number, "it has not been asked for")
-        if isinstance(found, str):
-            raise InvalidEvent(f"schema {number} cannot be had: {found}")
-        return found, value[_HEADER:]
+        schema = self.by_id.get(number, "it has not been loaded")
+        if isinstance(schema, str):
+            raise InvalidEvent(f"schema {number} is not available: {schema}")
+        return schema, value[_HEADER:]
 
 
 def schema_id(value: bytes | None) -> int | None:
-    """The id that a message begins with; None where it begins otherwise."""
+    """The schema id that a message begins with; None if there is none."""
     if value is None or len(value) < _HEADER or value[0] != _MAGIC:
         return None
     return int.from_bytes(value[1:_HEADER], "big")
 
 
 def _declared(record: Any) -> list[Any]:
-    found = record.get("fields", ()) if isinstance(record, dict) else ()
-    return [each for each in found if isinstance(each, dict)]
+    """The fields that an Avro type declares; empty unless the type is a record."""
+    fields = record.get("fields", ()) if isinstance(record, dict) else ()
+    return [field for field in fields if isinstance(field, dict)]
 
 
 def _field(declared: Any) -> Field:
-    """A field of an Avro record; Kafka Connect notes the name of its type as `connect.name`."""
-    kind = _plain(declared["type"])
+    """A field of an Avro record; Kafka Connect writes the logical type as `connect.name`."""
+    options = _options(declared["type"])
+    kind: dict[str, Any] = next((option for option in options if isinstance(option, dict)), {})
     default = declared.get("default")
     return Field(
         name=str(kind.get("connect.name", "")),
-        is_optional="null" in _either(declared["type"]),
+        is_optional="null" in options,
         default=kind.get("connect.default") if default is None else default,
         is_default_plain="logicalType" not in kind and kind.get("type") != "bytes",
     )
 
 
 def _property(schema: Any) -> Field:
-    """A property of a JSON Schema; Kafka Connect notes the name of its type as the title."""
-    found = _object(schema)
-    default = found.get("default")
-    parameters = found.get("connect.parameters")
+    """A property of a JSON Schema; Kafka Connect writes the logical type as the title."""
+    value = _object(schema)
+    default = value.get("default")
+    parameters = value.get("connect.parameters")
     return Field(
-        name=str(found.get("title", "")),
-        is_optional=found is not schema or "null" in _either(found.get("type")),
-        default=found.get("connect.default") if default is None else default,
+        name=str(value.get("title", "")),
+        is_optional=value is not schema or "null" in _options(value.get("type")),
+        default=value.get("connect.default") if default is None else default,
         scale=whole_number(parameters.get("scale")) if isinstance(parameters, dict) else None,
     )
 
 
-def _plain(kind: Any) -> dict[str, Any]:
-    return next((each for each in _either(kind) if isinstance(each, dict)), {})
-
-
-def _either(kind: Any) -> list[Any]:
+def _options(kind: Any) -> list[Any]:
+    """The members of a union type; a type that is not a union is its only member."""
     return kind if isinstance(kind, list) else [kind]
 
 
 def _properties(schema: Any) -> dict[str, Any]:
-    found = _object(schema).get("properties")
-    return found if isinstance(found, dict) else {}
+    properties = _object(schema).get("properties")
+    return properties if isinstance(properties, dict) else {}
 
 
 def _object(schema: Any) -> dict[str, Any]:
-    """The schema, or the one of several that is not of null."""
+    """The schema itself, or the first alternative other than null."""
     if not isinstance(schema, dict):
         return {}
-    several = schema.get("oneOf") or schema.get("anyOf")
-    choices = several if isinstance(several, list) else [schema]
-    fitting = (each for each in choices if isinstance(each, dict) and each.get("type") != "null")
-    return next(fitting, {})
+    alternatives = schema.get("oneOf") or schema.get("anyOf")
+    if not isinstance(alternatives, list):
+        alternatives = [schema]
+    usable = (a for a in alternatives if isinstance(a, dict) and a.get("type") != "null")
+    return next(usable, {})

@@ -1,4 +1,4 @@
-"""Rows as Kafka Connect's schemas declare them: logical types by name, optional fields, defaults.
+"""Fields of rows in Kafka Connect's schemas: logical types, optional fields and defaults.
 
 Sources: the schemas of Kafka Connect's JSON converter, and of Confluent's converters for Avro
 (`connect.name`, `connect.default`) and JSON Schema (`title`, `connect.parameters`).
@@ -30,18 +30,18 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         _TIME + "ZonedTimestamp": Kind(),
     }
 )
-"""Logical types by name. Debezium's own are for columns without a time zone, unless zoned."""
+"""Logical types by name. Debezium's own types, unless zoned, are for columns without time zone."""
 
 DEBEZIUM_KINDS: Mapping[str, Kind] = MappingProxyType(
     {**KINDS, _CONNECT + "Timestamp": Kind("millis", clock="local")}
 )
-"""The same in Debezium's change events, where columns without a time zone may have Connect's."""
+"""Logical types in Debezium's change events: columns without time zone may use Connect's types."""
 
 
 class Field(Struct, frozen=True):
-    """A field of a row; ``default`` None: it has none.
+    """A field of a row; ``default`` None means no default.
 
-    ``is_default_plain``: its values compare with the default as they are decoded.
+    ``is_default_plain``: decoded values can be compared with the default.
     """
 
     name: str = ""
@@ -51,28 +51,28 @@ class Field(Struct, frozen=True):
     scale: int | None = None
 
     def may_be_default(self, value: Any) -> bool:
-        """Whether a value may be the default."""
+        """Return whether a value may equal the default."""
         if self.default is None or value is None:
             return False
         return not self.is_default_plain or bool(value == self.default)
 
     def kind(self, kinds: Mapping[str, Kind]) -> Kind | None:
-        """The meaning of its values, where its type has a name that implies one."""
+        """The meaning of the values, if the logical type implies one."""
         return Kind(scale=self.scale) if self.name == _DECIMAL else kinds.get(self.name)
 
 
 Fields = Mapping[str, Field]
-"""The fields of a row by name; empty where no schema is at hand."""
+"""The fields of a row by name; empty if there is no schema."""
 
 
 def kinds_of(fields: Fields, kinds: Mapping[str, Kind]) -> dict[str, Kind]:
-    """The meanings of the fields whose types imply one."""
-    found = {name: field.kind(kinds) for name, field in fields.items()}
-    return {name: kind for name, kind in found.items() if kind is not None}
+    """The meanings of the values of all fields whose logical types imply one."""
+    implied = {name: field.kind(kinds) for name, field in fields.items()}
+    return {name: kind for name, kind in implied.items() if kind is not None}
 
 
 class _Declared(Struct, frozen=True):
-    """A schema as the JSON converter writes it, beside the payload."""
+    """A schema that the JSON converter writes beside the payload."""
 
     field: str | None = None
     name: str | None = None
@@ -83,19 +83,17 @@ class _Declared(Struct, frozen=True):
 
 
 def declared_fields(schema: bytes, *within: str) -> Fields:
-    """The fields that the JSON converter's schema declares of a row. Raises InvalidEvent.
+    """The fields of a row in a schema of the JSON converter. Raises InvalidEvent.
 
-    ``within`` are the fields that lead to the row.
+    ``within`` is the path of fields to the row.
     """
     try:
-        found = msgspec.json.decode(schema, type=_Declared | None)
+        row = msgspec.json.decode(schema, type=_Declared | None)
     except msgspec.DecodeError as error:
-        raise InvalidEvent(
-            f"the schema that comes with the payload cannot be read: {error}"
-        ) from error
+        raise InvalidEvent(f"the schema beside the payload cannot be read: {error}") from error
     for step in within:
-        found = next((each for each in (found.fields if found else ()) if each.field == step), None)
-    return {each.field: _field(each) for each in (found.fields if found else ()) if each.field}
+        row = next((field for field in (row.fields if row else ()) if field.field == step), None)
+    return {field.field: _field(field) for field in (row.fields if row else ()) if field.field}
 
 
 def _field(schema: _Declared) -> Field:
@@ -104,5 +102,5 @@ def _field(schema: _Declared) -> Field:
 
 
 def whole_number(text: object) -> int | None:
-    """The number that a parameter of a schema is, if it is one."""
+    """The number in a parameter of a schema; None if it is not a number."""
     return int(str(text)) if str(text).isdecimal() else None

@@ -1,7 +1,7 @@
-"""Debezium's change events: a row as it was and as it is.
+"""Debezium's change events: a row before and after a change.
 
-Source: Debezium 3.6's PostgreSQL connector; `tests/support/debezium` holds what it said. An update
-makes dirty only the columns whose values differ. What an event does not tell counts as changed.
+Source: Debezium 3.6's PostgreSQL connector; `tests/support/debezium` contains recorded events. An
+update changes only the columns whose values differ. Values missing from an event count as changed.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from consumers.formats.body import parse_json
 from consumers.formats.confluent import Schemas
 from consumers.formats.connect import Fields, declared_fields
 from consumers.formats.debezium_rows import DOUBTED, RowShape
-from consumers.formats.placeholders import USUAL, Placeholders
+from consumers.formats.placeholders import DEFAULT, Placeholders
 from consumers.formats.rows import MISSING, Difference, Layout, rows_of, value_of
 from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
@@ -26,21 +26,21 @@ Row = TypeVar("Row")
 Cell = TypeVar("Cell")
 
 _ANYWHERE = Place(None)
-_NO_BEFORE = "the row as it was is not told; let the table have REPLICA IDENTITY FULL"
+_NO_BEFORE = "the event has no `before`; set REPLICA IDENTITY FULL on the table"
 
-_BOUNDS = ("BEGIN", "END")
+_TRANSACTION_STATUS = ("BEGIN", "END")
 _SCHEMAS = 64
 _SCOPES = 4096
 
 
 class _Table(msgspec.Struct, frozen=True):
     schema: str | None = None
-    db: str | None = None  # what a database without schemas has
+    db: str | None = None  # set by databases without schemas
     table: str | None = None
 
 
 class _Change(msgspec.Struct, Generic[Row, Cell], gc=False):
-    """What an event's payload says."""
+    """The payload of an event."""
 
     op: str | None = None
     before: Row | None = None
@@ -49,52 +49,52 @@ class _Change(msgspec.Struct, Generic[Row, Cell], gc=False):
 
 
 class _Message(_Change[Row, Cell], Generic[Row, Cell], gc=False):
-    """A payload, by itself or in the wrapper that carries its schema along."""
+    """A payload, by itself or in an envelope with its schema."""
 
     payload: _Change[Row, Cell] | UnsetType | None = UNSET
     schema: Raw = Raw(b"null")
 
 
-def _of(said: Any, row: Any, cell: Any) -> Any:
-    """What is said of rows of a type that only the DAG file tells."""
-    return said[row, cell]
+def _parametrized(generic: Any, row: Any, cell: Any) -> Any:
+    """A generic struct for rows of a type that is only determined at run time, by the binding."""
+    return generic[row, cell]
 
 
 class Debezium:
-    """The format of a topic of Debezium's; `Binding` says what its rows are."""
+    """The format of a topic of Debezium's change events."""
 
     def __init__(self, binding: Binding, schemas: Schemas | None = None) -> None:
         self._binding = binding
         self._schemas = schemas
         self._table = binding.source.table
         self._rows = rows_of(binding)
-        self._decoder = msgspec.json.Decoder(_of(_Message, self._rows.json, Raw))
-        self._plain_type = _of(_Change, self._rows.plain, Any)
+        self._decoder = msgspec.json.Decoder(_parametrized(_Message, self._rows.json, Raw))
+        self._plain_type = _parametrized(_Change, self._rows.plain, Any)
         self._key = frozenset(binding.source.key or ())
-        self._placeholders = Placeholders(binding.source.placeholder or USUAL)
+        self._placeholders = Placeholders(binding.source.placeholder or DEFAULT)
         self._wrapped = lru_cache(_SCHEMAS)(
-            lambda schema: self._shaped(declared_fields(schema, "after"))
+            lambda schema: self._shape(declared_fields(schema, "after"))
         )
-        self._learned = lru_cache(_SCHEMAS)(lambda schema: self._shaped(schema.fields("after")))
-        self._plain = self._shaped({})
+        self._registered = lru_cache(_SCHEMAS)(lambda schema: self._shape(schema.fields("after")))
+        self._plain = self._shape({})
         self._of_columns = lru_cache(_SCOPES)(
-            lambda there, difference: binding.event(there, columns=difference.columns)
+            lambda place, difference: binding.event(place, columns=difference.columns)
         )
 
-    def _shaped(self, fields: Fields) -> RowShape:
+    def _shape(self, fields: Fields) -> RowShape:
         is_full = self._binding.source.before == "full"
         return RowShape(self._binding, fields, self._placeholders, is_full=is_full)
 
     def __call__(
         self, value: bytes | None, headers: Mapping[str, str], dataset: str | None
     ) -> list[SourceEvent]:
-        """See `Format`. A tombstone, a heartbeat or the mark of a transaction says nothing."""
+        """See `Format`. Tombstones, heartbeats and transaction markers give no events."""
         if value is None:
             return []
         if self._schemas is None:
             return self._json(value, self._plain)
         schema, payload = self._schemas.unwrap(value)
-        body, shape = schema.read(payload), self._learned(schema)
+        body, shape = schema.read(payload), self._registered(schema)
         return self._json(body, shape) if isinstance(body, bytes) else self._record(body, shape)
 
     def _json(self, value: bytes, shape: RowShape) -> list[SourceEvent]:
@@ -104,7 +104,7 @@ class Debezium:
             raise InvalidEvent(f"not a Debezium event: {error}") from error
         if message.payload is UNSET:
             if not message.op:
-                return _marks(parse_json(value))
+                return _events_without_op(parse_json(value))
             return self._events(message, shape, lambda: parse_json(value)["before"])
         if message.payload is None:
             return []
@@ -117,62 +117,68 @@ class Debezium:
         except msgspec.ValidationError as error:
             raise InvalidEvent(f"not a Debezium event: {error}") from error
         if not change.op:
-            return _marks(record)
+            return _events_without_op(record)
         return self._events(change, shape, lambda: record["before"])
 
     def _events(
         self, change: _Change[Any, Any], shape: RowShape, before: Callable[[], Mapping[str, Any]]
     ) -> list[SourceEvent]:
-        """What a change comes to: one event, or none. ``before`` gives all fields of `before`."""
+        """The event of a change, if any. ``before`` returns `before` with all of its fields."""
         if self._table is not None and self._table != _table(change):
             return []
         if change.op == "u" and change.after is not None:
             event = self._updated(change.before, change.after, shape, before)
         elif change.op == "d":
-            event = self._binding.event(self._was(change.before, shape, before))
+            event = self._binding.event(self._old_place(change.before, shape, before))
         else:
             event = self._event(change, shape)
         return [] if event is None else [event]
 
     def _event(self, change: _Change[Any, Any], shape: RowShape) -> SourceEvent | None:
-        """What anything but an update or a deletion says."""
+        """The event of any operation other than an update or a deletion."""
         event, after = self._binding.event, change.after
         match change.op:
             case "c" | "r" if after is not None:
-                return event(shape.place(self._rows.place(after)), reason="arrival")
+                return event(shape.place(self._rows.partition_cells(after)), reason="arrival")
             case "t":
                 return event(_ANYWHERE)
-            case "m":  # a message of somebody's own in the log
+            case "m":  # a logical decoding message written by an application
                 return None
             case "u" | "c" | "r":
-                raise InvalidEvent(f"op {change.op!r} without `after`: there is no row in it")
-        raise InvalidEvent(f"op {change.op!r} is none of c, u, d, r, t, m: is this Debezium's?")
+                raise InvalidEvent(
+                    f"the event with op {change.op!r} has no `after`: send events unmodified"
+                )
+        raise InvalidEvent(
+            f"op {change.op!r} is none of c, u, d, r, t, m: send Debezium change events"
+        )
 
     def _updated(
         self, before: Any, after: Any, shape: RowShape, whole: Callable[[], Mapping[str, Any]]
     ) -> SourceEvent | None:
         if before is None:
             stays = self._key.issuperset(self._binding.partition_fields)
-            where = shape.place(self._rows.place(after)) if stays else _ANYWHERE
-            return self._binding.event(where, unsure=_NO_BEFORE)
+            place = shape.place(self._rows.partition_cells(after)) if stays else _ANYWHERE
+            return self._binding.event(place, unsure=_NO_BEFORE)
         layout, was, now = self._rows.both(before, after)
         differs = tuple(map(ne, was, now))
-        here = was[: layout.keys]
+        old_cells = was[: layout.keys]
         is_key_in_doubt = False
         doubted: tuple[int, ...] = ()
         if not shape.doubts.is_settled:
-            is_key_in_doubt = shape.is_key_in_doubt(here)
+            is_key_in_doubt = shape.is_key_in_doubt(old_cells)
             doubted = shape.in_doubt(layout, was, differs)
             is_doubtful = is_key_in_doubt or bool(doubted)
             if is_doubtful and shape is not shape.full and shape.is_whole(whole):
                 return self._updated(before, after, shape.full, whole)
         difference = layout.difference(differs)
-        there = tuple(map(self._told, here, now)) if difference.is_elsewhere else here
-        if there != here or is_key_in_doubt:
-            old, new = self._was(before, shape, whole), shape.place(there)
+        new_cells = old_cells
+        if difference.changes_partition_field:
+            new_cells = tuple(map(self._current, old_cells, now))
+        if new_cells != old_cells or is_key_in_doubt:
+            old, new = self._old_place(before, shape, whole), shape.place(new_cells)
             if old != new or old.unsure:
                 return self._binding.event(old, new)
-        return self._changed(layout, difference, doubted, now, shape.place(here))
+        return self._changed(layout, difference, doubted, now, shape.place(old_cells))
 
     def _changed(
         self,
@@ -180,44 +186,47 @@ class Debezium:
         difference: Difference,
         doubted: tuple[int, ...],
         now: Cells,
-        there: Place,
+        place: Place,
     ) -> SourceEvent | None:
+        """The event of an update within a partition; None if no column changed."""
         if not (difference.columns or doubted):
             return None
         if doubted:
-            return self._in_part(layout, (*difference.at, *doubted), now, there, DOUBTED)
+            return self._of_cells(layout, (*difference.at, *doubted), now, place, DOUBTED)
         for at in difference.at:
             if now[at] is MISSING or now[at] in self._placeholders:
-                return self._in_part(layout, difference.at, now, there)
-        return self._of_columns(there, difference)
+                return self._of_cells(layout, difference.at, now, place)
+        return self._of_columns(place, difference)
 
-    def _in_part(
+    def _of_cells(
         self,
         layout: Layout,
-        places: tuple[int, ...],
+        indexes: tuple[int, ...],
         now: Cells,
-        there: Place,
+        place: Place,
         unsure: str | None = None,
     ) -> SourceEvent | None:
-        """The same of a row that does not tell all of its cells."""
-        told = [at for at in sorted(places) if now[at] not in self._placeholders]
-        if not told:
+        """The event of an update with ambiguous cells, placeholders or missing fields."""
+        changed = [at for at in sorted(indexes) if now[at] not in self._placeholders]
+        if not changed:
             return None
-        for at in told:
+        for at in changed:
             if now[at] is MISSING:
                 field, column = layout.fields[at], layout.column(at)
                 unsure = f"records have no field {field!r}, which is column {column!r}"
-        columns = tuple([layout.column(at) for at in told])
-        return self._binding.event(there, columns=columns, unsure=unsure)
+        columns = tuple([layout.column(at) for at in changed])
+        return self._binding.event(place, columns=columns, unsure=unsure)
 
-    def _was(self, before: Any, shape: RowShape, whole: Callable[[], Mapping[str, Any]]) -> Place:
-        """Where a row was, as far as the log tells."""
+    def _old_place(
+        self, before: Any, shape: RowShape, whole: Callable[[], Mapping[str, Any]]
+    ) -> Place:
+        """The previous partition of a row, as precisely as the log allows."""
         if before is None:
             return Place(None, _NO_BEFORE)
-        return shape.place_before(self._rows.place(before), whole)
+        return shape.place_before(self._rows.partition_cells(before), whole)
 
-    def _told(self, was: Any, now: Any) -> Any:
-        """A cell as it is, where the update tells it."""
+    def _current(self, was: Any, now: Any) -> Any:
+        """The current value of a cell; a placeholder stands for the unchanged value."""
         return was if now in self._placeholders else now
 
 
@@ -227,15 +236,19 @@ def _table(change: _Change[Any, Any]) -> str:
     except msgspec.ValidationError as error:
         raise InvalidEvent(f"not a Debezium event: {error} - in `$.source`") from error
     if source is None or source.table is None:
-        raise InvalidEvent("it has no `source.table`: leave it in, or drop `table` in the DAG file")
+        raise InvalidEvent(
+            "the event has no `source.table`: send it, or remove `table` from the DAG file's source"
+        )
     return f"{source.schema or source.db}.{source.table}"
 
 
-def _marks(body: Any) -> list[SourceEvent]:
-    """No events, if it is a heartbeat or the beginning or end of a transaction."""
-    if isinstance(body, dict) and (body.keys() == {"ts_ms"} or body.get("status") in _BOUNDS):
+def _events_without_op(body: Any) -> list[SourceEvent]:
+    """No events for a heartbeat or a transaction marker. Raises InvalidEvent for anything else."""
+    if isinstance(body, dict) and (
+        body.keys() == {"ts_ms"} or body.get("status") in _TRANSACTION_STATUS
+    ):
         return []
     raise InvalidEvent(
-        "not a Debezium event: it has no `op`; if a transform made plain rows of the events, let "
-        "it be, for they do not tell what changed"
+        "not a Debezium event: it has no `op`; remove the transform if one turns events into plain "
+        "rows, because those do not describe changes"
     )

@@ -1,4 +1,4 @@
-"""Values that may stand for others: nulls written as defaults, and fields that a log leaves out."""
+"""Ambiguous values: nulls written as defaults, and columns that the log does not contain."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -8,7 +8,7 @@ from typing import Any
 from consumers.formats.connect import Fields
 
 AS_NULL = (
-    "a value is the default of its field, which may stand for a null: set "
+    "a value equals the default of its field, so it may be a null: set "
     "`replace.null.with.default` of the converter to false, and `replace_null_with_default: false` "
     "in the source"
 )
@@ -18,10 +18,10 @@ _DIGITS = "0.:"
 
 
 class Doubts:
-    """The doubts about the fields of rows of one schema.
+    """Detection of ambiguous values in rows of one schema.
 
-    ``key`` are fields that `before` always holds, and ``is_full``: it holds all of them.
-    ``keeps_nulls``: the converter never writes a null as its field's default.
+    `before` always has the fields in ``key``, and all fields if ``is_full``. ``keeps_nulls``: the
+    converter never replaces a null by the field's default.
     """
 
     def __init__(
@@ -34,16 +34,16 @@ class Doubts:
         self._hiding = frozenset(filter(self.may_hide_null, fields))
         self.has_schema = bool(fields)
         self.is_settled = is_full and not self._hiding
-        """Whether no value of any row is in doubt."""
+        """True if no value of any row is ambiguous."""
 
     def may_be_null(self, field: str, value: Any) -> bool:
-        """Whether a value may stand for a null."""
+        """Return whether a value may be a null."""
         return field in self._hiding and self._fields[field].may_be_default(value)
 
     def may_be_left_out(self, field: str, value: Any) -> bool:
-        """Whether a value of `before` may stand for one that the log does not hold, or a null.
+        """Return whether a value of `before` may be missing from the log, or a null.
 
-        What it does not hold becomes null, or where null is none the default, or a zero.
+        A connector writes missing values as null, as the default or as a zero of the type.
         """
         if field in self._hiding and self.may_be_null(field, value):
             return True
@@ -54,19 +54,19 @@ class Doubts:
         return field in self._fields and self._fields[field].may_be_default(value)
 
     def may_hold_defaults(self, before: Mapping[str, Any]) -> bool:
-        """Whether fields of `before` that are no zeros may be left out as well.
+        """Return whether non-zero values of `before` may be missing from the log, too.
 
-        Without a schema defaults are unknown, so that is wherever any other field may be left out.
+        Without a schema the defaults are unknown, so this is true once any value may be missing.
         """
         if self._is_full or self._fields:
             return False
         return any(field not in self._key and is_zero(value) for field, value in before.items())
 
     def prove_whole(self, before: Mapping[str, Any]) -> bool:
-        """Whether `before` holds a field that no log would hold unless it held all.
+        """Return whether `before` has a field that proves that the log contains all fields.
 
-        Columns of a primary key or of a replica identity are never null, so a value in a column
-        that may be null shows that the log holds all of them.
+        Columns of a primary key or a replica identity index are never nullable, so a value in a
+        nullable column implies REPLICA IDENTITY FULL.
         """
         return any(
             declared.is_optional
@@ -76,15 +76,15 @@ class Doubts:
         )
 
     def hidden_nulls(self, fields: Sequence[str], cells: Sequence[Any]) -> bool:
-        """Whether any of these values may stand for a null."""
+        """Return whether any of the values may be a null."""
         return any(map(self.may_be_null, fields, cells))
 
     def holds(self, field: str) -> bool:
-        """Whether `before` is promised to hold a field."""
+        """Return whether `before` always has the field."""
         return self._is_full or field in self._key
 
     def may_hide_null(self, field: str) -> bool:
-        """Whether a value of the field may stand for a null."""
+        """Return whether the converter may write nulls of the field as its default."""
         if self._keeps_nulls or field not in self._fields:
             return False
         declared = self._fields[field]
@@ -92,7 +92,7 @@ class Doubts:
 
 
 def is_zero(value: Any) -> bool:
-    """Whether a value is null, or what a connector writes where it has none and null is none."""
+    """Return whether a value is null, or what connectors write for missing non-null fields."""
     if type(value) is int:
         return value == 0
     match value:

@@ -1,4 +1,4 @@
-"""What a format is, and how one is found by its name."""
+"""The interface of formats, and their lookup by name."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
@@ -25,10 +25,10 @@ class Format(Protocol):
     def __call__(
         self, value: bytes | None, headers: Mapping[str, str], dataset: str | None
     ) -> list[SourceEvent]:
-        """All events of the delivery, none where nothing changed, or InvalidEvent.
+        """Read all events of a delivery; empty if nothing changed. Raises InvalidEvent.
 
-        `headers` have lower-case names. `dataset`, when given, is what every event is about, and
-        the delivery need not name it.
+        `headers` have lower-case names. `dataset`, if given, is the dataset of every event, so that
+        the delivery may omit it.
         """
         ...
 
@@ -39,8 +39,8 @@ _BUILT_IN: dict[str, Format] = {"knockon": read_events, "cloudevents": read_clou
 def _of_one(
     make: Callable[[Binding, Schemas | None], Format],
 ) -> Callable[[Sequence[Binding], Schemas | None], Format]:
-    """A format whose messages are about one dataset, read for each of several."""
-    return lambda bindings, schemas: every([make(each, schemas) for each in bindings])
+    """A format whose messages concern one dataset, applied to each of several bindings."""
+    return lambda bindings, schemas: every([make(binding, schemas) for binding in bindings])
 
 
 BOUND: Mapping[str, Callable[[Sequence[Binding], Schemas | None], Format]] = MappingProxyType(
@@ -51,18 +51,18 @@ BOUND: Mapping[str, Callable[[Sequence[Binding], Schemas | None], Format]] = Map
         "openlineage": OpenLineage,
     }
 )
-"""The formats of what knows nothing of Knockon, so that the DAG file has to bind it.
+"""Formats of other systems, whose messages the DAG file binds to datasets.
 
-Each is made for all bindings of a topic.
+Each is constructed for all bindings of a topic.
 """
 
 
 BOUNDED = frozenset({"knockon", *BOUND})
-"""The formats that keep their events within the bounds by themselves."""
+"""Formats that check the bounds of their events themselves."""
 
 
 def format_named(name: str) -> Format:
-    """The built-in format of that name, or the plug-in's. Raises UnknownName."""
+    """The built-in or plug-in format with a name. Raises UnknownName."""
     if name in _BUILT_IN:
         return _BUILT_IN[name]
     for entry_point in entry_points(group=ENTRY_POINTS, name=name):
@@ -75,13 +75,13 @@ def format_named(name: str) -> Format:
 
 
 def every(formats: list[Format]) -> Format:
-    """What all of some formats find in a delivery: one topic may tell of several datasets."""
+    """Combine the formats of a topic with several datasets into one that yields all events."""
     if len(formats) == 1:
         return formats[0]
 
     def read(
         value: bytes | None, headers: Mapping[str, str], dataset: str | None
     ) -> list[SourceEvent]:
-        return [event for each in formats for event in each(value, headers, dataset)]
+        return [event for format_ in formats for event in format_(value, headers, dataset)]
 
     return read

@@ -1,7 +1,7 @@
-"""Partition values in the names of directories, as Hive and Spark write them: `region=A%3AB`.
+"""Partition values in directory names, as Hive and Spark write them: `region=A%3AB`.
 
-Both escape characters that a path cannot hold as `%` and two hexadecimal digits, and write a null
-(as well as an empty text) as a name of its own.
+Both escape characters that are not allowed in paths as `%` and two hexadecimal digits, and write
+null and the empty text as a reserved name.
 """
 
 from urllib.parse import unquote
@@ -10,9 +10,9 @@ NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def unescape(text: str) -> str | None:
-    """The value that a directory's name holds after its `=`; None for a null.
+    """The value after the `=` of a directory name; None for a null.
 
-    Also None where the escapes are not UTF-8: writers disagree on such a value, so it counts as
+    Escapes that are not UTF-8 also result in None: writers disagree on them, so the value counts as
     unknown.
     """
     if text == NULL:

@@ -1,7 +1,8 @@
-"""In which partition a record lies: the key of a value in a dimension, as the triggers tell it.
+"""Partition keys of values: the key of a record's value in a dimension.
 
-`consumers.postgres.keys` has the same rules in SQL: what has no key of the dimension (null, out of
-bounds, not listed, unfit for a key) has None, which stands for all of the dimension.
+`consumers.postgres.keys` implements the same rules in SQL for triggers. A value without a key
+(null, out of bounds, not listed, not valid in a key) results in None, which stands for the entire
+dimension.
 """
 
 from base64 import b64decode
@@ -29,11 +30,11 @@ KeyOf = Callable[[Any], str | None]
 
 
 class Kind(NamedTuple):
-    """What is known of a field beyond its values.
+    """The meaning of a field's values.
 
-    ``unit``: what its numbers count, or that its texts are decimal numbers; ``clock``: which of its
-    times are local; ``scale``: its texts are the bytes of a number in base64, with so many decimal
-    places.
+    ``unit`` is the time unit of numbers, or ``decimal`` for texts that are decimal numbers.
+    ``clock`` selects the times that are local. With a ``scale``, texts are the unscaled bytes of a
+    decimal number in base64, with that many decimal places.
     """
 
     unit: str | None = None
@@ -43,16 +44,16 @@ class Kind(NamedTuple):
 
 _DAYS = 65_536
 
-_FAR = 10**30
-"""Beyond any number that a key is made of; a short text may name one that fills the memory."""
+_NUMBER_LIMIT = 10**30
+"""Above all numbers in keys; without a limit, a short text like 1e999999999 exhausts memory."""
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 a reading of any zone's clock
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 a reading of any local clock
 
 
 def key_of(dimension: Dimension, kind: Kind) -> KeyOf:
-    """How to tell a value's key, or the range of those that it may stand for.
+    """A function that returns the key of a value, or a range if several keys are possible.
 
-    Raises InvalidEvent where the value can only be told with a unit and there is none.
+    The function raises InvalidEvent if a value requires a unit and there is none.
     """
     match dimension:
         case TimeDimension():
@@ -65,7 +66,7 @@ def key_of(dimension: Dimension, kind: Kind) -> KeyOf:
 
 
 def _own_key(dimension: TimeDimension | RangeDimension, value: Any) -> str | None:
-    """The value itself where it is a key already: `2013-02`, `0-9999`."""
+    """The value itself if it already is a key: `2013-02`, `0-9999`."""
     try:
         return dimension.value(value).key if isinstance(value, str) else None
     except InvalidPartition:
@@ -73,7 +74,7 @@ def _own_key(dimension: TimeDimension | RangeDimension, value: Any) -> str | Non
 
 
 def _time_key_of(dimension: TimeDimension, kind: Kind) -> KeyOf:
-    """As `_time_key`; numbers, of which streams have most, go the short way."""
+    """Like `_time_key`, with a fast path for numbers, the most frequent type of times."""
     windows = Windows(dimension)
     key = partial(_time_key, dimension, windows, kind)
     if kind.unit == "days":
@@ -94,21 +95,21 @@ def _time_key(dimension: TimeDimension, windows: Windows, kind: Kind, value: Any
     if not when.local or dimension.zone == "UTC":
         return windows.key(when.seconds)
     try:
-        first, last = map(windows.key, _showing(when.seconds, dimension.zone))
-    except (OverflowError, ValueError):  # beyond the years that a clock can show
+        first, last = map(windows.key, _instants(when.seconds, dimension.zone))
+    except (OverflowError, ValueError):  # a year beyond the range of datetime
         return None
     if first is None or last is None:
         return None
     return first if first == last else first + TO + last
 
 
-def _showing(reading: int, zone: str) -> tuple[int, int]:
-    """The first and the last instant of a reading; a clock set back shows it twice.
+def _instants(reading: int, zone: str) -> tuple[int, int]:
+    """The first and the last instant of a wall-clock reading; a clock set back repeats readings.
 
-    A reading that the clock skips becomes one that it shows.
+    A reading that the clock skips is moved to one that occurs.
     """
-    shown = (_EPOCH + timedelta(seconds=reading)).replace(tzinfo=ZoneInfo(zone))
-    first, again = (int(shown.replace(fold=fold).astimezone(UTC).timestamp()) for fold in (0, 1))
+    local = (_EPOCH + timedelta(seconds=reading)).replace(tzinfo=ZoneInfo(zone))
+    first, again = (int(local.replace(fold=fold).astimezone(UTC).timestamp()) for fold in (0, 1))
     return first, max(first, again)
 
 
@@ -116,14 +117,14 @@ def _bucket(dimension: RangeDimension, kind: Kind, value: Any) -> str | None:
     number = _number(value, kind)
     if number is None:
         return _own_key(dimension, value)
-    if not -_FAR < number < _FAR:
+    if not -_NUMBER_LIMIT < number < _NUMBER_LIMIT:
         return None
     ordinal = floor(number) // dimension.size
     return dimension.format(ordinal) if ordinal in dimension.universe else None
 
 
 def _number(value: Any, kind: Kind) -> float | Decimal | None:
-    """The number that a value is; a text that nobody calls one may be the bytes of another."""
+    """The value as a number; a text counts only if its kind declares a scale or ``decimal``."""
     match value:
         case bool():
             return None
@@ -171,6 +172,6 @@ def _text(value: Any) -> str | None:
             return value
         case bool():
             return "true" if value else "false"
-        case int() | Decimal() if -_FAR < value < _FAR:
+        case int() | Decimal() if -_NUMBER_LIMIT < value < _NUMBER_LIMIT:
             return str(value)
     return None

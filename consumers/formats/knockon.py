@@ -17,10 +17,10 @@ def read_events(
 ) -> list[SourceEvent]:
     """Read one event or an array of them, all or none. Raises InvalidEvent; see `Format`."""
     try:
-        said = None if dataset else _decoder.decode(value or b"")
+        decoded = None if dataset else _decoder.decode(value or b"")
     except (ValueError, RecursionError):
-        said = None
-    events = said or _one_by_one(value, dataset)  # which says what is wrong
+        decoded = None
+    events = decoded or _one_by_one(value, dataset)  # slower, but with precise errors
     if isinstance(events, SourceEvent):
         events = [events]
     else:
@@ -34,7 +34,7 @@ def _one_by_one(value: bytes | None, dataset: str | None) -> SourceEvent | list[
     if not isinstance(body, list):
         return to_event(body, dataset)
     if not body:
-        raise InvalidEvent("no event in it: send at least one")
+        raise InvalidEvent("the array is empty: send at least one event")
     return [_member(body, index, dataset) for index in range(len(body))]
 
 

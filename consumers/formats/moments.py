@@ -1,4 +1,4 @@
-"""When a record's value is: values of many kinds as seconds, of UTC or on a local clock."""
+"""Conversion of time values of many types to seconds, in UTC or on a local clock."""
 
 import re
 from datetime import UTC, date, datetime
@@ -7,32 +7,30 @@ from typing import Any, Literal, NamedTuple
 from engine.errors import InvalidEvent
 
 PER_SECOND = {"seconds": 1, "millis": 10**3, "micros": 10**6, "nanos": 10**9}
-"""How many of a unit a second has."""
+"""The number of units in a second."""
 
 _DAY = 86_400
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 of any clock
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 on any local clock
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?=Z?$)", re.ASCII)
 
 
 Clock = Literal["utc", "local", "numbers"]
-"""Which times are what the wall clock of the dimension's zone shows, rather than instants.
+"""The time values that are wall-clock readings in the dimension's zone rather than instants.
 
-Dates and texts without an offset always are. ``local``: all others too; ``numbers``: only numbers.
+Dates and texts without an offset always are. ``local``: all other values are, too. ``numbers``:
+numbers are, too.
 """
 
 
 class Moment(NamedTuple):
-    """Whole seconds since 1970; ``local``: since the wall clock showed its beginning."""
+    """Whole seconds since the beginning of 1970, in UTC or, if ``local``, on the wall clock."""
 
     seconds: int
     local: bool
 
 
 def moment(value: Any, unit: str | None, clock: Clock) -> Moment | None:
-    """The moment that a value names, or None where it names none.
-
-    Raises InvalidEvent for a number of which nobody says what it counts.
-    """
+    """Convert a value; None if it is not a time. Raises InvalidEvent for a number without unit."""
     match value:
         case bool():
             return None
@@ -52,12 +50,12 @@ def _counted(value: float, unit: str | None, local: bool) -> Moment | None:
         return Moment(int(value) * _DAY, True)
     if unit not in PER_SECOND:
         raise InvalidEvent(
-            f"{value} is to be a time, and nothing says what it counts: add `unit:` to the field "
-            "under `partition` of the source (days, seconds, millis, micros or nanos)"
+            f"the time {value} is a number without a unit: add `unit:` to the field under "
+            "`partition` of the source (days, seconds, millis, micros or nanos)"
         )
     try:
         return Moment(int(value // PER_SECOND[unit]), local)
-    except (ValueError, OverflowError):  # not a number, endless
+    except (ValueError, OverflowError):  # NaN, infinity
         return None
 
 
@@ -67,8 +65,8 @@ def _of_date(value: date) -> Moment:
 
 def _of_text(text: str, local: bool) -> Moment | None:
     try:
-        if found := _DATE.match(text):
-            return _of_date(date.fromisoformat(found[0]))
+        if match := _DATE.match(text):
+            return _of_date(date.fromisoformat(match[0]))
         return _of_datetime(datetime.fromisoformat(text), local)
     except (ValueError, OverflowError):
         return None

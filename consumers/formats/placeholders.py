@@ -1,7 +1,7 @@
-"""Placeholders of large values that an update left alone, in the form of every type.
+"""Placeholders for large values that an update did not touch, in the notation of every type.
 
-Source: Debezium's PostgreSQL connector and its setting `unavailable.value.placeholder`. A form that
-is missing here counts as a changed value.
+Source: Debezium's PostgreSQL connector and its setting `unavailable.value.placeholder`. A notation
+that is missing here counts as a changed value.
 """
 
 from base64 import b64decode, b64encode, urlsafe_b64encode
@@ -13,53 +13,53 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
-USUAL = "__debezium_unavailable_value"
+DEFAULT = "__debezium_unavailable_value"
 _OPENS = b"[{"
-_LONGEST_NUMBER = 64
-"""Bytes of JSON for one element of an array, at most."""
+_MAX_NUMBER_BYTES = 64
+"""Maximum size of one array element as JSON."""
 
 
 class Placeholders:
-    """The forms of one placeholder."""
+    """All notations of one placeholder."""
 
-    def __init__(self, text: str = USUAL) -> None:
-        said = text.encode()
+    def __init__(self, text: str = DEFAULT) -> None:
+        raw = text.encode()
         hstore = msgspec.json.encode({text: text}).decode()
-        digest = md5(said, usedforsecurity=False).digest()
-        self._bytes = said
-        self._texts = {text, b64encode(said).decode(), urlsafe_b64encode(said).decode()}
-        self._texts |= {said.hex(), hstore}
-        self._json = {msgspec.json.encode(each) for each in self._texts}
-        self._others = (said, {text: text}, [said], [str(UUID(bytes=digest, version=3))])
-        self._longest = 100 + _LONGEST_NUMBER * len(said)
+        digest = md5(raw, usedforsecurity=False).digest()
+        self._bytes = raw
+        self._texts = {text, b64encode(raw).decode(), urlsafe_b64encode(raw).decode()}
+        self._texts |= {raw.hex(), hstore}
+        self._json = {msgspec.json.encode(notation) for notation in self._texts}
+        self._composites = (raw, {text: text}, [raw], [str(UUID(bytes=digest, version=3))])
+        self._max_bytes = 100 + _MAX_NUMBER_BYTES * len(raw)
 
     def __contains__(self, cell: Any) -> bool:
-        """Whether a cell, as JSON or decoded, stands for a value that is not there."""
+        """Return whether a cell, as JSON or decoded, is a placeholder for a missing value."""
         kind = type(cell)
         if kind is Raw:
-            return self._holds_json(bytes(cell))
+            return self._contains_json(bytes(cell))
         if kind is str:
             return cell in self._texts
         if kind is list:
             return self._is_array(cell)
-        return kind in (bytes, dict) and cell in self._others
+        return kind in (bytes, dict) and cell in self._composites
 
-    def _holds_json(self, text: bytes) -> bool:
-        if text[0] not in _OPENS or len(text) > self._longest:
+    def _contains_json(self, text: bytes) -> bool:
+        if text[0] not in _OPENS or len(text) > self._max_bytes:
             return text in self._json
         return msgspec.json.decode(text) in self
 
     def _is_array(self, cells: list[Any]) -> bool:
         if len(cells) == 1:
-            return cells[0] in self or cells in self._others
-        # an array of numbers has one for each byte of the placeholder
+            return cells[0] in self or cells in self._composites
+        # A numeric array has one element per byte of the placeholder.
         return len(cells) == len(self._bytes) and all(
             _number(cell) == byte for cell, byte in zip(cells, self._bytes, strict=True)
         )
 
 
 def _number(cell: Any) -> Any:
-    """The number that an element of an array holds, without its decimal places."""
+    """The number in an array element, with the decimal point removed."""
     match cell:
         case bool():
             return None
@@ -74,7 +74,7 @@ def _number(cell: Any) -> Any:
 
 def _unscaled(value: Any) -> int | None:
     try:
-        found = b64decode(value, validate=True) if isinstance(value, str) else bytes(value)
+        raw = b64decode(value, validate=True) if isinstance(value, str) else bytes(value)
     except (ValueError, TypeError):
         return None
-    return int.from_bytes(found, "big", signed=True)
+    return int.from_bytes(raw, "big", signed=True)

@@ -1,4 +1,4 @@
-"""Plain records: each is a row that has come, in the partition that its fields tell."""
+"""Plain records: each message is a new row, in the partition that its fields determine."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,20 +17,20 @@ from engine.model.event import SourceEvent
 _SCHEMAS = 64
 _ENVELOPE = ("schema", "payload")
 _TOMBSTONE = (
-    "null value: a tombstone does not tell in which partition its record lay; "
-    "invalidate by hand what may be gone, or read change events (format: debezium)"
+    "null value: a tombstone does not contain the partition of the deleted record; invalidate "
+    "the affected partitions manually, or read change events (format: debezium)"
 )
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
-    """A record as Kafka Connect's JSON converter writes it, with its schema."""
+    """A record with its schema, as Kafka Connect's JSON converter writes it."""
 
     schema: Raw
     payload: Raw
 
 
 class _Shape:
-    """The rows of one schema, and where they lie."""
+    """The rows of one schema, and their partitions."""
 
     def __init__(self, binding: Binding, fields: Fields) -> None:
         keeps_nulls = binding.source.replace_null_with_default is False
@@ -39,18 +39,21 @@ class _Shape:
         self._place = binding.placer(kinds_of(fields, KINDS))
 
     def place(self, cells: Cells) -> Place:
-        """Where a row lies; a value that may stand for a null holds no key."""
+        """The partition of a row; a value that may be a null gives no key."""
         if self._doubts.is_settled:
             return self._place(cells)
-        pairs = list(zip(self._fields, cells, strict=True))
-        told = [None if self._doubts.may_be_null(*pair) else pair[1] for pair in pairs]
-        found = self._place(tuple(told))
+        pairs = zip(self._fields, cells, strict=True)
+        place = self._place(
+            tuple(
+                [None if self._doubts.may_be_null(field, cell) else cell for field, cell in pairs]
+            )
+        )
         hidden = self._doubts.hidden_nulls(self._fields, cells)
-        return found._replace(unsure=AS_NULL) if hidden else found
+        return place._replace(unsure=AS_NULL) if hidden else place
 
 
 class Record:
-    """The format of a topic of rows as JSON objects; `Binding` says what they are."""
+    """The format of a topic whose messages are rows as JSON objects, or Avro with a registry."""
 
     def __init__(self, binding: Binding, schemas: Schemas | None = None) -> None:
         self._binding = binding
@@ -61,7 +64,7 @@ class Record:
         self._has_envelopes = set(_ENVELOPE).isdisjoint(binding.partition_fields)
         self._plain = _Shape(binding, {})
         self._wrapped = lru_cache(_SCHEMAS)(lambda schema: _Shape(binding, declared_fields(schema)))
-        self._learned = lru_cache(_SCHEMAS)(lambda schema: _Shape(binding, schema.fields()))
+        self._registered = lru_cache(_SCHEMAS)(lambda schema: _Shape(binding, schema.fields()))
 
     def __call__(
         self, value: bytes | None, headers: Mapping[str, str], dataset: str | None
@@ -70,13 +73,13 @@ class Record:
         if value is None:
             raise InvalidEvent(_TOMBSTONE)
         if self._schemas is None:
-            there = self._json(value)
+            place = self._json(value)
         else:
             schema, payload = self._schemas.unwrap(value)
             body = schema.read(payload)
             cells = self._cells(body) if isinstance(body, bytes) else self._binding.cells(body)
-            there = self._learned(schema).place(cells)
-        return [self._binding.event(there, reason="arrival")]
+            place = self._registered(schema).place(cells)
+        return [self._binding.event(place, reason="arrival")]
 
     def _json(self, value: bytes) -> Place:
         envelope = self._envelope(value) if self._has_envelopes else None
@@ -88,17 +91,19 @@ class Record:
         return self._wrapped(bytes(envelope.schema)).place(self._cells(payload))
 
     def _envelope(self, value: bytes) -> _Envelope | None:
-        """The envelope with a record's schema, if the record comes in one."""
+        """The envelope of a record; None if the message is the record itself."""
         if b'"payload"' not in value:
             return None
         try:
-            found = self._envelopes.decode(value)
+            envelope = self._envelopes.decode(value)
         except (ValueError, RecursionError):
             return None
-        return found if bytes(found.schema)[:1] in b"{n" else None
+        return envelope if bytes(envelope.schema)[:1] in b"{n" else None
 
     def _cells(self, value: bytes) -> Cells:
         try:
-            return self._rows.place(self._decoder.decode(value))
+            return self._rows.partition_cells(self._decoder.decode(value))
         except (ValueError, RecursionError) as error:
-            raise InvalidEvent(f"not a record: {error}; send one JSON object a message") from error
+            raise InvalidEvent(
+                f"not a record: {error}; send one JSON object per message"
+            ) from error

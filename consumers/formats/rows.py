@@ -1,7 +1,7 @@
-"""Rows as the cells of their fields; of fields that nobody asks for nothing is decoded.
+"""Rows as tuples of cells; fields that are not needed are not decoded.
 
-A cell is a plain value where it tells the partition, and elsewhere as its row came: that, or JSON
-that nobody has had to decode. It is MISSING where the row has no such field.
+A cell of a partition field is a plain value. Cells of other fields may remain undecoded JSON. A
+cell is MISSING if the row lacks the field.
 """
 
 import re
@@ -19,18 +19,18 @@ from consumers.formats.binding import Binding, Cells
 from engine.errors import InvalidEvent
 
 Row = Any
-"""A row as it was decoded, of a type that its `Rows` names."""
+"""A decoded row, of a type that its `Rows` determines."""
 
 _Dict = Mapping[str, Any]
 _decode = msgspec.json.Decoder().decode
 _LAYOUTS = 64
 _PATTERNS = 512
 _UNFIT = re.compile(r'["\\\x00-\x1f]')
-"""What msgspec takes in no name of a field."""
+"""Characters that msgspec does not allow in field names."""
 
 
 class _Missing:
-    """Differs from everything, even from itself, for nobody knows what is not told."""
+    """Compares unequal to everything including itself, so that missing values count as changed."""
 
     __slots__ = ()
 
@@ -51,55 +51,56 @@ MISSING = _Missing()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Difference:
-    """Where two rows differ: in their ``columns``, whose cells are ``at`` those places.
+    """The ``columns`` in which two rows differ, and the indexes ``at`` of their cells.
 
-    ``is_elsewhere``: in a field that tells the partition, too. There is one object for a pattern,
-    so what is remembered by it is found at once.
+    ``changes_partition_field``: a partition field differs, too. Instances are shared per pattern,
+    which makes them fast cache keys.
     """
 
-    is_elsewhere: bool
+    changes_partition_field: bool
     columns: tuple[str, ...]
     at: tuple[int, ...]
 
 
 class Layout:
-    """The cells of a row in order: of the fields that tell its partition, then of its columns."""
+    """The order of the cells of a row: the partition fields, then the columns."""
 
     def __init__(self, binding: Binding, pairs: Sequence[tuple[str, str]]) -> None:
         self.keys = len(binding.partition_fields)
         self.fields = (*binding.partition_fields, *(field for field, _ in pairs))
         self.columns = tuple(column for _, column in pairs)
         self.difference = lru_cache(_PATTERNS)(self._difference)
-        """By which cells differ."""
+        """The difference for a tuple of flags, one per cell."""
 
     def column(self, at: int) -> str:
-        """The column whose cell is at a place behind those of the partition."""
+        """The column of the cell at an index beyond the partition fields."""
         return self.columns[at - self.keys]
 
     def _difference(self, differs: tuple[bool, ...]) -> Difference:
-        ours = differs[self.keys :]
-        at = compress(range(self.keys, len(differs)), ours)
-        return Difference(any(differs[: self.keys]), tuple(compress(self.columns, ours)), tuple(at))
+        in_columns = differs[self.keys :]
+        at = compress(range(self.keys, len(differs)), in_columns)
+        columns = tuple(compress(self.columns, in_columns))
+        return Difference(any(differs[: self.keys]), columns, tuple(at))
 
 
 class Rows(Protocol):
-    """How rows are decoded, and what their cells are."""
+    """The decoded types of rows, and the extraction of their cells."""
 
     json: Any
-    """What msgspec decodes a row of JSON to."""
+    """The type that msgspec decodes a JSON row to."""
 
     plain: Any
-    """What msgspec converts a row of plain values to."""
+    """The type that msgspec converts a row of plain values to."""
 
-    def place(self, row: Row) -> Cells:
-        """The cells of the fields that tell the partition."""
+    def partition_cells(self, row: Row) -> Cells:
+        """The cells of the partition fields."""
 
     def both(self, before: Row, after: Row) -> tuple[Layout, Cells, Cells]:
-        """The cells of two rows, in one layout."""
+        """The cells of two rows in a common layout."""
 
 
 def rows_of(binding: Binding) -> Rows:
-    """Rows of a dataset as they are bound to it."""
+    """Choose the representation of the rows of a binding."""
     if binding.columns is None:
         of = lru_cache(_LAYOUTS)(lambda names: Layout(binding, binding.every(names)))
         return _Dicts(binding, lambda before, after: of(frozenset({**before, **after})))
@@ -110,22 +111,22 @@ def rows_of(binding: Binding) -> Rows:
 
 
 class _Structs:
-    """Rows of which we know the fields that count."""
+    """Rows with declared columns, decoded to a struct of the needed fields."""
 
     def __init__(self, binding: Binding, layout: Layout) -> None:
         self._layout = layout
         names = {field: f"f{at}" for at, field in enumerate(dict.fromkeys(layout.fields))}
         decoded = dict.fromkeys(names, Raw) | dict.fromkeys(binding.partition_fields, Any)
         self.json, self.plain = _struct(names, decoded), _struct(names, dict.fromkeys(names, Any))
-        self.place = _cells([names[each] for each in binding.partition_fields])
-        self._cells = _cells([names[each] for each in layout.fields])
+        self.partition_cells = _cells([names[field] for field in binding.partition_fields])
+        self._cells = _cells([names[field] for field in layout.fields])
 
     def both(self, before: Row, after: Row) -> tuple[Layout, Cells, Cells]:
         return self._layout, self._cells(before), self._cells(after)
 
 
 class _Dicts:
-    """Rows whose fields are known by the row alone, or have names that no struct takes."""
+    """Rows without declared columns, or with field names that a struct cannot have."""
 
     json, plain = dict[str, Raw], dict[str, Any]
 
@@ -133,25 +134,29 @@ class _Dicts:
         self._fields = binding.partition_fields
         self._layout = layout
 
-    def place(self, row: _Dict) -> Cells:
-        return tuple([value_of(row.get(each)) for each in self._fields])
+    def partition_cells(self, row: _Dict) -> Cells:
+        return tuple([value_of(row.get(field)) for field in self._fields])
 
     def both(self, before: _Dict, after: _Dict) -> tuple[Layout, Cells, Cells]:
         layout = self._layout(before, after)
         columns = layout.fields[layout.keys :]
-        was, now = ([row.get(each, MISSING) for each in columns] for row in (before, after))
-        return layout, (*self.place(before), *was), (*self.place(after), *now)
+        was, now = ([row.get(name, MISSING) for name in columns] for row in (before, after))
+        return (
+            layout,
+            (*self.partition_cells(before), *was),
+            (*self.partition_cells(after), *now),
+        )
 
 
 def _struct(names: Mapping[str, str], types: Mapping[str, Any]) -> Any:
-    """A type of rows of which each field has the name of an attribute."""
+    """A struct type; ``names`` maps each field to the name of its attribute."""
     fields = [(name, types[field], MISSING) for field, name in names.items()]
     renamed = {name: field for field, name in names.items()}
     return msgspec.defstruct("Row", fields, rename=renamed, gc=False)
 
 
 def _cells(names: list[str]) -> Callable[[Row], Cells]:
-    """Attributes as a tuple, however many they are."""
+    """A function that returns attributes as a tuple; `attrgetter` does so only from two on."""
     match names:
         case []:
             return lambda _: ()
@@ -161,7 +166,7 @@ def _cells(names: list[str]) -> Callable[[Row], Cells]:
 
 
 def value_of(cell: Any) -> Any:
-    """The plain value of a cell. Raises InvalidEvent."""
+    """Decode a cell to a plain value. Raises InvalidEvent."""
     try:
         return _decode(cell) if type(cell) is Raw else cell
     except (ValueError, RecursionError) as error:

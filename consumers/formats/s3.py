@@ -1,7 +1,8 @@
-"""Notifications of an object store: an object came or went, in the partition that its key tells.
+"""Notifications of an object store: an object was created or deleted.
 
-Sources: Amazon S3's event message structure 2.x (`Records`, which MinIO and others send as well),
-where keys are URL-encoded, and its events for EventBridge (`detail`), where they are not.
+The partition is derived from the object's key. Sources: Amazon S3's event message structure 2.x
+(`Records`, also sent by MinIO and others) with URL-encoded keys, and S3's EventBridge events
+(`detail`) with plain keys.
 """
 
 import re
@@ -18,16 +19,16 @@ from engine.errors import InvalidEvent
 from engine.model.event import Reason, SourceEvent
 
 _WITH_BUCKET = "s3://"
-_WILD = re.compile(r"\{(?P<group>\w+)\}|(?P<deep>\*\*)|(?P<any>\*)")
+_WILDCARD = re.compile(r"\{(?P<group>\w+)\}|(?P<deep>\*\*)|(?P<any>\*)")
 _HIVE_GROUP = re.compile(r"(?:^|/)[^/{}*=]+=\{(\w+)\}(?=/|$)")
 _CREATED = re.compile(r"(s3:)?ObjectCreated:|Object Created$")
-# What leaves an object's content as it was.
-_IDLE = re.compile(
+# Events that do not change the content of an object.
+_NO_CHANGE = re.compile(
     r"(s3:)?(TestEvent|Object(Tagging|Acl|Restore|Accessed)|LifecycleTransition|Replication"
     r"|IntelligentTiering)|Object (Tags|ACL|Restore|Storage|Access)"
 )
 _HIDDEN = re.compile(r"(^|/)[_.][^/=]*(/|$)|/$")
-_OFF_PATTERN = "an object below the pattern's beginning does not fit the rest of it"
+_OFF_PATTERN = "the object has the pattern's prefix, but does not match the pattern"
 
 
 class _Bucket(msgspec.Struct, frozen=True):
@@ -71,11 +72,11 @@ _decoder = msgspec.json.Decoder(_Message)
 
 
 class ObjectStore:
-    """The format of a topic of notifications; the binding's pattern says which objects count.
+    """The format of a topic of notifications; the binding's pattern selects the objects.
 
-    A name in braces is a field of the record that a key is, `*` is any text without a slash and
-    `**` any text; a pattern that ends with a slash is about all below it. A field that is all of a
-    directory's name behind `name=` is escaped as Hive does it.
+    In the pattern, a name in braces is a field, `*` any text without a slash and `**` any text. A
+    pattern that ends with a slash covers everything below. A field that is the entire value of a
+    `name=` directory is unescaped as Hive does.
     """
 
     def __init__(self, binding: Binding, schemas: Schemas | None = None) -> None:
@@ -90,48 +91,48 @@ class ObjectStore:
     def __call__(
         self, value: bytes | None, headers: Mapping[str, str], dataset: str | None
     ) -> list[SourceEvent]:
-        """See `Format`; objects of one partition are one event."""
+        """See `Format`; changes of several objects in one partition result in one event."""
         if value is None:
             raise InvalidEvent("null value: send a notification of an object store")
         return list(dict.fromkeys(self._events(_newest(_changes(value)))))
 
     def _events(self, changes: Iterator[_Change]) -> Iterator[SourceEvent]:
         for change in changes:
-            there = None if _IDLE.match(change.name) else self._placed(change)
-            if there is not None:
+            place = None if _NO_CHANGE.match(change.name) else self._place_of(change)
+            if place is not None:
                 reason: Reason = "arrival" if _CREATED.match(change.name) else "change"
-                yield self._binding.event(there, reason=reason)
+                yield self._binding.event(place, reason=reason)
 
-    def _placed(self, change: _Change) -> Place | None:
-        """The partition of an object; None for one of others, or that readers pass over."""
-        whole = f"{_WITH_BUCKET}{change.bucket}/" if self._with_bucket else ""
-        path = whole + change.key
+    def _place_of(self, change: _Change) -> Place | None:
+        """The partition of an object; None for an object outside the prefix or a hidden file."""
+        bucket = f"{_WITH_BUCKET}{change.bucket}/" if self._with_bucket else ""
+        path = bucket + change.key
         if not path.startswith(self._prefix):
             return None
         if _HIDDEN.search(path[len(self._prefix) :]):
             return None
-        found = self._pattern.match(path)
-        if found is None:
+        match = self._pattern.match(path)
+        if match is None:
             return Place(None, _OFF_PATTERN)
-        row: dict[str, str | None] = found.groupdict()
-        row |= {field: unescape(found[field]) for field in self._escaped}
+        row: dict[str, str | None] = match.groupdict()
+        row |= {field: unescape(match[field]) for field in self._escaped}
         return self._place(self._binding.cells(row))
 
 
 def _prefix(pattern: str) -> str:
-    """The directory that all objects of the pattern lie below."""
-    found = _WILD.search(pattern)
-    literal = pattern[: found.start()] if found else pattern
+    """The longest directory common to all objects of the pattern."""
+    wildcard = _WILDCARD.search(pattern)
+    literal = pattern[: wildcard.start()] if wildcard else pattern
     return literal[: literal.rfind("/") + 1]
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
     parts, at = [], 0
-    for found in _WILD.finditer(pattern):
-        parts.append(re.escape(pattern[at : found.start()]))
-        group = found["group"]
-        parts.append(f"(?P<{group}>[^/]+)" if group else ".*" if found["deep"] else "[^/]*")
-        at = found.end()
+    for wildcard in _WILDCARD.finditer(pattern):
+        parts.append(re.escape(pattern[at : wildcard.start()]))
+        group = wildcard["group"]
+        parts.append(f"(?P<{group}>[^/]+)" if group else ".*" if wildcard["deep"] else "[^/]*")
+        at = wildcard.end()
     end = "" if pattern.endswith("/") else r"\Z"
     return re.compile("".join(parts) + re.escape(pattern[at:]) + end, re.DOTALL)
 
@@ -143,16 +144,16 @@ def _changes(value: bytes) -> Iterator[_Change]:
         raise InvalidEvent(f"not a notification of an object store: {error}") from error
     if message.records is not None:
         return (
-            _change(each.name, each.s3, unquote_plus(each.s3.object.key))
-            for each in message.records
+            _change(record.name, record.s3, unquote_plus(record.s3.object.key))
+            for record in message.records
         )
     if message.name is not None and message.detail is not None:
         return iter([_change(message.name, message.detail, message.detail.object.key)])
     if message.test is not None:
         return iter(())
     raise InvalidEvent(
-        "not a notification of an object store: it has neither `Records` nor `detail`; send what "
-        "S3 says to a queue or to EventBridge as it is, not wrapped in anything else"
+        "not a notification of an object store: it has neither `Records` nor `detail`; send the "
+        "messages of S3 or EventBridge unmodified, without another envelope"
     )
 
 
@@ -161,15 +162,15 @@ def _change(name: str, where: _Where, key: str) -> _Change:
 
 
 def _newest(changes: Iterator[_Change]) -> Iterator[_Change]:
-    """The changes but those of an object of which a later one has been seen.
+    """The changes without those that follow a later change of the same object.
 
-    Sequencers compare as texts, the shorter one filled up with zeros; some stores have none.
+    Sequencers are compared as texts, the shorter one padded with zeros. Some stores have none.
     """
-    seen: dict[tuple[str, str], str] = {}
+    newest: dict[tuple[str, str], str] = {}
     for change in changes:
-        which = change.bucket, change.key
-        last, now = seen.get(which, ""), change.sequencer
-        width = max(len(last), len(now))
-        if not now or now.ljust(width, "0") >= last.ljust(width, "0"):
-            seen[which] = now
+        key = change.bucket, change.key
+        last, current = newest.get(key, ""), change.sequencer
+        width = max(len(last), len(current))
+        if not current or current.ljust(width, "0") >= last.ljust(width, "0"):
+            newest[key] = current
             yield change

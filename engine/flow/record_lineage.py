@@ -197,7 +197,7 @@ async def _invalidate_outdated(
 
 
 def _had_columns(before: Lineage, row: _Row) -> bool:
-    """Whether the input had column lineage before, which may have pruned changes."""
+    """Return whether the input had column lineage before, which may have pruned changes."""
     index = before.job(row.job).outputs.index(row.output)
     return any(
         edge.dataset == row.input and edge.columns[index] is not None

@@ -30,7 +30,7 @@ class DatasetNaming(msgspec.Struct, frozen=True):
         return self.name.replace("{dataset}", dataset)
 
     def matches(self, name: Name, dataset: str) -> bool:
-        """Whether an external name identifies a dataset."""
+        """Return whether an external name identifies a dataset."""
         return self.namespace in (None, name.namespace) and self.external_name(dataset) == name.name
 
 

@@ -25,7 +25,7 @@ class _InputField(Name, frozen=True):
 
     @property
     def is_direct(self) -> bool:
-        """Whether the input field affects only its column, and not which rows there are."""
+        """Return whether the input field affects only its column, and not which rows there are."""
         return all(step.type == "DIRECT" for step in self.transformations or ())
 
 
@@ -39,7 +39,7 @@ class _ColumnLineage(Struct, frozen=True):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the producer reports filter, join and group columns; older producers do not."""
+        """Return whether filter, join and group columns are reported; old producers omit them."""
         inputs = [item for field in self.fields.values() for item in field.input_fields]
         return bool(self.dataset) or all(item.transformations for item in inputs)
 

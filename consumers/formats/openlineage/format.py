@@ -67,7 +67,7 @@ class OpenLineage:
             self._bind(binding)
         self._rules = _rules(bindings)
         self._refused: set[DiscoveredDataset] = set()
-        self._naming = tuple({bound.naming for found in self._by_name.values() for bound in found})
+        self._naming = tuple({bound.naming for group in self._by_name.values() for bound in group})
         self._strict = {
             binding.source.namespace for binding in bindings if binding.source.unknown != "ignore"
         }
@@ -90,7 +90,7 @@ class OpenLineage:
 
     @property
     def discovers(self) -> bool:
-        """Whether discovery rules may bind further datasets."""
+        """Return whether discovery rules may bind further datasets."""
         return bool(self._rules)
 
     def discover(self, values: Iterable[bytes | None]) -> dict[DiscoveredDataset, Rule]:

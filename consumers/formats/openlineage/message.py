@@ -95,12 +95,12 @@ class Message(msgspec.Struct, frozen=True, rename={"type": "eventType"}):
 
     @property
     def is_end(self) -> bool:
-        """Whether the run has ended, successfully or not."""
+        """Return whether the run has ended, successfully or not."""
         return self.type in _ENDS
 
     @property
     def has_written(self) -> bool:
-        """Whether the outputs have been written, or may have been.
+        """Return whether the outputs have been written, or may have been.
 
         A streaming job never completes, so its RUNNING events report written outputs.
         """

@@ -138,10 +138,10 @@ def test_references_come_before_what_refers_to_them() -> None:
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (b"{}", "it does not begin with the id of a schema: let its producer use a serializer"),
-        (framed(8, b""), "schema 8 cannot be had: it has not been asked for"),
-        (framed(7, b"\x02"), "not Avro of its schema: "),
-        (framed(7, avro(ENVELOPE, {"op": "t"}) + b"\0"), "goes on behind its end"),
+        (b"{}", "the message does not begin with a schema id: use a serializer"),
+        (framed(8, b""), "schema 8 is not available: it has not been loaded"),
+        (framed(7, b"\x02"), "the payload is not Avro of the message's schema: "),
+        (framed(7, avro(ENVELOPE, {"op": "t"}) + b"\0"), "there are bytes after the record"),
         (framed(7, avro(ENVELOPE, {"op": "?"})), "op '?' is none of c, u, d, r, t, m"),
     ],
 )

@@ -496,11 +496,11 @@ def test_half_of_a_place_is_known() -> None:
         (b"[]", "Expected `object`, got `array`"),
         (b'{"before": 1, "op": "u"}', "Expected `object | null`, got `int` - at `$.before`"),
         (b'{"op": "x"}', "op 'x' is none of c, u, d, r, t, m"),
-        (b'{"op": "u", "after": null}', "op 'u' without `after`: there is no row in it"),
-        (b'{"id": 1, "ts_ms": 5}', "it has no `op`; if a transform made plain rows"),
+        (b'{"op": "u", "after": null}', "the event with op 'u' has no `after`"),
+        (b'{"id": 1, "ts_ms": 5}', "it has no `op`; remove the transform"),
         (
             b'{"op": "c", "after": {"ordered_at": 20455}}',
-            "20455 is to be a time, and nothing says what it counts: add `unit:`",
+            "the time 20455 is a number without a unit: add `unit:`",
         ),
         (
             b'{"op": "c", "after": {"ordered_at": "\xff"}}',
@@ -508,7 +508,7 @@ def test_half_of_a_place_is_known() -> None:
         ),
         (
             b'{"schema": 1, "payload": {"op": "t"}}',
-            "the schema that comes with the payload cannot be read",
+            "the schema beside the payload cannot be read",
         ),
     ],
 )

@@ -71,5 +71,5 @@ def test_what_is_not_an_event_is_refused_with_the_place_and_the_reason(value, co
 
 
 def test_an_event_about_another_dataset_than_the_fixed_one_is_refused():
-    with pytest.raises(InvalidEvent, match=r"names dataset 'planes', but .* about 'flights'"):
+    with pytest.raises(InvalidEvent, match=r"names dataset 'planes', but .* bound to 'flights'"):
         read(b'{"dataset": "planes"}', "flights")

@@ -78,7 +78,7 @@ def test_a_rejection_keeps_the_payload_the_headers_and_the_reason():
 @pytest.mark.parametrize(
     ("value", "complaint"),
     [
-        (b"[]", "no event in it"),
+        (b"[]", "the array is empty"),
         (b"[" + b",".join([event()] * 10_001) + b"]", "10001 events"),
         (event(partitions=[str(n) for n in range(10_001)]), "length <= 10000 - at `$.partitions`"),
         (event(partitions=[]), "length >= 1 - at `$.partitions`"),

@@ -140,5 +140,5 @@ async def test_messages_wait_while_the_registry_is_away(
 
     [received] = [each for batch in ledger.batches for each in batch.received]
     assert received.event.partitions == ("2026-01-02",)
-    assert "schema 9 cannot be had" in ledger.rejections[0][3]
+    assert "schema 9 is not available" in ledger.rejections[0][3]
     assert len(fake.asked) > 5
