@@ -1,4 +1,4 @@
-"""Workers: whoever claims tasks, runs them, and says how they ended."""
+"""Workers: claim tasks, run them, and record the outcome."""
 
 from engine.worker.client import Client
 from engine.worker.context import Context, Result

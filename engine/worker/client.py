@@ -1,9 +1,9 @@
-"""The client by which any Python process can be a worker.
+"""Client that turns any Python process into a worker.
 
 ```python
 client = Client(database, scene, "my-worker")
 for lease in await client.claim(limit=1):
-    async with client.running(lease):  # beats meanwhile; raises LeaseLost when it is lost
+    async with client.running(lease):  # renews the lease; raises LeaseLost if it is lost
         outputs = await do_the_work(lease)
     await client.complete(lease, outputs)
 ```
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """One worker, under its own name. Its calls wait out a database that is away."""
+    """One worker under its own name. All calls retry while the database is unavailable."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Client:
         self._database = database
         self._scene = scene
         self._claimant = Claimant(worker_id, tuple(runtimes), lease_seconds)
-        self._heart = LeaseKeeper(self._renew, lease_seconds)
+        self._keeper = LeaseKeeper(self._renew, lease_seconds)
 
     @classmethod
     @asynccontextmanager
@@ -56,7 +56,7 @@ class Client:
         runtimes: Sequence[str] = ("external",),
         lease_seconds: int = 30,
     ) -> AsyncIterator[Self]:
-        """A client with a database pool of its own. Raises UnknownName, ServiceUnavailable."""
+        """Open a client with its own database pool. Raises UnknownName, ServiceUnavailable."""
         async with await Database.open(url) as database:
             async with database.connection() as conn:
                 scene = Scene(await org_id(conn, org))
@@ -67,23 +67,23 @@ class Client:
                 await client.close()
 
     async def claim(self, limit: int = 1) -> list[Lease]:
-        """Lease up to ``limit`` queued tasks of the runtimes; none is no error: ask again later.
+        """Lease up to ``limit`` queued tasks of the runtimes; the list is empty if none is queued.
 
-        Start each at once: a lease lasts ``lease_seconds``, or the job's own heartbeat timeout.
+        Start each run immediately: a lease lasts ``lease_seconds``, or the job's heartbeat timeout.
         """
-        return await self._patiently(lambda conn: self.claim_on(conn, limit), "claim")
+        return await self._with_retries(lambda conn: self.claim_on(conn, limit), "claim")
 
     async def claim_on(self, conn: Connection, limit: int) -> list[Lease]:
-        """The same on a connection of the caller's, who waits out a database that is away."""
+        """Claim on a connection of the caller, without retries."""
         return await claim(conn, self._scene, self._claimant, limit)
 
     def running(self, lease: Lease) -> AbstractAsyncContextManager[None]:
-        """Hold the lease while the body runs; LeaseLost is raised in the body when it is lost."""
-        return self._heart.hold(lease)
+        """Renew the lease while the body runs; a lost lease raises LeaseLost in the body."""
+        return self._keeper.hold(lease)
 
     async def heartbeat(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
-        """Renew by hand; the new expiry by task. What is missing in it was lost: stop its run."""
-        return await self._patiently(
+        """Renew leases explicitly; returns new expiries by task. Stop the run of a missing task."""
+        return await self._with_retries(
             lambda conn: heartbeat(conn, leases, self._claimant.lease_seconds), "heartbeat"
         )
 
@@ -93,28 +93,28 @@ class Client:
         outputs: Sequence[Output] = (),
         cursors: Mapping[UUID, str] | None = None,
     ) -> None:
-        """Record a success. Raises LeaseLost: then throw the result away."""
+        """Record a success. Raises LeaseLost, in which case the result must be discarded."""
         completion = Completion(lease, tuple(outputs), cursors or {})
-        await self._patiently(lambda conn: complete(conn, self._scene, completion), "complete")
+        await self._with_retries(lambda conn: complete(conn, self._scene, completion), "complete")
 
     async def fail(self, lease: Lease, error: str, *, retryable: bool = True) -> None:
-        """Record a failed attempt. Raises LeaseLost: then there is nothing to say."""
-        await self._patiently(
+        """Record a failed attempt. Raises LeaseLost if another worker may run the task by now."""
+        await self._with_retries(
             lambda conn: fail(conn, self._scene, lease, error, retryable=retryable), "fail"
         )
 
     async def close(self) -> None:
-        """Stop beating; what is still held runs out by itself."""
-        await self._heart.close()
+        """Stop renewing leases; those still held expire."""
+        await self._keeper.close()
 
     async def _renew(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
-        """One try: while the database is away, the leases' own clocks go on."""
+        """Renew once, without retries: leases expire meanwhile."""
         async with self._database.connection() as conn:
             return await heartbeat(conn, leases, self._claimant.lease_seconds)
 
-    async def _patiently(self, verb: Callable[[Connection], Awaitable[T]], what: str) -> T:
+    async def _with_retries(self, call: Callable[[Connection], Awaitable[T]], what: str) -> T:
         async def once() -> T:
             async with self._database.connection() as conn:
-                return await verb(conn)
+                return await call(conn)
 
         return await reconnecting(once, what=what)

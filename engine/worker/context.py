@@ -1,4 +1,4 @@
-"""What an operator is given for one run, and what it gives back."""
+"""Input and result of an operator's run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,10 @@ from engine.worker.reading import needed, space_of
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run wrote, and how far it read each input that it follows (by dataset id).
+    """Written outputs, and the new cursor of each followed input by dataset id.
 
-    ``is_recorded``: the run has completed its task itself, in the transaction that wrote.
+    ``is_recorded`` is set if the operator has completed the task in the transaction that wrote the
+    data.
     """
 
     outputs: tuple[Output, ...] = ()
@@ -31,8 +32,8 @@ class Result:
 class Context:
     """One run of one task.
 
-    ``database`` is Knockon's own; ``scene`` is the org that the task belongs to, and ``namespace``
-    what OpenLineage knows the org's jobs by.
+    ``database`` is Knockon's own; ``scene`` is the task's org, and ``namespace`` the OpenLineage
+    namespace of the org's jobs.
     """
 
     lease: Lease
@@ -42,55 +43,55 @@ class Context:
 
     @property
     def parent_run(self) -> str:
-        """The run, as clients of OpenLineage take it in OPENLINEAGE_PARENT_ID."""
+        """The run in the format of OPENLINEAGE_PARENT_ID, as read by OpenLineage clients."""
         return f"{self.namespace}/{self.lease.job.full_name}/{self.lease.run_id}"
 
     @property
     def partitions(self) -> tuple[str, ...]:
-        """The output partitions to make: keys, or ranges of them where the job is not cut."""
+        """Output partitions to compute: keys, or key ranges if one run makes all."""
         return self.lease.partitions
 
     @property
     def inputs(self) -> Mapping[str, Dataset]:
-        """What the job reads, by alias."""
+        """The job's inputs by alias."""
         return self.lease.inputs
 
     @property
     def row_filters(self) -> tuple[Mapping[str, Any] | None, ...]:
-        """Which rows of the followed input to read; empty: those after the cursor.
+        """Row filters of the followed input; the rows that match any filter are to be read.
 
-        ``{}`` stands for those after the cursor, None for all of them from the start.
+        ``{}``, like an empty tuple, selects the rows after the cursor; None selects all rows.
         """
         return self.lease.row_filters
 
     @property
     def cursors(self) -> Mapping[UUID, str]:
-        """How far each followed input has been read, by dataset id."""
+        """Cursor of each followed input, by dataset id."""
         return self.lease.cursors
 
     def table(self, alias: str) -> str:
-        """The table that holds an input. Raises InvalidInput for an alias that the job lacks."""
+        """Return the table that stores an input. Raises InvalidInput for an unknown alias."""
         return table_of(self._input(alias))
 
     def window(self, partition: str) -> dict[str, DimensionValue]:
-        """Each dimension's part of an output partition's key, with its half-open bounds."""
+        """Return each dimension's part of an output partition's key, with half-open bounds."""
         return space_of(self.lease.outputs[0].partitioning).values(partition)
 
     def needs(self, alias: str, partition: str) -> PartitionSet:
-        """The partitions of an input that an output partition is made from."""
+        """Return the partitions of an input from which an output partition is computed."""
         self._input(alias)
-        made = space_of(self.lease.outputs[0].partitioning).parse(partition)
-        return needed(self.lease, alias, made)
+        target = space_of(self.lease.outputs[0].partitioning).parse(partition)
+        return needed(self.lease, alias, target)
 
     def _input(self, alias: str) -> Dataset:
         if alias not in self.lease.inputs:
-            known = ", ".join(self.lease.inputs) or "none"
+            aliases = ", ".join(self.lease.inputs) or "none"
             raise InvalidInput(
-                f"job {self.lease.job.name!r} reads nothing as {alias!r}: its inputs are {known}"
+                f"job {self.lease.job.name!r} has no input {alias!r}; its inputs: {aliases}"
             )
         return self.lease.inputs[alias]
 
 
 def table_of(dataset: Dataset) -> str:
-    """The table that holds a dataset: what its storage says, else its own name."""
+    """Return the table that stores a dataset: `storage.table`, or else the dataset's name."""
     return table_text(dataset.storage, dataset.name)

@@ -1,7 +1,7 @@
-"""Hashes of a python job's code: its module and what that imports from its own project.
+"""Hashes of a python job's code: the job's module and its imports from the same project.
 
-Modules are found as an import would find them, and parsed; nothing is imported or run. The standard
-library, installed packages other than the job's own and Knockon itself are not the project's code.
+Modules are located like an import would locate them, and parsed, but neither imported nor run. The
+standard library, Knockon, and installed packages other than the job's are not part of the project.
 """
 
 import ast
@@ -20,12 +20,12 @@ _MOST = 2_000
 _KNOCKON = frozenset({"engine", "consumers", "knockon"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _loaded: dict[str, str] = {}
-"""Hashes of modules as this process has imported them, whatever their files say by now."""
+"""Hashes of modules as this process has imported them, even if the files have changed since."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Module:
-    """A module's file; a directory without ``__init__.py`` has none. ``paths``: its submodules'."""
+    """A module; namespace packages have no ``file``, and ``paths`` hold a package's submodules."""
 
     name: str
     file: Path | None
@@ -33,63 +33,70 @@ class _Module:
 
     @property
     def package(self) -> str:
-        """What its relative imports start from."""
+        """Package against which relative imports are resolved."""
         return self.name if self.paths is not None else self.name.rpartition(".")[0]
 
 
 def project_code(name: str) -> dict[str, str]:
-    """A hash for the module and each module that it imports from its project, by name.
+    """Return the hashes of a module and of its imports from the same project, by name.
 
-    Raises InvalidInput where the module cannot be found, or imports too many.
+    Raises InvalidInput if the module does not exist or has too many imports.
     """
     finder = _Finder()
     if name.partition(".")[0] in sys.stdlib_module_names:
         return {}
     if finder.find(name) is None:
-        raise InvalidInput(f"there is no module {name!r} here")
-    found: dict[str, str] = {}
-    known, new = set[str](), {name, *_parents(name)}
-    while new:
-        known |= new
-        own = [module for each in new if (module := _own(finder, each, name)) is not None]
-        found |= {each.name: _hash(each.name, each.file) for each in own if each.file}
-        if len(found) > _MOST:
-            raise InvalidInput(f"module {name!r} imports more than {_MOST:,} of its project")
-        new = {each for module in own for each in _imports(module)} - known
-    return found
+        raise InvalidInput(f"there is no module {name!r} here: install it, or correct the name")
+    hashes: dict[str, str] = {}
+    visited, pending = set[str](), {name, *_parents(name)}
+    while pending:
+        visited |= pending
+        own = [module for other in pending if (module := _own(finder, other, name)) is not None]
+        hashes |= {module.name: _hash(module.name, module.file) for module in own if module.file}
+        if len(hashes) > _MOST:
+            raise InvalidInput(
+                f"module {name!r} imports more than {_MOST:,} modules of its project"
+            )
+        pending = {imported for module in own for imported in _imports(module)} - visited
+    return hashes
 
 
 def check_project_code(code: Mapping[str, str]) -> None:
-    """Raise InvalidInput where modules differ here from those that were deployed."""
+    """Raise InvalidInput if modules differ from the deployed ones."""
     finder = _Finder()
-    wrong = [text for name, was in sorted(code.items()) if (text := _differs(finder, name, was))]
-    if wrong:
-        shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+    differences = [
+        difference
+        for name, deployed in sorted(code.items())
+        if (difference := _difference(finder, name, deployed))
+    ]
+    if differences:
+        omitted = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
         raise InvalidInput(
-            f"this worker has other code than was deployed: {shown}; install the deployed code and "
-            "restart the worker, or deploy the DAG again with this code; then retry the task"
+            f"the code of this worker differs from the deployed code: {', '.join(differences[:5])}"
+            f"{omitted}; install the deployed code and restart the worker, or deploy the DAG again "
+            "with this code; then retry the task"
         )
 
 
-def _differs(finder: "_Finder", name: str, deployed: str) -> str | None:
+def _difference(finder: "_Finder", name: str, deployed: str) -> str | None:
     module = finder.find(name)
     if module is None or module.file is None:
         return f"module {name} is missing"
-    here = _hash(name, module.file)
-    return None if here == deployed else f"module {name} is {here}, not {deployed}"
+    local = _hash(name, module.file)
+    return None if local == deployed else f"module {name} is {local}, not {deployed}"
 
 
 class _Finder:
-    """Finds modules, each once."""
+    """Locates modules, and caches the results."""
 
     def __init__(self) -> None:
-        self._known: dict[str, _Module | None] = {}
+        self._modules: dict[str, _Module | None] = {}
 
     def find(self, name: str) -> _Module | None:
-        """The module of that name, as an import would find it in files; None: there is none."""
-        if name not in self._known:
-            self._known[name] = self._search(name)
-        return self._known[name]
+        """Return the module that an import of the name would load, or None if none has a file."""
+        if name not in self._modules:
+            self._modules[name] = self._search(name)
+        return self._modules[name]
 
     def _search(self, name: str) -> _Module | None:
         parent, _, last = name.rpartition(".")
@@ -115,7 +122,7 @@ def _in_directories(name: str, last: str, paths: Iterable[str]) -> _Module | Non
 
 
 def _by_other_finders(name: str) -> _Module | None:
-    """Packages that are installed as editable have finders of their own."""
+    """Search the finders of editable installs."""
     for finder in sys.meta_path:
         if finder is PathFinder or not hasattr(finder, "find_spec"):
             continue
@@ -127,7 +134,7 @@ def _by_other_finders(name: str) -> _Module | None:
 
 
 def _own(finder: _Finder, name: str, root: str) -> _Module | None:
-    """The module where it belongs to the project of the ``root``."""
+    """Return the module if it belongs to the same project as the module ``root``."""
     top, root_top = name.partition(".")[0], root.partition(".")[0]
     if top != root_top and (top in sys.stdlib_module_names or top in _KNOCKON):
         return None
@@ -138,13 +145,13 @@ def _own(finder: _Finder, name: str, root: str) -> _Module | None:
 
 
 def _parents(name: str) -> Iterator[str]:
-    """The packages that an import of the module runs before it."""
+    """Yield the packages that an import of the module loads first."""
     while name := name.rpartition(".")[0]:
         yield name
 
 
 def _imports(module: _Module) -> Iterator[str]:
-    """Names of modules that it may import; some are attributes, which no file is found for."""
+    """Yield names that the module may import; some are attributes, which have no file."""
     if module.file is None:
         return
     try:
@@ -152,19 +159,19 @@ def _imports(module: _Module) -> Iterator[str]:
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):
-        for name in _named(node, module.package):
+        for name in _imported_names(node, module.package):
             yield name
             yield from _parents(name)
 
 
-def _named(node: ast.AST, package: str) -> Iterator[str]:
+def _imported_names(node: ast.AST, package: str) -> Iterator[str]:
     if isinstance(node, ast.Import):
-        yield from (each.name for each in node.names)
+        yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         base = _base(node, package)
         if base:
             yield base
-            yield from (f"{base}.{each.name}" for each in node.names if each.name != "*")
+            yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
 
 
 def _base(node: ast.ImportFrom, package: str) -> str:
@@ -175,15 +182,15 @@ def _base(node: ast.ImportFrom, package: str) -> str:
 
 
 def _hash(name: str, file: Path) -> str:
-    """That of the file; of a module that this process has imported, as it was at the first look."""
+    """Hash a file; for a module imported by this process, return the hash computed first."""
     if name not in _loaded or name not in sys.modules:
-        source = _normalised(file.read_bytes())
+        source = _normalized(file.read_bytes())
         _loaded[name] = sha256(source.encode(errors="surrogateescape")).hexdigest()[:16]
     return _loaded[name]
 
 
-def _normalised(content: bytes) -> str:
-    """The source without comments, and without blank lines outside of strings."""
+def _normalized(content: bytes) -> str:
+    """Remove comments, and blank lines outside of strings."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         text = io.TextIOWrapper(io.BytesIO(content), encoding).read()

@@ -1,6 +1,6 @@
-"""Which partitions of its inputs a run may read.
+"""Partitions of its inputs that a run may read.
 
-Everything comes from the lease, so that a deploy in the middle of a run changes nothing.
+Everything is derived from the lease, so that a deploy during a run has no effect on the run.
 """
 
 from collections.abc import Iterator
@@ -13,28 +13,28 @@ from engine.partitions import PartitionSet, PartitionSpace
 from engine.partitions.mapping import Mapping
 
 
-def needed(lease: Lease, alias: str, made: PartitionSet) -> PartitionSet:
-    """The partitions of an input that these output partitions are made from."""
+def needed(lease: Lease, alias: str, target: PartitionSet) -> PartitionSet:
+    """Return the partitions of an input from which the target partitions are computed."""
     source = space_of(lease.inputs[alias].partitioning)
     mapping = _mapping_of(lease, alias)
-    known = source.from_keys(_stamped(lease, alias)) if mapping.takes_last else None
-    return mapping.up(made, known)
+    existing = source.from_keys(_existing_keys(lease, alias)) if mapping.takes_last else None
+    return mapping.up(target, existing)
 
 
 @cache
 def space_of(partitioning: str) -> PartitionSpace:
-    """The partition space that JSON text describes."""
+    """Return the partition space described by JSON text."""
     return PartitionSpace.from_spec(msgspec.json.decode(partitioning))
 
 
-def _stamped(lease: Lease, alias: str) -> Iterator[str]:
-    """What existed of an input at the claim: its stamps are what the run will be held to."""
-    stamps = lease.input_versions.get(str(lease.inputs[alias].id), {})
-    return (key for key, stamp in stamps.items() if stamp is not None)
+def _existing_keys(lease: Lease, alias: str) -> Iterator[str]:
+    """Return the keys of an input that existed at the claim, whose versions the run records."""
+    versions = lease.input_versions.get(str(lease.inputs[alias].id), {})
+    return (key for key, version in versions.items() if version is not None)
 
 
 def _mapping_of(lease: Lease, alias: str) -> Mapping:
-    (spec,) = (each.mapping for each in lease.job.inputs if each.alias == alias)
+    (spec,) = (entry.mapping for entry in lease.job.inputs if entry.alias == alias)
     source, target = lease.inputs[alias].partitioning, lease.outputs[0].partitioning
     return _mapping(msgspec.json.encode(spec, order="deterministic"), source, target)
 

@@ -1,4 +1,4 @@
-"""One task, from its lease to its record."""
+"""Run one task, from lease to recorded outcome."""
 
 import asyncio
 import traceback
@@ -22,9 +22,9 @@ _log = structlog.get_logger(__name__)
 async def run_task(
     client: Client, context: Context, runtimes: Mapping[str, Runtime], emit: Emit = discard
 ) -> None:
-    """Run a task and record how it ended; what goes wrong with it goes no further.
+    """Run a task and record the outcome; errors of the task do not propagate.
 
-    Cancelled, it hands the task back.
+    Cancellation hands the task back.
     """
     with WORKER_RUNNING.track_inprogress():
         await _attempt(client, context, runtimes, emit)
@@ -51,12 +51,12 @@ async def _attempt(
     except asyncio.CancelledError:
         emit(RunEvent("ABORT", lease))
         _count(lease, "stopped")
-        log.warning("task handed back: the worker stops")
+        log.warning("task handed back: the worker is stopping")
         await _fail(client, lease, f"worker {lease.worker_id!r} was stopped")
         raise
     except Exception as error:
         _count(lease, "failed")
-        text, retryable = redacted(_text(error)), not isinstance(error, InvalidInput)
+        text, retryable = redacted(_message(error)), not isinstance(error, InvalidInput)
         log.warning("task failed", why=redacted(str(error)))
         emit(RunEvent("FAIL", lease, error=text))
         await _fail(client, lease, text, retryable=retryable)
@@ -85,11 +85,11 @@ async def _fail(client: Client, lease: Lease, error: str, *, retryable: bool = T
     try:
         await client.fail(lease, error, retryable=retryable)
     except LeaseLost:
-        _log.info("the failed task is somebody else's by now", task=str(lease.task_id))
+        _log.info("could not record the failure: the lease was lost", task=str(lease.task_id))
 
 
-def _text(error: Exception) -> str:
-    """Words for what we raise ourselves, the whole traceback for what nobody foresaw."""
+def _message(error: Exception) -> str:
+    """Return the message of a deliberate error, and the traceback of any other."""
     if isinstance(error, TaskFailed | InvalidInput):
         return str(error)
     return "".join(traceback.format_exception(error))

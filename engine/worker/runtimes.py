@@ -1,4 +1,4 @@
-"""Runtimes: where a job's operator runs. Found by entry point, ``knockon.runtimes``."""
+"""Runtimes: environments that execute operators, from entry points ``knockon.runtimes``."""
 
 from importlib.metadata import entry_points
 from typing import Protocol
@@ -10,14 +10,14 @@ GROUP = "knockon.runtimes"
 
 
 class Runtime(Protocol):
-    """What a plug-in of the group ``knockon.runtimes`` is: a class made without arguments."""
+    """Plug-in of the group ``knockon.runtimes``: a class without constructor arguments."""
 
     async def run(self, operator: Operator, context: Context) -> Result | None:
-        """Have the operator run, and return or raise what it does. Cancelling stops the run."""
+        """Run the operator, and return its result or raise its error. Cancellation ends it."""
 
 
 class Local:
-    """In this process."""
+    """Run operators in this process."""
 
     async def run(self, operator: Operator, context: Context) -> Result | None:
         """See `Runtime`."""
@@ -25,6 +25,6 @@ class Local:
 
 
 def installed_runtimes() -> dict[str, Runtime]:
-    """The runtimes that this process can serve, by the name that jobs give."""
-    plugins = {each.name: each.load() for each in entry_points(group=GROUP)}
+    """Return the runtimes of this process by name."""
+    plugins = {plugin.name: plugin.load() for plugin in entry_points(group=GROUP)}
     return {name: make() for name, make in ({"local": Local} | plugins).items()}

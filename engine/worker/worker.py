@@ -1,4 +1,4 @@
-"""The worker: claims tasks of an org as fast as it can run them, and runs them side by side."""
+"""The worker: claim tasks of an org as capacity allows, and run them concurrently."""
 
 import asyncio
 import os
@@ -26,13 +26,13 @@ from engine.worker.runtimes import Runtime, installed_runtimes
 _log = structlog.get_logger(__name__)
 _HAND_BACK_SECONDS = 5.0
 _SPARE_CONNECTIONS = 2
-"""One to claim and one to beat the heart with, whatever the tasks take."""
+"""Connections reserved for claims and heartbeats, beyond one for each running task."""
 
 
 class Worker:
-    """One worker process for one org; any number of them may run at once.
+    """One worker process for one org; any number may run at once.
 
-    Raises InvalidInput for more ``concurrency`` than the database pool has connections for.
+    Raises InvalidInput if the database pool is too small for ``concurrency``.
     """
 
     def __init__(
@@ -45,7 +45,13 @@ class Worker:
         runtimes: Mapping[str, Runtime] | None = None,
         grace_seconds: float = 20.0,
     ) -> None:
-        _check_pool(settings)
+        needed_connections = settings.concurrency + _SPARE_CONNECTIONS
+        if settings.database_pool < needed_connections:
+            raise InvalidInput(
+                f"{settings.concurrency} concurrent tasks need {needed_connections} database "
+                f"connections: set KNOCKON_DATABASE_POOL to {needed_connections} or more, or lower "
+                "KNOCKON_CONCURRENCY"
+            )
         self._database = database
         self._scene = scene
         self._settings = settings
@@ -64,14 +70,14 @@ class Worker:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until ``stop`` is set; then finish what runs, or hand it back after the grace."""
+        """Work until ``stop`` is set; finish running tasks, or hand them back after the grace."""
         async with event_emitter(self._settings) as self._emit:
             await self._work(stop)
 
     async def _work(self, stop: asyncio.Event) -> None:
         _log.info("worker is up", worker=self.worker_id)
-        seconds, places = self._settings.poll_seconds, self._settings.concurrency
-        metrics.WORKER_SLOTS.inc(places)
+        seconds, slots = self._settings.poll_seconds, self._settings.concurrency
+        metrics.WORKER_SLOTS.inc(slots)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._bell.run(stop))
@@ -80,21 +86,21 @@ class Worker:
                 )
             await self._until_idle(self._grace_seconds)
         finally:
-            metrics.WORKER_SLOTS.dec(places)
+            metrics.WORKER_SLOTS.dec(slots)
             await self._hand_back()
             await self._client.close()
         _log.info("worker is down", worker=self.worker_id)
 
     async def _claim(self) -> bool:
-        """Fill the free places; True when there may be more to claim right now."""
-        free = self._settings.concurrency - len(self._running)
-        if free < 1:
+        """Fill the free slots; return True when more tasks may be queued."""
+        free_slots = self._settings.concurrency - len(self._running)
+        if free_slots < 1:
             return False
         async with self._database.connection() as conn:
-            leases = await self._client.claim_on(conn, free)
+            leases = await self._client.claim_on(conn, free_slots)
         for lease in leases:
             self._start(lease)
-        return len(leases) == free
+        return len(leases) == free_slots
 
     def _start(self, lease: Lease) -> None:
         _count(lease)
@@ -108,10 +114,10 @@ class Worker:
         self._running.discard(task)
         self._bell.wake.set()
         if not task.cancelled() and task.exception() is not None:
-            _log.error("a task's end was not recorded", exc_info=task.exception())
+            _log.error("could not record task outcome", exc_info=task.exception())
 
     async def _hand_back(self) -> None:
-        """Stop what runs. With the database away nobody can be told; then leases run out."""
+        """Cancel running tasks; without a database to record that, their leases expire."""
         for task in self._running:
             task.cancel()
         await self._until_idle(_HAND_BACK_SECONDS)
@@ -127,12 +133,3 @@ def _count(lease: Lease) -> None:
     metrics.TASK_WAIT_SECONDS.labels(operator).observe(max(lease.waited_seconds, 0.0))
     if lease.attempt > 1:
         metrics.TASKS_RETRIED.labels(operator).inc()
-
-
-def _check_pool(settings: Settings) -> None:
-    least = settings.concurrency + _SPARE_CONNECTIONS
-    if settings.database_pool < least:
-        raise InvalidInput(
-            f"{settings.concurrency} tasks at once need {least} database connections: set "
-            f"KNOCKON_DATABASE_POOL to {least} or more, or KNOCKON_CONCURRENCY lower"
-        )

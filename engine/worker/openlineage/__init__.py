@@ -1,4 +1,4 @@
-"""OpenLineage: whoever keeps the lineage of a company is told of the tasks that a worker runs."""
+"""OpenLineage: emit run events of a worker's tasks to a lineage service."""
 
 from engine.worker.openlineage.emitter import event_emitter
 from engine.worker.openlineage.run_event import Emit, RunEvent, discard

@@ -1,6 +1,6 @@
-"""The emitter: events go out in a thread of their own, so that no task waits for them.
+"""The emitter: send events in a background thread, so that no task waits for their delivery.
 
-Nothing that goes wrong here goes any further: what cannot be sent is counted, and warned of.
+Errors do not propagate: events that cannot be sent are counted and logged.
 """
 
 import asyncio
@@ -35,9 +35,9 @@ _LONGEST_WAIT_SECONDS = 30.0
 
 @asynccontextmanager
 async def event_emitter(settings: Settings) -> AsyncIterator[Emit]:
-    """Have what is told sent to where the settings say, and at the end what is still waiting.
+    """Send emitted events to the configured receiver; on exit, flush the queue.
 
-    Raises InvalidInput where that is no place to send to.
+    Raises InvalidInput for an invalid address.
     """
     if settings.openlineage_url is None:
         yield discard
@@ -51,9 +51,9 @@ async def event_emitter(settings: Settings) -> AsyncIterator[Emit]:
 
 
 class Emitter:
-    """Sends events in their order, each again and again until the sink has taken or refused it.
+    """Send events in order, retrying each until the sink accepts or refuses the event.
 
-    At most ``most_waiting`` wait; while there are as many, new ones are dropped.
+    The queue holds ``most_waiting`` events; while the queue is full, new events are dropped.
     """
 
     def __init__(self, sink: Sink, namespace: str, most_waiting: int = _MOST_WAITING) -> None:
@@ -61,8 +61,8 @@ class Emitter:
         self._namespace = namespace
         self._waiting: Queue[RunEvent | None] = Queue(most_waiting)
         self._closing = Event()
-        self._is_losing = False
-        self._patiently = Retrying(
+        self._is_dropping = False
+        self._with_retries = Retrying(
             retry=retry_if_exception_type(ServiceUnavailable),
             wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_SECONDS),
             sleep=sleep_using_event(self._closing),
@@ -77,45 +77,47 @@ class Emitter:
         try:
             self._waiting.put_nowait(event)
         except Full:
-            self._lose("too many events wait to be sent")
+            self._drop("the queue of events is full")
 
     def close(self, seconds: float = _FLUSH_SECONDS) -> None:
-        """Send what waits, as far as it goes without a failure, for at most so long."""
+        """Send queued events until the first failure, for at most ``seconds``."""
         end = monotonic() + seconds
         self._closing.set()
         with suppress(Full):
             self._waiting.put(None, timeout=seconds)
         self._thread.join(max(end - monotonic(), 0))
         if self._thread.is_alive():
-            _log.warning("events were not sent before the end", waiting=self._waiting.qsize())
+            _log.warning(
+                "events were not sent before the worker stopped", waiting=self._waiting.qsize()
+            )
 
     def _run(self) -> None:
         while (event := self._waiting.get()) is not None:
             try:
                 self._send(event)
-            except ServiceUnavailable as error:  # and the end has come
-                self._lose(str(error))
-                self._lose_all()
+            except ServiceUnavailable as error:  # retries only end when the emitter closes
+                self._drop(str(error))
+                self._drop_all()
                 break
             except Exception as error:
-                self._lose(str(error))
+                self._drop(str(error))
         self._sink.close()
 
     def _send(self, event: RunEvent) -> None:
         body = msgspec.json.encode(openlineage_event(event, self._namespace))
-        self._patiently(self._sink.write, body)
-        self._is_losing = False
+        self._with_retries(self._sink.write, body)
+        self._is_dropping = False
         OPENLINEAGE_EVENTS.labels("sent").inc()
 
-    def _lose(self, why: str) -> None:
-        """Count a lost event; the first of many in a row is warned of."""
+    def _drop(self, why: str) -> None:
+        """Count a dropped event; log only the first of several in a row."""
         OPENLINEAGE_EVENTS.labels("dropped").inc()
-        if not self._is_losing:
-            _log.warning("events of OpenLineage are lost", why=why)
-        self._is_losing = True
+        if not self._is_dropping:
+            _log.warning("OpenLineage events dropped", why=why)
+        self._is_dropping = True
 
-    def _lose_all(self) -> None:
+    def _drop_all(self) -> None:
         with suppress(Empty):
             while True:
                 if self._waiting.get_nowait() is not None:
-                    self._lose("the worker stops")
+                    self._drop("the worker is stopping")

@@ -1,4 +1,4 @@
-"""From what happened to an attempt to the run event that OpenLineage has for it."""
+"""Convert run events to the format of OpenLineage."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ from engine.worker.reading import space_of
 
 _MAX_ERROR_CHARACTERS = 10_000
 _pairs = msgspec.json.Decoder(list[tuple[UUID, UUID, list[str], list[str]]]).decode
-"""Reads `Job.columns`; what shapes a column and all of them too is to be told as both."""
+"""Decodes `Job.columns`; an input column listed for one output column and for all appears twice."""
 _ENGINE = facets.ProcessingEngine(version=version("knockon"))
 
 
@@ -50,13 +50,13 @@ class InputDataset(msgspec.Struct, frozen=True):
 
 
 class OutputDataset(InputDataset, frozen=True, rename="camel"):
-    """A dataset that a job makes."""
+    """A dataset that a job writes."""
 
     output_facets: Mapping[str, Facet]
 
 
 class OpenLineageEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What OpenLineage is told."""
+    """OpenLineage's ``RunEvent``."""
 
     event_type: Kind
     event_time: datetime
@@ -71,7 +71,7 @@ class OpenLineageEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
 
 
 def openlineage_event(event: RunEvent, namespace: str) -> OpenLineageEvent:
-    """The event; jobs are called ``dag.job`` there, and datasets as they are."""
+    """Convert an event; jobs are named ``dag.job``, datasets keep their names."""
     lease = event.lease
     job = lease.job
     return OpenLineageEvent(
@@ -79,15 +79,18 @@ def openlineage_event(event: RunEvent, namespace: str) -> OpenLineageEvent:
         event_time=event.at,
         run=Run(lease.run_id, dict(_of_run(event))),
         job=Job(namespace, job.full_name, {"jobType": facets.JobType(job_type="TASK")}),
-        inputs=[InputDataset(namespace, each.name, dict(_schema(each))) for each in _inputs(lease)],
+        inputs=[
+            InputDataset(namespace, dataset.name, dict(_schema(dataset)))
+            for dataset in _inputs(lease)
+        ],
         outputs=[
             OutputDataset(
                 namespace,
-                each.name,
-                dict([*_schema(each), *_column_lineage(lease, each, namespace)]),
-                dict([*_subset(lease, each), *_statistics(event.outputs, each)]),
+                dataset.name,
+                dict([*_schema(dataset), *_column_lineage(lease, dataset, namespace)]),
+                dict([*_subset(lease, dataset), *_statistics(event.outputs, dataset)]),
             )
-            for each in lease.outputs
+            for dataset in lease.outputs
         ],
     )
 
@@ -113,10 +116,10 @@ def _of_run(event: RunEvent) -> _Named:
 
 
 def _nominal_time(lease: Lease) -> _Named:
-    """From the first to the last instant of the partitions, if they have a time."""
+    """Yield the time window from the first to the last instant of the partitions, if any."""
     windows = [part for key in _keys(lease, lease.outputs[0]) for part in key.values()]
-    starts = [each.start for each in windows if isinstance(each.start, datetime)]
-    ends = [each.end for each in windows if isinstance(each.end, datetime)]
+    starts = [window.start for window in windows if isinstance(window.start, datetime)]
+    ends = [window.end for window in windows if isinstance(window.end, datetime)]
     if starts and ends:
         yield (
             "nominalTime",
@@ -127,17 +130,17 @@ def _nominal_time(lease: Lease) -> _Named:
 
 
 def _keys(lease: Lease, output: Dataset) -> list[Mapping[str, DimensionValue]]:
-    """The dimensions of each partition to be made; none where the job is not cut by them."""
+    """Return the dimensions of each partition; empty if one run makes all partitions."""
     space = space_of(output.partitioning)
     try:
-        return [space.values(each) for each in lease.partitions] if space.dimensions else []
-    except InvalidPartition:  # ranges, which are no keys
+        return [space.values(key) for key in lease.partitions] if space.dimensions else []
+    except InvalidPartition:  # ranges of keys
         return []
 
 
 def _inputs(lease: Lease) -> Iterable[Dataset]:
-    """Each input once, however often it is read."""
-    return {each.id: each for each in lease.inputs.values()}.values()
+    """Return the distinct input datasets: a job may read one by several aliases."""
+    return {dataset.id: dataset for dataset in lease.inputs.values()}.values()
 
 
 def _schema(dataset: Dataset) -> _Named:
@@ -146,24 +149,24 @@ def _schema(dataset: Dataset) -> _Named:
 
 
 def _column_lineage(lease: Lease, output: Dataset, namespace: str) -> _Named:
-    datasets = {each.id: each for each in _inputs(lease)}
-    fields: dict[str, list[InputField]] = defaultdict(list)
-    shaping: list[InputField] = []
-    for made, read, outputs, inputs in _pairs(lease.job.columns or b"[]"):
-        if made != output.id or read not in datasets:
+    datasets = {dataset.id: dataset for dataset in _inputs(lease)}
+    by_column: dict[str, list[InputField]] = defaultdict(list)
+    of_all_columns: list[InputField] = []
+    for output_id, input_id, outputs, inputs in _pairs(lease.job.columns or b"[]"):
+        if output_id != output.id or input_id not in datasets:
             continue
         for column, source in zip(outputs, inputs, strict=True):
-            into = shaping if column == EVERY else fields[column]
-            into += _fields(datasets[read], source, namespace)
-    if fields or shaping:
-        named = {name: facets.InputFields(each) for name, each in fields.items()}
-        yield "columnLineage", facets.ColumnLineage(fields=named, dataset=shaping)
+            target = of_all_columns if column == EVERY else by_column[column]
+            target += _fields(datasets[input_id], source, namespace)
+    if by_column or of_all_columns:
+        fields = {name: facets.InputFields(inputs) for name, inputs in by_column.items()}
+        yield "columnLineage", facets.ColumnLineage(fields=fields, dataset=of_all_columns)
 
 
 def _fields(dataset: Dataset, column: str, namespace: str) -> list[InputField]:
-    """The columns that one of the lineage stands for."""
-    named = (dataset.columns or ()) if column == EVERY else (column,)
-    return [InputField(namespace, dataset.name, each) for each in named if each != NO_COLUMN]
+    """Return the dataset's columns denoted by a column of the lineage."""
+    names = (dataset.columns or ()) if column == EVERY else (column,)
+    return [InputField(namespace, dataset.name, name) for name in names if name != NO_COLUMN]
 
 
 def _subset(lease: Lease, output: Dataset) -> _Named:
@@ -176,15 +179,15 @@ def _subset(lease: Lease, output: Dataset) -> _Named:
 
 
 def _statistics(outputs: Iterable[Output], dataset: Dataset) -> _Named:
-    written = [each for each in outputs if each.dataset == dataset.name]
-    rows = _total(each.row_count for each in written)
-    size = _total(each.bytes for each in written)
+    written = [output for output in outputs if output.dataset == dataset.name]
+    rows = _total(output.row_count for output in written)
+    size = _total(output.bytes for output in written)
     if rows is not UNSET or size is not UNSET:
         yield "outputStatistics", facets.OutputStatistics(row_count=rows, size=size)
 
 
 def _total(counts: Iterable[int | None]) -> int | UnsetType:
-    """The sum, if all is known and there is anything."""
+    """Return the sum; UNSET if any count is missing, or all are."""
     listed = list(counts)
-    known = [each for each in listed if each is not None]
+    known = [count for count in listed if count is not None]
     return sum(known) if known and len(known) == len(listed) else UNSET

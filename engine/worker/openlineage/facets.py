@@ -1,7 +1,6 @@
-"""The facets that Knockon fills in, each with the address of the schema that it keeps to.
+"""OpenLineage facets that Knockon emits, each with the address of its schema.
 
-Source: OpenLineage 2-0-2; the versions are those of its official Python client 1.54, which the
-tests hold them against.
+Source: OpenLineage 2-0-2. Tests compare the facet versions with the official Python client 1.54.
 """
 
 import msgspec
@@ -17,13 +16,13 @@ def _schema(name: str, version: str) -> str:
 
 
 class Facet(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What all facets have."""
+    """Base class of all facets."""
 
     producer: str = msgspec.field(default=PRODUCER, name="_producer")
 
 
 class NominalTime(Facet, frozen=True, kw_only=True, rename="camel"):
-    """The window of time that the made partitions stand for, half-open."""
+    """Half-open time window of the computed partitions."""
 
     nominal_start_time: str
     nominal_end_time: str
@@ -33,7 +32,7 @@ class NominalTime(Facet, frozen=True, kw_only=True, rename="camel"):
 
 
 class ErrorMessage(Facet, frozen=True, kw_only=True, rename="camel"):
-    """Why an attempt failed."""
+    """Error of a failed attempt."""
 
     message: str
     programming_language: str = "PYTHON"
@@ -43,7 +42,7 @@ class ErrorMessage(Facet, frozen=True, kw_only=True, rename="camel"):
 
 
 class ProcessingEngine(Facet, frozen=True, kw_only=True, rename="camel"):
-    """Which Knockon it was."""
+    """Name and version of the engine."""
 
     version: str
     name: str = "Knockon"
@@ -53,9 +52,9 @@ class ProcessingEngine(Facet, frozen=True, kw_only=True, rename="camel"):
 
 
 class Task(Facet, frozen=True, kw_only=True, rename="camel"):
-    """Knockon's own: which task the run is an attempt at; partitions are keys or ranges of them.
+    """Knockon's own facet: the attempted task; ``partitions`` are keys or ranges of keys.
 
-    Its schema is docs/reference/openlineage/TaskRunFacet.json: a name, since it is served nowhere.
+    The schema is docs/reference/openlineage/TaskRunFacet.json; its URL is a name, not an address.
     """
 
     task: str
@@ -68,7 +67,7 @@ class Task(Facet, frozen=True, kw_only=True, rename="camel"):
 
 
 class JobType(Facet, frozen=True, kw_only=True, rename="camel"):
-    """What kind of job it is; ``job_type`` is the operator."""
+    """Type of a job."""
 
     job_type: str
     processing_type: str = "BATCH"
@@ -100,13 +99,13 @@ class InputField(msgspec.Struct, frozen=True):
 
 
 class InputFields(msgspec.Struct, frozen=True, rename="camel"):
-    """The input columns that an output column is made of."""
+    """Input columns from which an output column is computed."""
 
     input_fields: list[InputField]
 
 
 class ColumnLineage(Facet, frozen=True, kw_only=True, rename="camel"):
-    """What each column is made of; those under ``dataset`` shape all of them."""
+    """Input columns of each output column; those in ``dataset`` affect all output columns."""
 
     fields: dict[str, InputFields]
     dataset: list[InputField]
@@ -116,7 +115,7 @@ class ColumnLineage(Facet, frozen=True, kw_only=True, rename="camel"):
 
 
 class OutputStatistics(Facet, frozen=True, kw_only=True, rename="camel"):
-    """How much a run wrote to a dataset; ``size`` in bytes."""
+    """Amount of data that a run wrote to a dataset; ``size`` in bytes."""
 
     row_count: int | UnsetType = UNSET
     size: int | UnsetType = UNSET
@@ -126,7 +125,7 @@ class OutputStatistics(Facet, frozen=True, kw_only=True, rename="camel"):
 
 
 class Partition(msgspec.Struct, frozen=True):
-    """One partition: its key, and the part of it that each dimension holds."""
+    """One partition: the key, and each dimension's part of the key."""
 
     identifier: str
     dimensions: dict[str, str]
@@ -139,7 +138,7 @@ class Partitions(msgspec.Struct, frozen=True, tag_field="type", tag="partition")
 
 
 class Subset(Facet, frozen=True, kw_only=True, rename="camel"):
-    """The part of a dataset that a run makes."""
+    """Partitions of a dataset that a run computes."""
 
     output_condition: Partitions
     schema_url: str = msgspec.field(

@@ -1,4 +1,4 @@
-"""What happens to an attempt, as it is noted when it happens."""
+"""Events in the life of an attempt, recorded as they occur."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ Kind = Literal["START", "COMPLETE", "FAIL", "ABORT"]
 
 @dataclass(frozen=True, slots=True)
 class RunEvent:
-    """An attempt begins or ends: ``outputs`` are what it recorded, ``error`` is why it failed."""
+    """Start or end of an attempt, with the recorded ``outputs``, or the ``error`` of a failure."""
 
     kind: Kind
     lease: Lease
@@ -22,8 +22,8 @@ class RunEvent:
 
 
 Emit = Callable[[RunEvent], None]
-"""Takes note of what happened, at once, and never raises."""
+"""Consumer of run events, which returns immediately and never raises."""
 
 
 def discard(event: RunEvent) -> None:
-    """Where nobody wants to know."""
+    """Ignore an event: the `Emit` of a process without a receiver."""

@@ -1,4 +1,4 @@
-"""Where run events go: to an address that takes them over HTTP, or into a file, one a line."""
+"""Receivers of run events: an HTTP endpoint, or a file with one event per line."""
 
 from pathlib import Path
 from typing import Protocol
@@ -15,19 +15,19 @@ _LATER = frozenset({408, 425, 429})
 
 
 class Sink(Protocol):
-    """Takes events as JSON, one after the other, and may block."""
+    """Receiver of events as JSON, one at a time; calls may block."""
 
     def write(self, event: bytes) -> None:
-        """Hand over. Raises ServiceUnavailable for now, InvalidInput for good."""
+        """Deliver an event. Raises ServiceUnavailable if a retry may succeed, else InvalidInput."""
 
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release connections."""
 
 
 def sink_at(url: str, api_key: SecretStr | None = None) -> Sink:
-    """The sink of an address, ``http://…``, ``https://…`` or ``file:///…``.
+    """Return the sink of an address, ``http://…``, ``https://…`` or ``file:///…``.
 
-    Raises InvalidInput for another one, or for a file that cannot be written.
+    Raises InvalidInput for any other address, or for a file that cannot be written.
     """
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and parts.hostname:
@@ -35,13 +35,13 @@ def sink_at(url: str, api_key: SecretStr | None = None) -> Sink:
     if parts.scheme == "file" and parts.path and not parts.netloc:
         return File(Path(unquote(parts.path)))
     raise InvalidInput(
-        "KNOCKON_OPENLINEAGE_URL is no address that events can be sent to: write "
+        "KNOCKON_OPENLINEAGE_URL is not an address that events can be sent to: write "
         "http://host:port or file:///path"
     )
 
 
 class Http:
-    """Posts each event; without a path in the address to OpenLineage's own."""
+    """Post each event; an address without a path gets OpenLineage's default path."""
 
     def __init__(self, url: str, api_key: SecretStr | None) -> None:
         address = httpx2.URL(url)
@@ -56,11 +56,11 @@ class Http:
         try:
             status = self._client.post(self._url, content=event).status_code
         except httpx2.TransportError as error:
-            raise ServiceUnavailable(f"events cannot be sent: {error!r}") from error
+            raise ServiceUnavailable(f"cannot send events: {error!r}") from error
         if status in _LATER or status >= 500:
-            raise ServiceUnavailable(f"the receiver of events answers {status}")
+            raise ServiceUnavailable(f"the receiver of events answered with status {status}")
         if status >= 300:
-            raise InvalidInput(f"the receiver of events refuses one with {status}")
+            raise InvalidInput(f"the receiver refused an event with status {status}")
 
     def close(self) -> None:
         """See `Sink`."""
@@ -68,22 +68,22 @@ class Http:
 
 
 class File:
-    """Appends each event as a line."""
+    """Append each event to a file as a line."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
             path.open("ab").close()
         except OSError as error:
-            raise InvalidInput(f"events cannot be written to a file: {error}") from error
+            raise InvalidInput(f"cannot write events to the file: {error}") from error
 
     def write(self, event: bytes) -> None:
-        """See `Sink`. One call to the system a line, so that workers may share a file."""
+        """See `Sink`. A line is one system call, so that workers may share a file."""
         try:
             with self._path.open("ab", buffering=0) as file:
                 file.write(event + b"\n")
         except OSError as error:
-            raise ServiceUnavailable(f"events cannot be written: {error}") from error
+            raise ServiceUnavailable(f"cannot write events to the file: {error}") from error
 
     def close(self) -> None:
         """See `Sink`."""

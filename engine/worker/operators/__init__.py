@@ -1,4 +1,4 @@
-"""Operators: what runs a job's code, found by the name that the job gives."""
+"""Operators run the code of jobs; a job names its operator."""
 
 from functools import cache
 from importlib.metadata import entry_points
@@ -15,27 +15,27 @@ _BUILT_IN: dict[str, type["Operator"]] = {"sql": Sql, "python": Python, "shell":
 
 
 class Operator(Protocol):
-    """What a plug-in of the group ``knockon.operators`` is: a class made without arguments."""
+    """Plug-in of the group ``knockon.operators``: a class without constructor arguments."""
 
     async def run(self, context: Context) -> Result | None:
-        """Make the task's partitions.
+        """Compute the task's partitions.
 
-        What it returns is recorded as the task's completion; None, or a result that is recorded,
-        says that the operator has done that itself, in the transaction that wrote the data.
-        Raises TaskFailed for an attempt that another may better, InvalidInput where none will help;
-        other errors count as TaskFailed.
+        The worker records the returned result as the task's completion. None, or a result with
+        ``is_recorded``, means that the operator has done so, in the transaction that wrote the
+        data. Raises TaskFailed if another attempt may succeed, InvalidInput if none can; other
+        errors count as TaskFailed.
         """
 
 
 @cache
 def operator_named(name: str) -> Operator:
-    """The operator of that name, one for the process. Raises InvalidInput."""
+    """Return the operator of that name, one instance per process. Raises InvalidInput."""
     if name in _BUILT_IN:
         return _BUILT_IN[name]()
     for plugin in entry_points(group=GROUP, name=name):
         return cast("Operator", plugin.load()())
-    known = sorted({*_BUILT_IN, *(each.name for each in entry_points(group=GROUP))})
+    available = sorted({*_BUILT_IN, *(plugin.name for plugin in entry_points(group=GROUP))})
     raise InvalidInput(
-        f"there is no operator {name!r}; there are {', '.join(known)}: install a plug-in for it "
-        f"(entry point group {GROUP}), or name another"
+        f"there is no operator {name!r} here: install its plug-in (entry point group {GROUP}), or "
+        f"use one of {', '.join(available)}"
     )

@@ -1,4 +1,4 @@
-"""The python operator: a callable, given the run's `Context`."""
+"""The python operator: call a function with the run's `Context`."""
 
 import asyncio
 import inspect
@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 
 class Python:
-    """Calls ``config.callable``, ``package.module:function``, with ``config.kwargs``."""
+    """Call ``config.callable``, ``package.module:function``, with ``config.kwargs``."""
 
     async def run(self, context: Context) -> Result:
-        """See `Operator`. A function runs in a thread of its own, a coroutine function here."""
+        """See `Operator`. Functions run in a new thread, coroutine functions in the event loop."""
         function, kwargs = _callable(context.lease.job)
         return _result(await _call(function, context, kwargs))
 
@@ -45,12 +45,12 @@ def _callable(job: Job) -> tuple[Callable[..., Any], Mapping[str, Any]]:
     except (ImportError, AttributeError) as error:
         raise InvalidInput(
             f"job {job.name!r}: {path} cannot be imported here ({error}): install its package "
-            "where the worker runs, or mend the name"
+            "where the worker runs, or correct config.callable"
         ) from error
 
 
 def _check_code(job: Job, module: str) -> None:
-    """Compare the code with that of the deploy, and remember it as it is imported."""
+    """Compare the code with the deployed code; without a deployed hash, only record the code."""
     if job.code is not None:
         check_project_code(msgspec.json.decode(job.code, type=dict[str, str]))
     else:
@@ -62,17 +62,17 @@ async def _call(function: Callable[..., Any], context: Context, kwargs: Mapping[
     if inspect.iscoroutinefunction(function):
         with _as_failure():
             return await function(context, **kwargs)
-    return await _in_thread(lambda: _guarded(function, context, kwargs))
 
+    def call() -> Any:
+        with _as_failure():
+            return function(context, **kwargs)
 
-def _guarded(function: Callable[..., Any], context: Context, kwargs: Mapping[str, Any]) -> Any:
-    with _as_failure():
-        return function(context, **kwargs)
+    return await _in_thread(call)
 
 
 @contextmanager
 def _as_failure() -> Iterator[None]:
-    """Whatever the job's code raises fails its attempt, and nothing but that."""
+    """Convert every exception of the job's code to TaskFailed, even SystemExit."""
     try:
         yield
     except KnockonError:
@@ -82,21 +82,21 @@ def _as_failure() -> Iterator[None]:
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
-    """Do ``work`` in a daemon thread: one that hangs keeps neither a pool nor the process."""
+    """Run ``work`` in a daemon thread: if it hangs, it blocks neither a pool nor the exit."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
-    def settle(settle_with: Callable[[Any], None], value: object) -> None:
+    def resolve_future(setter: Callable[[Any], None], value: object) -> None:
         if not future.done():
-            settle_with(value)
+            setter(value)
 
     def body() -> None:
         try:
-            done: tuple[Callable[[Any], None], object] = future.set_result, work()
+            outcome: tuple[Callable[[Any], None], object] = future.set_result, work()
         except BaseException as error:
-            done = future.set_exception, error
+            outcome = future.set_exception, error
         if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, *done)
+            loop.call_soon_threadsafe(resolve_future, *outcome)
 
     Thread(target=body, daemon=True, name="knockon-python").start()
     return await future
@@ -109,6 +109,6 @@ def _result(returned: object) -> Result:
         return returned
     if isinstance(returned, Output):
         return Result((returned,))
-    if isinstance(returned, Sequence) and all(isinstance(each, Output) for each in returned):
+    if isinstance(returned, Sequence) and all(isinstance(item, Output) for item in returned):
         return Result(tuple(returned))
     return read_outputs(returned)

@@ -1,4 +1,4 @@
-"""What a run reports as data: ``{"outputs": [{"dataset": …, "partition": …, …}]}``."""
+"""Reports of runs as data: ``{"outputs": [{"dataset": …, "partition": …, …}]}``."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -17,12 +17,12 @@ class _Report:
 
 
 def read_outputs(data: object) -> Result:
-    """Read a report; fields are those of `Output`. Raises TaskFailed."""
+    """Read a report with the fields of `Output`. Raises TaskFailed."""
     try:
         report = msgspec.convert(data, _Report)
     except msgspec.ValidationError as error:
         raise TaskFailed(
-            f"what the run reported cannot be read ({error}): report nothing, or "
+            f"the report of the run is malformed ({error}): report nothing, or "
             '{"outputs": [{"dataset": …, "partition": …}]}'
         ) from error
     return Result(report.outputs, report.cursors)

@@ -1,4 +1,4 @@
-"""The shell operator: a command in a process group of its own."""
+"""The shell operator: run a command in a new process group."""
 
 import asyncio
 import os
@@ -19,21 +19,21 @@ from engine.worker.context import Context, Result
 from engine.worker.operators.report import read_outputs
 
 _TAIL = 64_000
-"""How many of the last bytes of what the command prints are looked at."""
+"""Number of bytes read from the end of the command's output."""
 _GRACE_SECONDS = 2.0
 INHERITED = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
     | {"PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 )
-"""Variables of the worker that commands inherit, with all that begin with ``LC_``."""
+"""Variables of the worker that commands inherit, besides those that start with ``LC_``."""
 
 
 class Shell:
-    """Runs ``config.command``: a list of arguments, or a text for ``/bin/sh -c``."""
+    """Run ``config.command``: a list of arguments, or a string for ``/bin/sh -c``."""
 
     async def run(self, context: Context) -> Result:
-        """See `Operator`. Exit code 0 is success; a last line of JSON says what was written."""
-        # Files, not pipes: whoever inherits a pipe and lives on would keep the run from ending.
+        """See `Operator`. Exit code 0 is success; JSON in the last line is the report."""
+        # Files, because a background process that inherits a pipe would prolong the run.
         with TemporaryFile() as out, TemporaryFile() as error:
             code = await _exit_code(context, out, error)
             if code != 0:
@@ -42,7 +42,7 @@ class Shell:
 
 
 async def _exit_code(context: Context, out: BinaryIO, error: BinaryIO) -> int:
-    # Cancelled while it starts, asyncio would kill the command alone and not what it has started.
+    # If canceled during the start, asyncio would kill the command but not its child processes.
     starting = asyncio.create_task(_start(context, out, error))
     try:
         process = await asyncio.shield(starting)
@@ -59,13 +59,13 @@ async def _start(context: Context, out: BinaryIO, error: BinaryIO) -> Process:
             stdout=out,
             stderr=error,
             stdin=asyncio.subprocess.DEVNULL,
-            env={**_inherited(), **_given(context.lease.job), **environment(context)},
+            env={**_inherited(), **_configured(context.lease.job), **environment(context)},
             start_new_session=True,
         )
     except (OSError, ValueError) as failure:
         raise InvalidInput(
             f"job {context.lease.job.name!r}: {command[0]!r} cannot be started ({failure}): "
-            "install it where the worker runs, or mend config.command"
+            "install it where the worker runs, or correct config.command"
         ) from failure
 
 
@@ -77,28 +77,30 @@ def _inherited() -> dict[str, str]:
     }
 
 
-def _given(job: Job) -> dict[str, str]:
-    given = job.config.get("env", {})
-    if not is_environment(given):
+def _configured(job: Job) -> dict[str, str]:
+    variables = job.config.get("env", {})
+    if not is_environment(variables):
         raise InvalidInput(
-            f"job {job.name!r}: config.env must be a mapping from names of variables to texts, and "
-            "no name may begin with KNOCKON_"
+            f"job {job.name!r}: config.env must map names of variables to strings, and no name may "
+            "start with KNOCKON_"
         )
-    resolved: dict[str, str] = resolve(given)
+    resolved: dict[str, str] = resolve(variables)
     return resolved
 
 
 def _command(job: Job) -> Sequence[str]:
-    said = job.config.get("command")
-    if isinstance(said, str) and said.strip():
-        return ["/bin/sh", "-c", said]
-    if isinstance(said, list) and said and all(isinstance(each, str) for each in said):
-        return said
-    raise InvalidInput(f"job {job.name!r}: config.command must be a text or a list of texts")
+    command = job.config.get("command")
+    if isinstance(command, str) and command.strip():
+        return ["/bin/sh", "-c", command]
+    if isinstance(command, list) and command and all(isinstance(arg, str) for arg in command):
+        return command
+    raise InvalidInput(
+        f"job {job.name!r}: config.command must be a string or a list of strings, and not empty"
+    )
 
 
 def environment(context: Context) -> Mapping[str, str]:
-    """What a command is told of its task, in variables; those of several values are JSON."""
+    """Return the environment variables that describe the task; lists and mappings are JSON."""
     lease = context.lease
     return {
         "KNOCKON_TASK_ID": str(lease.task_id),
@@ -123,7 +125,7 @@ def _input(context: Context, alias: str) -> Mapping[str, object]:
         "dataset": dataset.name,
         "table": context.table(alias),
         "location": dataset.location,
-        "partitions": sorted({text for each in needed for text in each.space.texts(each)}),
+        "partitions": sorted({text for keys in needed for text in keys.space.texts(keys)}),
     }
 
 
@@ -132,7 +134,7 @@ def _json(value: object) -> str:
 
 
 def _tail(file: BinaryIO) -> str:
-    """The end of an output, without secrets, and without the end of one that is cut in two."""
+    """Return the end of an output with secrets redacted, even one at the cut."""
     spare = longest_secret()
     size = file.seek(0, os.SEEK_END)
     start = file.seek(max(0, size - _TAIL - 4 * spare))
@@ -141,10 +143,10 @@ def _tail(file: BinaryIO) -> str:
 
 
 async def _kill_group(process: Process) -> None:
-    """Nothing that the command has started outlives its run."""
-    for each in (signal.SIGTERM, signal.SIGKILL):
+    """End all processes that the command has started."""
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, each)
+            os.killpg(process.pid, signal_number)
         with suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
 

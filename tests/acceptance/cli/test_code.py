@@ -61,7 +61,7 @@ def test_a_worker_with_other_code_fails_the_task_once(
             "SELECT status, attempts, error_message FROM knockon.tasks"
         ).fetchall()
     assert [(status, attempts) for status, attempts, _ in failed] == [("failed", 1)]
-    assert "this worker has other code than was deployed: module ours.helper is" in failed[0][2]
+    assert "differs from the deployed code: module ours.helper is" in failed[0][2]
 
     (done,) = old("deploy", file, "--dry-run", "--json").json["dags"]
     assert done["diff"]["changed"] == {"made": ["code"]}

@@ -139,5 +139,5 @@ async def test_a_callable_that_is_not_there_is_refused(
 
 async def test_an_unreadable_report_fails_the_attempt(database: Database, code: ModuleType) -> None:
     code.run = lambda _: {"outputs": [{"dataset": 7}]}  # type: ignore[attr-defined]
-    with pytest.raises(TaskFailed, match="cannot be read"):
+    with pytest.raises(TaskFailed, match="report of the run is malformed"):
         await Python().run(await _context(database))

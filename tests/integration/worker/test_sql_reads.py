@@ -214,7 +214,7 @@ async def test_a_table_that_is_no_declared_input_is_refused(database: Database) 
     await world.changed("flights", "2013-02-13")
     (lease,) = await world.claim()
 
-    with pytest.raises(InvalidInput, match=r"reads flights, which is none .*\(f\)"):
+    with pytest.raises(InvalidInput, match=r"reads flights, not declared .*\(f\)"):
         await run_lease(world, lease)
 
 

@@ -82,7 +82,7 @@ def test_a_union_of_products_is_cut_box_by_box() -> None:
 
 
 def test_a_column_that_cannot_tell_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="type text cannot hold the time"):
+    with pytest.raises(InvalidInput, match="type text cannot store a time"):
         _where({"dt": DAY}, "2013-03-10", dt="text")
-    with pytest.raises(TaskFailed, match=r"s\.t has no column 'dt'"):
+    with pytest.raises(TaskFailed, match=r"s\.t has no partition column 'dt'"):
         _where({"dt": DAY}, "2013-03-10", day="date")

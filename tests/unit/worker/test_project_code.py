@@ -94,7 +94,8 @@ def test_what_differs_is_named(project: Path) -> None:
     (project / "late.py").write_text("x = 2\n")
     (project / "shared/lib.py").unlink()
     with pytest.raises(
-        InvalidInput, match=r"other code.*module late is \w{16}, not .*module shared.lib is missing"
+        InvalidInput,
+        match=r"differs from the deployed code.*module late is \w{16}, not .*module shared.lib is missing",
     ):
         check_project_code(code)
 

@@ -1,8 +1,8 @@
-"""The sql operator: SELECTs whose inputs are cut to the partitions that a run may read.
+"""The sql operator: run SELECTs over inputs restricted to the partitions that a run may read.
 
-`reads` and `predicates` compose what a SELECT sees, `probe` tries it, `output` makes the table,
-`write` runs it for a partition and `whole` for all of them, `follow` is for jobs that go by new
-rows, and `operator` is the order of it all.
+`operator` runs the steps. `reads` and `predicates` compose the visible inputs, `follow` selects new
+rows of a followed input, `probe` analyzes the SELECT, `output` creates the table, and `write` and
+`whole` write one partition or all of them.
 """
 
 from engine.worker.operators.sql.operator import Sql

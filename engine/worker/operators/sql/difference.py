@@ -1,8 +1,8 @@
-"""Which columns of a partition came out different: told by the statement that writes it.
+"""Detection of changed columns, within the statement that writes a partition.
 
-The columns whose values are the same as before, whatever their order, are set aside. They count
-only together: the rows cut down to them have to be the same rows as before. What reads none but
-such columns cannot see a difference.
+Columns whose values are the same as before, in any order, are candidates for unchanged columns. The
+candidates are unchanged only together: the rows projected to them must be the same as before. A
+reader of no other columns then sees no difference.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,11 +14,11 @@ from engine.worker.operators.sql.tables import Table
 _CTES = sql.SQL("""
 knockon_both AS MATERIALIZED (
     SELECT {part} AS knockon_part, false AS knockon_old, t.* FROM knockon_new AS t
-    WHERE {part} IN (SELECT part FROM knockon_told WHERE differs AND rows = old_rows)
+    WHERE {part} IN (SELECT part FROM knockon_compared WHERE differs AND rows = old_rows)
     UNION ALL
     SELECT {part}, true, {columns} FROM {table} AS t
     WHERE ({within})
-        AND {part} IN (SELECT part FROM knockon_told WHERE differs AND rows = old_rows)),
+        AND {part} IN (SELECT part FROM knockon_compared WHERE differs AND rows = old_rows)),
 knockon_sums AS MATERIALIZED (
     SELECT knockon_part AS part, knockon_old AS old, ARRAY[{sums}] AS sums
     FROM knockon_both AS t GROUP BY 1, 2),
@@ -35,10 +35,11 @@ knockon_same AS MATERIALIZED (
 def same_columns(
     table: Table, part: sql.Composable, columns: sql.Composable, within: sql.Composable
 ) -> sql.Composed:
-    """The CTEs up to ``knockon_same``, which has ``part`` and, column by column, ``alike``.
+    """Return CTEs up to ``knockon_same``: a ``part`` and ``alike``, a flag for each column.
 
-    ``knockon_told`` says by ``part`` what ``differs``, with the ``rows`` and ``old_rows``; where
-    rows came or went, every column did, and ``knockon_same`` says nothing.
+    They read ``knockon_compared``: for each ``part`` the flag ``differs``, with its ``rows``
+    and ``old_rows``. If the number of rows changed, all columns did, and ``knockon_same`` lacks the
+    part.
     """
     texts = [sql.SQL("{}::text").format(sql.Identifier("t", name)) for name in table.columns]
     kept = [
@@ -56,13 +57,13 @@ def same_columns(
 
 
 def changed_columns(columns: Iterable[str], alike: Sequence[bool] | None) -> frozenset[str] | None:
-    """The columns that are not alike; None: all of them."""
+    """Return the changed columns; None if all columns changed."""
     if not alike or not any(alike):
         return None
     return frozenset(name for name, same in zip(columns, alike, strict=True) if not same)
 
 
 def _sum(texts: Iterable[sql.Composable]) -> sql.Composed:
-    """A hash of rows in any order."""
+    """Return the expression of a hash that is independent of the order of rows."""
     row = sql.SQL(", ").join(texts)
     return sql.SQL("sum(hashtextextended(ROW({})::text, 0))").format(row)

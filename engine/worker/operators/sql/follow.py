@@ -1,6 +1,6 @@
-"""The input that a PerUpdate job follows: which of its rows a run is given."""
+"""The input followed by a PerUpdate job: the rows that a run reads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ _OPERATORS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """The rows to read, as a condition, and where the cursor stands when they have been."""
+    """The condition for the rows to read, and the cursors after the run."""
 
     alias: str
     condition: sql.Composable
@@ -30,9 +30,9 @@ class Followed:
 
 
 async def follow(org: AsOrg, lease: Lease, tables: Mapping[str, Table]) -> Followed | None:
-    """Find what is new of the followed input; None for a job that follows none.
+    """Return the rows to read from the followed input, or None if the job is not PerUpdate.
 
-    Rows beyond the newest of now are left to the next run.
+    The current maximum of the cursor column bounds the rows; later rows belong to the next run.
     """
     if lease.job.strategy != "PerUpdate":
         return None
@@ -45,20 +45,22 @@ async def follow(org: AsOrg, lease: Lease, tables: Mapping[str, Table]) -> Follo
     fresh = _fresh(column, kind, lease.cursors.get(dataset), newest)
     everything = _fresh(column, kind, None, newest)
     filters: tuple[Mapping[str, Any] | None, ...] = lease.row_filters or ({},)
-    condition = any_of(_rows(each, fresh, everything) for each in filters)
-    moves = newest is not None and any(not each for each in filters)
+    condition = any_of(_rows(row_filter, fresh, everything) for row_filter in filters)
+    moves = newest is not None and not all(filters)
     return Followed(alias, condition, {dataset: str(newest)} if moves else {})
 
 
 def _cursor(job: Job) -> tuple[str, Mapping[str, str]]:
-    for each in job.inputs:
-        if each.cursor is not None:
-            return each.alias, each.cursor
-    raise InvalidInput(f"job {job.name!r} is PerUpdate but follows no input: give one a cursor")
+    for entry in job.inputs:
+        if entry.cursor is not None:
+            return entry.alias, entry.cursor
+    raise InvalidInput(
+        f"job {job.name!r} is PerUpdate but no input has a cursor: give one a cursor"
+    )
 
 
 def _typed(cursor: Mapping[str, str]) -> tuple[sql.Composable, sql.Identifier]:
-    """The cursor column as its values compare, and their type."""
+    """Return the cursor column with its collation, and its type."""
     column: sql.Composable = sql.Identifier(cursor["column"])
     if cursor["type"] == "text":
         column = sql.SQL('{} COLLATE "C"').format(column)
@@ -74,13 +76,13 @@ async def _newest(
 
 
 def _moment(table: Table, text: str) -> str:
-    """The same moment in UTC, so that cursors do not depend on a session's zone."""
+    """Convert a timestamp to UTC, so that cursors do not depend on a session's time zone."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC).isoformat()
     except ValueError as error:
         raise TaskFailed(
-            f"the newest moment in {table.schema}.{table.name} is {text}: a cursor can only follow "
-            "moments of the years 1 to 9999"
+            f"the latest timestamp in {table.schema}.{table.name} is {text}: a cursor can only "
+            "follow timestamps of the years 1 to 9999; correct or remove the row"
         ) from error
 
 
@@ -101,11 +103,7 @@ def _rows(
 ) -> sql.Composable:
     if spec is None:
         return everything
-    return all_of(_tests(RowFilter.parse(spec))) if spec else fresh
-
-
-def _tests(rows: RowFilter) -> Iterator[sql.Composable]:
-    return map(_test, rows.conditions)
+    return all_of(map(_test, RowFilter.parse(spec).conditions)) if spec else fresh
 
 
 def _test(condition: Condition) -> sql.Composable:

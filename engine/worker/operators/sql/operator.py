@@ -1,6 +1,7 @@
-"""The sql operator: a job's SELECT, run in Knockon's database, in one transaction with its record.
+"""The sql operator: run a job's SELECT in Knockon's database.
 
-What a run writes and that it was written commit together, and only under the task's lease.
+The written data and the completion of the task commit in one transaction, and only while the
+task's lease is valid.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,16 +40,16 @@ Tables = Mapping[tuple[str, str], Table]
 
 
 class Sql:
-    """Runs SELECTs. It remembers the shape of each job's outputs, since jobs never change."""
+    """Run SELECTs. The shapes of outputs are cached by job, since deployed jobs never change."""
 
     def __init__(self) -> None:
         self._shapes: dict[tuple[UUID, UUID], Shape] = {}
         self._permitted: set[UUID] = set()
 
     async def run(self, context: Context) -> Result:
-        """Make the task's partitions and complete it. Raises TaskFailed, InvalidInput, LeaseLost.
+        """Compute the partitions and complete the task. Raises TaskFailed, InvalidInput, LeaseLost.
 
-        An outage in the middle leaves nothing behind, so all of it is tried again.
+        An outage rolls the transaction back, after which it is retried.
         """
         work = partial(self._transaction, context, queries_of(context.lease))
         try:
@@ -74,8 +75,8 @@ class Sql:
             for dataset in lease.outputs:
                 select = queries[dataset.name]
                 shape = await self._shape(org, lease, dataset, select, inputs)
-                found = tables.get(physical_name(dataset))
-                table = await output_table(org, lease.job, dataset, shape, found)
+                existing = tables.get(physical_name(dataset))
+                table = await output_table(org, lease.job, dataset, shape, existing)
                 for unit, common in units:
                     writing = Writing(lease.job, dataset, table, shape, select, unit, common)
                     outputs += await _write(org, lease, writing)
@@ -87,7 +88,7 @@ class Sql:
         return result
 
     async def _org(self, conn: Connection, context: Context, tables: Tables) -> AsOrg:
-        """The org's rights, which are looked up for the first run of each job."""
+        """Return a session with the org's rights, checked before the first run of each job."""
         lease, org_id = context.lease, context.scene.org_id
         if lease.job.id not in self._permitted:
             await check_rights(conn, org_id, lease, tables)
@@ -101,18 +102,18 @@ class Sql:
         select: str,
         inputs: Mapping[str, Table],
     ) -> Shape:
-        known = lease.job.id, dataset.id
-        if known not in self._shapes:
-            given = await probe(org, select, inputs, next(_units(lease)))
-            self._shapes[known] = shape_of(given, space_of(dataset.partitioning))
-        return self._shapes[known]
+        key = lease.job.id, dataset.id
+        if key not in self._shapes:
+            columns = await probe(org, select, inputs, next(_units(lease)))
+            self._shapes[key] = shape_of(columns, space_of(dataset.partitioning))
+        return self._shapes[key]
 
 
 async def _check_code(conn: Connection, lease: Lease, queries: Mapping[str, str]) -> None:
     if lease.job.code is None:
         return
     code = msgspec.json.decode(lease.job.code, type=dict[str, str])
-    read = [TableName(*physical_name(each)) for each in lease.inputs.values()]
+    read = [TableName(*physical_name(dataset)) for dataset in lease.inputs.values()]
     await check_sql_code(conn, code, queries.values(), read)
 
 
@@ -129,14 +130,14 @@ def _inputs(lease: Lease, tables: Tables) -> Iterator[tuple[str, Table]]:
         name = physical_name(dataset)
         if name not in tables:
             raise TaskFailed(
-                f"there is no table {'.'.join(name)} for dataset {dataset.name!r}: create it, or "
-                "name the right one as its storage.table"
+                f"there is no table {'.'.join(name)} for dataset {dataset.name!r}: create it, "
+                "or correct the dataset's storage.table"
             )
         yield alias, tables[name]
 
 
 def _units(lease: Lease) -> Iterator[Unit]:
-    """What is made in one go: each partition, or all at once, known or not."""
+    """Yield each partition to compute, or one unit for all partitions of a job with single runs."""
     space = space_of(lease.outputs[0].partitioning)
     if lease.job.is_unit:
         yield Unit("*", space.universe)
@@ -152,7 +153,7 @@ async def _write(org: AsOrg, lease: Lease, writing: Writing) -> list[Output]:
 
 
 def zone_of(lease: Lease) -> str:
-    """The zone in which the SELECT means dates: the output's, else an input's, else UTC."""
+    """Return the time zone for dates in the SELECT: the output's, else an input's, else UTC."""
     for dataset in (*lease.outputs, *lease.inputs.values()):
         for _, dimension in space_of(dataset.partitioning).dimensions:
             if isinstance(dimension, TimeDimension):

@@ -1,7 +1,7 @@
-"""The table that an output lives in: made when missing, made anew for a new definition.
+"""The table of an output: created if missing, and recreated for a new definition.
 
-Tables that Knockon created bear a mark in their comment. Others are used only where they were given
-to the job, as they are, and are never dropped.
+Knockon marks its own tables in their comments. Other tables are used only if the job adopts them,
+without alteration, and are never dropped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,62 +23,65 @@ from engine.worker.reading import space_of
 
 
 async def output_table(
-    org: AsOrg, job: Job, dataset: Dataset, shape: Shape, found: Table | None
+    org: AsOrg, job: Job, dataset: Dataset, shape: Shape, existing: Table | None
 ) -> Table:
-    """The table to write to, fit for the dataset's generation.
+    """Return the table for the dataset's current version.
 
-    Raises InvalidInput where there is one that is not for the dataset, TaskFailed where it cannot
-    be used and may not be dropped.
+    Raises InvalidInput if the existing table belongs to another dataset, TaskFailed if the table
+    can be neither used nor dropped.
     """
     name = physical_name(dataset)
-    if found is None or not _serves(found, dataset):
-        # Somebody else may be making it: look again, alone.
+    if existing is None or not _is_current(existing, dataset):
+        # Another worker may be creating the table: read again under a lock.
         await execute(org.conn, "tables.lock", key=".".join(name))
-        found = (await describe(org.conn, [name])).get(name)
-        await _check_permission(org, dataset, found)
-        found = await _made(org, job, dataset, shape, found)
+        existing = (await describe(org.conn, [name])).get(name)
+        await _check_permission(org, dataset, existing)
+        table = await _prepare(org, job, dataset, shape, existing)
     else:
-        await _check_permission(org, dataset, found)
-    _check_columns(found, dataset, shape)
-    return found
+        await _check_permission(org, dataset, existing)
+        table = existing
+    _check_columns(table, dataset, shape)
+    return table
 
 
-async def _check_permission(org: AsOrg, dataset: Dataset, found: Table | None) -> None:
-    if found is not None:
-        await check_target(org.conn, org.org_id, dataset, found.relation)
+async def _check_permission(org: AsOrg, dataset: Dataset, existing: Table | None) -> None:
+    if existing is not None:
+        await check_target(org.conn, org.org_id, dataset, existing.relation)
 
 
-def _serves(table: Table, dataset: Dataset) -> bool:
+def _is_current(table: Table, dataset: Dataset) -> bool:
     mark = TableMark.read(table.comment)
     return mark is None or mark == TableMark.of(dataset)
 
 
-async def _made(org: AsOrg, job: Job, dataset: Dataset, shape: Shape, found: Table | None) -> Table:
-    if found is None:
+async def _prepare(
+    org: AsOrg, job: Job, dataset: Dataset, shape: Shape, existing: Table | None
+) -> Table:
+    if existing is None:
         return await _create(org, job, dataset, shape)
-    if _serves(found, dataset):
-        return found
-    if _holds_over(job, dataset, shape, found):
-        await org.execute(_mark(found.identifier, dataset))
-        return found
-    await _drop(org, found)
+    if _is_current(existing, dataset):
+        return existing
+    if _is_reusable(job, dataset, shape, existing):
+        await org.execute(_mark(existing.identifier, dataset))
+        return existing
+    await _drop(org, existing)
     return await _create(org, job, dataset, shape)
 
 
-def _holds_over(job: Job, dataset: Dataset, shape: Shape, found: Table) -> bool:
-    """Whether the rows of the generation before can be replaced one partition after another."""
-    mark, own = TableMark.read(found.comment), TableMark.of(dataset)
+def _is_reusable(job: Job, dataset: Dataset, shape: Shape, existing: Table) -> bool:
+    """Return True if rows of the previous version can be replaced partition by partition."""
+    mark, own = TableMark.read(existing.comment), TableMark.of(dataset)
     if mark is None or (mark.dataset, mark.partitioning) != (own.dataset, own.partitioning):
         return False
-    return job.update_strategy == "replace" and shape.columns == found.columns
+    return job.update_strategy == "replace" and shape.columns == existing.columns
 
 
-def _check_columns(found: Table, dataset: Dataset, shape: Shape) -> None:
-    if found.columns.keys() != shape.columns.keys():
+def _check_columns(table: Table, dataset: Dataset, shape: Shape) -> None:
+    if table.columns.keys() != shape.columns.keys():
         raise TaskFailed(
-            f"table {found.schema}.{found.name} has the columns {', '.join(found.columns)}, but "
-            f"dataset {dataset.name!r} comes out with {', '.join(shape.columns)}: change the "
-            "SELECT or the table, drop the table, or name another one as storage.table"
+            f"table {table.schema}.{table.name} has the columns {', '.join(table.columns)}, but "
+            f"dataset {dataset.name!r} has {', '.join(shape.columns)}: change the SELECT or the "
+            "table, drop the table, or set another storage.table"
         )
 
 
@@ -101,17 +104,17 @@ async def _create(org: AsOrg, job: Job, dataset: Dataset, shape: Shape) -> Table
 
 
 def type_name(kind: str) -> sql.SQL:
-    """A type's name as the catalog wrote it, quoted where it needs to be."""
+    """Compose a type's name as returned by the catalog, which has quoted the name if necessary."""
     return sql.SQL(kind)
 
 
 def _index(
     kind: LiteralString, table: sql.Identifier, columns: Sequence[str]
 ) -> Iterator[sql.Composed]:
-    """At most one statement; none without columns."""
+    """Yield a statement, or nothing if there are no columns."""
     if columns:
-        listed = sql.SQL(", ").join(map(sql.Identifier, columns))
-        yield sql.SQL("CREATE {} ON {} ({})").format(sql.SQL(kind), table, listed)
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        yield sql.SQL("CREATE {} ON {} ({})").format(sql.SQL(kind), table, names)
 
 
 def _mark(table: sql.Identifier, dataset: Dataset) -> sql.Composed:
@@ -123,6 +126,6 @@ async def _drop(org: AsOrg, table: Table) -> None:
         await org.execute(sql.SQL("DROP TABLE {}").format(table.identifier))
     except psycopg.errors.DependentObjectsStillExist as error:
         raise TaskFailed(
-            f"table {table.schema}.{table.name} must be made anew for a new definition, but "
-            f"other objects depend on it: drop them first ({error.diag.message_detail})"
+            f"table {table.schema}.{table.name} must be recreated for a new definition, but other "
+            f"objects depend on it: drop these objects first ({error.diag.message_detail})"
         ) from error

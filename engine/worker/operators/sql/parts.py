@@ -1,7 +1,7 @@
-"""Which partition each row of a table lies in: told apart in SQL, named here.
+"""Assignment of rows to partitions: SQL groups the rows, Python converts the groups to keys.
 
-SQL gives for each dimension a text that says no more than the partition, or a little more: hours of
-`timestamptz` come in quarters, for there are zones that are off by some.
+SQL computes a text per dimension that is at least as fine as the partition: hours of `timestamptz`
+are split into quarters, because some zones have offsets of quarter hours.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from engine.worker.operators.sql.tables import Table
 
 
 def part_of(space: PartitionSpace, table: Table, alias: LiteralString) -> sql.Composed:
-    """The expression, a text[], by which rows of one partition are told from those of others."""
+    """Return an expression of type text[] whose values distinguish partitions."""
     texts = [
         _text(dimension, sql.Identifier(alias, column), table.type_of(column))
         for column, dimension in partition_columns(space)
@@ -36,9 +36,9 @@ def part_of(space: PartitionSpace, table: Table, alias: LiteralString) -> sql.Co
 
 
 def key_of(space: PartitionSpace, part: Sequence[str | None]) -> str:
-    """The key of the partition that a value of `part_of` means.
+    """Return the key of the partition denoted by a value of `part_of`.
 
-    Raises TaskFailed for rows without a value, InvalidPartition for one that cannot be a key.
+    Raises TaskFailed for a null, InvalidPartition for a value that cannot be a key.
     """
     pairs = zip(space.dimensions, part, strict=True)
     box = tuple(_member(name, dimension, text) for (name, dimension), text in pairs)
@@ -60,7 +60,7 @@ def _text(dimension: Dimension, column: sql.Identifier, kind: str) -> sql.Compos
 
 def _member(name: str, dimension: Dimension, text: str | None) -> Intervals | KeySet:
     if text is None:
-        raise TaskFailed(f"the SELECT gave rows without a value of {name!r}: leave them out")
+        raise TaskFailed(f"the SELECT returned rows with a null {name!r}: exclude these rows")
     if isinstance(dimension, RangeDimension):
         return Intervals.single(int(text))
     if isinstance(dimension, TimeDimension):
@@ -69,11 +69,11 @@ def _member(name: str, dimension: Dimension, text: str | None) -> Intervals | Ke
 
 
 def _instant(dimension: TimeDimension, text: str) -> int:
-    """An instant within the window, in seconds since 1970-01-01T00:00Z."""
+    """Return an instant within the window, in seconds since 1970-01-01T00:00Z."""
     moment = datetime.fromisoformat(text)
     if dimension.grain != "hour":
         moment += timedelta(hours=12)  # no clock change skips noon
     if moment.tzinfo is None:
-        # of two like readings the later, as the conditions on such a column have it
+        # The later of two equal local times, consistent with the conditions of `predicates`.
         moment = moment.replace(tzinfo=ZoneInfo(dimension.zone), fold=1)
     return int(moment.timestamp())

@@ -24,9 +24,9 @@ FALSE = sql.SQL("FALSE")
 
 
 def within(partitions: PartitionSet, table: Table) -> sql.Composable:
-    """The condition that a row of ``table`` lies in one of the partitions.
+    """Return the condition that a row of ``table`` belongs to one of the partitions.
 
-    Raises TaskFailed or InvalidInput when the table's columns cannot tell.
+    Raises TaskFailed or InvalidInput if a column is missing or has an unsuitable type.
     """
     return any_of(
         all_of(
@@ -39,44 +39,41 @@ def within(partitions: PartitionSet, table: Table) -> sql.Composable:
 
 
 def all_of(conditions: Iterable[sql.Composable]) -> sql.Composable:
-    """Every condition holds; TRUE of none."""
+    """Return the conjunction of conditions; TRUE if there are none."""
     listed = list(conditions)
     return sql.SQL(" AND ").join(listed) if listed else TRUE
 
 
 def any_of(conditions: Iterable[sql.Composable]) -> sql.Composable:
-    """Some condition holds; FALSE of none."""
+    """Return the disjunction of conditions; FALSE if there are none."""
     listed = list(conditions)
     if len(listed) == 1:
         return listed[0]
-    return sql.SQL("({})").format(sql.SQL(" OR ").join(_bracketed(listed))) if listed else FALSE
+    bracketed = [sql.SQL("({})").format(condition) for condition in listed]
+    return sql.SQL("({})").format(sql.SQL(" OR ").join(bracketed)) if listed else FALSE
 
 
 def local_date(dimension: TimeDimension, ordinal: int) -> datetime:
-    """The midnight, on the zone's wall, of the day on which a window starts."""
-    # Where a clock change skips midnight, the day starts later, and is still this day.
+    """Return the local midnight of the day on which a window starts."""
+    # If a clock change skips midnight, the window starts later on the same day.
     return datetime.combine(_local(dimension, ordinal), time.min)
 
 
 def instant(dimension: TimeDimension, ordinal: int) -> datetime:
-    """When a window starts, in UTC."""
+    """Return the start of a window in UTC."""
     return datetime.fromtimestamp(_start(dimension, ordinal), UTC)
 
 
 def first_value(dimension: Dimension, ordinal: int) -> int:
-    """The first integer of a range's bucket."""
+    """Return the first integer of a range's bucket."""
     ((first, _),) = cast("RangeDimension", dimension).windows(Intervals.single(ordinal)).spans
     return first
-
-
-def _bracketed(conditions: Iterable[sql.Composable]) -> list[sql.Composable]:
-    return [sql.SQL("({})").format(each) for each in conditions]
 
 
 def _conditions(
     column: str, dimension: Dimension, members: Intervals | KeySet, table: Table
 ) -> Iterator[sql.Composable]:
-    """At most one condition; none where every value will do."""
+    """Yield at most one condition, and none if every value is a member."""
     where = sql.Identifier(column)
     if isinstance(members, KeySet):
         yield from _listed(where, members)
@@ -86,7 +83,7 @@ def _conditions(
 
 
 def _listed(where: sql.Identifier, members: KeySet) -> Iterator[sql.Composable]:
-    """Bare literals take the type of the column, whatever it is."""
+    """Compare with untyped literals, which take the type of the column."""
     keys = sql.SQL(", ").join(map(sql.Literal, sorted(members.keys)))
     if members.keys:
         operator = sql.SQL("NOT IN" if members.complement else "IN")
@@ -106,7 +103,7 @@ def _between(where: sql.Identifier, dimension: Dimension, span: Span, kind: str)
 
 
 def _bound(dimension: Dimension, ordinal: int, kind: str) -> sql.Literal:
-    """Where a window starts, in the terms of a column of type ``kind``."""
+    """Return the start of a window as a literal for a column of type ``kind``."""
     if not isinstance(dimension, TimeDimension):
         return sql.Literal(first_value(dimension, ordinal))
     if kind.startswith("timestamp") and kind.endswith("with time zone"):
@@ -116,13 +113,13 @@ def _bound(dimension: Dimension, ordinal: int, kind: str) -> sql.Literal:
     if kind == "date" or kind.startswith("timestamp"):
         return sql.Literal(_reading(dimension, ordinal))
     raise InvalidInput(
-        f"a column of type {kind} cannot hold the time by which a dataset is partitioned: "
-        "make it date, timestamp or timestamptz"
+        f"a column of type {kind} cannot store a time partition: "
+        "change the type to date, timestamp or timestamptz"
     )
 
 
 def _reading(dimension: TimeDimension, ordinal: int) -> datetime:
-    """What the zone's wall clock shows when a window starts, without offset."""
+    """Return the local time at which a window starts, without offset."""
     if dimension.grain == "hour":
         return _local(dimension, ordinal)
     return local_date(dimension, ordinal)
@@ -134,6 +131,6 @@ def _local(dimension: TimeDimension, ordinal: int) -> datetime:
 
 
 def _start(dimension: TimeDimension, ordinal: int) -> int:
-    """When a window starts, in seconds since 1970-01-01T00:00Z."""
+    """Return the start of a window in seconds since 1970-01-01T00:00Z."""
     ((start, _),) = dimension.windows(Intervals.single(ordinal)).spans
     return start

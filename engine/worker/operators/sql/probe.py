@@ -1,7 +1,7 @@
-"""Trying a job's SELECT without running it: its columns, and what it names.
+"""Analyze a job's SELECT without running it: the columns and types, and the tables read.
 
-It is made a view on views that stand for the inputs, all of them temporary. So it has to be one
-statement, sound by itself, that only reads; and the catalog tells what it reads.
+The SELECT becomes a temporary view over temporary views of the inputs. PostgreSQL thus checks that
+the text is one valid statement that only reads, and the catalog lists the tables.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from engine.worker.operators.sql.tables import Table
 
 _VIEW = sql.SQL("CREATE TEMP VIEW {} AS {}")
 _PROBE = sql.Identifier("knockon_probe")
-# A semicolon ends the statement in here as it would in the view, but a query that is opened as a
-# cursor has to be a single statement.
+# A semicolon could end the view's statement and start another. A query opened as a cursor must be a
+# single statement.
 _ONE_STATEMENT = sql.SQL(
     "DO $knockon_probe$ DECLARE probe refcursor; BEGIN OPEN probe FOR EXECUTE {}; CLOSE probe;"
     " END $knockon_probe$"
@@ -39,40 +39,37 @@ FROM (SELECT 'pg_temp.knockon_probe'::regclass AS oid) AS p
 async def probe(
     org: AsOrg, text: str, tables: Mapping[str, Table], unit: Unit
 ) -> Mapping[str, str]:
-    """The columns that the SELECT gives, with their types.
+    """Return the types of the SELECT's columns by name.
 
-    Raises InvalidInput when it names a table that is none of the job's inputs, psycopg's errors
-    when it is no sound SELECT.
+    Raises InvalidInput for a table that is not an input of the job, and psycopg's errors for an
+    invalid SELECT.
     """
     everything = sql.SQL("SELECT * FROM {}")
     select = as_it_stands(text)
-    (found,) = await org.fetch(
+    (analysis,) = await org.fetch(
         *(
             _VIEW.format(sql.Identifier(alias), everything.format(table.identifier))
             for alias, table in tables.items()
         ),
         _VIEW.format(sql.Identifier(PARTITION), partition_row(unit)),
-        _alone(org, select),
+        _single_statement(org, select),
         _VIEW.format(_PROBE, select),
         _COLUMNS,
     )
-    _refuse_others(found["others"], tables)
-    return dict(zip(found["columns"], found["types"], strict=True))
+    if analysis["others"]:
+        raise InvalidInput(
+            f"the SELECT reads {', '.join(analysis['others'])}, not declared as inputs of the job: "
+            f"read inputs by alias ({', '.join(tables) or 'there are none'}), and declare missing "
+            "ones"
+        )
+    return dict(zip(analysis["columns"], analysis["types"], strict=True))
 
 
-def _alone(org: AsOrg, select: sql.Composable) -> sql.Composed:
+def _single_statement(org: AsOrg, select: sql.Composable) -> sql.Composed:
     query = sql.SQL("SELECT * FROM ({}) AS q LIMIT 0").format(select).as_string(org.conn)
     return _ONE_STATEMENT.format(query)
 
 
 def as_it_stands(text: str) -> sql.SQL:
-    """The one text that comes from outside and is not quoted: a deployed DAG's own SELECT."""
+    """Compose a deployed DAG's SELECT, the only external text that is not quoted."""
     return sql.SQL(f"\n{text}\n")
-
-
-def _refuse_others(others: list[str], tables: Mapping[str, Table]) -> None:
-    if others:
-        raise InvalidInput(
-            f"the SELECT reads {', '.join(others)}, which is none of the job's inputs: read "
-            f"them by alias ({', '.join(tables) or 'there are none'}), and declare what is missing"
-        )

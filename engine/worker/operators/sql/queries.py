@@ -1,4 +1,4 @@
-"""What a job's config asks of the sql operator."""
+"""Read the SELECTs of a job's config."""
 
 import re
 
@@ -10,21 +10,21 @@ _END = re.compile(r"""[;\s](?:[;\s]|--[^\n'"$*;]*(?:\n|\Z))*\Z""")
 
 
 def queries_of(lease: Lease) -> dict[str, str]:
-    """The SELECT for each output, by the dataset's name. Raises InvalidInput."""
+    """Return the SELECT of each output, by the dataset's name. Raises InvalidInput."""
     job = lease.job
-    said = job.config.get("sql")
+    selects = job.config.get("sql")
     outputs = [output.name for output in lease.outputs]
-    if isinstance(said, str) and len(outputs) == 1:
-        said = {outputs[0]: said}
-    if not isinstance(said, dict) or said.keys() != set(outputs):
+    if isinstance(selects, str) and len(outputs) == 1:
+        selects = {outputs[0]: selects}
+    if not isinstance(selects, dict) or selects.keys() != set(outputs):
         raise InvalidInput(
             f"job {job.name!r}: config.sql must be a SELECT, or with several outputs a mapping "
             f"with a SELECT for each of {', '.join(outputs)}"
         )
-    return {name: _statement(job.name, text) for name, text in said.items()}
+    return {name: _statement(job.name, text) for name, text in selects.items()}
 
 
 def _statement(job: str, text: object) -> str:
     if not isinstance(text, str) or "\0" in text or not text.strip():
-        raise InvalidInput(f"job {job!r}: config.sql holds {text!r}: write a SELECT")
+        raise InvalidInput(f"job {job!r}: config.sql contains {text!r}: write a SELECT")
     return _END.sub("", text + "\n")

@@ -1,6 +1,6 @@
-"""What a job's SELECT can see: its inputs by alias, and the partition that it makes.
+"""Relations visible to a job's SELECT: the inputs by alias, and the partition to compute.
 
-An input holds the rows of those partitions that the mapping names, and no others.
+An input is restricted to the rows of the partitions required by the mapping.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ PARTITION = "knockon_partition"
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is made in one go: a partition, or all of them where the job is not cut."""
+    """The partitions computed by one statement: a single one, or all of the output."""
 
     text: str
     made: PartitionSet
@@ -30,19 +30,21 @@ class Unit:
 def common_tables(
     lease: Lease, tables: Mapping[str, Table], unit: Unit, followed: Followed | None
 ) -> sql.Composed:
-    """The entries of a WITH list, before which and after which others may stand."""
+    """Return entries of a WITH list, without the keyword, so that others can be added."""
     inputs = [
         sql.SQL("{} AS NOT MATERIALIZED (SELECT * FROM {} WHERE {})").format(
-            sql.Identifier(alias), table.identifier, _rows(lease, alias, table, unit, followed)
+            sql.Identifier(alias),
+            table.identifier,
+            _row_condition(lease, alias, table, unit, followed),
         )
         for alias, table in tables.items()
     ]
-    own = sql.SQL("{} AS ({})").format(sql.Identifier(PARTITION), partition_row(unit))
-    return sql.SQL(",\n").join([*inputs, own])
+    partition = sql.SQL("{} AS ({})").format(sql.Identifier(PARTITION), partition_row(unit))
+    return sql.SQL(",\n").join([*inputs, partition])
 
 
 def partition_row(unit: Unit) -> sql.Composed:
-    """One row that says which partition is made: its key, and each dimension's part of it."""
+    """Return a SELECT of one row: the partition's key, and each dimension's part of the key."""
     (box,) = unit.made.boxes
     columns: list[sql.Composable] = [sql.SQL("CAST({} AS text) AS key").format(unit.text)]
     for (name, dimension), members in zip(unit.made.space.dimensions, box, strict=True):
@@ -50,7 +52,7 @@ def partition_row(unit: Unit) -> sql.Composed:
     return sql.SQL("SELECT {}").format(sql.SQL(", ").join(columns))
 
 
-def _rows(
+def _row_condition(
     lease: Lease, alias: str, table: Table, unit: Unit, followed: Followed | None
 ) -> sql.Composable:
     conditions = [within(needed(lease, alias, unit.made), table)]
@@ -76,7 +78,7 @@ def _column(value: object, kind: str, name: str) -> sql.Composable:
 
 
 def _bound(dimension: Dimension, ordinal: int) -> object:
-    """Where a window starts; None at an open end."""
+    """Return the start of a window; None for an open end."""
     if ordinal in (NEG, POS):
         return None
     if isinstance(dimension, TimeDimension):

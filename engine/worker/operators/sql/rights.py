@@ -1,4 +1,4 @@
-"""The rights that an org's role needs on the tables of a job, before its SQL runs."""
+"""Rights of an org's role on the tables of a job, checked before the job's SQL runs."""
 
 from collections.abc import Iterable, Mapping
 from uuid import UUID
@@ -18,9 +18,9 @@ from engine.worker.operators.sql.tables import Table, physical_name
 async def check_rights(
     conn: Connection, org_id: UUID, lease: Lease, tables: Mapping[tuple[str, str], Table]
 ) -> None:
-    """Raise TaskFailed for a table that the org's jobs may not use as this job does.
+    """Raise TaskFailed if the org's role lacks a right that the job needs.
 
-    An org that is given the tables of its DAG files is granted the missing rights here.
+    Missing rights are granted first if the org is entitled to all tables named in its DAG files.
     """
     org = await fetch_one(conn, "roles.rights", org_id=org_id)
     role = None if org is None else await role_of(conn, org["slug"])
@@ -31,41 +31,40 @@ async def check_rights(
         )
     needed = [*_reads(lease), *_writes(lease.outputs, tables)]
     if lacking := await _lacking(conn, role, needed):
-        _refuse_reserved(lacking)
+        for missing in lacking:
+            if missing.is_reserved:
+                raise TaskFailed(
+                    f"{missing} belongs to Knockon or PostgreSQL: no job can be granted access"
+                )
         if not org["is_given_named_tables"]:
             raise TaskFailed(_refusal(org["slug"], lacking))
-        # Two transactions cannot change the rights to one table at the same time.
+        # Concurrent GRANTs on one table fail in PostgreSQL.
         await execute(conn, "roles.lock")
-        await _give(conn, role, needed, lease)
+        await _grant_lacking(conn, role, needed, lease)
 
 
-async def _give(conn: Connection, role: str, needed: Iterable[Grant], lease: Lease) -> None:
+async def _grant_lacking(
+    conn: Connection, role: str, needed: Iterable[Grant], lease: Lease
+) -> None:
     try:
         async with conn.transaction():
-            for each in await _lacking(conn, role, needed):
-                await grant(conn, role, each)
+            for missing in await _lacking(conn, role, needed):
+                await grant(conn, role, missing)
     except psycopg.errors.InsufficientPrivilege as error:
         raise TaskFailed(
-            f"job {lease.job.name!r} lacks rights that Knockon's own user cannot grant "
-            f"({error.diag.message_primary}): have the owner of the table run 'knockon grant'"
+            f"job {lease.job.name!r} lacks rights that Knockon's user cannot grant "
+            f"({error.diag.message_primary}): run 'knockon grant' as the owner of the table"
         ) from error
 
 
-def _refuse_reserved(lacking: Iterable[Grant]) -> None:
-    """Raise TaskFailed for a right to a table of Knockon or of the server."""
-    for each in lacking:
-        if each.is_reserved:
-            raise TaskFailed(f"{each} belongs to Knockon or PostgreSQL: no job is given it")
-
-
 async def _lacking(conn: Connection, role: str, needed: Iterable[Grant]) -> list[Grant]:
-    wanted = {each.quoted(conn): each for each in needed}
+    wanted = {right.quoted(conn): right for right in needed}
     rows = await fetch(
         conn,
         "roles.lacking",
         role=role,
         names=list(wanted),
-        accesses=[each.access for each in wanted.values()],
+        accesses=[right.access for right in wanted.values()],
     )
     return [wanted[row["name"]] for row in rows]
 
@@ -85,5 +84,5 @@ def _writes(outputs: Iterable[Dataset], tables: Mapping[tuple[str, str], Table])
 
 
 def _refusal(org: str, lacking: Iterable[Grant]) -> str:
-    commands = "; ".join(f"knockon grant {org} {each} {each.access}" for each in lacking)
-    return f"the SQL jobs of org {org!r} lack rights: {commands}"
+    commands = "; ".join(f"knockon grant {org} {right} {right.access}" for right in lacking)
+    return f"the SQL jobs of org {org!r} lack rights: run {commands}"

@@ -1,4 +1,4 @@
-"""The columns that an output gets from a job's SELECT, and those that its partitions add."""
+"""Columns of an output: those of the job's SELECT, and added partition columns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ class Shape:
 
     @property
     def columns(self) -> dict[str, str]:
-        """All of them, in the order of a new table."""
+        """All columns, in the order of a new table."""
         return {**self.given, **self.added}
 
 
 def shape_of(given: Mapping[str, str], space: PartitionSpace) -> Shape:
-    """Add the partition columns that a SELECT lacks. Raises TaskFailed where that cannot be."""
+    """Add partition columns missing in the SELECT. Raises TaskFailed if one must be in it."""
     added = {
         column: _type_of(column, dimension)
         for column, dimension in partition_columns(space)
@@ -42,14 +42,14 @@ def shape_of(given: Mapping[str, str], space: PartitionSpace) -> Shape:
 
 
 def partition_columns(space: PartitionSpace) -> Iterator[tuple[str, Dimension]]:
-    """The column that holds each dimension."""
+    """Yield each dimension with its column."""
     return ((dimension.column or name, dimension) for name, dimension in space.dimensions)
 
 
 def constants(shape: Shape, made: PartitionSet) -> dict[str, sql.Literal]:
-    """The values of the added columns in one partition.
+    """Return the values of the added columns in one partition.
 
-    Raises TaskFailed for several partitions at once: then the SELECT has to tell them apart.
+    Raises TaskFailed for several partitions, which only the SELECT can assign to rows.
     """
     (box,) = made.boxes
     return {
@@ -65,8 +65,8 @@ def _type_of(column: str, dimension: Dimension) -> str:
     if isinstance(dimension, RangeDimension):
         if dimension.size > 1:
             raise TaskFailed(
-                f"the SELECT must give column {column!r}: a partition holds {dimension.size} "
-                "values of it, and only the SELECT can tell which one a row has"
+                f"the SELECT must give column {column!r}: a partition has {dimension.size} values, "
+                "and only the SELECT determines the value of a row"
             )
         return "bigint"
     return "text"
@@ -75,7 +75,7 @@ def _type_of(column: str, dimension: Dimension) -> str:
 def _value(column: str, dimension: Dimension, members: Intervals | KeySet) -> object:
     if not members.is_finite or members.count() != 1:
         raise TaskFailed(
-            f"the SELECT must give column {column!r}: this job makes several partitions at once"
+            f"the SELECT must give column {column!r}: this job computes several partitions at once"
         )
     if isinstance(members, KeySet):
         (key,) = members.keys

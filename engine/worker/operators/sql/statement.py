@@ -1,4 +1,4 @@
-"""What the statements that write have in common."""
+"""Common parts of the statements that write outputs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from engine.worker.operators.sql.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """One SELECT on its way into one table, for one unit; ``common`` is what the SELECT can see."""
+    """A write of one unit into one table; ``common`` are the relations visible to the SELECT."""
 
     job: Job
     dataset: Dataset
@@ -34,14 +34,18 @@ class Writing:
     async def run(
         self, org: AsOrg, statement: sql.SQL, **parts: sql.Composable
     ) -> list[dict[str, Any]]:
-        """Run a statement whose fields are filled in. Raises TaskFailed for stray rows."""
+        """Fill in and run a statement. Raises TaskFailed for rows outside of the unit."""
         composed = statement.format(**self._parts(), **parts)
-        told = await org.fetch(composed)
-        self._check_strays(sum(row["strays"] or 0 for row in told))
-        return told
+        rows = await org.fetch(composed)
+        if strays := sum(row["strays"] or 0 for row in rows):
+            raise TaskFailed(
+                f"the SELECT for {self.dataset.name!r} returned {strays} rows outside of partition "
+                f"{self.unit.text!r}: filter them out, for example with a join on knockon_partition"
+            )
+        return rows
 
     def same(self, part: sql.Composable) -> sql.Composed:
-        """The CTEs that tell which columns stayed the same, by ``part``."""
+        """Return the CTEs that compare columns by ``part``; see `same_columns`."""
         columns = names(self.table.columns)
         return same_columns(self.table, part, columns, within(self.unit.made, self.table))
 
@@ -59,41 +63,33 @@ class Writing:
         }
 
     def _values(self) -> Iterator[sql.Composable]:
-        """The table's columns, each in the table's type, so that rows compare as stored."""
+        """Cast each column to the table's type, so that rows compare as stored."""
         added = constants(self.shape, self.unit.made)
         for column, kind in self.table.columns.items():
             name = sql.Identifier(column)
             value = added.get(column) or sql.SQL("q.{}").format(name)
             yield sql.SQL("CAST({} AS {}) AS {}").format(value, type_name(kind), name)
 
-    def _check_strays(self, strays: int) -> None:
-        if strays:
-            raise TaskFailed(
-                f"the SELECT for {self.dataset.name!r} gave {strays} rows outside of partition "
-                f"{self.unit.text!r}: filter them out, by joining knockon_partition where the "
-                "inputs are cut otherwise"
-            )
-
 
 def names(columns: Iterable[str]) -> sql.Composed:
-    """A list of columns."""
+    """Compose a list of column names."""
     return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
 def row_of(columns: Iterable[str], of: LiteralString) -> sql.Composed:
-    """A row of the columns of a table's alias."""
+    """Compose a ROW of the columns of an alias."""
     parts = [sql.Identifier(of, column) for column in columns]
     return sql.SQL("ROW({})").format(sql.SQL(", ").join(parts))
 
 
 def _upsert(table: Table, key: Sequence[str]) -> sql.Composable:
-    """Rows go by their text, which every type has, though not every type can be compared."""
+    """Compare rows as text, since not every type has an equality operator."""
     rest = [column for column in table.columns if column not in key]
     if not rest:
         return sql.SQL("NOTHING")
-    moves = sql.SQL(", ").join(
+    assignments = sql.SQL(", ").join(
         sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(column)) for column in rest
     )
     return sql.SQL("UPDATE SET {} WHERE {}::text IS DISTINCT FROM {}::text").format(
-        moves, row_of(rest, "t"), row_of(rest, "excluded")
+        assignments, row_of(rest, "t"), row_of(rest, "excluded")
     )

@@ -1,4 +1,4 @@
-"""Tables as the database knows them."""
+"""Descriptions of tables, read from the catalog."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from engine.store.run import fetch
 from engine.worker.context import table_of
 
 _LONGEST_NAME = 63
-"""Postgres would cut a longer one, and two names might become the same."""
+"""PostgreSQL truncates longer names, which could make two names equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table or view; ``columns`` holds the type of each, in order.
+    """A table or view; ``columns`` maps names to types, in order.
 
-    ``kind`` is that of ``pg_class``; ``has_relatives`` and ``rule`` are those of `Relation`.
+    ``kind`` is the ``relkind`` of ``pg_class``; for ``has_relatives`` and ``rule`` see `Relation`.
     """
 
     schema: str
@@ -34,31 +34,31 @@ class Table:
 
     @property
     def identifier(self) -> sql.Identifier:
-        """Its name with its schema, which no other name can hide."""
+        """Name qualified with the schema."""
         return sql.Identifier(self.schema, self.name)
 
     @property
     def relation(self) -> Relation:
-        """The relation, to be asked whether it may be written."""
+        """The table as a `Relation`, for checks of write permission."""
         return Relation(
             self.schema, self.name, self.kind, self.comment, self.has_relatives, self.rule
         )
 
     def type_of(self, column: str) -> str:
-        """A column's type as text. Raises TaskFailed for one that it lacks."""
+        """Return a column's type as text. Raises TaskFailed for an unknown column."""
         if column not in self.columns:
             raise TaskFailed(
-                f"table {self.schema}.{self.name} has no column {column!r}, by which it is "
-                "partitioned: name the right one as the dimension's `column`"
+                f"table {self.schema}.{self.name} has no partition column {column!r}: correct "
+                "the dimension's `column`, or add the column"
             )
         return self.columns[column]
 
 
 def physical_name(dataset: Dataset) -> tuple[str, str]:
-    """The table's schema and name; a name alone is one in `public`. Raises InvalidInput."""
+    """Return the table's schema, by default `public`, and name. Raises InvalidInput."""
     text = table_of(dataset)
     parts = table_name(text).parts
-    if not parts[-1] or "\0" in text or any(len(each.encode()) > _LONGEST_NAME for each in parts):
+    if not parts[-1] or "\0" in text or any(len(part.encode()) > _LONGEST_NAME for part in parts):
         raise InvalidInput(
             f"{text!r} cannot be the table of dataset {dataset.name!r}: "
             f"set storage.table to schema.name, each of at most {_LONGEST_NAME} bytes"
@@ -69,7 +69,7 @@ def physical_name(dataset: Dataset) -> tuple[str, str]:
 async def describe(
     conn: Connection, names: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], Table]:
-    """The tables of these names, without those that there are not."""
+    """Return the existing tables among these names."""
     quoted = {sql.Identifier(*name).as_string(conn): name for name in names}
     rows = await fetch(conn, "tables.describe", names=list(quoted))
     return {

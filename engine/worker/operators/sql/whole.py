@@ -1,6 +1,6 @@
-"""Writing an output whose partitions are made all in one go, by `Full` and `PerUpdate` jobs.
+"""Write all partitions of an output with one statement, for `Full` and `PerUpdate` jobs.
 
-The SELECT gives the partition columns; which partitions there are is read off its rows.
+The rows of the SELECT, which must contain the partition columns, determine the partitions.
 """
 
 from collections import defaultdict
@@ -20,46 +20,47 @@ from engine.worker.reading import space_of
 
 _REPLACE = sql.SQL("""WITH {common},
 knockon_new AS MATERIALIZED (SELECT {values} FROM ({select}) AS q),
-knockon_is AS MATERIALIZED (
+knockon_current AS MATERIALIZED (
     SELECT {part} AS part, count(*) AS rows, sum(hashtextextended({row}::text, 0)) AS hash,
            sum(pg_column_size({row}))::bigint AS bytes,
            count(*) FILTER (WHERE ({within}) IS NOT TRUE) AS strays
     FROM knockon_new AS t GROUP BY 1),
-knockon_was AS MATERIALIZED (
+knockon_previous AS MATERIALIZED (
     SELECT {part} AS part, count(*) AS rows, sum(hashtextextended({row}::text, 0)) AS hash
     FROM {table} AS t WHERE {within} GROUP BY 1),
-knockon_told AS MATERIALIZED (
+knockon_compared AS MATERIALIZED (
     SELECT part, i.rows, w.rows AS old_rows, i.hash, i.bytes, i.strays,
            (i.rows, i.hash) IS DISTINCT FROM (w.rows, w.hash) AS differs
-    FROM knockon_is AS i FULL JOIN knockon_was AS w USING (part)),
+    FROM knockon_current AS i FULL JOIN knockon_previous AS w USING (part)),
 {same},
-knockon_gone AS (
+knockon_deleted AS (
     DELETE FROM {table} AS t
-    WHERE ({within}) AND {part} IN (SELECT part FROM knockon_told WHERE differs) RETURNING 1),
-knockon_put AS (
+    WHERE ({within}) AND {part} IN (SELECT part FROM knockon_compared WHERE differs) RETURNING 1),
+knockon_inserted AS (
     INSERT INTO {table} ({columns}) SELECT {columns} FROM knockon_new AS t
-    WHERE {part} IN (SELECT part FROM knockon_told WHERE differs)
-        -- asking for the deleted rows has them deleted first
-        AND (SELECT count(*) FROM knockon_gone) IS NOT NULL)
+    WHERE {part} IN (SELECT part FROM knockon_compared WHERE differs)
+        -- this reference runs the DELETE before the INSERT
+        AND (SELECT count(*) FROM knockon_deleted) IS NOT NULL)
 SELECT part, rows, hash, bytes, strays, differs, alike
-FROM knockon_told LEFT JOIN knockon_same USING (part)""")
+FROM knockon_compared LEFT JOIN knockon_same USING (part)""")
 
 _APPEND = sql.SQL("""WITH {common},
 knockon_new AS MATERIALIZED (SELECT {values} FROM ({select}) AS q),
-knockon_left AS MATERIALIZED (
+knockon_vacated AS MATERIALIZED (
     SELECT {part} AS part FROM {table} AS t JOIN knockon_new AS n USING ({key})
     WHERE {part} <> {new_part}),
-knockon_put AS (
+knockon_inserted AS (
     INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM knockon_new
     ON CONFLICT ({key}) DO {upsert}
     RETURNING {part} AS part)
 SELECT (SELECT count(*) FROM knockon_new WHERE ({within}) IS NOT TRUE) AS strays,
-       ARRAY(SELECT part FROM knockon_put UNION SELECT part FROM knockon_left) AS touched""")
+       ARRAY(SELECT part FROM knockon_inserted
+             UNION SELECT part FROM knockon_vacated) AS touched""")
 
 
 @dataclass(slots=True)
 class _Sum:
-    """What a partition has come to; sums of hashes add up."""
+    """Totals of a partition over several parts; sums of hashes are additive."""
 
     rows: int = 0
     hash: int = 0
@@ -67,17 +68,17 @@ class _Sum:
     differs: bool = False
     alike: Sequence[bool] | None = None
 
-    def add(self, told: dict[str, Any]) -> None:
-        if told["differs"]:
-            self.alike = told["alike"] if not self.differs else None
-        self.rows += told["rows"] or 0
-        self.hash += int(told["hash"] or 0)
-        self.bytes += told["bytes"] or 0
-        self.differs |= told["differs"]
+    def add(self, part: dict[str, Any]) -> None:
+        if part["differs"]:
+            self.alike = part["alike"] if not self.differs else None
+        self.rows += part["rows"] or 0
+        self.hash += int(part["hash"] or 0)
+        self.bytes += part["bytes"] or 0
+        self.differs |= part["differs"]
 
 
 async def write_whole(org: AsOrg, writing: Writing, expected: Sequence[str]) -> list[Output]:
-    """Make all partitions of the output; says of each, and of the expected ones, how it came out.
+    """Write all partitions of the output; return a result for each, and for each expected one.
 
     Raises TaskFailed, and psycopg's errors.
     """
@@ -89,29 +90,29 @@ async def _replace(org: AsOrg, writing: Writing, expected: Sequence[str]) -> lis
     space = space_of(writing.dataset.partitioning)
     sums: defaultdict[str, _Sum] = defaultdict(_Sum)
     part = part_of(space, writing.table, "t")
-    for told in await writing.run(org, _REPLACE, part=part, same=writing.same(part)):
-        sums[key_of(space, told["part"])].add(told)
+    for row in await writing.run(org, _REPLACE, part=part, same=writing.same(part)):
+        sums[key_of(space, row["part"])].add(row)
     return [_output(writing, key, sums[key]) for key in dict.fromkeys((*sums, *expected))]
 
 
-def _output(writing: Writing, key: str, found: _Sum) -> Output:
-    text = f"{' '.join(writing.table.columns)} {found.rows} {found.hash}"
+def _output(writing: Writing, key: str, total: _Sum) -> Output:
+    text = f"{' '.join(writing.table.columns)} {total.rows} {total.hash}"
     return Output(
         writing.dataset.name,
         key,
         fingerprint=sha256(text.encode()).hexdigest()[:32],
-        row_count=found.rows,
-        bytes=found.bytes,
-        changed=True if found.differs else None,
-        changed_columns=changed_columns(writing.table.columns, found.alike),
+        row_count=total.rows,
+        bytes=total.bytes,
+        changed=True if total.differs else None,
+        changed_columns=changed_columns(writing.table.columns, total.alike),
     )
 
 
 async def _append(org: AsOrg, writing: Writing, expected: Sequence[str]) -> list[Output]:
     space = space_of(writing.dataset.partitioning)
     part, new_part = (part_of(space, writing.table, alias) for alias in ("t", "n"))
-    (told,) = await writing.run(org, _APPEND, part=part, new_part=new_part)
-    touched = {key_of(space, each) for each in told["touched"]}
+    (row,) = await writing.run(org, _APPEND, part=part, new_part=new_part)
+    touched = {key_of(space, value) for value in row["touched"]}
     return [
         Output(writing.dataset.name, key, changed=key in touched)
         for key in sorted(touched.union(expected))
