@@ -95,7 +95,7 @@ def test_what_differs_is_named(project: Path) -> None:
     (project / "shared/lib.py").unlink()
     with pytest.raises(
         InvalidInput,
-        match=r"differs from the deployed code.*module late is \w{16}, not .*module shared.lib is missing",
+        match=r"differs from .*module late is \w{16}, not .*module shared.lib is missing",
     ):
         check_project_code(code)
 
