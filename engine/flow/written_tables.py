@@ -5,31 +5,34 @@ written. From then on the lock of the write keeps it as it is until the commit.
 """
 
 from collections.abc import Collection
-from uuid import UUID
+
+from psycopg import sql
 
 from engine.errors import TaskFailed
 from engine.flow.table_claims import find_claims
 from engine.model.dataset import Dataset
-from engine.store.database import Connection
+from engine.store.as_org import AsOrg
 from engine.store.run import fetch
+
+_RUN_DEFERRED = sql.SQL("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 async def check_written(
-    conn: Connection,
-    org_id: UUID,
-    outputs: Collection[Dataset],
-    tables: Collection[tuple[str, str]],
+    org: AsOrg, outputs: Collection[Dataset], tables: Collection[tuple[str, str]]
 ) -> None:
     """Raise TaskFailed where the transaction wrote to a table that holds another dataset.
 
     ``tables`` are those of the outputs, which `check_target` checks.
     """
-    rows = await fetch(conn, "tables.written")
+    rows = await fetch(org.conn, "tables.written")
+    if any(row["defers"] for row in rows):
+        await org.execute(_RUN_DEFERRED)
+        rows = await fetch(org.conn, "tables.written")
     others = [row for row in rows if (row["schema"], row["table"]) not in tables]
     if not others:
         return
     names = {output.name for output in outputs}
-    claims = await find_claims(conn, org_id, {row["table"] for row in others}, others)
+    claims = await find_claims(org.conn, org.org_id, {row["table"] for row in others}, others)
     for row in others:
         for claim in claims:
             if claim.covers(row) and not (claim.is_ours and claim.dataset in names):

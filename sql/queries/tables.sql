@@ -74,8 +74,10 @@ JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 ORDER BY f.name, f.oid, f.via NULLS FIRST
 
 -- :name written
--- The tables that this transaction has written, or was about to, by its locks.
+-- The tables that this transaction has written, or was about to, by its locks. `defers`: a trigger may
+-- not have run yet.
 SELECT n.nspname AS schema, c.relname AS table, n.nspname = 'public' AS is_visible,
+    EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgdeferrable) AS defers,
     ARRAY(SELECT DISTINCT substr(t.tgname::text, 9, 12)
           FROM pg_trigger t
           JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace = to_regnamespace('knockon_source')

@@ -26,6 +26,11 @@ CREATE FUNCTION wipe() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN DELETE FROM public.raw; RETURN NULL; END';
 CREATE TRIGGER t AFTER INSERT ON {} FOR EACH STATEMENT EXECUTE FUNCTION wipe()
 """
+_DEFERRED = (
+    _TRIGGER.format("public.copy DEFERRABLE INITIALLY DEFERRED")
+    .replace("TRIGGER t AFTER", "CONSTRAINT TRIGGER t AFTER")
+    .replace("EACH STATEMENT", "EACH ROW")
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,7 @@ CREATE TRIGGER t AFTER INSERT ON {} FOR EACH STATEMENT EXECUTE FUNCTION wipe()
     [
         ({}, _SWAP, "table public.copy exists, and Knockon did not create it"),
         ({}, _TRIGGER.format("public.copy"), "also wrote to public.raw, which holds source"),
+        ({}, _DEFERRED, "also wrote to public.raw, which holds source"),
         (
             {"table": "one.given", "adopt": True},
             "ALTER TABLE one.given ATTACH PARTITION raw FOR VALUES FROM (5) TO (9)",

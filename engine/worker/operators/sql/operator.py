@@ -80,7 +80,7 @@ class Sql:
                 for unit, common in units:
                     writing = Writing(lease.job, dataset, table, shape, select, unit, common)
                     outputs += await _write(org, lease, writing)
-            await _check_written(conn, context.scene.org_id, lease)
+            await _check_written(org, lease)
             cursors = followed.cursors if followed else {}
             result = Result(tuple(outputs), cursors, is_recorded=True)
             await complete(conn, context.scene, Completion(lease, result.outputs, cursors))
@@ -117,12 +117,12 @@ async def _check_code(conn: Connection, lease: Lease, queries: Mapping[str, str]
     await check_sql_code(conn, code, queries.values(), read)
 
 
-async def _check_written(conn: Connection, org_id: UUID, lease: Lease) -> None:
+async def _check_written(org: AsOrg, lease: Lease) -> None:
     """Check the outputs again, which from the first write on nobody can rename or alter."""
     names = {physical_name(dataset): dataset for dataset in lease.outputs}
-    for name, table in (await describe(conn, names)).items():
-        await check_target(conn, org_id, names[name], table.relation)
-    await check_written(conn, org_id, lease.outputs, names.keys())
+    for name, table in (await describe(org.conn, names)).items():
+        await check_target(org.conn, org.org_id, names[name], table.relation)
+    await check_written(org, lease.outputs, names.keys())
 
 
 def _inputs(lease: Lease, tables: Tables) -> Iterator[tuple[str, Table]]:
