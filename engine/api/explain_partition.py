@@ -9,6 +9,7 @@ from uuid import UUID
 from engine.api.not_run import PlanNotRun, not_run
 from engine.api.spared import Spared, spared
 from engine.errors import InvalidPartition
+from engine.flow.known import load_expected
 from engine.flow.scene import Scene
 from engine.flow.stale import Reason, Rule, stale_partitions
 from engine.flow.standing import Verdict, load_standing, verdict_of_covering
@@ -131,7 +132,16 @@ async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequ
     if job.activation == "source":
         return ()
     stale = await stale_partitions(conn, lineage, [(job, [key])])
-    return stale.get((job.id, UNIT if job.is_unit else key), ())
+    reasons = stale.get((job.id, UNIT if job.is_unit else key), ())
+    is_unbuilt = not job.is_unit and any(each.rule == "never built" for each in reasons)
+    if is_unbuilt and not await _is_expected(conn, lineage, job, key):
+        return ()
+    return reasons
+
+
+async def _is_expected(conn: Connection, lineage: Lineage, job: Job, key: str) -> bool:
+    """Return whether existing inputs give the job this partition: only then the audit judges it."""
+    return (await load_expected(conn, lineage, job)).covers(lineage.job_space(job).parse(key))
 
 
 async def _verdict(

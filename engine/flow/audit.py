@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import msgspec
 
 from engine.flow.facts import insert_own, own_invalidation
-from engine.flow.known import load_existing
+from engine.flow.known import load_existing, load_expected
 from engine.flow.scene import Scene
 from engine.flow.settle import release_all
 from engine.flow.stale import Reason, Stale, stale_partitions
 from engine.flow.standing import Standing, Verdict, invalidation_verdict, load_standing
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner import expected_partitions
 from engine.planner.first_runs import UNIT
 from engine.store.database import Connection
 from engine.store.run import fetch
@@ -152,12 +151,9 @@ async def _keys(conn: Connection, scene: Scene, job: Job) -> Sequence[str]:
             return []
         if job.is_unit:
             return [UNIT]
-        existing = {
-            dataset: await load_existing(conn, lineage, dataset)
-            for dataset in {job.outputs[0], *(edge.dataset for edge in lineage.inputs(job.id))}
-        }
-    expected = expected_partitions(lineage, job, existing.__getitem__)
-    return list(lineage.job_space(job).keys(existing[job.outputs[0]] | expected))
+        existing = await load_existing(conn, lineage, job.outputs[0])
+        expected = await load_expected(conn, lineage, job)
+    return list(lineage.job_space(job).keys(existing | expected))
 
 
 def _judged(

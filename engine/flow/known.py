@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from engine.lineage.graph import Lineage
+from engine.model.job import Job
 from engine.partitions import PartitionSet
+from engine.planner import expected_partitions
 from engine.store.database import Connection
 from engine.store.run import fetch
 
@@ -41,3 +43,10 @@ async def existing_of(
 ) -> dict[UUID, PartitionSet]:
     """The same of several datasets."""
     return {each: await load_existing(conn, lineage, each) for each in datasets}
+
+
+async def load_expected(conn: Connection, lineage: Lineage, job: Job) -> PartitionSet:
+    """Load the partitions that the existing inputs of a job give it."""
+    inputs = {edge.dataset for edge in lineage.inputs(job.id)}
+    existing = await existing_of(conn, lineage, inputs)
+    return expected_partitions(lineage, job, existing.__getitem__)

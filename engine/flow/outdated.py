@@ -7,14 +7,13 @@ from uuid import UUID
 from engine.flow.facts import definition_change
 from engine.flow.forget import forget_partial_writes
 from engine.flow.generations import Generations
-from engine.flow.known import load_existing, load_former, load_known
+from engine.flow.known import load_existing, load_expected, load_former, load_known
 from engine.flow.scene import Scene
 from engine.flow.serving import Serving
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.diff import DagDiff
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
-from engine.planner import expected_partitions
 from engine.store.database import Connection
 from engine.store.run import Row
 
@@ -125,8 +124,5 @@ async def left(
 
 async def _unbuilt(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
     """The partitions that existing inputs give a dataset and that it does not have."""
-    job = lineage.producer(dataset)
-    inputs = {edge.dataset for edge in lineage.inputs(job.id)}
-    existing = {each: await load_existing(conn, lineage, each) for each in inputs}
-    expected = expected_partitions(lineage, job, existing.__getitem__)
+    expected = await load_expected(conn, lineage, lineage.producer(dataset))
     return expected - await load_known(conn, lineage, dataset)

@@ -300,6 +300,22 @@ async def test_a_first_run_that_waits_for_an_input_is_waiting(database: Database
     assert await verdict(world, "b", OTHER) == ("fresh", "")
 
 
+async def test_a_partition_that_one_of_two_inputs_does_not_give_is_not_lost(
+    database: Database,
+) -> None:
+    days = {"dt": {"time": "day", "start": DAY, "end": "2013-03-01"}}
+    buckets = {"n": {"range": 10, "start": 0, "end": 20}}
+    by_bucket = {"dataset": "b", "mapping": {"n": "n", "dt": "all"}}
+    by_day = {"dataset": "a", "mapping": {"dt": "dt", "n": "all"}}
+    d = job("d", by_bucket, by_day, partitioning=days | buckets)
+    world = await World.made(database, source("a", days), source("b", buckets), d)
+    await world.changed("b", "0-9")
+    await world.changed("a", DAY)
+    await world.run()
+    assert await verdict(world, "d", f"dt={DAY}/n=0-9") == ("fresh", "")
+    assert await verdict(world, "d", f"dt={DAY}/n=10-19") == ("waiting", "")
+
+
 async def test_a_partition_is_shown_with_the_verdict(database: Database) -> None:
     world = await built(database)
     await world.change("b", DAY)

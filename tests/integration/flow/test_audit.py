@@ -361,6 +361,7 @@ async def test_slices_do_not_load_all_partitions_anew(
 
     monkeypatch.setattr(audit, "SLICE", 2)
     monkeypatch.setattr(audit, "load_existing", load)
+    monkeypatch.setattr("engine.flow.known.load_existing", load)
     world = await World.made(database, source("a"), job("b", "a"))
     days = [f"2013-02-0{day}" for day in range(1, 6)]
     await world.changed("a", *days)
