@@ -36,7 +36,7 @@ class Letters:
             lambda: SourceEvent(dataset=dataset, partitions=("no such key/at=all",)),
             lambda: SourceEvent(dataset=dataset, version=str(UUID(int=dice.randrange(2**120)))),
             lambda: SourceEvent(dataset=dataset, version="latest"),
-            lambda: SourceEvent(dataset=dataset, partitions=_some(dice, job), rows={"": 1}),
+            lambda: SourceEvent(dataset=dataset, partitions=_some(dice, job), columns=()),
         ]
         event = dice.choice(ways)()
         self.upstream.unusable.add(len(self.upstream.stream))
