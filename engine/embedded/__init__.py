@@ -1,1 +1,1 @@
-"""A PostgreSQL and a Kafka-compatible broker that need no installation of their own."""
+"""Embedded servers, without installation: PostgreSQL and a Kafka-compatible broker."""

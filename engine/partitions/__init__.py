@@ -1,15 +1,14 @@
-"""Partitions, sets of them as values, and the mappings between the partitions of two datasets.
+"""Partitions, sets of partitions, and mappings between the partitions of two datasets.
 
-From small to large: sets of one dimension's keys are `intervals` for time and range, a `keyset` for
-static and dynamic (both are a `dimension_set`). A `dimension` knows its keys: `range_dimension`,
-`key_dimension` and `time_dimension`, which asks the `calendar` of its grain (`grains`,
-`day_calendar`, `hour_calendar`, over the `clock` of a zone and `civil` dates). Products of sets are
-`boxes`, and `sets` of partitions are unions of those. A `space` is how a dataset is partitioned:
-it reads its dimensions by `spec`, keys as `text`, and makes a `listing` of a set. `mapping` goes
-from one space to another.
+From small to large: a `dimension_set` of one dimension's keys is an `intervals` for time and range,
+or a `keyset` for static and dynamic ones. A `dimension` defines keys: `range_dimension`,
+`key_dimension` and `time_dimension`, with a `calendar` for each grain (`grains`, `day_calendar`,
+`hour_calendar`, based on the `clock` of a zone and `civil` dates). `boxes` are products of sets,
+and `sets` of partitions are unions of boxes. A `space` is the partitioning of a dataset, read from
+a `spec`, with keys written as `text` and a `listing` of finite sets. A `mapping` relates spaces.
 
-An ordinal is a key's integer on the grid of time or range. Sets of these are half-open and may lack
-an end; a dimension's universe is the set of all keys that it can have.
+An ordinal is a key's integer on the grid of time or range. Sets of ordinals consist of half-open
+intervals and may be unbounded; a dimension's universe is the set of all possible keys.
 """
 
 from engine.partitions.dimension import Dimension, DimensionValue

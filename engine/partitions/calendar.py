@@ -1,6 +1,6 @@
 """Time windows of a grain in a zone: instants, integer ordinals and text keys.
 
-Windows are half-open and follow one another without a gap.
+Windows are half-open and adjoin without gaps.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ class Calendar(ABC):
     """One grain in one zone."""
 
     example: str
-    """What a key looks like."""
+    """Example of a key."""
 
     skipped: Intervals = Intervals()
-    """Ordinals whose window is empty, for the zone's clock jumped over it."""
+    """Ordinals of empty windows, which the zone's clock skipped."""
 
     @abstractmethod
     def starts(self, ordinals: list[int]) -> list[int]:
-        """The instants at which windows start, in seconds since 1970; all ascending."""
+        """Return the start of each window in seconds since 1970, in ascending order."""
 
     @abstractmethod
     def at(self, instants: list[int]) -> list[int]:
-        """The ordinals of the windows that hold the instants, all ascending."""
+        """Return the ordinals of the windows that contain the instants, in ascending order."""
 
     @abstractmethod
     def format(self, ordinal: int) -> str:
-        """The window's key; raises ValueError outside the years that `date` can hold."""
+        """Return the window's key; raises ValueError outside the range of `date`."""
 
     @abstractmethod
     def parse(self, key: str) -> int:
-        """The ordinal of a key; raises ValueError when the key is not one."""
+        """Return the ordinal of a key; raises ValueError for an invalid key."""
 
     def windows(self, ordinals: Intervals) -> Intervals:
-        """The instants within the windows together."""
+        """Return all instants within the windows."""
         starts = self.starts(list(chain.from_iterable(ordinals.spans)))
         return _paired(ordinals, starts[::2], starts[1::2])
 
     def overlapping(self, instants: Intervals) -> Intervals:
-        """The ordinals of the windows that share an instant with these."""
+        """Return the ordinals of windows that contain any of the instants."""
         firsts = self.at([lo for lo, _ in instants.spans])
         lasts = self.at([hi - 1 for _, hi in instants.spans])
         return _paired(instants, firsts, [last + 1 for last in lasts]) - self.skipped
 
 
-def _paired(given: Intervals, los: list[int], his: list[int]) -> Intervals:
-    """The intervals that the given ones have become; open ends stay open."""
-    if given and given.spans[0][0] == NEG:
+def _paired(original: Intervals, los: list[int], his: list[int]) -> Intervals:
+    """Combine converted ends to intervals; open ends of the original stay open."""
+    if original and original.spans[0][0] == NEG:
         los[0] = NEG
-    if given and given.spans[-1][1] == POS:
+    if original and original.spans[-1][1] == POS:
         his[-1] = POS
     return Intervals.of(zip(los, his, strict=True))

@@ -1,8 +1,7 @@
-"""What the clocks of a time zone read: every change of its offset, found once and kept.
+"""Local time of a time zone, from a cached table of all changes of its offset.
 
-Instants are whole seconds since 1970-01-01T00:00Z; readings are what a wall clock shows then, in
-seconds since it showed 1970-01-01T00:00. zoneinfo keeps its transitions to itself, so they are
-searched for here.
+Instants are whole seconds since 1970-01-01T00:00Z; readings are local times, in seconds since local
+1970-01-01T00:00. zoneinfo does not expose its transitions, so a search determines them.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from engine.partitions.intervals import NEG
 _SINCE = int(datetime(1840, 1, 1, tzinfo=UTC).timestamp())
 _UNTIL = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp())
 _NEVER = -(2**80)  # below the reading of any ordinal of any grain
-_STEP = 5 * 86_400  # shorter than any spell between two changes
+_STEP = 5 * 86_400  # shorter than any period between two changes
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The `offsets` of a zone from UTC, in seconds; `cuts[i]` is the instant since when each holds.
+    """The `offsets` of a zone from UTC in seconds; `offsets[i]` applies from instant `cuts[i]`.
 
-    Changes are followed from 1840 to 2200; outside, the nearest known offset goes on.
-    `peaks[i]` is the reading that the clock has come to, and not passed, when `offsets[i]` ends;
-    `shown[i]` is the latest one shown before it starts. The last offset has no end.
+    Changes from 1840 to 2200 are included; outside, the nearest offset applies. `peaks[i]` is the
+    highest reading reached, exclusively, by the end of `offsets[i]`; `shown[i]` is the highest
+    reading shown before the start. The last offset has no end.
     """
 
     cuts: tuple[int, ...]
@@ -39,45 +38,48 @@ class Clock:
     shown: tuple[int, ...]
 
     def segment(self, instant: int) -> int:
-        """The index of the offset in force."""
+        """Return the index of the offset at an instant."""
         return bisect_right(self.cuts, instant) - 1
 
     def readings(self, instants: list[int]) -> list[int]:
-        """The latest reading shown by each instant, all ascending.
+        """Return the highest reading shown up to each instant, in ascending order.
 
-        It stands still while the clock repeats itself.
+        The result is constant while the clock repeats readings.
         """
         readings: list[int] = []
-        for after, some in pieces(self.cuts, instants):
+        for after, piece in pieces(self.cuts, instants):
             offset, shown = self.offsets[after - 1], self.shown[after - 1]
-            readings += [r if (r := t + offset) > shown else shown for t in some]
+            readings += [r if (r := t + offset) > shown else shown for t in piece]
         return readings
 
     def firsts(self, readings: list[int]) -> list[int]:
-        """The first instant at which the clock shows each reading, or is past it, all ascending."""
+        """Return the first instant that reaches or passes each reading, in ascending order."""
         instants: list[int] = []
-        for i, some in pieces(self.peaks, readings):
+        for i, piece in pieces(self.peaks, readings):
             offset, cut = self.offsets[i], self.cuts[i]
-            instants += [t if (t := r - offset) > cut else cut for r in some]
+            instants += [t if (t := r - offset) > cut else cut for r in piece]
         return instants
 
 
 def pieces(limits: Sequence[int], values: list[int]) -> Iterator[tuple[int, list[int]]]:
-    """Ascending values cut at ascending limits, with how many limits are not above each piece."""
-    at = 0
-    while at < len(values):
-        i = bisect_right(limits, values[at])
-        until = bisect_left(values, limits[i], at) if i < len(limits) else len(values)
-        yield i, values[at:until]
-        at = until
+    """Split ascending values at ascending limits; yield each piece after its number of limits.
+
+    The number counts the limits less than or equal to the values of the piece.
+    """
+    start = 0
+    while start < len(values):
+        i = bisect_right(limits, values[start])
+        end = bisect_left(values, limits[i], start) if i < len(limits) else len(values)
+        yield i, values[start:end]
+        start = end
 
 
 @cache
 def clock(zone: str) -> Clock:
-    """The clock of an IANA zone.
+    """Return the clock of an IANA zone.
 
     Raises:
-        InvalidPartition: there is no such zone.
+        InvalidPartition: the zone does not exist.
     """
     changes = [(NEG, 0)] if zone == "UTC" else list(_changes(_zone_info(zone)))
     cuts, offsets = zip(*changes, strict=True)

@@ -1,7 +1,7 @@
-"""Days, and the grains made of whole days.
+"""Days, and the grains composed of whole days.
 
-A window starts when the zone's clock first shows midnight of its first day, or has skipped past it;
-days are 23 or 25 hours long when the clock changes.
+A window starts when the zone's clock first reaches or passes midnight of the first day; days are
+23 or 25 hours long when the clock changes.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class DayCalendar(Calendar):
 
 
 class WeekCalendar(Calendar):
-    """ISO weeks, from Monday, counted from that of 1970-01-01: `2013-W07`."""
+    """ISO weeks, which start on Monday, counted from the week of 1970-01-01: `2013-W07`."""
 
     example = "2013-W07"
 
@@ -109,15 +109,15 @@ class MonthsCalendar(Calendar):
 
     def parse(self, key: str) -> int:
         """See `Calendar`."""
-        found = match_key(_MONTHS, key)
+        year, part = match_key(_MONTHS, key)
         per_year = 12 // self._months
-        ordinal = (year_of(found[0]) - 1970) * per_year + int(found[1] or 1) - 1
+        ordinal = (year_of(year) - 1970) * per_year + int(part or 1) - 1
         if self.format(ordinal) != key:
-            raise ValueError("not such a key")
+            raise ValueError("malformed")
         return ordinal
 
 
 def _jumped_days(zone: Clock) -> Iterator[Span]:
-    """The days that the clock never showed, as Samoa's has no 2011-12-30."""
+    """Yield days that the clock skipped, like 2011-12-30 in Samoa."""
     for peak, cut, offset in zip(zone.peaks, zone.cuts[1:], zone.offsets[1:], strict=False):
         yield -(-peak // DAY), (cut + offset) // DAY

@@ -1,7 +1,7 @@
-"""One axis of a partition space: what its keys are, in text and as positions.
+"""Dimensions of a partition space: their keys, as texts and as positions.
 
-A position is what keys are counted and sorted by: an integer ordinal for time and range, the index
-in the list for static keys, the key itself for dynamic ones.
+Positions define the order of keys: integer ordinals for time and range, indexes in the list for
+static keys, and the keys themselves for dynamic dimensions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TO = ".."
 
 @dataclass(frozen=True, slots=True)
 class DimensionValue:
-    """One dimension's part of a key, and the half-open window that it stands for.
+    """One dimension's part of a key, with the half-open window of the key.
 
     `start` and `end` are UTC datetimes for time, integers for range and None otherwise.
     """
@@ -33,24 +33,24 @@ class DimensionValue:
 
 
 class Dimension(ABC):
-    """What every kind of dimension does; `where` names it in messages."""
+    """Interface of all dimensions; `where` is the start of messages."""
 
     __slots__ = ()
 
     is_ordered: ClassVar[bool]
-    """Whether positions are integers on a grid, so that neighbours and a last one exist."""
+    """True if positions are integers on a grid, with neighbors and an order."""
 
     column: str | None
-    """The table column that holds the dimension, as plain data."""
+    """Table column that stores the dimension; None if the column has the dimension's name."""
 
     @property
     @abstractmethod
     def universe(self) -> DimensionSet:
-        """Every key that the dimension can have."""
+        """Set of all possible keys."""
 
     @abstractmethod
     def parse(self, text: str, where: str = "partition") -> DimensionSet:
-        """The set that a key, an inclusive range `a..b` or `*` names.
+        """Parse a key, an inclusive range `a..b` or `*` to a set.
 
         Raises:
             InvalidPartition: the dimension has no such key, or the range is empty.
@@ -58,46 +58,46 @@ class Dimension(ABC):
 
     @abstractmethod
     def format(self, position: Any) -> str:
-        """The key at a position."""
+        """Return the key at a position."""
 
     @abstractmethod
     def positions(self, members: Any) -> Iterable[Any]:
-        """The positions of a finite set, ascending."""
+        """Return the positions of a finite set in ascending order."""
 
     @abstractmethod
     def texts(self, members: Any) -> list[str]:
-        """The fewest texts, in order, that `parse` reads back to the set."""
+        """Return the fewest texts, in order, whose parsed union is the set."""
 
     @abstractmethod
     def text_count(self, members: Any) -> int:
-        """The most texts that `texts` gives."""
+        """Return an upper bound for the number of `texts`."""
 
     @abstractmethod
     def sort_key(self, members: Any) -> Any:
-        """What to sort disjoint sets by, open ones too."""
+        """Return a sort key for disjoint sets, which may be unbounded."""
 
     @abstractmethod
     def to_spec(self) -> dict[str, Any]:
-        """The dimension as plain JSON data."""
+        """Return the dimension as JSON data."""
 
     @abstractmethod
     def is_alike(self, other: Dimension) -> bool:
-        """Whether a key of both means the same, whatever the bounds and the order of keys."""
+        """Return True if shared keys have the same meaning, regardless of bounds and order."""
 
     def spanning(self, members: Any) -> Any:
-        """The fewest neighbours with these among them, where only neighbours have one text."""
+        """Return the smallest superset that a single text can denote."""
         return members
 
     @abstractmethod
     def value(self, key: str, where: str = "partition") -> DimensionValue:
-        """The key with its window; raises InvalidPartition unless it is one key."""
+        """Return a key with its window; raises InvalidPartition unless the text is a single key."""
 
 
 class OrderedDimension(Dimension):
     """A dimension on an integer grid; its sets are `Intervals` of ordinals.
 
-    An ordinal stands for a half-open window, in seconds since 1970-01-01T00:00Z for time and in
-    integers for range. Dimensions of a kind measure the same, so windows of two grids can overlap.
+    An ordinal denotes a half-open window, in seconds since 1970-01-01T00:00Z for time and in
+    integers for range. Windows of dimensions of the same kind are comparable.
     """
 
     __slots__ = ()
@@ -112,27 +112,27 @@ class OrderedDimension(Dimension):
 
     @abstractmethod
     def window(self, key: str, where: str = "partition") -> tuple[Any, Any]:
-        """The half-open window of a key; raises InvalidPartition unless it is one key."""
+        """Return the half-open window; raises InvalidPartition unless the text is a single key."""
 
     @property
     @abstractmethod
     def grid(self) -> tuple[Any, ...]:
-        """Equal for two dimensions exactly when an ordinal is the same window in both."""
+        """Identity of the grid: equal if and only if each ordinal has the same window in both."""
 
     @abstractmethod
     def ordinal(self, key: str, where: str) -> int:
-        """The ordinal of a key, in or out of bounds; raises InvalidPartition."""
+        """Return the ordinal of a key, even out of bounds; raises InvalidPartition."""
 
     @abstractmethod
     def windows(self, ordinals: Intervals) -> Intervals:
-        """What the windows of these ordinals cover together."""
+        """Return the union of the windows of the ordinals."""
 
     @abstractmethod
     def overlapping(self, windows: Intervals) -> Intervals:
-        """The ordinals whose windows overlap these, in or out of bounds."""
+        """Return the ordinals whose windows overlap the given ones, even out of bounds."""
 
     def parse(self, text: str, where: str = "partition") -> Intervals:
-        """See `Dimension`; an end of a range may be left open: `2013-02-01..`, `..2013-02-01`."""
+        """See `Dimension`; a range may be open at one end: `2013-02-01..`, `..2013-02-01`."""
         if text == EVERYTHING:
             return self.universe
         first, to, last = text.partition(TO)
@@ -151,7 +151,7 @@ class OrderedDimension(Dimension):
         return members
 
     def value(self, key: str, where: str = "partition") -> DimensionValue:
-        """See `Dimension`; the key is given back in the one way that `format` writes it."""
+        """See `Dimension`; the returned key is normalized by `format`."""
         return DimensionValue(self.format(self._within(key, where)), *self.window(key, where))
 
     def texts(self, members: Intervals) -> list[str]:
@@ -173,13 +173,9 @@ class OrderedDimension(Dimension):
     def _within(self, key: str, where: str) -> int:
         ordinal = self.ordinal(key, where)
         if ordinal not in self.universe:
-            raise InvalidPartition(
-                f"{where}: {key!r} is out of bounds; its keys are {self._bounds()}"
-            )
+            bounds = ", ".join(self._texts(self.universe))
+            raise InvalidPartition(f"{where}: {key!r} is out of bounds; the keys are {bounds}")
         return ordinal
-
-    def _bounds(self) -> str:
-        return ", ".join(self._texts(self.universe))
 
     def _texts(self, members: Intervals) -> Iterator[str]:
         for lo, hi in members.spans:

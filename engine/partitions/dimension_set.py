@@ -1,4 +1,4 @@
-"""What a dimension's set of keys can do, whichever way it is held."""
+"""Interface of sets of one dimension's keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class DimensionSet(Protocol):
 
     @property
     def is_finite(self) -> bool:
-        """Whether the keys can be listed."""
+        """True if the set has finitely many keys."""
 
     def __bool__(self) -> bool: ...
     def __or__(self, other: Any, /) -> Self: ...
@@ -19,12 +19,12 @@ class DimensionSet(Protocol):
     def __sub__(self, other: Any, /) -> Self: ...
 
     def count(self) -> int:
-        """How many keys a finite set holds."""
+        """Return the number of keys of a finite set."""
 
     @staticmethod
     def union(sets: Sequence[Any], /) -> Any:
-        """The union of many sets of this kind."""
+        """Return the union of sets of this type."""
 
     @staticmethod
     def atoms(sets: Sequence[Any], /) -> list[tuple[Any, frozenset[int]]]:
-        """Cut sets that overlap into disjoint pieces, each with the indexes of its owners."""
+        """Split overlapping sets into disjoint pieces, each with the indexes of its owners."""

@@ -1,4 +1,4 @@
-"""The calendars that there are, by the name of their grain."""
+"""Registry of calendars by grain."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _GRAINS: MappingProxyType[str, Callable[[Clock], Calendar]] = MappingProxyType(
 
 @cache
 def calendar(grain: str, zone: str) -> Calendar:
-    """The one calendar of a grain and an IANA zone.
+    """Return the calendar of a grain in an IANA zone.
 
     Raises:
-        InvalidPartition: there is no such grain or zone.
+        InvalidPartition: the grain or the zone does not exist.
     """
     if grain not in _GRAINS:
         raise InvalidPartition(f"there is no time grain {grain!r}; use one of {', '.join(_GRAINS)}")

@@ -1,4 +1,4 @@
-"""Hours, through every change of the clock."""
+"""Hours, including changes of the clock."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _HOUR = re.compile(r"T([01]\d|2[0-3])([+-]\d{4}(?:\d\d)?)?", re.ASCII)
 
 
 class HourCalendar(Calendar):
-    """Hours as the zone's wall clock shows them.
+    """Hours of local time.
 
-    A new hour starts when the clock reads a full hour and when it is set to another hour. An hour
-    that it shows twice has two windows, and the second one's key carries the offset then in force:
-    in New York `2013-11-03T01` is followed by `2013-11-03T01-0500`. Where the clock is set back or
-    forth within an hour (Lord Howe, by 30 minutes) that hour's window is longer or shorter.
+    A window starts when the clock reaches a full hour, and when a change moves the clock to another
+    hour. A repeated hour has two windows, and the key of the second includes the offset: in New
+    York `2013-11-03T01` precedes `2013-11-03T01-0500`. A change within an hour (Lord Howe, by 30
+    minutes) makes the window longer or shorter.
     """
 
     example = "2013-02-13T05"
@@ -27,7 +27,7 @@ class HourCalendar(Calendar):
     def __init__(self, zone: Clock) -> None:
         self._clock = zone
         firsts, shifts = _numbering(zone)
-        # Counting from 1970 keeps ordinals the same when zone data before that is mended.
+        # Ordinals counted from 1970 stay the same when zone data of earlier years is corrected.
         base = shifts[bisect_right(zone.cuts, 0) - 1]
         self._shifts = [shift - base for shift in shifts]
         self._firsts = [first - base for first in firsts[1:]]
@@ -35,21 +35,21 @@ class HourCalendar(Calendar):
     def starts(self, ordinals: list[int]) -> list[int]:
         """See `Calendar`."""
         starts: list[int] = []
-        for i, some in pieces(self._firsts, ordinals):
+        for i, piece in pieces(self._firsts, ordinals):
             origin, cut = self._origin(i), self._clock.cuts[i]
-            starts += [t if (t := n * HOUR - origin) > cut else cut for n in some]
+            starts += [t if (t := n * HOUR - origin) > cut else cut for n in piece]
         return starts
 
     def at(self, instants: list[int]) -> list[int]:
         """See `Calendar`."""
         ordinals: list[int] = []
-        for after, some in pieces(self._clock.cuts, instants):
+        for after, piece in pieces(self._clock.cuts, instants):
             origin = self._origin(after - 1)
-            ordinals += [(t + origin) // HOUR for t in some]
+            ordinals += [(t + origin) // HOUR for t in piece]
         return ordinals
 
     def _origin(self, i: int) -> int:
-        """Under the i-th offset, an instant and this make an ordinal, in seconds."""
+        """Return the seconds that convert an instant under the i-th offset to an ordinal."""
         return self._shifts[i] * HOUR + self._clock.offsets[i]
 
     def format(self, ordinal: int) -> str:
@@ -69,35 +69,35 @@ class HourCalendar(Calendar):
         return shown // HOUR + self._shifts[i]
 
     def _first_shown(self, hour: int) -> int:
-        """The index of the first offset under which the clock shows the hour."""
+        """Return the index of the first offset under which the clock shows the hour."""
         i = bisect_right(self._clock.peaks, hour)
         if self._clock.cuts[i] + self._clock.offsets[i] >= hour + HOUR:
-            raise ValueError("the clock skips it")
+            raise ValueError("the clock skips this hour")
         return i
 
     def _in_force(self, hour: int, offset: str) -> int:
-        """The index of the offset, when it is in force at either end of the hour."""
+        """Return the index of the offset, which must apply at the start or end of the hour."""
         seconds = _offset_seconds(offset)
         for instant in (hour - seconds, hour + HOUR - 1 - seconds):
             i = self._clock.segment(instant)
             if self._clock.offsets[i] == seconds:
                 return i
-        raise ValueError("another offset is in force then")
+        raise ValueError("another offset applies at this time")
 
 
 def _numbering(zone: Clock) -> tuple[list[int], list[int]]:
-    """By offset, the ordinal of the first hour that starts under it, and shifts.
+    """Return, for each offset, the first ordinal that starts under it, and a shift.
 
-    A shift and the hour that the clock shows make an ordinal. Each change of the offset starts a
-    new hour, unless the clock is set within one.
+    The ordinal of an hour is the sum of its local hour number and the shift. Each change of the
+    offset starts a new window, unless the clock stays within the same hour.
     """
     firsts, shifts = [NEG], [0]
     for i, cut in enumerate(zone.cuts[1:], start=1):
         last = (cut - 1 + zone.offsets[i - 1]) // HOUR
         shown, into = divmod(cut + zone.offsets[i], HOUR)
-        goes_on = shown == last and into > 0
+        continues = shown == last and into > 0
         firsts.append(last + shifts[-1] + 1)
-        shifts.append(firsts[-1] - shown - goes_on)
+        shifts.append(firsts[-1] - shown - continues)
     return firsts, shifts
 
 

@@ -1,4 +1,4 @@
-"""Sets of integers as sorted, disjoint, half-open intervals: 35,000 hours in a row are one pair."""
+"""Sets of integers as sorted, disjoint, half-open intervals: 35,000 hours can be one pair."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from itertools import chain
 from engine.partitions.limits import check_pieces
 
 NEG = -(2**62)
-"""The open lower end: no ordinal is below it."""
+"""The open lower end, below every ordinal."""
 POS = 2**62
-"""The open upper end: no ordinal reaches it."""
+"""The open upper end, above every ordinal."""
 
 Span = tuple[int, int]
 
@@ -21,15 +21,15 @@ Span = tuple[int, int]
 class Intervals:
     """An immutable set of integers.
 
-    `spans` are `(lo, hi)` pairs, each holding lo <= n < hi, ascending, with a gap between any two.
-    Build it from any pairs with `of`; the plain constructor trusts its caller.
+    `spans` are `(lo, hi)` pairs, each with the integers lo <= n < hi, in ascending order, with gaps
+    in between. The constructor does not verify this order; `of` accepts any pairs.
     """
 
     spans: tuple[Span, ...] = ()
 
     @staticmethod
     def of(pairs: Iterable[Span]) -> Intervals:
-        """The set that the pairs cover, in any order, empty and overlapping ones included."""
+        """Return the union of pairs in any order, which may be empty or overlap."""
         spans: list[Span] = []
         end = NEG - 1
         for lo, hi in sorted(pairs):
@@ -45,32 +45,32 @@ class Intervals:
 
     @staticmethod
     def single(ordinal: int) -> Intervals:
-        """The set of one integer."""
+        """Return the set of one integer."""
         return Intervals(((ordinal, ordinal + 1),))
 
     @staticmethod
     def union(sets: Sequence[Intervals], /) -> Intervals:
-        """The union of many sets, by one sort."""
+        """Return the union of many sets with a single sort."""
         if len(sets) == 1:
             return sets[0]
         return Intervals.of(chain.from_iterable(s.spans for s in sets))
 
     @staticmethod
     def atoms(sets: Sequence[Intervals], /) -> list[tuple[Intervals, frozenset[int]]]:
-        """Cut overlapping sets into disjoint pieces, each with the indexes of its owners.
+        """Split overlapping sets into disjoint pieces, each with the indexes of its owners.
 
-        A sweep over the ends of all spans: each end switches its set on or off.
+        The algorithm sweeps over the ends of all spans; each end starts or ends its set.
         """
         if len(sets) == 1:
             return [(sets[0], frozenset((0,)))]
         ends = sorted((end, i) for i, s in enumerate(sets) for span in s.spans for end in span)
         pieces: dict[frozenset[int], list[Span]] = {}
         active: set[int] = set()
-        since, held = NEG, 0
+        since, total = NEG, 0
         for end, i in ends:
             if active and since < end:
-                held += len(active)
-                check_pieces(held)
+                total += len(active)
+                check_pieces(total)
                 pieces.setdefault(frozenset(active), []).append((since, end))
             active ^= {i}
             since = end
@@ -78,19 +78,19 @@ class Intervals:
 
     @property
     def is_finite(self) -> bool:
-        """Whether neither end is open."""
+        """True if neither end is open."""
         return not self.spans or (self.spans[0][0] > NEG and self.spans[-1][1] < POS)
 
     def count(self) -> int:
-        """How many integers the set holds; ask `is_finite` first."""
+        """Return the number of integers of a finite set."""
         return sum(hi - lo for lo, hi in self.spans)
 
     def __bool__(self) -> bool:
         return bool(self.spans)
 
     def __contains__(self, ordinal: int) -> bool:
-        at = bisect_right(self.spans, (ordinal, POS)) - 1
-        return at >= 0 and ordinal < self.spans[at][1]
+        i = bisect_right(self.spans, (ordinal, POS)) - 1
+        return i >= 0 and ordinal < self.spans[i][1]
 
     def __iter__(self) -> Iterator[int]:
         return chain.from_iterable(range(lo, hi) for lo, hi in self.spans)
@@ -100,7 +100,7 @@ class Intervals:
             return self
         if not self.spans:
             return other
-        # Two sorted runs: the sort inside `of` is a linear merge.
+        # `of` sorts two sorted runs in linear time.
         return Intervals.of(self.spans + other.spans)
 
     def __and__(self, other: Intervals) -> Intervals:

@@ -1,4 +1,4 @@
-"""Partitions by text keys: a fixed list, or whatever keys turn up."""
+"""Partitions by text keys: a fixed list, or arbitrary keys."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from engine.partitions.dimension import EVERYTHING, TO, Dimension, DimensionValu
 from engine.partitions.keyset import KeySet
 
 LONGEST = 100
-"""Characters of a key: several have to fit into one entry of an index."""
+"""Maximum characters of a key: several must fit into one index entry."""
 _RESERVED = ("/", "=", ",", TO)
 _BUT = "!"
 
 
 def check_key(key: str, where: str) -> str:
-    """The key itself, when it can stand in a partition's text.
+    """Return the key if valid in a partition's text.
 
     Raises:
-        InvalidPartition: it is empty, too long, is `*`, starts with `!` or holds `/`, `=`, `,` or
-            `..`, or is no text that can be stored.
+        InvalidPartition: the key is empty, too long, or `*`, starts with `!`, contains `/`, `=`,
+            `,` or `..`, or cannot be stored as text.
     """
     if len(key) > LONGEST:
         raise InvalidPartition(
-            f"{where}: {key[:20]!r}… has {len(key)} characters; a key has {LONGEST} at most"
+            f"{where}: {key[:20]!r}… has {len(key)} characters; use {LONGEST} at most"
         )
     if not is_storable(key):
         raise InvalidPartition(
-            f"{where}: {key!r} holds a NUL character or half of a surrogate pair; use valid text"
+            f"{where}: {key!r} contains a NUL character or half of a surrogate pair; use valid text"
         )
     if not key or key == EVERYTHING or key.startswith(_BUT) or any(s in key for s in _RESERVED):
         raise InvalidPartition(
@@ -62,7 +62,7 @@ class KeyDimension(Dimension):
 
 @dataclass(frozen=True, slots=True)
 class StaticDimension(KeyDimension):
-    """A fixed list of `keys`, in the order in which they are shown and ranged over."""
+    """A fixed list of `keys`, in the order of listings and ranges."""
 
     keys: tuple[str, ...]
     column: str | None = field(default=None, compare=False)
@@ -84,7 +84,7 @@ class StaticDimension(KeyDimension):
         return self._universe
 
     def parse(self, text: str, where: str = "partition") -> KeySet:
-        """See `Dimension`; a range goes by the order of the list."""
+        """See `Dimension`; ranges follow the order of the list."""
         if text == EVERYTHING:
             return self.universe
         first, to, last = text.partition(TO)
@@ -106,7 +106,9 @@ class StaticDimension(KeyDimension):
 
     def texts(self, members: KeySet) -> list[str]:
         """See `Dimension`."""
-        return [self._run(list(run)) for run in _runs(self.positions(members))]
+        runs = [list(run) for run in _runs(self.positions(members))]
+        pairs = [(self.keys[run[0]], self.keys[run[-1]]) for run in runs]
+        return [first if first == last else first + TO + last for first, last in pairs]
 
     def text_count(self, members: KeySet) -> int:
         """See `Dimension`."""
@@ -132,18 +134,14 @@ class StaticDimension(KeyDimension):
     def _position(self, key: str, where: str) -> int:
         if key not in self._index:
             raise InvalidPartition(
-                f"{where}: {key!r} is not among its keys; write one like {self.keys[0]}"
+                f"{where}: {key!r} is not among the keys; write one like {self.keys[0]}"
             )
         return self._index[key]
-
-    def _run(self, positions: list[int]) -> str:
-        first, last = self.keys[positions[0]], self.keys[positions[-1]]
-        return first if first == last else first + TO + last
 
 
 @dataclass(frozen=True, slots=True)
 class DynamicDimension(KeyDimension):
-    """Keys that appear as they are seen: any text may be one, so the universe has no end."""
+    """Arbitrary keys, discovered in events and data; the universe is unbounded."""
 
     column: str | None = field(default=None, compare=False)
 
@@ -153,7 +151,7 @@ class DynamicDimension(KeyDimension):
         return _ANY
 
     def parse(self, text: str, where: str = "partition") -> KeySet:
-        """See `Dimension`; keys have no order to range over, and `!a,b` is all but a and b."""
+        """See `Dimension`; ranges do not exist, and `!a,b` denotes all keys except a and b."""
         if text == EVERYTHING:
             return _ANY
         if text.startswith(_BUT):

@@ -1,4 +1,4 @@
-"""Sets of text keys, finite or all but finitely many."""
+"""Sets of text keys, finite or with a finite complement."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from engine.partitions.limits import check_pieces
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The `keys`, or with `complement` every key there may ever be but those.
+    """The `keys`, or with `complement` all possible keys except these.
 
-    Every key of a dynamic dimension is the complement of nothing.
+    The universe of a dynamic dimension is the complement of the empty set.
     """
 
     keys: frozenset[str] = frozenset()
@@ -20,12 +20,12 @@ class KeySet:
 
     @staticmethod
     def of(*keys: str) -> KeySet:
-        """The set of these keys."""
+        """Return the set of the given keys."""
         return KeySet(frozenset(keys))
 
     @staticmethod
     def union(sets: Sequence[KeySet], /) -> KeySet:
-        """The union of many sets."""
+        """Return the union of many sets."""
         if len(sets) == 1:
             return sets[0]
         finite = frozenset().union(*(s.keys for s in sets if not s.complement))
@@ -36,35 +36,36 @@ class KeySet:
 
     @staticmethod
     def atoms(sets: Sequence[KeySet], /) -> list[tuple[KeySet, frozenset[int]]]:
-        """Cut overlapping sets into disjoint pieces, each with the indexes of its owners.
+        """Split overlapping sets into disjoint pieces, each with the indexes of its owners.
 
-        Keys that no set names share one piece, owned by the complements.
+        Keys listed in no set form one piece, owned by the complements.
         """
         named = frozenset().union(*(s.keys for s in sets))
         owners: dict[str, list[int]] = {key: [] for key in named}
-        held = 0
+        total = 0
         for i, s in enumerate(sets):
-            held += len(named) if s.complement else len(s.keys)
-            check_pieces(held)
+            total += len(named) if s.complement else len(s.keys)
+            check_pieces(total)
             for key in named - s.keys if s.complement else s.keys:
                 owners[key].append(i)
         pieces: dict[frozenset[int], set[str]] = {}
         for key, indexes in owners.items():
             pieces.setdefault(frozenset(indexes), set()).add(key)
         complements = frozenset(i for i, s in enumerate(sets) if s.complement)
-        alike = pieces.pop(complements, set())
-        cut = [(KeySet(frozenset(keys)), held) for held, keys in pieces.items() if held]
+        in_complements_only = pieces.pop(complements, set())
+        atoms = [(KeySet(frozenset(keys)), indexes) for indexes, keys in pieces.items() if indexes]
         if complements:
-            cut.append((KeySet(named - alike, complement=True), complements))
-        return cut
+            rest = KeySet(named - in_complements_only, complement=True)
+            atoms.append((rest, complements))
+        return atoms
 
     @property
     def is_finite(self) -> bool:
-        """Whether the keys can be listed."""
+        """True if the set has finitely many keys."""
         return not self.complement
 
     def count(self) -> int:
-        """How many keys a finite set holds; ask `is_finite` first."""
+        """Return the number of keys of a finite set."""
         return len(self.keys)
 
     def __bool__(self) -> bool:

@@ -1,4 +1,4 @@
-"""Limits on sets that are small as intervals and may be unbounded as a list."""
+"""Limits on sets that are small as intervals, but may be huge as lists."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ if TYPE_CHECKING:
     from engine.partitions.sets import PartitionSet
 
 MAX_KEYS = 2_000_000
-"""Keys, or texts, that one set is listed as."""
+"""Maximum number of keys, or texts, in the listing of a set."""
 MAX_PIECES = 5_000_000
-"""Pieces that sets are cut into to be combined."""
+"""Maximum number of pieces in a combination of sets."""
 
 
 def is_listable(partitions: PartitionSet, most: int | None = None) -> bool:
-    """Return whether the keys of a set can be listed: there are at most so many."""
+    """Return True if the set has at most ``most`` keys, by default `MAX_KEYS`."""
     return partitions.is_finite and partitions.count() <= (MAX_KEYS if most is None else most)
 
 
 def check_keys(count: int, what: str) -> None:
-    """Raise TooManyPartitions where a set has too many keys to be listed."""
+    """Raise TooManyPartitions if a set has too many keys for a listing."""
     if count > MAX_KEYS:
         raise TooManyPartitions(
-            f"{what} holds {count:,} partitions, and at most {MAX_KEYS:,} can be listed at once; "
+            f"{what} has {count:,} partitions, and at most {MAX_KEYS:,} can be listed at once; "
             "name fewer, or bound the dimension"
         )
 
 
 def check_pieces(count: int) -> None:
-    """Raise TooManyPartitions where combining sets cuts them into too many pieces."""
+    """Raise TooManyPartitions if a combination of sets has too many pieces."""
     if count > MAX_PIECES:
         raise TooManyPartitions(
             f"the ranges overlap in more than {MAX_PIECES:,} places and cannot be combined; "

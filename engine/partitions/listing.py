@@ -1,4 +1,4 @@
-"""The keys of a finite set one by one, in order."""
+"""Listings of finite sets in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Point = tuple[Any, ...]
 
 
 def points(dimensions: Sequence[Dimension], boxes: Sequence[Box]) -> Iterator[Point]:
-    """The positions within canonical, finite boxes, ascending by the first dimension first."""
+    """Yield the points of canonical, finite boxes in lexicographic order."""
     if not dimensions:
         return iter([()] if boxes else [])
     if len(boxes) == 1 and len(dimensions) == 1:
@@ -25,25 +25,25 @@ def points(dimensions: Sequence[Dimension], boxes: Sequence[Box]) -> Iterator[Po
 
 def _merged(dimensions: Sequence[Dimension], boxes: Sequence[Box]) -> Iterator[Point]:
     first, rest = dimensions[0], dimensions[1:]
-    under = tails(boxes)
-    # Canonical boxes have first sets that are equal or disjoint: no position comes twice.
-    levels = [zip(first.positions(part), repeat(part)) for part in under]
+    tails_of = tails(boxes)
+    # The first sets of canonical boxes are equal or disjoint, so that positions are distinct.
+    levels = [zip(first.positions(part), repeat(part)) for part in tails_of]
     for position, part in merge(*levels, key=lambda pair: pair[0]):
-        for point in points(rest, under[part]):
+        for point in points(rest, tails_of[part]):
             yield (position, *point)
 
 
 def blocks(
     dimensions: Sequence[Dimension], boxes: Sequence[Box], size: int
 ) -> dict[Point, list[Point]]:
-    """The points by the first point of their block, see `PartitionSpace.blocks`."""
+    """Group points by the first point of their block; see `PartitionSpace.blocks`."""
     axis = next((i for i, d in enumerate(dimensions) if d.is_ordered), None)
-    found: dict[Point, list[Point]] = {}
+    by_block: dict[Point, list[Point]] = {}
     for point in points(dimensions, boxes):
-        slot = point if axis is None else _slot(point, axis, size)
-        found.setdefault(slot, []).append(point)
-    return found
+        first = point if axis is None else _first_of_block(point, axis, size)
+        by_block.setdefault(first, []).append(point)
+    return by_block
 
 
-def _slot(point: Point, axis: int, size: int) -> Point:
+def _first_of_block(point: Point, axis: int, size: int) -> Point:
     return (*point[:axis], point[axis] // size * size, *point[axis + 1 :])

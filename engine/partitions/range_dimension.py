@@ -1,4 +1,4 @@
-"""Partitions by an integer: buckets of one size, counted from 0."""
+"""Partitions by integer: buckets of equal size, counted from 0."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _KEY = re.compile(f"{_INTEGER}-{_INTEGER}")
 
 @dataclass(frozen=True, slots=True)
 class RangeDimension(OrderedDimension):
-    """Buckets of `size` integers; bucket n holds n*size <= value < (n+1)*size.
+    """Buckets of `size` integers; bucket n contains n*size <= value < (n+1)*size.
 
-    A key is the first and the last integer, joined by a dash: `0-9999`, `-10000--1`. `start` and
-    `end` bound the values, half-open; a bucket that they cut keeps its whole key.
+    A key consists of the first and the last integer, joined by a dash: `0-9999`, `-10000--1`.
+    `start` and `end` are half-open bounds of the values; partial buckets have the usual key.
     """
 
     kind: ClassVar[str] = "range"
@@ -32,7 +32,7 @@ class RangeDimension(OrderedDimension):
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise InvalidPartition(f"a range of size {self.size} holds nothing; give 1 or more")
+            raise InvalidPartition(f"a range of size {self.size} is empty; set a size of 1 or more")
         lo = NEG if self.start is None else self.start
         hi = POS if self.end is None else self.end
         if lo >= hi:
@@ -53,8 +53,8 @@ class RangeDimension(OrderedDimension):
 
     def ordinal(self, key: str, where: str) -> int:
         """See `OrderedDimension`."""
-        found = _KEY.fullmatch(key)
-        ordinal = int(found[1]) // self.size if found else 0
+        match = _KEY.fullmatch(key)
+        ordinal = int(match[1]) // self.size if match else 0
         if key != self.format(ordinal):
             lo = self.universe.spans[0][0]
             raise InvalidPartition(
@@ -76,7 +76,7 @@ class RangeDimension(OrderedDimension):
         return Intervals.of(self._hull(span) for span in windows.spans)
 
     def window(self, key: str, where: str = "partition") -> Span:
-        """The half-open window of a key: (first value, last value + 1)."""
+        """Return the half-open window of a key: (first value, last value + 1)."""
         ordinal = self._within(key, where)
         return self._scaled((ordinal, ordinal + 1))
 

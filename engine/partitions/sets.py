@@ -1,4 +1,4 @@
-"""Sets of partitions as values."""
+"""Immutable sets of partitions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PartitionSet:
-    """An immutable set of partitions of one space, open-ended ones included.
+    """An immutable, possibly unbounded set of partitions of one space.
 
-    `boxes` are disjoint and canonical (see `boxes`): the plain constructor trusts its caller, and
-    `of` takes any. Operators raise InvalidPartition between sets of different spaces.
+    `boxes` must be disjoint and canonical (see `boxes`), which the constructor does not verify;
+    `of` accepts any boxes. Operators raise InvalidPartition for sets of different spaces.
     """
 
     space: PartitionSpace
@@ -29,34 +29,32 @@ class PartitionSet:
 
     @staticmethod
     def of(space: PartitionSpace, boxes: Iterable[Box]) -> PartitionSet:
-        """The union of boxes, which may overlap or be empty."""
+        """Return the union of boxes, which may overlap or be empty."""
         return PartitionSet(space, canonical(boxes))
 
     @staticmethod
     def union(sets: Sequence[PartitionSet], /) -> PartitionSet:
-        """The union of one set or more of one space, by one sort instead of many."""
+        """Return the union of one or more sets of one space, with a single sort."""
         first = sets[0]
-        for each in sets:
-            if each is not first and each != first:
-                boxes = chain.from_iterable(each.boxes for each in sets)
-                return PartitionSet.of(first.space, boxes)
-        return first
+        if all(other is first or other == first for other in sets):
+            return first
+        return PartitionSet.of(first.space, chain.from_iterable(s.boxes for s in sets))
 
     @property
     def is_finite(self) -> bool:
-        """Whether the partitions can be listed."""
+        """True if the set has finitely many partitions."""
         return all(part.is_finite for box in self.boxes for part in box)
 
     def count(self) -> int:
-        """How many partitions a finite set holds; raises InvalidPartition for an endless one."""
+        """Return the number of partitions; raises InvalidPartition for an unbounded set."""
         if not self.is_finite:
             raise InvalidPartition(
-                "an endless set of partitions cannot be counted; intersect it with a finite one"
+                "an unbounded set of partitions cannot be counted; intersect it with a finite set"
             )
         return sum(prod(part.count() for part in box) for box in self.boxes)
 
     def covers(self, other: PartitionSet) -> bool:
-        """Whether every partition of `other` is in this set."""
+        """Return True if every partition of `other` is in this set."""
         return self is other or not (other - self).boxes
 
     def __bool__(self) -> bool:
@@ -67,7 +65,9 @@ class PartitionSet:
             return True
         if not isinstance(other, PartitionSet):
             return NotImplemented
-        return self.space == other.space and _same(self.boxes, other.boxes)
+        if self.space != other.space or len(self.boxes) != len(other.boxes):
+            return False
+        return self.boxes == other.boxes or frozenset(self.boxes) == frozenset(other.boxes)
 
     def __repr__(self) -> str:
         return f"<PartitionSet {', '.join(self.space.first_texts(self, 20))}>"
@@ -103,7 +103,3 @@ class PartitionSet:
                 f"partitions of {self.space.to_spec()} and {other.space.to_spec()} do not mix; "
                 "map one set into the other's space first"
             )
-
-
-def _same(left: tuple[Box, ...], right: tuple[Box, ...]) -> bool:
-    return left == right or (len(left) == len(right) and frozenset(left) == frozenset(right))

@@ -1,4 +1,4 @@
-"""How a dataset is partitioned, and the texts of its partitions."""
+"""The partitioning of a dataset, and the texts of its partitions."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ from engine.partitions.text import (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartitionSpace:
-    """The product of named dimensions; none at all is an unpartitioned dataset with the key `*`.
+    """The product of named dimensions; an unpartitioned dataset has none, and the key `*`.
 
-    With one dimension a key is plain (`2013-02-13`), with several it is Hive style
-    (`dt=2013-02-13/origin=JFK`). Spaces are equal when they have the same keys under the same
-    names; the columns that hold them do not count.
+    Keys are plain with one dimension (`2013-02-13`), and Hive style with several
+    (`dt=2013-02-13/origin=JFK`). Spaces are equal if names and keys are, even with other columns.
     """
 
     dimensions: tuple[tuple[str, Dimension], ...] = ()
     universe: PartitionSet = field(init=False, repr=False)
-    """Every partition."""
+    """Set of all partitions."""
     empty: PartitionSet = field(init=False, repr=False)
     _hash: int = field(init=False, repr=False)
 
@@ -51,34 +50,34 @@ class PartitionSpace:
 
     @staticmethod
     def from_spec(spec: Mapping[str, Any] | None) -> PartitionSpace:
-        """The space that JSON data describes; None and {} are unpartitioned.
+        """Return the space described by JSON data; None and {} are unpartitioned.
 
         Each dimension is one of `{"time": grain, "zone", "start", "end"}`, `{"range": size,
         "start", "end"}`, `{"static": [keys]}` and `{"dynamic": true}`, all with "column".
 
         Raises:
-            InvalidPartition: a dimension makes no sense.
+            InvalidPartition: a dimension is malformed.
         """
-        named = (spec or {}).items()
-        return PartitionSpace(tuple((name, read_dimension(name, each)) for name, each in named))
+        items = (spec or {}).items()
+        return PartitionSpace(tuple((name, read_dimension(name, value)) for name, value in items))
 
     def to_spec(self) -> dict[str, Any]:
-        """The JSON data that `from_spec` reads back."""
+        """Return the JSON data for `from_spec`."""
         return {name: write_dimension(dimension) for name, dimension in self.dimensions}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The dimensions' names, in order."""
+        """Names of the dimensions, in order."""
         return tuple(name for name, _ in self.dimensions)
 
     def __getitem__(self, name: str) -> Dimension:
         return self.dimensions[self.index(name)][1]
 
     def index(self, name: str) -> int:
-        """Where a dimension stands; raises InvalidPartition when there is none of the name."""
+        """Return the index of a dimension; raises InvalidPartition for an unknown name."""
         if name not in self.names:
-            known = ", ".join(self.names) or "none, for the dataset is unpartitioned"
-            raise InvalidPartition(f"there is no dimension {name!r}; the dimensions are: {known}")
+            names = ", ".join(self.names) or "none, since the dataset is unpartitioned"
+            raise InvalidPartition(f"there is no dimension {name!r}; the dimensions are: {names}")
         return self.names.index(name)
 
     def __eq__(self, other: object) -> bool:
@@ -92,80 +91,80 @@ class PartitionSpace:
         return self._hash
 
     def is_alike(self, other: PartitionSpace) -> bool:
-        """Whether a partition of both is the same one, in the same columns, whatever the bounds."""
+        """Return True if shared keys denote the same rows, regardless of bounds."""
         return self.names == other.names and all(
-            each.is_alike(was) and each.column == was.column
-            for (_, each), (_, was) in zip(self.dimensions, other.dimensions, strict=True)
+            ours.is_alike(theirs) and ours.column == theirs.column
+            for (_, ours), (_, theirs) in zip(self.dimensions, other.dimensions, strict=True)
         )
 
     def part_of(self, partitions: PartitionSet) -> PartitionSet:
-        """Those that this space has, too, of a set of one that is alike."""
+        """Restrict a set of an alike space to the partitions of this space."""
         return PartitionSet.of(self, partitions.boxes) & self.universe
 
     def recut(self, before: PartitionSpace, text: str) -> str | None:
-        """One text for all that this space has of what a text names in one that is alike.
+        """Convert a text of an alike space to one text of this space, or None for an empty set.
 
-        None: it has nothing of that. Where keys have come to lie apart, it names what lies between.
+        If the keys are no longer adjacent, the text includes the keys in between.
         """
         part = self.part_of(before.parse(text))
         pairs = [zip(self._axes, box, strict=True) for box in part.boxes]
-        boxes = [tuple(axis.spanning(members) for axis, members in each) for each in pairs]
+        boxes = [tuple(axis.spanning(members) for axis, members in box) for box in pairs]
         return next(iter(self.texts(PartitionSet.of(self, boxes))), None)
 
     def parse(self, text: str | None) -> PartitionSet:
-        """The set that a key names, or a product of keys, inclusive ranges and `*`.
+        """Parse a key, or a product of keys, inclusive ranges and `*`, to a set.
 
-        `dt=2013-02-01..2013-02-07/origin=JFK`, in any order; a dimension that is left out means
-        all of it, and None or `*` everything.
+        `dt=2013-02-01..2013-02-07/origin=JFK`, in any order; an omitted dimension means all of its
+        keys, and None or `*` means all partitions.
 
         Raises:
-            InvalidPartition: the text names what the dataset cannot have.
+            InvalidPartition: the dataset cannot have these partitions.
         """
         if text is None or text == EVERYTHING:
             return self.universe
         return PartitionSet(self, (read_box(self.dimensions, text),))
 
     def from_keys(self, texts: Iterable[str]) -> PartitionSet:
-        """The union of what many keys, or any texts that `parse` takes, name; raises as it does."""
+        """Return the union of keys, or of other texts for `parse`; raises InvalidPartition."""
         listed = list(texts)
         if EVERYTHING in listed:
             return self.universe
         return PartitionSet.of(self, read_boxes(self.dimensions, listed))
 
     def keys(self, partitions: PartitionSet, *, most: int | None = None) -> Iterator[str]:
-        """The keys of a finite set, ordered by the first dimension first.
+        """Yield the keys of a finite set in lexicographic order of the dimensions.
 
-        Time and range ascend, static keys go by their list, dynamic ones by their text.
+        Time and range ascend, static keys follow the list, dynamic keys are sorted as text.
 
         Raises:
-            InvalidPartition: the set is endless.
-            TooManyPartitions: it has more than ``most`` keys, by default `limits.MAX_KEYS`.
+            InvalidPartition: the set is unbounded.
+            TooManyPartitions: the set has more than ``most`` keys, by default `limits.MAX_KEYS`.
         """
         self._check_listable(partitions, most)
         return map(key_writer(self.dimensions), points(self._axes, partitions.boxes))
 
     def texts(self, partitions: PartitionSet) -> list[str]:
-        """Few texts, in order, that `from_keys` reads back to the set, to store or to show.
+        """Return few texts, in order, from which `from_keys` restores the set.
 
-        A run of neighbours is one range, and a dimension of which all is in is left out. No text
-        holds a key of another.
+        Adjacent keys form one range, and a dimension with all of its keys is omitted. The texts
+        denote disjoint sets.
 
         Raises:
-            TooManyPartitions: it takes more than `limits.MAX_KEYS` texts.
+            TooManyPartitions: the set takes more than `limits.MAX_KEYS` texts.
         """
         check_keys(text_count(self.dimensions, partitions.boxes), "the set")
         return list(write_boxes(self.dimensions, partitions.boxes))
 
     def first_texts(self, partitions: PartitionSet, most: int) -> list[str]:
-        """At most so many of the set's texts, for people; a last one says that there are more."""
-        found = list(islice(write_boxes(self.dimensions, partitions.boxes), most + 1))
-        return found if len(found) <= most else [*found[:most], "…"]
+        """Return at most ``most`` of the set's texts for display, with an ellipsis for others."""
+        texts = list(islice(write_boxes(self.dimensions, partitions.boxes), most + 1))
+        return texts if len(texts) <= most else [*texts[:most], "…"]
 
     def values(self, key: str) -> dict[str, DimensionValue]:
-        """Each dimension's part of one key, with the window that it stands for.
+        """Return each dimension's part of a key, with the window.
 
         Raises:
-            InvalidPartition: it is not one key of this space.
+            InvalidPartition: the text is not a single key of this space.
         """
         parts = {} if key == EVERYTHING else split(self.dimensions, key)
         if len(parts) < len(self.dimensions):
@@ -176,22 +175,22 @@ class PartitionSpace:
         }
 
     def blocks(self, partitions: PartitionSet, size: int) -> Iterator[tuple[str, list[str]]]:
-        """The keys of a finite set in fixed blocks of `size` neighbours: (slot, keys), ordered.
+        """Yield the keys of a finite set in blocks of `size` adjacent keys: (block key, keys).
 
-        Blocks lie along the first time or range dimension, at multiples of `size` on its grid,
-        with the other dimensions fixed; keys without such a dimension stay alone. The slot is the
-        key of the block's first place, in the set or not: the same for any part of the block.
+        Blocks start at multiples of `size` on the grid of the first time or range dimension, with
+        the other dimensions fixed; without such a dimension each key is a block. The block key is
+        the first key of the complete block, whether or not that key is in the set.
 
         Raises:
-            InvalidPartition: the set is endless.
-            TooManyPartitions: it has more than `limits.MAX_KEYS` keys.
+            InvalidPartition: the set is unbounded.
+            TooManyPartitions: the set has more than `limits.MAX_KEYS` keys.
         """
         if size == 1:
             return ((key, [key]) for key in self.keys(partitions))
         self._check_listable(partitions)
         write = key_writer(self.dimensions)
-        found = blocks(self._axes, partitions.boxes, size)
-        return ((write(slot), list(map(write, members))) for slot, members in found.items())
+        by_first = blocks(self._axes, partitions.boxes, size)
+        return ((write(first), list(map(write, members))) for first, members in by_first.items())
 
     @property
     def _axes(self) -> list[Dimension]:
@@ -200,7 +199,7 @@ class PartitionSpace:
     def _check_listable(self, partitions: PartitionSet, most: int | None = None) -> None:
         if not partitions.is_finite:
             raise InvalidPartition(
-                f"{', '.join(self.first_texts(partitions, 3))} has no end and cannot be listed; "
+                f"{', '.join(self.first_texts(partitions, 3))} is unbounded and cannot be listed; "
                 "bound the dimension, or intersect with the partitions known to exist"
             )
         if not is_listable(partitions, most):

@@ -1,4 +1,4 @@
-"""Partition spaces as plain JSON data, the way a DAG file and `datasets` hold them."""
+"""Partition spaces as JSON data, as stored in DAG files and `datasets`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Spec = Mapping[str, Any]
 
 
 def read_dimension(name: str, spec: Any) -> Dimension:
-    """A dimension from `{"time": "day", ...}` and the like.
+    """Read a dimension such as `{"time": "day", ...}`.
 
     Raises:
-        InvalidPartition: it names no kind or several, or has an unknown or ill-typed field.
+        InvalidPartition: the spec has no kind or several, or an unknown or ill-typed field.
     """
     kinds = [kind for kind in _READERS if isinstance(spec, Mapping) and kind in spec]
     if len(kinds) != 1:
@@ -36,21 +36,21 @@ def read_dimension(name: str, spec: Any) -> Dimension:
 
 
 def write_dimension(dimension: Dimension) -> dict[str, Any]:
-    """The spec of a dimension, without what is left at its default."""
+    """Return the spec of a dimension, without default values."""
     spec = {**dimension.to_spec(), "column": dimension.column}
     return {field: value for field, value in spec.items() if value is not None}
 
 
 def _check_fields(name: str, spec: Spec, types: Mapping[str, type]) -> None:
     for field, value in spec.items():
-        wanted = types.get(field)
-        if wanted is None:
+        expected = types.get(field)
+        if expected is None:
             raise InvalidPartition(
-                f"dimension {name!r}: unknown field {field!r}; it may have {', '.join(types)}"
+                f"dimension {name!r}: unknown field {field!r}; use one of {', '.join(types)}"
             )
-        if value is not None and type(value) is not wanted:
+        if value is not None and type(value) is not expected:
             raise InvalidPartition(
-                f"dimension {name!r}: {field} is {value!r}; give a {wanted.__name__}"
+                f"dimension {name!r}: {field} is {value!r}; set a value of type {expected.__name__}"
             )
 
 
@@ -69,7 +69,7 @@ def _static(spec: Spec) -> Dimension:
 
 def _dynamic(spec: Spec) -> Dimension:
     if spec["dynamic"] is not True:
-        raise InvalidPartition("dynamic must be true; leave the dimension out otherwise")
+        raise InvalidPartition("dynamic must be true; otherwise omit the dimension")
     return DynamicDimension(spec.get("column"))
 
 

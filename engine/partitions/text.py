@@ -1,4 +1,4 @@
-"""Partition keys and ranges as text: Hive style, and plain where there is one dimension."""
+"""Partition keys and ranges as text: plain for one dimension, Hive style for several."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ AND = "/"
 IS = "="
 
 Named = tuple[tuple[str, Dimension], ...]
-"""The dimensions of a space with their names, in order."""
+"""Dimensions of a space with their names, in order."""
 
 
 def split(dimensions: Named, text: str) -> dict[int, str]:
-    """The parts of a text by the index of their dimension.
+    """Split a text into parts by index of the dimension.
 
     Raises:
-        InvalidPartition: a part names no dimension, or one twice.
+        InvalidPartition: the text has an unknown dimension, or one dimension twice.
     """
     parts: dict[int, str] = {}
     for piece in text.split(AND):
         i, part = _split_part(dimensions, piece)
         if i in parts:
-            raise _given_twice(dimensions, i)
+            raise _repeated(dimensions, i)
         parts[i] = part
     return parts
 
 
 def read_box(dimensions: Named, text: str) -> Box:
-    """The box that a text names; raises InvalidPartition."""
+    """Parse a text to a box; raises InvalidPartition."""
     parts = split(dimensions, text).items() if text != EVERYTHING else ()
     return _box(dimensions, {i: _parse(dimensions[i], part) for i, part in parts})
 
 
 def read_boxes(dimensions: Named, texts: Iterable[str]) -> Iterator[Box]:
-    """The boxes of many texts but `*`; those that differ in their last part only share one."""
+    """Parse many texts other than `*`; texts that differ only in the last part share a box."""
     lasts: dict[str, list[str]] = {}
     for text in texts:
         head, _, last = text.rpartition(AND)
         lasts.setdefault(head, []).append(last)
 
-    @cache  # most parts of a product come many times
+    @cache  # parts of a product recur
     def read(piece: str) -> tuple[int, DimensionSet]:
         i, part = _split_part(dimensions, piece)
         return i, _parse(dimensions[i], part)
 
     for head, pieces in lasts.items():
-        given = split(dimensions, head) if head else {}
-        fixed = {i: _parse(dimensions[i], part) for i, part in given.items()}
+        parts = split(dimensions, head) if head else {}
+        fixed = {i: _parse(dimensions[i], part) for i, part in parts.items()}
         yield from _joined(dimensions, fixed, map(read, pieces))
 
 
@@ -66,10 +66,10 @@ def _joined(
     sets: dict[int, list[DimensionSet]] = {}
     for i, part in parts:
         sets.setdefault(i, []).append(part)
-    for i, alike in sets.items():
+    for i, of_dimension in sets.items():
         if i in fixed:
-            raise _given_twice(dimensions, i)
-        yield _box(dimensions, {**fixed, i: alike[0].union(alike)})
+            raise _repeated(dimensions, i)
+        yield _box(dimensions, {**fixed, i: of_dimension[0].union(of_dimension)})
 
 
 def _box(dimensions: Named, parts: dict[int, DimensionSet]) -> Box:
@@ -77,7 +77,7 @@ def _box(dimensions: Named, parts: dict[int, DimensionSet]) -> Box:
 
 
 def write_boxes(dimensions: Named, boxes: Iterable[Box]) -> Iterator[str]:
-    """Texts that read back to the boxes, which are disjoint, in order."""
+    """Yield texts of disjoint boxes, in order."""
 
     def sort_key(box: Box) -> list[Any]:
         return [d.sort_key(part) for (_, d), part in zip(dimensions, box, strict=True)]
@@ -88,25 +88,25 @@ def write_boxes(dimensions: Named, boxes: Iterable[Box]) -> Iterator[str]:
 
 
 def text_count(dimensions: Named, boxes: Iterable[Box]) -> int:
-    """The most texts that `write_boxes` gives for these boxes, without writing any."""
+    """Return an upper bound for the number of texts from `write_boxes`."""
     return sum(
         prod(
-            1 if part == each.universe else each.text_count(part)
-            for (_, each), part in zip(dimensions, box, strict=True)
+            1 if part == dimension.universe else dimension.text_count(part)
+            for (_, dimension), part in zip(dimensions, box, strict=True)
         )
         for box in boxes
     )
 
 
 def key_writer(dimensions: Named) -> Callable[[Point], str]:
-    """From positions to their key; each position of a product is formatted once."""
+    """Return a function from points to keys, which formats each position once."""
     if not dimensions:
         return lambda _: EVERYTHING
     if len(dimensions) == 1:
         only = dimensions[0][1]
         return lambda point: only.format(point[0])
     write = [cache(_part_writer(name, dimension)) for name, dimension in dimensions]
-    return lambda point: AND.join([part(at) for part, at in zip(write, point, strict=True)])
+    return lambda point: AND.join([part(p) for part, p in zip(write, point, strict=True)])
 
 
 def _part_writer(name: str, dimension: Dimension) -> Callable[[Any], str]:
@@ -116,18 +116,18 @@ def _part_writer(name: str, dimension: Dimension) -> Callable[[Any], str]:
 def _part_texts(dimensions: Named, box: Box) -> Iterator[Sequence[str]]:
     for (name, dimension), part in zip(dimensions, box, strict=True):
         prefix = name + IS if len(dimensions) > 1 else ""
-        whole = part == dimension.universe
-        yield [""] if whole else [prefix + text for text in dimension.texts(part)]
+        is_complete = part == dimension.universe
+        yield [""] if is_complete else [prefix + text for text in dimension.texts(part)]
 
 
 def _split_part(dimensions: Named, piece: str) -> tuple[int, str]:
     name, named, part = piece.rpartition(IS)
     if not named and len(dimensions) == 1:
         return 0, part
-    for i, (each, _) in enumerate(dimensions):
-        if named and each == name:
+    for i, (candidate, _) in enumerate(dimensions):
+        if named and candidate == name:
             return i, part
-    example = AND.join(f"{each}{IS}..." for each, _ in dimensions) or EVERYTHING
+    example = AND.join(f"{candidate}{IS}..." for candidate, _ in dimensions) or EVERYTHING
     raise InvalidPartition(f"{piece!r} names no dimension of the dataset; write {example}")
 
 
@@ -137,10 +137,10 @@ def _parse(named: tuple[str, Dimension], part: str) -> DimensionSet:
 
 
 def where(name: str) -> str:
-    """How messages name a dimension."""
+    """Return the designation of a dimension in messages."""
     return f"dimension {name!r}"
 
 
-def _given_twice(dimensions: Named, i: int) -> InvalidPartition:
+def _repeated(dimensions: Named, i: int) -> InvalidPartition:
     name = dimensions[i][0]
-    return InvalidPartition(f"{where(name)} is given twice in one key; give it once")
+    return InvalidPartition(f"{where(name)} occurs twice in one key; specify it once")

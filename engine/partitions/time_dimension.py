@@ -1,4 +1,4 @@
-"""Partitions by time: one key for each window of a grain in a time zone."""
+"""Partitions by time: one key per window of a grain in a time zone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from engine.partitions.intervals import NEG, POS, Intervals
 class TimeDimension(OrderedDimension):
     """Windows of a `grain` (hour, day, week, month, quarter, year) in an IANA `zone`.
 
-    `start` and `end` are keys, half-open; None leaves the end open. Each grain's
-    calendar tells its keys.
+    `start` and `end` are keys, half-open; None is an open end. The grain's calendar defines the
+    keys.
     """
 
     kind: ClassVar[str] = "time"
@@ -38,7 +38,7 @@ class TimeDimension(OrderedDimension):
         universe = Intervals.of([(lo, hi)]) - self.calendar.skipped
         if not universe:
             raise InvalidPartition(
-                f"no {self.grain} lies in [{self.start}, {self.end}); move the end past the start"
+                f"no {self.grain} is in [{self.start}, {self.end}); move the end past the start"
             )
         object.__setattr__(self, "_universe", universe)
 
@@ -58,12 +58,12 @@ class TimeDimension(OrderedDimension):
             return self.calendar.parse(key)
         except ValueError as error:
             raise InvalidPartition(
-                f"{where}: {key!r} is no {self.grain} in {self.zone} ({error}); "
+                f"{where}: {key!r} is not a {self.grain} in {self.zone} ({error}); "
                 f"write one like {self.calendar.example}"
             ) from error
 
     def format(self, position: int) -> str:
-        """See `Dimension`; raises InvalidPartition outside the years that a key can hold."""
+        """See `Dimension`; raises InvalidPartition outside the years permitted in keys."""
         try:
             return self.calendar.format(position)
         except (ValueError, OverflowError) as error:
@@ -80,7 +80,7 @@ class TimeDimension(OrderedDimension):
         return self.calendar.overlapping(windows)
 
     def window(self, key: str, where: str = "partition") -> tuple[datetime, datetime]:
-        """The half-open window of a key, in UTC, so that its length is `end - start`."""
+        """Return the half-open window of a key in UTC, so that `end - start` is the duration."""
         ordinal = self._within(key, where)
         start, end = self.calendar.starts([ordinal, ordinal + 1])
         return datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)

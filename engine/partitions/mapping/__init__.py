@@ -1,8 +1,8 @@
-"""Mappings between the partitions of two datasets: one relation a dimension, and their product.
+"""Mappings between the partitions of two datasets, as products of relations between dimensions.
 
-`relation` has the ways in which keys meet; a `link` says between which dimensions, and a `mapping`
-is all of them; `spec` reads it from the DAG file, and `infer` says it where both sides make it
-obvious.
+`relation` defines the kinds of relations between keys. A `link` applies a relation to two
+dimensions, and a `mapping` consists of links. `spec` reads mappings from the DAG file, and `infer`
+derives obvious mappings.
 """
 
 from engine.partitions.mapping.infer import infer

@@ -1,4 +1,4 @@
-"""What a mapping is made of."""
+"""Components of mappings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.partitions.mapping.relation import Relation
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A relation between the dimensions at two indexes; a dimension has one link at most."""
+    """A relation between the dimensions at two indexes; a dimension has at most one link."""
 
     source: int
     target: int
@@ -18,10 +18,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """All of a mapping.
+    """All links of a mapping.
 
-    Source dimensions without a link are needed whole, or their last key only if their index is in
-    `latest`; target dimensions without a link are touched whole.
+    All keys of a source dimension without a link are needed, or only the last key if the index is
+    in `latest`. All keys of a target dimension without a link are affected.
     """
 
     links: tuple[Link, ...] = ()

@@ -1,4 +1,4 @@
-"""From the partitions of one dataset to those of another, down and up."""
+"""Mapping between the partitions of two datasets, in both directions."""
 
 from __future__ import annotations
 
@@ -18,60 +18,61 @@ from engine.partitions.space import PartitionSpace
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Which partitions of `target` are made from which of `source`, as a relation.
+    """Relation between partitions of `source` and the `target` partitions computed from them.
 
-    `down` and `up` are exact inverses: t is in down({s}) just when s is in up({t}). Both take sets
-    within their own space's universe and stay within the other's.
+    `down` and `up` are exact inverses: t is in down({s}) if and only if s is in up({t}). Both map
+    subsets of one universe to subsets of the other.
 
-    An unmapped target dimension means all of its keys. `known` is the set of source partitions
-    that exist. Only `last` looks at it, and takes the greatest of them; with none known it takes
-    the last of the universe, and in a universe without an end any partition counts as the last one.
+    An unmapped target dimension stands for all of its keys. `existing` is the set of existing
+    source partitions. Only the form `last` uses this set, and selects the greatest partition;
+    without existing partitions, the last of the universe counts, or any if the universe is
+    unbounded.
     """
 
     source: PartitionSpace
     target: PartitionSpace
     links: Links
     is_identity: bool = field(init=False, compare=False)
-    """Whether both spaces are equal and every partition meets itself only."""
+    """True if both spaces are equal and every partition is related only to itself."""
     takes_last: bool = field(init=False, compare=False)
-    """Whether the last key of some dimension counts, so that `known` is looked at."""
+    """True if the mapping has the form `last` for some dimension, and so uses `existing`."""
     _spec: Any = field(compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        straight = sum(
+        identities = sum(
             isinstance(link.relation, Same) and link.source == link.target
             for link in self.links.links
         )
-        same = self.source == self.target and straight == len(self.source.dimensions)
-        object.__setattr__(self, "is_identity", same)
+        is_identity = self.source == self.target and identities == len(self.source.dimensions)
+        object.__setattr__(self, "is_identity", is_identity)
         object.__setattr__(self, "takes_last", bool(self.links.latest))
 
     @staticmethod
     def from_spec(
         spec: Any, source: PartitionSpace, target: PartitionSpace, where: str = "mapping"
     ) -> Mapping:
-        """The mapping that JSON data describes; None infers it. `where` opens every message.
+        """Read a mapping from JSON data; None infers one. `where` is the start of messages.
 
         The forms are "identity", "all", "last" and an object with an entry for each target
         dimension: "all", "last", a source dimension's name, or `{"from": name, "window": [a, b]}`
-        or `{"from": name, "map": {key: key or [keys]}}`. A target dimension without an entry is
-        touched whole, a source dimension that feeds none is needed whole.
+        or `{"from": name, "map": {key: key or [keys]}}`. All keys of a target dimension without an
+        entry are affected, and all keys of an unused source dimension are needed.
 
         Raises:
-            InvalidMapping: it cannot apply, or is not obvious enough to infer.
+            InvalidMapping: the mapping does not fit the spaces, or cannot be inferred.
         """
-        said = infer(source, target, where) if spec is None else deepcopy(spec)
-        return Mapping(source, target, SpecReader(source, target, where).read(said), said)
+        complete = infer(source, target, where) if spec is None else deepcopy(spec)
+        return Mapping(source, target, SpecReader(source, target, where).read(complete), complete)
 
     def to_spec(self) -> Any:
-        """The JSON data that `from_spec` reads back; never None."""
+        """Return the JSON data for `from_spec`, never None."""
         return deepcopy(self._spec)
 
-    def down(self, partitions: PartitionSet, known: PartitionSet | None = None) -> PartitionSet:
-        """The target partitions that any of these source partitions touches."""
+    def down(self, partitions: PartitionSet, existing: PartitionSet | None = None) -> PartitionSet:
+        """Return the target partitions affected by any of these source partitions."""
         if self.is_identity:
             return self._moved(partitions, self.target)
-        latest = self._latest(known)
+        latest = self._latest(existing)
         boxes = [
             self._down_box(box)
             for box in partitions.boxes
@@ -79,11 +80,11 @@ class Mapping:
         ]
         return PartitionSet.of(self.target, boxes)
 
-    def up(self, partitions: PartitionSet, known: PartitionSet | None = None) -> PartitionSet:
-        """The source partitions that any of these target partitions needs."""
+    def up(self, partitions: PartitionSet, existing: PartitionSet | None = None) -> PartitionSet:
+        """Return the source partitions needed by any of these target partitions."""
         if self.is_identity:
             return self._moved(partitions, self.source)
-        latest = self._latest(known)
+        latest = self._latest(existing)
         return PartitionSet.of(self.source, [self._up_box(box, latest) for box in partitions.boxes])
 
     def _down_box(self, box: Box) -> Box:
@@ -100,9 +101,9 @@ class Mapping:
             image[link.source] = link.relation.up(box[link.target])
         return tuple(image)
 
-    def _latest(self, known: PartitionSet | None) -> dict[int, Intervals]:
-        """The last key of each dimension of which only the last counts, or all when unknown."""
-        boxes = (known.boxes if known else ()) or self.source.universe.boxes
+    def _latest(self, existing: PartitionSet | None) -> dict[int, Intervals]:
+        """Return the last key of each dimension in `latest`, or all keys of an unbounded one."""
+        boxes = (existing.boxes if existing else ()) or self.source.universe.boxes
         return {
             i: self._last(i, max(box[i].spans[-1][1] for box in boxes)) for i in self.links.latest
         }
@@ -112,5 +113,5 @@ class Mapping:
         return universe if end == POS else Intervals.single(end - 1)
 
     def _moved(self, partitions: PartitionSet, space: PartitionSpace) -> PartitionSet:
-        # Equal spaces may still differ in their columns, which the set's space must tell.
+        # Equal spaces may have different columns, so the set must refer to the right space.
         return partitions if partitions.space is space else PartitionSet(space, partitions.boxes)

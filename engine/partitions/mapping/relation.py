@@ -1,7 +1,7 @@
-"""How the keys of one source dimension meet the keys of one target dimension.
+"""Relations between the keys of a source dimension and those of a target dimension.
 
-`down`: which outputs does this input touch; `up`: which inputs does this output need. Results are
-clamped to the universe of their side.
+`down` maps inputs to the outputs that they affect, `up` maps outputs to the inputs that they need.
+Results are restricted to the universe of their side.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from engine.partitions.keyset import KeySet
 class Relation(Protocol):
     """A relation between keys; `up` is the exact inverse of `down`."""
 
-    def down(self, touched: Any, /) -> Any:
-        """The target keys that any of these source keys touches, within the target's universe."""
+    def down(self, sources: Any, /) -> Any:
+        """Return the target keys affected by any of these source keys."""
 
-    def up(self, needed: Any, /) -> Any:
-        """The source keys that any of these target keys needs, within the source's universe."""
+    def up(self, targets: Any, /) -> Any:
+        """Return the source keys needed by any of these target keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Same:
-    """A key meets the same key."""
+    """Relates equal keys."""
 
     source: Dimension
     target: Dimension
@@ -36,22 +36,21 @@ class Same:
     def __post_init__(self) -> None:
         object.__setattr__(self, "clamps", self.source.universe != self.target.universe)
 
-    def down(self, touched: Any, /) -> Any:
+    def down(self, sources: Any, /) -> Any:
         """See `Relation`."""
-        return touched & self.target.universe if self.clamps else touched
+        return sources & self.target.universe if self.clamps else sources
 
-    def up(self, needed: Any, /) -> Any:
+    def up(self, targets: Any, /) -> Any:
         """See `Relation`."""
-        return needed & self.source.universe if self.clamps else needed
+        return targets & self.source.universe if self.clamps else targets
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """A target key meets every source key whose half-open window overlaps its own.
+    """Relates keys with overlapping half-open windows, across grains, zones and sizes.
 
-    That holds across any two grains, zones or sizes. With `first` and `last` it meets what overlaps
-    any of the windows from `first` to `last` places after its own on the target's grid, in the
-    target's bounds or not: a trailing week is -6, 0.
+    `first` and `last` extend a target key to the windows at these offsets on the target's grid,
+    even out of the target's bounds: a trailing week of days is -6, 0.
     """
 
     source: OrderedDimension
@@ -59,38 +58,38 @@ class Overlap:
     first: int = 0
     last: int = 0
 
-    def down(self, touched: Intervals, /) -> Intervals:
+    def down(self, sources: Intervals, /) -> Intervals:
         """See `Relation`; aligns first, then applies the offsets reversed and negated."""
-        aligned = self.target.overlapping(self.source.windows(touched))
+        aligned = self.target.overlapping(self.source.windows(sources))
         return _shifted(aligned, -self.last, -self.first) & self.target.universe
 
-    def up(self, needed: Intervals, /) -> Intervals:
+    def up(self, targets: Intervals, /) -> Intervals:
         """See `Relation`."""
-        shifted = _shifted(needed, self.first, self.last)
+        shifted = _shifted(targets, self.first, self.last)
         return self.source.overlapping(self.target.windows(shifted)) & self.source.universe
 
 
 @dataclass(frozen=True, slots=True)
 class KeyMap:
-    """A source key meets the target keys that `targets` lists for it; unlisted ones meet none."""
+    """Relates a source key to the target keys in `targets`; other source keys have none."""
 
     source: Dimension
     target: Dimension
     targets: MappingOf[str, frozenset[str]] = field(hash=False)
 
-    def down(self, touched: KeySet, /) -> KeySet:
+    def down(self, sources: KeySet, /) -> KeySet:
         """See `Relation`."""
-        met = (keys for key, keys in self.targets.items() if key in touched)
-        return KeySet(frozenset().union(*met))
+        affected = (keys for key, keys in self.targets.items() if key in sources)
+        return KeySet(frozenset().union(*affected))
 
-    def up(self, needed: KeySet, /) -> KeySet:
+    def up(self, targets: KeySet, /) -> KeySet:
         """See `Relation`."""
         items = self.targets.items()
-        return KeySet(frozenset(key for key, keys in items if any(map(needed.__contains__, keys))))
+        return KeySet(frozenset(key for key, keys in items if any(map(targets.__contains__, keys))))
 
 
 def _shifted(ordinals: Intervals, first: int, last: int) -> Intervals:
-    """Every ordinal's neighbours from `first` to `last` places on."""
+    """Replace each ordinal by its neighbors at offsets from `first` to `last`."""
     if first == last == 0:
         return ordinals
     spans = (

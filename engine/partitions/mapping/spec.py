@@ -1,4 +1,4 @@
-"""Mappings as plain JSON data, the way a DAG file and `lineage_edges` hold them."""
+"""Mappings as JSON data, as stored in DAG files and `lineage_edges`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _FIELDS = ("from", "window", "map")
 
 @dataclass(frozen=True, slots=True)
 class SpecReader:
-    """Reads a spec between two spaces; `where` opens every message."""
+    """Reader of specs between two spaces; `where` is the start of messages."""
 
     source: PartitionSpace
     target: PartitionSpace
     where: str
 
     def read(self, spec: Any) -> Links:
-        """The links that a spec other than None gives; raises InvalidMapping."""
+        """Return the links of a spec other than None; raises InvalidMapping."""
         if spec == "all":
             return Links()
         if spec == "last":
@@ -43,20 +43,21 @@ class SpecReader:
 
     def _identity(self) -> Iterator[Link]:
         names, targets = self.source.names, self.target.names
-        alone = len(names) == len(targets) == 1
-        if not alone and set(names) != set(targets):
+        is_single = len(names) == len(targets) == 1
+        if not is_single and set(names) != set(targets):
             raise self._error(
                 f"identity needs the same dimensions, not {names} and {targets}",
                 "map them one by one",
             )
         for name in targets:
-            source, target = self.source[names[0] if alone else name], self.target[name]
+            origin = names[0] if is_single else name
+            source, target = self.source[origin], self.target[name]
             if not _same_keys(source, target):
                 raise self._error(
                     f"identity needs the same keys, not {source.to_spec()} and {target.to_spec()}",
                     f"map {name!r} from its input dimension instead",
                 )
-            yield self._link(names[0] if alone else name, name, Same(source, target))
+            yield self._link(origin, name, Same(source, target))
 
     def _entries(self, spec: MappingOf[str, Any]) -> Links:
         links: list[Link] = []
@@ -70,7 +71,7 @@ class SpecReader:
         used = [link.source for link in links] + latest
         if len(set(used)) < len(used):
             raise self._error(
-                f"{dict(spec)} uses an input dimension twice", "let each feed one output dimension"
+                f"{dict(spec)} uses an input dimension twice", "use each for one output dimension"
             )
         return Links(tuple(links), tuple(latest))
 
@@ -95,12 +96,12 @@ class SpecReader:
             if source.kind == target.kind:
                 return self._overlap(name, source, target, fields.get("window"))
         elif "window" in fields:
-            raise self._error(f"{name!r} has no order", "drop its window")
+            raise self._error(f"{name!r} has no order", "remove the window")
         if compatible(source, target):
             return Same(source, target)
         raise self._error(
-            f"{name!r} cannot come from {source.to_spec()}, which is of another kind",
-            'say "all", or give a "map" where both sides have text keys',
+            f"{name!r} cannot be computed from {source.to_spec()}, which has another kind",
+            'write "all", or a "map" if both sides have text keys',
         )
 
     def _overlap(
@@ -116,36 +117,37 @@ class SpecReader:
         if [type(end) for end in pair] != [int, int] or pair[0] > pair[1]:
             raise self._error(
                 f"{name!r} has the window {window!r}",
-                "give first and last offset in output units, as [-6, 0]",
+                "write first and last offset in output units, such as [-6, 0]",
             )
         return pair[0], pair[1]
 
     def _key_map(
         self, name: str, source: Dimension, target: Dimension, fields: MappingOf[str, Any]
     ) -> Relation:
-        listed = fields["map"]
-        if not isinstance(listed, MappingOf) or source.is_ordered or target.is_ordered:
+        key_map = fields["map"]
+        if not isinstance(key_map, MappingOf) or source.is_ordered or target.is_ordered:
             raise self._error(
-                f"{name!r} has a map", "map {key: [keys]} between static or dynamic dimensions"
+                f"{name!r} has an invalid map",
+                "write {key: [keys]} between static or dynamic dimensions",
             )
         if "window" in fields:
-            raise self._error(f"{name!r} has both a map and a window", "drop one")
+            raise self._error(f"{name!r} has both a map and a window", "remove one")
         try:
-            return KeyMap(source, target, dict(_pairs(source, target, listed)))
+            return KeyMap(source, target, dict(_pairs(source, target, key_map)))
         except InvalidPartition as error:
-            raise self._error(f"the map of {name!r}", str(error)) from error
+            raise self._error(f"the map of {name!r} is invalid", str(error)) from error
 
     def _last_of(self, name: str | None) -> int:
-        """The index of the dimension whose last key counts: of that name, or the only candidate."""
+        """Return the index of the dimension for `last`: of that name, or the only candidate."""
         source = self.source
-        ordered = [each for each, dimension in source.dimensions if dimension.is_ordered]
-        times = [each for each in ordered if isinstance(source[each], TimeDimension)]
-        for candidates in ([each for each in ordered if each == name], ordered, times):
+        ordered = [n for n, dimension in source.dimensions if dimension.is_ordered]
+        times = [n for n in ordered if isinstance(source[n], TimeDimension)]
+        for candidates in ([n for n in ordered if n == name], ordered, times):
             if len(candidates) == 1:
                 return source.index(candidates[0])
         raise self._error(
             f"last needs one time or range dimension, and the input has {ordered}",
-            "map its dimensions one by one",
+            "map the dimensions one by one",
         )
 
     def _link(self, source: str, target: str, relation: Relation) -> Link:
@@ -159,8 +161,8 @@ class SpecReader:
             )
         return space[name]
 
-    def _error(self, wrong: str, mend: str) -> InvalidMapping:
-        return InvalidMapping(f"{self.where}: {wrong}; {mend}")
+    def _error(self, problem: str, remedy: str) -> InvalidMapping:
+        return InvalidMapping(f"{self.where}: {problem}; {remedy}")
 
 
 def _same_keys(source: Dimension, target: Dimension) -> bool:
@@ -170,9 +172,9 @@ def _same_keys(source: Dimension, target: Dimension) -> bool:
 
 
 def _pairs(
-    source: Dimension, target: Dimension, listed: MappingOf[str, Any]
+    source: Dimension, target: Dimension, key_map: MappingOf[str, Any]
 ) -> Iterator[tuple[str, frozenset[str]]]:
-    for key, targets in listed.items():
-        keys = [targets] if isinstance(targets, str) else targets
-        met = (target.value(each, "output key").key for each in keys)
-        yield source.value(key, "input key").key, frozenset(met)
+    for key, targets in key_map.items():
+        target_keys = [targets] if isinstance(targets, str) else targets
+        related = (target.value(text, "output key").key for text in target_keys)
+        yield source.value(key, "input key").key, frozenset(related)

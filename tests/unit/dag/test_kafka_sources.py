@@ -82,7 +82,7 @@ def test_the_formats_that_are_bound_are_those_that_are_checked() -> None:
         ),
         (
             "format: debezium, partition: {region: {constant: ASIA}}",
-            "partition.region.constant: constant: 'ASIA' is not among its keys",
+            "partition.region.constant: constant: 'ASIA' is not among the keys",
         ),
         (
             "format: debezium, partition: {n: {field: a, unit: days}}",

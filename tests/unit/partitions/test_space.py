@@ -99,12 +99,12 @@ def test_neighbours_become_one_range() -> None:
         (["dt"], "2014-01-01", r"dimension 'dt': '2014-01-01' is out of bounds; .*2013-12-31"),
         (["dt"], "2013-12-30..2014-01-02", "out of bounds"),
         (["dt"], "2013-02-02..2013-02-01", r"ends before it starts; write 2013-02-01\.\."),
-        (["dt"], "..", "no day"),
-        (["dt"], "", "no day"),
+        (["dt"], "..", "not a day"),
+        (["dt"], "", "not a day"),
         (["dt"], "day=2013-02-13", r"names no dimension.*write dt="),
         (["dt", "origin"], "2013-02-13", "names no dimension"),
-        (["dt", "origin"], "origin=JFK/origin=EWR", "'origin' is given twice"),
-        (["origin"], "SFO", r"'SFO' is not among its keys; write one like EWR"),
+        (["dt", "origin"], "origin=JFK/origin=EWR", "'origin' occurs twice"),
+        (["origin"], "SFO", r"'SFO' is not among the keys; write one like EWR"),
         (["origin"], "LGA..EWR", "ends before it starts"),
         (["bucket"], "5-10004", r"not a bucket of 10000; write .* 0-9999"),
         (["bucket"], "00-9999", "not a bucket"),
@@ -146,9 +146,9 @@ def test_negative_buckets_have_clear_keys() -> None:
     assert space.values("-10--1")["n"] == DimensionValue("-10--1", -10, 0)
 
 
-def test_an_endless_set_is_neither_listed_nor_counted() -> None:
+def test_an_unbounded_set_is_neither_listed_nor_counted() -> None:
     space = only("tail")
-    with pytest.raises(InvalidPartition, match="no end"):
+    with pytest.raises(InvalidPartition, match="unbounded"):
         space.keys(space.universe)
     with pytest.raises(InvalidPartition, match="counted"):
         space.universe.count()
@@ -188,11 +188,11 @@ def test_sets_of_different_spaces_do_not_mix() -> None:
         ({"dt": "day"}, "exactly one of"),
         ({"dt": {"time": "day", "range": 1}}, "exactly one of"),
         ({"dt": {"time": "day", "size": 1}}, "unknown field 'size'"),
-        ({"dt": {"time": 5}}, "time is 5; give a str"),
+        ({"dt": {"time": 5}}, "time is 5; set a value of type str"),
         ({"n": {"range": 0}}, "dimension 'n': a range of size 0"),
         ({"n": {"range": 10, "start": 5, "end": 5}}, "no integer lies in"),
-        ({"dt": {"time": "day", "start": "2013-02-01", "end": "2013-01-01"}}, "no day lies in"),
-        ({"dt": {"time": "day", "start": "2013"}}, r"dimension 'dt': start: '2013' is no day"),
+        ({"dt": {"time": "day", "start": "2013-02-01", "end": "2013-01-01"}}, "no day is in"),
+        ({"dt": {"time": "day", "start": "2013"}}, r"dimension 'dt': start: '2013' is not a day"),
         ({"o": {"static": []}}, "list each key once"),
         ({"o": {"static": ["A", "A"]}}, "list each key once"),
         ({"o": {"static": ["a/b"]}}, "'a/b' cannot be a key"),
