@@ -18,11 +18,13 @@ from typing import Final
 
 import msgspec
 
-from engine.lineage.columns import PRUNED, DirtyColumns, Pruning
+from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, widest
 from engine.lineage.scope import EVERYTHING, Scope
 
 OTHERS: Final = "*"
 """All columns, or all scopes, that have no entry of their own."""
+_COLUMNS: Final = "columns"
+"""Entry of ``attributed`` with the only columns that have changed since; without it, any may."""
 MOST_ROW_CHANGES: Final = 64
 """Changes of some rows that are listed for one partition."""
 _KEPT_ROW_CHANGES = MOST_ROW_CHANGES // 2
@@ -164,13 +166,14 @@ def _differing(
 def _compare_whole(
     before: Content, written: Written, columns: DirtyColumns | Pruning, now: datetime
 ) -> Outcome:
-    is_attributed = not before.attributed or all(
-        each == written.fingerprint for each in before.attributed.values()
-    )
+    is_attributed = all(each == written.fingerprint for each in _bases(before).values())
+    unattributed = PRUNED if is_attributed else _changed_since_base(before)
     if columns is PRUNED:
-        content = before if is_attributed else _with_change(before, EVERYTHING, before.changed_at)
+        content = before
+        if unattributed is not PRUNED:
+            content = _with_change(before, Scope(unattributed), before.changed_at)
     else:
-        columns = columns if is_attributed else None
+        columns = columns if unattributed is PRUNED else widest(columns, unattributed)
         content = _with_change(before, Scope(columns), max(now, before.changed_at + _TICK))
     return Outcome(_stored(content, written, None), columns)
 
@@ -193,7 +196,8 @@ def _compare_scopes(
         content = _with_change(content, scope, at)
     attributed = None
     if not (is_exact and all(each.rows is None for each in scopes) and before.attributed is None):
-        attributed = _attributed(before, written, scopes)
+        since = _changed_since(before, columns) if is_exact else None
+        attributed = _attributed(before, written, scopes, since)
     columns = PRUNED if is_same else _union(changed, rest)
     return Outcome(_stored(content, written, attributed), columns, rest)
 
@@ -220,7 +224,10 @@ def _changed_scopes(
     for scope in scopes:
         base = _base(before, scope)
         if base not in (before.fingerprint, written.fingerprint):
-            yield scope
+            since = _changed_since(before, columns) if is_exact else None
+            within = _within(since, scope.columns)
+            if within is not PRUNED:
+                yield Scope(within, scope.rows)
         elif is_exact:
             within = _within(columns, scope.columns)
             if within is not PRUNED:
@@ -231,9 +238,27 @@ def _changed_scopes(
 
 
 def _base(before: Content, scope: Scope) -> str | None:
+    bases = _bases(before)
+    return bases.get(scope.key, bases[OTHERS]) if bases else before.fingerprint
+
+
+def _bases(before: Content) -> dict[str, str]:
+    """The fingerprint that each scope was last compared with; empty: all with the last one."""
+    return {key: each for key, each in (before.attributed or {}).items() if key != _COLUMNS}
+
+
+def _changed_since_base(before: Content) -> DirtyColumns:
+    """The columns that may have changed since some scope was last compared; None: any."""
+    names = (before.attributed or {}).get(_COLUMNS)
+    return None if names is None else frozenset(msgspec.json.decode(names, type=list[str]))
+
+
+def _changed_since(before: Content, columns: DirtyColumns | Pruning) -> DirtyColumns | Pruning:
+    """The same with the columns that a run has changed now."""
     if before.attributed is None:
-        return before.fingerprint
-    return before.attributed.get(scope.key, before.attributed[OTHERS])
+        return columns
+    since = _changed_since_base(before)
+    return since if columns is PRUNED else widest(since, columns)
 
 
 def _within(columns: DirtyColumns | Pruning, scope: DirtyColumns) -> DirtyColumns | Pruning:
@@ -270,10 +295,16 @@ def _union(changed: Sequence[Scope], rest: DirtyColumns | Pruning) -> DirtyColum
 
 
 def _attributed(
-    before: Content, written: Written, scopes: Sequence[Scope]
+    before: Content,
+    written: Written,
+    scopes: Sequence[Scope],
+    since: DirtyColumns | Pruning,
 ) -> Mapping[str, str] | None:
-    """The fingerprint by which each scope was last compared; None where it is the same one."""
-    base = before.attributed or {OTHERS: before.fingerprint or ""}
+    """The fingerprint by which each scope was last compared; None where it is the same one.
+
+    ``since`` are the columns that have changed since the first of these.
+    """
+    base = _bases(before) or {OTHERS: before.fingerprint or ""}
     found = {**base, **{each.key: written.fingerprint for each in scopes}}
     if set(found.values()) == {written.fingerprint}:
         return None
@@ -282,6 +313,9 @@ def _attributed(
         # equals the empty text, so it counts as changed.
         del found[OTHERS]
         found = {OTHERS: "", **dict([*found.items()][1 - _MOST_ATTRIBUTED :])}
+    if since is not None:
+        names = () if since is PRUNED else since
+        found[_COLUMNS] = msgspec.json.encode(sorted(names)).decode()
     return found
 
 

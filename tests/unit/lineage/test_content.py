@@ -106,3 +106,32 @@ def test_other_rows_of_a_column_have_changed_with_the_run_that_took_them_in() ->
     assert [(each.scope, each.at) for each in later.row_changes] == [
         (each, content.changed_at) for each in of_row
     ]
+
+
+@pytest.mark.parametrize("scopes", [None, [Scope(frozenset({"y"}))], [Scope()]])
+def test_only_changed_columns_count_as_changed_where_other_rows_were_never_compared(
+    scopes: list[Scope] | None,
+) -> None:
+    """After a run for some rows, the other rows of the columns that it changed are open."""
+    before = Content(NOON, fingerprint="1", column_fingerprints={"x": "1", "y": "1"})
+    written = Written("2", {"x": "2", "y": "1"})
+    rows = Scope(frozenset({"x"}), {"row": "1"})
+    content = compare(before, written, [rows], NOON + timedelta(hours=1)).content
+    again = compare(content, written, scopes, NOON + timedelta(hours=2))
+    versions = again.content.column_versions
+    assert versions is not None
+    assert versions["*"] == NOON
+    assert versions.get("y", NOON) == NOON
+    is_open = scopes is None or scopes[0].columns is None
+    assert versions.get("x", NOON) == (content.changed_at if is_open else NOON)
+
+
+def test_any_column_may_have_changed_where_one_run_did_not_report_them() -> None:
+    before = Content(NOON, fingerprint="1", column_fingerprints={"x": "1", "y": "1"})
+    rows = Scope(frozenset({"x"}), {"row": "1"})
+    written = Written("2", {"x": "2", "y": "1"})
+    content = compare(before, written, [rows], NOON + timedelta(hours=1)).content
+    content = compare(content, Written("3"), [rows], NOON + timedelta(hours=2)).content
+    again = compare(content, Written("3"), None, NOON + timedelta(hours=3))
+    assert again.content.column_versions is None
+    assert again.content.changed_at == NOON + timedelta(hours=2)
