@@ -1,6 +1,6 @@
 """All errors that Knockon raises on purpose.
 
-A message says what was wrong, where, and what to do about it. Programs distinguish errors by
+A message states the problem, the place and the remedy. Programs distinguish errors by
 ``code``, which stays the same when a class is renamed; docs/reference/errors.md lists the codes.
 """
 

@@ -158,9 +158,10 @@ class EmbeddedPostgres:
         while _ping(self.url) is not Ping.OK:
             if not child.running or time.monotonic() > deadline:
                 child.stop(_STOP_SECONDS)
+                end_of_log = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
                 raise ServiceUnavailable(
                     f"the embedded PostgreSQL on {self.data_dir} did not start; fix the problem "
-                    f"described in the log {self.log}:\n{_tail(self.log)}"
+                    f"described in the log {self.log}:\n{end_of_log}"
                 )
             time.sleep(0.02)
 
@@ -221,7 +222,3 @@ def _run(command: list[str], purpose: str) -> None:
             f"{(result.stderr or result.stdout).strip()}; fix the problem, or set "
             "KNOCKON_DATABASE_URL"
         )
-
-
-def _tail(log: Path, lines: int = 5) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

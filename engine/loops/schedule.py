@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from engine.errors import PositionLost
@@ -31,7 +30,10 @@ async def fire_due(conn: Connection, scene: Scene) -> int:
     source that has never fired first fires at the next time after its deploy.
     """
     fired = 0
-    for due in await _due(conn, scene.org_id):
+    for row in await fetch(conn, "schedule.sources", org_id=scene.org_id):
+        due = _due(row)
+        if due is None:
+            continue
         try:
             await ingest(conn, scene, _batch(due))
             fired += 1
@@ -40,12 +42,7 @@ async def fire_due(conn: Connection, scene: Scene) -> int:
     return fired
 
 
-async def _due(conn: Connection, org_id: UUID) -> list[_Due]:
-    rows = await fetch(conn, "schedule.sources", org_id=org_id)
-    return [due for row in rows if (due := _last_time(row)) is not None]
-
-
-def _last_time(row: dict[str, Any]) -> _Due | None:
+def _due(row: dict[str, Any]) -> _Due | None:
     """Return the latest time of the cron expression, or None if it has already fired."""
     now = row["now"].astimezone(ZoneInfo(row["source"].get("zone", "UTC")))
     last = previous_time(row["source"]["cron"], now)

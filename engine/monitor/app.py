@@ -9,14 +9,16 @@ from engine.monitor.backlog_gauges import BacklogGauges
 from engine.monitor.exposition import Exposition
 from engine.monitor.pulse import pulses
 
-Lack = Callable[[], Awaitable[str | None]]
-"""A readiness check: returns the reason for not being ready, or None."""
+ReadinessCheck = Callable[[], Awaitable[str | None]]
+"""A condition of readiness: returns the reason for not being ready, or None."""
 
 
-def monitor(org: str, lacks: Mapping[str, Lack], backlog: BacklogGauges | None = None) -> FastAPI:
+def monitor(
+    org: str, checks: Mapping[str, ReadinessCheck], backlog: BacklogGauges | None = None
+) -> FastAPI:
     """Return the app of a process that works for ``org``.
 
-    The process is ready when every check of ``lacks`` passes and no loop waits for a connection.
+    The process is ready when all ``checks`` pass and no loop waits for a connection.
     ``backlog`` adds its gauges to the metrics.
     """
     app = FastAPI(title="Knockon", docs_url=None, redoc_url=None, openapi_url=None)
@@ -41,15 +43,15 @@ def monitor(org: str, lacks: Mapping[str, Lack], backlog: BacklogGauges | None =
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        reasons = {name: await lack() for name, lack in lacks.items()}
+        reasons = {name: await check() for name, check in checks.items()}
         reasons |= {pulse.name: pulse.waits_for for pulse in pulses()}
         return _answer({name: reason for name, reason in reasons.items() if reason})
 
     return app
 
 
-def _answer(amiss: Mapping[str, str]) -> Response:
+def _answer(problems: Mapping[str, str]) -> Response:
     """Return status 200, or 503 with the reason of every problem."""
-    if amiss:
-        return JSONResponse({"status": "unavailable", "amiss": dict(amiss)}, 503)
+    if problems:
+        return JSONResponse({"status": "unavailable", "problems": dict(problems)}, 503)
     return JSONResponse({"status": "ok"})

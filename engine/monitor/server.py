@@ -57,7 +57,9 @@ class _Server(uvicorn.Server):
 def _bound(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     try:
-        return _listening(host.strip("[]"), int(port))
+        host = host.strip("[]")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, int(port)), family=family)
     except (ValueError, OverflowError, socket.gaierror) as error:
         raise InvalidInput(
             f"{address!r} is no address for the monitor ({error}): "
@@ -68,8 +70,3 @@ def _bound(address: str) -> socket.socket:
             f"the monitor cannot listen on {address}: {error.strerror}; choose another port, or "
             "stop the process that uses this one"
         ) from error
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)

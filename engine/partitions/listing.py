@@ -40,10 +40,8 @@ def blocks(
     axis = next((i for i, d in enumerate(dimensions) if d.is_ordered), None)
     by_block: dict[Point, list[Point]] = {}
     for point in points(dimensions, boxes):
-        first = point if axis is None else _first_of_block(point, axis, size)
+        first = point
+        if axis is not None:
+            first = (*point[:axis], point[axis] // size * size, *point[axis + 1 :])
         by_block.setdefault(first, []).append(point)
     return by_block
-
-
-def _first_of_block(point: Point, axis: int, size: int) -> Point:
-    return (*point[:axis], point[axis] // size * size, *point[axis + 1 :])

@@ -7,13 +7,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.monitor import pulse as pulse_module
-from engine.monitor.app import Lack, monitor
+from engine.monitor.app import ReadinessCheck, monitor
 from engine.monitor.metrics import TASKS_REAPED
 from engine.monitor.pulse import pulsing
 
 
-def _client(**lacks: Lack) -> httpx2.AsyncClient:
-    transport = httpx2.ASGITransport(monitor("acme", lacks))
+def _client(**checks: ReadinessCheck) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(monitor("acme", checks))
     return httpx2.AsyncClient(transport=transport, base_url="http://monitor")
 
 
@@ -35,7 +35,7 @@ async def test_a_loop_that_hangs_is_named(client: httpx2.AsyncClient) -> None:
         slow.last -= 3601
         answer = await client.get("/healthz")
         assert answer.status_code == 503
-        assert answer.json()["amiss"] == {"plan": "has not completed a cycle for 301 seconds"}
+        assert answer.json()["problems"] == {"plan": "has not completed a cycle for 301 seconds"}
         hanging.beat()
         assert (await client.get("/healthz")).status_code == 200
 
@@ -52,7 +52,7 @@ async def test_what_waits_is_alive_but_not_ready(client: httpx2.AsyncClient) -> 
         assert (await client.get("/healthz")).status_code == 200
         answer = await client.get("/readyz")
         assert answer.status_code == 503
-        assert answer.json()["amiss"] == {"kafka": "has not joined its group"}
+        assert answer.json()["problems"] == {"kafka": "has not joined its group"}
         kafka.waits_for = None
         assert (await client.get("/readyz")).status_code == 200
 
@@ -66,7 +66,7 @@ async def test_what_is_lacking_makes_it_unready() -> None:
 
     async with _client(database=away, other=there) as client:
         answer = await client.get("/readyz")
-    assert (answer.status_code, answer.json()["amiss"]) == (503, {"database": "does not answer"})
+    assert (answer.status_code, answer.json()["problems"]) == (503, {"database": "does not answer"})
 
 
 async def test_metrics_bear_the_org_and_python_its_own(client: httpx2.AsyncClient) -> None:

@@ -118,7 +118,7 @@ async def _check_code(conn: Connection, lease: Lease, queries: Mapping[str, str]
 
 
 async def _check_written(org: AsOrg, lease: Lease) -> None:
-    """Check the outputs again, which from the first write on nobody can rename or alter."""
+    """Check the output tables again, now that locks of the writes prevent their alteration."""
     names = {physical_name(dataset): dataset for dataset in lease.outputs}
     for name, table in (await describe(org.conn, names)).items():
         await check_target(org.conn, org.org_id, names[name], table.relation)
@@ -137,7 +137,7 @@ def _inputs(lease: Lease, tables: Tables) -> Iterator[tuple[str, Table]]:
 
 
 def _units(lease: Lease) -> Iterator[Unit]:
-    """Yield each partition to compute, or one unit for all partitions of a job with single runs."""
+    """Yield a unit for each partition, or a single unit if one run computes all partitions."""
     space = space_of(lease.outputs[0].partitioning)
     if lease.job.is_unit:
         yield Unit("*", space.universe)
@@ -147,7 +147,7 @@ def _units(lease: Lease) -> Iterator[Unit]:
 
 
 async def _write(org: AsOrg, lease: Lease, writing: Writing) -> list[Output]:
-    if lease.job.is_unit and writing.unit.made.space.dimensions:
+    if lease.job.is_unit and writing.unit.partitions.space.dimensions:
         return await write_whole(org, writing, lease.partitions)
     return [await write(org, writing)]
 

@@ -111,21 +111,16 @@ def _bound(dimension: Dimension, ordinal: int, kind: str) -> sql.Literal:
     if kind == "date" and dimension.grain != "hour":
         return sql.Literal(local_date(dimension, ordinal).date())
     if kind == "date" or kind.startswith("timestamp"):
-        return sql.Literal(_reading(dimension, ordinal))
+        hourly = dimension.grain == "hour"
+        return sql.Literal((_local if hourly else local_date)(dimension, ordinal))
     raise InvalidInput(
         f"a column of type {kind} cannot store a time partition: "
         "change the type to date, timestamp or timestamptz"
     )
 
 
-def _reading(dimension: TimeDimension, ordinal: int) -> datetime:
-    """Return the local time at which a window starts, without offset."""
-    if dimension.grain == "hour":
-        return _local(dimension, ordinal)
-    return local_date(dimension, ordinal)
-
-
 def _local(dimension: TimeDimension, ordinal: int) -> datetime:
+    """Return the local time at which a window starts, without offset."""
     zone = ZoneInfo(dimension.zone)
     return datetime.fromtimestamp(_start(dimension, ordinal), zone).replace(tzinfo=None)
 

@@ -24,7 +24,7 @@ class Unit:
     """The partitions computed by one statement: a single one, or all of the output."""
 
     text: str
-    made: PartitionSet
+    partitions: PartitionSet
 
 
 def common_tables(
@@ -45,9 +45,9 @@ def common_tables(
 
 def partition_row(unit: Unit) -> sql.Composed:
     """Return a SELECT of one row: the partition's key, and each dimension's part of the key."""
-    (box,) = unit.made.boxes
+    (box,) = unit.partitions.boxes
     columns: list[sql.Composable] = [sql.SQL("CAST({} AS text) AS key").format(unit.text)]
-    for (name, dimension), members in zip(unit.made.space.dimensions, box, strict=True):
+    for (name, dimension), members in zip(unit.partitions.space.dimensions, box, strict=True):
         columns += _columns(name, dimension, members)
     return sql.SQL("SELECT {}").format(sql.SQL(", ").join(columns))
 
@@ -55,7 +55,7 @@ def partition_row(unit: Unit) -> sql.Composed:
 def _row_condition(
     lease: Lease, alias: str, table: Table, unit: Unit, followed: Followed | None
 ) -> sql.Composable:
-    conditions = [within(needed(lease, alias, unit.made), table)]
+    conditions = [within(needed(lease, alias, unit.partitions), table)]
     if followed is not None and followed.alias == alias:
         conditions.append(followed.condition)
     return all_of(conditions)

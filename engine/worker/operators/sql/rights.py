@@ -29,7 +29,8 @@ async def check_rights(
             "the org has no database role for its SQL jobs: run the statements that "
             "'knockon doctor' prints, as a user with the right to create roles"
         )
-    needed = [*_reads(lease), *_writes(lease.outputs, tables)]
+    reads = [Grant("read", *physical_name(dataset)) for dataset in lease.inputs.values()]
+    needed = [*reads, *_writes(lease.outputs, tables)]
     if lacking := await _lacking(conn, role, needed):
         for missing in lacking:
             if missing.is_reserved:
@@ -67,11 +68,6 @@ async def _lacking(conn: Connection, role: str, needed: Iterable[Grant]) -> list
         accesses=[right.access for right in wanted.values()],
     )
     return [wanted[row["name"]] for row in rows]
-
-
-def _reads(lease: Lease) -> Iterable[Grant]:
-    for dataset in lease.inputs.values():
-        yield Grant("read", *physical_name(dataset))
 
 
 def _writes(outputs: Iterable[Dataset], tables: Mapping[tuple[str, str], Table]) -> Iterable[Grant]:

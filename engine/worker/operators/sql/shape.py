@@ -20,25 +20,25 @@ from engine.worker.operators.sql.predicates import instant, local_date
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Columns with their types: ``given`` by the SELECT, and ``added`` for the partition."""
+    """Columns with their types: ``selected`` by the SELECT, and ``added`` for the partition."""
 
-    given: Mapping[str, str]
+    selected: Mapping[str, str]
     added: Mapping[str, str]
 
     @property
     def columns(self) -> dict[str, str]:
         """All columns, in the order of a new table."""
-        return {**self.given, **self.added}
+        return {**self.selected, **self.added}
 
 
-def shape_of(given: Mapping[str, str], space: PartitionSpace) -> Shape:
+def shape_of(selected: Mapping[str, str], space: PartitionSpace) -> Shape:
     """Add partition columns missing in the SELECT. Raises TaskFailed if one must be in it."""
     added = {
         column: _type_of(column, dimension)
         for column, dimension in partition_columns(space)
-        if column not in given
+        if column not in selected
     }
-    return Shape(given, added)
+    return Shape(selected, added)
 
 
 def partition_columns(space: PartitionSpace) -> Iterator[tuple[str, Dimension]]:
@@ -46,15 +46,17 @@ def partition_columns(space: PartitionSpace) -> Iterator[tuple[str, Dimension]]:
     return ((dimension.column or name, dimension) for name, dimension in space.dimensions)
 
 
-def constants(shape: Shape, made: PartitionSet) -> dict[str, sql.Literal]:
+def constants(shape: Shape, partitions: PartitionSet) -> dict[str, sql.Literal]:
     """Return the values of the added columns in one partition.
 
     Raises TaskFailed for several partitions, which only the SELECT can assign to rows.
     """
-    (box,) = made.boxes
+    (box,) = partitions.boxes
     return {
         column: sql.Literal(_value(column, dimension, members))
-        for (column, dimension), members in zip(partition_columns(made.space), box, strict=True)
+        for (column, dimension), members in zip(
+            partition_columns(partitions.space), box, strict=True
+        )
         if column in shape.added
     }
 

@@ -47,7 +47,7 @@ class Writing:
     def same(self, part: sql.Composable) -> sql.Composed:
         """Return the CTEs that compare columns by ``part``; see `same_columns`."""
         columns = names(self.table.columns)
-        return same_columns(self.table, part, columns, within(self.unit.made, self.table))
+        return same_columns(self.table, part, columns, within(self.unit.partitions, self.table))
 
     def _parts(self) -> dict[str, sql.Composable]:
         return {
@@ -57,14 +57,14 @@ class Writing:
             "table": self.table.identifier,
             "columns": names(self.table.columns),
             "row": row_of(self.table.columns, "t"),
-            "within": within(self.unit.made, self.table),
+            "within": within(self.unit.partitions, self.table),
             "key": names(self.job.unique_key),
             "upsert": _upsert(self.table, self.job.unique_key),
         }
 
     def _values(self) -> Iterator[sql.Composable]:
         """Cast each column to the table's type, so that rows compare as stored."""
-        added = constants(self.shape, self.unit.made)
+        added = constants(self.shape, self.unit.partitions)
         for column, kind in self.table.columns.items():
             name = sql.Identifier(column)
             value = added.get(column) or sql.SQL("q.{}").format(name)
