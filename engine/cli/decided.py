@@ -1,35 +1,21 @@
-"""What `knockon approve` and `knockon reject` have in common: a word on each of some plans."""
+"""Arguments and output that `knockon approve` and `knockon reject` share."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.api.plans import plan_id
 from engine.cli.output import counted, short
 from engine.cli.planned import difference_texts
-from engine.cli.session import Session
-from engine.flow.approve import Decision
-from engine.flow.scene import Scene
-from engine.store.database import Connection
+from engine.service.commands.plans import Decision
 
-Verb = Callable[[Connection, Scene, UUID, str | None], Awaitable[Decision]]
 Plans = Annotated[
     list[str], typer.Argument(help="Ids of the plans, or the last characters.", metavar="PLAN")
 ]
 By = Annotated[
     str | None, typer.Option("--by", envvar="USER", help="Person who decides; default: $USER.")
 ]
-
-
-async def decide(session: Session, verb: Verb, plans: list[str], by: str | None) -> list[Decision]:
-    """Decide on each plan; ids that name none are refused before any is decided on."""
-    async with session.connection() as conn:
-        ids = [await plan_id(conn, session.scene, each) for each in plans]
-        return [await verb(conn, session.scene, each, by) for each in ids]
 
 
 def decisions(done: list[Decision]) -> RenderableType:

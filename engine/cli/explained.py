@@ -6,10 +6,6 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.api.explain_partition import AuditVerdict, ExplainedPartition
-from engine.api.explain_task import Cause, ExplainedTask, InFront, PathHop
-from engine.api.invalidations import InvalidationRow
-from engine.api.not_run import PlanNotRun
 from engine.cli.output import (
     ago,
     compact,
@@ -21,6 +17,10 @@ from engine.cli.output import (
     status_text,
 )
 from engine.model.event import MANUAL
+from engine.service.queries.explain_partition import AuditVerdict, ExplainedPartition
+from engine.service.queries.explain_task import Cause, ExplainedTask, InFront, PathHop
+from engine.service.queries.invalidations import InvalidationRow
+from engine.service.queries.not_run import PlanNotRun
 
 _OVER = ("succeeded", "skipped", "canceled")
 _MOST = 12

@@ -10,7 +10,6 @@ import psycopg
 import typer
 from psycopg_pool import PoolTimeout
 
-from engine.api.schema import lacking_migrations
 from engine.cli.session import Session
 
 Monitor = Annotated[
@@ -51,8 +50,8 @@ async def monitored(session: Session, *, has_engine: bool) -> AsyncIterator[None
 async def _lack(session: Session) -> str | None:
     """What the database lacks for work to be done."""
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS), session.connection() as conn:
-            lacking = await lacking_migrations(conn)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            lacking = await session.service.missing_migrations()
     except (psycopg.Error, PoolTimeout, TimeoutError) as error:
         return str(error).strip() or "does not answer"
     return f"lacks migrations {', '.join(lacking)}" if lacking else None

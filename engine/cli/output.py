@@ -17,10 +17,10 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from engine.api.pruning import PrunedEdge
 from engine.cli.call import Call
 from engine.printable import printable, printable_json
 from engine.secrets import redacted
+from engine.service.queries.pruning import PrunedEdge
 
 V = TypeVar("V")
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from rich.text import Text
 
 from engine.cli.output import counted, some, span
-from engine.flow.estimate import Cost, Estimate
 from engine.planner import Difference
+from engine.service.queries.plans import Cost, Estimate
 
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 _MARKS = {"new": ("+ ", "green"), "gone": ("- ", "red"), "different": ("~ ", "yellow")}

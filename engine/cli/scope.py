@@ -44,15 +44,15 @@ def event_of(
     """The event that the arguments describe. Raises InvalidFilter where rows are not JSON."""
     return SourceEvent(
         dataset=dataset,
-        partitions=_words(partitions),
-        columns=_words(columns),
+        partitions=separate(partitions),
+        columns=separate(columns),
         rows=None if rows is None else _filter(rows),
         reason=reason,
         **more,
     )
 
 
-def _words(texts: list[str] | None) -> tuple[str, ...] | None:
+def separate(texts: list[str] | None) -> tuple[str, ...] | None:
     """Options that may be repeated, and may hold several with commas between them."""
     if not texts:
         return None

@@ -8,28 +8,44 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from engine.api.schema import lacking_migrations
 from engine.cli.call import Call
 from engine.cli.embedded import Role, embedded_database
-from engine.errors import InvalidInput, ServiceUnavailable
+from engine.errors import ServiceUnavailable
 from engine.flow.scene import Scene
 from engine.logs import configure_logs
 from engine.secrets import hide_settings
+from engine.service.caller import Caller, Org
+from engine.service.service import Service
 from engine.settings import Settings
 from engine.store.database import Connection, Database
-from engine.store.migrate import migrate
-from engine.store.orgs import ensure_org, org_id
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An open database with its schema, and the org that the command acts for."""
+    """An open service, its settings, and the org that the command acts for.
+
+    Commands use ``service``; ``database`` and ``scene`` are for processes.
+    """
 
     settings: Settings
-    database: Database
-    scene: Scene
+    service: Service
+    org: Org
+
+    def caller(self, user: str | None = None) -> Caller:
+        """Return the local user, by a name if decisions are to be recorded with it."""
+        return Caller.local(self.org, user)
+
+    @property
+    def database(self) -> Database:
+        """Return the database of the service."""
+        return self.service.database
+
+    @property
+    def scene(self) -> Scene:
+        """Return the org with its lineage."""
+        return self.service.scene(self.org.id)
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection on which every statement commits by itself."""
@@ -91,13 +107,15 @@ async def opened(
 
     ``patient``: wait up to a minute for a database that is away.
     """
-    if settings.database_url is None:
-        await migrate(url, grants_named_tables=True)
-    async with await Database.open(url, max_size=settings.database_pool, retry=patient) as database:
-        async with database.connection() as conn:
-            await _check_schema(conn)
-            org = await (ensure_org if makes_org else org_id)(conn, settings.org)
-        yield Session(settings, database, Scene(org))
+    opening = Service.open(
+        url,
+        source_url=settings.source_url,
+        pool_size=settings.database_pool,
+        patient=patient,
+        migrates=settings.database_url is None,
+    )
+    async with opening as service:
+        yield Session(settings, service, await service.org(settings.org, create=makes_org))
 
 
 async def _work(
@@ -108,11 +126,3 @@ async def _work(
             return await work(session)
     except psycopg.Error as error:
         raise ServiceUnavailable(f"the database refused: {str(error).strip()}") from error
-
-
-async def _check_schema(conn: Connection) -> None:
-    lacking = await lacking_migrations(conn)
-    if lacking:
-        raise InvalidInput(
-            f"the database lacks migrations {', '.join(lacking)}: run 'knockon migrate'"
-        )

@@ -7,12 +7,11 @@ from uuid import UUID
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from engine.api.progress import Progress, progress
 from engine.cli.output import errors, short, some
 from engine.cli.session import Session
 from engine.errors import TaskFailed
 from engine.loops.doorbell import Doorbell
-from engine.store.bells import TASKS
+from engine.service.queries.progress import Progress, progress
 
 _POLL_SECONDS = 0.5
 _BETWEEN_LOOKS_SECONDS = 0.1  # a bell may ring for every task, and a look counts them all
@@ -24,7 +23,7 @@ _HINT = "still waiting: are 'knockon engine' and 'knockon worker', or 'knockon u
 async def wait_for(session: Session, invalidations: Sequence[UUID]) -> Progress:
     """Return when all their tasks are over; Raises TaskFailed when some cannot come to an end."""
     stop = asyncio.Event()
-    bell = Doorbell(session.database, [TASKS])
+    bell = session.service.task_notifications()
     async with asyncio.TaskGroup() as group:
         group.create_task(bell.run(stop))
         with _bar() as bar:
@@ -41,8 +40,7 @@ async def _watch(
     line = bar.add_task("planning", total=None)
     idle = 0
     while True:
-        async with session.connection() as conn:
-            now = await progress(conn, session.scene, invalidations)
+        now = await progress(session.caller(), session.service, invalidations)
         _update(bar, line, now)
         if now.is_over:
             return now

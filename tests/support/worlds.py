@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from engine.flow.scene import Scene
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
 from engine.model.task import Completion, Lease, Output
+from engine.service.caller import Caller, Org
+from engine.service.service import Service
 from engine.store.database import Connection, Database
 from engine.store.orgs import org_id
 from engine.store.run import Row
@@ -63,6 +66,16 @@ class World:
     database: Database
     scene: Scene
     log: list[str] = field(default_factory=list)
+
+    @property
+    def caller(self) -> Caller:
+        """The local user, in this org."""
+        return Caller.local(Org(self.scene.org_id, "default"))
+
+    @cached_property
+    def service(self) -> Service:
+        """The service on the database."""
+        return Service(self.database)
 
     @staticmethod
     async def made(database: Database, *jobs: dict[str, Any], dag: str = "w") -> "World":

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg import sql
 
-from engine.api.schema import lacking_migrations
 from engine.cli.checks.check import Check, Checks, judge
+from engine.service.schema import lacking_migrations
 from engine.store.database import Connection, Database, display_url
 from engine.store.roles import missing_roles, render
 from engine.store.run import Row, fetch_one

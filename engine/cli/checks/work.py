@@ -1,10 +1,10 @@
 """Is the work being done?"""
 
-from engine.api.status import Status, status
 from engine.cli.checks.check import Check, Checks, judge
 from engine.cli.output import counted, some, span
 from engine.flow.scene import Scene
 from engine.model.references import literal_secrets
+from engine.service.queries.status import Status, load_status
 from engine.store.database import Connection
 from engine.store.run import fetch, fetch_one
 
@@ -13,7 +13,7 @@ _LONGEST_OPEN_SECONDS = 60.0
 
 async def check_work(conn: Connection, scene: Scene) -> Checks:
     """What is deployed, what lies about, and what nobody does."""
-    view = await status(conn, scene)
+    view = await load_status(conn, scene)
     yield _deployed(view)
     yield _planning(view)
     yield _set_aside(view)

@@ -6,15 +6,14 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.api.plans import plan_id
 from engine.cli.call import Call, command
 from engine.cli.decided import By
 from engine.cli.output import counted, short, show
 from engine.cli.planned import difference_texts
 from engine.cli.session import Session, run
 from engine.cli.waiting import wait_for
-from engine.flow.apply import Applied
-from engine.flow.apply import apply as apply_plan
+from engine.service.commands.plans import Applied
+from engine.service.commands.plans import apply as apply_plan
 
 app = typer.Typer(add_completion=False)
 
@@ -38,9 +37,7 @@ def apply(
     """
 
     async def work(session: Session) -> Applied:
-        async with session.connection() as conn:
-            found = await plan_id(conn, session.scene, plan)
-            applied = await apply_plan(conn, session.scene, found, by)
+        applied = await apply_plan(session.caller(by), session.service, plan)
         if wait and not applied.changes:
             await wait_for(session, applied.invalidations)
         return applied

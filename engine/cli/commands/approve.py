@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 
 from engine.cli.call import Call, command
-from engine.cli.decided import By, Plans, decide, decisions
+from engine.cli.decided import By, Plans, decisions
 from engine.cli.output import show
 from engine.cli.session import Session, run
 from engine.cli.waiting import wait_for
-from engine.flow.approve import Decision
-from engine.flow.approve import approve as approve_plan
+from engine.service.commands.plans import Decision
+from engine.service.commands.plans import approve as approve_plans
 
 app = typer.Typer(add_completion=False)
 
@@ -32,7 +32,7 @@ def approve(
     """
 
     async def work(session: Session) -> list[Decision]:
-        done = await decide(session, approve_plan, plans, by)
+        done = await approve_plans(session.caller(by), session.service, plans)
         if wait:
             await wait_for(session, [fact for each in done for fact in each.invalidations])
         return done

@@ -2,17 +2,15 @@
 
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.text import Text
 
-from consumers.postgres.attach import attach as attach_table
 from engine.cli.call import Call, command
 from engine.cli.output import show
-from engine.cli.session import Session, run
-from engine.cli.source import SourceUrl, Table, source_of
-from engine.cli.wiring import tenant_of
+from engine.cli.session import run
+from engine.cli.source import SourceUrl, Table
 from engine.errors import InvalidInput
+from engine.service.commands.attachments import attach as attach_table
 
 app = typer.Typer(add_completion=False)
 
@@ -46,18 +44,18 @@ def attach(
     """
     columns = dict(_pair(text) for text in partition or ())
 
-    async def work(session: Session) -> None:
-        async with session.connection() as conn:
-            found = (await session.scene.lineage(conn)).dataset_named(dataset)
-        partitioning = msgspec.json.decode(found.partitioning)
-        async with source_of(session, source_url) as source:
-            tenant = tenant_of(session)
-            await attach_table(
-                source, tenant, table, dataset, partitioning, columns, announce=announce
-            )
-
-    run(call, work)
-    done = {"table": table, "dataset": dataset, "announced": announce}
+    done = run(
+        call,
+        lambda session: attach_table(
+            session.caller(),
+            session.service,
+            table,
+            dataset,
+            columns=columns,
+            source_url=source_url,
+            announce=announce,
+        ),
+    )
     show(
         call, done, lambda _: Text.assemble((table, "bold"), " is captured as ", (dataset, "bold"))
     )

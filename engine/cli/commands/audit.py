@@ -8,9 +8,10 @@ from rich.text import Text
 
 from engine.cli.call import Call, command
 from engine.cli.output import counted, show, table
-from engine.cli.session import Session, run
-from engine.flow.audit import Counts, StalePartition, audit_all
-from engine.flow.stale import Reason
+from engine.cli.session import run
+from engine.service.commands.audit import mend as mend_lost
+from engine.service.queries.audit import Counts, Reason, StalePartition
+from engine.service.queries.audit import audit as audit_partitions
 
 app = typer.Typer(add_completion=False)
 _MOST_REASONS = 3
@@ -33,12 +34,11 @@ def audit(
     A stale partition is in hand if a task or an unplanned invalidation leads to the partition, left
     after a decision or a limit, and lost otherwise. Engines run the audit with --mend.
     """
-
-    async def work(session: Session) -> Counts:
-        async with session.connection() as conn:
-            return await audit_all(conn, session.scene, dataset, mend=mend, most=limit)
-
-    counts = run(call, work)
+    operation = mend_lost if mend else audit_partitions
+    counts = run(
+        call,
+        lambda session: operation(session.caller(), session.service, dataset, limit=limit),
+    )
     show(call, counts, lambda found: _report(found, mend=mend))
     if counts.lost and not mend:
         raise typer.Exit(1)

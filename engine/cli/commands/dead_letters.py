@@ -7,22 +7,16 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from consumers.replay import Replayed
-from consumers.replay import replay as read_again
-from engine.api.dead_letters import (
-    DeadLetter,
-    dead_letter,
-    dead_letter_id,
-    dead_letters,
-    open_dead_letters,
-)
 from engine.cli.call import Call, command
 from engine.cli.decided import By
 from engine.cli.output import ago, counted, short, table
 from engine.cli.output import show as print_view
 from engine.cli.session import Session, run
 from engine.errors import InvalidInput
-from engine.flow.close_letters import close_letters
+from engine.service.commands.dead_letters import Replayed, replay_all
+from engine.service.commands.dead_letters import close as close_letters
+from engine.service.commands.dead_letters import replay as replay_letters
+from engine.service.queries.dead_letters import DeadLetter, dead_letter, dead_letters
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Done = Annotated[
@@ -57,13 +51,8 @@ def show(
     ],
 ) -> None:
     """Show a dead letter with its payload, headers and error."""
-
-    async def work(session: Session) -> DeadLetter:
-        async with session.connection() as conn:
-            found = await dead_letter_id(conn, session.scene, letter)
-            return await dead_letter(conn, session.scene, found)
-
-    print_view(call, run(call, work), _whole)
+    view = run(call, lambda session: dead_letter(session.caller(), session.service, letter))
+    print_view(call, view, _whole)
 
 
 @app.command()
@@ -81,10 +70,9 @@ def replay(
         raise InvalidInput("name the letters to replay, or say --all")
 
     async def work(session: Session) -> list[Replayed]:
-        async with session.connection() as conn:
-            named = [await dead_letter_id(conn, session.scene, each) for each in ids or ()]
-            wanted = named or await open_dead_letters(conn, session.scene)
-            return await read_again(conn, session.scene, wanted)
+        if ids:
+            return await replay_letters(session.caller(), session.service, ids)
+        return await replay_all(session.caller(), session.service)
 
     done = run(call, work)
     print_view(call, done, _outcome)
@@ -103,21 +91,21 @@ def close(
     by: By = None,
 ) -> None:
     """Close dead letters without a replay."""
-
-    async def work(session: Session) -> list[UUID]:
-        async with session.connection() as conn:
-            named = [await dead_letter_id(conn, session.scene, each) for each in ids]
-            return await close_letters(conn, session.scene, named, reason=reason, by=by)
-
-    print_view(call, run(call, work), _closed)
+    done = run(
+        call,
+        lambda session: close_letters(session.caller(by), session.service, ids, reason=reason),
+    )
+    print_view(call, done, _closed)
 
 
 def _list(call: Call, with_done: bool, limit: int) -> None:
-    async def work(session: Session) -> list[DeadLetter]:
-        async with session.connection() as conn:
-            return await dead_letters(conn, session.scene, with_done=with_done, limit=limit)
-
-    print_view(call, run(call, work), _listed)
+    rows = run(
+        call,
+        lambda session: dead_letters(
+            session.caller(), session.service, with_done=with_done, limit=limit
+        ),
+    )
+    print_view(call, rows, _listed)
 
 
 def _listed(rows: list[DeadLetter]) -> RenderableType:

@@ -11,16 +11,16 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.api.progress import build_of
 from engine.cli.call import Call, command
 from engine.cli.code import with_python_code
 from engine.cli.dagfiles import read_dag
 from engine.cli.output import counted, show
 from engine.cli.session import Session, run
 from engine.cli.waiting import wait_for
-from engine.flow.deploy import Deployment, preview
-from engine.flow.deploy import deploy as deploy_one
-from engine.model.dag import DagFile
+from engine.service.commands.deploys import Deployment
+from engine.service.commands.deploys import deploy as deploy_dag
+from engine.service.queries.deploys import preview
+from engine.service.queries.progress import build_of
 
 app = typer.Typer(add_completion=False)
 
@@ -53,7 +53,8 @@ def deploy(
     dags = [with_python_code(read_dag(file)) for file in files]
 
     async def work(session: Session) -> _Deployed:
-        done = [await _one(session, dag, dry_run) for dag in dags]
+        operation = preview if dry_run else deploy_dag
+        done = [await operation(session.caller(), session.service, dag) for dag in dags]
         if wait and not dry_run:
             await wait_for(session, await _builds(session, done))
         return _Deployed(dry_run, tuple(done))
@@ -61,19 +62,13 @@ def deploy(
     show(call, run(call, work, makes_org=not dry_run), _report)
 
 
-async def _one(session: Session, dag: DagFile, dry_run: bool) -> Deployment:
-    async with session.connection() as conn:
-        return await (preview if dry_run else deploy_one)(conn, session.scene, dag)
-
-
 async def _builds(session: Session, done: Iterable[Deployment]) -> list[UUID]:
-    async with session.connection() as conn:
-        return [
-            fact
-            for each in done
-            if each.version_id
-            for fact in await build_of(conn, session.scene, each.version_id)
-        ]
+    return [
+        invalidation
+        for each in done
+        if each.version_id
+        for invalidation in await build_of(session.caller(), session.service, each.version_id)
+    ]
 
 
 def _report(deployed: _Deployed) -> RenderableType:

@@ -17,7 +17,6 @@ from engine.cli.checks.packages import check_packages
 from engine.cli.checks.work import check_work
 from engine.cli.output import show
 from engine.cli.session import database_url, settings_of
-from engine.cli.wiring import consumer_name
 from engine.errors import KnockonError
 from engine.flow.scene import Scene
 from engine.secrets import redacted
@@ -72,7 +71,7 @@ async def _of(settings: Settings, database: Database) -> Checks:
         async for check in check_work(conn, scene):
             yield check
         async for check in check_inflow(
-            conn, scene, consumer_name(settings), broker_of(settings), source_url
+            conn, scene, f"knockon.{settings.org}", broker_of(settings), source_url
         ):
             yield check
 

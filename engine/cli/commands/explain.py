@@ -4,13 +4,12 @@ from typing import Annotated
 
 import typer
 
-from engine.api.explain_partition import ExplainedPartition, explain_partition
-from engine.api.explain_task import ExplainedTask, explain_task
-from engine.api.tasks import task_id
 from engine.cli.call import Call, command
 from engine.cli.explained import partition_tree, task_tree
 from engine.cli.output import show
-from engine.cli.session import Session, run
+from engine.cli.session import run
+from engine.service.queries.explain_partition import explain_partition
+from engine.service.queries.explain_task import explain_task
 
 app = typer.Typer(add_completion=False)
 
@@ -28,16 +27,11 @@ def explain(
 ) -> None:
     """Explain why a task ran or waits, or why a partition is fresh or stale."""
     if partition is None:
-        show(call, run(call, lambda session: _task(session, what)), task_tree)
+        task = run(call, lambda session: explain_task(session.caller(), session.service, what))
+        show(call, task, task_tree)
     else:
-        show(call, run(call, lambda session: _partition(session, what, partition)), partition_tree)
-
-
-async def _task(session: Session, text: str) -> ExplainedTask:
-    async with session.connection() as conn:
-        return await explain_task(conn, session.scene, await task_id(conn, session.scene, text))
-
-
-async def _partition(session: Session, dataset: str, partition: str) -> ExplainedPartition:
-    async with session.connection() as conn:
-        return await explain_partition(conn, session.scene, dataset, partition)
+        view = run(
+            call,
+            lambda session: explain_partition(session.caller(), session.service, what, partition),
+        )
+        show(call, view, partition_tree)

@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from consumers.postgres.readers import forget as forget_reader
 from engine.cli.call import Call, command
 from engine.cli.output import counted, show
-from engine.cli.session import Session, run
-from engine.cli.source import SourceUrl, source_of
+from engine.cli.session import run
+from engine.cli.source import SourceUrl
+from engine.service.commands.attachments import forget_reader
 
 app = typer.Typer(add_completion=False)
 
@@ -25,12 +25,11 @@ def forget(
 
     A consumer that returns treats every attached dataset as changed.
     """
-
-    async def work(session: Session) -> int:
-        async with source_of(session, source_url) as source:
-            return await forget_reader(source, reader)
-
-    trimmed = run(call, work)
-    done = {"reader": reader, "trimmed": trimmed}
-    text = f" is forgotten, {counted(trimmed, 'change')} went"
+    done = run(
+        call,
+        lambda session: forget_reader(
+            session.caller(), session.service, reader, source_url=source_url
+        ),
+    )
+    text = f" is forgotten, {counted(done.trimmed, 'change')} went"
     show(call, done, lambda _: Text.assemble((reader, "bold"), text))

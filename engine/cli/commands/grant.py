@@ -7,8 +7,9 @@ from rich.text import Text
 
 from engine.cli.call import Call, command
 from engine.cli.output import show
-from engine.cli.session import Session, run
-from engine.store.grants import Access, grant_to_org, parse_grant
+from engine.cli.session import run
+from engine.service.commands.grants import Access
+from engine.service.commands.grants import grant as grant_table
 
 app = typer.Typer(add_completion=False)
 Object = Annotated[
@@ -25,12 +26,9 @@ def grant(
     access: Annotated[Access, typer.Argument(help="read, write, or create tables in the schema.")],
 ) -> None:
     """Grant the SQL jobs of an org access to a table."""
-
-    async def work(session: Session) -> None:
-        async with session.database.transaction() as conn:
-            await grant_to_org(conn, grantee, parse_grant(table, access))
-
-    run(call, work)
-    done = {"org": grantee, "table": table, "access": access}
+    done = run(
+        call,
+        lambda session: grant_table(session.caller(), session.service, grantee, table, access),
+    )
     text = Text.assemble("SQL jobs of ", (grantee, "bold"), f" may {access} ", (table, "bold"))
     show(call, done, lambda _: text)

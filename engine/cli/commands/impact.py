@@ -5,14 +5,13 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.api.impact import Hop, Impact, ImpactedJob
-from engine.api.impact import impact as work_out
 from engine.cli.call import Call, command
 from engine.cli.output import compact, counted, pruned_text, short, show, some
 from engine.cli.planned import cost_text, estimate_text
 from engine.cli.scope import Columns, Dataset, Partitions, Rows, Why, event_of
-from engine.cli.session import Session, run
+from engine.cli.session import run
 from engine.model.event import SourceEvent
+from engine.service.commands.proposals import Hop, Impact, ImpactedJob, propose
 
 app = typer.Typer(add_completion=False)
 
@@ -32,12 +31,8 @@ def impact(
     The result is stored for a week as a plan; 'knockon apply' runs exactly that plan.
     """
     event = event_of(dataset, partitions, columns, rows, reason)
-
-    async def work(session: Session) -> Impact:
-        async with session.connection() as conn:
-            return await work_out(conn, session.scene, event)
-
-    show(call, run(call, work), _report)
+    view = run(call, lambda session: propose(session.caller(), session.service, event))
+    show(call, view, _report)
 
 
 def _report(view: Impact) -> RenderableType:

@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from consumers.manual import Requested
-from consumers.manual import invalidate as request
 from engine.cli.call import Call, command
 from engine.cli.output import counted, short, show, some
 from engine.cli.scope import Columns, Dataset, Partitions, Rows, Why, event_of
 from engine.cli.session import Session, run
 from engine.cli.waiting import wait_for
+from engine.service.commands.invalidations import Requested
+from engine.service.commands.invalidations import invalidate as request
 
 app = typer.Typer(add_completion=False)
 
@@ -44,8 +44,7 @@ def invalidate(
     )
 
     async def work(session: Session) -> Requested:
-        async with session.connection() as conn:
-            requested = await request(conn, session.scene, event)
+        requested = await request(session.caller(), session.service, event)
         if wait:
             await wait_for(session, requested.invalidations)
         return requested

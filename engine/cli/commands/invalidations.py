@@ -7,13 +7,14 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.api.invalidations import InvalidationRow, invalidation_id
-from engine.api.invalidations import invalidations as list_invalidations
 from engine.cli.call import Call, command
 from engine.cli.output import ago, compact, counted, short, show, table
 from engine.cli.session import Session, run
 from engine.errors import InvalidInput
-from engine.flow.set_aside import replay as replay_set_aside
+from engine.service.commands.invalidations import replay as replay_set_aside
+from engine.service.commands.invalidations import replay_all
+from engine.service.queries.invalidations import InvalidationRow
+from engine.service.queries.invalidations import invalidations as list_invalidations
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Dataset = Annotated[
@@ -36,19 +37,18 @@ def invalidations(
     limit: _Limit = 50,
 ) -> None:
     """List invalidations and their outcomes, newest first; or replay some."""
-
-    async def work(session: Session) -> list[InvalidationRow]:
-        async with session.connection() as conn:
-            return await list_invalidations(
-                conn,
-                session.scene,
-                dataset=dataset,
-                only_open=only_open,
-                only_set_aside=only_set_aside,
-                limit=limit,
-            )
-
-    show(call, run(call, work), _listed)
+    rows = run(
+        call,
+        lambda session: list_invalidations(
+            session.caller(),
+            session.service,
+            dataset=dataset,
+            only_open=only_open,
+            only_set_aside=only_set_aside,
+            limit=limit,
+        ),
+    )
+    show(call, rows, _listed)
 
 
 @app.command()
@@ -71,10 +71,9 @@ def replay(
         raise InvalidInput("name the invalidations to replay, or pass --all")
 
     async def work(session: Session) -> list[UUID]:
-        async with session.connection() as conn:
-            named = [await invalidation_id(conn, session.scene, each) for each in ids or ()]
-            wanted = None if all_ else named
-            return await replay_set_aside(conn, session.scene, wanted, whole=whole)
+        if ids:
+            return await replay_set_aside(session.caller(), session.service, ids, whole=whole)
+        return await replay_all(session.caller(), session.service, whole=whole)
 
     show(call, run(call, work), _replayed)
 

@@ -7,10 +7,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.api.lineage_tree import LineageNode, lineage_tree
 from engine.cli.call import Call, command
 from engine.cli.output import mapping_text, show, some
-from engine.cli.session import Session, run
+from engine.cli.session import run
+from engine.service.queries.lineage import Direction, LineageNode, lineage_tree
 
 app = typer.Typer(add_completion=False)
 
@@ -29,12 +29,12 @@ def lineage(
     ] = False,
 ) -> None:
     """Show the lineage of datasets."""
-
-    async def work(session: Session) -> tuple[LineageNode, ...]:
-        async with session.connection() as conn:
-            return await lineage_tree(conn, session.scene, dataset, "up" if up else "down")
-
-    show(call, run(call, work), lambda roots: _report(roots, columns))
+    direction: Direction = "up" if up else "down"
+    roots = run(
+        call,
+        lambda session: lineage_tree(session.caller(), session.service, dataset, direction),
+    )
+    show(call, roots, lambda roots: _report(roots, columns))
 
 
 def _report(roots: tuple[LineageNode, ...], columns: bool) -> RenderableType:

@@ -1,7 +1,7 @@
 """`knockon org`, and what an org sets for itself."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import RenderableType
@@ -11,7 +11,8 @@ from engine.cli.call import Call, command
 from engine.cli.output import show, table
 from engine.cli.session import Session, run
 from engine.errors import InvalidInput
-from engine.store.orgs import OrgSettings, set_setting, settings
+from engine.service.commands.orgs import set_blast_radius, set_grants
+from engine.service.queries.orgs import OrgSettings, settings
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _NONE = "none"
@@ -33,12 +34,8 @@ def org(call: Call) -> None:
     grants: dag_files grants the org's SQL jobs the tables named in its DAG files; with none, only
     tables granted with 'knockon grant'.
     """
-
-    async def work(session: Session) -> OrgSettings:
-        async with session.connection() as conn:
-            return await settings(conn, session.scene.org_id)
-
-    show(call, run(call, work), _settings)
+    view = run(call, lambda session: settings(session.caller(), session.service))
+    show(call, view, _settings)
 
 
 @app.command("set")
@@ -52,12 +49,12 @@ def set_(
     ],
 ) -> None:
     """Change a setting of the org: knockon org set blast_radius 1000."""
-    parsed = _number(value) if setting is Setting.blast_radius else _grants(value)
 
     async def work(session: Session) -> OrgSettings:
-        async with session.connection() as conn:
-            await set_setting(conn, session.scene.org_id, setting.value, parsed)
-            return await settings(conn, session.scene.org_id)
+        caller, service = session.caller(), session.service
+        if setting is Setting.blast_radius:
+            return await set_blast_radius(caller, service, _number(value))
+        return await set_grants(caller, service, _grants(value))
 
     show(call, run(call, work), _settings)
 
@@ -65,15 +62,17 @@ def set_(
 def _number(text: str) -> int | None:
     if text == _NONE:
         return None
-    if not text.isdecimal() or not 1 <= int(text) < 2**31:
+    if not text.isdecimal():
         raise InvalidInput(f"{text!r} is no limit: give a number of partitions from 1, or none")
     return int(text)
 
 
-def _grants(text: str) -> str | None:
-    if text not in (_NONE, "dag_files"):
-        raise InvalidInput(f"{text!r} names no tables: give dag_files or none")
-    return None if text == _NONE else text
+def _grants(text: str) -> Literal["dag_files"] | None:
+    if text == "dag_files":
+        return "dag_files"
+    if text == _NONE:
+        return None
+    raise InvalidInput(f"{text!r} names no tables: give dag_files or none")
 
 
 def _settings(view: OrgSettings) -> RenderableType:

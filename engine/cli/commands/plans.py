@@ -8,13 +8,14 @@ from rich.console import RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.api.plans import PlanRow, PlanStep, PlanView, plan_id, plan_view
-from engine.api.plans import plans as list_plans
 from engine.cli.call import Call, command
 from engine.cli.explained import fact_text
 from engine.cli.output import ago, counted, pruned_text, short, show, some, table
 from engine.cli.planned import estimate_text
-from engine.cli.session import Session, run
+from engine.cli.session import run
+from engine.service.queries.plans import PlanRow, PlanStep, PlanView
+from engine.service.queries.plans import plan as find_plan
+from engine.service.queries.plans import plans as list_plans
 
 _MOST = 50
 app = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -39,13 +40,12 @@ def plans(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most plans to list.")] = 50,
 ) -> None:
     """List plans, newest first; or show a plan."""
-
-    async def work(session: Session) -> list[PlanRow]:
-        states = [each.value for each in state] if state else None
-        async with session.connection() as conn:
-            return await list_plans(conn, session.scene, states=states, limit=limit)
-
-    show(call, run(call, work), _listed)
+    states = [each.value for each in state] if state else None
+    rows = run(
+        call,
+        lambda session: list_plans(session.caller(), session.service, states=states, limit=limit),
+    )
+    show(call, rows, _listed)
 
 
 @app.command("show")
@@ -57,12 +57,8 @@ def show_(
     ],
 ) -> None:
     """Show a plan: reasons, jobs with partitions, and where the change stops."""
-
-    async def work(session: Session) -> PlanView:
-        async with session.connection() as conn:
-            return await plan_view(conn, session.scene, await plan_id(conn, session.scene, plan))
-
-    show(call, run(call, work), _shown)
+    view = run(call, lambda session: find_plan(session.caller(), session.service, plan))
+    show(call, view, _shown)
 
 
 def _listed(rows: list[PlanRow]) -> RenderableType:

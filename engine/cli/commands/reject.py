@@ -3,10 +3,10 @@
 import typer
 
 from engine.cli.call import Call, command
-from engine.cli.decided import By, Plans, decide, decisions
+from engine.cli.decided import By, Plans, decisions
 from engine.cli.output import show
 from engine.cli.session import run
-from engine.flow.approve import reject as reject_plan
+from engine.service.commands.plans import reject as reject_plans
 
 app = typer.Typer(add_completion=False)
 
@@ -18,4 +18,5 @@ def reject(call: Call, plans: Plans, by: By = None) -> None:
 
     Later changes of the same partitions are planned as usual.
     """
-    show(call, run(call, lambda session: decide(session, reject_plan, plans, by)), decisions)
+    done = run(call, lambda session: reject_plans(session.caller(by), session.service, plans))
+    show(call, done, decisions)

@@ -1,6 +1,5 @@
 """`knockon revoke`."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,9 +8,10 @@ from rich.text import Text
 from engine.cli.call import Call, command
 from engine.cli.commands.grant import Object
 from engine.cli.output import show
-from engine.cli.session import Session, run
+from engine.cli.session import run
 from engine.errors import InvalidInput
-from engine.store.grants import Access, parse_grant, revoke_from_org
+from engine.service.commands.grants import Access
+from engine.service.commands.grants import revoke as revoke_table
 
 app = typer.Typer(add_completion=False)
 
@@ -27,12 +27,11 @@ def revoke(
     ] = "read",
 ) -> None:
     """Revoke access to a table from the SQL jobs of an org."""
-
-    async def work(session: Session) -> Sequence[str]:
-        async with session.database.transaction() as conn:
-            return await revoke_from_org(conn, grantee, parse_grant(table, access))
-
-    if remaining := run(call, work):
+    remaining = run(
+        call,
+        lambda session: revoke_table(session.caller(), session.service, grantee, table, access),
+    )
+    if remaining:
         raise InvalidInput(
             f"what was granted is revoked, but SQL jobs of {grantee} still have rights to {table}: "
             f"{'; '.join(remaining)}. Revoke that in SQL, or change the owner"

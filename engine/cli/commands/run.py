@@ -5,16 +5,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from consumers.manual import Requested, invalidate
 from engine.cli.call import Call, command
 from engine.cli.output import show
-from engine.cli.scope import Partitions, event_of
+from engine.cli.scope import Partitions, separate
 from engine.cli.session import Session
 from engine.cli.session import run as run_session
 from engine.cli.waiting import wait_for
-from engine.errors import InvalidInput, UnknownName
-from engine.lineage.graph import Lineage
-from engine.model.source_positions import did_you_mean
+from engine.service.commands.invalidations import Requested
+from engine.service.commands.jobs import run as run_job
 
 app = typer.Typer(add_completion=False)
 
@@ -35,26 +33,9 @@ def run(
     """
 
     async def work(session: Session) -> Requested:
-        async with session.connection() as conn:
-            dataset = first_output(await session.scene.lineage(conn), job)
-            event = event_of(dataset, partitions, None, None, "manual", source="knockon run")
-            requested = await invalidate(conn, session.scene, event)
+        requested = await run_job(session.caller(), session.service, job, separate(partitions))
         if wait:
             await wait_for(session, requested.invalidations)
         return requested
 
     show(call, run_session(call, work), lambda _: Text(f"job {job} is to run"))
-
-
-def first_output(lineage: Lineage, name: str) -> str:
-    """The dataset by which a job is started. Raises UnknownName, InvalidInput."""
-    jobs = {job.name: job for job in lineage.order}
-    if name not in jobs:
-        raise UnknownName(f"there is no job {name!r}{did_you_mean(name, jobs)}")
-    dataset = lineage.dataset(jobs[name].outputs[0]).name
-    if jobs[name].activation == "source":
-        raise InvalidInput(
-            f"nothing runs for the source job {name!r}: "
-            f"'knockon invalidate {dataset}' says that it changed"
-        )
-    return dataset

@@ -4,12 +4,12 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.api.status import Status, StuckTask
-from engine.api.status import status as read_status
 from engine.cli.call import Call, command
 from engine.cli.output import ago, counted, short, show, some, span, status_text, table
 from engine.cli.planned import estimate_text
-from engine.cli.session import Session, run
+from engine.cli.session import run
+from engine.service.queries.status import Status, StuckTask
+from engine.service.queries.status import status as read_status
 
 app = typer.Typer(add_completion=False)
 _HELD_HINT = "knockon plans show PLAN, then knockon approve PLAN or knockon reject PLAN"
@@ -21,12 +21,8 @@ _ORDER = ("blocked", "queued", "running", "failed", "succeeded", "skipped", "can
 @command
 def status(call: Call) -> None:
     """Show the state of the org: deployed versions, open and stuck work, workers."""
-
-    async def work(session: Session) -> Status:
-        async with session.connection() as conn:
-            return await read_status(conn, session.scene)
-
-    show(call, run(call, work), _report)
+    view = run(call, lambda session: read_status(session.caller(), session.service))
+    show(call, view, _report)
 
 
 def _report(view: Status) -> RenderableType:

@@ -1,28 +1,24 @@
 """`knockon tasks`, and what an operator does to some of them."""
 
-from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from functools import partial
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from engine.api.tasks import TaskRow, task_id
-from engine.api.tasks import tasks as list_tasks
 from engine.cli.call import Call, command
 from engine.cli.decided import By
 from engine.cli.output import ago, counted, short, show, some, status_text, table
 from engine.cli.session import Session, run
 from engine.errors import InvalidInput
-from engine.flow import byhand
-from engine.flow.scene import Scene
-from engine.store.database import Connection
+from engine.service.commands.tasks import cancel as cancel_task
+from engine.service.commands.tasks import retry as retry_tasks
+from engine.service.commands.tasks import retry_failed
+from engine.service.queries.tasks import TaskRow
+from engine.service.queries.tasks import tasks as list_tasks
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
-_Order = Callable[[Connection, Scene, UUID], Awaitable[None]]
 _Id = Annotated[str, typer.Argument(help="Id of the task, or the last characters.", metavar="TASK")]
 
 
@@ -52,20 +48,19 @@ def tasks(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most tasks to list.")] = 50,
 ) -> None:
     """List tasks, newest first; or retry or cancel some."""
-
-    async def work(session: Session) -> list[TaskRow]:
-        statuses = [each.value for each in status] if status else None
-        async with session.connection() as conn:
-            return await list_tasks(
-                conn,
-                session.scene,
-                statuses=statuses,
-                job=job,
-                partition=partition,
-                limit=limit,
-            )
-
-    show(call, run(call, work), _listed)
+    statuses = [each.value for each in status] if status else None
+    rows = run(
+        call,
+        lambda session: list_tasks(
+            session.caller(),
+            session.service,
+            statuses=statuses,
+            job=job,
+            partition=partition,
+            limit=limit,
+        ),
+    )
+    show(call, rows, _listed)
 
 
 @app.command()
@@ -86,12 +81,9 @@ def retry(
         raise InvalidInput("name the tasks to retry, or pass --failed, with --job for one job's")
 
     async def work(session: Session) -> int:
-        async with session.connection() as conn:
-            if failed:
-                return await byhand.retry_failed(conn, session.scene, job)
-            found = [await task_id(conn, session.scene, each) for each in tasks or ()]
-            await byhand.retry(conn, session.scene, *found)
-            return len(set(found))
+        if failed:
+            return await retry_failed(session.caller(), session.service, job)
+        return await retry_tasks(session.caller(), session.service, tasks or ())
 
     show(call, {"retried": run(call, work)}, _retried)
 
@@ -100,20 +92,11 @@ def retry(
 @command
 def cancel(call: Call, task: _Id, by: By = None) -> None:
     """Cancel a task; dependents continue as if its outputs were unchanged."""
-    _order(call, task, partial(byhand.cancel, by=by), "canceled")
-
-
-def _order(call: Call, task: str, order: _Order, done: str) -> None:
-    async def work(session: Session) -> UUID:
-        async with session.connection() as conn:
-            found = await task_id(conn, session.scene, task)
-            await order(conn, session.scene, found)
-            return found
-
+    done = run(call, lambda session: cancel_task(session.caller(by), session.service, task))
     show(
         call,
-        {"task": run(call, work), "done": done},
-        lambda view: Text(f"task {view['task']} is {done}"),
+        {"task": done, "done": "canceled"},
+        lambda view: Text(f"task {view['task']} is canceled"),
     )
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from consumers.manual.request import invalidate
 from engine.cli.demo.stage import Stage
 from engine.model.event import SourceEvent
+from engine.service.commands.invalidations import invalidate
 
 WEATHER_TOPIC = "nyc.weather"
 
@@ -49,8 +49,7 @@ async def publish(stage: Stage, event: SourceEvent) -> None:
 
 async def request(stage: Stage, event: SourceEvent) -> None:
     """Say by hand that a part of a dataset is stale."""
-    async with stage.session.connection() as conn:
-        await invalidate(conn, stage.session.scene, event)
+    await invalidate(stage.session.caller(), stage.session.service, event)
 
 
 CHANGES = (

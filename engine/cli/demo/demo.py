@@ -8,11 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from consumers.postgres.attach import attach
 from engine.cli.demo import report
 from engine.cli.demo.changes import CHANGES, WEATHER_TOPIC, Change, publish, request
 from engine.cli.demo.example import example_file, read_example
@@ -22,15 +20,17 @@ from engine.cli.demo.verify import compare, rebuild
 from engine.cli.demo.wave import Wave, read_wave
 from engine.cli.session import Session, opened
 from engine.cli.waiting import wait_for
-from engine.cli.wiring import consumers_of, tenant_of
+from engine.cli.wiring import consumers_of
 from engine.embedded.broker import Broker, EmbeddedBroker
 from engine.embedded.postgres import EmbeddedPostgres
 from engine.errors import UnknownName
-from engine.flow.deploy import deploy
 from engine.loops.engine import Engine
 from engine.model.dag import DagFile
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
+from engine.service.commands.attachments import attach
+from engine.service.commands.deploys import deploy
+from engine.service.queries.lineage import lineage_tree
 from engine.settings import Settings
 from engine.worker.worker import Worker
 
@@ -62,10 +62,8 @@ async def run_demo(session: Session, broker: Broker, console: Console, days: int
 
 
 async def _was_here(stage: Stage) -> bool:
-    async with stage.session.connection() as conn:
-        lineage = await stage.session.scene.lineage(conn)
     try:
-        lineage.dataset_named("flights")
+        await lineage_tree(stage.session.caller(), stage.session.service, "flights")
     except UnknownName:
         return False
     return True
@@ -125,8 +123,7 @@ async def _load(stage: Stage, console: Console, days: int) -> None:
 async def _deploy(stage: Stage, console: Console) -> DagFile:
     began = monotonic()
     dag = parse_dag(read_example("flights.yaml"), where=str(example_file("flights.yaml")))
-    async with stage.session.connection() as conn:
-        await deploy(conn, stage.session.scene, dag)
+    await deploy(stage.session.caller(), stage.session.service, dag)
     sources = sum(job.activation == "source" for job in dag.jobs)
     text = f"flights.yaml is deployed: {sources} sources, {len(dag.jobs) - sources} jobs"
     report.done(console, text, monotonic() - began)
@@ -136,11 +133,9 @@ async def _deploy(stage: Stage, console: Console) -> DagFile:
 async def _arrive(stage: Stage) -> None:
     """Each source says, in the way that is its own, what it holds already."""
     await stage.broker.create_topic(WEATHER_TOPIC)
-    async with stage.session.connection() as conn:
-        flights = (await stage.session.scene.lineage(conn)).dataset_named("flights")
-        partitioning = msgspec.json.decode(flights.partitioning)
-        tenant = tenant_of(stage.session)
-        await attach(conn, tenant, "nyc.flights", "flights", partitioning, announce=True)
+    session = stage.session
+    own = session.database.url
+    await attach(session.caller(), session.service, "nyc.flights", "flights", source_url=own)
     (last,) = await stage.fetch("last_day_of_weather")
     await publish(stage, _arrival("weather", f"dt=2013-01-01..{last['day']}"))
     for dataset in ("planes", "airports", "airlines"):

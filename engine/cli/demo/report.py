@@ -8,11 +8,11 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from engine.api.pruning import PrunedEdge
 from engine.cli.demo.changes import Change
 from engine.cli.demo.verify import Comparison
 from engine.cli.demo.wave import Hit, Wave
 from engine.cli.output import counted, some, table
+from engine.service.queries.pruning import PrunedEdge
 
 
 def done(console: Console, text: str, seconds: float) -> None:

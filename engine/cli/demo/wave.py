@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from engine.api.pruning import PrunedEdge, pruned_edges
 from engine.cli.demo.stage import Stage
+from engine.service.queries.pruning import PrunedEdge, pruned_edges
 from engine.store.run import Row
 
 

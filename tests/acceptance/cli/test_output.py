@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from engine.api.status import Status, Worker
 from engine.cli.output import counted, mapping_text, short, some, span, to_json
+from engine.service.queries.status import Status, Worker
 
 
 @pytest.mark.parametrize(

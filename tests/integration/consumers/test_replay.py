@@ -6,12 +6,13 @@ from uuid import UUID
 import pytest
 
 from consumers.replay import Replayed, replay
-from engine.api.dead_letters import dead_letter, dead_letters, open_dead_letters
-from engine.api.status import status
 from engine.errors import InvalidInput
 from engine.flow.close_letters import close_letters
 from engine.flow.ingest import ingest
 from engine.model.event import Batch, Rejection
+from engine.service.commands.dead_letters import replay_all
+from engine.service.queries.dead_letters import dead_letter, dead_letters
+from engine.service.queries.status import status
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -32,7 +33,7 @@ async def a_letter(world: World, payload: bytes, position: str = "7", stream: st
     )
     async with world.conn() as conn:
         await ingest(conn, world.scene, Batch(consumer="k", rejections=(letter,)))
-        return (await dead_letters(conn, world.scene, limit=1))[0].id
+        return (await dead_letters(world.caller, world.service, limit=1))[0].id
 
 
 async def replayed(world: World, *ids: UUID) -> list[Replayed]:
@@ -55,9 +56,8 @@ async def test_what_is_still_unreadable_stays_with_its_newest_error(database: Da
     letter = await a_letter(world, b"{")
     (done,) = await replayed(world, letter)
     assert done.error is not None
-    async with world.conn() as conn:
-        stored = await dead_letter(conn, world.scene, letter)
-        assert await open_dead_letters(conn, world.scene) == [letter]
+    stored = await dead_letter(world.caller, world.service, str(letter))
+    assert [each.id for each in await replay_all(world.caller, world.service)] == [letter]
     assert stored.error == done.error != "at first"
     assert stored.replayed_at is None
 
@@ -68,8 +68,7 @@ async def test_what_is_refused_still_stays_too(database: Database) -> None:
     (done,) = await replayed(world, letter)
     assert done.error is not None
     assert "1999" in done.error
-    async with world.conn() as conn:
-        assert (await dead_letter(conn, world.scene, letter)).error == done.error
+    assert (await dead_letter(world.caller, world.service, str(letter))).error == done.error
 
 
 async def test_one_event_of_an_array_is_replayed_alone(database: Database) -> None:
@@ -90,8 +89,7 @@ async def test_of_a_whole_array_the_refused_become_letters_of_their_own(database
     )
     (done,) = await replayed(world, letter)
     assert (done.error, len(done.invalidations)) == (None, 1)
-    async with world.conn() as conn:
-        left = await dead_letters(conn, world.scene)
+    left = await dead_letters(world.caller, world.service)
     assert [each.position for each in left] == ["7#1"]
 
 
@@ -120,7 +118,7 @@ async def a_loss(world: World) -> UUID:
     )
     async with world.conn() as conn:
         await ingest(conn, world.scene, Batch(consumer="k", rejections=(loss,)))
-        return (await dead_letters(conn, world.scene, limit=1))[0].id
+        return (await dead_letters(world.caller, world.service, limit=1))[0].id
 
 
 async def test_lost_messages_are_not_replayed(database: Database) -> None:
@@ -129,9 +127,8 @@ async def test_lost_messages_are_not_replayed(database: Database) -> None:
     (done,) = await replayed(world, letter)
     assert done.error is not None
     assert "dead-letters close" in done.error
-    async with world.conn() as conn:
-        stored = await dead_letter(conn, world.scene, letter)
-        assert await open_dead_letters(conn, world.scene) == []  # what --all replays
+    stored = await dead_letter(world.caller, world.service, str(letter))
+    assert await replay_all(world.caller, world.service) == []
     assert (stored.error, stored.replayed_at) == ("lost: the broker deleted offsets 3 to 5", None)
 
 
@@ -141,10 +138,10 @@ async def test_a_closed_letter_is_done_and_keeps_by_whom_and_why(database: Datab
     async with world.conn() as conn:
         closed = await close_letters(conn, world.scene, [loss], reason="invalidated a", by="me")
         assert closed == [loss]
-        assert [each.id for each in await dead_letters(conn, world.scene)] == [other]
-        assert (await status(conn, world.scene)).dead_letters == 1
-        stored = await dead_letter(conn, world.scene, loss)
-        listed = await dead_letters(conn, world.scene, with_done=True)
+        assert [each.id for each in await dead_letters(world.caller, world.service)] == [other]
+        assert (await status(world.caller, world.service)).dead_letters == 1
+        stored = await dead_letter(world.caller, world.service, str(loss))
+        listed = await dead_letters(world.caller, world.service, with_done=True)
     assert {each.id for each in listed} == {loss, other}
     assert (stored.closed_by, stored.close_reason) == ("me", "invalidated a")
     assert stored.closed_at is not None
@@ -160,7 +157,7 @@ async def test_letters_are_closed_all_or_none(database: Database) -> None:
             await close_letters(conn, world.scene, [loss, other], reason="x", by=None)
         with pytest.raises(InvalidInput, match="reason is empty"):
             await close_letters(conn, world.scene, [other], reason=" ", by=None)
-        assert [each.id for each in await dead_letters(conn, world.scene)] == [other]
+        assert [each.id for each in await dead_letters(world.caller, world.service)] == [other]
 
 
 async def test_a_loss_that_is_found_again_is_open_again(database: Database) -> None:

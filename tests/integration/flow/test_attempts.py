@@ -6,12 +6,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from engine.api.invalidations import invalidations
 from engine.flow import draft, set_aside
 from engine.flow.plan import Planned, plan
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import Invalidation
 from engine.planner import Known, Plan
+from engine.service.queries.invalidations import invalidations
 from engine.store.database import Database
 from tests.simulation.crashes import Crash
 from tests.support.worlds import World, job, source
@@ -80,8 +80,7 @@ async def test_the_culprit_is_isolated(
     assert sum(each.invalidations for each in done) == 39
     assert sizes[:4] == [40, 40, 40, 20]
     assert len(sizes) < 20
-    async with world.conn() as conn:
-        (row,) = await invalidations(conn, world.scene, only_set_aside=True)
+    (row,) = await invalidations(world.caller, world.service, only_set_aside=True)
     assert row.planning_error is not None
     assert "3 attempts to plan it alone had no end" in row.planning_error
 
@@ -152,8 +151,7 @@ async def test_a_planner_out_of_memory_plans_less_at_once(
                 break
         except MemoryError:
             pass
-    async with world.conn() as conn:
-        (row,) = await invalidations(conn, world.scene, only_set_aside=True)
+    (row,) = await invalidations(world.caller, world.service, only_set_aside=True)
     assert row.id == ids[2]
 
 
@@ -178,8 +176,7 @@ async def test_a_connection_lost_while_computing_counts(
                     break
             except psycopg.OperationalError:
                 continue
-    async with world.conn() as conn:
-        (row,) = await invalidations(conn, world.scene, only_set_aside=True)
+    (row,) = await invalidations(world.caller, world.service, only_set_aside=True)
     assert row.id == ids[5]
     assert await world.tasks("b") == {
         "queued": [f"b[2013-01-{day:02}]" for day in (1, 2, 3, 4, 5, 7, 8)]

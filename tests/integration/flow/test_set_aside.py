@@ -7,10 +7,6 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from engine.api.explain_partition import explain_partition
-from engine.api.invalidations import invalidations
-from engine.api.progress import progress
-from engine.api.status import status
 from engine.cli.checks.work import check_work
 from engine.errors import InvalidInput
 from engine.flow import draft, set_aside
@@ -22,6 +18,10 @@ from engine.model.event import SourceEvent
 from engine.model.invalidation import Invalidation
 from engine.partitions import limits
 from engine.planner import Known, Plan
+from engine.service.queries.explain_partition import explain_partition
+from engine.service.queries.invalidations import invalidations
+from engine.service.queries.progress import progress
+from engine.service.queries.status import status
 from engine.store.database import Database
 from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
@@ -64,8 +64,7 @@ async def replayed(world: World, *ids: UUID, whole: bool = False) -> list[UUID]:
 
 
 async def open_count(world: World) -> int:
-    async with world.conn() as conn:
-        return (await status(conn, world.scene)).open_invalidations
+    return (await status(world.caller, world.service)).open_invalidations
 
 
 @pytest.mark.parametrize("place", [0, 3, 6])
@@ -76,8 +75,7 @@ async def test_the_rest_of_a_batch_is_planned(world: World, place: int) -> None:
     done = await planned(world)
     assert (done.set_aside, done.invalidations, done.tasks) == ((ids[place],), 7, 7)
     assert await world.plan() is None
-    async with world.conn() as conn:
-        (row,) = await invalidations(conn, world.scene, only_set_aside=True)
+    (row,) = await invalidations(world.caller, world.service, only_set_aside=True)
     assert (row.id, row.outcome, row.processed_at) == (ids[place], "set_aside", None)
     assert row.planning_error is not None
     assert "'1999-01-01' is out of bounds" in row.planning_error
@@ -88,10 +86,10 @@ async def test_what_is_set_aside_is_shown_everywhere(world: World) -> None:
     await ruin(world, id_, "1999-01-01")
     await world.plan()
     async with world.conn() as conn:
-        view = await status(conn, world.scene)
-        waiting = await progress(conn, world.scene, [id_])
+        view = await status(world.caller, world.service)
+        waiting = await progress(world.caller, world.service, [id_])
         checks = {check.name: check async for check in check_work(conn, world.scene)}
-        why = await explain_partition(conn, world.scene, "a", "2013-02-13")
+        why = await explain_partition(world.caller, world.service, "a", "2013-02-13")
     assert ([each.id for each in view.set_aside], view.set_aside_total) == ([id_], 1)
     assert (view.open_invalidations, view.is_at_rest) == (0, True)
     assert (waiting.is_over, waiting.is_good) == (True, False)
@@ -123,8 +121,7 @@ async def test_an_interval_too_long_to_be_listed_is_set_aside(world: World) -> N
     await world.change("z", "2013-02-13")
     done = await planned(world)
     assert (len(done.set_aside), done.tasks) == (1, 1)
-    async with world.conn() as conn:
-        (row,) = await invalidations(conn, world.scene, only_set_aside=True)
+    (row,) = await invalidations(world.caller, world.service, only_set_aside=True)
     assert row.planning_error is not None
     assert "130,000,000,000,001 partitions" in row.planning_error
     assert await replayed(world, whole=True) == [row.id]

@@ -4,9 +4,9 @@ from uuid import UUID
 
 import pytest
 
-from engine.api.progress import progress
 from engine.flow.fail import fail
 from engine.model.task import Lease
+from engine.service.queries.progress import progress
 from engine.store.database import Database
 from engine.store.run import Row
 from tests.integration.flow.test_cursors import FOLLOWED, follower
@@ -59,8 +59,7 @@ async def test_the_newest_plans_are_kept_and_waiting_for_an_older_one_goes_on(
 ) -> None:
     row, first = await joined(world, 110)
     assert len(row["plan_ids"]) == 100
-    async with world.conn() as conn:
-        found = await progress(conn, world.scene, [first])
+    found = await progress(world.caller, world.service, [first])
     assert (found.is_over, found.tasks) == (False, {"queued": 1})
 
 
@@ -72,8 +71,7 @@ async def test_a_failed_attempt_hands_over_no_more_than_that(world: World) -> No
     await failed(world, lease)
     (row,) = await world.rows("SELECT * FROM tasks WHERE status = 'queued'")
     assert (row["row_filters"], len(row["plan_ids"])) == ([None], 100)
-    async with world.conn() as conn:
-        assert (await progress(conn, world.scene, [first])).tasks["queued"] == 1
+    assert (await progress(world.caller, world.service, [first])).tasks["queued"] == 1
 
 
 @pytest.mark.parametrize(

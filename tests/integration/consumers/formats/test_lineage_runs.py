@@ -11,12 +11,12 @@ from consumers.kafka.batches import feed_of
 from consumers.replay import replay
 from consumers.run import Consumers, Wiring
 from consumers.sources import load_sources
-from engine.api.dead_letters import dead_letters
 from engine.embedded.broker import Broker
 from engine.flow.auto_register import auto_register
 from engine.flow.ingest import Ingested, ingest
 from engine.loops.doorbell import Doorbell
 from engine.model.event import Batch, Delivery, Rejection
+from engine.service.queries.dead_letters import dead_letters
 from engine.store.bells import INVALIDATIONS
 from engine.store.database import Database
 from tests.support.kafka import PATIENCE_SECONDS, topic_on
@@ -237,7 +237,7 @@ async def test_an_output_that_no_source_binds_can_be_replayed(database: Database
 
     await feed.world.deploy(told("users"), dag="more")
     async with feed.world.conn() as conn:
-        [stored] = await dead_letters(conn, feed.world.scene, limit=1)
+        [stored] = await dead_letters(feed.world.caller, feed.world.service, limit=1)
         [again] = await replay(conn, feed.world.scene, [stored.id])
 
     assert again.error is None
@@ -267,7 +267,7 @@ async def test_no_more_is_remembered_than_fits(
     [letter] = done.rejections
     assert "2 outputs of runs that have not ended are remembered already" in letter.error
     async with feed.world.conn() as conn:
-        [stored] = await dead_letters(conn, feed.world.scene, limit=1)
+        [stored] = await dead_letters(feed.world.caller, feed.world.service, limit=1)
         [again] = await replay(conn, feed.world.scene, [stored.id])
     assert again.error is None
     assert await feed.facts() == [("orders", "2013-02-13")]

@@ -9,10 +9,10 @@ import pytest
 
 from consumers.replay import replay
 from consumers.sources import load_sources
-from engine.api.dead_letters import dead_letters
 from engine.flow.auto_register import auto_register
 from engine.flow.ingest import Ingested, ingest
 from engine.model.event import Batch, Delivery, Rejection
+from engine.service.queries.dead_letters import dead_letters
 from engine.store.database import Database
 from tests.support.worlds import DAILY, WEEKLY, World, job, source
 
@@ -83,7 +83,7 @@ async def test_an_unknown_dataset_is_a_dead_letter_by_itself(database: Database)
 
     await world.deploy(told("users", {}), dag="more")
     async with world.conn() as conn:
-        stored = await dead_letters(conn, world.scene, limit=1)
+        stored = await dead_letters(world.caller, world.service, limit=1)
         [again] = await replay(conn, world.scene, [stored[0].id])
     assert again.error is None
     assert [row["name"] for row in await world.rows(FACTS)] == ["orders", "users"]
@@ -220,7 +220,7 @@ async def test_what_was_turned_away_is_registered_when_a_rule_covers_it(
     await world.deploy(discovering())
 
     async with world.conn() as conn:
-        [letter] = await dead_letters(conn, world.scene, limit=1)
+        [letter] = await dead_letters(world.caller, world.service, limit=1)
         [again] = await replay(conn, world.scene, [letter.id])
 
     assert again.error is None

@@ -1,22 +1,23 @@
-"""What a change would hit, before it is made: a plan that is kept, and runs as it is if applied."""
+"""Proposals: the impact of a change before it is made, stored as a plan that can be applied."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from engine.api.pruning import PrunedEdge, pruned_edges
+import msgspec
+
 from engine.flow.estimate import Cost, Estimate
-from engine.flow.propose import Proposal, propose
-from engine.flow.scene import Scene
+from engine.flow.propose import Proposal
+from engine.flow.propose import propose as plan_change
 from engine.lineage.graph import Lineage
 from engine.model.event import SourceEvent
 from engine.planner import Step, task_count
-from engine.store.database import Connection
+from engine.service.caller import Caller, Role, requires
+from engine.service.queries.pruning import PrunedEdge, pruned_edges
+from engine.service.service import Service
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(msgspec.Struct, frozen=True):
     """How a change comes to a job: over ``dataset``, from a job or, where null, from outside.
 
     ``mapping`` null: the job's own output is what is wrong.
@@ -27,8 +28,7 @@ class Hop:
     mapping: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ImpactedJob:
+class ImpactedJob(msgspec.Struct, frozen=True):
     """A job that would run. ``partitions`` are range texts, ``count`` how many they hold.
 
     ``direct`` ones run for sure; the others only if what they read comes out changed. ``columns``
@@ -48,8 +48,7 @@ class ImpactedJob:
     estimate: Cost
 
 
-@dataclass(frozen=True, slots=True)
-class Impact:
+class Impact(msgspec.Struct, frozen=True):
     """Jobs come parents first; ``pruned`` are the edges at which the change stops.
 
     ``beyond`` are the limits by which it would be held if it came by itself; to apply the plan is
@@ -65,9 +64,11 @@ class Impact:
     beyond: tuple[str, ...]
 
 
-async def impact(conn: Connection, scene: Scene, event: SourceEvent) -> Impact:
-    """Work out what an event would hit, and propose it. Raises InvalidInput as ingest would."""
-    proposal = await propose(conn, scene, event)
+@requires(Role.WRITER)
+async def propose(caller: Caller, service: Service, event: SourceEvent) -> Impact:
+    """Plan a change without making it, and keep the plan. Raises InvalidInput as ingest would."""
+    async with service.transaction(caller) as (conn, scene):
+        proposal = await plan_change(conn, scene, event)
     return Impact(
         plan_id=proposal.plan_id,
         event=event,

@@ -1,28 +1,29 @@
-"""Plans, as they are listed."""
+"""Plans."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from engine.api.invalidations import InvalidationRow, named_invalidations
-from engine.api.pruning import PrunedEdge, pruned_edges
-from engine.api.tasks import id_ending
-from engine.errors import UnknownName
-from engine.flow.estimate import Estimate
+from engine.flow.estimate import Cost, Estimate
 from engine.flow.scene import Scene
 from engine.planner import hops_of
+from engine.service.caller import Caller, Role, requires
+from engine.service.ids import plan_id
+from engine.service.queries.invalidations import InvalidationRow, load_invalidations
+from engine.service.queries.pruning import PrunedEdge, pruned_edges
+from engine.service.service import Service
 from engine.store.database import Connection
-from engine.store.run import Row, fetch, fetch_one
+from engine.store.run import Row, fetch
 
-_MOST_FACTS = 10
+__all__ = ["Cost", "Estimate", "PlanRow", "PlanStep", "PlanView", "load_plans", "plan", "plans"]
+
+_MOST_INVALIDATIONS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class PlanRow:
+class PlanRow(msgspec.Struct, frozen=True):
     """One plan; ``state``: proposed, held, applied or rejected.
 
     ``datasets`` are those whose change it is about. ``held_by`` are the limits that it went beyond,
@@ -41,8 +42,7 @@ class PlanRow:
     decided_by: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class PlanStep:
+class PlanStep(msgspec.Struct, frozen=True):
     """One job's part of a plan; ``direct`` partitions run for sure, the rest if an input changes.
 
     ``via`` are the datasets whose change led there.
@@ -56,8 +56,7 @@ class PlanStep:
     via: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PlanView:
+class PlanView(msgspec.Struct, frozen=True):
     """A plan with its steps, parents first, where it stops, and what it is about."""
 
     plan: PlanRow
@@ -67,40 +66,39 @@ class PlanView:
     more_invalidations: int
 
 
+@requires(Role.READER)
 async def plans(
-    conn: Connection, scene: Scene, *, states: Sequence[str] | None = None, limit: int = 50
+    caller: Caller, service: Service, *, states: Sequence[str] | None = None, limit: int = 50
 ) -> list[PlanRow]:
-    """The newest first, in these states."""
-    rows = await fetch(
-        conn,
-        "plans.list",
-        org_id=scene.org_id,
-        states=None if states is None else list(states),
-        limit=limit,
-    )
-    return [_plan(row) for row in rows]
+    """List plans, the newest first, optionally in some states."""
+    async with service.snapshot(caller) as (conn, scene):
+        return await load_plans(conn, scene, states=states, limit=limit)
 
 
-async def plan_view(conn: Connection, scene: Scene, plan: UUID) -> PlanView:
-    """All of one plan. Raises UnknownName."""
-    row = await fetch_one(conn, "plans.whole", org_id=scene.org_id, id=plan)
-    if row is None:
-        raise UnknownName(f"there is no plan {plan} in this org: see 'knockon plans'")
-    ids = row["invalidation_ids"]
-    facts = await named_invalidations(conn, scene, ids[:_MOST_FACTS])
-    document = row["document"]
+@requires(Role.READER)
+async def plan(caller: Caller, service: Service, plan: str) -> PlanView:
+    """Return one plan, by its id or the end of it. Raises InvalidInput, UnknownName."""
+    async with service.snapshot(caller) as (conn, scene):
+        found = await plan_id(conn, scene, plan)
+        (row,) = await fetch(conn, "plans.whole", org_id=scene.org_id, id=found)
+        ids, document = row["invalidation_ids"], row["document"]
+        invalidations = await load_invalidations(conn, scene, ids[:_MOST_INVALIDATIONS])
     return PlanView(
         plan=_plan(row),
         steps=tuple(_step(document, step) for step in document["steps"]),
         pruned=tuple(pruned_edges(document)),
-        invalidations=tuple(facts),
-        more_invalidations=len(ids) - len(facts),
+        invalidations=tuple(invalidations),
+        more_invalidations=len(ids) - len(invalidations),
     )
 
 
-async def plan_id(conn: Connection, scene: Scene, text: str) -> UUID:
-    """The plan that a whole id, or the end of one, names. Raises InvalidInput, UnknownName."""
-    return await id_ending(conn, scene, text, "plan", "views.plan_ids")
+async def load_plans(
+    conn: Connection, scene: Scene, *, states: Sequence[str] | None, limit: int
+) -> list[PlanRow]:
+    """Load plans, the newest first, optionally in some states."""
+    wanted = None if states is None else list(states)
+    rows = await fetch(conn, "plans.list", org_id=scene.org_id, states=wanted, limit=limit)
+    return [_plan(row) for row in rows]
 
 
 def _step(document: Mapping[str, Any], step: Mapping[str, Any]) -> PlanStep:

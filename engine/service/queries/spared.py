@@ -1,16 +1,17 @@
 """Changes upstream that did not reach a partition: where each stopped, and by which rule."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from engine.api.invalidations import named_invalidations
-from engine.api.pruning import PrunedEdge, holds, pruned_edges
+import msgspec
+
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner import hops_of
+from engine.service.queries.invalidations import load_invalidations
+from engine.service.queries.pruning import PrunedEdge, holds, pruned_edges
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
@@ -20,8 +21,7 @@ _A_MINUTE = 60_000 << 80
 """In the ids of version 7, whose first 48 bits count milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spared:
+class Spared(msgspec.Struct, frozen=True):
     """A change upstream that did not reach the partition: where it stopped, and by which rule."""
 
     dataset: str
@@ -43,7 +43,7 @@ async def spared(
     found = []
     for plan in plans:
         why = tuple(_why_spared(lineage, plan, job, key, jobs, skipped))
-        facts = await named_invalidations(conn, scene, plan["invalidation_ids"][:_MOST_FACTS])
+        facts = await load_invalidations(conn, scene, plan["invalidation_ids"][:_MOST_FACTS])
         fact = next((each for each in facts if each.dataset in names), None)
         if why and fact:
             found.append(Spared(fact.dataset, fact.reason, plan["created_at"], why))

@@ -1,15 +1,16 @@
 """Plans that would have made a partition, and did not run: held for approval, or rejected."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from engine.api.pruning import holds
+import msgspec
+
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
+from engine.service.queries.pruning import holds
 from engine.store.database import Connection
 from engine.store.run import Row, fetch, fetch_one
 
@@ -17,8 +18,7 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_PLANS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class PlanNotRun:
+class PlanNotRun(msgspec.Struct, frozen=True):
     """A plan that would make the partition, and is held (``why``) or was rejected (``by`` whom)."""
 
     id: UUID

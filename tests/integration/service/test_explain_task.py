@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 import pytest
 from rich.console import Console
 
-from engine.api.explain_task import ExplainedTask, explain_task
 from engine.cli.explained import fact_text, task_tree
 from engine.errors import UnknownName
 from engine.flow.apply import apply
@@ -15,6 +14,7 @@ from engine.flow.fail import fail
 from engine.flow.ingest import ingest
 from engine.flow.propose import propose
 from engine.model.event import Batch, Delivery, Received, SourceEvent
+from engine.service.queries.explain_task import ExplainedTask, explain_task
 from engine.store.database import Database
 from tests.support.worlds import WEEKLY, World, job, source
 
@@ -24,8 +24,7 @@ TRAILING = {"dataset": "b", "mapping": {"dt": {"from": "dt", "window": [-6, 0]}}
 
 async def explained(world: World, name: str, *statuses: str) -> ExplainedTask:
     task: UUID = (await world.task(name, *statuses))["id"]
-    async with world.conn() as conn:
-        return await explain_task(conn, world.scene, task)
+    return await explain_task(world.caller, world.service, str(task))
 
 
 async def test_the_path_names_each_edge_narrowed_to_the_task(database: Database) -> None:
@@ -187,6 +186,5 @@ async def test_a_plan_that_somebody_applied_says_who(database: Database) -> None
 
 async def test_an_unknown_task_is_refused(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
-    async with world.conn() as conn:
-        with pytest.raises(UnknownName, match="knockon tasks"):
-            await explain_task(conn, world.scene, uuid4())
+    with pytest.raises(UnknownName, match="knockon tasks"):
+        await explain_task(world.caller, world.service, str(uuid4()))

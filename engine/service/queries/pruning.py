@@ -1,15 +1,15 @@
 """The edges at which a change stopped, out of a plan's document."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from engine.errors import InvalidPartition
 from engine.partitions import PartitionSpace
 
 
-@dataclass(frozen=True, slots=True)
-class PrunedEdge:
+class PrunedEdge(msgspec.Struct, frozen=True):
     """A job that a change of a dataset did not reach, by which rule, and why in one line.
 
     ``job`` null: the change itself came to nothing.

@@ -2,11 +2,11 @@
 
 import pytest
 
-from engine.api.impact import Hop, Impact, impact
-from engine.api.pruning import PrunedEdge
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.estimate import Cost, Estimate
 from engine.model.event import SourceEvent
+from engine.service.commands.proposals import Hop, Impact, propose
+from engine.service.queries.pruning import PrunedEdge
 from engine.store.database import Database
 from tests.support.worlds import WEEKLY, World, job, source
 
@@ -15,8 +15,7 @@ WEEK = ("2013-02-11..2013-02-17",)
 
 async def seen(world: World, dataset: str, *partitions: str, **more: object) -> Impact:
     event = SourceEvent(dataset=dataset, partitions=partitions or None, **more)  # type: ignore[arg-type]
-    async with world.conn() as conn:
-        return await impact(conn, world.scene, event)
+    return await propose(world.caller, world.service, event)
 
 
 async def a_chain(database: Database) -> World:

@@ -1,13 +1,12 @@
-"""Whether a partition is fresh, and if not, why; and what changed upstream and spared it."""
+"""State of a partition: why it is stale, and which upstream changes did not reach it."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from engine.api.not_run import PlanNotRun, not_run
-from engine.api.spared import Spared, spared
+import msgspec
+
 from engine.errors import InvalidPartition
 from engine.flow.known import load_expected
 from engine.flow.scene import Scene
@@ -18,6 +17,10 @@ from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import UNIT
+from engine.service.caller import Caller, Role, requires
+from engine.service.queries.not_run import PlanNotRun, not_run
+from engine.service.queries.spared import Spared, spared
+from engine.service.service import Service
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
@@ -25,8 +28,7 @@ _SHOWN = 4
 AuditVerdict = Literal[Verdict, "fresh", "waiting"]
 
 
-@dataclass(frozen=True, slots=True)
-class NewerInput:
+class NewerInput(msgspec.Struct, frozen=True):
     """An input partition that has changed, in what is read of it, since the partition was made."""
 
     dataset: str
@@ -35,8 +37,7 @@ class NewerInput:
     now: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class UnfinishedTask:
+class UnfinishedTask(msgspec.Struct, frozen=True):
     """A task that is still to make the partition."""
 
     id: UUID
@@ -48,8 +49,7 @@ class UnfinishedTask:
     waiting_for: Mapping[str, Sequence[str]] | None
 
 
-@dataclass(frozen=True, slots=True)
-class ExplainedPartition:
+class ExplainedPartition(msgspec.Struct, frozen=True):
     """``stale`` holds every reason to be so, in words; fresh where it is empty.
 
     ``verdict`` is that of the audit, with what leads to the partition or the decision that leaves
@@ -75,10 +75,18 @@ class ExplainedPartition:
     spared: tuple[Spared, ...]
 
 
+@requires(Role.READER)
 async def explain_partition(
+    caller: Caller, service: Service, dataset: str, partition: str
+) -> ExplainedPartition:
+    """Explain the state of one partition. Raises UnknownName, InvalidPartition."""
+    async with service.snapshot(caller) as (conn, scene):
+        return await _explain(conn, scene, dataset, partition)
+
+
+async def _explain(
     conn: Connection, scene: Scene, dataset: str, partition: str
 ) -> ExplainedPartition:
-    """Tell how one partition stands. Raises UnknownName, InvalidPartition."""
     lineage = await scene.lineage(conn)
     found = lineage.dataset_named(dataset)
     key = _one_key(lineage, found, partition)

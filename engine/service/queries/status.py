@@ -1,20 +1,22 @@
-"""How things stand in an org: what is open, what is stuck, who is at work."""
+"""Status of an org: unfinished and stuck work, positions, workers."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from engine.api.plans import PlanRow, plans
+import msgspec
+
 from engine.flow.scene import Scene
+from engine.service.caller import Caller, Role, requires
+from engine.service.queries.plans import PlanRow, load_plans
+from engine.service.service import Service
 from engine.store.database import Connection
 from engine.store.run import fetch, fetch_one
 
 _MOST_STUCK = 20
 
 
-@dataclass(frozen=True, slots=True)
-class ServedDag:
+class ServedDag(msgspec.Struct, frozen=True):
     """A DAG in the version that is served; ``version`` is the hash of its content."""
 
     name: str
@@ -24,8 +26,7 @@ class ServedDag:
     datasets: int
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True):
     """How far a consumer has read a stream."""
 
     consumer: str
@@ -34,8 +35,7 @@ class Position:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class StuckTask:
+class StuckTask(msgspec.Struct, frozen=True):
     """A task that failed, or is held until ``waiting_for`` exists; ``blocks`` wait behind it."""
 
     id: UUID
@@ -48,8 +48,7 @@ class StuckTask:
     waiting_for: dict[str, list[str]] | None
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAside(msgspec.Struct, frozen=True):
     """An invalidation that could not be planned; ``partition_key`` None: all of the dataset."""
 
     id: UUID
@@ -59,8 +58,7 @@ class SetAside:
     set_aside_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(msgspec.Struct, frozen=True):
     """A worker that had a task in the last quarter of an hour."""
 
     id: str
@@ -68,8 +66,7 @@ class Worker:
     seen: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """``tasks`` by status; ``oldest_seconds`` is the age of the oldest open invalidation.
 
     ``held`` plans wait for somebody to approve or reject them; their invalidations are not counted
@@ -95,8 +92,15 @@ class Status:
         return not self.open_invalidations and not in_hand
 
 
-async def status(conn: Connection, scene: Scene) -> Status:
-    """Read how things stand now."""
+@requires(Role.READER)
+async def status(caller: Caller, service: Service) -> Status:
+    """Return the status of the org."""
+    async with service.snapshot(caller) as (conn, scene):
+        return await load_status(conn, scene)
+
+
+async def load_status(conn: Connection, scene: Scene) -> Status:
+    """Load the status of an org."""
     org: dict[str, Any] = {"org_id": scene.org_id}
     facts = await fetch_one(conn, "views.open_invalidations", **org) or {}
     letters = await fetch_one(conn, "views.open_dead_letters", **org) or {}
@@ -105,7 +109,7 @@ async def status(conn: Connection, scene: Scene) -> Status:
     return Status(
         dags=tuple(_dag(row) for row in await fetch(conn, "views.dags", **org)),
         tasks={row["status"]: row["tasks"] for row in await fetch(conn, "tasks.counts", **org)},
-        held=tuple(await plans(conn, scene, states=["held"], limit=_MOST_STUCK)),
+        held=tuple(await load_plans(conn, scene, states=["held"], limit=_MOST_STUCK)),
         open_invalidations=facts["facts"],
         oldest_seconds=facts["seconds"],
         dead_letters=letters["letters"],

@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 from rich.console import Console
 
-from engine.api.explain_partition import ExplainedPartition, explain_partition
 from engine.cli.explained import partition_tree
 from engine.errors import InvalidPartition, UnknownName
 from engine.flow.approve import approve, reject
 from engine.flow.byhand import cancel
 from engine.flow.set_aside import set_aside
+from engine.service.queries.explain_partition import ExplainedPartition, explain_partition
 from engine.store.database import Database
 from engine.store.orgs import set_setting
 from engine.store.run import fetch
@@ -22,8 +22,7 @@ DAY, OTHER = "2013-02-14", "2013-02-15"
 
 
 async def explained(world: World, dataset: str, key: str = DAY) -> ExplainedPartition:
-    async with world.conn() as conn:
-        return await explain_partition(conn, world.scene, dataset, key)
+    return await explain_partition(world.caller, world.service, dataset, key)
 
 
 async def built(database: Database) -> World:

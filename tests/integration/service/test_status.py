@@ -1,10 +1,10 @@
 """Status: counts, ages, and who is stuck behind whom."""
 
-from engine.api.progress import Progress, build_of, progress
-from engine.api.status import Status, status
 from engine.flow.fail import fail
 from engine.flow.ingest import ingest
 from engine.model.event import Advance, Batch, Rejection
+from engine.service.queries.progress import Progress, build_of, progress
+from engine.service.queries.status import Status, status
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -12,8 +12,7 @@ DAY = "2013-02-13"
 
 
 async def seen(world: World) -> Status:
-    async with world.conn() as conn:
-        return await status(conn, world.scene)
+    return await status(world.caller, world.service)
 
 
 async def failing(world: World, error: str = "boom") -> None:
@@ -77,11 +76,9 @@ async def test_consumers_and_dead_letters_are_counted(database: Database) -> Non
 
 async def wave(world: World, *datasets: str) -> Progress:
     facts = [fact for each in datasets for fact in (await world.change(each, DAY)).invalidations]
-    async with world.conn() as conn:
-        assert (await progress(conn, world.scene, facts)).unplanned == len(facts)
+    assert (await progress(world.caller, world.service, facts)).unplanned == len(facts)
     await world.plan()
-    async with world.conn() as conn:
-        return await progress(conn, world.scene, facts)
+    return await progress(world.caller, world.service, facts)
 
 
 async def test_progress_counts_the_tasks_of_its_own_wave_only(database: Database) -> None:
@@ -98,8 +95,7 @@ async def test_progress_is_over_when_only_a_person_can_go_on(database: Database)
     requested = await world.change("a", DAY)
     await world.plan()
     await failing(world)
-    async with world.conn() as conn:
-        last = await progress(conn, world.scene, requested.invalidations)
+    last = await progress(world.caller, world.service, requested.invalidations)
     assert last.is_over
     assert not last.is_good
     assert (last.total, last.finished) == (2, 1)
@@ -112,9 +108,7 @@ async def test_a_deploy_names_what_it_has_built_anew(database: Database) -> None
     await world.run()
     done = await world.deploy(jobs[0], job("b", "a", config={"callable": "x:y"}), jobs[2])
     assert done.version_id is not None
-    async with world.conn() as conn:
-        facts = await build_of(conn, world.scene, done.version_id)
-        assert (await progress(conn, world.scene, facts)).total == 2
+    facts = await build_of(world.caller, world.service, done.version_id)
+    assert (await progress(world.caller, world.service, facts)).total == 2
     await world.run()
-    async with world.conn() as conn:
-        assert (await progress(conn, world.scene, facts)).is_good
+    assert (await progress(world.caller, world.service, facts)).is_good

@@ -1,18 +1,18 @@
 """How far the waves are that some invalidations caused."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
-from engine.flow.scene import Scene
-from engine.store.database import Connection
+import msgspec
+
+from engine.service.caller import Caller, Role, requires
+from engine.service.service import Service
 from engine.store.run import fetch, fetch_one
 
 _OPEN = ("blocked", "queued", "running")
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """``tasks`` by status; ``unplanned`` invalidations have none yet.
 
     ``held`` plans of theirs wait for approval, and ``rejected`` ones were refused it. ``set_aside``
@@ -49,9 +49,11 @@ class Progress:
         return not refused and "failed" not in self.tasks and self.finished == self.total
 
 
-async def progress(conn: Connection, scene: Scene, invalidations: Sequence[UUID]) -> Progress:
-    """Read how far the tasks are that these invalidations caused."""
-    row = await fetch_one(conn, "views.progress", org_id=scene.org_id, ids=list(invalidations))
+@requires(Role.READER)
+async def progress(caller: Caller, service: Service, invalidations: Sequence[UUID]) -> Progress:
+    """Return the progress of the tasks that some invalidations caused."""
+    async with service.snapshot(caller) as (conn, scene):
+        row = await fetch_one(conn, "views.progress", org_id=scene.org_id, ids=list(invalidations))
     row = row or {}
     return Progress(
         row["unplanned"],
@@ -63,7 +65,11 @@ async def progress(conn: Connection, scene: Scene, invalidations: Sequence[UUID]
     )
 
 
-async def build_of(conn: Connection, scene: Scene, version: UUID) -> list[UUID]:
-    """The invalidations by which the deploy of a DAG version has its datasets built."""
-    rows = await fetch(conn, "views.facts_of_version", org_id=scene.org_id, dag_version_id=version)
+@requires(Role.READER)
+async def build_of(caller: Caller, service: Service, version: UUID) -> list[UUID]:
+    """Return the invalidations by which the deploy of a DAG version builds its datasets."""
+    async with service.snapshot(caller) as (conn, scene):
+        rows = await fetch(
+            conn, "views.facts_of_version", org_id=scene.org_id, dag_version_id=version
+        )
     return [row["id"] for row in rows]

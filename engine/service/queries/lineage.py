@@ -1,20 +1,20 @@
-"""What is made from what, as trees of datasets."""
+"""Lineage as trees of datasets."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from engine.flow.scene import Scene
+import msgspec
+
 from engine.lineage.columns import EVERY
 from engine.lineage.graph import Edge, Lineage
-from engine.store.database import Connection
+from engine.service.caller import Caller, Role, requires
+from engine.service.service import Service
 
 Direction = Literal["down", "up"]
 
 
-@dataclass(frozen=True, slots=True)
-class LineageNode:
+class LineageNode(msgspec.Struct, frozen=True):
     """A dataset, the job that makes it, and what comes next in the tree's direction.
 
     Below the roots, ``mapping`` and ``columns`` are those of the edge from the node above:
@@ -33,14 +33,19 @@ class LineageNode:
     next: tuple["LineageNode", ...] = ()
 
 
+@requires(Role.READER)
 async def lineage_tree(
-    conn: Connection, scene: Scene, dataset: str | None = None, direction: Direction = "down"
+    caller: Caller,
+    service: Service,
+    dataset: str | None = None,
+    direction: Direction = "down",
 ) -> tuple[LineageNode, ...]:
-    """The tree of one dataset; without one, those of all sources, or up from all ends.
+    """Return the tree of one dataset, or the trees of all sources, or upstream of all ends.
 
     Raises UnknownName.
     """
-    lineage = await scene.lineage(conn)
+    async with service.snapshot(caller) as (conn, scene):
+        lineage = await scene.lineage(conn)
     grower = _Grower(lineage, direction)
     roots = [lineage.dataset_named(dataset).id] if dataset else list(_ends(lineage, direction))
     return tuple(grower.grow(root, None) for root in roots)

@@ -5,11 +5,12 @@ from uuid import uuid4
 
 import pytest
 
-from engine.api.invalidations import invalidations
-from engine.api.lineage_tree import LineageNode, lineage_tree
-from engine.api.schema import lacking_migrations
-from engine.api.tasks import task_id, tasks
 from engine.errors import InvalidInput, UnknownName
+from engine.service.ids import task_id
+from engine.service.queries.invalidations import invalidations
+from engine.service.queries.lineage import LineageNode, lineage_tree
+from engine.service.queries.tasks import tasks
+from engine.service.schema import lacking_migrations
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -20,11 +21,10 @@ async def test_tasks_are_filtered_and_come_newest_first(database: Database) -> N
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY, OTHER)
     await world.finish((await world.claim(limit=1))[0])
-    async with world.conn() as conn:
-        everything = await tasks(conn, world.scene)
-        done = await tasks(conn, world.scene, statuses=["succeeded"])
-        of_c = await tasks(conn, world.scene, job="c", partition=OTHER)
-        one = await tasks(conn, world.scene, limit=1)
+    everything = await tasks(world.caller, world.service)
+    done = await tasks(world.caller, world.service, statuses=["succeeded"])
+    of_c = await tasks(world.caller, world.service, job="c", partition=OTHER)
+    one = await tasks(world.caller, world.service, limit=1)
     assert [each.id for each in everything] == sorted((t.id for t in everything), reverse=True)
     assert [(each.job, each.slot, each.note) for each in done] == [("b", DAY, "changed")]
     assert [(each.job, each.slot) for each in of_c] == [("c", OTHER)]
@@ -52,7 +52,9 @@ async def test_ids_that_are_not_there_or_not_clear_are_refused(database: Databas
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", "2013-01-01..2013-12-31")
     async with world.conn() as conn:
-        ends = Counter(str(each.id)[-1] for each in await tasks(conn, world.scene, limit=1000))
+        ends = Counter(
+            str(each.id)[-1] for each in await tasks(world.caller, world.service, limit=1000)
+        )
         ((digit, _),) = ends.most_common(1)
         with pytest.raises(UnknownName):
             await task_id(conn, world.scene, str(uuid4()))
@@ -64,10 +66,9 @@ async def test_invalidations_tell_what_became_of_them(database: Database) -> Non
     world = await World.made(database, source("a"), source("z"), job("b", "a"))
     await world.changed("a", DAY, columns=("x",), rows={"n": 1})
     await world.change("z", DAY)
-    async with world.conn() as conn:
-        everything = await invalidations(conn, world.scene)
-        of_a = await invalidations(conn, world.scene, dataset="a")
-        still_open = await invalidations(conn, world.scene, only_open=True)
+    everything = await invalidations(world.caller, world.service)
+    of_a = await invalidations(world.caller, world.service, dataset="a")
+    still_open = await invalidations(world.caller, world.service, only_open=True)
     assert [each.dataset for each in everything][:2] == ["z", "a"]
     assert [(each.columns, each.row_filter, each.jobs) for each in of_a] == [(["x"], {"n": 1}, 1)]
     assert [each.dataset for each in still_open] == ["z"]
@@ -81,9 +82,8 @@ async def test_lineage_goes_down_and_up(database: Database) -> None:
     world = await World.made(
         database, source("a"), source("z"), job("b", "a"), job("c", "b", "z"), job("d", "b")
     )
-    async with world.conn() as conn:
-        down = await lineage_tree(conn, world.scene)
-        up = await lineage_tree(conn, world.scene, "c", "up")
+    down = await lineage_tree(world.caller, world.service)
+    up = await lineage_tree(world.caller, world.service, "c", "up")
     assert outline(down) == [("a", [("b", ["c", "d"])]), ("z", ["c"])]
     assert outline(up) == [("c", [("b", ["a"]), "z"])]
 
@@ -93,8 +93,7 @@ async def test_what_was_shown_before_is_not_shown_again(database: Database) -> N
     for n in range(20):
         jobs += [job(f"l{n}", f"d{n}"), job(f"r{n}", f"d{n}"), job(f"d{n + 1}", f"l{n}", f"r{n}")]
     world = await World.made(database, *jobs)
-    async with world.conn() as conn:
-        (root,) = await lineage_tree(conn, world.scene)
+    (root,) = await lineage_tree(world.caller, world.service)
     left, right = root.next
     assert not left.next[0].again
     assert right.next[0].again
@@ -103,8 +102,7 @@ async def test_what_was_shown_before_is_not_shown_again(database: Database) -> N
 async def test_columns_stand_at_their_edge(database: Database) -> None:
     columns = {"y": ["a.x"], "*": ["a.k"]}
     world = await World.made(database, source("a"), job("b", "a", columns=columns), job("c", "b"))
-    async with world.conn() as conn:
-        (root,) = await lineage_tree(conn, world.scene, "a")
+    (root,) = await lineage_tree(world.caller, world.service, "a")
     assert root.next[0].columns == {"x": ("y",), "k": ("*",)}
     assert root.next[0].next[0].columns is None
 

@@ -1,27 +1,30 @@
-"""Why a task ran, or waits to: back from it, edge by edge, to what changed."""
+"""Causes of a task: the path from what changed to the task, edge by edge."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from engine.api.invalidations import InvalidationRow, named_invalidations
-from engine.api.tasks import TaskRow
+import msgspec
+
 from engine.errors import UnknownName
 from engine.flow.scene import Scene
 from engine.lineage.graph import Edge, Lineage
 from engine.partitions import PartitionSet
 from engine.planner import path_to
+from engine.service.caller import Caller, Role, requires
+from engine.service.ids import task_id
+from engine.service.queries.invalidations import InvalidationRow, load_invalidations
+from engine.service.queries.tasks import TaskRow
+from engine.service.service import Service
 from engine.store.database import Connection
-from engine.store.run import Row, fetch, fetch_one
+from engine.store.run import Row, fetch
 
 _MOST_PLANS = 5
 _MOST_FACTS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class PathHop:
+class PathHop(msgspec.Struct, frozen=True):
     """One edge on the way: ``dirty`` partitions of ``dataset`` touched ``job``'s ``partitions``.
 
     Narrowed to what this task makes, as far as the lineage is still the one of the plan.
@@ -36,8 +39,7 @@ class PathHop:
     partitions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True):
     """One plan that wanted the task: what was found stale, and the way from there to the task.
 
     ``decided_by``: who applied or approved it, where that was a person's word.
@@ -50,8 +52,7 @@ class Cause:
     path: tuple[PathHop, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class InFront:
+class InFront(msgspec.Struct, frozen=True):
     """A task that this one waits for, or waited for."""
 
     id: UUID
@@ -62,8 +63,7 @@ class InFront:
     error_message: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ExplainedTask:
+class ExplainedTask(msgspec.Struct, frozen=True):
     """A task with its causes, the newest plan first, and what stands in front of it.
 
     ``inputs`` are the stamps that its run read, by ``dataset/partition``.
@@ -77,16 +77,20 @@ class ExplainedTask:
     inputs: Mapping[str, str | None]
 
 
-async def explain_task(conn: Connection, scene: Scene, task: UUID) -> ExplainedTask:
-    """Tell all that is known of a task. Raises UnknownName."""
-    row = await fetch_one(conn, "tasks.by_id", org_id=scene.org_id, id=task)
-    if row is None:
-        raise UnknownName(f"there is no task {task} in this org: list them with 'knockon tasks'")
+@requires(Role.READER)
+async def explain_task(caller: Caller, service: Service, task: str) -> ExplainedTask:
+    """Explain a task, by its id or the end of it. Raises InvalidInput, UnknownName."""
+    async with service.snapshot(caller) as (conn, scene):
+        return await _explain(conn, scene, await task_id(conn, scene, task))
+
+
+async def _explain(conn: Connection, scene: Scene, task: UUID) -> ExplainedTask:
+    (row,) = await fetch(conn, "tasks.by_id", org_id=scene.org_id, id=task)
     lineage = await scene.lineage(conn)
     wanted = row["plan_ids"][::-1][:_MOST_PLANS]
     plans = await fetch(conn, "plans.by_ids", org_id=scene.org_id, ids=wanted)
     return ExplainedTask(
-        task=TaskRow(**{name: row[name] for name in TaskRow.__dataclass_fields__}),
+        task=TaskRow(**{name: row[name] for name in TaskRow.__struct_fields__}),
         row_filters=tuple(row["row_filters"]),
         causes=tuple([await _cause(conn, scene, lineage, row, plan) for plan in reversed(plans)]),
         more_causes=len(row["plan_ids"]) - len(plans),
@@ -105,7 +109,7 @@ def _text(stamp: datetime | None) -> str | None:
 async def _cause(conn: Connection, scene: Scene, lineage: Lineage, task: Row, plan: Row) -> Cause:
     hops = _hops(plan["document"], task)
     ids = [UUID(each) for each in hops[-1]["invalidations"]] if hops else plan["invalidation_ids"]
-    facts = await named_invalidations(conn, scene, ids[:_MOST_FACTS])
+    facts = await load_invalidations(conn, scene, ids[:_MOST_FACTS])
     path = tuple(_narrowed(lineage, hops, task["partitions"]))
     more = len(ids) - len(facts)
     return Cause(plan["id"], plan["decided_by"], tuple(facts), more, path[::-1])

@@ -1,0 +1,1 @@
+"""Commands: each writes in one transaction, unless its docstring gives the reason against it."""

@@ -1,0 +1,118 @@
+"""Attachments of source tables, and readers of their change log.
+
+These work on the source database, which need not be Knockon's own: nothing spans both databases in
+one transaction.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection
+
+from consumers.postgres import attach as attaching
+from consumers.postgres import readers
+from consumers.postgres.triggers import Tenant
+from engine.errors import Forbidden, ServiceUnavailable
+from engine.service.caller import Caller, Role, requires
+from engine.service.service import Service
+from engine.store.database import connection_error, display_url
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A table whose changes are captured as those of a dataset."""
+
+    table: str
+    dataset: str
+    announced: bool
+
+
+class ForgottenReader(msgspec.Struct, frozen=True):
+    """A reader that the change log is no longer kept for, and how many changes this removed."""
+
+    reader: str
+    trimmed: int
+
+
+@requires(Role.ADMIN)
+async def attach(
+    caller: Caller,
+    service: Service,
+    table: str,
+    dataset: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    source_url: str | None = None,
+    announce: bool = True,
+) -> Attachment:
+    """Capture the changes of a table as those of a deployed dataset; safe to repeat.
+
+    ``columns`` maps dimensions to columns of other names. One transaction reads the partitioning,
+    one in the source database attaches. With ``announce`` further ones log what the table holds
+    already, a part at a time. Raises InvalidInput, UnknownName, ServiceUnavailable.
+    """
+    async with service.snapshot(caller) as (conn, scene):
+        partitioning = (await scene.lineage(conn)).dataset_named(dataset).partitioning
+    async with _source(caller, service, source_url) as source:
+        await attaching.attach(
+            source,
+            _tenant(caller),
+            table,
+            dataset,
+            msgspec.json.decode(partitioning),
+            columns,
+            announce=announce,
+        )
+    return Attachment(table, dataset, announce)
+
+
+@requires(Role.ADMIN)
+async def detach(
+    caller: Caller, service: Service, table: str, dataset: str, *, source_url: str | None = None
+) -> None:
+    """Stop capturing the changes of a table; changes captured before are still ingested.
+
+    One transaction, in the source database. Raises InvalidInput, UnknownName, ServiceUnavailable.
+    """
+    async with _source(caller, service, source_url) as source:
+        await attaching.detach(source, _tenant(caller), table, dataset)
+
+
+@requires(Role.ADMIN, operator=True)
+async def forget_reader(
+    caller: Caller, service: Service, reader: str, *, source_url: str | None = None
+) -> ForgottenReader:
+    """Stop keeping a change log for a consumer that will not come back.
+
+    Reserved to operators, because the log is shared by the consumers of all orgs. If the consumer
+    returns, it marks every attached dataset as changed. Raises InvalidInput, UnknownName,
+    ServiceUnavailable.
+    """
+    async with _source(caller, service, source_url) as source:
+        return ForgottenReader(reader, await readers.forget(source, reader))
+
+
+def _tenant(caller: Caller) -> Tenant:
+    return Tenant(str(caller.org.id), caller.org.consumer_name)
+
+
+@asynccontextmanager
+async def _source(
+    caller: Caller, service: Service, url: str | None
+) -> AsyncIterator[AsyncConnection[Any]]:
+    """Connect to the source database; only operators may name another than the configured one."""
+    if url is not None and not caller.is_operator:
+        raise Forbidden("a source database other than the configured one is reserved to operators")
+    address = url or service.source_url
+    try:
+        connection = await AsyncConnection.connect(address, autocommit=True, connect_timeout=5)
+    except psycopg.Error as error:
+        raise ServiceUnavailable(
+            f"the source database {display_url(address)} cannot be reached: "
+            f"{connection_error(address, error)}; "
+            "give its address with --source-url or KNOCKON_SOURCE_URL"
+        ) from error
+    async with connection:
+        yield connection

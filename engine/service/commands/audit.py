@@ -1,0 +1,18 @@
+"""Repair of lost partitions."""
+
+from engine.flow.audit import Counts, audit_all
+from engine.service.caller import Caller, Role, requires
+from engine.service.service import Service
+
+
+@requires(Role.WRITER)
+async def mend(
+    caller: Caller, service: Service, dataset: str | None = None, *, limit: int = 100
+) -> Counts:
+    """Audit the org or one dataset, and invalidate the lost partitions.
+
+    Each slice is a transaction of its own, as in `audit`, and mended by that same transaction.
+    Raises UnknownName.
+    """
+    async with service.connection(caller) as (conn, scene):
+        return await audit_all(conn, scene, dataset, mend=True, most=limit)

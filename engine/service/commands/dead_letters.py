@@ -1,0 +1,44 @@
+"""Replay or close dead letters."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from consumers.replay import Replayed
+from consumers.replay import replay as ingest_again
+from engine.flow.close_letters import close_letters
+from engine.service.caller import Caller, Role, requires
+from engine.service.ids import dead_letter_id
+from engine.service.service import Service
+from engine.store.run import fetch
+
+__all__ = ["Replayed", "close", "replay", "replay_all"]
+
+
+@requires(Role.WRITER)
+async def replay(caller: Caller, service: Service, ids: Sequence[str]) -> list[Replayed]:
+    """Ingest dead letters again, as their topics are read now; return the outcome of each.
+
+    Raises InvalidInput, UnknownName.
+    """
+    async with service.transaction(caller) as (conn, scene):
+        found = [await dead_letter_id(conn, scene, each) for each in ids]
+        return await ingest_again(conn, scene, found)
+
+
+@requires(Role.WRITER)
+async def replay_all(caller: Caller, service: Service) -> list[Replayed]:
+    """Ingest all open dead letters of the org again, the oldest first."""
+    async with service.transaction(caller) as (conn, scene):
+        rows = await fetch(conn, "views.open_dead_letter_ids", org_id=scene.org_id)
+        return await ingest_again(conn, scene, [row["id"] for row in rows])
+
+
+@requires(Role.WRITER)
+async def close(caller: Caller, service: Service, ids: Sequence[str], *, reason: str) -> list[UUID]:
+    """Close dead letters without a replay, all or none; return their ids.
+
+    Raises InvalidInput if the reason is empty or a letter is not open, UnknownName.
+    """
+    async with service.transaction(caller) as (conn, scene):
+        found = [await dead_letter_id(conn, scene, each) for each in ids]
+        return await close_letters(conn, scene, found, reason=reason, by=caller.user)

@@ -1,0 +1,16 @@
+"""Deploy DAGs."""
+
+from engine.flow import deploy as deployment
+from engine.flow.deploy import Deployment
+from engine.model.dag import DagFile
+from engine.service.caller import Caller, Role, requires
+from engine.service.service import Service
+
+__all__ = ["Deployment", "deploy"]
+
+
+@requires(Role.WRITER)
+async def deploy(caller: Caller, service: Service, dag: DagFile) -> Deployment:
+    """Serve a DAG from now on; the same content again changes nothing. Raises InvalidDag."""
+    async with service.transaction(caller) as (conn, scene):
+        return await deployment.deploy(conn, scene, dag)

@@ -1,0 +1,40 @@
+"""Run jobs by hand."""
+
+from consumers import manual
+from consumers.manual import Requested
+from engine.errors import InvalidInput, UnknownName
+from engine.lineage.graph import Lineage
+from engine.model.event import SourceEvent
+from engine.model.source_positions import did_you_mean
+from engine.service.caller import Caller, Role, requires
+from engine.service.service import Service
+
+
+@requires(Role.WRITER)
+async def run(
+    caller: Caller, service: Service, job: str, partitions: tuple[str, ...] | None = None
+) -> Requested:
+    """Recompute partitions of a job's outputs, or all of them.
+
+    Raises UnknownName, or InvalidInput if nothing runs for the job or it has no such partition.
+    """
+    async with service.transaction(caller) as (conn, scene):
+        dataset = _first_output(await scene.lineage(conn), job)
+        event = SourceEvent(
+            dataset=dataset, partitions=partitions, reason="manual", source="knockon run"
+        )
+        return await manual.invalidate(conn, scene, event)
+
+
+def _first_output(lineage: Lineage, name: str) -> str:
+    """Return the dataset whose invalidation runs the job."""
+    jobs = {job.name: job for job in lineage.order}
+    if name not in jobs:
+        raise UnknownName(f"there is no job {name!r}{did_you_mean(name, jobs)}")
+    dataset = lineage.dataset(jobs[name].outputs[0]).name
+    if jobs[name].activation == "source":
+        raise InvalidInput(
+            f"nothing runs for the source job {name!r}: "
+            f"'knockon invalidate {dataset}' says that it changed"
+        )
+    return dataset

@@ -1,0 +1,33 @@
+"""Settings of an org."""
+
+from typing import Literal
+
+from engine.errors import InvalidInput
+from engine.service.caller import Caller, Role, requires
+from engine.service.service import Service
+from engine.store.orgs import OrgSettings, set_setting, settings
+
+_LARGEST_INT = 2**31 - 1
+
+
+@requires(Role.ADMIN)
+async def set_blast_radius(caller: Caller, service: Service, limit: int | None) -> OrgSettings:
+    """Set the most partitions that a plan may recompute without approval; None for any number."""
+    if limit is not None and not 1 <= limit <= _LARGEST_INT:
+        raise InvalidInput(f"{limit} is no limit: give a number of partitions from 1, or none")
+    async with service.transaction(caller) as (conn, scene):
+        await set_setting(conn, scene.org_id, "blast_radius", limit)
+        return await settings(conn, scene.org_id)
+
+
+@requires(Role.ADMIN, operator=True)
+async def set_grants(
+    caller: Caller, service: Service, grants: Literal["dag_files"] | None
+) -> OrgSettings:
+    """Set whether DAG files grant tables to the org's SQL jobs, or only an operator does.
+
+    Reserved to operators, because with ``dag_files`` a deploy reaches every table it names.
+    """
+    async with service.transaction(caller) as (conn, scene):
+        await set_setting(conn, scene.org_id, "grants", grants)
+        return await settings(conn, scene.org_id)

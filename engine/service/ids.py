@@ -1,0 +1,45 @@
+"""Ids in full, or by their last digits as the command line prints them."""
+
+from typing import Any
+from uuid import UUID
+
+from engine.errors import InvalidInput, UnknownName
+from engine.flow.scene import Scene
+from engine.store.database import Connection
+from engine.store.run import fetch
+
+
+async def task_id(conn: Connection, scene: Scene, text: str) -> UUID:
+    """Return the id of the task that ``text`` names. Raises InvalidInput, UnknownName."""
+    return await _named_id(conn, scene, text, "task", "views.task_ids")
+
+
+async def plan_id(conn: Connection, scene: Scene, text: str) -> UUID:
+    """Return the id of the plan that ``text`` names. Raises InvalidInput, UnknownName."""
+    return await _named_id(conn, scene, text, "plan", "views.plan_ids")
+
+
+async def invalidation_id(conn: Connection, scene: Scene, text: str) -> UUID:
+    """Return the id of the invalidation that ``text`` names. Raises InvalidInput, UnknownName."""
+    return await _named_id(conn, scene, text, "invalidation", "views.invalidation_ids")
+
+
+async def dead_letter_id(conn: Connection, scene: Scene, text: str) -> UUID:
+    """Return the id of the dead letter that ``text`` names. Raises InvalidInput, UnknownName."""
+    return await _named_id(conn, scene, text, "dead-letter", "views.dead_letter_ids")
+
+
+async def _named_id(conn: Connection, scene: Scene, text: str, noun: str, query: str) -> UUID:
+    """Return the only id listed by a query that ends with ``text``."""
+    if not text or set(text.lower()) - set("0123456789abcdef-"):
+        article = "an" if noun[0] in "aeiou" else "a"
+        raise InvalidInput(f"{text!r} is no id of {article} {noun}: give an id, or the end of one")
+    params: dict[str, Any] = {"org_id": scene.org_id, "ending": text.lower()}
+    rows = await fetch(conn, query, **params)
+    if not rows:
+        raise UnknownName(
+            f"there is no {noun} {text} in this org: list them with 'knockon {noun}s'"
+        )
+    if len(rows) > 1:
+        raise InvalidInput(f"several {noun}s have ids that end with {text}: give more of it")
+    return UUID(str(rows[0]["id"]))

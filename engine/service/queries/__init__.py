@@ -1,0 +1,1 @@
+"""Queries: each reads in one transaction that sees a single state, and writes nothing."""

@@ -1,0 +1,21 @@
+"""Audit: stale partitions, and whether anything leads to them."""
+
+from engine.flow.audit import Counts, StalePartition, audit_all
+from engine.flow.stale import Reason
+from engine.service.caller import Caller, Role, requires
+from engine.service.service import Service
+
+__all__ = ["Counts", "Reason", "StalePartition", "audit"]
+
+
+@requires(Role.READER)
+async def audit(
+    caller: Caller, service: Service, dataset: str | None = None, *, limit: int = 100
+) -> Counts:
+    """Audit the org or one dataset; list at most ``limit`` stale partitions, the lost ones first.
+
+    Each slice of partitions is a transaction of its own: a snapshot held for the time of a whole
+    audit would keep the server from removing dead rows. Raises UnknownName.
+    """
+    async with service.connection(caller) as (conn, scene):
+        return await audit_all(conn, scene, dataset, most=limit)

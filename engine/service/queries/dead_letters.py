@@ -1,0 +1,59 @@
+"""Dead letters: messages that could not be ingested, kept to be inspected and replayed."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from engine.service.caller import Caller, Role, requires
+from engine.service.ids import dead_letter_id
+from engine.service.service import Service
+from engine.store.run import Row, fetch
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A message; bytes of ``payload`` that are not UTF-8 are escaped.
+
+    ``is_loss``: a record of messages that were skipped and cannot be read again.
+    """
+
+    id: UUID
+    consumer: str
+    stream: str
+    position: str
+    payload: str | None
+    headers: dict[str, str]
+    error: str
+    created_at: datetime
+    replayed_at: datetime | None
+    is_loss: bool
+    closed_at: datetime | None
+    closed_by: str | None
+    close_reason: str | None
+
+
+@requires(Role.READER)
+async def dead_letters(
+    caller: Caller, service: Service, *, with_done: bool = False, limit: int = 50
+) -> list[DeadLetter]:
+    """List dead letters, the newest first; ``with_done`` includes those replayed or closed."""
+    async with service.snapshot(caller) as (conn, scene):
+        rows = await fetch(
+            conn, "dead_letters.list", org_id=scene.org_id, all=with_done, limit=limit
+        )
+    return [_letter(row) for row in rows]
+
+
+@requires(Role.READER)
+async def dead_letter(caller: Caller, service: Service, letter: str) -> DeadLetter:
+    """Return one dead letter, by its id or the end of it. Raises InvalidInput, UnknownName."""
+    async with service.snapshot(caller) as (conn, scene):
+        found = await dead_letter_id(conn, scene, letter)
+        (row,) = await fetch(conn, "views.dead_letter", org_id=scene.org_id, id=found)
+    return _letter(row)
+
+
+def _letter(row: Row) -> DeadLetter:
+    payload = row["payload"]
+    text = None if payload is None else bytes(payload).decode(errors="backslashreplace")
+    return DeadLetter(**{**row, "payload": text})

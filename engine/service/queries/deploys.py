@@ -1,0 +1,14 @@
+"""Previews of deploys."""
+
+from engine.flow import deploy as deployment
+from engine.flow.deploy import Deployment
+from engine.model.dag import DagFile
+from engine.service.caller import Caller, Role, requires
+from engine.service.service import Service
+
+
+@requires(Role.READER)
+async def preview(caller: Caller, service: Service, dag: DagFile) -> Deployment:
+    """Return what a deploy of the DAG would change. Raises InvalidDag as the deploy would."""
+    async with service.transaction(caller) as (conn, scene):
+        return await deployment.preview(conn, scene, dag)

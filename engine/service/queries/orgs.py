@@ -1,0 +1,15 @@
+"""Settings of an org."""
+
+from engine.service.caller import Caller, Role, requires
+from engine.service.service import Service
+from engine.store.orgs import OrgSettings
+from engine.store.orgs import settings as load_settings
+
+__all__ = ["OrgSettings", "settings"]
+
+
+@requires(Role.READER)
+async def settings(caller: Caller, service: Service) -> OrgSettings:
+    """Return the settings of the org."""
+    async with service.snapshot(caller) as (conn, scene):
+        return await load_settings(conn, scene.org_id)

@@ -1,0 +1,66 @@
+"""Tasks."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from engine.service.caller import Caller, Role, requires
+from engine.service.service import Service
+from engine.store.run import fetch
+
+
+class TaskRow(msgspec.Struct, frozen=True):
+    """A task. ``hit``: it must run, whatever the outcome of the tasks upstream."""
+
+    id: UUID
+    dag_name: str
+    job: str
+    slot: str
+    status: str
+    partitions: list[str]
+    hit: bool
+    attempts: int
+    worker_id: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    next_retry_at: datetime | None
+    error_message: str | None
+    outcome: str | None
+    waiting_for: dict[str, list[str]] | None
+    plan_ids: list[UUID]
+
+    @property
+    def note(self) -> str:
+        """What the task waits for, or else its error or outcome."""
+        if self.waiting_for:
+            return "waits for " + "; ".join(
+                f"{name} {', '.join(keys)}" for name, keys in self.waiting_for.items()
+            )
+        return self.error_message or self.outcome or ""
+
+
+@requires(Role.READER)
+async def tasks(
+    caller: Caller,
+    service: Service,
+    *,
+    statuses: Sequence[str] | None = None,
+    job: str | None = None,
+    partition: str | None = None,
+    limit: int = 50,
+) -> list[TaskRow]:
+    """List tasks, the newest first, optionally of some statuses, one job or one partition."""
+    async with service.snapshot(caller) as (conn, scene):
+        rows = await fetch(
+            conn,
+            "tasks.list",
+            org_id=scene.org_id,
+            statuses=None if statuses is None else list(statuses),
+            job=job,
+            partition=partition,
+            limit=limit,
+        )
+    return [TaskRow(**row) for row in rows]

@@ -1,0 +1,92 @@
+"""The service: the database that operations run on, and the lineage of each org."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Self
+from uuid import UUID
+
+from engine.errors import InvalidInput
+from engine.flow.scene import Scene
+from engine.loops.doorbell import Doorbell
+from engine.service.caller import Caller, Org
+from engine.service.schema import lacking_migrations
+from engine.store.bells import TASKS
+from engine.store.database import Connection, Database
+from engine.store.migrate import migrate
+from engine.store.orgs import ensure_org, org_id
+
+_CACHED_LINEAGES = 100
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+
+class Service:
+    """An open database, and the settings that operations depend on."""
+
+    def __init__(self, database: Database, *, source_url: str | None = None) -> None:
+        self.database = database
+        self.source_url = source_url or database.url
+        self._scene = lru_cache(_CACHED_LINEAGES)(Scene)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        url: str,
+        *,
+        source_url: str | None = None,
+        pool_size: int = 10,
+        patient: bool = False,
+        migrates: bool = False,
+    ) -> AsyncIterator[Self]:
+        """Open a database, which must have the current schema.
+
+        ``patient`` waits up to a minute for a database that is down; ``migrates`` brings its schema
+        up to date first. Raises InvalidInput, ServiceUnavailable.
+        """
+        if migrates:
+            await migrate(url, grants_named_tables=True)
+        async with await Database.open(url, max_size=pool_size, retry=patient) as database:
+            service = cls(database, source_url=source_url)
+            if missing := await service.missing_migrations():
+                raise InvalidInput(
+                    f"the database lacks migrations {', '.join(missing)}: run 'knockon migrate'"
+                )
+            yield service
+
+    async def missing_migrations(self) -> list[str]:
+        """Return the names of the migrations that the database lacks."""
+        async with self.database.connection() as conn:
+            return await lacking_migrations(conn)
+
+    async def org(self, slug: str, *, create: bool = False) -> Org:
+        """Return the org with a slug; ``create`` makes one that is new. Raises UnknownName."""
+        async with self.database.connection() as conn:
+            return Org(await (ensure_org if create else org_id)(conn, slug), slug)
+
+    def task_notifications(self) -> Doorbell:
+        """Return a listener that wakes whenever tasks have changed."""
+        return Doorbell(self.database, [TASKS])
+
+    def scene(self, org_id: UUID) -> Scene:
+        """Return the org with its cached lineage."""
+        return self._scene(org_id)
+
+    @asynccontextmanager
+    async def transaction(self, caller: Caller) -> AsyncIterator[tuple[Connection, Scene]]:
+        """Run a command in one transaction, rolled back if an exception leaves it."""
+        async with self.database.transaction() as conn:
+            yield conn, self.scene(caller.org.id)
+
+    @asynccontextmanager
+    async def snapshot(self, caller: Caller) -> AsyncIterator[tuple[Connection, Scene]]:
+        """Run a query in one read-only transaction, all statements of which see the same state."""
+        async with self.transaction(caller) as (conn, scene):
+            await conn.execute(_SNAPSHOT)
+            yield conn, scene
+
+    @asynccontextmanager
+    async def connection(self, caller: Caller) -> AsyncIterator[tuple[Connection, Scene]]:
+        """Lend a connection to an operation that consists of several transactions."""
+        async with self.database.connection() as conn:
+            yield conn, self.scene(caller.org.id)

@@ -1,0 +1,83 @@
+"""Every operation checks the role of its caller first, and returns what JSON can hold."""
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any, get_type_hints
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from engine.errors import Forbidden
+from engine.service import commands, queries
+from engine.service.caller import Caller, Org, Role
+
+ORG = Org(UUID(int=1), "default")
+ADMIN = Caller(ORG, "ann", Role.ADMIN)
+Operation = Callable[..., Any]
+
+
+def operations(package: Any) -> Iterator[Operation]:
+    """Return the public coroutine functions that its modules define, but for parts of queries."""
+    for found in pkgutil.iter_modules(package.__path__):
+        module = import_module(f"{package.__name__}.{found.name}")
+        for name, each in vars(module).items():
+            if name.startswith("_") or getattr(each, "__module__", None) != module.__name__:
+                continue
+            is_coroutine = inspect.iscoroutinefunction(inspect.unwrap(each))
+            if is_coroutine and next(iter(inspect.signature(each).parameters)) != "conn":
+                yield each
+
+
+QUERIES, COMMANDS = [*operations(queries)], [*operations(commands)]
+
+
+def name_of(operation: Operation) -> str:
+    return f"{operation.__module__.removeprefix('engine.service.')}.{operation.__name__}"
+
+
+@pytest.mark.parametrize("operation", QUERIES + COMMANDS, ids=name_of)
+def test_it_takes_caller_and_service_and_returns_json(operation: Operation) -> None:
+    hints = get_type_hints(operation)
+    assert [*hints][:2] == ["caller", "service"]
+    msgspec.json.schema(hints["return"])
+
+
+@pytest.mark.parametrize("operation", QUERIES, ids=name_of)
+def test_queries_require_a_reader(operation: Operation) -> None:
+    assert operation.required_role is Role.READER
+    assert not operation.requires_operator
+
+
+@pytest.mark.parametrize("operation", COMMANDS, ids=name_of)
+def test_commands_refuse_lesser_roles(operation: Operation) -> None:
+    assert operation.required_role in (Role.WRITER, Role.ADMIN)
+    for role in Role:
+        if not role.includes(operation.required_role):
+            # Without its other arguments: the check comes first.
+            with pytest.raises(Forbidden, match=f"the role {operation.required_role}") as refusal:
+                operation(Caller(ORG, None, role))
+            assert refusal.value.code == "forbidden"
+
+
+@pytest.mark.parametrize("operation", [o for o in COMMANDS if o.requires_operator], ids=name_of)
+def test_what_affects_other_orgs_is_reserved_to_operators(operation: Operation) -> None:
+    with pytest.raises(Forbidden, match="operators"):
+        operation(ADMIN)
+
+
+def test_operators_are_required_where_other_orgs_or_every_table_are_affected() -> None:
+    reserved = {each.__name__ for each in COMMANDS if each.requires_operator}
+    assert reserved == {"forget_reader", "grant", "revoke", "set_grants"}
+
+
+def test_a_role_includes_those_before_it() -> None:
+    assert Role.ADMIN.includes(Role.WRITER)
+    assert Role.WRITER.includes(Role.WRITER)
+    assert not Role.READER.includes(Role.WRITER)
+
+
+def test_the_local_user_has_all_rights_within_the_org() -> None:
+    assert Caller.local(ORG, "ann") == Caller(ORG, "ann", Role.ADMIN, is_operator=True)
