@@ -6,9 +6,10 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.cli.output import counted, short
+from engine.cli.output import short
 from engine.cli.planned import difference_texts
 from engine.service.commands.plans import Decision
+from engine.wording import counted
 
 Plans = Annotated[
     list[str], typer.Argument(help="Ids of the plans, or the last characters.", metavar="PLAN")

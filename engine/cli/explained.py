@@ -6,21 +6,13 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli.output import (
-    ago,
-    compact,
-    counted,
-    mapping_text,
-    pruned_text,
-    short,
-    some,
-    status_text,
-)
+from engine.cli.output import ago, compact, mapping_text, pruned_text, short, status_text
 from engine.model.event import MANUAL
 from engine.service.queries.explain_partition import AuditVerdict, ExplainedPartition
 from engine.service.queries.explain_task import Cause, ExplainedTask, InFront, PathHop
 from engine.service.queries.invalidations import InvalidationRow
 from engine.service.queries.not_run import PlanNotRun
+from engine.wording import counted, some
 
 _OVER = ("succeeded", "skipped", "canceled")
 _MOST = 12

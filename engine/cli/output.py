@@ -21,6 +21,7 @@ from engine.cli.call import Call
 from engine.printable import printable, printable_json
 from engine.secrets import redacted
 from engine.service.queries.pruning import PrunedEdge
+from engine.wording import span
 
 V = TypeVar("V")
 
@@ -105,26 +106,6 @@ def short(id_: UUID | str) -> str:
 def ago(moment: datetime | None) -> str:
     """How long ago it was, in one unit: `3m ago`."""
     return "" if moment is None else f"{span((datetime.now(UTC) - moment).total_seconds())} ago"
-
-
-def span(seconds: float) -> str:
-    """Seconds in the largest unit that fits: `42s`, `3m`, `5h`, `2d`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{max(seconds, 0):.0f}s"
-
-
-def some(items: Any, most: int = 4) -> str:
-    """The first few of many, and how many more there are."""
-    listed = [str(each) for each in items]
-    more = f" +{len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def compact(value: Any) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from engine.cli.output import counted, some, span
 from engine.planner import Difference
 from engine.service.queries.plans import Cost, Estimate
+from engine.wording import counted, some, span
 
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 _MARKS = {"new": ("+ ", "green"), "gone": ("- ", "red"), "different": ("~ ", "yellow")}

@@ -115,6 +115,7 @@ async def opened(
         migrates=settings.database_url is None,
     )
     async with opening as service:
+        await service.require_schema()
         yield Session(settings, service, await service.org(settings.org, create=makes_org))
 
 

@@ -7,11 +7,12 @@ from uuid import UUID
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from engine.cli.output import errors, short, some
+from engine.cli.output import errors, short
 from engine.cli.session import Session
 from engine.errors import TaskFailed
 from engine.loops.doorbell import Doorbell
 from engine.service.queries.progress import Progress, progress
+from engine.wording import some
 
 _POLL_SECONDS = 0.5
 _BETWEEN_LOOKS_SECONDS = 0.1  # a bell may ring for every task, and a look counts them all

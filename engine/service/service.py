@@ -39,20 +39,22 @@ class Service:
         patient: bool = False,
         migrates: bool = False,
     ) -> AsyncIterator[Self]:
-        """Open a database, which must have the current schema.
+        """Open a database; see `require_schema`.
 
         ``patient`` waits up to a minute for a database that is down; ``migrates`` brings its schema
-        up to date first. Raises InvalidInput, ServiceUnavailable.
+        up to date first. Raises ServiceUnavailable.
         """
         if migrates:
             await migrate(url, grants_named_tables=True)
         async with await Database.open(url, max_size=pool_size, retry=patient) as database:
-            service = cls(database, source_url=source_url)
-            if missing := await service.missing_migrations():
-                raise InvalidInput(
-                    f"the database lacks migrations {', '.join(missing)}: run 'knockon migrate'"
-                )
-            yield service
+            yield cls(database, source_url=source_url)
+
+    async def require_schema(self) -> None:
+        """Raise InvalidInput unless the database has the current schema."""
+        if missing := await self.missing_migrations():
+            raise InvalidInput(
+                f"the database lacks migrations {', '.join(missing)}: run 'knockon migrate'"
+            )
 
     async def missing_migrations(self) -> list[str]:
         """Return the names of the migrations that the database lacks."""

@@ -8,12 +8,13 @@ from rich.text import Text
 
 from engine.cli.call import Call, command
 from engine.cli.decided import By
-from engine.cli.output import counted, short, show
+from engine.cli.output import short, show
 from engine.cli.planned import difference_texts
 from engine.cli.session import Session, run
 from engine.cli.waiting import wait_for
 from engine.service.commands.plans import Applied
 from engine.service.commands.plans import apply as apply_plan
+from engine.wording import counted
 
 app = typer.Typer(add_completion=False)
 

@@ -7,11 +7,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.cli.call import Call, command
-from engine.cli.output import counted, show, table
+from engine.cli.output import show, table
 from engine.cli.session import run
 from engine.service.commands.audit import mend as mend_lost
 from engine.service.queries.audit import Counts, Reason, StalePartition
 from engine.service.queries.audit import audit as audit_partitions
+from engine.wording import counted
 
 app = typer.Typer(add_completion=False)
 _MOST_REASONS = 3

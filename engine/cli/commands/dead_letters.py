@@ -9,7 +9,7 @@ from rich.text import Text
 
 from engine.cli.call import Call, command
 from engine.cli.decided import By
-from engine.cli.output import ago, counted, short, table
+from engine.cli.output import ago, short, table
 from engine.cli.output import show as print_view
 from engine.cli.session import Session, run
 from engine.errors import InvalidInput
@@ -17,6 +17,7 @@ from engine.service.commands.dead_letters import Replayed, replay_all
 from engine.service.commands.dead_letters import close as close_letters
 from engine.service.commands.dead_letters import replay as replay_letters
 from engine.service.queries.dead_letters import DeadLetter, dead_letter, dead_letters
+from engine.wording import counted
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Done = Annotated[

@@ -14,13 +14,14 @@ from rich.tree import Tree
 from engine.cli.call import Call, command
 from engine.cli.code import with_python_code
 from engine.cli.dagfiles import read_dag
-from engine.cli.output import counted, show
+from engine.cli.output import show
 from engine.cli.session import Session, run
 from engine.cli.waiting import wait_for
 from engine.service.commands.deploys import Deployment
 from engine.service.commands.deploys import deploy as deploy_dag
 from engine.service.queries.deploys import preview
 from engine.service.queries.progress import build_of
+from engine.wording import counted
 
 app = typer.Typer(add_completion=False)
 

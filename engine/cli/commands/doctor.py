@@ -1,8 +1,8 @@
 """`knockon doctor`."""
 
 import asyncio
-from dataclasses import replace
 
+import msgspec
 import psycopg
 import typer
 from rich.console import Group, RenderableType
@@ -10,20 +10,17 @@ from rich.text import Text
 
 from engine.cli.broker import broker_of
 from engine.cli.call import Call, command
-from engine.cli.checks.check import Check, Checks
-from engine.cli.checks.database import check_database
-from engine.cli.checks.inflow import check_inflow
-from engine.cli.checks.packages import check_packages
-from engine.cli.checks.work import check_work
 from engine.cli.output import show
+from engine.cli.packages import check_packages
 from engine.cli.session import database_url, settings_of
 from engine.errors import KnockonError
-from engine.flow.scene import Scene
 from engine.secrets import redacted
+from engine.service.caller import Caller
+from engine.service.checks.check import Check, Checks
+from engine.service.checks.database import check_database
+from engine.service.queries import health
+from engine.service.service import Service
 from engine.settings import Settings
-from engine.store.database import Database
-from engine.store.migrate import migrate
-from engine.store.orgs import org_id
 
 app = typer.Typer(add_completion=False)
 _MARKS = {"ok": ("✓ ", "green"), "warn": ("! ", "yellow"), "fail": ("✗ ", "bold red")}
@@ -53,31 +50,28 @@ async def _examined(settings: Settings) -> list[Check]:
 async def _all(settings: Settings) -> Checks:
     yield check_packages(settings)
     with database_url(settings) as url:
-        if settings.database_url is None:
-            await migrate(url, grants_named_tables=True)
-        async with await Database.open(url, retry=False) as database:
-            async for check in _of(settings, database):
+        is_embedded = settings.database_url is None
+        opening = Service.open(url, source_url=settings.source_url, migrates=is_embedded)
+        async with opening as service:
+            async for check in _of(settings, service):
                 yield check
 
 
-async def _of(settings: Settings, database: Database) -> Checks:
-    async for check in check_database(database):
+async def _of(settings: Settings, service: Service) -> Checks:
+    async for check in check_database(service.database):
         yield check
         if check.name == "schema" and check.verdict == "fail":
             return
-    source_url = settings.source_url or database.url
-    async with database.connection() as conn:
-        scene = Scene(await org_id(conn, settings.org))
-        async for check in check_work(conn, scene):
-            yield check
-        async for check in check_inflow(
-            conn, scene, f"knockon.{settings.org}", broker_of(settings), source_url
-        ):
-            yield check
+    caller = Caller.local(await service.org(settings.org))
+    for check in await health.work(caller, service):
+        yield check
+    for check in await health.inflow(caller, service, broker_of(settings)):
+        yield check
 
 
 def _without_secrets(check: Check) -> Check:
-    return replace(check, detail=redacted(check.detail), remedy=redacted(check.remedy))
+    detail, remedy = redacted(check.detail), redacted(check.remedy)
+    return msgspec.structs.replace(check, detail=detail, remedy=remedy)
 
 
 def _report(checks: list[Check]) -> RenderableType:

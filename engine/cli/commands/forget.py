@@ -6,10 +6,11 @@ import typer
 from rich.text import Text
 
 from engine.cli.call import Call, command
-from engine.cli.output import counted, show
+from engine.cli.output import show
 from engine.cli.session import run
 from engine.cli.source import SourceUrl
 from engine.service.commands.attachments import forget_reader
+from engine.wording import counted
 
 app = typer.Typer(add_completion=False)
 

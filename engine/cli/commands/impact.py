@@ -6,12 +6,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from engine.cli.call import Call, command
-from engine.cli.output import compact, counted, pruned_text, short, show, some
+from engine.cli.output import compact, pruned_text, short, show
 from engine.cli.planned import cost_text, estimate_text
 from engine.cli.scope import Columns, Dataset, Partitions, Rows, Why, event_of
 from engine.cli.session import run
 from engine.model.event import SourceEvent
 from engine.service.commands.proposals import Hop, Impact, ImpactedJob, propose
+from engine.wording import counted, some
 
 app = typer.Typer(add_completion=False)
 

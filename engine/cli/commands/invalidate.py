@@ -6,12 +6,13 @@ import typer
 from rich.text import Text
 
 from engine.cli.call import Call, command
-from engine.cli.output import counted, short, show, some
+from engine.cli.output import short, show
 from engine.cli.scope import Columns, Dataset, Partitions, Rows, Why, event_of
 from engine.cli.session import Session, run
 from engine.cli.waiting import wait_for
 from engine.service.commands.invalidations import Requested
 from engine.service.commands.invalidations import invalidate as request
+from engine.wording import counted, some
 
 app = typer.Typer(add_completion=False)
 

@@ -8,13 +8,14 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.cli.call import Call, command
-from engine.cli.output import ago, compact, counted, short, show, table
+from engine.cli.output import ago, compact, short, show, table
 from engine.cli.session import Session, run
 from engine.errors import InvalidInput
 from engine.service.commands.invalidations import replay as replay_set_aside
 from engine.service.commands.invalidations import replay_all
 from engine.service.queries.invalidations import InvalidationRow
 from engine.service.queries.invalidations import invalidations as list_invalidations
+from engine.wording import counted
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Dataset = Annotated[

@@ -8,9 +8,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from engine.cli.call import Call, command
-from engine.cli.output import mapping_text, show, some
+from engine.cli.output import mapping_text, show
 from engine.cli.session import run
 from engine.service.queries.lineage import Direction, LineageNode, lineage_tree
+from engine.wording import some
 
 app = typer.Typer(add_completion=False)
 

@@ -10,12 +10,13 @@ from rich.tree import Tree
 
 from engine.cli.call import Call, command
 from engine.cli.explained import fact_text
-from engine.cli.output import ago, counted, pruned_text, short, show, some, table
+from engine.cli.output import ago, pruned_text, short, show, table
 from engine.cli.planned import estimate_text
 from engine.cli.session import run
 from engine.service.queries.plans import PlanRow, PlanStep, PlanView
 from engine.service.queries.plans import plan as find_plan
 from engine.service.queries.plans import plans as list_plans
+from engine.wording import counted, some
 
 _MOST = 50
 app = typer.Typer(add_completion=False, invoke_without_command=True)

@@ -5,11 +5,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.cli.call import Call, command
-from engine.cli.output import ago, counted, short, show, some, span, status_text, table
+from engine.cli.output import ago, short, show, status_text, table
 from engine.cli.planned import estimate_text
 from engine.cli.session import run
 from engine.service.queries.status import Status, StuckTask
 from engine.service.queries.status import status as read_status
+from engine.wording import counted, some, span
 
 app = typer.Typer(add_completion=False)
 _HELD_HINT = "knockon plans show PLAN, then knockon approve PLAN or knockon reject PLAN"

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from engine.cli.call import Call, command
 from engine.cli.decided import By
-from engine.cli.output import ago, counted, short, show, some, status_text, table
+from engine.cli.output import ago, short, show, status_text, table
 from engine.cli.session import Session, run
 from engine.errors import InvalidInput
 from engine.service.commands.tasks import cancel as cancel_task
@@ -17,6 +17,7 @@ from engine.service.commands.tasks import retry as retry_tasks
 from engine.service.commands.tasks import retry_failed
 from engine.service.queries.tasks import TaskRow
 from engine.service.queries.tasks import tasks as list_tasks
+from engine.wording import counted, some
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Id = Annotated[str, typer.Argument(help="Id of the task, or the last characters.", metavar="TASK")]

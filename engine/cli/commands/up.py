@@ -12,7 +12,7 @@ from engine.cli.broker import running_broker
 from engine.cli.call import Call, command
 from engine.cli.commands.worker import enough
 from engine.cli.monitor import Monitor
-from engine.cli.output import console, counted, show
+from engine.cli.output import console, show
 from engine.cli.services import Service, serve
 from engine.cli.session import Session, run, settings_of
 from engine.cli.topics import Topics
@@ -21,6 +21,7 @@ from engine.embedded.broker import Broker, EmbeddedBroker
 from engine.loops.engine import Engine
 from engine.secrets import clear_environment
 from engine.store.database import display_url
+from engine.wording import counted
 from engine.worker.worker import Worker
 
 app = typer.Typer(add_completion=False)

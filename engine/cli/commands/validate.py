@@ -13,11 +13,12 @@ from rich.tree import Tree
 
 from engine.cli.call import Call, command
 from engine.cli.dagfiles import read_dag
-from engine.cli.output import complain, counted, show
+from engine.cli.output import complain, show
 from engine.errors import InvalidDag
 from engine.flow.serving import Serving, compile_among
 from engine.lineage.columns import EVERY, NO_COLUMN
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledNote
+from engine.wording import counted
 
 app = typer.Typer(add_completion=False)
 _NOT_STORED = UUID(int=0)

@@ -11,8 +11,9 @@ from rich.text import Text
 from engine.cli.demo.changes import Change
 from engine.cli.demo.verify import Comparison
 from engine.cli.demo.wave import Hit, Wave
-from engine.cli.output import counted, some, table
+from engine.cli.output import table
 from engine.service.queries.pruning import PrunedEdge
+from engine.wording import counted, some
 
 
 def done(console: Console, text: str, seconds: float) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from engine.cli.output import counted, mapping_text, short, some, span, to_json
+from engine.cli.output import mapping_text, short, to_json
 from engine.service.queries.status import Status, Worker
+from engine.wording import counted, some, span
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from engine.cli.checks.work import check_work
 from engine.errors import InvalidInput
 from engine.flow import draft, set_aside
 from engine.flow.approve import approve, reject
@@ -19,6 +18,7 @@ from engine.model.invalidation import Invalidation
 from engine.partitions import limits
 from engine.planner import Known, Plan
 from engine.service.queries.explain_partition import explain_partition
+from engine.service.queries.health import work
 from engine.service.queries.invalidations import invalidations
 from engine.service.queries.progress import progress
 from engine.service.queries.status import status
@@ -85,11 +85,10 @@ async def test_what_is_set_aside_is_shown_everywhere(world: World) -> None:
     (id_,) = (await world.change("a", "2013-02-13")).invalidations
     await ruin(world, id_, "1999-01-01")
     await world.plan()
-    async with world.conn() as conn:
-        view = await status(world.caller, world.service)
-        waiting = await progress(world.caller, world.service, [id_])
-        checks = {check.name: check async for check in check_work(conn, world.scene)}
-        why = await explain_partition(world.caller, world.service, "a", "2013-02-13")
+    view = await status(world.caller, world.service)
+    waiting = await progress(world.caller, world.service, [id_])
+    checks = {check.name: check for check in await work(world.caller, world.service)}
+    why = await explain_partition(world.caller, world.service, "a", "2013-02-13")
     assert ([each.id for each in view.set_aside], view.set_aside_total) == ([id_], 1)
     assert (view.open_invalidations, view.is_at_rest) == (0, True)
     assert (waiting.is_over, waiting.is_good) == (True, False)

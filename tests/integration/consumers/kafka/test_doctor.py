@@ -1,17 +1,16 @@
 """What `knockon doctor` says of topics."""
 
 from consumers.run import Consumers, Wiring
-from engine.cli.checks.inflow import check_inflow
+from engine.service.queries.health import inflow
 from tests.support.kafka import on_kafka
 from tests.support.worlds import World, job, source
 
-NAME = "knockon.test"
+NAME = "knockon.default"
 
 
 async def lag(world: World, broker) -> str:
-    async with world.database.connection() as conn:
-        checks = check_inflow(conn, world.scene, NAME, broker, world.database.url)
-        [found] = [each.detail async for each in checks if each.name == "Kafka lag"]
+    checks = await inflow(world.caller, world.service, broker)
+    [found] = [each.detail for each in checks if each.name == "Kafka lag"]
     return found
 
 
@@ -33,9 +32,8 @@ async def test_a_compacted_topic_is_reported(database, broker, topic):
     world = await World.made(database, of_topic, job("b", "a"))
 
     async def reported() -> list[str]:
-        async with world.database.connection() as conn:
-            checks = check_inflow(conn, world.scene, NAME, broker, world.database.url)
-            return [each.detail async for each in checks if each.name == "compaction"]
+        checks = await inflow(world.caller, world.service, broker)
+        return [each.detail for each in checks if each.name == "compaction"]
 
     assert await reported() == []
     await topic.configure(broker, **{"cleanup.policy": "compact"})

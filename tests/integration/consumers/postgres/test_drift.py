@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from consumers.postgres.custodian import find_drifted
-from engine.cli.checks.attachments import check_attachments
 from engine.model.event import Widened
+from engine.service.checks.attachments import check_attachments
 from tests.integration.consumers.postgres.conftest import PATIENCE_SECONDS, TENANT, Source
 
 ORIGIN = {"origin": {"dynamic": True}}

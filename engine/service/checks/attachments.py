@@ -9,8 +9,8 @@ from consumers.postgres.attachments import stored_attachments
 from consumers.postgres.custodian import find_drifted
 from consumers.postgres.readers import legacy_datasets
 from consumers.postgres.schema import is_current
-from engine.cli.checks.check import Check
-from engine.cli.output import some
+from engine.service.checks.check import Check
+from engine.wording import some
 
 _REPAIR = "the consumer attaches it again where its role may; else run 'knockon attach'"
 

@@ -1,7 +1,6 @@
-"""Do changes come in?"""
+"""Checks of an org's sources: broker, topics, attached tables, lag of the consumers."""
 
 from collections.abc import Mapping
-from uuid import UUID
 
 import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,14 +14,12 @@ from consumers.postgres.connection import connect
 from consumers.postgres.readers import State, state
 from consumers.postgres.rights import excessive_rights
 from consumers.run import has_log
-from consumers.sources import Sources, load_sources
-from engine.cli.checks.attachments import check_attachments
-from engine.cli.checks.check import Check, Checks, judge
-from engine.cli.output import counted, some, span
+from consumers.sources import Sources
 from engine.embedded.broker import Broker
-from engine.flow.scene import Scene
-from engine.store.database import Connection, connection_error, display_url
-from engine.store.run import fetch
+from engine.service.checks.attachments import check_attachments
+from engine.service.checks.check import Check, Checks, judge
+from engine.store.database import connection_error, display_url
+from engine.wording import counted, some, span
 
 _MANY = 10_000
 _LONGEST_UNREAD_SECONDS = 300.0
@@ -30,25 +27,10 @@ _FULL = 0.1
 _PATIENCE_MS = 4_000
 
 
-async def check_inflow(
-    conn: Connection, scene: Scene, consumer: str, broker: Broker | None, source_url: str
-) -> Checks:
-    """Broker and topics, source tables, and how far the consumers are behind."""
-    sources = await load_sources(conn, scene)
-    if sources.topics:
-        for check in await _kafka(broker, sources, await _stored(conn, scene.org_id, consumer)):
-            yield check
-    if sources.tables:
-        async for check in _tables(sources, source_url, str(scene.org_id)):
-            yield check
-
-
-async def _stored(conn: Connection, org_id: UUID, consumer: str) -> Mapping[str, str]:
-    rows = await fetch(conn, "positions.stored", org_id=org_id, consumer=consumer)
-    return {row["stream"]: row["position"] for row in rows}
-
-
-async def _kafka(broker: Broker | None, sources: Sources, stored: Mapping[str, str]) -> list[Check]:
+async def check_kafka(
+    broker: Broker | None, sources: Sources, stored: Mapping[str, str]
+) -> list[Check]:
+    """Check the broker, the topics and the lag from the ``stored`` positions of streams."""
     remedy = "start it, or set KNOCKON_KAFKA_BOOTSTRAP_SERVERS"
     if broker is None:
         return [Check("Kafka", "fail", "no broker is set, but DAGs read topics", remedy)]
@@ -95,7 +77,8 @@ def _lag(ends: Mapping[TopicPartition, int], stored: Mapping[str, str]) -> Check
     )
 
 
-async def _tables(sources: Sources, source_url: str, org: str) -> Checks:
+async def check_tables(sources: Sources, source_url: str, org: str) -> Checks:
+    """Check the attached tables and the change log of a source database."""
     where = display_url(source_url)
     try:
         if not await has_log(source_url):

@@ -1,18 +1,18 @@
-"""Is the work being done?"""
+"""Checks of an org's work: deployed DAGs, backlog, failures, workers."""
 
-from engine.cli.checks.check import Check, Checks, judge
-from engine.cli.output import counted, some, span
 from engine.flow.scene import Scene
 from engine.model.references import literal_secrets
+from engine.service.checks.check import Check, Checks, judge
 from engine.service.queries.status import Status, load_status
 from engine.store.database import Connection
 from engine.store.run import fetch, fetch_one
+from engine.wording import counted, some, span
 
 _LONGEST_OPEN_SECONDS = 60.0
 
 
 async def check_work(conn: Connection, scene: Scene) -> Checks:
-    """What is deployed, what lies about, and what nobody does."""
+    """Check what is deployed, unfinished, failed and unattended."""
     view = await load_status(conn, scene)
     yield _deployed(view)
     yield _planning(view)

@@ -1,10 +1,10 @@
-"""Is the database there, is it the right one, and does its doorbell ring?"""
+"""Checks of the database: version, clock, notifications, schema, roles."""
 
 from datetime import UTC, datetime, timedelta
 
 from psycopg import sql
 
-from engine.cli.checks.check import Check, Checks, judge
+from engine.service.checks.check import Check, Checks, judge
 from engine.service.schema import lacking_migrations
 from engine.store.database import Connection, Database, display_url
 from engine.store.roles import missing_roles, render

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from engine.cli.checks.check import Check, judge
+from engine.service.checks.check import Check, judge
 from engine.settings import Settings
 
 

@@ -1,15 +1,15 @@
-"""One thing that was looked at, and what came of it."""
+"""Results of health checks."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Verdict = Literal["ok", "warn", "fail"]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """``remedy`` says what to do where it is not well."""
+class Check(msgspec.Struct, frozen=True):
+    """The result of a check; ``remedy`` is what to do unless the verdict is ok."""
 
     name: str
     verdict: Verdict
@@ -21,5 +21,5 @@ Checks = AsyncIterator[Check]
 
 
 def judge(name: str, well: bool, detail: str, remedy: str, otherwise: Verdict = "warn") -> Check:
-    """Ok where it is ``well``, else as bad as ``otherwise``."""
+    """Return ok if it is ``well``, else the verdict ``otherwise`` with the remedy."""
     return Check(name, "ok", detail) if well else Check(name, otherwise, detail, remedy)

@@ -1,1 +1,0 @@
-"""What `knockon doctor` looks at."""

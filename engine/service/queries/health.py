@@ -1,0 +1,38 @@
+"""Health of an org: its work, its sources and their consumers."""
+
+from consumers.sources import load_sources
+from engine.embedded.broker import Broker
+from engine.service.caller import Caller, Role, requires
+from engine.service.checks.check import Check
+from engine.service.checks.inflow import check_kafka, check_tables
+from engine.service.checks.work import check_work
+from engine.service.service import Service
+from engine.store.run import fetch
+
+__all__ = ["Check", "inflow", "work"]
+
+
+@requires(Role.READER)
+async def work(caller: Caller, service: Service) -> list[Check]:
+    """Check what is deployed, unfinished, failed and unattended."""
+    async with service.snapshot(caller) as (conn, scene):
+        return [check async for check in check_work(conn, scene)]
+
+
+@requires(Role.READER)
+async def inflow(caller: Caller, service: Service, broker: Broker | None) -> list[Check]:
+    """Check the topics and tables that the DAGs read, and the lag of the consumers.
+
+    The transaction ends before the broker and the source database are asked.
+    """
+    async with service.snapshot(caller) as (conn, scene):
+        sources = await load_sources(conn, scene)
+        rows = await fetch(
+            conn, "positions.stored", org_id=scene.org_id, consumer=caller.org.consumer_name
+        )
+    stored = {row["stream"]: row["position"] for row in rows}
+    checks = await check_kafka(broker, sources, stored) if sources.topics else []
+    if sources.tables:
+        tables = check_tables(sources, service.source_url, str(caller.org.id))
+        checks += [check async for check in tables]
+    return checks
