@@ -77,7 +77,7 @@ def requires(
                     f"and yours is {caller.role}: have an admin of the org change it"
                 )
             if operator and not caller.is_operator:
-                raise Forbidden(f"{operation.__name__} is reserved to operators of Knockon")
+                raise Forbidden(f"{operation.__name__} is reserved for operators of Knockon")
             return operation(caller, *args, **kwargs)
 
         checked.required_role = role  # type: ignore[attr-defined]

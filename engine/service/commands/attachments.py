@@ -86,7 +86,7 @@ async def forget_reader(
 ) -> ForgottenReader:
     """Stop keeping a change log for a consumer that will not come back.
 
-    Reserved to operators, because the log is shared by the consumers of all orgs. If the consumer
+    Reserved for operators, because the log is shared by the consumers of all orgs. If the consumer
     returns, it marks every attached dataset as changed. Raises InvalidInput, UnknownName,
     ServiceUnavailable.
     """
@@ -104,7 +104,7 @@ async def _source(
 ) -> AsyncIterator[AsyncConnection[Any]]:
     """Connect to the source database; only operators may name another than the configured one."""
     if url is not None and not caller.is_operator:
-        raise Forbidden("a source database other than the configured one is reserved to operators")
+        raise Forbidden("a source database other than the configured one is reserved for operators")
     address = url or service.source_url
     try:
         connection = await AsyncConnection.connect(address, autocommit=True, connect_timeout=5)

@@ -26,7 +26,7 @@ async def set_grants(
 ) -> OrgSettings:
     """Set whether DAG files grant tables to the org's SQL jobs, or only an operator does.
 
-    Reserved to operators, because with ``dag_files`` a deploy reaches every table it names.
+    Reserved for operators, because with ``dag_files`` a deploy reaches every table it names.
     """
     async with service.transaction(caller) as (conn, scene):
         await set_setting(conn, scene.org_id, "grants", grants)

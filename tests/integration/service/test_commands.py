@@ -167,7 +167,7 @@ async def test_a_reader_reads_and_changes_nothing(world: World) -> None:
 
 async def test_only_operators_name_another_source_database(world: World) -> None:
     admin = Caller(world.caller.org, "ann", Role.ADMIN)
-    with pytest.raises(Forbidden, match="reserved to operators"):
+    with pytest.raises(Forbidden, match="reserved for operators"):
         await attach(admin, world.service, "raw.a", "a", source_url="postgresql://elsewhere/x")
 
 
