@@ -44,4 +44,4 @@ def test_few_stand_for_many() -> None:
 def test_views_become_json() -> None:
     view = Status((), {"failed": 1}, (), 0, None, 0, (), (), ())
     assert '"tasks": {\n    "failed": 1' in to_json(view)
-    assert Worker.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert Worker.__struct_config__.frozen
