@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import structlog
 from psycopg import AsyncConnection
 
-from consumers.kafka import Ingest, KafkaConsumer, KafkaSettings, Origin, Start, moves
+from consumers.kafka import Ingest, KafkaConsumer, KafkaSettings, Origin, Start, rewinds
 from consumers.kafka.batches import feed_of
 from consumers.metrics import count
 from consumers.postgres.listener import PostgresConsumer
@@ -146,7 +146,7 @@ class Consumers:
         settings = self._kafka_settings(sources)
         if settings is None:
             raise InvalidInput("no Kafka broker is configured: set KNOCKON_KAFKA_BOOTSTRAP_SERVERS")
-        moved = await moves(settings, self._positions, origin)
+        moved = await rewinds(settings, self._positions, origin)
         if moved:
             await self._ingest(Batch(consumer=settings.name, advances=tuple(moved)))
         return moved

@@ -1,7 +1,7 @@
-"""The way in from Kafka: any topics of a cluster, each with a format of its own."""
+"""Kafka consumer for topics of one cluster, each with a format of its own."""
 
 from consumers.kafka.consumer import KafkaConsumer
-from consumers.kafka.rewind import Origin, moves
+from consumers.kafka.rewind import Origin, rewinds
 from consumers.kafka.settings import Ingest, KafkaSettings, Positions, Start
 
 __all__ = [
@@ -11,5 +11,5 @@ __all__ = [
     "Origin",
     "Positions",
     "Start",
-    "moves",
+    "rewinds",
 ]

@@ -1,4 +1,4 @@
-"""From a fetch to a batch."""
+"""Conversion of fetched records to a batch for ingestion."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,38 +15,38 @@ Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 
 def stream_of(partition: TopicPartition) -> str:
-    """The name of a partition in Knockon's ledger."""
+    """The name of a partition in Knockon's database."""
     return f"kafka/{partition.topic}/{partition.partition}"
 
 
 def topic_of(stream: str) -> str:
-    """The topic of a stream in Knockon's ledger; empty for streams of other transports."""
-    transport, _, place = stream.partition("/")
-    return place.rpartition("/")[0] if transport == "kafka" else ""
+    """The topic of a stream; empty for streams of other transports."""
+    transport, _, partition = stream.partition("/")
+    return partition.rpartition("/")[0] if transport == "kafka" else ""
 
 
 def feed_of(topic: str) -> str:
-    """The name of a topic in Knockon's ledger, for what its partitions share."""
+    """The name of a topic in Knockon's database, for data shared by its partitions."""
     return f"kafka/{topic}"
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Some messages, read from these places, and the offset that each partition has come to."""
+    """Fetched records, the positions they were fetched from, and the next offsets to fetch."""
 
     records: Records
-    places: dict[TopicPartition, Position]
+    positions: dict[TopicPartition, Position]
     reached: Mapping[TopicPartition, int]
 
 
 async def prepare(records: Records, readers: Mapping[str, Reader]) -> None:
-    """Have the readers learn what they need for these records. Raises ServiceUnavailable."""
+    """Prepare the readers for some records. Raises ServiceUnavailable."""
     for partition, fetched in records.items():
         await readers[partition.topic].prepare(record.value for record in fetched)
 
 
 def batch_of(consumer: str, fetched: Fetched, readers: Mapping[str, Reader]) -> Batch:
-    """Read all records; each partition moves from its place to where the fetch reached."""
+    """Read all records, and advance each partition from its position to the offset reached."""
     received: list[Received] = []
     rejections: list[Rejection] = []
     lineage: list[ReportedLineage] = []
@@ -74,28 +74,28 @@ def batch_of(consumer: str, fetched: Fetched, readers: Mapping[str, Reader]) -> 
 
 
 def undecodable(
-    consumer: str, partition: TopicPartition, place: Position, error: UnicodeDecodeError
+    consumer: str, partition: TopicPartition, position: Position, error: UnicodeDecodeError
 ) -> Batch:
-    """Move past a message that the client cannot decode: its batch has a header of a wrong name."""
-    stream, offset = stream_of(partition), place.offset
+    """Skip a message that the client cannot decode because of a header name in its record batch."""
+    stream, offset = stream_of(partition), position.offset
     why = (
-        f"a header's name is not UTF-8 ({error}), in this message or in another that was sent in "
-        "one batch with it: read it with a tool that can, and send what it says again"
+        f"a header's name is not UTF-8 ({error}), in this message or in another of the same record "
+        "batch: read the message with another tool and send the event again with a valid header"
     )
     return Batch(
         consumer=consumer,
         rejections=(
             Rejection(stream=stream, position=str(offset), payload=None, error=why, is_loss=True),
         ),
-        advances=(_advance(partition, place, offset + 1),),
+        advances=(_advance(partition, position, offset + 1),),
     )
 
 
 def _advances(fetched: Fetched) -> Iterable[Advance]:
     for partition, offset in fetched.reached.items():
-        yield _advance(partition, fetched.places[partition], offset)
+        yield _advance(partition, fetched.positions[partition], offset)
 
 
-def _advance(partition: TopicPartition, place: Position, offset: int) -> Advance:
-    after = place.at(offset).to_text()
-    return Advance(stream=stream_of(partition), before=place.to_text(), after=after)
+def _advance(partition: TopicPartition, position: Position, offset: int) -> Advance:
+    after = position.at(offset).to_text()
+    return Advance(stream=stream_of(partition), before=position.to_text(), after=after)

@@ -1,4 +1,4 @@
-"""Topics that are compacted: the broker removes messages in them that nobody has read."""
+"""Detection of compacted topics, in which the broker may remove unread messages."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -12,20 +12,20 @@ _COMPACT = "compact"
 
 
 async def compacted(connection: Mapping[str, Any], topics: Collection[str]) -> set[str]:
-    """Those of the topics that are compacted, as far as the broker reports it."""
+    """The compacted topics among ``topics``; empty if the broker does not report the policy."""
     admin = AIOKafkaAdminClient(**connection)
-    asked = [
+    resources = [
         ConfigResource(ConfigResourceType.TOPIC, topic, {_POLICY: None}) for topic in sorted(topics)
     ]
     try:
         await admin.start()
-        answers = await admin.describe_configs(asked) if asked else []
-    except (KafkaError, OSError, NotImplementedError):  # the last: no such request there
+        responses = await admin.describe_configs(resources) if resources else []
+    except (KafkaError, OSError, NotImplementedError):  # the last: an unsupported request
         return set()
     finally:
         await admin.close()
-    resources = [resource for answer in answers for resource in answer.resources]
-    return {name for _, _, _, name, entries in resources if _is_compacted(entries)}
+    configs = [config for response in responses for config in response.resources]
+    return {name for _, _, _, name, entries in configs if _is_compacted(entries)}
 
 
 def _is_compacted(entries: Collection[Any]) -> bool:

@@ -1,8 +1,8 @@
-"""Kafka in: batches of messages become batches of events, each written once.
+"""The Kafka consumer: ingests messages in batches, each exactly once.
 
-Truth about positions is in Knockon's database and moves by compare-and-set in the transaction
-that writes the events. So a crash, a rebalance or an owner that was slow to notice one can
-neither lose a message nor write it twice. What the broker is told is for its lag tools only.
+Knockon's database stores the positions and advances them by compare-and-set in the transaction that
+writes the events. Neither a crash, nor a rebalance, nor an owner that notices a rebalance late can
+lose a message or write it twice. Offsets committed to the broker only serve lag tools.
 """
 
 import asyncio
@@ -10,12 +10,12 @@ import asyncio
 import structlog
 from aiokafka import AIOKafkaConsumer
 
+from consumers.kafka.backoff import Backoff, unless_stopped
 from consumers.kafka.commits import Commits
 from consumers.kafka.dead_letters import DeadLetterTopic
-from consumers.kafka.lag import forget_lag
+from consumers.kafka.lag import clear_lag
 from consumers.kafka.session import Session
 from consumers.kafka.settings import Ingest, KafkaSettings, Positions
-from consumers.kafka.waiting import Patience, unless_stopped
 from engine.monitor.pulse import Pulse, pulsing
 
 _NOT_JOINED = "has not joined its group"
@@ -26,7 +26,7 @@ _LEAVE_SECONDS = 10.0
 
 
 class KafkaConsumer:
-    """A consumer of some topics; run as many of one name as there are partitions."""
+    """A consumer of some topics; up to one per partition may run with the same name."""
 
     def __init__(self, settings: KafkaSettings, ingest: Ingest, positions: Positions) -> None:
         self._settings = settings
@@ -35,37 +35,36 @@ class KafkaConsumer:
         self._dead_letters = DeadLetterTopic(settings)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Consume until `stop` is set, then finish the batch in hand and leave the group.
+        """Consume until `stop` is set, then finish the current batch and leave the group.
 
-        Outages of the broker and of the database are waited out; a batch that could not be
-        written by the time of the stop stays with the broker.
+        Retries during outages of the broker and of the database. A batch that cannot be written
+        before the stop is fetched again by the next consumer.
         """
-        patience = Patience(stop)
+        backoff = Backoff(stop)
         try:
             with pulsing("kafka", _TURN_SECONDS, waits_for=_NOT_JOINED) as pulse:
                 while not stop.is_set():
-                    await self._stay(stop, patience, pulse)
+                    pulse.beat()
+                    try:
+                        await self._join(stop, backoff, pulse)
+                    except Exception as error:
+                        name = self._settings.name
+                        _log.error("interrupted, joining again", consumer=name, why=repr(error))
+                        await backoff.wait()
         finally:
             await self._dead_letters.stop()
 
-    async def _stay(self, stop: asyncio.Event, patience: Patience, pulse: Pulse) -> None:
-        pulse.beat()
-        try:
-            await self._join(stop, patience, pulse)
-        except Exception as error:
-            _log.error("interrupted, joining again", consumer=self._settings.name, why=repr(error))
-            await patience.wait()
-
-    async def _join(self, stop: asyncio.Event, patience: Patience, pulse: Pulse) -> None:
+    async def _join(self, stop: asyncio.Event, backoff: Backoff, pulse: Pulse) -> None:
+        """Join the group and consume until `stop` is set. Raises errors of the client."""
         client = AIOKafkaConsumer(**self._settings.for_client())
         session = Session(
             client=client,
             settings=self._settings,
             ingest=self._ingest,
-            positions=self._positions,
+            load_positions=self._positions,
             dead_letters=self._dead_letters,
             stop=stop,
-            patience=patience,
+            backoff=backoff,
             pulse=pulse,
             commits=Commits(client, self._settings.name),
         )
@@ -74,15 +73,15 @@ class KafkaConsumer:
             await session.run()
         finally:
             pulse.waits_for = _NOT_JOINED
-            forget_lag()
+            clear_lag()
             await _leave(client)
 
 
 async def _leave(client: AIOKafkaConsumer) -> None:
-    """Leave the group and let go of every connection, whatever state the client is in.
+    """Leave the group and close all connections, in whatever state the client is.
 
-    While a broker is away, stopping a client may end in the cancellation of one of its own tasks,
-    with its connections open; so they are closed from here.
+    While a broker is down, `stop` of the client may be canceled by one of the client's own tasks
+    and leave connections open, so they are closed here.
     """
     leaving = asyncio.ensure_future(client.stop())
     await asyncio.wait({leaving}, timeout=_LEAVE_SECONDS)

@@ -1,4 +1,4 @@
-"""Topics that get a copy of every message that is rejected; the truth is in the database."""
+"""Dead letter topics with copies of rejected messages; the database has the originals."""
 
 import asyncio
 import time
@@ -14,17 +14,17 @@ from consumers.kafka.settings import KafkaSettings
 from engine.model.event import Rejection
 
 _log = structlog.get_logger(__name__)
-_PATIENCE_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
 _PAUSE_SECONDS = 30.0
 _Letter = tuple[ConsumerRecord, Rejection]
-_NO_LIMIT = 2**31 - 1  # a message that the broker once took is left for the broker to judge
+_NO_LIMIT = 2**31 - 1  # the broker enforces its own limit
 
 
 class DeadLetterTopic:
-    """The topics of the settings, if any, and a producer to them once there is something to send.
+    """The configured dead letter topics, and a producer that starts with the first dead letter.
 
-    What cannot be sent is logged and left at that. After a time-out nothing is sent to that topic
-    for half a minute, so that one that is not there does not hold up the stream.
+    Messages that cannot be sent are logged and not retried. After a timeout nothing is sent to the
+    topic for half a minute, so that a missing topic does not block the consumer.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -32,35 +32,36 @@ class DeadLetterTopic:
         self._connection = settings.connection
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
-        self._closed_until: dict[str, float] = {}
+        self._paused_until: dict[str, float] = {}
 
     async def send(self, records: Records, rejections: Sequence[Rejection]) -> None:
-        """Send the messages among these records that were rejected, each once."""
+        """Send each rejected message among some records once."""
         letters: dict[str, list[_Letter]] = defaultdict(list)
         for record, rejection in _rejected(records, rejections):
             topic = self._topics.get(record.topic)
-            if topic and time.monotonic() >= self._closed_until.get(topic, 0.0):
+            if topic and time.monotonic() >= self._paused_until.get(topic, 0.0):
                 letters[topic].append((record, rejection))
-        await asyncio.gather(*(self._try(topic, found) for topic, found in letters.items()))
+        await asyncio.gather(*(self._try(topic, batch) for topic, batch in letters.items()))
 
     async def _try(self, topic: str, letters: Iterable[_Letter]) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 await self._produce(topic, letters)
         except TimeoutError:
-            self._closed_until[topic] = time.monotonic() + _PAUSE_SECONDS
-            _complain(topic, f"no answer in {_PATIENCE_SECONDS:.0f} seconds: is it there?")
+            self._paused_until[topic] = time.monotonic() + _PAUSE_SECONDS
+            why = f"no response in {_TIMEOUT_SECONDS:.0f} seconds: check that the topic exists"
+            _log_not_sent(topic, why)
         except (KafkaError, OSError) as error:
-            _complain(topic, repr(error))
+            _log_not_sent(topic, repr(error))
 
     async def stop(self) -> None:
-        """Let go of the broker."""
+        """Stop the producer."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
 
     async def _produce(self, topic: str, letters: Iterable[_Letter]) -> None:
-        """Send them all, and only then raise what the first one that failed did."""
+        """Send all letters, then raise the first error if any failed."""
         async with self._starting:
             producer = await self._started()
         sending = [
@@ -86,24 +87,29 @@ class DeadLetterTopic:
 
 
 def _topics(settings: KafkaSettings) -> dict[str, str]:
-    """By topic that is read, the one for its dead letters, which is never one that is read too."""
-    read, usual = settings.readers.keys(), settings.dead_letter_topic
-    meant = {topic: settings.dead_letter_topics.get(topic, usual) for topic in read}
-    for topic in sorted(read & {*meant.values()}):
-        _log.error("dead letters are not sent to a topic that is read", topic=topic)
-    return {topic: letters for topic, letters in meant.items() if letters and letters not in read}
+    """The dead letter topic of each topic that is read; never a topic that is read itself."""
+    read, default = settings.readers.keys(), settings.dead_letter_topic
+    configured = {topic: settings.dead_letter_topics.get(topic, default) for topic in read}
+    for topic in sorted(read & {*configured.values()}):
+        _log.error(
+            "dead letters are not sent to a topic that is itself read: use another topic",
+            topic=topic,
+        )
+    return {
+        topic: letters for topic, letters in configured.items() if letters and letters not in read
+    }
 
 
-def _complain(topic: str, why: str) -> None:
+def _log_not_sent(topic: str, why: str) -> None:
     _log.error("dead letters are in the database only", topic=topic, why=why)
 
 
 def _rejected(records: Records, rejections: Sequence[Rejection]) -> Iterable[_Letter]:
-    """Each record that was rejected, with the first reason; a loss has no record."""
-    by_place = {(each.stream, each.position.partition("#")[0]): each for each in rejections[::-1]}
+    """Each rejected record with its first rejection; losses have no record."""
+    by_position = {(r.stream, r.position.partition("#")[0]): r for r in rejections[::-1]}
     for partition, fetched in records.items():
         for record in fetched:
-            rejection = by_place.get((stream_of(partition), str(record.offset)))
+            rejection = by_position.get((stream_of(partition), str(record.offset)))
             if rejection is not None:
                 yield record, rejection
 

@@ -1,4 +1,4 @@
-"""How far the ledger is behind the broker."""
+"""The lag of Knockon's positions behind the broker, as a metric."""
 
 from collections.abc import Mapping
 
@@ -8,16 +8,16 @@ from consumers.kafka.position import Position
 from engine.monitor.metrics import KAFKA_LAG
 
 
-def tell_lag(client: AIOKafkaConsumer, places: Mapping[TopicPartition, Position]) -> None:
-    """Tell it of the partitions that are ours, by the ends that came with the last fetches."""
+def report_lag(client: AIOKafkaConsumer, positions: Mapping[TopicPartition, Position]) -> None:
+    """Set the lag of the assigned partitions, from the log ends that fetch responses contain."""
     KAFKA_LAG.clear()
-    for partition, place in places.items():
+    for partition, position in positions.items():
         end = client.highwater(partition)
         if end is not None:
             lag = KAFKA_LAG.labels(partition.topic, partition.partition)
-            lag.set(max(end - place.offset, 0))
+            lag.set(max(end - position.offset, 0))
 
 
-def forget_lag() -> None:
-    """Tell of no partition, since none is ours any more."""
+def clear_lag() -> None:
+    """Clear the lag of all partitions, because none is assigned any more."""
     KAFKA_LAG.clear()

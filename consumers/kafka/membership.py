@@ -1,4 +1,4 @@
-"""Which partitions the group has given us, and where each is read on."""
+"""The partitions that the group has assigned, and the position of each."""
 
 from aiokafka import TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
@@ -7,36 +7,36 @@ from consumers.kafka.position import Position
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes of a member of a group.
+    """The assignment of a member of a group.
 
-    aiokafka fetches a new assignment, from wherever the broker says, before its listener has run,
-    and swallows what a listener raises. So the listener only takes notes: what is read of a
-    partition counts once the partition has a place.
+    aiokafka fetches from newly assigned partitions at the broker's offsets before it calls the
+    listener, and swallows errors of the listener. Therefore the listener only records the
+    assignment, and records of a partition count only once the partition has a position.
     """
 
     def __init__(self) -> None:
         self.owned: frozenset[TopicPartition] = frozenset()
-        self.places: dict[TopicPartition, Position] = {}
+        self.positions: dict[TopicPartition, Position] = {}
         self.has_joined = False
 
     @property
-    def unplaced(self) -> frozenset[TopicPartition]:
-        """Partitions that are ours, but that nobody has sought yet."""
-        return self.owned - self.places.keys()
+    def unpositioned(self) -> frozenset[TopicPartition]:
+        """Assigned partitions that have no position yet."""
+        return self.owned - self.positions.keys()
 
     def on_partitions_revoked(self, revoked: object) -> None:
-        """Own nothing while the group deals its partitions anew."""
-        self._renew(frozenset())
+        """Drop the assignment at the beginning of a rebalance."""
+        self._reset(frozenset())
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Own these, none of them placed; it may be that there are none for us."""
+        """Record a new assignment, possibly empty, without positions."""
         self.has_joined = True
-        self._renew(frozenset(assigned))
+        self._reset(frozenset(assigned))
 
-    def forget(self) -> None:
-        """Have every place sought again."""
-        self._renew(self.owned)
+    def reset_positions(self) -> None:
+        """Drop all positions, so that they are loaded again."""
+        self._reset(self.owned)
 
-    def _renew(self, owned: frozenset[TopicPartition]) -> None:
+    def _reset(self, owned: frozenset[TopicPartition]) -> None:
         self.owned = owned
-        self.places = {}  # not cleared: a batch in hand goes on with the places it was read at
+        self.positions = {}  # a new dict, because the current batch still updates the old one

@@ -1,4 +1,4 @@
-"""The partitions that topics have."""
+"""The partitions of topics."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -10,15 +10,15 @@ from aiokafka.admin import AIOKafkaAdminClient
 async def partitions_of(
     connection: Mapping[str, Any], topics: Collection[str]
 ) -> list[TopicPartition]:
-    """All partitions of those topics that are there. Raises aiokafka's KafkaError."""
+    """All partitions of the existing topics among ``topics``. Raises aiokafka's KafkaError."""
     admin = AIOKafkaAdminClient(**connection)
     try:
         await admin.start()
-        found = await admin.describe_topics(sorted(topics)) if topics else []
+        described = await admin.describe_topics(sorted(topics)) if topics else []
     finally:
         await admin.close()
     return [
-        TopicPartition(each["topic"], partition["partition"])
-        for each in found
-        for partition in each["partitions"]
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in described
+        for partition in topic["partitions"]
     ]

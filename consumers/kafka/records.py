@@ -1,4 +1,4 @@
-"""From the records of one partition to what they say; those that say the same are gathered."""
+"""Reading the records of one partition; events with the same scope are grouped."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,35 +25,34 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(slots=True)
 class Outcome:
-    """What some records of one stream came to."""
+    """The events and rejections of some records of one stream."""
 
     stream: str
     received: list[Received] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
-    _alike: dict[object, "_Alike"] = field(default_factory=dict)
-    _known: dict[int, "_Alike"] = field(default_factory=dict)
+    _by_scope: dict[object, "_Deliveries"] = field(default_factory=dict)
+    _by_identity: dict[int, "_Deliveries"] = field(default_factory=dict)
 
-    def gather(self, event: SourceEvent, record: ConsumerRecord) -> None:
-        """Take in an event without rows; it costs no object where another has said the same."""
-        alike = self._known.get(id(event))
-        if alike is None:
+    def add(self, event: SourceEvent, record: ConsumerRecord) -> None:
+        """Add an event without row filter; creates objects only for the first event of a scope."""
+        deliveries = self._by_identity.get(id(event))
+        if deliveries is None:
             scope = scope_except_rows(event)
-            alike = self._alike.get(scope)
-            if alike is None:
-                alike = self._alike[scope] = self._first(event)
-                self._known[id(event)] = alike
-        alike.records.append(record)
-        alike.ids.append(event.id)
+            deliveries = self._by_scope.get(scope)
+            if deliveries is None:
+                deliveries = self._by_scope[scope] = _Deliveries(self.stream)
+                self.received.append(
+                    Received(
+                        event=event, stream=self.stream, deliveries=deliveries, ids=deliveries.ids
+                    )
+                )
+                self._by_identity[id(event)] = deliveries
+        deliveries.records.append(record)
+        deliveries.ids.append(event.id)
 
-    def _first(self, event: SourceEvent) -> "_Alike":
-        alike = _Alike(self.stream)
-        received = Received(event=event, stream=self.stream, deliveries=alike, ids=alike.ids)
-        self.received.append(received)
-        return alike
 
-
-class _Alike(Sequence[Delivery]):
-    """Records with one event each, of which few are ever looked at as deliveries."""
+class _Deliveries(Sequence[Delivery]):
+    """The deliveries of records with one event each, constructed on access, which is rare."""
 
     def __init__(self, stream: str) -> None:
         self.records: list[ConsumerRecord] = []
@@ -69,7 +68,7 @@ class _Alike(Sequence[Delivery]):
 
 @gc_paused()
 def read(reader: Reader, stream: str, records: Iterable[ConsumerRecord]) -> Outcome:
-    """Read some records. What cannot be understood is rejected."""
+    """Read some records; reject messages that cannot be read."""
     outcome = Outcome(stream)
     for record in records:
         try:
@@ -78,14 +77,14 @@ def read(reader: Reader, stream: str, records: Iterable[ConsumerRecord]) -> Outc
             outcome.rejections.append(rejection(delivery(stream, record), redacted(str(error))))
             continue
         if len(events) == 1 and events[0].rows is None:
-            outcome.gather(events[0], record)
+            outcome.add(events[0], record)
         else:
             outcome.received += received_singly(delivery(stream, record), events)
     return outcome
 
 
 def delivery(stream: str, record: ConsumerRecord) -> Delivery:
-    """The message of a record, at its position in a stream."""
+    """The delivery of a record, at its position in a stream."""
     return Delivery(
         stream=stream,
         position=str(record.offset),

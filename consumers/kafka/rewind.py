@@ -1,7 +1,8 @@
-"""Moving stored positions to another place of the log, so that it is read again from there."""
+"""Rewinding: moving stored positions to another offset, to read messages again or skip them."""
 
 from collections.abc import Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,34 +17,40 @@ from engine.errors import ServiceUnavailable
 from engine.model.event import Advance
 
 Origin = Literal["earliest", "latest"] | datetime
-"""The oldest message that is there, the next one to come, or the first that is not older."""
+"""The oldest existing message, the next message, or the first message from a time on."""
 
 
-async def moves(settings: KafkaSettings, positions: Positions, origin: Origin) -> list[Advance]:
-    """How the positions of all partitions of the topics move to get there, by stream.
+async def rewinds(
+    settings: KafkaSettings, load_positions: Positions, origin: Origin
+) -> list[Advance]:
+    """The changes that move all positions of the topics to ``origin``, sorted by stream.
 
-    To write them is safe while others consume: positions move by compare-and-set, so whoever has
-    a batch in hand finds its position gone, drops the batch and goes on from the new one. Raises
-    ServiceUnavailable, also where the broker cannot find offsets by time.
+    Writing them is safe while consumers run: positions are moved by compare-and-set, so a consumer
+    with an unwritten batch loses its position, discards the batch and resumes from the new one.
+    Raises ServiceUnavailable, also if the broker does not support offsets by time.
     """
     client = AIOKafkaConsumer(**settings.connection, isolation_level="read_committed")
     try:
         partitions = await partitions_of(settings.connection, settings.readers)
         await client.start()
-        told = await topic_ids(client, partitions)
+        ids = await topic_ids(client, partitions)
         offsets = await _offsets(client, partitions, origin)
     except KafkaError as error:
         raise ServiceUnavailable(
-            f"the Kafka broker does not say where to begin: {error!r}"
+            f"the Kafka broker did not return offsets: {error!r}; check "
+            "KNOCKON_KAFKA_BOOTSTRAP_SERVERS and that the broker is running"
         ) from error
     finally:
         await client.stop()
-    stored = await positions()
+    stored = await load_positions()
     advances = (
-        _advance(stored, stream_of(each), Position(offset, told.get(each)))
-        for each, offset in offsets.items()
+        _advance(stored, stream_of(partition), Position(offset, ids.get(partition)))
+        for partition, offset in offsets.items()
     )
-    return sorted((each for each in advances if each.before != each.after), key=_stream)
+    return sorted(
+        (advance for advance in advances if advance.before != advance.after),
+        key=attrgetter("stream"),
+    )
 
 
 async def _offsets(
@@ -55,13 +62,12 @@ async def _offsets(
     if not isinstance(origin, datetime):
         return ends
     milliseconds = max(0, int(origin.timestamp() * 1000))
-    found = await client.offsets_for_times(dict.fromkeys(partitions, milliseconds))
-    return {each: ends[each] if found[each] is None else found[each].offset for each in partitions}
+    first = await client.offsets_for_times(dict.fromkeys(partitions, milliseconds))
+    return {
+        partition: ends[partition] if first[partition] is None else first[partition].offset
+        for partition in partitions
+    }
 
 
 def _advance(stored: Mapping[str, str], stream: str, position: Position) -> Advance:
     return Advance(stream=stream, before=stored.get(stream), after=position.to_text())
-
-
-def _stream(advance: Advance) -> str:
-    return advance.stream

@@ -1,4 +1,4 @@
-"""One stay in the group: find the places, then read, write, and tell the broker."""
+"""One membership in the group: seek positions, then read, write and commit in a loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
@@ -11,6 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from consumers.kafka.backoff import Backoff, unless_stopped
 from consumers.kafka.batches import (
     Fetched,
     Records,
@@ -23,12 +24,11 @@ from consumers.kafka.batches import (
 from consumers.kafka.commits import Commits
 from consumers.kafka.compaction import compacted
 from consumers.kafka.dead_letters import DeadLetterTopic
-from consumers.kafka.lag import tell_lag
+from consumers.kafka.lag import report_lag
 from consumers.kafka.membership import Membership
-from consumers.kafka.placement import Log, Place, place
 from consumers.kafka.settings import Ingest, KafkaSettings, Positions
+from consumers.kafka.start_offset import Log, StartOffset, start_offset
 from consumers.kafka.topic_ids import topic_ids
-from consumers.kafka.waiting import Patience, unless_stopped
 from engine.errors import PositionLost
 from engine.model.event import Batch
 from engine.monitor.pulse import Pulse
@@ -37,120 +37,128 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 _POLL_MS = 500
-_HEAD_START_SECONDS = 0.001
+_SEND_SECONDS = 0.001
 _NOTHING: Records = MappingProxyType({})
-_MISPLACED = (PositionLost, OffsetOutOfRangeError, NoOffsetForPartitionError)
+_POSITION_ERRORS = (PositionLost, OffsetOutOfRangeError, NoOffsetForPartitionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A client that has been started, and whom it works for."""
+    """A started client, with its settings and its group membership."""
 
     client: AIOKafkaConsumer
     settings: KafkaSettings
     ingest: Ingest
-    positions: Positions
+    load_positions: Positions
     dead_letters: DeadLetterTopic
     stop: asyncio.Event
-    patience: Patience
+    backoff: Backoff
     pulse: Pulse
     commits: Commits
     membership: Membership = field(default_factory=Membership)
 
     async def run(self) -> None:
-        """Consume until the stop. Raises KafkaError when the client is of no more use."""
+        """Consume until the stop. Raises KafkaError if the client is no longer usable."""
         await unless_stopped(self.stop, self._subscribe())
         while not self.stop.is_set():
             try:
                 self.pulse.beat()
-                await unless_stopped(self.stop, self._place())
-                await self._take()
-                await self.commits.tell_if_due()
-                self._tell_of_ourselves()
-            except _MISPLACED as why:
-                _log.info("positions are read anew", consumer=self.settings.name, why=str(why))
-                self.membership.forget()
+                await unless_stopped(self.stop, self._seek())
+                await self._ingest_next()
+                await self.commits.commit_if_due()
+                if self.membership.has_joined:
+                    self.pulse.waits_for = None
+                report_lag(self.client, self.membership.positions)
+            except _POSITION_ERRORS as why:
+                _log.info("loading positions again", consumer=self.settings.name, why=str(why))
+                self.membership.reset_positions()
             except UnicodeDecodeError:
-                # what the client had ready of other partitions is dropped, but counts as consumed
-                self.membership.forget()
-                await unless_stopped(self.stop, self._place())
-                await self._take_singly()
-        await self.commits.tell()
-
-    def _tell_of_ourselves(self) -> None:
-        if self.membership.has_joined:
-            self.pulse.waits_for = None
-        tell_lag(self.client, self.membership.places)
+                # The client drops fetched records of other partitions, but counts them as consumed.
+                self.membership.reset_positions()
+                await unless_stopped(self.stop, self._seek())
+                await self._ingest_singly()
+        await self.commits.commit()
 
     async def _subscribe(self) -> None:
         missing = self.settings.readers.keys() - await self.client.topics()
         if missing:
             _log.warning(
-                "topics not there yet", consumer=self.settings.name, topics=sorted(missing)
+                "topics do not exist yet", consumer=self.settings.name, topics=sorted(missing)
             )
-        if found := await compacted(self.settings.connection, self.settings.readers):
+        if topics := await compacted(self.settings.connection, self.settings.readers):
             _log.warning(
-                "topics are compacted: what the broker removes before it is read is missed",
+                "topics are compacted: messages that the broker removes before they are read are "
+                "missed",
                 consumer=self.settings.name,
-                topics=sorted(found),
+                topics=sorted(topics),
             )
         self.client.subscribe(list(self.settings.readers), listener=self.membership)
 
-    async def _place(self) -> None:
-        """Seek every partition that came to us, from where the ledger says we stand."""
-        places, unplaced = self.membership.places, self.membership.unplaced
-        if not unplaced:
+    async def _seek(self) -> None:
+        """Seek newly assigned partitions to their stored positions."""
+        positions, unpositioned = self.membership.positions, self.membership.unpositioned
+        if not unpositioned:
             return
-        found = await self._find(unplaced)
-        await self._move(found.values())
-        if places is not self.membership.places:
-            return  # dealt anew meanwhile
-        for partition, there in found.items():
-            if partition not in unplaced:
+        offsets = await self._start_offsets(unpositioned)
+        await self._store(offsets.values())
+        if positions is not self.membership.positions:
+            return  # a rebalance has started meanwhile
+        for partition, start in offsets.items():
+            if partition not in unpositioned:
                 continue
-            self.client.seek(partition, there.position.offset)
-            places[partition] = there.position
-            self.commits.note({partition: there.position.offset})  # who had it may not have
+            self.client.seek(partition, start.position.offset)
+            positions[partition] = start.position
+            # The former owner may have stopped before it committed the offset.
+            self.commits.record({partition: start.position.offset})
 
-    async def _find(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, Place]:
-        """Ids before offsets: what is made anew in between is seen with its first messages."""
-        stored = await self._persistently(self.positions)
-        unread = {each.topic for each in partitions} - {*map(topic_of, stored)}
-        partitions |= self._siblings(unread)
-        told = await topic_ids(self.client, partitions)
+    async def _start_offsets(
+        self, partitions: frozenset[TopicPartition]
+    ) -> dict[TopicPartition, StartOffset]:
+        """The start offsets of partitions.
+
+        Topic ids are requested before offsets: if a topic is recreated in between, its new id is
+        noticed with the first fetch.
+        """
+        stored = await self._with_retries(self.load_positions)
+        unread = {partition.topic for partition in partitions} - {*map(topic_of, stored)}
+        partitions |= self._partitions_from_end(unread)
+        ids = await topic_ids(self.client, partitions)
         starts = await self.client.beginning_offsets(partitions)
         ends = await self.client.end_offsets(partitions)
         logs = {
-            each: Log(stream_of(each), starts[each], ends[each], told.get(each))
-            for each in partitions
+            partition: Log(
+                stream_of(partition), starts[partition], ends[partition], ids.get(partition)
+            )
+            for partition in partitions
         }
         return {
-            each: place(
+            partition: start_offset(
                 log,
                 stored.get(log.stream),
-                self.settings.start if each.topic in unread else "earliest",
+                self.settings.start if partition.topic in unread else "earliest",
             )
-            for each, log in logs.items()
+            for partition, log in logs.items()
         }
 
-    def _siblings(self, unread: Collection[str]) -> frozenset[TopicPartition]:
-        """All partitions of topics that are read for the first time, if that begins at their ends.
+    def _partitions_from_end(self, unread: Collection[str]) -> frozenset[TopicPartition]:
+        """All partitions of unread topics, if the settings start at the end of the log.
 
-        All of their positions are stored at once, so that a partition without one was added later:
-        it is read from its beginning, or what came before the group noticed it would be skipped.
+        The positions of all of them are stored at once, assigned or not. So a partition without a
+        stored position was added later, and is read from its beginning: otherwise messages that
+        precede its detection would be skipped.
         """
         if self.settings.start == "earliest":
             return frozenset()
         return frozenset(
-            TopicPartition(topic, each)
+            TopicPartition(topic, number)
             for topic in unread
-            for each in self.client.partitions_for_topic(topic) or ()
+            for number in self.client.partitions_for_topic(topic) or ()
         )
 
-    async def _move(self, found: Collection[Place]) -> None:
-        """Store where we stand where that is not where we stood, and what was lost by it."""
-        advances = tuple(each.advance for each in found if each.advance)
-        losses = tuple(each.loss for each in found if each.loss)
+    async def _store(self, offsets: Collection[StartOffset]) -> None:
+        """Persist positions that changed, and record messages that were lost."""
+        advances = tuple(offset.advance for offset in offsets if offset.advance)
+        losses = tuple(offset.loss for offset in offsets if offset.loss)
         for loss in losses:
             _log.error("messages lost", stream=loss.stream, position=loss.position, why=loss.error)
         if advances:
@@ -158,95 +166,99 @@ class Session:
                 Batch(consumer=self.settings.name, advances=advances, rejections=losses)
             )
 
-    async def _take(self, *partitions: TopicPartition, most: int | None = None) -> None:
-        """Fetch some messages and write them as one batch."""
-        fetching = self._fetch(partitions, most or self.settings.batch_size)
+    async def _ingest_next(self, *partitions: TopicPartition, limit: int | None = None) -> None:
+        """Fetch messages of some or all partitions, and write them as one batch."""
+        fetching = self._fetch(partitions, limit or self.settings.batch_size)
         fetched = await unless_stopped(self.stop, fetching)
         if fetched is None or not fetched.reached:
             return
         await self._write(await self._read(fetched), fetched.records)
         for partition, offset in fetched.reached.items():
-            fetched.places[partition] = fetched.places[partition].at(offset)
-        self.commits.note(fetched.reached)
+            fetched.positions[partition] = fetched.positions[partition].at(offset)
+        self.commits.record(fetched.reached)
 
     async def _read(self, fetched: Fetched) -> Batch:
-        """What the messages say; the broker is asked meanwhile which topics they are of.
+        """Read fetched messages, while the broker reports the ids of their topics.
 
-        Raises PositionLost where a topic is not the one that the place is in. The one that is there
-        after a fetch is the one that all of it came from: a topic that was made anew never turns
-        into the old one again.
+        Raises PositionLost if a topic's id is not that of the position. Ids requested after a fetch
+        cover all of its records, because the id of a recreated topic never becomes the old one.
         """
         name, readers = self.settings.name, self.settings.readers
-        asking = asyncio.ensure_future(topic_ids(self.client, fetched.reached))
+        requesting = asyncio.ensure_future(topic_ids(self.client, fetched.reached))
         try:
-            await self._persistently(lambda: prepare(fetched.records, readers))
-            # the question has to be gone, for while we read nothing else happens
-            await asyncio.wait({asking}, timeout=_HEAD_START_SECONDS)
+            await self._with_retries(lambda: prepare(fetched.records, readers))
+            # The request must be sent first, because reading blocks the event loop.
+            await asyncio.wait({requesting}, timeout=_SEND_SECONDS)
             batch = batch_of(name, fetched, readers)
-            told = await asking
-            if left := fetched.reached.keys() - told.keys():
-                # reading may have outlasted the patience for an answer
-                told |= await topic_ids(self.client, left)
+            ids = await requesting
+            if missing := fetched.reached.keys() - ids.keys():
+                # Reading may have taken longer than the timeout of the request.
+                ids |= await topic_ids(self.client, missing)
         finally:
-            asking.cancel()
-        for partition, topic_id in told.items():
-            if topic_id != fetched.places[partition].topic_id:
-                raise PositionLost(f"{stream_of(partition)} is of a topic of id {topic_id}")
+            requesting.cancel()
+        for partition, topic_id in ids.items():
+            if topic_id != fetched.positions[partition].topic_id:
+                raise PositionLost(f"the topic of {stream_of(partition)} now has id {topic_id}")
         return batch
 
-    async def _fetch(self, partitions: Collection[TopicPartition], most: int) -> Fetched:
-        """Some messages of partitions that have a place, and how far that brings us.
+    async def _fetch(self, partitions: Collection[TopicPartition], limit: int) -> Fetched:
+        """Fetch messages of partitions that have a position.
 
-        What a transaction leaves behind in a log has offsets, but is no message.
+        The offsets reached may exceed those of the messages, because transaction markers occupy
+        offsets, too.
         """
         try:
-            records = await self.client.getmany(*partitions, timeout_ms=_POLL_MS, max_records=most)
+            records = await self.client.getmany(*partitions, timeout_ms=_POLL_MS, max_records=limit)
         except Exception:
-            # aiokafka (0.14) goes on counting a fetch that raised as one under way, and so would
-            # never again find us idle for too long, whatever max_poll_interval_ms says
+            # aiokafka (0.14) counts a fetch that raised as still running, which would disable
+            # max_poll_interval_ms.
             self.client._subscription._fetch_count = 0
             raise
-        places = self.membership.places
-        reached = {each: await self.client.position(each) for each in places}
+        positions = self.membership.positions
+        reached = {partition: await self.client.position(partition) for partition in positions}
         return Fetched(
-            {each: records[each] for each in records if each in places},
-            places,
-            {each: offset for each, offset in reached.items() if offset > places[each].offset},
+            {partition: records[partition] for partition in records if partition in positions},
+            positions,
+            {
+                partition: offset
+                for partition, offset in reached.items()
+                if offset > positions[partition].offset
+            },
         )
 
-    async def _take_singly(self) -> None:
-        """Take the next message of each partition, past one that the client cannot decode."""
+    async def _ingest_singly(self) -> None:
+        """Ingest one message per partition, and skip one that the client cannot decode."""
         for partition in self.membership.owned:
             try:
-                await self._take(partition, most=1)
+                await self._ingest_next(partition, limit=1)
             except UnicodeDecodeError as error:
-                await self._pass_over(partition, error)
+                await self._skip(partition, error)
                 return
 
-    async def _pass_over(self, partition: TopicPartition, error: UnicodeDecodeError) -> None:
-        place = self.membership.places.get(partition)
-        if place is not None:
-            _log.error("message passed over", stream=stream_of(partition), position=place.offset)
-            await self._write(undecodable(self.settings.name, partition, place, error))
-        self.membership.forget()
+    async def _skip(self, partition: TopicPartition, error: UnicodeDecodeError) -> None:
+        position = self.membership.positions.get(partition)
+        if position is not None:
+            _log.error("message skipped", stream=stream_of(partition), position=position.offset)
+            await self._write(undecodable(self.settings.name, partition, position, error))
+        self.membership.reset_positions()
 
     async def _write(self, batch: Batch, records: Records = _NOTHING) -> None:
         rejected = partial(self.dead_letters.send, records)
-        await self._persistently(lambda: self.ingest(batch, rejected))
+        await self._with_retries(lambda: self.ingest(batch, rejected))
 
-    async def _persistently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it, again and again while the database is away; meanwhile nothing is fetched."""
+    async def _with_retries(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Retry until the database is available; meanwhile nothing is fetched."""
         while True:
             self.pulse.beat()
             try:
-                done = await work()
+                result = await work()
             except PositionLost:
                 raise
             except Exception as error:
                 if self.stop.is_set():
                     raise
                 _log.error("not written, retrying", consumer=self.settings.name, why=repr(error))
-                await self.patience.wait()
+                await self.backoff.wait()
             else:
-                self.patience.reset()
-                return done
+                self.backoff.reset()
+                return result

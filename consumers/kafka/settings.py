@@ -1,4 +1,4 @@
-"""What a Kafka consumer is told."""
+"""Settings of a Kafka consumer."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from engine.flow.ingest import Rejected
 from engine.model.event import Batch
 
 Ingest = Callable[[Batch, Rejected], Awaitable[object]]
-"""Writes a batch in one transaction. Raises PositionLost if a `before` is not the stored one."""
+"""Writes a batch in one transaction. Raises PositionLost if a stored position is not `before`."""
 
 Positions = Callable[[], Awaitable[Mapping[str, str]]]
-"""The consumer's stored positions, by stream."""
+"""Loads the consumer's stored positions, by stream."""
 
 Start = Literal["earliest", "latest"]
 
@@ -21,11 +21,12 @@ Start = Literal["earliest", "latest"]
 class KafkaSettings:
     """A consumer of some topics.
 
-    `name` is the consumer in Knockon's ledger and the group at the broker. `readers` are by
-    topic. `start` is where to begin in a partition without a stored position. `batch_size` counts
-    messages. `security` goes to every client of aiokafka: security_protocol, ssl_context, ….
-    `dead_letter_topic` gets a copy of what is rejected, unless `dead_letter_topics` has another
-    one for the message's topic. `client` goes to AIOKafkaConsumer.
+    `name` identifies the consumer in Knockon's database and is the group at the broker. `readers`
+    are by topic. `start` is the offset to start from in topics without a stored position.
+    `batch_size` counts messages. `security` has arguments of every aiokafka client:
+    security_protocol, ssl_context, …. `dead_letter_topic` receives a copy of rejected messages,
+    unless `dead_letter_topics` has another topic for the message's topic. `client` has further
+    arguments of AIOKafkaConsumer.
     """
 
     bootstrap_servers: str
@@ -41,7 +42,7 @@ class KafkaSettings:
 
     @property
     def connection(self) -> dict[str, Any]:
-        """Arguments of every client of aiokafka."""
+        """Arguments of every aiokafka client."""
         return {
             "client_id": "knockon",
             **self.security,
@@ -49,9 +50,10 @@ class KafkaSettings:
         }
 
     def for_client(self) -> dict[str, Any]:
-        """Arguments of AIOKafkaConsumer. Positions are ours alone: it may neither move nor guess.
+        """Arguments of AIOKafkaConsumer.
 
-        Within ten seconds a topic or partition that was made later is seen.
+        Knockon manages positions, so the client must neither commit nor reset offsets. New topics
+        and partitions are detected within ten seconds.
         """
         return {
             "isolation_level": "read_committed",

@@ -1,6 +1,7 @@
-"""The metadata request of Kafka in version 11, whose answer has the ids of topics.
+"""Kafka's metadata request in version 11, whose response contains topic ids.
 
-From KIP-516, Topic Identifiers; brokers know it since Apache Kafka 2.8, aiokafka (0.14) up to 5.
+Source: KIP-516, Topic Identifiers. Brokers support it since Apache Kafka 2.8; aiokafka (0.14)
+implements versions up to 5.
 """
 
 from collections.abc import Collection
@@ -61,7 +62,7 @@ _TOPIC = (
 )
 
 
-class _Answer(Response):  # type: ignore[misc]
+class _TopicsResponse(Response):  # type: ignore[misc]
     API_KEY, API_VERSION = _METADATA, _VERSION
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
@@ -73,9 +74,9 @@ class _Answer(Response):  # type: ignore[misc]
     )
 
 
-class _Question(RequestStruct):  # type: ignore[misc]
+class _TopicsRequestV11(RequestStruct):  # type: ignore[misc]
     FLEXIBLE_VERSION = True
-    API_KEY, API_VERSION, RESPONSE_TYPE = _METADATA, _VERSION, _Answer
+    API_KEY, API_VERSION, RESPONSE_TYPE = _METADATA, _VERSION, _TopicsResponse
     SCHEMA = Schema(
         ("topics", CompactArray(("id", _Uuid), ("name", CompactString()), _TAGS)),
         ("allow_auto_topic_creation", Boolean),
@@ -84,14 +85,14 @@ class _Question(RequestStruct):  # type: ignore[misc]
     )
 
 
-class TopicsRequest(Request[_Question]):  # type: ignore[misc]
-    """Asks about topics by name, and has none made that is not there."""
+class TopicsRequest(Request[_TopicsRequestV11]):  # type: ignore[misc]
+    """A request for the metadata of topics by name; does not create missing topics."""
 
     API_KEY = _METADATA
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = names
 
-    def build(self, struct: type[_Question]) -> _Question:
-        """Called by aiokafka when it has found a version that the broker knows, too."""
-        return struct([(NO_ID, each, {}) for each in self._names], False, False, {})
+    def build(self, struct: type[_TopicsRequestV11]) -> _TopicsRequestV11:
+        """Build the request; aiokafka calls this after negotiating the version."""
+        return struct([(NO_ID, name, {}) for name in self._names], False, False, {})

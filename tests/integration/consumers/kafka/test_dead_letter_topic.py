@@ -62,7 +62,7 @@ async def test_the_topic_that_a_source_names_gets_its_letters(broker, ledger, to
 
 @on_kafka
 async def test_one_that_is_not_there_holds_up_no_other(broker, ledger, topic, monkeypatch):
-    monkeypatch.setattr("consumers.kafka.dead_letters._PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("consumers.kafka.dead_letters._TIMEOUT_SECONDS", 0.5)
     async with topic_on(broker) as usual, topic_on(broker) as other:
         told = settings(
             broker,
@@ -107,7 +107,7 @@ async def test_it_is_sent_before_the_positions_are_committed(broker, ledger, top
 async def test_a_topic_that_cannot_be_had_stops_nothing(
     broker, ledger, topic, where, whose, monkeypatch
 ):
-    monkeypatch.setattr("consumers.kafka.dead_letters._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("consumers.kafka.dead_letters._TIMEOUT_SECONDS", 0.2)
     name = topic.name if where == "the topic itself" else f"not-{topic.name}"
     said = {"dead_letter_topic": name}
     if whose == "its own":

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from consumers.kafka import KafkaConsumer, moves
+from consumers.kafka import KafkaConsumer, rewinds
 from engine.model.event import Batch
 from tests.support.kafka import delete_topic, on_both, on_kafka, running, settings
 
@@ -18,7 +18,7 @@ async def make_anew(broker, topic, *notes: str) -> None:
 def assert_told(ledger, topic) -> None:
     [(stream, position, payload, error)] = ledger.rejections
     assert (stream, position, payload) == (topic.stream(), "3..", None)
-    assert error.startswith("lost: offset 3 was next in the topic of id ")
+    assert error.startswith("lost: offset 3 was next in the topic with id ")
 
 
 @on_both
@@ -79,7 +79,7 @@ async def test_who_rewinds_afterwards_has_said_where_to_read(
         await ledger.until(events=3)
 
     await make_anew(broker, topic, *"defgh")
-    advances = await moves(group, ledger.positions, "latest")
+    advances = await rewinds(group, ledger.positions, "latest")
     await ledger.ingest(Batch(consumer=group.name, advances=tuple(advances)))
     await topic.send("i")
     async with running(consumer):

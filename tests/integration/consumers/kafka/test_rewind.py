@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
-from consumers.kafka import moves
+from consumers.kafka import rewinds
 from consumers.kafka.position import Position
 from consumers.run import Consumers, Wiring
 from engine.cli.commands.consume import app
@@ -18,7 +18,7 @@ NOON = datetime(2013, 2, 13, 12, tzinfo=UTC)
 
 
 async def rewound(group, ledger, origin) -> list[tuple[int | None, int | None]]:
-    advances = await moves(group, ledger.positions, origin)
+    advances = await rewinds(group, ledger.positions, origin)
     await ledger.ingest(Batch(consumer=group.name, advances=tuple(advances)))
     return [(offset_of(each.before), offset_of(each.after)) for each in advances]
 
@@ -59,8 +59,8 @@ async def test_a_time_begins_with_the_first_message_that_is_not_older(group, led
 
 async def test_a_broker_that_is_away_is_said(broker, ledger, topic):
     away = settings(broker, topic.name, bootstrap_servers="127.0.0.1:1")
-    with pytest.raises(ServiceUnavailable, match="where to begin"):
-        await moves(away, ledger.positions, "earliest")
+    with pytest.raises(ServiceUnavailable, match="broker did not return offsets"):
+        await rewinds(away, ledger.positions, "earliest")
 
 
 @on_kafka

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from consumers.kafka.placement import Log, Place, place
 from consumers.kafka.position import Position
+from consumers.kafka.start_offset import Log, StartOffset, start_offset
 from engine.model.event import Advance
 
 LOG = Log("kafka/changes/0", start=5, end=9, topic_id="now")
@@ -18,12 +18,12 @@ def test_a_position_within_the_log_stays_unless_the_topic_is_known_to_be_another
     log, stored, offset
 ):
     text = stored.format(offset)
-    assert place(log, text, "earliest") == Place(Position.from_text(text))
+    assert start_offset(log, text, "earliest") == StartOffset(Position.from_text(text))
 
 
 def test_a_position_in_a_topic_whose_id_was_not_known_learns_it():
     advance = Advance(stream=LOG.stream, before="7", after="7@now")
-    assert place(LOG, "7", "earliest") == Place(Position(7, "now"), advance)
+    assert start_offset(LOG, "7", "earliest") == StartOffset(Position(7, "now"), advance)
 
 
 @pytest.mark.parametrize("log", [LOG, UNTOLD])
@@ -32,7 +32,7 @@ def test_without_a_position_the_setting_decides_and_is_stored(log, start, offset
     position = Position(offset, log.topic_id)
     advance = Advance(stream=LOG.stream, before=None, after=position.to_text())
 
-    assert place(log, None, start) == Place(position, advance)
+    assert start_offset(log, None, start) == StartOffset(position, advance)
 
 
 @pytest.mark.parametrize(
@@ -42,20 +42,24 @@ def test_without_a_position_the_setting_decides_and_is_stored(log, start, offset
         ("4@now", "4..4", "the broker deleted offsets 4 to 4"),
         ("10", "10..", "offset 10 was next, but the log ends at 9"),
         ("10@now", "10..", "offset 10 was next, but the log ends at 9"),
-        ("2@before", "2..", "topic of id before, but the topic was made anew and now has id now"),
-        ("7@before", "7..", "topic of id before, but the topic was made anew and now has id now"),
-        ("10@before", "10..", "topic of id before, but the topic was made anew and now has id now"),
+        ("2@before", "2..", "id before, but the topic was recreated and now has id now"),
+        ("7@before", "7..", "id before, but the topic was recreated and now has id now"),
+        (
+            "10@before",
+            "10..",
+            "id before, but the topic was recreated and now has id now",
+        ),
     ],
 )
 @pytest.mark.parametrize("start", ["earliest", "latest"])
 def test_a_position_outside_the_log_is_a_loss_and_the_rest_is_read(start, stored, lost, complaint):
-    found = place(LOG, stored, start)
+    start_at = start_offset(LOG, stored, start)
 
-    assert found.position == Position(5, "now")
-    assert found.advance == Advance(stream=LOG.stream, before=stored, after="5@now")
-    assert found.loss is not None
-    assert (found.loss.stream, found.loss.position) == (LOG.stream, lost)
-    assert complaint in found.loss.error
+    assert start_at.position == Position(5, "now")
+    assert start_at.advance == Advance(stream=LOG.stream, before=stored, after="5@now")
+    assert start_at.loss is not None
+    assert (start_at.loss.stream, start_at.loss.position) == (LOG.stream, lost)
+    assert complaint in start_at.loss.error
 
 
 @pytest.mark.parametrize("text", ["0", "1234", "1234@uF3c5Wz9QXuIw3rflRDAnw"])
