@@ -82,7 +82,10 @@ class Client:
         return self._keeper.hold(lease)
 
     async def heartbeat(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
-        """Renew leases explicitly; returns new expiries by task. Stop the run of a missing task."""
+        """Renew leases explicitly; return new expiries by task.
+
+        The lease of a task missing in the result is lost: stop the run.
+        """
         return await self._with_retries(
             lambda conn: heartbeat(conn, leases, self._claimant.lease_seconds), "heartbeat"
         )
@@ -104,7 +107,7 @@ class Client:
         )
 
     async def close(self) -> None:
-        """Stop renewing leases; those still held expire."""
+        """Stop renewing leases; unfinished leases expire."""
         await self._keeper.close()
 
     async def _renew(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
