@@ -139,9 +139,8 @@ class EmbeddedPostgres:
         if self._socket_dir != self.data_dir:
             self._socket_dir.mkdir(mode=0o700, exist_ok=True)
             chown_to_nobody(self._socket_dir)
-        if (
-            not self._is_served()
-        ):  # PostgreSQL would mistake a process with a reused id for a server
+        # PostgreSQL would mistake a process with a reused id for a server.
+        if not self._is_served():
             self._pid_file.unlink(missing_ok=True)
         child = ChildProcess(drop_privileges(self._command()), stop_signal="INT", log=self.log)
         self._wait(child)
