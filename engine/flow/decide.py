@@ -43,11 +43,18 @@ async def changes_since(
     """How what would run now differs from a plan's document of earlier."""
     ids = [step["job"] for step in before["steps"]]
     rows = await fetch(conn, "plans.jobs", ids=ids)
-    names = {row["id"]: (row["dag_name"], row["name"]) for row in rows}
-    was = {names[step["job"]]: step for step in before["steps"]}
+    by_id = {row["id"]: row for row in rows}
+    was = {}
+    for step in before["steps"]:
+        row = by_id[step["job"]]
+        block = {"partitions_per_task": row["partitions_per_task"]}
+        was[row["dag_name"], row["name"]] = step | block
     jobs = [draft.lineage.job(step.job) for step in draft.decided.steps]
     steps = zip(jobs, draft.document["steps"], strict=True)
-    now = {(job.dag_name, job.name): step for job, step in steps}
+    now = {
+        (job.dag_name, job.name): step | {"partitions_per_task": job.partitions_per_task}
+        for job, step in steps
+    }
     return differences(was, now, draft.lineage)
 
 

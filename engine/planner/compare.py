@@ -1,7 +1,7 @@
 """Two plans for one change, side by side: does what would run now differ from what was shown?
 
-Only what runs counts: jobs, their partitions, which of those run for sure, and row filters. That
-the lineage has moved in between is no difference by itself.
+Only what runs counts: jobs, their partitions, which of those run for sure, row filters, and the
+number of partitions per task. A new version of the lineage is no difference by itself.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def _changed(before: Steps, now: Steps, lineage: Lineage) -> Iterator[Difference
 
 
 def _what_runs(step: Mapping[str, Any]) -> tuple[Any, ...]:
-    return step["partitions"], step.get("direct"), step.get("row_filters")
+    names = ("partitions", "direct", "row_filters", "partitions_per_task")
+    return tuple(step.get(name) for name in names)
 
 
 def _only(space: PartitionSpace, these: list[str], those: list[str]) -> tuple[str, ...]:
@@ -83,6 +84,9 @@ def _notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         yield f"runs for sure: {_sure(old)} before, {_sure(new)} now"
     if old.get("row_filters") != new.get("row_filters"):
         yield f"rows: {old.get('row_filters')} before, {new.get('row_filters')} now"
+    before, now = old.get("partitions_per_task"), new.get("partitions_per_task")
+    if before != now:
+        yield f"partitions per task: {before} before, {now} now"
 
 
 def _sure(step: Mapping[str, Any]) -> str:

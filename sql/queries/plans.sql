@@ -38,8 +38,11 @@ WHERE org_id = %(org_id)s AND state = 'proposed'
   AND created_at < clock_timestamp() - %(days)s * interval '1 day'
 
 -- :name jobs
--- What the jobs of a plan are called; a deploy may have given them other ids since.
-SELECT id::text, dag_name, name FROM knockon.jobs WHERE id = ANY(%(ids)s::uuid[])
+-- The names of a plan's jobs, and how many partitions a task of theirs takes; a deploy may have given
+-- them other ids since.
+SELECT id::text, dag_name, name,
+    coalesce((scaling ->> 'partitions_per_task')::int, 1) AS partitions_per_task
+FROM knockon.jobs WHERE id = ANY(%(ids)s::uuid[])
 
 -- :name costs
 -- What a partition of each dataset took, by the runs behind its last ones, those of the newest

@@ -119,6 +119,17 @@ async def test_what_has_changed_is_told_by_job_and_nothing_is_written(database: 
     assert kept == {"state": "proposed"}
 
 
+async def test_another_number_of_partitions_per_task_is_a_change(database: Database) -> None:
+    world = await World.made(database, *JOBS)
+    shown = await proposed(world, WEEK)
+    b = job("b", "a", scaling={"partitions_per_task": 7})
+    await world.deploy(source("a"), b, JOBS[2])
+    done = await applied(world, shown.plan_id)
+    (change,) = done.changes
+    assert (change.job, change.notes) == ("b", ("partitions per task: 1 before, 7 now",))
+    assert done.tasks == 0
+
+
 async def test_partitions_that_came_since_are_a_change(database: Database) -> None:
     world = await World.made(database, *JOBS)
     await world.changed("a", "2013-02-11")
