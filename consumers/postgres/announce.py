@@ -1,4 +1,4 @@
-"""Announce what a table holds: log its partitions as if their rows had just been inserted."""
+"""Announcing a table: its partitions are logged as if their rows had just been inserted."""
 
 from collections.abc import Collection
 from typing import Any
@@ -16,20 +16,21 @@ from engine.errors import InvalidInput
 async def announce_parts(
     connection: AsyncConnection[Any], attachment: Attachment, unannounced: Collection[int]
 ) -> None:
-    """Log the rows of the table, or of some of its parts, once the triggers are in place.
+    """Log the rows of the table, or of some of its parts, after the triggers have been created.
 
-    The relations are recorded as unannounced beforehand, so that a crash loses nothing.
+    The relations have been recorded as unannounced in an earlier transaction, so that a crash
+    loses nothing.
     """
     table = attachment.table
     relations: tuple[Relation, ...] = (table,) if table.oid in unannounced else table.parts
     for relation in relations:
         if relation.oid in unannounced:
-            found = await _read(connection, attachment, relation)
+            rows = await _read(connection, attachment, relation)
             async with connection.transaction():
                 await connection.execute(statement("schema.settings"), prepare=False)
-                if found is None:
+                if rows is None:
                     await _widen(connection, attachment)
-                for row in found or ():
+                for row in rows or ():
                     await connection.execute(statement("attach.found"), row, prepare=False)
                 await _store(
                     connection, attachment, unannounced if relation is table else (relation.oid,)
@@ -40,21 +41,21 @@ async def announce_parts(
 async def _read(
     connection: AsyncConnection[Any], attachment: Attachment, relation: Relation
 ) -> list[Any] | None:
-    """Read a relation with its owner's rights; None if it is not as it was attached.
+    """Read a relation with its owner's privileges; None if it has changed since it was attached.
 
-    Code of the owner may run meanwhile. The rollback takes back whatever it does to the session,
-    and deferred triggers never fire.
+    Code of the owner may run during the read. The rollback undoes its changes to the session, and
+    deferred triggers never fire.
     """
     try:
         async with connection.transaction(force_rollback=True):
             await connection.execute(statement("schema.settings"), prepare=False)
-            found = await _rows(connection, attachment, relation)
-        await _refuse_leftovers(connection)
+            rows = await _rows(connection, attachment, relation)
+        await _reject_prepared_statements(connection)
     except BaseException:
-        # Code of the owner may have raised the error, and have changed the session before.
+        # Code of the owner may have changed the session before it raised the error.
         await connection.close()
         raise
-    return found
+    return rows
 
 
 async def _rows(
@@ -80,14 +81,14 @@ async def _owner(
     relation: Relation,
     function: Identifier,
 ) -> str | None:
-    """The owner of the relation, if the function reads it and it is as it was attached.
+    """The owner of the relation; None if the function reads another relation or other types.
 
-    A name may have come to mean another relation meanwhile.
+    The relation's name may refer to another relation by now.
     """
     columns = attachment.key_columns
-    what = {"function": f"{function.as_string(connection)}()", "columns": columns}
+    parameters = {"function": f"{function.as_string(connection)}()", "columns": columns}
     cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(statement("attach.bound"), what)
+    await cursor.execute(statement("attach.bound"), parameters)
     rows = await cursor.fetchall()
     types = [attachment.table.column(name).type_oid for name in columns]
     expected = {"oid": relation.oid, "is_table": True, "types": types}
@@ -96,7 +97,7 @@ async def _owner(
     return str(rows[0]["owner"])
 
 
-async def _refuse_leftovers(connection: AsyncConnection[Any]) -> None:
+async def _reject_prepared_statements(connection: AsyncConnection[Any]) -> None:
     cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(statement("attach.leftovers"), prepare=False)
     if await cursor.fetchone():
@@ -108,8 +109,8 @@ async def _refuse_leftovers(connection: AsyncConnection[Any]) -> None:
 
 async def _widen(connection: AsyncConnection[Any], attachment: Attachment) -> None:
     source = f"{attachment.table.schema}.{attachment.table.name}"
-    what = {"org": attachment.org, "dataset": attachment.dataset, "source": source}
-    await connection.execute(statement("attachments.widen"), what | {"columns": None})
+    row = {"org": attachment.org, "dataset": attachment.dataset, "source": source}
+    await connection.execute(statement("attachments.widen"), row | {"columns": None})
 
 
 async def _store(

@@ -1,7 +1,7 @@
-"""Attach tables of a source database: from then on every change is logged there, durably.
+"""Attaching tables of a source database: triggers log every change durably in the source.
 
-The source need not be Knockon's own database. Attaching is safe to repeat: it replaces, and repairs
-an attachment whose table has changed underneath.
+The source may be any database. Attaching is idempotent: it replaces an earlier attachment, and
+repairs one whose table has drifted.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -50,18 +50,17 @@ async def attach(
     *,
     announce: bool = False,
 ) -> None:
-    """Log the changes of a table, named as SQL writes it, as those of a dataset of an org.
+    """Log the changes of a table, named in SQL syntax, as changes of a dataset of an org.
 
-    `partitioning` is the dataset's, as JSON data; the column of a dimension is the one that
-    `columns` gives for it, else its own "column", else the one of its name. With `announce` the
-    partitions that the table already holds are logged too, so that they are built a first time. If
-    the table was attached before and has changed underneath since, changes that may have been
-    missed are logged as well.
+    `partitioning` is that of the dataset, as JSON data. The column of a dimension comes from
+    `columns`, else from its "column", else it has the dimension's name. With `announce`, the
+    partitions that the table already contains are logged, so that they are built a first time. If
+    the table was attached before and has drifted, changes that may have been missed are logged.
 
     Raises:
-        InvalidInput: the table or the partitioning cannot be used, or the role may not attach;
+        InvalidInput: the table or the partitioning is not usable, or the role may not attach;
             nothing is changed.
-        ServiceUnavailable: writers held the table for too long; nothing is changed.
+        ServiceUnavailable: writers locked the table for too long; nothing is changed.
     """
     space = PartitionSpace.from_spec(partitioning)
     async with patient_transaction(connection, table):
@@ -72,7 +71,8 @@ async def attach(
         await _store_repeats(connection, space)
         unannounced = await _replace(connection, attachment)
         await create_triggers(connection, session, attachment)
-        await _expect(connection, tenant)
+        reader = {"org": tenant.org, "consumer": tenant.consumer}
+        await connection.execute(statement("attachments.expect"), reader)
         await drop_legacy(connection, tenant, attachment)
         if announce:
             unannounced.add(source.oid)
@@ -82,7 +82,7 @@ async def attach(
 
 
 async def reattach(connection: AsyncConnection[Any], tenant: Tenant, stored: Stored) -> None:
-    """Attach a table again as it was attached before. Raises what `attach` raises."""
+    """Attach a table again with its recorded settings. Raises the same errors as `attach`."""
     name = Identifier(stored.schema_name, stored.table_name).as_string(connection)
     if stored.named is None and stored.current_name is not None:
         name = stored.current_name
@@ -94,38 +94,37 @@ async def reattach(connection: AsyncConnection[Any], tenant: Tenant, stored: Sto
 async def detach(
     connection: AsyncConnection[Any], tenant: Tenant, table: str, dataset: str
 ) -> None:
-    """Log no more changes of a table as those of an org's dataset; what was logged stays.
+    """Stop logging the changes of a table as changes of an org's dataset; logged changes stay.
 
-    The table may have been dropped or renamed meanwhile.
+    The table may have been dropped or renamed since it was attached.
 
     Raises:
-        UnknownName: it was not attached to the dataset.
+        UnknownName: the table is not attached to the dataset.
         InvalidInput: the role may not detach; nothing is changed.
-        ServiceUnavailable: writers held the table for too long; nothing is changed.
+        ServiceUnavailable: writers locked the table for too long; nothing is changed.
     """
     async with patient_transaction(connection, table):
         oid = await resolve(connection, table)
         await connection.execute(statement("schema.settings"), prepare=False)
-        found = await _named(connection, tenant, table, dataset, oid)
+        attached = await _attachments_of(connection, tenant, table, dataset, oid)
         legacy = await legacy_functions(connection, tenant, dataset, oid)
-        if not found and not legacy:
+        if not attached and not legacy:
             raise UnknownName(f"table {table} is not attached to {dataset!r}; check both names")
-        for stored in found:
+        for stored in attached:
             await drop_triggers(connection, stored.org, dataset, stored.relation)
             await _remove(connection, stored)
-        if not found and oid is not None:
+        if not attached and oid is not None:
             await drop_triggers(connection, None, dataset, oid)
     _log.info("detached", table=table, dataset=dataset)
 
 
 async def _locked(connection: AsyncConnection[Any], table: str) -> Table:
-    """Find a table and lock out its writers, and with them any change of its name or columns."""
+    """Lock a table against writes and changes of its name or columns, and read its catalog."""
     oid = await resolve(connection, table)
     await connection.execute(statement("schema.settings"), prepare=False)
-    found = await read_table(connection, table, oid)
-    await connection.execute(statement("attach.lock").format(table=found.identifier), prepare=False)
-    name = found.identifier.as_string(connection)
-    if await resolve(connection, name) != oid:
+    identifier = (await read_table(connection, table, oid)).identifier
+    await connection.execute(statement("attach.lock").format(table=identifier), prepare=False)
+    if await resolve(connection, identifier.as_string(connection)) != oid:
         raise InvalidInput(f"table {table} was replaced while it was being attached; try again")
     return await read_table(connection, table, oid)
 
@@ -133,42 +132,51 @@ async def _locked(connection: AsyncConnection[Any], table: str) -> Table:
 def _keys(
     table: Table, space: PartitionSpace, overrides: Mapping[str, str]
 ) -> tuple[tuple[str, KeyColumn], ...]:
+    """The key column of each dimension, by the dimension's name."""
     for name in overrides:
         space.index(name)
-    named = {name: overrides.get(name, each.column or name) for name, each in space.dimensions}
-    found = {name: table.column(column) for name, column in named.items()}
-    for column in found.values():
+    columns = {
+        name: table.column(overrides.get(name, dimension.column or name))
+        for name, dimension in space.dimensions
+    }
+    for column in columns.values():
         if column.is_virtual:
             raise InvalidInput(
-                f"column {column.name!r} is a virtual generated column, which triggers cannot see; "
-                "make it STORED or name another column"
+                f"column {column.name!r} is a virtual generated column, which triggers cannot "
+                "read; make it STORED or name another column"
             )
     keys = tuple(
         (
             name,
-            key_column(each, found[name].name, found[name].type, is_builtin=found[name].is_builtin),
+            key_column(
+                dimension,
+                columns[name].name,
+                columns[name].type,
+                is_builtin=columns[name].is_builtin,
+            ),
         )
-        for name, each in space.dimensions
+        for name, dimension in space.dimensions
     )
     return keys or (("", NoColumn("")),)
 
 
 async def _store_repeats(connection: AsyncConnection[Any], space: PartitionSpace) -> None:
-    for _, each in space.dimensions:
-        if isinstance(each, TimeDimension):
-            await connection.execute(statement("schema.check_zone"), {"zone": each.zone})
-            lasts = repeats(each.grain, each.zone)
-            window = {"zone": each.zone, "grain": each.grain}
-            found = {"buckets": list(lasts), "lasts": list(lasts.values())}
-            await connection.execute(statement("schema.store_repeats"), window | found)
+    for _, dimension in space.dimensions:
+        if isinstance(dimension, TimeDimension):
+            await connection.execute(statement("schema.check_zone"), {"zone": dimension.zone})
+            lasts = repeats(dimension.grain, dimension.zone)
+            window = {"zone": dimension.zone, "grain": dimension.grain}
+            repeated = {"buckets": list(lasts), "lasts": list(lasts.values())}
+            await connection.execute(statement("schema.store_repeats"), window | repeated)
 
 
 async def _replace(connection: AsyncConnection[Any], attachment: Attachment) -> set[int]:
-    """Take the place of earlier attachments, and log what their triggers may have missed.
+    """Remove earlier attachments of the dataset, and log changes their triggers may have missed.
 
-    Returns the relations whose rows have still to be announced.
+    Returns the relations whose rows must still be announced.
     """
     table, dataset = attachment.table, attachment.dataset
+    relations = {table.oid, *(part.oid for part in table.parts)}
     unannounced: set[int] = set()
     for stored in await stored_attachments(connection, attachment.org):
         is_same = stored.relation == table.oid
@@ -179,32 +187,25 @@ async def _replace(connection: AsyncConnection[Any], attachment: Attachment) -> 
             unannounced.update(stored.unannounced)
             if drift is not None:
                 unannounced.update(await _widen(connection, attachment, drift))
-            await drop_triggers(
-                connection, stored.org, dataset, stored.relation, keeping=_kept(attachment, is_same)
-            )
+            # Triggers of the same table are replaced in place later.
+            keeping = relations if is_same else ()
+            await drop_triggers(connection, stored.org, dataset, stored.relation, keeping=keeping)
             await _remove(connection, stored)
-    parts = {table.oid, *(part.oid for part in table.parts)}
-    return {table.oid} if unannounced - parts else unannounced
-
-
-def _kept(attachment: Attachment, is_same: bool) -> Collection[int]:
-    """The relations whose triggers are replaced in place."""
-    table = attachment.table
-    return {table.oid, *(part.oid for part in table.parts)} if is_same else ()
+    return {table.oid} if unannounced - relations else unannounced
 
 
 async def _widen(
     connection: AsyncConnection[Any], attachment: Attachment, drift: Drift
 ) -> Collection[int]:
-    """Log a change that no trigger has seen; returns the relations to announce."""
+    """Log the changes that a drift may have hidden; returns the relations to announce."""
     source = f"{attachment.table.schema}.{attachment.table.name}"
-    what = {"org": attachment.org, "dataset": attachment.dataset, "source": source}
+    row = {"org": attachment.org, "dataset": attachment.dataset, "source": source}
     if drift.is_total:
-        await connection.execute(statement("attachments.widen"), what | {"columns": None})
+        await connection.execute(statement("attachments.widen"), row | {"columns": None})
         return {attachment.table.oid}
     if drift.columns:
         columns = {"columns": list(drift.columns)}
-        await connection.execute(statement("attachments.widen"), what | columns)
+        await connection.execute(statement("attachments.widen"), row | columns)
     return drift.new_parts
 
 
@@ -231,33 +232,28 @@ async def _store(
     await connection.execute(statement("attachments.add"), row)
 
 
-async def _expect(connection: AsyncConnection[Any], tenant: Tenant) -> None:
-    who = {"org": tenant.org, "consumer": tenant.consumer}
-    await connection.execute(statement("attachments.expect"), who)
-
-
 async def _remove(connection: AsyncConnection[Any], stored: Stored) -> None:
     key = {"org": stored.org, "dataset": stored.dataset, "relation": stored.relation}
     await connection.execute(statement("attachments.remove"), key)
 
 
-async def _named(
+async def _attachments_of(
     connection: AsyncConnection[Any], tenant: Tenant, table: str, dataset: str, oid: int | None
 ) -> Sequence[Stored]:
-    """An org's attachments of a table to a dataset, found by identity or by recorded name."""
+    """An org's attachments of a table to a dataset, matched by oid or by recorded name."""
     if not await is_current(connection):
         return ()
-    stored = await stored_attachments(connection, tenant.org)
-    mine = [each for each in stored if each.dataset == dataset]
-    parts = await _parts_of(connection, table)
-    return [each for each in mine if each.relation == oid or _has_name(each, parts)]
-
-
-def _has_name(stored: Stored, parts: Sequence[str]) -> bool:
-    return [stored.schema_name, stored.table_name][-len(parts) :] == list(parts)
-
-
-async def _parts_of(connection: AsyncConnection[Any], table: str) -> Sequence[str]:
+    attached = await stored_attachments(connection, tenant.org)
     cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(statement("catalog.parse"), {"table": table})
-    return await cursor.fetchone() or ()
+    name = await cursor.fetchone() or ()
+    return [
+        stored
+        for stored in attached
+        if stored.dataset == dataset and (stored.relation == oid or _has_name(stored, name))
+    ]
+
+
+def _has_name(stored: Stored, name: Sequence[str]) -> bool:
+    """Return whether a name, with or without schema, is that of an attached table."""
+    return [stored.schema_name, stored.table_name][-len(name) :] == list(name)

@@ -1,4 +1,4 @@
-"""The attachments that a source database records, and how far each has drifted since."""
+"""The attachments recorded in a source database, and the drift of their tables."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from engine.partitions.space import PartitionSpace
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """Everything about a table that capture depends on; see `attachments.shape`."""
+    """The properties of a table that capture depends on; see `attachments.shape`."""
 
     columns: dict[str, tuple[Any, ...]] | None
     key: str | None
@@ -25,7 +25,7 @@ class Shape(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Stored:
-    """An attachment as recorded; `named` is the relation that has the table's name now."""
+    """A recorded attachment; `named` is the relation that currently has the table's name."""
 
     org: str
     dataset: str
@@ -45,7 +45,7 @@ class Stored:
         """The columns that hold the dataset's dimensions."""
         space = PartitionSpace.from_spec(msgspec.json.decode(self.partitioning))
         columns = msgspec.json.decode(self.columns)
-        return frozenset(columns.get(name, each.column or name) for name, each in space.dimensions)
+        return frozenset(columns.get(name, dim.column or name) for name, dim in space.dimensions)
 
     @property
     def table(self) -> str:
@@ -55,10 +55,10 @@ class Stored:
 
 @dataclass(frozen=True)
 class Drift:
-    """The difference between a table as it was attached and as it is.
+    """The difference between the attached and the current state of a table.
 
-    `is_total`: every row may have changed without a log entry. Otherwise the `columns` may have,
-    and the rows in `new_parts` have appeared.
+    `is_total`: every row may have changed without a log entry. Otherwise the `columns` may have
+    changed, and the rows in `new_parts` are new.
     """
 
     reasons: tuple[str, ...]
@@ -66,6 +66,11 @@ class Drift:
     columns: tuple[str, ...] = ()
     new_parts: tuple[int, ...] = ()
     can_attach: bool = True
+
+    @property
+    def misses_changes(self) -> bool:
+        """Return whether changes may have happened without a log entry."""
+        return bool(self.is_total or self.columns or self.new_parts)
 
 
 async def stored_attachments(connection: AsyncConnection[Any], org: str) -> Sequence[Stored]:
@@ -85,31 +90,31 @@ async def read_shape(
     return await cursor.fetchone()
 
 
-def find_drift(stored: Stored, found: str | None) -> Drift | None:
-    """Compare the recorded shape with the present one (pure)."""
-    if found is None:
+def find_drift(stored: Stored, shape: str | None) -> Drift | None:
+    """Compare the recorded shape with the current one; None if nothing differs (pure)."""
+    if shape is None:
         gone = stored.named is None or not stored.is_table
         reason = "was dropped" if gone else "was dropped and created again"
         return Drift((reason,), is_total=True, can_attach=not gone)
     if stored.named not in (None, stored.relation):
-        kind = "another table" if stored.is_table else "no table"
-        reason = f"is {kind} now; the captured one is {stored.current_name}"
+        kind = "another table" if stored.is_table else "not a table"
+        reason = f"is {kind} now; the captured table is {stored.current_name}"
         return Drift((reason,), is_total=True, can_attach=bool(stored.is_table))
-    return _within(stored, _shape(stored.shape), _shape(found))
+    return _same_table_drift(stored, _shape(stored.shape), _shape(shape))
 
 
-def _within(stored: Stored, before: Shape, now: Shape) -> Drift | None:
-    """The drift of a table that is still the same table."""
+def _same_table_drift(stored: Stored, before: Shape, now: Shape) -> Drift | None:
+    """The drift of a table that has not been replaced."""
     gone, new = set(before.parts) - set(now.parts), set(now.parts) - set(before.parts)
     columns = _changed_columns(before, now)
     has_lost = _has_lost(before, now, gone)
     reasons = {
-        "has triggers that were missing, disabled, replaced or without rights": has_lost,
+        "has triggers that were missing, disabled, replaced or without privileges": has_lost,
         "has lost partitions": gone,
         "has new partitions": new,
         f"has changed columns: {', '.join(columns)}": columns,
         "has another primary key": before.key != now.key,
-        "has rows that are not announced yet": stored.unannounced,
+        "has rows that have not been announced": stored.unannounced,
     }
     if any(reasons.values()):
         return Drift(
@@ -119,16 +124,16 @@ def _within(stored: Stored, before: Shape, now: Shape) -> Drift | None:
             new_parts=tuple(map(int, new)),
         )
     if stored.named is None:
-        reason = f"is called {stored.current_name} now"
+        reason = f"was renamed to {stored.current_name}"
         return Drift((reason,), is_total=False, can_attach=False)
     return None
 
 
 def _has_lost(before: Shape, now: Shape, gone: Set[str]) -> bool:
-    """Whether a write may have gone unlogged: a trigger is not as it was attached."""
-    found = now.triggers or {}
+    """Return whether writes may have happened without a log entry, because triggers changed."""
+    triggers = now.triggers or {}
     return not now.can_log or any(
-        found.get(name) != state
+        triggers.get(name) != state
         for name, state in (before.triggers or {}).items()
         if name.split()[0] not in gone
     )

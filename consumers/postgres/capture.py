@@ -17,7 +17,7 @@ async def create_triggers(
 ) -> None:
     """Create or replace the functions, as the capture role, and the triggers of table and parts.
 
-    A function that belongs to another role is dropped first: replacing would leave it there.
+    Functions owned by another role are dropped first, because replacing one keeps its owner.
     """
     functions = attachment.function_names
     if await _functions(connection, functions, other_than=session.capture):
@@ -40,9 +40,9 @@ async def drop_triggers(
     *,
     keeping: Collection[int] = (),
 ) -> None:
-    """Drop the triggers that log a table as a dataset, wherever they are, and their functions.
+    """Drop the triggers that log a table as a dataset on all relations, and their functions.
 
-    Triggers of the relations in `keeping` stay, and the functions with them.
+    Triggers of the relations in `keeping` are kept, and then the functions, too.
     """
     functions = function_names(org, dataset, relation)
     cursor = connection.cursor(row_factory=dict_row)
@@ -80,17 +80,17 @@ async def legacy_functions(
 async def drop_legacy(
     connection: AsyncConnection[Any], tenant: Tenant, attachment: Attachment
 ) -> None:
-    """Replace the triggers of an earlier version, unless another org may rely on them."""
-    found = await legacy_functions(connection, tenant, attachment.dataset, attachment.table.oid)
-    if found and not any(row["has_others"] for row in found):
+    """Drop the triggers of an earlier version, unless another org may depend on them."""
+    legacy = await legacy_functions(connection, tenant, attachment.dataset, attachment.table.oid)
+    if legacy and not any(row["has_others"] for row in legacy):
         await drop_triggers(connection, None, attachment.dataset, attachment.table.oid)
 
 
 async def _functions(
     connection: AsyncConnection[Any], names: Sequence[str], other_than: str | None = None
 ) -> Sequence[str]:
-    """Those functions that exist, except the ones owned by a role."""
+    """The existing functions among ``names``, except those owned by the role ``other_than``."""
     cursor = connection.cursor(row_factory=scalar_row)
-    which = {"functions": list(names), "owner": other_than}
-    await cursor.execute(statement("catalog.functions"), which)
+    parameters = {"functions": list(names), "owner": other_than}
+    await cursor.execute(statement("catalog.functions"), parameters)
     return await cursor.fetchall()

@@ -26,7 +26,7 @@ class Column:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the type is one of PostgreSQL itself."""
+        """Return whether the type is one of PostgreSQL itself."""
         return self.is_builtin and not self.is_domain
 
 
@@ -48,8 +48,8 @@ class Relation:
 class Table(Relation):
     """A table with its columns; `width` includes dropped columns.
 
-    `parts` are its partitions and inheritance children: a statement that names one of them fires
-    only the triggers of that one.
+    `parts` are its partitions and inheritance children. They need triggers of their own, because a
+    statement on a part does not fire the triggers of the table.
     """
 
     width: int
@@ -58,16 +58,16 @@ class Table(Relation):
 
     @property
     def primary_key(self) -> list[str]:
-        """The primary key; empty if there is none that PostgreSQL's own `=` is sure to compare.
+        """The primary key; empty if PostgreSQL's own `=` may not apply to its types.
 
-        Values of other types could be compared by an extension's operator, which the trigger
-        functions do not see, or after a cast that the type's owner defined.
+        Values of other types could require an extension's operator, which is not on the search path
+        of the trigger functions, or a cast that the type's owner defined.
         """
         key = [column for column in self.columns if column.is_key]
-        return [c.name for c in key] if all(c.is_exact for c in key) else []
+        return [column.name for column in key] if all(column.is_exact for column in key) else []
 
     def column(self, name: str) -> Column:
-        """The column of a name. Raises UnknownName."""
+        """The column with a name. Raises UnknownName."""
         for column in self.columns:
             if column.name == name:
                 return column
@@ -76,37 +76,38 @@ class Table(Relation):
 
 
 async def resolve(connection: AsyncConnection[Any], table: str) -> int | None:
-    """The identity of a table, named as SQL writes it: `flights`, `raw.flights`, `"My Table"`.
+    """The oid of a table, named in SQL syntax: `flights`, `raw.flights`, `"My Table"`.
 
     Raises:
-        InvalidInput: that is no name.
+        InvalidInput: the name is not valid.
     """
     cursor = connection.cursor(row_factory=scalar_row)
     try:
         await cursor.execute(statement("catalog.resolve"), {"table": table})
     except (psycopg.DataError, psycopg.ProgrammingError) as error:
-        raise InvalidInput(
-            f"{table!r} is no table's name: {error}; write it as SQL does"
-        ) from error
+        raise InvalidInput(f"{table!r} is not a table name: {error}; write it as in SQL") from error
     return await cursor.fetchone()
 
 
 async def read_table(connection: AsyncConnection[Any], table: str, oid: int | None) -> Table:
-    """Read the table that a name was resolved to.
+    """Read a table from the catalog; `oid` is the result of `resolve` for its name.
 
     Raises:
-        UnknownName: there is none.
-        InvalidInput: it is no table.
+        UnknownName: the table does not exist.
+        InvalidInput: the relation is not a table.
     """
     cursor = connection.cursor(row_factory=dict_row)
     await cursor.execute(statement("catalog.relation"), {"oid": oid})
     relation = await cursor.fetchone()
     if relation is None:
         raise UnknownName(
-            f"the source has no table {table}; write it as SQL does, with its schema and quotes"
+            f"the source has no table {table}; write the name as in SQL, with schema and quotes"
         )
     if not relation.pop("is_table"):
-        raise InvalidInput(f"{table} is no ordinary table and has no changes; attach what it reads")
+        raise InvalidInput(
+            f"{table} is not an ordinary table, so its changes cannot be captured; attach the "
+            "tables it reads"
+        )
     columns = connection.cursor(row_factory=class_row(Column))
     await columns.execute(statement("catalog.columns"), {"oid": oid})
     return Table(
@@ -119,7 +120,7 @@ async def read_table(connection: AsyncConnection[Any], table: str, oid: int | No
 async def relations(
     connection: AsyncConnection[Any], name: str, parameters: dict[str, Any]
 ) -> tuple[Relation, ...]:
-    """Relations by a statement of `catalog.sql`."""
+    """The relations that a statement of `catalog.sql` selects."""
     cursor = connection.cursor(row_factory=class_row(Relation))
     await cursor.execute(statement(name), parameters)
     return tuple(await cursor.fetchall())

@@ -1,4 +1,4 @@
-"""From rows of the change log to what Knockon ingests (pure)."""
+"""Conversion of change log rows to batches for ingestion (pure)."""
 
 from collections.abc import Iterable
 from typing import Annotated, Literal
@@ -7,7 +7,7 @@ import msgspec
 
 from engine.model.event import Advance, Batch, Delivery, Received, Rejection, SourceEvent, Widened
 
-_MISSED = "changes may be gone that the reader had not taken in, or have been undone in the source"
+_MISSED = "changes may have been trimmed before they were read, or undone in the source"
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Texts = Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)]
 
@@ -25,12 +25,12 @@ class _Change(msgspec.Struct, frozen=True):
 def to_batch(
     consumer: str, stream: str, changes: Iterable[tuple[int, str]], before: str | None, after: str
 ) -> Batch:
-    """One batch of log rows, each (log id, JSON text), that moves the position."""
-    read = [_read(stream, id_, text) for id_, text in changes]
+    """A batch of log rows, each (log id, JSON text), that advances the position."""
+    outcomes = [_read(stream, id_, text) for id_, text in changes]
     return Batch(
         consumer=consumer,
-        received=tuple(each for each in read if isinstance(each, Received)),
-        rejections=tuple(each for each in read if isinstance(each, Rejection)),
+        received=tuple(outcome for outcome in outcomes if isinstance(outcome, Received)),
+        rejections=tuple(outcome for outcome in outcomes if isinstance(outcome, Rejection)),
         advances=(Advance(stream=stream, before=before, after=after),),
     )
 
@@ -38,7 +38,7 @@ def to_batch(
 def missed(
     consumer: str, stream: str, datasets: Iterable[str], before: str | None, after: str
 ) -> Batch:
-    """A batch that marks whole datasets as changed, since changes may be gone unread."""
+    """A batch that marks entire datasets as changed, because changes may have been lost unread."""
     return Batch(
         consumer=consumer,
         received=tuple(_widened(stream, dataset, "missed", _MISSED) for dataset in datasets),
@@ -47,14 +47,13 @@ def missed(
 
 
 def drifted(consumer: str, stream: str, dataset: str, state: str, report: str) -> Batch:
-    """A batch that marks a dataset as changed, whose table has changed underneath."""
+    """A batch that marks a dataset as changed because its table has drifted."""
     return Batch(consumer=consumer, received=(_widened(stream, dataset, f"drift:{state}", report),))
 
 
 def _widened(stream: str, dataset: str, position: str, note: str) -> Received:
     event = Widened(dataset=dataset, id=f"pg:{stream}:{position}", source=stream, note=note)
-    again = msgspec.json.encode(event)
-    return Received.one(event, Delivery(stream, position, again))
+    return Received.one(event, Delivery(stream, position, msgspec.json.encode(event)))
 
 
 def _read(stream: str, id_: int, text: str) -> Received | Rejection:
@@ -62,11 +61,10 @@ def _read(stream: str, id_: int, text: str) -> Received | Rejection:
     try:
         event = _event(stream, msgspec.json.decode(payload, type=_Change))
     except msgspec.DecodeError as error:
-        why = f"row {id_} of knockon_source.changes: {error}; mend the payload and replay it"
+        why = f"row {id_} of knockon_source.changes: {error}; correct the payload and replay it"
         return Rejection(stream=stream, position=str(id_), payload=payload, error=why)
-    # As Knockon's own event, so that it can be replayed should its dataset not be known yet.
-    again = msgspec.json.encode(event)
-    return Received.one(event, Delivery(stream, str(id_), again))
+    # The payload is the converted event, which can be replayed if the dataset is deployed later.
+    return Received.one(event, Delivery(stream, str(id_), msgspec.json.encode(event)))
 
 
 def _event(stream: str, change: _Change) -> SourceEvent:

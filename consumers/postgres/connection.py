@@ -1,4 +1,4 @@
-"""The consumer's own connection to a source, and how to find out that it leads nowhere."""
+"""The consumer's connection to a source, and the detection of a dead one."""
 
 import asyncio
 import os
@@ -11,14 +11,14 @@ import psycopg
 from psycopg import AsyncConnection
 
 Guard = Callable[[], AbstractContextManager[None]]
-"""Breaks a connection whose answer to what the body asks takes too long."""
+"""Breaks the connection if the queries in the body take too long."""
 
 _CONNECT: dict[str, Any] = {
-    "autocommit": True,  # an open transaction here would keep the source from cleaning up
+    "autocommit": True,  # an open transaction would block vacuum in the source
     "application_name": "knockon",
     "connect_timeout": 5,
-    # a peer that vanished without a word is noticed within ten seconds, whether it owes us an
-    # answer (keepalives) or the receipt of what we sent (the user timeout, in milliseconds)
+    # A dead peer is detected within ten seconds, both while waiting for a response (keepalives) and
+    # while sending (the user timeout, in milliseconds).
     "keepalives_idle": 4,
     "keepalives_interval": 2,
     "keepalives_count": 3,
@@ -29,7 +29,7 @@ _CONNECT: dict[str, Any] = {
 async def connect(url: str) -> AsyncConnection[Any]:
     """Connect directly, for LISTEN. Raises psycopg's errors."""
     connection = await AsyncConnection.connect(url, **_CONNECT)
-    # no function or operator that somebody has put into a schema on the path is ever called
+    # Functions and operators that other roles created in schemas on the path are never called.
     await connection.execute("SET search_path = pg_catalog, pg_temp")
     return connection
 
@@ -38,7 +38,7 @@ async def connect(url: str) -> AsyncConnection[Any]:
 def hanging_up_after(connection: AsyncConnection[Any], seconds: float) -> Iterator[None]:
     """Break the connection if the body takes longer; then the body raises OperationalError.
 
-    To cancel it instead would be to ask the server, by the same network, and to wait for it.
+    A cancel request would go over the same network and could hang as well.
     """
     timer = asyncio.get_running_loop().call_later(seconds, _hang_up, connection)
     try:

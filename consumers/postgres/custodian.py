@@ -1,10 +1,10 @@
-"""Repair attachments whose tables have changed underneath, or report them.
+"""Detection and repair of attachments whose tables have drifted.
 
-A table can be swapped, restored or restructured without any trigger firing. Each attachment is
-compared with its table at every heartbeat. Where the consumer's role may, the table is attached
-again, and whatever may have been missed is logged in the same transaction. Where it may not, the
-dataset counts as changed, once for each new state of the table, and the drift is reported until
-somebody attaches the table again.
+A table can be swapped, restored or restructured without firing triggers. Each attachment is
+compared with its table at every heartbeat. If the consumer's role has the privileges, the table is
+attached again, and changes that may have been missed are logged in the same transaction. Otherwise
+the dataset counts as changed, once for each new state of the table, and the drift is reported until
+the table is attached again.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Drifted:
-    """An attachment that is not as its table is; `state` identifies the table's present state."""
+    """An attachment whose table has drifted; `state` identifies the table's current state."""
 
     stored: Stored
     drift: Drift
@@ -43,33 +43,33 @@ class Drifted:
 
     @property
     def name(self) -> str:
-        """The attachment, as a key."""
+        """The key of the attachment."""
         return f"{self.stored.dataset} {self.stored.relation}"
 
     @property
     def report(self) -> str:
-        """The drift in words."""
+        """A description of the drift for messages."""
         return f"{self.stored.table} ({self.stored.dataset}) {', '.join(self.drift.reasons)}"
 
 
 async def find_drifted(connection: AsyncConnection[Any], org: str) -> Sequence[Drifted]:
     """Compare each attachment of an org with its table."""
-    found = []
+    drifted = []
     for stored in await stored_attachments(connection, org):
         shape = await read_shape(connection, org, stored.dataset, stored.relation)
         drift = find_drift(stored, shape)
         if drift is not None:
             state = f"{shape} {stored.named} {stored.current_name} {stored.unannounced}"
-            found.append(Drifted(stored, drift, sha256(state.encode()).hexdigest()[:16]))
-    return found
+            drifted.append(Drifted(stored, drift, sha256(state.encode()).hexdigest()[:16]))
+    return drifted
 
 
 Widen = Callable[[Drifted], Awaitable[None]]
-"""Takes a dataset for changed, durably."""
+"""Durably marks the dataset of a drifted attachment as changed."""
 
 
 class Custodian:
-    """Looks after the attachments of one org in one source."""
+    """Repairs the attachments of one org in one source, and reports those beyond repair."""
 
     def __init__(
         self,
@@ -86,16 +86,16 @@ class Custodian:
         self._widen = widen
         self._reported: frozenset[str] = frozenset()
 
-    async def look(self) -> None:
-        """Compare, repair and report. Raises what reading the source raises."""
+    async def repair(self) -> None:
+        """Compare all attachments with their tables, repair and report. Raises psycopg's errors."""
         with self._answering():
             drifted = await find_drifted(self._source, self._tenant.org)
-        left = [each for each in drifted if not await self._is_repaired(each)]
-        SOURCE_DRIFT.set(len(left))
-        self._report(left)
-        await self._widen_once(left)
+        remaining = [item for item in drifted if not await self._try_repair(item)]
+        SOURCE_DRIFT.set(len(remaining))
+        self._report(remaining)
+        await self._widen_once(remaining)
 
-    async def _is_repaired(self, drifted: Drifted) -> bool:
+    async def _try_repair(self, drifted: Drifted) -> bool:
         if not drifted.drift.can_attach:
             return False
         try:
@@ -107,32 +107,28 @@ class Custodian:
                     "cannot attach again", table=drifted.stored.table, why=str(error).strip()
                 )
             return False
-        _log.warning("table changed underneath, attached again", table=drifted.report)
+        _log.warning("table has drifted and was attached again", table=drifted.report)
         return True
 
-    def _report(self, left: Sequence[Drifted]) -> None:
-        for each in left:
-            if each.state not in self._reported:
+    def _report(self, remaining: Sequence[Drifted]) -> None:
+        for drifted in remaining:
+            if drifted.state not in self._reported:
                 _log.error(
-                    "table changed underneath, its changes may be missed: attach it again",
-                    table=each.report,
+                    "table has drifted and changes may be missed: attach it again",
+                    table=drifted.report,
                 )
-        self._reported = frozenset(each.state for each in left)
+        self._reported = frozenset(drifted.state for drifted in remaining)
 
-    async def _widen_once(self, left: Sequence[Drifted]) -> None:
-        """Take each dataset for changed, once for each state of its table."""
-        if not left:
+    async def _widen_once(self, remaining: Sequence[Drifted]) -> None:
+        """Mark each dataset as changed, once for each state of its table."""
+        if not remaining:
             return
         with self._answering():
             before = await widened(self._source, self._tenant.consumer)
-        for each in left:
-            if _is_missing_changes(each.drift) and before.get(each.name) != each.state:
-                await self._widen(each)
-        now = {each.name: each.state for each in left}
+        for drifted in remaining:
+            if drifted.drift.misses_changes and before.get(drifted.name) != drifted.state:
+                await self._widen(drifted)
+        now = {drifted.name: drifted.state for drifted in remaining}
         if now != before:
             with self._answering():
                 await set_widened(self._source, self._tenant.consumer, now)
-
-
-def _is_missing_changes(drift: Drift) -> bool:
-    return bool(drift.is_total or drift.columns or drift.new_parts)

@@ -1,7 +1,7 @@
-"""How SQL tells the partition of a row: one `KeyColumn` for each dimension.
+"""SQL expressions for the partition of a row: one `KeyColumn` per dimension.
 
-A row's value is put into a *bucket* first, which is cheap; the text of the key is made only for the
-distinct buckets. What has no key of the dimension (null, out of bounds, not listed) is a null.
+A value is assigned to a *bucket* first, which is cheap; keys are formatted only for distinct
+buckets. The key of a value outside the dimension (null, out of bounds, not listed) is null.
 """
 
 from abc import ABC, abstractmethod
@@ -26,11 +26,11 @@ _FLOATING = SQL(
 _WHOLE: MappingProxyType[str, SQL] = MappingProxyType(
     {"numeric": SQL("floor({value})"), "real": _FLOATING, "double precision": _FLOATING}
 )
-"""The integer below a number; of what is far beyond all bounds, null."""
+"""The integer part of a number, rounded down; null for numbers far beyond all bounds."""
 _ON_THE_CLOCK: MappingProxyType[str, SQL] = MappingProxyType(
     {
         "timestamp with time zone": SQL("{value} AT TIME ZONE {zone}"),
-        # there and back: a reading that the clock skips becomes one that it shows
+        # Converting twice moves a reading that the clock skips to one that occurs.
         "timestamp without time zone": SQL("{value} AT TIME ZONE {zone} AT TIME ZONE {zone}"),
         "date": SQL("{value}::pg_catalog.timestamp AT TIME ZONE {zone} AT TIME ZONE {zone}"),
     }
@@ -45,7 +45,7 @@ _SECONDS: MappingProxyType[str, int] = MappingProxyType(
         "year": 365 * 86_400,
     }
 )
-"""The shortest window of a grain, about."""
+"""The approximate minimum length of a window by grain."""
 _PATTERNS: MappingProxyType[str, str] = MappingProxyType(
     {
         "hour": 'YYYY-MM-DD"T"HH24',
@@ -60,38 +60,38 @@ _PATTERNS: MappingProxyType[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class KeyColumn(ABC):
-    """The column that holds a dimension; its methods give SQL expressions."""
+    """The column of a dimension; its methods return SQL expressions."""
 
     name: str
 
     def of(self, row: str) -> Composed:
-        """The bucket of a row, which goes by an alias."""
+        """The bucket of a row with the alias ``row``."""
         return self.bucket(Identifier(row, self.name))
 
     @abstractmethod
     def bucket(self, value: Composable) -> Composed:
-        """The bucket that a value falls into."""
+        """The bucket of a value."""
 
     @abstractmethod
     def place(self, bucket: Composable) -> Composed:
-        """The bucket itself if the dimension has it, else null."""
+        """The bucket itself if it belongs to the dimension, else null."""
 
     @abstractmethod
     def key(self, bucket: Composable) -> Composed:
-        """The key of a bucket, or the range of those that it may stand for."""
+        """The key of a bucket, or a range if several keys are possible."""
 
     @abstractmethod
     def hull(self, bucket: Composable) -> Composed:
-        """An aggregate: one text that covers all buckets."""
+        """An aggregate: the text of a range that covers all buckets."""
 
     @abstractmethod
     def extent(self, bucket: Composable) -> Composed:
-        """An aggregate: how many keys `hull` covers, about; texts count once each."""
+        """An aggregate: the approximate number of keys in `hull`; for texts, of distinct keys."""
 
 
 @dataclass(frozen=True)
 class TimeColumn(KeyColumn):
-    """A timestamp or date; one without a time zone is read on the dimension's own clock."""
+    """A timestamp or date; without a time zone, it is a reading of the dimension's local clock."""
 
     dimension: TimeDimension
     type: str
@@ -103,7 +103,7 @@ class TimeColumn(KeyColumn):
         return SQL("date_trunc({}, {})").format(Literal(self.dimension.grain), reading)
 
     def place(self, bucket: Composable) -> Composed:
-        """See `KeyColumn`; keys of one grain sort as their texts do."""
+        """See `KeyColumn`; keys of one grain sort like their texts."""
         return SQL(
             "CASE WHEN {bucket} >= '1001-01-01' AND {bucket} < '9998-01-01'"
             ' AND {first} >= {start} COLLATE "C" AND {last} < {end} COLLATE "C" THEN {bucket} END'
@@ -153,7 +153,7 @@ class RangeColumn(KeyColumn):
     type: str
 
     def bucket(self, value: Composable) -> Composed:
-        """See `KeyColumn`; floored first, since a cast and a quotient of fractions are rounded."""
+        """See `KeyColumn`; floors first, because casts and quotients of fractions are rounded."""
         whole = _WHOLE.get(self.type, SQL("{value}::pg_catalog.numeric"))
         return SQL("div({whole}, {size}) - (mod({whole}, {size}) < 0)::pg_catalog.int4").format(
             whole=whole.format(value=value, lo=Literal(NEG), hi=Literal(POS)),
@@ -185,10 +185,10 @@ class RangeColumn(KeyColumn):
 
 @dataclass(frozen=True)
 class TextColumn(KeyColumn):
-    """Anything, as its text.
+    """A column of any type, keyed by its text.
 
-    A cast to text may be defined by the owner of a type. Only types of PostgreSQL itself are cast;
-    values of others are printed by their output functions, which only a superuser can define.
+    The owner of a type may define its cast to text, so only PostgreSQL's own types are cast. Values
+    of other types are printed with their output functions, which only a superuser can define.
     """
 
     is_builtin: bool
@@ -201,7 +201,7 @@ class TextColumn(KeyColumn):
         return SQL(printed).format(value)
 
     def place(self, bucket: Composable) -> Composed:
-        """See `KeyColumn`; what `engine.partitions.key_dimension.check_key` refuses is none."""
+        """See `KeyColumn`; excludes keys that `engine.partitions.key_dimension` rejects."""
         return SQL(
             r"CASE WHEN length({0}) <= {1} AND {0} !~ '^$|^\*$|^!|[/=,]|\.\.' THEN {0} END"
         ).format(bucket, Literal(LONGEST))
@@ -211,7 +211,7 @@ class TextColumn(KeyColumn):
         return SQL("{}").format(bucket)
 
     def hull(self, bucket: Composable) -> Composed:
-        """See `KeyColumn`; texts have no neighbours, so it is the only key or all keys."""
+        """See `KeyColumn`; texts form no ranges, so the hull is the only key or all keys."""
         return SQL("CASE WHEN min({0}) = max({0}) THEN min({0}) ELSE '*' END").format(bucket)
 
     def extent(self, bucket: Composable) -> Composed:
@@ -233,7 +233,7 @@ class ListedColumn(TextColumn):
 
 
 class NoColumn(KeyColumn):
-    """What an unpartitioned table is keyed by: every row falls into the one bucket `*`."""
+    """The key of an unpartitioned table: every row belongs to the single bucket `*`."""
 
     def bucket(self, value: Composable) -> Composed:
         """See `KeyColumn`."""
@@ -259,14 +259,14 @@ class NoColumn(KeyColumn):
 def key_column(
     dimension: Dimension, name: str, type_: str, *, is_builtin: bool = True
 ) -> KeyColumn:
-    """The keys of a dimension in a column of a PostgreSQL type.
+    """The key column of a dimension, for a column of a PostgreSQL type.
 
     Raises:
-        InvalidInput: such a column cannot hold the dimension.
+        InvalidInput: the type does not fit the dimension.
     """
     if type_ == "money":
         raise InvalidInput(
-            f"column {name!r} is of type money, whose text depends on lc_monetary: it cannot hold "
+            f"column {name!r} has type money, whose text depends on lc_monetary, so it cannot be "
             "a dimension; name a column of type numeric"
         )
     match dimension:
@@ -285,6 +285,6 @@ def key_column(
 
 def _unfit(name: str, type_: str, kind: str, types: Iterable[str]) -> InvalidInput:
     return InvalidInput(
-        f"column {name!r} is of type {type_} and cannot hold a {kind} dimension; "
+        f"column {name!r} has type {type_} and cannot be a {kind} dimension; "
         f"name a column of one of the types {', '.join(types)}"
     )

@@ -1,4 +1,4 @@
-"""The consumer of a source's change log: woken by NOTIFY, and by a clock where that is lost."""
+"""The consumer of a source's change log, woken by NOTIFY, with polling as a fallback."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from consumers.postgres.changes import drifted, missed, to_batch
 from consumers.postgres.connection import Guard, connect, hanging_up_after
 from consumers.postgres.custodian import Custodian, Drifted
-from consumers.postgres.log import START, Position, read_page, settle, stream_name
+from consumers.postgres.log import START, Position, acknowledge, read_page, stream_name
 from consumers.postgres.readers import announce_again, attached_datasets, enter
 from consumers.postgres.schema import is_current, upgrade
 from consumers.postgres.triggers import Tenant
@@ -25,28 +25,28 @@ from engine.monitor.pulse import Pulse, pulsing
 from engine.store.database import display_url
 
 Ingest = Callable[[Batch], Awaitable[object]]
-"""Writes a batch in one transaction; raises PositionLost when a position has moved."""
+"""Writes a batch in one transaction. Raises PositionLost if a stored position has changed."""
 Positions = Callable[[], Awaitable[Mapping[str, str]]]
 """Loads the stored position of each of the consumer's streams."""
 
 PAGE = 1_000
 """Log rows in one batch."""
 
-_LONGEST_WAIT_SECONDS = 5.0
-_MOST_DOUBLINGS = 6
+_MAX_BACKOFF_SECONDS = 5.0
+_MAX_DOUBLINGS = 6
 _NOT_CONNECTED = "does not read the source's change log"
 
 _log = structlog.get_logger(__name__)
 
 
 class PostgresConsumer:
-    """Takes the changes of the source database at `source_url` into Knockon.
+    """Ingests the changes of the source database at `source_url`.
 
-    The tenant's `consumer` is unlike the name of any other reader of that log. Changes logged by
-    an earlier version, which belong to no org, are taken if they are of one of `datasets`; None
-    takes all of them. The connection is its own, for LISTEN, and must not go through a pooler.
-    Every `heartbeat_seconds` the attachments are compared with their tables, and the source has as
-    long for any answer, and twice as long after each failure, in case that it is slow.
+    The tenant's `consumer` must be unique among the readers of the log. Changes logged by an
+    earlier version, which have no org, are ingested if they belong to one of `datasets`; None means
+    all of them. The consumer opens its own connection for LISTEN, which must not use a pooler.
+    Every `heartbeat_seconds` the attachments are compared with their tables. The same time is the
+    timeout of queries, doubled after each failure in case the source is slow.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class PostgresConsumer:
         self._failures = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Consume until `stop` is set; whatever fails on the way is waited out."""
+        """Consume until `stop` is set; retry after any error."""
         with pulsing("postgres", self._pause_seconds, waits_for=_NOT_CONNECTED) as pulse:
             while not stop.is_set():
                 pulse.beat()
@@ -84,27 +84,26 @@ class PostgresConsumer:
 
     async def _connected(self, stop: asyncio.Event, pulse: Pulse) -> None:
         async with await connect(self._url) as source:
-            answering = partial(hanging_up_after, source, self._patience_seconds())
+            timeout = self._heartbeat_seconds * 2.0**self._failures
+            answering = partial(hanging_up_after, source, timeout)
             watch = Watch(source, self._heartbeat_seconds, answering)
             with answering():
-                await source.execute("LISTEN knockon_changes")  # first, so that no ring is missed
+                # Before the first read, so that no notification is missed.
+                await source.execute("LISTEN knockon_changes")
             reading = await self._resume(source, answering)
             custodian = Custodian(source, self._url, self._tenant, answering, reading.widen)
             pulse.waits_for = None
             while not stop.is_set():
                 pulse.beat()
-                if (state := await watch.look()) is not None:
-                    await custodian.look()
-                    # changes of other orgs are kept for this reader, too
+                if (state := await watch.check_if_due()) is not None:
+                    await custodian.repair()
+                    # The log also keeps changes of other orgs for this reader.
                     if state.is_behind(self._tenant.consumer):
-                        await reading.settle()
-                is_last = await reading.take()
+                        await reading.acknowledge()
+                is_last = await reading.ingest_page()
                 self._failures = 0
                 if is_last:
-                    await _first(stop.wait(), _rung(source, self._pause_seconds))
-
-    def _patience_seconds(self) -> float:
-        return self._heartbeat_seconds * 2.0**self._failures
+                    await _first_of(stop.wait(), _notified(source, self._pause_seconds))
 
     async def _resume(self, source: AsyncConnection[Any], answering: Guard) -> "_Reading":
         with answering():
@@ -118,37 +117,41 @@ class PostgresConsumer:
             source, answering, self._tenant, stream, stored, self._datasets, self._ingest
         )
         if gap is not None:
-            await reading.pass_over(gap)
+            await reading.skip_to(gap)
         elif stored is None and (before := await self._position(stream)) is not None:
             reading.position = Position(START.seen, count=before.count)
-        await reading.settle()
+        await reading.acknowledge()
         return reading
 
     async def _position(self, stream: str) -> Position | None:
-        """The stored position of a stream, or else of the same log before a new timeline."""
+        """The stored position of a stream, or else of the same log on an earlier timeline."""
         stored = await self._positions()
         if stream in stored:
             return Position.from_text(stored[stream])
-        same = [Position.from_text(text) for name, text in stored.items() if _is_same(name, stream)]
-        return max(same, key=lambda position: position.count, default=None)
+        earlier = [
+            Position.from_text(text)
+            for name, text in stored.items()
+            if _is_same_database(name, stream)
+        ]
+        return max(earlier, key=lambda position: position.count, default=None)
 
     async def _back_off(self, error: Exception, stop: asyncio.Event) -> None:
-        seconds = min(0.1 * 2**self._failures, _LONGEST_WAIT_SECONDS)
-        self._failures = min(self._failures + 1, _MOST_DOUBLINGS)
+        seconds = min(0.1 * 2**self._failures, _MAX_BACKOFF_SECONDS)
+        self._failures = min(self._failures + 1, _MAX_DOUBLINGS)
         SOURCE_INTERRUPTIONS.inc()
         _log.warning(
-            f"the change log of {display_url(self._url)} cannot be taken in, retrying",
+            f"the change log of {display_url(self._url)} cannot be ingested, retrying",
             why=str(error).strip() or repr(error),
             seconds=seconds,
         )
-        await _first(stop.wait(), asyncio.sleep(seconds))
+        await _first_of(stop.wait(), asyncio.sleep(seconds))
 
 
 class _Reading:
-    """One connection's way through the log.
+    """The progress of one connection through the log.
 
-    `position` is how far it has come, `stored` what Knockon has of it: a quiet poll moves the one,
-    but is not worth a write of the other.
+    `position` is the current position and `stored` the one in Knockon's database. A poll without
+    changes advances only the former, to avoid a write.
     """
 
     def __init__(
@@ -169,10 +172,10 @@ class _Reading:
         self.stored = stored
         self.datasets = datasets
         self.position = Position.from_text(stored)
-        self.settled: Position | None = None
+        self.acknowledged: Position | None = None
 
-    async def take(self) -> bool:
-        """Take in a page; True when there was no more to read."""
+    async def ingest_page(self) -> bool:
+        """Ingest a page; returns True if the log has no further changes."""
         org, consumer = self.tenant.org, self.tenant.consumer
         with self.answering():
             page = await read_page(self.source, self.position, org, self.datasets, PAGE)
@@ -182,11 +185,11 @@ class _Reading:
             self.stored = after
         self.position = page.position
         if page.changes:
-            await self.settle()
+            await self.acknowledge()
         return page.is_last
 
-    async def pass_over(self, gap: Position) -> None:
-        """Read on behind a gap, and mark all attached datasets as changed."""
+    async def skip_to(self, gap: Position) -> None:
+        """Resume after a gap in the log, and mark all attached datasets as changed."""
         org, consumer = self.tenant.org, self.tenant.consumer
         with self.answering():
             datasets = await attached_datasets(self.source, org, self.datasets)
@@ -200,33 +203,33 @@ class _Reading:
             await announce_again(self.source, org)
 
     async def widen(self, drift: Drifted) -> None:
-        """Mark the dataset of a table as changed that could not be attached again."""
+        """Mark the dataset of a table that could not be attached again as changed."""
         dataset = drift.stored.dataset
         consumer = self.tenant.consumer
         await self.ingest(drifted(consumer, self.stream, dataset, drift.state, drift.report))
 
-    async def settle(self) -> None:
-        """Let the source drop changes that were read, of this org or of others."""
-        if self.position != self.settled:
+    async def acknowledge(self) -> None:
+        """Acknowledge the position, so that the source can delete changes read, of any org."""
+        if self.position != self.acknowledged:
             with self.answering():
-                await settle(self.source, self.tenant, self.position)
-            self.settled = self.position
+                await acknowledge(self.source, self.tenant, self.position)
+            self.acknowledged = self.position
 
 
-def _is_same(stream: str, other: str) -> bool:
-    """Whether two streams are of one database of one cluster, maybe on different timelines."""
+def _is_same_database(stream: str, other: str) -> bool:
+    """Return whether two streams belong to one database of one cluster, on any timelines."""
     kind, cluster, _, database = stream.split("/", 3) if stream.count("/") >= 3 else ("",) * 4
     return other.split("/", 3)[:2] == [kind, cluster] and other.split("/", 3)[3:] == [database]
 
 
-async def _rung(source: AsyncConnection[Any], seconds: float) -> None:
-    """Return at the next doorbell, at once if it rang since we last looked, or after `seconds`."""
+async def _notified(source: AsyncConnection[Any], seconds: float) -> None:
+    """Wait for a notification, including one already received, for at most `seconds`."""
     async for _ in source.notifies(timeout=seconds, stop_after=1):
         pass
 
 
-async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
-    """Return with the first of them, and give up the others."""
+async def _first_of(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Await the first of several coroutines, and cancel the others."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

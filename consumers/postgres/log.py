@@ -1,8 +1,8 @@
-"""Reading a source's change log: every change once, without waiting for anybody.
+"""Reading a source's change log: every change once, without waiting for open transactions.
 
-Log ids are given out before they are committed, so "after id 7" would miss a 6 that commits late.
-What a reader has seen is a snapshot instead (PostgreSQL's `pg_snapshot`): it reads what is visible
-now and was not then. A long transaction holds nothing up; its changes come when it commits.
+Log ids are assigned before commit, so reading "after id 7" would miss a 6 that commits later.
+Therefore a position is a snapshot (PostgreSQL's `pg_snapshot`), and a reader reads the rows that
+have become visible since. A long transaction blocks nothing; its changes are read once it commits.
 """
 
 from collections.abc import Collection
@@ -18,12 +18,12 @@ from consumers.postgres.triggers import Tenant
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far the log is read: all that `seen` shows, and in what `upto` adds, up to `after`.
+    """The progress of a reader: all changes visible in `seen`, and those in `upto` up to `after`.
 
-    The snapshots are in PostgreSQL's text form, `xmin:xmax:xip,...`; `after` is the transaction
-    and the id of the last change taken while more than a page was left. ``count`` is the number of
-    pages taken, and ``last`` the transaction, id and time of the last change in them: they reveal
-    whether Knockon's database or the source has gone back in time. ``mark`` is set only in the
+    The snapshots are in PostgreSQL's text form, `xmin:xmax:xip,...`. `after` is the transaction and
+    the id of the last change read, set while more than a page remains. ``count`` is the number of
+    pages read, and ``last`` the transaction, id and time of the last change in them; both reveal a
+    restore of Knockon's database or of the source to an earlier time. ``mark`` is set only in the
     log's own record of a reader: see `readers`.
     """
 
@@ -35,35 +35,35 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     mark: Literal["forgotten", "missed"] | None = None
 
     @property
-    def place(self) -> tuple[int, int]:
-        """The (transaction, id) after which to read on."""
+    def resume_after(self) -> tuple[int, int]:
+        """The (transaction, id) after which reading continues."""
         return self.after or (int(self.seen.split(":")[0]), 0)
 
     def to_text(self) -> str:
-        """The position as it is stored."""
+        """Format the position for storage."""
         return msgspec.json.encode(self).decode()
 
     @staticmethod
     def from_text(text: str | None) -> "Position":
-        """Read what `to_text` wrote; None is the start. Raises msgspec.DecodeError."""
+        """Parse a stored position; None is the start. Raises msgspec.DecodeError."""
         return msgspec.json.decode(text, type=Position) if text else START
 
 
 START = Position(seen="1:1:")
 TRIMMED_AT_ONCE = 10_000
-"""Log rows; more than a page, so that trimming keeps up with reading."""
+"""Log rows deleted at once; more than a page, so that trimming keeps up with reading."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Changes in the log's order, as (log id, JSON text), and the position behind them."""
+    """Changes in log order, as (log id, JSON text), and the position after them."""
 
     changes: tuple[tuple[int, str], ...]
     position: Position
 
     @property
     def is_last(self) -> bool:
-        """Whether there was nothing more to read then."""
+        """Return whether the log had no further changes."""
         return self.position.upto is None
 
 
@@ -80,12 +80,12 @@ async def read_page(
     datasets: Collection[str] | None,
     limit: int,
 ) -> Page:
-    """Read at most `limit` changes of an org behind a position, in one round trip.
+    """Read at most `limit` changes of an org after a position, in one round trip.
 
-    Changes that an earlier version logged belong to no org: they are read if they are of one of
-    `datasets`; None reads all of them.
+    Changes that an earlier version logged have no org. They are read if they belong to one of
+    `datasets`; None means all of them.
     """
-    xid, id_ = position.place
+    xid, id_ = position.resume_after
     rows = await _fetch(
         connection,
         "log.read",
@@ -111,26 +111,26 @@ async def read_page(
 
 
 async def has_change(connection: AsyncConnection[Any], last: tuple[int, int, int]) -> bool:
-    """Whether the last change of a position is still in the log."""
+    """Return whether the last change of a position is still in the log."""
     xid, id_, written = last
     rows = await _fetch(connection, "log.has", {"xid": str(xid), "id": id_, "written": written})
     return bool(rows[0]["is_there"])
 
 
-async def settle(connection: AsyncConnection[Any], tenant: Tenant, position: Position) -> None:
-    """Record a position that a reader has stored for good, and drop changes that all have read."""
+async def acknowledge(connection: AsyncConnection[Any], tenant: Tenant, position: Position) -> None:
+    """Record a position that Knockon has stored, and delete changes that all readers have read."""
     await register(connection, tenant, position)
     await trim(connection)
 
 
 async def register(connection: AsyncConnection[Any], tenant: Tenant, position: Position) -> None:
-    """Record a reader's position; the log is kept from there on."""
-    where = {"consumer": tenant.consumer, "org": tenant.org, "position": position.to_text()}
-    await connection.execute(statement("log.register"), where, prepare=True)
+    """Record a reader's position; the log keeps all later changes for it."""
+    row = {"consumer": tenant.consumer, "org": tenant.org, "position": position.to_text()}
+    await connection.execute(statement("log.register"), row, prepare=True)
 
 
 async def trim(connection: AsyncConnection[Any]) -> int:
-    """Delete some of what every registered reader has seen; returns how many rows."""
+    """Delete a limited number of changes that all readers have read; returns the number."""
     limit = {"limit": TRIMMED_AT_ONCE}
     return (await connection.execute(statement("log.trim"), limit, prepare=True)).rowcount
 

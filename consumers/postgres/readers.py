@@ -1,7 +1,7 @@
-"""Who reads a source's change log, how far behind each is, and what becomes of one that is gone.
+"""The readers of a source's change log: their registration, their lag, and their removal.
 
-The log is kept for all readers that are known to it. One that is forgotten keeps it no longer; if
-it comes back all the same, it has to take everything for changed.
+The log keeps changes for all registered readers. A forgotten reader no longer counts. If it
+returns, it must treat everything as changed.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ _Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A reader with what it has not taken in: about ``rows``, the oldest ``seconds`` old."""
+    """A reader and its backlog of about ``rows`` changes, the oldest ``seconds`` old."""
 
     name: str
     rows: int
@@ -31,18 +31,18 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The used part of the source's NOTIFY queue, and all readers but those forgotten."""
+    """The used fraction of the source's NOTIFY queue, and all readers except forgotten ones."""
 
     queue_usage: float
     readers: tuple[Reader, ...]
 
     def is_behind(self, name: str) -> bool:
-        """Whether the log is kept for a reader."""
+        """Return whether the log keeps changes for a reader."""
         return any(reader.name == name and reader.rows > 0 for reader in self.readers)
 
 
 async def state(connection: AsyncConnection[Any]) -> State:
-    """Look how the log and its readers are, in one round trip."""
+    """Load the state of the log and its readers in one round trip."""
     rows = await _fetch(connection, "readers.state")
     readers = (row for row in rows if row["name"] is not None)
     return State(
@@ -52,7 +52,7 @@ async def state(connection: AsyncConnection[Any]) -> State:
 
 
 async def registered(connection: AsyncConnection[Any], consumer: str) -> Position | None:
-    """A reader's position as the log has it; None if the log has no such reader."""
+    """The position that the log has recorded for a reader; None if it has no such reader."""
     rows = await _fetch(connection, "readers.one", consumer=consumer)
     return Position.from_text(rows[0]["position"]) if rows else None
 
@@ -62,13 +62,14 @@ async def enter(
     tenant: Tenant,
     stored: Callable[[], Awaitable[Position | None]],
 ) -> Position | None:
-    """Register as at work under a name, until the session ends.
+    """Register the reader as active until the session ends.
 
-    `stored` loads the position in Knockon's database; it is asked between two looks at the one in
-    the log, so that a second consumer under the same name is not taken for a restored database.
+    `stored` loads the position in Knockon's database. It is called between two reads of the
+    position in the log, so that a second consumer with the same name is not mistaken for a restored
+    database.
 
-    Returns None, or the position to read on from if changes may be gone that the reader has not
-    seen: until it settles, it still counts as a reader that has missed some.
+    Returns None, or the position to resume from if unread changes may have been lost. In that case
+    the log marks the reader as having missed changes until it acknowledges a position.
     """
     await connection.execute(statement("readers.enter"), {"consumer": tenant.consumer})
     before = await registered(connection, tenant.consumer)
@@ -77,7 +78,7 @@ async def enter(
         return None
     count = max(before.count if before else 0, position.count if position else 0) + 1
     await register(connection, tenant, Position(START.seen, count=count, mark="missed"))
-    # Only now is nothing trimmed any more.
+    # The snapshot must be taken after the registration, which stops trimming.
     return Position((await _fetch(connection, "readers.now"))[0]["seen"], count=count)
 
 
@@ -87,10 +88,10 @@ async def _has_missed(
     before: Position | None,
     stored: Position | None,
 ) -> bool:
-    """Whether changes may have been trimmed unread, or taken in and undone in the source since.
+    """Return whether unread changes may have been trimmed, or ingested ones undone in the source.
 
-    A page is stored in Knockon's database first and in the log afterwards, so the former is at most
-    one page ahead; and then the last change of that page cannot have been trimmed.
+    A page is stored in Knockon's database first and acknowledged in the log afterwards. So the
+    database is at most one page ahead, and the last change of that page cannot have been trimmed.
     """
     if before is None:
         return stored is not None
@@ -109,20 +110,20 @@ async def _has_missed(
 
 
 async def forget(connection: AsyncConnection[Any], consumer: str) -> int:
-    """Keep the log no longer for a reader that will not come back; returns the rows trimmed.
+    """Drop the claim of a retired reader on the log; returns the number of rows trimmed.
 
     Raises:
-        UnknownName: no such reader is known.
-        InvalidInput: it is at work.
+        UnknownName: the log has no such reader.
+        InvalidInput: the reader is active.
     """
     async with connection.transaction():
-        known = await _known(connection)
-        if consumer not in known:
-            names = ", ".join(known) or "none"
+        readers = await _reader_names(connection)
+        if consumer not in readers:
+            names = ", ".join(readers) or "none"
             raise UnknownName(f"the change log has no reader {consumer!r}; its readers: {names}")
         (row,) = await _fetch(connection, "readers.is_free", consumer=consumer)
         if not row["is_free"]:
-            raise InvalidInput(f"reader {consumer!r} is at work: stop it before it is forgotten")
+            raise InvalidInput(f"reader {consumer!r} is active: stop it before forgetting it")
         await register(
             connection, Tenant(row["org"], consumer), Position(START.seen, mark="forgotten")
         )
@@ -137,8 +138,8 @@ async def attached_datasets(
 ) -> Sequence[str]:
     """The datasets that an org's tables are attached to.
 
-    Tables attached by an earlier version count if they are one of the `legacy` datasets, or if that
-    is None.
+    Attachments of an earlier version, which have no org, count if their dataset is in `legacy`, or
+    if `legacy` is None.
     """
     rows = await _fetch(connection, "readers.datasets", org=org)
     return sorted(
@@ -151,18 +152,18 @@ async def attached_datasets(
 
 
 async def legacy_datasets(connection: AsyncConnection[Any]) -> Sequence[str]:
-    """The datasets of tables that an earlier version attached."""
+    """The datasets of tables that were attached by an earlier version."""
     rows = await _fetch(connection, "readers.datasets", org=None)
     return [row["dataset"] for row in rows if not row["is_own"]]
 
 
 async def announce_again(connection: AsyncConnection[Any], org: str) -> None:
-    """Record all tables of an org as not announced."""
+    """Record all tables of an org as unannounced."""
     await connection.execute(statement("readers.unannounce"), {"org": org})
 
 
 async def widened(connection: AsyncConnection[Any], consumer: str) -> dict[str, str]:
-    """The drift that a reader has taken into account, by attachment."""
+    """The state of each drifted attachment for which a reader has marked the dataset as changed."""
     rows = await _fetch(connection, "readers.widened", consumer=consumer)
     return msgspec.json.decode((rows[0]["widened"] if rows else None) or "{}", type=dict[str, str])
 
@@ -170,16 +171,16 @@ async def widened(connection: AsyncConnection[Any], consumer: str) -> dict[str, 
 async def set_widened(
     connection: AsyncConnection[Any], consumer: str, drift: Mapping[str, str]
 ) -> None:
-    """Record the drift that a reader has taken into account."""
+    """Record the drifted attachments for which a reader has marked the dataset as changed."""
     text = msgspec.json.encode(drift).decode()
     await connection.execute(
         statement("readers.set_widened"), {"consumer": consumer, "widened": text}
     )
 
 
-async def _known(connection: AsyncConnection[Any]) -> list[str]:
+async def _reader_names(connection: AsyncConnection[Any]) -> list[str]:
     (row,) = await _fetch(connection, "readers.log")
-    return [each.name for each in (await state(connection)).readers] if row["is_there"] else []
+    return [reader.name for reader in (await state(connection)).readers] if row["is_there"] else []
 
 
 async def _fetch(connection: AsyncConnection[Any], name: str, **parameters: Any) -> _Rows:

@@ -1,7 +1,7 @@
-"""Windows that a wall-clock reading does not tell apart, because the clock was set back.
+"""Windows with ambiguous wall-clock readings, because the clock was set back.
 
-The triggers find a row's window from the reading alone, as it would be in a zone that never
-changes its clock. That is right for all but the few windows listed here.
+The triggers derive a row's window from the reading alone, as if the zone never changed its clock.
+That is correct except for the few windows computed here.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from engine.partitions.time_dimension import TimeDimension
 
 
 def repeats(grain: str, zone: str) -> dict[datetime, str]:
-    """The last key that a reading may belong to, by the start of its window on the clock.
+    """The last possible key of ambiguous readings, by the start of their window on the clock.
 
     `2013-11-03 01:00` of hours in New York gives `2013-11-03T01-0500`.
 
     Raises:
-        InvalidPartition: there is no such grain or zone.
+        InvalidPartition: the grain or the zone does not exist.
     """
     windows, plain = TimeDimension(grain, zone), TimeDimension(grain)
     lasts: dict[datetime, str] = {}
-    for instant, reading in _shown_again(zone):
+    for instant, reading in _repeated_readings(zone):
         key, bucket = windows.format(_window(windows, instant)), _window(plain, reading)
         if key != plain.format(bucket):
             lasts[_start(plain, bucket)] = key
@@ -39,8 +39,8 @@ def _start(dimension: TimeDimension, window: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
-def _shown_again(zone: str) -> Iterator[tuple[int, int]]:
-    """(instant, reading) where the clock is set back, and at each full hour until it is past."""
+def _repeated_readings(zone: str) -> Iterator[tuple[int, int]]:
+    """Pairs (instant, reading) when the clock is set back, and at each full hour repeated."""
     turns = clock(zone)
     for cut, offset, peak in zip(turns.cuts[1:], turns.offsets[1:], turns.peaks, strict=False):
         reading = cut + offset

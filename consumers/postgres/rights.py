@@ -1,8 +1,8 @@
-"""Rights in a source database: who may own its change log, and the role that captures.
+"""Privileges in a source database: ownership of the change log, and the capture role.
 
-Trigger functions run within the statements of any writer, a superuser's included. They belong to a
-capture role that can do nothing but insert into the change log, and nothing in the log's schema may
-belong to a role that the attaching role has no reason to trust.
+Trigger functions run within the statements of any writer, including superusers. They belong to a
+capture role that can only insert into the change log. Objects in the log's schema must belong to
+roles that the attaching role trusts.
 """
 
 import re
@@ -18,7 +18,7 @@ from psycopg.sql import Composed, Identifier
 from consumers.postgres.statements import statement
 from engine.errors import InvalidInput
 
-_LONGEST_NAME_BYTES = 63
+_MAX_NAME_BYTES = 63
 _SEPARATE_SET_OPTION = 160_000
 
 
@@ -36,12 +36,12 @@ class Session:
     def capture(self) -> str:
         """The name of the database's capture role."""
         name = f"knockon_capture_{self.database}"
-        if len(name.encode()) <= _LONGEST_NAME_BYTES:
+        if len(name.encode()) <= _MAX_NAME_BYTES:
             return name
         return f"knockon_capture_{sha256(self.database.encode()).hexdigest()[:12]}"
 
     def format(self, name: str) -> Composed:
-        """A statement about the session's role and the capture role."""
+        """A statement with the names of the session's role and the capture role."""
         return statement(f"rights.{name}").format(
             capture=Identifier(self.capture), me=Identifier(self.name)
         )
@@ -65,42 +65,42 @@ async def ensure_capture_role(connection: AsyncConnection[Any], session: Session
     """Create the capture role if it is missing, and become a member of it.
 
     Raises:
-        InvalidInput: the role is missing and the current role may not create it, or it has rights
-            that would make it dangerous. The message has the statements for an administrator.
+        InvalidInput: the role is missing and the current role may not create it, or it has
+            dangerous privileges. The message has the statements for an administrator.
     """
-    found = await _capture_role(connection, session)
-    if found is None and session.may_create_roles:
+    role = await _capture_role(connection, session)
+    if role is None and session.may_create_roles:
         await connection.execute(session.format("create_role"), prepare=False)
-        found = await _capture_role(connection, session)
-    if found is None:
+        role = await _capture_role(connection, session)
+    if role is None:
         needed = [session.format("create_role"), session.join]
         raise _needs_administrator("the capture role does not exist", connection, needed)
-    if found["excess"]:
+    if role["excess"]:
         raise InvalidInput(
-            f"role {session.capture} {', '.join(found['excess'])}: triggers of any table's owner "
+            f"role {session.capture} {', '.join(role['excess'])}: triggers of any table's owner "
             "would run with these rights; revoke them and attach again"
         )
-    if not found["is_ours"]:
+    if not role["is_ours"]:
         await _join(connection, session)
 
 
 async def check_owners(connection: AsyncConnection[Any], session: Session) -> None:
-    """Refuse a schema that another role could use to run its code within a writer's statement.
+    """Reject a schema that lets another role run code within a writer's statement.
 
     Raises:
-        InvalidInput: names each finding, with the remedy.
+        InvalidInput: with all findings and the remedy.
     """
     if findings := await _strangers(connection, session, trusts_owner=False):
         raise InvalidInput(
             f"the source's change log could run code of another role: {'; '.join(findings)}; "
             f"{session.name} does not belong to that role. Attach as that role, or revoke the "
-            "right, or check who made the schema, drop it with DROP SCHEMA knockon_source CASCADE, "
-            "and attach all tables again"
+            "right, or check who created the schema, drop it with DROP SCHEMA knockon_source "
+            "CASCADE, and attach all tables again"
         )
 
 
 async def excessive_rights(connection: AsyncConnection[Any]) -> list[str]:
-    """The rights of others that `attach` would refuse, for a role that trusts the log's owner."""
+    """The rights of other roles that `attach` would reject, if the log's owner is trusted."""
     return await _strangers(connection, await read_session(connection), trusts_owner=True)
 
 
@@ -142,17 +142,17 @@ async def _join(connection: AsyncConnection[Any], session: Session) -> None:
         async with connection.transaction():
             await connection.execute(session.join, prepare=False)
     except psycopg.errors.InsufficientPrivilege as error:
-        what = f"{session.name} is not a member of the capture role"
-        raise _needs_administrator(what, connection, [session.join]) from error
+        problem = f"{session.name} is not a member of the capture role"
+        raise _needs_administrator(problem, connection, [session.join]) from error
 
 
 def _needs_administrator(
-    what: str, connection: AsyncConnection[Any], statements: list[Composed]
+    problem: str, connection: AsyncConnection[Any], statements: list[Composed]
 ) -> InvalidInput:
-    needed = "; ".join(plain(each.as_string(connection)) for each in statements)
-    return InvalidInput(f"{what}; have an administrator of the source run: {needed}")
+    needed = "; ".join(plain(sql.as_string(connection)) for sql in statements)
+    return InvalidInput(f"{problem}; ask an administrator of the source to run: {needed}")
 
 
 def plain(sql: str) -> str:
-    """A statement for a message, without the comment that names it."""
+    """A statement for a message, without the leading comment that has its name."""
     return re.sub(r"^/\*.*?\*/\s*", "", sql)

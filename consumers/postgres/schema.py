@@ -25,19 +25,19 @@ async def prepare(connection: AsyncConnection[Any]) -> Session:
     """Create or upgrade the schema and the capture role within the current transaction.
 
     Raises:
-        InvalidInput: the schema or the role is missing and may not be created, or not trustworthy.
+        InvalidInput: the schema or role is missing and cannot be created, or is not trustworthy.
     """
     session = await read_session(connection)
     if not session.may_create_schema:
         raise InvalidInput(
-            f"{session.name} may not create the schema knockon_source; have an administrator of "
-            f"the source run: {_grant_create(connection, session)}"
+            f"{session.name} may not create the schema knockon_source; ask an administrator of "
+            f"the source to run: {_grant_create(connection, session)}"
         )
     await connection.execute(statement("schema.serialize"))
     await connection.execute(statement("schema.schema"), prepare=False)
     await check_owners(connection, session)
     await check_ownership(connection, session)
-    if await _is_there(connection) and await _is(connection, "schema.is_outdated"):
+    if await _exists(connection) and await _is(connection, "schema.is_outdated"):
         await connection.execute(statement("schema.upgrade"), prepare=False)
     await connection.execute(statement("schema.tables"), prepare=False)
     await ensure_capture_role(connection, session)
@@ -46,40 +46,42 @@ async def prepare(connection: AsyncConnection[Any]) -> Session:
 
 
 async def is_current(connection: AsyncConnection[Any]) -> bool:
-    """Whether the log has the tables and columns that this version reads."""
-    if not await _is_there(connection):
+    """Return whether the log has the tables and columns that this version reads."""
+    if not await _exists(connection):
         return False
     is_outdated = await _is(connection, "schema.is_outdated")
     return not is_outdated and await _is(connection, "schema.is_complete")
 
 
 async def upgrade(connection: AsyncConnection[Any]) -> None:
-    """Bring a log made by an earlier version to this one, with everything in it.
+    """Upgrade a log created by an earlier version, including its rows.
 
     Raises:
-        ServiceUnavailable: there is no log, or the connection's role may not upgrade it. Nothing is
-            lost meanwhile: the triggers go on writing.
+        ServiceUnavailable: there is no log, or the connection's role may not upgrade it. No change
+            is lost meanwhile, because the triggers continue to write.
     """
-    if not await _is_there(connection):
-        raise ServiceUnavailable("no table of the source is attached yet")
+    if not await _exists(connection):
+        raise ServiceUnavailable(
+            "no table of the source is attached yet: run 'knockon attach' for one"
+        )
     try:
         async with connection.transaction():
             await connection.execute(statement("schema.settings"), prepare=False)
             await prepare(connection)
     except (psycopg.errors.InsufficientPrivilege, InvalidInput) as error:
         raise ServiceUnavailable(
-            "the source's change log is of an earlier version and cannot be upgraded by this role: "
+            "the source's change log has an earlier version and this role cannot upgrade it: "
             f"{str(error).strip()}; run 'knockon attach' once as the role that owns it"
         ) from error
 
 
 @asynccontextmanager
 async def patient_transaction(connection: AsyncConnection[Any], table: str) -> AsyncIterator[None]:
-    """A transaction that gives up where writers hold a lock for long.
+    """A transaction with a lock timeout.
 
     Raises:
-        ServiceUnavailable: they did.
-        InvalidInput: the source refuses a setting or a right.
+        ServiceUnavailable: writers held a lock for too long.
+        InvalidInput: the source rejects a setting, or the role lacks a privilege.
     """
     try:
         async with connection.transaction():
@@ -87,10 +89,12 @@ async def patient_transaction(connection: AsyncConnection[Any], table: str) -> A
             yield
     except psycopg.errors.LockNotAvailable as error:
         raise ServiceUnavailable(
-            f"table {table} was locked by its writers for too long; try again when they are done"
+            f"table {table} was locked by its writers for too long; retry when they have finished"
         ) from error
     except psycopg.errors.InvalidParameterValue as error:
-        raise InvalidInput(f"the source cannot log {table}: {error}") from error
+        raise InvalidInput(
+            f"changes of {table} cannot be logged, the source rejects a setting: {error}"
+        ) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise InvalidInput(
             f"not permitted on table {table}: {str(error).strip()}; attach and detach as its owner"
@@ -104,7 +108,7 @@ def _grant_create(connection: AsyncConnection[Any], session: Session) -> str:
     return plain(create.as_string(connection))
 
 
-async def _is_there(connection: AsyncConnection[Any]) -> bool:
+async def _exists(connection: AsyncConnection[Any]) -> bool:
     return await _is(connection, "readers.log")
 
 

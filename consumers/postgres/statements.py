@@ -9,7 +9,7 @@ from engine.store.queries import load_queries, sql_dir
 
 @cache
 def statement(name: str) -> SQL:
-    """A statement, or a template whose names in braces `format` fills in. Raises KeyError."""
+    """A statement, or a template with names in braces for `format`. Raises KeyError."""
     return SQL(_statements()[name])
 
 

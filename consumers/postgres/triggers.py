@@ -1,7 +1,7 @@
 """The SQL of the triggers that log one table's changes as those of one dataset.
 
-Nothing here is put together as plain text: names and values are psycopg's identifiers and
-literals, and a function's body goes into its definition as one literal.
+No SQL is composed from plain text: names and values are psycopg's identifiers and literals, and a
+function's body is one literal in its definition.
 """
 
 from collections.abc import Iterable
@@ -17,14 +17,14 @@ from consumers.postgres.catalog import Relation, Table
 from consumers.postgres.keys import KeyColumn
 from consumers.postgres.statements import statement
 
-MOST_KEYS = 1_000
-"""Distinct keys in one log row; a statement that changes more is logged as one range."""
-MOST_KEYS_ANNOUNCED = 1_000_000
-"""The same for what a table holds when it is announced, and for sparse keys: both are exact."""
+MAX_KEYS = 1_000
+"""Maximum of distinct keys per statement; a statement with more is logged as one range."""
+MAX_KEYS_ANNOUNCED = 1_000_000
+"""The maximum for announced tables and for sparse keys, which are logged exactly."""
 SPARSE_FACTOR = 100
-"""Keys are sparse where one range around them covers more than so many times their number."""
-MOST_COLUMNS_PAIRED = 800
-"""Columns of a table whose rows are paired column by column: a row of a join has at most 1,664."""
+"""Keys are sparse if their common range covers more than this multiple of their number."""
+MAX_COLUMNS_PAIRED = 800
+"""Maximum of columns for pairing rows by column: a joined row has at most 1,664 columns."""
 
 _TRANSITIONS: MappingProxyType[str, SQL] = MappingProxyType(
     {
@@ -39,16 +39,16 @@ KINDS = tuple(_TRANSITIONS)
 
 @dataclass(frozen=True)
 class Tenant:
-    """An org that captures, by its id, and its consumer, by the name under which it reads."""
+    """The id of an org that captures changes, and the name of its consumer."""
 
     org: str
     consumer: str
 
 
 def trigger_names(org: str | None, dataset: str) -> dict[str, str]:
-    """The names of a dataset's triggers, on any table, by kind of change.
+    """The names of a dataset's triggers, the same on every table, by kind of change.
 
-    Without an org: as an earlier version named them.
+    Without an org, the names are those of an earlier version.
     """
     key = dataset if org is None else f"{org} {dataset}"
     stem = f"knockon_{sha256(key.encode()).hexdigest()[:12]}"
@@ -62,9 +62,9 @@ def function_names(org: str | None, dataset: str, relation: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A table whose changes are those of an org's dataset.
+    """A table whose changes are logged as changes of an org's dataset.
 
-    `keys` has the name of each dimension with the column that holds it, in the dataset's order.
+    `keys` are the dimensions' names and columns, in the dataset's order.
     """
 
     org: str
@@ -91,8 +91,8 @@ class Attachment:
         )
 
     def announcement(self, relation: Relation) -> Composed:
-        """The query for log rows with all partitions that the table or a part of it holds."""
-        return self._log("insert", self._rows(relation.identifier), MOST_KEYS_ANNOUNCED, SQL(""))
+        """The query for log rows with all partitions of the rows in the table or a part of it."""
+        return self._log("insert", self._rows(relation.identifier), MAX_KEYS_ANNOUNCED, SQL(""))
 
     @property
     def function_names(self) -> list[str]:
@@ -101,7 +101,7 @@ class Attachment:
 
     @property
     def key_columns(self) -> list[str]:
-        """The columns that hold the dimensions, each once."""
+        """The columns of the dimensions, without duplicates."""
         return list(dict.fromkeys(column.name for _, column in self.keys if column.name))
 
     def _function(self, kind: str) -> Identifier:
@@ -110,11 +110,11 @@ class Attachment:
 
     def _body(self, kind: str) -> Composed:
         return statement("attach.body").format(
-            types=self._types(kind), log=self._log_of(kind), **self._what(kind)
+            types=self._types(kind), log=self._log_of(kind), **self._labels(kind)
         )
 
     def _types(self, kind: str) -> Composable:
-        """The check of the domains that the statement's expressions were written for."""
+        """The check that columns still have the domains that the expressions were generated for."""
         columns = [] if kind == "truncate" else map(self.table.column, self.key_columns)
         names = [column.name for column in columns if column.is_domain]
         if not names:
@@ -138,9 +138,10 @@ class Attachment:
                 return self._log(kind, self._rows(SQL("old_rows")))
             case "update":
                 return self._log(kind, self._pairs())
-        return statement("attach.truncated").format(**self._what(kind))
+        return statement("attach.truncated").format(**self._labels(kind))
 
-    def _what(self, kind: str) -> dict[str, Composable]:
+    def _labels(self, kind: str) -> dict[str, Composable]:
+        """The constant columns of the log rows."""
         return {
             "org": SQL("{}::pg_catalog.uuid").format(Literal(self.org)),
             "source": Literal(f"{self.table.schema}.{self.table.name}"),
@@ -152,7 +153,7 @@ class Attachment:
         self,
         kind: str,
         changed: Composed,
-        most_keys: int = MOST_KEYS,
+        max_keys: int = MAX_KEYS,
         into: SQL | None = None,
     ) -> Composed:
         columns = [(column, Identifier(f"b{i}")) for i, (_, column) in enumerate(self.keys)]
@@ -164,9 +165,9 @@ class Attachment:
             hull=self._text(_hull(column, b) for column, b in columns),
             covered=SQL(" * ").join(column.extent(b) for column, b in columns),
             sparse=Literal(SPARSE_FACTOR),
-            limit=Literal(most_keys),
-            most=Literal(MOST_KEYS_ANNOUNCED),
-            **self._what(kind),
+            limit=Literal(max_keys),
+            most=Literal(MAX_KEYS_ANNOUNCED),
+            **self._labels(kind),
         )
 
     def _rows(self, rows: Composable) -> Composed:
@@ -176,7 +177,7 @@ class Attachment:
 
     def _pairs(self) -> Composed:
         key = self.table.primary_key
-        if not key or len(self.table.columns) > MOST_COLUMNS_PAIRED:
+        if not key or len(self.table.columns) > MAX_COLUMNS_PAIRED:
             return self._images(key)
         stored = [column.name for column in self.table.columns if not column.is_virtual]
         virtual = [column.name for column in self.table.columns if column.is_virtual]
@@ -231,7 +232,7 @@ class Attachment:
         ]
 
     def _value(self, row: str, name: str) -> Composable:
-        """A column of a row, which must have the type that it had when the table was attached."""
+        """A column of a row, with a check of its type at the time the table was attached."""
         value = Identifier(row, name)
         if not name or not (column := self.table.column(name)).is_exact:
             return value
@@ -241,7 +242,7 @@ class Attachment:
         return _listed(Identifier(f"{prefix}{i}") for i in range(len(self.keys)))
 
     def _text(self, parts: Iterable[Composable]) -> Composed:
-        """One key's text from its parts: plain for one dimension, Hive style for several."""
+        """The text of a key: plain for one dimension, in Hive style for several."""
         if len(self.keys) == 1:
             return Composed(list(parts))
         names = [Literal(f"{name}=") for name, _ in self.keys]

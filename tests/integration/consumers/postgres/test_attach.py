@@ -116,7 +116,7 @@ async def test_names_are_never_sql(source):
     [
         ("nowhere", {}, {}, UnknownName, "no table nowhere"),
         ("a.b.c.d", {}, {}, InvalidInput, "a.b.c.d"),
-        ("v", {}, {}, InvalidInput, "no ordinary table"),
+        ("v", {}, {}, InvalidInput, "not an ordinary table"),
         ("t", {"day": {"time": "day"}}, {}, UnknownName, "no column 'day'"),
         ("t", {"origin": {"time": "day"}}, {}, InvalidInput, "type text"),
         ("t", {"origin": {"range": 5}}, {}, InvalidInput, "type text"),

@@ -193,7 +193,7 @@ async def test_a_renamed_table_is_reported_and_still_captured(t, ledger, running
         await ledger.until(1)
         await t.run("ALTER TABLE t RENAME TO u", "INSERT INTO u VALUES (2, 'LAST', 1)")
         await ledger.until(2)
-    assert await drift(t) == [("is called public.u now",)]
+    assert await drift(t) == [("was renamed to public.u",)]
     assert [len(batch.received) for batch in ledger.batches] == [1, 1]
 
 
@@ -254,7 +254,7 @@ async def test_doctor_is_green_only_while_everything_is_attached(t):
     await t.attach("t", ORIGIN)
     assert (await verdict(t))[0] == "ok"
     await t.run("ALTER TABLE t RENAME TO u")
-    assert await verdict(t) == ("fail", "public.t (d) is called public.u now")
+    assert await verdict(t) == ("fail", "public.t (d) was renamed to public.u")
     await t.detach("u", "d")
     assert await verdict(t) == ("warn", "not attached: public.t")
     await t.run("DROP TABLE knockon_source.attachments")

@@ -289,5 +289,5 @@ async def test_money_is_no_key(source):
     """Its text depends on lc_monetary, and reading it back does too."""
     await source.run("CREATE DOMAIN price AS money", "CREATE TABLE s (id int, m money, p price)")
     for name in ("m", "p"):
-        with pytest.raises(InvalidInput, match=f"column '{name}' is of type money"):
+        with pytest.raises(InvalidInput, match=f"column '{name}' has type money"):
             await source.attach("s", {name: {"dynamic": True}})

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from consumers.postgres.log import START, Position, read_page, settle, stream_name, trim
+from consumers.postgres.log import START, Position, acknowledge, read_page, stream_name, trim
 from consumers.postgres.triggers import Tenant
 from tests.integration.consumers.postgres.conftest import TENANT
 
@@ -159,12 +159,12 @@ async def test_any_interleaving_is_read_exactly_once(source, connect, seed):
 
 async def test_trimming_spares_what_any_reader_has_still_to_see(source):
     fast, slow = Reader(source), Reader(source)
-    await settle(source.connection, SLOW, Position.from_text(slow.position))
+    await acknowledge(source.connection, SLOW, Position.from_text(slow.position))
     await write(source, 2)
     await fast.drain()
-    await settle(source.connection, FAST, Position.from_text(fast.position))
+    await acknowledge(source.connection, FAST, Position.from_text(fast.position))
     assert await slow.drain() == [1, 2]
-    await settle(source.connection, SLOW, Position.from_text(slow.position))
+    await acknowledge(source.connection, SLOW, Position.from_text(slow.position))
     assert await source.rows("SELECT id FROM knockon_source.changes") == []
 
 
@@ -173,10 +173,10 @@ async def test_trimming_spares_what_an_open_transaction_wrote(source, connect):
     await writer.execute(WRITE, ["d"])
     await write(source, 1)
     await reader.drain()
-    await settle(source.connection, TENANT, Position.from_text(reader.position))
+    await acknowledge(source.connection, TENANT, Position.from_text(reader.position))
     await writer.commit()
     assert await reader.drain() == [1]
-    await settle(source.connection, TENANT, Position.from_text(reader.position))
+    await acknowledge(source.connection, TENANT, Position.from_text(reader.position))
     assert await source.rows("SELECT id FROM knockon_source.changes") == []
 
 
@@ -206,7 +206,7 @@ async def test_a_reader_needs_few_rights(source):
         reader = Reader(source)
         assert await stream_name(source.connection)
         assert await reader.drain() == [1]
-        await settle(source.connection, TENANT, Position.from_text(reader.position))
+        await acknowledge(source.connection, TENANT, Position.from_text(reader.position))
 
 
 async def test_a_drain_reads_the_index_only_from_where_it_stands(source):

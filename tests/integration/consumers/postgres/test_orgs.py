@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from consumers.postgres.log import START, read_page, settle, trim
+from consumers.postgres.log import START, acknowledge, read_page, trim
 from consumers.postgres.readers import attached_datasets, state
 from engine.errors import UnknownName
 from tests.integration.consumers.postgres.conftest import OTHER, TENANT, Source
@@ -57,7 +57,7 @@ async def test_an_announcement_waits_for_the_first_reader_of_its_org(orders):
     await orders.attach("orders", MONTHLY, dataset="orders", tenant=OTHER, announce=True)
     for _ in range(2):
         page = await read_page(orders.connection, START, TENANT.org, None, 100)
-        await settle(orders.connection, TENANT, page.position)
+        await acknowledge(orders.connection, TENANT, page.position)
         assert await trim(orders.connection) == 0
     assert len(await taken(orders, OTHER)) == 1
 
@@ -75,7 +75,7 @@ async def test_a_reader_lets_go_of_the_changes_of_other_orgs(orders, ledger, run
 
 async def test_a_reader_of_another_org_under_the_same_name_is_replaced(orders):
     page = await read_page(orders.connection, START, TENANT.org, None, 100)
-    await settle(orders.connection, TENANT, page.position)
+    await acknowledge(orders.connection, TENANT, page.position)
     mine = type(TENANT)(OTHER.org, TENANT.consumer)
     await orders.attach("orders", MONTHLY, dataset="orders", tenant=mine)
     (row,) = await orders.rows("SELECT org::text, position FROM knockon_source.readers")

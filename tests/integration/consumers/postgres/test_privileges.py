@@ -296,9 +296,9 @@ async def test_an_owner_may_attach_once_an_administrator_has_made_the_role(sourc
     await as_role(source, owner, "CREATE TABLE owned.t (id int PRIMARY KEY, k text)")
     async with await connected_as(source, owner) as connection:
         mine = Source(source.url, connection)
-        with pytest.raises(InvalidInput, match="have an administrator") as error:
+        with pytest.raises(InvalidInput, match="ask an administrator") as error:
             await mine.attach("owned.t", ORIGIN)
-        statements = str(error.value).partition("source run: ")[2]
+        statements = str(error.value).partition("source to run: ")[2]
         assert "CREATE ROLE" in statements
         assert await mine.rows("SELECT to_regnamespace('knockon_source') AS n") == [(None,)]
         await source.run(statements)

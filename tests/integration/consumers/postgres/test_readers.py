@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from consumers.postgres.log import START, Position, read_page, settle, trim
+from consumers.postgres.log import START, Position, acknowledge, read_page, trim
 from consumers.postgres.readers import attached_datasets, enter, forget, state
 from consumers.postgres.triggers import Tenant
 from engine.errors import InvalidInput, UnknownName
@@ -46,9 +46,9 @@ async def remaining(source) -> int:
 
 
 async def test_each_reader_is_as_far_behind_as_it_is(source):
-    await settle(source.connection, reader("slow"), START)
+    await acknowledge(source.connection, reader("slow"), START)
     await source.run(WRITE, WRITE)
-    await settle(source.connection, reader("fast"), await read_all(source))
+    await acknowledge(source.connection, reader("fast"), await read_all(source))
     found = await state(source.connection)
     fast, slow = found.readers
     assert (fast.name, fast.rows, fast.seconds) == ("fast", 0, 0)
@@ -61,7 +61,7 @@ async def test_a_reader_is_not_behind_for_what_it_has_seen_and_nobody_trimmed(so
     other = await connect()
     await other.execute("SELECT pg_current_xact_id()")  # holds up the trimming
     await source.run(WRITE)
-    await settle(source.connection, reader("one"), await read_all(source))
+    await acknowledge(source.connection, reader("one"), await read_all(source))
     assert await remaining(source) == 1
     (one,) = (await state(source.connection)).readers
     assert (one.rows, one.seconds) == (0, 0)
@@ -72,9 +72,9 @@ async def test_a_log_without_readers_has_a_state(source):
 
 
 async def test_a_forgotten_reader_keeps_the_log_no_longer(source):
-    await settle(source.connection, reader("gone"), START)
+    await acknowledge(source.connection, reader("gone"), START)
     await source.run(WRITE, WRITE)
-    await settle(source.connection, reader("one"), await read_all(source))
+    await acknowledge(source.connection, reader("one"), await read_all(source))
     assert await remaining(source) == 2
     assert await forget(source.connection, "gone") == 2
     assert [each.name for each in (await state(source.connection)).readers] == ["one"]
@@ -84,9 +84,9 @@ async def test_a_forgotten_reader_keeps_the_log_no_longer(source):
 
 async def test_a_reader_at_work_is_not_forgotten(source, connect):
     working = await connect()
-    await settle(source.connection, reader("one"), START)
+    await acknowledge(source.connection, reader("one"), START)
     assert await enter(working, reader("one"), at(START)) is None
-    with pytest.raises(InvalidInput, match="at work"):
+    with pytest.raises(InvalidInput, match="is active"):
         await forget(source.connection, "one")
     await working.close()
     await forget(source.connection, "one")
@@ -99,16 +99,16 @@ async def test_a_source_without_a_log_has_no_readers(connect):
 
 
 async def test_whoever_was_forgotten_has_missed_something_until_it_settles(source):
-    await settle(source.connection, reader("one"), START)
+    await acknowledge(source.connection, reader("one"), START)
     await forget(source.connection, "one")
     await source.run(WRITE)
     for _ in range(2):  # a crash before it settles leaves it so
         gap = await enter(source.connection, reader("one"), at(START))
         assert gap is not None
         assert (await read_page(source.connection, gap, TENANT.org, None, 10)).changes == ()
-    await settle(source.connection, reader("other"), gap)
+    await acknowledge(source.connection, reader("other"), gap)
     assert await remaining(source) == 1  # nothing goes before it has settled
-    await settle(source.connection, reader("one"), gap)
+    await acknowledge(source.connection, reader("one"), gap)
     assert await remaining(source) == 0
     assert await enter(source.connection, reader("one"), at(gap)) is None
 
@@ -121,7 +121,7 @@ async def test_a_reader_whose_row_is_gone_has_missed_something(source):
 async def test_trimming_goes_in_steps(source, monkeypatch):
     monkeypatch.setattr("consumers.postgres.log.TRIMMED_AT_ONCE", 2)
     await source.run(WRITE, WRITE, WRITE)
-    await settle(source.connection, reader("one"), await read_all(source))
+    await acknowledge(source.connection, reader("one"), await read_all(source))
     assert await remaining(source) == 1
     assert [await trim(source.connection) for _ in range(2)] == [1, 0]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumers.postgres.log import START, Position, read_page, settle
+from consumers.postgres.log import START, Position, acknowledge, read_page
 from consumers.postgres.readers import enter
 from engine.model.event import Widened
 from tests.integration.consumers.postgres.conftest import CONSUMER, TENANT, Source
@@ -93,7 +93,7 @@ async def test_a_crash_between_the_two_records_is_no_gap(t):
     await write(t, 1)
     page = await read_page(t.connection, START, TENANT.org, None, 10)
     assert await enter_at(t, page.position) is None
-    await settle(t.connection, TENANT, page.position)
+    await acknowledge(t.connection, TENANT, page.position)
     assert await enter_at(t, page.position) is None
 
 
@@ -102,8 +102,8 @@ async def test_the_slower_of_two_consumers_does_not_take_the_position_back(t):
     page = await read_page(t.connection, START, TENANT.org, None, 10)
     await write(t, 2)
     later = await read_page(t.connection, page.position, TENANT.org, None, 10)
-    await settle(t.connection, TENANT, later.position)
-    await settle(t.connection, TENANT, page.position)
+    await acknowledge(t.connection, TENANT, later.position)
+    await acknowledge(t.connection, TENANT, page.position)
     assert await enter_at(t, later.position) is None
     (row,) = await t.rows(
         f"SELECT position FROM knockon_source.readers WHERE consumer='{CONSUMER}'"
