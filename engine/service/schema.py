@@ -1,4 +1,4 @@
-"""Whether a database has the schema that this version of Knockon expects."""
+"""Check that a database has the current schema."""
 
 import psycopg
 
@@ -9,7 +9,7 @@ from engine.store.run import fetch
 
 
 async def lacking_migrations(conn: Connection) -> list[str]:
-    """Names of the migrations that have not been applied, in order; all where there is none."""
+    """Return the names of the migrations that have not been applied, in order."""
     try:
         rows = await fetch(conn, "views.migrations")
     except psycopg.errors.UndefinedTable:

@@ -1,4 +1,4 @@
-"""Are all source tables attached, and still as they were then?"""
+"""Check that all source tables are attached and unchanged since."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -18,9 +18,9 @@ from engine.service.service import Service
 
 
 class Hop(msgspec.Struct, frozen=True):
-    """How a change comes to a job: over ``dataset``, from a job or, where null, from outside.
+    """Path of a change to a job: over ``dataset``, from a job or, if null, from outside.
 
-    ``mapping`` null: the job's own output is what is wrong.
+    ``mapping`` is null if the job's own output is invalidated.
     """
 
     dataset: str
@@ -29,10 +29,10 @@ class Hop(msgspec.Struct, frozen=True):
 
 
 class ImpactedJob(msgspec.Struct, frozen=True):
-    """A job that would run. ``partitions`` are range texts, ``count`` how many they hold.
+    """A job that would run; ``partitions`` are ranges as text, ``count`` is their number.
 
-    ``direct`` ones run for sure; the others only if what they read comes out changed. ``columns``
-    are dirty, by output; an output that is missing there is dirty in all of them.
+    ``direct`` partitions must run, the others run if an input changes. ``columns`` has the dirty
+    columns by output; all columns of an output without an entry are dirty.
     """
 
     job: str
@@ -49,10 +49,10 @@ class ImpactedJob(msgspec.Struct, frozen=True):
 
 
 class Impact(msgspec.Struct, frozen=True):
-    """Jobs come parents first; ``pruned`` are the edges at which the change stops.
+    """Impact of a change: jobs, upstream first, and the ``pruned`` edges at which it stops.
 
-    ``beyond`` are the limits by which it would be held if it came by itself; to apply the plan is
-    to approve it.
+    ``beyond`` has the limits for which an event with this change would be held; applying the plan
+    approves it.
     """
 
     plan_id: UUID
@@ -107,7 +107,7 @@ def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:
 
 
 def _hops(lineage: Lineage, step: Step) -> Iterator[Hop]:
-    """Each way in once, however many kinds of dirt came over it."""
+    """Return each path to the step once, whatever the number of changes on it."""
     seen: set[tuple[UUID, UUID | None]] = set()
     for via in step.via:
         if (via.dataset, via.from_job) not in seen:

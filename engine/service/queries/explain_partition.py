@@ -29,7 +29,7 @@ AuditVerdict = Literal[Verdict, "fresh", "waiting"]
 
 
 class NewerInput(msgspec.Struct, frozen=True):
-    """An input partition that has changed, in what is read of it, since the partition was made."""
+    """An input partition with changes that reach the partition and are newer than its last run."""
 
     dataset: str
     partition: str
@@ -38,7 +38,7 @@ class NewerInput(msgspec.Struct, frozen=True):
 
 
 class UnfinishedTask(msgspec.Struct, frozen=True):
-    """A task that is still to make the partition."""
+    """A task for the partition that has not ended."""
 
     id: UUID
     job: str
@@ -50,7 +50,7 @@ class UnfinishedTask(msgspec.Struct, frozen=True):
 
 
 class ExplainedPartition(msgspec.Struct, frozen=True):
-    """``stale`` holds every reason to be so, in words; fresh where it is empty.
+    """State of a partition; ``stale`` has the reasons, and is empty for a fresh partition.
 
     ``verdict`` is that of the audit, with what leads to the partition or the decision that leaves
     it. A partition is waiting if it was never built and its first run is not due.
@@ -128,7 +128,7 @@ def _one_key(lineage: Lineage, dataset: Dataset, text: str) -> str:
 
 
 def _newer_inputs(reasons: Sequence[Reason]) -> list[NewerInput]:
-    """The inputs that have changed, appeared or gone in what reaches the partition."""
+    """Return the inputs that changed, appeared or disappeared in what reaches the partition."""
     return [
         NewerInput(each.dataset, each.partition or "*", each.recorded, each.version)
         for each in reasons
@@ -175,9 +175,9 @@ async def _verdict(
 async def _open_over(
     conn: Connection, scene: Scene, lineage: Lineage, dataset: Dataset, key: str
 ) -> list[Row]:
-    """The invalidations of the partition that no planner has taken yet, or that are set aside.
+    """Return the invalidations of the partition that are unplanned or set aside.
 
-    One that names what the dataset cannot have may mean any partition.
+    An invalidation with a partition that the dataset cannot have may mean any partition.
     """
     space = lineage.space(dataset.id)
     one = space.parse(key)

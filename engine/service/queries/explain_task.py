@@ -25,10 +25,10 @@ _MOST_FACTS = 10
 
 
 class PathHop(msgspec.Struct, frozen=True):
-    """One edge on the way: ``dirty`` partitions of ``dataset`` touched ``job``'s ``partitions``.
+    """An edge of a path: ``dirty`` partitions of ``dataset`` triggered ``partitions`` of ``job``.
 
-    Narrowed to what this task makes, as far as the lineage is still the one of the plan.
-    ``columns`` null: all. ``mapping`` "itself": the job's own output was wrong.
+    Restricted to the partitions of the task, if the lineage has not changed since the plan.
+    ``columns`` is null for all; ``mapping`` is "itself" if the job's own output was invalidated.
     """
 
     dataset: str
@@ -40,9 +40,9 @@ class PathHop(msgspec.Struct, frozen=True):
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """One plan that wanted the task: what was found stale, and the way from there to the task.
+    """A plan with the task: its invalidations, and the path from them to the task.
 
-    ``decided_by``: who applied or approved it, where that was a person's word.
+    ``decided_by`` is the person who applied or approved the plan, if anyone did.
     """
 
     plan_id: UUID
@@ -53,7 +53,7 @@ class Cause(msgspec.Struct, frozen=True):
 
 
 class InFront(msgspec.Struct, frozen=True):
-    """A task that this one waits for, or waited for."""
+    """An upstream task that the task waits or waited for."""
 
     id: UUID
     job: str
@@ -64,9 +64,9 @@ class InFront(msgspec.Struct, frozen=True):
 
 
 class ExplainedTask(msgspec.Struct, frozen=True):
-    """A task with its causes, the newest plan first, and what stands in front of it.
+    """A task with its causes, the newest plan first, and the upstream tasks ``in_front``.
 
-    ``inputs`` are the stamps that its run read, by ``dataset/partition``.
+    ``inputs`` maps ``dataset/partition`` to the content version that the run read.
     """
 
     task: TaskRow
@@ -116,7 +116,7 @@ async def _cause(conn: Connection, scene: Scene, lineage: Lineage, task: Row, pl
 
 
 def _hops(document: Mapping[str, Any], task: Row) -> list[dict[str, Any]]:
-    """The path to the task's job; a deploy may have given the job another id since."""
+    """Return the path to the task's job, whose id a later deploy may have changed."""
     jobs = {step["name"]: step["job"] for step in document["steps"]}
     job = str(task["job_id"])
     try:
@@ -128,7 +128,7 @@ def _hops(document: Mapping[str, Any], task: Row) -> list[dict[str, Any]]:
 def _narrowed(
     lineage: Lineage, hops: Sequence[Mapping[str, Any]], keys: Sequence[str]
 ) -> Iterator[PathHop]:
-    """The hops, nearest first, with no more of each dataset than the task is made from."""
+    """Restrict the hops, nearest first, to the partitions that the task is made from."""
     made: tuple[str, ...] | None = tuple(keys)
     for hop in hops:
         dirty = tuple(hop["dirty"]) if made is None else _needed(lineage, hop, made)
@@ -144,7 +144,7 @@ def _narrowed(
 
 
 def _needed(lineage: Lineage, hop: Mapping[str, Any], made: Sequence[str]) -> tuple[str, ...]:
-    """The dirty partitions that these are made from."""
+    """Return the dirty partitions that these partitions are made from."""
     edge = _edge(lineage, hop)
     if edge is None:
         return tuple(hop["dirty"])
@@ -154,7 +154,7 @@ def _needed(lineage: Lineage, hop: Mapping[str, Any], made: Sequence[str]) -> tu
 
 
 def _edge(lineage: Lineage, hop: Mapping[str, Any]) -> Edge | None:
-    """The edge of the lineage that a hop went over, if it is there as it was."""
+    """Return the edge of a hop in the current lineage, if there is one."""
     edges = (
         edge
         for job in lineage.order

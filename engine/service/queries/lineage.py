@@ -15,7 +15,7 @@ Direction = Literal["down", "up"]
 
 
 class LineageNode(msgspec.Struct, frozen=True):
-    """A dataset, the job that makes it, and what comes next in the tree's direction.
+    """A dataset with the job that produces it, and the next datasets in the direction of the tree.
 
     Below the roots, ``mapping`` and ``columns`` are those of the edge from the node above:
     ``columns`` by input column, the output columns that it shapes ("*": all); null: unknown.
@@ -52,7 +52,7 @@ async def lineage_tree(
 
 
 def _ends(lineage: Lineage, direction: Direction) -> Iterator[UUID]:
-    """Where trees begin: what nothing is read for, or what nothing reads."""
+    """Return the roots: datasets without inputs, or upstream, datasets without readers."""
     for job in lineage.order:
         for output in job.outputs:
             if not (lineage.inputs(job.id) if direction == "down" else lineage.readers(output)):
@@ -60,7 +60,7 @@ def _ends(lineage: Lineage, direction: Direction) -> Iterator[UUID]:
 
 
 class _Grower:
-    """Follows each dataset only once, or a lineage with many diamonds would have no end."""
+    """Expands each dataset only once, because diamonds would grow a tree exponentially."""
 
     def __init__(self, lineage: Lineage, direction: Direction) -> None:
         self._lineage = lineage
@@ -85,7 +85,7 @@ class _Grower:
         )
 
     def _following(self, dataset: UUID) -> Iterator[tuple[UUID, tuple[Edge, int]]]:
-        """The datasets next to one, with the edge to each and the number of the edge's output."""
+        """Return the next datasets, each with its edge and the index of the edge's output."""
         if self._direction == "down":
             for edge in self._lineage.readers(dataset):
                 for number, output in enumerate(self._lineage.job(edge.job).outputs):
@@ -104,6 +104,6 @@ def _columns(edge: Edge, output: int) -> dict[str, tuple[str, ...]] | None:
 
 
 def _in_words(lineage: Lineage, dataset: UUID) -> str:
-    """The dimensions: ``dt day * origin``."""
+    """Return the dimensions as text: ``dt day * origin``."""
     named: Sequence[tuple[str, Any]] = lineage.space(dataset).dimensions
     return " * ".join(f"{name} {getattr(each, 'grain', '')}".strip() for name, each in named)

@@ -1,4 +1,4 @@
-"""Plans that would have made a partition, and did not run: held for approval, or rejected."""
+"""Plans for a partition that did not run: pending approval, or rejected."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ _MOST_PLANS = 20
 
 
 class PlanNotRun(msgspec.Struct, frozen=True):
-    """A plan that would make the partition, and is held (``why``) or was rejected (``by`` whom)."""
+    """A plan for the partition that is held because of ``why``, or was rejected by ``by``."""
 
     id: UUID
     state: str
@@ -31,10 +31,10 @@ class PlanNotRun(msgspec.Struct, frozen=True):
 async def not_run(
     conn: Connection, scene: Scene, lineage: Lineage, job: Job, key: str, made: Row
 ) -> list[PlanNotRun]:
-    """Held plans that would make it, and rejected ones by which it is stale.
+    """Return held plans for the partition, and rejected plans that left it stale.
 
-    That it is where a change hit it directly, and it has not been made again since: what would
-    only have followed from other partitions still fits them.
+    A rejected plan leaves only those partitions stale that the change triggered directly and that
+    have not run since: partitions downstream are still consistent with their inputs.
     """
     task = made.get("task_id")
     run = task and await fetch_one(conn, "tasks.by_id", org_id=scene.org_id, id=task)

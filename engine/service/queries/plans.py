@@ -24,10 +24,10 @@ _MOST_INVALIDATIONS = 10
 
 
 class PlanRow(msgspec.Struct, frozen=True):
-    """One plan; ``state``: proposed, held, applied or rejected.
+    """A plan; ``state`` is proposed, held, applied or rejected.
 
-    ``datasets`` are those whose change it is about. ``held_by`` are the limits that it went beyond,
-    in words. ``estimate`` null: it was carried out at once, and nobody asked what it may take.
+    ``datasets`` are the changed datasets. ``held_by`` are the exceeded limits, in words.
+    ``estimate`` is null for plans that ran immediately.
     """
 
     id: UUID
@@ -43,9 +43,9 @@ class PlanRow(msgspec.Struct, frozen=True):
 
 
 class PlanStep(msgspec.Struct, frozen=True):
-    """One job's part of a plan; ``direct`` partitions run for sure, the rest if an input changes.
+    """A job in a plan; ``direct`` partitions must run, the others run if an input changes.
 
-    ``via`` are the datasets whose change led there.
+    ``via`` are the datasets whose changes reach the job.
     """
 
     job: str
@@ -57,7 +57,7 @@ class PlanStep(msgspec.Struct, frozen=True):
 
 
 class PlanView(msgspec.Struct, frozen=True):
-    """A plan with its steps, parents first, where it stops, and what it is about."""
+    """A plan with its steps, upstream first, the edges where it stops, and its invalidations."""
 
     plan: PlanRow
     steps: tuple[PlanStep, ...]

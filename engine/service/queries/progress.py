@@ -1,4 +1,4 @@
-"""How far the waves are that some invalidations caused."""
+"""Progress of the tasks that some invalidations caused."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -13,10 +13,9 @@ _OPEN = ("blocked", "queued", "running")
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """``tasks`` by status; ``unplanned`` invalidations have none yet.
+    """Number of tasks by status, and of ``unplanned`` invalidations, which have none yet.
 
-    ``held`` plans of theirs wait for approval, and ``rejected`` ones were refused it. ``set_aside``
-    are the reasons why some of them cannot be planned.
+    ``held`` plans are pending approval. ``set_aside`` has the planning errors of invalidations.
     ``is_moving``: some task of the org is queued or running, whichever wave it belongs to.
     """
 
@@ -29,22 +28,22 @@ class Progress(msgspec.Struct, frozen=True):
 
     @property
     def total(self) -> int:
-        """How many tasks there are."""
+        """Return the number of tasks."""
         return sum(self.tasks.values())
 
     @property
     def finished(self) -> int:
-        """How many will not move any more by themselves."""
+        """Return the number of tasks that have ended."""
         return self.total - sum(self.tasks.get(status, 0) for status in _OPEN)
 
     @property
     def is_over(self) -> bool:
-        """Whether waiting longer is of no use: all are done, or what is left waits for a person."""
+        """Return true if all tasks have ended, or the others wait for a person."""
         return not self.unplanned and (self.finished == self.total or not self.is_moving)
 
     @property
     def is_good(self) -> bool:
-        """Whether all came through."""
+        """Return true if everything was planned and no task failed."""
         refused = self.unplanned or self.held or self.rejected or self.set_aside
         return not refused and "failed" not in self.tasks and self.finished == self.total
 

@@ -1,4 +1,4 @@
-"""The edges at which a change stopped, out of a plan's document."""
+"""Edges at which a change stops, from the document of a plan."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from engine.partitions import PartitionSpace
 
 
 class PrunedEdge(msgspec.Struct, frozen=True):
-    """A job that a change of a dataset did not reach, by which rule, and why in one line.
+    """A job that a change of a dataset does not reach, with the rule and the reason.
 
-    ``job`` null: the change itself came to nothing.
+    ``job`` is null if the change itself has no effect.
     """
 
     dataset: str
@@ -22,7 +22,7 @@ class PrunedEdge(msgspec.Struct, frozen=True):
 
 
 def pruned_edges(document: Mapping[str, Any]) -> Iterator[PrunedEdge]:
-    """Each edge once for each reason; something else may have passed over it all the same."""
+    """Return each pruned edge once per reason; another change may pass the same edge."""
     rows = (
         PrunedEdge(each["dataset"], each.get("name"), each["rule"], each["detail"])
         for each in document["pruned"]
@@ -31,7 +31,7 @@ def pruned_edges(document: Mapping[str, Any]) -> Iterator[PrunedEdge]:
 
 
 def holds(space: PartitionSpace, texts: Sequence[str], key: str) -> bool:
-    """Whether a set has a key; texts of an older partitioning count as having it not."""
+    """Return true if a set contains a key; texts of an older partitioning contain none."""
     try:
         return space.from_keys(texts).covers(space.parse(key))
     except InvalidPartition:

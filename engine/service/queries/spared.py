@@ -1,4 +1,4 @@
-"""Changes upstream that did not reach a partition: where each stopped, and by which rule."""
+"""Upstream changes that did not reach a partition, with the edges and rules that stopped them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -18,11 +18,11 @@ from engine.store.run import Row, fetch
 _MOST_PLANS = 20
 _MOST_FACTS = 50
 _A_MINUTE = 60_000 << 80
-"""In the ids of version 7, whose first 48 bits count milliseconds."""
+"""A minute in UUIDs of version 7, whose first 48 bits count milliseconds."""
 
 
 class Spared(msgspec.Struct, frozen=True):
-    """A change upstream that did not reach the partition: where it stopped, and by which rule."""
+    """An upstream change that did not reach the partition, with the edges that stopped it."""
 
     dataset: str
     reason: str
@@ -33,7 +33,7 @@ class Spared(msgspec.Struct, frozen=True):
 async def spared(
     conn: Connection, scene: Scene, lineage: Lineage, job: Job, key: str
 ) -> list[Spared]:
-    """Recent changes of anything upstream that did not reach the partition."""
+    """Return recent upstream changes that did not reach the partition."""
     jobs, datasets = _upstream(lineage, job)
     plans = await fetch(
         conn, "plans.touching", org_id=scene.org_id, datasets=list(datasets), limit=_MOST_PLANS
@@ -53,7 +53,7 @@ async def spared(
 async def _skipped(
     conn: Connection, scene: Scene, job: Job, key: str, plans: Sequence[UUID]
 ) -> dict[UUID, UUID]:
-    """By plan, the task that would have made the partition, and was skipped in the end."""
+    """Return by plan the skipped task of the partition."""
     rows = await fetch(
         conn,
         "views.skipped_over",
@@ -75,7 +75,7 @@ def _why_spared(
     upstream: set[str],
     skipped: Mapping[UUID, UUID],
 ) -> Iterator[PrunedEdge]:
-    """Nothing where the plan hit the partition, unless the wave stopped before it."""
+    """Return the edges that kept a plan from the partition; none if it reached the partition."""
     document = plan["document"]
     step = next((each for each in document["steps"] if each["name"] == job.name), None)
     if step is None:
@@ -93,7 +93,7 @@ def _why_spared(
 
 
 def _upstream(lineage: Lineage, job: Job) -> tuple[set[str], set[UUID]]:
-    """The names of a job and of all that it depends on, and the datasets that they read."""
+    """Return the names of a job and all upstream jobs, and the datasets that they read."""
     jobs, datasets, left = {job.name}, set[UUID](), [job]
     while left:
         for edge in lineage.inputs(left.pop().id):

@@ -17,7 +17,7 @@ _MOST_STUCK = 20
 
 
 class ServedDag(msgspec.Struct, frozen=True):
-    """A DAG in the version that is served; ``version`` is the hash of its content."""
+    """A DAG in its current version; ``version`` is the hash of the content."""
 
     name: str
     version: str
@@ -27,7 +27,7 @@ class ServedDag(msgspec.Struct, frozen=True):
 
 
 class Position(msgspec.Struct, frozen=True):
-    """How far a consumer has read a stream."""
+    """Position of a consumer in a stream."""
 
     consumer: str
     stream: str
@@ -36,7 +36,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class StuckTask(msgspec.Struct, frozen=True):
-    """A task that failed, or is held until ``waiting_for`` exists; ``blocks`` wait behind it."""
+    """A task that failed, or waits for ``waiting_for`` to exist; ``blocks`` tasks depend on it."""
 
     id: UUID
     job: str
@@ -49,7 +49,7 @@ class StuckTask(msgspec.Struct, frozen=True):
 
 
 class SetAside(msgspec.Struct, frozen=True):
-    """An invalidation that could not be planned; ``partition_key`` None: all of the dataset."""
+    """An invalidation that could not be planned; ``partition_key`` None for the whole dataset."""
 
     id: UUID
     dataset: str
@@ -59,7 +59,7 @@ class SetAside(msgspec.Struct, frozen=True):
 
 
 class Worker(msgspec.Struct, frozen=True):
-    """A worker that had a task in the last quarter of an hour."""
+    """A worker that had a task within the last 15 minutes."""
 
     id: str
     running: int
@@ -67,10 +67,10 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """``tasks`` by status; ``oldest_seconds`` is the age of the oldest open invalidation.
+    """Status of an org; ``oldest_seconds`` is the age of the oldest open invalidation.
 
-    ``held`` plans wait for somebody to approve or reject them; their invalidations are not counted
-    as open. Neither are those set aside; ``set_aside`` lists the newest of ``set_aside_total``.
+    Invalidations of ``held`` plans, which are pending approval, do not count as open. Neither do
+    those set aside; ``set_aside`` lists the newest of ``set_aside_total``.
     """
 
     dags: tuple[ServedDag, ...]
@@ -87,7 +87,7 @@ class Status(msgspec.Struct, frozen=True):
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing is left to plan or to run; failed, held and set aside work is neither."""
+        """Return true if nothing is left to plan or run, apart from held and set aside work."""
         in_hand = sum(self.tasks.get(each, 0) for each in ("blocked", "queued", "running"))
         return not self.open_invalidations and not in_hand
 

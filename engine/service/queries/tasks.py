@@ -34,7 +34,7 @@ class TaskRow(msgspec.Struct, frozen=True):
 
     @property
     def note(self) -> str:
-        """What the task waits for, or else its error or outcome."""
+        """Return what the task waits for, or else its error or outcome."""
         if self.waiting_for:
             return "waits for " + "; ".join(
                 f"{name} {', '.join(keys)}" for name, keys in self.waiting_for.items()
