@@ -31,11 +31,11 @@ async def announce_parts(
                 if rows is None:
                     await _widen(connection, attachment)
                 for row in rows or ():
-                    await connection.execute(statement("attach.found"), row, prepare=False)
+                    await connection.execute(statement("attach.insert_announced"), row, prepare=False)
                 await _store(
                     connection, attachment, unannounced if relation is table else (relation.oid,)
                 )
-                await connection.execute(statement("attach.ring"))
+                await connection.execute(statement("attach.notify"))
 
 
 async def _read(
@@ -99,7 +99,7 @@ async def _owner(
 
 async def _reject_prepared_statements(connection: AsyncConnection[Any]) -> None:
     cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(statement("attach.leftovers"), prepare=False)
+    await cursor.execute(statement("attach.prepared_statements"), prepare=False)
     if await cursor.fetchone():
         raise InvalidInput(
             "a function of the owner prepared a statement in the session that announces the "

@@ -64,7 +64,7 @@ async def legacy_functions(
 ) -> Sequence[dict[str, Any]]:
     """Functions of an earlier version, without an org, that log a table as a dataset."""
     cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(statement("readers.log"))
+    await cursor.execute(statement("readers.log_exists"))
     if not await cursor.fetchone():
         return ()
     rows = connection.cursor(row_factory=dict_row)

@@ -53,7 +53,7 @@ async def state(connection: AsyncConnection[Any]) -> State:
 
 async def registered(connection: AsyncConnection[Any], consumer: str) -> Position | None:
     """The position that the log has recorded for a reader; None if it has no such reader."""
-    rows = await _fetch(connection, "readers.one", consumer=consumer)
+    rows = await _fetch(connection, "readers.position", consumer=consumer)
     return Position.from_text(rows[0]["position"]) if rows else None
 
 
@@ -79,7 +79,7 @@ async def enter(
     count = max(before.count if before else 0, position.count if position else 0) + 1
     await register(connection, tenant, Position(START.seen, count=count, mark="missed"))
     # The snapshot must be taken after the registration, which stops trimming.
-    return Position((await _fetch(connection, "readers.now"))[0]["seen"], count=count)
+    return Position((await _fetch(connection, "readers.current_snapshot"))[0]["seen"], count=count)
 
 
 async def _has_missed(
@@ -102,11 +102,11 @@ async def _has_missed(
         return True  # Knockon's database is older than the log
     if count == before.count or stored is None or stored.last is None:
         return False
-    is_there = await has_change(connection, stored.last)
+    still_logged = await has_change(connection, stored.last)
     now = await registered(connection, tenant.consumer)
     if now is not None and now.count >= count:
         return False
-    return not is_there or now is None or count > now.count + 1
+    return not still_logged or now is None or count > now.count + 1
 
 
 async def forget(connection: AsyncConnection[Any], consumer: str) -> int:
@@ -179,8 +179,8 @@ async def set_widened(
 
 
 async def _reader_names(connection: AsyncConnection[Any]) -> list[str]:
-    (row,) = await _fetch(connection, "readers.log")
-    return [reader.name for reader in (await state(connection)).readers] if row["is_there"] else []
+    (row,) = await _fetch(connection, "readers.log_exists")
+    return [reader.name for reader in (await state(connection)).readers] if row["exists"] else []
 
 
 async def _fetch(connection: AsyncConnection[Any], name: str, **parameters: Any) -> _Rows:

@@ -56,7 +56,7 @@ class Session:
 async def read_session(connection: AsyncConnection[Any]) -> Session:
     """Read the current role and database."""
     cursor = connection.cursor(row_factory=class_row(Session))
-    await cursor.execute(statement("rights.me"))
+    await cursor.execute(statement("rights.session"))
     (row,) = await cursor.fetchall()
     return row
 
@@ -90,7 +90,7 @@ async def check_owners(connection: AsyncConnection[Any], session: Session) -> No
     Raises:
         InvalidInput: with all findings and the remedy.
     """
-    if findings := await _strangers(connection, session, trusts_owner=False):
+    if findings := await _excessive(connection, session, trusts_owner=False):
         raise InvalidInput(
             f"the source's change log could run code of another role: {'; '.join(findings)}; "
             f"{session.name} does not belong to that role. Attach as that role, or revoke the "
@@ -101,15 +101,15 @@ async def check_owners(connection: AsyncConnection[Any], session: Session) -> No
 
 async def excessive_rights(connection: AsyncConnection[Any]) -> list[str]:
     """The rights of other roles that `attach` would reject, if the log's owner is trusted."""
-    return await _strangers(connection, await read_session(connection), trusts_owner=True)
+    return await _excessive(connection, await read_session(connection), trusts_owner=True)
 
 
-async def _strangers(
+async def _excessive(
     connection: AsyncConnection[Any], session: Session, *, trusts_owner: bool
 ) -> list[str]:
     cursor = connection.cursor(row_factory=dict_row)
     parameters = {"capture": session.capture, "trusts_owner": trusts_owner}
-    await cursor.execute(statement("rights.strangers"), parameters)
+    await cursor.execute(statement("rights.excessive"), parameters)
     return [row["finding"] for row in await cursor.fetchall()]
 
 

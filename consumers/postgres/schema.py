@@ -109,7 +109,7 @@ def _grant_create(connection: AsyncConnection[Any], session: Session) -> str:
 
 
 async def _exists(connection: AsyncConnection[Any]) -> bool:
-    return await _is(connection, "readers.log")
+    return await _is(connection, "readers.log_exists")
 
 
 async def _is(connection: AsyncConnection[Any], name: str) -> bool:

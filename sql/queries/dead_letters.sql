@@ -1,6 +1,6 @@
 -- :name insert
--- A delivery that could not be used. A message that is read again has its newest error; another
--- message at the same position is another letter.
+-- Store a rejected delivery. A message that is read again keeps its newest error. A different
+-- message at the same position is a separate dead letter.
 INSERT INTO knockon.dead_letters (id, org_id, consumer, stream, position, payload, headers, error,
     is_loss)
 VALUES (%(id)s, %(org_id)s, %(consumer)s, %(stream)s, %(position)s, %(payload)s, %(headers)s,
@@ -10,7 +10,7 @@ SET error = EXCLUDED.error, replayed_at = NULL, closed_at = NULL, closed_by = NU
     close_reason = NULL
 
 -- :name list
--- The newest first; replayed and closed ones only on request.
+-- Dead letters, newest first; replayed and closed ones only on request.
 SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at, is_loss,
        closed_at, closed_by, close_reason
 FROM knockon.dead_letters
@@ -18,18 +18,18 @@ WHERE org_id = %(org_id)s AND (%(all)s OR (replayed_at IS NULL AND closed_at IS 
 ORDER BY created_at DESC LIMIT %(limit)s
 
 -- :name lock
--- Those that nobody else is replaying or closing.
+-- Lock the dead letters that no other transaction is replaying or closing.
 SELECT id, consumer, stream, position, payload, headers, error, is_loss
 FROM knockon.dead_letters
 WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) AND replayed_at IS NULL AND closed_at IS NULL
 ORDER BY id FOR UPDATE
 
 -- :name replayed
--- They have been read again, and went through.
+-- Mark dead letters as replayed successfully.
 UPDATE knockon.dead_letters SET replayed_at = clock_timestamp() WHERE id = ANY(%(ids)s)
 
 -- :name close
--- They are dealt with otherwise than by a replay.
+-- Close dead letters that were resolved without a replay.
 UPDATE knockon.dead_letters
 SET closed_at = clock_timestamp(), closed_by = %(by)s, close_reason = %(reason)s
 WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) AND replayed_at IS NULL AND closed_at IS NULL

@@ -1,18 +1,18 @@
 -- :name lock
--- One transaction at a time for a feed: the announcement and the end of a run may come at once, by
--- two partitions, and one of them has to see the other.
+-- Serialize transactions of a feed: the announcement and the end of a run may arrive concurrently in
+-- two partitions, and the later transaction must see the earlier one.
 SELECT pg_catalog.pg_advisory_xact_lock(
     pg_catalog.hashtextextended('knockon runs ' || %(org_id)s::text || ' ' || %(feed)s, 0))
 
 -- :name announced
--- The number of outputs that are remembered, up to a limit.
+-- The number of stored outputs, up to a limit.
 SELECT count(*) AS outputs FROM (
     SELECT FROM knockon.run_outputs WHERE org_id = %(org_id)s AND feed = %(feed)s AND expired_at IS NULL
     LIMIT %(most)s
 ) remembered
 
 -- :name announce
--- Remember outputs until their runs end. What is repeated is remembered for longer.
+-- Store outputs until their runs end. A repeated announcement extends the retention.
 INSERT INTO knockon.run_outputs
     (org_id, feed, run, digest, namespace, name, output, is_whole, stream, position)
 SELECT DISTINCT ON (n.run, n.digest) %(org_id)s, %(feed)s, n.run, n.digest, n.namespace, n.name,
@@ -24,13 +24,13 @@ ON CONFLICT (org_id, feed, run, digest) DO UPDATE
 SET announced_at = clock_timestamp(), expired_at = NULL
 
 -- :name end
--- Remember for a while that runs have ended, for announcements that arrive after the end.
+-- Store the ends of runs temporarily, for announcements that arrive after the end.
 INSERT INTO knockon.ended_runs (org_id, feed, run)
 SELECT DISTINCT %(org_id)s::uuid, %(feed)s, run FROM unnest(%(runs)s::text[]) AS run
 ON CONFLICT (org_id, feed, run) DO UPDATE SET ended_at = clock_timestamp()
 
 -- :name take
--- Forget the outputs of those of these runs that have ended, and return them.
+-- Delete and return the outputs of ended runs.
 DELETE FROM knockon.run_outputs o
 USING knockon.ended_runs e
 WHERE o.org_id = %(org_id)s AND o.feed = %(feed)s AND o.run = ANY(%(runs)s)
@@ -38,8 +38,8 @@ WHERE o.org_id = %(org_id)s AND o.feed = %(feed)s AND o.run = ANY(%(runs)s)
 RETURNING o.run, o.namespace, o.name, o.output, o.is_whole, o.stream, o.position
 
 -- :name expire
--- Return outputs whose runs have reported nothing for a week; a thousand at most. They are remembered
--- for another month, since a run may write and end later than that.
+-- Return at most a thousand outputs whose runs have reported nothing for a week. They are kept for
+-- another month, because a run may still write and end after that week.
 UPDATE knockon.run_outputs o SET expired_at = clock_timestamp()
 WHERE o.ctid = ANY(ARRAY(
     SELECT ctid FROM knockon.run_outputs
@@ -49,13 +49,13 @@ WHERE o.ctid = ANY(ARRAY(
 RETURNING o.run, o.namespace, o.name, o.output, o.is_whole, o.stream, o.position
 
 -- :name forget_expired
--- Forget outputs that have counted as written a month ago.
+-- Delete outputs a month after they have counted as written.
 DELETE FROM knockon.run_outputs
 WHERE org_id = %(org_id)s AND feed = %(feed)s
   AND expired_at < clock_timestamp() - interval '30 days'
 
 -- :name forget_ends
--- A late announcement is expected within a day.
+-- Delete ends of runs after a day; later announcements are not expected.
 DELETE FROM knockon.ended_runs
 WHERE org_id = %(org_id)s AND feed = %(feed)s
   AND ended_at < clock_timestamp() - interval '1 day'

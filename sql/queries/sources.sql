@@ -1,5 +1,5 @@
 -- :name feeds
--- How the changes of each source job's datasets come, and what is known of those datasets.
+-- The source of each source job, with the partitioning and columns of its datasets.
 SELECT j.source, j.output_datasets AS datasets,
        (SELECT jsonb_object_agg(d.name, jsonb_build_object(
                    'partitioning', v.partitioning::text, 'columns', v.columns))

@@ -1,12 +1,12 @@
--- Templates of what is attached to one table for one dataset. Names in braces are filled in with
--- quoted identifiers and literals. A bucket (b0, b1, ...) is the window or text that a row's value
--- falls into, one for each dimension, cheap to compute and to group by; only the few distinct
--- buckets of a statement become keys.
+-- Templates of the triggers and functions of one attachment. Names in braces are replaced by quoted
+-- identifiers and literals. A bucket (b0, b1, ...) is the window or text of a row's value, one per
+-- dimension, cheap to compute and to group by. Keys are formatted only for the few distinct buckets
+-- of a statement.
 
 -- :name log
--- Write what changed: one row for each set of changed columns, with the distinct keys, or one
--- range around them all where they are too many. Numbers that lie far apart are listed all the same:
--- a range around them would name trillions of partitions. A key '*' is a row that no key can be given to.
+-- Log a change: one row per set of changed columns, with the distinct keys, or their common range if
+-- there are too many. Sparse numbers are listed nevertheless, because their range could contain
+-- trillions of partitions. The key '*' stands for rows that have no key.
 WITH changed AS ({changed}),
 placed AS MATERIALIZED (SELECT columns, rows, {places} FROM changed),
 keyed AS (SELECT placed.*, {key} AS key FROM placed)
@@ -27,16 +27,16 @@ GROUP BY columns;
 INSERT INTO knockon_source.changes (org, source, dataset, kind, partitions, columns, rows)
 
 -- :name rows
--- Whole rows that came, went or are there.
+-- Inserted, deleted or existing rows.
 SELECT {names}, NULL::text[] AS columns, count(*) AS rows
 FROM (SELECT {buckets} FROM {rows} AS r) AS bucketed
 GROUP BY {names};
 
 -- :name pairs
--- Rows as they were and as they are. `*<>` compares stored images, so it works for every type and
--- an equal pair has not changed at all. Columns are known only where a row stayed in its place (a
--- partition that a row leaves or enters has lost or won it), and only while the table has the
--- columns that it had when it was attached. Triggers cannot see virtual columns; any may follow.
+-- Pairs of old and new rows. `*<>` compares stored images, so it works for every type, and an equal
+-- pair is unchanged. Changed columns are reported only for rows that stay in their partition (a row
+-- that moves changes all columns of both), and only while the table has the columns it had when it
+-- was attached. Virtual columns are not visible to triggers, so they may change with any column.
 SELECT side.*, CASE WHEN moved.columns IS NOT NULL THEN moved.columns || {virtual}::text[] END AS columns
 FROM (
     SELECT was, stays, {old_names}, {new_names}, count(*) AS rows,
@@ -83,8 +83,8 @@ WHERE side.there;
 FULL JOIN (SELECT true AS is_there, r AS image, {new_buckets}, {key} FROM new_rows AS r) AS n ON {same_key};
 
 -- :name images_by_text
--- Without a primary key only unchanged rows are paired, duplicates by their number. A record's text
--- comes from the output functions of its types, never from a cast that the table's owner defined.
+-- Without a primary key, only unchanged rows are paired, and duplicates are numbered. The text of a
+-- record comes from the output functions of its types, never from casts of the table's owner.
 (SELECT true AS is_there, r AS image, {old_buckets}, (r.*)::text COLLATE "C" AS content,
     row_number() OVER (PARTITION BY (r.*)::text COLLATE "C") AS number FROM old_rows AS r) AS o
 FULL JOIN
@@ -97,26 +97,26 @@ INSERT INTO knockon_source.changes (org, source, dataset, kind)
 VALUES ({org}, {source}, {dataset}, {kind});
 
 -- :name types
--- The statement below was written for columns of these domains. With another type its operators and
--- casts would be others, possibly defined by the table's owner, and run with the capture role's
--- rights; so the types are compared before any expression on the rows is planned.
+-- The expressions were generated for columns of these domains. For another type they would use other
+-- operators and casts, possibly defined by the table's owner, with the capture role's privileges. So
+-- the types are compared before any expression on the rows is planned.
 IF (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = TG_RELID AND ({types}))
     <> {count} THEN
     RAISE EXCEPTION 'a column has another type than when the table was attached';
 END IF;
 
 -- :name typed
--- The same for types of PostgreSQL: another type is an error when the statement is planned.
+-- The same check for PostgreSQL's types: another type is an error when the statement is planned.
 knockon_source.typed({value}, NULL::{type});
 
 -- :name type
 a.attname = {column} AND a.atttypid = {type};
 
 -- :name body
--- The writer never fails because of Knockon: a change that cannot be placed is logged as one of the
--- whole dataset. Nor does the commit fail, as it would with a full NOTIFY queue: half of the queue is
--- left to others. A transaction that has run NOTIFY cannot be prepared, so where prepared
--- transactions are possible, the log is only polled.
+-- Errors in the trigger never fail the writer: the change is logged as one of the entire dataset.
+-- Nor can the commit fail because of a full NOTIFY queue: the trigger does not notify once the queue
+-- is half full. A transaction that has run NOTIFY cannot be prepared, so if prepared transactions
+-- are enabled, the log is only polled.
 BEGIN
     {types}
     {log};
@@ -156,7 +156,7 @@ REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION {function}() TO {me};
 
 -- :name trigger
--- ALWAYS: bulk loads and replication set session_replication_role, and are changes all the same.
+-- ALWAYS, because bulk loads and replication set session_replication_role.
 CREATE OR REPLACE TRIGGER {trigger} AFTER {event} ON {table} {referencing}
 FOR EACH STATEMENT EXECUTE FUNCTION {function}();
 ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger};
@@ -171,10 +171,10 @@ DROP FUNCTION IF EXISTS {function}();
 LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
 
 -- :name reader
--- Reads a table with the rights of its owner. Planning a query evaluates expressions of the table's
--- indexes, statistics, constraints and partition key, in which the owner may call functions of his own.
--- The body is bound to the table when the function is created, so a name that is moved later, to a view
--- that runs code of its owner, makes no difference.
+-- A function that reads a table with the privileges of its owner, because planning a query evaluates
+-- expressions of indexes, statistics, constraints and partition keys, which may call functions of the
+-- owner. The body is bound to the table when the function is created, so renaming a view with code of
+-- another role to the table's name has no effect.
 CREATE FUNCTION {function}() RETURNS TABLE (
     of_org uuid, from_source text, of_dataset text, of_kind text, in_partitions text[],
     in_columns text[], of_rows bigint)
@@ -208,7 +208,7 @@ WHERE d.classid = 'pg_proc'::regclass
 GROUP BY c.oid, c.relkind, c.relowner;
 
 -- :name hand_over
--- Only within this transaction, which is rolled back, may the owner create anything.
+-- The owner may create objects only within this transaction, which is rolled back.
 GRANT USAGE, CREATE ON SCHEMA knockon_source TO {owner};
 GRANT SELECT ON knockon_source.repeats TO {owner};
 ALTER FUNCTION {function}() OWNER TO {owner};
@@ -216,13 +216,13 @@ ALTER FUNCTION {function}() OWNER TO {owner};
 -- :name read
 SELECT r.* FROM {function}() AS r;
 
--- :name leftovers
--- No rollback removes prepared statements, which could be taken for those of the driver.
+-- :name prepared_statements
+-- A rollback does not remove prepared statements, which could replace those of the driver.
 SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) AS are_left;
 
--- :name found
+-- :name insert_announced
 INSERT INTO knockon_source.changes (org, source, dataset, kind, partitions, columns, rows)
 VALUES (%s, %s, %s, %s, %s, %s, %s);
 
--- :name ring
+-- :name notify
 SELECT pg_catalog.pg_notify('knockon_changes', '');

@@ -1,9 +1,9 @@
--- Attachments: which table is captured as which dataset of which org, and how it looked then.
+-- Attachments: the captured tables with their org, dataset and shape at the time of attaching.
 
 -- :name shape
--- Everything about a table that capture depends on. Catalog rows of triggers and functions are
--- compared by the transaction that wrote them, so that a trigger that was off for a moment is noticed
--- although it is on again. Null: the table is gone.
+-- The properties of a table that capture depends on. Catalog rows of triggers and functions include
+-- the transaction that wrote them, which reveals a trigger that was disabled temporarily. No row if
+-- the table does not exist.
 SELECT jsonb_build_object(
     'columns', (
         SELECT jsonb_object_agg(a.attname, jsonb_build_array(
@@ -41,7 +41,7 @@ FROM pg_class c
 WHERE c.oid = %(relation)s;
 
 -- :name stored
--- The attachments of an org; `named` is the relation that has the table's name now.
+-- The attachments of an org; `named` is the relation that currently has the table's name.
 SELECT a.org::text, a.dataset, a.relation, a.schema_name, a.table_name, a.partitioning, a.columns,
     a.shape, a.unannounced,
     to_regclass(format('%%I.%%I', a.schema_name, a.table_name))::oid AS named,
@@ -70,13 +70,13 @@ SET unannounced = ARRAY(SELECT unnest(unannounced) EXCEPT SELECT unnest(%(parts)
 WHERE org = %(org)s::uuid AND dataset = %(dataset)s AND relation = %(relation)s;
 
 -- :name widen
--- Log a change that no trigger has seen: of some columns, or of everything.
+-- Log a change that no trigger has captured: of some columns, or of all.
 INSERT INTO knockon_source.changes (org, source, dataset, kind, columns)
 VALUES (%(org)s::uuid, %(source)s, %(dataset)s, 'altered', %(columns)s::text[]);
 
 -- :name expect
--- Keep the log for the org's consumer from here on, although it may not have started yet. A row that
--- another org left under the same name is of no use to this one.
+-- Keep the log for the org's consumer from now on, even if it has not started yet. A row of another
+-- org with the same consumer name is replaced.
 INSERT INTO knockon_source.readers AS r (consumer, position, updated_at, org)
 VALUES (%(consumer)s, json_build_object('seen', pg_current_snapshot()::text)::text,
     clock_timestamp(), %(org)s::uuid)
@@ -85,8 +85,8 @@ SET org = excluded.org,
     position = CASE WHEN r.org <> excluded.org THEN excluded.position ELSE r.position END;
 
 -- :name legacy
--- The functions of an earlier version, which did not separate orgs; they name their dataset in a
--- comment. `has_others`: other orgs may rely on them.
+-- The functions of an earlier version, which did not separate orgs; their comment is the dataset.
+-- `has_others`: other orgs may depend on them.
 SELECT p.proname AS name, obj_description(p.oid, 'pg_proc') AS dataset,
     EXISTS (SELECT FROM knockon_source.readers WHERE consumer <> %(consumer)s) AS has_others
 FROM pg_proc p

@@ -15,8 +15,8 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = %(oid)s;
 
 -- :name columns
--- `is_key`: part of the primary key. `is_builtin`: below domains, the type is one of PostgreSQL, and
--- so are its casts: nobody else can define one. `is_domain`: that type is below a domain.
+-- `is_key`: part of the primary key. `is_domain`: the type is a domain. `is_builtin`: the type, or the
+-- base type of the domain, belongs to PostgreSQL, so that other roles cannot define casts for it.
 SELECT a.attname AS name,
     coalesce(nullif(t.typbasetype, 0), t.oid)::regtype::text AS type,
     a.atttypid AS type_oid,
@@ -32,8 +32,8 @@ WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum;
 
 -- :name parts
--- Partitions and inheritance children, at any depth. Statements that name one of them fire its own
--- triggers only. A foreign table cannot have such triggers.
+-- Partitions and inheritance children at any depth. A statement on one of them fires only its own
+-- triggers. Foreign tables are excluded, because they cannot have such triggers.
 WITH RECURSIVE part AS (
     SELECT inhrelid AS oid FROM pg_inherits WHERE inhparent = %(oid)s
     UNION
@@ -47,7 +47,7 @@ WHERE c.relkind IN ('r', 'p')
 ORDER BY c.oid;
 
 -- :name triggered
--- Relations with a trigger that calls one of our functions of these names.
+-- Relations with a trigger that calls one of some functions in `knockon_source`.
 SELECT DISTINCT c.oid, n.nspname AS schema, c.relname AS name, t.tgname AS trigger
 FROM pg_trigger t
 JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace = to_regnamespace('knockon_source')
@@ -56,7 +56,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE p.proname = ANY (%(functions)s);
 
 -- :name functions
--- Our functions of these names; with an owner, only those that another role owns.
+-- Functions in `knockon_source` by name; with an owner, only those that another role owns.
 SELECT p.proname AS name FROM pg_proc p
 WHERE p.pronamespace = to_regnamespace('knockon_source') AND p.proname = ANY (%(functions)s)
     AND pg_get_userbyid(p.proowner) IS DISTINCT FROM %(owner)s::text;

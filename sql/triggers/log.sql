@@ -1,16 +1,16 @@
 -- Reading the change log.
 
 -- :name stream
--- The log's own name. It is another log when the cluster was made anew, and when it came back from
--- a backup or a standby (on another timeline), where transactions we saw may be gone and their
--- numbers given to others: then what is there is read again, from the start.
+-- The name of the log. A recreated cluster has another name, and so does a cluster restored from a
+-- backup or promoted from a standby (another timeline). There, transactions read before may be gone
+-- and their ids reused, so the log is read again from the start.
 SELECT concat_ws('/', 'postgres', system_identifier,
     ltrim(left(pg_walfile_name(pg_current_wal_lsn()), 8), '0'), current_database()) AS stream
 FROM pg_control_system();
 
 -- :name read
--- A page of what is committed in `upto` (by default: now) and was not yet in `seen`, after the
--- place (xid, id). `upto` comes in every row, and in a single row of nulls when there is nothing.
+-- A page of changes visible in `upto` (by default the current snapshot) but not in `seen`, after
+-- (xid, id). Every row has `upto`; without changes it is the only value of a single row.
 WITH bounds AS MATERIALIZED (
     SELECT %(seen)s::pg_snapshot AS seen,
         coalesce(%(upto)s::pg_snapshot, pg_current_snapshot()) AS upto
@@ -33,8 +33,8 @@ LEFT JOIN LATERAL (
 ORDER BY page.xid, page.id;
 
 -- :name register
--- Record how far a reader has read for good, so that nothing is trimmed that it still needs. Of two
--- consumers under one name the slower must not take the position back.
+-- Record a reader's durable position, so that later changes are not trimmed. Of two consumers with
+-- the same name, the slower must not move the position back.
 INSERT INTO knockon_source.readers AS r (consumer, position, updated_at, org)
 VALUES (%(consumer)s, %(position)s, clock_timestamp(), %(org)s::uuid)
 ON CONFLICT (consumer) DO UPDATE
@@ -43,17 +43,17 @@ WHERE coalesce((r.position::json ->> 'count')::bigint, 0)
         <= coalesce((excluded.position::json ->> 'count')::bigint, 0)
     OR r.position::json ->> 'mark' IS NOT NULL OR excluded.position::json ->> 'mark' IS NOT NULL;
 
--- :name has
--- Whether a change that was read is still in the log.
+-- :name has_change
+-- True if a change that was read is still in the log.
 SELECT EXISTS (
     SELECT FROM knockon_source.changes
     WHERE xid = %(xid)s::text::xid8 AND id = %(id)s
         AND (extract(epoch FROM changed_at) * 1000000)::bigint = %(written)s
-) AS is_there;
+) AS exists;
 
 -- :name trim
--- Delete what every registered reader has seen: transactions older than the oldest that any of them
--- may still have to read. Not all at once: no statement of ours is to be a long one.
+-- Delete changes that every registered reader has read: those of transactions older than the oldest
+-- one that any reader may still need. The limit keeps the statement short.
 DELETE FROM knockon_source.changes AS c
 USING (
     SELECT xid, id FROM knockon_source.changes

@@ -1,8 +1,8 @@
 -- The readers of the change log.
 
 -- :name state
--- How full the source's queue of doorbells is; and of each reader, how many changes it has not taken
--- in, by their ids, which have few gaps, and for how many seconds the oldest has been there.
+-- The usage of the NOTIFY queue, and for each reader the approximate number of unread changes
+-- (estimated from ids, which have few gaps) and the age of the oldest in seconds.
 SELECT pg_notification_queue_usage() AS queue_usage, reader.*
 FROM (SELECT) AS once
 LEFT JOIN (
@@ -23,25 +23,22 @@ LEFT JOIN (
 ) AS reader ON true
 ORDER BY reader.name;
 
--- :name log
--- Whether there is a log at all.
-SELECT to_regclass('knockon_source.readers') IS NOT NULL AS is_there;
+-- :name log_exists
+SELECT to_regclass('knockon_source.readers') IS NOT NULL AS exists;
 
 -- :name enter
--- Held by the session of every reader that is at work.
+-- Take the lock that the session of every active reader holds.
 SELECT pg_advisory_lock_shared(hashtextextended('knockon.reader ' || %(consumer)s, 0));
 
 -- :name is_free
--- Whether no session is at work under a reader's name, nor will be before we commit.
+-- True if no session of a reader is active, nor can become active before this transaction ends.
 SELECT pg_try_advisory_xact_lock(hashtextextended('knockon.reader ' || %(consumer)s, 0)) AS is_free,
     (SELECT org::text FROM knockon_source.readers WHERE consumer = %(consumer)s) AS org;
 
--- :name one
--- What is known of a reader.
+-- :name position
 SELECT position FROM knockon_source.readers WHERE consumer = %(consumer)s;
 
--- :name now
--- What is visible now.
+-- :name current_snapshot
 SELECT pg_current_snapshot()::text AS seen;
 
 -- :name datasets
@@ -53,12 +50,12 @@ WHERE pronamespace = 'knockon_source'::regnamespace AND obj_description(oid, 'pg
 ORDER BY 1;
 
 -- :name widened
--- Drift that a reader has taken into account: JSON by attachment.
+-- The drifted states for which a reader has marked datasets as changed: JSON by attachment.
 SELECT widened FROM knockon_source.readers WHERE consumer = %(consumer)s;
 
 -- :name set_widened
 UPDATE knockon_source.readers SET widened = %(widened)s WHERE consumer = %(consumer)s;
 
 -- :name unannounce
--- Have all tables of an org announced again, since partitions that appeared may have been missed.
+-- Have all tables of an org announced again, because new partitions may have been missed.
 UPDATE knockon_source.attachments SET unannounced = ARRAY[relation] WHERE org = %(org)s::uuid;

@@ -1,15 +1,15 @@
--- Rights in a source database: who may own its change log, and the role that captures.
+-- Privileges in a source database: ownership of the change log, and the capture role.
 --
--- Code of another role must never run within a writer's statement. A trigger on the log would, with
--- the writer's rights if it is deferred; so would a replaced trigger function. Therefore everything
--- in the schema belongs to the attaching role, a role it is a member of, a superuser, or (functions
--- only) the capture role.
+-- Code of another role must never run within a writer's statement. A trigger on the log could run
+-- such code, with the writer's privileges if it is deferred, and so could a replaced trigger function.
+-- Therefore all objects in the schema belong to the attaching role, a role it is a member of, a
+-- superuser, or (functions only) the capture role.
 
--- :name strangers
--- Objects in the schema, and rights on it, that would let another role run its code, or lock the log
--- (MAINTAIN). A foreign key to the log runs triggers of the table that has it when rows are deleted. A
--- superuser is a member of every role, which is no reason to trust them all. `trusts_owner`: whoever
--- owns the schema is trusted, as by a role that only reads the log.
+-- :name excessive
+-- Objects in the schema and rights on it that would let another role run code or lock the log
+-- (MAINTAIN). A foreign key to the log fires triggers of the referencing table when rows are deleted.
+-- A superuser is a member of every role, but need not trust them all. `trusts_owner`: the owner of the
+-- schema is trusted, as for a role that only reads the log.
 WITH me AS (
     SELECT oid, rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user
 ), trusted AS (
@@ -93,7 +93,7 @@ WHERE d.refclassid IN (
 ORDER BY 1;
 
 -- :name capture
--- The capture role, and what would let it do more than write to the log; no row where it is missing.
+-- The capture role and its excessive privileges; no row if the role does not exist.
 SELECT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') AS is_ours,
     pg_catalog.array_remove(ARRAY[
         CASE WHEN r.rolsuper THEN 'is a superuser' END,
@@ -107,7 +107,7 @@ SELECT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') AS is_ours,
     ], NULL) AS excess
 FROM pg_catalog.pg_roles r WHERE r.rolname = %(capture)s;
 
--- :name me
+-- :name session
 SELECT current_user AS name, current_database() AS database,
     current_setting('server_version_num')::int AS version,
     (SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user)
@@ -131,11 +131,11 @@ CREATE ROLE {capture} NOLOGIN NOINHERIT;
 GRANT {capture} TO {me};
 
 -- :name join_role_to_set
--- From PostgreSQL 16 on a member need not have the role's rights to create functions as the role.
+-- Since PostgreSQL 16, a member can create functions as the role without inheriting its privileges.
 GRANT {capture} TO {me} WITH INHERIT FALSE, SET TRUE;
 
 -- :name grant
--- Revoking first takes back anything that was granted on these tables before.
+-- Revoke first, to remove earlier grants on these tables.
 REVOKE ALL ON knockon_source.changes, knockon_source.readers, knockon_source.repeats,
     knockon_source.attachments FROM {capture};
 GRANT USAGE ON SCHEMA knockon_source TO {capture};
@@ -144,7 +144,7 @@ GRANT INSERT (org, source, dataset, kind, partitions, columns, rows) ON knockon_
 GRANT SELECT ON knockon_source.repeats TO {capture};
 
 -- :name act_as_capture
--- Only while its functions are created may the role create anything.
+-- The role may create objects only while its functions are being created.
 GRANT CREATE ON SCHEMA knockon_source TO {capture};
 SET LOCAL ROLE {capture};
 

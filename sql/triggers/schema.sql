@@ -1,18 +1,17 @@
--- The objects that Knockon keeps in a source database: one small schema, `knockon_source`.
+-- Knockon's objects in a source database: one small schema, `knockon_source`.
 
 -- :name serialize
--- Attaching and detaching take turns within a database, and hold no lock that a writer waits for.
+-- Serialize attaching and detaching within a database, without a lock that writers wait for.
 SELECT pg_catalog.pg_advisory_xact_lock(31073737606428526);
 
 -- :name schema
 CREATE SCHEMA IF NOT EXISTS knockon_source;
 
 -- :name tables
--- `typed` is the value, if its type is exactly the other argument's: unlike any other function it
--- applies no cast. It costs nothing, since it is inlined when a statement is planned.
--- A change is identified by the transaction that wrote it, because ids commit out of order: the key
--- leads with it, and one index serves writers, readers and trimming. `org` is null in rows logged
--- by triggers of an earlier version.
+-- `typed` returns its value and requires exactly the type of the other argument: as both have type
+-- anyelement, no cast is applied. It is inlined when a statement is planned, so it costs nothing.
+-- The key of changes begins with the transaction, because ids commit out of order; one index serves
+-- writers, readers and trimming. `org` is null in rows logged by triggers of an earlier version.
 CREATE TABLE IF NOT EXISTS knockon_source.changes (
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -60,14 +59,14 @@ RETURNS anyelement LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT value';
 COMMENT ON FUNCTION knockon_source.typed(anyelement, anyelement) IS NULL;
 
 -- :name is_outdated
--- Whether the log was made by a version of Knockon that did not separate orgs.
+-- True if the log was created by a version of Knockon that did not separate orgs.
 SELECT NOT EXISTS (
     SELECT FROM pg_catalog.pg_attribute
     WHERE attrelid = pg_catalog.to_regclass('knockon_source.changes') AND attname = 'org'
 ) AS is_outdated;
 
 -- :name upgrade
--- Rows and readers that exist stay, so that nothing logged before is lost.
+-- Existing rows and readers are kept, so that no logged change is lost.
 ALTER TABLE knockon_source.changes ADD COLUMN org uuid,
     DROP CONSTRAINT changes_kind_check,
     ADD CONSTRAINT changes_kind_check
@@ -75,12 +74,12 @@ ALTER TABLE knockon_source.changes ADD COLUMN org uuid,
 ALTER TABLE knockon_source.readers ADD COLUMN org uuid, ADD COLUMN widened text;
 
 -- :name is_complete
--- Whether the log has every table of this version.
+-- True if the log has every table of this version.
 SELECT pg_catalog.to_regclass('knockon_source.attachments') IS NOT NULL AS is_complete;
 
 -- :name settings
--- The trigger functions have the same, so that a key's text never depends on the session. All names
--- are found in pg_catalog, and none in a schema that somebody else can write to.
+-- The trigger functions have the same settings, so that a key's text never depends on the session.
+-- Names are resolved only in pg_catalog, never in schemas that other roles can write to.
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL timezone = 'UTC';
 SET LOCAL datestyle = 'ISO';
@@ -90,11 +89,11 @@ SET LOCAL bytea_output = 'hex';
 SET LOCAL quote_all_identifiers = off;
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL array_nulls = on;
--- All rows or an error: rows hidden by a policy are announced, too.
+-- Rows hidden by a policy cause an error instead of being left out of an announcement.
 SET LOCAL row_security = off;
 
 -- :name patience
--- Writers queue behind a lock that waits, so it does not wait for long.
+-- The timeout is short, because writers queue behind a waiting lock.
 SET LOCAL lock_timeout = '3s';
 SET LOCAL client_min_messages = 'warning';
 
