@@ -31,7 +31,9 @@ async def announce_parts(
                 if rows is None:
                     await _widen(connection, attachment)
                 for row in rows or ():
-                    await connection.execute(statement("attach.insert_announced"), row, prepare=False)
+                    await connection.execute(
+                        statement("attach.insert_announced"), row, prepare=False
+                    )
                 await _store(
                     connection, attachment, unannounced if relation is table else (relation.oid,)
                 )

@@ -113,7 +113,9 @@ async def read_page(
 async def has_change(connection: AsyncConnection[Any], last: tuple[int, int, int]) -> bool:
     """Return whether the last change of a position is still in the log."""
     xid, id_, written = last
-    rows = await _fetch(connection, "log.has_change", {"xid": str(xid), "id": id_, "written": written})
+    rows = await _fetch(
+        connection, "log.has_change", {"xid": str(xid), "id": id_, "written": written}
+    )
     return bool(rows[0]["exists"])
 
 
