@@ -1,4 +1,4 @@
-"""The column lineage of a DAG version: what the file and its SQL say, and what runs have told."""
+"""The column lineage of a DAG version, from the DAG file, its SQL, and reports of runs."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -20,27 +20,27 @@ async def write_columns(
     built: Generations,
     jobs: Mapping[str, UUID],
 ) -> None:
-    """Have the column lineage of a version that takes the place of another; ``jobs`` by name."""
-    told = _told(previous, compiled) - built.begun.keys() if previous else set()
-    forgotten = [dataset for name, dataset in built.datasets.items() if name not in told]
+    """Write the column lineage of a new DAG version; ``jobs`` maps names to ids.
+
+    Reported lineage is kept for outputs that accept it in both versions and keep their data.
+    """
+    accepting: set[str] = set()
+    if previous:
+        accepting = _accepting(previous.compiled) & _accepting(compiled) - built.begun.keys()
+    forgotten = [dataset for name, dataset in built.datasets.items() if name not in accepting]
     await execute(conn, "dags.forget_columns", datasets=forgotten)
-    kept = [each for each in compiled.datasets if each.name in told]
+    kept = [dataset for dataset in compiled.datasets if dataset.name in accepting]
     await execute(
         conn,
         "dags.keep_columns",
-        datasets=[built.datasets[each.name] for each in kept],
-        jobs=[jobs[each.job] for each in kept],
+        datasets=[built.datasets[dataset.name] for dataset in kept],
+        jobs=[jobs[dataset.job] for dataset in kept],
     )
     await _insert(conn, org_id, compiled, built.datasets, jobs)
 
 
-def _told(previous: Serving, compiled: CompiledDag) -> set[str]:
-    """The datasets whose column lineage runs may tell now, and might before."""
-    return _learning(previous.compiled) & _learning(compiled)
-
-
-def _learning(dag: CompiledDag) -> set[str]:
-    return {name for job in dag.jobs for name in job.learns}
+def _accepting(dag: CompiledDag) -> set[str]:
+    return {name for job in dag.jobs for name in job.accepts_reported_lineage}
 
 
 async def _insert(

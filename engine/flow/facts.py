@@ -48,14 +48,13 @@ def definition_change(
     partition: str | None = None,
     *,
     columns: Collection[str] | None = None,
-    said_by: str = "deploy",
 ) -> Fact:
     """Return an invalidation of a dataset, or a part of it, whose definition has changed.
 
     A source is another one from then on, in all columns or in some.
     """
     return own_invalidation(
-        dataset, version, [partition], reason="definition_change", source=said_by, columns=columns
+        dataset, version, [partition], reason="definition_change", source="deploy", columns=columns
     )
 
 

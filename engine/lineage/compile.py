@@ -100,7 +100,9 @@ def _unhashed_job(spec: JobSpec, around: Surroundings) -> CompiledJob:
         heartbeat_timeout_seconds=spec.heartbeat_timeout,
         max_attempts=spec.max_attempts,
         idle_timeout=f"{spec.idle_timeout}s" if spec.idle_timeout else None,
-        learns=tuple(output.dataset for output in spec.outputs if output.column_lineage),
+        accepts_reported_lineage=tuple(
+            output.dataset for output in spec.outputs if output.column_lineage
+        ),
         version=spec.version,
         code=None if spec.version is not None else spec.code,
     )

@@ -24,8 +24,8 @@ class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
 class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
     """A row of ``jobs``, without its identifiers. Durations are in seconds.
 
-    ``learns`` are those of its outputs whose column lineage its runs may tell. ``code`` are the
-    hashes of code outside the DAG file; None: it is not checked.
+    ``accepts_reported_lineage`` lists the outputs that accept column lineage reported by runs.
+    ``code`` are the hashes of code outside the DAG file; None: it is not checked.
     """
 
     name: str
@@ -46,7 +46,7 @@ class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_timeout_seconds: int | None
     max_attempts: int
     idle_timeout: str | None
-    learns: tuple[str, ...] = ()
+    accepts_reported_lineage: tuple[str, ...] = ()
     version: str | None = None
     code: dict[str, str] | None = None
 

@@ -99,7 +99,7 @@ CREATE TABLE jobs (
     -- Whether any input holds a first run back (wait_for), so that others settle without a look.
     holds boolean NOT NULL DEFAULT false,
     -- The outputs whose column lineage its runs may tell; of others the file or its SQL does.
-    learns text[] NOT NULL DEFAULT '{}',
+    accepts_reported_lineage text[] NOT NULL DEFAULT '{}',
     -- Hashes of the code outside the DAG file that it runs, by name; null: not checked.
     code jsonb,
     -- Its rows of column_lineage as one text, null where it has none; kept so by triggers on them.

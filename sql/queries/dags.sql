@@ -49,17 +49,17 @@ SELECT id, name FROM knockon.jobs WHERE dag_version_id = %(dag_version_id)s
 INSERT INTO knockon.jobs (id, org_id, name, dag_name, dag_version_id, activation, runtime, operator, source,
     execution_strategy, idle_timeout, config, config_hash, input_datasets, output_datasets,
     update_strategy, unique_key, scaling, timeout_seconds, heartbeat_timeout_seconds,
-    max_attempts, inputs, holds, learns, code)
+    max_attempts, inputs, holds, accepts_reported_lineage, code)
 SELECT v.id, %(org_id)s, v.name, %(dag_name)s, %(dag_version_id)s, v.activation, v.runtime,
     v.operator, v.source, v.execution_strategy, v.idle_timeout, v.config, v.config_hash,
     v.input_datasets, v.output_datasets, v.update_strategy, v.unique_key, v.scaling,
-    v.timeout_seconds, v.heartbeat_timeout_seconds, v.max_attempts, v.inputs, v.holds, v.learns,
+    v.timeout_seconds, v.heartbeat_timeout_seconds, v.max_attempts, v.inputs, v.holds, v.accepts_reported_lineage,
     nullif(v.code, 'null')
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, name text, activation text, runtime text,
     operator text, source jsonb, execution_strategy text, idle_timeout text, config jsonb,
     config_hash text, input_datasets text[], output_datasets text[], update_strategy text,
     unique_key text[], scaling jsonb, timeout_seconds int, heartbeat_timeout_seconds int,
-    max_attempts int, inputs jsonb, holds boolean, learns text[],
+    max_attempts int, inputs jsonb, holds boolean, accepts_reported_lineage text[],
     code jsonb)
 
 -- :name upsert_datasets
@@ -113,11 +113,11 @@ FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)
 ON CONFLICT (dag_version_id, dataset_uuid) DO UPDATE SET dataset_version = EXCLUDED.dataset_version
 
 -- :name forget_columns
--- Column lineage is that of the version being served, and what runs have told of it.
+-- Delete the column lineage of datasets, reported lineage included.
 DELETE FROM knockon.column_lineage WHERE output_dataset_uuid = ANY(%(datasets)s)
 
 -- :name keep_columns
--- What runs have told of datasets that stay as they were; it is the new job's from here on.
+-- Assign the reported lineage of unchanged datasets to their new jobs.
 UPDATE knockon.column_lineage l SET job_id = v.job
 FROM unnest(%(datasets)s::uuid[], %(jobs)s::uuid[]) AS v(dataset, job)
 WHERE l.output_dataset_uuid = v.dataset

@@ -18,7 +18,7 @@ JOIN knockon.jobs o ON o.id = t.job_id
 JOIN knockon.dag_version_datasets p ON p.dag_version_id = o.dag_version_id
 JOIN knockon.current_datasets c ON c.dataset_uuid = p.dataset_uuid AND c.dataset_version = p.dataset_version
 JOIN knockon.jobs n ON n.dag_version_id = c.dag_version_id AND n.name = o.name
-WHERE c.name = ANY (n.learns) AND c.name = ANY (o.output_datasets)
+WHERE c.name = ANY (n.accepts_reported_lineage) AND c.name = ANY (o.output_datasets)
 
 -- :name jobs
 -- Every job of the DAG versions that are served, its column lineage as one text.

@@ -101,7 +101,7 @@ def test_a_job_row_is_complete() -> None:
         "version": None,
         "code": None,
         "idle_timeout": "300s",
-        "learns": [],
+        "accepts_reported_lineage": [],
     }
     assert job(compiled(), "daily").holds
     assert job(compiled(), "daily").input_datasets == ("events", "other.kinds")
