@@ -122,17 +122,13 @@ class Consumers:
             _log.info("following tables", tables=sorted(sources.tables))
             yield PostgresConsumer(
                 self._wiring.source_url,
-                self._tenant,
+                Tenant(str(self._scene.org_id), self._wiring.name),
                 self._ingest,
                 self._positions,
                 poll_seconds=self._wiring.poll_seconds,
                 heartbeat_seconds=self._wiring.heartbeat_seconds,
                 datasets=frozenset(sources.tables.values()),
             )
-
-    @property
-    def _tenant(self) -> Tenant:
-        return Tenant(str(self._scene.org_id), self._wiring.name)
 
     @retrying(_is_position_lost, attempts=10).wraps
     async def rewind(self, origin: Origin) -> list[Advance]:

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import msgspec
 import structlog
@@ -85,17 +84,17 @@ def _feeds(row: Row) -> list[Feed]:
     source = KafkaSource.model_validate(row["source"])
     if source.format not in BOUND:
         return [Feed(source)]
-    datasets = [source.dataset] if source.dataset else row["datasets"]
-    return [_feed(source, dataset, row["known"][dataset]) for dataset in datasets]
-
-
-def _feed(source: KafkaSource, dataset: str, known: Mapping[str, Any]) -> Feed:
-    columns = known["columns"]
-    return Feed(
-        source.model_copy(update={"dataset": dataset}),
-        known["partitioning"],
-        None if columns is None else frozenset(columns),
-    )
+    feeds = []
+    for dataset in [source.dataset] if source.dataset else row["datasets"]:
+        columns = row["known"][dataset]["columns"]
+        feeds.append(
+            Feed(
+                source.model_copy(update={"dataset": dataset}),
+                row["known"][dataset]["partitioning"],
+                None if columns is None else frozenset(columns),
+            )
+        )
+    return feeds
 
 
 def _reader(topic: str, feeds: tuple[Feed, ...], register: Register) -> Reader | None:

@@ -43,12 +43,9 @@ def read_cloudevent(
 
     Any `type` is accepted. The dataset is `dataset`, else the one in the data, else `subject`.
     """
-    read = _binary if _is_binary(headers) else _structured
+    is_binary = "ce_specversion" in headers and not _media_type(headers).startswith(_CLOUDEVENT)
+    read = _binary if is_binary else _structured
     return [_event(read(value, headers), dataset)]
-
-
-def _is_binary(headers: Mapping[str, str]) -> bool:
-    return "ce_specversion" in headers and not _media_type(headers).startswith(_CLOUDEVENT)
 
 
 def _media_type(headers: Mapping[str, str]) -> str:

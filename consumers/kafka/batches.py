@@ -1,6 +1,6 @@
 """Conversion of fetched records to a batch for ingestion."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -67,7 +67,10 @@ def batch_of(consumer: str, fetched: Fetched, readers: Mapping[str, Reader]) -> 
         consumer=consumer,
         received=tuple(received),
         rejections=tuple(rejections),
-        advances=tuple(_advances(fetched)),
+        advances=tuple(
+            _advance(partition, fetched.positions[partition], offset)
+            for partition, offset in fetched.reached.items()
+        ),
         reported_lineage=tuple(lineage),
         runs=tuple(runs),
     )
@@ -89,11 +92,6 @@ def undecodable(
         ),
         advances=(_advance(partition, position, offset + 1),),
     )
-
-
-def _advances(fetched: Fetched) -> Iterable[Advance]:
-    for partition, offset in fetched.reached.items():
-        yield _advance(partition, fetched.positions[partition], offset)
 
 
 def _advance(partition: TopicPartition, position: Position, offset: int) -> Advance:

@@ -25,8 +25,8 @@ async def compacted(connection: Mapping[str, Any], topics: Collection[str]) -> s
     finally:
         await admin.close()
     configs = [config for response in responses for config in response.resources]
-    return {name for _, _, _, name, entries in configs if _is_compacted(entries)}
-
-
-def _is_compacted(entries: Collection[Any]) -> bool:
-    return any(name == _POLICY and _COMPACT in (value or "") for name, value, *_ in entries)
+    return {
+        topic
+        for _, _, _, topic, entries in configs
+        if any(name == _POLICY and _COMPACT in (value or "") for name, value, *_ in entries)
+    }

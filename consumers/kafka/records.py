@@ -94,8 +94,7 @@ def delivery(stream: str, record: ConsumerRecord) -> Delivery:
 
 
 def _headers(record: ConsumerRecord) -> Mapping[str, str]:
-    return {name.lower(): _text(value) for name, value in record.headers}
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode(errors="backslashreplace")
+    return {
+        name.lower(): (value or b"").decode(errors="backslashreplace")
+        for name, value in record.headers
+    }

@@ -44,7 +44,11 @@ async def rewinds(
         await client.stop()
     stored = await load_positions()
     advances = (
-        _advance(stored, stream_of(partition), Position(offset, ids.get(partition)))
+        Advance(
+            stream=stream_of(partition),
+            before=stored.get(stream_of(partition)),
+            after=Position(offset, ids.get(partition)).to_text(),
+        )
         for partition, offset in offsets.items()
     )
     return sorted(
@@ -67,7 +71,3 @@ async def _offsets(
         partition: ends[partition] if first[partition] is None else first[partition].offset
         for partition in partitions
     }
-
-
-def _advance(stored: Mapping[str, str], stream: str, position: Position) -> Advance:
-    return Advance(stream=stream, before=stored.get(stream), after=position.to_text())

@@ -117,7 +117,8 @@ async def forget(connection: AsyncConnection[Any], consumer: str) -> int:
         InvalidInput: the reader is active.
     """
     async with connection.transaction():
-        readers = await _reader_names(connection)
+        (log,) = await _fetch(connection, "readers.log_exists")
+        readers = [r.name for r in (await state(connection)).readers] if log["exists"] else []
         if consumer not in readers:
             names = ", ".join(readers) or "none"
             raise UnknownName(f"the change log has no reader {consumer!r}; its readers: {names}")
@@ -176,11 +177,6 @@ async def set_widened(
     await connection.execute(
         statement("readers.set_widened"), {"consumer": consumer, "widened": text}
     )
-
-
-async def _reader_names(connection: AsyncConnection[Any]) -> list[str]:
-    (row,) = await _fetch(connection, "readers.log_exists")
-    return [reader.name for reader in (await state(connection)).readers] if row["exists"] else []
 
 
 async def _fetch(connection: AsyncConnection[Any], name: str, **parameters: Any) -> _Rows:

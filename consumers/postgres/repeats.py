@@ -26,17 +26,13 @@ def repeats(grain: str, zone: str) -> dict[datetime, str]:
     for instant, reading in _repeated_readings(zone):
         key, bucket = windows.format(_window(windows, instant)), _window(plain, reading)
         if key != plain.format(bucket):
-            lasts[_start(plain, bucket)] = key
+            start = plain.windows(Intervals.single(bucket)).spans[0][0]
+            lasts[datetime.fromtimestamp(start, UTC).replace(tzinfo=None)] = key
     return lasts
 
 
 def _window(dimension: TimeDimension, instant: int) -> int:
     return dimension.overlapping(Intervals.single(instant)).spans[0][0]
-
-
-def _start(dimension: TimeDimension, window: int) -> datetime:
-    seconds = dimension.windows(Intervals.single(window)).spans[0][0]
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
 def _repeated_readings(zone: str) -> Iterator[tuple[int, int]]:

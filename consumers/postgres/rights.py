@@ -81,7 +81,12 @@ async def ensure_capture_role(connection: AsyncConnection[Any], session: Session
             "would run with these rights; revoke them and attach again"
         )
     if not role["is_ours"]:
-        await _join(connection, session)
+        try:
+            async with connection.transaction():
+                await connection.execute(session.join, prepare=False)
+        except psycopg.errors.InsufficientPrivilege as error:
+            problem = f"{session.name} is not a member of the capture role"
+            raise _needs_administrator(problem, connection, [session.join]) from error
 
 
 async def check_owners(connection: AsyncConnection[Any], session: Session) -> None:
@@ -135,15 +140,6 @@ async def _row(
     cursor = connection.cursor(row_factory=dict_row)
     await cursor.execute(statement(name), parameters)
     return await cursor.fetchone()
-
-
-async def _join(connection: AsyncConnection[Any], session: Session) -> None:
-    try:
-        async with connection.transaction():
-            await connection.execute(session.join, prepare=False)
-    except psycopg.errors.InsufficientPrivilege as error:
-        problem = f"{session.name} is not a member of the capture role"
-        raise _needs_administrator(problem, connection, [session.join]) from error
 
 
 def _needs_administrator(

@@ -29,9 +29,12 @@ async def prepare(connection: AsyncConnection[Any]) -> Session:
     """
     session = await read_session(connection)
     if not session.may_create_schema:
+        grant = statement("rights.grant_create").format(
+            database=Identifier(session.database), me=Identifier(session.name)
+        )
         raise InvalidInput(
             f"{session.name} may not create the schema knockon_source; ask an administrator of "
-            f"the source to run: {_grant_create(connection, session)}"
+            f"the source to run: {plain(grant.as_string(connection))}"
         )
     await connection.execute(statement("schema.serialize"))
     await connection.execute(statement("schema.schema"), prepare=False)
@@ -99,13 +102,6 @@ async def patient_transaction(connection: AsyncConnection[Any], table: str) -> A
         raise InvalidInput(
             f"not permitted on table {table}: {str(error).strip()}; attach and detach as its owner"
         ) from error
-
-
-def _grant_create(connection: AsyncConnection[Any], session: Session) -> str:
-    create = statement("rights.grant_create").format(
-        database=Identifier(session.database), me=Identifier(session.name)
-    )
-    return plain(create.as_string(connection))
 
 
 async def _exists(connection: AsyncConnection[Any]) -> bool:

@@ -98,7 +98,7 @@ CREATE TABLE jobs (
     max_concurrency int GENERATED ALWAYS AS ((scaling ->> 'max_concurrency')::int) STORED,
     -- Whether any input holds a first run back (wait_for), so that others settle without a look.
     holds boolean NOT NULL DEFAULT false,
-    -- The outputs whose column lineage its runs may tell; of others the file or its SQL does.
+    -- The outputs that accept column lineage reported by runs; others have it from the file or its SQL.
     accepts_reported_lineage text[] NOT NULL DEFAULT '{}',
     -- Hashes of the code outside the DAG file that it runs, by name; null: not checked.
     code jsonb,
