@@ -236,7 +236,7 @@ class PartitionField(_Spec):
 
 
 class Discovery(_Spec):
-    """Datasets of the source's namespace that become sources when they are first heard of."""
+    """Datasets of the source's namespace that become sources when an event first names them."""
 
     dag: Name = Field(description="The DAG that they go to, which is for them alone.")
     name: Text = Field(
@@ -307,7 +307,7 @@ class KafkaSource(_Spec):
         None, description="What becomes of other datasets of the namespace (openlineage)."
     )
     discover: Discovery | None = Field(
-        None, description="Datasets to be registered when they are first heard of (openlineage)."
+        None, description="Datasets to register when an event first names them (openlineage)."
     )
     dead_letters: Topic | None = Field(
         None, description="The topic that gets a copy of every message that is rejected."
