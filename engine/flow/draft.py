@@ -10,13 +10,13 @@ from engine.flow.known import existing_of, load_known
 from engine.flow.scene import Scene
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import narrow
-from engine.model.invalidation import Invalidation
+from engine.model.invalidation import ABOUT_READERS, Invalidation
 from engine.partitions import PartitionSet
 from engine.planner import KnownNeeded, Plan, check_size, document, prefetched, task_count
 from engine.planner import plan as make_plan
 from engine.planner.scope import row_filter
 from engine.store.database import Connection
-from engine.store.run import Row, execute
+from engine.store.run import Row, execute, fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,35 @@ async def draft(conn: Connection, lineage: Lineage, invalidations: Sequence[Inva
     named = {each.dataset for each in invalidations if _is_narrow(each)}
     existing = await existing_of(conn, lineage, named)
     widened = [_widened(lineage, each, existing) for each in invalidations]
-    decided = await _decide(conn, lineage, widened)
+    left = await _left_unbuilt(conn, lineage, widened)
+    decided = await _decide(conn, lineage, [*widened, *left])
     check_size(decided, lineage)
     return Draft(lineage, widened, decided)
+
+
+async def _left_unbuilt(
+    conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]
+) -> list[Invalidation]:
+    """Narrow invalidations of all of a produced dataset to partitions that a decision leaves.
+
+    Such a partition may have had no run: then it is not among those that exist, which the planner
+    takes for all.
+    """
+    narrowed = []
+    for invalidation in invalidations:
+        job = lineage.producer(invalidation.dataset)
+        is_wrong = job.activation != "source" and invalidation.reason not in ABOUT_READERS
+        if invalidation.partition_key is None and is_wrong and not job.is_unit:
+            rows = await fetch(
+                conn,
+                "stale.decisions",
+                dataset=lineage.dataset(job.outputs[0]).id,
+                version=lineage.dataset(job.outputs[0]).version,
+                keys=None,
+            )
+            keys = (row["partition_key"] for row in rows)
+            narrowed += [replace(invalidation, partition_key=key) for key in keys]
+    return narrowed
 
 
 async def _decide(

@@ -92,7 +92,7 @@ async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row
     late = {
         row["id"]
         for row, (job, keys) in zip(skipped, needs, strict=True)
-        if _is_due(stale, job, keys)
+        if _is_due(stale, job, keys, reads_all_rows=None in row["row_filters"])
     }
     if late:
         await execute(conn, "tasks.queue_stale", ids=list(late))
@@ -101,11 +101,11 @@ async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row
             row["status"] = "queued"
 
 
-def _is_due(stale: Stale, job: Job, keys: Sequence[str]) -> bool:
+def _is_due(stale: Stale, job: Job, keys: Sequence[str], *, reads_all_rows: bool) -> bool:
     """Whether a run is due: one of new rows would not read those that somebody left unread."""
     subjects = [UNIT] if job.is_unit else keys
     reasons = (reason for key in subjects for reason in stale.get((job.id, key), ()))
-    return any(reason.rule != "rows not read" for reason in reasons)
+    return any(reads_all_rows or reason.rule != "rows not read" for reason in reasons)
 
 
 async def _hold_or_queue(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> None:

@@ -20,9 +20,15 @@ class Affected:
     """The jobs that invalidations affect, noted as they are met."""
 
     def __init__(self, invalidations: Sequence[Invalidation]) -> None:
-        self._invalidations = invalidations
-        self._processed = _processed(invalidations)
+        # One invalidation may come in several parts, each with a scope of its own.
+        ids = dict.fromkeys(invalidation.id for invalidation in invalidations)
+        self._bits: dict[UUID, Causes] = {id_: 1 << n for n, id_ in enumerate(ids)}
+        self._processed = self._processed_by_job(invalidations)
         self._jobs: defaultdict[Causes, list[UUID]] = defaultdict(list)
+
+    def causes(self, invalidation: Invalidation) -> Causes:
+        """The set that holds the one invalidation."""
+        return self._bits[invalidation.id]
 
     def note(self, causes: Causes, job: UUID) -> bool:
         """Note that a job is affected; whether it still has no tasks for one of the causes."""
@@ -34,18 +40,17 @@ class Affected:
         # Invalidations that were in on the same things share one set of jobs.
         jobs = cache(lambda sets: frozenset().union(*(self._jobs[each] for each in sets)))
         return {
-            invalidation.id: jobs(tuple(causes for causes in self._jobs if causes >> n & 1))
-            for n, invalidation in enumerate(self._invalidations)
+            id_: jobs(tuple(causes for causes in self._jobs if causes & bit))
+            for id_, bit in self._bits.items()
         }
 
-
-def _processed(invalidations: Sequence[Invalidation]) -> dict[UUID, Causes]:
-    """By job, the invalidations for which it has its tasks already."""
-    processed: dict[UUID, Causes] = {}
-    for n, invalidation in enumerate(invalidations):
-        for job in invalidation.processed_by:
-            processed[job] = processed.get(job, 0) | 1 << n
-    return processed
+    def _processed_by_job(self, invalidations: Sequence[Invalidation]) -> dict[UUID, Causes]:
+        """By job, the invalidations for which it has its tasks already."""
+        processed: dict[UUID, Causes] = {}
+        for invalidation in invalidations:
+            for job in invalidation.processed_by:
+                processed[job] = processed.get(job, 0) | self._bits[invalidation.id]
+        return processed
 
 
 def members(causes: Causes) -> Iterator[int]:

@@ -79,8 +79,9 @@ class _Walk:
     def start(self) -> None:
         """Mark what the invalidations make dirty."""
         found: defaultdict[UUID, list[DirtyScope]] = defaultdict(list)
-        for n, invalidation in enumerate(self._invalidations):
-            dirty = dirty_scope(self._lineage, self._extents, invalidation, 1 << n)
+        for invalidation in self._invalidations:
+            causes = self._affected.causes(invalidation)
+            dirty = dirty_scope(self._lineage, self._extents, invalidation, causes)
             if dirty.partitions or self._may_find_some(invalidation):
                 found[invalidation.dataset].append(dirty)
             else:

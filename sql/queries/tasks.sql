@@ -183,7 +183,8 @@ SET hit = c.hit,
                    ELSE 'nothing that it reads came out changed' END
 FROM c
 WHERE t.id = c.id AND (NOT c.waits OR c.hit <> t.hit)
-RETURNING t.id, t.job_id, t.slot, t.partitions, t.status, t.hit, c.holds AND NOT c.waits AS held
+RETURNING t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.status, t.hit,
+    c.holds AND NOT c.waits AS held
 
 -- :name queue_stale
 -- They are not skipped after all.

@@ -172,6 +172,20 @@ async def test_a_first_run_that_is_held_goes_on_after_its_job_has_become_manual(
     assert await world.run() == ["w[2013-W07]"]
 
 
+async def test_a_request_for_all_includes_partitions_whose_first_run_was_canceled(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", "2013-02-14")
+    await world.run()
+    await world.changed("a", DAY)
+    task = await world.task(f"b[{DAY}]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.scene, task["id"])
+    await world.changed("b", reason="manual")
+    assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
+
+
 @pytest.fixture
 async def by_column(database: Database) -> World:
     """ys reads a column of b, and both have run."""

@@ -262,3 +262,24 @@ async def test_a_canceled_task_of_new_rows_leaves_them_to_the_next(database: Dat
     await _cancel(world, "b[*]", "queued")
     await _follow(world)
     assert await _stale(world) == []
+
+
+async def test_rows_left_unread_are_read_by_a_wave_that_comes_out_unchanged(
+    database: Database,
+) -> None:
+    """The plan of the wave has taken back the decision, so that its task is not skipped."""
+    b = job("b", "a") | _KINDS["per update"]
+    b["inputs"] = [_CURSOR, {"dataset": "c"}]
+    world = await World.made(database, source("s"), source("a"), job("c", "s"), b)
+    await world.changed("a", DAY)
+    await world.changed("s", DAY)
+    while leases := await world.claim():
+        for lease in leases:
+            cursors = {lease.inputs["a"].id: "2"} if lease.job.name == "b" else {}
+            await world.finish(lease, "same", cursors=cursors)
+    await world.changed("a", DAY)
+    await _cancel(world, "b[*]", "queued")
+    await _follow(world)
+    await world.changed("s", DAY)
+    assert await world.run(same=["c"]) == [f"c[{DAY}]", "b[*]"]
+    assert await _stale(world) == []
