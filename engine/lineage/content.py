@@ -30,6 +30,7 @@ MOST_ROW_CHANGES: Final = 64
 _KEPT_ROW_CHANGES = MOST_ROW_CHANGES // 2
 _MOST_ATTRIBUTED = 16
 _TICK = timedelta(microseconds=1)
+_NO_COLUMNS: Final = Scope(frozenset())
 
 
 class RowChange(msgspec.Struct, frozen=True):
@@ -191,7 +192,8 @@ def _compare_scopes(
     rest = _rest(columns, _covered(before, scopes)) if is_exact else PRUNED
     # Scopes that were not compared with the content when it changed have changed back then.
     at = before.changed_at if is_same else max(now, before.changed_at + _TICK)
-    content = before
+    # Without such a scope the change still has a version, which no column bears before its plan.
+    content = before if is_same else _with_change(before, _NO_COLUMNS, at)
     for scope in changed if rest is PRUNED else [*changed, Scope(rest)]:
         content = _with_change(content, scope, at)
     attributed = None

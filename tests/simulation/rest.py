@@ -145,13 +145,20 @@ class Rest:
         self._check_existing(existing, excused)
         for job in self.stage.world.made:
             for key in existing[job.outputs[0].name] - excused[job.name]:
-                if not self._reads_spilled(job, key, existing):
+                if not self._reads_unreported_rows(job, key, existing):
                     self._check_partition(job, key, existing)
         await self._audit()
 
-    def _reads_spilled(self, job: Job, key: Key, existing: Keys) -> bool:
-        """Whether an input is what an attempt left behind, of which no run has completed since."""
-        return recompute.reads_any(self.stage.world, job, key, existing, self.stage.spilled)
+    def _reads_unreported_rows(self, job: Job, key: Key, existing: Keys) -> bool:
+        """Whether an input holds rows that no run has written and no event has reported.
+
+        An attempt left them behind, or somebody edited them and reported the input as wrong only.
+        No run has completed since, because that was canceled, or has failed.
+        """
+        return any(
+            recompute.reads_any(self.stage.world, job, key, existing, rows)
+            for rows in (self.stage.spilled, self.stage.unannounced)
+        )
 
     def _check_partition(self, job: Job, key: Key, existing: Keys) -> None:
         """Compare with a run on the inputs as they are, whatever they ought to be."""

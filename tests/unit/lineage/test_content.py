@@ -135,3 +135,13 @@ def test_any_column_may_have_changed_where_one_run_did_not_report_them() -> None
     again = compare(content, Written("3"), None, NOON + timedelta(hours=3))
     assert again.content.column_versions is None
     assert again.content.changed_at == NOON + timedelta(hours=2)
+
+
+def test_a_change_that_no_plan_has_propagated_yet_has_a_version_of_its_own() -> None:
+    """Once its plan comes, a reader that ran before is stale, and one that ran after is not."""
+    later = NOON + timedelta(hours=1)
+    taken_in = compare(Content(NOON, fingerprint="1"), Written("2"), [], later)
+    assert taken_in.columns is PRUNED
+    assert (taken_in.content.changed_at, taken_in.content.column_versions) == (later, {"*": NOON})
+    planned = compare(taken_in.content, Written("2"), [Scope()], later + timedelta(hours=1))
+    assert (planned.content.changed_at, planned.content.column_versions) == (later, None)
