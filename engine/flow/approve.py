@@ -100,6 +100,7 @@ async def _leave_all(
         conn,
         lineage,
         [(lineage.job(step.job), step.row_filters) for step in draft.decided.steps if step.direct],
+        decision,
     )
     await _propagate_taken_in(conn, scene, lineage, direct, stale, f"plan/{plan_id}")
     left = [(id_, stale_keys(stale, lineage.job(id_), keys)) for id_, keys in if_stale.items()]

@@ -29,11 +29,10 @@ async def cancel(
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
         lineage = await scene.lineage(conn)
         await forget_unplanned(conn, lineage, [(row["job_id"], row["partitions"])])
-        await leave_stale(
-            conn, lineage, {row["job_id"]: row["partitions"]}, Decision("canceled", by, task=task)
-        )
+        decision = Decision("canceled", by, task=task)
+        await leave_stale(conn, lineage, {row["job_id"]: row["partitions"]}, decision)
         if job := lineage.find_job(row["job_id"]):
-            await leave_rows_unread(conn, lineage, [(job, row["row_filters"])])
+            await leave_rows_unread(conn, lineage, [(job, row["row_filters"])], decision)
         if row["status"] == "running":
             await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
         await settle(conn, scene, [task])

@@ -47,44 +47,57 @@ async def leave_stale(
     stale = await stale_partitions(conn, lineage, needs)
     is_of_all = decision.kind == "canceled"
     for job, keys in needs:
-        dataset = lineage.dataset(job.outputs[0])
-        subjects = (UNIT,) if job.is_unit else keys
-        await execute(
-            conn,
-            "stale.record_decisions",
-            dataset=dataset.id,
-            version=dataset.version,
-            job=job.id,
-            keys=list(subjects),
-            stale=[is_of_all or (job.id, key) in stale for key in subjects],
-            decision=decision.kind,
-            by=decision.by,
-            task=decision.task,
-            plan=decision.plan,
-        )
+        subjects = {key: is_of_all or (job.id, key) in stale for key in _subjects(job, keys)}
+        await _record(conn, lineage, job, subjects, decision)
     return stale
 
 
+def _subjects(job: Job, keys: Sequence[str]) -> Sequence[str]:
+    return (UNIT,) if job.is_unit else keys
+
+
+async def _record(
+    conn: Connection, lineage: Lineage, job: Job, subjects: Mapping[str, bool], decision: Decision
+) -> None:
+    """Record the decision with partition keys, by whether they are known to be stale."""
+    dataset = lineage.dataset(job.outputs[0])
+    await execute(
+        conn,
+        "stale.record_decisions",
+        dataset=dataset.id,
+        version=dataset.version,
+        job=job.id,
+        keys=list(subjects),
+        stale=list(subjects.values()),
+        decision=decision.kind,
+        by=decision.by,
+        task=decision.task,
+        plan=decision.plan,
+    )
+
+
 async def leave_rows_unread(
-    conn: Connection, lineage: Lineage, needs: Iterable[tuple[Job, Sequence[RowFilter]]]
+    conn: Connection,
+    lineage: Lineage,
+    needs: Iterable[tuple[Job, Sequence[RowFilter]]],
+    decision: Decision,
 ) -> None:
     """Record for `PerUpdate` jobs that old rows, which they were to read again, stay unread.
 
-    Later runs of new rows do not read them either, so these leave the job's partitions stale.
+    Runs of new rows do not read them, neither later ones nor those that have completed since the
+    change, after which the job's partitions would count as fresh.
     """
-    outputs = [
-        lineage.dataset(output)
-        for job, row_filters in needs
-        if job.strategy == "PerUpdate" and any(each != NEW_ROWS for each in row_filters)
-        for output in job.outputs
-    ]
-    if outputs:
-        await execute(
-            conn,
-            "stale.leave_rows_unread",
-            datasets=[each.id for each in outputs],
-            versions=[each.version for each in outputs],
-        )
+    for job, row_filters in needs:
+        if job.strategy == "PerUpdate" and any(each != NEW_ROWS for each in row_filters):
+            outputs = list(map(lineage.dataset, job.outputs))
+            left = await fetch(
+                conn,
+                "stale.leave_rows_unread",
+                datasets=[output.id for output in outputs],
+                versions=[output.version for output in outputs],
+            )
+            if left:
+                await _record(conn, lineage, job, {UNIT: True}, decision)
 
 
 async def forget_decisions(

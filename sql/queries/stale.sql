@@ -40,6 +40,7 @@ SET task_id = EXCLUDED.task_id, config_hash = EXCLUDED.config_hash, is_partly_wr
 UPDATE knockon.unit_runs r SET has_unread_rows = true
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 WHERE r.dataset_uuid = g.dataset AND r.dataset_version = g.version
+RETURNING r.dataset_uuid
 
 -- :name mark_units_partly_written
 -- An attempt may have written any partition of these dataset versions, which are built together.

@@ -256,6 +256,25 @@ async def test_rows_of_a_rejected_plan_stay_unread(
     assert await _verdicts(world) == [("*", "left", ["rows not read"])]
 
 
+async def test_rows_of_a_plan_rejected_after_a_run_of_new_rows_stay_unread(
+    database: Database,
+) -> None:
+    """The run has recorded the newer version of the input, without a look at the changed row."""
+    world = await _following(database)
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+    await world.change("a", DAY, reason="correction", rows={"id": 1})
+    planned = await world.plan()
+    assert planned is not None
+    assert planned.plan_id is not None
+    async with world.conn() as conn:
+        await set_setting(conn, world.scene.org_id, "blast_radius", None)
+    await _follow(world)
+    async with world.conn() as conn:
+        await reject(conn, world.scene, planned.plan_id)
+    assert await _verdicts(world) == [("*", "left", ["rows not read"])]
+
+
 async def test_a_canceled_task_of_new_rows_leaves_them_to_the_next(database: Database) -> None:
     world = await _following(database)
     await world.changed("a", OTHER, reason="arrival")
