@@ -1,1 +1,1 @@
-"""One verb, one file, one transaction: what happens to an event, from ingest to settled."""
+"""Event processing from ingestion to resolved tasks: one verb, file and transaction per step."""

@@ -1,7 +1,8 @@
-"""Apply: a proposed plan runs as it was shown, or not at all.
+"""Apply a proposed plan exactly as shown, or not at all.
 
-Its change is ingested and planned by itself; where that comes to anything else by now, everything
-is undone. To apply is to approve: no limit holds a plan that somebody has looked at.
+The proposed change is ingested and planned separately from other changes. If the result differs
+from the stored plan, the transaction is rolled back. Applying implies approval: limits do not hold
+a plan after review by a person.
 """
 
 from dataclasses import dataclass
@@ -27,9 +28,9 @@ from engine.store.run import fetch
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of the order; with ``changes`` it was not carried out, and nothing is written.
+    """Result of applying a plan; if ``changes`` is not empty, nothing ran and nothing was written.
 
-    ``is_new`` is false where the plan had been applied before.
+    ``is_new`` is False if the plan had already been applied.
     """
 
     plan_id: UUID
@@ -42,7 +43,7 @@ class Applied:
 async def apply(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = None) -> Applied:
     """Run a proposed plan, once.
 
-    Raises UnknownName, or InvalidInput where it is not proposed, or cannot be planned.
+    Raises UnknownName, or InvalidInput if the plan is not proposed or its change cannot be planned.
     """
     async with conn.transaction() as transaction:
         row = await lock_plan(conn, scene, plan_id, "proposed", "applied")
@@ -61,7 +62,7 @@ async def apply(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = 
 
 
 async def _ingested(conn: Connection, scene: Scene, plan_id: UUID, said: dict[str, Any]) -> Draft:
-    """The plan's change as invalidations, and what they come to. Raises InvalidInput."""
+    """Ingest the plan's change and return the draft of its invalidations. Raises InvalidInput."""
     event = msgspec.structs.replace(
         msgspec.convert(said, SourceEvent), id=f"plan/{plan_id}", source="knockon apply"
     )

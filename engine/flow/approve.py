@@ -1,4 +1,4 @@
-"""Approve or reject: a person's word on a plan that is held."""
+"""Approve or reject a plan pending approval."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ from engine.store.run import execute, fetch
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of the order; ``changes`` say how what runs differs from what was held.
+    """Result of a decision; ``changes`` are the differences between the held plan and its run.
 
-    ``is_new`` is false where the same had been decided before.
+    ``is_new`` is False if the same decision had already been made.
     """
 
     plan_id: UUID
@@ -38,9 +38,9 @@ class Decision:
 
 
 async def approve(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = None) -> Decision:
-    """Let a held plan run: its very invalidations are planned again, as things are now.
+    """Run a plan pending approval, after planning the same invalidations in the current state.
 
-    Raises UnknownName, or InvalidInput where it is not held, or cannot be planned.
+    Raises UnknownName, or InvalidInput if the plan is not pending approval or cannot be planned.
     """
     async with conn.transaction():
         row = await lock_plan(conn, scene, plan_id, "held", "applied")
@@ -57,9 +57,9 @@ async def approve(conn: Connection, scene: Scene, plan_id: UUID, by: str | None 
 
 
 async def reject(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = None) -> Decision:
-    """Have nothing run for a held plan; what it would have made stays stale, and is said to be.
+    """Reject a plan pending approval: nothing runs, and its partitions are recorded as left stale.
 
-    Raises UnknownName, or InvalidInput where it is not held.
+    Raises UnknownName, or InvalidInput if the plan is not pending approval.
     """
     async with conn.transaction():
         row = await lock_plan(conn, scene, plan_id, "held", "rejected")
@@ -78,9 +78,9 @@ async def reject(conn: Connection, scene: Scene, plan_id: UUID, by: str | None =
 async def _leave_all(
     conn: Connection, scene: Scene, draft: Draft, plan_id: UUID, by: str | None
 ) -> None:
-    """Leave the partitions that the plan triggers directly, or would have triggered where stale.
+    """Leave the plan's partitions stale, whether triggered directly or only if stale.
 
-    Readers of those are invalidated when a later run produces a different result.
+    Their readers are invalidated when a later run produces a different result.
     """
     lineage = draft.lineage
     direct = {step.job: list(step.direct.space.keys(step.direct)) for step in draft.decided.steps}
@@ -115,7 +115,7 @@ async def _propagate_taken_in(
     stale: Stale,
     source: str,
 ) -> None:
-    """Invalidate the readers of what a run for another reason has taken in of the change."""
+    """Invalidate readers of partitions into which an unrelated run has incorporated the change."""
     facts: list[Fact] = []
     for id_, keys in direct.items():
         job = lineage.job(id_)

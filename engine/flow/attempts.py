@@ -1,9 +1,8 @@
-"""Count attempts to plan a batch before they begin, and shrink a batch whose attempts do not end.
+"""Count attempts to plan a batch before they begin, and shrink batches that are never finished.
 
-A planner that is killed, or loses its connection because it computes for too long, leaves no error
-behind. The count is committed before the planning begins, so the next attempt can isolate the
-culprit: the batch is halved with every further attempt, and an invalidation that ends no attempt by
-itself is set aside.
+A planner killed midway, or disconnected because planning takes too long, leaves no error behind.
+The count is committed before planning begins, so that later attempts can isolate the culprit: each
+further attempt halves the batch, and an invalidation that cannot be planned alone is set aside.
 """
 
 from collections.abc import AsyncIterator
@@ -20,15 +19,15 @@ from engine.store.orgs import lock_planning_session, unlock_planning_session
 from engine.store.run import Row, execute, fetch_one
 
 MOST_ATTEMPTS = 3
-"""Attempts without an end at a whole batch, and again at a single invalidation."""
+"""Limit of unfinished attempts at a full batch, and again at a single invalidation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt at the open invalidations from ``oldest`` on, at most ``batch_limit`` of them.
+    """An attempt to plan up to ``batch_limit`` open invalidations, starting with ``oldest``.
 
     ``number`` counts the attempts at this batch. ``suspects_to`` is the last invalidation of the
-    last batch without an end; up to there, batches stay small.
+    most recent unfinished batch; batches stay small up to that point.
     """
 
     oldest: UUID
@@ -38,12 +37,12 @@ class Attempt:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether a single invalidation has ended none of its attempts."""
+        """Return True if all allowed attempts at a single invalidation were left unfinished."""
         return self.batch_limit == 1 and self.number > MOST_ATTEMPTS
 
 
 def next_attempt(batch: Row, limit: int) -> Attempt:
-    """Return the attempt that follows those counted in a row of `attempts.next_batch`."""
+    """Return the attempt after those counted in a row of `attempts.next_batch`."""
     oldest: UUID = batch["oldest"]
     if batch["tried"] is None or oldest > batch["suspects_to"]:
         return Attempt(oldest, batch["newest"], limit)
@@ -58,7 +57,7 @@ def next_attempt(batch: Row, limit: int) -> Attempt:
 
 @asynccontextmanager
 async def attempting(conn: Connection, scene: Scene, limit: int) -> AsyncIterator[Attempt | None]:
-    """Hold the planning lock for an attempt that is counted; None where nothing is open."""
+    """Count an attempt and hold the planning lock for it; yield None if no invalidation is open."""
     async with _locked(conn, scene):
         batch = await fetch_one(conn, "attempts.next_batch", org_id=scene.org_id, limit=limit)
         if batch is None:
@@ -98,20 +97,20 @@ async def _begin(conn: Connection, scene: Scene, attempt: Attempt) -> None:
 
 
 async def _forgive(conn: Connection, scene: Scene) -> None:
-    """Count no attempt that ended with an error; one whose connection is lost stays counted."""
+    """Discount an attempt that ended with an error; after a lost connection it stays counted."""
     with suppress(psycopg.Error):
         await execute(conn, "attempts.forgive", org_id=scene.org_id)
 
 
 @asynccontextmanager
 async def _locked(conn: Connection, scene: Scene) -> AsyncIterator[None]:
-    """Hold the planning lock over several transactions."""
+    """Hold the planning lock across several transactions."""
     await lock_planning_session(conn, scene.org_id)
     try:
         yield
         await unlock_planning_session(conn, scene.org_id)
     except Exception:
-        with suppress(psycopg.OperationalError):  # a connection that is lost holds no lock
+        with suppress(psycopg.OperationalError):  # a lost connection holds no lock
             await unlock_planning_session(conn, scene.org_id)
         raise
     except BaseException:

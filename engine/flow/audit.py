@@ -1,9 +1,9 @@
-"""Audit: find the stale partitions that nothing leads to.
+"""Audit: find stale partitions without pending work.
 
-Events, plans and tasks push changes down the lineage. The audit pulls: it walks all partitions in
-slices and holds the evidence against what is under way. A stale partition is in hand if something
-open leads to it, left if somebody decided so, and lost otherwise. Only a lost one is a fault. So is
-a blocked task that waits for nothing: it would never run.
+Events, plans and tasks push changes downstream. The audit pulls: it scans all partitions in slices
+and compares the evidence of staleness with pending work. A stale partition is in hand if open work
+covers it, left if a recorded decision leaves it stale, and lost otherwise. Only lost partitions are
+faults. A blocked task that waits for nothing is also a fault, because it would never run.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from engine.store.database import Connection
 from engine.store.run import fetch
 
 SLICE = 1_000
-"""Partitions judged in one transaction."""
+"""Partitions checked in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class StalePartition:
-    """A stale partition; ``because`` names what leads to it, or the decision that leaves it.
+    """A stale partition; ``because`` names the pending work or the decision to leave it stale.
 
-    An open invalidation counts as one, whatever it covers; ``*`` is all of its dataset.
+    An open invalidation counts as one partition regardless of its scope; ``*`` stands for the
+    whole dataset.
     """
 
     dag: str
@@ -47,24 +48,24 @@ class StalePartition:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The result of one slice: how many partitions were judged, and the stale ones."""
+    """Result of one slice: the number of partitions checked, and the stale ones."""
 
     partitions: int
     stale: tuple[StalePartition, ...]
 
     @property
     def lost(self) -> list[StalePartition]:
-        """Those that nothing leads to."""
+        """Return the stale partitions without pending work or decision."""
         return [each for each in self.stale if each.verdict == "lost"]
 
 
 async def audit(
     conn: Connection, scene: Scene, dataset: str | None = None, *, mend: bool = False
 ) -> AsyncIterator[Slice]:
-    """Audit an org or one dataset, slice by slice, each as of one moment.
+    """Audit an org or one dataset in slices, each from a consistent snapshot.
 
-    With ``mend``, lost partitions are invalidated in the transaction that found them, and planned
-    like any others; stalled tasks are unblocked or skipped. Raises UnknownName.
+    With ``mend``, lost partitions are invalidated in the transaction of their slice and planned
+    like any other; stalled tasks are unblocked or skipped. Raises UnknownName.
     """
     lineage = await scene.lineage(conn)
     jobs = (
@@ -86,7 +87,7 @@ async def audit(
 async def _invalidated(
     conn: Connection, scene: Scene, lineage: Lineage, jobs: Sequence[Job]
 ) -> Slice:
-    """Return the scopes of open invalidations, which leave no evidence before they are planned."""
+    """Return the scopes of open invalidations; no other evidence exists until they are planned."""
     producers = {output: job for job in jobs for output in job.outputs}
     rows = await fetch(
         conn, "stale.open_invalidations", org_id=scene.org_id, datasets=list(producers)
@@ -102,7 +103,7 @@ async def _invalidated(
 
 
 async def _stalled(conn: Connection, scene: Scene, jobs: Sequence[Job], mend: bool) -> Slice:
-    """Return the partitions of blocked tasks that nothing will unblock."""
+    """Return the partitions of blocked tasks without anything left to unblock them."""
     found = []
     async with conn.transaction():
         lineage = await scene.lineage(conn)
@@ -124,7 +125,7 @@ async def _stalled(conn: Connection, scene: Scene, jobs: Sequence[Job], mend: bo
 async def _audit_slice(
     conn: Connection, scene: Scene, job: Job, keys: Sequence[str], mend: bool
 ) -> Slice | None:
-    """Judge some partitions of a job; None where a deploy has removed the job."""
+    """Check some partitions of a job; return None if a deploy has removed the job."""
     lineage = await scene.lineage(conn)
     if lineage.find_job(job.id) is None:
         return None
@@ -140,10 +141,10 @@ async def _audit_slice(
 
 
 async def _keys(conn: Connection, scene: Scene, job: Job) -> Sequence[str]:
-    """The partitions that exist, or that the inputs say there should be.
+    """Return the keys of existing partitions and of those expected from the inputs.
 
-    Listed once, since listing them for each slice anew takes time quadratic in their number. Those
-    that come to exist later are left to the next audit.
+    The keys are listed once per job, because a listing per slice takes time quadratic in their
+    number. Partitions created in the meantime are left to the next audit.
     """
     async with conn.transaction():
         lineage = await scene.lineage(conn)
@@ -184,7 +185,7 @@ async def _invalidate(
 
 
 class Counts(msgspec.Struct):
-    """Totals of an audit, with the first of the lost, and then of those left by decision."""
+    """Totals of an audit, with a sample of lost partitions, followed by those left by decision."""
 
     partitions: int = 0
     in_hand: int = 0
@@ -193,14 +194,14 @@ class Counts(msgspec.Struct):
     shown: list[StalePartition] = []
 
     def add(self, result: Slice, most: int) -> None:
-        """Count a slice."""
+        """Add a slice, keeping at most ``most`` partitions in ``shown``."""
         self.partitions += result.partitions
         for each in result.stale:
             self.in_hand += each.verdict == "in hand"
             self.left += each.verdict == "left"
             self.lost += each.verdict == "lost"
         named = [each for each in result.stale if each.verdict != "in hand"]
-        # The lost ones first: they are faults, and many others must not hide them.
+        # Lost partitions are faults and must not be crowded out by those left by decision.
         self.shown = sorted([*self.shown, *named], key=lambda each: each.verdict != "lost")[:most]
 
 
@@ -212,7 +213,7 @@ async def audit_all(
     mend: bool = False,
     most: int = 100,
 ) -> Counts:
-    """Audit everything and count; ``most`` stale partitions are returned one by one."""
+    """Run the whole audit and return its totals, with at most ``most`` stale partitions listed."""
     counts = Counts()
     async for each in audit(conn, scene, dataset, mend=mend):
         counts.add(each, most)

@@ -1,7 +1,7 @@
-"""Register discovered datasets as sources of a DAG of their own.
+"""Register discovered datasets as sources of a separate DAG.
 
-Such a DAG is like any other: each dataset has a source job, and every registration deploys the DAG.
-DAG files are never modified, and other deployments keep the registered datasets.
+This DAG is like any other: each dataset has a source job, and every registration deploys the DAG.
+DAG files are never modified, and deploys of other DAGs preserve the registered datasets.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ from engine.store.orgs import lock_planning
 
 _log = structlog.get_logger(__name__)
 MAX_DATASETS = 1_000
-"""Datasets of one such DAG: a rule that matches too much must not fill the org."""
+"""Limit of datasets in one DAG, so that an overly broad rule cannot fill the org."""
 
 
 async def auto_register(
     conn: Connection, scene: Scene, discovered: Sequence[DiscoveredDataset]
 ) -> list[DiscoveredDataset]:
-    """Register discovered datasets; returns those registered, now or before, for the same name.
+    """Register discovered datasets; return those registered under the same name, now or earlier.
 
-    Logs datasets that cannot be registered instead of raising; they stay unbound.
+    Datasets that cannot be registered are logged, raise no error, and stay unbound.
     """
     async with conn.transaction():
         await lock_planning(conn, scene.org_id)
@@ -67,7 +67,7 @@ async def _deploy_sources(
 
 
 def _jobs(dag: CompiledDag) -> list[JobSpec]:
-    """The jobs of a DAG of sources, in the form of a DAG file. Raises InvalidDag."""
+    """Return the source jobs of a DAG in DAG file form. Raises InvalidDag if other jobs exist."""
     if any(job.activation != "source" for job in dag.jobs):
         raise InvalidDag(
             f"DAG {dag.name!r} has jobs that run: name a DAG in `discover` that has only sources"
@@ -98,7 +98,7 @@ def _output(dataset: CompiledDataset) -> dict[str, object]:
 
 
 def _key(job: JobSpec) -> tuple[str, str | None, str | None] | None:
-    """The dataset's name in Knockon, its namespace, and its name in the reporting system."""
+    """Return the Knockon dataset name, and the namespace and name in the reporting system."""
     if not isinstance(job.source, KafkaSource):
         return None
     return job.outputs[0].dataset, job.source.namespace, job.source.name

@@ -1,4 +1,4 @@
-"""What an operator does to a task by hand: retry it, or cancel it."""
+"""Operator actions on tasks: retry and cancel."""
 
 from uuid import UUID
 
@@ -18,9 +18,9 @@ _OVER = ("succeeded", "skipped", "canceled")
 async def cancel(
     conn: Connection, scene: Scene, task: UUID, outcome: str = "by hand", by: str | None = None
 ) -> None:
-    """End a task undone; what waits behind it goes on as if it had come out unchanged.
+    """Cancel a task; its dependents proceed as if its outputs were unchanged.
 
-    Raises UnknownName, or InvalidInput when it is over already.
+    Raises UnknownName, or InvalidInput if the task has already ended.
     """
     async with conn.transaction():
         row = await _locked(conn, scene, task)
@@ -39,9 +39,9 @@ async def cancel(
 
 
 async def retry(conn: Connection, scene: Scene, *tasks: UUID) -> None:
-    """Queue failed tasks once more, all or none, with all their attempts before them.
+    """Requeue failed tasks, all or none, with a fresh attempt count.
 
-    Raises UnknownName, or InvalidInput when one has not failed.
+    Raises UnknownName, or InvalidInput if any of the tasks has not failed.
     """
     async with conn.transaction():
         for task in sorted(set(tasks)):
@@ -55,10 +55,10 @@ async def retry(conn: Connection, scene: Scene, *tasks: UUID) -> None:
 
 
 async def retry_failed(conn: Connection, scene: Scene, job: str | None = None) -> int:
-    """Queue all failed tasks once more, of one job or of all; returns how many.
+    """Requeue all failed tasks of one job or, without ``job``, of all jobs; return their number.
 
-    A few hundred at a time, each in a transaction of its own. A task that fails again meanwhile
-    is not retried twice.
+    Tasks are requeued in batches of a few hundred, one transaction per batch. A task that fails
+    again in the meantime is not retried twice.
     """
     count, after = 0, UUID(int=0)
     while True:

@@ -1,4 +1,4 @@
-"""Carry over: what was said of an earlier generation of a source is about the one served now."""
+"""Carry invalidations of an earlier version of a source over to the current version."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -18,10 +18,10 @@ async def carry_over(
     now: PartitionSpace,
     version: UUID,
 ) -> list[Row]:
-    """Have locked invalidations be about another generation, cut alike; returns them as they are.
+    """Move locked invalidations to another dataset version with compatible partitioning.
 
-    What is about partitions that have gone stays behind. One that names what the earlier generation
-    cannot have is widened to all of the dataset.
+    Returns the updated rows. Invalidations of partitions outside the new version are not moved.
+    Partition keys invalid in the earlier version are widened to the whole dataset.
     """
     carried = []
     for row in rows:
@@ -38,7 +38,7 @@ async def carry_over(
 
 
 async def carry_late(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> list[Row]:
-    """The same of what was taken in while a deploy of its source committed."""
+    """Carry over invalidations that were ingested while a deploy of their source committed."""
     if not rows:
         return []
     versions = list({row["dataset_version"] for row in rows})

@@ -1,4 +1,4 @@
-"""Claim: queued tasks become running ones, each under a lease with a fencing token."""
+"""Claim queued tasks: each becomes running under a lease with a fencing token."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """Who claims: a worker's name, the runtimes it serves, and how long it asks to hold a task."""
+    """A worker claiming tasks: its id, the runtimes served, and the requested lease duration."""
 
     worker_id: str
     runtimes: tuple[str, ...] = ("local",)
@@ -34,9 +34,9 @@ class Claimant:
 async def claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int = 1) -> list[Lease]:
     """Lease up to ``limit`` tasks, the most urgent first, within each job's ``max_concurrency``.
 
-    The stamps of the inputs are read here, before the run reads its data: what changes later
-    bears a newer stamp. Where that fails on the tasks themselves, fewer are tried, and a task that
-    cannot be leased by itself fails, so that it does not block the others.
+    Content versions of the inputs are read before the run reads its data, so that later changes
+    have newer versions. If this read fails because of the data of the tasks, half as many are
+    tried. A task that cannot be leased alone is marked as failed, so as not to block the others.
     """
     try:
         return await _claim(conn, scene, claimant, limit)
@@ -48,7 +48,7 @@ async def claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int =
 
 
 class _NotLeasable(Exception):
-    """Reading the inputs of these tasks fails on the tasks themselves."""
+    """Raised if the inputs of tasks cannot be read because of the data of the tasks."""
 
     def __init__(self, tasks: Sequence[UUID], reason: str) -> None:
         self.tasks = tasks
@@ -76,7 +76,7 @@ async def _claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int)
         )
         chosen = list(_within(rows, free))
         if not chosen or await scene.lineage(conn) is not lineage:
-            # A deploy came in between, and gave the tasks to other jobs: the next claim takes them.
+            # A concurrent deploy has moved the tasks to new job rows; the next claim takes them.
             return []
         try:
             return await _lease(conn, lineage, claimant, chosen)
@@ -88,7 +88,7 @@ async def _claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int)
 
 
 async def _free_places(conn: Connection, lineage: Lineage) -> dict[UUID, int]:
-    """How many more tasks each capped job may run; 0 where another claimer is counting."""
+    """Return the free slots of each capped job; 0 while a concurrent claimer is counting them."""
     caps = {job.id: int(job.scaling["max_concurrency"]) for job in lineage.capped_jobs()}
     if not caps:
         return {}
@@ -136,7 +136,7 @@ def _lease_seconds(job: Job, claimant: Claimant) -> int:
 
 
 async def _cursors(conn: Connection, jobs: Collection[Job]) -> dict[tuple[UUID, UUID, UUID], str]:
-    """The stored cursor of each followed input, by job, dataset and version."""
+    """Return the stored cursors of inputs read incrementally, by job, dataset and version."""
     following = list({job.id for job in jobs if job.strategy == "PerUpdate"})
     if not following:
         return {}
@@ -149,7 +149,7 @@ async def _cursors(conn: Connection, jobs: Collection[Job]) -> dict[tuple[UUID, 
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """What all leases of one job have in common."""
+    """Lease fields shared by all tasks of one job."""
 
     job: Job
     inputs: Mapping[str, Dataset]

@@ -1,4 +1,4 @@
-"""Close dead letters that are dealt with otherwise than by a replay."""
+"""Close dead letters resolved by means other than a replay."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -12,9 +12,9 @@ from engine.store.run import fetch
 async def close_letters(
     conn: Connection, scene: Scene, ids: Sequence[UUID], *, reason: str, by: str | None
 ) -> list[UUID]:
-    """Close open letters, all or none; returns their ids.
+    """Close open dead letters, all or none; return their ids.
 
-    Raises InvalidInput where the reason is empty, or a letter is not open.
+    Raises InvalidInput if the reason is empty or any of the letters is not open.
     """
     if not reason.strip():
         raise InvalidInput("the reason is empty: state why the letters need no replay")

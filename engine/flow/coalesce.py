@@ -1,4 +1,4 @@
-"""Coalescing: many events about one scope are one fact, and it remembers how many and which."""
+"""Coalesce events about one scope into a single invalidation, with their count and a sample."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ _MAX_ROWS_BYTES = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One scope of one dataset version that is stale; ``texts`` are its partition ranges."""
+    """A stale scope of one dataset version; ``texts`` are its partition ranges."""
 
     dataset: UUID
     version: UUID
@@ -36,9 +36,10 @@ class Fact:
 
 
 def coalesce(resolved: Sequence[Resolved]) -> list[Fact]:
-    """Merge events that differ in nothing but their partitions, and drop what a wider one covers.
+    """Merge events that differ only in their partitions, and fold covered events into wider ones.
 
-    An event of a manual request stays by itself, since its idempotency key is for it alone.
+    An event of a manual request is never merged with others: its idempotency key identifies that
+    request alone.
     """
     groups: defaultdict[_Kind, list[Resolved]] = defaultdict(list)
     for each in resolved:
@@ -50,7 +51,7 @@ def coalesce(resolved: Sequence[Resolved]) -> list[Fact]:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What two events must have in common to be one fact."""
+    """Attributes shared by all events merged into one invalidation."""
 
     dataset: UUID
     version: UUID
@@ -72,9 +73,10 @@ def _kind(each: Resolved) -> _Kind:
 
 
 def _absorb(groups: defaultdict[_Kind, list[Resolved]], kind: _Kind) -> None:
-    """Let a fact about all columns and rows take in what narrower ones say of its partitions.
+    """Fold narrow events into the group for all columns and rows of the same partitions.
 
-    That rows were added does not say that those of a filter were: they may lie behind a cursor.
+    Added rows matching a filter are kept separate: readers may already have moved their cursors
+    past them, so an event about added rows in general does not cover them.
     """
     if kind.rows is not None and kind.reason in GROWTH:
         return
@@ -87,15 +89,15 @@ def _absorb(groups: defaultdict[_Kind, list[Resolved]], kind: _Kind) -> None:
 
 
 def _is_all_said(group: Sequence[Resolved]) -> bool:
-    """Whether one of the events means all of the dataset, which is all that is known of it.
+    """Return True if one of the events is about the whole dataset, as it exists so far.
 
-    So it never stands for a partition that another event names: that one may be new.
+    Such an event does not cover a partition named by another event, since that one may be new.
     """
     return any(each.partitions is None for each in group)
 
 
 def _named(group: Sequence[Resolved]) -> PartitionSet:
-    """The partitions that the events name."""
+    """Return the union of the partitions named by the events."""
     named = [each.partitions for each in group if each.partitions is not None]
     return PartitionSet.union([group[0].space.empty, *named])
 
@@ -129,9 +131,10 @@ def _count(received: Iterable[Received]) -> int:
 
 
 def _witness(received: Sequence[Received]) -> dict[str, Any]:
-    """What explain shows of the events: the first, and the rest by place and id.
+    """Summarize the events for `explain`: the first in full, the rest by position and id.
 
-    ``first`` and ``last`` are positions in ``stream``; ``streams`` has all, where there are more.
+    ``first`` and ``last`` are positions in ``stream``; ``streams`` lists all streams if there are
+    several.
     """
     stream, places = received[0].stream, _places(received)
     ids = (id_ for each in received for id_ in each.ids if id_ is not None)
@@ -147,9 +150,9 @@ def _witness(received: Sequence[Received]) -> dict[str, Any]:
 
 
 def _abbreviated(event: SourceEvent) -> dict[str, Any]:
-    """The event without the long lists that its invalidations hold anyway.
+    """Return the event with long lists shortened, since its invalidations hold them in full.
 
-    Each of an event's invalidations has a copy, and there may be thousands.
+    Every invalidation of an event stores a copy, and an event may have thousands.
     """
     kept: dict[str, Any] = msgspec.to_builtins(event)
     for name in ("partitions", "columns"):
@@ -162,7 +165,7 @@ def _abbreviated(event: SourceEvent) -> dict[str, Any]:
 
 
 def _places(received: Iterable[Received]) -> dict[str, dict[str, Any]]:
-    """By stream, how many events it brought, and from where to where in it."""
+    """Return the event count and the first and last position of each stream."""
     by_stream: defaultdict[str, list[Received]] = defaultdict(list)
     for each in received:
         by_stream[each.stream].append(each)
@@ -177,5 +180,5 @@ def _places(received: Iterable[Received]) -> dict[str, dict[str, Any]]:
 
 
 def _ordinal(position: str) -> tuple[int, str]:
-    """Sorts positions as their numbers do."""
+    """Return a sort key that orders positions numerically."""
     return len(position), position

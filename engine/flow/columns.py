@@ -1,4 +1,4 @@
-"""The column lineage of a DAG version, from the DAG file, its SQL, and reports of runs."""
+"""Column lineage of a DAG version, from the DAG file, its SQL and lineage reported by runs."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -22,7 +22,7 @@ async def write_columns(
 ) -> None:
     """Write the column lineage of a new DAG version; ``jobs`` maps names to ids.
 
-    Reported lineage is kept for outputs that accept it in both versions and keep their data.
+    Reported lineage is kept for outputs that accept it in both DAG versions and keep their data.
     """
     accepting: set[str] = set()
     if previous:

@@ -1,6 +1,6 @@
-"""Complete: a run's outputs, inputs and cursors are recorded, and what waits behind is settled.
+"""Complete runs: record outputs, inputs and cursors, and resolve the dependents.
 
-One transaction, and only with the current lease token.
+Completion takes one transaction and requires the current lease token.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from engine.store.run import Row, execute, fetch
 
 
 async def complete(conn: Connection, scene: Scene, completion: Completion) -> None:
-    """Record one successful run. Raises LeaseLost, having written nothing, without the lease."""
+    """Record one successful run. Raises LeaseLost and writes nothing if the lease has been lost."""
     accepted = await complete_all(conn, scene, [completion])
     if not accepted:
         lease = completion.lease
@@ -38,7 +38,7 @@ async def complete(conn: Connection, scene: Scene, completion: Completion) -> No
 async def complete_all(
     conn: Connection, scene: Scene, completions: Sequence[Completion]
 ) -> set[UUID]:
-    """Record many runs in one transaction; returns the tasks whose lease was still good."""
+    """Record several runs in one transaction; return the tasks with a valid lease."""
     async with conn.transaction():
         held = await _lock_held(conn, completions)
         good = [each for each in completions if _holds(held, each.lease)]
@@ -53,7 +53,7 @@ def _holds(held: Mapping[UUID, Row], lease: Lease) -> bool:
 
 
 async def _lock_held(conn: Connection, completions: Sequence[Completion]) -> dict[UUID, Row]:
-    """The tasks that are still held by one of the given tokens."""
+    """Lock and return the tasks still leased under one of the given tokens."""
     rows = await fetch(
         conn,
         "tasks.lock_held",
@@ -92,7 +92,7 @@ async def _record(
 
 
 async def _record_unit_run(conn: Connection, lease: Lease) -> None:
-    """Record the run that all partitions stand on, for it may have found none of them."""
+    """Record a single-run job's run for the outputs as a whole: it may have found no partitions."""
     await execute(
         conn,
         "stale.record_unit_run",
@@ -105,7 +105,7 @@ async def _record_unit_run(conn: Connection, lease: Lease) -> None:
 
 
 def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:
-    """The stamps of all inputs, as columns of one long table."""
+    """Return the content versions of all inputs, as the columns of one table."""
     rows = [
         (each.lease.task_id, UUID(dataset), key, stamp)
         for each in completions
@@ -117,7 +117,7 @@ def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:
 
 
 def _found_new(completion: Completion) -> Iterator[Fact]:
-    """Invalidations of partitions that no plan has included."""
+    """Yield invalidations of reported partitions not included in any plan."""
     datasets = {dataset.name: dataset for dataset in completion.lease.outputs}
     for each in found_new(completion):
         dataset = datasets[each.dataset]
@@ -125,7 +125,7 @@ def _found_new(completion: Completion) -> Iterator[Fact]:
 
 
 def _unpropagated(changed: Sequence[PartitionChange]) -> Iterator[Fact]:
-    """Invalidations of what has changed beyond the scopes that plans have propagated."""
+    """Yield invalidations of changes outside the scopes propagated by plans."""
     for each in changed:
         if each.unpropagated is not PRUNED:
             report = each.report
