@@ -2,7 +2,8 @@
 
 A planner killed midway, or disconnected because planning takes too long, leaves no error behind.
 The count is committed before planning begins, so that later attempts can isolate the culprit: each
-further attempt halves the batch, and an invalidation that cannot be planned alone is set aside.
+further attempt halves the batch, and an invalidation still unfinished when planned alone is set
+aside.
 """
 
 from collections.abc import AsyncIterator

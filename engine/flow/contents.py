@@ -1,4 +1,4 @@
-"""Contents: compare what runs have written with what was there before, and record it."""
+"""Record the partition contents written by runs, compared with the previous contents."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from engine.store.run import Row, execute, fetch
 
 
 class PartitionChange(msgspec.Struct, frozen=True):
-    """A partition that a run has changed, in which columns (None: all).
+    """A partition changed by a run, with the changed columns (None: all).
 
-    ``unpropagated`` are those whose readers no plan has invalidated; PRUNED: none.
+    ``unpropagated`` are the changed columns not propagated to readers by any plan (PRUNED: none).
     """
 
     report: Report
@@ -36,9 +36,9 @@ async def write_contents(
     reports: Sequence[Report],
     propagated: Mapping[UUID, Any],
 ) -> list[PartitionChange]:
-    """Record the partitions that runs report; returns those whose content has changed.
+    """Record the partitions reported by runs; return those with changed content.
 
-    ``propagated`` is that of the tasks (see `planner.propagated`).
+    ``propagated`` maps tasks to the scopes propagated for them (see `planner.propagated`).
     """
     rows = await fetch(
         conn,

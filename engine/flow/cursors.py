@@ -1,4 +1,4 @@
-"""Cursors of ``PerUpdate`` jobs: completion moves them forward, never back."""
+"""Cursors of ``PerUpdate`` jobs, advanced by completed runs and never moved back."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -18,7 +18,7 @@ _READ: dict[str, Callable[[str], Any]] = {
 
 
 async def move_cursors(conn: Connection, completion: Completion) -> None:
-    """Store how far a run read each input that it follows, where that is further than before."""
+    """Store the cursor of each input read incrementally by a run, if it has advanced."""
     lease = completion.lease
     versions = {dataset.id: dataset.version for dataset in lease.inputs.values()}
     for each in lease.job.inputs:
@@ -40,7 +40,10 @@ async def _is_forward(conn: Connection, kind: str, value: str, where: dict[str, 
 
 
 def later(kind: str, one: str, other: str) -> bool:
-    """Whether cursor value ``one`` lies behind ``other``, by the order of its type."""
+    """Return True if cursor value ``one`` is after ``other`` in the order of their type.
+
+    Raises InvalidInput if the values cannot be compared as this type.
+    """
     try:
         return bool(_READ[kind](one) > _READ[kind](other))
     except (ValueError, TypeError):

@@ -1,7 +1,7 @@
-"""Cutoff: a result reaches the tasks behind it only through partitions and columns that changed.
+"""Cutoff: propagate a result to dependents only through changed partitions and columns.
 
-And only over the edges that a plan has crossed: a task may wait for another merely so as to read
-what it leaves, while what is dirty there does not reach it.
+Only triggering edges of a plan count: a task may wait for another merely to read its output once
+finished, although the dirty scope of that output does not reach the task.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
 _Parts = dict[tuple[UUID, str], DirtyColumns]
-"""By (dataset, partition key), the columns that changed."""
+"""Changed columns by (dataset, partition key)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What came out changed: ``whole`` tasks in all that they made, others in ``parts`` of it."""
+    """Changed outputs of tasks: of ``whole`` tasks all outputs, of others those in ``parts``."""
 
     whole: Collection[UUID] = ()
     parts: Mapping[UUID, _Parts] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Changes:
         made: Sequence[Report],
         changed: Sequence[PartitionChange],
     ) -> Changes:
-        """Split tasks into fully and partly changed; ``changed`` are those of the ``made``."""
+        """Split tasks into fully and partly changed; ``changed`` is a subset of ``made``."""
         single = {c.lease.task_id for c in completions if _is_read_by_all(lineage, c.lease.job)}
         entirely = Counter(each.report.task_id for each in changed if each.columns is None)
         written = Counter(row.task_id for row in made if row.task_id in single)
@@ -55,7 +55,7 @@ class Changes:
 
     @property
     def tasks(self) -> set[UUID]:
-        """All tasks of which anything changed."""
+        """Return all tasks with a changed output."""
         return {*self.whole, *self.parts}
 
 
@@ -63,7 +63,7 @@ UNCHANGED: Final = Changes()
 
 
 async def reached(conn: Connection, scene: Scene, parts: Mapping[UUID, _Parts]) -> set[UUID]:
-    """Of the tasks that wait behind those that changed in parts, those that read such a part."""
+    """Return the dependents of partly changed tasks that read a changed part."""
     if not parts:
         return set()
     behind = await fetch(conn, "tasks.behind", ended=list(parts))
@@ -78,7 +78,7 @@ async def reached(conn: Connection, scene: Scene, parts: Mapping[UUID, _Parts]) 
 
 
 def _is_hit(lineage: Lineage, row: Row, read: Reads, changed: _Parts) -> bool:
-    """Whether a task reads what changed, over an edge that a plan has crossed."""
+    """Return True if a task reads a changed part over one of its triggering edges."""
     crossed = [edge for edge in lineage.inputs(row["job_id"]) if edge.dataset in row["datasets"]]
     return any(
         reaches(edge.columns, columns)
@@ -93,9 +93,9 @@ def _columns_of(changed: _Parts, dataset: UUID, read: Reads) -> set[DirtyColumns
 
 
 def _is_read_by_all(lineage: Lineage, job: Job) -> bool:
-    """Whether who waits for a task of the job reads what it makes, for certain.
+    """Return True if every dependent of a task of the job is certain to read its outputs.
 
-    Who reads a block, or what has no end, waits for more than it reads.
+    Readers of a block of partitions or of an unbounded set wait for more tasks than they read from.
     """
     return job.has_task_for_each_key and all(
         edge.mapping.is_identity for output in job.outputs for edge in lineage.readers(output)
@@ -103,7 +103,7 @@ def _is_read_by_all(lineage: Lineage, job: Job) -> bool:
 
 
 def reads(lineage: Lineage, jobs: Collection[UUID]) -> list[dict[str, object]]:
-    """What jobs read: rows of job, dataset, columns; an input that is read whole has none."""
+    """Return the columns read by jobs, by job and dataset; inputs read in full are left out."""
     return [
         {"job": job, "dataset": edge.dataset, "columns": sorted(columns)}
         for job in jobs

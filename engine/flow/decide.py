@@ -1,6 +1,7 @@
-"""A plan that waits for somebody's word: taken under the planning lock, and held against the new.
+"""Decide on a plan: lock it under the planning lock, and compare it with a new draft.
 
-So of two who decide at once, or of one and a deploy, the later sees what the earlier has done.
+Because of the lock, the later of two concurrent decisions, or of a decision and a deploy, sees the
+effects of the earlier.
 """
 
 from collections.abc import Mapping
@@ -24,9 +25,9 @@ _ADVICE = {
 
 
 async def lock_plan(conn: Connection, scene: Scene, plan_id: UUID, *states: str) -> Row:
-    """The plan, in one of these states until the caller's transaction ends.
+    """Lock and return a plan in one of these states, until the caller's transaction ends.
 
-    Raises UnknownName, or InvalidInput where it is in another state.
+    Raises UnknownName, or InvalidInput if the plan is in another state.
     """
     await lock_planning(conn, scene.org_id)
     row = await fetch_one(conn, "plans.lock_one", org_id=scene.org_id, id=plan_id)
@@ -40,7 +41,7 @@ async def lock_plan(conn: Connection, scene: Scene, plan_id: UUID, *states: str)
 async def changes_since(
     conn: Connection, before: Mapping[str, Any], draft: Draft
 ) -> tuple[Difference, ...]:
-    """How what would run now differs from a plan's document of earlier."""
+    """Return the differences between an earlier plan's document and the draft."""
     ids = [step["job"] for step in before["steps"]]
     rows = await fetch(conn, "plans.jobs", ids=ids)
     by_id = {row["id"]: row for row in rows}
@@ -59,5 +60,5 @@ async def changes_since(
 
 
 async def decided(conn: Connection, plan_id: UUID, state: str, by: str | None) -> None:
-    """Write down what was decided on it, and by whom."""
+    """Record the decision on a plan, and its author."""
     await execute(conn, "plans.decide", id=plan_id, state=state, by=by)

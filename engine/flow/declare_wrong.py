@@ -1,6 +1,7 @@
-"""Declare wrong: record that invalidations have declared produced partitions wrong.
+"""Record produced partitions that invalidations have declared wrong.
 
-Nothing at their inputs shows it, so without this record a lost task would leave no evidence.
+The inputs of these partitions show no change, so without this record a lost task would leave no
+evidence.
 """
 
 from itertools import islice
@@ -13,11 +14,11 @@ from engine.store.database import Connection
 from engine.store.run import execute
 
 _AT_ONCE = 100_000
-"""Keys in one statement."""
+"""Limit of partition keys in one statement."""
 
 
 async def declare_wrong(conn: Connection, lineage: Lineage, decided: Plan) -> None:
-    """Record it with the existing partitions, until a run of them completes."""
+    """Mark existing partitions declared wrong by a plan; a completed run clears the mark."""
     for step in decided.steps:
         wrong = [hit.partitions for hit in step.via if hit.edge is None]
         if wrong:

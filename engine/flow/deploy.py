@@ -1,7 +1,7 @@
-"""Deploy: a DAG file becomes a version, its changed datasets new generations, and it is served.
+"""Deploy a DAG file: create and serve a DAG version, with new versions of changed datasets.
 
-One transaction, under the planning lock. Work in hand of jobs that stay as they were goes on; that
-of changed ones is canceled, for their new generations are built from scratch.
+A deploy is one transaction under the planning lock. Unfinished tasks of unchanged jobs go on. Those
+of changed jobs are canceled, because the new dataset versions are built from scratch.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -42,11 +42,11 @@ _SUPERSEDED = "superseded: its job was changed or removed by a deploy"
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a deploy did, or would do: the version that is served, and how it differs.
+    """Result or preview of a deploy: the DAG version, and its differences from the previous one.
 
-    ``grown`` are the partitions, as texts, by which the bounds of sources reach further: what they
-    hold already is invalidated by hand. ``followed`` are other DAGs whose SQL reads other columns
-    of this one now, deployed once more.
+    ``grown`` has, by source, the texts of partitions added by wider bounds; data already in these
+    partitions must be invalidated by hand. ``followed`` are other DAGs, redeployed because their
+    SQL now reads different columns of this one.
     """
 
     dag_name: str
@@ -58,7 +58,7 @@ class Deployment:
 
 
 async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
-    """What a deploy would do. Raises InvalidDag as the deploy would."""
+    """Preview a deploy. Raises InvalidDag as the deploy would."""
     serving = await load_serving(conn, scene.org_id)
     async with conn.transaction():
         dag = await with_sql_code(conn, serving, dag)
@@ -71,9 +71,9 @@ async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
 
 
 async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
-    """Serve a DAG file from now on; the same content again changes nothing.
+    """Deploy a DAG file; unchanged content has no effect.
 
-    Raises InvalidDag, having written nothing.
+    Raises InvalidDag, with nothing written.
     """
     async with conn.transaction():
         await lock_planning(conn, scene.org_id)
@@ -90,7 +90,7 @@ async def _check_tables(
 
 
 async def _follow(conn: Connection, scene: Scene, deployed: Deployment) -> list[str]:
-    """Deploy other DAGs, as they are, whose SQL reads what has other columns now; their names."""
+    """Redeploy, unmodified, other DAGs with SQL over changed columns; return their names."""
     followed = []
     changes = [deployed]
     while changes:
@@ -108,7 +108,7 @@ async def _deploy(
     serving = await load_serving(conn, scene.org_id)
     dag = await with_sql_code(conn, serving, dag)
     compiled = compile_among(serving, dag, await load_user_defined(conn))
-    if elsewhere is None:  # a DAG that follows another one keeps its tables
+    if elsewhere is None:  # a redeployed follower keeps its tables
         await _check_tables(conn, scene, dag, compiled)
     previous = serving.get(dag.dag)
     change = diff(previous.compiled if previous else None, compiled, elsewhere)
@@ -149,7 +149,7 @@ async def _insert_version(conn: Connection, org_id: UUID, compiled: CompiledDag)
 async def _insert_jobs(
     conn: Connection, org_id: UUID, version_id: UUID, compiled: CompiledDag
 ) -> dict[str, UUID]:
-    """The version's job rows by name; a version that was deployed before has them already."""
+    """Return job ids by name, inserting the rows unless the version was deployed before."""
     rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=version_id)
     if not rows:
         await execute(
@@ -186,9 +186,10 @@ async def _hand_on(
     jobs: Mapping[str, UUID],
     begun: Collection[str],
 ) -> list[Row]:
-    """Unfinished tasks of jobs that go on get the new job; those of the others are canceled.
+    """Move unfinished tasks and cursors of retained jobs to the new job rows; cancel other tasks.
 
-    Returns the canceled ones.
+    A job is retained if its task size and the versions of its outputs are unchanged. Returns the
+    canceled tasks.
     """
     if previous is None:
         return []
@@ -209,7 +210,7 @@ async def _hand_on(
 
 
 def _size(job: CompiledJob) -> int | None:
-    """How a job's partitions are cut into tasks; a whole is not."""
+    """Return the number of partitions per task; None for a single-run job."""
     if job.execution_strategy != "PerPartition":
         return None
     return int(job.scaling.get("partitions_per_task", 1))
@@ -222,7 +223,7 @@ async def _build(
     built: Generations,
     also: Sequence[dict[str, Any]],
 ) -> int:
-    """New generations of what we make are stale as a whole, and planned at once."""
+    """Plan new versions of produced datasets, stale as a whole, and further invalidations."""
     sources = {each.name for each in compiled.sources}
     begun = [
         definition_change(built.datasets[name], version)
@@ -241,9 +242,9 @@ async def _build(
 async def _release_held(
     conn: Connection, scene: Scene, jobs: Mapping[str, UUID], built: Generations
 ) -> None:
-    """What the new version waits for may be other than what the one before did.
+    """Re-evaluate held first runs, since ``wait_for`` may have changed.
 
-    So may that be which readers in other DAGs wait for: a new generation has nothing yet.
+    Readers in other DAGs are included: they now wait for new, empty dataset versions.
     """
     lineage = await scene.lineage(conn)
     read = [edge for name in built.begun for edge in lineage.readers(built.datasets[name])]

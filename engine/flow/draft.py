@@ -1,4 +1,4 @@
-"""Draft: what open invalidations come to, worked out before anything of it is done."""
+"""Draft: the plan for open invalidations, computed before any part of it is carried out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from engine.store.run import Row, execute, fetch
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A decision, the invalidations that it is about, and the lineage that it was made by."""
+    """A plan, its invalidations, and the lineage from which it was computed."""
 
     lineage: Lineage
     invalidations: Sequence[Invalidation]
@@ -29,25 +29,26 @@ class Draft:
 
     @property
     def tasks(self) -> int:
-        """How many tasks it touches."""
+        """Return the number of tasks that the plan creates or joins."""
         return sum(task_count(step, self.lineage) for step in self.decided.steps)
 
     @property
     def document(self) -> dict[str, Any]:
-        """The decision as it is kept."""
+        """Return the plan as stored."""
         return document(self.decided, self.lineage)
 
 
 async def draft_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Draft:
-    """Decide on locked invalidations, as they stand in the tables."""
+    """Plan locked invalidations, given as table rows."""
     lineage = await scene.lineage(conn)
     return await draft(conn, lineage, await _served(conn, lineage, rows))
 
 
 async def draft(conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]) -> Draft:
-    """Decide on invalidations of the generations that are served.
+    """Plan invalidations of current dataset versions.
 
-    Raises InvalidPartition, InvalidFilter: what they name cannot be planned, or is too much.
+    Raises InvalidPartition or InvalidFilter if their partitions or rows cannot be planned or are
+    too many.
     """
     named = {each.dataset for each in invalidations if _is_narrow(each)}
     existing = await existing_of(conn, lineage, named)
@@ -61,10 +62,10 @@ async def draft(conn: Connection, lineage: Lineage, invalidations: Sequence[Inva
 async def _left_unbuilt(
     conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]
 ) -> list[Invalidation]:
-    """Narrow invalidations of all of a produced dataset to partitions that a decision leaves.
+    """Copy invalidations of whole produced datasets for each partition left stale by a decision.
 
-    Such a partition may have had no run: then it is not among those that exist, which the planner
-    takes for all.
+    A partition left stale before its first run does not exist yet. The planner takes the existing
+    partitions for the whole dataset, and would miss it.
     """
     narrowed = []
     for invalidation in invalidations:
@@ -86,7 +87,7 @@ async def _left_unbuilt(
 async def _decide(
     conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]
 ) -> Plan:
-    """Run the pure planner, loading the partitions that it asks for until it has all it needs."""
+    """Run the pure planner repeatedly, loading the partitions missing in each attempt."""
     known: dict[UUID, PartitionSet] = {}
     while True:
         try:
@@ -97,7 +98,10 @@ async def _decide(
 
 
 async def _served(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> list[Invalidation]:
-    """Those about the generation that is served; the others are kept, and not routed."""
+    """Select invalidations of current dataset versions, and carry those of sources over.
+
+    Other invalidations are marked as not current: they are kept but not planned.
+    """
     current = [row for row in rows if _is_served(lineage, row)]
     others = [row for row in rows if not _is_served(lineage, row)]
     sources = [row for row in others if _is_of_source(lineage, row)]
@@ -125,9 +129,10 @@ def _is_narrow(invalidation: Invalidation) -> bool:
 def _widened(
     lineage: Lineage, invalidation: Invalidation, existing: Mapping[UUID, PartitionSet]
 ) -> Invalidation:
-    """Of partitions that nobody has spoken of before all is new, whatever columns are named.
+    """Widen an invalidation of partitions not seen before to all columns and rows.
 
-    So are all rows; conditions on partition columns only say which partitions are meant.
+    Everything in a new partition counts as changed. Conditions on partition columns are kept,
+    because they select partitions rather than rows.
     """
     if not _is_narrow(invalidation):
         return invalidation

@@ -1,11 +1,12 @@
-"""Emit: the steps of a plan become tasks, new ones or ones that had not started yet.
+"""Emit the steps of a plan as tasks, either new or merged into existing unstarted tasks.
 
-At most one open, unstarted task stands for a job and slot: a new need joins it. A running one may
-have read the old data, so a new task queues behind it. A task waits for whatever is unfinished
-among the tasks that make its inputs, whichever plan they came from.
+A job and slot have at most one open, unstarted task, joined by any further need. A running task may
+have read the old data, so a new task is queued behind it. A task waits for all unfinished tasks
+that produce its inputs, regardless of their plan.
 
-There may be 50,000 of them, each asked for many times. So tasks go by the bytes of their ids, as
-COPY wants them, and jobs by the integers of theirs: both hash in C, where a UUID hashes in Python.
+A plan may have 50,000 tasks, each looked up many times. Tasks are therefore keyed by the bytes of
+their ids, the format of COPY, and jobs by the integers of theirs. Both types hash in C, while UUIDs
+hash in Python.
 """
 
 from collections import defaultdict
@@ -41,18 +42,18 @@ from engine.store.ids import new_id_bytes
 from engine.store.run import Row, execute, fetch
 
 _MAX_LINKS = 10_000_000
-"""From tasks to those that make their inputs, in one plan."""
+"""Limit of links in one plan from tasks to the producers of their inputs."""
 _ANY_SLOT = ""
 Place = tuple[int, str]
-"""A job, by its id's integer, and a slot."""
+"""A job id as an integer, and a slot."""
 Live = Mapping[Place, Sequence[Row]]
 
 
 class _Emission(msgspec.Struct, gc=False):
-    """A need on its way to be a task: where, with what, and what stands in front of it.
+    """A task to be created or joined, with its blockers.
 
-    ``crossed`` are the dirty datasets that the plan came over, by the job that makes them;
-    ``front`` holds those by task in front: none where it only has to go first.
+    ``crossed`` has the dirty datasets through which the plan reaches the task, by producing job.
+    ``front`` has them by blocking task: empty if that task merely has to end first.
     """
 
     job: Job
@@ -70,19 +71,19 @@ class _Emission(msgspec.Struct, gc=False):
 
     @property
     def must_run(self) -> bool:
-        """Hit directly; or through parents that have done their part of this plan already."""
+        """Return True if invalidated directly, or by upstream tasks already done with the plan."""
         return self.is_sure or not (self.is_if_stale or any(self.front.values()))
 
     @property
     def starts_blocked(self) -> bool:
-        """Something is in front, or it is to be looked at whether it may run."""
+        """Return True if the task has a blocker, or has to be checked before its run."""
         return bool(self.front) or self.is_if_stale or self.job.holds
 
 
 async def emit(
     conn: Connection, scene: Scene, lineage: Lineage, decided: Plan, plan_id: UUID
 ) -> int:
-    """Write the tasks of a plan and what they wait for; returns how many tasks it touches."""
+    """Write the tasks of a plan and their dependencies; return the number of tasks touched."""
     with gc_paused():
         emissions = list(_emissions(lineage, decided))
         if emissions:
@@ -140,7 +141,7 @@ def _check_links(links: int) -> None:
 
 
 def _propagated(step: Step, job: Job) -> Callable[[tuple[str, ...]], bytes | None]:
-    """Return the function that gives a task's propagated scopes as JSON; most steps have none."""
+    """Return a function from task keys to propagated scopes as JSON; most steps have none."""
     if not step.is_narrow:
         return _everything
     scopes_of = propagated_scopes(step, job)
@@ -154,18 +155,21 @@ def _propagated(step: Step, job: Job) -> Callable[[tuple[str, ...]], bytes | Non
 
 
 def _everything(_: tuple[str, ...]) -> None:
-    """The scopes of a step that is not narrow."""
+    """Return None, the scopes of a step that is not narrow."""
 
 
 def _sources(
     lineage: Lineage, job: Job, keys: Sequence[str], straight: Sequence[int] | None
 ) -> Iterator[Place]:
-    """The places of the tasks that make what a task reads."""
+    """Return the places of the tasks that produce a task's inputs."""
     return _mapped_sources(lineage, job, keys) if straight is None else product(straight, keys)
 
 
 def _straight_producers(lineage: Lineage, job: Job) -> list[int] | None:
-    """Who makes what a job reads, where a key is made of the same keys, each by its own task."""
+    """Return the producers of a job's inputs if all edges map keys to themselves, else None.
+
+    Each producer must also have a separate task for every key. Source jobs are left out.
+    """
     if job.is_unit:
         return None
     producers = []
@@ -192,7 +196,7 @@ def _mapped_sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator
 
 
 async def _lock_live(conn: Connection, emissions: Sequence[_Emission]) -> Live:
-    """The unfinished tasks at all these places; under (job, any slot) all those of the job."""
+    """Lock the unfinished tasks at all places; (job, any slot) holds all tasks of the job."""
     places = {each.place for each in emissions}
     for each in emissions:
         places.update(each.sources)
@@ -208,14 +212,14 @@ async def _lock_live(conn: Connection, emissions: Sequence[_Emission]) -> Live:
 
 
 def _hex(job: int) -> str:
-    """The text of a UUID, to PostgreSQL."""
+    """Return a text accepted by PostgreSQL as a UUID."""
     return f"{job:032x}"
 
 
 def _find_open(emissions: Sequence[_Emission], live: Live) -> None:
-    """Where a place has an unstarted or failed task, that one is joined; a running one goes first.
+    """Join the unstarted or failed task at each place, or queue behind a running one.
 
-    What the new one has to find out, whether anything has changed since, shows when that has ended.
+    A running task blocks without datasets, because changes since its start show only at its end.
     """
     for each in emissions:
         for row in live.get(each.place, ()):
@@ -226,7 +230,7 @@ def _find_open(emissions: Sequence[_Emission], live: Live) -> None:
 
 
 def _put_in_front(emissions: Sequence[_Emission], live: Live) -> None:
-    """Have each wait for all that is unfinished, or about to be made, at its sources."""
+    """Make each emission wait for all tasks at its sources, unfinished or about to be created."""
     there = _standing(emissions, live)
     for each in emissions:
         for place in each.sources:
@@ -237,7 +241,7 @@ def _put_in_front(emissions: Sequence[_Emission], live: Live) -> None:
 
 
 def _standing(emissions: Sequence[_Emission], live: Live) -> Mapping[Place, Sequence[bytes]]:
-    """The tasks at each place, those that are unfinished and those about to be made."""
+    """Return the ids of the tasks at each place, unfinished or about to be created."""
     there = {place: [row["id"].bytes for row in rows] for place, rows in live.items()}
     whole = {job for each in emissions for job, slot in each.sources if slot == _ANY_SLOT}
     for each in emissions:
@@ -279,7 +283,7 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
 async def _create(
     conn: Connection, scene: Scene, creating: Sequence[_Emission], plan_id: UUID
 ) -> None:
-    # The same keys, datasets and so on come again and again.
+    # Keys, datasets and priorities repeat across tasks, so their encodings are cached.
     keys, datasets, number = cache(texts), cache(_bytes_of_all), cache(int4)
     org_id, plan_ids = scene.org_id.bytes, uuids([plan_id.bytes])
     rows = (
@@ -313,7 +317,7 @@ def _bytes_of_all(datasets: tuple[UUID, ...]) -> bytes:
 
 
 async def _hold(conn: Connection, scene: Scene, emissions: Sequence[_Emission]) -> None:
-    """Release those that start blocked with nothing in front, unless they are still to wait."""
+    """Release initially blocked tasks without blockers, unless inputs are still missing."""
     ready = [
         UUID(bytes=each.task_id) for each in emissions if each.starts_blocked and not each.front
     ]

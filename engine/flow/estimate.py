@@ -1,4 +1,4 @@
-"""Estimate: what the tasks of a plan may take, by what earlier runs of the same jobs took."""
+"""Estimate the cost of a plan's tasks from earlier runs of the same jobs."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
 _SAMPLE = 20
-"""Partitions of a dataset, the last ones, whose runs are asked; fewer where datasets are many."""
+"""Latest partitions sampled per dataset; fewer if there are many datasets."""
 _MOST = 10_000
-"""Partitions in all, but one of each dataset at least."""
+"""Limit of partitions sampled in total, but at least one per dataset."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """``seconds`` of tasks, one after another, and ``bytes`` written; null: not known."""
+    """Sequential run time of tasks in ``seconds``, and ``bytes`` written; None: unknown."""
 
     seconds: float | None
     bytes: float | None
@@ -26,7 +26,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The sums of what is known, and of how many jobs it is not."""
+    """Totals of known costs, and the number of jobs with unknown cost."""
 
     seconds: float
     bytes: float
@@ -35,7 +35,7 @@ class Estimate:
 
     @staticmethod
     def of(costs: Collection[Cost]) -> "Estimate":
-        """All together."""
+        """Return the totals of some costs."""
         return Estimate(
             seconds=sum(each.seconds or 0 for each in costs),
             bytes=sum(each.bytes or 0 for each in costs),
@@ -45,7 +45,7 @@ class Estimate:
 
 
 async def costs(conn: Connection, draft: Draft) -> dict[UUID, Cost]:
-    """By job: asks the runs behind the last partitions of what the plan would make."""
+    """Estimate costs by job, from the runs that built the latest partitions of its outputs."""
     jobs = {step.job: draft.lineage.job(step.job) for step in draft.decided.steps}
     datasets = [output for job in jobs.values() for output in job.outputs]
     sample = max(1, min(_SAMPLE, _MOST // max(len(datasets), 1)))
@@ -55,7 +55,7 @@ async def costs(conn: Connection, draft: Draft) -> dict[UUID, Cost]:
 
 
 def _cost(step: Step, job: Job, known: Mapping[UUID, Row]) -> Cost:
-    """A run makes all outputs, so that its time counts once, and the bytes of each."""
+    """Scale average costs: a run builds all outputs, so time counts once, bytes for each output."""
     rows = [known.get(output, {}) for output in job.outputs]
     count = step.partitions.count()
     sizes = [row["bytes"] for row in rows if row.get("bytes") is not None]

@@ -1,4 +1,4 @@
-"""Invalidations that Knockon makes by itself."""
+"""Invalidations created by Knockon itself."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -25,9 +25,9 @@ def own_invalidation(
     columns: Collection[str] | None = None,
     note: str | None = None,
 ) -> Fact:
-    """Return rows for `invalidations.insert`: one for each partition text, None for all of it.
+    """Return rows for `invalidations.insert`, one per partition text; None is the whole dataset.
 
-    ``source`` is what the rows name as the stream that they came from.
+    ``source`` is recorded as the stream of origin.
     """
     event = {"event": {"note": note}} if note else {}
     return {
@@ -49,9 +49,9 @@ def definition_change(
     *,
     columns: Collection[str] | None = None,
 ) -> Fact:
-    """Return an invalidation of a dataset, or a part of it, whose definition has changed.
+    """Return an invalidation of all or part of a dataset with a changed definition.
 
-    A source is another one from then on, in all columns or in some.
+    A source with a changed definition counts as different data, in all columns or in some.
     """
     return own_invalidation(
         dataset, version, [partition], reason="definition_change", source="deploy", columns=columns
@@ -59,7 +59,7 @@ def definition_change(
 
 
 async def insert_own(conn: Connection, scene: Scene, facts: Sequence[Fact]) -> None:
-    """Write invalidations, and wake the planner."""
+    """Write invalidations and notify the planner."""
     if facts:
         await execute(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(list(facts)))
         await ring(conn, INVALIDATIONS, scene.org_id)

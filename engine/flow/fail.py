@@ -1,6 +1,6 @@
-"""Fail: an attempt that did not come through is tried again later, or the task gives up.
+"""Fail an attempt: the task is retried later, or marked as failed.
 
-Where a later change has queued a successor for the same slot, the work passes to it.
+If a later change has queued a successor for the same slot, the successor takes over the work.
 """
 
 from uuid import UUID
@@ -22,7 +22,7 @@ _ERROR_LENGTH = 10_000
 async def fail(
     conn: Connection, scene: Scene, lease: Lease, error: str, *, retryable: bool = True
 ) -> None:
-    """Record a failed attempt. Raises LeaseLost when the task is somebody else's by now."""
+    """Record a failed attempt. Raises LeaseLost if the lease is no longer valid."""
     async with conn.transaction():
         row = await fetch_one(conn, "tasks.lock_running", id=lease.task_id, token=lease.token)
         if row is None:
@@ -33,7 +33,7 @@ async def fail(
 async def end_attempt(
     conn: Connection, scene: Scene, row: Row, error: str, *, retryable: bool = True
 ) -> None:
-    """Decide what becomes of a locked, running task whose attempt has ended without success."""
+    """Retry, hand over or give up a locked, running task after an unsuccessful attempt."""
     error = error[:_ERROR_LENGTH]
     lineage = await scene.lineage(conn)
     await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
@@ -53,14 +53,14 @@ async def end_attempt(
 async def hand_over(
     conn: Connection, scene: Scene, task: UUID, successor: UUID, error: str
 ) -> None:
-    """Leave a task's work, and those who wait for it, to the one queued behind it."""
+    """Hand a task's work and dependents over to the successor queued behind it."""
     await execute(conn, "tasks.hand_over", id=task, successor=successor, error=error)
     await settle(conn, scene, [task])
     await ring(conn, TASKS, scene.org_id)
 
 
 def backoff_seconds(attempt: int) -> float:
-    """Seconds to wait after the given attempt: 1, 2, 4, … up to five minutes."""
+    """Return the seconds to wait after the given attempt: 1, 2, 4, … up to five minutes."""
     return min(2.0 ** (attempt - 1), _LONGEST_BACKOFF)
 
 

@@ -1,8 +1,8 @@
-"""Forget contents: the next run of some partitions counts as a change, whatever it writes.
+"""Forget contents: make the next run of some partitions count as a change, whatever its output.
 
-A run compares what it writes with the content that the run before it recorded. That is no use
-where the partition may hold something else by now, or where the next run will take in changes that
-no plan has propagated to the readers.
+The output of a run is compared with the content recorded by the previous run. The comparison is
+useless if the partition may have been overwritten since, or if the next run will incorporate
+changes that no plan has propagated to the readers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,9 +19,9 @@ Partitions = tuple[UUID, Iterable[str]]
 async def forget_partial_writes(
     conn: Connection, lineage: Lineage, job_id: UUID, keys: Sequence[str]
 ) -> None:
-    """Mark partitions that an attempt may have written before it ended without a completion.
+    """Mark partitions possibly written by an attempt that ended without completion.
 
-    They are stale until a run has completed, and a reader may have read them. The SQL operator
+    The partitions are stale until a run completes, and may already have been read. The SQL operator
     writes in the transaction that completes the task, so its failed attempts have written nothing.
     """
     job = lineage.find_job(job_id)
@@ -42,10 +42,10 @@ async def forget_partial_writes(
 async def forget_unplanned(
     conn: Connection, lineage: Lineage, partitions: Iterable[Partitions]
 ) -> None:
-    """Forget the contents of partitions whose recompute was decided against.
+    """Forget the contents of partitions left stale by a decision.
 
-    A later run takes in the change whose readers were not invalidated. Where fingerprints of single
-    columns are known they show what it changed.
+    A later run will incorporate the change, although the readers were not invalidated. If
+    fingerprints of single columns are known, they identify the columns changed by that run.
     """
     await _forget(conn, lineage, partitions, partly_written=False)
 

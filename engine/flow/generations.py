@@ -1,4 +1,4 @@
-"""Generations: which version of each dataset a DAG version serves."""
+"""Generations: the dataset versions of each DAG version."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from engine.store.run import Row, execute, fetch
 
 @dataclass(frozen=True, slots=True)
 class Generations:
-    """The datasets of a version by name, and the generations that the deploy began.
+    """Datasets of a DAG version by name, and the dataset versions created by its deploy.
 
-    ``replaced`` are those whose place these take: the newest that there was, served until now or
-    some time ago.
+    ``replaced`` are the predecessors of the created versions: the newest versions before the
+    deploy, served until now or until some earlier time.
     """
 
     datasets: dict[str, UUID]
@@ -39,7 +39,7 @@ class Generations:
         compiled: CompiledDag,
         change: DagDiff,
     ) -> "Generations":
-        """Write datasets, new generations and pins; the rest keep the pins that they had."""
+        """Write datasets, new dataset versions and pins; the other datasets keep their pins."""
         ids = await _upsert_datasets(conn, org_id, compiled)
         pins = await _pins(conn, previous)
         fresh = [
@@ -111,9 +111,10 @@ async def _inherit(
     built: Generations,
     newest: Mapping[str, Row],
 ) -> None:
-    """A source that is cut as before keeps what is known and said of it, as far as it reaches now.
+    """Carry partitions and open invalidations of sources over, as far as the new bounds reach.
 
-    We do not make it. In the same table, cursors go on from where they are.
+    Source data is produced elsewhere, so a new version with compatible partitioning does not affect
+    it. If the table is the same, cursors are carried over too.
     """
     for dataset in compiled.sources:
         was = newest.get(dataset.name)

@@ -1,4 +1,4 @@
-"""Heartbeat: a worker that is still at it holds its leases for longer."""
+"""Heartbeat: extend the leases of a live worker."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from engine.store.run import fetch
 async def heartbeat(
     conn: Connection, leases: Sequence[Lease], lease_seconds: int
 ) -> dict[UUID, datetime]:
-    """Extend leases; returns the new expiry by task. A task that is missing in it was lost."""
+    """Extend leases; return the new expiry by task. A missing task has lost its lease."""
     rows = await fetch(
         conn,
         "tasks.heartbeat",

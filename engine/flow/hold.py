@@ -1,6 +1,7 @@
-"""Hold: a plan beyond a limit waits for approval, and its invalidations with it, still open.
+"""Hold a plan that exceeds a limit until approval, with its invalidations still open.
 
-No task is made, and no planner takes those invalidations meanwhile; all others go their way.
+Meanwhile no tasks are created for these invalidations and no planner takes them. Other
+invalidations are not affected.
 """
 
 from collections.abc import Sequence
@@ -21,13 +22,13 @@ from engine.store.run import execute
 
 
 async def excesses_of(conn: Connection, scene: Scene, draft: Draft) -> list[Excess]:
-    """The limits that a draft goes beyond: its org's, and those of its jobs."""
+    """Return the limits exceeded by a draft, both of its org and of its jobs."""
     limit = (await settings(conn, scene.org_id)).blast_radius
     return list(excesses(draft.decided, draft.lineage, limit))
 
 
 async def hold(conn: Connection, scene: Scene, draft: Draft, beyond: Sequence[Excess]) -> UUID:
-    """Keep a plan until somebody approves or rejects it; returns its id."""
+    """Store a plan as pending approval; return its id."""
     plan_id = new_id()
     ids = [each.id for each in draft.invalidations]
     await execute(
@@ -47,11 +48,11 @@ async def hold(conn: Connection, scene: Scene, draft: Draft, beyond: Sequence[Ex
 
 
 async def spoken_of(conn: Connection, draft: Draft) -> Plan:
-    """The decision, with changes of those partitions only that somebody spoke of before.
+    """Return the plan, with its changes restricted to partitions that already exist.
 
-    A change has happened, whether or not anything may run for it, so what read the partition is
-    stale. One that is new stays unspoken of: no other change is to reach it unapproved, and to
-    whoever plans it in the end all its columns are new.
+    The change has happened whether or not the plan is approved, so readers of existing partitions
+    are stale. New partitions stay unregistered, so that no other change can trigger them before
+    approval; once they are planned, all of their columns count as changed.
     """
     changed = {}
     for dataset, each in draft.decided.changed.items():
