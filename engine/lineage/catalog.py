@@ -1,4 +1,4 @@
-"""What a DAG can read: its own datasets, and those of the other DAGs of its org."""
+"""Datasets that a DAG can read: its own, and those of the other DAGs in its org."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ from engine.partitions import PartitionSpace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
-    """A dataset that a current DAG of the org makes.
+    """A dataset produced by a current DAG of the org.
 
-    ``inputs`` are those of the job that makes it: (dataset, resolved mapping). ``partitioning`` is
-    JSON text; ``columns`` None where nobody has named them. ``captured_table`` is the table from
-    which the changes of a source are captured.
+    ``inputs`` are the inputs of the producing job: (dataset, resolved mapping). ``partitioning`` is
+    JSON text; ``columns`` is None if undeclared. ``captured_table`` is the table from which changes
+    of a source are captured.
     """
 
     name: str
@@ -35,16 +35,16 @@ class CatalogEntry:
 
     @property
     def space(self) -> PartitionSpace:
-        """The partitions that it can have."""
+        """The partition space of the dataset."""
         return space_of(self.partitioning)
 
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """What is known of a dataset.
+    """Partition space and columns of a readable dataset.
 
-    ``table`` has its columns, with those that hold its partitions; ``columns`` also the names of
-    its dimensions, by which they may be meant.
+    ``table`` lists the columns, including partition columns; ``columns`` adds the names of the
+    dimensions, which are accepted in place of the partition columns.
     """
 
     space: PartitionSpace
@@ -52,25 +52,25 @@ class Readable:
 
     @staticmethod
     def of(space: PartitionSpace, columns: Iterable[str] | None) -> "Readable":
-        """A dataset of these columns; None: unknown."""
+        """Build an entry from the dataset's columns (None: unknown)."""
         if columns is None:
             return Readable(space, None)
         return Readable(space, tuple(dict.fromkeys([*columns, *partition_columns(space)])))
 
     @property
     def columns(self) -> frozenset[str] | None:
-        """What lineage may name."""
+        """Names allowed in column lineage."""
         return None if self.table is None else frozenset((*self.table, *self.space.names))
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """A DAG among the others of its org.
+    """A DAG together with the other DAGs of its org.
 
-    ``catalog`` has the datasets of the others, ``places`` the output that first makes each dataset
-    of the DAG itself, and ``readable`` those of both whose partitioning holds; where one does not,
-    ``problems`` says why. ``derived`` is what the SQL of jobs says of their datasets.
-    ``user_defined`` are the functions of the database beside those of PostgreSQL.
+    ``catalog`` has the datasets of the other DAGs, ``places`` the path of the first output that
+    produces each of the DAG's own datasets, and ``readable`` all datasets of both with a valid
+    partitioning; ``problems`` reports the invalid ones. ``derived`` has the columns and lineage
+    derived from the jobs' SQL. ``user_defined`` are the database functions outside pg_catalog.
     """
 
     dag: DagFile
@@ -87,7 +87,7 @@ class Surroundings:
         catalog: Mapping[str, CatalogEntry],
         user_defined: UserDefined = NOTHING_DEFINED,
     ) -> "Surroundings":
-        """Compile every partitioning in reach."""
+        """Compile the partitioning of every dataset in the DAG and the catalog."""
         others = {name: entry for name, entry in catalog.items() if entry.dag_name != dag.dag}
         places: dict[str, Path] = {}
         readable = {name: Readable.of(e.space, e.columns) for name, e in others.items()}
@@ -105,16 +105,16 @@ class Surroundings:
 
     @property
     def datasets(self) -> set[str]:
-        """The names of all datasets in reach."""
+        """The names of all datasets in the DAG and the catalog."""
         return {*self.catalog, *self.places}
 
     def space(self, dataset: str) -> PartitionSpace:
-        """The partitions of a dataset that is readable."""
+        """Return the partition space of a readable dataset."""
         return self.readable[dataset].space
 
 
 def outputs(dag: DagFile) -> Iterator[tuple[Path, JobSpec, Output]]:
-    """Every output with its path and its job, in the order of the file."""
+    """Iterate over all outputs in file order, each with its path and job."""
     for j, job in enumerate(dag.jobs):
         for o, output in enumerate(job.outputs):
             yield ("jobs", j, "outputs", o), job, output
@@ -122,12 +122,12 @@ def outputs(dag: DagFile) -> Iterator[tuple[Path, JobSpec, Output]]:
 
 @lru_cache(maxsize=4096)
 def space_of(partitioning: str) -> PartitionSpace:
-    """The partition space that JSON text describes."""
+    """Return the partition space for a specification in JSON text."""
     return PartitionSpace.from_spec(msgspec.json.decode(partitioning))
 
 
 def partition_columns(space: PartitionSpace) -> Iterator[str]:
-    """The columns that hold the dimensions."""
+    """Iterate over the columns in which the dimensions are stored."""
     return (dimension.column or name for name, dimension in space.dimensions)
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with the jobs of a DAG file together, and with those of other DAGs."""
+"""Checks of a DAG file across jobs, including the jobs of other DAGs."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from engine.model.source_positions import Problem
 
 
 def check_graph(around: Surroundings) -> Iterator[Problem]:
-    """Names that stand twice, datasets that two jobs make, and circles."""
+    """Report duplicate job names, datasets with two producers, and cycles."""
     yield from _check_names(around)
     yield from _check_producers(around)
     yield from _check_circles(around)
@@ -42,7 +42,7 @@ def _check_circles(around: Surroundings) -> Iterator[Problem]:
         circle = [start for start, _ in nx.find_cycle(_graph(around), list(places))]
     except nx.NetworkXNoCycle:
         return
-    # It reads best when it starts in this file.
+    # The error points at a position, so the cycle must start at a dataset of this file.
     first = next(i for i, name in enumerate(circle) if name in places)
     names = [*circle[first:], *circle[:first], circle[first]]
     path = " → ".join(_with_dag(name, around) for name in names)
@@ -52,7 +52,7 @@ def _check_circles(around: Surroundings) -> Iterator[Problem]:
 
 
 def _graph(around: Surroundings) -> "nx.DiGraph[str]":
-    """Datasets, each after those that it is made from."""
+    """Return the graph of datasets, with an edge from each dataset to those built from it."""
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(around.places)
     for _, job, output in outputs(around.dag):

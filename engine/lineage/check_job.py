@@ -1,4 +1,4 @@
-"""What can be wrong with one job of a DAG file."""
+"""Checks of a single job of a DAG file."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def check_job(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
-    """Everything that is wrong with a job, on its own and with what it reads."""
+    """Report all problems of a job, including references to its inputs."""
     if job.activation == "source":
         yield from _check_source(job, path, around)
     else:
@@ -109,7 +109,7 @@ def _check_sql(job: JobSpec, path: Path) -> Iterator[Problem]:
 
 
 def _check_rows(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
-    """The keys that go by rows: cursor, unique_key, update_strategy."""
+    """Check the keys for row-level processing: cursor, unique_key, update_strategy."""
     followed = [i for i, each in enumerate(job.inputs) if each.cursor]
     if job.execution_strategy == "PerUpdate":
         if len(followed) != 1:
@@ -186,7 +186,7 @@ def _check_input(job: JobSpec, read: Input, path: Path, around: Surroundings) ->
 def _check_carrier(
     carrier: str, job: JobSpec, path: Path, around: Surroundings
 ) -> Iterator[Problem]:
-    """It has to be a column of some output of the job."""
+    """Report a carrier that is a column of none of the job's outputs."""
     found = [
         list(_check_column(carrier, output.dataset, around.readable.get(output.dataset), path))
         for output in job.outputs

@@ -1,4 +1,4 @@
-"""What can be wrong with how a topic is bound to its dataset."""
+"""Checks of the binding of a Kafka topic to its dataset."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -23,10 +23,10 @@ BOUND: Mapping[str, frozenset[str]] = MappingProxyType(
         "openlineage": frozenset({"partition", "namespace", "name", "unknown", "discover"}),
     }
 )
-"""The formats that have to be bound, and the keys of `source` that each of them takes."""
+"""Formats that need a binding, with the keys of `source` that each accepts."""
 
 _OF_MANY = frozenset({"openlineage"})
-"""Those whose messages name their datasets; of the others all are about one."""
+"""Formats with messages that name their dataset; other formats need a single dataset."""
 
 _OPTIONS = frozenset().union(*BOUND.values())
 _UNITS = ("days", "seconds", "millis", "micros", "nanos")
@@ -35,7 +35,7 @@ _UNITS = ("days", "seconds", "millis", "micros", "nanos")
 def check_kafka(
     job: JobSpec, source: KafkaSource, path: Path, readable: Mapping[str, Readable]
 ) -> Iterator[Problem]:
-    """Everything that is wrong with a Kafka source."""
+    """Report all problems of a Kafka source."""
     made = [output.dataset for output in job.outputs]
     if source.dataset and source.dataset not in made:
         hint = did_you_mean(source.dataset, made)
@@ -52,7 +52,7 @@ def check_kafka(
     if len(about) > 1 and source.format not in _OF_MANY:
         message = f"messages of format {source.format} are about one dataset: add `dataset:`"
         yield Problem(path, message)
-    elif found := readable.get(about[0]):  # the outputs of a job are partitioned alike
+    elif found := readable.get(about[0]):  # all outputs of a job have the same partitioning
         yield from _check_binding(source, path, found)
     if len(about) > 1 and source.name is not None and "{dataset}" not in source.name:
         message = "the source has several datasets: write {dataset} where each one's name stands"

@@ -1,4 +1,4 @@
-"""Secrets that a DAG file writes out; every version of it would be stored with them."""
+"""Check for literal secrets in a DAG file, which would be stored with every version of the DAG."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _MESSAGE = (
 
 
 def check_secrets(job: JobSpec, path: Path) -> Iterator[Problem]:
-    """Nothing in a job is a password, a token or a key; ``shell`` passes them by ``config.env``."""
+    """Report literal passwords, tokens and keys; ``shell`` jobs pass them in ``config.env``."""
     written = {
         "description": job.description,
         "source": job.source.model_dump(exclude_none=True) if job.source else None,

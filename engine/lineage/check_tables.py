@@ -1,4 +1,4 @@
-"""Tables that a job would take from a source or from another job."""
+"""Checks for conflicts over tables between a job and a source or another job."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from engine.model.tables import TableName, keeps_table, meanings, sql_name, tabl
 
 @dataclass(frozen=True, slots=True)
 class TableUse:
-    """A dataset with the tables that it may be kept in, or be captured from."""
+    """A dataset with the tables that may store it or from which it may be captured."""
 
     dataset: str
     is_source: bool
@@ -29,7 +29,7 @@ class TableUse:
         captured_table: str | None = None,
         dag: str | None = None,
     ) -> "TableUse":
-        """The use that a dataset of this storage makes of tables."""
+        """Collect the tables used by a dataset with this storage."""
         names = meanings(storage, dataset) if keeps_table(storage) else set[TableName]()
         if captured_table is not None:
             names.add(sql_name(captured_table))
@@ -42,11 +42,11 @@ class TableUse:
 
 
 def check_tables(around: Surroundings) -> Iterator[Problem]:
-    """No job writes to a table of a source, of another dataset, or of Knockon itself."""
+    """Report jobs that would write to a table of a source, another dataset, or Knockon itself."""
     used: dict[TableName, list[TableUse]] = {}
     for entry in around.catalog.values():
         _register(used, _use_of_entry(entry))
-    # Sources first, so that a conflict is reported where the job that would write is declared.
+    # Sources come first so that a conflict is reported at the job that would write the table.
     for path, job, output in sorted(outputs(around.dag), key=lambda each: not _is_source(each[1])):
         yield from _check_storage(job, output, path)
         use = _use(job, output)

@@ -1,7 +1,7 @@
-"""Which columns of an output are dirty when these columns of an input are.
+"""Propagation of dirty columns from the inputs of a job to its outputs.
 
-A set of dirty columns is a frozenset of names, or None where rows were inserted or deleted or
-nobody knows: then every column is dirty.
+A set of dirty columns is a frozenset of names, or None if every column is dirty: rows were inserted
+or deleted, or the changed columns are unknown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,13 +14,13 @@ import msgspec
 
 DirtyColumns = frozenset[str] | None
 EVERY = "*"
-"""As an output: the input column shapes every output. As an input: any column of it does."""
+"""As an output column: every column of the output. As an input column: any column of the input."""
 NO_COLUMN = ""
-"""As an input: none of its columns is read, and that is known."""
+"""As an input column: the lineage is known, and no column of the input is read."""
 
 
 class Pruning(Enum):
-    """The answer when nothing that was read is dirty."""
+    """The result of propagation if no column read by the job is dirty."""
 
     PRUNED = "pruned"
 
@@ -28,14 +28,14 @@ class Pruning(Enum):
 PRUNED: Final = Pruning.PRUNED
 
 ColumnMap = Mapping[str, tuple[str, ...] | None]
-"""Input column to the output columns that it shapes; None: all of them."""
+"""Maps each input column to the output columns it affects (None: all of them)."""
 Ends = tuple[UUID, UUID]
 """(output dataset, input dataset)."""
 _decode = msgspec.json.Decoder(list[tuple[UUID, UUID, list[str], list[str]]]).decode
 
 
 def column_map(pairs: Iterable[tuple[str, str]]) -> ColumnMap:
-    """Collect the (output column, input column) pairs of one edge into what `propagate` asks."""
+    """Build the column map of one edge from its (output column, input column) pairs."""
     shaped: dict[str, tuple[str, ...] | None] = {}
     for output, source in pairs:
         if source == NO_COLUMN:
@@ -52,8 +52,8 @@ def column_map(pairs: Iterable[tuple[str, str]]) -> ColumnMap:
 def column_maps(columns: str | None) -> Mapping[Ends, ColumnMap]:
     """Read a job's column lineage: ``[[output, input, [output column], [input column]]]``.
 
-    An entry for each two datasets, and of the columns in it each output with the input at its
-    place. Raises msgspec.ValidationError for anything else.
+    There is one entry per pair of datasets; its two column lists are parallel. Raises
+    msgspec.ValidationError for any other structure.
     """
     return {
         (made, read): column_map(zip(outputs, inputs, strict=True))
@@ -62,15 +62,15 @@ def column_maps(columns: str | None) -> Mapping[Ends, ColumnMap]:
 
 
 def widest(left: DirtyColumns, right: DirtyColumns) -> DirtyColumns:
-    """The columns dirty in either."""
+    """Return the union of two sets of dirty columns."""
     return None if left is None or right is None else left | right
 
 
 def propagate(columns: ColumnMap | None, dirty: DirtyColumns) -> DirtyColumns | Pruning:
-    """Carry dirty columns over one edge; an edge without column lineage reads everything.
+    """Propagate dirty columns over one edge; an edge without column lineage reads every column.
 
-    A column that shapes every output may move rows in and out, so beyond it nothing is known to
-    be clean: the answer is None.
+    A column that affects all output columns may add or remove rows, so the result is None: no
+    column of the output is known to be clean.
     """
     if columns is None or dirty is None:
         return None
@@ -90,12 +90,12 @@ def _read(columns: ColumnMap, dirty: frozenset[str]) -> Iterable[str]:
 
 
 def read_columns(outputs: Sequence[ColumnMap | None]) -> DirtyColumns:
-    """The input columns that outputs are made of; None: all of them."""
+    """Return the input columns read by any of the outputs (None: all of them)."""
     if any(each is None or EVERY in each for each in outputs):
         return None
     return frozenset(column for each in outputs for column in each or ())
 
 
 def reaches(outputs: Sequence[ColumnMap | None], dirty: DirtyColumns) -> bool:
-    """Whether dirty columns shape any of the outputs."""
+    """Return whether dirty columns affect any of the outputs."""
     return any(propagate(each, dirty) is not PRUNED for each in outputs)

@@ -1,4 +1,4 @@
-"""From a DAG file to what its version consists of, checked against all other DAGs of the org."""
+"""Compilation of a DAG file into a DAG version, checked against all other DAGs of the org."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
@@ -34,11 +34,11 @@ def compile_dag(
     catalog: Mapping[str, CatalogEntry],
     user_defined: UserDefined = NOTHING_DEFINED,
 ) -> CompiledDag:
-    """Resolve a DAG file.
+    """Resolve and check a DAG file.
 
-    ``catalog`` holds the datasets of the org's current DAGs by name; those of an older version of
-    this DAG are passed over. ``user_defined`` are the functions and operators of the database;
-    without a database, none are assumed. Raises InvalidDag with every problem, one a line, as
+    ``catalog`` holds the datasets of the org's current DAGs by name; datasets of an older version
+    of this DAG are ignored. ``user_defined`` are the functions and operators of the database;
+    without a database, none are assumed. Raises InvalidDag with every problem, one per line, as
     `parse_dag` does.
     """
     around = with_derived(Surroundings.of(dag, catalog, user_defined))
@@ -70,7 +70,7 @@ def _problems(around: Surroundings) -> Iterator[Problem]:
 def _compile_job(
     spec: JobSpec, around: Surroundings
 ) -> tuple[CompiledJob, tuple[CompiledDataset, ...]]:
-    """The job and its datasets, all with the hash of what affects the output."""
+    """Compile a job and its datasets, all with the hash of everything that affects the output."""
     job = _unhashed_job(spec, around)
     datasets = tuple(_unhashed_dataset(spec, o, around) for o in range(len(spec.outputs)))
     config_hash = _config_hash(job, datasets)
@@ -121,7 +121,7 @@ def _input(spec: Input, job: JobSpec, around: Surroundings) -> CompiledInput:
 
 
 def _passes(spec: Input, job: JobSpec, around: Surroundings) -> dict[str, tuple[str, ...]]:
-    """What the file says; else what the SELECTs of all outputs do alike."""
+    """Return the passed columns declared in the file, or else those common to all SELECTs."""
     if spec.passes is not None:
         return spec.passes
     told = (around.derived.get(output.dataset) for output in job.outputs)
@@ -150,14 +150,14 @@ def _unhashed_dataset(job: JobSpec, index: int, around: Surroundings) -> Compile
         read_roles=output.read_roles,
         partitioning=msgspec.json.encode(around.space(output.dataset).to_spec()).decode(),
         columns=derived.columns if derived and named is None else named,
-        # Derived names follow from the SQL, and must not make data stale when deriving gets better.
+        # Derived names are left out, so that an improved derivation does not make data stale.
         schema_hash=None if named is None else _hash(sorted(named)),
         config_hash="",
     )
 
 
 def _config_hash(job: CompiledJob, datasets: Iterable[CompiledDataset]) -> str:
-    """Covers what can make an output come out otherwise, or elsewhere, and nothing else."""
+    """Hash exactly the settings that can change the content or the location of an output."""
     code = job.version or job.code
     return _hash(
         [
@@ -171,7 +171,7 @@ def _config_hash(job: CompiledJob, datasets: Iterable[CompiledDataset]) -> str:
 
 
 def _place(dataset: CompiledDataset) -> dict[str, Any]:
-    """The storage without the permission to write there, which is no part of the definition."""
+    """Return the storage without ``adopt``, a permission and not part of the definition."""
     return {key: value for key, value in dataset.storage.items() if key != "adopt"}
 
 
@@ -180,7 +180,7 @@ def _hash(content: Any) -> str:
 
 
 def _content_hash(around: Surroundings, columns: tuple[CompiledColumn, ...]) -> str:
-    """That of the file, and of what others make of it: how what it reads is cut, and columns."""
+    """Hash the file, the partitionings of its inputs in other DAGs, and all derived columns."""
     read = {each.dataset for job in around.dag.jobs for each in job.inputs}
     cut = {name: each.partitioning for name, each in around.catalog.items() if name in read}
     names = {name: derived.columns for name, derived in around.derived.items()}
@@ -204,11 +204,11 @@ def _columns(around: Surroundings) -> Iterator[CompiledColumn]:
 
 
 _Pair = tuple[str, Read]
-"""An output column, and what it reads."""
+"""An output column, and an input column read by it."""
 
 
 def _declared(job: JobSpec, lineage: Mapping[str, tuple[str, ...]]) -> list[_Pair]:
-    """Where some inputs have column lineage, one that no column names counts as read whole."""
+    """Expand declared lineage; an input without a reference counts as read entirely."""
     pairs = [
         (column, Read(*reference.split(".", 1)))
         for column, references in lineage.items()
@@ -218,9 +218,9 @@ def _declared(job: JobSpec, lineage: Mapping[str, tuple[str, ...]]) -> list[_Pai
 
 
 def _told(job: JobSpec, lineage: Mapping[str, Reads], around: Surroundings) -> list[_Pair]:
-    """The same where SQL tells: an input of which it reads the rows and no column is known so.
+    """Expand derived lineage; an input in a FROM but without a reference has no column read.
 
-    One that no SELECT of the job names is there to set it off, and counts as read whole.
+    An input that appears in no SELECT of the job serves as a trigger, and counts as read entirely.
     """
     pairs = [(column, read) for column, reads in lineage.items() for read in reads]
     derived = (around.derived.get(output.dataset) for output in job.outputs)

@@ -1,4 +1,4 @@
-"""A DAG file with everything resolved: what the rows of a DAG version are written from."""
+"""A DAG file with all references resolved, from which the rows of a DAG version are written."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy, Wait
 
 
 class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of ``jobs.inputs``; ``mapping`` is said in full and never null.
+    """An entry of ``jobs.inputs``; ``mapping`` is written in full and never null.
 
-    ``passes`` goes from the input's columns to those that carry them in every output of the job.
+    ``passes`` maps columns of the input to the columns that carry them in every output of the job.
     """
 
     dataset: str
@@ -25,7 +25,7 @@ class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
     """A row of ``jobs``, without its identifiers. Durations are in seconds.
 
     ``accepts_reported_lineage`` lists the outputs that accept column lineage reported by runs.
-    ``code`` are the hashes of code outside the DAG file; None: it is not checked.
+    ``code`` are the hashes of code outside the DAG file; None: the code is not checked.
     """
 
     name: str
@@ -52,20 +52,20 @@ class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def input_datasets(self) -> tuple[str, ...]:
-        """The names of what it reads, each once, in order."""
+        """The names of the input datasets in order, without duplicates."""
         return tuple(dict.fromkeys(each.dataset for each in self.inputs))
 
     @property
     def holds(self) -> bool:
-        """Whether any input may hold a first run back."""
+        """True if any input can delay a first run."""
         return any(each.wait_for != "any" for each in self.inputs)
 
 
 class CompiledDataset(msgspec.Struct, frozen=True, kw_only=True):
     """A row of ``datasets`` and of ``dataset_versions``, without their identifiers.
 
-    ``partitioning`` is JSON text, equal for equal spaces. ``columns`` is None where neither the
-    file nor the SQL names them, ``schema_hash`` where the file does not.
+    ``partitioning`` is JSON text, equal for equal spaces. ``columns`` is None if given neither by
+    the file nor by the SQL; ``schema_hash`` is None if the file declares no columns.
     """
 
     name: str
@@ -80,7 +80,7 @@ class CompiledDataset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompiledNote(msgspec.Struct, frozen=True, kw_only=True):
-    """What could not be told of a dataset, and why; nothing is wrong with it."""
+    """A notice, not an error: lineage of a dataset that could not be derived, with the reason."""
 
     job: str
     dataset: str
@@ -90,7 +90,7 @@ class CompiledNote(msgspec.Struct, frozen=True, kw_only=True):
 class CompiledColumn(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """A row of ``column_lineage``; ``*`` stands for every column, of the output or the input.
 
-    An empty input column says that the lineage is known, and that no column is read.
+    An empty input column means that the lineage is known and no column is read.
     """
 
     job: str
@@ -101,9 +101,9 @@ class CompiledColumn(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 
 class CompiledDag(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a DAG version holds; jobs and datasets are in the order of the file.
+    """The complete content of a DAG version; jobs and datasets are in file order.
 
-    ``file`` is the content of the file that it was compiled from, as JSON text; empty: of none.
+    ``file`` is the content of the source file as JSON text, empty if there is no file.
     """
 
     name: str
@@ -117,20 +117,20 @@ class CompiledDag(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sources(self) -> list[CompiledDataset]:
-        """The datasets that nobody here makes."""
+        """The datasets of source jobs."""
         jobs = {job.name for job in self.jobs if job.activation == "source"}
         return [dataset for dataset in self.datasets if dataset.job in jobs]
 
     def to_json(self) -> bytes:
-        """The JSON that ``dag_versions.content`` keeps."""
+        """Encode as JSON for ``dag_versions.content``."""
         return msgspec.json.encode(self)
 
     @staticmethod
     def from_json(content: bytes | str) -> "CompiledDag":
-        """Read back what `to_json` wrote; raises msgspec.ValidationError for anything else."""
+        """Decode the output of `to_json`; raises msgspec.ValidationError for any other content."""
         return msgspec.json.decode(content, type=CompiledDag)
 
     @staticmethod
     def from_data(content: Any) -> "CompiledDag":
-        """The same from JSON that a database driver has parsed already."""
+        """Convert JSON already parsed by a database driver."""
         return msgspec.convert(content, CompiledDag)

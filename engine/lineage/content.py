@@ -1,13 +1,13 @@
-"""The content of a partition: its versions, and which scopes a run or an event has changed.
+"""The content of a partition: its versions, and the scopes changed by a run or an event.
 
-A partition's content version is the time of its last change. Columns have versions of their own
-where they differ, and changes of some rows only are listed, so that a reader can compare the
-version that its last run recorded with what has changed since in the scope that it reads.
+A partition's content version is the time of its last change. Columns with a different version have
+an entry of their own, and row-level changes are listed, so that staleness of a reader is decided by
+comparing the version recorded by its last run with later changes in the scope that it reads.
 
-A fingerprint covers the whole partition. Where a plan has propagated only some scopes of it, a run
-with another fingerprint has changed those scopes as far as anybody knows; the others keep the
-fingerprint that they were last compared with (``attributed``). A change that a run took in before
-its event arrived is found in this way when the event is planned.
+A fingerprint covers the whole partition. If a plan has propagated only some scopes, a run with a
+different fingerprint counts as a change of those scopes; the others keep the fingerprint of their
+last comparison (``attributed``). Hence a change that a run processed before its event arrived is
+still detected when the event is planned.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, widest
 from engine.lineage.scope import EVERYTHING, Scope
 
 OTHERS: Final = "*"
-"""All columns, or all scopes, that have no entry of their own."""
+"""Key for all columns, or all scopes, without an entry of their own."""
 _COLUMNS: Final = "columns"
-"""Entry of ``attributed`` with the only columns that have changed since; without it, any may."""
+"""Key in ``attributed`` for the only columns changed since; if absent, any may have changed."""
 MOST_ROW_CHANGES: Final = 64
-"""Changes of some rows that are listed for one partition."""
+"""The maximum number of row-level changes listed for one partition."""
 _KEPT_ROW_CHANGES = MOST_ROW_CHANGES // 2
 _MOST_ATTRIBUTED = 16
 _TICK = timedelta(microseconds=1)
@@ -34,18 +34,18 @@ _NO_COLUMNS: Final = Scope(frozenset())
 
 
 class RowChange(msgspec.Struct, frozen=True):
-    """A change of some rows at a version; ``columns`` None: in any column."""
+    """A row-level change at a version; ``scope.columns`` is None if any column may have changed."""
 
     at: datetime
     scope: Scope
 
 
 class Content(msgspec.Struct, frozen=True):
-    """What is known of a partition's content; a version is the time of a change.
+    """The recorded state of a partition's content; a version is the time of a change.
 
     ``column_versions`` has the version of single columns, and of all others under ``*``, without
-    the changes in ``row_changes``; None: ``changed_at`` is the version of each. ``fingerprint``
-    None: nothing is known of the content, so whatever a run writes is a change.
+    the changes in ``row_changes``; None: ``changed_at`` is the version of every column.
+    ``fingerprint`` None: the content is unknown, so any output of a run is a change.
     """
 
     changed_at: datetime
@@ -58,13 +58,16 @@ class Content(msgspec.Struct, frozen=True):
 
     @property
     def oldest_row_changes(self) -> tuple[RowChange, ...]:
-        """Those to be dropped, so that a change does not drop one each time; none while few."""
+        """The row changes to drop: none up to the maximum, then all but the newest half of it.
+
+        Dropping in bulk avoids a merge at every further change.
+        """
         if len(self.row_changes) <= MOST_ROW_CHANGES:
             return ()
         return self.row_changes[:-_KEPT_ROW_CHANGES]
 
     def without(self, dropped: Sequence[RowChange]) -> Content:
-        """The same where the oldest changes of some rows count as changes of all rows."""
+        """Return the content with the oldest row changes merged into the column versions."""
         versions = dict(self.column_versions or {OTHERS: self.changed_at})
         for each in dropped:
             for column in versions if each.scope.columns is None else each.scope.columns:
@@ -75,10 +78,10 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """The content that a run has written.
+    """The content written by a run.
 
-    ``is_changed`` is the worker's own statement, as are ``changed_columns``; None: the
-    fingerprints decide. ``fingerprint`` differs from any other where the worker reported none.
+    ``is_changed`` and ``changed_columns`` are reported by the worker; None: the fingerprints
+    decide. If the worker reported no ``fingerprint``, a unique value takes its place.
     """
 
     fingerprint: str
@@ -89,11 +92,11 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The content after a run, and how it differs from the content before.
+    """The content after a run, and the difference from the content before.
 
-    ``columns`` are the changed ones (None: all), PRUNED where nothing changed. Scopes may still get
-    the version of an earlier change then, by which readers that have not run since are stale.
-    ``unpropagated`` are the columns of which no plan has invalidated the readers.
+    ``columns`` are the changed columns (None: all), PRUNED if nothing changed. Even then, scopes
+    may be assigned the version of an earlier change, which makes readers stale that have not run
+    since. ``unpropagated`` are the columns for which no plan has invalidated the readers.
     """
 
     content: Content
@@ -104,9 +107,9 @@ class Outcome(msgspec.Struct, frozen=True):
 def compare(
     before: Content | None, written: Written, scopes: Sequence[Scope] | None, now: datetime
 ) -> Outcome:
-    """Compare what a run has written with the content before.
+    """Compare the content written by a run with the content before.
 
-    ``scopes`` are those that plans have propagated to readers; None: everything.
+    ``scopes`` are the scopes that plans have propagated to readers; None: everything.
     """
     if before is not None:
         written = _identified(before, written, now)
@@ -119,7 +122,7 @@ def compare(
 
 
 def _identified(before: Content, written: Written, now: datetime) -> Written:
-    """The content with a fingerprint that agrees with the worker's own statement about it."""
+    """Return the content with a fingerprint consistent with the worker's ``is_changed``."""
     if written.is_changed is None:
         return written
     fingerprint = written.fingerprint
@@ -136,7 +139,7 @@ def _rewritten(before: Content | None, written: Written, now: datetime) -> Conte
 
 
 def _changed_columns(before: Content, written: Written) -> DirtyColumns | Pruning:
-    """The columns known to differ; PRUNED: none; None: any may."""
+    """Return the columns that differ; PRUNED: none; None: any may."""
     if written.is_changed is False:
         return PRUNED
     if written.is_changed is None and before.fingerprint == written.fingerprint:
@@ -156,7 +159,10 @@ def _changed_columns(before: Content, written: Written) -> DirtyColumns | Prunin
 def _differing(
     before: Mapping[str, str] | None, now: Mapping[str, str] | None
 ) -> frozenset[str] | None:
-    """None where one is missing, none differs or all do: then rows have come or gone."""
+    """Return the columns with different fingerprints; None if rows may have come or gone.
+
+    That is the case if one side has no fingerprints, or if none of them or all of them differ.
+    """
     if before is None or now is None:
         return None
     columns = before.keys() | now.keys()
@@ -190,9 +196,9 @@ def _compare_scopes(
     is_exact = is_same or columns is not None or _has_columns(before, written)
     changed = [*_changed_scopes(before, written, columns, scopes, is_exact=is_exact)]
     rest = _rest(columns, _covered(before, scopes)) if is_exact else PRUNED
-    # Scopes that were not compared with the content when it changed have changed back then.
+    # Scopes that were not compared when the content changed get the version of that change.
     at = before.changed_at if is_same else max(now, before.changed_at + _TICK)
-    # Without such a scope the change still has a version, which no column bears before its plan.
+    # Even without a propagated scope the change has a version; columns get it once it is planned.
     content = before if is_same else _with_change(before, _NO_COLUMNS, at)
     for scope in changed if rest is PRUNED else [*changed, Scope(rest)]:
         content = _with_change(content, scope, at)
@@ -205,9 +211,9 @@ def _compare_scopes(
 
 
 def _has_columns(before: Content, written: Written) -> bool:
-    """Whether single columns are compared, so that a change of all of them is known to be one."""
+    """Return whether single columns are compared, so that a change of all is known to be exact."""
     if before.fingerprint is None and before.column_fingerprints is None:
-        # An attempt has written and failed: a worker may compare with the content that it left.
+        # A failed attempt may have written: a worker may compare with the content left by it.
         return False
     return written.changed_columns is not None or (
         before.column_fingerprints is not None and written.column_fingerprints is not None
@@ -222,7 +228,7 @@ def _changed_scopes(
     *,
     is_exact: bool,
 ) -> Iterator[Scope]:
-    """The propagated scopes that have changed, since each was last compared."""
+    """Iterate over the propagated scopes changed since the last comparison of each."""
     for scope in scopes:
         base = _base(before, scope)
         if base not in (before.fingerprint, written.fingerprint):
@@ -235,7 +241,7 @@ def _changed_scopes(
             if within is not PRUNED:
                 yield Scope(within, scope.rows)
         elif before.fingerprint != written.fingerprint:
-            # Even back at the base: a reader may have run on the content in between.
+            # A return to the base is a change as well: a reader may have run in between.
             yield scope
 
 
@@ -245,18 +251,18 @@ def _base(before: Content, scope: Scope) -> str | None:
 
 
 def _bases(before: Content) -> dict[str, str]:
-    """The fingerprint that each scope was last compared with; empty: all with the last one."""
+    """Return the fingerprint at the last comparison of each scope; empty: the current one."""
     return {key: each for key, each in (before.attributed or {}).items() if key != _COLUMNS}
 
 
 def _changed_since_base(before: Content) -> DirtyColumns:
-    """The columns that may have changed since some scope was last compared; None: any."""
+    """Return the columns that may have changed since the oldest comparison; None: any."""
     names = (before.attributed or {}).get(_COLUMNS)
     return None if names is None else frozenset(msgspec.json.decode(names, type=list[str]))
 
 
 def _changed_since(before: Content, columns: DirtyColumns | Pruning) -> DirtyColumns | Pruning:
-    """The same with the columns that a run has changed now."""
+    """Return the columns changed since the oldest comparison, including those of this run."""
     if before.attributed is None:
         return columns
     since = _changed_since_base(before)
@@ -272,16 +278,16 @@ def _within(columns: DirtyColumns | Pruning, scope: DirtyColumns) -> DirtyColumn
 
 
 def _covered(before: Content, scopes: Sequence[Scope]) -> Sequence[Scope]:
-    """The propagated scopes that account for every change of their columns.
+    """Return the propagated scopes that account for every change of their columns.
 
-    Another row has an event of its own that is still to be planned, unless the change was decided
-    against: then the fingerprint is forgotten.
+    Changes of other rows have events that are still to be planned. After a rejected change there
+    is no such event, and the fingerprint has been cleared.
     """
     return [each for each in scopes if each.rows is None or before.fingerprint is not None]
 
 
 def _rest(columns: DirtyColumns | Pruning, scopes: Sequence[Scope]) -> DirtyColumns | Pruning:
-    """The changed columns that are in no propagated scope."""
+    """Return the changed columns outside all propagated scopes."""
     if columns is PRUNED or any(each.columns is None for each in scopes):
         return PRUNED
     if columns is None:
@@ -302,17 +308,17 @@ def _attributed(
     scopes: Sequence[Scope],
     since: DirtyColumns | Pruning,
 ) -> Mapping[str, str] | None:
-    """The fingerprint by which each scope was last compared; None where it is the same one.
+    """Return the fingerprint at the last comparison of each scope; None if all are equal.
 
-    ``since`` are the columns that have changed since the first of these.
+    ``since`` are the columns changed since the oldest of these comparisons.
     """
     base = _bases(before) or {OTHERS: before.fingerprint or ""}
     found = {**base, **{each.key: written.fingerprint for each in scopes}}
     if set(found.values()) == {written.fingerprint}:
         return None
     if len(found) > _MOST_ATTRIBUTED:
-        # A scope without an entry was compared with the others, or its entry was dropped: nothing
-        # equals the empty text, so it counts as changed.
+        # A scope without an entry may be one of those dropped here. The empty text equals no
+        # fingerprint, so such a scope counts as changed.
         del found[OTHERS]
         found = {OTHERS: "", **dict([*found.items()][1 - _MOST_ATTRIBUTED :])}
     if since is not None:

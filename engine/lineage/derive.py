@@ -1,4 +1,4 @@
-"""What the SQL of a DAG's jobs says of their datasets: columns, and where they come from."""
+"""Columns and column lineage of datasets, derived from the SQL of a DAG's jobs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,7 +19,10 @@ _OTHER_DIALECT = (
 
 
 def with_derived(around: Surroundings) -> Surroundings:
-    """Derive what the file does not say; a dataset that was derived is known to its readers."""
+    """Derive columns and lineage not declared in the file, upstream datasets first.
+
+    Derived columns of a dataset are available to the derivation of its readers.
+    """
     places = {output.dataset: (job, output) for _, job, output in outputs(around.dag)}
     readable, derived = dict(around.readable), dict(around.derived)
     for dataset in _parents_first(around):
@@ -34,7 +37,7 @@ def with_derived(around: Surroundings) -> Surroundings:
 
 
 def _parents_first(around: Surroundings) -> list[str]:
-    """The datasets of the file; none where they are made from each other, which is refused."""
+    """Return the file's datasets in topological order; empty for a cycle, rejected elsewhere."""
     fronts = {
         output.dataset: [i.dataset for i in job.inputs if i.dataset in around.places]
         for _, job, output in outputs(around.dag)
@@ -48,7 +51,10 @@ def _parents_first(around: Surroundings) -> list[str]:
 def _derived(
     job: JobSpec, output: Output, readable: Mapping[str, Readable], user_defined: UserDefined
 ) -> Derived | None:
-    """None where there is nothing to derive, or no sense in it."""
+    """Derive one output from its SELECT.
+
+    None if there is no SQL, lineage is declared, or the output or an input is not readable.
+    """
     text = _select_of(job, output)
     names = [output.dataset, *(each.dataset for each in job.inputs)]
     if text is None or output.lineage is not None or not readable.keys() >= set(names):
@@ -76,14 +82,14 @@ def _select_of(job: JobSpec, output: Output) -> str | None:
 
 
 def _input(read: Input, found: Readable) -> Relation:
-    """An input as the operator gives it: the rows of some partitions, or behind a cursor."""
+    """Return an input as read by the operator: the rows of some partitions, or past a cursor."""
     cursor = [read.cursor.column] if read.cursor else []
     shaped_by = [*partition_columns(found.space), *found.space.names, *cursor]
     return Relation.of_input(read.alias, found.table, shaped_by)
 
 
 def _partition(space: PartitionSpace) -> Relation:
-    """The row that says which partition is made, which no input decides."""
+    """Return the relation with the run's partition, which depends on no input."""
     return Relation(tuple((name, frozenset()) for name in ("key", *_dimension_columns(space))))
 
 
@@ -95,7 +101,7 @@ def _dimension_columns(space: PartitionSpace) -> Iterator[str]:
 
 
 def _as_written(found: Derived, job: JobSpec, space: PartitionSpace) -> Derived:
-    """With what the operator does: it adds partition columns, and places rows by them and a key."""
+    """Add the operator's effects: partition columns, and placement of rows by them and by a key."""
     columns, lineage = found.columns, found.lineage
     partitioned_by = tuple(partition_columns(space))
     if columns is not None:

@@ -1,4 +1,4 @@
-"""How a new version of a DAG differs, and which of its datasets have to be built anew."""
+"""Comparison of two versions of a DAG, and the datasets to be rebuilt."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
@@ -22,14 +22,14 @@ _DERIVED = {"config_hash", "schema_hash", "index", "job"}
 _Ends = tuple[str, str]
 """(input dataset, output dataset)."""
 Regenerated = Mapping[str, tuple[str, ...] | None]
-"""By dataset, the columns that may come out otherwise, sorted; None: all."""
+"""Maps each dataset to its columns with possibly different content, sorted; None: all."""
 
 
 class DagDiff(msgspec.Struct, frozen=True, kw_only=True):
-    """Jobs by name, in the order of the file, and the datasets that need a new generation.
+    """Job names in file order, and the datasets that need a new version.
 
-    ``changed`` says which keys of a job changed; not all of them affect its outputs.
-    ``regenerated`` has each dataset that is to be made anew.
+    ``changed`` maps each job to its changed keys, not all of which affect its outputs.
+    ``regenerated`` has each dataset to be rebuilt.
     """
 
     added: tuple[str, ...] = ()
@@ -44,9 +44,9 @@ def diff(
     new: CompiledDag,
     elsewhere: Regenerated | None = None,
 ) -> DagDiff:
-    """Compare a version with the one before it; without one, all is added.
+    """Compare a version with the previous one; without one, every job is added.
 
-    ``elsewhere`` has the datasets of other DAGs that are regenerated, as ``regenerated`` has them.
+    ``elsewhere`` has the regenerated datasets of other DAGs, in the form of ``regenerated``.
     """
     old, now = _by_name(previous), _by_name(new)
     changes = {name: tuple(_changes(old[name], now[name])) for name in now if name in old}
@@ -60,7 +60,7 @@ def diff(
 
 
 class _Made(msgspec.Struct, frozen=True):
-    """A job with all that its DAG says of it."""
+    """A job with its datasets and column lineage."""
 
     job: CompiledJob
     datasets: tuple[CompiledDataset, ...]
@@ -103,9 +103,9 @@ def _regenerated(
     new: CompiledDag,
     elsewhere: Regenerated,
 ) -> dict[str, tuple[str, ...] | None]:
-    """Walks the jobs, parents first, and carries the columns that may come out otherwise.
+    """Propagate dirty columns through the jobs in topological order.
 
-    Of what was read and of what is read: a column that has gone was read before.
+    The lineage of both versions applies, because a removed column is read in the previous one only.
     """
     dirty = {name: None if each is None else frozenset(each) for name, each in elsewhere.items()}
     dirty |= _dirty_sources(previous, new)
@@ -121,7 +121,7 @@ def _regenerated(
 
 
 def _order(dag: CompiledDag) -> Iterator[str]:
-    """The jobs, each after those of this DAG that it reads from."""
+    """Iterate over the job names in topological order."""
     producers = {dataset.name: dataset.job for dataset in dag.datasets}
     graph: nx.DiGraph[str] = nx.DiGraph()
     for job in dag.jobs:
@@ -145,7 +145,7 @@ def _dirty_outputs(
     dirty: Mapping[str, DirtyColumns],
     maps: Sequence[Mapping[_Ends, ColumnMap]],
 ) -> dict[str, DirtyColumns]:
-    """The outputs of a job with what changed in them: all of them are built anew, or none."""
+    """Return the dirty columns of a job's outputs: either all outputs are rebuilt, or none."""
     read = [name for name in new.job.input_datasets if name in dirty]
     found: dict[str, list[DirtyColumns]] = {}
     for i, dataset in enumerate(new.datasets):
@@ -160,21 +160,21 @@ def _dirty_outputs(
 
 
 def _own_dirt(old: _Made | None, new: _Made, index: int) -> DirtyColumns | Pruning:
-    """What a change of the job itself makes dirty, whatever it reads."""
+    """Return the columns made dirty by a change of the job itself, regardless of its inputs."""
     if old is None or old.job.config_hash != new.job.config_hash:
         return None
     return _regrown(old.datasets[index], new.datasets[index])
 
 
 def _regrown(old: CompiledDataset, new: CompiledDataset) -> DirtyColumns | Pruning:
-    """What came or went because `SELECT *` reads an input whose columns did."""
+    """Return the columns added or removed because `SELECT *` reads an input with new columns."""
     if old.columns is None or new.columns is None:
         return PRUNED
     return _other_columns(old.columns, new.columns)
 
 
 def _dirty_sources(previous: CompiledDag | None, new: CompiledDag) -> dict[str, DirtyColumns]:
-    """Sources with what changed in them, whichever job they stand under."""
+    """Return the dirty columns of changed sources, even if a source moved to another job."""
     before = {each.name: each for each in previous.sources} if previous else {}
     dirt = {each.name: _own_dirt_of_source(before.get(each.name), each) for each in new.sources}
     return {name: each for name, each in dirt.items() if each is not PRUNED}
@@ -183,7 +183,10 @@ def _dirty_sources(previous: CompiledDag | None, new: CompiledDag) -> dict[str, 
 def _own_dirt_of_source(
     old: CompiledDataset | None, new: CompiledDataset
 ) -> DirtyColumns | Pruning:
-    """One that lies where it lay has changed only in the columns that came or went."""
+    """Return the dirty columns of a source: all if its storage or partitioning changed.
+
+    Otherwise only added and removed columns are dirty.
+    """
     if old is None or _place(old) != _place(new):
         return None
     if old.columns is None or new.columns is None:

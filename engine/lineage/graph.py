@@ -1,6 +1,6 @@
-"""The lineage: which job makes each dataset, which jobs read it, and how.
+"""The lineage graph: the producer of each dataset, its readers, and their mappings.
 
-Every dataset has exactly one producing job, sources too, so that jobs alone make up the graph.
+Every dataset, even a source, has exactly one producing job, so the nodes of the graph are jobs.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _Compiled = tuple[partitions.Mapping, frozenset[int]]
 
 
 class Edge(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One dataset as one job reads it; ``producer`` is the job that makes it.
+    """One dataset as an input of one job; ``producer`` is the dataset's producing job.
 
-    ``unmapped`` are the output's dimensions, by index, that no dimension of the input is mapped to,
-    where all keys are meant; not static ones, for they list all their keys.
+    ``unmapped`` are the indexes of output dimensions to which no input dimension is mapped, so that
+    all keys are meant. Static dimensions are excluded because they list all their keys.
     """
 
     dataset: UUID
@@ -46,16 +46,16 @@ class Edge(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def columns(self) -> tuple[ColumnMap | None, ...]:
-        """An entry for each output of the job, in the job's order.
+        """One column map per output of the job, in the job's order.
 
-        None where no column lineage is known, so that the output counts as reading everything.
+        None: no column lineage is known, so the output counts as reading every column.
         """
         known = column_maps(self._reader.columns)
         return tuple([known.get((output, self.dataset)) for output in self._reader.outputs])
 
 
 class _Node(msgspec.Struct, gc=False):
-    """A dataset among the jobs: which makes it, its place among them, and how it is read."""
+    """A dataset with its producer, the producer's index among the jobs, and its readers."""
 
     dataset: Dataset
     producer: Job
@@ -65,19 +65,19 @@ class _Node(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lineage:
-    """Everything that planning needs to know of the datasets and jobs; it never changes.
+    """The datasets and jobs of an org, immutable and indexed for planning.
 
-    ``order`` holds the jobs so that each comes after those it reads from, and ``rank`` is a job's
-    place in it, by the integer of its id: that hashes in C, a UUID in Python.
+    ``order`` holds the jobs in topological order, and ``rank`` maps a job's id to its index in
+    ``order``. Keys are the integers of UUIDs, because an int hashes in C and a UUID in Python.
     """
 
     order: tuple[Job, ...]
     rank: Mapping[int, int]
     _nodes: Mapping[int, _Node]
-    """By the integer of the dataset's id."""
+    """Keyed by the integer of the dataset's id."""
     _names: Mapping[str, Dataset]
     _inputs: Sequence[tuple[Edge, ...]]
-    """By the rank of the job."""
+    """Indexed by the rank of the job."""
     _space: Callable[[str], PartitionSpace]
 
     @staticmethod
@@ -85,9 +85,9 @@ class Lineage:
         """Compile a lineage.
 
         Raises:
-            InvalidDag: two jobs make one dataset, none makes it, a job reads what is not there,
-                or jobs wait for each other in a circle.
-            InvalidPartition, InvalidMapping: a partitioning or mapping that does not hold.
+            InvalidDag: a dataset has two producers or none, a job reads a dataset that does not
+                exist, or jobs form a cycle.
+            InvalidPartition, InvalidMapping: a partitioning or mapping is invalid.
         """
         placed = tuple(jobs)
         nodes = _nodes({dataset.id.int: dataset for dataset in datasets}, placed)
@@ -105,7 +105,7 @@ class Lineage:
         )
 
     def graph(self) -> nx.DiGraph[UUID]:
-        """Make a graph with the jobs as nodes, and an edge from each to every job that reads it."""
+        """Build a graph with jobs as nodes and edges from each job to its direct dependents."""
         graph: nx.DiGraph[UUID] = nx.DiGraph()
         graph.add_nodes_from(job.id for job in self.order)
         edges = chain.from_iterable(self._inputs)
@@ -113,51 +113,51 @@ class Lineage:
         return graph
 
     def dataset(self, dataset: UUID) -> Dataset:
-        """The dataset; raises UnknownName."""
+        """Return the dataset with this id; raises UnknownName."""
         return self._node(dataset).dataset
 
     def find_dataset(self, dataset: UUID) -> Dataset | None:
-        """The dataset, or None where no served DAG makes it."""
+        """Return the dataset with this id, or None if no current DAG produces it."""
         node = self._nodes.get(dataset.int)
         return node.dataset if node else None
 
     def dataset_named(self, name: str) -> Dataset:
-        """The dataset of a name; raises UnknownName."""
+        """Return the dataset with this name; raises UnknownName."""
         return _known(self._names.get(name), "dataset", name)
 
     def job(self, job: UUID) -> Job:
-        """The job; raises UnknownName."""
+        """Return the job with this id; raises UnknownName."""
         return self.order[_known(self.rank.get(job.int), "job", job)]
 
     def find_job(self, job: UUID) -> Job | None:
-        """The job, or None where no served DAG has it."""
+        """Return the job with this id, or None if no current DAG contains it."""
         rank = self.rank.get(job.int)
         return None if rank is None else self.order[rank]
 
     def capped_jobs(self) -> list[Job]:
-        """The jobs that may only run so many tasks at once."""
+        """Return the jobs with a limit on concurrent tasks."""
         return [job for job in self.order if job.max_concurrency is not None]
 
     def producer(self, dataset: UUID) -> Job:
-        """The one job that makes the dataset; raises UnknownName."""
+        """Return the producing job of the dataset; raises UnknownName."""
         return self._node(dataset).producer
 
     def readers(self, dataset: UUID) -> Sequence[Edge]:
-        """The edges over which the dataset is read."""
+        """Return the edges from the dataset to its readers."""
         node = self._nodes.get(dataset.int)
         return node.readers if node else ()
 
     def inputs(self, job: UUID) -> tuple[Edge, ...]:
-        """The edges over which the job reads, in the job's order."""
+        """Return the edges to the job from its inputs, in the job's order."""
         rank = self.rank.get(job.int)
         return () if rank is None else self._inputs[rank]
 
     def space(self, dataset: UUID) -> PartitionSpace:
-        """The partitions that the dataset can have; raises UnknownName."""
+        """Return the partition space of the dataset; raises UnknownName."""
         return self._space(self.dataset(dataset).partitioning)
 
     def job_space(self, job: Job) -> PartitionSpace:
-        """The partitions that a job can make: all its outputs have the same ones."""
+        """Return the partition space shared by all outputs of a job."""
         return self.space(job.outputs[0])
 
     def _node(self, dataset: UUID) -> _Node:
@@ -188,9 +188,9 @@ def _nodes(datasets: Mapping[int, Dataset], jobs: Iterable[Job]) -> dict[int, _N
 
 @dataclass(frozen=True, slots=True)
 class _Edges:
-    """Makes edges, each known to the dataset that it comes from.
+    """Builder of edges, which are also added to the readers of the input's node.
 
-    ``behind`` has, for the job at a place, the places of those that read from it. Equal mappings
+    ``behind`` has, for each job by index, the indexes of its direct dependents. Equal mappings
     between equal spaces are compiled once.
     """
 
@@ -200,7 +200,7 @@ class _Edges:
     compiled: dict[_Key, _Compiled] = field(default_factory=dict)
 
     def of(self, place: int, job: Job) -> tuple[Edge, ...]:
-        """The job's edges, in its order."""
+        """Build the edges from a job's inputs, in the job's order."""
         target = self.nodes[job.outputs[0].int].dataset.partitioning
         edges = []
         for read in job.inputs:

@@ -1,4 +1,4 @@
-"""Sources whose bounds or key lists reach further than before."""
+"""Sources with partition spaces extended by a new DAG version."""
 
 from collections.abc import Mapping
 
@@ -11,10 +11,10 @@ _MOST_TEXTS = 10
 
 
 def grown_sources(previous: CompiledDag | None, new: CompiledDag) -> Mapping[str, tuple[str, ...]]:
-    """By source, the partitions that it can have now and could not have before, as few texts.
+    """Return the newly possible partitions of each source, as a few key or range texts.
 
-    Rows that were there already have been reported by no event that names these partitions. A
-    source that is cut otherwise is another one, and is left out.
+    No event has named these partitions, even for rows that already exist in them. A source with a
+    different kind of partitioning counts as a new source and is left out.
     """
     before = {each.name: each for each in previous.sources} if previous else {}
     pairs = ((before[each.name], each) for each in new.sources if each.name in before)

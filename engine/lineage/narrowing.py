@@ -1,6 +1,6 @@
-"""From rows to partitions: a condition on a partition column leaves only some partitions.
+"""Partition pruning: conditions on partition columns exclude partitions.
 
-Every step is sound: a partition goes only when none of its rows can meet the conditions. Text
+Every step is sound: a partition is excluded only if none of its rows can meet the conditions. Text
 without an offset is wall time in the dimension's zone.
 """
 
@@ -24,11 +24,14 @@ from engine.partitions.range_dimension import RangeDimension
 from engine.partitions.time_dimension import TimeDimension
 
 Reach = tuple[int, int, int]
-"""Where a value may lie on an axis: from lo, starting no later than start, and before hi."""
+"""The interval of a value on an axis: (lo, start, hi), with ``start`` its latest start.
+
+The value starts between lo and start and ends before hi.
+"""
 
 
 def narrow(rows: RowFilter, space: PartitionSpace, partitions: PartitionSet) -> PartitionSet:
-    """The partitions that can hold a row which meets the filter."""
+    """Return the partitions that can contain a row matching the filter."""
     box = tuple(_allowed(rows.conditions, name, each) for name, each in space.dimensions)
     return partitions & PartitionSet.of(space, [box])
 
@@ -39,12 +42,12 @@ def certain(
     columns: Collection[str] | None,
     changed: DirtyColumns = None,
 ) -> RowFilter:
-    """The conditions on columns that hold for the rows both before and after a change.
+    """Return the conditions that hold for the rows both before and after a change.
 
-    A name of a dimension stands for the dimension's column, unless the table has or may have a
-    column of that name. A condition on a ``changed`` column holds for one of the two values only.
-    Several conditions that come to be on one column under two names are dropped, as are all those
-    whose column is uncertain; ``columns`` None: those of the table are unknown.
+    The name of a dimension stands for the dimension's column, unless the table has or may have a
+    column of that name. A condition on a ``changed`` column is dropped because it holds for only
+    one of the two values. Conditions on one column under two names are dropped as well, and so are
+    conditions on uncertain columns. ``columns`` None: the columns of the table are unknown.
     """
     named = {each.column: _column(each.column, space, columns) for each in rows.conditions}
     meanings = [column for column in named.values() if column is not None]
@@ -60,9 +63,9 @@ def certain(
 
 
 def named_by(rows: RowFilter, space: PartitionSpace) -> PartitionSet | None:
-    """The partitions that conditions on partition columns name; None where they name none.
+    """Return the partitions named by conditions on partition columns; None if there are none.
 
-    In each dimension that is a finite set, or all of it.
+    The result covers a finite set of keys, or all keys, in each dimension.
     """
     (box,) = narrow(rows, space, space.universe).boxes or (None,)
     universe = [dimension.universe for _, dimension in space.dimensions]
@@ -74,7 +77,7 @@ def named_by(rows: RowFilter, space: PartitionSpace) -> PartitionSet | None:
 
 
 def _column(name: str, space: PartitionSpace, columns: Collection[str] | None) -> str | None:
-    """The column that a condition's name stands for; None where that is uncertain."""
+    """Return the column meant by the name in a condition; None if uncertain."""
     held = {each.column or dimension for dimension, each in space.dimensions}
     column = dict(space.dimensions)[name].column if name in space.names else None
     if name in held or column is None or (columns is not None and name in columns):
@@ -92,7 +95,7 @@ def _allowed(conditions: Iterable[Condition], name: str, dimension: Dimension) -
 
 
 def _members(condition: Condition, dimension: Dimension) -> DimensionSet | None:
-    """The keys that the condition leaves; None where it says nothing about keys."""
+    """Return the keys that can meet the condition; None if it does not restrict keys."""
     if isinstance(dimension, TimeDimension):
         instants = _spans(condition, partial(_instants, zone=ZoneInfo(dimension.zone)))
         return None if instants is None else dimension.overlapping(instants)
@@ -114,7 +117,7 @@ def _keys(condition: Condition, dimension: Dimension) -> KeySet | None:
 
 
 def _is_key(value: Scalar, dimension: Dimension) -> bool:
-    """Whether the value's text is certain: 7 may stand under the key 07, "7" may not."""
+    """Return whether the key of a value is certain: 7 may be stored under 07, "7" may not."""
     if isinstance(value, str):
         return True
     return (
@@ -147,7 +150,7 @@ def _integers(value: Scalar) -> Reach | None:
 
 
 def _instants(value: Scalar, zone: ZoneInfo) -> Reach | None:
-    """In seconds since 1970-01-01T00:00Z; a date may mean any moment of it."""
+    """Return the reach in seconds since 1970-01-01T00:00Z; a date covers the whole day."""
     if not isinstance(value, str):
         return None
     try:
@@ -168,7 +171,7 @@ def _is_date(value: str) -> bool:
 
 
 def _readings(moment: datetime, zone: ZoneInfo) -> tuple[float, ...]:
-    """The instants at which the zone's clock may read so: two where it is set back."""
+    """Return the timestamps of a local time: two if the zone's clock is set back over it."""
     if moment.tzinfo:
         return (moment.timestamp(),)
     return tuple(moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))

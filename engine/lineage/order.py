@@ -1,4 +1,4 @@
-"""An order in which each comes after all that it stands on."""
+"""Topological order of a graph given by indexes."""
 
 from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
@@ -6,10 +6,10 @@ from itertools import chain
 
 
 def parents_first(behind: Sequence[Sequence[int]]) -> list[int]:
-    """The indexes of ``behind`` so that each comes before those that it lists.
+    """Return the indexes of ``behind`` in topological order: each before those in its list.
 
-    Kahn's algorithm (1962), in a third of the time of graphlib's, which finds the circle if there
-    is one. Raises graphlib.CycleError.
+    Kahn's algorithm (1962), in a third of the time of graphlib, which is used only to find the
+    cycle for the error. Raises graphlib.CycleError.
     """
     left = [0] * len(behind)
     for each in chain.from_iterable(behind):

@@ -1,7 +1,7 @@
-"""Row filters: which rows of a dataset, said as data and never as SQL text.
+"""Row filters: selections of rows of a dataset, written as data and never as SQL text.
 
-``{column: scalar | {"in": [...]} | {"gt" | "gte" | "lt" | "lte": x}}``; a row has to meet all of
-them.
+``{column: scalar | {"in": [...]} | {"gt" | "gte" | "lt" | "lte": x}}``; a row matches if it meets
+all conditions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOWER, _UPPER = ("gt", "gte"), ("lt", "lte")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a row's column has to meet. ``value`` is a tuple of scalars for ``in``."""
+    """A test of one column. ``value`` is a tuple of scalars for ``in``."""
 
     column: str
     operator: Operator
@@ -32,7 +32,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """Conditions that a row meets together, ordered so that equal filters are equal values."""
+    """A conjunction of conditions, ordered so that equivalent filters compare equal."""
 
     conditions: tuple[Condition, ...] = ()
 
@@ -41,12 +41,12 @@ class RowFilter:
         """Read a filter's JSON.
 
         Args:
-            spec: Conditions by column; without any, every row meets the filter.
-            columns: The columns that the dataset is known to have, if they are known.
+            spec: Conditions by column; without any, every row matches.
+            columns: The columns of the dataset, or None if unknown.
 
         Raises:
             InvalidFilter: unknown column or operator, a value of a wrong type, an empty ``in``,
-                or bounds between which there is nothing.
+                or an empty range between bounds.
         """
         if not isinstance(spec, Mapping):
             raise InvalidFilter(f"a row filter is an object of conditions by column, not {spec!r}")
@@ -58,7 +58,7 @@ class RowFilter:
         return bool(self.conditions)
 
     def spec(self) -> dict[str, Any]:
-        """The canonical JSON, which `parse` reads back to the same value."""
+        """Return the canonical JSON, from which `parse` restores an equal filter."""
         found: dict[str, Any] = {}
         for c in self.conditions:
             if c.operator == "eq":
@@ -69,11 +69,11 @@ class RowFilter:
         return found
 
     def through(self, passes: Mapping[str, Collection[str]]) -> RowFilter | None:
-        """The filter as it holds beyond a job, or None where nothing of it does.
+        """Translate the filter to a job's output, or return None if no condition carries over.
 
-        ``passes`` names, for an input column, the output columns that carry it unchanged. Other
-        conditions are dropped, which widens. So are those of several input columns that one output
-        column carries: a filter has one test for each column, and cannot hold them together.
+        ``passes`` maps each input column to the output columns that carry it unchanged. Conditions
+        on other columns are dropped, which widens the filter. If one output column carries several
+        input columns, their conditions are dropped too, because a filter has one test per column.
         """
         sources: dict[str, set[str]] = {}
         for c in self.conditions:
@@ -90,7 +90,7 @@ class RowFilter:
 
 
 def to_sql(rows: RowFilter) -> list[tuple[str, Operator, Scalar | tuple[Scalar, ...]]]:
-    """The conditions as (column, operator, value), for an operator to bind as parameters."""
+    """Return (column, operator, value) triples, for an operator to bind as parameters."""
     return [(c.column, c.operator, c.value) for c in rows.conditions]
 
 
@@ -162,7 +162,10 @@ def _first(values: Mapping[str, Scalar], operators: Iterable[str]) -> Scalar:
 
 
 def _comparable(value: Scalar) -> Any:
-    """Text other than dates is compared by the database's collation, which is not known here."""
+    """Return the value for comparison; NaN for text other than dates.
+
+    The database compares such text by its collation, which is unknown here.
+    """
     if not isinstance(value, str):
         return value
     try:

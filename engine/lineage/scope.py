@@ -15,14 +15,14 @@ from engine.partitions import PartitionSet
 
 
 class Scope(msgspec.Struct, frozen=True, gc=False):
-    """Columns and rows of a dataset; None means all of them. ``rows`` is a row filter's JSON."""
+    """Columns and rows of a dataset; None means all. ``rows`` is the JSON of a row filter."""
 
     columns: frozenset[str] | None = None
     rows: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> str:
-        """A text that is equal for equal scopes."""
+        """Canonical text, equal for equal scopes."""
         columns = None if self.columns is None else sorted(self.columns)
         return msgspec.json.encode((columns, self.rows), order="deterministic").decode()
 
@@ -31,15 +31,15 @@ EVERYTHING: Final = Scope()
 
 
 def is_reached(edge: Edge, partition: PartitionSet, changed: Scope) -> bool:
-    """Whether a change in a scope of the input reaches a partition of the job that reads it.
+    """Return whether a change in a scope of the input reaches a partition of the reading job.
 
-    The partition's input is known to have changed in that scope; columns and rows remain.
+    The partition's input must have changed; only columns and rows are checked here.
     """
     return bool(reached(edge, partition, changed))
 
 
 def reached(edge: Edge, partitions: PartitionSet, changed: Scope) -> PartitionSet:
-    """The partitions of the job that a change in a scope of their input reaches."""
+    """Return the partitions of the job reached by a change in a scope of their input."""
     if changed.columns is not None and not reaches(edge.columns, changed.columns):
         return partitions.space.empty
     if changed.rows is None:

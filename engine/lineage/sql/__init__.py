@@ -1,7 +1,7 @@
-"""Column lineage out of a SELECT: which input columns each output column is made from.
+"""Column lineage of a SELECT: the input columns from which each output column is built.
 
-Names are resolved here by Postgres's own rules; sqlglot is the parser and nothing more. Its
-optimizer resolves an alias before a column of that name, and leaves out what only filters or joins.
+Names are resolved here by Postgres's rules, and sqlglot serves only as the parser: its optimizer
+resolves an alias before a column of the same name, and omits columns used only in filters or joins.
 """
 
 from engine.lineage.sql.derive import Derived, derive

@@ -1,7 +1,7 @@
 """Checks that a syntax tree accounts for every token of its text.
 
-sqlglot drops some parts of a query without an error, and splits some texts at other characters
-than PostgreSQL does. A query with such a part is left unresolved: it counts as reading everything.
+sqlglot drops some parts of a query without an error, and tokenizes some texts differently from
+PostgreSQL. A query with such a part remains unresolved and counts as reading everything.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _OPTIONAL = frozenset(
 
 
 def lex(text: str) -> list[Token]:
-    """The tokens of a text. Raises Unresolved."""
+    """Return the tokens of a text. Raises Unresolved."""
     try:
         found = list(tokens(text))
     except LexicalError as error:
@@ -64,7 +64,7 @@ def lex(text: str) -> list[Token]:
 
 
 def check_tokens(text: str, own: Sequence[Token], parsed: Iterable[Parsed]) -> None:
-    """Raise Unresolved where sqlglot splits the text at other places than PostgreSQL does."""
+    """Raise Unresolved if sqlglot tokenizes the text differently from PostgreSQL."""
     spans = {each.start: each for each in own}
     covered: set[int] = set()
     exact: set[int] = set()
@@ -86,14 +86,14 @@ def check_tokens(text: str, own: Sequence[Token], parsed: Iterable[Parsed]) -> N
 
 
 def check_keywords(parsed: Iterable[Parsed]) -> None:
-    """Raise Unresolved for a keyword that is one only where case is folded beyond ASCII."""
+    """Raise Unresolved for a word that is a keyword only if case is folded beyond ASCII."""
     for each in parsed:
         if each.token_type not in _VALUES and not each.text.isascii():
             raise Unresolved(f"sqlglot takes {each.text!r} for a keyword")
 
 
 def check_complete(own: Sequence[Token], parsed: Iterable[Parsed], root: exp.Expr) -> None:
-    """Raise Unresolved where a word of the text is missing in the tree."""
+    """Raise Unresolved if a word of the text is missing in the tree."""
     claimed = {each.meta["start"] for each in root.walk() if "start" in each.meta}
     spare = Counter(fold(each.name) for each in root.find_all(exp.Var))
     for each in parsed:
@@ -111,7 +111,7 @@ def check_complete(own: Sequence[Token], parsed: Iterable[Parsed], root: exp.Exp
 
 
 def _check_intervals(own: Sequence[Token], root: exp.Expr) -> None:
-    """Raise Unresolved where INTERVAL stands before anything but a text: then it is a column."""
+    """Raise Unresolved if INTERVAL is not followed by a string: it is a column name then."""
     pairs = [(fold(left.text), right.kind) for left, right in pairwise(own)]
     written = pairs.count(("interval", "string"))
     found = sum(each.args.get("this") is not None for each in root.find_all(exp.Interval))
@@ -124,7 +124,7 @@ def _words(own: Iterable[Token]) -> Counter[str]:
 
 
 def _respelled(word: str, root: exp.Expr) -> float:
-    """How often sqlglot may have written a word of the text in another way."""
+    """Return the number of times that sqlglot may have respelled a word of the text."""
     if word in _OPTIONAL:
         return inf
     if word in _TYPES:

@@ -1,7 +1,7 @@
-"""Names in an SQL text that may mean functions, operators or views of the user's own.
+"""Names in an SQL text that may refer to user-defined functions, operators or views.
 
-Every spelling that could be one is taken, comments and literals included: a name too many is looked
-up in vain, and dynamic SQL within a function is seen.
+All possible names are collected, even in comments and literals: a superfluous name costs only a
+lookup, and names in dynamic SQL inside a function are covered.
 """
 
 import re
@@ -19,14 +19,14 @@ _LONGEST_RUN = 8
 
 
 class Name(NamedTuple):
-    """A name as the server folds it; without a schema where the text writes none."""
+    """A name as folded by the server; ``schema`` is None for an unqualified name."""
 
     schema: str | None
     name: str
 
 
 class Mentioned(NamedTuple):
-    """The names that are called like functions, the operators, and all names."""
+    """Names followed by a parenthesis, operators, and all names in a text."""
 
     called: frozenset[Name]
     operators: frozenset[str]
@@ -35,7 +35,7 @@ class Mentioned(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def mentioned(text: str) -> Mentioned:
-    """The names in a text, with and without what looks like comments."""
+    """Collect the names in a text, both with and without apparent comments."""
     texts = (text, _COMMENT.sub(" ", text))
     return Mentioned(
         called=frozenset(name for each in texts for name in _names(_CALL, each)),
@@ -47,7 +47,7 @@ def mentioned(text: str) -> Mentioned:
 
 
 def _parts(run: str) -> set[str]:
-    """Operators in a run of their characters: in ``x*-1`` they are two."""
+    """Return the possible operators in a run of operator characters: ``x*-1`` has two."""
     ends = range(1, len(run) + 1)
     starts = range(len(run)) if len(run) <= _LONGEST_RUN else (0,)
     return {run[start:end] for start in starts for end in ends if start < end}

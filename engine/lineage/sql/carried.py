@@ -1,4 +1,4 @@
-"""What columns carry: each the input columns whose values it shows unchanged."""
+"""Carried columns: for each column of a query, the input columns copied to it unchanged."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from engine.lineage.sql.parse import folded
 from engine.lineage.sql.relation import NOTHING, Read, Reads
 
 Carried = tuple[str | None, Reads]
-"""A column's name, and the input columns that it carries."""
+"""A column's name, and the input columns carried by the column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What can be named in a FROM: its columns, and the aliases of all inputs that it reads.
+    """A table or query in a FROM: its columns, and the aliases of all inputs read by it.
 
-    ``has_places``: it is known which column is the n-th. ``is_complete``: there are no others.
+    ``has_places``: the order of the columns is known. ``is_complete``: ``columns`` lists all.
     """
 
     columns: tuple[Carried, ...] = ()
@@ -29,19 +29,19 @@ class Table:
 
     @staticmethod
     def of_input(alias: str, columns: Iterable[str] | None) -> Table:
-        """An input carries its own columns; None: they are not known."""
+        """Build the table of an input, which carries its own columns (None: unknown)."""
         own = tuple((name, frozenset({Read(alias, name)})) for name in columns or ())
         is_known = columns is not None
         return Table(own, frozenset({alias}), has_places=False, is_complete=is_known)
 
     def without(self, inputs: frozenset[str]) -> Table:
-        """The same where the rows of some inputs are mixed."""
+        """Return the table without columns carried from these inputs, whose rows are mixed."""
         kept = tuple((n, frozenset(r for r in c if r.alias not in inputs)) for n, c in self.columns)
         return replace(self, columns=kept)
 
 
 def items_of(item: exp.Expr, tables: Mapping[str, Table]) -> Iterable[Carried]:
-    """The columns that an entry of the SELECT list gives: one, or all those of a star."""
+    """Return the columns of a SELECT list entry: one column, or all columns of a star."""
     if isinstance(item, exp.Star):
         return [column for each in tables.values() for column in each.columns]
     if isinstance(item, exp.Column) and item.is_star:
@@ -50,7 +50,7 @@ def items_of(item: exp.Expr, tables: Mapping[str, Table]) -> Iterable[Carried]:
 
 
 def carried(node: exp.Expr, tables: Mapping[str, Table]) -> Reads:
-    """What a bare column carries; nothing where it may be of several tables."""
+    """Return the input columns carried by a bare column; none if the column is ambiguous."""
     if isinstance(node, exp.Alias):
         return carried(node.this, tables)
     if not isinstance(node, exp.Column) or node.args.get("db"):
@@ -63,7 +63,10 @@ def carried(node: exp.Expr, tables: Mapping[str, Table]) -> Reads:
 
 
 def keys_of(keys: Iterable[exp.Expr], select: exp.Select, tables: Mapping[str, Table]) -> Reads:
-    """What keys carry, which may name items by number. One by alias carries nothing."""
+    """Return the input columns carried by keys, possibly SELECT items by number.
+
+    A key by alias carries nothing.
+    """
     found = [carried(_numbered(each, select), tables) for each in keys]
     return NOTHING.union(*found)
 

@@ -1,4 +1,4 @@
-"""The column lineage of one output out of its SELECT."""
+"""Derivation of an output's column lineage from its SELECT."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,12 +16,12 @@ from engine.lineage.sql.unresolved import Unresolved
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """What a SELECT says of its output.
+    """Columns and lineage of an output, derived from its SELECT.
 
-    ``columns`` are its names, None where not all are known. ``lineage`` goes from each, or ``*``
-    for what shapes all of them, to what it reads; None where nothing is known. ``named`` are the
-    inputs that stand in a FROM. ``passed`` are the input columns that a column carries, as
-    `passes` tells. ``note`` says what could not be told and why.
+    ``columns`` are the column names, None unless all are known. ``lineage`` maps each column, and
+    ``*`` for reads that affect all columns, to the input columns read; None if unknown. ``named``
+    are the inputs in a FROM. ``passed`` has the input columns carried by each column, from
+    `passes`. ``note`` explains missing names or lineage.
     """
 
     columns: tuple[str, ...] | None = None
@@ -37,9 +37,9 @@ def derive(
     others: Mapping[str, Relation],
     user_defined: UserDefined = NOTHING_DEFINED,
 ) -> Derived:
-    """Read a SELECT over inputs by alias; ``others`` can be named too, and are no inputs.
+    """Derive lineage from a SELECT over inputs by alias and ``others``, relations not from inputs.
 
-    Never raises: what cannot be told is left open, so that it counts as reading everything.
+    Never raises: lineage that cannot be derived is None and counts as reading everything.
     """
     whole = frozenset(Read(alias, EVERY) for alias in inputs)
     try:

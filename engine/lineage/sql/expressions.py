@@ -1,4 +1,4 @@
-"""What an expression reads."""
+"""The input columns read by expressions."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _LISTS_OF_KEYS = (
 
 
 class Expressions:
-    """Reads expressions, and remembers which columns it met.
+    """Collector of the input columns read by expressions; records each column visited.
 
-    ``whole`` is all of every input: what decides in which order rows come that nothing orders.
-    ``user_functions`` are the names of functions outside of pg_catalog.
+    ``whole`` is every column of every input, on which the order of unordered rows depends.
+    ``user_functions`` are the names of functions outside pg_catalog.
     """
 
     def __init__(self, trace: Trace, whole: Reads, user_functions: Collection[str] = ()) -> None:
@@ -49,7 +49,7 @@ class Expressions:
         self._met: set[int] = set()
 
     def read(self, node: exp.Expr | None, scope: Scope) -> Reads:
-        """All that the value depends on. Raises Unresolved."""
+        """Return the input columns on which the value depends. Raises Unresolved."""
         if node is None or isinstance(node, exp.DataType | exp.Star):
             return NOTHING
         if isinstance(node, exp.Column):
@@ -60,12 +60,12 @@ class Expressions:
         if isinstance(node, exp.Exists):
             return self._trace(node.this, scope.inside()).rows
         if isinstance(node, exp.Identifier | exp.Var):
-            # Where the parser saw no column, it may still be one.
+            # The parser may have taken a column for an identifier of another kind.
             return scope.possible_column(folded(node)) or NOTHING
         return self._parts(node, scope)
 
     def key(self, node: exp.Expr | None, items: Relation, scope: Scope) -> Reads:
-        """What a list of keys reads, which may be a SELECT's items by name or number."""
+        """Return the reads of a list of keys, possibly SELECT items by name or number."""
         if isinstance(node, _LISTS_OF_KEYS):
             return union(self.key(each, items, scope) for each in node.iter_expressions())
         if isinstance(node, exp.Literal) and not node.is_string:
@@ -76,12 +76,12 @@ class Expressions:
         return self.read(node, scope)
 
     def multiplied(self, node: exp.Expr | None, scope: Scope) -> Reads:
-        """What decides how many rows come of one, where functions may give many."""
+        """Return the reads that determine the number of rows returned by set functions."""
         calls = [each for each in _within(node) if isinstance(each, exp.Anonymous)]
         return union(self.read(each, scope) for each in calls if function_name(each) in SETS)
 
     def check_complete(self, root: exp.Expr) -> None:
-        """Raise Unresolved where the tree has a column that was never read."""
+        """Raise Unresolved if the tree contains a column that was never visited."""
         for each in root.find_all(exp.Column):
             if id(each) not in self._met:
                 raise Unresolved(f"{each.sql('postgres')} stands where it is not understood")
@@ -102,7 +102,7 @@ class Expressions:
         return scope.qualified(folded(table), name)
 
     def _parts(self, node: exp.Expr, scope: Scope) -> Reads:
-        """The reads of an expression's parts, with all inputs where the order of rows counts."""
+        """Return the reads of all parts, plus all inputs if the value depends on row order."""
         if isinstance(node, exp.Anonymous):
             check_call(node)
         if isinstance(node, exp.Dot):
@@ -111,7 +111,7 @@ class Expressions:
         return reads | self._whole if _goes_by_chance(node) else reads
 
     def _check_field(self, field: exp.Expr) -> None:
-        """Raise Unresolved where ``(x).field`` may be a call with an effect on other rows."""
+        """Raise Unresolved if ``(x).field`` may be a function call affecting other rows."""
         if isinstance(field, exp.Star):
             return
         is_name = isinstance(field, exp.Identifier)
@@ -121,14 +121,14 @@ class Expressions:
 
 
 def check_call(node: exp.Anonymous) -> None:
-    """Raise Unresolved for a function that is not in the list of those understood."""
+    """Raise Unresolved for a function outside the list of supported functions."""
     name = function_name(node)
     if name not in UNDERSTOOD:
         raise Unresolved(f"the function {name!r} is not understood")
 
 
 def function_name(node: exp.Anonymous) -> str:
-    """A function as Postgres knows it."""
+    """Return the name of the called function as stored in the catalog."""
     return folded(node.this) if isinstance(node.this, exp.Identifier) else fold(str(node.this))
 
 
@@ -140,7 +140,10 @@ def _numbered(node: exp.Literal, items: Relation) -> Reads:
 
 
 def _either(name: str, items: Relation, scope: Scope) -> Reads:
-    """An item or an input column; which comes first is another in GROUP BY and in ORDER BY."""
+    """Return the reads of a SELECT item or an input column with this name, or of both.
+
+    GROUP BY and ORDER BY differ in their precedence.
+    """
     found = [items.possible_column(name), scope.possible_column(name)]
     if found == [None, None]:
         raise Unresolved(f"no table here is known to have the column {name!r}")
@@ -148,7 +151,7 @@ def _either(name: str, items: Relation, scope: Scope) -> Reads:
 
 
 def _within(node: exp.Expr | None) -> Iterator[exp.Expr]:
-    """The expression and its parts, without the queries in it."""
+    """Iterate over an expression and its parts, excluding subqueries."""
     if node is not None and not isinstance(node, _QUERIES):
         yield node
         for each in node.iter_expressions():
@@ -156,12 +159,12 @@ def _within(node: exp.Expr | None) -> Iterator[exp.Expr]:
 
 
 def _read_parts(node: exp.Expr) -> Iterator[exp.Expr]:
-    """The parts that are expressions, with those of the windows that are named."""
+    """Iterate over the parts that are expressions, including those of named windows."""
     if isinstance(node, exp.Extract | exp.Kwarg | exp.PropertyEQ):
-        # The rest is a unit or the name of a parameter, and never a column.
+        # The other part is a unit or a parameter name, never a column.
         yield node.expression
     elif isinstance(node, exp.Alias | exp.Collate | exp.Dot | exp.Interval):
-        # The rest is a name, a collation, a field or a unit, and never a column.
+        # The other part is a name, a collation, a field or a unit, never a column.
         yield node.this
     elif isinstance(node, exp.Window):
         yield node.this
@@ -174,7 +177,7 @@ def _read_parts(node: exp.Expr) -> Iterator[exp.Expr]:
 
 
 def _definitions(window: exp.Window) -> Sequence[exp.Window]:
-    """The window, and those of the WINDOW clause that it builds on."""
+    """Return the window, followed by the windows of the WINDOW clause on which it is based."""
     name = window.args.get("alias")
     if name is None:
         return [window]
@@ -187,7 +190,7 @@ def _definitions(window: exp.Window) -> Sequence[exp.Window]:
 
 
 def _goes_by_chance(node: exp.Expr) -> bool:
-    """Whether the value goes by an order of rows that nothing decides."""
+    """Return whether the value depends on the order of rows without an ORDER BY."""
     if isinstance(node, exp.Window):
         framed = any(each.args.get("spec") for each in _definitions(node))
         return framed and not _is_window_ordered(node)
@@ -199,7 +202,10 @@ def _goes_by_chance(node: exp.Expr) -> bool:
 
 
 def _is_ordered(node: exp.Anonymous) -> bool:
-    """Whether an ORDER BY stands in the call, behind it, in its window or in the query it takes."""
+    """Return whether the call's rows are ordered.
+
+    ORDER BY may be in the call, after it, in its window, or in the query that is its argument.
+    """
     if any(isinstance(each, exp.Order) or each.args.get("order") for each in node.expressions):
         return True
     around = node.parent

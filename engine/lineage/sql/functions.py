@@ -1,7 +1,7 @@
-"""The functions of PostgreSQL that the tracer understands, by their effect on rows.
+"""PostgreSQL functions supported by the tracer, grouped by their effect on rows.
 
-A call of any other function leaves its query unresolved. So does a function that a user's schema
-defines under one of these names, unless it is an immutable function of one value.
+A call of any other function leaves the query unresolved. So does a user-defined function with one
+of these names, unless it is immutable and returns a single value.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _SCALARS = """
     unistr upper upper_inc upper_inf varchar websearch_to_tsquery width width_bucket
 """
 SCALARS = frozenset(_SCALARS.split())
-"""Functions in pg_catalog that give one value for one row and do not change between two runs."""
+"""Functions in pg_catalog with one value per row that does not change between runs."""
 
 _CONSTRUCTS = """
     all any array coalesce current_date current_time current_timestamp exists greatest grouping
     json_exists json_query json_value least localtime localtimestamp nullif row some trim
 """
 CONSTRUCTS = frozenset(_CONSTRUCTS.split())
-"""Parts of the grammar that look like calls."""
+"""Syntax that looks like a function call."""
 
 _AGGREGATES = """
     any_value array_agg avg bit_and bit_or bit_xor bool_and bool_or corr count covar_pop
@@ -59,7 +59,7 @@ _AGGREGATES = """
     stddev_pop stddev_samp string_agg sum var_pop var_samp variance xmlagg
 """
 AGGREGATES = frozenset([*_AGGREGATES.split(), "json_arrayagg"])
-"""Aggregates and window functions, with those of the grammar."""
+"""Aggregates and window functions, including those with a syntax of their own."""
 
 _BY_ORDER = """
     any_value array array_agg first_value json_agg json_agg_strict json_arrayagg json_object_agg
@@ -69,7 +69,7 @@ _BY_ORDER = """
     string_agg xmlagg
 """
 BY_ORDER = frozenset(_BY_ORDER.split())
-"""Those with a result that depends on the order of the rows, unless an ORDER BY decides it."""
+"""Functions with a result that depends on the order of rows, unless ORDER BY determines it."""
 
 _SETS = """
     generate_series generate_subscripts json_array_elements json_array_elements_text json_each
@@ -79,7 +79,7 @@ _SETS = """
     regexp_split_to_table string_to_table unnest
 """
 SETS = frozenset(_SETS.split())
-"""Functions with any number of rows for one, which their arguments decide."""
+"""Set-returning functions: their arguments determine the number of rows."""
 
 UNDERSTOOD = SCALARS | CONSTRUCTS | AGGREGATES | SETS
 
@@ -92,7 +92,7 @@ _NO_FIELDS = """
 
 
 def may_be_field(name: str) -> bool:
-    """Whether ``(x).name`` reads ``x`` and no more, be it a field or a function of pg_catalog."""
+    """Return whether ``(x).name``, a field or a pg_catalog function, reads nothing but ``x``."""
     others = AGGREGATES | SETS | frozenset(_NO_FIELDS.split())
     return name not in others and not name.startswith(("pg_", "binary_upgrade_"))
 
@@ -105,16 +105,17 @@ _OF_ROWS = """
 
 
 def may_be_column(name: str) -> bool:
-    """Whether ``t.name`` of a table with unknown columns is no function of its whole row."""
+    """Return whether ``t.name`` cannot be a pg_catalog function of the whole row of ``t``."""
     return may_be_field(name) and name not in _OF_ROWS.split()
 
 
 @dataclass(frozen=True, slots=True)
 class UserDefined:
-    """Functions and operators outside of pg_catalog.
+    """Functions and operators outside pg_catalog.
 
-    ``functions`` are all names, ``unsafe`` those under which a function is not immutable or gives
-    no single value, ``operators`` the symbols of operators that run such a function.
+    ``functions`` are all function names, ``unsafe`` the names of functions that are not immutable
+    or do not return a single value, and ``operators`` the symbols of operators that call such a
+    function.
     """
 
     functions: frozenset[str] = frozenset()

@@ -1,7 +1,7 @@
-"""The parts of SQL that the tracer understands; any other part of a query leaves it unresolved.
+"""The SQL grammar supported by the tracer; any other syntax leaves a query unresolved.
 
-An allow-list of sqlglot's nodes and, for each, of its arguments. A node or argument that a later
-release of sqlglot adds is therefore rejected until its meaning for lineage has been considered.
+An allow-list of sqlglot's nodes and their arguments. A node or argument added by a later release of
+sqlglot is therefore rejected until its effect on lineage has been considered.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ _WORDS: dict[tuple[type[exp.Expr], str], set[str]] = {
 
 
 def check_grammar(root: exp.Expr) -> None:
-    """Raise Unresolved for a part of a query that is not understood."""
+    """Raise Unresolved for unsupported syntax in a query."""
     for node in root.walk():
         known = _KNOWN.get(type(node))
         if known is None:

@@ -1,4 +1,4 @@
-"""The tokens of a SQL text as PostgreSQL splits it, after `scan.l` of its source."""
+"""Tokenizer with PostgreSQL's lexical rules, after `scan.l` of its source."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Token(NamedTuple):
 
 
 class LexicalError(Exception):
-    """The text has a character or a comment that PostgreSQL does not read."""
+    """The text has a character or a comment not accepted by PostgreSQL."""
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Split a text, without blanks and comments. Raises LexicalError."""
+    """Split a text into tokens, skipping whitespace and comments. Raises LexicalError."""
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -55,7 +55,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def _end_of_comment(text: str, start: int) -> int:
-    """The position after a comment, within which others may be nested."""
+    """Return the position after a comment; comments can be nested."""
     depth = 0
     for edge in _COMMENT_EDGE.finditer(text, start):
         depth += 1 if edge[0] == "/*" else -1

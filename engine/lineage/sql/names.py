@@ -1,4 +1,4 @@
-"""The name that Postgres gives to a column of a SELECT."""
+"""Names assigned by Postgres to the columns of a SELECT."""
 
 from sqlglot import exp
 
@@ -19,10 +19,9 @@ _NAMED_AS_ITS_PART = (
 
 
 def column_name(item: exp.Expr) -> str | None:
-    """The alias, or that of the column or function it is; None for any other expression.
+    """Return the alias, column name or function name of a SELECT item; None for other expressions.
 
-    After FigureColnameInternal in Postgres's parse_target.c, as far as that is about columns and
-    calls.
+    After FigureColnameInternal in Postgres's parse_target.c, limited to columns and calls.
     """
     if isinstance(item, exp.Alias):
         return folded(item.args["alias"])

@@ -1,4 +1,4 @@
-"""From the text of a SELECT to a syntax tree that accounts for all of it."""
+"""Parsing of a SELECT into a syntax tree, with checks that no part of the text is lost."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _KEYWORDS_INSIDE = {"CAST", "EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM
 
 _IMPLICIT_OPERATORS = "= <> < <= > >= ~~ !~~ ~~* !~~* ~ !~ || ::"
 _IMPLICIT = frozenset(_IMPLICIT_OPERATORS.split())
-"""Operators that a query may use without their symbol, in LIKE, IN, DISTINCT or ORDER BY."""
+"""Operators used implicitly, without their symbol, by LIKE, IN, DISTINCT or ORDER BY."""
 
 
 class _Parser(PostgresParser):
-    """Leaves functions as they are called.
+    """PostgreSQL parser that leaves function calls as written.
 
-    Otherwise ``date_trunc(unit, t)`` loses its column ``unit``, and ``f(x -> 'a')`` is taken for a
-    lambda, which has no column ``x``. A SELECT has no placeholders: ``:n`` is the end of a slice.
+    Otherwise ``date_trunc(unit, t)`` loses its column ``unit``, and ``f(x -> 'a')`` is parsed as a
+    lambda, without a column ``x``. A SELECT has no placeholders: ``:n`` is the end of a slice.
     """
 
     FUNCTIONS: ClassVar = {}
@@ -47,7 +47,7 @@ class _Parser(PostgresParser):
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A SELECT. ``calls`` are the names before a parenthesis, ``operators`` the symbols in it."""
+    """A SELECT, with the names followed by a parenthesis (``calls``) and all operator symbols."""
 
     query: exp.Query
     calls: frozenset[str]
@@ -56,7 +56,10 @@ class Parsed:
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Parsed:
-    """The one query that the text is. Raises Unresolved. The tree is shared: do not change it."""
+    """Parse a text with a single query. Raises Unresolved.
+
+    The tree is cached and shared, so it must not be modified.
+    """
     own = lex(text)
     try:
         query = _query(text, own)
@@ -68,7 +71,7 @@ def parse(text: str) -> Parsed:
 
 
 def check_user_defined(parsed: Parsed, user_defined: UserDefined) -> None:
-    """Raise Unresolved where the query may call a user's function instead of a built-in one."""
+    """Raise Unresolved if the query may call a user-defined function instead of a built-in one."""
     for name in sorted(parsed.calls & user_defined.unsafe):
         raise Unresolved(f"a function {name!r} is also defined outside of pg_catalog")
     for symbol in sorted(user_defined.operators):
@@ -77,7 +80,7 @@ def check_user_defined(parsed: Parsed, user_defined: UserDefined) -> None:
 
 
 def folded(name: exp.Expr) -> str:
-    """An identifier as the server stores it."""
+    """Return an identifier as stored by the server."""
     return truncate(name.name if name.args.get("quoted") else fold(name.name))
 
 
@@ -100,14 +103,14 @@ def _calls(own: Sequence[Token]) -> list[str]:
 
 
 def name_of(token: Token) -> str:
-    """The name that a token stands for, as the server stores it."""
+    """Return the name in a token, as stored by the server."""
     if token.kind == "quoted":
         return truncate(token.text[1:-1].replace('""', '"'))
     return truncate(fold(token.text))
 
 
 def _operators(own: Sequence[Token]) -> Iterator[str]:
-    """Operators, and what is left of each without the signs at its end, which may be prefixes."""
+    """Iterate over operators, each also without trailing signs, which may be prefix operators."""
     for each in own:
         symbol = each.text if each.kind == "operator" else ""
         while symbol:

@@ -1,8 +1,8 @@
-"""Which output columns of a SELECT carry an input's column unchanged and keep its rows apart by it.
+"""Output columns of a SELECT that carry an input column unchanged and keep its values apart.
 
-Where one does, input rows with some value of the column have their say only in output rows with
-that same value, so that a row filter on it still holds beyond the query. Aggregates, windows,
-DISTINCT ON, limits and the padded side of an outer join mix rows; what goes by the column does not.
+Input rows with a given value of such a column affect only output rows with the same value, so a row
+filter on the column remains valid for the output. Aggregates, windows, DISTINCT ON, limits and the
+padded side of an outer join mix rows, unless they are keyed by the column.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def passes(
     others: Mapping[str, Iterable[str]] | None = None,
     user_defined: UserDefined = NOTHING_DEFINED,
 ) -> dict[str, Reads]:
-    """By output column, what it carries. Never raises: what is not understood carries nothing.
+    """Map each output column to the input columns it carries.
 
-    ``inputs`` are the columns by alias, None where they are not known; ``others`` can be named
-    too, and are no inputs.
+    Never raises: unsupported syntax carries nothing. ``inputs`` has the columns of each input by
+    alias (None: unknown); ``others`` are relations not from inputs.
     """
     beside = {
         name: Table(tuple((column, NOTHING) for column in columns), has_places=False)
@@ -73,7 +73,10 @@ def _with(clause: exp.Expr | None, common: Mapping[str, Table]) -> Mapping[str, 
 
 
 def _both(left: Table, right: Table) -> Table:
-    """A column of a set operation carries what it does on every side that reads the input."""
+    """Combine both sides of a set operation.
+
+    An input column is carried if it is carried on every side that reads the input.
+    """
     inputs = left.inputs | right.inputs
     if not (left.has_places and right.has_places and len(left.columns) == len(right.columns)):
         return Table((), inputs, is_complete=False)
@@ -111,7 +114,7 @@ def _select(select: exp.Select, common: Mapping[str, Table]) -> Table:
 
 
 def _from(select: exp.Select, common: Mapping[str, Table]) -> dict[str, Table]:
-    """The tables by alias; one that an outer join pads carries nothing."""
+    """Return the tables by alias; the padded side of an outer join carries nothing."""
     clause = select.args.get("from_")
     tables = _named(clause.this, common) if clause is not None else {}
     for join in select.args.get("joins") or ():
@@ -128,7 +131,7 @@ def _from(select: exp.Select, common: Mapping[str, Table]) -> dict[str, Table]:
 
 
 def _merged(join: exp.Join, joined: dict[str, Table]) -> dict[str, Table]:
-    """Without the columns that USING merges: they are those of the tables before."""
+    """Drop columns merged by USING, which belong to the tables on the left."""
     using = {folded(each) for each in join.args.get("using") or ()}
     if join.method or (using and join.side):
         raise Unresolved("columns that a natural or outer join merges carry nothing")
@@ -143,7 +146,7 @@ def _merged(join: exp.Join, joined: dict[str, Table]) -> dict[str, Table]:
 
 
 def _twice(tables: Iterable[Table]) -> frozenset[str]:
-    """The inputs that several tables read: whose row it is cannot be told by one of them."""
+    """Return the inputs read by several tables: a row may stem from any of them."""
     seen: set[str] = set()
     twice: set[str] = set()
     for each in tables:
@@ -181,7 +184,7 @@ def _renamed(table: Table, names: Sequence[exp.Expr]) -> Table:
 
 
 def _named_within(select: exp.Select, common: Mapping[str, Table]) -> frozenset[str]:
-    """The inputs of the queries in its expressions, whose rows are looked at all together."""
+    """Return the inputs of subqueries in expressions, where all rows are read together."""
     apart = {id(select.args.get("from_")), id(select.args.get("with_"))}
     parts = (each for each in select.iter_expressions() if id(each) not in apart)
     conditions = (part.args.get("on") if isinstance(part, exp.Join) else part for part in parts)
@@ -192,7 +195,10 @@ def _named_within(select: exp.Select, common: Mapping[str, Table]) -> frozenset[
 
 
 def _grouped(select: exp.Select, tables: Mapping[str, Table]) -> Reads | None:
-    """What the groups go by; None without: beside an aggregate no bare column can stand then."""
+    """Return the input columns carried by GROUP BY keys; None without a GROUP BY.
+
+    Without one, no bare column is allowed beside an aggregate.
+    """
     group = select.args.get("group")
     if group is None:
         return None
@@ -202,7 +208,10 @@ def _grouped(select: exp.Select, tables: Mapping[str, Table]) -> Reads | None:
 
 
 def _windowed(select: exp.Select, tables: Mapping[str, Table]) -> Iterator[Reads]:
-    """What each window goes by. A named one may stand for more, so it goes by nothing."""
+    """Iterate over the input columns carried by the PARTITION BY of each window.
+
+    Named windows count as having no key, because their definitions may be based on others.
+    """
     for window in _windows(select):
         named = window.args.get("alias") is not None
         by = () if named else window.args.get("partition_by") or ()
@@ -210,7 +219,7 @@ def _windowed(select: exp.Select, tables: Mapping[str, Table]) -> Iterator[Reads
 
 
 def _windows(node: exp.Expr) -> Iterator[exp.Window]:
-    """Those of the query itself, and not of the queries in it."""
+    """Iterate over the windows of a query, excluding its subqueries."""
     for each in node.iter_expressions():
         if isinstance(each, exp.Window):
             yield each

@@ -1,7 +1,8 @@
-"""Follows a query from its inputs to its columns.
+"""Lineage tracing of a query from its inputs to its columns.
 
 A tree of relations as in Cui, Widom and Wiener, "Tracing the lineage of view data in a warehousing
-environment" (2000), with what moves rows kept apart from what makes up a column.
+environment" (2000), except that reads affecting the set of rows and reads forming a column are
+separate.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from engine.lineage.sql.tables import Tables
 
 
 class Tracer:
-    """Follows one query, whose own order does not count: a table's rows have none.
+    """Tracer of one query. Its outermost ORDER BY is ignored because table rows have no order.
 
-    ``whole`` is all of every input.
+    ``whole`` is every column of every input.
     """
 
     def __init__(self, root: exp.Expr, whole: Reads, user_functions: Collection[str] = ()) -> None:
@@ -32,13 +33,13 @@ class Tracer:
         self._tables = Tables(self.trace, self._expressions)
 
     def run(self, scope: Scope) -> Relation:
-        """The relation that the query gives. Raises Unresolved."""
+        """Return the relation of the entire query. Raises Unresolved."""
         found = self.trace(self._root, scope)
         self._expressions.check_complete(self._root)
         return found
 
     def trace(self, node: exp.Expr, scope: Scope) -> Relation:
-        """The relation of a query in a scope, which has WITH queries and what is around."""
+        """Return the relation of a query in a scope of WITH queries and outer queries."""
         scope = self._with(node.args.get("with_"), scope)
         if isinstance(node, exp.Select):
             return self._select(node, scope)
@@ -56,7 +57,7 @@ class Tracer:
         recursive = bool(clause.args.get("recursive"))
         names = [folded(each.args["alias"].this) for each in clause.expressions]
         for name in names if recursive else ():
-            # A later one may be meant, and not the input of that name.
+            # The name may refer to a later WITH query and not to the input with that name.
             scope = scope.with_common(name, None)
         for name, each in zip(names, clause.expressions, strict=True):
             scope = scope.with_common(name, self._common(each, scope, name if recursive else None))
@@ -72,7 +73,7 @@ class Tracer:
     def _recursive(
         self, query: exp.SetOperation, scope: Scope, name: str, columns: list[str]
     ) -> Relation:
-        """Goes round until nothing is added, as semi-naive evaluation does."""
+        """Iterate to a fixpoint, as in semi-naive evaluation."""
         before, found = None, self.trace(query.this, scope).renamed(columns)
         while found != before:
             before = found
@@ -108,7 +109,7 @@ class Tracer:
         )
 
     def _item(self, item: exp.Expr, scope: Scope) -> Relation:
-        """What an entry of the SELECT list gives: a column, or all those of a star."""
+        """Return the relation of a SELECT list entry: one column, or all columns of a star."""
         if isinstance(item, exp.Star):
             return scope.star
         reads = self._expressions.read(item, scope)
@@ -128,9 +129,9 @@ class Tracer:
         return self._expressions.key(on, found, scope) | first
 
     def _moved_by_order(self, query: exp.Expr, found: Relation, scope: Scope) -> Reads:
-        """What ORDER BY, LIMIT and OFFSET read, as far as it decides which rows there are.
+        """Return the reads of ORDER BY, LIMIT and OFFSET that affect the set of rows.
 
-        The order of a query inside another counts, for what is around it may go by it.
+        The order of a subquery counts, because the result of the outer query may depend on it.
         """
         args = query.args
         bounds = [each for each in (args.get("limit"), args.get("offset")) if each]
@@ -172,7 +173,7 @@ def _fields(row: exp.Expr) -> list[exp.Expr]:
 def _paired(
     left: Relation, right: Relation, everything: Reads
 ) -> Iterable[tuple[str | None, Reads]]:
-    """By place, where places are certain; else each column may come from any."""
+    """Pair the columns by position; if positions are uncertain, each may come from any column."""
     has_places = left.has_places and right.has_places
     if not has_places or len(left.columns) != len(right.columns):
         return [(name, everything) for name, _ in left.columns]

@@ -1,4 +1,4 @@
-"""What a query gives, and what of the inputs each part of it is made from."""
+"""The columns and rows of a query, each with the input columns read to produce them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NamedTuple
 from engine.lineage.columns import EVERY
 
 SAME = ""
-"""As the column of a read: that of the name which is asked for."""
+"""As the column of a read: the column with the requested name."""
 
 
 class Read(NamedTuple):
-    """A column of an input, by the input's alias; ``*``: any of its columns."""
+    """A column of an input, with the input's alias; ``*`` stands for any column."""
 
     alias: str
     column: str
@@ -26,11 +26,11 @@ NOTHING: Reads = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """The columns of a query or table, in order; one that an expression left unnamed is None.
+    """The columns of a query or table, in order; the name of an unnamed expression is None.
 
-    ``rows`` is what moves rows in or out. ``unlisted`` is not None where there may be columns
-    beyond the known ones, and is what those are made from. ``is_ordered`` is False where the
-    columns' order is not certain: that of a table may differ from the one that the file lists.
+    ``rows`` are the reads that add or remove rows. ``unlisted`` are the reads of columns beyond the
+    known ones, None if there can be none. ``is_ordered`` is False if the order of columns is
+    uncertain: the order in a table may differ from the order in the file.
     """
 
     columns: tuple[tuple[str | None, Reads], ...] = ()
@@ -42,7 +42,10 @@ class Relation:
     def of_input(
         alias: str, columns: Iterable[str] | None, shaped_by: Iterable[str] = ()
     ) -> Relation:
-        """An input, whose rows are chosen by some of its columns; ``columns`` None: unknown."""
+        """Build the relation of an input (``columns`` None: unknown).
+
+        ``shaped_by`` are the columns by which rows of the input are selected.
+        """
         return Relation(
             columns=tuple((name, frozenset({Read(alias, name)})) for name in columns or ()),
             rows=frozenset(Read(alias, name) for name in shaped_by),
@@ -52,29 +55,29 @@ class Relation:
 
     @property
     def everything(self) -> Reads:
-        """What all of its columns are made from."""
+        """The reads of all columns together."""
         unlisted = (Read(r.alias, r.column or EVERY) for r in self.unlisted or ())
         return union(reads for _, reads in self.columns) | frozenset(unlisted)
 
     @property
     def has_places(self) -> bool:
-        """Whether it is certain which column is the n-th."""
+        """True if the position of each column is certain."""
         return self.is_ordered and self.unlisted is None
 
     def column(self, name: str) -> Reads | None:
-        """What a column that it is known to have is made from."""
+        """Return the reads of a known column, or None."""
         found = [reads for each, reads in self.columns if each == name]
         return union(found) if found else None
 
     def possible_column(self, name: str) -> Reads | None:
-        """The same of a column that it has or may have."""
+        """Return the reads of a known or possible column, or None."""
         found = self.column(name)
         if found is not None or self.unlisted is None:
             return found
         return frozenset(Read(r.alias, r.column or name) for r in self.unlisted)
 
     def renamed(self, names: Sequence[str]) -> Relation:
-        """With other names for the first columns."""
+        """Return the relation with new names for the first columns."""
         if not names:
             return self
         if not self.has_places:
@@ -86,10 +89,10 @@ class Relation:
         )
 
     def shaped(self, by: Reads) -> Relation:
-        """The same with more that moves its rows."""
+        """Return the relation with additional reads that affect its rows."""
         return replace(self, rows=self.rows | by)
 
 
 def union(parts: Iterable[Reads]) -> Reads:
-    """All of them in one set."""
+    """Return the union of several sets of reads."""
     return NOTHING.union(*parts)

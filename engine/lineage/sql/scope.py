@@ -1,4 +1,4 @@
-"""The names that an expression can use, and what each of them means, by Postgres's rules."""
+"""Name resolution in expressions by Postgres's rules."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from engine.lineage.sql.unresolved import Unresolved
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What stands in a FROM so far.
+    """The tables of a FROM up to some point.
 
-    ``tables`` are named by alias, ``star`` is all of them as ``*`` gives it, ``outer`` belongs to
-    the query around, and ``common`` can be named in a FROM: inputs and WITH queries.
+    ``tables`` has relations by alias, ``star`` is the relation of ``*``, ``outer`` the scope of the
+    enclosing query, and ``common`` has the relations available in a FROM: inputs and WITH queries.
     """
 
     common: Mapping[str, Relation]
@@ -23,36 +23,36 @@ class Scope:
     outer: Scope | None = None
 
     def inside(self) -> Scope:
-        """The scope of a query in an expression."""
+        """Return the scope of a subquery in an expression."""
         return Scope(self.common, outer=self)
 
     def beside(self) -> Scope:
-        """The scope of a query in the FROM that does not see its neighbours."""
+        """Return the scope of a subquery in the FROM without LATERAL."""
         return Scope(self.common, outer=self.outer)
 
     def with_common(self, name: str, relation: Relation | None) -> Scope:
-        """With a WITH query; None hides the name."""
+        """Return the scope with an additional WITH query; None hides the name."""
         others = {each: of for each, of in self.common.items() if each != name}
         return replace(self, common=others | ({name: relation} if relation else {}))
 
     def table(self, name: str) -> Relation:
-        """The table of an alias, the innermost first. Raises Unresolved."""
+        """Return the innermost table with this alias. Raises Unresolved."""
         for scope in self._outwards():
             if name in scope.tables:
                 return scope.tables[name]
         raise Unresolved(f"there is no table {name!r}")
 
     def qualified(self, table: str, name: str) -> Reads:
-        """What ``table.name`` reads. Raises Unresolved."""
+        """Return the reads of ``table.name``. Raises Unresolved."""
         found = self.table(table).possible_column(name)
         if found is None:
             raise Unresolved(f"{table!r} has no column {name!r} that is known")
         return found
 
     def column(self, name: str) -> Reads:
-        """What a name without a table reads. Raises Unresolved.
+        """Return the reads of an unqualified name. Raises Unresolved.
 
-        Where tables are not known in full, it is all that the name may mean.
+        If columns of tables are unknown, the result covers every possible meaning of the name.
         """
         found = self.possible_column(name)
         if found is None:
@@ -60,14 +60,14 @@ class Scope:
         return found
 
     def possible_column(self, name: str) -> Reads | None:
-        """The same, or None where the name means nothing."""
+        """Return the reads of an unqualified name, or None if it has no meaning."""
         found: list[Reads] = []
         for scope in self._outwards():
             possible = scope.star.possible_column(name)
             found += [] if possible is None else [possible]
             if scope.star.column(name) is not None:
                 return NOTHING.union(*found)
-        # A table's name stands for its whole row, if there is no column of that name.
+        # Postgres resolves the name of a table to its whole row if there is no such column.
         found += [s.tables[name].everything for s in self._outwards() if name in s.tables]
         return NOTHING.union(*found) if found else None
 

@@ -1,4 +1,4 @@
-"""What a FROM gives: tables, joins, functions and queries, as Postgres puts them together."""
+"""Scopes of FROM clauses: tables, joins, functions and subqueries, by Postgres's rules."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from engine.lineage.sql.unresolved import Unresolved
 
 
 class Tables:
-    """Makes the scope that a FROM gives."""
+    """Builder of the scope of a FROM clause."""
 
     def __init__(self, trace: Trace, expressions: Expressions) -> None:
         self._trace = trace
         self._expressions = expressions
 
     def scope(self, first: exp.Expr, joins: Iterable[exp.Join], scope: Scope) -> Scope:
-        """What the first table and those joined to it give. Raises Unresolved.
+        """Return the scope of the first table and all tables joined to it. Raises Unresolved.
 
-        A comma binds less than JOIN does: what follows it is joined first.
+        A comma binds less tightly than JOIN: joins after the comma are evaluated first.
         """
         before, group = scope, self._item(first, scope)
         for join in joins:
@@ -36,7 +36,7 @@ class Tables:
         return _beside(before, group, ())
 
     def _join(self, join: exp.Join, left: Scope, before: Scope) -> Scope:
-        """Both sides, with all that the condition reads moving rows."""
+        """Return the scope of both sides; reads of the join condition affect the rows."""
         right = self._item(join.this, _beside(before, left, ()))
         joined = _beside(left, right, _shared(join, left.star, right.star))
         seen = replace(joined, common=before.common, outer=before.outer)
@@ -44,7 +44,7 @@ class Tables:
         return replace(joined, star=joined.star.shaped(condition))
 
     def _item(self, item: exp.Expr, scope: Scope) -> Scope:
-        """A scope with nothing but the item; ``scope`` is what stands before it."""
+        """Return a scope with only the item; ``scope`` is the FROM before it."""
         if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table | exp.Subquery):
             return self._parenthesised(item, scope)
         if isinstance(item, exp.Table) and not isinstance(item.this, exp.Anonymous):
@@ -58,7 +58,7 @@ class Tables:
         return found
 
     def _parenthesised(self, item: exp.Subquery, scope: Scope) -> Scope:
-        """A join in parentheses; an alias hides the names of the tables within."""
+        """Return the scope of a join in parentheses; an alias hides the names of its tables."""
         found = self._item(item.this, scope)
         inner = replace(found, common=scope.common, outer=scope.outer)
         for join in item.args.get("joins") or ():
@@ -66,7 +66,7 @@ class Tables:
         return _named(item, inner.star) if item.args.get("alias") is not None else inner
 
     def _lateral(self, item: exp.Expr, scope: Scope) -> Scope:
-        """A function or query that sees what stands before it."""
+        """Return the scope of a function or subquery that can refer to the FROM before it."""
         inner = item.this if isinstance(item, exp.Lateral) else item
         if isinstance(inner, exp.Subquery):
             return _named(item, self._trace(inner, scope.inside()))
@@ -79,7 +79,7 @@ class Tables:
         return _named(item, self._called(call, scope), name)
 
     def _called(self, call: exp.Expr, scope: Scope) -> Relation:
-        """Of a function, each column and the number of rows come from all arguments."""
+        """Return the relation of a function; columns and row count depend on all arguments."""
         inside = scope.inside()
         reads = union(self._expressions.read(each, inside) for each in call.expressions)
         return Relation(rows=reads, unlisted=reads)
@@ -97,7 +97,7 @@ def _common(item: exp.Table, scope: Scope) -> Relation:
 
 
 def _named(item: exp.Expr, relation: Relation, name: str | None = None) -> Scope:
-    """A scope with a relation under its alias, and with the alias's names for its columns."""
+    """Return a scope with a relation under its alias, with columns renamed by the alias."""
     alias = item.args.get("alias")
     if alias is not None:
         name = folded(alias.this) if alias.this else name
@@ -106,12 +106,12 @@ def _named(item: exp.Expr, relation: Relation, name: str | None = None) -> Scope
 
 
 def _identifier(column: exp.Expr) -> exp.Expr:
-    """The name in a column list, which may have a type."""
+    """Return the name in an entry of a column list, dropping the optional type."""
     return column.this if isinstance(column, exp.ColumnDef) else column
 
 
 def _shared(join: exp.Join, left: Relation, right: Relation) -> tuple[str, ...]:
-    """The columns by which USING or NATURAL joins."""
+    """Return the join columns of USING or NATURAL."""
     if join.method == "NATURAL":
         if left.unlisted is not None or right.unlisted is not None:
             raise Unresolved("a NATURAL JOIN needs the columns of both sides to be known")
@@ -120,7 +120,7 @@ def _shared(join: exp.Join, left: Relation, right: Relation) -> tuple[str, ...]:
 
 
 def _beside(scope: Scope, item: Scope, shared: tuple[str, ...]) -> Scope:
-    """Both together: ``*`` gives what they share once and first, then the left, then the right."""
+    """Combine two scopes; ``*`` lists shared columns first and once, then left, then right."""
     left, right = scope.star, item.star
     keys = {name: _key(name, left, right) for name in shared}
     star = Relation(

@@ -1,5 +1,5 @@
-"""The error of a query whose lineage cannot be derived."""
+"""The error for a query without derivable lineage."""
 
 
 class Unresolved(Exception):
-    """The lineage of a query is not known; the text gives the reason."""
+    """The lineage of a query cannot be derived; the message gives the reason."""
