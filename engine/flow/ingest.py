@@ -1,7 +1,7 @@
-"""Ingest: source events become durable invalidations, and the consumer's position moves with them.
+"""Ingest source events as durable invalidations, and advance the consumer's position with them.
 
-One transaction a batch. What cannot be used goes to the dead letters; nothing is dropped. Where the
-database rejects a batch, the batch is halved until the deliveries at fault are alone.
+Each batch is one transaction. Unusable deliveries become dead letters; nothing is dropped. If the
+database rejects a batch, the batch is halved until the deliveries at fault are isolated.
 """
 
 from collections import defaultdict
@@ -43,17 +43,17 @@ from engine.store.run import execute, fetch, fetch_one
 _log = structlog.get_logger(__name__)
 _MOST_LOGGED = 20
 Rejected = Callable[[Sequence[Rejection]], Awaitable[None]]
-"""Called with the rejections of a batch before the commit, and again if the batch is retried."""
+"""Callback for a batch's rejections before the commit, repeated if the batch is retried."""
 
 Confirm = Callable[[Connection], Awaitable[None]]
-"""Raises within the transaction of a batch, to have it written in another way or not at all."""
+"""Check in a batch's transaction; raises to have the batch written differently or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What a batch came to: ids of the invalidations written, and what was rejected.
+    """Result of a batch: the ids of the written invalidations, and the rejections.
 
-    ``unnamed_runs`` counts the runs whose end did not name outputs that they had announced.
+    ``unnamed_runs`` counts the runs whose final event omitted outputs announced earlier.
     """
 
     invalidations: tuple[UUID, ...]
@@ -68,10 +68,10 @@ async def ingest(
     rejected: Rejected | None = None,
     confirm: Confirm | None = None,
 ) -> Ingested:
-    """Write a batch. Raises PositionLost, having written nothing, if another owner was here.
+    """Write a batch. Raises PositionLost, writing nothing, if another owner moved the position.
 
-    ``rejected`` is called with the rejections before the commit, and ``confirm``
-    raises where the batch was read in another way than deployed sources have it by then.
+    ``rejected`` is called with the rejections before the commit. ``confirm`` raises if the deployed
+    sources have since changed how the batch is to be read.
     """
     async with conn.transaction():
         await _advance(conn, scene.org_id, batch)
@@ -85,7 +85,7 @@ async def ingest(
         if taken.invalidations:
             await ring(conn, INVALIDATIONS, scene.org_id)
         if confirm is not None:
-            await confirm(conn)  # last, so that no statement before it saw a later deploy
+            await confirm(conn)  # last: no other statement may see a later deploy
     return replace(taken, rejections=rejections, unnamed_runs=ends.unnamed)
 
 
@@ -95,7 +95,7 @@ async def write_dead_letters(
     """Store rejected deliveries as dead letters, for inspection and replay."""
     if not rejections:
         return
-    async with conn.pipeline():  # thousands at once, where somebody sends nothing else
+    async with conn.pipeline():  # a producer of only bad events causes thousands at once
         for each in rejections:
             await execute(
                 conn,
@@ -136,10 +136,10 @@ async def _moved(conn: Connection, org_id: UUID, consumer: str, move: Advance) -
 
 
 async def _take_in(conn: Connection, scene: Scene, received: Sequence[Received]) -> Ingested:
-    """Write invalidations; where that fails on the data, reject what cannot be written."""
+    """Write invalidations; on a data error, reject the deliveries that cannot be written."""
     if not received:
         return Ingested((), ())
-    await scene.lineage(conn)  # an error in it is no fault of the deliveries
+    await scene.lineage(conn)  # outside the try: a lineage error is not the deliveries' fault
     try:
         async with conn.transaction():
             return await _written(conn, scene, received)
@@ -167,10 +167,10 @@ async def _written(conn: Connection, scene: Scene, received: Sequence[Received])
 async def _former_columns(
     conn: Connection, lineage: Lineage, groups: Iterable[Sequence[Received]]
 ) -> Mapping[UUID, Collection[str]]:
-    """The columns that datasets have had, of those that events name with others than they have."""
+    """Map datasets to their former columns, if events name columns that the dataset lacks."""
     unknown: defaultdict[str, set[str]] = defaultdict(set)
     for received, *_ in groups:
-        with suppress(InvalidInput):  # of an unknown dataset
+        with suppress(InvalidInput):  # `resolve` rejects unknown datasets
             if columns := unknown_columns(lineage, received):
                 unknown[received.event.dataset] |= columns
     if not unknown:
@@ -192,7 +192,7 @@ def _resolved(
     resolved: list[Resolved] = []
     refused: list[Rejection] = []
     for alike in groups:
-        # A request by hand gets an error instead, so that it is corrected.
+        # A manual request with unknown columns is rejected, so that the operator corrects it.
         is_by_hand = request_of(alike[0]) is not None
         try:
             resolved.append(resolve(lineage, *alike, former=None if is_by_hand else former))
@@ -204,7 +204,7 @@ def _resolved(
 async def _of_known_versions(
     conn: Connection, resolved: Sequence[Resolved]
 ) -> tuple[list[Resolved], list[Rejection]]:
-    """Events of versions that their datasets have or had, and rejections of the others."""
+    """Split events into those of current or former dataset versions, and rejections of the rest."""
     named = [each for each in resolved if not each.served]
     if not named:
         return list(resolved), []
@@ -279,7 +279,7 @@ async def _write(conn: Connection, org_id: UUID, facts: Sequence[Fact]) -> list[
     if not repeated:
         return ids
     await _check_requests(conn, org_id, repeated)
-    # The same request may come to more partitions than it did before a deploy.
+    # A repeated request may cover more partitions after a deploy: the added ones are withdrawn.
     more = new & {id_ for row in repeated for id_ in row["ids"]}
     await execute(conn, "invalidations.withdraw", ids=list(more))
     return [id_ for id_ in ids if id_ not in more]
@@ -288,7 +288,7 @@ async def _write(conn: Connection, org_id: UUID, facts: Sequence[Fact]) -> list[
 async def _check_requests(
     conn: Connection, org_id: UUID, repeated: Sequence[dict[str, Any]]
 ) -> None:
-    """Raise InvalidInput where an idempotency key was used before, with another request."""
+    """Raise InvalidInput if an idempotency key was used before with a different request."""
     reused = await fetch_one(
         conn,
         "invalidations.reused_key",

@@ -1,4 +1,4 @@
-"""Which partitions of a dataset are known, loaded for the pure planner."""
+"""Load the known partitions of datasets for the pure planner."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -12,7 +12,7 @@ from engine.store.run import fetch
 
 
 async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
-    """Load the partitions that exist, or that unfinished tasks are about to make."""
+    """Load the partitions that exist or that unfinished tasks are about to build."""
     served = lineage.dataset(dataset)
     rows = await fetch(
         conn,
@@ -32,7 +32,7 @@ async def load_existing(conn: Connection, lineage: Lineage, dataset: UUID) -> Pa
 
 
 async def load_former(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
-    """Load the partitions that any earlier generation had which was cut as the served one is."""
+    """Load the partitions of all earlier dataset versions with the current partitioning."""
     version = lineage.dataset(dataset).version
     rows = await fetch(conn, "partitions.former", dataset=dataset, version=version)
     return lineage.space(dataset).from_keys(row["key"] for row in rows)
@@ -41,7 +41,7 @@ async def load_former(conn: Connection, lineage: Lineage, dataset: UUID) -> Part
 async def existing_of(
     conn: Connection, lineage: Lineage, datasets: Iterable[UUID]
 ) -> dict[UUID, PartitionSet]:
-    """The same of several datasets."""
+    """Load the existing partitions of several datasets."""
     return {each: await load_existing(conn, lineage, each) for each in datasets}
 
 

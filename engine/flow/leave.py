@@ -1,6 +1,6 @@
-"""Leave: record that partitions stay stale because somebody decided so.
+"""Record decisions to leave partitions stale.
 
-A decision stands until the partition is built, or a later plan recomputes it.
+A decision stands until the partition is built or a later plan recomputes it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,14 +16,14 @@ from engine.store.database import Connection
 from engine.store.run import execute, fetch
 
 RowFilter = Mapping[str, Any] | None
-"""Rows that a task reads again; None: all."""
+"""Filter of the rows that a task reads again; None selects all rows."""
 NEW_ROWS: RowFilter = {}
-"""The rows after the cursor."""
+"""Filter that selects the rows after the cursor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision not to recompute for now, by whom, about which task or plan."""
+    """Decision not to recompute for now, with its author and the task or plan concerned."""
 
     kind: Literal["canceled", "rejected"]
     by: str | None = None
@@ -37,11 +37,11 @@ async def leave_stale(
     partitions: Mapping[UUID, Sequence[str]],
     decision: Decision,
 ) -> Stale:
-    """Record the decision with partitions, by job; returns those that are stale.
+    """Record a decision for partitions, given by job, and return the stale ones.
 
-    A canceled task may have waited for inputs that change only afterwards, so the decision is
-    recorded with all of its partitions; of a rejected plan, with those that are stale, or become so
-    when the first run that is under way completes.
+    A cancellation is recorded for all partitions of the task, because inputs that the task waited
+    for may change only afterwards. A rejection is recorded for the plan's partitions that are stale
+    or become stale when a first run in progress completes.
     """
     needs = [(job, keys) for id_, keys in partitions.items() if (job := lineage.find_job(id_))]
     stale = await stale_partitions(conn, lineage, needs)
@@ -59,7 +59,7 @@ def _subjects(job: Job, keys: Sequence[str]) -> Sequence[str]:
 async def _record(
     conn: Connection, lineage: Lineage, job: Job, subjects: Mapping[str, bool], decision: Decision
 ) -> None:
-    """Record the decision with partition keys, by whether they are known to be stale."""
+    """Record the decision for ``subjects``, which maps partition keys to known staleness."""
     dataset = lineage.dataset(job.outputs[0])
     await execute(
         conn,
@@ -82,10 +82,10 @@ async def leave_rows_unread(
     needs: Iterable[tuple[Job, Sequence[RowFilter]]],
     decision: Decision,
 ) -> None:
-    """Record for `PerUpdate` jobs that old rows, which they were to read again, stay unread.
+    """Record for `PerUpdate` jobs that old rows due for rereading stay unread.
 
-    Runs of new rows do not read them, neither later ones nor those that have completed since the
-    change, after which the job's partitions would count as fresh.
+    Runs on new rows do not read the old ones. Without this record, the job's partitions would count
+    as fresh after any such run, later or completed since the change.
     """
     for job, row_filters in needs:
         if job.strategy == "PerUpdate" and any(each != NEW_ROWS for each in row_filters):
@@ -105,7 +105,7 @@ async def forget_decisions(
     lineage: Lineage,
     planned: Iterable[tuple[Job, Sequence[str], Sequence[RowFilter]]],
 ) -> None:
-    """Remove the decisions on partitions that a plan recomputes after all."""
+    """Delete the decisions on partitions that a plan recomputes after all."""
     needs = list(planned)
     datasets = [lineage.dataset(each) for each in {job.outputs[0] for job, _, _ in needs}]
     rows = await fetch(

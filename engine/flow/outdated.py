@@ -1,4 +1,4 @@
-"""What a deploy makes outdated besides the generations that it begins, as facts to be planned."""
+"""Invalidations raised by a deploy, apart from those for new dataset versions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,9 +25,9 @@ async def owed(
     built: Generations,
     canceled: Sequence[Row],
 ) -> list[dict[str, Any]]:
-    """Facts of what was canceled only because its job's tasks take other blocks from here on.
+    """Invalidations for tasks canceled only because the job's tasks now cover different blocks.
 
-    An attempt that ran may have written already.
+    A started attempt may have written some output already.
     """
     lineage = await scene.lineage(conn)
     made = {job.name: job.outputs[0] for job in compiled.jobs}
@@ -53,7 +53,7 @@ async def told_elsewhere(
     built: Generations,
     change: DagDiff,
 ) -> list[dict[str, Any]]:
-    """Facts of the sources that are others now, and that jobs of other DAGs read."""
+    """Invalidations for changed sources that jobs in other DAGs read."""
     lineage = await scene.lineage(conn)
     facts = []
     for each in compiled.sources:
@@ -76,9 +76,9 @@ def _is_read_elsewhere(lineage: Lineage, compiled: CompiledDag, dataset: UUID) -
 async def gone(
     conn: Connection, scene: Scene, compiled: CompiledDag, built: Generations
 ) -> list[dict[str, Any]]:
-    """Facts of what others than new generations have made of partitions that may not come again.
+    """Invalidations for unchanged outputs built from partitions the new version may not produce.
 
-    Any generation before may have had them: what was begun after it may never have been built.
+    Partitions of all earlier versions count, as the most recent ones may never have been built.
     """
     lineage = await scene.lineage(conn)
     begun = {built.datasets[name] for name in built.begun}
@@ -103,7 +103,7 @@ async def left(
 ) -> list[dict[str, Any]]:
     """Invalidations for outputs of jobs that were manual in the previous version.
 
-    They have missed upstream changes, and the partitions that have appeared upstream.
+    These outputs have missed upstream changes and new upstream partitions.
     """
     lineage = await scene.lineage(conn)
     before = previous.compiled.jobs if previous else ()
@@ -123,6 +123,6 @@ async def left(
 
 
 async def _unbuilt(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
-    """The partitions that existing inputs give a dataset and that it does not have."""
+    """Load the partitions that a dataset lacks although existing inputs give them."""
     expected = await load_expected(conn, lineage, lineage.producer(dataset))
     return expected - await load_known(conn, lineage, dataset)

@@ -1,6 +1,6 @@
-"""Permission to write to a table: it holds the dataset, or was given to its job.
+"""Permission to write to a table: the table holds the dataset, or was assigned to its job.
 
-Asked at every deploy, of all tables that exist by then, and by workers before each write.
+Checked at every deploy for all existing tables, and by workers before each write.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -29,15 +29,15 @@ from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
 _TABLES = ("r", "p", "f")
-"""Ordinary, partitioned and foreign tables; what else can be written passes the write on."""
+"""Ordinary, partitioned and foreign tables; other writable relations redirect the write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A relation in the database, with the comment that may bear Knockon's mark.
+    """Relation in the database, with the comment that may contain Knockon's mark.
 
     ``has_relatives``: writes may change rows of other tables, by inheritance or by foreign keys.
-    ``rule`` rewrites statements that write to it.
+    ``rule``: rule that rewrites statements writing to the relation.
     """
 
     schema: str
@@ -53,7 +53,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A table that a job is to write; ``id`` None: the dataset has never been deployed."""
+    """Table that a job is to write; ``id`` is None if the dataset was never deployed."""
 
     id: UUID | None
     dataset: str
@@ -64,7 +64,7 @@ class _Target:
 async def find_conflicts(
     conn: Connection, org_id: UUID, dag: DagFile, compiled: CompiledDag
 ) -> list[Problem]:
-    """The outputs of a DAG's sql jobs whose tables are not for them, by path in the file."""
+    """Find the outputs of a DAG's SQL jobs with tables they may not write, by path in the file."""
     ids = await _ids(conn, org_id, compiled)
     targets = {
         path: _target(ids.get(output.dataset), output.dataset, output.storage)
@@ -91,7 +91,7 @@ async def find_conflicts(
 
 
 async def check_target(conn: Connection, org_id: UUID, dataset: Dataset, found: Relation) -> None:
-    """Raise InvalidInput where a job may not write its dataset to an existing table."""
+    """Raise InvalidInput if a job may not write its dataset to an existing table."""
     target = _target(dataset.id, dataset.name, dataset.storage)
     if _is_simple(target, found):
         return
@@ -104,7 +104,7 @@ async def check_target(conn: Connection, org_id: UUID, dataset: Dataset, found: 
 
 
 def _is_simple(target: _Target, found: Relation) -> bool:
-    """Whether the mark alone decides: Knockon created the table for the dataset, as it is."""
+    """Return True for a plain table marked with the dataset, which needs no further check."""
     mark = TableMark.read(found.comment)
     is_own = mark is not None and mark.dataset == str(target.id)
     return is_own and found.kind == "r" and not (found.has_relatives or found.rule)
@@ -113,7 +113,7 @@ def _is_simple(target: _Target, found: Relation) -> bool:
 def _objection(
     target: _Target, found: Relation | None, rows: Sequence[Row], claims: Collection[Claim]
 ) -> str | None:
-    """The reason why the target must not be written, with the remedy; None where it may be."""
+    """Return the reason not to write the target, with the remedy; None if writing is allowed."""
     others = [claim for claim in claims if claim.dataset != target.dataset or not claim.is_ours]
     if found is not None and found.kind not in _TABLES:
         return f"{found} is a view, and a write to it changes other tables: name a table"
@@ -162,7 +162,7 @@ def _target(id_: UUID | None, dataset: str, storage: Mapping[str, Any]) -> _Targ
 
 
 def _row_to_be(target: _Target) -> Row:
-    """The row of a table that does not exist yet, and so cannot be hidden by another one."""
+    """Return the row of a table that does not exist yet, and so cannot be hidden by another."""
     table = target.table.qualified
     is_visible = table.schema == DEFAULT_SCHEMA
     return {

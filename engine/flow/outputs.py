@@ -1,4 +1,4 @@
-"""The reports of a run about its outputs: checked and completed."""
+"""Check and complete the outputs that a run reports."""
 
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -17,7 +17,7 @@ from engine.store.ids import new_id
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a run reports of one partition that it has written."""
+    """Report of a run on one written partition."""
 
     task_id: UUID
     dataset_uuid: UUID
@@ -30,7 +30,10 @@ class Report(msgspec.Struct, frozen=True):
     fingerprint: str | None
 
     def written(self, before: Content | None) -> Written:
-        """The content, with a fingerprint that is unlike any other where none was reported."""
+        """Return the content, with a unique fingerprint if none was reported.
+
+        An output reported as unchanged keeps the fingerprint of ``before``.
+        """
         output, fingerprint = self.output, self.fingerprint
         if fingerprint is None:
             is_as_before = output.changed is False and before is not None
@@ -45,7 +48,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def brief(completion: Completion) -> list[dict[str, Any]]:
-    """The outputs as the task's own row keeps them."""
+    """Return the outputs in the form stored in the task's row."""
     return [
         {
             "dataset": output.dataset,
@@ -58,9 +61,9 @@ def brief(completion: Completion) -> list[dict[str, Any]]:
 
 
 def _outputs(completion: Completion) -> Iterator[Output]:
-    """Each partition that the run reported, and each other one of its task without a fingerprint.
+    """Yield each reported partition, then the task's other partitions without a fingerprint.
 
-    A run for new rows (``PerUpdate``) that reports at all has named every partition it wrote.
+    A run on new rows (``PerUpdate``) with any report at all has named every partition it wrote.
     """
     yield from completion.outputs
     lease = completion.lease
@@ -74,9 +77,9 @@ def _outputs(completion: Completion) -> Iterator[Output]:
 
 
 def reports(lineage: Lineage, completion: Completion) -> Iterator[Report]:
-    """Check what a run reports, and yield a report of each partition that it wrote.
+    """Check the outputs of a run, and yield a report for each written partition.
 
-    Raises InvalidInput for what the job does not make, InvalidPartition for a key it cannot have.
+    Raises InvalidInput for outputs the job does not produce, InvalidPartition for impossible keys.
     """
     lease = completion.lease
     datasets = {dataset.name: dataset for dataset in lease.outputs}
@@ -99,7 +102,7 @@ def reports(lineage: Lineage, completion: Completion) -> Iterator[Report]:
 def _complete(
     lineage: Lineage, dataset: Dataset, fingerprints: Mapping[str, str] | None
 ) -> Mapping[str, str] | None:
-    """The column fingerprints, if they cover every column that is read; None otherwise."""
+    """Return the column fingerprints if they cover every column that is read, otherwise None."""
     if fingerprints is None:
         return None
     covered = fingerprints.keys() | set(lineage.space(dataset.id).names)
@@ -112,7 +115,7 @@ def _complete(
 def _whole(
     lineage: Lineage, dataset: Dataset, fingerprints: Mapping[str, str] | None
 ) -> str | None:
-    """The fingerprint of all columns, made of one for each; None where some may be missing."""
+    """Combine the column fingerprints into one; None if columns may be missing."""
     if fingerprints is None:
         return None
     covered = fingerprints.keys() | set(lineage.space(dataset.id).names)
@@ -142,7 +145,7 @@ def _dataset_of(
 
 
 def _check_new(lineage: Lineage, lease: Lease, dataset: Dataset, partition: str) -> None:
-    """Only a whole may find partitions that nobody knew of when its task was made."""
+    """Raise InvalidInput for a partition unknown to the task, unless the job is single-run."""
     if not lease.job.is_unit:
         raise InvalidInput(
             f"job {lease.job.name!r} reported partition {partition!r}, which its task does not "
@@ -152,6 +155,6 @@ def _check_new(lineage: Lineage, lease: Lease, dataset: Dataset, partition: str)
 
 
 def found_new(completion: Completion) -> Iterator[Output]:
-    """The outputs of a whole that nobody knew of when its task was made."""
+    """Yield the outputs of a single-run job that were unknown when its task was created."""
     known = set(completion.lease.partitions)
     return (each for each in completion.outputs if each.partition not in known)

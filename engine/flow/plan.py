@@ -1,9 +1,9 @@
-"""Plan: unprocessed invalidations become tasks, and are marked with the jobs that have theirs.
+"""Plan unprocessed invalidations: create tasks, and record the jobs that have received theirs.
 
-One transaction; a crash before its commit leaves the invalidations as they were. What goes beyond
-a limit becomes a held plan instead. Where planning fails on the invalidations themselves, the batch
-is halved until those that cannot be planned are alone; these are set aside. So are those whose
-planning has no end (`attempts.py`).
+Planning is one transaction, so a crash before the commit leaves the invalidations unchanged. A
+plan that exceeds a limit is held for approval. If planning fails on the data of invalidations, the
+batch is halved until the faulty ones are isolated and set aside. Invalidations whose planning never
+ends are set aside too (`attempts.py`).
 """
 
 from asyncio import get_running_loop
@@ -38,16 +38,16 @@ from engine.store.orgs import settings
 from engine.store.run import Row, execute, fetch
 
 _STAMPED_AT_ONCE = 100_000
-"""Keys in one statement."""
+"""Keys per statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One planning: its plan, the invalidations that it took, and how many tasks they touch.
+    """Result of planning: the plan, and the numbers of invalidations taken and tasks affected.
 
-    ``held_by`` are the limits that it went beyond: then there are no tasks. ``set_aside`` are the
-    invalidations that cannot be planned. Where a batch had to be halved, ``plan_id`` is the last of
-    several plans; it is None where all invalidations were set aside.
+    ``held_by`` are the exceeded limits, in which case there are no tasks. ``set_aside`` are the
+    invalidations that cannot be planned. For a halved batch, ``plan_id`` is the last of several
+    plans; it is None if all invalidations were set aside.
     """
 
     plan_id: UUID | None
@@ -67,10 +67,10 @@ class Planned:
 
 
 async def plan(conn: Connection, scene: Scene, limit: int = 1_000) -> Planned | None:
-    """Plan up to ``limit`` of the oldest open invalidations; None when there are none.
+    """Plan up to ``limit`` of the oldest open invalidations; return None if there are none.
 
-    Where together they go beyond a limit, only those of the first one's dataset are taken, so that
-    nothing is held for the company that it came in.
+    If the batch exceeds a limit, only the invalidations of the first one's dataset are taken, so
+    that no plan is held because of unrelated invalidations.
     """
     async with attempting(conn, scene, limit) as attempt:
         if attempt is None:
@@ -89,7 +89,7 @@ async def _plan_batch(conn: Connection, scene: Scene, attempt: Attempt) -> Plann
     rows = await fetch(conn, "invalidations.lock_open", org_id=scene.org_id, limit=limit)
     if not rows:
         return None
-    # An error of the org as a whole is raised here, where no invalidation is blamed for it.
+    # Errors of the whole org are raised here, before any invalidation can be blamed.
     await scene.lineage(conn)
     await settings(conn, scene.org_id)
     return reduce(add, await _plan_halving(conn, scene, rows))
@@ -105,7 +105,7 @@ async def _set_aside_hopeless(conn: Connection, scene: Scene, attempt: Attempt) 
 
 
 async def _plan_halving(conn: Connection, scene: Scene, rows: Sequence[Row]) -> list[Planned]:
-    """Plan a batch; where it fails on its data, plan its halves, down to single invalidations."""
+    """Plan a batch; on a data error, plan its halves, down to single invalidations."""
     try:
         async with conn.transaction():
             return [await _plan_within_limits(conn, scene, rows)]
@@ -125,18 +125,18 @@ async def _plan_halving(conn: Connection, scene: Scene, rows: Sequence[Row]) -> 
 async def plan_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Planned:
     """Plan locked invalidations, in the caller's transaction and under the planning lock.
 
-    No limit holds them: whoever calls has been told to. Raises InvalidInput where they cannot be
-    planned.
+    Limits do not apply, because the caller has authorized the change. Raises InvalidInput if the
+    invalidations cannot be planned.
     """
     with planning("what the definition changes"):
         return await carry_out(conn, scene, await draft_rows(conn, scene, rows), new_id())
 
 
 async def carry_out(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID) -> Planned:
-    """Do what was decided, and keep it as the plan of this id, which may be there already."""
+    """Execute a decided plan, and record it under ``plan_id``, which may exist already."""
     await _stamp(conn, draft.lineage, draft.decided)
     await declare_wrong(conn, draft.lineage, draft.decided)
-    # While the server takes in the tasks, the account of them is written.
+    # The document is built in a thread while the server receives the tasks.
     account = get_running_loop().run_in_executor(None, lambda: draft.document)
     tasks = await emit(conn, scene, draft.lineage, draft.decided, plan_id)
     await release_held_of_manual(conn, scene, draft.lineage, draft.decided.changed)
@@ -163,7 +163,7 @@ async def _held(conn: Connection, scene: Scene, draft: Draft, beyond: Sequence[E
 
 
 async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
-    """Give what changed by other hands than a task's a new stamp."""
+    """Assign a new content version to partitions that changed outside of tasks."""
     for dataset, changed in decided.changed.items():
         space, version = lineage.space(dataset), lineage.dataset(dataset).version
         is_source = lineage.producer(dataset).activation == "source"

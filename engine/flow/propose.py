@@ -1,4 +1,4 @@
-"""Propose: what a change would come to, worked out as if it had come, and kept to be applied."""
+"""Plan a hypothetical change, and store the plan so that it can be applied later."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ from engine.store.run import execute
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A plan that nobody has applied yet; ``beyond`` are the limits that it goes beyond."""
+    """Plan that is not applied yet; ``beyond`` are the limits it exceeds."""
 
     plan_id: UUID
     draft: Draft
@@ -35,12 +35,12 @@ class Proposal:
 
     @property
     def estimate(self) -> Estimate:
-        """What all of it may take."""
+        """Estimate for the plan as a whole."""
         return Estimate.of(self.costs.values())
 
 
 async def propose(conn: Connection, scene: Scene, event: SourceEvent) -> Proposal:
-    """Plan a change that has not been made. Raises InvalidInput as ingest would."""
+    """Plan a change that has not been made. Raises InvalidInput under the conditions of ingest."""
     async with conn.transaction():
         lineage = await scene.lineage(conn)
         with planning("this change"):

@@ -1,4 +1,4 @@
-"""What tasks read: the input partitions behind their outputs, with the stamps that those bear."""
+"""Input partitions that tasks read, with their content versions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -21,7 +21,7 @@ InputVersions = dict[str, dict[str, datetime | None]]
 async def input_versions(
     conn: Connection, lineage: Lineage, needs: Iterable[Need]
 ) -> list[InputVersions]:
-    """For each job with the keys that a task of it makes, ``{input dataset: {key: stamp}}``."""
+    """Return ``{input dataset: {key: content version}}`` for each job and its task's keys."""
     reads = await input_keys(conn, lineage, list(needs))
     stamps = await _stamps(conn, lineage, reads)
     return [
@@ -34,7 +34,7 @@ async def input_versions(
 
 
 async def input_keys(conn: Connection, lineage: Lineage, needs: Sequence[Need]) -> list[Reads]:
-    """For each job with the keys that a task of it makes, the keys that it reads, by input."""
+    """Return the input keys by dataset for each job and its task's keys."""
     known: dict[UUID, PartitionSet] = {}
     while True:
         try:
@@ -47,7 +47,7 @@ async def input_keys(conn: Connection, lineage: Lineage, needs: Sequence[Need]) 
 def _read(
     lineage: Lineage, job: Job, keys: Sequence[str], known: Mapping[UUID, PartitionSet]
 ) -> Reads:
-    """The keys by input dataset: where all is mapped to itself, those that the task makes."""
+    """Return the keys by input dataset; with identity mappings only, the task's own keys."""
     edges = lineage.inputs(job.id)
     if not job.is_unit and all(edge.mapping.is_identity for edge in edges):
         return {edge.dataset: keys for edge in edges}
@@ -56,7 +56,7 @@ def _read(
 
 
 async def _stamps(conn: Connection, lineage: Lineage, reads: Iterable[Reads]) -> Stamps:
-    """The stamps of all these partitions, each asked for once."""
+    """Fetch the content versions of all these partitions, each once."""
     wanted: dict[UUID, set[str]] = {}
     for each in reads:
         for dataset, keys in each.items():

@@ -1,4 +1,4 @@
-"""Reap: a lease that ran out ends its attempt, as if the worker had said that it failed."""
+"""Reap expired leases: end each attempt as if the worker had reported a failure."""
 
 import structlog
 
@@ -13,9 +13,9 @@ _log = structlog.get_logger(__name__)
 
 
 async def reap(conn: Connection, scene: Scene, limit: int = 100) -> int:
-    """End up to ``limit`` attempts whose lease has expired; returns how many there were.
+    """End up to ``limit`` attempts with an expired lease; return the number ended.
 
-    An attempt that cannot be ended is left, so that it does not block the others.
+    An attempt that cannot be ended is skipped, so that it does not block the others.
     """
     async with conn.transaction():
         expired = await fetch(conn, "tasks.lock_expired", org_id=scene.org_id, limit=limit)

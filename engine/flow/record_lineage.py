@@ -28,7 +28,7 @@ from engine.store.run import execute, fetch
 
 
 class _Row(msgspec.Struct, frozen=True):
-    """A row of ``column_lineage``."""
+    """Row of ``column_lineage``."""
 
     output: UUID
     output_column: str
@@ -40,7 +40,7 @@ class _Row(msgspec.Struct, frozen=True):
 async def record_reported_lineage(
     conn: Connection, scene: Scene, reported: Sequence[ReportedLineage]
 ) -> int:
-    """Insert the reported column lineage that is new; returns the number of inserted rows.
+    """Insert new reported column lineage; return the number of inserted rows.
 
     Must run in the transaction that advances the position past the message.
     """
@@ -48,7 +48,7 @@ async def record_reported_lineage(
         return 0
     await lock_planning(conn, scene.org_id)
     before = await scene.lineage(conn)
-    rows = await _unrecorded(conn, scene, reported)  # again: a deploy may have committed meanwhile
+    rows = await _unrecorded(conn, scene, reported)  # a deploy may have committed meanwhile
     if not rows:
         return 0
     await execute(conn, "dags.insert_columns", rows=Jsonb(msgspec.to_builtins(rows)))
@@ -60,7 +60,7 @@ async def record_reported_lineage(
 async def _unrecorded(
     conn: Connection, scene: Scene, reported: Sequence[ReportedLineage]
 ) -> list[_Row]:
-    """The rows of reported lineage that are not in the database yet."""
+    """Return the reported rows that are not in the database yet."""
     lineage = await scene.lineage(conn)
     rows: dict[_Row, None] = {}
     for report, dataset in await _accepted(conn, scene, lineage, reported):
@@ -72,7 +72,7 @@ async def _unrecorded(
 async def _accepted(
     conn: Connection, scene: Scene, lineage: Lineage, reported: Sequence[ReportedLineage]
 ) -> list[tuple[ReportedLineage, Dataset]]:
-    """The reports that a current dataset accepts, each with that dataset."""
+    """Return the reports accepted by a current dataset, each with the dataset."""
     runs = [(i, *tasks_of(run)) for i, report in enumerate(reported) for run in report.runs]
     indexes, firsts, lasts = zip(*runs, strict=True)
     rows = await fetch(
@@ -98,10 +98,10 @@ def _matches(reported: ReportedLineage, names: Sequence[Name], dataset: Dataset)
 def _new_rows(
     lineage: Lineage, job: Job, dataset: Dataset, reported: ReportedLineage
 ) -> list[_Row]:
-    """The rows of a report that are not in ``lineage``; none if the report is incomplete.
+    """Return the rows of a report missing in ``lineage``; none if the report is incomplete.
 
     A report is incomplete if it lacks a column of the dataset or has a column of an unread dataset.
-    Incomplete lineage would prune changes that matter.
+    Incomplete lineage would prune relevant changes.
     """
     known = known_columns(dataset, lineage.space(dataset.id))
     if known is None or not {*(dataset.columns or ())} <= reported.columns <= known:
@@ -118,7 +118,7 @@ def _new_rows(
 def _edges_of(
     lineage: Lineage, job: Job, reported: ReportedLineage, read: ReportedColumn
 ) -> list[Edge]:
-    """Edges through which the job reads the dataset of a column.
+    """Return the edges through which the job reads the dataset of a column.
 
     Empty if several datasets match, or if the dataset lacks the column.
     """
@@ -137,9 +137,9 @@ def _edges_of(
 def _rows(
     lineage: Lineage, job: Job, dataset: Dataset, edges: Sequence[Edge], read: ReportedColumn
 ) -> Iterator[_Row]:
-    """The rows of one read, including the columns that select input rows or locate output rows.
+    """Yield the rows of one read, including columns that select input rows or locate output rows.
 
-    No rows for an input without declared columns: its events may use other column names.
+    Yields none for an input without declared columns, because events may use other column names.
     """
     source = lineage.dataset(edges[0].dataset)
     if source.columns is None:
@@ -197,7 +197,7 @@ async def _invalidate_outdated(
 
 
 def _had_columns(before: Lineage, row: _Row) -> bool:
-    """Return whether the input had column lineage before, which may have pruned changes."""
+    """Return True if the input had column lineage before, which may have pruned changes."""
     index = before.job(row.job).outputs.index(row.output)
     return any(
         edge.dataset == row.input and edge.columns[index] is not None

@@ -1,4 +1,4 @@
-"""Holding source events against the datasets that they speak of."""
+"""Validate source events against the datasets they name."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -19,10 +19,10 @@ from engine.partitions import PartitionSet, PartitionSpace
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Events of one scope, whose names and keys are known to be good; ``event`` is the first.
+    """Validated events of one scope; ``event`` is the first of them.
 
-    ``partitions`` null means all of the dataset. ``served`` is false where the event speaks of a
-    generation that is not the current one.
+    ``partitions`` None means the whole dataset. ``served`` is False for events of a dataset version
+    other than the current one.
     """
 
     received: tuple[Received, ...]
@@ -36,14 +36,14 @@ class Resolved:
 
     @property
     def event(self) -> SourceEvent:
-        """What all of them say, but for what is only there for people."""
+        """Event that represents all of them; the others differ only in annotations for people."""
         return self.received[0].event
 
 
 def by_scope(received: Iterable[Received]) -> Iterable[list[Received]]:
-    """The events in groups that say the same, so that it is looked at once.
+    """Group events with the same scope, so that each scope is resolved once.
 
-    What is asked by hand stays by itself, since its idempotency key is for it alone.
+    A manual request forms a group of its own, because its idempotency key applies to no other.
     """
     groups: defaultdict[object, list[Received]] = defaultdict(list)
     for each in received:
@@ -52,18 +52,18 @@ def by_scope(received: Iterable[Received]) -> Iterable[list[Received]]:
 
 
 def request_of(received: Received) -> str | None:
-    """Which request by hand it is, if any."""
+    """Return the position that identifies a manual request; None for other events."""
     return received.deliveries[0].position if received.stream == MANUAL else None
 
 
 def resolve(
     lineage: Lineage, *received: Received, former: Mapping[UUID, Collection[str]] | None = None
 ) -> Resolved:
-    """Check events of one scope. Raises InvalidInput saying which part of it is wrong.
+    """Validate events of one scope. Raises InvalidInput naming the invalid part.
 
-    ``former``: columns that datasets have had. With it, a column that a dataset does not have
-    is no error: one that was removed is read by nobody but readers of everything; any other may be
-    another spelling of any column, so that all of them count as changed.
+    ``former`` maps datasets to former columns; if given, unknown columns are no error. A removed
+    column is read only by readers of all columns. Any other unknown name may be another spelling of
+    any column, so all columns count as changed.
     """
     event = received[0].event
     dataset = lineage.dataset_named(event.dataset)
@@ -88,9 +88,9 @@ def resolve(
 
 
 def unknown_columns(lineage: Lineage, received: Received) -> frozenset[str]:
-    """The columns that an event names and its dataset does not have. Raises UnknownName.
+    """Return the columns that an event names and its dataset lacks. Raises UnknownName.
 
-    A table may have columns that its dataset does not list: only who reads all of it reads them.
+    Empty for events of a table: its unlisted columns are read only by readers of all columns.
     """
     event = received.event
     if received.stream.startswith(POSTGRES) or not (event.columns or event.rows):
@@ -102,7 +102,7 @@ def unknown_columns(lineage: Lineage, received: Received) -> frozenset[str]:
 
 
 def _widened(received: Received, unknown: frozenset[str], former: Collection[str]) -> Received:
-    """The event without conditions on unknown columns, and about all columns where it must be."""
+    """Drop conditions on unknown columns, and widen the event to all columns if necessary."""
     event = received.event
     rows = {name: value for name, value in (event.rows or {}).items() if name not in unknown}
     columns = event.columns
@@ -130,7 +130,7 @@ def _version(dataset: Dataset, text: str | None) -> UUID:
 def _partitions(
     dataset: Dataset, space: PartitionSpace, event: SourceEvent, rows: dict[str, Any] | None
 ) -> PartitionSet | None:
-    """The partitions that the event names, be it by conditions on their columns."""
+    """Return the partitions that the event names, explicitly or by conditions on their columns."""
     texts = event.partitions
     if texts is None:
         changed = None if event.columns is None else frozenset(event.columns)
@@ -158,7 +158,7 @@ def _columns(
 
 
 def known_columns(dataset: Dataset, space: PartitionSpace) -> frozenset[str] | None:
-    """The declared columns and those that the partitions go by; None where none are declared."""
+    """Return the declared columns and the partition columns; None if no columns are declared."""
     if dataset.columns is None:
         return None
     partitioned_by = {each.column or name for name, each in space.dimensions}

@@ -1,8 +1,8 @@
-"""Row changes: the list of a partition's changes of some rows is bounded.
+"""Bound the list of a partition's row changes.
 
 The oldest entries are replaced by versions, as if all rows had changed. Before that, the versions
-that readers have recorded are raised past the entries that do not reach them; the other readers
-are stale by either.
+recorded by readers are raised past the entries that do not reach them; the remaining readers are
+stale in either case.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from engine.store.run import Row, execute, fetch
 async def bound_row_changes(
     conn: Connection, lineage: Lineage, dataset: UUID, version: UUID, keys: Iterable[str]
 ) -> None:
-    """Drop the oldest row changes of partitions that have too many, which the caller has locked."""
+    """Drop the oldest row changes of locked partitions that have too many."""
     rows = await fetch(
         conn, "row_changes.contents", dataset=dataset, version=version, keys=list(keys)
     )
@@ -65,7 +65,7 @@ async def _raise(
     row: Row,
     dropped: Sequence[RowChange],
 ) -> None:
-    """Raise the versions recorded by runs of which no partition is reached by what they missed."""
+    """Raise the versions recorded by runs with no partition reached by the missed changes."""
     edges = [edge for edge in lineage.inputs(job.id) if edge.dataset == dataset]
     columns = [read_columns(edge.columns) for edge in edges]
     output = lineage.dataset(job.outputs[0])
@@ -95,7 +95,7 @@ async def _raise(
 def _hit(
     lineage: Lineage, job: Job, dataset: UUID, runs: Sequence[Row], dropped: Sequence[RowChange]
 ) -> set[UUID]:
-    """The runs of which any partition is reached by a change later than the recorded version."""
+    """Return the runs with a partition reached by a change later than the recorded version."""
     space = lineage.job_space(job)
     since = _reached_since(lineage, job, dataset, dropped)
     times = list(map(attrgetter("at"), dropped))
@@ -115,7 +115,7 @@ def _hit(
 def _reached_since(
     lineage: Lineage, job: Job, dataset: UUID, dropped: Sequence[RowChange]
 ) -> list[PartitionSet]:
-    """For each change the partitions that it or a later one reaches; at the end, none."""
+    """List for each change the partitions reached by it or a later one; the last entry is empty."""
     space = lineage.job_space(job)
     edges = [edge for edge in lineage.inputs(job.id) if edge.dataset == dataset]
     since = [space.empty]

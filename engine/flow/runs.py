@@ -1,6 +1,6 @@
-"""Runs of OpenLineage: outputs that only an earlier event names count when the run ends.
+"""Track OpenLineage runs: outputs named only in an earlier event count when the run ends.
 
-A run that failed may have written all the same, and so may one whose end is never reported: it
+A failed run may have written all the same, and so may a run whose end is never reported. The latter
 counts after a week, and once more if it ends within the month that follows.
 """
 
@@ -19,17 +19,17 @@ from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch, fetch_one
 
 MOST = 100_000
-"""Outputs that are remembered for one feed."""
+"""Outputs remembered per feed."""
 
 _LOST = "ABORT"
-"""The end of a run that nobody has reported."""
+"""Event type used for the end of a run if no end was reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Events and rejections of outputs that were named before the end of their runs.
+    """Events and rejections for outputs announced before the end of their runs.
 
-    ``unnamed`` counts the runs that ended without naming an output they had announced.
+    ``unnamed`` counts the runs that ended without naming an output announced earlier.
     """
 
     received: list[Received] = field(default_factory=list)
@@ -38,9 +38,9 @@ class Ends:
 
 
 async def end_runs(conn: Connection, org_id: UUID, runs: Sequence[RunReports]) -> Ends:
-    """Remember announced outputs, and return those of runs that have ended.
+    """Store announced outputs, and return those of runs that have ended.
 
-    Must run in the transaction that moves the position behind the events.
+    Must run in the transaction that advances the position past the events.
     """
     received: list[Received] = []
     rejections: list[Rejection] = []
@@ -61,7 +61,7 @@ async def end_runs(conn: Connection, org_id: UUID, runs: Sequence[RunReports]) -
 
 
 async def _announce(conn: Connection, org_id: UUID, runs: RunReports) -> list[Rejection]:
-    """Store the outputs that runs name before their end; reject them where there are too many."""
+    """Store outputs announced before the end of their runs; reject them if there are too many."""
     open_ = [each for each in runs.reports if not each.is_end and each.outputs]
     if not open_:
         return []
@@ -96,7 +96,7 @@ def _refused(report: RunReport) -> Rejection:
 
 
 async def _ended(conn: Connection, org_id: UUID, runs: RunReports) -> list[Delivery]:
-    """For each run that has ended, the event that would have named what its end did not."""
+    """Return for each ended run an event with the outputs missing from its final event."""
     ends = [each for each in runs.reports if each.is_end]
     if ends:
         names = [each.run for each in ends]
@@ -123,9 +123,10 @@ def _name(row: Row) -> tuple[str, str]:
 def _delivery(
     end: RunReport | None, run: str, rows: Sequence[Row], kind: str = "COMPLETE"
 ) -> Delivery:
-    """The event of a run's end with the outputs of these rows, at the place of its end.
+    """Build the final event of a run with the outputs of these rows, at the position of its end.
 
-    Without an end it is at the place of the announcement, which is late, or the end is unknown.
+    Without a final event, because the announcement came late or the end is unknown, the position is
+    that of the announcement.
     """
     first = rows[0]
     end = end or RunReport(

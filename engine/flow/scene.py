@@ -1,4 +1,4 @@
-"""Where a flow acts: an org, and its lineage as of the transaction that asks."""
+"""Context of an operation: an org, and its lineage as of the current transaction."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -12,16 +12,16 @@ from engine.store.orgs import lineage_epoch
 
 @dataclass(slots=True)
 class Scene:
-    """An org with its lineage, which is read again only when a deploy has moved the epoch.
+    """Org with its lineage, which is reloaded only after a deploy has moved the epoch.
 
-    Transactions that see different epochs may ask at once: epoch and lineage change hands together.
+    Safe for concurrent transactions at different epochs: epoch and lineage are replaced together.
     """
 
     org_id: UUID
     _cached: tuple[int, Lineage] | None = field(default=None, init=False)
 
     async def lineage(self, conn: Connection) -> Lineage:
-        """Return the lineage that the transaction of ``conn`` sees."""
+        """Return the lineage visible to the transaction of ``conn``."""
         epoch, cached = await lineage_epoch(conn, self.org_id), self._cached
         while cached is None or cached[0] != epoch:
             found = await self._read(conn, epoch)
@@ -31,7 +31,7 @@ class Scene:
         return cached[1]
 
     async def _read(self, conn: Connection, epoch: int) -> Lineage | None:
-        """The lineage; None where a deploy that commits between the statements tore it apart."""
+        """Load the lineage; None if a deploy between the statements made it inconsistent."""
         try:
             return await load_lineage(conn, self.org_id)
         except (KeyError, InvalidDag):
@@ -41,5 +41,5 @@ class Scene:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the lineage that was last read; -1 before the first."""
+        """Epoch of the lineage that was last read; -1 before the first."""
         return self._cached[0] if self._cached else -1

@@ -1,4 +1,4 @@
-"""What an org serves, DAG by DAG, and what a new version has to live with."""
+"""Current DAG versions of an org, and the constraints that they place on a new version."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -18,14 +18,14 @@ from engine.store.run import fetch
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A version of a DAG that is served."""
+    """Current version of a DAG."""
 
     version_id: UUID
     compiled: CompiledDag
 
 
 async def load_serving(conn: Connection, org_id: UUID) -> dict[str, Serving]:
-    """Read the current version of every DAG of an org, by name."""
+    """Load the current version of every DAG of an org, by name."""
     rows = await fetch(conn, "dags.current", org_id=org_id)
     return {
         row["dag_name"]: Serving(row["dag_version_id"], CompiledDag.from_data(row["content"]))
@@ -34,7 +34,7 @@ async def load_serving(conn: Connection, org_id: UUID) -> dict[str, Serving]:
 
 
 async def load_user_defined(conn: Connection) -> UserDefined:
-    """Read which functions and operators the database has beside those of PostgreSQL."""
+    """Load the functions and operators that the database has in addition to those of PostgreSQL."""
     (row,) = await fetch(conn, "dags.user_defined")
     return UserDefined(*(frozenset(row[key]) for key in ("functions", "unsafe", "operators")))
 
@@ -42,7 +42,7 @@ async def load_user_defined(conn: Connection) -> UserDefined:
 def compile_among(
     serving: Mapping[str, Serving], dag: DagFile, user_defined: UserDefined = NOTHING_DEFINED
 ) -> CompiledDag:
-    """Compile a DAG file among the other DAGs of its org. Raises InvalidDag."""
+    """Compile a DAG file against the other DAGs of its org. Raises InvalidDag."""
     others = [each.compiled for name, each in serving.items() if name != dag.dag]
     compiled = compile_dag(dag, {entry.name: entry for entry in _catalog(others)}, user_defined)
     if dag.dag in serving:
@@ -53,10 +53,10 @@ def compile_among(
 def followers(
     serving: Mapping[str, Serving], dag_name: str, user_defined: UserDefined = NOTHING_DEFINED
 ) -> Iterator[DagFile]:
-    """The DAGs that read one which has changed, and come out otherwise for that, as they are.
+    """Yield the unmodified DAGs that read a changed DAG and compile differently for that reason.
 
-    Their SQL may read columns that came or went. What does not hold among them any more stays as it
-    is served: that is for its own deploy to say.
+    Their SQL may read columns that were added or removed. A DAG that no longer compiles keeps its
+    current version; the error is reported when that DAG is deployed.
     """
     made = {dataset.name for dataset in serving[dag_name].compiled.datasets}
     for name, other in serving.items():
@@ -101,7 +101,7 @@ def _captured_table(job: CompiledJob) -> str | None:
 def _refuse_orphans(
     previous: CompiledDag, compiled: CompiledDag, others: Iterable[CompiledDag]
 ) -> None:
-    """A dataset that another DAG reads cannot go, nor be cut in other partitions."""
+    """Raise InvalidDag if a dataset that another DAG reads is removed or repartitioned."""
     new = {dataset.name: dataset.partitioning for dataset in compiled.datasets}
     for dataset in previous.datasets:
         if new.get(dataset.name) != dataset.partitioning:

@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def set_aside(conn: Connection, row: Row, error: Exception) -> None:
-    """Keep a locked invalidation open, with the reason why it cannot be planned."""
+    """Keep a locked invalidation open, and record the reason why it cannot be planned."""
     why = reason_of(error)[:_MAX_ERROR_CHARACTERS]
     await execute(conn, "invalidations.set_aside", id=row["id"], error=why)
     _log.error(
@@ -34,9 +34,10 @@ async def set_aside(conn: Connection, row: Row, error: Exception) -> None:
 async def replay(
     conn: Connection, scene: Scene, ids: Sequence[UUID] | None, *, whole: bool = False
 ) -> list[UUID]:
-    """Have invalidations that were set aside planned again; ``ids`` None: all of the org's.
+    """Retry planning of invalidations that were set aside, and return their ids.
 
-    ``whole`` widens each of them to all that exists of its dataset. Returns those replayed.
+    ``ids`` None selects all of the org's. ``whole`` widens each invalidation to all existing
+    partitions of its dataset.
     """
     wanted = None if ids is None else list(ids)
     async with conn.transaction():
@@ -50,7 +51,7 @@ async def replay(
 
 @contextmanager
 def planning(what: str) -> Iterator[None]:
-    """Turn an error that is due to what is planned into InvalidInput; others pass through."""
+    """Turn an error caused by the data being planned into InvalidInput; others pass through."""
     try:
         yield
     except KnockonError:

@@ -1,7 +1,7 @@
-"""Settle: when tasks end, what waits behind them is queued, skipped or held.
+"""Resolve the dependents of ended tasks: queue, skip or hold each.
 
-With nothing open left in front, a task is queued if any input changed or it was hit directly,
-else skipped, which in turn settles what waits behind it.
+Once nothing upstream is unfinished, a task is queued if an input changed or it was directly
+invalidated. Otherwise it is skipped, and its own dependents are resolved in turn.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,9 +26,9 @@ from engine.store.run import Row, execute, fetch
 async def settle(
     conn: Connection, scene: Scene, ended: Collection[UUID], changes: Changes = UNCHANGED
 ) -> None:
-    """Settle all that waits behind ``ended``, of which ``changes`` came out different.
+    """Resolve all dependents of ``ended``; ``changes`` are the tasks with a different result.
 
-    Belongs into the transaction in which the tasks ended.
+    Must run in the transaction in which the tasks ended.
     """
     queued = False
     while ended:
@@ -47,7 +47,7 @@ async def release_held_of_manual(
 ) -> None:
     """Release first runs of manual jobs whose inputs, among ``grown``, may be complete now.
 
-    Changes do not hit manual jobs, so no plan looks at these tasks again.
+    Changes do not trigger manual jobs, so no plan considers these tasks again.
     """
     readers = {edge.job for dataset in grown for edge in lineage.readers(dataset)}
     jobs = map(lineage.job, readers)
@@ -63,9 +63,9 @@ async def release_held_of_manual(
 async def release(
     conn: Connection, scene: Scene, ids: Sequence[UUID], changes: Changes = UNCHANGED
 ) -> list[Row]:
-    """Let go of those locked, blocked tasks that nothing holds back any more.
+    """Unblock the locked, blocked tasks that nothing blocks any more.
 
-    Returns the rows that moved, with their new ``status``.
+    Returns the rows that changed state, with their new ``status``.
     """
     hit = list(await reached(conn, scene, changes.parts))
     settled = await fetch(conn, "tasks.settle", ids=list(ids), changed=list(changes.whole), hit=hit)
@@ -79,14 +79,14 @@ async def release(
 
 
 async def release_all(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> None:
-    """Release locked, blocked tasks, and resolve the dependents of those that are skipped."""
+    """Unblock locked, blocked tasks, and resolve the dependents of those that are skipped."""
     released = await release(conn, scene, ids)
     await settle(conn, scene, [row["id"] for row in released if row["status"] == "skipped"])
     await ring(conn, TASKS, scene.org_id)
 
 
 async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row]) -> None:
-    """Queue those about to be skipped whose partitions are stale, whatever made them so."""
+    """Queue tasks about to be skipped whose partitions are stale, whatever the cause."""
     needs = [(lineage.job(row["job_id"]), row["partitions"]) for row in skipped]
     stale = await stale_partitions(conn, lineage, needs)
     late = {
@@ -102,14 +102,14 @@ async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row
 
 
 def _is_due(stale: Stale, job: Job, keys: Sequence[str], *, reads_all_rows: bool) -> bool:
-    """Whether a run is due: one of new rows would not read those that somebody left unread."""
+    """Return True if a run is due; a run on new rows never reads rows left unread by decision."""
     subjects = [UNIT] if job.is_unit else keys
     reasons = (reason for key in subjects for reason in stale.get((job.id, key), ()))
     return any(reads_all_rows or reason.rule != "rows not read" for reason in reasons)
 
 
 async def _hold_or_queue(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> None:
-    """A first run waits until enough of its inputs exist, and says for which it waits."""
+    """Queue first runs with enough existing inputs; hold the rest with their missing inputs."""
     existing = await _existing(conn, lineage, {row["job_id"] for row in rows})
     for row in rows:
         missing = _missing(lineage, row, existing)
@@ -123,7 +123,7 @@ async def _hold_or_queue(conn: Connection, lineage: Lineage, rows: Sequence[Row]
 async def _existing(
     conn: Connection, lineage: Lineage, jobs: Collection[UUID]
 ) -> dict[UUID, PartitionSet]:
-    """What exists of all that these jobs make and read."""
+    """Load the existing partitions of all outputs and inputs of these jobs."""
     found = [lineage.job(each) for each in jobs]
     concerned = {dataset for job in found for dataset in job.outputs}
     concerned |= {each.dataset for job in found for each in job.inputs}
@@ -137,6 +137,6 @@ def _missing(
     space = lineage.job_space(job)
     built = PartitionSet.union([existing[output] for output in job.outputs])
     first_time = [key for key in row["partitions"] if not built.covers(space.parse(key))]
-    # A job that finds its partitions may have a task that names none.
+    # A job that discovers its partitions may have a task without any.
     is_first_run = first_time or not (row["partitions"] or built)
     return missing_inputs(lineage, job, first_time, existing.__getitem__) if is_first_run else None

@@ -1,7 +1,7 @@
-"""Functions, operators and views behind the SELECTs of jobs, each with a hash of its definition.
+"""Hash the definitions of functions, operators and views that the SELECTs of jobs use.
 
-They are code outside the DAG file. Deploys make their hashes part of the definition, and workers
-compare them before they run.
+This code is outside the DAG file. Deploys make the hashes part of the definition, and workers
+compare them before each run.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -18,13 +18,13 @@ from engine.store.run import Row, execute, fetch
 _MOST = 1_000
 """Objects that one job may use: each is looked up before each of its runs."""
 _Object = tuple[str, int]
-"""The catalog that holds it, and its oid."""
+"""System catalog that holds the object, and the object's oid."""
 
 
 async def with_sql_code(conn: Connection, serving: Mapping[str, Serving], dag: DagFile) -> DagFile:
-    """The DAG with the hashes of what its SELECTs use; a job with a ``version`` needs none.
+    """Return the DAG with hashes of the code in its SELECTs; a job with a ``version`` needs none.
 
-    Belongs in a transaction. Raises InvalidDag.
+    Must run in a transaction. Raises InvalidDag.
     """
     tables = dict(_tables(serving, dag))
     jobs = {
@@ -48,7 +48,7 @@ async def check_sql_code(
     selects: Collection[str],
     tables: Collection[TableName],
 ) -> None:
-    """Raise InvalidInput where SELECTs use other code than at the deploy."""
+    """Raise InvalidInput if the code in SELECTs has changed since the deploy."""
     found = await used_code(conn, selects, tables)
     if found != code:
         raise InvalidInput(
@@ -59,7 +59,7 @@ async def check_sql_code(
 
 
 def differences(deployed: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
-    """What differs between two sets of hashes, by name."""
+    """Describe the differences between two sets of hashes, by name."""
     for name in sorted({*deployed, *found}):
         if name not in found:
             yield f"{name} is missing"
@@ -72,9 +72,9 @@ def differences(deployed: Mapping[str, str], found: Mapping[str, str]) -> Iterat
 async def used_code(
     conn: Connection, selects: Iterable[str], tables: Iterable[TableName]
 ) -> dict[str, str]:
-    """A hash for each object that SELECTs over these tables use, directly or not.
+    """Hash each object that SELECTs over these tables use, directly or indirectly.
 
-    Belongs in a transaction. Raises InvalidInput for more than a thousand of them.
+    Must run in a transaction. Raises InvalidInput for more than a thousand objects.
     """
     found: dict[str, str] = {}
     known: set[_Object] = set()
@@ -93,7 +93,7 @@ async def used_code(
 
 
 async def _next(conn: Connection, objects: set[_Object], found: dict[str, str]) -> set[_Object]:
-    """Hash some objects; returns those that they use themselves."""
+    """Hash some objects; return the objects used by their definitions."""
     classes, oids = map(list, zip(*sorted(objects), strict=True))
     rows = await fetch(conn, "code.definitions", classes=classes, oids=oids)
     for row in rows:
@@ -117,7 +117,7 @@ async def _in_bodies(conn: Connection, rows: Iterable[Row]) -> set[_Object]:
 async def _named(
     conn: Connection, selects: Iterable[str], tables: Iterable[TableName]
 ) -> set[_Object]:
-    """What SELECTs name themselves, and those of their tables that are views."""
+    """Look up the objects named in SELECTs, and the views among their tables."""
     found = [mentioned(select) for select in selects]
     called = {(name, "public") for each in found for name in each.called}
     operators = {name for each in found for name in each.operators}

@@ -1,10 +1,15 @@
-"""Stale: the one definition of whether a partition is, by the evidence in the tables.
+"""Stale: the only definition of a stale partition, by the evidence in the tables.
 
-A partition is stale if the definition of its job differs from that of its run, if an input has
-changed since the run in the columns and rows that reach the partition, if an input that it needs
-has appeared or is gone, if an attempt since the run may have written a part of it, if an
-invalidation since has declared it wrong, if it was decided that a `PerUpdate` job does not read old
-rows again, or if it was never built though all is there that its first run waits for.
+A partition is stale in any of these cases:
+
+- the definition of its job differs from that of its run;
+- an input has changed since the run, in columns and rows that reach the partition;
+- a needed input has appeared or is gone;
+- an attempt since the run may have written a part of it;
+- an invalidation since the run has declared it wrong;
+- a `PerUpdate` job does not read old rows again, by decision;
+- it was never built, although everything its first run waits for exists.
+
 A job that builds all its partitions together is judged as one, under the key ``*``.
 """
 
@@ -46,18 +51,21 @@ Rule = Literal[
     "invalidated",
     "stalled",
 ]
-"""The last two are matters of the audit: planning has an invalidated partition recomputed anyway,
-and a stalled one has a task, which waits for nothing that is still to end."""
+"""Rule by which a partition is stale; the last two apply in the audit only.
+
+Planning recomputes an invalidated partition anyway, and a stalled one has a task whose blockers
+have all ended.
+"""
 Subject = tuple[UUID, str]
-"""A job and one of its partition keys, ``*`` where its partitions are built together."""
+"""Job and one of its partition keys, ``*`` if its partitions are built together."""
 _Needed = tuple[UUID, PartitionSet]
 """Partitions of an input dataset."""
 _Runs = Mapping[UUID, Sequence[tuple[Job, str]]]
-"""By task, the partitions that stand on its run."""
+"""By task, the partitions with content from its run."""
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """Why a partition is stale; versions are those of the input ``partition`` of ``dataset``."""
+    """Reason for staleness; versions are those of the input ``partition`` of ``dataset``."""
 
     rule: Rule
     dataset: str | None = None
@@ -72,7 +80,7 @@ Stale = Mapping[Subject, Sequence[Reason]]
 async def stale_partitions(
     conn: Connection, lineage: Lineage, needs: Sequence[tuple[Job, Sequence[str]]]
 ) -> Stale:
-    """Judge partitions of jobs that are not sources; returns the stale ones with the reasons."""
+    """Judge partitions of jobs other than sources; return the stale ones with the reasons."""
     subjects = [(job, key) for job, keys in needs for key in ((UNIT,) if job.is_unit else keys)]
     found = _Judgement(conn, lineage)
     runs = await _runs(conn, lineage, subjects)
@@ -95,7 +103,7 @@ async def stale_partitions(
 async def _runs(
     conn: Connection, lineage: Lineage, subjects: Sequence[tuple[Job, str]]
 ) -> list[tuple[tuple[Job, str], Row]]:
-    """Each subject with the run that it stands on."""
+    """Fetch for each subject the run that built its current content."""
     found: list[tuple[tuple[Job, str], Row]] = []
     for name, is_unit in (("stale.runs", False), ("stale.last_runs", True)):
         asked = [each for each in subjects if each[0].is_unit is is_unit]
@@ -114,9 +122,9 @@ async def _runs(
 
 @dataclass(slots=True)
 class _Judgement:
-    """Reasons in the making; ``existing`` holds the partitions of datasets looked at so far.
+    """Collected reasons, with caches; ``existing`` holds the partitions of datasets.
 
-    ``needed`` holds the input partitions of output partitions looked at so far, by edge.
+    ``needed`` holds the input partitions of output partitions, by edge.
     """
 
     conn: Connection
@@ -129,7 +137,7 @@ class _Judgement:
         self.reasons.setdefault((job.id, key), []).append(reason)
 
     async def judge_changes(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
-        """Inputs that have changed since, in what reaches the partition, or are gone."""
+        """Find inputs that are gone, or have changed since the run in a scope that is read."""
         by_task = _by_task(built)
         runs = {task: job.id for job, _, task in built}
         rows = await fetch(
@@ -145,7 +153,7 @@ class _Judgement:
                     self.add(job, key, self._reason(row))
 
     async def judge_appearances(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
-        """Inputs that a run would read today, and that the recorded run has not read.
+        """Find inputs that a run would read today and the recorded run has not read.
 
         Partitions that need the same input partitions are judged together, so that these are listed
         once.
@@ -167,7 +175,7 @@ class _Judgement:
     async def _unrecorded(
         self, tasks: Sequence[UUID], listed: Sequence[tuple[int, int, UUID, UUID, str]]
     ) -> list[Row]:
-        """Partitions that exist and that tasks have not read, each with its range of tasks."""
+        """Fetch existing partitions that tasks have not read, each with its range of tasks."""
         if not listed:
             return []
         firsts, lasts, datasets, versions, keys = map(list, zip(*listed, strict=True))
@@ -183,9 +191,9 @@ class _Judgement:
         )
 
     async def _by_needs(self, built: Sequence[tuple[Job, str, UUID]]) -> Mapping[_Needed, _Runs]:
-        """Runs by the input partitions that they need, but for inputs that need no look-up.
+        """Group runs by the input partitions they need, except for inputs that need no look-up.
 
-        A run of single partitions has recorded the only input partition that an identity gives.
+        A run of single partitions has recorded the one input partition that an identity gives.
         """
         found: dict[_Needed, dict[UUID, list[tuple[Job, str]]]] = {}
         for job, key, task in built:
@@ -203,7 +211,7 @@ class _Judgement:
         return found
 
     async def judge_first_runs(self, unbuilt: Sequence[tuple[Job, str]]) -> None:
-        """Partitions that were never built, though nothing holds their first run back."""
+        """Find partitions that were never built although nothing blocks their first run."""
         for job, key in unbuilt:
             if await self._answer(partial(first_run_is_due, self.lineage, job, key)):
                 self.add(job, key, Reason("never built"))
@@ -216,7 +224,7 @@ class _Judgement:
         return Reason(rule, name, row["key"], recorded, row["version"])
 
     async def _is_newer(self, job: Job, key: str, row: Row) -> bool:
-        """Whether what the row says concerns the partition."""
+        """Return True if the change in the row concerns the partition."""
         edges = [each for each in self.lineage.inputs(job.id) if each.dataset == row["dataset"]]
         if not edges or not await self._needs(job, key, row["dataset"], row["key"]):
             return False
@@ -233,7 +241,7 @@ class _Judgement:
         )
 
     async def _needs(self, job: Job, key: str, dataset: UUID, input_key: str) -> bool:
-        """Whether a partition is made of an input partition; a run may have read others too."""
+        """Return True if a partition needs an input partition; a run may have read more."""
         wanted = self.lineage.space(dataset).parse(input_key)
         for edge in self.lineage.inputs(job.id):
             if edge.dataset == dataset:
@@ -243,7 +251,7 @@ class _Judgement:
         return False
 
     async def _needed(self, edge: Edge, job: Job, key: str) -> PartitionSet:
-        """The input partitions that a partition is made of over one edge."""
+        """Return the input partitions from which a partition is built over one edge."""
         found = self.needed.get((edge, key))
         if found is None:
             space = self.lineage.job_space(job)
@@ -252,7 +260,7 @@ class _Judgement:
         return found
 
     async def _answer(self, question: Callable[[Known], T]) -> T:
-        """The answer to a question about the partitions that exist, which are loaded for it."""
+        """Answer a question about existing partitions, loading them on demand."""
         while True:
             try:
                 return question(prefetched(self.existing))
@@ -269,5 +277,5 @@ def _by_task(built: Sequence[tuple[Job, str, UUID]]) -> _Runs:
 
 
 def stale_keys(stale: Stale, job: Job, keys: Sequence[str]) -> Iterator[str]:
-    """Those of a job's partition keys that are stale."""
+    """Yield the stale partition keys among those of a job."""
     return (key for key in keys if (job.id, UNIT if job.is_unit else key) in stale)

@@ -1,4 +1,4 @@
-"""Standing: what leads to the stale partitions of a job, or which decision leaves them."""
+"""Explain the stale partitions of a job by pending work, or by a decision to leave them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from engine.store.run import Row, fetch
 Verdict = Literal["in hand", "left", "lost"]
 
 _MOST_REACHING = 200
-"""Open invalidations of inputs whose partitions are worked out one by one."""
+"""Open invalidations of inputs for which the reached partitions are computed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """By partition key, and for the whole job, what is open and what was decided.
+    """Pending work and decisions, by partition key and for the job as a whole.
 
-    Of open invalidations ``by_inputs`` has the partitions that they reach through an input.
+    ``by_inputs`` has the partitions that open invalidations reach through an input.
     """
 
     of_job: tuple[Verdict, str] | None
@@ -35,7 +35,7 @@ class Standing:
     space: PartitionSpace
 
     def of(self, key: str) -> tuple[Verdict, str | None]:
-        """The verdict on a stale partition, and the reason for it."""
+        """Return the verdict on a stale partition, and the reason for it."""
         return self.of_keys.get(key) or self._reached(key) or self.of_job or ("lost", None)
 
     def _reached(self, key: str) -> tuple[Verdict, str] | None:
@@ -46,7 +46,7 @@ class Standing:
 async def load_standing(
     conn: Connection, scene: Scene, lineage: Lineage, job: Job, keys: Sequence[str]
 ) -> Standing:
-    """Load it for some partition keys of a job, ``*`` where they are built together."""
+    """Load the standing of partition keys of a job, ``*`` if they are built together."""
     of_keys: dict[str, tuple[Verdict, str]] = {}
     for key, row in (await _decisions(conn, lineage, job, keys)).items():
         by = f" by {row['decided_by']}" if row["decided_by"] else ""
@@ -71,11 +71,11 @@ async def load_standing(
 def _by_inputs(
     lineage: Lineage, job: Job, open_rows: Sequence[Row]
 ) -> list[tuple[PartitionSet, tuple[Verdict, str]]]:
-    """The partitions that open invalidations of the job's inputs reach, those to be planned first.
+    """Return the partitions reached by open invalidations of the inputs, plannable ones first.
 
-    One that is set aside explains a stale partition only where it is about a change that a run has
-    made: other changes get their versions when they are planned. A backlog counts as reaching all
-    partitions until it is planned, since so many sets cost more than they are worth.
+    An invalidation that was set aside explains a stale partition only if a run made the change:
+    other changes get their versions during planning. A backlog counts as reaching all partitions
+    until it is planned, because so many sets cost more than they are worth.
     """
     reaching = [
         (edge, row)
@@ -96,20 +96,20 @@ def _by_inputs(
 
 
 def _down(lineage: Lineage, edge: Edge, row: Row) -> PartitionSet:
-    """The partitions of the edge's job that an invalidation of its input can reach."""
+    """Return the partitions of the edge's job that an invalidation of its input can reach."""
     everything = lineage.job_space(lineage.job(edge.job)).universe
     if row["partition_key"] is None or edge.mapping.takes_last:
         return everything
     try:
         return edge.mapping.down(lineage.space(edge.dataset).parse(row["partition_key"]))
     except InvalidPartition:
-        return everything  # of another generation, until it is planned
+        return everything  # the key of another dataset version, until planned
 
 
 def _invalidated(
     lineage: Lineage, job: Job, keys: Sequence[str], open_rows: Sequence[Row]
 ) -> dict[str, tuple[Verdict, str]]:
-    """The partition keys that open invalidations of the job's own outputs cover."""
+    """Return the partition keys covered by open invalidations of the job's own outputs."""
     own = [
         row
         for row in open_rows
@@ -134,20 +134,20 @@ def _covers(lineage: Lineage, job: Job, row: Row, key: str) -> bool:
 
 
 def verdict_of_covering(rows: Sequence[Row]) -> tuple[Verdict, str]:
-    """Return the verdict on what open invalidations cover; one that can be planned comes first."""
+    """Return the verdict for covering open invalidations; plannable ones take priority."""
     errors = [row["planning_error"] for row in rows]
     return invalidation_verdict(None if None in errors else errors[0], "of it")
 
 
 def invalidation_verdict(planning_error: str | None, of: str) -> tuple[Verdict, str]:
-    """Return the verdict on what an open invalidation concerns."""
+    """Return the verdict on partitions concerned by an open invalidation."""
     if planning_error is not None:
         return "left", f"an invalidation {of} cannot be planned: {planning_error}"
     return "in hand", f"an invalidation {of} is not planned yet"
 
 
 async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str, Row]:
-    """The unfinished tasks by the keys that they build; one that can still run comes first."""
+    """Fetch the unfinished tasks by the keys they build; runnable tasks take priority."""
     found: dict[str, Row] = {}
     rows = await fetch(
         conn, "stale.open_tasks", job=job.id, keys=None if job.is_unit else list(keys)
@@ -172,7 +172,7 @@ async def _decisions(
 async def _pending(
     conn: Connection, scene: Scene, lineage: Lineage, job: Job, keys: Sequence[str]
 ) -> Mapping[str, Any]:
-    """The plans pending approval by the keys that they would recompute."""
+    """Fetch the plans pending approval by the keys they would recompute."""
     rows = await fetch(
         conn, "stale.pending_steps", org_id=scene.org_id, job=job.name, dag=job.dag_name
     )

@@ -1,7 +1,7 @@
-"""Tables that are in use: datasets are kept in them, or captured from them.
+"""Tables in use: datasets are stored in them, or captured from them.
 
-Claims are by the names that DAG files write, and by the capture triggers that tables bear, which
-find a table under whatever name it was attached.
+Claims are based on the names in DAG files, and on the capture triggers of tables, which identify a
+table under whatever name it was attached.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from engine.store.run import Row, fetch
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A table that a dataset is kept in or captured from; ``is_ours``: one of the same org."""
+    """Table that a dataset is stored in or captured from; ``is_ours``: by the same org."""
 
     dataset: str
     is_source: bool
@@ -37,14 +37,14 @@ class Claim:
         return f"{'source dataset' if self.is_source else 'dataset'} {self.dataset!r}"
 
     def covers(self, row: Row) -> bool:
-        """Whether this is the table of a row of `tables.reached_by_writes`."""
+        """Return True if this is the table of a row of `tables.reached_by_writes`."""
         schema, name = self.table
         is_there = row["is_visible"] if schema is None else schema == row["schema"]
         return bool(is_there) and name == row["table"]
 
 
 def own_claims(compiled: CompiledDag) -> Iterator[Claim]:
-    """The tables that the datasets of a DAG are kept in or captured from."""
+    """Yield the tables that the datasets of a DAG are stored in or captured from."""
     jobs = {job.name: job for job in compiled.jobs}
     for each in compiled.datasets:
         source = jobs[each.job].source or {}
@@ -64,9 +64,9 @@ async def find_claims(
     reached: Sequence[Row],
     compiled: CompiledDag | None = None,
 ) -> list[Claim]:
-    """The claims of current versions on tables of these names, and on those that writes reach.
+    """Find the claims of current versions on tables of these names, and on those writes reach.
 
-    With a compiled DAG, its own claims are left to `own_claims`, but for its captured tables.
+    With a compiled DAG, its own claims are left to `own_claims`, except for its captured tables.
     """
     rows = await fetch(conn, "tables.claims", names=sorted({bare_name(name) for name in names}))
     found = [
@@ -89,7 +89,7 @@ def _claim(row: Row, org_id: UUID, table: TableName) -> Claim:
 
 
 async def _captured(conn: Connection, reached: Sequence[Row]) -> list[Row]:
-    """The datasets that capture triggers on these tables log to."""
+    """Fetch the datasets to which the capture triggers on these tables log."""
     triggers = [(stem, row) for row in reached for stem in row["captured"]]
     if not triggers:
         return []
@@ -103,13 +103,13 @@ async def _captured(conn: Connection, reached: Sequence[Row]) -> list[Row]:
 
 
 def _is_removed(row: Row, org_id: UUID, compiled: CompiledDag) -> bool:
-    """Whether a captured dataset is no longer in the DAG that is about to be deployed."""
+    """Return True if the DAG about to be deployed no longer has a captured dataset."""
     is_own = (row["org_id"], row["dag_name"]) == (org_id, compiled.name)
     return is_own and all(each.name != row["name"] for each in compiled.datasets)
 
 
 async def _entitled(conn: Connection, org_id: UUID, foreign: Sequence[Claim]) -> list[Claim]:
-    """The claims of other orgs that count: naming a table in a file alone gives no right to it."""
+    """Return the valid claims of other orgs: naming a table in a file gives no right to it."""
     if not foreign:
         return []
     tables = [claim.table.parts for claim in foreign]

@@ -1,4 +1,4 @@
-"""Trim: proposals that nobody has applied go after a while."""
+"""Trim old proposals that were never applied."""
 
 from engine.flow.scene import Scene
 from engine.store.database import Connection
@@ -8,5 +8,5 @@ _DAYS = 7
 
 
 async def trim(conn: Connection, scene: Scene) -> int:
-    """Delete proposals of more than a week ago; returns how many."""
+    """Delete proposals older than a week; return the number deleted."""
     return await execute(conn, "plans.trim", org_id=scene.org_id, days=_DAYS)

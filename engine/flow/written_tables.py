@@ -1,7 +1,7 @@
-"""Tables that a transaction has written, compared with those that it may write.
+"""Compare the tables that a transaction has written with those it may write.
 
-A table can be renamed, partitioned or given a trigger after it was checked and before it is
-written. From then on the lock of the write keeps it as it is until the commit.
+A table can be renamed, partitioned or given a trigger between the check and the write. From then
+on, the lock of the write preserves the table until the commit.
 """
 
 from collections.abc import Collection
@@ -20,9 +20,9 @@ _RUN_DEFERRED = sql.SQL("SET CONSTRAINTS ALL IMMEDIATE")
 async def check_written(
     org: AsOrg, outputs: Collection[Dataset], tables: Collection[tuple[str, str]]
 ) -> None:
-    """Raise TaskFailed where the transaction wrote to a table that holds another dataset.
+    """Raise TaskFailed if the transaction wrote to a table that holds another dataset.
 
-    ``tables`` are those of the outputs, which `check_target` checks.
+    ``tables`` are the tables of the outputs, checked by `check_target`.
     """
     rows = await fetch(org.conn, "tables.written")
     if any(row["defers"] for row in rows):
