@@ -28,7 +28,7 @@ class Pruning(Enum):
 PRUNED: Final = Pruning.PRUNED
 
 ColumnMap = Mapping[str, tuple[str, ...] | None]
-"""Maps each input column to the output columns it affects (None: all of them)."""
+"""The output columns affected by each input column (None: all of them)."""
 Ends = tuple[UUID, UUID]
 """(output dataset, input dataset)."""
 _decode = msgspec.json.Decoder(list[tuple[UUID, UUID, list[str], list[str]]]).decode

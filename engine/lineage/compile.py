@@ -121,7 +121,7 @@ def _input(spec: Input, job: JobSpec, around: Surroundings) -> CompiledInput:
 
 
 def _passes(spec: Input, job: JobSpec, around: Surroundings) -> dict[str, tuple[str, ...]]:
-    """Return the passed columns declared in the file, or else those common to all SELECTs."""
+    """Return the passed columns declared in the file, or else those common to all outputs' SQL."""
     if spec.passes is not None:
         return spec.passes
     told = (around.derived.get(output.dataset) for output in job.outputs)
@@ -171,7 +171,7 @@ def _config_hash(job: CompiledJob, datasets: Iterable[CompiledDataset]) -> str:
 
 
 def _place(dataset: CompiledDataset) -> dict[str, Any]:
-    """Return the storage without ``adopt``, a permission and not part of the definition."""
+    """Return the storage without ``adopt``, a permission rather than part of the definition."""
     return {key: value for key, value in dataset.storage.items() if key != "adopt"}
 
 
@@ -180,7 +180,7 @@ def _hash(content: Any) -> str:
 
 
 def _content_hash(around: Surroundings, columns: tuple[CompiledColumn, ...]) -> str:
-    """Hash the file, the partitionings of its inputs in other DAGs, and all derived columns."""
+    """Hash the file, the partitionings of its inputs in other DAGs, and columns with lineage."""
     read = {each.dataset for job in around.dag.jobs for each in job.inputs}
     cut = {name: each.partitioning for name, each in around.catalog.items() if name in read}
     names = {name: derived.columns for name, derived in around.derived.items()}
@@ -218,7 +218,7 @@ def _declared(job: JobSpec, lineage: Mapping[str, tuple[str, ...]]) -> list[_Pai
 
 
 def _told(job: JobSpec, lineage: Mapping[str, Reads], around: Surroundings) -> list[_Pair]:
-    """Expand derived lineage; an input in a FROM but without a reference has no column read.
+    """Expand derived lineage; an input in a FROM without column references reads no column.
 
     An input that appears in no SELECT of the job serves as a trigger, and counts as read entirely.
     """

@@ -159,7 +159,7 @@ def _changed_columns(before: Content, written: Written) -> DirtyColumns | Prunin
 def _differing(
     before: Mapping[str, str] | None, now: Mapping[str, str] | None
 ) -> frozenset[str] | None:
-    """Return the columns with different fingerprints; None if rows may have come or gone.
+    """Return the columns with different fingerprints; None if rows may have been added or removed.
 
     That is the case if one side has no fingerprints, or if none of them or all of them differ.
     """

@@ -22,7 +22,7 @@ _DERIVED = {"config_hash", "schema_hash", "index", "job"}
 _Ends = tuple[str, str]
 """(input dataset, output dataset)."""
 Regenerated = Mapping[str, tuple[str, ...] | None]
-"""Maps each dataset to its columns with possibly different content, sorted; None: all."""
+"""Sorted columns with possibly different content, by dataset; None: all columns."""
 
 
 class DagDiff(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +167,7 @@ def _own_dirt(old: _Made | None, new: _Made, index: int) -> DirtyColumns | Pruni
 
 
 def _regrown(old: CompiledDataset, new: CompiledDataset) -> DirtyColumns | Pruning:
-    """Return the columns added or removed because `SELECT *` reads an input with new columns."""
+    """Return the columns added or removed because the input columns of a `SELECT *` changed."""
     if old.columns is None or new.columns is None:
         return PRUNED
     return _other_columns(old.columns, new.columns)
@@ -183,7 +183,7 @@ def _dirty_sources(previous: CompiledDag | None, new: CompiledDag) -> dict[str, 
 def _own_dirt_of_source(
     old: CompiledDataset | None, new: CompiledDataset
 ) -> DirtyColumns | Pruning:
-    """Return the dirty columns of a source: all if its storage or partitioning changed.
+    """Return the dirty columns of a source: all if it is new, or stored or partitioned differently.
 
     Otherwise only added and removed columns are dirty.
     """

@@ -63,9 +63,10 @@ def certain(
 
 
 def named_by(rows: RowFilter, space: PartitionSpace) -> PartitionSet | None:
-    """Return the partitions named by conditions on partition columns; None if there are none.
+    """Return the partitions named by conditions on partition columns, or None.
 
-    The result covers a finite set of keys, or all keys, in each dimension.
+    Each dimension must be restricted to a finite set of keys or not at all, and at least one must
+    be restricted.
     """
     (box,) = narrow(rows, space, space.universe).boxes or (None,)
     universe = [dimension.universe for _, dimension in space.dimensions]

@@ -47,7 +47,7 @@ def mentioned(text: str) -> Mentioned:
 
 
 def _parts(run: str) -> set[str]:
-    """Return the possible operators in a run of operator characters: ``x*-1`` has two."""
+    """Return the possible operators in a run of operator characters: ``x*-1`` contains two."""
     ends = range(1, len(run) + 1)
     starts = range(len(run)) if len(run) <= _LONGEST_RUN else (0,)
     return {run[start:end] for start in starts for end in ends if start < end}

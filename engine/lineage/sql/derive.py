@@ -37,9 +37,10 @@ def derive(
     others: Mapping[str, Relation],
     user_defined: UserDefined = NOTHING_DEFINED,
 ) -> Derived:
-    """Derive lineage from a SELECT over inputs by alias and ``others``, relations not from inputs.
+    """Derive lineage from a SELECT over inputs by alias.
 
-    Never raises: lineage that cannot be derived is None and counts as reading everything.
+    ``others`` are further relations available in a FROM, without columns of inputs. Never raises:
+    underivable lineage is None and counts as reading everything.
     """
     whole = frozenset(Read(alias, EVERY) for alias in inputs)
     try:

@@ -29,7 +29,7 @@ def passes(
     """Map each output column to the input columns it carries.
 
     Never raises: unsupported syntax carries nothing. ``inputs`` has the columns of each input by
-    alias (None: unknown); ``others`` are relations not from inputs.
+    alias (None: unknown); ``others`` are further relations available in a FROM.
     """
     beside = {
         name: Table(tuple((column, NOTHING) for column in columns), has_places=False)
