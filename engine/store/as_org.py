@@ -1,8 +1,8 @@
-"""Statements that run with the rights of an org, in a transaction that goes on with the engine's.
+"""Execution of statements with the privileges of an org, within a transaction of the engine.
 
-They run inside a function that the org's role owns, so that they cannot set the role back. What
-they may leave behind in the session (settings, temporary objects, prepared statements, advisory
-locks) is removed in the same round trip, before it could influence a statement of the engine.
+The statements run inside a function owned by the org's role, so that they cannot reset the role.
+Any session state left behind (settings, temporary objects, prepared statements, advisory locks) is
+removed in the same round trip, before it can affect a statement of the engine.
 """
 
 import json
@@ -37,11 +37,11 @@ _NOTHING = sql.SQL("SELECT")
 
 @dataclass(frozen=True, slots=True)
 class AsOrg:
-    """A connection in a transaction, and the org whose rights statements get.
+    """A connection in a transaction, on which statements run with the privileges of an org.
 
-    The transaction's connection must be closed when an error leaves it: a failed statement leaves
-    prepared statements and locks behind, which no rollback removes. ``zone`` and
-    ``timeout_seconds`` hold for these statements only.
+    The caller must close the connection if an error leaves the transaction: a failed statement
+    leaves prepared statements and locks behind, which no rollback removes. ``zone`` and
+    ``timeout_seconds`` apply to these statements only.
     """
 
     conn: Connection
@@ -56,7 +56,7 @@ class AsOrg:
     async def fetch(self, *statements: sql.Composable) -> list[Row]:
         """Run statements, and return the rows of the last one, with JSON's types.
 
-        Raises psycopg's errors, and TaskFailed for what must not remain until the commit.
+        Raises psycopg's errors, and TaskFailed if the statements leave unsafe state in the session.
         """
         text = _RUN.format(
             zone=self.zone,
@@ -74,7 +74,7 @@ class AsOrg:
 
 
 def _check(before: Row, left: Row) -> None:
-    """Refuse what would run with the engine's rights afterwards, or stop its statements."""
+    """Reject state that runs code with the engine's privileges or makes its statements fail."""
     if left["prepared"] != before["prepared"]:
         raise TaskFailed(
             "the SELECT deallocated prepared statements in the session of the worker: remove that"

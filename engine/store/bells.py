@@ -1,4 +1,4 @@
-"""The doorbells' names: a NOTIFY wakes a loop, and never carries truth."""
+"""NOTIFY channels: a notification wakes a loop and carries no data."""
 
 from uuid import UUID
 
@@ -10,5 +10,5 @@ TASKS = "knockon_tasks"
 
 
 async def ring(conn: Connection, bell: str, org_id: UUID) -> None:
-    """Wake whoever listens to ``bell`` for an org, when the transaction commits."""
+    """Notify the listeners on the channel ``bell`` for an org when the transaction commits."""
     await execute(conn, "tasks.ring", bell=bell, org_id=org_id)

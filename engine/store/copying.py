@@ -1,7 +1,7 @@
-"""COPY: many new rows at once, in PostgreSQL's own binary format, the fastest way in.
+"""Bulk inserts by COPY in PostgreSQL's binary format, the fastest method.
 
-Bytes are sent as they are, so a UUID's bytes are a uuid, and the functions here make those of what
-is not as simple; strings and booleans go as they are, too.
+Values of type bytes are sent unchanged, so a uuid is passed as the bytes of a UUID. Strings and
+booleans need no conversion; the functions here encode other types.
 """
 
 from collections.abc import Iterable
@@ -18,34 +18,37 @@ _INT = Struct("!i").pack
 
 
 async def copy_in(conn: Connection, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Write rows through the COPY statement of this name. Raises psycopg's errors."""
+    """Write rows with the named COPY statement. Raises psycopg's errors."""
     async with conn.cursor() as cursor, cursor.copy(query(name).encode()) as copy:
         for row in rows:
             await copy.write_row(row)
 
 
 def int4(number: int) -> bytes:
-    """The int of a number."""
+    """Encode a number as int."""
     return _INT(number)
 
 
 def jsonb(encoded: bytes) -> bytes:
-    """The jsonb of a JSON text."""
+    """Encode a JSON text as jsonb."""
     return _JSONB_VERSION + encoded
 
 
 def uuids(ids: Iterable[bytes]) -> bytes:
-    """The uuid[] of some ids."""
+    """Encode ids as uuid[]."""
     return _array(_UUID, list(ids))
 
 
 def texts(items: Iterable[str]) -> bytes:
-    """The text[] of some texts."""
+    """Encode texts as text[]."""
     return _array(_TEXT, [each.encode() for each in items])
 
 
 def _array(kind: int, items: list[bytes]) -> bytes:
-    """One dimension, no nulls, counted from 1; each item behind its length."""
+    """Encode a one-dimensional array without nulls; its lower bound is 1.
+
+    Each item is prefixed with its length.
+    """
     if not items:
         return _HEAD(0, 0, kind, 0, 0)[:12]
     measured = (part for each in items for part in (_INT(len(each)), each))

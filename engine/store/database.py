@@ -1,8 +1,8 @@
-"""The way to PostgreSQL: a pool of connections that outlives the server's outages.
+"""Access to PostgreSQL: a pool of connections that survives outages of the server.
 
-Connections are in autocommit mode and give rows as dicts; `transaction()` is explicit. Sessions
-are in UTC and find built-in objects only, unless the address sets a search path of its own (in
-`options`); JSON goes through msgspec.
+Connections are in autocommit mode and return rows as dicts; `transaction()` is explicit. Sessions
+use UTC and a search path with built-in objects only, unless the address sets a search path (in
+`options`); JSON is encoded and decoded by msgspec.
 """
 
 import select
@@ -33,16 +33,17 @@ _CONNECT: dict[str, Any] = {
     "row_factory": dict_row,
     "application_name": "knockon",
     "connect_timeout": 5,
-    # a peer that vanished without a word is noticed after 10 + 3 * 5 seconds
+    # A peer that vanished silently is detected after 10 + 3 * 5 seconds.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    # and as soon where it owes us the receipt of what we sent, when TCP asks nothing; milliseconds
+    # TCP sends no keepalives while sent data is unacknowledged; this timeout (in milliseconds)
+    # applies instead.
     "tcp_user_timeout": 25_000,
 }
-# A process that is frozen in the middle of a transaction may not keep its locks from the others.
-# Texts of values are keys, and must be those that capture triggers write, whatever the defaults of
-# the database or the role.
+# The idle timeout releases the locks of a process frozen in the middle of a transaction.
+# Texts of values are keys, so they must equal the texts written by capture triggers, whatever the
+# defaults of the database or the role.
 _SESSION = sql.SQL(
     "SELECT pg_catalog.set_config('TimeZone', 'UTC', false),"
     " pg_catalog.set_config('DateStyle', 'ISO', false),"
@@ -51,11 +52,11 @@ _SESSION = sql.SQL(
     " pg_catalog.set_config('extra_float_digits', '1', false),"
     " pg_catalog.set_config('idle_in_transaction_session_timeout', '1min', false)"
 )
-# Every statement qualifies the tables it names; this keeps functions, operators and types that
-# others create in `public` or as temporary objects from being preferred to the built-in ones.
+# All statements qualify their tables. The search path prevents functions, operators and types
+# created by other users, in `public` or as temporary objects, from shadowing built-in ones.
 _SEARCH_PATH = sql.SQL(", pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)")
-# No rollback and no commit removes what a statement of somebody else leaves in a session. RESET
-# comes first, and no name is looked up before it.
+# Neither rollback nor commit removes session state left by foreign statements. RESET comes first,
+# so that no name is resolved with a foreign search path.
 _CLEAN = sql.SQL("""RESET ALL;
 {settings};
 CLOSE ALL;
@@ -66,7 +67,7 @@ SELECT pg_catalog.pg_advisory_unlock_all(),
 COUNT_PREPARED = sql.SQL(
     "SELECT pg_catalog.count(*) AS number FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql"
 )
-"""The number of statements that the driver, not a statement of SQL, has prepared."""
+"""Counts the statements prepared by the driver, as opposed to SQL PREPARE."""
 _PATIENCE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 5.0
 _AWAY = {
@@ -76,7 +77,7 @@ _AWAY = {
     "57P05",  # idle session timeout
     "25P03",  # idle in transaction timeout
     "53300",  # too many connections
-    "25006",  # read only: a failover left us with the standby
+    "25006",  # read only: connected to a standby after a failover
     "40001",  # serialization failure
     "40P01",  # deadlock
 }
@@ -84,7 +85,7 @@ _HOPELESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", 
 
 
 class Database:
-    """An open pool; make one with `Database.open`, and `close` it."""
+    """An open connection pool; created by `Database.open`, and released by `close`."""
 
     def __init__(self, url: str, pool: AsyncConnectionPool[Connection]) -> None:
         self.url = url
@@ -94,9 +95,9 @@ class Database:
     async def open(
         cls, url: str, *, min_size: int = 1, max_size: int = 10, retry: bool = True
     ) -> Self:
-        """Connect; with `retry`, wait up to a minute for a database that is away.
+        """Connect; with `retry`, wait up to a minute for an unavailable database.
 
-        Raises ServiceUnavailable when it stays away, or at once when waiting cannot help.
+        Raises ServiceUnavailable after that, or immediately if waiting cannot help.
         """
         await wait_for_database(url, _PATIENCE_SECONDS if retry else 0.0)
         pool = AsyncConnectionPool[Connection](
@@ -105,7 +106,7 @@ class Database:
             min_size=min_size,
             max_size=max_size,
             timeout=_LONGEST_WAIT_SECONDS * 2,
-            reconnect_timeout=_LONGEST_WAIT_SECONDS,  # then it tries again when next asked
+            reconnect_timeout=_LONGEST_WAIT_SECONDS,  # the next checkout retries
             configure=_configure,
             open=False,
         )
@@ -126,7 +127,8 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection on which every statement commits by itself.
 
-        Raises psycopg's errors; see `is_transient`. PoolTimeout when none is free in 10 seconds.
+        Raises psycopg's errors (see `is_transient`), and PoolTimeout if no connection is free
+        within 10 seconds.
         """
         connection = await self._checkout()
         try:
@@ -142,11 +144,11 @@ class Database:
 
     @asynccontextmanager
     async def foreign_transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection for one transaction that runs statements of somebody else.
+        """Lend a connection for one transaction with statements from outside the engine.
 
-        Those may change the session in ways that neither a rollback nor a commit undoes, and
-        triggers that are deferred run as late as the commit. So the session is cleaned after the
-        commit, and closed where that is impossible or an exception leaves the transaction.
+        Such statements may change the session in ways that neither a rollback nor a commit undoes,
+        and deferred triggers run as late as the commit. Hence the session is cleaned after the
+        commit, or closed if that is impossible or an exception leaves the transaction.
         """
         async with self.connection() as connection:
             try:
@@ -159,11 +161,11 @@ class Database:
             await _clean_or_close(connection, prepared)
 
     async def listen_connection(self) -> Connection:
-        """Open a connection outside the pool, for LISTEN; whoever asked closes it."""
+        """Open a connection outside the pool, for LISTEN; the caller closes it."""
         return await open_connection(self.url)
 
     async def _checkout(self) -> Connection:
-        """Take a connection, past those that died in the pool while the server was away."""
+        """Take a connection, discarding those that died in the pool during an outage."""
         while _has_hung_up(connection := await self._pool.getconn()):
             await connection.close()
             await self._pool.putconn(connection)
@@ -171,29 +173,30 @@ class Database:
 
 
 async def open_connection(url: str) -> Connection:
-    """Open a single connection, as the pool would; the caller closes it."""
+    """Open a single connection configured like those of the pool; the caller closes it."""
     connection = await _connect(url)
     await _configure(connection)
     return connection
 
 
 def session_settings(connection: Connection) -> sql.Composed:
-    """The statement that gives a session its settings."""
+    """Return the statement that applies the session settings."""
     if "search_path" in connection.info.get_parameters().get("options", ""):
         return sql.Composed([_SESSION])
     return _SESSION + _SEARCH_PATH
 
 
 def clean_session(connection: Connection) -> sql.Composed:
-    """The statements that give a session its settings back and remove everything else from it.
+    """Return the statements that restore the session settings and remove all other session state.
 
-    The last one returns whether ``prepared`` statements are left, which only closing removes.
+    The last statement returns ``prepared``: true if prepared statements are left, which only
+    closing the connection removes.
     """
     return _CLEAN.format(settings=session_settings(connection))
 
 
 async def wait_for_database(url: str, patience: float) -> None:
-    """Return when the database answers; raise ServiceUnavailable after `patience` seconds."""
+    """Wait for the database; raises ServiceUnavailable after `patience` seconds."""
     attempts = retrying(
         _worth_waiting,
         attempts=None if patience else 1,
@@ -212,9 +215,9 @@ async def wait_for_database(url: str, patience: float) -> None:
 
 
 async def reconnecting(work: Callable[[], Awaitable[T]], *, what: str) -> T:
-    """Do `work`, and again with growing waits of up to 5 seconds while errors are transient.
+    """Run `work`, retrying transient errors with growing delays of up to 5 seconds.
 
-    `work` may have committed before it lost its connection, so it must bear being repeated.
+    `work` must be idempotent, because it may have committed before the connection was lost.
     """
     attempts = retrying(is_transient, longest_wait=_LONGEST_WAIT_SECONDS)
     async for attempt in attempts:
@@ -229,10 +232,11 @@ async def reconnecting(work: Callable[[], Awaitable[T]], *, what: str) -> T:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the error means: the same again later may well work.
+    """Return whether a retry may succeed.
 
-    That is a lost or refused connection, a server that shuts down or starts, a full server, a
-    deadlock and a serialization failure; not a mistake in a statement or in its data.
+    Transient errors are a lost or refused connection, a server shutting down or starting up, too
+    many connections, a deadlock and a serialization failure; not an error in a statement or its
+    data.
     """
     if not isinstance(error, psycopg.Error) or isinstance(error, PoolClosed):
         return False
@@ -244,12 +248,16 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_starved(error: Exception) -> bool:
-    """Whether the server lacks what it needs: room on its disk, memory, connections."""
+    """Return whether the server lacks a resource: disk space, memory or connections."""
     return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("53")
 
 
 def connection_error(url: str, error: Exception) -> str:
-    """Why a connection failed; about what is no address libpq would repeat it, password and all."""
+    """Describe a connection failure.
+
+    For a malformed address libpq's message is not used, since it contains the address and hence
+    the password.
+    """
     try:
         address_parameters(url)
     except InvalidInput as unreadable:
@@ -258,7 +266,7 @@ def connection_error(url: str, error: Exception) -> str:
 
 
 def address_parameters(url: str) -> dict[str, Any]:
-    """The parts of an address. Raises InvalidInput, which does not repeat what it cannot read."""
+    """Parse an address. Raises InvalidInput, without the address in its message."""
     try:
         return dict(conninfo_to_dict(url))
     except psycopg.ProgrammingError:
@@ -268,7 +276,7 @@ def address_parameters(url: str) -> dict[str, Any]:
 
 
 def display_url(url: str) -> str:
-    """The address with its password left out, fit to be logged."""
+    """Return the address without its password, safe for logs."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
@@ -301,14 +309,14 @@ async def _configure(connection: Connection) -> None:
 
 
 async def _count_prepared(connection: Connection) -> int:
-    """The number of statements that the driver has prepared."""
+    """Return the number of statements prepared by the driver."""
     cursor = await connection.execute(COUNT_PREPARED, prepare=False)
     (row,) = await cursor.fetchall()
     return int(row["number"])
 
 
 async def _clean_or_close(connection: Connection, prepared: int) -> None:
-    """Clean a session after a commit, whose outcome must not depend on it."""
+    """Clean a session after a commit; a failure closes the connection and is not raised."""
     is_clean = False
     try:
         cursor = await connection.execute(clean_session(connection), prepare=False)
@@ -322,8 +330,8 @@ async def _clean_or_close(connection: Connection, prepared: int) -> None:
 
 
 def _has_hung_up(connection: Connection) -> bool:
-    """Whether the server closed an idle connection; found without a round trip.
+    """Return whether the server closed an idle connection, without a round trip.
 
-    Nobody speaks on an idle connection, so anything to be read from it is a farewell.
+    The server sends nothing on an idle connection, so readable data or EOF means a shutdown.
     """
     return bool(select.select([connection.fileno()], [], [], 0)[0])

@@ -1,4 +1,4 @@
-"""Which errors are due to the data at hand, and which to the database or its surroundings."""
+"""Classification of errors: due to the data, or to the database and its environment."""
 
 import psycopg
 
@@ -18,10 +18,10 @@ _SURROUNDINGS = (OSError, MemoryError, LeaseLost, PositionLost, ServiceUnavailab
 
 
 def is_due_to_data(error: Exception) -> bool:
-    """Return whether the same data would fail again, however often and whenever it is tried.
+    """Return whether the same data would fail on every retry.
 
     Outages, deadlocks, serialization failures, timeouts, cancellation, a full server or machine
-    and missing privileges are not due to data: retrying, or an operator, resolves them.
+    and missing privileges are not due to data: a retry or an operator resolves them.
     """
     if isinstance(error, _SURROUNDINGS):
         return False
@@ -33,7 +33,7 @@ def is_due_to_data(error: Exception) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """Describe an error in one text, with its type where it is not one of Knockon's own."""
+    """Describe an error in one text, with the type for errors not defined by Knockon."""
     text = str(error).strip()
     if type(error).__module__.startswith("engine."):
         return text

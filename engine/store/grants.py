@@ -1,4 +1,4 @@
-"""What operators grant to the SQL jobs of an org."""
+"""Privileges granted by operators to the SQL jobs of an org."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ _PRIVILEGES: Mapping[Access, Sequence[str]] = {
     "write": ("INSERT", "UPDATE", "DELETE"),
     "create": ("CREATE",),
 }
-"""Those that a revoke takes back."""
+"""The privileges removed by a revoke."""
 _USE = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}")
 _CREATE_SCHEMA = sql.SQL("CREATE SCHEMA IF NOT EXISTS {}")
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A right to a table, or with ``create`` the right to create tables in a schema."""
+    """A privilege on a table or, with ``create``, the privilege to create tables in a schema."""
 
     access: Access
     schema: str
@@ -51,18 +51,18 @@ class Grant:
 
     @property
     def is_reserved(self) -> bool:
-        """Whether the schema is one of Knockon or of PostgreSQL itself, which no job is given."""
+        """True for the schemas of Knockon and PostgreSQL, on which jobs get no privileges."""
         return TableName(self.schema, "").is_reserved
 
     def quoted(self, conn: Connection) -> str:
-        """The table or the schema as SQL writes it."""
+        """Quote the table or schema for SQL."""
         return self.object.as_string(conn)
 
 
 def parse_grant(text: str, access: Access) -> Grant:
-    """The right to the table, or to the schema, that a text names. Raises InvalidInput.
+    """Parse the name of a table or schema into a grant. Raises InvalidInput.
 
-    Texts are spelled as ``storage.table`` is.
+    Names have the same syntax as ``storage.table``.
     """
     name = table_name(text)
     right = Grant(access, name.name) if access == "create" else Grant(access, *name.parts)
@@ -72,12 +72,12 @@ def parse_grant(text: str, access: Access) -> Grant:
 
 
 async def grant_to_org(conn: Connection, slug: str, right: Grant) -> None:
-    """Give a right to the jobs of an org. Raises InvalidInput, UnknownName."""
+    """Grant a privilege to the jobs of an org. Raises InvalidInput, UnknownName."""
     await _change(conn, slug, right, grant)
 
 
 async def revoke_from_org(conn: Connection, slug: str, right: Grant) -> Sequence[str]:
-    """Take a right back from the jobs of an org; returns the reasons why they still have it.
+    """Revoke a privilege from the jobs of an org; returns the reasons for remaining privileges.
 
     Raises InvalidInput, UnknownName.
     """
@@ -89,9 +89,10 @@ async def revoke_from_org(conn: Connection, slug: str, right: Grant) -> Sequence
 
 
 async def grant(conn: Connection, role: str, right: Grant) -> None:
-    """Give a role a right, and the use of the schema; a schema to create tables in may be new.
+    """Grant a privilege to a role, along with USAGE on the schema; ``create`` creates the schema.
 
-    Raises psycopg's errors where the user of the connection may not.
+    Raises psycopg's errors if the connection's user lacks the right to grant, and InvalidInput for
+    a reserved schema.
     """
     if right.is_reserved:
         raise InvalidInput(f"{right} belongs to Knockon or PostgreSQL: no job is given it")
@@ -103,7 +104,7 @@ async def grant(conn: Connection, role: str, right: Grant) -> None:
 
 
 async def revoke(conn: Connection, role: str, right: Grant) -> None:
-    """Take a right back; ``read`` takes every right to the table."""
+    """Revoke a privilege; ``read`` revokes every privilege on the table."""
     to = sql.Identifier(role)
     await conn.execute(_REVOKE[right.access].format(object=right.object, role=to))
 
@@ -114,7 +115,7 @@ async def _change(
     right: Grant,
     change: Callable[[Connection, str, Grant], Awaitable[None]],
 ) -> str:
-    """Change a right of an org's role, and return the role."""
+    """Grant or revoke a privilege of an org's role, and return the role."""
     org = await fetch_one(conn, "roles.orgs", slug=slug)
     if org is None:
         raise UnknownName(f"there is no org {slug!r}: deploy to it first, or name another")

@@ -1,4 +1,4 @@
-"""Identifiers that sort by the time they were made, so that age is index order."""
+"""Identifiers that sort by creation time, so that index order is age order."""
 
 from uuid import UUID
 
@@ -7,10 +7,10 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> UUID:
-    """Make an RFC 9562 version 7 UUID, rising within a process."""
+    """Generate an RFC 9562 version 7 UUID, increasing within a process."""
     return uuid7()
 
 
 def new_id_bytes() -> bytes:
-    """Make the bytes of one, which takes a fraction of the time."""
+    """Generate the bytes of a version 7 UUID, in a fraction of the time of `new_id`."""
     return uuid_utils.uuid7().bytes

@@ -1,6 +1,6 @@
 """The lineage of an org, read from its current DAG versions.
 
-An org may have 100,000 jobs and a million column edges: equal texts and ids are one object here.
+An org may have 100,000 jobs and a million column edges, so equal texts share one object.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,7 +22,7 @@ from engine.store.queries import query
 
 T = TypeVar("T")
 _PAGE = 200
-"""Rows: about what the way from the server holds, so that it works on while they are taken in."""
+"""Rows fetched at once: about as many as network buffers hold, so that the server can continue."""
 _NOTHING: Mapping[str, Any] = {}
 _inputs = msgspec.json.Decoder(tuple[CompiledInput, ...]).decode
 _one: Callable[[Any], Any] = intern
@@ -30,9 +30,9 @@ _decoded = lru_cache(maxsize=4096)(msgspec.json.decode)
 
 
 async def load_lineage(conn: Connection, org: UUID) -> Lineage:
-    """Read all current DAG versions of an org. Raises InvalidDag where they contradict."""
+    """Read all current DAG versions of an org. Raises InvalidDag if they are inconsistent."""
     with gc_paused():
-        # So that a caller's transaction outlives a lineage that contradicts itself.
+        # A savepoint keeps the caller's transaction usable if inconsistent rows abort a stream.
         async with conn.transaction():
             datasets = [each async for each in _read(conn, "lineage.datasets", org, _dataset)]
             by_name = {dataset.name: dataset for dataset in datasets}
@@ -41,7 +41,7 @@ async def load_lineage(conn: Connection, org: UUID) -> Lineage:
 
 
 def _read(conn: Connection, name: str, org: UUID, make: Callable[..., T]) -> AsyncIterator[T]:
-    """What becomes of the rows, which the server goes on sending meanwhile."""
+    """Stream rows through ``make`` while the server continues to send."""
     cursor = conn.cursor(binary=True, row_factory=args_row(make))
     return cursor.stream(query(name).encode(), {"org_id": org}, size=_PAGE)
 
@@ -83,7 +83,7 @@ def _job(datasets: Mapping[str, Dataset], *row: Any) -> Job:
 
 
 def _reads(datasets: Mapping[str, Dataset], inputs: str) -> tuple[JobInput, ...]:
-    """Of the inputs of a job, those that a served DAG makes."""
+    """Return the inputs of a job that are produced by a current DAG."""
     return tuple(
         [
             JobInput(

@@ -1,7 +1,7 @@
-"""Bring a database's schema up to date: `sql/migrations/NNNN_name.sql`, in order, each once.
+"""Migration of a database's schema: `sql/migrations/NNNN_name.sql`, in order, each once.
 
-All of Knockon's objects are in the schema `knockon`. `sql/upgrades` copies the rows of a database
-that has them in `public` still into the tables of today.
+All of Knockon's objects are in the schema `knockon`. For a database with its tables still in
+`public`, `sql/upgrades` copies the rows into the current tables.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS knockon.migrations (
     checksum   text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 )"""
-# A schema that another role created beforehand stays in that role's hands, with all its objects.
+# Another role that created the schema beforehand would keep control of all objects in it.
 _STRANGER = """
 SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace
 WHERE nspname = 'knockon' AND pg_catalog.pg_get_userbyid(nspowner) <> current_user
@@ -42,7 +42,7 @@ WHERE nspname = 'knockon' AND pg_catalog.pg_get_userbyid(nspowner) <> current_us
         AND (SELECT NOT rolcanlogin FROM pg_catalog.pg_roles WHERE oid = nspowner))"""
 _IS_IN_PUBLIC = "SELECT pg_catalog.to_regclass('public.knockon_migrations') IS NOT NULL"
 # Reading a relation runs code of its owner (casts, views, policies, index expressions) with the
-# rights of the reader. The owner of the database is not trusted either where that is another role.
+# privileges of the reader. Another role is not trusted even if it owns the database.
 _UNTRUSTED = """
 SELECT c.relname, pg_catalog.quote_ident(r.rolname)
 FROM pg_catalog.pg_class c
@@ -54,7 +54,7 @@ ORDER BY c.relkind NOT IN ('r', 'v', 'S'), c.relname"""
 
 @dataclass(frozen=True)
 class Migration:
-    """One file; `checksum` is the SHA-256 of its text."""
+    """A migration file; `checksum` is the SHA-256 of its text."""
 
     version: int
     name: str
@@ -62,7 +62,7 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """Hex digest that tells whether the file is still the one that was applied."""
+        """Hex digest, compared to detect changes of the file after it was applied."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
     def __str__(self) -> str:
@@ -72,19 +72,19 @@ class Migration:
 async def migrate(
     url: str, directory: Path | None = None, *, grants_named_tables: bool = False
 ) -> list[str]:
-    """Apply what is missing and return its names, such as `0001_schema`; then create roles.
+    """Apply pending migrations, create roles, and return the names, such as `0001_schema`.
 
-    ``grants_named_tables``: the SQL jobs of the default org are given the tables that its DAG files
-    name, unless the org has a setting of its own.
+    ``grants_named_tables``: grant the SQL jobs of the default org access to the tables named in its
+    DAG files, unless the org has a setting of its own.
 
-    Each file is one transaction, and two callers at once take turns. Raises InvalidInput when a
-    file was changed after it was applied, ServiceUnavailable when the database is away.
+    Each file is one transaction, and concurrent callers are serialized. Raises InvalidInput if a
+    file was changed after it was applied, and ServiceUnavailable if the database is unavailable.
     """
     migrations = read_migrations(directory or sql_dir() / "migrations")
     await wait_for_database(url, _PATIENCE_SECONDS)
     async with await AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute("SET client_min_messages TO warning")
-        await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])  # until we hang up
+        await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])  # until the session ends
         await _check_schema_owner(connection)
         await connection.execute(_TABLE)
         applied = await _applied(connection)
@@ -135,7 +135,7 @@ async def _apply(
 
 
 async def _check_schema_owner(connection: AsyncConnection[TupleRow]) -> None:
-    """Raise InvalidInput where the schema is in the hands of another role."""
+    """Raise InvalidInput if another role owns the schema."""
     row = await (await connection.execute(_STRANGER)).fetchone()
     if row is not None:
         raise InvalidInput(
@@ -147,9 +147,9 @@ async def _check_schema_owner(connection: AsyncConnection[TupleRow]) -> None:
 async def _upgrade(
     connection: AsyncConnection[TupleRow], schema: list[Migration]
 ) -> list[Migration]:
-    """Take a database over whose tables are in `public`; nothing where there is none.
+    """Upgrade a database with its tables in `public`; do nothing if there are none.
 
-    Raises InvalidInput where a table of that name belongs to another role.
+    Returns the migrations applied. Raises InvalidInput if a table belongs to another role.
     """
     row = await (await connection.execute(_IS_IN_PUBLIC)).fetchone()
     if row is None or not row[0]:
@@ -164,7 +164,7 @@ async def _upgrade(
 
 
 async def _set_aside(connection: AsyncConnection[TupleRow]) -> None:
-    """Move the tables where nobody else can replace them, before their owners are compared."""
+    """Move the tables to a schema where no other role can replace them, then check their owners."""
     try:
         await connection.execute(_upgrade_step("set_aside"))
     except psycopg.errors.InsufficientPrivilege as error:

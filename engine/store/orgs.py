@@ -1,4 +1,4 @@
-"""Orgs: everything that is read or written belongs to one."""
+"""Orgs, the tenants that own all data."""
 
 from typing import Any, Literal
 from uuid import UUID
@@ -13,11 +13,11 @@ from engine.store.run import execute, fetch_one
 
 
 class OrgSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an org has decided for itself.
+    """Settings of an org.
 
-    ``blast_radius``: most partitions that one plan may make without approval; null: any number.
-    ``grants``: the tables that the org's SQL jobs may use; those that ``dag_files`` name, or null:
-    those that an operator granted.
+    ``blast_radius``: the maximum number of partitions that one plan may build without approval;
+    null: any number. ``grants``: the tables available to the org's SQL jobs: ``dag_files`` means
+    tables named in DAG files, null means tables granted by an operator.
     """
 
     blast_radius: int | None = None
@@ -33,14 +33,14 @@ async def org_id(conn: Connection, slug: str) -> UUID:
 
 
 async def ensure_org(conn: Connection, slug: str) -> UUID:
-    """Return the id of the org with this slug, made if it is new, with the role of its jobs."""
+    """Return the id of the org with this slug, creating the org and the role of its jobs if new."""
     await execute(conn, "orgs.create", slug=slug)
     await create_org_role(conn, slug)
     return await org_id(conn, slug)
 
 
 async def lineage_epoch(conn: Connection, org: UUID) -> int:
-    """Return the number that moves with every deploy of the org."""
+    """Return the number that every deploy of the org increases."""
     row = await fetch_one(conn, "orgs.epoch", org_id=org)
     if row is None:
         raise UnknownName(f"there is no org with id {org}: it was deleted meanwhile")
@@ -48,7 +48,10 @@ async def lineage_epoch(conn: Connection, org: UUID) -> int:
 
 
 async def lock_planning(conn: Connection, org: UUID) -> None:
-    """Wait until no other planner or deploy is at work in the org; held to the end."""
+    """Acquire the planning lock of the org, until the end of the transaction.
+
+    The lock excludes other planners and deploys.
+    """
     await execute(conn, "orgs.lock_planning", org_id=str(org))
 
 
@@ -58,12 +61,12 @@ async def lock_planning_session(conn: Connection, org: UUID) -> None:
 
 
 async def unlock_planning_session(conn: Connection, org: UUID) -> None:
-    """Release what `lock_planning_session` has locked."""
+    """Release the lock of `lock_planning_session`."""
     await execute(conn, "orgs.unlock_planning_session", org_id=str(org))
 
 
 async def settings(conn: Connection, org: UUID) -> OrgSettings:
-    """Return what the org has set."""
+    """Return the settings of the org."""
     row = await fetch_one(conn, "orgs.settings", org_id=org) or {"settings": {}}
     return msgspec.convert(row["settings"], OrgSettings)
 

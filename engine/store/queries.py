@@ -1,7 +1,7 @@
-"""The SQL that the store runs, from files: `query("tasks.claim")` is `claim` in `tasks.sql`.
+"""SQL statements loaded from files: `query("tasks.claim")` is `claim` in `tasks.sql`.
 
-In a file each statement follows a line `-- :name claim` and comment lines that say what it does.
-Parameters are psycopg's, by name: `%(org_id)s`.
+In a file each statement follows a line `-- :name claim` and comment lines with its description.
+Parameters use psycopg's named style: `%(org_id)s`.
 """
 
 import re
@@ -24,7 +24,7 @@ def query(name: str) -> str:
 
 
 def sql_dir() -> Path:
-    """The directory of SQL files: beside the package in a source tree, else installed in it."""
+    """Return the directory of SQL files: beside the package in a source tree, else inside it."""
     package = Path(engine.__file__).parent
     source = package.parent / "sql"
     return source if (source / "queries").is_dir() else package / "_sql"
@@ -57,7 +57,7 @@ def _statements(path: Path) -> list[tuple[str, str]]:
 
 
 def _labelled(name: str, text: str, path: Path) -> str:
-    """The statement under its name, by which pg_stat_activity and server logs show it."""
+    """Prefix a statement with its name, to identify it in pg_stat_activity and server logs."""
     statement = _bare(text)
     if not statement:
         raise InvalidInput(f"statement {name} in {path} is empty: write or remove it")
@@ -65,5 +65,5 @@ def _labelled(name: str, text: str, path: Path) -> str:
 
 
 def _bare(text: str) -> str:
-    """Without comment lines, where psycopg would take a percent sign for a parameter."""
+    """Strip comment lines, in which psycopg would parse a percent sign as a parameter."""
     return _COMMENT.sub("", text).strip().removesuffix(";")

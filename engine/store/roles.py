@@ -1,8 +1,8 @@
-"""The database roles of Knockon, and the statements that create them and give them their rights.
+"""The database roles of Knockon, and the statements to create them and grant their privileges.
 
-Roles belong to the whole cluster, so their names carry the database's. Each step is a list of
-statements that is empty where nothing is missing: `create_roles` runs them, and a user without the
-right to is given the same list.
+Roles belong to the whole cluster, so their names contain the name of the database. Each step is a
+list of statements, empty if nothing is missing: `create_roles` runs the list, and `missing_roles`
+returns it for another user if the connection's user lacks the right.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ Statements = list[sql.Composed]
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """The roles of a database, and the user that Knockon connects as (``member``)."""
+    """The roles of a database, and the user of Knockon's connections (``member``)."""
 
     database: str
     current: str
@@ -44,9 +44,9 @@ class _Names:
 
 
 def role_name(kind: str, database: str, org: str | None = None) -> str:
-    """The name of a role: `knockon_engine_shop`, or `knockon_jobs_shop/default` for an org.
+    """Return the name of a role: `knockon_engine_shop`, or `knockon_jobs_shop/default` for an org.
 
-    What is too long, or could be read in two ways, ends with a hash instead.
+    A name that is too long or ambiguous ends with a hash instead.
     """
     whole = database if org is None else f"{database}/{org}"
     name = f"knockon_{kind}_{whole}"
@@ -56,33 +56,33 @@ def role_name(kind: str, database: str, org: str | None = None) -> str:
 
 
 def run_function(org_id: UUID) -> sql.Identifier:
-    """The function that runs SQL with the rights of an org."""
+    """Return the function that runs SQL with the privileges of an org."""
     return sql.Identifier("knockon", f"run_as_{org_id.hex}")
 
 
 async def role_of(conn: Connection, slug: str) -> str | None:
-    """The role whose rights an org's SQL jobs have; None where it is missing or not as created."""
+    """Return the role of an org's SQL jobs; None if it is missing or was altered."""
     row = await fetch_one(conn, "roles.orgs", slug=slug)
     return None if row is None else row["role"]
 
 
 async def create_roles(conn: Connection) -> None:
-    """Create what is missing of the database's roles, those of its orgs included.
+    """Create missing roles of the database, including those of its orgs.
 
-    Where the user of the connection may not, the roles stay missing: `missing_roles` reports them.
+    If the connection's user lacks the right, the roles stay missing: `missing_roles` reports them.
     """
     await _attempt(conn, None, with_shared=True)
 
 
 async def create_org_role(conn: Connection, slug: str) -> None:
-    """Create what is missing of one org's role, and hand the org's tables over to it."""
+    """Create the role of one org if missing, and transfer ownership of the org's tables to it."""
     await _attempt(conn, slug, with_shared=False)
 
 
 async def missing_roles(conn: Connection) -> Statements:
-    """The statements that a user with sufficient rights has to run; empty where nothing is missing.
+    """Return the statements to be run by a user with sufficient rights; empty if none is missing.
 
-    Raises InvalidInput for an existing role that could be used by others.
+    Raises InvalidInput for an existing role that other users could use.
     """
     return [*await _shared_roles(conn), *await _org_roles(conn, None)]
 
@@ -118,7 +118,10 @@ async def _shared_roles(conn: Connection) -> Statements:
 
 
 async def _ownership(conn: Connection, names: _Names, *, is_new: bool) -> Statements:
-    """Statements that hand over what does not belong to the owner yet, with the engine's rights."""
+    """Return statements that transfer objects to the owner role and grant the engine's privileges.
+
+    Only objects not owned by that role yet are included.
+    """
     owner = None if is_new else names.owner
     relations = await fetch(conn, "roles.relations", owner=owner)
     functions = await fetch(conn, "roles.functions", owner=owner)
@@ -174,7 +177,7 @@ async def _names(conn: Connection) -> _Names:
 
 
 async def _missing(conn: Connection, names: Sequence[str]) -> set[str]:
-    """Names of roles that do not exist. Raises InvalidInput for one that others could use."""
+    """Return the names of missing roles. Raises InvalidInput for a role other users could use."""
     found = await fetch(conn, "roles.existing", names=list(names))
     for row in found:
         if not row["is_plain"]:
@@ -195,7 +198,7 @@ def _statement(name: str, **names: str | tuple[str, str]) -> sql.Composed:
 
 def _own_function(signature: LiteralString, owner: str) -> sql.Composed:
     text = sql.SQL(_template("own_function"))
-    function = sql.SQL(signature)  # as the catalog quotes it
+    function = sql.SQL(signature)  # quoted by the catalog
     return text.format(function=function, owner=sql.Identifier(owner))
 
 
@@ -209,7 +212,7 @@ def _templates() -> Mapping[str, LiteralString]:
 
 
 def render(statements: Statements, conn: Connection) -> Iterator[str]:
-    """The statements as text for psql."""
+    """Render the statements as text for psql."""
     for statement in statements:
         _, _, text = statement.as_string(conn).partition("*/ ")
         yield f"{text};"

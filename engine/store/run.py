@@ -1,4 +1,4 @@
-"""Running named statements: `await fetch(conn, "tasks.candidates", org_id=…)`."""
+"""Execution of named statements: `await fetch(conn, "tasks.candidates", org_id=…)`."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ async def fetch_one(conn: Connection, name: str, **params: Any) -> Row | None:
 
 
 async def execute(conn: Connection, name: str, **params: Any) -> int:
-    """Run a statement and return how many rows it wrote."""
+    """Run a statement and return the number of rows written."""
     cursor = await _run(conn, name, params)
     return cursor.rowcount
 
@@ -37,5 +37,5 @@ async def _run(conn: Connection, name: str, params: dict[str, Any]) -> AsyncCurs
     except (DataError, UnicodeEncodeError) as error:
         if isinstance(error, DataError) and error.sqlstate is not None:
             raise  # rejected by the server
-        # The driver refused a text before anything was sent, so the transaction is still intact.
+        # The driver rejected a text before sending anything, so the transaction is still intact.
         return await conn.execute(statement, storable_value(params))

@@ -1,7 +1,7 @@
 """Text as PostgreSQL stores it: valid UTF-8 without NUL.
 
-Texts that come from outside (errors, keys, worker ids, outputs) may hold a NUL character or half of
-a surrogate pair. Both are replaced here, on the way into a statement, so that no caller has to.
+Texts from outside (errors, keys, worker ids, outputs) may contain a NUL character or half of a
+surrogate pair. Both are replaced here, when parameters are bound, so that no caller has to.
 """
 
 import re
@@ -12,13 +12,13 @@ import msgspec
 
 from engine.model.text import storable
 
-# A NUL that JSON escapes: \u0000, unless the backslash is itself escaped.
+# A NUL escaped by JSON: \u0000, unless the backslash is itself escaped.
 _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _REPLACEMENT = storable("\0").encode()
 
 
 def storable_value(value: Any) -> Any:
-    """Return the value with every text in it storable; other values are left as they are."""
+    """Return the value with all contained texts made storable; other values stay unchanged."""
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, Mapping):
