@@ -1,1 +1,1 @@
-"""The words of the design, as values."""
+"""Value types of the domain model."""

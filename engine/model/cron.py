@@ -1,7 +1,7 @@
-"""Cron expressions of five fields, with the times that Debian's cron gives them.
+"""Cron expressions with five fields, evaluated as by Debian's cron.
 
-Where clocks are set back, an expression with a fixed hour and minute fires once; where they are set
-forward over its time, it fires right after the gap. Expressions whose hour or minute starts with
+An expression with a fixed hour and minute fires once when clocks are set back, and right after the
+gap when clocks are set forward over its time. Expressions with an hour or minute starting with
 ``*`` follow elapsed time.
 """
 
@@ -13,9 +13,10 @@ _FIELDS = 5
 
 
 def previous_time(expression: str, now: datetime) -> datetime | None:
-    """Return the last time before ``now`` by the clock of its zone, in UTC; None if there is none.
+    """Return the last time before ``now`` in UTC, or None if there is none.
 
-    Raises ValueError where the expression is malformed, or names no date that exists.
+    The expression is evaluated in the time zone of ``now``. Raises ValueError if the expression is
+    malformed or names no existing date.
     """
     fields = len(expression.split())
     if fields != _FIELDS:

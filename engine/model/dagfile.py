@@ -1,4 +1,4 @@
-"""From the text of a DAG file to its values, or to everything that is wrong with it."""
+"""Parsing of DAG files, with a report of all problems."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -29,11 +29,11 @@ _MESSAGES = {
 def parse_dag(
     text: str | bytes, *, where: str, read_file: Callable[[str], str] | None = None
 ) -> DagFile:
-    """The DAG that ``text`` describes.
+    """Parse the text of a DAG file.
 
-    ``where`` names the file in messages. ``read_file`` gives the text of a file by its path
-    relative to the DAG file, for ``sql_file``; it may raise OSError or ValueError. Raises
-    InvalidDag with every problem, one a line: ``file:line:column: path: what to do``.
+    ``where`` is the file name in messages. ``read_file`` returns the text of a file given by its
+    path relative to the DAG file, for ``sql_file``; it may raise OSError or ValueError. Raises
+    InvalidDag with every problem, one per line: ``file:line:column: path: what to do``.
     """
     content, source_map = read_yaml(text, where)
     if not isinstance(content, dict):
@@ -44,7 +44,7 @@ def parse_dag(
 
 
 def reread_dag(written: str) -> DagFile:
-    """The DAG that wrote this text. Raises InvalidDag where files are read otherwise by now."""
+    """Restore a DAG from its ``written`` text. Raises InvalidDag if no longer valid."""
     return _validated(msgspec.json.decode(written), SourceMap())
 
 
@@ -60,7 +60,7 @@ def _validated(content: dict[str, Any], source_map: SourceMap) -> DagFile:
 def _read_in_sql(
     content: dict[str, Any], read_file: Callable[[str], str] | None
 ) -> Iterator[Problem]:
-    """Puts the text of each ``sql_file`` in its place, so that it counts as content."""
+    """Replace each ``sql_file`` with the file's text, so that the text is part of the content."""
     jobs = content.get("jobs")
     for index, job in enumerate(jobs if isinstance(jobs, list) else ()):
         config = job.get("config") if isinstance(job, dict) else None
@@ -93,7 +93,7 @@ def _inside(name: Any) -> str:
 def _problems(error: ValidationError, content: Any) -> Iterator[Problem]:
     for each in error.errors():
         path = _path(each["loc"], content)
-        # Pydantic counts only the good items of a list, whose bad ones have their own errors.
+        # Pydantic counts only the valid items of a list; invalid ones have errors of their own.
         if each["type"] != "too_short" or not each["input"]:
             yield Problem(path, _message(each, path))
 
@@ -117,7 +117,7 @@ def _message(error: ErrorDetails, path: Path) -> str:
 
 
 def _path(location: Sequence[str | int], content: Any) -> Path:
-    """The location without what pydantic adds to it: union tags, ``[key]``."""
+    """Convert a location of pydantic to a path, without union tags and ``[key]``."""
     path: list[str | int] = []
     for step in location:
         try:
@@ -130,7 +130,7 @@ def _path(location: Sequence[str | int], content: Any) -> Path:
 
 
 def _known_keys(location: Sequence[str | int]) -> set[str]:
-    """The keys of the model in which pydantic found the last step of ``location``."""
+    """Return the keys of the model that contains the last step of ``location``."""
     models: list[type[BaseModel]] = [DagFile]
     for step in location[:-1]:
         tagged = [model for model in models if step in _tags(model)]
@@ -140,7 +140,7 @@ def _known_keys(location: Sequence[str | int]) -> set[str]:
 
 
 def _tags(model: type[BaseModel]) -> set[str]:
-    """What pydantic puts into a location for a choice of this model from several."""
+    """Return the steps that pydantic adds to a location if this model is a member of a union."""
     fields = model.model_fields
     kinds = get_args(fields["kind"].annotation) if "kind" in fields else ()
     return {*kinds, *(f"<{name}>" for name in fields)}

@@ -1,4 +1,4 @@
-"""A dataset in one of its generations, as lineage and workers see it."""
+"""A dataset in one of its versions, as used by lineage and workers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,10 +8,10 @@ import msgspec
 
 
 class Dataset(msgspec.Struct, frozen=True, gc=False):
-    """A dataset and the version of it that is served.
+    """A dataset with its current version.
 
-    ``partitioning`` is the JSON text of its partition space, ``{}`` where it has none; equal
-    spaces have equal text, so that they can be compiled once.
+    ``partitioning`` is the JSON text of the partition space, ``{}`` for an unpartitioned dataset;
+    equal spaces have equal text, so that they are compiled once.
     """
 
     id: UUID

@@ -1,4 +1,4 @@
-"""The durable fact that a scope of a dataset version is stale."""
+"""A durable record of a stale scope of a dataset version."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ from uuid import UUID
 from engine.model.event import Reason
 
 FOUND: Final = "found"
-"""The reason of what a run found and no plan reckoned with; it bears its stamp. No event has it."""
+"""The reason for a change found by a run and not planned; never the reason of an event.
+
+Such an invalidation carries the content version written by the run.
+"""
 
 ABOUT_READERS: Final = frozenset({"rewritten", FOUND})
 """Reasons for which only the readers of a produced dataset are recomputed, not the dataset."""
@@ -18,10 +21,10 @@ ScopeKind = Literal["dataset", "partition", "row_range"]
 
 @dataclass(frozen=True, slots=True)
 class Invalidation:
-    """A row of ``data_invalidations``, as the planner reads it.
+    """A row of ``data_invalidations``, as read by the planner.
 
     ``partition_key`` is a key or range text of the dataset's partition space; null means all.
-    ``columns`` null means unknown. ``processed_by`` names the jobs that have their tasks already.
+    ``columns`` null means unknown. ``processed_by`` are the jobs with tasks already planned.
     """
 
     id: UUID

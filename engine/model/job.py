@@ -1,4 +1,4 @@
-"""A job of one DAG version. It never changes: a deploy makes new ones."""
+"""A job of one DAG version, immutable: a deploy creates new jobs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -13,13 +13,13 @@ WaitFor = Literal["any", "all"] | int
 
 
 class JobInput(msgspec.Struct, frozen=True, gc=False):
-    """One dataset that a job reads, and how.
+    """An input of a job: a dataset and its use.
 
     ``mapping`` is the resolved mapping specification, from the input's partitions to the output's.
-    ``alias`` is the name that the job's own code reads it by. ``cursor`` is there for the input
-    that a ``PerUpdate`` job follows: ``{"column": …, "type": "integer" | "timestamp" | "text"}``.
-    ``passes`` names, for a column of the dataset, the columns of the job's outputs that carry it
-    unchanged and keep its rows apart by it.
+    ``alias`` is the name of the dataset in the job's own code. ``cursor`` is set for the followed
+    input of a ``PerUpdate`` job: ``{"column": …, "type": "integer" | "timestamp" | "text"}``.
+    ``passes`` maps a column of the dataset to the columns of the job's outputs that carry it
+    unchanged and keep its values apart.
     """
 
     dataset: UUID
@@ -32,11 +32,12 @@ class JobInput(msgspec.Struct, frozen=True, gc=False):
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
-    """What lineage, planner and workers need to know of a job.
+    """A job, with the settings used by lineage, planner and workers.
 
-    ``columns`` is its column lineage as JSON text, see `lineage.columns.column_maps`; None where
-    none is known. Most is never asked for, and there may be a million pairs. ``code`` is JSON text
-    too: hashes of the code that was deployed, by name; None: the code is not checked.
+    ``columns`` is the column lineage as JSON text (see `lineage.columns.column_maps`), None if
+    unknown; decoding is deferred because there may be a million pairs, most of them never used.
+    ``code`` is JSON text as well: the hashes of the deployed code by name; None: the code is not
+    checked.
     """
 
     id: UUID
@@ -61,45 +62,48 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def full_name(self) -> str:
-        """Its name among the jobs of all DAGs."""
+        """The name of the job, unique across all DAGs."""
         return f"{self.dag_name}.{self.name}"
 
     @property
     def partitions_per_task(self) -> int:
-        """How many neighbouring output partitions one task may take."""
+        """The maximum number of adjacent output partitions per task."""
         return int(self.scaling.get("partitions_per_task", 1))
 
     @property
     def is_unit(self) -> bool:
-        """Whether it is one unit: a task makes all output, partitions that nobody knows yet too."""
+        """True if one task produces the entire output, including unregistered partitions."""
         return self.strategy != "PerPartition"
 
     @property
     def has_task_for_each_key(self) -> bool:
-        """Whether every output partition is a task of its own."""
+        """True if every output partition has a task of its own."""
         return self.strategy == "PerPartition" and self.partitions_per_task == 1
 
     @property
     def writes_with_its_completion(self) -> bool:
-        """Whether a run's output and its completion are written in one transaction."""
+        """True if a run's output and its completion are written in one transaction."""
         return self.operator == "sql" and self.runtime == "local"
 
     @property
     def priority(self) -> int:
-        """Higher is claimed first."""
+        """The priority of tasks: higher values are claimed first."""
         return int(self.scaling.get("priority", 0))
 
     @property
     def holds(self) -> bool:
-        """Whether some input holds a first run back until enough of it exists."""
+        """True if any input can delay a first run until enough of its partitions exist."""
         return any(each.wait_for != "any" for each in self.inputs)
 
     @property
     def max_concurrency(self) -> int | None:
-        """How many of its tasks may run at once; None means any number."""
+        """The maximum number of concurrent tasks; None: any number."""
         return self.scaling.get("max_concurrency")
 
     @property
     def blast_radius(self) -> int | None:
-        """How many of its partitions one plan may have made without approval; None: any number."""
+        """The maximum number of partitions that one plan may build without approval.
+
+        None: any number.
+        """
         return self.scaling.get("blast_radius")

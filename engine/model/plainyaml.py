@@ -1,7 +1,7 @@
-"""YAML as plain data with the line of every value: no anchors, tags or surprises.
+"""YAML as plain data, with the line of every value and without anchors and tags.
 
-Scalars follow the core schema of YAML 1.2, narrowed: ``null``, ``true``, ``false``, decimal
-numbers; all else is text. So ``no`` is Norway and 2013-01-01 stays as it was written.
+Scalars follow the core schema of YAML 1.2, narrowed to ``null``, ``true``, ``false`` and decimal
+numbers; everything else is text. So ``no`` is Norway, and 2013-01-01 stays as written.
 """
 
 import math
@@ -26,10 +26,10 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def read_yaml(text: str | bytes, where: str) -> tuple[Any, SourceMap]:
-    """The one document in ``text``, and where each of its values stands.
+    """Parse the single document in ``text``, and return it with the positions of its values.
 
-    Bounded by ``MAX_BYTES``, ``MAX_DEPTH`` and ``MAX_NODES``, all held while the text is being
-    parsed, so that a hostile file costs no more than a large one. Raises InvalidDag.
+    The limits ``MAX_BYTES``, ``MAX_DEPTH`` and ``MAX_NODES`` are enforced during parsing, so that a
+    malicious file costs no more than a large one. Raises InvalidDag.
     """
     reader = _Reader(where)
     content = reader.read(_decoded(text, where))
@@ -57,7 +57,7 @@ def _position(mark: Any) -> tuple[int, int]:
 
 
 class _Reader:
-    """One walk over the parser's events; ``positions`` fills up as it goes."""
+    """A single pass over the parser's events, which also fills ``positions``."""
 
     def __init__(self, where: str) -> None:
         self.positions: dict[Path, tuple[int, int]] = {}

@@ -1,4 +1,4 @@
-"""References to secrets in DAG files, ``${NAME}``, and secrets that are written out instead."""
+"""References to secrets in DAG files, ``${NAME}``, and detection of literal secrets."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ _SECRET_KEY = re.compile(
 
 
 def is_environment(value: Any) -> bool:
-    """Whether it can be the environment that a job is given besides Knockon's own variables."""
+    """Return whether the value is valid as a job's environment, beside Knockon's own variables."""
     return isinstance(value, Mapping) and all(
         isinstance(name, str)
         and _VARIABLE.fullmatch(name)
@@ -33,7 +33,7 @@ def is_environment(value: Any) -> bool:
 
 
 def literal_secrets(value: Any, path: Path = ()) -> Iterator[Path]:
-    """The paths at which a secret is written out: a password in an address, a value by its key."""
+    """Find the paths of literal secrets: a password in an address, or a value with a secret key."""
     if isinstance(value, str):
         if _holds_secret(value, path):
             yield path
@@ -47,7 +47,7 @@ def literal_secrets(value: Any, path: Path = ()) -> Iterator[Path]:
 
 def _holds_secret(text: str, path: Path) -> bool:
     found = [*_URL.findall(text)]
-    if "sql" not in path:  # a condition on a column of that name
+    if "sql" not in path:  # in SQL these may be conditions on a column called password
         found += [*_KEYWORD.findall(text), *_OPTION.findall(text), *_HEADER.findall(text)]
     if path and _SECRET_KEY.search(str(path[-1])) and text.strip():
         found.append(text)
@@ -55,5 +55,5 @@ def _holds_secret(text: str, path: Path) -> bool:
 
 
 def _is_reference(text: str) -> bool:
-    """Whether nothing but references is written, quotes aside; a shell's ``$NAME`` is one too."""
+    """Return whether the text has only references (also a shell's ``$NAME``), apart from quotes."""
     return not re.sub(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?", "", text).strip("'\"")

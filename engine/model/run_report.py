@@ -4,7 +4,7 @@ import msgspec
 
 
 class RunOutput(msgspec.Struct, frozen=True, kw_only=True):
-    """A dataset that a run names as its output.
+    """A dataset named as an output by a run.
 
     ``text`` is the output as OpenLineage JSON. ``is_whole``: the event reports a change of the
     entire dataset, which no later event of the run revokes.

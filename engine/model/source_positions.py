@@ -1,4 +1,4 @@
-"""Lines and columns of the values of a DAG file, for error messages that point at them."""
+"""Lines and columns of the values of a DAG file, for use in error messages."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class SourceMap:
     content: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def error(self, problems: Iterable[Problem]) -> InvalidDag:
-        """One error with the first hundred problems in file order, one a line."""
+        """Create an error with the first hundred problems in file order, one per line."""
         ordered = sorted(problems, key=lambda problem: self._position(problem.path))
         lines = [self._describe(problem) for problem in ordered[:_MAX_PROBLEMS]]
         if len(ordered) > _MAX_PROBLEMS:
@@ -45,7 +45,7 @@ class SourceMap:
         return ": ".join(filter(None, (location, dotted(problem.path), problem.message)))
 
     def _position(self, path: Path) -> tuple[int, int]:
-        """The position of a path, or of its nearest ancestor if the value is missing or implied."""
+        """Return the position of a path, or of its nearest ancestor if it has none."""
         for end in range(len(path), -1, -1):
             if position := self.positions.get(path[:end]):
                 return position
@@ -59,12 +59,12 @@ def dotted(path: Path) -> str:
 
 
 def shown(value: Any) -> str:
-    """The value as text for a message, truncated to 80 characters."""
+    """Format a value for a message, truncated to 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'flights'?`` if a known word is similar, else an empty text."""
+    """Return ``; did you mean 'flights'?`` if a known word is similar, else an empty text."""
     near = get_close_matches(word[:100], sorted(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,4 +1,4 @@
-"""The mark in the comment of a table that Knockon created."""
+"""The mark in the comment of a table created by Knockon."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,7 +10,7 @@ _MARK = "knockon"
 
 @dataclass(frozen=True, slots=True)
 class TableMark:
-    """The dataset and dataset version that a table was created for, and how it is partitioned."""
+    """The dataset, dataset version and partitioning for which a table was created."""
 
     dataset: str
     version: str
@@ -18,13 +18,13 @@ class TableMark:
 
     @staticmethod
     def of(dataset: Dataset) -> "TableMark":
-        """The mark of a table for this version of a dataset."""
+        """Create the mark of a table for this version of a dataset."""
         partitioning = sha256(dataset.partitioning.encode()).hexdigest()[:16]
         return TableMark(str(dataset.id), str(dataset.version), partitioning)
 
     @staticmethod
     def read(comment: str | None) -> "TableMark | None":
-        """The mark in a comment; None where somebody else created the table."""
+        """Parse the mark in a comment; None if the table was not created by Knockon."""
         word, *parts = (comment or "").split(":")
         return TableMark(*parts) if word == _MARK and len(parts) == 3 else None
 

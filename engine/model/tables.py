@@ -1,4 +1,4 @@
-"""Names of the tables that hold datasets, as DAG files write them."""
+"""Names of dataset tables, as written in DAG files."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _SQL = re.compile(rf"(?:(?:{_SQL_PART}\.)?{_SQL_PART}\.)?{_SQL_PART}", re.ASCII)
 
 
 class TableName(NamedTuple):
-    """A table in the database's own spelling; ``schema`` is None where none is written."""
+    """The name of a table as stored in the database; ``schema`` is None if unqualified."""
 
     schema: str | None
     name: str
@@ -26,33 +26,33 @@ class TableName(NamedTuple):
 
     @property
     def parts(self) -> tuple[str, str]:
-        """The parts of a qualified SQL identifier; a name alone is one in `public`."""
+        """The parts of a qualified SQL identifier; the default schema is `public`."""
         return self.schema or DEFAULT_SCHEMA, self.name
 
     @property
     def qualified(self) -> "TableName":
-        """The same name with its schema."""
+        """The name qualified with its schema."""
         return TableName(*self.parts)
 
     @property
     def is_reserved(self) -> bool:
-        """Whether it is in a schema of Knockon or of PostgreSQL itself."""
+        """True for tables in a schema of Knockon or of PostgreSQL itself."""
         schema = self.schema or ""
         return schema in _OWN_SCHEMAS or schema.startswith("pg_")
 
 
 def keeps_table(storage: Mapping[str, Any]) -> bool:
-    """Whether a dataset of this storage is a table, by its own name or by another."""
+    """Return whether a dataset with this storage is a table, under its own or another name."""
     return "table" in storage or not storage.keys() - {"adopt"}
 
 
 def table_text(storage: Mapping[str, Any], dataset: str) -> str:
-    """The table of a dataset as its storage writes it; by default it has the dataset's name."""
+    """Return the table name written in a dataset's storage, by default the dataset's name."""
     return str(storage.get("table") or dataset)
 
 
 def table_name(text: str) -> TableName:
-    """The table that ``storage.table`` means: as it is written, but for quotes around a part."""
+    """Parse ``storage.table``: the name is taken literally, except for quotes around a part."""
     match = _QUALIFIED.fullmatch(text)
     if match is None:
         schema, _, name = text.rpartition(".")
@@ -62,9 +62,9 @@ def table_name(text: str) -> TableName:
 
 
 def sql_name(text: str) -> TableName:
-    """The table that SQL means by the text: parts without quotes are folded to lower case.
+    """Parse a table name by SQL's rules: parts without quotes are folded to lower case.
 
-    The name of the database may come before the schema.
+    The name of the database may precede the schema.
     """
     match = _SQL.fullmatch(text)
     if match is None:
@@ -74,10 +74,10 @@ def sql_name(text: str) -> TableName:
 
 
 def meanings(storage: Mapping[str, Any], dataset: str) -> set[TableName]:
-    """The tables that a reader of the DAG file may take a dataset's storage to mean.
+    """Return the possible tables of a dataset's storage, from the view of a reader of the file.
 
-    A name without quotes is used as it is written, but SQL would fold it: both are meant, so that
-    ``Orders`` is not taken for a table apart from ``orders``. Quotes decide it.
+    A name without quotes is used as written, but SQL would fold it: both tables are returned, so
+    that ``Orders`` does not count as a table distinct from ``orders``. Quotes remove the ambiguity.
     """
     text = table_text(storage, dataset)
     found = {table_name(text)}
@@ -85,8 +85,8 @@ def meanings(storage: Mapping[str, Any], dataset: str) -> set[TableName]:
 
 
 def bare_name(text: str) -> str:
-    """The last part of any spelling of a table's name, for a first, rough comparison.
+    """Return the last part of a table's name in any spelling, for a rough comparison.
 
-    `tables.claims` does the same.
+    Must match the SQL in `tables.claims`.
     """
     return truncate(fold(text.rpartition(".")[2].replace('"', "").strip(_SPACE)))

@@ -1,4 +1,4 @@
-"""The unit of work, as a worker sees it and reports on it."""
+"""The unit of work, as claimed and reported by a worker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from engine.model.openlineage import run_id
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A claimed task: the time-bounded right to run it, and all that the run needs.
+    """A claimed task: the time-limited right to run it, with everything needed by the run.
 
-    ``inputs`` are the datasets by alias, ``outputs`` in the job's order. ``input_versions`` are
-    the stamps that the inputs bore at the claim: ``{dataset id: {partition key: stamp}}``.
-    ``cursors`` holds the stored cursor value per followed input id. ``row_filters`` say what
-    a ``PerUpdate`` run reads, any of: a row filter, ``{}`` for the rows past the cursor, None for
-    all rows; other runs read whole partitions, and have none. ``waited_seconds`` is how long it
-    could have been claimed before.
+    ``inputs`` are the datasets by alias, ``outputs`` in the job's order. ``input_versions`` are the
+    content versions of the inputs at the claim: ``{dataset id: {partition key: content version}}``.
+    ``cursors`` holds the stored cursor value per followed input id. ``row_filters`` are the rows
+    read by a ``PerUpdate`` run, as the union of its entries: a row filter, ``{}`` for the rows past
+    the cursor, None for all rows. Other runs read whole partitions, and have no row filters.
+    ``waited_seconds`` is the time during which the task was claimable before.
     """
 
     task_id: UUID
@@ -40,28 +40,27 @@ class Lease:
 
     @property
     def has_read_all_rows(self) -> bool:
-        """Whether the run reads all rows of its inputs, and not new or selected ones alone."""
+        """True if the run reads all rows of its inputs, not only new or selected rows."""
         is_narrow = self.job.strategy == "PerUpdate" and bool(self.cursors)
         return not is_narrow or None in self.row_filters
 
     @property
     def run_id(self) -> UUID:
-        """What OpenLineage knows the attempt by."""
+        """The id of the attempt in OpenLineage events."""
         return run_id(self.task_id, self.attempt)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output partition that a run has written.
+    """An output partition written by a run.
 
-    Without a ``fingerprint`` the partition counts as changed. ``row_count`` in rows, ``bytes``
-    in bytes. ``dataset`` is the name of one of the job's outputs. ``changed`` is the worker's
-    own word on whether the content differs from before; left out, the fingerprints decide.
+    ``dataset`` is the name of one of the job's outputs. Without a ``fingerprint`` the partition
+    counts as changed. ``changed`` is the worker's own statement that the content differs from
+    before; if omitted, the fingerprints decide. ``row_count`` is in rows, ``bytes`` in bytes.
 
-    ``column_fingerprints`` hold a hash for each column, of its values together with what tells
-    the rows apart: where rows come or go, each one changes. Those that did change say which
-    columns count as changed, unless ``changed_columns``, the worker's own word, says it; with
-    neither all of them do.
+    ``column_fingerprints`` holds one hash per column, of its values together with the row keys, so
+    that every hash changes when rows are added or removed. Columns with a different hash count as
+    changed, unless the worker reports ``changed_columns`` itself; without either, all columns do.
     """
 
     dataset: str
@@ -78,7 +77,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A successful run: its outputs, and how far it read each followed input (by id)."""
+    """A successful run: its outputs, and the new cursor value of each followed input (by id)."""
 
     lease: Lease
     outputs: tuple[Output, ...]
