@@ -136,7 +136,7 @@ async def _moved(conn: Connection, org_id: UUID, consumer: str, move: Advance) -
 
 
 async def _take_in(conn: Connection, scene: Scene, received: Sequence[Received]) -> Ingested:
-    """Write invalidations; on a data error, reject the deliveries that cannot be written."""
+    """Write invalidations; on a data error, reject the faulty deliveries."""
     if not received:
         return Ingested((), ())
     await scene.lineage(conn)  # outside the try: a lineage error is not the deliveries' fault
@@ -167,7 +167,7 @@ async def _written(conn: Connection, scene: Scene, received: Sequence[Received])
 async def _former_columns(
     conn: Connection, lineage: Lineage, groups: Iterable[Sequence[Received]]
 ) -> Mapping[UUID, Collection[str]]:
-    """Map datasets to their former columns, if events name columns that the dataset lacks."""
+    """Map datasets to their former columns, if events name unknown columns of the dataset."""
     unknown: defaultdict[str, set[str]] = defaultdict(set)
     for received, *_ in groups:
         with suppress(InvalidInput):  # `resolve` rejects unknown datasets
@@ -192,7 +192,7 @@ def _resolved(
     resolved: list[Resolved] = []
     refused: list[Rejection] = []
     for alike in groups:
-        # A manual request with unknown columns is rejected, so that the operator corrects it.
+        # A manual request with unknown columns is rejected, for the operator to correct.
         is_by_hand = request_of(alike[0]) is not None
         try:
             resolved.append(resolve(lineage, *alike, former=None if is_by_hand else former))
@@ -204,7 +204,7 @@ def _resolved(
 async def _of_known_versions(
     conn: Connection, resolved: Sequence[Resolved]
 ) -> tuple[list[Resolved], list[Rejection]]:
-    """Split events into those of current or former dataset versions, and rejections of the rest."""
+    """Return the events of current or former dataset versions, and rejections of the others."""
     named = [each for each in resolved if not each.served]
     if not named:
         return list(resolved), []
@@ -279,7 +279,7 @@ async def _write(conn: Connection, org_id: UUID, facts: Sequence[Fact]) -> list[
     if not repeated:
         return ids
     await _check_requests(conn, org_id, repeated)
-    # A repeated request may cover more partitions after a deploy: the added ones are withdrawn.
+    # A repeated request may cover more partitions after a deploy; additions are withdrawn.
     more = new & {id_ for row in repeated for id_ in row["ids"]}
     await execute(conn, "invalidations.withdraw", ids=list(more))
     return [id_ for id_ in ids if id_ not in more]

@@ -39,9 +39,9 @@ async def leave_stale(
 ) -> Stale:
     """Record a decision for partitions, given by job, and return the stale ones.
 
-    A cancellation is recorded for all partitions of the task, because inputs that the task waited
-    for may change only afterwards. A rejection is recorded for the plan's partitions that are stale
-    or become stale when a first run in progress completes.
+    A cancellation is recorded for all partitions of the task, because awaited inputs may change
+    only afterwards. A rejection is recorded for the plan's partitions that are stale or become
+    stale when a first run in progress completes.
     """
     needs = [(job, keys) for id_, keys in partitions.items() if (job := lineage.find_job(id_))]
     stale = await stale_partitions(conn, lineage, needs)

@@ -103,7 +103,7 @@ async def left(
 ) -> list[dict[str, Any]]:
     """Invalidations for outputs of jobs that were manual in the previous version.
 
-    These outputs have missed upstream changes and new upstream partitions.
+    The outputs have missed upstream changes and new upstream partitions.
     """
     lineage = await scene.lineage(conn)
     before = previous.compiled.jobs if previous else ()

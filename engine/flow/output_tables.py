@@ -34,7 +34,7 @@ _TABLES = ("r", "p", "f")
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """Relation in the database, with the comment that may contain Knockon's mark.
+    """Relation in the database, with the comment that may bear Knockon's mark.
 
     ``has_relatives``: writes may change rows of other tables, by inheritance or by foreign keys.
     ``rule``: rule that rewrites statements writing to the relation.
@@ -64,7 +64,7 @@ class _Target:
 async def find_conflicts(
     conn: Connection, org_id: UUID, dag: DagFile, compiled: CompiledDag
 ) -> list[Problem]:
-    """Find the outputs of a DAG's SQL jobs with tables they may not write, by path in the file."""
+    """Find the outputs of SQL jobs whose tables must not be written, by path in the file."""
     ids = await _ids(conn, org_id, compiled)
     targets = {
         path: _target(ids.get(output.dataset), output.dataset, output.storage)
@@ -162,7 +162,7 @@ def _target(id_: UUID | None, dataset: str, storage: Mapping[str, Any]) -> _Targ
 
 
 def _row_to_be(target: _Target) -> Row:
-    """Return the row of a table that does not exist yet, and so cannot be hidden by another."""
+    """Return the row for a table that does not exist yet, so no other table can hide it."""
     table = target.table.qualified
     is_visible = table.schema == DEFAULT_SCHEMA
     return {

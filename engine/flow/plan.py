@@ -1,9 +1,9 @@
 """Plan unprocessed invalidations: create tasks, and record the jobs that have received theirs.
 
 Planning is one transaction, so a crash before the commit leaves the invalidations unchanged. A
-plan that exceeds a limit is held for approval. If planning fails on the data of invalidations, the
-batch is halved until the faulty ones are isolated and set aside. Invalidations whose planning never
-ends are set aside too (`attempts.py`).
+plan beyond a limit is held for approval. If planning fails on the data of invalidations, the batch
+is halved until the faulty ones are isolated and set aside. Invalidations whose planning never ends
+are set aside too (`attempts.py`).
 """
 
 from asyncio import get_running_loop
@@ -45,9 +45,9 @@ _STAMPED_AT_ONCE = 100_000
 class Planned:
     """Result of planning: the plan, and the numbers of invalidations taken and tasks affected.
 
-    ``held_by`` are the exceeded limits, in which case there are no tasks. ``set_aside`` are the
+    ``held_by`` are the exceeded limits; a held plan has no tasks. ``set_aside`` are the
     invalidations that cannot be planned. For a halved batch, ``plan_id`` is the last of several
-    plans; it is None if all invalidations were set aside.
+    plans; None if all invalidations were set aside.
     """
 
     plan_id: UUID | None
@@ -67,7 +67,7 @@ class Planned:
 
 
 async def plan(conn: Connection, scene: Scene, limit: int = 1_000) -> Planned | None:
-    """Plan up to ``limit`` of the oldest open invalidations; return None if there are none.
+    """Plan up to ``limit`` of the oldest open invalidations; return None if none is open.
 
     If the batch exceeds a limit, only the invalidations of the first one's dataset are taken, so
     that no plan is held because of unrelated invalidations.

@@ -1,4 +1,4 @@
-"""Plan a hypothetical change, and store the plan so that it can be applied later."""
+"""Plan a hypothetical change, and store the plan for a later apply."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ from engine.store.run import execute
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Plan that is not applied yet; ``beyond`` are the limits it exceeds."""
+    """Plan that is not applied yet; ``beyond`` are the exceeded limits."""
 
     plan_id: UUID
     draft: Draft

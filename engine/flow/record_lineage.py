@@ -60,7 +60,7 @@ async def record_reported_lineage(
 async def _unrecorded(
     conn: Connection, scene: Scene, reported: Sequence[ReportedLineage]
 ) -> list[_Row]:
-    """Return the reported rows that are not in the database yet."""
+    """Return the reported rows missing in the database."""
     lineage = await scene.lineage(conn)
     rows: dict[_Row, None] = {}
     for report, dataset in await _accepted(conn, scene, lineage, reported):

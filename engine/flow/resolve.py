@@ -22,7 +22,7 @@ class Resolved:
     """Validated events of one scope; ``event`` is the first of them.
 
     ``partitions`` None means the whole dataset. ``served`` is False for events of a dataset version
-    other than the current one.
+    other than the current.
     """
 
     received: tuple[Received, ...]
@@ -43,7 +43,7 @@ class Resolved:
 def by_scope(received: Iterable[Received]) -> Iterable[list[Received]]:
     """Group events with the same scope, so that each scope is resolved once.
 
-    A manual request forms a group of its own, because its idempotency key applies to no other.
+    A manual request forms a separate group, because no other event shares its idempotency key.
     """
     groups: defaultdict[object, list[Received]] = defaultdict(list)
     for each in received:

@@ -1,8 +1,8 @@
 """Bound the list of a partition's row changes.
 
-The oldest entries are replaced by versions, as if all rows had changed. Before that, the versions
-recorded by readers are raised past the entries that do not reach them; the remaining readers are
-stale in either case.
+The oldest entries are replaced by versions, as if all rows had changed. Before the replacement, the
+versions recorded by readers are raised past entries that do not reach the reader; the remaining
+readers are stale in either case.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from engine.store.run import Row, execute, fetch
 async def bound_row_changes(
     conn: Connection, lineage: Lineage, dataset: UUID, version: UUID, keys: Iterable[str]
 ) -> None:
-    """Drop the oldest row changes of locked partitions that have too many."""
+    """Drop the oldest row changes of locked partitions with too many."""
     rows = await fetch(
         conn, "row_changes.contents", dataset=dataset, version=version, keys=list(keys)
     )
@@ -115,7 +115,7 @@ def _hit(
 def _reached_since(
     lineage: Lineage, job: Job, dataset: UUID, dropped: Sequence[RowChange]
 ) -> list[PartitionSet]:
-    """List for each change the partitions reached by it or a later one; the last entry is empty."""
+    """List for each change the partitions reached from then on; the last entry is empty."""
     space = lineage.job_space(job)
     edges = [edge for edge in lineage.inputs(job.id) if edge.dataset == dataset]
     since = [space.empty]

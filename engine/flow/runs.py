@@ -1,7 +1,7 @@
 """Track OpenLineage runs: outputs named only in an earlier event count when the run ends.
 
-A failed run may have written all the same, and so may a run whose end is never reported. The latter
-counts after a week, and once more if it ends within the month that follows.
+A failed run may have written all the same, and so may a run without a reported end. The latter
+counts after a week, and once more if the end arrives within the following month.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ class Ends:
 
 
 async def end_runs(conn: Connection, org_id: UUID, runs: Sequence[RunReports]) -> Ends:
-    """Store announced outputs, and return those of runs that have ended.
+    """Store announced outputs, and return the outputs of ended runs.
 
     Must run in the transaction that advances the position past the events.
     """
@@ -61,7 +61,7 @@ async def end_runs(conn: Connection, org_id: UUID, runs: Sequence[RunReports]) -
 
 
 async def _announce(conn: Connection, org_id: UUID, runs: RunReports) -> list[Rejection]:
-    """Store outputs announced before the end of their runs; reject them if there are too many."""
+    """Store outputs announced before the end of a run; reject them at the limit."""
     open_ = [each for each in runs.reports if not each.is_end and each.outputs]
     if not open_:
         return []
@@ -123,10 +123,10 @@ def _name(row: Row) -> tuple[str, str]:
 def _delivery(
     end: RunReport | None, run: str, rows: Sequence[Row], kind: str = "COMPLETE"
 ) -> Delivery:
-    """Build the final event of a run with the outputs of these rows, at the position of its end.
+    """Build the final event of a run with the outputs of the rows, at the position of the end.
 
-    Without a final event, because the announcement came late or the end is unknown, the position is
-    that of the announcement.
+    Without a final event, because the announcement came late or the end is unknown, the event has
+    the position of the announcement.
     """
     first = rows[0]
     end = end or RunReport(

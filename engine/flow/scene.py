@@ -41,5 +41,5 @@ class Scene:
 
     @property
     def epoch(self) -> int:
-        """Epoch of the lineage that was last read; -1 before the first."""
+        """Epoch of the lineage read last; -1 before the first read."""
         return self._cached[0] if self._cached else -1

@@ -1,4 +1,4 @@
-"""Current DAG versions of an org, and the constraints that they place on a new version."""
+"""Current DAG versions of an org, and the constraints on a new version."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -34,7 +34,7 @@ async def load_serving(conn: Connection, org_id: UUID) -> dict[str, Serving]:
 
 
 async def load_user_defined(conn: Connection) -> UserDefined:
-    """Load the functions and operators that the database has in addition to those of PostgreSQL."""
+    """Load the functions and operators in the database beyond those of PostgreSQL."""
     (row,) = await fetch(conn, "dags.user_defined")
     return UserDefined(*(frozenset(row[key]) for key in ("functions", "unsafe", "operators")))
 
@@ -55,8 +55,8 @@ def followers(
 ) -> Iterator[DagFile]:
     """Yield the unmodified DAGs that read a changed DAG and compile differently for that reason.
 
-    Their SQL may read columns that were added or removed. A DAG that no longer compiles keeps its
-    current version; the error is reported when that DAG is deployed.
+    Their SQL may read added or removed columns. A DAG that no longer compiles keeps its current
+    version; the error is reported when that DAG is deployed.
     """
     made = {dataset.name for dataset in serving[dag_name].compiled.datasets}
     for name, other in serving.items():

@@ -1,4 +1,4 @@
-"""Set aside invalidations that cannot be planned, so that they do not block the others."""
+"""Set aside invalidations that cannot be planned, so that the others are not blocked."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

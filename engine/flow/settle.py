@@ -1,7 +1,7 @@
 """Resolve the dependents of ended tasks: queue, skip or hold each.
 
-Once nothing upstream is unfinished, a task is queued if an input changed or it was directly
-invalidated. Otherwise it is skipped, and its own dependents are resolved in turn.
+Once nothing upstream is unfinished, a task is queued if it was directly invalidated or an input
+changed. Otherwise the task is skipped, and its own dependents are resolved in turn.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -45,9 +45,9 @@ async def settle(
 async def release_held_of_manual(
     conn: Connection, scene: Scene, lineage: Lineage, grown: Collection[UUID]
 ) -> None:
-    """Release first runs of manual jobs whose inputs, among ``grown``, may be complete now.
+    """Unblock first runs of manual jobs whose inputs, among ``grown``, may be complete now.
 
-    Changes do not trigger manual jobs, so no plan considers these tasks again.
+    Changes do not trigger manual jobs, so no plan considers the held tasks again.
     """
     readers = {edge.job for dataset in grown for edge in lineage.readers(dataset)}
     jobs = map(lineage.job, readers)
@@ -63,9 +63,9 @@ async def release_held_of_manual(
 async def release(
     conn: Connection, scene: Scene, ids: Sequence[UUID], changes: Changes = UNCHANGED
 ) -> list[Row]:
-    """Unblock the locked, blocked tasks that nothing blocks any more.
+    """Unblock the given locked tasks if all blockers have ended.
 
-    Returns the rows that changed state, with their new ``status``.
+    Returns the rows that changed state, with the new ``status``.
     """
     hit = list(await reached(conn, scene, changes.parts))
     settled = await fetch(conn, "tasks.settle", ids=list(ids), changed=list(changes.whole), hit=hit)
@@ -79,7 +79,7 @@ async def release(
 
 
 async def release_all(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> None:
-    """Unblock locked, blocked tasks, and resolve the dependents of those that are skipped."""
+    """Unblock locked, blocked tasks, and resolve the dependents of skipped ones."""
     released = await release(conn, scene, ids)
     await settle(conn, scene, [row["id"] for row in released if row["status"] == "skipped"])
     await ring(conn, TASKS, scene.org_id)
@@ -123,7 +123,7 @@ async def _hold_or_queue(conn: Connection, lineage: Lineage, rows: Sequence[Row]
 async def _existing(
     conn: Connection, lineage: Lineage, jobs: Collection[UUID]
 ) -> dict[UUID, PartitionSet]:
-    """Load the existing partitions of all outputs and inputs of these jobs."""
+    """Load the existing partitions of all outputs and inputs of the jobs."""
     found = [lineage.job(each) for each in jobs]
     concerned = {dataset for job in found for dataset in job.outputs}
     concerned |= {each.dataset for job in found for each in job.inputs}

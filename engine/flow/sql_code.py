@@ -1,7 +1,7 @@
-"""Hash the definitions of functions, operators and views that the SELECTs of jobs use.
+"""Hash the definitions of functions, operators and views used by the SELECTs of jobs.
 
-This code is outside the DAG file. Deploys make the hashes part of the definition, and workers
-compare them before each run.
+The code is outside the DAG file. Deploys make the hashes part of the definition, and workers
+compare the hashes before each run.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -72,7 +72,7 @@ def differences(deployed: Mapping[str, str], found: Mapping[str, str]) -> Iterat
 async def used_code(
     conn: Connection, selects: Iterable[str], tables: Iterable[TableName]
 ) -> dict[str, str]:
-    """Hash each object that SELECTs over these tables use, directly or indirectly.
+    """Hash each object used by SELECTs over the tables, directly or indirectly.
 
     Must run in a transaction. Raises InvalidInput for more than a thousand objects.
     """

@@ -137,7 +137,7 @@ class _Judgement:
         self.reasons.setdefault((job.id, key), []).append(reason)
 
     async def judge_changes(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
-        """Find inputs that are gone, or have changed since the run in a scope that is read."""
+        """Find inputs that are gone, or have changed since the run in a relevant scope."""
         by_task = _by_task(built)
         runs = {task: job.id for job, _, task in built}
         rows = await fetch(
@@ -155,8 +155,7 @@ class _Judgement:
     async def judge_appearances(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
         """Find inputs that a run would read today and the recorded run has not read.
 
-        Partitions that need the same input partitions are judged together, so that these are listed
-        once.
+        Partitions with the same needed inputs are judged together, so that inputs are listed once.
         """
         tasks: list[UUID] = []
         groups: dict[int, _Runs] = {}
@@ -191,7 +190,7 @@ class _Judgement:
         )
 
     async def _by_needs(self, built: Sequence[tuple[Job, str, UUID]]) -> Mapping[_Needed, _Runs]:
-        """Group runs by the input partitions they need, except for inputs that need no look-up.
+        """Group runs by needed input partitions, except for inputs that need no look-up.
 
         A run of single partitions has recorded the one input partition that an identity gives.
         """
@@ -277,5 +276,5 @@ def _by_task(built: Sequence[tuple[Job, str, UUID]]) -> _Runs:
 
 
 def stale_keys(stale: Stale, job: Job, keys: Sequence[str]) -> Iterator[str]:
-    """Yield the stale partition keys among those of a job."""
+    """Yield the stale partition keys of a job."""
     return (key for key in keys if (job.id, UNIT if job.is_unit else key) in stale)

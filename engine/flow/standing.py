@@ -35,7 +35,7 @@ class Standing:
     space: PartitionSpace
 
     def of(self, key: str) -> tuple[Verdict, str | None]:
-        """Return the verdict on a stale partition, and the reason for it."""
+        """Return the verdict on a stale partition, with the reason."""
         return self.of_keys.get(key) or self._reached(key) or self.of_job or ("lost", None)
 
     def _reached(self, key: str) -> tuple[Verdict, str] | None:
@@ -46,7 +46,7 @@ class Standing:
 async def load_standing(
     conn: Connection, scene: Scene, lineage: Lineage, job: Job, keys: Sequence[str]
 ) -> Standing:
-    """Load the standing of partition keys of a job, ``*`` if they are built together."""
+    """Load the standing of partition keys of a job, ``*`` if built together."""
     of_keys: dict[str, tuple[Verdict, str]] = {}
     for key, row in (await _decisions(conn, lineage, job, keys)).items():
         by = f" by {row['decided_by']}" if row["decided_by"] else ""
@@ -96,7 +96,7 @@ def _by_inputs(
 
 
 def _down(lineage: Lineage, edge: Edge, row: Row) -> PartitionSet:
-    """Return the partitions of the edge's job that an invalidation of its input can reach."""
+    """Return the partitions of the edge's job reached by an invalidation of the input."""
     everything = lineage.job_space(lineage.job(edge.job)).universe
     if row["partition_key"] is None or edge.mapping.takes_last:
         return everything
@@ -147,7 +147,7 @@ def invalidation_verdict(planning_error: str | None, of: str) -> tuple[Verdict, 
 
 
 async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str, Row]:
-    """Fetch the unfinished tasks by the keys they build; runnable tasks take priority."""
+    """Fetch unfinished tasks by the keys to be built; runnable tasks take priority."""
     found: dict[str, Row] = {}
     rows = await fetch(
         conn, "stale.open_tasks", job=job.id, keys=None if job.is_unit else list(keys)
@@ -172,7 +172,7 @@ async def _decisions(
 async def _pending(
     conn: Connection, scene: Scene, lineage: Lineage, job: Job, keys: Sequence[str]
 ) -> Mapping[str, Any]:
-    """Fetch the plans pending approval by the keys they would recompute."""
+    """Fetch plans pending approval by the keys to be recomputed."""
     rows = await fetch(
         conn, "stale.pending_steps", org_id=scene.org_id, job=job.name, dag=job.dag_name
     )

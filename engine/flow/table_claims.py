@@ -1,7 +1,7 @@
 """Tables in use: datasets are stored in them, or captured from them.
 
-Claims are based on the names in DAG files, and on the capture triggers of tables, which identify a
-table under whatever name it was attached.
+Claims are based on the names in DAG files, and on capture triggers, which identify a table under
+whatever name it was attached.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from engine.store.run import Row, fetch
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Table that a dataset is stored in or captured from; ``is_ours``: by the same org."""
+    """Table that a dataset is stored in or captured from; ``is_ours``: of the same org."""
 
     dataset: str
     is_source: bool
@@ -44,7 +44,7 @@ class Claim:
 
 
 def own_claims(compiled: CompiledDag) -> Iterator[Claim]:
-    """Yield the tables that the datasets of a DAG are stored in or captured from."""
+    """Yield the claims of a DAG's datasets on tables."""
     jobs = {job.name: job for job in compiled.jobs}
     for each in compiled.datasets:
         source = jobs[each.job].source or {}
@@ -64,9 +64,9 @@ async def find_claims(
     reached: Sequence[Row],
     compiled: CompiledDag | None = None,
 ) -> list[Claim]:
-    """Find the claims of current versions on tables of these names, and on those writes reach.
+    """Find the claims of current versions on tables of the given names or reached by writes.
 
-    With a compiled DAG, its own claims are left to `own_claims`, except for its captured tables.
+    With a compiled DAG, its own claims are left to `own_claims`, except for captured tables.
     """
     rows = await fetch(conn, "tables.claims", names=sorted({bare_name(name) for name in names}))
     found = [
@@ -89,7 +89,7 @@ def _claim(row: Row, org_id: UUID, table: TableName) -> Claim:
 
 
 async def _captured(conn: Connection, reached: Sequence[Row]) -> list[Row]:
-    """Fetch the datasets to which the capture triggers on these tables log."""
+    """Fetch the datasets to which capture triggers on the tables log."""
     triggers = [(stem, row) for row in reached for stem in row["captured"]]
     if not triggers:
         return []

@@ -1,4 +1,4 @@
-"""Compare the tables that a transaction has written with those it may write.
+"""Compare the tables written by a transaction with the permitted ones.
 
 A table can be renamed, partitioned or given a trigger between the check and the write. From then
 on, the lock of the write preserves the table until the commit.

@@ -1,17 +1,18 @@
-"""From invalidations to a plan: which jobs, which partitions, and why.
+"""Compute plans from invalidations: the affected jobs and partitions, and the reasons.
 
-Read it in the order of planning; docs/explanation/planning.md has the rules with an example each.
+The modules are listed in the order of planning; docs/explanation/planning.md gives the rules, each
+with an example.
 
-The decision: a `scope` says what is `dirty` of a dataset, and `extent` how far that reaches where
-it has no end (by what is `known`). The `walk` goes down the lineage from there, `crossing` one edge
-at a time; `strategy` says what a job makes of what hit it, `causes` which invalidations did. The
-result is a `plan`.
+Decision: a `scope` gives the `dirty` parts of a dataset, and `extent` bounds open-ended scopes by
+the `known` partitions. The `walk` goes down the lineage from there, `crossing` one edge at a time;
+`strategy` derives the step of a triggered job, and `causes` tracks the responsible invalidations.
+The result is a `plan`.
 
-The work: a step's `tasks`, the edges `crossed` to each, the `inputs` that they are made from, what
-a first run is `waiting` for.
+Work: the `tasks` of a step, the edges `crossed` to each task, the `inputs` of its partitions, the
+scopes `propagated` to its readers, and the missing inputs for which a first run is `waiting`.
 
-The account: the plan as a `document`, the `path` that led to a job, how two plans `compare`, the
-`radius` of the blast, and the `size` that can be carried out.
+Explanation: the plan as a `document`, the `path` to a job, how two plans `compare`, the blast
+`radius`, and the `size` limit for execution.
 """
 
 from engine.planner.compare import Difference, differences

@@ -1,7 +1,7 @@
-"""Two plans for one change, side by side: does what would run now differ from what was shown?
+"""Compare the plan shown for a change with the plan that would run now.
 
-Only what runs counts: jobs, their partitions, which of those run for sure, row filters, and the
-number of partitions per task. A new version of the lineage is no difference by itself.
+Only the work counts: jobs, partitions, the partitions that must run, row filters, and the number of
+partitions per task. A new version of the lineage alone is no difference.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Steps = Mapping[JobName, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How one job's step differs; ``more`` and ``fewer`` are partitions that came and went.
+    """Difference in one job's step; ``more`` and ``fewer`` are the added and removed partitions.
 
-    ``notes`` say in words what else is different of the partitions that stayed.
+    ``notes`` describe other differences of the remaining partitions in words.
     """
 
     dag: str
@@ -36,7 +36,7 @@ class Difference:
 
 
 def differences(before: Steps, now: Steps, lineage: Lineage) -> tuple[Difference, ...]:
-    """Compare the steps of two plans' documents, by job; ``lineage`` is the one of ``now``."""
+    """Compare the steps of two plans' documents, by job; ``lineage`` is the lineage of ``now``."""
     return (*_came(before, now), *_went(before, now), *_changed(before, now, lineage))
 
 
@@ -72,7 +72,7 @@ def _what_runs(step: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _only(space: PartitionSpace, these: list[str], those: list[str]) -> tuple[str, ...]:
-    """The partitions of one list that the other has not; all, where they are cut otherwise now."""
+    """Return the partitions in the first list only; all if the partitioning has changed."""
     try:
         return tuple(space.texts(space.from_keys(these) - space.from_keys(those)))
     except InvalidPartition:

@@ -1,6 +1,6 @@
-"""Over which edges a plan has come to each task of a step.
+"""Edges over which a plan triggers each task of a step.
 
-A task waits for more than that: it reads what others leave, too.
+A task waits for more than the jobs behind these edges, because it also reads other inputs.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from engine.model.job import Job
 from engine.planner.plan import Hit, Step
 
 Crossed = Mapping[int, tuple[UUID, ...]]
-"""By the job that makes them, the datasets that may come out changed and reach a task.
+"""By producing job, the datasets that may come out changed and reach a task.
 
-Jobs go by the integers of their ids, which hash in C, where a UUID hashes in Python.
+Jobs are keyed by the integers of their ids, which hash in C, where a UUID hashes in Python.
 """
 
 
 def crossed_to(step: Step, job: Job) -> Callable[[Sequence[str]], Crossed]:
-    """How to tell what was crossed to the task that makes some keys of the job's step."""
+    """Return a function from the keys of a task to the edges crossed to it."""
     hits = [hit for hit in step.via if hit.from_job is not None]
     if job.is_unit or all(hit.partitions == step.partitions for hit in hits):
         all_of_them = _by_job(hits)

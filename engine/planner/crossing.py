@@ -1,13 +1,12 @@
-"""One edge: does what is dirty of a dataset reach a job that reads it, and where?
+"""Propagate a dirty scope of a dataset over one edge to a reading job.
 
-Columns, partition mapping and row filter compose. Each widens where it does not know, and where it
-prunes it says why:
+Columns, partition mapping and row filter compose. Each widens where information is missing, and
+gives the reason where it prunes:
 
-- columns: the outputs are dirty whose inputs meet the dirty columns; if there are none, the edge
-  is pruned;
-- partitions: the mapping goes down, from the dirty partitions to the output's that they touch;
-- rows: a condition that the job passes through unchanged narrows these where it is on a partition
-  column.
+- columns: an output is dirty if its input columns meet the dirty columns; the edge is pruned if no
+  output is dirty;
+- partitions: the mapping goes down, from the dirty partitions to the touched output partitions;
+- rows: a condition on a partition column, if preserved by the job, narrows the touched partitions.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from engine.planner.plan import Hit, Pruned
 
 
 def hit_producer(job: Job, dataset: UUID, dirty: DirtyScope) -> Hit:
-    """An output is wrong: its producer is hit, and makes those partitions again, whole."""
+    """Trigger the producer of a wrong output, to rebuild the dirty partitions completely."""
     return Hit(dataset, None, None, dirty, dirty.partitions, (None,) * len(job.outputs), None)
 
 
@@ -38,10 +37,10 @@ def cross(
     dirty: DirtyScope,
     hits: Sequence[Hit],
 ) -> Hit | Pruned:
-    """Carry a dirty scope over an edge, by columns, partitions and rows.
+    """Propagate a dirty scope over an edge, by columns, partitions and rows.
 
-    ``hits`` are the job's so far: their partitions count as existing. A job that is one unit runs
-    even where it has none yet of those that are touched, for it may find some.
+    ``hits`` are the job's triggers so far: their partitions count as existing. A single-run job
+    runs even if none of the touched partitions exists yet, because the run may discover some.
     """
     columns: tuple[DirtyColumns | Pruning, ...] = (None,) * len(job.outputs)
     if dirty.columns is not None:
@@ -68,20 +67,20 @@ def cross(
 
 
 def _known(extents: Extents, edge: Edge, dirty: PartitionSet) -> PartitionSet:
-    """What `last` takes the last partition of; what is dirty may not be known yet."""
+    """Return the partitions from which `last` takes the last; dirty ones may not be known yet."""
     return extents.known(edge.dataset) | dirty
 
 
 def _are_the_first(extents: Extents, job: Job, touched: PartitionSet, hits: Sequence[Hit]) -> bool:
-    """Whether a job that has none, and no input that says which it has, begins with these.
+    """Return True if a job without determining inputs begins with the touched partitions.
 
-    They come to be, so they are new in all columns, whichever have changed of the input.
+    The partitions are created, so all their columns are new, whichever input columns have changed.
     """
     if not (touched and touched.is_finite):
         return False
     if not extents.is_undetermined(job) or extents.of_job(job):
         return False
-    # what other edges have hit comes to be as well; what is said to be wrong is there
+    # partitions hit over other edges will be created too; directly invalidated partitions exist
     return not any(hit.partitions for hit in hits if hit.edge is None)
 
 
@@ -92,11 +91,12 @@ def _with_an_end(
     dimensions: frozenset[int],
     hits: Sequence[Hit],
 ) -> PartitionSet:
-    """The touched partitions, with those ``dimensions`` (by index) restricted to keys that exist.
+    """Restrict the touched partitions to existing keys in ``dimensions`` (by index).
 
-    They are those without an end, and unmapped ones. A bounded one that no input determines is not
-    restricted: all its keys are meant, and one that does not exist was never built, because its
-    task was canceled. Of a job that has nothing yet, what all its inputs reach together exists.
+    The dimensions are the unbounded and the unmapped ones. A bounded dimension that no input
+    determines is not restricted: all its keys are meant, and a missing key was never built because
+    its task was canceled. For a job without partitions, the partitions reached by all inputs
+    together count as existing.
     """
     dimensions -= extents.unmapped_by_all(job) - endless(touched)
     if not dimensions:
@@ -123,6 +123,6 @@ def _rowless(rows: RowFilter) -> str:
 
 
 def short(partitions: PartitionSet) -> str:
-    """A set in few words, for people."""
+    """Abbreviate a set of partitions for messages."""
     texts = partitions.space.texts(partitions)
     return ", ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else "")

@@ -1,4 +1,4 @@
-"""What is dirty of a dataset, coalesced so that it stays small on its way down."""
+"""Dirty scopes of a dataset, coalesced to stay small on the way down."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from engine.partitions import PartitionSet
 from engine.planner.causes import Causes
 
 MOST = 16
-"""How many dirty scopes a dataset may have before columns and rows are widened into one."""
+"""Dirty scopes that a dataset may have before columns and rows are widened into one."""
 
 
 class DirtyScope(msgspec.Struct, frozen=True, gc=False):
-    """Which partitions, columns and rows of a dataset are dirty, and what caused it.
+    """Dirty partitions, columns and rows of a dataset, with the causes.
 
-    ``columns`` None: any column; ``rows`` None: any row. ``in_place``: it has changed already, as
-    sources do; otherwise it changes if the job that makes it gives another result.
-    ``has_grown``: rows were added, and that is all. ``is_stamped``: the run that made it has given
-    it its stamp.
+    ``columns`` None: any column; ``rows`` None: any row. ``in_place``: already changed, as sources
+    are; otherwise the dataset changes only if its job produces a different result. ``has_grown``:
+    rows were added, and nothing else changed. ``is_stamped``: the run behind the change has
+    assigned the content version.
     """
 
     partitions: PartitionSet
@@ -37,10 +37,10 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
     def passed_on(
         self, partitions: PartitionSet, columns: DirtyColumns, rows: RowFilter | None
     ) -> DirtyScope:
-        """What comes of it if a job's result changes: mostly just what it was before.
+        """Return the scope for a job's changed output, mostly the same object.
 
-        Most of a wave is about the same partitions, and so it is one scope, which costs less to
-        make, to keep and to compare than 50,000 that are equal.
+        Most of a wave concerns the same partitions. A shared scope costs less to make, keep and
+        compare than 50,000 equal copies.
         """
         is_the_same = (
             self.partitions is partitions
@@ -54,7 +54,7 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
 
 
 def coalesce(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
-    """Join scopes that are dirty in the same columns and rows; beyond `MOST` kinds, widen."""
+    """Join scopes with the same dirty columns and rows; beyond `MOST` kinds, widen."""
     for each in scopes:
         if each is not scopes[0] and each != scopes[0]:
             return _by_kind(scopes)

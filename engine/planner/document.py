@@ -1,13 +1,13 @@
-"""A plan as JSON: what is kept with the tasks, shown for approval, and asked for reasons later.
+"""Represent a plan as JSON, for storage with the tasks, approval, and later explanation.
 
-``{steps, hops, pruned, stamps, causes}``. A step has its ``job`` id and ``name``, its
-``partitions`` as texts, of those ``direct`` ("all", or texts; absent: none), the dirty ``columns``
-by output dataset (absent: all), ``row_filters`` if any, and in ``via`` where in ``hops`` the ways
-to it stand. A hop names the ``dataset`` that was dirty and ``from`` which job that came (absent:
-from the invalidations), its ``mapping`` (absent: identity; "itself": the job's own output was
-wrong), dirty ``partitions`` (absent: as the step's) and ``columns`` (absent: all), and in
-``causes`` where in the document's list of lists its invalidations' ids stand. What is absent, and
-hops that many steps have in common, keep 50,000 steps within some megabytes.
+The format is ``{steps, hops, pruned, stamps, causes}``. A step has the ``job`` id and ``name``, the
+``partitions`` as texts, the ``direct`` partitions ("all", or texts; absent: none), the dirty
+``columns`` by output dataset (absent: all), ``row_filters`` if any, and in ``via`` indexes into
+``hops``. A hop has the dirty ``dataset``, in ``from`` the job that made the dataset dirty (absent:
+the invalidations), the ``mapping`` (absent: identity; "itself": the job's own output was wrong),
+dirty ``partitions`` (absent: as the step's) and ``columns`` (absent: all), and in ``causes`` an
+index into the document's list of lists of invalidation ids. Absent fields, and hops shared by many
+steps, keep 50,000 steps within some megabytes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ ITSELF = "itself"
 
 @gc_paused()
 def document(plan: Plan, lineage: Lineage) -> dict[str, Any]:
-    """The plan with names and texts for people."""
+    """Return the plan with names and texts for people."""
     return _Writer(plan, lineage).document()
 
 
 class _Writer:
-    """Writes a plan; what many steps have in common is written once, and its text shared."""
+    """Writer of a plan; parts common to many steps are written once, and their texts shared."""
 
     def __init__(self, plan: Plan, lineage: Lineage) -> None:
         self._plan = plan
@@ -70,7 +70,7 @@ class _Writer:
         return written
 
     def _via(self, hit: Hit, partitions: PartitionSet) -> int:
-        """The place of a hop; it is the same to all who make of a dataset just its partitions."""
+        """Return the index of a hop, shared by all steps with exactly the dirty partitions."""
         if hit.dirty.partitions is not partitions:
             return self._add(self._hop(hit, partitions))
         alike = id(hit.dataset), id(hit.dirty), id(hit.mapping)
@@ -116,13 +116,13 @@ class _Writer:
         return self._lineage.dataset(dataset).name
 
     def _id(self, job: UUID) -> str:
-        text = self._ids.get(job.int)  # which hashes in C
+        text = self._ids.get(job.int)  # an int hashes in C, unlike a UUID
         if text is None:
             text = self._ids[job.int] = str(job)
         return text
 
     def _texts(self, partitions: PartitionSet) -> list[str]:
-        """The texts of a set of the plan, where most are one and the same object."""
+        """Return the texts of a set of the plan, cached because most sets are the same object."""
         texts = self._texts_of.get(id(partitions))
         if texts is None:
             texts = self._texts_of[id(partitions)] = partitions.space.texts(partitions)
@@ -130,5 +130,5 @@ class _Writer:
 
 
 def hops_of(document: Mapping[str, Any], step: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The hops of one of a document's steps."""
+    """Return the hops of a step of the document."""
     return [document["hops"][place] for place in step["via"]]

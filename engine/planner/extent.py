@@ -1,8 +1,8 @@
-"""The extent of a dataset: how far it reaches, for scopes that have no end of their own.
+"""Extents of datasets, used to bound open-ended scopes.
 
 An unmapped output dimension means all of its keys: `planes` are not partitioned, so a changed plane
-touches every day of a daily output, and that means every day that there is. Static dimensions list
-their keys, so there all of them are meant.
+touches every day of a daily output, meaning every existing day. Static dimensions list their keys,
+and are meant in full.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from engine.planner.known import Known, KnownNeeded
 
 
 class Extents:
-    """The extents of datasets, each found once; what could not be answered is in ``missing``.
+    """Extents of datasets, each computed once; ``missing`` collects datasets that must be loaded.
 
-    A miss counts as nothing for now, so that one pass finds all that has to be loaded.
+    A missing dataset counts as empty for now, so that one pass finds everything to load.
     """
 
     def __init__(self, lineage: Lineage, known: Known) -> None:
@@ -32,9 +32,9 @@ class Extents:
         self._dirty: dict[UUID, PartitionSet] = {}
 
     def of(self, dataset: UUID) -> PartitionSet:
-        """What is known to exist; of what was never built, what its inputs would give.
+        """Return the known partitions; for a dataset never built, those its inputs would give.
 
-        Goes up to the sources with a stack of its own, for a lineage may be deeper than Python's.
+        Goes up to the sources with an explicit stack, as a lineage may be deeper than Python's.
         """
         stack = [dataset]
         while stack:
@@ -47,7 +47,7 @@ class Extents:
         return self._found[dataset]
 
     def of_job(self, job: Job) -> PartitionSet:
-        """What any of the job's outputs reaches."""
+        """Return the union of the extents of the job's outputs."""
         return PartitionSet.union([self.of(output) for output in job.outputs])
 
     def note(self, dataset: UUID, partitions: PartitionSet) -> None:
@@ -56,7 +56,7 @@ class Extents:
         self._dirty[dataset] = partitions if before is None else before | partitions
 
     def product(self, job: Job) -> PartitionSet:
-        """What all inputs of a job together reach, each of which leaves a dimension without end."""
+        """Return the partitions that all inputs of a job, each unbounded, reach together."""
         edges = list(self._lineage.inputs(job.id))
         there = [(edge, self.of(edge.dataset) | self._noted(edge.dataset)) for edge in edges]
         return product([(edge, edge.mapping.down(each, each)) for edge, each in there])
@@ -65,9 +65,10 @@ class Extents:
         return self._dirty.get(dataset, self._lineage.space(dataset).empty)
 
     def determining(self, job: Job) -> list[Edge]:
-        """The edges that say which partitions a job has: those that map all, if there are any.
+        """Return the edges that determine a job's partitions.
 
-        A unit whose bounds are finite has all that they allow, whichever input there is.
+        Edges that map all dimensions are preferred, if there are any. A single-run job with finite
+        bounds has all partitions within the bounds, whichever input exists.
         """
         inputs = list(self._lineage.inputs(job.id))
         if self._has_all_or_none(job):
@@ -75,18 +76,18 @@ class Extents:
         return [edge for edge in inputs if not edge.unmapped] or inputs
 
     def is_undetermined(self, job: Job) -> bool:
-        """Whether no input determines the outputs' partitions: then the first builds all it can."""
+        """Return True if no input determines the output partitions: the first builds all it can."""
         return all(edge.unmapped for edge in self._lineage.inputs(job.id))
 
     def unmapped_by_all(self, job: Job) -> frozenset[int]:
-        """The dimensions, by index, that no input determines: only bounds give their keys."""
+        """Return the dimensions, by index, with keys given by bounds only and not by any input."""
         return frozenset.intersection(*(edge.unmapped for edge in self._lineage.inputs(job.id)))
 
     def everything(self, dataset: UUID) -> PartitionSet:
-        """All of a dataset: what it reaches.
+        """Return the whole extent of a dataset.
 
-        Of a source of which nothing is known yet, that is what finite bounds allow; what is made
-        from nothing known does not exist either.
+        For a source without known partitions, finite bounds give the extent. A dataset made from
+        nothing known does not exist either.
         """
         space = self._lineage.space(dataset)
         if self._lineage.inputs(self._lineage.producer(dataset).id):
@@ -96,7 +97,7 @@ class Extents:
         return self.of(dataset) or (space.universe if space.universe.is_finite else space.empty)
 
     def known(self, dataset: UUID) -> PartitionSet:
-        """What is known to exist, nothing where that has to be loaded first."""
+        """Return the partitions known to exist; empty if they must be loaded first."""
         try:
             return self._known(dataset)
         except KnownNeeded as needed:
@@ -104,10 +105,10 @@ class Extents:
             return self._lineage.space(dataset).empty
 
     def _followed(self, dataset: UUID) -> list[Edge]:
-        """The edges from which the extent of a dataset follows; none where it is known.
+        """Return the edges that give the extent of a dataset; none if the extent is known.
 
-        Those with unmapped dimensions only if there are no others, and then as far as bounds give
-        an end.
+        Edges with unmapped dimensions are used only in the absence of others, and only as far as
+        bounds make the result finite.
         """
         if dataset in self._found or self.known(dataset) or dataset in self.missing:
             return []
@@ -130,9 +131,9 @@ class Extents:
 
 
 def product(reached: Sequence[tuple[Edge, PartitionSet]]) -> PartitionSet:
-    """The partitions that several inputs reach together; none where these have no end either.
+    """Return the partitions that several inputs reach together; none if unbounded too.
 
-    An input that determines no dimension without an end takes no part.
+    An input that determines no unbounded dimension takes no part.
     """
     space = reached[0][1].space
     open_ends = endless(space.universe)
@@ -144,7 +145,7 @@ def product(reached: Sequence[tuple[Edge, PartitionSet]]) -> PartitionSet:
 
 
 def endless(partitions: PartitionSet) -> frozenset[int]:
-    """The dimensions, by index, in which a set has no end."""
+    """Return the dimensions, by index, in which a set is unbounded."""
     return frozenset(
         i for box in partitions.boxes for i, part in enumerate(box) if not part.is_finite
     )
@@ -153,7 +154,7 @@ def endless(partitions: PartitionSet) -> frozenset[int]:
 def clamp(
     partitions: PartitionSet, dimensions: Collection[int], extent: PartitionSet
 ) -> PartitionSet:
-    """Those of the partitions whose keys in these dimensions lie within the extent."""
+    """Restrict partitions to keys within the extent in the given dimensions."""
     universe = partitions.space.universe.boxes[0]
     boxes = (
         tuple(part if i in dimensions else universe[i] for i, part in enumerate(box))

@@ -1,4 +1,4 @@
-"""Partitions that were never built: which there should be, and which of them are due."""
+"""Partitions that were never built: the expected and the due ones."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from engine.planner.known import Known
 from engine.planner.waiting import missing_inputs
 
 UNIT = "*"
-"""Stands for all partitions of a job that builds them together."""
+"""Key that stands for all partitions of a job that builds them together."""
 
 
 def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: Known) -> bool:
-    """Return whether an input of a partition exists, and ``wait_for`` is met.
+    """Return True if an input of a partition exists, and ``wait_for`` is met.
 
     Raises KnownNeeded as ``existing`` does.
     """
@@ -32,10 +32,10 @@ def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: Known) -> b
 
 
 def expected_partitions(lineage: Lineage, job: Job, existing: Known) -> PartitionSet:
-    """The partitions that the existing inputs of a job give it, as far as they have an end.
+    """Return the partitions that the existing inputs of a job give it, as far as finite.
 
-    Where no input determines all dimensions, each input gives those partitions only whose other
-    keys come from further inputs, if these determine them. Raises KnownNeeded as ``existing`` does.
+    If no input determines all dimensions, an input gives only partitions whose other keys come from
+    further inputs, provided such inputs exist. Raises KnownNeeded as ``existing`` does.
     """
     space = lineage.job_space(job)
     edges = Extents(lineage, existing).determining(job)
@@ -54,7 +54,7 @@ def expected_partitions(lineage: Lineage, job: Job, existing: Known) -> Partitio
 def _also_given(
     given: Sequence[tuple[Edge, PartitionSet]], edge: Edge, partitions: PartitionSet
 ) -> PartitionSet:
-    """The partitions given over an edge that other inputs give in the dimensions it leaves open."""
+    """Restrict an edge's partitions by other inputs in the dimensions that the edge leaves open."""
     for dimension in edge.unmapped:
         others = [each for other, each in given if dimension not in other.unmapped]
         if others:

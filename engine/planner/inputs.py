@@ -1,4 +1,4 @@
-"""Up from output partitions, by the same mappings: what they are made from."""
+"""Map output partitions up to the input partitions from which they are built."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from engine.planner.known import Known
 
 
 def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, PartitionSet | None]:
-    """By producing job, the partitions that these output partitions need of it; not of sources.
+    """Return the partitions needed by output partitions, by producing job; sources are left out.
 
-    None: any of them, where there is no end to them or too many to list, or where it is the last
-    one that counts: which that will be is known only when all that are being made are there.
+    None: any partition, if the set is unbounded or too large to list, or if the last partition
+    counts, which is determined only once all partitions being built exist.
     """
     made = _made(lineage, job, keys)
     needed: dict[UUID, PartitionSet | None] = {}
@@ -30,10 +30,10 @@ def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, Part
 def input_partitions(
     lineage: Lineage, job: Job, keys: Sequence[str], known: Known
 ) -> dict[UUID, PartitionSet]:
-    """By input dataset, the partitions that a run of these output partitions reads.
+    """Return the partitions read by a run of output partitions, by input dataset.
 
-    Where the mapping gives no end, wants the last one, or gives more partitions than can be listed,
-    it is what is known that counts.
+    Known partitions count if the mapping is unbounded, takes the last partition, or gives more
+    partitions than can be listed.
     """
     made = _made(lineage, job, keys)
     read: dict[UUID, PartitionSet] = {}
@@ -43,12 +43,12 @@ def input_partitions(
 
 
 def up(edge: Edge, made: PartitionSet, known: Known) -> PartitionSet:
-    """What the partitions made need over one edge; only `last` asks what is known."""
+    """Return the partitions needed over one edge; only `last` depends on the known partitions."""
     return edge.mapping.up(made, known(edge.dataset) if edge.mapping.takes_last else None)
 
 
 def _made(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
-    """What a run makes; one unit may find partitions that nobody knows yet, so it is all."""
+    """Return the output partitions of a run; all if single-run, which may discover partitions."""
     space = lineage.job_space(job)
     return space.universe if job.is_unit else space.from_keys(keys)
 

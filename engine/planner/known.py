@@ -1,6 +1,6 @@
-"""The partitions known to exist, which the planner asks for only where a scope has no end.
+"""Partitions known to exist, requested by the planner only for open-ended scopes.
 
-The planner is pure, so it cannot look: an answer that is not at hand is a signal to whoever can.
+The planner is pure and cannot load data: a missing answer is a signal to the caller.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from uuid import UUID
 from engine.partitions import PartitionSet
 
 Known = Callable[[UUID], PartitionSet]
-"""The partitions of a dataset that are materialised, or that open tasks are about to make."""
+"""Function that returns the partitions of a dataset that exist or that open tasks will build."""
 
 
 class KnownNeeded(Exception):
-    """Load the known partitions of these datasets and plan again."""
+    """Signal to load the known partitions of datasets and plan again."""
 
     def __init__(self, datasets: Iterable[UUID]) -> None:
         self.datasets = frozenset(datasets)
@@ -23,7 +23,7 @@ class KnownNeeded(Exception):
 
 
 def prefetched(loaded: Mapping[UUID, PartitionSet]) -> Known:
-    """Answer from what is loaded; raise KnownNeeded for what is not."""
+    """Answer from loaded partitions; raise KnownNeeded for datasets not loaded."""
 
     def known(dataset: UUID) -> PartitionSet:
         if dataset not in loaded:

@@ -1,4 +1,4 @@
-"""Why a job is in a plan: the way back from its step to the invalidations, out of the document."""
+"""Explain why a job is in a plan: the path back to the invalidations, from the document."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from engine.planner.document import hops_of
 
 
 def path_to(document: Mapping[str, Any], job: str) -> list[dict[str, Any]]:
-    """The hops from a job's step back to what changed, nearest first.
+    """Return the hops from a job's step back to the change, nearest first.
 
     Each hop is ``{job, name, partitions, dataset, from, mapping, dirty, columns, invalidations}``:
-    the step, and what was dirty of the dataset that led to it; ``columns`` None: all. The last
-    hop's ``from`` is None, or a job whose tasks an earlier plan made. Of several ways it takes one
-    with the fewest hops.
+    the step, and the dirty part of its input; ``columns`` None: all. ``from`` of the last hop is
+    None, or a job with tasks from an earlier plan. The path has the fewest hops possible.
 
     Raises:
         UnknownName: the plan has no step of the job.
@@ -32,7 +31,7 @@ def path_to(document: Mapping[str, Any], job: str) -> list[dict[str, Any]]:
 
 
 def _nearest(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """By job, its hop that is nearest to an invalidation; steps come parents first."""
+    """Return by job the hop nearest to an invalidation; steps are in topological order."""
     far: dict[str, int] = {}
     nearest: dict[str, Mapping[str, Any]] = {}
     for step in document["steps"]:

@@ -1,7 +1,7 @@
-"""The plan: the affected jobs and partitions, each with the path that led there.
+"""The plan: the affected jobs and partitions, each with the path from the invalidations.
 
-It is a value, which `flow` executes and `document` explains, so that the plan is what runs. There
-is a hit for every edge that was crossed, so those are structs, which cost the least to make.
+A plan is a value, executed by `flow` and explained by `document`, so the plan shown is the plan
+that runs. Every crossed edge has a hit, so hits are structs, the cheapest objects to make.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Rule = Literal["columns", "rows", "partitions", "manual"]
 
 
 class Hit(msgspec.Struct, frozen=True, gc=False):
-    """Output partitions of a job that may have to be recomputed, and what hit them: one hop back.
+    """Output partitions of a job that may have to be recomputed, with the trigger one hop back.
 
-    ``dirty`` is of ``dataset`` and came over ``edge``; None: the dataset is the job's own output,
-    and wrong. ``from_job`` is the job whose step may change it; None: it had changed in place, or
-    was wrong. ``columns`` are the dirty ones of each output, ``rows`` the filter as it holds
-    beyond the job.
+    ``dirty`` is a scope of ``dataset`` and came over ``edge``; None: the dataset is the job's own
+    output, and wrong. ``from_job`` is the job whose step may change the dataset; None: it had
+    changed in place, or was wrong. ``columns`` are the dirty columns of each output, ``rows`` the
+    filter as valid downstream of the job.
     """
 
     dataset: UUID
@@ -44,17 +44,18 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def mapping(self) -> PartitionMapping | None:
-        """What takes the dataset's partitions to the job's; None: they are the job's own."""
+        """Mapping from the dataset's partitions to the job's; None: the job's own dataset."""
         return self.edge.mapping if self.edge else None
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
-    """One job and the output partitions that it may have to recompute.
+    """Job and its output partitions that may have to be recomputed.
 
-    ``direct`` are those hit by a source's change or by an invalidation of the output itself: they
-    run for sure, the rest only if a parent's result changes. ``if_stale`` are hit only by a run's
-    own finding hits: they run if stale by now. ``row_filters`` are what a `PerUpdate` job
-    reads, any of: a filter's rows, ``{}`` for the new rows past its cursor, None for all rows.
+    ``direct``: partitions triggered by a source's change or by an invalidation of the output
+    itself. These must run; the rest run only if a parent's result changes. ``if_stale``: partitions
+    triggered only by changes found by a run, which run if stale by now. ``row_filters``: rows that
+    a `PerUpdate` job reads, any of: a filter's rows, ``{}`` for the new rows past the cursor, None
+    for all rows.
     """
 
     job: UUID
@@ -66,14 +67,14 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_narrow(self) -> bool:
-        """Whether the readers of its outputs are reached through some columns or rows of them only.
+        """Return True if the readers of the outputs are reached through some columns or rows only.
 
-        What it makes for the first time is new in all of them: that is told when it has been made.
+        A partition built for the first time is new in all columns, which the completion propagates.
         """
         return any(hit.rows is not None or any(hit.columns) for hit in self.via)
 
     def dirty_columns(self, outputs: Sequence[UUID]) -> dict[UUID, DirtyColumns]:
-        """The dirty columns of each of the job's outputs that has any; None: all of them."""
+        """Return the dirty columns by affected output of the job; None: all columns."""
         found: dict[UUID, DirtyColumns] = {}
         for i, output in enumerate(outputs if self.partitions else ()):
             dirty = [columns for hit in self.via if (columns := hit.columns[i]) is not PRUNED]
@@ -83,7 +84,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
 
 class Changed(NamedTuple):
-    """Partitions of a dataset that changed in place, in which columns and rows; None: in all."""
+    """Partitions of a dataset that changed in place, with the columns and rows; None: all."""
 
     partitions: PartitionSet
     columns: DirtyColumns
@@ -91,9 +92,9 @@ class Changed(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """The proof for an edge that was pruned: the rule, and one line for people.
+    """Proof for a pruned edge: the rule, and one line for people.
 
-    ``job`` is the one that the change did not reach; None: it came to nothing by itself.
+    ``job`` is the job not reached by the change; None: the change affected nothing by itself.
     """
 
     dataset: UUID
@@ -104,11 +105,11 @@ class Pruned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole closure of some invalidations.
+    """Transitive closure of a set of invalidations.
 
-    ``steps`` come parents first. ``changed`` is what changed in place: of sources, and of what was
-    rewritten. ``invalidations`` names the jobs that each one affects, those that have their tasks
-    already included, in the order by which hits know them.
+    ``steps`` are in topological order. ``changed`` are the changes in place: of sources, and of
+    rewritten datasets. ``invalidations`` maps each id to the affected jobs, including jobs that
+    already have tasks, in the order of the bits in `Causes`.
     """
 
     steps: tuple[Step, ...]
@@ -117,13 +118,13 @@ class Plan:
     invalidations: Mapping[UUID, frozenset[UUID]]
 
     def caused_by(self, causes: Causes) -> tuple[UUID, ...]:
-        """The invalidations in such a set."""
+        """Return the ids of the invalidations in a set of causes."""
         ids = tuple(self.invalidations)
         return tuple(ids[n] for n in members(causes))
 
     @property
     def stamps(self) -> dict[UUID, PartitionSet]:
-        """The partitions that bear a new stamp, by dataset."""
+        """Partitions that receive a new content version, by dataset."""
         return {
             dataset: PartitionSet.union([each.partitions for each in changed])
             for dataset, changed in self.changed.items()

@@ -1,7 +1,7 @@
-"""The scopes of a step's outputs that a plan has propagated to their readers.
+"""Scopes of a step's outputs that a plan has propagated to their readers.
 
-A run may change more than that: it reads whatever its inputs hold by then. The readers of the rest
-are invalidated when the run completes.
+A run may change more, because it reads the current content of its inputs. Readers of the rest are
+invalidated when the run completes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from engine.model.job import Job
 from engine.planner.plan import Hit, Step
 
 Propagated = Mapping[str, tuple[Scope, ...]] | None
-"""By output dataset, its scopes; None: all columns and rows of every output.
+"""Scopes by output dataset; None: all columns and rows of every output.
 
-Of a dataset without an entry it is not known which, so a completion propagates every change.
+The scopes of a dataset without an entry are unknown, so a completion propagates every change.
 """
 
 
 def propagated_scopes(step: Step, job: Job) -> Callable[[Sequence[str]], Propagated]:
-    """Return the function that gives the scopes propagated for a task's partition keys.
+    """Return a function from a task's partition keys to the propagated scopes.
 
-    A task that makes several partitions has scopes only where all of them have the same ones.
+    A task for several partitions has scopes only if all partitions have the same scopes.
     """
     if not step.is_narrow:
         return lambda _: None
@@ -46,7 +46,7 @@ def propagated_scopes(step: Step, job: Job) -> Callable[[Sequence[str]], Propaga
 
 def _scopes(job: Job, hits: Sequence[Hit]) -> Propagated:
     found = {
-        # One unit is propagated in all rows.
+        # A single-run output is propagated in all rows.
         str(output): _of_output(
             [(hit.columns[i], None if job.is_unit else hit.rows) for hit in hits]
         )

@@ -1,4 +1,4 @@
-"""The blast radius of a plan: how much it recomputes, and whether that is more than allowed."""
+"""Blast radius of a plan: the amount of recomputation, and the exceeded limits."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from engine.planner.plan import Plan, Step
 
 
 class Excess(NamedTuple):
-    """A limit that a plan goes beyond, in partitions; ``job`` None: that of the whole org."""
+    """Limit exceeded by a plan, in partitions; ``job`` None: the limit of the whole org."""
 
     job: str | None
     partitions: int
     limit: int
 
     def __str__(self) -> str:
-        """In words, for whoever decides on it."""
+        """Describe the excess for the approver."""
         whose = "the org" if self.job is None else f"job {self.job}"
         where = "in all" if self.job is None else f"of job {self.job}"
         return f"{self.partitions:,} partitions {where}; {whose} allows {self.limit:,} in one plan"
 
 
 def radius(step: Step, job: Job) -> int:
-    """How many partitions a step recomputes; a job that is one unit counts as one."""
+    """Return the number of partitions recomputed by a step; 1 for a single-run job."""
     return step.partitions.count() if not job.is_unit else 1
 
 
 def excesses(plan: Plan, lineage: Lineage, limit: int | None) -> Iterator[Excess]:
-    """The limits that a plan goes beyond: ``limit`` for all of it, and those of its jobs."""
+    """Yield the limits exceeded by a plan: ``limit`` for the whole plan, and its jobs' limits."""
     total = 0
     for step in plan.steps:
         job = lineage.job(step.job)

@@ -1,4 +1,4 @@
-"""From an invalidation's scope to what is dirty of its dataset.
+"""Convert an invalidation's scope into the dirty scope of its dataset.
 
 The scope is all of the dataset, or a key or range of its partitions; columns and a row filter
 narrow it, and conditions on partition columns narrow it to partitions.
@@ -16,13 +16,13 @@ from engine.planner.dirty import DirtyScope
 from engine.planner.extent import Extents, clamp, endless
 
 GROWTH = frozenset({"arrival", "schedule"})
-"""Reasons that say: rows were added, and nothing else happened."""
+"""Reasons that imply added rows and no other change."""
 
 
 def dirty_scope(
     lineage: Lineage, extents: Extents, invalidation: Invalidation, causes: Causes
 ) -> DirtyScope:
-    """What the invalidation makes dirty, with an end; it may come to nothing.
+    """Return the dirty scope of an invalidation, always finite and possibly empty.
 
     Raises:
         InvalidPartition, InvalidFilter: the dataset cannot have such a scope.
@@ -45,7 +45,7 @@ def dirty_scope(
 
 
 def row_filter(lineage: Lineage, invalidation: Invalidation) -> RowFilter:
-    """The rows that an invalidation is about, as far as its conditions are certain."""
+    """Return the row filter of an invalidation, as far as its conditions are certain."""
     rows = RowFilter.parse(invalidation.row_filter or {})
     if not rows:
         return rows
@@ -55,9 +55,10 @@ def row_filter(lineage: Lineage, invalidation: Invalidation) -> RowFilter:
 
 
 def changes_in_place(lineage: Lineage, invalidation: Invalidation) -> bool:
-    """Whether only readers are hit: of a change of a source, by hand, or of what a run has found.
+    """Return True if only readers are triggered.
 
-    Otherwise a produced dataset is wrong: its producer is hit, and the rest through it.
+    This holds for changes of sources, rewrites by hand, and changes found by a run. Otherwise a
+    produced dataset is wrong: the producer is triggered, and the readers through the producer.
     """
     made_by = lineage.producer(invalidation.dataset).activation
     return made_by == "source" or invalidation.reason in ABOUT_READERS

@@ -1,4 +1,4 @@
-"""The size of a plan: whether its partitions can be listed, task by task."""
+"""Limit the size of a plan: its partitions must be listable, task by task."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from engine.partitions import PartitionSet, limits
 from engine.planner.plan import Plan
 
 MAX_PLANNED = 5_000_000
-"""Partitions of all the steps of one plan."""
+"""Limit on the partitions of all steps of one plan."""
 
 
 def check_size(plan: Plan, lineage: Lineage) -> None:
-    """Raise TooManyPartitions where a plan is too large to be carried out."""
+    """Raise TooManyPartitions if a plan is too large to be executed."""
     for dataset, partitions in plan.stamps.items():
         _check(partitions, f"dataset {lineage.dataset(dataset).name!r} changed in")
     total = 0

@@ -1,7 +1,7 @@
-"""What a job makes of its hits, by its execution strategy.
+"""Derive a job's step from its triggers, by execution strategy.
 
-A `PerPartition` job recomputes the partitions that are hit. `Full` and `PerUpdate` jobs are one
-unit: whatever hits one, it runs once, for all of its output, in one task.
+A `PerPartition` job recomputes the triggered partitions. `Full` and `PerUpdate` jobs are
+single-run: any trigger causes one run for the whole output, in one task.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NEW_ROWS = RowFilter()
 
 
 def recomputed(job: Job, extents: Extents, hits: Sequence[Hit]) -> PartitionSet:
-    """The output partitions of the job's step; of one unit what bounds allow, else what exists."""
+    """Return the step's output partitions; if single-run, all within bounds, else all existing."""
     partitions = PartitionSet.union([hit.partitions for hit in hits])
     if not job.is_unit:
         return partitions
@@ -37,9 +37,9 @@ def recomputed(job: Job, extents: Extents, hits: Sequence[Hit]) -> PartitionSet:
 def hit_directly(
     job: Job, extents: Extents, hits: Sequence[Hit], partitions: PartitionSet
 ) -> PartitionSet:
-    """Those of a step's partitions that run for sure, not only if an input changes.
+    """Return the step's partitions that must run, even if no input changes.
 
-    Of one unit it is all or none.
+    For a single-run job, returns all or none.
     """
     direct = [hit.partitions for hit in hits if hit.from_job is None and not hit.dirty.is_stamped]
     if _finds_new(job, extents, hits):
@@ -54,9 +54,9 @@ def hit_directly(
 def hit_if_stale(
     job: Job, extents: Extents, hits: Sequence[Hit], partitions: PartitionSet
 ) -> PartitionSet:
-    """Those that only a run's own finding hits: they run unless they have read it already.
+    """Return partitions triggered only by changes found by a run, which run unless already read.
 
-    Of one unit it is all or none.
+    For a single-run job, returns all or none.
     """
     found = [hit.partitions for hit in hits if hit.dirty.is_stamped]
     if not found or (job.is_unit and len(found) < len(hits)) or _finds_new(job, extents, hits):
@@ -68,9 +68,9 @@ def hit_if_stale(
 
 
 def _finds_new(job: Job, extents: Extents, hits: Sequence[Hit]) -> bool:
-    """Whether a run's own finding gives a `Full` job partitions that none of its tasks has named.
+    """Return True if a change found by a run gives a `Full` job partitions not named by any task.
 
-    Its last run may have read the finding, but was not asked for these partitions.
+    The last run of the job may have read the change, but was not asked for such partitions.
     """
     if job.strategy != "Full":
         return False
@@ -81,7 +81,7 @@ def _finds_new(job: Job, extents: Extents, hits: Sequence[Hit]) -> bool:
 
 
 def row_filters(job: Job, hits: Sequence[Hit]) -> tuple[Mapping[str, Any] | None, ...]:
-    """What a `PerUpdate` job reads of the input whose cursor it follows; other jobs have none.
+    """Return the rows that a `PerUpdate` job reads of its cursor input; empty for other jobs.
 
     Any of: a filter's rows, ``{}`` for the new rows past the cursor, None for all rows.
     """
@@ -95,7 +95,7 @@ def row_filters(job: Job, hits: Sequence[Hit]) -> tuple[Mapping[str, Any] | None
 
 
 def _read_again(hit: Hit) -> RowFilter | None:
-    """The rows that a hit is about; a filter without conditions means those that are new."""
+    """Return the rows concerned by a hit; a filter without conditions means the new rows."""
     if hit.edge is None or hit.edge.input.cursor is None:
         return None
     return hit.dirty.rows or (_NEW_ROWS if hit.dirty.has_grown else None)
@@ -104,7 +104,7 @@ def _read_again(hit: Hit) -> RowFilter | None:
 def dirty_output(
     job: Job, output: int, hits: Sequence[Hit], partitions: PartitionSet
 ) -> Sequence[DirtyScope]:
-    """What the step makes dirty of one of the job's outputs, by its place among them."""
+    """Return the scopes made dirty by a step in one of the job's outputs, by output index."""
     scopes = [
         hit.dirty.passed_on(hit.partitions, columns, hit.rows)
         for hit in hits
@@ -116,7 +116,7 @@ def dirty_output(
 def _as_one(
     job: Job, hits: Sequence[Hit], scopes: Sequence[DirtyScope], partitions: PartitionSet
 ) -> Sequence[DirtyScope]:
-    """One scope of all partitions, whatever rows were dirty; rows that are appended only add."""
+    """Return one scope of all partitions, for any dirty rows; appended rows only add."""
     if not scopes or not partitions:
         return ()
     columns = reduce(widest, (each.columns for each in scopes))

@@ -1,4 +1,4 @@
-"""From a step to the tasks that it needs."""
+"""Derive the tasks of a step."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from engine.partitions import PartitionSpace
 from engine.planner.plan import Step
 
 WHOLE = "*"
-"""The slot of a job that is one unit."""
+"""Slot of a single-run job."""
 
 TaskNeed = tuple[str, tuple[str, ...], bool]
-"""(slot, partition keys, whether it runs for sure)."""
+"""(slot, partition keys, whether the task must run)."""
 
 
 def needs_of_steps() -> Callable[[Step, Job], Sequence[TaskNeed]]:
-    """How to tell the tasks of each step of one plan: steps that are alike are cut up once.
+    """Return a function from a step to its tasks; equal steps of a plan are divided once.
 
-    Most steps of a wave are about the same partitions, which are one object then.
+    Most steps of a wave share the same partitions, as one object.
     """
     found: dict[tuple[int, int, bool, int], Sequence[TaskNeed]] = {}
 
@@ -33,11 +33,11 @@ def needs_of_steps() -> Callable[[Step, Job], Sequence[TaskNeed]]:
 
 
 def task_needs(step: Step, job: Job) -> Iterator[TaskNeed]:
-    """The tasks that a step needs, in the order of its partitions.
+    """Yield the tasks of a step, in the order of the partitions.
 
-    A slot is a fixed block of up to ``partitions_per_task`` neighbours, so that whatever hits one
-    of them finds the same task: a `PerPartition` job has a task for each slot that is hit, with
-    the keys that are. A job that is one unit has one task, with all of them.
+    A slot is a fixed block of up to ``partitions_per_task`` neighbors, so that triggers of any
+    neighbor find the same task: a `PerPartition` job has a task for each triggered slot, with the
+    triggered keys. A single-run job has one task, with all keys.
     """
     space = step.partitions.space
     if job.is_unit:
@@ -50,7 +50,7 @@ def task_needs(step: Step, job: Job) -> Iterator[TaskNeed]:
 
 
 def task_count(step: Step, lineage: Lineage) -> int:
-    """How many tasks a step needs, without their keys where each partition is a task."""
+    """Return the number of tasks of a step, without listing keys if each partition is a task."""
     job = lineage.job(step.job)
     if job.has_task_for_each_key:
         return step.partitions.count()

@@ -1,7 +1,7 @@
-"""What the first run of an output partition still waits for, by ``wait_for``: all, any or N.
+"""Missing inputs of first runs, by ``wait_for``: all, any or N.
 
-It counts the inputs of that partition which must exist before it is made for the first time. A
-change to any input of an existing partition always re-fires it.
+Counts the inputs of an output partition that must exist before it is built for the first time. A
+change to any input of an existing partition always triggers a rebuild.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _MAX_TEXTS = 1_000
 def missing_inputs(
     lineage: Lineage, job: Job, keys: Sequence[str], existing: Known
 ) -> dict[str, list[str]] | None:
-    """By input dataset name, the missing partitions as range texts; None when nothing is.
+    """Return the missing partitions as range texts, by input dataset name; None if none is missing.
 
-    ``existing`` tells which partitions of an input are there; it is asked only for inputs that
-    are waited for. One may be missing to several outputs of a task, which waits for all of them.
-    Without ``keys``, a job that builds its partitions together needs all that any could need.
+    ``existing`` returns the existing partitions of an input, and is called only for awaited inputs.
+    A task waits for the missing partitions of all its outputs, which may overlap. Without ``keys``,
+    a job that builds its partitions together needs the inputs of all possible partitions.
     """
     waiting: dict[str, PartitionSet] = {}
     for edge in lineage.inputs(job.id):
@@ -41,7 +41,7 @@ def missing_inputs(
 
 
 def _counted_together(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[PartitionSet]:
-    """Each output partition counts its own inputs; those of one unit count them together."""
+    """Return groups of output partitions with inputs counted together; one group if single-run."""
     space = lineage.job_space(job)
     if job.is_unit:
         return iter([space.from_keys(keys) if keys else space.universe])
@@ -57,7 +57,7 @@ def _missing(edge: Edge, made: PartitionSet, existing: Known) -> PartitionSet:
 
 def _is_enough(wait_for: WaitFor, needed: PartitionSet, missing: PartitionSet) -> bool:
     if not needed.is_finite:
-        # Without an end there is no all: what exists is all, once there is something.
+        # An unbounded set has no 'all': whatever exists counts as complete, once anything does.
         return missing != needed
     least = needed.count() if wait_for == "all" else min(int(wait_for), needed.count())
     return needed.count() - missing.count() >= least

@@ -1,6 +1,6 @@
-"""The walk: from the invalidations down to everything that they reach, parents first.
+"""Walk from the invalidations down to every reached job, in topological order.
 
-Jobs are visited in the lineage's order, so each is visited once, when all that it reads is known.
+Each job is visited once, in the lineage's order and so after all of its inputs.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from engine.planner.strategy import (
 
 @gc_paused()
 def plan(lineage: Lineage, invalidations: Sequence[Invalidation], known: Known) -> Plan:
-    """Work out what some invalidations knock on; each is of the version that is served.
+    """Compute the closure of invalidations, each of the current version of its dataset.
 
-    The work is proportional to what is hit, whatever the size of the lineage.
+    The work is proportional to the affected part, whatever the size of the lineage.
 
     Raises:
-        KnownNeeded: ``known`` raised it; it names all that could be found missing in one pass.
-        InvalidPartition, InvalidFilter: an invalidation's scope that its dataset cannot have.
-        UnknownName: an invalidation of a dataset that is not in the lineage.
+        KnownNeeded: raised by ``known``; names all datasets found to be missing in one pass.
+        InvalidPartition, InvalidFilter: an invalidation's scope is impossible for its dataset.
+        UnknownName: an invalidation's dataset is not in the lineage.
     """
     extents = Extents(lineage, known)
     walk = _Walk(lineage, extents, invalidations)
@@ -51,14 +51,15 @@ def plan(lineage: Lineage, invalidations: Sequence[Invalidation], known: Known) 
 
 
 _Way = tuple[Edge, list[DirtyScope]]
-"""An edge over which a job may be hit, and what is dirty there by the time it is visited."""
+"""Edge that may trigger a job, with the scopes dirty by the time of the job's visit."""
 
 
 class _Walk:
-    """A plan in the making.
+    """Plan under construction.
 
-    Jobs go by their rank in the lineage's order: ``queue`` is a heap of those to visit, ``ways``
-    are those by which dirty inputs may hit them, ``wrong`` their own outputs that are.
+    Jobs are identified by rank in the lineage's order: ``queue`` is a heap of jobs to visit,
+    ``ways`` are the edges by which dirty inputs may trigger a job, ``wrong`` the wrong outputs of a
+    job.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class _Walk:
         self._pruned: list[Pruned] = []
 
     def start(self) -> None:
-        """Mark what the invalidations make dirty."""
+        """Mark the parts that the invalidations make dirty."""
         found: defaultdict[UUID, list[DirtyScope]] = defaultdict(list)
         for invalidation in self._invalidations:
             causes = self._affected.causes(invalidation)
@@ -90,17 +91,17 @@ class _Walk:
             self._mark(dataset, coalesce(scopes))
 
     def go_down(self) -> None:
-        """Visit the jobs that are reached, parents first."""
+        """Visit the reached jobs in topological order."""
         while self._queue:
             self._visit(heappop(self._queue))
 
     def plan(self) -> Plan:
-        """What was found."""
+        """Return the finished plan."""
         affected = self._affected.by_invalidation()
         return Plan(tuple(self._steps), tuple(self._pruned), self._changed, affected)
 
     def _may_find_some(self, invalidation: Invalidation) -> bool:
-        """Whether all of a dataset is wrong whose job finds its partitions in what it reads."""
+        """Return True if a whole dataset is wrong and its job discovers partitions in inputs."""
         job = self._lineage.producer(invalidation.dataset)
         is_all = invalidation.partition_key is None and not invalidation.row_filter
         if not (is_all and job.is_unit) or changes_in_place(self._lineage, invalidation):
@@ -108,7 +109,7 @@ class _Walk:
         return any(self._extents.of(edge.dataset) for edge in self._extents.determining(job))
 
     def _mark(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
-        """What changed in place hits the readers, what is wrong its producer."""
+        """Trigger the readers of changes in place, and the producer of wrong partitions."""
         changed = [each for each in scopes if each.in_place]
         if stamped := [each for each in changed if not each.is_stamped]:
             self._changed[dataset] = tuple(
@@ -124,7 +125,7 @@ class _Walk:
                 self._wrong[rank].append((dataset, each))
 
     def _spread(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
-        """Have the readers visited; they look at what is dirty when their turn comes."""
+        """Enqueue the readers; the dirty scopes are examined when a reader is visited."""
         for each in scopes:
             self._extents.note(dataset, each.partitions)
         if dataset.int in self._dirty:
@@ -148,9 +149,9 @@ class _Walk:
         wrong = self._wrong.pop(rank, ())
         if job.activation == "manual":
             self._pruned += [Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge, _ in ways]
-            ways = []  # but it runs when its own output is invalidated: that is how one asks
+            ways = []  # but an invalidation of its own output is a request to run it
         hits = [hit_producer(job, dataset, dirty) for dataset, dirty in wrong]
-        # Edges with unmapped dimensions last: what the others hit counts as existing.
+        # Edges with unmapped dimensions come last: partitions hit over others count as existing.
         if len(ways) > 1:
             ways.sort(key=_has_unmapped)
         for edge, scopes in ways:
