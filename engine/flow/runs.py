@@ -19,7 +19,7 @@ from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch, fetch_one
 
 MOST = 100_000
-"""Outputs remembered per feed."""
+"""Limit on the outputs remembered per feed."""
 
 _LOST = "ABORT"
 """Event type used for the end of a run if no end was reported."""

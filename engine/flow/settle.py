@@ -1,6 +1,6 @@
 """Resolve the dependents of ended tasks: queue, skip or hold each.
 
-Once nothing upstream is unfinished, a task is queued if it was directly invalidated or an input
+Once nothing upstream is unfinished, a task is queued if it was directly triggered or an input
 changed. Otherwise the task is skipped, and its own dependents are resolved in turn.
 """
 

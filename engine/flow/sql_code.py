@@ -16,13 +16,13 @@ from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
 
 _MOST = 1_000
-"""Objects that one job may use: each is looked up before each of its runs."""
+"""Limit on the objects that one job may use, each looked up before every run."""
 _Object = tuple[str, int]
 """System catalog that holds the object, and the object's oid."""
 
 
 async def with_sql_code(conn: Connection, serving: Mapping[str, Serving], dag: DagFile) -> DagFile:
-    """Return the DAG with hashes of the code in its SELECTs; a job with a ``version`` needs none.
+    """Return the DAG with hashes of the code used by SELECTs; a job with a ``version`` needs none.
 
     Must run in a transaction. Raises InvalidDag.
     """
@@ -48,7 +48,7 @@ async def check_sql_code(
     selects: Collection[str],
     tables: Collection[TableName],
 ) -> None:
-    """Raise InvalidInput if the code in SELECTs has changed since the deploy."""
+    """Raise InvalidInput if the code used by SELECTs has changed since the deploy."""
     found = await used_code(conn, selects, tables)
     if found != code:
         raise InvalidInput(

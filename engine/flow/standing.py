@@ -19,7 +19,7 @@ from engine.store.run import Row, fetch
 Verdict = Literal["in hand", "left", "lost"]
 
 _MOST_REACHING = 200
-"""Open invalidations of inputs for which the reached partitions are computed one by one."""
+"""Limit on open invalidations of inputs with partitions computed one by one."""
 
 
 @dataclass(frozen=True, slots=True)

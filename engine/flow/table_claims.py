@@ -37,7 +37,7 @@ class Claim:
         return f"{'source dataset' if self.is_source else 'dataset'} {self.dataset!r}"
 
     def covers(self, row: Row) -> bool:
-        """Return True if this is the table of a row of `tables.reached_by_writes`."""
+        """Return True if the claim is on the table of a row of `tables.reached_by_writes`."""
         schema, name = self.table
         is_there = row["is_visible"] if schema is None else schema == row["schema"]
         return bool(is_there) and name == row["table"]

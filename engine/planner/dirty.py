@@ -14,7 +14,7 @@ from engine.partitions import PartitionSet
 from engine.planner.causes import Causes
 
 MOST = 16
-"""Dirty scopes that a dataset may have before columns and rows are widened into one."""
+"""Limit on the dirty scopes of a dataset, beyond which columns and rows are widened into one."""
 
 
 class DirtyScope(msgspec.Struct, frozen=True, gc=False):
