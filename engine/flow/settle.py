@@ -26,7 +26,7 @@ from engine.store.run import Row, execute, fetch
 async def settle(
     conn: Connection, scene: Scene, ended: Collection[UUID], changes: Changes = UNCHANGED
 ) -> None:
-    """Resolve all dependents of ``ended``; ``changes`` are the tasks with a different result.
+    """Resolve all dependents of ``ended``; ``changes`` are the changed outputs of these tasks.
 
     Must run in the transaction in which the tasks ended.
     """
