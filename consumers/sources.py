@@ -15,7 +15,7 @@ from consumers.formats.reading import Reader
 from consumers.registry import Registry
 from engine.errors import InvalidDag
 from engine.flow.scene import Scene
-from engine.model.dag import KafkaSource
+from engine.model.dag_sources import KafkaSource
 from engine.model.discovery import DiscoveredDataset
 from engine.partitions import PartitionSpace
 from engine.store.database import Connection

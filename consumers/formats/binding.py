@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from consumers.formats.bounds import checked
 from consumers.formats.keys import KeyOf, Kind, key_of
 from consumers.formats.moments import Clock
-from engine.model.dag import KafkaSource, PartitionField
+from engine.model.dag_sources import KafkaSource, PartitionField
 from engine.model.event import Reason, SourceEvent, Widened
 from engine.partitions import PartitionSpace, TimeDimension
 from engine.partitions.dimension import EVERYTHING

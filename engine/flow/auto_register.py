@@ -14,7 +14,8 @@ from engine.flow.deploy import deploy
 from engine.flow.scene import Scene
 from engine.flow.serving import load_serving
 from engine.lineage.compiled import CompiledDag, CompiledDataset
-from engine.model.dag import DagFile, JobSpec, KafkaSource
+from engine.model.dag import DagFile, JobSpec
+from engine.model.dag_sources import KafkaSource
 from engine.model.discovery import DiscoveredDataset
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning

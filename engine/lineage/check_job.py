@@ -8,15 +8,9 @@ from engine.errors import InvalidMapping
 from engine.lineage.catalog import Readable, Surroundings
 from engine.lineage.check_kafka import check_kafka
 from engine.model.cron import previous_time
-from engine.model.dag import (
-    EVERY_COLUMN,
-    Input,
-    JobSpec,
-    KafkaSource,
-    Output,
-    PostgresSource,
-    ScheduleSource,
-)
+from engine.model.dag import Input, JobSpec, Output
+from engine.model.dag_fields import EVERY_COLUMN
+from engine.model.dag_sources import KafkaSource, PostgresSource, ScheduleSource
 from engine.model.references import is_environment
 from engine.model.source_positions import Path, Problem, did_you_mean
 from engine.partitions import Mapping

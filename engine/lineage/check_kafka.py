@@ -6,7 +6,9 @@ from types import MappingProxyType
 
 from engine.errors import InvalidPartition
 from engine.lineage.catalog import Readable
-from engine.model.dag import GROUP, NAME, Discovery, JobSpec, KafkaSource, PartitionField
+from engine.model.dag import JobSpec
+from engine.model.dag_fields import GROUP, NAME
+from engine.model.dag_sources import Discovery, KafkaSource, PartitionField
 from engine.model.source_positions import Path, Problem, did_you_mean
 from engine.partitions import Dimension, RangeDimension, TimeDimension
 

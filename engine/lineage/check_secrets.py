@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from engine.model.dag import JobSpec, KafkaSource
+from engine.model.dag import JobSpec
+from engine.model.dag_sources import KafkaSource
 from engine.model.references import PREFIX, literal_secrets
 from engine.model.source_positions import Path, Problem
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.lineage.catalog import CatalogEntry, Surroundings, outputs
-from engine.model.dag import JobSpec, Output, PostgresSource
+from engine.model.dag import JobSpec, Output
+from engine.model.dag_sources import PostgresSource
 from engine.model.identifiers import fold
 from engine.model.source_positions import Path, Problem
 from engine.model.tables import TableName, keeps_table, meanings, sql_name, table_text

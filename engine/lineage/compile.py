@@ -23,7 +23,8 @@ from engine.lineage.compiled import (
 )
 from engine.lineage.derive import with_derived
 from engine.lineage.sql import NOTHING_DEFINED, Read, Reads, UserDefined
-from engine.model.dag import EVERY_COLUMN, DagFile, Input, JobSpec, Output
+from engine.model.dag import DagFile, Input, JobSpec, Output
+from engine.model.dag_fields import EVERY_COLUMN
 from engine.model.source_positions import Problem
 
 _SOURCE_OPERATOR = "source"

@@ -1,153 +1,51 @@
-"""What a DAG file says, as values: everything that jobs, datasets and column lineage hold."""
+"""The DAG file as values: jobs, datasets and column lineage."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
-    GetJsonSchemaHandler,
     PrivateAttr,
-    StringConstraints,
     Tag,
     model_validator,
 )
-from pydantic.config import JsonDict
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
 
+from engine.model.dag_fields import (
+    EVERY_COLUMN,
+    IDENTIFIER,
+    NAME_LIST,
+    STRING,
+    Alias,
+    Column,
+    ColumnReference,
+    Duration,
+    KeyText,
+    Name,
+    ShortForm,
+    Spec,
+    Text,
+    check_wait_for,
+    dimension_tag,
+    expand_columns,
+    form_tag,
+    rejection,
+    to_tuple,
+    without_default,
+)
+from engine.model.dag_sources import (
+    Source,
+)
 from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy
 from engine.model.source_positions import SourceMap, shown
 
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-"""A name that SQL takes without quotes, in the 63 bytes that Postgres keeps of one."""
 
-EVERY_COLUMN = "*"
-"""Stands for all output columns in column lineage."""
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST = 366 * 86400
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Or:
-    """Adds a short form to a field's JSON Schema; a validator in front of it expands it."""
-
-    short: JsonSchemaValue
-
-    def __get_pydantic_json_schema__(
-        self, core: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [self.short, handler(core)]}
-
-
-def _refuse(message: str) -> PydanticCustomError:
-    return PydanticCustomError("dag", "{message}", {"message": message})
-
-
-def _seconds(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
-    if not found:
-        raise _refuse(f"{shown(value)} is no duration: write seconds, or 90s, 10m, 2h, 1d")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _wait_for(value: Any) -> Any:
-    if value in ("any", "all") or (type(value) is int and value >= 1):
-        return value
-    raise _refuse(f"{shown(value)} is no wait_for: write any, all or a number of partitions from 1")
-
-
-def _columns(value: Any) -> Any:
-    """A list of names becomes a mapping without lineage."""
-    if isinstance(value, list):
-        repeated = {str(name) for name in value if value.count(name) > 1}
-        if repeated or not all(isinstance(name, str) for name in value) or "*" in value:
-            raise _refuse("columns are names, each once, and '*' only stands in a mapping")
-        return dict.fromkeys(value)
-    if not isinstance(value, dict) or None in value.values():
-        raise _refuse(
-            "columns are a list of names, or a mapping from each column to the list of input "
-            "columns that it comes from, [] for none"
-        )
-    return value
-
-
-def _form_tag(value: Any) -> str | None:
-    if isinstance(value, str):
-        return "<text>"
-    return "<mapping>" if isinstance(value, dict) else None
-
-
-def _dimension_tag(value: Any) -> str | None:
-    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
-    kinds = (kind for kind in ("time", "range", "static", "dynamic") if kind in keys)
-    return next((f"<{kind}>" for kind in kinds), None)
-
-
-def _key_text(value: Any) -> Any:
-    """YAML reads the keys 2013 and 42 as numbers."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _one_or_more(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-def _without_default(schema: JsonDict) -> None:
-    del schema["default"]
-
-
-_STRING: JsonSchemaValue = {"type": "string"}
-_NAME_LIST: JsonSchemaValue = {"type": "array", "items": _STRING, "uniqueItems": True}
-_DURATION: JsonSchemaValue = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"}
-
-GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-"""A part of a text that differs, by its name."""
-
-_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
-_ALIAS = f"^{IDENTIFIER.pattern}$"
-_COLUMN = r"^[^\x00-\x1f]+$"
-_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
-_REFERENCE = r"^[A-Za-z_][A-Za-z0-9_]*\.[^\x00-\x1f]+$"
-PATTERNS = {
-    _NAME: "a name: a letter or _, then letters, digits, _, . or -",
-    _ALIAS: "an SQL identifier: a letter or _, then letters, digits or _, 63 at most",
-    _COLUMN: "a column name: text without control characters",
-    _REFERENCE: "an input column: write alias.column",
-    _TOPIC: "a topic's name: letters, digits, ., _ or -, 249 at most",
-}
-"""What each pattern asks for, in words."""
-
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
-"""What may be the name of a dataset."""
-Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=128)]
-Alias = Annotated[str, StringConstraints(pattern=_ALIAS)]
-Column = Annotated[str, StringConstraints(pattern=_COLUMN, max_length=128)]
-ColumnReference = Annotated[str, StringConstraints(pattern=_REFERENCE, max_length=192)]
-Topic = Annotated[str, StringConstraints(pattern=_TOPIC)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-KeyText = Annotated[Text, BeforeValidator(_key_text), _Or({"type": "integer"})]
-Duration = Annotated[
-    int, BeforeValidator(_seconds), Field(gt=0, le=_LONGEST, strict=True), _Or(_DURATION)
-]
-
-
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TimeDimension(_Spec):
+class TimeDimension(Spec):
     """One partition for each hour, day, … of a time zone."""
 
     time: Literal["hour", "day", "week", "month", "quarter", "year"] = Field(
@@ -159,7 +57,7 @@ class TimeDimension(_Spec):
     column: Column | None = Field(None, description="The column that holds the time.")
 
 
-class RangeDimension(_Spec):
+class RangeDimension(Spec):
     """One partition for each run of integers of one size: 0-9999, 10000-19999 and so on."""
 
     range: Annotated[int, Field(ge=1, strict=True)] = Field(description="Integers in a partition.")
@@ -170,14 +68,14 @@ class RangeDimension(_Spec):
     column: Column | None = Field(None, description="The column that holds the integer.")
 
 
-class StaticDimension(_Spec):
+class StaticDimension(Spec):
     """One partition for each key of a list."""
 
     static: tuple[KeyText, ...] = Field(min_length=1, description="The keys, in order.")
     column: Column | None = Field(None, description="The column that holds the key.")
 
 
-class DynamicDimension(_Spec):
+class DynamicDimension(Spec):
     """Partitions appear as their keys are seen."""
 
     dynamic: Literal[True] = Field(description="Always true.")
@@ -190,7 +88,7 @@ Dimension = Annotated[
     | Annotated[StaticDimension, Tag("<static>")]
     | Annotated[DynamicDimension, Tag("<dynamic>")],
     Discriminator(
-        _dimension_tag,
+        dimension_tag,
         custom_error_type="dag",
         custom_error_message="a dimension is a mapping with one of time, range, static, dynamic",
     ),
@@ -198,7 +96,7 @@ Dimension = Annotated[
 Dimensions = dict[Column, Dimension]
 _text_or = partial(
     Discriminator,
-    _form_tag,
+    form_tag,
     custom_error_type="dag",
 )
 PartitioningSpec = Annotated[
@@ -211,143 +109,14 @@ MappingSpec = Annotated[
 ]
 
 
-class PartitionField(_Spec):
-    """Where a record says in which partition it lies."""
-
-    field: Text | None = Field(None, description="The field that holds the dimension.")
-    unit: Literal["days", "seconds", "millis", "micros", "nanos", "decimal"] | None = Field(
-        None, description="What a number counts since 1970, or that a text is a decimal number."
-    )
-    clock: Literal["utc", "local"] | None = Field(
-        None, description="Whether a time is an instant, or as the dimension's own clock shows it."
-    )
-    constant: KeyText | None = Field(None, description="The one key that all records have.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand(cls, value: Any) -> Any:
-        """Spells out the short form, so that equal fields are equal."""
-        spec = {"field": value} if isinstance(value, str) else value
-        if not isinstance(spec, dict) or ("field" in spec) == ("constant" in spec):
-            raise _refuse("this is the name of a field, or a mapping with either field or constant")
-        if "constant" in spec and len(spec) > 1:
-            raise _refuse("a constant has no unit or clock: delete them")
-        return spec
-
-
-class Discovery(_Spec):
-    """Datasets of the source's namespace that become sources when an event first names them."""
-
-    dag: Name = Field(description="The DAG that they go to, which is for them alone.")
-    name: Text = Field(
-        description="What they are called there, with a group for each part that differs: "
-        "shop.{table}."
-    )
-    dataset: Text = Field(
-        description="What they are called here, with the same groups: shop_{table}."
-    )
-
-
-class KafkaSource(_Spec):
-    """Changes come as messages on a Kafka topic."""
-
-    kind: Literal["kafka"]
-    topic: Text = Field(description="The topic to read.")
-    format: Name = Field(
-        "knockon",
-        description="knockon, cloudevents, debezium, record, s3, openlineage or a plug-in's.",
-    )
-    dataset: Name | None = Field(
-        None, description="The one dataset that all messages are about; else each names its own."
-    )
-    registry: Text | None = Field(
-        None, description="The schema registry's URL, where messages bear the id of a schema."
-    )
-    partition: dict[Column, Annotated[PartitionField, _Or(_STRING)]] | None = Field(
-        None,
-        description="For each dimension, the field of a record that holds it, or a constant key; "
-        "by default the field is called as the dimension's column.",
-    )
-    columns: dict[Column, Text] | None = Field(
-        None, description="From column to field, for those that are not called the same."
-    )
-    key: tuple[Text, ...] | None = Field(
-        None, min_length=1, description="Fields that no update of a record changes (debezium)."
-    )
-    before: Literal["full"] | None = Field(
-        None,
-        description="A promise that `before` holds all of the row, as with REPLICA IDENTITY FULL "
-        "(debezium).",
-    )
-    placeholder: Text | None = Field(
-        None,
-        description="What stands for a large value that an update left alone, if it is not "
-        "Debezium's default: its unavailable.value.placeholder (debezium).",
-    )
-    replace_null_with_default: bool | None = Field(
-        None,
-        description="Whether the converter writes a null as the default of its field; false where "
-        "its replace.null.with.default is (debezium, record).",
-    )
-    table: Text | None = Field(
-        None, description="The only table that counts, as schema.table (debezium)."
-    )
-    pattern: Text | None = Field(
-        None, description="The object keys that count, with their dimensions: sales/dt={dt}/ (s3)."
-    )
-    namespace: Text | None = Field(
-        None, description="The only OpenLineage namespace that counts: postgres://db:5432."
-    )
-    name: Text | None = Field(
-        None,
-        description="What the datasets are called there, {dataset} being their name here: "
-        "shop.public.{dataset} (openlineage).",
-    )
-    unknown: Literal["reject", "ignore"] | None = Field(
-        None, description="What becomes of other datasets of the namespace (openlineage)."
-    )
-    discover: Discovery | None = Field(
-        None, description="Datasets to register when an event first names them (openlineage)."
-    )
-    dead_letters: Topic | None = Field(
-        None, description="The topic that gets a copy of every message that is rejected."
-    )
-
-
-class PostgresSource(_Spec):
-    """Changes are captured from a Postgres table."""
-
-    kind: Literal["postgres"]
-    table: Text = Field(description="The table, with its schema: raw.flights.")
-
-
-class ManualSource(_Spec):
-    """Changes are said by hand, over the command line or the API."""
-
-    kind: Literal["manual"]
-
-
-class ScheduleSource(_Spec):
-    """The source counts as changed at the times of a cron expression."""
-
-    kind: Literal["schedule"]
-    cron: Text = Field(description="Five fields: minute, hour, day, month, weekday.")
-    zone: Text = Field("UTC", description="The IANA time zone in which the cron text is meant.")
-
-
-Source = Annotated[
-    KafkaSource | PostgresSource | ManualSource | ScheduleSource, Field(discriminator="kind")
-]
-
-
-class Cursor(_Spec):
+class Cursor(Spec):
     """The ever-growing column that a PerUpdate job follows."""
 
     column: Column = Field(description="A column that only ever grows.")
     type: Literal["integer", "timestamp", "text"] = Field(description="How its values compare.")
 
 
-class Input(_Spec):
+class Input(Spec):
     """A dataset that a job reads, of this DAG or another, and how it reads it."""
 
     dataset: Name = Field(description="The dataset's name.")
@@ -355,18 +124,18 @@ class Input(_Spec):
         "",
         alias="as",
         description="The name that the job reads it by; by default the dataset's last dotted part.",
-        json_schema_extra=_without_default,
+        json_schema_extra=without_default,
     )
     mapping: MappingSpec | None = Field(
         None,
         description="From this dataset's partitions to the job's; inferred where it is obvious.",
     )
-    wait_for: Annotated[Literal["any", "all"] | int, BeforeValidator(_wait_for)] = Field(
+    wait_for: Annotated[Literal["any", "all"] | int, BeforeValidator(check_wait_for)] = Field(
         "any", description="How many of an output's input partitions the first run waits for."
     )
     cursor: Cursor | None = Field(None, description="Follow this input row by row (PerUpdate).")
     passes: (
-        dict[Column, Annotated[tuple[Column, ...], BeforeValidator(_one_or_more), _Or(_STRING)]]
+        dict[Column, Annotated[tuple[Column, ...], BeforeValidator(to_tuple), ShortForm(STRING)]]
         | None
     ) = Field(
         None,
@@ -380,18 +149,18 @@ class Input(_Spec):
         """Spells out the short form and the default alias, so that equal inputs are equal."""
         spec = {"dataset": value} if isinstance(value, str) else value
         if not isinstance(spec, dict):
-            raise _refuse("an input is a dataset's name, or a mapping with the key dataset")
+            raise rejection("an input is a dataset's name, or a mapping with the key dataset")
         if not isinstance(spec.get("dataset"), str) or "as" in spec:
             return spec
         alias = spec["dataset"].rpartition(".")[2]
         if not IDENTIFIER.fullmatch(alias):
-            raise _refuse(
+            raise rejection(
                 f"{shown(alias)} is no SQL identifier: add `as:` with a name to read it by"
             )
         return spec | {"as": alias}
 
 
-class Output(_Spec):
+class Output(Spec):
     """A dataset that a job makes."""
 
     dataset: Name = Field(description="The dataset's name, unique in the org.")
@@ -402,8 +171,8 @@ class Output(_Spec):
     columns: (
         Annotated[
             dict[Column, tuple[ColumnReference, ...] | None],
-            BeforeValidator(_columns),
-            _Or(_NAME_LIST),
+            BeforeValidator(expand_columns),
+            ShortForm(NAME_LIST),
         ]
         | None
     ) = Field(
@@ -430,7 +199,7 @@ class Output(_Spec):
         return known or None
 
 
-class Scaling(_Spec):
+class Scaling(Spec):
     """How many tasks at once, how large, and how urgent."""
 
     max_concurrency: int | None = Field(
@@ -450,7 +219,7 @@ class Scaling(_Spec):
     )
 
 
-class JobSpec(_Spec):
+class JobSpec(Spec):
     """One job: what it reads, what it makes, and how it is run."""
 
     name: Name = Field(description="Unique in the DAG.")
@@ -470,7 +239,9 @@ class JobSpec(_Spec):
         "replace", description="Write partitions anew, or merge rows in by unique_key."
     )
     unique_key: tuple[Column, ...] = Field((), description="The columns that tell rows apart.")
-    inputs: tuple[Annotated[Input, _Or(_STRING)], ...] = Field((), description="What it reads.")
+    inputs: tuple[Annotated[Input, ShortForm(STRING)], ...] = Field(
+        (), description="What it reads."
+    )
     outputs: tuple[Output, ...] = Field(min_length=1, description="What it makes.")
     config: dict[str, Any] = Field({}, description="The operator's own settings.")
     version: KeyText | None = Field(
@@ -492,7 +263,7 @@ class JobSpec(_Spec):
     )
 
 
-class DagFile(_Spec):
+class DagFile(Spec):
     """One DAG: its jobs, and through them its datasets."""
 
     dag: Name = Field(description="The DAG's name, unique in the org.")

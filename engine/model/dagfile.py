@@ -10,7 +10,8 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from engine.model.dag import PATTERNS, DagFile
+from engine.model.dag import DagFile
+from engine.model.dag_fields import PATTERNS
 from engine.model.plainyaml import read_yaml
 from engine.model.source_positions import Path, Problem, SourceMap, did_you_mean, shown
 

@@ -7,7 +7,7 @@ import msgspec
 from consumers.formats.confluent import Schemas
 from consumers.formats.format import BOUND, Format
 from consumers.sources import Feed
-from engine.model.dag import KafkaSource
+from engine.model.dag_sources import KafkaSource
 
 DAILY = {"dt": {"time": "day", "column": "ordered_at"}}
 ORDERS = ("id", "ordered_at", "status", "amount", "notes")

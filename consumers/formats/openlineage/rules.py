@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from consumers.formats.binding import Binding
-from engine.model.dag import GROUP, NAME, Discovery, JobSpec
+from engine.model.dag import JobSpec
+from engine.model.dag_fields import GROUP, NAME
+from engine.model.dag_sources import Discovery
 from engine.model.discovery import DiscoveredDataset
 from engine.model.event import MAX_TEXT
 from engine.model.reported_lineage import Name

@@ -8,7 +8,7 @@ import pytest
 from consumers.formats.format import BOUND
 from consumers.formats.reading import Reader
 from consumers.sources import Feed
-from engine.model.dag import KafkaSource
+from engine.model.dag_sources import KafkaSource
 from engine.model.event import MAX_LISTED, Delivery, Rejection, Widened
 from engine.model.openlineage import PRODUCER
 from tests.support.bindings import bound

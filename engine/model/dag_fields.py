@@ -1,0 +1,149 @@
+"""Types of single fields of a DAG file: patterns, short forms and their validators."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+)
+from pydantic.config import JsonDict
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from engine.model.source_positions import shown
+
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+"""A name that SQL takes without quotes, in the 63 bytes that Postgres keeps of one."""
+
+EVERY_COLUMN = "*"
+"""Stands for all output columns in column lineage."""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = 366 * 86400
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShortForm:
+    """Adds a short form to a field's JSON Schema; a validator in front of it expands it."""
+
+    short: JsonSchemaValue
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [self.short, handler(core)]}
+
+
+def rejection(message: str) -> PydanticCustomError:
+    """Return the error for a value that the DAG file cannot have, with a message for its author."""
+    return PydanticCustomError("dag", "{message}", {"message": message})
+
+
+def to_seconds(value: Any) -> Any:
+    """Convert a duration such as ``90s`` or ``2h`` to seconds."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
+    if not found:
+        raise rejection(f"{shown(value)} is no duration: write seconds, or 90s, 10m, 2h, 1d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def check_wait_for(value: Any) -> Any:
+    """Reject anything but ``any``, ``all`` and a positive number of partitions."""
+    if value in ("any", "all") or (type(value) is int and value >= 1):
+        return value
+    raise rejection(
+        f"{shown(value)} is no wait_for: write any, all or a number of partitions from 1"
+    )
+
+
+def expand_columns(value: Any) -> Any:
+    """Expand a list of names to a mapping without lineage."""
+    if isinstance(value, list):
+        repeated = {str(name) for name in value if value.count(name) > 1}
+        if repeated or not all(isinstance(name, str) for name in value) or "*" in value:
+            raise rejection("columns are names, each once, and '*' only stands in a mapping")
+        return dict.fromkeys(value)
+    if not isinstance(value, dict) or None in value.values():
+        raise rejection(
+            "columns are a list of names, or a mapping from each column to the list of input "
+            "columns that it comes from, [] for none"
+        )
+    return value
+
+
+def form_tag(value: Any) -> str | None:
+    """Return the tag of a value that is either a text or a mapping."""
+    if isinstance(value, str):
+        return "<text>"
+    return "<mapping>" if isinstance(value, dict) else None
+
+
+def dimension_tag(value: Any) -> str | None:
+    """Return the tag of a dimension, by the key that only its kind has."""
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
+    kinds = (kind for kind in ("time", "range", "static", "dynamic") if kind in keys)
+    return next((f"<{kind}>" for kind in kinds), None)
+
+
+def to_key_text(value: Any) -> Any:
+    """Convert a key to text: YAML reads the keys 2013 and 42 as numbers."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def to_tuple(value: Any) -> Any:
+    """Convert a single text to a tuple of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def without_default(schema: JsonDict) -> None:
+    """Remove the default from a JSON Schema."""
+    del schema["default"]
+
+
+STRING: JsonSchemaValue = {"type": "string"}
+NAME_LIST: JsonSchemaValue = {"type": "array", "items": STRING, "uniqueItems": True}
+DURATION: JsonSchemaValue = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"}
+
+GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""A part of a text that differs, by its name."""
+
+_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
+_ALIAS = f"^{IDENTIFIER.pattern}$"
+_COLUMN = r"^[^\x00-\x1f]+$"
+_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+_REFERENCE = r"^[A-Za-z_][A-Za-z0-9_]*\.[^\x00-\x1f]+$"
+PATTERNS = {
+    _NAME: "a name: a letter or _, then letters, digits, _, . or -",
+    _ALIAS: "an SQL identifier: a letter or _, then letters, digits or _, 63 at most",
+    _COLUMN: "a column name: text without control characters",
+    _REFERENCE: "an input column: write alias.column",
+    _TOPIC: "a topic's name: letters, digits, ., _ or -, 249 at most",
+}
+"""What each pattern asks for, in words."""
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+"""What may be the name of a dataset."""
+Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=128)]
+Alias = Annotated[str, StringConstraints(pattern=_ALIAS)]
+Column = Annotated[str, StringConstraints(pattern=_COLUMN, max_length=128)]
+ColumnReference = Annotated[str, StringConstraints(pattern=_REFERENCE, max_length=192)]
+Topic = Annotated[str, StringConstraints(pattern=_TOPIC)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+KeyText = Annotated[Text, BeforeValidator(to_key_text), ShortForm({"type": "integer"})]
+Duration = Annotated[
+    int, BeforeValidator(to_seconds), Field(gt=0, le=_LONGEST, strict=True), ShortForm(DURATION)
+]
+
+
+class Spec(BaseModel):
+    """Part of a DAG file: immutable, and without keys other than its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
