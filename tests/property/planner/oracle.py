@@ -101,14 +101,16 @@ def _visit(by_name, node, known, changed, pending, wrong, found) -> None:
     direct: set[Cell] = set(product(wrong, [EVERY]))
     through: set[Cell] = set()
     # Where no input says how far it reaches, the first one builds all it can, new in every column.
-    begins = _is_all_unmapped(by_name, node) and not _extent(by_name, node, known) and not wrong
+    is_free = _is_all_unmapped(by_name, node)
+    begins = is_free and not _extent(by_name, node, known) and not wrong
     for is_unmapped in (False, True):
         for read in node.reads:
             if _is_unmapped(by_name[read.dataset], node, read) is is_unmapped:
                 there = _extent(by_name, node, known) | {key for key, _ in direct | through}
                 for cells, into in ((changed, direct), (pending, through)):
                     crossed = set(_cross(by_name[read.dataset], node, read, cells[read.dataset]))
-                    is_open = begins or not is_unmapped or node.is_full
+                    # Later ones do, too: a key of the bounds that does not exist was canceled.
+                    is_open = is_free or not is_unmapped or node.is_full
                     kept = {c for c in crossed if is_open or _is_there(c[0], there)}
                     into |= {(key, EVERY) for key, _ in kept} if begins else kept
     hit = {key for key, _ in direct | through}

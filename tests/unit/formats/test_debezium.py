@@ -504,7 +504,7 @@ def test_half_of_a_place_is_known() -> None:
         ),
         (
             b'{"op": "c", "after": {"ordered_at": "\xff"}}',
-            "not a Debezium event: 'utf-8' codec",
+            "UTF-8",
         ),
         (
             b'{"schema": 1, "payload": {"op": "t"}}',
@@ -516,7 +516,7 @@ def test_a_rejection_says_what_is_wrong(value: bytes, why: str) -> None:
     outcome = Reader(bound("debezium")).read(Delivery("kafka/t/0", "1", value, {}))
 
     assert isinstance(outcome, Rejection)
-    assert why in outcome.error
+    assert why.lower() in outcome.error.lower()
 
 
 def test_a_wrapper_may_be_a_tombstone() -> None:
