@@ -17,7 +17,7 @@ from engine.flow.facts import insert_own, own_invalidation
 from engine.flow.known import load_existing, load_expected
 from engine.flow.scene import Scene
 from engine.flow.settle import release_all
-from engine.flow.stale import Reason, Stale, stale_partitions
+from engine.flow.stale import Reason, Stale, judged_keys, stale_partitions
 from engine.flow.standing import Standing, Verdict, invalidation_verdict, load_standing
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
@@ -115,7 +115,7 @@ async def _stalled(conn: Connection, scene: Scene, jobs: Sequence[Job], mend: bo
             reasons = (Reason("stalled"),)
             found += [
                 StalePartition(job.dag_name, job.name, name, key, "lost", because, reasons)
-                for key in ((UNIT,) if job.is_unit else row["partitions"])
+                for key in judged_keys(job, row["partitions"])
             ]
         if mend and rows:
             await release_all(conn, scene, [row["id"] for row in rows])

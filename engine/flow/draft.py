@@ -67,21 +67,31 @@ async def _left_unbuilt(
     A partition left stale before its first run does not exist yet. The planner takes the existing
     partitions for the whole dataset, and would miss it.
     """
-    narrowed = []
-    for invalidation in invalidations:
-        job = lineage.producer(invalidation.dataset)
-        is_wrong = job.activation != "source" and invalidation.reason not in ABOUT_READERS
-        if invalidation.partition_key is None and is_wrong and not job.is_unit:
-            rows = await fetch(
-                conn,
-                "stale.decisions",
-                dataset=lineage.dataset(job.outputs[0]).id,
-                version=lineage.dataset(job.outputs[0]).version,
-                keys=None,
-            )
-            keys = (row["partition_key"] for row in rows)
-            narrowed += [replace(invalidation, partition_key=key) for key in keys]
-    return narrowed
+    whole = [each for each in invalidations if _is_of_all_partitions(lineage, each)]
+    if not whole:
+        return []
+    # Decisions are recorded with the first output of a job.
+    first = {each.dataset: lineage.producer(each.dataset).outputs[0] for each in whole}
+    datasets = [lineage.dataset(dataset) for dataset in {*first.values()}]
+    rows = await fetch(
+        conn,
+        "stale.decided",
+        datasets=[dataset.id for dataset in datasets],
+        versions=[dataset.version for dataset in datasets],
+    )
+    return [
+        replace(each, partition_key=row["partition_key"])
+        for each in whole
+        for row in rows
+        if row["dataset_uuid"] == first[each.dataset]
+    ]
+
+
+def _is_of_all_partitions(lineage: Lineage, invalidation: Invalidation) -> bool:
+    """Return True if all partitions of a job that builds them one by one are to be recomputed."""
+    job = lineage.producer(invalidation.dataset)
+    is_wrong = job.activation != "source" and invalidation.reason not in ABOUT_READERS
+    return invalidation.partition_key is None and is_wrong and not job.is_unit
 
 
 async def _decide(

@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from engine.errors import TooManyPartitions
 from engine.flow.leave import forget_decisions
 from engine.flow.scene import Scene
-from engine.flow.settle import release, settle
+from engine.flow.settle import release_all
 from engine.gc_pause import gc_paused
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
@@ -322,5 +322,4 @@ async def _hold(conn: Connection, scene: Scene, emissions: Sequence[_Emission]) 
         UUID(bytes=each.task_id) for each in emissions if each.starts_blocked and not each.front
     ]
     if ready:
-        released = await release(conn, scene, ready)
-        await settle(conn, scene, [row["id"] for row in released if row["status"] == "skipped"])
+        await release_all(conn, scene, ready)

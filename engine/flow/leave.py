@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from engine.flow.stale import Stale, stale_partitions
+from engine.flow.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner.first_runs import UNIT
@@ -47,13 +47,9 @@ async def leave_stale(
     stale = await stale_partitions(conn, lineage, needs)
     is_of_all = decision.kind == "canceled"
     for job, keys in needs:
-        subjects = {key: is_of_all or (job.id, key) in stale for key in _subjects(job, keys)}
+        subjects = {key: is_of_all or (job.id, key) in stale for key in judged_keys(job, keys)}
         await _record(conn, lineage, job, subjects, decision)
     return stale
-
-
-def _subjects(job: Job, keys: Sequence[str]) -> Sequence[str]:
-    return (UNIT,) if job.is_unit else keys
 
 
 async def _record(
@@ -121,7 +117,7 @@ async def forget_decisions(
         (output, key, job.strategy != "PerUpdate" or None in row_filters)
         for job, keys, row_filters in needs
         for output in job.outputs[:1]
-        for key in ((UNIT,) if job.is_unit else keys)
+        for key in judged_keys(job, keys)
         if (output, key) in decided
     ]
     await execute(

@@ -12,12 +12,11 @@ from psycopg.types.json import Jsonb
 from engine.flow.cutoff import UNCHANGED, Changes, reached
 from engine.flow.known import existing_of
 from engine.flow.scene import Scene
-from engine.flow.stale import Stale, stale_partitions
+from engine.flow.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner import missing_inputs
-from engine.planner.first_runs import UNIT
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
@@ -55,9 +54,8 @@ async def release_held_of_manual(
     if not manual:
         return
     held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=manual)
-    settled = await release(conn, scene, [row["id"] for row in held])
-    if any(row["status"] == "queued" for row in settled):
-        await ring(conn, TASKS, scene.org_id)
+    if held:
+        await release_all(conn, scene, [row["id"] for row in held])
 
 
 async def release(
@@ -81,8 +79,9 @@ async def release(
 async def release_all(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> None:
     """Unblock locked, blocked tasks, and resolve the dependents of skipped ones."""
     released = await release(conn, scene, ids)
+    if any(row["status"] == "queued" for row in released):
+        await ring(conn, TASKS, scene.org_id)
     await settle(conn, scene, [row["id"] for row in released if row["status"] == "skipped"])
-    await ring(conn, TASKS, scene.org_id)
 
 
 async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row]) -> None:
@@ -103,8 +102,8 @@ async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row
 
 def _is_due(stale: Stale, job: Job, keys: Sequence[str], *, reads_all_rows: bool) -> bool:
     """Return True if a run is due; a run on new rows never reads rows left unread by decision."""
-    subjects = [UNIT] if job.is_unit else keys
-    reasons = (reason for key in subjects for reason in stale.get((job.id, key), ()))
+    judged = judged_keys(job, keys)
+    reasons = (reason for key in judged for reason in stale.get((job.id, key), ()))
     return any(reads_all_rows or reason.rule != "rows not read" for reason in reasons)
 
 

@@ -81,7 +81,7 @@ async def stale_partitions(
     conn: Connection, lineage: Lineage, needs: Sequence[tuple[Job, Sequence[str]]]
 ) -> Stale:
     """Judge partitions of jobs other than sources; return the stale ones with the reasons."""
-    subjects = [(job, key) for job, keys in needs for key in ((UNIT,) if job.is_unit else keys)]
+    subjects = [(job, key) for job, keys in needs for key in judged_keys(job, keys)]
     found = _Judgement(conn, lineage)
     runs = await _runs(conn, lineage, subjects)
     built = [(*subject, row["task_id"]) for subject, row in runs if row["task_id"]]
@@ -278,3 +278,8 @@ def _by_task(built: Sequence[tuple[Job, str, UUID]]) -> _Runs:
 def stale_keys(stale: Stale, job: Job, keys: Sequence[str]) -> Iterator[str]:
     """Yield the stale partition keys of a job."""
     return (key for key in keys if (job.id, UNIT if job.is_unit else key) in stale)
+
+
+def judged_keys(job: Job, keys: Sequence[str]) -> Sequence[str]:
+    """Return the keys under which partitions are judged: ``*`` alone where built together."""
+    return (UNIT,) if job.is_unit else keys

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from engine.errors import InvalidPartition
 from engine.flow.scene import Scene
+from engine.flow.stale import judged_keys
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import ABOUT_READERS, FOUND
 from engine.model.job import Job
@@ -153,7 +154,7 @@ async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str
         conn, "stale.open_tasks", job=job.id, keys=None if job.is_unit else list(keys)
     )
     for row in rows:
-        for key in [UNIT] if job.is_unit else row["partitions"]:
+        for key in judged_keys(job, row["partitions"]):
             if key not in found or found[key]["status"] == "failed":
                 found[key] = row
     return found

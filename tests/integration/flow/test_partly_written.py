@@ -1,6 +1,7 @@
 """What an attempt may have written without completing is stale until a run completes."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -238,11 +239,8 @@ async def test_rows_that_a_canceled_task_was_to_read_again_stay_unread(
     assert await _stale(world) == []
 
 
-@pytest.mark.parametrize("partitioning", [None, {}])
-async def test_rows_of_a_rejected_plan_stay_unread(
-    database: Database, partitioning: dict[str, Any] | None
-) -> None:
-    world = await _following(database, partitioning=partitioning)
+async def _correction_beyond_the_limit(world: World) -> UUID:
+    """Change a row of `a` under a limit that holds its plan; no limit holds later ones."""
     async with world.conn() as conn:
         await set_setting(conn, world.scene.org_id, "blast_radius", 0)
     await world.change("a", DAY, reason="correction", rows={"id": 1})
@@ -250,8 +248,18 @@ async def test_rows_of_a_rejected_plan_stay_unread(
     assert planned is not None
     assert planned.plan_id is not None
     async with world.conn() as conn:
-        await reject(conn, world.scene, planned.plan_id)
         await set_setting(conn, world.scene.org_id, "blast_radius", None)
+    return planned.plan_id
+
+
+@pytest.mark.parametrize("partitioning", [None, {}])
+async def test_rows_of_a_rejected_plan_stay_unread(
+    database: Database, partitioning: dict[str, Any] | None
+) -> None:
+    world = await _following(database, partitioning=partitioning)
+    plan_id = await _correction_beyond_the_limit(world)
+    async with world.conn() as conn:
+        await reject(conn, world.scene, plan_id)
     await _follow(world)
     assert await _verdicts(world) == [("*", "left", ["rows not read"])]
 
@@ -261,17 +269,10 @@ async def test_rows_of_a_plan_rejected_after_a_run_of_new_rows_stay_unread(
 ) -> None:
     """The run has recorded the newer version of the input, without a look at the changed row."""
     world = await _following(database)
-    async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
-    await world.change("a", DAY, reason="correction", rows={"id": 1})
-    planned = await world.plan()
-    assert planned is not None
-    assert planned.plan_id is not None
-    async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", None)
+    plan_id = await _correction_beyond_the_limit(world)
     await _follow(world)
     async with world.conn() as conn:
-        await reject(conn, world.scene, planned.plan_id)
+        await reject(conn, world.scene, plan_id)
     assert await _verdicts(world) == [("*", "left", ["rows not read"])]
 
 
