@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from engine.flow.ingest import Ingested
+from engine.flow.ingestion.ingest import Ingested
 from engine.model.event import Batch
 from engine.monitor import metrics
 

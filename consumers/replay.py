@@ -8,9 +8,9 @@ from uuid import UUID
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
 from consumers.sources import load_sources
-from engine.flow.auto_register import auto_register
-from engine.flow.ingest import ingest
-from engine.flow.scene import Scene
+from engine.flow.deployment.auto_register import auto_register
+from engine.flow.ingestion.ingest import ingest
+from engine.flow.shared.org_context import Scene
 from engine.model.event import Batch, Delivery, Received, Rejection, rejection
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch

@@ -16,9 +16,9 @@ from consumers.postgres.listener import PostgresConsumer
 from consumers.postgres.triggers import Tenant
 from consumers.sources import Sources, load_sources
 from engine.errors import InvalidInput, PositionLost
-from engine.flow.auto_register import auto_register
-from engine.flow.ingest import Confirm, Ingested, Rejected, ingest
-from engine.flow.scene import Scene
+from engine.flow.deployment.auto_register import auto_register
+from engine.flow.ingestion.ingest import Confirm, Ingested, Rejected, ingest
+from engine.flow.shared.org_context import Scene
 from engine.loops.periodic import run_periodically
 from engine.model.discovery import DiscoveredDataset
 from engine.model.event import Advance, Batch

@@ -14,7 +14,7 @@ from consumers.formats.openlineage import OpenLineage
 from consumers.formats.reading import Reader
 from consumers.registry import Registry
 from engine.errors import InvalidDag
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.model.dag_sources import KafkaSource
 from engine.model.discovery import DiscoveredDataset
 from engine.partitions import PartitionSpace

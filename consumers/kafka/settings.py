@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from consumers.formats.reading import Reader
-from engine.flow.ingest import Rejected
+from engine.flow.ingestion.ingest import Rejected
 from engine.model.event import Batch
 
 Ingest = Callable[[Batch, Rejected], Awaitable[object]]

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from engine.errors import InvalidInput
-from engine.flow.ingest import ingest
-from engine.flow.resolve import resolve
-from engine.flow.scene import Scene
+from engine.flow.ingestion.ingest import ingest
+from engine.flow.ingestion.resolve import resolve
+from engine.flow.shared.org_context import Scene
 from engine.model.event import MANUAL, Batch, Delivery, Received, SourceEvent
 from engine.store.database import Connection
 from engine.store.run import fetch

@@ -11,7 +11,7 @@ import psycopg
 from engine.cli.call import Call
 from engine.cli.embedded import Role, embedded_database
 from engine.errors import ServiceUnavailable
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.logs import configure_logs
 from engine.secrets import hide_settings
 from engine.service.caller import Caller, Org

@@ -6,11 +6,11 @@ from time import perf_counter
 
 import structlog
 
-from engine.flow.audit import audit_all
-from engine.flow.plan import Planned, plan
-from engine.flow.reap import reap
-from engine.flow.scene import Scene
-from engine.flow.trim import trim
+from engine.flow.deployment.trim_proposals import trim
+from engine.flow.execution.reap import reap
+from engine.flow.planning.audit import audit_all
+from engine.flow.planning.plan import Planned, plan
+from engine.flow.shared.org_context import Scene
 from engine.loops.doorbell import Doorbell
 from engine.loops.periodic import run_periodically
 from engine.loops.schedule import fire_due

@@ -6,8 +6,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine.errors import PositionLost
-from engine.flow.ingest import ingest
-from engine.flow.scene import Scene
+from engine.flow.ingestion.ingest import ingest
+from engine.flow.shared.org_context import Scene
 from engine.model.cron import previous_time
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.store.database import Connection

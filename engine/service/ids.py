@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from engine.errors import InvalidInput, UnknownName
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.store.database import Connection
 from engine.store.run import fetch
 

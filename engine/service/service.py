@@ -7,7 +7,7 @@ from typing import Self
 from uuid import UUID
 
 from engine.errors import InvalidInput
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.loops.doorbell import Doorbell
 from engine.service.caller import Caller, Org
 from engine.service.schema import lacking_migrations

@@ -15,11 +15,11 @@ from datetime import datetime
 from typing import Self, TypeVar
 from uuid import UUID
 
-from engine.flow.claim import Claimant, claim
-from engine.flow.complete import complete
-from engine.flow.fail import fail
-from engine.flow.heartbeat import heartbeat
-from engine.flow.scene import Scene
+from engine.flow.execution.claim import Claimant, claim
+from engine.flow.execution.complete import complete
+from engine.flow.execution.fail import fail
+from engine.flow.execution.heartbeat import heartbeat
+from engine.flow.shared.org_context import Scene
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection, Database, reconnecting
 from engine.store.orgs import org_id

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from engine.errors import InvalidInput
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.model.dataset import Dataset
 from engine.model.tables import table_text
 from engine.model.task import Lease, Output

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import structlog
 
 from engine.errors import InvalidInput
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.loops.doorbell import Doorbell
 from engine.loops.periodic import run_periodically
 from engine.model.task import Lease

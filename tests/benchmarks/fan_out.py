@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-from engine.flow.plan import plan
-from engine.flow.scene import Scene
+from engine.flow.planning.plan import plan
+from engine.flow.shared.org_context import Scene
 from engine.store.database import Connection
 from tests.benchmarks.figure import Figure, Peer, stopwatch
 from tests.benchmarks.planning import measure

@@ -8,8 +8,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from consumers.formats.reading import Reader
 from consumers.kafka.batches import Fetched, batch_of
-from engine.flow.coalesce import Fact, coalesce
-from engine.flow.resolve import by_scope, resolve
+from engine.flow.ingestion.coalesce import Fact, coalesce
+from engine.flow.ingestion.resolve import by_scope, resolve
 from engine.lineage.graph import Lineage
 from tests.benchmarks.figure import Figure, Peer
 from tests.benchmarks.messages import Kind, kinds

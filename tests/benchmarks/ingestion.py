@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
 
-from engine.flow.ingest import ingest
-from engine.flow.scene import Scene
+from engine.flow.ingestion.ingest import ingest
+from engine.flow.shared.org_context import Scene
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.store.database import Connection
 from tests.benchmarks.figure import Figure, Peer, stopwatch

@@ -9,10 +9,10 @@ from time import perf_counter
 from consumers.postgres.attach import attach
 from consumers.postgres.listener import PostgresConsumer
 from consumers.postgres.triggers import Tenant
-from engine.flow.claim import Claimant, claim
-from engine.flow.complete import complete_all
-from engine.flow.ingest import ingest
-from engine.flow.scene import Scene
+from engine.flow.execution.claim import Claimant, claim
+from engine.flow.execution.complete import complete_all
+from engine.flow.ingestion.ingest import ingest
+from engine.flow.shared.org_context import Scene
 from engine.loops.engine import Engine
 from engine.model.event import Batch
 from engine.model.task import Completion

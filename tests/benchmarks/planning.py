@@ -6,8 +6,8 @@ from time import perf_counter
 from uuid import UUID
 
 from consumers.manual import invalidate
-from engine.flow.plan import plan
-from engine.flow.scene import Scene
+from engine.flow.planning.plan import plan
+from engine.flow.shared.org_context import Scene
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.event import SourceEvent

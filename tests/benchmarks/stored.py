@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.model.job import Job
 from engine.store.database import Connection
 from engine.store.orgs import ensure_org

@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from consumers.kafka import KafkaConsumer, KafkaSettings
 from engine.embedded.broker import Broker
 from engine.errors import ServiceUnavailable
-from engine.flow.ingest import Rejected, ingest
-from engine.flow.scene import Scene
+from engine.flow.ingestion.ingest import Rejected, ingest
+from engine.flow.shared.org_context import Scene
 from engine.model.event import Batch
 from engine.store.database import Database
 from engine.store.run import fetch

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from time import perf_counter
 
 from consumers.manual import invalidate
-from engine.flow.claim import Claimant, claim
-from engine.flow.complete import complete_all
-from engine.flow.plan import plan
-from engine.flow.scene import Scene
+from engine.flow.execution.claim import Claimant, claim
+from engine.flow.execution.complete import complete_all
+from engine.flow.planning.plan import plan
+from engine.flow.shared.org_context import Scene
 from engine.model.event import SourceEvent
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 import psycopg
 import pytest
 
-from engine.flow.plan import plan
-from engine.flow.scene import Scene as OrgScene
+from engine.flow.planning.plan import plan
+from engine.flow.shared.org_context import Scene as OrgScene
 from engine.store.database import Connection, Database
 from engine.store.orgs import org_id
 from tests.faults.scene import Scene, only_at_length

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from engine.errors import InvalidInput
-from engine.flow.apply import Applied, apply
-from engine.flow.approve import approve, reject
-from engine.flow.propose import Proposal, propose
+from engine.flow.deployment.apply import Applied, apply
+from engine.flow.deployment.propose import Proposal, propose
+from engine.flow.planning.approve import approve, reject
 from engine.model.event import SourceEvent
 from engine.store.orgs import set_setting
 from tests.simulation.crashes import AnswerLost

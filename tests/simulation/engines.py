@@ -10,10 +10,10 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import PositionLost
-from engine.flow.ingest import Ingested, ingest
-from engine.flow.plan import plan
-from engine.flow.reap import reap
-from engine.flow.scene import Scene
+from engine.flow.execution.reap import reap
+from engine.flow.ingestion.ingest import Ingested, ingest
+from engine.flow.planning.plan import plan
+from engine.flow.shared.org_context import Scene
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from tests.simulation.crashes import AnswerLost
 from tests.simulation.stage import ENGINES, Stage

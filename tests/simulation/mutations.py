@@ -16,21 +16,21 @@ import msgspec
 import pytest
 from msgspec.structs import replace as replace_struct
 
-import engine.flow.apply
-import engine.flow.approve
-import engine.flow.byhand
-import engine.flow.claim
-import engine.flow.complete
-import engine.flow.contents
-import engine.flow.cursors
-import engine.flow.deploy
-import engine.flow.draft
-import engine.flow.emit
-import engine.flow.fail
-import engine.flow.ingest
-import engine.flow.outputs
-import engine.flow.plan
-import engine.flow.settle
+import engine.flow.deployment.apply
+import engine.flow.deployment.deploy
+import engine.flow.execution.claim
+import engine.flow.execution.complete
+import engine.flow.execution.contents
+import engine.flow.execution.cursors
+import engine.flow.execution.dependents
+import engine.flow.execution.fail
+import engine.flow.execution.operator_actions
+import engine.flow.execution.outputs
+import engine.flow.ingestion.ingest
+import engine.flow.planning.approve
+import engine.flow.planning.decision
+import engine.flow.planning.emit
+import engine.flow.planning.plan
 import engine.lineage.content
 import engine.planner.crossed
 import engine.planner.crossing
@@ -97,7 +97,7 @@ def the_last_event_of_a_batch_is_lost(patch: Patch) -> None:
     def lossy(resolved: Any) -> Any:
         return lambda lineage, received: resolved(lineage, received[: len(received) - 1])
 
-    around(patch, engine.flow.ingest, "_resolved", lossy)
+    around(patch, engine.flow.ingestion.ingest, "_resolved", lossy)
 
 
 @mutation
@@ -108,7 +108,7 @@ def coalescing_takes_the_columns_of_the_first(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.ingest, "coalesce", forgetful)
+    around(patch, engine.flow.ingestion.ingest, "coalesce", forgetful)
 
 
 @mutation
@@ -148,7 +148,7 @@ def a_plan_says_done_before_it_is(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.plan, "emit", hasty)
+    around(patch, engine.flow.planning.plan, "emit", hasty)
 
 
 @mutation
@@ -185,7 +185,7 @@ def what_nobody_has_spoken_of_is_new_in_some_columns_only(patch: Patch) -> None:
     def as_told(lineage: Any, invalidation: Any, *_: Any) -> Any:
         return invalidation
 
-    around(patch, engine.flow.draft, "_widened", lambda _: as_told)
+    around(patch, engine.flow.planning.decision, "_widened", lambda _: as_told)
 
 
 @mutation
@@ -296,7 +296,7 @@ def a_running_task_is_joined(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.emit, "_find_open", eager)
+    around(patch, engine.flow.planning.emit, "_find_open", eager)
     statement(
         patch, "tasks.join", "WHERE t.id = v.id", "WHERE t.id = v.id AND t.status <> 'running'"
     )
@@ -304,7 +304,7 @@ def a_running_task_is_joined(patch: Patch) -> None:
 
 @mutation
 def nobody_is_joined(patch: Patch) -> None:
-    around(patch, engine.flow.emit, "_find_open", lambda _: lambda emissions, live: None)
+    around(patch, engine.flow.planning.emit, "_find_open", lambda _: lambda emissions, live: None)
 
 
 @classified(LOST_WORK)
@@ -317,12 +317,14 @@ def a_dependency_is_forgotten(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.emit, "_put_in_front", forgetful)
+    around(patch, engine.flow.planning.emit, "_put_in_front", forgetful)
 
 
 @mutation
 def what_other_plans_are_making_is_not_waited_for(patch: Patch) -> None:
-    around(patch, engine.flow.emit, "_put_in_front", lambda put: lambda e, live: put(e, {}))
+    around(
+        patch, engine.flow.planning.emit, "_put_in_front", lambda put: lambda e, live: put(e, {})
+    )
 
 
 # -- claim and complete ----------------------------------------------------------------------------
@@ -340,7 +342,7 @@ def two_run_at_once(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.emit, "_find_open", hasty)
+    around(patch, engine.flow.planning.emit, "_find_open", hasty)
     statement(patch, "tasks.candidates", "AND r.status = 'running'", "AND r.status = 'nothing'")
 
 
@@ -349,7 +351,7 @@ def a_cap_is_not_looked_at(patch: Patch) -> None:
     async def free(*_: Any) -> dict[Any, int]:
         return {}
 
-    around(patch, engine.flow.claim, "_free_places", lambda _: free)
+    around(patch, engine.flow.execution.claim, "_free_places", lambda _: free)
 
 
 @mutation
@@ -360,7 +362,7 @@ def a_stale_token_is_accepted(patch: Patch) -> None:
             for each in completions
         }
 
-    around(patch, engine.flow.complete, "_lock_held", lambda _: all_of_them)
+    around(patch, engine.flow.execution.complete, "_lock_held", lambda _: all_of_them)
 
 
 @mutation
@@ -389,7 +391,7 @@ def _told(patch: Patch, *, changed: bool) -> None:
             for report in reports(lineage, done)
         )
 
-    around(patch, engine.flow.complete, "reports", lying)
+    around(patch, engine.flow.execution.complete, "reports", lying)
 
 
 def _compared(patch: Patch, altered: Callable[[Any, Any, Any], Any]) -> None:
@@ -401,7 +403,7 @@ def _compared(patch: Patch, altered: Callable[[Any, Any, Any], Any]) -> None:
 
         return compared
 
-    around(patch, engine.flow.contents, "compare", wrapped)
+    around(patch, engine.flow.execution.contents, "compare", wrapped)
 
 
 def _with_content(outcome: Any, **fields: Any) -> Any:
@@ -449,7 +451,7 @@ def a_cursor_moves_back(patch: Patch) -> None:
     async def always(*_: Any) -> bool:
         return True
 
-    around(patch, engine.flow.cursors, "_is_forward", lambda _: always)
+    around(patch, engine.flow.execution.cursors, "_is_forward", lambda _: always)
 
 
 @mutation
@@ -461,7 +463,7 @@ def a_cursor_moves_too_far(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.complete, "move_cursors", hasty)
+    around(patch, engine.flow.execution.complete, "move_cursors", hasty)
 
 
 @mutation
@@ -471,7 +473,7 @@ def rows_behind_the_cursor_are_not_read_again(patch: Patch) -> None:
 
 @mutation
 def partitions_that_a_run_found_are_not_told_of(patch: Patch) -> None:
-    around(patch, engine.flow.complete, "found_new", lambda _: lambda completion: ())
+    around(patch, engine.flow.execution.complete, "found_new", lambda _: lambda completion: ())
 
 
 # -- settle ----------------------------------------------------------------------------------------
@@ -492,7 +494,7 @@ def _nothing_is_stale(patch: Patch) -> None:
     async def fresh(*_: Any) -> Any:
         return {}
 
-    around(patch, engine.flow.settle, "stale_partitions", lambda _: fresh)
+    around(patch, engine.flow.execution.dependents, "stale_partitions", lambda _: fresh)
 
 
 @mutation
@@ -519,12 +521,14 @@ def a_failed_task_releases_what_waits_behind_it(patch: Patch) -> None:
 
 @mutation
 def wait_for_is_ignored(patch: Patch) -> None:
-    around(patch, engine.flow.settle, "missing_inputs", lambda _: lambda *a: None)
+    around(patch, engine.flow.execution.dependents, "missing_inputs", lambda _: lambda *a: None)
 
 
 @mutation
 def a_first_run_waits_for_ever(patch: Patch) -> None:
-    around(patch, engine.flow.settle, "missing_inputs", lambda _: lambda *a: {"x": ["y"]})
+    around(
+        patch, engine.flow.execution.dependents, "missing_inputs", lambda _: lambda *a: {"x": ["y"]}
+    )
 
 
 # -- fail, reap, deploy ----------------------------------------------------------------------------
@@ -550,7 +554,7 @@ def a_lost_lease_is_never_noticed(patch: Patch) -> None:
 
 @mutation
 def a_deploy_builds_nothing(patch: Patch) -> None:
-    around(patch, engine.flow.deploy, "_build", lambda _: nothing_built)
+    around(patch, engine.flow.deployment.deploy, "_build", lambda _: nothing_built)
 
 
 async def nothing_built(*_: Any) -> int:
@@ -559,12 +563,12 @@ async def nothing_built(*_: Any) -> int:
 
 @mutation
 def a_deploy_forgets_work_in_hand(patch: Patch) -> None:
-    around(patch, engine.flow.deploy, "owed", lambda _: nothing)
+    around(patch, engine.flow.deployment.deploy, "owed", lambda _: nothing)
 
 
 @mutation
 def a_source_elsewhere_is_told_of_in_its_own_dag_only(patch: Patch) -> None:
-    around(patch, engine.flow.deploy, "told_elsewhere", lambda _: nothing)
+    around(patch, engine.flow.deployment.deploy, "told_elsewhere", lambda _: nothing)
 
 
 @mutation
@@ -586,7 +590,7 @@ def cancel_does_not_mark_partitions_unverified(patch: Patch) -> None:
 
     So the readers of the others look fresh.
     """
-    around(patch, engine.flow.byhand, "forget_unplanned", lambda _: nothing)
+    around(patch, engine.flow.execution.operator_actions, "forget_unplanned", lambda _: nothing)
 
 
 @classified(LOST_WORK)
@@ -601,7 +605,7 @@ def late_carry_over_is_lost(patch: Patch) -> None:
 
     Nothing else records the change of the source, so no evidence of it is left to the audit.
     """
-    around(patch, engine.flow.draft, "carry_late", lambda _: nothing)
+    around(patch, engine.flow.planning.decision, "carry_late", lambda _: nothing)
 
 
 @classified(EVIDENCE)
@@ -649,7 +653,7 @@ def _orders_are_forgotten(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.settle, "stale_partitions", forgetful)
+    around(patch, engine.flow.execution.dependents, "stale_partitions", forgetful)
 
 
 @classified(EVIDENCE)
@@ -661,7 +665,9 @@ def cursors_survive_a_changed_job(patch: Patch) -> None:
 @classified(INGEST)
 def ingest_drops_columns_and_rows(patch: Patch) -> None:
     widened = {"columns": None, "row_filter": None}
-    around(patch, engine.flow.ingest, "_said", lambda said: lambda fact: said(fact) | widened)
+    around(
+        patch, engine.flow.ingestion.ingest, "_said", lambda said: lambda fact: said(fact) | widened
+    )
 
 
 @classified(INGEST)
@@ -676,7 +682,7 @@ def ingest_widens_everything(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.ingest, "resolve", wide)
+    around(patch, engine.flow.ingestion.ingest, "resolve", wide)
 
 
 @classified(LOST_WORK)
@@ -692,7 +698,7 @@ def first_outputs_of_narrow_plans_do_not_invalidate_their_readers(patch: Patch) 
 
 @classified(EVIDENCE)
 def reject_leaves_no_mark(patch: Patch) -> None:
-    around(patch, engine.flow.approve, "_leave_all", lambda _: nothing)
+    around(patch, engine.flow.planning.approve, "_leave_all", lambda _: nothing)
 
 
 @classified(INGEST)
@@ -706,7 +712,7 @@ def apply_does_not_compare_with_what_was_shown(patch: Patch) -> None:
     async def same(*_: Any) -> tuple[()]:
         return ()
 
-    around(patch, engine.flow.apply, "changes_since", lambda _: same)
+    around(patch, engine.flow.deployment.apply, "changes_since", lambda _: same)
 
 
 @classified(LOST_WORK)
@@ -727,7 +733,7 @@ def inputs_are_recorded_as_of_completion(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.complete, "_inputs", late)
+    around(patch, engine.flow.execution.complete, "_inputs", late)
 
 
 @classified(INGEST)
@@ -737,12 +743,12 @@ def held_invalidations_are_planned_anyway(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def a_job_that_is_no_longer_manual_is_not_rebuilt(patch: Patch) -> None:
-    around(patch, engine.flow.deploy, "left", lambda _: nothing)
+    around(patch, engine.flow.deployment.deploy, "left", lambda _: nothing)
 
 
 @classified(LOST_WORK)
 def readers_of_replaced_partitions_are_not_rebuilt(patch: Patch) -> None:
-    around(patch, engine.flow.deploy, "gone", lambda _: nothing)
+    around(patch, engine.flow.deployment.deploy, "gone", lambda _: nothing)
 
 
 @classified(LOST_WORK)
@@ -761,7 +767,7 @@ def a_deploy_repoints_queued_tasks_only(patch: Patch) -> None:
 
 @classified(EVIDENCE)
 def what_a_dead_attempt_has_written_is_taken_for_unwritten(patch: Patch) -> None:
-    for owner in (engine.flow.byhand, engine.flow.fail):
+    for owner in (engine.flow.execution.operator_actions, engine.flow.execution.fail):
         around(patch, owner, "forget_partial_writes", lambda _: nothing)
 
 
@@ -770,13 +776,28 @@ def what_a_dead_attempt_has_written_is_taken_for_unwritten(patch: Patch) -> None
 
 @classified(EVIDENCE)
 def what_a_run_does_not_report_is_taken_for_unwritten(patch: Patch) -> None:
-    around(patch, engine.flow.outputs, "_outputs", lambda _: lambda completion: completion.outputs)
+    around(
+        patch,
+        engine.flow.execution.outputs,
+        "_outputs",
+        lambda _: lambda completion: completion.outputs,
+    )
 
 
 @classified(EVIDENCE)
 def fingerprints_of_some_columns_are_taken_for_all(patch: Patch) -> None:
-    around(patch, engine.flow.outputs, "_complete", lambda _: lambda lineage, dataset, told: told)
-    around(patch, engine.flow.outputs, "_whole", lambda _: lambda lineage, dataset, told: str(told))
+    around(
+        patch,
+        engine.flow.execution.outputs,
+        "_complete",
+        lambda _: lambda lineage, dataset, told: told,
+    )
+    around(
+        patch,
+        engine.flow.execution.outputs,
+        "_whole",
+        lambda _: lambda lineage, dataset, told: str(told),
+    )
 
 
 # -- a third series, written without a look at the drills ------------------------------------------
@@ -854,7 +875,7 @@ def every_task_of_a_step_is_reached_over_every_edge(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.emit, "crossed_to", everywhere)
+    around(patch, engine.flow.planning.emit, "crossed_to", everywhere)
 
 
 @classified(LOST_WORK)
@@ -866,7 +887,7 @@ def a_block_propagates_the_scopes_of_its_first_partition(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.emit, "propagated_scopes", of_first)
+    around(patch, engine.flow.planning.emit, "propagated_scopes", of_first)
 
 
 @classified(LOST_WORK)

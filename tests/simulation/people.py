@@ -12,8 +12,8 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import InvalidDag, InvalidInput
-from engine.flow.byhand import cancel, retry
-from engine.flow.deploy import deploy
+from engine.flow.deployment.deploy import deploy
+from engine.flow.execution.operator_actions import cancel, retry
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
 from tests.simulation.crashes import AnswerLost

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from engine.flow.audit import Counts, audit, audit_all
+from engine.flow.planning.audit import Counts, audit, audit_all
 from tests.simulation import recompute
 from tests.simulation.approvals import Approvals
 from tests.simulation.declarations import Declarations

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import psycopg
 
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.model.event import SourceEvent
 from engine.store.database import Connection, Database
 from tests.simulation.clock import set_clock

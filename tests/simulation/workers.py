@@ -15,10 +15,10 @@ from uuid import UUID
 import psycopg
 
 from engine.errors import LeaseLost
-from engine.flow.claim import Claimant, claim
-from engine.flow.complete import complete
-from engine.flow.fail import fail
-from engine.flow.heartbeat import heartbeat
+from engine.flow.execution.claim import Claimant, claim
+from engine.flow.execution.complete import complete
+from engine.flow.execution.fail import fail
+from engine.flow.execution.heartbeat import heartbeat
 from engine.model.task import Completion, Lease
 from tests.simulation import recompute
 from tests.simulation.crashes import AnswerLost, Crash

@@ -21,7 +21,7 @@ from consumers.kafka import KafkaConsumer, KafkaSettings
 from consumers.kafka.position import Position
 from engine.embedded.broker import Broker
 from engine.errors import PositionLost
-from engine.flow.ingest import Rejected
+from engine.flow.ingestion.ingest import Rejected
 from engine.model.event import Advance, Batch, Delivery, Received
 from engine.store.database import Connection, Database
 

@@ -12,11 +12,11 @@ from typing import Any
 from uuid import UUID
 
 from consumers.manual import Requested, invalidate
-from engine.flow.claim import Claimant, claim
-from engine.flow.complete import complete
-from engine.flow.deploy import Deployment, deploy
-from engine.flow.plan import Planned, plan
-from engine.flow.scene import Scene
+from engine.flow.deployment.deploy import Deployment, deploy
+from engine.flow.execution.claim import Claimant, claim
+from engine.flow.execution.complete import complete
+from engine.flow.planning.plan import Planned, plan
+from engine.flow.shared.org_context import Scene
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
 from engine.model.task import Completion, Lease, Output

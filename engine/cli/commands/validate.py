@@ -15,7 +15,7 @@ from engine.cli.call import Call, command
 from engine.cli.dagfiles import read_dag
 from engine.cli.output import complain, show
 from engine.errors import InvalidDag
-from engine.flow.serving import Serving, compile_among
+from engine.flow.deployment.current_versions import Serving, compile_among
 from engine.lineage.columns import EVERY, NO_COLUMN
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledNote
 from engine.wording import counted

@@ -1,6 +1,6 @@
 """Checks of an org's work: deployed DAGs, backlog, failures, workers."""
 
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.model.references import literal_secrets
 from engine.service.checks.check import Check, Checks, judge
 from engine.service.queries.status import Status, load_status

@@ -1,6 +1,6 @@
 """Repair of lost partitions."""
 
-from engine.flow.audit import Counts, audit_all
+from engine.flow.planning.audit import Counts, audit_all
 from engine.service.caller import Caller, Role, requires
 from engine.service.service import Service
 

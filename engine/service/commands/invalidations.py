@@ -5,7 +5,7 @@ from uuid import UUID
 
 from consumers import manual
 from consumers.manual import Requested
-from engine.flow.set_aside import replay as replay_set_aside
+from engine.flow.planning.set_aside import replay as replay_set_aside
 from engine.model.event import SourceEvent
 from engine.service.caller import Caller, Role, requires
 from engine.service.ids import invalidation_id

@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from engine.flow import apply as applying
-from engine.flow import approve as approval
-from engine.flow.apply import Applied
-from engine.flow.approve import Decision
-from engine.flow.scene import Scene
+from engine.flow.deployment import apply as applying
+from engine.flow.deployment.apply import Applied
+from engine.flow.planning import approve as approval
+from engine.flow.planning.approve import Decision
+from engine.flow.shared.org_context import Scene
 from engine.service.caller import Caller, Role, requires
 from engine.service.ids import plan_id
 from engine.service.service import Service

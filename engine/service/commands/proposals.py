@@ -6,9 +6,9 @@ from uuid import UUID
 
 import msgspec
 
-from engine.flow.estimate import Cost, Estimate
-from engine.flow.propose import Proposal
-from engine.flow.propose import propose as plan_change
+from engine.flow.deployment.propose import Proposal
+from engine.flow.deployment.propose import propose as plan_change
+from engine.flow.planning.estimate import Cost, Estimate
 from engine.lineage.graph import Lineage
 from engine.model.event import SourceEvent
 from engine.planner import Step, task_count

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from engine.flow import byhand
+from engine.flow.execution import operator_actions
 from engine.service.caller import Caller, Role, requires
 from engine.service.ids import task_id
 from engine.service.service import Service
@@ -17,7 +17,7 @@ async def retry(caller: Caller, service: Service, tasks: Sequence[str]) -> int:
     """
     async with service.transaction(caller) as (conn, scene):
         found = {await task_id(conn, scene, each) for each in tasks}
-        await byhand.retry(conn, scene, *found)
+        await operator_actions.retry(conn, scene, *found)
         return len(found)
 
 
@@ -28,7 +28,7 @@ async def retry_failed(caller: Caller, service: Service, job: str | None = None)
     A few hundred tasks per transaction: one for all would lock any number of tasks at once.
     """
     async with service.connection(caller) as (conn, scene):
-        return await byhand.retry_failed(conn, scene, job)
+        return await operator_actions.retry_failed(conn, scene, job)
 
 
 @requires(Role.WRITER)
@@ -39,5 +39,5 @@ async def cancel(caller: Caller, service: Service, task: str) -> UUID:
     """
     async with service.transaction(caller) as (conn, scene):
         found = await task_id(conn, scene, task)
-        await byhand.cancel(conn, scene, found, by=caller.user)
+        await operator_actions.cancel(conn, scene, found, by=caller.user)
         return found

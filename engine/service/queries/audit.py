@@ -1,7 +1,7 @@
 """Audit: stale partitions, and whether anything leads to them."""
 
-from engine.flow.audit import Counts, StalePartition, audit_all
-from engine.flow.stale import Reason
+from engine.flow.planning.audit import Counts, StalePartition, audit_all
+from engine.flow.shared.stale import Reason
 from engine.service.caller import Caller, Role, requires
 from engine.service.service import Service
 

@@ -1,7 +1,7 @@
 """Previews of deploys."""
 
-from engine.flow import deploy as deployment
-from engine.flow.deploy import Deployment
+from engine.flow.deployment import deploy as deployment
+from engine.flow.deployment.deploy import Deployment
 from engine.model.dag import DagFile
 from engine.service.caller import Caller, Role, requires
 from engine.service.service import Service

@@ -8,10 +8,10 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import InvalidPartition
-from engine.flow.known import load_expected
-from engine.flow.scene import Scene
-from engine.flow.stale import Reason, Rule, stale_partitions
-from engine.flow.standing import Verdict, load_standing, verdict_of_covering
+from engine.flow.planning.pending_work import Verdict, load_standing, verdict_of_covering
+from engine.flow.shared.load_partitions import load_expected
+from engine.flow.shared.org_context import Scene
+from engine.flow.shared.stale import Reason, Rule, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job

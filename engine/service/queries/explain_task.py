@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import UnknownName
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.lineage.graph import Edge, Lineage
 from engine.partitions import PartitionSet
 from engine.planner import path_to

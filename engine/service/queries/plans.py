@@ -7,8 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from engine.flow.estimate import Cost, Estimate
-from engine.flow.scene import Scene
+from engine.flow.planning.estimate import Cost, Estimate
+from engine.flow.shared.org_context import Scene
 from engine.planner import hops_of
 from engine.service.caller import Caller, Role, requires
 from engine.service.ids import plan_id

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner import hops_of

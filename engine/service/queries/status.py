@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.service.caller import Caller, Role, requires
 from engine.service.queries.plans import PlanRow, load_plans
 from engine.service.service import Service

@@ -7,8 +7,8 @@ import pytest
 
 from consumers.replay import Replayed, replay
 from engine.errors import InvalidInput
-from engine.flow.close_letters import close_letters
-from engine.flow.ingest import ingest
+from engine.flow.ingestion.close_letters import close_letters
+from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Rejection
 from engine.service.commands.dead_letters import replay_all
 from engine.service.queries.dead_letters import dead_letter, dead_letters

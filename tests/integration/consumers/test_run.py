@@ -17,7 +17,7 @@ from consumers.postgres.triggers import Tenant
 from consumers.run import Consumers, Wiring
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
-from engine.flow.auto_register import auto_register
+from engine.flow.deployment.auto_register import auto_register
 from engine.loops.doorbell import Doorbell
 from engine.monitor.pulse import pulses
 from engine.store.bells import INVALIDATIONS

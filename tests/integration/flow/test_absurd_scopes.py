@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from engine.flow.plan import plan
+from engine.flow.planning.plan import plan
 from engine.partitions import limits
 from engine.planner import size
 from engine.store.database import Database

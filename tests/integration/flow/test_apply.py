@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from engine.errors import InvalidInput, UnknownName
-from engine.flow.apply import Applied, apply
-from engine.flow.approve import approve
-from engine.flow.propose import Proposal, propose
-from engine.flow.trim import trim
+from engine.flow.deployment.apply import Applied, apply
+from engine.flow.deployment.propose import Proposal, propose
+from engine.flow.deployment.trim_proposals import trim
+from engine.flow.planning.approve import approve
 from engine.model.event import SourceEvent
 from engine.store.database import Database
 from tests.integration.flow.test_races import waiting

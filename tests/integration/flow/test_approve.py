@@ -8,13 +8,13 @@ from uuid import UUID
 import pytest
 
 from engine.errors import InvalidInput
-from engine.flow.apply import apply
-from engine.flow.approve import Decision, approve, reject
-from engine.flow.deploy import deploy
-from engine.flow.ingest import ingest
-from engine.flow.plan import Planned, plan
-from engine.flow.propose import propose
-from engine.flow.scene import Scene
+from engine.flow.deployment.apply import apply
+from engine.flow.deployment.deploy import deploy
+from engine.flow.deployment.propose import propose
+from engine.flow.ingestion.ingest import ingest
+from engine.flow.planning.approve import Decision, approve, reject
+from engine.flow.planning.plan import Planned, plan
+from engine.flow.shared.org_context import Scene
 from engine.model.dagfile import parse_dag
 from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.store.database import Database

@@ -6,8 +6,8 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from engine.flow import draft, set_aside
-from engine.flow.plan import Planned, plan
+from engine.flow.planning import decision, set_aside
+from engine.flow.planning.plan import Planned, plan
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import Invalidation
 from engine.planner import Known, Plan
@@ -33,13 +33,13 @@ async def changes(world: World, count: int) -> list[UUID]:
 
 def watching(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
     """Call ``check`` with the invalidations that the pure planner is about to plan."""
-    make = draft.make_plan
+    make = decision.make_plan
 
     def checked(lineage: Lineage, those: Sequence[Invalidation], known: Known) -> Plan:
         check([each.id for each in those])
         return make(lineage, those, known)
 
-    monkeypatch.setattr(draft, "make_plan", checked)
+    monkeypatch.setattr(decision, "make_plan", checked)
 
 
 def dying(monkeypatch: pytest.MonkeyPatch, *culprits: UUID) -> list[int]:

@@ -4,11 +4,11 @@ from uuid import UUID
 
 import pytest
 
-from engine.flow import audit
-from engine.flow.approve import reject
-from engine.flow.audit import StalePartition, audit_all
-from engine.flow.byhand import cancel
-from engine.flow.known import load_existing
+from engine.flow.execution.operator_actions import cancel
+from engine.flow.planning import audit
+from engine.flow.planning.approve import reject
+from engine.flow.planning.audit import StalePartition, audit_all
+from engine.flow.shared.load_partitions import load_existing
 from engine.lineage.graph import Lineage
 from engine.model.task import Output
 from engine.partitions import PartitionSet
@@ -243,7 +243,7 @@ async def test_an_input_that_is_gone_makes_its_reader_stale(database: Database) 
 
 
 async def test_an_audit_goes_on_behind_its_slices(database: Database, monkeypatch) -> None:
-    monkeypatch.setattr("engine.flow.audit.SLICE", 2)
+    monkeypatch.setattr("engine.flow.planning.audit.SLICE", 2)
     world = await World.made(database, source("a"), job("b", "a"))
     days = [f"2013-03-0{n}" for n in range(1, 6)]
     await world.changed("a", *days)
@@ -361,7 +361,7 @@ async def test_slices_do_not_load_all_partitions_anew(
 
     monkeypatch.setattr(audit, "SLICE", 2)
     monkeypatch.setattr(audit, "load_existing", load)
-    monkeypatch.setattr("engine.flow.known.load_existing", load)
+    monkeypatch.setattr("engine.flow.shared.load_partitions.load_existing", load)
     world = await World.made(database, source("a"), job("b", "a"))
     days = [f"2013-02-0{day}" for day in range(1, 6)]
     await world.changed("a", *days)

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from engine.flow.approve import reject
-from engine.flow.audit import StalePartition, audit_all
-from engine.flow.byhand import cancel
-from engine.flow.set_aside import set_aside
+from engine.flow.execution.operator_actions import cancel
+from engine.flow.planning.approve import reject
+from engine.flow.planning.audit import StalePartition, audit_all
+from engine.flow.planning.set_aside import set_aside
 from engine.model.task import Output
 from engine.store.database import Database
 from engine.store.orgs import set_setting

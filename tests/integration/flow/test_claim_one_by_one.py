@@ -3,9 +3,9 @@
 import psycopg
 import pytest
 
-from engine.flow import claim as claiming
-from engine.flow import reap as reaping
-from engine.flow.reap import reap
+from engine.flow.execution import claim as claiming
+from engine.flow.execution import reap as reaping
+from engine.flow.execution.reap import reap
 from engine.store.database import Database
 from tests.support.worlds import World, job, name_of, source
 

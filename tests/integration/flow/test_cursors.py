@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from engine.errors import InvalidInput
-from engine.flow.ingest import ingest
+from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.model.task import Lease, Output
 from engine.store.database import Database

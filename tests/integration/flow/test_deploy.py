@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidDag, LeaseLost
-from engine.flow.approve import approve
-from engine.flow.deploy import deploy
-from engine.flow.fail import fail
-from engine.flow.scene import Scene
+from engine.flow.deployment.deploy import deploy
+from engine.flow.execution.fail import fail
+from engine.flow.planning.approve import approve
+from engine.flow.shared.org_context import Scene
 from engine.model.dagfile import parse_dag
 from engine.model.task import Output
 from engine.store.database import Database

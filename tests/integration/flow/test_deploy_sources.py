@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from engine.flow.deploy import preview
+from engine.flow.deployment.deploy import preview
 from engine.model.dagfile import parse_dag
 from engine.store.database import Database
 from tests.support.worlds import DAILY, World, job, source

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidInput
-from engine.flow.ingest import Ingested, ingest
+from engine.flow.ingestion.ingest import Ingested, ingest
 from engine.model.event import Batch, Delivery, Received, Rejection, SourceEvent
 from engine.store.database import Database
 from tests.support.worlds import World, job, source

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from consumers.manual import invalidate
-from engine.flow.approve import reject
-from engine.flow.byhand import cancel
-from engine.flow.scene import Scene
+from engine.flow.execution.operator_actions import cancel
+from engine.flow.planning.approve import reject
+from engine.flow.shared.org_context import Scene
 from engine.model.event import SourceEvent
 from engine.model.task import Output
 from engine.store.database import Database

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from engine.flow.byhand import cancel
-from engine.flow.fail import fail
-from engine.flow.reap import reap
+from engine.flow.execution.fail import fail
+from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.reap import reap
 from engine.model.task import Lease, Output
 from engine.store.database import Database
 from tests.support.worlds import World, job, source

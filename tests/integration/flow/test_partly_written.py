@@ -6,10 +6,10 @@ from uuid import UUID
 import pytest
 
 from engine.errors import LeaseLost
-from engine.flow.approve import reject
-from engine.flow.audit import StalePartition, audit_all
-from engine.flow.byhand import cancel, retry
-from engine.flow.fail import fail
+from engine.flow.execution.fail import fail
+from engine.flow.execution.operator_actions import cancel, retry
+from engine.flow.planning.approve import reject
+from engine.flow.planning.audit import StalePartition, audit_all
 from engine.model.task import Output
 from engine.store.database import Database
 from engine.store.orgs import set_setting

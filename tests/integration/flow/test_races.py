@@ -9,15 +9,15 @@ from uuid import UUID
 import pytest
 
 from engine.errors import LeaseLost, PositionLost
-from engine.flow.claim import Claimant, claim
-from engine.flow.complete import complete, complete_all
-from engine.flow.deploy import deploy
-from engine.flow.fail import fail
-from engine.flow.heartbeat import heartbeat
-from engine.flow.ingest import ingest
-from engine.flow.plan import plan
-from engine.flow.reap import reap
-from engine.flow.scene import Scene
+from engine.flow.deployment.deploy import deploy
+from engine.flow.execution.claim import Claimant, claim
+from engine.flow.execution.complete import complete, complete_all
+from engine.flow.execution.fail import fail
+from engine.flow.execution.heartbeat import heartbeat
+from engine.flow.execution.reap import reap
+from engine.flow.ingestion.ingest import ingest
+from engine.flow.planning.plan import plan
+from engine.flow.shared.org_context import Scene
 from engine.lineage.graph import Lineage
 from engine.model.dagfile import parse_dag
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
@@ -99,7 +99,7 @@ async def test_a_lineage_is_read_whole_though_a_deploy_comes_in_between(
             raise KeyError("a dataset of the version before")
         return old
 
-    monkeypatch.setattr("engine.flow.scene.load_lineage", overtaken)
+    monkeypatch.setattr("engine.flow.shared.org_context.load_lineage", overtaken)
     async with world.conn() as conn:
         lineage = await Scene(world.scene.org_id).lineage(conn)
     assert [each.name for each in lineage.order] == ["src_a", "c"]

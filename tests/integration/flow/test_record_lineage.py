@@ -10,8 +10,8 @@ import pytest
 
 from consumers.formats.reading import Reader
 from consumers.sources import load_sources
-from engine.flow.auto_register import auto_register
-from engine.flow.ingest import ingest
+from engine.flow.deployment.auto_register import auto_register
+from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Delivery, Rejection
 from engine.model.openlineage import PRODUCER
 from engine.model.task import Lease

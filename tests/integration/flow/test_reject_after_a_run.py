@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from engine.flow.approve import reject
+from engine.flow.planning.approve import reject
 from engine.model.task import Lease, Output
 from engine.store.database import Database
 from engine.store.orgs import set_setting

@@ -9,7 +9,7 @@ import pytest
 from consumers.manual import invalidate
 from consumers.replay import replay
 from engine.errors import InvalidInput
-from engine.flow.ingest import Ingested, ingest
+from engine.flow.ingestion.ingest import Ingested, ingest
 from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.model.reported_lineage import DatasetNaming, Name, ReportedColumn, ReportedLineage
 from engine.store.database import Database
@@ -167,7 +167,7 @@ async def test_reported_lineage_that_cannot_be_stored_is_a_dead_letter(
     async def fails(*_: object) -> int:
         raise psycopg.errors.StringDataRightTruncation("too long")
 
-    monkeypatch.setattr("engine.flow.ingest.record_reported_lineage", fails)
+    monkeypatch.setattr("engine.flow.ingestion.ingest.record_reported_lineage", fails)
     names = (Name("n", "a"),)
     reported = ReportedLineage(
         runs=(uuid4(),),

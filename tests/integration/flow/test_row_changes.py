@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.flow.audit import audit_all
+from engine.flow.planning.audit import audit_all
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.store.database import Database
 from tests.support.worlds import World, job, source

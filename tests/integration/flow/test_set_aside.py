@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from engine.errors import InvalidInput
-from engine.flow import draft, set_aside
-from engine.flow.approve import approve, reject
-from engine.flow.plan import Planned, plan
-from engine.flow.propose import propose
+from engine.flow.deployment.propose import propose
+from engine.flow.planning import decision, set_aside
+from engine.flow.planning.approve import approve, reject
+from engine.flow.planning.plan import Planned, plan
 from engine.lineage.graph import Lineage
 from engine.model.event import SourceEvent
 from engine.model.invalidation import Invalidation
@@ -141,14 +141,14 @@ async def test_invalidations_that_only_fail_together_are_planned_apart(
 
 def failing(monkeypatch: pytest.MonkeyPatch, id_: UUID, error: Exception) -> None:
     """Have the pure planner fail on one invalidation."""
-    make = draft.make_plan
+    make = decision.make_plan
 
     def fails(lineage: Lineage, those: Sequence[Invalidation], known: Known) -> Plan:
         if any(each.id == id_ for each in those):
             raise error
         return make(lineage, those, known)
 
-    monkeypatch.setattr(draft, "make_plan", fails)
+    monkeypatch.setattr(decision, "make_plan", fails)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.flow.stale import stale_partitions
+from engine.flow.shared.stale import stale_partitions
 from engine.model.task import Output
 from engine.store.database import Connection, Database
 from engine.store.run import Row, fetch
@@ -87,7 +87,7 @@ async def test_inputs_that_partitions_do_not_need_are_not_looked_up(
         looked_up.extend(row["key"] for row in rows if name.startswith("stale.unrecorded"))
         return rows
 
-    monkeypatch.setattr("engine.flow.stale.fetch", counted)
+    monkeypatch.setattr("engine.flow.shared.stale.fetch", counted)
     window = {"dataset": "a", "mapping": {"dt": {"from": "dt", "window": [-1, 0]}}}
     world = await World.made(database, source("a"), job("b", window))
     days = [f"2013-02-{day:02}" for day in range(1, 20)]

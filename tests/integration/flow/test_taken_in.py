@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine.flow.approve import approve
-from engine.flow.byhand import cancel
+from engine.flow.execution.operator_actions import cancel
+from engine.flow.planning.approve import approve
 from engine.model.task import Output
 from engine.store.database import Database
 from engine.store.orgs import set_setting

@@ -2,10 +2,10 @@
 
 import pytest
 
-from engine.flow.byhand import cancel
-from engine.flow.complete import complete
-from engine.flow.fail import fail
-from engine.flow.ingest import ingest
+from engine.flow.execution.complete import complete
+from engine.flow.execution.fail import fail
+from engine.flow.execution.operator_actions import cancel
+from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Delivery, Received, Rejection, SourceEvent
 from engine.model.task import Completion, Output
 from engine.store.database import Database

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from engine.flow.fail import fail
+from engine.flow.execution.fail import fail
 from engine.model.task import Lease
 from engine.service.queries.progress import progress
 from engine.store.database import Database

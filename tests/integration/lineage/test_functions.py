@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from engine.flow.serving import load_user_defined
+from engine.flow.deployment.current_versions import load_user_defined
 from engine.lineage.sql.functions import (
     AGGREGATES,
     BY_ORDER,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidDag, InvalidInput
-from engine.flow.ingest import ingest
+from engine.flow.ingestion.ingest import ingest
 from engine.model.dag import DagFile
 from engine.model.dagfile import parse_dag
 from engine.model.event import Batch, Rejection

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from engine.cli.explained import partition_tree
 from engine.errors import InvalidPartition, UnknownName
-from engine.flow.approve import approve, reject
-from engine.flow.byhand import cancel
-from engine.flow.set_aside import set_aside
+from engine.flow.execution.operator_actions import cancel
+from engine.flow.planning.approve import approve, reject
+from engine.flow.planning.set_aside import set_aside
 from engine.service.queries.explain_partition import ExplainedPartition, explain_partition
 from engine.store.database import Database
 from engine.store.orgs import set_setting

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from engine.cli.explained import fact_text, task_tree
 from engine.errors import UnknownName
-from engine.flow.apply import apply
-from engine.flow.fail import fail
-from engine.flow.ingest import ingest
-from engine.flow.propose import propose
+from engine.flow.deployment.apply import apply
+from engine.flow.deployment.propose import propose
+from engine.flow.execution.fail import fail
+from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.service.queries.explain_task import ExplainedTask, explain_task
 from engine.store.database import Database

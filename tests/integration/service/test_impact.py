@@ -3,7 +3,7 @@
 import pytest
 
 from engine.errors import InvalidInput, UnknownName
-from engine.flow.estimate import Cost, Estimate
+from engine.flow.planning.estimate import Cost, Estimate
 from engine.model.event import SourceEvent
 from engine.service.commands.proposals import Hop, Impact, propose
 from engine.service.queries.pruning import PrunedEdge

@@ -1,7 +1,7 @@
 """Status: counts, ages, and who is stuck behind whom."""
 
-from engine.flow.fail import fail
-from engine.flow.ingest import ingest
+from engine.flow.execution.fail import fail
+from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Advance, Batch, Rejection
 from engine.service.queries.progress import Progress, build_of, progress
 from engine.service.queries.status import Status, status

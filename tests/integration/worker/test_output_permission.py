@@ -9,8 +9,8 @@ from psycopg.sql import SQL, Identifier
 from consumers.postgres.attach import attach
 from consumers.postgres.triggers import Tenant
 from engine.errors import InvalidDag, InvalidInput
-from engine.flow.deploy import preview
-from engine.flow.scene import Scene
+from engine.flow.deployment.deploy import preview
+from engine.flow.shared.org_context import Scene
 from engine.model.dagfile import parse_dag
 from engine.store.database import Database
 from engine.store.grants import Access, grant_to_org, parse_grant

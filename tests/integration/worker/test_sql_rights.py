@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from engine.errors import InvalidInput, TaskFailed
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.store.database import Database
 from engine.store.grants import parse_grant, revoke
 from engine.store.orgs import ensure_org, set_setting

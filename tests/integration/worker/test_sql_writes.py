@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidInput, LeaseLost, TaskFailed
-from engine.flow.heartbeat import heartbeat
+from engine.flow.execution.heartbeat import heartbeat
 from engine.model.task import Lease
 from engine.store.database import Database
 from tests.support.workers import run_lease, sql_job, with_config, work

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from engine.errors import InvalidInput, LeaseLost
-from engine.flow.byhand import cancel
-from engine.flow.reap import reap
+from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.reap import reap
 from engine.model.task import Lease
 from engine.settings import Settings
 from engine.store.bells import TASKS, ring
@@ -193,7 +193,7 @@ async def test_after_the_grace_what_still_runs_is_handed_back(
 
 KILLED = """
 import asyncio, sys
-from engine.flow.scene import Scene
+from engine.flow.shared.org_context import Scene
 from engine.model.task import Lease
 from engine.settings import Settings
 from engine.store.database import Database

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidDag
-from engine.flow.serving import Serving, compile_among
+from engine.flow.deployment.current_versions import Serving, compile_among
 from engine.lineage.compile import compile_dag
 from engine.lineage.compiled import CompiledDag
 from engine.model.dagfile import parse_dag

@@ -12,10 +12,10 @@ import msgspec
 import psycopg
 
 from engine.errors import TaskFailed
-from engine.flow.complete import complete
-from engine.flow.output_tables import check_target
-from engine.flow.sql_code import check_sql_code
-from engine.flow.written_tables import check_written
+from engine.flow.deployment.sql_code import check_sql_code
+from engine.flow.execution.complete import complete
+from engine.flow.execution.output_tables import check_target
+from engine.flow.execution.written_tables import check_written
 from engine.model.dataset import Dataset
 from engine.model.tables import TableName
 from engine.model.task import Completion, Lease, Output

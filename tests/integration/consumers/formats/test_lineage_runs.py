@@ -12,8 +12,8 @@ from consumers.replay import replay
 from consumers.run import Consumers, Wiring
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
-from engine.flow.auto_register import auto_register
-from engine.flow.ingest import Ingested, ingest
+from engine.flow.deployment.auto_register import auto_register
+from engine.flow.ingestion.ingest import Ingested, ingest
 from engine.loops.doorbell import Doorbell
 from engine.model.event import Batch, Delivery, Rejection
 from engine.service.queries.dead_letters import dead_letters
@@ -258,7 +258,7 @@ async def test_an_announced_output_is_registered_by_a_rule(database: Database) -
 async def test_no_more_is_remembered_than_fits(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.flow.runs.MOST", 2)
+    monkeypatch.setattr("engine.flow.ingestion.openlineage_runs.MOST", 2)
     feed = await feed_for(database)
     await feed.take(event("START", output("orders"), output("visits")))
 

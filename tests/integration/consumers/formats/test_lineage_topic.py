@@ -9,8 +9,8 @@ import pytest
 
 from consumers.replay import replay
 from consumers.sources import load_sources
-from engine.flow.auto_register import auto_register
-from engine.flow.ingest import Ingested, ingest
+from engine.flow.deployment.auto_register import auto_register
+from engine.flow.ingestion.ingest import Ingested, ingest
 from engine.model.event import Batch, Delivery, Rejection
 from engine.service.queries.dead_letters import dead_letters
 from engine.store.database import Database
@@ -204,7 +204,7 @@ async def test_each_source_has_its_own_rule(database: Database) -> None:
 async def test_a_rule_that_is_too_wide_ends_somewhere(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.flow.auto_register.MAX_DATASETS", 3)
+    monkeypatch.setattr("engine.flow.deployment.auto_register.MAX_DATASETS", 3)
     world = await World.made(database, discovering())
 
     done = await taken(world, completed(*(heard(f"shop.t{i}") for i in range(5))))

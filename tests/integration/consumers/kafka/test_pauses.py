@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from consumers.kafka import KafkaConsumer
-from engine.flow.ingest import Rejected
+from engine.flow.ingestion.ingest import Rejected
 from engine.model.event import Batch
 from tests.support.kafka import Ledger, on_kafka, running, settings
 

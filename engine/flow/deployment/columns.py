@@ -1,0 +1,66 @@
+"""Column lineage of a DAG version, from the DAG file, its SQL and lineage reported by runs."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from engine.flow.deployment.current_versions import Serving
+from engine.flow.deployment.dataset_versions import Generations
+from engine.lineage.compiled import CompiledDag
+from engine.store.database import Connection
+from engine.store.run import execute, fetch
+
+
+async def write_columns(
+    conn: Connection,
+    org_id: UUID,
+    previous: Serving | None,
+    compiled: CompiledDag,
+    built: Generations,
+    jobs: Mapping[str, UUID],
+) -> None:
+    """Write the column lineage of a new DAG version; ``jobs`` maps names to ids.
+
+    Reported lineage is kept for outputs that accept it in both DAG versions and keep their data.
+    """
+    accepting: set[str] = set()
+    if previous:
+        accepting = _accepting(previous.compiled) & _accepting(compiled) - built.begun.keys()
+    forgotten = [dataset for name, dataset in built.datasets.items() if name not in accepting]
+    await execute(conn, "dags.forget_columns", datasets=forgotten)
+    kept = [dataset for dataset in compiled.datasets if dataset.name in accepting]
+    await execute(
+        conn,
+        "dags.keep_columns",
+        datasets=[built.datasets[dataset.name] for dataset in kept],
+        jobs=[jobs[dataset.job] for dataset in kept],
+    )
+    await _insert(conn, org_id, compiled, built.datasets, jobs)
+
+
+def _accepting(dag: CompiledDag) -> set[str]:
+    return {name for job in dag.jobs for name in job.accepts_reported_lineage}
+
+
+async def _insert(
+    conn: Connection,
+    org_id: UUID,
+    compiled: CompiledDag,
+    datasets: Mapping[str, UUID],
+    jobs: Mapping[str, UUID],
+) -> None:
+    names = list({each.input_dataset for each in compiled.columns} - datasets.keys())
+    foreign = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
+    ids = {row["name"]: row["id"] for row in foreign} | dict(datasets)
+    rows = [
+        {
+            "output": ids[each.output_dataset],
+            "output_column": each.output_column,
+            "input": ids[each.input_dataset],
+            "input_column": each.input_column,
+            "job": jobs[each.job],
+        }
+        for each in compiled.columns
+    ]
+    await execute(conn, "dags.insert_columns", rows=Jsonb(rows))

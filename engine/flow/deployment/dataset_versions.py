@@ -1,0 +1,149 @@
+"""Generations: the dataset versions of each DAG version."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from engine.flow.deployment.current_versions import Serving
+from engine.flow.planning.carry_over import carry_over
+from engine.lineage.compiled import CompiledDag, CompiledDataset
+from engine.lineage.diff import DagDiff
+from engine.partitions import PartitionSpace
+from engine.store.database import Connection
+from engine.store.ids import new_id
+from engine.store.run import Row, execute, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """Datasets of a DAG version by name, and the dataset versions created by its deploy.
+
+    ``replaced`` are the predecessors of the created versions: the newest versions before the
+    deploy, served until now or until some earlier time.
+    """
+
+    datasets: dict[str, UUID]
+    begun: dict[str, UUID]
+    replaced: dict[str, UUID]
+
+    @staticmethod
+    async def make(
+        conn: Connection,
+        org_id: UUID,
+        version_id: UUID,
+        previous: Serving | None,
+        compiled: CompiledDag,
+        change: DagDiff,
+    ) -> "Generations":
+        """Write datasets, new dataset versions and pins; the other datasets keep their pins."""
+        ids = await _upsert_datasets(conn, org_id, compiled)
+        pins = await _pins(conn, previous)
+        fresh = [
+            each
+            for each in compiled.datasets
+            if each.name in change.regenerated or ids[each.name] not in pins
+        ]
+        begun = {each.name: new_id() for each in fresh}
+        newest = await fetch(conn, "dags.newest_generations", names=[*begun], org_id=org_id)
+        rows = [_generation_row(each, ids[each.name], begun[each.name]) for each in fresh]
+        await execute(conn, "dags.insert_generations", rows=Jsonb(rows))
+        built = Generations(ids, begun, {row["name"]: row["id"] for row in newest})
+        await _inherit(conn, compiled, built, {row["name"]: row for row in newest})
+        versions = [begun.get(name) or pins[ids[name]] for name in ids]
+        await execute(
+            conn,
+            "dags.pin",
+            dag_version_id=version_id,
+            datasets=list(ids.values()),
+            versions=versions,
+        )
+        return built
+
+
+async def _upsert_datasets(
+    conn: Connection, org_id: UUID, compiled: CompiledDag
+) -> dict[str, UUID]:
+    rows = [
+        {
+            "id": new_id(),
+            "name": each.name,
+            "producer_job_name": each.job,
+            "producer_output_index": each.index,
+            "storage": each.storage,
+            "read_roles": each.read_roles,
+        }
+        for each in compiled.datasets
+    ]
+    await execute(
+        conn, "dags.upsert_datasets", org_id=org_id, dag_name=compiled.name, rows=Jsonb(rows)
+    )
+    names = [each.name for each in compiled.datasets]
+    found = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
+    return {row["name"]: row["id"] for row in found}
+
+
+async def _pins(conn: Connection, previous: Serving | None) -> dict[UUID, UUID]:
+    if previous is None:
+        return {}
+    rows = await fetch(conn, "dags.pins", dag_version_id=previous.version_id)
+    return {row["dataset_uuid"]: row["dataset_version"] for row in rows}
+
+
+def _generation_row(dataset: CompiledDataset, dataset_id: UUID, version: UUID) -> dict[str, Any]:
+    return {
+        "id": version,
+        "dataset_uuid": dataset_id,
+        "storage_location": dataset.storage.get("table"),
+        "config_hash": dataset.config_hash,
+        "schema_hash": dataset.schema_hash,
+        "partitioning": dataset.partitioning,
+        "columns": dataset.columns,
+    }
+
+
+async def _inherit(
+    conn: Connection,
+    compiled: CompiledDag,
+    built: Generations,
+    newest: Mapping[str, Row],
+) -> None:
+    """Carry partitions and open invalidations of sources over, as far as the new bounds reach.
+
+    Source data is produced elsewhere, so a new version with compatible partitioning does not affect
+    it. If the table is the same, cursors are carried over too.
+    """
+    for dataset in compiled.sources:
+        was = newest.get(dataset.name)
+        if was is None:
+            continue
+        before = PartitionSpace.from_spec(was["partitioning"])
+        if _space(dataset).is_alike(before):
+            which = {
+                "dataset": built.datasets[dataset.name],
+                "previous": built.replaced[dataset.name],
+                "version": built.begun[dataset.name],
+            }
+            spaces = before, _space(dataset)
+            await _keep_partitions(conn, *spaces, which)
+            said = await fetch(conn, "invalidations.inheritable", **which)
+            await carry_over(conn, said, *spaces, which["version"])
+            if was["storage_location"] == dataset.storage.get("table"):
+                await execute(conn, "cursors.inherit", **which)
+
+
+async def _keep_partitions(
+    conn: Connection, before: PartitionSpace, now: PartitionSpace, which: Mapping[str, UUID]
+) -> None:
+    there = await fetch(
+        conn, "partitions.existing", dataset=which["dataset"], version=which["previous"]
+    )
+    kept = now.part_of(before.from_keys(row["key"] for row in there))
+    await execute(conn, "partitions.inherit", keys=list(now.keys(kept, most=len(there))), **which)
+
+
+def _space(dataset: CompiledDataset) -> PartitionSpace:
+    return PartitionSpace.from_spec(msgspec.json.decode(dataset.partitioning))

@@ -1,0 +1,255 @@
+"""Deploy a DAG file: create and serve a DAG version, with new versions of changed datasets.
+
+A deploy is one transaction under the planning lock. Unfinished tasks of unchanged jobs go on. Those
+of changed jobs are canceled, because the new dataset versions are built from scratch.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from engine.flow.deployment.columns import write_columns
+from engine.flow.deployment.current_versions import (
+    Serving,
+    compile_among,
+    followers,
+    load_serving,
+    load_user_defined,
+)
+from engine.flow.deployment.dataset_versions import Generations
+from engine.flow.deployment.invalidations import gone, left, owed, told_elsewhere
+from engine.flow.deployment.sql_code import with_sql_code
+from engine.flow.execution.dependents import release, settle
+from engine.flow.execution.output_tables import find_conflicts
+from engine.flow.planning.plan import plan_rows
+from engine.flow.shared.invalidations import definition_change
+from engine.flow.shared.org_context import Scene
+from engine.lineage.compiled import CompiledDag, CompiledJob
+from engine.lineage.diff import DagDiff, Regenerated, diff
+from engine.lineage.growth import grown_sources
+from engine.model.dag import DagFile
+from engine.store.database import Connection
+from engine.store.ids import new_id
+from engine.store.orgs import lock_planning
+from engine.store.run import Row, execute, fetch
+
+_SUPERSEDED = "superseded: its job was changed or removed by a deploy"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Result or preview of a deploy: the DAG version, and its differences from the previous one.
+
+    ``grown`` has, by source, the texts of partitions added by wider bounds; data already in these
+    partitions must be invalidated by hand. ``followed`` are other DAGs, redeployed because their
+    SQL now reads different columns of this one.
+    """
+
+    dag_name: str
+    version_id: UUID | None
+    diff: DagDiff
+    tasks: int = 0
+    followed: tuple[str, ...] = ()
+    grown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
+    """Preview a deploy. Raises InvalidDag as the deploy would."""
+    serving = await load_serving(conn, scene.org_id)
+    async with conn.transaction():
+        dag = await with_sql_code(conn, serving, dag)
+    compiled = compile_among(serving, dag, await load_user_defined(conn))
+    await _check_tables(conn, scene, dag, compiled)
+    previous = serving.get(dag.dag)
+    before = previous.compiled if previous else None
+    grown = grown_sources(before, compiled)
+    return Deployment(dag.dag, None, diff(before, compiled), grown=grown)
+
+
+async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
+    """Deploy a DAG file; unchanged content has no effect.
+
+    Raises InvalidDag, with nothing written.
+    """
+    async with conn.transaction():
+        await lock_planning(conn, scene.org_id)
+        deployed = await _deploy(conn, scene, dag)
+        followed = await _follow(conn, scene, deployed)
+    return replace(deployed, followed=tuple(followed))
+
+
+async def _check_tables(
+    conn: Connection, scene: Scene, dag: DagFile, compiled: CompiledDag
+) -> None:
+    if problems := await find_conflicts(conn, scene.org_id, dag, compiled):
+        raise dag.source_map.error(problems)
+
+
+async def _follow(conn: Connection, scene: Scene, deployed: Deployment) -> list[str]:
+    """Redeploy, unmodified, other DAGs with SQL over changed columns; return their names."""
+    followed = []
+    changes = [deployed]
+    while changes:
+        each = changes.pop()
+        serving = await load_serving(conn, scene.org_id)
+        for dag in followers(serving, each.dag_name, await load_user_defined(conn)):
+            changes.append(await _deploy(conn, scene, dag, each.diff.regenerated))
+            followed.append(dag.dag)
+    return followed
+
+
+async def _deploy(
+    conn: Connection, scene: Scene, dag: DagFile, elsewhere: Regenerated | None = None
+) -> Deployment:
+    serving = await load_serving(conn, scene.org_id)
+    dag = await with_sql_code(conn, serving, dag)
+    compiled = compile_among(serving, dag, await load_user_defined(conn))
+    if elsewhere is None:  # a redeployed follower keeps its tables
+        await _check_tables(conn, scene, dag, compiled)
+    previous = serving.get(dag.dag)
+    change = diff(previous.compiled if previous else None, compiled, elsewhere)
+    if previous is not None and previous.compiled.content_hash == compiled.content_hash:
+        return Deployment(dag.dag, previous.version_id, change)
+    version_id = await _insert_version(conn, scene.org_id, compiled)
+    jobs = await _insert_jobs(conn, scene.org_id, version_id, compiled)
+    built = await Generations.make(conn, scene.org_id, version_id, previous, compiled, change)
+    await write_columns(conn, scene.org_id, previous, compiled, built, jobs)
+    await _serve(conn, scene.org_id, compiled.name, version_id)
+    canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
+    facts = [
+        *await owed(conn, scene, compiled, built, canceled),
+        *await told_elsewhere(conn, scene, compiled, built, change),
+        *await gone(conn, scene, compiled, built),
+        *await left(conn, scene, previous, compiled, built),
+    ]
+    tasks = await _build(conn, scene, compiled, built, facts)
+    await settle(conn, scene, [row["id"] for row in canceled])
+    await _release_held(conn, scene, jobs, built)
+    grown = grown_sources(previous.compiled if previous else None, compiled)
+    return Deployment(dag.dag, version_id, change, tasks, grown=grown)
+
+
+async def _insert_version(conn: Connection, org_id: UUID, compiled: CompiledDag) -> UUID:
+    rows = await fetch(
+        conn,
+        "dags.insert_version",
+        id=new_id(),
+        org_id=org_id,
+        dag_name=compiled.name,
+        yaml_hash=compiled.content_hash,
+        content=Jsonb(msgspec.to_builtins(compiled)),
+    )
+    return UUID(str(rows[0]["id"]))
+
+
+async def _insert_jobs(
+    conn: Connection, org_id: UUID, version_id: UUID, compiled: CompiledDag
+) -> dict[str, UUID]:
+    """Return job ids by name, inserting the rows unless the version was deployed before."""
+    rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=version_id)
+    if not rows:
+        await execute(
+            conn,
+            "dags.insert_jobs",
+            org_id=org_id,
+            dag_name=compiled.name,
+            dag_version_id=version_id,
+            rows=Jsonb([_job_row(job) for job in compiled.jobs]),
+        )
+        rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=version_id)
+    return {row["name"]: row["id"] for row in rows}
+
+
+def _job_row(job: CompiledJob) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.to_builtins(job)
+    return row | {
+        "id": new_id(),
+        "input_datasets": job.input_datasets,
+        "output_datasets": job.outputs,
+        "holds": job.holds,
+    }
+
+
+async def _serve(conn: Connection, org_id: UUID, dag_name: str, version_id: UUID) -> None:
+    await execute(conn, "dags.serve", org_id=org_id, dag_name=dag_name, dag_version_id=version_id)
+    await execute(conn, "orgs.bump_epoch", org_id=org_id)
+
+
+async def _hand_on(
+    conn: Connection,
+    previous: Serving | None,
+    compiled: CompiledDag,
+    jobs: Mapping[str, UUID],
+    begun: Collection[str],
+) -> list[Row]:
+    """Move unfinished tasks and cursors of retained jobs to the new job rows; cancel other tasks.
+
+    A job is retained if its task size and the versions of its outputs are unchanged. Returns the
+    canceled tasks.
+    """
+    if previous is None:
+        return []
+    rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=previous.version_id)
+    old = {row["name"]: row["id"] for row in rows}
+    sizes = {job.name: _size(job) for job in previous.compiled.jobs}
+    staying = {
+        job.name
+        for job in compiled.jobs
+        if (job.name, _size(job)) in sizes.items() and not set(job.outputs) & set(begun)
+    }
+    pairs = {"old": [old[name] for name in staying], "new": [jobs[name] for name in staying]}
+    await execute(conn, "tasks.repoint", **pairs)
+    await execute(conn, "cursors.forget", jobs=list(jobs.values()))
+    await execute(conn, "cursors.repoint", **pairs)
+    leaving = [job for name, job in old.items() if name not in staying]
+    return await fetch(conn, "tasks.cancel_of_jobs", jobs=leaving, outcome=_SUPERSEDED)
+
+
+def _size(job: CompiledJob) -> int | None:
+    """Return the number of partitions per task; None for a single-run job."""
+    if job.execution_strategy != "PerPartition":
+        return None
+    return int(job.scaling.get("partitions_per_task", 1))
+
+
+async def _build(
+    conn: Connection,
+    scene: Scene,
+    compiled: CompiledDag,
+    built: Generations,
+    also: Sequence[dict[str, Any]],
+) -> int:
+    """Plan new versions of produced datasets, stale as a whole, and further invalidations."""
+    sources = {each.name for each in compiled.sources}
+    begun = [
+        definition_change(built.datasets[name], version)
+        for name, version in built.begun.items()
+        if name not in sources
+    ]
+    facts = [*begun, *also]
+    if not facts:
+        return 0
+    written = await fetch(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(facts))
+    ids = [row["id"] for row in written]
+    locked = await fetch(conn, "invalidations.lock_these", ids=ids)
+    return (await plan_rows(conn, scene, locked)).tasks
+
+
+async def _release_held(
+    conn: Connection, scene: Scene, jobs: Mapping[str, UUID], built: Generations
+) -> None:
+    """Re-evaluate held first runs, since ``wait_for`` may have changed.
+
+    Readers in other DAGs are included: they now wait for new, empty dataset versions.
+    """
+    lineage = await scene.lineage(conn)
+    read = [edge for name in built.begun for edge in lineage.readers(built.datasets[name])]
+    concerned = [*{*jobs.values(), *(edge.job for edge in read)}]
+    again = await fetch(conn, "tasks.hold_again", jobs=concerned)
+    held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=concerned)
+    if again or held:
+        await release(conn, scene, [row["id"] for row in (*again, *held)])

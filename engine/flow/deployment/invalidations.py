@@ -1,0 +1,128 @@
+"""Invalidations raised by a deploy, apart from those for new dataset versions."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from engine.flow.deployment.current_versions import Serving
+from engine.flow.deployment.dataset_versions import Generations
+from engine.flow.execution.forget import forget_partial_writes
+from engine.flow.shared.invalidations import definition_change
+from engine.flow.shared.load_partitions import load_existing, load_expected, load_former, load_known
+from engine.flow.shared.org_context import Scene
+from engine.lineage.compiled import CompiledDag
+from engine.lineage.diff import DagDiff
+from engine.lineage.graph import Lineage
+from engine.partitions import PartitionSet
+from engine.store.database import Connection
+from engine.store.run import Row
+
+
+async def owed(
+    conn: Connection,
+    scene: Scene,
+    compiled: CompiledDag,
+    built: Generations,
+    canceled: Sequence[Row],
+) -> list[dict[str, Any]]:
+    """Invalidations for tasks canceled only because the job's tasks now cover different blocks.
+
+    A started attempt may have written some output already.
+    """
+    lineage = await scene.lineage(conn)
+    made = {job.name: job.outputs[0] for job in compiled.jobs}
+    facts = []
+    for row in canceled:
+        if row["job"] not in made or made[row["job"]] in built.begun:
+            continue
+        dataset = lineage.dataset_named(made[row["job"]])
+        if row["attempts"]:
+            job = lineage.producer(dataset.id)
+            await forget_partial_writes(conn, lineage, job.id, row["partitions"])
+        facts += [
+            definition_change(dataset.id, dataset.version, partition)
+            for partition in row["partitions"]
+        ]
+    return facts
+
+
+async def told_elsewhere(
+    conn: Connection,
+    scene: Scene,
+    compiled: CompiledDag,
+    built: Generations,
+    change: DagDiff,
+) -> list[dict[str, Any]]:
+    """Invalidations for changed sources that jobs in other DAGs read."""
+    lineage = await scene.lineage(conn)
+    facts = []
+    for each in compiled.sources:
+        columns, dataset = change.regenerated.get(each.name, ()), built.datasets[each.name]
+        if columns == () or not _is_read_elsewhere(lineage, compiled, dataset):
+            continue
+        there = await load_existing(conn, lineage, dataset)
+        facts += [
+            definition_change(dataset, built.begun[each.name], text, columns=columns)
+            for text in lineage.space(dataset).texts(there)
+        ]
+    return facts
+
+
+def _is_read_elsewhere(lineage: Lineage, compiled: CompiledDag, dataset: UUID) -> bool:
+    readers = (lineage.job(edge.job) for edge in lineage.readers(dataset))
+    return any(job.dag_name != compiled.name for job in readers)
+
+
+async def gone(
+    conn: Connection, scene: Scene, compiled: CompiledDag, built: Generations
+) -> list[dict[str, Any]]:
+    """Invalidations for unchanged outputs built from partitions the new version may not produce.
+
+    Partitions of all earlier versions count, as the most recent ones may never have been built.
+    """
+    lineage = await scene.lineage(conn)
+    begun = {built.datasets[name] for name in built.begun}
+    facts = []
+    for name in sorted(built.replaced.keys() - {each.name for each in compiled.sources}):
+        parts = await load_former(conn, lineage, built.datasets[name])
+        for edge in lineage.readers(built.datasets[name]):
+            for output in (each for each in lineage.job(edge.job).outputs if each not in begun):
+                made = edge.mapping.down(parts, parts) & await load_known(conn, lineage, output)
+                version = lineage.dataset(output).version
+                texts = lineage.space(output).texts(made)
+                facts += [definition_change(output, version, text) for text in texts]
+    return facts
+
+
+async def left(
+    conn: Connection,
+    scene: Scene,
+    previous: Serving | None,
+    compiled: CompiledDag,
+    built: Generations,
+) -> list[dict[str, Any]]:
+    """Invalidations for outputs of jobs that were manual in the previous version.
+
+    The outputs have missed upstream changes and new upstream partitions.
+    """
+    lineage = await scene.lineage(conn)
+    before = previous.compiled.jobs if previous else ()
+    manual = {job.name for job in before if job.activation == "manual"}
+    facts = []
+    for job in compiled.jobs:
+        if job.name not in manual or job.activation == "manual":
+            continue
+        for dataset in map(lineage.dataset_named, job.outputs):
+            if dataset.name not in built.begun:
+                missing = await _unbuilt(conn, lineage, dataset.id)
+                partitions = (None, *lineage.space(dataset.id).texts(missing))
+                facts += [
+                    definition_change(dataset.id, dataset.version, each) for each in partitions
+                ]
+    return facts
+
+
+async def _unbuilt(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
+    """Load the partitions that a dataset lacks although existing inputs give them."""
+    expected = await load_expected(conn, lineage, lineage.producer(dataset))
+    return expected - await load_known(conn, lineage, dataset)

@@ -1,0 +1,86 @@
+"""Plan a hypothetical change, and store the plan for a later apply."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from engine.errors import InvalidInput
+from engine.flow.ingestion.coalesce import coalesce
+from engine.flow.ingestion.resolve import resolve
+from engine.flow.planning.decision import Draft, draft
+from engine.flow.planning.estimate import Cost, Estimate, costs
+from engine.flow.planning.pending_approval import excesses_of
+from engine.flow.planning.set_aside import planning
+from engine.flow.shared.org_context import Scene
+from engine.lineage.graph import Lineage
+from engine.model.event import Delivery, Received, SourceEvent
+from engine.model.invalidation import Invalidation
+from engine.planner import Excess
+from engine.store.database import Connection
+from engine.store.ids import new_id
+from engine.store.run import execute
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Plan that is not applied yet; ``beyond`` are the exceeded limits."""
+
+    plan_id: UUID
+    draft: Draft
+    costs: Mapping[UUID, Cost]
+    beyond: Sequence[Excess]
+
+    @property
+    def estimate(self) -> Estimate:
+        """Estimate for the plan as a whole."""
+        return Estimate.of(self.costs.values())
+
+
+async def propose(conn: Connection, scene: Scene, event: SourceEvent) -> Proposal:
+    """Plan a change that has not been made. Raises InvalidInput under the conditions of ingest."""
+    async with conn.transaction():
+        lineage = await scene.lineage(conn)
+        with planning("this change"):
+            made = await draft(conn, lineage, list(_invalidations(lineage, event)))
+            proposal = Proposal(
+                new_id(), made, await costs(conn, made), await excesses_of(conn, scene, made)
+            )
+            await _keep(conn, scene, proposal, event)
+    return proposal
+
+
+def _invalidations(lineage: Lineage, event: SourceEvent) -> Iterator[Invalidation]:
+    resolved = resolve(lineage, Received.one(event, Delivery("impact", "0")))
+    if not resolved.served:
+        raise InvalidInput(
+            f"version {event.version} of dataset {event.dataset!r} is not the one that is served: "
+            "a change to it hits nothing"
+        )
+    for fact in coalesce([resolved]):
+        for text in fact.texts:
+            yield Invalidation(
+                id=new_id(),
+                dataset=fact.dataset,
+                version=fact.version,
+                reason=event.reason,
+                partition_key=text,
+                columns=fact.columns,
+                row_filter=fact.rows,
+            )
+
+
+async def _keep(conn: Connection, scene: Scene, proposal: Proposal, event: SourceEvent) -> None:
+    await execute(
+        conn,
+        "plans.propose",
+        id=proposal.plan_id,
+        org_id=scene.org_id,
+        epoch=scene.epoch,
+        document=Jsonb(proposal.draft.document),
+        task_count=proposal.draft.tasks,
+        event=Jsonb(msgspec.to_builtins(event)),
+        estimate=Jsonb(asdict(proposal.estimate)),
+    )

@@ -1,0 +1,186 @@
+"""Claim queued tasks: each becomes running under a lease with a fencing token."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from psycopg.types.json import Jsonb
+
+from engine.flow.shared.org_context import Scene
+from engine.flow.shared.task_inputs import InputVersions, input_versions
+from engine.lineage.graph import Lineage
+from engine.model.dataset import Dataset
+from engine.model.job import Job
+from engine.model.task import Lease
+from engine.store.database import Connection
+from engine.store.failures import is_due_to_data, reason_of
+from engine.store.run import Row, execute, fetch
+
+_OUTCOME = "its inputs cannot be read; fix the cause, then retry or cancel it"
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """A worker claiming tasks: its id, the runtimes served, and the requested lease duration."""
+
+    worker_id: str
+    runtimes: tuple[str, ...] = ("local",)
+    lease_seconds: int = 30
+
+
+async def claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int = 1) -> list[Lease]:
+    """Lease up to ``limit`` tasks, the most urgent first, within each job's ``max_concurrency``.
+
+    Content versions of the inputs are read before the run reads its data, so that later changes
+    have newer versions. If this read fails because of the data of the tasks, half as many are
+    tried. A task that cannot be leased alone is marked as failed, so as not to block the others.
+    """
+    try:
+        return await _claim(conn, scene, claimant, limit)
+    except _NotLeasable as failure:
+        if len(failure.tasks) > 1:
+            return await claim(conn, scene, claimant, len(failure.tasks) // 2)
+        await _give_up(conn, failure)
+        return []
+
+
+class _NotLeasable(Exception):
+    """Raised if the inputs of tasks cannot be read because of the data of the tasks."""
+
+    def __init__(self, tasks: Sequence[UUID], reason: str) -> None:
+        self.tasks = tasks
+        self.reason = reason
+        super().__init__(reason)
+
+
+async def _give_up(conn: Connection, failure: _NotLeasable) -> None:
+    (task,) = failure.tasks
+    _log.error("task cannot be leased", task=str(task), why=failure.reason)
+    await execute(conn, "tasks.reject", id=task, error=failure.reason, outcome=_OUTCOME)
+
+
+async def _claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int) -> list[Lease]:
+    async with conn.transaction():
+        lineage = await scene.lineage(conn)
+        free = await _free_places(conn, lineage)
+        rows = await fetch(
+            conn,
+            "tasks.candidates",
+            org_id=scene.org_id,
+            runtimes=list(claimant.runtimes),
+            closed=[job for job, places in free.items() if places < 1],
+            limit=limit,
+        )
+        chosen = list(_within(rows, free))
+        if not chosen or await scene.lineage(conn) is not lineage:
+            # A concurrent deploy has moved the tasks to new job rows; the next claim takes them.
+            return []
+        try:
+            return await _lease(conn, lineage, claimant, chosen)
+        except Exception as error:
+            if not is_due_to_data(error):
+                raise
+            ids = [row["id"] for row in chosen]
+            raise _NotLeasable(ids, reason_of(error)) from error
+
+
+async def _free_places(conn: Connection, lineage: Lineage) -> dict[UUID, int]:
+    """Return the free slots of each capped job; 0 while a concurrent claimer is counting them."""
+    caps = {job.id: int(job.scaling["max_concurrency"]) for job in lineage.capped_jobs()}
+    if not caps:
+        return {}
+    ours = {row["job_id"] for row in await fetch(conn, "tasks.try_caps", jobs=list(caps))}
+    rows = await fetch(conn, "tasks.running", jobs=list(caps))
+    running = {row["job_id"]: row["running"] for row in rows}
+    return {job: cap - running.get(job, 0) if job in ours else 0 for job, cap in caps.items()}
+
+
+def _within(rows: Sequence[Row], free: dict[UUID, int]) -> Iterator[Row]:
+    for row in rows:
+        places = free.get(row["job_id"])
+        if places is None:
+            yield row
+        elif places > 0:
+            free[row["job_id"]] = places - 1
+            yield row
+
+
+async def _lease(
+    conn: Connection, lineage: Lineage, claimant: Claimant, rows: Sequence[Row]
+) -> list[Lease]:
+    jobs = {job_id: lineage.job(job_id) for job_id in {row["job_id"] for row in rows}}
+    needs = [(jobs[row["job_id"]], row["partitions"]) for row in rows]
+    versions = await input_versions(conn, lineage, needs)
+    leased = await fetch(
+        conn,
+        "tasks.lease",
+        worker_id=claimant.worker_id,
+        ids=[row["id"] for row in rows],
+        lease_seconds=[_lease_seconds(job, claimant) for job, _ in needs],
+        input_versions=[Jsonb(each) for each in versions],
+    )
+    by_id = {row["id"]: row for row in leased}
+    cursors = await _cursors(conn, jobs.values())
+    terms = {job.id: _Terms.of(lineage, job, cursors) for job in jobs.values()}
+    return [
+        _as_lease(terms[row["job_id"]], claimant, row, by_id[row["id"]], read)
+        for row, read in zip(rows, versions, strict=True)
+    ]
+
+
+def _lease_seconds(job: Job, claimant: Claimant) -> int:
+    return job.heartbeat_timeout_seconds or claimant.lease_seconds
+
+
+async def _cursors(conn: Connection, jobs: Collection[Job]) -> dict[tuple[UUID, UUID, UUID], str]:
+    """Return the stored cursors of inputs read incrementally, by job, dataset and version."""
+    following = list({job.id for job in jobs if job.strategy == "PerUpdate"})
+    if not following:
+        return {}
+    rows = await fetch(conn, "cursors.of_jobs", jobs=following)
+    return {
+        (row["job_id"], row["dataset_uuid"], row["dataset_version"]): row["cursor_value"]
+        for row in rows
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """Lease fields shared by all tasks of one job."""
+
+    job: Job
+    inputs: Mapping[str, Dataset]
+    outputs: tuple[Dataset, ...]
+    cursors: Mapping[UUID, str]
+
+    @staticmethod
+    def of(lineage: Lineage, job: Job, cursors: Mapping[tuple[UUID, UUID, UUID], str]) -> "_Terms":
+        inputs = {each.alias: lineage.dataset(each.dataset) for each in job.inputs}
+        outputs = tuple(lineage.dataset(each) for each in job.outputs)
+        stored = {each.id: cursors.get((job.id, each.id, each.version)) for each in inputs.values()}
+        found = {dataset: value for dataset, value in stored.items() if value is not None}
+        return _Terms(job, inputs, outputs, found)
+
+
+def _as_lease(
+    terms: _Terms, claimant: Claimant, task: Row, leased: Row, read: InputVersions
+) -> Lease:
+    return Lease(
+        task_id=task["id"],
+        token=leased["lease_token"],
+        job=terms.job,
+        slot=task["slot"],
+        partitions=tuple(task["partitions"]),
+        attempt=leased["attempts"],
+        expires_at=leased["lease_expires_at"],
+        waited_seconds=leased["waited_seconds"],
+        worker_id=claimant.worker_id,
+        inputs=terms.inputs,
+        outputs=terms.outputs,
+        input_versions=read,
+        cursors=terms.cursors,
+        row_filters=tuple(task["row_filters"]),
+    )

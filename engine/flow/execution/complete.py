@@ -1,0 +1,144 @@
+"""Complete runs: record outputs, inputs and cursors, and resolve the dependents.
+
+Completion takes one transaction and requires the current lease token.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from engine.errors import LeaseLost
+from engine.flow.execution.contents import PartitionChange, write_contents
+from engine.flow.execution.cursors import move_cursors
+from engine.flow.execution.cutoff import Changes
+from engine.flow.execution.dependents import release_held_of_manual, settle
+from engine.flow.execution.outputs import brief, found_new, reports
+from engine.flow.shared.invalidations import Fact, insert_own, own_invalidation
+from engine.flow.shared.org_context import Scene
+from engine.lineage.columns import PRUNED, DirtyColumns
+from engine.model.invalidation import FOUND
+from engine.model.task import Completion, Lease
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch
+
+
+async def complete(conn: Connection, scene: Scene, completion: Completion) -> None:
+    """Record one successful run. Raises LeaseLost and writes nothing if the lease has been lost."""
+    accepted = await complete_all(conn, scene, [completion])
+    if not accepted:
+        lease = completion.lease
+        raise LeaseLost(
+            f"task {lease.task_id} is not {lease.worker_id!r}'s any more: its lease ran out or it "
+            "was canceled; throw the result away, whoever holds the task now does the work"
+        )
+
+
+async def complete_all(
+    conn: Connection, scene: Scene, completions: Sequence[Completion]
+) -> set[UUID]:
+    """Record several runs in one transaction; return the tasks with a valid lease."""
+    async with conn.transaction():
+        held = await _lock_held(conn, completions)
+        good = [each for each in completions if _holds(held, each.lease)]
+        if good:
+            await _record(conn, scene, good, held)
+    return set(held)
+
+
+def _holds(held: Mapping[UUID, Row], lease: Lease) -> bool:
+    row = held.get(lease.task_id)
+    return row is not None and row["lease_token"] == lease.token
+
+
+async def _lock_held(conn: Connection, completions: Sequence[Completion]) -> dict[UUID, Row]:
+    """Lock and return the tasks still leased under one of the given tokens."""
+    rows = await fetch(
+        conn,
+        "tasks.lock_held",
+        ids=[each.lease.task_id for each in completions],
+        tokens=[each.lease.token for each in completions],
+    )
+    return {row["id"]: row for row in rows}
+
+
+async def _record(
+    conn: Connection, scene: Scene, completions: Sequence[Completion], held: Mapping[UUID, Row]
+) -> None:
+    ids = [each.lease.task_id for each in completions]
+    lineage = await scene.lineage(conn)
+    made = [report for each in completions for report in reports(lineage, each)]
+    changed = await write_contents(
+        conn, lineage, made, {id_: row["propagated"] for id_, row in held.items()}
+    )
+    changes = Changes.of(lineage, completions, made, changed)
+    await execute(
+        conn,
+        "tasks.succeed",
+        ids=ids,
+        outputs=[Jsonb(brief(each)) for each in completions],
+        has_changed=[task in changes.tasks for task in ids],
+    )
+    await execute(conn, "tasks.record_inputs", **_inputs(completions))
+    units = [each for each in completions if each.lease.job.is_unit]
+    for each in units:
+        await move_cursors(conn, each)
+        await _record_unit_run(conn, each.lease)
+    found = [fact for each in units for fact in _found_new(each)]
+    await insert_own(conn, scene, [*found, *_unpropagated(changed)])
+    await settle(conn, scene, ids, changes)
+    await release_held_of_manual(conn, scene, lineage, {each.dataset_uuid for each in made})
+
+
+async def _record_unit_run(conn: Connection, lease: Lease) -> None:
+    """Record a single-run job's run for the outputs as a whole: it may have found no partitions."""
+    await execute(
+        conn,
+        "stale.record_unit_run",
+        datasets=[each.id for each in lease.outputs],
+        versions=[each.version for each in lease.outputs],
+        task=lease.task_id,
+        config_hash=lease.job.config_hash,
+        has_read_all_rows=lease.has_read_all_rows,
+    )
+
+
+def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:
+    """Return the content versions of all inputs, as the columns of one table."""
+    rows = [
+        (each.lease.task_id, UUID(dataset), key, stamp)
+        for each in completions
+        for dataset, stamps in each.lease.input_versions.items()
+        for key, stamp in stamps.items()
+    ]
+    columns = zip(*rows, strict=True) if rows else ((),) * 4
+    return dict(zip(("tasks", "datasets", "keys", "stamps"), map(list, columns), strict=True))
+
+
+def _found_new(completion: Completion) -> Iterator[Fact]:
+    """Yield invalidations of reported partitions not included in any plan."""
+    datasets = {dataset.name: dataset for dataset in completion.lease.outputs}
+    for each in found_new(completion):
+        dataset = datasets[each.dataset]
+        yield _found(completion.lease.task_id, dataset.id, dataset.version, each.partition, None)
+
+
+def _unpropagated(changed: Sequence[PartitionChange]) -> Iterator[Fact]:
+    """Yield invalidations of changes outside the scopes propagated by plans."""
+    for each in changed:
+        if each.unpropagated is not PRUNED:
+            report = each.report
+            yield _found(
+                report.task_id,
+                report.dataset_uuid,
+                report.dataset_version,
+                report.partition_key,
+                each.unpropagated,
+            )
+
+
+def _found(task: UUID, dataset: UUID, version: UUID, partition: str, columns: DirtyColumns) -> Fact:
+    return own_invalidation(
+        dataset, version, [partition], reason=FOUND, source=f"task/{task}", columns=columns
+    )

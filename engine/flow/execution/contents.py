@@ -1,0 +1,98 @@
+"""Record the partition contents written by runs, compared with the previous contents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from engine.flow.execution.outputs import Report
+from engine.flow.execution.row_changes import bound_row_changes
+from engine.lineage.columns import PRUNED, DirtyColumns, Pruning
+from engine.lineage.content import Content, Outcome, compare
+from engine.lineage.graph import Lineage
+from engine.lineage.scope import Scope
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch
+
+
+class PartitionChange(msgspec.Struct, frozen=True):
+    """A partition changed by a run, with the changed columns (None: all).
+
+    ``unpropagated`` are the changed columns not propagated to readers by any plan (PRUNED: none).
+    """
+
+    report: Report
+    columns: DirtyColumns
+    unpropagated: DirtyColumns | Pruning
+
+
+async def write_contents(
+    conn: Connection,
+    lineage: Lineage,
+    reports: Sequence[Report],
+    propagated: Mapping[UUID, Any],
+) -> list[PartitionChange]:
+    """Record the partitions reported by runs; return those with changed content.
+
+    ``propagated`` maps tasks to the scopes propagated for them (see `planner.propagated`).
+    """
+    rows = await fetch(
+        conn,
+        "partitions.lock_contents",
+        datasets=[each.dataset_uuid for each in reports],
+        versions=[each.dataset_version for each in reports],
+        keys=[each.partition_key for each in reports],
+    )
+    outcomes = [
+        _outcome(row, report, propagated.get(report.task_id))
+        for row, report in zip(rows, reports, strict=True)
+    ]
+    written = [_row(*each) for each in zip(reports, outcomes, strict=True)]
+    await execute(conn, "partitions.write", rows=Jsonb(written))
+    for report, outcome in zip(reports, outcomes, strict=True):
+        if outcome.content.oldest_row_changes:
+            where = report.dataset_uuid, report.dataset_version
+            await bound_row_changes(conn, lineage, *where, [report.partition_key])
+    return list(_changes(reports, outcomes))
+
+
+def _outcome(row: Row, report: Report, propagated: Mapping[str, Any] | None) -> Outcome:
+    before = None if row["changed_at"] is None else msgspec.convert(row, Content)
+    written = report.written(before)
+    if propagated is None:
+        return compare(before, written, None, row["now"])
+    if str(report.dataset_uuid) not in propagated:
+        outcome = compare(before, written, None, row["now"])
+        return msgspec.structs.replace(outcome, unpropagated=outcome.columns)
+    scopes = msgspec.convert(propagated[str(report.dataset_uuid)], tuple[Scope, ...])
+    return compare(before, written, scopes, row["now"])
+
+
+def _row(report: Report, outcome: Outcome) -> dict[str, Any]:
+    content = {
+        field: getattr(outcome.content, field)
+        for field in Content.__struct_fields__
+        if field != "row_changes"
+    }
+    return {
+        "dataset_uuid": report.dataset_uuid,
+        "dataset_version": report.dataset_version,
+        "partition_key": report.partition_key,
+        "config_hash": report.config_hash,
+        "schema_hash": report.output.schema_hash,
+        "location": report.location,
+        "bytes": report.output.bytes,
+        "task_id": report.task_id,
+        "row_changes": outcome.content.row_changes or None,
+        **content,
+    }
+
+
+def _changes(reports: Sequence[Report], outcomes: Sequence[Outcome]) -> Iterator[PartitionChange]:
+    for report, outcome in zip(reports, outcomes, strict=True):
+        if outcome.columns is not PRUNED:
+            yield PartitionChange(report, outcome.columns, outcome.unpropagated)

@@ -1,0 +1,102 @@
+"""Cutoff: propagate a result to dependents only through changed partitions and columns.
+
+Only triggering edges of a plan count: a task may wait for another merely to read its output once
+finished, although the dirty scope of that output does not reach the task.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from engine.flow.execution.contents import PartitionChange
+from engine.flow.execution.outputs import Report
+from engine.flow.shared.org_context import Scene
+from engine.flow.shared.task_inputs import Reads, input_keys
+from engine.lineage.columns import DirtyColumns, reaches
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
+from engine.model.task import Completion
+from engine.store.database import Connection
+from engine.store.run import Row, fetch
+
+_Parts = dict[tuple[UUID, str], DirtyColumns]
+"""Changed columns by (dataset, partition key)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Changed outputs of tasks: of ``whole`` tasks all outputs, of others those in ``parts``."""
+
+    whole: Collection[UUID] = ()
+    parts: Mapping[UUID, _Parts] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        lineage: Lineage,
+        completions: Sequence[Completion],
+        made: Sequence[Report],
+        changed: Sequence[PartitionChange],
+    ) -> Changes:
+        """Split tasks into fully and partly changed; ``changed`` is a subset of ``made``."""
+        single = {c.lease.task_id for c in completions if _is_read_by_all(lineage, c.lease.job)}
+        entirely = Counter(each.report.task_id for each in changed if each.columns is None)
+        written = Counter(row.task_id for row in made if row.task_id in single)
+        whole = {task for task, count in written.items() if entirely[task] == count}
+        parts: dict[UUID, _Parts] = defaultdict(dict)
+        for each in changed:
+            report = each.report
+            if report.task_id not in whole:
+                parts[report.task_id][report.dataset_uuid, report.partition_key] = each.columns
+        return Changes(whole, parts)
+
+    @property
+    def tasks(self) -> set[UUID]:
+        """Return all tasks with a changed output."""
+        return {*self.whole, *self.parts}
+
+
+UNCHANGED: Final = Changes()
+
+
+async def reached(conn: Connection, scene: Scene, parts: Mapping[UUID, _Parts]) -> set[UUID]:
+    """Return the dependents of partly changed tasks that read a changed part."""
+    if not parts:
+        return set()
+    behind = await fetch(conn, "tasks.behind", ended=list(parts))
+    lineage = await scene.lineage(conn)
+    needs = [(lineage.job(row["job_id"]), row["partitions"]) for row in behind]
+    reads = await input_keys(conn, lineage, needs)
+    return {
+        row["id"]
+        for row, read in zip(behind, reads, strict=True)
+        if _is_hit(lineage, row, read, parts[row["depends_on"]])
+    }
+
+
+def _is_hit(lineage: Lineage, row: Row, read: Reads, changed: _Parts) -> bool:
+    """Return True if a task reads a changed part over one of its triggering edges."""
+    crossed = [edge for edge in lineage.inputs(row["job_id"]) if edge.dataset in row["datasets"]]
+    return any(
+        reaches(edge.columns, columns)
+        for edge in crossed
+        for columns in _columns_of(changed, edge.dataset, read)
+    )
+
+
+def _columns_of(changed: _Parts, dataset: UUID, read: Reads) -> set[DirtyColumns]:
+    parts = ((dataset, key) for key in read.get(dataset, ()))
+    return {changed[part] for part in parts if part in changed}
+
+
+def _is_read_by_all(lineage: Lineage, job: Job) -> bool:
+    """Return True if every dependent of a task of the job is certain to read its outputs.
+
+    Readers of a block of partitions or of an unbounded set wait for more tasks than they read from.
+    """
+    return job.has_task_for_each_key and all(
+        edge.mapping.is_identity for output in job.outputs for edge in lineage.readers(output)
+    )

@@ -1,0 +1,141 @@
+"""Resolve the dependents of ended tasks: queue, skip or hold each.
+
+Once nothing upstream is unfinished, a task is queued if it was directly triggered or an input
+changed. Otherwise the task is skipped, and its own dependents are resolved in turn.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from engine.flow.execution.cutoff import UNCHANGED, Changes, reached
+from engine.flow.shared.load_partitions import existing_of
+from engine.flow.shared.org_context import Scene
+from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
+from engine.partitions import PartitionSet
+from engine.planner import missing_inputs
+from engine.store.bells import TASKS, ring
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch
+
+
+async def settle(
+    conn: Connection, scene: Scene, ended: Collection[UUID], changes: Changes = UNCHANGED
+) -> None:
+    """Resolve all dependents of ``ended``; ``changes`` are the changed outputs of these tasks.
+
+    Must run in the transaction in which the tasks ended.
+    """
+    queued = False
+    while ended:
+        waiting = await fetch(conn, "tasks.lock_dependants", ended=list(ended))
+        if not waiting:
+            break
+        settled = await release(conn, scene, [row["id"] for row in waiting], changes)
+        queued = queued or any(row["status"] == "queued" for row in settled)
+        ended, changes = [row["id"] for row in settled if row["status"] == "skipped"], UNCHANGED
+    if queued:
+        await ring(conn, TASKS, scene.org_id)
+
+
+async def release_held_of_manual(
+    conn: Connection, scene: Scene, lineage: Lineage, grown: Collection[UUID]
+) -> None:
+    """Unblock first runs of manual jobs whose inputs, among ``grown``, may be complete now.
+
+    Changes do not trigger manual jobs, so no plan considers the held tasks again.
+    """
+    readers = {edge.job for dataset in grown for edge in lineage.readers(dataset)}
+    jobs = map(lineage.job, readers)
+    manual = [each.id for each in jobs if each.activation == "manual" and each.holds]
+    if not manual:
+        return
+    held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=manual)
+    if held:
+        await release_all(conn, scene, [row["id"] for row in held])
+
+
+async def release(
+    conn: Connection, scene: Scene, ids: Sequence[UUID], changes: Changes = UNCHANGED
+) -> list[Row]:
+    """Unblock the given locked tasks if all blockers have ended.
+
+    Returns the rows that changed state, with the new ``status``.
+    """
+    hit = list(await reached(conn, scene, changes.parts))
+    settled = await fetch(conn, "tasks.settle", ids=list(ids), changed=list(changes.whole), hit=hit)
+    first_runs = [row for row in settled if row["held"] and row["hit"]]
+    if first_runs:
+        await _hold_or_queue(conn, await scene.lineage(conn), first_runs)
+    skipped = [row for row in settled if row["status"] == "skipped"]
+    if skipped:
+        await _queue_stale(conn, await scene.lineage(conn), skipped)
+    return settled
+
+
+async def release_all(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> None:
+    """Unblock locked, blocked tasks, and resolve the dependents of skipped ones."""
+    released = await release(conn, scene, ids)
+    if any(row["status"] == "queued" for row in released):
+        await ring(conn, TASKS, scene.org_id)
+    await settle(conn, scene, [row["id"] for row in released if row["status"] == "skipped"])
+
+
+async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row]) -> None:
+    """Queue tasks about to be skipped whose partitions are stale, whatever the cause."""
+    needs = [(lineage.job(row["job_id"]), row["partitions"]) for row in skipped]
+    stale = await stale_partitions(conn, lineage, needs)
+    late = {
+        row["id"]
+        for row, (job, keys) in zip(skipped, needs, strict=True)
+        if _is_due(stale, job, keys, reads_all_rows=None in row["row_filters"])
+    }
+    if late:
+        await execute(conn, "tasks.queue_stale", ids=list(late))
+    for row in skipped:
+        if row["id"] in late:
+            row["status"] = "queued"
+
+
+def _is_due(stale: Stale, job: Job, keys: Sequence[str], *, reads_all_rows: bool) -> bool:
+    """Return True if a run is due; a run on new rows never reads rows left unread by decision."""
+    judged = judged_keys(job, keys)
+    reasons = (reason for key in judged for reason in stale.get((job.id, key), ()))
+    return any(reads_all_rows or reason.rule != "rows not read" for reason in reasons)
+
+
+async def _hold_or_queue(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> None:
+    """Queue first runs with enough existing inputs; hold the rest with their missing inputs."""
+    existing = await _existing(conn, lineage, {row["job_id"] for row in rows})
+    for row in rows:
+        missing = _missing(lineage, row, existing)
+        if missing:
+            await execute(conn, "tasks.hold", id=row["id"], waiting_for=Jsonb(missing))
+        else:
+            row["status"] = "queued"
+    await execute(conn, "tasks.unhold", ids=[r["id"] for r in rows if r["status"] == "queued"])
+
+
+async def _existing(
+    conn: Connection, lineage: Lineage, jobs: Collection[UUID]
+) -> dict[UUID, PartitionSet]:
+    """Load the existing partitions of all outputs and inputs of the jobs."""
+    found = [lineage.job(each) for each in jobs]
+    concerned = {dataset for job in found for dataset in job.outputs}
+    concerned |= {each.dataset for job in found for each in job.inputs}
+    return await existing_of(conn, lineage, concerned)
+
+
+def _missing(
+    lineage: Lineage, row: Row, existing: Mapping[UUID, PartitionSet]
+) -> dict[str, list[str]] | None:
+    job = lineage.job(row["job_id"])
+    space = lineage.job_space(job)
+    built = PartitionSet.union([existing[output] for output in job.outputs])
+    first_time = [key for key in row["partitions"] if not built.covers(space.parse(key))]
+    # A job that discovers its partitions may have a task without any.
+    is_first_run = first_time or not (row["partitions"] or built)
+    return missing_inputs(lineage, job, first_time, existing.__getitem__) if is_first_run else None

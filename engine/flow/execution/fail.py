@@ -1,0 +1,68 @@
+"""Fail an attempt: the task is retried later, or marked as failed.
+
+If a later change has queued a successor for the same slot, the successor takes over the work.
+"""
+
+from uuid import UUID
+
+from engine.errors import LeaseLost
+from engine.flow.execution.dependents import settle
+from engine.flow.execution.forget import forget_partial_writes
+from engine.flow.shared.org_context import Scene
+from engine.lineage.graph import Lineage
+from engine.model.task import Lease
+from engine.store.bells import TASKS, ring
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch_one
+
+_LONGEST_BACKOFF = 300.0
+_ERROR_LENGTH = 10_000
+
+
+async def fail(
+    conn: Connection, scene: Scene, lease: Lease, error: str, *, retryable: bool = True
+) -> None:
+    """Record a failed attempt. Raises LeaseLost if the lease is no longer valid."""
+    async with conn.transaction():
+        row = await fetch_one(conn, "tasks.lock_running", id=lease.task_id, token=lease.token)
+        if row is None:
+            raise LeaseLost(f"task {lease.task_id} is not {lease.worker_id!r}'s any more")
+        await end_attempt(conn, scene, row, error, retryable=retryable)
+
+
+async def end_attempt(
+    conn: Connection, scene: Scene, row: Row, error: str, *, retryable: bool = True
+) -> None:
+    """Retry, hand over or give up a locked, running task after an unsuccessful attempt."""
+    error = error[:_ERROR_LENGTH]
+    lineage = await scene.lineage(conn)
+    await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
+    successor = await fetch_one(
+        conn, "tasks.lock_successor", job_id=row["job_id"], slot=row["slot"]
+    )
+    if successor is not None:
+        await hand_over(conn, scene, row["id"], successor["id"], error)
+    elif retryable and row["attempts"] < _max_attempts(lineage, row["job_id"]):
+        seconds = backoff_seconds(row["attempts"])
+        await execute(conn, "tasks.retry_later", id=row["id"], error=error, backoff_seconds=seconds)
+    else:
+        outcome = f"gave up after attempt {row['attempts']}; retry or cancel it"
+        await execute(conn, "tasks.give_up", id=row["id"], error=error, outcome=outcome)
+
+
+async def hand_over(
+    conn: Connection, scene: Scene, task: UUID, successor: UUID, error: str
+) -> None:
+    """Hand a task's work and dependents over to the successor queued behind it."""
+    await execute(conn, "tasks.hand_over", id=task, successor=successor, error=error)
+    await settle(conn, scene, [task])
+    await ring(conn, TASKS, scene.org_id)
+
+
+def backoff_seconds(attempt: int) -> float:
+    """Return the seconds to wait after the given attempt: 1, 2, 4, … up to five minutes."""
+    return min(2.0 ** (attempt - 1), _LONGEST_BACKOFF)
+
+
+def _max_attempts(lineage: Lineage, job_id: UUID) -> int:
+    return lineage.job(job_id).max_attempts

@@ -1,0 +1,213 @@
+"""Permission to write to a table: the table holds the dataset, or was assigned to its job.
+
+Checked at every deploy for all existing tables, and by workers before each write.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from engine.errors import InvalidInput
+from engine.flow.execution.table_claims import Claim, find_claims, own_claims
+from engine.lineage.catalog import outputs
+from engine.lineage.compiled import CompiledDag
+from engine.model.dag import DagFile
+from engine.model.dataset import Dataset
+from engine.model.source_positions import Problem
+from engine.model.table_mark import TableMark
+from engine.model.tables import (
+    DEFAULT_SCHEMA,
+    TableName,
+    bare_name,
+    table_name,
+    table_text,
+)
+from engine.store.database import Connection
+from engine.store.run import Row, fetch
+
+_TABLES = ("r", "p", "f")
+"""Ordinary, partitioned and foreign tables; other writable relations redirect the write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Relation in the database, with the comment that may bear Knockon's mark.
+
+    ``has_relatives``: writes may change rows of other tables, by inheritance or by foreign keys.
+    ``rule``: rule that rewrites statements writing to the relation.
+    """
+
+    schema: str
+    name: str
+    kind: str
+    comment: str | None
+    has_relatives: bool
+    rule: str | None
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Table that a job is to write; ``id`` is None if the dataset was never deployed."""
+
+    id: UUID | None
+    dataset: str
+    table: TableName
+    is_adopted: bool
+
+
+async def find_conflicts(
+    conn: Connection, org_id: UUID, dag: DagFile, compiled: CompiledDag
+) -> list[Problem]:
+    """Find the outputs of SQL jobs whose tables must not be written, by path in the file."""
+    ids = await _ids(conn, org_id, compiled)
+    targets = {
+        path: _target(ids.get(output.dataset), output.dataset, output.storage)
+        for path, job, output in outputs(dag)
+        if job.operator == "sql" and job.activation != "source"
+    }
+    if not targets:
+        return []
+    names = {path: _quoted(conn, each.table) for path, each in targets.items()}
+    found = await _relations(conn, names.values())
+    reached = await _reached(conn, names.values())
+    rows = [row for each in reached.values() for row in each]
+    near = {*(row["table"] for row in rows), *(each.table.name for each in targets.values())}
+    claims = [*own_claims(compiled), *await find_claims(conn, org_id, near, rows, compiled)]
+    by_name = _by_bare_name(claims)
+    problems = []
+    for path, target in targets.items():
+        name = names[path]
+        rows = reached.get(name) or [_row_to_be(target)]
+        close = [claim for row in rows for claim in by_name.get(bare_name(row["table"]), ())]
+        if problem := _objection(target, found.get(name), rows, close):
+            problems.append(Problem((*path, "storage"), problem))
+    return problems
+
+
+async def check_target(conn: Connection, org_id: UUID, dataset: Dataset, found: Relation) -> None:
+    """Raise InvalidInput if a job may not write its dataset to an existing table."""
+    target = _target(dataset.id, dataset.name, dataset.storage)
+    if _is_simple(target, found):
+        return
+    name = _quoted(conn, target.table)
+    rows = (await _reached(conn, [name])).get(name, [])
+    near = {row["table"] for row in rows} | {found.name}
+    claims = await find_claims(conn, org_id, near, rows)
+    if problem := _objection(target, found, rows, claims):
+        raise InvalidInput(f"dataset {dataset.name!r}: {problem}")
+
+
+def _is_simple(target: _Target, found: Relation) -> bool:
+    """Return True for a plain table marked with the dataset, which needs no further check."""
+    mark = TableMark.read(found.comment)
+    is_own = mark is not None and mark.dataset == str(target.id)
+    return is_own and found.kind == "r" and not (found.has_relatives or found.rule)
+
+
+def _objection(
+    target: _Target, found: Relation | None, rows: Sequence[Row], claims: Collection[Claim]
+) -> str | None:
+    """Return the reason not to write the target, with the remedy; None if writing is allowed."""
+    others = [claim for claim in claims if claim.dataset != target.dataset or not claim.is_ours]
+    if found is not None and found.kind not in _TABLES:
+        return f"{found} is a view, and a write to it changes other tables: name a table"
+    if found is not None and found.rule:
+        return f"{found} has the rule {found.rule}, which rewrites what the job writes: drop it"
+    if taken := _taken(target, rows, others) or _cascading(target, rows):
+        return taken
+    return _unmarked(target, found) if found is not None else None
+
+
+def _taken(target: _Target, rows: Iterable[Row], claims: Collection[Claim]) -> str | None:
+    for row in rows:
+        for claim in claims:
+            if claim.covers(row):
+                reached = f"{row['schema']}.{row['table']}"
+                return (
+                    f"a write to table {target.table} changes {reached}, which holds {claim}: name "
+                    "another table as storage.table"
+                )
+    return None
+
+
+def _cascading(target: _Target, rows: Iterable[Row]) -> str | None:
+    for row in rows:
+        if row["via"] is not None:
+            return (
+                f"a write to table {target.table} changes {row['schema']}.{row['table']} through "
+                f"the foreign key {row['via']}: make its actions NO ACTION, or name another table"
+            )
+    return None
+
+
+def _unmarked(target: _Target, found: Relation) -> str | None:
+    mark = TableMark.read(found.comment)
+    if target.is_adopted or (mark is not None and mark.dataset == str(target.id)):
+        return None
+    give = "name another table, or give this one to the job with storage: {adopt: true}"
+    if mark is None:
+        return f"table {found} exists, and Knockon did not create it: {give}"
+    return f"table {found} was created for another dataset and holds its rows: {give}, or drop it"
+
+
+def _target(id_: UUID | None, dataset: str, storage: Mapping[str, Any]) -> _Target:
+    table = table_name(table_text(storage, dataset))
+    return _Target(id_, dataset, table, storage.get("adopt") is True)
+
+
+def _row_to_be(target: _Target) -> Row:
+    """Return the row for a table that does not exist yet, so no other table can hide it."""
+    table = target.table.qualified
+    is_visible = table.schema == DEFAULT_SCHEMA
+    return {
+        "schema": table.schema,
+        "table": table.name,
+        "is_visible": is_visible,
+        "via": None,
+        "captured": [],
+    }
+
+
+async def _ids(conn: Connection, org_id: UUID, compiled: CompiledDag) -> dict[str, UUID]:
+    names = [each.name for each in compiled.datasets]
+    rows = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
+    return {row["name"]: row["id"] for row in rows}
+
+
+async def _relations(conn: Connection, names: Iterable[str]) -> dict[str, Relation]:
+    rows = await fetch(conn, "tables.describe", names=list(names))
+    return {
+        row["name"]: Relation(
+            row["schema"],
+            row["table"],
+            row["kind"],
+            row["comment"],
+            row["has_relatives"],
+            row["rule"],
+        )
+        for row in rows
+    }
+
+
+async def _reached(conn: Connection, names: Iterable[str]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in await fetch(conn, "tables.reached_by_writes", names=list(names)):
+        found.setdefault(row["name"], []).append(row)
+    return found
+
+
+def _by_bare_name(claims: Iterable[Claim]) -> dict[str, list[Claim]]:
+    found: dict[str, list[Claim]] = {}
+    for claim in claims:
+        found.setdefault(bare_name(claim.table.name), []).append(claim)
+    return found
+
+
+def _quoted(conn: Connection, table: TableName) -> str:
+    return sql.Identifier(*table.parts).as_string(conn)

@@ -1,0 +1,130 @@
+"""Record decisions to leave partitions stale.
+
+A decision stands until the partition is built or a later plan recomputes it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
+from engine.planner.first_runs import UNIT
+from engine.store.database import Connection
+from engine.store.run import execute, fetch
+
+RowFilter = Mapping[str, Any] | None
+"""Filter of the rows that a task reads again; None selects all rows."""
+NEW_ROWS: RowFilter = {}
+"""Filter that selects the rows after the cursor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Decision not to recompute for now, with its author and the task or plan concerned."""
+
+    kind: Literal["canceled", "rejected"]
+    by: str | None = None
+    task: UUID | None = None
+    plan: UUID | None = None
+
+
+async def leave_stale(
+    conn: Connection,
+    lineage: Lineage,
+    partitions: Mapping[UUID, Sequence[str]],
+    decision: Decision,
+) -> Stale:
+    """Record a decision for partitions, given by job, and return the stale ones.
+
+    A cancellation is recorded for all partitions of the task, because awaited inputs may change
+    only afterwards. A rejection is recorded for the plan's partitions that are stale or become
+    stale when a first run in progress completes.
+    """
+    needs = [(job, keys) for id_, keys in partitions.items() if (job := lineage.find_job(id_))]
+    stale = await stale_partitions(conn, lineage, needs)
+    is_of_all = decision.kind == "canceled"
+    for job, keys in needs:
+        subjects = {key: is_of_all or (job.id, key) in stale for key in judged_keys(job, keys)}
+        await _record(conn, lineage, job, subjects, decision)
+    return stale
+
+
+async def _record(
+    conn: Connection, lineage: Lineage, job: Job, subjects: Mapping[str, bool], decision: Decision
+) -> None:
+    """Record the decision for ``subjects``, which maps partition keys to known staleness."""
+    dataset = lineage.dataset(job.outputs[0])
+    await execute(
+        conn,
+        "stale.record_decisions",
+        dataset=dataset.id,
+        version=dataset.version,
+        job=job.id,
+        keys=list(subjects),
+        stale=list(subjects.values()),
+        decision=decision.kind,
+        by=decision.by,
+        task=decision.task,
+        plan=decision.plan,
+    )
+
+
+async def leave_rows_unread(
+    conn: Connection,
+    lineage: Lineage,
+    needs: Iterable[tuple[Job, Sequence[RowFilter]]],
+    decision: Decision,
+) -> None:
+    """Record for `PerUpdate` jobs that old rows due for rereading stay unread.
+
+    Runs on new rows do not read the old ones. Without this record, the job's partitions would count
+    as fresh after any such run, later or completed since the change.
+    """
+    for job, row_filters in needs:
+        if job.strategy == "PerUpdate" and any(each != NEW_ROWS for each in row_filters):
+            outputs = list(map(lineage.dataset, job.outputs))
+            left = await fetch(
+                conn,
+                "stale.leave_rows_unread",
+                datasets=[output.id for output in outputs],
+                versions=[output.version for output in outputs],
+            )
+            if left:
+                await _record(conn, lineage, job, {UNIT: True}, decision)
+
+
+async def forget_decisions(
+    conn: Connection,
+    lineage: Lineage,
+    planned: Iterable[tuple[Job, Sequence[str], Sequence[RowFilter]]],
+) -> None:
+    """Delete the decisions on partitions that a plan recomputes after all."""
+    needs = list(planned)
+    datasets = [lineage.dataset(each) for each in {job.outputs[0] for job, _, _ in needs}]
+    rows = await fetch(
+        conn,
+        "stale.decided",
+        datasets=[each.id for each in datasets],
+        versions=[each.version for each in datasets],
+    )
+    decided = {(row["dataset_uuid"], row["partition_key"]) for row in rows}
+    if not decided:
+        return
+    over = [
+        (output, key, job.strategy != "PerUpdate" or None in row_filters)
+        for job, keys, row_filters in needs
+        for output in job.outputs[:1]
+        for key in judged_keys(job, keys)
+        if (output, key) in decided
+    ]
+    await execute(
+        conn,
+        "stale.forget_decisions",
+        datasets=[output for output, _, _ in over],
+        versions=[lineage.dataset(output).version for output, _, _ in over],
+        keys=[key for _, key, _ in over],
+        read_all_rows=[reads_all for _, _, reads_all in over],
+    )

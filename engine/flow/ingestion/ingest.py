@@ -1,0 +1,320 @@
+"""Ingest source events as durable invalidations, and advance the consumer's position with them.
+
+Each batch is one transaction. Unusable deliveries become dead letters; nothing is dropped. If the
+database rejects a batch, the batch is halved until the deliveries at fault are isolated.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from psycopg.types.json import Jsonb
+
+from engine.errors import InvalidInput, PositionLost
+from engine.flow.ingestion.coalesce import Fact, coalesce
+from engine.flow.ingestion.openlineage_runs import end_runs
+from engine.flow.ingestion.record_lineage import record_reported_lineage
+from engine.flow.ingestion.resolve import Resolved, by_scope, request_of, resolve, unknown_columns
+from engine.flow.shared.org_context import Scene
+from engine.gc_pause import gc_paused
+from engine.lineage.graph import Lineage
+from engine.model.event import (
+    MAX_TEXT,
+    Advance,
+    Batch,
+    Delivery,
+    Received,
+    Rejection,
+    halved,
+    rejection,
+)
+from engine.model.reported_lineage import ReportedLineage
+from engine.store.bells import INVALIDATIONS, ring
+from engine.store.database import Connection
+from engine.store.failures import is_due_to_data, reason_of
+from engine.store.ids import new_id
+from engine.store.run import execute, fetch, fetch_one
+
+_log = structlog.get_logger(__name__)
+_MOST_LOGGED = 20
+Rejected = Callable[[Sequence[Rejection]], Awaitable[None]]
+"""Callback for a batch's rejections before the commit, repeated if the batch is retried."""
+
+Confirm = Callable[[Connection], Awaitable[None]]
+"""Check in a batch's transaction; raises to have the batch written differently or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """Result of a batch: the ids of the written invalidations, and the rejections.
+
+    ``unnamed_runs`` counts the runs whose final event omitted outputs announced earlier.
+    """
+
+    invalidations: tuple[UUID, ...]
+    rejections: tuple[Rejection, ...]
+    unnamed_runs: int = 0
+
+
+async def ingest(
+    conn: Connection,
+    scene: Scene,
+    batch: Batch,
+    rejected: Rejected | None = None,
+    confirm: Confirm | None = None,
+) -> Ingested:
+    """Write a batch. Raises PositionLost, writing nothing, if another owner moved the position.
+
+    ``rejected`` is called with the rejections before the commit. ``confirm`` raises if the deployed
+    sources have since changed how the batch is to be read.
+    """
+    async with conn.transaction():
+        await _advance(conn, scene.org_id, batch)
+        ends = await end_runs(conn, scene.org_id, batch.runs)
+        taken = await _take_in(conn, scene, (*batch.received, *ends.received))
+        unrecorded = await _record_lineage(conn, scene, batch.reported_lineage)
+        rejections = (*batch.rejections, *ends.rejections, *taken.rejections, *unrecorded)
+        await write_dead_letters(conn, scene.org_id, batch.consumer, rejections)
+        if rejected and rejections:
+            await rejected(rejections)
+        if taken.invalidations:
+            await ring(conn, INVALIDATIONS, scene.org_id)
+        if confirm is not None:
+            await confirm(conn)  # last: no other statement may see a later deploy
+    return replace(taken, rejections=rejections, unnamed_runs=ends.unnamed)
+
+
+async def write_dead_letters(
+    conn: Connection, org_id: UUID, consumer: str, rejections: Sequence[Rejection]
+) -> None:
+    """Store rejected deliveries as dead letters, for inspection and replay."""
+    if not rejections:
+        return
+    async with conn.pipeline():  # a producer of only bad events causes thousands at once
+        for each in rejections:
+            await execute(
+                conn,
+                "dead_letters.insert",
+                id=new_id(),
+                org_id=org_id,
+                consumer=consumer,
+                stream=each.stream,
+                position=each.position,
+                payload=each.payload,
+                headers=Jsonb(each.headers),
+                error=each.error,
+                is_loss=each.is_loss,
+            )
+
+
+async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:
+    for move in sorted(batch.advances, key=lambda each: each.stream):
+        if not await _moved(conn, org_id, batch.consumer, move):
+            raise PositionLost(
+                f"consumer {batch.consumer!r} does not find position {move.before!r} of "
+                f"{move.stream!r} any more: another owner moved it; resume from the stored one"
+            )
+
+
+async def _moved(conn: Connection, org_id: UUID, consumer: str, move: Advance) -> bool:
+    name = "positions.start" if move.before is None else "positions.advance"
+    row = await fetch_one(
+        conn,
+        name,
+        org_id=org_id,
+        consumer=consumer,
+        stream=move.stream,
+        before=move.before,
+        after=move.after,
+    )
+    return row is not None
+
+
+async def _take_in(conn: Connection, scene: Scene, received: Sequence[Received]) -> Ingested:
+    """Write invalidations; on a data error, reject the faulty deliveries."""
+    if not received:
+        return Ingested((), ())
+    await scene.lineage(conn)  # outside the try: a lineage error is not the deliveries' fault
+    try:
+        async with conn.transaction():
+            return await _written(conn, scene, received)
+    except Exception as error:
+        if not is_due_to_data(error):
+            raise
+        halves = halved(received)
+        if halves is None:
+            return Ingested((), tuple(_refusals(received, reason_of(error))))
+    first, second = [await _take_in(conn, scene, half) for half in halves]
+    return Ingested(
+        first.invalidations + second.invalidations, first.rejections + second.rejections
+    )
+
+
+async def _written(conn: Connection, scene: Scene, received: Sequence[Received]) -> Ingested:
+    lineage = await scene.lineage(conn)
+    groups = list(by_scope(received))
+    resolved, refused = _resolved(lineage, groups, await _former_columns(conn, lineage, groups))
+    known, unknown = await _of_known_versions(conn, resolved)
+    written = await _write(conn, scene.org_id, _coalesced(known))
+    return Ingested(tuple(written), (*refused, *unknown))
+
+
+async def _former_columns(
+    conn: Connection, lineage: Lineage, groups: Iterable[Sequence[Received]]
+) -> Mapping[UUID, Collection[str]]:
+    """Map datasets to their former columns, if events name unknown columns of the dataset."""
+    unknown: defaultdict[str, set[str]] = defaultdict(set)
+    for received, *_ in groups:
+        with suppress(InvalidInput):  # `resolve` rejects unknown datasets
+            if columns := unknown_columns(lineage, received):
+                unknown[received.event.dataset] |= columns
+    if not unknown:
+        return {}
+    for name, names in unknown.items():
+        listed = sorted(names)[:_MOST_LOGGED]
+        _log.warning("unknown columns in events", dataset=name, columns=listed)
+    ids = [lineage.dataset_named(name).id for name in unknown]
+    rows = await fetch(conn, "invalidations.former_columns", datasets=ids)
+    return {row["dataset_uuid"]: row["columns"] for row in rows}
+
+
+@gc_paused()
+def _resolved(
+    lineage: Lineage,
+    groups: Iterable[Sequence[Received]],
+    former: Mapping[UUID, Collection[str]],
+) -> tuple[list[Resolved], list[Rejection]]:
+    resolved: list[Resolved] = []
+    refused: list[Rejection] = []
+    for alike in groups:
+        # A manual request with unknown columns is rejected, for the operator to correct.
+        is_by_hand = request_of(alike[0]) is not None
+        try:
+            resolved.append(resolve(lineage, *alike, former=None if is_by_hand else former))
+        except InvalidInput as error:
+            refused += _refusals(alike, str(error))
+    return resolved, refused
+
+
+async def _of_known_versions(
+    conn: Connection, resolved: Sequence[Resolved]
+) -> tuple[list[Resolved], list[Rejection]]:
+    """Return the events of current or former dataset versions, and rejections of the others."""
+    named = [each for each in resolved if not each.served]
+    if not named:
+        return list(resolved), []
+    rows = await fetch(
+        conn,
+        "invalidations.known_versions",
+        datasets=[each.dataset.id for each in named],
+        versions=[each.version for each in named],
+    )
+    known = {row["id"] for row in rows}
+    refused = [
+        refusal
+        for each in named
+        if each.version not in known
+        for refusal in _refusals(
+            each.received,
+            f"dataset {each.dataset.name!r} has no version {each.version}: "
+            "leave it out to mean the served one",
+        )
+    ]
+    return [each for each in resolved if each.served or each.version in known], refused
+
+
+_coalesced = gc_paused()(coalesce)
+
+
+def _refusals(received: Iterable[Received], error: str) -> list[Rejection]:
+    return [rejection(delivery, error) for each in received for delivery in each.deliveries]
+
+
+async def _record_lineage(
+    conn: Connection, scene: Scene, reported: Sequence[ReportedLineage]
+) -> list[Rejection]:
+    """Record reported lineage; reject the reports that the database refuses because of their data.
+
+    Halves the reports until the refused ones are isolated.
+    """
+    if not reported:
+        return []
+    try:
+        async with conn.transaction():
+            await record_reported_lineage(conn, scene, reported)
+            return []
+    except Exception as error:
+        if not is_due_to_data(error):
+            raise
+        if len(reported) == 1:
+            return [_unrecorded(reported[0], error)]
+    middle = len(reported) // 2
+    return [
+        *await _record_lineage(conn, scene, reported[:middle]),
+        *await _record_lineage(conn, scene, reported[middle:]),
+    ]
+
+
+def _unrecorded(reported: ReportedLineage, error: Exception) -> Rejection:
+    position = f"{reported.runs[0]}/{reported.names[0].name}"[:MAX_TEXT]
+    return rejection(
+        Delivery("openlineage", position, msgspec.json.encode(reported)),
+        f"the reported column lineage cannot be stored: {reason_of(error)}",
+    )
+
+
+async def _write(conn: Connection, org_id: UUID, facts: Sequence[Fact]) -> list[UUID]:
+    if not facts:
+        return []
+    rows = [_said(fact) for fact in facts]
+    written = await fetch(conn, "invalidations.insert", org_id=org_id, facts=Jsonb(rows))
+    ids = [row["id"] for row in written]
+    new = set(ids)
+    repeated = [row for row in rows if row["idempotency_key"] and row["ids"][0] not in new]
+    if not repeated:
+        return ids
+    await _check_requests(conn, org_id, repeated)
+    # A repeated request may cover more partitions after a deploy; additions are withdrawn.
+    more = new & {id_ for row in repeated for id_ in row["ids"]}
+    await execute(conn, "invalidations.withdraw", ids=list(more))
+    return [id_ for id_ in ids if id_ not in more]
+
+
+async def _check_requests(
+    conn: Connection, org_id: UUID, repeated: Sequence[dict[str, Any]]
+) -> None:
+    """Raise InvalidInput if an idempotency key was used before with a different request."""
+    reused = await fetch_one(
+        conn,
+        "invalidations.reused_key",
+        org_id=org_id,
+        keys=[row["idempotency_key"] for row in repeated],
+        hashes=[row["request_hash"] for row in repeated],
+    )
+    if reused is not None:
+        raise InvalidInput(
+            f"idempotency key {reused['key']!r} was used before with a different request: "
+            "use a new key, or repeat the first request unchanged"
+        )
+
+
+def _said(fact: Fact) -> dict[str, Any]:
+    return {
+        "dataset_uuid": fact.dataset,
+        "dataset_version": fact.version,
+        "row_filter": fact.rows,
+        "reason": fact.reason,
+        "source_event": fact.source_event,
+        "columns": None if fact.columns is None else sorted(fact.columns),
+        "events": fact.events,
+        "idempotency_key": fact.key,
+        "request_hash": fact.request_hash,
+        "outcome": None if fact.served else "not_current",
+        "ids": [new_id() for _ in fact.texts],
+        "partition_keys": fact.texts,
+    }

@@ -1,0 +1,140 @@
+"""Approve or reject a plan pending approval."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from engine.flow.execution import stale_decisions
+from engine.flow.execution.forget import forget_unplanned
+from engine.flow.execution.stale_decisions import leave_rows_unread, leave_stale
+from engine.flow.planning.decision import Draft, draft_rows
+from engine.flow.planning.plan import carry_out
+from engine.flow.planning.review import changes_since, decided, lock_plan
+from engine.flow.planning.set_aside import planning
+from engine.flow.shared.invalidations import Fact, insert_own, own_invalidation
+from engine.flow.shared.org_context import Scene
+from engine.flow.shared.stale import Stale, stale_keys
+from engine.lineage.graph import Lineage
+from engine.model.invalidation import FOUND
+from engine.planner import Difference
+from engine.planner.first_runs import UNIT
+from engine.store.database import Connection
+from engine.store.run import execute, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Result of a decision; ``changes`` are the differences between the held plan and its run.
+
+    ``is_new`` is False if the same decision had already been made.
+    """
+
+    plan_id: UUID
+    state: str
+    invalidations: tuple[UUID, ...]
+    tasks: int = 0
+    is_new: bool = True
+    changes: tuple[Difference, ...] = ()
+
+
+async def approve(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = None) -> Decision:
+    """Run a plan pending approval, after planning the same invalidations in the current state.
+
+    Raises UnknownName, or InvalidInput if the plan is not pending approval or cannot be planned.
+    """
+    async with conn.transaction():
+        row = await lock_plan(conn, scene, plan_id, "held", "applied")
+        ids = tuple(row["invalidation_ids"])
+        if row["state"] == "applied":
+            return Decision(plan_id, "applied", ids, row["task_count"], is_new=False)
+        rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
+        with planning(f"plan {plan_id}"):
+            draft = await draft_rows(conn, scene, rows)
+            changes = await changes_since(conn, row["document"], draft)
+            planned = await carry_out(conn, scene, draft, plan_id)
+        await decided(conn, plan_id, "applied", by)
+    return Decision(plan_id, "applied", ids, planned.tasks, changes=changes)
+
+
+async def reject(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = None) -> Decision:
+    """Reject a plan pending approval: nothing runs, and its partitions are recorded as left stale.
+
+    Raises UnknownName, or InvalidInput if the plan is not pending approval.
+    """
+    async with conn.transaction():
+        row = await lock_plan(conn, scene, plan_id, "held", "rejected")
+        ids = tuple(row["invalidation_ids"])
+        if row["state"] == "rejected":
+            return Decision(plan_id, "rejected", ids, is_new=False)
+        rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
+        with planning(f"plan {plan_id}"):
+            draft = await draft_rows(conn, scene, rows)
+        await _leave_all(conn, scene, draft, plan_id, by)
+        await execute(conn, "invalidations.reject", ids=list(ids))
+        await decided(conn, plan_id, "rejected", by)
+    return Decision(plan_id, "rejected", ids)
+
+
+async def _leave_all(
+    conn: Connection, scene: Scene, draft: Draft, plan_id: UUID, by: str | None
+) -> None:
+    """Leave the plan's partitions stale, whether triggered directly or only if stale.
+
+    Their readers are invalidated when a later run produces a different result.
+    """
+    lineage = draft.lineage
+    direct = {step.job: list(step.direct.space.keys(step.direct)) for step in draft.decided.steps}
+    if_stale = {
+        step.job: list(step.if_stale.space.keys(step.if_stale))
+        for step in draft.decided.steps
+        if step.if_stale
+    }
+    decision = stale_decisions.Decision("rejected", by, plan=plan_id)
+    stale = await leave_stale(
+        conn,
+        lineage,
+        {id_: [*keys, *if_stale.get(id_, ())] for id_, keys in direct.items()},
+        decision,
+    )
+    await leave_rows_unread(
+        conn,
+        lineage,
+        [(lineage.job(step.job), step.row_filters) for step in draft.decided.steps if step.direct],
+        decision,
+    )
+    await _propagate_taken_in(conn, scene, lineage, direct, stale, f"plan/{plan_id}")
+    left = [(id_, stale_keys(stale, lineage.job(id_), keys)) for id_, keys in if_stale.items()]
+    await forget_unplanned(conn, lineage, [*direct.items(), *left])
+
+
+async def _propagate_taken_in(
+    conn: Connection,
+    scene: Scene,
+    lineage: Lineage,
+    direct: Mapping[UUID, Sequence[str]],
+    stale: Stale,
+    source: str,
+) -> None:
+    """Invalidate readers of partitions into which an unrelated run has incorporated the change."""
+    facts: list[Fact] = []
+    for id_, keys in direct.items():
+        job = lineage.job(id_)
+        if job.is_unit and (id_, UNIT) in stale:
+            continue
+        fresh = [key for key in keys if (id_, key) not in stale]
+        for output in job.outputs:
+            dataset = lineage.dataset(output)
+            rows = await fetch(
+                conn,
+                "partitions.attribute_fully",
+                dataset=dataset.id,
+                version=dataset.version,
+                keys=fresh,
+            )
+            keys_taken_in = [row["partition_key"] for row in rows]
+            facts += keys_taken_in and [
+                own_invalidation(
+                    dataset.id, dataset.version, keys_taken_in, reason=FOUND, source=source
+                )
+            ]
+    await insert_own(conn, scene, facts)

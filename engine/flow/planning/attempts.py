@@ -1,0 +1,119 @@
+"""Count attempts to plan a batch before they begin, and shrink batches that are never finished.
+
+A planner killed midway, or disconnected because planning takes too long, leaves no error behind.
+The count is committed before planning begins, so that later attempts can isolate the culprit: each
+further attempt halves the batch, and an invalidation still unfinished when planned alone is set
+aside.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+
+from engine.errors import TooCostlyToPlan
+from engine.flow.shared.org_context import Scene
+from engine.store.database import Connection
+from engine.store.orgs import lock_planning_session, unlock_planning_session
+from engine.store.run import Row, execute, fetch_one
+
+MOST_ATTEMPTS = 3
+"""Limit of unfinished attempts at a full batch, and again at a single invalidation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt to plan up to ``batch_limit`` open invalidations, starting with ``oldest``.
+
+    ``number`` counts the attempts at this batch. ``suspects_to`` is the last invalidation of the
+    most recent unfinished batch; batches stay small up to that point.
+    """
+
+    oldest: UUID
+    suspects_to: UUID
+    batch_limit: int
+    number: int = 1
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Return True if all allowed attempts at a single invalidation were left unfinished."""
+        return self.batch_limit == 1 and self.number > MOST_ATTEMPTS
+
+
+def next_attempt(batch: Row, limit: int) -> Attempt:
+    """Return the attempt after those counted in a row of `attempts.next_batch`."""
+    oldest: UUID = batch["oldest"]
+    if batch["tried"] is None or oldest > batch["suspects_to"]:
+        return Attempt(oldest, batch["newest"], limit)
+    previous = min(batch["batch_limit"], limit)
+    if oldest != batch["tried"]:
+        return Attempt(oldest, batch["suspects_to"], previous)
+    number = batch["attempts"] + 1
+    if number == 1 or previous == 1 or (previous == limit and number <= MOST_ATTEMPTS):
+        return Attempt(oldest, batch["suspects_to"], previous, number)
+    return Attempt(oldest, batch["tried_to"], max(1, min(previous, batch["size"]) // 2))
+
+
+@asynccontextmanager
+async def attempting(conn: Connection, scene: Scene, limit: int) -> AsyncIterator[Attempt | None]:
+    """Count an attempt and hold the planning lock for it; yield None if no invalidation is open."""
+    async with _locked(conn, scene):
+        batch = await fetch_one(conn, "attempts.next_batch", org_id=scene.org_id, limit=limit)
+        if batch is None:
+            yield None
+            return
+        attempt = next_attempt(batch, limit)
+        await _begin(conn, scene, attempt)
+        try:
+            yield attempt
+        except MemoryError:
+            raise
+        except Exception:
+            await _forgive(conn, scene)
+            raise
+
+
+def give_up(attempt: Attempt) -> TooCostlyToPlan:
+    """Return the reason to set aside the invalidation of a hopeless attempt."""
+    return TooCostlyToPlan(
+        f"{attempt.number - 1} attempts to plan it alone had no end: the planner was killed, for "
+        "example for lack of memory, or lost its connection while it computed for more than ten "
+        "minutes. Give the planner more memory, or raise partitions_per_task of the jobs, and "
+        "replay it; or invalidate its partitions in smaller parts"
+    )
+
+
+async def _begin(conn: Connection, scene: Scene, attempt: Attempt) -> None:
+    await execute(
+        conn,
+        "attempts.begin",
+        org_id=scene.org_id,
+        oldest=attempt.oldest,
+        suspects_to=attempt.suspects_to,
+        batch_limit=attempt.batch_limit,
+        attempts=attempt.number,
+    )
+
+
+async def _forgive(conn: Connection, scene: Scene) -> None:
+    """Discount an attempt that ended with an error; after a lost connection it stays counted."""
+    with suppress(psycopg.Error):
+        await execute(conn, "attempts.forgive", org_id=scene.org_id)
+
+
+@asynccontextmanager
+async def _locked(conn: Connection, scene: Scene) -> AsyncIterator[None]:
+    """Hold the planning lock across several transactions."""
+    await lock_planning_session(conn, scene.org_id)
+    try:
+        yield
+        await unlock_planning_session(conn, scene.org_id)
+    except Exception:
+        with suppress(psycopg.OperationalError):  # a lost connection holds no lock
+            await unlock_planning_session(conn, scene.org_id)
+        raise
+    except BaseException:
+        await conn.close()
+        raise

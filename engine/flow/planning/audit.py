@@ -1,0 +1,220 @@
+"""Audit: find stale partitions without pending work.
+
+Events, plans and tasks push changes downstream. The audit pulls: it scans all partitions in slices
+and compares the evidence of staleness with pending work. A stale partition is in hand if open work
+covers it, left if a recorded decision leaves it stale, and lost otherwise. Only lost partitions are
+faults. A blocked task that waits for nothing is also a fault, because it would never run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from engine.flow.execution.dependents import release_all
+from engine.flow.planning.pending_work import Standing, Verdict, invalidation_verdict, load_standing
+from engine.flow.shared.invalidations import insert_own, own_invalidation
+from engine.flow.shared.load_partitions import load_existing, load_expected
+from engine.flow.shared.org_context import Scene
+from engine.flow.shared.stale import Reason, Stale, judged_keys, stale_partitions
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
+from engine.planner.first_runs import UNIT
+from engine.store.database import Connection
+from engine.store.run import fetch
+
+SLICE = 1_000
+"""Partitions checked in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class StalePartition:
+    """A stale partition; ``because`` names the pending work or the decision to leave it stale.
+
+    An open invalidation counts as one partition regardless of its scope; ``*`` stands for the
+    whole dataset.
+    """
+
+    dag: str
+    job: str
+    dataset: str
+    partition: str
+    verdict: Verdict
+    because: str | None
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Result of one slice: the number of partitions checked, and the stale ones."""
+
+    partitions: int
+    stale: tuple[StalePartition, ...]
+
+    @property
+    def lost(self) -> list[StalePartition]:
+        """Return the stale partitions without pending work or decision."""
+        return [each for each in self.stale if each.verdict == "lost"]
+
+
+async def audit(
+    conn: Connection, scene: Scene, dataset: str | None = None, *, mend: bool = False
+) -> AsyncIterator[Slice]:
+    """Audit an org or one dataset in slices, each from a consistent snapshot.
+
+    With ``mend``, lost partitions are invalidated in the transaction of their slice and planned
+    like any other; stalled tasks are unblocked or skipped. Raises UnknownName.
+    """
+    lineage = await scene.lineage(conn)
+    jobs = (
+        lineage.order if dataset is None else [lineage.producer(lineage.dataset_named(dataset).id)]
+    )
+    yield await _invalidated(conn, scene, lineage, jobs)
+    yield await _stalled(conn, scene, jobs, mend)
+    for job in [each for each in jobs if each.activation != "source"]:
+        keys = await _keys(conn, scene, job)
+        for start in range(0, len(keys), SLICE):
+            async with conn.transaction():
+                await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                result = await _audit_slice(conn, scene, job, keys[start : start + SLICE], mend)
+            if result is None:
+                break
+            yield result
+
+
+async def _invalidated(
+    conn: Connection, scene: Scene, lineage: Lineage, jobs: Sequence[Job]
+) -> Slice:
+    """Return the scopes of open invalidations; no other evidence exists until they are planned."""
+    producers = {output: job for job in jobs for output in job.outputs}
+    rows = await fetch(
+        conn, "stale.open_invalidations", org_id=scene.org_id, datasets=list(producers)
+    )
+    found = []
+    for row in rows:
+        job, name = producers[row["dataset_uuid"]], lineage.dataset(row["dataset_uuid"]).name
+        verdict, because = invalidation_verdict(row["planning_error"], "of it")
+        key = row["partition_key"] or UNIT
+        reasons = (Reason("invalidated"),)
+        found.append(StalePartition(job.dag_name, job.name, name, key, verdict, because, reasons))
+    return Slice(0, tuple(found))
+
+
+async def _stalled(conn: Connection, scene: Scene, jobs: Sequence[Job], mend: bool) -> Slice:
+    """Return the partitions of blocked tasks without anything left to unblock them."""
+    found = []
+    async with conn.transaction():
+        lineage = await scene.lineage(conn)
+        ids = [job.id for job in jobs if lineage.find_job(job.id) is not None]
+        rows = await fetch(conn, "stale.stalled_tasks", org_id=scene.org_id, jobs=ids)
+        for row in rows:
+            job = lineage.job(row["job_id"])
+            name, because = lineage.dataset(job.outputs[0]).name, f"task {row['id']} is blocked"
+            reasons = (Reason("stalled"),)
+            found += [
+                StalePartition(job.dag_name, job.name, name, key, "lost", because, reasons)
+                for key in judged_keys(job, row["partitions"])
+            ]
+        if mend and rows:
+            await release_all(conn, scene, [row["id"] for row in rows])
+    return Slice(0, tuple(found))
+
+
+async def _audit_slice(
+    conn: Connection, scene: Scene, job: Job, keys: Sequence[str], mend: bool
+) -> Slice | None:
+    """Check some partitions of a job; return None if a deploy has removed the job."""
+    lineage = await scene.lineage(conn)
+    if lineage.find_job(job.id) is None:
+        return None
+    stale = await stale_partitions(conn, lineage, [(job, keys)])
+    found: tuple[StalePartition, ...] = ()
+    if stale:
+        standing = await load_standing(conn, scene, lineage, job, [key for _, key in stale])
+        found = tuple(_judged(lineage, job, keys, stale, standing))
+    result = Slice(len(keys), found)
+    if mend and result.lost:
+        await _invalidate(conn, scene, lineage, job, result.lost)
+    return result
+
+
+async def _keys(conn: Connection, scene: Scene, job: Job) -> Sequence[str]:
+    """Return the keys of existing partitions and of those expected from the inputs.
+
+    The keys are listed once per job, because a listing per slice takes time quadratic in their
+    number. Partitions created in the meantime are left to the next audit.
+    """
+    async with conn.transaction():
+        lineage = await scene.lineage(conn)
+        if lineage.find_job(job.id) is None:
+            return []
+        if job.is_unit:
+            return [UNIT]
+        existing = await load_existing(conn, lineage, job.outputs[0])
+        expected = await load_expected(conn, lineage, job)
+    return list(lineage.job_space(job).keys(existing | expected))
+
+
+def _judged(
+    lineage: Lineage, job: Job, keys: Sequence[str], stale: Stale, standing: Standing
+) -> Iterator[StalePartition]:
+    dataset = lineage.dataset(job.outputs[0]).name
+    order = {key: place for place, key in enumerate(keys)}
+    for (_, key), reasons in sorted(stale.items(), key=lambda each: order[each[0][1]]):
+        verdict, because = standing.of(key)
+        yield StalePartition(job.dag_name, job.name, dataset, key, verdict, because, tuple(reasons))
+
+
+async def _invalidate(
+    conn: Connection, scene: Scene, lineage: Lineage, job: Job, lost: Sequence[StalePartition]
+) -> None:
+    dataset, space = lineage.dataset(job.outputs[0]), lineage.job_space(job)
+    keys = [each.partition for each in lost]
+    texts = [None] if job.is_unit else space.texts(space.from_keys(keys))
+    fact = own_invalidation(
+        dataset.id,
+        dataset.version,
+        texts,
+        reason="correction",
+        source="audit",
+        note=f"lost: {lost[0].reasons[0].rule}",
+    )
+    await insert_own(conn, scene, [fact])
+
+
+class Counts(msgspec.Struct):
+    """Totals of an audit, with a sample of lost partitions, followed by those left by decision."""
+
+    partitions: int = 0
+    in_hand: int = 0
+    left: int = 0
+    lost: int = 0
+    shown: list[StalePartition] = []
+
+    def add(self, result: Slice, most: int) -> None:
+        """Add a slice, keeping at most ``most`` partitions in ``shown``."""
+        self.partitions += result.partitions
+        for each in result.stale:
+            self.in_hand += each.verdict == "in hand"
+            self.left += each.verdict == "left"
+            self.lost += each.verdict == "lost"
+        named = [each for each in result.stale if each.verdict != "in hand"]
+        # Lost partitions are faults and must not be crowded out by those left by decision.
+        self.shown = sorted([*self.shown, *named], key=lambda each: each.verdict != "lost")[:most]
+
+
+async def audit_all(
+    conn: Connection,
+    scene: Scene,
+    dataset: str | None = None,
+    *,
+    mend: bool = False,
+    most: int = 100,
+) -> Counts:
+    """Run the whole audit and return its totals, with at most ``most`` stale partitions listed."""
+    counts = Counts()
+    async for each in audit(conn, scene, dataset, mend=mend):
+        counts.add(each, most)
+    return counts

@@ -1,0 +1,173 @@
+"""Draft: the plan for open invalidations, computed before any part of it is carried out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from engine.flow.planning.carry_over import carry_late
+from engine.flow.shared.load_partitions import existing_of, load_known
+from engine.flow.shared.org_context import Scene
+from engine.lineage.graph import Lineage
+from engine.lineage.narrowing import narrow
+from engine.model.invalidation import ABOUT_READERS, Invalidation
+from engine.partitions import PartitionSet
+from engine.planner import KnownNeeded, Plan, check_size, document, prefetched, task_count
+from engine.planner import plan as make_plan
+from engine.planner.scope import row_filter
+from engine.store.database import Connection
+from engine.store.run import Row, execute, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan, its invalidations, and the lineage from which it was computed."""
+
+    lineage: Lineage
+    invalidations: Sequence[Invalidation]
+    decided: Plan
+
+    @property
+    def tasks(self) -> int:
+        """Return the number of tasks that the plan creates or joins."""
+        return sum(task_count(step, self.lineage) for step in self.decided.steps)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the plan as stored."""
+        return document(self.decided, self.lineage)
+
+
+async def draft_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Draft:
+    """Plan locked invalidations, given as table rows."""
+    lineage = await scene.lineage(conn)
+    return await draft(conn, lineage, await _served(conn, lineage, rows))
+
+
+async def draft(conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]) -> Draft:
+    """Plan invalidations of current dataset versions.
+
+    Raises InvalidPartition or InvalidFilter if their partitions or rows cannot be planned or are
+    too many.
+    """
+    named = {each.dataset for each in invalidations if _is_narrow(each)}
+    existing = await existing_of(conn, lineage, named)
+    widened = [_widened(lineage, each, existing) for each in invalidations]
+    left = await _left_unbuilt(conn, lineage, widened)
+    decided = await _decide(conn, lineage, [*widened, *left])
+    check_size(decided, lineage)
+    return Draft(lineage, widened, decided)
+
+
+async def _left_unbuilt(
+    conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]
+) -> list[Invalidation]:
+    """Copy invalidations of whole produced datasets for each partition left stale by a decision.
+
+    A partition left stale before its first run does not exist yet. The planner takes the existing
+    partitions for the whole dataset, and would miss it.
+    """
+    whole = [each for each in invalidations if _is_of_all_partitions(lineage, each)]
+    if not whole:
+        return []
+    # Decisions are recorded with the first output of a job.
+    first = {each.dataset: lineage.producer(each.dataset).outputs[0] for each in whole}
+    datasets = [lineage.dataset(dataset) for dataset in {*first.values()}]
+    rows = await fetch(
+        conn,
+        "stale.decided",
+        datasets=[dataset.id for dataset in datasets],
+        versions=[dataset.version for dataset in datasets],
+    )
+    return [
+        replace(each, partition_key=row["partition_key"])
+        for each in whole
+        for row in rows
+        if row["dataset_uuid"] == first[each.dataset]
+    ]
+
+
+def _is_of_all_partitions(lineage: Lineage, invalidation: Invalidation) -> bool:
+    """Return True if all partitions of a job that builds them one by one are to be recomputed."""
+    job = lineage.producer(invalidation.dataset)
+    is_wrong = job.activation != "source" and invalidation.reason not in ABOUT_READERS
+    return invalidation.partition_key is None and is_wrong and not job.is_unit
+
+
+async def _decide(
+    conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]
+) -> Plan:
+    """Run the pure planner repeatedly, loading the partitions missing in each attempt."""
+    known: dict[UUID, PartitionSet] = {}
+    while True:
+        try:
+            return make_plan(lineage, invalidations, prefetched(known))
+        except KnownNeeded as needed:
+            for dataset in needed.datasets:
+                known[dataset] = await load_known(conn, lineage, dataset)
+
+
+async def _served(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> list[Invalidation]:
+    """Select invalidations of current dataset versions, and carry those of sources over.
+
+    Other invalidations are marked as not current: they are kept but not planned.
+    """
+    current = [row for row in rows if _is_served(lineage, row)]
+    others = [row for row in rows if not _is_served(lineage, row)]
+    sources = [row for row in others if _is_of_source(lineage, row)]
+    routed = [*current, *await carry_late(conn, lineage, sources)]
+    aside = {row["id"] for row in rows} - {row["id"] for row in routed}
+    if aside:
+        await execute(conn, "invalidations.not_current", ids=list(aside))
+    return list(map(_invalidation, routed))
+
+
+def _is_served(lineage: Lineage, row: Row) -> bool:
+    dataset = lineage.find_dataset(row["dataset_uuid"])
+    return dataset is not None and dataset.version == row["dataset_version"]
+
+
+def _is_of_source(lineage: Lineage, row: Row) -> bool:
+    dataset = lineage.find_dataset(row["dataset_uuid"])
+    return dataset is not None and lineage.producer(dataset.id).activation == "source"
+
+
+def _is_narrow(invalidation: Invalidation) -> bool:
+    return invalidation.columns is not None or bool(invalidation.row_filter)
+
+
+def _widened(
+    lineage: Lineage, invalidation: Invalidation, existing: Mapping[UUID, PartitionSet]
+) -> Invalidation:
+    """Widen an invalidation of partitions not seen before to all columns and rows.
+
+    Everything in a new partition counts as changed. Conditions on partition columns are kept,
+    because they select partitions rather than rows.
+    """
+    if not _is_narrow(invalidation):
+        return invalidation
+    known, space = existing[invalidation.dataset], lineage.space(invalidation.dataset)
+    rows = row_filter(lineage, invalidation)
+    if invalidation.partition_key is None:
+        is_known = bool(known)
+    else:
+        named = space.parse(invalidation.partition_key) & space.universe
+        is_known = known.covers(narrow(rows, space, named))
+    if is_known:
+        return invalidation
+    cut_by = {each.column or name for name, each in space.dimensions}
+    kept = {column: each for column, each in rows.spec().items() if column in cut_by}
+    return replace(invalidation, columns=None, row_filter=kept or None)
+
+
+def _invalidation(row: Row) -> Invalidation:
+    return Invalidation(
+        id=row["id"],
+        dataset=row["dataset_uuid"],
+        version=row["dataset_version"],
+        reason=row["reason"],
+        partition_key=row["partition_key"],
+        columns=None if row["columns"] is None else frozenset(row["columns"]),
+        row_filter=row["row_filter"],
+        processed_by=frozenset(row["processed_by"]),
+    )

@@ -1,0 +1,66 @@
+"""Estimate the cost of a plan's tasks from earlier runs of the same jobs."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from engine.flow.planning.decision import Draft
+from engine.model.job import Job
+from engine.planner.plan import Step
+from engine.store.database import Connection
+from engine.store.run import Row, fetch
+
+_SAMPLE = 20
+"""Latest partitions sampled per dataset; fewer if there are many datasets."""
+_MOST = 10_000
+"""Limit of partitions sampled in total, but at least one per dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Sequential run time of tasks in ``seconds``, and ``bytes`` written; None: unknown."""
+
+    seconds: float | None
+    bytes: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Totals of known costs, and the number of jobs with unknown cost."""
+
+    seconds: float
+    bytes: float
+    unknown_seconds: int
+    unknown_bytes: int
+
+    @staticmethod
+    def of(costs: Collection[Cost]) -> "Estimate":
+        """Return the totals of some costs."""
+        return Estimate(
+            seconds=sum(each.seconds or 0 for each in costs),
+            bytes=sum(each.bytes or 0 for each in costs),
+            unknown_seconds=sum(each.seconds is None for each in costs),
+            unknown_bytes=sum(each.bytes is None for each in costs),
+        )
+
+
+async def costs(conn: Connection, draft: Draft) -> dict[UUID, Cost]:
+    """Estimate costs by job, from the runs that built the latest partitions of its outputs."""
+    jobs = {step.job: draft.lineage.job(step.job) for step in draft.decided.steps}
+    datasets = [output for job in jobs.values() for output in job.outputs]
+    sample = max(1, min(_SAMPLE, _MOST // max(len(datasets), 1)))
+    rows = await fetch(conn, "plans.costs", datasets=datasets, sample=sample)
+    known = {row["dataset"]: row for row in rows}
+    return {step.job: _cost(step, jobs[step.job], known) for step in draft.decided.steps}
+
+
+def _cost(step: Step, job: Job, known: Mapping[UUID, Row]) -> Cost:
+    """Scale average costs: a run builds all outputs, so time counts once, bytes for each output."""
+    rows = [known.get(output, {}) for output in job.outputs]
+    count = step.partitions.count()
+    sizes = [row["bytes"] for row in rows if row.get("bytes") is not None]
+    seconds = rows[0].get("seconds")
+    return Cost(
+        None if seconds is None else seconds * count,
+        sum(sizes) * count if len(sizes) == len(rows) else None,
+    )

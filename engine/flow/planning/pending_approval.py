@@ -1,0 +1,61 @@
+"""Hold a plan that exceeds a limit until approval, with its invalidations still open.
+
+Meanwhile no tasks are created for these invalidations and no planner takes them. Other
+invalidations are not affected.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from engine.flow.planning.decision import Draft
+from engine.flow.planning.estimate import Estimate, costs
+from engine.flow.shared.load_partitions import load_existing
+from engine.flow.shared.org_context import Scene
+from engine.planner import Excess, Plan, excesses
+from engine.store.database import Connection
+from engine.store.ids import new_id
+from engine.store.orgs import settings
+from engine.store.run import execute
+
+
+async def excesses_of(conn: Connection, scene: Scene, draft: Draft) -> list[Excess]:
+    """Return the limits exceeded by a draft, both of its org and of its jobs."""
+    limit = (await settings(conn, scene.org_id)).blast_radius
+    return list(excesses(draft.decided, draft.lineage, limit))
+
+
+async def hold(conn: Connection, scene: Scene, draft: Draft, beyond: Sequence[Excess]) -> UUID:
+    """Store a plan as pending approval; return its id."""
+    plan_id = new_id()
+    ids = [each.id for each in draft.invalidations]
+    await execute(
+        conn,
+        "plans.hold",
+        id=plan_id,
+        org_id=scene.org_id,
+        epoch=scene.epoch,
+        invalidation_ids=ids,
+        document=Jsonb(draft.document),
+        task_count=draft.tasks,
+        estimate=Jsonb(asdict(Estimate.of((await costs(conn, draft)).values()))),
+        held_by="\n".join(map(str, beyond)),
+    )
+    await execute(conn, "invalidations.hold", plan_id=plan_id, ids=ids)
+    return plan_id
+
+
+async def spoken_of(conn: Connection, draft: Draft) -> Plan:
+    """Return the plan, with its changes restricted to partitions that already exist.
+
+    The change has happened whether or not the plan is approved, so readers of existing partitions
+    are stale. New partitions stay unregistered, so that no other change can trigger them before
+    approval; once they are planned, all of their columns count as changed.
+    """
+    changed = {}
+    for dataset, each in draft.decided.changed.items():
+        existing = await load_existing(conn, draft.lineage, dataset)
+        changed[dataset] = tuple(it._replace(partitions=it.partitions & existing) for it in each)
+    return replace(draft.decided, changed=changed)

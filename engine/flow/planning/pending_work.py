@@ -1,0 +1,187 @@
+"""Explain the stale partitions of a job by pending work, or by a decision to leave them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from engine.errors import InvalidPartition
+from engine.flow.shared.org_context import Scene
+from engine.flow.shared.stale import judged_keys
+from engine.lineage.graph import Edge, Lineage
+from engine.model.invalidation import ABOUT_READERS, FOUND
+from engine.model.job import Job
+from engine.partitions import PartitionSet, PartitionSpace
+from engine.planner.first_runs import UNIT
+from engine.store.database import Connection
+from engine.store.run import Row, fetch
+
+Verdict = Literal["in hand", "left", "lost"]
+
+_MOST_REACHING = 200
+"""Limit on open invalidations of inputs with partitions computed one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Pending work and decisions, by partition key and for the job as a whole.
+
+    ``by_inputs`` has the partitions that open invalidations reach through an input.
+    """
+
+    of_job: tuple[Verdict, str] | None
+    of_keys: Mapping[str, tuple[Verdict, str]]
+    by_inputs: Sequence[tuple[PartitionSet, tuple[Verdict, str]]]
+    space: PartitionSpace
+
+    def of(self, key: str) -> tuple[Verdict, str | None]:
+        """Return the verdict on a stale partition, with the reason."""
+        return self.of_keys.get(key) or self._reached(key) or self.of_job or ("lost", None)
+
+    def _reached(self, key: str) -> tuple[Verdict, str] | None:
+        partition = self.space.universe if key == UNIT else self.space.parse(key)
+        return next((each for reached, each in self.by_inputs if reached & partition), None)
+
+
+async def load_standing(
+    conn: Connection, scene: Scene, lineage: Lineage, job: Job, keys: Sequence[str]
+) -> Standing:
+    """Load the standing of partition keys of a job, ``*`` if built together."""
+    of_keys: dict[str, tuple[Verdict, str]] = {}
+    for key, row in (await _decisions(conn, lineage, job, keys)).items():
+        by = f" by {row['decided_by']}" if row["decided_by"] else ""
+        of_keys[key] = "left", f"{row['decision']}{by} at {row['decided_at']:%Y-%m-%d %H:%M:%S %Z}"
+    for key, plan in (await _pending(conn, scene, lineage, job, keys)).items():
+        of_keys[key] = "left", f"plan {plan} is pending approval"
+    concerned = {*job.outputs, *(edge.dataset for edge in lineage.inputs(job.id))}
+    rows = await fetch(
+        conn, "stale.open_invalidations", org_id=scene.org_id, datasets=list(concerned)
+    )
+    of_keys |= _invalidated(lineage, job, keys, rows)
+    for key, row in (await _tasks(conn, job, keys)).items():
+        verdict: Verdict = "left" if row["status"] == "failed" else "in hand"
+        of_keys[key] = verdict, f"task {row['id']} is {row['status']}"
+    is_manual = job.activation == "manual"
+    of_job: tuple[Verdict, str] | None = (
+        ("left", "its job runs only when somebody asks for it") if is_manual else None
+    )
+    return Standing(of_job, of_keys, _by_inputs(lineage, job, rows), lineage.job_space(job))
+
+
+def _by_inputs(
+    lineage: Lineage, job: Job, open_rows: Sequence[Row]
+) -> list[tuple[PartitionSet, tuple[Verdict, str]]]:
+    """Return the partitions reached by open invalidations of the inputs, plannable ones first.
+
+    An invalidation that was set aside explains a stale partition only if a run made the change:
+    other changes get their versions during planning. A backlog counts as reaching all partitions
+    until it is planned, because so many sets cost more than they are worth.
+    """
+    reaching = [
+        (edge, row)
+        for edge in lineage.inputs(job.id)
+        for row in open_rows
+        if row["dataset_uuid"] == edge.dataset
+    ]
+    unplanned = [each for each in reaching if each[1]["planning_error"] is None]
+    set_aside = [
+        each for each in reaching if each[1]["planning_error"] and each[1]["reason"] == FOUND
+    ]
+    if len(unplanned) > _MOST_REACHING:
+        return [(lineage.job_space(job).universe, invalidation_verdict(None, "of an input"))]
+    return [
+        (_down(lineage, edge, row), invalidation_verdict(row["planning_error"], "of an input"))
+        for edge, row in (*unplanned, *set_aside[:_MOST_REACHING])
+    ]
+
+
+def _down(lineage: Lineage, edge: Edge, row: Row) -> PartitionSet:
+    """Return the partitions of the edge's job reached by an invalidation of the input."""
+    everything = lineage.job_space(lineage.job(edge.job)).universe
+    if row["partition_key"] is None or edge.mapping.takes_last:
+        return everything
+    try:
+        return edge.mapping.down(lineage.space(edge.dataset).parse(row["partition_key"]))
+    except InvalidPartition:
+        return everything  # the key of another dataset version, until planned
+
+
+def _invalidated(
+    lineage: Lineage, job: Job, keys: Sequence[str], open_rows: Sequence[Row]
+) -> dict[str, tuple[Verdict, str]]:
+    """Return the partition keys covered by open invalidations of the job's own outputs."""
+    own = [
+        row
+        for row in open_rows
+        if row["dataset_uuid"] in job.outputs and row["reason"] not in ABOUT_READERS
+    ]
+    found: dict[str, tuple[Verdict, str]] = {}
+    for key in keys if own else ():
+        covering = [row for row in own if key == UNIT or _covers(lineage, job, row, key)]
+        if covering:
+            found[key] = verdict_of_covering(covering)
+    return found
+
+
+def _covers(lineage: Lineage, job: Job, row: Row, key: str) -> bool:
+    space = lineage.job_space(job)
+    if row["partition_key"] is None:
+        return True
+    try:
+        return space.parse(row["partition_key"]).covers(space.parse(key))
+    except InvalidPartition:
+        return row["planning_error"] is None
+
+
+def verdict_of_covering(rows: Sequence[Row]) -> tuple[Verdict, str]:
+    """Return the verdict for covering open invalidations; plannable ones take priority."""
+    errors = [row["planning_error"] for row in rows]
+    return invalidation_verdict(None if None in errors else errors[0], "of it")
+
+
+def invalidation_verdict(planning_error: str | None, of: str) -> tuple[Verdict, str]:
+    """Return the verdict on partitions concerned by an open invalidation."""
+    if planning_error is not None:
+        return "left", f"an invalidation {of} cannot be planned: {planning_error}"
+    return "in hand", f"an invalidation {of} is not planned yet"
+
+
+async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str, Row]:
+    """Fetch unfinished tasks by the keys to be built; runnable tasks take priority."""
+    found: dict[str, Row] = {}
+    rows = await fetch(
+        conn, "stale.open_tasks", job=job.id, keys=None if job.is_unit else list(keys)
+    )
+    for row in rows:
+        for key in judged_keys(job, row["partitions"]):
+            if key not in found or found[key]["status"] == "failed":
+                found[key] = row
+    return found
+
+
+async def _decisions(
+    conn: Connection, lineage: Lineage, job: Job, keys: Sequence[str]
+) -> Mapping[str, Row]:
+    dataset = lineage.dataset(job.outputs[0])
+    rows = await fetch(
+        conn, "stale.decisions", dataset=dataset.id, version=dataset.version, keys=list(keys)
+    )
+    return {row["partition_key"]: row for row in rows}
+
+
+async def _pending(
+    conn: Connection, scene: Scene, lineage: Lineage, job: Job, keys: Sequence[str]
+) -> Mapping[str, Any]:
+    """Fetch plans pending approval by the keys to be recomputed."""
+    rows = await fetch(
+        conn, "stale.pending_steps", org_id=scene.org_id, job=job.name, dag=job.dag_name
+    )
+    space = lineage.job_space(job)
+    found: dict[str, Any] = {}
+    for row in rows:
+        step = space.from_keys(row["partitions"])
+        for key in keys:
+            if job.is_unit or step.covers(space.parse(key)):
+                found[key] = row["plan_id"]
+    return found

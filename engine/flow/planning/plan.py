@@ -1,0 +1,213 @@
+"""Plan unprocessed invalidations: create tasks, and record the jobs that have received theirs.
+
+Planning is one transaction, so a crash before the commit leaves the invalidations unchanged. A
+plan beyond a limit is held for approval. If planning fails on the data of invalidations, the batch
+is halved until the faulty ones are isolated and set aside. Invalidations whose planning never ends
+are set aside too (`attempts.py`).
+"""
+
+from asyncio import get_running_loop
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import islice
+from operator import add, attrgetter
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from engine.flow.execution.dependents import release_held_of_manual
+from engine.flow.execution.row_changes import bound_row_changes
+from engine.flow.planning.attempts import Attempt, attempting, give_up
+from engine.flow.planning.decision import Draft, draft_rows
+from engine.flow.planning.declare_wrong import declare_wrong
+from engine.flow.planning.emit import emit
+from engine.flow.planning.pending_approval import excesses_of, hold, spoken_of
+from engine.flow.planning.set_aside import planning, set_aside
+from engine.flow.shared.org_context import Scene
+from engine.gc_pause import gc_paused
+from engine.lineage.content import MOST_ROW_CHANGES
+from engine.lineage.graph import Lineage
+from engine.planner import Excess, Plan
+from engine.store.bells import TASKS, ring
+from engine.store.database import Connection
+from engine.store.failures import is_due_to_data
+from engine.store.ids import new_id
+from engine.store.orgs import settings
+from engine.store.run import Row, execute, fetch
+
+_STAMPED_AT_ONCE = 100_000
+"""Keys per statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Result of planning: the plan, and the numbers of invalidations taken and tasks affected.
+
+    ``held_by`` are the exceeded limits; a held plan has no tasks. ``set_aside`` are the
+    invalidations that cannot be planned. For a halved batch, ``plan_id`` is the last of several
+    plans; None if all invalidations were set aside.
+    """
+
+    plan_id: UUID | None
+    invalidations: int
+    tasks: int
+    held_by: tuple[Excess, ...] = ()
+    set_aside: tuple[UUID, ...] = ()
+
+    def __add__(self, other: "Planned") -> "Planned":
+        return Planned(
+            other.plan_id or self.plan_id,
+            self.invalidations + other.invalidations,
+            self.tasks + other.tasks,
+            self.held_by + other.held_by,
+            self.set_aside + other.set_aside,
+        )
+
+
+async def plan(conn: Connection, scene: Scene, limit: int = 1_000) -> Planned | None:
+    """Plan up to ``limit`` of the oldest open invalidations; return None if none is open.
+
+    If the batch exceeds a limit, only the invalidations of the first one's dataset are taken, so
+    that no plan is held because of unrelated invalidations.
+    """
+    async with attempting(conn, scene, limit) as attempt:
+        if attempt is None:
+            return None
+        if attempt.is_hopeless:
+            return await _set_aside_hopeless(conn, scene, attempt)
+        with gc_paused():
+            async with conn.transaction():
+                return await _plan_batch(conn, scene, attempt)
+
+
+async def _plan_batch(conn: Connection, scene: Scene, attempt: Attempt) -> Planned | None:
+    limit = attempt.batch_limit
+    if limit == 1:
+        await execute(conn, "attempts.patience")
+    rows = await fetch(conn, "invalidations.lock_open", org_id=scene.org_id, limit=limit)
+    if not rows:
+        return None
+    # Errors of the whole org are raised here, before any invalidation can be blamed.
+    await scene.lineage(conn)
+    await settings(conn, scene.org_id)
+    return reduce(add, await _plan_halving(conn, scene, rows))
+
+
+async def _set_aside_hopeless(conn: Connection, scene: Scene, attempt: Attempt) -> Planned:
+    async with conn.transaction():
+        await execute(conn, "attempts.forget", org_id=scene.org_id)
+        rows = await fetch(conn, "invalidations.lock_these", ids=[attempt.oldest])
+        for row in rows:
+            await set_aside(conn, row, give_up(attempt))
+        return Planned(None, 0, 0, set_aside=tuple(row["id"] for row in rows))
+
+
+async def _plan_halving(conn: Connection, scene: Scene, rows: Sequence[Row]) -> list[Planned]:
+    """Plan a batch; on a data error, plan its halves, down to single invalidations."""
+    try:
+        async with conn.transaction():
+            return [await _plan_within_limits(conn, scene, rows)]
+    except Exception as error:
+        if not is_due_to_data(error):
+            raise
+        if len(rows) == 1:
+            await set_aside(conn, rows[0], error)
+            return [Planned(None, 0, 0, set_aside=(rows[0]["id"],))]
+    middle = len(rows) // 2
+    return [
+        *await _plan_halving(conn, scene, rows[:middle]),
+        *await _plan_halving(conn, scene, rows[middle:]),
+    ]
+
+
+async def plan_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Planned:
+    """Plan locked invalidations, in the caller's transaction and under the planning lock.
+
+    Limits do not apply, because the caller has authorized the change. Raises InvalidInput if the
+    invalidations cannot be planned.
+    """
+    with planning("what the definition changes"):
+        return await carry_out(conn, scene, await draft_rows(conn, scene, rows), new_id())
+
+
+async def carry_out(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID) -> Planned:
+    """Execute a decided plan, and record it under ``plan_id``, which may exist already."""
+    await _stamp(conn, draft.lineage, draft.decided)
+    await declare_wrong(conn, draft.lineage, draft.decided)
+    # The document is built in a thread while the server receives the tasks.
+    account = get_running_loop().run_in_executor(None, lambda: draft.document)
+    tasks = await emit(conn, scene, draft.lineage, draft.decided, plan_id)
+    await release_held_of_manual(conn, scene, draft.lineage, draft.decided.changed)
+    await _record(conn, scene, draft, plan_id, tasks, await account)
+    await ring(conn, TASKS, scene.org_id)
+    return Planned(plan_id, len(draft.invalidations), tasks)
+
+
+async def _plan_within_limits(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Planned:
+    draft = await draft_rows(conn, scene, rows)
+    beyond = await excesses_of(conn, scene, draft)
+    alone = [row for row in rows if row["dataset_uuid"] == rows[0]["dataset_uuid"]]
+    if beyond and len(alone) < len(rows):
+        return await _plan_within_limits(conn, scene, alone)
+    if beyond:
+        return await _held(conn, scene, draft, beyond)
+    return await carry_out(conn, scene, draft, new_id())
+
+
+async def _held(conn: Connection, scene: Scene, draft: Draft, beyond: Sequence[Excess]) -> Planned:
+    plan_id = await hold(conn, scene, draft, beyond)
+    await _stamp(conn, draft.lineage, await spoken_of(conn, draft))
+    return Planned(plan_id, len(draft.invalidations), 0, tuple(beyond))
+
+
+async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
+    """Assign a new content version to partitions that changed outside of tasks."""
+    for dataset, changed in decided.changed.items():
+        space, version = lineage.space(dataset), lineage.dataset(dataset).version
+        is_source = lineage.producer(dataset).activation == "source"
+        for partitions, columns, rows in changed:
+            keys = space.keys(partitions)
+            while part := list(islice(keys, _STAMPED_AT_ONCE)):
+                long = await fetch(
+                    conn,
+                    "partitions.stamp",
+                    dataset=dataset,
+                    version=version,
+                    keys=part,
+                    columns=None if columns is None else list(columns),
+                    rows=None if rows is None else Jsonb(rows.spec()),
+                    is_source=is_source,
+                    most=MOST_ROW_CHANGES,
+                )
+                if long:
+                    over = [row["partition_key"] for row in long]
+                    await bound_row_changes(conn, lineage, dataset, version, over)
+
+
+async def _record(
+    conn: Connection,
+    scene: Scene,
+    draft: Draft,
+    plan_id: UUID,
+    tasks: int,
+    account: Mapping[str, Any],
+) -> None:
+    await execute(
+        conn,
+        "plans.insert",
+        id=plan_id,
+        org_id=scene.org_id,
+        epoch=scene.epoch,
+        invalidation_ids=[each.id for each in draft.invalidations],
+        document=Jsonb(account),
+        task_count=tasks,
+    )
+    marks = [_mark(draft.decided, each.id) for each in draft.invalidations]
+    await execute(conn, "invalidations.processed", plan_id=plan_id, rows=Jsonb(marks))
+
+
+def _mark(decided: Plan, invalidation: UUID) -> dict[str, Any]:
+    jobs = sorted(decided.invalidations.get(invalidation, ()), key=attrgetter("int"))
+    return {"id": invalidation, "jobs": jobs, "outcome": "planned" if jobs else "hits nothing"}

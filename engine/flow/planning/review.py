@@ -1,0 +1,64 @@
+"""Decide on a plan: lock it under the planning lock, and compare it with a new draft.
+
+Because of the lock, the later of two concurrent decisions, or of a decision and a deploy, sees the
+effects of the earlier.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from engine.errors import InvalidInput, UnknownName
+from engine.flow.planning.decision import Draft
+from engine.flow.shared.org_context import Scene
+from engine.planner import Difference, differences
+from engine.store.database import Connection
+from engine.store.orgs import lock_planning
+from engine.store.run import Row, execute, fetch, fetch_one
+
+_ADVICE = {
+    "proposed": "is only proposed: 'knockon apply' runs it, and left alone it goes by itself",
+    "held": "is held for approval: 'knockon approve' or 'knockon reject' it",
+    "applied": "has been applied already: what came of it, 'knockon tasks' shows",
+    "rejected": "has been rejected: to have its partitions recomputed, invalidate them",
+}
+
+
+async def lock_plan(conn: Connection, scene: Scene, plan_id: UUID, *states: str) -> Row:
+    """Lock and return a plan in one of these states, until the caller's transaction ends.
+
+    Raises UnknownName, or InvalidInput if the plan is in another state.
+    """
+    await lock_planning(conn, scene.org_id)
+    row = await fetch_one(conn, "plans.lock_one", org_id=scene.org_id, id=plan_id)
+    if row is None:
+        raise UnknownName(f"there is no plan {plan_id} in this org: see 'knockon plans'")
+    if row["state"] not in states:
+        raise InvalidInput(f"plan {plan_id} {_ADVICE[row['state']]}")
+    return row
+
+
+async def changes_since(
+    conn: Connection, before: Mapping[str, Any], draft: Draft
+) -> tuple[Difference, ...]:
+    """Return the differences between an earlier plan's document and the draft."""
+    ids = [step["job"] for step in before["steps"]]
+    rows = await fetch(conn, "plans.jobs", ids=ids)
+    by_id = {row["id"]: row for row in rows}
+    was = {}
+    for step in before["steps"]:
+        row = by_id[step["job"]]
+        block = {"partitions_per_task": row["partitions_per_task"]}
+        was[row["dag_name"], row["name"]] = step | block
+    jobs = [draft.lineage.job(step.job) for step in draft.decided.steps]
+    steps = zip(jobs, draft.document["steps"], strict=True)
+    now = {
+        (job.dag_name, job.name): step | {"partitions_per_task": job.partitions_per_task}
+        for job, step in steps
+    }
+    return differences(was, now, draft.lineage)
+
+
+async def decided(conn: Connection, plan_id: UUID, state: str, by: str | None) -> None:
+    """Record the decision on a plan, and its author."""
+    await execute(conn, "plans.decide", id=plan_id, state=state, by=by)

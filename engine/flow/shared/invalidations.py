@@ -1,0 +1,65 @@
+"""Invalidations created by Knockon itself."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from engine.flow.shared.org_context import Scene
+from engine.store.bells import INVALIDATIONS, ring
+from engine.store.database import Connection
+from engine.store.ids import new_id
+from engine.store.run import execute
+
+Fact = dict[str, Any]
+
+
+def own_invalidation(
+    dataset: UUID,
+    version: UUID,
+    partitions: Sequence[str | None],
+    *,
+    reason: str,
+    source: str,
+    columns: Collection[str] | None = None,
+    note: str | None = None,
+) -> Fact:
+    """Return rows for `invalidations.insert`, one per partition text; None is the whole dataset.
+
+    ``source`` is recorded as the stream of origin.
+    """
+    event = {"event": {"note": note}} if note else {}
+    return {
+        "dataset_uuid": dataset,
+        "dataset_version": version,
+        "reason": reason,
+        "columns": None if columns is None else sorted(columns),
+        "source_event": {"count": 1, "stream": source, **event},
+        "events": 1,
+        "ids": [new_id() for _ in partitions],
+        "partition_keys": list(partitions),
+    }
+
+
+def definition_change(
+    dataset: UUID,
+    version: UUID,
+    partition: str | None = None,
+    *,
+    columns: Collection[str] | None = None,
+) -> Fact:
+    """Return an invalidation of all or part of a dataset with a changed definition.
+
+    A source with a changed definition counts as different data, in all columns or in some.
+    """
+    return own_invalidation(
+        dataset, version, [partition], reason="definition_change", source="deploy", columns=columns
+    )
+
+
+async def insert_own(conn: Connection, scene: Scene, facts: Sequence[Fact]) -> None:
+    """Write invalidations and notify the planner."""
+    if facts:
+        await execute(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(list(facts)))
+        await ring(conn, INVALIDATIONS, scene.org_id)

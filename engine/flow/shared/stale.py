@@ -1,0 +1,295 @@
+"""Stale: the only definition of a stale partition, by the evidence in the tables.
+
+A partition is stale in any of these cases:
+
+- the definition of its job differs from that of its run;
+- an input has changed since the run, in columns and rows that reach the partition;
+- a needed input has appeared or is gone;
+- an attempt since the run may have written a part of it;
+- an invalidation since the run has declared it wrong;
+- a `PerUpdate` job does not read old rows again, by decision;
+- it was never built, although everything its first run waits for exists.
+
+A job that builds all its partitions together is judged as one, under the key ``*``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from engine.flow.shared.load_partitions import load_existing
+from engine.lineage.columns import read_columns
+from engine.lineage.content import RowChange
+from engine.lineage.graph import Edge, Lineage
+from engine.lineage.scope import is_reached
+from engine.model.job import Job
+from engine.partitions import PartitionSet
+from engine.planner import Known, KnownNeeded, first_run_is_due, input_partitions, prefetched
+from engine.planner.first_runs import UNIT
+from engine.planner.inputs import up
+from engine.store.database import Connection
+from engine.store.run import Row, fetch
+
+T = TypeVar("T")
+Rule = Literal[
+    "definition",
+    "input changed",
+    "input appeared",
+    "input gone",
+    "partly written",
+    "declared wrong",
+    "rows not read",
+    "never built",
+    "invalidated",
+    "stalled",
+]
+"""Rule by which a partition is stale; the last two apply in the audit only.
+
+Planning recomputes an invalidated partition anyway, and a stalled one has a task whose blockers
+have all ended.
+"""
+Subject = tuple[UUID, str]
+"""Job and one of its partition keys, ``*`` if its partitions are built together."""
+_Needed = tuple[UUID, PartitionSet]
+"""Partitions of an input dataset."""
+_Runs = Mapping[UUID, Sequence[tuple[Job, str]]]
+"""By task, the partitions with content from its run."""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Reason for staleness; versions are those of the input ``partition`` of ``dataset``."""
+
+    rule: Rule
+    dataset: str | None = None
+    partition: str | None = None
+    recorded: datetime | None = None
+    version: datetime | None = None
+
+
+Stale = Mapping[Subject, Sequence[Reason]]
+
+
+async def stale_partitions(
+    conn: Connection, lineage: Lineage, needs: Sequence[tuple[Job, Sequence[str]]]
+) -> Stale:
+    """Judge partitions of jobs other than sources; return the stale ones with the reasons."""
+    subjects = [(job, key) for job, keys in needs for key in judged_keys(job, keys)]
+    found = _Judgement(conn, lineage)
+    runs = await _runs(conn, lineage, subjects)
+    built = [(*subject, row["task_id"]) for subject, row in runs if row["task_id"]]
+    for (job, key), row in runs:
+        if row["task_id"] and row["config_hash"] != job.config_hash:
+            found.add(job, key, Reason("definition"))
+        if row["is_partly_written"]:
+            found.add(job, key, Reason("partly written"))
+        if row["is_declared_wrong"]:
+            found.add(job, key, Reason("declared wrong"))
+        if row["has_unread_rows"]:
+            found.add(job, key, Reason("rows not read"))
+    await found.judge_changes(built)
+    await found.judge_appearances(built)
+    await found.judge_first_runs([subject for subject, row in runs if not row["task_id"]])
+    return found.reasons
+
+
+async def _runs(
+    conn: Connection, lineage: Lineage, subjects: Sequence[tuple[Job, str]]
+) -> list[tuple[tuple[Job, str], Row]]:
+    """Fetch for each subject the run that built its current content."""
+    found: list[tuple[tuple[Job, str], Row]] = []
+    for name, is_unit in (("stale.runs", False), ("stale.last_runs", True)):
+        asked = [each for each in subjects if each[0].is_unit is is_unit]
+        if asked:
+            datasets = [lineage.dataset(job.outputs[0]) for job, _ in asked]
+            rows = await fetch(
+                conn,
+                name,
+                datasets=[each.id for each in datasets],
+                versions=[each.version for each in datasets],
+                keys=[key for _, key in asked],
+            )
+            found += zip(asked, rows, strict=True)
+    return found
+
+
+@dataclass(slots=True)
+class _Judgement:
+    """Collected reasons, with caches; ``existing`` holds the partitions of datasets.
+
+    ``needed`` holds the input partitions of output partitions, by edge.
+    """
+
+    conn: Connection
+    lineage: Lineage
+    reasons: dict[Subject, list[Reason]] = field(default_factory=dict)
+    existing: dict[UUID, PartitionSet] = field(default_factory=dict)
+    needed: dict[tuple[Edge, str], PartitionSet] = field(default_factory=dict)
+
+    def add(self, job: Job, key: str, reason: Reason) -> None:
+        self.reasons.setdefault((job.id, key), []).append(reason)
+
+    async def judge_changes(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
+        """Find inputs that are gone, or have changed since the run in a relevant scope."""
+        by_task = _by_task(built)
+        runs = {task: job.id for job, _, task in built}
+        rows = await fetch(
+            self.conn,
+            "stale.changed_inputs",
+            tasks=list(runs),
+            jobs=list(runs.values()),
+            reads=Jsonb(_columns_read(self.lineage, set(runs.values()))),
+        )
+        for row in rows:
+            for job, key in by_task[row["task_id"]]:
+                if await self._is_newer(job, key, row):
+                    self.add(job, key, self._reason(row))
+
+    async def judge_appearances(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
+        """Find inputs that a run would read today and the recorded run has not read.
+
+        Partitions with the same needed inputs are judged together, so that inputs are listed once.
+        """
+        tasks: list[UUID] = []
+        groups: dict[int, _Runs] = {}
+        listed: list[tuple[int, int, UUID, UUID, str]] = []
+        for (dataset, partitions), runs in (await self._by_needs(built)).items():
+            first = len(tasks) + 1
+            groups[first] = runs
+            tasks += runs
+            version = self.lineage.dataset(dataset).version
+            keys = self.lineage.space(dataset).keys(partitions)
+            listed += [(first, len(tasks), dataset, version, key) for key in keys]
+        for row in await self._unrecorded(tasks, listed):
+            for job, key in groups[row["first_task"]][row["task_id"]]:
+                self.add(job, key, self._reason(row))
+
+    async def _unrecorded(
+        self, tasks: Sequence[UUID], listed: Sequence[tuple[int, int, UUID, UUID, str]]
+    ) -> list[Row]:
+        """Fetch existing partitions that tasks have not read, each with its range of tasks."""
+        if not listed:
+            return []
+        firsts, lasts, datasets, versions, keys = map(list, zip(*listed, strict=True))
+        return await fetch(
+            self.conn,
+            "stale.unrecorded_inputs",
+            tasks=list(tasks),
+            first_tasks=firsts,
+            last_tasks=lasts,
+            datasets=datasets,
+            versions=versions,
+            keys=keys,
+        )
+
+    async def _by_needs(self, built: Sequence[tuple[Job, str, UUID]]) -> Mapping[_Needed, _Runs]:
+        """Group runs by needed input partitions, except for inputs that need no look-up.
+
+        A run of single partitions has recorded the one input partition that an identity gives.
+        """
+        found: dict[_Needed, dict[UUID, list[tuple[Job, str]]]] = {}
+        for job, key, task in built:
+            asked = {
+                edge.dataset
+                for edge in self.lineage.inputs(job.id)
+                if job.is_unit or not edge.mapping.is_identity
+            }
+            if asked:
+                needs = partial(input_partitions, self.lineage, job, [key])
+                for dataset, partitions in (await self._answer(needs)).items():
+                    if dataset in asked:
+                        runs = found.setdefault((dataset, partitions), {})
+                        runs.setdefault(task, []).append((job, key))
+        return found
+
+    async def judge_first_runs(self, unbuilt: Sequence[tuple[Job, str]]) -> None:
+        """Find partitions that were never built although nothing blocks their first run."""
+        for job, key in unbuilt:
+            if await self._answer(partial(first_run_is_due, self.lineage, job, key)):
+                self.add(job, key, Reason("never built"))
+
+    def _reason(self, row: Row) -> Reason:
+        name, recorded = self.lineage.dataset(row["dataset"]).name, row.get("recorded")
+        rule: Rule = "input appeared" if recorded is None else "input changed"
+        if row.get("is_gone"):
+            rule = "input gone"
+        return Reason(rule, name, row["key"], recorded, row["version"])
+
+    async def _is_newer(self, job: Job, key: str, row: Row) -> bool:
+        """Return True if the change in the row concerns the partition."""
+        edges = [each for each in self.lineage.inputs(job.id) if each.dataset == row["dataset"]]
+        if not edges or not await self._needs(job, key, row["dataset"], row["key"]):
+            return False
+        if row["is_gone"] or row["recorded"] is None or row["version"] > row["recorded"]:
+            return True
+        changes = msgspec.convert(row["row_changes"], tuple[RowChange, ...])
+        space = self.lineage.job_space(job)
+        partition = space.universe if key == UNIT else space.parse(key)
+        return any(
+            is_reached(edge, partition, change.scope)
+            for change in changes
+            if change.at > row["recorded"]
+            for edge in edges
+        )
+
+    async def _needs(self, job: Job, key: str, dataset: UUID, input_key: str) -> bool:
+        """Return True if a partition needs an input partition; a run may have read more."""
+        wanted = self.lineage.space(dataset).parse(input_key)
+        for edge in self.lineage.inputs(job.id):
+            if edge.dataset == dataset:
+                needed = await self._needed(edge, job, key)
+                if needed.covers(wanted):
+                    return True
+        return False
+
+    async def _needed(self, edge: Edge, job: Job, key: str) -> PartitionSet:
+        """Return the input partitions from which a partition is built over one edge."""
+        found = self.needed.get((edge, key))
+        if found is None:
+            space = self.lineage.job_space(job)
+            made = space.universe if job.is_unit else space.parse(key)
+            found = self.needed[edge, key] = await self._answer(partial(up, edge, made))
+        return found
+
+    async def _answer(self, question: Callable[[Known], T]) -> T:
+        """Answer a question about existing partitions, loading them on demand."""
+        while True:
+            try:
+                return question(prefetched(self.existing))
+            except KnownNeeded as needed:
+                for each in needed.datasets:
+                    self.existing[each] = await load_existing(self.conn, self.lineage, each)
+
+
+def _by_task(built: Sequence[tuple[Job, str, UUID]]) -> _Runs:
+    found: dict[UUID, list[tuple[Job, str]]] = {}
+    for job, key, task in built:
+        found.setdefault(task, []).append((job, key))
+    return found
+
+
+def _columns_read(lineage: Lineage, jobs: Collection[UUID]) -> list[dict[str, object]]:
+    """Return the columns read by jobs, by job and dataset; inputs read in full are left out."""
+    return [
+        {"job": job, "dataset": edge.dataset, "columns": sorted(columns)}
+        for job in jobs
+        for edge in lineage.inputs(job)
+        if (columns := read_columns(edge.columns)) is not None
+    ]
+
+
+def stale_keys(stale: Stale, job: Job, keys: Sequence[str]) -> Iterator[str]:
+    """Yield the stale partition keys of a job."""
+    return (key for key in keys if (job.id, UNIT if job.is_unit else key) in stale)
+
+
+def judged_keys(job: Job, keys: Sequence[str]) -> Sequence[str]:
+    """Return the keys under which partitions are judged: ``*`` alone where built together."""
+    return (UNIT,) if job.is_unit else keys

@@ -1,0 +1,269 @@
+"""What holds a task back, and what an operator does about it."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from engine.errors import InvalidInput, UnknownName
+from engine.flow.execution import operator_actions
+from engine.flow.execution.fail import fail
+from engine.flow.execution.operator_actions import cancel, retry, retry_failed
+from engine.model.task import Output
+from engine.store.database import Database
+from engine.store.ids import new_id
+from tests.support.worlds import WEEKLY, World, job, source
+
+DAY = "2013-02-13"
+
+
+@pytest.fixture
+async def failed(database: Database) -> World:
+    """b has failed for good; c and d wait behind it, e does not."""
+    world = await World.made(
+        database,
+        source("a"),
+        job("b", "a", max_attempts=1),
+        job("c", "b"),
+        job("d", "c"),
+        job("e", "a"),
+    )
+    await world.changed("a", DAY)
+    lease = next(each for each in await world.claim() if each.job.name == "b")
+    async with world.conn() as conn:
+        await fail(conn, world.scene, lease, "it broke")
+    return world
+
+
+async def test_a_failed_task_holds_back_only_what_is_behind_it(failed: World) -> None:
+    assert await failed.tasks() == {
+        "failed": [f"b[{DAY}]"],
+        "blocked": [f"c[{DAY}]", f"d[{DAY}]"],
+        "running": [f"e[{DAY}]"],
+    }
+
+
+async def test_retry_releases_what_is_behind(failed: World) -> None:
+    task = await failed.task(f"b[{DAY}]", "failed")
+    async with failed.conn() as conn:
+        await retry(conn, failed.scene, task["id"])
+    assert await failed.run() == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
+
+
+async def test_cancel_releases_what_is_behind(failed: World) -> None:
+    task = await failed.task(f"b[{DAY}]", "failed")
+    async with failed.conn() as conn:
+        await cancel(conn, failed.scene, task["id"])
+    assert await failed.tasks("c") == {"skipped": [f"c[{DAY}]"]}
+    assert await failed.tasks("d") == {"skipped": [f"d[{DAY}]"]}
+
+
+async def test_a_new_change_brings_a_failed_task_back(failed: World) -> None:
+    await failed.changed("a", DAY)
+    assert (await failed.tasks("b")) == {"queued": [f"b[{DAY}]"]}
+    ran = await failed.run()
+    assert ran == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
+
+
+async def test_only_what_failed_can_be_retried(failed: World) -> None:
+    waiting = await failed.task(f"c[{DAY}]", "blocked")
+    async with failed.conn() as conn:
+        with pytest.raises(InvalidInput, match="blocked, not failed"):
+            await retry(conn, failed.scene, waiting["id"])
+        with pytest.raises(UnknownName):
+            await cancel(conn, failed.scene, new_id())
+
+
+async def test_a_first_run_waits_for_all_its_inputs_and_says_for_which(database: Database) -> None:
+    world = await World.made(
+        database,
+        source("a"),
+        job("w", {"dataset": "a", "wait_for": "all"}, partitioning=WEEKLY),
+    )
+    await world.changed("a", "2013-02-11..2013-02-15")
+    assert await world.run() == []
+    held = await world.task("w[2013-W07]", "blocked")
+    assert held["waiting_for"] == {"a": ["2013-02-16..2013-02-17"]}
+    await world.changed("a", "2013-02-16")
+    assert await world.run() == []
+    await world.changed("a", "2013-02-17")
+    assert await world.run() == ["w[2013-W07]"]
+    await world.changed("a", "2013-02-12")
+    assert await world.run() == ["w[2013-W07]"], "a partition that exists is fired by any change"
+
+
+async def test_a_first_run_waits_for_some_of_its_inputs(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), job("w", {"dataset": "a", "wait_for": 2}, partitioning=WEEKLY)
+    )
+    await world.changed("a", "2013-02-11")
+    assert await world.run() == []
+    await world.changed("a", "2013-02-14")
+    assert await world.run() == ["w[2013-W07]"]
+
+
+@pytest.mark.parametrize("strategy", ["Full", "PerUpdate"])
+async def test_a_job_that_finds_its_partitions_waits_for_its_first_run(
+    database: Database, strategy: str
+) -> None:
+    """Its task names no partitions, as nothing is known of them before it has run."""
+    read: dict[str, Any] = {"dataset": "a"}
+    more: dict[str, Any] = {"execution_strategy": strategy}
+    if strategy == "PerUpdate":
+        read |= {"cursor": {"column": "id", "type": "integer"}}
+        more |= {"update_strategy": "append", "unique_key": ["id"]}
+    late = {"dataset": "late", "wait_for": "all", "mapping": "all"}
+    days = {"dt": {"time": "day", "start": "2013-02-13", "end": "2013-02-15"}}
+    f = job("f", read, late, partitioning={"k": {"dynamic": True}}, **more)
+    world = await World.made(database, source("a", {}), source("late", days), f)
+    await world.changed("a")
+    await world.changed("late", "2013-02-13")
+    assert await world.run() == []
+    held = await world.task("f[*]", "blocked")
+    assert held["waiting_for"] == {"late": ["2013-02-14"]}
+    await world.changed("late", "2013-02-14")
+    assert await world.run() == ["f[*]"]
+    await world.changed("a")
+    assert await world.run() == ["f[*]"]
+
+
+@pytest.fixture
+async def asked_for(database: Database) -> World:
+    """w is manual and was asked for; its first run is held for a day of a."""
+    w = job("w", {"dataset": "a", "wait_for": "all"}, partitioning=WEEKLY, activation="manual")
+    world = await World.made(database, source("s"), job("a", "s"), w)
+    await world.changed("s", "2013-02-11..2013-02-16")
+    await world.run()
+    await world.changed("w", "2013-W07", reason="manual")
+    assert await world.run() == []
+    held = await world.task("w[2013-W07]", "blocked")
+    assert held["waiting_for"] == {"a": ["2013-02-17"]}
+    return world
+
+
+async def test_a_manual_job_that_was_asked_for_runs_once_a_run_builds_its_inputs(
+    asked_for: World,
+) -> None:
+    await asked_for.changed("s", "2013-02-17")
+    assert await asked_for.run() == ["a[2013-02-17]", "w[2013-W07]"]
+
+
+async def test_a_manual_job_that_was_asked_for_runs_once_its_source_has_its_inputs(
+    database: Database,
+) -> None:
+    w = job("w", {"dataset": "a", "wait_for": 2}, partitioning=WEEKLY, activation="manual")
+    world = await World.made(database, source("a"), w)
+    await world.changed("a", "2013-02-11")
+    await world.changed("w", "2013-W07", reason="manual")
+    assert await world.run() == []
+    await world.changed("a", "2013-02-14")
+    assert await world.run() == ["w[2013-W07]"]
+
+
+async def test_a_first_run_that_is_held_goes_on_after_its_job_has_become_manual(
+    database: Database,
+) -> None:
+    w = job("w", {"dataset": "a", "wait_for": 2}, partitioning=WEEKLY)
+    world = await World.made(database, source("a"), w)
+    await world.changed("a", "2013-02-11")
+    assert await world.run() == []
+    await world.deploy(source("a"), w | {"activation": "manual"})
+    await world.changed("a", "2013-02-14")
+    assert await world.run() == ["w[2013-W07]"]
+
+
+async def test_a_request_for_all_includes_partitions_whose_first_run_was_canceled(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", "2013-02-14")
+    await world.run()
+    await world.changed("a", DAY)
+    task = await world.task(f"b[{DAY}]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.scene, task["id"])
+    await world.changed("b", reason="manual")
+    assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
+
+
+@pytest.fixture
+async def by_column(database: Database) -> World:
+    """ys reads a column of b, and both have run."""
+    b = job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
+    ys = job("ys", "b", columns={"y": ["b.y"]})
+    world = await World.made(database, source("a"), b, ys)
+    await world.changed("a", DAY)
+    await _complete_b(world, "1")
+    assert await world.run() == [f"ys[{DAY}]"]
+    return world
+
+
+async def _complete_b(world: World, y: str) -> None:
+    (lease,) = await world.claim()
+    await world.complete(lease, Output("b", DAY, column_fingerprints={"x": "1", "y": y}))
+
+
+async def test_a_run_takes_in_a_change_whose_task_was_canceled(by_column: World) -> None:
+    await by_column.run(b="1")
+    await by_column.changed("a", DAY, columns=("y",))
+    task = await by_column.task(f"b[{DAY}]", "queued")
+    async with by_column.conn() as conn:
+        await cancel(conn, by_column.scene, task["id"])
+    await by_column.changed("a", DAY, columns=("x",))
+    assert await by_column.run(b="2") == [f"b[{DAY}]"]
+    await by_column.plan()
+    assert await by_column.run() == [f"ys[{DAY}]"]
+
+
+async def test_a_run_that_was_canceled_may_have_written(by_column: World) -> None:
+    """A reader may have run on what it left, so the next run of the same content is a change."""
+    await by_column.changed("a", DAY, columns=("y",))
+    (lease,) = await by_column.claim()
+    async with by_column.conn() as conn:
+        await cancel(conn, by_column.scene, lease.task_id)
+    await by_column.changed("a", DAY, columns=("y",))
+    await _complete_b(by_column, "1")
+    assert await by_column.run() == [f"ys[{DAY}]"]
+
+
+async def fail_all(world: World) -> list[UUID]:
+    """Have every task that can run fail for good."""
+    leases = await world.claim()
+    async with world.conn() as conn:
+        for lease in leases:
+            await fail(conn, world.scene, lease, "it broke")
+    return [lease.task_id for lease in leases]
+
+
+@pytest.fixture
+async def many_failed(database: Database) -> World:
+    """Five tasks of b and five of c have failed."""
+    world = await World.made(
+        database, source("a"), job("b", "a", max_attempts=1), job("c", "a", max_attempts=1)
+    )
+    await world.changed("a", "2013-02-01..2013-02-05")
+    await fail_all(world)
+    return world
+
+
+async def test_several_tasks_are_retried_all_or_none(many_failed: World) -> None:
+    rows = await many_failed.rows("SELECT id FROM tasks ORDER BY id")
+    ids = [row["id"] for row in rows]
+    async with many_failed.conn() as conn:
+        await retry(conn, many_failed.scene, *ids[:3], ids[0])
+        with pytest.raises(InvalidInput, match="not failed"):
+            await retry(conn, many_failed.scene, *ids[3:], ids[0])
+    counts = {status: len(names) for status, names in (await many_failed.tasks()).items()}
+    assert counts == {"queued": 3, "failed": 7}
+
+
+async def test_all_failed_tasks_of_a_job_are_retried(
+    many_failed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_actions, "_RETRIED_AT_ONCE", 2)
+    async with many_failed.conn() as conn:
+        assert await retry_failed(conn, many_failed.scene, "b") == 5
+        assert await retry_failed(conn, many_failed.scene, "b") == 0
+        assert await retry_failed(conn, many_failed.scene) == 5
+    assert {len(names) for names in (await many_failed.tasks()).values()} == {10}
+    assert len(await fail_all(many_failed)) == 10
