@@ -10,7 +10,7 @@ from consumers.formats.reading import Reader
 from consumers.sources import load_sources
 from engine.flow.deployment.auto_register import auto_register
 from engine.flow.ingestion.ingest import ingest
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Batch, Delivery, Received, Rejection, rejection
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
@@ -30,19 +30,19 @@ class Replayed:
     invalidations: tuple[UUID, ...] = ()
 
 
-async def replay(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> list[Replayed]:
+async def replay(conn: Connection, org: OrgContext, ids: Sequence[UUID]) -> list[Replayed]:
     """Ingest dead letters again in one transaction; skips those that are already replayed.
 
     Messages are read with the current configuration of their topic. A dead letter that fails again
     keeps the newest error, except that a loss keeps the error that lists the lost messages.
     """
     async with conn.transaction():
-        readers = (await load_sources(conn, scene)).readers(partial(auto_register, conn, scene))
-        rows = await fetch(conn, "dead_letters.lock", org_id=scene.org_id, ids=list(ids))
+        readers = (await load_sources(conn, org)).readers(partial(auto_register, conn, org))
+        rows = await fetch(conn, "dead_letters.lock", org_id=org.id, ids=list(ids))
         return [
             Replayed(row["id"], _LOST)
             if row["is_loss"]
-            else await _replay(conn, scene, row, await _read(readers, row))
+            else await _replay(conn, org, row, await _read(readers, row))
             for row in rows
         ]
 
@@ -60,12 +60,12 @@ async def _read(readers: Mapping[str, Reader], row: Row) -> list[Received] | Rej
 
 
 async def _replay(
-    conn: Connection, scene: Scene, row: Row, outcome: list[Received] | Rejection
+    conn: Connection, org: OrgContext, row: Row, outcome: list[Received] | Rejection
 ) -> Replayed:
     if isinstance(outcome, Rejection):
         await execute(conn, "views.dead_letter_error", id=row["id"], error=outcome.error)
         return Replayed(row["id"], outcome.error)
-    written = await ingest(conn, scene, Batch(consumer=row["consumer"], received=tuple(outcome)))
+    written = await ingest(conn, org, Batch(consumer=row["consumer"], received=tuple(outcome)))
     # Other events of the same message that are rejected now become dead letters of their own.
     for rejected in written.rejections:
         if rejected.position == row["position"]:

@@ -18,7 +18,7 @@ from consumers.sources import Sources, load_sources
 from engine.errors import InvalidInput, PositionLost
 from engine.flow.deployment.auto_register import auto_register
 from engine.flow.ingestion.ingest import Confirm, Ingested, Rejected, ingest
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.loops.periodic import run_periodically
 from engine.model.discovery import DiscoveredDataset
 from engine.model.event import Advance, Batch
@@ -67,9 +67,9 @@ class Wiring:
 class Consumers:
     """Runs the consumers of the deployed sources, which are reloaded every two seconds."""
 
-    def __init__(self, database: Database, scene: Scene, wiring: Wiring) -> None:
+    def __init__(self, database: Database, org: OrgContext, wiring: Wiring) -> None:
         self._database = database
-        self._scene = scene
+        self._org = org
         self._wiring = wiring
         self._sources: Sources | None = None
         self._changed = asyncio.Event()
@@ -86,7 +86,7 @@ class Consumers:
 
     async def _refresh(self) -> bool:
         async with self._database.connection() as conn:
-            sources = await load_sources(conn, self._scene)
+            sources = await load_sources(conn, self._org)
         if sources.tables and not await has_log(self._wiring.source_url):
             sources = replace(sources, tables={})  # no table has been attached yet
         if sources != self._sources:
@@ -122,7 +122,7 @@ class Consumers:
             _log.info("following tables", tables=sorted(sources.tables))
             yield PostgresConsumer(
                 self._wiring.source_url,
-                Tenant(str(self._scene.org_id), self._wiring.name),
+                Tenant(str(self._org.id), self._wiring.name),
                 self._ingest,
                 self._positions,
                 poll_seconds=self._wiring.poll_seconds,
@@ -138,7 +138,7 @@ class Consumers:
         Raises ServiceUnavailable, and InvalidInput if no broker is configured.
         """
         async with self._database.connection() as conn:
-            sources = await load_sources(conn, self._scene)
+            sources = await load_sources(conn, self._org)
         settings = self._kafka_settings(sources)
         if settings is None:
             raise InvalidInput("no Kafka broker is configured: set KNOCKON_KAFKA_BOOTSTRAP_SERVERS")
@@ -184,10 +184,10 @@ class Consumers:
 
         async def confirm(conn: Connection) -> None:
             nonlocal confirmed
-            epoch = await lineage_epoch(conn, self._scene.org_id)
+            epoch = await lineage_epoch(conn, self._org.id)
             if epoch == confirmed:
                 return
-            if (await load_sources(conn, self._scene)).topics != sources.topics:
+            if (await load_sources(conn, self._org)).topics != sources.topics:
                 raise _SourcesChanged("a deploy changed the sources; messages are read again")
             confirmed = epoch
 
@@ -205,7 +205,7 @@ class Consumers:
     ) -> Ingested:
         async with self._database.connection() as conn:
             began = perf_counter()
-            written = await ingest(conn, self._scene, batch, rejected, confirm)
+            written = await ingest(conn, self._org, batch, rejected, confirm)
         count(batch, written, perf_counter() - began)
         if widened := batch.widened:
             _log.warning("widened events", count=len(widened), why=widened[0].note)
@@ -217,14 +217,14 @@ class Consumers:
 
     async def _register(self, discovered: Sequence[DiscoveredDataset]) -> list[DiscoveredDataset]:
         async with self._database.connection() as conn:
-            registered = await auto_register(conn, self._scene, discovered)
+            registered = await auto_register(conn, self._org, discovered)
         _log.info("datasets registered", datasets=[dataset.dataset for dataset in registered])
         return registered
 
     async def _positions(self) -> Mapping[str, str]:
         async with self._database.connection() as conn:
             rows = await fetch(
-                conn, "positions.stored", org_id=self._scene.org_id, consumer=self._wiring.name
+                conn, "positions.stored", org_id=self._org.id, consumer=self._wiring.name
             )
         return {row["stream"]: row["position"] for row in rows}
 

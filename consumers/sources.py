@@ -14,7 +14,7 @@ from consumers.formats.openlineage import OpenLineage
 from consumers.formats.reading import Reader
 from consumers.registry import Registry
 from engine.errors import InvalidDag
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.dag_sources import KafkaSource
 from engine.model.discovery import DiscoveredDataset
 from engine.partitions import PartitionSpace
@@ -67,11 +67,11 @@ class Sources:
         return {topic: letters for topic, letters in topics.items() if letters is not None}
 
 
-async def load_sources(conn: Connection, scene: Scene) -> Sources:
+async def load_sources(conn: Connection, org: OrgContext) -> Sources:
     """Load the sources of an org's current DAG versions."""
     topics: dict[str, list[Feed]] = defaultdict(list)
     tables: dict[str, str] = {}
-    for row in await fetch(conn, "sources.feeds", org_id=scene.org_id):
+    for row in await fetch(conn, "sources.feeds", org_id=org.id):
         source = row["source"]
         if source["kind"] == "kafka":
             topics[source["topic"]].extend(_feeds(row))

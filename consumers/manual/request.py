@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from engine.errors import InvalidInput
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.ingestion.resolve import resolve
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.event import MANUAL, Batch, Delivery, Received, SourceEvent
 from engine.store.database import Connection
 from engine.store.run import fetch
@@ -20,7 +20,7 @@ class Requested:
     is_new: bool
 
 
-async def invalidate(conn: Connection, scene: Scene, event: SourceEvent) -> Requested:
+async def invalidate(conn: Connection, org: OrgContext, event: SourceEvent) -> Requested:
     """Invalidate the scope of an event; ``event.id`` is the optional idempotency key.
 
     Raises InvalidInput if the event names an unknown dataset, partition or column, or if an earlier
@@ -31,11 +31,11 @@ async def invalidate(conn: Connection, scene: Scene, event: SourceEvent) -> Requ
     position = key or uuid4().hex
     received = Received.one(event, Delivery(MANUAL, position))
     async with conn.transaction():
-        resolve(await scene.lineage(conn), received)
-        written = await ingest(conn, scene, Batch(consumer=MANUAL, received=(received,)))
+        resolve(await org.lineage(conn), received)
+        written = await ingest(conn, org, Batch(consumer=MANUAL, received=(received,)))
         if written.rejections:
             raise InvalidInput(written.rejections[0].error)
         if written.invalidations or key is None:
             return Requested(written.invalidations, is_new=True)
-        rows = await fetch(conn, "invalidations.by_key", org_id=scene.org_id, key=key)
+        rows = await fetch(conn, "invalidations.by_key", org_id=org.id, key=key)
     return Requested(tuple(row["id"] for row in rows), is_new=False)

@@ -36,7 +36,7 @@ async def monitored(session: Session, *, has_engine: bool) -> AsyncIterator[None
     from engine.monitor.backlog_gauges import BacklogGauges
     from engine.monitor.server import MonitorServer
 
-    backlog = BacklogGauges(session.database, session.scene.org_id) if has_engine else None
+    backlog = BacklogGauges(session.database, session.org_context.id) if has_engine else None
     app = monitor(session.settings.org, {"database": partial(_lack, session)}, backlog)
     server, over = MonitorServer(app, address), asyncio.Event()
     async with asyncio.TaskGroup() as group:

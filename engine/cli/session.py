@@ -11,7 +11,7 @@ import psycopg
 from engine.cli.call import Call
 from engine.cli.embedded import Role, embedded_database
 from engine.errors import ServiceUnavailable
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.logs import configure_logs
 from engine.secrets import hide_settings
 from engine.service.caller import Caller, Org
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Session:
     """An open service, its settings, and the org that the command acts for.
 
-    Commands use ``service``; ``database`` and ``scene`` are for processes.
+    Commands use ``service``; ``database`` and ``org_context`` are for processes.
     """
 
     settings: Settings
@@ -43,9 +43,9 @@ class Session:
         return self.service.database
 
     @property
-    def scene(self) -> Scene:
+    def org_context(self) -> OrgContext:
         """Return the org with its lineage."""
-        return self.service.scene(self.org.id)
+        return self.service.org_context(self.org.id)
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection on which every statement commits by itself."""

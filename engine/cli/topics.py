@@ -27,7 +27,7 @@ class Topics:
 
     async def _make(self) -> bool:
         async with self._session.connection() as conn:
-            named = set((await load_sources(conn, self._session.scene)).topics)
+            named = set((await load_sources(conn, self._session.org_context)).topics)
         for topic in sorted(named - self._made):
             await self._make_one(topic)
         return False

@@ -19,4 +19,4 @@ def consumers_of(session: Session, broker: Broker | None, group: str | None = No
         dead_letter_topic=settings.dead_letter_topic,
         client=broker.consumer_options if broker else {},
     )
-    return Consumers(session.database, session.scene, wiring)
+    return Consumers(session.database, session.org_context, wiring)

@@ -10,7 +10,7 @@ from engine.flow.deployment.trim_proposals import trim
 from engine.flow.execution.reap import reap
 from engine.flow.planning.audit import audit_all
 from engine.flow.planning.plan import Planned, plan
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.loops.doorbell import Doorbell
 from engine.loops.periodic import run_periodically
 from engine.loops.schedule import fire_due
@@ -27,16 +27,16 @@ _TRIM_SECONDS = 3600.0
 class Engine:
     """One engine process for one org; any number of them may run at once."""
 
-    def __init__(self, database: Database, scene: Scene, settings: Settings) -> None:
+    def __init__(self, database: Database, org: OrgContext, settings: Settings) -> None:
         self._database = database
-        self._scene = scene
+        self._org = org
         self._settings = settings
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run all loops until ``stop`` is set, and let their current steps finish."""
         bell = Doorbell(self._database, [INVALIDATIONS])
         settings = self._settings
-        _log.info("engine is up", org=str(self._scene.org_id))
+        _log.info("engine is up", org=str(self._org.id))
         async with asyncio.TaskGroup() as group:
             group.create_task(bell.run(stop))
             for loop in (
@@ -52,7 +52,7 @@ class Engine:
     async def _plan(self) -> bool:
         async with self._database.connection() as conn:
             began = perf_counter()
-            planned = await plan(conn, self._scene, self._settings.batch_size)
+            planned = await plan(conn, self._org, self._settings.batch_size)
         if planned is not None:
             _count(planned, perf_counter() - began)
             _report(planned)
@@ -60,7 +60,7 @@ class Engine:
 
     async def _reap(self) -> bool:
         async with self._database.connection() as conn:
-            reaped = await reap(conn, self._scene)
+            reaped = await reap(conn, self._org)
         if reaped:
             metrics.TASKS_REAPED.inc(reaped)
             _log.warning("expired leases reclaimed", tasks=reaped)
@@ -68,13 +68,13 @@ class Engine:
 
     async def _fire(self) -> bool:
         async with self._database.connection() as conn:
-            fired = await fire_due(conn, self._scene)
+            fired = await fire_due(conn, self._org)
         metrics.EVENTS_RECEIVED.labels("schedule", "").inc(fired)
         return False
 
     async def _audit(self) -> bool:
         async with self._database.connection() as conn:
-            counts = await audit_all(conn, self._scene, mend=True)
+            counts = await audit_all(conn, self._org, mend=True)
         for verdict in ("in_hand", "left", "lost"):
             count = getattr(counts, verdict)
             metrics.AUDITED_PARTITIONS.labels(verdict.replace("_", " ")).set(count)
@@ -86,7 +86,7 @@ class Engine:
 
     async def _trim(self) -> bool:
         async with self._database.connection() as conn:
-            trimmed = await trim(conn, self._scene)
+            trimmed = await trim(conn, self._org)
         if trimmed:
             _log.info("expired proposals deleted", plans=trimmed)
         return False

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from engine.errors import PositionLost
 from engine.flow.ingestion.ingest import ingest
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.cron import previous_time
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.store.database import Connection
@@ -23,19 +23,19 @@ class _Due:
     at: datetime
 
 
-async def fire_due(conn: Connection, scene: Scene) -> int:
+async def fire_due(conn: Connection, org: OrgContext) -> int:
     """Ingest an event for each source due since its last event, and return the number of events.
 
     The database's clock decides. Times missed while no engine ran are merged into one event. A
     source that has never fired first fires at the next time after its deploy.
     """
     fired = 0
-    for row in await fetch(conn, "schedule.sources", org_id=scene.org_id):
+    for row in await fetch(conn, "schedule.sources", org_id=org.id):
         due = _due(row)
         if due is None:
             continue
         try:
-            await ingest(conn, scene, _batch(due))
+            await ingest(conn, org, _batch(due))
             fired += 1
         except PositionLost:
             continue  # another engine fired it first

@@ -4,37 +4,37 @@ from typing import Any
 from uuid import UUID
 
 from engine.errors import InvalidInput, UnknownName
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Connection
 from engine.store.run import fetch
 
 
-async def task_id(conn: Connection, scene: Scene, text: str) -> UUID:
+async def task_id(conn: Connection, org: OrgContext, text: str) -> UUID:
     """Return the id of the task that ``text`` names. Raises InvalidInput, UnknownName."""
-    return await _named_id(conn, scene, text, "task", "views.task_ids")
+    return await _named_id(conn, org, text, "task", "views.task_ids")
 
 
-async def plan_id(conn: Connection, scene: Scene, text: str) -> UUID:
+async def plan_id(conn: Connection, org: OrgContext, text: str) -> UUID:
     """Return the id of the plan that ``text`` names. Raises InvalidInput, UnknownName."""
-    return await _named_id(conn, scene, text, "plan", "views.plan_ids")
+    return await _named_id(conn, org, text, "plan", "views.plan_ids")
 
 
-async def invalidation_id(conn: Connection, scene: Scene, text: str) -> UUID:
+async def invalidation_id(conn: Connection, org: OrgContext, text: str) -> UUID:
     """Return the id of the invalidation that ``text`` names. Raises InvalidInput, UnknownName."""
-    return await _named_id(conn, scene, text, "invalidation", "views.invalidation_ids")
+    return await _named_id(conn, org, text, "invalidation", "views.invalidation_ids")
 
 
-async def dead_letter_id(conn: Connection, scene: Scene, text: str) -> UUID:
+async def dead_letter_id(conn: Connection, org: OrgContext, text: str) -> UUID:
     """Return the id of the dead letter that ``text`` names. Raises InvalidInput, UnknownName."""
-    return await _named_id(conn, scene, text, "dead-letter", "views.dead_letter_ids")
+    return await _named_id(conn, org, text, "dead-letter", "views.dead_letter_ids")
 
 
-async def _named_id(conn: Connection, scene: Scene, text: str, noun: str, query: str) -> UUID:
+async def _named_id(conn: Connection, org: OrgContext, text: str, noun: str, query: str) -> UUID:
     """Return the only id listed by a query that ends with ``text``."""
     if not text or set(text.lower()) - set("0123456789abcdef-"):
         article = "an" if noun[0] in "aeiou" else "a"
         raise InvalidInput(f"{text!r} is no id of {article} {noun}: give an id, or the end of one")
-    params: dict[str, Any] = {"org_id": scene.org_id, "ending": text.lower()}
+    params: dict[str, Any] = {"org_id": org.id, "ending": text.lower()}
     rows = await fetch(conn, query, **params)
     if not rows:
         raise UnknownName(

@@ -7,7 +7,7 @@ from typing import Self
 from uuid import UUID
 
 from engine.errors import InvalidInput
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.loops.doorbell import Doorbell
 from engine.service.caller import Caller, Org
 from engine.service.schema import lacking_migrations
@@ -26,7 +26,7 @@ class Service:
     def __init__(self, database: Database, *, source_url: str | None = None) -> None:
         self.database = database
         self.source_url = source_url or database.url
-        self._scene = lru_cache(_CACHED_LINEAGES)(Scene)
+        self._org_context = lru_cache(_CACHED_LINEAGES)(OrgContext)
 
     @classmethod
     @asynccontextmanager
@@ -70,25 +70,25 @@ class Service:
         """Return a listener that wakes whenever tasks have changed."""
         return Doorbell(self.database, [TASKS])
 
-    def scene(self, org_id: UUID) -> Scene:
+    def org_context(self, org_id: UUID) -> OrgContext:
         """Return the org with its cached lineage."""
-        return self._scene(org_id)
+        return self._org_context(org_id)
 
     @asynccontextmanager
-    async def transaction(self, caller: Caller) -> AsyncIterator[tuple[Connection, Scene]]:
+    async def transaction(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:
         """Run a command in one transaction, rolled back if an exception leaves it."""
         async with self.database.transaction() as conn:
-            yield conn, self.scene(caller.org.id)
+            yield conn, self.org_context(caller.org.id)
 
     @asynccontextmanager
-    async def snapshot(self, caller: Caller) -> AsyncIterator[tuple[Connection, Scene]]:
+    async def snapshot(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:
         """Run a query in one read-only transaction, all statements of which see the same state."""
-        async with self.transaction(caller) as (conn, scene):
+        async with self.transaction(caller) as (conn, org):
             await conn.execute(_SNAPSHOT)
-            yield conn, scene
+            yield conn, org
 
     @asynccontextmanager
-    async def connection(self, caller: Caller) -> AsyncIterator[tuple[Connection, Scene]]:
+    async def connection(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:
         """Lend a connection to an operation that consists of several transactions."""
         async with self.database.connection() as conn:
-            yield conn, self.scene(caller.org.id)
+            yield conn, self.org_context(caller.org.id)

@@ -1,7 +1,7 @@
 """Client that turns any Python process into a worker.
 
 ```python
-client = Client(database, scene, "my-worker")
+client = Client(database, org, "my-worker")
 for lease in await client.claim(limit=1):
     async with client.running(lease):  # renews the lease; raises LeaseLost if it is lost
         outputs = await do_the_work(lease)
@@ -19,7 +19,7 @@ from engine.flow.execution.claim import Claimant, claim
 from engine.flow.execution.complete import complete
 from engine.flow.execution.fail import fail
 from engine.flow.execution.heartbeat import heartbeat
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection, Database, reconnecting
 from engine.store.orgs import org_id
@@ -34,14 +34,14 @@ class Client:
     def __init__(
         self,
         database: Database,
-        scene: Scene,
+        org: OrgContext,
         worker_id: str,
         *,
         runtimes: Sequence[str] = ("external",),
         lease_seconds: int = 30,
     ) -> None:
         self._database = database
-        self._scene = scene
+        self._org = org
         self._claimant = Claimant(worker_id, tuple(runtimes), lease_seconds)
         self._keeper = LeaseKeeper(self._renew, lease_seconds)
 
@@ -59,8 +59,10 @@ class Client:
         """Open a client with its own database pool. Raises UnknownName, ServiceUnavailable."""
         async with await Database.open(url) as database:
             async with database.connection() as conn:
-                scene = Scene(await org_id(conn, org))
-            client = cls(database, scene, worker_id, runtimes=runtimes, lease_seconds=lease_seconds)
+                context = OrgContext(await org_id(conn, org))
+            client = cls(
+                database, context, worker_id, runtimes=runtimes, lease_seconds=lease_seconds
+            )
             try:
                 yield client
             finally:
@@ -75,7 +77,7 @@ class Client:
 
     async def claim_on(self, conn: Connection, limit: int) -> list[Lease]:
         """Claim on a connection of the caller, without retries."""
-        return await claim(conn, self._scene, self._claimant, limit)
+        return await claim(conn, self._org, self._claimant, limit)
 
     def running(self, lease: Lease) -> AbstractAsyncContextManager[None]:
         """Renew the lease while the body runs; a lost lease raises LeaseLost in the body."""
@@ -98,12 +100,12 @@ class Client:
     ) -> None:
         """Record a success. Raises LeaseLost, in which case the result must be discarded."""
         completion = Completion(lease, tuple(outputs), cursors or {})
-        await self._with_retries(lambda conn: complete(conn, self._scene, completion), "complete")
+        await self._with_retries(lambda conn: complete(conn, self._org, completion), "complete")
 
     async def fail(self, lease: Lease, error: str, *, retryable: bool = True) -> None:
         """Record a failed attempt. Raises LeaseLost if another worker may run the task by now."""
         await self._with_retries(
-            lambda conn: fail(conn, self._scene, lease, error, retryable=retryable), "fail"
+            lambda conn: fail(conn, self._org, lease, error, retryable=retryable), "fail"
         )
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from engine.errors import InvalidInput
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.dataset import Dataset
 from engine.model.tables import table_text
 from engine.model.task import Lease, Output
@@ -32,13 +32,13 @@ class Result:
 class Context:
     """One run of one task.
 
-    ``database`` is Knockon's own; ``scene`` is the task's org, and ``namespace`` the OpenLineage
+    ``database`` is Knockon's own; ``org`` is the task's org, and ``namespace`` the OpenLineage
     namespace of the org's jobs.
     """
 
     lease: Lease
     database: Database
-    scene: Scene
+    org: OrgContext
     namespace: str = "knockon"
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import structlog
 
 from engine.errors import InvalidInput
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.loops.doorbell import Doorbell
 from engine.loops.periodic import run_periodically
 from engine.model.task import Lease
@@ -38,7 +38,7 @@ class Worker:
     def __init__(
         self,
         database: Database,
-        scene: Scene,
+        org: OrgContext,
         settings: Settings,
         *,
         worker_id: str | None = None,
@@ -53,7 +53,7 @@ class Worker:
                 "KNOCKON_CONCURRENCY"
             )
         self._database = database
-        self._scene = scene
+        self._org = org
         self._settings = settings
         self._runtimes = installed_runtimes() if runtimes is None else runtimes
         self._grace_seconds = grace_seconds
@@ -63,7 +63,7 @@ class Worker:
         self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-6:]}"
         self._client = Client(
             database,
-            scene,
+            org,
             self.worker_id,
             runtimes=tuple(self._runtimes),
             lease_seconds=round(settings.lease_seconds),
@@ -105,7 +105,7 @@ class Worker:
     def _start(self, lease: Lease) -> None:
         _count(lease)
         namespace = self._settings.lineage_namespace
-        context = Context(lease, self._database, self._scene, namespace)
+        context = Context(lease, self._database, self._org, namespace)
         task = asyncio.create_task(run_task(self._client, context, self._runtimes, self._emit))
         self._running.add(task)
         task.add_done_callback(self._ended)

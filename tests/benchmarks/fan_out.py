@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from engine.flow.planning.plan import plan
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Connection
 from tests.benchmarks.figure import Figure, Peer, stopwatch
 from tests.benchmarks.planning import measure
@@ -23,19 +23,19 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
     """The jobs beside each other, then one behind the other; and how long nothing takes."""
     for shape, world in {"999 beside": star(1_000), "999 in a row": chain(1_000)}.items():
         async with server.database() as database, database.connection() as conn:
-            scene = await _stand(conn, world)
-            found = await measure(conn, scene, world.datasets[0], _DAYS)
+            org = await _stand(conn, world)
+            found = await measure(conn, org, world.datasets[0], _DAYS)
             copy = Peer("COPY", [1000 * each for each in found.copied])
             assert found.tasks == 999, found.tasks
             yield Figure(f"{shape}: planned", [1000 * each for each in found.pure], "ms", 50)
             emitted = [1000 * each for each in found.emitted]
             yield Figure(f"{shape}: emitted", emitted, "ms", 500, copy)
-            empty = [1000 * await stopwatch(plan(conn, scene)) for _ in range(100)]
+            empty = [1000 * await stopwatch(plan(conn, org)) for _ in range(100)]
     yield Figure("planned when nothing changed", empty, "ms")
 
 
-async def _stand(conn: Connection, world: World) -> Scene:
-    scene = await store(conn, world)
+async def _stand(conn: Connection, world: World) -> OrgContext:
+    org = await store(conn, world)
     await conn.execute(_YEAR.encode())
     await conn.execute("ANALYZE")
-    return scene
+    return org

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
 
 from engine.flow.ingestion.ingest import ingest
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.store.database import Connection
 from tests.benchmarks.figure import Figure, Peer, stopwatch
@@ -24,22 +24,22 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
     world = star(10)
     name = world.datasets[0].name
     async with server.database() as database, database.connection() as conn:
-        scene = await store(conn, world)
-        rates = [await _rate(conn, scene, _batch(n, name, _few)) for n in range(_TIMES)]
+        org = await store(conn, world)
+        rates = [await _rate(conn, org, _batch(n, name, _few)) for n in range(_TIMES)]
         yield Figure(f"{_EVENTS:,} events over {_SCOPES} scopes taken in", rates, "/s")
     async with server.database() as database, database.connection() as conn:
-        scene = await store(conn, world)
+        org = await store(conn, world)
         ours, copied = [], []
         for n in range(_TIMES):
-            ours.append(await _rate(conn, scene, _batch(n, name, _distinct)))
+            ours.append(await _rate(conn, org, _batch(n, name, _distinct)))
             copied.append(await _copied(conn))
         peer = Peer("COPY of the same rows", copied)
         floor = _FLOOR * sorted(copied)[_TIMES // 2]
         yield Figure(f"{_EVENTS:,} distinct scopes taken in", ours, "/s", floor, peer)
 
 
-async def _rate(conn: Connection, scene: Scene, batch: Batch) -> float:
-    return _EVENTS / await stopwatch(ingest(conn, scene, batch))
+async def _rate(conn: Connection, org: OrgContext, batch: Batch) -> float:
+    return _EVENTS / await stopwatch(ingest(conn, org, batch))
 
 
 async def _copied(conn: Connection) -> float:

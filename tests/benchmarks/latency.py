@@ -12,7 +12,7 @@ from consumers.postgres.triggers import Tenant
 from engine.flow.execution.claim import Claimant, claim
 from engine.flow.execution.complete import complete_all
 from engine.flow.ingestion.ingest import ingest
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.loops.engine import Engine
 from engine.model.event import Batch
 from engine.model.task import Completion
@@ -34,13 +34,13 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
     knockon, bare = [], []
     async with (
         server.database() as database,
-        _running(database) as scene,
+        _running(database) as org,
         database.connection() as conn,
         _listening(database, TASKS) as bell,
     ):
-        await _commits(conn, scene, bell, 10)
+        await _commits(conn, org, bell, 10)
         for _ in range(_ROUNDS):
-            knockon.append(_percentiles(await _commits(conn, scene, bell, _SAMPLES)))
+            knockon.append(_percentiles(await _commits(conn, org, bell, _SAMPLES)))
             bare.append(_percentiles(await _notifies(database, _SAMPLES)))
     for name, at, target in (("p50", 49, 8), ("p99", 98, 30)):
         peer = Peer("NOTIFY", [each[at] for each in bare])
@@ -49,31 +49,31 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
 
 
 @asynccontextmanager
-async def _running(database: Database) -> AsyncIterator[Scene]:
+async def _running(database: Database) -> AsyncIterator[OrgContext]:
     """A source table with two daily jobs behind it, its consumer, and an engine."""
     world = star(3)
     async with database.connection() as conn:
-        scene = await store(conn, world)
-        tenant = Tenant(str(scene.org_id), "bench")
+        org = await store(conn, world)
+        tenant = Tenant(str(org.id), "bench")
         await conn.execute("CREATE TABLE source (dt date, value int)")
         await attach(conn, tenant, "source", world.datasets[0].name, {"dt": {"time": "day"}})
     consumer = PostgresConsumer(
-        database.url, tenant, _ingesting(database, scene), _positions_of(database)
+        database.url, tenant, _ingesting(database, org), _positions_of(database)
     )
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(consumer.run(stop))
-        group.create_task(Engine(database, scene, Settings()).run(stop))
+        group.create_task(Engine(database, org, Settings()).run(stop))
         try:
-            yield scene
+            yield org
         finally:
             stop.set()
 
 
-def _ingesting(database: Database, scene: Scene) -> Callable[[Batch], Awaitable[None]]:
+def _ingesting(database: Database, org: OrgContext) -> Callable[[Batch], Awaitable[None]]:
     async def ingest_one(batch: Batch) -> None:
         async with database.connection() as conn:
-            await ingest(conn, scene, batch)
+            await ingest(conn, org, batch)
 
     return ingest_one
 
@@ -95,7 +95,7 @@ async def _listening(database: Database, bell: str) -> AsyncIterator[Connection]
         yield connection
 
 
-async def _commits(conn: Connection, scene: Scene, bell: Connection, times: int) -> list[float]:
+async def _commits(conn: Connection, org: OrgContext, bell: Connection, times: int) -> list[float]:
     """Milliseconds from each commit to the bell behind it, when its tasks are there."""
     found = []
     for n in range(times):
@@ -105,14 +105,14 @@ async def _commits(conn: Connection, scene: Scene, bell: Connection, times: int)
             start = perf_counter()
         await _rung(bell)
         found.append(1000 * (perf_counter() - start))
-        await _run_all(conn, scene)
+        await _run_all(conn, org)
     return found
 
 
-async def _run_all(conn: Connection, scene: Scene) -> None:
-    leases = await claim(conn, scene, Claimant("bench"), 10)
+async def _run_all(conn: Connection, org: OrgContext) -> None:
+    leases = await claim(conn, org, Claimant("bench"), 10)
     assert len(leases) == 2, leases
-    await complete_all(conn, scene, [Completion(lease, ()) for lease in leases])
+    await complete_all(conn, org, [Completion(lease, ()) for lease in leases])
 
 
 async def _notifies(database: Database, times: int) -> list[float]:

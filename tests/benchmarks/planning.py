@@ -7,7 +7,7 @@ from uuid import UUID
 
 from consumers.manual import invalidate
 from engine.flow.planning.plan import plan
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.event import SourceEvent
@@ -34,16 +34,16 @@ class Planning:
 
 
 async def measure(
-    conn: Connection, scene: Scene, dataset: Dataset, days: Sequence[str]
+    conn: Connection, org: OrgContext, dataset: Dataset, days: Sequence[str]
 ) -> Planning:
     """Have one partition of a dataset change on each of these days, and plan it."""
     for table in _WRITTEN:
         await conn.execute(f"CREATE TABLE ceiling_{table} (LIKE {table} INCLUDING ALL)".encode())
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     found = Planning()
-    await _measure_one(conn, scene, lineage, dataset, "2013-12-31", Planning())  # warms up
+    await _measure_one(conn, org, lineage, dataset, "2013-12-31", Planning())  # warms up
     for day in days:
-        await _measure_one(conn, scene, lineage, dataset, day, found)
+        await _measure_one(conn, org, lineage, dataset, day, found)
     return found
 
 
@@ -56,12 +56,12 @@ def pure_seconds(lineage: Lineage, dataset: Dataset, day: str) -> float:
 
 
 async def _measure_one(
-    conn: Connection, scene: Scene, lineage: Lineage, dataset: Dataset, day: str, found: Planning
+    conn: Connection, org: OrgContext, lineage: Lineage, dataset: Dataset, day: str, found: Planning
 ) -> None:
     pure = pure_seconds(lineage, dataset, day)
-    await invalidate(conn, scene, SourceEvent(dataset=dataset.name, partitions=(day,)))
+    await invalidate(conn, org, SourceEvent(dataset=dataset.name, partitions=(day,)))
     start = perf_counter()
-    planned = await plan(conn, scene)
+    planned = await plan(conn, org)
     whole = perf_counter() - start
     assert planned is not None
     found.tasks = planned.tasks

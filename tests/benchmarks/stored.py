@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.job import Job
 from engine.store.database import Connection
 from engine.store.orgs import ensure_org
@@ -63,7 +63,7 @@ def _inputs(job: Job) -> list[dict[str, Any]]:
     ]
 
 
-async def store(conn: Connection, world: World, slug: str = "default") -> Scene:
+async def store(conn: Connection, world: World, slug: str = "default") -> OrgContext:
     """Write a lineage as what an org serves."""
     org, dag_version = await ensure_org(conn, slug), uuid4()
     async with conn.transaction():
@@ -81,7 +81,7 @@ async def store(conn: Connection, world: World, slug: str = "default") -> Scene:
         for table, rows in _Store(world, org, dag_version).rows().items():
             await _copy(conn, table, rows)
     await conn.execute("ANALYZE")
-    return Scene(org)
+    return OrgContext(org)
 
 
 async def _copy(conn: Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:

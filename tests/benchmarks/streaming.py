@@ -16,7 +16,7 @@ from consumers.kafka import KafkaConsumer, KafkaSettings
 from engine.embedded.broker import Broker
 from engine.errors import ServiceUnavailable
 from engine.flow.ingestion.ingest import Rejected, ingest
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Batch
 from engine.store.database import Database
 from engine.store.run import fetch
@@ -39,25 +39,23 @@ _FLOOR = 0.6
 class Sink:
     """Writes batches as `knockon consume` does, and knows when enough messages are there."""
 
-    def __init__(self, database: Database, scene: Scene) -> None:
+    def __init__(self, database: Database, org: OrgContext) -> None:
         self._database = database
-        self._scene = scene
+        self._org = org
         self.name = ""
         self.taken = 0
         self.changed = asyncio.Event()
 
     async def ingest(self, batch: Batch, rejected: Rejected | None = None) -> None:
         async with self._database.connection() as conn:
-            written = await ingest(conn, self._scene, batch, rejected)
+            written = await ingest(conn, self._org, batch, rejected)
         assert not written.rejections, written.rejections[0]
         self.taken += sum(each.count for each in batch.received)
         self.changed.set()
 
     async def positions(self) -> Mapping[str, str]:
         async with self._database.connection() as conn:
-            rows = await fetch(
-                conn, "positions.stored", org_id=self._scene.org_id, consumer=self.name
-            )
+            rows = await fetch(conn, "positions.stored", org_id=self._org.id, consumer=self.name)
         return {row["stream"]: row["position"] for row in rows}
 
     async def until(self, count: int) -> None:
@@ -82,11 +80,11 @@ async def _figures(server: Server, broker: Broker) -> AsyncIterator[Figure]:
     dataset = world.datasets[0].name
     async with server.database() as database:
         async with database.connection() as conn:
-            scene = await store(conn, world)
+            org = await store(conn, world)
         knockon, debezium = kinds(dataset)
         for kind in (knockon, debezium):
-            yield await _rate(broker, Sink(database, scene), kind, dataset)
-        yield await _memory(broker, Sink(database, scene), knockon, dataset)
+            yield await _rate(broker, Sink(database, org), kind, dataset)
+        yield await _memory(broker, Sink(database, org), knockon, dataset)
 
 
 async def _rate(broker: Broker, sink: Sink, kind: Kind, dataset: str) -> Figure:

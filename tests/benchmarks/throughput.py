@@ -7,7 +7,7 @@ from consumers.manual import invalidate
 from engine.flow.execution.claim import Claimant, claim
 from engine.flow.execution.complete import complete_all
 from engine.flow.planning.plan import plan
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.event import SourceEvent
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection
@@ -33,8 +33,8 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
         peer = Peer("pgqueuer", rates)
         for name, (world, days) in _SHAPES.items():
             async with server.database() as database, database.connection() as conn:
-                scene = await store(conn, world)
-                rates = [await _per_second(conn, scene, world, days, batch) for _ in range(_ROUNDS)]
+                org = await store(conn, world)
+                rates = [await _per_second(conn, org, world, days, batch) for _ in range(_ROUNDS)]
             yield Figure(f"{name}, by {batch}", rates, "/s", _twice(peer), peer)
 
 
@@ -42,15 +42,17 @@ def _twice(peer: Peer) -> float:
     return 2 * max(peer.samples)
 
 
-async def _per_second(conn: Connection, scene: Scene, world: World, days: str, batch: int) -> float:
+async def _per_second(
+    conn: Connection, org: OrgContext, world: World, days: str, batch: int
+) -> float:
     changed = SourceEvent(dataset=world.datasets[0].name, partitions=(days,))
-    await invalidate(conn, scene, changed)
-    planned = await plan(conn, scene)
+    await invalidate(conn, org, changed)
+    planned = await plan(conn, org)
     assert planned is not None
     await conn.execute("VACUUM ANALYZE")  # as a server that is not meant for tests does
     done, start = 0, perf_counter()
-    while leases := await claim(conn, scene, Claimant("bench"), batch):
-        completed = await complete_all(conn, scene, [_completion(lease) for lease in leases])
+    while leases := await claim(conn, org, Claimant("bench"), batch):
+        completed = await complete_all(conn, org, [_completion(lease) for lease in leases])
         done += len(completed)
     seconds = perf_counter() - start
     assert done == planned.tasks == 10_000, (done, planned)

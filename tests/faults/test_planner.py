@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from engine.flow.planning.plan import plan
-from engine.flow.shared.org_context import Scene as OrgScene
+from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Connection, Database
 from engine.store.orgs import org_id
 from tests.faults.scene import Scene, only_at_length
@@ -32,7 +32,7 @@ async def test_a_planner_that_dies_before_every_statement(scene: Scene, death: D
     scene.services.start("consume")
     async with await Database.open(scene.url) as database:
         async with database.connection() as conn:
-            org = OrgScene(await org_id(conn, "default"))
+            org = OrgContext(await org_id(conn, "default"))
         for changes in (100, 300):  # the second time, tasks are there that it joins
             await scene.produce(changes)
             await scene.producer.read_back()
@@ -43,7 +43,7 @@ async def test_a_planner_that_dies_before_every_statement(scene: Scene, death: D
 
 
 async def die_at_every_statement(
-    scene: Scene, database: Database, org: OrgScene, death: Death
+    scene: Scene, database: Database, org: OrgContext, death: Death
 ) -> None:
     at = 0
     while await dies(scene, database, org, death, at):
@@ -52,7 +52,7 @@ async def die_at_every_statement(
     assert at > 5
 
 
-async def dies(scene: Scene, database: Database, org: OrgScene, death: Death, at: int) -> bool:
+async def dies(scene: Scene, database: Database, org: OrgContext, death: Death, at: int) -> bool:
     """Plan, dying before statement `at`; False where the plan was done before that."""
     scene.rows(_FORGET)  # so many attempts without an end would isolate a culprit
     before = scene.rows(_OPEN), scene.rows("SELECT * FROM tasks ORDER BY id")

@@ -64,10 +64,10 @@ class Approvals:
     async def _decide(self, plan: UUID, dice: Random, *, is_calm: bool) -> None:
         verb = approve if dice.random() < 0.6 else reject
         self.stage.say(f"{verb.__name__} a held plan", f"held plan: {verb.__name__}")
-        scene = self.stage.scene(dice)
+        org = self.stage.org_context(dice)
         try:
             await self.stage.do(
-                verb.__name__, lambda conn: verb(conn, scene, plan), None if is_calm else dice
+                verb.__name__, lambda conn: verb(conn, org, plan), None if is_calm else dice
             )
         except InvalidInput as error:
             self.stage.say(f"… refused: {error}")
@@ -91,11 +91,11 @@ class Approvals:
         if not self.upstream.unpublished:
             return
         event = self.upstream.unpublished.pop(dice.randrange(len(self.upstream.unpublished)))
-        scene = self.stage.scene(dice)
+        org = self.stage.org_context(dice)
         self.stage.say(f"propose {brief(event)}", "impact")
         try:
             made: Proposal = await self.stage.do(
-                "propose", lambda conn: propose(conn, scene, event), dice
+                "propose", lambda conn: propose(conn, org, event), dice
             )
         except AnswerLost as lost:
             self.shown.append(Shown(lost.answer.plan_id, event, lost.answer.draft.tasks))
@@ -121,9 +121,9 @@ class Approvals:
         return had
 
     async def _apply(self, shown: Shown, dice: Random | None) -> None:
-        scene = self.stage.scene(dice)
+        org = self.stage.org_context(dice)
         try:
-            done = await self.stage.do("apply", lambda conn: apply(conn, scene, shown.plan), dice)
+            done = await self.stage.do("apply", lambda conn: apply(conn, org, shown.plan), dice)
         except AnswerLost as lost:
             self._applied(shown, lost.answer)
             raise

@@ -13,7 +13,7 @@ from engine.errors import PositionLost
 from engine.flow.execution.reap import reap
 from engine.flow.ingestion.ingest import Ingested, ingest
 from engine.flow.planning.plan import plan
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from tests.simulation.crashes import AnswerLost
 from tests.simulation.stage import ENGINES, Stage
@@ -50,9 +50,9 @@ class Engines:
             return
         end = start + len(events)
         self.stage.say(f"ingest {start}..{end} by owner {owner}")
-        scene = self.stage.scenes[owner]
+        org = self.stage.org_contexts[owner]
         try:
-            await self._ingest(scene, before, events, dice)
+            await self._ingest(org, before, events, dice)
         except PositionLost:
             self.stage.say("… position lost", "overtaken owner of a stream")
             self.owners[owner] = await self._stored_position()
@@ -61,7 +61,7 @@ class Engines:
 
     async def _ingest(
         self,
-        scene: Scene,
+        org: OrgContext,
         before: str | None,
         events: Sequence[SourceEvent],
         dice: Random | None,
@@ -69,7 +69,7 @@ class Engines:
         start = int(before or 0)
         batch = _batch(before, start, events)
         try:
-            done = await self.stage.do("ingest", lambda conn: ingest(conn, scene, batch), dice)
+            done = await self.stage.do("ingest", lambda conn: ingest(conn, org, batch), dice)
         except AnswerLost as lost:
             self._remember(lost.answer, start, events)
             raise
@@ -90,8 +90,8 @@ class Engines:
     async def plan(self, dice: Random) -> None:
         limit = dice.choice([1, 2, 1_000])
         self.stage.say(f"plan {limit}")
-        scene = self.stage.scene(dice)
-        planned = await self.stage.do("plan", lambda conn: plan(conn, scene, limit), dice)
+        org = self.stage.org_context(dice)
+        planned = await self.stage.do("plan", lambda conn: plan(conn, org, limit), dice)
         if planned is not None:
             self.stage.say(f"… {planned.tasks} tasks", "plans")
 
@@ -103,8 +103,8 @@ class Engines:
             await self._reap(dice)
 
     async def _reap(self, dice: Random | None) -> None:
-        scene = self.stage.scene(dice)
-        reaped = await self.stage.do("reap", lambda conn: reap(conn, scene), dice)
+        org = self.stage.org_context(dice)
+        reaped = await self.stage.do("reap", lambda conn: reap(conn, org), dice)
         self.stage.say(f"reap {reaped}")
         self.stage.counts["lost leases"] += reaped
 
@@ -133,13 +133,13 @@ class Engines:
         if start == end:
             return False
         self.stage.say(f"ingest {start}..{end}")
-        await self._ingest(self.stage.scene(), stored, self.upstream.stream[start:], None)
+        await self._ingest(self.stage.org_context(), stored, self.upstream.stream[start:], None)
         self.owners[0] = str(end)
         return True
 
     async def plan_all(self) -> bool:
         moved = False
-        while await self.stage.do("plan", lambda conn: plan(conn, self.stage.scene())):
+        while await self.stage.do("plan", lambda conn: plan(conn, self.stage.org_context())):
             self.stage.say("plan", "plans")
             await self.stage.note_facts()
             moved = True

@@ -49,11 +49,11 @@ class Letters:
         if not rows:
             return
         chosen = dice.sample(rows, min(len(rows), dice.randint(1, 3)))
-        scene = self.stage.scene(dice)
+        org = self.stage.org_context(dice)
         self.stage.say(f"replay {len(chosen)} dead letters", "dead letters replayed")
         ids = [row["id"] for row in chosen]
         try:
-            done = await self.stage.do("replay", lambda conn: replay(conn, scene, ids), dice)
+            done = await self.stage.do("replay", lambda conn: replay(conn, org, ids), dice)
         except AnswerLost as lost:
             self._remember(chosen, lost.answer)
             raise

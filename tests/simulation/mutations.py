@@ -121,10 +121,10 @@ def a_position_moves_without_its_facts(patch: Patch) -> None:
     """It is written in a transaction of its own, before the facts."""
 
     def ahead(ingest: Any) -> Any:
-        async def wrong(conn: Any, scene: Any, batch: Any) -> Any:
+        async def wrong(conn: Any, org: Any, batch: Any) -> Any:
             empty = msgspec.structs.replace(batch, received=())
-            await ingest(conn, scene, empty)
-            return await ingest(conn, scene, msgspec.structs.replace(batch, advances=()))
+            await ingest(conn, org, empty)
+            return await ingest(conn, org, msgspec.structs.replace(batch, advances=()))
 
         return wrong
 
@@ -142,9 +142,9 @@ def an_edge_is_not_followed(patch: Patch) -> None:
 @classified(LOST_WORK)
 def a_plan_says_done_before_it_is(patch: Patch) -> None:
     def hasty(emit: Any) -> Any:
-        async def wrong(conn: Any, scene: Any, lineage: Any, decided: Any, *rest: Any) -> Any:
+        async def wrong(conn: Any, org: Any, lineage: Any, decided: Any, *rest: Any) -> Any:
             kept = replace(decided, steps=decided.steps[: len(decided.steps) // 2 + 1])
-            return await emit(conn, scene, lineage, kept, *rest)
+            return await emit(conn, org, lineage, kept, *rest)
 
         return wrong
 

@@ -66,19 +66,19 @@ class People:
 
     async def retry(self, task: UUID, dice: Random | None = None) -> None:
         self.stage.say("retry a failed task", "retry by hand")
-        scene = self.stage.scene(dice)
-        await self.stage.do("retry", lambda conn: retry(conn, scene, task), dice)
+        org = self.stage.org_context(dice)
+        await self.stage.do("retry", lambda conn: retry(conn, org, task), dice)
 
     async def _cancel(self, task: UUID, dice: Random) -> None:
         """Cancel a task; its partitions stay stale until something else has them recomputed."""
         (row,) = await self.stage.rows(_TASK, id=task)
         what = f"a {row['status']} task"
         self.stage.say(f"cancel {what}: {row['name']}{row['partitions']}", f"cancel {what}")
-        scene = self.stage.scene(dice)
+        org = self.stage.org_context(dice)
         job = self.stage.world.by_name[row["name"]]
         keys = [key for each in row["partitions"] for key in read_text(job.space, each)]
         try:
-            await self.stage.do("cancel", lambda conn: cancel(conn, scene, task), dice)
+            await self.stage.do("cancel", lambda conn: cancel(conn, org, task), dice)
         except AnswerLost:
             self.stage.decisions.leave(job, keys, self.stage.now)
             raise
@@ -251,9 +251,9 @@ class People:
     async def _deployed(self, world: World, dag: str, dice: Random | None) -> bool:
         self.stage.say(f"deploy {dag}: {self._difference(world)}")
         parsed = parse_dag(json.dumps(dag_file(world, dag)), where=f"{dag}.yaml")
-        scene = self.stage.scene(dice)
+        org = self.stage.org_context(dice)
         try:
-            await self.stage.do("deploy", lambda conn: deploy(conn, scene, parsed), dice)
+            await self.stage.do("deploy", lambda conn: deploy(conn, org, parsed), dice)
         except AnswerLost:
             return True
         except InvalidDag as error:

@@ -92,8 +92,8 @@ class Rest:
 
     async def _mend(self) -> int:
         """Invalidate lost partitions; no limit holds the plans that recompute them."""
-        scene = self.stage.scene()
-        counts: Counts = await self.stage.do("audit", lambda c: audit_all(c, scene, mend=True))
+        org = self.stage.org_context()
+        counts: Counts = await self.stage.do("audit", lambda c: audit_all(c, org, mend=True))
         if counts.lost:
             self.stage.say(f"the audit mends {counts.lost}")
             self.stage.counts["mended by the audit"] += counts.lost
@@ -119,7 +119,7 @@ class Rest:
     async def _audit(self) -> None:
         """At rest the audit finds nothing lost, and everything partly written stale."""
         async with self.stage.connection() as conn:
-            slices = [each async for each in audit(conn, self.stage.scene())]
+            slices = [each async for each in audit(conn, self.stage.org_context())]
         stale = [each for found in slices for each in found.stale]
         lost = [each for each in stale if each.verdict == "lost"]
         if lost:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import psycopg
 
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.event import SourceEvent
 from engine.store.database import Connection, Database
 from tests.simulation.clock import set_clock
@@ -62,7 +62,7 @@ class Stage:
     now: int = 0
 
     def __post_init__(self) -> None:
-        self.scenes = [Scene(self.org) for _ in range(ENGINES)]
+        self.org_contexts = [OrgContext(self.org) for _ in range(ENGINES)]
         self.ledger = Ledger()
         self.decisions = Decisions()
         self.batches: dict[UUID, Sequence[SourceEvent]] = {}
@@ -91,9 +91,9 @@ class Stage:
             return self.sources[dataset]
         return self.warehouse[dataset, self.versions[dataset]]
 
-    def scene(self, dice: Random | None = None) -> Scene:
+    def org_context(self, dice: Random | None = None) -> OrgContext:
         """One of the engines."""
-        return self.scenes[dice.randrange(ENGINES) if dice else 0]
+        return self.org_contexts[dice.randrange(ENGINES) if dice else 0]
 
     def say(self, line: str, count: str | None = None) -> None:
         """Write it into the log; what is counted shows how far the simulation reaches."""

@@ -309,15 +309,17 @@ class Upstream:
         stage.say(f"by hand {brief(event)}", "event by hand")
         if event.dataset not in stage.world.makers:
             with pytest.raises(UnknownName):  # a deploy has taken it away
-                await stage.do("request", lambda conn: invalidate(conn, stage.scenes[0], event))
+                await stage.do(
+                    "request", lambda conn: invalidate(conn, stage.org_contexts[0], event)
+                )
             return
         try:
             done = await stage.do(
-                "request", lambda conn: invalidate(conn, stage.scene(dice), event), dice
+                "request", lambda conn: invalidate(conn, stage.org_context(dice), event), dice
             )
         except Crash:
             done = await stage.do(
-                "request", lambda conn: invalidate(conn, stage.scene(dice), event)
+                "request", lambda conn: invalidate(conn, stage.org_context(dice), event)
             )
         stage.remember(done.invalidations, [event])
 

@@ -79,9 +79,9 @@ class Workers:
         return await self._claim(Claimant("w0"), 5, None)
 
     async def _claim(self, claimant: Claimant, limit: int, dice: Random | None) -> bool:
-        scene = self.stage.scene(dice)
+        org = self.stage.org_context(dice)
         try:
-            leases = await self.stage.do("claim", lambda c: claim(c, scene, claimant, limit), dice)
+            leases = await self.stage.do("claim", lambda c: claim(c, org, claimant, limit), dice)
         except AnswerLost as lost:
             for lease in lost.answer:
                 self._count_on_writes(lease)
@@ -247,9 +247,9 @@ class Workers:
         completion = _completion(run, content)
         self.stage.say(f"{run.lease.worker_id} finishes {called(run.lease)}")
         self.runs.remove(run)
-        scene = self.stage.scene(dice)
+        org = self.stage.org_context(dice)
         try:
-            await self.stage.do("finish", lambda conn: complete(conn, scene, completion), dice)
+            await self.stage.do("finish", lambda conn: complete(conn, org, completion), dice)
         except LeaseLost:
             self.stage.say("… lease lost", "frozen worker came back too late")
             if await self.stage.rows(_HELD, id=run.lease.task_id, token=run.lease.token):
@@ -366,12 +366,12 @@ class Workers:
         if self.runs:
             run = self.runs.pop(dice.randrange(len(self.runs)))
             self.stage.say(f"fail {called(run.lease)}", "failed attempt")
-            scene, retryable = self.stage.scene(dice), dice.random() >= 0.3
+            org, retryable = self.stage.org_context(dice), dice.random() >= 0.3
             retryable &= not self.is_hopeless
             try:
                 await self.stage.do(
                     "fail",
-                    lambda c: fail(c, scene, run.lease, "it broke", retryable=retryable),
+                    lambda c: fail(c, org, run.lease, "it broke", retryable=retryable),
                     dice,
                 )
             except LeaseLost:

@@ -38,13 +38,11 @@ async def work(world: World) -> None:
 
 def context(world: World, lease: Lease) -> Context:
     """What an operator is given."""
-    return Context(lease, world.database, world.scene)
+    return Context(lease, world.database, world.org)
 
 
 def worker(world: World, name: str = "w1", **more: Any) -> Worker:
     """A worker that polls often, since these tests do not wait for clocks."""
     grace_seconds = more.pop("grace_seconds", 20.0)
     settings = Settings(**{"poll_seconds": 0.05, **more})
-    return Worker(
-        world.database, world.scene, settings, worker_id=name, grace_seconds=grace_seconds
-    )
+    return Worker(world.database, world.org, settings, worker_id=name, grace_seconds=grace_seconds)

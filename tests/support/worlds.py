@@ -16,7 +16,7 @@ from engine.flow.deployment.deploy import Deployment, deploy
 from engine.flow.execution.claim import Claimant, claim
 from engine.flow.execution.complete import complete
 from engine.flow.planning.plan import Planned, plan
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
 from engine.model.task import Completion, Lease, Output
@@ -64,13 +64,13 @@ class World:
     """An org on a database, and what its tasks did, in order."""
 
     database: Database
-    scene: Scene
+    org: OrgContext
     log: list[str] = field(default_factory=list)
 
     @property
     def caller(self) -> Caller:
         """The local user, in this org."""
-        return Caller.local(Org(self.scene.org_id, "default"))
+        return Caller.local(Org(self.org.id, "default"))
 
     @cached_property
     def service(self) -> Service:
@@ -81,7 +81,7 @@ class World:
     async def made(database: Database, *jobs: dict[str, Any], dag: str = "w") -> "World":
         """A world with one DAG deployed."""
         async with database.connection() as conn:
-            world = World(database, Scene(await org_id(conn, "default")))
+            world = World(database, OrgContext(await org_id(conn, "default")))
         await world.deploy(*jobs, dag=dag)
         return world
 
@@ -89,7 +89,7 @@ class World:
         """Deploy a DAG of these jobs."""
         text = json.dumps({"dag": dag, "jobs": list(jobs)})  # JSON is YAML
         async with self.conn() as conn:
-            return await deploy(conn, self.scene, parse_dag(text, where=f"{dag}.yaml"))
+            return await deploy(conn, self.org, parse_dag(text, where=f"{dag}.yaml"))
 
     @asynccontextmanager
     async def conn(self) -> AsyncIterator[Connection]:
@@ -101,12 +101,12 @@ class World:
         """Say that partitions of a dataset changed; without any, all of it."""
         event = SourceEvent(dataset=dataset, partitions=partitions or None, **more)
         async with self.conn() as conn:
-            return await invalidate(conn, self.scene, event)
+            return await invalidate(conn, self.org, event)
 
     async def plan(self) -> Planned | None:
         """Plan what is open."""
         async with self.conn() as conn:
-            return await plan(conn, self.scene)
+            return await plan(conn, self.org)
 
     async def changed(self, dataset: str, *partitions: str, **more: Any) -> None:
         """Change and plan."""
@@ -116,7 +116,7 @@ class World:
     async def claim(self, limit: int = 1_000, worker: str = "w1", seconds: int = 30) -> list[Lease]:
         """Claim what is queued."""
         async with self.conn() as conn:
-            return await claim(conn, self.scene, Claimant(worker, lease_seconds=seconds), limit)
+            return await claim(conn, self.org, Claimant(worker, lease_seconds=seconds), limit)
 
     async def finish(self, lease: Lease, fingerprint: str | None = None, **more: Any) -> None:
         """End a run well; without a fingerprint its outputs count as changed."""
@@ -130,7 +130,7 @@ class World:
     async def complete(self, lease: Lease, *outputs: Output, **more: Any) -> None:
         """End a run well, with these outputs."""
         async with self.conn() as conn:
-            await complete(conn, self.scene, Completion(lease, outputs, **more))
+            await complete(conn, self.org, Completion(lease, outputs, **more))
         self.log.append(name_of(lease))
 
     async def run(self, same: Iterable[str] = (), **fingerprints: str) -> list[str]:

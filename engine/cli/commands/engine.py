@@ -21,7 +21,7 @@ def engine(call: Call, monitor: Monitor = None) -> None:
     """
 
     async def work(session: Session) -> None:
-        engine = Engine(session.database, session.scene, session.settings)
+        engine = Engine(session.database, session.org_context, session.settings)
         await serve(session, engine.run, has_engine=True)
 
     run(call, work, role="service", monitor_address=monitor)

@@ -78,8 +78,10 @@ async def _demo(session: Session, broker: Broker) -> None:
 
 
 def _services(session: Session, broker: Broker, workers: int) -> list[Service]:
-    engine = Engine(session.database, session.scene, session.settings)
-    hands = [Worker(session.database, session.scene, session.settings) for _ in range(workers)]
+    engine = Engine(session.database, session.org_context, session.settings)
+    hands = [
+        Worker(session.database, session.org_context, session.settings) for _ in range(workers)
+    ]
     consumers = consumers_of(session, broker)
     services: list[Service] = [engine.run, consumers.run, *(hand.run for hand in hands)]
     if isinstance(broker, EmbeddedBroker):

@@ -46,7 +46,7 @@ def worker(
     async def work(session: Session) -> None:
         clear_environment()
         runtimes = chosen(installed_runtimes(), runtime)
-        worker = Worker(session.database, session.scene, session.settings, runtimes=runtimes)
+        worker = Worker(session.database, session.org_context, session.settings, runtimes=runtimes)
         await serve(session, worker.run)
 
     run(

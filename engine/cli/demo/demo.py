@@ -105,11 +105,11 @@ async def _own_servers(settings: Settings) -> AsyncIterator[tuple[Session, Broke
 
 
 def _engine(session: Session) -> Engine:
-    return Engine(session.database, session.scene, session.settings)
+    return Engine(session.database, session.org_context, session.settings)
 
 
 def _worker(session: Session) -> Worker:
-    return Worker(session.database, session.scene, session.settings)
+    return Worker(session.database, session.org_context, session.settings)
 
 
 async def _load(stage: Stage, console: Console, days: int) -> None:

@@ -28,7 +28,7 @@ class Stage:
     async def fetch(self, name: str, **params: Any) -> list[Row]:
         """Run one of the demo's statements for the org."""
         async with self.session.connection() as conn:
-            return await fetch(conn, f"demo.{name}", org_id=self.session.scene.org_id, **params)
+            return await fetch(conn, f"demo.{name}", org_id=self.session.org_context.id, **params)
 
     async def now(self) -> datetime:
         """The time by the database's clock."""

@@ -19,7 +19,7 @@ from engine.flow.planning.decision import Draft, draft_rows
 from engine.flow.planning.plan import carry_out
 from engine.flow.planning.review import changes_since, decided, lock_plan
 from engine.flow.planning.set_aside import planning
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.event import MANUAL, Batch, Delivery, Received, SourceEvent
 from engine.planner import Difference
 from engine.store.database import Connection
@@ -40,36 +40,38 @@ class Applied:
     changes: tuple[Difference, ...] = ()
 
 
-async def apply(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = None) -> Applied:
+async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None = None) -> Applied:
     """Run a proposed plan, once.
 
     Raises UnknownName, or InvalidInput if the plan is not proposed or its change cannot be planned.
     """
     async with conn.transaction() as transaction:
-        row = await lock_plan(conn, scene, plan_id, "proposed", "applied")
+        row = await lock_plan(conn, org, plan_id, "proposed", "applied")
         if row["state"] == "applied":
             return Applied(plan_id, tuple(row["invalidation_ids"]), row["task_count"], is_new=False)
         with planning(f"plan {plan_id}"):
-            draft = await _ingested(conn, scene, plan_id, row["event"])
+            draft = await _ingested(conn, org, plan_id, row["event"])
             changes = await changes_since(conn, row["document"], draft)
         if changes:
             raise Rollback(transaction)
         with planning(f"plan {plan_id}"):
-            planned = await carry_out(conn, scene, draft, plan_id)
+            planned = await carry_out(conn, org, draft, plan_id)
         await decided(conn, plan_id, "applied", by)
     ids = () if changes else tuple(each.id for each in draft.invalidations)
     return Applied(plan_id, ids, 0 if changes else planned.tasks, changes=changes)
 
 
-async def _ingested(conn: Connection, scene: Scene, plan_id: UUID, said: dict[str, Any]) -> Draft:
+async def _ingested(
+    conn: Connection, org: OrgContext, plan_id: UUID, said: dict[str, Any]
+) -> Draft:
     """Ingest the plan's change and return the draft of its invalidations. Raises InvalidInput."""
     event = msgspec.structs.replace(
         msgspec.convert(said, SourceEvent), id=f"plan/{plan_id}", source="knockon apply"
     )
     received = Received.one(event, Delivery(MANUAL, f"plan/{plan_id}"))
-    resolve(await scene.lineage(conn), received)
-    written = await ingest(conn, scene, Batch(consumer=MANUAL, received=(received,)))
+    resolve(await org.lineage(conn), received)
+    written = await ingest(conn, org, Batch(consumer=MANUAL, received=(received,)))
     if written.rejections:
         raise InvalidInput(written.rejections[0].error)
     rows = await fetch(conn, "invalidations.lock_these", ids=list(written.invalidations))
-    return await draft_rows(conn, scene, rows)
+    return await draft_rows(conn, org, rows)

@@ -12,7 +12,7 @@ import structlog
 from engine.errors import InvalidDag
 from engine.flow.deployment.current_versions import load_serving
 from engine.flow.deployment.deploy import deploy
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag, CompiledDataset
 from engine.model.dag import DagFile, JobSpec
 from engine.model.dag_sources import KafkaSource
@@ -26,32 +26,32 @@ MAX_DATASETS = 1_000
 
 
 async def auto_register(
-    conn: Connection, scene: Scene, discovered: Sequence[DiscoveredDataset]
+    conn: Connection, org: OrgContext, discovered: Sequence[DiscoveredDataset]
 ) -> list[DiscoveredDataset]:
     """Register discovered datasets; return those registered under the same name, now or earlier.
 
     Datasets that cannot be registered are logged, raise no error, and stay unbound.
     """
     async with conn.transaction():
-        await lock_planning(conn, scene.org_id)
+        await lock_planning(conn, org.id)
         registered: list[DiscoveredDataset] = []
         for dag in sorted({dataset.dag for dataset in discovered}):
             of_dag = [dataset for dataset in discovered if dataset.dag == dag]
-            registered += await _deploy_sources(conn, scene, dag, of_dag)
+            registered += await _deploy_sources(conn, org, dag, of_dag)
     return registered
 
 
 async def _deploy_sources(
-    conn: Connection, scene: Scene, dag: str, discovered: list[DiscoveredDataset]
+    conn: Connection, org: OrgContext, dag: str, discovered: list[DiscoveredDataset]
 ) -> list[DiscoveredDataset]:
-    serving = await load_serving(conn, scene.org_id)
+    serving = await load_serving(conn, org.id)
     taken = {dataset.name for each in serving.values() for dataset in each.compiled.datasets}
     try:
         jobs = _jobs(serving[dag].compiled) if dag in serving else []
         new = {item.dataset: item.job for item in discovered[::-1] if item.dataset not in taken}
         jobs += [*new.values()][: max(MAX_DATASETS - len(jobs), 0)]
         if new:
-            await deploy(conn, scene, DagFile(dag=dag, jobs=tuple(jobs)))
+            await deploy(conn, org, DagFile(dag=dag, jobs=tuple(jobs)))
     except InvalidDag as error:
         _log.error("discovered datasets cannot be registered", dag=dag, why=str(error))
         return []

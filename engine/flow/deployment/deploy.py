@@ -27,7 +27,7 @@ from engine.flow.execution.dependents import release, settle
 from engine.flow.execution.output_tables import find_conflicts
 from engine.flow.planning.plan import plan_rows
 from engine.flow.shared.invalidations import definition_change
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, Regenerated, diff
 from engine.lineage.growth import grown_sources
@@ -57,78 +57,78 @@ class Deployment:
     grown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-async def preview(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
+async def preview(conn: Connection, org: OrgContext, dag: DagFile) -> Deployment:
     """Preview a deploy. Raises InvalidDag as the deploy would."""
-    serving = await load_serving(conn, scene.org_id)
+    serving = await load_serving(conn, org.id)
     async with conn.transaction():
         dag = await with_sql_code(conn, serving, dag)
     compiled = compile_among(serving, dag, await load_user_defined(conn))
-    await _check_tables(conn, scene, dag, compiled)
+    await _check_tables(conn, org, dag, compiled)
     previous = serving.get(dag.dag)
     before = previous.compiled if previous else None
     grown = grown_sources(before, compiled)
     return Deployment(dag.dag, None, diff(before, compiled), grown=grown)
 
 
-async def deploy(conn: Connection, scene: Scene, dag: DagFile) -> Deployment:
+async def deploy(conn: Connection, org: OrgContext, dag: DagFile) -> Deployment:
     """Deploy a DAG file; unchanged content has no effect.
 
     Raises InvalidDag, with nothing written.
     """
     async with conn.transaction():
-        await lock_planning(conn, scene.org_id)
-        deployed = await _deploy(conn, scene, dag)
-        followed = await _follow(conn, scene, deployed)
+        await lock_planning(conn, org.id)
+        deployed = await _deploy(conn, org, dag)
+        followed = await _follow(conn, org, deployed)
     return replace(deployed, followed=tuple(followed))
 
 
 async def _check_tables(
-    conn: Connection, scene: Scene, dag: DagFile, compiled: CompiledDag
+    conn: Connection, org: OrgContext, dag: DagFile, compiled: CompiledDag
 ) -> None:
-    if problems := await find_conflicts(conn, scene.org_id, dag, compiled):
+    if problems := await find_conflicts(conn, org.id, dag, compiled):
         raise dag.source_map.error(problems)
 
 
-async def _follow(conn: Connection, scene: Scene, deployed: Deployment) -> list[str]:
+async def _follow(conn: Connection, org: OrgContext, deployed: Deployment) -> list[str]:
     """Redeploy, unmodified, other DAGs with SQL over changed columns; return their names."""
     followed = []
     changes = [deployed]
     while changes:
         each = changes.pop()
-        serving = await load_serving(conn, scene.org_id)
+        serving = await load_serving(conn, org.id)
         for dag in followers(serving, each.dag_name, await load_user_defined(conn)):
-            changes.append(await _deploy(conn, scene, dag, each.diff.regenerated))
+            changes.append(await _deploy(conn, org, dag, each.diff.regenerated))
             followed.append(dag.dag)
     return followed
 
 
 async def _deploy(
-    conn: Connection, scene: Scene, dag: DagFile, elsewhere: Regenerated | None = None
+    conn: Connection, org: OrgContext, dag: DagFile, elsewhere: Regenerated | None = None
 ) -> Deployment:
-    serving = await load_serving(conn, scene.org_id)
+    serving = await load_serving(conn, org.id)
     dag = await with_sql_code(conn, serving, dag)
     compiled = compile_among(serving, dag, await load_user_defined(conn))
     if elsewhere is None:  # a redeployed follower keeps its tables
-        await _check_tables(conn, scene, dag, compiled)
+        await _check_tables(conn, org, dag, compiled)
     previous = serving.get(dag.dag)
     change = diff(previous.compiled if previous else None, compiled, elsewhere)
     if previous is not None and previous.compiled.content_hash == compiled.content_hash:
         return Deployment(dag.dag, previous.version_id, change)
-    version_id = await _insert_version(conn, scene.org_id, compiled)
-    jobs = await _insert_jobs(conn, scene.org_id, version_id, compiled)
-    built = await Generations.make(conn, scene.org_id, version_id, previous, compiled, change)
-    await write_columns(conn, scene.org_id, previous, compiled, built, jobs)
-    await _serve(conn, scene.org_id, compiled.name, version_id)
+    version_id = await _insert_version(conn, org.id, compiled)
+    jobs = await _insert_jobs(conn, org.id, version_id, compiled)
+    built = await Generations.make(conn, org.id, version_id, previous, compiled, change)
+    await write_columns(conn, org.id, previous, compiled, built, jobs)
+    await _serve(conn, org.id, compiled.name, version_id)
     canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
     facts = [
-        *await owed(conn, scene, compiled, built, canceled),
-        *await told_elsewhere(conn, scene, compiled, built, change),
-        *await gone(conn, scene, compiled, built),
-        *await left(conn, scene, previous, compiled, built),
+        *await owed(conn, org, compiled, built, canceled),
+        *await told_elsewhere(conn, org, compiled, built, change),
+        *await gone(conn, org, compiled, built),
+        *await left(conn, org, previous, compiled, built),
     ]
-    tasks = await _build(conn, scene, compiled, built, facts)
-    await settle(conn, scene, [row["id"] for row in canceled])
-    await _release_held(conn, scene, jobs, built)
+    tasks = await _build(conn, org, compiled, built, facts)
+    await settle(conn, org, [row["id"] for row in canceled])
+    await _release_held(conn, org, jobs, built)
     grown = grown_sources(previous.compiled if previous else None, compiled)
     return Deployment(dag.dag, version_id, change, tasks, grown=grown)
 
@@ -218,7 +218,7 @@ def _size(job: CompiledJob) -> int | None:
 
 async def _build(
     conn: Connection,
-    scene: Scene,
+    org: OrgContext,
     compiled: CompiledDag,
     built: Generations,
     also: Sequence[dict[str, Any]],
@@ -233,23 +233,23 @@ async def _build(
     facts = [*begun, *also]
     if not facts:
         return 0
-    written = await fetch(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(facts))
+    written = await fetch(conn, "invalidations.insert", org_id=org.id, facts=Jsonb(facts))
     ids = [row["id"] for row in written]
     locked = await fetch(conn, "invalidations.lock_these", ids=ids)
-    return (await plan_rows(conn, scene, locked)).tasks
+    return (await plan_rows(conn, org, locked)).tasks
 
 
 async def _release_held(
-    conn: Connection, scene: Scene, jobs: Mapping[str, UUID], built: Generations
+    conn: Connection, org: OrgContext, jobs: Mapping[str, UUID], built: Generations
 ) -> None:
     """Re-evaluate held first runs, since ``wait_for`` may have changed.
 
     Readers in other DAGs are included: they now wait for new, empty dataset versions.
     """
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     read = [edge for name in built.begun for edge in lineage.readers(built.datasets[name])]
     concerned = [*{*jobs.values(), *(edge.job for edge in read)}]
     again = await fetch(conn, "tasks.hold_again", jobs=concerned)
     held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=concerned)
     if again or held:
-        await release(conn, scene, [row["id"] for row in (*again, *held)])
+        await release(conn, org, [row["id"] for row in (*again, *held)])

@@ -9,7 +9,7 @@ from engine.flow.deployment.dataset_versions import Generations
 from engine.flow.execution.forget import forget_partial_writes
 from engine.flow.shared.invalidations import definition_change
 from engine.flow.shared.load_partitions import load_existing, load_expected, load_former, load_known
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.diff import DagDiff
 from engine.lineage.graph import Lineage
@@ -20,7 +20,7 @@ from engine.store.run import Row
 
 async def owed(
     conn: Connection,
-    scene: Scene,
+    org: OrgContext,
     compiled: CompiledDag,
     built: Generations,
     canceled: Sequence[Row],
@@ -29,7 +29,7 @@ async def owed(
 
     A started attempt may have written some output already.
     """
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     made = {job.name: job.outputs[0] for job in compiled.jobs}
     facts = []
     for row in canceled:
@@ -48,13 +48,13 @@ async def owed(
 
 async def told_elsewhere(
     conn: Connection,
-    scene: Scene,
+    org: OrgContext,
     compiled: CompiledDag,
     built: Generations,
     change: DagDiff,
 ) -> list[dict[str, Any]]:
     """Invalidations for changed sources that jobs in other DAGs read."""
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     facts = []
     for each in compiled.sources:
         columns, dataset = change.regenerated.get(each.name, ()), built.datasets[each.name]
@@ -74,13 +74,13 @@ def _is_read_elsewhere(lineage: Lineage, compiled: CompiledDag, dataset: UUID) -
 
 
 async def gone(
-    conn: Connection, scene: Scene, compiled: CompiledDag, built: Generations
+    conn: Connection, org: OrgContext, compiled: CompiledDag, built: Generations
 ) -> list[dict[str, Any]]:
     """Invalidations for unchanged outputs built from partitions the new version may not produce.
 
     Partitions of all earlier versions count, as the most recent ones may never have been built.
     """
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     begun = {built.datasets[name] for name in built.begun}
     facts = []
     for name in sorted(built.replaced.keys() - {each.name for each in compiled.sources}):
@@ -96,7 +96,7 @@ async def gone(
 
 async def left(
     conn: Connection,
-    scene: Scene,
+    org: OrgContext,
     previous: Serving | None,
     compiled: CompiledDag,
     built: Generations,
@@ -105,7 +105,7 @@ async def left(
 
     The outputs have missed upstream changes and new upstream partitions.
     """
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     before = previous.compiled.jobs if previous else ()
     manual = {job.name for job in before if job.activation == "manual"}
     facts = []

@@ -14,7 +14,7 @@ from engine.flow.planning.decision import Draft, draft
 from engine.flow.planning.estimate import Cost, Estimate, costs
 from engine.flow.planning.pending_approval import excesses_of
 from engine.flow.planning.set_aside import planning
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.event import Delivery, Received, SourceEvent
 from engine.model.invalidation import Invalidation
@@ -39,16 +39,16 @@ class Proposal:
         return Estimate.of(self.costs.values())
 
 
-async def propose(conn: Connection, scene: Scene, event: SourceEvent) -> Proposal:
+async def propose(conn: Connection, org: OrgContext, event: SourceEvent) -> Proposal:
     """Plan a change that has not been made. Raises InvalidInput under the conditions of ingest."""
     async with conn.transaction():
-        lineage = await scene.lineage(conn)
+        lineage = await org.lineage(conn)
         with planning("this change"):
             made = await draft(conn, lineage, list(_invalidations(lineage, event)))
             proposal = Proposal(
-                new_id(), made, await costs(conn, made), await excesses_of(conn, scene, made)
+                new_id(), made, await costs(conn, made), await excesses_of(conn, org, made)
             )
-            await _keep(conn, scene, proposal, event)
+            await _keep(conn, org, proposal, event)
     return proposal
 
 
@@ -72,13 +72,13 @@ def _invalidations(lineage: Lineage, event: SourceEvent) -> Iterator[Invalidatio
             )
 
 
-async def _keep(conn: Connection, scene: Scene, proposal: Proposal, event: SourceEvent) -> None:
+async def _keep(conn: Connection, org: OrgContext, proposal: Proposal, event: SourceEvent) -> None:
     await execute(
         conn,
         "plans.propose",
         id=proposal.plan_id,
-        org_id=scene.org_id,
-        epoch=scene.epoch,
+        org_id=org.id,
+        epoch=org.epoch,
         document=Jsonb(proposal.draft.document),
         task_count=proposal.draft.tasks,
         event=Jsonb(msgspec.to_builtins(event)),

@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 from psycopg.types.json import Jsonb
 
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.task_inputs import InputVersions, input_versions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
@@ -31,7 +31,9 @@ class Claimant:
     lease_seconds: int = 30
 
 
-async def claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int = 1) -> list[Lease]:
+async def claim(
+    conn: Connection, org: OrgContext, claimant: Claimant, limit: int = 1
+) -> list[Lease]:
     """Lease up to ``limit`` tasks, the most urgent first, within each job's ``max_concurrency``.
 
     Content versions of the inputs are read before the run reads its data, so that later changes
@@ -39,10 +41,10 @@ async def claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int =
     tried. A task that cannot be leased alone is marked as failed, so as not to block the others.
     """
     try:
-        return await _claim(conn, scene, claimant, limit)
+        return await _claim(conn, org, claimant, limit)
     except _NotLeasable as failure:
         if len(failure.tasks) > 1:
-            return await claim(conn, scene, claimant, len(failure.tasks) // 2)
+            return await claim(conn, org, claimant, len(failure.tasks) // 2)
         await _give_up(conn, failure)
         return []
 
@@ -62,20 +64,20 @@ async def _give_up(conn: Connection, failure: _NotLeasable) -> None:
     await execute(conn, "tasks.reject", id=task, error=failure.reason, outcome=_OUTCOME)
 
 
-async def _claim(conn: Connection, scene: Scene, claimant: Claimant, limit: int) -> list[Lease]:
+async def _claim(conn: Connection, org: OrgContext, claimant: Claimant, limit: int) -> list[Lease]:
     async with conn.transaction():
-        lineage = await scene.lineage(conn)
+        lineage = await org.lineage(conn)
         free = await _free_places(conn, lineage)
         rows = await fetch(
             conn,
             "tasks.candidates",
-            org_id=scene.org_id,
+            org_id=org.id,
             runtimes=list(claimant.runtimes),
             closed=[job for job, places in free.items() if places < 1],
             limit=limit,
         )
         chosen = list(_within(rows, free))
-        if not chosen or await scene.lineage(conn) is not lineage:
+        if not chosen or await org.lineage(conn) is not lineage:
             # A concurrent deploy has moved the tasks to new job rows; the next claim takes them.
             return []
         try:

@@ -16,7 +16,7 @@ from engine.flow.execution.cutoff import Changes
 from engine.flow.execution.dependents import release_held_of_manual, settle
 from engine.flow.execution.outputs import brief, found_new, reports
 from engine.flow.shared.invalidations import Fact, insert_own, own_invalidation
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.columns import PRUNED, DirtyColumns
 from engine.model.invalidation import FOUND
 from engine.model.task import Completion, Lease
@@ -24,9 +24,9 @@ from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
 
 
-async def complete(conn: Connection, scene: Scene, completion: Completion) -> None:
+async def complete(conn: Connection, org: OrgContext, completion: Completion) -> None:
     """Record one successful run. Raises LeaseLost and writes nothing if the lease has been lost."""
-    accepted = await complete_all(conn, scene, [completion])
+    accepted = await complete_all(conn, org, [completion])
     if not accepted:
         lease = completion.lease
         raise LeaseLost(
@@ -36,14 +36,14 @@ async def complete(conn: Connection, scene: Scene, completion: Completion) -> No
 
 
 async def complete_all(
-    conn: Connection, scene: Scene, completions: Sequence[Completion]
+    conn: Connection, org: OrgContext, completions: Sequence[Completion]
 ) -> set[UUID]:
     """Record several runs in one transaction; return the tasks with a valid lease."""
     async with conn.transaction():
         held = await _lock_held(conn, completions)
         good = [each for each in completions if _holds(held, each.lease)]
         if good:
-            await _record(conn, scene, good, held)
+            await _record(conn, org, good, held)
     return set(held)
 
 
@@ -64,10 +64,10 @@ async def _lock_held(conn: Connection, completions: Sequence[Completion]) -> dic
 
 
 async def _record(
-    conn: Connection, scene: Scene, completions: Sequence[Completion], held: Mapping[UUID, Row]
+    conn: Connection, org: OrgContext, completions: Sequence[Completion], held: Mapping[UUID, Row]
 ) -> None:
     ids = [each.lease.task_id for each in completions]
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     made = [report for each in completions for report in reports(lineage, each)]
     changed = await write_contents(
         conn, lineage, made, {id_: row["propagated"] for id_, row in held.items()}
@@ -86,9 +86,9 @@ async def _record(
         await move_cursors(conn, each)
         await _record_unit_run(conn, each.lease)
     found = [fact for each in units for fact in _found_new(each)]
-    await insert_own(conn, scene, [*found, *_unpropagated(changed)])
-    await settle(conn, scene, ids, changes)
-    await release_held_of_manual(conn, scene, lineage, {each.dataset_uuid for each in made})
+    await insert_own(conn, org, [*found, *_unpropagated(changed)])
+    await settle(conn, org, ids, changes)
+    await release_held_of_manual(conn, org, lineage, {each.dataset_uuid for each in made})
 
 
 async def _record_unit_run(conn: Connection, lease: Lease) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from engine.flow.execution.contents import PartitionChange
 from engine.flow.execution.outputs import Report
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.task_inputs import Reads, input_keys
 from engine.lineage.columns import DirtyColumns, reaches
 from engine.lineage.graph import Lineage
@@ -62,12 +62,12 @@ class Changes:
 UNCHANGED: Final = Changes()
 
 
-async def reached(conn: Connection, scene: Scene, parts: Mapping[UUID, _Parts]) -> set[UUID]:
+async def reached(conn: Connection, org: OrgContext, parts: Mapping[UUID, _Parts]) -> set[UUID]:
     """Return the dependents of partly changed tasks that read a changed part."""
     if not parts:
         return set()
     behind = await fetch(conn, "tasks.behind", ended=list(parts))
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     needs = [(lineage.job(row["job_id"]), row["partitions"]) for row in behind]
     reads = await input_keys(conn, lineage, needs)
     return {

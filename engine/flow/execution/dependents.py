@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from engine.flow.execution.cutoff import UNCHANGED, Changes, reached
 from engine.flow.shared.load_partitions import existing_of
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
@@ -23,7 +23,7 @@ from engine.store.run import Row, execute, fetch
 
 
 async def settle(
-    conn: Connection, scene: Scene, ended: Collection[UUID], changes: Changes = UNCHANGED
+    conn: Connection, org: OrgContext, ended: Collection[UUID], changes: Changes = UNCHANGED
 ) -> None:
     """Resolve all dependents of ``ended``; ``changes`` are the changed outputs of these tasks.
 
@@ -34,15 +34,15 @@ async def settle(
         waiting = await fetch(conn, "tasks.lock_dependants", ended=list(ended))
         if not waiting:
             break
-        settled = await release(conn, scene, [row["id"] for row in waiting], changes)
+        settled = await release(conn, org, [row["id"] for row in waiting], changes)
         queued = queued or any(row["status"] == "queued" for row in settled)
         ended, changes = [row["id"] for row in settled if row["status"] == "skipped"], UNCHANGED
     if queued:
-        await ring(conn, TASKS, scene.org_id)
+        await ring(conn, TASKS, org.id)
 
 
 async def release_held_of_manual(
-    conn: Connection, scene: Scene, lineage: Lineage, grown: Collection[UUID]
+    conn: Connection, org: OrgContext, lineage: Lineage, grown: Collection[UUID]
 ) -> None:
     """Unblock first runs of manual jobs whose inputs, among ``grown``, may be complete now.
 
@@ -55,33 +55,33 @@ async def release_held_of_manual(
         return
     held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=manual)
     if held:
-        await release_all(conn, scene, [row["id"] for row in held])
+        await release_all(conn, org, [row["id"] for row in held])
 
 
 async def release(
-    conn: Connection, scene: Scene, ids: Sequence[UUID], changes: Changes = UNCHANGED
+    conn: Connection, org: OrgContext, ids: Sequence[UUID], changes: Changes = UNCHANGED
 ) -> list[Row]:
     """Unblock the given locked tasks if all blockers have ended.
 
     Returns the rows that changed state, with the new ``status``.
     """
-    hit = list(await reached(conn, scene, changes.parts))
+    hit = list(await reached(conn, org, changes.parts))
     settled = await fetch(conn, "tasks.settle", ids=list(ids), changed=list(changes.whole), hit=hit)
     first_runs = [row for row in settled if row["held"] and row["hit"]]
     if first_runs:
-        await _hold_or_queue(conn, await scene.lineage(conn), first_runs)
+        await _hold_or_queue(conn, await org.lineage(conn), first_runs)
     skipped = [row for row in settled if row["status"] == "skipped"]
     if skipped:
-        await _queue_stale(conn, await scene.lineage(conn), skipped)
+        await _queue_stale(conn, await org.lineage(conn), skipped)
     return settled
 
 
-async def release_all(conn: Connection, scene: Scene, ids: Sequence[UUID]) -> None:
+async def release_all(conn: Connection, org: OrgContext, ids: Sequence[UUID]) -> None:
     """Unblock locked, blocked tasks, and resolve the dependents of skipped ones."""
-    released = await release(conn, scene, ids)
+    released = await release(conn, org, ids)
     if any(row["status"] == "queued" for row in released):
-        await ring(conn, TASKS, scene.org_id)
-    await settle(conn, scene, [row["id"] for row in released if row["status"] == "skipped"])
+        await ring(conn, TASKS, org.id)
+    await settle(conn, org, [row["id"] for row in released if row["status"] == "skipped"])
 
 
 async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row]) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from engine.errors import LeaseLost
 from engine.flow.execution.dependents import settle
 from engine.flow.execution.forget import forget_partial_writes
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.task import Lease
 from engine.store.bells import TASKS, ring
@@ -20,28 +20,28 @@ _ERROR_LENGTH = 10_000
 
 
 async def fail(
-    conn: Connection, scene: Scene, lease: Lease, error: str, *, retryable: bool = True
+    conn: Connection, org: OrgContext, lease: Lease, error: str, *, retryable: bool = True
 ) -> None:
     """Record a failed attempt. Raises LeaseLost if the lease is no longer valid."""
     async with conn.transaction():
         row = await fetch_one(conn, "tasks.lock_running", id=lease.task_id, token=lease.token)
         if row is None:
             raise LeaseLost(f"task {lease.task_id} is not {lease.worker_id!r}'s any more")
-        await end_attempt(conn, scene, row, error, retryable=retryable)
+        await end_attempt(conn, org, row, error, retryable=retryable)
 
 
 async def end_attempt(
-    conn: Connection, scene: Scene, row: Row, error: str, *, retryable: bool = True
+    conn: Connection, org: OrgContext, row: Row, error: str, *, retryable: bool = True
 ) -> None:
     """Retry, hand over or give up a locked, running task after an unsuccessful attempt."""
     error = error[:_ERROR_LENGTH]
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
     successor = await fetch_one(
         conn, "tasks.lock_successor", job_id=row["job_id"], slot=row["slot"]
     )
     if successor is not None:
-        await hand_over(conn, scene, row["id"], successor["id"], error)
+        await hand_over(conn, org, row["id"], successor["id"], error)
     elif retryable and row["attempts"] < _max_attempts(lineage, row["job_id"]):
         seconds = backoff_seconds(row["attempts"])
         await execute(conn, "tasks.retry_later", id=row["id"], error=error, backoff_seconds=seconds)
@@ -51,12 +51,12 @@ async def end_attempt(
 
 
 async def hand_over(
-    conn: Connection, scene: Scene, task: UUID, successor: UUID, error: str
+    conn: Connection, org: OrgContext, task: UUID, successor: UUID, error: str
 ) -> None:
     """Hand a task's work and dependents over to the successor queued behind it."""
     await execute(conn, "tasks.hand_over", id=task, successor=successor, error=error)
-    await settle(conn, scene, [task])
-    await ring(conn, TASKS, scene.org_id)
+    await settle(conn, org, [task])
+    await ring(conn, TASKS, org.id)
 
 
 def backoff_seconds(attempt: int) -> float:

@@ -6,7 +6,7 @@ from engine.errors import InvalidInput, UnknownName
 from engine.flow.execution.dependents import settle
 from engine.flow.execution.forget import forget_partial_writes, forget_unplanned
 from engine.flow.execution.stale_decisions import Decision, leave_rows_unread, leave_stale
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch, fetch_one
@@ -16,18 +16,18 @@ _OVER = ("succeeded", "skipped", "canceled")
 
 
 async def cancel(
-    conn: Connection, scene: Scene, task: UUID, outcome: str = "by hand", by: str | None = None
+    conn: Connection, org: OrgContext, task: UUID, outcome: str = "by hand", by: str | None = None
 ) -> None:
     """Cancel a task; its dependents proceed as if its outputs were unchanged.
 
     Raises UnknownName, or InvalidInput if the task has already ended.
     """
     async with conn.transaction():
-        row = await _locked(conn, scene, task)
+        row = await _locked(conn, org, task)
         if row["status"] in _OVER:
             raise InvalidInput(f"task {task} is {row['status']} already: there is nothing to end")
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
-        lineage = await scene.lineage(conn)
+        lineage = await org.lineage(conn)
         await forget_unplanned(conn, lineage, [(row["job_id"], row["partitions"])])
         decision = Decision("canceled", by, task=task)
         await leave_stale(conn, lineage, {row["job_id"]: row["partitions"]}, decision)
@@ -35,26 +35,26 @@ async def cancel(
             await leave_rows_unread(conn, lineage, [(job, row["row_filters"])], decision)
         if row["status"] == "running":
             await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
-        await settle(conn, scene, [task])
+        await settle(conn, org, [task])
 
 
-async def retry(conn: Connection, scene: Scene, *tasks: UUID) -> None:
+async def retry(conn: Connection, org: OrgContext, *tasks: UUID) -> None:
     """Requeue failed tasks, all or none, with a fresh attempt count.
 
     Raises UnknownName, or InvalidInput if any of the tasks has not failed.
     """
     async with conn.transaction():
         for task in sorted(set(tasks)):
-            row = await _locked(conn, scene, task)
+            row = await _locked(conn, org, task)
             if row["status"] != "failed":
                 raise InvalidInput(
                     f"task {task} is {row['status']}, not failed: "
                     "to have its partitions recomputed, invalidate them"
                 )
-        await _requeue(conn, scene, list(set(tasks)))
+        await _requeue(conn, org, list(set(tasks)))
 
 
-async def retry_failed(conn: Connection, scene: Scene, job: str | None = None) -> int:
+async def retry_failed(conn: Connection, org: OrgContext, job: str | None = None) -> int:
     """Requeue all failed tasks of one job or, without ``job``, of all jobs; return their number.
 
     Tasks are requeued in batches of a few hundred, one transaction per batch. A task that fails
@@ -66,25 +66,25 @@ async def retry_failed(conn: Connection, scene: Scene, job: str | None = None) -
             rows = await fetch(
                 conn,
                 "tasks.lock_failed",
-                org_id=scene.org_id,
+                org_id=org.id,
                 job=job,
                 after=after,
                 limit=_RETRIED_AT_ONCE,
             )
             if not rows:
                 return count
-            await _requeue(conn, scene, [row["id"] for row in rows])
+            await _requeue(conn, org, [row["id"] for row in rows])
         count += len(rows)
         after = rows[-1]["id"]
 
 
-async def _requeue(conn: Connection, scene: Scene, tasks: list[UUID]) -> None:
+async def _requeue(conn: Connection, org: OrgContext, tasks: list[UUID]) -> None:
     await execute(conn, "tasks.requeue", ids=tasks)
-    await ring(conn, TASKS, scene.org_id)
+    await ring(conn, TASKS, org.id)
 
 
-async def _locked(conn: Connection, scene: Scene, task: UUID) -> Row:
-    row = await fetch_one(conn, "tasks.lock_one", org_id=scene.org_id, id=task)
+async def _locked(conn: Connection, org: OrgContext, task: UUID) -> Row:
+    row = await fetch_one(conn, "tasks.lock_one", org_id=org.id, id=task)
     if row is None:
         raise UnknownName(f"there is no task {task} in this org: see 'knockon tasks'")
     return row

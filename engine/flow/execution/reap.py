@@ -3,7 +3,7 @@
 import structlog
 
 from engine.flow.execution.fail import end_attempt
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
@@ -12,27 +12,27 @@ from engine.store.run import Row, fetch
 _log = structlog.get_logger(__name__)
 
 
-async def reap(conn: Connection, scene: Scene, limit: int = 100) -> int:
+async def reap(conn: Connection, org: OrgContext, limit: int = 100) -> int:
     """End up to ``limit`` attempts with an expired lease; return the number ended.
 
     An attempt that cannot be ended is skipped, so that it does not block the others.
     """
     async with conn.transaction():
-        expired = await fetch(conn, "tasks.lock_expired", org_id=scene.org_id, limit=limit)
-        ended = [await _end(conn, scene, row) for row in expired]
+        expired = await fetch(conn, "tasks.lock_expired", org_id=org.id, limit=limit)
+        ended = [await _end(conn, org, row) for row in expired]
         if any(ended):
-            await ring(conn, TASKS, scene.org_id)
+            await ring(conn, TASKS, org.id)
     return sum(ended)
 
 
-async def _end(conn: Connection, scene: Scene, row: Row) -> bool:
+async def _end(conn: Connection, org: OrgContext, row: Row) -> bool:
     error = (
         f"worker {row['worker_id']!r} has not been heard of since its lease ran out "
         f"at {row['lease_expires_at']:%Y-%m-%d %H:%M:%S %Z}"
     )
     try:
         async with conn.transaction():
-            await end_attempt(conn, scene, row, error)
+            await end_attempt(conn, org, row, error)
     except Exception as failure:
         if not is_due_to_data(failure):
             raise

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from engine.errors import InvalidInput
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Connection
 from engine.store.run import fetch
 
 
 async def close_letters(
-    conn: Connection, scene: Scene, ids: Sequence[UUID], *, reason: str, by: str | None
+    conn: Connection, org: OrgContext, ids: Sequence[UUID], *, reason: str, by: str | None
 ) -> list[UUID]:
     """Close open dead letters, all or none; return their ids.
 
@@ -21,7 +21,7 @@ async def close_letters(
     wanted = set(ids)
     async with conn.transaction():
         rows = await fetch(
-            conn, "dead_letters.close", org_id=scene.org_id, ids=[*wanted], reason=reason, by=by
+            conn, "dead_letters.close", org_id=org.id, ids=[*wanted], reason=reason, by=by
         )
         if remaining := wanted - {row["id"] for row in rows}:
             named = ", ".join(sorted(map(str, remaining)))

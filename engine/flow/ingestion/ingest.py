@@ -20,7 +20,7 @@ from engine.flow.ingestion.coalesce import Fact, coalesce
 from engine.flow.ingestion.openlineage_runs import end_runs
 from engine.flow.ingestion.record_lineage import record_reported_lineage
 from engine.flow.ingestion.resolve import Resolved, by_scope, request_of, resolve, unknown_columns
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
 from engine.lineage.graph import Lineage
 from engine.model.event import (
@@ -63,7 +63,7 @@ class Ingested:
 
 async def ingest(
     conn: Connection,
-    scene: Scene,
+    org: OrgContext,
     batch: Batch,
     rejected: Rejected | None = None,
     confirm: Confirm | None = None,
@@ -74,16 +74,16 @@ async def ingest(
     sources have since changed how the batch is to be read.
     """
     async with conn.transaction():
-        await _advance(conn, scene.org_id, batch)
-        ends = await end_runs(conn, scene.org_id, batch.runs)
-        taken = await _take_in(conn, scene, (*batch.received, *ends.received))
-        unrecorded = await _record_lineage(conn, scene, batch.reported_lineage)
+        await _advance(conn, org.id, batch)
+        ends = await end_runs(conn, org.id, batch.runs)
+        taken = await _take_in(conn, org, (*batch.received, *ends.received))
+        unrecorded = await _record_lineage(conn, org, batch.reported_lineage)
         rejections = (*batch.rejections, *ends.rejections, *taken.rejections, *unrecorded)
-        await write_dead_letters(conn, scene.org_id, batch.consumer, rejections)
+        await write_dead_letters(conn, org.id, batch.consumer, rejections)
         if rejected and rejections:
             await rejected(rejections)
         if taken.invalidations:
-            await ring(conn, INVALIDATIONS, scene.org_id)
+            await ring(conn, INVALIDATIONS, org.id)
         if confirm is not None:
             await confirm(conn)  # last: no other statement may see a later deploy
     return replace(taken, rejections=rejections, unnamed_runs=ends.unnamed)
@@ -135,32 +135,32 @@ async def _moved(conn: Connection, org_id: UUID, consumer: str, move: Advance) -
     return row is not None
 
 
-async def _take_in(conn: Connection, scene: Scene, received: Sequence[Received]) -> Ingested:
+async def _take_in(conn: Connection, org: OrgContext, received: Sequence[Received]) -> Ingested:
     """Write invalidations; on a data error, reject the faulty deliveries."""
     if not received:
         return Ingested((), ())
-    await scene.lineage(conn)  # outside the try: a lineage error is not the deliveries' fault
+    await org.lineage(conn)  # outside the try: a lineage error is not the deliveries' fault
     try:
         async with conn.transaction():
-            return await _written(conn, scene, received)
+            return await _written(conn, org, received)
     except Exception as error:
         if not is_due_to_data(error):
             raise
         halves = halved(received)
         if halves is None:
             return Ingested((), tuple(_refusals(received, reason_of(error))))
-    first, second = [await _take_in(conn, scene, half) for half in halves]
+    first, second = [await _take_in(conn, org, half) for half in halves]
     return Ingested(
         first.invalidations + second.invalidations, first.rejections + second.rejections
     )
 
 
-async def _written(conn: Connection, scene: Scene, received: Sequence[Received]) -> Ingested:
-    lineage = await scene.lineage(conn)
+async def _written(conn: Connection, org: OrgContext, received: Sequence[Received]) -> Ingested:
+    lineage = await org.lineage(conn)
     groups = list(by_scope(received))
     resolved, refused = _resolved(lineage, groups, await _former_columns(conn, lineage, groups))
     known, unknown = await _of_known_versions(conn, resolved)
-    written = await _write(conn, scene.org_id, _coalesced(known))
+    written = await _write(conn, org.id, _coalesced(known))
     return Ingested(tuple(written), (*refused, *unknown))
 
 
@@ -236,7 +236,7 @@ def _refusals(received: Iterable[Received], error: str) -> list[Rejection]:
 
 
 async def _record_lineage(
-    conn: Connection, scene: Scene, reported: Sequence[ReportedLineage]
+    conn: Connection, org: OrgContext, reported: Sequence[ReportedLineage]
 ) -> list[Rejection]:
     """Record reported lineage; reject the reports that the database refuses because of their data.
 
@@ -246,7 +246,7 @@ async def _record_lineage(
         return []
     try:
         async with conn.transaction():
-            await record_reported_lineage(conn, scene, reported)
+            await record_reported_lineage(conn, org, reported)
             return []
     except Exception as error:
         if not is_due_to_data(error):
@@ -255,8 +255,8 @@ async def _record_lineage(
             return [_unrecorded(reported[0], error)]
     middle = len(reported) // 2
     return [
-        *await _record_lineage(conn, scene, reported[:middle]),
-        *await _record_lineage(conn, scene, reported[middle:]),
+        *await _record_lineage(conn, org, reported[:middle]),
+        *await _record_lineage(conn, org, reported[middle:]),
     ]
 
 

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from engine.flow.ingestion.resolve import known_columns
 from engine.flow.shared.invalidations import Fact, insert_own, own_invalidation
 from engine.flow.shared.load_partitions import load_existing
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import stale_keys, stale_partitions
 from engine.lineage.columns import EVERY
 from engine.lineage.graph import Edge, Lineage
@@ -38,39 +38,39 @@ class _Row(msgspec.Struct, frozen=True):
 
 
 async def record_reported_lineage(
-    conn: Connection, scene: Scene, reported: Sequence[ReportedLineage]
+    conn: Connection, org: OrgContext, reported: Sequence[ReportedLineage]
 ) -> int:
     """Insert new reported column lineage; return the number of inserted rows.
 
     Must run in the transaction that advances the position past the message.
     """
-    if not reported or not await _unrecorded(conn, scene, reported):
+    if not reported or not await _unrecorded(conn, org, reported):
         return 0
-    await lock_planning(conn, scene.org_id)
-    before = await scene.lineage(conn)
-    rows = await _unrecorded(conn, scene, reported)  # a deploy may have committed meanwhile
+    await lock_planning(conn, org.id)
+    before = await org.lineage(conn)
+    rows = await _unrecorded(conn, org, reported)  # a deploy may have committed meanwhile
     if not rows:
         return 0
     await execute(conn, "dags.insert_columns", rows=Jsonb(msgspec.to_builtins(rows)))
-    await execute(conn, "orgs.bump_epoch", org_id=scene.org_id)
-    await _invalidate_outdated(conn, scene, before, rows)
+    await execute(conn, "orgs.bump_epoch", org_id=org.id)
+    await _invalidate_outdated(conn, org, before, rows)
     return len(rows)
 
 
 async def _unrecorded(
-    conn: Connection, scene: Scene, reported: Sequence[ReportedLineage]
+    conn: Connection, org: OrgContext, reported: Sequence[ReportedLineage]
 ) -> list[_Row]:
     """Return the reported rows missing in the database."""
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     rows: dict[_Row, None] = {}
-    for report, dataset in await _accepted(conn, scene, lineage, reported):
+    for report, dataset in await _accepted(conn, org, lineage, reported):
         job = lineage.producer(dataset.id)
         rows |= dict.fromkeys(_new_rows(lineage, job, dataset, report))
     return list(rows)
 
 
 async def _accepted(
-    conn: Connection, scene: Scene, lineage: Lineage, reported: Sequence[ReportedLineage]
+    conn: Connection, org: OrgContext, lineage: Lineage, reported: Sequence[ReportedLineage]
 ) -> list[tuple[ReportedLineage, Dataset]]:
     """Return the reports accepted by a current dataset, each with the dataset."""
     runs = [(i, *tasks_of(run)) for i, report in enumerate(reported) for run in report.runs]
@@ -78,7 +78,7 @@ async def _accepted(
     rows = await fetch(
         conn,
         "lineage.accepting_datasets",
-        org_id=scene.org_id,
+        org_id=org.id,
         indexes=list(indexes),
         firsts=list(firsts),
         lasts=list(lasts),
@@ -169,13 +169,13 @@ def _is_recorded(lineage: Lineage, row: _Row) -> bool:
 
 
 async def _invalidate_outdated(
-    conn: Connection, scene: Scene, before: Lineage, rows: Sequence[_Row]
+    conn: Connection, org: OrgContext, before: Lineage, rows: Sequence[_Row]
 ) -> None:
     """Invalidate partitions that are stale by the new rows: the old rows pruned their changes.
 
     Inputs without column lineage need nothing, because all of their columns counted as read.
     """
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     facts: list[Fact] = []
     for id_ in dict.fromkeys(row.job for row in rows if _had_columns(before, row)):
         job, output = lineage.job(id_), lineage.dataset(lineage.job(id_).outputs[0])
@@ -193,7 +193,7 @@ async def _invalidate_outdated(
                     source="openlineage",
                 )
             )
-    await insert_own(conn, scene, facts)
+    await insert_own(conn, org, facts)
 
 
 def _had_columns(before: Lineage, row: _Row) -> bool:

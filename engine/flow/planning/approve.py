@@ -12,7 +12,7 @@ from engine.flow.planning.plan import carry_out
 from engine.flow.planning.review import changes_since, decided, lock_plan
 from engine.flow.planning.set_aside import planning
 from engine.flow.shared.invalidations import Fact, insert_own, own_invalidation
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, stale_keys
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import FOUND
@@ -37,46 +37,50 @@ class Decision:
     changes: tuple[Difference, ...] = ()
 
 
-async def approve(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = None) -> Decision:
+async def approve(
+    conn: Connection, org: OrgContext, plan_id: UUID, by: str | None = None
+) -> Decision:
     """Run a plan pending approval, after planning the same invalidations in the current state.
 
     Raises UnknownName, or InvalidInput if the plan is not pending approval or cannot be planned.
     """
     async with conn.transaction():
-        row = await lock_plan(conn, scene, plan_id, "held", "applied")
+        row = await lock_plan(conn, org, plan_id, "held", "applied")
         ids = tuple(row["invalidation_ids"])
         if row["state"] == "applied":
             return Decision(plan_id, "applied", ids, row["task_count"], is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
         with planning(f"plan {plan_id}"):
-            draft = await draft_rows(conn, scene, rows)
+            draft = await draft_rows(conn, org, rows)
             changes = await changes_since(conn, row["document"], draft)
-            planned = await carry_out(conn, scene, draft, plan_id)
+            planned = await carry_out(conn, org, draft, plan_id)
         await decided(conn, plan_id, "applied", by)
     return Decision(plan_id, "applied", ids, planned.tasks, changes=changes)
 
 
-async def reject(conn: Connection, scene: Scene, plan_id: UUID, by: str | None = None) -> Decision:
+async def reject(
+    conn: Connection, org: OrgContext, plan_id: UUID, by: str | None = None
+) -> Decision:
     """Reject a plan pending approval: nothing runs, and its partitions are recorded as left stale.
 
     Raises UnknownName, or InvalidInput if the plan is not pending approval.
     """
     async with conn.transaction():
-        row = await lock_plan(conn, scene, plan_id, "held", "rejected")
+        row = await lock_plan(conn, org, plan_id, "held", "rejected")
         ids = tuple(row["invalidation_ids"])
         if row["state"] == "rejected":
             return Decision(plan_id, "rejected", ids, is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
         with planning(f"plan {plan_id}"):
-            draft = await draft_rows(conn, scene, rows)
-        await _leave_all(conn, scene, draft, plan_id, by)
+            draft = await draft_rows(conn, org, rows)
+        await _leave_all(conn, org, draft, plan_id, by)
         await execute(conn, "invalidations.reject", ids=list(ids))
         await decided(conn, plan_id, "rejected", by)
     return Decision(plan_id, "rejected", ids)
 
 
 async def _leave_all(
-    conn: Connection, scene: Scene, draft: Draft, plan_id: UUID, by: str | None
+    conn: Connection, org: OrgContext, draft: Draft, plan_id: UUID, by: str | None
 ) -> None:
     """Leave the plan's partitions stale, whether triggered directly or only if stale.
 
@@ -102,14 +106,14 @@ async def _leave_all(
         [(lineage.job(step.job), step.row_filters) for step in draft.decided.steps if step.direct],
         decision,
     )
-    await _propagate_taken_in(conn, scene, lineage, direct, stale, f"plan/{plan_id}")
+    await _propagate_taken_in(conn, org, lineage, direct, stale, f"plan/{plan_id}")
     left = [(id_, stale_keys(stale, lineage.job(id_), keys)) for id_, keys in if_stale.items()]
     await forget_unplanned(conn, lineage, [*direct.items(), *left])
 
 
 async def _propagate_taken_in(
     conn: Connection,
-    scene: Scene,
+    org: OrgContext,
     lineage: Lineage,
     direct: Mapping[UUID, Sequence[str]],
     stale: Stale,
@@ -137,4 +141,4 @@ async def _propagate_taken_in(
                     dataset.id, dataset.version, keys_taken_in, reason=FOUND, source=source
                 )
             ]
-    await insert_own(conn, scene, facts)
+    await insert_own(conn, org, facts)

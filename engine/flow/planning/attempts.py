@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 
 from engine.errors import TooCostlyToPlan
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning_session, unlock_planning_session
 from engine.store.run import Row, execute, fetch_one
@@ -57,21 +57,23 @@ def next_attempt(batch: Row, limit: int) -> Attempt:
 
 
 @asynccontextmanager
-async def attempting(conn: Connection, scene: Scene, limit: int) -> AsyncIterator[Attempt | None]:
+async def attempting(
+    conn: Connection, org: OrgContext, limit: int
+) -> AsyncIterator[Attempt | None]:
     """Count an attempt and hold the planning lock for it; yield None if no invalidation is open."""
-    async with _locked(conn, scene):
-        batch = await fetch_one(conn, "attempts.next_batch", org_id=scene.org_id, limit=limit)
+    async with _locked(conn, org):
+        batch = await fetch_one(conn, "attempts.next_batch", org_id=org.id, limit=limit)
         if batch is None:
             yield None
             return
         attempt = next_attempt(batch, limit)
-        await _begin(conn, scene, attempt)
+        await _begin(conn, org, attempt)
         try:
             yield attempt
         except MemoryError:
             raise
         except Exception:
-            await _forgive(conn, scene)
+            await _forgive(conn, org)
             raise
 
 
@@ -85,11 +87,11 @@ def give_up(attempt: Attempt) -> TooCostlyToPlan:
     )
 
 
-async def _begin(conn: Connection, scene: Scene, attempt: Attempt) -> None:
+async def _begin(conn: Connection, org: OrgContext, attempt: Attempt) -> None:
     await execute(
         conn,
         "attempts.begin",
-        org_id=scene.org_id,
+        org_id=org.id,
         oldest=attempt.oldest,
         suspects_to=attempt.suspects_to,
         batch_limit=attempt.batch_limit,
@@ -97,22 +99,22 @@ async def _begin(conn: Connection, scene: Scene, attempt: Attempt) -> None:
     )
 
 
-async def _forgive(conn: Connection, scene: Scene) -> None:
+async def _forgive(conn: Connection, org: OrgContext) -> None:
     """Discount an attempt that ended with an error; after a lost connection it stays counted."""
     with suppress(psycopg.Error):
-        await execute(conn, "attempts.forgive", org_id=scene.org_id)
+        await execute(conn, "attempts.forgive", org_id=org.id)
 
 
 @asynccontextmanager
-async def _locked(conn: Connection, scene: Scene) -> AsyncIterator[None]:
+async def _locked(conn: Connection, org: OrgContext) -> AsyncIterator[None]:
     """Hold the planning lock across several transactions."""
-    await lock_planning_session(conn, scene.org_id)
+    await lock_planning_session(conn, org.id)
     try:
         yield
-        await unlock_planning_session(conn, scene.org_id)
+        await unlock_planning_session(conn, org.id)
     except Exception:
         with suppress(psycopg.OperationalError):  # a lost connection holds no lock
-            await unlock_planning_session(conn, scene.org_id)
+            await unlock_planning_session(conn, org.id)
         raise
     except BaseException:
         await conn.close()

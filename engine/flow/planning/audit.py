@@ -17,7 +17,7 @@ from engine.flow.execution.dependents import release_all
 from engine.flow.planning.pending_work import Standing, Verdict, invalidation_verdict, load_standing
 from engine.flow.shared.invalidations import insert_own, own_invalidation
 from engine.flow.shared.load_partitions import load_existing, load_expected
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Reason, Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
@@ -60,38 +60,36 @@ class Slice:
 
 
 async def audit(
-    conn: Connection, scene: Scene, dataset: str | None = None, *, mend: bool = False
+    conn: Connection, org: OrgContext, dataset: str | None = None, *, mend: bool = False
 ) -> AsyncIterator[Slice]:
     """Audit an org or one dataset in slices, each from a consistent snapshot.
 
     With ``mend``, lost partitions are invalidated in the transaction of their slice and planned
     like any other; stalled tasks are unblocked or skipped. Raises UnknownName.
     """
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     jobs = (
         lineage.order if dataset is None else [lineage.producer(lineage.dataset_named(dataset).id)]
     )
-    yield await _invalidated(conn, scene, lineage, jobs)
-    yield await _stalled(conn, scene, jobs, mend)
+    yield await _invalidated(conn, org, lineage, jobs)
+    yield await _stalled(conn, org, jobs, mend)
     for job in [each for each in jobs if each.activation != "source"]:
-        keys = await _keys(conn, scene, job)
+        keys = await _keys(conn, org, job)
         for start in range(0, len(keys), SLICE):
             async with conn.transaction():
                 await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                result = await _audit_slice(conn, scene, job, keys[start : start + SLICE], mend)
+                result = await _audit_slice(conn, org, job, keys[start : start + SLICE], mend)
             if result is None:
                 break
             yield result
 
 
 async def _invalidated(
-    conn: Connection, scene: Scene, lineage: Lineage, jobs: Sequence[Job]
+    conn: Connection, org: OrgContext, lineage: Lineage, jobs: Sequence[Job]
 ) -> Slice:
     """Return the scopes of open invalidations; no other evidence exists until they are planned."""
     producers = {output: job for job in jobs for output in job.outputs}
-    rows = await fetch(
-        conn, "stale.open_invalidations", org_id=scene.org_id, datasets=list(producers)
-    )
+    rows = await fetch(conn, "stale.open_invalidations", org_id=org.id, datasets=list(producers))
     found = []
     for row in rows:
         job, name = producers[row["dataset_uuid"]], lineage.dataset(row["dataset_uuid"]).name
@@ -102,13 +100,13 @@ async def _invalidated(
     return Slice(0, tuple(found))
 
 
-async def _stalled(conn: Connection, scene: Scene, jobs: Sequence[Job], mend: bool) -> Slice:
+async def _stalled(conn: Connection, org: OrgContext, jobs: Sequence[Job], mend: bool) -> Slice:
     """Return the partitions of blocked tasks without anything left to unblock them."""
     found = []
     async with conn.transaction():
-        lineage = await scene.lineage(conn)
+        lineage = await org.lineage(conn)
         ids = [job.id for job in jobs if lineage.find_job(job.id) is not None]
-        rows = await fetch(conn, "stale.stalled_tasks", org_id=scene.org_id, jobs=ids)
+        rows = await fetch(conn, "stale.stalled_tasks", org_id=org.id, jobs=ids)
         for row in rows:
             job = lineage.job(row["job_id"])
             name, because = lineage.dataset(job.outputs[0]).name, f"task {row['id']} is blocked"
@@ -118,36 +116,36 @@ async def _stalled(conn: Connection, scene: Scene, jobs: Sequence[Job], mend: bo
                 for key in judged_keys(job, row["partitions"])
             ]
         if mend and rows:
-            await release_all(conn, scene, [row["id"] for row in rows])
+            await release_all(conn, org, [row["id"] for row in rows])
     return Slice(0, tuple(found))
 
 
 async def _audit_slice(
-    conn: Connection, scene: Scene, job: Job, keys: Sequence[str], mend: bool
+    conn: Connection, org: OrgContext, job: Job, keys: Sequence[str], mend: bool
 ) -> Slice | None:
     """Check some partitions of a job; return None if a deploy has removed the job."""
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     if lineage.find_job(job.id) is None:
         return None
     stale = await stale_partitions(conn, lineage, [(job, keys)])
     found: tuple[StalePartition, ...] = ()
     if stale:
-        standing = await load_standing(conn, scene, lineage, job, [key for _, key in stale])
+        standing = await load_standing(conn, org, lineage, job, [key for _, key in stale])
         found = tuple(_judged(lineage, job, keys, stale, standing))
     result = Slice(len(keys), found)
     if mend and result.lost:
-        await _invalidate(conn, scene, lineage, job, result.lost)
+        await _invalidate(conn, org, lineage, job, result.lost)
     return result
 
 
-async def _keys(conn: Connection, scene: Scene, job: Job) -> Sequence[str]:
+async def _keys(conn: Connection, org: OrgContext, job: Job) -> Sequence[str]:
     """Return the keys of existing partitions and of those expected from the inputs.
 
     The keys are listed once per job, because a listing per slice takes time quadratic in their
     number. Partitions created in the meantime are left to the next audit.
     """
     async with conn.transaction():
-        lineage = await scene.lineage(conn)
+        lineage = await org.lineage(conn)
         if lineage.find_job(job.id) is None:
             return []
         if job.is_unit:
@@ -168,7 +166,7 @@ def _judged(
 
 
 async def _invalidate(
-    conn: Connection, scene: Scene, lineage: Lineage, job: Job, lost: Sequence[StalePartition]
+    conn: Connection, org: OrgContext, lineage: Lineage, job: Job, lost: Sequence[StalePartition]
 ) -> None:
     dataset, space = lineage.dataset(job.outputs[0]), lineage.job_space(job)
     keys = [each.partition for each in lost]
@@ -181,7 +179,7 @@ async def _invalidate(
         source="audit",
         note=f"lost: {lost[0].reasons[0].rule}",
     )
-    await insert_own(conn, scene, [fact])
+    await insert_own(conn, org, [fact])
 
 
 class Counts(msgspec.Struct):
@@ -207,7 +205,7 @@ class Counts(msgspec.Struct):
 
 async def audit_all(
     conn: Connection,
-    scene: Scene,
+    org: OrgContext,
     dataset: str | None = None,
     *,
     mend: bool = False,
@@ -215,6 +213,6 @@ async def audit_all(
 ) -> Counts:
     """Run the whole audit and return its totals, with at most ``most`` stale partitions listed."""
     counts = Counts()
-    async for each in audit(conn, scene, dataset, mend=mend):
+    async for each in audit(conn, org, dataset, mend=mend):
         counts.add(each, most)
     return counts

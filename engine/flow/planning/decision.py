@@ -7,7 +7,7 @@ from uuid import UUID
 
 from engine.flow.planning.carry_over import carry_late
 from engine.flow.shared.load_partitions import existing_of, load_known
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import narrow
 from engine.model.invalidation import ABOUT_READERS, Invalidation
@@ -38,9 +38,9 @@ class Draft:
         return document(self.decided, self.lineage)
 
 
-async def draft_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Draft:
+async def draft_rows(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> Draft:
     """Plan locked invalidations, given as table rows."""
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     return await draft(conn, lineage, await _served(conn, lineage, rows))
 
 

@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from engine.errors import TooManyPartitions
 from engine.flow.execution.dependents import release_all
 from engine.flow.execution.stale_decisions import forget_decisions
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
@@ -81,19 +81,19 @@ class _Emission(msgspec.Struct, gc=False):
 
 
 async def emit(
-    conn: Connection, scene: Scene, lineage: Lineage, decided: Plan, plan_id: UUID
+    conn: Connection, org: OrgContext, lineage: Lineage, decided: Plan, plan_id: UUID
 ) -> int:
     """Write the tasks of a plan and their dependencies; return the number of tasks touched."""
     with gc_paused():
         emissions = list(_emissions(lineage, decided))
         if emissions:
-            await _emit(conn, scene, lineage, emissions, plan_id)
+            await _emit(conn, org, lineage, emissions, plan_id)
         return len(emissions)
 
 
 async def _emit(
     conn: Connection,
-    scene: Scene,
+    org: OrgContext,
     lineage: Lineage,
     emissions: Sequence[_Emission],
     plan_id: UUID,
@@ -104,8 +104,8 @@ async def _emit(
     _find_open(emissions, live)
     _put_in_front(emissions, live)
     await _join(conn, [each for each in emissions if each.joins], plan_id)
-    await _create(conn, scene, [each for each in emissions if not each.joins], plan_id)
-    await _hold(conn, scene, emissions)
+    await _create(conn, org, [each for each in emissions if not each.joins], plan_id)
+    await _hold(conn, org, emissions)
 
 
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
@@ -281,11 +281,11 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
 
 
 async def _create(
-    conn: Connection, scene: Scene, creating: Sequence[_Emission], plan_id: UUID
+    conn: Connection, org: OrgContext, creating: Sequence[_Emission], plan_id: UUID
 ) -> None:
     # Keys, datasets and priorities repeat across tasks, so their encodings are cached.
     keys, datasets, number = cache(texts), cache(_bytes_of_all), cache(int4)
-    org_id, plan_ids = scene.org_id.bytes, uuids([plan_id.bytes])
+    org_id, plan_ids = org.id.bytes, uuids([plan_id.bytes])
     rows = (
         (
             each.task_id,
@@ -316,10 +316,10 @@ def _bytes_of_all(datasets: tuple[UUID, ...]) -> bytes:
     return uuids(each.bytes for each in datasets)
 
 
-async def _hold(conn: Connection, scene: Scene, emissions: Sequence[_Emission]) -> None:
+async def _hold(conn: Connection, org: OrgContext, emissions: Sequence[_Emission]) -> None:
     """Release initially blocked tasks without blockers, unless inputs are still missing."""
     ready = [
         UUID(bytes=each.task_id) for each in emissions if each.starts_blocked and not each.front
     ]
     if ready:
-        await release_all(conn, scene, ready)
+        await release_all(conn, org, ready)

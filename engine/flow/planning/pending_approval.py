@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from engine.flow.planning.decision import Draft
 from engine.flow.planning.estimate import Estimate, costs
 from engine.flow.shared.load_partitions import load_existing
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.planner import Excess, Plan, excesses
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -21,13 +21,13 @@ from engine.store.orgs import settings
 from engine.store.run import execute
 
 
-async def excesses_of(conn: Connection, scene: Scene, draft: Draft) -> list[Excess]:
+async def excesses_of(conn: Connection, org: OrgContext, draft: Draft) -> list[Excess]:
     """Return the limits exceeded by a draft, both of its org and of its jobs."""
-    limit = (await settings(conn, scene.org_id)).blast_radius
+    limit = (await settings(conn, org.id)).blast_radius
     return list(excesses(draft.decided, draft.lineage, limit))
 
 
-async def hold(conn: Connection, scene: Scene, draft: Draft, beyond: Sequence[Excess]) -> UUID:
+async def hold(conn: Connection, org: OrgContext, draft: Draft, beyond: Sequence[Excess]) -> UUID:
     """Store a plan as pending approval; return its id."""
     plan_id = new_id()
     ids = [each.id for each in draft.invalidations]
@@ -35,8 +35,8 @@ async def hold(conn: Connection, scene: Scene, draft: Draft, beyond: Sequence[Ex
         conn,
         "plans.hold",
         id=plan_id,
-        org_id=scene.org_id,
-        epoch=scene.epoch,
+        org_id=org.id,
+        epoch=org.epoch,
         invalidation_ids=ids,
         document=Jsonb(draft.document),
         task_count=draft.tasks,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.errors import InvalidPartition
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import judged_keys
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import ABOUT_READERS, FOUND
@@ -45,19 +45,17 @@ class Standing:
 
 
 async def load_standing(
-    conn: Connection, scene: Scene, lineage: Lineage, job: Job, keys: Sequence[str]
+    conn: Connection, org: OrgContext, lineage: Lineage, job: Job, keys: Sequence[str]
 ) -> Standing:
     """Load the standing of partition keys of a job, ``*`` if built together."""
     of_keys: dict[str, tuple[Verdict, str]] = {}
     for key, row in (await _decisions(conn, lineage, job, keys)).items():
         by = f" by {row['decided_by']}" if row["decided_by"] else ""
         of_keys[key] = "left", f"{row['decision']}{by} at {row['decided_at']:%Y-%m-%d %H:%M:%S %Z}"
-    for key, plan in (await _pending(conn, scene, lineage, job, keys)).items():
+    for key, plan in (await _pending(conn, org, lineage, job, keys)).items():
         of_keys[key] = "left", f"plan {plan} is pending approval"
     concerned = {*job.outputs, *(edge.dataset for edge in lineage.inputs(job.id))}
-    rows = await fetch(
-        conn, "stale.open_invalidations", org_id=scene.org_id, datasets=list(concerned)
-    )
+    rows = await fetch(conn, "stale.open_invalidations", org_id=org.id, datasets=list(concerned))
     of_keys |= _invalidated(lineage, job, keys, rows)
     for key, row in (await _tasks(conn, job, keys)).items():
         verdict: Verdict = "left" if row["status"] == "failed" else "in hand"
@@ -171,12 +169,10 @@ async def _decisions(
 
 
 async def _pending(
-    conn: Connection, scene: Scene, lineage: Lineage, job: Job, keys: Sequence[str]
+    conn: Connection, org: OrgContext, lineage: Lineage, job: Job, keys: Sequence[str]
 ) -> Mapping[str, Any]:
     """Fetch plans pending approval by the keys to be recomputed."""
-    rows = await fetch(
-        conn, "stale.pending_steps", org_id=scene.org_id, job=job.name, dag=job.dag_name
-    )
+    rows = await fetch(conn, "stale.pending_steps", org_id=org.id, job=job.name, dag=job.dag_name)
     space = lineage.job_space(job)
     found: dict[str, Any] = {}
     for row in rows:

@@ -25,7 +25,7 @@ from engine.flow.planning.declare_wrong import declare_wrong
 from engine.flow.planning.emit import emit
 from engine.flow.planning.pending_approval import excesses_of, hold, spoken_of
 from engine.flow.planning.set_aside import planning, set_aside
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
@@ -66,49 +66,49 @@ class Planned:
         )
 
 
-async def plan(conn: Connection, scene: Scene, limit: int = 1_000) -> Planned | None:
+async def plan(conn: Connection, org: OrgContext, limit: int = 1_000) -> Planned | None:
     """Plan up to ``limit`` of the oldest open invalidations; return None if none is open.
 
     If the batch exceeds a limit, only the invalidations of the first one's dataset are taken, so
     that no plan is held because of unrelated invalidations.
     """
-    async with attempting(conn, scene, limit) as attempt:
+    async with attempting(conn, org, limit) as attempt:
         if attempt is None:
             return None
         if attempt.is_hopeless:
-            return await _set_aside_hopeless(conn, scene, attempt)
+            return await _set_aside_hopeless(conn, org, attempt)
         with gc_paused():
             async with conn.transaction():
-                return await _plan_batch(conn, scene, attempt)
+                return await _plan_batch(conn, org, attempt)
 
 
-async def _plan_batch(conn: Connection, scene: Scene, attempt: Attempt) -> Planned | None:
+async def _plan_batch(conn: Connection, org: OrgContext, attempt: Attempt) -> Planned | None:
     limit = attempt.batch_limit
     if limit == 1:
         await execute(conn, "attempts.patience")
-    rows = await fetch(conn, "invalidations.lock_open", org_id=scene.org_id, limit=limit)
+    rows = await fetch(conn, "invalidations.lock_open", org_id=org.id, limit=limit)
     if not rows:
         return None
     # Errors of the whole org are raised here, before any invalidation can be blamed.
-    await scene.lineage(conn)
-    await settings(conn, scene.org_id)
-    return reduce(add, await _plan_halving(conn, scene, rows))
+    await org.lineage(conn)
+    await settings(conn, org.id)
+    return reduce(add, await _plan_halving(conn, org, rows))
 
 
-async def _set_aside_hopeless(conn: Connection, scene: Scene, attempt: Attempt) -> Planned:
+async def _set_aside_hopeless(conn: Connection, org: OrgContext, attempt: Attempt) -> Planned:
     async with conn.transaction():
-        await execute(conn, "attempts.forget", org_id=scene.org_id)
+        await execute(conn, "attempts.forget", org_id=org.id)
         rows = await fetch(conn, "invalidations.lock_these", ids=[attempt.oldest])
         for row in rows:
             await set_aside(conn, row, give_up(attempt))
         return Planned(None, 0, 0, set_aside=tuple(row["id"] for row in rows))
 
 
-async def _plan_halving(conn: Connection, scene: Scene, rows: Sequence[Row]) -> list[Planned]:
+async def _plan_halving(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> list[Planned]:
     """Plan a batch; on a data error, plan its halves, down to single invalidations."""
     try:
         async with conn.transaction():
-            return [await _plan_within_limits(conn, scene, rows)]
+            return [await _plan_within_limits(conn, org, rows)]
     except Exception as error:
         if not is_due_to_data(error):
             raise
@@ -117,47 +117,49 @@ async def _plan_halving(conn: Connection, scene: Scene, rows: Sequence[Row]) -> 
             return [Planned(None, 0, 0, set_aside=(rows[0]["id"],))]
     middle = len(rows) // 2
     return [
-        *await _plan_halving(conn, scene, rows[:middle]),
-        *await _plan_halving(conn, scene, rows[middle:]),
+        *await _plan_halving(conn, org, rows[:middle]),
+        *await _plan_halving(conn, org, rows[middle:]),
     ]
 
 
-async def plan_rows(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Planned:
+async def plan_rows(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> Planned:
     """Plan locked invalidations, in the caller's transaction and under the planning lock.
 
     Limits do not apply, because the caller has authorized the change. Raises InvalidInput if the
     invalidations cannot be planned.
     """
     with planning("what the definition changes"):
-        return await carry_out(conn, scene, await draft_rows(conn, scene, rows), new_id())
+        return await carry_out(conn, org, await draft_rows(conn, org, rows), new_id())
 
 
-async def carry_out(conn: Connection, scene: Scene, draft: Draft, plan_id: UUID) -> Planned:
+async def carry_out(conn: Connection, org: OrgContext, draft: Draft, plan_id: UUID) -> Planned:
     """Execute a decided plan, and record it under ``plan_id``, which may exist already."""
     await _stamp(conn, draft.lineage, draft.decided)
     await declare_wrong(conn, draft.lineage, draft.decided)
     # The document is built in a thread while the server receives the tasks.
     account = get_running_loop().run_in_executor(None, lambda: draft.document)
-    tasks = await emit(conn, scene, draft.lineage, draft.decided, plan_id)
-    await release_held_of_manual(conn, scene, draft.lineage, draft.decided.changed)
-    await _record(conn, scene, draft, plan_id, tasks, await account)
-    await ring(conn, TASKS, scene.org_id)
+    tasks = await emit(conn, org, draft.lineage, draft.decided, plan_id)
+    await release_held_of_manual(conn, org, draft.lineage, draft.decided.changed)
+    await _record(conn, org, draft, plan_id, tasks, await account)
+    await ring(conn, TASKS, org.id)
     return Planned(plan_id, len(draft.invalidations), tasks)
 
 
-async def _plan_within_limits(conn: Connection, scene: Scene, rows: Sequence[Row]) -> Planned:
-    draft = await draft_rows(conn, scene, rows)
-    beyond = await excesses_of(conn, scene, draft)
+async def _plan_within_limits(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> Planned:
+    draft = await draft_rows(conn, org, rows)
+    beyond = await excesses_of(conn, org, draft)
     alone = [row for row in rows if row["dataset_uuid"] == rows[0]["dataset_uuid"]]
     if beyond and len(alone) < len(rows):
-        return await _plan_within_limits(conn, scene, alone)
+        return await _plan_within_limits(conn, org, alone)
     if beyond:
-        return await _held(conn, scene, draft, beyond)
-    return await carry_out(conn, scene, draft, new_id())
+        return await _held(conn, org, draft, beyond)
+    return await carry_out(conn, org, draft, new_id())
 
 
-async def _held(conn: Connection, scene: Scene, draft: Draft, beyond: Sequence[Excess]) -> Planned:
-    plan_id = await hold(conn, scene, draft, beyond)
+async def _held(
+    conn: Connection, org: OrgContext, draft: Draft, beyond: Sequence[Excess]
+) -> Planned:
+    plan_id = await hold(conn, org, draft, beyond)
     await _stamp(conn, draft.lineage, await spoken_of(conn, draft))
     return Planned(plan_id, len(draft.invalidations), 0, tuple(beyond))
 
@@ -188,7 +190,7 @@ async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
 
 async def _record(
     conn: Connection,
-    scene: Scene,
+    org: OrgContext,
     draft: Draft,
     plan_id: UUID,
     tasks: int,
@@ -198,8 +200,8 @@ async def _record(
         conn,
         "plans.insert",
         id=plan_id,
-        org_id=scene.org_id,
-        epoch=scene.epoch,
+        org_id=org.id,
+        epoch=org.epoch,
         invalidation_ids=[each.id for each in draft.invalidations],
         document=Jsonb(account),
         task_count=tasks,

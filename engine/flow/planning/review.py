@@ -10,7 +10,7 @@ from uuid import UUID
 
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.planning.decision import Draft
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.planner import Difference, differences
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
@@ -24,13 +24,13 @@ _ADVICE = {
 }
 
 
-async def lock_plan(conn: Connection, scene: Scene, plan_id: UUID, *states: str) -> Row:
+async def lock_plan(conn: Connection, org: OrgContext, plan_id: UUID, *states: str) -> Row:
     """Lock and return a plan in one of these states, until the caller's transaction ends.
 
     Raises UnknownName, or InvalidInput if the plan is in another state.
     """
-    await lock_planning(conn, scene.org_id)
-    row = await fetch_one(conn, "plans.lock_one", org_id=scene.org_id, id=plan_id)
+    await lock_planning(conn, org.id)
+    row = await fetch_one(conn, "plans.lock_one", org_id=org.id, id=plan_id)
     if row is None:
         raise UnknownName(f"there is no plan {plan_id} in this org: see 'knockon plans'")
     if row["state"] not in states:

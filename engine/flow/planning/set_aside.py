@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from engine.errors import InvalidInput, KnockonError
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
@@ -32,7 +32,7 @@ async def set_aside(conn: Connection, row: Row, error: Exception) -> None:
 
 
 async def replay(
-    conn: Connection, scene: Scene, ids: Sequence[UUID] | None, *, whole: bool = False
+    conn: Connection, org: OrgContext, ids: Sequence[UUID] | None, *, whole: bool = False
 ) -> list[UUID]:
     """Retry planning of invalidations that were set aside, and return their ids.
 
@@ -41,11 +41,9 @@ async def replay(
     """
     wanted = None if ids is None else list(ids)
     async with conn.transaction():
-        rows = await fetch(
-            conn, "invalidations.replay", org_id=scene.org_id, ids=wanted, whole=whole
-        )
+        rows = await fetch(conn, "invalidations.replay", org_id=org.id, ids=wanted, whole=whole)
         if rows:
-            await ring(conn, INVALIDATIONS, scene.org_id)
+            await ring(conn, INVALIDATIONS, org.id)
     return [row["id"] for row in rows]
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -58,8 +58,8 @@ def definition_change(
     )
 
 
-async def insert_own(conn: Connection, scene: Scene, facts: Sequence[Fact]) -> None:
+async def insert_own(conn: Connection, org: OrgContext, facts: Sequence[Fact]) -> None:
     """Write invalidations and notify the planner."""
     if facts:
-        await execute(conn, "invalidations.insert", org_id=scene.org_id, facts=Jsonb(list(facts)))
-        await ring(conn, INVALIDATIONS, scene.org_id)
+        await execute(conn, "invalidations.insert", org_id=org.id, facts=Jsonb(list(facts)))
+        await ring(conn, INVALIDATIONS, org.id)

@@ -11,21 +11,21 @@ from engine.store.orgs import lineage_epoch
 
 
 @dataclass(slots=True)
-class Scene:
+class OrgContext:
     """Org with its lineage, which is reloaded only after a deploy has moved the epoch.
 
     Safe for concurrent transactions at different epochs: epoch and lineage are replaced together.
     """
 
-    org_id: UUID
+    id: UUID
     _cached: tuple[int, Lineage] | None = field(default=None, init=False)
 
     async def lineage(self, conn: Connection) -> Lineage:
         """Return the lineage visible to the transaction of ``conn``."""
-        epoch, cached = await lineage_epoch(conn, self.org_id), self._cached
+        epoch, cached = await lineage_epoch(conn, self.id), self._cached
         while cached is None or cached[0] != epoch:
             found = await self._read(conn, epoch)
-            before, epoch = epoch, await lineage_epoch(conn, self.org_id)
+            before, epoch = epoch, await lineage_epoch(conn, self.id)
             cached = (before, found) if found is not None else None
         self._cached = cached
         return cached[1]
@@ -33,9 +33,9 @@ class Scene:
     async def _read(self, conn: Connection, epoch: int) -> Lineage | None:
         """Load the lineage; None if a deploy between the statements made it inconsistent."""
         try:
-            return await load_lineage(conn, self.org_id)
+            return await load_lineage(conn, self.id)
         except (KeyError, InvalidDag):
-            if await lineage_epoch(conn, self.org_id) == epoch:
+            if await lineage_epoch(conn, self.id) == epoch:
                 raise
             return None
 

@@ -1,6 +1,6 @@
 """Checks of an org's work: deployed DAGs, backlog, failures, workers."""
 
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.references import literal_secrets
 from engine.service.checks.check import Check, Checks, judge
 from engine.service.queries.status import Status, load_status
@@ -11,17 +11,17 @@ from engine.wording import counted, some, span
 _LONGEST_OPEN_SECONDS = 60.0
 
 
-async def check_work(conn: Connection, scene: Scene) -> Checks:
+async def check_work(conn: Connection, org: OrgContext) -> Checks:
     """Check what is deployed, unfinished, failed and unattended."""
-    view = await load_status(conn, scene)
+    view = await load_status(conn, org)
     yield _deployed(view)
     yield _planning(view)
     yield _set_aside(view)
-    yield await _leases(conn, scene)
+    yield await _leases(conn, org)
     yield _workers(view)
     yield _failures(view)
     yield _letters(view)
-    yield await _secrets(conn, scene)
+    yield await _secrets(conn, org)
 
 
 def _deployed(view: Status) -> Check:
@@ -50,8 +50,8 @@ def _set_aside(view: Status) -> Check:
     )
 
 
-async def _leases(conn: Connection, scene: Scene) -> Check:
-    row = await fetch_one(conn, "views.expired", org_id=scene.org_id) or {}
+async def _leases(conn: Connection, org: OrgContext) -> Check:
+    row = await fetch_one(conn, "views.expired", org_id=org.id) or {}
     expired = int(row["tasks"])
     return judge(
         "leases",
@@ -90,9 +90,9 @@ def _letters(view: Status) -> Check:
     )
 
 
-async def _secrets(conn: Connection, scene: Scene) -> Check:
+async def _secrets(conn: Connection, org: OrgContext) -> Check:
     """Versions deployed before literals were rejected keep them."""
-    rows = await fetch(conn, "views.suspected_secrets", org_id=scene.org_id)
+    rows = await fetch(conn, "views.suspected_secrets", org_id=org.id)
     holding = {
         (row["dag_name"], row["dag_version_id"]): row["is_current"]
         for row in rows

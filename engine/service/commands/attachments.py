@@ -53,8 +53,8 @@ async def attach(
     one in the source database attaches. With ``announce`` further ones log what the table holds
     already, a part at a time. Raises InvalidInput, UnknownName, ServiceUnavailable.
     """
-    async with service.snapshot(caller) as (conn, scene):
-        partitioning = (await scene.lineage(conn)).dataset_named(dataset).partitioning
+    async with service.snapshot(caller) as (conn, org):
+        partitioning = (await org.lineage(conn)).dataset_named(dataset).partitioning
     async with _source(caller, service, source_url) as source:
         await attaching.attach(
             source,

@@ -14,5 +14,5 @@ async def mend(
     Each slice is a transaction of its own, as in `audit`, and mended by that same transaction.
     Raises UnknownName.
     """
-    async with service.connection(caller) as (conn, scene):
-        return await audit_all(conn, scene, dataset, mend=True, most=limit)
+    async with service.connection(caller) as (conn, org):
+        return await audit_all(conn, org, dataset, mend=True, most=limit)

@@ -20,17 +20,17 @@ async def replay(caller: Caller, service: Service, ids: Sequence[str]) -> list[R
 
     Raises InvalidInput, UnknownName.
     """
-    async with service.transaction(caller) as (conn, scene):
-        found = [await dead_letter_id(conn, scene, each) for each in ids]
-        return await ingest_again(conn, scene, found)
+    async with service.transaction(caller) as (conn, org):
+        found = [await dead_letter_id(conn, org, each) for each in ids]
+        return await ingest_again(conn, org, found)
 
 
 @requires(Role.WRITER)
 async def replay_all(caller: Caller, service: Service) -> list[Replayed]:
     """Ingest all open dead letters of the org again, the oldest first."""
-    async with service.transaction(caller) as (conn, scene):
-        rows = await fetch(conn, "views.open_dead_letter_ids", org_id=scene.org_id)
-        return await ingest_again(conn, scene, [row["id"] for row in rows])
+    async with service.transaction(caller) as (conn, org):
+        rows = await fetch(conn, "views.open_dead_letter_ids", org_id=org.id)
+        return await ingest_again(conn, org, [row["id"] for row in rows])
 
 
 @requires(Role.WRITER)
@@ -39,6 +39,6 @@ async def close(caller: Caller, service: Service, ids: Sequence[str], *, reason:
 
     Raises InvalidInput if the reason is empty or a letter is not open, UnknownName.
     """
-    async with service.transaction(caller) as (conn, scene):
-        found = [await dead_letter_id(conn, scene, each) for each in ids]
-        return await close_letters(conn, scene, found, reason=reason, by=caller.user)
+    async with service.transaction(caller) as (conn, org):
+        found = [await dead_letter_id(conn, org, each) for each in ids]
+        return await close_letters(conn, org, found, reason=reason, by=caller.user)

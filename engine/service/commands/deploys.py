@@ -12,5 +12,5 @@ __all__ = ["Deployment", "deploy"]
 @requires(Role.WRITER)
 async def deploy(caller: Caller, service: Service, dag: DagFile) -> Deployment:
     """Serve a DAG from now on; the same content again changes nothing. Raises InvalidDag."""
-    async with service.transaction(caller) as (conn, scene):
-        return await deployment.deploy(conn, scene, dag)
+    async with service.transaction(caller) as (conn, org):
+        return await deployment.deploy(conn, org, dag)

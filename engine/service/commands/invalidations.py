@@ -21,8 +21,8 @@ async def invalidate(caller: Caller, service: Service, event: SourceEvent) -> Re
     Raises InvalidInput if the event names something unknown, or if its key belongs to another
     request.
     """
-    async with service.transaction(caller) as (conn, scene):
-        return await manual.invalidate(conn, scene, event)
+    async with service.transaction(caller) as (conn, org):
+        return await manual.invalidate(conn, org, event)
 
 
 @requires(Role.WRITER)
@@ -33,13 +33,13 @@ async def replay(
 
     Returns the ids of those replayed. Raises InvalidInput, UnknownName.
     """
-    async with service.transaction(caller) as (conn, scene):
-        found = [await invalidation_id(conn, scene, each) for each in ids]
-        return await replay_set_aside(conn, scene, found, whole=whole)
+    async with service.transaction(caller) as (conn, org):
+        found = [await invalidation_id(conn, org, each) for each in ids]
+        return await replay_set_aside(conn, org, found, whole=whole)
 
 
 @requires(Role.WRITER)
 async def replay_all(caller: Caller, service: Service, *, whole: bool = False) -> list[UUID]:
     """Plan all invalidations of the org again that are set aside; return their ids."""
-    async with service.transaction(caller) as (conn, scene):
-        return await replay_set_aside(conn, scene, None, whole=whole)
+    async with service.transaction(caller) as (conn, org):
+        return await replay_set_aside(conn, org, None, whole=whole)

@@ -18,12 +18,12 @@ async def run(
 
     Raises UnknownName, or InvalidInput if nothing runs for the job or it has no such partition.
     """
-    async with service.transaction(caller) as (conn, scene):
-        dataset = _first_output(await scene.lineage(conn), job)
+    async with service.transaction(caller) as (conn, org):
+        dataset = _first_output(await org.lineage(conn), job)
         event = SourceEvent(
             dataset=dataset, partitions=partitions, reason="manual", source="knockon run"
         )
-        return await manual.invalidate(conn, scene, event)
+        return await manual.invalidate(conn, org, event)
 
 
 def _first_output(lineage: Lineage, name: str) -> str:

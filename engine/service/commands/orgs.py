@@ -15,9 +15,9 @@ async def set_blast_radius(caller: Caller, service: Service, limit: int | None) 
     """Set the most partitions that a plan may recompute without approval; None for any number."""
     if limit is not None and not 1 <= limit <= _LARGEST_INT:
         raise InvalidInput(f"{limit} is no limit: give a number of partitions from 1, or none")
-    async with service.transaction(caller) as (conn, scene):
-        await set_setting(conn, scene.org_id, "blast_radius", limit)
-        return await settings(conn, scene.org_id)
+    async with service.transaction(caller) as (conn, org):
+        await set_setting(conn, org.id, "blast_radius", limit)
+        return await settings(conn, org.id)
 
 
 @requires(Role.ADMIN, operator=True)
@@ -28,6 +28,6 @@ async def set_grants(
 
     Reserved for operators, because with ``dag_files`` a deploy reaches every table it names.
     """
-    async with service.transaction(caller) as (conn, scene):
-        await set_setting(conn, scene.org_id, "grants", grants)
-        return await settings(conn, scene.org_id)
+    async with service.transaction(caller) as (conn, org):
+        await set_setting(conn, org.id, "grants", grants)
+        return await settings(conn, org.id)

@@ -7,7 +7,7 @@ from engine.flow.deployment import apply as applying
 from engine.flow.deployment.apply import Applied
 from engine.flow.planning import approve as approval
 from engine.flow.planning.approve import Decision
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.service.caller import Caller, Role, requires
 from engine.service.ids import plan_id
 from engine.service.service import Service
@@ -22,8 +22,8 @@ async def apply(caller: Caller, service: Service, plan: str) -> Applied:
 
     Raises UnknownName, or InvalidInput if the plan is not proposed or cannot be planned.
     """
-    async with service.transaction(caller) as (conn, scene):
-        return await applying.apply(conn, scene, await plan_id(conn, scene, plan), caller.user)
+    async with service.transaction(caller) as (conn, org):
+        return await applying.apply(conn, org, await plan_id(conn, org, plan), caller.user)
 
 
 @requires(Role.WRITER)
@@ -49,9 +49,9 @@ async def reject(caller: Caller, service: Service, plans: Sequence[str]) -> list
 async def _decide(
     caller: Caller,
     service: Service,
-    decision: Callable[[Connection, Scene, UUID, str | None], Awaitable[Decision]],
+    decision: Callable[[Connection, OrgContext, UUID, str | None], Awaitable[Decision]],
     plans: Sequence[str],
 ) -> list[Decision]:
-    async with service.connection(caller) as (conn, scene):
-        ids = [await plan_id(conn, scene, plan) for plan in plans]
-        return [await decision(conn, scene, id_, caller.user) for id_ in ids]
+    async with service.connection(caller) as (conn, org):
+        ids = [await plan_id(conn, org, plan) for plan in plans]
+        return [await decision(conn, org, id_, caller.user) for id_ in ids]

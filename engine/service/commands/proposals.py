@@ -67,8 +67,8 @@ class Impact(msgspec.Struct, frozen=True):
 @requires(Role.WRITER)
 async def propose(caller: Caller, service: Service, event: SourceEvent) -> Impact:
     """Plan a change without making it, and keep the plan. Raises InvalidInput as ingest would."""
-    async with service.transaction(caller) as (conn, scene):
-        proposal = await plan_change(conn, scene, event)
+    async with service.transaction(caller) as (conn, org):
+        proposal = await plan_change(conn, org, event)
     return Impact(
         plan_id=proposal.plan_id,
         event=event,

@@ -15,9 +15,9 @@ async def retry(caller: Caller, service: Service, tasks: Sequence[str]) -> int:
 
     Raises UnknownName, or InvalidInput if one has not failed.
     """
-    async with service.transaction(caller) as (conn, scene):
-        found = {await task_id(conn, scene, each) for each in tasks}
-        await operator_actions.retry(conn, scene, *found)
+    async with service.transaction(caller) as (conn, org):
+        found = {await task_id(conn, org, each) for each in tasks}
+        await operator_actions.retry(conn, org, *found)
         return len(found)
 
 
@@ -27,8 +27,8 @@ async def retry_failed(caller: Caller, service: Service, job: str | None = None)
 
     A few hundred tasks per transaction: one for all would lock any number of tasks at once.
     """
-    async with service.connection(caller) as (conn, scene):
-        return await operator_actions.retry_failed(conn, scene, job)
+    async with service.connection(caller) as (conn, org):
+        return await operator_actions.retry_failed(conn, org, job)
 
 
 @requires(Role.WRITER)
@@ -37,7 +37,7 @@ async def cancel(caller: Caller, service: Service, task: str) -> UUID:
 
     Raises UnknownName, or InvalidInput if the task has ended.
     """
-    async with service.transaction(caller) as (conn, scene):
-        found = await task_id(conn, scene, task)
-        await operator_actions.cancel(conn, scene, found, by=caller.user)
+    async with service.transaction(caller) as (conn, org):
+        found = await task_id(conn, org, task)
+        await operator_actions.cancel(conn, org, found, by=caller.user)
         return found

@@ -17,5 +17,5 @@ async def audit(
     Each slice of partitions is a transaction of its own: a snapshot held for the time of a whole
     audit would keep the server from removing dead rows. Raises UnknownName.
     """
-    async with service.connection(caller) as (conn, scene):
-        return await audit_all(conn, scene, dataset, most=limit)
+    async with service.connection(caller) as (conn, org):
+        return await audit_all(conn, org, dataset, most=limit)

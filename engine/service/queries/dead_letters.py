@@ -37,19 +37,17 @@ async def dead_letters(
     caller: Caller, service: Service, *, with_done: bool = False, limit: int = 50
 ) -> list[DeadLetter]:
     """List dead letters, the newest first; ``with_done`` includes those replayed or closed."""
-    async with service.snapshot(caller) as (conn, scene):
-        rows = await fetch(
-            conn, "dead_letters.list", org_id=scene.org_id, all=with_done, limit=limit
-        )
+    async with service.snapshot(caller) as (conn, org):
+        rows = await fetch(conn, "dead_letters.list", org_id=org.id, all=with_done, limit=limit)
     return [_letter(row) for row in rows]
 
 
 @requires(Role.READER)
 async def dead_letter(caller: Caller, service: Service, letter: str) -> DeadLetter:
     """Return one dead letter, by its id or the end of it. Raises InvalidInput, UnknownName."""
-    async with service.snapshot(caller) as (conn, scene):
-        found = await dead_letter_id(conn, scene, letter)
-        (row,) = await fetch(conn, "views.dead_letter", org_id=scene.org_id, id=found)
+    async with service.snapshot(caller) as (conn, org):
+        found = await dead_letter_id(conn, org, letter)
+        (row,) = await fetch(conn, "views.dead_letter", org_id=org.id, id=found)
     return _letter(row)
 
 

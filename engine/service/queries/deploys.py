@@ -10,5 +10,5 @@ from engine.service.service import Service
 @requires(Role.READER)
 async def preview(caller: Caller, service: Service, dag: DagFile) -> Deployment:
     """Return what a deploy of the DAG would change. Raises InvalidDag as the deploy would."""
-    async with service.transaction(caller) as (conn, scene):
-        return await deployment.preview(conn, scene, dag)
+    async with service.transaction(caller) as (conn, org):
+        return await deployment.preview(conn, org, dag)

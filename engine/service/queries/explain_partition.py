@@ -10,7 +10,7 @@ import msgspec
 from engine.errors import InvalidPartition
 from engine.flow.planning.pending_work import Verdict, load_standing, verdict_of_covering
 from engine.flow.shared.load_partitions import load_expected
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Reason, Rule, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
@@ -80,14 +80,14 @@ async def explain_partition(
     caller: Caller, service: Service, dataset: str, partition: str
 ) -> ExplainedPartition:
     """Explain the state of one partition. Raises UnknownName, InvalidPartition."""
-    async with service.snapshot(caller) as (conn, scene):
-        return await _explain(conn, scene, dataset, partition)
+    async with service.snapshot(caller) as (conn, org):
+        return await _explain(conn, org, dataset, partition)
 
 
 async def _explain(
-    conn: Connection, scene: Scene, dataset: str, partition: str
+    conn: Connection, org: OrgContext, dataset: str, partition: str
 ) -> ExplainedPartition:
-    lineage = await scene.lineage(conn)
+    lineage = await org.lineage(conn)
     found = lineage.dataset_named(dataset)
     key = _one_key(lineage, found, partition)
     job = lineage.producer(found.id)
@@ -96,10 +96,10 @@ async def _explain(
     reasons = await _stale(conn, lineage, job, key)
     newer = _newer_inputs(reasons)
     unfinished = await fetch(conn, "views.unfinished_over", job_id=job.id, partition=key)
-    covering = await _open_over(conn, scene, lineage, found, key)
+    covering = await _open_over(conn, org, lineage, found, key)
     made: dict[str, Any] = rows[0] if rows else {}
-    verdict, because = await _verdict(conn, scene, lineage, job, key, made, reasons, covering)
-    unrun = await not_run(conn, scene, lineage, job, key, made)
+    verdict, because = await _verdict(conn, org, lineage, job, key, made, reasons, covering)
+    unrun = await not_run(conn, org, lineage, job, key, made)
     return ExplainedPartition(
         dataset=dataset,
         partition=key,
@@ -115,7 +115,7 @@ async def _explain(
         unfinished=tuple(UnfinishedTask(**row) for row in unfinished),
         open_invalidations=tuple(row["id"] for row in covering),
         not_run=tuple(unrun),
-        spared=tuple(await spared(conn, scene, lineage, job, key)),
+        spared=tuple(await spared(conn, org, lineage, job, key)),
     )
 
 
@@ -154,7 +154,7 @@ async def _is_expected(conn: Connection, lineage: Lineage, job: Job, key: str) -
 
 async def _verdict(
     conn: Connection,
-    scene: Scene,
+    org: OrgContext,
     lineage: Lineage,
     job: Job,
     key: str,
@@ -168,12 +168,12 @@ async def _verdict(
     if made and not reasons:
         return "fresh", None
     subject = UNIT if job.is_unit else key
-    verdict, because = (await load_standing(conn, scene, lineage, job, [subject])).of(subject)
+    verdict, because = (await load_standing(conn, org, lineage, job, [subject])).of(subject)
     return verdict if reasons else "waiting", because
 
 
 async def _open_over(
-    conn: Connection, scene: Scene, lineage: Lineage, dataset: Dataset, key: str
+    conn: Connection, org: OrgContext, lineage: Lineage, dataset: Dataset, key: str
 ) -> list[Row]:
     """Return the invalidations of the partition that are unplanned or set aside.
 
@@ -181,7 +181,7 @@ async def _open_over(
     """
     space = lineage.space(dataset.id)
     one = space.parse(key)
-    rows = await fetch(conn, "invalidations.open_over", org_id=scene.org_id, dataset=dataset.id)
+    rows = await fetch(conn, "invalidations.open_over", org_id=org.id, dataset=dataset.id)
     return [row for row in rows if _covers(space, row["partition_key"], one)]
 
 

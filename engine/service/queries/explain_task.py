@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import UnknownName
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Edge, Lineage
 from engine.partitions import PartitionSet
 from engine.planner import path_to
@@ -80,19 +80,19 @@ class ExplainedTask(msgspec.Struct, frozen=True):
 @requires(Role.READER)
 async def explain_task(caller: Caller, service: Service, task: str) -> ExplainedTask:
     """Explain a task, by its id or the end of it. Raises InvalidInput, UnknownName."""
-    async with service.snapshot(caller) as (conn, scene):
-        return await _explain(conn, scene, await task_id(conn, scene, task))
+    async with service.snapshot(caller) as (conn, org):
+        return await _explain(conn, org, await task_id(conn, org, task))
 
 
-async def _explain(conn: Connection, scene: Scene, task: UUID) -> ExplainedTask:
-    (row,) = await fetch(conn, "tasks.by_id", org_id=scene.org_id, id=task)
-    lineage = await scene.lineage(conn)
+async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTask:
+    (row,) = await fetch(conn, "tasks.by_id", org_id=org.id, id=task)
+    lineage = await org.lineage(conn)
     wanted = row["plan_ids"][::-1][:_MOST_PLANS]
-    plans = await fetch(conn, "plans.by_ids", org_id=scene.org_id, ids=wanted)
+    plans = await fetch(conn, "plans.by_ids", org_id=org.id, ids=wanted)
     return ExplainedTask(
         task=TaskRow(**{name: row[name] for name in TaskRow.__struct_fields__}),
         row_filters=tuple(row["row_filters"]),
-        causes=tuple([await _cause(conn, scene, lineage, row, plan) for plan in reversed(plans)]),
+        causes=tuple([await _cause(conn, org, lineage, row, plan) for plan in reversed(plans)]),
         more_causes=len(row["plan_ids"]) - len(plans),
         in_front=tuple(InFront(**each) for each in await fetch(conn, "tasks.in_front", id=task)),
         inputs={
@@ -106,10 +106,12 @@ def _text(stamp: datetime | None) -> str | None:
     return None if stamp is None else stamp.isoformat()
 
 
-async def _cause(conn: Connection, scene: Scene, lineage: Lineage, task: Row, plan: Row) -> Cause:
+async def _cause(
+    conn: Connection, org: OrgContext, lineage: Lineage, task: Row, plan: Row
+) -> Cause:
     hops = _hops(plan["document"], task)
     ids = [UUID(each) for each in hops[-1]["invalidations"]] if hops else plan["invalidation_ids"]
-    facts = await load_invalidations(conn, scene, ids[:_MOST_FACTS])
+    facts = await load_invalidations(conn, org, ids[:_MOST_FACTS])
     path = tuple(_narrowed(lineage, hops, task["partitions"]))
     more = len(ids) - len(facts)
     return Cause(plan["id"], plan["decided_by"], tuple(facts), more, path[::-1])

@@ -15,8 +15,8 @@ __all__ = ["Check", "inflow", "work"]
 @requires(Role.READER)
 async def work(caller: Caller, service: Service) -> list[Check]:
     """Check what is deployed, unfinished, failed and unattended."""
-    async with service.snapshot(caller) as (conn, scene):
-        return [check async for check in check_work(conn, scene)]
+    async with service.snapshot(caller) as (conn, org):
+        return [check async for check in check_work(conn, org)]
 
 
 @requires(Role.READER)
@@ -25,10 +25,10 @@ async def inflow(caller: Caller, service: Service, broker: Broker | None) -> lis
 
     The transaction ends before the broker and the source database are asked.
     """
-    async with service.snapshot(caller) as (conn, scene):
-        sources = await load_sources(conn, scene)
+    async with service.snapshot(caller) as (conn, org):
+        sources = await load_sources(conn, org)
         rows = await fetch(
-            conn, "positions.stored", org_id=scene.org_id, consumer=caller.org.consumer_name
+            conn, "positions.stored", org_id=org.id, consumer=caller.org.consumer_name
         )
     stored = {row["stream"]: row["position"] for row in rows}
     checks = await check_kafka(broker, sources, stored) if sources.topics else []

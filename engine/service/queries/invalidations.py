@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.service.caller import Caller, Role, requires
 from engine.service.service import Service
 from engine.store.database import Connection
@@ -48,11 +48,11 @@ async def invalidations(
     limit: int = 50,
 ) -> list[InvalidationRow]:
     """List invalidations, the newest first, optionally of a dataset, unplanned, or set aside."""
-    async with service.snapshot(caller) as (conn, scene):
+    async with service.snapshot(caller) as (conn, org):
         rows = await fetch(
             conn,
             "invalidations.list",
-            org_id=scene.org_id,
+            org_id=org.id,
             dataset=dataset,
             open=only_open,
             set_aside=only_set_aside,
@@ -62,8 +62,8 @@ async def invalidations(
 
 
 async def load_invalidations(
-    conn: Connection, scene: Scene, ids: Sequence[UUID]
+    conn: Connection, org: OrgContext, ids: Sequence[UUID]
 ) -> list[InvalidationRow]:
     """Load invalidations by their ids, the oldest first."""
-    rows = await fetch(conn, "invalidations.by_ids", org_id=scene.org_id, ids=list(ids))
+    rows = await fetch(conn, "invalidations.by_ids", org_id=org.id, ids=list(ids))
     return [InvalidationRow(**row) for row in rows]

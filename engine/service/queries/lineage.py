@@ -44,8 +44,8 @@ async def lineage_tree(
 
     Raises UnknownName.
     """
-    async with service.snapshot(caller) as (conn, scene):
-        lineage = await scene.lineage(conn)
+    async with service.snapshot(caller) as (conn, org):
+        lineage = await org.lineage(conn)
     grower = _Grower(lineage, direction)
     roots = [lineage.dataset_named(dataset).id] if dataset else list(_ends(lineage, direction))
     return tuple(grower.grow(root, None) for root in roots)

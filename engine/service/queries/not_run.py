@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.service.queries.pruning import holds
@@ -29,7 +29,7 @@ class PlanNotRun(msgspec.Struct, frozen=True):
 
 
 async def not_run(
-    conn: Connection, scene: Scene, lineage: Lineage, job: Job, key: str, made: Row
+    conn: Connection, org: OrgContext, lineage: Lineage, job: Job, key: str, made: Row
 ) -> list[PlanNotRun]:
     """Return held plans for the partition, and rejected plans that left it stale.
 
@@ -37,11 +37,11 @@ async def not_run(
     have not run since: partitions downstream are still consistent with their inputs.
     """
     task = made.get("task_id")
-    run = task and await fetch_one(conn, "tasks.by_id", org_id=scene.org_id, id=task)
+    run = task and await fetch_one(conn, "tasks.by_id", org_id=org.id, id=task)
     rows = await fetch(
         conn,
         "plans.not_run",
-        org_id=scene.org_id,
+        org_id=org.id,
         dag=job.dag_name,
         job=job.name,
         since=(run and run["started_at"]) or LONG_AGO,

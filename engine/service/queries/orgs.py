@@ -11,5 +11,5 @@ __all__ = ["OrgSettings", "settings"]
 @requires(Role.READER)
 async def settings(caller: Caller, service: Service) -> OrgSettings:
     """Return the settings of the org."""
-    async with service.snapshot(caller) as (conn, scene):
-        return await load_settings(conn, scene.org_id)
+    async with service.snapshot(caller) as (conn, org):
+        return await load_settings(conn, org.id)

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from engine.flow.planning.estimate import Cost, Estimate
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.planner import hops_of
 from engine.service.caller import Caller, Role, requires
 from engine.service.ids import plan_id
@@ -71,18 +71,18 @@ async def plans(
     caller: Caller, service: Service, *, states: Sequence[str] | None = None, limit: int = 50
 ) -> list[PlanRow]:
     """List plans, the newest first, optionally in some states."""
-    async with service.snapshot(caller) as (conn, scene):
-        return await load_plans(conn, scene, states=states, limit=limit)
+    async with service.snapshot(caller) as (conn, org):
+        return await load_plans(conn, org, states=states, limit=limit)
 
 
 @requires(Role.READER)
 async def plan(caller: Caller, service: Service, plan: str) -> PlanView:
     """Return one plan, by its id or the end of it. Raises InvalidInput, UnknownName."""
-    async with service.snapshot(caller) as (conn, scene):
-        found = await plan_id(conn, scene, plan)
-        (row,) = await fetch(conn, "plans.whole", org_id=scene.org_id, id=found)
+    async with service.snapshot(caller) as (conn, org):
+        found = await plan_id(conn, org, plan)
+        (row,) = await fetch(conn, "plans.whole", org_id=org.id, id=found)
         ids, document = row["invalidation_ids"], row["document"]
-        invalidations = await load_invalidations(conn, scene, ids[:_MOST_INVALIDATIONS])
+        invalidations = await load_invalidations(conn, org, ids[:_MOST_INVALIDATIONS])
     return PlanView(
         plan=_plan(row),
         steps=tuple(_step(document, step) for step in document["steps"]),
@@ -93,11 +93,11 @@ async def plan(caller: Caller, service: Service, plan: str) -> PlanView:
 
 
 async def load_plans(
-    conn: Connection, scene: Scene, *, states: Sequence[str] | None, limit: int
+    conn: Connection, org: OrgContext, *, states: Sequence[str] | None, limit: int
 ) -> list[PlanRow]:
     """Load plans, the newest first, optionally in some states."""
     wanted = None if states is None else list(states)
-    rows = await fetch(conn, "plans.list", org_id=scene.org_id, states=wanted, limit=limit)
+    rows = await fetch(conn, "plans.list", org_id=org.id, states=wanted, limit=limit)
     return [_plan(row) for row in rows]
 
 

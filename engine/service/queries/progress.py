@@ -51,8 +51,8 @@ class Progress(msgspec.Struct, frozen=True):
 @requires(Role.READER)
 async def progress(caller: Caller, service: Service, invalidations: Sequence[UUID]) -> Progress:
     """Return the progress of the tasks that some invalidations caused."""
-    async with service.snapshot(caller) as (conn, scene):
-        row = await fetch_one(conn, "views.progress", org_id=scene.org_id, ids=list(invalidations))
+    async with service.snapshot(caller) as (conn, org):
+        row = await fetch_one(conn, "views.progress", org_id=org.id, ids=list(invalidations))
     row = row or {}
     return Progress(
         row["unplanned"],
@@ -67,8 +67,6 @@ async def progress(caller: Caller, service: Service, invalidations: Sequence[UUI
 @requires(Role.READER)
 async def build_of(caller: Caller, service: Service, version: UUID) -> list[UUID]:
     """Return the invalidations by which the deploy of a DAG version builds its datasets."""
-    async with service.snapshot(caller) as (conn, scene):
-        rows = await fetch(
-            conn, "views.facts_of_version", org_id=scene.org_id, dag_version_id=version
-        )
+    async with service.snapshot(caller) as (conn, org):
+        rows = await fetch(conn, "views.facts_of_version", org_id=org.id, dag_version_id=version)
     return [row["id"] for row in rows]

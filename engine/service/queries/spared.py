@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner import hops_of
@@ -31,19 +31,19 @@ class Spared(msgspec.Struct, frozen=True):
 
 
 async def spared(
-    conn: Connection, scene: Scene, lineage: Lineage, job: Job, key: str
+    conn: Connection, org: OrgContext, lineage: Lineage, job: Job, key: str
 ) -> list[Spared]:
     """Return recent upstream changes that did not reach the partition."""
     jobs, datasets = _upstream(lineage, job)
     plans = await fetch(
-        conn, "plans.touching", org_id=scene.org_id, datasets=list(datasets), limit=_MOST_PLANS
+        conn, "plans.touching", org_id=org.id, datasets=list(datasets), limit=_MOST_PLANS
     )
     names = {lineage.dataset(each).name for each in datasets}
-    skipped = await _skipped(conn, scene, job, key, [plan["id"] for plan in plans])
+    skipped = await _skipped(conn, org, job, key, [plan["id"] for plan in plans])
     found = []
     for plan in plans:
         why = tuple(_why_spared(lineage, plan, job, key, jobs, skipped))
-        facts = await load_invalidations(conn, scene, plan["invalidation_ids"][:_MOST_FACTS])
+        facts = await load_invalidations(conn, org, plan["invalidation_ids"][:_MOST_FACTS])
         fact = next((each for each in facts if each.dataset in names), None)
         if why and fact:
             found.append(Spared(fact.dataset, fact.reason, plan["created_at"], why))
@@ -51,13 +51,13 @@ async def spared(
 
 
 async def _skipped(
-    conn: Connection, scene: Scene, job: Job, key: str, plans: Sequence[UUID]
+    conn: Connection, org: OrgContext, job: Job, key: str, plans: Sequence[UUID]
 ) -> dict[UUID, UUID]:
     """Return by plan the skipped task of the partition."""
     rows = await fetch(
         conn,
         "views.skipped_over",
-        org_id=scene.org_id,
+        org_id=org.id,
         dag=job.dag_name,
         job=job.name,
         partition=key,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.service.caller import Caller, Role, requires
 from engine.service.queries.plans import PlanRow, load_plans
 from engine.service.service import Service
@@ -95,27 +95,27 @@ class Status(msgspec.Struct, frozen=True):
 @requires(Role.READER)
 async def status(caller: Caller, service: Service) -> Status:
     """Return the status of the org."""
-    async with service.snapshot(caller) as (conn, scene):
-        return await load_status(conn, scene)
+    async with service.snapshot(caller) as (conn, org):
+        return await load_status(conn, org)
 
 
-async def load_status(conn: Connection, scene: Scene) -> Status:
+async def load_status(conn: Connection, org: OrgContext) -> Status:
     """Load the status of an org."""
-    org: dict[str, Any] = {"org_id": scene.org_id}
-    facts = await fetch_one(conn, "views.open_invalidations", **org) or {}
-    letters = await fetch_one(conn, "views.open_dead_letters", **org) or {}
-    stuck = await fetch(conn, "views.stuck", limit=_MOST_STUCK, **org)
-    aside = await fetch(conn, "views.set_aside", limit=_MOST_STUCK, **org)
+    params: dict[str, Any] = {"org_id": org.id}
+    facts = await fetch_one(conn, "views.open_invalidations", **params) or {}
+    letters = await fetch_one(conn, "views.open_dead_letters", **params) or {}
+    stuck = await fetch(conn, "views.stuck", limit=_MOST_STUCK, **params)
+    aside = await fetch(conn, "views.set_aside", limit=_MOST_STUCK, **params)
     return Status(
-        dags=tuple(_dag(row) for row in await fetch(conn, "views.dags", **org)),
-        tasks={row["status"]: row["tasks"] for row in await fetch(conn, "tasks.counts", **org)},
-        held=tuple(await load_plans(conn, scene, states=["held"], limit=_MOST_STUCK)),
+        dags=tuple(_dag(row) for row in await fetch(conn, "views.dags", **params)),
+        tasks={row["status"]: row["tasks"] for row in await fetch(conn, "tasks.counts", **params)},
+        held=tuple(await load_plans(conn, org, states=["held"], limit=_MOST_STUCK)),
         open_invalidations=facts["facts"],
         oldest_seconds=facts["seconds"],
         dead_letters=letters["letters"],
-        positions=tuple(Position(**row) for row in await fetch(conn, "views.positions", **org)),
+        positions=tuple(Position(**row) for row in await fetch(conn, "views.positions", **params)),
         stuck=tuple(_stuck(row) for row in stuck),
-        workers=tuple(_worker(row) for row in await fetch(conn, "views.workers", **org)),
+        workers=tuple(_worker(row) for row in await fetch(conn, "views.workers", **params)),
         set_aside=tuple(_set_aside(row) for row in aside),
         set_aside_total=aside[0]["total"] if aside else 0,
     )

@@ -53,11 +53,11 @@ async def tasks(
     limit: int = 50,
 ) -> list[TaskRow]:
     """List tasks, the newest first, optionally of some statuses, one job or one partition."""
-    async with service.snapshot(caller) as (conn, scene):
+    async with service.snapshot(caller) as (conn, org):
         rows = await fetch(
             conn,
             "tasks.list",
-            org_id=scene.org_id,
+            org_id=org.id,
             statuses=None if statuses is None else list(statuses),
             job=job,
             partition=partition,

@@ -32,13 +32,13 @@ async def a_letter(world: World, payload: bytes, position: str = "7", stream: st
         headers={"trace": "1"},
     )
     async with world.conn() as conn:
-        await ingest(conn, world.scene, Batch(consumer="k", rejections=(letter,)))
+        await ingest(conn, world.org, Batch(consumer="k", rejections=(letter,)))
         return (await dead_letters(world.caller, world.service, limit=1))[0].id
 
 
 async def replayed(world: World, *ids: UUID) -> list[Replayed]:
     async with world.conn() as conn:
-        return await replay(conn, world.scene, ids)
+        return await replay(conn, world.org, ids)
 
 
 async def test_what_can_be_read_now_goes_through_once(database: Database) -> None:
@@ -117,7 +117,7 @@ async def a_loss(world: World) -> UUID:
         is_loss=True,
     )
     async with world.conn() as conn:
-        await ingest(conn, world.scene, Batch(consumer="k", rejections=(loss,)))
+        await ingest(conn, world.org, Batch(consumer="k", rejections=(loss,)))
         return (await dead_letters(world.caller, world.service, limit=1))[0].id
 
 
@@ -136,7 +136,7 @@ async def test_a_closed_letter_is_done_and_keeps_by_whom_and_why(database: Datab
     world = await World.made(database, topic("a"), job("b", "a"))
     loss, other = await a_loss(world), await a_letter(world, b"{")
     async with world.conn() as conn:
-        closed = await close_letters(conn, world.scene, [loss], reason="invalidated a", by="me")
+        closed = await close_letters(conn, world.org, [loss], reason="invalidated a", by="me")
         assert closed == [loss]
         assert [each.id for each in await dead_letters(world.caller, world.service)] == [other]
         assert (await status(world.caller, world.service)).dead_letters == 1
@@ -152,11 +152,11 @@ async def test_letters_are_closed_all_or_none(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     loss, other = await a_loss(world), await a_letter(world, b"{")
     async with world.conn() as conn:
-        await close_letters(conn, world.scene, [loss], reason="x", by=None)
+        await close_letters(conn, world.org, [loss], reason="x", by=None)
         with pytest.raises(InvalidInput, match="nothing was closed"):
-            await close_letters(conn, world.scene, [loss, other], reason="x", by=None)
+            await close_letters(conn, world.org, [loss, other], reason="x", by=None)
         with pytest.raises(InvalidInput, match="reason is empty"):
-            await close_letters(conn, world.scene, [other], reason=" ", by=None)
+            await close_letters(conn, world.org, [other], reason=" ", by=None)
         assert [each.id for each in await dead_letters(world.caller, world.service)] == [other]
 
 
@@ -164,5 +164,5 @@ async def test_a_loss_that_is_found_again_is_open_again(database: Database) -> N
     world = await World.made(database, topic("a"), job("b", "a"))
     loss = await a_loss(world)
     async with world.conn() as conn:
-        await close_letters(conn, world.scene, [loss], reason="x", by=None)
+        await close_letters(conn, world.org, [loss], reason="x", by=None)
     assert await a_loss(world) == loss

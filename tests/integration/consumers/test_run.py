@@ -37,7 +37,7 @@ def table(name: str) -> dict[str, Any]:
 
 
 def tenant(world: World) -> Tenant:
-    return Tenant(str(world.scene.org_id), "knockon.test")
+    return Tenant(str(world.org.id), "knockon.test")
 
 
 @asynccontextmanager
@@ -51,7 +51,7 @@ async def consuming(
         bootstrap_servers=bootstrap_servers,
         client=options or {},
     )
-    consumers = Consumers(world.database, world.scene, wiring)
+    consumers = Consumers(world.database, world.org, wiring)
     bell, stop = Doorbell(world.database, [INVALIDATIONS]), asyncio.Event()
 
     async def heard(dataset: str) -> None:
@@ -182,9 +182,9 @@ async def test_a_topic_whose_sources_disagree_on_dead_letters_is_not_read(
         database, kafka("a", "t", dead_letters="x"), kafka("z", "t"), job("b", "a", "z")
     )
     async with world.conn() as conn:
-        sources = await load_sources(conn, world.scene)
+        sources = await load_sources(conn, world.org)
     with structlog.testing.capture_logs() as logs:
-        assert sources.readers(partial(auto_register, conn, world.scene)) == {}
+        assert sources.readers(partial(auto_register, conn, world.org)) == {}
     assert [each["topic"] for each in logs] == ["t"]
 
 

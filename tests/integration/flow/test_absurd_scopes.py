@@ -116,7 +116,7 @@ async def planned(world: World, scopes: list[dict[str, Any]]) -> list[str]:
             row = scope | {"id": new_id(), "row_filter": None if rows is None else Jsonb(rows)}
             await conn.execute(_INSERT, row)
         for _ in range(3 * len(scopes) + 3):
-            if await plan(conn, world.scene, 4) is None:
+            if await plan(conn, world.org, 4) is None:
                 break
     rows = await world.rows(
         "SELECT CASE WHEN planning_error IS NOT NULL AND processed_at IS NULL THEN 'set aside' "

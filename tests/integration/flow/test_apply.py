@@ -24,12 +24,12 @@ JOBS = (source("a"), job("b", "a"), job("c", "b", partitioning=WEEKLY))
 async def proposed(world: World, *partitions: str, **more: object) -> Proposal:
     event = SourceEvent(dataset="a", partitions=partitions or None, **more)  # type: ignore[arg-type]
     async with world.conn() as conn:
-        return await propose(conn, world.scene, event)
+        return await propose(conn, world.org, event)
 
 
 async def applied(world: World, plan_id: UUID, by: str | None = None) -> Applied:
     async with world.conn() as conn:
-        return await apply(conn, world.scene, plan_id, by)
+        return await apply(conn, world.org, plan_id, by)
 
 
 async def counts(world: World) -> list[dict[str, object]]:
@@ -80,9 +80,9 @@ async def test_two_who_apply_at_once_apply_it_once(database: Database) -> None:
     shown = await proposed(world, WEEK)
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
-            first = await apply(one, world.scene, shown.plan_id)
+            first = await apply(one, world.org, shown.plan_id)
             async with waiting(world, two):
-                late = asyncio.create_task(apply(two, world.scene, shown.plan_id))
+                late = asyncio.create_task(apply(two, world.org, shown.plan_id))
         second = await late
     assert (first.is_new, second.is_new) == (True, False)
     assert (await counts(world))[0]["tasks"] == 8
@@ -159,7 +159,7 @@ async def test_only_a_proposed_plan_is_applied(database: Database) -> None:
         await applied(world, uuid4())
     async with world.conn() as conn:
         with pytest.raises(InvalidInput, match="knockon apply"):
-            await approve(conn, world.scene, shown.plan_id)
+            await approve(conn, world.org, shown.plan_id)
 
 
 async def test_old_proposals_go_and_nothing_else(database: Database) -> None:
@@ -172,8 +172,8 @@ async def test_old_proposals_go_and_nothing_else(database: Database) -> None:
         [old, used],
     )
     async with world.conn() as conn:
-        assert await trim(conn, world.scene) == 1
-        assert await trim(conn, world.scene) == 0
+        assert await trim(conn, world.org) == 1
+        assert await trim(conn, world.org) == 0
     left = {row["id"] for row in await world.rows("SELECT id FROM plans")}
     assert old not in left
     assert {new, used} <= left

@@ -14,7 +14,7 @@ from engine.flow.deployment.propose import propose
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.planning.approve import Decision, approve, reject
 from engine.flow.planning.plan import Planned, plan
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.dagfile import parse_dag
 from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.store.database import Database
@@ -35,7 +35,7 @@ async def limited(database: Database, limit: int = 5, *jobs: dict[str, Any]) -> 
 
 async def limit_to(world: World, limit: int | None) -> None:
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", limit)
+        await set_setting(conn, world.org.id, "blast_radius", limit)
 
 
 async def held(world: World, dataset: str = "a", *partitions: str, **more: Any) -> Planned:
@@ -48,12 +48,12 @@ async def held(world: World, dataset: str = "a", *partitions: str, **more: Any) 
 
 async def approved(world: World, plan_id: UUID, by: str | None = None) -> Decision:
     async with world.conn() as conn:
-        return await approve(conn, world.scene, plan_id, by)
+        return await approve(conn, world.org, plan_id, by)
 
 
 async def rejected(world: World, plan_id: UUID) -> Decision:
     async with world.conn() as conn:
-        return await reject(conn, world.scene, plan_id, "bob")
+        return await reject(conn, world.org, plan_id, "bob")
 
 
 async def facts(world: World) -> list[dict[str, Any]]:
@@ -204,7 +204,7 @@ async def test_what_was_decided_is_not_decided_otherwise(database: Database) -> 
         await approved(world, no)
     async with world.conn() as conn:
         with pytest.raises(InvalidInput, match="has been rejected"):
-            await apply(conn, world.scene, no)
+            await apply(conn, world.org, no)
 
 
 async def test_new_events_are_neither_lost_nor_take_the_held_ones_along(
@@ -249,11 +249,11 @@ async def test_a_deploy_leaves_what_is_held_held(database: Database) -> None:
 async def test_to_apply_is_to_approve(database: Database) -> None:
     world = await limited(database)
     async with world.conn() as conn:
-        shown = await propose(conn, world.scene, SourceEvent(dataset="a", partitions=(WEEK,)))
+        shown = await propose(conn, world.org, SourceEvent(dataset="a", partitions=(WEEK,)))
         assert [str(each) for each in shown.beyond] == [
             "14 partitions in all; the org allows 5 in one plan"
         ]
-        assert (await apply(conn, world.scene, shown.plan_id)).tasks == 14
+        assert (await apply(conn, world.org, shown.plan_id)).tasks == 14
 
 
 async def test_stamps_rise_for_what_was_there_and_nothing_new_comes_to_be(
@@ -274,9 +274,9 @@ async def test_two_who_approve_at_once_approve_it_once(database: Database) -> No
     plan_id = (await held(world)).plan_id
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
-            first = await approve(one, world.scene, plan_id)
+            first = await approve(one, world.org, plan_id)
             async with waiting(world, two):
-                late = asyncio.create_task(approve(two, world.scene, plan_id))
+                late = asyncio.create_task(approve(two, world.org, plan_id))
         second = await late
     assert (first.is_new, second.is_new) == (True, False)
     assert len(await world.run()) == 14
@@ -289,9 +289,9 @@ async def test_of_an_approval_and_a_rejection_at_once_the_first_counts(
     plan_id = (await held(world)).plan_id
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
-            await reject(one, world.scene, plan_id)
+            await reject(one, world.org, plan_id)
             async with waiting(world, two):
-                late = asyncio.create_task(approve(two, world.scene, plan_id))
+                late = asyncio.create_task(approve(two, world.org, plan_id))
         with pytest.raises(InvalidInput, match="has been rejected"):
             await late
     assert await world.tasks() == {}
@@ -303,9 +303,9 @@ async def test_an_approval_waits_for_a_deploy_and_plans_what_it_made(database: D
     dag = parse_dag(json.dumps({"dag": "w", "jobs": [*JOBS, job("d", "b")]}), where="w.yaml")
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
-            await deploy(one, Scene(world.scene.org_id), dag)
+            await deploy(one, OrgContext(world.org.id), dag)
             async with waiting(world, two):
-                late = asyncio.create_task(approve(two, Scene(world.scene.org_id), plan_id))
+                late = asyncio.create_task(approve(two, OrgContext(world.org.id), plan_id))
         done = await late
     assert [(each.job, each.kind) for each in done.changes] == [("d", "new")]
     assert len(await world.run()) == 21
@@ -315,7 +315,7 @@ async def test_an_approval_that_dies_leaves_the_plan_held(database: Database) ->
     world = await limited(database)
     plan_id = (await held(world)).plan_id
     async with world.conn() as conn, conn.transaction(force_rollback=True):
-        await approve(conn, world.scene, plan_id)
+        await approve(conn, world.org, plan_id)
     assert await world.tasks() == {}
     assert (await facts(world))[0]["outcome"] == "held"
     assert (await approved(world, plan_id)).is_new
@@ -327,7 +327,7 @@ async def test_a_planner_that_dies_while_it_holds_leaves_everything_to_the_next(
     world = await limited(database)
     await world.change("a", WEEK)
     async with world.conn() as conn, conn.transaction(force_rollback=True):
-        assert await plan(conn, world.scene) is not None
+        assert await plan(conn, world.org) is not None
     assert [each["outcome"] for each in await facts(world)] == [None]
     assert (await world.plan()).held_by  # type: ignore[union-attr]
 
@@ -339,7 +339,7 @@ async def test_a_flood_of_events_for_one_dataset_is_one_held_plan(database: Data
         for day in [f"2013-02-{n:02}" for n in range(1, 29)]
     )
     async with world.conn() as conn:
-        await ingest(conn, world.scene, Batch(consumer="k", received=received))
+        await ingest(conn, world.org, Batch(consumer="k", received=received))
     planned = await world.plan()
     assert planned is not None
     assert planned.held_by[0].partitions == 56

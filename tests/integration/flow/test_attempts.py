@@ -107,13 +107,13 @@ async def test_one_that_is_replayed_has_its_attempts_again(
     sizes = dying(monkeypatch, ids[1])
     await plan_all(world)
     async with world.conn() as conn:
-        assert await set_aside.replay(conn, world.scene, None) == [ids[1]]
+        assert await set_aside.replay(conn, world.org, None) == [ids[1]]
     sizes.clear()
     await plan_all(world)
     assert len(sizes) >= 3
     monkeypatch.undo()
     async with world.conn() as conn:
-        assert await set_aside.replay(conn, world.scene, None) == [ids[1]]
+        assert await set_aside.replay(conn, world.org, None) == [ids[1]]
     (planned,) = await plan_all(world)
     assert planned.tasks == 1
 
@@ -172,7 +172,7 @@ async def test_a_connection_lost_while_computing_counts(
         async with world.conn() as conn:
             pids.append(conn.info.backend_pid)
             try:
-                if await plan(conn, world.scene) is None:
+                if await plan(conn, world.org) is None:
                     break
             except psycopg.OperationalError:
                 continue
@@ -192,7 +192,7 @@ async def test_the_lock_is_released_however_it_ends(
         await world.plan()
     monkeypatch.undo()
     async with world.conn() as one, world.conn() as two:
-        assert await plan(one, world.scene) is not None
-        assert await plan(two, world.scene) is None
+        assert await plan(one, world.org) is not None
+        assert await plan(two, world.org) is None
     locks = "SELECT FROM pg_locks WHERE locktype = 'advisory'"
     assert await world.rows(locks) == []

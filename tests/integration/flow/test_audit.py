@@ -27,7 +27,7 @@ async def audited(world: World, *, mend: bool = False) -> list[tuple[str, str, s
 
 async def found(world: World, *, mend: bool = False) -> list[StalePartition]:
     async with world.conn() as conn:
-        return (await audit_all(conn, world.scene, mend=mend)).shown
+        return (await audit_all(conn, world.org, mend=mend)).shown
 
 
 async def test_nothing_is_stale_at_rest(database: Database) -> None:
@@ -41,7 +41,7 @@ async def test_a_partition_is_in_hand_while_something_open_leads_to_it(database:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     async with world.conn() as conn:
-        counts = await audit_all(conn, world.scene)
+        counts = await audit_all(conn, world.org)
     assert (counts.in_hand, counts.left, counts.lost) == (1, 0, 0)
     await world.run()
     await world.change("a", DAY)
@@ -72,10 +72,10 @@ async def test_partitions_left_by_decision_hide_no_lost_one(database: Database) 
         "SELECT id FROM tasks WHERE status = 'queued' AND partitions[1] < '2013-02-16'"
     ):
         async with world.conn() as conn:
-            await cancel(conn, world.scene, task["id"], by="ann")
+            await cancel(conn, world.org, task["id"], by="ann")
     await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
     async with world.conn() as conn:
-        counts = await audit_all(conn, world.scene, most=3)
+        counts = await audit_all(conn, world.org, most=3)
     assert (counts.left, counts.lost) == (3, 2)
     # The task of c that waited for the lost one is lost as well.
     assert [(each.dataset, each.partition, each.verdict) for each in counts.shown] == [
@@ -195,7 +195,7 @@ async def test_a_canceled_task_leaves_its_partition(database: Database) -> None:
     await world.changed("a", DAY)
     task = await world.task(f"b[{DAY}]", "queued")
     async with world.conn() as conn:
-        await cancel(conn, world.scene, task["id"], by="ann")
+        await cancel(conn, world.org, task["id"], by="ann")
     (left,) = await found(world)
     assert left.verdict == "left"
     assert str(left.because).startswith("canceled by ann at ")
@@ -209,12 +209,12 @@ async def test_a_rejected_plan_leaves_what_it_triggers(database: Database) -> No
     await world.changed("a", DAY)
     await world.run()
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+        await set_setting(conn, world.org.id, "blast_radius", 0)
     await world.changed("a", DAY)
     assert [each[2] for each in await audited(world)] == ["left"]
     (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
     async with world.conn() as conn:
-        await reject(conn, world.scene, plan["id"], by="bob")
+        await reject(conn, world.org, plan["id"], by="bob")
     (left,) = await found(world)
     assert (left.dataset, left.verdict) == ("b", "left")
     assert str(left.because).startswith("rejected by bob at ")
@@ -251,7 +251,7 @@ async def test_an_audit_goes_on_behind_its_slices(database: Database, monkeypatc
     await world.changed("a", *days)
     await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
     async with world.conn() as conn:
-        counts = await audit_all(conn, world.scene, mend=True)
+        counts = await audit_all(conn, world.org, mend=True)
     assert (counts.partitions, counts.lost) == (5, 5)
     await world.plan()
     assert len(await world.run()) == 5
@@ -319,7 +319,7 @@ async def test_the_last_partition_that_exists_is_read_when_a_later_one_was_given
     task = await world.task(f"mid[{OTHER}]", "queued")
     await world.changed("a", DAY)
     async with world.conn() as conn:
-        await cancel(conn, world.scene, task["id"])
+        await cancel(conn, world.org, task["id"])
     await world.run()
     await audited(world, mend=True)
     await world.plan()
@@ -379,7 +379,7 @@ async def test_a_pending_plan_leaves_what_it_would_correct(database: Database) -
     await world.changed("a", DAY)
     await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+        await set_setting(conn, world.org.id, "blast_radius", 0)
     await world.changed("b", DAY)
     (left,) = await found(world)
     assert left.verdict == "left"

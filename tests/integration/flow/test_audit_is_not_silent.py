@@ -19,13 +19,13 @@ DAY, OTHER = "2013-02-13", "2013-02-14"
 
 async def found(world: World, *, mend: bool = False) -> list[StalePartition]:
     async with world.conn() as conn:
-        return (await audit_all(conn, world.scene, mend=mend)).shown
+        return (await audit_all(conn, world.org, mend=mend)).shown
 
 
 async def cancel_task(world: World, name: str, *statuses: str) -> None:
     task = await world.task(name, *statuses)
     async with world.conn() as conn:
-        await cancel(conn, world.scene, task["id"], by="ann")
+        await cancel(conn, world.org, task["id"], by="ann")
 
 
 async def lose_tasks(world: World) -> None:
@@ -64,7 +64,7 @@ async def test_an_invalidation_set_aside_hides_no_other_loss(database: Database)
     await lose_tasks(world)
     await world.change("a", OTHER)
     async with world.conn() as conn:
-        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.scene.org_id, limit=9)
+        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.org.id, limit=9)
         await set_aside(conn, row, ValueError("x"))
     assert [(each.dataset, each.partition, each.verdict) for each in await found(world)] == [
         ("b", DAY, "lost"),
@@ -92,7 +92,7 @@ async def test_a_backlog_of_invalidations_may_reach_each_partition(database: Dat
         date = datetime(2013, 1, 1, tzinfo=UTC) + timedelta(days=day)
         await world.change("a", f"{date:%Y-%m-%d}")
     async with world.conn() as conn:
-        counts = await audit_all(conn, world.scene)
+        counts = await audit_all(conn, world.org)
     assert (counts.in_hand, counts.lost) == (1 + 202, 0)
     while await world.plan():
         pass
@@ -133,11 +133,11 @@ async def test_a_run_that_was_under_way_ends_no_decision_made_meanwhile(
     await world.changed("a", DAY)
     (lease,) = await world.claim()
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+        await set_setting(conn, world.org.id, "blast_radius", 0)
     await world.changed("a", DAY)
     (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
     async with world.conn() as conn:
-        await reject(conn, world.scene, plan["id"], by="ann")
+        await reject(conn, world.org, plan["id"], by="ann")
     await world.finish(lease)
     (left,) = await found(world)
     assert (left.dataset, left.verdict) == ("b", "left")
@@ -164,11 +164,11 @@ async def test_a_rejected_finding_of_a_run_leaves_its_readers(database: Database
     await world.changed("a", DAY, columns=("x",))
     await run_b("1", "2")
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+        await set_setting(conn, world.org.id, "blast_radius", 0)
     await world.plan()
     (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
     async with world.conn() as conn:
-        await reject(conn, world.scene, plan["id"], by="ann")
+        await reject(conn, world.org, plan["id"], by="ann")
     (left,) = await found(world)
     assert (left.dataset, left.verdict) == ("ry", "left")
 
@@ -184,8 +184,8 @@ async def test_an_invalidation_that_is_set_aside_is_listed(
     await world.run()
     await world.change(dataset, DAY, reason=reason)
     async with world.conn() as conn:
-        counts = await audit_all(conn, world.scene)
-        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.scene.org_id, limit=9)
+        counts = await audit_all(conn, world.org)
+        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.org.id, limit=9)
         await set_aside(conn, row, ValueError("x"))
     assert (counts.in_hand, counts.left, counts.lost) == (1, 0, 0)
     (left,) = await found(world)
@@ -207,11 +207,11 @@ async def test_a_first_run_under_way_that_its_inputs_do_not_call_for_is_left_by_
     leases = await world.claim()
     assert sorted(map(name_of, leases)) == [f"j[dt={DAY}/n=0-9]", f"j[dt={OTHER}/n=0-9]"]
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+        await set_setting(conn, world.org.id, "blast_radius", 0)
     await world.changed("s", DAY)
     (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
     async with world.conn() as conn:
-        await reject(conn, world.scene, plan["id"], by="ann")
+        await reject(conn, world.org, plan["id"], by="ann")
     for lease in leases:
         await world.finish(lease)
     assert [(each.partition, each.verdict) for each in await found(world)] == [

@@ -56,13 +56,13 @@ async def test_an_attempt_that_cannot_be_ended_does_not_keep_others_from_it(
     await world.rows("UPDATE tasks SET lease_expires_at = now() - interval '1 min' RETURNING id")
     end = reaping.end_attempt
 
-    async def fails(conn: object, scene: object, row: dict[str, object], error: str) -> None:
+    async def fails(conn: object, org: object, row: dict[str, object], error: str) -> None:
         if row["id"] == leases[1].task_id:
             raise KeyError("a job that is gone")
-        await end(conn, scene, row, error)  # type: ignore[arg-type]
+        await end(conn, org, row, error)  # type: ignore[arg-type]
 
     monkeypatch.setattr(reaping, "end_attempt", fails)
     async with world.conn() as conn:
-        assert await reap(conn, world.scene) == 2
+        assert await reap(conn, world.org) == 2
     (row,) = await world.rows("SELECT id FROM tasks WHERE status = 'running'")
     assert row["id"] == leases[1].task_id

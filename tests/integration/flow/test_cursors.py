@@ -189,7 +189,7 @@ async def test_late_rows_told_with_new_ones_are_read_too(world: World) -> None:
         Received.one(event, Delivery("s", str(n), b"")) for n, event in enumerate([new, late])
     )
     async with world.conn() as conn:
-        await ingest(conn, world.scene, Batch(consumer="k", received=received))
+        await ingest(conn, world.org, Batch(consumer="k", received=received))
     await world.plan()
     (lease,) = await world.claim()
     assert sorted(map(str, lease.row_filters)) == ["{'id': 7}", "{}"]

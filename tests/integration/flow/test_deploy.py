@@ -9,7 +9,7 @@ from engine.errors import InvalidDag, LeaseLost
 from engine.flow.deployment.deploy import deploy
 from engine.flow.execution.fail import fail
 from engine.flow.planning.approve import approve
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.dagfile import parse_dag
 from engine.model.task import Output
 from engine.store.database import Database
@@ -132,7 +132,7 @@ async def test_two_deploys_at_once_are_one_after_the_other(database: Database) -
     import asyncio
 
     world = await World.made(database, source("a"), job("b", "a"))
-    other = World(database, world.scene)
+    other = World(database, world.org)
     await asyncio.gather(
         world.deploy(source("a"), job("b", "a"), job("x", "b")),
         other.deploy(source("a"), job("b", "a"), job("y", "b")),
@@ -172,9 +172,9 @@ async def test_a_deploy_that_is_rolled_back_leaves_no_lineage_behind(database: D
     world = await World.made(database, source("a"))
     async with world.conn() as conn, conn.transaction(force_rollback=True):
         text = json.dumps({"dag": "w", "jobs": [source("a"), job("c", "a")]})
-        await deploy(conn, world.scene, parse_dag(text, where="w.yaml"))
-        await world.scene.lineage(conn)
-    await World(database, Scene(world.scene.org_id)).deploy(source("a"), job("d", "a"))
+        await deploy(conn, world.org, parse_dag(text, where="w.yaml"))
+        await world.org.lineage(conn)
+    await World(database, OrgContext(world.org.id)).deploy(source("a"), job("d", "a"))
     await world.changed("a", "2013-02-13")
     assert await world.run() == ["d[2013-02-13]"]
 
@@ -239,7 +239,7 @@ async def test_what_no_longer_waits_does_not_say_so_behind_a_failure(database: D
     await world.deploy(source("a"), m, job("b", whole | {"wait_for": "any"}, partitioning={}))
     (lease,) = await world.claim()
     async with world.conn() as conn:
-        await fail(conn, world.scene, lease, "it broke", retryable=False)
+        await fail(conn, world.org, lease, "it broke", retryable=False)
     assert (await world.task("b[*]", "blocked"))["waiting_for"] is None
 
 
@@ -325,7 +325,7 @@ async def test_so_is_what_a_plan_holds(database: Database) -> None:
     assert held
     await world.deploy(_source_of("dt", "x", "y"), b)
     async with world.conn() as conn:
-        await approve(conn, world.scene, held.plan_id)
+        await approve(conn, world.org, held.plan_id)
     assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
 
 

@@ -62,7 +62,7 @@ async def grown(world: World, *jobs: dict[str, Any]) -> dict[str, tuple[str, ...
     """Deploy, and return by source how its bounds reach further; a dry run shows the same."""
     text = json.dumps({"dag": "w", "jobs": list(jobs)})
     async with world.conn() as conn:
-        shown = await preview(conn, world.scene, parse_dag(text, where="w.yaml"))
+        shown = await preview(conn, world.org, parse_dag(text, where="w.yaml"))
     done = await world.deploy(*jobs)
     assert shown.grown == done.grown
     return dict(done.grown)

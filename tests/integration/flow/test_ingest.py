@@ -28,7 +28,7 @@ async def take(world: World, *events: SourceEvent, stream: str = "s") -> Ingeste
         Received.one(event, Delivery(stream, str(n), b"raw")) for n, event in enumerate(events)
     )
     async with world.conn() as conn:
-        return await ingest(conn, world.scene, Batch(consumer="k", received=received))
+        return await ingest(conn, world.org, Batch(consumer="k", received=received))
 
 
 async def facts(world: World) -> list[dict[str, Any]]:
@@ -239,7 +239,7 @@ async def letters(world: World, payload: bytes | None, error: str, **headers: st
         stream="kafka/t/0", position="0", payload=payload, error=error, headers=headers
     )
     async with world.conn() as conn:
-        await ingest(conn, world.scene, Batch(consumer="c", rejections=(letter,)))
+        await ingest(conn, world.org, Batch(consumer="c", rejections=(letter,)))
     rows = await world.rows("SELECT payload, error FROM dead_letters ORDER BY created_at, id")
     return [(row["payload"], row["error"]) for row in rows]
 

@@ -8,7 +8,7 @@ import pytest
 from consumers.manual import invalidate
 from engine.flow.execution.operator_actions import cancel
 from engine.flow.planning.approve import reject
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.event import SourceEvent
 from engine.model.task import Output
 from engine.store.database import Database
@@ -44,7 +44,7 @@ async def test_a_canceled_first_run_leaves_out_no_day_of_keys_that_come_later(
     world = await World.made(database, source("a", keys), job("b", reads, partitioning=days | keys))
     await world.changed("a", "K")
     async with world.conn() as conn:
-        await cancel(conn, world.scene, (await world.task(f"b[dt={NEXT}/k=K]", "queued"))["id"])
+        await cancel(conn, world.org, (await world.task(f"b[dt={NEXT}/k=K]", "queued"))["id"])
     assert await world.run() == [f"b[dt={DAY}/k=K]"]
     await world.changed("a", "L")
     assert sorted(await world.run()) == [f"b[dt={DAY}/k=L]", f"b[dt={NEXT}/k=L]"]
@@ -210,9 +210,9 @@ async def test_what_is_ingested_while_a_deploy_commits_is_not_lost(database: Dat
     await world.changed("a", DAY)
     await world.run()
     async with world.conn() as conn, conn.transaction():
-        await invalidate(conn, world.scene, SourceEvent(dataset="a", partitions=(NEXT,)))
+        await invalidate(conn, world.org, SourceEvent(dataset="a", partitions=(NEXT,)))
         async with asyncio.timeout(5):
-            await World(database, Scene(world.scene.org_id)).deploy(
+            await World(database, OrgContext(world.org.id)).deploy(
                 _columned("dt", "x", "y"), job("b", "a")
             )
     await world.plan()
@@ -225,9 +225,9 @@ async def test_so_it_is_for_another_dag_and_what_is_known_already(database: Data
     await world.changed("a", DAY)
     await world.run()
     async with world.conn() as conn, conn.transaction():
-        await invalidate(conn, world.scene, SourceEvent(dataset="a", partitions=(DAY,)))
+        await invalidate(conn, world.org, SourceEvent(dataset="a", partitions=(DAY,)))
         async with asyncio.timeout(5):
-            await World(database, Scene(world.scene.org_id)).deploy(_columned("dt", "x", "y"))
+            await World(database, OrgContext(world.org.id)).deploy(_columned("dt", "x", "y"))
     await world.plan()
     assert await world.run() == [f"of_x[{DAY}]"]
 
@@ -254,7 +254,7 @@ async def test_what_a_canceled_run_owed_is_read_when_a_later_run_takes_it_in(
     world = await _read_by_column(database)
     await world.changed("a", DAY, columns=("x",))
     async with world.conn() as conn:
-        await cancel(conn, world.scene, (await world.task(f"b[{DAY}]", "queued"))["id"])
+        await cancel(conn, world.org, (await world.task(f"b[{DAY}]", "queued"))["id"])
     await world.changed("a", DAY, columns=("y",))
     ran = await world.run(b="2")
     await world.plan()
@@ -317,14 +317,14 @@ async def test_what_a_rejected_plan_owed_is_read_when_a_later_run_takes_it_in(
 ) -> None:
     world = await _read_by_column(database)
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", 1)
+        await set_setting(conn, world.org.id, "blast_radius", 1)
     await world.change("a", DAY, columns=("x",))
     held = await world.plan()
     assert held
     assert held.held_by
     async with world.conn() as conn:
-        await reject(conn, world.scene, held.plan_id)
-        await set_setting(conn, world.scene.org_id, "blast_radius", None)
+        await reject(conn, world.org, held.plan_id)
+        await set_setting(conn, world.org.id, "blast_radius", None)
     await world.changed("a", DAY, columns=("y",))
     ran = await world.run(b="2")
     await world.plan()

@@ -31,7 +31,7 @@ async def failed(database: Database) -> World:
     await world.changed("a", DAY)
     lease = next(each for each in await world.claim() if each.job.name == "b")
     async with world.conn() as conn:
-        await fail(conn, world.scene, lease, "it broke")
+        await fail(conn, world.org, lease, "it broke")
     return world
 
 
@@ -46,14 +46,14 @@ async def test_a_failed_task_holds_back_only_what_is_behind_it(failed: World) ->
 async def test_retry_releases_what_is_behind(failed: World) -> None:
     task = await failed.task(f"b[{DAY}]", "failed")
     async with failed.conn() as conn:
-        await retry(conn, failed.scene, task["id"])
+        await retry(conn, failed.org, task["id"])
     assert await failed.run() == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
 
 
 async def test_cancel_releases_what_is_behind(failed: World) -> None:
     task = await failed.task(f"b[{DAY}]", "failed")
     async with failed.conn() as conn:
-        await cancel(conn, failed.scene, task["id"])
+        await cancel(conn, failed.org, task["id"])
     assert await failed.tasks("c") == {"skipped": [f"c[{DAY}]"]}
     assert await failed.tasks("d") == {"skipped": [f"d[{DAY}]"]}
 
@@ -69,9 +69,9 @@ async def test_only_what_failed_can_be_retried(failed: World) -> None:
     waiting = await failed.task(f"c[{DAY}]", "blocked")
     async with failed.conn() as conn:
         with pytest.raises(InvalidInput, match="blocked, not failed"):
-            await retry(conn, failed.scene, waiting["id"])
+            await retry(conn, failed.org, waiting["id"])
         with pytest.raises(UnknownName):
-            await cancel(conn, failed.scene, new_id())
+            await cancel(conn, failed.org, new_id())
 
 
 async def test_a_first_run_waits_for_all_its_inputs_and_says_for_which(database: Database) -> None:
@@ -181,7 +181,7 @@ async def test_a_request_for_all_includes_partitions_whose_first_run_was_cancele
     await world.changed("a", DAY)
     task = await world.task(f"b[{DAY}]", "queued")
     async with world.conn() as conn:
-        await cancel(conn, world.scene, task["id"])
+        await cancel(conn, world.org, task["id"])
     await world.changed("b", reason="manual")
     assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
 
@@ -208,7 +208,7 @@ async def test_a_run_takes_in_a_change_whose_task_was_canceled(by_column: World)
     await by_column.changed("a", DAY, columns=("y",))
     task = await by_column.task(f"b[{DAY}]", "queued")
     async with by_column.conn() as conn:
-        await cancel(conn, by_column.scene, task["id"])
+        await cancel(conn, by_column.org, task["id"])
     await by_column.changed("a", DAY, columns=("x",))
     assert await by_column.run(b="2") == [f"b[{DAY}]"]
     await by_column.plan()
@@ -220,7 +220,7 @@ async def test_a_run_that_was_canceled_may_have_written(by_column: World) -> Non
     await by_column.changed("a", DAY, columns=("y",))
     (lease,) = await by_column.claim()
     async with by_column.conn() as conn:
-        await cancel(conn, by_column.scene, lease.task_id)
+        await cancel(conn, by_column.org, lease.task_id)
     await by_column.changed("a", DAY, columns=("y",))
     await _complete_b(by_column, "1")
     assert await by_column.run() == [f"ys[{DAY}]"]
@@ -231,7 +231,7 @@ async def fail_all(world: World) -> list[UUID]:
     leases = await world.claim()
     async with world.conn() as conn:
         for lease in leases:
-            await fail(conn, world.scene, lease, "it broke")
+            await fail(conn, world.org, lease, "it broke")
     return [lease.task_id for lease in leases]
 
 
@@ -250,9 +250,9 @@ async def test_several_tasks_are_retried_all_or_none(many_failed: World) -> None
     rows = await many_failed.rows("SELECT id FROM tasks ORDER BY id")
     ids = [row["id"] for row in rows]
     async with many_failed.conn() as conn:
-        await retry(conn, many_failed.scene, *ids[:3], ids[0])
+        await retry(conn, many_failed.org, *ids[:3], ids[0])
         with pytest.raises(InvalidInput, match="not failed"):
-            await retry(conn, many_failed.scene, *ids[3:], ids[0])
+            await retry(conn, many_failed.org, *ids[3:], ids[0])
     counts = {status: len(names) for status, names in (await many_failed.tasks()).items()}
     assert counts == {"queued": 3, "failed": 7}
 
@@ -262,8 +262,8 @@ async def test_all_failed_tasks_of_a_job_are_retried(
 ) -> None:
     monkeypatch.setattr(operator_actions, "_RETRIED_AT_ONCE", 2)
     async with many_failed.conn() as conn:
-        assert await retry_failed(conn, many_failed.scene, "b") == 5
-        assert await retry_failed(conn, many_failed.scene, "b") == 0
-        assert await retry_failed(conn, many_failed.scene) == 5
+        assert await retry_failed(conn, many_failed.org, "b") == 5
+        assert await retry_failed(conn, many_failed.org, "b") == 0
+        assert await retry_failed(conn, many_failed.org) == 5
     assert {len(names) for names in (await many_failed.tasks()).values()} == {10}
     assert len(await fail_all(many_failed)) == 10

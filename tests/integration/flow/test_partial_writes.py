@@ -17,16 +17,16 @@ DAY = "2013-02-13"
 async def _die(world: World, lease: Lease, way: str) -> None:
     async with world.conn() as conn:
         if way == "fails":
-            await fail(conn, world.scene, lease, "boom")
+            await fail(conn, world.org, lease, "boom")
         elif way == "is canceled":
-            await cancel(conn, world.scene, lease.task_id)
+            await cancel(conn, world.org, lease.task_id)
         else:
             await conn.execute(
                 "UPDATE knockon.tasks SET lease_expires_at = clock_timestamp() - interval '1 s' "
                 "WHERE status = 'running' AND id = %s",
                 [lease.task_id],
             )
-            await reap(conn, world.scene)
+            await reap(conn, world.org)
         await conn.execute("UPDATE knockon.tasks SET next_retry_at = NULL")
 
 

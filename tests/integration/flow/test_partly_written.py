@@ -31,7 +31,7 @@ _KINDS: dict[str, dict[str, Any]] = {
 
 async def _stale(world: World, dataset: str = "b") -> list[StalePartition]:
     async with world.conn() as conn:
-        return (await audit_all(conn, world.scene, dataset)).shown
+        return (await audit_all(conn, world.org, dataset)).shown
 
 
 async def _verdicts(world: World) -> list[tuple[str, str, list[str]]]:
@@ -43,14 +43,14 @@ async def _verdicts(world: World) -> list[tuple[str, str, list[str]]]:
 
 async def _counts(world: World) -> tuple[int, int, int]:
     async with world.conn() as conn:
-        counts = await audit_all(conn, world.scene)
+        counts = await audit_all(conn, world.org)
     return counts.in_hand, counts.left, counts.lost
 
 
 async def _cancel(world: World, name: str, *statuses: str) -> None:
     task = await world.task(name, *statuses)
     async with world.conn() as conn:
-        await cancel(conn, world.scene, task["id"], by="ann")
+        await cancel(conn, world.org, task["id"], by="ann")
 
 
 async def _request(world: World, *partitions: str) -> None:
@@ -121,15 +121,15 @@ async def test_an_attempt_that_failed_is_in_hand_until_its_task_is_given_up(
     await _request(world, DAY)
     (lease,) = await world.claim()
     async with world.conn() as conn:
-        await fail(conn, world.scene, lease, "boom")
+        await fail(conn, world.org, lease, "boom")
     assert await _counts(world) == (1, 0, 0)
     await world.rows("UPDATE tasks SET next_retry_at = NULL RETURNING id")
     (lease,) = await world.claim()
     async with world.conn() as conn:
-        await fail(conn, world.scene, lease, "boom", retryable=False)
+        await fail(conn, world.org, lease, "boom", retryable=False)
     assert await _counts(world) == (0, 1, 0)
     async with world.conn() as conn:
-        await retry(conn, world.scene, lease.task_id)
+        await retry(conn, world.org, lease.task_id)
     await world.run()
     assert await _counts(world) == (0, 0, 0)
 
@@ -160,7 +160,7 @@ async def test_a_partly_written_partition_that_no_decision_leaves_is_lost_and_me
     await _cancel(world, f"b[{DAY}]", "running")
     await world.rows("DELETE FROM stale_decisions RETURNING partition_key")
     async with world.conn() as conn:
-        assert (await audit_all(conn, world.scene, mend=True)).lost == 1
+        assert (await audit_all(conn, world.org, mend=True)).lost == 1
     await world.plan()
     assert await world.run() == [f"b[{DAY}]"]
     assert await _stale(world) == []
@@ -242,13 +242,13 @@ async def test_rows_that_a_canceled_task_was_to_read_again_stay_unread(
 async def _correction_beyond_the_limit(world: World) -> UUID:
     """Change a row of `a` under a limit that holds its plan; no limit holds later ones."""
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", 0)
+        await set_setting(conn, world.org.id, "blast_radius", 0)
     await world.change("a", DAY, reason="correction", rows={"id": 1})
     planned = await world.plan()
     assert planned is not None
     assert planned.plan_id is not None
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", None)
+        await set_setting(conn, world.org.id, "blast_radius", None)
     return planned.plan_id
 
 
@@ -259,7 +259,7 @@ async def test_rows_of_a_rejected_plan_stay_unread(
     world = await _following(database, partitioning=partitioning)
     plan_id = await _correction_beyond_the_limit(world)
     async with world.conn() as conn:
-        await reject(conn, world.scene, plan_id)
+        await reject(conn, world.org, plan_id)
     await _follow(world)
     assert await _verdicts(world) == [("*", "left", ["rows not read"])]
 
@@ -272,7 +272,7 @@ async def test_rows_of_a_plan_rejected_after_a_run_of_new_rows_stay_unread(
     plan_id = await _correction_beyond_the_limit(world)
     await _follow(world)
     async with world.conn() as conn:
-        await reject(conn, world.scene, plan_id)
+        await reject(conn, world.org, plan_id)
     assert await _verdicts(world) == [("*", "left", ["rows not read"])]
 
 

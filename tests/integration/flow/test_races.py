@@ -17,7 +17,7 @@ from engine.flow.execution.heartbeat import heartbeat
 from engine.flow.execution.reap import reap
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.planning.plan import plan
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.dagfile import parse_dag
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
@@ -49,8 +49,8 @@ async def test_two_claimers_never_get_the_same_task(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", "2013-02-01..2013-02-04")
     async with world.conn() as one, world.conn() as two, one.transaction():
-        first = await claim(one, world.scene, Claimant("one"), 2)
-        second = await claim(two, world.scene, Claimant("two"), 10)
+        first = await claim(one, world.org, Claimant("one"), 2)
+        second = await claim(two, world.org, Claimant("two"), 10)
     slots = [lease.slot for lease in (*first, *second)]
     assert len(first) == 2
     assert sorted(slots) == [f"2013-02-0{n}" for n in range(1, 5)]
@@ -62,8 +62,8 @@ async def test_two_claimers_keep_a_cap_together(database: Database) -> None:
     )
     await world.changed("a", "2013-02-01..2013-02-02")
     async with world.conn() as one, world.conn() as two, one.transaction():
-        first = await claim(one, world.scene, Claimant("one"), 10)
-        second = await claim(two, world.scene, Claimant("two"), 10)
+        first = await claim(one, world.org, Claimant("one"), 10)
+        second = await claim(two, world.org, Claimant("two"), 10)
     names = [lease.job.name for lease in (*first, *second)]
     assert names.count("b") == 1
     assert names.count("free") == 2
@@ -78,10 +78,10 @@ async def test_a_claim_that_a_deploy_overtakes_takes_nothing(database: Database)
         await world.deploy(source("a"), job("b", "a"), job("c", "a"))
 
     async with world.conn() as conn:
-        scene = Scene(world.scene.org_id)
-        await scene.lineage(conn)
+        org = OrgContext(world.org.id)
+        await org.lineage(conn)
         with interrupted(conn, 1, overtake):
-            assert await claim(conn, scene, Claimant("one"), 10) == []
+            assert await claim(conn, org, Claimant("one"), 10) == []
     assert sorted(await world.run()) == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
@@ -101,7 +101,7 @@ async def test_a_lineage_is_read_whole_though_a_deploy_comes_in_between(
 
     monkeypatch.setattr("engine.flow.shared.org_context.load_lineage", overtaken)
     async with world.conn() as conn:
-        lineage = await Scene(world.scene.org_id).lineage(conn)
+        lineage = await OrgContext(world.org.id).lineage(conn)
     assert [each.name for each in lineage.order] == ["src_a", "c"]
 
 
@@ -110,18 +110,18 @@ async def test_a_scene_serves_transactions_that_see_different_lineages(
     database: Database, statement: int
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
-    scene = Scene(world.scene.org_id)
+    org = OrgContext(world.org.id)
     other = {"dag": "w", "jobs": [source("a"), job("c", "a")]}
 
     async with world.conn() as inside, world.conn() as outside, inside.transaction():
-        await deploy(inside, world.scene, parse_dag(json.dumps(other), where="w.yaml"))
+        await deploy(inside, world.org, parse_dag(json.dumps(other), where="w.yaml"))
 
         async def look_inside() -> None:
-            await scene.lineage(inside)
+            await org.lineage(inside)
 
         with interrupted(outside, statement, look_inside):
-            await scene.lineage(outside)
-        found = await scene.lineage(outside)
+            await org.lineage(outside)
+        found = await org.lineage(outside)
     assert [each.name for each in found.order] == ["src_a", "b"]
 
 
@@ -141,9 +141,9 @@ async def test_two_arms_that_end_at_once_release_the_bottom_once(database: Datab
     left, right = await world.claim()
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
-            await complete(one, world.scene, _done(left))
+            await complete(one, world.org, _done(left))
             async with waiting(world, two):
-                late = asyncio.create_task(complete(two, world.scene, _done(right)))
+                late = asyncio.create_task(complete(two, world.org, _done(right)))
         await late
     assert await world.run() == [f"bottom[{DAY}]"]
 
@@ -156,9 +156,9 @@ async def test_a_plan_waits_for_the_completion_that_it_would_miss(database: Data
     await world.change("z", DAY)
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
-            await complete(one, world.scene, _done(running))
+            await complete(one, world.org, _done(running))
             async with waiting(world, two):
-                late = asyncio.create_task(plan(two, world.scene))
+                late = asyncio.create_task(plan(two, world.org))
         await late
     assert await world.run() == [f"c[{DAY}]"]
 
@@ -172,9 +172,9 @@ async def test_a_completion_waits_for_the_plan_that_puts_a_task_behind_it(
     await world.change("z", DAY)
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
-            await plan(one, world.scene)
+            await plan(one, world.org)
             async with waiting(world, two):
-                late = asyncio.create_task(complete(two, world.scene, _done(running)))
+                late = asyncio.create_task(complete(two, world.org, _done(running)))
         await late
     assert await world.run() == [f"c[{DAY}]"]
 
@@ -186,9 +186,9 @@ async def test_a_plan_sees_a_claim_that_commits_under_it(database: Database) -> 
     await world.change("a", DAY)
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
-            (running,) = await claim(one, world.scene, Claimant("one"))
+            (running,) = await claim(one, world.org, Claimant("one"))
             async with waiting(world, two):
-                late = asyncio.create_task(plan(two, world.scene))
+                late = asyncio.create_task(plan(two, world.org))
         await late
     assert await world.tasks() == {"running": [f"b[{DAY}]"], "blocked": [f"b[{DAY}]"]}
     await world.finish(running)
@@ -200,9 +200,9 @@ async def test_two_planners_take_each_fact_once(database: Database) -> None:
     await world.change("a", DAY)
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
-            assert await plan(one, world.scene) is not None
+            assert await plan(one, world.org) is not None
             async with waiting(world, two):
-                late = asyncio.create_task(plan(two, world.scene))
+                late = asyncio.create_task(plan(two, world.org))
         assert await late is None
     assert await world.tasks() == {"queued": [f"b[{DAY}]"]}
 
@@ -211,7 +211,7 @@ async def test_a_planner_that_dies_leaves_everything_to_the_next(database: Datab
     world = await World.made(database, source("a"), job("b", "a"))
     await world.change("a", DAY)
     async with world.conn() as conn, conn.transaction(force_rollback=True):
-        assert await plan(conn, world.scene) is not None
+        assert await plan(conn, world.org) is not None
     assert await world.tasks() == {}
     await world.plan()
     rows = await world.rows(
@@ -232,10 +232,10 @@ async def test_a_stale_token_writes_nothing(database: Database) -> None:
     async with world.conn() as conn:
         assert await heartbeat(conn, [stale], 30) == {}
         with pytest.raises(LeaseLost, match="frozen"):
-            await complete(conn, world.scene, _done(stale))
+            await complete(conn, world.org, _done(stale))
         with pytest.raises(LeaseLost):
-            await fail(conn, world.scene, stale, "too late")
-        accepted = await complete_all(conn, world.scene, [_done(stale), _done(fresh)])
+            await fail(conn, world.org, stale, "too late")
+        accepted = await complete_all(conn, world.org, [_done(stale), _done(fresh)])
     assert accepted == {fresh.task_id}
     assert (await world.task(f"b[{DAY}]", "succeeded"))["worker_id"] == "other"
 
@@ -258,7 +258,7 @@ async def test_a_task_gives_up_after_its_last_attempt(database: Database) -> Non
         await world.rows("UPDATE tasks SET next_retry_at = NULL RETURNING id")
         (lease,) = await world.claim()
         async with world.conn() as conn:
-            await fail(conn, world.scene, lease, "it broke")
+            await fail(conn, world.org, lease, "it broke")
     failed = await world.task(f"b[{DAY}]", "failed")
     assert (failed["attempts"], failed["error_message"]) == (2, "it broke")
     assert (await world.tasks())["blocked"] == [f"c[{DAY}]"]
@@ -272,7 +272,7 @@ async def test_a_retry_waits_longer_each_time(database: Database) -> None:
         await world.rows("UPDATE tasks SET next_retry_at = NULL RETURNING id")
         (lease,) = await world.claim()
         async with world.conn() as conn:
-            await fail(conn, world.scene, lease, "it broke")
+            await fail(conn, world.org, lease, "it broke")
         assert await world.claim() == []
         rows = await world.rows(
             "SELECT round(extract(epoch FROM next_retry_at - clock_timestamp())) AS s FROM tasks"
@@ -289,7 +289,7 @@ async def test_a_failed_attempt_leaves_its_work_to_the_one_queued_behind(
     (lease,) = await world.claim()
     await world.changed("a", DAY)
     async with world.conn() as conn:
-        await fail(conn, world.scene, lease, "it broke")
+        await fail(conn, world.org, lease, "it broke")
     assert (await world.tasks("b")) == {"canceled": [f"b[{DAY}]"], "queued": [f"b[{DAY}]"]}
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
 
@@ -298,12 +298,12 @@ async def test_a_position_moves_once_whoever_tries(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     first = _batch(None, "10")
     async with world.conn() as conn:
-        await ingest(conn, world.scene, first)
+        await ingest(conn, world.org, first)
         with pytest.raises(PositionLost, match="another owner"):
-            await ingest(conn, world.scene, first)
-        await ingest(conn, world.scene, _batch("10", "20"))
+            await ingest(conn, world.org, first)
+        await ingest(conn, world.org, _batch("10", "20"))
         with pytest.raises(PositionLost):
-            await ingest(conn, world.scene, _batch("10", "15"))
+            await ingest(conn, world.org, _batch("10", "15"))
     assert len(await world.rows("SELECT id FROM data_invalidations WHERE reason = 'change'")) == 2
 
 
@@ -327,4 +327,4 @@ async def _expire_leases(world: World) -> None:
 
 async def _reap(world: World) -> int:
     async with world.conn() as conn:
-        return await reap(conn, world.scene)
+        return await reap(conn, world.org)

@@ -74,9 +74,9 @@ def event(lease: Lease, told: Any = None, name: str = "daily", **more: Any) -> d
 
 
 async def _reader(conn: Connection, world: World) -> Reader:
-    return (await load_sources(conn, world.scene)).readers(
-        partial(auto_register, conn, world.scene)
-    )["lineage"]
+    return (await load_sources(conn, world.org)).readers(partial(auto_register, conn, world.org))[
+        "lineage"
+    ]
 
 
 async def tell(world: World, message: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ async def tell(world: World, message: dict[str, Any]) -> None:
             received=tuple(read),
             reported_lineage=tuple(reader.reported_lineage(value)),
         )
-        assert (await ingest(conn, world.scene, batch)).rejections == ()
+        assert (await ingest(conn, world.org, batch)).rejections == ()
 
 
 async def lineage(world: World, name: str = "daily") -> set[tuple[str, str]]:

@@ -50,11 +50,11 @@ class Pair:
 
     async def limit(self, number: int | None) -> None:
         async with self.world.conn() as conn:
-            await set_setting(conn, self.world.scene.org_id, "blast_radius", number)
+            await set_setting(conn, self.world.org.id, "blast_radius", number)
 
     async def reject(self, plan: UUID) -> None:
         async with self.world.conn() as conn:
-            await reject(conn, self.world.scene, plan)
+            await reject(conn, self.world.org, plan)
 
 
 @pytest.mark.parametrize("by_column", [True, False])

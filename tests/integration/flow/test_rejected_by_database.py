@@ -46,7 +46,7 @@ async def take(
     )
     batch = Batch(consumer="k", received=received, reported_lineage=tuple(reported))
     async with world.conn() as conn:
-        return await ingest(conn, world.scene, batch)
+        return await ingest(conn, world.org, batch)
 
 
 def change(day: int, **more: object) -> SourceEvent:
@@ -122,7 +122,7 @@ async def test_events_of_one_scope_are_taken_apart(world: World) -> None:
         ids=("e0", "e1", "bad", "e3", "e4"),
     )
     async with world.conn() as conn:
-        done = await ingest(conn, world.scene, Batch(consumer="k", received=(received,)))
+        done = await ingest(conn, world.org, Batch(consumer="k", received=(received,)))
     assert [each.position for each in done.rejections] == ["2"]
     rows = await world.rows(
         "SELECT sum(events)::int AS n FROM data_invalidations WHERE reason = 'change'"
@@ -141,9 +141,9 @@ async def test_what_may_pass_rejects_nothing(world: World, code: str) -> None:
 async def test_a_manual_request_gets_the_error(world: World) -> None:
     async with world.conn() as conn:
         with pytest.raises(InvalidInput, match="has no version"):
-            await invalidate(conn, world.scene, change(10, version=str(uuid4())))
+            await invalidate(conn, world.org, change(10, version=str(uuid4())))
         with pytest.raises(InvalidInput, match="CheckViolation"):
-            await invalidate(conn, world.scene, change(10, reason="bogus"))
+            await invalidate(conn, world.org, change(10, reason="bogus"))
     assert await world.rows("SELECT FROM dead_letters") == []
     assert await keys(world) == []
 
@@ -152,9 +152,9 @@ async def test_a_replayed_letter_stays_with_its_newest_error(world: World) -> No
     payload = b'{"dataset": "a", "version": "%s"}' % str(uuid4()).encode()
     received = Received.one(SourceEvent(dataset="nowhere"), Delivery("s", "1", payload))
     async with world.conn() as conn:
-        await ingest(conn, world.scene, Batch(consumer="k", received=(received,)))
+        await ingest(conn, world.org, Batch(consumer="k", received=(received,)))
         (row,) = await world.rows("SELECT id FROM dead_letters")
-        (done,) = await replay(conn, world.scene, [row["id"]])
+        (done,) = await replay(conn, world.org, [row["id"]])
     assert done.error is not None
     assert "has no version" in done.error
     (letter,) = await world.rows("SELECT error, replayed_at FROM dead_letters")

@@ -20,7 +20,7 @@ MANY = 3 * MOST_ROW_CHANGES
 
 async def lost(world: World) -> list[tuple[str, str]]:
     async with world.conn() as conn:
-        counts = await audit_all(conn, world.scene)
+        counts = await audit_all(conn, world.org)
     assert counts.left == 0
     return [(each.dataset, each.partition) for each in counts.shown if each.verdict == "lost"]
 

@@ -60,7 +60,7 @@ async def planned(world: World) -> Planned:
 
 async def replayed(world: World, *ids: UUID, whole: bool = False) -> list[UUID]:
     async with world.conn() as conn:
-        return await set_aside.replay(conn, world.scene, ids or None, whole=whole)
+        return await set_aside.replay(conn, world.org, ids or None, whole=whole)
 
 
 async def open_count(world: World) -> int:
@@ -208,7 +208,7 @@ async def test_a_lock_that_times_out_sets_nothing_aside(world: World) -> None:
         async with world.conn() as conn:
             await conn.execute("SET lock_timeout = '50ms'")
             with pytest.raises(psycopg.errors.LockNotAvailable):
-                await plan(conn, world.scene)
+                await plan(conn, world.org)
             await conn.execute("RESET lock_timeout")
     assert await open_count(world) == 1
     assert (await planned(world)).tasks == 1
@@ -224,7 +224,7 @@ async def test_a_server_that_ends_the_session_sets_nothing_aside(world: World) -
     async with world.conn() as conn:
         await end(conn)
         with pytest.raises(psycopg.OperationalError):
-            await plan(conn, world.scene)
+            await plan(conn, world.org)
     assert await open_count(world) == 1
 
 
@@ -242,7 +242,7 @@ async def test_a_held_plan_that_cannot_be_planned_stays_held(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", 1)
+        await set_setting(conn, world.org.id, "blast_radius", 1)
     (id_,) = (await world.change("a", "2013-02-13..2013-02-14")).invalidations
     plan_id = (await planned(world)).plan_id
     assert plan_id is not None
@@ -250,17 +250,17 @@ async def test_a_held_plan_that_cannot_be_planned_stays_held(
     async with world.conn() as conn:
         for decide in (approve, reject):
             with pytest.raises(InvalidInput, match="cannot be planned: KeyError"):
-                await decide(conn, world.scene, plan_id)
+                await decide(conn, world.org, plan_id)
     monkeypatch.undo()
     async with world.conn() as conn:
-        assert (await approve(conn, world.scene, plan_id)).tasks == 2
+        assert (await approve(conn, world.org, plan_id)).tasks == 2
 
 
 async def test_a_change_that_cannot_be_planned_is_not_proposed(world: World) -> None:
     event = SourceEvent(dataset="s", partitions=("0-999..1000000000000-1000000000999",))
     async with world.conn() as conn:
         with pytest.raises(InvalidInput, match="1,000,000,001 partitions"):
-            await propose(conn, world.scene, event)
+            await propose(conn, world.org, event)
 
 
 async def test_what_was_set_aside_does_not_stop_a_deploy(world: World) -> None:

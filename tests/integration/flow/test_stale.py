@@ -23,7 +23,7 @@ async def test_of_an_input_read_by_its_last_partition_the_others_have_not_appear
     await world.changed("a", "2013-02-13", "2013-02-14")
     await world.run()
     async with world.conn() as conn:
-        lineage = await world.scene.lineage(conn)
+        lineage = await world.org.lineage(conn)
         producer = lineage.producer(lineage.dataset_named("b").id)
         assert await stale_partitions(conn, lineage, [(producer, ["*"])]) == {}
 
@@ -94,7 +94,7 @@ async def test_inputs_that_partitions_do_not_need_are_not_looked_up(
     await world.changed("a", *days)
     await world.run()
     async with world.conn() as conn:
-        lineage = await world.scene.lineage(conn)
+        lineage = await world.org.lineage(conn)
         producer = lineage.producer(lineage.dataset_named("b").id)
         assert await stale_partitions(conn, lineage, [(producer, days)]) == {}
         assert looked_up == []

@@ -111,7 +111,7 @@ async def test_it_may_be_told_by_a_plan_that_was_held(database: Database) -> Non
     await world.changed("a", OTHER, columns=("y",))
     assert f"dy[{DAY}]" not in await world.run(b="2", d="2")
     async with world.conn() as conn:
-        await approve(conn, world.scene, held.plan_id)
+        await approve(conn, world.org, held.plan_id)
     await world.changed("f", DAY, columns=("s",))
     assert "dy" in await _run(world, b="2", d="3")
 
@@ -160,7 +160,7 @@ async def test_it_may_be_told_of_some_rows_after_the_fingerprint_was_forgotten(
         await world.changed("a", DAY, columns=("x",), rows={"k": "p"})
         task = await world.task(f"b[{DAY}]", "queued")
         async with world.conn() as conn:
-            await cancel(conn, world.scene, task["id"])
+            await cancel(conn, world.org, task["id"])
     else:
         await world.changed("b", DAY, columns=("y",), reason="rewritten")
         assert await world.run() == []
@@ -191,7 +191,7 @@ async def _found(world: World) -> list[str]:
 
 async def _limit(world: World, limit: int | None) -> None:
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", limit)
+        await set_setting(conn, world.org.id, "blast_radius", limit)
 
 
 async def test_who_has_never_run_does_behind_what_is_there_already(database: Database) -> None:

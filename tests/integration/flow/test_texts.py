@@ -27,7 +27,7 @@ async def world(database: Database) -> World:
 async def test_the_error_of_an_attempt(world: World, retryable: bool) -> None:
     (lease,) = await world.claim(worker=BAD)
     async with world.conn() as conn:
-        await fail(conn, world.scene, lease, BAD, retryable=retryable)
+        await fail(conn, world.org, lease, BAD, retryable=retryable)
     (row,) = await world.rows("SELECT status, error_message, worker_id FROM tasks")
     assert row["status"] == ("queued" if retryable else "failed")
     assert (row["error_message"], row["worker_id"]) == (CLEAN, CLEAN)
@@ -36,7 +36,7 @@ async def test_the_error_of_an_attempt(world: World, retryable: bool) -> None:
 async def test_the_outcome_of_a_task(world: World) -> None:
     (row,) = await world.rows("SELECT id FROM tasks")
     async with world.conn() as conn:
-        await cancel(conn, world.scene, row["id"], BAD)
+        await cancel(conn, world.org, row["id"], BAD)
     (row,) = await world.rows("SELECT outcome FROM tasks")
     assert row["outcome"] == f"canceled: {CLEAN}"
 
@@ -47,7 +47,7 @@ async def test_what_a_worker_reports(world: World) -> None:
         "b", "2013-02-13", BAD, location=BAD, schema_hash=BAD, column_fingerprints={BAD: BAD}
     )
     async with world.conn() as conn:
-        await complete(conn, world.scene, Completion(lease, (output,)))
+        await complete(conn, world.org, Completion(lease, (output,)))
     (row,) = await world.rows(
         "SELECT fingerprint, location, schema_hash, column_fingerprints "
         "FROM partition_versions WHERE task_id IS NOT NULL"
@@ -59,7 +59,7 @@ async def test_what_a_worker_reports(world: World) -> None:
 async def test_a_dead_letter(world: World) -> None:
     letter = Rejection(stream="s", position=BAD, payload=b"\0", error=BAD, headers={BAD: BAD})
     async with world.conn() as conn:
-        await ingest(conn, world.scene, Batch(consumer=BAD, rejections=(letter,)))
+        await ingest(conn, world.org, Batch(consumer=BAD, rejections=(letter,)))
     (row,) = await world.rows("SELECT consumer, position, error, headers FROM dead_letters")
     assert row == {"consumer": CLEAN, "position": CLEAN, "error": CLEAN, "headers": {CLEAN: CLEAN}}
 
@@ -68,7 +68,7 @@ async def test_what_an_event_says_for_people(world: World) -> None:
     event = SourceEvent(dataset="a", partitions=("2013-02-14",), id=BAD, note=BAD, source=BAD)
     received = Received.one(event, Delivery("s", "0"))
     async with world.conn() as conn:
-        done = await ingest(conn, world.scene, Batch(consumer="k", received=(received,)))
+        done = await ingest(conn, world.org, Batch(consumer="k", received=(received,)))
     assert len(done.invalidations) == 1
     (row,) = await world.rows(
         "SELECT source_event -> 'event' ->> 'note' AS note FROM data_invalidations "
@@ -81,7 +81,7 @@ async def test_what_an_event_says_for_people(world: World) -> None:
 async def test_json_keeps_what_only_looks_like_a_nul(world: World, text: str) -> None:
     letter = Rejection(stream="s", position="0", payload=None, error="e", headers={"h": text})
     async with world.conn() as conn:
-        await ingest(conn, world.scene, Batch(consumer="k", rejections=(letter,)))
+        await ingest(conn, world.org, Batch(consumer="k", rejections=(letter,)))
     (row,) = await world.rows("SELECT headers ->> 'h' AS text FROM dead_letters")
     assert row["text"] == text.replace("\0", "\N{SYMBOL FOR NULL}")
 

@@ -80,7 +80,7 @@ async def test_a_failure_in_a_ladder_holds_back_only_what_is_below_it(database: 
     await world.changed("d0", DAY)
     (left,) = (lease for lease in await world.claim() if lease.job.name == "l0")
     async with world.conn() as conn:
-        await fail(conn, world.scene, left, "it broke", retryable=False)
+        await fail(conn, world.org, left, "it broke", retryable=False)
     running = await world.task(f"r0[{DAY}]", "running")
     assert running["attempts"] == 1
     states = await world.tasks()
@@ -88,7 +88,7 @@ async def test_a_failure_in_a_ladder_holds_back_only_what_is_below_it(database: 
     below = {"d1", "l1", "r1", "d2", "l2", "r2", "d3", "x1"}
     assert {*states["blocked"]} == {f"{name}[{DAY}]" for name in below}
     async with world.conn() as conn:
-        await retry(conn, world.scene, left.task_id)
+        await retry(conn, world.org, left.task_id)
     assert await world.run() == [f"l0[{DAY}]"], "r0 and x0 are still in somebody's hands"
 
 
@@ -221,7 +221,7 @@ async def test_what_a_failed_attempt_owed_is_made_by_the_one_behind_it(database:
     (running,) = await world.claim()
     await world.changed("a", "2013-02-15")
     async with world.conn() as conn:
-        await fail(conn, world.scene, running, "it broke")
+        await fail(conn, world.org, running, "it broke")
     (behind,) = await world.claim()
     assert sorted(behind.partitions) == ["2013-02-14", "2013-02-15"]
 

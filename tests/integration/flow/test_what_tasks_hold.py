@@ -20,7 +20,7 @@ async def world(database: Database) -> World:
 
 async def failed(world: World, lease: Lease) -> None:
     async with world.conn() as conn:
-        await fail(conn, world.scene, lease, "it broke", retryable=False)
+        await fail(conn, world.org, lease, "it broke", retryable=False)
 
 
 async def joined(world: World, changes: int) -> tuple[Row, UUID]:

@@ -12,7 +12,7 @@ DEPLOYED = "UPDATE knockon.jobs SET created_at = clock_timestamp() - %s::interva
 
 async def fire(world: World) -> int:
     async with world.conn() as conn:
-        return await fire_due(conn, world.scene)
+        return await fire_due(conn, world.org)
 
 
 async def test_a_source_fires_at_its_next_time_and_once_for_all_missed_times(

@@ -14,7 +14,7 @@ LETTER = """INSERT INTO dead_letters (id, org_id, consumer, stream, position, er
 
 async def _told(world: World) -> dict[Any, float]:
     """What a fresh backlog tells, by name, or by (name, label) where there is one."""
-    backlog = BacklogGauges(world.database, world.scene.org_id)
+    backlog = BacklogGauges(world.database, world.org.id)
     await backlog.refresh()
     return _values(backlog.collect())
 
@@ -105,7 +105,7 @@ async def test_another_orgs_work_is_not_counted(database: Database) -> None:
 async def test_a_database_that_is_away_is_told_as_such(database_url: str) -> None:
     async with await Database.open(database_url) as database:
         world = await World.made(database, source("a"), job("b", "a"))
-    backlog = BacklogGauges(world.database, world.scene.org_id)
+    backlog = BacklogGauges(world.database, world.org.id)
     await backlog.refresh()
     assert _values(backlog.collect()) == {"knockon_database_up": 0}
 
@@ -123,7 +123,7 @@ async def test_a_long_history_is_not_read(database: Database) -> None:
         await conn.execute(query("monitor.caution").encode())
         cursor = await conn.execute(
             ("EXPLAIN (ANALYZE, FORMAT JSON) " + query("monitor.backlog")).encode(),
-            {"org_id": world.scene.org_id, "most": 100_000},
+            {"org_id": world.org.id, "most": 100_000},
         )
         (row,) = await cursor.fetchall()
     read = list(_scans(row["QUERY PLAN"][0]["Plan"]))

@@ -25,7 +25,7 @@ SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "
 async def exported(database: Database) -> dict[str, list[str]]:
     """The names of all samples that an engine may tell, by the name that documentation uses."""
     world = await World.made(database, source("a"))
-    backlog = BacklogGauges(database, world.scene.org_id)
+    backlog = BacklogGauges(database, world.org.id)
     await backlog.refresh()
     found = {}
     for metric in Exposition("default", [backlog]).collect():

@@ -61,7 +61,7 @@ async def test_a_deploy_that_is_refused_writes_nothing(world: World) -> None:
 async def test_letters_are_closed_by_the_caller(world: World) -> None:
     letter = Rejection(stream="kafka/t/0", position="7", payload=b"{", error="no JSON")
     async with world.conn() as conn:
-        await ingest(conn, world.scene, Batch(consumer="k", rejections=(letter,)))
+        await ingest(conn, world.org, Batch(consumer="k", rejections=(letter,)))
     (row,) = await dead_letters(world.caller, world.service)
     ann = Caller(world.caller.org, "ann", Role.WRITER)
     with pytest.raises(InvalidInput, match="reason is empty"):

@@ -174,14 +174,14 @@ async def limited(database: Database) -> World:
     """Nothing may run from here on without a word."""
     world = await built(database)
     async with world.conn() as conn:
-        await set_setting(conn, world.scene.org_id, "blast_radius", 1)
+        await set_setting(conn, world.org.id, "blast_radius", 1)
     return world
 
 
 async def decide(world: World, verb: Any) -> UUID:
     (row,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
     async with world.conn() as conn:
-        await verb(conn, world.scene, row["id"], "ann")
+        await verb(conn, world.org, row["id"], "ann")
     plan_id: UUID = row["id"]
     return plan_id
 
@@ -259,7 +259,7 @@ async def test_the_verdict_is_that_of_the_audit(database: Database) -> None:
     task = await world.task(f"b[{DAY}]", "queued")
     assert await verdict(world, "b") == ("in hand", f"task {task['id']} is queued")
     async with world.conn() as conn:
-        await cancel(conn, world.scene, task["id"], by="ann")
+        await cancel(conn, world.org, task["id"], by="ann")
     left, because = await verdict(world, "b")
     assert (left, because.partition(" at ")[0]) == ("left", "canceled by ann")
     await world.rows("DELETE FROM stale_decisions RETURNING partition_key")
@@ -274,7 +274,7 @@ async def test_the_verdict_on_an_invalidation_that_is_set_aside_has_its_error(
     await world.change(dataset, DAY)
     assert await verdict(world, dataset) == ("in hand", "an invalidation of it is not planned yet")
     async with world.conn() as conn:
-        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.scene.org_id, limit=9)
+        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.org.id, limit=9)
         await set_aside(conn, row, ValueError("x"))
     because = "an invalidation of it cannot be planned: ValueError: x"
     assert await verdict(world, dataset) == ("left", because)

@@ -100,7 +100,7 @@ async def test_a_failure_shows_its_error(database: Database) -> None:
     await world.changed("a", DAY)
     (lease,) = await world.claim()
     async with world.conn() as conn:
-        await fail(conn, world.scene, lease, "boom", retryable=False)
+        await fail(conn, world.org, lease, "boom", retryable=False)
     view = await explained(world, f"b[{DAY}]", "failed")
     assert (view.task.error_message, view.task.note) == ("boom", "boom")
 
@@ -156,7 +156,7 @@ async def take(world: World, places: Iterable[tuple[str, int]]) -> None:
         for stream, n in places
     )
     async with world.conn() as conn:
-        await ingest(conn, world.scene, Batch(consumer="k", received=received))
+        await ingest(conn, world.org, Batch(consumer="k", received=received))
 
 
 async def test_a_skipped_task_names_what_came_out_unchanged(database: Database) -> None:
@@ -177,8 +177,8 @@ async def test_a_skipped_task_names_what_came_out_unchanged(database: Database) 
 async def test_a_plan_that_somebody_applied_says_who(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     async with world.conn() as conn:
-        shown = await propose(conn, world.scene, SourceEvent(dataset="a", partitions=(DAY,)))
-        await apply(conn, world.scene, shown.plan_id, "ann")
+        shown = await propose(conn, world.org, SourceEvent(dataset="a", partitions=(DAY,)))
+        await apply(conn, world.org, shown.plan_id, "ann")
     (cause,) = (await explained(world, f"b[{DAY}]", "queued")).causes
     assert (cause.plan_id, cause.decided_by) == (shown.plan_id, "ann")
     assert [hop.job for hop in cause.path] == ["b"]

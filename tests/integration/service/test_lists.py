@@ -36,8 +36,8 @@ async def test_a_task_is_named_by_the_end_of_its_id(database: Database) -> None:
     await world.changed("a", DAY)
     whole = (await world.task(f"b[{DAY}]", "queued"))["id"]
     async with world.conn() as conn:
-        assert await task_id(conn, world.scene, str(whole)) == whole
-        assert await task_id(conn, world.scene, str(whole)[-8:].upper()) == whole
+        assert await task_id(conn, world.org, str(whole)) == whole
+        assert await task_id(conn, world.org, str(whole)[-8:].upper()) == whole
 
 
 @pytest.mark.parametrize("text", ["", "%", "xyz", "'; DROP TABLE tasks"])
@@ -45,7 +45,7 @@ async def test_what_is_no_id_is_refused(database: Database, text: str) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     async with world.conn() as conn:
         with pytest.raises(InvalidInput, match="no id"):
-            await task_id(conn, world.scene, text)
+            await task_id(conn, world.org, text)
 
 
 async def test_ids_that_are_not_there_or_not_clear_are_refused(database: Database) -> None:
@@ -57,9 +57,9 @@ async def test_ids_that_are_not_there_or_not_clear_are_refused(database: Databas
         )
         ((digit, _),) = ends.most_common(1)
         with pytest.raises(UnknownName):
-            await task_id(conn, world.scene, str(uuid4()))
+            await task_id(conn, world.org, str(uuid4()))
         with pytest.raises(InvalidInput, match="several"):
-            await task_id(conn, world.scene, digit)
+            await task_id(conn, world.org, digit)
 
 
 async def test_invalidations_tell_what_became_of_them(database: Database) -> None:

@@ -18,7 +18,7 @@ async def seen(world: World) -> Status:
 async def failing(world: World, error: str = "boom") -> None:
     (lease, *_) = await world.claim(limit=1)
     async with world.conn() as conn:
-        await fail(conn, world.scene, lease, error, retryable=False)
+        await fail(conn, world.org, lease, error, retryable=False)
 
 
 async def test_an_empty_org_is_at_rest(database: Database) -> None:
@@ -66,7 +66,7 @@ async def test_consumers_and_dead_letters_are_counted(database: Database) -> Non
         advances=(Advance(stream="kafka/t/0", before=None, after="8"),),
     )
     async with world.conn() as conn:
-        await ingest(conn, world.scene, batch)
+        await ingest(conn, world.org, batch)
     view = await seen(world)
     assert view.dead_letters == 1
     assert [(each.consumer, each.stream, each.position) for each in view.positions] == [

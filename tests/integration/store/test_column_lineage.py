@@ -59,7 +59,7 @@ async def conn(database: Database) -> AsyncIterator[Connection]:
 
 async def test_a_deploy_has_them_in_its_jobs(world: World, conn: Connection) -> None:
     await _assert_true(conn)
-    lineage = await load_lineage(conn, world.scene.org_id)
+    lineage = await load_lineage(conn, world.org.id)
     found = {each.name: lineage.inputs(each.id)[0].columns for each in lineage.order[1:]}
     assert found == {"a": ({"v": ("x", "y"), "u": ("y",)},), "b": ({"u": ("x",)},), "c": (None,)}
 

@@ -55,7 +55,7 @@ async def _run(world: World, until: Any, **settings: Any) -> None:
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(worker(world, **settings).run(stop))
         async with world.conn() as conn:
-            await ring(conn, TASKS, world.scene.org_id)
+            await ring(conn, TASKS, world.org.id)
         await until()
         stop.set()
 

@@ -10,7 +10,7 @@ from consumers.postgres.attach import attach
 from consumers.postgres.triggers import Tenant
 from engine.errors import InvalidDag, InvalidInput
 from engine.flow.deployment.deploy import preview
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.dagfile import parse_dag
 from engine.store.database import Database
 from engine.store.grants import Access, grant_to_org, parse_grant
@@ -173,7 +173,7 @@ async def test_a_captured_table_is_a_source_under_whatever_name_it_was_attached(
     world = await World.made(orders, source("orders"), ev, _copy(table="raw.old", adopt=True))
     async with await AsyncConnection.connect(orders.url, autocommit=True) as conn:
         await conn.execute("SET search_path = raw")
-        tenant = Tenant(str(world.scene.org_id), "postgres")
+        tenant = Tenant(str(world.org.id), "postgres")
         await attach(conn, tenant, "ev", "ev", {})
         await attach(conn, tenant, "old", "ev", {})
     jobs = [source("orders"), ev]
@@ -194,7 +194,7 @@ async def test_a_table_captured_by_another_org_is_not_overwritten(orders: Databa
     world, other = await _two_orgs(orders)
     await other.deploy(source("ev"))
     async with await AsyncConnection.connect(orders.url, autocommit=True) as conn:
-        tenant = Tenant(str(other.scene.org_id), "postgres")
+        tenant = Tenant(str(other.org.id), "postgres")
         await attach(conn, tenant, "public.shared", "ev", {})
 
     await world.deploy(*ADOPTED)
@@ -242,7 +242,7 @@ async def test_a_parent_of_a_source_is_not_written_either(orders: Database) -> N
 async def test_a_table_of_another_org_is_refused_without_its_name(orders: Database) -> None:
     world = await World.made(orders, source("orders"), _copy("secret", table="mart.t"))
     async with world.conn() as conn:
-        other = World(orders, Scene(await ensure_org(conn, "other")))
+        other = World(orders, OrgContext(await ensure_org(conn, "other")))
 
     for table in ("mart.t", "orders"):
         with pytest.raises(InvalidDag, match="holds a dataset of another org") as refused:
@@ -261,7 +261,7 @@ async def _two_orgs(orders: Database) -> tuple[World, World]:
     async with orders.connection() as conn:
         await conn.execute("UPDATE knockon.orgs SET settings = '{}'")
         await conn.execute("CREATE TABLE shared (id int, dt date)")
-        other = World(orders, Scene(await ensure_org(conn, "other")))
+        other = World(orders, OrgContext(await ensure_org(conn, "other")))
     return await World.made(orders, source("orders")), other
 
 
@@ -410,7 +410,7 @@ async def _preview(world: World, *jobs: dict[str, Any]) -> None:
 
     dag = parse_dag(json.dumps({"dag": "w", "jobs": list(jobs)}), where="w.yaml")
     async with world.conn() as conn:
-        await preview(conn, world.scene, dag)
+        await preview(conn, world.org, dag)
 
 
 async def _count(world: World, table: str) -> int:

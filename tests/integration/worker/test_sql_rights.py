@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from engine.errors import InvalidInput, TaskFailed
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Database
 from engine.store.grants import parse_grant, revoke
 from engine.store.orgs import ensure_org, set_setting
@@ -208,7 +208,7 @@ async def test_an_org_without_grants_is_told_the_commands(database: Database) ->
         database, source("orders"), sql_job("daily", "orders", sql="SELECT amount FROM orders")
     )
     async with database.connection() as conn:
-        await set_setting(conn, world.scene.org_id, "grants", None)
+        await set_setting(conn, world.org.id, "grants", None)
     await world.changed("orders", "2013-02-13")
     (lease,) = await world.claim()
     with pytest.raises(TaskFailed) as refused:
@@ -224,7 +224,7 @@ async def test_a_right_that_is_revoked_is_gone(database: Database) -> None:
     await world.changed("orders", "2013-02-13")
     await work(world)
     async with database.connection() as conn:
-        await set_setting(conn, world.scene.org_id, "grants", None)
+        await set_setting(conn, world.org.id, "grants", None)
         role = (await _role(database)).strip('"')
         await revoke(conn, role, parse_grant("public.orders", "read"))
     await world.changed("orders", "2013-02-13")
@@ -235,7 +235,7 @@ async def test_a_right_that_is_revoked_is_gone(database: Database) -> None:
 
 async def test_orgs_have_rights_of_their_own(database: Database) -> None:
     async with database.connection() as conn:
-        other = World(database, Scene(await ensure_org(conn, "other")))
+        other = World(database, OrgContext(await ensure_org(conn, "other")))
     await other.deploy(
         source("orders"), sql_job("theirs", "orders", sql="SELECT amount FROM orders")
     )
@@ -379,7 +379,7 @@ async def test_a_function_that_an_admin_left_in_his_own_hands_runs_nothing(
     )
     async with database.connection() as conn:
         await conn.execute(
-            f"ALTER FUNCTION knockon.run_as_{world.scene.org_id.hex} OWNER TO CURRENT_USER".encode()
+            f"ALTER FUNCTION knockon.run_as_{world.org.id.hex} OWNER TO CURRENT_USER".encode()
         )
     await world.changed("orders", "2013-02-13")
     (lease,) = await world.claim()

@@ -60,7 +60,7 @@ async def _world(database: Database, **more: Any) -> World:
 async def _queue(world: World, *days: str) -> None:
     await world.changed("orders", *(days or (DAY,)))
     async with world.conn() as conn:
-        await ring(conn, TASKS, world.scene.org_id)
+        await ring(conn, TASKS, world.org.id)
 
 
 @asynccontextmanager
@@ -124,7 +124,7 @@ async def test_a_task_that_is_taken_away_stops_its_run(database: Database, code:
         await code.started.wait()
         async with world.conn() as conn:
             (task,) = await world.rows("SELECT id FROM tasks")
-            await cancel(conn, world.scene, task["id"])
+            await cancel(conn, world.org, task["id"])
 
         await code.stopped.wait()
 
@@ -193,7 +193,7 @@ async def test_after_the_grace_what_still_runs_is_handed_back(
 
 KILLED = """
 import asyncio, sys
-from engine.flow.shared.org_context import Scene
+from engine.flow.shared.org_context import OrgContext
 from engine.model.task import Lease
 from engine.settings import Settings
 from engine.store.database import Database
@@ -203,9 +203,9 @@ from engine.worker import Worker
 async def main():
     async with await Database.open(sys.argv[1]) as database:
         async with database.connection() as conn:
-            scene = Scene(await org_id(conn, "default"))
+            org = OrgContext(await org_id(conn, "default"))
         settings = Settings(lease_seconds=1, poll_seconds=0.05)
-        await Worker(database, scene, settings, worker_id="killed").run(asyncio.Event())
+        await Worker(database, org, settings, worker_id="killed").run(asyncio.Event())
 
 asyncio.run(main())
 """
@@ -224,7 +224,7 @@ async def test_the_task_of_a_killed_worker_is_reaped_and_done_by_another(
 
     async def reaped() -> bool:
         async with world.conn() as conn:
-            return await reap(conn, world.scene) == 1
+            return await reap(conn, world.org) == 1
 
     await _until(reaped)
     await world.rows("UPDATE pace SET seconds = 0 RETURNING seconds")
@@ -309,7 +309,7 @@ async def test_a_lost_sql_run_stops_in_the_database_and_leaves_nothing(
         await _queue(world)
         await _until(lambda: _sleeps(world))
         async with world.conn() as conn:
-            await cancel(conn, world.scene, (await world.rows("SELECT id FROM tasks"))[0]["id"])
+            await cancel(conn, world.org, (await world.rows("SELECT id FROM tasks"))[0]["id"])
 
         async def awake() -> bool:
             return not await _sleeps(world)
@@ -362,7 +362,7 @@ async def test_the_body_of_a_lost_lease_is_stopped(database: Database, database_
     async with Client.connect(database_url, "mine", lease_seconds=1) as client:
         (lease,) = await client.claim()
         async with world.conn() as conn:
-            await cancel(conn, world.scene, lease.task_id)
+            await cancel(conn, world.org, lease.task_id)
         with pytest.raises(LeaseLost, match=str(lease.task_id)):
             await _hold(client, lease)
 

@@ -119,8 +119,8 @@ def scenes(draw: st.DrawFn) -> tuple[list[Node], list[Change], dict[str, set[Key
 
 @settings(max_examples=200, deadline=None)
 @given(scenes())
-def test_a_plan_is_the_closure_of_its_changes(scene):
-    nodes, made, known = scene
+def test_a_plan_is_the_closure_of_its_changes(org):
+    nodes, made, known = org
     world = _lineage(nodes)
 
     found = _plan(world, nodes, made, known)
@@ -139,8 +139,8 @@ def test_a_plan_is_the_closure_of_its_changes(scene):
 
 @settings(max_examples=60, deadline=None)
 @given(scenes())
-def test_a_plan_comes_parents_first_and_gives_a_reason_for_every_edge(scene):
-    nodes, made, known = scene
+def test_a_plan_comes_parents_first_and_gives_a_reason_for_every_edge(org):
+    nodes, made, known = org
     world = _lineage(nodes)
 
     found = _plan(world, nodes, made, known)
@@ -158,8 +158,8 @@ def test_a_plan_comes_parents_first_and_gives_a_reason_for_every_edge(scene):
 
 @settings(max_examples=60, deadline=None)
 @given(scenes(), st.sets(st.integers(0, 6)))
-def test_a_resumed_plan_has_the_steps_that_are_left(scene, done):
-    nodes, made, known = scene
+def test_a_resumed_plan_has_the_steps_that_are_left(org, done):
+    nodes, made, known = org
     world = _lineage(nodes)
     jobs = frozenset(_id("job", f"n{n}") for n in done)
 
@@ -173,8 +173,8 @@ def test_a_resumed_plan_has_the_steps_that_are_left(scene, done):
 
 @settings(max_examples=60, deadline=None)
 @given(scenes())
-def test_each_change_names_at_least_the_jobs_that_it_affects_alone(scene):
-    nodes, made, known = scene
+def test_each_change_names_at_least_the_jobs_that_it_affects_alone(org):
+    nodes, made, known = org
     world = _lineage(nodes)
 
     found = _plan(world, nodes, made, known)

@@ -83,13 +83,13 @@ class Sql:
             await _check_written(org, lease)
             cursors = followed.cursors if followed else {}
             result = Result(tuple(outputs), cursors, is_recorded=True)
-            await complete(conn, context.scene, Completion(lease, result.outputs, cursors))
+            await complete(conn, context.org, Completion(lease, result.outputs, cursors))
         self._permitted.add(lease.job.id)
         return result
 
     async def _org(self, conn: Connection, context: Context, tables: Tables) -> AsOrg:
         """Return a session with the org's rights, checked before the first run of each job."""
-        lease, org_id = context.lease, context.scene.org_id
+        lease, org_id = context.lease, context.org.id
         if lease.job.id not in self._permitted:
             await check_rights(conn, org_id, lease, tables)
         return AsOrg(conn, org_id, zone_of(lease), lease.job.timeout_seconds or 0)

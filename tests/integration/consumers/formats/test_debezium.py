@@ -55,7 +55,7 @@ async def test_changes_become_coalesced_facts(database: Database, broker: Broker
         bell, stop = Doorbell(database, [INVALIDATIONS]), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(bell.run(stop))
-            group.create_task(Consumers(world.database, world.scene, wiring).run(stop))
+            group.create_task(Consumers(world.database, world.org, wiring).run(stop))
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not await world.rows(READ, str(len(said))):
                     await bell.wait(1.0)

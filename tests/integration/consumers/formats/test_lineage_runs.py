@@ -63,8 +63,8 @@ class Feed:
             deliveries.append(Delivery(stream, str(self.offset), value, {}))
             self.offset += 1
         async with self.world.conn() as conn:
-            sources = await load_sources(conn, self.world.scene)
-            reader = sources.readers(partial(auto_register, conn, self.world.scene))["lineage"]
+            sources = await load_sources(conn, self.world.org)
+            reader = sources.readers(partial(auto_register, conn, self.world.org))["lineage"]
             await reader.prepare(values)
             outcomes = [reader.read(each) for each in deliveries]
             received = [
@@ -75,7 +75,7 @@ class Feed:
             ]
             runs = tuple(reader.runs(feed_of("lineage"), deliveries))
             batch = Batch(consumer="k", received=tuple(received), runs=runs)
-            return await ingest(conn, self.world.scene, batch)
+            return await ingest(conn, self.world.org, batch)
 
     async def facts(self) -> list[tuple[str, str | None]]:
         return [(row["name"], row["partition_key"]) for row in await self.world.rows(FACTS)]
@@ -238,7 +238,7 @@ async def test_an_output_that_no_source_binds_can_be_replayed(database: Database
     await feed.world.deploy(told("users"), dag="more")
     async with feed.world.conn() as conn:
         [stored] = await dead_letters(feed.world.caller, feed.world.service, limit=1)
-        [again] = await replay(conn, feed.world.scene, [stored.id])
+        [again] = await replay(conn, feed.world.org, [stored.id])
 
     assert again.error is None
     assert await feed.facts() == [("users", "2013-02-13")]
@@ -268,7 +268,7 @@ async def test_no_more_is_remembered_than_fits(
     assert "2 outputs of runs that have not ended are remembered already" in letter.error
     async with feed.world.conn() as conn:
         [stored] = await dead_letters(feed.world.caller, feed.world.service, limit=1)
-        [again] = await replay(conn, feed.world.scene, [stored.id])
+        [again] = await replay(conn, feed.world.org, [stored.id])
     assert again.error is None
     assert await feed.facts() == [("orders", "2013-02-13")]
 
@@ -299,7 +299,7 @@ async def test_what_a_run_announced_outlives_its_consumer(
             bell, stop = Doorbell(database, [INVALIDATIONS]), asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 group.create_task(bell.run(stop))
-                group.create_task(Consumers(world.database, world.scene, wiring).run(stop))
+                group.create_task(Consumers(world.database, world.org, wiring).run(stop))
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     while not await world.rows(statement):
                         await bell.wait(0.2)

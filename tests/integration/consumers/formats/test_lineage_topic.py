@@ -48,12 +48,12 @@ def completed(*outputs: dict[str, Any]) -> Delivery:
 async def taken(world: World, delivery: Delivery) -> Ingested:
     """What comes of a delivery, as the deployed DAGs have it read."""
     async with world.conn() as conn:
-        sources = await load_sources(conn, world.scene)
-        reader = sources.readers(partial(auto_register, conn, world.scene))["lineage"]
+        sources = await load_sources(conn, world.org)
+        reader = sources.readers(partial(auto_register, conn, world.org))["lineage"]
         await reader.prepare([delivery.value])
         outcome = reader.read(delivery)
         assert not isinstance(outcome, Rejection)
-        return await ingest(conn, world.scene, Batch(consumer="k", received=tuple(outcome)))
+        return await ingest(conn, world.org, Batch(consumer="k", received=tuple(outcome)))
 
 
 async def test_a_run_invalidates_all_that_it_wrote(database: Database) -> None:
@@ -84,7 +84,7 @@ async def test_an_unknown_dataset_is_a_dead_letter_by_itself(database: Database)
     await world.deploy(told("users", {}), dag="more")
     async with world.conn() as conn:
         stored = await dead_letters(world.caller, world.service, limit=1)
-        [again] = await replay(conn, world.scene, [stored[0].id])
+        [again] = await replay(conn, world.org, [stored[0].id])
     assert again.error is None
     assert [row["name"] for row in await world.rows(FACTS)] == ["orders", "users"]
 
@@ -221,7 +221,7 @@ async def test_what_was_turned_away_is_registered_when_a_rule_covers_it(
 
     async with world.conn() as conn:
         [letter] = await dead_letters(world.caller, world.service, limit=1)
-        [again] = await replay(conn, world.scene, [letter.id])
+        [again] = await replay(conn, world.org, [letter.id])
 
     assert again.error is None
     assert [row["name"] for row in await world.rows(FACTS)] == ["shop_users"]

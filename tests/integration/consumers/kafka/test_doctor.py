@@ -21,7 +21,7 @@ async def test_the_lag_is_from_the_stored_positions_to_the_ends(database, broker
     await topic.send("x", "y", "z")
     assert await lag(world, broker) == "3 messages behind"
 
-    await Consumers(database, world.scene, wiring).rewind("latest")
+    await Consumers(database, world.org, wiring).rewind("latest")
     await topic.send("w")
     assert await lag(world, broker) == "1 message behind"
 

@@ -84,7 +84,7 @@ async def test_the_deployed_topics_are_rewound_in_the_ledger_itself(database, br
         source_url=database.url,
         bootstrap_servers=broker.bootstrap_servers,
     )
-    consumers = Consumers(database, world.scene, wiring)
+    consumers = Consumers(database, world.org, wiring)
     await topic.send("x", "y")
 
     [there] = await consumers.rewind("latest")
@@ -101,7 +101,7 @@ async def test_without_a_broker_there_is_nothing_to_rewind(database):
     world = await World.made(database, source("a"), job("b", "a"))
     wiring = Wiring(name="knockon.test", source_url=database.url, bootstrap_servers=None)
     with pytest.raises(InvalidInput, match="no Kafka broker is configured"):
-        await Consumers(database, world.scene, wiring).rewind("earliest")
+        await Consumers(database, world.org, wiring).rewind("earliest")
 
 
 def test_a_place_that_is_none_is_a_wrong_call():
