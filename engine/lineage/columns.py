@@ -66,7 +66,7 @@ def widest(left: DirtyColumns, right: DirtyColumns) -> DirtyColumns:
     return None if left is None or right is None else left | right
 
 
-def propagate(columns: ColumnMap | None, dirty: DirtyColumns) -> DirtyColumns | Pruning:
+def propagate_columns(columns: ColumnMap | None, dirty: DirtyColumns) -> DirtyColumns | Pruning:
     """Propagate dirty columns over one edge; an edge without column lineage reads every column.
 
     A column that affects all output columns may add or remove rows, so the result is None: no
@@ -98,4 +98,4 @@ def read_columns(outputs: Sequence[ColumnMap | None]) -> DirtyColumns:
 
 def reaches(outputs: Sequence[ColumnMap | None], dirty: DirtyColumns) -> bool:
     """Return whether dirty columns affect any of the outputs."""
-    return any(propagate(each, dirty) is not PRUNED for each in outputs)
+    return any(propagate_columns(each, dirty) is not PRUNED for each in outputs)

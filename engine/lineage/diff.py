@@ -13,7 +13,7 @@ from engine.lineage.columns import (
     DirtyColumns,
     Pruning,
     column_map,
-    propagate,
+    propagate_columns,
     widest,
 )
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledDataset, CompiledJob
@@ -150,7 +150,7 @@ def _dirty_outputs(
     found: dict[str, list[DirtyColumns]] = {}
     for i, dataset in enumerate(new.datasets):
         ends = product(maps, ((name, dataset.name) for name in read))
-        through = [propagate(each.get(pair), dirty[pair[0]]) for each, pair in ends]
+        through = [propagate_columns(each.get(pair), dirty[pair[0]]) for each, pair in ends]
         changes = [_own_dirt(old, new, i), *through]
         found[dataset.name] = [each for each in changes if each is not PRUNED]
     if not any(found.values()):

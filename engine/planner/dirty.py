@@ -11,14 +11,14 @@ import msgspec
 from engine.lineage.columns import DirtyColumns, widest
 from engine.lineage.rows import RowFilter
 from engine.partitions import PartitionSet
-from engine.planner.causes import Causes
+from engine.planner.provenance import InvalidationSet
 
 MOST = 16
 """Limit on the dirty scopes of a dataset, beyond which columns and rows are widened into one."""
 
 
 class DirtyScope(msgspec.Struct, frozen=True, gc=False):
-    """Dirty partitions, columns and rows of a dataset, with the causes.
+    """Dirty partitions, columns and rows of a dataset, with the invalidations behind them.
 
     ``columns`` None: any column; ``rows`` None: any row. ``in_place``: already changed, as sources
     are; otherwise the dataset changes only if its job produces a different result. ``has_grown``:
@@ -29,7 +29,7 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
     partitions: PartitionSet
     columns: DirtyColumns
     rows: RowFilter | None
-    causes: Causes
+    invalidations: InvalidationSet
     in_place: bool
     has_grown: bool = False
     is_stamped: bool = False
@@ -50,7 +50,7 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
         )
         if is_the_same:
             return self
-        return DirtyScope(partitions, columns, rows, self.causes, in_place=False)
+        return DirtyScope(partitions, columns, rows, self.invalidations, in_place=False)
 
 
 def coalesce(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
@@ -78,7 +78,7 @@ def _joined(alike: Sequence[DirtyScope]) -> DirtyScope:
         PartitionSet.union([each.partitions for each in alike]),
         reduce(widest, (each.columns for each in alike)),
         first.rows if one_filter else None,
-        reduce(or_, (each.causes for each in alike)),
+        reduce(or_, (each.invalidations for each in alike)),
         first.in_place,
         one_filter and all(each.has_grown for each in alike),
         all(each.is_stamped for each in alike),

@@ -1,13 +1,13 @@
 """Represent a plan as JSON, for storage with the tasks, approval, and later explanation.
 
-The format is ``{steps, hops, pruned, stamps, causes}``. A step has the ``job`` id and ``name``, the
-``partitions`` as texts, the ``direct`` partitions ("all", or texts; absent: none), the dirty
-``columns`` by output dataset (absent: all), ``row_filters`` if any, and in ``via`` indexes into
-``hops``. A hop has the dirty ``dataset``, in ``from`` the job that made the dataset dirty (absent:
-the invalidations), the ``mapping`` (absent: identity; "itself": the job's own output was wrong),
-dirty ``partitions`` (absent: as the step's) and ``columns`` (absent: all), and in ``causes`` an
-index into the document's list of lists of invalidation ids. Absent fields, and hops shared by many
-steps, keep 50,000 steps within some megabytes.
+The format is ``{steps, hops, pruned, stamps, invalidation_sets}``. A step has the ``job`` id and
+``name``, the ``partitions`` as texts, the ``direct`` partitions ("all", or texts; absent: none),
+the dirty ``columns`` by output dataset (absent: all), ``row_filters`` if any, and in ``via``
+indexes into ``hops``. A hop has the dirty ``dataset``, in ``from`` the job that made the dataset
+dirty (absent: the invalidations), the ``mapping`` (absent: identity; "itself": the job's own output
+was wrong), dirty ``partitions`` (absent: as the step's) and ``columns`` (absent: all), and in
+``invalidation_set`` an index into ``invalidation_sets``, lists of invalidation ids. Absent fields,
+and hops shared by many steps, keep 50,000 steps within some megabytes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from engine.gc_pause import gc_paused
 from engine.lineage.columns import DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
-from engine.planner.causes import Causes
 from engine.planner.plan import Hit, Plan, Pruned, Step
+from engine.planner.provenance import InvalidationSet
 
 ITSELF = "itself"
 
@@ -42,7 +42,7 @@ class _Writer:
         self._ids: dict[int, str] = {}
         self._hops: list[dict[str, Any]] = []
         self._places: dict[tuple[int, int, int], int] = {}
-        self._causes: dict[Causes, int] = {}
+        self._sets: dict[InvalidationSet, int] = {}
 
     def document(self) -> dict[str, Any]:
         plan, name = self._plan, self._name
@@ -51,7 +51,9 @@ class _Writer:
             "hops": self._hops,
             "pruned": [self._pruned(each) for each in plan.pruned],
             "stamps": {name(i): each.space.texts(each) for i, each in plan.stamps.items()},
-            "causes": [[str(each) for each in plan.caused_by(causes)] for causes in self._causes],
+            "invalidation_sets": [
+                [str(each) for each in plan.invalidation_ids(members)] for members in self._sets
+            ],
         }
 
     def _step(self, step: Step) -> dict[str, Any]:
@@ -95,7 +97,7 @@ class _Writer:
             hop["partitions"] = self._texts(dirty.partitions)
         if dirty.columns:
             hop["columns"] = sorted(dirty.columns)
-        hop["causes"] = self._causes.setdefault(dirty.causes, len(self._causes))
+        hop["invalidation_set"] = self._sets.setdefault(dirty.invalidations, len(self._sets))
         return hop
 
     def _pruned(self, pruned: Pruned) -> dict[str, Any]:

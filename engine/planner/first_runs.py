@@ -1,25 +1,31 @@
-"""Partitions that were never built: the expected and the due ones."""
+"""First runs: the partitions never built, and the inputs for which they wait.
+
+The condition ``wait_for`` (all, any or N) counts the inputs of an output partition that must exist
+before it is built for the first time. A change to any input of an existing partition always
+triggers a rebuild.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from engine.lineage.graph import Edge, Lineage
-from engine.model.job import Job
+from engine.model.job import Job, WaitFor
 from engine.partitions import PartitionSet
-from engine.planner.extent import Extents, clamp, product
+from engine.planner.bounds import Extents, clamp, product
+from engine.planner.existing import ExistingPartitions
 from engine.planner.inputs import up
-from engine.planner.known import Known
-from engine.planner.waiting import missing_inputs
+
+_MAX_TEXTS = 1_000
 
 UNIT = "*"
 """Key that stands for all partitions of a job that builds them together."""
 
 
-def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: Known) -> bool:
+def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: ExistingPartitions) -> bool:
     """Return True if an input of a partition exists, and ``wait_for`` is met.
 
-    Raises KnownNeeded as ``existing`` does.
+    Raises MissingState as ``existing`` does.
     """
     space = lineage.job_space(job)
     made = space.universe if key == UNIT and job.is_unit else space.parse(key)
@@ -31,11 +37,11 @@ def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: Known) -> b
     return has_input and missing_inputs(lineage, job, keys, existing) is None
 
 
-def expected_partitions(lineage: Lineage, job: Job, existing: Known) -> PartitionSet:
+def expected_partitions(lineage: Lineage, job: Job, existing: ExistingPartitions) -> PartitionSet:
     """Return the partitions that the existing inputs of a job give it, as far as finite.
 
     If no input determines all dimensions, an input gives only partitions whose other keys come from
-    further inputs, provided such inputs exist. Raises KnownNeeded as ``existing`` does.
+    further inputs, provided such inputs exist. Raises MissingState as ``existing`` does.
     """
     space = lineage.job_space(job)
     edges = Extents(lineage, existing).determining(job)
@@ -60,3 +66,49 @@ def _also_given(
         if others:
             partitions = clamp(partitions, {dimension}, PartitionSet.union(others))
     return partitions
+
+
+def missing_inputs(
+    lineage: Lineage, job: Job, keys: Sequence[str], existing: ExistingPartitions
+) -> dict[str, list[str]] | None:
+    """Return the missing partitions as range texts, by input dataset name; None if none is missing.
+
+    ``existing`` returns the existing partitions of an input, and is called only for awaited inputs.
+    A task waits for the missing partitions of all its outputs, which may overlap. Without ``keys``,
+    a job that builds its partitions together needs the inputs of all possible partitions.
+    """
+    waiting: dict[str, PartitionSet] = {}
+    for edge in lineage.inputs(job.id):
+        if edge.input.wait_for == "any":
+            continue
+        for made in _counted_together(lineage, job, keys):
+            missing = _missing(edge, made, existing)
+            if missing:
+                name = edge.input.name
+                waiting[name] = waiting[name] | missing if name in waiting else missing
+    return {
+        name: each.space.first_texts(each, _MAX_TEXTS) for name, each in waiting.items()
+    } or None
+
+
+def _counted_together(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[PartitionSet]:
+    """Return groups of output partitions with inputs counted together; one group if single-run."""
+    space = lineage.job_space(job)
+    if job.is_unit:
+        return iter([space.from_keys(keys) if keys else space.universe])
+    return (space.from_keys([key]) for key in keys)
+
+
+def _missing(edge: Edge, made: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
+    there = existing(edge.dataset)
+    needed = up(edge, made, lambda _: there)
+    missing = needed - there
+    return needed.space.empty if _is_enough(edge.input.wait_for, needed, missing) else missing
+
+
+def _is_enough(wait_for: WaitFor, needed: PartitionSet, missing: PartitionSet) -> bool:
+    if not needed.is_finite:
+        # An unbounded set has no 'all': whatever exists counts as complete, once anything does.
+        return missing != needed
+    least = needed.count() if wait_for == "all" else min(int(wait_for), needed.count())
+    return needed.count() - missing.count() >= least

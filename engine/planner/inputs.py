@@ -9,7 +9,7 @@ from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.partitions.limits import is_listable
-from engine.planner.known import Known
+from engine.planner.existing import ExistingPartitions
 
 
 def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, PartitionSet | None]:
@@ -28,23 +28,23 @@ def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, Part
 
 
 def input_partitions(
-    lineage: Lineage, job: Job, keys: Sequence[str], known: Known
+    lineage: Lineage, job: Job, keys: Sequence[str], existing: ExistingPartitions
 ) -> dict[UUID, PartitionSet]:
     """Return the partitions read by a run of output partitions, by input dataset.
 
-    Known partitions count if the mapping is unbounded, takes the last partition, or gives more
-    partitions than can be listed.
+    Existing partitions count if the mapping is unbounded, takes the last partition, or gives
+    more partitions than can be listed.
     """
     made = _made(lineage, job, keys)
     read: dict[UUID, PartitionSet] = {}
     for edge in lineage.inputs(job.id):
-        _add(read, edge.dataset, _read(edge, made, known))
+        _add(read, edge.dataset, _read(edge, made, existing))
     return read
 
 
-def up(edge: Edge, made: PartitionSet, known: Known) -> PartitionSet:
-    """Return the partitions needed over one edge; only `last` depends on the known partitions."""
-    return edge.mapping.up(made, known(edge.dataset) if edge.mapping.takes_last else None)
+def up(edge: Edge, made: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
+    """Return the partitions needed over one edge; only `last` depends on existing partitions."""
+    return edge.mapping.up(made, existing(edge.dataset) if edge.mapping.takes_last else None)
 
 
 def _made(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
@@ -65,9 +65,9 @@ def _either(
     return None if one is None or other is None else one | other
 
 
-def _read(edge: Edge, made: PartitionSet, known: Known) -> PartitionSet:
-    needed = up(edge, made, known)
-    return needed if is_listable(needed) else needed & known(edge.dataset)
+def _read(edge: Edge, made: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
+    needed = up(edge, made, existing)
+    return needed if is_listable(needed) else needed & existing(edge.dataset)
 
 
 def _add(sets: dict[UUID, PartitionSet], key: UUID, partitions: PartitionSet) -> None:

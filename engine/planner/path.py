@@ -54,5 +54,5 @@ def _hop(
         "mapping": via.get("mapping", "identity"),
         "dirty": via.get("partitions", step["partitions"]),
         "columns": via.get("columns"),
-        "invalidations": document["causes"][via["causes"]],
+        "invalidations": document["invalidation_sets"][via["invalidation_set"]],
     }

@@ -19,8 +19,8 @@ from engine.lineage.graph import Edge
 from engine.lineage.rows import RowFilter
 from engine.partitions import Mapping as PartitionMapping
 from engine.partitions import PartitionSet
-from engine.planner.causes import Causes, members
 from engine.planner.dirty import DirtyScope
+from engine.planner.provenance import InvalidationSet, indexes
 
 Rule = Literal["columns", "rows", "partitions", "manual"]
 
@@ -109,7 +109,7 @@ class Plan:
 
     ``steps`` are in topological order. ``changed`` are the changes in place: of sources, and of
     rewritten datasets. ``invalidations`` maps each id to the affected jobs, including jobs that
-    already have tasks, in the order of the bits in `Causes`.
+    already have tasks, in the order of the bits in `InvalidationSet`.
     """
 
     steps: tuple[Step, ...]
@@ -117,10 +117,10 @@ class Plan:
     changed: Mapping[UUID, tuple[Changed, ...]]
     invalidations: Mapping[UUID, frozenset[UUID]]
 
-    def caused_by(self, causes: Causes) -> tuple[UUID, ...]:
-        """Return the ids of the invalidations in a set of causes."""
+    def invalidation_ids(self, invalidations: InvalidationSet) -> tuple[UUID, ...]:
+        """Return the ids of the invalidations in a set."""
         ids = tuple(self.invalidations)
-        return tuple(ids[n] for n in members(causes))
+        return tuple(ids[n] for n in indexes(invalidations))
 
     @property
     def stamps(self) -> dict[UUID, PartitionSet]:

@@ -11,16 +11,16 @@ from engine.lineage.narrowing import certain, narrow
 from engine.lineage.rows import RowFilter
 from engine.model.invalidation import ABOUT_READERS, FOUND, Invalidation
 from engine.partitions import PartitionSet
-from engine.planner.causes import Causes
+from engine.planner.bounds import Extents, clamp, unbounded_dimensions
 from engine.planner.dirty import DirtyScope
-from engine.planner.extent import Extents, clamp, endless
+from engine.planner.provenance import InvalidationSet
 
 GROWTH = frozenset({"arrival", "schedule"})
 """Reasons that imply added rows and no other change."""
 
 
 def dirty_scope(
-    lineage: Lineage, extents: Extents, invalidation: Invalidation, causes: Causes
+    lineage: Lineage, extents: Extents, invalidation: Invalidation, members: InvalidationSet
 ) -> DirtyScope:
     """Return the dirty scope of an invalidation, always finite and possibly empty.
 
@@ -37,7 +37,7 @@ def dirty_scope(
         partitions,
         invalidation.columns,
         rows or None,
-        causes,
+        members,
         in_place,
         has_grown,
         is_stamped=invalidation.reason == FOUND,
@@ -68,7 +68,7 @@ def _partitions(lineage: Lineage, extents: Extents, invalidation: Invalidation) 
     if invalidation.partition_key is None:
         return extents.everything(invalidation.dataset)
     partitions = lineage.space(invalidation.dataset).parse(invalidation.partition_key)
-    open_ends = endless(partitions)
+    open_ends = unbounded_dimensions(partitions)
     if not open_ends:
         return partitions
     return clamp(partitions, open_ends, extents.of(invalidation.dataset))

@@ -15,8 +15,8 @@ from engine.lineage.columns import PRUNED, widest
 from engine.lineage.rows import RowFilter
 from engine.model.job import Job
 from engine.partitions import PartitionSet
+from engine.planner.bounds import Extents
 from engine.planner.dirty import DirtyScope, coalesce
-from engine.planner.extent import Extents
 from engine.planner.plan import Hit
 
 MAX_FILTERS = 50
@@ -76,7 +76,9 @@ def _finds_new(job: Job, extents: Extents, hits: Sequence[Hit]) -> bool:
         return False
     found = [hit.partitions for hit in hits if hit.dirty.is_stamped]
     return not all(
-        extents.known(output).covers(partitions) for output in job.outputs for partitions in found
+        extents.existing(output).covers(partitions)
+        for output in job.outputs
+        for partitions in found
     )
 
 
@@ -120,8 +122,8 @@ def _as_one(
     if not scopes or not partitions:
         return ()
     columns = reduce(widest, (each.columns for each in scopes))
-    causes = reduce(or_, (each.causes for each in scopes))
+    invalidations = reduce(or_, (each.invalidations for each in scopes))
     grows = job.update_strategy == "append" and all(
         hit.edge and hit.dirty.has_grown and hit.dirty.rows is None for hit in hits
     )
-    return [DirtyScope(partitions, columns, None, causes, in_place=False, has_grown=grows)]
+    return [DirtyScope(partitions, columns, None, invalidations, in_place=False, has_grown=grows)]

@@ -32,12 +32,12 @@ import engine.flow.planning.decision
 import engine.flow.planning.emit
 import engine.flow.planning.plan
 import engine.lineage.content
-import engine.planner.crossed
-import engine.planner.crossing
+import engine.planner.blocks
+import engine.planner.closure
+import engine.planner.edge
 import engine.planner.scope
 import engine.planner.strategy
-import engine.planner.tasks
-import engine.planner.walk
+import engine.planner.triggering_edges
 import engine.store.queries
 import tests.simulation.engines
 from engine.lineage.columns import PRUNED
@@ -153,31 +153,31 @@ def a_plan_says_done_before_it_is(patch: Patch) -> None:
 
 @mutation
 def a_column_that_shapes_every_other_is_pruned(patch: Patch) -> None:
-    def narrow(propagate: Any) -> Any:
+    def narrow(propagate_columns: Any) -> Any:
         def wrong(columns: Any, dirty: Any) -> Any:
             told = {c: made for c, made in (columns or {}).items() if made is not None}
-            return None if columns is None or dirty is None else propagate(told, dirty)
+            return None if columns is None or dirty is None else propagate_columns(told, dirty)
 
         return wrong
 
-    around(patch, engine.planner.crossing, "propagate", narrow)
+    around(patch, engine.planner.edge, "propagate_columns", narrow)
 
 
 @classified(LOST_WORK)
 def unknown_columns_reach_nothing(patch: Patch) -> None:
-    def narrow(cross: Any) -> Any:
+    def narrow(propagate: Any) -> Any:
         def wrong(extents: Any, job: Any, edge: Any, dirty: Any, hits: Any) -> Any:
             columns = dirty.columns or frozenset()
-            return cross(extents, job, edge, replace_struct(dirty, columns=columns), hits)
+            return propagate(extents, job, edge, replace_struct(dirty, columns=columns), hits)
 
         return wrong
 
-    around(patch, engine.planner.walk, "cross", narrow)
+    around(patch, engine.planner.closure, "propagate", narrow)
 
 
 @mutation
 def columns_are_not_looked_at(patch: Patch) -> None:
-    around(patch, engine.planner.crossing, "propagate", lambda _: lambda columns, dirty: None)
+    around(patch, engine.planner.edge, "propagate_columns", lambda _: lambda columns, dirty: None)
 
 
 @mutation
@@ -223,7 +223,7 @@ def a_row_filter_is_taken_for_another_group(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.planner.crossing, "narrow", narrow)
+    around(patch, engine.planner.edge, "narrow", narrow)
 
 
 @mutation
@@ -280,7 +280,7 @@ def one_partition_of_several_is_recomputed(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.planner.walk, "recomputed", lazy)
+    around(patch, engine.planner.closure, "recomputed", lazy)
 
 
 # -- emit ------------------------------------------------------------------------------------------
@@ -824,7 +824,7 @@ def a_second_change_of_a_dataset_in_one_plan_is_lost(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.planner.walk._Walk, "_spread", once)
+    around(patch, engine.planner.closure._Closure, "_spread", once)
 
 
 @classified(EVIDENCE)
@@ -854,15 +854,15 @@ def a_set_covers_what_it_overlaps(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def a_block_is_sure_to_run_only_if_all_its_partitions_are(patch: Patch) -> None:
-    def all_of_them(task_needs: Any) -> Any:
+    def all_of_them(step_blocks: Any) -> Any:
         def wrong(step: Any, job: Any) -> Any:
             sure = {*step.direct.space.keys(step.direct)} if step.direct else set()
-            for slot, keys, is_sure in task_needs(step, job):
+            for slot, keys, is_sure in step_blocks(step, job):
                 yield slot, keys, is_sure and (job.is_unit or sure.issuperset(keys))
 
         return wrong
 
-    around(patch, engine.planner.tasks, "task_needs", all_of_them)
+    around(patch, engine.planner.blocks, "step_blocks", all_of_them)
     _orders_are_forgotten(patch)
 
 
@@ -870,12 +870,12 @@ def a_block_is_sure_to_run_only_if_all_its_partitions_are(patch: Patch) -> None:
 def every_task_of_a_step_is_reached_over_every_edge(patch: Patch) -> None:
     def everywhere(_: Any) -> Any:
         def wrong(step: Any, job: Any) -> Any:
-            crossed = engine.planner.crossed._by_job(step.via)
+            crossed = engine.planner.triggering_edges._by_job(step.via)
             return lambda keys: crossed
 
         return wrong
 
-    around(patch, engine.flow.planning.emit, "crossed_to", everywhere)
+    around(patch, engine.flow.planning.emit, "triggering_edges_of", everywhere)
 
 
 @classified(LOST_WORK)

@@ -14,7 +14,7 @@ from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job, JobInput
-from engine.planner import Plan, plan, prefetched
+from engine.planner import Plan, existing_from, plan
 
 Spec = dict[str, Any]
 Made = tuple[list[Dataset], Job]
@@ -119,14 +119,14 @@ def change(name: str, partitions: str | None = None, **more: Any) -> Invalidatio
 
 
 def planned(
-    within: Lineage, *changes: Invalidation, known: Mapping[str, str | None] | None = None
+    within: Lineage, *changes: Invalidation, existing: Mapping[str, str | None] | None = None
 ) -> Plan:
-    """``known`` partitions as text by dataset name, None: none; others raise KnownNeeded."""
+    """``existing`` partitions as text by dataset name, None: none; others raise MissingState."""
     loaded = {
         dataset_id(name): within.space(dataset_id(name)).from_keys(text.split() if text else [])
-        for name, text in (known or {}).items()
+        for name, text in (existing or {}).items()
     }
-    return plan(within, changes, prefetched(loaded))
+    return plan(within, changes, existing_from(loaded))
 
 
 def steps(within: Lineage, found: Plan) -> dict[str, str]:

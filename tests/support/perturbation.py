@@ -13,7 +13,7 @@ from random import Random
 import psycopg
 from psycopg import sql
 
-from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, propagate
+from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, propagate_columns
 from tests.support.corpora import Corpus, Query
 
 _TEXTS = ["A", "B", "C", "AB", "BC", "CA"]
@@ -53,7 +53,7 @@ class Trial:
 def trials(corpus: Corpus) -> list[Trial]:
     """Every query with every column of every table that it reads."""
     return [
-        Trial(query, table, column, propagate(columns, frozenset({column})))
+        Trial(query, table, column, propagate_columns(columns, frozenset({column})))
         for query in corpus.queries
         for table, columns in query.maps.items()
         for column in corpus.tables[table]

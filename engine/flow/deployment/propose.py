@@ -18,7 +18,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.event import Delivery, Received, SourceEvent
 from engine.model.invalidation import Invalidation
-from engine.planner import Excess
+from engine.planner import LimitExceeded
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.run import execute
@@ -31,7 +31,7 @@ class Proposal:
     plan_id: UUID
     draft: Draft
     costs: Mapping[UUID, Cost]
-    beyond: Sequence[Excess]
+    beyond: Sequence[LimitExceeded]
 
     @property
     def estimate(self) -> Estimate:

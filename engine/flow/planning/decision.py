@@ -12,7 +12,7 @@ from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import narrow
 from engine.model.invalidation import ABOUT_READERS, Invalidation
 from engine.partitions import PartitionSet
-from engine.planner import KnownNeeded, Plan, check_size, document, prefetched, task_count
+from engine.planner import MissingState, Plan, check_size, document, existing_from, task_count
 from engine.planner import plan as make_plan
 from engine.planner.scope import row_filter
 from engine.store.database import Connection
@@ -101,8 +101,8 @@ async def _decide(
     known: dict[UUID, PartitionSet] = {}
     while True:
         try:
-            return make_plan(lineage, invalidations, prefetched(known))
-        except KnownNeeded as needed:
+            return make_plan(lineage, invalidations, existing_from(known))
+        except MissingState as needed:
             for dataset in needed.datasets:
                 known[dataset] = await load_known(conn, lineage, dataset)
 

@@ -27,15 +27,15 @@ from engine.gc_pause import gc_paused
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner import (
-    Crossed,
     Plan,
     Step,
-    crossed_to,
-    needs_of_steps,
+    TriggeringEdges,
+    cached_step_blocks,
     propagated_scopes,
+    triggering_edges_of,
     upstream,
 )
-from engine.planner.tasks import WHOLE
+from engine.planner.blocks import WHOLE
 from engine.store.copying import copy_in, int4, jsonb, texts, uuids
 from engine.store.database import Connection
 from engine.store.ids import new_id_bytes
@@ -64,7 +64,7 @@ class _Emission(msgspec.Struct, gc=False):
     propagated: bytes | None
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
-    crossed: Crossed
+    crossed: TriggeringEdges
     task_id: bytes = msgspec.field(default_factory=new_id_bytes)
     joins: bool = False
     front: dict[bytes, tuple[UUID, ...]] = msgspec.field(default_factory=dict)
@@ -109,12 +109,12 @@ async def _emit(
 
 
 def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
-    needs, links = needs_of_steps(), 0
+    needs, links = cached_step_blocks(), 0
     for step in decided.steps:
         job = lineage.job(step.job)
         propagated = _propagated(step, job)
         if_stale = frozenset(step.if_stale.space.keys(step.if_stale) if step.if_stale else ())
-        crossed, straight = crossed_to(step, job), _straight_producers(lineage, job)
+        crossed, straight = triggering_edges_of(step, job), _straight_producers(lineage, job)
         for slot, keys, is_sure in needs(step, job):
             sources = list(_sources(lineage, job, keys, straight))
             links += len(sources)

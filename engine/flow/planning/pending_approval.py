@@ -14,20 +14,22 @@ from engine.flow.planning.decision import Draft
 from engine.flow.planning.estimate import Estimate, costs
 from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.org_context import OrgContext
-from engine.planner import Excess, Plan, excesses
+from engine.planner import LimitExceeded, Plan, exceeded_limits
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.orgs import settings
 from engine.store.run import execute
 
 
-async def excesses_of(conn: Connection, org: OrgContext, draft: Draft) -> list[Excess]:
+async def excesses_of(conn: Connection, org: OrgContext, draft: Draft) -> list[LimitExceeded]:
     """Return the limits exceeded by a draft, both of its org and of its jobs."""
     limit = (await settings(conn, org.id)).blast_radius
-    return list(excesses(draft.decided, draft.lineage, limit))
+    return list(exceeded_limits(draft.decided, draft.lineage, limit))
 
 
-async def hold(conn: Connection, org: OrgContext, draft: Draft, beyond: Sequence[Excess]) -> UUID:
+async def hold(
+    conn: Connection, org: OrgContext, draft: Draft, beyond: Sequence[LimitExceeded]
+) -> UUID:
     """Store a plan as pending approval; return its id."""
     plan_id = new_id()
     ids = [each.id for each in draft.invalidations]

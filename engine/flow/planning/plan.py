@@ -29,7 +29,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
-from engine.planner import Excess, Plan
+from engine.planner import LimitExceeded, Plan
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data
@@ -53,7 +53,7 @@ class Planned:
     plan_id: UUID | None
     invalidations: int
     tasks: int
-    held_by: tuple[Excess, ...] = ()
+    held_by: tuple[LimitExceeded, ...] = ()
     set_aside: tuple[UUID, ...] = ()
 
     def __add__(self, other: "Planned") -> "Planned":
@@ -157,7 +157,7 @@ async def _plan_within_limits(conn: Connection, org: OrgContext, rows: Sequence[
 
 
 async def _held(
-    conn: Connection, org: OrgContext, draft: Draft, beyond: Sequence[Excess]
+    conn: Connection, org: OrgContext, draft: Draft, beyond: Sequence[LimitExceeded]
 ) -> Planned:
     plan_id = await hold(conn, org, draft, beyond)
     await _stamp(conn, draft.lineage, await spoken_of(conn, draft))

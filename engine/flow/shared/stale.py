@@ -32,7 +32,13 @@ from engine.lineage.graph import Edge, Lineage
 from engine.lineage.scope import is_reached
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner import Known, KnownNeeded, first_run_is_due, input_partitions, prefetched
+from engine.planner import (
+    ExistingPartitions,
+    MissingState,
+    existing_from,
+    first_run_is_due,
+    input_partitions,
+)
 from engine.planner.first_runs import UNIT
 from engine.planner.inputs import up
 from engine.store.database import Connection
@@ -258,12 +264,12 @@ class _Judgement:
             found = self.needed[edge, key] = await self._answer(partial(up, edge, made))
         return found
 
-    async def _answer(self, question: Callable[[Known], T]) -> T:
+    async def _answer(self, question: Callable[[ExistingPartitions], T]) -> T:
         """Answer a question about existing partitions, loading them on demand."""
         while True:
             try:
-                return question(prefetched(self.existing))
-            except KnownNeeded as needed:
+                return question(existing_from(self.existing))
+            except MissingState as needed:
                 for each in needed.datasets:
                     self.existing[each] = await load_existing(self.conn, self.lineage, each)
 

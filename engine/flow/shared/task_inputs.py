@@ -8,7 +8,7 @@ from engine.flow.shared.load_partitions import load_existing
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner import KnownNeeded, input_partitions, prefetched
+from engine.planner import MissingState, existing_from, input_partitions
 from engine.store.database import Connection
 from engine.store.run import fetch
 
@@ -35,23 +35,23 @@ async def input_versions(
 
 async def input_keys(conn: Connection, lineage: Lineage, needs: Sequence[Need]) -> list[Reads]:
     """Return the input keys by dataset for each job and its task's keys."""
-    known: dict[UUID, PartitionSet] = {}
+    existing: dict[UUID, PartitionSet] = {}
     while True:
         try:
-            return [_read(lineage, job, keys, known) for job, keys in needs]
-        except KnownNeeded as needed:
+            return [_read(lineage, job, keys, existing) for job, keys in needs]
+        except MissingState as needed:
             for dataset in needed.datasets:
-                known[dataset] = await load_existing(conn, lineage, dataset)
+                existing[dataset] = await load_existing(conn, lineage, dataset)
 
 
 def _read(
-    lineage: Lineage, job: Job, keys: Sequence[str], known: Mapping[UUID, PartitionSet]
+    lineage: Lineage, job: Job, keys: Sequence[str], existing: Mapping[UUID, PartitionSet]
 ) -> Reads:
     """Return the keys by input dataset; with identity mappings only, the task's own keys."""
     edges = lineage.inputs(job.id)
     if not job.is_unit and all(edge.mapping.is_identity for edge in edges):
         return {edge.dataset: keys for edge in edges}
-    read = input_partitions(lineage, job, keys, prefetched(known))
+    read = input_partitions(lineage, job, keys, existing_from(existing))
     return {dataset: list(lineage.space(dataset).keys(each)) for dataset, each in read.items()}
 
 

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from engine.flow.planning.plan import plan
 from engine.partitions import limits
-from engine.planner import size
+from engine.planner import limits as plan_limits
 from engine.store.database import Database
 from engine.store.ids import new_id
 from tests.support.worlds import DAILY, WEEKLY, World, job, source
@@ -139,7 +139,7 @@ def test_every_invalidation_is_planned_or_set_aside(
     database_url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MAX_KEYS", 500)
-    monkeypatch.setattr(size, "MAX_PLANNED", 1_500)
+    monkeypatch.setattr(plan_limits, "MAX_PLANNED", 1_500)
     database = runner.run(Database.open(database_url))
     world = runner.run(deployed(database))
     seen: set[str] = set()

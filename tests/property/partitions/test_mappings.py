@@ -111,8 +111,8 @@ def test_a_product_relates_keys_by_each_dimension(drawn: list[Any], data: st.Dat
 
     needed = data.draw(st.lists(st.sampled_from(target_points), max_size=6))
     up = mapping.up(target.from_keys(map(target_key, needed)))
-    known = source.from_keys(map(source_key, source_points))
-    assert set(source.keys(up & known)) == {
+    existing = source.from_keys(map(source_key, source_points))
+    assert set(source.keys(up & existing)) == {
         source_key(s) for s in source_points if any(meets(s, t) for t in needed)
     }
 
@@ -155,14 +155,14 @@ def test_down_and_up_are_inverses(source: str, target: str, spec: Any, data: st.
             else DAYS
         )
 
-    known = data.draw(
+    existing = data.draw(
         st.none()
         | st.lists(st.sampled_from(some(source)), min_size=1).map(mapping.source.from_keys)
     )
     s = mapping.source.parse(data.draw(st.sampled_from(some(source))))
     t = mapping.target.parse(data.draw(st.sampled_from(some(target))))
-    assert mapping.down(s, known).covers(t) is mapping.up(t, known).covers(s)
-    assert mapping.source.universe.covers(mapping.up(t, known))
-    assert mapping.target.universe.covers(mapping.down(s, known))
-    assert not mapping.down(mapping.source.empty, known)
-    assert not mapping.up(mapping.target.empty, known)
+    assert mapping.down(s, existing).covers(t) is mapping.up(t, existing).covers(s)
+    assert mapping.source.universe.covers(mapping.up(t, existing))
+    assert mapping.target.universe.covers(mapping.down(s, existing))
+    assert not mapping.down(mapping.source.empty, existing)
+    assert not mapping.up(mapping.target.empty, existing)

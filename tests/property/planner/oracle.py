@@ -78,7 +78,9 @@ def window(time: str, n: int) -> tuple[date, date]:
     return date(n // 12, n % 12 + 1, 1), date((n + 1) // 12, (n + 1) % 12 + 1, 1)
 
 
-def closure(nodes: Sequence[Node], changes: Sequence[Change], known: dict[str, set[Key]]) -> Found:
+def closure(
+    nodes: Sequence[Node], changes: Sequence[Change], existing: dict[str, set[Key]]
+) -> Found:
     """``nodes`` come parents first."""
     by_name = {node.name: node for node in nodes}
     found = Found()
@@ -86,27 +88,27 @@ def closure(nodes: Sequence[Node], changes: Sequence[Change], known: dict[str, s
     pending: dict[str, set[Cell]] = {node.name: set() for node in nodes}
     wrong: dict[str, set[Key]] = {node.name: set() for node in nodes}
     for change in changes:
-        keys = _scope(by_name, change, known)
+        keys = _scope(by_name, change, existing)
         if change.is_rewrite or not by_name[change.dataset].reads:
             changed[change.dataset] |= set(product(keys, change.columns or {EVERY}))
         else:
             wrong[change.dataset] |= keys
     for node in nodes:
         if node.reads:
-            _visit(by_name, node, known, changed, pending, wrong[node.name], found)
+            _visit(by_name, node, existing, changed, pending, wrong[node.name], found)
     return found
 
 
-def _visit(by_name, node, known, changed, pending, wrong, found) -> None:
+def _visit(by_name, node, existing, changed, pending, wrong, found) -> None:
     direct: set[Cell] = set(product(wrong, [EVERY]))
     through: set[Cell] = set()
     # Where no input says how far it reaches, the first one builds all it can, new in every column.
     is_free = _is_all_unmapped(by_name, node)
-    begins = is_free and not _extent(by_name, node, known) and not wrong
+    begins = is_free and not _extent(by_name, node, existing) and not wrong
     for is_unmapped in (False, True):
         for read in node.reads:
             if _is_unmapped(by_name[read.dataset], node, read) is is_unmapped:
-                there = _extent(by_name, node, known) | {key for key, _ in direct | through}
+                there = _extent(by_name, node, existing) | {key for key, _ in direct | through}
                 for cells, into in ((changed, direct), (pending, through)):
                     crossed = set(_cross(by_name[read.dataset], node, read, cells[read.dataset]))
                     # Later ones do, too: a key of the bounds that does not exist was canceled.
@@ -168,24 +170,26 @@ def _is_there(key: Key, there: set[Key]) -> bool:
     return dict(key)["dt"] in {dict(each)["dt"] for each in there}
 
 
-def _scope(by_name: dict[str, Node], change: Change, known: dict[str, set[Key]]) -> set[Key]:
+def _scope(by_name: dict[str, Node], change: Change, existing: dict[str, set[Key]]) -> set[Key]:
     if change.keys is not None:
         return set(change.keys)
     node = by_name[change.dataset]
     if node.reads:
-        return _extent(by_name, node, known)
-    return known[node.name] if known[node.name] and node.all_keys() != {()} else node.all_keys()
+        return _extent(by_name, node, existing)
+    return (
+        existing[node.name] if existing[node.name] and node.all_keys() != {()} else node.all_keys()
+    )
 
 
-def _extent(by_name: dict[str, Node], node: Node, known: dict[str, set[Key]]) -> set[Key]:
-    if known[node.name] or not node.reads:
-        return known[node.name]
+def _extent(by_name: dict[str, Node], node: Node, existing: dict[str, set[Key]]) -> set[Key]:
+    if existing[node.name] or not node.reads:
+        return existing[node.name]
     tight = [r for r in node.reads if not _is_unmapped(by_name[r.dataset], node, r)]
     followed = node.reads if node.is_full else tight or node.reads
     reached = {
         key
         for read in followed
-        for there in _extent(by_name, by_name[read.dataset], known)
+        for there in _extent(by_name, by_name[read.dataset], existing)
         for key in node.all_keys()
         if touches(by_name[read.dataset], node, read, there, key)
     }

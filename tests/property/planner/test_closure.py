@@ -17,7 +17,7 @@ from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job, JobInput
-from engine.planner import Plan, Step, plan, prefetched
+from engine.planner import Plan, Step, existing_from, plan
 from tests.property.planner.oracle import (
     EVERY,
     ORIGINS,
@@ -113,19 +113,19 @@ def scenes(draw: st.DrawFn) -> tuple[list[Node], list[Change], dict[str, set[Key
     dice = Dice(draw)
     nodes = _world(dice)
     made = [_change(dice, nodes) for _ in range(1 + dice.below(3))]
-    known = {n.name: set(dice.some(sorted(n.all_keys()), dice.below(5))) for n in nodes}
-    return nodes, made, known
+    existing = {n.name: set(dice.some(sorted(n.all_keys()), dice.below(5))) for n in nodes}
+    return nodes, made, existing
 
 
 @settings(max_examples=200, deadline=None)
 @given(scenes())
-def test_a_plan_is_the_closure_of_its_changes(org):
-    nodes, made, known = org
+def test_a_plan_is_the_closure_of_its_changes(scene):
+    nodes, made, existing = scene
     world = _lineage(nodes)
 
-    found = _plan(world, nodes, made, known)
+    found = _plan(world, nodes, made, existing)
 
-    expected = closure(nodes, made, known)
+    expected = closure(nodes, made, existing)
     assert {_name(world, s.job): _keys(s.partitions) for s in found.steps} == {
         name: {text(key) for key in keys} for name, keys in expected.hit.items()
     }
@@ -139,11 +139,11 @@ def test_a_plan_is_the_closure_of_its_changes(org):
 
 @settings(max_examples=60, deadline=None)
 @given(scenes())
-def test_a_plan_comes_parents_first_and_gives_a_reason_for_every_edge(org):
-    nodes, made, known = org
+def test_a_plan_comes_parents_first_and_gives_a_reason_for_every_edge(scene):
+    nodes, made, existing = scene
     world = _lineage(nodes)
 
-    found = _plan(world, nodes, made, known)
+    found = _plan(world, nodes, made, existing)
 
     via = {(hop.dataset, step.job) for step in found.steps for hop in step.via}
     pruned = {(each.dataset, each.job) for each in found.pruned}
@@ -158,13 +158,13 @@ def test_a_plan_comes_parents_first_and_gives_a_reason_for_every_edge(org):
 
 @settings(max_examples=60, deadline=None)
 @given(scenes(), st.sets(st.integers(0, 6)))
-def test_a_resumed_plan_has_the_steps_that_are_left(org, done):
-    nodes, made, known = org
+def test_a_resumed_plan_has_the_steps_that_are_left(scene, done):
+    nodes, made, existing = scene
     world = _lineage(nodes)
     jobs = frozenset(_id("job", f"n{n}") for n in done)
 
-    found = _plan(world, nodes, made, known)
-    resumed = _plan(world, nodes, made, known, jobs)
+    found = _plan(world, nodes, made, existing)
+    resumed = _plan(world, nodes, made, existing, jobs)
 
     assert [s.job for s in resumed.steps] == [s.job for s in found.steps if s.job not in jobs]
     assert resumed.invalidations == found.invalidations
@@ -173,14 +173,14 @@ def test_a_resumed_plan_has_the_steps_that_are_left(org, done):
 
 @settings(max_examples=60, deadline=None)
 @given(scenes())
-def test_each_change_names_at_least_the_jobs_that_it_affects_alone(org):
-    nodes, made, known = org
+def test_each_change_names_at_least_the_jobs_that_it_affects_alone(scene):
+    nodes, made, existing = scene
     world = _lineage(nodes)
 
-    found = _plan(world, nodes, made, known)
+    found = _plan(world, nodes, made, existing)
 
     for n, change in enumerate(made):
-        alone = closure(nodes, [change], known)
+        alone = closure(nodes, [change], existing)
         assert {_id("job", name) for name in alone.hit} <= found.invalidations[
             _id("change", str(n))
         ]
@@ -257,17 +257,17 @@ def _plan(
     world: Lineage,
     nodes: Sequence[Node],
     made: Sequence[Change],
-    known: dict[str, set[Key]],
+    existing: dict[str, set[Key]],
     processed_by: frozenset[UUID] = frozenset(),
 ) -> Plan:
     loaded = {
         _id("dataset", n.name): world.space(_id("dataset", n.name)).from_keys(
-            map(text, known[n.name])
+            map(text, existing[n.name])
         )
         for n in nodes
     }
     invalidations = [_invalidation(n, change, processed_by) for n, change in enumerate(made)]
-    return plan(world, invalidations, prefetched(loaded))
+    return plan(world, invalidations, existing_from(loaded))
 
 
 def _invalidation(n: int, change: Change, processed_by: frozenset[UUID]) -> Invalidation:

@@ -2,7 +2,7 @@ from uuid import UUID
 
 import pytest
 
-from engine.lineage.columns import PRUNED, column_map, column_maps, propagate, widest
+from engine.lineage.columns import PRUNED, column_map, column_maps, propagate_columns, widest
 
 AVERAGE = column_map([("mean_delay", "dep_delay"), ("delayed", "dep_delay"), ("*", "origin")])
 
@@ -20,17 +20,17 @@ AVERAGE = column_map([("mean_delay", "dep_delay"), ("delayed", "dep_delay"), ("*
     ],
 )
 def test_dirty_columns_reach_the_outputs_that_they_shape(dirty, expected):
-    found = propagate(AVERAGE, None if dirty is None else frozenset(dirty))
+    found = propagate_columns(AVERAGE, None if dirty is None else frozenset(dirty))
 
     assert found == (frozenset(expected) if isinstance(expected, set) else expected)
 
 
 def test_an_edge_without_column_lineage_reads_everything():
-    assert propagate(None, frozenset({"notes"})) is None
+    assert propagate_columns(None, frozenset({"notes"})) is None
 
 
 def test_an_output_made_of_any_input_column_is_dirty_with_all_of_them():
-    assert propagate(column_map([("hash", "*")]), frozenset({"notes"})) == {"hash"}
+    assert propagate_columns(column_map([("hash", "*")]), frozenset({"notes"})) == {"hash"}
 
 
 def test_all_outputs_stay_all_when_more_rows_follow():
@@ -53,7 +53,7 @@ def test_a_lineage_may_say_that_no_column_is_read():
     nothing = column_map([("*", "")])
 
     assert nothing == {}
-    assert propagate(nothing, frozenset({"a"})) is PRUNED
+    assert propagate_columns(nothing, frozenset({"a"})) is PRUNED
     assert column_map([("*", ""), ("x", "a")]) == {"a": ("x",)}
 
 

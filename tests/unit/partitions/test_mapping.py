@@ -24,13 +24,13 @@ REGIONAL = {
 }
 
 
-def down(mapping: Mapping, text: str, known: str | None = None) -> list[str]:
-    exists = None if known is None else mapping.source.parse(known)
+def down(mapping: Mapping, text: str, existing: str | None = None) -> list[str]:
+    exists = None if existing is None else mapping.source.parse(existing)
     return mapping.target.texts(mapping.down(mapping.source.parse(text), exists))
 
 
-def up(mapping: Mapping, text: str, known: str | None = None) -> list[str]:
-    exists = None if known is None else mapping.source.parse(known)
+def up(mapping: Mapping, text: str, existing: str | None = None) -> list[str]:
+    exists = None if existing is None else mapping.source.parse(existing)
     return mapping.source.texts(mapping.up(mapping.target.parse(text), exists))
 
 
@@ -111,10 +111,10 @@ def test_a_map_and_a_window_in_one_product() -> None:
 
 def test_last_is_the_greatest_known_partition() -> None:
     mapping = Mapping.from_spec("last", DAYS, WHOLE)
-    known = "2013-02-01..2013-02-03"
-    assert down(mapping, "2013-02-02", known) == []
-    assert down(mapping, "2013-02-03", known) == ["*"]
-    assert up(mapping, "*", known) == ["2013-02-03"]
+    existing = "2013-02-01..2013-02-03"
+    assert down(mapping, "2013-02-02", existing) == []
+    assert down(mapping, "2013-02-03", existing) == ["*"]
+    assert up(mapping, "*", existing) == ["2013-02-03"]
 
 
 def test_last_without_known_partitions_is_the_end_of_the_universe_or_everything() -> None:

@@ -32,8 +32,8 @@ FLIGHTS = change("flights", "2013-02-13", columns="a")
 PLANES = change("planes", "*", columns="c")
 
 
-def documented(*changes, **known):
-    found = document(planned(WORLD, *changes, **known), WORLD)
+def documented(*changes, **existing):
+    found = document(planned(WORLD, *changes, **existing), WORLD)
     assert json.loads(json.dumps(found)) == found
     return found
 
@@ -65,22 +65,27 @@ def test_a_document_says_what_is_recomputed_why_and_what_is_not():
             },
         ],
         "hops": [
-            {"dataset": "flights", "columns": ["a"], "causes": 0},
-            {"dataset": "daily", "from": str(job_id("daily")), "columns": ["x"], "causes": 0},
+            {"dataset": "flights", "columns": ["a"], "invalidation_set": 0},
+            {
+                "dataset": "daily",
+                "from": str(job_id("daily")),
+                "columns": ["x"],
+                "invalidation_set": 0,
+            },
             {
                 "dataset": "daily",
                 "from": str(job_id("daily")),
                 "mapping": {"dt": "dt"},
                 "partitions": ["2013-02-13"],
                 "columns": ["x"],
-                "causes": 0,
+                "invalidation_set": 0,
             },
             {
                 "dataset": "long",
                 "from": str(job_id("long")),
                 "mapping": {"dt": "dt"},
                 "partitions": ["2013-02-13"],
-                "causes": 0,
+                "invalidation_set": 0,
             },
         ],
         "pruned": [
@@ -93,7 +98,7 @@ def test_a_document_says_what_is_recomputed_why_and_what_is_not():
             }
         ],
         "stamps": {"flights": ["2013-02-13"], "planes": ["*"]},
-        "causes": [[str(FLIGHTS.id)]],
+        "invalidation_sets": [[str(FLIGHTS.id)]],
     }
 
 
@@ -105,7 +110,9 @@ def test_part_of_a_step_may_be_hit_directly():
     long = next(step for step in found["steps"] if step["name"] == "long")
     assert long["partitions"] == ["2013-02-13..2013-02-14"]
     assert long["direct"] == ["2013-02-14"]
-    assert [found["causes"][hop["causes"]] for hop in hops_of(found, long)] == [
+    assert [
+        found["invalidation_sets"][hop["invalidation_set"]] for hop in hops_of(found, long)
+    ] == [
         [str(rewritten.id)],
         [str(FLIGHTS.id)],
     ]

@@ -15,38 +15,38 @@ FIRST = "tail=N1/route=A"
 
 
 def test_both_inputs_at_once_build_the_first():
-    found = planned(WORLD, change("planes", "N1"), change("routes", "A"), known=NOTHING)
+    found = planned(WORLD, change("planes", "N1"), change("routes", "A"), existing=NOTHING)
     assert steps(WORLD, found) == {"pairs": FIRST, "after": FIRST}
 
 
 def test_an_input_builds_the_product_with_what_is_known_of_the_other():
-    known = NOTHING | {"planes": "N1 N2", "routes": "A"}
-    found = planned(WORLD, change("routes", "B"), known=known)
+    existing = NOTHING | {"planes": "N1 N2", "routes": "A"}
+    found = planned(WORLD, change("routes", "B"), existing=existing)
     assert steps(WORLD, found)["pairs"] == "tail=N1/route=B tail=N2/route=B"
 
 
 def test_one_input_alone_builds_nothing():
     for one, key in ("planes", "N1"), ("routes", "A"), ("prices", None):
-        assert steps(WORLD, planned(WORLD, change(one, key), known=NOTHING)) == {}
+        assert steps(WORLD, planned(WORLD, change(one, key), existing=NOTHING)) == {}
 
 
 def test_an_input_without_a_part_in_the_keys_hits_the_product():
-    known = NOTHING | {"planes": "N1", "routes": "A"}
-    found = planned(WORLD, change("prices"), known=known)
+    existing = NOTHING | {"planes": "N1", "routes": "A"}
+    found = planned(WORLD, change("prices"), existing=existing)
     assert steps(WORLD, found)["pairs"] == FIRST
 
 
 def test_new_keys_meet_what_exists_and_each_other():
-    known = NOTHING | {"planes": "N1", "routes": "A", "prices": "*", "pairs": FIRST}
-    found = planned(WORLD, change("planes", "N2"), change("routes", "B"), known=known)
+    existing = NOTHING | {"planes": "N1", "routes": "A", "prices": "*", "pairs": FIRST}
+    found = planned(WORLD, change("planes", "N2"), change("routes", "B"), existing=existing)
     assert steps(WORLD, found)["pairs"] == " ".join(
         f"tail={tail}/route={route}" for tail, route in (("N1", "B"), ("N2", "A"), ("N2", "B"))
     )
 
 
 def test_an_output_that_is_invalidated_as_a_whole_is_built():
-    known = NOTHING | {"planes": "N1", "routes": "A B"}
-    found = planned(WORLD, change("pairs"), known=known)
+    existing = NOTHING | {"planes": "N1", "routes": "A B"}
+    found = planned(WORLD, change("pairs"), existing=existing)
     assert steps(WORLD, found)["pairs"] == "tail=N1/route=A tail=N1/route=B"
 
 
@@ -54,6 +54,6 @@ def test_days_without_an_end_meet_keys():
     world = lineage(
         source("days", DAY), source("planes", TAIL), made("pairs", DAY | TAIL, "days", "planes")
     )
-    known = {"days": "2013-02-13..2013-02-14", "planes": None, "pairs": None}
-    found = planned(world, change("planes", "N1"), known=known)
+    existing = {"days": "2013-02-13..2013-02-14", "planes": None, "pairs": None}
+    found = planned(world, change("planes", "N1"), existing=existing)
     assert steps(world, found) == {"pairs": "dt=2013-02-13..2013-02-14/tail=N1"}

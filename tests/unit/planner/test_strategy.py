@@ -25,8 +25,8 @@ def test_partitions_that_only_a_run_s_own_change_hits_run_if_they_are_stale() ->
 def test_a_unit_runs_if_it_is_stale_only_where_nothing_else_hits_it(other: str | None) -> None:
     world = lineage(A, B, made("c", FEBRUARY, "a", "b", strategy="Full"))
     changes = [_found("a", FIRST), *([change(other, SECOND)] if other else [])]
-    known = {"c": "2013-02-01..2013-02-28"}
-    (step,) = planned(world, *changes, known=known).steps
+    existing = {"c": "2013-02-01..2013-02-28"}
+    (step,) = planned(world, *changes, existing=existing).steps
     assert bool(step.if_stale) is (other is None)
     assert bool(step.direct) is (other is not None)
 
@@ -37,8 +37,8 @@ def test_a_unit_runs_for_partitions_that_its_last_run_was_not_asked_for(
 ) -> None:
     """Also where something else hits it that may come out unchanged."""
     world = lineage(A, B, made("d", DAY, "b"), made("c", DAY, "a", "d", strategy="Full"))
-    known = {"a": f"{FIRST}..{SECOND}", "c": FIRST}
+    existing = {"a": f"{FIRST}..{SECOND}", "c": FIRST}
     changes = [_found("a", SECOND), *(change(name, FIRST) for name in other)]
-    step = planned(world, *changes, known=known).steps[-1]
+    step = planned(world, *changes, existing=existing).steps[-1]
     assert not step.if_stale
     assert texts(step.direct) == f"{FIRST}..{SECOND}"

@@ -1,4 +1,4 @@
-"""Extents of datasets, used to bound open-ended scopes.
+"""Bounds of open-ended scopes: the extents of datasets.
 
 An unmapped output dimension means all of its keys: `planes` are not partitioned, so a changed plane
 touches every day of a daily output, meaning every existing day. Static dimensions list their keys,
@@ -15,7 +15,7 @@ from uuid import UUID
 from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner.known import Known, KnownNeeded
+from engine.planner.existing import ExistingPartitions, MissingState
 
 
 class Extents:
@@ -24,15 +24,15 @@ class Extents:
     A missing dataset counts as empty for now, so that one pass finds everything to load.
     """
 
-    def __init__(self, lineage: Lineage, known: Known) -> None:
+    def __init__(self, lineage: Lineage, existing: ExistingPartitions) -> None:
         self.missing: set[UUID] = set()
         self._lineage = lineage
-        self._known = cache(known)
+        self._existing = cache(existing)
         self._found: dict[UUID, PartitionSet] = {}
         self._dirty: dict[UUID, PartitionSet] = {}
 
     def of(self, dataset: UUID) -> PartitionSet:
-        """Return the known partitions; for a dataset never built, those its inputs would give.
+        """Return the existing partitions; for a dataset never built, those its inputs would give.
 
         Goes up to the sources with an explicit stack, as a lineage may be deeper than Python's.
         """
@@ -50,7 +50,7 @@ class Extents:
         """Return the union of the extents of the job's outputs."""
         return PartitionSet.union([self.of(output) for output in job.outputs])
 
-    def note(self, dataset: UUID, partitions: PartitionSet) -> None:
+    def record_dirty(self, dataset: UUID, partitions: PartitionSet) -> None:
         """Count partitions that this plan makes dirty as existing for `product`."""
         before = self._dirty.get(dataset)
         self._dirty[dataset] = partitions if before is None else before | partitions
@@ -58,10 +58,10 @@ class Extents:
     def product(self, job: Job) -> PartitionSet:
         """Return the partitions that all inputs of a job, each unbounded, reach together."""
         edges = list(self._lineage.inputs(job.id))
-        there = [(edge, self.of(edge.dataset) | self._noted(edge.dataset)) for edge in edges]
+        there = [(edge, self.of(edge.dataset) | self._recorded(edge.dataset)) for edge in edges]
         return product([(edge, edge.mapping.down(each, each)) for edge, each in there])
 
-    def _noted(self, dataset: UUID) -> PartitionSet:
+    def _recorded(self, dataset: UUID) -> PartitionSet:
         return self._dirty.get(dataset, self._lineage.space(dataset).empty)
 
     def determining(self, job: Job) -> list[Edge]:
@@ -86,8 +86,8 @@ class Extents:
     def everything(self, dataset: UUID) -> PartitionSet:
         """Return the whole extent of a dataset.
 
-        For a source without known partitions, finite bounds give the extent. A dataset made from
-        nothing known does not exist either.
+        For a source without existing partitions, finite bounds give the extent. A dataset made from
+        inputs without partitions has none either.
         """
         space = self._lineage.space(dataset)
         if self._lineage.inputs(self._lineage.producer(dataset).id):
@@ -96,21 +96,21 @@ class Extents:
             return space.universe
         return self.of(dataset) or (space.universe if space.universe.is_finite else space.empty)
 
-    def known(self, dataset: UUID) -> PartitionSet:
-        """Return the partitions known to exist; empty if they must be loaded first."""
+    def existing(self, dataset: UUID) -> PartitionSet:
+        """Return the existing partitions; empty if they must be loaded first."""
         try:
-            return self._known(dataset)
-        except KnownNeeded as needed:
+            return self._existing(dataset)
+        except MissingState as needed:
             self.missing |= needed.datasets
             return self._lineage.space(dataset).empty
 
     def _followed(self, dataset: UUID) -> list[Edge]:
-        """Return the edges that give the extent of a dataset; none if the extent is known.
+        """Return the edges that give the extent of a dataset; none if partitions exist.
 
         Edges with unmapped dimensions are used only in the absence of others, and only as far as
         bounds make the result finite.
         """
-        if dataset in self._found or self.known(dataset) or dataset in self.missing:
+        if dataset in self._found or self.existing(dataset) or dataset in self.missing:
             return []
         return self.determining(self._lineage.producer(dataset))
 
@@ -124,7 +124,7 @@ class Extents:
         finite = [partitions for partitions in reached if partitions and partitions.is_finite]
         if edges and not finite:
             finite = [product(list(zip(edges, reached, strict=True)))]
-        return PartitionSet.union([self.known(dataset), *finite])
+        return PartitionSet.union([self.existing(dataset), *finite])
 
     def _has_all_or_none(self, job: Job) -> bool:
         return job.is_unit and self._lineage.job_space(job).universe.is_finite
@@ -136,7 +136,7 @@ def product(reached: Sequence[tuple[Edge, PartitionSet]]) -> PartitionSet:
     An input that determines no unbounded dimension takes no part.
     """
     space = reached[0][1].space
-    open_ends = endless(space.universe)
+    open_ends = unbounded_dimensions(space.universe)
     parts = [partitions for edge, partitions in reached if open_ends - edge.unmapped]
     if not open_ends or len(parts) < 2:
         return space.empty
@@ -144,7 +144,7 @@ def product(reached: Sequence[tuple[Edge, PartitionSet]]) -> PartitionSet:
     return found if found.is_finite else space.empty
 
 
-def endless(partitions: PartitionSet) -> frozenset[int]:
+def unbounded_dimensions(partitions: PartitionSet) -> frozenset[int]:
     """Return the dimensions, by index, in which a set is unbounded."""
     return frozenset(
         i for box in partitions.boxes for i, part in enumerate(box) if not part.is_finite

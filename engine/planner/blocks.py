@@ -1,4 +1,4 @@
-"""Derive the tasks of a step."""
+"""Blocks of partitions: the tasks of a step."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from engine.planner.plan import Step
 WHOLE = "*"
 """Slot of a single-run job."""
 
-TaskNeed = tuple[str, tuple[str, ...], bool]
+TaskBlock = tuple[str, tuple[str, ...], bool]
 """(slot, partition keys, whether the task must run)."""
 
 
-def needs_of_steps() -> Callable[[Step, Job], Sequence[TaskNeed]]:
+def cached_step_blocks() -> Callable[[Step, Job], Sequence[TaskBlock]]:
     """Return a function from a step to its tasks; equal steps of a plan are divided once.
 
     Most steps of a wave share the same partitions, as one object.
     """
-    found: dict[tuple[int, int, bool, int], Sequence[TaskNeed]] = {}
+    found: dict[tuple[int, int, bool, int], Sequence[TaskBlock]] = {}
 
-    def needs(step: Step, job: Job) -> Sequence[TaskNeed]:
+    def needs(step: Step, job: Job) -> Sequence[TaskBlock]:
         alike = id(step.partitions), id(step.direct), job.is_unit, job.partitions_per_task
         if alike not in found:
-            found[alike] = list(task_needs(step, job))
+            found[alike] = list(step_blocks(step, job))
         return found[alike]
 
     return needs
 
 
-def task_needs(step: Step, job: Job) -> Iterator[TaskNeed]:
+def step_blocks(step: Step, job: Job) -> Iterator[TaskBlock]:
     """Yield the tasks of a step, in the order of the partitions.
 
     A slot is a fixed block of up to ``partitions_per_task`` neighbors, so that triggers of any
@@ -54,7 +54,7 @@ def task_count(step: Step, lineage: Lineage) -> int:
     job = lineage.job(step.job)
     if job.has_task_for_each_key:
         return step.partitions.count()
-    return sum(1 for _ in task_needs(step, job))
+    return sum(1 for _ in step_blocks(step, job))
 
 
 def _keys(step: Step, space: PartitionSpace) -> frozenset[str]:

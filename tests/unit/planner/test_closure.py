@@ -3,7 +3,7 @@
 import pytest
 
 from engine.errors import InvalidFilter, InvalidPartition, UnknownName
-from engine.planner import KnownNeeded, task_needs
+from engine.planner import MissingState, step_blocks
 from tests.support.lineages import (
     DAY,
     MONTH,
@@ -257,7 +257,7 @@ class TestStrategies:
         world = lineage(FLIGHTS, made("all", DAY, "flights", strategy="Full"))
 
         found = planned(
-            world, change("flights", "2013-02-13"), known={"all": "2013-02-01 2013-02-02"}
+            world, change("flights", "2013-02-13"), existing={"all": "2013-02-01 2013-02-02"}
         )
 
         assert steps(world, found) == {"all": "2013-02-01..2013-02-02 2013-02-13"}
@@ -269,12 +269,14 @@ class TestStrategies:
             made("all", DAY, "planes", strategy="Full"),
             made("latest", {}, reads("flights", "last"), strategy="Full"),
         )
-        known = {"all": None, "planes": None, "flights": "2013-02-13..2013-02-14"}
+        existing = {"all": None, "planes": None, "flights": "2013-02-13..2013-02-14"}
 
-        found = planned(world, change("planes", "*"), change("flights", "2013-02-13"), known=known)
+        found = planned(
+            world, change("planes", "*"), change("flights", "2013-02-13"), existing=existing
+        )
 
         assert steps(world, found) == {"all": ""}
-        needs = task_needs(found.steps[0], world.job(found.steps[0].job))
+        needs = step_blocks(found.steps[0], world.job(found.steps[0].job))
         assert list(needs) == [("*", (), True)]
         assert pruned(world, found) == [("flights", "latest", "partitions")]
 
@@ -291,9 +293,9 @@ class TestStrategies:
             made("a", ORIGIN, "g"),
             made("all", day, "f", reads("a", "all"), strategy="Full"),
         )
-        known = {"all": None, "f": None, "a": "JFK"}
+        existing = {"all": None, "f": None, "a": "JFK"}
 
-        found = planned(world, change("all", reason="manual"), known=known)
+        found = planned(world, change("all", reason="manual"), existing=existing)
 
         assert steps(world, found) == ({"all": built} if built else {})
 
@@ -308,15 +310,15 @@ class TestStrategies:
         )
         late = change("events", columns="delay", row_filter={"n": "N1"})
 
-        found = planned(world, late, known={"tails": None, "events": "*"})
+        found = planned(world, late, existing={"tails": None, "events": "*"})
         assert steps(world, found) == {"tails": "N1", "names": "N1"}
         assert first_columns(world, found) == {dataset_id("tails"): None}
 
         other = change("events", columns="delay", row_filter={"n": "N2"})
-        both = planned(world, late, other, known={"tails": None, "events": "*"})
+        both = planned(world, late, other, existing={"tails": None, "events": "*"})
         assert steps(world, both) == {"tails": "N1 N2", "names": "N1 N2"}
 
-        again = planned(world, late, known={"tails": "N1"})
+        again = planned(world, late, existing={"tails": "N1"})
         assert steps(world, again) == {"tails": "N1"}
         assert pruned(world, again) == [("tails", "names", "columns")]
 
@@ -381,7 +383,7 @@ class TestExtent:
     def test_what_determines_no_day_touches_every_known_day(self):
         world = lineage(PLANES, made("daily", DAY, "planes"), made("copy", DAY, "daily"))
 
-        found = planned(world, change("planes", "*"), known={"daily": "2013-02-01..2013-02-03"})
+        found = planned(world, change("planes", "*"), existing={"daily": "2013-02-01..2013-02-03"})
 
         assert steps(world, found) == {
             "daily": "2013-02-01..2013-02-03",
@@ -394,7 +396,7 @@ class TestExtent:
         found = planned(
             world,
             change("planes", "*"),
-            known={"b": None, "a": None, "flights": "2013-01-30..2013-02-02"},
+            existing={"b": None, "a": None, "flights": "2013-01-30..2013-02-02"},
         )
 
         assert steps(world, found) == {"b": "2013-01..2013-02"}
@@ -412,7 +414,7 @@ class TestExtent:
         found = planned(
             world,
             change("planes", "*"),
-            known=dict.fromkeys(["planes", "flights", "alone", "endless", "joined"]),
+            existing=dict.fromkeys(["planes", "flights", "alone", "endless", "joined"]),
         )
 
         assert steps(world, found) == {"alone": "*"}
@@ -427,7 +429,7 @@ class TestExtent:
         found = planned(
             world,
             change("flights", "2013-02-13"),
-            known={"dynamic": "dt=2013-01-01/tail=N1 dt=2013-01-02/tail=N2"},
+            existing={"dynamic": "dt=2013-01-01/tail=N1 dt=2013-01-02/tail=N2"},
         )
 
         assert steps(world, found) == {
@@ -439,9 +441,11 @@ class TestExtent:
         world = lineage(
             FLIGHTS, source("tails", TAIL), made("both", DAY | TAIL, "flights", "tails")
         )
-        known = {"both": "dt=2013-02-01/tail=N1"}
+        existing = {"both": "dt=2013-02-01/tail=N1"}
 
-        found = planned(world, change("flights", "2013-02-02"), change("tails", "N2"), known=known)
+        found = planned(
+            world, change("flights", "2013-02-02"), change("tails", "N2"), existing=existing
+        )
 
         assert set(world.space(dataset_id("both")).keys(found.steps[0].partitions)) == {
             "dt=2013-02-02/tail=N1",
@@ -456,7 +460,7 @@ class TestExtent:
             world,
             change("planes", "*"),
             change("flights", "2013-02-02"),
-            known={"daily": "2013-02-01"},
+            existing={"daily": "2013-02-01"},
         )
 
         assert steps(world, found) == {"daily": "2013-02-01..2013-02-02"}
@@ -464,7 +468,7 @@ class TestExtent:
     def test_all_of_a_dataset_is_what_is_known_of_it(self):
         world = lineage(FLIGHTS, made("daily", DAY, "flights"))
 
-        found = planned(world, change("flights"), known={"flights": "2013-02-01 2013-02-05"})
+        found = planned(world, change("flights"), existing={"flights": "2013-02-01 2013-02-05"})
 
         assert steps(world, found) == {"daily": "2013-02-01 2013-02-05"}
 
@@ -472,7 +476,10 @@ class TestExtent:
         world = lineage(source("airports", ORIGIN), FLIGHTS)
 
         found = planned(
-            world, change("airports"), change("flights"), known={"airports": None, "flights": None}
+            world,
+            change("airports"),
+            change("flights"),
+            existing={"airports": None, "flights": None},
         )
 
         assert {world.dataset(d).name: texts(s) for d, s in found.stamps.items()} == {
@@ -485,11 +492,13 @@ class TestExtent:
         world = lineage(
             FLIGHTS, PLANES, made("daily", DAY, "flights"), made("bounded", bounded, "planes")
         )
-        known = {"daily": None, "flights": "2013-02-01..2013-02-03", "bounded": None}
+        existing = {"daily": None, "flights": "2013-02-01..2013-02-03", "bounded": None}
 
-        found = planned(world, change("daily"), change("bounded"), known=known | {"planes": "*"})
+        found = planned(
+            world, change("daily"), change("bounded"), existing=existing | {"planes": "*"}
+        )
         nothing = planned(
-            world, change("daily"), change("bounded"), known=dict.fromkeys([*known, "planes"])
+            world, change("daily"), change("bounded"), existing=dict.fromkeys([*existing, "planes"])
         )
 
         assert steps(world, found) == {"daily": "2013-02-01..2013-02-03", "bounded": "*"}
@@ -499,18 +508,18 @@ class TestExtent:
         world = lineage(FLIGHTS, made("daily", DAY, "flights"))
 
         found = planned(
-            world, change("flights", "2013-02-02.."), known={"flights": "2013-02-01..2013-02-05"}
+            world, change("flights", "2013-02-02.."), existing={"flights": "2013-02-01..2013-02-05"}
         )
 
         assert steps(world, found) == {"daily": "2013-02-02..2013-02-05"}
 
     def test_of_the_last_partition_only_a_change_of_the_last_counts(self):
         world = lineage(FLIGHTS, made("latest", {}, reads("flights", "last")))
-        known = {"flights": "2013-02-01..2013-02-05"}
+        existing = {"flights": "2013-02-01..2013-02-05"}
 
-        assert steps(world, planned(world, change("flights", "2013-02-05"), known=known))
-        assert steps(world, planned(world, change("flights", "2013-02-06"), known=known))
-        old = planned(world, change("flights", "2013-02-04"), known=known)
+        assert steps(world, planned(world, change("flights", "2013-02-05"), existing=existing))
+        assert steps(world, planned(world, change("flights", "2013-02-06"), existing=existing))
+        old = planned(world, change("flights", "2013-02-04"), existing=existing)
         assert pruned(world, old) == [("flights", "latest", "partitions")]
 
 
@@ -523,7 +532,7 @@ class TestKnown:
     def test_all_that_one_pass_misses_is_asked_for_at_once(self):
         world = lineage(PLANES, *(made(f"daily{n}", DAY, "planes") for n in range(3)))
 
-        with pytest.raises(KnownNeeded) as needed:
+        with pytest.raises(MissingState) as needed:
             planned(world, change("planes", "*"))
 
         assert needed.value.datasets == {dataset_id(f"daily{n}") for n in range(3)}
@@ -531,8 +540,8 @@ class TestKnown:
     def test_what_was_never_built_asks_for_its_inputs_next(self):
         world = lineage(FLIGHTS, PLANES, made("daily", DAY, "flights", "planes"))
 
-        with pytest.raises(KnownNeeded) as needed:
-            planned(world, change("planes", "*"), known={"daily": None})
+        with pytest.raises(MissingState) as needed:
+            planned(world, change("planes", "*"), existing={"daily": None})
 
         assert needed.value.datasets == {dataset_id("flights")}
 
@@ -584,7 +593,7 @@ class TestInvalidations:
         assert len(planned(world, *changes[:16]).steps[0].row_filters) == 16
         widened = planned(world, *changes)
         assert widened.steps[0].row_filters == (None,)
-        assert widened.caused_by(widened.steps[0].via[0].dirty.causes) == tuple(
+        assert widened.invalidation_ids(widened.steps[0].via[0].dirty.invalidations) == tuple(
             each.id for each in changes
         )
 

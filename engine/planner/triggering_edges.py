@@ -11,14 +11,14 @@ from uuid import UUID
 from engine.model.job import Job
 from engine.planner.plan import Hit, Step
 
-Crossed = Mapping[int, tuple[UUID, ...]]
+TriggeringEdges = Mapping[int, tuple[UUID, ...]]
 """By producing job, the datasets that may come out changed and reach a task.
 
 Jobs are keyed by the integers of their ids, which hash in C, where a UUID hashes in Python.
 """
 
 
-def crossed_to(step: Step, job: Job) -> Callable[[Sequence[str]], Crossed]:
+def triggering_edges_of(step: Step, job: Job) -> Callable[[Sequence[str]], TriggeringEdges]:
     """Return a function from the keys of a task to the edges crossed to it."""
     hits = [hit for hit in step.via if hit.from_job is not None]
     if job.is_unit or all(hit.partitions == step.partitions for hit in hits):
@@ -31,7 +31,7 @@ def crossed_to(step: Step, job: Job) -> Callable[[Sequence[str]], Crossed]:
     )
 
 
-def _by_job(hits: Iterable[Hit]) -> Crossed:
+def _by_job(hits: Iterable[Hit]) -> TriggeringEdges:
     crossed: dict[int, tuple[UUID, ...]] = {}
     for hit in hits:
         if hit.from_job is not None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.planner import excesses, task_count, task_needs
+from engine.planner import exceeded_limits, step_blocks, task_count
 from tests.support.lineages import DAY, change, lineage, made, planned, source
 
 FLIGHTS = source("flights", DAY)
@@ -10,7 +10,7 @@ WEEK = change("flights", "2013-02-11..2013-02-17")
 
 
 def beyond(world, limit):
-    return [str(each) for each in excesses(planned(world, WEEK), world, limit)]
+    return [str(each) for each in exceeded_limits(planned(world, WEEK), world, limit)]
 
 
 def test_within_its_limits_there_is_nothing_to_say():
@@ -40,5 +40,5 @@ def test_tasks_of_many_partitions_count_by_their_partitions():
 )
 def test_tasks_are_counted_as_they_are_made(more):
     world = lineage(FLIGHTS, made("a", DAY, "flights", **more))
-    (step,) = planned(world, WEEK, known={"a": "2013-02-11"}).steps
-    assert task_count(step, world) == len(list(task_needs(step, world.job(step.job))))
+    (step,) = planned(world, WEEK, existing={"a": "2013-02-11"}).steps
+    assert task_count(step, world) == len(list(step_blocks(step, world.job(step.job))))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.planner import input_partitions, missing_inputs, prefetched, task_needs, upstream
+from engine.planner import existing_from, input_partitions, missing_inputs, step_blocks, upstream
 from tests.support.lineages import (
     DAY,
     MONTH,
@@ -22,9 +22,9 @@ from tests.support.lineages import (
 FLIGHTS = source("flights", DAY)
 
 
-def wanted(world, *changes, **known):
-    step = planned(world, *changes, **known).steps[-1]
-    return list(task_needs(step, world.job(step.job)))
+def wanted(world, *changes, **existing):
+    step = planned(world, *changes, **existing).steps[-1]
+    return list(step_blocks(step, world.job(step.job)))
 
 
 class TestNeeds:
@@ -72,9 +72,9 @@ class TestNeeds:
     @pytest.mark.parametrize("strategy", ["Full", "PerUpdate"])
     def test_a_whole_is_one_task_with_all_its_partitions(self, strategy):
         world = lineage(FLIGHTS, made("all", DAY, "flights", strategy=strategy))
-        known = {"all": "2013-02-01..2013-02-03"}
+        existing = {"all": "2013-02-01..2013-02-03"}
 
-        found = wanted(world, change("flights", "2013-02-03"), known=known)
+        found = wanted(world, change("flights", "2013-02-03"), existing=existing)
 
         assert found == [("*", ("2013-02-01", "2013-02-02", "2013-02-03"), True)]
 
@@ -119,11 +119,11 @@ class TestInputs:
         assert texts(found[job_id("daily")]) == "2013-02-01..2013-03-31"
 
     def test_a_run_reads_what_its_mappings_say_and_of_the_endless_what_is_known(self):
-        def known(dataset):
+        def existing(dataset):
             texts = {"wide": "2013-01-01..2013-01-02", "flights": "2013-02-01..2013-05-05"}
             return self.WORLD.space(dataset).parse(texts[self.WORLD.dataset(dataset).name])
 
-        found = input_partitions(self.WORLD, self.WORLD.job(job_id("month")), ["2013-02"], known)
+        found = input_partitions(self.WORLD, self.WORLD.job(job_id("month")), ["2013-02"], existing)
 
         assert {self.WORLD.dataset(d).name: texts(p) for d, p in found.items()} == {
             "daily": "2013-02-01..2013-02-28",
@@ -187,7 +187,9 @@ def test_a_first_run_is_held_until_enough_of_its_inputs_exist(
     read = reads("flights", mapping, wait_for=wait_for)
     world = lineage(source("flights", BOUNDED), made("out", BOUNDED, read))
     space = world.space(dataset_id("flights"))
-    there = prefetched({dataset_id("flights"): space.parse(existing) if existing else space.empty})
+    there = existing_from(
+        {dataset_id("flights"): space.parse(existing) if existing else space.empty}
+    )
 
     found = missing_inputs(world, world.job(job_id("out")), keys, there)
 
@@ -197,7 +199,7 @@ def test_a_first_run_is_held_until_enough_of_its_inputs_exist(
 def test_a_whole_counts_its_inputs_together():
     read = reads("flights", wait_for=3)
     world = lineage(FLIGHTS, made("out", DAY, read, strategy="Full"))
-    there = prefetched(
+    there = existing_from(
         {dataset_id("flights"): world.space(dataset_id("flights")).parse("2013-02-01..2013-02-03")}
     )
     keys = ["2013-02-01..2013-02-02", "2013-02-05..2013-02-09"]
@@ -219,7 +221,7 @@ def test_a_whole_that_names_no_partitions_needs_what_any_could_need():
             strategy="Full",
         ),
     )
-    there = prefetched({dataset_id("b"): world.space(dataset_id("b")).parse("EWR")})
+    there = existing_from({dataset_id("b"): world.space(dataset_id("b")).parse("EWR")})
 
     assert missing_inputs(world, world.job(job_id("out")), [], there) == {"b": ["JFK..LGA"]}
 
@@ -232,7 +234,7 @@ def test_inputs_that_hold_each_say_what_is_missing():
             "out", DAY, reads("flights", wait_for="all"), reads("airports", "all", wait_for="all")
         ),
     )
-    nothing = prefetched(
+    nothing = existing_from(
         {d: world.space(d).empty for d in (dataset_id("flights"), dataset_id("airports"))}
     )
 

@@ -1,4 +1,4 @@
-"""Walk from the invalidations down to every reached job, in topological order.
+"""Transitive closure of invalidations: every job reached, in topological order.
 
 Each job is visited once, in the lineage's order and so after all of its inputs.
 """
@@ -14,12 +14,12 @@ from engine.gc_pause import gc_paused
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job
-from engine.planner.causes import Affected
-from engine.planner.crossing import cross, hit_producer
+from engine.planner.bounds import Extents
 from engine.planner.dirty import DirtyScope, coalesce
-from engine.planner.extent import Extents
-from engine.planner.known import Known, KnownNeeded
+from engine.planner.edge import propagate, trigger_producer
+from engine.planner.existing import ExistingPartitions, MissingState
 from engine.planner.plan import Changed, Hit, Plan, Pruned, Step
+from engine.planner.provenance import AffectedJobs
 from engine.planner.scope import changes_in_place, dirty_scope
 from engine.planner.strategy import (
     dirty_output,
@@ -31,30 +31,32 @@ from engine.planner.strategy import (
 
 
 @gc_paused()
-def plan(lineage: Lineage, invalidations: Sequence[Invalidation], known: Known) -> Plan:
+def plan(
+    lineage: Lineage, invalidations: Sequence[Invalidation], existing: ExistingPartitions
+) -> Plan:
     """Compute the closure of invalidations, each of the current version of its dataset.
 
     The work is proportional to the affected part, whatever the size of the lineage.
 
     Raises:
-        KnownNeeded: raised by ``known``; names all datasets found to be missing in one pass.
+        MissingState: raised by ``existing``; names all datasets found to be missing in one pass.
         InvalidPartition, InvalidFilter: an invalidation's scope is impossible for its dataset.
         UnknownName: an invalidation's dataset is not in the lineage.
     """
-    extents = Extents(lineage, known)
-    walk = _Walk(lineage, extents, invalidations)
-    walk.start()
-    walk.go_down()
+    extents = Extents(lineage, existing)
+    closure = _Closure(lineage, extents, invalidations)
+    closure.start()
+    closure.visit_jobs()
     if extents.missing:
-        raise KnownNeeded(extents.missing)
-    return walk.plan()
+        raise MissingState(extents.missing)
+    return closure.plan()
 
 
 _Way = tuple[Edge, list[DirtyScope]]
 """Edge that may trigger a job, with the scopes dirty by the time of the job's visit."""
 
 
-class _Walk:
+class _Closure:
     """Plan under construction.
 
     Jobs are identified by rank in the lineage's order: ``queue`` is a heap of jobs to visit,
@@ -68,7 +70,7 @@ class _Walk:
         self._lineage = lineage
         self._extents = extents
         self._invalidations = invalidations
-        self._affected = Affected(invalidations)
+        self._affected = AffectedJobs(invalidations)
         self._queue: list[int] = []
         self._ways: dict[int, list[_Way]] = {}
         self._wrong: defaultdict[int, list[tuple[UUID, DirtyScope]]] = defaultdict(list)
@@ -81,8 +83,8 @@ class _Walk:
         """Mark the parts that the invalidations make dirty."""
         found: defaultdict[UUID, list[DirtyScope]] = defaultdict(list)
         for invalidation in self._invalidations:
-            causes = self._affected.causes(invalidation)
-            dirty = dirty_scope(self._lineage, self._extents, invalidation, causes)
+            members = self._affected.set_of(invalidation)
+            dirty = dirty_scope(self._lineage, self._extents, invalidation, members)
             if dirty.partitions or self._may_find_some(invalidation):
                 found[invalidation.dataset].append(dirty)
             else:
@@ -90,7 +92,7 @@ class _Walk:
         for dataset, scopes in found.items():
             self._mark(dataset, coalesce(scopes))
 
-    def go_down(self) -> None:
+    def visit_jobs(self) -> None:
         """Visit the reached jobs in topological order."""
         while self._queue:
             self._visit(heappop(self._queue))
@@ -127,7 +129,7 @@ class _Walk:
     def _spread(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """Enqueue the readers; the dirty scopes are examined when a reader is visited."""
         for each in scopes:
-            self._extents.note(dataset, each.partitions)
+            self._extents.record_dirty(dataset, each.partitions)
         if dataset.int in self._dirty:
             self._dirty[dataset.int] += scopes
             return
@@ -150,13 +152,13 @@ class _Walk:
         if job.activation == "manual":
             self._pruned += [Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge, _ in ways]
             ways = []  # but an invalidation of its own output is a request to run it
-        hits = [hit_producer(job, dataset, dirty) for dataset, dirty in wrong]
+        hits = [trigger_producer(job, dataset, dirty) for dataset, dirty in wrong]
         # Edges with unmapped dimensions come last: partitions hit over others count as existing.
         if len(ways) > 1:
             ways.sort(key=_has_unmapped)
         for edge, scopes in ways:
             for dirty in scopes:
-                crossed = cross(self._extents, job, edge, dirty, hits)
+                crossed = propagate(self._extents, job, edge, dirty, hits)
                 if isinstance(crossed, Hit):
                     hits.append(crossed)
                 else:
@@ -169,10 +171,10 @@ class _Walk:
         for place, output in enumerate(job.outputs):
             if scopes := dirty_output(job, place, hits, partitions):
                 self._spread(output, scopes)
-        causes = 0
+        invalidations = 0
         for hit in hits:
-            causes |= hit.dirty.causes
-        if self._affected.note(causes, job.id):
+            invalidations |= hit.dirty.invalidations
+        if self._affected.record(invalidations, job.id):
             direct = hit_directly(job, self._extents, hits, partitions)
             rows = row_filters(job, hits)
             if_stale = hit_if_stale(job, self._extents, hits, partitions)

@@ -14,23 +14,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, propagate
+from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, propagate_columns
 from engine.lineage.graph import Edge
 from engine.lineage.narrowing import narrow
 from engine.lineage.rows import RowFilter
 from engine.model.job import Job
 from engine.partitions import PartitionSet
+from engine.planner.bounds import Extents, clamp, unbounded_dimensions
 from engine.planner.dirty import DirtyScope
-from engine.planner.extent import Extents, clamp, endless
 from engine.planner.plan import Hit, Pruned
 
 
-def hit_producer(job: Job, dataset: UUID, dirty: DirtyScope) -> Hit:
+def trigger_producer(job: Job, dataset: UUID, dirty: DirtyScope) -> Hit:
     """Trigger the producer of a wrong output, to rebuild the dirty partitions completely."""
     return Hit(dataset, None, None, dirty, dirty.partitions, (None,) * len(job.outputs), None)
 
 
-def cross(
+def propagate(
     extents: Extents,
     job: Job,
     edge: Edge,
@@ -44,34 +44,34 @@ def cross(
     """
     columns: tuple[DirtyColumns | Pruning, ...] = (None,) * len(job.outputs)
     if dirty.columns is not None:
-        columns = tuple([propagate(each, dirty.columns) for each in edge.columns])
+        columns = tuple([propagate_columns(each, dirty.columns) for each in edge.columns])
         if all(each is PRUNED for each in columns):
             return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirty))
-    known = _known(extents, edge, dirty.partitions) if edge.mapping.takes_last else None
-    touched = edge.mapping.down(dirty.partitions, known)
+    # `last` may take a dirty partition that does not exist yet.
+    existing = (
+        extents.existing(edge.dataset) | dirty.partitions if edge.mapping.takes_last else None
+    )
+    touched = edge.mapping.down(dirty.partitions, existing)
     rows = dirty.rows and dirty.rows.through(edge.input.passes)
     if rows and touched:
         touched = narrow(rows, touched.space, touched)
         if not touched:
             return Pruned(edge.dataset, edge.job, "rows", _rowless(rows))
     partitions = touched
-    if not edge.mapping.is_identity and (without_end := edge.unmapped | endless(touched)):
-        if _are_the_first(extents, job, touched, hits):
+    if not edge.mapping.is_identity and (
+        unbounded := edge.unmapped | unbounded_dimensions(touched)
+    ):
+        if _begins_with(extents, job, touched, hits):
             columns = (None,) * len(job.outputs)
         else:
-            partitions = _with_an_end(extents, job, touched, without_end, hits)
+            partitions = _bounded(extents, job, touched, unbounded, hits)
     if not partitions and not (touched and job.is_unit):
         return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirty))
     from_job = None if dirty.in_place else edge.producer.id
     return Hit(edge.dataset, from_job, edge, dirty, partitions, columns, rows)
 
 
-def _known(extents: Extents, edge: Edge, dirty: PartitionSet) -> PartitionSet:
-    """Return the partitions from which `last` takes the last; dirty ones may not be known yet."""
-    return extents.known(edge.dataset) | dirty
-
-
-def _are_the_first(extents: Extents, job: Job, touched: PartitionSet, hits: Sequence[Hit]) -> bool:
+def _begins_with(extents: Extents, job: Job, touched: PartitionSet, hits: Sequence[Hit]) -> bool:
     """Return True if a job without determining inputs begins with the touched partitions.
 
     The partitions are created, so all their columns are new, whichever input columns have changed.
@@ -84,7 +84,7 @@ def _are_the_first(extents: Extents, job: Job, touched: PartitionSet, hits: Sequ
     return not any(hit.partitions for hit in hits if hit.edge is None)
 
 
-def _with_an_end(
+def _bounded(
     extents: Extents,
     job: Job,
     touched: PartitionSet,
@@ -98,7 +98,7 @@ def _with_an_end(
     its task was canceled. For a job without partitions, the partitions reached by all inputs
     together count as existing.
     """
-    dimensions -= extents.unmapped_by_all(job) - endless(touched)
+    dimensions -= extents.unmapped_by_all(job) - unbounded_dimensions(touched)
     if not dimensions:
         return touched
     existing = extents.of_job(job)
