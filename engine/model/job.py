@@ -71,8 +71,8 @@ class Job(msgspec.Struct, frozen=True, gc=False):
         return int(self.scaling.get("partitions_per_task", 1))
 
     @property
-    def is_unit(self) -> bool:
-        """True if one task produces the entire output, including unregistered partitions."""
+    def is_single_run(self) -> bool:
+        """True if a single run builds all output partitions, possibly newly discovered ones."""
         return self.strategy != "PerPartition"
 
     @property

@@ -9,7 +9,7 @@ from engine.model.job import Job
 from engine.partitions import PartitionSpace
 from engine.planner.plan import Step
 
-WHOLE = "*"
+SINGLE_RUN_BLOCK = "*"
 """Slot of a single-run job."""
 
 TaskBlock = tuple[str, tuple[str, ...], bool]
@@ -24,7 +24,7 @@ def cached_step_blocks() -> Callable[[Step, Job], Sequence[TaskBlock]]:
     found: dict[tuple[int, int, bool, int], Sequence[TaskBlock]] = {}
 
     def needs(step: Step, job: Job) -> Sequence[TaskBlock]:
-        alike = id(step.partitions), id(step.direct), job.is_unit, job.partitions_per_task
+        alike = id(step.partitions), id(step.direct), job.is_single_run, job.partitions_per_task
         if alike not in found:
             found[alike] = list(step_blocks(step, job))
         return found[alike]
@@ -40,9 +40,9 @@ def step_blocks(step: Step, job: Job) -> Iterator[TaskBlock]:
     triggered keys. A single-run job has one task, with all keys.
     """
     space = step.partitions.space
-    if job.is_unit:
+    if job.is_single_run:
         is_sure = bool(step.direct) or not step.partitions
-        yield WHOLE, tuple(space.keys(step.partitions)), is_sure
+        yield SINGLE_RUN_BLOCK, tuple(space.keys(step.partitions)), is_sure
         return
     sure = _keys(step, space)
     for slot, keys in space.blocks(step.partitions, job.partitions_per_task):

@@ -127,7 +127,7 @@ class Extents:
         return PartitionSet.union([self.existing(dataset), *finite])
 
     def _has_all_or_none(self, job: Job) -> bool:
-        return job.is_unit and self._lineage.job_space(job).universe.is_finite
+        return job.is_single_run and self._lineage.job_space(job).universe.is_finite
 
 
 def product(reached: Sequence[tuple[Edge, PartitionSet]]) -> PartitionSet:

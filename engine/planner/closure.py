@@ -106,7 +106,7 @@ class _Closure:
         """Return True if a whole dataset is wrong and its job discovers partitions in inputs."""
         job = self._lineage.producer(invalidation.dataset)
         is_all = invalidation.partition_key is None and not invalidation.row_filter
-        if not (is_all and job.is_unit) or changes_in_place(self._lineage, invalidation):
+        if not (is_all and job.is_single_run) or changes_in_place(self._lineage, invalidation):
             return False
         return any(self._extents.of(edge.dataset) for edge in self._extents.determining(job))
 

@@ -65,7 +65,7 @@ def propagate(
             columns = (None,) * len(job.outputs)
         else:
             partitions = _bounded(extents, job, touched, unbounded, hits)
-    if not partitions and not (touched and job.is_unit):
+    if not partitions and not (touched and job.is_single_run):
         return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirty))
     from_job = None if dirty.in_place else edge.producer.id
     return Hit(edge.dataset, from_job, edge, dirty, partitions, columns, rows)

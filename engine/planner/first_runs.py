@@ -18,8 +18,8 @@ from engine.planner.inputs import up
 
 _MAX_TEXTS = 1_000
 
-UNIT = "*"
-"""Key that stands for all partitions of a job that builds them together."""
+SINGLE_RUN_KEY = "*"
+"""Key that stands for all partitions of a single-run job."""
 
 
 def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: ExistingPartitions) -> bool:
@@ -28,7 +28,7 @@ def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: ExistingPar
     Raises MissingState as ``existing`` does.
     """
     space = lineage.job_space(job)
-    made = space.universe if key == UNIT and job.is_unit else space.parse(key)
+    made = space.universe if key == SINGLE_RUN_KEY and job.is_single_run else space.parse(key)
     edges = Extents(lineage, existing).determining(job)
     has_input = not edges or any(
         up(edge, made, existing) & existing(edge.dataset) for edge in edges
@@ -75,13 +75,13 @@ def missing_inputs(
 
     ``existing`` returns the existing partitions of an input, and is called only for awaited inputs.
     A task waits for the missing partitions of all its outputs, which may overlap. Without ``keys``,
-    a job that builds its partitions together needs the inputs of all possible partitions.
+    a single-run job needs the inputs of all possible partitions.
     """
     waiting: dict[str, PartitionSet] = {}
     for edge in lineage.inputs(job.id):
         if edge.input.wait_for == "any":
             continue
-        for made in _counted_together(lineage, job, keys):
+        for made in _groups(lineage, job, keys):
             missing = _missing(edge, made, existing)
             if missing:
                 name = edge.input.name
@@ -91,10 +91,10 @@ def missing_inputs(
     } or None
 
 
-def _counted_together(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[PartitionSet]:
+def _groups(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[PartitionSet]:
     """Return groups of output partitions with inputs counted together; one group if single-run."""
     space = lineage.job_space(job)
-    if job.is_unit:
+    if job.is_single_run:
         return iter([space.from_keys(keys) if keys else space.universe])
     return (space.from_keys([key]) for key in keys)
 

@@ -50,7 +50,7 @@ def up(edge: Edge, made: PartitionSet, existing: ExistingPartitions) -> Partitio
 def _made(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
     """Return the output partitions of a run; all if single-run, which may discover partitions."""
     space = lineage.job_space(job)
-    return space.universe if job.is_unit else space.from_keys(keys)
+    return space.universe if job.is_single_run else space.from_keys(keys)
 
 
 def _certain(edge: Edge, made: PartitionSet) -> PartitionSet | None:

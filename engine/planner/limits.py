@@ -31,7 +31,7 @@ class LimitExceeded(NamedTuple):
 
 def recomputed_partitions(step: Step, job: Job) -> int:
     """Return the number of partitions recomputed by a step; 1 for a single-run job."""
-    return step.partitions.count() if not job.is_unit else 1
+    return step.partitions.count() if not job.is_single_run else 1
 
 
 def exceeded_limits(plan: Plan, lineage: Lineage, limit: int | None) -> Iterator[LimitExceeded]:

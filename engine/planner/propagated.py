@@ -29,7 +29,7 @@ def propagated_scopes(step: Step, job: Job) -> Callable[[Sequence[str]], Propaga
     """
     if not step.is_narrow:
         return lambda _: None
-    if job.is_unit or all(hit.partitions == step.partitions for hit in step.via):
+    if job.is_single_run or all(hit.partitions == step.partitions for hit in step.via):
         of_all_keys = _scopes(job, step.via)
         return lambda _: of_all_keys
     space = step.partitions.space
@@ -48,7 +48,7 @@ def _scopes(job: Job, hits: Sequence[Hit]) -> Propagated:
     found = {
         # A single-run output is propagated in all rows.
         str(output): _of_output(
-            [(hit.columns[i], None if job.is_unit else hit.rows) for hit in hits]
+            [(hit.columns[i], None if job.is_single_run else hit.rows) for hit in hits]
         )
         for i, output in enumerate(job.outputs)
     }

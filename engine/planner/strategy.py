@@ -28,7 +28,7 @@ _NEW_ROWS = RowFilter()
 def recomputed(job: Job, extents: Extents, hits: Sequence[Hit]) -> PartitionSet:
     """Return the step's output partitions; if single-run, all within bounds, else all existing."""
     partitions = PartitionSet.union([hit.partitions for hit in hits])
-    if not job.is_unit:
+    if not job.is_single_run:
         return partitions
     universe = partitions.space.universe
     return universe if universe.is_finite else extents.of_job(job) | partitions
@@ -46,7 +46,7 @@ def hit_directly(
         return partitions
     if not direct:
         return partitions.space.empty
-    if job.is_unit or len(direct) == len(hits):
+    if job.is_single_run or len(direct) == len(hits):
         return partitions
     return PartitionSet.union(direct)
 
@@ -59,7 +59,11 @@ def hit_if_stale(
     For a single-run job, returns all or none.
     """
     found = [hit.partitions for hit in hits if hit.dirty.is_stamped]
-    if not found or (job.is_unit and len(found) < len(hits)) or _finds_new(job, extents, hits):
+    if (
+        not found
+        or (job.is_single_run and len(found) < len(hits))
+        or _finds_new(job, extents, hits)
+    ):
         return partitions.space.empty
     if len(found) == len(hits):
         return partitions
@@ -112,7 +116,7 @@ def dirty_output(
         for hit in hits
         if (columns := hit.columns[output]) is not PRUNED
     ]
-    return _as_one(job, hits, scopes, partitions) if job.is_unit else coalesce(scopes)
+    return _as_one(job, hits, scopes, partitions) if job.is_single_run else coalesce(scopes)
 
 
 def _as_one(

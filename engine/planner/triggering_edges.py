@@ -21,7 +21,7 @@ Jobs are keyed by the integers of their ids, which hash in C, where a UUID hashe
 def triggering_edges_of(step: Step, job: Job) -> Callable[[Sequence[str]], TriggeringEdges]:
     """Return a function from the keys of a task to the edges crossed to it."""
     hits = [hit for hit in step.via if hit.from_job is not None]
-    if job.is_unit or all(hit.partitions == step.partitions for hit in hits):
+    if job.is_single_run or all(hit.partitions == step.partitions for hit in hits):
         all_of_them = _by_job(hits)
         return lambda _: all_of_them
     space = step.partitions.space

@@ -318,8 +318,8 @@ CREATE TABLE partition_versions (
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 ) WITH (fillfactor = 80);
 
--- The last run behind a dataset version whose partitions are built together: it may have found none.
-CREATE TABLE unit_runs (
+-- The last run behind each dataset version of a single-run job, which may have found no partition.
+CREATE TABLE single_runs (
     dataset_uuid uuid NOT NULL,
     dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
     task_id uuid NOT NULL,

@@ -55,7 +55,7 @@ SELECT partition_key FROM stamped WHERE jsonb_array_length(row_changes) > %(most
 -- :name forget_content
 -- Whatever the next run of these writes is a change. Single columns keep their fingerprints where their
 -- run alone says what has changed: not where an attempt may have written them, and not where a run has
--- taken in what no plan has propagated yet. A null key: all partitions, which are built together.
+-- taken in what no plan has propagated yet. A null key: all partitions of a single-run job.
 UPDATE knockon.partition_versions p
 SET fingerprint = NULL, attributed_fingerprints = NULL,
     column_fingerprints = CASE WHEN NOT %(partly_written)s AND p.attributed_fingerprints IS NULL
@@ -98,7 +98,7 @@ ORDER BY g.n
 -- :name write
 -- The partitions that runs have written, and their contents after it. No decision leaves them as they
 -- were any more, but for one that was made while the run was under way, or about rows that it may not
--- have read: the key of an unpartitioned dataset also stands for all that a job builds together.
+-- have read: the key of an unpartitioned dataset also stands for all partitions of a single-run job.
 WITH g AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(dataset_uuid uuid, dataset_version uuid,
         partition_key text, changed_at timestamptz, config_hash text, schema_hash text,
@@ -110,7 +110,7 @@ WITH g AS MATERIALIZED (
     WHERE (d.dataset_uuid, d.dataset_version, d.partition_key)
         = (g.dataset_uuid, g.dataset_version, g.partition_key)
       AND d.running_task IS DISTINCT FROM g.task_id
-      AND NOT EXISTS (SELECT FROM knockon.unit_runs u WHERE u.has_unread_rows
+      AND NOT EXISTS (SELECT FROM knockon.single_runs u WHERE u.has_unread_rows
           AND u.dataset_uuid = d.dataset_uuid AND u.dataset_version = d.dataset_version)
 )
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at,

@@ -21,11 +21,11 @@ WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.par
   AND i.input_version < %(before)s
   AND i.input_version >= knockon.stamp_of(p.materialized_at, p.column_stamps, %(columns)s::text[])
 
--- :name unit_run
--- The same of an output whose partitions are built together.
+-- :name single_run
+-- The same for an output of a single-run job.
 SELECT '*' AS key, i.task_id, i.input_version AS recorded
 FROM knockon.partition_versions p
-JOIN knockon.unit_runs r ON r.dataset_uuid = %(output)s AND r.dataset_version = %(output_version)s
+JOIN knockon.single_runs r ON r.dataset_uuid = %(output)s AND r.dataset_version = %(output_version)s
 JOIN knockon.task_inputs i ON i.task_id = r.task_id AND i.input_dataset_uuid = p.dataset_uuid
     AND i.input_partition_key = p.partition_key
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.partition_key = %(key)s

@@ -10,13 +10,13 @@ LEFT JOIN knockon.partition_versions p
 ORDER BY g.n
 
 -- :name last_runs
--- The last run behind each dataset version whose partitions are built together.
+-- The last run behind each dataset version of a single-run job.
 SELECT r.task_id, r.config_hash, r.is_partly_written, r.is_declared_wrong, r.has_unread_rows
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) WITH ORDINALITY AS g(dataset, version, n)
-LEFT JOIN knockon.unit_runs r ON r.dataset_uuid = g.dataset AND r.dataset_version = g.version
+LEFT JOIN knockon.single_runs r ON r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 ORDER BY g.n
 
--- :name record_unit_run
+-- :name record_single_run
 -- A run has built all partitions of these dataset versions. No decision leaves them as they were, but
 -- for one that was made while the run was under way, or about rows that it has not read.
 WITH undecided AS (
@@ -25,10 +25,10 @@ WITH undecided AS (
     WHERE d.dataset_uuid = g.dataset AND d.dataset_version = g.version
       AND d.running_task IS DISTINCT FROM %(task)s::uuid
       AND (%(has_read_all_rows)s OR NOT EXISTS (
-          SELECT FROM knockon.unit_runs u WHERE u.has_unread_rows
+          SELECT FROM knockon.single_runs u WHERE u.has_unread_rows
               AND u.dataset_uuid = d.dataset_uuid AND u.dataset_version = d.dataset_version))
 )
-INSERT INTO knockon.unit_runs AS r (dataset_uuid, dataset_version, task_id, config_hash)
+INSERT INTO knockon.single_runs AS r (dataset_uuid, dataset_version, task_id, config_hash)
 SELECT dataset, version, %(task)s, %(config_hash)s
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 ON CONFLICT (dataset_uuid, dataset_version) DO UPDATE
@@ -37,14 +37,14 @@ SET task_id = EXCLUDED.task_id, config_hash = EXCLUDED.config_hash, is_partly_wr
 
 -- :name leave_rows_unread
 -- A task that was to read old rows again for these dataset versions was decided against.
-UPDATE knockon.unit_runs r SET has_unread_rows = true
+UPDATE knockon.single_runs r SET has_unread_rows = true
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 WHERE r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 RETURNING r.dataset_uuid
 
--- :name mark_units_partly_written
--- An attempt may have written any partition of these dataset versions, which are built together.
-UPDATE knockon.unit_runs r SET is_partly_written = true
+-- :name mark_single_runs_partly_written
+-- An attempt may have written any partition of these dataset versions of single-run jobs.
+UPDATE knockon.single_runs r SET is_partly_written = true
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 WHERE r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 
@@ -55,9 +55,9 @@ FROM unnest(%(keys)s::text[]) AS key
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.partition_key = key
   AND NOT p.is_declared_wrong
 
--- :name declare_unit_wrong
--- The same for partitions that are built together.
-UPDATE knockon.unit_runs r SET is_declared_wrong = true
+-- :name declare_single_run_wrong
+-- The same for the partitions of a single-run job.
+UPDATE knockon.single_runs r SET is_declared_wrong = true
 WHERE r.dataset_uuid = %(dataset)s AND r.dataset_version = %(version)s
 
 -- :name changed_inputs
@@ -143,7 +143,7 @@ WHERE v.is_stale OR (
     r.id IS NOT NULL
     AND NOT EXISTS (SELECT FROM knockon.partition_versions p WHERE p.dataset_uuid = %(dataset)s
                     AND p.dataset_version = %(version)s AND p.partition_key = v.key)
-    AND NOT EXISTS (SELECT FROM knockon.unit_runs u WHERE u.dataset_uuid = %(dataset)s
+    AND NOT EXISTS (SELECT FROM knockon.single_runs u WHERE u.dataset_uuid = %(dataset)s
                     AND u.dataset_version = %(version)s))
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET decision = EXCLUDED.decision, decided_by = EXCLUDED.decided_by,
@@ -170,5 +170,5 @@ USING unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[], %(rea
     AS g(dataset, version, key, reads_all_rows)
 WHERE d.dataset_uuid = g.dataset AND d.dataset_version = g.version AND d.partition_key = g.key
   AND (g.reads_all_rows OR NOT EXISTS (
-      SELECT FROM knockon.unit_runs u WHERE u.has_unread_rows
+      SELECT FROM knockon.single_runs u WHERE u.has_unread_rows
           AND u.dataset_uuid = g.dataset AND u.dataset_version = g.version))

@@ -37,9 +37,9 @@ FROM knockon_before.partition_versions b
 WHERE b.is_doubtful AND (p.dataset_uuid, p.dataset_version, p.partition_key)
     = (b.dataset_uuid, b.dataset_version, b.partition_key);
 
--- The last run of a job that builds all its partitions together is the newest behind a partition: ids of
+-- The last run of a single-run job is the newest behind a partition: ids of
 -- tasks rise with time, and no two of one job run at once.
-INSERT INTO knockon.unit_runs (dataset_uuid, dataset_version, task_id, config_hash)
+INSERT INTO knockon.single_runs (dataset_uuid, dataset_version, task_id, config_hash)
 SELECT DISTINCT ON (p.dataset_uuid, p.dataset_version)
     p.dataset_uuid, p.dataset_version, p.task_id, p.config_hash
 FROM knockon.partition_versions p

@@ -24,24 +24,24 @@ class Decisions:
         """Record that the partitions of a job are stale by decision, or no longer its own work."""
         self.misled(job, keys, time)
         for output in job.outputs:
-            self.unverified[output.name] |= {*universe(job.space)} if job.is_unit else {*keys}
+            self.unverified[output.name] |= {*universe(job.space)} if job.is_single_run else {*keys}
 
     def misled(self, job: Job, keys: Iterable[Key], time: int) -> None:
         """Record partitions built from an edit that no event has announced to their job."""
-        left = {*universe(job.space)} if job.is_unit else {*keys}
+        left = {*universe(job.space)} if job.is_single_run else {*keys}
         self._left[job.name].update(dict.fromkeys(left, time))
 
     def made(self, job: Job, keys: Iterable[Key], begun: int) -> None:
         """Record a completed run that read everything its partitions are made of."""
         left = self._left[job.name]
-        for key in [*left] if job.is_unit else [*keys]:
+        for key in [*left] if job.is_single_run else [*keys]:
             if left.get(key, begun) < begun:
                 del left[key]
 
     def called_for(self, job: Job, keys: Iterable[Key] | None) -> None:
         """Record an order to recompute these partitions, or all: nothing excuses them any more."""
         left = self._left[job.name]
-        for key in [*left] if keys is None or job.is_unit else [*keys]:
+        for key in [*left] if keys is None or job.is_single_run else [*keys]:
             left.pop(key, None)
 
     def excused(self, job: Job) -> set[Key]:

@@ -47,7 +47,7 @@ def forked_world(seed: int) -> World:
 
 
 def bundled_world(seed: int) -> World:
-    """A forked world whose first job builds all its partitions together."""
+    """A forked world whose first job is a single run."""
     made = forked_world(seed)
     fork = made.by_name["job1"]
     return made.replacing(replace(fork, strategy="Full", per_task=1))

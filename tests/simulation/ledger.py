@@ -109,13 +109,13 @@ class Ledger:
             above = self._may_be_new(world, source, since)
             columns = output.dirtied(read.dataset, above[0]) if above else NONE
             if above and columns != NONE:
-                kept = job.keeps_rows_apart(read) and not job.is_unit
+                kept = job.keeps_rows_apart(read) and not job.is_single_run
                 dirt.append((columns, above[1] if kept else None))
         return _widest(dirt) if dirt else None
 
     def _is_wrong(self, job: Job, key: Key, since: int) -> bool:
         return any(
-            each.time > since and (each.key in (None, key) or job.is_unit)
+            each.time > since and (each.key in (None, key) or job.is_single_run)
             for output in job.outputs
             for each in self.wrong[output.name]
         )
@@ -134,7 +134,7 @@ class Ledger:
                 for output in job.outputs:
                     columns = output.dirtied(read.dataset, each.columns)
                     if columns is None or columns:
-                        kept = job.keeps_rows_apart(read) and not job.is_unit
+                        kept = job.keeps_rows_apart(read) and not job.is_single_run
                         yield output.name, (columns, each.groups if kept else None)
 
     def _seen_to_change(
@@ -161,7 +161,7 @@ class Ledger:
         }
 
     def _reaches(self, world: World, job: Job, read: Read, key: Key, said: Declared) -> bool:
-        if job.is_unit:
+        if job.is_single_run:
             return True
         if None not in (said.groups, read.grouped) and key[read.grouped] not in said.groups:
             return False
@@ -180,7 +180,7 @@ class Ledger:
             for each in self.changed[read.dataset]
             if each.time > since and _is_read(job, read, each.columns)
         }
-        if job.is_unit or read.latest is not None:
+        if job.is_single_run or read.latest is not None:
             return bool(keys)
         return bool(needed(read, source.space, job.space, key, keys))
 

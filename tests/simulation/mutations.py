@@ -804,7 +804,7 @@ def fingerprints_of_some_columns_are_taken_for_all(patch: Patch) -> None:
 
 
 @classified(LOST_WORK)
-def a_unit_passes_on_the_columns_of_its_first_hit(patch: Patch) -> None:
+def a_single_run_propagates_the_columns_of_its_first_trigger(patch: Patch) -> None:
     def first(as_one: Any) -> Any:
         def wrong(job: Any, hits: Any, scopes: Any, partitions: Any) -> Any:
             found = as_one(job, hits, scopes, partitions)
@@ -858,7 +858,7 @@ def a_block_is_sure_to_run_only_if_all_its_partitions_are(patch: Patch) -> None:
         def wrong(step: Any, job: Any) -> Any:
             sure = {*step.direct.space.keys(step.direct)} if step.direct else set()
             for slot, keys, is_sure in step_blocks(step, job):
-                yield slot, keys, is_sure and (job.is_unit or sure.issuperset(keys))
+                yield slot, keys, is_sure and (job.is_single_run or sure.issuperset(keys))
 
         return wrong
 

@@ -176,7 +176,7 @@ class People:
             wanted = texts or tuple(text(job.space, key) for key in sorted(keys))
             event = SourceEvent(
                 dataset=job.outputs[0].name,
-                partitions=None if job.is_unit or not job.space else wanted,
+                partitions=None if job.is_single_run or not job.space else wanted,
                 reason="manual",
             )
             self.upstream.stream.append(event)

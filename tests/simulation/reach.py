@@ -157,7 +157,7 @@ def _cut(job: Job) -> Iterator[str]:
         yield "cut: not"
     if len(job.space) > 1:
         yield "cut: product"
-    if job.per_task > 1 and job.space and not job.is_unit:
+    if job.per_task > 1 and job.space and not job.is_single_run:
         yield "cut: many partitions a task"
 
 

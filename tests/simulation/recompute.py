@@ -146,7 +146,7 @@ def must_exist(
     if job.follows and job.space:
         return _groups_found(job, existing, sources)
     reached = {read: _reached(world, job, read, existing[read.dataset]) for read in job.reads}
-    if job.is_unit and is_finite(job.space):
+    if job.is_single_run and is_finite(job.space):
         return {*universe(job.space)} if any(reached.values()) else set()
     followed = [read for read in job.reads if is_tight(read, job.space)]
     followed = followed or [read for read in job.reads if _ends(read, job)]
@@ -195,7 +195,7 @@ def _groups_found(job: Job, existing: Existing, sources: Mapping[str, Partitions
 def may_exist(world: World, job: Job, existing: Existing) -> set[Key]:
     """The partitions that are made from something which exists."""
     keys = {*universe(job.space)}
-    if job.is_unit and is_finite(job.space):
+    if job.is_single_run and is_finite(job.space):
         return keys
     spaces = {read.dataset: world.makers[read.dataset].space for read in job.reads}
     return {
@@ -236,7 +236,7 @@ def _lacks_of_all(world: World, job: Job, read: Read, existing: Collection[Key])
 
 def waits(world: World, job: Job, first: Collection[Key], existing: Existing) -> bool:
     """Whether the first run of these output partitions has to wait for inputs."""
-    if job.is_unit:
+    if job.is_single_run:
         return bool(first) and _lack(world, job, first, existing)
     return any(_lack(world, job, [key], existing) for key in first)
 

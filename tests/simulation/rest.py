@@ -14,7 +14,7 @@ from tests.simulation.dimensions import Key, text, universe
 from tests.simulation.engines import Engines
 from tests.simulation.invariants import Broken
 from tests.simulation.people import People
-from tests.simulation.stage import UNIT, Stage
+from tests.simulation.stage import SINGLE_RUN_KEY, Stage
 from tests.simulation.workers import Workers, keys_of
 from tests.simulation.world import Job
 
@@ -134,9 +134,9 @@ class Rest:
         for job in self.stage.world.made:
             name = job.outputs[0].name
             version = self.stage.versions[name]
-            for key in {UNIT} if job.is_unit else universe(job.space):
+            for key in {SINGLE_RUN_KEY} if job.is_single_run else universe(job.space):
                 if self.workers.is_partly_written(version, key):
-                    found.add((name, "*" if job.is_unit else text(job.space, key)))
+                    found.add((name, "*" if job.is_single_run else text(job.space, key)))
         return found
 
     async def _check(self) -> None:
@@ -217,5 +217,5 @@ class Rest:
                 self.stage.counts["held for its inputs"] += 1
                 if not recompute.task_waits(self.stage.world, job, keys, existing):
                     raise Broken("held, though all that it waits for is there", what)
-            excused[job.name] |= {*universe(job.space)} if job.is_unit else {*keys}
+            excused[job.name] |= {*universe(job.space)} if job.is_single_run else {*keys}
         return excused

@@ -35,7 +35,7 @@ CRASHES = 0.10
 MEETINGS = 0.10
 STATEMENTS = {"plan": 14, "claim": 9, "finish": 11, "deploy": 40, "ingest": 6, "fail": 12}
 """About how many a verb has, at most; others have fewer."""
-UNIT: Key = ("(unit)",)
+SINGLE_RUN_KEY: Key = ("(single run)",)
 """Stands for everything that a job makes in one go."""
 
 _EXISTING = """

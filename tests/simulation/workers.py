@@ -27,7 +27,7 @@ from tests.simulation.invariants import Broken
 from tests.simulation.ledger import Changed, Declared, Dirt
 from tests.simulation.reports import Content, Gaps, Telling, reported
 from tests.simulation.rows import Partitions, Rows, differing, groups_differing, is_meant, may_hold
-from tests.simulation.stage import UNIT, Stage
+from tests.simulation.stage import SINGLE_RUN_KEY, Stage
 from tests.simulation.world import GROUP, Columns, Job, Output, Values, World
 
 _HELD = """
@@ -113,7 +113,7 @@ class Workers:
         if not lease.partitions:
             # Nothing is known of it yet, nor whether it would come out new: it may find something.
             return {output.name: (None, None) for output in job.outputs}
-        keys = [UNIT] if job.is_unit else keys_of(job, lease.partitions)
+        keys = [SINGLE_RUN_KEY] if job.is_single_run else keys_of(job, lease.partitions)
         version = lease.outputs[0].version
         dirt = self.stage.ledger.dirt(self.stage.world, job, version, keys)
         if dirt is None and any((version, key) in self._attempted for key in keys):
@@ -138,12 +138,12 @@ class Workers:
     def _count_on_writes(self, lease: Lease) -> None:
         """After an attempt that did not complete, anything may be in the partitions it had."""
         job, version = self.stage.world.by_name[lease.job.name], lease.outputs[0].version
-        keys = [UNIT] if job.is_unit else keys_of(job, lease.partitions)
+        keys = [SINGLE_RUN_KEY] if job.is_single_run else keys_of(job, lease.partitions)
         for key in () if job.writes_with_its_completion else keys:
             if (version, key) in self._attempted:
                 for dataset in lease.outputs:
                     there = self.stage.warehouse[dataset.name, dataset.version]
-                    self.stage.edited[dataset.name] |= {*there} if key == UNIT else {key}
+                    self.stage.edited[dataset.name] |= {*there} if key == SINGLE_RUN_KEY else {key}
             self._attempted.add((version, key))
 
     def _check_cursor(self, run: Run) -> None:
@@ -288,7 +288,7 @@ class Workers:
             version = run.lease.outputs[0].version
             self._read_up_to[version] = max(run.newest, self._read_up_to.get(version, run.newest))
         generation = run.lease.outputs[0].version
-        keys = [UNIT] if run.job.is_unit else [*content[run.job.outputs[0].name]]
+        keys = [SINGLE_RUN_KEY] if run.job.is_single_run else [*content[run.job.outputs[0].name]]
         self._attempted -= {(generation, key) for key in keys}
         ledger.made.update(dict.fromkeys(((generation, key) for key in keys), run.at))
         if not run.job.follows or None in run.lease.row_filters:

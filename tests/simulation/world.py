@@ -89,7 +89,7 @@ class Job:
         return not self.reads
 
     @property
-    def is_unit(self) -> bool:
+    def is_single_run(self) -> bool:
         """Whether it makes everything in one go."""
         return self.strategy != "PerPartition"
 

@@ -81,21 +81,21 @@ async def _record(
         has_changed=[task in changes.tasks for task in ids],
     )
     await execute(conn, "tasks.record_inputs", **_inputs(completions))
-    units = [each for each in completions if each.lease.job.is_unit]
-    for each in units:
+    single_runs = [each for each in completions if each.lease.job.is_single_run]
+    for each in single_runs:
         await move_cursors(conn, each)
-        await _record_unit_run(conn, each.lease)
-    found = [fact for each in units for fact in _found_new(each)]
+        await _record_single_run(conn, each.lease)
+    found = [fact for each in single_runs for fact in _found_new(each)]
     await insert_own(conn, org, [*found, *_unpropagated(changed)])
     await settle(conn, org, ids, changes)
     await release_held_of_manual(conn, org, lineage, {each.dataset_uuid for each in made})
 
 
-async def _record_unit_run(conn: Connection, lease: Lease) -> None:
+async def _record_single_run(conn: Connection, lease: Lease) -> None:
     """Record a single-run job's run for the outputs as a whole: it may have found no partitions."""
     await execute(
         conn,
-        "stale.record_unit_run",
+        "stale.record_single_run",
         datasets=[each.id for each in lease.outputs],
         versions=[each.version for each in lease.outputs],
         task=lease.task_id,

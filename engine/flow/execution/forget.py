@@ -28,12 +28,12 @@ async def forget_partial_writes(
     if job is None or job.writes_with_its_completion:
         return
     everything: list[str | None] = [None]
-    partitions = [(job_id, everything if job.is_unit else keys)]
+    partitions = [(job_id, everything if job.is_single_run else keys)]
     await _forget(conn, lineage, partitions, partly_written=True)
-    if job.is_unit:
+    if job.is_single_run:
         await execute(
             conn,
-            "stale.mark_units_partly_written",
+            "stale.mark_single_runs_partly_written",
             datasets=list(job.outputs),
             versions=[lineage.dataset(output).version for output in job.outputs],
         )

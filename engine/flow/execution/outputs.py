@@ -146,7 +146,7 @@ def _dataset_of(
 
 def _check_new(lineage: Lineage, lease: Lease, dataset: Dataset, partition: str) -> None:
     """Raise InvalidInput for a partition unknown to the task, unless the job is single-run."""
-    if not lease.job.is_unit:
+    if not lease.job.is_single_run:
         raise InvalidInput(
             f"job {lease.job.name!r} reported partition {partition!r}, which its task does not "
             f"hold: report {', '.join(lease.partitions)}"

@@ -22,7 +22,7 @@ from engine.lineage.graph import Lineage
 from engine.lineage.scope import reached
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner.first_runs import UNIT
+from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
 
@@ -71,7 +71,7 @@ async def _raise(
     output = lineage.dataset(job.outputs[0])
     runs = await fetch(
         conn,
-        "row_changes.unit_run" if job.is_unit else "row_changes.runs",
+        "row_changes.single_run" if job.is_single_run else "row_changes.runs",
         output=output.id,
         output_version=output.version,
         dataset=dataset,
@@ -104,8 +104,8 @@ def _hit(
         missed[bisect_right(times, each["recorded"])].append(each)
     hit: set[UUID] = set()
     for first, rows in missed.items():
-        if job.is_unit:
-            found = {UNIT} if since[first] else set()
+        if job.is_single_run:
+            found = {SINGLE_RUN_KEY} if since[first] else set()
         else:
             found = {*space.keys(since[first] & space.from_keys(row["key"] for row in rows))}
         hit |= {row["task_id"] for row in rows if row["key"] in found}

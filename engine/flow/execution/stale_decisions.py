@@ -11,7 +11,7 @@ from uuid import UUID
 from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner.first_runs import UNIT
+from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.run import execute, fetch
 
@@ -93,7 +93,7 @@ async def leave_rows_unread(
                 versions=[output.version for output in outputs],
             )
             if left:
-                await _record(conn, lineage, job, {UNIT: True}, decision)
+                await _record(conn, lineage, job, {SINGLE_RUN_KEY: True}, decision)
 
 
 async def forget_decisions(

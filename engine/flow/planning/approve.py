@@ -17,7 +17,7 @@ from engine.flow.shared.stale import Stale, stale_keys
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import FOUND
 from engine.planner import Difference
-from engine.planner.first_runs import UNIT
+from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.run import execute, fetch
 
@@ -123,7 +123,7 @@ async def _propagate_taken_in(
     facts: list[Fact] = []
     for id_, keys in direct.items():
         job = lineage.job(id_)
-        if job.is_unit and (id_, UNIT) in stale:
+        if job.is_single_run and (id_, SINGLE_RUN_KEY) in stale:
             continue
         fresh = [key for key in keys if (id_, key) not in stale]
         for output in job.outputs:

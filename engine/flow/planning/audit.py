@@ -21,7 +21,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Reason, Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner.first_runs import UNIT
+from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.run import fetch
 
@@ -94,7 +94,7 @@ async def _invalidated(
     for row in rows:
         job, name = producers[row["dataset_uuid"]], lineage.dataset(row["dataset_uuid"]).name
         verdict, because = invalidation_verdict(row["planning_error"], "of it")
-        key = row["partition_key"] or UNIT
+        key = row["partition_key"] or SINGLE_RUN_KEY
         reasons = (Reason("invalidated"),)
         found.append(StalePartition(job.dag_name, job.name, name, key, verdict, because, reasons))
     return Slice(0, tuple(found))
@@ -148,8 +148,8 @@ async def _keys(conn: Connection, org: OrgContext, job: Job) -> Sequence[str]:
         lineage = await org.lineage(conn)
         if lineage.find_job(job.id) is None:
             return []
-        if job.is_unit:
-            return [UNIT]
+        if job.is_single_run:
+            return [SINGLE_RUN_KEY]
         existing = await load_existing(conn, lineage, job.outputs[0])
         expected = await load_expected(conn, lineage, job)
     return list(lineage.job_space(job).keys(existing | expected))
@@ -170,7 +170,7 @@ async def _invalidate(
 ) -> None:
     dataset, space = lineage.dataset(job.outputs[0]), lineage.job_space(job)
     keys = [each.partition for each in lost]
-    texts = [None] if job.is_unit else space.texts(space.from_keys(keys))
+    texts = [None] if job.is_single_run else space.texts(space.from_keys(keys))
     fact = own_invalidation(
         dataset.id,
         dataset.version,

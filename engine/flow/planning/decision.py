@@ -91,7 +91,7 @@ def _is_of_all_partitions(lineage: Lineage, invalidation: Invalidation) -> bool:
     """Return True if all partitions of a job that builds them one by one are to be recomputed."""
     job = lineage.producer(invalidation.dataset)
     is_wrong = job.activation != "source" and invalidation.reason not in ABOUT_READERS
-    return invalidation.partition_key is None and is_wrong and not job.is_unit
+    return invalidation.partition_key is None and is_wrong and not job.is_single_run
 
 
 async def _decide(

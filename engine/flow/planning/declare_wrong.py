@@ -28,8 +28,8 @@ async def declare_wrong(conn: Connection, lineage: Lineage, decided: Plan) -> No
 async def _record(conn: Connection, lineage: Lineage, job: Job, wrong: PartitionSet) -> None:
     for dataset in map(lineage.dataset, job.outputs):
         where = {"dataset": dataset.id, "version": dataset.version}
-        if job.is_unit:
-            await execute(conn, "stale.declare_unit_wrong", **where)
+        if job.is_single_run:
+            await execute(conn, "stale.declare_single_run_wrong", **where)
             continue
         keys = lineage.space(dataset.id).keys(wrong)
         while part := list(islice(keys, _AT_ONCE)):

@@ -35,7 +35,7 @@ from engine.planner import (
     triggering_edges_of,
     upstream,
 )
-from engine.planner.blocks import WHOLE
+from engine.planner.blocks import SINGLE_RUN_BLOCK
 from engine.store.copying import copy_in, int4, jsonb, texts, uuids
 from engine.store.database import Connection
 from engine.store.ids import new_id_bytes
@@ -170,7 +170,7 @@ def _straight_producers(lineage: Lineage, job: Job) -> list[int] | None:
 
     Each producer must also have a separate task for every key. Source jobs are left out.
     """
-    if job.is_unit:
+    if job.is_single_run:
         return None
     producers = []
     for edge in lineage.inputs(job.id):
@@ -186,8 +186,8 @@ def _straight_producers(lineage: Lineage, job: Job) -> list[int] | None:
 def _mapped_sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Place]:
     for producer_id, partitions in upstream(lineage, job, keys).items():
         producer = lineage.job(producer_id)
-        if producer.is_unit:
-            yield (producer_id.int, WHOLE)
+        if producer.is_single_run:
+            yield (producer_id.int, SINGLE_RUN_BLOCK)
         elif partitions is None:
             yield (producer_id.int, _ANY_SLOT)
         else:

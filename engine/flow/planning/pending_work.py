@@ -13,7 +13,7 @@ from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import ABOUT_READERS, FOUND
 from engine.model.job import Job
 from engine.partitions import PartitionSet, PartitionSpace
-from engine.planner.first_runs import UNIT
+from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
@@ -40,14 +40,14 @@ class Standing:
         return self.of_keys.get(key) or self._reached(key) or self.of_job or ("lost", None)
 
     def _reached(self, key: str) -> tuple[Verdict, str] | None:
-        partition = self.space.universe if key == UNIT else self.space.parse(key)
+        partition = self.space.universe if key == SINGLE_RUN_KEY else self.space.parse(key)
         return next((each for reached, each in self.by_inputs if reached & partition), None)
 
 
 async def load_standing(
     conn: Connection, org: OrgContext, lineage: Lineage, job: Job, keys: Sequence[str]
 ) -> Standing:
-    """Load the standing of partition keys of a job, ``*`` if built together."""
+    """Load the standing of partition keys of a job, ``*`` for a single-run job."""
     of_keys: dict[str, tuple[Verdict, str]] = {}
     for key, row in (await _decisions(conn, lineage, job, keys)).items():
         by = f" by {row['decided_by']}" if row["decided_by"] else ""
@@ -116,7 +116,7 @@ def _invalidated(
     ]
     found: dict[str, tuple[Verdict, str]] = {}
     for key in keys if own else ():
-        covering = [row for row in own if key == UNIT or _covers(lineage, job, row, key)]
+        covering = [row for row in own if key == SINGLE_RUN_KEY or _covers(lineage, job, row, key)]
         if covering:
             found[key] = verdict_of_covering(covering)
     return found
@@ -149,7 +149,7 @@ async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str
     """Fetch unfinished tasks by the keys to be built; runnable tasks take priority."""
     found: dict[str, Row] = {}
     rows = await fetch(
-        conn, "stale.open_tasks", job=job.id, keys=None if job.is_unit else list(keys)
+        conn, "stale.open_tasks", job=job.id, keys=None if job.is_single_run else list(keys)
     )
     for row in rows:
         for key in judged_keys(job, row["partitions"]):
@@ -178,6 +178,6 @@ async def _pending(
     for row in rows:
         step = space.from_keys(row["partitions"])
         for key in keys:
-            if job.is_unit or step.covers(space.parse(key)):
+            if job.is_single_run or step.covers(space.parse(key)):
                 found[key] = row["plan_id"]
     return found

@@ -10,7 +10,7 @@ A partition is stale in any of these cases:
 - a `PerUpdate` job does not read old rows again, by decision;
 - it was never built, although everything its first run waits for exists.
 
-A job that builds all its partitions together is judged as one, under the key ``*``.
+A single-run job is judged as a whole, under the key ``*``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from engine.planner import (
     first_run_is_due,
     input_partitions,
 )
-from engine.planner.first_runs import UNIT
+from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.planner.inputs import up
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
@@ -63,7 +63,7 @@ Planning recomputes an invalidated partition anyway, and a stalled one has a tas
 have all ended.
 """
 Subject = tuple[UUID, str]
-"""Job and one of its partition keys, ``*`` if its partitions are built together."""
+"""Job and one of its partition keys, ``*`` for a single-run job."""
 _Needed = tuple[UUID, PartitionSet]
 """Partitions of an input dataset."""
 _Runs = Mapping[UUID, Sequence[tuple[Job, str]]]
@@ -111,8 +111,8 @@ async def _runs(
 ) -> list[tuple[tuple[Job, str], Row]]:
     """Fetch for each subject the run that built its current content."""
     found: list[tuple[tuple[Job, str], Row]] = []
-    for name, is_unit in (("stale.runs", False), ("stale.last_runs", True)):
-        asked = [each for each in subjects if each[0].is_unit is is_unit]
+    for name, is_single_run in (("stale.runs", False), ("stale.last_runs", True)):
+        asked = [each for each in subjects if each[0].is_single_run is is_single_run]
         if asked:
             datasets = [lineage.dataset(job.outputs[0]) for job, _ in asked]
             rows = await fetch(
@@ -205,7 +205,7 @@ class _Judgement:
             asked = {
                 edge.dataset
                 for edge in self.lineage.inputs(job.id)
-                if job.is_unit or not edge.mapping.is_identity
+                if job.is_single_run or not edge.mapping.is_identity
             }
             if asked:
                 needs = partial(input_partitions, self.lineage, job, [key])
@@ -237,7 +237,7 @@ class _Judgement:
             return True
         changes = msgspec.convert(row["row_changes"], tuple[RowChange, ...])
         space = self.lineage.job_space(job)
-        partition = space.universe if key == UNIT else space.parse(key)
+        partition = space.universe if key == SINGLE_RUN_KEY else space.parse(key)
         return any(
             is_reached(edge, partition, change.scope)
             for change in changes
@@ -260,7 +260,7 @@ class _Judgement:
         found = self.needed.get((edge, key))
         if found is None:
             space = self.lineage.job_space(job)
-            made = space.universe if job.is_unit else space.parse(key)
+            made = space.universe if job.is_single_run else space.parse(key)
             found = self.needed[edge, key] = await self._answer(partial(up, edge, made))
         return found
 
@@ -293,9 +293,9 @@ def _columns_read(lineage: Lineage, jobs: Collection[UUID]) -> list[dict[str, ob
 
 def stale_keys(stale: Stale, job: Job, keys: Sequence[str]) -> Iterator[str]:
     """Yield the stale partition keys of a job."""
-    return (key for key in keys if (job.id, UNIT if job.is_unit else key) in stale)
+    return (key for key in keys if (job.id, SINGLE_RUN_KEY if job.is_single_run else key) in stale)
 
 
 def judged_keys(job: Job, keys: Sequence[str]) -> Sequence[str]:
-    """Return the keys under which partitions are judged: ``*`` alone where built together."""
-    return (UNIT,) if job.is_unit else keys
+    """Return the keys under which partitions are judged: ``*`` alone for a single-run job."""
+    return (SINGLE_RUN_KEY,) if job.is_single_run else keys

@@ -49,7 +49,7 @@ def _read(
 ) -> Reads:
     """Return the keys by input dataset; with identity mappings only, the task's own keys."""
     edges = lineage.inputs(job.id)
-    if not job.is_unit and all(edge.mapping.is_identity for edge in edges):
+    if not job.is_single_run and all(edge.mapping.is_identity for edge in edges):
         return {edge.dataset: keys for edge in edges}
     read = input_partitions(lineage, job, keys, existing_from(existing))
     return {dataset: list(lineage.space(dataset).keys(each)) for dataset, each in read.items()}

@@ -16,7 +16,7 @@ from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.partitions import PartitionSet, PartitionSpace
-from engine.planner.first_runs import UNIT
+from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.service.caller import Caller, Role, requires
 from engine.service.queries.not_run import PlanNotRun, not_run
 from engine.service.queries.spared import Spared, spared
@@ -140,8 +140,8 @@ async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequ
     if job.activation == "source":
         return ()
     stale = await stale_partitions(conn, lineage, [(job, [key])])
-    reasons = stale.get((job.id, UNIT if job.is_unit else key), ())
-    is_unbuilt = not job.is_unit and any(each.rule == "never built" for each in reasons)
+    reasons = stale.get((job.id, SINGLE_RUN_KEY if job.is_single_run else key), ())
+    is_unbuilt = not job.is_single_run and any(each.rule == "never built" for each in reasons)
     if is_unbuilt and not await _is_expected(conn, lineage, job, key):
         return ()
     return reasons
@@ -167,7 +167,7 @@ async def _verdict(
         return verdict_of_covering(covering)
     if made and not reasons:
         return "fresh", None
-    subject = UNIT if job.is_unit else key
+    subject = SINGLE_RUN_KEY if job.is_single_run else key
     verdict, because = (await load_standing(conn, org, lineage, job, [subject])).of(subject)
     return verdict if reasons else "waiting", because
 

@@ -97,7 +97,7 @@ async def test_a_job_has_a_limit_of_its_own(database: Database) -> None:
     assert len((await world.tasks("c"))["queued"]) == 6
 
 
-async def test_a_job_that_is_one_unit_counts_as_one(database: Database) -> None:
+async def test_a_single_run_job_counts_as_one(database: Database) -> None:
     world = await limited(
         database, 8, source("a"), job("b", "a"), job("f", "a", execution_strategy="Full")
     )

@@ -112,7 +112,9 @@ async def test_keys_that_a_source_has_lost_end_no_audit(database: Database) -> N
     assert await found(world) == []
 
 
-async def test_a_unit_job_of_two_outputs_is_fresh_after_a_run_of_one(database: Database) -> None:
+async def test_a_single_run_job_of_two_outputs_is_fresh_after_a_run_of_one(
+    database: Database,
+) -> None:
     both = job("b", {"dataset": "a", "cursor": {"column": "id", "type": "integer"}})
     both |= {"execution_strategy": "PerUpdate", "update_strategy": "append", "unique_key": ["id"]}
     both["outputs"].append({"dataset": "c", "partitioning": both["outputs"][0]["partitioning"]})

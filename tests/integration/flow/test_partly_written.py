@@ -75,7 +75,7 @@ async def test_a_canceled_attempt_leaves_what_it_may_have_written(
     assert await _stale(world) == []
 
 
-async def test_a_canceled_attempt_of_a_unit_that_has_found_no_partitions(
+async def test_a_canceled_attempt_of_a_single_run_that_has_found_no_partitions(
     database: Database,
 ) -> None:
     b = job("b", "a", execution_strategy="Full", partitioning={"k": {"dynamic": True}})

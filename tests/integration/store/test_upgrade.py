@@ -98,7 +98,7 @@ async def test_the_last_run_of_a_job_that_builds_all_together_is_recorded(
     with psycopg.connect(old_database_url) as conn:
         runs = conn.execute(
             "SELECT name, task_id = (SELECT id FROM knockon.tasks), config_hash, is_partly_written "
-            "FROM knockon.unit_runs JOIN knockon.datasets ON datasets.id = dataset_uuid"
+            "FROM knockon.single_runs JOIN knockon.datasets ON datasets.id = dataset_uuid"
         ).fetchall()
     assert runs == [("orders", True, "h", False)]
 

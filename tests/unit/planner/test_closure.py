@@ -243,7 +243,7 @@ class TestStrategies:
             made("copy", {}, "log"),
         )
 
-    def test_full_is_one_unit_of_all_that_finite_bounds_allow(self):
+    def test_full_is_a_single_run_of_all_that_finite_bounds_allow(self):
         world = lineage(
             source("f", ORIGIN), made("g", ORIGIN, "f", strategy="Full"), made("h", ORIGIN, "g")
         )

@@ -139,7 +139,7 @@ def _inputs(lease: Lease, tables: Tables) -> Iterator[tuple[str, Table]]:
 def _units(lease: Lease) -> Iterator[Unit]:
     """Yield a unit for each partition, or a single unit if one run computes all partitions."""
     space = space_of(lease.outputs[0].partitioning)
-    if lease.job.is_unit:
+    if lease.job.is_single_run:
         yield Unit("*", space.universe)
         return
     for key in lease.partitions:
@@ -147,7 +147,7 @@ def _units(lease: Lease) -> Iterator[Unit]:
 
 
 async def _write(org: AsOrg, lease: Lease, writing: Writing) -> list[Output]:
-    if lease.job.is_unit and writing.unit.partitions.space.dimensions:
+    if lease.job.is_single_run and writing.unit.partitions.space.dimensions:
         return await write_whole(org, writing, lease.partitions)
     return [await write(org, writing)]
 
