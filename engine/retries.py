@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tenacity import (
     AsyncRetrying,
+    Retrying,
     retry_if_exception,
     stop_after_attempt,
     stop_after_delay,
@@ -12,9 +13,11 @@ from tenacity import (
     wait_random,
 )
 from tenacity.stop import stop_base
+from tenacity.wait import wait_base
 
 _FIRST_WAIT_SECONDS = 0.1
 _JITTER_SECONDS = 1.0
+_LONGEST_BLOCKING_WAIT_SECONDS = 1.0
 
 
 def retrying(
@@ -34,6 +37,20 @@ def retrying(
     return AsyncRetrying(
         retry=retry_if_exception(on),
         stop=stop_any(*limits),
-        wait=wait_exponential(_FIRST_WAIT_SECONDS, longest_wait) + wait_random(0, _JITTER_SECONDS),
+        wait=_waits(longest_wait),
         reraise=True,
     )
+
+
+def retrying_blocking(on: Callable[[BaseException], bool], *, seconds: float) -> Retrying:
+    """Return an iterator over attempts, as `retrying` does, for code outside an event loop."""
+    return Retrying(
+        retry=retry_if_exception(on),
+        stop=stop_after_delay(seconds),
+        wait=_waits(_LONGEST_BLOCKING_WAIT_SECONDS),
+        reraise=True,
+    )
+
+
+def _waits(longest: float) -> wait_base:
+    return wait_exponential(_FIRST_WAIT_SECONDS, longest) + wait_random(0, _JITTER_SECONDS)

@@ -5,6 +5,7 @@ idempotent producers, transactions or offsets by time. New messages do not end a
 joining a group takes about half the session timeout: consumers need `consumer_options`.
 """
 
+import errno
 import os
 import socket
 import time
@@ -18,9 +19,11 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from engine.embedded.child_process import ChildProcess
 from engine.errors import ServiceUnavailable
+from engine.retries import retrying_blocking
 
 _START_SECONDS = 15.0
 _STOP_SECONDS = 5.0
+_PORT_SECONDS = 15.0
 _ANSWER_SECONDS = 5.0
 _CORRELATION_ID = bytes([0, 0, 0, 1])  # correlation id, repeated in the response
 _REQUEST = bytes(
@@ -58,6 +61,10 @@ class Broker:
             raise error(f"topic {name}")
 
 
+class _PortInUse(ServiceUnavailable):
+    """Another process, which may be a broker that is about to end, listens on the port."""
+
+
 class EmbeddedBroker(Broker):
     """A broker on a free loopback port, which ends no later than this process."""
 
@@ -75,12 +82,32 @@ class EmbeddedBroker(Broker):
 
     def start(self) -> Self:
         """Start the broker and wait for readiness. Raises ServiceUnavailable."""
+        for attempt in retrying_blocking(
+            lambda error: isinstance(error, _PortInUse), seconds=_PORT_SECONDS
+        ):
+            with attempt:
+                self._require_free_port()
+                self._launch()
+        return self
+
+    def _require_free_port(self) -> None:
+        try:
+            socket.create_server(("127.0.0.1", self._port)).close()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise _PortInUse(
+                f"the embedded broker did not start, since {self.bootstrap_servers} is in use by "
+                "another process: try again, or set KNOCKON_KAFKA_BOOTSTRAP_SERVERS to another "
+                "broker"
+            ) from error
+
+    def _launch(self) -> None:
         url = f"tcp://{self.bootstrap_servers}"
         listeners = ["--listener-url", url, "--advertised-listener-url", url]
         command = [_program(), "broker", *listeners, "--storage-engine", "memory://tansu/"]
         self._child = ChildProcess(command, stop_signal="TERM", log=self._log)
         self._wait(self._child)
-        return self
 
     def stop(self) -> None:
         """Stop the broker, which discards all messages."""
@@ -99,6 +126,7 @@ class EmbeddedBroker(Broker):
         while not answers(self._port):
             if not child.running or time.monotonic() > deadline:
                 self.stop()
+                self._require_free_port()
                 raise ServiceUnavailable(
                     f"the embedded broker did not start on {self.bootstrap_servers}: try again, "
                     "or set KNOCKON_KAFKA_BOOTSTRAP_SERVERS to another broker"

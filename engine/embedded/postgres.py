@@ -25,6 +25,7 @@ from psycopg.pq import PGconn, Ping
 from engine.embedded.child_process import ChildProcess
 from engine.embedded.drop_privileges import chown_to_nobody, drop_privileges
 from engine.errors import ServiceUnavailable
+from engine.retries import retrying_blocking
 
 _COMMON = {
     "listen_addresses": "",
@@ -45,8 +46,14 @@ _NOT_DURABLE = {
 }
 _START_SECONDS = 60.0  # crash recovery of a large directory takes long
 _STOP_SECONDS = 30.0
+_PREVIOUS_SERVER_SECONDS = 30.0
+_PREVIOUS_SERVER_RUNS = "pre-existing shared memory block"  # in the log of a refused start
 _PROC = Path("/proc")
 _LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is 107 on Linux and 103 on macOS
+
+
+class _PreviousServerRuns(ServiceUnavailable):
+    """Sessions of a killed server have not ended yet, and prevent a start on the directory."""
 
 
 class EmbeddedPostgres:
@@ -80,7 +87,14 @@ class EmbeddedPostgres:
         """Find the running server or start one, and wait for readiness."""
         with locked(self.data_dir):
             if self._stable_ping() is not Ping.OK:
-                self._launch()
+                self._prepare()
+                # A session notices the end of a killed server when it next waits for something.
+                for attempt in retrying_blocking(
+                    lambda error: isinstance(error, _PreviousServerRuns),
+                    seconds=_PREVIOUS_SERVER_SECONDS,
+                ):
+                    with attempt:
+                        self._launch()
         return self
 
     def stop(self) -> None:
@@ -124,26 +138,30 @@ class EmbeddedPostgres:
         """Return True if the process of the pid file is alive, and serves this directory.
 
         A killed server leaves the file, and another process may reuse the id, which is common in
-        containers, where ids start at 1.
+        containers, where ids start at 1. A power failure may leave the file empty.
         """
         try:
             pid = int(self._pid_file.read_text().split("\n", 1)[0])
             os.kill(pid, 0)
             return not _PROC.exists() or (_PROC / f"{pid}/cwd").readlink() == self.data_dir
-        except OSError:  # no such file, or no such process
+        except (OSError, ValueError):  # no such file or process, or no pid in the file
             return False
 
-    def _launch(self) -> None:
+    def _prepare(self) -> None:
         if not (self.data_dir / "PG_VERSION").exists():
             init_data(self.data_dir)
         if self._socket_dir != self.data_dir:
             self._socket_dir.mkdir(mode=0o700, exist_ok=True)
             chown_to_nobody(self._socket_dir)
-        # PostgreSQL would mistake a process with a reused id for a server.
+        # PostgreSQL would mistake a process with a reused id for a server, and refuse empty files.
         if not self._is_served():
             self._pid_file.unlink(missing_ok=True)
+            (self._socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+
+    def _launch(self) -> None:
+        earlier_log = self.log.stat().st_size if self.log.exists() else 0
         child = ChildProcess(drop_privileges(self._command()), stop_signal="INT", log=self.log)
-        self._wait(child)
+        self._wait(child, earlier_log)
         self._child = child
 
     def _command(self) -> list[str]:
@@ -152,17 +170,28 @@ class EmbeddedPostgres:
         flags = [f"--{name}={value}" for name, value in options.items()]
         return [program("postgres"), "-D", str(self.data_dir), *flags]
 
-    def _wait(self, child: ChildProcess) -> None:
+    def _wait(self, child: ChildProcess, earlier_log: int) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while _ping(self.url) is not Ping.OK:
             if not child.running or time.monotonic() > deadline:
                 child.stop(_STOP_SECONDS)
-                end_of_log = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
-                raise ServiceUnavailable(
-                    f"the embedded PostgreSQL on {self.data_dir} did not start; fix the problem "
-                    f"described in the log {self.log}:\n{end_of_log}"
+                raise self._failed_start(
+                    self.log.read_bytes()[earlier_log:].decode(errors="replace")
                 )
             time.sleep(0.02)
+
+    def _failed_start(self, log: str) -> ServiceUnavailable:
+        if _PREVIOUS_SERVER_RUNS in log:
+            return _PreviousServerRuns(
+                f"processes of the previous PostgreSQL server on {self.data_dir}, which was "
+                "killed, are still running: end them (all processes named postgres with this "
+                "working directory), and try again"
+            )
+        end_of_log = "\n".join(log.splitlines()[-5:])
+        return ServiceUnavailable(
+            f"the embedded PostgreSQL on {self.data_dir} did not start; fix the problem "
+            f"described in the log {self.log}:\n{end_of_log}"
+        )
 
 
 def program(name: str) -> str:

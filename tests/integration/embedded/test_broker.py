@@ -1,13 +1,18 @@
 """The broker of the session, by the client that the engine uses."""
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from engine.embedded import broker as embedded
 from engine.embedded.broker import Broker, EmbeddedBroker, answers
+from engine.errors import ServiceUnavailable
 
 
 @pytest.fixture
@@ -75,3 +80,40 @@ def test_a_port_that_takes_connections_and_speaks_no_kafka_does_not_answer(echoe
         other.start()
         assert not answers(server.getsockname()[1])
         other.join()
+
+
+def _port(broker: Broker) -> int:
+    return int(broker.bootstrap_servers.rpartition(":")[2])
+
+
+def test_a_start_waits_for_a_port_in_use() -> None:
+    broker = EmbeddedBroker()
+    with ThreadPoolExecutor() as executor:
+        with socket.create_server(("127.0.0.1", _port(broker))):
+            start = executor.submit(broker.start)
+            with suppress(TimeoutError):
+                start.result(timeout=0.5)
+        start.result()
+        assert answers(_port(broker))
+        broker.stop()
+
+
+def test_a_start_reports_a_port_that_stays_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_PORT_SECONDS", 0.5)
+    with EmbeddedBroker() as running:
+        second = EmbeddedBroker()
+        second._port = _port(running)
+        with pytest.raises(ServiceUnavailable, match="in use by another process"):
+            second.start()
+
+
+def test_other_failures_of_a_start_are_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho ended\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(embedded, "_program", lambda: str(program))
+    with pytest.raises(ServiceUnavailable, match="did not start"):
+        EmbeddedBroker(log=tmp_path / "log").start()
+    assert (tmp_path / "log").read_text() == "ended\n"

@@ -5,15 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from engine.embedded import postgres
+from engine.embedded.drop_privileges import drop_privileges
 from engine.embedded.postgres import EmbeddedPostgres, copy_template
 from engine.errors import ServiceUnavailable
 
+_STILL_IN_USE = "pre-existing shared memory block"
 _STARTER = """
 import sys, time, pathlib
 from engine.embedded.postgres import EmbeddedPostgres
@@ -72,8 +77,57 @@ def test_it_starts_again_after_sigkill(data_dir: Path) -> None:
         assert _ask(server, "SELECT 1") == 1
 
 
-def test_a_recycled_pid_does_not_hinder_it(data_dir: Path) -> None:
-    (data_dir / "postmaster.pid").write_text(f"{os.getpid()}\n{data_dir}\n0\n5432\n\n\n\n")
+@contextmanager
+def _orphaned_backend(server: EmbeddedPostgres) -> Iterator[int]:
+    """Kill only the postmaster, and leave one backend, which is frozen until thawed."""
+    with psycopg.connect(server.url) as connection:
+        backend = connection.info.backend_pid
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            os.kill(_pid(server), signal.SIGKILL)
+            server.stop()
+            yield backend
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(backend, signal.SIGCONT)
+
+
+def test_a_restart_waits_for_backends_of_a_killed_server(data_dir: Path) -> None:
+    server = EmbeddedPostgres(data_dir, durable=False).start()
+    with ThreadPoolExecutor() as executor, _orphaned_backend(server) as backend:
+        start = executor.submit(server.start)
+        while _STILL_IN_USE not in server.log.read_text() and not start.done():
+            time.sleep(0.02)
+        os.kill(backend, signal.SIGCONT)
+        with start.result():
+            assert _ask(server, "SELECT 1") == 1
+
+
+def test_a_restart_reports_backends_of_a_killed_server_that_do_not_end(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_PREVIOUS_SERVER_SECONDS", 0.5)
+    server = EmbeddedPostgres(data_dir, durable=False).start()
+    with _orphaned_backend(server), pytest.raises(ServiceUnavailable, match="end them"):
+        server.start()
+    assert server.log.read_text().count(_STILL_IN_USE) > 1
+    assert not server.is_ours
+
+
+def test_pid_files_with_a_reused_pid_do_not_prevent_a_start(data_dir: Path) -> None:
+    # PostgreSQL ignores processes of other users and its own ancestors.
+    with subprocess.Popen(drop_privileges(["sleep", "60"])) as stranger:
+        content = f"{stranger.pid}\n{data_dir}\n0\n5432\n\n\n\n"
+        (data_dir / "postmaster.pid").write_text(content)
+        (data_dir / ".s.PGSQL.5432.lock").write_text(content)
+        with EmbeddedPostgres(data_dir, durable=False) as server:
+            assert _ask(server, "SELECT 1") == 1
+        stranger.kill()
+
+
+@pytest.mark.parametrize("file", ["postmaster.pid", ".s.PGSQL.5432.lock"])
+def test_an_empty_pid_file_does_not_prevent_a_start(data_dir: Path, file: str) -> None:
+    (data_dir / file).touch()  # a power failure may lose the content
     with EmbeddedPostgres(data_dir, durable=False) as server:
         assert _ask(server, "SELECT 1") == 1
 
@@ -119,10 +173,13 @@ def test_a_path_too_long_for_a_socket_works_as_well(data_dir: Path) -> None:
         assert _ask(server, "SELECT 1") == 1
 
 
-def test_a_failed_start_shows_the_log(data_dir: Path) -> None:
+def test_a_failed_start_shows_the_log_and_is_not_repeated(data_dir: Path) -> None:
     (data_dir / "postgresql.conf").write_text("nonsense")
+    server = EmbeddedPostgres(data_dir, durable=False)
+    server.log.write_text(f"FATAL:  {_STILL_IN_USE} (key 1, ID 1) is still in use\n")  # earlier
     with pytest.raises(ServiceUnavailable, match="syntax error"):
-        EmbeddedPostgres(data_dir, durable=False).start()
+        server.start()
+    assert server.log.read_text().count("syntax error") == 1
 
 
 def test_a_missing_wheel_says_what_to_install(
