@@ -404,7 +404,7 @@ CREATE TABLE data_invalidations (
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
     -- The columns that changed; null: unknown, so all.
     columns text[],
-    -- How many source events this one fact stands for.
+    -- How many source events this one invalidation stands for.
     events int NOT NULL DEFAULT 1 CHECK (events > 0),
     idempotency_key text,
     -- The plan that took it; while it is open, the plan that is held for approval.

@@ -1,7 +1,7 @@
 -- :name insert
--- A batch of coalesced facts, each with all of its partition keys (null: all of the dataset), since
+-- A batch of coalesced invalidations, each with all of its partition keys (null: all of the dataset), since
 -- what it says of them is the same and may be long. An idempotency key that is known already is the
--- same fact again: nothing is added.
+-- same invalidation again: nothing is added.
 INSERT INTO knockon.data_invalidations (id, org_id, dataset_uuid, dataset_version, scope, partition_key,
     row_filter, reason, source_event, columns, events, idempotency_key, request_hash, outcome,
     processed_at)
@@ -11,7 +11,7 @@ SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
     part.key, v.row_filter, v.reason, v.source_event, v.columns, v.events,
     v.idempotency_key || '#' || part.number - 1, v.request_hash, v.outcome,
     CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
-FROM jsonb_to_recordset(%(facts)s) AS v(dataset_uuid uuid, dataset_version uuid,
+FROM jsonb_to_recordset(%(invalidations)s) AS v(dataset_uuid uuid, dataset_version uuid,
         row_filter jsonb, reason text, source_event jsonb, columns text[], events int,
         idempotency_key text, request_hash text, outcome text, ids uuid[], partition_keys text[]),
     unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
@@ -51,7 +51,7 @@ WHERE v.dataset_uuid = ANY(%(datasets)s::uuid[])
 GROUP BY v.dataset_uuid
 
 -- :name lock_open
--- The oldest facts that nobody has planned yet; those of a held plan wait for a person, and those
+-- The oldest invalidations that nobody has planned yet; those of a held plan wait for a person, and those
 -- set aside for a replay.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by
@@ -62,7 +62,7 @@ ORDER BY i.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
 -- :name lock_these
--- Some facts, to be planned at once.
+-- Some invalidations, to be planned at once.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by
 FROM knockon.data_invalidations i WHERE i.id = ANY(%(ids)s) ORDER BY i.id FOR UPDATE
@@ -84,7 +84,7 @@ FROM unnest(%(ids)s::uuid[], %(keys)s::text[]) AS v(id, key)
 WHERE i.id = v.id
 
 -- :name processed
--- Append the jobs that have their tasks now, and close the facts whose jobs all have.
+-- Append the jobs that have their tasks now, and close the invalidations whose jobs all have.
 UPDATE knockon.data_invalidations i
 SET processed_by = i.processed_by || (
         SELECT coalesce(array_agg(j), '{}')
@@ -97,16 +97,16 @@ FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, jobs jsonb, outcome text)
 WHERE i.id = v.id
 
 -- :name hold
--- Facts whose plan waits for approval stay open, and no planner takes them meanwhile.
+-- Invalidations whose plan waits for approval stay open, and no planner takes them meanwhile.
 UPDATE knockon.data_invalidations SET plan_id = %(plan_id)s, outcome = 'held' WHERE id = ANY(%(ids)s)
 
 -- :name reject
--- Nothing runs for the facts of a plan that was refused.
+-- Nothing runs for the invalidations of a plan that was refused.
 UPDATE knockon.data_invalidations SET processed_at = clock_timestamp(), outcome = 'rejected'
 WHERE id = ANY(%(ids)s) AND processed_at IS NULL
 
 -- :name not_current
--- Facts about a generation that is not served are kept, and not routed.
+-- Invalidations about a generation that is not served are kept, and not routed.
 UPDATE knockon.data_invalidations SET processed_at = clock_timestamp(), outcome = 'not_current'
 WHERE id = ANY(%(ids)s)
 
@@ -130,7 +130,7 @@ WHERE org_id = %(org_id)s AND planning_error IS NOT NULL
 RETURNING id
 
 -- :name list
--- The newest facts, for people.
+-- The newest invalidations, for people.
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.created_at, i.processed_at, i.outcome, cardinality(i.processed_by) AS jobs,
        i.plan_id, i.source_event, i.planning_error
@@ -142,7 +142,7 @@ WHERE i.org_id = %(org_id)s
 ORDER BY i.id DESC LIMIT %(limit)s
 
 -- :name by_ids
--- Facts with the event that they stand for.
+-- Invalidations with the event that they stand for.
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.source_event, i.created_at, i.processed_at, i.outcome,
        cardinality(i.processed_by) AS jobs, i.plan_id, i.planning_error
@@ -150,7 +150,7 @@ FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uu
 WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s) ORDER BY i.id
 
 -- :name open_over
--- Facts that call a dataset stale and are still waiting for a planner; others call its readers so.
+-- Invalidations that call a dataset stale and are still waiting for a planner; others call its readers so.
 SELECT id, partition_key, planning_error FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND dataset_uuid = %(dataset)s
   AND processed_at IS NULL AND plan_id IS NULL AND reason NOT IN ('rewritten', 'found')

@@ -82,7 +82,7 @@ SELECT id, created_at, state, task_count, jsonb_array_length(document -> 'steps'
 FROM knockon.plans p WHERE org_id = %(org_id)s AND id = %(id)s
 
 -- :name touching
--- Plans made of facts about any of these datasets, newest first.
+-- Plans made of invalidations about any of these datasets, newest first.
 SELECT DISTINCT p.id, p.created_at, p.invalidation_ids, p.document, p.task_count
 FROM knockon.plans p JOIN knockon.data_invalidations i ON i.plan_id = p.id
 WHERE p.org_id = %(org_id)s AND i.dataset_uuid = ANY(%(datasets)s)

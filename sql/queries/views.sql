@@ -11,8 +11,8 @@ FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_
 WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 
 -- :name open_invalidations
--- How many facts wait for a planner, and for how many seconds the oldest does.
-SELECT count(*) AS facts, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds
+-- How many invalidations wait for a planner, and for how many seconds the oldest does.
+SELECT count(*) AS invalidations, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds
 FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL
 
@@ -96,28 +96,28 @@ ORDER BY created_at
 UPDATE knockon.dead_letters SET error = %(error)s WHERE id = %(id)s
 
 -- :name progress
--- How far the tasks are that some facts caused, which of their plans wait for approval, and whether
+-- How far the tasks are that some invalidations caused, which of their plans wait for approval, and whether
 -- anything else is in motion.
-WITH facts AS (
+WITH invalidations AS (
     SELECT plan_id, processed_at, outcome, planning_error FROM knockon.data_invalidations
     WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
 ), wave AS (
     SELECT t.status, t.waiting_for FROM knockon.tasks t
-    WHERE t.org_id = %(org_id)s AND (t.plan_ids && ARRAY(SELECT plan_id FROM facts)
-        OR t.plans_dropped_to >= ANY (ARRAY(SELECT plan_id FROM facts)))
+    WHERE t.org_id = %(org_id)s AND (t.plan_ids && ARRAY(SELECT plan_id FROM invalidations)
+        OR t.plans_dropped_to >= ANY (ARRAY(SELECT plan_id FROM invalidations)))
 )
-SELECT (SELECT count(*) FROM facts
+SELECT (SELECT count(*) FROM invalidations
         WHERE processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL) AS unplanned,
-       ARRAY(SELECT planning_error FROM facts WHERE planning_error IS NOT NULL) AS set_aside,
-       ARRAY(SELECT DISTINCT plan_id FROM facts WHERE processed_at IS NULL AND plan_id IS NOT NULL)
+       ARRAY(SELECT planning_error FROM invalidations WHERE planning_error IS NOT NULL) AS set_aside,
+       ARRAY(SELECT DISTINCT plan_id FROM invalidations WHERE processed_at IS NULL AND plan_id IS NOT NULL)
            AS held,
-       ARRAY(SELECT DISTINCT plan_id FROM facts WHERE outcome = 'rejected') AS rejected,
+       ARRAY(SELECT DISTINCT plan_id FROM invalidations WHERE outcome = 'rejected') AS rejected,
        (SELECT coalesce(jsonb_object_agg(status, tasks), '{}')
         FROM (SELECT status, count(*) AS tasks FROM wave GROUP BY status) s) AS tasks,
        EXISTS (SELECT FROM knockon.tasks t
                WHERE t.org_id = %(org_id)s AND t.status IN ('queued', 'running')) AS moving
 
--- :name facts_of_version
+-- :name invalidations_of_version
 -- What a deploy found to be built anew.
 SELECT i.id FROM knockon.data_invalidations i
 JOIN knockon.dag_version_datasets p ON p.dataset_version = i.dataset_version

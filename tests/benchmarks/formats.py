@@ -1,4 +1,4 @@
-"""From bytes to coalesced facts, beside the least that anybody has to do with them."""
+"""From bytes to coalesced invalidations, beside the least that anybody has to do with them."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from consumers.formats.reading import Reader
 from consumers.kafka.batches import Fetched, batch_of
-from engine.flow.ingestion.coalesce import Fact, coalesce
+from engine.flow.ingestion.coalesce import CoalescedInvalidation, coalesce
 from engine.flow.ingestion.resolve import by_scope, resolve
 from engine.lineage.graph import Lineage
 from tests.benchmarks.figure import Figure, Peer
@@ -32,9 +32,9 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
             values = [kind.message(dataset, n) for n in numbers]
             records = [_record(n, value) for n, value in enumerate(values)]
             bare.append(_rate(partial(_decoded, kind, values)))
-            ours.append(_rate(partial(_facts, lineage, kind.reader, records)))
+            ours.append(_rate(partial(_invalidations, lineage, kind.reader, records)))
         peer = Peer("bare msgspec decode", bare)
-        yield Figure(f"{kind.name}: bytes to facts", ours, "/s", peer=peer)
+        yield Figure(f"{kind.name}: bytes to invalidations", ours, "/s", peer=peer)
 
 
 def _decoded(kind: Kind, values: Sequence[bytes]) -> list[object]:
@@ -47,12 +47,14 @@ def _rate(work: Callable[[], object]) -> float:
     return _EVENTS / (perf_counter() - start)
 
 
-def _facts(lineage: Lineage, reader: Reader, records: Sequence[ConsumerRecord]) -> list[Fact]:
+def _invalidations(
+    lineage: Lineage, reader: Reader, records: Sequence[ConsumerRecord]
+) -> list[CoalescedInvalidation]:
     fetched = Fetched({_PARTITION: records}, {}, {})
     received = batch_of("bench", fetched, {_PARTITION.topic: reader}).received
-    facts = coalesce([resolve(lineage, *alike) for alike in by_scope(received)])
-    assert sum(fact.events for fact in facts) == _EVENTS
-    return facts
+    invalidations = coalesce([resolve(lineage, *alike) for alike in by_scope(received)])
+    assert sum(invalidation.events for invalidation in invalidations) == _EVENTS
+    return invalidations
 
 
 def _record(offset: int, value: bytes) -> ConsumerRecord:

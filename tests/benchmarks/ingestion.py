@@ -1,4 +1,4 @@
-"""Source events become durable, coalesced facts, beside a COPY of the very rows."""
+"""Source events become durable, coalesced invalidations, beside a COPY of the very rows."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""Messages of a Kafka topic become durable facts and positions, beside a loop that only reads."""
+"""Messages of a Kafka topic become durable invalidations, beside a loop that only reads."""
 
 import asyncio
 import os

@@ -72,7 +72,7 @@ class Approvals:
         except InvalidInput as error:
             self.stage.say(f"… refused: {error}")
         finally:
-            await self.stage.note_facts()
+            await self.stage.note_invalidations()
 
     async def decide_all(self, dice: Random) -> bool:
         """Leave no plan held."""

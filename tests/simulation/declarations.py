@@ -109,13 +109,13 @@ class Declarations:
         name, ledger, now = event.dataset, self.stage.ledger, self.stage.now
         columns = None if event.columns is None or is_new else frozenset(event.columns)
         keys = _meant(maker, event)
-        facts = [Declared(now, key, columns, _groups(event)) for key in keys]
+        invalidations = [Declared(now, key, columns, _groups(event)) for key in keys]
         if not maker.is_source and event.reason != "rewritten":
-            ledger.wrong[name] += facts
+            ledger.wrong[name] += invalidations
             named = None if None in keys else [key for key in keys if key is not None]
             self.stage.decisions.called_for(maker, named)
             return
-        ledger.declared[name] += facts
+        ledger.declared[name] += invalidations
         all_keys = universe(maker.space) if None in keys else keys
         ledger.changed[name] += [Changed(now, key, columns) for key in all_keys if key is not None]
         if not maker.is_source:

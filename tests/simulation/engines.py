@@ -141,7 +141,7 @@ class Engines:
         moved = False
         while await self.stage.do("plan", lambda conn: plan(conn, self.stage.org_context())):
             self.stage.say("plan", "plans")
-            await self.stage.note_facts()
+            await self.stage.note_invalidations()
             moved = True
         return moved
 

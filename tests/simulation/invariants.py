@@ -39,7 +39,7 @@ SELECT 'more tasks of a job running than its cap', j.name
 FROM t JOIN jobs j ON j.id = t.job_id WHERE t.status = 'running'
 GROUP BY j.id HAVING count(*) > j.max_concurrency
 UNION ALL
-SELECT 'a processed fact without a plan', i.id::text FROM data_invalidations i
+SELECT 'a processed invalidation without a plan', i.id::text FROM data_invalidations i
 WHERE i.org_id = %(org)s AND i.processed_at IS NOT NULL AND i.plan_id IS NULL
     AND i.outcome IS DISTINCT FROM 'not_current'
 UNION ALL

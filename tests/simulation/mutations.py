@@ -117,8 +117,8 @@ def a_position_is_not_compared(patch: Patch) -> None:
 
 
 @mutation
-def a_position_moves_without_its_facts(patch: Patch) -> None:
-    """It is written in a transaction of its own, before the facts."""
+def a_position_moves_without_its_invalidations(patch: Patch) -> None:
+    """It is written in a transaction of its own, before the invalidations."""
 
     def ahead(ingest: Any) -> Any:
         async def wrong(conn: Any, org: Any, batch: Any) -> Any:
@@ -666,7 +666,7 @@ def cursors_survive_a_changed_job(patch: Patch) -> None:
 def ingest_drops_columns_and_rows(patch: Patch) -> None:
     widened = {"columns": None, "row_filter": None}
     around(
-        patch, engine.flow.ingestion.ingest, "_said", lambda said: lambda fact: said(fact) | widened
+        patch, engine.flow.ingestion.ingest, "_parameters", lambda of: lambda one: of(one) | widened
     )
 
 

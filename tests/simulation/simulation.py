@@ -38,7 +38,7 @@ class Simulation:
         self._looked = 0
         self._inner = ""
         self._declarations = declarations = Declarations(stage)
-        stage.note_facts = declarations.note
+        stage.note_invalidations = declarations.note
         upstream = Upstream(stage)
         self._invariants = Invariants(stage.org, upstream.unusable, is_mending=is_mending)
         approvals, letters = Approvals(stage, upstream), Letters(stage, upstream)
@@ -141,7 +141,7 @@ class Simulation:
         if self.stage.writes == self._looked:
             return  # nobody has written anything
         self._looked = self.stage.writes
-        await self.stage.note_facts()
+        await self.stage.note_invalidations()
         async with self.stage.connection() as conn:
             await self._invariants.check(conn)
 

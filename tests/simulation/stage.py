@@ -81,7 +81,7 @@ class Stage:
         self.meanwhile: Callable[[Random], Awaitable[None]] | None = None
         self.writes = 0
         """Moves with everything that may have been written, so that nobody looks in vain."""
-        self.note_facts: Callable[[], Awaitable[None]] = nothing_to_note
+        self.note_invalidations: Callable[[], Awaitable[None]] = nothing_to_note
         self._existing: tuple[int, dict[str, set[Key]]] | None = None
         self._depth = 0
 
@@ -173,7 +173,7 @@ class Stage:
         try:
             await self.meanwhile(dice)
         finally:
-            await self.note_facts()
+            await self.note_invalidations()
             self._depth -= 1
             self.now += 1
 

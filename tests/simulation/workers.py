@@ -87,7 +87,7 @@ class Workers:
                 self._count_on_writes(lease)
             raise
         if leases:
-            await self.stage.note_facts()
+            await self.stage.note_invalidations()
         for lease in leases:
             self.stage.say(f"{claimant.worker_id} claims {called(lease)}", "runs")
             await self._begin(lease)

@@ -120,13 +120,13 @@ async def _deploy(
     await write_columns(conn, org.id, previous, compiled, built, jobs)
     await _serve(conn, org.id, compiled.name, version_id)
     canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
-    facts = [
+    invalidations = [
         *await owed(conn, org, compiled, built, canceled),
         *await told_elsewhere(conn, org, compiled, built, change),
         *await gone(conn, org, compiled, built),
         *await left(conn, org, previous, compiled, built),
     ]
-    tasks = await _build(conn, org, compiled, built, facts)
+    tasks = await _build(conn, org, compiled, built, invalidations)
     await settle(conn, org, [row["id"] for row in canceled])
     await _release_held(conn, org, jobs, built)
     grown = grown_sources(previous.compiled if previous else None, compiled)
@@ -230,10 +230,12 @@ async def _build(
         for name, version in built.begun.items()
         if name not in sources
     ]
-    facts = [*begun, *also]
-    if not facts:
+    invalidations = [*begun, *also]
+    if not invalidations:
         return 0
-    written = await fetch(conn, "invalidations.insert", org_id=org.id, facts=Jsonb(facts))
+    written = await fetch(
+        conn, "invalidations.insert", org_id=org.id, invalidations=Jsonb(invalidations)
+    )
     ids = [row["id"] for row in written]
     locked = await fetch(conn, "invalidations.lock_these", ids=ids)
     return (await plan_rows(conn, org, locked)).tasks

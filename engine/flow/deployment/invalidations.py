@@ -31,7 +31,7 @@ async def owed(
     """
     lineage = await org.lineage(conn)
     made = {job.name: job.outputs[0] for job in compiled.jobs}
-    facts = []
+    invalidations = []
     for row in canceled:
         if row["job"] not in made or made[row["job"]] in built.begun:
             continue
@@ -39,11 +39,11 @@ async def owed(
         if row["attempts"]:
             job = lineage.producer(dataset.id)
             await forget_partial_writes(conn, lineage, job.id, row["partitions"])
-        facts += [
+        invalidations += [
             definition_change(dataset.id, dataset.version, partition)
             for partition in row["partitions"]
         ]
-    return facts
+    return invalidations
 
 
 async def told_elsewhere(
@@ -55,17 +55,17 @@ async def told_elsewhere(
 ) -> list[dict[str, Any]]:
     """Invalidations for changed sources that jobs in other DAGs read."""
     lineage = await org.lineage(conn)
-    facts = []
+    invalidations = []
     for each in compiled.sources:
         columns, dataset = change.regenerated.get(each.name, ()), built.datasets[each.name]
         if columns == () or not _is_read_elsewhere(lineage, compiled, dataset):
             continue
         there = await load_existing(conn, lineage, dataset)
-        facts += [
+        invalidations += [
             definition_change(dataset, built.begun[each.name], text, columns=columns)
             for text in lineage.space(dataset).texts(there)
         ]
-    return facts
+    return invalidations
 
 
 def _is_read_elsewhere(lineage: Lineage, compiled: CompiledDag, dataset: UUID) -> bool:
@@ -82,7 +82,7 @@ async def gone(
     """
     lineage = await org.lineage(conn)
     begun = {built.datasets[name] for name in built.begun}
-    facts = []
+    invalidations = []
     for name in sorted(built.replaced.keys() - {each.name for each in compiled.sources}):
         parts = await load_former(conn, lineage, built.datasets[name])
         for edge in lineage.readers(built.datasets[name]):
@@ -90,8 +90,8 @@ async def gone(
                 made = edge.mapping.down(parts, parts) & await load_known(conn, lineage, output)
                 version = lineage.dataset(output).version
                 texts = lineage.space(output).texts(made)
-                facts += [definition_change(output, version, text) for text in texts]
-    return facts
+                invalidations += [definition_change(output, version, text) for text in texts]
+    return invalidations
 
 
 async def left(
@@ -108,7 +108,7 @@ async def left(
     lineage = await org.lineage(conn)
     before = previous.compiled.jobs if previous else ()
     manual = {job.name for job in before if job.activation == "manual"}
-    facts = []
+    invalidations = []
     for job in compiled.jobs:
         if job.name not in manual or job.activation == "manual":
             continue
@@ -116,10 +116,10 @@ async def left(
             if dataset.name not in built.begun:
                 missing = await _unbuilt(conn, lineage, dataset.id)
                 partitions = (None, *lineage.space(dataset.id).texts(missing))
-                facts += [
+                invalidations += [
                     definition_change(dataset.id, dataset.version, each) for each in partitions
                 ]
-    return facts
+    return invalidations
 
 
 async def _unbuilt(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:

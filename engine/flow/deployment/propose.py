@@ -59,16 +59,16 @@ def _invalidations(lineage: Lineage, event: SourceEvent) -> Iterator[Invalidatio
             f"version {event.version} of dataset {event.dataset!r} is not the one that is served: "
             "a change to it hits nothing"
         )
-    for fact in coalesce([resolved]):
-        for text in fact.texts:
+    for invalidation in coalesce([resolved]):
+        for text in invalidation.texts:
             yield Invalidation(
                 id=new_id(),
-                dataset=fact.dataset,
-                version=fact.version,
+                dataset=invalidation.dataset,
+                version=invalidation.version,
                 reason=event.reason,
                 partition_key=text,
-                columns=fact.columns,
-                row_filter=fact.rows,
+                columns=invalidation.columns,
+                row_filter=invalidation.rows,
             )
 
 

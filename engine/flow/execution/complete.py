@@ -15,7 +15,7 @@ from engine.flow.execution.cursors import move_cursors
 from engine.flow.execution.cutoff import Changes
 from engine.flow.execution.dependents import release_held_of_manual, settle
 from engine.flow.execution.outputs import brief, found_new, reports
-from engine.flow.shared.invalidations import Fact, insert_own, own_invalidation
+from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.columns import PRUNED, DirtyColumns
 from engine.model.invalidation import FOUND
@@ -85,7 +85,7 @@ async def _record(
     for each in single_runs:
         await move_cursors(conn, each)
         await _record_single_run(conn, each.lease)
-    found = [fact for each in single_runs for fact in _found_new(each)]
+    found = [invalidation for each in single_runs for invalidation in _found_new(each)]
     await insert_own(conn, org, [*found, *_unpropagated(changed)])
     await settle(conn, org, ids, changes)
     await release_held_of_manual(conn, org, lineage, {each.dataset_uuid for each in made})
@@ -116,7 +116,7 @@ def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:
     return dict(zip(("tasks", "datasets", "keys", "stamps"), map(list, columns), strict=True))
 
 
-def _found_new(completion: Completion) -> Iterator[Fact]:
+def _found_new(completion: Completion) -> Iterator[NewInvalidation]:
     """Yield invalidations of reported partitions not included in any plan."""
     datasets = {dataset.name: dataset for dataset in completion.lease.outputs}
     for each in found_new(completion):
@@ -124,7 +124,7 @@ def _found_new(completion: Completion) -> Iterator[Fact]:
         yield _found(completion.lease.task_id, dataset.id, dataset.version, each.partition, None)
 
 
-def _unpropagated(changed: Sequence[PartitionChange]) -> Iterator[Fact]:
+def _unpropagated(changed: Sequence[PartitionChange]) -> Iterator[NewInvalidation]:
     """Yield invalidations of changes outside the scopes propagated by plans."""
     for each in changed:
         if each.unpropagated is not PRUNED:
@@ -138,7 +138,9 @@ def _unpropagated(changed: Sequence[PartitionChange]) -> Iterator[Fact]:
             )
 
 
-def _found(task: UUID, dataset: UUID, version: UUID, partition: str, columns: DirtyColumns) -> Fact:
+def _found(
+    task: UUID, dataset: UUID, version: UUID, partition: str, columns: DirtyColumns
+) -> NewInvalidation:
     return own_invalidation(
         dataset, version, [partition], reason=FOUND, source=f"task/{task}", columns=columns
     )

@@ -19,7 +19,7 @@ _MAX_ROWS_BYTES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class CoalescedInvalidation:
     """A stale scope of one dataset version; ``texts`` are its partition ranges."""
 
     dataset: UUID
@@ -35,7 +35,7 @@ class Fact:
     request_hash: str | None = None
 
 
-def coalesce(resolved: Sequence[Resolved]) -> list[Fact]:
+def coalesce(resolved: Sequence[Resolved]) -> list[CoalescedInvalidation]:
     """Merge events that differ only in their partitions, and fold covered events into wider ones.
 
     An event of a manual request is never merged with others: its idempotency key identifies that
@@ -46,7 +46,7 @@ def coalesce(resolved: Sequence[Resolved]) -> list[Fact]:
         groups[_kind(each)].append(each)
     for kind in [kind for kind in groups if kind.is_narrow]:
         _absorb(groups, kind)
-    return [_fact(group) for group in groups.values()]
+    return [_coalesced(group) for group in groups.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,11 @@ def _texts(group: Sequence[Resolved]) -> tuple[str | None, ...]:
     return whole + tuple(group[0].space.texts(_named(group)))
 
 
-def _fact(group: Sequence[Resolved]) -> Fact:
+def _coalesced(group: Sequence[Resolved]) -> CoalescedInvalidation:
     sample = group[0]
     received = [each for alike in group for each in alike.received]
     manual = received[0].stream == MANUAL
-    return Fact(
+    return CoalescedInvalidation(
         dataset=sample.dataset.id,
         version=sample.version,
         served=sample.served,

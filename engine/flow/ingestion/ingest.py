@@ -16,7 +16,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from engine.errors import InvalidInput, PositionLost
-from engine.flow.ingestion.coalesce import Fact, coalesce
+from engine.flow.ingestion.coalesce import CoalescedInvalidation, coalesce
 from engine.flow.ingestion.openlineage_runs import end_runs
 from engine.flow.ingestion.record_lineage import record_reported_lineage
 from engine.flow.ingestion.resolve import Resolved, by_scope, request_of, resolve, unknown_columns
@@ -268,11 +268,13 @@ def _unrecorded(reported: ReportedLineage, error: Exception) -> Rejection:
     )
 
 
-async def _write(conn: Connection, org_id: UUID, facts: Sequence[Fact]) -> list[UUID]:
-    if not facts:
+async def _write(
+    conn: Connection, org_id: UUID, invalidations: Sequence[CoalescedInvalidation]
+) -> list[UUID]:
+    if not invalidations:
         return []
-    rows = [_said(fact) for fact in facts]
-    written = await fetch(conn, "invalidations.insert", org_id=org_id, facts=Jsonb(rows))
+    rows = [_parameters(invalidation) for invalidation in invalidations]
+    written = await fetch(conn, "invalidations.insert", org_id=org_id, invalidations=Jsonb(rows))
     ids = [row["id"] for row in written]
     new = set(ids)
     repeated = [row for row in rows if row["idempotency_key"] and row["ids"][0] not in new]
@@ -303,18 +305,18 @@ async def _check_requests(
         )
 
 
-def _said(fact: Fact) -> dict[str, Any]:
+def _parameters(invalidation: CoalescedInvalidation) -> dict[str, Any]:
     return {
-        "dataset_uuid": fact.dataset,
-        "dataset_version": fact.version,
-        "row_filter": fact.rows,
-        "reason": fact.reason,
-        "source_event": fact.source_event,
-        "columns": None if fact.columns is None else sorted(fact.columns),
-        "events": fact.events,
-        "idempotency_key": fact.key,
-        "request_hash": fact.request_hash,
-        "outcome": None if fact.served else "not_current",
-        "ids": [new_id() for _ in fact.texts],
-        "partition_keys": fact.texts,
+        "dataset_uuid": invalidation.dataset,
+        "dataset_version": invalidation.version,
+        "row_filter": invalidation.rows,
+        "reason": invalidation.reason,
+        "source_event": invalidation.source_event,
+        "columns": None if invalidation.columns is None else sorted(invalidation.columns),
+        "events": invalidation.events,
+        "idempotency_key": invalidation.key,
+        "request_hash": invalidation.request_hash,
+        "outcome": None if invalidation.served else "not_current",
+        "ids": [new_id() for _ in invalidation.texts],
+        "partition_keys": invalidation.texts,
     }

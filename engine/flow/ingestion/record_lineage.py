@@ -12,7 +12,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.flow.ingestion.resolve import known_columns
-from engine.flow.shared.invalidations import Fact, insert_own, own_invalidation
+from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
 from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import stale_keys, stale_partitions
@@ -176,7 +176,7 @@ async def _invalidate_outdated(
     Inputs without column lineage need nothing, because all of their columns counted as read.
     """
     lineage = await org.lineage(conn)
-    facts: list[Fact] = []
+    invalidations: list[NewInvalidation] = []
     for id_ in dict.fromkeys(row.job for row in rows if _had_columns(before, row)):
         job, output = lineage.job(id_), lineage.dataset(lineage.job(id_).outputs[0])
         space, existing = lineage.space(output.id), await load_existing(conn, lineage, output.id)
@@ -184,7 +184,7 @@ async def _invalidate_outdated(
         stale = list(stale_keys(await stale_partitions(conn, lineage, [(job, keys)]), job, keys))
         if stale:
             texts = space.texts(space.from_keys(stale))
-            facts.append(
+            invalidations.append(
                 own_invalidation(
                     output.id,
                     output.version,
@@ -193,7 +193,7 @@ async def _invalidate_outdated(
                     source="openlineage",
                 )
             )
-    await insert_own(conn, org, facts)
+    await insert_own(conn, org, invalidations)
 
 
 def _had_columns(before: Lineage, row: _Row) -> bool:

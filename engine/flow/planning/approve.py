@@ -11,7 +11,7 @@ from engine.flow.planning.decision import Draft, draft_rows
 from engine.flow.planning.plan import carry_out
 from engine.flow.planning.review import changes_since, decided, lock_plan
 from engine.flow.planning.set_aside import planning
-from engine.flow.shared.invalidations import Fact, insert_own, own_invalidation
+from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, stale_keys
 from engine.lineage.graph import Lineage
@@ -120,7 +120,7 @@ async def _propagate_taken_in(
     source: str,
 ) -> None:
     """Invalidate readers of partitions into which an unrelated run has incorporated the change."""
-    facts: list[Fact] = []
+    invalidations: list[NewInvalidation] = []
     for id_, keys in direct.items():
         job = lineage.job(id_)
         if job.is_single_run and (id_, SINGLE_RUN_KEY) in stale:
@@ -136,9 +136,9 @@ async def _propagate_taken_in(
                 keys=fresh,
             )
             keys_taken_in = [row["partition_key"] for row in rows]
-            facts += keys_taken_in and [
+            invalidations += keys_taken_in and [
                 own_invalidation(
                     dataset.id, dataset.version, keys_taken_in, reason=FOUND, source=source
                 )
             ]
-    await insert_own(conn, org, facts)
+    await insert_own(conn, org, invalidations)

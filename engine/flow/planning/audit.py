@@ -171,7 +171,7 @@ async def _invalidate(
     dataset, space = lineage.dataset(job.outputs[0]), lineage.job_space(job)
     keys = [each.partition for each in lost]
     texts = [None] if job.is_single_run else space.texts(space.from_keys(keys))
-    fact = own_invalidation(
+    invalidation = own_invalidation(
         dataset.id,
         dataset.version,
         texts,
@@ -179,7 +179,7 @@ async def _invalidate(
         source="audit",
         note=f"lost: {lost[0].reasons[0].rule}",
     )
-    await insert_own(conn, org, [fact])
+    await insert_own(conn, org, [invalidation])
 
 
 class Counts(msgspec.Struct):

@@ -12,7 +12,7 @@ from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.run import execute
 
-Fact = dict[str, Any]
+NewInvalidation = dict[str, Any]
 
 
 def own_invalidation(
@@ -24,7 +24,7 @@ def own_invalidation(
     source: str,
     columns: Collection[str] | None = None,
     note: str | None = None,
-) -> Fact:
+) -> NewInvalidation:
     """Return rows for `invalidations.insert`, one per partition text; None is the whole dataset.
 
     ``source`` is recorded as the stream of origin.
@@ -48,7 +48,7 @@ def definition_change(
     partition: str | None = None,
     *,
     columns: Collection[str] | None = None,
-) -> Fact:
+) -> NewInvalidation:
     """Return an invalidation of all or part of a dataset with a changed definition.
 
     A source with a changed definition counts as different data, in all columns or in some.
@@ -58,8 +58,12 @@ def definition_change(
     )
 
 
-async def insert_own(conn: Connection, org: OrgContext, facts: Sequence[Fact]) -> None:
+async def insert_own(
+    conn: Connection, org: OrgContext, invalidations: Sequence[NewInvalidation]
+) -> None:
     """Write invalidations and notify the planner."""
-    if facts:
-        await execute(conn, "invalidations.insert", org_id=org.id, facts=Jsonb(list(facts)))
+    if invalidations:
+        await execute(
+            conn, "invalidations.insert", org_id=org.id, invalidations=Jsonb(list(invalidations))
+        )
         await ring(conn, INVALIDATIONS, org.id)

@@ -21,7 +21,7 @@ from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
 _MOST_PLANS = 5
-_MOST_FACTS = 10
+_MOST_INVALIDATIONS = 10
 
 
 class PathHop(msgspec.Struct, frozen=True):
@@ -111,10 +111,10 @@ async def _cause(
 ) -> Cause:
     hops = _hops(plan["document"], task)
     ids = [UUID(each) for each in hops[-1]["invalidations"]] if hops else plan["invalidation_ids"]
-    facts = await load_invalidations(conn, org, ids[:_MOST_FACTS])
+    invalidations = await load_invalidations(conn, org, ids[:_MOST_INVALIDATIONS])
     path = tuple(_narrowed(lineage, hops, task["partitions"]))
-    more = len(ids) - len(facts)
-    return Cause(plan["id"], plan["decided_by"], tuple(facts), more, path[::-1])
+    more = len(ids) - len(invalidations)
+    return Cause(plan["id"], plan["decided_by"], tuple(invalidations), more, path[::-1])
 
 
 def _hops(document: Mapping[str, Any], task: Row) -> list[dict[str, Any]]:

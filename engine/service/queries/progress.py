@@ -68,5 +68,7 @@ async def progress(caller: Caller, service: Service, invalidations: Sequence[UUI
 async def build_of(caller: Caller, service: Service, version: UUID) -> list[UUID]:
     """Return the invalidations by which the deploy of a DAG version builds its datasets."""
     async with service.snapshot(caller) as (conn, org):
-        rows = await fetch(conn, "views.facts_of_version", org_id=org.id, dag_version_id=version)
+        rows = await fetch(
+            conn, "views.invalidations_of_version", org_id=org.id, dag_version_id=version
+        )
     return [row["id"] for row in rows]

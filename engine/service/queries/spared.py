@@ -16,7 +16,7 @@ from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
 _MOST_PLANS = 20
-_MOST_FACTS = 50
+_MOST_INVALIDATIONS = 50
 _A_MINUTE = 60_000 << 80
 """A minute in UUIDs of version 7, whose first 48 bits count milliseconds."""
 
@@ -43,10 +43,12 @@ async def spared(
     found = []
     for plan in plans:
         why = tuple(_why_spared(lineage, plan, job, key, jobs, skipped))
-        facts = await load_invalidations(conn, org, plan["invalidation_ids"][:_MOST_FACTS])
-        fact = next((each for each in facts if each.dataset in names), None)
-        if why and fact:
-            found.append(Spared(fact.dataset, fact.reason, plan["created_at"], why))
+        invalidations = await load_invalidations(
+            conn, org, plan["invalidation_ids"][:_MOST_INVALIDATIONS]
+        )
+        invalidation = next((each for each in invalidations if each.dataset in names), None)
+        if why and invalidation:
+            found.append(Spared(invalidation.dataset, invalidation.reason, plan["created_at"], why))
     return found
 
 

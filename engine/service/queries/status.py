@@ -102,7 +102,7 @@ async def status(caller: Caller, service: Service) -> Status:
 async def load_status(conn: Connection, org: OrgContext) -> Status:
     """Load the status of an org."""
     params: dict[str, Any] = {"org_id": org.id}
-    facts = await fetch_one(conn, "views.open_invalidations", **params) or {}
+    invalidations = await fetch_one(conn, "views.open_invalidations", **params) or {}
     letters = await fetch_one(conn, "views.open_dead_letters", **params) or {}
     stuck = await fetch(conn, "views.stuck", limit=_MOST_STUCK, **params)
     aside = await fetch(conn, "views.set_aside", limit=_MOST_STUCK, **params)
@@ -110,8 +110,8 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
         dags=tuple(_dag(row) for row in await fetch(conn, "views.dags", **params)),
         tasks={row["status"]: row["tasks"] for row in await fetch(conn, "tasks.counts", **params)},
         held=tuple(await load_plans(conn, org, states=["held"], limit=_MOST_STUCK)),
-        open_invalidations=facts["facts"],
-        oldest_seconds=facts["seconds"],
+        open_invalidations=invalidations["invalidations"],
+        oldest_seconds=invalidations["seconds"],
         dead_letters=letters["letters"],
         positions=tuple(Position(**row) for row in await fetch(conn, "views.positions", **params)),
         stuck=tuple(_stuck(row) for row in stuck),

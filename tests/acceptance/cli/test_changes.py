@@ -85,16 +85,19 @@ def test_waiting_ends_where_nothing_will_run(shop: Knockon) -> None:
     assert shop("tasks", "--json").json == []
 
 
-def test_invalidate_writes_a_fact_once_for_a_key(shop: Knockon) -> None:
+def test_invalidate_writes_an_invalidation_once_for_a_key(shop: Knockon) -> None:
     args = ("invalidate", "orders", *WEEK, "--columns", "amount,notes", "--key", "k1")
     first = shop(*args, "--note", "late", "--json").json
     again = shop(*args, "--json").json
     assert (first["is_new"], again["is_new"]) == (True, False)
     assert first["invalidations"] == again["invalidations"]
     assert "known already by its key" in shop(*args).out
-    (fact,) = shop("invalidations", "--dataset", "orders", "--json").json
-    assert fact["columns"] == ["amount", "notes"]
-    assert (fact["partition_key"], fact["reason"]) == ("2026-02-02..2026-02-08", "manual")
+    (invalidation,) = shop("invalidations", "--dataset", "orders", "--json").json
+    assert invalidation["columns"] == ["amount", "notes"]
+    assert (invalidation["partition_key"], invalidation["reason"]) == (
+        "2026-02-02..2026-02-08",
+        "manual",
+    )
     assert "amount, notes" in shop("invalidations", "--open").out
 
 
@@ -124,8 +127,8 @@ def test_what_makes_no_sense_is_refused_in_a_line(shop: Knockon) -> None:
 
 def test_run_asks_for_the_jobs_output(shop: Knockon) -> None:
     assert "is to run" in shop("run", "daily_sales", "-p", "2026-02-03").out
-    (fact, *_) = shop("invalidations", "--json").json
-    assert (fact["dataset"], fact["partition_key"]) == ("daily_sales", "2026-02-03")
+    (invalidation, *_) = shop("invalidations", "--json").json
+    assert (invalidation["dataset"], invalidation["partition_key"]) == ("daily_sales", "2026-02-03")
 
 
 def test_lineage_draws_both_directions(shop: Knockon) -> None:

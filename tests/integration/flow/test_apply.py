@@ -35,7 +35,7 @@ async def applied(world: World, plan_id: UUID, by: str | None = None) -> Applied
 async def counts(world: World) -> list[dict[str, object]]:
     return await world.rows(
         "SELECT (SELECT count(*) FROM tasks) AS tasks, (SELECT count(*) FROM data_invalidations)"
-        " AS facts, (SELECT count(*) FROM partition_versions) AS partitions"
+        " AS invalidations, (SELECT count(*) FROM partition_versions) AS partitions"
     )
 
 
@@ -60,8 +60,10 @@ async def test_only_its_own_change_is_planned(database: Database) -> None:
     done = await applied(world, shown.plan_id)
     assert other not in done.invalidations
     assert (await world.tasks("b")) == {"queued": ["b[2013-02-11]"]}
-    (fact,) = await world.rows("SELECT processed_at FROM data_invalidations WHERE id = %s", other)
-    assert fact == {"processed_at": None}
+    (invalidation,) = await world.rows(
+        "SELECT processed_at FROM data_invalidations WHERE id = %s", other
+    )
+    assert invalidation == {"processed_at": None}
 
 
 async def test_a_second_time_nothing_happens(database: Database) -> None:

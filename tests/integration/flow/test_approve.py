@@ -56,7 +56,7 @@ async def rejected(world: World, plan_id: UUID) -> Decision:
         return await reject(conn, world.org, plan_id, "bob")
 
 
-async def facts(world: World) -> list[dict[str, Any]]:
+async def invalidations(world: World) -> list[dict[str, Any]]:
     return await world.rows(
         "SELECT d.name AS dataset, i.outcome, i.processed_at IS NULL AS open, i.plan_id "
         "FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid "
@@ -72,8 +72,12 @@ async def test_a_plan_beyond_the_orgs_limit_is_held(database: Database) -> None:
     ]
     assert await world.tasks() == {}
     assert await world.plan() is None, "it is not planned again"
-    (fact,) = await facts(world)
-    assert (fact["open"], fact["outcome"], fact["plan_id"]) == (True, "held", planned.plan_id)
+    (invalidation,) = await invalidations(world)
+    assert (invalidation["open"], invalidation["outcome"], invalidation["plan_id"]) == (
+        True,
+        "held",
+        planned.plan_id,
+    )
     (kept,) = await world.rows("SELECT * FROM plans WHERE id = %s", planned.plan_id)
     assert (kept["state"], kept["task_count"]) == ("held", 14)
     assert kept["estimate"]["unknown_seconds"] == 2
@@ -115,7 +119,11 @@ async def test_others_that_came_along_are_not_held(database: Database) -> None:
     assert second is not None
     assert (first.held_by, bool(second.held_by)) == ((), True)
     assert await world.plan() is None
-    assert [each["outcome"] for each in await facts(world)] == ["planned", "held", "planned"]
+    assert [each["outcome"] for each in await invalidations(world)] == [
+        "planned",
+        "held",
+        "planned",
+    ]
     assert await world.run() == [f"y[{DAY}]", f"y[{NEXT}]"]
 
 
@@ -125,7 +133,7 @@ async def test_changes_of_several_datasets_are_not_added_up(database: Database) 
     await world.change("z", "2013-02-11..2013-02-13")
     while await world.plan():
         pass
-    assert [each["outcome"] for each in await facts(world)] == ["planned", "planned"]
+    assert [each["outcome"] for each in await invalidations(world)] == ["planned", "planned"]
 
 
 async def test_approved_it_runs(database: Database) -> None:
@@ -133,8 +141,12 @@ async def test_approved_it_runs(database: Database) -> None:
     plan_id = (await held(world)).plan_id
     done = await approved(world, plan_id, "ann")
     assert (done.state, done.tasks, done.is_new, done.changes) == ("applied", 14, True, ())
-    (fact,) = await facts(world)
-    assert (fact["open"], fact["outcome"], fact["plan_id"]) == (False, "planned", plan_id)
+    (invalidation,) = await invalidations(world)
+    assert (invalidation["open"], invalidation["outcome"], invalidation["plan_id"]) == (
+        False,
+        "planned",
+        plan_id,
+    )
     (kept,) = await world.rows("SELECT * FROM plans WHERE id = %s", plan_id)
     assert (kept["state"], kept["decided_by"]) == ("applied", "ann")
     assert len(await world.run()) == 14
@@ -178,8 +190,12 @@ async def test_rejected_nothing_runs(database: Database) -> None:
     plan_id = (await held(world)).plan_id
     assert (await rejected(world, plan_id)).is_new
     assert not (await rejected(world, plan_id)).is_new
-    (fact,) = await facts(world)
-    assert (fact["open"], fact["outcome"], fact["plan_id"]) == (False, "rejected", plan_id)
+    (invalidation,) = await invalidations(world)
+    assert (invalidation["open"], invalidation["outcome"], invalidation["plan_id"]) == (
+        False,
+        "rejected",
+        plan_id,
+    )
     assert await world.plan() is None
     assert await world.tasks() == {}
     (kept,) = await world.rows("SELECT state, decided_by FROM plans WHERE id = %s", plan_id)
@@ -217,7 +233,11 @@ async def test_new_events_are_neither_lost_nor_take_the_held_ones_along(
     second = await held(world)
     assert second.plan_id != first.plan_id
     assert (await approved(world, first.plan_id)).tasks == 14
-    assert [each["outcome"] for each in await facts(world)] == ["planned", "planned", "held"]
+    assert [each["outcome"] for each in await invalidations(world)] == [
+        "planned",
+        "planned",
+        "held",
+    ]
     await rejected(world, second.plan_id)
     assert len(await world.run()) == 14
 
@@ -242,8 +262,8 @@ async def test_a_deploy_leaves_what_is_held_held(database: Database) -> None:
     done = await approved(world, plan_id)
     assert done.tasks == 0, "that generation is not served any more"
     assert {each.kind for each in done.changes} == {"gone"}
-    (fact,) = await facts(world)
-    assert (fact["open"], fact["outcome"]) == (False, "not_current")
+    (invalidation,) = await invalidations(world)
+    assert (invalidation["open"], invalidation["outcome"]) == (False, "not_current")
 
 
 async def test_to_apply_is_to_approve(database: Database) -> None:
@@ -317,7 +337,7 @@ async def test_an_approval_that_dies_leaves_the_plan_held(database: Database) ->
     async with world.conn() as conn, conn.transaction(force_rollback=True):
         await approve(conn, world.org, plan_id)
     assert await world.tasks() == {}
-    assert (await facts(world))[0]["outcome"] == "held"
+    assert (await invalidations(world))[0]["outcome"] == "held"
     assert (await approved(world, plan_id)).is_new
 
 
@@ -328,7 +348,7 @@ async def test_a_planner_that_dies_while_it_holds_leaves_everything_to_the_next(
     await world.change("a", WEEK)
     async with world.conn() as conn, conn.transaction(force_rollback=True):
         assert await plan(conn, world.org) is not None
-    assert [each["outcome"] for each in await facts(world)] == [None]
+    assert [each["outcome"] for each in await invalidations(world)] == [None]
     assert (await world.plan()).held_by  # type: ignore[union-attr]
 
 

@@ -31,7 +31,7 @@ async def take(world: World, *events: SourceEvent, stream: str = "s") -> Ingeste
         return await ingest(conn, world.org, Batch(consumer="k", received=received))
 
 
-async def facts(world: World) -> list[dict[str, Any]]:
+async def invalidations(world: World) -> list[dict[str, Any]]:
     return await world.rows(
         "SELECT scope, partition_key, columns, row_filter, events FROM data_invalidations "
         "WHERE reason <> 'definition_change' "
@@ -39,14 +39,14 @@ async def facts(world: World) -> list[dict[str, Any]]:
     )
 
 
-async def test_a_thousand_events_about_one_partition_are_one_fact(world: World) -> None:
+async def test_a_thousand_events_about_one_partition_are_one_invalidation(world: World) -> None:
     events = [
         SourceEvent(dataset="flights", partitions=("dt=2013-02-13/origin=JFK",), id=f"e{n}")
         for n in range(1_000)
     ]
     await take(world, *events)
-    (fact,) = await facts(world)
-    assert (fact["scope"], fact["partition_key"], fact["events"]) == (
+    (invalidation,) = await invalidations(world)
+    assert (invalidation["scope"], invalidation["partition_key"], invalidation["events"]) == (
         "partition",
         "dt=2013-02-13/origin=JFK",
         1_000,
@@ -60,12 +60,12 @@ async def test_a_thousand_events_about_one_partition_are_one_fact(world: World) 
 async def test_neighbouring_partitions_become_a_range(world: World) -> None:
     days = [f"dt=2013-02-{n:02}/origin=JFK" for n in range(1, 8)]
     await take(world, *(SourceEvent(dataset="flights", partitions=(day,)) for day in days))
-    (fact,) = await facts(world)
-    assert fact["partition_key"] == "dt=2013-02-01..2013-02-07/origin=JFK"
-    assert fact["events"] == 7
+    (invalidation,) = await invalidations(world)
+    assert invalidation["partition_key"] == "dt=2013-02-01..2013-02-07/origin=JFK"
+    assert invalidation["events"] == 7
 
 
-async def test_a_wider_fact_absorbs_a_narrower_one(world: World) -> None:
+async def test_a_wider_invalidation_absorbs_a_narrower_one(world: World) -> None:
     day = ("dt=2013-02-13/origin=JFK",)
     await take(
         world,
@@ -75,7 +75,7 @@ async def test_a_wider_fact_absorbs_a_narrower_one(world: World) -> None:
             dataset="flights", partitions=("dt=2013-02-14/origin=JFK",), columns=("delay",)
         ),
     )
-    found = await facts(world)
+    found = await invalidations(world)
     assert [(f["partition_key"], f["columns"], f["events"]) for f in found] == [
         ("dt=2013-02-13/origin=JFK", None, 2),
         ("dt=2013-02-14/origin=JFK", ["delay"], 1),
@@ -93,7 +93,7 @@ async def test_all_that_is_known_does_not_absorb_a_partition_that_may_be_new(
         SourceEvent(dataset="flights", partitions=day, columns=("delay",)),
         SourceEvent(dataset="flights", columns=("delay",)),
     )
-    found = await facts(world)
+    found = await invalidations(world)
     assert [(f["partition_key"], f["columns"], f["events"]) for f in found] == [
         (day[0], None, 4),
         (None, None, 4),
@@ -203,10 +203,10 @@ async def test_a_generation_that_is_not_served_is_kept_and_not_routed(world: Wor
         "SELECT id, 'x' FROM datasets WHERE name = 'other' RETURNING id"
     )
     await take(world, SourceEvent(dataset="other", version=str(old["id"])))
-    (fact,) = await world.rows(
+    (invalidation,) = await world.rows(
         "SELECT outcome, processed_by FROM data_invalidations WHERE reason = 'change'"
     )
-    assert fact == {"outcome": "not_current", "processed_by": []}
+    assert invalidation == {"outcome": "not_current", "processed_by": []}
     assert await world.plan() is None
     assert await world.tasks() == {}
 
@@ -223,7 +223,7 @@ async def test_a_bad_request_is_told_at_once_and_leaves_nothing(world: World) ->
     with pytest.raises(InvalidInput, match="2020"):
         await world.change("other", "2020-01-01")
     assert await world.rows("SELECT id FROM dead_letters") == []
-    assert await facts(world) == []
+    assert await invalidations(world) == []
 
 
 async def test_text_that_would_be_sql_stays_text(world: World) -> None:

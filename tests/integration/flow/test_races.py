@@ -195,7 +195,7 @@ async def test_a_plan_sees_a_claim_that_commits_under_it(database: Database) -> 
     assert await world.run() == [f"b[{DAY}]"]
 
 
-async def test_two_planners_take_each_fact_once(database: Database) -> None:
+async def test_two_planners_take_each_invalidation_once(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.change("a", DAY)
     async with world.conn() as one, world.conn() as two:

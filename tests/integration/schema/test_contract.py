@@ -78,8 +78,8 @@ async def test_primary_keys_are_no_wider_than_the_contract(database: Database) -
         "INSERT INTO dag_versions (org_id, dag_name, yaml_hash, content) "
         "SELECT id, 'd', NULL, '{}' FROM orgs",
         "UPDATE tasks_probe SET status = 'done'",
-        "UPDATE facts_probe SET scope = 'some'",
-        "UPDATE facts_probe SET reason = 'because'",
+        "UPDATE invalidations_probe SET scope = 'some'",
+        "UPDATE invalidations_probe SET reason = 'because'",
         "UPDATE jobs_probe SET activation = 'eager'",
         "UPDATE jobs_probe SET execution_strategy = 'PerRow'",
         "UPDATE jobs_probe SET update_strategy = 'merge'",
@@ -87,7 +87,11 @@ async def test_primary_keys_are_no_wider_than_the_contract(database: Database) -
 )
 async def test_closed_vocabularies_are_closed(database: Database, statement: str) -> None:
     async with database.connection() as conn:
-        for probe, table in (("tasks", "tasks"), ("facts", "data_invalidations"), ("jobs", "jobs")):
+        for probe, table in (
+            ("tasks", "tasks"),
+            ("invalidations", "data_invalidations"),
+            ("jobs", "jobs"),
+        ):
             await conn.execute(
                 f"CREATE TEMP TABLE {probe}_probe "
                 f"(LIKE {table} INCLUDING CONSTRAINTS INCLUDING DEFAULTS)".encode()
@@ -105,8 +109,8 @@ def _one_row(probe: str) -> str:
         " plan_ids)"
         f" VALUES ({ids}, {ids}, 'queued', '{{}}', '{{}}', 0, '[]', now(), {ids}, 'local', 0,"
         " '*', true, '[]', '{}')",
-        "facts": "INSERT INTO facts_probe (id, dataset_uuid, dataset_version, scope, reason,"
-        " source_event, created_at, processed_by, org_id, events)"
+        "invalidations": "INSERT INTO invalidations_probe (id, dataset_uuid, dataset_version,"
+        " scope, reason, source_event, created_at, processed_by, org_id, events)"
         f" VALUES ({ids}, {ids}, {ids}, 'dataset', 'change', '{{}}', now(), '{{}}', {ids}, 1)",
         "jobs": "INSERT INTO jobs_probe (id, org_id, name, dag_name, dag_version_id, activation,"
         " runtime, operator, execution_strategy, config, config_hash, input_datasets,"

@@ -182,7 +182,7 @@ async def test_a_query_sees_one_state(world: World) -> None:
         await conn.execute("SELECT 1 FROM knockon.orgs")
         await world.change("a", DAY)
         rows = await fetch(conn, "views.open_invalidations", org_id=world.org.id)
-    assert rows[0]["facts"] == 0
+    assert rows[0]["invalidations"] == 0
     assert (await status(world.caller, world.service)).open_invalidations == 1
 
 

@@ -38,13 +38,13 @@ async def test_the_path_names_each_edge_narrowed_to_the_task(database: Database)
         ("a", ("2013-02-11..2013-02-17",), "b", ("2013-02-11..2013-02-17",)),
         ("b", ("2013-02-11..2013-02-17",), "c", ("2013-W07",)),
     ]
-    (fact,) = cause.invalidations
-    assert (fact.dataset, fact.partition_key, fact.reason) == (
+    (invalidation,) = cause.invalidations
+    assert (invalidation.dataset, invalidation.partition_key, invalidation.reason) == (
         "a",
         "2013-02-01..2013-02-28",
         "change",
     )
-    assert fact.source_event["event"]["note"] == "late files"
+    assert invalidation.source_event["event"]["note"] == "late files"
 
 
 async def test_a_window_is_followed_backwards(database: Database) -> None:
@@ -123,15 +123,15 @@ async def test_a_thousand_events_for_one_partition_are_one_task_that_names_them(
     assert planned is not None
     assert (planned.invalidations, planned.tasks) == (1, 1)
     view = await explained(world, f"b[{DAY}]", "queued")
-    (fact,) = view.causes[0].invalidations
-    assert fact.events == fact.source_event["count"] == 1_000
-    assert fact.source_event["ids"] == [f"e{n}" for n in range(50)]
-    assert fact.source_event["streams"] == {
+    (invalidation,) = view.causes[0].invalidations
+    assert invalidation.events == invalidation.source_event["count"] == 1_000
+    assert invalidation.source_event["ids"] == [f"e{n}" for n in range(50)]
+    assert invalidation.source_event["streams"] == {
         "t/0": {"first": "0", "last": "998", "count": 500},
         "t/1": {"first": "1", "last": "999", "count": 500},
     }
     assert "1,000 events, t/0 0..998, t/1 1..999, ids e0, e1, e2, e3 +46 more" in (
-        fact_text(fact).plain
+        fact_text(invalidation).plain
     )
 
 

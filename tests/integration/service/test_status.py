@@ -75,10 +75,16 @@ async def test_consumers_and_dead_letters_are_counted(database: Database) -> Non
 
 
 async def wave(world: World, *datasets: str) -> Progress:
-    facts = [fact for each in datasets for fact in (await world.change(each, DAY)).invalidations]
-    assert (await progress(world.caller, world.service, facts)).unplanned == len(facts)
+    invalidations = [
+        invalidation
+        for each in datasets
+        for invalidation in (await world.change(each, DAY)).invalidations
+    ]
+    assert (await progress(world.caller, world.service, invalidations)).unplanned == len(
+        invalidations
+    )
     await world.plan()
-    return await progress(world.caller, world.service, facts)
+    return await progress(world.caller, world.service, invalidations)
 
 
 async def test_progress_counts_the_tasks_of_its_own_wave_only(database: Database) -> None:
@@ -108,7 +114,7 @@ async def test_a_deploy_names_what_it_has_built_anew(database: Database) -> None
     await world.run()
     done = await world.deploy(jobs[0], job("b", "a", config={"callable": "x:y"}), jobs[2])
     assert done.version_id is not None
-    facts = await build_of(world.caller, world.service, done.version_id)
-    assert (await progress(world.caller, world.service, facts)).total == 2
+    invalidations = await build_of(world.caller, world.service, done.version_id)
+    assert (await progress(world.caller, world.service, invalidations)).total == 2
     await world.run()
-    assert (await progress(world.caller, world.service, facts)).is_good
+    assert (await progress(world.caller, world.service, invalidations)).is_good

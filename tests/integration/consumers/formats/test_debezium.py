@@ -1,4 +1,4 @@
-"""From Debezium's messages on a topic to facts in the ledger, by what a deployed DAG file says."""
+"""Debezium's messages on a topic become invalidations, as a deployed DAG file says."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.debezium.messages import messages
 from tests.support.kafka import PATIENCE_SECONDS, topic_on
 from tests.support.worlds import World, job, source
 
-FACTS = """SELECT i.partition_key, i.columns, i.reason
+STORED = """SELECT i.partition_key, i.columns, i.reason
            FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
            WHERE d.name = 'orders' AND i.source_event ->> 'stream' LIKE 'kafka/%%'
            ORDER BY i.reason, i.partition_key"""
@@ -35,7 +35,7 @@ def orders(topic: str) -> dict[str, Any]:
     return spec
 
 
-async def test_changes_become_coalesced_facts(database: Database, broker: Broker) -> None:
+async def test_changes_become_coalesced_invalidations(database: Database, broker: Broker) -> None:
     async with topic_on(broker) as topic:
         world = await World.made(
             database,
@@ -60,9 +60,9 @@ async def test_changes_become_coalesced_facts(database: Database, broker: Broker
                 while not await world.rows(READ, str(len(said))):
                     await bell.wait(1.0)
             stop.set()
-        facts = await world.rows(FACTS)
+        invalidations = await world.rows(STORED)
 
-    assert [(row["partition_key"], row["columns"], row["reason"]) for row in facts] == [
+    assert [(row["partition_key"], row["columns"], row["reason"]) for row in invalidations] == [
         ("2026-01-02", None, "arrival"),
         ("2026-01-02", ["notes"], "change"),
         ("2026-01-03", ["status"], "change"),

@@ -22,7 +22,7 @@ from engine.store.database import Database
 from tests.support.kafka import PATIENCE_SECONDS, topic_on
 from tests.support.worlds import DAILY, World, source
 
-FACTS = """SELECT d.name, i.partition_key, i.source_event #>> '{event,note}' AS note,
+STORED = """SELECT d.name, i.partition_key, i.source_event #>> '{event,note}' AS note,
                   i.source_event #>> '{event,id}' AS run
            FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
            WHERE i.source_event ->> 'stream' LIKE 'kafka/%%'
@@ -77,8 +77,8 @@ class Feed:
             batch = Batch(consumer="k", received=tuple(received), runs=runs)
             return await ingest(conn, self.world.org, batch)
 
-    async def facts(self) -> list[tuple[str, str | None]]:
-        return [(row["name"], row["partition_key"]) for row in await self.world.rows(FACTS)]
+    async def invalidations(self) -> list[tuple[str, str | None]]:
+        return [(row["name"], row["partition_key"]) for row in await self.world.rows(STORED)]
 
 
 async def feed_for(database: Database, *sources: dict[str, Any]) -> Feed:
@@ -92,12 +92,12 @@ async def test_an_output_that_only_the_start_names_counts_when_the_run_completes
 
     await feed.take(event("START", output("orders", "2013-02-13")))
     await feed.take(event("RUNNING", output("visits")))
-    assert await feed.facts() == []
+    assert await feed.invalidations() == []
     done = await feed.take(event("COMPLETE"))
 
-    assert await feed.facts() == [("orders", "2013-02-13"), ("visits", None)]
+    assert await feed.invalidations() == [("orders", "2013-02-13"), ("visits", None)]
     assert done.unnamed_runs == 1
-    assert {row["run"] for row in await feed.world.rows(FACTS)} == {"r1"}
+    assert {row["run"] for row in await feed.world.rows(STORED)} == {"r1"}
     assert await feed.world.rows(REMEMBERED) == []
     assert (await feed.take(event("COMPLETE"))).invalidations == ()
 
@@ -108,7 +108,7 @@ async def test_what_the_end_names_counts_as_the_end_has_it(database: Database) -
     await feed.take(event("START", output("orders"), output("visits")))
     done = await feed.take(event("COMPLETE", output("orders", "2013-02-13"), output("visits")))
 
-    assert await feed.facts() == [("orders", "2013-02-13"), ("visits", None)]
+    assert await feed.invalidations() == [("orders", "2013-02-13"), ("visits", None)]
     assert done.unnamed_runs == 0
 
 
@@ -119,7 +119,7 @@ async def test_a_change_of_all_of_a_dataset_is_not_taken_back(database: Database
     await feed.take(event("START", output("orders", **overwrite)))
     await feed.take(event("COMPLETE", output("orders", "2013-02-13")))
 
-    assert await feed.facts() == [("orders", "2013-02-13"), ("orders", None)]
+    assert await feed.invalidations() == [("orders", "2013-02-13"), ("orders", None)]
 
 
 @pytest.mark.parametrize("kind", ["FAIL", "ABORT"])
@@ -128,9 +128,9 @@ async def test_a_run_that_failed_may_have_written(database: Database, kind: str)
 
     await feed.take(event("START", output("orders", "2013-02-13")), event(kind))
 
-    [fact] = await feed.world.rows(FACTS)
-    assert (fact["name"], fact["partition_key"]) == ("orders", "2013-02-13")
-    assert "the run failed" in fact["note"]
+    [invalidation] = await feed.world.rows(STORED)
+    assert (invalidation["name"], invalidation["partition_key"]) == ("orders", "2013-02-13")
+    assert "the run failed" in invalidation["note"]
 
 
 async def test_start_and_end_may_come_in_any_order(database: Database) -> None:
@@ -140,7 +140,7 @@ async def test_start_and_end_may_come_in_any_order(database: Database) -> None:
     await feed.take(event("COMPLETE"), partition=1)
     await feed.take(event("START", output("orders", "2013-02-13")))
 
-    assert await feed.facts() == [("orders", "2013-02-13")]
+    assert await feed.invalidations() == [("orders", "2013-02-13")]
     assert await feed.world.rows(REMEMBERED) == []
 
 
@@ -153,7 +153,7 @@ async def test_start_and_end_may_come_at_once(database: Database) -> None:
         *(feed.take(event("COMPLETE", run=run), partition=1) for run in runs),
     )
 
-    assert {row["run"] for row in await feed.world.rows(FACTS)} == set(runs)
+    assert {row["run"] for row in await feed.world.rows(STORED)} == set(runs)
     assert await feed.world.rows(REMEMBERED) == []
 
 
@@ -163,7 +163,7 @@ async def test_runs_do_not_mix(database: Database) -> None:
     await feed.take(event("START", output("orders"), run="a"), event("START", run="b"))
     await feed.take(event("COMPLETE", run="b"))
 
-    assert await feed.facts() == []
+    assert await feed.invalidations() == []
     assert [row["run"] for row in await feed.world.rows(REMEMBERED)] == ["a"]
 
 
@@ -171,14 +171,14 @@ async def test_a_run_whose_end_is_never_reported_counts_after_a_week(database: D
     feed = await feed_for(database)
     await feed.take(event("START", output("orders", "2013-02-13")))
     await feed.take()
-    assert await feed.facts() == []
+    assert await feed.invalidations() == []
 
     await feed.world.rows(
         "UPDATE run_outputs SET announced_at = now() - interval '8 days' RETURNING run"
     )
     done = await feed.take()
 
-    assert await feed.facts() == [("orders", "2013-02-13")]
+    assert await feed.invalidations() == [("orders", "2013-02-13")]
     assert done.unnamed_runs == 1
     assert await feed.world.rows(REMEMBERED) == []
 
@@ -191,13 +191,13 @@ async def test_a_run_that_ends_after_weeks_of_silence_counts_again(database: Dat
     )
     await feed.take()
     await feed.take()
-    assert await feed.facts() == [("orders", "2013-02-13")]
+    assert await feed.invalidations() == [("orders", "2013-02-13")]
 
     await feed.take(event("COMPLETE"))
 
-    assert await feed.facts() == [("orders", "2013-02-13")] * 2
+    assert await feed.invalidations() == [("orders", "2013-02-13")] * 2
     await feed.take(event("COMPLETE"))
-    assert await feed.facts() == [("orders", "2013-02-13")] * 2
+    assert await feed.invalidations() == [("orders", "2013-02-13")] * 2
 
 
 async def test_what_has_expired_is_forgotten_after_a_month(database: Database) -> None:
@@ -226,7 +226,7 @@ async def test_a_dataset_bound_while_the_run_goes_on_counts(database: Database) 
 
     await feed.take(event("COMPLETE"))
 
-    assert await feed.facts() == [("users", "2013-02-13")]
+    assert await feed.invalidations() == [("users", "2013-02-13")]
 
 
 async def test_an_output_that_no_source_binds_can_be_replayed(database: Database) -> None:
@@ -241,7 +241,7 @@ async def test_an_output_that_no_source_binds_can_be_replayed(database: Database
         [again] = await replay(conn, feed.world.org, [stored.id])
 
     assert again.error is None
-    assert await feed.facts() == [("users", "2013-02-13")]
+    assert await feed.invalidations() == [("users", "2013-02-13")]
 
 
 async def test_an_announced_output_is_registered_by_a_rule(database: Database) -> None:
@@ -252,7 +252,7 @@ async def test_an_announced_output_is_registered_by_a_rule(database: Database) -
     await feed.take(event("START", announced))
     await feed.take(event("COMPLETE"))
 
-    assert await feed.facts() == [("shop_users", "2013-02-13")]
+    assert await feed.invalidations() == [("shop_users", "2013-02-13")]
 
 
 async def test_no_more_is_remembered_than_fits(
@@ -270,7 +270,7 @@ async def test_no_more_is_remembered_than_fits(
         [stored] = await dead_letters(feed.world.caller, feed.world.service, limit=1)
         [again] = await replay(conn, feed.world.org, [stored.id])
     assert again.error is None
-    assert await feed.facts() == [("orders", "2013-02-13")]
+    assert await feed.invalidations() == [("orders", "2013-02-13")]
 
 
 async def test_odd_texts_are_remembered(database: Database) -> None:
@@ -279,7 +279,7 @@ async def test_odd_texts_are_remembered(database: Database) -> None:
     await feed.take(event("START", output("a\0b"), output("orders", "2013-02-13"), run="r\0" * 300))
     await feed.take(event("COMPLETE", run="r\0" * 300))
 
-    assert await feed.facts() == [("orders", "2013-02-13")]
+    assert await feed.invalidations() == [("orders", "2013-02-13")]
 
 
 async def test_what_a_run_announced_outlives_its_consumer(
@@ -293,7 +293,7 @@ async def test_what_a_run_announced_outlives_its_consumer(
             bootstrap_servers=broker.bootstrap_servers,
             client=broker.consumer_options,
         )
-        until = {"START": "SELECT FROM run_outputs", "COMPLETE": FACTS}
+        until = {"START": "SELECT FROM run_outputs", "COMPLETE": STORED}
         for kind, statement in until.items():
             await topic.send_bytes(event(kind, *[output("orders")] * (kind == "START")))
             bell, stop = Doorbell(database, [INVALIDATIONS]), asyncio.Event()
@@ -305,5 +305,5 @@ async def test_what_a_run_announced_outlives_its_consumer(
                         await bell.wait(0.2)
                 stop.set()
 
-        assert [row["name"] for row in await world.rows(FACTS)] == ["orders"]
+        assert [row["name"] for row in await world.rows(STORED)] == ["orders"]
         assert await world.rows(REMEMBERED) == []

@@ -1,4 +1,4 @@
-"""From OpenLineage's run events to facts in the ledger, by what deployed DAG files say."""
+"""From OpenLineage's run events to invalidations in the ledger, by what deployed DAG files say."""
 
 import asyncio
 from functools import partial
@@ -16,7 +16,7 @@ from engine.service.queries.dead_letters import dead_letters
 from engine.store.database import Database
 from tests.support.worlds import DAILY, WEEKLY, World, job, source
 
-FACTS = """SELECT d.name, i.partition_key, i.reason, i.source_event #>> '{event,note}' AS note
+STORED = """SELECT d.name, i.partition_key, i.reason, i.source_event #>> '{event,note}' AS note
            FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
            WHERE i.source_event ->> 'stream' LIKE 'kafka/%%'
            ORDER BY d.name, i.partition_key"""
@@ -65,7 +65,7 @@ async def test_a_run_invalidates_all_that_it_wrote(database: Database) -> None:
     await world.plan()
 
     assert done.rejections == ()
-    orders, visits = await world.rows(FACTS)
+    orders, visits = await world.rows(STORED)
     assert [*orders.values()] == ["orders", "2013-02-13", "change", None]
     assert [visits["name"], visits["partition_key"]] == ["visits", None]
     assert "no facet `subset`" in visits["note"]
@@ -77,7 +77,7 @@ async def test_an_unknown_dataset_is_a_dead_letter_by_itself(database: Database)
 
     done = await taken(world, completed(written("users"), written("orders", "2013-02-13")))
 
-    assert [row["name"] for row in await world.rows(FACTS)] == ["orders"]
+    assert [row["name"] for row in await world.rows(STORED)] == ["orders"]
     [letter] = done.rejections
     assert (letter.position, "db/public.users" in letter.error) == ("7#0", True)
 
@@ -86,7 +86,7 @@ async def test_an_unknown_dataset_is_a_dead_letter_by_itself(database: Database)
         stored = await dead_letters(world.caller, world.service, limit=1)
         [again] = await replay(conn, world.org, [stored[0].id])
     assert again.error is None
-    assert [row["name"] for row in await world.rows(FACTS)] == ["orders", "users"]
+    assert [row["name"] for row in await world.rows(STORED)] == ["orders", "users"]
 
 
 async def test_a_job_may_bind_several_datasets(database: Database) -> None:
@@ -98,7 +98,7 @@ async def test_a_job_may_bind_several_datasets(database: Database) -> None:
     done = await taken(world, completed(*outputs))
 
     assert done.rejections == ()
-    assert [row["name"] for row in await world.rows(FACTS)] == ["orders", "visits"]
+    assert [row["name"] for row in await world.rows(STORED)] == ["orders", "visits"]
 
 
 def discovering(namespace: str = "db", **more: Any) -> dict[str, Any]:
@@ -117,8 +117,8 @@ async def test_an_output_that_a_rule_covers_is_registered(database: Database) ->
 
     [letter] = done.rejections
     assert "db/crm.users" in letter.error
-    [fact] = await world.rows(FACTS)
-    assert [fact["name"], fact["partition_key"]] == ["shop_users", "2013-02-13"]
+    [invalidation] = await world.rows(STORED)
+    assert [invalidation["name"], invalidation["partition_key"]] == ["shop_users", "2013-02-13"]
     rows = await world.rows("SELECT dag_name FROM dag_current_versions ORDER BY 1")
     assert [row["dag_name"] for row in rows] == ["found", "w"]
 
@@ -160,7 +160,7 @@ async def test_a_name_that_is_taken_is_left_alone(database: Database) -> None:
     done = await taken(world, completed(heard("shop.users"), heard("shop.orders")))
 
     assert len(done.rejections) == 2
-    assert await world.rows(FACTS) == []
+    assert await world.rows(STORED) == []
 
 
 async def test_two_names_there_are_never_one_dataset_here(database: Database) -> None:
@@ -172,7 +172,7 @@ async def test_two_names_there_are_never_one_dataset_here(database: Database) ->
 
     [letter] = done.rejections
     assert "db/x.y_z" in letter.error
-    assert [row["name"] for row in await world.rows(FACTS)] == ["x_y_z"]
+    assert [row["name"] for row in await world.rows(STORED)] == ["x_y_z"]
 
 
 async def test_a_dag_with_jobs_that_run_takes_nobody_in(database: Database) -> None:
@@ -195,7 +195,7 @@ async def test_each_source_has_its_own_rule(database: Database) -> None:
     done = await taken(world, completed(*outputs))
 
     assert done.rejections == ()
-    assert [(row["name"], row["partition_key"]) for row in await world.rows(FACTS)] == [
+    assert [(row["name"], row["partition_key"]) for row in await world.rows(STORED)] == [
         ("crm_users", "*"),
         ("shop_users", "2013-02-13"),
     ]
@@ -224,7 +224,7 @@ async def test_what_was_turned_away_is_registered_when_a_rule_covers_it(
         [again] = await replay(conn, world.org, [letter.id])
 
     assert again.error is None
-    assert [row["name"] for row in await world.rows(FACTS)] == ["shop_users"]
+    assert [row["name"] for row in await world.rows(STORED)] == ["shop_users"]
 
 
 @pytest.mark.parametrize("name", ["shop.", "shop.a b", "shop.a.b", "shop." + "x" * 500])
