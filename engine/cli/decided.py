@@ -8,7 +8,7 @@ from rich.text import Text
 
 from engine.cli.output import short
 from engine.cli.planned import difference_texts
-from engine.service.commands.plans import Decision
+from engine.service.commands.plans import Review
 from engine.wording import counted
 
 Plans = Annotated[
@@ -19,14 +19,14 @@ By = Annotated[
 ]
 
 
-def decisions(done: list[Decision]) -> RenderableType:
+def decisions(done: list[Review]) -> RenderableType:
     """A line for each plan, and below it how what runs differs from what was held."""
     return Group(
         *(part for each in done for part in (_line(each), *difference_texts(each.changes)))
     )
 
 
-def _line(done: Decision) -> Text:
+def _line(done: Review) -> Text:
     text = Text(f"plan {short(done.plan_id)} is {done.state}{'' if done.is_new else ' already'}")
     if done.state == "applied" and done.is_new:
         text.append(f": {counted(done.tasks, 'task')}", "bold")

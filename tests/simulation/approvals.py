@@ -98,7 +98,7 @@ class Approvals:
                 "propose", lambda conn: propose(conn, org, event), dice
             )
         except AnswerLost as lost:
-            self.shown.append(Shown(lost.answer.plan_id, event, lost.answer.draft.tasks))
+            self.shown.append(Shown(lost.answer.plan_id, event, lost.answer.decision.tasks))
             raise
         except BaseException as error:
             self.upstream.unpublished.append(event)
@@ -106,7 +106,7 @@ class Approvals:
                 raise
             self.stage.say(f"… refused: {error}")
         else:
-            self.shown.append(Shown(made.plan_id, event, made.draft.tasks))
+            self.shown.append(Shown(made.plan_id, event, made.decision.tasks))
 
     async def apply(self, dice: Random) -> None:
         """Apply a proposed plan; where things have changed, the change is published instead."""

@@ -9,7 +9,7 @@ from engine.cli.decided import By, Plans, decisions
 from engine.cli.output import show
 from engine.cli.session import Session, run
 from engine.cli.waiting import wait_for
-from engine.service.commands.plans import Decision
+from engine.service.commands.plans import Review
 from engine.service.commands.plans import approve as approve_plans
 
 app = typer.Typer(add_completion=False)
@@ -31,7 +31,7 @@ def approve(
     plan are printed.
     """
 
-    async def work(session: Session) -> list[Decision]:
+    async def work(session: Session) -> list[Review]:
         done = await approve_plans(session.caller(by), session.service, plans)
         if wait:
             await wait_for(session, [fact for each in done for fact in each.invalidations])

@@ -15,9 +15,9 @@ from psycopg import Rollback
 from engine.errors import InvalidInput
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.ingestion.resolve import resolve
-from engine.flow.planning.decision import Draft, draft_rows
+from engine.flow.planning.decision import Decision, decide_rows
 from engine.flow.planning.plan import carry_out
-from engine.flow.planning.review import changes_since, decided, lock_plan
+from engine.flow.planning.review import changes_since, lock_plan, record_review
 from engine.flow.planning.set_aside import planning
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import MANUAL, Batch, Delivery, Received, SourceEvent
@@ -50,21 +50,21 @@ async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None
         if row["state"] == "applied":
             return Applied(plan_id, tuple(row["invalidation_ids"]), row["task_count"], is_new=False)
         with planning(f"plan {plan_id}"):
-            draft = await _ingested(conn, org, plan_id, row["event"])
-            changes = await changes_since(conn, row["document"], draft)
+            decision = await _ingested(conn, org, plan_id, row["event"])
+            changes = await changes_since(conn, row["document"], decision)
         if changes:
             raise Rollback(transaction)
         with planning(f"plan {plan_id}"):
-            planned = await carry_out(conn, org, draft, plan_id)
-        await decided(conn, plan_id, "applied", by)
-    ids = () if changes else tuple(each.id for each in draft.invalidations)
+            planned = await carry_out(conn, org, decision, plan_id)
+        await record_review(conn, plan_id, "applied", by)
+    ids = () if changes else tuple(each.id for each in decision.invalidations)
     return Applied(plan_id, ids, 0 if changes else planned.tasks, changes=changes)
 
 
 async def _ingested(
     conn: Connection, org: OrgContext, plan_id: UUID, said: dict[str, Any]
-) -> Draft:
-    """Ingest the plan's change and return the draft of its invalidations. Raises InvalidInput."""
+) -> Decision:
+    """Ingest the plan's change, and plan its invalidations. Raises InvalidInput."""
     event = msgspec.structs.replace(
         msgspec.convert(said, SourceEvent), id=f"plan/{plan_id}", source="knockon apply"
     )
@@ -74,4 +74,4 @@ async def _ingested(
     if written.rejections:
         raise InvalidInput(written.rejections[0].error)
     rows = await fetch(conn, "invalidations.lock_these", ids=list(written.invalidations))
-    return await draft_rows(conn, org, rows)
+    return await decide_rows(conn, org, rows)

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from engine.errors import InvalidInput
 from engine.flow.ingestion.coalesce import coalesce
 from engine.flow.ingestion.resolve import resolve
-from engine.flow.planning.decision import Draft, draft
+from engine.flow.planning.decision import Decision, decide
 from engine.flow.planning.estimate import Cost, Estimate, costs
 from engine.flow.planning.pending_approval import excesses_of
 from engine.flow.planning.set_aside import planning
@@ -29,7 +29,7 @@ class Proposal:
     """Plan that is not applied yet; ``beyond`` are the exceeded limits."""
 
     plan_id: UUID
-    draft: Draft
+    decision: Decision
     costs: Mapping[UUID, Cost]
     beyond: Sequence[LimitExceeded]
 
@@ -44,7 +44,7 @@ async def propose(conn: Connection, org: OrgContext, event: SourceEvent) -> Prop
     async with conn.transaction():
         lineage = await org.lineage(conn)
         with planning("this change"):
-            made = await draft(conn, lineage, list(_invalidations(lineage, event)))
+            made = await decide(conn, lineage, list(_invalidations(lineage, event)))
             proposal = Proposal(
                 new_id(), made, await costs(conn, made), await excesses_of(conn, org, made)
             )
@@ -79,8 +79,8 @@ async def _keep(conn: Connection, org: OrgContext, proposal: Proposal, event: So
         id=proposal.plan_id,
         org_id=org.id,
         epoch=org.epoch,
-        document=Jsonb(proposal.draft.document),
-        task_count=proposal.draft.tasks,
+        document=Jsonb(proposal.decision.document),
+        task_count=proposal.decision.tasks,
         event=Jsonb(msgspec.to_builtins(event)),
         estimate=Jsonb(asdict(proposal.estimate)),
     )

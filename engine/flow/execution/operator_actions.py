@@ -5,7 +5,7 @@ from uuid import UUID
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.execution.dependents import settle
 from engine.flow.execution.forget import forget_partial_writes, forget_unplanned
-from engine.flow.execution.stale_decisions import Decision, leave_rows_unread, leave_stale
+from engine.flow.execution.stale_decisions import StaleDecision, leave_rows_unread, leave_stale
 from engine.flow.shared.org_context import OrgContext
 from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
@@ -29,7 +29,7 @@ async def cancel(
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
         lineage = await org.lineage(conn)
         await forget_unplanned(conn, lineage, [(row["job_id"], row["partitions"])])
-        decision = Decision("canceled", by, task=task)
+        decision = StaleDecision("canceled", by, task=task)
         await leave_stale(conn, lineage, {row["job_id"]: row["partitions"]}, decision)
         if job := lineage.find_job(row["job_id"]):
             await leave_rows_unread(conn, lineage, [(job, row["row_filters"])], decision)

@@ -22,7 +22,7 @@ NEW_ROWS: RowFilter = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class StaleDecision:
     """Decision not to recompute for now, with its author and the task or plan concerned."""
 
     kind: Literal["canceled", "rejected"]
@@ -35,7 +35,7 @@ async def leave_stale(
     conn: Connection,
     lineage: Lineage,
     partitions: Mapping[UUID, Sequence[str]],
-    decision: Decision,
+    decision: StaleDecision,
 ) -> Stale:
     """Record a decision for partitions, given by job, and return the stale ones.
 
@@ -53,7 +53,11 @@ async def leave_stale(
 
 
 async def _record(
-    conn: Connection, lineage: Lineage, job: Job, subjects: Mapping[str, bool], decision: Decision
+    conn: Connection,
+    lineage: Lineage,
+    job: Job,
+    subjects: Mapping[str, bool],
+    decision: StaleDecision,
 ) -> None:
     """Record the decision for ``subjects``, which maps partition keys to known staleness."""
     dataset = lineage.dataset(job.outputs[0])
@@ -76,7 +80,7 @@ async def leave_rows_unread(
     conn: Connection,
     lineage: Lineage,
     needs: Iterable[tuple[Job, Sequence[RowFilter]]],
-    decision: Decision,
+    decision: StaleDecision,
 ) -> None:
     """Record for `PerUpdate` jobs that old rows due for rereading stay unread.
 

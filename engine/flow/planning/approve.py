@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from engine.flow.execution import stale_decisions
 from engine.flow.execution.forget import forget_unplanned
-from engine.flow.execution.stale_decisions import leave_rows_unread, leave_stale
-from engine.flow.planning.decision import Draft, draft_rows
+from engine.flow.execution.stale_decisions import StaleDecision, leave_rows_unread, leave_stale
+from engine.flow.planning.decision import Decision, decide_rows
 from engine.flow.planning.plan import carry_out
-from engine.flow.planning.review import changes_since, decided, lock_plan
+from engine.flow.planning.review import changes_since, lock_plan, record_review
 from engine.flow.planning.set_aside import planning
 from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
 from engine.flow.shared.org_context import OrgContext
@@ -23,10 +22,10 @@ from engine.store.run import execute, fetch
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """Result of a decision; ``changes`` are the differences between the held plan and its run.
+class Review:
+    """Result of a review; ``changes`` are the differences between the held plan and its run.
 
-    ``is_new`` is False if the same decision had already been made.
+    ``is_new`` is False if an earlier review had the same result.
     """
 
     plan_id: UUID
@@ -39,7 +38,7 @@ class Decision:
 
 async def approve(
     conn: Connection, org: OrgContext, plan_id: UUID, by: str | None = None
-) -> Decision:
+) -> Review:
     """Run a plan pending approval, after planning the same invalidations in the current state.
 
     Raises UnknownName, or InvalidInput if the plan is not pending approval or cannot be planned.
@@ -48,19 +47,17 @@ async def approve(
         row = await lock_plan(conn, org, plan_id, "held", "applied")
         ids = tuple(row["invalidation_ids"])
         if row["state"] == "applied":
-            return Decision(plan_id, "applied", ids, row["task_count"], is_new=False)
+            return Review(plan_id, "applied", ids, row["task_count"], is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
         with planning(f"plan {plan_id}"):
-            draft = await draft_rows(conn, org, rows)
-            changes = await changes_since(conn, row["document"], draft)
-            planned = await carry_out(conn, org, draft, plan_id)
-        await decided(conn, plan_id, "applied", by)
-    return Decision(plan_id, "applied", ids, planned.tasks, changes=changes)
+            decision = await decide_rows(conn, org, rows)
+            changes = await changes_since(conn, row["document"], decision)
+            planned = await carry_out(conn, org, decision, plan_id)
+        await record_review(conn, plan_id, "applied", by)
+    return Review(plan_id, "applied", ids, planned.tasks, changes=changes)
 
 
-async def reject(
-    conn: Connection, org: OrgContext, plan_id: UUID, by: str | None = None
-) -> Decision:
+async def reject(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None = None) -> Review:
     """Reject a plan pending approval: nothing runs, and its partitions are recorded as left stale.
 
     Raises UnknownName, or InvalidInput if the plan is not pending approval.
@@ -69,43 +66,37 @@ async def reject(
         row = await lock_plan(conn, org, plan_id, "held", "rejected")
         ids = tuple(row["invalidation_ids"])
         if row["state"] == "rejected":
-            return Decision(plan_id, "rejected", ids, is_new=False)
+            return Review(plan_id, "rejected", ids, is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
         with planning(f"plan {plan_id}"):
-            draft = await draft_rows(conn, org, rows)
-        await _leave_all(conn, org, draft, plan_id, by)
+            decision = await decide_rows(conn, org, rows)
+        await _leave_all(conn, org, decision, plan_id, by)
         await execute(conn, "invalidations.reject", ids=list(ids))
-        await decided(conn, plan_id, "rejected", by)
-    return Decision(plan_id, "rejected", ids)
+        await record_review(conn, plan_id, "rejected", by)
+    return Review(plan_id, "rejected", ids)
 
 
 async def _leave_all(
-    conn: Connection, org: OrgContext, draft: Draft, plan_id: UUID, by: str | None
+    conn: Connection, org: OrgContext, decision: Decision, plan_id: UUID, by: str | None
 ) -> None:
     """Leave the plan's partitions stale, whether triggered directly or only if stale.
 
     Their readers are invalidated when a later run produces a different result.
     """
-    lineage = draft.lineage
-    direct = {step.job: list(step.direct.space.keys(step.direct)) for step in draft.decided.steps}
+    lineage, steps = decision.lineage, decision.plan.steps
+    direct = {step.job: list(step.direct.space.keys(step.direct)) for step in steps}
     if_stale = {
-        step.job: list(step.if_stale.space.keys(step.if_stale))
-        for step in draft.decided.steps
-        if step.if_stale
+        step.job: list(step.if_stale.space.keys(step.if_stale)) for step in steps if step.if_stale
     }
-    decision = stale_decisions.Decision("rejected", by, plan=plan_id)
+    rejection = StaleDecision("rejected", by, plan=plan_id)
     stale = await leave_stale(
         conn,
         lineage,
         {id_: [*keys, *if_stale.get(id_, ())] for id_, keys in direct.items()},
-        decision,
+        rejection,
     )
-    await leave_rows_unread(
-        conn,
-        lineage,
-        [(lineage.job(step.job), step.row_filters) for step in draft.decided.steps if step.direct],
-        decision,
-    )
+    rows = [(lineage.job(step.job), step.row_filters) for step in steps if step.direct]
+    await leave_rows_unread(conn, lineage, rows, rejection)
     await _propagate_taken_in(conn, org, lineage, direct, stale, f"plan/{plan_id}")
     left = [(id_, stale_keys(stale, lineage.job(id_), keys)) for id_, keys in if_stale.items()]
     await forget_unplanned(conn, lineage, [*direct.items(), *left])

@@ -1,4 +1,4 @@
-"""Draft: the plan for open invalidations, computed before any part of it is carried out."""
+"""Decision: the plan for open invalidations, computed before any part of it is carried out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,31 +20,33 @@ from engine.store.run import Row, execute, fetch
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class Decision:
     """A plan, its invalidations, and the lineage from which it was computed."""
 
     lineage: Lineage
     invalidations: Sequence[Invalidation]
-    decided: Plan
+    plan: Plan
 
     @property
     def tasks(self) -> int:
         """Return the number of tasks that the plan creates or joins."""
-        return sum(task_count(step, self.lineage) for step in self.decided.steps)
+        return sum(task_count(step, self.lineage) for step in self.plan.steps)
 
     @property
     def document(self) -> dict[str, Any]:
         """Return the plan as stored."""
-        return document(self.decided, self.lineage)
+        return document(self.plan, self.lineage)
 
 
-async def draft_rows(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> Draft:
+async def decide_rows(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> Decision:
     """Plan locked invalidations, given as table rows."""
     lineage = await org.lineage(conn)
-    return await draft(conn, lineage, await _served(conn, lineage, rows))
+    return await decide(conn, lineage, await _served(conn, lineage, rows))
 
 
-async def draft(conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]) -> Draft:
+async def decide(
+    conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]
+) -> Decision:
     """Plan invalidations of current dataset versions.
 
     Raises InvalidPartition or InvalidFilter if their partitions or rows cannot be planned or are
@@ -54,9 +56,9 @@ async def draft(conn: Connection, lineage: Lineage, invalidations: Sequence[Inva
     existing = await existing_of(conn, lineage, named)
     widened = [_widened(lineage, each, existing) for each in invalidations]
     left = await _left_unbuilt(conn, lineage, widened)
-    decided = await _decide(conn, lineage, [*widened, *left])
-    check_size(decided, lineage)
-    return Draft(lineage, widened, decided)
+    plan = await _plan(conn, lineage, [*widened, *left])
+    check_size(plan, lineage)
+    return Decision(lineage, widened, plan)
 
 
 async def _left_unbuilt(
@@ -94,9 +96,7 @@ def _is_of_all_partitions(lineage: Lineage, invalidation: Invalidation) -> bool:
     return invalidation.partition_key is None and is_wrong and not job.is_single_run
 
 
-async def _decide(
-    conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]
-) -> Plan:
+async def _plan(conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]) -> Plan:
     """Run the pure planner repeatedly, loading the partitions missing in each attempt."""
     known: dict[UUID, PartitionSet] = {}
     while True:

@@ -17,9 +17,9 @@ _AT_ONCE = 100_000
 """Limit of partition keys in one statement."""
 
 
-async def declare_wrong(conn: Connection, lineage: Lineage, decided: Plan) -> None:
+async def declare_wrong(conn: Connection, lineage: Lineage, plan: Plan) -> None:
     """Mark existing partitions declared wrong by a plan; a completed run clears the mark."""
-    for step in decided.steps:
+    for step in plan.steps:
         wrong = [hit.partitions for hit in step.via if hit.edge is None]
         if wrong:
             await _record(conn, lineage, lineage.job(step.job), PartitionSet.union(wrong))

@@ -81,11 +81,11 @@ class _Emission(msgspec.Struct, gc=False):
 
 
 async def emit(
-    conn: Connection, org: OrgContext, lineage: Lineage, decided: Plan, plan_id: UUID
+    conn: Connection, org: OrgContext, lineage: Lineage, plan: Plan, plan_id: UUID
 ) -> int:
     """Write the tasks of a plan and their dependencies; return the number of tasks touched."""
     with gc_paused():
-        emissions = list(_emissions(lineage, decided))
+        emissions = list(_emissions(lineage, plan))
         if emissions:
             await _emit(conn, org, lineage, emissions, plan_id)
         return len(emissions)
@@ -108,9 +108,9 @@ async def _emit(
     await _hold(conn, org, emissions)
 
 
-def _emissions(lineage: Lineage, decided: Plan) -> Iterator[_Emission]:
+def _emissions(lineage: Lineage, plan: Plan) -> Iterator[_Emission]:
     needs, links = cached_step_blocks(), 0
-    for step in decided.steps:
+    for step in plan.steps:
         job = lineage.job(step.job)
         propagated = _propagated(step, job)
         if_stale = frozenset(step.if_stale.space.keys(step.if_stale) if step.if_stale else ())

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from engine.flow.planning.decision import Draft
+from engine.flow.planning.decision import Decision
 from engine.model.job import Job
 from engine.planner.plan import Step
 from engine.store.database import Connection
@@ -44,14 +44,14 @@ class Estimate:
         )
 
 
-async def costs(conn: Connection, draft: Draft) -> dict[UUID, Cost]:
+async def costs(conn: Connection, decision: Decision) -> dict[UUID, Cost]:
     """Estimate costs by job, from the runs that built the latest partitions of its outputs."""
-    jobs = {step.job: draft.lineage.job(step.job) for step in draft.decided.steps}
+    jobs = {step.job: decision.lineage.job(step.job) for step in decision.plan.steps}
     datasets = [output for job in jobs.values() for output in job.outputs]
     sample = max(1, min(_SAMPLE, _MOST // max(len(datasets), 1)))
     rows = await fetch(conn, "plans.costs", datasets=datasets, sample=sample)
     known = {row["dataset"]: row for row in rows}
-    return {step.job: _cost(step, jobs[step.job], known) for step in draft.decided.steps}
+    return {step.job: _cost(step, jobs[step.job], known) for step in decision.plan.steps}
 
 
 def _cost(step: Step, job: Job, known: Mapping[UUID, Row]) -> Cost:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from engine.flow.planning.decision import Draft
+from engine.flow.planning.decision import Decision
 from engine.flow.planning.estimate import Estimate, costs
 from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.org_context import OrgContext
@@ -21,18 +21,18 @@ from engine.store.orgs import settings
 from engine.store.run import execute
 
 
-async def excesses_of(conn: Connection, org: OrgContext, draft: Draft) -> list[LimitExceeded]:
-    """Return the limits exceeded by a draft, both of its org and of its jobs."""
+async def excesses_of(conn: Connection, org: OrgContext, decision: Decision) -> list[LimitExceeded]:
+    """Return the limits exceeded by a plan, both of its org and of its jobs."""
     limit = (await settings(conn, org.id)).blast_radius
-    return list(exceeded_limits(draft.decided, draft.lineage, limit))
+    return list(exceeded_limits(decision.plan, decision.lineage, limit))
 
 
 async def hold(
-    conn: Connection, org: OrgContext, draft: Draft, beyond: Sequence[LimitExceeded]
+    conn: Connection, org: OrgContext, decision: Decision, beyond: Sequence[LimitExceeded]
 ) -> UUID:
     """Store a plan as pending approval; return its id."""
     plan_id = new_id()
-    ids = [each.id for each in draft.invalidations]
+    ids = [each.id for each in decision.invalidations]
     await execute(
         conn,
         "plans.hold",
@@ -40,16 +40,16 @@ async def hold(
         org_id=org.id,
         epoch=org.epoch,
         invalidation_ids=ids,
-        document=Jsonb(draft.document),
-        task_count=draft.tasks,
-        estimate=Jsonb(asdict(Estimate.of((await costs(conn, draft)).values()))),
+        document=Jsonb(decision.document),
+        task_count=decision.tasks,
+        estimate=Jsonb(asdict(Estimate.of((await costs(conn, decision)).values()))),
         held_by="\n".join(map(str, beyond)),
     )
     await execute(conn, "invalidations.hold", plan_id=plan_id, ids=ids)
     return plan_id
 
 
-async def spoken_of(conn: Connection, draft: Draft) -> Plan:
+async def spoken_of(conn: Connection, decision: Decision) -> Plan:
     """Return the plan, with its changes restricted to partitions that already exist.
 
     The change has happened whether or not the plan is approved, so readers of existing partitions
@@ -57,7 +57,7 @@ async def spoken_of(conn: Connection, draft: Draft) -> Plan:
     approval; once they are planned, all of their columns count as changed.
     """
     changed = {}
-    for dataset, each in draft.decided.changed.items():
-        existing = await load_existing(conn, draft.lineage, dataset)
+    for dataset, each in decision.plan.changed.items():
+        existing = await load_existing(conn, decision.lineage, dataset)
         changed[dataset] = tuple(it._replace(partitions=it.partitions & existing) for it in each)
-    return replace(draft.decided, changed=changed)
+    return replace(decision.plan, changed=changed)

@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from engine.flow.execution.dependents import release_held_of_manual
 from engine.flow.execution.row_changes import bound_row_changes
 from engine.flow.planning.attempts import Attempt, attempting, give_up
-from engine.flow.planning.decision import Draft, draft_rows
+from engine.flow.planning.decision import Decision, decide_rows
 from engine.flow.planning.declare_wrong import declare_wrong
 from engine.flow.planning.emit import emit
 from engine.flow.planning.pending_approval import excesses_of, hold, spoken_of
@@ -129,44 +129,46 @@ async def plan_rows(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> P
     invalidations cannot be planned.
     """
     with planning("what the definition changes"):
-        return await carry_out(conn, org, await draft_rows(conn, org, rows), new_id())
+        return await carry_out(conn, org, await decide_rows(conn, org, rows), new_id())
 
 
-async def carry_out(conn: Connection, org: OrgContext, draft: Draft, plan_id: UUID) -> Planned:
+async def carry_out(
+    conn: Connection, org: OrgContext, decision: Decision, plan_id: UUID
+) -> Planned:
     """Execute a decided plan, and record it under ``plan_id``, which may exist already."""
-    await _stamp(conn, draft.lineage, draft.decided)
-    await declare_wrong(conn, draft.lineage, draft.decided)
+    await _stamp(conn, decision.lineage, decision.plan)
+    await declare_wrong(conn, decision.lineage, decision.plan)
     # The document is built in a thread while the server receives the tasks.
-    account = get_running_loop().run_in_executor(None, lambda: draft.document)
-    tasks = await emit(conn, org, draft.lineage, draft.decided, plan_id)
-    await release_held_of_manual(conn, org, draft.lineage, draft.decided.changed)
-    await _record(conn, org, draft, plan_id, tasks, await account)
+    account = get_running_loop().run_in_executor(None, lambda: decision.document)
+    tasks = await emit(conn, org, decision.lineage, decision.plan, plan_id)
+    await release_held_of_manual(conn, org, decision.lineage, decision.plan.changed)
+    await _record(conn, org, decision, plan_id, tasks, await account)
     await ring(conn, TASKS, org.id)
-    return Planned(plan_id, len(draft.invalidations), tasks)
+    return Planned(plan_id, len(decision.invalidations), tasks)
 
 
 async def _plan_within_limits(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> Planned:
-    draft = await draft_rows(conn, org, rows)
-    beyond = await excesses_of(conn, org, draft)
+    decision = await decide_rows(conn, org, rows)
+    beyond = await excesses_of(conn, org, decision)
     alone = [row for row in rows if row["dataset_uuid"] == rows[0]["dataset_uuid"]]
     if beyond and len(alone) < len(rows):
         return await _plan_within_limits(conn, org, alone)
     if beyond:
-        return await _held(conn, org, draft, beyond)
-    return await carry_out(conn, org, draft, new_id())
+        return await _held(conn, org, decision, beyond)
+    return await carry_out(conn, org, decision, new_id())
 
 
 async def _held(
-    conn: Connection, org: OrgContext, draft: Draft, beyond: Sequence[LimitExceeded]
+    conn: Connection, org: OrgContext, decision: Decision, beyond: Sequence[LimitExceeded]
 ) -> Planned:
-    plan_id = await hold(conn, org, draft, beyond)
-    await _stamp(conn, draft.lineage, await spoken_of(conn, draft))
-    return Planned(plan_id, len(draft.invalidations), 0, tuple(beyond))
+    plan_id = await hold(conn, org, decision, beyond)
+    await _stamp(conn, decision.lineage, await spoken_of(conn, decision))
+    return Planned(plan_id, len(decision.invalidations), 0, tuple(beyond))
 
 
-async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
+async def _stamp(conn: Connection, lineage: Lineage, plan: Plan) -> None:
     """Assign a new content version to partitions that changed outside of tasks."""
-    for dataset, changed in decided.changed.items():
+    for dataset, changed in plan.changed.items():
         space, version = lineage.space(dataset), lineage.dataset(dataset).version
         is_source = lineage.producer(dataset).activation == "source"
         for partitions, columns, rows in changed:
@@ -191,7 +193,7 @@ async def _stamp(conn: Connection, lineage: Lineage, decided: Plan) -> None:
 async def _record(
     conn: Connection,
     org: OrgContext,
-    draft: Draft,
+    decision: Decision,
     plan_id: UUID,
     tasks: int,
     account: Mapping[str, Any],
@@ -202,14 +204,14 @@ async def _record(
         id=plan_id,
         org_id=org.id,
         epoch=org.epoch,
-        invalidation_ids=[each.id for each in draft.invalidations],
+        invalidation_ids=[each.id for each in decision.invalidations],
         document=Jsonb(account),
         task_count=tasks,
     )
-    marks = [_mark(draft.decided, each.id) for each in draft.invalidations]
+    marks = [_mark(decision.plan, each.id) for each in decision.invalidations]
     await execute(conn, "invalidations.processed", plan_id=plan_id, rows=Jsonb(marks))
 
 
-def _mark(decided: Plan, invalidation: UUID) -> dict[str, Any]:
-    jobs = sorted(decided.invalidations.get(invalidation, ()), key=attrgetter("int"))
+def _mark(plan: Plan, invalidation: UUID) -> dict[str, Any]:
+    jobs = sorted(plan.invalidations.get(invalidation, ()), key=attrgetter("int"))
     return {"id": invalidation, "jobs": jobs, "outcome": "planned" if jobs else "hits nothing"}

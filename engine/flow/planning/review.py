@@ -1,6 +1,6 @@
-"""Decide on a plan: lock it under the planning lock, and compare it with a new draft.
+"""Review a stored plan: lock it under the planning lock, and compare it with a new decision.
 
-Because of the lock, the later of two concurrent decisions, or of a decision and a deploy, sees the
+Because of the lock, the later of two concurrent reviews, or of a review and a deploy, sees the
 effects of the earlier.
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from engine.errors import InvalidInput, UnknownName
-from engine.flow.planning.decision import Draft
+from engine.flow.planning.decision import Decision
 from engine.flow.shared.org_context import OrgContext
 from engine.planner import Difference, differences
 from engine.store.database import Connection
@@ -39,9 +39,9 @@ async def lock_plan(conn: Connection, org: OrgContext, plan_id: UUID, *states: s
 
 
 async def changes_since(
-    conn: Connection, before: Mapping[str, Any], draft: Draft
+    conn: Connection, before: Mapping[str, Any], decision: Decision
 ) -> tuple[Difference, ...]:
-    """Return the differences between an earlier plan's document and the draft."""
+    """Return the differences between an earlier plan's document and a new decision."""
     ids = [step["job"] for step in before["steps"]]
     rows = await fetch(conn, "plans.jobs", ids=ids)
     by_id = {row["id"]: row for row in rows}
@@ -50,15 +50,15 @@ async def changes_since(
         row = by_id[step["job"]]
         block = {"partitions_per_task": row["partitions_per_task"]}
         was[row["dag_name"], row["name"]] = step | block
-    jobs = [draft.lineage.job(step.job) for step in draft.decided.steps]
-    steps = zip(jobs, draft.document["steps"], strict=True)
+    jobs = [decision.lineage.job(step.job) for step in decision.plan.steps]
+    steps = zip(jobs, decision.document["steps"], strict=True)
     now = {
         (job.dag_name, job.name): step | {"partitions_per_task": job.partitions_per_task}
         for job, step in steps
     }
-    return differences(was, now, draft.lineage)
+    return differences(was, now, decision.lineage)
 
 
-async def decided(conn: Connection, plan_id: UUID, state: str, by: str | None) -> None:
-    """Record the decision on a plan, and its author."""
+async def record_review(conn: Connection, plan_id: UUID, state: str, by: str | None) -> None:
+    """Record the outcome of a review, and its author."""
     await execute(conn, "plans.decide", id=plan_id, state=state, by=by)

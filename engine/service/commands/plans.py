@@ -6,14 +6,14 @@ from uuid import UUID
 from engine.flow.deployment import apply as applying
 from engine.flow.deployment.apply import Applied
 from engine.flow.planning import approve as approval
-from engine.flow.planning.approve import Decision
+from engine.flow.planning.approve import Review
 from engine.flow.shared.org_context import OrgContext
 from engine.service.caller import Caller, Role, requires
 from engine.service.ids import plan_id
 from engine.service.service import Service
 from engine.store.database import Connection
 
-__all__ = ["Applied", "Decision", "apply", "approve", "reject"]
+__all__ = ["Applied", "Review", "apply", "approve", "reject"]
 
 
 @requires(Role.WRITER)
@@ -27,31 +27,31 @@ async def apply(caller: Caller, service: Service, plan: str) -> Applied:
 
 
 @requires(Role.WRITER)
-async def approve(caller: Caller, service: Service, plans: Sequence[str]) -> list[Decision]:
+async def approve(caller: Caller, service: Service, plans: Sequence[str]) -> list[Review]:
     """Run plans pending approval; their invalidations are planned again in the current state.
 
     Each plan is a transaction of its own: one transaction for all would lock the tasks of one plan
     before those of the next, against the order in which completions lock. Every id is resolved
-    before the first decision. Raises UnknownName, or InvalidInput if a plan is not held.
+    before the first approval. Raises UnknownName, or InvalidInput if a plan is not held.
     """
-    return await _decide(caller, service, approval.approve, plans)
+    return await _review(caller, service, approval.approve, plans)
 
 
 @requires(Role.WRITER)
-async def reject(caller: Caller, service: Service, plans: Sequence[str]) -> list[Decision]:
+async def reject(caller: Caller, service: Service, plans: Sequence[str]) -> list[Review]:
     """Reject plans pending approval; the partitions that they would have made stay stale.
 
     Transactions and errors are those of `approve`.
     """
-    return await _decide(caller, service, approval.reject, plans)
+    return await _review(caller, service, approval.reject, plans)
 
 
-async def _decide(
+async def _review(
     caller: Caller,
     service: Service,
-    decision: Callable[[Connection, OrgContext, UUID, str | None], Awaitable[Decision]],
+    review: Callable[[Connection, OrgContext, UUID, str | None], Awaitable[Review]],
     plans: Sequence[str],
-) -> list[Decision]:
+) -> list[Review]:
     async with service.connection(caller) as (conn, org):
         ids = [await plan_id(conn, org, plan) for plan in plans]
-        return [await decision(conn, org, id_, caller.user) for id_ in ids]
+        return [await review(conn, org, id_, caller.user) for id_ in ids]

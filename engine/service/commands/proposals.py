@@ -73,16 +73,16 @@ async def propose(caller: Caller, service: Service, event: SourceEvent) -> Impac
         plan_id=proposal.plan_id,
         event=event,
         jobs=tuple(_jobs(proposal)),
-        pruned=tuple(pruned_edges(proposal.draft.document)),
-        tasks=proposal.draft.tasks,
+        pruned=tuple(pruned_edges(proposal.decision.document)),
+        tasks=proposal.decision.tasks,
         estimate=proposal.estimate,
         beyond=tuple(map(str, proposal.beyond)),
     )
 
 
 def _jobs(proposal: Proposal) -> Iterator[ImpactedJob]:
-    for step in proposal.draft.decided.steps:
-        yield _job(proposal.draft.lineage, step, proposal.costs[step.job])
+    for step in proposal.decision.plan.steps:
+        yield _job(proposal.decision.lineage, step, proposal.costs[step.job])
 
 
 def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:

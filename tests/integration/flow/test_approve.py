@@ -12,7 +12,7 @@ from engine.flow.deployment.apply import apply
 from engine.flow.deployment.deploy import deploy
 from engine.flow.deployment.propose import propose
 from engine.flow.ingestion.ingest import ingest
-from engine.flow.planning.approve import Decision, approve, reject
+from engine.flow.planning.approve import Review, approve, reject
 from engine.flow.planning.plan import Planned, plan
 from engine.flow.shared.org_context import OrgContext
 from engine.model.dagfile import parse_dag
@@ -46,12 +46,12 @@ async def held(world: World, dataset: str = "a", *partitions: str, **more: Any) 
     return planned
 
 
-async def approved(world: World, plan_id: UUID, by: str | None = None) -> Decision:
+async def approved(world: World, plan_id: UUID, by: str | None = None) -> Review:
     async with world.conn() as conn:
         return await approve(conn, world.org, plan_id, by)
 
 
-async def rejected(world: World, plan_id: UUID) -> Decision:
+async def rejected(world: World, plan_id: UUID) -> Review:
     async with world.conn() as conn:
         return await reject(conn, world.org, plan_id, "bob")
 
