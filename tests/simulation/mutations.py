@@ -563,12 +563,14 @@ async def nothing_built(*_: Any) -> int:
 
 @mutation
 def a_deploy_forgets_work_in_hand(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "owed", lambda _: nothing)
+    around(patch, engine.flow.deployment.deploy, "canceled_rebuilds", lambda _: nothing)
 
 
 @mutation
 def a_source_elsewhere_is_told_of_in_its_own_dag_only(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "told_elsewhere", lambda _: nothing)
+    around(
+        patch, engine.flow.deployment.deploy, "changed_sources_read_by_others", lambda _: nothing
+    )
 
 
 @mutation

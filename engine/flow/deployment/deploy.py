@@ -21,7 +21,12 @@ from engine.flow.deployment.current_versions import (
     load_user_defined,
 )
 from engine.flow.deployment.dataset_versions import Generations
-from engine.flow.deployment.invalidations import gone, left, owed, told_elsewhere
+from engine.flow.deployment.invalidations import (
+    canceled_rebuilds,
+    changed_sources_read_by_others,
+    formerly_manual_outputs,
+    orphaned_partitions,
+)
 from engine.flow.deployment.sql_code import with_sql_code
 from engine.flow.execution.dependents import release, settle
 from engine.flow.execution.output_tables import find_conflicts
@@ -121,10 +126,10 @@ async def _deploy(
     await _serve(conn, org.id, compiled.name, version_id)
     canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
     invalidations = [
-        *await owed(conn, org, compiled, built, canceled),
-        *await told_elsewhere(conn, org, compiled, built, change),
-        *await gone(conn, org, compiled, built),
-        *await left(conn, org, previous, compiled, built),
+        *await canceled_rebuilds(conn, org, compiled, built, canceled),
+        *await changed_sources_read_by_others(conn, org, compiled, built, change),
+        *await orphaned_partitions(conn, org, compiled, built),
+        *await formerly_manual_outputs(conn, org, previous, compiled, built),
     ]
     tasks = await _build(conn, org, compiled, built, invalidations)
     await settle(conn, org, [row["id"] for row in canceled])

@@ -18,7 +18,7 @@ from engine.store.database import Connection
 from engine.store.run import Row
 
 
-async def owed(
+async def canceled_rebuilds(
     conn: Connection,
     org: OrgContext,
     compiled: CompiledDag,
@@ -46,7 +46,7 @@ async def owed(
     return invalidations
 
 
-async def told_elsewhere(
+async def changed_sources_read_by_others(
     conn: Connection,
     org: OrgContext,
     compiled: CompiledDag,
@@ -73,7 +73,7 @@ def _is_read_elsewhere(lineage: Lineage, compiled: CompiledDag, dataset: UUID) -
     return any(job.dag_name != compiled.name for job in readers)
 
 
-async def gone(
+async def orphaned_partitions(
     conn: Connection, org: OrgContext, compiled: CompiledDag, built: Generations
 ) -> list[dict[str, Any]]:
     """Invalidations for unchanged outputs built from partitions the new version may not produce.
@@ -94,7 +94,7 @@ async def gone(
     return invalidations
 
 
-async def left(
+async def formerly_manual_outputs(
     conn: Connection,
     org: OrgContext,
     previous: Serving | None,
