@@ -15,7 +15,7 @@ from engine.cli.call import Call, command
 from engine.cli.dagfiles import read_dag
 from engine.cli.output import complain, show
 from engine.errors import InvalidDag
-from engine.flow.deployment.current_versions import Serving, compile_among
+from engine.flow.deployment.current_versions import CurrentVersion, compile_among
 from engine.lineage.columns import EVERY, NO_COLUMN
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledNote
 from engine.wording import counted
@@ -53,8 +53,8 @@ def validate(
     Notes list columns not derivable from SQL. No user-defined function or operator is assumed to
     share the name of a built-in; deploy looks up the database.
     """
-    serving: dict[str, Serving] = {}
-    checked = [_check(file, serving, columns) for file in files]
+    current: dict[str, CurrentVersion] = {}
+    checked = [_check(file, current, columns) for file in files]
     for problem in (problem for each in checked for problem in each.problems):
         complain(problem)
     show(call, checked, _lines)
@@ -62,12 +62,12 @@ def validate(
         raise typer.Exit(1)
 
 
-def _check(file: Path, serving: dict[str, Serving], columns: bool) -> _Checked:
+def _check(file: Path, current: dict[str, CurrentVersion], columns: bool) -> _Checked:
     try:
-        compiled = compile_among(serving, read_dag(file))
+        compiled = compile_among(current, read_dag(file))
     except InvalidDag as error:
         return _Checked(str(file), None, 0, 0, tuple(str(error).splitlines()))
-    serving[compiled.name] = Serving(_NOT_STORED, compiled)
+    current[compiled.name] = CurrentVersion(_NOT_STORED, compiled)
     return _Checked(
         file=str(file),
         dag=compiled.name,

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from engine.errors import InvalidDag
-from engine.flow.deployment.current_versions import load_serving
+from engine.flow.deployment.current_versions import load_current_versions
 from engine.flow.deployment.deploy import deploy
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag, CompiledDataset
@@ -44,10 +44,10 @@ async def auto_register(
 async def _deploy_sources(
     conn: Connection, org: OrgContext, dag: str, discovered: list[DiscoveredDataset]
 ) -> list[DiscoveredDataset]:
-    serving = await load_serving(conn, org.id)
-    taken = {dataset.name for each in serving.values() for dataset in each.compiled.datasets}
+    current = await load_current_versions(conn, org.id)
+    taken = {dataset.name for each in current.values() for dataset in each.compiled.datasets}
     try:
-        jobs = _jobs(serving[dag].compiled) if dag in serving else []
+        jobs = _jobs(current[dag].compiled) if dag in current else []
         new = {item.dataset: item.job for item in discovered[::-1] if item.dataset not in taken}
         jobs += [*new.values()][: max(MAX_DATASETS - len(jobs), 0)]
         if new:

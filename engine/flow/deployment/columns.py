@@ -5,7 +5,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from engine.flow.deployment.current_versions import Serving
+from engine.flow.deployment.current_versions import CurrentVersion
 from engine.flow.deployment.dataset_versions import Generations
 from engine.lineage.compiled import CompiledDag
 from engine.store.database import Connection
@@ -15,7 +15,7 @@ from engine.store.run import execute, fetch
 async def write_columns(
     conn: Connection,
     org_id: UUID,
-    previous: Serving | None,
+    previous: CurrentVersion | None,
     compiled: CompiledDag,
     built: Generations,
     jobs: Mapping[str, UUID],

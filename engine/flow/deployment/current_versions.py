@@ -17,18 +17,20 @@ from engine.store.run import fetch
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class CurrentVersion:
     """Current version of a DAG."""
 
     version_id: UUID
     compiled: CompiledDag
 
 
-async def load_serving(conn: Connection, org_id: UUID) -> dict[str, Serving]:
+async def load_current_versions(conn: Connection, org_id: UUID) -> dict[str, CurrentVersion]:
     """Load the current version of every DAG of an org, by name."""
     rows = await fetch(conn, "dags.current", org_id=org_id)
     return {
-        row["dag_name"]: Serving(row["dag_version_id"], CompiledDag.from_data(row["content"]))
+        row["dag_name"]: CurrentVersion(
+            row["dag_version_id"], CompiledDag.from_data(row["content"])
+        )
         for row in rows
     }
 
@@ -40,33 +42,35 @@ async def load_user_defined(conn: Connection) -> UserDefined:
 
 
 def compile_among(
-    serving: Mapping[str, Serving], dag: DagFile, user_defined: UserDefined = NOTHING_DEFINED
+    current: Mapping[str, CurrentVersion], dag: DagFile, user_defined: UserDefined = NOTHING_DEFINED
 ) -> CompiledDag:
     """Compile a DAG file against the other DAGs of its org. Raises InvalidDag."""
-    others = [each.compiled for name, each in serving.items() if name != dag.dag]
+    others = [each.compiled for name, each in current.items() if name != dag.dag]
     compiled = compile_dag(dag, {entry.name: entry for entry in _catalog(others)}, user_defined)
-    if dag.dag in serving:
-        _refuse_orphans(serving[dag.dag].compiled, compiled, others)
+    if dag.dag in current:
+        _refuse_orphans(current[dag.dag].compiled, compiled, others)
     return compiled
 
 
 def followers(
-    serving: Mapping[str, Serving], dag_name: str, user_defined: UserDefined = NOTHING_DEFINED
+    current: Mapping[str, CurrentVersion],
+    dag_name: str,
+    user_defined: UserDefined = NOTHING_DEFINED,
 ) -> Iterator[DagFile]:
     """Yield the unmodified DAGs that read a changed DAG and compile differently for that reason.
 
     Their SQL may read added or removed columns. A DAG that no longer compiles keeps its current
     version; the error is reported when that DAG is deployed.
     """
-    made = {dataset.name for dataset in serving[dag_name].compiled.datasets}
-    for name, other in serving.items():
+    made = {dataset.name for dataset in current[dag_name].compiled.datasets}
+    for name, other in current.items():
         read = {each for job in other.compiled.jobs for each in job.input_datasets}
         if name == dag_name or read.isdisjoint(made):
             continue
         with suppress(InvalidDag):
             dag = reread_dag(other.compiled.file)
             if (
-                compile_among(serving, dag, user_defined).content_hash
+                compile_among(current, dag, user_defined).content_hash
                 != other.compiled.content_hash
             ):
                 yield dag

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
-from engine.flow.deployment.current_versions import Serving
+from engine.flow.deployment.current_versions import CurrentVersion
 from engine.flow.planning.carry_over import carry_over
 from engine.lineage.compiled import CompiledDag, CompiledDataset
 from engine.lineage.diff import DagDiff
@@ -35,7 +35,7 @@ class Generations:
         conn: Connection,
         org_id: UUID,
         version_id: UUID,
-        previous: Serving | None,
+        previous: CurrentVersion | None,
         compiled: CompiledDag,
         change: DagDiff,
     ) -> "Generations":
@@ -86,7 +86,7 @@ async def _upsert_datasets(
     return {row["name"]: row["id"] for row in found}
 
 
-async def _pins(conn: Connection, previous: Serving | None) -> dict[UUID, UUID]:
+async def _pins(conn: Connection, previous: CurrentVersion | None) -> dict[UUID, UUID]:
     if previous is None:
         return {}
     rows = await fetch(conn, "dags.pins", dag_version_id=previous.version_id)

@@ -14,10 +14,10 @@ from psycopg.types.json import Jsonb
 
 from engine.flow.deployment.columns import write_columns
 from engine.flow.deployment.current_versions import (
-    Serving,
+    CurrentVersion,
     compile_among,
     followers,
-    load_serving,
+    load_current_versions,
     load_user_defined,
 )
 from engine.flow.deployment.dataset_versions import Generations
@@ -64,12 +64,12 @@ class Deployment:
 
 async def preview(conn: Connection, org: OrgContext, dag: DagFile) -> Deployment:
     """Preview a deploy. Raises InvalidDag as the deploy would."""
-    serving = await load_serving(conn, org.id)
+    current = await load_current_versions(conn, org.id)
     async with conn.transaction():
-        dag = await with_sql_code(conn, serving, dag)
-    compiled = compile_among(serving, dag, await load_user_defined(conn))
+        dag = await with_sql_code(conn, current, dag)
+    compiled = compile_among(current, dag, await load_user_defined(conn))
     await _check_tables(conn, org, dag, compiled)
-    previous = serving.get(dag.dag)
+    previous = current.get(dag.dag)
     before = previous.compiled if previous else None
     grown = grown_sources(before, compiled)
     return Deployment(dag.dag, None, diff(before, compiled), grown=grown)
@@ -100,8 +100,8 @@ async def _follow(conn: Connection, org: OrgContext, deployed: Deployment) -> li
     changes = [deployed]
     while changes:
         each = changes.pop()
-        serving = await load_serving(conn, org.id)
-        for dag in followers(serving, each.dag_name, await load_user_defined(conn)):
+        current = await load_current_versions(conn, org.id)
+        for dag in followers(current, each.dag_name, await load_user_defined(conn)):
             changes.append(await _deploy(conn, org, dag, each.diff.regenerated))
             followed.append(dag.dag)
     return followed
@@ -110,12 +110,12 @@ async def _follow(conn: Connection, org: OrgContext, deployed: Deployment) -> li
 async def _deploy(
     conn: Connection, org: OrgContext, dag: DagFile, elsewhere: Regenerated | None = None
 ) -> Deployment:
-    serving = await load_serving(conn, org.id)
-    dag = await with_sql_code(conn, serving, dag)
-    compiled = compile_among(serving, dag, await load_user_defined(conn))
+    current = await load_current_versions(conn, org.id)
+    dag = await with_sql_code(conn, current, dag)
+    compiled = compile_among(current, dag, await load_user_defined(conn))
     if elsewhere is None:  # a redeployed follower keeps its tables
         await _check_tables(conn, org, dag, compiled)
-    previous = serving.get(dag.dag)
+    previous = current.get(dag.dag)
     change = diff(previous.compiled if previous else None, compiled, elsewhere)
     if previous is not None and previous.compiled.content_hash == compiled.content_hash:
         return Deployment(dag.dag, previous.version_id, change)
@@ -186,7 +186,7 @@ async def _serve(conn: Connection, org_id: UUID, dag_name: str, version_id: UUID
 
 async def _hand_on(
     conn: Connection,
-    previous: Serving | None,
+    previous: CurrentVersion | None,
     compiled: CompiledDag,
     jobs: Mapping[str, UUID],
     begun: Collection[str],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from engine.flow.deployment.current_versions import Serving
+from engine.flow.deployment.current_versions import CurrentVersion
 from engine.flow.deployment.dataset_versions import Generations
 from engine.flow.execution.forget import forget_partial_writes
 from engine.flow.shared.invalidations import definition_change
@@ -97,7 +97,7 @@ async def orphaned_partitions(
 async def formerly_manual_outputs(
     conn: Connection,
     org: OrgContext,
-    previous: Serving | None,
+    previous: CurrentVersion | None,
     compiled: CompiledDag,
     built: Generations,
 ) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import sha256
 
 from engine.errors import InvalidDag, InvalidInput
-from engine.flow.deployment.current_versions import Serving
+from engine.flow.deployment.current_versions import CurrentVersion
 from engine.lineage.sql.called import Name, mentioned
 from engine.model.dag import DagFile, JobSpec
 from engine.model.tables import TableName, table_name, table_text
@@ -21,12 +21,14 @@ _Object = tuple[str, int]
 """System catalog that holds the object, and the object's oid."""
 
 
-async def with_sql_code(conn: Connection, serving: Mapping[str, Serving], dag: DagFile) -> DagFile:
+async def with_sql_code(
+    conn: Connection, current: Mapping[str, CurrentVersion], dag: DagFile
+) -> DagFile:
     """Return the DAG with hashes of the code used by SELECTs; a job with a ``version`` needs none.
 
     Must run in a transaction. Raises InvalidDag.
     """
-    tables = dict(_tables(serving, dag))
+    tables = dict(_tables(current, dag))
     jobs = {
         job.name: (_selects(job), [tables[each.dataset] for each in job.inputs
                                    if each.dataset in tables])
@@ -155,8 +157,8 @@ def _selects(job: JobSpec) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def _tables(serving: Mapping[str, Serving], dag: DagFile) -> Iterator[tuple[str, TableName]]:
-    for each in serving.values():
+def _tables(current: Mapping[str, CurrentVersion], dag: DagFile) -> Iterator[tuple[str, TableName]]:
+    for each in current.values():
         for dataset in each.compiled.datasets:
             yield dataset.name, table_name(table_text(dataset.storage, dataset.name))
     for job in dag.jobs:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidDag
-from engine.flow.deployment.current_versions import Serving, compile_among
+from engine.flow.deployment.current_versions import CurrentVersion, compile_among
 from engine.lineage.compile import compile_dag
 from engine.lineage.compiled import CompiledDag
 from engine.model.dagfile import parse_dag
@@ -34,8 +34,8 @@ def _job(dataset: str, storage: dict[str, Any] | None = None) -> dict[str, Any]:
 
 def _compiled(*jobs: dict[str, Any], dag: str = "d", beside: CompiledDag | None = None) -> None:
     text = json.dumps({"dag": dag, "jobs": list(jobs)})
-    serving = {beside.name: Serving(new_id(), beside)} if beside else {}
-    compile_among(serving, parse_dag(text, where="f.yaml"))
+    current = {beside.name: CurrentVersion(new_id(), beside)} if beside else {}
+    compile_among(current, parse_dag(text, where="f.yaml"))
 
 
 @pytest.mark.parametrize(
