@@ -509,7 +509,7 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_open ON dead_letters (org_id, created_at)
     WHERE replayed_at IS NULL AND closed_at IS NULL;
 
--- The generation of each dataset that is served: the pin of its own DAG's current version.
+-- The current version of each dataset: the pin in the current version of its DAG.
 CREATE VIEW current_datasets AS
 SELECT d.org_id, d.id AS dataset_uuid, d.name, p.dataset_version, c.dag_version_id
 FROM datasets d

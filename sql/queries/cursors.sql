@@ -21,7 +21,7 @@ DO UPDATE SET cursor_column = EXCLUDED.cursor_column, cursor_value = EXCLUDED.cu
               updated_at = EXCLUDED.updated_at
 
 -- :name inherit
--- How far a source has been read is so far in the generation that comes.
+-- Carry the cursors on a source over to its next dataset version.
 UPDATE knockon.dataset_cursors SET dataset_version = %(version)s
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
 

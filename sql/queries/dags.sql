@@ -63,7 +63,7 @@ FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, name text, activation text, runt
     code jsonb)
 
 -- :name upsert_datasets
--- A dataset is known by its name; its generations say what it was made by.
+-- Insert or update datasets, identified by their names.
 INSERT INTO knockon.datasets (id, org_id, name, producer_dag_name, producer_job_name,
     producer_output_index, storage, read_roles)
 SELECT v.id, %(org_id)s, v.name, %(dag_name)s, v.producer_job_name, v.producer_output_index,
@@ -81,23 +81,23 @@ SET producer_dag_name = EXCLUDED.producer_dag_name,
 SELECT id, name FROM knockon.datasets WHERE org_id = %(org_id)s AND name = ANY(%(names)s)
 
 -- :name pins
--- Which generation of each dataset a DAG version serves.
+-- Dataset versions of a DAG version.
 SELECT dataset_uuid, dataset_version FROM knockon.dag_version_datasets
 WHERE dag_version_id = %(dag_version_id)s
 
--- :name newest_generations
--- The newest generation of each dataset, whether or not it is served.
+-- :name newest_dataset_versions
+-- The newest version of each dataset, current or not.
 SELECT DISTINCT ON (d.id) d.name, v.id, v.partitioning, v.storage_location
 FROM knockon.datasets d JOIN knockon.dataset_versions v ON v.dataset_uuid = d.id
 WHERE d.org_id = %(org_id)s AND d.name = ANY(%(names)s)
 ORDER BY d.id, v.id DESC
 
--- :name generations
--- How some generations are cut.
+-- :name partitionings
+-- The partitioning of dataset versions.
 SELECT id, partitioning FROM knockon.dataset_versions WHERE id = ANY(%(versions)s)
 
--- :name insert_generations
--- A new generation of each dataset whose making changed.
+-- :name insert_dataset_versions
+-- Insert new versions of datasets with changed definitions.
 INSERT INTO knockon.dataset_versions (id, dataset_uuid, storage_location, config_hash, schema_hash,
     partitioning, columns)
 SELECT v.id, v.dataset_uuid, v.storage_location, v.config_hash, v.schema_hash,
@@ -106,7 +106,7 @@ FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, dataset_uuid uuid, storage_locat
     config_hash text, schema_hash text, partitioning text, columns text[])
 
 -- :name pin
--- The generations that a version serves.
+-- Pin the dataset versions of a DAG version.
 INSERT INTO knockon.dag_version_datasets (dag_version_id, dataset_uuid, dataset_version)
 SELECT %(dag_version_id)s, u.dataset, u.version
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)

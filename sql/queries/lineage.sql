@@ -1,5 +1,5 @@
 -- :name datasets
--- Every dataset of an org in the generation that is served.
+-- The datasets of an org in their current versions.
 SELECT d.id, c.dataset_version AS version, d.name, v.partitioning::text AS partitioning,
        v.columns, d.storage::text, v.storage_location
 FROM knockon.current_datasets c

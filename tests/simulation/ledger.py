@@ -79,7 +79,7 @@ class Ledger:
                     self.declare(world, to, Declared(said.time, key, columns))
 
     def dirt(
-        self, world: World, job: Job, generation: Any, keys: Collection[Key]
+        self, world: World, job: Job, version: Any, keys: Collection[Key]
     ) -> Mapping[str, Dirt] | None:
         """By output, what a run is due for; None when nothing calls for it.
 
@@ -88,7 +88,7 @@ class Ledger:
         """
         dirt: dict[str, list[Dirt]] = {output.name: [] for output in job.outputs}
         for key in keys:
-            since = self.made.get((generation, key))
+            since = self.made.get((version, key))
             if since is None or self._is_wrong(job, key, since):
                 return dict.fromkeys(dirt, (None, None))
             for name, each in self._through(world, job, key, since):

@@ -284,13 +284,12 @@ class Workers:
                 said = Declared(now, key, *run.dirt[output.name])
                 ledger.declare(self.stage.world, output, said)
         self.stage.counts["tasks"] += 1
+        version = run.lease.outputs[0].version
         if run.newest is not None:
-            version = run.lease.outputs[0].version
             self._read_up_to[version] = max(run.newest, self._read_up_to.get(version, run.newest))
-        generation = run.lease.outputs[0].version
         keys = [SINGLE_RUN_KEY] if run.job.is_single_run else [*content[run.job.outputs[0].name]]
-        self._attempted -= {(generation, key) for key in keys}
-        ledger.made.update(dict.fromkeys(((generation, key) for key in keys), run.at))
+        self._attempted -= {(version, key) for key in keys}
+        ledger.made.update(dict.fromkeys(((version, key) for key in keys), run.at))
         if not run.job.follows or None in run.lease.row_filters:
             self.stage.decisions.made(run.job, keys, run.at)
         if run.misled:

@@ -44,10 +44,10 @@ def deploy(
         bool, typer.Option("--dry-run", help="Show the effect of the deploy without deploying.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Return when all new generations are built.")
+        bool, typer.Option("--wait", help="Return when all new dataset versions are built.")
     ] = False,
 ) -> None:
-    """Deploy DAG files: build changed outputs as new generations, keep the rest.
+    """Deploy DAG files: build changed outputs as new dataset versions, keep the rest.
 
     Deploying unchanged content has no effect.
     """
@@ -90,7 +90,7 @@ def _tree(done: Deployment, dry_run: bool) -> Tree:
     if change.unchanged and not same:
         tree.add(Text(f"= {counted(len(change.unchanged), 'job')} unchanged", "dim"))
     if change.regenerated:
-        _add_generations(tree, done, dry_run)
+        _add_versions(tree, done, dry_run)
     for name, partitions in done.grown.items():
         tree.add(_growth(name, partitions))
     for name in done.followed:
@@ -107,9 +107,9 @@ def _growth(name: str, partitions: Sequence[str]) -> Text:
     )
 
 
-def _add_generations(tree: Tree, done: Deployment, dry_run: bool) -> None:
+def _add_versions(tree: Tree, done: Deployment, dry_run: bool) -> None:
     tasks = "" if dry_run else f", {counted(done.tasks, 'task')} planned"
-    count = counted(len(done.diff.regenerated), "new generation")
+    count = counted(len(done.diff.regenerated), "new dataset version")
     branch = tree.add(Text.assemble((count, "cyan"), tasks))
     is_first = not (done.diff.changed or done.diff.unchanged or done.diff.removed)
     for name, columns in () if is_first else done.diff.regenerated.items():

@@ -6,7 +6,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from engine.flow.deployment.current_versions import CurrentVersion
-from engine.flow.deployment.dataset_versions import Generations
+from engine.flow.deployment.dataset_versions import DatasetVersions
 from engine.lineage.compiled import CompiledDag
 from engine.store.database import Connection
 from engine.store.run import execute, fetch
@@ -17,7 +17,7 @@ async def write_columns(
     org_id: UUID,
     previous: CurrentVersion | None,
     compiled: CompiledDag,
-    built: Generations,
+    versions: DatasetVersions,
     jobs: Mapping[str, UUID],
 ) -> None:
     """Write the column lineage of a new DAG version; ``jobs`` maps names to ids.
@@ -26,17 +26,17 @@ async def write_columns(
     """
     accepting: set[str] = set()
     if previous:
-        accepting = _accepting(previous.compiled) & _accepting(compiled) - built.begun.keys()
-    forgotten = [dataset for name, dataset in built.datasets.items() if name not in accepting]
+        accepting = _accepting(previous.compiled) & _accepting(compiled) - versions.created.keys()
+    forgotten = [dataset for name, dataset in versions.datasets.items() if name not in accepting]
     await execute(conn, "dags.forget_columns", datasets=forgotten)
     kept = [dataset for dataset in compiled.datasets if dataset.name in accepting]
     await execute(
         conn,
         "dags.keep_columns",
-        datasets=[built.datasets[dataset.name] for dataset in kept],
+        datasets=[versions.datasets[dataset.name] for dataset in kept],
         jobs=[jobs[dataset.job] for dataset in kept],
     )
-    await _insert(conn, org_id, compiled, built.datasets, jobs)
+    await _insert(conn, org_id, compiled, versions.datasets, jobs)
 
 
 def _accepting(dag: CompiledDag) -> set[str]:

@@ -1,4 +1,4 @@
-"""Generations: the dataset versions of each DAG version."""
+"""Dataset versions of each DAG version."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from engine.store.run import Row, execute, fetch
 
 
 @dataclass(frozen=True, slots=True)
-class Generations:
+class DatasetVersions:
     """Datasets of a DAG version by name, and the dataset versions created by its deploy.
 
     ``replaced`` are the predecessors of the created versions: the newest versions before the
@@ -27,7 +27,7 @@ class Generations:
     """
 
     datasets: dict[str, UUID]
-    begun: dict[str, UUID]
+    created: dict[str, UUID]
     replaced: dict[str, UUID]
 
     @staticmethod
@@ -38,30 +38,30 @@ class Generations:
         previous: CurrentVersion | None,
         compiled: CompiledDag,
         change: DagDiff,
-    ) -> "Generations":
+    ) -> "DatasetVersions":
         """Write datasets, new dataset versions and pins; the other datasets keep their pins."""
         ids = await _upsert_datasets(conn, org_id, compiled)
         pins = await _pins(conn, previous)
-        fresh = [
+        changed = [
             each
             for each in compiled.datasets
             if each.name in change.regenerated or ids[each.name] not in pins
         ]
-        begun = {each.name: new_id() for each in fresh}
-        newest = await fetch(conn, "dags.newest_generations", names=[*begun], org_id=org_id)
-        rows = [_generation_row(each, ids[each.name], begun[each.name]) for each in fresh]
-        await execute(conn, "dags.insert_generations", rows=Jsonb(rows))
-        built = Generations(ids, begun, {row["name"]: row["id"] for row in newest})
-        await _inherit(conn, compiled, built, {row["name"]: row for row in newest})
-        versions = [begun.get(name) or pins[ids[name]] for name in ids]
+        created = {each.name: new_id() for each in changed}
+        newest = await fetch(conn, "dags.newest_dataset_versions", names=[*created], org_id=org_id)
+        rows = [_version_row(each, ids[each.name], created[each.name]) for each in changed]
+        await execute(conn, "dags.insert_dataset_versions", rows=Jsonb(rows))
+        versions = DatasetVersions(ids, created, {row["name"]: row["id"] for row in newest})
+        await _inherit(conn, compiled, versions, {row["name"]: row for row in newest})
+        pinned = [created.get(name) or pins[ids[name]] for name in ids]
         await execute(
             conn,
             "dags.pin",
             dag_version_id=version_id,
             datasets=list(ids.values()),
-            versions=versions,
+            versions=pinned,
         )
-        return built
+        return versions
 
 
 async def _upsert_datasets(
@@ -93,7 +93,7 @@ async def _pins(conn: Connection, previous: CurrentVersion | None) -> dict[UUID,
     return {row["dataset_uuid"]: row["dataset_version"] for row in rows}
 
 
-def _generation_row(dataset: CompiledDataset, dataset_id: UUID, version: UUID) -> dict[str, Any]:
+def _version_row(dataset: CompiledDataset, dataset_id: UUID, version: UUID) -> dict[str, Any]:
     return {
         "id": version,
         "dataset_uuid": dataset_id,
@@ -108,7 +108,7 @@ def _generation_row(dataset: CompiledDataset, dataset_id: UUID, version: UUID) -
 async def _inherit(
     conn: Connection,
     compiled: CompiledDag,
-    built: Generations,
+    versions: DatasetVersions,
     newest: Mapping[str, Row],
 ) -> None:
     """Carry partitions and open invalidations of sources over, as far as the new bounds reach.
@@ -123,9 +123,9 @@ async def _inherit(
         before = PartitionSpace.from_spec(was["partitioning"])
         if _space(dataset).is_alike(before):
             which = {
-                "dataset": built.datasets[dataset.name],
-                "previous": built.replaced[dataset.name],
-                "version": built.begun[dataset.name],
+                "dataset": versions.datasets[dataset.name],
+                "previous": versions.replaced[dataset.name],
+                "version": versions.created[dataset.name],
             }
             spaces = before, _space(dataset)
             await _keep_partitions(conn, *spaces, which)

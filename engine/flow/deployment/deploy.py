@@ -20,7 +20,7 @@ from engine.flow.deployment.current_versions import (
     load_current_versions,
     load_user_defined,
 )
-from engine.flow.deployment.dataset_versions import Generations
+from engine.flow.deployment.dataset_versions import DatasetVersions
 from engine.flow.deployment.invalidations import (
     canceled_rebuilds,
     changed_sources_read_by_others,
@@ -121,19 +121,19 @@ async def _deploy(
         return Deployment(dag.dag, previous.version_id, change)
     version_id = await _insert_version(conn, org.id, compiled)
     jobs = await _insert_jobs(conn, org.id, version_id, compiled)
-    built = await Generations.make(conn, org.id, version_id, previous, compiled, change)
-    await write_columns(conn, org.id, previous, compiled, built, jobs)
+    versions = await DatasetVersions.make(conn, org.id, version_id, previous, compiled, change)
+    await write_columns(conn, org.id, previous, compiled, versions, jobs)
     await _serve(conn, org.id, compiled.name, version_id)
-    canceled = await _hand_on(conn, previous, compiled, jobs, built.begun)
+    canceled = await _hand_on(conn, previous, compiled, jobs, versions.created)
     invalidations = [
-        *await canceled_rebuilds(conn, org, compiled, built, canceled),
-        *await changed_sources_read_by_others(conn, org, compiled, built, change),
-        *await orphaned_partitions(conn, org, compiled, built),
-        *await formerly_manual_outputs(conn, org, previous, compiled, built),
+        *await canceled_rebuilds(conn, org, compiled, versions, canceled),
+        *await changed_sources_read_by_others(conn, org, compiled, versions, change),
+        *await orphaned_partitions(conn, org, compiled, versions),
+        *await formerly_manual_outputs(conn, org, previous, compiled, versions),
     ]
-    tasks = await _build(conn, org, compiled, built, invalidations)
+    tasks = await _build(conn, org, compiled, versions, invalidations)
     await settle(conn, org, [row["id"] for row in canceled])
-    await _release_held(conn, org, jobs, built)
+    await _release_held(conn, org, jobs, versions)
     grown = grown_sources(previous.compiled if previous else None, compiled)
     return Deployment(dag.dag, version_id, change, tasks, grown=grown)
 
@@ -189,7 +189,7 @@ async def _hand_on(
     previous: CurrentVersion | None,
     compiled: CompiledDag,
     jobs: Mapping[str, UUID],
-    begun: Collection[str],
+    created: Collection[str],
 ) -> list[Row]:
     """Move unfinished tasks and cursors of retained jobs to the new job rows; cancel other tasks.
 
@@ -204,7 +204,7 @@ async def _hand_on(
     staying = {
         job.name
         for job in compiled.jobs
-        if (job.name, _size(job)) in sizes.items() and not set(job.outputs) & set(begun)
+        if (job.name, _size(job)) in sizes.items() and not set(job.outputs) & set(created)
     }
     pairs = {"old": [old[name] for name in staying], "new": [jobs[name] for name in staying]}
     await execute(conn, "tasks.repoint", **pairs)
@@ -225,17 +225,17 @@ async def _build(
     conn: Connection,
     org: OrgContext,
     compiled: CompiledDag,
-    built: Generations,
-    also: Sequence[dict[str, Any]],
+    versions: DatasetVersions,
+    further: Sequence[dict[str, Any]],
 ) -> int:
     """Plan new versions of produced datasets, stale as a whole, and further invalidations."""
     sources = {each.name for each in compiled.sources}
-    begun = [
-        definition_change(built.datasets[name], version)
-        for name, version in built.begun.items()
+    rebuilds = [
+        definition_change(versions.datasets[name], version)
+        for name, version in versions.created.items()
         if name not in sources
     ]
-    invalidations = [*begun, *also]
+    invalidations = [*rebuilds, *further]
     if not invalidations:
         return 0
     written = await fetch(
@@ -247,14 +247,14 @@ async def _build(
 
 
 async def _release_held(
-    conn: Connection, org: OrgContext, jobs: Mapping[str, UUID], built: Generations
+    conn: Connection, org: OrgContext, jobs: Mapping[str, UUID], versions: DatasetVersions
 ) -> None:
     """Re-evaluate held first runs, since ``wait_for`` may have changed.
 
     Readers in other DAGs are included: they now wait for new, empty dataset versions.
     """
     lineage = await org.lineage(conn)
-    read = [edge for name in built.begun for edge in lineage.readers(built.datasets[name])]
+    read = [edge for name in versions.created for edge in lineage.readers(versions.datasets[name])]
     concerned = [*{*jobs.values(), *(edge.job for edge in read)}]
     again = await fetch(conn, "tasks.hold_again", jobs=concerned)
     held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=concerned)

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from engine.flow.deployment.current_versions import CurrentVersion
-from engine.flow.deployment.dataset_versions import Generations
+from engine.flow.deployment.dataset_versions import DatasetVersions
 from engine.flow.execution.forget import forget_partial_writes
 from engine.flow.shared.invalidations import definition_change
 from engine.flow.shared.load_partitions import load_existing, load_expected, load_former, load_known
@@ -22,7 +22,7 @@ async def canceled_rebuilds(
     conn: Connection,
     org: OrgContext,
     compiled: CompiledDag,
-    built: Generations,
+    versions: DatasetVersions,
     canceled: Sequence[Row],
 ) -> list[dict[str, Any]]:
     """Invalidations for tasks canceled only because the job's tasks now cover different blocks.
@@ -33,7 +33,7 @@ async def canceled_rebuilds(
     made = {job.name: job.outputs[0] for job in compiled.jobs}
     invalidations = []
     for row in canceled:
-        if row["job"] not in made or made[row["job"]] in built.begun:
+        if row["job"] not in made or made[row["job"]] in versions.created:
             continue
         dataset = lineage.dataset_named(made[row["job"]])
         if row["attempts"]:
@@ -50,19 +50,19 @@ async def changed_sources_read_by_others(
     conn: Connection,
     org: OrgContext,
     compiled: CompiledDag,
-    built: Generations,
+    versions: DatasetVersions,
     change: DagDiff,
 ) -> list[dict[str, Any]]:
     """Invalidations for changed sources that jobs in other DAGs read."""
     lineage = await org.lineage(conn)
     invalidations = []
     for each in compiled.sources:
-        columns, dataset = change.regenerated.get(each.name, ()), built.datasets[each.name]
+        columns, dataset = change.regenerated.get(each.name, ()), versions.datasets[each.name]
         if columns == () or not _is_read_elsewhere(lineage, compiled, dataset):
             continue
         there = await load_existing(conn, lineage, dataset)
         invalidations += [
-            definition_change(dataset, built.begun[each.name], text, columns=columns)
+            definition_change(dataset, versions.created[each.name], text, columns=columns)
             for text in lineage.space(dataset).texts(there)
         ]
     return invalidations
@@ -74,19 +74,19 @@ def _is_read_elsewhere(lineage: Lineage, compiled: CompiledDag, dataset: UUID) -
 
 
 async def orphaned_partitions(
-    conn: Connection, org: OrgContext, compiled: CompiledDag, built: Generations
+    conn: Connection, org: OrgContext, compiled: CompiledDag, versions: DatasetVersions
 ) -> list[dict[str, Any]]:
     """Invalidations for unchanged outputs built from partitions the new version may not produce.
 
     Partitions of all earlier versions count, as the most recent ones may never have been built.
     """
     lineage = await org.lineage(conn)
-    begun = {built.datasets[name] for name in built.begun}
+    created = {versions.datasets[name] for name in versions.created}
     invalidations = []
-    for name in sorted(built.replaced.keys() - {each.name for each in compiled.sources}):
-        parts = await load_former(conn, lineage, built.datasets[name])
-        for edge in lineage.readers(built.datasets[name]):
-            for output in (each for each in lineage.job(edge.job).outputs if each not in begun):
+    for name in sorted(versions.replaced.keys() - {each.name for each in compiled.sources}):
+        parts = await load_former(conn, lineage, versions.datasets[name])
+        for edge in lineage.readers(versions.datasets[name]):
+            for output in (each for each in lineage.job(edge.job).outputs if each not in created):
                 made = edge.mapping.down(parts, parts) & await load_known(conn, lineage, output)
                 version = lineage.dataset(output).version
                 texts = lineage.space(output).texts(made)
@@ -99,7 +99,7 @@ async def formerly_manual_outputs(
     org: OrgContext,
     previous: CurrentVersion | None,
     compiled: CompiledDag,
-    built: Generations,
+    versions: DatasetVersions,
 ) -> list[dict[str, Any]]:
     """Invalidations for outputs of jobs that were manual in the previous version.
 
@@ -113,7 +113,7 @@ async def formerly_manual_outputs(
         if job.name not in manual or job.activation == "manual":
             continue
         for dataset in map(lineage.dataset_named, job.outputs):
-            if dataset.name not in built.begun:
+            if dataset.name not in versions.created:
                 missing = await _unbuilt(conn, lineage, dataset.id)
                 partitions = (None, *lineage.space(dataset.id).texts(missing))
                 invalidations += [

@@ -42,7 +42,7 @@ async def carry_late(conn: Connection, lineage: Lineage, rows: Sequence[Row]) ->
     if not rows:
         return []
     versions = list({row["dataset_version"] for row in rows})
-    found = await fetch(conn, "dags.generations", versions=versions)
+    found = await fetch(conn, "dags.partitionings", versions=versions)
     cut = {row["id"]: PartitionSpace.from_spec(row["partitioning"]) for row in found}
     carried: list[Row] = []
     for (dataset, version), alike in groupby(sorted(rows, key=_ends), key=_ends):

@@ -86,7 +86,7 @@ def test_deploy_previews_serves_and_then_finds_nothing_new(knockon: Knockon) -> 
     assert knockon("status", "--json").json["dags"] == []
     text = knockon("deploy", MINIMAL).out
     assert "+ orders" in text
-    assert "2 new generations" in text
+    assert "2 new dataset versions" in text
     assert knockon("deploy", MINIMAL).out == "minimal is served as it was\n"
 
 

@@ -260,7 +260,7 @@ async def test_a_deploy_leaves_what_is_held_held(database: Database) -> None:
     await world.deploy(source("a", cut_otherwise), job("b", "a"))
     assert await world.plan() is None
     done = await approved(world, plan_id)
-    assert done.tasks == 0, "that generation is not served any more"
+    assert done.tasks == 0, "that dataset version is not current any more"
     assert {each.kind for each in done.changes} == {"gone"}
     (invalidation,) = await invalidations(world)
     assert (invalidation["open"], invalidation["outcome"]) == (False, "not_current")

@@ -147,7 +147,7 @@ def _finder(**more: Any) -> dict[str, Any]:
     )
 
 
-async def test_a_new_generation_of_what_finds_its_partitions_is_built(database: Database) -> None:
+async def test_a_new_version_of_what_finds_its_partitions_is_built(database: Database) -> None:
     world = await World.made(database, source("log", {}), _finder())
     await world.changed("log", reason="arrival")
     await world.run()

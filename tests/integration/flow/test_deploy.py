@@ -1,4 +1,4 @@
-"""Deploys: versions, generations, and what becomes of the work in hand."""
+"""Deploys: DAG versions, dataset versions, and what becomes of the work in hand."""
 
 import json
 from typing import Any
@@ -114,7 +114,7 @@ async def test_so_do_those_of_columns_that_come_or_go_and_no_others(database: Da
     assert sorted(await world.run()) == [f"of_y[{DAY}]", f"whole[{DAY}]"]
 
 
-async def test_so_do_those_of_a_generation_in_which_nothing_is_found(database: Database) -> None:
+async def test_so_do_those_of_a_version_in_which_nothing_is_found(database: Database) -> None:
     world = await World.made(database, source("a", {}), job("b", "a", **FINDS))
     await world.deploy(job("c", "b", partitioning={}), dag="other")
     await world.changed("a")
@@ -252,7 +252,7 @@ async def test_work_in_hand_goes_to_the_runtime_that_the_job_has_now(database: D
     assert lease.job.priority == 4
 
 
-async def test_what_was_said_of_a_source_is_said_of_its_next_generation(
+async def test_what_was_said_of_a_source_is_said_of_its_next_version(
     database: Database,
 ) -> None:
     world = await World.made(database, _source_of("dt", "x"), job("b", "a"))

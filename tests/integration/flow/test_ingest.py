@@ -197,7 +197,7 @@ async def test_a_table_changes_in_a_column_that_its_dataset_does_not_list(world:
     assert await world.run() == ["whole[2013-02-13]"]
 
 
-async def test_a_generation_that_is_not_served_is_kept_and_not_routed(world: World) -> None:
+async def test_a_version_that_is_not_current_is_kept_and_not_routed(world: World) -> None:
     (old,) = await world.rows(
         "INSERT INTO dataset_versions (dataset_uuid, config_hash) "
         "SELECT id, 'x' FROM datasets WHERE name = 'other' RETURNING id"

@@ -285,7 +285,7 @@ async def test_a_third_dag_follows_where_columns_are_not_known_any_more(
 
 
 @pytest.mark.parametrize("found", [(), ("K",)])
-async def test_who_reads_a_column_of_a_generation_with_fewer_partitions_is_told(
+async def test_who_reads_a_column_of_a_version_with_fewer_partitions_is_told(
     database: Database, found: tuple[str, ...]
 ) -> None:
     """In the same DAG, and not regenerated itself: the column that it reads is as it was."""

@@ -345,7 +345,7 @@ async def test_a_deploy_that_changes_no_data_takes_it_over(database: Database) -
     assert await woken(world, "notes") == ["daily"]
 
 
-async def test_a_new_generation_begins_with_nothing(database: Database) -> None:
+async def test_a_new_dataset_version_begins_with_nothing(database: Database) -> None:
     world, lease = await began(database)
     await tell(world, event(lease))
 

@@ -148,7 +148,7 @@ def test_names_that_were_derived_are_checked_like_declared_ones() -> None:
         compiled(source(["a"]), sql("middle", "SELECT a AS n FROM src", "src"), follower)
 
 
-def test_derived_names_are_no_part_of_the_config_but_a_new_one_makes_a_generation() -> None:
+def test_derived_names_are_no_part_of_the_config_but_a_new_one_makes_a_version() -> None:
     star = sql("here", "SELECT * FROM far", "far")
     grown = CatalogEntry(name="far", dag_name="o", job_name="far", columns=("p", "q", "r"))
     before, after = compiled(star), compiled(star, far=grown)
