@@ -280,6 +280,7 @@ class Workers:
             self.stage.decisions.unverified[output.name] -= {*made}
             self.stage.spilled[output.name] -= {*made}
             self.stage.unannounced[output.name] -= {*made}
+            self.stage.unannounced[output.name] |= self._unattributed(run, output, made)
             for key in made if output.name in run.dirt else ():
                 said = Declared(now, key, *run.dirt[output.name])
                 ledger.declare(self.stage.world, output, said)
@@ -294,6 +295,21 @@ class Workers:
             self.stage.decisions.made(run.job, keys, run.at)
         if run.misled:
             self.stage.decisions.misled(run.job, run.misled, now)
+
+    def _unattributed(self, run: Run, output: Output, made: Partitions) -> set[Key]:
+        """Return the partitions made of edited rows whose changed columns are not reported.
+
+        A fingerprint of the whole counts as a change of what the plan propagated, and that does not
+        include the edit.
+        """
+        if not run.misled:
+            return set()
+        return {
+            key
+            for key in made
+            if (run.job.is_unit or key in run.misled)
+            and self._telling(run, (output.name, key)) is not Telling.COLUMNS
+        }
 
     def _note_gaps(self, run: Run, output: Output, made: Partitions) -> None:
         """Remember the partitions that the next run cannot be compared with, or not by column."""
