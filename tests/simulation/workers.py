@@ -307,7 +307,7 @@ class Workers:
         return {
             key
             for key in made
-            if (run.job.is_unit or key in run.misled)
+            if (run.job.is_single_run or key in run.misled)
             and self._telling(run, (output.name, key)) is not Telling.COLUMNS
         }
 

@@ -142,7 +142,8 @@ def _widened(
     """Widen an invalidation of partitions not seen before to all columns and rows.
 
     Everything in a new partition counts as changed. Conditions on partition columns are kept,
-    because they select partitions rather than rows.
+    because they select partitions rather than rows. In an unbounded set some partition is always
+    unknown and cannot be planned; the set counts as new if none of its partitions is known.
     """
     if not _is_narrow(invalidation):
         return invalidation
@@ -152,7 +153,8 @@ def _widened(
         is_known = bool(known)
     else:
         named = space.parse(invalidation.partition_key) & space.universe
-        is_known = known.covers(narrow(rows, space, named))
+        selected = narrow(rows, space, named)
+        is_known = known.covers(selected) if selected.is_finite else bool(known & selected)
     if is_known:
         return invalidation
     cut_by = {each.column or name for name, each in space.dimensions}

@@ -84,3 +84,22 @@ async def test_a_column_that_has_the_name_of_another_ones_dimension(
     await work(world)
     expected = await world.rows("SELECT shop, amount FROM sales ORDER BY shop")
     assert await world.rows("SELECT shop, amount FROM copies ORDER BY shop") == expected
+
+
+async def test_known_partitions_selected_in_an_unbounded_dimension(database: Database) -> None:
+    """Shops without a limit: that others may exist does not make the known ones new."""
+    by_day_and_shop = {"dt": {"time": "day"}, "shop": {"dynamic": True}}
+    regions = sql_job(
+        "regions",
+        "sales",
+        sql="SELECT dt, shop, region FROM sales",
+        partitioning=by_day_and_shop,
+    )
+    async with database.connection() as conn:
+        await conn.execute(SALES.encode())
+    world = await World.made(database, sales(**by_day_and_shop), regions)
+    await world.changed("sales", "dt=2013-02-13/shop=a")
+    await world.changed("sales", "dt=2013-02-13/shop=b")
+    await work(world)
+    await world.changed("sales", columns=("amount",), rows={"dt": "2013-02-13"})
+    assert await world.claim() == []
