@@ -56,7 +56,7 @@ class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(each.dataset for each in self.inputs))
 
     @property
-    def holds(self) -> bool:
+    def waits_for_inputs(self) -> bool:
         """True if any input can delay a first run."""
         return any(each.wait_for != "any" for each in self.inputs)
 

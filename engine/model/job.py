@@ -91,7 +91,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
         return int(self.scaling.get("priority", 0))
 
     @property
-    def holds(self) -> bool:
+    def waits_for_inputs(self) -> bool:
         """True if any input can delay a first run until enough of its partitions exist."""
         return any(each.wait_for != "any" for each in self.inputs)
 

@@ -96,8 +96,8 @@ CREATE TABLE jobs (
     -- How each input is read: its mapping, its alias, how long to hold, resolved at deploy.
     inputs jsonb NOT NULL DEFAULT '[]',
     max_concurrency int GENERATED ALWAYS AS ((scaling ->> 'max_concurrency')::int) STORED,
-    -- Whether any input holds a first run back (wait_for), so that others settle without a look.
-    holds boolean NOT NULL DEFAULT false,
+    -- Whether first runs wait for inputs (wait_for), so that other jobs need no check of their inputs.
+    waits_for_inputs boolean NOT NULL DEFAULT false,
     -- The outputs that accept column lineage reported by runs; others have it from the file or its SQL.
     accepts_reported_lineage text[] NOT NULL DEFAULT '{}',
     -- Hashes of the code outside the DAG file that it runs, by name; null: not checked.

@@ -1,7 +1,7 @@
 -- :name lock_live
--- Everything unfinished in these slots (or in any slot of a job, for slot ''), locked, so that
--- none of it starts or ends while a plan decides to join it, queue behind it or wait for it.
--- Running ones first, as completion locks: its own task, then what waits behind.
+-- Lock the unfinished tasks of these slots, so that none of them starts or ends while a plan
+-- decides to join it, to queue behind it or to wait for it. Running tasks come first, in the order
+-- in which completions lock: the completed task, then its dependents.
 SELECT t.id, t.job_id, t.slot, t.status
 FROM knockon.tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
@@ -12,7 +12,7 @@ ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE
 
 -- :name lock_live_of_jobs
--- The same for whole jobs, where their slots cannot be told.
+-- Lock the unfinished tasks of whole jobs, for inputs with unknown slots.
 SELECT t.id, t.job_id, t.slot, t.status
 FROM knockon.tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
@@ -21,18 +21,19 @@ ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE
 
 -- :name copy_in
--- New tasks of a plan.
+-- Create the new tasks of a plan.
 COPY knockon.tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
             propagated, plan_ids) FROM STDIN (FORMAT binary)
 
 -- :name copy_dependencies
--- What new tasks wait for.
+-- Insert the dependencies of new tasks.
 COPY knockon.task_dependencies (task_id, depends_on, datasets) FROM STDIN (FORMAT binary)
 
 -- :name join
--- A new plan joins tasks that have not started; a failed one owes its work still, and comes back.
--- What a held one waits for besides is looked at when it has nothing in front any more. Row filters that
--- are too many or too large are widened to all rows, and of the plans the newest 100 are kept.
+-- Merge the needs of a plan into tasks that have not started. A failed task is queued again,
+-- because its work is still outstanding. Inputs that a first run waits for are checked again once
+-- it has no blockers. Row filters that are too many or too large are widened to all rows, and the
+-- newest 100 plans are kept.
 UPDATE knockon.tasks t
 SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'queued' END,
     hit = t.hit OR v.hit OR t.status = 'failed',
@@ -59,7 +60,7 @@ FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, blocked boolean, pa
 WHERE t.id = v.id
 
 -- :name add_dependencies
--- What joined tasks wait for besides.
+-- Insert further dependencies of joined tasks.
 INSERT INTO knockon.task_dependencies AS d (task_id, depends_on, datasets)
 SELECT v.task_id, v.depends_on, coalesce(v.datasets, '{}')
 FROM jsonb_to_recordset(%(rows)s) AS v(task_id uuid, depends_on uuid, datasets uuid[])
@@ -67,8 +68,9 @@ ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = d.datasets || exclude
 WHERE NOT excluded.datasets <@ d.datasets
 
 -- :name candidates
--- Queued tasks whose time has come, the most urgent first, with no sibling running. Each runtime by
--- itself, so that the index gives them in order and a long queue costs no more than a short one.
+-- Lock the most urgent queued tasks that are due and whose slot has no running task. Each runtime
+-- is queried separately, so that the index returns its tasks in order and a long queue costs no
+-- more than a short one.
 SELECT t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.attempts
 FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
     SELECT t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.attempts, t.priority
@@ -85,17 +87,19 @@ ORDER BY t.priority DESC, t.id
 LIMIT %(limit)s
 
 -- :name try_caps
--- Only one claimer at a time counts the running tasks of a capped job.
+-- Take the locks under which running tasks of capped jobs are counted; one claimer at a time holds
+-- each.
 SELECT j AS job_id FROM unnest(%(jobs)s::uuid[]) AS j
 WHERE pg_try_advisory_xact_lock(hashtextextended('knockon.cap ' || j::text, 0))
 
 -- :name running
--- How many tasks of each capped job run now.
+-- Count the running tasks of capped jobs.
 SELECT job_id, count(*) AS running FROM knockon.tasks
 WHERE status = 'running' AND job_id = ANY(%(jobs)s) GROUP BY job_id
 
 -- :name lease
--- The claim itself: a token, one more attempt, and the stamps that the inputs bear.
+-- Lease tasks: each gets a token, one more attempt, and the content versions of its inputs at this
+-- time.
 UPDATE knockon.tasks t
 SET status = 'running', lease_token = gen_random_uuid(), worker_id = %(worker_id)s,
     attempts = t.attempts + 1, started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
@@ -108,7 +112,7 @@ RETURNING t.id, t.lease_token, t.attempts, t.lease_expires_at,
     extract(epoch FROM t.started_at - t.queued_at)::float8 AS waited_seconds
 
 -- :name heartbeat
--- Leases of workers that are still at it last longer.
+-- Extend the leases of live workers.
 UPDATE knockon.tasks t
 SET last_heartbeat = clock_timestamp(),
     lease_expires_at = clock_timestamp() + v.lease_seconds * interval '1 second'
@@ -117,15 +121,15 @@ FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[], %(lease_seconds)b::int[])
 WHERE t.id = v.id AND t.lease_token = v.token AND t.status = 'running'
 RETURNING t.id, t.lease_expires_at
 
--- :name lock_held
--- The running tasks whose current token is shown, so that nobody else ends them meanwhile.
+-- :name lock_leased
+-- Lock the running tasks with valid lease tokens, so that nothing else ends them.
 SELECT t.id, t.lease_token, t.propagated
 FROM knockon.tasks t JOIN unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS v(id, token) ON t.id = v.id
 WHERE t.lease_token = v.token AND t.status = 'running'
 FOR UPDATE OF t
 
 -- :name succeed
--- The lease ends here, whoever still believes to hold it.
+-- Record successful runs; the leases end.
 UPDATE knockon.tasks t
 SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
     outcome = CASE WHEN v.has_changed THEN 'changed' ELSE 'unchanged' END,
@@ -135,33 +139,35 @@ FROM unnest(%(ids)b::uuid[], %(outputs)b::jsonb[], %(has_changed)b::bool[])
 WHERE t.id = v.id
 
 -- :name record_inputs
--- What each run read, by the stamps that it found at its claim.
+-- Record the input versions that runs have read, as of their claims.
 INSERT INTO knockon.task_inputs (task_id, input_dataset_uuid, input_partition_key, input_version)
 SELECT * FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(keys)b::text[],
                      %(stamps)b::timestamptz[])
 ON CONFLICT (task_id, input_dataset_uuid, input_partition_key)
 DO UPDATE SET input_version = EXCLUDED.input_version
 
--- :name lock_dependants
--- What waits directly behind these tasks, locked in one order by everyone, so that of two tasks
--- in front that end at once the later sees the earlier. Task by task, and so in the statements
--- below: a new wave has no statistics yet, and the planner must not take that for an empty table.
+-- :name lock_dependents
+-- Lock the blocked tasks that depend directly on these tasks. All transactions lock in one order,
+-- so that of two blockers ending at once the later sees the earlier. Rows are fetched one by one,
+-- here and below: a new wave has no statistics yet, and the query planner would take its tables for
+-- empty.
 SELECT t.id
 FROM (SELECT DISTINCT d.task_id FROM knockon.task_dependencies d
       WHERE d.depends_on = ANY(%(ended)s) ORDER BY d.task_id) AS d,
     LATERAL (SELECT t.id FROM knockon.tasks t
              WHERE t.id = d.task_id AND t.status = 'blocked' FOR UPDATE) AS t
 
--- :name behind
--- What waits directly behind these tasks, locked already, with what it is to make.
+-- :name triggered_dependents
+-- The blocked tasks, locked before, that depend on these tasks over triggering edges.
 SELECT d.depends_on, d.datasets, t.id, t.job_id, t.partitions
 FROM knockon.task_dependencies d JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
 WHERE d.depends_on = ANY(%(ended)s) AND d.datasets <> '{}'
 
--- :name settle
--- With nothing open left in front a task is queued if anything hit it, else skipped.
+-- :name unblock
+-- Queue tasks without unfinished blockers if they must run, else skip them. First runs of jobs that
+-- wait for inputs stay blocked until their inputs are checked.
 WITH c AS MATERIALIZED (
-    SELECT b.id, j.holds,
+    SELECT b.id, j.waits_for_inputs,
         b.hit OR b.id = ANY(%(hit)b::uuid[]) OR EXISTS (SELECT FROM knockon.task_dependencies d
             WHERE d.task_id = b.id AND d.datasets <> '{}'
               AND d.depends_on = ANY(%(changed)b::uuid[])) AS hit,
@@ -175,7 +181,7 @@ WITH c AS MATERIALIZED (
 )
 UPDATE knockon.tasks t
 SET hit = c.hit,
-    status = CASE WHEN c.waits OR (c.hit AND c.holds) THEN 'blocked'
+    status = CASE WHEN c.waits OR (c.hit AND c.waits_for_inputs) THEN 'blocked'
                   WHEN c.hit THEN 'queued' ELSE 'skipped' END,
     queued_at = clock_timestamp(),
     completed_at = CASE WHEN c.waits OR c.hit THEN NULL ELSE clock_timestamp() END,
@@ -184,41 +190,41 @@ SET hit = c.hit,
 FROM c
 WHERE t.id = c.id AND (NOT c.waits OR c.hit <> t.hit)
 RETURNING t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.status, t.hit,
-    c.holds AND NOT c.waits AS held
+    c.waits_for_inputs AND NOT c.waits AS waits_for_inputs
 
 -- :name queue_stale
--- They are not skipped after all.
+-- Queue tasks that were about to be skipped, because their partitions are stale.
 UPDATE knockon.tasks SET hit = true, status = 'queued', queued_at = clock_timestamp(), completed_at = NULL,
     outcome = NULL
 WHERE id = ANY(%(ids)s)
 
--- :name hold
--- A first run that waits for inputs says for which.
+-- :name wait_for_inputs
+-- Record the missing inputs of a first run.
 UPDATE knockon.tasks SET waiting_for = %(waiting_for)s WHERE id = %(id)s AND status = 'blocked'
 
--- :name unhold
--- Enough of its inputs exist.
+-- :name queue_first_runs
+-- Queue first runs with enough existing inputs.
 UPDATE knockon.tasks SET status = 'queued', queued_at = clock_timestamp(), waiting_for = NULL
 WHERE id = ANY(%(ids)s) AND status = 'blocked'
 
 -- :name lock_running
--- A failed attempt: only with the current token.
+-- Lock a running task by its current lease token, to record a failed attempt.
 SELECT id, job_id, slot, attempts, partitions FROM knockon.tasks
 WHERE id = %(id)s AND lease_token = %(token)s AND status = 'running' FOR UPDATE
 
 -- :name lock_expired
--- Running tasks whose worker has not been heard of in time.
+-- Lock running tasks with expired leases.
 SELECT id, job_id, slot, attempts, partitions, worker_id, lease_expires_at FROM knockon.tasks
 WHERE org_id = %(org_id)s AND status = 'running' AND lease_expires_at < clock_timestamp()
 ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 
 -- :name lock_successor
--- The unstarted task of the same slot, if a later change has queued one behind.
+-- Lock the unstarted task that a later change has queued for the same slot.
 SELECT id FROM knockon.tasks
 WHERE job_id = %(job_id)s AND slot = %(slot)s AND status IN ('blocked', 'queued') FOR UPDATE
 
 -- :name retry_later
--- The attempt failed; the next one comes after a while.
+-- Queue a task again after a failed attempt, with a delay.
 UPDATE knockon.tasks
 SET status = 'queued', lease_token = NULL, lease_expires_at = NULL, error_message = %(error)s,
     next_retry_at = clock_timestamp() + %(backoff_seconds)s * interval '1 second',
@@ -226,21 +232,21 @@ SET status = 'queued', lease_token = NULL, lease_expires_at = NULL, error_messag
 WHERE id = %(id)s
 
 -- :name give_up
--- The last attempt failed; what waits behind goes on waiting.
+-- Mark a task as failed after its last attempt; its dependents stay blocked.
 UPDATE knockon.tasks
 SET status = 'failed', lease_token = NULL, lease_expires_at = NULL, error_message = %(error)s,
     completed_at = clock_timestamp(), outcome = %(outcome)s
 WHERE id = %(id)s
 
 -- :name reject
--- A queued task that cannot even be claimed; what waits behind goes on waiting.
+-- Mark a queued task that cannot be leased as failed; its dependents stay blocked.
 UPDATE knockon.tasks
 SET status = 'failed', error_message = %(error)s, completed_at = clock_timestamp(),
     outcome = %(outcome)s
 WHERE id = %(id)s AND status = 'queued'
 
 -- :name hand_over
--- A task that ended without its work done leaves it, and those who wait for it, to its successor.
+-- Cancel a task that ended without a result, and move its work and its dependents to its successor.
 WITH rewired AS (
     INSERT INTO knockon.task_dependencies AS o (task_id, depends_on, datasets)
     SELECT d.task_id, %(successor)s, d.datasets FROM knockon.task_dependencies d
@@ -271,19 +277,19 @@ FROM ended e, knockon.tasks s, LATERAL (SELECT e.plan_ids || s.plan_ids AS ids) 
 WHERE t.id = %(successor)s AND s.id = t.id
 
 -- :name lock_one
--- One task, for an operator's order.
+-- Lock a task for an operator action.
 SELECT id, job_id, slot, status, partitions, row_filters FROM knockon.tasks
 WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 
 -- :name requeue
--- By hand: failed or canceled tasks start over; they must run, whatever their inputs did.
+-- Queue failed tasks again for an operator; they run regardless of their inputs.
 UPDATE knockon.tasks
 SET status = 'queued', queued_at = clock_timestamp(), hit = true, attempts = 0,
     next_retry_at = NULL, completed_at = NULL, outcome = NULL
 WHERE id = ANY(%(ids)s)
 
 -- :name lock_failed
--- Some failed tasks: those after an id, of one job or (null) of any.
+-- Lock failed tasks after an id, of one job or (null) of all jobs.
 SELECT t.id FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
 WHERE t.org_id = %(org_id)s AND t.status = 'failed' AND t.id > %(after)s
   AND (%(job)s::text IS NULL OR j.name = %(job)s)
@@ -291,7 +297,7 @@ ORDER BY t.id LIMIT %(limit)s
 FOR UPDATE OF t
 
 -- :name cancel
--- These end undone.
+-- Cancel tasks.
 UPDATE knockon.tasks
 SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
     completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
@@ -299,8 +305,8 @@ WHERE id = ANY(%(ids)s) AND status IN ('blocked', 'queued', 'running', 'failed')
 RETURNING id
 
 -- :name repoint
--- Unfinished tasks of a job that a deploy left as it was go on under its new row, which may have
--- another runtime and priority.
+-- Move unfinished tasks of jobs retained by a deploy to the new job rows, which may have another
+-- runtime or priority.
 UPDATE knockon.tasks SET job_id = j.id, runtime = j.runtime,
     priority = coalesce((j.scaling ->> 'priority')::int, 0)
 FROM unnest(%(old)s::uuid[], %(new)s::uuid[]) AS v(old, new)
@@ -308,28 +314,28 @@ JOIN knockon.jobs j ON j.id = v.new
 WHERE job_id = v.old AND status IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name cancel_of_jobs
--- All unfinished tasks of some jobs end undone.
+-- Cancel all unfinished tasks of some jobs.
 UPDATE knockon.tasks
 SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
     completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
 WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'failed')
 RETURNING id, (SELECT name FROM knockon.jobs WHERE jobs.id = job_id) AS job, partitions, attempts
 
--- :name hold_again
--- Unstarted tasks of jobs that hold first runs back; whether they wait is looked at anew.
+-- :name block_first_runs
+-- Block the unstarted tasks of jobs that wait for inputs, so that their inputs are checked again.
 UPDATE knockon.tasks t SET status = 'blocked'
 FROM knockon.jobs j
-WHERE t.job_id = ANY(%(jobs)s) AND j.id = t.job_id AND j.holds AND t.status = 'queued'
+WHERE t.job_id = ANY(%(jobs)s) AND j.id = t.job_id AND j.waits_for_inputs AND t.status = 'queued'
 RETURNING t.id
 
--- :name lock_held_of_jobs
--- What waits for inputs only, and not for anything that is being made.
+-- :name lock_waiting_for_inputs
+-- Lock tasks of jobs that wait for inputs only, and for no other task.
 SELECT id FROM knockon.tasks
 WHERE job_id = ANY(%(jobs)s) AND status = 'blocked' AND waiting_for IS NOT NULL
 ORDER BY id FOR UPDATE
 
 -- :name list
--- The newest tasks, for people.
+-- The newest tasks.
 SELECT t.id, j.dag_name, j.name AS job, t.slot, t.status, t.partitions, t.hit, t.attempts,
        t.worker_id, t.created_at, t.started_at, t.completed_at, t.next_retry_at, t.error_message,
        t.outcome, t.waiting_for, t.plan_ids
@@ -341,27 +347,28 @@ WHERE t.org_id = %(org_id)s
 ORDER BY t.id DESC LIMIT %(limit)s
 
 -- :name by_id
--- All of one task.
+-- One task, with the name of its job.
 SELECT t.*, j.name AS job, j.dag_name FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
 WHERE t.org_id = %(org_id)s AND t.id = %(id)s
 
 -- :name inputs
--- What a task's run read.
+-- The input versions recorded for a task.
 SELECT d.name AS dataset, i.input_partition_key, i.input_version
 FROM knockon.task_inputs i JOIN knockon.datasets d ON d.id = i.input_dataset_uuid
 WHERE i.task_id = %(id)s ORDER BY 1, 2
 
--- :name in_front
--- What a task waits for, or waited for.
+-- :name blockers
+-- The tasks that a task depends on, finished or not.
 SELECT f.id, j.name AS job, f.slot, f.status, f.outcome, f.error_message
 FROM knockon.task_dependencies d JOIN knockon.tasks f ON f.id = d.depends_on JOIN knockon.jobs j ON j.id = f.job_id
 WHERE d.task_id = %(id)s ORDER BY f.id
 
 -- :name counts
--- How many tasks there are in each state.
+-- The number of tasks in each state.
 SELECT status, count(*) AS tasks FROM knockon.tasks WHERE org_id = %(org_id)s GROUP BY status
 
 -- :name ring
--- A doorbell: it wakes, it carries no truth. It never fills the queue, since a commit that finds it
--- full fails: somebody else may listen within a transaction that does not end, and all loops poll.
+-- Notify the listeners of a channel. No notification is sent while half of the queue is full,
+-- because a commit fails if the queue overflows: a listener of another application may be in a
+-- transaction that never ends. Loops also poll.
 SELECT pg_notify(%(bell)s, %(org_id)s::text) WHERE pg_notification_queue_usage() < 0.5

@@ -29,6 +29,8 @@ BEGIN
     END LOOP;
 END $$;
 
+UPDATE knockon.jobs j SET waits_for_inputs = b.holds FROM knockon_before.jobs b WHERE b.id = j.id;
+
 -- What the next run of these changes is for its completion to propagate.
 UPDATE knockon.tasks t SET propagated = '{}'
 FROM knockon_before.tasks b WHERE b.id = t.id AND b.is_narrow;

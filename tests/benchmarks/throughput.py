@@ -1,4 +1,4 @@
-"""Tasks claimed, completed and settled in batches, beside pgqueuer draining no-ops."""
+"""Tasks claimed and completed in batches, with their dependents resolved, beside pgqueuer draining no-ops."""
 
 from collections.abc import AsyncIterator
 from time import perf_counter

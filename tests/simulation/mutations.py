@@ -362,14 +362,14 @@ def a_stale_token_is_accepted(patch: Patch) -> None:
             for each in completions
         }
 
-    around(patch, engine.flow.execution.complete, "_lock_held", lambda _: all_of_them)
+    around(patch, engine.flow.execution.complete, "_lock_leased", lambda _: all_of_them)
 
 
 @mutation
 def a_reaped_lease_is_still_good(patch: Patch) -> None:
     """Whoever held it may complete the task as long as nobody else has it."""
     lock = "WHERE t.lease_token = v.token AND t.status = 'running'"
-    statement(patch, "tasks.lock_held", lock, "WHERE t.status IN ('running', 'queued')")
+    statement(patch, "tasks.lock_leased", lock, "WHERE t.status IN ('running', 'queued')")
 
 
 @mutation
@@ -476,14 +476,14 @@ def partitions_that_a_run_found_are_not_told_of(patch: Patch) -> None:
     around(patch, engine.flow.execution.complete, "found_new", lambda _: lambda completion: ())
 
 
-# -- settle ----------------------------------------------------------------------------------------
+# -- dependents ------------------------------------------------------------------------------------
 
 
 @classified(LOST_WORK)
 def what_did_change_is_skipped(patch: Patch) -> None:
     statement(
         patch,
-        "tasks.settle",
+        "tasks.unblock",
         "b.hit OR b.id = ANY(%(hit)b::uuid[]) OR EXISTS",
         "b.hit OR b.id = ANY(%(hit)b::uuid[]) AND false OR false AND EXISTS",
     )
@@ -499,7 +499,7 @@ def _nothing_is_stale(patch: Patch) -> None:
 
 @mutation
 def nothing_is_ever_skipped(patch: Patch) -> None:
-    statement(patch, "tasks.settle", "b.hit OR b.id", "true OR b.id")
+    statement(patch, "tasks.unblock", "b.hit OR b.id", "true OR b.id")
 
 
 @mutation
@@ -510,13 +510,13 @@ def a_skip_does_not_look_at_stamps(patch: Patch) -> None:
 @mutation
 def one_of_several_in_front_is_enough(patch: Patch) -> None:
     open_ones = "('blocked', 'queued', 'running', 'failed')"
-    statement(patch, "tasks.settle", open_ones, "('blocked', 'queued', 'failed')")
+    statement(patch, "tasks.unblock", open_ones, "('blocked', 'queued', 'failed')")
 
 
 @mutation
-def a_failed_task_releases_what_waits_behind_it(patch: Patch) -> None:
+def a_failed_task_unblocks_its_dependents(patch: Patch) -> None:
     open_ones = "('blocked', 'queued', 'running', 'failed')"
-    statement(patch, "tasks.settle", open_ones, "('blocked', 'queued', 'running')")
+    statement(patch, "tasks.unblock", open_ones, "('blocked', 'queued', 'running')")
 
 
 @mutation

@@ -55,7 +55,7 @@ CAUGHT_BY = {
     "a_hand_over_drops_dependents": 5,
     "cursors_survive_a_changed_job": 41,
     "a_failed_task_is_joined_but_not_marked_as_hit": 71,
-    "a_failed_task_releases_what_waits_behind_it": 29,
+    "a_failed_task_unblocks_its_dependents": 29,
     "a_hand_over_drops_row_filters": 25,
     "a_single_run_propagates_the_columns_of_its_first_trigger": 119,
     "a_window_is_not_mirrored_on_its_way_down": 0,

@@ -28,7 +28,7 @@ from engine.flow.deployment.invalidations import (
     orphaned_partitions,
 )
 from engine.flow.deployment.sql_code import with_sql_code
-from engine.flow.execution.dependents import release, settle
+from engine.flow.execution.dependents import resolve_dependents, unblock
 from engine.flow.execution.output_tables import find_conflicts
 from engine.flow.planning.plan import plan_rows
 from engine.flow.shared.invalidations import definition_change
@@ -132,8 +132,8 @@ async def _deploy(
         *await formerly_manual_outputs(conn, org, previous, compiled, versions),
     ]
     tasks = await _build(conn, org, compiled, versions, invalidations)
-    await settle(conn, org, [row["id"] for row in canceled])
-    await _release_held(conn, org, jobs, versions)
+    await resolve_dependents(conn, org, [row["id"] for row in canceled])
+    await _reevaluate_first_runs(conn, org, jobs, versions)
     grown = grown_sources(previous.compiled if previous else None, compiled)
     return Deployment(dag.dag, version_id, change, tasks, grown=grown)
 
@@ -175,7 +175,7 @@ def _job_row(job: CompiledJob) -> dict[str, Any]:
         "id": new_id(),
         "input_datasets": job.input_datasets,
         "output_datasets": job.outputs,
-        "holds": job.holds,
+        "waits_for_inputs": job.waits_for_inputs,
     }
 
 
@@ -246,17 +246,17 @@ async def _build(
     return (await plan_rows(conn, org, locked)).tasks
 
 
-async def _release_held(
+async def _reevaluate_first_runs(
     conn: Connection, org: OrgContext, jobs: Mapping[str, UUID], versions: DatasetVersions
 ) -> None:
-    """Re-evaluate held first runs, since ``wait_for`` may have changed.
+    """Re-evaluate waiting first runs, since ``wait_for`` may have changed.
 
     Readers in other DAGs are included: they now wait for new, empty dataset versions.
     """
     lineage = await org.lineage(conn)
     read = [edge for name in versions.created for edge in lineage.readers(versions.datasets[name])]
     concerned = [*{*jobs.values(), *(edge.job for edge in read)}]
-    again = await fetch(conn, "tasks.hold_again", jobs=concerned)
-    held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=concerned)
-    if again or held:
-        await release(conn, org, [row["id"] for row in (*again, *held)])
+    blocked = await fetch(conn, "tasks.block_first_runs", jobs=concerned)
+    waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", jobs=concerned)
+    if blocked or waiting:
+        await unblock(conn, org, [row["id"] for row in (*blocked, *waiting)])

@@ -13,7 +13,7 @@ from engine.errors import LeaseLost
 from engine.flow.execution.contents import PartitionChange, write_contents
 from engine.flow.execution.cursors import move_cursors
 from engine.flow.execution.cutoff import Changes
-from engine.flow.execution.dependents import release_held_of_manual, settle
+from engine.flow.execution.dependents import resolve_dependents, unblock_manual_first_runs
 from engine.flow.execution.outputs import brief, found_new, reports
 from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
 from engine.flow.shared.org_context import OrgContext
@@ -40,23 +40,23 @@ async def complete_all(
 ) -> set[UUID]:
     """Record several runs in one transaction; return the tasks with a valid lease."""
     async with conn.transaction():
-        held = await _lock_held(conn, completions)
-        good = [each for each in completions if _holds(held, each.lease)]
-        if good:
-            await _record(conn, org, good, held)
-    return set(held)
+        leased = await _lock_leased(conn, completions)
+        accepted = [each for each in completions if _is_current(leased, each.lease)]
+        if accepted:
+            await _record(conn, org, accepted, leased)
+    return set(leased)
 
 
-def _holds(held: Mapping[UUID, Row], lease: Lease) -> bool:
-    row = held.get(lease.task_id)
+def _is_current(leased: Mapping[UUID, Row], lease: Lease) -> bool:
+    row = leased.get(lease.task_id)
     return row is not None and row["lease_token"] == lease.token
 
 
-async def _lock_held(conn: Connection, completions: Sequence[Completion]) -> dict[UUID, Row]:
+async def _lock_leased(conn: Connection, completions: Sequence[Completion]) -> dict[UUID, Row]:
     """Lock and return the tasks still leased under one of the given tokens."""
     rows = await fetch(
         conn,
-        "tasks.lock_held",
+        "tasks.lock_leased",
         ids=[each.lease.task_id for each in completions],
         tokens=[each.lease.token for each in completions],
     )
@@ -64,13 +64,13 @@ async def _lock_held(conn: Connection, completions: Sequence[Completion]) -> dic
 
 
 async def _record(
-    conn: Connection, org: OrgContext, completions: Sequence[Completion], held: Mapping[UUID, Row]
+    conn: Connection, org: OrgContext, completions: Sequence[Completion], leased: Mapping[UUID, Row]
 ) -> None:
     ids = [each.lease.task_id for each in completions]
     lineage = await org.lineage(conn)
     made = [report for each in completions for report in reports(lineage, each)]
     changed = await write_contents(
-        conn, lineage, made, {id_: row["propagated"] for id_, row in held.items()}
+        conn, lineage, made, {id_: row["propagated"] for id_, row in leased.items()}
     )
     changes = Changes.of(lineage, completions, made, changed)
     await execute(
@@ -87,8 +87,8 @@ async def _record(
         await _record_single_run(conn, each.lease)
     found = [invalidation for each in single_runs for invalidation in _found_new(each)]
     await insert_own(conn, org, [*found, *_unpropagated(changed)])
-    await settle(conn, org, ids, changes)
-    await release_held_of_manual(conn, org, lineage, {each.dataset_uuid for each in made})
+    await resolve_dependents(conn, org, ids, changes)
+    await unblock_manual_first_runs(conn, org, lineage, {each.dataset_uuid for each in made})
 
 
 async def _record_single_run(conn: Connection, lease: Lease) -> None:

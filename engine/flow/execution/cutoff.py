@@ -66,13 +66,13 @@ async def reached(conn: Connection, org: OrgContext, parts: Mapping[UUID, _Parts
     """Return the dependents of partly changed tasks that read a changed part."""
     if not parts:
         return set()
-    behind = await fetch(conn, "tasks.behind", ended=list(parts))
+    dependents = await fetch(conn, "tasks.triggered_dependents", ended=list(parts))
     lineage = await org.lineage(conn)
-    needs = [(lineage.job(row["job_id"]), row["partitions"]) for row in behind]
+    needs = [(lineage.job(row["job_id"]), row["partitions"]) for row in dependents]
     reads = await input_keys(conn, lineage, needs)
     return {
         row["id"]
-        for row, read in zip(behind, reads, strict=True)
+        for row, read in zip(dependents, reads, strict=True)
         if _is_hit(lineage, row, read, parts[row["depends_on"]])
     }
 

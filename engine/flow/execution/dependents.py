@@ -1,4 +1,4 @@
-"""Resolve the dependents of ended tasks: queue, skip or hold each.
+"""Resolve the dependents of ended tasks: queue each, skip it, or leave it blocked.
 
 Once nothing upstream is unfinished, a task is queued if it was directly triggered or an input
 changed. Otherwise the task is skipped, and its own dependents are resolved in turn.
@@ -22,43 +22,43 @@ from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
 
 
-async def settle(
+async def resolve_dependents(
     conn: Connection, org: OrgContext, ended: Collection[UUID], changes: Changes = UNCHANGED
 ) -> None:
     """Resolve all dependents of ``ended``; ``changes`` are the changed outputs of these tasks.
 
     Must run in the transaction in which the tasks ended.
     """
-    queued = False
+    is_any_queued = False
     while ended:
-        waiting = await fetch(conn, "tasks.lock_dependants", ended=list(ended))
-        if not waiting:
+        dependents = await fetch(conn, "tasks.lock_dependents", ended=list(ended))
+        if not dependents:
             break
-        settled = await release(conn, org, [row["id"] for row in waiting], changes)
-        queued = queued or any(row["status"] == "queued" for row in settled)
-        ended, changes = [row["id"] for row in settled if row["status"] == "skipped"], UNCHANGED
-    if queued:
+        resolved = await unblock(conn, org, [row["id"] for row in dependents], changes)
+        is_any_queued = is_any_queued or any(row["status"] == "queued" for row in resolved)
+        ended, changes = [row["id"] for row in resolved if row["status"] == "skipped"], UNCHANGED
+    if is_any_queued:
         await ring(conn, TASKS, org.id)
 
 
-async def release_held_of_manual(
+async def unblock_manual_first_runs(
     conn: Connection, org: OrgContext, lineage: Lineage, grown: Collection[UUID]
 ) -> None:
     """Unblock first runs of manual jobs whose inputs, among ``grown``, may be complete now.
 
-    Changes do not trigger manual jobs, so no plan considers the held tasks again.
+    Changes do not trigger manual jobs, so no plan considers these tasks again.
     """
     readers = {edge.job for dataset in grown for edge in lineage.readers(dataset)}
     jobs = map(lineage.job, readers)
-    manual = [each.id for each in jobs if each.activation == "manual" and each.holds]
+    manual = [job.id for job in jobs if job.activation == "manual" and job.waits_for_inputs]
     if not manual:
         return
-    held = await fetch(conn, "tasks.lock_held_of_jobs", jobs=manual)
-    if held:
-        await release_all(conn, org, [row["id"] for row in held])
+    waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", jobs=manual)
+    if waiting:
+        await unblock_all(conn, org, [row["id"] for row in waiting])
 
 
-async def release(
+async def unblock(
     conn: Connection, org: OrgContext, ids: Sequence[UUID], changes: Changes = UNCHANGED
 ) -> list[Row]:
     """Unblock the given locked tasks if all blockers have ended.
@@ -66,22 +66,25 @@ async def release(
     Returns the rows that changed state, with the new ``status``.
     """
     hit = list(await reached(conn, org, changes.parts))
-    settled = await fetch(conn, "tasks.settle", ids=list(ids), changed=list(changes.whole), hit=hit)
-    first_runs = [row for row in settled if row["held"] and row["hit"]]
+    resolved = await fetch(
+        conn, "tasks.unblock", ids=list(ids), changed=list(changes.whole), hit=hit
+    )
+    first_runs = [row for row in resolved if row["waits_for_inputs"] and row["hit"]]
     if first_runs:
-        await _hold_or_queue(conn, await org.lineage(conn), first_runs)
-    skipped = [row for row in settled if row["status"] == "skipped"]
+        await _queue_complete(conn, await org.lineage(conn), first_runs)
+    skipped = [row for row in resolved if row["status"] == "skipped"]
     if skipped:
         await _queue_stale(conn, await org.lineage(conn), skipped)
-    return settled
+    return resolved
 
 
-async def release_all(conn: Connection, org: OrgContext, ids: Sequence[UUID]) -> None:
+async def unblock_all(conn: Connection, org: OrgContext, ids: Sequence[UUID]) -> None:
     """Unblock locked, blocked tasks, and resolve the dependents of skipped ones."""
-    released = await release(conn, org, ids)
-    if any(row["status"] == "queued" for row in released):
+    resolved = await unblock(conn, org, ids)
+    if any(row["status"] == "queued" for row in resolved):
         await ring(conn, TASKS, org.id)
-    await settle(conn, org, [row["id"] for row in released if row["status"] == "skipped"])
+    skipped = [row["id"] for row in resolved if row["status"] == "skipped"]
+    await resolve_dependents(conn, org, skipped)
 
 
 async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row]) -> None:
@@ -107,16 +110,18 @@ def _is_due(stale: Stale, job: Job, keys: Sequence[str], *, reads_all_rows: bool
     return any(reads_all_rows or reason.rule != "rows not read" for reason in reasons)
 
 
-async def _hold_or_queue(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> None:
-    """Queue first runs with enough existing inputs; hold the rest with their missing inputs."""
+async def _queue_complete(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> None:
+    """Queue first runs with enough existing inputs; record the missing inputs of the others."""
     existing = await _existing(conn, lineage, {row["job_id"] for row in rows})
     for row in rows:
         missing = _missing(lineage, row, existing)
         if missing:
-            await execute(conn, "tasks.hold", id=row["id"], waiting_for=Jsonb(missing))
+            await execute(conn, "tasks.wait_for_inputs", id=row["id"], waiting_for=Jsonb(missing))
         else:
             row["status"] = "queued"
-    await execute(conn, "tasks.unhold", ids=[r["id"] for r in rows if r["status"] == "queued"])
+    await execute(
+        conn, "tasks.queue_first_runs", ids=[r["id"] for r in rows if r["status"] == "queued"]
+    )
 
 
 async def _existing(

@@ -6,7 +6,7 @@ If a later change has queued a successor for the same slot, the successor takes 
 from uuid import UUID
 
 from engine.errors import LeaseLost
-from engine.flow.execution.dependents import settle
+from engine.flow.execution.dependents import resolve_dependents
 from engine.flow.execution.forget import forget_partial_writes
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
@@ -55,7 +55,7 @@ async def hand_over(
 ) -> None:
     """Hand a task's work and dependents over to the successor queued behind it."""
     await execute(conn, "tasks.hand_over", id=task, successor=successor, error=error)
-    await settle(conn, org, [task])
+    await resolve_dependents(conn, org, [task])
     await ring(conn, TASKS, org.id)
 
 

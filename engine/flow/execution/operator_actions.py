@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from engine.errors import InvalidInput, UnknownName
-from engine.flow.execution.dependents import settle
+from engine.flow.execution.dependents import resolve_dependents
 from engine.flow.execution.forget import forget_partial_writes, forget_unplanned
 from engine.flow.execution.stale_decisions import StaleDecision, leave_rows_unread, leave_stale
 from engine.flow.shared.org_context import OrgContext
@@ -35,7 +35,7 @@ async def cancel(
             await leave_rows_unread(conn, lineage, [(job, row["row_filters"])], decision)
         if row["status"] == "running":
             await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
-        await settle(conn, org, [task])
+        await resolve_dependents(conn, org, [task])
 
 
 async def retry(conn: Connection, org: OrgContext, *tasks: UUID) -> None:

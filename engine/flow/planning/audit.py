@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from engine.flow.execution.dependents import release_all
+from engine.flow.execution.dependents import unblock_all
 from engine.flow.planning.pending_work import Standing, Verdict, invalidation_verdict, load_standing
 from engine.flow.shared.invalidations import insert_own, own_invalidation
 from engine.flow.shared.load_partitions import load_existing, load_expected
@@ -116,7 +116,7 @@ async def _stalled(conn: Connection, org: OrgContext, jobs: Sequence[Job], mend:
                 for key in judged_keys(job, row["partitions"])
             ]
         if mend and rows:
-            await release_all(conn, org, [row["id"] for row in rows])
+            await unblock_all(conn, org, [row["id"] for row in rows])
     return Slice(0, tuple(found))
 
 

@@ -20,7 +20,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.errors import TooManyPartitions
-from engine.flow.execution.dependents import release_all
+from engine.flow.execution.dependents import unblock_all
 from engine.flow.execution.stale_decisions import forget_decisions
 from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
@@ -77,7 +77,7 @@ class _Emission(msgspec.Struct, gc=False):
     @property
     def starts_blocked(self) -> bool:
         """Return True if the task has a blocker, or has to be checked before its run."""
-        return bool(self.front) or self.is_if_stale or self.job.holds
+        return bool(self.front) or self.is_if_stale or self.job.waits_for_inputs
 
 
 async def emit(
@@ -322,4 +322,4 @@ async def _hold(conn: Connection, org: OrgContext, emissions: Sequence[_Emission
         UUID(bytes=each.task_id) for each in emissions if each.starts_blocked and not each.front
     ]
     if ready:
-        await release_all(conn, org, ready)
+        await unblock_all(conn, org, ready)

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from engine.flow.execution.dependents import release_held_of_manual
+from engine.flow.execution.dependents import unblock_manual_first_runs
 from engine.flow.execution.row_changes import bound_row_changes
 from engine.flow.planning.attempts import Attempt, attempting, give_up
 from engine.flow.planning.decision import Decision, decide_rows
@@ -141,7 +141,7 @@ async def carry_out(
     # The document is built in a thread while the server receives the tasks.
     account = get_running_loop().run_in_executor(None, lambda: decision.document)
     tasks = await emit(conn, org, decision.lineage, decision.plan, plan_id)
-    await release_held_of_manual(conn, org, decision.lineage, decision.plan.changed)
+    await unblock_manual_first_runs(conn, org, decision.lineage, decision.plan.changed)
     await _record(conn, org, decision, plan_id, tasks, await account)
     await ring(conn, TASKS, org.id)
     return Planned(plan_id, len(decision.invalidations), tasks)

@@ -94,7 +94,7 @@ async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTa
         row_filters=tuple(row["row_filters"]),
         causes=tuple([await _cause(conn, org, lineage, row, plan) for plan in reversed(plans)]),
         more_causes=len(row["plan_ids"]) - len(plans),
-        in_front=tuple(InFront(**each) for each in await fetch(conn, "tasks.in_front", id=task)),
+        in_front=tuple(InFront(**each) for each in await fetch(conn, "tasks.blockers", id=task)),
         inputs={
             f"{each['dataset']}/{each['input_partition_key']}": _text(each["input_version"])
             for each in await fetch(conn, "tasks.inputs", id=task)

@@ -115,7 +115,7 @@ def _one_row(probe: str) -> str:
         "jobs": "INSERT INTO jobs_probe (id, org_id, name, dag_name, dag_version_id, activation,"
         " runtime, operator, execution_strategy, config, config_hash, input_datasets,"
         " output_datasets, update_strategy, unique_key, scaling, max_attempts, created_at,"
-        " updated_at, inputs, holds, accepts_reported_lineage)"
+        " updated_at, inputs, waits_for_inputs, accepts_reported_lineage)"
         f" VALUES ({ids}, {ids}, 'j', 'd', {ids}, 'reactive', 'local', 'sql', 'PerPartition',"
         " '{}', 'h', '{}', '{}', 'replace', '{}', '{}', 3, now(), now(), '[]', false, '{}')",
     }[probe]

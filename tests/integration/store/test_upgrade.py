@@ -46,7 +46,7 @@ INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, ma
 SELECT id, id, '*', '2026-01-02T03:04:05.678901Z' FROM datasets;
 CREATE TABLE orders (amount int);
 """
-_DROPPED = {"is_narrow", "is_doubtful"}
+_DROPPED = {"is_narrow", "is_doubtful", "holds"}
 _TABLES = ("orgs", "dag_versions", "jobs", "datasets", "column_lineage", "tasks",
            "partition_versions", "dag_version_datasets")  # fmt: skip
 
@@ -76,10 +76,12 @@ async def test_every_row_moves_with_its_table(old_database_url: str) -> None:
 
 async def test_what_dropped_columns_said_is_kept_otherwise(old_database_url: str) -> None:
     with psycopg.connect(old_database_url, autocommit=True) as conn:
+        conn.execute("UPDATE public.jobs SET holds = true")
         conn.execute("UPDATE public.tasks SET is_narrow = true")
         conn.execute("UPDATE public.partition_versions SET is_doubtful = true, fingerprint = 'f'")
     await migrate(old_database_url)
     after = _rows(old_database_url, "knockon")
+    assert {row["waits_for_inputs"] for row in after["jobs"]} == {True}
     assert {str(row["propagated"]) for row in after["tasks"]} == {"{}"}
     assert {row["fingerprint"] for row in after["partition_versions"]} == {None}
 

@@ -103,14 +103,14 @@ def test_a_job_row_is_complete() -> None:
         "idle_timeout": "300s",
         "accepts_reported_lineage": [],
     }
-    assert job(compiled(), "daily").holds
+    assert job(compiled(), "daily").waits_for_inputs
     assert job(compiled(), "daily").input_datasets == ("events", "other.kinds")
 
 
 def test_a_source_job_has_its_source_and_the_operator_source() -> None:
     found = job(compiled(), "events")
     assert found.source == {"kind": "kafka", "topic": "events", "format": "knockon"}
-    assert (found.operator, found.inputs, found.holds) == ("source", (), False)
+    assert (found.operator, found.inputs, found.waits_for_inputs) == ("source", (), False)
 
 
 def test_a_dataset_row_is_complete() -> None:
