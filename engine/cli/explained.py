@@ -9,7 +9,7 @@ from rich.tree import Tree
 from engine.cli.output import ago, compact, mapping_text, pruned_text, short, status_text
 from engine.model.event import MANUAL
 from engine.service.queries.explain_partition import AuditVerdict, ExplainedPartition
-from engine.service.queries.explain_task import Cause, ExplainedTask, InFront, PathHop
+from engine.service.queries.explain_task import Blocker, Cause, ExplainedTask, PathHop
 from engine.service.queries.invalidations import InvalidationRow
 from engine.service.queries.not_run import PlanNotRun
 from engine.wording import counted, some
@@ -92,7 +92,7 @@ def _hop_text(hop: PathHop) -> Text:
 
 def _add_waiting(tree: Tree, view: ExplainedTask) -> None:
     task = view.task
-    waits = [each for each in view.in_front if each.status not in _OVER]
+    waits = [each for each in view.blockers if each.status not in _OVER]
     if task.status == "blocked" and (waits or task.waiting_for):
         branch = tree.add(Text("waits for", "bold yellow"))
         for each in waits[:_MOST]:
@@ -105,18 +105,18 @@ def _add_waiting(tree: Tree, view: ExplainedTask) -> None:
             branch.add(Text(f"and {len(waits) - _MOST:,} more tasks", "dim"))
         for name, keys in (task.waiting_for or {}).items():
             branch.add(Text.assemble((name, "bold"), f" {some(keys)} to exist"))
-    if task.status == "skipped" and view.in_front:
-        _add_unchanged(tree.add(Text("spared by what it would have read", "bold")), view.in_front)
+    if task.status == "skipped" and view.blockers:
+        _add_unchanged(tree.add(Text("spared by what it would have read", "bold")), view.blockers)
 
 
-def _add_unchanged(branch: Tree, in_front: Sequence[InFront]) -> None:
+def _add_unchanged(branch: Tree, blockers: Sequence[Blocker]) -> None:
     """What a skipped task waited for, and how that came out."""
-    for each in in_front[:_MOST]:
+    for each in blockers[:_MOST]:
         how = each.outcome or each.status
         how = "changed, but not in what this reads" if how == "changed" else how
         branch.add(Text.assemble(short(each.id), f"  {each.job} {each.slot}  ", (how, "dim")))
-    if in_front[_MOST:]:
-        branch.add(Text(f"and {len(in_front) - _MOST:,} more tasks", "dim"))
+    if blockers[_MOST:]:
+        branch.add(Text(f"and {len(blockers) - _MOST:,} more tasks", "dim"))
 
 
 def _add_runs(tree: Tree, view: ExplainedTask) -> None:

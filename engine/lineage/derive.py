@@ -38,12 +38,12 @@ def with_derived(around: Surroundings) -> Surroundings:
 
 def _parents_first(around: Surroundings) -> list[str]:
     """Return the file's datasets in topological order; empty for a cycle, rejected elsewhere."""
-    fronts = {
+    upstream = {
         output.dataset: [i.dataset for i in job.inputs if i.dataset in around.places]
         for _, job, output in outputs(around.dag)
     }
     try:
-        return list(TopologicalSorter(fronts).static_order())
+        return list(TopologicalSorter(upstream).static_order())
     except CycleError:
         return []
 

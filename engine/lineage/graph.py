@@ -93,7 +93,7 @@ class Lineage:
         nodes = _nodes({dataset.id.int: dataset for dataset in datasets}, placed)
         edges = _Edges(nodes, cache(_compile_space), [[] for _ in placed])
         inputs = [edges.of(place, job) for place, job in enumerate(placed)]
-        places = _order(placed, edges.behind)
+        places = _order(placed, edges.dependents)
         order = tuple([placed[place] for place in places])
         return Lineage(
             order=order,
@@ -190,13 +190,13 @@ def _nodes(datasets: Mapping[int, Dataset], jobs: Iterable[Job]) -> dict[int, _N
 class _Edges:
     """Builder of edges, which are also added to the readers of the input's node.
 
-    ``behind`` has, for each job by index, the indexes of its direct dependents. Equal mappings
+    ``dependents`` has, for each job by index, the indexes of its direct dependents. Equal mappings
     between equal spaces are compiled once.
     """
 
     nodes: Mapping[int, _Node]
     space: Callable[[str], PartitionSpace]
-    behind: list[list[int]]
+    dependents: list[list[int]]
     compiled: dict[_Key, _Compiled] = field(default_factory=dict)
 
     def of(self, place: int, job: Job) -> tuple[Edge, ...]:
@@ -212,7 +212,7 @@ class _Edges:
             edge = Edge(read.dataset, node.producer, job.id, read, mapping, unmapped, job)
             edges.append(edge)
             node.readers.append(edge)
-            self.behind[node.place].append(place)
+            self.dependents[node.place].append(place)
         return tuple(edges)
 
     def _compile(self, key: _Key, job: Job, read: JobInput) -> _Compiled:
@@ -239,9 +239,9 @@ def _unmapped(mapping: partitions.Mapping) -> frozenset[int]:
     )
 
 
-def _order(jobs: Sequence[Job], behind: Sequence[Sequence[int]]) -> list[int]:
+def _order(jobs: Sequence[Job], dependents: Sequence[Sequence[int]]) -> list[int]:
     try:
-        return parents_first(behind)
+        return parents_first(dependents)
     except CycleError as error:
         circle = [jobs[place].name for place in error.args[1]]
         path = ", ".join(f"{a!r} feeds {b!r}" for a, b in pairwise(circle))

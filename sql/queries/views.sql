@@ -53,17 +53,17 @@ WITH RECURSIVE stuck AS (
     WHERE t.org_id = %(org_id)s
       AND (t.status = 'failed' OR (t.status = 'blocked' AND t.waiting_for IS NOT NULL))
     ORDER BY t.id DESC LIMIT %(limit)s
-), behind(root, id) AS (
+), dependents(root, id) AS (
     SELECT s.id, t.id FROM stuck s
     JOIN knockon.task_dependencies d ON d.depends_on = s.id
     JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
     UNION
-    SELECT b.root, t.id FROM behind b
+    SELECT b.root, t.id FROM dependents b
     JOIN knockon.task_dependencies d ON d.depends_on = b.id
     JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
 )
 SELECT t.id, j.name AS job, t.slot, t.status, t.attempts, t.error_message, t.waiting_for,
-       (SELECT count(*) FROM behind b WHERE b.root = t.id) AS blocks
+       (SELECT count(*) FROM dependents b WHERE b.root = t.id) AS blocks
 FROM stuck s JOIN knockon.tasks t ON t.id = s.id JOIN knockon.jobs j ON j.id = t.job_id
 ORDER BY t.id DESC
 

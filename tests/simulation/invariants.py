@@ -11,7 +11,7 @@ _LAWS = """
 WITH t AS MATERIALIZED (
     SELECT id, job_id, partitions, status, waiting_for FROM tasks
     WHERE org_id = %(org)s AND status IN ('blocked', 'queued', 'running', 'failed')
-), behind AS MATERIALIZED (
+), waiting AS MATERIALIZED (
     SELECT d.task_id FROM t JOIN task_dependencies d ON d.depends_on = t.id
 )
 SELECT 'two unstarted tasks for one partition' AS law, a.id::text || ' ' || b.id AS what
@@ -22,13 +22,13 @@ SELECT 'two running tasks for one partition', a.id::text || ' ' || b.id
 FROM t a JOIN t b ON a.job_id = b.job_id AND a.id < b.id AND a.partitions && b.partitions
 WHERE a.status = 'running' AND b.status = 'running'
 UNION ALL
-SELECT 'a queued task with something open in front', id::text
-FROM t WHERE status = 'queued' AND id IN (SELECT task_id FROM behind)
+SELECT 'a queued task with an unfinished blocker', id::text
+FROM t WHERE status = 'queued' AND id IN (SELECT task_id FROM waiting)
 UNION ALL
-SELECT 'a blocked task with nothing in front that does not say why', id::text
+SELECT 'a blocked task with neither a blocker nor missing inputs', id::text
 FROM t WHERE status = 'blocked' AND waiting_for IS NULL
     AND NOT %(mends)s  -- an audit at rest unblocks it
-    AND id NOT IN (SELECT task_id FROM behind)
+    AND id NOT IN (SELECT task_id FROM waiting)
 UNION ALL
 SELECT 'an unfinished task of a job that is not served', t.id::text
 FROM t JOIN jobs j ON j.id = t.job_id

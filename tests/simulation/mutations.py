@@ -313,17 +313,17 @@ def a_dependency_is_forgotten(patch: Patch) -> None:
         def wrong(emissions: Any, live: Any) -> None:
             put(emissions, live)
             for each in emissions:
-                each.front = dict(list(each.front.items())[:1])
+                each.blockers = dict(list(each.blockers.items())[:1])
 
         return wrong
 
-    around(patch, engine.flow.planning.emit, "_put_in_front", forgetful)
+    around(patch, engine.flow.planning.emit, "_add_blockers", forgetful)
 
 
 @mutation
 def what_other_plans_are_making_is_not_waited_for(patch: Patch) -> None:
     around(
-        patch, engine.flow.planning.emit, "_put_in_front", lambda put: lambda e, live: put(e, {})
+        patch, engine.flow.planning.emit, "_add_blockers", lambda put: lambda e, live: put(e, {})
     )
 
 
@@ -338,7 +338,7 @@ def two_run_at_once(patch: Patch) -> None:
         def wrong(emissions: Any, live: Any) -> None:
             find(emissions, live)
             for each in emissions:
-                each.front.clear()
+                each.blockers.clear()
 
         return wrong
 
@@ -508,7 +508,7 @@ def a_skip_does_not_look_at_stamps(patch: Patch) -> None:
 
 
 @mutation
-def one_of_several_in_front_is_enough(patch: Patch) -> None:
+def one_of_several_blockers_is_enough(patch: Patch) -> None:
     open_ones = "('blocked', 'queued', 'running', 'failed')"
     statement(patch, "tasks.unblock", open_ones, "('blocked', 'queued', 'failed')")
 

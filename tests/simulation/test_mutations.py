@@ -33,7 +33,7 @@ CAUGHT_BY = {
     "a_column_that_changed_keeps_its_stamp": 0,
     "what_did_change_is_skipped": 0,
     "nothing_is_ever_skipped": 2,
-    "one_of_several_in_front_is_enough": 2,
+    "one_of_several_blockers_is_enough": 2,
     "wait_for_is_ignored": 2,
     "a_first_run_waits_for_ever": 2,
     "a_task_that_gave_up_counts_as_done": 12,

@@ -53,7 +53,7 @@ class _Emission(msgspec.Struct, gc=False):
     """A task to be created or joined, with its blockers.
 
     ``crossed`` has the dirty datasets through which the plan reaches the task, by producing job.
-    ``front`` has them by blocking task: empty if that task merely has to end first.
+    ``blockers`` has them by blocking task: empty if that task merely has to end first.
     """
 
     job: Job
@@ -67,17 +67,17 @@ class _Emission(msgspec.Struct, gc=False):
     crossed: TriggeringEdges
     task_id: bytes = msgspec.field(default_factory=new_id_bytes)
     joins: bool = False
-    front: dict[bytes, tuple[UUID, ...]] = msgspec.field(default_factory=dict)
+    blockers: dict[bytes, tuple[UUID, ...]] = msgspec.field(default_factory=dict)
 
     @property
     def must_run(self) -> bool:
         """Return True if invalidated directly, or by upstream tasks already done with the plan."""
-        return self.is_sure or not (self.is_if_stale or any(self.front.values()))
+        return self.is_sure or not (self.is_if_stale or any(self.blockers.values()))
 
     @property
     def starts_blocked(self) -> bool:
         """Return True if the task has a blocker, or has to be checked before its run."""
-        return bool(self.front) or self.is_if_stale or self.job.waits_for_inputs
+        return bool(self.blockers) or self.is_if_stale or self.job.waits_for_inputs
 
 
 async def emit(
@@ -102,7 +102,7 @@ async def _emit(
     planned = ((each.job, each.keys, each.row_filters) for each in emissions)
     await forget_decisions(conn, lineage, planned)
     _find_open(emissions, live)
-    _put_in_front(emissions, live)
+    _add_blockers(emissions, live)
     await _join(conn, [each for each in emissions if each.joins], plan_id)
     await _create(conn, org, [each for each in emissions if not each.joins], plan_id)
     await _hold(conn, org, emissions)
@@ -224,12 +224,12 @@ def _find_open(emissions: Sequence[_Emission], live: Live) -> None:
     for each in emissions:
         for row in live.get(each.place, ()):
             if row["status"] == "running":
-                each.front[row["id"].bytes] = ()
+                each.blockers[row["id"].bytes] = ()
             else:
                 each.task_id, each.joins = row["id"].bytes, True
 
 
-def _put_in_front(emissions: Sequence[_Emission], live: Live) -> None:
+def _add_blockers(emissions: Sequence[_Emission], live: Live) -> None:
     """Make each emission wait for all tasks at its sources, unfinished or about to be created."""
     there = _standing(emissions, live)
     for each in emissions:
@@ -237,7 +237,7 @@ def _put_in_front(emissions: Sequence[_Emission], live: Live) -> None:
             if place in there:
                 datasets = each.crossed.get(place[0], ())
                 for task_id in there[place]:
-                    each.front[task_id] = datasets
+                    each.blockers[task_id] = datasets
 
 
 def _standing(emissions: Sequence[_Emission], live: Live) -> Mapping[Place, Sequence[bytes]]:
@@ -270,11 +270,11 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
     waits = [
         {
             "task_id": UUID(bytes=each.task_id),
-            "depends_on": UUID(bytes=front),
+            "depends_on": UUID(bytes=blocker),
             "datasets": datasets,
         }
         for each in joining
-        for front, datasets in each.front.items()
+        for blocker, datasets in each.blockers.items()
     ]
     if waits:
         await execute(conn, "tasks.add_dependencies", rows=Jsonb(waits))
@@ -305,9 +305,9 @@ async def _create(
     )
     await copy_in(conn, "tasks.copy_in", rows)
     waits = (
-        (each.task_id, front, datasets(crossed))
+        (each.task_id, blocker, datasets(crossed))
         for each in creating
-        for front, crossed in each.front.items()
+        for blocker, crossed in each.blockers.items()
     )
     await copy_in(conn, "tasks.copy_dependencies", waits)
 
@@ -319,7 +319,7 @@ def _bytes_of_all(datasets: tuple[UUID, ...]) -> bytes:
 async def _hold(conn: Connection, org: OrgContext, emissions: Sequence[_Emission]) -> None:
     """Release initially blocked tasks without blockers, unless inputs are still missing."""
     ready = [
-        UUID(bytes=each.task_id) for each in emissions if each.starts_blocked and not each.front
+        UUID(bytes=each.task_id) for each in emissions if each.starts_blocked and not each.blockers
     ]
     if ready:
         await unblock_all(conn, org, ready)

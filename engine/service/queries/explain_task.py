@@ -52,7 +52,7 @@ class Cause(msgspec.Struct, frozen=True):
     path: tuple[PathHop, ...]
 
 
-class InFront(msgspec.Struct, frozen=True):
+class Blocker(msgspec.Struct, frozen=True):
     """An upstream task that the task waits or waited for."""
 
     id: UUID
@@ -64,7 +64,7 @@ class InFront(msgspec.Struct, frozen=True):
 
 
 class ExplainedTask(msgspec.Struct, frozen=True):
-    """A task with its causes, the newest plan first, and the upstream tasks ``in_front``.
+    """A task with its causes, the newest plan first, and its ``blockers``, finished or not.
 
     ``inputs`` maps ``dataset/partition`` to the content version that the run read.
     """
@@ -73,7 +73,7 @@ class ExplainedTask(msgspec.Struct, frozen=True):
     row_filters: tuple[Any, ...]
     causes: tuple[Cause, ...]
     more_causes: int
-    in_front: tuple[InFront, ...]
+    blockers: tuple[Blocker, ...]
     inputs: Mapping[str, str | None]
 
 
@@ -94,7 +94,7 @@ async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTa
         row_filters=tuple(row["row_filters"]),
         causes=tuple([await _cause(conn, org, lineage, row, plan) for plan in reversed(plans)]),
         more_causes=len(row["plan_ids"]) - len(plans),
-        in_front=tuple(InFront(**each) for each in await fetch(conn, "tasks.blockers", id=task)),
+        blockers=tuple(Blocker(**each) for each in await fetch(conn, "tasks.blockers", id=task)),
         inputs={
             f"{each['dataset']}/{each['input_partition_key']}": _text(each["input_version"])
             for each in await fetch(conn, "tasks.inputs", id=task)

@@ -88,7 +88,7 @@ async def test_what_it_waits_for_and_what_its_run_read(database: Database) -> No
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY)
     waiting = await explained(world, f"c[{DAY}]", "blocked")
-    assert [(each.job, each.status) for each in waiting.in_front] == [("b", "queued")]
+    assert [(each.job, each.status) for each in waiting.blockers] == [("b", "queued")]
     await world.run()
     done = await explained(world, f"c[{DAY}]", "succeeded")
     assert list(done.inputs) == [f"b/{DAY}"]
@@ -165,7 +165,7 @@ async def test_a_skipped_task_names_what_came_out_unchanged(database: Database) 
         await world.changed("a", DAY)
         await world.run(same=["b"])
     view = await explained(world, f"c[{DAY}]", "skipped")
-    assert [(each.job, each.slot, each.outcome) for each in view.in_front] == [
+    assert [(each.job, each.slot, each.outcome) for each in view.blockers] == [
         ("b", DAY, "unchanged")
     ]
     drawn = StringIO()
