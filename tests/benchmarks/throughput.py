@@ -1,4 +1,4 @@
-"""Tasks claimed and completed in batches, with their dependents resolved, beside pgqueuer draining no-ops."""
+"""Tasks claimed and completed in batches, with dependents resolved, beside pgqueuer."""
 
 from collections.abc import AsyncIterator
 from time import perf_counter
