@@ -13,6 +13,7 @@ from engine.errors import PositionLost
 from engine.flow.execution.reap import reap
 from engine.flow.ingestion.ingest import Ingested, ingest
 from engine.flow.planning.plan import plan
+from engine.flow.planning.set_aside import replay
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from tests.simulation.crashes import AnswerLost
@@ -20,6 +21,10 @@ from tests.simulation.stage import ENGINES, Stage
 from tests.simulation.upstream import Upstream
 
 _POSITION = "SELECT position FROM consumer_positions WHERE org_id = %(org)s AND stream = 's'"
+_GIVEN_UP = """
+SELECT id FROM data_invalidations
+WHERE org_id = %(org)s AND planning_error LIKE '%% attempts to plan it alone had no end%%'
+"""
 _RUNNING = "SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'running' ORDER BY id"
 _EXPIRE = """
 UPDATE tasks SET lease_expires_at = '2000-01-01'
@@ -143,7 +148,16 @@ class Engines:
             self.stage.say("plan", "plans")
             await self.stage.note_invalidations()
             moved = True
-        return moved
+        return await self._replay_given_up() or moved
+
+    async def _replay_given_up(self) -> bool:
+        """Replay the invalidations that were set aside because planners had crashed on them."""
+        ids = [row["id"] for row in await self.stage.rows(_GIVEN_UP)]
+        org = self.stage.org_context()
+        if ids and await self.stage.do("replay", lambda conn: replay(conn, org, ids)):
+            self.stage.say("replay what planners crashed on", "set aside after crashes")
+            return True
+        return False
 
     async def reap_the_dead(self) -> None:
         """Nobody is at work: whatever runs has lost its worker; nothing waits to be tried again."""
