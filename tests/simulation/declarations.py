@@ -98,6 +98,9 @@ class Declarations:
                 self._reject(maker, event)
             return
         named = {key for event in events for key in _named(maker, event)}
+        if row["partition_key"] is not None and maker.space:
+            # Taken in before a deploy, it means no partition that the deploy made possible.
+            named &= read_text(maker.space, row["partition_key"])
         is_new = not named <= known
         for event in events:
             self._declare(maker, event, is_new=is_new)
