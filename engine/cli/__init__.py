@@ -1,4 +1,4 @@
-"""The command line: `knockon`, the roof that alone sees engine and consumers."""
+"""The command line `knockon`: an adapter over the service, and the processes."""
 
 import sys
 import traceback
@@ -7,20 +7,20 @@ from engine.errors import KnockonError
 
 
 def main() -> None:
-    """Run the command that the arguments name; 0 done, 1 failed, 2 wrongly called."""
+    """Run the command; exit with 0 on success, 1 on failure, 2 on wrong arguments."""
     from engine.cli.app import app
 
     try:
         app(prog_name="knockon")
     except KnockonError as error:
-        from engine.cli.output import complain
+        from engine.cli.render.console import print_error
 
-        complain(str(error))
+        print_error(str(error))
         sys.exit(1)
     except Exception as error:
-        from engine.cli.output import errors
+        from engine.cli.render.console import errors
         from engine.secrets import redacted
 
-        # As Python would print it, but for control characters in the messages.
+        # Unlike Python's own traceback, without secrets and without control characters.
         errors().print(redacted("".join(traceback.format_exception(error))), end="")
         sys.exit(1)

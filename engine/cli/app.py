@@ -1,4 +1,4 @@
-"""The tree of commands. Each one's code is imported only when it is called, so help is quick."""
+"""The tree of commands; the code of a command is imported on its first use, to keep help fast."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from engine.cli.call import Call, command
+from engine.cli.global_options import GlobalOptions, command
 from engine.printable import printable
 
 _SETUP = "Set up"
@@ -49,12 +49,12 @@ COMMANDS = {
     "lineage": (_LOOK, "Show the lineage of datasets."),
     "dead-letters": (_LOOK, "List, show, replay or close dead letters."),
 }
-"""Each command's panel and what it does; its code is the module of its name."""
+"""Panel and help by command; the code is in the module of the same name."""
 
 
 @contextmanager
-def _printable_complaints() -> Iterator[None]:
-    """Complaints about a call repeat its arguments, which may come from outside like all else."""
+def _printable_usage_errors() -> Iterator[None]:
+    """Escape usage errors, which repeat arguments that may contain control characters."""
     try:
         yield
     except Exception as error:
@@ -65,25 +65,26 @@ def _printable_complaints() -> Iterator[None]:
 
 
 class LazyGroup(TyperGroup):
-    """Shows all commands by what the table says, and imports the one that is called."""
+    """A group with help from the table of commands, and imports on use."""
 
     def make_context(self, *args: Any, **more: Any) -> Any:
-        """Parse the options in front of the command."""
-        with _printable_complaints():
+        """Parse the options before the command."""
+        with _printable_usage_errors():
             return super().make_context(*args, **more)
 
     def invoke(self, ctx: Any) -> Any:
         """Parse and run the command."""
-        with _printable_complaints():
+        with _printable_usage_errors():
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command and load it."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and _load(str(name)), rest
+        return name, command and load_command(str(name)), rest
 
 
-def _load(name: str) -> Any:
+def load_command(name: str) -> Any:
+    """Import a command."""
     module = import_module(f"engine.cli.commands.{name.replace('-', '_')}")
     return typer.main.get_command(module.app)
 
@@ -112,7 +113,7 @@ app = typer.Typer(
 @app.callback()
 @command
 def _root(
-    call: Call,
+    options: GlobalOptions,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),

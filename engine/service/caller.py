@@ -1,6 +1,6 @@
 """Callers of operations, and the rights that operations require."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from functools import wraps
 from typing import Concatenate, ParamSpec, Self, TypeVar
@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import Forbidden
+from engine.service.errors import database_errors
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,16 +62,18 @@ class Caller(msgspec.Struct, frozen=True):
         return cls(org, user, Role.ADMIN, is_operator=True)
 
 
-def requires(
-    role: Role, *, operator: bool = False
-) -> Callable[[Callable[Concatenate[Caller, P], T]], Callable[Concatenate[Caller, P], T]]:
-    """Make an operation raise Forbidden, before it does anything, for a caller without the role."""
+Operation = Callable[Concatenate[Caller, P], Awaitable[T]]
 
-    def decorate(
-        operation: Callable[Concatenate[Caller, P], T],
-    ) -> Callable[Concatenate[Caller, P], T]:
+
+def requires(role: Role, *, operator: bool = False) -> Callable[[Operation[P, T]], Operation[P, T]]:
+    """Make an operation raise Forbidden, before it does anything, for a caller without the role.
+
+    The operation raises ServiceUnavailable for errors of the database.
+    """
+
+    def decorate(operation: Operation[P, T]) -> Operation[P, T]:
         @wraps(operation)
-        def checked(caller: Caller, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        async def checked(caller: Caller, /, *args: P.args, **kwargs: P.kwargs) -> T:
             if not caller.role.includes(role):
                 raise Forbidden(
                     f"{operation.__name__} requires the role {role} in org {caller.org.slug!r}, "
@@ -78,7 +81,8 @@ def requires(
                 )
             if operator and not caller.is_operator:
                 raise Forbidden(f"{operation.__name__} is reserved for operators of Knockon")
-            return operation(caller, *args, **kwargs)
+            with database_errors():
+                return await operation(caller, *args, **kwargs)
 
         checked.required_role = role  # type: ignore[attr-defined]
         checked.requires_operator = operator  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 from typer.core import TyperGroup
 
-from engine.cli.app import COMMANDS, _load, app
+from engine.cli.app import COMMANDS, app, load_command
 from tests.documentation.markdown import GENERATED, code, table
 
 _INTRODUCTION = """
@@ -40,7 +40,7 @@ _CODE = re.compile(
 def page() -> str:
     """The page of the command line."""
     root = typer.main.get_command(app)
-    common = {name for each in _load("status").params for name in each.opts}
+    common = {name for each in load_command("status").params for name in each.opts}
     own = [each for each in root.params if not each.name.endswith("_completion")]
     parts = [GENERATED, _INTRODUCTION, _options(root, own)]
     panels = dict.fromkeys(panel for panel, _ in COMMANDS.values())
@@ -48,7 +48,7 @@ def page() -> str:
         parts.append(f"\n## {panel}\n")
         for name, (own, _) in COMMANDS.items():
             if own == panel:
-                parts += _command(f"knockon {name}", _load(name), common, 3)
+                parts += _command(f"knockon {name}", load_command(name), common, 3)
     return "".join(parts)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from engine.cli.app import COMMANDS, _load, app
+from engine.cli.app import COMMANDS, app, load_command
 
 _BLOCK = re.compile(r"^( *)```(?:sh|console)?\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"^(?: {4}|\t| {7})(knockon .*)$", re.MULTILINE)
@@ -52,7 +52,7 @@ def _command(words: list[str]) -> tuple[Any, list[str]]:
         words = words[1:] if words[0] in {"--json", "--help", "--version"} else words[2:]
     if not words or words[0] not in COMMANDS:
         return None, words
-    command, rest = _load(words[0]), words[1:]
+    command, rest = load_command(words[0]), words[1:]
     children = getattr(command, "commands", {})
     if rest and rest[0] in children:
         return children[rest[0]], rest[1:]

@@ -6,12 +6,13 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.decided import By
-from engine.cli.output import short, show
-from engine.cli.planned import difference_texts
-from engine.cli.session import Session, run
-from engine.cli.waiting import wait_for
+from engine.cli.commands._decisions import By
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.elements import short
+from engine.cli.render.plan import difference_texts
+from engine.cli.runtime.session import Session, run
+from engine.cli.runtime.wait import wait_for
 from engine.service.commands.plans import Applied
 from engine.service.commands.plans import apply as apply_plan
 from engine.wording import counted
@@ -22,7 +23,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def apply(
-    call: Call,
+    options: GlobalOptions,
     plan: Annotated[
         str, typer.Argument(help="Id of the plan, or the last characters.", metavar="PLAN")
     ],
@@ -43,8 +44,8 @@ def apply(
             await wait_for(session, applied.invalidations)
         return applied
 
-    applied = run(call, work)
-    show(call, applied, _report)
+    applied = run(options, work)
+    show(options, applied, _report)
     if applied.changes:
         raise typer.Exit(1)
 

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.call import Call, command
-from engine.cli.decided import By, Plans, decisions
-from engine.cli.output import show
-from engine.cli.session import Session, run
-from engine.cli.waiting import wait_for
+from engine.cli.commands._decisions import By, Plans, decisions
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.runtime.session import Session, run
+from engine.cli.runtime.wait import wait_for
 from engine.service.commands.plans import Review
 from engine.service.commands.plans import approve as approve_plans
 
@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def approve(
-    call: Call,
+    options: GlobalOptions,
     plans: Plans,
     by: By = None,
     wait: Annotated[
@@ -37,4 +37,4 @@ def approve(
             await wait_for(session, [fact for each in done for fact in each.invalidations])
         return done
 
-    show(call, run(call, work), decisions)
+    show(options, run(options, work), decisions)

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.output import show
-from engine.cli.session import run
-from engine.cli.source import SourceUrl, Table
+from engine.cli.commands._table_options import SourceUrl, Table
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.runtime.session import run
 from engine.errors import InvalidInput
 from engine.service.commands.attachments import attach as attach_table
 
@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def attach(
-    call: Call,
+    options: GlobalOptions,
     table: Table,
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Dataset the table represents.")],
     partition: Annotated[
@@ -45,7 +45,7 @@ def attach(
     columns = dict(_pair(text) for text in partition or ())
 
     done = run(
-        call,
+        options,
         lambda session: attach_table(
             session.caller(),
             session.service,
@@ -57,7 +57,9 @@ def attach(
         ),
     )
     show(
-        call, done, lambda _: Text.assemble((table, "bold"), " is captured as ", (dataset, "bold"))
+        options,
+        done,
+        lambda _: Text.assemble((table, "bold"), " is captured as ", (dataset, "bold")),
     )
 
 

@@ -6,9 +6,10 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.output import show, table
-from engine.cli.session import run
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.elements import empty_table
+from engine.cli.runtime.session import run
 from engine.service.commands.audit import mend as mend_lost
 from engine.service.queries.audit import Counts, Reason, StalePartition
 from engine.service.queries.audit import audit as audit_partitions
@@ -21,7 +22,7 @@ _MOST_REASONS = 3
 @app.command()
 @command
 def audit(
-    call: Call,
+    options: GlobalOptions,
     dataset: Annotated[
         str | None, typer.Argument(help="Dataset to audit; default: all.", metavar="[DATASET]")
     ] = None,
@@ -37,10 +38,10 @@ def audit(
     """
     operation = mend_lost if mend else audit_partitions
     counts = run(
-        call,
+        options,
         lambda session: operation(session.caller(), session.service, dataset, limit=limit),
     )
-    show(call, counts, lambda found: _report(found, mend=mend))
+    show(options, counts, lambda found: _report(found, mend=mend))
     if counts.lost and not mend:
         raise typer.Exit(1)
 
@@ -63,13 +64,13 @@ def _report(counts: Counts, *, mend: bool) -> RenderableType:
 
 
 def _listed(stale: list[StalePartition]) -> RenderableType:
-    made = table("dataset", "partition", "verdict", "stale because", "left because")
+    table = empty_table("dataset", "partition", "verdict", "stale because", "left because")
     for each in stale:
         reasons = "\n".join(map(reason_text, each.reasons[:_MOST_REASONS]))
         if len(each.reasons) > _MOST_REASONS:
             reasons += f"\nand {len(each.reasons) - _MOST_REASONS} more"
-        made.add_row(each.dataset, each.partition, each.verdict, reasons, each.because or "")
-    return made
+        table.add_row(each.dataset, each.partition, each.verdict, reasons, each.because or "")
+    return table
 
 
 def reason_text(reason: Reason) -> str:

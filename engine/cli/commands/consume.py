@@ -8,12 +8,12 @@ import structlog
 import typer
 
 from consumers.kafka import Origin
-from engine.cli.broker import broker_of
-from engine.cli.call import Call, command
-from engine.cli.monitor import Monitor
-from engine.cli.services import serve
-from engine.cli.session import Session, run
-from engine.cli.wiring import consumers_of
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.runtime.broker import find_broker
+from engine.cli.runtime.consumers import consumers_for
+from engine.cli.runtime.monitor import Monitor
+from engine.cli.runtime.services import serve
+from engine.cli.runtime.session import Session, run
 from engine.model.event import Advance
 
 _log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ _NAMED: dict[str, Origin | None] = {"stored": None, "earliest": "earliest", "lat
 @app.command()
 @command
 def consume(
-    call: Call,
+    options: GlobalOptions,
     group: Annotated[
         str | None,
         typer.Option(
@@ -51,12 +51,12 @@ def consume(
     origin = _origin(begin)
 
     async def work(session: Session) -> None:
-        consumers = consumers_of(session, broker_of(session.settings), group)
+        consumers = consumers_for(session, find_broker(session.settings), group)
         if origin is not None:
             _tell(await consumers.rewind(origin))
         await serve(session, consumers.run)
 
-    run(call, work, role="service", monitor_address=monitor)
+    run(options, work, role="service", monitor_address=monitor)
 
 
 def _origin(text: str) -> Origin | None:

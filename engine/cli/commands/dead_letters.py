@@ -7,11 +7,11 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.decided import By
-from engine.cli.output import ago, short, table
-from engine.cli.output import show as print_view
-from engine.cli.session import Session, run
+from engine.cli.commands._decisions import By
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show as print_view
+from engine.cli.render.elements import ago, empty_table, short
+from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
 from engine.service.commands.dead_letters import Replayed, replay_all
 from engine.service.commands.dead_letters import close as close_letters
@@ -31,35 +31,35 @@ _Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Most dead let
 
 @app.callback()
 @command
-def letters(call: Call, with_done: _Done = False, limit: _Limit = 50) -> None:
+def letters(options: GlobalOptions, with_done: _Done = False, limit: _Limit = 50) -> None:
     """List dead letters, newest first; or show, replay or close some."""
-    _list(call, with_done, limit)
+    _list(options, with_done, limit)
 
 
 @app.command("list")
 @command
-def list_(call: Call, with_done: _Done = False, limit: _Limit = 50) -> None:
+def list_(options: GlobalOptions, with_done: _Done = False, limit: _Limit = 50) -> None:
     """List dead letters, newest first."""
-    _list(call, with_done, limit)
+    _list(options, with_done, limit)
 
 
 @app.command()
 @command
 def show(
-    call: Call,
+    options: GlobalOptions,
     letter: Annotated[
         str, typer.Argument(help="Id of the dead letter, or the last characters.", metavar="ID")
     ],
 ) -> None:
     """Show a dead letter with its payload, headers and error."""
-    view = run(call, lambda session: dead_letter(session.caller(), session.service, letter))
-    print_view(call, view, _whole)
+    view = run(options, lambda session: dead_letter(session.caller(), session.service, letter))
+    print_view(options, view, _whole)
 
 
 @app.command()
 @command
 def replay(
-    call: Call,
+    options: GlobalOptions,
     ids: Annotated[
         list[str] | None,
         typer.Argument(help="Ids of dead letters, or the last characters.", metavar="ID"),
@@ -75,8 +75,8 @@ def replay(
             return await replay_letters(session.caller(), session.service, ids)
         return await replay_all(session.caller(), session.service)
 
-    done = run(call, work)
-    print_view(call, done, _outcome)
+    done = run(options, work)
+    print_view(options, done, _outcome)
     if any(each.error for each in done):
         raise typer.Exit(1)
 
@@ -84,7 +84,7 @@ def replay(
 @app.command()
 @command
 def close(
-    call: Call,
+    options: GlobalOptions,
     ids: Annotated[
         list[str], typer.Argument(help="Ids of dead letters, or the last characters.", metavar="ID")
     ],
@@ -93,30 +93,30 @@ def close(
 ) -> None:
     """Close dead letters without a replay."""
     done = run(
-        call,
+        options,
         lambda session: close_letters(session.caller(by), session.service, ids, reason=reason),
     )
-    print_view(call, done, _closed)
+    print_view(options, done, _closed)
 
 
-def _list(call: Call, with_done: bool, limit: int) -> None:
+def _list(options: GlobalOptions, with_done: bool, limit: int) -> None:
     rows = run(
-        call,
+        options,
         lambda session: dead_letters(
             session.caller(), session.service, with_done=with_done, limit=limit
         ),
     )
-    print_view(call, rows, _listed)
+    print_view(options, rows, _listed)
 
 
 def _listed(rows: list[DeadLetter]) -> RenderableType:
     if not rows:
         return Text("no dead letters", "green")
-    made = table("letter", "stream", "position", "age", "done", "error")
+    table = empty_table("letter", "stream", "position", "age", "done", "error")
     for each in rows:
         done, error = _done(each), Text(each.error, "red")
-        made.add_row(short(each.id), each.stream, each.position, ago(each.created_at), done, error)
-    return made
+        table.add_row(short(each.id), each.stream, each.position, ago(each.created_at), done, error)
+    return table
 
 
 def _whole(letter: DeadLetter) -> RenderableType:

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.call import Call, command
 from engine.cli.demo.demo import demo as play
-from engine.cli.output import console
-from engine.cli.session import settings_of
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import console
+from engine.cli.runtime.session import load_settings
 
 app = typer.Typer(add_completion=False)
 
@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def demo(
-    call: Call,
+    options: GlobalOptions,
     days: Annotated[
         int, typer.Option("--days", min=31, max=365, help="Days of the year to load.")
     ] = 365,
@@ -24,4 +24,4 @@ def demo(
 
     `knockon up --demo` keeps the result for exploration.
     """
-    raise typer.Exit(play(settings_of(call), console(), days))
+    raise typer.Exit(play(load_settings(options), console(), days))

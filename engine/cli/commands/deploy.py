@@ -11,12 +11,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli.call import Call, command
-from engine.cli.code import with_python_code
-from engine.cli.dagfiles import read_dag
-from engine.cli.output import show
-from engine.cli.session import Session, run
-from engine.cli.waiting import wait_for
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.runtime.dag_files import read_dag
+from engine.cli.runtime.python_code import with_python_code
+from engine.cli.runtime.session import Session, run
+from engine.cli.runtime.wait import wait_for
 from engine.service.commands.deploys import Deployment
 from engine.service.commands.deploys import deploy as deploy_dag
 from engine.service.queries.deploys import preview
@@ -35,7 +35,7 @@ class _Deployed:
 @app.command()
 @command
 def deploy(
-    call: Call,
+    options: GlobalOptions,
     files: Annotated[
         list[Path],
         typer.Argument(help="DAG files, in order; - for standard input.", metavar="FILE"),
@@ -60,7 +60,7 @@ def deploy(
             await wait_for(session, await _builds(session, done))
         return _Deployed(dry_run, tuple(done))
 
-    show(call, run(call, work, makes_org=not dry_run), _report)
+    show(options, run(options, work, creates_org=not dry_run), _report)
 
 
 async def _builds(session: Session, done: Iterable[Deployment]) -> list[UUID]:

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.output import show
-from engine.cli.session import run
-from engine.cli.source import SourceUrl, Table
+from engine.cli.commands._table_options import SourceUrl, Table
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.runtime.session import run
 from engine.service.commands.attachments import detach as detach_table
 
 app = typer.Typer(add_completion=False)
@@ -17,17 +17,17 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def detach(
-    call: Call,
+    options: GlobalOptions,
     table: Table,
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Dataset the table represents.")],
     source_url: SourceUrl = None,
 ) -> None:
     """Stop capturing changes of a table; changes captured before are still ingested."""
     run(
-        call,
+        options,
         lambda session: detach_table(
             session.caller(), session.service, table, dataset, source_url=source_url
         ),
     )
     done = {"table": table, "dataset": dataset}
-    show(call, done, lambda _: Text.assemble((table, "bold"), " is captured no more"))
+    show(options, done, lambda _: Text.assemble((table, "bold"), " is captured no more"))

@@ -8,11 +8,11 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.cli.broker import broker_of
-from engine.cli.call import Call, command
-from engine.cli.output import show
-from engine.cli.packages import check_packages
-from engine.cli.session import database_url, settings_of
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.runtime.broker import find_broker
+from engine.cli.runtime.embedded_packages import check_packages
+from engine.cli.runtime.session import database_url, load_settings
 from engine.errors import KnockonError
 from engine.secrets import redacted
 from engine.service.caller import Caller
@@ -28,10 +28,10 @@ _MARKS = {"ok": ("✓ ", "green"), "warn": ("! ", "yellow"), "fail": ("✗ ", "b
 
 @app.command()
 @command
-def doctor(call: Call) -> None:
+def doctor(options: GlobalOptions) -> None:
     """Check the installation, and print remedies; exit with 1 if a check fails."""
-    checks = [_without_secrets(each) for each in asyncio.run(_examined(settings_of(call)))]
-    show(call, checks, _report)
+    checks = [_without_secrets(each) for each in asyncio.run(_examined(load_settings(options)))]
+    show(options, checks, _report)
     if any(each.verdict == "fail" for each in checks):
         raise typer.Exit(1)
 
@@ -65,7 +65,7 @@ async def _of(settings: Settings, service: Service) -> Checks:
     caller = Caller.local(await service.org(settings.org))
     for check in await health.work(caller, service):
         yield check
-    for check in await health.inflow(caller, service, broker_of(settings)):
+    for check in await health.inflow(caller, service, find_broker(settings)):
         yield check
 
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.call import Call, command
-from engine.cli.explained import partition_tree, task_tree
-from engine.cli.output import show
-from engine.cli.session import run
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.explanation import partition_tree, task_tree
+from engine.cli.runtime.session import run
 from engine.service.queries.explain_partition import explain_partition
 from engine.service.queries.explain_task import explain_task
 
@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def explain(
-    call: Call,
+    options: GlobalOptions,
     what: Annotated[
         str, typer.Argument(help="Id of a task, or name of a dataset.", metavar="TASK|DATASET")
     ],
@@ -27,11 +27,11 @@ def explain(
 ) -> None:
     """Explain why a task ran or waits, or why a partition is fresh or stale."""
     if partition is None:
-        task = run(call, lambda session: explain_task(session.caller(), session.service, what))
-        show(call, task, task_tree)
+        task = run(options, lambda session: explain_task(session.caller(), session.service, what))
+        show(options, task, task_tree)
     else:
         view = run(
-            call,
+            options,
             lambda session: explain_partition(session.caller(), session.service, what, partition),
         )
-        show(call, view, partition_tree)
+        show(options, view, partition_tree)

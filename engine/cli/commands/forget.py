@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.output import show
-from engine.cli.session import run
-from engine.cli.source import SourceUrl
+from engine.cli.commands._table_options import SourceUrl
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.runtime.session import run
 from engine.service.commands.attachments import forget_reader
 from engine.wording import counted
 
@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def forget(
-    call: Call,
+    options: GlobalOptions,
     reader: Annotated[str, typer.Argument(help="Name of the consumer, from 'knockon doctor'.")],
     source_url: SourceUrl = None,
 ) -> None:
@@ -27,10 +27,10 @@ def forget(
     A consumer that returns treats every attached dataset as changed.
     """
     done = run(
-        call,
+        options,
         lambda session: forget_reader(
             session.caller(), session.service, reader, source_url=source_url
         ),
     )
     text = f" is forgotten, {counted(done.trimmed, 'change')} went"
-    show(call, done, lambda _: Text.assemble((reader, "bold"), text))
+    show(options, done, lambda _: Text.assemble((reader, "bold"), text))

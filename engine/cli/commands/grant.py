@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.output import show
-from engine.cli.session import run
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.runtime.session import run
 from engine.service.commands.grants import Access
 from engine.service.commands.grants import grant as grant_table
 
@@ -20,15 +20,15 @@ Object = Annotated[
 @app.command()
 @command
 def grant(
-    call: Call,
+    options: GlobalOptions,
     grantee: Annotated[str, typer.Argument(help="Org of the SQL jobs.", metavar="ORG")],
     table: Object,
     access: Annotated[Access, typer.Argument(help="read, write, or create tables in the schema.")],
 ) -> None:
     """Grant the SQL jobs of an org access to a table."""
     done = run(
-        call,
+        options,
         lambda session: grant_table(session.caller(), session.service, grantee, table, access),
     )
     text = Text.assemble("SQL jobs of ", (grantee, "bold"), f" may {access} ", (table, "bold"))
-    show(call, done, lambda _: text)
+    show(options, done, lambda _: text)

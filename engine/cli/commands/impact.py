@@ -5,11 +5,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli.call import Call, command
-from engine.cli.output import compact, pruned_text, short, show
-from engine.cli.planned import cost_text, estimate_text
-from engine.cli.scope import Columns, Dataset, Partitions, Rows, Why, event_of
-from engine.cli.session import run
+from engine.cli.commands._scope_options import Columns, Dataset, Partitions, Rows, Why, event_of
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.elements import compact, pruned_text, short
+from engine.cli.render.plan import cost_text, estimate_text
+from engine.cli.runtime.session import run
 from engine.model.event import SourceEvent
 from engine.service.commands.proposals import Hop, Impact, ImpactedJob, propose
 from engine.wording import counted, some
@@ -20,7 +21,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def impact(
-    call: Call,
+    options: GlobalOptions,
     dataset: Dataset,
     partitions: Partitions = None,
     columns: Columns = None,
@@ -32,8 +33,8 @@ def impact(
     The result is stored for a week as a plan; 'knockon apply' runs exactly that plan.
     """
     event = event_of(dataset, partitions, columns, rows, reason)
-    view = run(call, lambda session: propose(session.caller(), session.service, event))
-    show(call, view, _report)
+    view = run(options, lambda session: propose(session.caller(), session.service, event))
+    show(options, view, _report)
 
 
 def _report(view: Impact) -> RenderableType:

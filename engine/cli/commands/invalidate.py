@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.output import short, show
-from engine.cli.scope import Columns, Dataset, Partitions, Rows, Why, event_of
-from engine.cli.session import Session, run
-from engine.cli.waiting import wait_for
+from engine.cli.commands._scope_options import Columns, Dataset, Partitions, Rows, Why, event_of
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.elements import short
+from engine.cli.runtime.session import Session, run
+from engine.cli.runtime.wait import wait_for
 from engine.service.commands.invalidations import Requested
 from engine.service.commands.invalidations import invalidate as request
 from engine.wording import counted, some
@@ -20,7 +21,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def invalidate(
-    call: Call,
+    options: GlobalOptions,
     dataset: Dataset,
     partitions: Partitions = None,
     columns: Columns = None,
@@ -50,7 +51,7 @@ def invalidate(
             await wait_for(session, requested.invalidations)
         return requested
 
-    show(call, run(call, work), _text)
+    show(options, run(options, work), _text)
 
 
 def _text(requested: Requested) -> Text:

@@ -7,9 +7,10 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.output import ago, compact, short, show, table
-from engine.cli.session import Session, run
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.elements import ago, compact, empty_table, short
+from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
 from engine.service.commands.invalidations import replay as replay_set_aside
 from engine.service.commands.invalidations import replay_all
@@ -31,7 +32,7 @@ _Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Most invalida
 @app.callback()
 @command
 def invalidations(
-    call: Call,
+    options: GlobalOptions,
     dataset: _Dataset = None,
     only_open: _Open = False,
     only_set_aside: _SetAside = False,
@@ -39,7 +40,7 @@ def invalidations(
 ) -> None:
     """List invalidations and their outcomes, newest first; or replay some."""
     rows = run(
-        call,
+        options,
         lambda session: list_invalidations(
             session.caller(),
             session.service,
@@ -49,13 +50,13 @@ def invalidations(
             limit=limit,
         ),
     )
-    show(call, rows, _listed)
+    show(options, rows, _listed)
 
 
 @app.command()
 @command
 def replay(
-    call: Call,
+    options: GlobalOptions,
     ids: Annotated[
         list[str] | None,
         typer.Argument(help="Ids of invalidations, or the last characters.", metavar="ID"),
@@ -76,7 +77,7 @@ def replay(
             return await replay_set_aside(session.caller(), session.service, ids, whole=whole)
         return await replay_all(session.caller(), session.service, whole=whole)
 
-    show(call, run(call, work), _replayed)
+    show(options, run(options, work), _replayed)
 
 
 def _replayed(ids: list[UUID]) -> RenderableType:
@@ -86,9 +87,11 @@ def _replayed(ids: list[UUID]) -> RenderableType:
 def _listed(rows: list[InvalidationRow]) -> RenderableType:
     if not rows:
         return Text("no such invalidations", "dim")
-    made = table("invalidation", "dataset", "what", "reason", "events>", "age", "outcome", "jobs>")
+    table = empty_table(
+        "invalidation", "dataset", "what", "reason", "events>", "age", "outcome", "jobs>"
+    )
     for each in rows:
-        made.add_row(
+        table.add_row(
             short(each.id),
             each.dataset,
             _what(each),
@@ -103,7 +106,7 @@ def _listed(rows: list[InvalidationRow]) -> RenderableType:
         for each in rows
         if each.planning_error
     )
-    return Group(made, *errors)
+    return Group(table, *errors)
 
 
 def _outcome(row: InvalidationRow) -> Text:

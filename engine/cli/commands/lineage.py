@@ -7,9 +7,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli.call import Call, command
-from engine.cli.output import mapping_text, show
-from engine.cli.session import run
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.elements import mapping_text
+from engine.cli.runtime.session import run
 from engine.service.queries.lineage import Direction, LineageNode, lineage_tree
 from engine.wording import some
 
@@ -19,7 +20,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def lineage(
-    call: Call,
+    options: GlobalOptions,
     dataset: Annotated[
         str | None,
         typer.Argument(help="Dataset to start from; default: all sources.", metavar="DATASET"),
@@ -32,10 +33,10 @@ def lineage(
     """Show the lineage of datasets."""
     direction: Direction = "up" if up else "down"
     roots = run(
-        call,
+        options,
         lambda session: lineage_tree(session.caller(), session.service, dataset, direction),
     )
-    show(call, roots, lambda roots: _report(roots, columns))
+    show(options, roots, lambda roots: _report(roots, columns))
 
 
 def _report(roots: tuple[LineageNode, ...], columns: bool) -> RenderableType:

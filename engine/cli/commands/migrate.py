@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.output import show
-from engine.cli.session import database_url, settings_of
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.runtime.session import database_url, load_settings
 from engine.store.database import display_url
 from engine.store.migrate import migrate as apply_migrations
 
@@ -25,17 +25,17 @@ class _Migrated:
 @app.command()
 @command
 def migrate(
-    call: Call,
+    options: GlobalOptions,
     grants_from_dag_files: Annotated[
         bool,
         typer.Option(help="Grant SQL jobs of the default org the tables named in its DAG files."),
     ] = False,
 ) -> None:
     """Upgrade the database schema. Safe to repeat, and to run concurrently."""
-    with database_url(settings_of(call)) as url:
+    with database_url(load_settings(options)) as url:
         applying = apply_migrations(url, grants_named_tables=grants_from_dag_files)
         done = _Migrated(display_url(url), asyncio.run(applying))
-    show(call, done, _text)
+    show(options, done, _text)
 
 
 def _text(done: _Migrated) -> Text:

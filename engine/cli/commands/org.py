@@ -7,9 +7,10 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.output import show, table
-from engine.cli.session import Session, run
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.elements import empty_table
+from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
 from engine.service.commands.orgs import set_blast_radius, set_grants
 from engine.service.queries.orgs import OrgSettings, settings
@@ -27,21 +28,21 @@ class Setting(StrEnum):
 
 @app.callback()
 @command
-def org(call: Call) -> None:
+def org(options: GlobalOptions) -> None:
     """Show or change settings of the org.
 
     blast_radius: most partitions recomputed by a plan without approval; none for any number.
     grants: dag_files grants the org's SQL jobs the tables named in its DAG files; with none, only
     tables granted with 'knockon grant'.
     """
-    view = run(call, lambda session: settings(session.caller(), session.service))
-    show(call, view, _settings)
+    view = run(options, lambda session: settings(session.caller(), session.service))
+    show(options, view, _settings)
 
 
 @app.command("set")
 @command
 def set_(
-    call: Call,
+    options: GlobalOptions,
     setting: Annotated[Setting, typer.Argument(help="Setting to change.")],
     value: Annotated[
         str,
@@ -56,7 +57,7 @@ def set_(
             return await set_blast_radius(caller, service, _number(value))
         return await set_grants(caller, service, _grants(value))
 
-    show(call, run(call, work), _settings)
+    show(options, run(options, work), _settings)
 
 
 def _number(text: str) -> int | None:
@@ -76,8 +77,8 @@ def _grants(text: str) -> Literal["dag_files"] | None:
 
 
 def _settings(view: OrgSettings) -> RenderableType:
-    made = table("setting", "value>")
+    table = empty_table("setting", "value>")
     limit = view.blast_radius
-    made.add_row("blast_radius", Text("none", "dim") if limit is None else f"{limit:,}")
-    made.add_row("grants", Text("none", "dim") if view.grants is None else view.grants)
-    return made
+    table.add_row("blast_radius", Text("none", "dim") if limit is None else f"{limit:,}")
+    table.add_row("grants", Text("none", "dim") if view.grants is None else view.grants)
+    return table

@@ -8,11 +8,12 @@ from rich.console import RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli.call import Call, command
-from engine.cli.explained import fact_text
-from engine.cli.output import ago, pruned_text, short, show, table
-from engine.cli.planned import estimate_text
-from engine.cli.session import run
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.elements import ago, empty_table, pruned_text, short
+from engine.cli.render.explanation import fact_text
+from engine.cli.render.plan import estimate_text
+from engine.cli.runtime.session import run
 from engine.service.queries.plans import PlanRow, PlanStep, PlanView
 from engine.service.queries.plans import plan as find_plan
 from engine.service.queries.plans import plans as list_plans
@@ -34,7 +35,7 @@ class State(StrEnum):
 @app.callback()
 @command
 def plans(
-    call: Call,
+    options: GlobalOptions,
     state: Annotated[
         list[State] | None, typer.Option("--state", "-s", help="State of the plans; repeatable.")
     ] = None,
@@ -43,34 +44,34 @@ def plans(
     """List plans, newest first; or show a plan."""
     states = [each.value for each in state] if state else None
     rows = run(
-        call,
+        options,
         lambda session: list_plans(session.caller(), session.service, states=states, limit=limit),
     )
-    show(call, rows, _listed)
+    show(options, rows, _listed)
 
 
 @app.command("show")
 @command
 def show_(
-    call: Call,
+    options: GlobalOptions,
     plan: Annotated[
         str, typer.Argument(help="Id of the plan, or the last characters.", metavar="PLAN")
     ],
 ) -> None:
     """Show a plan: reasons, jobs with partitions, and where the change stops."""
-    view = run(call, lambda session: find_plan(session.caller(), session.service, plan))
-    show(call, view, _shown)
+    view = run(options, lambda session: find_plan(session.caller(), session.service, plan))
+    show(options, view, _shown)
 
 
 def _listed(rows: list[PlanRow]) -> RenderableType:
     if not rows:
         return Text("no such plans", "dim")
-    made = table("plan", "state", "change of", "jobs>", "tasks>", "age", "note")
+    table = empty_table("plan", "state", "change of", "jobs>", "tasks>", "age", "note")
     for each in rows:
         counts = (f"{each.jobs:,}", f"{each.tasks:,}")
         datasets, age = some(each.datasets), ago(each.created_at)
-        made.add_row(short(each.id), each.state, datasets, *counts, age, Text(_note(each), "dim"))
-    return made
+        table.add_row(short(each.id), each.state, datasets, *counts, age, Text(_note(each), "dim"))
+    return table
 
 
 def _shown(view: PlanView) -> RenderableType:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from psycopg.conninfo import make_conninfo
 
-from engine.cli.call import Call, command
-from engine.cli.session import database_url, settings_of
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.runtime.session import database_url, load_settings
 from engine.embedded.postgres import program
 from engine.errors import ServiceUnavailable
 from engine.store.database import address_parameters
@@ -23,13 +23,13 @@ app = typer.Typer(add_completion=False)
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @command
 def psql(
-    call: Call,
+    options: GlobalOptions,
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Further arguments of psql: -c SQL, -f FILE, …")
     ] = None,
 ) -> None:
     """Open psql on the database; an embedded server includes psql."""
-    with database_url(settings_of(call)) as url:
+    with database_url(load_settings(options)) as url:
         # A command line is visible to every user of the machine; an environment is not.
         parameters: dict[str, Any] = address_parameters(url)
         password = parameters.pop("password", None)

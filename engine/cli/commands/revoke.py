@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from engine.cli.call import Call, command
 from engine.cli.commands.grant import Object
-from engine.cli.output import show
-from engine.cli.session import run
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.runtime.session import run
 from engine.errors import InvalidInput
 from engine.service.commands.grants import Access
 from engine.service.commands.grants import revoke as revoke_table
@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def revoke(
-    call: Call,
+    options: GlobalOptions,
     grantee: Annotated[str, typer.Argument(help="Org of the SQL jobs.", metavar="ORG")],
     table: Object,
     access: Annotated[
@@ -28,7 +28,7 @@ def revoke(
 ) -> None:
     """Revoke access to a table from the SQL jobs of an org."""
     remaining = run(
-        call,
+        options,
         lambda session: revoke_table(session.caller(), session.service, grantee, table, access),
     )
     if remaining:
@@ -38,4 +38,4 @@ def revoke(
         )
     done = {"org": grantee, "table": table, "access": access}
     text = Text.assemble("SQL jobs of ", (grantee, "bold"), f" may not {access} ", (table, "bold"))
-    show(call, done, lambda _: text)
+    show(options, done, lambda _: text)

@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.output import show
-from engine.cli.scope import Partitions, separate
-from engine.cli.session import Session
-from engine.cli.session import run as run_session
-from engine.cli.waiting import wait_for
+from engine.cli.commands._scope_options import Partitions, separate
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.runtime.session import Session
+from engine.cli.runtime.session import run as run_session
+from engine.cli.runtime.wait import wait_for
 from engine.service.commands.invalidations import Requested
 from engine.service.commands.jobs import run as run_job
 
@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def run(
-    call: Call,
+    options: GlobalOptions,
     job: Annotated[str, typer.Argument(help="Name of the job.", metavar="JOB")],
     partitions: Partitions = None,
     wait: Annotated[
@@ -38,4 +38,4 @@ def run(
             await wait_for(session, requested.invalidations)
         return requested
 
-    show(call, run_session(call, work), lambda _: Text(f"job {job} is to run"))
+    show(options, run_session(options, work), lambda _: Text(f"job {job} is to run"))

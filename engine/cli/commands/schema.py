@@ -4,8 +4,8 @@ import sys
 
 import typer
 
-from engine.cli.call import Call, command
-from engine.cli.output import to_json
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import to_json
 from engine.model.dag import json_schema
 
 app = typer.Typer(add_completion=False)
@@ -13,6 +13,6 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 @command
-def schema(call: Call) -> None:
+def schema(options: GlobalOptions) -> None:
     """Print the JSON Schema of DAG files, for completion and checks in an editor."""
     sys.stdout.write(to_json(json_schema()))

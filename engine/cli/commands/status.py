@@ -4,10 +4,11 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.output import ago, short, show, status_text, table
-from engine.cli.planned import estimate_text
-from engine.cli.session import run
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.elements import ago, empty_table, short, status_text
+from engine.cli.render.plan import estimate_text
+from engine.cli.runtime.session import run
 from engine.service.queries.status import Status, StuckTask
 from engine.service.queries.status import status as read_status
 from engine.wording import counted, some, span
@@ -20,10 +21,10 @@ _ORDER = ("blocked", "queued", "running", "failed", "succeeded", "skipped", "can
 
 @app.command()
 @command
-def status(call: Call) -> None:
+def status(options: GlobalOptions) -> None:
     """Show the state of the org: deployed versions, open and stuck work, workers."""
-    view = run(call, lambda session: read_status(session.caller(), session.service))
-    show(call, view, _report)
+    view = run(options, lambda session: read_status(session.caller(), session.service))
+    show(options, view, _report)
 
 
 def _report(view: Status) -> RenderableType:
@@ -71,30 +72,30 @@ def _tasks(view: Status) -> Text:
 
 
 def _held(view: Status) -> RenderableType:
-    made = table("held plan", "change of", "tasks>", "age", "it may take", "why")
+    table = empty_table("held plan", "change of", "tasks>", "age", "it may take", "why")
     for each in view.held:
         cost = estimate_text(each.estimate)
         age, why = ago(each.created_at), "\n".join(each.held_by)
-        made.add_row(short(each.id), some(each.datasets), f"{each.tasks:,}", age, cost, why)
-    return Group(made, Text(_HELD_HINT, "yellow"))
+        table.add_row(short(each.id), some(each.datasets), f"{each.tasks:,}", age, cost, why)
+    return Group(table, Text(_HELD_HINT, "yellow"))
 
 
 def _set_aside(view: Status) -> RenderableType:
-    made = table("set aside", "dataset", "what", "age", "why")
+    table = empty_table("set aside", "dataset", "what", "age", "why")
     for each in view.set_aside:
         what = each.partition_key or "all of it"
-        made.add_row(short(each.id), each.dataset, what, ago(each.set_aside_at), each.error)
+        table.add_row(short(each.id), each.dataset, what, ago(each.set_aside_at), each.error)
     more = view.set_aside_total - len(view.set_aside)
     hint = f"{more:,} more; {_SET_ASIDE_HINT}" if more else _SET_ASIDE_HINT
-    return Group(made, Text(hint, "yellow"))
+    return Group(table, Text(hint, "yellow"))
 
 
 def _stuck(view: Status) -> RenderableType:
-    made = table("stuck task", "status", "job", "slot", "blocks>", "why")
+    table = empty_table("stuck task", "status", "job", "slot", "blocks>", "why")
     for each in view.stuck:
         state = status_text(each.status)
-        made.add_row(short(each.id), state, each.job, each.slot, str(each.blocks), _why(each))
-    return made
+        table.add_row(short(each.id), state, each.job, each.slot, str(each.blocks), _why(each))
+    return table
 
 
 def _why(task: StuckTask) -> str:
@@ -105,22 +106,22 @@ def _why(task: StuckTask) -> str:
 
 
 def _dags(view: Status) -> RenderableType:
-    made = table("dag", "version", "jobs>", "datasets>", "deployed")
+    table = empty_table("dag", "version", "jobs>", "datasets>", "deployed")
     for each in view.dags:
         age = ago(each.deployed_at)
-        made.add_row(each.name, each.version[:8], str(each.jobs), str(each.datasets), age)
-    return made
+        table.add_row(each.name, each.version[:8], str(each.jobs), str(each.datasets), age)
+    return table
 
 
 def _positions(view: Status) -> RenderableType:
-    made = table("consumer", "stream", "position", "moved")
+    table = empty_table("consumer", "stream", "position", "moved")
     for each in view.positions:
-        made.add_row(each.consumer, each.stream, each.position[:60], ago(each.updated_at))
-    return made
+        table.add_row(each.consumer, each.stream, each.position[:60], ago(each.updated_at))
+    return table
 
 
 def _workers(view: Status) -> RenderableType:
-    made = table("worker", "running>", "seen")
+    table = empty_table("worker", "running>", "seen")
     for each in view.workers:
-        made.add_row(each.id, str(each.running), ago(each.seen))
-    return made
+        table.add_row(each.id, str(each.running), ago(each.seen))
+    return table

@@ -7,10 +7,11 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from engine.cli.call import Call, command
-from engine.cli.decided import By
-from engine.cli.output import ago, short, show, status_text, table
-from engine.cli.session import Session, run
+from engine.cli.commands._decisions import By
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.elements import ago, empty_table, short, status_text
+from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
 from engine.service.commands.tasks import cancel as cancel_task
 from engine.service.commands.tasks import retry as retry_tasks
@@ -38,7 +39,7 @@ class Status(StrEnum):
 @app.callback()
 @command
 def tasks(
-    call: Call,
+    options: GlobalOptions,
     status: Annotated[
         list[Status] | None, typer.Option("--status", "-s", help="Status of the tasks; repeatable.")
     ] = None,
@@ -51,7 +52,7 @@ def tasks(
     """List tasks, newest first; or retry or cancel some."""
     statuses = [each.value for each in status] if status else None
     rows = run(
-        call,
+        options,
         lambda session: list_tasks(
             session.caller(),
             session.service,
@@ -61,13 +62,13 @@ def tasks(
             limit=limit,
         ),
     )
-    show(call, rows, _listed)
+    show(options, rows, _listed)
 
 
 @app.command()
 @command
 def retry(
-    call: Call,
+    options: GlobalOptions,
     tasks: Annotated[
         list[str] | None,
         typer.Argument(help="Ids of tasks, or the last characters.", metavar="TASK"),
@@ -86,16 +87,16 @@ def retry(
             return await retry_failed(session.caller(), session.service, job)
         return await retry_tasks(session.caller(), session.service, tasks or ())
 
-    show(call, {"retried": run(call, work)}, _retried)
+    show(options, {"retried": run(options, work)}, _retried)
 
 
 @app.command()
 @command
-def cancel(call: Call, task: _Id, by: By = None) -> None:
+def cancel(options: GlobalOptions, task: _Id, by: By = None) -> None:
     """Cancel a task; dependents continue as if its outputs were unchanged."""
-    done = run(call, lambda session: cancel_task(session.caller(by), session.service, task))
+    done = run(options, lambda session: cancel_task(session.caller(by), session.service, task))
     show(
-        call,
+        options,
         {"task": done, "done": "canceled"},
         lambda view: Text(f"task {view['task']} is canceled"),
     )
@@ -109,10 +110,10 @@ def _retried(view: dict[str, int]) -> RenderableType:
 def _listed(rows: list[TaskRow]) -> RenderableType:
     if not rows:
         return Text("no such tasks", "dim")
-    made = table("task", "status", "job", "partitions", "tries>", "created", "note")
+    table = empty_table("task", "status", "job", "partitions", "tries>", "created", "note")
     for each in rows:
         note = each.note.strip().splitlines()[-1] if each.note.strip() else ""
-        made.add_row(
+        table.add_row(
             short(each.id),
             status_text(each.status),
             each.job,
@@ -121,4 +122,4 @@ def _listed(rows: list[TaskRow]) -> RenderableType:
             ago(each.created_at),
             Text(note, "dim"),
         )
-    return made
+    return table

@@ -8,15 +8,15 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from engine.cli.broker import running_broker
-from engine.cli.call import Call, command
 from engine.cli.commands.worker import enough
-from engine.cli.monitor import Monitor
-from engine.cli.output import console, show
-from engine.cli.services import Service, serve
-from engine.cli.session import Session, run, settings_of
-from engine.cli.topics import Topics
-from engine.cli.wiring import consumers_of
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import console, show
+from engine.cli.runtime.broker import running_broker
+from engine.cli.runtime.consumers import consumers_for
+from engine.cli.runtime.monitor import Monitor
+from engine.cli.runtime.services import Service, serve
+from engine.cli.runtime.session import Session, load_settings, run
+from engine.cli.runtime.topics import TopicCreator
 from engine.embedded.broker import Broker, EmbeddedBroker
 from engine.loops.engine import Engine
 from engine.secrets import clear_environment
@@ -39,7 +39,7 @@ class _House:
 @app.command()
 @command
 def up(
-    call: Call,
+    options: GlobalOptions,
     workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="Number of workers.")] = 1,
     demo: Annotated[
         bool,
@@ -58,12 +58,12 @@ def up(
         with running_broker(session.settings) as broker:
             if demo:
                 await _demo(session, broker)
-            show(call, _house(session, broker, workers), _text)
+            show(options, _house(session, broker, workers), _text)
             await serve(session, *_services(session, broker, workers), has_engine=True)
 
-    concurrency = settings_of(call).concurrency
+    concurrency = load_settings(options).concurrency
     pool = enough(concurrency, workers)
-    run(call, work, role="host", database_pool=pool, monitor_address=monitor)
+    run(options, work, role="host", database_pool=pool, monitor_address=monitor)
 
 
 async def _demo(session: Session, broker: Broker) -> None:
@@ -82,10 +82,10 @@ def _services(session: Session, broker: Broker, workers: int) -> list[Service]:
     hands = [
         Worker(session.database, session.org_context, session.settings) for _ in range(workers)
     ]
-    consumers = consumers_of(session, broker)
+    consumers = consumers_for(session, broker)
     services: list[Service] = [engine.run, consumers.run, *(hand.run for hand in hands)]
     if isinstance(broker, EmbeddedBroker):
-        services.append(Topics(session, broker).run)
+        services.append(TopicCreator(session, broker).run)
     return services
 
 

@@ -11,9 +11,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli.call import Call, command
-from engine.cli.dagfiles import read_dag
-from engine.cli.output import complain, show
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import print_error, show
+from engine.cli.runtime.dag_files import read_dag
 from engine.errors import InvalidDag
 from engine.flow.deployment.current_versions import CurrentVersion, compile_among
 from engine.lineage.columns import EVERY, NO_COLUMN
@@ -40,7 +40,7 @@ class _Checked:
 @app.command()
 @command
 def validate(
-    call: Call,
+    options: GlobalOptions,
     files: Annotated[
         list[Path], typer.Argument(help="DAG files; - for standard input.", metavar="FILE")
     ],
@@ -56,8 +56,8 @@ def validate(
     current: dict[str, CurrentVersion] = {}
     checked = [_check(file, current, columns) for file in files]
     for problem in (problem for each in checked for problem in each.problems):
-        complain(problem)
-    show(call, checked, _lines)
+        print_error(problem)
+    show(options, checked, _lines)
     if any(each.problems for each in checked):
         raise typer.Exit(1)
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.call import Call, command
-from engine.cli.monitor import Monitor
-from engine.cli.services import serve
-from engine.cli.session import Session, run
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.runtime.monitor import Monitor
+from engine.cli.runtime.services import serve
+from engine.cli.runtime.session import Session, run
 from engine.errors import UnknownName
 from engine.secrets import clear_environment
 from engine.worker.runtimes import Runtime, installed_runtimes
@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def worker(
-    call: Call,
+    options: GlobalOptions,
     concurrency: Annotated[
         int | None,
         typer.Option(
@@ -50,7 +50,7 @@ def worker(
         await serve(session, worker.run)
 
     run(
-        call,
+        options,
         work,
         role="service",
         concurrency=concurrency,

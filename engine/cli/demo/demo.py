@@ -18,9 +18,9 @@ from engine.cli.demo.load import load_sources
 from engine.cli.demo.stage import Stage, running
 from engine.cli.demo.verify import compare, rebuild
 from engine.cli.demo.wave import Wave, read_wave
-from engine.cli.session import Session, opened
-from engine.cli.waiting import wait_for
-from engine.cli.wiring import consumers_of
+from engine.cli.runtime.consumers import consumers_for
+from engine.cli.runtime.session import Session, open_session
+from engine.cli.runtime.wait import wait_for
 from engine.embedded.broker import Broker, EmbeddedBroker
 from engine.embedded.postgres import EmbeddedPostgres
 from engine.errors import UnknownName
@@ -73,7 +73,7 @@ async def _play(stage: Stage, console: Console) -> None:
     """Build all that there is, then let one change after the other come in."""
     since = await stage.now()
     await _arrive(stage)
-    async with running(consumers_of(stage.session, stage.broker).run):
+    async with running(consumers_for(stage.session, stage.broker).run):
         await _hear(stage, console, since)
         async with running(_engine(stage.session).run, _worker(stage.session).run):
             built = await _build(stage, console, since)
@@ -100,7 +100,7 @@ async def _own_servers(settings: Settings) -> AsyncIterator[tuple[Session, Broke
     with TemporaryDirectory(prefix="knockon-demo-") as place:
         server = EmbeddedPostgres(Path(place) / "postgres", durable=False)
         with server, EmbeddedBroker() as broker:
-            async with opened(own, server.url, makes_org=True) as session:
+            async with open_session(own, server.url, creates_org=True) as session:
                 yield session, broker
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from engine.cli.demo.changes import Change
 from engine.cli.demo.verify import Comparison
 from engine.cli.demo.wave import Hit, Wave
-from engine.cli.output import table
+from engine.cli.render.elements import empty_table
 from engine.service.queries.pruning import PrunedEdge
 from engine.wording import counted, some
 
@@ -49,12 +49,12 @@ def show_change(console: Console, change: Change, rows: int, wave: Wave) -> None
 
 def show_comparisons(console: Console, comparisons: Sequence[Comparison]) -> None:
     """Print each table's rows, and where it differs from the rebuild."""
-    made = table("table", "rows>", "surplus>", "missing>", "")
+    table = empty_table("table", "rows>", "surplus>", "missing>", "")
     for each in comparisons:
         verdict = Text("same", style="green") if each.is_equal else Text("differs", "bold red")
         numbers = (f"{number:,}" for number in (each.rows, each.surplus, each.missing))
-        made.add_row(each.table, *numbers, verdict)
-    _indented(console, made)
+        table.add_row(each.table, *numbers, verdict)
+    _indented(console, table)
 
 
 def show_difference(console: Console, comparisons: Iterable[Comparison]) -> None:
@@ -74,18 +74,18 @@ def _indented(console: Console, what: RenderableType) -> None:
 
 
 def _hits(hits: Iterable[Hit]) -> RenderableType:
-    made = table("hit", "partitions", "planned>", "ran>", "changed>")
+    table = empty_table("hit", "partitions", "planned>", "ran>", "changed>")
     for hit in hits:
         numbers = (f"{number:,}" for number in (hit.planned, hit.ran, hit.changed))
-        made.add_row(hit.job, some(hit.partitions, 2), *numbers, style="" if hit.ran else "dim")
-    return made
+        table.add_row(hit.job, some(hit.partitions, 2), *numbers, style="" if hit.ran else "dim")
+    return table
 
 
 def _left_alone(edges: Iterable[PrunedEdge]) -> RenderableType:
-    made = table("left alone", "though it reads", "because")
+    table = empty_table("left alone", "though it reads", "because")
     for edge in edges:
-        made.add_row(edge.job, edge.dataset, edge.detail)
-    return made
+        table.add_row(edge.job, edge.dataset, edge.detail)
+    return table
 
 
 def _sum(wave: Wave) -> str:

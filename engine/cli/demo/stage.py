@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from engine.cli.services import Service
-from engine.cli.session import Session
+from engine.cli.runtime.services import Service
+from engine.cli.runtime.session import Session
 from engine.embedded.broker import Broker
 from engine.errors import ServiceUnavailable
 from engine.store.run import Row, fetch

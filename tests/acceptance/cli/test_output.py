@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from engine.cli.output import mapping_text, short, to_json
+from engine.cli.render.console import to_json
+from engine.cli.render.elements import mapping_text, short
 from engine.service.queries.status import Status, Worker
 from engine.wording import counted, some, span
 

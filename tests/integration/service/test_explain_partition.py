@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from rich.console import Console
 
-from engine.cli.explained import partition_tree
+from engine.cli.render.explanation import partition_tree
 from engine.errors import InvalidPartition, UnknownName
 from engine.flow.execution.operator_actions import cancel
 from engine.flow.planning.approve import approve, reject

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from rich.console import Console
 
-from engine.cli.explained import fact_text, task_tree
+from engine.cli.render.explanation import fact_text, task_tree
 from engine.errors import UnknownName
 from engine.flow.deployment.apply import apply
 from engine.flow.deployment.propose import propose

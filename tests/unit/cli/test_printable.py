@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli import output
+from engine.cli.render.console import console
+from engine.cli.render.elements import empty_table
 from engine.printable import printable, printable_json
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
@@ -76,14 +77,14 @@ def test_whatever_is_drawn_is_text(text: str) -> None:
 
 
 def _printed(drawn: Any) -> str:
-    console = output.console()
-    console.file = io.StringIO()
-    console.print(drawn)
-    return console.file.getvalue()
+    target = console()
+    target.file = io.StringIO()
+    target.print(drawn)
+    return target.file.getvalue()
 
 
 def _table(text: str) -> Table:
-    made = output.table(text, title=text)
+    made = empty_table(text, title=text)
     made.add_row(text)
     return made
 

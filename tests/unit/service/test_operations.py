@@ -52,20 +52,20 @@ def test_queries_require_a_reader(operation: Operation) -> None:
 
 
 @pytest.mark.parametrize("operation", COMMANDS, ids=name_of)
-def test_commands_refuse_lesser_roles(operation: Operation) -> None:
+async def test_commands_refuse_lesser_roles(operation: Operation) -> None:
     assert operation.required_role in (Role.WRITER, Role.ADMIN)
     for role in Role:
         if not role.includes(operation.required_role):
             # Without its other arguments: the check comes first.
             with pytest.raises(Forbidden, match=f"the role {operation.required_role}") as refusal:
-                operation(Caller(ORG, None, role))
+                await operation(Caller(ORG, None, role))
             assert refusal.value.code == "forbidden"
 
 
 @pytest.mark.parametrize("operation", [o for o in COMMANDS if o.requires_operator], ids=name_of)
-def test_what_affects_other_orgs_is_reserved_to_operators(operation: Operation) -> None:
+async def test_what_affects_other_orgs_is_reserved_to_operators(operation: Operation) -> None:
     with pytest.raises(Forbidden, match="operators"):
-        operation(ADMIN)
+        await operation(ADMIN)
 
 
 def test_operators_are_required_where_other_orgs_or_every_table_are_affected() -> None:

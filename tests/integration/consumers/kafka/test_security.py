@@ -7,8 +7,8 @@ import structlog
 from pydantic import SecretStr
 
 from consumers.kafka import KafkaConsumer
-from engine.cli.broker import broker_of
-from engine.cli.kafka_security import kafka_security
+from engine.cli.runtime.broker import find_broker
+from engine.cli.runtime.kafka_security import kafka_security
 from engine.errors import InvalidInput
 from engine.settings import Settings
 from tests.support.apache_kafka.broker import SecureBroker
@@ -48,7 +48,7 @@ async def test_a_user_with_the_password_is_let_in(
     broker, ledger, topic, said, monkeypatch, mechanism
 ):
     set_all(monkeypatch, said | {"KAFKA_SASL_MECHANISM": mechanism})
-    inside = broker_of(Settings())
+    inside = find_broker(Settings())
     assert inside is not None
     async with topic_on(inside) as topic:
         told = settings(inside, topic.name, security=inside.security)
@@ -65,7 +65,7 @@ async def test_a_wrong_password_is_said_and_tried_again_ever_more_slowly(
     broker, ledger, topic, said, monkeypatch, caplog
 ):
     set_all(monkeypatch, said | {"KAFKA_SASL_PASSWORD": "tr0ub4dor"})
-    outside = broker_of(Settings())
+    outside = find_broker(Settings())
     assert outside is not None
     told = settings(outside, topic.name, security=outside.security)
     consumer, stop = KafkaConsumer(told, ledger.ingest, ledger.positions), asyncio.Event()

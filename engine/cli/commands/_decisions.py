@@ -6,8 +6,8 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.cli.output import short
-from engine.cli.planned import difference_texts
+from engine.cli.render.elements import short
+from engine.cli.render.plan import difference_texts
 from engine.service.commands.plans import Review
 from engine.wording import counted
 

@@ -1,12 +1,12 @@
-"""The consumers of a session, as its settings place them."""
+"""The consumers of an org, as configured by the settings."""
 
 from consumers.run import Consumers, Wiring
-from engine.cli.session import Session
+from engine.cli.runtime.session import Session
 from engine.embedded.broker import Broker
 
 
-def consumers_of(session: Session, broker: Broker | None, group: str | None = None) -> Consumers:
-    """All consumers of the org; ``group`` is their name, by default `knockon.<org>`."""
+def consumers_for(session: Session, broker: Broker | None, group: str | None = None) -> Consumers:
+    """All consumers of the org; the name ``group`` defaults to `knockon.<org>`."""
     settings = session.settings
     wiring = Wiring(
         name=group or session.org.consumer_name,

@@ -1,4 +1,4 @@
-"""Services that run until they are told to stop."""
+"""Services that run until a signal."""
 
 import asyncio
 import signal
@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from engine.cli.monitor import monitored
-from engine.cli.session import Session
+from engine.cli.runtime.monitor import monitored
+from engine.cli.runtime.session import Session
 
 Service = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -15,15 +15,15 @@ _log = structlog.get_logger(__name__)
 
 
 async def serve(session: Session, *services: Service, has_engine: bool = False) -> None:
-    """Run services until SIGINT or SIGTERM; each finishes what it has in hand.
+    """Run services until SIGINT or SIGTERM; each finishes the current work.
 
-    A second signal stops them at once. A service that fails takes the others down with it. The
-    monitor, where there is one, answers until all have ended.
+    A second signal cancels all services. A failing service stops the others. The monitor responds
+    until all services have ended.
     """
     stop = asyncio.Event()
     async with monitored(session, has_engine=has_engine), asyncio.TaskGroup() as group:
         tasks = [group.create_task(_guarded(service, stop)) for service in services]
-        _heed_signals(stop, tasks)
+        _handle_signals(stop, tasks)
 
 
 async def _guarded(service: Service, stop: asyncio.Event) -> None:
@@ -33,14 +33,14 @@ async def _guarded(service: Service, stop: asyncio.Event) -> None:
         stop.set()
 
 
-def _heed_signals(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
-    def heed() -> None:
+def _handle_signals(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
+    def handle() -> None:
         if stop.is_set():
             for task in tasks:
                 task.cancel()
         else:
-            _log.info("stopping; once more to stop at once")
+            _log.info("stopping; a second signal stops immediately")
             stop.set()
 
-    for each in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(each, heed)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, handle)

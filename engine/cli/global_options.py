@@ -1,4 +1,4 @@
-"""The options that every command has, before or after its name: `knockon --json status --org a`."""
+"""The options of every command, before or after its name: `knockon --json status --org a`."""
 
 import inspect
 from collections.abc import Callable
@@ -16,8 +16,8 @@ def _option(name: str, help_: str, **more: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """What was said besides the command itself; None: what the environment says."""
+class GlobalOptions:
+    """The options of every command; None defers to the environment."""
 
     org: Annotated[str | None, _option("--org", "Org of the command.")] = None
     database_url: Annotated[
@@ -36,37 +36,34 @@ class Call:
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of all; its first parameter is the `Call` that they make.
+    """Add the global options to a command, passed as a `GlobalOptions` in the first parameter.
 
-    A group of commands acts itself only where none of them is called.
+    The function of a command group runs only if no command of the group is called.
     """
 
     @wraps(function)
-    def called(context: typer.Context, **given: Any) -> None:
-        said = {each.name: given.pop(each.name) for each in fields(Call)}
-        context.obj = _merged(context.obj or Call(), said)
+    def wrapper(context: typer.Context, **arguments: Any) -> None:
+        given = {option.name: arguments.pop(option.name) for option in fields(GlobalOptions)}
+        # Options closer to the command override those before it.
+        overrides = {name: value for name, value in given.items() if value}
+        context.obj = replace(context.obj or GlobalOptions(), **overrides)
         if context.invoked_subcommand is None:
-            function(context.obj, **given)
+            function(context.obj, **arguments)
 
-    called.__signature__ = _with_options(inspect.signature(function))  # type: ignore[attr-defined]
-    called.__annotations__ = {
-        each.name: each.annotation
-        for each in called.__signature__.parameters.values()  # type: ignore[attr-defined]
+    signature = _with_options(inspect.signature(function))
+    wrapper.__signature__ = signature  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {
+        parameter.name: parameter.annotation for parameter in signature.parameters.values()
     }
-    return called
-
-
-def _merged(call: Call, said: dict[str, Any]) -> Call:
-    """What is said later, nearer to the command, wins."""
-    return replace(call, **{name: value for name, value in said.items() if value})
+    return wrapper
 
 
 def _with_options(signature: inspect.Signature) -> inspect.Signature:
     keyword = inspect.Parameter.KEYWORD_ONLY
-    own = [each.replace(kind=keyword) for each in list(signature.parameters.values())[1:]]
+    own = [parameter.replace(kind=keyword) for parameter in list(signature.parameters.values())[1:]]
     options = [
-        inspect.Parameter(each.name, keyword, default=each.default, annotation=each.type)
-        for each in fields(Call)
+        inspect.Parameter(option.name, keyword, default=option.default, annotation=option.type)
+        for option in fields(GlobalOptions)
     ]
     context = inspect.Parameter("context", keyword, annotation=typer.Context)
     return signature.replace(parameters=[context, *own, *options])

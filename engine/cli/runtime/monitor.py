@@ -1,4 +1,4 @@
-"""Metrics and health of the process that serves them, where an address for them is set."""
+"""Metrics and health of a process, served if an address is configured."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,8 @@ import psycopg
 import typer
 from psycopg_pool import PoolTimeout
 
-from engine.cli.session import Session
+from engine.cli.runtime.session import Session
+from engine.errors import KnockonError
 
 Monitor = Annotated[
     str | None,
@@ -27,7 +28,10 @@ _PATIENCE_SECONDS = 3.0
 
 @asynccontextmanager
 async def monitored(session: Session, *, has_engine: bool) -> AsyncIterator[None]:
-    """Serve meanwhile; an engine tells of the database, too. Raises as `MonitorServer` does."""
+    """Serve metrics and health, with gauges of the database for an engine.
+
+    Raises the errors of `MonitorServer`.
+    """
     address = session.settings.monitor_address
     if address is None:
         yield
@@ -37,21 +41,21 @@ async def monitored(session: Session, *, has_engine: bool) -> AsyncIterator[None
     from engine.monitor.server import MonitorServer
 
     backlog = BacklogGauges(session.database, session.org_context.id) if has_engine else None
-    app = monitor(session.settings.org, {"database": partial(_lack, session)}, backlog)
-    server, over = MonitorServer(app, address), asyncio.Event()
+    app = monitor(session.settings.org, {"database": partial(_problem, session)}, backlog)
+    server, stop = MonitorServer(app, address), asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(server.run(over))
+        group.create_task(server.run(stop))
         try:
             yield
         finally:
-            over.set()
+            stop.set()
 
 
-async def _lack(session: Session) -> str | None:
-    """What the database lacks for work to be done."""
+async def _problem(session: Session) -> str | None:
+    """The reason the database is not ready, if any."""
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            lacking = await session.service.missing_migrations()
-    except (psycopg.Error, PoolTimeout, TimeoutError) as error:
+            missing = await session.service.missing_migrations()
+    except (KnockonError, psycopg.Error, PoolTimeout, TimeoutError) as error:
         return str(error).strip() or "does not answer"
-    return f"lacks migrations {', '.join(lacking)}" if lacking else None
+    return f"lacks migrations {', '.join(missing)}" if missing else None

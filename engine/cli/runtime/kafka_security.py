@@ -1,4 +1,4 @@
-"""From the settings to what a Kafka client needs to be let in."""
+"""Security options of Kafka clients, from the settings."""
 
 import ssl
 from typing import Any
@@ -10,14 +10,14 @@ from engine.settings import Settings
 
 
 def kafka_security(settings: Settings) -> dict[str, Any]:
-    """Arguments of aiokafka's clients. Raises InvalidInput where settings lack something."""
+    """Arguments for aiokafka's clients. Raises InvalidInput if required settings are missing."""
     protocol = settings.kafka_security_protocol
-    said: dict[str, Any] = {"security_protocol": protocol}
+    options: dict[str, Any] = {"security_protocol": protocol}
     if protocol.endswith("SSL"):
-        said["ssl_context"] = _tls(settings)
+        options["ssl_context"] = _tls(settings)
     if protocol.startswith("SASL"):
-        said |= _sasl(settings)
-    return said
+        options |= _sasl(settings)
+    return options
 
 
 def _sasl(settings: Settings) -> dict[str, str]:
@@ -40,10 +40,10 @@ def _tls(settings: Settings) -> ssl.SSLContext:
         if settings.kafka_ssl_cert:
             secret = _plain(settings.kafka_ssl_key_password) or ""
             context.load_cert_chain(settings.kafka_ssl_cert, settings.kafka_ssl_key, secret)
-    except OSError as error:  # SSLError is one
+    except OSError as error:  # also the base class of SSLError
         raise InvalidInput(
-            f"Kafka's TLS files cannot be used ({error}): look at KNOCKON_KAFKA_SSL_CA, _CERT, "
-            "_KEY and _KEY_PASSWORD, which name PEM files"
+            f"cannot use Kafka's TLS files ({error}): check the PEM files named by "
+            "KNOCKON_KAFKA_SSL_CA, _CERT and _KEY, and KNOCKON_KAFKA_SSL_KEY_PASSWORD"
         ) from error
     return context
 

@@ -6,7 +6,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli.output import ago, compact, mapping_text, pruned_text, short, status_text
+from engine.cli.render.elements import ago, compact, mapping_text, pruned_text, short, status_text
 from engine.model.event import MANUAL
 from engine.service.queries.explain_partition import AuditVerdict, ExplainedPartition
 from engine.service.queries.explain_task import Blocker, Cause, ExplainedTask, PathHop

@@ -1,8 +1,8 @@
-"""Sharing the embedded database: whoever started it stops it, and not under others' feet.
+"""Shared use of the embedded database, stopped by the command that started it.
 
-Every user holds a shared lock on a file for as long as it uses the server. A command that started
-the server waits at its end until the others are gone; `knockon up` waits at its beginning, so that
-it is always the one who starts it.
+Every command holds a shared lock on a file while using the server. The command that started the
+server waits at the end for the other commands; `knockon up` waits at the start, so that `up` always
+is the command that starts the server.
 """
 
 import fcntl
@@ -16,18 +16,18 @@ from engine.embedded.postgres import EmbeddedPostgres
 from engine.errors import ServiceUnavailable
 
 Role = Literal["guest", "service", "host"]
-"""A guest comes and goes; a service stays and bears outages; the host keeps the server."""
+"""A guest is a short command; a service runs through outages; the host owns the server."""
 
 _PATIENCE_SECONDS = 30.0
 
 
 @contextmanager
 def embedded_database(home: Path, role: Role) -> Iterator[str]:
-    """The address of the server under a home. Raises ServiceUnavailable."""
+    """The address of the server of a home directory. Raises ServiceUnavailable."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "postgres.users").open("w") as users:
         if role == "host":
-            _wait_to_be_alone(users, home)
+            _wait_for_exclusive_use(users, home)
         fcntl.flock(users, fcntl.LOCK_SH)
         with EmbeddedPostgres(home / "postgres", durable=True) as server:
             try:
@@ -37,7 +37,7 @@ def embedded_database(home: Path, role: Role) -> Iterator[str]:
                     fcntl.flock(users, fcntl.LOCK_EX)
 
 
-def _wait_to_be_alone(users: IO[str], home: Path) -> None:
+def _wait_for_exclusive_use(users: IO[str], home: Path) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:

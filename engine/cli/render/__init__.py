@@ -1,0 +1,1 @@
+"""The display of results: console, tables, trees and explanations."""

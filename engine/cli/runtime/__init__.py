@@ -1,0 +1,1 @@
+"""The environment of a command: session, servers, consumers, and waiting for results."""

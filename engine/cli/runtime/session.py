@@ -1,0 +1,122 @@
+"""Connection of a command to the configured database, or to the embedded one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from engine.cli.global_options import GlobalOptions
+from engine.cli.runtime.embedded_database import Role, embedded_database
+from engine.flow.shared.org_context import OrgContext
+from engine.logs import configure_logs
+from engine.secrets import hide_settings
+from engine.service.caller import Caller, Org
+from engine.service.errors import database_errors
+from engine.service.service import Service
+from engine.settings import Settings
+from engine.store.database import Connection, Database
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open service with settings and the org of the command.
+
+    Commands use ``service``; ``database`` and ``org_context`` are for processes.
+    """
+
+    settings: Settings
+    service: Service
+    org: Org
+
+    def caller(self, user: str | None = None) -> Caller:
+        """Return the local user, under the name to record with decisions."""
+        return Caller.local(self.org, user)
+
+    @property
+    def database(self) -> Database:
+        """Return the database of the service."""
+        return self.service.database
+
+    @property
+    def org_context(self) -> OrgContext:
+        """Return the org with its lineage."""
+        return self.service.org_context(self.org.id)
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection in autocommit mode."""
+        return self.database.connection()
+
+
+def run(
+    options: GlobalOptions,
+    work: Callable[[Session], Awaitable[T]],
+    *,
+    role: Role = "guest",
+    creates_org: bool = False,
+    **settings: Any,
+) -> T:
+    """Run the work of a command in a session. Raises ServiceUnavailable on database errors.
+
+    A guest logs only errors, unless --log-level is set, and does not wait for an unavailable
+    database. ``creates_org`` creates a missing org; ``settings`` override those of the environment.
+    """
+    loaded = load_settings(options, quiet=role == "guest", **settings)
+
+    async def main(url: str) -> T:
+        opening = open_session(loaded, url, creates_org=creates_org, patient=role != "guest")
+        with database_errors():
+            async with opening as session:
+                return await work(session)
+
+    with database_url(loaded, role) as url:
+        return asyncio.run(main(url))
+
+
+def load_settings(options: GlobalOptions, *, quiet: bool = True, **overrides: Any) -> Settings:
+    """Settings of the environment, overridden by the options; configures logs."""
+    given: dict[str, Any] = {
+        "org": options.org,
+        "database_url": options.database_url,
+        "kafka_bootstrap_servers": options.kafka,
+        "log_level": options.log_level,
+        **overrides,
+    }
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    if quiet and "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": "error"})
+    hide_settings(settings)
+    configure_logs(settings)
+    return settings
+
+
+@contextmanager
+def database_url(settings: Settings, role: Role = "guest") -> Iterator[str]:
+    """The address of the configured database, or of an embedded one, started if necessary."""
+    if settings.database_url:
+        yield settings.database_url
+    else:
+        with embedded_database(settings.home, role) as url:
+            yield url
+
+
+@asynccontextmanager
+async def open_session(
+    settings: Settings, url: str, *, creates_org: bool = False, patient: bool = False
+) -> AsyncIterator[Session]:
+    """A session on a database with the current schema; an embedded database is migrated first.
+
+    ``patient``: wait up to a minute for an unavailable database.
+    """
+    opening = Service.open(
+        url,
+        source_url=settings.source_url,
+        pool_size=settings.database_pool,
+        patient=patient,
+        migrates=settings.database_url is None,
+    )
+    async with opening as service:
+        await service.require_schema()
+        yield Session(settings, service, await service.org(settings.org, create=creates_org))
