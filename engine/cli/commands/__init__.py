@@ -1,1 +1,1 @@
-"""The commands, one a module."""
+"""The commands, one module each; modules with an underscore are shared."""

@@ -1,4 +1,4 @@
-"""Arguments and output that `knockon approve` and `knockon reject` share."""
+"""Arguments and output shared by `knockon approve` and `knockon reject`."""
 
 from typing import Annotated
 
@@ -19,17 +19,22 @@ By = Annotated[
 ]
 
 
-def decisions(done: list[Review]) -> RenderableType:
-    """A line for each plan, and below it how what runs differs from what was held."""
+def decisions(reviews: list[Review]) -> RenderableType:
+    """A line for each plan, followed by differences between the executed and the held plan."""
     return Group(
-        *(part for each in done for part in (_line(each), *difference_texts(each.changes)))
+        *(
+            line
+            for review in reviews
+            for line in (_summary(review), *difference_texts(review.changes))
+        )
     )
 
 
-def _line(done: Review) -> Text:
-    text = Text(f"plan {short(done.plan_id)} is {done.state}{'' if done.is_new else ' already'}")
-    if done.state == "applied" and done.is_new:
-        text.append(f": {counted(done.tasks, 'task')}", "bold")
-    if done.changes:
-        text.append("; it is not what was held:", "yellow")
+def _summary(review: Review) -> Text:
+    already = "" if review.is_new else " already"
+    text = Text(f"plan {short(review.plan_id)} is{already} {review.state}")
+    if review.state == "applied" and review.is_new:
+        text.append(f": {counted(review.tasks, 'task')}", "bold")
+    if review.changes:
+        text.append("; different from the held plan:", "yellow")
     return text

@@ -1,4 +1,4 @@
-"""The arguments by which `invalidate` and `impact` name a part of a dataset."""
+"""Arguments of `invalidate`, `impact` and `run` for a part of a dataset."""
 
 from typing import Annotated, Any
 
@@ -30,33 +30,33 @@ Rows = Annotated[
         "--rows", help='Row filter: {"origin": {"in": ["JFK"]}}; default: any row.', metavar="JSON"
     ),
 ]
-Why = Annotated[Reason, typer.Option("--reason", help="Reason of the change.")]
+ReasonOption = Annotated[Reason, typer.Option("--reason", help="Reason of the change.")]
 
 
-def event_of(
+def event_from(
     dataset: str,
     partitions: list[str] | None,
     columns: list[str] | None,
     rows: str | None,
     reason: Reason,
-    **more: Any,
+    **fields: Any,
 ) -> SourceEvent:
-    """The event that the arguments describe. Raises InvalidFilter where rows are not JSON."""
+    """The event for the arguments. Raises InvalidFilter if ``rows`` is not a JSON object."""
     return SourceEvent(
         dataset=dataset,
-        partitions=separate(partitions),
-        columns=separate(columns),
+        partitions=split_values(partitions),
+        columns=split_values(columns),
         rows=None if rows is None else _filter(rows),
         reason=reason,
-        **more,
+        **fields,
     )
 
 
-def separate(texts: list[str] | None) -> tuple[str, ...] | None:
-    """Options that may be repeated, and may hold several with commas between them."""
+def split_values(texts: list[str] | None) -> tuple[str, ...] | None:
+    """The values of a repeatable option with comma-separated values."""
     if not texts:
         return None
-    return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
+    return tuple(value.strip() for text in texts for value in text.split(",") if value.strip())
 
 
 def _filter(text: str) -> dict[str, Any]:

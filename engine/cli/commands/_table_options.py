@@ -1,4 +1,4 @@
-"""Arguments of the commands about source tables."""
+"""Arguments of commands for source tables."""
 
 from typing import Annotated
 

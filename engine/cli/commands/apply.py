@@ -29,7 +29,7 @@ def apply(
     ],
     by: By = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Return when everything is recomputed.")
+        bool, typer.Option("--wait", help="Wait until everything is recomputed.")
     ] = False,
 ) -> None:
     """Run a plan previewed with 'knockon impact' exactly as shown, once.
@@ -53,8 +53,8 @@ def apply(
 def _report(applied: Applied) -> RenderableType:
     name = f"plan {short(applied.plan_id)}"
     if applied.changes:
-        head = Text(f"{name} is not what would run now; nothing was written", "bold yellow")
+        head = Text(f"{name} would run differently now; nothing was written", "bold yellow")
         return Group(head, *difference_texts(applied.changes))
     if not applied.is_new:
-        return Text(f"{name} is applied already")
+        return Text(f"{name} is already applied")
     return Text.assemble(f"{name} is applied: ", (counted(applied.tasks, "task"), "bold"))

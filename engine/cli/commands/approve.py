@@ -22,7 +22,7 @@ def approve(
     plans: Plans,
     by: By = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Return when everything is recomputed.")
+        bool, typer.Option("--wait", help="Wait until everything is recomputed.")
     ] = False,
 ) -> None:
     """Approve plans pending approval.
@@ -32,9 +32,9 @@ def approve(
     """
 
     async def work(session: Session) -> list[Review]:
-        done = await approve_plans(session.caller(by), session.service, plans)
+        reviews = await approve_plans(session.caller(by), session.service, plans)
         if wait:
-            await wait_for(session, [fact for each in done for fact in each.invalidations])
-        return done
+            await wait_for(session, [id_ for review in reviews for id_ in review.invalidations])
+        return reviews
 
     show(options, run(options, work), decisions)

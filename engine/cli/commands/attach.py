@@ -43,8 +43,7 @@ def attach(
     dataset's partitioning or the table's columns have changed.
     """
     columns = dict(_pair(text) for text in partition or ())
-
-    done = run(
+    attachment = run(
         options,
         lambda session: attach_table(
             session.caller(),
@@ -56,15 +55,12 @@ def attach(
             announce=announce,
         ),
     )
-    show(
-        options,
-        done,
-        lambda _: Text.assemble((table, "bold"), " is captured as ", (dataset, "bold")),
-    )
+    text = Text.assemble((table, "bold"), " is captured as ", (dataset, "bold"))
+    show(options, attachment, lambda _: text)
 
 
 def _pair(text: str) -> tuple[str, str]:
-    dimension, is_pair, column = text.partition("=")
-    if not (dimension and is_pair and column):
+    dimension, separator, column = text.partition("=")
+    if not (dimension and separator and column):
         raise InvalidInput(f"--partition {text!r}: write DIMENSION=COLUMN, like dt=departed_at")
     return dimension, column

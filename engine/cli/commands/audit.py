@@ -16,7 +16,7 @@ from engine.service.queries.audit import audit as audit_partitions
 from engine.wording import counted
 
 app = typer.Typer(add_completion=False)
-_MOST_REASONS = 3
+_MAX_REASONS = 3
 
 
 @app.command()
@@ -28,7 +28,7 @@ def audit(
     ] = None,
     mend: Annotated[bool, typer.Option("--mend", help="Invalidate lost partitions.")] = False,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, help="Most partitions to list.")
+        int, typer.Option("--limit", "-n", min=1, help="Maximum number of partitions to list.")
     ] = 100,
 ) -> None:
     """Check every partition for lost work; exit with 1 if any partition is lost.
@@ -41,7 +41,7 @@ def audit(
         options,
         lambda session: operation(session.caller(), session.service, dataset, limit=limit),
     )
-    show(options, counts, lambda found: _report(found, mend=mend))
+    show(options, counts, lambda counts: _report(counts, mend=mend))
     if counts.lost and not mend:
         raise typer.Exit(1)
 
@@ -55,34 +55,34 @@ def _report(counts: Counts, *, mend: bool) -> RenderableType:
     )
     parts: list[RenderableType] = [summary]
     if counts.shown:
-        parts.append(_listed(counts.shown))
+        parts.append(_stale_table(counts.shown))
     if counts.lost and mend:
-        parts.append(Text("the lost partitions are invalidated: see 'knockon status'", "yellow"))
+        parts.append(Text("invalidated the lost partitions: see 'knockon status'", "yellow"))
     elif counts.lost:
-        parts.append(Text("knockon audit --mend has the lost partitions recomputed", "yellow"))
+        parts.append(Text("knockon audit --mend recomputes the lost partitions", "yellow"))
     return Group(*parts)
 
 
-def _listed(stale: list[StalePartition]) -> RenderableType:
+def _stale_table(stale: list[StalePartition]) -> RenderableType:
     table = empty_table("dataset", "partition", "verdict", "stale because", "left because")
-    for each in stale:
-        reasons = "\n".join(map(reason_text, each.reasons[:_MOST_REASONS]))
-        if len(each.reasons) > _MOST_REASONS:
-            reasons += f"\nand {len(each.reasons) - _MOST_REASONS} more"
-        table.add_row(each.dataset, each.partition, each.verdict, reasons, each.because or "")
+    for row in stale:
+        reasons = "\n".join(map(reason_text, row.reasons[:_MAX_REASONS]))
+        if len(row.reasons) > _MAX_REASONS:
+            reasons += f"\nand {len(row.reasons) - _MAX_REASONS} more"
+        table.add_row(row.dataset, row.partition, row.verdict, reasons, row.because or "")
     return table
 
 
 def reason_text(reason: Reason) -> str:
-    """One reason in words."""
+    """A reason in words."""
     if reason.dataset is None:
         return {
-            "definition": "the definition of its job has changed",
-            "never built": "it was never built",
-            "partly written": "an attempt that may have written it did not complete",
-            "declared wrong": "an invalidation declared it wrong, and no run has completed since",
-            "rows not read": "rows were not read again: that was canceled or rejected",
-            "invalidated": "an open invalidation covers it",
-            "stalled": "its task waits for nothing that is still to end",
+            "definition": "the definition of the job has changed",
+            "never built": "never built",
+            "partly written": "an attempt may have written part of the partition",
+            "declared wrong": "declared wrong, and not rebuilt since",
+            "rows not read": "changed rows were not read (task canceled or plan rejected)",
+            "invalidated": "an open invalidation covers the partition",
+            "stalled": "the task waits only for ended tasks",
         }.get(reason.rule, reason.rule)
     return f"{reason.rule}: {reason.dataset} {reason.partition}"

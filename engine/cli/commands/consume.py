@@ -18,7 +18,7 @@ from engine.model.event import Advance
 
 _log = structlog.get_logger(__name__)
 app = typer.Typer(add_completion=False)
-_NAMED: dict[str, Origin | None] = {"stored": None, "earliest": "earliest", "latest": "latest"}
+_ORIGINS: dict[str, Origin | None] = {"stored": None, "earliest": "earliest", "latest": "latest"}
 
 
 @app.command()
@@ -53,15 +53,15 @@ def consume(
     async def work(session: Session) -> None:
         consumers = consumers_for(session, find_broker(session.settings), group)
         if origin is not None:
-            _tell(await consumers.rewind(origin))
+            _log_moves(await consumers.rewind(origin))
         await serve(session, consumers.run)
 
     run(options, work, role="service", monitor_address=monitor)
 
 
 def _origin(text: str) -> Origin | None:
-    if text in _NAMED:
-        return _NAMED[text]
+    if text in _ORIGINS:
+        return _ORIGINS[text]
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -72,8 +72,8 @@ def _origin(text: str) -> Origin | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _tell(moved: Sequence[Advance]) -> None:
-    for each in moved:
-        _log.info("position moved", stream=each.stream, before=each.before, after=each.after)
-    if not moved:
-        _log.info("no position had to be moved")
+def _log_moves(moves: Sequence[Advance]) -> None:
+    for move in moves:
+        _log.info("position moved", stream=move.stream, before=move.before, after=move.after)
+    if not moves:
+        _log.info("all positions are already there")

@@ -1,4 +1,4 @@
-"""`knockon dead-letters`, and what an operator does with them."""
+"""`knockon dead-letters`: list, show, replay and close."""
 
 from typing import Annotated
 from uuid import UUID
@@ -20,25 +20,27 @@ from engine.service.queries.dead_letters import DeadLetter, dead_letter, dead_le
 from engine.wording import counted
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
-_Done = Annotated[
+_WithDone = Annotated[
     bool,
     typer.Option(
         "--with-done", "--with-replayed", help="Include dead letters already replayed or closed."
     ),
 ]
-_Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Most dead letters to list.")]
+_Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, help="Maximum number of dead letters to list.")
+]
 
 
 @app.callback()
 @command
-def letters(options: GlobalOptions, with_done: _Done = False, limit: _Limit = 50) -> None:
-    """List dead letters, newest first; or show, replay or close some."""
+def letters(options: GlobalOptions, with_done: _WithDone = False, limit: _Limit = 50) -> None:
+    """List dead letters, newest first; subcommands show, replay or close them."""
     _list(options, with_done, limit)
 
 
 @app.command("list")
 @command
-def list_(options: GlobalOptions, with_done: _Done = False, limit: _Limit = 50) -> None:
+def list_(options: GlobalOptions, with_done: _WithDone = False, limit: _Limit = 50) -> None:
     """List dead letters, newest first."""
     _list(options, with_done, limit)
 
@@ -53,7 +55,7 @@ def show(
 ) -> None:
     """Show a dead letter with its payload, headers and error."""
     view = run(options, lambda session: dead_letter(session.caller(), session.service, letter))
-    print_view(options, view, _whole)
+    print_view(options, view, _details)
 
 
 @app.command()
@@ -68,16 +70,16 @@ def replay(
 ) -> None:
     """Ingest dead letters again with the current format; failures stay open."""
     if bool(ids) == all_:
-        raise InvalidInput("name the letters to replay, or say --all")
+        raise InvalidInput("name the dead letters to replay, or pass --all")
 
     async def work(session: Session) -> list[Replayed]:
         if ids:
             return await replay_letters(session.caller(), session.service, ids)
         return await replay_all(session.caller(), session.service)
 
-    done = run(options, work)
-    print_view(options, done, _outcome)
-    if any(each.error for each in done):
+    results = run(options, work)
+    print_view(options, results, _outcome)
+    if any(result.error for result in results):
         raise typer.Exit(1)
 
 
@@ -92,11 +94,11 @@ def close(
     by: By = None,
 ) -> None:
     """Close dead letters without a replay."""
-    done = run(
+    closed = run(
         options,
         lambda session: close_letters(session.caller(by), session.service, ids, reason=reason),
     )
-    print_view(options, done, _closed)
+    print_view(options, closed, _closed)
 
 
 def _list(options: GlobalOptions, with_done: bool, limit: int) -> None:
@@ -106,25 +108,25 @@ def _list(options: GlobalOptions, with_done: bool, limit: int) -> None:
             session.caller(), session.service, with_done=with_done, limit=limit
         ),
     )
-    print_view(options, rows, _listed)
+    print_view(options, rows, _table)
 
 
-def _listed(rows: list[DeadLetter]) -> RenderableType:
+def _table(rows: list[DeadLetter]) -> RenderableType:
     if not rows:
         return Text("no dead letters", "green")
     table = empty_table("letter", "stream", "position", "age", "done", "error")
-    for each in rows:
-        done, error = _done(each), Text(each.error, "red")
-        table.add_row(short(each.id), each.stream, each.position, ago(each.created_at), done, error)
+    for row in rows:
+        done, error = _done(row), Text(row.error, "red")
+        table.add_row(short(row.id), row.stream, row.position, ago(row.created_at), done, error)
     return table
 
 
-def _whole(letter: DeadLetter) -> RenderableType:
+def _details(letter: DeadLetter) -> RenderableType:
     rows = {
         "letter": str(letter.id),
         "consumer": letter.consumer,
         "stream": f"{letter.stream} at {letter.position}",
-        "came": ago(letter.created_at),
+        "received": ago(letter.created_at),
         "replayed": ago(letter.replayed_at) or "no",
         **({"closed": _closing(letter)} if letter.closed_at else {}),
         **{f"header {name}": value for name, value in letter.headers.items()},
@@ -147,17 +149,17 @@ def _closing(letter: DeadLetter) -> str:
     return f"{ago(letter.closed_at)}{by}: {letter.close_reason}"
 
 
-def _closed(done: list[UUID]) -> RenderableType:
-    return Text(f"{counted(len(done), 'letter')} closed")
+def _closed(ids: list[UUID]) -> RenderableType:
+    return Text(f"{counted(len(ids), 'dead letter')} closed")
 
 
-def _outcome(done: list[Replayed]) -> RenderableType:
-    good = [each for each in done if each.error is None]
-    facts = sum(len(each.invalidations) for each in good)
-    head = Text(f"{counted(len(good), 'letter')} replayed: {counted(facts, 'invalidation')}")
-    stay = (
-        Text.assemble(short(each.id), ("  stays: ", "yellow"), each.error)
-        for each in done
-        if each.error
+def _outcome(results: list[Replayed]) -> RenderableType:
+    replayed = [result for result in results if result.error is None]
+    invalidations = counted(sum(len(result.invalidations) for result in replayed), "invalidation")
+    head = Text(f"{counted(len(replayed), 'dead letter')} replayed: {invalidations}")
+    failures = (
+        Text.assemble(short(result.id), ("  failed again: ", "yellow"), result.error)
+        for result in results
+        if result.error
     )
-    return Group(head, *stay)
+    return Group(head, *failures)

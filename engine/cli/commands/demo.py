@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.demo.demo import demo as play
+from engine.cli.demo.demo import demo as run_demo
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import console
 from engine.cli.runtime.session import load_settings
@@ -24,4 +24,4 @@ def demo(
 
     `knockon up --demo` keeps the result for exploration.
     """
-    raise typer.Exit(play(load_settings(options), console(), days))
+    raise typer.Exit(run_demo(load_settings(options), console(), days))

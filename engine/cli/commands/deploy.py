@@ -44,7 +44,7 @@ def deploy(
         bool, typer.Option("--dry-run", help="Show the effect of the deploy without deploying.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Return when all new dataset versions are built.")
+        bool, typer.Option("--wait", help="Wait until all new dataset versions are built.")
     ] = False,
 ) -> None:
     """Deploy DAG files: build changed outputs as new dataset versions, keep the rest.
@@ -55,32 +55,33 @@ def deploy(
 
     async def work(session: Session) -> _Deployed:
         operation = preview if dry_run else deploy_dag
-        done = [await operation(session.caller(), session.service, dag) for dag in dags]
+        deployments = [await operation(session.caller(), session.service, dag) for dag in dags]
         if wait and not dry_run:
-            await wait_for(session, await _builds(session, done))
-        return _Deployed(dry_run, tuple(done))
+            await wait_for(session, await _builds(session, deployments))
+        return _Deployed(dry_run, tuple(deployments))
 
     show(options, run(options, work, creates_org=not dry_run), _report)
 
 
-async def _builds(session: Session, done: Iterable[Deployment]) -> list[UUID]:
+async def _builds(session: Session, deployments: Iterable[Deployment]) -> list[UUID]:
     return [
         invalidation
-        for each in done
-        if each.version_id
-        for invalidation in await build_of(session.caller(), session.service, each.version_id)
+        for deployment in deployments
+        if (version := deployment.version_id)
+        for invalidation in await build_of(session.caller(), session.service, version)
     ]
 
 
 def _report(deployed: _Deployed) -> RenderableType:
-    return Group(*(_tree(each, deployed.dry_run) for each in deployed.dags))
+    return Group(*(_tree(deployment, deployed.dry_run) for deployment in deployed.dags))
 
 
-def _tree(done: Deployment, dry_run: bool) -> Tree:
-    change = done.diff
+def _tree(deployment: Deployment, dry_run: bool) -> Tree:
+    change = deployment.diff
     same = not (change.added or change.changed or change.removed or change.regenerated)
-    head = "would be deployed" if dry_run else "is served"
-    tree = Tree(Text.assemble((done.dag_name, "bold"), f" {head}", " as it was" if same else ""))
+    state = "would be deployed" if dry_run else "is deployed"
+    unchanged = ", unchanged" if same else ""
+    tree = Tree(Text.assemble((deployment.dag_name, "bold"), f" {state}{unchanged}"))
     for name in change.added:
         tree.add(Text.assemble(("+ ", "green"), name))
     for name, keys in change.changed.items():
@@ -90,28 +91,29 @@ def _tree(done: Deployment, dry_run: bool) -> Tree:
     if change.unchanged and not same:
         tree.add(Text(f"= {counted(len(change.unchanged), 'job')} unchanged", "dim"))
     if change.regenerated:
-        _add_versions(tree, done, dry_run)
-    for name, partitions in done.grown.items():
-        tree.add(_growth(name, partitions))
-    for name in done.followed:
-        tree.add(Text.assemble(("↳ ", "cyan"), name, ("  reads other columns of it now", "dim")))
+        _add_versions(tree, deployment, dry_run)
+    for name, partitions in deployment.grown.items():
+        tree.add(_growth_text(name, partitions))
+    for name in deployment.followed:
+        tree.add(Text.assemble(("↳ ", "cyan"), name, ("  now reads different columns", "dim")))
     return tree
 
 
-def _growth(name: str, partitions: Sequence[str]) -> Text:
+def _growth_text(name: str, partitions: Sequence[str]) -> Text:
     return Text.assemble(
         ("! ", "yellow"),
-        f"{name}  reaches further: {', '.join(partitions)}",
-        ("; if rows are there already: ", "dim"),
+        f"{name}  now includes {', '.join(partitions)}",
+        ("; if rows exist already: ", "dim"),
         f"knockon invalidate {name} -p '{partitions[0]}'",
     )
 
 
-def _add_versions(tree: Tree, done: Deployment, dry_run: bool) -> None:
-    tasks = "" if dry_run else f", {counted(done.tasks, 'task')} planned"
-    count = counted(len(done.diff.regenerated), "new dataset version")
+def _add_versions(tree: Tree, deployment: Deployment, dry_run: bool) -> None:
+    tasks = "" if dry_run else f", {counted(deployment.tasks, 'task')} planned"
+    count = counted(len(deployment.diff.regenerated), "new dataset version")
     branch = tree.add(Text.assemble((count, "cyan"), tasks))
-    is_first = not (done.diff.changed or done.diff.unchanged or done.diff.removed)
-    for name, columns in () if is_first else done.diff.regenerated.items():
-        what = "" if columns is None else f"  {', '.join(columns)}"
-        branch.add(Text.assemble(name, (what, "dim")))
+    diff = deployment.diff
+    is_first = not (diff.changed or diff.unchanged or diff.removed)
+    for name, columns in () if is_first else diff.regenerated.items():
+        names = "" if columns is None else f"  {', '.join(columns)}"
+        branch.add(Text.assemble(name, (names, "dim")))

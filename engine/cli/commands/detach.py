@@ -29,5 +29,5 @@ def detach(
             session.caller(), session.service, table, dataset, source_url=source_url
         ),
     )
-    done = {"table": table, "dataset": dataset}
-    show(options, done, lambda _: Text.assemble((table, "bold"), " is captured no more"))
+    detached = {"table": table, "dataset": dataset}
+    show(options, detached, lambda _: Text.assemble((table, "bold"), " is no longer captured"))

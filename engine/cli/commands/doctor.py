@@ -30,34 +30,34 @@ _MARKS = {"ok": ("✓ ", "green"), "warn": ("! ", "yellow"), "fail": ("✗ ", "b
 @command
 def doctor(options: GlobalOptions) -> None:
     """Check the installation, and print remedies; exit with 1 if a check fails."""
-    checks = [_without_secrets(each) for each in asyncio.run(_examined(load_settings(options)))]
+    checks = [_without_secrets(check) for check in asyncio.run(_checks(load_settings(options)))]
     show(options, checks, _report)
-    if any(each.verdict == "fail" for each in checks):
+    if any(check.verdict == "fail" for check in checks):
         raise typer.Exit(1)
 
 
-async def _examined(settings: Settings) -> list[Check]:
-    """All checks, up to the first thing without which the rest cannot be done."""
-    found: list[Check] = []
+async def _checks(settings: Settings) -> list[Check]:
+    """All checks, up to the first error that prevents further checks."""
+    checks: list[Check] = []
     try:
-        async for check in _all(settings):
-            found.append(check)  # noqa: PERF401 what was found before an error counts
+        async for check in _run_checks(settings):
+            checks.append(check)  # noqa: PERF401 checks before an error are reported
     except (KnockonError, psycopg.Error) as error:
-        found.append(Check("database", "fail", str(error).strip()))
-    return found
+        checks.append(Check("database", "fail", str(error).strip()))
+    return checks
 
 
-async def _all(settings: Settings) -> Checks:
+async def _run_checks(settings: Settings) -> Checks:
     yield check_packages(settings)
     with database_url(settings) as url:
         is_embedded = settings.database_url is None
         opening = Service.open(url, source_url=settings.source_url, migrates=is_embedded)
         async with opening as service:
-            async for check in _of(settings, service):
+            async for check in _service_checks(settings, service):
                 yield check
 
 
-async def _of(settings: Settings, service: Service) -> Checks:
+async def _service_checks(settings: Settings, service: Service) -> Checks:
     async for check in check_database(service.database):
         yield check
         if check.name == "schema" and check.verdict == "fail":
@@ -75,7 +75,7 @@ def _without_secrets(check: Check) -> Check:
 
 
 def _report(checks: list[Check]) -> RenderableType:
-    return Group(*(_line(each) for each in checks))
+    return Group(*(_line(check) for check in checks))
 
 
 def _line(check: Check) -> Text:

@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False)
 @command
 def explain(
     options: GlobalOptions,
-    what: Annotated[
+    subject: Annotated[
         str, typer.Argument(help="Id of a task, or name of a dataset.", metavar="TASK|DATASET")
     ],
     partition: Annotated[
@@ -27,11 +27,15 @@ def explain(
 ) -> None:
     """Explain why a task ran or waits, or why a partition is fresh or stale."""
     if partition is None:
-        task = run(options, lambda session: explain_task(session.caller(), session.service, what))
+        task = run(
+            options, lambda session: explain_task(session.caller(), session.service, subject)
+        )
         show(options, task, task_tree)
     else:
         view = run(
             options,
-            lambda session: explain_partition(session.caller(), session.service, what, partition),
+            lambda session: explain_partition(
+                session.caller(), session.service, subject, partition
+            ),
         )
         show(options, view, partition_tree)

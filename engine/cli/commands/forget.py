@@ -26,11 +26,11 @@ def forget(
 
     A consumer that returns treats every attached dataset as changed.
     """
-    done = run(
+    forgotten = run(
         options,
         lambda session: forget_reader(
             session.caller(), session.service, reader, source_url=source_url
         ),
     )
-    text = f" is forgotten, {counted(done.trimmed, 'change')} went"
-    show(options, done, lambda _: Text.assemble((reader, "bold"), text))
+    text = f" is forgotten, {counted(forgotten.trimmed, 'change')} deleted"
+    show(options, forgotten, lambda _: Text.assemble((reader, "bold"), text))

@@ -12,7 +12,7 @@ from engine.service.commands.grants import Access
 from engine.service.commands.grants import grant as grant_table
 
 app = typer.Typer(add_completion=False)
-Object = Annotated[
+TableOrSchema = Annotated[
     str, typer.Argument(help="Table, as schema.name; with create, a schema.", metavar="TABLE")
 ]
 
@@ -22,13 +22,13 @@ Object = Annotated[
 def grant(
     options: GlobalOptions,
     grantee: Annotated[str, typer.Argument(help="Org of the SQL jobs.", metavar="ORG")],
-    table: Object,
+    table: TableOrSchema,
     access: Annotated[Access, typer.Argument(help="read, write, or create tables in the schema.")],
 ) -> None:
     """Grant the SQL jobs of an org access to a table."""
-    done = run(
+    granted = run(
         options,
         lambda session: grant_table(session.caller(), session.service, grantee, table, access),
     )
     text = Text.assemble("SQL jobs of ", (grantee, "bold"), f" may {access} ", (table, "bold"))
-    show(options, done, lambda _: text)
+    show(options, granted, lambda _: text)

@@ -5,7 +5,14 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli.commands._scope_options import Columns, Dataset, Partitions, Rows, Why, event_of
+from engine.cli.commands._scope_options import (
+    Columns,
+    Dataset,
+    Partitions,
+    ReasonOption,
+    Rows,
+    event_from,
+)
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import compact, pruned_text, short
@@ -26,65 +33,65 @@ def impact(
     partitions: Partitions = None,
     columns: Columns = None,
     rows: Rows = None,
-    reason: Why = "change",
+    reason: ReasonOption = "change",
 ) -> None:
     """Preview a change: affected jobs and partitions, and where the change stops.
 
     The result is stored for a week as a plan; 'knockon apply' runs exactly that plan.
     """
-    event = event_of(dataset, partitions, columns, rows, reason)
+    event = event_from(dataset, partitions, columns, rows, reason)
     view = run(options, lambda session: propose(session.caller(), session.service, event))
     show(options, view, _report)
 
 
 def _report(view: Impact) -> RenderableType:
-    notes = map(_beyond, view.beyond)
-    return Group(_Grower(view).tree(), _summary(view), *notes, _plan(view))
+    notes = map(_limit_text, view.beyond)
+    return Group(_TreeBuilder(view).tree(), _summary(view), *notes, _plan(view))
 
 
 def _summary(view: Impact) -> Text:
     stops = counted(len(view.pruned), "edge")
     jobs, tasks = counted(len(view.jobs), "job"), counted(view.tasks, "task")
-    took = f"; {estimate_text(view.estimate)}" if view.jobs else ""
-    return Text.assemble((tasks, "bold"), f" in {jobs}; {stops} pruned{took}")
+    cost = f"; {estimate_text(view.estimate)}" if view.jobs else ""
+    return Text.assemble((tasks, "bold"), f" in {jobs}; {stops} pruned{cost}")
 
 
-def _beyond(limit: str) -> Text:
-    return Text(f"beyond a limit: {limit}; by itself it would be held for approval", "yellow")
+def _limit_text(limit: str) -> Text:
+    return Text(f"exceeds a limit: {limit}; the change itself would need approval", "yellow")
 
 
 def _plan(view: Impact) -> Text:
     return Text.assemble(
-        "to run this very plan: ", (f"knockon apply {short(view.plan_id)}", "bold")
+        "to run exactly this plan: ", (f"knockon apply {short(view.plan_id)}", "bold")
     )
 
 
-class _Grower:
-    """Hangs each job below the first one that leads to it, and says which others do."""
+class _TreeBuilder:
+    """Places each job below the first dataset on a path to the job, naming the other datasets."""
 
     def __init__(self, view: Impact) -> None:
         self._view = view
-        self._below: dict[str, Tree] = {}
+        self._branches: dict[str, Tree] = {}
 
     def tree(self) -> Tree:
-        root = Tree(_change(self._view.event))
-        self._below[self._view.event.dataset] = root
+        root = Tree(_change_text(self._view.event))
+        self._branches[self._view.event.dataset] = root
         for job in self._view.jobs:
-            self._hang(job, root)
+            self._add(job, root)
         for edge in self._view.pruned:
-            self._below.get(edge.dataset, root).add(pruned_text(edge))
+            self._branches.get(edge.dataset, root).add(pruned_text(edge))
         return root
 
-    def _hang(self, job: ImpactedJob, root: Tree) -> None:
+    def _add(self, job: ImpactedJob, root: Tree) -> None:
         first, *others = job.via
-        branch = self._below.get(first.dataset, root).add(_job(job, others))
+        branch = self._branches.get(first.dataset, root).add(_job_text(job, others))
         for output in job.outputs:
-            self._below[output] = branch
+            self._branches[output] = branch
 
 
-def _change(event: SourceEvent) -> Text:
-    what = some(event.partitions) if event.partitions else "all of it"
-    text = Text.assemble((event.dataset, "bold"), f"  {what}")
+def _change_text(event: SourceEvent) -> Text:
+    partitions = some(event.partitions) if event.partitions else "all partitions"
+    text = Text.assemble((event.dataset, "bold"), f"  {partitions}")
     if event.columns:
         text.append(f"  columns {', '.join(event.columns)}", "cyan")
     if event.rows:
@@ -92,7 +99,7 @@ def _change(event: SourceEvent) -> Text:
     return text
 
 
-def _job(job: ImpactedJob, others: list[Hop]) -> Text:
+def _job_text(job: ImpactedJob, others: list[Hop]) -> Text:
     text = Text.assemble((job.job, "bold green"), f"  {some(job.partitions)}  ")
     text.append(counted(job.tasks, "task"), "dim")
     if job.estimate.seconds is not None:
@@ -102,8 +109,8 @@ def _job(job: ImpactedJob, others: list[Hop]) -> Text:
     if job.row_filters:
         text.append(f"  rows {some(map(compact, job.row_filters))}", "cyan")
     if not job.direct:
-        text.append("  if its inputs change", "dim italic")
+        text.append("  if inputs change", "dim italic")
     also = sorted({hop.dataset for hop in others})
     if also:
-        text.append(f"  also by {some(also)}", "dim")
+        text.append(f"  also via {some(also)}", "dim")
     return text

@@ -5,14 +5,21 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from engine.cli.commands._scope_options import Columns, Dataset, Partitions, Rows, Why, event_of
+from engine.cli.commands._scope_options import (
+    Columns,
+    Dataset,
+    Partitions,
+    ReasonOption,
+    Rows,
+    event_from,
+)
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import short
 from engine.cli.runtime.session import Session, run
 from engine.cli.runtime.wait import wait_for
 from engine.service.commands.invalidations import Requested
-from engine.service.commands.invalidations import invalidate as request
+from engine.service.commands.invalidations import invalidate as invalidate_dataset
 from engine.wording import counted, some
 
 app = typer.Typer(add_completion=False)
@@ -26,14 +33,14 @@ def invalidate(
     partitions: Partitions = None,
     columns: Columns = None,
     rows: Rows = None,
-    reason: Why = "manual",
+    reason: ReasonOption = "manual",
     key: Annotated[
         str | None,
         typer.Option("--key", help="Idempotency key: a repeated key is the same request."),
     ] = None,
     note: Annotated[str | None, typer.Option("--note", help="Note, shown by explain.")] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Return when everything affected is recomputed.")
+        bool, typer.Option("--wait", help="Wait until everything affected is recomputed.")
     ] = False,
 ) -> None:
     """Mark part of a dataset as changed, and recompute its dependents.
@@ -41,12 +48,12 @@ def invalidate(
     For a dataset produced by a job, the part itself is recomputed first. With --reason rewritten, a
     part repaired by hand, only the dependents are recomputed.
     """
-    event = event_of(
+    event = event_from(
         dataset, partitions, columns, rows, reason, id=key, note=note, source="knockon invalidate"
     )
 
     async def work(session: Session) -> Requested:
-        requested = await request(session.caller(), session.service, event)
+        requested = await invalidate_dataset(session.caller(), session.service, event)
         if wait:
             await wait_for(session, requested.invalidations)
         return requested
@@ -56,6 +63,6 @@ def invalidate(
 
 def _text(requested: Requested) -> Text:
     count = counted(len(requested.invalidations), "invalidation")
-    ids = some(short(each) for each in requested.invalidations)
-    known = "" if requested.is_new else "  known already by its key"
-    return Text.assemble((count, "bold"), f"  {ids}", (known, "yellow"))
+    ids = some(short(id_) for id_ in requested.invalidations)
+    repeated = "" if requested.is_new else "  recorded earlier with the same key"
+    return Text.assemble((count, "bold"), f"  {ids}", (repeated, "yellow"))

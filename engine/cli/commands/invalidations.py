@@ -1,4 +1,4 @@
-"""`knockon invalidations`, and what an operator does with those that cannot be planned."""
+"""`knockon invalidations`: list and replay."""
 
 from typing import Annotated
 from uuid import UUID
@@ -26,7 +26,9 @@ _Open = Annotated[bool, typer.Option("--open", help="Only invalidations not plan
 _SetAside = Annotated[
     bool, typer.Option("--set-aside", help="Only invalidations set aside after a planning error.")
 ]
-_Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Most invalidations to list.")]
+_Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, help="Maximum number of invalidations to list.")
+]
 
 
 @app.callback()
@@ -38,7 +40,7 @@ def invalidations(
     only_set_aside: _SetAside = False,
     limit: _Limit = 50,
 ) -> None:
-    """List invalidations and their outcomes, newest first; or replay some."""
+    """List invalidations with outcomes, newest first; a subcommand replays them."""
     rows = run(
         options,
         lambda session: list_invalidations(
@@ -50,7 +52,7 @@ def invalidations(
             limit=limit,
         ),
     )
-    show(options, rows, _listed)
+    show(options, rows, _table)
 
 
 @app.command()
@@ -68,7 +70,7 @@ def replay(
         bool, typer.Option("--whole", help="Widen each to all existing partitions of the dataset.")
     ] = False,
 ) -> None:
-    """Plan invalidations again that were set aside after a planning error."""
+    """Plan again invalidations set aside after a planning error."""
     if bool(ids) == all_:
         raise InvalidInput("name the invalidations to replay, or pass --all")
 
@@ -84,27 +86,27 @@ def _replayed(ids: list[UUID]) -> RenderableType:
     return Text(f"{counted(len(ids), 'invalidation')} to be planned again")
 
 
-def _listed(rows: list[InvalidationRow]) -> RenderableType:
+def _table(rows: list[InvalidationRow]) -> RenderableType:
     if not rows:
         return Text("no such invalidations", "dim")
     table = empty_table(
-        "invalidation", "dataset", "what", "reason", "events>", "age", "outcome", "jobs>"
+        "invalidation", "dataset", "part", "reason", "events>", "age", "outcome", "jobs>"
     )
-    for each in rows:
+    for row in rows:
         table.add_row(
-            short(each.id),
-            each.dataset,
-            _what(each),
-            each.reason,
-            f"{each.events:,}",
-            ago(each.created_at),
-            _outcome(each),
-            str(each.jobs),
+            short(row.id),
+            row.dataset,
+            _part(row),
+            row.reason,
+            f"{row.events:,}",
+            ago(row.created_at),
+            _outcome(row),
+            str(row.jobs),
         )
     errors = (
-        Text.assemble(short(each.id), ("  cannot be planned: ", "red"), each.planning_error)
-        for each in rows
-        if each.planning_error
+        Text.assemble(short(row.id), ("  cannot be planned: ", "red"), row.planning_error)
+        for row in rows
+        if row.planning_error
     )
     return Group(table, *errors)
 
@@ -115,8 +117,8 @@ def _outcome(row: InvalidationRow) -> Text:
     return Text(row.outcome) if row.outcome else Text("open", "yellow")
 
 
-def _what(row: InvalidationRow) -> str:
-    parts = [row.partition_key or "all of it"]
+def _part(row: InvalidationRow) -> str:
+    parts = [row.partition_key or "all partitions"]
     if row.columns is not None:
         parts.append(f"columns {', '.join(row.columns)}")
     if row.row_filter:

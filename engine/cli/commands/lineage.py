@@ -36,7 +36,7 @@ def lineage(
         options,
         lambda session: lineage_tree(session.caller(), session.service, dataset, direction),
     )
-    show(options, roots, lambda roots: _report(roots, columns))
+    show(options, roots, lambda view: _report(view, columns))
 
 
 def _report(roots: tuple[LineageNode, ...], columns: bool) -> RenderableType:
@@ -44,16 +44,16 @@ def _report(roots: tuple[LineageNode, ...], columns: bool) -> RenderableType:
         return Text("Nothing is deployed yet: knockon deploy FILE", "yellow")
     trees = [Tree(_text(root)) for root in roots]
     for tree, root in zip(trees, roots, strict=True):
-        _grow(tree, root, columns)
+        _add_neighbors(tree, root, columns)
     return Group(*trees)
 
 
-def _grow(tree: Tree, node: LineageNode, columns: bool) -> None:
-    for each in node.next:
-        branch = tree.add(_text(each))
+def _add_neighbors(tree: Tree, node: LineageNode, columns: bool) -> None:
+    for neighbor in node.next:
+        branch = tree.add(_text(neighbor))
         if columns:
-            _add_columns(branch, each)
-        _grow(branch, each, columns)
+            _add_columns(branch, neighbor)
+        _add_neighbors(branch, neighbor, columns)
 
 
 def _text(node: LineageNode) -> Text:
@@ -70,7 +70,7 @@ def _add_columns(branch: Tree, node: LineageNode) -> None:
         branch.add(Text("columns unknown: any change counts", "yellow"))
         return
     if not node.columns:
-        branch.add(Text("no column: rows that come or go count", "dim"))
-    for source, shaped in sorted(node.columns.items()):
-        what = "all columns" if shaped == ("*",) else some(shaped, 8)
-        branch.add(Text.assemble((source, "cyan"), f" → {what}"))
+        branch.add(Text("no column: only added or removed rows count", "dim"))
+    for source, outputs in sorted(node.columns.items()):
+        names = "all columns" if outputs == ("*",) else some(outputs, 8)
+        branch.add(Text.assemble((source, "cyan"), f" → {names}"))

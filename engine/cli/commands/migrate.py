@@ -41,4 +41,4 @@ def migrate(
 def _text(done: _Migrated) -> Text:
     if not done.applied:
         return Text("The schema is up to date.")
-    return Text("\n").join(Text.assemble(("applied ", "green"), each) for each in done.applied)
+    return Text("\n").join(Text.assemble(("applied ", "green"), name) for name in done.applied)

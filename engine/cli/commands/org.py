@@ -1,4 +1,4 @@
-"""`knockon org`, and what an org sets for itself."""
+"""`knockon org`: show and change settings of an org."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ _NONE = "none"
 
 
 class Setting(StrEnum):
-    """What may be set."""
+    """Name of a setting."""
 
     blast_radius = "blast_radius"
     grants = "grants"
@@ -31,12 +31,12 @@ class Setting(StrEnum):
 def org(options: GlobalOptions) -> None:
     """Show or change settings of the org.
 
-    blast_radius: most partitions recomputed by a plan without approval; none for any number.
+    blast_radius: maximum number of partitions recomputed without approval; none for no limit.
     grants: dag_files grants the org's SQL jobs the tables named in its DAG files; with none, only
     tables granted with 'knockon grant'.
     """
     view = run(options, lambda session: settings(session.caller(), session.service))
-    show(options, view, _settings)
+    show(options, view, _settings_table)
 
 
 @app.command("set")
@@ -57,14 +57,14 @@ def set_(
             return await set_blast_radius(caller, service, _number(value))
         return await set_grants(caller, service, _grants(value))
 
-    show(options, run(options, work), _settings)
+    show(options, run(options, work), _settings_table)
 
 
 def _number(text: str) -> int | None:
     if text == _NONE:
         return None
     if not text.isdecimal():
-        raise InvalidInput(f"{text!r} is no limit: give a number of partitions from 1, or none")
+        raise InvalidInput(f"{text!r} is not a limit: give a number of partitions from 1, or none")
     return int(text)
 
 
@@ -73,10 +73,10 @@ def _grants(text: str) -> Literal["dag_files"] | None:
         return "dag_files"
     if text == _NONE:
         return None
-    raise InvalidInput(f"{text!r} names no tables: give dag_files or none")
+    raise InvalidInput(f"{text!r} is not a value of grants: give dag_files or none")
 
 
-def _settings(view: OrgSettings) -> RenderableType:
+def _settings_table(view: OrgSettings) -> RenderableType:
     table = empty_table("setting", "value>")
     limit = view.blast_radius
     table.add_row("blast_radius", Text("none", "dim") if limit is None else f"{limit:,}")

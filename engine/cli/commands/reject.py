@@ -18,5 +18,5 @@ def reject(options: GlobalOptions, plans: Plans, by: By = None) -> None:
 
     Later changes of the same partitions are planned as usual.
     """
-    done = run(options, lambda session: reject_plans(session.caller(by), session.service, plans))
-    show(options, done, decisions)
+    reviews = run(options, lambda session: reject_plans(session.caller(by), session.service, plans))
+    show(options, reviews, decisions)

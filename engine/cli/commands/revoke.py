@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from engine.cli.commands.grant import Object
+from engine.cli.commands.grant import TableOrSchema
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.runtime.session import run
@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False)
 def revoke(
     options: GlobalOptions,
     grantee: Annotated[str, typer.Argument(help="Org of the SQL jobs.", metavar="ORG")],
-    table: Object,
+    table: TableOrSchema,
     access: Annotated[
         Access, typer.Argument(help="write; create; or read, which revokes all access to a table.")
     ] = "read",
@@ -33,9 +33,11 @@ def revoke(
     )
     if remaining:
         raise InvalidInput(
-            f"what was granted is revoked, but SQL jobs of {grantee} still have rights to {table}: "
-            f"{'; '.join(remaining)}. Revoke that in SQL, or change the owner"
+            f"revoked Knockon's grants, but SQL jobs of {grantee} still have rights to {table}: "
+            f"{'; '.join(remaining)}; revoke them in SQL, or change the owner"
         )
-    done = {"org": grantee, "table": table, "access": access}
-    text = Text.assemble("SQL jobs of ", (grantee, "bold"), f" may not {access} ", (table, "bold"))
-    show(options, done, lambda _: text)
+    revoked = {"org": grantee, "table": table, "access": access}
+    text = Text.assemble(
+        "SQL jobs of ", (grantee, "bold"), f" may no longer {access} ", (table, "bold")
+    )
+    show(options, revoked, lambda _: text)

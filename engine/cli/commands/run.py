@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from engine.cli.commands._scope_options import Partitions, separate
+from engine.cli.commands._scope_options import Partitions, split_values
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.runtime.session import Session
@@ -24,18 +24,18 @@ def run(
     job: Annotated[str, typer.Argument(help="Name of the job.", metavar="JOB")],
     partitions: Partitions = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Return when everything is recomputed.")
+        bool, typer.Option("--wait", help="Wait until everything is recomputed.")
     ] = False,
 ) -> None:
-    """Recompute a job's outputs, and dependents of outputs that change.
+    """Recompute a job's outputs, and the dependents of changed outputs.
 
-    Starts jobs with `activation: manual`.
+    Also starts jobs with `activation: manual`.
     """
 
     async def work(session: Session) -> Requested:
-        requested = await run_job(session.caller(), session.service, job, separate(partitions))
+        requested = await run_job(session.caller(), session.service, job, split_values(partitions))
         if wait:
             await wait_for(session, requested.invalidations)
         return requested
 
-    show(options, run_session(options, work), lambda _: Text(f"job {job} is to run"))
+    show(options, run_session(options, work), lambda _: Text(f"job {job} will run"))

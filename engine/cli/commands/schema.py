@@ -14,5 +14,5 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def schema(options: GlobalOptions) -> None:
-    """Print the JSON Schema of DAG files, for completion and checks in an editor."""
+    """Print the JSON Schema of DAG files, for completion and validation in an editor."""
     sys.stdout.write(to_json(json_schema()))

@@ -30,28 +30,28 @@ def status(options: GlobalOptions) -> None:
 def _report(view: Status) -> RenderableType:
     parts: list[RenderableType] = [_summary(view), _tasks(view)]
     if view.held:
-        parts.append(_held(view))
+        parts.append(_held_table(view))
     if view.set_aside:
-        parts.append(_set_aside(view))
+        parts.append(_set_aside_table(view))
     if view.stuck:
-        parts.append(_stuck(view))
+        parts.append(_stuck_table(view))
     if view.dags:
-        parts.append(_dags(view))
+        parts.append(_dags_table(view))
     if view.positions:
-        parts.append(_positions(view))
+        parts.append(_positions_table(view))
     if view.workers:
-        parts.append(_workers(view))
+        parts.append(_workers_table(view))
     return Group(*parts)
 
 
 def _summary(view: Status) -> Text:
     if not view.dags:
         return Text("Nothing is deployed yet: knockon deploy FILE", "yellow")
-    facts = f"  {counted(view.open_invalidations, 'open invalidation')}"
+    count = f"  {counted(view.open_invalidations, 'open invalidation')}"
     oldest = f", the oldest {span(view.oldest_seconds)} old" if view.oldest_seconds else ""
     letters = counted(view.dead_letters, "dead letter")
     style = "yellow" if view.dead_letters else ""
-    return Text.assemble(_state(view), facts, oldest, "  ", (letters, style))
+    return Text.assemble(_state(view), count, oldest, "  ", (letters, style))
 
 
 def _state(view: Status) -> tuple[str, str]:
@@ -64,64 +64,64 @@ def _state(view: Status) -> tuple[str, str]:
 
 
 def _tasks(view: Status) -> Text:
-    counts = [(each, view.tasks[each]) for each in _ORDER if each in view.tasks]
+    counts = [(status, view.tasks[status]) for status in _ORDER if status in view.tasks]
     if not counts:
         return Text("no tasks yet", "dim")
-    parts = [Text.assemble(status_text(each), f" {count:,}") for each, count in counts]
+    parts = [Text.assemble(status_text(status), f" {count:,}") for status, count in counts]
     return Text("tasks  ").append_text(Text("  ").join(parts))
 
 
-def _held(view: Status) -> RenderableType:
-    table = empty_table("held plan", "change of", "tasks>", "age", "it may take", "why")
-    for each in view.held:
-        cost = estimate_text(each.estimate)
-        age, why = ago(each.created_at), "\n".join(each.held_by)
-        table.add_row(short(each.id), some(each.datasets), f"{each.tasks:,}", age, cost, why)
+def _held_table(view: Status) -> RenderableType:
+    table = empty_table("held plan", "change of", "tasks>", "age", "estimate", "reason")
+    for plan in view.held:
+        cost = estimate_text(plan.estimate)
+        age, reason = ago(plan.created_at), "\n".join(plan.held_by)
+        table.add_row(short(plan.id), some(plan.datasets), f"{plan.tasks:,}", age, cost, reason)
     return Group(table, Text(_HELD_HINT, "yellow"))
 
 
-def _set_aside(view: Status) -> RenderableType:
-    table = empty_table("set aside", "dataset", "what", "age", "why")
-    for each in view.set_aside:
-        what = each.partition_key or "all of it"
-        table.add_row(short(each.id), each.dataset, what, ago(each.set_aside_at), each.error)
+def _set_aside_table(view: Status) -> RenderableType:
+    table = empty_table("set aside", "dataset", "part", "age", "reason")
+    for row in view.set_aside:
+        part = row.partition_key or "all partitions"
+        table.add_row(short(row.id), row.dataset, part, ago(row.set_aside_at), row.error)
     more = view.set_aside_total - len(view.set_aside)
     hint = f"{more:,} more; {_SET_ASIDE_HINT}" if more else _SET_ASIDE_HINT
     return Group(table, Text(hint, "yellow"))
 
 
-def _stuck(view: Status) -> RenderableType:
-    table = empty_table("stuck task", "status", "job", "slot", "blocks>", "why")
-    for each in view.stuck:
-        state = status_text(each.status)
-        table.add_row(short(each.id), state, each.job, each.slot, str(each.blocks), _why(each))
+def _stuck_table(view: Status) -> RenderableType:
+    table = empty_table("stuck task", "status", "job", "slot", "blocks>", "reason")
+    for task in view.stuck:
+        status, blocks = status_text(task.status), str(task.blocks)
+        table.add_row(short(task.id), status, task.job, task.slot, blocks, _stuck_reason(task))
     return table
 
 
-def _why(task: StuckTask) -> str:
+def _stuck_reason(task: StuckTask) -> str:
     if task.waiting_for:
         waits = (f"{name} {some(keys)}" for name, keys in task.waiting_for.items())
         return f"waits for {'; '.join(waits)}"
     return (task.error or "").strip().splitlines()[-1][:200] if task.error else ""
 
 
-def _dags(view: Status) -> RenderableType:
+def _dags_table(view: Status) -> RenderableType:
     table = empty_table("dag", "version", "jobs>", "datasets>", "deployed")
-    for each in view.dags:
-        age = ago(each.deployed_at)
-        table.add_row(each.name, each.version[:8], str(each.jobs), str(each.datasets), age)
+    for dag in view.dags:
+        age = ago(dag.deployed_at)
+        table.add_row(dag.name, dag.version[:8], str(dag.jobs), str(dag.datasets), age)
     return table
 
 
-def _positions(view: Status) -> RenderableType:
+def _positions_table(view: Status) -> RenderableType:
     table = empty_table("consumer", "stream", "position", "moved")
-    for each in view.positions:
-        table.add_row(each.consumer, each.stream, each.position[:60], ago(each.updated_at))
+    for row in view.positions:
+        table.add_row(row.consumer, row.stream, row.position[:60], ago(row.updated_at))
     return table
 
 
-def _workers(view: Status) -> RenderableType:
+def _workers_table(view: Status) -> RenderableType:
     table = empty_table("worker", "running>", "seen")
-    for each in view.workers:
-        table.add_row(each.id, str(each.running), ago(each.seen))
+    for worker in view.workers:
+        table.add_row(worker.id, str(worker.running), ago(worker.seen))
     return table

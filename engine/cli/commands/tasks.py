@@ -1,4 +1,4 @@
-"""`knockon tasks`, and what an operator does to some of them."""
+"""`knockon tasks`: list, retry and cancel."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -25,7 +25,7 @@ _Id = Annotated[str, typer.Argument(help="Id of the task, or the last characters
 
 
 class Status(StrEnum):
-    """What a task may be in."""
+    """Status of a task."""
 
     blocked = "blocked"
     queued = "queued"
@@ -47,10 +47,12 @@ def tasks(
     partition: Annotated[
         str | None, typer.Option("--partition", "-p", help="Output partition of the tasks.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most tasks to list.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="Maximum number of tasks to list.")
+    ] = 50,
 ) -> None:
-    """List tasks, newest first; or retry or cancel some."""
-    statuses = [each.value for each in status] if status else None
+    """List tasks, newest first; subcommands retry or cancel them."""
+    statuses = [choice.value for choice in status] if status else None
     rows = run(
         options,
         lambda session: list_tasks(
@@ -62,7 +64,7 @@ def tasks(
             limit=limit,
         ),
     )
-    show(options, rows, _listed)
+    show(options, rows, _table)
 
 
 @app.command()
@@ -80,7 +82,7 @@ def retry(
 ) -> None:
     """Queue failed tasks again, with a full number of attempts."""
     if bool(tasks) == failed or (job and not failed):
-        raise InvalidInput("name the tasks to retry, or pass --failed, with --job for one job's")
+        raise InvalidInput("name the tasks to retry, or pass --failed, optionally with --job")
 
     async def work(session: Session) -> int:
         if failed:
@@ -94,10 +96,10 @@ def retry(
 @command
 def cancel(options: GlobalOptions, task: _Id, by: By = None) -> None:
     """Cancel a task; dependents continue as if its outputs were unchanged."""
-    done = run(options, lambda session: cancel_task(session.caller(by), session.service, task))
+    id_ = run(options, lambda session: cancel_task(session.caller(by), session.service, task))
     show(
         options,
-        {"task": done, "done": "canceled"},
+        {"task": id_, "done": "canceled"},
         lambda view: Text(f"task {view['task']} is canceled"),
     )
 
@@ -107,19 +109,19 @@ def _retried(view: dict[str, int]) -> RenderableType:
     return Text(f"{counted(count, 'task')} {'is' if count == 1 else 'are'} queued again")
 
 
-def _listed(rows: list[TaskRow]) -> RenderableType:
+def _table(rows: list[TaskRow]) -> RenderableType:
     if not rows:
         return Text("no such tasks", "dim")
     table = empty_table("task", "status", "job", "partitions", "tries>", "created", "note")
-    for each in rows:
-        note = each.note.strip().splitlines()[-1] if each.note.strip() else ""
+    for row in rows:
+        note = row.note.strip().splitlines()[-1] if row.note.strip() else ""
         table.add_row(
-            short(each.id),
-            status_text(each.status),
-            each.job,
-            some(each.partitions, 3),
-            str(each.attempts),
-            ago(each.created_at),
+            short(row.id),
+            status_text(row.status),
+            row.job,
+            some(row.partitions, 3),
+            str(row.attempts),
+            ago(row.created_at),
             Text(note, "dim"),
         )
     return table

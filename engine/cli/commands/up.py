@@ -8,7 +8,7 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from engine.cli.commands.worker import enough
+from engine.cli.commands.worker import pool_size
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import console, show
 from engine.cli.runtime.broker import running_broker
@@ -28,7 +28,7 @@ app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True)
-class _House:
+class _Summary:
     database: str
     kafka: str
     org: str
@@ -58,16 +58,16 @@ def up(
         with running_broker(session.settings) as broker:
             if demo:
                 await _demo(session, broker)
-            show(options, _house(session, broker, workers), _text)
+            show(options, _summary(session, broker, workers), _text)
             await serve(session, *_services(session, broker, workers), has_engine=True)
 
     concurrency = load_settings(options).concurrency
-    pool = enough(concurrency, workers)
+    pool = pool_size(concurrency, workers)
     run(options, work, role="host", database_pool=pool, monitor_address=monitor)
 
 
 async def _demo(session: Session, broker: Broker) -> None:
-    """Play it here, without log lines between; its code is only read where it is asked for."""
+    """Run the demo without log lines; imported here, so that `up` alone starts faster."""
     from engine.cli.demo.demo import run_demo
 
     root = logging.getLogger()
@@ -79,21 +79,21 @@ async def _demo(session: Session, broker: Broker) -> None:
 
 def _services(session: Session, broker: Broker, workers: int) -> list[Service]:
     engine = Engine(session.database, session.org_context, session.settings)
-    hands = [
+    worker_loops = [
         Worker(session.database, session.org_context, session.settings) for _ in range(workers)
     ]
     consumers = consumers_for(session, broker)
-    services: list[Service] = [engine.run, consumers.run, *(hand.run for hand in hands)]
+    services: list[Service] = [engine.run, consumers.run, *(worker.run for worker in worker_loops)]
     if isinstance(broker, EmbeddedBroker):
         services.append(TopicCreator(session, broker).run)
     return services
 
 
-def _house(session: Session, broker: Broker, workers: int) -> _House:
+def _summary(session: Session, broker: Broker, workers: int) -> _Summary:
     settings = session.settings
-    given = settings.database_url
-    return _House(
-        database=display_url(given) if given else session.database.url,
+    configured = settings.database_url
+    return _Summary(
+        database=display_url(configured) if configured else session.database.url,
         kafka=broker.bootstrap_servers,
         org=settings.org,
         workers=workers,
@@ -101,12 +101,12 @@ def _house(session: Session, broker: Broker, workers: int) -> _House:
     )
 
 
-def _text(house: _House) -> Group:
+def _text(summary: _Summary) -> Group:
     rows = {
-        "database": house.database,
-        "kafka": house.kafka,
-        "org": house.org,
-        "running": f"engine, consumers, {counted(house.workers, 'worker')}",
+        "database": summary.database,
+        "kafka": summary.kafka,
+        "org": summary.org,
+        "running": f"engine, consumers, {counted(summary.workers, 'worker')}",
     }
     lines = [
         Text.assemble((f"{name:<10}", "bold"), value, no_wrap=True) for name, value in rows.items()

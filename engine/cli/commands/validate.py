@@ -23,7 +23,7 @@ from engine.wording import counted
 app = typer.Typer(add_completion=False)
 _NOT_STORED = UUID(int=0)
 _Columns = dict[str, list[str]]
-"""From each column, or *, to the input columns that it comes from."""
+"""Input columns by output column, or * for all output columns."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ def validate(
     share the name of a built-in; deploy looks up the database.
     """
     current: dict[str, CurrentVersion] = {}
-    checked = [_check(file, current, columns) for file in files]
-    for problem in (problem for each in checked for problem in each.problems):
+    results = [_check(file, current, columns) for file in files]
+    for problem in (problem for result in results for problem in result.problems):
         print_error(problem)
-    show(options, checked, _lines)
-    if any(each.problems for each in checked):
+    show(options, results, _report)
+    if any(result.problems for result in results):
         raise typer.Exit(1)
 
 
@@ -80,38 +80,41 @@ def _check(file: Path, current: dict[str, CurrentVersion], columns: bool) -> _Ch
 
 
 def _columns(compiled: CompiledDag) -> dict[str, _Columns | None]:
-    """By dataset that is made here; None where it counts as reading everything."""
-    known: dict[str, list[CompiledColumn]] = {}
+    """Column lineage of each output dataset; None if unknown, so that any change counts."""
+    rows: dict[str, list[CompiledColumn]] = {}
     for row in compiled.columns:
-        known.setdefault(row.output_dataset, []).append(row)
+        rows.setdefault(row.output_dataset, []).append(row)
     sources = {job.name for job in compiled.jobs if job.activation == "source"}
-    made = [dataset for dataset in compiled.datasets if dataset.job not in sources]
-    return {each.name: _read_by(each.columns or (), known.get(each.name)) for each in made}
+    outputs = [dataset for dataset in compiled.datasets if dataset.job not in sources]
+    return {
+        dataset.name: _inputs_by_column(dataset.columns or (), rows.get(dataset.name))
+        for dataset in outputs
+    }
 
 
-def _read_by(names: tuple[str, ...], rows: list[CompiledColumn] | None) -> _Columns | None:
+def _inputs_by_column(names: tuple[str, ...], rows: list[CompiledColumn] | None) -> _Columns | None:
     if rows is None:
         return None
-    found: _Columns = {name: [] for name in names}
+    inputs: _Columns = {name: [] for name in names}
     for row in rows:
         if row.input_column != NO_COLUMN:
-            reads = found.setdefault(row.output_column, [])
-            reads.append(f"{row.input_dataset}.{row.input_column}")
-    return found
+            columns = inputs.setdefault(row.output_column, [])
+            columns.append(f"{row.input_dataset}.{row.input_column}")
+    return inputs
 
 
-def _lines(checked: list[_Checked]) -> Group:
-    return Group(*(line for each in checked if not each.problems for line in _report(each)))
+def _report(results: list[_Checked]) -> Group:
+    return Group(*(line for result in results if not result.problems for line in _lines(result)))
 
 
-def _report(each: _Checked) -> Iterator[RenderableType]:
-    holds = f"{counted(each.jobs, 'job')}, {counted(each.datasets, 'dataset')}"
+def _lines(result: _Checked) -> Iterator[RenderableType]:
+    counts = f"{counted(result.jobs, 'job')}, {counted(result.datasets, 'dataset')}"
     yield Text.assemble(
-        ("✓ ", "green"), (str(each.dag), "bold"), f"  {holds}  ", (each.file, "dim")
+        ("✓ ", "green"), (str(result.dag), "bold"), f"  {counts}  ", (result.file, "dim")
     )
-    for note in each.notes:
+    for note in result.notes:
         yield Text.assemble(("  note: ", "yellow"), (note.dataset, "bold"), f": {note.text}")
-    for dataset, columns in (each.columns or {}).items():
+    for dataset, columns in (result.columns or {}).items():
         yield _tree(dataset, columns)
 
 

@@ -27,7 +27,7 @@ def worker(
             "--concurrency",
             "-c",
             min=1,
-            help="Tasks run at once; default: KNOCKON_CONCURRENCY.",
+            help="Number of concurrent tasks; default: KNOCKON_CONCURRENCY.",
             show_default=False,
         ),
     ] = None,
@@ -45,7 +45,7 @@ def worker(
 
     async def work(session: Session) -> None:
         clear_environment()
-        runtimes = chosen(installed_runtimes(), runtime)
+        runtimes = choose_runtimes(installed_runtimes(), runtime)
         worker = Worker(session.database, session.org_context, session.settings, runtimes=runtimes)
         await serve(session, worker.run)
 
@@ -54,23 +54,25 @@ def worker(
         work,
         role="service",
         concurrency=concurrency,
-        database_pool=enough(concurrency),
+        database_pool=pool_size(concurrency),
         monitor_address=monitor,
     )
 
 
-def enough(concurrency: int | None, workers: int = 1) -> int | None:
-    """Database connections for workers and what runs beside them; None: as many as are set."""
+def pool_size(concurrency: int | None, workers: int = 1) -> int | None:
+    """Number of database connections for a process with workers; None: as configured."""
     return None if concurrency is None else workers * (concurrency + 2) + 6
 
 
-def chosen(installed: Mapping[str, Runtime], names: list[str] | None) -> Mapping[str, Runtime]:
-    """The runtimes of these names, all without any. Raises UnknownName."""
+def choose_runtimes(
+    installed: Mapping[str, Runtime], names: list[str] | None
+) -> Mapping[str, Runtime]:
+    """The named runtimes, or all installed ones without names. Raises UnknownName."""
     if not names:
         return installed
     unknown = sorted(set(names) - installed.keys())
     if unknown:
         raise UnknownName(
-            f"no runtime is called {unknown[0]!r}: installed are {', '.join(sorted(installed))}"
+            f"there is no runtime {unknown[0]!r}: installed are {', '.join(sorted(installed))}"
         )
     return {name: installed[name] for name in names}

@@ -1,1 +1,1 @@
-"""The demo: a year of flights is built once, three changes come in, and the result is checked."""
+"""The demo: build a year of flights, ingest three changes, and verify the result."""

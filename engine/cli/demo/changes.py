@@ -1,4 +1,4 @@
-"""Three changes to the sources, one for each way in which Knockon comes to know of them."""
+"""Three changes of the sources, one for each way to report changes to Knockon."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,33 +12,34 @@ from engine.service.commands.invalidations import invalidate
 
 WEATHER_TOPIC = "nyc.weather"
 
-Tell = Callable[[Stage, SourceEvent], Awaitable[None]]
+Report = Callable[[Stage, SourceEvent], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A correction of a source's table by ``sql``, and how Knockon hears of it.
+    """A correction of a source table by ``sql``, reported by ``report``.
 
-    ``tell`` None: the table's own trigger tells. ``way`` says the same for people.
+    Without ``report``, the trigger of the table captures the change. ``reported_by`` describes the
+    report for people.
     """
 
     title: str
     sql: str
-    way: str
+    reported_by: str
     event: SourceEvent
-    tell: Tell | None = None
+    report: Report | None = None
 
     async def make(self, stage: Stage) -> int:
-        """Correct the table, then spread the word; returns how many rows were corrected."""
+        """Correct the table, report the change, and return the number of corrected rows."""
         async with stage.session.connection() as conn:
             rows = (await conn.execute(self.sql.encode())).rowcount
-        if self.tell is not None:
-            await self.tell(stage, self.event)
+        if self.report is not None:
+            await self.report(stage, self.event)
         return rows
 
 
 async def publish(stage: Stage, event: SourceEvent) -> None:
-    """Send one of Knockon's own JSON events to the weather's topic."""
+    """Send an event in Knockon's JSON format to the topic of the weather."""
     producer = AIOKafkaProducer(bootstrap_servers=stage.broker.bootstrap_servers)
     await producer.start()
     try:
@@ -48,7 +49,7 @@ async def publish(stage: Stage, event: SourceEvent) -> None:
 
 
 async def request(stage: Stage, event: SourceEvent) -> None:
-    """Say by hand that a part of a dataset is stale."""
+    """Invalidate part of a dataset, like `knockon invalidate`."""
     await invalidate(stage.session.caller(), stage.session.service, event)
 
 
@@ -61,7 +62,7 @@ CHANGES = (
               AND time_hour < '2013-01-17 00:00 America/New_York'
               AND carrier = 'UA' AND arr_delay > 60
         """,
-        way="the table's trigger, with the days, airports and columns that the UPDATE touched",
+        reported_by="the table's trigger, with the days, airports and columns of the UPDATE",
         event=SourceEvent(dataset="flights"),
     ),
     Change(
@@ -72,7 +73,7 @@ CHANGES = (
               AND time_hour < '2013-01-08 18:00 America/New_York'
               AND origin = 'LGA'
         """,
-        way="a message on the Kafka topic nyc.weather: that day, that airport, column precip",
+        reported_by="a message on the topic nyc.weather: one day, one airport, column precip",
         event=SourceEvent(
             dataset="weather",
             partitions=("dt=2013-01-08/origin=LGA",),
@@ -80,14 +81,14 @@ CHANGES = (
             reason="correction",
             source="demo",
         ),
-        tell=publish,
+        report=publish,
     ),
     Change(
-        title="Tail number N394AA is no sports plane with 2 seats, but a Boeing 767 with 330",
+        title="Tail number N394AA is a Boeing 767 with 330 seats, not a sports plane with 2",
         sql="UPDATE nyc.planes SET seats = 330 WHERE tailnum = 'N394AA'",
-        way="hand, as 'knockon invalidate planes --columns seats' does",
+        reported_by="an operator, as with 'knockon invalidate planes --columns seats'",
         event=SourceEvent(dataset="planes", columns=("seats",), reason="correction", source="demo"),
-        tell=request,
+        report=request,
     ),
 )
-"""All in January, so that they hit whatever part of the year is loaded."""
+"""All changes are in January, the month included in every load."""

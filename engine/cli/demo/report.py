@@ -1,4 +1,4 @@
-"""What people see of the demo: short sentences and tables."""
+"""Output of the demo."""
 
 from collections.abc import Iterable, Sequence
 from textwrap import dedent
@@ -10,86 +10,86 @@ from rich.text import Text
 
 from engine.cli.demo.changes import Change
 from engine.cli.demo.verify import Comparison
-from engine.cli.demo.wave import Hit, Wave
+from engine.cli.demo.wave import JobCount, Wave
 from engine.cli.render.elements import empty_table
 from engine.service.queries.pruning import PrunedEdge
 from engine.wording import counted, some
 
 
 def done(console: Console, text: str, seconds: float) -> None:
-    """One step that went well, and how long it took."""
+    """Print a completed step with its duration."""
     console.print(Text.assemble(("✓ ", "bold green"), text, (f"  {seconds:.1f} s", "dim")))
 
 
 def heading(console: Console, text: str) -> None:
-    """A line across the screen."""
+    """Print a heading."""
     console.print()
     console.print(Rule(Text(text, style="bold"), align="left", style="cyan"))
 
 
 def show_total(console: Console, built: Wave, waves: Sequence[Wave]) -> None:
-    """Print what the changes have cost, beside what building all has."""
+    """Print the cost of the changes next to the cost of the first build."""
     ran = sum(wave.ran for wave in waves)
     seconds = sum(wave.seconds for wave in waves)
     console.print(
         f"\nThree changes cost {ran:,} partitions and {seconds:.1f} seconds; "
-        f"building all {built.made:,} took {built.seconds:.0f}."
+        f"building all {built.total:,} partitions took {built.seconds:.0f}."
     )
 
 
 def show_change(console: Console, change: Change, rows: int, wave: Wave) -> None:
-    """Print how a change was heard of, what it hit, what it left alone and why, and the sum."""
+    """Print a change: report, recomputed jobs, unaffected jobs with reasons, and totals."""
     _indented(console, Text(dedent(change.sql).strip(), style="dim"))
-    _indented(console, Text(f"{counted(rows, 'row')} corrected. Told by {change.way}."))
-    _indented(console, _hits(wave.hits))
+    _indented(console, Text(f"{counted(rows, 'row')} corrected. Reported by {change.reported_by}."))
+    _indented(console, _jobs_table(wave.jobs))
     if wave.pruned:
-        _indented(console, _left_alone(wave.pruned))
-    done(console, _sum(wave), wave.seconds)
+        _indented(console, _unaffected_table(wave.pruned))
+    done(console, _totals(wave), wave.seconds)
 
 
 def show_comparisons(console: Console, comparisons: Sequence[Comparison]) -> None:
-    """Print each table's rows, and where it differs from the rebuild."""
+    """Print the number of rows of each table, and of differences from the rebuild."""
     table = empty_table("table", "rows>", "surplus>", "missing>", "")
-    for each in comparisons:
-        verdict = Text("same", style="green") if each.is_equal else Text("differs", "bold red")
-        numbers = (f"{number:,}" for number in (each.rows, each.surplus, each.missing))
-        table.add_row(each.table, *numbers, verdict)
+    for row in comparisons:
+        verdict = Text("same", style="green") if row.is_equal else Text("differs", "bold red")
+        numbers = (f"{number:,}" for number in (row.rows, row.surplus, row.missing))
+        table.add_row(row.table, *numbers, verdict)
     _indented(console, table)
 
 
 def show_difference(console: Console, comparisons: Iterable[Comparison]) -> None:
-    """Name the tables that are wrong, with the number of rows that differ."""
-    for each in comparisons:
+    """Print the tables with differences, with the number of different rows."""
+    for row in comparisons:
         console.print(
             Text.assemble(
                 ("✗ ", "bold red"),
-                f"{each.table} is not what a rebuild gives: {each.surplus:,} of its rows are not "
-                f"in the rebuild, and {each.missing:,} rows of the rebuild are missing",
+                f"{row.table} differs from the rebuild: {row.surplus:,} rows are not in the "
+                f"rebuild, and {row.missing:,} rows of the rebuild are missing",
             )
         )
 
 
-def _indented(console: Console, what: RenderableType) -> None:
-    console.print(Padding(what, (0, 0, 0, 2)))
+def _indented(console: Console, content: RenderableType) -> None:
+    console.print(Padding(content, (0, 0, 0, 2)))
 
 
-def _hits(hits: Iterable[Hit]) -> RenderableType:
-    table = empty_table("hit", "partitions", "planned>", "ran>", "changed>")
-    for hit in hits:
-        numbers = (f"{number:,}" for number in (hit.planned, hit.ran, hit.changed))
-        table.add_row(hit.job, some(hit.partitions, 2), *numbers, style="" if hit.ran else "dim")
+def _jobs_table(jobs: Iterable[JobCount]) -> RenderableType:
+    table = empty_table("job", "partitions", "planned>", "ran>", "changed>")
+    for job in jobs:
+        numbers = (f"{number:,}" for number in (job.planned, job.ran, job.changed))
+        table.add_row(job.job, some(job.partitions, 2), *numbers, style="" if job.ran else "dim")
     return table
 
 
-def _left_alone(edges: Iterable[PrunedEdge]) -> RenderableType:
-    table = empty_table("left alone", "though it reads", "because")
+def _unaffected_table(edges: Iterable[PrunedEdge]) -> RenderableType:
+    table = empty_table("unaffected", "reads", "reason")
     for edge in edges:
         table.add_row(edge.job, edge.dataset, edge.detail)
     return table
 
 
-def _sum(wave: Wave) -> str:
-    text = f"{wave.ran:,} of {wave.made:,} partitions ran"
-    if wave.withdrawn:
-        text += f"; {wave.withdrawn:,} more had no need to, for what they read came out the same"
+def _totals(wave: Wave) -> str:
+    text = f"{wave.ran:,} of {wave.total:,} partitions ran"
+    if wave.skipped:
+        text += f"; {wave.skipped:,} more were skipped, because their inputs did not change"
     return text

@@ -1,4 +1,4 @@
-"""Where the demo plays: an open session, and the broker beside it."""
+"""The environment of the demo: an open session and a broker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,46 +20,46 @@ _PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """An org of a database, and a broker."""
+    """A session and a broker."""
 
     session: Session
     broker: Broker
 
     async def fetch(self, name: str, **params: Any) -> list[Row]:
-        """Run one of the demo's statements for the org."""
+        """Run a statement of `demo.sql` for the org."""
         async with self.session.connection() as conn:
             return await fetch(conn, f"demo.{name}", org_id=self.session.org_context.id, **params)
 
     async def now(self) -> datetime:
-        """The time by the database's clock."""
+        """The time of the database's clock."""
         (row,) = await self.fetch("now")
-        moment: datetime = row["now"]
-        return moment
+        now: datetime = row["now"]
+        return now
 
-    async def heard(self, since: datetime, *datasets: str) -> list[UUID]:
-        """Wait until the word of a change to each dataset is there; the invalidations since.
+    async def invalidations(self, since: datetime, *datasets: str) -> list[UUID]:
+        """Wait for an invalidation of each dataset; return all invalidations since a time.
 
-        Raises ServiceUnavailable when it is not after half a minute.
+        Raises ServiceUnavailable after half a minute.
         """
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 while True:
-                    rows = await self.fetch("heard", since=since)
+                    rows = await self.fetch("invalidations", since=since)
                     if {row["dataset"] for row in rows} >= set(datasets):
                         return [row["id"] for row in rows]
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError as error:
             raise ServiceUnavailable(
-                f"no change to {', '.join(datasets)} was heard of in {_PATIENCE_SECONDS:.0f} "
-                "seconds: look into 'knockon dead-letters', and whether the broker is well"
+                f"no change of {', '.join(datasets)} arrived within {_PATIENCE_SECONDS:.0f} "
+                "seconds: check 'knockon dead-letters' and the broker"
             ) from error
 
 
 @asynccontextmanager
 async def running(*services: Service) -> AsyncIterator[None]:
-    """Run services meanwhile; each finishes what it has in hand.
+    """Run services in the background; each finishes the current work at the end.
 
-    Raises what goes wrong first, in them or beside them.
+    Raises the first error, of a service or of the body.
     """
     stop = asyncio.Event()
     try:

@@ -1,4 +1,4 @@
-"""Every output table against the same year rebuilt from scratch in plain SQL."""
+"""Comparison of every output table with a rebuild from scratch in plain SQL."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ REBUILT_SCHEMA = "rebuild"
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One table: its rows, those that the rebuild lacks, and those that only the rebuild has."""
+    """Rows of a table, rows missing from the rebuild, and rows only in the rebuild."""
 
     table: str
     rows: int
@@ -22,35 +22,35 @@ class Comparison:
 
     @property
     def is_equal(self) -> bool:
-        """Whether both hold the same rows, each as many times."""
+        """Return true if both have the same rows, each equally often."""
         return not self.surplus and not self.missing
 
 
 async def rebuild(conn: Connection) -> None:
-    """Make the schema `rebuild` anew from the source tables, as `rebuild.sql` says."""
+    """Recreate the schema `rebuild` from the source tables with `rebuild.sql`."""
     async with conn.transaction():
         await conn.execute(read_example("rebuild.sql").encode())
 
 
 async def compare(conn: Connection, tables: Iterable[str]) -> list[Comparison]:
-    """Hold each table, named with its schema, against its namesake in `rebuild`, row by row."""
+    """Compare each qualified table with the table of the same name in `rebuild`, row by row."""
     return [await _compare(conn, *table.split(".")) for table in tables]
 
 
 async def _compare(conn: Connection, schema: str, table: str) -> Comparison:
     columns = await _columns(conn, schema, table)
-    ours = _select(schema, table, columns)
-    theirs = _select(REBUILT_SCHEMA, table, columns)
+    built = _select(schema, table, columns)
+    rebuilt = _select(REBUILT_SCHEMA, table, columns)
     return Comparison(
         f"{schema}.{table}",
-        rows=await _count(conn, ours),
-        surplus=await _count(conn, _except(ours, theirs)),
-        missing=await _count(conn, _except(theirs, ours)),
+        rows=await _count(conn, built),
+        surplus=await _count(conn, _except(built, rebuilt)),
+        missing=await _count(conn, _except(rebuilt, built)),
     )
 
 
 async def _columns(conn: Connection, schema: str, table: str) -> Composed:
-    """The columns to compare, by name: each side has them in an order of its own."""
+    """The names of the columns: both tables may have them in different orders."""
     cursor = await conn.execute(
         "SELECT column_name FROM information_schema.columns "
         "WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
@@ -63,8 +63,8 @@ def _select(schema: str, table: str, columns: Composed) -> Composed:
     return SQL("SELECT {} FROM {}").format(columns, Identifier(schema, table))
 
 
-def _except(these: Composed, those: Composed) -> Composed:
-    return SQL("{} EXCEPT ALL {}").format(these, those)
+def _except(left: Composed, right: Composed) -> Composed:
+    return SQL("{} EXCEPT ALL {}").format(left, right)
 
 
 async def _count(conn: Connection, select: Composed) -> int:

@@ -1,4 +1,4 @@
-"""What a change came to: read from the plans that were made of it, and from their tasks."""
+"""The effect of a change: plans since a time, and the tasks of these plans."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from engine.store.run import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """A job that the change reached, with its partitions as texts, and how many of them there are.
+class JobCount:
+    """A job in the plans: its partitions as texts, and their numbers.
 
-    Of those ``planned`` some ``ran``, and the rest were withdrawn, since nothing that they read
-    had changed; of those that ran, some ``changed``.
+    Of ``planned`` partitions, ``ran`` were recomputed; the rest was skipped because all inputs
+    turned out unchanged. ``changed`` counts the recomputed partitions with different content.
     """
 
     job: str
@@ -27,48 +27,48 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """All that happened since a moment, parents first.
+    """The effect of a change, upstream jobs first.
 
-    ``made`` counts all partitions that jobs have made. ``seconds`` go up to the last task's end.
+    ``total`` counts all output partitions; ``seconds`` is the time until the last task ended.
     """
 
-    hits: tuple[Hit, ...]
+    jobs: tuple[JobCount, ...]
     pruned: tuple[PrunedEdge, ...]
-    made: int
+    total: int
     seconds: float
 
     @property
     def ran(self) -> int:
-        """Partitions that were recomputed."""
-        return sum(hit.ran for hit in self.hits)
+        """Number of recomputed partitions."""
+        return sum(job.ran for job in self.jobs)
 
     @property
-    def withdrawn(self) -> int:
-        """Partitions that were planned, and then had no need to run."""
-        return sum(hit.planned - hit.ran for hit in self.hits)
+    def skipped(self) -> int:
+        """Number of planned partitions that did not have to run."""
+        return sum(job.planned - job.ran for job in self.jobs)
 
 
 async def read_wave(stage: Stage, since: datetime) -> Wave:
-    """Read what was planned since, and what became of it."""
+    """Read the plans since a time, and the results of their tasks."""
     plans = await stage.fetch("plans", since=since)
     tasks = await stage.fetch("wave", plans=[plan["id"] for plan in plans])
-    (made,) = await stage.fetch("made")
+    (outputs,) = await stage.fetch("output_partitions")
     last = max((row["ended"] for row in tasks), default=since)
     documents = [plan["document"] for plan in plans]
     return Wave(
-        hits=tuple(_hits(documents, tasks)),
+        jobs=tuple(_jobs(documents, tasks)),
         pruned=tuple(edge for document in documents for edge in pruned_edges(document)),
-        made=made["partitions"],
+        total=outputs["partitions"],
         seconds=(last - since).total_seconds(),
     )
 
 
-def _hits(documents: Iterable[Mapping[str, Any]], tasks: Iterable[Row]) -> Iterator[Hit]:
+def _jobs(documents: Iterable[Mapping[str, Any]], tasks: Iterable[Row]) -> Iterator[JobCount]:
     steps = [step for document in documents for step in document["steps"]]
     texts: dict[str, list[str]] = {step["name"]: [] for step in steps}
     for step in steps:
         texts[step["name"]] += step["partitions"]
-    counts = {row["job"]: row for row in tasks}
+    rows = {row["job"]: row for row in tasks}
     for job, partitions in texts.items():
-        planned, ran, changed = (int(counts[job][each]) for each in ("planned", "ran", "changed"))
-        yield Hit(job, tuple(partitions), planned, ran, changed)
+        planned, ran, changed = (int(rows[job][key]) for key in ("planned", "ran", "changed"))
+        yield JobCount(job, tuple(partitions), planned, ran, changed)

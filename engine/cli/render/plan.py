@@ -1,4 +1,4 @@
-"""How plans look: what they may take, and how one differs from what was shown before."""
+"""Plans: expected costs, and differences from an earlier preview."""
 
 from collections.abc import Iterable
 
@@ -13,42 +13,44 @@ _MARKS = {"new": ("+ ", "green"), "gone": ("- ", "red"), "different": ("~ ", "ye
 
 
 def estimate_text(estimate: Estimate | None) -> str:
-    """What a plan may take: `about 2m of task time (unknown for 1 job), 3.0 MB`."""
+    """The expected cost of a plan: `about 2m of task time (unknown for 1 job), 3.0 MB`."""
     if estimate is None:
         return ""
     time = f"about {_time(estimate.seconds)} of task time"
     parts = (
-        _told(time, "task time", estimate.seconds, estimate.unknown_seconds),
-        _told(_size(estimate.bytes), "bytes", estimate.bytes, estimate.unknown_bytes),
+        _qualified(time, "task time", estimate.seconds, estimate.unknown_seconds),
+        _qualified(_size(estimate.bytes), "bytes", estimate.bytes, estimate.unknown_bytes),
     )
     return ", ".join(filter(None, parts))
 
 
 def cost_text(cost: Cost) -> str:
-    """What one job's part may take, as far as it is known."""
+    """The expected cost of a job, as far as known."""
     time = None if cost.seconds is None else f"about {_time(cost.seconds)}"
     return ", ".join(filter(None, (time, None if cost.bytes is None else _size(cost.bytes))))
 
 
 def difference_texts(differences: Iterable[Difference]) -> list[Text]:
-    """A line for each job whose part of the plan is not what it was."""
-    return [_difference(each) for each in differences]
+    """A line for each job with a different part of the plan."""
+    return [_difference_text(difference) for difference in differences]
 
 
-def _difference(each: Difference) -> Text:
-    text = Text.assemble(_MARKS[each.kind], (each.job, "bold"), f"  {each.kind}")
-    if each.more:
-        text.append(f"  + {some(each.more)}", "green")
-    if each.fewer:
-        text.append(f"  - {some(each.fewer)}", "red")
-    return text.append("".join(f"  {note}" for note in each.notes), "dim")
+def _difference_text(difference: Difference) -> Text:
+    job, kind = difference.job, difference.kind
+    text = Text.assemble(_MARKS[kind], (job, "bold"), f"  {kind}")
+    if difference.more:
+        text.append(f"  + {some(difference.more)}", "green")
+    if difference.fewer:
+        text.append(f"  - {some(difference.fewer)}", "red")
+    return text.append("".join(f"  {note}" for note in difference.notes), "dim")
 
 
-def _told(text: str, noun: str, known: float, unknown: int) -> str:
-    if not unknown:
-        return text if known else ""
-    whose = counted(unknown, "job")
-    return f"{text} (unknown for {whose})" if known else f"{noun} unknown for {whose}"
+def _qualified(text: str, noun: str, total: float, unknown_jobs: int) -> str:
+    """The text of a total, with the number of jobs without an estimate."""
+    if not unknown_jobs:
+        return text if total else ""
+    jobs = counted(unknown_jobs, "job")
+    return f"{text} (unknown for {jobs})" if total else f"{noun} unknown for {jobs}"
 
 
 def _time(seconds: float) -> str:

@@ -14,7 +14,7 @@ _LARGEST_INT = 2**31 - 1
 async def set_blast_radius(caller: Caller, service: Service, limit: int | None) -> OrgSettings:
     """Set the most partitions that a plan may recompute without approval; None for any number."""
     if limit is not None and not 1 <= limit <= _LARGEST_INT:
-        raise InvalidInput(f"{limit} is no limit: give a number of partitions from 1, or none")
+        raise InvalidInput(f"{limit} is not a limit: give a number of partitions from 1, or none")
     async with service.transaction(caller) as (conn, org):
         await set_setting(conn, org.id, "blast_radius", limit)
         return await settings(conn, org.id)

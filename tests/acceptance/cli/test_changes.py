@@ -31,11 +31,11 @@ def test_impact_says_which_edge_prunes(shop: Knockon) -> None:
 
 def test_a_plan_that_was_shown_is_applied_once(shop: Knockon) -> None:
     text = shop("impact", "orders", *WEEK).out
-    (plan,) = re.findall(r"to run this very plan: knockon apply (\w{8})", text)
+    (plan,) = re.findall(r"to run exactly this plan: knockon apply (\w{8})", text)
     assert "proposed" in shop("plans").out
     assert "is applied: 7 tasks" in shop("apply", plan, "--by", "ann").out
     assert len(shop("tasks", "--json").json) == 7
-    assert "is applied already" in shop("apply", plan).out
+    assert "is already applied" in shop("apply", plan).out
     (row, *_) = shop("plans", "--state", "applied", "--json").json
     assert (row["id"][-8:], row["datasets"], row["decided_by"]) == (plan, ["orders"], "ann")
 
@@ -47,7 +47,7 @@ def test_a_plan_that_would_come_out_otherwise_is_not_applied(shop: Knockon, tmp_
     file.write_text(MINIMAL.read_text().replace(daily, "{dt: {time: week}}", 1))
     shop("deploy", file)
     result = shop("apply", plan, code=1)
-    assert "is not what would run now; nothing was written" in result.out
+    assert "would run differently now; nothing was written" in result.out
     assert "~ daily_sales  different  + 2026-W06  - 2026-02-02..2026-02-08" in result.out
     assert shop("apply", plan, "--json", code=1).json["changes"][0]["kind"] == "different"
     assert shop("invalidations", "--open", "--json").json == []
@@ -55,10 +55,10 @@ def test_a_plan_that_would_come_out_otherwise_is_not_applied(shop: Knockon, tmp_
 
 def test_a_plan_beyond_the_limit_waits_for_a_word(shop: Knockon) -> None:
     assert "none" in shop("org").out
-    assert "no limit" in shop("org", "set", "blast_radius", "0", code=1).err
+    assert "not a limit" in shop("org", "set", "blast_radius", "0", code=1).err
     result = shop("org", "set", "blast_radius", "5", "--json").json
     assert result == {"blast_radius": 5, "grants": "dag_files"}
-    assert "beyond a limit: 7 partitions in all" in shop("impact", "orders", *WEEK).out
+    assert "exceeds a limit: 7 partitions in all" in shop("impact", "orders", *WEEK).out
     with shop.running("engine", until="engine is up") as engine:
         shop("invalidate", "orders", *WEEK)
         engine.wait_for("plan pending approval")
@@ -69,7 +69,7 @@ def test_a_plan_beyond_the_limit_waits_for_a_word(shop: Knockon) -> None:
     assert "held" in shop("invalidations", "--open").out
     shown = shop("plans", "show", plan["id"][-8:]).out
     assert "held" in shown
-    assert "→ daily_sales  2026-02-02..2026-02-08  by orders" in shown
+    assert "→ daily_sales  2026-02-02..2026-02-08  via orders" in shown
     assert "orders 2026-02-02..2026-02-08  manual" in shown
     assert "is applied: 7 tasks" in shop("approve", plan["id"]).out
     assert "has been applied already" in shop("reject", plan["id"], code=1).err
@@ -81,7 +81,7 @@ def test_waiting_ends_where_nothing_will_run(shop: Knockon) -> None:
         assert "knockon approve" in shop("invalidate", "orders", *WEEK, "--wait", code=1).err
     (plan,) = shop("plans", "--state", "held", "--json").json
     assert "is rejected" in shop("reject", plan["id"][-8:]).out
-    assert "is rejected already" in shop("reject", plan["id"]).out
+    assert "is already rejected" in shop("reject", plan["id"]).out
     assert shop("tasks", "--json").json == []
 
 
@@ -91,7 +91,7 @@ def test_invalidate_writes_an_invalidation_once_for_a_key(shop: Knockon) -> None
     again = shop(*args, "--json").json
     assert (first["is_new"], again["is_new"]) == (True, False)
     assert first["invalidations"] == again["invalidations"]
-    assert "known already by its key" in shop(*args).out
+    assert "recorded earlier with the same key" in shop(*args).out
     (invalidation,) = shop("invalidations", "--dataset", "orders", "--json").json
     assert invalidation["columns"] == ["amount", "notes"]
     assert (invalidation["partition_key"], invalidation["reason"]) == (
@@ -126,7 +126,7 @@ def test_what_makes_no_sense_is_refused_in_a_line(shop: Knockon) -> None:
 
 
 def test_run_asks_for_the_jobs_output(shop: Knockon) -> None:
-    assert "is to run" in shop("run", "daily_sales", "-p", "2026-02-03").out
+    assert "will run" in shop("run", "daily_sales", "-p", "2026-02-03").out
     (invalidation, *_) = shop("invalidations", "--json").json
     assert (invalidation["dataset"], invalidation["partition_key"]) == ("daily_sales", "2026-02-03")
 

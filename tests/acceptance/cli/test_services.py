@@ -40,7 +40,7 @@ def test_a_change_of_a_table_comes_through_to_the_end(shop: Knockon, database_ur
     assert "✓ log rights" in doctor
     assert "knockon.default is forgotten" in shop("forget", "knockon.default").out
     assert "no reader" in shop("forget", "knockon.default", code=1).err
-    assert shop("detach", "orders", "-d", "orders").out == "orders is captured no more\n"
+    assert shop("detach", "orders", "-d", "orders").out == "orders is no longer captured\n"
     assert "not attached" in shop("detach", "orders", "-d", "orders", code=1).err
 
 
@@ -97,13 +97,15 @@ def test_a_dead_letter_is_shown_and_replayed(
     shown = knockon("dead-letters", "show", letter["id"][-8:]).out
     assert "stream     kafka/orders/0 at 7" in shown
     assert "2026-02-03" in shown
-    assert "1 letter replayed: 1 invalidation" in knockon("dead-letters", "replay", "--all").out
+    assert (
+        "1 dead letter replayed: 1 invalidation" in knockon("dead-letters", "replay", "--all").out
+    )
     assert knockon("dead-letters").out == "no dead letters\n"
     assert "kafka/orders/0" in knockon("dead-letters", "--with-replayed").out
     _bury(knockon.env["KNOCKON_DATABASE_URL"], "8")
     (letter,) = knockon("dead-letters", "list", "--json").json
     closing = ("dead-letters", "close", letter["id"][-8:], "--by", "me", "--reason")
-    assert "1 letter closed" in knockon(*closing, "sent again").out
+    assert "1 dead letter closed" in knockon(*closing, "sent again").out
     assert "closed already" in knockon(*closing, "again", code=1).err
     assert "by me: sent again" in knockon("dead-letters", "show", letter["id"]).out
     assert knockon("dead-letters").out == "no dead letters\n"

@@ -87,7 +87,7 @@ def test_deploy_previews_serves_and_then_finds_nothing_new(knockon: Knockon) -> 
     text = knockon("deploy", MINIMAL).out
     assert "+ orders" in text
     assert "2 new dataset versions" in text
-    assert knockon("deploy", MINIMAL).out == "minimal is served as it was\n"
+    assert knockon("deploy", MINIMAL).out == "minimal is deployed, unchanged\n"
 
 
 def test_deploy_shows_what_changed(shop: Knockon, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_deploy_shows_how_much_further_a_source_reaches(shop: Knockon, tmp_path:
     earlier = MINIMAL.read_text().replace("2026-01-01, column", "2025-12-31, column")
     file.write_text(earlier)
     text = " ".join(shop("deploy", file, "--dry-run").out.split())
-    assert "orders reaches further: 2025-12-31;" in text
+    assert "orders now includes 2025-12-31;" in text
     assert "knockon invalidate orders -p '2025-12-31'" in text
     (done,) = shop("deploy", file, "--json").json["dags"]
     assert done["grown"] == {"orders": ["2025-12-31"]}
@@ -185,7 +185,7 @@ def test_a_table_is_granted_to_the_jobs_of_an_org_and_revoked(
         )
         assert conn.execute(query).fetchone() == (True,)
         assert knockon("revoke", "default", "orders").out == (
-            "SQL jobs of default may not read orders\n"
+            "SQL jobs of default may no longer read orders\n"
         )
         assert conn.execute(query).fetchone() == (False,)
         assert knockon("grant", "default", "orders", "write").code == 0

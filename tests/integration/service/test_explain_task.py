@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from rich.console import Console
 
-from engine.cli.render.explanation import fact_text, task_tree
+from engine.cli.render.explanation import invalidation_text, task_tree
 from engine.errors import UnknownName
 from engine.flow.deployment.apply import apply
 from engine.flow.deployment.propose import propose
@@ -131,7 +131,7 @@ async def test_a_thousand_events_for_one_partition_are_one_task_that_names_them(
         "t/1": {"first": "1", "last": "999", "count": 500},
     }
     assert "1,000 events, t/0 0..998, t/1 1..999, ids e0, e1, e2, e3 +46 more" in (
-        fact_text(invalidation).plain
+        invalidation_text(invalidation).plain
     )
 
 
@@ -170,7 +170,7 @@ async def test_a_skipped_task_names_what_came_out_unchanged(database: Database) 
     ]
     drawn = StringIO()
     Console(width=120, file=drawn).print(task_tree(view))
-    assert "spared by what it would have read" in drawn.getvalue()
+    assert "skipped: inputs unchanged" in drawn.getvalue()
     assert f"b {DAY}  unchanged" in drawn.getvalue()
 
 
