@@ -24,7 +24,12 @@ def cached_step_blocks() -> Callable[[Step, Job], Sequence[TaskBlock]]:
     found: dict[tuple[int, int, bool, int], Sequence[TaskBlock]] = {}
 
     def needs(step: Step, job: Job) -> Sequence[TaskBlock]:
-        alike = id(step.partitions), id(step.direct), job.is_single_run, job.partitions_per_task
+        alike = (
+            id(step.partitions),
+            id(step.directly_invalidated),
+            job.is_single_run,
+            job.partitions_per_task,
+        )
         if alike not in found:
             found[alike] = list(step_blocks(step, job))
         return found[alike]
@@ -41,12 +46,12 @@ def step_blocks(step: Step, job: Job) -> Iterator[TaskBlock]:
     """
     space = step.partitions.space
     if job.is_single_run:
-        is_sure = bool(step.direct) or not step.partitions
-        yield SINGLE_RUN_BLOCK, tuple(space.keys(step.partitions)), is_sure
+        must_run = bool(step.directly_invalidated) or not step.partitions
+        yield SINGLE_RUN_BLOCK, tuple(space.keys(step.partitions)), must_run
         return
-    sure = _keys(step, space)
+    invalidated = _keys(step, space)
     for slot, keys in space.blocks(step.partitions, job.partitions_per_task):
-        yield slot, tuple(keys), not sure.isdisjoint(keys)
+        yield slot, tuple(keys), not invalidated.isdisjoint(keys)
 
 
 def task_count(step: Step, lineage: Lineage) -> int:
@@ -58,4 +63,8 @@ def task_count(step: Step, lineage: Lineage) -> int:
 
 
 def _keys(step: Step, space: PartitionSpace) -> frozenset[str]:
-    return frozenset(space.keys(step.direct)) if step.direct else frozenset()
+    return (
+        frozenset(space.keys(step.directly_invalidated))
+        if step.directly_invalidated
+        else frozenset()
+    )

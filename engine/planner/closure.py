@@ -22,8 +22,8 @@ from engine.planner.plan import Changed, Hit, Plan, Pruned, Step
 from engine.planner.provenance import AffectedJobs
 from engine.planner.scope import changes_in_place, dirty_scope
 from engine.planner.strategy import (
+    directly_invalidated,
     dirty_output,
-    hit_directly,
     hit_if_stale,
     recomputed,
     row_filters,
@@ -175,7 +175,7 @@ class _Closure:
         for hit in hits:
             invalidations |= hit.dirty.invalidations
         if self._affected.record(invalidations, job.id):
-            direct = hit_directly(job, self._extents, hits, partitions)
+            direct = directly_invalidated(job, self._extents, hits, partitions)
             rows = row_filters(job, hits)
             if_stale = hit_if_stale(job, self._extents, hits, partitions)
             self._steps.append(Step(job.id, partitions, direct, if_stale, rows, tuple(hits)))

@@ -67,7 +67,7 @@ def _changed(before: Steps, now: Steps, lineage: Lineage) -> Iterator[Difference
 
 
 def _what_runs(step: Mapping[str, Any]) -> tuple[Any, ...]:
-    names = ("partitions", "direct", "row_filters", "partitions_per_task")
+    names = ("partitions", "directly_invalidated", "row_filters", "partitions_per_task")
     return tuple(step.get(name) for name in names)
 
 
@@ -80,8 +80,8 @@ def _only(space: PartitionSpace, these: list[str], those: list[str]) -> tuple[st
 
 
 def _notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    if old.get("direct") != new.get("direct"):
-        yield f"runs for sure: {_sure(old)} before, {_sure(new)} now"
+    if old.get("directly_invalidated") != new.get("directly_invalidated"):
+        yield f"must run: {_must_run(old)} before, {_must_run(new)} now"
     if old.get("row_filters") != new.get("row_filters"):
         yield f"rows: {old.get('row_filters')} before, {new.get('row_filters')} now"
     before, now = old.get("partitions_per_task"), new.get("partitions_per_task")
@@ -89,6 +89,6 @@ def _notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         yield f"partitions per task: {before} before, {now} now"
 
 
-def _sure(step: Mapping[str, Any]) -> str:
-    direct = step.get("direct", "none")
-    return direct if isinstance(direct, str) else ", ".join(direct)
+def _must_run(step: Mapping[str, Any]) -> str:
+    invalidated = step.get("directly_invalidated", "none")
+    return invalidated if isinstance(invalidated, str) else ", ".join(invalidated)

@@ -1,13 +1,13 @@
 """Represent a plan as JSON, for storage with the tasks, approval, and later explanation.
 
 The format is ``{steps, hops, pruned, stamps, invalidation_sets}``. A step has the ``job`` id and
-``name``, the ``partitions`` as texts, the ``direct`` partitions ("all", or texts; absent: none),
-the dirty ``columns`` by output dataset (absent: all), ``row_filters`` if any, and in ``via``
-indexes into ``hops``. A hop has the dirty ``dataset``, in ``from`` the job that made the dataset
-dirty (absent: the invalidations), the ``mapping`` (absent: identity; "itself": the job's own output
-was wrong), dirty ``partitions`` (absent: as the step's) and ``columns`` (absent: all), and in
-``invalidation_set`` an index into ``invalidation_sets``, lists of invalidation ids. Absent fields,
-and hops shared by many steps, keep 50,000 steps within some megabytes.
+``name``, the ``partitions`` as texts, the ``directly_invalidated`` partitions ("all", or texts;
+absent: none), the dirty ``columns`` by output dataset (absent: all), ``row_filters`` if any, and in
+``via`` indexes into ``hops``. A hop has the dirty ``dataset``, in ``from`` the job that made the
+dataset dirty (absent: the invalidations), the ``mapping`` (absent: identity; "itself": the job's
+own output was wrong), dirty ``partitions`` (absent: as the step's) and ``columns`` (absent: all),
+and in ``invalidation_set`` an index into ``invalidation_sets``, lists of invalidation ids. Absent
+fields, and hops shared by many steps, keep 50,000 steps within some megabytes.
 """
 
 from __future__ import annotations
@@ -61,9 +61,10 @@ class _Writer:
         written: dict[str, Any] = {"job": self._id(step.job), "name": job.name}
         if step.partitions:
             written["partitions"] = self._texts(step.partitions)
-        if step.direct:
-            is_all = step.direct == step.partitions
-            written["direct"] = "all" if is_all else self._texts(step.direct)
+        if step.directly_invalidated:
+            direct = step.directly_invalidated
+            is_all = direct == step.partitions
+            written["directly_invalidated"] = "all" if is_all else self._texts(direct)
         if columns := self._columns_by_name(step.dirty_columns(job.outputs)):
             written["columns"] = columns
         if step.row_filters:

@@ -51,16 +51,16 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
 class Step(msgspec.Struct, frozen=True, gc=False):
     """Job and its output partitions that may have to be recomputed.
 
-    ``direct``: partitions triggered by a source's change or by an invalidation of the output
-    itself. These must run; the rest run only if a parent's result changes. ``if_stale``: partitions
-    triggered only by changes found by a run, which run if stale by now. ``row_filters``: rows that
-    a `PerUpdate` job reads, any of: a filter's rows, ``{}`` for the new rows past the cursor, None
-    for all rows.
+    ``directly_invalidated``: partitions triggered by a source's change or by an invalidation of the
+    output itself. These must run; the rest run only if a parent's result changes. ``if_stale``:
+    partitions triggered only by changes found by a run, which run if stale by now. ``row_filters``:
+    rows that a `PerUpdate` job reads, any of: a filter's rows, ``{}`` for the new rows past the
+    cursor, None for all rows.
     """
 
     job: UUID
     partitions: PartitionSet
-    direct: PartitionSet
+    directly_invalidated: PartitionSet
     if_stale: PartitionSet
     row_filters: tuple[Mapping[str, Any] | None, ...]
     via: tuple[Hit, ...]

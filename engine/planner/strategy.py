@@ -34,7 +34,7 @@ def recomputed(job: Job, extents: Extents, hits: Sequence[Hit]) -> PartitionSet:
     return universe if universe.is_finite else extents.of_job(job) | partitions
 
 
-def hit_directly(
+def directly_invalidated(
     job: Job, extents: Extents, hits: Sequence[Hit], partitions: PartitionSet
 ) -> PartitionSet:
     """Return the step's partitions that must run, even if no input changes.

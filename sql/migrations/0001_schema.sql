@@ -239,8 +239,8 @@ CREATE TABLE tasks (
     priority int NOT NULL DEFAULT 0,
     -- The block of neighbouring partitions that the task may take; its key where a task takes one.
     slot text NOT NULL,
-    -- Some input has changed, or an invalidation names the output itself: it must run.
-    hit boolean NOT NULL,
+    -- It runs whatever the results upstream: an input has changed, or its output was invalidated.
+    must_run boolean NOT NULL,
     row_filters jsonb NOT NULL DEFAULT '[]',
     -- The scopes of its outputs that plans have propagated to their readers: {dataset: [scope]};
     -- null: all columns and rows. Without an entry, the completion propagates whatever changed.

@@ -22,7 +22,7 @@ FOR UPDATE
 
 -- :name copy_in
 -- Create the new tasks of a plan.
-COPY knockon.tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, hit, row_filters,
+COPY knockon.tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, must_run, row_filters,
             propagated, plan_ids) FROM STDIN (FORMAT binary)
 
 -- :name copy_dependencies
@@ -36,7 +36,7 @@ COPY knockon.task_dependencies (task_id, depends_on, datasets) FROM STDIN (FORMA
 -- newest 100 plans are kept.
 UPDATE knockon.tasks t
 SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'queued' END,
-    hit = t.hit OR v.hit OR t.status = 'failed',
+    must_run = t.must_run OR v.must_run OR t.status = 'failed',
     attempts = CASE WHEN t.status = 'failed' THEN 0 ELSE t.attempts END,
     next_retry_at = CASE WHEN t.status = 'failed' THEN NULL ELSE t.next_retry_at END,
     queued_at = CASE WHEN t.status = 'failed' THEN clock_timestamp() ELSE t.queued_at END,
@@ -55,7 +55,7 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
     plan_ids = t.plan_ids[greatest(cardinality(t.plan_ids) - 98, 1):] || %(plan_id)s::uuid,
     plans_dropped_to = CASE WHEN cardinality(t.plan_ids) >= 100
         THEN t.plan_ids[cardinality(t.plan_ids) - 99] ELSE t.plans_dropped_to END
-FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, hit boolean, blocked boolean, partitions jsonb,
+FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, must_run boolean, blocked boolean, partitions jsonb,
     row_filters jsonb, propagated jsonb)
 WHERE t.id = v.id
 
@@ -168,9 +168,9 @@ WHERE d.depends_on = ANY(%(ended)s) AND d.datasets <> '{}'
 -- wait for inputs stay blocked until their inputs are checked.
 WITH c AS MATERIALIZED (
     SELECT b.id, j.waits_for_inputs,
-        b.hit OR b.id = ANY(%(hit)b::uuid[]) OR EXISTS (SELECT FROM knockon.task_dependencies d
+        b.must_run OR b.id = ANY(%(triggered)b::uuid[]) OR EXISTS (SELECT FROM knockon.task_dependencies d
             WHERE d.task_id = b.id AND d.datasets <> '{}'
-              AND d.depends_on = ANY(%(changed)b::uuid[])) AS hit,
+              AND d.depends_on = ANY(%(changed)b::uuid[])) AS must_run,
         EXISTS (SELECT FROM knockon.task_dependencies d
             WHERE d.task_id = b.id
               AND (SELECT f.status FROM knockon.tasks f WHERE f.id = d.depends_on)
@@ -180,21 +180,21 @@ WITH c AS MATERIALIZED (
     JOIN knockon.jobs j ON j.id = b.job_id
 )
 UPDATE knockon.tasks t
-SET hit = c.hit,
-    status = CASE WHEN c.waits OR (c.hit AND c.waits_for_inputs) THEN 'blocked'
-                  WHEN c.hit THEN 'queued' ELSE 'skipped' END,
+SET must_run = c.must_run,
+    status = CASE WHEN c.waits OR (c.must_run AND c.waits_for_inputs) THEN 'blocked'
+                  WHEN c.must_run THEN 'queued' ELSE 'skipped' END,
     queued_at = clock_timestamp(),
-    completed_at = CASE WHEN c.waits OR c.hit THEN NULL ELSE clock_timestamp() END,
-    outcome = CASE WHEN c.waits OR c.hit THEN NULL
+    completed_at = CASE WHEN c.waits OR c.must_run THEN NULL ELSE clock_timestamp() END,
+    outcome = CASE WHEN c.waits OR c.must_run THEN NULL
                    ELSE 'nothing that it reads came out changed' END
 FROM c
-WHERE t.id = c.id AND (NOT c.waits OR c.hit <> t.hit)
-RETURNING t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.status, t.hit,
+WHERE t.id = c.id AND (NOT c.waits OR c.must_run <> t.must_run)
+RETURNING t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.status, t.must_run,
     c.waits_for_inputs AND NOT c.waits AS waits_for_inputs
 
 -- :name queue_stale
 -- Queue tasks that were about to be skipped, because their partitions are stale.
-UPDATE knockon.tasks SET hit = true, status = 'queued', queued_at = clock_timestamp(), completed_at = NULL,
+UPDATE knockon.tasks SET must_run = true, status = 'queued', queued_at = clock_timestamp(), completed_at = NULL,
     outcome = NULL
 WHERE id = ANY(%(ids)s)
 
@@ -261,7 +261,7 @@ WITH rewired AS (
     RETURNING partitions, slot, row_filters, propagated, plan_ids, plans_dropped_to
 )
 UPDATE knockon.tasks t
-SET hit = true,
+SET must_run = true,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(t.partitions || e.partitions) AS p ORDER BY p),
     row_filters = (SELECT CASE WHEN bool_or(f = 'null') OR count(*) > 50
                                OR sum(length(f::text)) > 100000 THEN '[null]'
@@ -284,7 +284,7 @@ WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 -- :name requeue
 -- Queue failed tasks again for an operator; they run regardless of their inputs.
 UPDATE knockon.tasks
-SET status = 'queued', queued_at = clock_timestamp(), hit = true, attempts = 0,
+SET status = 'queued', queued_at = clock_timestamp(), must_run = true, attempts = 0,
     next_retry_at = NULL, completed_at = NULL, outcome = NULL
 WHERE id = ANY(%(ids)s)
 
@@ -336,7 +336,7 @@ ORDER BY id FOR UPDATE
 
 -- :name list
 -- The newest tasks.
-SELECT t.id, j.dag_name, j.name AS job, t.slot, t.status, t.partitions, t.hit, t.attempts,
+SELECT t.id, j.dag_name, j.name AS job, t.slot, t.status, t.partitions, t.must_run, t.attempts,
        t.worker_id, t.created_at, t.started_at, t.completed_at, t.next_retry_at, t.error_message,
        t.outcome, t.waiting_for, t.plan_ids
 FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id

@@ -1,6 +1,10 @@
--- Copy the rows that were set aside into the tables of today. A column that exists in only one of
--- the two layouts is left out: one that is new has its default. Tables are copied in the order of
--- their creation, so that rows exist before others refer to them.
+-- Copy the rows that were set aside into the current tables. Renamed columns are listed first; any other
+-- column that exists in only one of the two layouts is left out, so that a new one has its default.
+-- Tables are copied in the order of their creation, so that rows exist before others refer to them.
+
+ALTER TABLE knockon_before.jobs RENAME learns TO accepts_reported_lineage;
+ALTER TABLE knockon_before.jobs RENAME holds TO waits_for_inputs;
+ALTER TABLE knockon_before.tasks RENAME hit TO must_run;
 
 DELETE FROM knockon.orgs;
 
@@ -28,8 +32,6 @@ BEGIN
             source.relname, source.columns);
     END LOOP;
 END $$;
-
-UPDATE knockon.jobs j SET waits_for_inputs = b.holds FROM knockon_before.jobs b WHERE b.id = j.id;
 
 -- What the next run of these changes is for its completion to propagate.
 UPDATE knockon.tasks t SET propagated = '{}'

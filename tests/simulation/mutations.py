@@ -484,8 +484,8 @@ def what_did_change_is_skipped(patch: Patch) -> None:
     statement(
         patch,
         "tasks.unblock",
-        "b.hit OR b.id = ANY(%(hit)b::uuid[]) OR EXISTS",
-        "b.hit OR b.id = ANY(%(hit)b::uuid[]) AND false OR false AND EXISTS",
+        "b.must_run OR b.id = ANY(%(triggered)b::uuid[]) OR EXISTS",
+        "b.must_run OR b.id = ANY(%(triggered)b::uuid[]) AND false OR false AND EXISTS",
     )
     _nothing_is_stale(patch)
 
@@ -499,7 +499,7 @@ def _nothing_is_stale(patch: Patch) -> None:
 
 @mutation
 def nothing_is_ever_skipped(patch: Patch) -> None:
-    statement(patch, "tasks.unblock", "b.hit OR b.id", "true OR b.id")
+    statement(patch, "tasks.unblock", "b.must_run OR b.id", "true OR b.id")
 
 
 @mutation
@@ -637,8 +637,10 @@ def a_failed_task_is_joined_unmarked(patch: Patch) -> None:
 
     They have newer inputs or are partly written, declared wrong, or not built.
     """
-    marked = "hit = t.hit OR v.hit OR t.status = 'failed'"
-    statement(patch, "tasks.join", marked, "hit = v.hit OR t.hit AND t.status <> 'failed'")
+    marked = "must_run = t.must_run OR v.must_run OR t.status = 'failed'"
+    statement(
+        patch, "tasks.join", marked, "must_run = v.must_run OR t.must_run AND t.status <> 'failed'"
+    )
 
 
 def _orders_are_forgotten(patch: Patch) -> None:
@@ -855,12 +857,16 @@ def a_set_covers_what_it_overlaps(patch: Patch) -> None:
 
 
 @classified(LOST_WORK)
-def a_block_is_sure_to_run_only_if_all_its_partitions_are(patch: Patch) -> None:
+def a_block_must_run_only_if_all_its_partitions_must(patch: Patch) -> None:
     def all_of_them(step_blocks: Any) -> Any:
         def wrong(step: Any, job: Any) -> Any:
-            sure = {*step.direct.space.keys(step.direct)} if step.direct else set()
-            for slot, keys, is_sure in step_blocks(step, job):
-                yield slot, keys, is_sure and (job.is_single_run or sure.issuperset(keys))
+            invalidated = (
+                {*step.directly_invalidated.space.keys(step.directly_invalidated)}
+                if step.directly_invalidated
+                else set()
+            )
+            for slot, keys, must_run in step_blocks(step, job):
+                yield slot, keys, must_run and (job.is_single_run or invalidated.issuperset(keys))
 
         return wrong
 

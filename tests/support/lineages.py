@@ -134,8 +134,8 @@ def steps(within: Lineage, found: Plan) -> dict[str, str]:
     return {within.job(s.job).name: texts(s.partitions) for s in found.steps}
 
 
-def direct(within: Lineage, found: Plan) -> dict[str, str]:
-    return {within.job(s.job).name: texts(s.direct) for s in found.steps}
+def directly_invalidated(within: Lineage, found: Plan) -> dict[str, str]:
+    return {within.job(s.job).name: texts(s.directly_invalidated) for s in found.steps}
 
 
 def pruned(within: Lineage, found: Plan) -> list[tuple[str, str | None, str]]:

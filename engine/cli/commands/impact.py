@@ -108,7 +108,7 @@ def _job_text(job: ImpactedJob, others: list[Hop]) -> Text:
         text.append(f"  columns {some(columns, 6)}", "cyan")
     if job.row_filters:
         text.append(f"  rows {some(map(compact, job.row_filters))}", "cyan")
-    if not job.direct:
+    if not job.directly_invalidated:
         text.append("  if inputs change", "dim italic")
     also = sorted({hop.dataset for hop in others})
     if also:

@@ -99,7 +99,7 @@ def _tree(view: PlanView) -> RenderableType:
 def _step_text(step: PlanStep) -> Text:
     text = Text.assemble("→ ", (step.job, "bold green"), f"  {some(step.partitions)}")
     text.append(f"  via {some(step.via)}", "dim")
-    if not step.direct:
+    if not step.directly_invalidated:
         text.append("  if inputs change", "dim italic")
     return text
 

@@ -65,11 +65,11 @@ async def unblock(
 
     Returns the rows that changed state, with the new ``status``.
     """
-    hit = list(await reached(conn, org, changes.parts))
+    triggered = list(await reached(conn, org, changes.parts))
     resolved = await fetch(
-        conn, "tasks.unblock", ids=list(ids), changed=list(changes.whole), hit=hit
+        conn, "tasks.unblock", ids=list(ids), changed=list(changes.whole), triggered=triggered
     )
-    first_runs = [row for row in resolved if row["waits_for_inputs"] and row["hit"]]
+    first_runs = [row for row in resolved if row["waits_for_inputs"] and row["must_run"]]
     if first_runs:
         await _queue_complete(conn, await org.lineage(conn), first_runs)
     skipped = [row for row in resolved if row["status"] == "skipped"]

@@ -84,7 +84,9 @@ async def _leave_all(
     Their readers are invalidated when a later run produces a different result.
     """
     lineage, steps = decision.lineage, decision.plan.steps
-    direct = {step.job: list(step.direct.space.keys(step.direct)) for step in steps}
+    invalidated = {
+        step.job: list(step.partitions.space.keys(step.directly_invalidated)) for step in steps
+    }
     if_stale = {
         step.job: list(step.if_stale.space.keys(step.if_stale)) for step in steps if step.if_stale
     }
@@ -92,27 +94,29 @@ async def _leave_all(
     stale = await leave_stale(
         conn,
         lineage,
-        {id_: [*keys, *if_stale.get(id_, ())] for id_, keys in direct.items()},
+        {id_: [*keys, *if_stale.get(id_, ())] for id_, keys in invalidated.items()},
         rejection,
     )
-    rows = [(lineage.job(step.job), step.row_filters) for step in steps if step.direct]
+    rows = [
+        (lineage.job(step.job), step.row_filters) for step in steps if step.directly_invalidated
+    ]
     await leave_rows_unread(conn, lineage, rows, rejection)
-    await _propagate_taken_in(conn, org, lineage, direct, stale, f"plan/{plan_id}")
+    await _propagate_taken_in(conn, org, lineage, invalidated, stale, f"plan/{plan_id}")
     left = [(id_, stale_keys(stale, lineage.job(id_), keys)) for id_, keys in if_stale.items()]
-    await forget_unplanned(conn, lineage, [*direct.items(), *left])
+    await forget_unplanned(conn, lineage, [*invalidated.items(), *left])
 
 
 async def _propagate_taken_in(
     conn: Connection,
     org: OrgContext,
     lineage: Lineage,
-    direct: Mapping[UUID, Sequence[str]],
+    invalidated: Mapping[UUID, Sequence[str]],
     stale: Stale,
     source: str,
 ) -> None:
     """Invalidate readers of partitions into which an unrelated run has incorporated the change."""
     invalidations: list[NewInvalidation] = []
-    for id_, keys in direct.items():
+    for id_, keys in invalidated.items():
         job = lineage.job(id_)
         if job.is_single_run and (id_, SINGLE_RUN_KEY) in stale:
             continue

@@ -59,7 +59,7 @@ class _Emission(msgspec.Struct, gc=False):
     job: Job
     place: Place
     keys: tuple[str, ...]
-    is_sure: bool
+    is_directly_invalidated: bool
     is_if_stale: bool
     propagated: bytes | None
     row_filters: tuple[Mapping[str, Any] | None, ...]
@@ -72,7 +72,7 @@ class _Emission(msgspec.Struct, gc=False):
     @property
     def must_run(self) -> bool:
         """Return True if invalidated directly, or by upstream tasks already done with the plan."""
-        return self.is_sure or not (self.is_if_stale or any(self.blockers.values()))
+        return self.is_directly_invalidated or not (self.is_if_stale or any(self.blockers.values()))
 
     @property
     def starts_blocked(self) -> bool:
@@ -115,7 +115,7 @@ def _emissions(lineage: Lineage, plan: Plan) -> Iterator[_Emission]:
         propagated = _propagated(step, job)
         if_stale = frozenset(step.if_stale.space.keys(step.if_stale) if step.if_stale else ())
         crossed, straight = triggering_edges_of(step, job), _straight_producers(lineage, job)
-        for slot, keys, is_sure in needs(step, job):
+        for slot, keys, must_run in needs(step, job):
             sources = list(_sources(lineage, job, keys, straight))
             links += len(sources)
             _check_links(links)
@@ -123,7 +123,7 @@ def _emissions(lineage: Lineage, plan: Plan) -> Iterator[_Emission]:
                 job,
                 (job.id.int, slot),
                 keys,
-                is_sure,
+                must_run,
                 bool(if_stale) and if_stale.issuperset(keys),
                 propagated(keys),
                 step.row_filters,
@@ -258,7 +258,7 @@ async def _join(conn: Connection, joining: Sequence[_Emission], plan_id: UUID) -
     rows = [
         {
             "id": UUID(bytes=each.task_id),
-            "hit": each.must_run,
+            "must_run": each.must_run,
             "blocked": each.starts_blocked,
             "partitions": each.keys,
             "row_filters": each.row_filters,

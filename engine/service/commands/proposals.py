@@ -31,15 +31,15 @@ class Hop(msgspec.Struct, frozen=True):
 class ImpactedJob(msgspec.Struct, frozen=True):
     """A job that would run; ``partitions`` are ranges as text, ``count`` is their number.
 
-    ``direct`` partitions must run, the others run if an input changes. ``columns`` has the dirty
-    columns by output; all columns of an output without an entry are dirty.
+    ``directly_invalidated`` partitions must run, the others run if an input changes. ``columns``
+    has the dirty columns by output; all columns of an output without an entry are dirty.
     """
 
     job: str
     dag: str
     outputs: tuple[str, ...]
     partitions: tuple[str, ...]
-    direct: tuple[str, ...]
+    directly_invalidated: tuple[str, ...]
     count: int
     tasks: int
     columns: Mapping[str, tuple[str, ...]]
@@ -92,7 +92,7 @@ def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:
         dag=job.dag_name,
         outputs=tuple(lineage.dataset(each).name for each in job.outputs),
         partitions=tuple(space.texts(step.partitions)),
-        direct=tuple(space.texts(step.direct)),
+        directly_invalidated=tuple(space.texts(step.directly_invalidated)),
         count=step.partitions.count(),
         tasks=task_count(step, lineage),
         columns={

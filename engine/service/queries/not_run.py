@@ -54,8 +54,8 @@ async def not_run(
 def _meant(plan: Row) -> Sequence[str]:
     step: Mapping[str, Any] = plan["step"]
     whole: Sequence[str] = step["partitions"]
-    direct: Sequence[str] = step.get("direct", ())
-    return whole if plan["state"] == "held" or direct == "all" else direct
+    invalidated: Sequence[str] = step.get("directly_invalidated", ())
+    return whole if plan["state"] == "held" or invalidated == "all" else invalidated
 
 
 def _plan(row: Row) -> PlanNotRun:

@@ -43,14 +43,14 @@ class PlanRow(msgspec.Struct, frozen=True):
 
 
 class PlanStep(msgspec.Struct, frozen=True):
-    """A job in a plan; ``direct`` partitions must run, the others run if an input changes.
+    """A job in a plan; ``directly_invalidated`` partitions must run, others if an input changes.
 
     ``via`` are the datasets whose changes reach the job.
     """
 
     job: str
     partitions: tuple[str, ...]
-    direct: tuple[str, ...]
+    directly_invalidated: tuple[str, ...]
     columns: Mapping[str, Sequence[str]]
     row_filters: tuple[Any, ...]
     via: tuple[str, ...]
@@ -103,11 +103,11 @@ async def load_plans(
 
 def _step(document: Mapping[str, Any], step: Mapping[str, Any]) -> PlanStep:
     partitions = tuple(step["partitions"])
-    direct = step.get("direct", ())
+    invalidated = step.get("directly_invalidated", ())
     return PlanStep(
         job=step["name"],
         partitions=partitions,
-        direct=partitions if direct == "all" else tuple(direct),
+        directly_invalidated=partitions if invalidated == "all" else tuple(invalidated),
         columns=step.get("columns", {}),
         row_filters=tuple(step.get("row_filters", ())),
         via=tuple(dict.fromkeys(hop["dataset"] for hop in hops_of(document, step))),

@@ -12,7 +12,7 @@ from engine.store.run import fetch
 
 
 class TaskRow(msgspec.Struct, frozen=True):
-    """A task. ``hit``: it must run, whatever the outcome of the tasks upstream."""
+    """A task. ``must_run``: whatever the outcomes of the tasks upstream."""
 
     id: UUID
     dag_name: str
@@ -20,7 +20,7 @@ class TaskRow(msgspec.Struct, frozen=True):
     slot: str
     status: str
     partitions: list[str]
-    hit: bool
+    must_run: bool
     attempts: int
     worker_id: str | None
     created_at: datetime

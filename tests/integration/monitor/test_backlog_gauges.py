@@ -115,7 +115,7 @@ async def test_a_long_history_is_not_read(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.rows(
-        "INSERT INTO tasks (id, job_id, status, org_id, runtime, slot, hit)"
+        "INSERT INTO tasks (id, job_id, status, org_id, runtime, slot, must_run)"
         " SELECT gen_random_uuid(), job_id, 'succeeded', org_id, runtime, n::text, true"
         " FROM tasks, generate_series(1, 20000) AS n RETURNING 1 AS one"
     )

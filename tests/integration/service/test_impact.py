@@ -45,7 +45,7 @@ async def test_jobs_come_parents_first_with_their_partitions_and_tasks(database:
 async def test_what_runs_for_sure_is_told_from_what_may_be_spared(database: Database) -> None:
     view = await seen(await a_chain(database), "a", *WEEK, columns=("x",))
     first, second = view.jobs
-    assert (first.direct, second.direct) == (WEEK, ())
+    assert (first.directly_invalidated, second.directly_invalidated) == (WEEK, ())
     assert first.via[0].from_job is None
     assert second.via == (Hop("b", "b", second.via[0].mapping),)
 

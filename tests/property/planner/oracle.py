@@ -64,7 +64,7 @@ class Found:
     """By dataset: the keys to recompute, those that must be, and the dirty columns."""
 
     hit: dict[str, set[Key]] = field(default_factory=dict)
-    direct: dict[str, set[Key]] = field(default_factory=dict)
+    directly_invalidated: dict[str, set[Key]] = field(default_factory=dict)
     columns: dict[str, set[str]] = field(default_factory=dict)
 
 
@@ -100,7 +100,7 @@ def closure(
 
 
 def _visit(by_name, node, existing, changed, pending, wrong, found) -> None:
-    direct: set[Cell] = set(product(wrong, [EVERY]))
+    directly_invalidated: set[Cell] = set(product(wrong, [EVERY]))
     through: set[Cell] = set()
     # Where no input says how far it reaches, the first one builds all it can, new in every column.
     is_free = _is_all_unmapped(by_name, node)
@@ -108,25 +108,27 @@ def _visit(by_name, node, existing, changed, pending, wrong, found) -> None:
     for is_unmapped in (False, True):
         for read in node.reads:
             if _is_unmapped(by_name[read.dataset], node, read) is is_unmapped:
-                there = _extent(by_name, node, existing) | {key for key, _ in direct | through}
-                for cells, into in ((changed, direct), (pending, through)):
+                there = _extent(by_name, node, existing) | {
+                    key for key, _ in directly_invalidated | through
+                }
+                for cells, into in ((changed, directly_invalidated), (pending, through)):
                     crossed = set(_cross(by_name[read.dataset], node, read, cells[read.dataset]))
                     # Later ones do, too: a key of the bounds that does not exist was canceled.
                     is_open = is_free or not is_unmapped or node.is_full
                     kept = {c for c in crossed if is_open or _is_there(c[0], there)}
                     into |= {(key, EVERY) for key, _ in kept} if begins else kept
-    hit = {key for key, _ in direct | through}
+    hit = {key for key, _ in directly_invalidated | through}
     if not hit:
         return
-    columns = {column for _, column in direct | through}
+    columns = {column for _, column in directly_invalidated | through}
     found.hit[node.name] = node.all_keys() if node.is_full else hit
-    sure = {key for key, _ in direct}
-    found.direct[node.name] = node.all_keys() if node.is_full and sure else sure
+    sure = {key for key, _ in directly_invalidated}
+    found.directly_invalidated[node.name] = node.all_keys() if node.is_full and sure else sure
     found.columns[node.name] = columns
     pending[node.name] |= (
         set(product(node.all_keys(), {EVERY} if EVERY in columns else columns))
         if node.is_full
-        else direct | through
+        else directly_invalidated | through
     )
 
 

@@ -129,8 +129,8 @@ def test_a_plan_is_the_closure_of_its_changes(scene):
     assert {_name(world, s.job): _keys(s.partitions) for s in found.steps} == {
         name: {text(key) for key in keys} for name, keys in expected.hit.items()
     }
-    assert {_name(world, s.job): _keys(s.direct) for s in found.steps} == {
-        name: {text(key) for key in keys} for name, keys in expected.direct.items()
+    assert {_name(world, s.job): _keys(s.directly_invalidated) for s in found.steps} == {
+        name: {text(key) for key in keys} for name, keys in expected.directly_invalidated.items()
     }
     assert {_name(world, s.job): _columns(_dirty(world, s)) for s in found.steps} == {
         name: None if EVERY in columns else columns for name, columns in expected.columns.items()

@@ -11,7 +11,7 @@ from tests.support.lineages import (
     TAIL,
     change,
     dataset_id,
-    direct,
+    directly_invalidated,
     job_id,
     lineage,
     made,
@@ -59,7 +59,10 @@ def test_only_what_is_hit_from_outside_runs_for_sure():
         world, change("flights", "2013-02-13..2013-02-14"), change("weather", "2013-02-14")
     )
 
-    assert direct(world, found) == {"daily": "2013-02-13..2013-02-14", "joined": "2013-02-14"}
+    assert directly_invalidated(world, found) == {
+        "daily": "2013-02-13..2013-02-14",
+        "joined": "2013-02-14",
+    }
 
 
 def test_the_bottom_of_a_diamond_is_one_step_behind_both_arms():
@@ -83,7 +86,7 @@ def test_a_produced_dataset_that_is_wrong_hits_its_producer_and_the_rest_through
     found = planned(world, change("daily", "2013-02-13", columns="x"))
 
     assert steps(world, found) == {"daily": "2013-02-13", "monthly": "2013-02"}
-    assert direct(world, found) == {"daily": "2013-02-13", "monthly": ""}
+    assert directly_invalidated(world, found) == {"daily": "2013-02-13", "monthly": ""}
     assert found.stamps == {}
     assert first_columns(world, found) == {dataset_id("daily"): None}
     assert found.steps[0].via[0].mapping is None
@@ -95,7 +98,7 @@ def test_a_rewritten_dataset_hits_only_what_reads_it():
     found = planned(world, change("daily", "2013-02-13", reason="rewritten"))
 
     assert steps(world, found) == {"monthly": "2013-02"}
-    assert direct(world, found) == {"monthly": "2013-02"}
+    assert directly_invalidated(world, found) == {"monthly": "2013-02"}
     assert texts(found.stamps[dataset_id("daily")]) == "2013-02-13"
 
 
@@ -109,7 +112,7 @@ def test_rewritten_and_recomputed_at_once_both_reach_the_readers():
     )
 
     assert steps(world, found) == {"daily": "2013-02-13", "copy": "2013-02-13 2013-02-20"}
-    assert direct(world, found) == {"daily": "2013-02-13", "copy": "2013-02-20"}
+    assert directly_invalidated(world, found) == {"daily": "2013-02-13", "copy": "2013-02-20"}
 
 
 def test_sources_are_stamped_with_what_changed():
@@ -251,7 +254,7 @@ class TestStrategies:
         found = planned(world, change("f", "JFK"))
 
         assert steps(world, found) == {"g": "*", "h": "*"}
-        assert direct(world, found) == {"g": "*", "h": ""}
+        assert directly_invalidated(world, found) == {"g": "*", "h": ""}
 
     def test_full_without_finite_bounds_is_what_there_is_and_what_is_hit(self):
         world = lineage(FLIGHTS, made("all", DAY, "flights", strategy="Full"))

@@ -52,4 +52,4 @@ def test_what_runs_for_sure_counts_too():
     wrong = change("b", "2013-02-11")
     (found,) = compared((world, change("flights", WEEK)), (world, change("flights", WEEK), wrong))
     assert (found.job, found.more, found.fewer) == ("b", (), ())
-    assert found.notes == ("runs for sure: none before, 2013-02-11 now",)
+    assert found.notes == ("must run: none before, 2013-02-11 now",)

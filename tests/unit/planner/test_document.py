@@ -47,7 +47,7 @@ def test_a_document_says_what_is_recomputed_why_and_what_is_not():
                 "job": str(job_id("daily")),
                 "name": "daily",
                 "partitions": ["2013-02-13"],
-                "direct": "all",
+                "directly_invalidated": "all",
                 "columns": {"daily": ["x"]},
                 "via": [0],
             },
@@ -109,7 +109,7 @@ def test_part_of_a_step_may_be_hit_directly():
 
     long = next(step for step in found["steps"] if step["name"] == "long")
     assert long["partitions"] == ["2013-02-13..2013-02-14"]
-    assert long["direct"] == ["2013-02-14"]
+    assert long["directly_invalidated"] == ["2013-02-14"]
     assert [
         found["invalidation_sets"][hop["invalidation_set"]] for hop in hops_of(found, long)
     ] == [

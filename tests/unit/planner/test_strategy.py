@@ -17,7 +17,7 @@ def _found(name: str, partitions: str):
 def test_partitions_that_only_a_run_s_own_change_hits_run_if_they_are_stale() -> None:
     world = lineage(A, B, made("c", DAY, "a", "b"))
     (step,) = planned(world, _found("a", f"{FIRST}..{SECOND}"), change("b", SECOND)).steps
-    assert texts(step.direct) == SECOND
+    assert texts(step.directly_invalidated) == SECOND
     assert texts(step.if_stale) == FIRST
 
 
@@ -28,7 +28,7 @@ def test_a_unit_runs_if_it_is_stale_only_where_nothing_else_hits_it(other: str |
     existing = {"c": "2013-02-01..2013-02-28"}
     (step,) = planned(world, *changes, existing=existing).steps
     assert bool(step.if_stale) is (other is None)
-    assert bool(step.direct) is (other is not None)
+    assert bool(step.directly_invalidated) is (other is not None)
 
 
 @pytest.mark.parametrize("other", [(), ("b",)])
@@ -41,4 +41,4 @@ def test_a_unit_runs_for_partitions_that_its_last_run_was_not_asked_for(
     changes = [_found("a", SECOND), *(change(name, FIRST) for name in other)]
     step = planned(world, *changes, existing=existing).steps[-1]
     assert not step.if_stale
-    assert texts(step.direct) == f"{FIRST}..{SECOND}"
+    assert texts(step.directly_invalidated) == f"{FIRST}..{SECOND}"

@@ -95,7 +95,7 @@ CREATE TABLE jobs (
     -- Whether any input holds a first run back (wait_for), so that others settle without a look.
     holds boolean NOT NULL DEFAULT false,
     -- The outputs whose column lineage its runs may tell; of others the file or its SQL does.
-    accepts_reported_lineage text[] NOT NULL DEFAULT '{}',
+    learns text[] NOT NULL DEFAULT '{}',
     -- Its rows of column_lineage as one text, null where it has none; kept so by triggers on them.
     column_lineage text,
     UNIQUE (dag_version_id, name),
