@@ -25,7 +25,7 @@ from engine.planner.first_runs import expected_partitions, first_run_is_due, mis
 from engine.planner.inputs import input_partitions, upstream
 from engine.planner.limits import LimitExceeded, check_size, exceeded_limits
 from engine.planner.path import path_to
-from engine.planner.plan import Changed, Hit, Plan, Pruned, Step
+from engine.planner.plan import Changed, Plan, Pruned, Step, Trigger
 from engine.planner.propagated import Propagated, propagated_scopes
 from engine.planner.triggering_edges import TriggeringEdges, triggering_edges_of
 
@@ -34,7 +34,7 @@ __all__ = [
     "TriggeringEdges",
     "Difference",
     "LimitExceeded",
-    "Hit",
+    "Trigger",
     "ExistingPartitions",
     "MissingState",
     "Plan",

@@ -18,13 +18,13 @@ from engine.planner.bounds import Extents
 from engine.planner.dirty import DirtyScope, coalesce
 from engine.planner.edge import propagate, trigger_producer
 from engine.planner.existing import ExistingPartitions, MissingState
-from engine.planner.plan import Changed, Hit, Plan, Pruned, Step
+from engine.planner.plan import Changed, Plan, Pruned, Step, Trigger
 from engine.planner.provenance import AffectedJobs
 from engine.planner.scope import changes_in_place, dirty_scope
 from engine.planner.strategy import (
     directly_invalidated,
     dirty_output,
-    hit_if_stale,
+    if_stale_partitions,
     recomputed,
     row_filters,
 )
@@ -152,33 +152,34 @@ class _Closure:
         if job.activation == "manual":
             self._pruned += [Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge, _ in ways]
             ways = []  # but an invalidation of its own output is a request to run it
-        hits = [trigger_producer(job, dataset, dirty) for dataset, dirty in wrong]
-        # Edges with unmapped dimensions come last: partitions hit over others count as existing.
+        triggers = [trigger_producer(job, dataset, dirty) for dataset, dirty in wrong]
+        # Edges with unmapped dimensions come last: partitions reached over others count as
+        # existing.
         if len(ways) > 1:
             ways.sort(key=_has_unmapped)
         for edge, scopes in ways:
             for dirty in scopes:
-                crossed = propagate(self._extents, job, edge, dirty, hits)
-                if isinstance(crossed, Hit):
-                    hits.append(crossed)
+                result = propagate(self._extents, job, edge, dirty, triggers)
+                if isinstance(result, Trigger):
+                    triggers.append(result)
                 else:
-                    self._pruned.append(crossed)
-        if hits:
-            self._step(job, hits)
+                    self._pruned.append(result)
+        if triggers:
+            self._step(job, triggers)
 
-    def _step(self, job: Job, hits: Sequence[Hit]) -> None:
-        partitions = recomputed(job, self._extents, hits)
+    def _step(self, job: Job, triggers: Sequence[Trigger]) -> None:
+        partitions = recomputed(job, self._extents, triggers)
         for place, output in enumerate(job.outputs):
-            if scopes := dirty_output(job, place, hits, partitions):
+            if scopes := dirty_output(job, place, triggers, partitions):
                 self._spread(output, scopes)
         invalidations = 0
-        for hit in hits:
-            invalidations |= hit.dirty.invalidations
+        for trigger in triggers:
+            invalidations |= trigger.dirty.invalidations
         if self._affected.record(invalidations, job.id):
-            direct = directly_invalidated(job, self._extents, hits, partitions)
-            rows = row_filters(job, hits)
-            if_stale = hit_if_stale(job, self._extents, hits, partitions)
-            self._steps.append(Step(job.id, partitions, direct, if_stale, rows, tuple(hits)))
+            direct = directly_invalidated(job, self._extents, triggers, partitions)
+            rows = row_filters(job, triggers)
+            if_stale = if_stale_partitions(job, self._extents, triggers, partitions)
+            self._steps.append(Step(job.id, partitions, direct, if_stale, rows, tuple(triggers)))
 
 
 _MANUAL = "it runs only when somebody asks for it"

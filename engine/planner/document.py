@@ -20,7 +20,7 @@ from engine.gc_pause import gc_paused
 from engine.lineage.columns import DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
-from engine.planner.plan import Hit, Plan, Pruned, Step
+from engine.planner.plan import Plan, Pruned, Step, Trigger
 from engine.planner.provenance import InvalidationSet
 
 ITSELF = "itself"
@@ -69,31 +69,31 @@ class _Writer:
             written["columns"] = columns
         if step.row_filters:
             written["row_filters"] = list(step.row_filters)
-        written["via"] = [self._via(hit, step.partitions) for hit in step.via]
+        written["via"] = [self._via(trigger, step.partitions) for trigger in step.triggers]
         return written
 
-    def _via(self, hit: Hit, partitions: PartitionSet) -> int:
+    def _via(self, trigger: Trigger, partitions: PartitionSet) -> int:
         """Return the index of a hop, shared by all steps with exactly the dirty partitions."""
-        if hit.dirty.partitions is not partitions:
-            return self._add(self._hop(hit, partitions))
-        alike = id(hit.dataset), id(hit.dirty), id(hit.mapping)
+        if trigger.dirty.partitions is not partitions:
+            return self._add(self._hop(trigger, partitions))
+        alike = id(trigger.dataset), id(trigger.dirty), id(trigger.mapping)
         if alike not in self._places:
-            self._places[alike] = self._add(self._hop(hit, partitions))
+            self._places[alike] = self._add(self._hop(trigger, partitions))
         return self._places[alike]
 
     def _add(self, hop: dict[str, Any]) -> int:
         self._hops.append(hop)
         return len(self._hops) - 1
 
-    def _hop(self, hit: Hit, partitions: PartitionSet) -> dict[str, Any]:
-        dirty = hit.dirty
-        hop: dict[str, Any] = {"dataset": self._name(hit.dataset)}
-        if hit.from_job:
-            hop["from"] = self._id(hit.from_job)
-        if hit.mapping is None:
+    def _hop(self, trigger: Trigger, partitions: PartitionSet) -> dict[str, Any]:
+        dirty = trigger.dirty
+        hop: dict[str, Any] = {"dataset": self._name(trigger.dataset)}
+        if trigger.from_job:
+            hop["from"] = self._id(trigger.from_job)
+        if trigger.mapping is None:
             hop["mapping"] = ITSELF
-        elif not hit.mapping.is_identity:
-            hop["mapping"] = hit.mapping.to_spec()
+        elif not trigger.mapping.is_identity:
+            hop["mapping"] = trigger.mapping.to_spec()
         if self._texts(dirty.partitions) != self._texts(partitions):
             hop["partitions"] = self._texts(dirty.partitions)
         if dirty.columns:

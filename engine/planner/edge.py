@@ -22,12 +22,12 @@ from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents, clamp, unbounded_dimensions
 from engine.planner.dirty import DirtyScope
-from engine.planner.plan import Hit, Pruned
+from engine.planner.plan import Pruned, Trigger
 
 
-def trigger_producer(job: Job, dataset: UUID, dirty: DirtyScope) -> Hit:
+def trigger_producer(job: Job, dataset: UUID, dirty: DirtyScope) -> Trigger:
     """Trigger the producer of a wrong output, to rebuild the dirty partitions completely."""
-    return Hit(dataset, None, None, dirty, dirty.partitions, (None,) * len(job.outputs), None)
+    return Trigger(dataset, None, None, dirty, dirty.partitions, (None,) * len(job.outputs), None)
 
 
 def propagate(
@@ -35,11 +35,11 @@ def propagate(
     job: Job,
     edge: Edge,
     dirty: DirtyScope,
-    hits: Sequence[Hit],
-) -> Hit | Pruned:
+    triggers: Sequence[Trigger],
+) -> Trigger | Pruned:
     """Propagate a dirty scope over an edge, by columns, partitions and rows.
 
-    ``hits`` are the job's triggers so far: their partitions count as existing. A single-run job
+    ``triggers`` are the job's triggers so far: their partitions count as existing. A single-run job
     runs even if none of the touched partitions exists yet, because the run may discover some.
     """
     columns: tuple[DirtyColumns | Pruning, ...] = (None,) * len(job.outputs)
@@ -61,17 +61,19 @@ def propagate(
     if not edge.mapping.is_identity and (
         unbounded := edge.unmapped | unbounded_dimensions(touched)
     ):
-        if _begins_with(extents, job, touched, hits):
+        if _begins_with(extents, job, touched, triggers):
             columns = (None,) * len(job.outputs)
         else:
-            partitions = _bounded(extents, job, touched, unbounded, hits)
+            partitions = _bounded(extents, job, touched, unbounded, triggers)
     if not partitions and not (touched and job.is_single_run):
         return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirty))
     from_job = None if dirty.in_place else edge.producer.id
-    return Hit(edge.dataset, from_job, edge, dirty, partitions, columns, rows)
+    return Trigger(edge.dataset, from_job, edge, dirty, partitions, columns, rows)
 
 
-def _begins_with(extents: Extents, job: Job, touched: PartitionSet, hits: Sequence[Hit]) -> bool:
+def _begins_with(
+    extents: Extents, job: Job, touched: PartitionSet, triggers: Sequence[Trigger]
+) -> bool:
     """Return True if a job without determining inputs begins with the touched partitions.
 
     The partitions are created, so all their columns are new, whichever input columns have changed.
@@ -80,8 +82,8 @@ def _begins_with(extents: Extents, job: Job, touched: PartitionSet, hits: Sequen
         return False
     if not extents.is_undetermined(job) or extents.of_job(job):
         return False
-    # partitions hit over other edges will be created too; directly invalidated partitions exist
-    return not any(hit.partitions for hit in hits if hit.edge is None)
+    # Partitions reached over other edges will be created too; those invalidated directly exist.
+    return not any(trigger.partitions for trigger in triggers if trigger.edge is None)
 
 
 def _bounded(
@@ -89,7 +91,7 @@ def _bounded(
     job: Job,
     touched: PartitionSet,
     dimensions: frozenset[int],
-    hits: Sequence[Hit],
+    triggers: Sequence[Trigger],
 ) -> PartitionSet:
     """Restrict the touched partitions to existing keys in ``dimensions`` (by index).
 
@@ -104,7 +106,7 @@ def _bounded(
     existing = extents.of_job(job)
     if not existing and extents.is_undetermined(job) and not extents.missing:
         existing = extents.product(job)
-    existing = PartitionSet.union([existing, *(hit.partitions for hit in hits)])
+    existing = PartitionSet.union([existing, *(trigger.partitions for trigger in triggers)])
     return clamp(touched, dimensions, existing)
 
 

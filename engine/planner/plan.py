@@ -1,7 +1,8 @@
 """The plan: the affected jobs and partitions, each with the path from the invalidations.
 
 A plan is a value, executed by `flow` and explained by `document`, so the plan shown is the plan
-that runs. Every crossed edge has a hit, so hits are structs, the cheapest objects to make.
+that runs. Every edge over which a scope propagates has a
+trigger, so triggers are structs, the cheapest objects to make.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from engine.planner.provenance import InvalidationSet, indexes
 Rule = Literal["columns", "rows", "partitions", "manual"]
 
 
-class Hit(msgspec.Struct, frozen=True, gc=False):
+class Trigger(msgspec.Struct, frozen=True, gc=False):
     """Output partitions of a job that may have to be recomputed, with the trigger one hop back.
 
     ``dirty`` is a scope of ``dataset`` and came over ``edge``; None: the dataset is the job's own
@@ -63,7 +64,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     directly_invalidated: PartitionSet
     if_stale: PartitionSet
     row_filters: tuple[Mapping[str, Any] | None, ...]
-    via: tuple[Hit, ...]
+    triggers: tuple[Trigger, ...]
 
     @property
     def is_narrow(self) -> bool:
@@ -71,13 +72,17 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
         A partition built for the first time is new in all columns, which the completion propagates.
         """
-        return any(hit.rows is not None or any(hit.columns) for hit in self.via)
+        return any(trigger.rows is not None or any(trigger.columns) for trigger in self.triggers)
 
     def dirty_columns(self, outputs: Sequence[UUID]) -> dict[UUID, DirtyColumns]:
         """Return the dirty columns by affected output of the job; None: all columns."""
         found: dict[UUID, DirtyColumns] = {}
         for i, output in enumerate(outputs if self.partitions else ()):
-            dirty = [columns for hit in self.via if (columns := hit.columns[i]) is not PRUNED]
+            dirty = [
+                columns
+                for trigger in self.triggers
+                if (columns := trigger.columns[i]) is not PRUNED
+            ]
             if dirty:
                 found[output] = reduce(widest, dirty)
         return found

@@ -13,7 +13,7 @@ from engine.lineage.columns import PRUNED, DirtyColumns
 from engine.lineage.rows import RowFilter
 from engine.lineage.scope import EVERYTHING, Scope
 from engine.model.job import Job
-from engine.planner.plan import Hit, Step
+from engine.planner.plan import Step, Trigger
 
 Propagated = Mapping[str, tuple[Scope, ...]] | None
 """Scopes by output dataset; None: all columns and rows of every output.
@@ -29,26 +29,29 @@ def propagated_scopes(step: Step, job: Job) -> Callable[[Sequence[str]], Propaga
     """
     if not step.is_narrow:
         return lambda _: None
-    if job.is_single_run or all(hit.partitions == step.partitions for hit in step.via):
-        of_all_keys = _scopes(job, step.via)
+    if job.is_single_run or all(trigger.partitions == step.partitions for trigger in step.triggers):
+        of_all_keys = _scopes(job, step.triggers)
         return lambda _: of_all_keys
     space = step.partitions.space
-    keys_hit = [frozenset(space.keys(hit.partitions)) for hit in step.via]
+    keys_triggered = [frozenset(space.keys(trigger.partitions)) for trigger in step.triggers]
 
     def of_task(keys: Sequence[str]) -> Propagated:
-        sets = {tuple(i for i, its in enumerate(keys_hit) if key in its) for key in keys}
+        sets = {tuple(i for i, its in enumerate(keys_triggered) if key in its) for key in keys}
         if len(sets) > 1:
             return {}
-        return _scopes(job, [step.via[i] for i in sets.pop()])
+        return _scopes(job, [step.triggers[i] for i in sets.pop()])
 
     return of_task
 
 
-def _scopes(job: Job, hits: Sequence[Hit]) -> Propagated:
+def _scopes(job: Job, triggers: Sequence[Trigger]) -> Propagated:
     found = {
         # A single-run output is propagated in all rows.
         str(output): _of_output(
-            [(hit.columns[i], None if job.is_single_run else hit.rows) for hit in hits]
+            [
+                (trigger.columns[i], None if job.is_single_run else trigger.rows)
+                for trigger in triggers
+            ]
         )
         for i, output in enumerate(job.outputs)
     }

@@ -17,7 +17,7 @@ from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents
 from engine.planner.dirty import DirtyScope, coalesce
-from engine.planner.plan import Hit
+from engine.planner.plan import Trigger
 
 MAX_FILTERS = 50
 """Row filters of one task; more are widened to all rows, here and where plans join a task."""
@@ -25,9 +25,9 @@ MAX_FILTERS = 50
 _NEW_ROWS = RowFilter()
 
 
-def recomputed(job: Job, extents: Extents, hits: Sequence[Hit]) -> PartitionSet:
+def recomputed(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> PartitionSet:
     """Return the step's output partitions; if single-run, all within bounds, else all existing."""
-    partitions = PartitionSet.union([hit.partitions for hit in hits])
+    partitions = PartitionSet.union([trigger.partitions for trigger in triggers])
     if not job.is_single_run:
         return partitions
     universe = partitions.space.universe
@@ -35,50 +35,54 @@ def recomputed(job: Job, extents: Extents, hits: Sequence[Hit]) -> PartitionSet:
 
 
 def directly_invalidated(
-    job: Job, extents: Extents, hits: Sequence[Hit], partitions: PartitionSet
+    job: Job, extents: Extents, triggers: Sequence[Trigger], partitions: PartitionSet
 ) -> PartitionSet:
     """Return the step's partitions that must run, even if no input changes.
 
     For a single-run job, returns all or none.
     """
-    direct = [hit.partitions for hit in hits if hit.from_job is None and not hit.dirty.is_stamped]
-    if _finds_new(job, extents, hits):
+    direct = [
+        trigger.partitions
+        for trigger in triggers
+        if trigger.from_job is None and not trigger.dirty.is_stamped
+    ]
+    if _finds_new(job, extents, triggers):
         return partitions
     if not direct:
         return partitions.space.empty
-    if job.is_single_run or len(direct) == len(hits):
+    if job.is_single_run or len(direct) == len(triggers):
         return partitions
     return PartitionSet.union(direct)
 
 
-def hit_if_stale(
-    job: Job, extents: Extents, hits: Sequence[Hit], partitions: PartitionSet
+def if_stale_partitions(
+    job: Job, extents: Extents, triggers: Sequence[Trigger], partitions: PartitionSet
 ) -> PartitionSet:
     """Return partitions triggered only by changes found by a run, which run unless already read.
 
     For a single-run job, returns all or none.
     """
-    found = [hit.partitions for hit in hits if hit.dirty.is_stamped]
+    found = [trigger.partitions for trigger in triggers if trigger.dirty.is_stamped]
     if (
         not found
-        or (job.is_single_run and len(found) < len(hits))
-        or _finds_new(job, extents, hits)
+        or (job.is_single_run and len(found) < len(triggers))
+        or _finds_new(job, extents, triggers)
     ):
         return partitions.space.empty
-    if len(found) == len(hits):
+    if len(found) == len(triggers):
         return partitions
-    others = [hit.partitions for hit in hits if not hit.dirty.is_stamped]
+    others = [trigger.partitions for trigger in triggers if not trigger.dirty.is_stamped]
     return PartitionSet.union(found) - PartitionSet.union(others)
 
 
-def _finds_new(job: Job, extents: Extents, hits: Sequence[Hit]) -> bool:
+def _finds_new(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> bool:
     """Return True if a change found by a run gives a `Full` job partitions not named by any task.
 
     The last run of the job may have read the change, but was not asked for such partitions.
     """
     if job.strategy != "Full":
         return False
-    found = [hit.partitions for hit in hits if hit.dirty.is_stamped]
+    found = [trigger.partitions for trigger in triggers if trigger.dirty.is_stamped]
     return not all(
         extents.existing(output).covers(partitions)
         for output in job.outputs
@@ -86,41 +90,41 @@ def _finds_new(job: Job, extents: Extents, hits: Sequence[Hit]) -> bool:
     )
 
 
-def row_filters(job: Job, hits: Sequence[Hit]) -> tuple[Mapping[str, Any] | None, ...]:
+def row_filters(job: Job, triggers: Sequence[Trigger]) -> tuple[Mapping[str, Any] | None, ...]:
     """Return the rows that a `PerUpdate` job reads of its cursor input; empty for other jobs.
 
     Any of: a filter's rows, ``{}`` for the new rows past the cursor, None for all rows.
     """
     if job.strategy != "PerUpdate":
         return ()
-    wanted = [_read_again(hit) for hit in hits]
+    wanted = [_read_again(trigger) for trigger in triggers]
     distinct = dict.fromkeys(wanted)
     if None in distinct or len(distinct) > MAX_FILTERS:
         return (None,)
     return tuple(rows.spec() for rows in distinct if rows is not None)
 
 
-def _read_again(hit: Hit) -> RowFilter | None:
-    """Return the rows concerned by a hit; a filter without conditions means the new rows."""
-    if hit.edge is None or hit.edge.input.cursor is None:
+def _read_again(trigger: Trigger) -> RowFilter | None:
+    """Return the rows concerned by a trigger; a filter without conditions means the new rows."""
+    if trigger.edge is None or trigger.edge.input.cursor is None:
         return None
-    return hit.dirty.rows or (_NEW_ROWS if hit.dirty.has_grown else None)
+    return trigger.dirty.rows or (_NEW_ROWS if trigger.dirty.has_grown else None)
 
 
 def dirty_output(
-    job: Job, output: int, hits: Sequence[Hit], partitions: PartitionSet
+    job: Job, output: int, triggers: Sequence[Trigger], partitions: PartitionSet
 ) -> Sequence[DirtyScope]:
     """Return the scopes made dirty by a step in one of the job's outputs, by output index."""
     scopes = [
-        hit.dirty.passed_on(hit.partitions, columns, hit.rows)
-        for hit in hits
-        if (columns := hit.columns[output]) is not PRUNED
+        trigger.dirty.passed_on(trigger.partitions, columns, trigger.rows)
+        for trigger in triggers
+        if (columns := trigger.columns[output]) is not PRUNED
     ]
-    return _as_one(job, hits, scopes, partitions) if job.is_single_run else coalesce(scopes)
+    return _as_one(job, triggers, scopes, partitions) if job.is_single_run else coalesce(scopes)
 
 
 def _as_one(
-    job: Job, hits: Sequence[Hit], scopes: Sequence[DirtyScope], partitions: PartitionSet
+    job: Job, triggers: Sequence[Trigger], scopes: Sequence[DirtyScope], partitions: PartitionSet
 ) -> Sequence[DirtyScope]:
     """Return one scope of all partitions, for any dirty rows; appended rows only add."""
     if not scopes or not partitions:
@@ -128,6 +132,7 @@ def _as_one(
     columns = reduce(widest, (each.columns for each in scopes))
     invalidations = reduce(or_, (each.invalidations for each in scopes))
     grows = job.update_strategy == "append" and all(
-        hit.edge and hit.dirty.has_grown and hit.dirty.rows is None for hit in hits
+        trigger.edge and trigger.dirty.has_grown and trigger.dirty.rows is None
+        for trigger in triggers
     )
     return [DirtyScope(partitions, columns, None, invalidations, in_place=False, has_grown=grows)]

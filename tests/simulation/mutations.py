@@ -166,9 +166,9 @@ def a_column_that_shapes_every_other_is_pruned(patch: Patch) -> None:
 @classified(LOST_WORK)
 def unknown_columns_reach_nothing(patch: Patch) -> None:
     def narrow(propagate: Any) -> Any:
-        def wrong(extents: Any, job: Any, edge: Any, dirty: Any, hits: Any) -> Any:
+        def wrong(extents: Any, job: Any, edge: Any, dirty: Any, triggers: Any) -> Any:
             columns = dirty.columns or frozenset()
-            return propagate(extents, job, edge, replace_struct(dirty, columns=columns), hits)
+            return propagate(extents, job, edge, replace_struct(dirty, columns=columns), triggers)
 
         return wrong
 
@@ -274,9 +274,9 @@ def the_first_partition_counts_for_the_last(patch: Patch) -> None:
 @mutation
 def one_partition_of_several_is_recomputed(patch: Patch) -> None:
     def lazy(recomputed: Any) -> Any:
-        def wrong(job: Any, extents: Any, hits: Any) -> Any:
-            whole = recomputed(job, extents, hits)
-            return hits[0].partitions if job.strategy == "PerPartition" else whole
+        def wrong(job: Any, extents: Any, triggers: Any) -> Any:
+            whole = recomputed(job, extents, triggers)
+            return triggers[0].partitions if job.strategy == "PerPartition" else whole
 
         return wrong
 
@@ -468,7 +468,7 @@ def a_cursor_moves_too_far(patch: Patch) -> None:
 
 @mutation
 def rows_behind_the_cursor_are_not_read_again(patch: Patch) -> None:
-    around(patch, engine.planner.strategy, "_read_again", lambda _: lambda hit: RowFilter())
+    around(patch, engine.planner.strategy, "_read_again", lambda _: lambda trigger: RowFilter())
 
 
 @mutation
@@ -810,8 +810,8 @@ def fingerprints_of_some_columns_are_taken_for_all(patch: Patch) -> None:
 @classified(LOST_WORK)
 def a_single_run_propagates_the_columns_of_its_first_trigger(patch: Patch) -> None:
     def first(as_one: Any) -> Any:
-        def wrong(job: Any, hits: Any, scopes: Any, partitions: Any) -> Any:
-            found = as_one(job, hits, scopes, partitions)
+        def wrong(job: Any, triggers: Any, scopes: Any, partitions: Any) -> Any:
+            found = as_one(job, triggers, scopes, partitions)
             return [replace_struct(each, columns=scopes[0].columns) for each in found]
 
         return wrong
@@ -878,8 +878,8 @@ def a_block_must_run_only_if_all_its_partitions_must(patch: Patch) -> None:
 def every_task_of_a_step_is_reached_over_every_edge(patch: Patch) -> None:
     def everywhere(_: Any) -> Any:
         def wrong(step: Any, job: Any) -> Any:
-            crossed = engine.planner.triggering_edges._by_job(step.via)
-            return lambda keys: crossed
+            edges = engine.planner.triggering_edges._by_job(step.triggers)
+            return lambda keys: edges
 
         return wrong
 

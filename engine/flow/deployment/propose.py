@@ -57,7 +57,7 @@ def _invalidations(lineage: Lineage, event: SourceEvent) -> Iterator[Invalidatio
     if not resolved.served:
         raise InvalidInput(
             f"version {event.version} of dataset {event.dataset!r} is not the one that is served: "
-            "a change to it hits nothing"
+            "a change to it affects nothing"
         )
     for invalidation in coalesce([resolved]):
         for text in invalidation.texts:

@@ -73,16 +73,16 @@ async def reached(conn: Connection, org: OrgContext, parts: Mapping[UUID, _Parts
     return {
         row["id"]
         for row, read in zip(dependents, reads, strict=True)
-        if _is_hit(lineage, row, read, parts[row["depends_on"]])
+        if _is_triggered(lineage, row, read, parts[row["depends_on"]])
     }
 
 
-def _is_hit(lineage: Lineage, row: Row, read: Reads, changed: _Parts) -> bool:
+def _is_triggered(lineage: Lineage, row: Row, read: Reads, changed: _Parts) -> bool:
     """Return True if a task reads a changed part over one of its triggering edges."""
-    crossed = [edge for edge in lineage.inputs(row["job_id"]) if edge.dataset in row["datasets"]]
+    edges = [edge for edge in lineage.inputs(row["job_id"]) if edge.dataset in row["datasets"]]
     return any(
         reaches(edge.columns, columns)
-        for edge in crossed
+        for edge in edges
         for columns in _columns_of(changed, edge.dataset, read)
     )
 

@@ -81,18 +81,18 @@ async def _raise(
         before=dropped[-1].at,
     )
     if runs:
-        hit = _hit(lineage, job, dataset, runs, dropped)
+        reached_runs = _reached_runs(lineage, job, dataset, runs, dropped)
         await execute(
             conn,
             "row_changes.raise_recorded",
-            tasks=list({each["task_id"] for each in runs} - hit),
+            tasks=list({each["task_id"] for each in runs} - reached_runs),
             dataset=dataset,
             key=row["key"],
             at=dropped[-1].at,
         )
 
 
-def _hit(
+def _reached_runs(
     lineage: Lineage, job: Job, dataset: UUID, runs: Sequence[Row], dropped: Sequence[RowChange]
 ) -> set[UUID]:
     """Return the runs with a partition reached by a change later than the recorded version."""
@@ -102,14 +102,14 @@ def _hit(
     missed: Mapping[int, list[Row]] = defaultdict(list)
     for each in runs:
         missed[bisect_right(times, each["recorded"])].append(each)
-    hit: set[UUID] = set()
+    reached_runs: set[UUID] = set()
     for first, rows in missed.items():
         if job.is_single_run:
             found = {SINGLE_RUN_KEY} if since[first] else set()
         else:
             found = {*space.keys(since[first] & space.from_keys(row["key"] for row in rows))}
-        hit |= {row["task_id"] for row in rows if row["key"] in found}
-    return hit
+        reached_runs |= {row["task_id"] for row in rows if row["key"] in found}
+    return reached_runs
 
 
 def _reached_since(

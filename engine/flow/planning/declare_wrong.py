@@ -20,7 +20,7 @@ _AT_ONCE = 100_000
 async def declare_wrong(conn: Connection, lineage: Lineage, plan: Plan) -> None:
     """Mark existing partitions declared wrong by a plan; a completed run clears the mark."""
     for step in plan.steps:
-        wrong = [hit.partitions for hit in step.via if hit.edge is None]
+        wrong = [trigger.partitions for trigger in step.triggers if trigger.edge is None]
         if wrong:
             await _record(conn, lineage, lineage.job(step.job), PartitionSet.union(wrong))
 

@@ -52,8 +52,9 @@ Live = Mapping[Place, Sequence[Row]]
 class _Emission(msgspec.Struct, gc=False):
     """A task to be created or joined, with its blockers.
 
-    ``crossed`` has the dirty datasets through which the plan reaches the task, by producing job.
-    ``blockers`` has them by blocking task: empty if that task merely has to end first.
+    ``triggering_edges`` has the dirty datasets through which the plan reaches the task, by
+    producing job. ``blockers`` has them by blocking task: empty if that task merely has to end
+    first.
     """
 
     job: Job
@@ -64,7 +65,7 @@ class _Emission(msgspec.Struct, gc=False):
     propagated: bytes | None
     row_filters: tuple[Mapping[str, Any] | None, ...]
     sources: Sequence[Place]
-    crossed: TriggeringEdges
+    triggering_edges: TriggeringEdges
     task_id: bytes = msgspec.field(default_factory=new_id_bytes)
     joins: bool = False
     blockers: dict[bytes, tuple[UUID, ...]] = msgspec.field(default_factory=dict)
@@ -114,7 +115,7 @@ def _emissions(lineage: Lineage, plan: Plan) -> Iterator[_Emission]:
         job = lineage.job(step.job)
         propagated = _propagated(step, job)
         if_stale = frozenset(step.if_stale.space.keys(step.if_stale) if step.if_stale else ())
-        crossed, straight = triggering_edges_of(step, job), _straight_producers(lineage, job)
+        triggering, straight = triggering_edges_of(step, job), _straight_producers(lineage, job)
         for slot, keys, must_run in needs(step, job):
             sources = list(_sources(lineage, job, keys, straight))
             links += len(sources)
@@ -128,7 +129,7 @@ def _emissions(lineage: Lineage, plan: Plan) -> Iterator[_Emission]:
                 propagated(keys),
                 step.row_filters,
                 sources,
-                crossed(keys),
+                triggering(keys),
             )
 
 
@@ -235,7 +236,7 @@ def _add_blockers(emissions: Sequence[_Emission], live: Live) -> None:
     for each in emissions:
         for place in each.sources:
             if place in there:
-                datasets = each.crossed.get(place[0], ())
+                datasets = each.triggering_edges.get(place[0], ())
                 for task_id in there[place]:
                     each.blockers[task_id] = datasets
 
@@ -305,9 +306,9 @@ async def _create(
     )
     await copy_in(conn, "tasks.copy_in", rows)
     waits = (
-        (each.task_id, blocker, datasets(crossed))
+        (each.task_id, blocker, datasets(dirty))
         for each in creating
-        for blocker, crossed in each.blockers.items()
+        for blocker, dirty in each.blockers.items()
     )
     await copy_in(conn, "tasks.copy_dependencies", waits)
 

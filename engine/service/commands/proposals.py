@@ -109,9 +109,9 @@ def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:
 def _hops(lineage: Lineage, step: Step) -> Iterator[Hop]:
     """Return each path to the step once, whatever the number of changes on it."""
     seen: set[tuple[UUID, UUID | None]] = set()
-    for via in step.via:
-        if (via.dataset, via.from_job) not in seen:
-            seen.add((via.dataset, via.from_job))
-            source = lineage.job(via.from_job).name if via.from_job else None
-            mapping = via.mapping.to_spec() if via.mapping else None
-            yield Hop(lineage.dataset(via.dataset).name, source, mapping)
+    for trigger in step.triggers:
+        if (trigger.dataset, trigger.from_job) not in seen:
+            seen.add((trigger.dataset, trigger.from_job))
+            source = lineage.job(trigger.from_job).name if trigger.from_job else None
+            mapping = trigger.mapping.to_spec() if trigger.mapping else None
+            yield Hop(lineage.dataset(trigger.dataset).name, source, mapping)

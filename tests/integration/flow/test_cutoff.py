@@ -130,7 +130,8 @@ async def _spared(database: Database) -> World:
 async def test_who_waits_only_to_read_after_it_is_not_reached_by_it(database: Database) -> None:
     world = await _spared(database)
     await world.changed("a", DAY, columns=("price",))
-    # b tells no columns, but the plan has not crossed the edge to d: its price is not read there.
+    # b tells no columns, but the plan has not propagated over the edge to d: its price is not read
+    # there.
     assert await _run(world, {"c": {"x": "1"}}) == [f"b[{DAY}]", f"c[{DAY}]"]
 
 

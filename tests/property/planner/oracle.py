@@ -63,7 +63,7 @@ class Change:
 class Found:
     """By dataset: the keys to recompute, those that must be, and the dirty columns."""
 
-    hit: dict[str, set[Key]] = field(default_factory=dict)
+    triggered: dict[str, set[Key]] = field(default_factory=dict)
     directly_invalidated: dict[str, set[Key]] = field(default_factory=dict)
     columns: dict[str, set[str]] = field(default_factory=dict)
 
@@ -117,11 +117,11 @@ def _visit(by_name, node, existing, changed, pending, wrong, found) -> None:
                     is_open = is_free or not is_unmapped or node.is_full
                     kept = {c for c in crossed if is_open or _is_there(c[0], there)}
                     into |= {(key, EVERY) for key, _ in kept} if begins else kept
-    hit = {key for key, _ in directly_invalidated | through}
-    if not hit:
+    triggered = {key for key, _ in directly_invalidated | through}
+    if not triggered:
         return
     columns = {column for _, column in directly_invalidated | through}
-    found.hit[node.name] = node.all_keys() if node.is_full else hit
+    found.triggered[node.name] = node.all_keys() if node.is_full else triggered
     sure = {key for key, _ in directly_invalidated}
     found.directly_invalidated[node.name] = node.all_keys() if node.is_full and sure else sure
     found.columns[node.name] = columns

@@ -127,7 +127,7 @@ def test_a_plan_is_the_closure_of_its_changes(scene):
 
     expected = closure(nodes, made, existing)
     assert {_name(world, s.job): _keys(s.partitions) for s in found.steps} == {
-        name: {text(key) for key in keys} for name, keys in expected.hit.items()
+        name: {text(key) for key in keys} for name, keys in expected.triggered.items()
     }
     assert {_name(world, s.job): _keys(s.directly_invalidated) for s in found.steps} == {
         name: {text(key) for key in keys} for name, keys in expected.directly_invalidated.items()
@@ -145,14 +145,14 @@ def test_a_plan_comes_parents_first_and_gives_a_reason_for_every_edge(scene):
 
     found = _plan(world, nodes, made, existing)
 
-    via = {(hop.dataset, step.job) for step in found.steps for hop in step.via}
+    via = {(hop.dataset, step.job) for step in found.steps for hop in step.triggers}
     pruned = {(each.dataset, each.job) for each in found.pruned}
     dirty = {*found.stamps, *(output for step in found.steps for output in _dirty(world, step))}
     edges = {(dataset, edge.job) for dataset in dirty for edge in world.readers(dataset)}
     assert edges <= via | pruned
     before: set[UUID] = set()
     for step in found.steps:
-        assert {hop.from_job for hop in step.via} <= before | {None}
+        assert {hop.from_job for hop in step.triggers} <= before | {None}
         before.add(step.job)
 
 
@@ -181,7 +181,7 @@ def test_each_change_names_at_least_the_jobs_that_it_affects_alone(scene):
 
     for n, change in enumerate(made):
         alone = closure(nodes, [change], existing)
-        assert {_id("job", name) for name in alone.hit} <= found.invalidations[
+        assert {_id("job", name) for name in alone.triggered} <= found.invalidations[
             _id("change", str(n))
         ]
 

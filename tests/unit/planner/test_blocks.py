@@ -67,7 +67,9 @@ class TestNeeds:
             change("a", "2013-02-14", reason="rewritten"),
         )
 
-        assert [(keys, hit) for _, keys, hit in found] == [(("2013-02-13", "2013-02-14"), True)]
+        assert [(keys, must_run) for _, keys, must_run in found] == [
+            (("2013-02-13", "2013-02-14"), True)
+        ]
 
     @pytest.mark.parametrize("strategy", ["Full", "PerUpdate"])
     def test_a_whole_is_one_task_with_all_its_partitions(self, strategy):

@@ -77,7 +77,7 @@ def test_the_bottom_of_a_diamond_is_one_step_behind_both_arms():
 
     assert [world.job(step.job).name for step in found.steps] == ["left", "right", "bottom"]
     assert texts(found.steps[-1].partitions) == "2013-02-01..2013-02-28"
-    assert [via.from_job for via in found.steps[-1].via] == [job_id("left"), job_id("right")]
+    assert [via.from_job for via in found.steps[-1].triggers] == [job_id("left"), job_id("right")]
 
 
 def test_a_produced_dataset_that_is_wrong_hits_its_producer_and_the_rest_through_it():
@@ -89,7 +89,7 @@ def test_a_produced_dataset_that_is_wrong_hits_its_producer_and_the_rest_through
     assert directly_invalidated(world, found) == {"daily": "2013-02-13", "monthly": ""}
     assert found.stamps == {}
     assert first_columns(world, found) == {dataset_id("daily"): None}
-    assert found.steps[0].via[0].mapping is None
+    assert found.steps[0].triggers[0].mapping is None
 
 
 def test_a_rewritten_dataset_hits_only_what_reads_it():
@@ -596,7 +596,7 @@ class TestInvalidations:
         assert len(planned(world, *changes[:16]).steps[0].row_filters) == 16
         widened = planned(world, *changes)
         assert widened.steps[0].row_filters == (None,)
-        assert widened.invalidation_ids(widened.steps[0].via[0].dirty.invalidations) == tuple(
+        assert widened.invalidation_ids(widened.steps[0].triggers[0].dirty.invalidations) == tuple(
             each.id for each in changes
         )
 

@@ -1,4 +1,4 @@
-"""Hits by the strategy of the job: which of its partitions run for sure, and which if stale."""
+"""Steps by the strategy of the job: the partitions that must run, and those that run if stale."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_a_unit_runs_if_it_is_stale_only_where_nothing_else_hits_it(other: str |
 def test_a_unit_runs_for_partitions_that_its_last_run_was_not_asked_for(
     other: tuple[str, ...],
 ) -> None:
-    """Also where something else hits it that may come out unchanged."""
+    """Also where another trigger may come out unchanged."""
     world = lineage(A, B, made("d", DAY, "b"), made("c", DAY, "a", "d", strategy="Full"))
     existing = {"a": f"{FIRST}..{SECOND}", "c": FIRST}
     changes = [_found("a", SECOND), *(change(name, FIRST) for name in other)]
