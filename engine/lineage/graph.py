@@ -59,7 +59,7 @@ class _Node(msgspec.Struct, gc=False):
 
     dataset: Dataset
     producer: Job
-    place: int
+    index: int
     readers: list[Edge] = []
 
 
@@ -89,18 +89,18 @@ class Lineage:
                 exist, or jobs form a cycle.
             InvalidPartition, InvalidMapping: a partitioning or mapping is invalid.
         """
-        placed = tuple(jobs)
-        nodes = _nodes({dataset.id.int: dataset for dataset in datasets}, placed)
-        edges = _Edges(nodes, cache(_compile_space), [[] for _ in placed])
-        inputs = [edges.of(place, job) for place, job in enumerate(placed)]
-        places = _order(placed, edges.dependents)
-        order = tuple([placed[place] for place in places])
+        unordered = tuple(jobs)
+        nodes = _nodes({dataset.id.int: dataset for dataset in datasets}, unordered)
+        edges = _Edges(nodes, cache(_compile_space), [[] for _ in unordered])
+        inputs = [edges.of(index, job) for index, job in enumerate(unordered)]
+        indexes = _order(unordered, edges.dependents)
+        order = tuple([unordered[index] for index in indexes])
         return Lineage(
             order=order,
             rank={job.id.int: rank for rank, job in enumerate(order)},
             _nodes=nodes,
             _names={node.dataset.name: node.dataset for node in nodes.values()},
-            _inputs=[inputs[place] for place in places],
+            _inputs=[inputs[index] for index in indexes],
             _space=edges.space,
         )
 
@@ -170,11 +170,11 @@ def _compile_space(partitioning: str) -> PartitionSpace:
 
 def _nodes(datasets: Mapping[int, Dataset], jobs: Iterable[Job]) -> dict[int, _Node]:
     nodes: dict[int, _Node] = {}
-    for place, job in enumerate(jobs):
+    for index, job in enumerate(jobs):
         if not job.outputs:
             raise InvalidDag(f"job {job.name!r} makes no dataset; give it an output")
         for output in job.outputs:
-            made = _Node(datasets[output.int], job, place)
+            made = _Node(datasets[output.int], job, index)
             other = nodes.setdefault(output.int, made).producer
             if other is not job:
                 raise InvalidDag(
@@ -199,7 +199,7 @@ class _Edges:
     dependents: list[list[int]]
     compiled: dict[_Key, _Compiled] = field(default_factory=dict)
 
-    def of(self, place: int, job: Job) -> tuple[Edge, ...]:
+    def of(self, index: int, job: Job) -> tuple[Edge, ...]:
         """Build the edges from a job's inputs, in the job's order."""
         target = self.nodes[job.outputs[0].int].dataset.partitioning
         edges = []
@@ -212,7 +212,7 @@ class _Edges:
             edge = Edge(read.dataset, node.producer, job.id, read, mapping, unmapped, job)
             edges.append(edge)
             node.readers.append(edge)
-            self.dependents[node.place].append(place)
+            self.dependents[node.index].append(index)
         return tuple(edges)
 
     def _compile(self, key: _Key, job: Job, read: JobInput) -> _Compiled:
@@ -243,7 +243,7 @@ def _order(jobs: Sequence[Job], dependents: Sequence[Sequence[int]]) -> list[int
     try:
         return parents_first(dependents)
     except CycleError as error:
-        circle = [jobs[place].name for place in error.args[1]]
+        circle = [jobs[index].name for index in error.args[1]]
         path = ", ".join(f"{a!r} feeds {b!r}" for a, b in pairwise(circle))
         raise InvalidDag(f"jobs wait for each other in a circle: {path}; break it") from None
 

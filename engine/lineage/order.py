@@ -11,27 +11,27 @@ def parents_first(dependents: Sequence[Sequence[int]]) -> list[int]:
     Kahn's algorithm (1962), in a third of the time of graphlib, which is used only to find the
     cycle for the error. Raises graphlib.CycleError.
     """
-    left = [0] * len(dependents)
-    for each in chain.from_iterable(dependents):
-        left[each] += 1
-    order = [place for place, count in enumerate(left) if not count]
-    for place in order:
-        for each in dependents[place]:
-            left[each] -= 1
-            if not left[each]:
-                order.append(each)
+    blockers = [0] * len(dependents)
+    for dependent in chain.from_iterable(dependents):
+        blockers[dependent] += 1
+    order = [index for index, count in enumerate(blockers) if not count]
+    for index in order:
+        for dependent in dependents[index]:
+            blockers[dependent] -= 1
+            if not blockers[dependent]:
+                order.append(dependent)
     if len(order) < len(dependents):
-        raise _circle(dependents)
+        raise _cycle_error(dependents)
     return order
 
 
-def _circle(dependents: Sequence[Sequence[int]]) -> CycleError:
+def _cycle_error(dependents: Sequence[Sequence[int]]) -> CycleError:
     sorter = TopologicalSorter[int]()
-    for place, each in enumerate(dependents):
-        for later in each:
-            sorter.add(later, place)
+    for index, direct in enumerate(dependents):
+        for dependent in direct:
+            sorter.add(dependent, index)
     try:
         sorter.prepare()
     except CycleError as error:
         return error
-    raise AssertionError("what is left over stands in a circle")
+    raise AssertionError("unordered nodes form a cycle")

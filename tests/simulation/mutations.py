@@ -351,7 +351,7 @@ def a_cap_is_not_looked_at(patch: Patch) -> None:
     async def free(*_: Any) -> dict[Any, int]:
         return {}
 
-    around(patch, engine.flow.execution.claim, "_free_places", lambda _: free)
+    around(patch, engine.flow.execution.claim, "_free_slots", lambda _: free)
 
 
 @mutation

@@ -67,16 +67,16 @@ async def _give_up(conn: Connection, failure: _NotLeasable) -> None:
 async def _claim(conn: Connection, org: OrgContext, claimant: Claimant, limit: int) -> list[Lease]:
     async with conn.transaction():
         lineage = await org.lineage(conn)
-        free = await _free_places(conn, lineage)
+        free_slots = await _free_slots(conn, lineage)
         rows = await fetch(
             conn,
             "tasks.candidates",
             org_id=org.id,
             runtimes=list(claimant.runtimes),
-            closed=[job for job, places in free.items() if places < 1],
+            closed=[job for job, count in free_slots.items() if count < 1],
             limit=limit,
         )
-        chosen = list(_within(rows, free))
+        chosen = list(_within(rows, free_slots))
         if not chosen or await org.lineage(conn) is not lineage:
             # A concurrent deploy has moved the tasks to new job rows; the next claim takes them.
             return []
@@ -89,7 +89,7 @@ async def _claim(conn: Connection, org: OrgContext, claimant: Claimant, limit: i
             raise _NotLeasable(ids, reason_of(error)) from error
 
 
-async def _free_places(conn: Connection, lineage: Lineage) -> dict[UUID, int]:
+async def _free_slots(conn: Connection, lineage: Lineage) -> dict[UUID, int]:
     """Return the free slots of each capped job; 0 while a concurrent claimer is counting them."""
     caps = {job.id: int(job.scaling["max_concurrency"]) for job in lineage.capped_jobs()}
     if not caps:
@@ -100,13 +100,13 @@ async def _free_places(conn: Connection, lineage: Lineage) -> dict[UUID, int]:
     return {job: cap - running.get(job, 0) if job in ours else 0 for job, cap in caps.items()}
 
 
-def _within(rows: Sequence[Row], free: dict[UUID, int]) -> Iterator[Row]:
+def _within(rows: Sequence[Row], free_slots: dict[UUID, int]) -> Iterator[Row]:
     for row in rows:
-        places = free.get(row["job_id"])
-        if places is None:
+        count = free_slots.get(row["job_id"])
+        if count is None:
             yield row
-        elif places > 0:
-            free[row["job_id"]] = places - 1
+        elif count > 0:
+            free_slots[row["job_id"]] = count - 1
             yield row
 
 

@@ -14,7 +14,8 @@ from engine.model.event import MANUAL, Received, SourceEvent, request_hash
 from engine.partitions import PartitionSet
 from engine.planner.scope import GROWTH
 
-_WITNESSES = 50
+_MOST_LISTED = 50
+"""Limit on the ids, partitions and columns listed in a summary."""
 _MAX_ROWS_BYTES = 2_000
 
 
@@ -42,8 +43,8 @@ def coalesce(resolved: Sequence[Resolved]) -> list[CoalescedInvalidation]:
     request alone.
     """
     groups: defaultdict[_Kind, list[Resolved]] = defaultdict(list)
-    for each in resolved:
-        groups[_kind(each)].append(each)
+    for events in resolved:
+        groups[_Kind.of(events)].append(events)
     for kind in [kind for kind in groups if kind.is_narrow]:
         _absorb(groups, kind)
     return [_coalesced(group) for group in groups.values()]
@@ -60,16 +61,16 @@ class _Kind:
     rows: bytes | None
     request: str | None
 
+    @staticmethod
+    def of(events: Resolved) -> "_Kind":
+        rows = None if events.rows is None else msgspec.json.encode(events.rows, order="sorted")
+        request = request_of(events.received[0])
+        reason = events.event.reason
+        return _Kind(events.dataset.id, events.version, reason, events.columns, rows, request)
+
     @property
     def is_narrow(self) -> bool:
         return self.request is None and (self.columns is not None or self.rows is not None)
-
-
-def _kind(each: Resolved) -> _Kind:
-    event = each.event
-    rows = None if each.rows is None else msgspec.json.encode(each.rows, order="sorted")
-    request = request_of(each.received[0])
-    return _Kind(each.dataset.id, each.version, event.reason, each.columns, rows, request)
 
 
 def _absorb(groups: defaultdict[_Kind, list[Resolved]], kind: _Kind) -> None:
@@ -82,100 +83,97 @@ def _absorb(groups: defaultdict[_Kind, list[Resolved]], kind: _Kind) -> None:
         return
     wide = groups.get(replace(kind, columns=None, rows=None))
     if wide:
-        all_said, named = _is_all_said(wide), _named(wide)
-        for each in groups.pop(kind):
-            inside = all_said if each.partitions is None else named.covers(each.partitions)
-            (wide if inside else groups[kind]).append(each)
+        has_whole, named = _has_whole_dataset(wide), _named_partitions(wide)
+        for events in groups.pop(kind):
+            partitions = events.partitions
+            is_covered = has_whole if partitions is None else named.covers(partitions)
+            (wide if is_covered else groups[kind]).append(events)
 
 
-def _is_all_said(group: Sequence[Resolved]) -> bool:
+def _has_whole_dataset(group: Sequence[Resolved]) -> bool:
     """Return True if one of the events is about the whole dataset, as it exists so far.
 
     Such an event does not cover a partition named by another event, since that one may be new.
     """
-    return any(each.partitions is None for each in group)
+    return any(events.partitions is None for events in group)
 
 
-def _named(group: Sequence[Resolved]) -> PartitionSet:
+def _named_partitions(group: Sequence[Resolved]) -> PartitionSet:
     """Return the union of the partitions named by the events."""
-    named = [each.partitions for each in group if each.partitions is not None]
+    named = [events.partitions for events in group if events.partitions is not None]
     return PartitionSet.union([group[0].space.empty, *named])
-
-
-def _texts(group: Sequence[Resolved]) -> tuple[str | None, ...]:
-    whole: tuple[str | None, ...] = (None,) if _is_all_said(group) else ()
-    return whole + tuple(group[0].space.texts(_named(group)))
 
 
 def _coalesced(group: Sequence[Resolved]) -> CoalescedInvalidation:
     sample = group[0]
-    received = [each for alike in group for each in alike.received]
-    manual = received[0].stream == MANUAL
+    received = [event for events in group for event in events.received]
+    is_manual = received[0].stream == MANUAL
+    whole: tuple[str | None, ...] = (None,) if _has_whole_dataset(group) else ()
     return CoalescedInvalidation(
         dataset=sample.dataset.id,
         version=sample.version,
         served=sample.served,
         reason=sample.event.reason,
-        texts=_texts(group),
+        texts=whole + tuple(sample.space.texts(_named_partitions(group))),
         columns=sample.columns,
         rows=sample.rows,
         events=_count(received),
-        source_event=_witness(received),
-        key=sample.event.id if manual else None,
-        request_hash=request_hash(sample.event) if manual else None,
+        source_event=_summary(received),
+        key=sample.event.id if is_manual else None,
+        request_hash=request_hash(sample.event) if is_manual else None,
     )
 
 
 def _count(received: Iterable[Received]) -> int:
-    return sum(each.count for each in received)
+    return sum(event.count for event in received)
 
 
-def _witness(received: Sequence[Received]) -> dict[str, Any]:
+def _summary(received: Sequence[Received]) -> dict[str, Any]:
     """Summarize the events for `explain`: the first in full, the rest by position and id.
 
     ``first`` and ``last`` are positions in ``stream``; ``streams`` lists all streams if there are
     several.
     """
-    stream, places = received[0].stream, _places(received)
-    ids = (id_ for each in received for id_ in each.ids if id_ is not None)
+    stream, ranges = received[0].stream, _stream_ranges(received)
+    ids = (id_ for event in received for id_ in event.ids if id_ is not None)
     return {
         "count": _count(received),
         "stream": stream,
-        "first": places[stream]["first"],
-        "last": places[stream]["last"],
-        **({"streams": places} if len(places) > 1 else {}),
-        "ids": list(islice(ids, _WITNESSES)),
+        "first": ranges[stream]["first"],
+        "last": ranges[stream]["last"],
+        **({"streams": ranges} if len(ranges) > 1 else {}),
+        "ids": list(islice(ids, _MOST_LISTED)),
         "event": _abbreviated(received[0].event),
     }
 
 
 def _abbreviated(event: SourceEvent) -> dict[str, Any]:
-    """Return the event with long lists shortened, since its invalidations hold them in full.
+    """Return the event with long lists shortened, since its invalidations contain them in full.
 
     Every invalidation of an event stores a copy, and an event may have thousands.
     """
     kept: dict[str, Any] = msgspec.to_builtins(event)
     for name in ("partitions", "columns"):
-        if len(kept[name] or ()) > _WITNESSES:
+        if len(kept[name] or ()) > _MOST_LISTED:
             kept[f"{name}_count"] = len(kept[name])
-            kept[name] = kept[name][:_WITNESSES]
+            kept[name] = kept[name][:_MOST_LISTED]
     if event.rows and len(msgspec.json.encode(event.rows)) > _MAX_ROWS_BYTES:
         kept["rows"] = None
     return kept
 
 
-def _places(received: Iterable[Received]) -> dict[str, dict[str, Any]]:
+def _stream_ranges(received: Iterable[Received]) -> dict[str, dict[str, Any]]:
     """Return the event count and the first and last position of each stream."""
     by_stream: defaultdict[str, list[Received]] = defaultdict(list)
-    for each in received:
-        by_stream[each.stream].append(each)
+    for event in received:
+        by_stream[event.stream].append(event)
     return {
         stream: {
-            "count": _count(those),
-            "first": min((each.deliveries[0].position for each in those), key=_ordinal),
-            "last": max((each.deliveries[-1].position for each in those), key=_ordinal),
+            "count": _count(events),
+            "first": min((event.deliveries[0].position for event in events), key=_ordinal),
+            "last": max((event.deliveries[-1].position for event in events), key=_ordinal),
         }
-        for stream, those in by_stream.items()
+        for stream, events in by_stream.items()
     }
 
 

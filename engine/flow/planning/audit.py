@@ -159,7 +159,7 @@ def _judged(
     lineage: Lineage, job: Job, keys: Sequence[str], stale: Stale, standing: Standing
 ) -> Iterator[StalePartition]:
     dataset = lineage.dataset(job.outputs[0]).name
-    order = {key: place for place, key in enumerate(keys)}
+    order = {key: index for index, key in enumerate(keys)}
     for (_, key), reasons in sorted(stale.items(), key=lambda each: order[each[0][1]]):
         verdict, because = standing.of(key)
         yield StalePartition(job.dag_name, job.name, dataset, key, verdict, because, tuple(reasons))
