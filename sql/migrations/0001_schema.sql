@@ -220,7 +220,7 @@ CREATE TABLE tasks (
     status text NOT NULL CHECK (status IN
         ('blocked', 'queued', 'running', 'succeeded', 'failed', 'skipped', 'canceled')),
     partitions text[] NOT NULL DEFAULT '{}',
-    -- {dataset uuid: {partition key: stamp}}, as the run found them when it was claimed.
+    -- {dataset uuid: {partition key: content version}}, as of the claim.
     input_versions jsonb NOT NULL DEFAULT '{}',
     worker_id text,
     started_at timestamptz,
@@ -291,7 +291,7 @@ CREATE TABLE partition_versions (
     dataset_uuid uuid NOT NULL,
     dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
     partition_key text NOT NULL,
-    -- The stamp is the version: it moves only when the content did.
+    -- The content version: it changes only with the content.
     materialized_at timestamptz NOT NULL,
     config_hash text,
     schema_hash text,
@@ -301,11 +301,11 @@ CREATE TABLE partition_versions (
     fingerprint text,
     -- {column: content hash}, where the worker reported one for each.
     column_fingerprints jsonb,
-    -- Where only some columns moved last: {column: its stamp, "*": that of all others}.
-    column_stamps jsonb,
+    -- If only some columns changed last: {column: its content version, "*": that of all others}.
+    column_versions jsonb,
     -- The task whose run the partition stands on; null for a source's.
     task_id uuid,
-    -- Changes of some rows only, which are not in column_stamps: [{at, scope: {columns, rows}}].
+    -- Changes of some rows, which are not in column_versions: [{at, scope: {columns, rows}}].
     -- At most 64; before the oldest are dropped, readers not reached have their input_version raised.
     row_changes jsonb,
     -- {scope: the fingerprint that it was last compared with, "*": that of all others}, where a run
@@ -349,21 +349,21 @@ CREATE TABLE stale_decisions (
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 );
 
--- The newest stamp among some columns of a partition, but for changes of some rows; null columns: all
--- of them.
-CREATE FUNCTION stamp_of(materialized_at timestamptz, column_stamps jsonb, columns text[])
+-- The newest content version among some columns of a partition (null: all), without changes of some
+-- rows.
+CREATE FUNCTION content_version_of(materialized_at timestamptz, column_versions jsonb, columns text[])
 RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE WHEN column_stamps IS NULL THEN materialized_at
-    WHEN columns IS NULL THEN (SELECT max(c.value::timestamptz) FROM jsonb_each_text(column_stamps) c)
-    ELSE (SELECT max(coalesce(column_stamps ->> c, column_stamps ->> '*')::timestamptz)
+RETURN CASE WHEN column_versions IS NULL THEN materialized_at
+    WHEN columns IS NULL THEN (SELECT max(c.value::timestamptz) FROM jsonb_each_text(column_versions) c)
+    ELSE (SELECT max(coalesce(column_versions ->> c, column_versions ->> '*')::timestamptz)
           FROM unnest(columns || '*'::text) AS c) END;
 
--- The stamps of a partition's columns after some of them moved; null columns: all of them did.
-CREATE FUNCTION moved_stamps(before timestamptz, column_stamps jsonb, columns text[],
+-- The content versions of a partition's columns after a change of some (null: of all).
+CREATE FUNCTION moved_column_versions(before timestamptz, column_versions jsonb, columns text[],
                              now timestamptz)
 RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN columns IS NULL OR before IS NULL THEN NULL
-    ELSE coalesce(column_stamps, jsonb_build_object('*', before))
+    ELSE coalesce(column_versions, jsonb_build_object('*', before))
         || (SELECT coalesce(jsonb_object_agg(c, now), '{}') FROM unnest(columns) AS c) END;
 
 -- The scopes that two plans have propagated for one task: {dataset: [scope]}, null for everything.

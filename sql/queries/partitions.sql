@@ -20,25 +20,25 @@ JOIN knockon.dataset_versions v ON v.dataset_uuid = now.dataset_uuid AND v.id <>
 JOIN knockon.partition_versions p ON p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.id
 WHERE now.id = %(version)s AND now.dataset_uuid = %(dataset)s
 
--- :name stamp
+-- :name mark_changed
 -- Partitions changed now by other hands than a task's, in some columns and rows; null: in all. Those
 -- of a source come to exist by that, those that a job makes only when its task is done. The
 -- fingerprints of what changed are forgotten, for the next run has nothing to compare itself with.
 -- Stamps only rise, whatever the clock does. Returns those with more changes of some rows than
 -- ``most``.
-WITH stamped AS (
+WITH changed AS (
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
 SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest(%(keys)s::text[]) AS key
 WHERE %(is_source)s OR EXISTS (
     SELECT FROM knockon.partition_versions e WHERE e.dataset_uuid = %(dataset)s
       AND e.dataset_version = %(version)s AND e.partition_key = key)
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
-SET (materialized_at, column_stamps, row_changes, fingerprint, column_fingerprints,
+SET (materialized_at, column_versions, row_changes, fingerprint, column_fingerprints,
      attributed_fingerprints, row_count) = (
     SELECT moment,
         CASE WHEN %(rows)s::jsonb IS NULL
-             THEN knockon.moved_stamps(p.materialized_at, p.column_stamps, %(columns)s::text[], moment)
-             ELSE coalesce(p.column_stamps, jsonb_build_object('*', p.materialized_at)) END,
+             THEN knockon.moved_column_versions(p.materialized_at, p.column_versions, %(columns)s::text[], moment)
+             ELSE coalesce(p.column_versions, jsonb_build_object('*', p.materialized_at)) END,
         CASE WHEN %(rows)s::jsonb IS NOT NULL
              THEN coalesce(p.row_changes, '[]') || jsonb_build_object('at', moment, 'scope',
                  jsonb_build_object('columns', %(columns)s::text[], 'rows', %(rows)s::jsonb))
@@ -50,7 +50,7 @@ SET (materialized_at, column_stamps, row_changes, fingerprint, column_fingerprin
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
 RETURNING p.partition_key, p.row_changes
 )
-SELECT partition_key FROM stamped WHERE jsonb_array_length(row_changes) > %(most)s
+SELECT partition_key FROM changed WHERE jsonb_array_length(row_changes) > %(most)s
 
 -- :name forget_content
 -- Whatever the next run of these writes is a change. Single columns keep their fingerprints where their
@@ -69,13 +69,13 @@ WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version
 -- The last change has counted as one of some scopes only; from here on it counts as one of all. Returns
 -- the partitions of which that was so.
 UPDATE knockon.partition_versions p
-SET column_stamps = NULL, row_changes = NULL, attributed_fingerprints = NULL
+SET column_versions = NULL, row_changes = NULL, attributed_fingerprints = NULL
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
   AND p.partition_key = ANY(%(keys)s) AND p.attributed_fingerprints IS NOT NULL
 RETURNING p.partition_key
 
--- :name stamps
--- The stamps that partitions bear now; none for those that do not exist.
+-- :name content_versions
+-- The content versions of existing partitions.
 SELECT p.dataset_uuid, p.partition_key, p.materialized_at
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[])
     AS r(dataset, version, key)
@@ -84,7 +84,7 @@ JOIN knockon.partition_versions p
 
 -- :name lock_contents
 -- The contents of partitions that runs have written, as they were before, with the time.
-SELECT g.n, p.materialized_at AS changed_at, p.column_stamps AS column_versions,
+SELECT g.n, p.materialized_at AS changed_at, p.column_versions,
        coalesce(p.row_changes, '[]') AS row_changes, p.fingerprint, p.column_fingerprints,
        p.attributed_fingerprints AS attributed, p.row_count, clock_timestamp() AS now
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[]) WITH ORDINALITY
@@ -115,13 +115,13 @@ WITH g AS MATERIALIZED (
 )
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at,
     config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,
-    column_stamps, row_changes, attributed_fingerprints, task_id)
+    column_versions, row_changes, attributed_fingerprints, task_id)
 SELECT * FROM g
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET materialized_at = EXCLUDED.materialized_at, config_hash = EXCLUDED.config_hash,
     schema_hash = EXCLUDED.schema_hash, location = EXCLUDED.location,
     row_count = EXCLUDED.row_count, bytes = EXCLUDED.bytes, fingerprint = EXCLUDED.fingerprint,
-    column_fingerprints = EXCLUDED.column_fingerprints, column_stamps = EXCLUDED.column_stamps,
+    column_fingerprints = EXCLUDED.column_fingerprints, column_versions = EXCLUDED.column_versions,
     row_changes = EXCLUDED.row_changes,
     attributed_fingerprints = EXCLUDED.attributed_fingerprints, task_id = EXCLUDED.task_id,
     is_partly_written = false, is_declared_wrong = false
@@ -136,8 +136,8 @@ WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 -- :name inherit
 -- A generation of a source that is cut like the one before keeps what was known of these partitions.
 INSERT INTO knockon.partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at,
-                                column_stamps, row_changes)
-SELECT dataset_uuid, %(version)s, partition_key, materialized_at, column_stamps, row_changes
+                                column_versions, row_changes)
+SELECT dataset_uuid, %(version)s, partition_key, materialized_at, column_versions, row_changes
 FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
   AND partition_key = ANY(%(keys)s)

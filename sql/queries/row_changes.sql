@@ -3,7 +3,7 @@
 -- :name contents
 -- The contents of partitions, as far as versions go.
 SELECT p.partition_key AS key, jsonb_build_object('changed_at', p.materialized_at,
-    'column_versions', p.column_stamps, 'row_changes', coalesce(p.row_changes, '[]')) AS content
+    'column_versions', p.column_versions, 'row_changes', coalesce(p.row_changes, '[]')) AS content
 FROM knockon.partition_versions p
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
   AND p.partition_key = ANY(%(keys)s)
@@ -19,7 +19,7 @@ JOIN knockon.task_inputs i ON i.task_id = o.task_id AND i.input_dataset_uuid = p
     AND i.input_partition_key = p.partition_key
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.partition_key = %(key)s
   AND i.input_version < %(before)s
-  AND i.input_version >= knockon.stamp_of(p.materialized_at, p.column_stamps, %(columns)s::text[])
+  AND i.input_version >= knockon.content_version_of(p.materialized_at, p.column_versions, %(columns)s::text[])
 
 -- :name single_run
 -- The same for an output of a single-run job.
@@ -30,7 +30,7 @@ JOIN knockon.task_inputs i ON i.task_id = r.task_id AND i.input_dataset_uuid = p
     AND i.input_partition_key = p.partition_key
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.partition_key = %(key)s
   AND i.input_version < %(before)s
-  AND i.input_version >= knockon.stamp_of(p.materialized_at, p.column_stamps, %(columns)s::text[])
+  AND i.input_version >= knockon.content_version_of(p.materialized_at, p.column_versions, %(columns)s::text[])
 
 -- :name raise_recorded
 -- What these runs read is as new as that: no change since has reached them.
@@ -39,5 +39,5 @@ WHERE task_id = ANY(%(tasks)s) AND input_dataset_uuid = %(dataset)s AND input_pa
 
 -- :name replace
 -- The oldest changes of some rows are versions of columns from here on.
-UPDATE knockon.partition_versions SET column_stamps = %(column_versions)s, row_changes = %(row_changes)s
+UPDATE knockon.partition_versions SET column_versions = %(column_versions)s, row_changes = %(row_changes)s
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s AND partition_key = %(key)s

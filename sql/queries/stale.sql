@@ -65,7 +65,7 @@ WHERE r.dataset_uuid = %(dataset)s AND r.dataset_version = %(version)s
 -- read in all its columns.
 SELECT i.task_id, i.input_dataset_uuid AS dataset, i.input_partition_key AS key,
        i.input_version AS recorded, p.materialized_at IS NULL AS is_gone,
-       knockon.stamp_of(p.materialized_at, p.column_stamps, r.columns) AS version,
+       knockon.content_version_of(p.materialized_at, p.column_versions, r.columns) AS version,
        coalesce(p.row_changes, '[]') AS row_changes
 FROM unnest(%(jobs)b::uuid[], %(tasks)b::uuid[]) AS run(job, task)
 JOIN knockon.task_inputs i ON i.task_id = run.task

@@ -142,7 +142,7 @@ WHERE t.id = v.id
 -- Record the input versions that runs have read, as of their claims.
 INSERT INTO knockon.task_inputs (task_id, input_dataset_uuid, input_partition_key, input_version)
 SELECT * FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(keys)b::text[],
-                     %(stamps)b::timestamptz[])
+                     %(versions)b::timestamptz[])
 ON CONFLICT (task_id, input_dataset_uuid, input_partition_key)
 DO UPDATE SET input_version = EXCLUDED.input_version
 

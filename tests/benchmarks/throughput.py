@@ -26,7 +26,7 @@ _SHAPES: dict[str, tuple[World, str]] = {
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:
-    """Each task with the stamp of its one input and one output partition, by one worker."""
+    """Each task with the version of its one input and one output partition, by one worker."""
     for batch in _BATCHES:
         async with server.database() as database:
             rates = [await drained_per_second(database.url, 10_000, batch) for _ in range(_ROUNDS)]

@@ -60,7 +60,7 @@ SELECT 'a task that waits for itself', d.task_id::text
 FROM t JOIN task_dependencies d ON d.task_id = t.id AND d.depends_on = t.id
 """
 
-_STAMPS = """
+_VERSIONS = """
 SELECT p.dataset_version || ' ' || p.partition_key AS what,
        (extract(epoch FROM p.materialized_at) * 1000000)::bigint AS value
 FROM datasets d JOIN partition_versions p ON p.dataset_uuid = d.id WHERE d.org_id = %(org)s
@@ -69,7 +69,7 @@ FROM datasets d JOIN partition_versions p ON p.dataset_uuid = d.id WHERE d.org_i
 _COLUMNS = """
 SELECT p.dataset_version || ' ' || p.partition_key || ' ' || f.key AS what,
        jsonb_build_array(f.value, extract(epoch FROM greatest(
-           knockon.stamp_of(p.materialized_at, p.column_stamps, ARRAY[f.key]),
+           knockon.content_version_of(p.materialized_at, p.column_versions, ARRAY[f.key]),
            (SELECT max((c ->> 'at')::timestamptz)
             FROM jsonb_array_elements(coalesce(p.row_changes, '[]')) AS c
             WHERE c -> 'scope' -> 'columns' IN ('null') OR c -> 'scope' -> 'columns' ? f.key))))
@@ -95,7 +95,7 @@ def _object(rows: str) -> str:
 
 _ALL = f"""
 SELECT (SELECT jsonb_agg(jsonb_build_array(law, what)) FROM ({_LAWS}) AS l) AS broken,
-       {_object(_STAMPS)} AS stamps, {_object(_COLUMNS)} AS columns,
+       {_object(_VERSIONS)} AS versions, {_object(_COLUMNS)} AS columns,
        {_object(_CURSORS)} AS cursors,
        {_object(_POSITIONS)} AS positions
 """.encode()
@@ -116,7 +116,7 @@ class Invariants:
         self._org = org
         self._is_mending = is_mending
         self._unusable = unusable
-        self._before: dict[str, dict[str, int]] = {"stamps": {}, "cursors": {}, "positions": {}}
+        self._before: dict[str, dict[str, int]] = {"versions": {}, "cursors": {}, "positions": {}}
         self._columns: dict[str, tuple[str, float]] = {}
 
     async def check(self, conn: Connection) -> None:
@@ -128,14 +128,18 @@ class Invariants:
         assert row is not None
         for law, what in row["broken"] or ():
             raise Broken(law, what)
-        _only_rises("stamps only rise", self._before["stamps"], row["stamps"])
+        _only_rises("content versions only rise", self._before["versions"], row["versions"])
         _moves_when_it_changes(self._columns, row["columns"])
         self._columns = row["columns"]
         # A deploy hands a cursor on to the job's new row.
         cursors = self._before["cursors"] | row["cursors"]
         _only_rises("cursors only move forward", self._before["cursors"], cursors)
         _only_rises("positions only move forward", self._before["positions"], row["positions"])
-        self._before = {"stamps": row["stamps"], "cursors": cursors, "positions": row["positions"]}
+        self._before = {
+            "versions": row["versions"],
+            "cursors": cursors,
+            "positions": row["positions"],
+        }
 
 
 def _only_rises(law: str, before: dict[str, int], after: dict[str, int]) -> None:
@@ -147,7 +151,7 @@ def _only_rises(law: str, before: dict[str, int], after: dict[str, int]) -> None
 def _moves_when_it_changes(
     before: Mapping[str, tuple[str, float]], after: Mapping[str, tuple[str, float]]
 ) -> None:
-    for column, (is_now, stamp) in after.items():
-        was, stamp_before = before.get(column, (is_now, stamp))
-        if was != is_now and stamp <= stamp_before:
-            raise Broken("a column that has changed has a new stamp", column)
+    for column, (is_now, version) in after.items():
+        was, version_before = before.get(column, (is_now, version))
+        if was != is_now and version <= version_before:
+            raise Broken("a column that has changed has a new version", column)

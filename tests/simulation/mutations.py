@@ -412,12 +412,12 @@ def _with_content(outcome: Any, **fields: Any) -> Any:
 
 
 @mutation
-def a_stamp_moves_back(patch: Patch) -> None:
+def a_content_version_moves_back(patch: Patch) -> None:
     _compared(patch, lambda before, outcome, now: _with_content(outcome, changed_at=now))
 
 
 @mutation
-def an_unchanged_stamp_is_bumped(patch: Patch) -> None:
+def an_unchanged_version_is_bumped(patch: Patch) -> None:
     def bumped(before: Any, outcome: Any, now: Any) -> Any:
         at = max(now, outcome.content.changed_at)
         return _with_content(outcome, changed_at=at, column_versions=None)
@@ -436,7 +436,7 @@ def all_columns_of_a_changed_partition_count_as_changed(patch: Patch) -> None:
 
 
 @mutation
-def a_column_that_changed_keeps_its_stamp(patch: Patch) -> None:
+def a_column_that_changed_keeps_its_version(patch: Patch) -> None:
     def kept(before: Any, outcome: Any, now: Any) -> Any:
         if before is None or outcome.content.column_versions is None:
             return outcome
@@ -503,7 +503,7 @@ def nothing_is_ever_skipped(patch: Patch) -> None:
 
 
 @mutation
-def a_skip_does_not_look_at_stamps(patch: Patch) -> None:
+def a_skip_does_not_compare_versions(patch: Patch) -> None:
     _nothing_is_stale(patch)
 
 
@@ -611,13 +611,13 @@ def late_carry_over_is_lost(patch: Patch) -> None:
 
 
 @classified(EVIDENCE)
-def stamping_a_partition_keeps_its_fingerprint(patch: Patch) -> None:
+def marking_a_partition_keeps_its_fingerprint(patch: Patch) -> None:
     old = """        NULL,
         CASE WHEN p.attributed_fingerprints IS NULL
              THEN p.column_fingerprints - %(columns)s::text[] END,
         NULL::jsonb, NULL::bigint"""
     new = "p.fingerprint, p.column_fingerprints, p.attributed_fingerprints, p.row_count"
-    statement(patch, "partitions.stamp", old, new)
+    statement(patch, "partitions.mark_changed", old, new)
 
 
 @classified(EVIDENCE)
@@ -733,7 +733,7 @@ def inputs_are_recorded_as_of_completion(patch: Patch) -> None:
         def wrong(completions: Any) -> Any:
             found = inputs(completions)
             now = datetime.now(UTC) + timedelta(days=2)
-            return {**found, "stamps": [each and now for each in found["stamps"]]}
+            return {**found, "versions": [each and now for each in found["versions"]]}
 
         return wrong
 

@@ -41,15 +41,15 @@ async def complete_all(
     """Record several runs in one transaction; return the tasks with a valid lease."""
     async with conn.transaction():
         leased = await _lock_leased(conn, completions)
-        accepted = [each for each in completions if _is_current(leased, each.lease)]
+        accepted = [
+            completion
+            for completion in completions
+            if (row := leased.get(completion.lease.task_id))
+            and row["lease_token"] == completion.lease.token
+        ]
         if accepted:
             await _record(conn, org, accepted, leased)
     return set(leased)
-
-
-def _is_current(leased: Mapping[UUID, Row], lease: Lease) -> bool:
-    row = leased.get(lease.task_id)
-    return row is not None and row["lease_token"] == lease.token
 
 
 async def _lock_leased(conn: Connection, completions: Sequence[Completion]) -> dict[UUID, Row]:
@@ -57,8 +57,8 @@ async def _lock_leased(conn: Connection, completions: Sequence[Completion]) -> d
     rows = await fetch(
         conn,
         "tasks.lock_leased",
-        ids=[each.lease.task_id for each in completions],
-        tokens=[each.lease.token for each in completions],
+        ids=[completion.lease.task_id for completion in completions],
+        tokens=[completion.lease.token for completion in completions],
     )
     return {row["id"]: row for row in rows}
 
@@ -66,29 +66,30 @@ async def _lock_leased(conn: Connection, completions: Sequence[Completion]) -> d
 async def _record(
     conn: Connection, org: OrgContext, completions: Sequence[Completion], leased: Mapping[UUID, Row]
 ) -> None:
-    ids = [each.lease.task_id for each in completions]
+    ids = [completion.lease.task_id for completion in completions]
     lineage = await org.lineage(conn)
-    made = [report for each in completions for report in reports(lineage, each)]
-    changed = await write_contents(
-        conn, lineage, made, {id_: row["propagated"] for id_, row in leased.items()}
-    )
-    changes = Changes.of(lineage, completions, made, changed)
+    written = [report for completion in completions for report in reports(lineage, completion)]
+    propagated = {id_: row["propagated"] for id_, row in leased.items()}
+    changed = await write_contents(conn, lineage, written, propagated)
+    changes = Changes.of(lineage, completions, written, changed)
     await execute(
         conn,
         "tasks.succeed",
         ids=ids,
-        outputs=[Jsonb(brief(each)) for each in completions],
+        outputs=[Jsonb(brief(completion)) for completion in completions],
         has_changed=[task in changes.tasks for task in ids],
     )
     await execute(conn, "tasks.record_inputs", **_inputs(completions))
-    single_runs = [each for each in completions if each.lease.job.is_single_run]
-    for each in single_runs:
-        await move_cursors(conn, each)
-        await _record_single_run(conn, each.lease)
-    found = [invalidation for each in single_runs for invalidation in _found_new(each)]
-    await insert_own(conn, org, [*found, *_unpropagated(changed)])
+    invalidations: list[NewInvalidation] = []
+    for completion in completions:
+        if completion.lease.job.is_single_run:
+            await move_cursors(conn, completion)
+            await _record_single_run(conn, completion.lease)
+            invalidations += _unplanned(completion)
+    await insert_own(conn, org, [*invalidations, *_unpropagated(changed)])
     await resolve_dependents(conn, org, ids, changes)
-    await unblock_manual_first_runs(conn, org, lineage, {each.dataset_uuid for each in made})
+    datasets = {report.dataset_uuid for report in written}
+    await unblock_manual_first_runs(conn, org, lineage, datasets)
 
 
 async def _record_single_run(conn: Connection, lease: Lease) -> None:
@@ -96,8 +97,8 @@ async def _record_single_run(conn: Connection, lease: Lease) -> None:
     await execute(
         conn,
         "stale.record_single_run",
-        datasets=[each.id for each in lease.outputs],
-        versions=[each.version for each in lease.outputs],
+        datasets=[output.id for output in lease.outputs],
+        versions=[output.version for output in lease.outputs],
         task=lease.task_id,
         config_hash=lease.job.config_hash,
         has_read_all_rows=lease.has_read_all_rows,
@@ -107,34 +108,34 @@ async def _record_single_run(conn: Connection, lease: Lease) -> None:
 def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:
     """Return the content versions of all inputs, as the columns of one table."""
     rows = [
-        (each.lease.task_id, UUID(dataset), key, stamp)
-        for each in completions
-        for dataset, stamps in each.lease.input_versions.items()
-        for key, stamp in stamps.items()
+        (completion.lease.task_id, UUID(dataset), key, version)
+        for completion in completions
+        for dataset, versions in completion.lease.input_versions.items()
+        for key, version in versions.items()
     ]
     columns = zip(*rows, strict=True) if rows else ((),) * 4
-    return dict(zip(("tasks", "datasets", "keys", "stamps"), map(list, columns), strict=True))
+    return dict(zip(("tasks", "datasets", "keys", "versions"), map(list, columns), strict=True))
 
 
-def _found_new(completion: Completion) -> Iterator[NewInvalidation]:
+def _unplanned(completion: Completion) -> Iterator[NewInvalidation]:
     """Yield invalidations of reported partitions not included in any plan."""
     datasets = {dataset.name: dataset for dataset in completion.lease.outputs}
-    for each in found_new(completion):
-        dataset = datasets[each.dataset]
-        yield _found(completion.lease.task_id, dataset.id, dataset.version, each.partition, None)
+    for output in found_new(completion):
+        dataset = datasets[output.dataset]
+        yield _found(completion.lease.task_id, dataset.id, dataset.version, output.partition, None)
 
 
-def _unpropagated(changed: Sequence[PartitionChange]) -> Iterator[NewInvalidation]:
+def _unpropagated(changes: Sequence[PartitionChange]) -> Iterator[NewInvalidation]:
     """Yield invalidations of changes outside the scopes propagated by plans."""
-    for each in changed:
-        if each.unpropagated is not PRUNED:
-            report = each.report
+    for change in changes:
+        if change.unpropagated is not PRUNED:
+            report = change.report
             yield _found(
                 report.task_id,
                 report.dataset_uuid,
                 report.dataset_version,
                 report.partition_key,
-                each.unpropagated,
+                change.unpropagated,
             )
 
 

@@ -37,7 +37,7 @@ from engine.store.ids import new_id
 from engine.store.orgs import settings
 from engine.store.run import Row, execute, fetch
 
-_STAMPED_AT_ONCE = 100_000
+_MARKED_AT_ONCE = 100_000
 """Keys per statement."""
 
 
@@ -136,7 +136,7 @@ async def carry_out(
     conn: Connection, org: OrgContext, decision: Decision, plan_id: UUID
 ) -> Planned:
     """Execute a decided plan, and record it under ``plan_id``, which may exist already."""
-    await _stamp(conn, decision.lineage, decision.plan)
+    await _mark_changed(conn, decision.lineage, decision.plan)
     await declare_wrong(conn, decision.lineage, decision.plan)
     # The document is built in a thread while the server receives the tasks.
     account = get_running_loop().run_in_executor(None, lambda: decision.document)
@@ -162,21 +162,21 @@ async def _held(
     conn: Connection, org: OrgContext, decision: Decision, beyond: Sequence[LimitExceeded]
 ) -> Planned:
     plan_id = await hold(conn, org, decision, beyond)
-    await _stamp(conn, decision.lineage, await spoken_of(conn, decision))
+    await _mark_changed(conn, decision.lineage, await spoken_of(conn, decision))
     return Planned(plan_id, len(decision.invalidations), 0, tuple(beyond))
 
 
-async def _stamp(conn: Connection, lineage: Lineage, plan: Plan) -> None:
+async def _mark_changed(conn: Connection, lineage: Lineage, plan: Plan) -> None:
     """Assign a new content version to partitions that changed outside of tasks."""
     for dataset, changed in plan.changed.items():
         space, version = lineage.space(dataset), lineage.dataset(dataset).version
         is_source = lineage.producer(dataset).activation == "source"
         for partitions, columns, rows in changed:
             keys = space.keys(partitions)
-            while part := list(islice(keys, _STAMPED_AT_ONCE)):
+            while part := list(islice(keys, _MARKED_AT_ONCE)):
                 long = await fetch(
                     conn,
-                    "partitions.stamp",
+                    "partitions.mark_changed",
                     dataset=dataset,
                     version=version,
                     keys=part,

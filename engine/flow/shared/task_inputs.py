@@ -14,7 +14,7 @@ from engine.store.run import fetch
 
 Need = tuple[Job, Sequence[str]]
 Reads = Mapping[UUID, Sequence[str]]
-Stamps = Mapping[UUID, Mapping[str, datetime]]
+ContentVersions = Mapping[UUID, Mapping[str, datetime]]
 InputVersions = dict[str, dict[str, datetime | None]]
 
 
@@ -23,10 +23,10 @@ async def input_versions(
 ) -> list[InputVersions]:
     """Return ``{input dataset: {key: content version}}`` for each job and its task's keys."""
     reads = await input_keys(conn, lineage, list(needs))
-    stamps = await _stamps(conn, lineage, reads)
+    versions = await _content_versions(conn, lineage, reads)
     return [
         {
-            str(dataset): {key: stamps[dataset].get(key) for key in keys}
+            str(dataset): {key: versions[dataset].get(key) for key in keys}
             for dataset, keys in each.items()
         }
         for each in reads
@@ -55,7 +55,9 @@ def _read(
     return {dataset: list(lineage.space(dataset).keys(each)) for dataset, each in read.items()}
 
 
-async def _stamps(conn: Connection, lineage: Lineage, reads: Iterable[Reads]) -> Stamps:
+async def _content_versions(
+    conn: Connection, lineage: Lineage, reads: Iterable[Reads]
+) -> ContentVersions:
     """Fetch the content versions of all these partitions, each once."""
     wanted: dict[UUID, set[str]] = {}
     for each in reads:
@@ -64,7 +66,7 @@ async def _stamps(conn: Connection, lineage: Lineage, reads: Iterable[Reads]) ->
     pairs = [(dataset, key) for dataset, keys in wanted.items() for key in keys]
     rows = await fetch(
         conn,
-        "partitions.stamps",
+        "partitions.content_versions",
         datasets=[dataset for dataset, _ in pairs],
         versions=[lineage.dataset(dataset).version for dataset, _ in pairs],
         keys=[key for _, key in pairs],

@@ -54,7 +54,7 @@ class ExplainedPartition(msgspec.Struct, frozen=True):
 
     ``verdict`` is that of the audit, with what leads to the partition or the decision that leaves
     it. A partition is waiting if it was never built and its first run is not due.
-    ``materialized_at`` is the stamp of its content: null where it has never been made. A run that
+    ``materialized_at`` is its content version: null where it has never been made. A run that
     gave the same content again left it as it was.
     """
 

@@ -102,8 +102,8 @@ async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTa
     )
 
 
-def _text(stamp: datetime | None) -> str | None:
-    return None if stamp is None else stamp.isoformat()
+def _text(version: datetime | None) -> str | None:
+    return None if version is None else version.isoformat()
 
 
 async def _cause(

@@ -276,15 +276,15 @@ async def test_to_apply_is_to_approve(database: Database) -> None:
         assert (await apply(conn, world.org, shown.plan_id)).tasks == 14
 
 
-async def test_stamps_rise_for_what_was_there_and_nothing_new_comes_to_be(
+async def test_content_versions_rise_for_what_was_there_and_nothing_new_comes_to_be(
     database: Database,
 ) -> None:
     world = await limited(database)
     await world.changed("a", DAY)
-    stamps = "SELECT partition_key, materialized_at FROM partition_versions ORDER BY 1"
-    (before,) = await world.rows(stamps)
+    versions = "SELECT partition_key, materialized_at FROM partition_versions ORDER BY 1"
+    (before,) = await world.rows(versions)
     await rejected(world, (await held(world)).plan_id)
-    (after,) = await world.rows(stamps)
+    (after,) = await world.rows(versions)
     assert after["partition_key"] == before["partition_key"] == DAY
     assert after["materialized_at"] > before["materialized_at"]
 

@@ -96,7 +96,7 @@ async def test_an_unchanged_result_skips_what_waits_behind_it(database: Database
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"), job("d", "c"))
     await world.changed("a", DAY)
     await world.run(same=["b"])
-    stamps = await world.rows(
+    versions = await world.rows(
         "SELECT materialized_at FROM partition_versions WHERE fingerprint = 'same'"
     )
     await world.changed("a", DAY)
@@ -105,7 +105,7 @@ async def test_an_unchanged_result_skips_what_waits_behind_it(database: Database
     again = await world.rows(
         "SELECT materialized_at FROM partition_versions WHERE fingerprint = 'same'"
     )
-    assert again == stamps
+    assert again == versions
     reasons = await world.rows("SELECT DISTINCT outcome FROM tasks WHERE status = 'skipped'")
     assert reasons == [{"outcome": "nothing that it reads came out changed"}]
 

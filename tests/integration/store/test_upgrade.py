@@ -27,10 +27,10 @@ SELECT '00000000-0000-0000-0000-000000000001', id, 'shop', 'h', '{}' FROM orgs;
 INSERT INTO dag_current_versions (org_id, dag_name, dag_version_id)
 SELECT org_id, dag_name, id FROM dag_versions;
 INSERT INTO jobs (id, org_id, name, dag_name, dag_version_id, activation, runtime, operator,
-    execution_strategy, config_hash, update_strategy, scaling, learns)
+    execution_strategy, config_hash, update_strategy, scaling, learns, holds)
 SELECT '00000000-0000-0000-0000-000000000002', org_id, 'daily', dag_name, id, 'reactive', 'local',
     'sql', 'PerPartition', 'h', 'replace', '{"max_concurrency": 3}',
-    '{tasks}' FROM dag_versions;
+    '{tasks}', true FROM dag_versions;
 INSERT INTO datasets (id, org_id, name, producer_dag_name, producer_job_name)
 SELECT v.id::uuid, o.id, v.name, 'shop', 'daily'
 FROM orgs o, (VALUES ('00000000-0000-0000-0000-000000000003', 'orders'),
@@ -43,12 +43,19 @@ SELECT '00000000-0000-0000-0000-000000000004', 'total', '00000000-0000-0000-0000
     'amount', '00000000-0000-0000-0000-000000000002';
 INSERT INTO tasks (id, job_id, status, org_id, runtime, slot, hit)
 SELECT gen_random_uuid(), j.id, 'queued', j.org_id, 'local', '*', true FROM jobs j;
-INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at)
-SELECT id, id, '*', '2026-01-02T03:04:05.678901Z' FROM datasets;
+INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at,
+    column_stamps)
+SELECT id, id, '*', '2026-01-02T03:04:05.678901Z', '{"*": "2026-01-02T03:04:05.678901Z"}'
+FROM datasets;
 CREATE TABLE orders (amount int);
 """
 _DROPPED = {"is_narrow", "is_doubtful"}
-_RENAMED = {"learns": "accepts_reported_lineage", "holds": "waits_for_inputs", "hit": "must_run"}
+_RENAMED = {
+    "learns": "accepts_reported_lineage",
+    "holds": "waits_for_inputs",
+    "hit": "must_run",
+    "column_stamps": "column_versions",
+}
 _TABLES = ("orgs", "dag_versions", "jobs", "datasets", "column_lineage", "tasks",
            "partition_versions", "dag_version_datasets")  # fmt: skip
 
@@ -78,12 +85,10 @@ async def test_every_row_moves_with_its_table(old_database_url: str) -> None:
 
 async def test_what_dropped_columns_said_is_kept_otherwise(old_database_url: str) -> None:
     with psycopg.connect(old_database_url, autocommit=True) as conn:
-        conn.execute("UPDATE public.jobs SET holds = true")
         conn.execute("UPDATE public.tasks SET is_narrow = true")
         conn.execute("UPDATE public.partition_versions SET is_doubtful = true, fingerprint = 'f'")
     await migrate(old_database_url)
     after = _rows(old_database_url, "knockon")
-    assert {row["waits_for_inputs"] for row in after["jobs"]} == {True}
     assert {str(row["propagated"]) for row in after["tasks"]} == {"{}"}
     assert {row["fingerprint"] for row in after["partition_versions"]} == {None}
 

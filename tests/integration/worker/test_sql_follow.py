@@ -176,17 +176,17 @@ async def test_a_row_that_moves_changes_the_partition_that_it_leaves(database: D
     await world.deploy(source("events"), job)
     await _arrive(world, 1, "1")
     await run_lease(world, await _claimed(world))
-    before = await _stamps(world)
+    before = await _versions(world)
     await world.rows("UPDATE events SET dt = '2013-02-20', seq = 2 RETURNING id")
 
     await run_lease(world, await _claimed(world))
 
-    after = await _stamps(world)
+    after = await _versions(world)
     assert after.keys() == {"2013-02-13", "2013-02-20"}
     assert after["2013-02-13"] > before["2013-02-13"]
 
 
-async def _stamps(world: World) -> dict[str, Any]:
+async def _versions(world: World) -> dict[str, Any]:
     rows = await world.rows(
         "SELECT p.partition_key, p.materialized_at FROM partition_versions p JOIN datasets d"
         " ON d.id = p.dataset_uuid WHERE d.name = 'seen'"

@@ -36,7 +36,7 @@ async def _run_again(world: World) -> None:
     await work(world)
 
 
-async def _stamp(world: World) -> datetime:
+async def _version(world: World) -> datetime:
     (row,) = await world.rows(
         "SELECT p.materialized_at FROM partition_versions p JOIN datasets d"
         " ON d.id = p.dataset_uuid WHERE d.name = 'copy'"
@@ -89,14 +89,17 @@ async def test_of_two_workers_with_one_task_only_the_holder_commits(orders: Data
     assert task == {"status": "succeeded", "worker_id": "w2"}
 
 
-async def test_the_same_again_writes_nothing_and_keeps_the_stamp(orders: Database) -> None:
+async def test_the_same_again_writes_nothing_and_keeps_the_version(orders: Database) -> None:
     world = await _world(orders)
     await _run_again(world)
-    stamp, before = await _stamp(world), await world.rows("SELECT ctid::text FROM copy ORDER BY 1")
+    version, before = (
+        await _version(world),
+        await world.rows("SELECT ctid::text FROM copy ORDER BY 1"),
+    )
 
     await _run_again(world)
 
-    assert await _stamp(world) == stamp
+    assert await _version(world) == version
     assert await world.rows("SELECT ctid::text FROM copy ORDER BY 1") == before
     outcomes = await world.rows("SELECT outcome FROM tasks ORDER BY id")
     assert [row["outcome"] for row in outcomes] == ["changed", "unchanged"]
@@ -130,13 +133,13 @@ async def test_a_table_changed_by_hand_is_mended_and_counts_as_changed(
 ) -> None:
     world = await _world(orders)
     await _run_again(world)
-    stamp = await _stamp(world)
+    version = await _version(world)
     await world.rows(tampering)
 
     await _run_again(world)
 
     assert await _copied(world) == [(1, 10), (2, 20), (3, 30)]
-    assert await _stamp(world) > stamp
+    assert await _version(world) > version
 
 
 async def test_columns_that_cannot_be_compared_have_a_fingerprint_as_well(
@@ -144,14 +147,14 @@ async def test_columns_that_cannot_be_compared_have_a_fingerprint_as_well(
 ) -> None:
     world = await _world(orders, sql="SELECT id, amount, note, point(id, 1) AS at FROM orders")
     await _run_again(world)
-    stamp = await _stamp(world)
+    version = await _version(world)
 
     await _run_again(world)
-    assert await _stamp(world) == stamp
+    assert await _version(world) == version
 
     await world.rows("""UPDATE orders SET note = '{"a": 1}' WHERE id = 2 RETURNING id""")
     await _run_again(world)
-    assert await _stamp(world) > stamp
+    assert await _version(world) > version
 
 
 @pytest.mark.parametrize("dt", ["date '2013-02-14'", "NULL::date"])
@@ -245,10 +248,10 @@ async def test_one_task_makes_its_block_of_partitions_in_one_go(orders: Database
 async def test_appending_merges_by_the_unique_key(orders: Database) -> None:
     world = await _world(orders, **KEYED)
     await _run_again(world)
-    stamp = await _stamp(world)
+    version = await _version(world)
 
     await _run_again(world)
-    assert await _stamp(world) == stamp
+    assert await _version(world) == version
 
     await world.rows("DELETE FROM orders WHERE id = 1 RETURNING id")
     await world.rows("UPDATE orders SET amount = 21 WHERE id = 2 RETURNING id")
@@ -256,7 +259,7 @@ async def test_appending_merges_by_the_unique_key(orders: Database) -> None:
     await _run_again(world)
 
     assert await _copied(world) == [(1, 10), (2, 21), (3, 30), (4, 40)]
-    assert await _stamp(world) > stamp
+    assert await _version(world) > version
 
 
 async def test_a_unique_key_that_would_move_between_partitions_is_refused(
