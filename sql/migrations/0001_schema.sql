@@ -1,9 +1,8 @@
--- The state of Knockon: the sixteen tables of the entity-relationship contract, with what the
--- design adds to them. Every closed vocabulary is a CHECK, so that no writer can widen it.
+-- The state of Knockon: the sixteen tables of the entity-relationship contract, with additions.
+-- Every closed vocabulary is a CHECK, so that no writer can extend it.
 
--- Everything is created in a schema of its own, so that the names of datasets are free. The setting
--- ends with the transaction of this file; only definitions that are resolved later (bodies of
--- functions) have to qualify their names.
+-- A separate schema leaves all names to datasets. The setting ends with the transaction of this file;
+-- only definitions that are resolved later (bodies of functions) have to qualify their names.
 SET LOCAL search_path = knockon, pg_temp;
 
 CREATE TABLE orgs (
@@ -12,12 +11,12 @@ CREATE TABLE orgs (
     slug text NOT NULL UNIQUE,
     settings jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
-    -- Moves with every deploy; a cached lineage is good as long as it shows the same number.
+    -- Changes with every deploy; a cached lineage is valid for one epoch.
     lineage_epoch bigint NOT NULL DEFAULT 0
 );
 
--- Its numbers never come twice: a lineage that was read in a deploy which was rolled back must not
--- pass for that of the next one.
+-- Numbers are never reused: a lineage read in a deploy that was rolled back must not be taken for
+-- the lineage of the next deploy.
 CREATE SEQUENCE lineage_epochs;
 
 CREATE TABLE users (
@@ -66,8 +65,8 @@ CREATE TABLE dag_current_versions (
 );
 CREATE INDEX dag_current_versions_version ON dag_current_versions (dag_version_id);
 
--- A job row belongs to one DAG version and never changes, but for what runs tell of its columns; a
--- deploy makes new ones.
+-- A job row belongs to one DAG version and never changes, except for column lineage reported by runs;
+-- a deploy creates new rows.
 CREATE TABLE jobs (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
@@ -93,16 +92,16 @@ CREATE TABLE jobs (
     max_attempts int NOT NULL DEFAULT 3 CHECK (max_attempts > 0),
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
-    -- How each input is read: its mapping, its alias, how long to hold, resolved at deploy.
+    -- The mapping, alias and wait_for of each input, resolved at deploy.
     inputs jsonb NOT NULL DEFAULT '[]',
     max_concurrency int GENERATED ALWAYS AS ((scaling ->> 'max_concurrency')::int) STORED,
     -- Whether first runs wait for inputs (wait_for), so that other jobs need no check of their inputs.
     waits_for_inputs boolean NOT NULL DEFAULT false,
-    -- The outputs that accept column lineage reported by runs; others have it from the file or its SQL.
+    -- The outputs with column lineage reported by runs; the file or its SQL gives that of others.
     accepts_reported_lineage text[] NOT NULL DEFAULT '{}',
-    -- Hashes of the code outside the DAG file that it runs, by name; null: not checked.
+    -- Hashes, by name, of the code that the job runs outside of the DAG file; null: not checked.
     code jsonb,
-    -- Its rows of column_lineage as one text, null where it has none; kept so by triggers on them.
+    -- The job's rows of column_lineage as one text, maintained by triggers; null if it has none.
     column_lineage text,
     UNIQUE (dag_version_id, name),
     CHECK (activation <> 'source' OR source IS NOT NULL)
@@ -132,7 +131,7 @@ CREATE TABLE dataset_versions (
     schema_hash text,
     -- json, not jsonb: the order of its dimensions is the order of the key's parts.
     partitioning json NOT NULL DEFAULT '{}',
-    -- The columns that the dataset has; null where nobody has said.
+    -- The declared columns; null if none are declared.
     columns text[]
 );
 CREATE INDEX dataset_versions_dataset ON dataset_versions (dataset_uuid, created_at);
@@ -155,14 +154,14 @@ CREATE TABLE column_lineage (
 );
 CREATE INDEX column_lineage_job ON column_lineage (job_id);
 
--- Whoever needs the lineage of an org needs all of it, and to collect a million rows each time takes
--- seconds: so each job has its own as one text, JSON with an entry for each two datasets,
+-- The lineage of an org is always read as a whole, and collecting a million rows takes seconds, so
+-- each job stores its own as one JSON text with an entry for each pair of datasets:
 -- [output, input, [output column], [input column]].
 CREATE FUNCTION collect_column_lineage() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- Locked by a statement of its own: who writes rows of the same job meanwhile waits, and the
-    -- next statement sees them all.
+    -- The lock is a separate statement: concurrent writers of the same job's rows wait, and the next
+    -- statement sees all rows.
     PERFORM FROM knockon.jobs WHERE id IN (SELECT job_id FROM touched) ORDER BY id FOR NO KEY UPDATE;
     UPDATE knockon.jobs j SET column_lineage = (
         SELECT json_agg(json_build_array(l.output, l.input, l.outputs, l.inputs))::text
@@ -180,14 +179,14 @@ CREATE TRIGGER updated_from AFTER UPDATE ON column_lineage REFERENCING OLD TABLE
     FOR EACH STATEMENT EXECUTE FUNCTION collect_column_lineage();
 CREATE TRIGGER updated_to AFTER UPDATE ON column_lineage REFERENCING NEW TABLE AS touched
     FOR EACH STATEMENT EXECUTE FUNCTION collect_column_lineage();
--- Also of rows that are copied in by a session that minds no foreign keys.
+-- Triggers also fire for rows restored by a session with replication role.
 ALTER TABLE column_lineage
     ENABLE ALWAYS TRIGGER inserted, ENABLE ALWAYS TRIGGER deleted,
     ENABLE ALWAYS TRIGGER updated_from, ENABLE ALWAYS TRIGGER updated_to;
 
--- A plan is what was decided for some invalidations: its document holds every step with the path
--- that led there and every pruned edge with its rule, so that the decision can be read later. One
--- that was shown before anything happened is proposed, and one beyond a limit is held for approval.
+-- A plan for some invalidations. The document contains every step with the path that led there and
+-- every pruned edge with its rule, to explain the decision later. A preview is proposed, and a plan
+-- that exceeds a limit is held for approval.
 CREATE TABLE plans (
     id uuid PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
@@ -198,11 +197,11 @@ CREATE TABLE plans (
     task_count int NOT NULL DEFAULT 0,
     state text NOT NULL DEFAULT 'applied'
         CHECK (state IN ('proposed', 'held', 'applied', 'rejected')),
-    -- The change that a plan was proposed for; null where invalidations were there first.
+    -- The change of a proposed plan; null for plans of existing invalidations.
     event jsonb,
-    -- {seconds, bytes, ...} that its tasks may take, by what earlier ones took.
+    -- The estimated cost of the tasks, {seconds, bytes, ...}, from earlier runs.
     estimate jsonb,
-    -- The limits that it was held by, one a line.
+    -- The exceeded limits, one per line.
     held_by text,
     decided_at timestamptz,
     decided_by text,
@@ -231,13 +230,13 @@ CREATE TABLE tasks (
     error_message text,
     outputs jsonb NOT NULL DEFAULT '[]',
     created_at timestamptz NOT NULL DEFAULT now(),
-    -- Since when a queued task could be claimed.
+    -- The time from which a queued task could be claimed.
     queued_at timestamptz NOT NULL DEFAULT now(),
-    -- The job's own; a foreign key of its own would cost every new task another look-up.
+    -- The org of the job; a foreign key would cost another look-up for every new task.
     org_id uuid NOT NULL,
     runtime text NOT NULL,
     priority int NOT NULL DEFAULT 0,
-    -- The block of neighbouring partitions that the task may take; its key where a task takes one.
+    -- The block of neighboring partitions that the task may build; the key if it builds one.
     slot text NOT NULL,
     -- It runs whatever the results upstream: an input has changed, or its output was invalidated.
     must_run boolean NOT NULL,
@@ -245,30 +244,30 @@ CREATE TABLE tasks (
     -- The scopes of its outputs that plans have propagated to their readers: {dataset: [scope]};
     -- null: all columns and rows. Without an entry, the completion propagates whatever changed.
     propagated jsonb,
-    -- The plans that want it, the oldest first, up to 100 of them.
+    -- The plans that need the task, the oldest first, at most 100.
     plan_ids uuid[] NOT NULL DEFAULT '{}',
-    -- The newest of the plans beyond those; ids rise with time, so any older one may be among them.
+    -- The newest plan dropped from that list; ids rise with time, so any older plan may be one too.
     plans_dropped_to uuid,
     lease_token uuid,
     lease_expires_at timestamptz,
-    -- What a held task waits for: {input dataset: [missing partition ranges]}.
+    -- The missing inputs of a first run: {input dataset: [missing partition ranges]}.
     waiting_for jsonb,
-    -- Why the task ended as it did, in one line for people.
+    -- The reason for the final state, in one line.
     outcome text,
     CHECK (status <> 'running' OR (lease_token IS NOT NULL AND lease_expires_at IS NOT NULL))
 ) WITH (fillfactor = 80);
--- At most one open, unstarted task for one job and slot; and never two that run.
+-- At most one unstarted and one running task per job and slot.
 CREATE UNIQUE INDEX tasks_open ON tasks (job_id, slot) WHERE status IN ('blocked', 'queued');
 CREATE UNIQUE INDEX tasks_running ON tasks (job_id, slot) WHERE status = 'running';
--- What a plan may have to join, queue behind or wait for.
+-- The tasks that a plan may have to join, to queue behind or to wait for.
 CREATE INDEX tasks_live ON tasks (job_id, slot)
     WHERE status IN ('blocked', 'queued', 'running', 'failed');
 CREATE INDEX tasks_claimable ON tasks (org_id, runtime, priority DESC, id) WHERE status = 'queued';
 CREATE INDEX tasks_failed ON tasks (org_id) WHERE status = 'failed';
 
--- Both ends are tasks. No foreign keys: a wave of 50,000 tasks would pay for 100,000 look-ups,
--- and only emit writes here, next to the tasks themselves. `datasets` are those through which what
--- changes in front reaches the task; none: it is only to read what is left there.
+-- Both ends are tasks. There are no foreign keys, because a wave of 50,000 tasks would cost 100,000
+-- look-ups, and rows are only written together with the tasks. `datasets` are those through which a
+-- change by the blocker triggers the task; if there are none, the task only has to wait.
 CREATE TABLE task_dependencies (
     task_id uuid NOT NULL,
     depends_on uuid NOT NULL,
@@ -277,7 +276,7 @@ CREATE TABLE task_dependencies (
 );
 CREATE INDEX task_dependencies_depends_on ON task_dependencies (depends_on);
 
--- No foreign key either: only complete writes here, next to the task itself.
+-- There is no foreign key, because rows are only written together with the task.
 CREATE TABLE task_inputs (
     task_id uuid NOT NULL,
     input_dataset_uuid uuid NOT NULL,
@@ -299,21 +298,21 @@ CREATE TABLE partition_versions (
     row_count bigint CHECK (row_count >= 0),
     bytes bigint CHECK (bytes >= 0),
     fingerprint text,
-    -- {column: content hash}, where the worker reported one for each.
+    -- {column: content hash}, if the worker reported one for each column.
     column_fingerprints jsonb,
     -- If only some columns changed last: {column: its content version, "*": that of all others}.
     column_versions jsonb,
-    -- The task whose run the partition stands on; null for a source's.
+    -- The task whose run built the partition; null for a source.
     task_id uuid,
     -- Changes of some rows, which are not in column_versions: [{at, scope: {columns, rows}}].
     -- At most 64; before the oldest are dropped, readers not reached have their input_version raised.
     row_changes jsonb,
-    -- {scope: the fingerprint that it was last compared with, "*": that of all others}, where a run
-    -- has counted as a change of some scopes only.
+    -- {scope: the fingerprint it was last compared with, "*": that of all others}, if a run has counted
+    -- as a change of some scopes only.
     attributed_fingerprints jsonb,
-    -- An attempt that has not completed may have written a part; until a run completes.
+    -- An attempt without completion may have written a part; cleared by the next completed run.
     is_partly_written boolean NOT NULL DEFAULT false,
-    -- A planned invalidation has declared it wrong; until a run completes.
+    -- A planned invalidation has declared the partition wrong; cleared by the next completed run.
     is_declared_wrong boolean NOT NULL DEFAULT false,
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 ) WITH (fillfactor = 80);
@@ -328,13 +327,13 @@ CREATE TABLE single_runs (
     is_partly_written boolean NOT NULL DEFAULT false,
     -- As in partition_versions, for any of its partitions.
     is_declared_wrong boolean NOT NULL DEFAULT false,
-    -- A PerUpdate job was to read old rows again, and that was decided against; until a run reads all rows.
+    -- By decision, a PerUpdate job has not read old rows again; cleared by a run that reads all rows.
     has_unread_rows boolean NOT NULL DEFAULT false,
     PRIMARY KEY (dataset_uuid, dataset_version)
 );
 
--- A decision that leaves a partition as it is, built or not, until a run builds it: its task was
--- canceled, or the plan that would have recomputed it was rejected.
+-- A decision to leave a partition stale, built or not, until a run builds it: its task was canceled,
+-- or the plan that would have recomputed it was rejected.
 CREATE TABLE stale_decisions (
     dataset_uuid uuid NOT NULL,
     dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
@@ -344,7 +343,7 @@ CREATE TABLE stale_decisions (
     decided_at timestamptz NOT NULL,
     plan_id uuid,
     task_id uuid,
-    -- The task that was running when it was decided: its run does not end the decision.
+    -- The task that was running at the time of the decision; its run does not end the decision.
     running_task uuid,
     PRIMARY KEY (dataset_uuid, dataset_version, partition_key)
 );
@@ -367,7 +366,7 @@ RETURN CASE WHEN columns IS NULL OR before IS NULL THEN NULL
         || (SELECT coalesce(jsonb_object_agg(c, now), '{}') FROM unnest(columns) AS c) END;
 
 -- The scopes that two plans have propagated for one task: {dataset: [scope]}, null for everything.
--- Plans for different partitions of the task have nothing in common that holds for each of them.
+-- Plans for different partitions of the task share no scope that is valid for each partition.
 CREATE FUNCTION merge_propagated(a jsonb, b jsonb, are_same_partitions boolean) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN NOT are_same_partitions THEN CASE WHEN coalesce(a, b) IS NOT NULL THEN '{}'::jsonb END
@@ -404,16 +403,16 @@ CREATE TABLE data_invalidations (
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
     -- The columns that changed; null: unknown, so all.
     columns text[],
-    -- How many source events this one invalidation stands for.
+    -- The number of source events merged into the invalidation.
     events int NOT NULL DEFAULT 1 CHECK (events > 0),
     idempotency_key text,
-    -- The plan that took it; while it is open, the plan that is held for approval.
+    -- The plan of the invalidation; while it is open, a plan held for approval.
     plan_id uuid,
-    -- What became of it: planned, not_current (kept, not routed), held, rejected, set_aside, ...
+    -- The outcome: planned, not_current (kept without a plan), held, rejected, set_aside, ...
     outcome text,
     -- A digest of the request that used the idempotency key.
     request_hash text,
-    -- Why it could not be planned. It is set aside, still open, until it is replayed.
+    -- The reason why planning failed. The invalidation is set aside and stays open until a replay.
     planning_error text,
     set_aside_at timestamptz,
     CHECK (scope <> 'partition' OR partition_key IS NOT NULL),
@@ -426,9 +425,9 @@ CREATE INDEX data_invalidations_set_aside ON data_invalidations (org_id, set_asi
     WHERE planning_error IS NOT NULL;
 CREATE INDEX data_invalidations_dataset ON data_invalidations (dataset_uuid, created_at);
 
--- The attempts to plan the oldest open invalidation, counted before each begins, since a planner that
--- is killed or loses its connection leaves no other trace. Up to the invalidation `suspects_to`, a
--- batch has at most `batch_limit` of them.
+-- The attempts to plan the oldest open invalidation, counted before each attempt, because a planner
+-- that is killed or loses its connection leaves no other trace. Up to the invalidation `suspects_to`,
+-- a batch has at most `batch_limit` invalidations.
 CREATE TABLE planning_attempts (
     org_id uuid PRIMARY KEY REFERENCES orgs ON DELETE CASCADE,
     oldest uuid NOT NULL,
@@ -437,8 +436,8 @@ CREATE TABLE planning_attempts (
     attempts int NOT NULL CHECK (attempts >= 0)
 );
 
--- Where each consumer stands in each stream. Written in the transaction that writes the
--- invalidations, and only by whoever still finds the position it started from.
+-- The position of each consumer in each stream. Written in the transaction that writes the
+-- invalidations, by compare-and-set.
 CREATE TABLE consumer_positions (
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
     consumer text NOT NULL,
@@ -448,8 +447,8 @@ CREATE TABLE consumer_positions (
     PRIMARY KEY (org_id, consumer, stream)
 );
 
--- Outputs that an OpenLineage run has named before its end, since the event of the end may name none.
--- Written in the transaction that moves the position behind the event.
+-- Outputs announced by an OpenLineage run before its end, because the final event may omit them.
+-- Written in the transaction that advances the position past the event.
 CREATE TABLE run_outputs (
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
     feed text NOT NULL,
@@ -462,7 +461,7 @@ CREATE TABLE run_outputs (
     stream text NOT NULL,
     position text NOT NULL,
     announced_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- Counted as written since nothing was reported for a week; the run may yet write and end.
+    -- When the output counted as written, after a week without reports; the run may still write and end.
     expired_at timestamptz,
     PRIMARY KEY (org_id, feed, run, digest)
 );
@@ -471,7 +470,7 @@ CREATE INDEX run_outputs_oldest ON run_outputs (org_id, feed, announced_at)
 CREATE INDEX run_outputs_expired ON run_outputs (org_id, feed, expired_at)
     WHERE expired_at IS NOT NULL;
 
--- Runs that have ended lately, for announcements that arrive after the end.
+-- Runs that ended recently, for announcements that arrive after the end.
 CREATE TABLE ended_runs (
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
     feed text NOT NULL,
@@ -492,14 +491,14 @@ CREATE TABLE dead_letters (
     error text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     replayed_at timestamptz,
-    -- Messages that are gone or cannot be had: there is nothing to replay.
+    -- Whether the messages are lost, so that nothing can be replayed.
     is_loss boolean NOT NULL DEFAULT false,
-    -- Closed without a replay, by whom and why.
+    -- The time, author and reason if closed without a replay.
     closed_at timestamptz,
     closed_by text,
     close_reason text,
-    -- Two messages may have one position: a topic that was deleted and created again starts at the
-    -- first offset, and not every broker tells the two apart. A loss has no payload but its error.
+    -- Two messages may have the same position: a topic that was deleted and created again starts at the
+    -- first offset, and not every broker distinguishes the two. A loss has an error and no payload.
     digest text NOT NULL GENERATED ALWAYS AS (
         COALESCE(encode(sha256(payload), 'hex'), left(error, 300))
         || '/' || hashtextextended(headers::text, 0)::text

@@ -1,6 +1,6 @@
 -- :name next_batch
--- The ends of the next batch of open invalidations, and the attempts at the batch before: `tried` is
--- its first invalidation, `tried_to` its last, if it has the same first one.
+-- The first and the last invalidation of the next batch, and the previous attempts: `tried` is the
+-- first invalidation of the previous batch, and `tried_to` its last if it is the same batch.
 WITH batch AS (
     SELECT id, row_number() OVER (ORDER BY id) AS number
     FROM (SELECT id FROM knockon.data_invalidations
@@ -15,8 +15,8 @@ CROSS JOIN (SELECT id, number FROM batch ORDER BY number DESC LIMIT 1) AS last
 LEFT JOIN knockon.planning_attempts a ON a.org_id = %(org_id)s
 
 -- :name begin
--- Counts an attempt that is about to begin. The crash of the server may undo it; that of the planner
--- may not.
+-- Count an attempt before it begins. A crash of the server may undo the count, a crash of the
+-- planner may not.
 WITH setting AS (SELECT set_config('synchronous_commit', 'off', true))
 INSERT INTO knockon.planning_attempts (org_id, oldest, suspects_to, batch_limit, attempts)
 SELECT %(org_id)s, %(oldest)s, %(suspects_to)s, %(batch_limit)s, %(attempts)s FROM setting
@@ -24,14 +24,14 @@ ON CONFLICT (org_id) DO UPDATE SET oldest = excluded.oldest, suspects_to = exclu
     batch_limit = excluded.batch_limit, attempts = excluded.attempts
 
 -- :name forgive
--- The attempt that was begun last ended with an error that has a reason of its own.
+-- Discount the last attempt, which ended with an error of its own.
 UPDATE knockon.planning_attempts SET attempts = attempts - 1
 WHERE org_id = %(org_id)s AND attempts > 0
 
 -- :name patience
--- Leave a planner at work on a single invalidation the time that its computation may take.
+-- Extend the idle timeout for the planning of a single invalidation.
 SELECT set_config('idle_in_transaction_session_timeout', '10min', true)
 
 -- :name forget
--- The batch is isolated: what comes next starts anew.
+-- Reset the count after a faulty invalidation was isolated.
 DELETE FROM knockon.planning_attempts WHERE org_id = %(org_id)s

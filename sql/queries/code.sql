@@ -1,7 +1,7 @@
 -- :name named
--- Functions, operators and views that a text may mean by these names: a name without a schema is one
--- in public, or in the schema of the function that holds the text. What PostgreSQL or an extension
--- brings along is left out; it changes with their versions.
+-- Functions, operators and views that a text may refer to by these names: an unqualified name is
+-- one in public, or in the schema of the function that contains the text. Objects of PostgreSQL
+-- itself or of an extension are left out, because they change with their versions.
 SELECT DISTINCT 'pg_proc' AS class, p.oid
 FROM unnest(%(schemas)s::text[], %(names)s::text[], %(homes)s::text[]) AS r(schema, name, home)
 JOIN pg_proc p ON p.proname = r.name AND p.oid >= 16384
@@ -26,12 +26,12 @@ WHERE NOT EXISTS (SELECT FROM pg_depend e
                   WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
 
 -- :name plain_path
--- For the rest of the transaction: names in definitions are written with their schema.
+-- Qualify all names in definitions for the rest of the transaction.
 SELECT set_config('search_path', 'pg_catalog, pg_temp', true)
 
 -- :name definitions
--- What these objects do, as text that is the same as long as they do the same, and the text in which
--- further names may stand.
+-- The definitions of objects as texts that differ only if the behavior differs, and the bodies that
+-- may contain further names.
 SELECT u.class, u.oid, 'function ' || p.oid::regprocedure::text AS name,
        concat_ws(chr(31), l.lanname, p.prokind, p.provolatile, p.proisstrict,
                  pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), p.prosrc,
@@ -54,7 +54,7 @@ FROM unnest(%(classes)s::text[], %(oids)s::oid[]) AS u(class, oid)
 JOIN pg_class c ON u.class = 'pg_class' AND c.oid = u.oid
 
 -- :name depends
--- Functions, operators and views that the catalog records these to depend on.
+-- Functions, operators and views on which these objects depend according to the catalog.
 SELECT DISTINCT r.class, d.refobjid AS oid
 FROM unnest(%(classes)s::text[], %(oids)s::oid[]) AS u(class, oid)
 CROSS JOIN LATERAL (

@@ -1,12 +1,13 @@
 -- :name current
--- What an org serves: each DAG's current version with its content.
+-- The current DAG versions of an org with their content.
 SELECT c.dag_name, c.dag_version_id, v.yaml_hash, v.content
 FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_version_id
 WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 
 -- :name user_defined
--- Functions and operators outside of PostgreSQL's own schemas, by name. Unsafe is a name under which
--- a function gives a set, is not immutable, or is an aggregate that is no minimum or maximum.
+-- The functions and operators outside of PostgreSQL's own schemas, by name. A name is unsafe if a
+-- function of that name returns a set, is not immutable, or is an aggregate other than a minimum or
+-- maximum.
 WITH functions AS (
     SELECT p.oid, p.proname::text AS name, p.pronamespace NOT IN (
             SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema')
@@ -27,25 +28,25 @@ SELECT
     ) AS operators
 
 -- :name insert_version
--- The same content is the same version.
+-- Insert a DAG version, or return the version with the same content.
 INSERT INTO knockon.dag_versions (id, org_id, dag_name, yaml_hash, content)
 VALUES (%(id)s, %(org_id)s, %(dag_name)s, %(yaml_hash)s, %(content)s)
 ON CONFLICT (org_id, dag_name, yaml_hash) DO UPDATE SET dag_name = EXCLUDED.dag_name
 RETURNING id
 
--- :name serve
--- The pointer: from here on this version is the current one.
+-- :name set_current
+-- Make a DAG version the current one.
 INSERT INTO knockon.dag_current_versions (org_id, dag_name, dag_version_id, updated_at)
 VALUES (%(org_id)s, %(dag_name)s, %(dag_version_id)s, clock_timestamp())
 ON CONFLICT (org_id, dag_name)
 DO UPDATE SET dag_version_id = EXCLUDED.dag_version_id, updated_at = EXCLUDED.updated_at
 
 -- :name jobs_of_version
--- The jobs of a version, which never change.
+-- The jobs of a DAG version, which never change.
 SELECT id, name FROM knockon.jobs WHERE dag_version_id = %(dag_version_id)s
 
 -- :name insert_jobs
--- All jobs of a new version.
+-- Insert the jobs of a new DAG version.
 INSERT INTO knockon.jobs (id, org_id, name, dag_name, dag_version_id, activation, runtime, operator, source,
     execution_strategy, idle_timeout, config, config_hash, input_datasets, output_datasets,
     update_strategy, unique_key, scaling, timeout_seconds, heartbeat_timeout_seconds,
@@ -78,11 +79,11 @@ SET producer_dag_name = EXCLUDED.producer_dag_name,
     storage = EXCLUDED.storage, read_roles = EXCLUDED.read_roles, updated_at = clock_timestamp()
 
 -- :name datasets_named
--- Ids by name.
+-- Ids of datasets by name.
 SELECT id, name FROM knockon.datasets WHERE org_id = %(org_id)s AND name = ANY(%(names)s)
 
 -- :name pins
--- Dataset versions of a DAG version.
+-- The dataset versions of a DAG version.
 SELECT dataset_uuid, dataset_version FROM knockon.dag_version_datasets
 WHERE dag_version_id = %(dag_version_id)s
 
@@ -124,7 +125,7 @@ FROM unnest(%(datasets)s::uuid[], %(jobs)s::uuid[]) AS v(dataset, job)
 WHERE l.output_dataset_uuid = v.dataset
 
 -- :name insert_columns
--- Column lineage, by job.
+-- Insert column lineage.
 INSERT INTO knockon.column_lineage (output_dataset_uuid, output_column, input_dataset_uuid, input_column,
     job_id)
 SELECT v.output, v.output_column, v.input, v.input_column, v.job

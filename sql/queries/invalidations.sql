@@ -1,7 +1,7 @@
 -- :name insert
--- A batch of coalesced invalidations, each with all of its partition keys (null: all of the dataset), since
--- what it says of them is the same and may be long. An idempotency key that is known already is the
--- same invalidation again: nothing is added.
+-- Insert coalesced invalidations, each with a row per partition key (null: the whole dataset),
+-- because all of its keys share the other values, which may be long. A known idempotency key marks
+-- a repeated request, which inserts nothing.
 INSERT INTO knockon.data_invalidations (id, org_id, dataset_uuid, dataset_version, scope, partition_key,
     row_filter, reason, source_event, columns, events, idempotency_key, request_hash, outcome,
     processed_at)
@@ -19,14 +19,14 @@ ON CONFLICT (org_id, idempotency_key) DO NOTHING
 RETURNING id
 
 -- :name by_key
--- What an earlier request with this key has left; it may have been several rows, numbered from 0.
+-- The rows of an earlier request with this key, numbered from 0.
 SELECT id FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND starts_with(idempotency_key, %(key)s || '#')
   AND substr(idempotency_key, length(%(key)s) + 2) ~ '^[0-9]+$'
 ORDER BY id
 
 -- :name reused_key
--- One of the keys that was used before with a different request.
+-- A key that was used before with a different request.
 SELECT u.key
 FROM unnest(%(keys)s::text[], %(hashes)s::text[]) AS u(key, hash)
 JOIN knockon.data_invalidations i ON i.org_id = %(org_id)s AND i.idempotency_key = u.key || '#0'
@@ -34,25 +34,25 @@ WHERE i.request_hash IS DISTINCT FROM u.hash
 LIMIT 1
 
 -- :name withdraw
--- Rows that the same transaction has just inserted.
+-- Delete rows that the same transaction has inserted.
 DELETE FROM knockon.data_invalidations WHERE id = ANY(%(ids)s)
 
 -- :name known_versions
--- Those of the versions that the dataset at the same place has or had.
+-- Those of the versions that are current or former versions of the given datasets.
 SELECT v.id
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)
 JOIN knockon.dataset_versions v ON v.id = u.version AND v.dataset_uuid = u.dataset
 
 -- :name former_columns
--- The columns that datasets have had in any of their versions.
+-- The columns of all versions of datasets.
 SELECT v.dataset_uuid, array_agg(DISTINCT c.name) AS columns
 FROM knockon.dataset_versions v CROSS JOIN LATERAL unnest(v.columns) AS c(name)
 WHERE v.dataset_uuid = ANY(%(datasets)s::uuid[])
 GROUP BY v.dataset_uuid
 
 -- :name lock_open
--- The oldest invalidations that nobody has planned yet; those of a held plan wait for a person, and those
--- set aside for a replay.
+-- Lock the oldest invalidations that are not planned yet. Invalidations of plans pending approval
+-- wait for a review, and those set aside for a replay.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by
 FROM knockon.data_invalidations i
@@ -62,21 +62,21 @@ ORDER BY i.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
 -- :name lock_these
--- Some invalidations, to be planned at once.
+-- Lock invalidations for planning.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by
 FROM knockon.data_invalidations i WHERE i.id = ANY(%(ids)s) ORDER BY i.id FOR UPDATE
 
 -- :name inheritable
--- What was said of a generation and is not planned yet, or held; or was set aside while nobody served
--- the dataset.
+-- Lock the invalidations of an earlier dataset version that are not planned yet, that are part of a
+-- plan pending approval, or that were set aside while the dataset had no current version.
 SELECT id, partition_key FROM knockon.data_invalidations
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
   AND (processed_at IS NULL OR outcome = 'not_current')
 ORDER BY id FOR UPDATE
 
 -- :name inherit
--- It is about the generation that comes; null: all of that.
+-- Assign invalidations to a new dataset version; a null key is the whole dataset.
 UPDATE knockon.data_invalidations i SET dataset_version = %(version)s, partition_key = v.key,
     processed_at = NULL, outcome = NULL, planning_error = NULL, set_aside_at = NULL,
     scope = CASE WHEN v.key IS NULL AND i.scope = 'partition' THEN 'dataset' ELSE i.scope END
@@ -84,7 +84,7 @@ FROM unnest(%(ids)s::uuid[], %(keys)s::text[]) AS v(id, key)
 WHERE i.id = v.id
 
 -- :name processed
--- Append the jobs that have their tasks now, and close the invalidations whose jobs all have.
+-- Record the jobs that have received their tasks, and close the invalidations.
 UPDATE knockon.data_invalidations i
 SET processed_by = i.processed_by || (
         SELECT coalesce(array_agg(j), '{}')
@@ -97,28 +97,29 @@ FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, jobs jsonb, outcome text)
 WHERE i.id = v.id
 
 -- :name hold
--- Invalidations whose plan waits for approval stay open, and no planner takes them meanwhile.
+-- Assign invalidations to a plan pending approval. They stay open, and no planner takes them
+-- meanwhile.
 UPDATE knockon.data_invalidations SET plan_id = %(plan_id)s, outcome = 'held' WHERE id = ANY(%(ids)s)
 
 -- :name reject
--- Nothing runs for the invalidations of a plan that was refused.
+-- Close the invalidations of a rejected plan.
 UPDATE knockon.data_invalidations SET processed_at = clock_timestamp(), outcome = 'rejected'
 WHERE id = ANY(%(ids)s) AND processed_at IS NULL
 
 -- :name not_current
--- Invalidations about a generation that is not served are kept, and not routed.
+-- Close invalidations of dataset versions that are not current, without planning them.
 UPDATE knockon.data_invalidations SET processed_at = clock_timestamp(), outcome = 'not_current'
 WHERE id = ANY(%(ids)s)
 
 -- :name set_aside
--- An invalidation that cannot be planned stays open, with the reason, until it is replayed.
+-- Record why an invalidation cannot be planned. It stays open until it is replayed.
 UPDATE knockon.data_invalidations
 SET planning_error = %(error)s, set_aside_at = clock_timestamp(), outcome = 'set_aside'
 WHERE id = %(id)s
 
 -- :name replay
--- Have invalidations that were set aside planned again; null ids: all of the org's. ``whole`` widens
--- each to all that exists of its dataset.
+-- Have set-aside invalidations planned again; null ids select all of the org's. ``whole`` widens
+-- each to all existing partitions of its dataset.
 UPDATE knockon.data_invalidations
 SET planning_error = NULL, set_aside_at = NULL, outcome = NULL,
     scope = CASE WHEN %(whole)s THEN 'dataset' ELSE scope END,
@@ -130,7 +131,7 @@ WHERE org_id = %(org_id)s AND planning_error IS NOT NULL
 RETURNING id
 
 -- :name list
--- The newest invalidations, for people.
+-- The newest invalidations.
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.created_at, i.processed_at, i.outcome, cardinality(i.processed_by) AS jobs,
        i.plan_id, i.source_event, i.planning_error
@@ -142,7 +143,7 @@ WHERE i.org_id = %(org_id)s
 ORDER BY i.id DESC LIMIT %(limit)s
 
 -- :name by_ids
--- Invalidations with the event that they stand for.
+-- Invalidations with their source events.
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.source_event, i.created_at, i.processed_at, i.outcome,
        cardinality(i.processed_by) AS jobs, i.plan_id, i.planning_error
@@ -150,7 +151,7 @@ FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uu
 WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s) ORDER BY i.id
 
 -- :name open_over
--- Invalidations that call a dataset stale and are still waiting for a planner; others call its readers so.
+-- Open invalidations of a dataset's own partitions; other reasons concern its readers only.
 SELECT id, partition_key, planning_error FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND dataset_uuid = %(dataset)s
   AND processed_at IS NULL AND plan_id IS NULL AND reason NOT IN ('rewritten', 'found')

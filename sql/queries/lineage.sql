@@ -9,8 +9,9 @@ WHERE c.org_id = %(org_id)s
 
 -- :name accepting_datasets
 -- The datasets that accept column lineage reported by runs. Each run is given by the first and the
--- last id that its task can have. A dataset accepts a report if the task's job produces it, it still
--- has the version that the task wrote, and its current job of the same name accepts reported lineage.
+-- last possible id of its task. A dataset accepts a report if the task's job produces it, its
+-- version is the one written by the task, and its current job of the same name accepts reported
+-- lineage.
 SELECT r.index, c.dataset_uuid AS dataset, c.dataset_version AS version
 FROM unnest(%(indexes)s::int[], %(firsts)s::uuid[], %(lasts)s::uuid[]) AS r(index, first, last)
 JOIN knockon.tasks t ON t.id BETWEEN r.first AND r.last AND t.org_id = %(org_id)s
@@ -21,7 +22,7 @@ JOIN knockon.jobs n ON n.dag_version_id = c.dag_version_id AND n.name = o.name
 WHERE c.name = ANY (n.accepts_reported_lineage) AND c.name = ANY (o.output_datasets)
 
 -- :name jobs
--- Every job of the DAG versions that are served, its column lineage as one text.
+-- The jobs of all current DAG versions, each with its column lineage as one text.
 SELECT j.id, j.name, j.dag_name, j.activation, j.execution_strategy, j.inputs::text,
        j.output_datasets, j.runtime, j.operator, j.update_strategy, j.unique_key, j.config::text,
        j.config_hash, j.scaling::text, j.timeout_seconds, j.heartbeat_timeout_seconds,

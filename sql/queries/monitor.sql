@@ -1,10 +1,10 @@
 -- :name caution
--- A scrape is never worth a scan of a table, nor a long wait.
+-- Limit the cost of a scrape: no table scan and no long wait is worth it.
 SELECT set_config('enable_seqscan', 'off', true), set_config('statement_timeout', '4s', true)
 
 -- :name backlog
--- How things stand in an org, in one row. Each part is read by a partial index over what is not
--- done yet, and stops at a limit, so that a long history and a large wave cost the same.
+-- The backlog of an org in one row. Each part is read by a partial index on unfinished work and
+-- stops at a limit, so a long history or a large wave costs no more.
 SELECT
     jsonb_build_object('blocked', blocked.tasks - blocked.held, 'held', blocked.held,
         'queued', queued.tasks, 'running', running.tasks, 'failed', failed.tasks) AS tasks,

@@ -1,43 +1,43 @@
 -- :name by_slug
--- An org by the name that people call it.
+-- An org by its slug.
 SELECT id, slug, name, settings FROM knockon.orgs WHERE slug = %(slug)s
 
 -- :name create
--- An org comes into being with its first deploy.
+-- Create an org at its first deploy.
 INSERT INTO knockon.orgs (name, slug) VALUES (%(slug)s, %(slug)s)
 ON CONFLICT (slug) DO NOTHING
 
 -- :name epoch
--- Moves with every deploy.
+-- The epoch of the lineage, which changes with every deploy.
 SELECT lineage_epoch FROM knockon.orgs WHERE id = %(org_id)s
 
 -- :name bump_epoch
--- Tells every cached lineage that it is old.
+-- Invalidate all cached lineages of an org.
 UPDATE knockon.orgs SET lineage_epoch = nextval('knockon.lineage_epochs') WHERE id = %(org_id)s
 
 -- :name lock_planning
--- One planner and one deploy at a time in an org: both decide on what is open.
+-- Serialize plans and deploys of an org, because both decide on open invalidations.
 SELECT pg_advisory_xact_lock(hashtextextended('knockon.plan ' || %(org_id)s::text, 0))
 
 -- :name lock_planning_session
--- The same lock, beyond the end of a transaction.
+-- Take the same lock beyond the end of a transaction.
 SELECT pg_advisory_lock(hashtextextended('knockon.plan ' || %(org_id)s::text, 0))
 
 -- :name unlock_planning_session
--- Only what lock_planning_session has locked.
+-- Release the lock taken by lock_planning_session.
 SELECT pg_advisory_unlock(hashtextextended('knockon.plan ' || %(org_id)s::text, 0))
 
 -- :name settings
--- What an org has decided for itself.
+-- The settings of an org.
 SELECT settings FROM knockon.orgs WHERE id = %(org_id)s
 
 -- :name set
--- One setting of an org; the JSON null is a decision for none.
+-- Set one setting of an org; JSON null is an explicit value.
 UPDATE knockon.orgs
 SET settings = settings || jsonb_build_object(%(setting)s::text, %(value)s::jsonb)
 WHERE id = %(org_id)s
 
 -- :name grant_named_tables
--- The default org is given the tables that its DAG files name, unless it has decided itself.
+-- Grant the default org the tables named by its DAG files, unless the setting exists.
 UPDATE knockon.orgs SET settings = '{"grants": "dag_files"}' || settings
 WHERE slug = 'default' AND settings -> 'grants' IS NULL

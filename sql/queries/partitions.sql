@@ -1,5 +1,5 @@
 -- :name known
--- Keys that exist, or that open tasks of the producer are about to make.
+-- Keys of partitions that exist, or that open tasks of the producer are about to build.
 SELECT p.partition_key AS key FROM knockon.partition_versions p
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
 UNION
@@ -7,12 +7,12 @@ SELECT unnest(t.partitions) FROM knockon.tasks t
 WHERE t.job_id = %(producer)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name existing
--- Keys that exist now.
+-- Keys of existing partitions.
 SELECT partition_key AS key FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 
 -- :name former
--- Keys that existed in any other generation that is cut in the same way.
+-- Keys of partitions of other dataset versions with the same partitioning.
 SELECT DISTINCT p.partition_key AS key
 FROM knockon.dataset_versions now
 JOIN knockon.dataset_versions v ON v.dataset_uuid = now.dataset_uuid AND v.id <> now.id
@@ -21,11 +21,11 @@ JOIN knockon.partition_versions p ON p.dataset_uuid = v.dataset_uuid AND p.datas
 WHERE now.id = %(version)s AND now.dataset_uuid = %(dataset)s
 
 -- :name mark_changed
--- Partitions changed now by other hands than a task's, in some columns and rows; null: in all. Those
--- of a source come to exist by that, those that a job makes only when its task is done. The
--- fingerprints of what changed are forgotten, for the next run has nothing to compare itself with.
--- Stamps only rise, whatever the clock does. Returns those with more changes of some rows than
--- ``most``.
+-- Assign new content versions to partitions changed outside of tasks, in some columns and rows
+-- (null: in all). New partitions are inserted for sources only, because those of jobs exist only
+-- once they are built. Fingerprints of changed content are deleted, since the next run has nothing
+-- to be compared with. Versions only rise, regardless of the clock. Returns the partitions with
+-- more row changes than ``most``.
 WITH changed AS (
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
 SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest(%(keys)s::text[]) AS key
@@ -53,9 +53,10 @@ RETURNING p.partition_key, p.row_changes
 SELECT partition_key FROM changed WHERE jsonb_array_length(row_changes) > %(most)s
 
 -- :name forget_content
--- Whatever the next run of these writes is a change. Single columns keep their fingerprints where their
--- run alone says what has changed: not where an attempt may have written them, and not where a run has
--- taken in what no plan has propagated yet. A null key: all partitions of a single-run job.
+-- Make the next run of these partitions count as a change. Fingerprints of single columns are kept
+-- if they identify the changed columns: not if an attempt may have written the columns, or if a run
+-- has incorporated a change that no plan has propagated. A null key selects all partitions, which
+-- are built together.
 UPDATE knockon.partition_versions p
 SET fingerprint = NULL, attributed_fingerprints = NULL,
     column_fingerprints = CASE WHEN NOT %(partly_written)s AND p.attributed_fingerprints IS NULL
@@ -66,8 +67,8 @@ WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version
   AND (v.key IS NULL OR p.partition_key = v.key)
 
 -- :name attribute_fully
--- The last change has counted as one of some scopes only; from here on it counts as one of all. Returns
--- the partitions of which that was so.
+-- Let the last change of partitions count as a change of all scopes instead of some. Returns the
+-- affected partitions.
 UPDATE knockon.partition_versions p
 SET column_versions = NULL, row_changes = NULL, attributed_fingerprints = NULL
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
@@ -83,7 +84,7 @@ JOIN knockon.partition_versions p
     ON p.dataset_uuid = r.dataset AND p.dataset_version = r.version AND p.partition_key = r.key
 
 -- :name lock_contents
--- The contents of partitions that runs have written, as they were before, with the time.
+-- Lock the previous contents of partitions written by runs, with the current time.
 SELECT g.n, p.materialized_at AS changed_at, p.column_versions,
        coalesce(p.row_changes, '[]') AS row_changes, p.fingerprint, p.column_fingerprints,
        p.attributed_fingerprints AS attributed, p.row_count, clock_timestamp() AS now
@@ -96,9 +97,9 @@ LEFT JOIN LATERAL (
 ORDER BY g.n
 
 -- :name write
--- The partitions that runs have written, and their contents after it. No decision leaves them as they
--- were any more, but for one that was made while the run was under way, or about rows that it may not
--- have read: the key of an unpartitioned dataset also stands for all partitions of a single-run job.
+-- Record the partitions written by runs. Decisions to leave them stale end, except for those made
+-- during the run, or about rows that the run may not have read: the key of an unpartitioned dataset
+-- is also the key of all partitions built together.
 WITH g AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(rows)s) AS g(dataset_uuid uuid, dataset_version uuid,
         partition_key text, changed_at timestamptz, config_hash text, schema_hash text,
@@ -127,14 +128,14 @@ SET materialized_at = EXCLUDED.materialized_at, config_hash = EXCLUDED.config_ha
     is_partly_written = false, is_declared_wrong = false
 
 -- :name of_dataset
--- What stands of a dataset, all of it or some keys.
+-- Partitions of a dataset, all or (with keys) some.
 SELECT partition_key, materialized_at, config_hash, row_count, bytes, fingerprint, task_id
 FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
   AND (%(keys)s::text[] IS NULL OR partition_key = ANY(%(keys)s))
 
 -- :name inherit
--- A generation of a source that is cut like the one before keeps what was known of these partitions.
+-- Copy partitions of a source to a new dataset version with compatible partitioning.
 INSERT INTO knockon.partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at,
                                 column_versions, row_changes)
 SELECT dataset_uuid, %(version)s, partition_key, materialized_at, column_versions, row_changes

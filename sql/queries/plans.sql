@@ -1,6 +1,6 @@
 -- :name insert
--- What was decided, with every path and every pruned edge; or decided again, for a plan that was
--- proposed or held.
+-- Insert a plan, with all paths and pruned edges; or replace the content of a plan that was
+-- proposed or pending approval.
 INSERT INTO knockon.plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count)
 VALUES (%(id)s, %(org_id)s, %(epoch)s, %(invalidation_ids)s, %(document)s, %(task_count)s)
 ON CONFLICT (id) DO UPDATE
@@ -8,45 +8,46 @@ SET lineage_epoch = EXCLUDED.lineage_epoch, invalidation_ids = EXCLUDED.invalida
     document = EXCLUDED.document, task_count = EXCLUDED.task_count
 
 -- :name propose
--- What a change would come to, shown before it is made.
+-- Insert the preview of a change.
 INSERT INTO knockon.plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count, state, event,
     estimate)
 VALUES (%(id)s, %(org_id)s, %(epoch)s, '{}', %(document)s, %(task_count)s, 'proposed', %(event)s,
     %(estimate)s)
 
 -- :name hold
--- What is beyond a limit, and waits for approval.
+-- Insert a plan that exceeds a limit, pending approval.
 INSERT INTO knockon.plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count, state,
     estimate, held_by)
 VALUES (%(id)s, %(org_id)s, %(epoch)s, %(invalidation_ids)s, %(document)s, %(task_count)s, 'held',
     %(estimate)s, %(held_by)s)
 
 -- :name lock_one
--- One plan, for somebody who decides on it.
+-- Lock a plan for a review.
 SELECT id, state, event, invalidation_ids, document, task_count, decided_at, decided_by FROM knockon.plans
 WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 
--- :name decide
--- Somebody has decided on a proposed or held plan.
+-- :name review
+-- Record the review of a proposed plan or of one pending approval.
 UPDATE knockon.plans SET state = %(state)s, decided_at = clock_timestamp(), decided_by = %(by)s
 WHERE id = %(id)s
 
 -- :name trim
--- Proposals that nobody applied in all this time.
+-- Delete proposals that were not applied for some time.
 DELETE FROM knockon.plans
 WHERE org_id = %(org_id)s AND state = 'proposed'
   AND created_at < clock_timestamp() - %(days)s * interval '1 day'
 
 -- :name jobs
--- The names of a plan's jobs, and how many partitions a task of theirs takes; a deploy may have given
--- them other ids since.
+-- The names of a plan's jobs, and their partitions per task. A deploy may have created new rows for
+-- the same jobs since.
 SELECT id::text, dag_name, name,
     coalesce((scaling ->> 'partitions_per_task')::int, 1) AS partitions_per_task
 FROM knockon.jobs WHERE id = ANY(%(ids)s::uuid[])
 
 -- :name costs
--- What a partition of each dataset took, by the runs behind its last ones, those of the newest
--- generation first: an index gives them in order, so a long history costs no more than a short one.
+-- The average cost of a partition of each dataset, from the runs behind its last partitions in the
+-- newest dataset version. An index returns them in order, so a long history costs no more than a
+-- short one.
 SELECT d.id AS dataset, avg(p.seconds)::float8 AS seconds, avg(p.bytes)::float8 AS bytes
 FROM unnest(%(datasets)s::uuid[]) AS d(id), LATERAL (
     SELECT p.bytes, extract(epoch FROM t.completed_at - t.started_at)
@@ -73,7 +74,7 @@ WHERE org_id = %(org_id)s AND (%(states)s::text[] IS NULL OR state = ANY(%(state
 ORDER BY id DESC LIMIT %(limit)s
 
 -- :name whole
--- One plan, with all that it says.
+-- One plan with its document.
 SELECT id, created_at, state, task_count, jsonb_array_length(document -> 'steps') AS jobs, event,
        estimate, held_by, decided_at, decided_by,
        ARRAY(SELECT DISTINCT d.name FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
@@ -82,14 +83,15 @@ SELECT id, created_at, state, task_count, jsonb_array_length(document -> 'steps'
 FROM knockon.plans p WHERE org_id = %(org_id)s AND id = %(id)s
 
 -- :name touching
--- Plans made of invalidations about any of these datasets, newest first.
+-- Plans with invalidations of these datasets, newest first.
 SELECT DISTINCT p.id, p.created_at, p.invalidation_ids, p.document, p.task_count
 FROM knockon.plans p JOIN knockon.data_invalidations i ON i.plan_id = p.id
 WHERE p.org_id = %(org_id)s AND i.dataset_uuid = ANY(%(datasets)s)
 ORDER BY p.id DESC LIMIT %(limit)s
 
 -- :name not_run
--- Plans that hit a job and did not run: held ones, and rejected ones since a moment. Newest first.
+-- Plans that include a job and did not run: plans pending approval, and plans rejected since a
+-- given time. Newest first.
 SELECT p.id, p.state, p.created_at, p.held_by, p.decided_at, p.decided_by, s.step
 FROM knockon.plans p, LATERAL (
     SELECT e.step FROM jsonb_array_elements(p.document -> 'steps') AS e(step)

@@ -1,6 +1,6 @@
 -- :name database
--- The name by which roles are told from those of other databases: that of this database, or of the
--- one that it was called, or was copied from, when its roles were created.
+-- The name that distinguishes roles from those of other databases: that of this database, or of the
+-- one it was renamed or copied from since the creation of its roles.
 SELECT coalesce((
     SELECT substr(pg_get_userbyid(nspowner), length('knockon_owner_') + 1) FROM pg_namespace
     WHERE nspname = 'knockon' AND starts_with(pg_get_userbyid(nspowner), 'knockon_owner_')
@@ -8,20 +8,19 @@ SELECT coalesce((
     current_user::text AS member
 
 -- :name existing
--- Roles of these names, and whether each is what Knockon would create: one that nobody can log in
--- with, that has no attribute beyond the row-level bypass, and is a member of no other role.
+-- Existing roles of these names, and whether each is as Knockon would create it: without login,
+-- without any attribute beyond the row-level bypass, and member of no other role.
 SELECT r.rolname::text AS name,
        NOT (r.rolsuper OR r.rolcanlogin OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication)
            AND NOT EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid) AS is_plain
 FROM pg_roles r WHERE r.rolname = ANY(%(names)s::text[])
 
 -- :name lock
--- One at a time creates roles.
+-- Serialize the creation of roles.
 SELECT pg_advisory_xact_lock(hashtextextended('knockon.roles', 0))
 
 -- :name relations
--- What is in Knockon's schema and belongs to somebody other than its owner; indexes follow their
--- tables.
+-- Relations in Knockon's schema that do not belong to its owner; indexes follow their tables.
 SELECT c.relname::text AS name FROM pg_class c
 WHERE c.relnamespace = 'knockon'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
   AND c.relowner IS DISTINCT FROM to_regrole(quote_ident(%(owner)s::text))::oid
@@ -30,16 +29,16 @@ WHERE c.relnamespace = 'knockon'::regnamespace AND c.relkind IN ('r', 'p', 'v', 
 ORDER BY c.oid
 
 -- :name functions
--- Knockon's functions, other than those that run as an org, which belong to somebody else.
+-- Knockon's functions that do not belong to its owner, except for those that run as an org.
 SELECT p.oid::regprocedure::text AS signature FROM pg_proc p
 WHERE p.pronamespace = 'knockon'::regnamespace AND NOT p.prosecdef
   AND p.proowner IS DISTINCT FROM to_regrole(quote_ident(%(owner)s::text))::oid
 ORDER BY p.oid
 
 -- :name orgs
--- Every org, with the role that its function runs as, if there is one. A function that belongs to any
--- other role is none: it would run jobs with that role's rights. Nor is one whose role may look it up,
--- and so alter it.
+-- All orgs, with the role that each one's function runs as, if any. A function of any other role
+-- does not count, because it would run jobs with that role's rights. Neither does one whose role
+-- can access, and so alter, the function.
 SELECT o.id, o.slug, r.rolname::text AS role
 FROM knockon.orgs o
 LEFT JOIN pg_proc p ON p.pronamespace = 'knockon'::regnamespace AND p.prosecdef
@@ -53,8 +52,9 @@ WHERE %(slug)s::text IS NULL OR o.slug = %(slug)s
 ORDER BY o.slug
 
 -- :name marked
--- Tables that Knockon created for datasets of an org, and that do not belong to its role yet. A comment
--- alone is no proof, since whoever owns a table can write one: the owner must be a user of Knockon.
+-- Tables created by Knockon for datasets of an org that do not belong to its role yet. A comment
+-- alone is no proof, because every owner of a table can write one: the owner must be a user of
+-- Knockon.
 SELECT n.nspname::text AS schema, c.relname::text AS name
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -68,12 +68,12 @@ WHERE c.relkind = 'r' AND d.org_id = %(org_id)s
 ORDER BY 1, 2
 
 -- :name rights
--- The slug of an org, and whether its role is given the tables that its DAG files name.
+-- The slug of an org, and whether its role is granted the tables named by its DAG files.
 SELECT o.slug, o.settings ->> 'grants' = 'dag_files' AS is_given_named_tables
 FROM knockon.orgs o WHERE o.id = %(org_id)s
 
 -- :name lacking
--- Of these tables and schemas, by quoted name, those that a role lacks a right to, with that right.
+-- Tables and schemas, by quoted name, for which a role lacks a right, with the right.
 SELECT w.name, w.access
 FROM unnest(%(names)s::text[], %(accesses)s::text[]) AS w(name, access)
 CROSS JOIN LATERAL (SELECT parse_ident(w.name) AS parts) AS p
@@ -93,8 +93,8 @@ WHERE CASE w.access
         AND has_table_privilege(%(role)s::text, c.oid, 'DELETE')) END
 
 -- :name remaining
--- The ways in which a role still has one of these privileges to a table, or without a table's name to a
--- schema, that a REVOKE does not end.
+-- Ways in which a role still has one of these privileges to a table (or, without a table's name, to
+-- a schema) that no REVOKE ends.
 WITH object AS (
     SELECT c.relowner AS owner, c.relacl AS acl, c.oid AS relation
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

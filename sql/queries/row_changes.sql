@@ -1,7 +1,7 @@
--- Changes of some rows of a partition: a bounded list.
+-- The bounded list of a partition's row changes.
 
 -- :name contents
--- The contents of partitions, as far as versions go.
+-- Lock the content versions and row changes of partitions.
 SELECT p.partition_key AS key, jsonb_build_object('changed_at', p.materialized_at,
     'column_versions', p.column_versions, 'row_changes', coalesce(p.row_changes, '[]')) AS content
 FROM knockon.partition_versions p
@@ -10,8 +10,8 @@ WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
 ORDER BY p.partition_key FOR UPDATE
 
 -- :name runs
--- The runs behind the partitions of an output that recorded an older version of an input partition,
--- but none older than its last change of all rows in the columns that they read.
+-- The runs behind partitions of an output that recorded an older version of an input partition, but
+-- none older than its last change of all rows in the columns read.
 SELECT o.partition_key AS key, i.task_id, i.input_version AS recorded
 FROM knockon.partition_versions p
 JOIN knockon.partition_versions o ON o.dataset_uuid = %(output)s AND o.dataset_version = %(output_version)s
@@ -33,11 +33,11 @@ WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.par
   AND i.input_version >= knockon.content_version_of(p.materialized_at, p.column_versions, %(columns)s::text[])
 
 -- :name raise_recorded
--- What these runs read is as new as that: no change since has reached them.
+-- Raise the input versions recorded by runs that no later change has reached.
 UPDATE knockon.task_inputs SET input_version = %(at)s
 WHERE task_id = ANY(%(tasks)s) AND input_dataset_uuid = %(dataset)s AND input_partition_key = %(key)s
 
 -- :name replace
--- The oldest changes of some rows are versions of columns from here on.
+-- Replace the oldest row changes by column versions.
 UPDATE knockon.partition_versions SET column_versions = %(column_versions)s, row_changes = %(row_changes)s
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s AND partition_key = %(key)s

@@ -1,5 +1,5 @@
 -- :name sources
--- Scheduled sources of an org, when each last fired, and what time it is.
+-- Scheduled sources of an org, the last time that each fired, and the current time.
 SELECT d.name AS dataset, j.source, p.position, j.created_at AS since, clock_timestamp() AS now
 FROM knockon.dag_current_versions c
 JOIN knockon.jobs j ON j.dag_version_id = c.dag_version_id

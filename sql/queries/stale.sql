@@ -1,7 +1,7 @@
--- The evidence for staleness: what the run behind a partition recorded, and what its inputs hold now.
+-- The evidence for staleness: the records of the run behind a partition, and the current inputs.
 
 -- :name runs
--- The run behind each partition; one row a partition, without a task where it was never built.
+-- The run behind each partition; one row per partition, without a task if it was never built.
 SELECT p.task_id, p.config_hash, p.is_partly_written, p.is_declared_wrong, false AS has_unread_rows
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[]) WITH ORDINALITY
     AS g(dataset, version, key, n)
@@ -17,8 +17,8 @@ LEFT JOIN knockon.single_runs r ON r.dataset_uuid = g.dataset AND r.dataset_vers
 ORDER BY g.n
 
 -- :name record_single_run
--- A run has built all partitions of these dataset versions. No decision leaves them as they were, but
--- for one that was made while the run was under way, or about rows that it has not read.
+-- Record a run that has built all partitions of these dataset versions. Decisions to leave them
+-- stale end, except for those made during the run, or about rows that the run has not read.
 WITH undecided AS (
     DELETE FROM knockon.stale_decisions d
     USING unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
@@ -36,20 +36,21 @@ SET task_id = EXCLUDED.task_id, config_hash = EXCLUDED.config_hash, is_partly_wr
     is_declared_wrong = false, has_unread_rows = r.has_unread_rows AND NOT %(has_read_all_rows)s
 
 -- :name leave_rows_unread
--- A task that was to read old rows again for these dataset versions was decided against.
+-- Record a decision against reading old rows again for these dataset versions.
 UPDATE knockon.single_runs r SET has_unread_rows = true
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 WHERE r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 RETURNING r.dataset_uuid
 
 -- :name mark_single_runs_partly_written
--- An attempt may have written any partition of these dataset versions of single-run jobs.
+-- Record that an attempt may have written any partition of these dataset versions of single-run
+-- jobs.
 UPDATE knockon.single_runs r SET is_partly_written = true
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 WHERE r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 
 -- :name declare_wrong
--- A plan has tasks for existing partitions that an invalidation has declared wrong.
+-- Mark existing partitions that a planned invalidation has declared wrong.
 UPDATE knockon.partition_versions p SET is_declared_wrong = true
 FROM unnest(%(keys)s::text[]) AS key
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.partition_key = key
@@ -61,8 +62,8 @@ UPDATE knockon.single_runs r SET is_declared_wrong = true
 WHERE r.dataset_uuid = %(dataset)s AND r.dataset_version = %(version)s
 
 -- :name changed_inputs
--- What these runs read that has changed since, or is gone. A dataset that is not listed in ``reads`` is
--- read in all its columns.
+-- The inputs of runs that have changed since or are gone. Of a dataset that is not listed in
+-- ``reads`` all columns are read.
 SELECT i.task_id, i.input_dataset_uuid AS dataset, i.input_partition_key AS key,
        i.input_version AS recorded, p.materialized_at IS NULL AS is_gone,
        knockon.content_version_of(p.materialized_at, p.column_versions, r.columns) AS version,
@@ -78,8 +79,8 @@ WHERE p.materialized_at > coalesce(i.input_version, '-infinity')
    OR (p.materialized_at IS NULL AND i.input_version IS NOT NULL)
 
 -- :name unrecorded_inputs
--- Partitions that exist, and that runs have not read although they need them. Each is needed by a range
--- of the tasks; a join with them would be planned as a nested loop over all pairs.
+-- Existing partitions that runs need but have not read. Each is needed by a range of the tasks; a
+-- join with the tasks would be executed as a nested loop over all pairs.
 SELECT needed.first_task, run.task AS task_id, needed.dataset, needed.key,
        p.materialized_at AS version
 FROM unnest(%(first_tasks)b::int[], %(last_tasks)b::int[], %(datasets)b::uuid[],
@@ -93,15 +94,15 @@ WHERE NOT EXISTS (SELECT FROM knockon.task_inputs i
                     AND i.input_partition_key = needed.key)
 
 -- :name open_tasks
--- Tasks that are still to build some partitions of a job; null keys: any of them.
+-- Unfinished tasks for some partitions of a job; null keys select all partitions.
 SELECT t.id, t.status, t.partitions FROM knockon.tasks t
 WHERE t.job_id = %(job)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
   AND (%(keys)s::text[] IS NULL
        OR EXISTS (SELECT FROM unnest(t.partitions) AS key WHERE key = ANY(%(keys)s::text[])))
 
 -- :name stalled_tasks
--- Blocked tasks that wait for nothing: no end of another task will unblock them. A first run that is held
--- back records its missing inputs.
+-- Lock blocked tasks that nothing will unblock: no blocker is unfinished, and no missing inputs are
+-- recorded.
 SELECT t.id, t.job_id, t.partitions FROM knockon.tasks t
 WHERE t.org_id = %(org_id)s AND t.job_id = ANY(%(jobs)s) AND t.status = 'blocked'
   AND t.waiting_for IS NULL
@@ -111,7 +112,7 @@ ORDER BY t.id LIMIT 1000
 FOR UPDATE OF t SKIP LOCKED
 
 -- :name open_invalidations
--- The scopes of invalidations of some datasets that are not planned, or that planning has set aside.
+-- The scopes of invalidations of datasets that are not planned, or that planning has set aside.
 SELECT dataset_uuid, partition_key, reason, planning_error FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL
   AND dataset_uuid = ANY(%(datasets)s)
@@ -121,7 +122,7 @@ WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND plann
   AND dataset_uuid = ANY(%(datasets)s)
 
 -- :name pending_steps
--- The partitions of a job that plans pending approval would recompute; null: all.
+-- The partitions of a job that plans pending approval would recompute; null is all.
 SELECT p.id AS plan_id, p.created_at, coalesce(step -> 'partitions', '[]') AS partitions
 FROM knockon.plans p, jsonb_array_elements(p.document -> 'steps') AS step
 JOIN knockon.jobs j ON j.id = (step ->> 'job')::uuid
@@ -129,8 +130,8 @@ WHERE p.org_id = %(org_id)s AND p.state = 'held'
   AND j.name = %(job)s AND j.dag_name = %(dag)s
 
 -- :name record_decisions
--- Somebody has decided that these are not recomputed for now. Besides the ``stale`` ones, those whose
--- first run is under way: it may have been claimed before the change that was decided against.
+-- Record a decision to leave partitions stale for now: the ``stale`` ones, and those whose first
+-- run is in progress, because that run may have been claimed before the change.
 INSERT INTO knockon.stale_decisions AS d (dataset_uuid, dataset_version, partition_key, decision,
     decided_by, decided_at, plan_id, task_id, running_task)
 SELECT %(dataset)s, %(version)s, v.key, %(decision)s, %(by)s, clock_timestamp(), %(plan)s, %(task)s, r.id
@@ -151,20 +152,21 @@ SET decision = EXCLUDED.decision, decided_by = EXCLUDED.decided_by,
     running_task = EXCLUDED.running_task
 
 -- :name decisions
--- The decisions that leave partitions of a dataset version as they are.
+-- The decisions that leave partitions of a dataset version stale.
 SELECT partition_key, decision, decided_by, decided_at, plan_id, task_id FROM knockon.stale_decisions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
   AND (%(keys)s::text[] IS NULL OR partition_key = ANY(%(keys)s))
 
 -- :name decided
--- The partitions of dataset versions that decisions leave as they are.
+-- The partitions of dataset versions that decisions leave stale.
 SELECT d.dataset_uuid, d.partition_key
 FROM knockon.stale_decisions d
 JOIN unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) AS g(dataset, version)
     ON d.dataset_uuid = g.dataset AND d.dataset_version = g.version
 
 -- :name forget_decisions
--- A later plan recomputes these after all, unless it reads new rows only, and not those left unread.
+-- Delete the decisions on partitions recomputed by a later plan, unless that plan reads new rows
+-- only and the decision concerns old ones.
 DELETE FROM knockon.stale_decisions d
 USING unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[], %(read_all_rows)b::bool[])
     AS g(dataset, version, key, reads_all_rows)

@@ -1,8 +1,8 @@
 -- :name describe
--- The tables and views of these qualified names, as far as they exist, with their columns in order;
--- types carry their schema. A comment with Knockon's mark counts only where the table belongs to the
--- role of the dataset's org: every owner can write a comment. Looked up in the catalog as the statement sees it: to_regclass answers
--- from a cache that may lack what another transaction has just made.
+-- The existing tables and views of these qualified names, with their columns in order; types are
+-- qualified. A comment with Knockon's mark counts only if the table belongs to the role of the
+-- dataset's org, because every owner can write comments. The catalog is read as of the statement:
+-- to_regclass answers from a cache that may lack a table created by another transaction.
 SELECT r.name, n.nspname AS schema, c.relname AS table,
        CASE WHEN NOT starts_with(m.comment, 'knockon:') OR EXISTS (
                 SELECT FROM knockon.datasets d
@@ -35,14 +35,14 @@ JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = p.parts[1]
 CROSS JOIN LATERAL (SELECT obj_description(c.oid, 'pg_class') AS comment) AS m
 
 -- :name lock
--- One at a time makes a table or a schema; the rest find it made.
+-- Serialize the creation of a table or schema; later transactions find it created.
 SELECT pg_advisory_xact_lock(hashtextextended('knockon.table ' || %(key)s, 0))
 
 -- :name reached_by_writes
--- The relations whose rows a write to one of these names changes: itself, its partitions and
--- children, whatever it is a partition or a child of, and with `via`, the tables whose foreign keys
--- pass a deletion or an update on. A foreign key to a partitioned table has a row for each partition.
--- `captured`: names in the capture triggers on it.
+-- The relations with rows changed by a write to one of these names: the relation, its partitions
+-- and children, its ancestors, and with `via`, the tables whose foreign keys propagate a deletion
+-- or an update. A foreign key to a partitioned table has a row for each partition. `captured`:
+-- names in the capture triggers on the relation.
 WITH RECURSIVE reached AS (
     SELECT r.name, c.oid, false AS is_above, NULL::name AS via
     FROM unnest(%(names)s::text[]) AS r(name)
@@ -74,8 +74,8 @@ JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 ORDER BY f.name, f.oid, f.via NULLS FIRST
 
 -- :name written
--- The tables that this transaction has written, or was about to, by its locks. `defers`: a trigger may
--- not have run yet.
+-- The tables that this transaction has written, or is about to write, by its locks. `defers`: a
+-- trigger may not have run yet.
 SELECT n.nspname AS schema, c.relname AS table, n.nspname = 'public' AS is_visible,
     EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgdeferrable) AS defers,
     ARRAY(SELECT DISTINCT substr(t.tgname::text, 9, 12)
@@ -90,9 +90,9 @@ WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowExcl
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 
 -- :name claims
--- The datasets that current versions, of any org, may keep in tables of these bare names, or
--- capture from them. Names are compared as the server folds and cuts them, which it does in ASCII only
--- (and `lower` by the locale of the database, unless it is given another).
+-- The datasets that current versions of any org may store in tables of these bare names, or capture
+-- from them. Names are compared as folded and truncated by the server, which it does in ASCII only
+-- (and `lower` by the locale of the database, unless given another).
 SELECT c.org_id, c.name, j.dag_name, j.activation = 'source' AS is_source,
        t.spelling, t.folds
 FROM knockon.current_datasets c
@@ -107,8 +107,8 @@ WHERE lower(btrim(replace(regexp_replace(t.spelling, '^.*[.]', ''), '"', ''), E'
     IN (SELECT unnest(%(names)s::text[]))
 
 -- :name captured
--- The datasets of current versions whose capture triggers have these names; those of an earlier version
--- were named without the org.
+-- The datasets of current versions whose capture triggers have these names; triggers of an earlier
+-- version were named without the org.
 SELECT c.org_id, c.name, j.dag_name, j.activation = 'source' AS is_source, w.schema, w.name AS table
 FROM unnest(%(stems)s::text[], %(schemas)s::text[], %(tables)s::text[]) AS w(stem, schema, name)
 JOIN knockon.current_datasets c ON w.stem IN (
@@ -118,10 +118,10 @@ JOIN knockon.datasets d ON d.id = c.dataset_uuid
 JOIN knockon.jobs j ON j.dag_version_id = c.dag_version_id AND j.name = d.producer_job_name
 
 -- :name entitled
--- Of claims of other orgs on tables of these schemas and names, the numbers of those that count
--- against an org: where the other org has a right to the table, and the org's own is not stronger. The
--- owner's is the strongest. An operator who lets an org write to a table has decided about those who
--- read it; for an org that is given what its DAG files name, nobody has. Rights of PUBLIC do not count.
+-- The numbers of those claims of other orgs that count against an org: the other org has a right to
+-- the table, and the org's own right is not stronger. Ownership is the strongest right. An operator
+-- who lets an org write to a table has accepted its readers; a grant by DAG files implies no such
+-- decision. Rights of PUBLIC do not count.
 WITH org AS (
     SELECT o.id, p.proowner AS role, coalesce(o.settings ->> 'grants' = 'dag_files', false) AS is_given
     FROM knockon.orgs o

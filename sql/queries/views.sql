@@ -1,9 +1,9 @@
 -- :name migrations
--- What has been applied to this database.
+-- The migrations applied to this database.
 SELECT version FROM knockon.migrations
 
 -- :name dags
--- The DAGs of an org in the version that is served.
+-- The DAGs of an org in their current versions.
 SELECT c.dag_name, v.yaml_hash, c.updated_at AS deployed_at,
        (SELECT count(*) FROM knockon.jobs j WHERE j.dag_version_id = v.id) AS jobs,
        (SELECT count(*) FROM knockon.dag_version_datasets p WHERE p.dag_version_id = v.id) AS datasets
@@ -11,13 +11,13 @@ FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_
 WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 
 -- :name open_invalidations
--- How many invalidations wait for a planner, and for how many seconds the oldest does.
+-- The number of open invalidations, and the age of the oldest in seconds.
 SELECT count(*) AS invalidations, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds
 FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL
 
 -- :name set_aside
--- The newest invalidations that could not be planned, and how many there are in all.
+-- The newest invalidations that were set aside, and their total number.
 SELECT i.id, d.name AS dataset, i.partition_key, i.planning_error AS error, i.set_aside_at,
        count(*) OVER () AS total
 FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
@@ -25,29 +25,30 @@ WHERE i.org_id = %(org_id)s AND i.planning_error IS NOT NULL
 ORDER BY i.set_aside_at DESC LIMIT %(limit)s
 
 -- :name invalidation_ids
--- The invalidations whose id ends like this.
+-- Ids of invalidations with this ending.
 SELECT id FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
 
 -- :name positions
--- Where every consumer stands.
+-- The positions of all consumers.
 SELECT consumer, stream, position, updated_at FROM knockon.consumer_positions
 WHERE org_id = %(org_id)s ORDER BY consumer, stream
 
 -- :name open_dead_letters
--- How many deliveries wait to be looked at.
+-- The number of open dead letters.
 SELECT count(*) AS letters FROM knockon.dead_letters
 WHERE org_id = %(org_id)s AND replayed_at IS NULL AND closed_at IS NULL
 
 -- :name workers
--- Who has had a task in the last minutes, and how many they have now.
+-- Workers with a task in the last minutes, and the number of their running tasks.
 SELECT worker_id, count(*) FILTER (WHERE status = 'running') AS running, max(last_heartbeat) AS seen
 FROM knockon.tasks
 WHERE org_id = %(org_id)s AND last_heartbeat > clock_timestamp() - interval '15 minutes'
 GROUP BY worker_id ORDER BY worker_id
 
 -- :name stuck
--- The newest tasks that failed or are held, and how many others wait behind each.
+-- The newest failed tasks and first runs that wait for inputs, with the number of tasks blocked by
+-- each.
 WITH RECURSIVE stuck AS (
     SELECT t.id FROM knockon.tasks t
     WHERE t.org_id = %(org_id)s
@@ -68,36 +69,36 @@ FROM stuck s JOIN knockon.tasks t ON t.id = s.id JOIN knockon.jobs j ON j.id = t
 ORDER BY t.id DESC
 
 -- :name task_ids
--- The tasks whose id ends like this.
+-- Ids of tasks with this ending.
 SELECT id FROM knockon.tasks WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
 
 -- :name plan_ids
--- The plans whose id ends like this.
+-- Ids of plans with this ending.
 SELECT id FROM knockon.plans WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
 
 -- :name dead_letter_ids
--- The dead letters whose id ends like this.
+-- Ids of dead letters with this ending.
 SELECT id FROM knockon.dead_letters WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
 
 -- :name dead_letter
--- All of one dead letter.
+-- One dead letter.
 SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at, is_loss,
        closed_at, closed_by, close_reason
 FROM knockon.dead_letters WHERE org_id = %(org_id)s AND id = %(id)s
 
 -- :name open_dead_letter_ids
--- Everything that could be replayed, the oldest first.
+-- Ids of dead letters that can be replayed, the oldest first.
 SELECT id FROM knockon.dead_letters
 WHERE org_id = %(org_id)s AND replayed_at IS NULL AND closed_at IS NULL AND NOT is_loss
 ORDER BY created_at
 
 -- :name dead_letter_error
--- It was read again, and could not be: the newest error counts.
+-- Replace the error of a dead letter after an unsuccessful replay.
 UPDATE knockon.dead_letters SET error = %(error)s WHERE id = %(id)s
 
 -- :name progress
--- How far the tasks are that some invalidations caused, which of their plans wait for approval, and whether
--- anything else is in motion.
+-- The progress of the tasks caused by some invalidations, those of their plans that are pending
+-- approval, and whether any other task is queued or running.
 WITH invalidations AS (
     SELECT plan_id, processed_at, outcome, planning_error FROM knockon.data_invalidations
     WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
@@ -118,14 +119,14 @@ SELECT (SELECT count(*) FROM invalidations
                WHERE t.org_id = %(org_id)s AND t.status IN ('queued', 'running')) AS moving
 
 -- :name invalidations_of_version
--- What a deploy found to be built anew.
+-- The invalidations of a deploy.
 SELECT i.id FROM knockon.data_invalidations i
 JOIN knockon.dag_version_datasets p ON p.dataset_version = i.dataset_version
 WHERE i.org_id = %(org_id)s AND p.dag_version_id = %(dag_version_id)s
   AND i.reason = 'definition_change'
 
 -- :name unfinished_over
--- Tasks that are still to make these partitions.
+-- Unfinished tasks for these partitions.
 SELECT t.id, j.name AS job, t.slot, t.status, t.outcome, t.error_message, t.waiting_for
 FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
 WHERE t.job_id = %(job_id)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
@@ -133,8 +134,8 @@ WHERE t.job_id = %(job_id)s AND t.status IN ('blocked', 'queued', 'running', 'fa
 ORDER BY t.id
 
 -- :name skipped_over
--- By plan, the task over a partition that it made and that ended without a run. Ids rise with time
--- and a plan makes its tasks at once, so that they are to be found soon behind its own id.
+-- By plan, its task for a partition that ended without a run. Ids rise with time and a plan creates
+-- its tasks at once, so they are found close to the plan's own id.
 SELECT p.id AS plan_id, t.id AS task_id
 FROM unnest(%(plans)b::uuid[], %(ends)b::uuid[]) AS p(id, until)
 JOIN knockon.tasks t ON t.id BETWEEN p.id AND p.until AND t.status = 'skipped'
@@ -143,19 +144,19 @@ JOIN knockon.jobs j ON j.id = t.job_id AND j.name = %(job)s AND j.dag_name = %(d
 WHERE t.org_id = %(org_id)s
 
 -- :name server
--- What server it is, what time it has, and how full its queue of doorbells is.
+-- The version of the server, its time, and the usage of its notification queue.
 SELECT current_setting('server_version') AS version, clock_timestamp() AS now,
        pg_notification_queue_usage() AS doorbells
 
 -- :name expired
--- Tasks that run on beyond their lease, because nobody reaps.
+-- Running tasks with expired leases that no engine has reaped.
 SELECT count(*) AS tasks FROM knockon.tasks
 WHERE org_id = %(org_id)s AND status = 'running'
   AND lease_expires_at < clock_timestamp() - interval '1 minute'
 
 -- :name suspected_secrets
--- Jobs of all versions whose stored definition may hold a secret, for a closer look: the words by which
--- secrets are known, or a password in an address. References are none.
+-- Jobs of all versions whose stored definition may contain a secret, for a closer check: words that
+-- usually name secrets, or a password in an address. References are excluded.
 SELECT j.dag_name, j.dag_version_id, j.source, j.config,
     EXISTS (SELECT FROM knockon.dag_current_versions c WHERE c.dag_version_id = j.dag_version_id)
         AS is_current

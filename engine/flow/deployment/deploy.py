@@ -180,7 +180,9 @@ def _job_row(job: CompiledJob) -> dict[str, Any]:
 
 
 async def _serve(conn: Connection, org_id: UUID, dag_name: str, version_id: UUID) -> None:
-    await execute(conn, "dags.serve", org_id=org_id, dag_name=dag_name, dag_version_id=version_id)
+    await execute(
+        conn, "dags.set_current", org_id=org_id, dag_name=dag_name, dag_version_id=version_id
+    )
     await execute(conn, "orgs.bump_epoch", org_id=org_id)
 
 

@@ -61,4 +61,4 @@ async def changes_since(
 
 async def record_review(conn: Connection, plan_id: UUID, state: str, by: str | None) -> None:
     """Record the outcome of a review, and its author."""
-    await execute(conn, "plans.decide", id=plan_id, state=state, by=by)
+    await execute(conn, "plans.review", id=plan_id, state=state, by=by)
