@@ -26,7 +26,7 @@ class Lease:
     task_id: UUID
     token: UUID
     job: Job
-    slot: str
+    block_key: str
     partitions: tuple[str, ...]
     attempt: int
     expires_at: datetime

@@ -10,10 +10,10 @@ from engine.partitions import PartitionSpace
 from engine.planner.plan import Step
 
 SINGLE_RUN_BLOCK = "*"
-"""Slot of a single-run job."""
+"""Key of the block of a single-run job."""
 
 TaskBlock = tuple[str, tuple[str, ...], bool]
-"""(slot, partition keys, whether the task must run)."""
+"""(block key, partition keys, whether the task must run)."""
 
 
 def cached_step_blocks() -> Callable[[Step, Job], Sequence[TaskBlock]]:
@@ -40,8 +40,8 @@ def cached_step_blocks() -> Callable[[Step, Job], Sequence[TaskBlock]]:
 def step_blocks(step: Step, job: Job) -> Iterator[TaskBlock]:
     """Yield the tasks of a step, in the order of the partitions.
 
-    A slot is a fixed block of up to ``partitions_per_task`` neighbors, so that triggers of any
-    neighbor find the same task: a `PerPartition` job has a task for each triggered slot, with the
+    A block is a fixed set of up to ``partitions_per_task`` neighbors, so that triggers of any
+    neighbor find the same task: a `PerPartition` job has a task for each triggered block, with the
     triggered keys. A single-run job has one task, with all keys.
     """
     space = step.partitions.space
@@ -50,8 +50,8 @@ def step_blocks(step: Step, job: Job) -> Iterator[TaskBlock]:
         yield SINGLE_RUN_BLOCK, tuple(space.keys(step.partitions)), must_run
         return
     invalidated = _keys(step, space)
-    for slot, keys in space.blocks(step.partitions, job.partitions_per_task):
-        yield slot, tuple(keys), not invalidated.isdisjoint(keys)
+    for block_key, keys in space.blocks(step.partitions, job.partitions_per_task):
+        yield block_key, tuple(keys), not invalidated.isdisjoint(keys)
 
 
 def task_count(step: Step, lineage: Lineage) -> int:

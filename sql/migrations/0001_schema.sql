@@ -236,8 +236,8 @@ CREATE TABLE tasks (
     org_id uuid NOT NULL,
     runtime text NOT NULL,
     priority int NOT NULL DEFAULT 0,
-    -- The block of neighboring partitions that the task may build; the key if it builds one.
-    slot text NOT NULL,
+    -- The block of adjacent partitions that the task may build, by the key of the first one.
+    block_key text NOT NULL,
     -- It runs whatever the results upstream: an input has changed, or its output was invalidated.
     must_run boolean NOT NULL,
     row_filters jsonb NOT NULL DEFAULT '[]',
@@ -256,11 +256,11 @@ CREATE TABLE tasks (
     outcome text,
     CHECK (status <> 'running' OR (lease_token IS NOT NULL AND lease_expires_at IS NOT NULL))
 ) WITH (fillfactor = 80);
--- At most one unstarted and one running task per job and slot.
-CREATE UNIQUE INDEX tasks_open ON tasks (job_id, slot) WHERE status IN ('blocked', 'queued');
-CREATE UNIQUE INDEX tasks_running ON tasks (job_id, slot) WHERE status = 'running';
+-- At most one unstarted and one running task per block of a job.
+CREATE UNIQUE INDEX tasks_open ON tasks (job_id, block_key) WHERE status IN ('blocked', 'queued');
+CREATE UNIQUE INDEX tasks_running ON tasks (job_id, block_key) WHERE status = 'running';
 -- The tasks that a plan may have to join, to queue behind or to wait for.
-CREATE INDEX tasks_live ON tasks (job_id, slot)
+CREATE INDEX tasks_live ON tasks (job_id, block_key)
     WHERE status IN ('blocked', 'queued', 'running', 'failed');
 CREATE INDEX tasks_claimable ON tasks (org_id, runtime, priority DESC, id) WHERE status = 'queued';
 CREATE INDEX tasks_failed ON tasks (org_id) WHERE status = 'failed';

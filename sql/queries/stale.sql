@@ -139,7 +139,7 @@ FROM unnest(%(keys)s::text[], %(stale)s::bool[]) AS v(key, is_stale)
 LEFT JOIN LATERAL (
     SELECT t.id FROM knockon.tasks t
     WHERE t.job_id = %(job)s AND t.status = 'running'
-      AND (t.slot = '*' OR v.key = ANY (t.partitions)) LIMIT 1) AS r ON true
+      AND (t.block_key = '*' OR v.key = ANY (t.partitions)) LIMIT 1) AS r ON true
 WHERE v.is_stale OR (
     r.id IS NOT NULL
     AND NOT EXISTS (SELECT FROM knockon.partition_versions p WHERE p.dataset_uuid = %(dataset)s

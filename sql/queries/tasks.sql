@@ -1,19 +1,19 @@
 -- :name lock_live
--- Lock the unfinished tasks of these slots, so that none of them starts or ends while a plan
+-- Lock the unfinished tasks of these blocks, so that none of them starts or ends while a plan
 -- decides to join it, to queue behind it or to wait for it. Running tasks come first, in the order
 -- in which completions lock: the completed task, then its dependents.
-SELECT t.id, t.job_id, t.slot, t.status
+SELECT t.id, t.job_id, t.block_key, t.status
 FROM knockon.tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
-  AND (t.job_id, t.slot) IN (
-      SELECT u.job_id, u.slot
-      FROM unnest(%(jobs)b::text[]::uuid[], %(slots)b::text[]) AS u(job_id, slot))
+  AND (t.job_id, t.block_key) IN (
+      SELECT u.job_id, u.block_key
+      FROM unnest(%(jobs)b::text[]::uuid[], %(block_keys)b::text[]) AS u(job_id, block_key))
 ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE
 
 -- :name lock_live_of_jobs
--- Lock the unfinished tasks of whole jobs, for inputs with unknown slots.
-SELECT t.id, t.job_id, t.slot, t.status
+-- Lock the unfinished tasks of whole jobs, for inputs with unknown blocks.
+SELECT t.id, t.job_id, t.block_key, t.status
 FROM knockon.tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
   AND t.job_id = ANY(%(jobs)b::text[]::uuid[])
@@ -22,7 +22,7 @@ FOR UPDATE
 
 -- :name copy_in
 -- Create the new tasks of a plan.
-COPY knockon.tasks (id, job_id, status, partitions, org_id, runtime, priority, slot, must_run, row_filters,
+COPY knockon.tasks (id, job_id, status, partitions, org_id, runtime, priority, block_key, must_run, row_filters,
             propagated, plan_ids) FROM STDIN (FORMAT binary)
 
 -- :name copy_dependencies
@@ -50,7 +50,7 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
                                ELSE coalesce(jsonb_agg(f), '[]') END
                    FROM (SELECT DISTINCT f
                          FROM jsonb_array_elements(t.row_filters || v.row_filters) AS f) AS d),
-    propagated = knockon.merge_propagated(t.propagated, v.propagated, t.slot = '*'
+    propagated = knockon.merge_propagated(t.propagated, v.propagated, t.block_key = '*'
         OR t.partitions = ARRAY(SELECT jsonb_array_elements_text(v.partitions))),
     plan_ids = t.plan_ids[greatest(cardinality(t.plan_ids) - 98, 1):] || %(plan_id)s::uuid,
     plans_dropped_to = CASE WHEN cardinality(t.plan_ids) >= 100
@@ -68,18 +68,18 @@ ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = d.datasets || exclude
 WHERE NOT excluded.datasets <@ d.datasets
 
 -- :name candidates
--- Lock the most urgent queued tasks that are due and whose slot has no running task. Each runtime
+-- Lock the most urgent queued tasks that are due and whose block has no running task. Each runtime
 -- is queried separately, so that the index returns its tasks in order and a long queue costs no
 -- more than a short one.
-SELECT t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.attempts
+SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts
 FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
-    SELECT t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.attempts, t.priority
+    SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts, t.priority
     FROM knockon.tasks t
     WHERE t.org_id = %(org_id)s AND t.status = 'queued' AND t.runtime = served.runtime
       AND (t.next_retry_at IS NULL OR t.next_retry_at <= clock_timestamp())
       AND NOT t.job_id = ANY(%(closed)s)
       AND NOT EXISTS (SELECT FROM knockon.tasks r
-                      WHERE r.job_id = t.job_id AND r.slot = t.slot AND r.status = 'running')
+                      WHERE r.job_id = t.job_id AND r.block_key = t.block_key AND r.status = 'running')
     ORDER BY t.priority DESC, t.id
     LIMIT %(limit)s
     FOR UPDATE OF t SKIP LOCKED) AS t
@@ -189,7 +189,7 @@ SET must_run = c.must_run,
                    ELSE 'nothing that it reads came out changed' END
 FROM c
 WHERE t.id = c.id AND (NOT c.waits OR c.must_run <> t.must_run)
-RETURNING t.id, t.job_id, t.slot, t.partitions, t.row_filters, t.status, t.must_run,
+RETURNING t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.status, t.must_run,
     c.waits_for_inputs AND NOT c.waits AS waits_for_inputs
 
 -- :name queue_stale
@@ -209,19 +209,19 @@ WHERE id = ANY(%(ids)s) AND status = 'blocked'
 
 -- :name lock_running
 -- Lock a running task by its current lease token, to record a failed attempt.
-SELECT id, job_id, slot, attempts, partitions FROM knockon.tasks
+SELECT id, job_id, block_key, attempts, partitions FROM knockon.tasks
 WHERE id = %(id)s AND lease_token = %(token)s AND status = 'running' FOR UPDATE
 
 -- :name lock_expired
 -- Lock running tasks with expired leases.
-SELECT id, job_id, slot, attempts, partitions, worker_id, lease_expires_at FROM knockon.tasks
+SELECT id, job_id, block_key, attempts, partitions, worker_id, lease_expires_at FROM knockon.tasks
 WHERE org_id = %(org_id)s AND status = 'running' AND lease_expires_at < clock_timestamp()
 ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 
 -- :name lock_successor
--- Lock the unstarted task that a later change has queued for the same slot.
+-- Lock the unstarted task that a later change has queued for the same block.
 SELECT id FROM knockon.tasks
-WHERE job_id = %(job_id)s AND slot = %(slot)s AND status IN ('blocked', 'queued') FOR UPDATE
+WHERE job_id = %(job_id)s AND block_key = %(block_key)s AND status IN ('blocked', 'queued') FOR UPDATE
 
 -- :name retry_later
 -- Queue a task again after a failed attempt, with a delay.
@@ -258,7 +258,7 @@ WITH rewired AS (
         completed_at = clock_timestamp(), error_message = %(error)s,
         outcome = 'its work passed to task ' || %(successor)s
     WHERE id = %(id)s
-    RETURNING partitions, slot, row_filters, propagated, plan_ids, plans_dropped_to
+    RETURNING partitions, block_key, row_filters, propagated, plan_ids, plans_dropped_to
 )
 UPDATE knockon.tasks t
 SET must_run = true,
@@ -269,7 +269,7 @@ SET must_run = true,
                    FROM (SELECT DISTINCT f
                          FROM jsonb_array_elements(t.row_filters || e.row_filters) AS f) AS d),
     propagated = knockon.merge_propagated(t.propagated, e.propagated,
-        t.slot = '*' OR t.partitions = e.partitions),
+        t.block_key = '*' OR t.partitions = e.partitions),
     plan_ids = p.ids[greatest(cardinality(p.ids) - 99, 1):],
     plans_dropped_to = greatest(e.plans_dropped_to, t.plans_dropped_to,
         p.ids[cardinality(p.ids) - 100])
@@ -278,7 +278,7 @@ WHERE t.id = %(successor)s AND s.id = t.id
 
 -- :name lock_one
 -- Lock a task for an operator action.
-SELECT id, job_id, slot, status, partitions, row_filters FROM knockon.tasks
+SELECT id, job_id, block_key, status, partitions, row_filters FROM knockon.tasks
 WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 
 -- :name requeue
@@ -336,7 +336,7 @@ ORDER BY id FOR UPDATE
 
 -- :name list
 -- The newest tasks.
-SELECT t.id, j.dag_name, j.name AS job, t.slot, t.status, t.partitions, t.must_run, t.attempts,
+SELECT t.id, j.dag_name, j.name AS job, t.block_key, t.status, t.partitions, t.must_run, t.attempts,
        t.worker_id, t.created_at, t.started_at, t.completed_at, t.next_retry_at, t.error_message,
        t.outcome, t.waiting_for, t.plan_ids
 FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
@@ -359,7 +359,7 @@ WHERE i.task_id = %(id)s ORDER BY 1, 2
 
 -- :name blockers
 -- The tasks that a task depends on, finished or not.
-SELECT f.id, j.name AS job, f.slot, f.status, f.outcome, f.error_message
+SELECT f.id, j.name AS job, f.block_key, f.status, f.outcome, f.error_message
 FROM knockon.task_dependencies d JOIN knockon.tasks f ON f.id = d.depends_on JOIN knockon.jobs j ON j.id = f.job_id
 WHERE d.task_id = %(id)s ORDER BY f.id
 

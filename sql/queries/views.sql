@@ -63,7 +63,7 @@ WITH RECURSIVE stuck AS (
     JOIN knockon.task_dependencies d ON d.depends_on = b.id
     JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
 )
-SELECT t.id, j.name AS job, t.slot, t.status, t.attempts, t.error_message, t.waiting_for,
+SELECT t.id, j.name AS job, t.block_key, t.status, t.attempts, t.error_message, t.waiting_for,
        (SELECT count(*) FROM dependents b WHERE b.root = t.id) AS blocks
 FROM stuck s JOIN knockon.tasks t ON t.id = s.id JOIN knockon.jobs j ON j.id = t.job_id
 ORDER BY t.id DESC
@@ -127,10 +127,10 @@ WHERE i.org_id = %(org_id)s AND p.dag_version_id = %(dag_version_id)s
 
 -- :name unfinished_over
 -- Unfinished tasks for these partitions.
-SELECT t.id, j.name AS job, t.slot, t.status, t.outcome, t.error_message, t.waiting_for
+SELECT t.id, j.name AS job, t.block_key, t.status, t.outcome, t.error_message, t.waiting_for
 FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
 WHERE t.job_id = %(job_id)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
-  AND (%(partition)s = ANY(t.partitions) OR t.slot = '*')
+  AND (%(partition)s = ANY(t.partitions) OR t.block_key = '*')
 ORDER BY t.id
 
 -- :name skipped_over

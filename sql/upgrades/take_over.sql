@@ -5,6 +5,7 @@
 ALTER TABLE knockon_before.jobs RENAME learns TO accepts_reported_lineage;
 ALTER TABLE knockon_before.jobs RENAME holds TO waits_for_inputs;
 ALTER TABLE knockon_before.tasks RENAME hit TO must_run;
+ALTER TABLE knockon_before.tasks RENAME slot TO block_key;
 ALTER TABLE knockon_before.partition_versions RENAME column_stamps TO column_versions;
 
 DELETE FROM knockon.orgs;

@@ -332,7 +332,7 @@ def what_other_plans_are_making_is_not_waited_for(patch: Patch) -> None:
 
 @mutation
 def two_run_at_once(patch: Patch) -> None:
-    """None waits for the running one of its slot, neither as a task behind it nor at the claim."""
+    """None waits for the running one of its block, neither as a task behind it nor at the claim."""
 
     def hasty(find: Any) -> Any:
         def wrong(emissions: Any, live: Any) -> None:
@@ -865,8 +865,12 @@ def a_block_must_run_only_if_all_its_partitions_must(patch: Patch) -> None:
                 if step.directly_invalidated
                 else set()
             )
-            for slot, keys, must_run in step_blocks(step, job):
-                yield slot, keys, must_run and (job.is_single_run or invalidated.issuperset(keys))
+            for block_key, keys, must_run in step_blocks(step, job):
+                yield (
+                    block_key,
+                    keys,
+                    must_run and (job.is_single_run or invalidated.issuperset(keys)),
+                )
 
         return wrong
 

@@ -28,7 +28,7 @@ WITH RECURSIVE stuck AS (
     SELECT id FROM tasks WHERE org_id = %(org)s
     AND (status = 'failed' OR status = 'blocked' AND waiting_for IS NOT NULL)
     UNION SELECT d.task_id FROM stuck s JOIN task_dependencies d ON d.depends_on = s.id)
-SELECT t.id, j.name, t.slot, t.status, t.partitions, t.waiting_for,
+SELECT t.id, j.name, t.block_key, t.status, t.partitions, t.waiting_for,
        t.id IN (SELECT id FROM stuck) AS stuck
 FROM tasks t JOIN jobs j ON j.id = t.job_id
 WHERE t.org_id = %(org)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
@@ -210,7 +210,7 @@ class Rest:
         for row in await self.stage.rows(_UNFINISHED):
             job = self.stage.world.by_name[row["name"]]
             keys = keys_of(job, row["partitions"])
-            what = f"{row['name']}[{row['slot']}] {row['status']}"
+            what = f"{row['name']}[{row['block_key']}] {row['status']}"
             if row["status"] not in ("blocked", "failed") or not row["stuck"]:
                 raise Broken("at rest there is nothing left to do", what)
             if row["waiting_for"] is not None:

@@ -47,7 +47,7 @@ def lease(*partitions: str, lineage: Any = None, partitioning: str = DAILY) -> L
         TASK,
         UUID(int=6),
         job,
-        slot=partitions[0],
+        block_key=partitions[0],
         partitions=partitions,
         attempt=2,
         expires_at=datetime(2026, 1, 1, tzinfo=UTC),

@@ -152,9 +152,9 @@ class World:
             return await cursor.fetchall()
 
     async def tasks(self, job_name: str | None = None) -> dict[str, list[str]]:
-        """States of the tasks of a job (or of all), by state: ``job[slot]``."""
+        """States of the tasks of a job (or of all), by state: ``job[block_key]``."""
         rows = await self.rows(
-            "SELECT t.status, j.name || '[' || t.slot || ']' AS name FROM tasks t "
+            "SELECT t.status, j.name || '[' || t.block_key || ']' AS name FROM tasks t "
             "JOIN jobs j ON j.id = t.job_id WHERE %s::text IS NULL OR j.name = %s ORDER BY t.id",
             job_name,
             job_name,
@@ -165,10 +165,10 @@ class World:
         return found
 
     async def task(self, name: str, *statuses: str) -> Row:
-        """The one task called ``job[slot]`` that is in one of these states."""
+        """The one task called ``job[block_key]`` that is in one of these states."""
         rows = await self.rows(
             "SELECT t.* FROM tasks t JOIN jobs j ON j.id = t.job_id "
-            "WHERE j.name || '[' || t.slot || ']' = %s AND t.status = ANY(%s)",
+            "WHERE j.name || '[' || t.block_key || ']' = %s AND t.status = ANY(%s)",
             name,
             list(statuses),
         )
@@ -181,5 +181,5 @@ class World:
 
 
 def name_of(lease: Lease) -> str:
-    """``job[slot]``."""
-    return f"{lease.job.name}[{lease.slot}]"
+    """``job[block_key]``."""
+    return f"{lease.job.name}[{lease.block_key}]"

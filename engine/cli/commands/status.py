@@ -91,10 +91,10 @@ def _set_aside_table(view: Status) -> RenderableType:
 
 
 def _stuck_table(view: Status) -> RenderableType:
-    table = empty_table("stuck task", "status", "job", "slot", "blocks>", "reason")
+    table = empty_table("stuck task", "status", "job", "block", "blocks>", "reason")
     for task in view.stuck:
         status, blocks = status_text(task.status), str(task.blocks)
-        table.add_row(short(task.id), status, task.job, task.slot, blocks, _stuck_reason(task))
+        table.add_row(short(task.id), status, task.job, task.block_key, blocks, _stuck_reason(task))
     return table
 
 

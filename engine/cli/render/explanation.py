@@ -105,7 +105,7 @@ def _add_blockers(tree: Tree, view: ExplainedTask) -> None:
     if task.status == "blocked" and (unfinished or task.waiting_for):
         branch = tree.add(Text("waits for", "bold yellow"))
         for other in unfinished[:_MAX_LISTED]:
-            line = Text.assemble(short(other.id), f"  {other.job} {other.slot}  ")
+            line = Text.assemble(short(other.id), f"  {other.job} {other.block_key}  ")
             line.append_text(status_text(other.status))
             branch.add(line.append(f"  {_last_line(other.error_message)}", "dim"))
         if unfinished[_MAX_LISTED:]:
@@ -122,7 +122,9 @@ def _add_unchanged(branch: Tree, blockers: Sequence[Blocker]) -> None:
         outcome = task.outcome or task.status
         if outcome == "changed":
             outcome = "changed, but no column or row read here"
-        branch.add(Text.assemble(short(task.id), f"  {task.job} {task.slot}  ", (outcome, "dim")))
+        branch.add(
+            Text.assemble(short(task.id), f"  {task.job} {task.block_key}  ", (outcome, "dim"))
+        )
     if blockers[_MAX_LISTED:]:
         branch.add(Text(f"and {len(blockers) - _MAX_LISTED:,} more tasks", "dim"))
 

@@ -174,7 +174,7 @@ def _as_lease(
         task_id=task["id"],
         token=leased["lease_token"],
         job=terms.job,
-        slot=task["slot"],
+        block_key=task["block_key"],
         partitions=tuple(task["partitions"]),
         attempt=leased["attempts"],
         expires_at=leased["lease_expires_at"],

@@ -1,6 +1,6 @@
 """Fail an attempt: the task is retried later, or marked as failed.
 
-If a later change has queued a successor for the same slot, the successor takes over the work.
+If a later change has queued a successor for the same block, the successor takes over the work.
 """
 
 from uuid import UUID
@@ -38,7 +38,7 @@ async def end_attempt(
     lineage = await org.lineage(conn)
     await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
     successor = await fetch_one(
-        conn, "tasks.lock_successor", job_id=row["job_id"], slot=row["slot"]
+        conn, "tasks.lock_successor", job_id=row["job_id"], block_key=row["block_key"]
     )
     if successor is not None:
         await hand_over(conn, org, row["id"], successor["id"], error)

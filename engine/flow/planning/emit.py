@@ -1,7 +1,7 @@
 """Emit the steps of a plan as tasks, either new or merged into existing unstarted tasks.
 
-A job and slot have at most one open, unstarted task, joined by any further need. A running task may
-have read the old data, so a new task is queued behind it. A task waits for all unfinished tasks
+A block of a job has at most one open, unstarted task, joined by any further need. A running task
+may have read the old data, so a new task is queued behind it. A task waits for all unfinished tasks
 that produce its inputs, regardless of their plan.
 
 A plan may have 50,000 tasks, each looked up many times. Tasks are therefore keyed by the bytes of
@@ -43,9 +43,9 @@ from engine.store.run import Row, execute, fetch
 
 _MAX_LINKS = 10_000_000
 """Limit of links in one plan from tasks to the producers of their inputs."""
-_ANY_SLOT = ""
+_ANY_BLOCK = ""
 Place = tuple[int, str]
-"""A job id as an integer, and a slot."""
+"""A job id as an integer, and a block key."""
 Live = Mapping[Place, Sequence[Row]]
 
 
@@ -116,13 +116,13 @@ def _emissions(lineage: Lineage, plan: Plan) -> Iterator[_Emission]:
         propagated = _propagated(step, job)
         if_stale = frozenset(step.if_stale.space.keys(step.if_stale) if step.if_stale else ())
         triggering, straight = triggering_edges_of(step, job), _straight_producers(lineage, job)
-        for slot, keys, must_run in needs(step, job):
+        for block_key, keys, must_run in needs(step, job):
             sources = list(_sources(lineage, job, keys, straight))
             links += len(sources)
             _check_links(links)
             yield _Emission(
                 job,
-                (job.id.int, slot),
+                (job.id.int, block_key),
                 keys,
                 must_run,
                 bool(if_stale) and if_stale.issuperset(keys),
@@ -190,25 +190,25 @@ def _mapped_sources(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator
         if producer.is_single_run:
             yield (producer_id.int, SINGLE_RUN_BLOCK)
         elif partitions is None:
-            yield (producer_id.int, _ANY_SLOT)
+            yield (producer_id.int, _ANY_BLOCK)
         else:
             blocks = partitions.space.blocks(partitions, producer.partitions_per_task)
-            yield from ((producer_id.int, slot) for slot, _ in blocks)
+            yield from ((producer_id.int, block_key) for block_key, _ in blocks)
 
 
 async def _lock_live(conn: Connection, emissions: Sequence[_Emission]) -> Live:
-    """Lock the unfinished tasks at all places; (job, any slot) holds all tasks of the job."""
+    """Lock the unfinished tasks at all places; (job, any block) holds all tasks of the job."""
     places = {each.place for each in emissions}
     for each in emissions:
         places.update(each.sources)
     live: dict[Place, list[Row]] = defaultdict(list)
-    jobs, slots = [_hex(job) for job, _ in places], [slot for _, slot in places]
-    for row in await fetch(conn, "tasks.lock_live", jobs=jobs, slots=slots):
-        live[row["job_id"].int, row["slot"]].append(row)
-    whole_jobs = [_hex(job) for job, slot in places if slot == _ANY_SLOT]
+    jobs, block_keys = [_hex(job) for job, _ in places], [block_key for _, block_key in places]
+    for row in await fetch(conn, "tasks.lock_live", jobs=jobs, block_keys=block_keys):
+        live[row["job_id"].int, row["block_key"]].append(row)
+    whole_jobs = [_hex(job) for job, block_key in places if block_key == _ANY_BLOCK]
     if whole_jobs:
         for row in await fetch(conn, "tasks.lock_live_of_jobs", jobs=whole_jobs):
-            live[row["job_id"].int, _ANY_SLOT].append(row)
+            live[row["job_id"].int, _ANY_BLOCK].append(row)
     return live
 
 
@@ -244,12 +244,14 @@ def _add_blockers(emissions: Sequence[_Emission], live: Live) -> None:
 def _standing(emissions: Sequence[_Emission], live: Live) -> Mapping[Place, Sequence[bytes]]:
     """Return the ids of the tasks at each place, unfinished or about to be created."""
     there = {place: [row["id"].bytes for row in rows] for place, rows in live.items()}
-    whole = {job for each in emissions for job, slot in each.sources if slot == _ANY_SLOT}
+    whole = {
+        job for each in emissions for job, block_key in each.sources if block_key == _ANY_BLOCK
+    }
     for each in emissions:
         job, _ = each.place
         there.setdefault(each.place, []).append(each.task_id)
         if job in whole:
-            there.setdefault((job, _ANY_SLOT), []).append(each.task_id)
+            there.setdefault((job, _ANY_BLOCK), []).append(each.task_id)
     return there
 
 

@@ -42,7 +42,7 @@ class UnfinishedTask(msgspec.Struct, frozen=True):
 
     id: UUID
     job: str
-    slot: str
+    block_key: str
     status: str
     outcome: str | None
     error_message: str | None

@@ -57,7 +57,7 @@ class Blocker(msgspec.Struct, frozen=True):
 
     id: UUID
     job: str
-    slot: str
+    block_key: str
     status: str
     outcome: str | None
     error_message: str | None

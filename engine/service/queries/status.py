@@ -40,7 +40,7 @@ class StuckTask(msgspec.Struct, frozen=True):
 
     id: UUID
     job: str
-    slot: str
+    block_key: str
     status: str
     attempts: int
     blocks: int
@@ -131,7 +131,7 @@ def _stuck(row: dict[str, Any]) -> StuckTask:
     return StuckTask(
         id=row["id"],
         job=row["job"],
-        slot=row["slot"],
+        block_key=row["block_key"],
         status="held" if row["status"] == "blocked" else row["status"],
         attempts=row["attempts"],
         blocks=row["blocks"],

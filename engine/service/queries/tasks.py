@@ -17,7 +17,7 @@ class TaskRow(msgspec.Struct, frozen=True):
     id: UUID
     dag_name: str
     job: str
-    slot: str
+    block_key: str
     status: str
     partitions: list[str]
     must_run: bool

@@ -27,14 +27,14 @@ async def world(database: Database) -> World:
 @pytest.mark.parametrize("at_once", [1, 4, 1_000])
 async def test_the_others_are_claimed(world: World, place: int, at_once: int) -> None:
     await world.rows(
-        "UPDATE tasks SET partitions = '{nonsense}' WHERE slot = %s RETURNING id", DAYS[place]
+        "UPDATE tasks SET partitions = '{nonsense}' WHERE block_key = %s RETURNING id", DAYS[place]
     )
     claimed: list[str] = []
     for _ in range(20):
         claimed += [name_of(lease) for lease in await world.claim(at_once)]
     assert sorted(claimed) == [f"b[{day}]" for day in DAYS if day != DAYS[place]]
-    (row,) = await world.rows("SELECT slot, error_message FROM tasks WHERE status = 'failed'")
-    assert row["slot"] == DAYS[place]
+    (row,) = await world.rows("SELECT block_key, error_message FROM tasks WHERE status = 'failed'")
+    assert row["block_key"] == DAYS[place]
     assert "nonsense" in row["error_message"]
 
 

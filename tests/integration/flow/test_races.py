@@ -51,9 +51,9 @@ async def test_two_claimers_never_get_the_same_task(database: Database) -> None:
     async with world.conn() as one, world.conn() as two, one.transaction():
         first = await claim(one, world.org, Claimant("one"), 2)
         second = await claim(two, world.org, Claimant("two"), 10)
-    slots = [lease.slot for lease in (*first, *second)]
+    block_keys = [lease.block_key for lease in (*first, *second)]
     assert len(first) == 2
-    assert sorted(slots) == [f"2013-02-0{n}" for n in range(1, 5)]
+    assert sorted(block_keys) == [f"2013-02-0{n}" for n in range(1, 5)]
 
 
 async def test_two_claimers_keep_a_cap_together(database: Database) -> None:

@@ -51,7 +51,7 @@ async def test_what_is_open_waits_fails_and_is_held_is_counted(database: Databas
         lease.task_id,
     )
     await world.rows(
-        "UPDATE tasks SET status = 'failed' WHERE status = 'queued' AND slot = '2013-02-14'"
+        "UPDATE tasks SET status = 'failed' WHERE status = 'queued' AND block_key = '2013-02-14'"
         " RETURNING id"
     )
     await world.change("a", DAY)
@@ -115,7 +115,7 @@ async def test_a_long_history_is_not_read(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.rows(
-        "INSERT INTO tasks (id, job_id, status, org_id, runtime, slot, must_run)"
+        "INSERT INTO tasks (id, job_id, status, org_id, runtime, block_key, must_run)"
         " SELECT gen_random_uuid(), job_id, 'succeeded', org_id, runtime, n::text, true"
         " FROM tasks, generate_series(1, 20000) AS n RETURNING 1 AS one"
     )

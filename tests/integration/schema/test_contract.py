@@ -105,8 +105,8 @@ def _one_row(probe: str) -> str:
     ids = "gen_random_uuid()"
     return {
         "tasks": "INSERT INTO tasks_probe (id, job_id, status, partitions, input_versions,"
-        " attempts, outputs, created_at, org_id, runtime, priority, slot, must_run, row_filters,"
-        " plan_ids)"
+        " attempts, outputs, created_at, org_id, runtime, priority, block_key, must_run,"
+        " row_filters, plan_ids)"
         f" VALUES ({ids}, {ids}, 'queued', '{{}}', '{{}}', 0, '[]', now(), {ids}, 'local', 0,"
         " '*', true, '[]', '{}')",
         "invalidations": "INSERT INTO invalidations_probe (id, dataset_uuid, dataset_version,"

@@ -165,7 +165,7 @@ async def test_a_skipped_task_names_what_came_out_unchanged(database: Database) 
         await world.changed("a", DAY)
         await world.run(same=["b"])
     view = await explained(world, f"c[{DAY}]", "skipped")
-    assert [(each.job, each.slot, each.outcome) for each in view.blockers] == [
+    assert [(each.job, each.block_key, each.outcome) for each in view.blockers] == [
         ("b", DAY, "unchanged")
     ]
     drawn = StringIO()

@@ -26,8 +26,8 @@ async def test_tasks_are_filtered_and_come_newest_first(database: Database) -> N
     of_c = await tasks(world.caller, world.service, job="c", partition=OTHER)
     one = await tasks(world.caller, world.service, limit=1)
     assert [each.id for each in everything] == sorted((t.id for t in everything), reverse=True)
-    assert [(each.job, each.slot, each.note) for each in done] == [("b", DAY, "changed")]
-    assert [(each.job, each.slot) for each in of_c] == [("c", OTHER)]
+    assert [(each.job, each.block_key, each.note) for each in done] == [("b", DAY, "changed")]
+    assert [(each.job, each.block_key) for each in of_c] == [("c", OTHER)]
     assert one == everything[:1]
 
 

@@ -54,6 +54,7 @@ _RENAMED = {
     "learns": "accepts_reported_lineage",
     "holds": "waits_for_inputs",
     "hit": "must_run",
+    "slot": "block_key",
     "column_stamps": "column_versions",
 }
 _TABLES = ("orgs", "dag_versions", "jobs", "datasets", "column_lineage", "tasks",

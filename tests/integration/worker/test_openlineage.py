@@ -64,8 +64,8 @@ async def test_every_attempt_of_every_operator_is_told(database: Database, modul
     attempts: dict[str, int] = defaultdict(int)
 
     def fails_once(context: Context) -> None:
-        attempts[context.lease.slot] += 1
-        if attempts[context.lease.slot] == 1:
+        attempts[context.lease.block_key] += 1
+        if attempts[context.lease.block_key] == 1:
             raise TaskFailed("not yet")
 
     module.run = fails_once

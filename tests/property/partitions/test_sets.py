@@ -145,10 +145,10 @@ def test_blocks_are_fixed_and_hold_each_key_once(
         return
     blocks = list(world.space.blocks(partitions, size))
     assert sorted(key for _, members in blocks for key in members) == sorted(keys)
-    assert len({slot for slot, _ in blocks}) == len(blocks)
-    slots = {key: slot for slot, members in blocks for key in members}
+    assert len({block_key for block_key, _ in blocks}) == len(blocks)
+    block_keys = {key: block_key for block_key, members in blocks for key in members}
     for key in list(keys)[:5]:
-        assert list(world.space.blocks(world.space.parse(key), size)) == [(slots[key], [key])]
+        assert list(world.space.blocks(world.space.parse(key), size)) == [(block_keys[key], [key])]
     for _, members in blocks:
         assert len(members) <= size
         assert members == sorted(members, key=_order(world))

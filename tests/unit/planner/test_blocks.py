@@ -1,4 +1,4 @@
-"""From steps to tasks: slots, what they need, what they read, what they wait for."""
+"""From steps to tasks: their blocks, inputs, and what they wait for."""
 
 import pytest
 

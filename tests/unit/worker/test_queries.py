@@ -20,7 +20,7 @@ def _lease(sql: Any, *outputs: str) -> Lease:
         task_id=ID,
         token=ID,
         job=Job(ID, "j", "d", "reactive", "PerPartition", (), (ID,), config={"sql": sql}),
-        slot="*",
+        block_key="*",
         partitions=("*",),
         attempt=1,
         expires_at=datetime(2026, 1, 1, tzinfo=UTC),
