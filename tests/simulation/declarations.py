@@ -79,9 +79,8 @@ class Declarations:
         for key in read_text(maker.space, row["partition_key"] if maker.space else "*"):
             latest = next((each for each in reversed(changes) if each.key == key), None)
             if latest is not None:
-                ledger.declared[row["name"]].append(
-                    Declared(self.stage.now, key, latest.columns, latest.groups)
-                )
+                # The engine announces changed columns, never rows.
+                ledger.declared[row["name"]].append(Declared(self.stage.now, key, latest.columns))
                 changes.append(replace(latest, time=self.stage.now))
 
     def _reject_found(self, row: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -14,97 +14,7 @@ from tests.simulation.world import EVERY, GROUP, Job, Output, World
 
 MOST_JOBS = 9
 COLUMNS = ("x", "y", "z")
-
-
-def world(seed: int) -> World:
-    """A world of two to ten jobs: any graph, or one of the shapes that waves are known to break."""
-    dice = Random(f"world {seed}")
-    maker = Maker(dice, Cutter.anywhere(dice))
-    shape = dice.random()
-    if shape < 0.1:
-        return maker.ladder(dice.randint(1, 3))
-    if shape < 0.15:
-        return maker.chain(dice.randint(4, 6))
-    return maker.any_world()
-
-
-def picky_world(seed: int) -> World:
-    """A world of few columns, each from one other, for waves that take long to be told of."""
-    dice = Random(f"picky world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).picky()
-
-
-def following_world(seed: int) -> World:
-    """A small world whose first job follows the rows of a source."""
-    dice = Random(f"following world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).following()
-
-
-def forked_world(seed: int) -> World:
-    """A small world whose first job makes columns for readers of their own."""
-    dice = Random(f"forked world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).forked()
-
-
-def bundled_world(seed: int) -> World:
-    """A forked world whose first job is a single run."""
-    made = forked_world(seed)
-    fork = made.by_name["job1"]
-    return made.replacing(replace(fork, strategy="Full", per_task=1))
-
-
-def damped_world(seed: int) -> World:
-    """A small world whose first job always comes out unchanged."""
-    dice = Random(f"damped world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).damped()
-
-
-def diamond_world(seed: int) -> World:
-    """A source, two jobs that read it, and one that reads both."""
-    dice = Random(f"diamond world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).ladder(1)
-
-
-def chain_world(seed: int) -> World:
-    """A source with three jobs one after another, of the same partitions."""
-    dice = Random(f"chain world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).chain(4)
-
-
-def bounded_world(seed: int) -> World:
-    """A small world with a source that may reach further."""
-    dice = Random(f"bounded world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).bounded()
-
-
-def tiny_world(seed: int) -> World:
-    """A source or two, with one to three jobs of any kind."""
-    dice = Random(f"tiny world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).any_world(most=4)
-
-
-WORLDS: dict[str, Callable[[int], World]] = {
-    "any": world,
-    "picky": picky_world,
-    "following": following_world,
-    "forked": forked_world,
-    "bundled": bundled_world,
-    "chain": chain_world,
-    "damped": damped_world,
-    "diamond": diamond_world,
-    "bounded": bounded_world,
-    "tiny": tiny_world,
-}
-"""Kinds of worlds, by name."""
-
-
-def finding_less(world: World) -> World:
-    """Return the world with some jobs that build everything together, and find less at times."""
-    for job in world.made:
-        if job.kind == "fold" and (job.strategy == "Full" or job.salt % 3 == 0):
-            outputs = tuple(replace(output, lineage=None) for output in job.outputs)
-            world = world.replacing(replace(job, strategy="Full", outputs=outputs, finds_less=True))
-    return world
+EIGHT_RANGES = (Dimension("n", "range", size=10, bounds=(0, 8)),)
 
 
 def another_job(dice: Random, world: World) -> Job:
@@ -150,12 +60,12 @@ class Maker:
             jobs.append(self._straight(n, [jobs[-1]]))
         return World(tuple(jobs))
 
-    def picky(self) -> World:
+    def picky(self, space: Space | None = None) -> World:
         """A job reads a source by column, and what came of it, which may be as it was; readers of a
         column or two stand below. Most tell only in all whether theirs came out new.
         """
         source = replace(self.source(0, "one"), tells_columns=True, grows=False)
-        space = self.dice.choice([(), (), source.space])
+        space = self.dice.choice([(), (), source.space]) if space is None else space
         top, side = (
             replace(source, name=f"src{n}", space=space, outputs=(Output(f"s{n}", COLUMNS[:2]),))
             for n in range(2)
@@ -170,20 +80,22 @@ class Maker:
             jobs.append(self._picky(n, {"x": (self.dice.choice(having), column)} | beside))
         return World(tuple(jobs))
 
-    def forked(self) -> World:
+    def forked(self, columns: int = 2, space: Space | None = None) -> World:
         """A job makes each column from one of a source, and readers below take one column each."""
+        named = COLUMNS[:columns]
         source = replace(self.source(0, "one"), tells_columns=True, grows=False)
-        space = self.dice.choice([(), (), source.space])
-        source = replace(source, space=space, outputs=(Output("s0", COLUMNS[:2]),))
-        fork = self._picky(1, {column: (source, column) for column in COLUMNS[:2]}, [source])
-        arms = [self._picky(n, {"x": (fork, "xy"[n % 2])}) for n in (2, 3)]
-        below = self._picky(4, {"x": (self.dice.choice(arms), "x")})
+        space = self.dice.choice([(), (), source.space]) if space is None else space
+        source = replace(source, space=space, outputs=(Output("s0", named),))
+        fork = self._picky(1, {column: (source, column) for column in named}, [source])
+        arms = [self._picky(n, {"x": (fork, named[n % columns])}) for n in range(2, 2 + columns)]
+        below = self._picky(2 + columns, {"x": (self.dice.choice(arms), "x")})
         return World((source, fork, *arms, below))
 
-    def damped(self) -> World:
+    def damped(self, space: Space | None = None) -> World:
         """A chain, mostly of SQL jobs, below a job whose results are always the same."""
         source = self.source(0, "one")
-        source = replace(source, space=self.dice.choice([(), (), (), source.space]))
+        space = self.dice.choice([(), (), (), source.space]) if space is None else space
+        source = replace(source, space=space)
         first = self._straight(1, [source])
         jobs = [source, replace(first, coarse=1, salt=6 * first.salt + self.dice.randint(1, 5))]
         for n in (2, 3, 4):
@@ -196,6 +108,30 @@ class Maker:
         source = replace(self.source(0, "one"), space=(self.cutter.ending(),))
         jobs = [source, self._straight(1, [source]), self.job(2, "one", [source])]
         return World(tuple(jobs))
+
+    def joined(self) -> World:
+        """A job reads a partition of one source, and a column or two of another in full."""
+        source = replace(self.source(0, "one"), tells_columns=True, grows=False)
+        cut = replace(source, space=EIGHT_RANGES, outputs=(Output("s0", COLUMNS[:2]),))
+        whole = replace(source, name="src1", space=(), outputs=(Output("s1", COLUMNS[:2]),))
+        shaped = {"x": (cut, "x"), "y": (whole, "x"), "z": (whole, "y")}
+        job = self._picky(2, shaped, [cut])
+        return World((cut, whole, replace(job, reads=(*job.reads, whole_read("s1")))))
+
+    def grouped(self) -> World:
+        """A job reads rows by group from one job, and in full what another always makes alike."""
+        source = replace(self.source(0, "one"), space=(), tells_columns=True, grows=False)
+        by_group = replace(source, outputs=(Output("s0", (*COLUMNS[:2], GROUP)),))
+        other = replace(source, name="src1", outputs=(Output("s1", COLUMNS[:2]),))
+        rows, same = self._straight(2, [by_group]), self._straight(3, [other])
+        rows = replace(rows, kind="rows", outputs=(Output("d2", (*COLUMNS[:2], GROUP)),))
+        rows = replace(rows, salt=6 * rows.salt + 5, coarse=1_000_003)
+        same = replace(same, salt=6 * same.salt + 5, coarse=1)
+        reads = (Read("d2", spec="all", grouped=0), whole_read("d3"))
+        groups = (Dimension("o", "static", keys=self.cutter.alphabet),)
+        below = self._job(4, "one", space=groups, reads=reads, of=[rows, same])
+        below = replace(reading_all(below), per_task=1)
+        return World((by_group, other, rows, reading_all(same), below))
 
     def following(self) -> World:
         source = replace(self.source(0, "one"), tells_columns=True, grows=True)
@@ -361,6 +297,11 @@ class Maker:
         return Output(name, columns, tuple(sorted(lineage.items())))
 
 
+def reading_all(job: Job) -> Job:
+    """Return the job without column lineage."""
+    return replace(job, outputs=tuple(replace(output, lineage=None) for output in job.outputs))
+
+
 def _copying(follower: Job) -> Job:
     """The job with two columns that come out new with those of the rows that it follows."""
     (output,), source = follower.outputs, follower.reads[0].dataset
@@ -377,4 +318,4 @@ def _place(maker: Job, read: Read) -> int:
     return [output.name for output in maker.outputs].index(read.dataset)
 
 
-__all__ = ["WORLDS", "Maker", "another_job", "world"]
+__all__ = ["EIGHT_RANGES", "Maker", "another_job", "reading_all"]

@@ -103,10 +103,23 @@ PHRASES = {
         *("grow", *TAKE_IN, "rest", "change_job", "grow", *TAKE_IN, "claim", "finish"),
         *("roll_back", "grow", *TAKE_IN, "claim", "finish", "rest"),
     ),
+    "left_undone_and_joined": (
+        *("grow", "rest", "touch", *TAKE_IN, "cancel_first", *(("touch", *TAKE_IN) * 2)),
+    ),
+    "changed_in_one_plan": ("grow", "rest", "touch", "touch", "touch"),
+    "wrong_and_unchanged": ("grow", "rest", "wrong", "wrong", "touch", "touch"),
+    "first_named_with_known": ("appear", "rest", *(("touch_to_new", "rest") * 4)),
+    "first_built_late": (
+        *("appear", "touch_last", "rest"),
+        *(("appear", *TAKE_IN, "claim", "touch_last", *TAKE_IN, "finish", "rest") * 3),
+    ),
+    "reached_by_one": ("grow", "rest", "touch_group", "touch_last"),
 }
 """What chance brings together too seldom. A run takes in what is told of only after it, or fails
 when another has been queued behind it; what was canceled is made for another reason; what was
-edited is made again; a deploy moves a source while events about it are taken in.
+edited is made again; a deploy moves a source while events about it are taken in. A plan joins the
+task of a canceled one; changes of different scopes share a task; an event names known and new
+partitions; an input changes during a first run; a task waits for a change that does not reach it.
 """
 LONGEST = 80
 DRILLS = (
@@ -132,6 +145,13 @@ DRILLS = (
     ("following", "rolled_back"),
     ("following", "begun_again"),
     ("picky", "tries"),
+    ("damped blocks", "wrong_and_unchanged"),
+    ("fanned", "left_undone_and_joined"),
+    ("blocked", "changed_in_one_plan"),
+    ("grouped", "reached_by_one"),
+    ("forked", "told_late"),
+    ("ranged", "first_named_with_known"),
+    ("joined", "first_built_late"),
 )
 """Small worlds, each with one rare condition that it lives through again and again."""
 

@@ -19,13 +19,14 @@ Dirt = tuple[Columns, Values]
 class Declared:
     """At some time, columns of a partition were said to be dirty, of rows in one of some groups.
 
-    ``key`` None: of every partition.
+    ``key`` None: of every partition. ``is_of_run``: declared by a completed run of its job.
     """
 
     time: int
     key: Key | None
     columns: Columns
     groups: Values = None
+    is_of_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,21 @@ class Ledger:
             for name, each in self._through(world, job, key, since):
                 dirt[name].append(each)
             for output in job.outputs:
-                if dirt[output.name] and (may_be := self._may_be_new(world, output, since)):
+                may_be = self._may_be_new(world, output, since, is_own=True)
+                if dirt[output.name] and may_be:
                     dirt[output.name].append(may_be)
         return {name: _widest(each) for name, each in dirt.items() if each} or None
 
-    def _may_be_new(self, world: World, output: Output, since: int) -> Dirt | None:
-        """What may come out otherwise for all that was said, wherever it was."""
+    def _may_be_new(
+        self, world: World, output: Output, since: int, *, is_own: bool = False
+    ) -> Dirt | None:
+        """What may come out otherwise for all that was said, wherever it was.
+
+        With ``is_own``, declarations by earlier runs of the job are left out.
+        """
         job = world.makers[output.name]
-        said = (*self.declared[output.name], *self.wrong[output.name])
+        said = [each for each in self.declared[output.name] if not (is_own and each.is_of_run)]
+        said += self.wrong[output.name]
         dirt = [(each.columns, each.groups) for each in said if each.time > since]
         for read in job.reads:
             made = world.makers[read.dataset].outputs

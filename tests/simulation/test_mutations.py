@@ -54,12 +54,19 @@ CAUGHT_BY = {
     "cancel_does_not_mark_partitions_unverified": 7,
     "a_hand_over_drops_dependents": 5,
     "cursors_survive_a_changed_job": 41,
-    "a_failed_task_is_joined_but_not_marked_as_hit": 71,
+    "a_failed_task_is_joined_but_not_marked_as_hit": 85,
     "a_failed_task_unblocks_its_dependents": 29,
     "a_hand_over_drops_row_filters": 25,
-    "a_single_run_propagates_the_columns_of_its_first_trigger": 119,
+    "a_single_run_propagates_the_columns_of_its_first_trigger": 89,
     "a_window_is_not_mirrored_on_its_way_down": 0,
     "a_second_change_of_a_dataset_in_one_plan_is_lost": 33,
+    "a_block_must_run_only_if_all_its_partitions_must": 45,
+    "a_joined_task_counts_as_propagated_in_all_columns": 47,
+    "a_block_propagates_the_scopes_of_its_first_partition": 49,
+    "every_task_of_a_step_is_reached_over_every_edge": 51,
+    "a_scope_that_was_never_compared_counts_as_compared_last": 53,
+    "a_set_covers_what_it_overlaps": 55,
+    "partitions_about_to_be_made_are_not_known": 57,
 }
 """By mutation, a seed whose world notices. Where that has come to be another, others are tried.
 

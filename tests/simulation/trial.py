@@ -11,12 +11,12 @@ from typing import Any
 from uuid import uuid4
 
 from engine.store.database import Database
-from tests.simulation.generate import WORLDS, finding_less, world
 from tests.simulation.history import DRILLS, Step, drill, history
 from tests.simulation.invariants import Broken
 from tests.simulation.reach import features
 from tests.simulation.simulation import Simulation, side_by_side
 from tests.simulation.world import Job, Output, World
+from tests.simulation.worlds import WORLDS, finding_less, world
 
 
 @dataclass

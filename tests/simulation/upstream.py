@@ -67,22 +67,49 @@ class Upstream:
 
         Where it has no rows, insert some.
         """
-        job = self.stage.world.sources[0]
+        await self._touch(dice, self.stage.world.sources[0])
+
+    async def touch_last(self, dice: Random) -> None:
+        """Change one column of one row of the last source."""
+        await self._touch(dice, self.stage.world.sources[-1])
+
+    async def _touch(self, dice: Random, job: Job) -> None:
         filled = sorted((k, r) for k, r in self._data(job).items() if r)
-        if not filled:
-            await self.grow(dice)
-            return
-        key, rows = dice.choice(filled)
+        if filled:
+            await self._tell(dice, job, self._touch_one(dice, job, *dice.choice(filled)))
+        else:
+            await self._grow(dice, job)
+
+    def _touch_one(self, dice: Random, job: Job, key: Key, rows: Rows) -> Edit:
         n, columns = dice.choice(sorted(rows)), [c for c in job.outputs[0].columns if c != GROUP]
         column = dice.choice([each for each in columns if each != self._touched] * 4 + columns)
         self._touched = column
         rows[n][column] = (rows[n][column] + dice.randint(1, 3)) % 4
-        edit = Edit("update", [key], n, _groups(rows[n]), frozenset({column}))
-        await self._tell(dice, job, edit)
+        return Edit("update", [key], n, _groups(rows[n]), frozenset({column}))
+
+    async def touch_to_new(self, dice: Random) -> None:
+        """Change one column of one row of the first source; the event names a range of partitions.
+
+        It ends with the nearest partition that no event has named.
+        """
+        job = self.stage.world.sources[0]
+        dataset = job.outputs[0].name
+        filled = await self._filled(job)
+        new = sorted({*core(job)} - self.spoken[dataset])
+        if not filled or not new:
+            await self.touch(dice)
+            return
+        edit = self._touch_one(dice, job, *dice.choice(filled))
+        grid, edited = job.space[0].grid, edit.keys[0][0]
+        nearest = min(new, key=lambda key: abs(grid.index(key[0]) - grid.index(edited)))[0]
+        first, last = sorted([edited, nearest], key=grid.index)
+        self._publish_later(job, edit, partitions=(f"{first}..{last}",))
 
     async def grow(self, dice: Random) -> None:
         """Insert rows into the first source."""
-        job = self.stage.world.sources[0]
+        await self._grow(dice, self.stage.world.sources[0])
+
+    async def _grow(self, dice: Random, job: Job) -> None:
         for _ in range(dice.randint(1, 3)):
             await self._insert_into(dice, job, core(job))
 
@@ -101,20 +128,45 @@ class Upstream:
     async def touch_row(self, dice: Random) -> None:
         """Change a row of the first source; the event names the row."""
         job = self.stage.world.sources[0]
+        if filled := await self._filled(job):
+            edit = self._update(dice, job, *dice.choice(filled), most=1)
+            self.stage.counts["event of rows by id"] += 1
+            self._publish_later(job, edit, _keys_of(job, edit), {ID: edit.row})
+
+    async def touch_group(self, dice: Random) -> None:
+        """Change a row of the first source; the event names the row's group."""
+        job = self.stage.world.sources[0]
+        if filled := await self._filled(job):
+            edit = self._touch_one(dice, job, *dice.choice(filled))
+            self.stage.counts["event of rows by group"] += 1
+            (group,) = edit.groups or ()
+            self._publish_later(job, edit, _keys_of(job, edit), {GROUP: group})
+
+    async def _filled(self, job: Job) -> list[tuple[Key, Rows]]:
+        """Return the existing partitions with rows; none if the source declares no columns."""
+        there = (await self.stage.existing())[job.outputs[0].name]
+        if not job.tells_columns:
+            return []
+        return sorted((k, rows) for k, rows in self._data(job).items() if rows and k in there)
+
+    def _publish_later(
+        self,
+        job: Job,
+        edit: Edit,
+        partitions: tuple[str, ...] | None,
+        rows: dict[str, Any] | None = None,
+    ) -> None:
+        """Keep an event about an edit until it is published."""
         dataset = job.outputs[0].name
-        there = (await self.stage.existing())[dataset]
-        filled = sorted((k, r) for k, r in self._data(job).items() if r and k in there)
-        if not filled or not job.tells_columns:
-            return
-        edit = self._update(dice, job, *dice.choice(filled), most=1)
         event = SourceEvent(
             dataset=dataset,
-            partitions=tuple(text(job.space, key) for key in edit.keys) if job.space else None,
+            partitions=partitions,
             columns=tuple(sorted(edit.columns or ())),
-            rows={ID: edit.row},
+            rows=rows,
             reason="correction",
         )
-        self.stage.counts["event of rows by id"] += 1
+        for each in partitions or ():
+            self.spoken[dataset] |= read_text(job.space, each)
         self.unpublished.append(event)
         self.stage.say(f"{edit.verb} {dataset}{[*map(list, edit.keys)]}: {brief(event)}", edit.verb)
 
@@ -329,6 +381,10 @@ class Upstream:
             event = self.unpublished.pop(0)
             self.stream.append(event)
             self.stage.say(f"publish {brief(event)}", "event")
+
+
+def _keys_of(job: Job, edit: Edit) -> tuple[str, ...] | None:
+    return tuple(text(job.space, key) for key in edit.keys) if job.space else None
 
 
 def core(job: Job) -> list[Key]:

@@ -282,7 +282,7 @@ class Workers:
             self.stage.unannounced[output.name] -= {*made}
             self.stage.unannounced[output.name] |= self._unattributed(run, output, made)
             for key in made if output.name in run.dirt else ():
-                said = Declared(now, key, *run.dirt[output.name])
+                said = Declared(now, key, *run.dirt[output.name], is_of_run=True)
                 ledger.declare(self.stage.world, output, said)
         self.stage.counts["tasks"] += 1
         version = run.lease.outputs[0].version
