@@ -61,7 +61,10 @@ async def _run(database: Database, trial: Trial, name: str | None) -> Trial:
 
 
 async def _is_caught(database: Database, name: str, first: int, worlds: int) -> bool:
-    """Return whether a world fails that the engine as it is passes."""
+    """Return whether a world breaks a law with the mutation only.
+
+    A mutation that no longer fits the engine ends in an error of another kind.
+    """
     begun = time.process_time()
     for seed in range(first, first + worlds):
         trial = await _run(database, Trial.of(seed), name)
@@ -70,7 +73,7 @@ async def _is_caught(database: Database, name: str, first: int, worlds: int) -> 
             print(
                 f'    "{name}": {seed},  # {count} worlds, {seconds:.0f} s: {trial.law}', flush=True
             )
-            return True
+            return trial.breaks_a_law
         if count % KEPT_WORLDS == 0:
             await forget_all(database)
     print(f"    # {name}: not caught by {worlds} worlds, {seconds:.0f} s", flush=True)

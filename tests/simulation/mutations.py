@@ -95,7 +95,7 @@ async def nothing(*_: Any, **__: Any) -> list[Any]:
 @mutation
 def the_last_event_of_a_batch_is_lost(patch: Patch) -> None:
     def lossy(resolved: Any) -> Any:
-        return lambda lineage, received: resolved(lineage, received[: len(received) - 1])
+        return lambda lineage, groups, former: resolved(lineage, groups[:-1], former)
 
     around(patch, engine.flow.ingestion.ingest, "_resolved", lossy)
 
@@ -108,7 +108,7 @@ def coalescing_takes_the_columns_of_the_first(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.ingestion.ingest, "coalesce", forgetful)
+    around(patch, engine.flow.ingestion.ingest, "_coalesced", forgetful)
 
 
 @mutation
@@ -679,8 +679,8 @@ def ingest_widens_everything(patch: Patch) -> None:
     """Every invalidation of partitions covers all that the dataset may have."""
 
     def wide(resolve: Any) -> Any:
-        def wrong(lineage: Any, *received: Any) -> Any:
-            found = resolve(lineage, *received)
+        def wrong(lineage: Any, *received: Any, former: Any) -> Any:
+            found = resolve(lineage, *received, former=former)
             is_finite = found.partitions is not None and found.space.universe.is_finite
             return replace(found, partitions=found.space.universe) if is_finite else found
 

@@ -10,6 +10,8 @@ from random import Random
 from typing import Any
 from uuid import uuid4
 
+from psycopg.errors import UniqueViolation
+
 from engine.store.database import Database
 from tests.simulation.history import DRILLS, Step, drill, history
 from tests.simulation.invariants import Broken
@@ -74,6 +76,11 @@ class Trial:
             is_mending=self.is_mending,
             is_terse=self.is_terse,
         )
+
+    @property
+    def breaks_a_law(self) -> bool:
+        """Whether the engine was seen to err, and did not stop with an error of any other kind."""
+        return isinstance(self.failure, (Broken, UniqueViolation))
 
     @property
     def law(self) -> str:
