@@ -747,12 +747,12 @@ def held_invalidations_are_planned_anyway(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def a_job_that_is_no_longer_manual_is_not_rebuilt(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "left", lambda _: nothing)
+    around(patch, engine.flow.deployment.deploy, "formerly_manual_outputs", lambda _: nothing)
 
 
 @classified(LOST_WORK)
 def readers_of_replaced_partitions_are_not_rebuilt(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "gone", lambda _: nothing)
+    around(patch, engine.flow.deployment.deploy, "orphaned_partitions", lambda _: nothing)
 
 
 @classified(LOST_WORK)
