@@ -1,6 +1,6 @@
-"""Operations for people and programs: the only way of the command line and HTTP to the engine.
+"""Operations for people and programs, used by the command line and HTTP.
 
-`queries` read and `commands` write; each module is named after the noun that it is about. Each
-operation takes the caller first, checks the caller's role, runs in one transaction unless its
-docstring states why not, and returns a value that `msgspec.to_builtins` converts to JSON.
+`queries` read and `commands` write; modules are named after nouns. Every operation takes the caller
+first, checks the caller's role, runs in one transaction unless the docstring gives a reason, and
+returns a value for conversion to JSON by `msgspec.to_builtins`.
 """

@@ -1,4 +1,4 @@
-"""Callers of operations, and the rights that operations require."""
+"""Callers of operations, and the rights required by operations."""
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Role(StrEnum):
-    """Role of a user in an org; each includes the rights of those before it."""
+    """Role of a user in an org, with the rights of all earlier roles."""
 
     READER = "reader"
     WRITER = "writer"
@@ -29,22 +29,22 @@ class Role(StrEnum):
 
 
 class Org(msgspec.Struct, frozen=True):
-    """An org by its id, and by the slug that names its roles and consumers."""
+    """An org, with the slug used in names of roles and consumers."""
 
     id: UUID
     slug: str
 
     @property
     def consumer_name(self) -> str:
-        """Name of the org's consumers in Knockon, and of their group at the broker."""
+        """Name of the org's consumers in Knockon, and of the consumer group at the broker."""
         return f"knockon.{self.slug}"
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Org and user that an operation is carried out for.
+    """Org and user of an operation.
 
-    ``user`` is recorded with decisions; None if the name is unknown. An operator administers the
-    installation: what affects other orgs or the servers themselves is outside the rights of an org.
+    ``user`` is recorded with decisions; None if the name is unknown. Only operators, who administer
+    the installation, may affect other orgs or the servers.
     """
 
     org: Org
@@ -56,8 +56,8 @@ class Caller(msgspec.Struct, frozen=True):
     def local(cls, org: Org, user: str | None = None) -> Self:
         """Return the caller for the command line.
 
-        The local user has all rights within the org and operates the installation, because reaching
-        this point took the address and password of the database itself.
+        The local user has all rights within the org and operates the installation, because the
+        command line requires the address and password of the database.
         """
         return cls(org, user, Role.ADMIN, is_operator=True)
 
@@ -66,7 +66,7 @@ Operation = Callable[Concatenate[Caller, P], Awaitable[T]]
 
 
 def requires(role: Role, *, operator: bool = False) -> Callable[[Operation[P, T]], Operation[P, T]]:
-    """Make an operation raise Forbidden, before it does anything, for a caller without the role.
+    """Make an operation raise Forbidden, before any effect, for a caller without the role.
 
     The operation raises ServiceUnavailable for errors of the database.
     """

@@ -9,11 +9,11 @@ from engine.store.run import fetch
 
 
 async def lacking_migrations(conn: Connection) -> list[str]:
-    """Return the names of the migrations that have not been applied, in order."""
+    """Return the names of unapplied migrations, in order."""
     try:
         rows = await fetch(conn, "views.migrations")
     except psycopg.errors.UndefinedTable:
         rows = []
     applied = {row["version"] for row in rows}
-    known = read_migrations(sql_dir() / "migrations")
-    return [str(each) for each in known if each.version not in applied]
+    migrations = read_migrations(sql_dir() / "migrations")
+    return [str(migration) for migration in migrations if migration.version not in applied]

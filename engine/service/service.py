@@ -1,4 +1,4 @@
-"""The service: the database that operations run on, and the lineage of each org."""
+"""The service: the database of the operations, and the lineage of each org."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +10,7 @@ from engine.errors import InvalidInput
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.doorbell import Doorbell
 from engine.service.caller import Caller, Org
+from engine.service.errors import database_errors
 from engine.service.schema import lacking_migrations
 from engine.store.bells import TASKS
 from engine.store.database import Connection, Database
@@ -21,7 +22,7 @@ _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
 class Service:
-    """An open database, and the settings that operations depend on."""
+    """An open database, with settings of the operations."""
 
     def __init__(self, database: Database, *, source_url: str | None = None) -> None:
         self.database = database
@@ -41,8 +42,8 @@ class Service:
     ) -> AsyncIterator[Self]:
         """Open a database; see `require_schema`.
 
-        ``patient`` waits up to a minute for a database that is down; ``migrates`` brings its schema
-        up to date first. Raises ServiceUnavailable.
+        ``patient`` waits up to a minute for an unavailable database; ``migrates`` first upgrades
+        the schema. Raises ServiceUnavailable.
         """
         if migrates:
             await migrate(url, grants_named_tables=True)
@@ -57,17 +58,18 @@ class Service:
             )
 
     async def missing_migrations(self) -> list[str]:
-        """Return the names of the migrations that the database lacks."""
-        async with self.database.connection() as conn:
-            return await lacking_migrations(conn)
+        """Return the names of the migrations missing from the database."""
+        with database_errors():
+            async with self.database.connection() as conn:
+                return await lacking_migrations(conn)
 
     async def org(self, slug: str, *, create: bool = False) -> Org:
-        """Return the org with a slug; ``create`` makes one that is new. Raises UnknownName."""
+        """Return the org with a slug, created if missing and ``create``. Raises UnknownName."""
         async with self.database.connection() as conn:
             return Org(await (ensure_org if create else org_id)(conn, slug), slug)
 
     def task_notifications(self) -> Doorbell:
-        """Return a listener that wakes whenever tasks have changed."""
+        """Return a listener for changes of tasks."""
         return Doorbell(self.database, [TASKS])
 
     def org_context(self, org_id: UUID) -> OrgContext:
@@ -76,19 +78,19 @@ class Service:
 
     @asynccontextmanager
     async def transaction(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:
-        """Run a command in one transaction, rolled back if an exception leaves it."""
+        """Run a command in one transaction, rolled back on an exception."""
         async with self.database.transaction() as conn:
             yield conn, self.org_context(caller.org.id)
 
     @asynccontextmanager
     async def snapshot(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:
-        """Run a query in one read-only transaction, all statements of which see the same state."""
+        """Run a query in one read-only transaction, with one state for all statements."""
         async with self.transaction(caller) as (conn, org):
             await conn.execute(_SNAPSHOT)
             yield conn, org
 
     @asynccontextmanager
     async def connection(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:
-        """Lend a connection to an operation that consists of several transactions."""
+        """Lend a connection to an operation with several transactions."""
         async with self.database.connection() as conn:
             yield conn, self.org_context(caller.org.id)

@@ -146,7 +146,7 @@ WHERE t.org_id = %(org_id)s
 -- :name server
 -- The version of the server, its time, and the usage of its notification queue.
 SELECT current_setting('server_version') AS version, clock_timestamp() AS now,
-       pg_notification_queue_usage() AS doorbells
+       pg_notification_queue_usage() AS notification_queue
 
 -- :name expired
 -- Running tasks with expired leases that no engine has reaped.

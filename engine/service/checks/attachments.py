@@ -12,19 +12,19 @@ from consumers.postgres.schema import is_current
 from engine.service.checks.check import Check
 from engine.wording import some
 
-_REPAIR = "the consumer attaches it again where its role may; else run 'knockon attach'"
+_REPAIR = "the consumer attaches it again if permitted; otherwise run 'knockon attach'"
 
 
 async def check_attachments(
     source: AsyncConnection[Any], org: str, tables: Mapping[str, str]
 ) -> Check:
-    """Compare the tables that the DAG files name with those attached. Raises psycopg's errors."""
+    """Compare the tables in DAG files with attached tables. Raises psycopg's errors."""
     if not await is_current(source):
         remedy = "start 'knockon consume' as a role that owns the change log, or attach again"
         return Check("tables", "fail", "the change log is of an earlier version", remedy)
     if drifted := await find_drifted(source, org):
-        return Check("tables", "fail", "; ".join(each.report for each in drifted), _REPAIR)
-    attached = {each.dataset for each in await stored_attachments(source, org)}
+        return Check("tables", "fail", "; ".join(table.report for table in drifted), _REPAIR)
+    attached = {row.dataset for row in await stored_attachments(source, org)}
     names = {table: name for table, name in tables.items() if name not in attached}
     legacy = set(await legacy_datasets(source)) & set(names.values())
     if legacy:

@@ -9,7 +9,7 @@ Verdict = Literal["ok", "warn", "fail"]
 
 
 class Check(msgspec.Struct, frozen=True):
-    """The result of a check; ``remedy`` is what to do unless the verdict is ok."""
+    """The result of a check, with a ``remedy`` unless the verdict is ok."""
 
     name: str
     verdict: Verdict
@@ -21,5 +21,5 @@ Checks = AsyncIterator[Check]
 
 
 def judge(name: str, well: bool, detail: str, remedy: str, otherwise: Verdict = "warn") -> Check:
-    """Return ok if it is ``well``, else the verdict ``otherwise`` with the remedy."""
+    """Return ok if ``well``, else the verdict ``otherwise`` with the remedy."""
     return Check(name, "ok", detail) if well else Check(name, otherwise, detail, remedy)

@@ -11,20 +11,20 @@ from engine.store.roles import missing_roles, render
 from engine.store.run import Row, fetch_one
 
 _OLDEST = 15
-_BELL = "knockon_doctor"
-_LONGEST_RING_SECONDS = 3.0
+_CHANNEL = "knockon_doctor"
+_NOTIFY_SECONDS = 3.0
 _SKEW = timedelta(seconds=2)
 
 
 async def check_database(database: Database) -> Checks:
-    """The server's version, clock, doorbell and schema. Raises psycopg's errors."""
+    """Check version, clock, notifications, schema and roles. Raises psycopg's errors."""
     async with database.connection() as conn:
         before = datetime.now(UTC)
         server = await fetch_one(conn, "views.server") or {}
         yield _version(database, server)
         yield _clock(server["now"], before)
         yield _queue(server)
-        yield await _rings(database, conn)
+        yield await _notifies(database, conn)
         schema = await _schema(conn)
         yield schema
         if schema.verdict == "ok":
@@ -42,41 +42,41 @@ def _version(database: Database, server: Row) -> Check:
     )
 
 
-def _clock(there: datetime, before: datetime) -> Check:
+def _clock(server: datetime, before: datetime) -> Check:
     after = datetime.now(UTC)
-    skew = max(before - there, there - after, timedelta())
+    skew = max(before - server, server - after, timedelta())
     return judge(
         "clock",
         skew < _SKEW,
         f"{skew.total_seconds():.1f} s from the database's",
-        "have both machines' clocks set by NTP: leases go by the database's",
+        "set the clocks of both machines by NTP: leases use the database's clock",
     )
 
 
 def _queue(server: Row) -> Check:
-    used = float(server["doorbells"])
+    used = float(server["notification_queue"])
     return judge(
-        "doorbells",
+        "notifications",
         used < 0.1,
         f"{used:.0%} of the NOTIFY queue is used",
-        "end the session that listens within an old transaction: see pg_stat_activity",
+        "end the listening session with the old transaction: see pg_stat_activity",
     )
 
 
-async def _rings(database: Database, conn: Connection) -> Check:
+async def _notifies(database: Database, conn: Connection) -> Check:
     listener = await database.listen_connection()
     try:
-        await listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(_BELL)))
-        await conn.execute("SELECT pg_notify(%s, '')", [_BELL])
-        bells = listener.notifies(timeout=_LONGEST_RING_SECONDS, stop_after=1)
-        heard = [bell async for bell in bells]
+        await listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(_CHANNEL)))
+        await conn.execute("SELECT pg_notify(%s, '')", [_CHANNEL])
+        notifications = listener.notifies(timeout=_NOTIFY_SECONDS, stop_after=1)
+        received = [notification async for notification in notifications]
     finally:
         await listener.close()
     return judge(
         "LISTEN",
-        bool(heard),
-        "a NOTIFY was heard" if heard else "no NOTIFY was heard",
-        "connect without a pooler, or with one in session mode; until then loops poll",
+        bool(received),
+        "a NOTIFY was received" if received else "no NOTIFY was received",
+        "connect without a pooler, or with a pooler in session mode; until then loops poll",
     )
 
 
@@ -92,6 +92,6 @@ async def _roles(conn: Connection) -> Check:
         "roles",
         not statements,
         "missing, so that SQL jobs cannot run" if statements else "owner, engine, capture and orgs",
-        "run 'knockon migrate' as a user who may create roles and alter these objects, or run: "
+        "run 'knockon migrate' as a user with rights to create roles and alter objects, or run: "
         + " ".join(render(statements, conn)),
     )

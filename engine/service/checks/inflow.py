@@ -33,7 +33,7 @@ async def check_kafka(
     """Check the broker, the topics and the lag from the ``stored`` positions of streams."""
     remedy = "start it, or set KNOCKON_KAFKA_BOOTSTRAP_SERVERS"
     if broker is None:
-        return [Check("Kafka", "fail", "no broker is set, but DAGs read topics", remedy)]
+        return [Check("Kafka", "fail", "no broker is configured, but DAGs read topics", remedy)]
     where = broker.bootstrap_servers
     client = AIOKafkaConsumer(**broker.connection, request_timeout_ms=_PATIENCE_MS)
     try:
@@ -55,8 +55,8 @@ def _compaction(topics: set[str]) -> Check:
         "compaction",
         "warn",
         f"compacted: {some(sorted(topics))}",
-        "set cleanup.policy=delete: what the broker removes before it is read is missed; or set "
-        "min.compaction.lag.ms to longer than any outage",
+        "set cleanup.policy=delete, because messages removed before being read are missed; or set "
+        "min.compaction.lag.ms longer than any outage",
     )
 
 
@@ -67,13 +67,13 @@ def _topics(sources: Sources, known: set[str]) -> Check:
 
 
 def _lag(ends: Mapping[TopicPartition, int], stored: Mapping[str, str]) -> Check:
-    reached = (Position.from_text(stored.get(stream_of(each), "0")).offset for each in ends)
+    reached = (Position.from_text(stored.get(stream_of(part), "0")).offset for part in ends)
     behind = sum(max(end - offset, 0) for end, offset in zip(ends.values(), reached, strict=True))
     return judge(
         "Kafka lag",
         behind < _MANY,
         f"{counted(behind, 'message')} behind",
-        "run 'knockon consume', or more of them, up to the number of partitions",
+        "run more 'knockon consume', up to the number of partitions",
     )
 
 
@@ -87,7 +87,7 @@ async def check_tables(sources: Sources, source_url: str, org: str) -> Checks:
             return
         async with await connect(source_url) as source:
             attached = await check_attachments(source, org, sources.tables)
-            found = await state(source)
+            log = await state(source)
             excessive = await excessive_rights(source)
     except psycopg.Error as error:
         remedy = "start it, or set KNOCKON_SOURCE_URL"
@@ -99,27 +99,27 @@ async def check_tables(sources: Sources, source_url: str, org: str) -> Checks:
         "log rights",
         not excessive,
         "; ".join(excessive) or "no other role may act on the change log",
-        "REVOKE them, or drop these objects: another role could run its code, or stop the log",
+        "REVOKE them, or drop the objects: another role could run code, or stop the log",
         "fail",
     )
-    yield _readers(found)
+    yield _readers(log)
     yield judge(
-        "source bells",
-        found.queue_usage < _FULL,
-        f"{found.queue_usage:.0%} of the source's NOTIFY queue is used",
-        "end the session that listens within an old transaction: see pg_stat_activity there",
+        "source notifications",
+        log.queue_usage < _FULL,
+        f"{log.queue_usage:.0%} of the source's NOTIFY queue is used",
+        "end the listening session with the old transaction: see pg_stat_activity of the source",
     )
 
 
-def _readers(found: State) -> Check:
-    """The slowest reader keeps the log for all."""
-    if not found.readers:
-        return Check("change log", "warn", "nobody has read it yet", "run 'knockon consume'")
-    slowest = max(found.readers, key=lambda each: each.seconds)
+def _readers(log: State) -> Check:
+    """Check the slowest reader, because the log keeps all changes unread by any reader."""
+    if not log.readers:
+        return Check("change log", "warn", "not read yet", "run 'knockon consume'")
+    slowest = max(log.readers, key=lambda reader: reader.seconds)
     late = f", for {span(slowest.seconds)}" if slowest.rows else ""
     return judge(
         "change log",
         slowest.seconds < _LONGEST_UNREAD_SECONDS and slowest.rows < _MANY,
-        f"{counted(slowest.rows, 'change')} not taken in by {slowest.name}{late}",
-        f"run its 'knockon consume'; if it is gone for good: knockon forget {slowest.name}",
+        f"{counted(slowest.rows, 'change')} not ingested by {slowest.name}{late}",
+        f"run its 'knockon consume'; if retired: knockon forget {slowest.name}",
     )

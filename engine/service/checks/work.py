@@ -12,7 +12,7 @@ _LONGEST_OPEN_SECONDS = 60.0
 
 
 async def check_work(conn: Connection, org: OrgContext) -> Checks:
-    """Check what is deployed, unfinished, failed and unattended."""
+    """Check deployed DAGs, and unfinished, failed and abandoned work."""
     view = await load_status(conn, org)
     yield _deployed(view)
     yield _planning(view)
@@ -25,7 +25,7 @@ async def check_work(conn: Connection, org: OrgContext) -> Checks:
 
 
 def _deployed(view: Status) -> Check:
-    names = ", ".join(each.name for each in view.dags) or "none"
+    names = ", ".join(dag.name for dag in view.dags) or "none"
     return judge("DAGs", bool(view.dags), names, "deploy one: knockon deploy FILE")
 
 
@@ -36,7 +36,7 @@ def _planning(view: Status) -> Check:
         "planning",
         age < _LONGEST_OPEN_SECONDS,
         f"{counted(view.open_invalidations, 'open invalidation')}{oldest}",
-        "run 'knockon engine', or look into its log",
+        "run 'knockon engine', or check its log",
     )
 
 
@@ -44,7 +44,7 @@ def _set_aside(view: Status) -> Check:
     return judge(
         "set aside",
         view.set_aside_total == 0,
-        f"{counted(view.set_aside_total, 'invalidation')} that cannot be planned",
+        f"{counted(view.set_aside_total, 'invalidation')} set aside after planning errors",
         "see 'knockon invalidations --set-aside', fix the cause, then "
         "'knockon invalidations replay --all'",
     )
@@ -57,7 +57,7 @@ async def _leases(conn: Connection, org: OrgContext) -> Check:
         "leases",
         expired == 0,
         f"{counted(expired, 'task')} long past the lease",
-        "run 'knockon engine', which gives them to other workers",
+        "run 'knockon engine', to have other workers run them",
     )
 
 
@@ -66,7 +66,7 @@ def _workers(view: Status) -> Check:
     return judge(
         "workers",
         not queued or bool(view.workers),
-        f"{len(view.workers)} seen lately, {counted(queued, 'task')} queued",
+        f"{len(view.workers)} active lately, {counted(queued, 'task')} queued",
         "run 'knockon worker'",
     )
 
@@ -77,7 +77,7 @@ def _failures(view: Status) -> Check:
         "tasks",
         failed == 0,
         f"{failed:,} failed",
-        "see 'knockon tasks --status failed', mend the cause, then 'knockon tasks retry --failed'",
+        "see 'knockon tasks --status failed', fix the cause, then 'knockon tasks retry --failed'",
     )
 
 
@@ -86,12 +86,12 @@ def _letters(view: Status) -> Check:
         "dead letters",
         view.dead_letters == 0,
         f"{view.dead_letters:,} open",
-        "see 'knockon dead-letters', mend the cause, then 'knockon dead-letters replay --all'",
+        "see 'knockon dead-letters', fix the cause, then 'knockon dead-letters replay --all'",
     )
 
 
 async def _secrets(conn: Connection, org: OrgContext) -> Check:
-    """Versions deployed before literals were rejected keep them."""
+    """Check stored versions for literal secrets, which deploys of earlier releases accepted."""
     rows = await fetch(conn, "views.suspected_secrets", org_id=org.id)
     holding = {
         (row["dag_name"], row["dag_version_id"]): row["is_current"]
@@ -101,8 +101,8 @@ async def _secrets(conn: Connection, org: OrgContext) -> Check:
     current = sorted({name for (name, _), is_current in holding.items() if is_current})
     others = sorted({name for name, _ in holding} - {*current})
     if not holding:
-        return Check("secrets", "ok", "no stored version of a DAG holds one")
-    deploy = f"deploy {some(current)} with ${{NAME}} for them, and " if current else ""
-    found = f"{counted(len(holding), 'stored version')} of {some([*current, *others])}"
-    remedy = f"{deploy}change these secrets, since stored versions keep them"
-    return Check("secrets", "warn", f"{found} written with a secret", remedy)
+        return Check("secrets", "ok", "no stored version of a DAG contains a secret")
+    deploy = f"deploy {some(current)} with ${{NAME}} instead, and " if current else ""
+    detail = f"{counted(len(holding), 'stored version')} of {some([*current, *others])}"
+    remedy = f"{deploy}change the secrets, because stored versions keep them"
+    return Check("secrets", "warn", f"{detail} with a literal secret", remedy)

@@ -1,1 +1,1 @@
-"""Commands: each writes in one transaction, unless its docstring gives the reason against it."""
+"""Commands, which write in one transaction unless the docstring gives a reason."""

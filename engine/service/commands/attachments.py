@@ -1,7 +1,6 @@
-"""Attachments of source tables, and readers of their change log.
+"""Attachments of source tables, and readers of the change log.
 
-These work on the source database, which need not be Knockon's own: nothing spans both databases in
-one transaction.
+The commands write to the source database, possibly not Knockon's own: no transaction spans both.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -22,7 +21,7 @@ from engine.store.database import connection_error, display_url
 
 
 class Attachment(msgspec.Struct, frozen=True):
-    """A table whose changes are captured as those of a dataset."""
+    """A table with changes captured as changes of a dataset."""
 
     table: str
     dataset: str
@@ -30,7 +29,7 @@ class Attachment(msgspec.Struct, frozen=True):
 
 
 class ForgottenReader(msgspec.Struct, frozen=True):
-    """A reader that the change log is no longer kept for, and how many changes this removed."""
+    """A reader without a claim on the change log, and the number of deleted changes."""
 
     reader: str
     trimmed: int
@@ -47,11 +46,11 @@ async def attach(
     source_url: str | None = None,
     announce: bool = True,
 ) -> Attachment:
-    """Capture the changes of a table as those of a deployed dataset; safe to repeat.
+    """Capture the changes of a table as changes of a deployed dataset; safe to repeat.
 
-    ``columns`` maps dimensions to columns of other names. One transaction reads the partitioning,
-    one in the source database attaches. With ``announce`` further ones log what the table holds
-    already, a part at a time. Raises InvalidInput, UnknownName, ServiceUnavailable.
+    ``columns`` maps dimensions to columns with other names. One transaction reads the partitioning,
+    one in the source database attaches the table. With ``announce``, further transactions log the
+    existing content, a part at a time. Raises InvalidInput, UnknownName, ServiceUnavailable.
     """
     async with service.snapshot(caller) as (conn, org):
         partitioning = (await org.lineage(conn)).dataset_named(dataset).partitioning
@@ -84,11 +83,10 @@ async def detach(
 async def forget_reader(
     caller: Caller, service: Service, reader: str, *, source_url: str | None = None
 ) -> ForgottenReader:
-    """Stop keeping a change log for a consumer that will not come back.
+    """Drop a retired consumer's claim on the change log.
 
-    Reserved for operators, because the log is shared by the consumers of all orgs. If the consumer
-    returns, it marks every attached dataset as changed. Raises InvalidInput, UnknownName,
-    ServiceUnavailable.
+    Reserved for operators, because the consumers of all orgs share the log. A returning consumer
+    marks every attached dataset as changed. Raises InvalidInput, UnknownName, ServiceUnavailable.
     """
     async with _source(caller, service, source_url) as source:
         return ForgottenReader(reader, await readers.forget(source, reader))
@@ -102,7 +100,7 @@ def _tenant(caller: Caller) -> Tenant:
 async def _source(
     caller: Caller, service: Service, url: str | None
 ) -> AsyncIterator[AsyncConnection[Any]]:
-    """Connect to the source database; only operators may name another than the configured one."""
+    """Connect to the configured source database, or for an operator to another one."""
     if url is not None and not caller.is_operator:
         raise Forbidden("a source database other than the configured one is reserved for operators")
     address = url or service.source_url

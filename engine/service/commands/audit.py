@@ -9,9 +9,9 @@ from engine.service.service import Service
 async def mend(
     caller: Caller, service: Service, dataset: str | None = None, *, limit: int = 100
 ) -> Counts:
-    """Audit the org or one dataset, and invalidate the lost partitions.
+    """Audit the org or one dataset, and invalidate lost partitions.
 
-    Each slice is a transaction of its own, as in `audit`, and mended by that same transaction.
+    Each slice of partitions is audited and repaired in a separate transaction, as in `audit`.
     Raises UnknownName.
     """
     async with service.connection(caller) as (conn, org):

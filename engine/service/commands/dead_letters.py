@@ -16,13 +16,13 @@ __all__ = ["Replayed", "close", "replay", "replay_all"]
 
 @requires(Role.WRITER)
 async def replay(caller: Caller, service: Service, ids: Sequence[str]) -> list[Replayed]:
-    """Ingest dead letters again, as their topics are read now; return the outcome of each.
+    """Ingest dead letters again with the current format of the topic; return the outcomes.
 
     Raises InvalidInput, UnknownName.
     """
     async with service.transaction(caller) as (conn, org):
-        found = [await dead_letter_id(conn, org, each) for each in ids]
-        return await ingest_again(conn, org, found)
+        letters = [await dead_letter_id(conn, org, id_) for id_ in ids]
+        return await ingest_again(conn, org, letters)
 
 
 @requires(Role.WRITER)
@@ -40,5 +40,5 @@ async def close(caller: Caller, service: Service, ids: Sequence[str], *, reason:
     Raises InvalidInput if the reason is empty or a letter is not open, UnknownName.
     """
     async with service.transaction(caller) as (conn, org):
-        found = [await dead_letter_id(conn, org, each) for each in ids]
-        return await close_letters(conn, org, found, reason=reason, by=caller.user)
+        letters = [await dead_letter_id(conn, org, id_) for id_ in ids]
+        return await close_letters(conn, org, letters, reason=reason, by=caller.user)

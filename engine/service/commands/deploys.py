@@ -11,6 +11,6 @@ __all__ = ["Deployment", "deploy"]
 
 @requires(Role.WRITER)
 async def deploy(caller: Caller, service: Service, dag: DagFile) -> Deployment:
-    """Serve a DAG from now on; the same content again changes nothing. Raises InvalidDag."""
+    """Deploy a DAG; unchanged content has no effect. Raises InvalidDag."""
     async with service.transaction(caller) as (conn, org):
         return await deployment.deploy(conn, org, dag)

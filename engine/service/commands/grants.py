@@ -33,7 +33,7 @@ async def grant(
 async def revoke(
     caller: Caller, service: Service, org: str, table: str, access: Access
 ) -> Sequence[str]:
-    """Revoke a grant; return the reasons for which the SQL jobs still have access, if any.
+    """Revoke a grant; return reasons for remaining access of the SQL jobs.
 
     Raises InvalidInput, UnknownName.
     """

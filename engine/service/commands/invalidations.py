@@ -1,4 +1,4 @@
-"""Manual invalidations, and replays of those that were set aside."""
+"""Manual invalidations, and replays of set-aside invalidations."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -16,10 +16,9 @@ __all__ = ["Requested", "invalidate", "replay", "replay_all"]
 
 @requires(Role.WRITER)
 async def invalidate(caller: Caller, service: Service, event: SourceEvent) -> Requested:
-    """Invalidate a part of a dataset; ``event.id`` is the idempotency key, if there is one.
+    """Invalidate part of a dataset; ``event.id`` is an optional idempotency key.
 
-    Raises InvalidInput if the event names something unknown, or if its key belongs to another
-    request.
+    Raises InvalidInput if the event names something unknown, or the key belongs to another request.
     """
     async with service.transaction(caller) as (conn, org):
         return await manual.invalidate(conn, org, event)
@@ -29,17 +28,17 @@ async def invalidate(caller: Caller, service: Service, event: SourceEvent) -> Re
 async def replay(
     caller: Caller, service: Service, ids: Sequence[str], *, whole: bool = False
 ) -> list[UUID]:
-    """Plan invalidations again that were set aside; ``whole`` widens each to its whole dataset.
+    """Plan set-aside invalidations again, with ``whole`` widened to whole datasets; return the ids.
 
-    Returns the ids of those replayed. Raises InvalidInput, UnknownName.
+    Raises InvalidInput, UnknownName.
     """
     async with service.transaction(caller) as (conn, org):
-        found = [await invalidation_id(conn, org, each) for each in ids]
-        return await replay_set_aside(conn, org, found, whole=whole)
+        invalidations = [await invalidation_id(conn, org, id_) for id_ in ids]
+        return await replay_set_aside(conn, org, invalidations, whole=whole)
 
 
 @requires(Role.WRITER)
 async def replay_all(caller: Caller, service: Service, *, whole: bool = False) -> list[UUID]:
-    """Plan all invalidations of the org again that are set aside; return their ids."""
+    """Plan all set-aside invalidations of the org again; return the ids."""
     async with service.transaction(caller) as (conn, org):
         return await replay_set_aside(conn, org, None, whole=whole)

@@ -14,9 +14,9 @@ from engine.service.service import Service
 async def run(
     caller: Caller, service: Service, job: str, partitions: tuple[str, ...] | None = None
 ) -> Requested:
-    """Recompute partitions of a job's outputs, or all of them.
+    """Recompute all or some partitions of a job's outputs.
 
-    Raises UnknownName, or InvalidInput if nothing runs for the job or it has no such partition.
+    Raises UnknownName, or InvalidInput for a source job or an impossible partition.
     """
     async with service.transaction(caller) as (conn, org):
         dataset = _first_output(await org.lineage(conn), job)
@@ -27,14 +27,14 @@ async def run(
 
 
 def _first_output(lineage: Lineage, name: str) -> str:
-    """Return the dataset whose invalidation runs the job."""
+    """Return the dataset to invalidate in order to run the job."""
     jobs = {job.name: job for job in lineage.order}
     if name not in jobs:
         raise UnknownName(f"there is no job {name!r}{did_you_mean(name, jobs)}")
     dataset = lineage.dataset(jobs[name].outputs[0]).name
     if jobs[name].activation == "source":
         raise InvalidInput(
-            f"nothing runs for the source job {name!r}: "
-            f"'knockon invalidate {dataset}' says that it changed"
+            f"the source job {name!r} does not run: "
+            f"report a change with 'knockon invalidate {dataset}'"
         )
     return dataset

@@ -18,7 +18,7 @@ __all__ = ["Applied", "Review", "apply", "approve", "reject"]
 
 @requires(Role.WRITER)
 async def apply(caller: Caller, service: Service, plan: str) -> Applied:
-    """Run a proposed plan exactly as it was shown, or return how it would differ now.
+    """Run a proposed plan exactly as shown, or return the differences from a current plan.
 
     Raises UnknownName, or InvalidInput if the plan is not proposed or cannot be planned.
     """
@@ -28,18 +28,18 @@ async def apply(caller: Caller, service: Service, plan: str) -> Applied:
 
 @requires(Role.WRITER)
 async def approve(caller: Caller, service: Service, plans: Sequence[str]) -> list[Review]:
-    """Run plans pending approval; their invalidations are planned again in the current state.
+    """Run plans pending approval, with the invalidations planned again in the current state.
 
-    Each plan is a transaction of its own: one transaction for all would lock the tasks of one plan
-    before those of the next, against the order in which completions lock. Every id is resolved
-    before the first approval. Raises UnknownName, or InvalidInput if a plan is not held.
+    Each plan has a separate transaction: a common transaction would lock tasks plan by plan,
+    against the lock order of completions. All ids are resolved before the first approval. Raises
+    UnknownName, or InvalidInput if a plan is not held.
     """
     return await _review(caller, service, approval.approve, plans)
 
 
 @requires(Role.WRITER)
 async def reject(caller: Caller, service: Service, plans: Sequence[str]) -> list[Review]:
-    """Reject plans pending approval; the partitions that they would have made stay stale.
+    """Reject plans pending approval; the affected partitions stay stale.
 
     Transactions and errors are those of `approve`.
     """

@@ -1,4 +1,4 @@
-"""Proposals: the impact of a change before it is made, stored as a plan that can be applied."""
+"""Proposals: previews of changes, stored as plans to apply."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -49,10 +49,10 @@ class ImpactedJob(msgspec.Struct, frozen=True):
 
 
 class Impact(msgspec.Struct, frozen=True):
-    """Impact of a change: jobs, upstream first, and the ``pruned`` edges at which it stops.
+    """Impact of a change: jobs, upstream first, and the ``pruned`` edges where the change stops.
 
-    ``beyond`` has the limits for which an event with this change would be held; applying the plan
-    approves it.
+    ``beyond`` has the exceeded limits: an event with the change would need approval. Applying the
+    plan implies approval.
     """
 
     plan_id: UUID
@@ -66,7 +66,7 @@ class Impact(msgspec.Struct, frozen=True):
 
 @requires(Role.WRITER)
 async def propose(caller: Caller, service: Service, event: SourceEvent) -> Impact:
-    """Plan a change without making it, and keep the plan. Raises InvalidInput as ingest would."""
+    """Plan a change without effect, and store the plan. Raises InvalidInput like ingestion."""
     async with service.transaction(caller) as (conn, org):
         proposal = await plan_change(conn, org, event)
     return Impact(
@@ -90,7 +90,7 @@ def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:
     return ImpactedJob(
         job=job.name,
         dag=job.dag_name,
-        outputs=tuple(lineage.dataset(each).name for each in job.outputs),
+        outputs=tuple(lineage.dataset(output).name for output in job.outputs),
         partitions=tuple(space.texts(step.partitions)),
         directly_invalidated=tuple(space.texts(step.directly_invalidated)),
         count=step.partitions.count(),
@@ -107,7 +107,7 @@ def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:
 
 
 def _hops(lineage: Lineage, step: Step) -> Iterator[Hop]:
-    """Return each path to the step once, whatever the number of changes on it."""
+    """Return each path to the step once, regardless of the number of changes."""
     seen: set[tuple[UUID, UUID | None]] = set()
     for trigger in step.triggers:
         if (trigger.dataset, trigger.from_job) not in seen:

@@ -11,21 +11,21 @@ from engine.service.service import Service
 
 @requires(Role.WRITER)
 async def retry(caller: Caller, service: Service, tasks: Sequence[str]) -> int:
-    """Queue failed tasks again with all their attempts, all or none; return their number.
+    """Queue failed tasks again with a full number of attempts, all or none; return the count.
 
-    Raises UnknownName, or InvalidInput if one has not failed.
+    Raises UnknownName, or InvalidInput if a task has not failed.
     """
     async with service.transaction(caller) as (conn, org):
-        found = {await task_id(conn, org, each) for each in tasks}
-        await operator_actions.retry(conn, org, *found)
-        return len(found)
+        ids = {await task_id(conn, org, task) for task in tasks}
+        await operator_actions.retry(conn, org, *ids)
+        return len(ids)
 
 
 @requires(Role.WRITER)
 async def retry_failed(caller: Caller, service: Service, job: str | None = None) -> int:
-    """Queue all failed tasks of the org or of one job again; return their number.
+    """Queue all failed tasks of the org or of one job again; return the count.
 
-    A few hundred tasks per transaction: one for all would lock any number of tasks at once.
+    A few hundred tasks per transaction, because locks would otherwise grow without bound.
     """
     async with service.connection(caller) as (conn, org):
         return await operator_actions.retry_failed(conn, org, job)
@@ -33,11 +33,11 @@ async def retry_failed(caller: Caller, service: Service, job: str | None = None)
 
 @requires(Role.WRITER)
 async def cancel(caller: Caller, service: Service, task: str) -> UUID:
-    """Cancel a task; tasks downstream continue as if its result were unchanged. Return its id.
+    """Cancel a task and return the id; dependents continue as if the outputs were unchanged.
 
     Raises UnknownName, or InvalidInput if the task has ended.
     """
     async with service.transaction(caller) as (conn, org):
-        found = await task_id(conn, org, task)
-        await operator_actions.cancel(conn, org, found, by=caller.user)
-        return found
+        id_ = await task_id(conn, org, task)
+        await operator_actions.cancel(conn, org, id_, by=caller.user)
+        return id_

@@ -1,1 +1,1 @@
-"""Queries: each reads in one transaction that sees a single state, and writes nothing."""
+"""Queries, which read a single state in one transaction and write nothing."""

@@ -1,4 +1,4 @@
-"""Audit: stale partitions, and whether anything leads to them."""
+"""Audit of stale partitions: pending work, decisions, or neither."""
 
 from engine.flow.planning.audit import Counts, StalePartition, audit_all
 from engine.flow.shared.stale import Reason
@@ -12,10 +12,10 @@ __all__ = ["Counts", "Reason", "StalePartition", "audit"]
 async def audit(
     caller: Caller, service: Service, dataset: str | None = None, *, limit: int = 100
 ) -> Counts:
-    """Audit the org or one dataset; list at most ``limit`` stale partitions, the lost ones first.
+    """Audit the org or one dataset; list at most ``limit`` stale partitions, lost ones first.
 
-    Each slice of partitions is a transaction of its own: a snapshot held for the time of a whole
-    audit would keep the server from removing dead rows. Raises UnknownName.
+    Each slice of partitions has a separate transaction: a snapshot for the whole audit would keep
+    the server from removing dead rows. Raises UnknownName.
     """
     async with service.connection(caller) as (conn, org):
         return await audit_all(conn, org, dataset, most=limit)

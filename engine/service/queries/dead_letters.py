@@ -1,4 +1,4 @@
-"""Dead letters: messages that could not be ingested, kept to be inspected and replayed."""
+"""Dead letters: messages rejected by ingestion, stored for inspection and replay."""
 
 from datetime import datetime
 from uuid import UUID
@@ -12,9 +12,9 @@ from engine.store.run import Row, fetch
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A message; bytes of ``payload`` that are not UTF-8 are escaped.
+    """A rejected message; bytes of ``payload`` other than UTF-8 are escaped.
 
-    ``is_loss``: a record of messages that were skipped and cannot be read again.
+    ``is_loss`` marks a record of skipped messages, unavailable for a replay.
     """
 
     id: UUID
@@ -36,7 +36,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 async def dead_letters(
     caller: Caller, service: Service, *, with_done: bool = False, limit: int = 50
 ) -> list[DeadLetter]:
-    """List dead letters, the newest first; ``with_done`` includes those replayed or closed."""
+    """List dead letters, newest first; ``with_done`` includes replayed and closed ones."""
     async with service.snapshot(caller) as (conn, org):
         rows = await fetch(conn, "dead_letters.list", org_id=org.id, all=with_done, limit=limit)
     return [_letter(row) for row in rows]
@@ -44,10 +44,10 @@ async def dead_letters(
 
 @requires(Role.READER)
 async def dead_letter(caller: Caller, service: Service, letter: str) -> DeadLetter:
-    """Return one dead letter, by its id or the end of it. Raises InvalidInput, UnknownName."""
+    """Return a dead letter, by the id or its ending. Raises InvalidInput, UnknownName."""
     async with service.snapshot(caller) as (conn, org):
-        found = await dead_letter_id(conn, org, letter)
-        (row,) = await fetch(conn, "views.dead_letter", org_id=org.id, id=found)
+        id_ = await dead_letter_id(conn, org, letter)
+        (row,) = await fetch(conn, "views.dead_letter", org_id=org.id, id=id_)
     return _letter(row)
 
 

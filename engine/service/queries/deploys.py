@@ -9,6 +9,6 @@ from engine.service.service import Service
 
 @requires(Role.READER)
 async def preview(caller: Caller, service: Service, dag: DagFile) -> Deployment:
-    """Return what a deploy of the DAG would change. Raises InvalidDag as the deploy would."""
+    """Return the changes of a deploy of the DAG. Raises InvalidDag like the deploy."""
     async with service.transaction(caller) as (conn, org):
         return await deployment.preview(conn, org, dag)

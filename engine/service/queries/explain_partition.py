@@ -1,4 +1,4 @@
-"""State of a partition: why it is stale, and which upstream changes did not reach it."""
+"""State of a partition: reasons for being stale, and upstream changes without effect."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -24,12 +24,12 @@ from engine.service.service import Service
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
-_SHOWN = 4
+_MAX_LISTED = 4
 AuditVerdict = Literal[Verdict, "fresh", "waiting"]
 
 
 class NewerInput(msgspec.Struct, frozen=True):
-    """An input partition with changes that reach the partition and are newer than its last run."""
+    """An input partition with relevant changes since the last run of the partition."""
 
     dataset: str
     partition: str
@@ -38,7 +38,7 @@ class NewerInput(msgspec.Struct, frozen=True):
 
 
 class UnfinishedTask(msgspec.Struct, frozen=True):
-    """A task for the partition that has not ended."""
+    """An unfinished task for the partition."""
 
     id: UUID
     job: str
@@ -52,10 +52,9 @@ class UnfinishedTask(msgspec.Struct, frozen=True):
 class ExplainedPartition(msgspec.Struct, frozen=True):
     """State of a partition; ``stale`` has the reasons, and is empty for a fresh partition.
 
-    ``verdict`` is that of the audit, with what leads to the partition or the decision that leaves
-    it. A partition is waiting if it was never built and its first run is not due.
-    ``materialized_at`` is its content version: null where it has never been made. A run that
-    gave the same content again left it as it was.
+    ``verdict`` is the verdict of the audit, with pending work or the decision as the reason. A
+    partition is waiting if never built and not due for the first run. ``materialized_at`` is the
+    content version, not changed by runs with unchanged content; null if never built.
     """
 
     dataset: str
@@ -88,29 +87,29 @@ async def _explain(
     conn: Connection, org: OrgContext, dataset: str, partition: str
 ) -> ExplainedPartition:
     lineage = await org.lineage(conn)
-    found = lineage.dataset_named(dataset)
-    key = _one_key(lineage, found, partition)
-    job = lineage.producer(found.id)
-    where = {"dataset": found.id, "version": found.version, "keys": [key]}
-    rows = await fetch(conn, "partitions.of_dataset", **where)
+    row = lineage.dataset_named(dataset)
+    key = _one_key(lineage, row, partition)
+    job = lineage.producer(row.id)
+    params = {"dataset": row.id, "version": row.version, "keys": [key]}
+    rows = await fetch(conn, "partitions.of_dataset", **params)
     reasons = await _stale(conn, lineage, job, key)
     newer = _newer_inputs(reasons)
     unfinished = await fetch(conn, "views.unfinished_over", job_id=job.id, partition=key)
-    covering = await _open_over(conn, org, lineage, found, key)
-    made: dict[str, Any] = rows[0] if rows else {}
-    verdict, because = await _verdict(conn, org, lineage, job, key, made, reasons, covering)
-    unrun = await not_run(conn, org, lineage, job, key, made)
+    covering = await _open_over(conn, org, lineage, row, key)
+    built: dict[str, Any] = rows[0] if rows else {}
+    verdict, because = await _verdict(conn, org, lineage, job, key, built, reasons, covering)
+    unrun = await not_run(conn, org, lineage, job, key, built)
     return ExplainedPartition(
         dataset=dataset,
         partition=key,
         job=job.name,
         is_source=job.activation == "source",
-        materialized_at=made.get("materialized_at"),
-        row_count=made.get("row_count"),
-        task_id=made.get("task_id"),
+        materialized_at=built.get("materialized_at"),
+        row_count=built.get("row_count"),
+        task_id=built.get("task_id"),
         verdict=verdict,
         because=because,
-        stale=tuple(_reasons(job, made, reasons, newer, unfinished, covering, unrun)),
+        stale=tuple(_reasons(job, built, reasons, newer, unfinished, covering, unrun)),
         newer_inputs=tuple(newer),
         unfinished=tuple(UnfinishedTask(**row) for row in unfinished),
         open_invalidations=tuple(row["id"] for row in covering),
@@ -121,18 +120,18 @@ async def _explain(
 
 def _one_key(lineage: Lineage, dataset: Dataset, text: str) -> str:
     space = lineage.space(dataset.id)
-    named = space.parse(text)
-    if not named.is_finite or named.count() != 1:
+    partitions = space.parse(text)
+    if not partitions.is_finite or partitions.count() != 1:
         raise InvalidPartition(f"{text!r} is not one partition of {dataset.name!r}: give one key")
-    return next(iter(space.keys(named)))
+    return next(iter(space.keys(partitions)))
 
 
 def _newer_inputs(reasons: Sequence[Reason]) -> list[NewerInput]:
-    """Return the inputs that changed, appeared or disappeared in what reaches the partition."""
+    """Return the inputs of the partition changed, created or removed since the last run."""
     return [
-        NewerInput(each.dataset, each.partition or "*", each.recorded, each.version)
-        for each in reasons
-        if each.dataset is not None
+        NewerInput(reason.dataset, reason.partition or "*", reason.recorded, reason.version)
+        for reason in reasons
+        if reason.dataset is not None
     ]
 
 
@@ -141,15 +140,13 @@ async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequ
         return ()
     stale = await stale_partitions(conn, lineage, [(job, [key])])
     reasons = stale.get((job.id, SINGLE_RUN_KEY if job.is_single_run else key), ())
-    is_unbuilt = not job.is_single_run and any(each.rule == "never built" for each in reasons)
-    if is_unbuilt and not await _is_expected(conn, lineage, job, key):
-        return ()
+    is_unbuilt = not job.is_single_run and any(reason.rule == "never built" for reason in reasons)
+    if is_unbuilt:
+        # The audit judges an unbuilt partition only if existing inputs lead to the partition.
+        expected = await load_expected(conn, lineage, job)
+        if not expected.covers(lineage.job_space(job).parse(key)):
+            return ()
     return reasons
-
-
-async def _is_expected(conn: Connection, lineage: Lineage, job: Job, key: str) -> bool:
-    """Return whether existing inputs give the job this partition: only then the audit judges it."""
-    return (await load_expected(conn, lineage, job)).covers(lineage.job_space(job).parse(key))
 
 
 async def _verdict(
@@ -158,14 +155,14 @@ async def _verdict(
     lineage: Lineage,
     job: Job,
     key: str,
-    made: Row,
+    built: Row,
     reasons: Sequence[Reason],
     covering: Sequence[Row],
 ) -> tuple[AuditVerdict, str | None]:
-    """Return the verdict of the audit, which lists what is stale or covered by an invalidation."""
+    """Return the verdict of the audit, extended to partitions outside the audit."""
     if covering and not reasons:
         return verdict_of_covering(covering)
-    if made and not reasons:
+    if built and not reasons:
         return "fresh", None
     subject = SINGLE_RUN_KEY if job.is_single_run else key
     verdict, because = (await load_standing(conn, org, lineage, job, [subject])).of(subject)
@@ -175,58 +172,55 @@ async def _verdict(
 async def _open_over(
     conn: Connection, org: OrgContext, lineage: Lineage, dataset: Dataset, key: str
 ) -> list[Row]:
-    """Return the invalidations of the partition that are unplanned or set aside.
+    """Return the unplanned and set-aside invalidations of the partition.
 
-    An invalidation with a partition that the dataset cannot have may mean any partition.
+    An invalidation with an impossible partition may concern any partition.
     """
     space = lineage.space(dataset.id)
-    one = space.parse(key)
+    partition = space.parse(key)
     rows = await fetch(conn, "invalidations.open_over", org_id=org.id, dataset=dataset.id)
-    return [row for row in rows if _covers(space, row["partition_key"], one)]
+    return [row for row in rows if _covers(space, row["partition_key"], partition)]
 
 
-def _covers(space: PartitionSpace, text: str | None, one: PartitionSet) -> bool:
+def _covers(space: PartitionSpace, text: str | None, partition: PartitionSet) -> bool:
     try:
-        return space.parse(text).covers(one)
+        return space.parse(text).covers(partition)
     except InvalidPartition:
         return True
 
 
-def _own_reasons(job: Job, made: Row, rules: Collection[Rule]) -> Iterator[str]:
-    if not made:
-        yield "it has never been made"
+def _own_reasons(job: Job, built: Row, rules: Collection[Rule]) -> Iterator[str]:
+    if not built:
+        yield "never built"
     elif "definition" in rules:
-        yield f"the definition of job {job.name!r} has changed since it was made"
+        yield f"the definition of job {job.name!r} has changed since the last build"
     if "partly written" in rules:
-        yield "an attempt that may have written it did not complete"
+        yield "an incomplete attempt may have written part of the partition"
     if "declared wrong" in rules:
-        yield "an invalidation declared it wrong"
+        yield "an invalidation declared the partition wrong"
     if "rows not read" in rules:
-        yield "rows that were to be read again were not, because that was canceled or rejected"
+        yield "changed rows were not read (task canceled or plan rejected)"
 
 
 def _reasons(
     job: Job,
-    made: Row,
+    built: Row,
     reasons: Sequence[Reason],
     newer: Sequence[NewerInput],
     unfinished: Sequence[Row],
     covering: Sequence[Row],
     unrun: Sequence[PlanNotRun],
 ) -> Iterator[str]:
-    yield from _own_reasons(job, made, {each.rule for each in reasons})
-    for dataset in dict.fromkeys(each.dataset for each in newer):
-        keys = [each.partition for each in newer if each.dataset == dataset]
-        more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-        shown = f"{', '.join(keys[:_SHOWN])}{more}"
-        yield f"its input {dataset} has changed since it was read: {shown}"
+    yield from _own_reasons(job, built, {reason.rule for reason in reasons})
+    for dataset in dict.fromkeys(row.dataset for row in newer):
+        keys = [row.partition for row in newer if row.dataset == dataset]
+        more = f" and {len(keys) - _MAX_LISTED} more" if len(keys) > _MAX_LISTED else ""
+        shown = f"{', '.join(keys[:_MAX_LISTED])}{more}"
+        yield f"input {dataset} has changed since the last run: {shown}"
     if covering:
-        yield "it was found stale, and is not planned yet"
+        yield "an invalidation is not planned yet"
     for plan in unrun:
         end = str(plan.id)[-8:]
-        if plan.state == "held":
-            yield f"plan {end} would make it, and is held for approval"
-        else:
-            yield f"plan {end} would have made it, and was rejected"
-    for row in unfinished:
-        yield f"a task that makes it {'has' if row['status'] == 'failed' else 'is'} {row['status']}"
+        yield f"plan {end} {'is held for approval' if plan.state == 'held' else 'was rejected'}"
+    for task in unfinished:
+        yield f"a task {'has' if task['status'] == 'failed' else 'is'} {task['status']}"

@@ -1,4 +1,4 @@
-"""Causes of a task: the path from what changed to the task, edge by edge."""
+"""Causes of a task: the path from the changed data to the task, edge by edge."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -20,14 +20,14 @@ from engine.service.service import Service
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
-_MOST_PLANS = 5
-_MOST_INVALIDATIONS = 10
+_MAX_PLANS = 5
+_MAX_INVALIDATIONS = 10
 
 
 class PathHop(msgspec.Struct, frozen=True):
     """An edge of a path: ``dirty`` partitions of ``dataset`` triggered ``partitions`` of ``job``.
 
-    Restricted to the partitions of the task, if the lineage has not changed since the plan.
+    Restricted to the partitions of the task, if the lineage is unchanged since the plan.
     ``columns`` is null for all; ``mapping`` is "itself" if the job's own output was invalidated.
     """
 
@@ -40,9 +40,9 @@ class PathHop(msgspec.Struct, frozen=True):
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """A plan with the task: its invalidations, and the path from them to the task.
+    """A plan with the task: invalidations, and the path from the invalidations to the task.
 
-    ``decided_by`` is the person who applied or approved the plan, if anyone did.
+    ``decided_by`` is the person who applied or approved the plan, if any.
     """
 
     plan_id: UUID
@@ -53,7 +53,7 @@ class Cause(msgspec.Struct, frozen=True):
 
 
 class Blocker(msgspec.Struct, frozen=True):
-    """An upstream task that the task waits or waited for."""
+    """An upstream task, finished or not, with outputs read by the task."""
 
     id: UUID
     job: str
@@ -64,9 +64,9 @@ class Blocker(msgspec.Struct, frozen=True):
 
 
 class ExplainedTask(msgspec.Struct, frozen=True):
-    """A task with its causes, the newest plan first, and its ``blockers``, finished or not.
+    """A task with causes, the newest plan first, and ``blockers``, finished or not.
 
-    ``inputs`` maps ``dataset/partition`` to the content version that the run read.
+    ``inputs`` maps ``dataset/partition`` to the content version read by the run.
     """
 
     task: TaskRow
@@ -79,7 +79,7 @@ class ExplainedTask(msgspec.Struct, frozen=True):
 
 @requires(Role.READER)
 async def explain_task(caller: Caller, service: Service, task: str) -> ExplainedTask:
-    """Explain a task, by its id or the end of it. Raises InvalidInput, UnknownName."""
+    """Explain a task, by the id or its ending. Raises InvalidInput, UnknownName."""
     async with service.snapshot(caller) as (conn, org):
         return await _explain(conn, org, await task_id(conn, org, task))
 
@@ -87,22 +87,22 @@ async def explain_task(caller: Caller, service: Service, task: str) -> Explained
 async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTask:
     (row,) = await fetch(conn, "tasks.by_id", org_id=org.id, id=task)
     lineage = await org.lineage(conn)
-    wanted = row["plan_ids"][::-1][:_MOST_PLANS]
-    plans = await fetch(conn, "plans.by_ids", org_id=org.id, ids=wanted)
+    newest = row["plan_ids"][::-1][:_MAX_PLANS]
+    plans = await fetch(conn, "plans.by_ids", org_id=org.id, ids=newest)
     return ExplainedTask(
         task=TaskRow(**{name: row[name] for name in TaskRow.__struct_fields__}),
         row_filters=tuple(row["row_filters"]),
         causes=tuple([await _cause(conn, org, lineage, row, plan) for plan in reversed(plans)]),
         more_causes=len(row["plan_ids"]) - len(plans),
-        blockers=tuple(Blocker(**each) for each in await fetch(conn, "tasks.blockers", id=task)),
+        blockers=tuple(Blocker(**row) for row in await fetch(conn, "tasks.blockers", id=task)),
         inputs={
-            f"{each['dataset']}/{each['input_partition_key']}": _text(each["input_version"])
-            for each in await fetch(conn, "tasks.inputs", id=task)
+            f"{read['dataset']}/{read['input_partition_key']}": _version_text(read["input_version"])
+            for read in await fetch(conn, "tasks.inputs", id=task)
         },
     )
 
 
-def _text(version: datetime | None) -> str | None:
+def _version_text(version: datetime | None) -> str | None:
     return None if version is None else version.isoformat()
 
 
@@ -110,15 +110,15 @@ async def _cause(
     conn: Connection, org: OrgContext, lineage: Lineage, task: Row, plan: Row
 ) -> Cause:
     hops = _hops(plan["document"], task)
-    ids = [UUID(each) for each in hops[-1]["invalidations"]] if hops else plan["invalidation_ids"]
-    invalidations = await load_invalidations(conn, org, ids[:_MOST_INVALIDATIONS])
-    path = tuple(_narrowed(lineage, hops, task["partitions"]))
+    ids = [UUID(id_) for id_ in hops[-1]["invalidations"]] if hops else plan["invalidation_ids"]
+    invalidations = await load_invalidations(conn, org, ids[:_MAX_INVALIDATIONS])
+    path = tuple(_path(lineage, hops, task["partitions"]))
     more = len(ids) - len(invalidations)
     return Cause(plan["id"], plan["decided_by"], tuple(invalidations), more, path[::-1])
 
 
 def _hops(document: Mapping[str, Any], task: Row) -> list[dict[str, Any]]:
-    """Return the path to the task's job, whose id a later deploy may have changed."""
+    """Return the path to the job of the task, by name if a later deploy changed the id."""
     jobs = {step["name"]: step["job"] for step in document["steps"]}
     job = str(task["job_id"])
     try:
@@ -127,36 +127,37 @@ def _hops(document: Mapping[str, Any], task: Row) -> list[dict[str, Any]]:
         return []
 
 
-def _narrowed(
+def _path(
     lineage: Lineage, hops: Sequence[Mapping[str, Any]], keys: Sequence[str]
 ) -> Iterator[PathHop]:
-    """Restrict the hops, nearest first, to the partitions that the task is made from."""
-    made: tuple[str, ...] | None = tuple(keys)
+    """Restrict the hops, nearest first, to the inputs of the task's partitions."""
+    partitions = tuple(keys)
     for hop in hops:
-        dirty = tuple(hop["dirty"]) if made is None else _needed(lineage, hop, made)
+        dirty = _inputs(lineage, hop, partitions)
         yield PathHop(
             dataset=hop["dataset"],
             dirty=dirty,
             columns=None if hop["columns"] is None else tuple(hop["columns"]),
             mapping=hop["mapping"],
             job=hop["name"],
-            partitions=tuple(hop["partitions"]) if made is None else made,
+            partitions=partitions,
         )
-        made = dirty
+        partitions = dirty
 
 
-def _needed(lineage: Lineage, hop: Mapping[str, Any], made: Sequence[str]) -> tuple[str, ...]:
-    """Return the dirty partitions that these partitions are made from."""
+def _inputs(lineage: Lineage, hop: Mapping[str, Any], partitions: Sequence[str]) -> tuple[str, ...]:
+    """Return the dirty input partitions of the partitions."""
     edge = _edge(lineage, hop)
     if edge is None:
         return tuple(hop["dirty"])
     dirty = edge.mapping.source.from_keys(hop["dirty"])
-    needed: PartitionSet = edge.mapping.up(edge.mapping.target.from_keys(made), dirty) & dirty
-    return tuple(edge.mapping.source.texts(needed)) or tuple(hop["dirty"])
+    outputs = edge.mapping.target.from_keys(partitions)
+    inputs: PartitionSet = edge.mapping.up(outputs, dirty) & dirty
+    return tuple(edge.mapping.source.texts(inputs)) or tuple(hop["dirty"])
 
 
 def _edge(lineage: Lineage, hop: Mapping[str, Any]) -> Edge | None:
-    """Return the edge of a hop in the current lineage, if there is one."""
+    """Return the edge of a hop in the current lineage, if it still exists."""
     edges = (
         edge
         for job in lineage.order

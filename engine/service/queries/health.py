@@ -1,4 +1,4 @@
-"""Health of an org: its work, its sources and their consumers."""
+"""Health of an org: work, sources and consumers."""
 
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
@@ -14,16 +14,16 @@ __all__ = ["Check", "inflow", "work"]
 
 @requires(Role.READER)
 async def work(caller: Caller, service: Service) -> list[Check]:
-    """Check what is deployed, unfinished, failed and unattended."""
+    """Check deployed DAGs, and unfinished, failed and abandoned work."""
     async with service.snapshot(caller) as (conn, org):
         return [check async for check in check_work(conn, org)]
 
 
 @requires(Role.READER)
 async def inflow(caller: Caller, service: Service, broker: Broker | None) -> list[Check]:
-    """Check the topics and tables that the DAGs read, and the lag of the consumers.
+    """Check the topics and tables of the DAGs, and the lag of the consumers.
 
-    The transaction ends before the broker and the source database are asked.
+    The transaction ends before the checks of the broker and the source database.
     """
     async with service.snapshot(caller) as (conn, org):
         sources = await load_sources(conn, org)

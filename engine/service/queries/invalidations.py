@@ -15,9 +15,9 @@ from engine.store.run import fetch
 
 
 class InvalidationRow(msgspec.Struct, frozen=True):
-    """An invalidation, merged from ``events`` events; ``jobs`` jobs have tasks for it.
+    """An invalidation, merged from ``events`` events, with tasks of ``jobs`` jobs.
 
-    With a ``planning_error`` it is set aside.
+    An invalidation with a ``planning_error`` is set aside.
     """
 
     id: UUID
@@ -47,7 +47,7 @@ async def invalidations(
     only_set_aside: bool = False,
     limit: int = 50,
 ) -> list[InvalidationRow]:
-    """List invalidations, the newest first, optionally of a dataset, unplanned, or set aside."""
+    """List invalidations, newest first, optionally of a dataset, unplanned, or set aside."""
     async with service.snapshot(caller) as (conn, org):
         rows = await fetch(
             conn,
@@ -64,6 +64,6 @@ async def invalidations(
 async def load_invalidations(
     conn: Connection, org: OrgContext, ids: Sequence[UUID]
 ) -> list[InvalidationRow]:
-    """Load invalidations by their ids, the oldest first."""
+    """Load invalidations by id, oldest first."""
     rows = await fetch(conn, "invalidations.by_ids", org_id=org.id, ids=list(ids))
     return [InvalidationRow(**row) for row in rows]

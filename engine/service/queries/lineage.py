@@ -15,11 +15,11 @@ Direction = Literal["down", "up"]
 
 
 class LineageNode(msgspec.Struct, frozen=True):
-    """A dataset with the job that produces it, and the next datasets in the direction of the tree.
+    """A dataset with its producer, and the next datasets in the direction of the tree.
 
-    Below the roots, ``mapping`` and ``columns`` are those of the edge from the node above:
-    ``columns`` by input column, the output columns that it shapes ("*": all); null: unknown.
-    ``again``: what comes next has been shown in another place already.
+    Below the roots, ``mapping`` and ``columns`` describe the edge from the parent node: ``columns``
+    maps input columns to dependent output columns ("*": all); null: unknown. With ``again``, the
+    next datasets appear elsewhere in the tree.
     """
 
     dataset: str
@@ -40,15 +40,15 @@ async def lineage_tree(
     dataset: str | None = None,
     direction: Direction = "down",
 ) -> tuple[LineageNode, ...]:
-    """Return the tree of one dataset, or the trees of all sources, or upstream of all ends.
+    """Return the tree of one dataset, or of all sources, or upstream of all unread datasets.
 
     Raises UnknownName.
     """
     async with service.snapshot(caller) as (conn, org):
         lineage = await org.lineage(conn)
-    grower = _Grower(lineage, direction)
+    builder = _TreeBuilder(lineage, direction)
     roots = [lineage.dataset_named(dataset).id] if dataset else list(_ends(lineage, direction))
-    return tuple(grower.grow(root, None) for root in roots)
+    return tuple(builder.node(root, None) for root in roots)
 
 
 def _ends(lineage: Lineage, direction: Direction) -> Iterator[UUID]:
@@ -59,7 +59,7 @@ def _ends(lineage: Lineage, direction: Direction) -> Iterator[UUID]:
                 yield output
 
 
-class _Grower:
+class _TreeBuilder:
     """Expands each dataset only once, because diamonds would grow a tree exponentially."""
 
     def __init__(self, lineage: Lineage, direction: Direction) -> None:
@@ -67,7 +67,7 @@ class _Grower:
         self._direction = direction
         self._shown: set[UUID] = set()
 
-    def grow(self, dataset: UUID, edge: tuple[Edge, int] | None) -> LineageNode:
+    def node(self, dataset: UUID, edge: tuple[Edge, int] | None) -> LineageNode:
         lineage, job = self._lineage, self._lineage.producer(dataset)
         following = list(self._following(dataset))
         again = bool(following) and dataset in self._shown
@@ -76,12 +76,14 @@ class _Grower:
             dataset=lineage.dataset(dataset).name,
             job=job.name,
             dag=job.dag_name,
-            partitioning=_in_words(lineage, dataset),
+            partitioning=_dimensions_text(lineage, dataset),
             is_source=job.activation == "source",
             mapping=edge and edge[0].mapping.to_spec(),
             columns=edge and _columns(*edge),
             again=again,
-            next=() if again else tuple(self.grow(to, over) for to, over in following),
+            next=()
+            if again
+            else tuple(self.node(next_dataset, via) for next_dataset, via in following),
         )
 
     def _following(self, dataset: UUID) -> Iterator[tuple[UUID, tuple[Edge, int]]]:
@@ -97,13 +99,15 @@ class _Grower:
 
 
 def _columns(edge: Edge, output: int) -> dict[str, tuple[str, ...]] | None:
-    shaped = edge.columns[output]
-    if shaped is None:
+    columns = edge.columns[output]
+    if columns is None:
         return None
-    return {source: (EVERY,) if outputs is None else outputs for source, outputs in shaped.items()}
+    return {source: (EVERY,) if outputs is None else outputs for source, outputs in columns.items()}
 
 
-def _in_words(lineage: Lineage, dataset: UUID) -> str:
+def _dimensions_text(lineage: Lineage, dataset: UUID) -> str:
     """Return the dimensions as text: ``dt day * origin``."""
-    named: Sequence[tuple[str, Any]] = lineage.space(dataset).dimensions
-    return " * ".join(f"{name} {getattr(each, 'grain', '')}".strip() for name, each in named)
+    dimensions: Sequence[tuple[str, Any]] = lineage.space(dataset).dimensions
+    return " * ".join(
+        f"{name} {getattr(dimension, 'grain', '')}".strip() for name, dimension in dimensions
+    )

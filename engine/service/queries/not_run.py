@@ -1,4 +1,4 @@
-"""Plans for a partition that did not run: pending approval, or rejected."""
+"""Held and rejected plans for a partition."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,16 +10,16 @@ import msgspec
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.service.queries.pruning import holds
+from engine.service.queries.pruning import contains
 from engine.store.database import Connection
 from engine.store.run import Row, fetch, fetch_one
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-_MOST_PLANS = 20
+_MAX_PLANS = 20
 
 
 class PlanNotRun(msgspec.Struct, frozen=True):
-    """A plan for the partition that is held because of ``why``, or was rejected by ``by``."""
+    """A plan for the partition, held for the reasons ``why``, or rejected by ``by``."""
 
     id: UUID
     state: str
@@ -29,14 +29,14 @@ class PlanNotRun(msgspec.Struct, frozen=True):
 
 
 async def not_run(
-    conn: Connection, org: OrgContext, lineage: Lineage, job: Job, key: str, made: Row
+    conn: Connection, org: OrgContext, lineage: Lineage, job: Job, key: str, version: Row
 ) -> list[PlanNotRun]:
-    """Return held plans for the partition, and rejected plans that left it stale.
+    """Return held plans for the partition, and rejected plans since its last run.
 
-    A rejected plan leaves only those partitions stale that the change triggered directly and that
-    have not run since: partitions downstream are still consistent with their inputs.
+    A rejected plan leaves only directly triggered partitions stale: partitions downstream are still
+    consistent with their inputs.
     """
-    task = made.get("task_id")
+    task = version.get("task_id")
     run = task and await fetch_one(conn, "tasks.by_id", org_id=org.id, id=task)
     rows = await fetch(
         conn,
@@ -45,17 +45,17 @@ async def not_run(
         dag=job.dag_name,
         job=job.name,
         since=(run and run["started_at"]) or LONG_AGO,
-        limit=_MOST_PLANS,
+        limit=_MAX_PLANS,
     )
     space = lineage.job_space(job)
-    return [_plan(row) for row in rows if holds(space, _meant(row), key)]
+    return [_plan(row) for row in rows if contains(space, _affected(row), key)]
 
 
-def _meant(plan: Row) -> Sequence[str]:
+def _affected(plan: Row) -> Sequence[str]:
     step: Mapping[str, Any] = plan["step"]
-    whole: Sequence[str] = step["partitions"]
+    partitions: Sequence[str] = step["partitions"]
     invalidated: Sequence[str] = step.get("directly_invalidated", ())
-    return whole if plan["state"] == "held" or invalidated == "all" else invalidated
+    return partitions if plan["state"] == "held" or invalidated == "all" else invalidated
 
 
 def _plan(row: Row) -> PlanNotRun:

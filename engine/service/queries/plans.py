@@ -20,7 +20,7 @@ from engine.store.run import Row, fetch
 
 __all__ = ["Cost", "Estimate", "PlanRow", "PlanStep", "PlanView", "load_plans", "plan", "plans"]
 
-_MOST_INVALIDATIONS = 10
+_MAX_INVALIDATIONS = 10
 
 
 class PlanRow(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class PlanRow(msgspec.Struct, frozen=True):
 class PlanStep(msgspec.Struct, frozen=True):
     """A job in a plan; ``directly_invalidated`` partitions must run, others if an input changes.
 
-    ``via`` are the datasets whose changes reach the job.
+    ``via`` are the datasets with changes for the job.
     """
 
     job: str
@@ -57,7 +57,7 @@ class PlanStep(msgspec.Struct, frozen=True):
 
 
 class PlanView(msgspec.Struct, frozen=True):
-    """A plan with its steps, upstream first, the edges where it stops, and its invalidations."""
+    """A plan with steps, upstream first, pruned edges, and invalidations."""
 
     plan: PlanRow
     steps: tuple[PlanStep, ...]
@@ -70,19 +70,19 @@ class PlanView(msgspec.Struct, frozen=True):
 async def plans(
     caller: Caller, service: Service, *, states: Sequence[str] | None = None, limit: int = 50
 ) -> list[PlanRow]:
-    """List plans, the newest first, optionally in some states."""
+    """List plans, newest first, optionally in some states."""
     async with service.snapshot(caller) as (conn, org):
         return await load_plans(conn, org, states=states, limit=limit)
 
 
 @requires(Role.READER)
 async def plan(caller: Caller, service: Service, plan: str) -> PlanView:
-    """Return one plan, by its id or the end of it. Raises InvalidInput, UnknownName."""
+    """Return a plan, by the id or its ending. Raises InvalidInput, UnknownName."""
     async with service.snapshot(caller) as (conn, org):
-        found = await plan_id(conn, org, plan)
-        (row,) = await fetch(conn, "plans.whole", org_id=org.id, id=found)
+        id_ = await plan_id(conn, org, plan)
+        (row,) = await fetch(conn, "plans.whole", org_id=org.id, id=id_)
         ids, document = row["invalidation_ids"], row["document"]
-        invalidations = await load_invalidations(conn, org, ids[:_MOST_INVALIDATIONS])
+        invalidations = await load_invalidations(conn, org, ids[:_MAX_INVALIDATIONS])
     return PlanView(
         plan=_plan(row),
         steps=tuple(_step(document, step) for step in document["steps"]),
@@ -95,9 +95,9 @@ async def plan(caller: Caller, service: Service, plan: str) -> PlanView:
 async def load_plans(
     conn: Connection, org: OrgContext, *, states: Sequence[str] | None, limit: int
 ) -> list[PlanRow]:
-    """Load plans, the newest first, optionally in some states."""
-    wanted = None if states is None else list(states)
-    rows = await fetch(conn, "plans.list", org_id=org.id, states=wanted, limit=limit)
+    """Load plans, newest first, optionally in some states."""
+    params = {"states": None if states is None else list(states), "limit": limit}
+    rows = await fetch(conn, "plans.list", org_id=org.id, **params)
     return [_plan(row) for row in rows]
 
 

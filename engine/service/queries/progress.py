@@ -1,4 +1,4 @@
-"""Progress of the tasks that some invalidations caused."""
+"""Progress of the tasks of invalidations."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -13,10 +13,10 @@ _OPEN = ("blocked", "queued", "running")
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Number of tasks by status, and of ``unplanned`` invalidations, which have none yet.
+    """Number of tasks by status, and of ``unplanned`` invalidations without tasks.
 
     ``held`` plans are pending approval. ``set_aside`` has the planning errors of invalidations.
-    ``is_moving``: some task of the org is queued or running, whichever wave it belongs to.
+    ``is_moving`` is true if any task of the org is queued or running.
     """
 
     unplanned: int
@@ -33,12 +33,12 @@ class Progress(msgspec.Struct, frozen=True):
 
     @property
     def finished(self) -> int:
-        """Return the number of tasks that have ended."""
+        """Return the number of ended tasks."""
         return self.total - sum(self.tasks.get(status, 0) for status in _OPEN)
 
     @property
     def is_over(self) -> bool:
-        """Return true if all tasks have ended, or the others wait for a person."""
+        """Return true if all tasks have ended, or the rest waits for a person."""
         return not self.unplanned and (self.finished == self.total or not self.is_moving)
 
     @property
@@ -50,7 +50,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 @requires(Role.READER)
 async def progress(caller: Caller, service: Service, invalidations: Sequence[UUID]) -> Progress:
-    """Return the progress of the tasks that some invalidations caused."""
+    """Return the progress of the tasks of invalidations."""
     async with service.snapshot(caller) as (conn, org):
         row = await fetch_one(conn, "views.progress", org_id=org.id, ids=list(invalidations))
     row = row or {}
@@ -66,7 +66,7 @@ async def progress(caller: Caller, service: Service, invalidations: Sequence[UUI
 
 @requires(Role.READER)
 async def build_of(caller: Caller, service: Service, version: UUID) -> list[UUID]:
-    """Return the invalidations by which the deploy of a DAG version builds its datasets."""
+    """Return the invalidations for the initial builds of a DAG version."""
     async with service.snapshot(caller) as (conn, org):
         rows = await fetch(
             conn, "views.invalidations_of_version", org_id=org.id, dag_version_id=version

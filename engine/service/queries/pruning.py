@@ -1,4 +1,4 @@
-"""Edges at which a change stops, from the document of a plan."""
+"""Pruned edges, where a change stops, from the document of a plan."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from engine.partitions import PartitionSpace
 
 
 class PrunedEdge(msgspec.Struct, frozen=True):
-    """A job that a change of a dataset does not reach, with the rule and the reason.
+    """A job not affected by a change of a dataset, with the rule and the reason.
 
     ``job`` is null if the change itself has no effect.
     """
@@ -24,13 +24,13 @@ class PrunedEdge(msgspec.Struct, frozen=True):
 def pruned_edges(document: Mapping[str, Any]) -> Iterator[PrunedEdge]:
     """Return each pruned edge once per reason; another change may pass the same edge."""
     rows = (
-        PrunedEdge(each["dataset"], each.get("name"), each["rule"], each["detail"])
-        for each in document["pruned"]
+        PrunedEdge(edge["dataset"], edge.get("name"), edge["rule"], edge["detail"])
+        for edge in document["pruned"]
     )
     yield from dict.fromkeys(rows)
 
 
-def holds(space: PartitionSpace, texts: Sequence[str], key: str) -> bool:
+def contains(space: PartitionSpace, texts: Sequence[str], key: str) -> bool:
     """Return true if a set contains a key; texts of an older partitioning contain none."""
     try:
         return space.from_keys(texts).covers(space.parse(key))

@@ -1,4 +1,4 @@
-"""Upstream changes that did not reach a partition, with the edges and rules that stopped them."""
+"""Upstream changes without effect on a partition, with the pruned edges."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -11,18 +11,18 @@ from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner import hops_of
 from engine.service.queries.invalidations import load_invalidations
-from engine.service.queries.pruning import PrunedEdge, holds, pruned_edges
+from engine.service.queries.pruning import PrunedEdge, contains, pruned_edges
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
 
-_MOST_PLANS = 20
-_MOST_INVALIDATIONS = 50
-_A_MINUTE = 60_000 << 80
-"""A minute in UUIDs of version 7, whose first 48 bits count milliseconds."""
+_MAX_PLANS = 20
+_MAX_INVALIDATIONS = 50
+_MINUTE = 60_000 << 80
+"""A minute in UUIDs of version 7, with milliseconds in the first 48 bits."""
 
 
 class Spared(msgspec.Struct, frozen=True):
-    """An upstream change that did not reach the partition, with the edges that stopped it."""
+    """An upstream change without effect on the partition, with the pruned edges."""
 
     dataset: str
     reason: str
@@ -33,29 +33,29 @@ class Spared(msgspec.Struct, frozen=True):
 async def spared(
     conn: Connection, org: OrgContext, lineage: Lineage, job: Job, key: str
 ) -> list[Spared]:
-    """Return recent upstream changes that did not reach the partition."""
+    """Return recent upstream changes without effect on the partition."""
     jobs, datasets = _upstream(lineage, job)
     plans = await fetch(
-        conn, "plans.touching", org_id=org.id, datasets=list(datasets), limit=_MOST_PLANS
+        conn, "plans.touching", org_id=org.id, datasets=list(datasets), limit=_MAX_PLANS
     )
-    names = {lineage.dataset(each).name for each in datasets}
+    names = {lineage.dataset(dataset).name for dataset in datasets}
     skipped = await _skipped(conn, org, job, key, [plan["id"] for plan in plans])
-    found = []
+    changes = []
     for plan in plans:
-        why = tuple(_why_spared(lineage, plan, job, key, jobs, skipped))
+        edges = tuple(_pruned(lineage, plan, job, key, jobs, skipped))
         invalidations = await load_invalidations(
-            conn, org, plan["invalidation_ids"][:_MOST_INVALIDATIONS]
+            conn, org, plan["invalidation_ids"][:_MAX_INVALIDATIONS]
         )
-        invalidation = next((each for each in invalidations if each.dataset in names), None)
-        if why and invalidation:
-            found.append(Spared(invalidation.dataset, invalidation.reason, plan["created_at"], why))
-    return found
+        upstream = next((row for row in invalidations if row.dataset in names), None)
+        if edges and upstream:
+            changes.append(Spared(upstream.dataset, upstream.reason, plan["created_at"], edges))
+    return changes
 
 
 async def _skipped(
     conn: Connection, org: OrgContext, job: Job, key: str, plans: Sequence[UUID]
 ) -> dict[UUID, UUID]:
-    """Return by plan the skipped task of the partition."""
+    """Return the skipped task of the partition by plan."""
     rows = await fetch(
         conn,
         "views.skipped_over",
@@ -64,12 +64,12 @@ async def _skipped(
         job=job.name,
         partition=key,
         plans=list(plans),
-        ends=[UUID(int=each.int + _A_MINUTE) for each in plans],
+        ends=[UUID(int=plan.int + _MINUTE) for plan in plans],
     )
     return {row["plan_id"]: row["task_id"] for row in rows}
 
 
-def _why_spared(
+def _pruned(
     lineage: Lineage,
     plan: Row,
     job: Job,
@@ -77,31 +77,31 @@ def _why_spared(
     upstream: set[str],
     skipped: Mapping[UUID, UUID],
 ) -> Iterator[PrunedEdge]:
-    """Return the edges that kept a plan from the partition; none if it reached the partition."""
+    """Return the edges between a plan and the partition; empty if the partition ran."""
     document = plan["document"]
-    step = next((each for each in document["steps"] if each["name"] == job.name), None)
+    step = next((step for step in document["steps"] if step["name"] == job.name), None)
     if step is None:
-        yield from (each for each in pruned_edges(document) if each.job in upstream)
+        yield from (edge for edge in pruned_edges(document) if edge.job in upstream)
         return
     datasets = list(dict.fromkeys(hop["dataset"] for hop in hops_of(document, step)))
-    if not holds(lineage.job_space(job), step["partitions"], key):
-        touched = ", ".join(step["partitions"][:3])
-        yield PrunedEdge(datasets[0], job.name, "partitions", f"it touched {touched} only")
+    if not contains(lineage.job_space(job), step["partitions"], key):
+        others = ", ".join(step["partitions"][:3])
+        yield PrunedEdge(datasets[0], job.name, "partitions", f"it touched {others} only")
     elif plan["id"] in skipped:
         read = ", ".join(datasets)
         task = str(skipped[plan["id"]])[-8:]
-        detail = f"what it reads of {read} came out unchanged, so task {task} was skipped"
+        detail = f"its inputs from {read} turned out unchanged, so task {task} was skipped"
         yield PrunedEdge(datasets[0], job.name, "unchanged", detail)
 
 
 def _upstream(lineage: Lineage, job: Job) -> tuple[set[str], set[UUID]]:
-    """Return the names of a job and all upstream jobs, and the datasets that they read."""
-    jobs, datasets, left = {job.name}, set[UUID](), [job]
-    while left:
-        for edge in lineage.inputs(left.pop().id):
+    """Return the names of a job and all upstream jobs, and the datasets read by any of them."""
+    jobs, datasets, unvisited = {job.name}, set[UUID](), [job]
+    while unvisited:
+        for edge in lineage.inputs(unvisited.pop().id):
             datasets.add(edge.dataset)
             producer = edge.producer
             if producer.name not in jobs:
                 jobs.add(producer.name)
-                left.append(producer)
+                unvisited.append(producer)
     return jobs, datasets

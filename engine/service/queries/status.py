@@ -13,10 +13,10 @@ from engine.service.service import Service
 from engine.store.database import Connection
 from engine.store.run import fetch, fetch_one
 
-_MOST_STUCK = 20
+_MAX_LISTED = 20
 
 
-class ServedDag(msgspec.Struct, frozen=True):
+class DeployedDag(msgspec.Struct, frozen=True):
     """A DAG in its current version; ``version`` is the hash of the content."""
 
     name: str
@@ -36,7 +36,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class StuckTask(msgspec.Struct, frozen=True):
-    """A task that failed, or waits for ``waiting_for`` to exist; ``blocks`` tasks depend on it."""
+    """A failed task, or a task waiting for ``waiting_for`` to exist, with ``blocks`` dependents."""
 
     id: UUID
     job: str
@@ -49,7 +49,7 @@ class StuckTask(msgspec.Struct, frozen=True):
 
 
 class SetAside(msgspec.Struct, frozen=True):
-    """An invalidation that could not be planned; ``partition_key`` None for the whole dataset."""
+    """An invalidation with a planning error; ``partition_key`` None for the whole dataset."""
 
     id: UUID
     dataset: str
@@ -59,7 +59,7 @@ class SetAside(msgspec.Struct, frozen=True):
 
 
 class Worker(msgspec.Struct, frozen=True):
-    """A worker that had a task within the last 15 minutes."""
+    """A worker with a task within the last 15 minutes."""
 
     id: str
     running: int
@@ -69,11 +69,11 @@ class Worker(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """Status of an org; ``oldest_seconds`` is the age of the oldest open invalidation.
 
-    Invalidations of ``held`` plans, which are pending approval, do not count as open. Neither do
-    those set aside; ``set_aside`` lists the newest of ``set_aside_total``.
+    Invalidations of ``held`` plans (pending approval) and set-aside invalidations do not count as
+    open. ``set_aside`` lists the newest of ``set_aside_total``.
     """
 
-    dags: tuple[ServedDag, ...]
+    dags: tuple[DeployedDag, ...]
     tasks: dict[str, int]
     held: tuple[PlanRow, ...]
     open_invalidations: int
@@ -87,9 +87,9 @@ class Status(msgspec.Struct, frozen=True):
 
     @property
     def is_at_rest(self) -> bool:
-        """Return true if nothing is left to plan or run, apart from held and set aside work."""
-        in_hand = sum(self.tasks.get(each, 0) for each in ("blocked", "queued", "running"))
-        return not self.open_invalidations and not in_hand
+        """Return true if nothing is left to plan or run, apart from held and set-aside work."""
+        unfinished = sum(self.tasks.get(name, 0) for name in ("blocked", "queued", "running"))
+        return not self.open_invalidations and not unfinished
 
 
 @requires(Role.READER)
@@ -104,12 +104,12 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
     params: dict[str, Any] = {"org_id": org.id}
     invalidations = await fetch_one(conn, "views.open_invalidations", **params) or {}
     letters = await fetch_one(conn, "views.open_dead_letters", **params) or {}
-    stuck = await fetch(conn, "views.stuck", limit=_MOST_STUCK, **params)
-    aside = await fetch(conn, "views.set_aside", limit=_MOST_STUCK, **params)
+    stuck = await fetch(conn, "views.stuck", limit=_MAX_LISTED, **params)
+    aside = await fetch(conn, "views.set_aside", limit=_MAX_LISTED, **params)
     return Status(
         dags=tuple(_dag(row) for row in await fetch(conn, "views.dags", **params)),
         tasks={row["status"]: row["tasks"] for row in await fetch(conn, "tasks.counts", **params)},
-        held=tuple(await load_plans(conn, org, states=["held"], limit=_MOST_STUCK)),
+        held=tuple(await load_plans(conn, org, states=["held"], limit=_MAX_LISTED)),
         open_invalidations=invalidations["invalidations"],
         oldest_seconds=invalidations["seconds"],
         dead_letters=letters["letters"],
@@ -121,8 +121,8 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
     )
 
 
-def _dag(row: dict[str, Any]) -> ServedDag:
-    return ServedDag(
+def _dag(row: dict[str, Any]) -> DeployedDag:
+    return DeployedDag(
         row["dag_name"], row["yaml_hash"], row["deployed_at"], row["jobs"], row["datasets"]
     )
 

@@ -34,7 +34,7 @@ class TaskRow(msgspec.Struct, frozen=True):
 
     @property
     def note(self) -> str:
-        """Return what the task waits for, or else its error or outcome."""
+        """Return the missing inputs, or else the error or outcome."""
         if self.waiting_for:
             return "waits for " + "; ".join(
                 f"{name} {', '.join(keys)}" for name, keys in self.waiting_for.items()
@@ -52,7 +52,7 @@ async def tasks(
     partition: str | None = None,
     limit: int = 50,
 ) -> list[TaskRow]:
-    """List tasks, the newest first, optionally of some statuses, one job or one partition."""
+    """List tasks, newest first, optionally by status, job or partition."""
     async with service.snapshot(caller) as (conn, org):
         rows = await fetch(
             conn,

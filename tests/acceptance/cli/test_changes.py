@@ -106,13 +106,13 @@ REFUSALS = {
     ("invalidate", "orders", "-p", "1999-01-01"): "1999-01-01",
     ("impact", "orders", "--rows", "{"): "--rows is not a JSON object",
     ("impact", "orders", "--rows", '{"size": 1}'): "no column 'size'",
-    ("run", "orders"): "nothing runs for the source job",
+    ("run", "orders"): "the source job 'orders' does not run",
     ("run", "daily_sale"): "did you mean 'daily_sales'",
     ("explain", "daily_sales", "*"): "give one key",
-    ("tasks", "retry", "zz"): "no id of a task",
+    ("tasks", "retry", "zz"): "not the id of a task",
     ("tasks", "retry"): "pass --failed",
     ("tasks", "retry", "zz", "--failed"): "pass --failed",
-    ("dead-letters", "replay"): "say --all",
+    ("dead-letters", "replay"): "pass --all",
     ("invalidations", "replay"): "pass --all",
 }
 
@@ -141,5 +141,5 @@ def test_lineage_draws_both_directions(shop: Knockon) -> None:
 def test_a_partition_says_how_it_stands(shop: Knockon) -> None:
     text = shop("explain", "daily_sales", "2026-02-03").out
     assert "daily_sales 2026-02-03  stale" in text
-    assert "it has never been made" in text
+    assert "never built" in text
     assert shop("explain", "daily_sales", "2026-02-03", "--json").json["stale"] != []

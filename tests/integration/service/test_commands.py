@@ -117,7 +117,7 @@ async def test_tasks_are_retried_all_or_none(world: World) -> None:
 async def test_the_limit_of_an_org_is_set_within_bounds(world: World) -> None:
     assert (await set_blast_radius(world.caller, world.service, 7)).blast_radius == 7
     for wrong in (0, 2**31):
-        with pytest.raises(InvalidInput, match="is no limit"):
+        with pytest.raises(InvalidInput, match="is not a limit"):
             await set_blast_radius(world.caller, world.service, wrong)
     assert (await settings(world.caller, world.service)).blast_radius == 7
 
