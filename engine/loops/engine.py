@@ -11,13 +11,13 @@ from engine.flow.execution.reap import reap
 from engine.flow.planning.audit import audit_all
 from engine.flow.planning.plan import Planned, plan
 from engine.flow.shared.org_context import OrgContext
-from engine.loops.doorbell import Doorbell
+from engine.loops.notification_listener import NotificationListener
 from engine.loops.periodic import run_periodically
 from engine.loops.schedule import fire_due
 from engine.monitor import metrics
 from engine.settings import Settings
-from engine.store.bells import INVALIDATIONS
 from engine.store.database import Database
+from engine.store.notifications import INVALIDATIONS
 
 _log = structlog.get_logger(__name__)
 _SCHEDULE_SECONDS = 5.0
@@ -34,13 +34,13 @@ class Engine:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run all loops until ``stop`` is set, and let their current steps finish."""
-        bell = Doorbell(self._database, [INVALIDATIONS])
+        listener = NotificationListener(self._database, [INVALIDATIONS])
         settings = self._settings
         _log.info("engine is up", org=str(self._org.id))
         async with asyncio.TaskGroup() as group:
-            group.create_task(bell.run(stop))
+            group.create_task(listener.run(stop))
             for loop in (
-                run_periodically("plan", self._plan, stop, settings.poll_seconds, bell.wait),
+                run_periodically("plan", self._plan, stop, settings.poll_seconds, listener.wait),
                 run_periodically("reap", self._reap, stop, settings.reap_seconds),
                 run_periodically("schedule", self._fire, stop, _SCHEDULE_SECONDS),
                 run_periodically("audit", self._audit, stop, settings.audit_seconds),

@@ -50,7 +50,7 @@ _GAUGES: Mapping[str, tuple[str, str]] = {
         "knockon_oldest_held_plan_seconds",
         "Age of the oldest plan pending approval.",
     ),
-    "doorbells": (
+    "notification_queue": (
         "knockon_notification_queue_usage_ratio",
         "Used fraction of the NOTIFY queue of Knockon's database.",
     ),

@@ -8,13 +8,13 @@ from uuid import UUID
 
 from engine.errors import InvalidInput
 from engine.flow.shared.org_context import OrgContext
-from engine.loops.doorbell import Doorbell
+from engine.loops.notification_listener import NotificationListener
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.service.schema import lacking_migrations
-from engine.store.bells import TASKS
 from engine.store.database import Connection, Database
 from engine.store.migrate import migrate
+from engine.store.notifications import TASKS
 from engine.store.orgs import ensure_org, org_id
 
 _CACHED_LINEAGES = 100
@@ -68,9 +68,9 @@ class Service:
         async with self.database.connection() as conn:
             return Org(await (ensure_org if create else org_id)(conn, slug), slug)
 
-    def task_notifications(self) -> Doorbell:
+    def task_notifications(self) -> NotificationListener:
         """Return a listener for changes of tasks."""
-        return Doorbell(self.database, [TASKS])
+        return NotificationListener(self.database, [TASKS])
 
     def org_context(self, org_id: UUID) -> OrgContext:
         """Return the org with its cached lineage."""

@@ -9,14 +9,14 @@ import structlog
 
 from engine.errors import InvalidInput
 from engine.flow.shared.org_context import OrgContext
-from engine.loops.doorbell import Doorbell
+from engine.loops.notification_listener import NotificationListener
 from engine.loops.periodic import run_periodically
 from engine.model.task import Lease
 from engine.monitor import metrics
 from engine.settings import Settings
-from engine.store.bells import TASKS
 from engine.store.database import Database
 from engine.store.ids import new_id
+from engine.store.notifications import TASKS
 from engine.worker.client import Client
 from engine.worker.context import Context
 from engine.worker.openlineage import Emit, discard, event_emitter
@@ -57,7 +57,7 @@ class Worker:
         self._settings = settings
         self._runtimes = installed_runtimes() if runtimes is None else runtimes
         self._grace_seconds = grace_seconds
-        self._bell = Doorbell(database, [TASKS])
+        self._listener = NotificationListener(database, [TASKS])
         self._running: set[asyncio.Task[None]] = set()
         self._emit: Emit = discard
         self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-6:]}"
@@ -80,9 +80,9 @@ class Worker:
         metrics.WORKER_SLOTS.inc(slots)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._bell.run(stop))
+                group.create_task(self._listener.run(stop))
                 group.create_task(
-                    run_periodically("claim", self._claim, stop, seconds, self._bell.wait)
+                    run_periodically("claim", self._claim, stop, seconds, self._listener.wait)
                 )
             await self._until_idle(self._grace_seconds)
         finally:
@@ -112,7 +112,7 @@ class Worker:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._bell.wake.set()
+        self._listener.wake.set()
         if not task.cancelled() and task.exception() is not None:
             _log.error("could not record task outcome", exc_info=task.exception())
 

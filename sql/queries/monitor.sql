@@ -35,7 +35,7 @@ SELECT
         SELECT min(created_at) FROM knockon.plans
         WHERE org_id = %(org_id)s AND state = 'held' AND state <> 'applied')), 0)::float8
         AS oldest_held,
-    pg_notification_queue_usage() AS doorbells
+    pg_notification_queue_usage() AS notification_queue
 FROM (SELECT clock_timestamp() AS now) AS moment,
     LATERAL (
         SELECT count(*) AS tasks, count(waiting_for) AS held

@@ -366,9 +366,3 @@ WHERE d.task_id = %(id)s ORDER BY f.id
 -- :name counts
 -- The number of tasks in each state.
 SELECT status, count(*) AS tasks FROM knockon.tasks WHERE org_id = %(org_id)s GROUP BY status
-
--- :name ring
--- Notify the listeners of a channel. No notification is sent while half of the queue is full,
--- because a commit fails if the queue overflows: a listener of another application may be in a
--- transaction that never ends. Loops also poll.
-SELECT pg_notify(%(bell)s, %(org_id)s::text) WHERE pg_notification_queue_usage() < 0.5

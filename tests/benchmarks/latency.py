@@ -17,8 +17,8 @@ from engine.loops.engine import Engine
 from engine.model.event import Batch
 from engine.model.task import Completion
 from engine.settings import Settings
-from engine.store.bells import TASKS
 from engine.store.database import Connection, Database
+from engine.store.notifications import TASKS
 from tests.benchmarks.figure import Figure, Peer
 from tests.benchmarks.server import Server
 from tests.benchmarks.stored import store
@@ -30,17 +30,17 @@ _PATIENCE_SECONDS = 10
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:
-    """Trigger, consumer, engine and doorbell as `knockon up` has them, in rounds of 100 commits."""
+    """Trigger, consumer, engine and notifications as in `knockon up`, in rounds of 100 commits."""
     knockon, bare = [], []
     async with (
         server.database() as database,
         _running(database) as org,
         database.connection() as conn,
-        _listening(database, TASKS) as bell,
+        _listening(database, TASKS) as listener,
     ):
-        await _commits(conn, org, bell, 10)
+        await _commits(conn, org, listener, 10)
         for _ in range(_ROUNDS):
-            knockon.append(_percentiles(await _commits(conn, org, bell, _SAMPLES)))
+            knockon.append(_percentiles(await _commits(conn, org, listener, _SAMPLES)))
             bare.append(_percentiles(await _notifies(database, _SAMPLES)))
     for name, at, target in (("p50", 49, 8), ("p99", 98, 30)):
         peer = Peer("NOTIFY", [each[at] for each in bare])
@@ -88,22 +88,24 @@ def _positions_of(database: Database) -> Callable[[], Awaitable[Mapping[str, str
 
 
 @asynccontextmanager
-async def _listening(database: Database, bell: str) -> AsyncIterator[Connection]:
+async def _listening(database: Database, channel: str) -> AsyncIterator[Connection]:
     connection = await database.listen_connection()
     async with connection:
-        await connection.execute(f"LISTEN {bell}".encode())
+        await connection.execute(f"LISTEN {channel}".encode())
         yield connection
 
 
-async def _commits(conn: Connection, org: OrgContext, bell: Connection, times: int) -> list[float]:
-    """Milliseconds from each commit to the bell behind it, when its tasks are there."""
+async def _commits(
+    conn: Connection, org: OrgContext, listener: Connection, times: int
+) -> list[float]:
+    """Milliseconds from each commit to the notification of its tasks."""
     found = []
     for n in range(times):
         async with conn.transaction():
             day = f"2013-02-{1 + n % 28:02}"
             await conn.execute("INSERT INTO source VALUES (%s::date, 1)", [day])
             start = perf_counter()
-        await _rung(bell)
+        await _notified(listener)
         found.append(1000 * (perf_counter() - start))
         await _run_all(conn, org)
     return found
@@ -117,19 +119,19 @@ async def _run_all(conn: Connection, org: OrgContext) -> None:
 
 async def _notifies(database: Database, times: int) -> list[float]:
     found = []
-    async with _listening(database, "bare") as bell, database.connection() as conn:
+    async with _listening(database, "bare") as listener, database.connection() as conn:
         for _ in range(times):
             async with conn.transaction():
                 await conn.execute("NOTIFY bare")
                 start = perf_counter()
-            await _rung(bell)
+            await _notified(listener)
             found.append(1000 * (perf_counter() - start))
     return found
 
 
-async def _rung(bell: Connection) -> None:
-    notes = [note async for note in bell.notifies(timeout=_PATIENCE_SECONDS, stop_after=1)]
-    assert notes, f"no bell within {_PATIENCE_SECONDS} seconds"
+async def _notified(listener: Connection) -> None:
+    notes = [note async for note in listener.notifies(timeout=_PATIENCE_SECONDS, stop_after=1)]
+    assert notes, f"no notification within {_PATIENCE_SECONDS} seconds"
 
 
 def _percentiles(samples: list[float]) -> list[float]:

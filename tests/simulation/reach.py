@@ -66,7 +66,7 @@ TROUBLE = (
     *("worker died", "failed attempt", "retry", "had to wait and gave up"),
     *("overtaken owner of a stream", "clock jumps ahead", "clock jumps back"),
 )
-"""What is to go wrong. Doorbells are not among it: none ever rings here, all of them are lost."""
+"""What is to go wrong. Notifications are not among it: here all of them are lost."""
 
 
 def features(world: World) -> Counter[str]:

@@ -11,7 +11,7 @@ from engine.cli.render.console import errors
 from engine.cli.render.elements import short
 from engine.cli.runtime.session import Session
 from engine.errors import TaskFailed
-from engine.loops.doorbell import Doorbell
+from engine.loops.notification_listener import NotificationListener
 from engine.service.queries.progress import Progress, progress
 from engine.wording import some
 
@@ -37,7 +37,7 @@ async def wait_for(session: Session, invalidations: Sequence[UUID]) -> Progress:
 
 
 async def _watch(
-    session: Session, invalidations: Sequence[UUID], notifications: Doorbell, bar: Bar
+    session: Session, invalidations: Sequence[UUID], notifications: NotificationListener, bar: Bar
 ) -> Progress:
     line = bar.add_task("planning", total=None)
     idle = 0

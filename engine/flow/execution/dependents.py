@@ -17,8 +17,8 @@ from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner import missing_inputs
-from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
+from engine.store.notifications import TASKS, notify
 from engine.store.run import Row, execute, fetch
 
 
@@ -38,7 +38,7 @@ async def resolve_dependents(
         is_any_queued = is_any_queued or any(row["status"] == "queued" for row in resolved)
         ended, changes = [row["id"] for row in resolved if row["status"] == "skipped"], UNCHANGED
     if is_any_queued:
-        await ring(conn, TASKS, org.id)
+        await notify(conn, TASKS, org.id)
 
 
 async def unblock_manual_first_runs(
@@ -82,7 +82,7 @@ async def unblock_all(conn: Connection, org: OrgContext, ids: Sequence[UUID]) ->
     """Unblock locked, blocked tasks, and resolve the dependents of skipped ones."""
     resolved = await unblock(conn, org, ids)
     if any(row["status"] == "queued" for row in resolved):
-        await ring(conn, TASKS, org.id)
+        await notify(conn, TASKS, org.id)
     skipped = [row["id"] for row in resolved if row["status"] == "skipped"]
     await resolve_dependents(conn, org, skipped)
 

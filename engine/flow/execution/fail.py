@@ -11,8 +11,8 @@ from engine.flow.execution.forget import forget_partial_writes
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.task import Lease
-from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
+from engine.store.notifications import TASKS, notify
 from engine.store.run import Row, execute, fetch_one
 
 _LONGEST_BACKOFF = 300.0
@@ -56,7 +56,7 @@ async def hand_over(
     """Hand a task's work and dependents over to the successor queued behind it."""
     await execute(conn, "tasks.hand_over", id=task, successor=successor, error=error)
     await resolve_dependents(conn, org, [task])
-    await ring(conn, TASKS, org.id)
+    await notify(conn, TASKS, org.id)
 
 
 def backoff_seconds(attempt: int) -> float:

@@ -7,8 +7,8 @@ from engine.flow.execution.dependents import resolve_dependents
 from engine.flow.execution.forget import forget_partial_writes, forget_unplanned
 from engine.flow.execution.stale_decisions import StaleDecision, leave_rows_unread, leave_stale
 from engine.flow.shared.org_context import OrgContext
-from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
+from engine.store.notifications import TASKS, notify
 from engine.store.run import Row, execute, fetch, fetch_one
 
 _RETRIED_AT_ONCE = 500
@@ -80,7 +80,7 @@ async def retry_failed(conn: Connection, org: OrgContext, job: str | None = None
 
 async def _requeue(conn: Connection, org: OrgContext, tasks: list[UUID]) -> None:
     await execute(conn, "tasks.requeue", ids=tasks)
-    await ring(conn, TASKS, org.id)
+    await notify(conn, TASKS, org.id)
 
 
 async def _locked(conn: Connection, org: OrgContext, task: UUID) -> Row:

@@ -4,9 +4,9 @@ import structlog
 
 from engine.flow.execution.fail import end_attempt
 from engine.flow.shared.org_context import OrgContext
-from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
+from engine.store.notifications import TASKS, notify
 from engine.store.run import Row, fetch
 
 _log = structlog.get_logger(__name__)
@@ -21,7 +21,7 @@ async def reap(conn: Connection, org: OrgContext, limit: int = 100) -> int:
         expired = await fetch(conn, "tasks.lock_expired", org_id=org.id, limit=limit)
         ended = [await _end(conn, org, row) for row in expired]
         if any(ended):
-            await ring(conn, TASKS, org.id)
+            await notify(conn, TASKS, org.id)
     return sum(ended)
 
 

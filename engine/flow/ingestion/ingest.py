@@ -34,10 +34,10 @@ from engine.model.event import (
     rejection,
 )
 from engine.model.reported_lineage import ReportedLineage
-from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
 from engine.store.ids import new_id
+from engine.store.notifications import INVALIDATIONS, notify
 from engine.store.run import execute, fetch, fetch_one
 
 _log = structlog.get_logger(__name__)
@@ -83,7 +83,7 @@ async def ingest(
         if rejected and rejections:
             await rejected(rejections)
         if taken.invalidations:
-            await ring(conn, INVALIDATIONS, org.id)
+            await notify(conn, INVALIDATIONS, org.id)
         if confirm is not None:
             await confirm(conn)  # last: no other statement may see a later deploy
     return replace(taken, rejections=rejections, unnamed_runs=ends.unnamed)

@@ -30,10 +30,10 @@ from engine.gc_pause import gc_paused
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
 from engine.planner import LimitExceeded, Plan
-from engine.store.bells import TASKS, ring
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data
 from engine.store.ids import new_id
+from engine.store.notifications import TASKS, notify
 from engine.store.orgs import settings
 from engine.store.run import Row, execute, fetch
 
@@ -143,7 +143,7 @@ async def carry_out(
     tasks = await emit(conn, org, decision.lineage, decision.plan, plan_id)
     await unblock_manual_first_runs(conn, org, decision.lineage, decision.plan.changed)
     await _record(conn, org, decision, plan_id, tasks, await account)
-    await ring(conn, TASKS, org.id)
+    await notify(conn, TASKS, org.id)
     return Planned(plan_id, len(decision.invalidations), tasks)
 
 

@@ -8,9 +8,9 @@ import structlog
 
 from engine.errors import InvalidInput, KnockonError
 from engine.flow.shared.org_context import OrgContext
-from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
+from engine.store.notifications import INVALIDATIONS, notify
 from engine.store.run import Row, execute, fetch
 
 _MAX_ERROR_CHARACTERS = 2_000
@@ -43,7 +43,7 @@ async def replay(
     async with conn.transaction():
         rows = await fetch(conn, "invalidations.replay", org_id=org.id, ids=wanted, whole=whole)
         if rows:
-            await ring(conn, INVALIDATIONS, org.id)
+            await notify(conn, INVALIDATIONS, org.id)
     return [row["id"] for row in rows]
 
 

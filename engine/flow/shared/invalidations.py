@@ -7,9 +7,9 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from engine.flow.shared.org_context import OrgContext
-from engine.store.bells import INVALIDATIONS, ring
 from engine.store.database import Connection
 from engine.store.ids import new_id
+from engine.store.notifications import INVALIDATIONS, notify
 from engine.store.run import execute
 
 NewInvalidation = dict[str, Any]
@@ -66,4 +66,4 @@ async def insert_own(
         await execute(
             conn, "invalidations.insert", org_id=org.id, invalidations=Jsonb(list(invalidations))
         )
-        await ring(conn, INVALIDATIONS, org.id)
+        await notify(conn, INVALIDATIONS, org.id)

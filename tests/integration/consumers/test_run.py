@@ -18,10 +18,10 @@ from consumers.run import Consumers, Wiring
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
 from engine.flow.deployment.auto_register import auto_register
-from engine.loops.doorbell import Doorbell
+from engine.loops.notification_listener import NotificationListener
 from engine.monitor.pulse import pulses
-from engine.store.bells import INVALIDATIONS
 from engine.store.database import Database
+from engine.store.notifications import INVALIDATIONS
 from tests.support.kafka import PATIENCE_SECONDS, topic_on
 from tests.support.worlds import DAILY, World, job, source
 
@@ -52,7 +52,7 @@ async def consuming(
         client=options or {},
     )
     consumers = Consumers(world.database, world.org, wiring)
-    bell, stop = Doorbell(world.database, [INVALIDATIONS]), asyncio.Event()
+    listener, stop = NotificationListener(world.database, [INVALIDATIONS]), asyncio.Event()
 
     async def heard(dataset: str) -> None:
         count = """SELECT count(*) AS n FROM data_invalidations i
@@ -60,10 +60,10 @@ async def consuming(
                    WHERE d.name = %s AND i.reason IN ('change', 'arrival')"""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not (await world.rows(count, dataset))[0]["n"]:
-                await bell.wait(1.0)
+                await listener.wait(1.0)
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(bell.run(stop))
+        group.create_task(listener.run(stop))
         group.create_task(consumers.run(stop))
         try:
             yield heard

@@ -82,9 +82,9 @@ async def test_a_listener_hears_a_notification(database: Database) -> None:
     async with await database.listen_connection() as listener:
         await listener.execute("LISTEN door")
         async with database.connection() as connection:
-            await connection.execute("NOTIFY door, 'bell'")
+            await connection.execute("NOTIFY door, 'payload'")
         heard = [note.payload async for note in listener.notifies(timeout=5, stop_after=1)]
-    assert heard == ["bell"]
+    assert heard == ["payload"]
 
 
 async def test_the_pool_outlives_a_restart(server: EmbeddedPostgres) -> None:

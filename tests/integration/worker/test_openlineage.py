@@ -15,8 +15,8 @@ import pytest
 from engine.errors import InvalidInput, LeaseLost, TaskFailed
 from engine.monitor.metrics import OPENLINEAGE_EVENTS
 from engine.settings import Settings
-from engine.store.bells import TASKS, ring
 from engine.store.database import Database
+from engine.store.notifications import TASKS, notify
 from engine.worker import Context
 from engine.worker.openlineage.emitter import Emitter, event_emitter
 from engine.worker.openlineage.run_event import RunEvent
@@ -55,7 +55,7 @@ async def _run(world: World, until: Any, **settings: Any) -> None:
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(worker(world, **settings).run(stop))
         async with world.conn() as conn:
-            await ring(conn, TASKS, world.org.id)
+            await notify(conn, TASKS, world.org.id)
         await until()
         stop.set()
 

@@ -15,8 +15,8 @@ from engine.flow.execution.operator_actions import cancel
 from engine.flow.execution.reap import reap
 from engine.model.task import Lease
 from engine.settings import Settings
-from engine.store.bells import TASKS, ring
 from engine.store.database import Database
+from engine.store.notifications import TASKS, notify
 from engine.worker import Client, Context, Worker
 from tests.support.workers import sql_job, worker
 from tests.support.worlds import World, job, source
@@ -60,7 +60,7 @@ async def _world(database: Database, **more: Any) -> World:
 async def _queue(world: World, *days: str) -> None:
     await world.changed("orders", *(days or (DAY,)))
     async with world.conn() as conn:
-        await ring(conn, TASKS, world.org.id)
+        await notify(conn, TASKS, world.org.id)
 
 
 @asynccontextmanager

@@ -5,9 +5,9 @@ from typing import Any
 
 from consumers.run import Consumers, Wiring
 from engine.embedded.broker import Broker
-from engine.loops.doorbell import Doorbell
-from engine.store.bells import INVALIDATIONS
+from engine.loops.notification_listener import NotificationListener
 from engine.store.database import Database
+from engine.store.notifications import INVALIDATIONS
 from tests.support.debezium.messages import messages
 from tests.support.kafka import PATIENCE_SECONDS, topic_on
 from tests.support.worlds import World, job, source
@@ -52,13 +52,13 @@ async def test_changes_become_coalesced_invalidations(database: Database, broker
             bootstrap_servers=broker.bootstrap_servers,
             client=broker.consumer_options,
         )
-        bell, stop = Doorbell(database, [INVALIDATIONS]), asyncio.Event()
+        listener, stop = NotificationListener(database, [INVALIDATIONS]), asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(bell.run(stop))
+            group.create_task(listener.run(stop))
             group.create_task(Consumers(world.database, world.org, wiring).run(stop))
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not await world.rows(READ, str(len(said))):
-                    await bell.wait(1.0)
+                    await listener.wait(1.0)
             stop.set()
         invalidations = await world.rows(STORED)
 

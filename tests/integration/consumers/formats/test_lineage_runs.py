@@ -14,11 +14,11 @@ from consumers.sources import load_sources
 from engine.embedded.broker import Broker
 from engine.flow.deployment.auto_register import auto_register
 from engine.flow.ingestion.ingest import Ingested, ingest
-from engine.loops.doorbell import Doorbell
+from engine.loops.notification_listener import NotificationListener
 from engine.model.event import Batch, Delivery, Rejection
 from engine.service.queries.dead_letters import dead_letters
-from engine.store.bells import INVALIDATIONS
 from engine.store.database import Database
+from engine.store.notifications import INVALIDATIONS
 from tests.support.kafka import PATIENCE_SECONDS, topic_on
 from tests.support.worlds import DAILY, World, source
 
@@ -296,13 +296,13 @@ async def test_what_a_run_announced_outlives_its_consumer(
         until = {"START": "SELECT FROM run_outputs", "COMPLETE": STORED}
         for kind, statement in until.items():
             await topic.send_bytes(event(kind, *[output("orders")] * (kind == "START")))
-            bell, stop = Doorbell(database, [INVALIDATIONS]), asyncio.Event()
+            listener, stop = NotificationListener(database, [INVALIDATIONS]), asyncio.Event()
             async with asyncio.TaskGroup() as group:
-                group.create_task(bell.run(stop))
+                group.create_task(listener.run(stop))
                 group.create_task(Consumers(world.database, world.org, wiring).run(stop))
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     while not await world.rows(statement):
-                        await bell.wait(0.2)
+                        await listener.wait(0.2)
                 stop.set()
 
         assert [row["name"] for row in await world.rows(STORED)] == ["orders"]

@@ -148,7 +148,7 @@ async def ledger(database: Database) -> Ledger:
 
 @pytest.fixture
 def running(source: Source, ledger: Ledger) -> Callable[..., AbstractAsyncContextManager[None]]:
-    """Run a consumer of the source; by default it hears only the doorbell."""
+    """Run a consumer of the source; by default only notifications wake it."""
 
     @asynccontextmanager
     async def running(**options: Any) -> AsyncIterator[None]:

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from consumers.postgres.attach import attach
 from engine.embedded.postgres import EmbeddedPostgres, copy_template
-from engine.store.bells import TASKS, ring
+from engine.store.notifications import TASKS, notify
 from tests.integration.consumers.postgres.conftest import TENANT
 
 FILL = "SELECT pg_notify('other', repeat('x', 7000) || gen_random_uuid())"
@@ -57,7 +57,7 @@ async def test_a_full_queue_stops_neither_writers_nor_knockon(small_queue: str) 
         used = await _number(writer, USAGE)
         for _ in range(50):
             await writer.execute("INSERT INTO t VALUES (1)")
-            await ring(writer, TASKS, uuid4())
+            await notify(writer, TASKS, uuid4())
         assert await _number(writer, USAGE) == used
         with pytest.raises(psycopg.OperationalError, match="too many notifications"):
             await _fill(writer)

@@ -67,7 +67,7 @@ async def test_what_was_written_before_the_start_is_taken(flights, ledger, runni
         assert await ledger.until(2) == ["1", "2"]
 
 
-async def test_a_lost_doorbell_is_made_up_for_by_polling(flights, ledger, running):
+async def test_polling_makes_up_for_a_lost_notification(flights, ledger, running):
     silent = "INSERT INTO knockon_source.changes (dataset, kind) VALUES ('flights', 'insert')"
     async with running(poll_seconds=0.01):
         await flights.run(insert(1))

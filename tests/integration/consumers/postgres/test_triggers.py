@@ -252,8 +252,10 @@ async def test_one_statement_rings_once_for_any_number_of_rows(flights, connect)
     await listener.set_autocommit(True)
     await listener.execute("LISTEN knockon_changes")
     await flights.run("UPDATE flights SET delay = delay + 1")
-    rings = [ring.payload async for ring in listener.notifies(timeout=10, stop_after=1)]
-    assert rings == [""]
+    payloads = [
+        notification.payload async for notification in listener.notifies(timeout=10, stop_after=1)
+    ]
+    assert payloads == [""]
 
 
 async def test_no_column_name_gets_in_the_way(source):

@@ -1,4 +1,4 @@
-"""Doorbells: LISTEN on a dedicated connection, so that a loop wakes as soon as work arrives.
+"""LISTEN on a dedicated connection, so that a loop wakes as soon as work arrives.
 
 A notification is only a hint: a woken loop reads the tables, and every loop polls as well.
 """
@@ -19,17 +19,17 @@ _PAUSE_SECONDS = 1.0
 _LISTEN_SECONDS = 30.0
 
 
-class Doorbell:
+class NotificationListener:
     """Set ``wake`` on every notification of the channels, and once after every (re)connection."""
 
-    def __init__(self, database: Database, bells: Sequence[str]) -> None:
+    def __init__(self, database: Database, channels: Sequence[str]) -> None:
         self.wake = asyncio.Event()
         self._database = database
-        self._bells = bells
+        self._channels = channels
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until ``stop`` is set, reconnecting after every outage of the database."""
-        listening = asyncio.create_task(self._listen_for_ever())
+        listening = asyncio.create_task(self._reconnecting())
         await stop.wait()
         listening.cancel()
         with suppress(asyncio.CancelledError):
@@ -42,7 +42,7 @@ class Doorbell:
                 await self.wake.wait()
         self.wake.clear()
 
-    async def _listen_for_ever(self) -> None:
+    async def _reconnecting(self) -> None:
         while True:
             try:
                 await self._listen()
@@ -55,8 +55,8 @@ class Doorbell:
     async def _listen(self) -> None:
         connection = await self._database.listen_connection()
         try:
-            for bell in self._bells:
-                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(bell)))
+            for channel in self._channels:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             self.wake.set()
             while True:
                 async for _ in connection.notifies(timeout=_LISTEN_SECONDS):
