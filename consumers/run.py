@@ -45,7 +45,7 @@ class _Consumer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wiring:
+class SourceConnections:
     """Connections to the sources.
 
     ``name`` identifies the consumer in Knockon's database and is the Kafka consumer group. Without
@@ -67,10 +67,10 @@ class Wiring:
 class Consumers:
     """Runs the consumers of the deployed sources, which are reloaded every two seconds."""
 
-    def __init__(self, database: Database, org: OrgContext, wiring: Wiring) -> None:
+    def __init__(self, database: Database, org: OrgContext, connections: SourceConnections) -> None:
         self._database = database
         self._org = org
-        self._wiring = wiring
+        self._connections = connections
         self._sources: Sources | None = None
         self._changed = asyncio.Event()
 
@@ -87,7 +87,7 @@ class Consumers:
     async def _refresh(self) -> bool:
         async with self._database.connection() as conn:
             sources = await load_sources(conn, self._org)
-        if sources.tables and not await has_log(self._wiring.source_url):
+        if sources.tables and not await has_log(self._connections.source_url):
             sources = replace(sources, tables={})  # no table has been attached yet
         if sources != self._sources:
             self._sources = sources
@@ -102,7 +102,7 @@ class Consumers:
         ]
         if not runs:
             return False
-        written = await self._ingest(Batch(consumer=self._wiring.name, runs=tuple(runs)))
+        written = await self._ingest(Batch(consumer=self._connections.name, runs=tuple(runs)))
         return written.unnamed_runs > 0
 
     async def _until_changed(self, stop: asyncio.Event) -> None:
@@ -121,12 +121,12 @@ class Consumers:
         if sources.tables:
             _log.info("following tables", tables=sorted(sources.tables))
             yield PostgresConsumer(
-                self._wiring.source_url,
-                Tenant(str(self._org.id), self._wiring.name),
+                self._connections.source_url,
+                Tenant(str(self._org.id), self._connections.name),
                 self._ingest,
                 self._positions,
-                poll_seconds=self._wiring.poll_seconds,
-                heartbeat_seconds=self._wiring.heartbeat_seconds,
+                poll_seconds=self._connections.poll_seconds,
+                heartbeat_seconds=self._connections.heartbeat_seconds,
                 datasets=frozenset(sources.tables.values()),
             )
 
@@ -159,19 +159,19 @@ class Consumers:
             yield KafkaConsumer(settings, self._ingest_as(sources), self._positions)
 
     def _kafka_settings(self, sources: Sources) -> KafkaSettings | None:
-        wiring = self._wiring
-        if wiring.bootstrap_servers is None:
+        connections = self._connections
+        if connections.bootstrap_servers is None:
             return None
         return KafkaSettings(
-            bootstrap_servers=wiring.bootstrap_servers,
-            name=wiring.name,
+            bootstrap_servers=connections.bootstrap_servers,
+            name=connections.name,
             readers=sources.readers(self._register),
-            start=wiring.start,
-            fetch_max_wait_ms=wiring.client.get("fetch_max_wait_ms", 500),
-            security=wiring.security,
-            dead_letter_topic=wiring.dead_letter_topic,
+            start=connections.start,
+            fetch_max_wait_ms=connections.client.get("fetch_max_wait_ms", 500),
+            security=connections.security,
+            dead_letter_topic=connections.dead_letter_topic,
             dead_letter_topics=sources.dead_letter_topics(),
-            client=wiring.client,
+            client=connections.client,
         )
 
     def _ingest_as(self, sources: Sources) -> Ingest:
@@ -224,7 +224,7 @@ class Consumers:
     async def _positions(self) -> Mapping[str, str]:
         async with self._database.connection() as conn:
             rows = await fetch(
-                conn, "positions.stored", org_id=self._org.id, consumer=self._wiring.name
+                conn, "positions.stored", org_id=self._org.id, consumer=self._connections.name
             )
         return {row["stream"]: row["position"] for row in rows}
 

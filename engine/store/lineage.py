@@ -89,13 +89,13 @@ def _reads(datasets: Mapping[str, Dataset], inputs: str) -> tuple[JobInput, ...]
             JobInput(
                 read.id,
                 read.name,
-                _one(said.alias),
-                _one(said.mapping) if isinstance(said.mapping, str) else said.mapping,
-                said.wait_for,
-                said.cursor,
-                said.passes or _NOTHING,
+                _one(declared.alias),
+                _one(declared.mapping) if isinstance(declared.mapping, str) else declared.mapping,
+                declared.wait_for,
+                declared.cursor,
+                declared.passes or _NOTHING,
             )
-            for said in _inputs(inputs)
-            if (read := datasets.get(said.dataset))
+            for declared in _inputs(inputs)
+            if (read := datasets.get(declared.dataset))
         ]
     )

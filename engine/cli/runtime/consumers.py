@@ -1,6 +1,6 @@
 """The consumers of an org, as configured by the settings."""
 
-from consumers.run import Consumers, Wiring
+from consumers.run import Consumers, SourceConnections
 from engine.cli.runtime.session import Session
 from engine.embedded.broker import Broker
 
@@ -8,7 +8,7 @@ from engine.embedded.broker import Broker
 def consumers_for(session: Session, broker: Broker | None, group: str | None = None) -> Consumers:
     """All consumers of the org; the name ``group`` defaults to `knockon.<org>`."""
     settings = session.settings
-    wiring = Wiring(
+    connections = SourceConnections(
         name=group or session.org.consumer_name,
         source_url=session.service.source_url,
         bootstrap_servers=broker.bootstrap_servers if broker else None,
@@ -19,4 +19,4 @@ def consumers_for(session: Session, broker: Broker | None, group: str | None = N
         dead_letter_topic=settings.dead_letter_topic,
         client=broker.consumer_options if broker else {},
     )
-    return Consumers(session.database, session.org_context, wiring)
+    return Consumers(session.database, session.org_context, connections)

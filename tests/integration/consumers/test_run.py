@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from consumers.postgres.attach import attach
 from consumers.postgres.triggers import Tenant
-from consumers.run import Consumers, Wiring
+from consumers.run import Consumers, SourceConnections
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
 from engine.flow.deployment.auto_register import auto_register
@@ -45,13 +45,13 @@ async def consuming(
     world: World, bootstrap_servers: str | None, options: dict[str, int] | None = None
 ) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
     """Run the consumers; yields a wait for an invalidation of a dataset."""
-    wiring = Wiring(
+    connections = SourceConnections(
         name="knockon.test",
         source_url=world.database.url,
         bootstrap_servers=bootstrap_servers,
         client=options or {},
     )
-    consumers = Consumers(world.database, world.org, wiring)
+    consumers = Consumers(world.database, world.org, connections)
     listener, stop = NotificationListener(world.database, [INVALIDATIONS]), asyncio.Event()
 
     async def heard(dataset: str) -> None:

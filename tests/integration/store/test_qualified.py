@@ -41,6 +41,6 @@ def _look_up_names(conn: psycopg.Connection, statement: str) -> None:
     names = dict.fromkeys(_PARAMETER.findall(statement))
     numbers = {name: f"${number}" for number, name in enumerate(names, start=1)}
     text = _PARAMETER.sub(lambda match: numbers[match[1]], statement).replace("%%", "%")
-    # Types of parameters are settled after every name has been looked up.
+    # Types of parameters are resolved after every name has been looked up.
     with suppress(psycopg.errors.IndeterminateDatatype):
         conn.execute(SQL("PREPARE statement AS {}").format(SQL(cast("LiteralString", text))))

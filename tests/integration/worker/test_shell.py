@@ -107,7 +107,7 @@ async def test_a_command_that_cannot_be_started_is_refused(
 
 
 def _ends(pid: int) -> bool:
-    """Whether a process ends, or has; one that its parent has not buried counts."""
+    """Return true if a process has ended or ends, including a zombie."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:

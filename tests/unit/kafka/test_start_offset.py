@@ -7,12 +7,18 @@ from consumers.kafka.start_offset import Log, StartOffset, start_offset
 from engine.model.event import Advance
 
 LOG = Log("kafka/changes/0", start=5, end=9, topic_id="now")
-UNTOLD = replace(LOG, topic_id=None)
+WITHOUT_TOPIC_ID = replace(LOG, topic_id=None)
 
 
 @pytest.mark.parametrize("offset", [5, 7, 9])
 @pytest.mark.parametrize(
-    ("log", "stored"), [(LOG, "{}@now"), (UNTOLD, "{}@now"), (UNTOLD, "{}@before"), (UNTOLD, "{}")]
+    ("log", "stored"),
+    [
+        (LOG, "{}@now"),
+        (WITHOUT_TOPIC_ID, "{}@now"),
+        (WITHOUT_TOPIC_ID, "{}@before"),
+        (WITHOUT_TOPIC_ID, "{}"),
+    ],
 )
 def test_a_position_within_the_log_stays_unless_the_topic_is_known_to_be_another(
     log, stored, offset
@@ -26,7 +32,7 @@ def test_a_position_in_a_topic_whose_id_was_not_known_learns_it():
     assert start_offset(LOG, "7", "earliest") == StartOffset(Position(7, "now"), advance)
 
 
-@pytest.mark.parametrize("log", [LOG, UNTOLD])
+@pytest.mark.parametrize("log", [LOG, WITHOUT_TOPIC_ID])
 @pytest.mark.parametrize(("start", "offset"), [("earliest", 5), ("latest", 9)])
 def test_without_a_position_the_setting_decides_and_is_stored(log, start, offset):
     position = Position(offset, log.topic_id)

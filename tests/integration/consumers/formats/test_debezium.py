@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from consumers.run import Consumers, Wiring
+from consumers.run import Consumers, SourceConnections
 from engine.embedded.broker import Broker
 from engine.loops.notification_listener import NotificationListener
 from engine.store.database import Database
@@ -46,7 +46,7 @@ async def test_changes_become_coalesced_invalidations(database: Database, broker
         said = [*messages("plain", "orders_default"), inserted, noted, paid]
         for each in said:
             await topic.send_bytes(each.payload)
-        wiring = Wiring(
+        connections = SourceConnections(
             name="knockon.test",
             source_url=world.database.url,
             bootstrap_servers=broker.bootstrap_servers,
@@ -55,7 +55,7 @@ async def test_changes_become_coalesced_invalidations(database: Database, broker
         listener, stop = NotificationListener(database, [INVALIDATIONS]), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.run(stop))
-            group.create_task(Consumers(world.database, world.org, wiring).run(stop))
+            group.create_task(Consumers(world.database, world.org, connections).run(stop))
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not await world.rows(READ, str(len(said))):
                     await listener.wait(1.0)

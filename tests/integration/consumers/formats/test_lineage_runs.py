@@ -9,7 +9,7 @@ import pytest
 
 from consumers.kafka.batches import feed_of
 from consumers.replay import replay
-from consumers.run import Consumers, Wiring
+from consumers.run import Consumers, SourceConnections
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
 from engine.flow.deployment.auto_register import auto_register
@@ -287,7 +287,7 @@ async def test_what_a_run_announced_outlives_its_consumer(
 ) -> None:
     async with topic_on(broker) as topic:
         world = await World.made(database, told("orders", topic.name))
-        wiring = Wiring(
+        connections = SourceConnections(
             name="knockon.test",
             source_url=world.database.url,
             bootstrap_servers=broker.bootstrap_servers,
@@ -299,7 +299,7 @@ async def test_what_a_run_announced_outlives_its_consumer(
             listener, stop = NotificationListener(database, [INVALIDATIONS]), asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 group.create_task(listener.run(stop))
-                group.create_task(Consumers(world.database, world.org, wiring).run(stop))
+                group.create_task(Consumers(world.database, world.org, connections).run(stop))
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     while not await world.rows(statement):
                         await listener.wait(0.2)

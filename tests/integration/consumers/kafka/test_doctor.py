@@ -1,6 +1,6 @@
 """What `knockon doctor` says of topics."""
 
-from consumers.run import Consumers, Wiring
+from consumers.run import Consumers, SourceConnections
 from engine.service.queries.health import inflow
 from tests.support.kafka import on_kafka
 from tests.support.worlds import World, job, source
@@ -17,11 +17,13 @@ async def lag(world: World, broker) -> str:
 async def test_the_lag_is_from_the_stored_positions_to_the_ends(database, broker, topic):
     of_topic = source("a", source={"kind": "kafka", "topic": topic.name, "dataset": "a"})
     world = await World.made(database, of_topic, job("b", "a"))
-    wiring = Wiring(name=NAME, source_url="", bootstrap_servers=broker.bootstrap_servers)
+    connections = SourceConnections(
+        name=NAME, source_url="", bootstrap_servers=broker.bootstrap_servers
+    )
     await topic.send("x", "y", "z")
     assert await lag(world, broker) == "3 messages behind"
 
-    await Consumers(database, world.org, wiring).rewind("latest")
+    await Consumers(database, world.org, connections).rewind("latest")
     await topic.send("w")
     assert await lag(world, broker) == "1 message behind"
 

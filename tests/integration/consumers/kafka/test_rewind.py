@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from consumers.kafka import rewinds
 from consumers.kafka.position import Position
-from consumers.run import Consumers, Wiring
+from consumers.run import Consumers, SourceConnections
 from engine.cli.commands.consume import app
 from engine.errors import InvalidInput, ServiceUnavailable
 from engine.model.event import Batch
@@ -79,12 +79,12 @@ async def test_a_consumer_that_is_at_work_follows(group, consumer, ledger, topic
 async def test_the_deployed_topics_are_rewound_in_the_ledger_itself(database, broker, topic):
     of_topic = source("a", source={"kind": "kafka", "topic": topic.name, "dataset": "a"})
     world = await World.made(database, of_topic, job("b", "a"))
-    wiring = Wiring(
+    connections = SourceConnections(
         name="knockon.test",
         source_url=database.url,
         bootstrap_servers=broker.bootstrap_servers,
     )
-    consumers = Consumers(database, world.org, wiring)
+    consumers = Consumers(database, world.org, connections)
     await topic.send("x", "y")
 
     [there] = await consumers.rewind("latest")
@@ -99,9 +99,11 @@ async def test_the_deployed_topics_are_rewound_in_the_ledger_itself(database, br
 
 async def test_without_a_broker_there_is_nothing_to_rewind(database):
     world = await World.made(database, source("a"), job("b", "a"))
-    wiring = Wiring(name="knockon.test", source_url=database.url, bootstrap_servers=None)
+    connections = SourceConnections(
+        name="knockon.test", source_url=database.url, bootstrap_servers=None
+    )
     with pytest.raises(InvalidInput, match="no Kafka broker is configured"):
-        await Consumers(database, world.org, wiring).rewind("earliest")
+        await Consumers(database, world.org, connections).rewind("earliest")
 
 
 def test_a_place_that_is_none_is_a_wrong_call():

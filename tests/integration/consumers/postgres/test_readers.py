@@ -102,12 +102,12 @@ async def test_whoever_was_forgotten_has_missed_something_until_it_settles(sourc
     await acknowledge(source.connection, reader("one"), START)
     await forget(source.connection, "one")
     await source.run(WRITE)
-    for _ in range(2):  # a crash before it settles leaves it so
+    for _ in range(2):  # a crash before the acknowledgement changes nothing
         gap = await enter(source.connection, reader("one"), at(START))
         assert gap is not None
         assert (await read_page(source.connection, gap, TENANT.org, None, 10)).changes == ()
     await acknowledge(source.connection, reader("other"), gap)
-    assert await remaining(source) == 1  # nothing goes before it has settled
+    assert await remaining(source) == 1  # nothing is deleted before the acknowledgement
     await acknowledge(source.connection, reader("one"), gap)
     assert await remaining(source) == 0
     assert await enter(source.connection, reader("one"), at(gap)) is None
