@@ -44,7 +44,7 @@ async def test_a_task_is_named_by_the_end_of_its_id(database: Database) -> None:
 async def test_what_is_no_id_is_refused(database: Database, text: str) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     async with world.conn() as conn:
-        with pytest.raises(InvalidInput, match="no id"):
+        with pytest.raises(InvalidInput, match="not the id of a task"):
             await task_id(conn, world.org, text)
 
 
