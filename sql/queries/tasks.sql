@@ -1,4 +1,4 @@
--- :name lock_live
+-- :name lock_unfinished
 -- Lock the unfinished tasks of these blocks, so that none of them starts or ends while a plan
 -- decides to join it, to queue behind it or to wait for it. Running tasks come first, in the order
 -- in which completions lock: the completed task, then its dependents.
@@ -11,7 +11,7 @@ WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
 ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE
 
--- :name lock_live_of_jobs
+-- :name lock_unfinished_of_jobs
 -- Lock the unfinished tasks of whole jobs, for inputs with unknown blocks.
 SELECT t.id, t.job_id, t.block_key, t.status
 FROM knockon.tasks t

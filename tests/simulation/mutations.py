@@ -31,6 +31,7 @@ import engine.flow.planning.approve
 import engine.flow.planning.decision
 import engine.flow.planning.emit
 import engine.flow.planning.plan
+import engine.flow.planning.planned_tasks
 import engine.lineage.content
 import engine.planner.blocks
 import engine.planner.closure
@@ -289,14 +290,14 @@ def one_partition_of_several_is_recomputed(patch: Patch) -> None:
 @mutation
 def a_running_task_is_joined(patch: Patch) -> None:
     def eager(_: Any) -> Any:
-        def wrong(emissions: Any, live: Any) -> None:
-            for each in emissions:
-                for row in live.get(each.place, ()):
-                    each.task_id, each.joins = row["id"].bytes, True
+        def wrong(tasks: Any, unfinished: Any) -> None:
+            for task in tasks:
+                for row in unfinished.get(task.key, ()):
+                    task.id, task.is_joined = row["id"].bytes, True
 
         return wrong
 
-    around(patch, engine.flow.planning.emit, "_find_open", eager)
+    around(patch, engine.flow.planning.emit, "join_unstarted", eager)
     statement(
         patch, "tasks.join", "WHERE t.id = v.id", "WHERE t.id = v.id AND t.status <> 'running'"
     )
@@ -304,27 +305,25 @@ def a_running_task_is_joined(patch: Patch) -> None:
 
 @mutation
 def nobody_is_joined(patch: Patch) -> None:
-    around(patch, engine.flow.planning.emit, "_find_open", lambda _: lambda emissions, live: None)
+    around(patch, engine.flow.planning.emit, "join_unstarted", lambda _: lambda tasks, rows: None)
 
 
 @classified(LOST_WORK)
 def a_dependency_is_forgotten(patch: Patch) -> None:
     def forgetful(put: Any) -> Any:
-        def wrong(emissions: Any, live: Any) -> None:
-            put(emissions, live)
-            for each in emissions:
-                each.blockers = dict(list(each.blockers.items())[:1])
+        def wrong(tasks: Any, unfinished: Any) -> None:
+            put(tasks, unfinished)
+            for task in tasks:
+                task.blockers = dict(list(task.blockers.items())[:1])
 
         return wrong
 
-    around(patch, engine.flow.planning.emit, "_add_blockers", forgetful)
+    around(patch, engine.flow.planning.emit, "add_blockers", forgetful)
 
 
 @mutation
 def what_other_plans_are_making_is_not_waited_for(patch: Patch) -> None:
-    around(
-        patch, engine.flow.planning.emit, "_add_blockers", lambda put: lambda e, live: put(e, {})
-    )
+    around(patch, engine.flow.planning.emit, "add_blockers", lambda put: lambda e, live: put(e, {}))
 
 
 # -- claim and complete ----------------------------------------------------------------------------
@@ -335,14 +334,14 @@ def two_run_at_once(patch: Patch) -> None:
     """None waits for the running one of its block, neither as a task behind it nor at the claim."""
 
     def hasty(find: Any) -> Any:
-        def wrong(emissions: Any, live: Any) -> None:
-            find(emissions, live)
-            for each in emissions:
-                each.blockers.clear()
+        def wrong(tasks: Any, unfinished: Any) -> None:
+            find(tasks, unfinished)
+            for task in tasks:
+                task.blockers.clear()
 
         return wrong
 
-    around(patch, engine.flow.planning.emit, "_find_open", hasty)
+    around(patch, engine.flow.planning.emit, "join_unstarted", hasty)
     statement(patch, "tasks.candidates", "AND r.status = 'running'", "AND r.status = 'nothing'")
 
 
@@ -887,7 +886,7 @@ def every_task_of_a_step_is_reached_over_every_edge(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.planning.emit, "triggering_edges_of", everywhere)
+    around(patch, engine.flow.planning.planned_tasks, "triggering_edges_of", everywhere)
 
 
 @classified(LOST_WORK)
@@ -899,7 +898,7 @@ def a_block_propagates_the_scopes_of_its_first_partition(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.planning.emit, "propagated_scopes", of_first)
+    around(patch, engine.flow.planning.planned_tasks, "propagated_scopes", of_first)
 
 
 @classified(LOST_WORK)
