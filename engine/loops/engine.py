@@ -97,14 +97,16 @@ def _count(planned: Planned, seconds: float) -> None:
     metrics.INVALIDATIONS_PLANNED.inc(planned.invalidations)
     if planned.plan_id is None:
         return
-    metrics.PLANS.labels("held" if planned.held_by else "applied").inc()
-    if not planned.held_by:
+    metrics.PLANS.labels("pending_approval" if planned.exceeded_limits else "applied").inc()
+    if not planned.exceeded_limits:
         metrics.PLAN_TASKS.observe(planned.tasks)
 
 
 def _report(planned: Planned) -> None:
     about = {"invalidations": planned.invalidations, "plan": str(planned.plan_id)}
-    if planned.held_by:
-        _log.warning("plan pending approval", why="; ".join(map(str, planned.held_by)), **about)
+    if planned.exceeded_limits:
+        _log.warning(
+            "plan pending approval", why="; ".join(map(str, planned.exceeded_limits)), **about
+        )
     elif planned.plan_id is not None:
         _log.info("planned", tasks=planned.tasks, **about)

@@ -1,4 +1,4 @@
-"""Gauges of an org's backlog, read from the database: open, waiting, failed and held work.
+"""Gauges of an org's backlog, read from the database: open, waiting, failed and pending work.
 
 A scrape runs one bounded statement, at most once a second.
 """
@@ -45,9 +45,9 @@ _GAUGES: Mapping[str, tuple[str, str]] = {
         "knockon_open_dead_letters",
         "Dead letters neither replayed nor closed, counted up to 100,000.",
     ),
-    "held_plans": ("knockon_held_plans", "Plans pending approval."),
-    "oldest_held": (
-        "knockon_oldest_held_plan_seconds",
+    "plans_pending_approval": ("knockon_plans_pending_approval", "Plans pending approval."),
+    "oldest_pending_approval": (
+        "knockon_oldest_plan_pending_approval_seconds",
         "Age of the oldest plan pending approval.",
     ),
     "notification_queue": (
@@ -55,7 +55,7 @@ _GAUGES: Mapping[str, tuple[str, str]] = {
         "Used fraction of the NOTIFY queue of Knockon's database.",
     ),
 }
-_STATES = ("blocked", "held", "queued", "running", "failed")
+_STATES = ("blocked", "waiting_for_inputs", "queued", "running", "failed")
 
 
 class BacklogGauges:
@@ -96,8 +96,8 @@ class BacklogGauges:
 
 def _tasks(counts: Mapping[str, int]) -> Metric:
     about = (
-        "Unfinished tasks by state (`blocked`, `held`, `queued`, `running`, "
-        "`failed`), counted up to 100,000 each; `held` tasks wait for inputs to "
+        "Unfinished tasks by state (`blocked`, `waiting_for_inputs`, `queued`, `running`, "
+        "`failed`), counted up to 100,000 each; those waiting for inputs need partitions to "
         "exist."
     )
     family = GaugeMetricFamily("knockon_tasks", about, labels=["state"])

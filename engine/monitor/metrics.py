@@ -75,7 +75,9 @@ SOURCE_INTERRUPTIONS = Counter(
 
 INVALIDATIONS_PLANNED = Counter("knockon_invalidations_planned_total", "Invalidations planned.")
 PLANS = Counter(
-    "knockon_plans_total", "Planning transactions by outcome: `applied` or `held`.", ["outcome"]
+    "knockon_plans_total",
+    "Planning transactions by outcome: `applied` or `pending_approval`.",
+    ["outcome"],
 )
 PLANNING_SECONDS = Histogram(
     "knockon_planning_seconds", "Duration of a planning transaction.", buckets=_QUICK

@@ -186,7 +186,7 @@ ALTER TABLE column_lineage
 
 -- A plan for some invalidations. The document contains every step with the path that led there and
 -- every pruned edge with its rule, to explain the decision later. A preview is proposed, and a plan
--- that exceeds a limit is held for approval.
+-- that exceeds a limit is pending approval.
 CREATE TABLE plans (
     id uuid PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
@@ -196,17 +196,17 @@ CREATE TABLE plans (
     document jsonb NOT NULL,
     task_count int NOT NULL DEFAULT 0,
     state text NOT NULL DEFAULT 'applied'
-        CHECK (state IN ('proposed', 'held', 'applied', 'rejected')),
+        CHECK (state IN ('proposed', 'pending_approval', 'applied', 'rejected')),
     -- The change of a proposed plan; null for plans of existing invalidations.
     event jsonb,
     -- The estimated cost of the tasks, {seconds, bytes, ...}, from earlier runs.
     estimate jsonb,
     -- The exceeded limits, one per line.
-    held_by text,
+    exceeded_limits text,
     decided_at timestamptz,
     decided_by text,
     CHECK (state <> 'proposed' OR event IS NOT NULL),
-    CHECK (state <> 'held' OR held_by IS NOT NULL)
+    CHECK (state <> 'pending_approval' OR exceeded_limits IS NOT NULL)
 );
 CREATE INDEX plans_org ON plans (org_id, created_at);
 CREATE INDEX plans_undecided ON plans (org_id, state, created_at) WHERE state <> 'applied';
@@ -406,9 +406,9 @@ CREATE TABLE data_invalidations (
     -- The number of source events merged into the invalidation.
     events int NOT NULL DEFAULT 1 CHECK (events > 0),
     idempotency_key text,
-    -- The plan of the invalidation; while it is open, a plan held for approval.
+    -- The plan of the invalidation; while it is open, a plan pending approval.
     plan_id uuid,
-    -- The outcome: planned, not_current (kept without a plan), held, rejected, set_aside, ...
+    -- The outcome: planned, not_current (kept without a plan), pending_approval, rejected, set_aside, ...
     outcome text,
     -- A digest of the request that used the idempotency key.
     request_hash text,

@@ -96,10 +96,11 @@ SET processed_by = i.processed_by || (
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, jobs jsonb, outcome text)
 WHERE i.id = v.id
 
--- :name hold
+-- :name assign_to_pending_plan
 -- Assign invalidations to a plan pending approval. They stay open, and no planner takes them
 -- meanwhile.
-UPDATE knockon.data_invalidations SET plan_id = %(plan_id)s, outcome = 'held' WHERE id = ANY(%(ids)s)
+UPDATE knockon.data_invalidations SET plan_id = %(plan_id)s, outcome = 'pending_approval'
+WHERE id = ANY(%(ids)s)
 
 -- :name reject
 -- Close the invalidations of a rejected plan.

@@ -6,7 +6,8 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('statement_timeout'
 -- The backlog of an org in one row. Each part is read by a partial index on unfinished work and
 -- stops at a limit, so a long history or a large wave costs no more.
 SELECT
-    jsonb_build_object('blocked', blocked.tasks - blocked.held, 'held', blocked.held,
+    jsonb_build_object('blocked', blocked.tasks - blocked.waiting_for_inputs,
+        'waiting_for_inputs', blocked.waiting_for_inputs,
         'queued', queued.tasks, 'running', running.tasks, 'failed', failed.tasks) AS tasks,
     running.expired,
     running.workers,
@@ -30,15 +31,15 @@ SELECT
         WHERE org_id = %(org_id)s AND replayed_at IS NULL AND closed_at IS NULL
         LIMIT %(most)s) AS d) AS dead_letters,
     (SELECT count(*) FROM knockon.plans
-     WHERE org_id = %(org_id)s AND state = 'held' AND state <> 'applied') AS held_plans,
+     WHERE org_id = %(org_id)s AND state = 'pending_approval' AND state <> 'applied') AS plans_pending_approval,
     coalesce(extract(epoch FROM now - (
         SELECT min(created_at) FROM knockon.plans
-        WHERE org_id = %(org_id)s AND state = 'held' AND state <> 'applied')), 0)::float8
-        AS oldest_held,
+        WHERE org_id = %(org_id)s AND state = 'pending_approval' AND state <> 'applied')), 0)::float8
+        AS oldest_pending_approval,
     pg_notification_queue_usage() AS notification_queue
 FROM (SELECT clock_timestamp() AS now) AS moment,
     LATERAL (
-        SELECT count(*) AS tasks, count(waiting_for) AS held
+        SELECT count(*) AS tasks, count(waiting_for) AS waiting_for_inputs
         FROM (SELECT waiting_for FROM knockon.tasks
               WHERE org_id = %(org_id)s AND status = 'blocked' LIMIT %(most)s) AS t) AS blocked,
     LATERAL (

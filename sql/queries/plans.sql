@@ -14,12 +14,12 @@ INSERT INTO knockon.plans (id, org_id, lineage_epoch, invalidation_ids, document
 VALUES (%(id)s, %(org_id)s, %(epoch)s, '{}', %(document)s, %(task_count)s, 'proposed', %(event)s,
     %(estimate)s)
 
--- :name hold
+-- :name insert_pending
 -- Insert a plan that exceeds a limit, pending approval.
 INSERT INTO knockon.plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count, state,
-    estimate, held_by)
-VALUES (%(id)s, %(org_id)s, %(epoch)s, %(invalidation_ids)s, %(document)s, %(task_count)s, 'held',
-    %(estimate)s, %(held_by)s)
+    estimate, exceeded_limits)
+VALUES (%(id)s, %(org_id)s, %(epoch)s, %(invalidation_ids)s, %(document)s, %(task_count)s, 'pending_approval',
+    %(estimate)s, %(exceeded_limits)s)
 
 -- :name lock_one
 -- Lock a plan for a review.
@@ -66,7 +66,7 @@ FROM knockon.plans WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) ORDER BY id
 -- :name list
 -- The newest plans, without their documents.
 SELECT id, created_at, state, task_count, jsonb_array_length(document -> 'steps') AS jobs, event,
-       estimate, held_by, decided_at, decided_by,
+       estimate, exceeded_limits, decided_at, decided_by,
        ARRAY(SELECT DISTINCT d.name FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
              WHERE i.id = ANY(p.invalidation_ids) ORDER BY d.name) AS datasets
 FROM knockon.plans p
@@ -76,7 +76,7 @@ ORDER BY id DESC LIMIT %(limit)s
 -- :name whole
 -- One plan with its document.
 SELECT id, created_at, state, task_count, jsonb_array_length(document -> 'steps') AS jobs, event,
-       estimate, held_by, decided_at, decided_by,
+       estimate, exceeded_limits, decided_at, decided_by,
        ARRAY(SELECT DISTINCT d.name FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
              WHERE i.id = ANY(p.invalidation_ids) ORDER BY d.name) AS datasets,
        invalidation_ids, document
@@ -92,11 +92,11 @@ ORDER BY p.id DESC LIMIT %(limit)s
 -- :name not_run
 -- Plans that include a job and did not run: plans pending approval, and plans rejected since a
 -- given time. Newest first.
-SELECT p.id, p.state, p.created_at, p.held_by, p.decided_at, p.decided_by, s.step
+SELECT p.id, p.state, p.created_at, p.exceeded_limits, p.decided_at, p.decided_by, s.step
 FROM knockon.plans p, LATERAL (
     SELECT e.step FROM jsonb_array_elements(p.document -> 'steps') AS e(step)
     JOIN knockon.jobs j ON j.id = (e.step ->> 'job')::uuid AND j.dag_name = %(dag)s
     WHERE e.step ->> 'name' = %(job)s LIMIT 1) AS s
 WHERE p.org_id = %(org_id)s AND p.state <> 'applied'
-  AND (p.state = 'held' OR (p.state = 'rejected' AND p.created_at > %(since)s))
+  AND (p.state = 'pending_approval' OR (p.state = 'rejected' AND p.created_at > %(since)s))
 ORDER BY p.id DESC LIMIT %(limit)s

@@ -126,7 +126,7 @@ WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND plann
 SELECT p.id AS plan_id, p.created_at, coalesce(step -> 'partitions', '[]') AS partitions
 FROM knockon.plans p, jsonb_array_elements(p.document -> 'steps') AS step
 JOIN knockon.jobs j ON j.id = (step ->> 'job')::uuid
-WHERE p.org_id = %(org_id)s AND p.state = 'held'
+WHERE p.org_id = %(org_id)s AND p.state = 'pending_approval'
   AND j.name = %(job)s AND j.dag_name = %(dag)s
 
 -- :name record_decisions

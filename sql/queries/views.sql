@@ -111,7 +111,7 @@ SELECT (SELECT count(*) FROM invalidations
         WHERE processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL) AS unplanned,
        ARRAY(SELECT planning_error FROM invalidations WHERE planning_error IS NOT NULL) AS set_aside,
        ARRAY(SELECT DISTINCT plan_id FROM invalidations WHERE processed_at IS NULL AND plan_id IS NOT NULL)
-           AS held,
+           AS pending_approval,
        ARRAY(SELECT DISTINCT plan_id FROM invalidations WHERE outcome = 'rejected') AS rejected,
        (SELECT coalesce(jsonb_object_agg(status, tasks), '{}')
         FROM (SELECT status, count(*) AS tasks FROM wave GROUP BY status) s) AS tasks,

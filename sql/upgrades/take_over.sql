@@ -6,7 +6,12 @@ ALTER TABLE knockon_before.jobs RENAME learns TO accepts_reported_lineage;
 ALTER TABLE knockon_before.jobs RENAME holds TO waits_for_inputs;
 ALTER TABLE knockon_before.tasks RENAME hit TO must_run;
 ALTER TABLE knockon_before.tasks RENAME slot TO block_key;
+ALTER TABLE knockon_before.plans RENAME held_by TO exceeded_limits;
 ALTER TABLE knockon_before.partition_versions RENAME column_stamps TO column_versions;
+
+ALTER TABLE knockon_before.plans DROP CONSTRAINT plans_state_check, DROP CONSTRAINT plans_check1;
+UPDATE knockon_before.plans SET state = 'pending_approval' WHERE state = 'held';
+UPDATE knockon_before.data_invalidations SET outcome = 'pending_approval' WHERE outcome = 'held';
 
 DELETE FROM knockon.orgs;
 

@@ -18,7 +18,7 @@ from tests.simulation.invariants import Broken
 from tests.simulation.stage import Stage
 from tests.simulation.upstream import Upstream, brief
 
-_HELD = "SELECT id FROM plans WHERE org_id = %(org)s AND state = 'held' ORDER BY id"
+_PENDING = "SELECT id FROM plans WHERE org_id = %(org)s AND state = 'pending_approval' ORDER BY id"
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,20 @@ class Approvals:
 
         await self.stage.do("limit", set_most)
 
-    # -- held plans ----------------------------------------------------------------------------
+    # -- pending plans -------------------------------------------------------------------------
 
     async def decide(self, dice: Random) -> None:
-        """Approve or reject a held plan."""
-        held = await self._held()
-        if held:
-            await self._decide(dice.choice(held), dice, is_calm=False)
+        """Approve or reject a plan pending approval."""
+        pending = await self._pending()
+        if pending:
+            await self._decide(dice.choice(pending), dice, is_calm=False)
 
-    async def _held(self) -> list[UUID]:
-        return [row["id"] for row in await self.stage.rows(_HELD)]
+    async def _pending(self) -> list[UUID]:
+        return [row["id"] for row in await self.stage.rows(_PENDING)]
 
     async def _decide(self, plan: UUID, dice: Random, *, is_calm: bool) -> None:
         verb = approve if dice.random() < 0.6 else reject
-        self.stage.say(f"{verb.__name__} a held plan", f"held plan: {verb.__name__}")
+        self.stage.say(f"{verb.__name__} a pending plan", f"pending plan: {verb.__name__}")
         org = self.stage.org_context(dice)
         try:
             await self.stage.do(
@@ -75,11 +75,11 @@ class Approvals:
             await self.stage.note_invalidations()
 
     async def decide_all(self, dice: Random) -> bool:
-        """Leave no plan held."""
-        held = await self._held()
-        for plan in held:
+        """Leave no plan pending."""
+        pending = await self._pending()
+        for plan in pending:
             await self._decide(plan, dice, is_calm=True)
-        return bool(held)
+        return bool(pending)
 
     async def lift_limits(self) -> None:
         await self._set_limit(None)

@@ -43,20 +43,20 @@ class Declarations:
         self.announced: defaultdict[str, set[Key]] = defaultdict(set)
         self.rejected: defaultdict[str, set[Key]] = defaultdict(set)
         self._noted = 0
-        self._held: set[UUID] = set()
+        self._pending: set[UUID] = set()
         self._processed: set[UUID] = set()
         self._found: set[UUID] = set()
         self._found_rejected: set[UUID] = set()
 
     async def note(self) -> None:
-        """Declare everything that has been planned or held since the last call."""
+        """Declare everything that has been planned or is pending approval since the last call."""
         if self.stage.writes == self._noted:
             return
         self._noted = self.stage.writes
         known = {name: set(keys) for name, keys in self.announced.items()}
         unprocessed = [each for each in self.stage.batches if each not in self._processed]
         for row in await self.stage.rows(_PLANNED, open=unprocessed):
-            done = self._processed if row["is_processed"] else self._held
+            done = self._processed if row["is_processed"] else self._pending
             maker = self.stage.world.makers.get(row["name"])
             if row["id"] not in done and maker is not None:
                 self._note(maker, row, known.get(row["name"], set()))

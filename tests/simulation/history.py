@@ -66,7 +66,7 @@ PHRASES = {
         *("rest", "touch", *TAKE_IN, "claim", "spill", "invalidate", *TAKE_IN, "claim", "finish"),
         *("expire", "tick", "claim", "finish", "rest"),
     ),
-    "held": (
+    "pending": (
         *("rest", "limit", "change", *TAKE_IN, "touch", *TAKE_IN, "claim", "finish", "decide"),
         *("touch", *TAKE_IN, "decide", "decide", "rest"),
     ),
@@ -129,7 +129,7 @@ DRILLS = (
     ("forked", "left_undone"),
     ("forked", "first_undone"),
     ("tiny", "remade"),
-    ("picky", "held"),
+    ("picky", "pending"),
     ("picky", "cut_off"),
     ("tiny", "shown"),
     ("tiny", "shown_late"),

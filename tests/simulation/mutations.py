@@ -740,7 +740,7 @@ def inputs_are_recorded_as_of_completion(patch: Patch) -> None:
 
 
 @classified(INGEST)
-def held_invalidations_are_planned_anyway(patch: Patch) -> None:
+def pending_invalidations_are_planned_anyway(patch: Patch) -> None:
     statement(patch, "invalidations.lock_open", "AND i.plan_id IS NULL", "")
 
 

@@ -202,7 +202,7 @@ class Rest:
         return must, recompute.may_exist(world, job, existing)
 
     async def _excused(self, existing: Keys) -> Keys:
-        """What is behind failed or held tasks; anything else that is unfinished is an error."""
+        """What is behind failed or waiting tasks; anything else that is unfinished is an error."""
         excused: Keys = defaultdict(set)
         for job in self.stage.world.made:
             excused[job.name] |= self.stage.decisions.excused(job)
@@ -214,8 +214,8 @@ class Rest:
             if row["status"] not in ("blocked", "failed") or not row["stuck"]:
                 raise Broken("at rest there is nothing left to do", what)
             if row["waiting_for"] is not None:
-                self.stage.counts["held for its inputs"] += 1
+                self.stage.counts["waiting for its inputs"] += 1
                 if not recompute.task_waits(self.stage.world, job, keys, existing):
-                    raise Broken("held, though all that it waits for is there", what)
+                    raise Broken("waiting, though all that it waits for is there", what)
             excused[job.name] |= {*universe(job.space)} if job.is_single_run else {*keys}
         return excused

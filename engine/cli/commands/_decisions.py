@@ -20,7 +20,7 @@ By = Annotated[
 
 
 def decisions(reviews: list[Review]) -> RenderableType:
-    """A line for each plan, followed by differences between the executed and the held plan."""
+    """A line for each plan, followed by differences between the stored and the executed plan."""
     return Group(
         *(
             line
@@ -36,5 +36,5 @@ def _summary(review: Review) -> Text:
     if review.state == "applied" and review.is_new:
         text.append(f": {counted(review.tasks, 'task')}", "bold")
     if review.changes:
-        text.append("; different from the held plan:", "yellow")
+        text.append("; different from the plan pending approval:", "yellow")
     return text

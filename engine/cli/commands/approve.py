@@ -27,8 +27,8 @@ def approve(
 ) -> None:
     """Approve plans pending approval.
 
-    The invalidations of each plan are planned again in the current state; differences from the held
-    plan are printed.
+    The invalidations of each plan are planned again in the current state; differences from the
+    plan pending approval are printed.
     """
 
     async def work(session: Session) -> list[Review]:

@@ -45,7 +45,7 @@ def impact(
 
 
 def _report(view: Impact) -> RenderableType:
-    notes = map(_limit_text, view.beyond)
+    notes = map(_limit_text, view.exceeded_limits)
     return Group(_TreeBuilder(view).tree(), _summary(view), *notes, _plan(view))
 
 

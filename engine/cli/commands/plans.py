@@ -27,7 +27,7 @@ class State(StrEnum):
     """State of a plan."""
 
     proposed = "proposed"
-    held = "held"
+    pending_approval = "pending_approval"
     applied = "applied"
     rejected = "rejected"
 
@@ -107,4 +107,4 @@ def _step_text(step: PlanStep) -> Text:
 def _note(row: PlanRow) -> str:
     if row.decided_by:
         return f"by {row.decided_by} {ago(row.decided_at)}"
-    return "\n".join(filter(None, (*row.held_by, estimate_text(row.estimate))))
+    return "\n".join(filter(None, (*row.exceeded_limits, estimate_text(row.estimate))))

@@ -29,7 +29,7 @@ def status(options: GlobalOptions) -> None:
 
 def _report(view: Status) -> RenderableType:
     parts: list[RenderableType] = [_summary(view), _tasks(view)]
-    if view.held:
+    if view.pending_approval:
         parts.append(_held_table(view))
     if view.set_aside:
         parts.append(_set_aside_table(view))
@@ -57,7 +57,7 @@ def _summary(view: Status) -> Text:
 def _state(view: Status) -> tuple[str, str]:
     if not view.is_at_rest:
         return "at work", "bold blue"
-    if view.held:
+    if view.pending_approval:
         return "waiting for approval", "bold yellow"
     is_stuck = view.tasks.get("failed") or view.set_aside
     return ("stuck", "bold red") if is_stuck else ("at rest", "bold green")
@@ -72,10 +72,10 @@ def _tasks(view: Status) -> Text:
 
 
 def _held_table(view: Status) -> RenderableType:
-    table = empty_table("held plan", "change of", "tasks>", "age", "estimate", "reason")
-    for plan in view.held:
+    table = empty_table("plan pending approval", "change of", "tasks>", "age", "estimate", "reason")
+    for plan in view.pending_approval:
         cost = estimate_text(plan.estimate)
-        age, reason = ago(plan.created_at), "\n".join(plan.held_by)
+        age, reason = ago(plan.created_at), "\n".join(plan.exceeded_limits)
         table.add_row(short(plan.id), some(plan.datasets), f"{plan.tasks:,}", age, cost, reason)
     return Group(table, Text(_HELD_HINT, "yellow"))
 

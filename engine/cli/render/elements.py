@@ -15,7 +15,8 @@ from engine.wording import span
 
 _STYLES = {
     "blocked": "yellow",
-    "held": "yellow",
+    "pending_approval": "yellow",
+    "waiting_for_inputs": "yellow",
     "queued": "cyan",
     "running": "bold blue",
     "succeeded": "green",

@@ -182,7 +182,9 @@ def _verdict_text(view: ExplainedPartition) -> Text:
 
 
 def _plan_text(plan: PlanNotRun) -> Text:
-    reason = "; ".join(plan.why) if plan.state == "held" else f"by {plan.by or 'unknown'}"
+    reason = (
+        "; ".join(plan.why) if plan.state == "pending_approval" else f"by {plan.by or 'unknown'}"
+    )
     text = Text.assemble("plan ", short(plan.id), "  ", status_text(plan.state))
     return text.append(f"  {ago(plan.at)}  {reason}", "dim")
 

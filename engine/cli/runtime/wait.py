@@ -71,10 +71,10 @@ def _failure(last: Progress) -> str:
             f"cannot be planned, and was set aside: {last.set_aside[0]}; fix the cause, then run "
             "'knockon invalidations replay --all'"
         )
-    if last.held:
-        ids = " ".join(map(short, last.held))
+    if last.pending_approval:
+        ids = " ".join(map(short, last.pending_approval))
         return (
-            f"held for approval: 'knockon status' shows the reason, 'knockon approve {ids}' runs it"
+            f"pending approval: 'knockon status' shows the reason, 'knockon approve {ids}' runs it"
         )
     if last.rejected:
         return f"nothing was recomputed: plan {some(map(short, last.rejected))} was rejected"

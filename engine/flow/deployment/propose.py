@@ -12,7 +12,7 @@ from engine.flow.ingestion.coalesce import coalesce
 from engine.flow.ingestion.resolve import resolve
 from engine.flow.planning.decision import Decision, decide
 from engine.flow.planning.estimate import Cost, Estimate, costs
-from engine.flow.planning.pending_approval import excesses_of
+from engine.flow.planning.pending_approval import limits_exceeded
 from engine.flow.planning.set_aside import planning
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
@@ -26,12 +26,12 @@ from engine.store.run import execute
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Plan that is not applied yet; ``beyond`` are the exceeded limits."""
+    """Plan that is not applied yet; ``exceeded_limits`` would require approval of an event."""
 
     plan_id: UUID
     decision: Decision
     costs: Mapping[UUID, Cost]
-    beyond: Sequence[LimitExceeded]
+    exceeded_limits: Sequence[LimitExceeded]
 
     @property
     def estimate(self) -> Estimate:
@@ -44,9 +44,12 @@ async def propose(conn: Connection, org: OrgContext, event: SourceEvent) -> Prop
     async with conn.transaction():
         lineage = await org.lineage(conn)
         with planning("this change"):
-            made = await decide(conn, lineage, list(_invalidations(lineage, event)))
+            decision = await decide(conn, lineage, list(_invalidations(lineage, event)))
             proposal = Proposal(
-                new_id(), made, await costs(conn, made), await excesses_of(conn, org, made)
+                new_id(),
+                decision,
+                await costs(conn, decision),
+                await limits_exceeded(conn, org, decision),
             )
             await _keep(conn, org, proposal, event)
     return proposal

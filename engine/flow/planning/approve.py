@@ -23,7 +23,7 @@ from engine.store.run import execute, fetch
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Result of a review; ``changes`` are the differences between the held plan and its run.
+    """Result of a review; ``changes`` are the differences between the stored plan and its run.
 
     ``is_new`` is False if an earlier review had the same result.
     """
@@ -44,7 +44,7 @@ async def approve(
     Raises UnknownName, or InvalidInput if the plan is not pending approval or cannot be planned.
     """
     async with conn.transaction():
-        row = await lock_plan(conn, org, plan_id, "held", "applied")
+        row = await lock_plan(conn, org, plan_id, "pending_approval", "applied")
         ids = tuple(row["invalidation_ids"])
         if row["state"] == "applied":
             return Review(plan_id, "applied", ids, row["task_count"], is_new=False)
@@ -63,7 +63,7 @@ async def reject(conn: Connection, org: OrgContext, plan_id: UUID, by: str | Non
     Raises UnknownName, or InvalidInput if the plan is not pending approval.
     """
     async with conn.transaction():
-        row = await lock_plan(conn, org, plan_id, "held", "rejected")
+        row = await lock_plan(conn, org, plan_id, "pending_approval", "rejected")
         ids = tuple(row["invalidation_ids"])
         if row["state"] == "rejected":
             return Review(plan_id, "rejected", ids, is_new=False)

@@ -1,4 +1,4 @@
-"""Hold a plan that exceeds a limit until approval, with its invalidations still open.
+"""Plans pending approval: they exceed a limit, and their invalidations stay open.
 
 Meanwhile no tasks are created for these invalidations and no planner takes them. Other
 invalidations are not affected.
@@ -21,21 +21,23 @@ from engine.store.orgs import settings
 from engine.store.run import execute
 
 
-async def excesses_of(conn: Connection, org: OrgContext, decision: Decision) -> list[LimitExceeded]:
+async def limits_exceeded(
+    conn: Connection, org: OrgContext, decision: Decision
+) -> list[LimitExceeded]:
     """Return the limits exceeded by a plan, both of its org and of its jobs."""
     limit = (await settings(conn, org.id)).blast_radius
     return list(exceeded_limits(decision.plan, decision.lineage, limit))
 
 
-async def hold(
-    conn: Connection, org: OrgContext, decision: Decision, beyond: Sequence[LimitExceeded]
+async def store_pending(
+    conn: Connection, org: OrgContext, decision: Decision, exceeded: Sequence[LimitExceeded]
 ) -> UUID:
     """Store a plan as pending approval; return its id."""
     plan_id = new_id()
-    ids = [each.id for each in decision.invalidations]
+    ids = [invalidation.id for invalidation in decision.invalidations]
     await execute(
         conn,
-        "plans.hold",
+        "plans.insert_pending",
         id=plan_id,
         org_id=org.id,
         epoch=org.epoch,
@@ -43,13 +45,13 @@ async def hold(
         document=Jsonb(decision.document),
         task_count=decision.tasks,
         estimate=Jsonb(asdict(Estimate.of((await costs(conn, decision)).values()))),
-        held_by="\n".join(map(str, beyond)),
+        exceeded_limits="\n".join(map(str, exceeded)),
     )
-    await execute(conn, "invalidations.hold", plan_id=plan_id, ids=ids)
+    await execute(conn, "invalidations.assign_to_pending_plan", plan_id=plan_id, ids=ids)
     return plan_id
 
 
-async def spoken_of(conn: Connection, decision: Decision) -> Plan:
+async def restrict_to_existing(conn: Connection, decision: Decision) -> Plan:
     """Return the plan, with its changes restricted to partitions that already exist.
 
     The change has happened whether or not the plan is approved, so readers of existing partitions
@@ -57,7 +59,9 @@ async def spoken_of(conn: Connection, decision: Decision) -> Plan:
     approval; once they are planned, all of their columns count as changed.
     """
     changed = {}
-    for dataset, each in decision.plan.changed.items():
+    for dataset, changes in decision.plan.changed.items():
         existing = await load_existing(conn, decision.lineage, dataset)
-        changed[dataset] = tuple(it._replace(partitions=it.partitions & existing) for it in each)
+        changed[dataset] = tuple(
+            change._replace(partitions=change.partitions & existing) for change in changes
+        )
     return replace(decision.plan, changed=changed)

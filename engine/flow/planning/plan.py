@@ -1,9 +1,9 @@
 """Plan unprocessed invalidations: create tasks, and record the jobs that have received theirs.
 
 Planning is one transaction, so a crash before the commit leaves the invalidations unchanged. A
-plan beyond a limit is held for approval. If planning fails on the data of invalidations, the batch
-is halved until the faulty ones are isolated and set aside. Invalidations whose planning never ends
-are set aside too (`attempts.py`).
+plan that exceeds a limit is stored as pending approval. If planning fails on the data of
+invalidations, the batch is halved until the faulty ones are isolated and set aside. Invalidations
+whose planning never ends are set aside too (`attempts.py`).
 """
 
 from asyncio import get_running_loop
@@ -23,7 +23,11 @@ from engine.flow.planning.attempts import Attempt, attempting, give_up
 from engine.flow.planning.decision import Decision, decide_rows
 from engine.flow.planning.declare_wrong import declare_wrong
 from engine.flow.planning.emit import emit
-from engine.flow.planning.pending_approval import excesses_of, hold, spoken_of
+from engine.flow.planning.pending_approval import (
+    limits_exceeded,
+    restrict_to_existing,
+    store_pending,
+)
 from engine.flow.planning.set_aside import planning, set_aside
 from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
@@ -45,7 +49,7 @@ _MARKED_AT_ONCE = 100_000
 class Planned:
     """Result of planning: the plan, and the numbers of invalidations taken and tasks affected.
 
-    ``held_by`` are the exceeded limits; a held plan has no tasks. ``set_aside`` are the
+    A plan with ``exceeded_limits`` is pending approval and has no tasks. ``set_aside`` are the
     invalidations that cannot be planned. For a halved batch, ``plan_id`` is the last of several
     plans; None if all invalidations were set aside.
     """
@@ -53,7 +57,7 @@ class Planned:
     plan_id: UUID | None
     invalidations: int
     tasks: int
-    held_by: tuple[LimitExceeded, ...] = ()
+    exceeded_limits: tuple[LimitExceeded, ...] = ()
     set_aside: tuple[UUID, ...] = ()
 
     def __add__(self, other: "Planned") -> "Planned":
@@ -61,7 +65,7 @@ class Planned:
             other.plan_id or self.plan_id,
             self.invalidations + other.invalidations,
             self.tasks + other.tasks,
-            self.held_by + other.held_by,
+            self.exceeded_limits + other.exceeded_limits,
             self.set_aside + other.set_aside,
         )
 
@@ -70,7 +74,7 @@ async def plan(conn: Connection, org: OrgContext, limit: int = 1_000) -> Planned
     """Plan up to ``limit`` of the oldest open invalidations; return None if none is open.
 
     If the batch exceeds a limit, only the invalidations of the first one's dataset are taken, so
-    that no plan is held because of unrelated invalidations.
+    that no plan requires approval because of unrelated invalidations.
     """
     async with attempting(conn, org, limit) as attempt:
         if attempt is None:
@@ -135,35 +139,29 @@ async def plan_rows(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> P
 async def carry_out(
     conn: Connection, org: OrgContext, decision: Decision, plan_id: UUID
 ) -> Planned:
-    """Execute a decided plan, and record it under ``plan_id``, which may exist already."""
+    """Execute a plan, and record it under ``plan_id``, which may exist already."""
     await _mark_changed(conn, decision.lineage, decision.plan)
     await declare_wrong(conn, decision.lineage, decision.plan)
     # The document is built in a thread while the server receives the tasks.
-    account = get_running_loop().run_in_executor(None, lambda: decision.document)
+    document = get_running_loop().run_in_executor(None, lambda: decision.document)
     tasks = await emit(conn, org, decision.lineage, decision.plan, plan_id)
     await unblock_manual_first_runs(conn, org, decision.lineage, decision.plan.changed)
-    await _record(conn, org, decision, plan_id, tasks, await account)
+    await _record(conn, org, decision, plan_id, tasks, await document)
     await notify(conn, TASKS, org.id)
     return Planned(plan_id, len(decision.invalidations), tasks)
 
 
 async def _plan_within_limits(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> Planned:
     decision = await decide_rows(conn, org, rows)
-    beyond = await excesses_of(conn, org, decision)
-    alone = [row for row in rows if row["dataset_uuid"] == rows[0]["dataset_uuid"]]
-    if beyond and len(alone) < len(rows):
-        return await _plan_within_limits(conn, org, alone)
-    if beyond:
-        return await _held(conn, org, decision, beyond)
-    return await carry_out(conn, org, decision, new_id())
-
-
-async def _held(
-    conn: Connection, org: OrgContext, decision: Decision, beyond: Sequence[LimitExceeded]
-) -> Planned:
-    plan_id = await hold(conn, org, decision, beyond)
-    await _mark_changed(conn, decision.lineage, await spoken_of(conn, decision))
-    return Planned(plan_id, len(decision.invalidations), 0, tuple(beyond))
+    exceeded = await limits_exceeded(conn, org, decision)
+    if not exceeded:
+        return await carry_out(conn, org, decision, new_id())
+    of_first_dataset = [row for row in rows if row["dataset_uuid"] == rows[0]["dataset_uuid"]]
+    if len(of_first_dataset) < len(rows):
+        return await _plan_within_limits(conn, org, of_first_dataset)
+    plan_id = await store_pending(conn, org, decision, exceeded)
+    await _mark_changed(conn, decision.lineage, await restrict_to_existing(conn, decision))
+    return Planned(plan_id, len(decision.invalidations), 0, tuple(exceeded))
 
 
 async def _mark_changed(conn: Connection, lineage: Lineage, plan: Plan) -> None:
@@ -174,7 +172,7 @@ async def _mark_changed(conn: Connection, lineage: Lineage, plan: Plan) -> None:
         for partitions, columns, rows in changed:
             keys = space.keys(partitions)
             while part := list(islice(keys, _MARKED_AT_ONCE)):
-                long = await fetch(
+                unbounded = await fetch(
                     conn,
                     "partitions.mark_changed",
                     dataset=dataset,
@@ -185,8 +183,8 @@ async def _mark_changed(conn: Connection, lineage: Lineage, plan: Plan) -> None:
                     is_source=is_source,
                     most=MOST_ROW_CHANGES,
                 )
-                if long:
-                    over = [row["partition_key"] for row in long]
+                if unbounded:
+                    over = [row["partition_key"] for row in unbounded]
                     await bound_row_changes(conn, lineage, dataset, version, over)
 
 
@@ -196,7 +194,7 @@ async def _record(
     decision: Decision,
     plan_id: UUID,
     tasks: int,
-    account: Mapping[str, Any],
+    document: Mapping[str, Any],
 ) -> None:
     await execute(
         conn,
@@ -204,14 +202,16 @@ async def _record(
         id=plan_id,
         org_id=org.id,
         epoch=org.epoch,
-        invalidation_ids=[each.id for each in decision.invalidations],
-        document=Jsonb(account),
+        invalidation_ids=[invalidation.id for invalidation in decision.invalidations],
+        document=Jsonb(document),
         task_count=tasks,
     )
-    marks = [_mark(decision.plan, each.id) for each in decision.invalidations]
-    await execute(conn, "invalidations.processed", plan_id=plan_id, rows=Jsonb(marks))
+    processed = [
+        _processed(decision.plan, invalidation.id) for invalidation in decision.invalidations
+    ]
+    await execute(conn, "invalidations.processed", plan_id=plan_id, rows=Jsonb(processed))
 
 
-def _mark(plan: Plan, invalidation: UUID) -> dict[str, Any]:
+def _processed(plan: Plan, invalidation: UUID) -> dict[str, Any]:
     jobs = sorted(plan.invalidations.get(invalidation, ()), key=attrgetter("int"))
     return {"id": invalidation, "jobs": jobs, "outcome": "planned" if jobs else "hits nothing"}

@@ -18,7 +18,7 @@ from engine.store.run import Row, execute, fetch, fetch_one
 
 _ADVICE = {
     "proposed": "is only proposed: 'knockon apply' runs it, and left alone it goes by itself",
-    "held": "is held for approval: 'knockon approve' or 'knockon reject' it",
+    "pending_approval": "is pending approval: 'knockon approve' or 'knockon reject' it",
     "applied": "has been applied already: what came of it, 'knockon tasks' shows",
     "rejected": "has been rejected: to have its partitions recomputed, invalidate them",
 }

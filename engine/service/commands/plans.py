@@ -32,7 +32,7 @@ async def approve(caller: Caller, service: Service, plans: Sequence[str]) -> lis
 
     Each plan has a separate transaction: a common transaction would lock tasks plan by plan,
     against the lock order of completions. All ids are resolved before the first approval. Raises
-    UnknownName, or InvalidInput if a plan is not held.
+    UnknownName, or InvalidInput if a plan is not pending approval.
     """
     return await _review(caller, service, approval.approve, plans)
 

@@ -51,8 +51,8 @@ class ImpactedJob(msgspec.Struct, frozen=True):
 class Impact(msgspec.Struct, frozen=True):
     """Impact of a change: jobs, upstream first, and the ``pruned`` edges where the change stops.
 
-    ``beyond`` has the exceeded limits: an event with the change would need approval. Applying the
-    plan implies approval.
+    With ``exceeded_limits``, an event with the change would need approval; applying the plan
+    implies approval.
     """
 
     plan_id: UUID
@@ -61,7 +61,7 @@ class Impact(msgspec.Struct, frozen=True):
     pruned: tuple[PrunedEdge, ...]
     tasks: int
     estimate: Estimate
-    beyond: tuple[str, ...]
+    exceeded_limits: tuple[str, ...]
 
 
 @requires(Role.WRITER)
@@ -76,7 +76,7 @@ async def propose(caller: Caller, service: Service, event: SourceEvent) -> Impac
         pruned=tuple(pruned_edges(proposal.decision.document)),
         tasks=proposal.decision.tasks,
         estimate=proposal.estimate,
-        beyond=tuple(map(str, proposal.beyond)),
+        exceeded_limits=tuple(map(str, proposal.exceeded_limits)),
     )
 
 

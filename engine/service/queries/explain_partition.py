@@ -221,6 +221,7 @@ def _reasons(
         yield "an invalidation is not planned yet"
     for plan in unrun:
         end = str(plan.id)[-8:]
-        yield f"plan {end} {'is held for approval' if plan.state == 'held' else 'was rejected'}"
+        is_pending = plan.state == "pending_approval"
+        yield f"plan {end} {'is pending approval' if is_pending else 'was rejected'}"
     for task in unfinished:
         yield f"a task {'has' if task['status'] == 'failed' else 'is'} {task['status']}"

@@ -19,7 +19,7 @@ _MAX_PLANS = 20
 
 
 class PlanNotRun(msgspec.Struct, frozen=True):
-    """A plan for the partition, held for the reasons ``why``, or rejected by ``by``."""
+    """A plan for the partition, pending approval because of ``why``, or rejected by ``by``."""
 
     id: UUID
     state: str
@@ -31,7 +31,7 @@ class PlanNotRun(msgspec.Struct, frozen=True):
 async def not_run(
     conn: Connection, org: OrgContext, lineage: Lineage, job: Job, key: str, version: Row
 ) -> list[PlanNotRun]:
-    """Return held plans for the partition, and rejected plans since its last run.
+    """Return plans pending approval for the partition, and rejected plans since its last run.
 
     A rejected plan leaves only directly triggered partitions stale: partitions downstream are still
     consistent with their inputs.
@@ -55,7 +55,9 @@ def _affected(plan: Row) -> Sequence[str]:
     step: Mapping[str, Any] = plan["step"]
     partitions: Sequence[str] = step["partitions"]
     invalidated: Sequence[str] = step.get("directly_invalidated", ())
-    return partitions if plan["state"] == "held" or invalidated == "all" else invalidated
+    return (
+        partitions if plan["state"] == "pending_approval" or invalidated == "all" else invalidated
+    )
 
 
 def _plan(row: Row) -> PlanNotRun:
@@ -63,6 +65,6 @@ def _plan(row: Row) -> PlanNotRun:
         id=row["id"],
         state=row["state"],
         at=row["decided_at"] or row["created_at"],
-        why=tuple((row["held_by"] or "").splitlines()),
+        why=tuple((row["exceeded_limits"] or "").splitlines()),
         by=row["decided_by"],
     )

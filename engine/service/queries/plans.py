@@ -24,9 +24,9 @@ _MAX_INVALIDATIONS = 10
 
 
 class PlanRow(msgspec.Struct, frozen=True):
-    """A plan; ``state`` is proposed, held, applied or rejected.
+    """A plan; ``state`` is proposed, pending_approval, applied or rejected.
 
-    ``datasets`` are the changed datasets. ``held_by`` are the exceeded limits, in words.
+    ``datasets`` are the changed datasets. ``exceeded_limits`` are described in words.
     ``estimate`` is null for plans that ran immediately.
     """
 
@@ -37,7 +37,7 @@ class PlanRow(msgspec.Struct, frozen=True):
     jobs: int
     tasks: int
     estimate: Estimate | None
-    held_by: tuple[str, ...]
+    exceeded_limits: tuple[str, ...]
     decided_at: datetime | None
     decided_by: str | None
 
@@ -124,7 +124,7 @@ def _plan(row: Row) -> PlanRow:
         jobs=row["jobs"],
         tasks=row["task_count"],
         estimate=row["estimate"] and msgspec.convert(row["estimate"], Estimate),
-        held_by=tuple((row["held_by"] or "").splitlines()),
+        exceeded_limits=tuple((row["exceeded_limits"] or "").splitlines()),
         decided_at=row["decided_at"],
         decided_by=row["decided_by"],
     )

@@ -15,14 +15,14 @@ _OPEN = ("blocked", "queued", "running")
 class Progress(msgspec.Struct, frozen=True):
     """Number of tasks by status, and of ``unplanned`` invalidations without tasks.
 
-    ``held`` plans are pending approval. ``set_aside`` has the planning errors of invalidations.
+    ``pending_approval`` are plans. ``set_aside`` has the planning errors of invalidations.
     ``is_moving`` is true if any task of the org is queued or running.
     """
 
     unplanned: int
     tasks: dict[str, int]
     is_moving: bool
-    held: tuple[UUID, ...] = ()
+    pending_approval: tuple[UUID, ...] = ()
     rejected: tuple[UUID, ...] = ()
     set_aside: tuple[str, ...] = ()
 
@@ -44,7 +44,7 @@ class Progress(msgspec.Struct, frozen=True):
     @property
     def is_good(self) -> bool:
         """Return true if everything was planned and no task failed."""
-        refused = self.unplanned or self.held or self.rejected or self.set_aside
+        refused = self.unplanned or self.pending_approval or self.rejected or self.set_aside
         return not refused and "failed" not in self.tasks and self.finished == self.total
 
 
@@ -58,7 +58,7 @@ async def progress(caller: Caller, service: Service, invalidations: Sequence[UUI
         row["unplanned"],
         row["tasks"],
         row["moving"],
-        tuple(row["held"]),
+        tuple(row["pending_approval"]),
         tuple(row["rejected"]),
         tuple(row["set_aside"]),
     )

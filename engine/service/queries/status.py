@@ -69,13 +69,13 @@ class Worker(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """Status of an org; ``oldest_seconds`` is the age of the oldest open invalidation.
 
-    Invalidations of ``held`` plans (pending approval) and set-aside invalidations do not count as
-    open. ``set_aside`` lists the newest of ``set_aside_total``.
+    Invalidations of plans in ``pending_approval`` and set-aside invalidations do not count as open.
+    ``set_aside`` lists the newest of ``set_aside_total``.
     """
 
     dags: tuple[DeployedDag, ...]
     tasks: dict[str, int]
-    held: tuple[PlanRow, ...]
+    pending_approval: tuple[PlanRow, ...]
     open_invalidations: int
     oldest_seconds: float | None
     dead_letters: int
@@ -87,7 +87,7 @@ class Status(msgspec.Struct, frozen=True):
 
     @property
     def is_at_rest(self) -> bool:
-        """Return true if nothing is left to plan or run, apart from held and set-aside work."""
+        """Return true if all work is done, except for work pending approval or set aside."""
         unfinished = sum(self.tasks.get(name, 0) for name in ("blocked", "queued", "running"))
         return not self.open_invalidations and not unfinished
 
@@ -109,7 +109,9 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
     return Status(
         dags=tuple(_dag(row) for row in await fetch(conn, "views.dags", **params)),
         tasks={row["status"]: row["tasks"] for row in await fetch(conn, "tasks.counts", **params)},
-        held=tuple(await load_plans(conn, org, states=["held"], limit=_MAX_LISTED)),
+        pending_approval=tuple(
+            await load_plans(conn, org, states=["pending_approval"], limit=_MAX_LISTED)
+        ),
         open_invalidations=invalidations["invalidations"],
         oldest_seconds=invalidations["seconds"],
         dead_letters=letters["letters"],
@@ -132,7 +134,7 @@ def _stuck(row: dict[str, Any]) -> StuckTask:
         id=row["id"],
         job=row["job"],
         block_key=row["block_key"],
-        status="held" if row["status"] == "blocked" else row["status"],
+        status="waiting_for_inputs" if row["status"] == "blocked" else row["status"],
         attempts=row["attempts"],
         blocks=row["blocks"],
         error=row["error_message"],

@@ -65,10 +65,10 @@ def test_a_plan_beyond_the_limit_waits_for_a_word(shop: Knockon) -> None:
     view = shop("status")
     assert "waiting for approval" in view.out
     assert "the org allows 5 in one plan" in view.out
-    (plan,) = shop("status", "--json").json["held"]
-    assert "held" in shop("invalidations", "--open").out
+    (plan,) = shop("status", "--json").json["pending_approval"]
+    assert "pending_approval" in shop("invalidations", "--open").out
     shown = shop("plans", "show", plan["id"][-8:]).out
-    assert "held" in shown
+    assert "pending_approval" in shown
     assert "→ daily_sales  2026-02-02..2026-02-08  via orders" in shown
     assert "orders 2026-02-02..2026-02-08  manual" in shown
     assert "is applied: 7 tasks" in shop("approve", plan["id"]).out
@@ -79,7 +79,7 @@ def test_waiting_ends_where_nothing_will_run(shop: Knockon) -> None:
     shop("org", "set", "blast_radius", "5")
     with shop.running("engine", until="engine is up"):
         assert "knockon approve" in shop("invalidate", "orders", *WEEK, "--wait", code=1).err
-    (plan,) = shop("plans", "--state", "held", "--json").json
+    (plan,) = shop("plans", "--state", "pending_approval", "--json").json
     assert "is rejected" in shop("reject", plan["id"][-8:]).out
     assert "is already rejected" in shop("reject", plan["id"]).out
     assert shop("tasks", "--json").json == []

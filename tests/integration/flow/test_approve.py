@@ -1,4 +1,4 @@
-"""Plans beyond a limit: held, approved, rejected, and what else goes on meanwhile."""
+"""Plans that exceed a limit: pending, approved, rejected, and other work in the meantime."""
 
 import asyncio
 import json
@@ -38,11 +38,11 @@ async def limit_to(world: World, limit: int | None) -> None:
         await set_setting(conn, world.org.id, "blast_radius", limit)
 
 
-async def held(world: World, dataset: str = "a", *partitions: str, **more: Any) -> Planned:
+async def pending(world: World, dataset: str = "a", *partitions: str, **more: Any) -> Planned:
     await world.change(dataset, *(partitions or (WEEK,)), **more)
     planned = await world.plan()
     assert planned is not None
-    assert planned.held_by
+    assert planned.exceeded_limits
     return planned
 
 
@@ -64,10 +64,10 @@ async def invalidations(world: World) -> list[dict[str, Any]]:
     )
 
 
-async def test_a_plan_beyond_the_orgs_limit_is_held(database: Database) -> None:
+async def test_a_plan_beyond_the_orgs_limit_is_pending(database: Database) -> None:
     world = await limited(database)
-    planned = await held(world)
-    assert [str(each) for each in planned.held_by] == [
+    planned = await pending(world)
+    assert [str(each) for each in planned.exceeded_limits] == [
         "14 partitions in all; the org allows 5 in one plan"
     ]
     assert await world.tasks() == {}
@@ -75,11 +75,11 @@ async def test_a_plan_beyond_the_orgs_limit_is_held(database: Database) -> None:
     (invalidation,) = await invalidations(world)
     assert (invalidation["open"], invalidation["outcome"], invalidation["plan_id"]) == (
         True,
-        "held",
+        "pending_approval",
         planned.plan_id,
     )
     (kept,) = await world.rows("SELECT * FROM plans WHERE id = %s", planned.plan_id)
-    assert (kept["state"], kept["task_count"]) == ("held", 14)
+    assert (kept["state"], kept["task_count"]) == ("pending_approval", 14)
     assert kept["estimate"]["unknown_seconds"] == 2
 
 
@@ -93,8 +93,8 @@ async def test_a_job_has_a_limit_of_its_own(database: Database) -> None:
     world = await World.made(
         database, source("a"), job("b", "a"), job("c", "a", scaling={"blast_radius": 6})
     )
-    planned = await held(world)
-    assert [str(each) for each in planned.held_by] == [
+    planned = await pending(world)
+    assert [str(each) for each in planned.exceeded_limits] == [
         "7 partitions of job c; job c allows 6 in one plan"
     ]
     await world.changed("a", "2013-02-11..2013-02-16")
@@ -109,7 +109,7 @@ async def test_a_single_run_job_counts_as_one(database: Database) -> None:
     assert len((await world.tasks())["queued"]) == 8
 
 
-async def test_others_that_came_along_are_not_held(database: Database) -> None:
+async def test_others_that_came_along_are_not_pending(database: Database) -> None:
     world = await limited(database)
     await world.change("z", DAY)
     await world.change("a", WEEK)
@@ -117,11 +117,11 @@ async def test_others_that_came_along_are_not_held(database: Database) -> None:
     first, second = await world.plan(), await world.plan()
     assert first is not None
     assert second is not None
-    assert (first.held_by, bool(second.held_by)) == ((), True)
+    assert (first.exceeded_limits, bool(second.exceeded_limits)) == ((), True)
     assert await world.plan() is None
     assert [each["outcome"] for each in await invalidations(world)] == [
         "planned",
-        "held",
+        "pending_approval",
         "planned",
     ]
     assert await world.run() == [f"y[{DAY}]", f"y[{NEXT}]"]
@@ -138,7 +138,7 @@ async def test_changes_of_several_datasets_are_not_added_up(database: Database) 
 
 async def test_approved_it_runs(database: Database) -> None:
     world = await limited(database)
-    plan_id = (await held(world)).plan_id
+    plan_id = (await pending(world)).plan_id
     done = await approved(world, plan_id, "ann")
     assert (done.state, done.tasks, done.is_new, done.changes) == ("applied", 14, True, ())
     (invalidation,) = await invalidations(world)
@@ -154,7 +154,7 @@ async def test_approved_it_runs(database: Database) -> None:
 
 async def test_approved_twice_it_runs_once(database: Database) -> None:
     world = await limited(database)
-    plan_id = (await held(world)).plan_id
+    plan_id = (await pending(world)).plan_id
     await approved(world, plan_id)
     again = await approved(world, plan_id)
     assert (again.is_new, again.tasks) == (False, 14)
@@ -165,7 +165,7 @@ async def test_what_runs_is_what_is_planned_now_and_the_difference_is_told(
     database: Database,
 ) -> None:
     world = await limited(database)
-    plan_id = (await held(world)).plan_id
+    plan_id = (await pending(world)).plan_id
     await world.deploy(*JOBS, job("d", "b"))
     done = await approved(world, plan_id)
     assert [(each.job, each.kind, each.more) for each in done.changes] == [("d", "new", (WEEK,))]
@@ -178,7 +178,7 @@ async def test_a_new_partition_is_new_in_all_its_columns_when_it_is_approved(
     world = await limited(
         database, 1, source("a"), job("b", "a", columns={"y": ["a.x"]}), job("c", "b")
     )
-    plan_id = (await held(world, "a", DAY, columns=("x",))).plan_id
+    plan_id = (await pending(world, "a", DAY, columns=("x",))).plan_id
     await limit_to(world, None)
     await world.changed("a", DAY, columns=("notes",))
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"], "a later one plans it as new too"
@@ -187,7 +187,7 @@ async def test_a_new_partition_is_new_in_all_its_columns_when_it_is_approved(
 
 async def test_rejected_nothing_runs(database: Database) -> None:
     world = await limited(database)
-    plan_id = (await held(world)).plan_id
+    plan_id = (await pending(world)).plan_id
     assert (await rejected(world, plan_id)).is_new
     assert not (await rejected(world, plan_id)).is_new
     (invalidation,) = await invalidations(world)
@@ -204,14 +204,14 @@ async def test_rejected_nothing_runs(database: Database) -> None:
 
 async def test_a_later_event_is_planned_as_ever(database: Database) -> None:
     world = await limited(database)
-    await rejected(world, (await held(world)).plan_id)
+    await rejected(world, (await pending(world)).plan_id)
     await world.changed("a", DAY)
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
 async def test_what_was_decided_is_not_decided_otherwise(database: Database) -> None:
     world = await limited(database)
-    yes, no = (await held(world)).plan_id, (await held(world)).plan_id
+    yes, no = (await pending(world)).plan_id, (await pending(world)).plan_id
     await approved(world, yes)
     await rejected(world, no)
     with pytest.raises(InvalidInput, match="has been applied already"):
@@ -227,22 +227,22 @@ async def test_new_events_are_neither_lost_nor_take_the_held_ones_along(
     database: Database,
 ) -> None:
     world = await limited(database)
-    first = await held(world)
+    first = await pending(world)
     await world.changed("a", DAY)
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
-    second = await held(world)
+    second = await pending(world)
     assert second.plan_id != first.plan_id
     assert (await approved(world, first.plan_id)).tasks == 14
     assert [each["outcome"] for each in await invalidations(world)] == [
         "planned",
         "planned",
-        "held",
+        "pending_approval",
     ]
     await rejected(world, second.plan_id)
     assert len(await world.run()) == 14
 
 
-async def test_a_deploy_is_an_order_and_is_not_held(database: Database) -> None:
+async def test_a_deploy_needs_no_approval(database: Database) -> None:
     world = await limited(database)
     await limit_to(world, None)
     await world.changed("a", WEEK)
@@ -253,9 +253,9 @@ async def test_a_deploy_is_an_order_and_is_not_held(database: Database) -> None:
     assert done.tasks == 14
 
 
-async def test_a_deploy_leaves_what_is_held_held(database: Database) -> None:
+async def test_a_deploy_leaves_pending_plans_pending(database: Database) -> None:
     world = await limited(database)
-    plan_id = (await held(world)).plan_id
+    plan_id = (await pending(world)).plan_id
     cut_otherwise = {"dt": DAILY["dt"] | {"zone": "America/New_York"}}
     await world.deploy(source("a", cut_otherwise), job("b", "a"))
     assert await world.plan() is None
@@ -270,7 +270,7 @@ async def test_to_apply_is_to_approve(database: Database) -> None:
     world = await limited(database)
     async with world.conn() as conn:
         shown = await propose(conn, world.org, SourceEvent(dataset="a", partitions=(WEEK,)))
-        assert [str(each) for each in shown.beyond] == [
+        assert [str(each) for each in shown.exceeded_limits] == [
             "14 partitions in all; the org allows 5 in one plan"
         ]
         assert (await apply(conn, world.org, shown.plan_id)).tasks == 14
@@ -283,7 +283,7 @@ async def test_content_versions_rise_for_what_was_there_and_nothing_new_comes_to
     await world.changed("a", DAY)
     versions = "SELECT partition_key, materialized_at FROM partition_versions ORDER BY 1"
     (before,) = await world.rows(versions)
-    await rejected(world, (await held(world)).plan_id)
+    await rejected(world, (await pending(world)).plan_id)
     (after,) = await world.rows(versions)
     assert after["partition_key"] == before["partition_key"] == DAY
     assert after["materialized_at"] > before["materialized_at"]
@@ -291,7 +291,7 @@ async def test_content_versions_rise_for_what_was_there_and_nothing_new_comes_to
 
 async def test_two_who_approve_at_once_approve_it_once(database: Database) -> None:
     world = await limited(database)
-    plan_id = (await held(world)).plan_id
+    plan_id = (await pending(world)).plan_id
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
             first = await approve(one, world.org, plan_id)
@@ -306,7 +306,7 @@ async def test_of_an_approval_and_a_rejection_at_once_the_first_counts(
     database: Database,
 ) -> None:
     world = await limited(database)
-    plan_id = (await held(world)).plan_id
+    plan_id = (await pending(world)).plan_id
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
             await reject(one, world.org, plan_id)
@@ -319,7 +319,7 @@ async def test_of_an_approval_and_a_rejection_at_once_the_first_counts(
 
 async def test_an_approval_waits_for_a_deploy_and_plans_what_it_made(database: Database) -> None:
     world = await limited(database)
-    plan_id = (await held(world)).plan_id
+    plan_id = (await pending(world)).plan_id
     dag = parse_dag(json.dumps({"dag": "w", "jobs": [*JOBS, job("d", "b")]}), where="w.yaml")
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
@@ -331,13 +331,13 @@ async def test_an_approval_waits_for_a_deploy_and_plans_what_it_made(database: D
     assert len(await world.run()) == 21
 
 
-async def test_an_approval_that_dies_leaves_the_plan_held(database: Database) -> None:
+async def test_an_approval_that_dies_leaves_the_plan_pending(database: Database) -> None:
     world = await limited(database)
-    plan_id = (await held(world)).plan_id
+    plan_id = (await pending(world)).plan_id
     async with world.conn() as conn, conn.transaction(force_rollback=True):
         await approve(conn, world.org, plan_id)
     assert await world.tasks() == {}
-    assert (await invalidations(world))[0]["outcome"] == "held"
+    assert (await invalidations(world))[0]["outcome"] == "pending_approval"
     assert (await approved(world, plan_id)).is_new
 
 
@@ -349,7 +349,7 @@ async def test_a_planner_that_dies_while_it_holds_leaves_everything_to_the_next(
     async with world.conn() as conn, conn.transaction(force_rollback=True):
         assert await plan(conn, world.org) is not None
     assert [each["outcome"] for each in await invalidations(world)] == [None]
-    assert (await world.plan()).held_by  # type: ignore[union-attr]
+    assert (await world.plan()).exceeded_limits  # type: ignore[union-attr]
 
 
 async def test_a_flood_of_events_for_one_dataset_is_one_held_plan(database: Database) -> None:
@@ -362,5 +362,5 @@ async def test_a_flood_of_events_for_one_dataset_is_one_held_plan(database: Data
         await ingest(conn, world.org, Batch(consumer="k", received=received))
     planned = await world.plan()
     assert planned is not None
-    assert planned.held_by[0].partitions == 56
+    assert planned.exceeded_limits[0].partitions == 56
     assert await world.plan() is None

@@ -212,7 +212,7 @@ async def test_a_rejected_plan_leaves_what_it_triggers(database: Database) -> No
         await set_setting(conn, world.org.id, "blast_radius", 0)
     await world.changed("a", DAY)
     assert [each[2] for each in await audited(world)] == ["left"]
-    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'pending_approval'")
     async with world.conn() as conn:
         await reject(conn, world.org, plan["id"], by="bob")
     (left,) = await found(world)

@@ -137,7 +137,7 @@ async def test_a_run_that_was_under_way_ends_no_decision_made_meanwhile(
     async with world.conn() as conn:
         await set_setting(conn, world.org.id, "blast_radius", 0)
     await world.changed("a", DAY)
-    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'pending_approval'")
     async with world.conn() as conn:
         await reject(conn, world.org, plan["id"], by="ann")
     await world.finish(lease)
@@ -168,7 +168,7 @@ async def test_a_rejected_finding_of_a_run_leaves_its_readers(database: Database
     async with world.conn() as conn:
         await set_setting(conn, world.org.id, "blast_radius", 0)
     await world.plan()
-    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'pending_approval'")
     async with world.conn() as conn:
         await reject(conn, world.org, plan["id"], by="ann")
     (left,) = await found(world)
@@ -211,7 +211,7 @@ async def test_a_first_run_under_way_that_its_inputs_do_not_call_for_is_left_by_
     async with world.conn() as conn:
         await set_setting(conn, world.org.id, "blast_radius", 0)
     await world.changed("s", DAY)
-    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'pending_approval'")
     async with world.conn() as conn:
         await reject(conn, world.org, plan["id"], by="ann")
     for lease in leases:

@@ -221,8 +221,8 @@ async def test_readers_in_another_dag_wait_for_what_a_deploy_begins_anew(
 
 async def test_what_no_longer_waits_is_let_go(database: Database) -> None:
     whole = {"dataset": "a", "wait_for": "all", "mapping": "all"}
-    held = job("b", whole, partitioning={})
-    world = await World.made(database, source("a"), held)
+    waiting = job("b", whole, partitioning={})
+    world = await World.made(database, source("a"), waiting)
     await world.changed("a", DAY)
     assert await world.run() == []
     await world.deploy(source("a"), job("b", whole | {"wait_for": "any"}, partitioning={}))
@@ -231,8 +231,8 @@ async def test_what_no_longer_waits_is_let_go(database: Database) -> None:
 
 async def test_what_no_longer_waits_does_not_say_so_behind_a_failure(database: Database) -> None:
     whole = {"dataset": "m", "wait_for": "all", "mapping": "all"}
-    m, held = job("m", "a", max_attempts=1), job("b", whole, partitioning={})
-    world = await World.made(database, source("a"), m, held)
+    m, waiting = job("m", "a", max_attempts=1), job("b", whole, partitioning={})
+    world = await World.made(database, source("a"), m, waiting)
     await world.changed("a", DAY)
     assert await world.run() == [f"m[{DAY}]"]
     await world.changed("a", DAY)
@@ -314,18 +314,18 @@ async def test_readers_of_a_source_are_left_alone_where_it_stays_what_it_was(
     assert (await _versions(world)).items() >= before.items()
 
 
-async def test_so_is_what_a_plan_holds(database: Database) -> None:
+async def test_so_are_invalidations_of_a_pending_plan(database: Database) -> None:
     b = job("b", "a", columns={"x": ["a.x"]}, scaling={"blast_radius": 1})
     world = await World.made(database, _source_of("dt", "x"), b)
     for day in DAY, "2013-02-14":
         await world.changed("a", day)
     await world.run()
     await world.change("a", DAY, "2013-02-14")
-    held = await world.plan()
-    assert held
+    planned = await world.plan()
+    assert planned
     await world.deploy(_source_of("dt", "x", "y"), b)
     async with world.conn() as conn:
-        await approve(conn, world.org, held.plan_id)
+        await approve(conn, world.org, planned.plan_id)
     assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
 
 

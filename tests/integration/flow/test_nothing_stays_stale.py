@@ -319,11 +319,11 @@ async def test_what_a_rejected_plan_owed_is_read_when_a_later_run_takes_it_in(
     async with world.conn() as conn:
         await set_setting(conn, world.org.id, "blast_radius", 1)
     await world.change("a", DAY, columns=("x",))
-    held = await world.plan()
-    assert held
-    assert held.held_by
+    planned = await world.plan()
+    assert planned
+    assert planned.exceeded_limits
     async with world.conn() as conn:
-        await reject(conn, world.org, held.plan_id)
+        await reject(conn, world.org, planned.plan_id)
         await set_setting(conn, world.org.id, "blast_radius", None)
     await world.changed("a", DAY, columns=("y",))
     ran = await world.run(b="2")

@@ -82,8 +82,8 @@ async def test_a_first_run_waits_for_all_its_inputs_and_says_for_which(database:
     )
     await world.changed("a", "2013-02-11..2013-02-15")
     assert await world.run() == []
-    held = await world.task("w[2013-W07]", "blocked")
-    assert held["waiting_for"] == {"a": ["2013-02-16..2013-02-17"]}
+    waiting = await world.task("w[2013-W07]", "blocked")
+    assert waiting["waiting_for"] == {"a": ["2013-02-16..2013-02-17"]}
     await world.changed("a", "2013-02-16")
     assert await world.run() == []
     await world.changed("a", "2013-02-17")
@@ -119,8 +119,8 @@ async def test_a_job_that_finds_its_partitions_waits_for_its_first_run(
     await world.changed("a")
     await world.changed("late", "2013-02-13")
     assert await world.run() == []
-    held = await world.task("f[*]", "blocked")
-    assert held["waiting_for"] == {"late": ["2013-02-14"]}
+    waiting = await world.task("f[*]", "blocked")
+    assert waiting["waiting_for"] == {"late": ["2013-02-14"]}
     await world.changed("late", "2013-02-14")
     assert await world.run() == ["f[*]"]
     await world.changed("a")
@@ -129,15 +129,15 @@ async def test_a_job_that_finds_its_partitions_waits_for_its_first_run(
 
 @pytest.fixture
 async def asked_for(database: Database) -> World:
-    """w is manual and was asked for; its first run is held for a day of a."""
+    """w is manual and was asked for; its first run waits for a day of a."""
     w = job("w", {"dataset": "a", "wait_for": "all"}, partitioning=WEEKLY, activation="manual")
     world = await World.made(database, source("s"), job("a", "s"), w)
     await world.changed("s", "2013-02-11..2013-02-16")
     await world.run()
     await world.changed("w", "2013-W07", reason="manual")
     assert await world.run() == []
-    held = await world.task("w[2013-W07]", "blocked")
-    assert held["waiting_for"] == {"a": ["2013-02-17"]}
+    waiting = await world.task("w[2013-W07]", "blocked")
+    assert waiting["waiting_for"] == {"a": ["2013-02-17"]}
     return world
 
 

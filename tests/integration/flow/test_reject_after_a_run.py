@@ -80,14 +80,14 @@ async def test_what_a_run_took_in_reaches_its_readers(
     await pair.limit(0)
     await world.changed("a", DAY, columns=("x",))
     await pair.limit(None)
-    (held,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'pending_approval'")
     if is_rejected_first:
-        await pair.reject(held["id"])
+        await pair.reject(plan["id"])
     pair.sources["b"] = 2
     await world.changed("b", DAY, columns=("y",))
     await pair.run()
     if not is_rejected_first:
-        await pair.reject(held["id"])
+        await pair.reject(plan["id"])
         await pair.run()
     assert pair.tables["j"] == {"x": 5, "y": 2}
     assert pair.tables["rx"] == {"x": 5}

@@ -238,7 +238,7 @@ async def test_a_deploy_that_cannot_be_planned_is_refused(
     assert await world.rows("SELECT FROM datasets WHERE name = 'c'") == []
 
 
-async def test_a_held_plan_that_cannot_be_planned_stays_held(
+async def test_a_pending_plan_that_cannot_be_planned_stays_pending(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with world.conn() as conn:

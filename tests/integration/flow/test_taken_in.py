@@ -99,19 +99,19 @@ async def test_it_may_be_told_and_made_again_while_a_run_goes_on(
     assert "dy" in await _run(world, b="2", d="3")
 
 
-async def test_it_may_be_told_by_a_plan_that_was_held(database: Database) -> None:
+async def test_an_approved_plan_may_propagate_it(database: Database) -> None:
     """Meanwhile the same columns of another partition are told."""
     world = await _in_running(database)
     await _limit(world, 2)
     await world.change("a", DAY, columns=("y",))
-    held = await world.plan()
-    assert held
-    assert held.held_by
+    planned = await world.plan()
+    assert planned
+    assert planned.exceeded_limits
     await _limit(world, None)
     await world.changed("a", OTHER, columns=("y",))
     assert f"dy[{DAY}]" not in await world.run(b="2", d="2")
     async with world.conn() as conn:
-        await approve(conn, world.org, held.plan_id)
+        await approve(conn, world.org, planned.plan_id)
     await world.changed("f", DAY, columns=("s",))
     assert "dy" in await _run(world, b="2", d="3")
 

@@ -210,8 +210,8 @@ async def test_neighbours_share_a_task(database: Database) -> None:
     )
     await world.changed("a", "2013-02-01..2013-02-03")
     await world.changed("a", "2013-02-03..2013-02-04")
-    held = [key for lease in await world.claim() for key in lease.partitions]
-    assert sorted(held) == [f"2013-02-0{n}" for n in range(1, 5)]
+    leased = [key for lease in await world.claim() for key in lease.partitions]
+    assert sorted(leased) == [f"2013-02-0{n}" for n in range(1, 5)]
 
 
 async def test_what_a_failed_attempt_owed_is_made_by_the_one_behind_it(database: Database) -> None:

@@ -34,7 +34,7 @@ async def test_an_empty_org_has_nothing_open(database: Database) -> None:
     assert set(told.values()) == {0}
 
 
-async def test_what_is_open_waits_fails_and_is_held_is_counted(database: Database) -> None:
+async def test_the_backlog_is_counted_by_state(database: Database) -> None:
     world = await World.made(
         database,
         source("a"),
@@ -62,7 +62,7 @@ async def test_what_is_open_waits_fails_and_is_held_is_counted(database: Databas
     )
     told = await _told(world)
     states = {name[1]: value for name, value in told.items() if name[0] == "knockon_tasks"}
-    assert states == {"blocked": 2, "held": 1, "queued": 0, "running": 1, "failed": 1}
+    assert states == {"blocked": 2, "waiting_for_inputs": 1, "queued": 0, "running": 1, "failed": 1}
     assert told["knockon_expired_leases"] == 1
     assert told["knockon_busy_workers"] == 1
     assert told["knockon_open_invalidations"] == 1
@@ -81,16 +81,17 @@ async def test_the_wait_of_a_queued_task_counts_from_when_it_could_be_claimed(
     assert lease.waited_seconds >= 60
 
 
-async def test_held_plans_are_told_with_their_age(database: Database) -> None:
+async def test_plans_pending_approval_are_reported_with_their_age(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.rows(
         "INSERT INTO plans (id, org_id, created_at, lineage_epoch, invalidation_ids, document,"
-        " state, held_by) SELECT gen_random_uuid(), id, now() - interval '1 hour', 1, '{}', '{}',"
-        " 'held', 'a limit' FROM orgs RETURNING id"
+        " state, exceeded_limits)"
+        " SELECT gen_random_uuid(), id, now() - interval '1 hour', 1, '{}', '{}',"
+        " 'pending_approval', 'a limit' FROM orgs RETURNING id"
     )
     told = await _told(world)
-    assert told["knockon_held_plans"] == 1
-    assert told["knockon_oldest_held_plan_seconds"] >= 3600
+    assert told["knockon_plans_pending_approval"] == 1
+    assert told["knockon_oldest_plan_pending_approval_seconds"] >= 3600
 
 
 async def test_another_orgs_work_is_not_counted(database: Database) -> None:

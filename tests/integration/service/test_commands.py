@@ -79,16 +79,16 @@ async def test_a_proposed_plan_is_applied_by_its_caller(world: World) -> None:
     assert (shown.plan.state, shown.plan.decided_by) == ("applied", "ann")
 
 
-async def two_held(world: World) -> tuple[str, str]:
+async def two_pending(world: World) -> tuple[str, str]:
     await set_blast_radius(world.caller, world.service, 1)
     await world.changed("a", f"{DAY}..{NEXT}")
     await world.changed("a", "2013-03-01..2013-03-05")
-    first, second = await plans(world.caller, world.service, states=["held"])
+    first, second = await plans(world.caller, world.service, states=["pending_approval"])
     return str(first.id), str(second.id)
 
 
 async def test_plans_are_decided_on_one_by_one(world: World) -> None:
-    first, second = await two_held(world)
+    first, second = await two_pending(world)
     await reject(world.caller, world.service, [second])
     with pytest.raises(InvalidInput, match="has been rejected"):
         await approve(world.caller, world.service, [first, second])
@@ -97,10 +97,10 @@ async def test_plans_are_decided_on_one_by_one(world: World) -> None:
 
 
 async def test_no_plan_is_decided_on_where_one_is_unknown(world: World) -> None:
-    first, _ = await two_held(world)
+    first, _ = await two_pending(world)
     with pytest.raises(UnknownName):
         await approve(world.caller, world.service, [first, "00000000"])
-    assert len(await plans(world.caller, world.service, states=["held"])) == 2
+    assert len(await plans(world.caller, world.service, states=["pending_approval"])) == 2
 
 
 async def test_tasks_are_retried_all_or_none(world: World) -> None:

@@ -179,7 +179,7 @@ async def limited(database: Database) -> World:
 
 
 async def decide(world: World, verb: Any) -> UUID:
-    (row,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    (row,) = await world.rows("SELECT id FROM plans WHERE state = 'pending_approval'")
     async with world.conn() as conn:
         await verb(conn, world.org, row["id"], "ann")
     plan_id: UUID = row["id"]
@@ -192,9 +192,9 @@ async def test_a_held_plan_is_named_by_all_that_it_would_make(database: Database
     for dataset in ("b", "c"):
         view = await explained(world, dataset)
         (plan,) = view.not_run
-        assert (plan.state, plan.by) == ("held", None)
+        assert (plan.state, plan.by) == ("pending_approval", None)
         assert plan.why == ("2 partitions in all; the org allows 1 in one plan",)
-        assert f"plan {str(plan.id)[-8:]} is held for approval" in view.stale
+        assert f"plan {str(plan.id)[-8:]} is pending approval" in view.stale
     assert (await explained(world, "c", OTHER)).not_run == ()
     await decide(world, approve)
     await world.run()

@@ -55,7 +55,7 @@ async def test_a_held_task_says_what_it_waits_for(database: Database) -> None:
     world = await World.made(database, source("a"), source("z"), job("b", "a", both))
     await world.changed("a", DAY)
     (stuck,) = (await seen(world)).stuck
-    assert (stuck.status, stuck.waiting_for) == ("held", {"z": [DAY]})
+    assert (stuck.status, stuck.waiting_for) == ("waiting_for_inputs", {"z": [DAY]})
 
 
 async def test_consumers_and_dead_letters_are_counted(database: Database) -> None:

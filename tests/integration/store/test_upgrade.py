@@ -56,6 +56,7 @@ _RENAMED = {
     "hit": "must_run",
     "slot": "block_key",
     "column_stamps": "column_versions",
+    "held_by": "exceeded_limits",
 }
 _TABLES = ("orgs", "dag_versions", "jobs", "datasets", "column_lineage", "tasks",
            "partition_versions", "dag_version_datasets")  # fmt: skip
@@ -92,6 +93,28 @@ async def test_what_dropped_columns_said_is_kept_otherwise(old_database_url: str
     after = _rows(old_database_url, "knockon")
     assert {str(row["propagated"]) for row in after["tasks"]} == {"{}"}
     assert {row["fingerprint"] for row in after["partition_versions"]} == {None}
+
+
+async def test_plans_pending_approval_stay_pending(old_database_url: str) -> None:
+    with psycopg.connect(old_database_url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO public.plans (id, org_id, lineage_epoch, invalidation_ids, document, "
+            "state, held_by) SELECT gen_random_uuid(), id, 1, '{}', '{}', 'held', 'a limit' "
+            "FROM public.orgs"
+        )
+        conn.execute(
+            "INSERT INTO public.data_invalidations (id, org_id, dataset_uuid, dataset_version, "
+            "scope, reason, outcome) SELECT gen_random_uuid(), org_id, id, id, 'dataset', "
+            "'change', 'held' FROM public.datasets"
+        )
+    await migrate(old_database_url)
+    with psycopg.connect(old_database_url) as conn:
+        plans = conn.execute("SELECT state, exceeded_limits FROM knockon.plans").fetchall()
+        outcomes = conn.execute(
+            "SELECT DISTINCT outcome FROM knockon.data_invalidations"
+        ).fetchall()
+    assert plans == [("pending_approval", "a limit")]
+    assert outcomes == [("pending_approval",)]
 
 
 async def test_the_last_run_of_a_job_that_builds_all_together_is_recorded(
