@@ -61,7 +61,7 @@ def column_maps(columns: str | None) -> Mapping[Ends, ColumnMap]:
     }
 
 
-def widest(left: DirtyColumns, right: DirtyColumns) -> DirtyColumns:
+def union_columns(left: DirtyColumns, right: DirtyColumns) -> DirtyColumns:
     """Return the union of two sets of dirty columns."""
     return None if left is None or right is None else left | right
 

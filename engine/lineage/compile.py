@@ -117,17 +117,19 @@ def _input(spec: Input, job: JobSpec, around: Surroundings) -> CompiledInput:
         mapping=partitions.Mapping.from_spec(spec.mapping, source, target).to_spec(),
         wait_for=spec.wait_for,
         cursor=spec.cursor.model_dump() if spec.cursor else None,
-        passes=_passes(spec, job, around) or None,
+        preserved_columns=_preserved_columns(spec, job, around) or None,
     )
 
 
-def _passes(spec: Input, job: JobSpec, around: Surroundings) -> dict[str, tuple[str, ...]]:
-    """Return the passed columns declared in the file, or else those common to all outputs' SQL."""
+def _preserved_columns(
+    spec: Input, job: JobSpec, around: Surroundings
+) -> dict[str, tuple[str, ...]]:
+    """Return the columns declared in the file, or else those common to all outputs' SQL."""
     if spec.passes is not None:
         return spec.passes
     told = (around.derived.get(output.dataset) for output in job.outputs)
     pairs = [
-        {(read.column, name) for name, reads in each.passed.items() for read in reads
+        {(read.column, name) for name, reads in each.preserved_columns.items() for read in reads
          if read.alias == spec.alias}
         for each in told if each is not None
     ]  # fmt: skip

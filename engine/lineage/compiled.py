@@ -10,7 +10,8 @@ from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy, Wait
 class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of ``jobs.inputs``; ``mapping`` is written in full and never null.
 
-    ``passes`` maps columns of the input to the columns that carry them in every output of the job.
+    ``preserved_columns`` maps columns of the input to the columns that carry them unchanged in
+    every output of the job.
     """
 
     dataset: str
@@ -18,7 +19,9 @@ class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
     mapping: Any
     wait_for: WaitFor = "any"
     cursor: dict[str, str] | None = None
-    passes: dict[str, tuple[str, ...]] | None = None
+    preserved_columns: dict[str, tuple[str, ...]] | None = msgspec.field(
+        default=None, name="passes"
+    )
 
 
 class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, widest
+from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, union_columns
 from engine.lineage.scope import EVERYTHING, Scope
 
 OTHERS: Final = "*"
@@ -180,7 +180,7 @@ def _compare_whole(
         if unattributed is not PRUNED:
             content = _with_change(before, Scope(unattributed), before.changed_at)
     else:
-        columns = columns if unattributed is PRUNED else widest(columns, unattributed)
+        columns = columns if unattributed is PRUNED else union_columns(columns, unattributed)
         content = _with_change(before, Scope(columns), max(now, before.changed_at + _TICK))
     return Outcome(_stored(content, written, None), columns)
 
@@ -266,7 +266,7 @@ def _changed_since(before: Content, columns: DirtyColumns | Pruning) -> DirtyCol
     if before.attributed is None:
         return columns
     since = _changed_since_base(before)
-    return since if columns is PRUNED else widest(since, columns)
+    return since if columns is PRUNED else union_columns(since, columns)
 
 
 def _within(columns: DirtyColumns | Pruning, scope: DirtyColumns) -> DirtyColumns | Pruning:

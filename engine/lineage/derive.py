@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from engine.lineage.catalog import Readable, Surroundings, outputs, partition_columns
 from engine.lineage.columns import EVERY
-from engine.lineage.sql import Derived, Relation, UserDefined, derive, passes
+from engine.lineage.sql import Derived, Relation, UserDefined, derive, preserved_columns
 from engine.model.dag import Input, JobSpec, Output
 from engine.partitions import PartitionSpace, RangeDimension, TimeDimension
 
@@ -69,8 +69,8 @@ def _derived(
         return found
     known = {each.alias: readable[each.dataset].table for each in job.inputs}
     others = {_PARTITION: ["key", *_dimension_columns(space)]}
-    passed = passes(text, known, others, user_defined)
-    return replace(_as_written(found, job, space), passed=passed)
+    kept = preserved_columns(text, known, others, user_defined)
+    return replace(_as_written(found, job, space), preserved_columns=kept)
 
 
 def _select_of(job: JobSpec, output: Output) -> str | None:

@@ -14,7 +14,7 @@ from engine.lineage.columns import (
     Pruning,
     column_map,
     propagate_columns,
-    widest,
+    union_columns,
 )
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledDataset, CompiledJob
 
@@ -156,7 +156,7 @@ def _dirty_outputs(
     if not any(found.values()):
         return {}
     nothing: DirtyColumns = frozenset()
-    return {name: reduce(widest, changes, nothing) for name, changes in found.items()}
+    return {name: reduce(union_columns, changes, nothing) for name, changes in found.items()}
 
 
 def _own_dirt(old: _Made | None, new: _Made, index: int) -> DirtyColumns | Pruning:

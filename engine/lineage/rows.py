@@ -68,21 +68,22 @@ class RowFilter:
                 found.setdefault(c.column, {})[c.operator] = value
         return found
 
-    def through(self, passes: Mapping[str, Collection[str]]) -> RowFilter | None:
+    def propagate(self, preserved_columns: Mapping[str, Collection[str]]) -> RowFilter | None:
         """Translate the filter to a job's output, or return None if no condition carries over.
 
-        ``passes`` maps each input column to the output columns that carry it unchanged. Conditions
-        on other columns are dropped, which widens the filter. If one output column carries several
-        input columns, their conditions are dropped too, because a filter has one test per column.
+        ``preserved_columns`` maps each input column to the output columns that carry it unchanged.
+        Conditions on other columns are dropped, which widens the filter. If one output column
+        carries several input columns, their conditions are dropped too, because a filter has one
+        test per column.
         """
         sources: dict[str, set[str]] = {}
         for c in self.conditions:
-            for output in passes.get(c.column, ()):
+            for output in preserved_columns.get(c.column, ()):
                 sources.setdefault(output, set()).add(c.column)
         kept = {
             Condition(output, c.operator, c.value)
             for c in self.conditions
-            for output in passes.get(c.column, ())
+            for output in preserved_columns.get(c.column, ())
             if len(sources[output]) == 1
         }
         ordered = sorted(kept, key=lambda c: (c.column, c.operator))

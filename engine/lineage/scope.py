@@ -44,5 +44,5 @@ def reached(edge: Edge, partitions: PartitionSet, changed: Scope) -> PartitionSe
         return partitions.space.empty
     if changed.rows is None:
         return partitions
-    rows = RowFilter.parse(changed.rows).through(edge.input.passes)
+    rows = RowFilter.parse(changed.rows).propagate(edge.input.preserved_columns)
     return partitions if rows is None else narrow(rows, partitions.space, partitions)

@@ -18,8 +18,8 @@ class JobInput(msgspec.Struct, frozen=True, gc=False):
     ``mapping`` is the resolved mapping specification, from the input's partitions to the output's.
     ``alias`` is the name of the dataset in the job's own code. ``cursor`` is set for the followed
     input of a ``PerUpdate`` job: ``{"column": …, "type": "integer" | "timestamp" | "text"}``.
-    ``passes`` maps a column of the dataset to the columns of the job's outputs that carry it
-    unchanged and keep its values apart.
+    ``preserved_columns`` maps a column of the dataset to the columns of the job's outputs that
+    carry it unchanged and keep its values apart.
     """
 
     dataset: UUID
@@ -28,7 +28,7 @@ class JobInput(msgspec.Struct, frozen=True, gc=False):
     mapping: Any = None
     wait_for: WaitFor = "any"
     cursor: Mapping[str, str] | None = None
-    passes: Mapping[str, Sequence[str]] = {}
+    preserved_columns: Mapping[str, Sequence[str]] = {}
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):

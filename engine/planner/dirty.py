@@ -8,7 +8,7 @@ from operator import or_
 
 import msgspec
 
-from engine.lineage.columns import DirtyColumns, widest
+from engine.lineage.columns import DirtyColumns, union_columns
 from engine.lineage.rows import RowFilter
 from engine.partitions import PartitionSet
 from engine.planner.provenance import InvalidationSet
@@ -76,7 +76,7 @@ def _joined(alike: Sequence[DirtyScope]) -> DirtyScope:
     one_filter = all(each.rows == first.rows for each in alike)
     return DirtyScope(
         PartitionSet.union([each.partitions for each in alike]),
-        reduce(widest, (each.columns for each in alike)),
+        reduce(union_columns, (each.columns for each in alike)),
         first.rows if one_filter else None,
         reduce(or_, (each.invalidations for each in alike)),
         first.in_place,

@@ -52,7 +52,7 @@ def propagate(
         extents.existing(edge.dataset) | dirty.partitions if edge.mapping.takes_last else None
     )
     touched = edge.mapping.down(dirty.partitions, existing)
-    rows = dirty.rows and dirty.rows.through(edge.input.passes)
+    rows = dirty.rows and dirty.rows.propagate(edge.input.preserved_columns)
     if rows and touched:
         touched = narrow(rows, touched.space, touched)
         if not touched:

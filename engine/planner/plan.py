@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, widest
+from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, union_columns
 from engine.lineage.graph import Edge
 from engine.lineage.rows import RowFilter
 from engine.partitions import Mapping as PartitionMapping
@@ -84,7 +84,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
                 if (columns := trigger.columns[i]) is not PRUNED
             ]
             if dirty:
-                found[output] = reduce(widest, dirty)
+                found[output] = reduce(union_columns, dirty)
         return found
 
 

@@ -11,7 +11,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from engine.lineage.columns import PRUNED, widest
+from engine.lineage.columns import PRUNED, union_columns
 from engine.lineage.rows import RowFilter
 from engine.model.job import Job
 from engine.partitions import PartitionSet
@@ -129,7 +129,7 @@ def _as_one(
     """Return one scope of all partitions, for any dirty rows; appended rows only add."""
     if not scopes or not partitions:
         return ()
-    columns = reduce(widest, (each.columns for each in scopes))
+    columns = reduce(union_columns, (each.columns for each in scopes))
     invalidations = reduce(or_, (each.invalidations for each in scopes))
     grows = job.update_strategy == "append" and all(
         trigger.edge and trigger.dirty.has_grown and trigger.dirty.rows is None

@@ -93,7 +93,7 @@ def _reads(datasets: Mapping[str, Dataset], inputs: str) -> tuple[JobInput, ...]
                 _one(declared.mapping) if isinstance(declared.mapping, str) else declared.mapping,
                 declared.wait_for,
                 declared.cursor,
-                declared.passes or _NOTHING,
+                declared.preserved_columns or _NOTHING,
             )
             for declared in _inputs(inputs)
             if (read := datasets.get(declared.dataset))

@@ -203,7 +203,7 @@ def a_row_filter_on_partitions_is_not_looked_at(patch: Patch) -> None:
 def a_row_filter_goes_through_jobs_that_do_not_keep_rows_apart(patch: Patch) -> None:
     """Its columns keep their names, whatever the job does with them."""
 
-    def through(real: Any) -> Any:
+    def by_name(real: Any) -> Any:
         def wrong(self: RowFilter, passes: Any) -> Any:
             names = {c.column: [c.column] for c in self.conditions}
             return real(
@@ -212,7 +212,7 @@ def a_row_filter_goes_through_jobs_that_do_not_keep_rows_apart(patch: Patch) -> 
 
         return wrong
 
-    around(patch, RowFilter, "through", through)
+    around(patch, RowFilter, "propagate", by_name)
 
 
 @mutation
@@ -229,7 +229,7 @@ def a_row_filter_is_taken_for_another_group(patch: Patch) -> None:
 
 @mutation
 def a_row_filter_stops_at_the_first_job(patch: Patch) -> None:
-    around(patch, RowFilter, "through", lambda _: lambda self, passes: None)
+    around(patch, RowFilter, "propagate", lambda _: lambda self, passes: None)
 
 
 @mutation

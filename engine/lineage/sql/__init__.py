@@ -6,7 +6,7 @@ resolves an alias before a column of the same name, and omits columns used only 
 
 from engine.lineage.sql.derive import Derived, derive
 from engine.lineage.sql.functions import NOTHING_DEFINED, UserDefined
-from engine.lineage.sql.passes import passes
+from engine.lineage.sql.preserved import preserved_columns
 from engine.lineage.sql.relation import Read, Reads, Relation
 
 __all__ = [
@@ -17,5 +17,5 @@ __all__ = [
     "Relation",
     "UserDefined",
     "derive",
-    "passes",
+    "preserved_columns",
 ]

@@ -20,14 +20,14 @@ class Derived:
 
     ``columns`` are the column names, None unless all are known. ``lineage`` maps each column, and
     ``*`` for reads that affect all columns, to the input columns read; None if unknown. ``named``
-    are the inputs in a FROM. ``passed`` has the input columns carried by each column, from
-    `passes`. ``note`` explains missing names or lineage.
+    are the inputs in a FROM. ``preserved_columns`` has the input columns carried by each column,
+    from `preserved_columns`. ``note`` explains missing names or lineage.
     """
 
     columns: tuple[str, ...] | None = None
     lineage: Mapping[str, Reads] | None = None
     named: frozenset[str] = frozenset()
-    passed: Mapping[str, Reads] = field(default_factory=dict)
+    preserved_columns: Mapping[str, Reads] = field(default_factory=dict)
     note: str | None = None
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.lineage.sql import NOTHING_DEFINED, Relation, UserDefined, derive, passes
+from engine.lineage.sql import NOTHING_DEFINED, Relation, UserDefined, derive, preserved_columns
 
 INPUTS = {
     "t": Relation.of_input("t", ["a", "b", "c", "xs"]),
@@ -110,7 +110,12 @@ USER_DEFINED = UserDefined(
 def test_a_name_that_the_database_defines_as_well(text: str, reason: str) -> None:
     assert derive(text, INPUTS, {}).lineage is not None
     assert note(text, USER_DEFINED).startswith(reason)
-    assert passes(f"SELECT q.* FROM ({text}) AS q", {"t": ["a", "b", "xs"]}, {}, USER_DEFINED) == {}
+    assert (
+        preserved_columns(
+            f"SELECT q.* FROM ({text}) AS q", {"t": ["a", "b", "xs"]}, {}, USER_DEFINED
+        )
+        == {}
+    )
 
 
 def test_an_operator_that_stands_behind_keywords() -> None:

@@ -2,7 +2,7 @@ from uuid import UUID
 
 import pytest
 
-from engine.lineage.columns import PRUNED, column_map, column_maps, propagate_columns, widest
+from engine.lineage.columns import PRUNED, column_map, column_maps, propagate_columns, union_columns
 
 AVERAGE = column_map([("mean_delay", "dep_delay"), ("delayed", "dep_delay"), ("*", "origin")])
 
@@ -58,5 +58,5 @@ def test_a_lineage_may_say_that_no_column_is_read():
 
 
 def test_the_widest_of_two_is_their_union_and_unknown_wins():
-    assert widest(frozenset("a"), frozenset("b")) == {"a", "b"}
-    assert widest(frozenset("a"), None) is None
+    assert union_columns(frozenset("a"), frozenset("b")) == {"a", "b"}
+    assert union_columns(frozenset("a"), None) is None

@@ -67,10 +67,10 @@ def test_what_makes_no_sense_is_refused_with_the_reason(spec, complaint):
 def test_a_filter_travels_along_the_columns_that_are_passed_on():
     rows = RowFilter.parse({"origin": "JFK", "dep_delay": {"gt": 15}})
 
-    passed = rows.through({"origin": ["departs_from", "airport"]})
+    passed = rows.propagate({"origin": ["departs_from", "airport"]})
 
     assert passed == RowFilter.parse({"departs_from": "JFK", "airport": "JFK"})
-    assert rows.through({}) is None
+    assert rows.propagate({}) is None
 
 
 def test_conditions_go_to_sql_as_data():
@@ -95,15 +95,15 @@ def test_conditions_go_to_sql_as_data():
 def test_conditions_of_two_columns_that_one_column_carries_are_dropped(spec):
     rows = RowFilter.parse(spec | {"c": 1})
 
-    assert rows.through({"a": ["k"], "b": ["k"]}) is None
-    assert rows.through({"a": ["k"], "b": ["k"], "c": ["c"]}) == RowFilter.parse({"c": 1})
-    assert rows.through({"a": ["k", "q"], "b": ["k"]}) == RowFilter.parse({"q": spec["a"]})
+    assert rows.propagate({"a": ["k"], "b": ["k"]}) is None
+    assert rows.propagate({"a": ["k"], "b": ["k"], "c": ["c"]}) == RowFilter.parse({"c": 1})
+    assert rows.propagate({"a": ["k", "q"], "b": ["k"]}) == RowFilter.parse({"q": spec["a"]})
 
 
 def test_two_bounds_of_one_column_stay_together():
     rows = RowFilter.parse({"a": {"gt": 1, "lte": 5}})
 
-    passed = rows.through({"a": ["k", "k"], "b": ["k"]})
+    passed = rows.propagate({"a": ["k", "k"], "b": ["k"]})
 
     assert passed is not None
     assert passed == RowFilter.parse({"k": {"gt": 1, "lte": 5}})

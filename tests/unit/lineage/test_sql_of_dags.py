@@ -187,19 +187,19 @@ def test_what_a_select_passes_stands_on_its_input() -> None:
         source(["a", "b"]), sql("made", "SELECT a AS k, max(b) FROM src GROUP BY a", "src")
     )
     (read,) = dag.jobs[1].inputs
-    assert read.passes == {"a": ("k",)}
+    assert read.preserved_columns == {"a": ("k",)}
 
 
 def test_what_not_every_output_passes_is_not_passed() -> None:
     both = sql("one", {"one": "SELECT a, b FROM src", "two": "SELECT a FROM src"}, "src")
     (read,) = compiled(source(["a", "b"]), both).jobs[1].inputs
-    assert read.passes == {"a": ("a",)}
+    assert read.preserved_columns == {"a": ("a",)}
 
 
 def test_what_the_file_says_of_passing_wins() -> None:
     said = sql("made", "SELECT a, b FROM src", {"dataset": "src", "passes": {"a": "b"}})
     (read,) = compiled(source(["a", "b"]), said).jobs[1].inputs
-    assert read.passes == {"a": ("b",)}
+    assert read.preserved_columns == {"a": ("b",)}
 
 
 def test_a_passed_column_has_to_be_there() -> None:
@@ -217,11 +217,11 @@ def test_sql_of_another_runtime_is_not_read() -> None:
     assert (note.dataset, note.text.partition(":")[0]) == ("made", "its columns are not derived")
     assert "runtime 'external'" in note.text
     (read,) = dag.jobs[1].inputs
-    assert read.passes is None
+    assert read.preserved_columns is None
 
 
 def test_a_select_that_is_not_understood_passes_nothing() -> None:
     """The function may read any rows, and so give other results for rows that have not changed."""
     dag = compiled(source(["a", "b"]), sql("made", "SELECT a, mine(b) AS m FROM src", "src"))
     (read,) = dag.jobs[1].inputs
-    assert (read.passes, lineage(dag, "made")) == (None, {})
+    assert (read.preserved_columns, lineage(dag, "made")) == (None, {})

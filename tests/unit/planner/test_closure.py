@@ -194,9 +194,9 @@ class TestRows:
         made(
             "daily",
             DAY | ORIGIN,
-            reads("flights", passes={"from": ["origin"]}),
+            reads("flights", preserved_columns={"from": ["origin"]}),
         ),
-        made("by_origin", ORIGIN, reads("daily", passes={"origin": ["airport"]})),
+        made("by_origin", ORIGIN, reads("daily", preserved_columns={"origin": ["airport"]})),
     )
 
     def test_a_condition_on_a_partition_column_narrows_to_partitions(self):
@@ -307,7 +307,12 @@ class TestStrategies:
         """A task that will find it may be waiting already, and nobody reckons with that."""
         world = lineage(
             source("events"),
-            made("tails", TAIL, reads("events", "all", passes={"n": ["tail"]}), strategy=strategy),
+            made(
+                "tails",
+                TAIL,
+                reads("events", "all", preserved_columns={"n": ["tail"]}),
+                strategy=strategy,
+            ),
             made("names", TAIL, "tails"),
             columns=["tails.delay <- events.delay", "names.name <- tails.name"],
         )

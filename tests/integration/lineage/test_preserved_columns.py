@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from engine.lineage.sql.passes import passes
+from engine.lineage.sql.preserved import preserved_columns
 from engine.lineage.sql.relation import Read
 from tests.support.corpora import Corpus, load
 from tests.support.perturbation import change_rows_of, fill
@@ -30,7 +30,7 @@ def _passed(corpus: Corpus) -> list[tuple[str, str, Read]]:
     return [
         (query.text, output, read)
         for query in corpus.queries
-        for output, reads in passes(query.text, corpus.tables).items()
+        for output, reads in preserved_columns(query.text, corpus.tables).items()
         for read in sorted(reads)
     ]
 

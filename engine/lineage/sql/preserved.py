@@ -20,7 +20,7 @@ from engine.lineage.sql.relation import NOTHING, Read, Reads
 from engine.lineage.sql.unresolved import Unresolved
 
 
-def passes(
+def preserved_columns(
     text: str,
     inputs: Mapping[str, Iterable[str] | None],
     others: Mapping[str, Iterable[str]] | None = None,
