@@ -113,9 +113,9 @@ class _Closure:
     def _mark(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """Trigger the readers of changes in place, and the producer of wrong partitions."""
         changed = [each for each in scopes if each.in_place]
-        if stamped := [each for each in changed if not each.is_stamped]:
+        if unversioned := [each for each in changed if not each.is_versioned]:
             self._changed[dataset] = tuple(
-                Changed(each.partitions, each.columns, each.rows) for each in stamped
+                Changed(each.partitions, each.columns, each.rows) for each in unversioned
             )
         if changed:
             self._spread(dataset, changed)

@@ -22,7 +22,7 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
 
     ``columns`` None: any column; ``rows`` None: any row. ``in_place``: already changed, as sources
     are; otherwise the dataset changes only if its job produces a different result. ``has_grown``:
-    rows were added, and nothing else changed. ``is_stamped``: the run behind the change has
+    rows were added, and nothing else changed. ``is_versioned``: the run behind the change has
     assigned the content version.
     """
 
@@ -32,7 +32,7 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
     invalidations: InvalidationSet
     in_place: bool
     has_grown: bool = False
-    is_stamped: bool = False
+    is_versioned: bool = False
 
     def passed_on(
         self, partitions: PartitionSet, columns: DirtyColumns, rows: RowFilter | None
@@ -46,7 +46,7 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
             self.partitions is partitions
             and self.columns == columns
             and self.rows is rows
-            and not (self.in_place or self.has_grown or self.is_stamped)
+            and not (self.in_place or self.has_grown or self.is_versioned)
         )
         if is_the_same:
             return self
@@ -64,7 +64,7 @@ def coalesce(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
 def _by_kind(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
     kinds: dict[object, list[DirtyScope]] = {}
     for each in scopes:
-        kind = each.in_place, each.is_stamped, each.has_grown, each.columns, each.rows
+        kind = each.in_place, each.is_versioned, each.has_grown, each.columns, each.rows
         kinds.setdefault(kind, []).append(each)
     if len(kinds) > MOST:
         kinds = {kind: [each for each in scopes if each.in_place is kind] for kind in (True, False)}
@@ -81,5 +81,5 @@ def _joined(alike: Sequence[DirtyScope]) -> DirtyScope:
         reduce(or_, (each.invalidations for each in alike)),
         first.in_place,
         one_filter and all(each.has_grown for each in alike),
-        all(each.is_stamped for each in alike),
+        all(each.is_versioned for each in alike),
     )

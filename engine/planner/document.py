@@ -1,13 +1,14 @@
 """Represent a plan as JSON, for storage with the tasks, approval, and later explanation.
 
-The format is ``{steps, hops, pruned, stamps, invalidation_sets}``. A step has the ``job`` id and
-``name``, the ``partitions`` as texts, the ``directly_invalidated`` partitions ("all", or texts;
-absent: none), the dirty ``columns`` by output dataset (absent: all), ``row_filters`` if any, and in
-``via`` indexes into ``hops``. A hop has the dirty ``dataset``, in ``from`` the job that made the
-dataset dirty (absent: the invalidations), the ``mapping`` (absent: identity; "itself": the job's
-own output was wrong), dirty ``partitions`` (absent: as the step's) and ``columns`` (absent: all),
-and in ``invalidation_set`` an index into ``invalidation_sets``, lists of invalidation ids. Absent
-fields, and hops shared by many steps, keep 50,000 steps within some megabytes.
+The format is ``{steps, hops, pruned, changed_partitions, invalidation_sets}``. A step has the
+``job`` id and ``name``, the ``partitions`` as texts, the ``directly_invalidated`` partitions
+("all", or texts; absent: none), the dirty ``columns`` by output dataset (absent: all),
+``row_filters`` if any, and in ``via`` indexes into ``hops``. A hop has the dirty ``dataset``, in
+``from`` the job that made the dataset dirty (absent: the invalidations), the ``mapping`` (absent:
+identity; "itself": the job's own output was wrong), dirty ``partitions`` (absent: as the step's)
+and ``columns`` (absent: all), and in ``invalidation_set`` an index into ``invalidation_sets``,
+lists of invalidation ids. Absent fields, and hops shared by many steps, keep 50,000 steps within
+some megabytes.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class _Writer:
             "steps": [self._step(step) for step in plan.steps],
             "hops": self._hops,
             "pruned": [self._pruned(each) for each in plan.pruned],
-            "stamps": {name(i): each.space.texts(each) for i, each in plan.stamps.items()},
+            "changed_partitions": {
+                name(i): each.space.texts(each) for i, each in plan.changed_partitions.items()
+            },
             "invalidation_sets": [
                 [str(each) for each in plan.invalidation_ids(members)] for members in self._sets
             ],

@@ -51,7 +51,7 @@ def exceeded_limits(plan: Plan, lineage: Lineage, limit: int | None) -> Iterator
 
 def check_size(plan: Plan, lineage: Lineage) -> None:
     """Raise TooManyPartitions if a plan is too large to be executed."""
-    for dataset, partitions in plan.stamps.items():
+    for dataset, partitions in plan.changed_partitions.items():
         _check_listable(partitions, f"dataset {lineage.dataset(dataset).name!r} changed in")
     total = 0
     for step in plan.steps:

@@ -128,7 +128,7 @@ class Plan:
         return tuple(ids[n] for n in indexes(invalidations))
 
     @property
-    def stamps(self) -> dict[UUID, PartitionSet]:
+    def changed_partitions(self) -> dict[UUID, PartitionSet]:
         """Partitions that receive a new content version, by dataset."""
         return {
             dataset: PartitionSet.union([each.partitions for each in changed])

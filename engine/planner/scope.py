@@ -40,7 +40,7 @@ def dirty_scope(
         members,
         in_place,
         has_grown,
-        is_stamped=invalidation.reason == FOUND,
+        is_versioned=invalidation.reason == FOUND,
     )
 
 

@@ -44,7 +44,7 @@ def directly_invalidated(
     direct = [
         trigger.partitions
         for trigger in triggers
-        if trigger.from_job is None and not trigger.dirty.is_stamped
+        if trigger.from_job is None and not trigger.dirty.is_versioned
     ]
     if _finds_new(job, extents, triggers):
         return partitions
@@ -62,7 +62,7 @@ def if_stale_partitions(
 
     For a single-run job, returns all or none.
     """
-    found = [trigger.partitions for trigger in triggers if trigger.dirty.is_stamped]
+    found = [trigger.partitions for trigger in triggers if trigger.dirty.is_versioned]
     if (
         not found
         or (job.is_single_run and len(found) < len(triggers))
@@ -71,7 +71,7 @@ def if_stale_partitions(
         return partitions.space.empty
     if len(found) == len(triggers):
         return partitions
-    others = [trigger.partitions for trigger in triggers if not trigger.dirty.is_stamped]
+    others = [trigger.partitions for trigger in triggers if not trigger.dirty.is_versioned]
     return PartitionSet.union(found) - PartitionSet.union(others)
 
 
@@ -82,7 +82,7 @@ def _finds_new(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> bool:
     """
     if job.strategy != "Full":
         return False
-    found = [trigger.partitions for trigger in triggers if trigger.dirty.is_stamped]
+    found = [trigger.partitions for trigger in triggers if trigger.dirty.is_versioned]
     return not all(
         extents.existing(output).covers(partitions)
         for output in job.outputs

@@ -48,6 +48,23 @@ FROM knockon_before.partition_versions b
 WHERE b.is_doubtful AND (p.dataset_uuid, p.dataset_version, p.partition_key)
     = (b.dataset_uuid, b.dataset_version, b.partition_key);
 
+-- Documents of plans, with the keys of today.
+UPDATE knockon.plans SET document = (document - 'causes' - 'stamps')
+    || pg_catalog.jsonb_build_object(
+        'invalidation_sets', document -> 'causes',
+        'changed_partitions', document -> 'stamps',
+        'hops', (SELECT coalesce(pg_catalog.jsonb_agg((e.hop - 'causes')
+                || pg_catalog.jsonb_build_object('invalidation_set', e.hop -> 'causes')
+                ORDER BY e.n), '[]')
+            FROM pg_catalog.jsonb_array_elements(document -> 'hops')
+                WITH ORDINALITY AS e (hop, n)),
+        'steps', (SELECT coalesce(pg_catalog.jsonb_agg(CASE WHEN e.step -> 'direct' IS NULL
+                THEN e.step
+                ELSE (e.step - 'direct') || pg_catalog.jsonb_build_object(
+                    'directly_invalidated', e.step -> 'direct') END ORDER BY e.n), '[]')
+            FROM pg_catalog.jsonb_array_elements(document -> 'steps')
+                WITH ORDINALITY AS e (step, n)));
+
 -- The last run of a single-run job is the newest behind a partition: ids of
 -- tasks rise with time, and no two of one job run at once.
 INSERT INTO knockon.single_runs (dataset_uuid, dataset_version, task_id, config_hash)

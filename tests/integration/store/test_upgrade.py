@@ -8,8 +8,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
 
 from engine.errors import InvalidInput
+from engine.planner import path_to
 from engine.store.migrate import migrate
 
 _LAYOUT = (Path(__file__).parent / "layouts" / "in_public.sql").read_bytes()
@@ -115,6 +117,27 @@ async def test_plans_pending_approval_stay_pending(old_database_url: str) -> Non
         ).fetchall()
     assert plans == [("pending_approval", "a limit")]
     assert outcomes == [("pending_approval",)]
+
+
+async def test_the_document_of_a_plan_can_be_explained(old_database_url: str) -> None:
+    job = "00000000-0000-0000-0000-000000000002"
+    hop = {"dataset": "orders", "causes": 0}
+    step = {"job": job, "name": "daily", "partitions": ["*"], "direct": "all", "via": [0]}
+    old = {"steps": [step], "hops": [hop], "pruned": [], "stamps": {}, "causes": [["first"]]}
+    with psycopg.connect(old_database_url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO public.plans (id, org_id, lineage_epoch, invalidation_ids, document) "
+            "SELECT gen_random_uuid(), id, 1, '{}', %s FROM public.orgs",
+            [Jsonb(old)],
+        )
+    await migrate(old_database_url)
+    with psycopg.connect(old_database_url) as conn:
+        ((document,),) = conn.execute("SELECT document FROM knockon.plans").fetchall()
+    assert [hop["invalidations"] for hop in path_to(document, job)] == [["first"]]
+    assert document["steps"][0]["directly_invalidated"] == "all"
+    assert document.keys() == {
+        "steps", "hops", "pruned", "changed_partitions", "invalidation_sets"
+    }  # fmt: skip
 
 
 async def test_the_last_run_of_a_job_that_builds_all_together_is_recorded(

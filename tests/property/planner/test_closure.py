@@ -147,7 +147,10 @@ def test_a_plan_comes_parents_first_and_gives_a_reason_for_every_edge(scene):
 
     via = {(hop.dataset, step.job) for step in found.steps for hop in step.triggers}
     pruned = {(each.dataset, each.job) for each in found.pruned}
-    dirty = {*found.stamps, *(output for step in found.steps for output in _dirty(world, step))}
+    dirty = {
+        *found.changed_partitions,
+        *(output for step in found.steps for output in _dirty(world, step)),
+    }
     edges = {(dataset, edge.job) for dataset in dirty for edge in world.readers(dataset)}
     assert edges <= via | pruned
     before: set[UUID] = set()

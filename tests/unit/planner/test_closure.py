@@ -87,7 +87,7 @@ def test_a_produced_dataset_that_is_wrong_hits_its_producer_and_the_rest_through
 
     assert steps(world, found) == {"daily": "2013-02-13", "monthly": "2013-02"}
     assert directly_invalidated(world, found) == {"daily": "2013-02-13", "monthly": ""}
-    assert found.stamps == {}
+    assert found.changed_partitions == {}
     assert first_columns(world, found) == {dataset_id("daily"): None}
     assert found.steps[0].triggers[0].mapping is None
 
@@ -99,7 +99,7 @@ def test_a_rewritten_dataset_hits_only_what_reads_it():
 
     assert steps(world, found) == {"monthly": "2013-02"}
     assert directly_invalidated(world, found) == {"monthly": "2013-02"}
-    assert texts(found.stamps[dataset_id("daily")]) == "2013-02-13"
+    assert texts(found.changed_partitions[dataset_id("daily")]) == "2013-02-13"
 
 
 def test_rewritten_and_recomputed_at_once_both_reach_the_readers():
@@ -120,7 +120,7 @@ def test_sources_are_stamped_with_what_changed():
 
     found = planned(world, change("flights", "2013-02-13"), change("flights", "2013-02-14"))
 
-    assert {world.dataset(d).name: texts(s) for d, s in found.stamps.items()} == {
+    assert {world.dataset(d).name: texts(s) for d, s in found.changed_partitions.items()} == {
         "flights": "2013-02-13..2013-02-14"
     }
 
@@ -228,7 +228,7 @@ class TestRows:
         )
 
         assert pruned(self.WORLD, found) == [("flights", None, "partitions")]
-        assert found.stamps == {}
+        assert found.changed_partitions == {}
 
 
 class TestStrategies:
@@ -490,7 +490,7 @@ class TestExtent:
             existing={"airports": None, "flights": None},
         )
 
-        assert {world.dataset(d).name: texts(s) for d, s in found.stamps.items()} == {
+        assert {world.dataset(d).name: texts(s) for d, s in found.changed_partitions.items()} == {
             "airports": "*"
         }
         assert pruned(world, found) == [("flights", None, "partitions")]

@@ -97,7 +97,7 @@ def test_a_document_says_what_is_recomputed_why_and_what_is_not():
                 "detail": "changed columns {c} are not read; it reads {b}",
             }
         ],
-        "stamps": {"flights": ["2013-02-13"], "planes": ["*"]},
+        "changed_partitions": {"flights": ["2013-02-13"], "planes": ["*"]},
         "invalidation_sets": [[str(FLIGHTS.id)]],
     }
 
@@ -168,4 +168,4 @@ def test_row_filters_stand_in_the_document():
 def test_stamps_are_named_by_dataset():
     found = planned(WORLD, FLIGHTS)
 
-    assert set(found.stamps) == {dataset_id("flights")}
+    assert set(found.changed_partitions) == {dataset_id("flights")}
