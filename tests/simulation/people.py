@@ -24,7 +24,7 @@ from tests.simulation.ledger import Changed, Declared
 from tests.simulation.mapping import Read
 from tests.simulation.stage import Stage
 from tests.simulation.upstream import Upstream, brief
-from tests.simulation.world import GROUP, Job, World
+from tests.simulation.world import ADDED, GROUP, Columns, Job, Output, World
 
 _FAILED = "SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'failed' ORDER BY id"
 _ANY = """
@@ -213,7 +213,7 @@ class People:
         if dags:
             dag = dice.choice(dags)
             world = self.stage.world.with_dag(dag, other)
-            moved, deployed = self._moved(world, dice), False
+            moved, deployed = [*self._moved(world, dice), *self._altered(world)], False
             try:
                 deployed = await self._deployed(world, dag, dice)
             finally:
@@ -232,6 +232,16 @@ class People:
         for job in moved:
             self.upstream.replace_rows(dice, job)
         return [SourceEvent(dataset=job.outputs[0].name, reason="change") for job in moved]
+
+    def _altered(self, world: World) -> list[SourceEvent]:
+        """Alter the rows of sources whose columns change; the events if no deploy follows."""
+        events = []
+        for job in world.sources:
+            (output,), before = job.outputs, self.stage.world.makers.get(job.outputs[0].name)
+            if before is not None and (other := {*before.outputs[0].columns} ^ {*output.columns}):
+                self.upstream.alter_rows(job, other)
+                events.append(SourceEvent(dataset=output.name, reason="schema_change"))
+        return events
 
     def _lies_elsewhere(self, job: Job) -> bool:
         before = self.stage.world.by_name.get(job.name)
@@ -279,9 +289,11 @@ class People:
         now, ledger, name = self.stage.now, self.stage.ledger, job.outputs[0].name
         was = before.by_name.get(job.name)
         if job.is_source:
-            if was is not None and was.salt != job.salt:
-                ledger.declared[name].append(Declared(now, None, None))
-                ledger.changed[name] += [Changed(now, key, None) for key in universe(job.space)]
+            if was is not None:
+                for columns in _changed_by_deploy(was, job):
+                    ledger.declared[name].append(Declared(now, None, columns))
+                    keys = universe(job.space)
+                    ledger.changed[name] += [Changed(now, key, columns) for key in keys]
             return
         if name in begun:
             self.stage.decisions.forget([job.name])
@@ -306,6 +318,7 @@ class People:
             "job changed": (25, self._made_otherwise),
             "source moved": (10, self._lying_elsewhere),
             "source widened": (10, self._reaching_further),
+            "column added or removed": (15, self._with_other_columns),
         }
         how = dice.choices([*ways], [weight for weight, _ in ways.values()])[0]
         return f"deploy: {how}", ways[how][1](dice)
@@ -349,6 +362,11 @@ class People:
         ending = [job for job in self.stage.world.sources if any(map(_may_go_on, job.space))]
         return self._with(dice, ending, lambda job: {"space": tuple(map(_longer, job.space))})
 
+    def _with_other_columns(self, dice: Random) -> World:
+        """Return the world with one column more in a source, or without it."""
+        declaring = [job for job in self.stage.world.sources if job.tells_columns]
+        return self._with(dice, declaring, lambda job: {"outputs": (_altered(job.outputs[0]),)})
+
     def _with(
         self, dice: Random, among: Sequence[Job], changes: Callable[[Job], dict[str, Any]]
     ) -> World:
@@ -376,6 +394,18 @@ def _may_go_on(d: Dimension) -> bool:
 
 def _longer(d: Dimension) -> Dimension:
     return replace(d, bounds=(d.bounds[0], (d.bounds[1] or 0) + 1)) if _may_go_on(d) else d
+
+
+def _altered(output: Output) -> Output:
+    """Return the output with the added column, or without it where it has been added."""
+    kept = tuple(column for column in output.columns if column != ADDED)
+    return replace(output, columns=kept if kept != output.columns else (*kept, ADDED))
+
+
+def _changed_by_deploy(was: Job, job: Job) -> list[Columns]:
+    """Return the columns of a source that a deploy declares changed in all partitions."""
+    other = {*was.outputs[0].columns} ^ {*job.outputs[0].columns}
+    return [None] * (was.salt != job.salt) + [frozenset(other)] * bool(other)
 
 
 def _at_once(read: Read) -> Read:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from random import Random
 from zlib import crc32
 
+from engine.model.task import Completion
 from engine.model.task import Output as Made
 from tests.simulation.dimensions import Key, text
 from tests.simulation.rows import Partitions, Rows
@@ -84,6 +85,14 @@ def reported(job: Job, content: Mapping[str, Partitions], gaps: Gaps) -> tuple[M
         for key, rows in content[output.name].items()
         if (output.name, key) not in gaps.omitted
     )
+
+
+def falsified(job: Job, completion: Completion, seed: int) -> Completion:
+    """Return the report with one more output that the task cannot have produced."""
+    dataset, true = job.outputs[0].name, completion.outputs
+    false = [Made("no such dataset", "*"), Made(dataset, "no such/partition=\x1b[2J")]
+    false += [Made(read.dataset, "*") for read in job.reads]
+    return replace(completion, outputs=(*true, false[seed % len(false)]))
 
 
 def _reported(job: Job, output: Output, key: Key, rows: Rows, gaps: Gaps) -> Made:

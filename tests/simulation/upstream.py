@@ -244,6 +244,15 @@ class Upstream:
             for row in rows.values():
                 row.update({column: _value(dice, job, column) for column in others})
 
+    def alter_rows(self, job: Job, columns: set[str]) -> None:
+        """Add the columns that the job has to all its rows, and drop the others."""
+        for rows in self._data(job).values():
+            for row in rows.values():
+                for column in columns:
+                    row.pop(column, None)
+                    if column in job.outputs[0].columns:
+                        row[column] = 0
+
     # -- what is said about it -----------------------------------------------------------------
 
     def _events(self, dice: Random, job: Job, edit: Edit, existing: set[Key]) -> Any:

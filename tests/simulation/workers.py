@@ -14,7 +14,7 @@ from uuid import UUID
 
 import psycopg
 
-from engine.errors import LeaseLost
+from engine.errors import InvalidInput, LeaseLost
 from engine.flow.execution.claim import Claimant, claim
 from engine.flow.execution.complete import complete
 from engine.flow.execution.fail import fail
@@ -25,7 +25,7 @@ from tests.simulation.crashes import AnswerLost, Crash
 from tests.simulation.dimensions import Key, read_text
 from tests.simulation.invariants import Broken
 from tests.simulation.ledger import Changed, Declared, Dirt
-from tests.simulation.reports import Content, Gaps, Telling, reported
+from tests.simulation.reports import Content, Gaps, Telling, falsified, reported
 from tests.simulation.rows import Partitions, Rows, differing, groups_differing, is_meant, may_hold
 from tests.simulation.stage import SINGLE_RUN_KEY, Stage
 from tests.simulation.world import GROUP, Columns, Job, Output, Values, World
@@ -246,6 +246,8 @@ class Workers:
         content = await self._content(run)
         completion = _completion(run, content)
         self.stage.say(f"{run.lease.worker_id} finishes {called(run.lease)}")
+        if dice is not None and Random(f"false {self.stage.now}").random() < 0.1:
+            await self._misreport(run.job, completion)
         self.runs.remove(run)
         org = self.stage.org_context(dice)
         try:
@@ -263,6 +265,18 @@ class Workers:
             raise
         else:
             self._accepted(run, content)
+
+    async def _misreport(self, job: Job, completion: Completion) -> None:
+        """Report what the task has not produced; the report is refused as a whole."""
+        org, false = self.stage.org_context(), falsified(job, completion, self.stage.now)
+        try:
+            await self.stage.do("misreport", lambda conn: complete(conn, org, false))
+        except LeaseLost:
+            return
+        except InvalidInput as error:
+            self.stage.say(f"… refused: {error}", "false report refused")
+            return
+        raise Broken("a false report was accepted", called(completion.lease))
 
     def _accepted(self, run: Run, content: Content) -> None:
         """What an accepted run made is there now; what came out new is remembered."""

@@ -18,6 +18,8 @@ Values = frozenset[str] | None
 """Values of ``g`` that the rows have which are meant; None: any."""
 
 EVERY = "*"
+ADDED = "w"
+"""The column that deploys add to sources and remove again."""
 GROUP = "g"
 """The column that rows are grouped by, where a dataset has one."""
 
