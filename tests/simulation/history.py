@@ -113,6 +113,7 @@ PHRASES = {
         *("appear", "touch_last", "rest"),
         *(("appear", *TAKE_IN, "claim", "touch_last", *TAKE_IN, "finish", "rest") * 3),
     ),
+    "altered": ("rest", "alter_source", "touch", *TAKE_IN, "rest", "alter_source", "rest"),
     "reached_by_one": ("grow", "rest", "touch_group", "touch_last"),
 }
 """What chance brings together too seldom. A run takes in what is told of only after it, or fails
@@ -152,6 +153,7 @@ DRILLS = (
     ("forked", "told_late"),
     ("ranged", "first_named_with_known"),
     ("joined", "first_built_late"),
+    ("undeclared", "altered"),
 )
 """Small worlds, each with one rare condition that it lives through again and again."""
 

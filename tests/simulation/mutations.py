@@ -33,6 +33,7 @@ import engine.flow.planning.emit
 import engine.flow.planning.plan
 import engine.flow.planning.planned_tasks
 import engine.lineage.content
+import engine.lineage.diff
 import engine.planner.blocks
 import engine.planner.closure
 import engine.planner.edge
@@ -592,6 +593,12 @@ def cancel_does_not_mark_partitions_unverified(patch: Patch) -> None:
     So the readers of the others look fresh.
     """
     around(patch, engine.flow.execution.operator_actions, "forget_unplanned", lambda _: nothing)
+
+
+@mutation
+def columns_of_a_source_come_and_go_unnoticed(patch: Patch) -> None:
+    """A deploy that changes the columns of a source rebuilds no reader."""
+    around(patch, engine.lineage.diff, "_other_columns", lambda _: lambda _old, _new: PRUNED)
 
 
 @classified(LOST_WORK)

@@ -198,6 +198,10 @@ class People:
         """Deploy a source that reaches further."""
         await self._deploy("deploy: source widened", self._reaching_further(dice), dice)
 
+    async def alter_source(self, dice: Random) -> None:
+        """Deploy a source with one column more, or without it."""
+        await self._deploy("deploy: column added or removed", self._with_other_columns(dice), dice)
+
     async def change_job(self, dice: Random) -> None:
         """Deploy another definition of a job, one that follows rows if there is any."""
         following = [job for job in self.stage.world.made if job.follows]

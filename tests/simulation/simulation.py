@@ -79,6 +79,7 @@ class Simulation:
                 *(approvals.limit, approvals.decide, approvals.impact, approvals.apply),
                 *(letters.garble, letters.replay),
                 *(self._people.deploy_source, self._people.widen_source),
+                self._people.alter_source,
                 *(self._people.change_job, self._people.roll_back),
                 *(workers.give_up, workers.spill),
                 self._rest.rest,

@@ -12,6 +12,7 @@ from tests.support.databases import fresh_database
 WORLDS = 120
 
 CAUGHT_BY = {
+    "columns_of_a_source_come_and_go_unnoticed": 59,
     "the_last_event_of_a_batch_is_lost": 0,
     "an_edge_is_not_followed": 0,
     "a_plan_says_done_before_it_is": 0,

@@ -9,7 +9,7 @@ from random import Random
 from tests.simulation.dimensions import Dimension
 from tests.simulation.generate import EIGHT_RANGES, Maker, reading_all
 from tests.simulation.spaces import Cutter
-from tests.simulation.world import World
+from tests.simulation.world import Output, World
 
 THREE_RANGES = (Dimension("n", "range", size=10, bounds=(0, 3)),)
 
@@ -121,6 +121,16 @@ def tiny_world(seed: int) -> World:
     return Maker(dice, Cutter.anywhere(dice)).any_world(most=4)
 
 
+def undeclared_world(seed: int) -> World:
+    """A tiny world with the columns of sources, but without lineage of columns."""
+    made = [replace(job, tells_columns=True) for job in tiny_world(seed).jobs]
+    return World(tuple(replace(job, outputs=tuple(map(_undeclared, job.outputs))) for job in made))
+
+
+def _undeclared(output: Output) -> Output:
+    return replace(output, lineage=None)
+
+
 WORLDS: dict[str, Callable[[int], World]] = {
     "any": world,
     "picky": picky_world,
@@ -138,6 +148,7 @@ WORLDS: dict[str, Callable[[int], World]] = {
     "joined": joined_world,
     "grouped": grouped_world,
     "tiny": tiny_world,
+    "undeclared": undeclared_world,
 }
 """Kinds of worlds, by name."""
 
