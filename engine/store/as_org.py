@@ -62,12 +62,12 @@ class AsOrg:
             zone=self.zone,
             timeout=f"{self.timeout_seconds}s",
             function=run_function(self.org_id),
-            statements=[each.as_string(self.conn) for each in statements],
+            statements=[statement.as_string(self.conn) for statement in statements],
             clean=clean_session(self.conn),
             prepared=COUNT_PREPARED,
         )
         cursor = await self.conn.execute(text, prepare=False)
-        results = [await each.fetchall() async for each in cursor.results() if each.description]
+        results = [await part.fetchall() async for part in cursor.results() if part.description]
         _check(results[0][0], results[-1][0])
         _check_prepared(results[-2][0])
         return [json.loads(row["line"]) for row in results[1]]

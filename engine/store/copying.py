@@ -41,7 +41,7 @@ def uuids(ids: Iterable[bytes]) -> bytes:
 
 def texts(items: Iterable[str]) -> bytes:
     """Encode texts as text[]."""
-    return _array(_TEXT, [each.encode() for each in items])
+    return _array(_TEXT, [item.encode() for item in items])
 
 
 def _array(kind: int, items: list[bytes]) -> bytes:
@@ -51,5 +51,5 @@ def _array(kind: int, items: list[bytes]) -> bytes:
     """
     if not items:
         return _HEAD(0, 0, kind, 0, 0)[:12]
-    measured = (part for each in items for part in (_INT(len(each)), each))
+    measured = (part for item in items for part in (_INT(len(item)), item))
     return _HEAD(1, 0, kind, len(items), 1) + b"".join(measured)

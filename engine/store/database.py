@@ -320,7 +320,7 @@ async def _clean_or_close(connection: Connection, prepared: int) -> None:
     is_clean = False
     try:
         cursor = await connection.execute(clean_session(connection), prepare=False)
-        rows = [await each.fetchall() async for each in cursor.results() if each.description]
+        rows = [await part.fetchall() async for part in cursor.results() if part.description]
         is_clean = not rows[-1][0]["prepared"] and await _count_prepared(connection) == prepared
     except psycopg.Error as error:
         _log.warning("a session was closed, since it could not be cleaned", why=str(error))

@@ -34,9 +34,9 @@ async def load_lineage(conn: Connection, org: UUID) -> Lineage:
     with gc_paused():
         # A savepoint keeps the caller's transaction usable if inconsistent rows abort a stream.
         async with conn.transaction():
-            datasets = [each async for each in _read(conn, "lineage.datasets", org, _dataset)]
+            datasets = [row async for row in _read(conn, "lineage.datasets", org, _dataset)]
             by_name = {dataset.name: dataset for dataset in datasets}
-            jobs = [each async for each in _read(conn, "lineage.jobs", org, partial(_job, by_name))]
+            jobs = [row async for row in _read(conn, "lineage.jobs", org, partial(_job, by_name))]
         return Lineage.build(datasets, jobs)
 
 
@@ -55,13 +55,13 @@ def _dataset(
     storage: str,
     location: str | None,
 ) -> Dataset:
-    named = None if columns is None else tuple(map(_one, columns))
-    stored = _decoded(storage)
-    return Dataset(id_, version, _one(name), _one(partitioning), named, stored, location)
+    names = None if columns is None else tuple(map(_one, columns))
+    config = _decoded(storage)
+    return Dataset(id_, version, _one(name), _one(partitioning), names, config, location)
 
 
 def _job(datasets: Mapping[str, Dataset], *row: Any) -> Job:
-    (id_, name, dag, activation, strategy, inputs, makes, runtime, operator, update, *rest) = row
+    (id_, name, dag, activation, strategy, inputs, outputs, runtime, operator, update, *rest) = row
     unique_key, config, config_hash, scaling, *limits = rest
     return Job(
         id_,
@@ -70,7 +70,7 @@ def _job(datasets: Mapping[str, Dataset], *row: Any) -> Job:
         _one(activation),
         _one(strategy),
         _reads(datasets, inputs),
-        tuple([datasets[each].id for each in makes]),
+        tuple([datasets[output].id for output in outputs]),
         _one(runtime),
         _one(operator),
         _one(update),

@@ -109,12 +109,12 @@ async def _run(conn: Connection, statements: Statements) -> None:
 async def _shared_roles(conn: Connection) -> Statements:
     names = await _names(conn)
     missing = await _missing(conn, [names.owner, names.engine, names.capture])
-    made: Statements = []
+    statements: Statements = []
     for kind in _KINDS:
         role = getattr(names, kind)
         if role in missing:
-            made += [_statement(kind, role=role), _join(names, role)]
-    return [*made, *await _ownership(conn, names, is_new=names.owner in missing)]
+            statements += [_statement(kind, role=role), _join(names, role)]
+    return [*statements, *await _ownership(conn, names, is_new=names.owner in missing)]
 
 
 async def _ownership(conn: Connection, names: _Names, *, is_new: bool) -> Statements:
@@ -139,27 +139,27 @@ async def _ownership(conn: Connection, names: _Names, *, is_new: bool) -> Statem
 async def _org_roles(conn: Connection, slug: str | None) -> Statements:
     names = await _names(conn)
     orgs = await fetch(conn, "roles.orgs", slug=slug)
-    wanted = {row["slug"]: role_name("jobs", names.database, row["slug"]) for row in orgs}
-    missing = await _missing(conn, list(wanted.values()))
-    made: Statements = []
+    role_names = {row["slug"]: role_name("jobs", names.database, row["slug"]) for row in orgs}
+    missing = await _missing(conn, list(role_names.values()))
+    statements: Statements = []
     for row in orgs:
-        role = row["role"] or wanted[row["slug"]]
+        role = row["role"] or role_names[row["slug"]]
         if row["role"] is None:
-            made += _org_role(row["id"], role, names, is_new=role in missing)
-        made += [
-            _statement("own_relation", relation=(each["schema"], each["name"]), owner=role)
-            for each in await fetch(
+            statements += _org_role(row["id"], role, names, is_new=role in missing)
+        statements += [
+            _statement("own_relation", relation=(table["schema"], table["name"]), owner=role)
+            for table in await fetch(
                 conn, "roles.marked", org_id=row["id"], role=role, engine=names.engine
             )
         ]
-    return made
+    return statements
 
 
 def _org_role(org_id: UUID, role: str, names: _Names, *, is_new: bool) -> Statements:
     function = ("knockon", f"run_as_{org_id.hex}")
-    made = [_statement("jobs", role=role), _join(names, role)] if is_new else []
+    statements = [_statement("jobs", role=role), _join(names, role)] if is_new else []
     return [
-        *made,
+        *statements,
         _statement("temporary", database=names.current, role=role),
         _statement("run_function", function=function),
         _statement("run_right", function=function, engine=names.engine),
@@ -178,14 +178,14 @@ async def _names(conn: Connection) -> _Names:
 
 async def _missing(conn: Connection, names: Sequence[str]) -> set[str]:
     """Return the names of missing roles. Raises InvalidInput for a role other users could use."""
-    found = await fetch(conn, "roles.existing", names=list(names))
-    for row in found:
+    existing = await fetch(conn, "roles.existing", names=list(names))
+    for row in existing:
         if not row["is_plain"]:
             raise InvalidInput(
                 f"role {row['name']} exists and can log in, has attributes that Knockon would not "
                 "give it, or is a member of another role: rename it, or take these away"
             )
-    return set(names) - {row["name"] for row in found}
+    return set(names) - {row["name"] for row in existing}
 
 
 def _statement(name: str, **names: str | tuple[str, str]) -> sql.Composed:

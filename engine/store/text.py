@@ -22,9 +22,9 @@ def storable_value(value: Any) -> Any:
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, Mapping):
-        return {storable_value(key): storable_value(each) for key, each in value.items()}
+        return {storable_value(key): storable_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return type(value)(storable_value(each) for each in value)
+        return type(value)(storable_value(item) for item in value)
     return value
 
 
