@@ -1,7 +1,6 @@
 """`knockon dead-letters`: list, show, replay and close."""
 
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from rich.console import Group, RenderableType
@@ -98,7 +97,7 @@ def close(
         options,
         lambda session: close_letters(session.caller(by), session.service, ids, reason=reason),
     )
-    print_view(options, closed, _closed)
+    print_view(options, closed, lambda ids: Text(f"{counted(len(ids), 'dead letter')} closed"))
 
 
 def _list(options: GlobalOptions, with_done: bool, limit: int) -> None:
@@ -147,10 +146,6 @@ def _done(letter: DeadLetter) -> str:
 def _closing(letter: DeadLetter) -> str:
     by = f" by {letter.closed_by}" if letter.closed_by else ""
     return f"{ago(letter.closed_at)}{by}: {letter.close_reason}"
-
-
-def _closed(ids: list[UUID]) -> RenderableType:
-    return Text(f"{counted(len(ids), 'dead letter')} closed")
 
 
 def _outcome(results: list[Replayed]) -> RenderableType:

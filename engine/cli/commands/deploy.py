@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.text import Text
 from rich.tree import Tree
 
@@ -60,7 +60,8 @@ def deploy(
             await wait_for(session, await _builds(session, deployments))
         return _Deployed(dry_run, tuple(deployments))
 
-    show(options, run(options, work, creates_org=not dry_run), _report)
+    deployed = run(options, work, creates_org=not dry_run)
+    show(options, deployed, lambda view: Group(*(_tree(dag, dry_run) for dag in view.dags)))
 
 
 async def _builds(session: Session, deployments: Iterable[Deployment]) -> list[UUID]:
@@ -70,10 +71,6 @@ async def _builds(session: Session, deployments: Iterable[Deployment]) -> list[U
         if (version := deployment.version_id)
         for invalidation in await build_of(session.caller(), session.service, version)
     ]
-
-
-def _report(deployed: _Deployed) -> RenderableType:
-    return Group(*(_tree(deployment, deployed.dry_run) for deployment in deployed.dags))
 
 
 def _tree(deployment: Deployment, dry_run: bool) -> Tree:

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import psycopg
 import typer
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.text import Text
 
 from engine.cli.global_options import GlobalOptions, command
@@ -31,7 +31,7 @@ _MARKS = {"ok": ("✓ ", "green"), "warn": ("! ", "yellow"), "fail": ("✗ ", "b
 def doctor(options: GlobalOptions) -> None:
     """Check the installation, and print remedies; exit with 1 if a check fails."""
     checks = [_without_secrets(check) for check in asyncio.run(_checks(load_settings(options)))]
-    show(options, checks, _report)
+    show(options, checks, lambda checks: Group(*map(_line, checks)))
     if any(check.verdict == "fail" for check in checks):
         raise typer.Exit(1)
 
@@ -72,10 +72,6 @@ async def _service_checks(settings: Settings, service: Service) -> Checks:
 def _without_secrets(check: Check) -> Check:
     detail, remedy = redacted(check.detail), redacted(check.remedy)
     return msgspec.structs.replace(check, detail=detail, remedy=remedy)
-
-
-def _report(checks: list[Check]) -> RenderableType:
-    return Group(*(_line(check) for check in checks))
 
 
 def _line(check: Check) -> Text:

@@ -45,8 +45,13 @@ def impact(
 
 
 def _report(view: Impact) -> RenderableType:
-    notes = map(_limit_text, view.exceeded_limits)
-    return Group(_TreeBuilder(view).tree(), _summary(view), *notes, _plan(view))
+    limits = (
+        Text(f"exceeds a limit: {limit}; the change itself would need approval", "yellow")
+        for limit in view.exceeded_limits
+    )
+    apply = (f"knockon apply {short(view.plan_id)}", "bold")
+    hint = Text.assemble("to run exactly this plan: ", apply)
+    return Group(_TreeBuilder(view).tree(), _summary(view), *limits, hint)
 
 
 def _summary(view: Impact) -> Text:
@@ -54,16 +59,6 @@ def _summary(view: Impact) -> Text:
     jobs, tasks = counted(len(view.jobs), "job"), counted(view.tasks, "task")
     cost = f"; {estimate_text(view.estimate)}" if view.jobs else ""
     return Text.assemble((tasks, "bold"), f" in {jobs}; {stops} pruned{cost}")
-
-
-def _limit_text(limit: str) -> Text:
-    return Text(f"exceeds a limit: {limit}; the change itself would need approval", "yellow")
-
-
-def _plan(view: Impact) -> Text:
-    return Text.assemble(
-        "to run exactly this plan: ", (f"knockon apply {short(view.plan_id)}", "bold")
-    )
 
 
 class _TreeBuilder:

@@ -79,11 +79,8 @@ def replay(
             return await replay_set_aside(session.caller(), session.service, ids, whole=whole)
         return await replay_all(session.caller(), session.service, whole=whole)
 
-    show(options, run(options, work), _replayed)
-
-
-def _replayed(ids: list[UUID]) -> RenderableType:
-    return Text(f"{counted(len(ids), 'invalidation')} to be planned again")
+    count = counted(len(replayed := run(options, work)), "invalidation")
+    show(options, replayed, lambda _: Text(f"{count} to be planned again"))
 
 
 def _table(rows: list[InvalidationRow]) -> RenderableType:

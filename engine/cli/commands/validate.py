@@ -50,8 +50,8 @@ def validate(
 ) -> None:
     """Check DAG files without a database; later files may read outputs of earlier files.
 
-    Notes list columns not derivable from SQL. No user-defined function or operator is assumed to
-    share the name of a built-in; deploy looks up the database.
+    Notes list columns not derivable from SQL. Functions and operators named like a built-in are
+    assumed to be the built-in; deploy looks them up in the database.
     """
     current: dict[str, CurrentVersion] = {}
     results = [_check(file, current, columns) for file in files]

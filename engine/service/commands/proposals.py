@@ -6,7 +6,6 @@ from uuid import UUID
 
 import msgspec
 
-from engine.flow.deployment.propose import Proposal
 from engine.flow.deployment.propose import propose as plan_change
 from engine.flow.planning.estimate import Cost, Estimate
 from engine.lineage.graph import Lineage
@@ -69,20 +68,18 @@ async def propose(caller: Caller, service: Service, event: SourceEvent) -> Impac
     """Plan a change without effect, and store the plan. Raises InvalidInput like ingestion."""
     async with service.transaction(caller) as (conn, org):
         proposal = await plan_change(conn, org, event)
+    decision = proposal.decision
     return Impact(
         plan_id=proposal.plan_id,
         event=event,
-        jobs=tuple(_jobs(proposal)),
-        pruned=tuple(pruned_edges(proposal.decision.document)),
-        tasks=proposal.decision.tasks,
+        jobs=tuple(
+            _job(decision.lineage, step, proposal.costs[step.job]) for step in decision.plan.steps
+        ),
+        pruned=tuple(pruned_edges(decision.document)),
+        tasks=decision.tasks,
         estimate=proposal.estimate,
         exceeded_limits=tuple(map(str, proposal.exceeded_limits)),
     )
-
-
-def _jobs(proposal: Proposal) -> Iterator[ImpactedJob]:
-    for step in proposal.decision.plan.steps:
-        yield _job(proposal.decision.lineage, step, proposal.costs[step.job])
 
 
 def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:

@@ -1,7 +1,6 @@
 """Causes of a task: the path from the changed data to the task, edge by edge."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -96,14 +95,12 @@ async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTa
         more_causes=len(row["plan_ids"]) - len(plans),
         blockers=tuple(Blocker(**row) for row in await fetch(conn, "tasks.blockers", id=task)),
         inputs={
-            f"{read['dataset']}/{read['input_partition_key']}": _version_text(read["input_version"])
+            f"{read['dataset']}/{read['input_partition_key']}": (
+                read["input_version"] and read["input_version"].isoformat()
+            )
             for read in await fetch(conn, "tasks.inputs", id=task)
         },
     )
-
-
-def _version_text(version: datetime | None) -> str | None:
-    return None if version is None else version.isoformat()
 
 
 async def _cause(

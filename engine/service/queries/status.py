@@ -117,7 +117,10 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
         dead_letters=letters["letters"],
         positions=tuple(Position(**row) for row in await fetch(conn, "views.positions", **params)),
         stuck=tuple(_stuck(row) for row in stuck),
-        workers=tuple(_worker(row) for row in await fetch(conn, "views.workers", **params)),
+        workers=tuple(
+            Worker(row["worker_id"], row["running"], row["seen"])
+            for row in await fetch(conn, "views.workers", **params)
+        ),
         set_aside=tuple(_set_aside(row) for row in aside),
         set_aside_total=aside[0]["total"] if aside else 0,
     )
@@ -146,7 +149,3 @@ def _set_aside(row: dict[str, Any]) -> SetAside:
     return SetAside(
         row["id"], row["dataset"], row["partition_key"], row["error"], row["set_aside_at"]
     )
-
-
-def _worker(row: dict[str, Any]) -> Worker:
-    return Worker(row["worker_id"], row["running"], row["seen"])
