@@ -57,7 +57,7 @@ async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None
         with planning(f"plan {plan_id}"):
             planned = await carry_out(conn, org, decision, plan_id)
         await record_review(conn, plan_id, "applied", by)
-    ids = () if changes else tuple(each.id for each in decision.invalidations)
+    ids = () if changes else tuple(invalidation.id for invalidation in decision.invalidations)
     return Applied(plan_id, ids, 0 if changes else planned.tasks, changes=changes)
 
 

@@ -50,17 +50,17 @@ async def _insert(
     datasets: Mapping[str, UUID],
     jobs: Mapping[str, UUID],
 ) -> None:
-    names = list({each.input_dataset for each in compiled.columns} - datasets.keys())
+    names = list({column.input_dataset for column in compiled.columns} - datasets.keys())
     foreign = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
     ids = {row["name"]: row["id"] for row in foreign} | dict(datasets)
     rows = [
         {
-            "output": ids[each.output_dataset],
-            "output_column": each.output_column,
-            "input": ids[each.input_dataset],
-            "input_column": each.input_column,
-            "job": jobs[each.job],
+            "output": ids[column.output_dataset],
+            "output_column": column.output_column,
+            "input": ids[column.input_dataset],
+            "input_column": column.input_column,
+            "job": jobs[column.job],
         }
-        for each in compiled.columns
+        for column in compiled.columns
     ]
     await execute(conn, "dags.insert_columns", rows=Jsonb(rows))

@@ -45,7 +45,7 @@ def compile_among(
     current: Mapping[str, CurrentVersion], dag: DagFile, user_defined: UserDefined = NOTHING_DEFINED
 ) -> CompiledDag:
     """Compile a DAG file against the other DAGs of its org. Raises InvalidDag."""
-    others = [each.compiled for name, each in current.items() if name != dag.dag]
+    others = [version.compiled for name, version in current.items() if name != dag.dag]
     compiled = compile_dag(dag, {entry.name: entry for entry in _catalog(others)}, user_defined)
     if dag.dag in current:
         _refuse_orphans(current[dag.dag].compiled, compiled, others)
@@ -64,7 +64,7 @@ def followers(
     """
     made = {dataset.name for dataset in current[dag_name].compiled.datasets}
     for name, other in current.items():
-        read = {each for job in other.compiled.jobs for each in job.input_datasets}
+        read = {dataset for job in other.compiled.jobs for dataset in job.input_datasets}
         if name == dag_name or read.isdisjoint(made):
             continue
         with suppress(InvalidDag):
@@ -80,7 +80,8 @@ def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:
     for dag in dags:
         jobs = {job.name: job for job in dag.jobs}
         inputs = {
-            job.name: tuple((each.dataset, each.mapping) for each in job.inputs) for job in dag.jobs
+            job.name: tuple((input_.dataset, input_.mapping) for input_ in job.inputs)
+            for job in dag.jobs
         }
         for dataset in dag.datasets:
             job = jobs[dataset.job]

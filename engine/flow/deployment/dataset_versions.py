@@ -43,13 +43,15 @@ class DatasetVersions:
         ids = await _upsert_datasets(conn, org_id, compiled)
         pins = await _pins(conn, previous)
         changed = [
-            each
-            for each in compiled.datasets
-            if each.name in change.regenerated or ids[each.name] not in pins
+            dataset
+            for dataset in compiled.datasets
+            if dataset.name in change.regenerated or ids[dataset.name] not in pins
         ]
-        created = {each.name: new_id() for each in changed}
+        created = {dataset.name: new_id() for dataset in changed}
         newest = await fetch(conn, "dags.newest_dataset_versions", names=[*created], org_id=org_id)
-        rows = [_version_row(each, ids[each.name], created[each.name]) for each in changed]
+        rows = [
+            _version_row(dataset, ids[dataset.name], created[dataset.name]) for dataset in changed
+        ]
         await execute(conn, "dags.insert_dataset_versions", rows=Jsonb(rows))
         versions = DatasetVersions(ids, created, {row["name"]: row["id"] for row in newest})
         await _inherit(conn, compiled, versions, {row["name"]: row for row in newest})
@@ -70,18 +72,18 @@ async def _upsert_datasets(
     rows = [
         {
             "id": new_id(),
-            "name": each.name,
-            "producer_job_name": each.job,
-            "producer_output_index": each.index,
-            "storage": each.storage,
-            "read_roles": each.read_roles,
+            "name": dataset.name,
+            "producer_job_name": dataset.job,
+            "producer_output_index": dataset.index,
+            "storage": dataset.storage,
+            "read_roles": dataset.read_roles,
         }
-        for each in compiled.datasets
+        for dataset in compiled.datasets
     ]
     await execute(
         conn, "dags.upsert_datasets", org_id=org_id, dag_name=compiled.name, rows=Jsonb(rows)
     )
-    names = [each.name for each in compiled.datasets]
+    names = [dataset.name for dataset in compiled.datasets]
     found = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
     return {row["name"]: row["id"] for row in found}
 

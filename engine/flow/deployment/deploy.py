@@ -231,7 +231,7 @@ async def _build(
     further: Sequence[dict[str, Any]],
 ) -> int:
     """Plan new versions of produced datasets, stale as a whole, and further invalidations."""
-    sources = {each.name for each in compiled.sources}
+    sources = {source.name for source in compiled.sources}
     rebuilds = [
         definition_change(versions.datasets[name], version)
         for name, version in versions.created.items()

@@ -56,13 +56,13 @@ async def changed_sources_read_by_others(
     """Invalidations for changed sources that jobs in other DAGs read."""
     lineage = await org.lineage(conn)
     invalidations = []
-    for each in compiled.sources:
-        columns, dataset = change.regenerated.get(each.name, ()), versions.datasets[each.name]
+    for source in compiled.sources:
+        columns, dataset = change.regenerated.get(source.name, ()), versions.datasets[source.name]
         if columns == () or not _is_read_elsewhere(lineage, compiled, dataset):
             continue
         there = await load_existing(conn, lineage, dataset)
         invalidations += [
-            definition_change(dataset, versions.created[each.name], text, columns=columns)
+            definition_change(dataset, versions.created[source.name], text, columns=columns)
             for text in lineage.space(dataset).texts(there)
         ]
     return invalidations
@@ -83,10 +83,12 @@ async def orphaned_partitions(
     lineage = await org.lineage(conn)
     created = {versions.datasets[name] for name in versions.created}
     invalidations = []
-    for name in sorted(versions.replaced.keys() - {each.name for each in compiled.sources}):
+    for name in sorted(versions.replaced.keys() - {source.name for source in compiled.sources}):
         parts = await load_former(conn, lineage, versions.datasets[name])
         for edge in lineage.readers(versions.datasets[name]):
-            for output in (each for each in lineage.job(edge.job).outputs if each not in created):
+            for output in (
+                output for output in lineage.job(edge.job).outputs if output not in created
+            ):
                 made = edge.mapping.down(parts, parts) & await load_known(conn, lineage, output)
                 version = lineage.dataset(output).version
                 texts = lineage.space(output).texts(made)
@@ -117,7 +119,8 @@ async def formerly_manual_outputs(
                 missing = await _unbuilt(conn, lineage, dataset.id)
                 partitions = (None, *lineage.space(dataset.id).texts(missing))
                 invalidations += [
-                    definition_change(dataset.id, dataset.version, each) for each in partitions
+                    definition_change(dataset.id, dataset.version, partition)
+                    for partition in partitions
                 ]
     return invalidations
 

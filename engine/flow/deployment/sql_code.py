@@ -30,8 +30,8 @@ async def with_sql_code(
     """
     tables = dict(_tables(current, dag))
     jobs = {
-        job.name: (_selects(job), [tables[each.dataset] for each in job.inputs
-                                   if each.dataset in tables])
+        job.name: (_selects(job), [tables[input_.dataset] for input_ in job.inputs
+                                   if input_.dataset in tables])
         for job in dag.jobs
         if job.activation != "source" and job.operator == "sql" and job.version is None
     }  # fmt: skip
@@ -39,7 +39,12 @@ async def with_sql_code(
     if not await _named(conn, every, {table for _, read in jobs.values() for table in read}):
         return dag.with_code({name: {} for name in jobs})
     try:
-        return dag.with_code({name: await used_code(conn, *each) for name, each in jobs.items()})
+        return dag.with_code(
+            {
+                name: await used_code(conn, *selects_and_tables)
+                for name, selects_and_tables in jobs.items()
+            }
+        )
     except InvalidInput as error:
         raise InvalidDag(str(error)) from None
 
@@ -121,8 +126,8 @@ async def _named(
 ) -> set[_Object]:
     """Look up the objects named in SELECTs, and the views among their tables."""
     found = [mentioned(select) for select in selects]
-    called = {(name, "public") for each in found for name in each.called}
-    operators = {name for each in found for name in each.operators}
+    called = {(name, "public") for code in found for name in code.called}
+    operators = {name for code in found for name in code.operators}
     views = {(Name(*table.parts), "public") for table in tables}
     return await _look_up(conn, called, operators, views)
 
@@ -158,8 +163,8 @@ def _selects(job: JobSpec) -> list[str]:
 
 
 def _tables(current: Mapping[str, CurrentVersion], dag: DagFile) -> Iterator[tuple[str, TableName]]:
-    for each in current.values():
-        for dataset in each.compiled.datasets:
+    for version in current.values():
+        for dataset in version.compiled.datasets:
             yield dataset.name, table_name(table_text(dataset.storage, dataset.name))
     for job in dag.jobs:
         for output in job.outputs:

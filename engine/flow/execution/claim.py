@@ -122,7 +122,7 @@ async def _lease(
         worker_id=claimant.worker_id,
         ids=[row["id"] for row in rows],
         lease_seconds=[_lease_seconds(job, claimant) for job, _ in needs],
-        input_versions=[Jsonb(each) for each in versions],
+        input_versions=[Jsonb(read) for read in versions],
     )
     by_id = {row["id"]: row for row in leased}
     cursors = await _cursors(conn, jobs.values())
@@ -160,9 +160,12 @@ class _Terms:
 
     @staticmethod
     def of(lineage: Lineage, job: Job, cursors: Mapping[tuple[UUID, UUID, UUID], str]) -> "_Terms":
-        inputs = {each.alias: lineage.dataset(each.dataset) for each in job.inputs}
-        outputs = tuple(lineage.dataset(each) for each in job.outputs)
-        stored = {each.id: cursors.get((job.id, each.id, each.version)) for each in inputs.values()}
+        inputs = {input_.alias: lineage.dataset(input_.dataset) for input_ in job.inputs}
+        outputs = tuple(lineage.dataset(output) for output in job.outputs)
+        stored = {
+            dataset.id: cursors.get((job.id, dataset.id, dataset.version))
+            for dataset in inputs.values()
+        }
         found = {dataset: value for dataset, value in stored.items() if value is not None}
         return _Terms(job, inputs, outputs, found)
 

@@ -43,15 +43,15 @@ async def write_contents(
     rows = await fetch(
         conn,
         "partitions.lock_contents",
-        datasets=[each.dataset_uuid for each in reports],
-        versions=[each.dataset_version for each in reports],
-        keys=[each.partition_key for each in reports],
+        datasets=[report.dataset_uuid for report in reports],
+        versions=[report.dataset_version for report in reports],
+        keys=[report.partition_key for report in reports],
     )
     outcomes = [
         _outcome(row, report, propagated.get(report.task_id))
         for row, report in zip(rows, reports, strict=True)
     ]
-    written = [_row(*each) for each in zip(reports, outcomes, strict=True)]
+    written = [_row(*pair) for pair in zip(reports, outcomes, strict=True)]
     await execute(conn, "partitions.write", rows=Jsonb(written))
     for report, outcome in zip(reports, outcomes, strict=True):
         if outcome.content.oldest_row_changes:

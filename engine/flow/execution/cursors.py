@@ -21,17 +21,19 @@ async def move_cursors(conn: Connection, completion: Completion) -> None:
     """Store the cursor of each input read incrementally by a run, if it has advanced."""
     lease = completion.lease
     versions = {dataset.id: dataset.version for dataset in lease.inputs.values()}
-    for each in lease.job.inputs:
-        value = completion.cursors.get(each.dataset)
-        if each.cursor is None or value is None:
+    for input_ in lease.job.inputs:
+        value = completion.cursors.get(input_.dataset)
+        if input_.cursor is None or value is None:
             continue
         where = {
-            "dataset": each.dataset,
-            "version": versions[each.dataset],
+            "dataset": input_.dataset,
+            "version": versions[input_.dataset],
             "task": lease.task_id,
         }
-        if await _is_forward(conn, each.cursor["type"], value, where):
-            await execute(conn, "cursors.write", column=each.cursor["column"], value=value, **where)
+        if await _is_forward(conn, input_.cursor["type"], value, where):
+            await execute(
+                conn, "cursors.write", column=input_.cursor["column"], value=value, **where
+            )
 
 
 async def _is_forward(conn: Connection, kind: str, value: str, where: dict[str, UUID]) -> bool:

@@ -43,14 +43,14 @@ class Changes:
     ) -> Changes:
         """Split tasks into fully and partly changed; ``changed`` is a subset of ``made``."""
         single = {c.lease.task_id for c in completions if _is_read_by_all(lineage, c.lease.job)}
-        entirely = Counter(each.report.task_id for each in changed if each.columns is None)
+        entirely = Counter(change.report.task_id for change in changed if change.columns is None)
         written = Counter(row.task_id for row in made if row.task_id in single)
         whole = {task for task, count in written.items() if entirely[task] == count}
         parts: dict[UUID, _Parts] = defaultdict(dict)
-        for each in changed:
-            report = each.report
+        for change in changed:
+            report = change.report
             if report.task_id not in whole:
-                parts[report.task_id][report.dataset_uuid, report.partition_key] = each.columns
+                parts[report.task_id][report.dataset_uuid, report.partition_key] = change.columns
         return Changes(whole, parts)
 
     @property

@@ -64,7 +64,7 @@ async def _forget(
         for output in lineage.job(job).outputs
     ]
     if rows:
-        datasets, versions, keys = (list(each) for each in zip(*rows, strict=True))
+        datasets, versions, keys = (list(column) for column in zip(*rows, strict=True))
         await execute(
             conn,
             "partitions.forget_content",

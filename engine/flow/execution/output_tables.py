@@ -73,11 +73,11 @@ async def find_conflicts(
     }
     if not targets:
         return []
-    names = {path: _quoted(conn, each.table) for path, each in targets.items()}
+    names = {path: _quoted(conn, target.table) for path, target in targets.items()}
     found = await _relations(conn, names.values())
     reached = await _reached(conn, names.values())
-    rows = [row for each in reached.values() for row in each]
-    near = {*(row["table"] for row in rows), *(each.table.name for each in targets.values())}
+    rows = [row for rows in reached.values() for row in rows]
+    near = {*(row["table"] for row in rows), *(target.table.name for target in targets.values())}
     claims = [*own_claims(compiled), *await find_claims(conn, org_id, near, rows, compiled)]
     by_name = _by_bare_name(claims)
     problems = []
@@ -175,7 +175,7 @@ def _row_to_be(target: _Target) -> Row:
 
 
 async def _ids(conn: Connection, org_id: UUID, compiled: CompiledDag) -> dict[str, UUID]:
-    names = [each.name for each in compiled.datasets]
+    names = [dataset.name for dataset in compiled.datasets]
     rows = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
     return {row["name"]: row["id"] for row in rows}
 

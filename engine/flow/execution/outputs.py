@@ -157,4 +157,4 @@ def _check_new(lineage: Lineage, lease: Lease, dataset: Dataset, partition: str)
 def found_new(completion: Completion) -> Iterator[Output]:
     """Yield the outputs of a single-run job that were unknown when the task was created."""
     known = set(completion.lease.partitions)
-    return (each for each in completion.outputs if each.partition not in known)
+    return (output for output in completion.outputs if output.partition not in known)

@@ -85,7 +85,7 @@ async def _raise(
         await execute(
             conn,
             "row_changes.raise_recorded",
-            tasks=list({each["task_id"] for each in runs} - reached_runs),
+            tasks=list({run["task_id"] for run in runs} - reached_runs),
             dataset=dataset,
             key=row["key"],
             at=dropped[-1].at,
@@ -100,8 +100,8 @@ def _reached_runs(
     since = _reached_since(lineage, job, dataset, dropped)
     times = list(map(attrgetter("at"), dropped))
     missed: Mapping[int, list[Row]] = defaultdict(list)
-    for each in runs:
-        missed[bisect_right(times, each["recorded"])].append(each)
+    for run in runs:
+        missed[bisect_right(times, run["recorded"])].append(run)
     reached_runs: set[UUID] = set()
     for first, rows in missed.items():
         if job.is_single_run:

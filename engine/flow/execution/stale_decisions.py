@@ -88,7 +88,9 @@ async def leave_rows_unread(
     as fresh after any such run, later or completed since the change.
     """
     for job, row_filters in needs:
-        if job.strategy == "PerUpdate" and any(each != NEW_ROWS for each in row_filters):
+        if job.strategy == "PerUpdate" and any(
+            row_filter != NEW_ROWS for row_filter in row_filters
+        ):
             outputs = list(map(lineage.dataset, job.outputs))
             left = await fetch(
                 conn,
@@ -107,12 +109,12 @@ async def forget_decisions(
 ) -> None:
     """Delete the decisions on partitions that a plan recomputes after all."""
     needs = list(planned)
-    datasets = [lineage.dataset(each) for each in {job.outputs[0] for job, _, _ in needs}]
+    datasets = [lineage.dataset(output) for output in {job.outputs[0] for job, _, _ in needs}]
     rows = await fetch(
         conn,
         "stale.decided",
-        datasets=[each.id for each in datasets],
-        versions=[each.version for each in datasets],
+        datasets=[dataset.id for dataset in datasets],
+        versions=[dataset.version for dataset in datasets],
     )
     decided = {(row["dataset_uuid"], row["partition_key"]) for row in rows}
     if not decided:

@@ -46,15 +46,15 @@ class Claim:
 def own_claims(compiled: CompiledDag) -> Iterator[Claim]:
     """Yield the claims of a DAG's datasets on tables."""
     jobs = {job.name: job for job in compiled.jobs}
-    for each in compiled.datasets:
-        source = jobs[each.job].source or {}
-        is_source = jobs[each.job].activation == "source"
-        kept = [table_text(each.storage, each.name)] if keeps_table(each.storage) else []
+    for dataset in compiled.datasets:
+        source = jobs[dataset.job].source or {}
+        is_source = jobs[dataset.job].activation == "source"
+        kept = [table_text(dataset.storage, dataset.name)] if keeps_table(dataset.storage) else []
         tables = [table_name(text) for text in kept]
         if source.get("kind") == "postgres":
             tables.append(sql_name(str(source["table"])))
         for table in tables:
-            yield Claim(each.name, is_source, True, table)
+            yield Claim(dataset.name, is_source, True, table)
 
 
 async def find_claims(
@@ -79,8 +79,8 @@ async def find_claims(
         for row in await _captured(conn, reached)
         if compiled is None or not _is_removed(row, org_id, compiled)
     ]
-    foreign = [each for each in found if not each.is_ours]
-    return [*(each for each in found if each.is_ours), *await _entitled(conn, org_id, foreign)]
+    foreign = [claim for claim in found if not claim.is_ours]
+    return [*(claim for claim in found if claim.is_ours), *await _entitled(conn, org_id, foreign)]
 
 
 def _claim(row: Row, org_id: UUID, table: TableName) -> Claim:
@@ -105,7 +105,7 @@ async def _captured(conn: Connection, reached: Sequence[Row]) -> list[Row]:
 def _is_removed(row: Row, org_id: UUID, compiled: CompiledDag) -> bool:
     """Return True if the DAG about to be deployed no longer has a captured dataset."""
     is_own = (row["org_id"], row["dag_name"]) == (org_id, compiled.name)
-    return is_own and all(each.name != row["name"] for each in compiled.datasets)
+    return is_own and all(dataset.name != row["name"] for dataset in compiled.datasets)
 
 
 async def _entitled(conn: Connection, org_id: UUID, foreign: Sequence[Claim]) -> list[Claim]:

@@ -96,24 +96,24 @@ async def write_dead_letters(
     if not rejections:
         return
     async with conn.pipeline():  # a producer of only bad events causes thousands at once
-        for each in rejections:
+        for rejected in rejections:
             await execute(
                 conn,
                 "dead_letters.insert",
                 id=new_id(),
                 org_id=org_id,
                 consumer=consumer,
-                stream=each.stream,
-                position=each.position,
-                payload=each.payload,
-                headers=Jsonb(each.headers),
-                error=each.error,
-                is_loss=each.is_loss,
+                stream=rejected.stream,
+                position=rejected.position,
+                payload=rejected.payload,
+                headers=Jsonb(rejected.headers),
+                error=rejected.error,
+                is_loss=rejected.is_loss,
             )
 
 
 async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:
-    for move in sorted(batch.advances, key=lambda each: each.stream):
+    for move in sorted(batch.advances, key=lambda move: move.stream):
         if not await _moved(conn, org_id, batch.consumer, move):
             raise PositionLost(
                 f"consumer {batch.consumer!r} does not find position {move.before!r} of "
@@ -205,34 +205,34 @@ async def _of_known_versions(
     conn: Connection, resolved: Sequence[Resolved]
 ) -> tuple[list[Resolved], list[Rejection]]:
     """Return the events of current or former dataset versions, and rejections of the others."""
-    named = [each for each in resolved if not each.served]
+    named = [events for events in resolved if not events.served]
     if not named:
         return list(resolved), []
     rows = await fetch(
         conn,
         "invalidations.known_versions",
-        datasets=[each.dataset.id for each in named],
-        versions=[each.version for each in named],
+        datasets=[events.dataset.id for events in named],
+        versions=[events.version for events in named],
     )
     known = {row["id"] for row in rows}
     refused = [
         refusal
-        for each in named
-        if each.version not in known
+        for events in named
+        if events.version not in known
         for refusal in _refusals(
-            each.received,
-            f"dataset {each.dataset.name!r} has no version {each.version}: "
+            events.received,
+            f"dataset {events.dataset.name!r} has no version {events.version}: "
             "leave it out to mean the served one",
         )
     ]
-    return [each for each in resolved if each.served or each.version in known], refused
+    return [events for events in resolved if events.served or events.version in known], refused
 
 
 _coalesced = gc_paused()(coalesce)
 
 
 def _refusals(received: Iterable[Received], error: str) -> list[Rejection]:
-    return [rejection(delivery, error) for each in received for delivery in each.deliveries]
+    return [rejection(delivery, error) for event in received for delivery in event.deliveries]
 
 
 async def _record_lineage(

@@ -45,7 +45,7 @@ async def end_runs(conn: Connection, org_id: UUID, runs: Sequence[RunReports]) -
     received: list[Received] = []
     rejections: list[Rejection] = []
     unnamed = 0
-    for each in sorted(runs, key=lambda each: each.feed):
+    for each in sorted(runs, key=lambda reports: reports.feed):
         await execute(conn, "runs.lock", org_id=org_id, feed=each.feed)
         rejections += await _announce(conn, org_id, each)
         for delivery in await _ended(conn, org_id, each):
@@ -62,12 +62,12 @@ async def end_runs(conn: Connection, org_id: UUID, runs: Sequence[RunReports]) -
 
 async def _announce(conn: Connection, org_id: UUID, runs: RunReports) -> list[Rejection]:
     """Store outputs announced before the end of a run; reject them at the limit."""
-    open_ = [each for each in runs.reports if not each.is_end and each.outputs]
+    open_ = [report for report in runs.reports if not report.is_end and report.outputs]
     if not open_:
         return []
     row = await fetch_one(conn, "runs.announced", org_id=org_id, feed=runs.feed, most=MOST)
     if row and row["outputs"] >= MOST:
-        return [_refused(each) for each in open_]
+        return [_refused(report) for report in open_]
     pairs = [(report, output) for report in open_ for output in report.outputs]
     await execute(
         conn,
@@ -97,15 +97,15 @@ def _refused(report: RunReport) -> Rejection:
 
 async def _ended(conn: Connection, org_id: UUID, runs: RunReports) -> list[Delivery]:
     """Return for each ended run an event with the outputs missing from its final event."""
-    ends = [each for each in runs.reports if each.is_end]
+    ends = [report for report in runs.reports if report.is_end]
     if ends:
-        names = [each.run for each in ends]
+        names = [end.run for end in ends]
         await execute(conn, "runs.end", org_id=org_id, feed=runs.feed, runs=names)
-    every = list({each.run for each in runs.reports})
+    every = list({report.run for report in runs.reports})
     rows = await fetch(conn, "runs.take", org_id=org_id, feed=runs.feed, runs=every)
     lost = await fetch(conn, "runs.expire", org_id=org_id, feed=runs.feed)
-    reports = {each.run: each for each in ends}
-    named = {(each.run, out.namespace, out.name) for each in ends for out in each.outputs}
+    reports = {end.run: end for end in ends}
+    named = {(end.run, out.namespace, out.name) for end in ends for out in end.outputs}
     left = [row for row in rows if row["is_whole"] or (row["run"], *_name(row)) not in named]
     found = [_delivery(reports.get(run), run, kept) for run, kept in _by_run(left)]
     return found + [_delivery(None, run, kept, _LOST) for run, kept in _by_run(lost)]

@@ -46,8 +46,8 @@ def by_scope(received: Iterable[Received]) -> Iterable[list[Received]]:
     A manual request forms a separate group, because no other event shares its idempotency key.
     """
     groups: defaultdict[object, list[Received]] = defaultdict(list)
-    for each in received:
-        groups[scope_of(each.event), request_of(each)].append(each)
+    for event in received:
+        groups[scope_of(event.event), request_of(event)].append(event)
     return groups.values()
 
 
@@ -71,7 +71,7 @@ def resolve(
     version = _version(dataset, event.version)
     known = known_columns(dataset, space)
     if former is not None and (unknown := unknown_columns(lineage, received[0])):
-        received = tuple(_widened(each, unknown, former.get(dataset.id, ())) for each in received)
+        received = tuple(_widened(event, unknown, former.get(dataset.id, ())) for event in received)
         event, known = received[0].event, None
     rows = _rows(known, event.rows)
     is_of_table = received[0].stream.startswith(POSTGRES)
@@ -161,7 +161,7 @@ def known_columns(dataset: Dataset, space: PartitionSpace) -> frozenset[str] | N
     """Return the declared columns and the partition columns; None if no columns are declared."""
     if dataset.columns is None:
         return None
-    partitioned_by = {each.column or name for name, each in space.dimensions}
+    partitioned_by = {dimension.column or name for name, dimension in space.dimensions}
     return frozenset(dataset.columns) | partitioned_by | set(space.names)
 
 

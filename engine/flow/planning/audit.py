@@ -56,7 +56,7 @@ class Slice:
     @property
     def lost(self) -> list[StalePartition]:
         """Return the stale partitions without pending work or decision."""
-        return [each for each in self.stale if each.verdict == "lost"]
+        return [partition for partition in self.stale if partition.verdict == "lost"]
 
 
 async def audit(
@@ -73,7 +73,7 @@ async def audit(
     )
     yield await _invalidated(conn, org, lineage, jobs)
     yield await _stalled(conn, org, jobs, mend)
-    for job in [each for each in jobs if each.activation != "source"]:
+    for job in [job for job in jobs if job.activation != "source"]:
         keys = await _keys(conn, org, job)
         for start in range(0, len(keys), SLICE):
             async with conn.transaction():
@@ -160,7 +160,7 @@ def _judged(
 ) -> Iterator[StalePartition]:
     dataset = lineage.dataset(job.outputs[0]).name
     order = {key: index for index, key in enumerate(keys)}
-    for (_, key), reasons in sorted(stale.items(), key=lambda each: order[each[0][1]]):
+    for (_, key), reasons in sorted(stale.items(), key=lambda item: order[item[0][1]]):
         verdict, because = standing.of(key)
         yield StalePartition(job.dag_name, job.name, dataset, key, verdict, because, tuple(reasons))
 
@@ -169,7 +169,7 @@ async def _invalidate(
     conn: Connection, org: OrgContext, lineage: Lineage, job: Job, lost: Sequence[StalePartition]
 ) -> None:
     dataset, space = lineage.dataset(job.outputs[0]), lineage.job_space(job)
-    keys = [each.partition for each in lost]
+    keys = [stale.partition for stale in lost]
     texts = [None] if job.is_single_run else space.texts(space.from_keys(keys))
     invalidation = own_invalidation(
         dataset.id,
@@ -194,13 +194,15 @@ class Counts(msgspec.Struct):
     def add(self, result: Slice, most: int) -> None:
         """Add a slice, keeping at most ``most`` partitions in ``shown``."""
         self.partitions += result.partitions
-        for each in result.stale:
-            self.in_hand += each.verdict == "in hand"
-            self.left += each.verdict == "left"
-            self.lost += each.verdict == "lost"
-        named = [each for each in result.stale if each.verdict != "in hand"]
+        for partition in result.stale:
+            self.in_hand += partition.verdict == "in hand"
+            self.left += partition.verdict == "left"
+            self.lost += partition.verdict == "lost"
+        named = [partition for partition in result.stale if partition.verdict != "in hand"]
         # Lost partitions are faults and must not be crowded out by those left by decision.
-        self.shown = sorted([*self.shown, *named], key=lambda each: each.verdict != "lost")[:most]
+        self.shown = sorted(
+            [*self.shown, *named], key=lambda partition: partition.verdict != "lost"
+        )[:most]
 
 
 async def audit_all(
@@ -213,6 +215,6 @@ async def audit_all(
 ) -> Counts:
     """Run the whole audit and return its totals, with at most ``most`` stale partitions listed."""
     counts = Counts()
-    async for each in audit(conn, org, dataset, mend=mend):
-        counts.add(each, most)
+    async for result in audit(conn, org, dataset, mend=mend):
+        counts.add(result, most)
     return counts

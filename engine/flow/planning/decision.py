@@ -52,9 +52,9 @@ async def decide(
     Raises InvalidPartition or InvalidFilter if their partitions or rows cannot be planned or are
     too many.
     """
-    named = {each.dataset for each in invalidations if _is_narrow(each)}
+    named = {invalidation.dataset for invalidation in invalidations if _is_narrow(invalidation)}
     existing = await existing_of(conn, lineage, named)
-    widened = [_widened(lineage, each, existing) for each in invalidations]
+    widened = [_widened(lineage, invalidation, existing) for invalidation in invalidations]
     left = await _left_unbuilt(conn, lineage, widened)
     plan = await _plan(conn, lineage, [*widened, *left])
     check_size(plan, lineage)
@@ -69,11 +69,18 @@ async def _left_unbuilt(
     A partition left stale before its first run does not exist yet. The planner takes the existing
     partitions for the whole dataset, and would miss it.
     """
-    whole = [each for each in invalidations if _is_of_all_partitions(lineage, each)]
+    whole = [
+        invalidation
+        for invalidation in invalidations
+        if _is_of_all_partitions(lineage, invalidation)
+    ]
     if not whole:
         return []
     # Decisions are recorded with the first output of a job.
-    first = {each.dataset: lineage.producer(each.dataset).outputs[0] for each in whole}
+    first = {
+        invalidation.dataset: lineage.producer(invalidation.dataset).outputs[0]
+        for invalidation in whole
+    }
     datasets = [lineage.dataset(dataset) for dataset in {*first.values()}]
     rows = await fetch(
         conn,
@@ -82,10 +89,10 @@ async def _left_unbuilt(
         versions=[dataset.version for dataset in datasets],
     )
     return [
-        replace(each, partition_key=row["partition_key"])
-        for each in whole
+        replace(invalidation, partition_key=row["partition_key"])
+        for invalidation in whole
         for row in rows
-        if row["dataset_uuid"] == first[each.dataset]
+        if row["dataset_uuid"] == first[invalidation.dataset]
     ]
 
 
@@ -157,8 +164,8 @@ def _widened(
         is_known = known.covers(selected) if selected.is_finite else bool(known & selected)
     if is_known:
         return invalidation
-    cut_by = {each.column or name for name, each in space.dimensions}
-    kept = {column: each for column, each in rows.spec().items() if column in cut_by}
+    cut_by = {dimension.column or name for name, dimension in space.dimensions}
+    kept = {column: condition for column, condition in rows.spec().items() if column in cut_by}
     return replace(invalidation, columns=None, row_filter=kept or None)
 
 

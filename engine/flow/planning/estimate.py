@@ -37,10 +37,10 @@ class Estimate:
     def of(costs: Collection[Cost]) -> "Estimate":
         """Return the totals of some costs."""
         return Estimate(
-            seconds=sum(each.seconds or 0 for each in costs),
-            bytes=sum(each.bytes or 0 for each in costs),
-            unknown_seconds=sum(each.seconds is None for each in costs),
-            unknown_bytes=sum(each.bytes is None for each in costs),
+            seconds=sum(cost.seconds or 0 for cost in costs),
+            bytes=sum(cost.bytes or 0 for cost in costs),
+            unknown_seconds=sum(cost.seconds is None for cost in costs),
+            unknown_bytes=sum(cost.bytes is None for cost in costs),
         )
 
 

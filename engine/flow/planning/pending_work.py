@@ -41,7 +41,7 @@ class Standing:
 
     def _reached(self, key: str) -> tuple[Verdict, str] | None:
         partition = self.space.universe if key == SINGLE_RUN_KEY else self.space.parse(key)
-        return next((each for reached, each in self.by_inputs if reached & partition), None)
+        return next((verdict for reached, verdict in self.by_inputs if reached & partition), None)
 
 
 async def load_standing(
@@ -82,9 +82,9 @@ def _by_inputs(
         for row in open_rows
         if row["dataset_uuid"] == edge.dataset
     ]
-    unplanned = [each for each in reaching if each[1]["planning_error"] is None]
+    unplanned = [reach for reach in reaching if reach[1]["planning_error"] is None]
     set_aside = [
-        each for each in reaching if each[1]["planning_error"] and each[1]["reason"] == FOUND
+        reach for reach in reaching if reach[1]["planning_error"] and reach[1]["reason"] == FOUND
     ]
     if len(unplanned) > _MOST_REACHING:
         return [(lineage.job_space(job).universe, invalidation_verdict(None, "of an input"))]

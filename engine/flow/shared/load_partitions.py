@@ -42,7 +42,7 @@ async def existing_of(
     conn: Connection, lineage: Lineage, datasets: Iterable[UUID]
 ) -> dict[UUID, PartitionSet]:
     """Load the existing partitions of several datasets."""
-    return {each: await load_existing(conn, lineage, each) for each in datasets}
+    return {dataset: await load_existing(conn, lineage, dataset) for dataset in datasets}
 
 
 async def load_expected(conn: Connection, lineage: Lineage, job: Job) -> PartitionSet:

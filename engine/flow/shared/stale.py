@@ -112,14 +112,14 @@ async def _runs(
     """Fetch for each subject the run that built its current content."""
     found: list[tuple[tuple[Job, str], Row]] = []
     for name, is_single_run in (("stale.runs", False), ("stale.last_runs", True)):
-        asked = [each for each in subjects if each[0].is_single_run is is_single_run]
+        asked = [subject for subject in subjects if subject[0].is_single_run is is_single_run]
         if asked:
             datasets = [lineage.dataset(job.outputs[0]) for job, _ in asked]
             rows = await fetch(
                 conn,
                 name,
-                datasets=[each.id for each in datasets],
-                versions=[each.version for each in datasets],
+                datasets=[dataset.id for dataset in datasets],
+                versions=[dataset.version for dataset in datasets],
                 keys=[key for _, key in asked],
             )
             found += zip(asked, rows, strict=True)
@@ -230,7 +230,7 @@ class _Judgement:
 
     async def _is_newer(self, job: Job, key: str, row: Row) -> bool:
         """Return True if the change in the row concerns the partition."""
-        edges = [each for each in self.lineage.inputs(job.id) if each.dataset == row["dataset"]]
+        edges = [edge for edge in self.lineage.inputs(job.id) if edge.dataset == row["dataset"]]
         if not edges or not await self._needs(job, key, row["dataset"], row["key"]):
             return False
         if row["is_gone"] or row["recorded"] is None or row["version"] > row["recorded"]:
@@ -270,8 +270,8 @@ class _Judgement:
             try:
                 return question(existing_from(self.existing))
             except MissingState as needed:
-                for each in needed.datasets:
-                    self.existing[each] = await load_existing(self.conn, self.lineage, each)
+                for dataset in needed.datasets:
+                    self.existing[dataset] = await load_existing(self.conn, self.lineage, dataset)
 
 
 def _by_task(built: Sequence[tuple[Job, str, UUID]]) -> _Runs:

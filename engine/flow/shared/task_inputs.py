@@ -27,9 +27,9 @@ async def input_versions(
     return [
         {
             str(dataset): {key: versions[dataset].get(key) for key in keys}
-            for dataset, keys in each.items()
+            for dataset, keys in read.items()
         }
-        for each in reads
+        for read in reads
     ]
 
 
@@ -52,7 +52,10 @@ def _read(
     if not job.is_single_run and all(edge.mapping.is_identity for edge in edges):
         return {edge.dataset: keys for edge in edges}
     read = input_partitions(lineage, job, keys, existing_from(existing))
-    return {dataset: list(lineage.space(dataset).keys(each)) for dataset, each in read.items()}
+    return {
+        dataset: list(lineage.space(dataset).keys(partitions))
+        for dataset, partitions in read.items()
+    }
 
 
 async def _content_versions(
@@ -60,8 +63,8 @@ async def _content_versions(
 ) -> ContentVersions:
     """Fetch the content versions of all these partitions, each once."""
     wanted: dict[UUID, set[str]] = {}
-    for each in reads:
-        for dataset, keys in each.items():
+    for read in reads:
+        for dataset, keys in read.items():
             wanted.setdefault(dataset, set()).update(keys)
     pairs = [(dataset, key) for dataset, keys in wanted.items() for key in keys]
     rows = await fetch(
