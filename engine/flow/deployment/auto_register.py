@@ -45,10 +45,14 @@ async def _deploy_sources(
     conn: Connection, org: OrgContext, dag: str, discovered: list[DiscoveredDataset]
 ) -> list[DiscoveredDataset]:
     current = await load_current_versions(conn, org.id)
-    taken = {dataset.name for version in current.values() for dataset in version.compiled.datasets}
+    names_in_use = {
+        dataset.name for version in current.values() for dataset in version.compiled.datasets
+    }
     try:
         jobs = _jobs(current[dag].compiled) if dag in current else []
-        new = {item.dataset: item.job for item in discovered[::-1] if item.dataset not in taken}
+        new = {
+            item.dataset: item.job for item in discovered[::-1] if item.dataset not in names_in_use
+        }
         jobs += [*new.values()][: max(MAX_DATASETS - len(jobs), 0)]
         if new:
             await deploy(conn, org, DagFile(dag=dag, jobs=tuple(jobs)))

@@ -8,7 +8,7 @@ from uuid import UUID
 from engine.errors import InvalidDag
 from engine.lineage.catalog import CatalogEntry
 from engine.lineage.compile import compile_dag
-from engine.lineage.compiled import CompiledDag, CompiledDataset, CompiledJob
+from engine.lineage.compiled import CompiledDag
 from engine.lineage.sql import NOTHING_DEFINED, UserDefined
 from engine.model.dag import DagFile
 from engine.model.dagfile import reread_dag
@@ -62,10 +62,10 @@ def followers(
     Their SQL may read added or removed columns. A DAG that no longer compiles keeps its current
     version; the error is reported when that DAG is deployed.
     """
-    made = {dataset.name for dataset in current[dag_name].compiled.datasets}
+    outputs = {dataset.name for dataset in current[dag_name].compiled.datasets}
     for name, other in current.items():
         read = {dataset for job in other.compiled.jobs for dataset in job.input_datasets}
-        if name == dag_name or read.isdisjoint(made):
+        if name == dag_name or read.isdisjoint(outputs):
             continue
         with suppress(InvalidDag):
             dag = reread_dag(other.compiled.file)
@@ -85,6 +85,7 @@ def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:
         }
         for dataset in dag.datasets:
             job = jobs[dataset.job]
+            source = job.source or {}
             yield CatalogEntry(
                 name=dataset.name,
                 dag_name=dag.name,
@@ -94,13 +95,8 @@ def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:
                 inputs=inputs[dataset.job],
                 storage=dataset.storage,
                 is_source=job.activation == "source",
-                captured_table=_captured_table(job),
+                captured_table=str(source["table"]) if source.get("kind") == "postgres" else None,
             )
-
-
-def _captured_table(job: CompiledJob) -> str | None:
-    source = job.source or {}
-    return str(source["table"]) if source.get("kind") == "postgres" else None
 
 
 def _refuse_orphans(
@@ -108,16 +104,16 @@ def _refuse_orphans(
 ) -> None:
     """Raise InvalidDag if a dataset that another DAG reads is removed or repartitioned."""
     new = {dataset.name: dataset.partitioning for dataset in compiled.datasets}
-    for dataset in previous.datasets:
-        if new.get(dataset.name) != dataset.partitioning:
-            _refuse_readers(dataset, others)
-
-
-def _refuse_readers(dataset: CompiledDataset, others: Iterable[CompiledDag]) -> None:
-    for dag in others:
-        for job in dag.jobs:
-            if dataset.name in job.input_datasets:
+    changed = {
+        dataset.name
+        for dataset in previous.datasets
+        if new.get(dataset.name) != dataset.partitioning
+    }
+    readers = ((dag, job) for dag in others for job in dag.jobs)
+    for dag, job in readers:
+        for name in job.input_datasets:
+            if name in changed:
                 raise InvalidDag(
-                    f"dataset {dataset.name!r} cannot be removed or partitioned anew: job "
-                    f"{job.name!r} of DAG {dag.name!r} reads it; deploy that DAG without it first"
+                    f"dataset {name!r} cannot be removed or partitioned anew: job {job.name!r} of "
+                    f"DAG {dag.name!r} reads it; deploy that DAG without it first"
                 )

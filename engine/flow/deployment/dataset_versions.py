@@ -23,7 +23,7 @@ class DatasetVersions:
     """Datasets of a DAG version by name, and the dataset versions created by its deploy.
 
     ``replaced`` are the predecessors of the created versions: the newest versions before the
-    deploy, served until now or until some earlier time.
+    deploy, current until now or until some earlier time.
     """
 
     datasets: dict[str, UUID]
@@ -41,7 +41,10 @@ class DatasetVersions:
     ) -> "DatasetVersions":
         """Write datasets, new dataset versions and pins; the other datasets keep their pins."""
         ids = await _upsert_datasets(conn, org_id, compiled)
-        pins = await _pins(conn, previous)
+        pins: dict[UUID, UUID] = {}
+        if previous is not None:
+            rows = await fetch(conn, "dags.pins", dag_version_id=previous.version_id)
+            pins = {row["dataset_uuid"]: row["dataset_version"] for row in rows}
         changed = [
             dataset
             for dataset in compiled.datasets
@@ -49,19 +52,18 @@ class DatasetVersions:
         ]
         created = {dataset.name: new_id() for dataset in changed}
         newest = await fetch(conn, "dags.newest_dataset_versions", names=[*created], org_id=org_id)
-        rows = [
+        new = [
             _version_row(dataset, ids[dataset.name], created[dataset.name]) for dataset in changed
         ]
-        await execute(conn, "dags.insert_dataset_versions", rows=Jsonb(rows))
+        await execute(conn, "dags.insert_dataset_versions", rows=Jsonb(new))
         versions = DatasetVersions(ids, created, {row["name"]: row["id"] for row in newest})
         await _inherit(conn, compiled, versions, {row["name"]: row for row in newest})
-        pinned = [created.get(name) or pins[ids[name]] for name in ids]
         await execute(
             conn,
             "dags.pin",
             dag_version_id=version_id,
             datasets=list(ids.values()),
-            versions=pinned,
+            versions=[created.get(name) or pins[id_] for name, id_ in ids.items()],
         )
         return versions
 
@@ -84,15 +86,10 @@ async def _upsert_datasets(
         conn, "dags.upsert_datasets", org_id=org_id, dag_name=compiled.name, rows=Jsonb(rows)
     )
     names = [dataset.name for dataset in compiled.datasets]
-    found = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
-    return {row["name"]: row["id"] for row in found}
-
-
-async def _pins(conn: Connection, previous: CurrentVersion | None) -> dict[UUID, UUID]:
-    if previous is None:
-        return {}
-    rows = await fetch(conn, "dags.pins", dag_version_id=previous.version_id)
-    return {row["dataset_uuid"]: row["dataset_version"] for row in rows}
+    return {
+        row["name"]: row["id"]
+        for row in await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
+    }
 
 
 def _version_row(dataset: CompiledDataset, dataset_id: UUID, version: UUID) -> dict[str, Any]:
@@ -119,33 +116,30 @@ async def _inherit(
     it. If the table is the same, cursors are carried over too.
     """
     for dataset in compiled.sources:
-        was = newest.get(dataset.name)
-        if was is None:
+        replaced = newest.get(dataset.name)
+        if replaced is None:
             continue
-        before = PartitionSpace.from_spec(was["partitioning"])
-        if _space(dataset).is_alike(before):
-            which = {
+        before = PartitionSpace.from_spec(replaced["partitioning"])
+        after = PartitionSpace.from_spec(msgspec.json.decode(dataset.partitioning))
+        if after.is_alike(before):
+            ids = {
                 "dataset": versions.datasets[dataset.name],
                 "previous": versions.replaced[dataset.name],
                 "version": versions.created[dataset.name],
             }
-            spaces = before, _space(dataset)
-            await _keep_partitions(conn, *spaces, which)
-            said = await fetch(conn, "invalidations.inheritable", **which)
-            await carry_over(conn, said, *spaces, which["version"])
-            if was["storage_location"] == dataset.storage.get("table"):
-                await execute(conn, "cursors.inherit", **which)
+            await _inherit_partitions(conn, before, after, ids)
+            rows = await fetch(conn, "invalidations.inheritable", **ids)
+            await carry_over(conn, rows, before, after, ids["version"])
+            if replaced["storage_location"] == dataset.storage.get("table"):
+                await execute(conn, "cursors.inherit", **ids)
 
 
-async def _keep_partitions(
-    conn: Connection, before: PartitionSpace, now: PartitionSpace, which: Mapping[str, UUID]
+async def _inherit_partitions(
+    conn: Connection, before: PartitionSpace, after: PartitionSpace, ids: Mapping[str, UUID]
 ) -> None:
-    there = await fetch(
-        conn, "partitions.existing", dataset=which["dataset"], version=which["previous"]
+    existing = await fetch(
+        conn, "partitions.existing", dataset=ids["dataset"], version=ids["previous"]
     )
-    kept = now.part_of(before.from_keys(row["key"] for row in there))
-    await execute(conn, "partitions.inherit", keys=list(now.keys(kept, most=len(there))), **which)
-
-
-def _space(dataset: CompiledDataset) -> PartitionSpace:
-    return PartitionSpace.from_spec(msgspec.json.decode(dataset.partitioning))
+    inherited = after.part_of(before.from_keys(row["key"] for row in existing))
+    keys = list(after.keys(inherited, most=len(existing)))
+    await execute(conn, "partitions.inherit", keys=keys, **ids)

@@ -1,4 +1,4 @@
-"""Deploy a DAG file: create and serve a DAG version, with new versions of changed datasets.
+"""Deploy a DAG file: create the current DAG version, with new versions of changed datasets.
 
 A deploy is one transaction under the planning lock. Unfinished tasks of unchanged jobs go on. Those
 of changed jobs are canceled, because the new dataset versions are built from scratch.
@@ -31,7 +31,7 @@ from engine.flow.deployment.sql_code import with_sql_code
 from engine.flow.execution.dependents import resolve_dependents, unblock
 from engine.flow.execution.output_tables import find_conflicts
 from engine.flow.planning.plan import plan_rows
-from engine.flow.shared.invalidations import definition_change
+from engine.flow.shared.invalidations import NewInvalidation, definition_change
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, Regenerated, diff
@@ -99,10 +99,10 @@ async def _follow(conn: Connection, org: OrgContext, deployed: Deployment) -> li
     followed = []
     changes = [deployed]
     while changes:
-        each = changes.pop()
+        changed = changes.pop()
         current = await load_current_versions(conn, org.id)
-        for dag in followers(current, each.dag_name, await load_user_defined(conn)):
-            changes.append(await _deploy(conn, org, dag, each.diff.regenerated))
+        for dag in followers(current, changed.dag_name, await load_user_defined(conn)):
+            changes.append(await _deploy(conn, org, dag, changed.diff.regenerated))
             followed.append(dag.dag)
     return followed
 
@@ -123,8 +123,11 @@ async def _deploy(
     jobs = await _insert_jobs(conn, org.id, version_id, compiled)
     versions = await DatasetVersions.make(conn, org.id, version_id, previous, compiled, change)
     await write_columns(conn, org.id, previous, compiled, versions, jobs)
-    await _serve(conn, org.id, compiled.name, version_id)
-    canceled = await _hand_on(conn, previous, compiled, jobs, versions.created)
+    await execute(
+        conn, "dags.set_current", org_id=org.id, dag_name=dag.dag, dag_version_id=version_id
+    )
+    await execute(conn, "orgs.bump_epoch", org_id=org.id)
+    canceled = await _retain_tasks(conn, previous, compiled, jobs, versions.created)
     invalidations = [
         *await canceled_rebuilds(conn, org, compiled, versions, canceled),
         *await changed_sources_read_by_others(conn, org, compiled, versions, change),
@@ -179,14 +182,7 @@ def _job_row(job: CompiledJob) -> dict[str, Any]:
     }
 
 
-async def _serve(conn: Connection, org_id: UUID, dag_name: str, version_id: UUID) -> None:
-    await execute(
-        conn, "dags.set_current", org_id=org_id, dag_name=dag_name, dag_version_id=version_id
-    )
-    await execute(conn, "orgs.bump_epoch", org_id=org_id)
-
-
-async def _hand_on(
+async def _retain_tasks(
     conn: Connection,
     previous: CurrentVersion | None,
     compiled: CompiledDag,
@@ -203,17 +199,17 @@ async def _hand_on(
     rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=previous.version_id)
     old = {row["name"]: row["id"] for row in rows}
     sizes = {job.name: _size(job) for job in previous.compiled.jobs}
-    staying = {
+    retained = {
         job.name
         for job in compiled.jobs
         if (job.name, _size(job)) in sizes.items() and not set(job.outputs) & set(created)
     }
-    pairs = {"old": [old[name] for name in staying], "new": [jobs[name] for name in staying]}
+    pairs = {"old": [old[name] for name in retained], "new": [jobs[name] for name in retained]}
     await execute(conn, "tasks.repoint", **pairs)
     await execute(conn, "cursors.forget", jobs=list(jobs.values()))
     await execute(conn, "cursors.repoint", **pairs)
-    leaving = [job for name, job in old.items() if name not in staying]
-    return await fetch(conn, "tasks.cancel_of_jobs", jobs=leaving, outcome=_SUPERSEDED)
+    others = [job for name, job in old.items() if name not in retained]
+    return await fetch(conn, "tasks.cancel_of_jobs", jobs=others, outcome=_SUPERSEDED)
 
 
 def _size(job: CompiledJob) -> int | None:
@@ -228,7 +224,7 @@ async def _build(
     org: OrgContext,
     compiled: CompiledDag,
     versions: DatasetVersions,
-    further: Sequence[dict[str, Any]],
+    further: Sequence[NewInvalidation],
 ) -> int:
     """Plan new versions of produced datasets, stale as a whole, and further invalidations."""
     sources = {source.name for source in compiled.sources}
@@ -256,9 +252,10 @@ async def _reevaluate_first_runs(
     Readers in other DAGs are included: they now wait for new, empty dataset versions.
     """
     lineage = await org.lineage(conn)
-    read = [edge for name in versions.created for edge in lineage.readers(versions.datasets[name])]
-    concerned = [*{*jobs.values(), *(edge.job for edge in read)}]
-    blocked = await fetch(conn, "tasks.block_first_runs", jobs=concerned)
-    waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", jobs=concerned)
+    datasets = [versions.datasets[name] for name in versions.created]
+    readers = {edge.job for dataset in datasets for edge in lineage.readers(dataset)}
+    affected = [*{*jobs.values(), *readers}]
+    blocked = await fetch(conn, "tasks.block_first_runs", jobs=affected)
+    waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", jobs=affected)
     if blocked or waiting:
         await unblock(conn, org, [row["id"] for row in (*blocked, *waiting)])

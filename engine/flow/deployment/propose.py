@@ -51,7 +51,17 @@ async def propose(conn: Connection, org: OrgContext, event: SourceEvent) -> Prop
                 await costs(conn, decision),
                 await limits_exceeded(conn, org, decision),
             )
-            await _keep(conn, org, proposal, event)
+            await execute(
+                conn,
+                "plans.propose",
+                id=proposal.plan_id,
+                org_id=org.id,
+                epoch=org.epoch,
+                document=Jsonb(decision.document),
+                task_count=decision.tasks,
+                event=Jsonb(msgspec.to_builtins(event)),
+                estimate=Jsonb(asdict(proposal.estimate)),
+            )
     return proposal
 
 
@@ -59,7 +69,7 @@ def _invalidations(lineage: Lineage, event: SourceEvent) -> Iterator[Invalidatio
     resolved = resolve(lineage, Received.one(event, Delivery("impact", "0")))
     if not resolved.served:
         raise InvalidInput(
-            f"version {event.version} of dataset {event.dataset!r} is not the one that is served: "
+            f"version {event.version} of dataset {event.dataset!r} is not the current one: "
             "a change to it affects nothing"
         )
     for invalidation in coalesce([resolved]):
@@ -73,17 +83,3 @@ def _invalidations(lineage: Lineage, event: SourceEvent) -> Iterator[Invalidatio
                 columns=invalidation.columns,
                 row_filter=invalidation.rows,
             )
-
-
-async def _keep(conn: Connection, org: OrgContext, proposal: Proposal, event: SourceEvent) -> None:
-    await execute(
-        conn,
-        "plans.propose",
-        id=proposal.plan_id,
-        org_id=org.id,
-        epoch=org.epoch,
-        document=Jsonb(proposal.decision.document),
-        task_count=proposal.decision.tasks,
-        event=Jsonb(msgspec.to_builtins(event)),
-        estimate=Jsonb(asdict(proposal.estimate)),
-    )

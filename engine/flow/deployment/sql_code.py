@@ -30,20 +30,21 @@ async def with_sql_code(
     """
     tables = dict(_tables(current, dag))
     jobs = {
-        job.name: (_selects(job), [tables[input_.dataset] for input_ in job.inputs
-                                   if input_.dataset in tables])
+        job.name: (
+            _selects(job),
+            [tables[input_.dataset] for input_ in job.inputs if input_.dataset in tables],
+        )
         for job in dag.jobs
         if job.activation != "source" and job.operator == "sql" and job.version is None
-    }  # fmt: skip
-    every = [select for selects, _ in jobs.values() for select in selects]
-    if not await _named(conn, every, {table for _, read in jobs.values() for table in read}):
+    }
+    selects_of_all = [select for selects, _ in jobs.values() for select in selects]
+    if not await _named(
+        conn, selects_of_all, {table for _, read in jobs.values() for table in read}
+    ):
         return dag.with_code({name: {} for name in jobs})
     try:
         return dag.with_code(
-            {
-                name: await used_code(conn, *selects_and_tables)
-                for name, selects_and_tables in jobs.items()
-            }
+            {name: await used_code(conn, selects, read) for name, (selects, read) in jobs.items()}
         )
     except InvalidInput as error:
         raise InvalidDag(str(error)) from None
@@ -56,23 +57,23 @@ async def check_sql_code(
     tables: Collection[TableName],
 ) -> None:
     """Raise InvalidInput if the code used by SELECTs has changed since the deploy."""
-    found = await used_code(conn, selects, tables)
-    if found != code:
+    current = await used_code(conn, selects, tables)
+    if current != code:
         raise InvalidInput(
             f"the database has other code than when the DAG was deployed: "
-            f"{', '.join(differences(code, found))}; deploy the DAG again, which rebuilds what the "
-            "code makes, then retry the task"
+            f"{', '.join(differences(code, current))}; deploy the DAG again, which rebuilds the "
+            "outputs of the code, then retry the task"
         )
 
 
-def differences(deployed: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
+def differences(deployed: Mapping[str, str], current: Mapping[str, str]) -> Iterator[str]:
     """Describe the differences between two sets of hashes, by name."""
-    for name in sorted({*deployed, *found}):
-        if name not in found:
+    for name in sorted({*deployed, *current}):
+        if name not in current:
             yield f"{name} is missing"
         elif name not in deployed:
             yield f"{name} is new"
-        elif deployed[name] != found[name]:
+        elif deployed[name] != current[name]:
             yield f"{name} has changed"
 
 
@@ -83,7 +84,7 @@ async def used_code(
 
     Must run in a transaction. Raises InvalidInput for more than a thousand objects.
     """
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     known: set[_Object] = set()
     new = await _named(conn, selects, tables)
     if new:
@@ -95,16 +96,16 @@ async def used_code(
                 f"a SELECT uses more than {_MOST:,} functions and views: give the job a `version`, "
                 "and change it when one of them changes"
             )
-        new = await _next(conn, new, found) - known
-    return found
+        new = await _next(conn, new, hashes) - known
+    return hashes
 
 
-async def _next(conn: Connection, objects: set[_Object], found: dict[str, str]) -> set[_Object]:
+async def _next(conn: Connection, objects: set[_Object], hashes: dict[str, str]) -> set[_Object]:
     """Hash some objects; return the objects used by their definitions."""
     classes, oids = map(list, zip(*sorted(objects), strict=True))
     rows = await fetch(conn, "code.definitions", classes=classes, oids=oids)
     for row in rows:
-        found[row["name"]] = sha256(row["definition"].encode()).hexdigest()[:16]
+        hashes[row["name"]] = sha256(row["definition"].encode()).hexdigest()[:16]
     used = await fetch(conn, "code.depends", classes=classes, oids=oids)
     return _objects(used) | await _in_bodies(conn, [row for row in rows if row["body"]])
 
@@ -114,10 +115,10 @@ async def _in_bodies(conn: Connection, rows: Iterable[Row]) -> set[_Object]:
     named: set[tuple[Name, str]] = set()
     operators: set[str] = set()
     for row in rows:
-        found = mentioned(row["body"])
-        called |= {(name, row["home"]) for name in found.called}
-        named |= {(name, row["home"]) for name in found.names}
-        operators |= found.operators
+        mentions = mentioned(row["body"])
+        called |= {(name, row["home"]) for name in mentions.called}
+        named |= {(name, row["home"]) for name in mentions.names}
+        operators |= mentions.operators
     return await _look_up(conn, called, operators, named)
 
 
@@ -125,9 +126,9 @@ async def _named(
     conn: Connection, selects: Iterable[str], tables: Iterable[TableName]
 ) -> set[_Object]:
     """Look up the objects named in SELECTs, and the views among their tables."""
-    found = [mentioned(select) for select in selects]
-    called = {(name, "public") for code in found for name in code.called}
-    operators = {name for code in found for name in code.operators}
+    mentions = [mentioned(select) for select in selects]
+    called = {(name, "public") for mention in mentions for name in mention.called}
+    operators = {name for mention in mentions for name in mention.operators}
     views = {(Name(*table.parts), "public") for table in tables}
     return await _look_up(conn, called, operators, views)
 

@@ -45,7 +45,9 @@ async def claim(
     except _NotLeasable as failure:
         if len(failure.tasks) > 1:
             return await claim(conn, org, claimant, len(failure.tasks) // 2)
-        await _give_up(conn, failure)
+        (task,) = failure.tasks
+        _log.error("task cannot be leased", task=str(task), why=failure.reason)
+        await execute(conn, "tasks.reject", id=task, error=failure.reason, outcome=_OUTCOME)
         return []
 
 
@@ -56,12 +58,6 @@ class _NotLeasable(Exception):
         self.tasks = tasks
         self.reason = reason
         super().__init__(reason)
-
-
-async def _give_up(conn: Connection, failure: _NotLeasable) -> None:
-    (task,) = failure.tasks
-    _log.error("task cannot be leased", task=str(task), why=failure.reason)
-    await execute(conn, "tasks.reject", id=task, error=failure.reason, outcome=_OUTCOME)
 
 
 async def _claim(conn: Connection, org: OrgContext, claimant: Claimant, limit: int) -> list[Lease]:
@@ -76,7 +72,7 @@ async def _claim(conn: Connection, org: OrgContext, claimant: Claimant, limit: i
             closed=[job for job, count in free_slots.items() if count < 1],
             limit=limit,
         )
-        chosen = list(_within(rows, free_slots))
+        chosen = list(_within_caps(rows, free_slots))
         if not chosen or await org.lineage(conn) is not lineage:
             # A concurrent deploy has moved the tasks to new job rows; the next claim takes them.
             return []
@@ -100,7 +96,7 @@ async def _free_slots(conn: Connection, lineage: Lineage) -> dict[UUID, int]:
     return {job: cap - running.get(job, 0) if job in ours else 0 for job, cap in caps.items()}
 
 
-def _within(rows: Sequence[Row], free_slots: dict[UUID, int]) -> Iterator[Row]:
+def _within_caps(rows: Sequence[Row], free_slots: dict[UUID, int]) -> Iterator[Row]:
     for row in rows:
         count = free_slots.get(row["job_id"])
         if count is None:
@@ -121,7 +117,7 @@ async def _lease(
         "tasks.lease",
         worker_id=claimant.worker_id,
         ids=[row["id"] for row in rows],
-        lease_seconds=[_lease_seconds(job, claimant) for job, _ in needs],
+        lease_seconds=[job.heartbeat_timeout_seconds or claimant.lease_seconds for job, _ in needs],
         input_versions=[Jsonb(read) for read in versions],
     )
     by_id = {row["id"]: row for row in leased}
@@ -133,16 +129,12 @@ async def _lease(
     ]
 
 
-def _lease_seconds(job: Job, claimant: Claimant) -> int:
-    return job.heartbeat_timeout_seconds or claimant.lease_seconds
-
-
 async def _cursors(conn: Connection, jobs: Collection[Job]) -> dict[tuple[UUID, UUID, UUID], str]:
     """Return the stored cursors of inputs read incrementally, by job, dataset and version."""
-    following = list({job.id for job in jobs if job.strategy == "PerUpdate"})
-    if not following:
+    incremental = list({job.id for job in jobs if job.strategy == "PerUpdate"})
+    if not incremental:
         return {}
-    rows = await fetch(conn, "cursors.of_jobs", jobs=following)
+    rows = await fetch(conn, "cursors.of_jobs", jobs=incremental)
     return {
         (row["job_id"], row["dataset_uuid"], row["dataset_version"]): row["cursor_value"]
         for row in rows
@@ -162,12 +154,12 @@ class _Terms:
     def of(lineage: Lineage, job: Job, cursors: Mapping[tuple[UUID, UUID, UUID], str]) -> "_Terms":
         inputs = {input_.alias: lineage.dataset(input_.dataset) for input_ in job.inputs}
         outputs = tuple(lineage.dataset(output) for output in job.outputs)
-        stored = {
-            dataset.id: cursors.get((job.id, dataset.id, dataset.version))
+        cursor_values = {
+            dataset.id: cursors[key]
             for dataset in inputs.values()
+            if (key := (job.id, dataset.id, dataset.version)) in cursors
         }
-        found = {dataset: value for dataset, value in stored.items() if value is not None}
-        return _Terms(job, inputs, outputs, found)
+        return _Terms(job, inputs, outputs, cursor_values)
 
 
 def _as_lease(

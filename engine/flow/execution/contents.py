@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -51,13 +51,17 @@ async def write_contents(
         _outcome(row, report, propagated.get(report.task_id))
         for row, report in zip(rows, reports, strict=True)
     ]
-    written = [_row(*pair) for pair in zip(reports, outcomes, strict=True)]
-    await execute(conn, "partitions.write", rows=Jsonb(written))
+    contents = [_row(report, outcome) for report, outcome in zip(reports, outcomes, strict=True)]
+    await execute(conn, "partitions.write", rows=Jsonb(contents))
     for report, outcome in zip(reports, outcomes, strict=True):
         if outcome.content.oldest_row_changes:
             where = report.dataset_uuid, report.dataset_version
             await bound_row_changes(conn, lineage, *where, [report.partition_key])
-    return list(_changes(reports, outcomes))
+    return [
+        PartitionChange(report, outcome.columns, outcome.unpropagated)
+        for report, outcome in zip(reports, outcomes, strict=True)
+        if outcome.columns is not PRUNED
+    ]
 
 
 def _outcome(row: Row, report: Report, propagated: Mapping[str, Any] | None) -> Outcome:
@@ -90,9 +94,3 @@ def _row(report: Report, outcome: Outcome) -> dict[str, Any]:
         "row_changes": outcome.content.row_changes or None,
         **content,
     }
-
-
-def _changes(reports: Sequence[Report], outcomes: Sequence[Outcome]) -> Iterator[PartitionChange]:
-    for report, outcome in zip(reports, outcomes, strict=True):
-        if outcome.columns is not PRUNED:
-            yield PartitionChange(report, outcome.columns, outcome.unpropagated)

@@ -38,13 +38,17 @@ class Changes:
     def of(
         lineage: Lineage,
         completions: Sequence[Completion],
-        made: Sequence[Report],
+        reports: Sequence[Report],
         changed: Sequence[PartitionChange],
     ) -> Changes:
-        """Split tasks into fully and partly changed; ``changed`` is a subset of ``made``."""
-        single = {c.lease.task_id for c in completions if _is_read_by_all(lineage, c.lease.job)}
+        """Split tasks into fully and partly changed; ``changed`` is a subset of ``reports``."""
+        read_by_all = {
+            completion.lease.task_id
+            for completion in completions
+            if _is_read_by_all(lineage, completion.lease.job)
+        }
+        written = Counter(report.task_id for report in reports if report.task_id in read_by_all)
         entirely = Counter(change.report.task_id for change in changed if change.columns is None)
-        written = Counter(row.task_id for row in made if row.task_id in single)
         whole = {task for task, count in written.items() if entirely[task] == count}
         parts: dict[UUID, _Parts] = defaultdict(dict)
         for change in changed:
@@ -79,17 +83,13 @@ async def reached(conn: Connection, org: OrgContext, parts: Mapping[UUID, _Parts
 
 def _is_triggered(lineage: Lineage, row: Row, read: Reads, changed: _Parts) -> bool:
     """Return True if a task reads a changed part over one of its triggering edges."""
-    edges = [edge for edge in lineage.inputs(row["job_id"]) if edge.dataset in row["datasets"]]
-    return any(
-        reaches(edge.columns, columns)
-        for edge in edges
-        for columns in _columns_of(changed, edge.dataset, read)
-    )
-
-
-def _columns_of(changed: _Parts, dataset: UUID, read: Reads) -> set[DirtyColumns]:
-    parts = ((dataset, key) for key in read.get(dataset, ()))
-    return {changed[part] for part in parts if part in changed}
+    for edge in lineage.inputs(row["job_id"]):
+        if edge.dataset in row["datasets"]:
+            parts = ((edge.dataset, key) for key in read.get(edge.dataset, ()))
+            columns = {changed[part] for part in parts if part in changed}
+            if any(reaches(edge.columns, names) for names in columns):
+                return True
+    return False
 
 
 def _is_read_by_all(lineage: Lineage, job: Job) -> bool:

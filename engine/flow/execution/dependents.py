@@ -128,9 +128,9 @@ async def _existing(
     conn: Connection, lineage: Lineage, jobs: Collection[UUID]
 ) -> dict[UUID, PartitionSet]:
     """Load the existing partitions of all outputs and inputs of the jobs."""
-    found = [lineage.job(job) for job in jobs]
-    concerned = {dataset for job in found for dataset in job.outputs}
-    concerned |= {input_.dataset for job in found for input_ in job.inputs}
+    read_jobs = [lineage.job(job) for job in jobs]
+    concerned = {dataset for job in read_jobs for dataset in job.outputs}
+    concerned |= {input_.dataset for job in read_jobs for input_ in job.inputs}
     return await existing_of(conn, lineage, concerned)
 
 

@@ -9,7 +9,6 @@ from engine.errors import LeaseLost
 from engine.flow.execution.dependents import resolve_dependents
 from engine.flow.execution.forget import forget_partial_writes
 from engine.flow.shared.org_context import OrgContext
-from engine.lineage.graph import Lineage
 from engine.model.task import Lease
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
@@ -42,7 +41,7 @@ async def end_attempt(
     )
     if successor is not None:
         await hand_over(conn, org, row["id"], successor["id"], error)
-    elif retryable and row["attempts"] < _max_attempts(lineage, row["job_id"]):
+    elif retryable and row["attempts"] < lineage.job(row["job_id"]).max_attempts:
         seconds = backoff_seconds(row["attempts"])
         await execute(conn, "tasks.retry_later", id=row["id"], error=error, backoff_seconds=seconds)
     else:
@@ -62,7 +61,3 @@ async def hand_over(
 def backoff_seconds(attempt: int) -> float:
     """Return the seconds to wait after the given attempt: 1, 2, 4, … up to five minutes."""
     return min(2.0 ** (attempt - 1), _LONGEST_BACKOFF)
-
-
-def _max_attempts(lineage: Lineage, job_id: UUID) -> int:
-    return lineage.job(job_id).max_attempts

@@ -74,54 +74,58 @@ async def find_conflicts(
     if not targets:
         return []
     names = {path: _quoted(conn, target.table) for path, target in targets.items()}
-    found = await _relations(conn, names.values())
+    relations = await _relations(conn, names.values())
     reached = await _reached(conn, names.values())
     rows = [row for rows in reached.values() for row in rows]
-    near = {*(row["table"] for row in rows), *(target.table.name for target in targets.values())}
-    claims = [*own_claims(compiled), *await find_claims(conn, org_id, near, rows, compiled)]
+    tables = {*(row["table"] for row in rows), *(target.table.name for target in targets.values())}
+    claims = [*own_claims(compiled), *await find_claims(conn, org_id, tables, rows, compiled)]
     by_name = _by_bare_name(claims)
     problems = []
     for path, target in targets.items():
         name = names[path]
         rows = reached.get(name) or [_row_to_be(target)]
         close = [claim for row in rows for claim in by_name.get(bare_name(row["table"]), ())]
-        if problem := _objection(target, found.get(name), rows, close):
+        if problem := _objection(target, relations.get(name), rows, close):
             problems.append(Problem((*path, "storage"), problem))
     return problems
 
 
-async def check_target(conn: Connection, org_id: UUID, dataset: Dataset, found: Relation) -> None:
+async def check_target(
+    conn: Connection, org_id: UUID, dataset: Dataset, relation: Relation
+) -> None:
     """Raise InvalidInput if a job may not write its dataset to an existing table."""
     target = _target(dataset.id, dataset.name, dataset.storage)
-    if _is_simple(target, found):
+    if _is_simple(target, relation):
         return
     name = _quoted(conn, target.table)
     rows = (await _reached(conn, [name])).get(name, [])
-    near = {row["table"] for row in rows} | {found.name}
-    claims = await find_claims(conn, org_id, near, rows)
-    if problem := _objection(target, found, rows, claims):
+    tables = {row["table"] for row in rows} | {relation.name}
+    claims = await find_claims(conn, org_id, tables, rows)
+    if problem := _objection(target, relation, rows, claims):
         raise InvalidInput(f"dataset {dataset.name!r}: {problem}")
 
 
-def _is_simple(target: _Target, found: Relation) -> bool:
+def _is_simple(target: _Target, relation: Relation) -> bool:
     """Return True for a plain table marked with the dataset, which needs no further check."""
-    mark = TableMark.read(found.comment)
+    mark = TableMark.read(relation.comment)
     is_own = mark is not None and mark.dataset == str(target.id)
-    return is_own and found.kind == "r" and not (found.has_relatives or found.rule)
+    return is_own and relation.kind == "r" and not (relation.has_relatives or relation.rule)
 
 
 def _objection(
-    target: _Target, found: Relation | None, rows: Sequence[Row], claims: Collection[Claim]
+    target: _Target, relation: Relation | None, rows: Sequence[Row], claims: Collection[Claim]
 ) -> str | None:
     """Return the reason not to write the target, with the remedy; None if writing is allowed."""
     others = [claim for claim in claims if claim.dataset != target.dataset or not claim.is_ours]
-    if found is not None and found.kind not in _TABLES:
-        return f"{found} is a view, and a write to it changes other tables: name a table"
-    if found is not None and found.rule:
-        return f"{found} has the rule {found.rule}, which rewrites what the job writes: drop it"
-    if taken := _taken(target, rows, others) or _cascading(target, rows):
-        return taken
-    return _unmarked(target, found) if found is not None else None
+    if relation is not None and relation.kind not in _TABLES:
+        return f"{relation} is a view, and a write to it changes other tables: name a table"
+    if relation is not None and relation.rule:
+        return (
+            f"{relation} has the rule {relation.rule}, which rewrites what the job writes: drop it"
+        )
+    if objection := _taken(target, rows, others) or _cascading(target, rows):
+        return objection
+    return _unmarked(target, relation) if relation is not None else None
 
 
 def _taken(target: _Target, rows: Iterable[Row], claims: Collection[Claim]) -> str | None:
@@ -146,14 +150,16 @@ def _cascading(target: _Target, rows: Iterable[Row]) -> str | None:
     return None
 
 
-def _unmarked(target: _Target, found: Relation) -> str | None:
-    mark = TableMark.read(found.comment)
+def _unmarked(target: _Target, relation: Relation) -> str | None:
+    mark = TableMark.read(relation.comment)
     if target.is_adopted or (mark is not None and mark.dataset == str(target.id)):
         return None
     give = "name another table, or give this one to the job with storage: {adopt: true}"
     if mark is None:
-        return f"table {found} exists, and Knockon did not create it: {give}"
-    return f"table {found} was created for another dataset and holds its rows: {give}, or drop it"
+        return f"table {relation} exists, and Knockon did not create it: {give}"
+    return (
+        f"table {relation} was created for another dataset and holds its rows: {give}, or drop it"
+    )
 
 
 def _target(id_: UUID | None, dataset: str, storage: Mapping[str, Any]) -> _Target:
@@ -196,17 +202,17 @@ async def _relations(conn: Connection, names: Iterable[str]) -> dict[str, Relati
 
 
 async def _reached(conn: Connection, names: Iterable[str]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+    rows_by_name: dict[str, list[Row]] = {}
     for row in await fetch(conn, "tables.reached_by_writes", names=list(names)):
-        found.setdefault(row["name"], []).append(row)
-    return found
+        rows_by_name.setdefault(row["name"], []).append(row)
+    return rows_by_name
 
 
 def _by_bare_name(claims: Iterable[Claim]) -> dict[str, list[Claim]]:
-    found: dict[str, list[Claim]] = {}
+    claims_by_name: dict[str, list[Claim]] = {}
     for claim in claims:
-        found.setdefault(bare_name(claim.table.name), []).append(claim)
-    return found
+        claims_by_name.setdefault(bare_name(claim.table.name), []).append(claim)
+    return claims_by_name
 
 
 def _quoted(conn: Connection, table: TableName) -> str:

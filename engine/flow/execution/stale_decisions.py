@@ -119,7 +119,7 @@ async def forget_decisions(
     decided = {(row["dataset_uuid"], row["partition_key"]) for row in rows}
     if not decided:
         return
-    over = [
+    recomputed = [
         (output, key, job.strategy != "PerUpdate" or None in row_filters)
         for job, keys, row_filters in needs
         for output in job.outputs[:1]
@@ -129,8 +129,8 @@ async def forget_decisions(
     await execute(
         conn,
         "stale.forget_decisions",
-        datasets=[output for output, _, _ in over],
-        versions=[lineage.dataset(output).version for output, _, _ in over],
-        keys=[key for _, key, _ in over],
-        read_all_rows=[reads_all for _, _, reads_all in over],
+        datasets=[output for output, _, _ in recomputed],
+        versions=[lineage.dataset(output).version for output, _, _ in recomputed],
+        keys=[key for _, key, _ in recomputed],
+        read_all_rows=[reads_all for _, _, reads_all in recomputed],
     )

@@ -49,8 +49,8 @@ def own_claims(compiled: CompiledDag) -> Iterator[Claim]:
     for dataset in compiled.datasets:
         source = jobs[dataset.job].source or {}
         is_source = jobs[dataset.job].activation == "source"
-        kept = [table_text(dataset.storage, dataset.name)] if keeps_table(dataset.storage) else []
-        tables = [table_name(text) for text in kept]
+        stored = [table_text(dataset.storage, dataset.name)] if keeps_table(dataset.storage) else []
+        tables = [table_name(text) for text in stored]
         if source.get("kind") == "postgres":
             tables.append(sql_name(str(source["table"])))
         for table in tables:
@@ -69,18 +69,18 @@ async def find_claims(
     With a compiled DAG, its own claims are left to `own_claims`, except for captured tables.
     """
     rows = await fetch(conn, "tables.claims", names=sorted({bare_name(name) for name in names}))
-    found = [
+    claims = [
         _claim(row, org_id, (sql_name if row["folds"] else table_name)(row["spelling"]))
         for row in rows
         if compiled is None or (row["org_id"], row["dag_name"]) != (org_id, compiled.name)
     ]
-    found += [
+    claims += [
         _claim(row, org_id, TableName(row["schema"], row["table"]))
         for row in await _captured(conn, reached)
         if compiled is None or not _is_removed(row, org_id, compiled)
     ]
-    foreign = [claim for claim in found if not claim.is_ours]
-    return [*(claim for claim in found if claim.is_ours), *await _entitled(conn, org_id, foreign)]
+    foreign = [claim for claim in claims if not claim.is_ours]
+    return [*(claim for claim in claims if claim.is_ours), *await _entitled(conn, org_id, foreign)]
 
 
 def _claim(row: Row, org_id: UUID, table: TableName) -> Claim:

@@ -76,17 +76,17 @@ async def ingest(
     async with conn.transaction():
         await _advance(conn, org.id, batch)
         ends = await end_runs(conn, org.id, batch.runs)
-        taken = await _take_in(conn, org, (*batch.received, *ends.received))
+        ingested = await _take_in(conn, org, (*batch.received, *ends.received))
         unrecorded = await _record_lineage(conn, org, batch.reported_lineage)
-        rejections = (*batch.rejections, *ends.rejections, *taken.rejections, *unrecorded)
+        rejections = (*batch.rejections, *ends.rejections, *ingested.rejections, *unrecorded)
         await write_dead_letters(conn, org.id, batch.consumer, rejections)
         if rejected and rejections:
             await rejected(rejections)
-        if taken.invalidations:
+        if ingested.invalidations:
             await notify(conn, INVALIDATIONS, org.id)
         if confirm is not None:
             await confirm(conn)  # last: no other statement may see a later deploy
-    return replace(taken, rejections=rejections, unnamed_runs=ends.unnamed)
+    return replace(ingested, rejections=rejections, unnamed_runs=ends.unnamed)
 
 
 async def write_dead_letters(
@@ -222,7 +222,7 @@ async def _of_known_versions(
         for refusal in _refusals(
             events.received,
             f"dataset {events.dataset.name!r} has no version {events.version}: "
-            "leave it out to mean the served one",
+            "leave it out to mean the current one",
         )
     ]
     return [events for events in resolved if events.served or events.version in known], refused

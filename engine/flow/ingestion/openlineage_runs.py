@@ -62,13 +62,13 @@ async def end_runs(conn: Connection, org_id: UUID, runs: Sequence[RunReports]) -
 
 async def _announce(conn: Connection, org_id: UUID, runs: RunReports) -> list[Rejection]:
     """Store outputs announced before the end of a run; reject them at the limit."""
-    open_ = [report for report in runs.reports if not report.is_end and report.outputs]
-    if not open_:
+    unended = [report for report in runs.reports if not report.is_end and report.outputs]
+    if not unended:
         return []
     row = await fetch_one(conn, "runs.announced", org_id=org_id, feed=runs.feed, most=MOST)
     if row and row["outputs"] >= MOST:
-        return [_refused(report) for report in open_]
-    pairs = [(report, output) for report in open_ for output in report.outputs]
+        return [_refused(report) for report in unended]
+    pairs = [(report, output) for report in unended for output in report.outputs]
     await execute(
         conn,
         "runs.announce",
@@ -101,14 +101,14 @@ async def _ended(conn: Connection, org_id: UUID, runs: RunReports) -> list[Deliv
     if ends:
         names = [end.run for end in ends]
         await execute(conn, "runs.end", org_id=org_id, feed=runs.feed, runs=names)
-    every = list({report.run for report in runs.reports})
-    rows = await fetch(conn, "runs.take", org_id=org_id, feed=runs.feed, runs=every)
+    run_ids = list({report.run for report in runs.reports})
+    rows = await fetch(conn, "runs.take", org_id=org_id, feed=runs.feed, runs=run_ids)
     lost = await fetch(conn, "runs.expire", org_id=org_id, feed=runs.feed)
     reports = {end.run: end for end in ends}
     named = {(end.run, out.namespace, out.name) for end in ends for out in end.outputs}
-    left = [row for row in rows if row["is_whole"] or (row["run"], *_name(row)) not in named]
-    found = [_delivery(reports.get(run), run, kept) for run, kept in _by_run(left)]
-    return found + [_delivery(None, run, kept, _LOST) for run, kept in _by_run(lost)]
+    unnamed = [row for row in rows if row["is_whole"] or (row["run"], *_name(row)) not in named]
+    deliveries = [_delivery(reports.get(run), run, kept) for run, kept in _by_run(unnamed)]
+    return deliveries + [_delivery(None, run, kept, _LOST) for run, kept in _by_run(lost)]
 
 
 def _by_run(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:

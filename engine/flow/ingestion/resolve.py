@@ -123,7 +123,7 @@ def _version(dataset: Dataset, text: str | None) -> UUID:
     except ValueError:
         raise InvalidEvent(
             f"version {text!r} of dataset {dataset.name!r} is not a UUID: "
-            "leave it out to mean the served one"
+            "leave it out to mean the current one"
         ) from None
 
 

@@ -90,19 +90,19 @@ async def _invalidated(
     """Return the scopes of open invalidations; no other evidence exists until they are planned."""
     producers = {output: job for job in jobs for output in job.outputs}
     rows = await fetch(conn, "stale.open_invalidations", org_id=org.id, datasets=list(producers))
-    found = []
+    stale = []
     for row in rows:
         job, name = producers[row["dataset_uuid"]], lineage.dataset(row["dataset_uuid"]).name
         verdict, because = invalidation_verdict(row["planning_error"], "of it")
         key = row["partition_key"] or SINGLE_RUN_KEY
         reasons = (Reason("invalidated"),)
-        found.append(StalePartition(job.dag_name, job.name, name, key, verdict, because, reasons))
-    return Slice(0, tuple(found))
+        stale.append(StalePartition(job.dag_name, job.name, name, key, verdict, because, reasons))
+    return Slice(0, tuple(stale))
 
 
 async def _stalled(conn: Connection, org: OrgContext, jobs: Sequence[Job], mend: bool) -> Slice:
     """Return the partitions of blocked tasks without anything left to unblock them."""
-    found = []
+    stalled = []
     async with conn.transaction():
         lineage = await org.lineage(conn)
         ids = [job.id for job in jobs if lineage.find_job(job.id) is not None]
@@ -111,13 +111,13 @@ async def _stalled(conn: Connection, org: OrgContext, jobs: Sequence[Job], mend:
             job = lineage.job(row["job_id"])
             name, because = lineage.dataset(job.outputs[0]).name, f"task {row['id']} is blocked"
             reasons = (Reason("stalled"),)
-            found += [
+            stalled += [
                 StalePartition(job.dag_name, job.name, name, key, "lost", because, reasons)
                 for key in judged_keys(job, row["partitions"])
             ]
         if mend and rows:
             await unblock_all(conn, org, [row["id"] for row in rows])
-    return Slice(0, tuple(found))
+    return Slice(0, tuple(stalled))
 
 
 async def _audit_slice(
@@ -128,11 +128,11 @@ async def _audit_slice(
     if lineage.find_job(job.id) is None:
         return None
     stale = await stale_partitions(conn, lineage, [(job, keys)])
-    found: tuple[StalePartition, ...] = ()
+    partitions: tuple[StalePartition, ...] = ()
     if stale:
         standing = await load_standing(conn, org, lineage, job, [key for _, key in stale])
-        found = tuple(_judged(lineage, job, keys, stale, standing))
-    result = Slice(len(keys), found)
+        partitions = tuple(_judged(lineage, job, keys, stale, standing))
+    result = Slice(len(keys), partitions)
     if mend and result.lost:
         await _invalidate(conn, org, lineage, job, result.lost)
     return result

@@ -42,13 +42,13 @@ async def carry_late(conn: Connection, lineage: Lineage, rows: Sequence[Row]) ->
     if not rows:
         return []
     versions = list({row["dataset_version"] for row in rows})
-    found = await fetch(conn, "dags.partitionings", versions=versions)
-    cut = {row["id"]: PartitionSpace.from_spec(row["partitioning"]) for row in found}
+    rows_of_versions = await fetch(conn, "dags.partitionings", versions=versions)
+    spaces = {row["id"]: PartitionSpace.from_spec(row["partitioning"]) for row in rows_of_versions}
     carried: list[Row] = []
     for (dataset, version), alike in groupby(sorted(rows, key=_ends), key=_ends):
         served, now = lineage.dataset(dataset), lineage.space(dataset)
-        if now.is_alike(cut[version]):
-            carried += await carry_over(conn, alike, cut[version], now, served.version)
+        if now.is_alike(spaces[version]):
+            carried += await carry_over(conn, alike, spaces[version], now, served.version)
     return carried
 
 

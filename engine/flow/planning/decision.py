@@ -165,8 +165,10 @@ def _widened(
     if is_known:
         return invalidation
     cut_by = {dimension.column or name for name, dimension in space.dimensions}
-    kept = {column: condition for column, condition in rows.spec().items() if column in cut_by}
-    return replace(invalidation, columns=None, row_filter=kept or None)
+    on_partitions = {
+        column: condition for column, condition in rows.spec().items() if column in cut_by
+    }
+    return replace(invalidation, columns=None, row_filter=on_partitions or None)
 
 
 def _invalidation(row: Row) -> Invalidation:

@@ -114,12 +114,12 @@ def _invalidated(
         for row in open_rows
         if row["dataset_uuid"] in job.outputs and row["reason"] not in ABOUT_READERS
     ]
-    found: dict[str, tuple[Verdict, str]] = {}
+    verdicts: dict[str, tuple[Verdict, str]] = {}
     for key in keys if own else ():
         covering = [row for row in own if key == SINGLE_RUN_KEY or _covers(lineage, job, row, key)]
         if covering:
-            found[key] = verdict_of_covering(covering)
-    return found
+            verdicts[key] = verdict_of_covering(covering)
+    return verdicts
 
 
 def _covers(lineage: Lineage, job: Job, row: Row, key: str) -> bool:
@@ -147,15 +147,15 @@ def invalidation_verdict(planning_error: str | None, of: str) -> tuple[Verdict, 
 
 async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str, Row]:
     """Fetch unfinished tasks by the keys to be built; runnable tasks take priority."""
-    found: dict[str, Row] = {}
+    tasks: dict[str, Row] = {}
     rows = await fetch(
         conn, "stale.open_tasks", job=job.id, keys=None if job.is_single_run else list(keys)
     )
     for row in rows:
         for key in judged_keys(job, row["partitions"]):
-            if key not in found or found[key]["status"] == "failed":
-                found[key] = row
-    return found
+            if key not in tasks or tasks[key]["status"] == "failed":
+                tasks[key] = row
+    return tasks
 
 
 async def _decisions(
@@ -174,10 +174,10 @@ async def _pending(
     """Fetch plans pending approval by the keys to be recomputed."""
     rows = await fetch(conn, "stale.pending_steps", org_id=org.id, job=job.name, dag=job.dag_name)
     space = lineage.job_space(job)
-    found: dict[str, Any] = {}
+    plans: dict[str, Any] = {}
     for row in rows:
         step = space.from_keys(row["partitions"])
         for key in keys:
             if job.is_single_run or step.covers(space.parse(key)):
-                found[key] = row["plan_id"]
-    return found
+                plans[key] = row["plan_id"]
+    return plans

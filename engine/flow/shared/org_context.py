@@ -24,9 +24,9 @@ class OrgContext:
         """Return the lineage visible to the transaction of ``conn``."""
         epoch, cached = await lineage_epoch(conn, self.id), self._cached
         while cached is None or cached[0] != epoch:
-            found = await self._read(conn, epoch)
+            loaded = await self._read(conn, epoch)
             before, epoch = epoch, await lineage_epoch(conn, self.id)
-            cached = (before, found) if found is not None else None
+            cached = (before, loaded) if loaded is not None else None
         self._cached = cached
         return cached[1]
 

@@ -88,29 +88,29 @@ async def stale_partitions(
 ) -> Stale:
     """Judge partitions of jobs other than sources; return the stale ones with the reasons."""
     subjects = [(job, key) for job, keys in needs for key in judged_keys(job, keys)]
-    found = _Judgement(conn, lineage)
+    judgement = _Judgement(conn, lineage)
     runs = await _runs(conn, lineage, subjects)
     built = [(*subject, row["task_id"]) for subject, row in runs if row["task_id"]]
     for (job, key), row in runs:
         if row["task_id"] and row["config_hash"] != job.config_hash:
-            found.add(job, key, Reason("definition"))
+            judgement.add(job, key, Reason("definition"))
         if row["is_partly_written"]:
-            found.add(job, key, Reason("partly written"))
+            judgement.add(job, key, Reason("partly written"))
         if row["is_declared_wrong"]:
-            found.add(job, key, Reason("declared wrong"))
+            judgement.add(job, key, Reason("declared wrong"))
         if row["has_unread_rows"]:
-            found.add(job, key, Reason("rows not read"))
-    await found.judge_changes(built)
-    await found.judge_appearances(built)
-    await found.judge_first_runs([subject for subject, row in runs if not row["task_id"]])
-    return found.reasons
+            judgement.add(job, key, Reason("rows not read"))
+    await judgement.judge_changes(built)
+    await judgement.judge_appearances(built)
+    await judgement.judge_first_runs([subject for subject, row in runs if not row["task_id"]])
+    return judgement.reasons
 
 
 async def _runs(
     conn: Connection, lineage: Lineage, subjects: Sequence[tuple[Job, str]]
 ) -> list[tuple[tuple[Job, str], Row]]:
     """Fetch for each subject the run that built its current content."""
-    found: list[tuple[tuple[Job, str], Row]] = []
+    runs: list[tuple[tuple[Job, str], Row]] = []
     for name, is_single_run in (("stale.runs", False), ("stale.last_runs", True)):
         asked = [subject for subject in subjects if subject[0].is_single_run is is_single_run]
         if asked:
@@ -122,8 +122,8 @@ async def _runs(
                 versions=[dataset.version for dataset in datasets],
                 keys=[key for _, key in asked],
             )
-            found += zip(asked, rows, strict=True)
-    return found
+            runs += zip(asked, rows, strict=True)
+    return runs
 
 
 @dataclass(slots=True)
@@ -200,7 +200,7 @@ class _Judgement:
 
         A run of single partitions has recorded the one input partition that an identity gives.
         """
-        found: dict[_Needed, dict[UUID, list[tuple[Job, str]]]] = {}
+        runs_by_need: dict[_Needed, dict[UUID, list[tuple[Job, str]]]] = {}
         for job, key, task in built:
             asked = {
                 edge.dataset
@@ -211,9 +211,9 @@ class _Judgement:
                 needs = partial(input_partitions, self.lineage, job, [key])
                 for dataset, partitions in (await self._answer(needs)).items():
                     if dataset in asked:
-                        runs = found.setdefault((dataset, partitions), {})
+                        runs = runs_by_need.setdefault((dataset, partitions), {})
                         runs.setdefault(task, []).append((job, key))
-        return found
+        return runs_by_need
 
     async def judge_first_runs(self, unbuilt: Sequence[tuple[Job, str]]) -> None:
         """Find partitions that were never built although nothing blocks their first run."""
@@ -257,12 +257,12 @@ class _Judgement:
 
     async def _needed(self, edge: Edge, job: Job, key: str) -> PartitionSet:
         """Return the input partitions from which a partition is built over one edge."""
-        found = self.needed.get((edge, key))
-        if found is None:
+        needed = self.needed.get((edge, key))
+        if needed is None:
             space = self.lineage.job_space(job)
-            made = space.universe if job.is_single_run else space.parse(key)
-            found = self.needed[edge, key] = await self._answer(partial(up, edge, made))
-        return found
+            partition = space.universe if job.is_single_run else space.parse(key)
+            needed = self.needed[edge, key] = await self._answer(partial(up, edge, partition))
+        return needed
 
     async def _answer(self, question: Callable[[ExistingPartitions], T]) -> T:
         """Answer a question about existing partitions, loading them on demand."""
@@ -275,10 +275,10 @@ class _Judgement:
 
 
 def _by_task(built: Sequence[tuple[Job, str, UUID]]) -> _Runs:
-    found: dict[UUID, list[tuple[Job, str]]] = {}
+    partitions_by_task: dict[UUID, list[tuple[Job, str]]] = {}
     for job, key, task in built:
-        found.setdefault(task, []).append((job, key))
-    return found
+        partitions_by_task.setdefault(task, []).append((job, key))
+    return partitions_by_task
 
 
 def _columns_read(lineage: Lineage, jobs: Collection[UUID]) -> list[dict[str, object]]:

@@ -74,7 +74,7 @@ async def _content_versions(
         versions=[lineage.dataset(dataset).version for dataset, _ in pairs],
         keys=[key for _, key in pairs],
     )
-    found: dict[UUID, dict[str, datetime]] = {dataset: {} for dataset in wanted}
+    versions: dict[UUID, dict[str, datetime]] = {dataset: {} for dataset in wanted}
     for row in rows:
-        found[row["dataset_uuid"]][row["partition_key"]] = row["materialized_at"]
-    return found
+        versions[row["dataset_uuid"]][row["partition_key"]] = row["materialized_at"]
+    return versions

@@ -124,5 +124,5 @@ async def test_a_wrong_event_is_refused(database: Database) -> None:
     world = await a_chain(database)
     with pytest.raises(UnknownName, match="nowhere"):
         await seen(world, "nowhere")
-    with pytest.raises(InvalidInput, match="not the one that is served"):
+    with pytest.raises(InvalidInput, match="not the current one"):
         await seen(world, "a", version="018f0000-0000-7000-8000-000000000000")
