@@ -110,7 +110,7 @@ def coalescing_takes_the_columns_of_the_first(patch: Patch) -> None:
 
         return wrong
 
-    around(patch, engine.flow.ingestion.ingest, "_coalesced", forgetful)
+    around(patch, engine.flow.ingestion.ingest, "coalesce", forgetful)
 
 
 @mutation

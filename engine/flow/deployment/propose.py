@@ -67,7 +67,7 @@ async def propose(conn: Connection, org: OrgContext, event: SourceEvent) -> Prop
 
 def _invalidations(lineage: Lineage, event: SourceEvent) -> Iterator[Invalidation]:
     resolved = resolve(lineage, Received.one(event, Delivery("impact", "0")))
-    if not resolved.served:
+    if not resolved.is_current:
         raise InvalidInput(
             f"version {event.version} of dataset {event.dataset!r} is not the current one: "
             "a change to it affects nothing"

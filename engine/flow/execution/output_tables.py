@@ -3,8 +3,10 @@
 Checked at every deploy for all existing tables, and by workers before each write.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -65,7 +67,9 @@ async def find_conflicts(
     conn: Connection, org_id: UUID, dag: DagFile, compiled: CompiledDag
 ) -> list[Problem]:
     """Find the outputs of SQL jobs whose tables must not be written, by path in the file."""
-    ids = await _ids(conn, org_id, compiled)
+    names = [dataset.name for dataset in compiled.datasets]
+    rows = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
+    ids = {row["name"]: row["id"] for row in rows}
     targets = {
         path: _target(ids.get(output.dataset), output.dataset, output.storage)
         for path, job, output in outputs(dag)
@@ -73,19 +77,22 @@ async def find_conflicts(
     }
     if not targets:
         return []
-    names = {path: _quoted(conn, target.table) for path, target in targets.items()}
-    relations = await _relations(conn, names.values())
-    reached = await _reached(conn, names.values())
-    rows = [row for rows in reached.values() for row in rows]
-    tables = {*(row["table"] for row in rows), *(target.table.name for target in targets.values())}
-    claims = [*own_claims(compiled), *await find_claims(conn, org_id, tables, rows, compiled)]
-    by_name = _by_bare_name(claims)
+    quoted = {path: _quoted(conn, target.table) for path, target in targets.items()}
+    relations = await _relations(conn, quoted.values())
+    reached = await _reached(conn, quoted.values())
+    written = list(chain.from_iterable(reached.values()))
+    tables = {row["table"] for row in written} | {target.table.name for target in targets.values()}
+    claims_by_name: defaultdict[str, list[Claim]] = defaultdict(list)
+    for claim in (
+        *own_claims(compiled),
+        *await find_claims(conn, org_id, tables, written, compiled),
+    ):
+        claims_by_name[bare_name(claim.table.name)].append(claim)
     problems = []
     for path, target in targets.items():
-        name = names[path]
-        rows = reached.get(name) or [_row_to_be(target)]
-        close = [claim for row in rows for claim in by_name.get(bare_name(row["table"]), ())]
-        if problem := _objection(target, relations.get(name), rows, close):
+        of_target = reached.get(quoted[path]) or [_row_to_be(target)]
+        claims = [claim for row in of_target for claim in claims_by_name[bare_name(row["table"])]]
+        if problem := _objection(target, relations.get(quoted[path]), of_target, claims):
             problems.append(Problem((*path, "storage"), problem))
     return problems
 
@@ -180,12 +187,6 @@ def _row_to_be(target: _Target) -> Row:
     }
 
 
-async def _ids(conn: Connection, org_id: UUID, compiled: CompiledDag) -> dict[str, UUID]:
-    names = [dataset.name for dataset in compiled.datasets]
-    rows = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
-    return {row["name"]: row["id"] for row in rows}
-
-
 async def _relations(conn: Connection, names: Iterable[str]) -> dict[str, Relation]:
     rows = await fetch(conn, "tables.describe", names=list(names))
     return {
@@ -206,13 +207,6 @@ async def _reached(conn: Connection, names: Iterable[str]) -> dict[str, list[Row
     for row in await fetch(conn, "tables.reached_by_writes", names=list(names)):
         rows_by_name.setdefault(row["name"], []).append(row)
     return rows_by_name
-
-
-def _by_bare_name(claims: Iterable[Claim]) -> dict[str, list[Claim]]:
-    claims_by_name: dict[str, list[Claim]] = {}
-    for claim in claims:
-        claims_by_name.setdefault(bare_name(claim.table.name), []).append(claim)
-    return claims_by_name
 
 
 def _quoted(conn: Connection, table: TableName) -> str:

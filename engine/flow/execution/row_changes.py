@@ -38,23 +38,18 @@ async def bound_row_changes(
         content = msgspec.convert(row["content"], Content)
         dropped = content.oldest_row_changes
         if dropped:
-            for job in {edge.job: edge for edge in lineage.readers(dataset)}:
+            for job in dict.fromkeys(edge.job for edge in lineage.readers(dataset)):
                 await _raise(conn, lineage, lineage.job(job), dataset, row, dropped)
-            await _replace(conn, dataset, version, row["key"], content.without(dropped))
-
-
-async def _replace(
-    conn: Connection, dataset: UUID, version: UUID, key: str, content: Content
-) -> None:
-    await execute(
-        conn,
-        "row_changes.replace",
-        dataset=dataset,
-        version=version,
-        key=key,
-        column_versions=Jsonb(msgspec.to_builtins(content.column_versions)),
-        row_changes=Jsonb(msgspec.to_builtins(content.row_changes)),
-    )
+            bounded = content.without(dropped)
+            await execute(
+                conn,
+                "row_changes.replace",
+                dataset=dataset,
+                version=version,
+                key=row["key"],
+                column_versions=Jsonb(msgspec.to_builtins(bounded.column_versions)),
+                row_changes=Jsonb(msgspec.to_builtins(bounded.row_changes)),
+            )
 
 
 async def _raise(
@@ -105,10 +100,10 @@ def _reached_runs(
     reached_runs: set[UUID] = set()
     for first, rows in missed.items():
         if job.is_single_run:
-            found = {SINGLE_RUN_KEY} if since[first] else set()
+            keys = {SINGLE_RUN_KEY} if since[first] else set()
         else:
-            found = {*space.keys(since[first] & space.from_keys(row["key"] for row in rows))}
-        reached_runs |= {row["task_id"] for row in rows if row["key"] in found}
+            keys = {*space.keys(since[first] & space.from_keys(row["key"] for row in rows))}
+        reached_runs |= {row["task_id"] for row in rows if row["key"] in keys}
     return reached_runs
 
 

@@ -25,7 +25,7 @@ class CoalescedInvalidation:
 
     dataset: UUID
     version: UUID
-    served: bool
+    is_current: bool
     reason: str
     texts: tuple[str | None, ...]
     columns: frozenset[str] | None
@@ -112,7 +112,7 @@ def _coalesced(group: Sequence[Resolved]) -> CoalescedInvalidation:
     return CoalescedInvalidation(
         dataset=sample.dataset.id,
         version=sample.version,
-        served=sample.served,
+        is_current=sample.is_current,
         reason=sample.event.reason,
         texts=whole + tuple(sample.space.texts(_named_partitions(group))),
         columns=sample.columns,

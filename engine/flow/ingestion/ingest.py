@@ -25,7 +25,6 @@ from engine.gc_pause import gc_paused
 from engine.lineage.graph import Lineage
 from engine.model.event import (
     MAX_TEXT,
-    Advance,
     Batch,
     Delivery,
     Received,
@@ -76,7 +75,7 @@ async def ingest(
     async with conn.transaction():
         await _advance(conn, org.id, batch)
         ends = await end_runs(conn, org.id, batch.runs)
-        ingested = await _take_in(conn, org, (*batch.received, *ends.received))
+        ingested = await _write_received(conn, org, (*batch.received, *ends.received))
         unrecorded = await _record_lineage(conn, org, batch.reported_lineage)
         rejections = (*batch.rejections, *ends.rejections, *ingested.rejections, *unrecorded)
         await write_dead_letters(conn, org.id, batch.consumer, rejections)
@@ -113,54 +112,57 @@ async def write_dead_letters(
 
 
 async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:
+    """Advance the positions by compare-and-set. Raises PositionLost."""
     for move in sorted(batch.advances, key=lambda move: move.stream):
-        if not await _moved(conn, org_id, batch.consumer, move):
+        name = "positions.start" if move.before is None else "positions.advance"
+        row = await fetch_one(
+            conn,
+            name,
+            org_id=org_id,
+            consumer=batch.consumer,
+            stream=move.stream,
+            before=move.before,
+            after=move.after,
+        )
+        if row is None:
             raise PositionLost(
                 f"consumer {batch.consumer!r} does not find position {move.before!r} of "
                 f"{move.stream!r} any more: another owner moved it; resume from the stored one"
             )
 
 
-async def _moved(conn: Connection, org_id: UUID, consumer: str, move: Advance) -> bool:
-    name = "positions.start" if move.before is None else "positions.advance"
-    row = await fetch_one(
-        conn,
-        name,
-        org_id=org_id,
-        consumer=consumer,
-        stream=move.stream,
-        before=move.before,
-        after=move.after,
-    )
-    return row is not None
-
-
-async def _take_in(conn: Connection, org: OrgContext, received: Sequence[Received]) -> Ingested:
+async def _write_received(
+    conn: Connection, org: OrgContext, received: Sequence[Received]
+) -> Ingested:
     """Write invalidations; on a data error, reject the faulty deliveries."""
     if not received:
         return Ingested((), ())
     await org.lineage(conn)  # outside the try: a lineage error is not the deliveries' fault
     try:
         async with conn.transaction():
-            return await _written(conn, org, received)
+            return await _ingest_events(conn, org, received)
     except Exception as error:
         if not is_due_to_data(error):
             raise
         halves = halved(received)
         if halves is None:
             return Ingested((), tuple(_refusals(received, reason_of(error))))
-    first, second = [await _take_in(conn, org, half) for half in halves]
+    first, second = [await _write_received(conn, org, half) for half in halves]
     return Ingested(
         first.invalidations + second.invalidations, first.rejections + second.rejections
     )
 
 
-async def _written(conn: Connection, org: OrgContext, received: Sequence[Received]) -> Ingested:
+async def _ingest_events(
+    conn: Connection, org: OrgContext, received: Sequence[Received]
+) -> Ingested:
     lineage = await org.lineage(conn)
     groups = list(by_scope(received))
     resolved, refused = _resolved(lineage, groups, await _former_columns(conn, lineage, groups))
     known, unknown = await _of_known_versions(conn, resolved)
-    written = await _write(conn, org.id, _coalesced(known))
+    with gc_paused():
+        coalesced = coalesce(known)
+    written = await _insert(conn, org.id, coalesced)
     return Ingested(tuple(written), (*refused, *unknown))
 
 
@@ -191,13 +193,13 @@ def _resolved(
 ) -> tuple[list[Resolved], list[Rejection]]:
     resolved: list[Resolved] = []
     refused: list[Rejection] = []
-    for alike in groups:
+    for events in groups:
         # A manual request with unknown columns is rejected, for the operator to correct.
-        is_by_hand = request_of(alike[0]) is not None
+        is_manual = request_of(events[0]) is not None
         try:
-            resolved.append(resolve(lineage, *alike, former=None if is_by_hand else former))
+            resolved.append(resolve(lineage, *events, former=None if is_manual else former))
         except InvalidInput as error:
-            refused += _refusals(alike, str(error))
+            refused += _refusals(events, str(error))
     return resolved, refused
 
 
@@ -205,19 +207,19 @@ async def _of_known_versions(
     conn: Connection, resolved: Sequence[Resolved]
 ) -> tuple[list[Resolved], list[Rejection]]:
     """Return the events of current or former dataset versions, and rejections of the others."""
-    named = [events for events in resolved if not events.served]
-    if not named:
+    others = [events for events in resolved if not events.is_current]
+    if not others:
         return list(resolved), []
     rows = await fetch(
         conn,
         "invalidations.known_versions",
-        datasets=[events.dataset.id for events in named],
-        versions=[events.version for events in named],
+        datasets=[events.dataset.id for events in others],
+        versions=[events.version for events in others],
     )
     known = {row["id"] for row in rows}
     refused = [
         refusal
-        for events in named
+        for events in others
         if events.version not in known
         for refusal in _refusals(
             events.received,
@@ -225,10 +227,7 @@ async def _of_known_versions(
             "leave it out to mean the current one",
         )
     ]
-    return [events for events in resolved if events.served or events.version in known], refused
-
-
-_coalesced = gc_paused()(coalesce)
+    return [events for events in resolved if events.is_current or events.version in known], refused
 
 
 def _refusals(received: Iterable[Received], error: str) -> list[Rejection]:
@@ -252,7 +251,11 @@ async def _record_lineage(
         if not is_due_to_data(error):
             raise
         if len(reported) == 1:
-            return [_unrecorded(reported[0], error)]
+            report = reported[0]
+            position = f"{report.runs[0]}/{report.names[0].name}"[:MAX_TEXT]
+            delivery = Delivery("openlineage", position, msgspec.json.encode(report))
+            reason = f"the reported column lineage cannot be stored: {reason_of(error)}"
+            return [rejection(delivery, reason)]
     middle = len(reported) // 2
     return [
         *await _record_lineage(conn, org, reported[:middle]),
@@ -260,15 +263,7 @@ async def _record_lineage(
     ]
 
 
-def _unrecorded(reported: ReportedLineage, error: Exception) -> Rejection:
-    position = f"{reported.runs[0]}/{reported.names[0].name}"[:MAX_TEXT]
-    return rejection(
-        Delivery("openlineage", position, msgspec.json.encode(reported)),
-        f"the reported column lineage cannot be stored: {reason_of(error)}",
-    )
-
-
-async def _write(
+async def _insert(
     conn: Connection, org_id: UUID, invalidations: Sequence[CoalescedInvalidation]
 ) -> list[UUID]:
     if not invalidations:
@@ -316,7 +311,7 @@ def _parameters(invalidation: CoalescedInvalidation) -> dict[str, Any]:
         "events": invalidation.events,
         "idempotency_key": invalidation.key,
         "request_hash": invalidation.request_hash,
-        "outcome": None if invalidation.served else "not_current",
+        "outcome": None if invalidation.is_current else "not_current",
         "ids": [new_id() for _ in invalidation.texts],
         "partition_keys": invalidation.texts,
     }

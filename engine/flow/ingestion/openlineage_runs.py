@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from uuid import UUID
 
 import msgspec
@@ -19,7 +19,7 @@ from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch, fetch_one
 
 MOST = 100_000
-"""Limit on the outputs remembered per feed."""
+"""Limit on the outputs stored per feed."""
 
 _LOST = "ABORT"
 """Event type used for the end of a run if no end was reported."""
@@ -45,18 +45,18 @@ async def end_runs(conn: Connection, org_id: UUID, runs: Sequence[RunReports]) -
     received: list[Received] = []
     rejections: list[Rejection] = []
     unnamed = 0
-    for each in sorted(runs, key=lambda reports: reports.feed):
-        await execute(conn, "runs.lock", org_id=org_id, feed=each.feed)
-        rejections += await _announce(conn, org_id, each)
-        for delivery in await _ended(conn, org_id, each):
+    for of_feed in sorted(runs, key=attrgetter("feed")):
+        await execute(conn, "runs.lock", org_id=org_id, feed=of_feed.feed)
+        rejections += await _announce(conn, org_id, of_feed)
+        for delivery in await _ended(conn, org_id, of_feed):
             unnamed += 1
-            outcome = each.read(delivery)
+            outcome = of_feed.read(delivery)
             if isinstance(outcome, Rejection):
                 rejections.append(outcome)
             else:
                 received += outcome
-        await execute(conn, "runs.forget_expired", org_id=org_id, feed=each.feed)
-        await execute(conn, "runs.forget_ends", org_id=org_id, feed=each.feed)
+        await execute(conn, "runs.forget_expired", org_id=org_id, feed=of_feed.feed)
+        await execute(conn, "runs.forget_ends", org_id=org_id, feed=of_feed.feed)
     return Ends(received, rejections, unnamed)
 
 
@@ -90,7 +90,7 @@ def _refused(report: RunReport) -> Rejection:
     ended = msgspec.structs.replace(report, kind="COMPLETE")
     return rejection(
         Delivery(report.stream, report.position, _message(ended, report.outputs)),
-        f"{MOST} outputs of runs that have not ended are remembered already; replay this letter "
+        f"{MOST} outputs of runs that have not ended are stored already; replay this letter "
         "when the run has ended, or let its last event name its outputs",
     )
 
@@ -106,18 +106,18 @@ async def _ended(conn: Connection, org_id: UUID, runs: RunReports) -> list[Deliv
     lost = await fetch(conn, "runs.expire", org_id=org_id, feed=runs.feed)
     reports = {end.run: end for end in ends}
     named = {(end.run, out.namespace, out.name) for end in ends for out in end.outputs}
-    unnamed = [row for row in rows if row["is_whole"] or (row["run"], *_name(row)) not in named]
-    deliveries = [_delivery(reports.get(run), run, kept) for run, kept in _by_run(unnamed)]
-    return deliveries + [_delivery(None, run, kept, _LOST) for run, kept in _by_run(lost)]
+    unnamed = [
+        row
+        for row in rows
+        if row["is_whole"] or (row["run"], row["namespace"], row["name"]) not in named
+    ]
+    deliveries = [_delivery(reports.get(run), run, of_run) for run, of_run in _by_run(unnamed)]
+    return deliveries + [_delivery(None, run, of_run, _LOST) for run, of_run in _by_run(lost)]
 
 
 def _by_run(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
     by_run = groupby(sorted(rows, key=itemgetter("run")), key=itemgetter("run"))
-    return [(run, list(kept)) for run, kept in by_run]
-
-
-def _name(row: Row) -> tuple[str, str]:
-    return row["namespace"], row["name"]
+    return [(run, list(of_run)) for run, of_run in by_run]
 
 
 def _delivery(
@@ -137,14 +137,16 @@ def _delivery(
         stream=first["stream"],
         position=first["position"],
     )
-    outputs = [_output(row) for row in rows]
+    outputs = [
+        RunOutput(
+            namespace=row["namespace"],
+            name=row["name"],
+            text=row["output"],
+            is_whole=row["is_whole"],
+        )
+        for row in rows
+    ]
     return Delivery(end.stream, f"{end.position}#announced", _message(end, outputs))
-
-
-def _output(row: Row) -> RunOutput:
-    return RunOutput(
-        namespace=row["namespace"], name=row["name"], text=row["output"], is_whole=row["is_whole"]
-    )
 
 
 def _message(report: RunReport, outputs: Iterable[RunOutput]) -> bytes:

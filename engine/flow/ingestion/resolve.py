@@ -21,15 +21,15 @@ from engine.partitions import PartitionSet, PartitionSpace
 class Resolved:
     """Validated events of one scope; ``event`` is the first of them.
 
-    ``partitions`` None means the whole dataset. ``served`` is False for events of a dataset version
-    other than the current.
+    ``partitions`` None means the whole dataset. ``is_current`` is False for events of a former
+    dataset version.
     """
 
     received: tuple[Received, ...]
     dataset: Dataset
     space: PartitionSpace
     version: UUID
-    served: bool
+    is_current: bool
     partitions: PartitionSet | None
     columns: frozenset[str] | None
     rows: dict[str, Any] | None
@@ -80,7 +80,7 @@ def resolve(
         dataset=dataset,
         space=space,
         version=version,
-        served=version == dataset.version,
+        is_current=version == dataset.version,
         partitions=_partitions(dataset, space, event, rows),
         columns=_columns(dataset, None if is_of_table else known, event.columns),
         rows=rows,

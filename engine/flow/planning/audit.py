@@ -14,7 +14,12 @@ from dataclasses import dataclass
 import msgspec
 
 from engine.flow.execution.dependents import unblock_all
-from engine.flow.planning.pending_work import Standing, Verdict, invalidation_verdict, load_standing
+from engine.flow.planning.pending_work import (
+    PendingWork,
+    Verdict,
+    invalidation_verdict,
+    load_pending_work,
+)
 from engine.flow.shared.invalidations import insert_own, own_invalidation
 from engine.flow.shared.load_partitions import load_existing, load_expected
 from engine.flow.shared.org_context import OrgContext
@@ -130,8 +135,8 @@ async def _audit_slice(
     stale = await stale_partitions(conn, lineage, [(job, keys)])
     partitions: tuple[StalePartition, ...] = ()
     if stale:
-        standing = await load_standing(conn, org, lineage, job, [key for _, key in stale])
-        partitions = tuple(_judged(lineage, job, keys, stale, standing))
+        pending = await load_pending_work(conn, org, lineage, job, [key for _, key in stale])
+        partitions = tuple(_judged(lineage, job, keys, stale, pending))
     result = Slice(len(keys), partitions)
     if mend and result.lost:
         await _invalidate(conn, org, lineage, job, result.lost)
@@ -156,12 +161,12 @@ async def _keys(conn: Connection, org: OrgContext, job: Job) -> Sequence[str]:
 
 
 def _judged(
-    lineage: Lineage, job: Job, keys: Sequence[str], stale: Stale, standing: Standing
+    lineage: Lineage, job: Job, keys: Sequence[str], stale: Stale, pending: PendingWork
 ) -> Iterator[StalePartition]:
     dataset = lineage.dataset(job.outputs[0]).name
     order = {key: index for index, key in enumerate(keys)}
     for (_, key), reasons in sorted(stale.items(), key=lambda item: order[item[0][1]]):
-        verdict, because = standing.of(key)
+        verdict, because = pending.of(key)
         yield StalePartition(job.dag_name, job.name, dataset, key, verdict, because, tuple(reasons))
 
 

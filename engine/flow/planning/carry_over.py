@@ -46,9 +46,9 @@ async def carry_late(conn: Connection, lineage: Lineage, rows: Sequence[Row]) ->
     spaces = {row["id"]: PartitionSpace.from_spec(row["partitioning"]) for row in rows_of_versions}
     carried: list[Row] = []
     for (dataset, version), alike in groupby(sorted(rows, key=_ends), key=_ends):
-        served, now = lineage.dataset(dataset), lineage.space(dataset)
+        current, now = lineage.dataset(dataset), lineage.space(dataset)
         if now.is_alike(spaces[version]):
-            carried += await carry_over(conn, alike, spaces[version], now, served.version)
+            carried += await carry_over(conn, alike, spaces[version], now, current.version)
     return carried
 
 

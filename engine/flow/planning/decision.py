@@ -41,7 +41,7 @@ class Decision:
 async def decide_rows(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> Decision:
     """Plan locked invalidations, given as table rows."""
     lineage = await org.lineage(conn)
-    return await decide(conn, lineage, await _served(conn, lineage, rows))
+    return await decide(conn, lineage, await _of_current_versions(conn, lineage, rows))
 
 
 async def decide(
@@ -114,29 +114,26 @@ async def _plan(conn: Connection, lineage: Lineage, invalidations: Sequence[Inva
                 known[dataset] = await load_known(conn, lineage, dataset)
 
 
-async def _served(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> list[Invalidation]:
+async def _of_current_versions(
+    conn: Connection, lineage: Lineage, rows: Sequence[Row]
+) -> list[Invalidation]:
     """Select invalidations of current dataset versions, and carry those of sources over.
 
     Other invalidations are marked as not current: they are kept but not planned.
     """
-    current = [row for row in rows if _is_served(lineage, row)]
-    others = [row for row in rows if not _is_served(lineage, row)]
-    sources = [row for row in others if _is_of_source(lineage, row)]
-    routed = [*current, *await carry_late(conn, lineage, sources)]
-    aside = {row["id"] for row in rows} - {row["id"] for row in routed}
-    if aside:
-        await execute(conn, "invalidations.not_current", ids=list(aside))
-    return list(map(_invalidation, routed))
-
-
-def _is_served(lineage: Lineage, row: Row) -> bool:
-    dataset = lineage.find_dataset(row["dataset_uuid"])
-    return dataset is not None and dataset.version == row["dataset_version"]
-
-
-def _is_of_source(lineage: Lineage, row: Row) -> bool:
-    dataset = lineage.find_dataset(row["dataset_uuid"])
-    return dataset is not None and lineage.producer(dataset.id).activation == "source"
+    current: list[Row] = []
+    of_sources: list[Row] = []
+    for row in rows:
+        dataset = lineage.find_dataset(row["dataset_uuid"])
+        if dataset is not None and dataset.version == row["dataset_version"]:
+            current.append(row)
+        elif dataset is not None and lineage.producer(dataset.id).activation == "source":
+            of_sources.append(row)
+    current += await carry_late(conn, lineage, of_sources)
+    not_current = {row["id"] for row in rows} - {row["id"] for row in current}
+    if not_current:
+        await execute(conn, "invalidations.not_current", ids=list(not_current))
+    return list(map(_invalidation, current))
 
 
 def _is_narrow(invalidation: Invalidation) -> bool:

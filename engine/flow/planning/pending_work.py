@@ -24,7 +24,7 @@ _MOST_REACHING = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PendingWork:
     """Pending work and decisions, by partition key and for the job as a whole.
 
     ``by_inputs`` has the partitions that open invalidations reach through an input.
@@ -37,17 +37,17 @@ class Standing:
 
     def of(self, key: str) -> tuple[Verdict, str | None]:
         """Return the verdict on a stale partition, with the reason."""
-        return self.of_keys.get(key) or self._reached(key) or self.of_job or ("lost", None)
-
-    def _reached(self, key: str) -> tuple[Verdict, str] | None:
+        if key in self.of_keys:
+            return self.of_keys[key]
         partition = self.space.universe if key == SINGLE_RUN_KEY else self.space.parse(key)
-        return next((verdict for reached, verdict in self.by_inputs if reached & partition), None)
+        verdicts = (verdict for reached, verdict in self.by_inputs if reached & partition)
+        return next(verdicts, self.of_job or ("lost", None))
 
 
-async def load_standing(
+async def load_pending_work(
     conn: Connection, org: OrgContext, lineage: Lineage, job: Job, keys: Sequence[str]
-) -> Standing:
-    """Load the standing of partition keys of a job, ``*`` for a single-run job."""
+) -> PendingWork:
+    """Load the pending work for partition keys of a job, ``*`` for a single-run job."""
     of_keys: dict[str, tuple[Verdict, str]] = {}
     for key, row in (await _decisions(conn, lineage, job, keys)).items():
         by = f" by {row['decided_by']}" if row["decided_by"] else ""
@@ -64,7 +64,7 @@ async def load_standing(
     of_job: tuple[Verdict, str] | None = (
         ("left", "its job runs only when somebody asks for it") if is_manual else None
     )
-    return Standing(of_job, of_keys, _by_inputs(lineage, job, rows), lineage.job_space(job))
+    return PendingWork(of_job, of_keys, _by_inputs(lineage, job, rows), lineage.job_space(job))
 
 
 def _by_inputs(

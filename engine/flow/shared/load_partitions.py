@@ -13,12 +13,11 @@ from engine.store.run import fetch
 
 async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
     """Load the partitions that exist or that unfinished tasks are about to build."""
-    served = lineage.dataset(dataset)
     rows = await fetch(
         conn,
         "partitions.known",
         dataset=dataset,
-        version=served.version,
+        version=lineage.dataset(dataset).version,
         producer=lineage.producer(dataset).id,
     )
     return lineage.space(dataset).from_keys(row["key"] for row in rows)

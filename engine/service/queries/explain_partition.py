@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import InvalidPartition
-from engine.flow.planning.pending_work import Verdict, load_standing, verdict_of_covering
+from engine.flow.planning.pending_work import Verdict, load_pending_work, verdict_of_covering
 from engine.flow.shared.load_partitions import load_expected
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Reason, Rule, stale_partitions
@@ -165,7 +165,7 @@ async def _verdict(
     if built and not reasons:
         return "fresh", None
     subject = SINGLE_RUN_KEY if job.is_single_run else key
-    verdict, because = (await load_standing(conn, org, lineage, job, [subject])).of(subject)
+    verdict, because = (await load_pending_work(conn, org, lineage, job, [subject])).of(subject)
     return verdict if reasons else "waiting", because
 
 

@@ -265,7 +265,7 @@ async def test_no_more_is_remembered_than_fits(
     done = await feed.take(event("START", output("orders", "2013-02-13"), run="r2"))
 
     [letter] = done.rejections
-    assert "2 outputs of runs that have not ended are remembered already" in letter.error
+    assert "2 outputs of runs that have not ended are stored already" in letter.error
     async with feed.world.conn() as conn:
         [stored] = await dead_letters(feed.world.caller, feed.world.service, limit=1)
         [again] = await replay(conn, feed.world.org, [stored.id])
