@@ -131,7 +131,7 @@ DRILLS = (
     ("forked", "first_undone"),
     ("tiny", "remade"),
     ("picky", "pending"),
-    ("picky", "cut_off"),
+    ("forked", "told_late"),
     ("tiny", "shown"),
     ("tiny", "shown_late"),
     ("forked", "expired"),
@@ -150,9 +150,10 @@ DRILLS = (
     ("fanned", "left_undone_and_joined"),
     ("blocked", "changed_in_one_plan"),
     ("grouped", "reached_by_one"),
-    ("forked", "told_late"),
+    ("blocked", "fails_ahead"),
     ("ranged", "first_named_with_known"),
     ("joined", "first_built_late"),
+    ("picky", "cut_off"),
     ("undeclared", "altered"),
 )
 """Small worlds, each with one rare condition that it lives through again and again."""
