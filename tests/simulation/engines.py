@@ -23,7 +23,7 @@ from tests.simulation.upstream import Upstream
 _POSITION = "SELECT position FROM consumer_positions WHERE org_id = %(org)s AND stream = 's'"
 _GIVEN_UP = """
 SELECT id FROM data_invalidations
-WHERE org_id = %(org)s AND planning_error LIKE '%% attempts to plan it alone had no end%%'
+WHERE org_id = %(org)s AND planning_error LIKE '%% attempts to plan it alone were interrupted%%'
 """
 _RUNNING = "SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'running' ORDER BY id"
 _EXPIRE = """

@@ -51,7 +51,7 @@ UNION ALL
 SELECT 'an invalidation that cannot be planned', i.planning_error FROM data_invalidations i
 WHERE i.org_id = %(org)s AND i.planning_error IS NOT NULL
     -- what planners have crashed on is replayed at rest
-    AND i.planning_error NOT LIKE '%% attempts to plan it alone had no end%%'
+    AND i.planning_error NOT LIKE '%% attempts to plan it alone were interrupted%%'
 UNION ALL
 SELECT 'a task that cannot be leased', f.error_message FROM tasks f
 WHERE f.org_id = %(org)s AND f.status = 'failed' AND f.outcome LIKE 'its inputs cannot%%'

@@ -1,8 +1,8 @@
 """Apply a proposed plan exactly as shown, or not at all.
 
 The proposed change is ingested and planned separately from other changes. If the result differs
-from the stored plan, the transaction is rolled back. Applying implies approval: limits do not hold
-a plan after review by a person.
+from the stored plan, the transaction is rolled back. Applying implies approval, so limits do not
+apply to a plan reviewed by a person.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from engine.errors import InvalidInput
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.ingestion.resolve import resolve
 from engine.flow.planning.decision import Decision, decide_rows
-from engine.flow.planning.plan import carry_out
+from engine.flow.planning.plan import execute_plan
 from engine.flow.planning.review import changes_since, lock_plan, record_review
 from engine.flow.planning.set_aside import planning
 from engine.flow.shared.org_context import OrgContext
@@ -55,18 +55,18 @@ async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None
         if changes:
             raise Rollback(transaction)
         with planning(f"plan {plan_id}"):
-            planned = await carry_out(conn, org, decision, plan_id)
+            planned = await execute_plan(conn, org, decision, plan_id)
         await record_review(conn, plan_id, "applied", by)
     ids = () if changes else tuple(invalidation.id for invalidation in decision.invalidations)
     return Applied(plan_id, ids, 0 if changes else planned.tasks, changes=changes)
 
 
 async def _ingested(
-    conn: Connection, org: OrgContext, plan_id: UUID, said: dict[str, Any]
+    conn: Connection, org: OrgContext, plan_id: UUID, stored: dict[str, Any]
 ) -> Decision:
     """Ingest the plan's change, and plan its invalidations. Raises InvalidInput."""
     event = msgspec.structs.replace(
-        msgspec.convert(said, SourceEvent), id=f"plan/{plan_id}", source="knockon apply"
+        msgspec.convert(stored, SourceEvent), id=f"plan/{plan_id}", source="knockon apply"
     )
     received = Received.one(event, Delivery(MANUAL, f"plan/{plan_id}"))
     resolve(await org.lineage(conn), received)

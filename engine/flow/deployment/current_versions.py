@@ -114,6 +114,6 @@ def _refuse_orphans(
         for name in job.input_datasets:
             if name in changed:
                 raise InvalidDag(
-                    f"dataset {name!r} cannot be removed or partitioned anew: job {job.name!r} of "
-                    f"DAG {dag.name!r} reads it; deploy that DAG without it first"
+                    f"dataset {name!r} cannot be removed or repartitioned: job {job.name!r} of "
+                    f"DAG {dag.name!r} reads it; deploy that DAG without the input first"
                 )

@@ -30,8 +30,8 @@ async def complete(conn: Connection, org: OrgContext, completion: Completion) ->
     if not accepted:
         lease = completion.lease
         raise LeaseLost(
-            f"task {lease.task_id} is not {lease.worker_id!r}'s any more: its lease ran out or it "
-            "was canceled; throw the result away, whoever holds the task now does the work"
+            f"task {lease.task_id} is no longer leased by {lease.worker_id!r}: the lease expired, "
+            "or the task was canceled; discard the result"
         )
 
 

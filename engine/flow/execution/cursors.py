@@ -51,5 +51,5 @@ def later(kind: str, one: str, other: str) -> bool:
     except (ValueError, TypeError):
         raise InvalidInput(
             f"cursor values {one!r} and {other!r} cannot be compared as {kind}: "
-            "report the value in the type that the DAG file declares"
+            "report the value in the type declared by the DAG file"
         ) from None

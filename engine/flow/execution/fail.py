@@ -25,7 +25,7 @@ async def fail(
     async with conn.transaction():
         row = await fetch_one(conn, "tasks.lock_running", id=lease.task_id, token=lease.token)
         if row is None:
-            raise LeaseLost(f"task {lease.task_id} is not {lease.worker_id!r}'s any more")
+            raise LeaseLost(f"task {lease.task_id} is no longer leased by {lease.worker_id!r}")
         await end_attempt(conn, org, row, error, retryable=retryable)
 
 

@@ -25,7 +25,7 @@ async def cancel(
     async with conn.transaction():
         row = await _locked(conn, org, task)
         if row["status"] in _OVER:
-            raise InvalidInput(f"task {task} is {row['status']} already: there is nothing to end")
+            raise InvalidInput(f"task {task} is already {row['status']} and cannot be canceled")
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
         lineage = await org.lineage(conn)
         await forget_unplanned(conn, lineage, [(row["job_id"], row["partitions"])])

@@ -149,7 +149,7 @@ def _check_new(lineage: Lineage, lease: Lease, dataset: Dataset, partition: str)
     if not lease.job.is_single_run:
         raise InvalidInput(
             f"job {lease.job.name!r} reported partition {partition!r}, which its task does not "
-            f"hold: report {', '.join(lease.partitions)}"
+            f"contain: report {', '.join(lease.partitions)}"
         )
     lineage.space(dataset.id).from_keys([partition])
 

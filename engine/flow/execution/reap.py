@@ -27,7 +27,7 @@ async def reap(conn: Connection, org: OrgContext, limit: int = 100) -> int:
 
 async def _end(conn: Connection, org: OrgContext, row: Row) -> bool:
     error = (
-        f"worker {row['worker_id']!r} has not been heard of since its lease ran out "
+        f"worker {row['worker_id']!r} has sent no heartbeat; its lease expired "
         f"at {row['lease_expires_at']:%Y-%m-%d %H:%M:%S %Z}"
     )
     try:

@@ -126,8 +126,8 @@ async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:
         )
         if row is None:
             raise PositionLost(
-                f"consumer {batch.consumer!r} does not find position {move.before!r} of "
-                f"{move.stream!r} any more: another owner moved it; resume from the stored one"
+                f"the position of consumer {batch.consumer!r} in {move.stream!r} is no longer "
+                f"{move.before!r}: another process advanced it; resume from the stored position"
             )
 
 
@@ -224,7 +224,7 @@ async def _of_known_versions(
         for refusal in _refusals(
             events.received,
             f"dataset {events.dataset.name!r} has no version {events.version}: "
-            "leave it out to mean the current one",
+            "omit it for the current version",
         )
     ]
     return [events for events in resolved if events.is_current or events.version in known], refused

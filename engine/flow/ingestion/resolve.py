@@ -123,7 +123,7 @@ def _version(dataset: Dataset, text: str | None) -> UUID:
     except ValueError:
         raise InvalidEvent(
             f"version {text!r} of dataset {dataset.name!r} is not a UUID: "
-            "leave it out to mean the current one"
+            "omit it for the current version"
         ) from None
 
 
@@ -137,7 +137,7 @@ def _partitions(
         conditions = certain(RowFilter.parse(rows or {}), space, dataset.columns, changed)
         return named_by(conditions, space)
     if not texts:
-        raise InvalidEvent("partitions is empty: name some, or leave it out to mean all of them")
+        raise InvalidEvent("partitions is empty: name at least one, or omit it for all")
     return space.parse(texts[0]) if len(texts) == 1 else space.from_keys(texts)
 
 
@@ -147,7 +147,7 @@ def _columns(
     if names is None:
         return None
     if not names:
-        raise InvalidEvent("columns is empty: name some, or leave it out where they are unknown")
+        raise InvalidEvent("columns is empty: name at least one, or omit it if they are unknown")
     unknown = [] if known is None else sorted(set(names) - known)
     if unknown:
         raise UnknownName(
@@ -169,5 +169,5 @@ def _rows(known: frozenset[str] | None, spec: dict[str, Any] | None) -> dict[str
     if spec is None:
         return None
     if not spec:
-        raise InvalidFilter("rows is empty: name a column, or leave it out to mean all rows")
+        raise InvalidFilter("rows is empty: name a column, or omit it for all rows")
     return RowFilter.parse(spec, known).spec()

@@ -7,7 +7,7 @@ from uuid import UUID
 from engine.flow.execution.forget import forget_unplanned
 from engine.flow.execution.stale_decisions import StaleDecision, leave_rows_unread, leave_stale
 from engine.flow.planning.decision import Decision, decide_rows
-from engine.flow.planning.plan import carry_out
+from engine.flow.planning.plan import execute_plan
 from engine.flow.planning.review import changes_since, lock_plan, record_review
 from engine.flow.planning.set_aside import planning
 from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
@@ -52,7 +52,7 @@ async def approve(
         with planning(f"plan {plan_id}"):
             decision = await decide_rows(conn, org, rows)
             changes = await changes_since(conn, row["document"], decision)
-            planned = await carry_out(conn, org, decision, plan_id)
+            planned = await execute_plan(conn, org, decision, plan_id)
         await record_review(conn, plan_id, "applied", by)
     return Review(plan_id, "applied", ids, planned.tasks, changes=changes)
 

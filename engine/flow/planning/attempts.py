@@ -80,10 +80,10 @@ async def attempting(
 def give_up(attempt: Attempt) -> TooCostlyToPlan:
     """Return the reason to set aside the invalidation of a hopeless attempt."""
     return TooCostlyToPlan(
-        f"{attempt.number - 1} attempts to plan it alone had no end: the planner was killed, for "
-        "example for lack of memory, or lost its connection while it computed for more than ten "
-        "minutes. Give the planner more memory, or raise partitions_per_task of the jobs, and "
-        "replay it; or invalidate its partitions in smaller parts"
+        f"{attempt.number - 1} attempts to plan it alone were interrupted: the planner was killed, "
+        "for example for lack of memory, or lost its connection after more than ten minutes. Give "
+        "the planner more memory or raise partitions_per_task of the jobs, then replay it; or "
+        "invalidate fewer partitions at once"
     )
 
 

@@ -25,12 +25,12 @@ async def carry_over(
     """
     carried = []
     for row in rows:
-        said = row["partition_key"]
+        old_key = row["partition_key"]
         try:
-            key = said and now.recut(before, said)
+            key = old_key and now.recut(before, old_key)
         except InvalidPartition:
-            key = said = None
-        if key or said is None:
+            key = old_key = None
+        if key or old_key is None:
             carried.append(row | {"partition_key": key, "dataset_version": version})
     ids, keys = [row["id"] for row in carried], [row["partition_key"] for row in carried]
     await execute(conn, "invalidations.inherit", version=version, ids=ids, keys=keys)

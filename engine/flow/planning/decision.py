@@ -1,4 +1,4 @@
-"""Decision: the plan for open invalidations, computed before any part of it is carried out."""
+"""Decision: the plan for open invalidations, computed before any part of it is executed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -62,7 +62,7 @@ async def load_pending_work(
         of_keys[key] = verdict, f"task {row['id']} is {row['status']}"
     is_manual = job.activation == "manual"
     of_job: tuple[Verdict, str] | None = (
-        ("left", "its job runs only when somebody asks for it") if is_manual else None
+        ("left", "the job is manual and runs on request only") if is_manual else None
     )
     return PendingWork(of_job, of_keys, _by_inputs(lineage, job, rows), lineage.job_space(job))
 

@@ -132,11 +132,11 @@ async def plan_rows(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> P
     Limits do not apply, because the caller has authorized the change. Raises InvalidInput if the
     invalidations cannot be planned.
     """
-    with planning("what the definition changes"):
-        return await carry_out(conn, org, await decide_rows(conn, org, rows), new_id())
+    with planning("the changed definition"):
+        return await execute_plan(conn, org, await decide_rows(conn, org, rows), new_id())
 
 
-async def carry_out(
+async def execute_plan(
     conn: Connection, org: OrgContext, decision: Decision, plan_id: UUID
 ) -> Planned:
     """Execute a plan, and record it under ``plan_id``, which may exist already."""
@@ -155,7 +155,7 @@ async def _plan_within_limits(conn: Connection, org: OrgContext, rows: Sequence[
     decision = await decide_rows(conn, org, rows)
     exceeded = await limits_exceeded(conn, org, decision)
     if not exceeded:
-        return await carry_out(conn, org, decision, new_id())
+        return await execute_plan(conn, org, decision, new_id())
     of_first_dataset = [row for row in rows if row["dataset_uuid"] == rows[0]["dataset_uuid"]]
     if len(of_first_dataset) < len(rows):
         return await _plan_within_limits(conn, org, of_first_dataset)
@@ -214,4 +214,4 @@ async def _record(
 
 def _processed(plan: Plan, invalidation: UUID) -> dict[str, Any]:
     jobs = sorted(plan.invalidations.get(invalidation, ()), key=attrgetter("int"))
-    return {"id": invalidation, "jobs": jobs, "outcome": "planned" if jobs else "hits nothing"}
+    return {"id": invalidation, "jobs": jobs, "outcome": "planned" if jobs else "affects nothing"}

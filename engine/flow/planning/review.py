@@ -17,10 +17,10 @@ from engine.store.orgs import lock_planning
 from engine.store.run import Row, execute, fetch, fetch_one
 
 _ADVICE = {
-    "proposed": "is only proposed: 'knockon apply' runs it, and left alone it goes by itself",
-    "pending_approval": "is pending approval: 'knockon approve' or 'knockon reject' it",
-    "applied": "has been applied already: what came of it, 'knockon tasks' shows",
-    "rejected": "has been rejected: to have its partitions recomputed, invalidate them",
+    "proposed": "is only proposed: run 'knockon apply', or leave it to expire",
+    "pending_approval": "is pending approval: run 'knockon approve' or 'knockon reject'",
+    "applied": "has already been applied: see 'knockon tasks'",
+    "rejected": "has already been rejected: invalidate its partitions to recompute them",
 }
 
 

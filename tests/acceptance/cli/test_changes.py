@@ -72,7 +72,7 @@ def test_a_plan_beyond_the_limit_waits_for_a_word(shop: Knockon) -> None:
     assert "→ daily_sales  2026-02-02..2026-02-08  via orders" in shown
     assert "orders 2026-02-02..2026-02-08  manual" in shown
     assert "is applied: 7 tasks" in shop("approve", plan["id"]).out
-    assert "has been applied already" in shop("reject", plan["id"], code=1).err
+    assert "has already been applied" in shop("reject", plan["id"], code=1).err
 
 
 def test_waiting_ends_where_nothing_will_run(shop: Knockon) -> None:

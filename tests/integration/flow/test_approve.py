@@ -214,12 +214,12 @@ async def test_what_was_decided_is_not_decided_otherwise(database: Database) -> 
     yes, no = (await pending(world)).plan_id, (await pending(world)).plan_id
     await approved(world, yes)
     await rejected(world, no)
-    with pytest.raises(InvalidInput, match="has been applied already"):
+    with pytest.raises(InvalidInput, match="has already been applied"):
         await rejected(world, yes)
-    with pytest.raises(InvalidInput, match="has been rejected"):
+    with pytest.raises(InvalidInput, match="has already been rejected"):
         await approved(world, no)
     async with world.conn() as conn:
-        with pytest.raises(InvalidInput, match="has been rejected"):
+        with pytest.raises(InvalidInput, match="has already been rejected"):
             await apply(conn, world.org, no)
 
 
@@ -312,7 +312,7 @@ async def test_of_an_approval_and_a_rejection_at_once_the_first_counts(
             await reject(one, world.org, plan_id)
             async with waiting(world, two):
                 late = asyncio.create_task(approve(two, world.org, plan_id))
-        with pytest.raises(InvalidInput, match="has been rejected"):
+        with pytest.raises(InvalidInput, match="has already been rejected"):
             await late
     assert await world.tasks() == {}
 

@@ -82,7 +82,7 @@ async def test_the_culprit_is_isolated(
     assert len(sizes) < 20
     (row,) = await invalidations(world.caller, world.service, only_set_aside=True)
     assert row.planning_error is not None
-    assert "3 attempts to plan it alone had no end" in row.planning_error
+    assert "3 attempts to plan it alone were interrupted" in row.planning_error
 
 
 async def test_batches_that_are_only_too_large_are_all_planned(

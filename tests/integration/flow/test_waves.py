@@ -107,7 +107,7 @@ async def test_an_unchanged_result_skips_what_waits_behind_it(database: Database
     )
     assert again == versions
     reasons = await world.rows("SELECT DISTINCT outcome FROM tasks WHERE status = 'skipped'")
-    assert reasons == [{"outcome": "nothing that it reads came out changed"}]
+    assert reasons == [{"outcome": "no input has changed"}]
 
 
 async def test_one_changed_arm_is_enough(database: Database) -> None:

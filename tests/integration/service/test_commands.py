@@ -90,7 +90,7 @@ async def two_pending(world: World) -> tuple[str, str]:
 async def test_plans_are_decided_on_one_by_one(world: World) -> None:
     first, second = await two_pending(world)
     await reject(world.caller, world.service, [second])
-    with pytest.raises(InvalidInput, match="has been rejected"):
+    with pytest.raises(InvalidInput, match="has already been rejected"):
         await approve(world.caller, world.service, [first, second])
     states = {str(each.id): each.state for each in await plans(world.caller, world.service)}
     assert (states[first], states[second]) == ("applied", "rejected")
