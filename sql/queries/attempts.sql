@@ -23,15 +23,15 @@ SELECT %(org_id)s, %(oldest)s, %(suspects_to)s, %(batch_limit)s, %(attempts)s FR
 ON CONFLICT (org_id) DO UPDATE SET oldest = excluded.oldest, suspects_to = excluded.suspects_to,
     batch_limit = excluded.batch_limit, attempts = excluded.attempts
 
--- :name forgive
+-- :name discount
 -- Discount the last attempt, which ended with an error of its own.
 UPDATE knockon.planning_attempts SET attempts = attempts - 1
 WHERE org_id = %(org_id)s AND attempts > 0
 
--- :name patience
+-- :name extend_timeout
 -- Extend the idle timeout for the planning of a single invalidation.
 SELECT set_config('idle_in_transaction_session_timeout', '10min', true)
 
--- :name forget
+-- :name reset
 -- Reset the count after a faulty invalidation was isolated.
 DELETE FROM knockon.planning_attempts WHERE org_id = %(org_id)s

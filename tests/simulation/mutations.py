@@ -473,7 +473,9 @@ def rows_behind_the_cursor_are_not_read_again(patch: Patch) -> None:
 
 @mutation
 def partitions_that_a_run_found_are_not_told_of(patch: Patch) -> None:
-    around(patch, engine.flow.execution.complete, "found_new", lambda _: lambda completion: ())
+    around(
+        patch, engine.flow.execution.complete, "unplanned_outputs", lambda _: lambda completion: ()
+    )
 
 
 # -- dependents ------------------------------------------------------------------------------------
@@ -799,13 +801,13 @@ def fingerprints_of_some_columns_are_taken_for_all(patch: Patch) -> None:
     around(
         patch,
         engine.flow.execution.outputs,
-        "_complete",
+        "_complete_fingerprints",
         lambda _: lambda lineage, dataset, told: told,
     )
     around(
         patch,
         engine.flow.execution.outputs,
-        "_whole",
+        "_combined_fingerprint",
         lambda _: lambda lineage, dataset, told: str(told),
     )
 

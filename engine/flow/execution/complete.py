@@ -14,7 +14,7 @@ from engine.flow.execution.contents import PartitionChange, write_contents
 from engine.flow.execution.cursors import move_cursors
 from engine.flow.execution.cutoff import Changes
 from engine.flow.execution.dependents import resolve_dependents, unblock_manual_first_runs
-from engine.flow.execution.outputs import brief, found_new, reports
+from engine.flow.execution.outputs import reports, summaries, unplanned_outputs
 from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.columns import PRUNED, DirtyColumns
@@ -76,7 +76,7 @@ async def _record(
         conn,
         "tasks.succeed",
         ids=ids,
-        outputs=[Jsonb(brief(completion)) for completion in completions],
+        outputs=[Jsonb(summaries(completion)) for completion in completions],
         has_changed=[task in changes.tasks for task in ids],
     )
     await execute(conn, "tasks.record_inputs", **_inputs(completions))
@@ -120,7 +120,7 @@ def _inputs(completions: Sequence[Completion]) -> dict[str, list[Any]]:
 def _unplanned(completion: Completion) -> Iterator[NewInvalidation]:
     """Yield invalidations of reported partitions not included in any plan."""
     datasets = {dataset.name: dataset for dataset in completion.lease.outputs}
-    for output in found_new(completion):
+    for output in unplanned_outputs(completion):
         dataset = datasets[output.dataset]
         yield _found(completion.lease.task_id, dataset.id, dataset.version, output.partition, None)
 

@@ -66,7 +66,9 @@ class Changes:
 UNCHANGED: Final = Changes()
 
 
-async def reached(conn: Connection, org: OrgContext, parts: Mapping[UUID, _Parts]) -> set[UUID]:
+async def triggered_dependents(
+    conn: Connection, org: OrgContext, parts: Mapping[UUID, _Parts]
+) -> set[UUID]:
     """Return the dependents of partly changed tasks that read a changed part."""
     if not parts:
         return set()

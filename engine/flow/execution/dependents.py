@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from engine.flow.execution.cutoff import UNCHANGED, Changes, reached
+from engine.flow.execution.cutoff import UNCHANGED, Changes, triggered_dependents
 from engine.flow.shared.load_partitions import existing_of
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
@@ -65,7 +65,7 @@ async def unblock(
 
     Returns the rows that changed state, with the new ``status``.
     """
-    triggered = list(await reached(conn, org, changes.parts))
+    triggered = list(await triggered_dependents(conn, org, changes.parts))
     resolved = await fetch(
         conn, "tasks.unblock", ids=list(ids), changed=list(changes.whole), triggered=triggered
     )

@@ -12,7 +12,7 @@ from engine.lineage.columns import read_columns
 from engine.lineage.content import Content, Written
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
-from engine.model.task import Completion, Lease, Output
+from engine.model.task import Completion, Output
 from engine.store.ids import new_id
 
 
@@ -47,7 +47,7 @@ class Report(msgspec.Struct, frozen=True):
         )
 
 
-def brief(completion: Completion) -> list[dict[str, Any]]:
+def summaries(completion: Completion) -> list[dict[str, Any]]:
     """Return the outputs in the form stored in the task's row."""
     return [
         {
@@ -85,7 +85,7 @@ def reports(lineage: Lineage, completion: Completion) -> Iterator[Report]:
     datasets = {dataset.name: dataset for dataset in lease.outputs}
     for output in _outputs(completion):
         dataset = _dataset_of(lineage, completion, datasets, output)
-        columns = _complete(lineage, dataset, output.column_fingerprints)
+        columns = _complete_fingerprints(lineage, dataset, output.column_fingerprints)
         yield Report(
             task_id=lease.task_id,
             dataset_uuid=dataset.id,
@@ -95,11 +95,11 @@ def reports(lineage: Lineage, completion: Completion) -> Iterator[Report]:
             location=output.location or dataset.location,
             output=output,
             column_fingerprints=columns,
-            fingerprint=output.fingerprint or _whole(lineage, dataset, columns),
+            fingerprint=output.fingerprint or _combined_fingerprint(lineage, dataset, columns),
         )
 
 
-def _complete(
+def _complete_fingerprints(
     lineage: Lineage, dataset: Dataset, fingerprints: Mapping[str, str] | None
 ) -> Mapping[str, str] | None:
     """Return the column fingerprints if they cover every column that is read, otherwise None."""
@@ -112,7 +112,7 @@ def _complete(
     return fingerprints
 
 
-def _whole(
+def _combined_fingerprint(
     lineage: Lineage, dataset: Dataset, fingerprints: Mapping[str, str] | None
 ) -> str | None:
     """Combine the column fingerprints into one; None if columns may be missing."""
@@ -133,28 +133,25 @@ def _whole(
 def _dataset_of(
     lineage: Lineage, completion: Completion, datasets: dict[str, Dataset], output: Output
 ) -> Dataset:
+    """Check an output against the job and the task. Raises InvalidInput, InvalidPartition."""
     lease = completion.lease
     if output.dataset not in datasets:
         raise InvalidInput(
             f"job {lease.job.name!r} reported dataset {output.dataset!r}, which it does not "
             f"produce: report one of {', '.join(datasets)}"
         )
+    dataset = datasets[output.dataset]
     if output.partition not in lease.partitions:
-        _check_new(lineage, lease, datasets[output.dataset], output.partition)
-    return datasets[output.dataset]
+        if not lease.job.is_single_run:
+            raise InvalidInput(
+                f"job {lease.job.name!r} reported partition {output.partition!r}, which its task "
+                f"does not contain: report {', '.join(lease.partitions)}"
+            )
+        lineage.space(dataset.id).from_keys([output.partition])
+    return dataset
 
 
-def _check_new(lineage: Lineage, lease: Lease, dataset: Dataset, partition: str) -> None:
-    """Raise InvalidInput for a partition unknown to the task, unless the job is single-run."""
-    if not lease.job.is_single_run:
-        raise InvalidInput(
-            f"job {lease.job.name!r} reported partition {partition!r}, which its task does not "
-            f"contain: report {', '.join(lease.partitions)}"
-        )
-    lineage.space(dataset.id).from_keys([partition])
-
-
-def found_new(completion: Completion) -> Iterator[Output]:
+def unplanned_outputs(completion: Completion) -> Iterator[Output]:
     """Yield the outputs of a single-run job that were unknown when the task was created."""
     known = set(completion.lease.partitions)
     return (output for output in completion.outputs if output.partition not in known)

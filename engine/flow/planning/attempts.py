@@ -37,7 +37,7 @@ class Attempt:
     number: int = 1
 
     @property
-    def is_hopeless(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Return True if all allowed attempts at a single invalidation were left unfinished."""
         return self.batch_limit == 1 and self.number > MOST_ATTEMPTS
 
@@ -67,42 +67,34 @@ async def attempting(
             yield None
             return
         attempt = next_attempt(batch, limit)
-        await _begin(conn, org, attempt)
+        await execute(
+            conn,
+            "attempts.begin",
+            org_id=org.id,
+            oldest=attempt.oldest,
+            suspects_to=attempt.suspects_to,
+            batch_limit=attempt.batch_limit,
+            attempts=attempt.number,
+        )
         try:
             yield attempt
         except MemoryError:
             raise
         except Exception:
-            await _forgive(conn, org)
+            # An error ends the attempt; after a lost connection the attempt stays counted.
+            with suppress(psycopg.Error):
+                await execute(conn, "attempts.discount", org_id=org.id)
             raise
 
 
-def give_up(attempt: Attempt) -> TooCostlyToPlan:
-    """Return the reason to set aside the invalidation of a hopeless attempt."""
+def too_costly(attempt: Attempt) -> TooCostlyToPlan:
+    """Return the reason to set aside the invalidation of an exhausted attempt."""
     return TooCostlyToPlan(
         f"{attempt.number - 1} attempts to plan it alone were interrupted: the planner was killed, "
         "for example for lack of memory, or lost its connection after more than ten minutes. Give "
         "the planner more memory or raise partitions_per_task of the jobs, then replay it; or "
         "invalidate fewer partitions at once"
     )
-
-
-async def _begin(conn: Connection, org: OrgContext, attempt: Attempt) -> None:
-    await execute(
-        conn,
-        "attempts.begin",
-        org_id=org.id,
-        oldest=attempt.oldest,
-        suspects_to=attempt.suspects_to,
-        batch_limit=attempt.batch_limit,
-        attempts=attempt.number,
-    )
-
-
-async def _forgive(conn: Connection, org: OrgContext) -> None:
-    """Discount an attempt that ended with an error; after a lost connection it stays counted."""
-    with suppress(psycopg.Error):
-        await execute(conn, "attempts.forgive", org_id=org.id)
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from engine.flow.execution.dependents import unblock_manual_first_runs
 from engine.flow.execution.row_changes import bound_row_changes
-from engine.flow.planning.attempts import Attempt, attempting, give_up
+from engine.flow.planning.attempts import Attempt, attempting, too_costly
 from engine.flow.planning.decision import Decision, decide_rows
 from engine.flow.planning.declare_wrong import declare_wrong
 from engine.flow.planning.emit import emit
@@ -79,8 +79,8 @@ async def plan(conn: Connection, org: OrgContext, limit: int = 1_000) -> Planned
     async with attempting(conn, org, limit) as attempt:
         if attempt is None:
             return None
-        if attempt.is_hopeless:
-            return await _set_aside_hopeless(conn, org, attempt)
+        if attempt.is_exhausted:
+            return await _set_aside_exhausted(conn, org, attempt)
         with gc_paused():
             async with conn.transaction():
                 return await _plan_batch(conn, org, attempt)
@@ -89,7 +89,7 @@ async def plan(conn: Connection, org: OrgContext, limit: int = 1_000) -> Planned
 async def _plan_batch(conn: Connection, org: OrgContext, attempt: Attempt) -> Planned | None:
     limit = attempt.batch_limit
     if limit == 1:
-        await execute(conn, "attempts.patience")
+        await execute(conn, "attempts.extend_timeout")
     rows = await fetch(conn, "invalidations.lock_open", org_id=org.id, limit=limit)
     if not rows:
         return None
@@ -99,12 +99,12 @@ async def _plan_batch(conn: Connection, org: OrgContext, attempt: Attempt) -> Pl
     return reduce(add, await _plan_halving(conn, org, rows))
 
 
-async def _set_aside_hopeless(conn: Connection, org: OrgContext, attempt: Attempt) -> Planned:
+async def _set_aside_exhausted(conn: Connection, org: OrgContext, attempt: Attempt) -> Planned:
     async with conn.transaction():
-        await execute(conn, "attempts.forget", org_id=org.id)
+        await execute(conn, "attempts.reset", org_id=org.id)
         rows = await fetch(conn, "invalidations.lock_these", ids=[attempt.oldest])
         for row in rows:
-            await set_aside(conn, row, give_up(attempt))
+            await set_aside(conn, row, too_costly(attempt))
         return Planned(None, 0, 0, set_aside=tuple(row["id"] for row in rows))
 
 
