@@ -25,7 +25,7 @@ DO UPDATE SET cursor_column = EXCLUDED.cursor_column, cursor_value = EXCLUDED.cu
 UPDATE knockon.dataset_cursors SET dataset_version = %(version)s
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
 
--- :name forget
+-- :name delete
 -- Delete old cursors of a DAG version that is deployed again.
 DELETE FROM knockon.dataset_cursors WHERE job_id = ANY(%(jobs)s)
 

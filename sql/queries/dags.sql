@@ -114,7 +114,7 @@ SELECT %(dag_version_id)s, u.dataset, u.version
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)
 ON CONFLICT (dag_version_id, dataset_uuid) DO UPDATE SET dataset_version = EXCLUDED.dataset_version
 
--- :name forget_columns
+-- :name delete_columns
 -- Delete the column lineage of datasets, reported lineage included.
 DELETE FROM knockon.column_lineage WHERE output_dataset_uuid = ANY(%(datasets)s)
 

@@ -52,7 +52,7 @@ RETURNING p.partition_key, p.row_changes
 )
 SELECT partition_key FROM changed WHERE jsonb_array_length(row_changes) > %(most)s
 
--- :name forget_content
+-- :name mark_unverified
 -- Make the next run of these partitions count as a change. Fingerprints of single columns are kept
 -- if they identify the changed columns: not if an attempt may have written the columns, or if a run
 -- has incorporated a change that no plan has propagated. A null key selects all partitions, which

@@ -48,13 +48,13 @@ WHERE o.ctid = ANY(ARRAY(
     ORDER BY announced_at LIMIT 1000))
 RETURNING o.run, o.namespace, o.name, o.output, o.is_whole, o.stream, o.position
 
--- :name forget_expired
+-- :name delete_expired
 -- Delete outputs a month after they have counted as written.
 DELETE FROM knockon.run_outputs
 WHERE org_id = %(org_id)s AND feed = %(feed)s
   AND expired_at < clock_timestamp() - interval '30 days'
 
--- :name forget_ends
+-- :name delete_ends
 -- Delete ends of runs after a day; later announcements are not expected.
 DELETE FROM knockon.ended_runs
 WHERE org_id = %(org_id)s AND feed = %(feed)s

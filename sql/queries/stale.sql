@@ -164,7 +164,7 @@ FROM knockon.stale_decisions d
 JOIN unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) AS g(dataset, version)
     ON d.dataset_uuid = g.dataset AND d.dataset_version = g.version
 
--- :name forget_decisions
+-- :name delete_decisions
 -- Delete the decisions on partitions recomputed by a later plan, unless that plan reads new rows
 -- only and the decision concerns old ones.
 DELETE FROM knockon.stale_decisions d

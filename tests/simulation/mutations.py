@@ -594,7 +594,7 @@ def cancel_does_not_mark_partitions_unverified(patch: Patch) -> None:
 
     So the readers of the others look fresh.
     """
-    around(patch, engine.flow.execution.operator_actions, "forget_unplanned", lambda _: nothing)
+    around(patch, engine.flow.execution.operator_actions, "mark_unverified", lambda _: nothing)
 
 
 @mutation
@@ -671,7 +671,7 @@ def _orders_are_forgotten(patch: Patch) -> None:
 @classified(EVIDENCE)
 def cursors_survive_a_changed_job(patch: Patch) -> None:
     """A version that is served again starts from the cursors its jobs had when it was replaced."""
-    statement(patch, "cursors.forget", "WHERE job_id", "WHERE false AND job_id")
+    statement(patch, "cursors.delete", "WHERE job_id", "WHERE false AND job_id")
 
 
 @classified(INGEST)
@@ -780,7 +780,7 @@ def a_deploy_repoints_queued_tasks_only(patch: Patch) -> None:
 @classified(EVIDENCE)
 def what_a_dead_attempt_has_written_is_taken_for_unwritten(patch: Patch) -> None:
     for owner in (engine.flow.execution.operator_actions, engine.flow.execution.fail):
-        around(patch, owner, "forget_partial_writes", lambda _: nothing)
+        around(patch, owner, "mark_partly_written", lambda _: nothing)
 
 
 # -- reports with gaps -----------------------------------------------------------------------------

@@ -27,8 +27,8 @@ async def write_columns(
     accepting: set[str] = set()
     if previous:
         accepting = _accepting(previous.compiled) & _accepting(compiled) - versions.created.keys()
-    forgotten = [dataset for name, dataset in versions.datasets.items() if name not in accepting]
-    await execute(conn, "dags.forget_columns", datasets=forgotten)
+    replaced = [dataset for name, dataset in versions.datasets.items() if name not in accepting]
+    await execute(conn, "dags.delete_columns", datasets=replaced)
     kept = [dataset for dataset in compiled.datasets if dataset.name in accepting]
     await execute(
         conn,

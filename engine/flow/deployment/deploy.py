@@ -206,7 +206,7 @@ async def _retain_tasks(
     }
     pairs = {"old": [old[name] for name in retained], "new": [jobs[name] for name in retained]}
     await execute(conn, "tasks.repoint", **pairs)
-    await execute(conn, "cursors.forget", jobs=list(jobs.values()))
+    await execute(conn, "cursors.delete", jobs=list(jobs.values()))
     await execute(conn, "cursors.repoint", **pairs)
     others = [job for name, job in old.items() if name not in retained]
     return await fetch(conn, "tasks.cancel_of_jobs", jobs=others, outcome=_SUPERSEDED)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from engine.flow.deployment.current_versions import CurrentVersion
 from engine.flow.deployment.dataset_versions import DatasetVersions
-from engine.flow.execution.forget import forget_partial_writes
+from engine.flow.execution.unverified import mark_partly_written
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
 from engine.flow.shared.load_partitions import load_existing, load_expected, load_former, load_known
 from engine.flow.shared.org_context import OrgContext
@@ -34,7 +34,7 @@ async def canceled_rebuilds(
         dataset = lineage.dataset_named(first_outputs[row["job"]])
         if row["attempts"]:
             job = lineage.producer(dataset.id)
-            await forget_partial_writes(conn, lineage, job.id, row["partitions"])
+            await mark_partly_written(conn, lineage, job.id, row["partitions"])
         invalidations += [
             definition_change(dataset.id, dataset.version, partition)
             for partition in row["partitions"]

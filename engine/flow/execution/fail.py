@@ -7,7 +7,7 @@ from uuid import UUID
 
 from engine.errors import LeaseLost
 from engine.flow.execution.dependents import resolve_dependents
-from engine.flow.execution.forget import forget_partial_writes
+from engine.flow.execution.unverified import mark_partly_written
 from engine.flow.shared.org_context import OrgContext
 from engine.model.task import Lease
 from engine.store.database import Connection
@@ -35,7 +35,7 @@ async def end_attempt(
     """Retry, hand over or give up a locked, running task after an unsuccessful attempt."""
     error = error[:_ERROR_LENGTH]
     lineage = await org.lineage(conn)
-    await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
+    await mark_partly_written(conn, lineage, row["job_id"], row["partitions"])
     successor = await fetch_one(
         conn, "tasks.lock_successor", job_id=row["job_id"], block_key=row["block_key"]
     )

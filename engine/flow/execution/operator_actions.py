@@ -4,8 +4,8 @@ from uuid import UUID
 
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.execution.dependents import resolve_dependents
-from engine.flow.execution.forget import forget_partial_writes, forget_unplanned
 from engine.flow.execution.stale_decisions import StaleDecision, leave_rows_unread, leave_stale
+from engine.flow.execution.unverified import mark_partly_written, mark_unverified
 from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
@@ -28,13 +28,13 @@ async def cancel(
             raise InvalidInput(f"task {task} is already {row['status']} and cannot be canceled")
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
         lineage = await org.lineage(conn)
-        await forget_unplanned(conn, lineage, [(row["job_id"], row["partitions"])])
+        await mark_unverified(conn, lineage, [(row["job_id"], row["partitions"])])
         decision = StaleDecision("canceled", by, task=task)
         await leave_stale(conn, lineage, {row["job_id"]: row["partitions"]}, decision)
         if job := lineage.find_job(row["job_id"]):
             await leave_rows_unread(conn, lineage, [(job, row["row_filters"])], decision)
         if row["status"] == "running":
-            await forget_partial_writes(conn, lineage, row["job_id"], row["partitions"])
+            await mark_partly_written(conn, lineage, row["job_id"], row["partitions"])
         await resolve_dependents(conn, org, [task])
 
 

@@ -102,7 +102,7 @@ async def leave_rows_unread(
                 await _record(conn, lineage, job, {SINGLE_RUN_KEY: True}, decision)
 
 
-async def forget_decisions(
+async def delete_decisions(
     conn: Connection,
     lineage: Lineage,
     planned: Iterable[tuple[Job, Sequence[str], Sequence[RowFilter]]],
@@ -128,7 +128,7 @@ async def forget_decisions(
     ]
     await execute(
         conn,
-        "stale.forget_decisions",
+        "stale.delete_decisions",
         datasets=[output for output, _, _ in recomputed],
         versions=[lineage.dataset(output).version for output, _, _ in recomputed],
         keys=[key for _, key, _ in recomputed],

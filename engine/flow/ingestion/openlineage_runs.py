@@ -55,8 +55,8 @@ async def end_runs(conn: Connection, org_id: UUID, runs: Sequence[RunReports]) -
                 rejections.append(outcome)
             else:
                 received += outcome
-        await execute(conn, "runs.forget_expired", org_id=org_id, feed=of_feed.feed)
-        await execute(conn, "runs.forget_ends", org_id=org_id, feed=of_feed.feed)
+        await execute(conn, "runs.delete_expired", org_id=org_id, feed=of_feed.feed)
+        await execute(conn, "runs.delete_ends", org_id=org_id, feed=of_feed.feed)
     return Ends(received, rejections, unnamed)
 
 

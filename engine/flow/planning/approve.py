@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from engine.flow.execution.forget import forget_unplanned
 from engine.flow.execution.stale_decisions import StaleDecision, leave_rows_unread, leave_stale
+from engine.flow.execution.unverified import mark_unverified
 from engine.flow.planning.decision import Decision, decide_rows
 from engine.flow.planning.plan import execute_plan
 from engine.flow.planning.review import changes_since, lock_plan, record_review
@@ -103,7 +103,7 @@ async def _leave_all(
     await leave_rows_unread(conn, lineage, rows, rejection)
     await _propagate_taken_in(conn, org, lineage, invalidated, stale, f"plan/{plan_id}")
     left = [(id_, stale_keys(stale, lineage.job(id_), keys)) for id_, keys in if_stale.items()]
-    await forget_unplanned(conn, lineage, [*invalidated.items(), *left])
+    await mark_unverified(conn, lineage, [*invalidated.items(), *left])
 
 
 async def _propagate_taken_in(

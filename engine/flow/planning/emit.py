@@ -9,7 +9,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.flow.execution.dependents import unblock_all
-from engine.flow.execution.stale_decisions import forget_decisions
+from engine.flow.execution.stale_decisions import delete_decisions
 from engine.flow.planning.planned_tasks import (
     ANY_BLOCK,
     PlannedTask,
@@ -48,7 +48,7 @@ async def _emit(
 ) -> None:
     unfinished = await _lock_unfinished(conn, tasks)
     planned = ((task.job, task.partitions, task.row_filters) for task in tasks)
-    await forget_decisions(conn, lineage, planned)
+    await delete_decisions(conn, lineage, planned)
     join_unstarted(tasks, unfinished)
     add_blockers(tasks, unfinished)
     await _join(conn, [task for task in tasks if task.is_joined], plan_id)

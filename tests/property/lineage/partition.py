@@ -157,7 +157,7 @@ class Partition:
             reader.is_queued |= _is_in(reader, changed) or reader.is_stale(self.content)
 
     def _forget(self, *, keep_columns: bool) -> None:
-        """As `partitions.forget_content` does."""
+        """As `partitions.mark_unverified` does."""
         is_kept = keep_columns and self.content.attributed is None
         columns = self.content.column_fingerprints if is_kept else None
         self.content = msgspec.structs.replace(

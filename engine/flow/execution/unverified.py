@@ -1,4 +1,4 @@
-"""Forget contents: make the next run of some partitions count as a change, whatever its output.
+"""Unverified contents: the next run of these partitions counts as a change, whatever its output.
 
 The output of a run is compared with the content recorded by the previous run. The comparison is
 useless if the partition may have been overwritten since, or if the next run will incorporate
@@ -16,7 +16,7 @@ Partitions = tuple[UUID, Iterable[str]]
 """A job and partition keys of its outputs."""
 
 
-async def forget_partial_writes(
+async def mark_partly_written(
     conn: Connection, lineage: Lineage, job_id: UUID, keys: Sequence[str]
 ) -> None:
     """Mark partitions possibly written by an attempt that ended without completion.
@@ -29,7 +29,7 @@ async def forget_partial_writes(
         return
     everything: list[str | None] = [None]
     partitions = [(job_id, everything if job.is_single_run else keys)]
-    await _forget(conn, lineage, partitions, partly_written=True)
+    await _mark(conn, lineage, partitions, partly_written=True)
     if job.is_single_run:
         await execute(
             conn,
@@ -39,18 +39,18 @@ async def forget_partial_writes(
         )
 
 
-async def forget_unplanned(
+async def mark_unverified(
     conn: Connection, lineage: Lineage, partitions: Iterable[Partitions]
 ) -> None:
-    """Forget the contents of partitions left stale by a decision.
+    """Mark partitions left stale by a decision.
 
     A later run will incorporate the change, although the readers were not invalidated. If
     fingerprints of single columns are known, they identify the columns changed by that run.
     """
-    await _forget(conn, lineage, partitions, partly_written=False)
+    await _mark(conn, lineage, partitions, partly_written=False)
 
 
-async def _forget(
+async def _mark(
     conn: Connection,
     lineage: Lineage,
     partitions: Iterable[tuple[UUID, Iterable[str | None]]],
@@ -67,7 +67,7 @@ async def _forget(
         datasets, versions, keys = (list(column) for column in zip(*rows, strict=True))
         await execute(
             conn,
-            "partitions.forget_content",
+            "partitions.mark_unverified",
             datasets=datasets,
             versions=versions,
             keys=keys,
