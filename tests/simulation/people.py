@@ -200,7 +200,8 @@ class People:
 
     async def alter_source(self, dice: Random) -> None:
         """Deploy a source with one column more, or without it."""
-        await self._deploy("deploy: column added or removed", self._with_other_columns(dice), dice)
+        world = self._with_other_columns(dice, self.stage.world.sources)
+        await self._deploy("deploy: column added or removed", world, dice)
 
     async def change_job(self, dice: Random) -> None:
         """Deploy another definition of a job, one that follows rows if there is any."""
@@ -314,7 +315,7 @@ class People:
     def _other_world(self, dice: Random) -> tuple[str, World]:
         ways: dict[str, tuple[int, Callable[[Random], World]]] = {
             "rollback": (20, self._rollback),
-            "job removed": (15, self._without_one),
+            "job or source removed": (15, self._without_one),
             "job added": (20, self._with_one_more),
             "job cut otherwise": (15, self._cut_otherwise),
             "job waits no more": (15, self._waiting_no_more),
@@ -330,14 +331,18 @@ class People:
     def _rollback(self, dice: Random) -> World:
         """As it was, but where sources have come to reach: there are rows, and events of them."""
         earlier = dice.choice(self.earlier) if self.earlier else self.stage.world
-        for job in self.stage.world.sources:
-            earlier = earlier.replacing(replace(earlier.by_name[job.name], space=job.space))
+        spaces = {job.name: job.space for was in self.earlier for job in was.sources}
+        spaces |= {job.name: job.space for job in self.stage.world.sources}
+        for job in earlier.sources:
+            earlier = earlier.replacing(replace(job, space=spaces[job.name]))
         return earlier
 
     def _without_one(self, dice: Random) -> World:
-        gone = [job for job in self.stage.world.leaves() if not job.is_source]
-        few = len(self.stage.world.made) < 2
-        return self.stage.world if few else self.stage.world.without(dice.choice(gone).name)
+        """Return the world without a job or source that no other reads; one of each stays."""
+        world = self.stage.world
+        made, sources = world.made if len(world.made) > 1 else [], world.sources[1:]
+        gone = [job for job in world.leaves() if job in [*made, *sources]]
+        return world.without(dice.choice(gone).name) if gone else world
 
     def _with_one_more(self, dice: Random) -> World:
         world = self.stage.world
@@ -366,10 +371,10 @@ class People:
         ending = [job for job in self.stage.world.sources if any(map(_may_go_on, job.space))]
         return self._with(dice, ending, lambda job: {"space": tuple(map(_longer, job.space))})
 
-    def _with_other_columns(self, dice: Random) -> World:
-        """Return the world with one column more in a source, or without it."""
-        declaring = [job for job in self.stage.world.sources if job.tells_columns]
-        return self._with(dice, declaring, lambda job: {"outputs": (_altered(job.outputs[0]),)})
+    def _with_other_columns(self, dice: Random, among: Sequence[Job] = ()) -> World:
+        """Return the world with one column more in a dataset, or without it."""
+        declaring = [job for job in among or self.stage.world.jobs if job.tells_columns]
+        return self._with(dice, declaring, lambda job: {"outputs": _altered(*job.outputs)})
 
     def _with(
         self, dice: Random, among: Sequence[Job], changes: Callable[[Job], dict[str, Any]]
@@ -400,10 +405,15 @@ def _longer(d: Dimension) -> Dimension:
     return replace(d, bounds=(d.bounds[0], (d.bounds[1] or 0) + 1)) if _may_go_on(d) else d
 
 
-def _altered(output: Output) -> Output:
-    """Return the output with the added column, or without it where it has been added."""
-    kept = tuple(column for column in output.columns if column != ADDED)
-    return replace(output, columns=kept if kept != output.columns else (*kept, ADDED))
+def _altered(first: Output, *others: Output) -> tuple[Output, ...]:
+    """Return outputs where the first has the added column, or has lost it again."""
+    if ADDED in first.columns:
+        columns = tuple(each for each in first.columns if each != ADDED)
+        lineage = first.lineage and tuple(each for each in first.lineage if each[0] != ADDED)
+    else:
+        columns = (*first.columns, ADDED)
+        lineage = first.lineage and tuple(sorted((*first.lineage, (ADDED, ()))))
+    return replace(first, columns=columns, lineage=lineage), *others
 
 
 def _changed_by_deploy(was: Job, job: Job) -> list[Columns]:

@@ -43,7 +43,12 @@ HISTORY = (
     *(f"cancel a {status} task" for status in ("blocked", "queued", "running", "failed")),
     *("false report refused", "set aside after crashes"),
     *("order refused", "output edited in place", "writes cut off"),
-    *("deploy: job added", "deploy: job changed", "deploy: job removed", "deploy: rollback"),
+    *(
+        "deploy: job added",
+        "deploy: job changed",
+        "deploy: job or source removed",
+        "deploy: rollback",
+    ),
     *("deploy: source moved", "deploy: source widened", "deploy: job cut otherwise"),
     *("deploy: job made manual or automatic", "event of a version", "impact", "plan applied"),
     *("plan outdated", "limit set", "pending plan: approve", "pending plan: reject"),
