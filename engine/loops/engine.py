@@ -14,6 +14,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
 from engine.loops.periodic import run_periodically
 from engine.loops.schedule import fire_due
+from engine.model.states import PlanState
 from engine.monitor import metrics
 from engine.settings import Settings
 from engine.store.database import Database
@@ -97,7 +98,9 @@ def _count(planned: Planned, seconds: float) -> None:
     metrics.INVALIDATIONS_PLANNED.inc(planned.invalidations)
     if planned.plan_id is None:
         return
-    metrics.PLANS.labels("pending_approval" if planned.exceeded_limits else "applied").inc()
+    metrics.PLANS.labels(
+        PlanState.PENDING_APPROVAL if planned.exceeded_limits else PlanState.APPLIED
+    ).inc()
     if not planned.exceeded_limits:
         metrics.PLAN_TASKS.observe(planned.tasks)
 

@@ -16,8 +16,6 @@ Such an invalidation carries the content version written by the run.
 ABOUT_READERS: Final = frozenset({"rewritten", FOUND})
 """Reasons for which only the readers of a produced dataset are recomputed, not the dataset."""
 
-ScopeKind = Literal["dataset", "partition", "row_range"]
-
 
 @dataclass(frozen=True, slots=True)
 class Invalidation:

@@ -1,7 +1,6 @@
 """Callers of operations, and the rights required by operations."""
 
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from functools import wraps
 from typing import Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
@@ -9,23 +8,11 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import Forbidden
+from engine.model.states import Role
 from engine.service.errors import database_errors
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Role(StrEnum):
-    """Role of a user in an org, with the rights of all earlier roles."""
-
-    READER = "reader"
-    WRITER = "writer"
-    ADMIN = "admin"
-
-    def includes(self, other: "Role") -> bool:
-        """Return true if this role has all rights of the other."""
-        order = list(Role)
-        return order.index(self) >= order.index(other)
 
 
 class Org(msgspec.Struct, frozen=True):

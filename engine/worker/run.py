@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import structlog
 
 from engine.errors import InvalidInput, LeaseLost, TaskFailed
+from engine.model.states import TaskStatus
 from engine.model.task import Lease
 from engine.monitor.metrics import TASK_ATTEMPTS, TASK_SECONDS, WORKER_RUNNING
 from engine.secrets import redacted
@@ -42,7 +43,7 @@ async def _attempt(
             if not result.is_recorded:
                 await client.complete(lease, result.outputs, result.cursors)
         emit(RunEvent("COMPLETE", lease, result.outputs))
-        _count(lease, "succeeded")
+        _count(lease, TaskStatus.SUCCEEDED)
         log.info("task succeeded", partitions=len(lease.partitions))
     except LeaseLost as error:
         emit(RunEvent("ABORT", lease))
@@ -55,7 +56,7 @@ async def _attempt(
         await _fail(client, lease, f"worker {lease.worker_id!r} was stopped")
         raise
     except Exception as error:
-        _count(lease, "failed")
+        _count(lease, TaskStatus.FAILED)
         text, retryable = redacted(_message(error)), not isinstance(error, InvalidInput)
         log.warning("task failed", why=redacted(str(error)))
         emit(RunEvent("FAIL", lease, error=text))

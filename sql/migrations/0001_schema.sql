@@ -408,8 +408,9 @@ CREATE TABLE data_invalidations (
     idempotency_key text,
     -- The plan of the invalidation; while it is open, a plan pending approval.
     plan_id uuid,
-    -- The outcome: planned, not_current (kept without a plan), pending_approval, rejected, set_aside, ...
-    outcome text,
+    -- The outcome; not_current: of another dataset version, and kept without a plan.
+    outcome text CHECK (outcome IN ('planned', 'affects_nothing', 'not_current', 'pending_approval',
+        'rejected', 'set_aside')),
     -- A digest of the request that used the idempotency key.
     request_hash text,
     -- The reason why planning failed. The invalidation is set aside and stays open until a replay.

@@ -11,7 +11,9 @@ ALTER TABLE knockon_before.partition_versions RENAME column_stamps TO column_ver
 
 ALTER TABLE knockon_before.plans DROP CONSTRAINT plans_state_check, DROP CONSTRAINT plans_check1;
 UPDATE knockon_before.plans SET state = 'pending_approval' WHERE state = 'held';
-UPDATE knockon_before.data_invalidations SET outcome = 'pending_approval' WHERE outcome = 'held';
+UPDATE knockon_before.data_invalidations
+SET outcome = CASE outcome WHEN 'held' THEN 'pending_approval' ELSE 'affects_nothing' END
+WHERE outcome IN ('held', 'hits nothing');
 
 DELETE FROM knockon.orgs;
 

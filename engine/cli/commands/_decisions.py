@@ -8,6 +8,7 @@ from rich.text import Text
 
 from engine.cli.render.elements import short
 from engine.cli.render.plan import difference_texts
+from engine.model.states import PlanState
 from engine.service.commands.plans import Review
 from engine.wording import counted
 
@@ -33,7 +34,7 @@ def decisions(reviews: list[Review]) -> RenderableType:
 def _summary(review: Review) -> Text:
     already = "" if review.is_new else " already"
     text = Text(f"plan {short(review.plan_id)} is{already} {review.state}")
-    if review.state == "applied" and review.is_new:
+    if review.state == PlanState.APPLIED and review.is_new:
         text.append(f": {counted(review.tasks, 'task')}", "bold")
     if review.changes:
         text.append("; different from the plan pending approval:", "yellow")

@@ -1,6 +1,5 @@
 """`knockon plans`: list and show."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from engine.cli.render.elements import ago, empty_table, pruned_text, short
 from engine.cli.render.explanation import invalidation_text
 from engine.cli.render.plan import estimate_text
 from engine.cli.runtime.session import run
+from engine.model.states import PlanState
 from engine.service.queries.plans import PlanRow, PlanStep, PlanView
 from engine.service.queries.plans import plan as find_plan
 from engine.service.queries.plans import plans as list_plans
@@ -23,31 +23,24 @@ _MAX_LISTED = 50
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 
 
-class State(StrEnum):
-    """State of a plan."""
-
-    proposed = "proposed"
-    pending_approval = "pending_approval"
-    applied = "applied"
-    rejected = "rejected"
-
-
 @app.callback()
 @command
 def plans(
     options: GlobalOptions,
     state: Annotated[
-        list[State] | None, typer.Option("--state", "-s", help="State of the plans; repeatable.")
+        list[PlanState] | None,
+        typer.Option("--state", "-s", help="State of the plans; repeatable."),
     ] = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, help="Maximum number of plans to list.")
     ] = 50,
 ) -> None:
     """List plans, newest first; a subcommand shows a plan."""
-    states = [choice.value for choice in state] if state else None
     rows = run(
         options,
-        lambda session: list_plans(session.caller(), session.service, states=states, limit=limit),
+        lambda session: list_plans(
+            session.caller(), session.service, states=state or None, limit=limit
+        ),
     )
     show(options, rows, _table)
 

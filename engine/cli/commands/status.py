@@ -9,6 +9,7 @@ from engine.cli.render.console import show
 from engine.cli.render.elements import ago, empty_table, short, status_text
 from engine.cli.render.plan import estimate_text
 from engine.cli.runtime.session import run
+from engine.model.states import FINISHED_STATUSES, UNFINISHED_STATUSES, TaskStatus
 from engine.service.queries.status import Status, StuckTask
 from engine.service.queries.status import status as read_status
 from engine.wording import counted, some, span
@@ -16,7 +17,7 @@ from engine.wording import counted, some, span
 app = typer.Typer(add_completion=False)
 _HELD_HINT = "knockon plans show PLAN, then knockon approve PLAN or knockon reject PLAN"
 _SET_ASIDE_HINT = "fix the cause, then knockon invalidations replay ID, or --all"
-_ORDER = ("blocked", "queued", "running", "failed", "succeeded", "skipped", "canceled")
+_ORDER = (*UNFINISHED_STATUSES, *FINISHED_STATUSES)
 
 
 @app.command()
@@ -59,7 +60,7 @@ def _state(view: Status) -> tuple[str, str]:
         return "at work", "bold blue"
     if view.pending_approval:
         return "waiting for approval", "bold yellow"
-    is_stuck = view.tasks.get("failed") or view.set_aside
+    is_stuck = view.tasks.get(TaskStatus.FAILED) or view.set_aside
     return ("stuck", "bold red") if is_stuck else ("at rest", "bold green")
 
 

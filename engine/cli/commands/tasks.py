@@ -1,6 +1,5 @@
 """`knockon tasks`: list, retry and cancel."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from engine.cli.render.console import show
 from engine.cli.render.elements import ago, empty_table, short, status_text
 from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
+from engine.model.states import TaskStatus
 from engine.service.commands.tasks import cancel as cancel_task
 from engine.service.commands.tasks import retry as retry_tasks
 from engine.service.commands.tasks import retry_failed
@@ -24,24 +24,13 @@ app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Id = Annotated[str, typer.Argument(help="Id of the task, or the last characters.", metavar="TASK")]
 
 
-class Status(StrEnum):
-    """Status of a task."""
-
-    blocked = "blocked"
-    queued = "queued"
-    running = "running"
-    succeeded = "succeeded"
-    failed = "failed"
-    skipped = "skipped"
-    canceled = "canceled"
-
-
 @app.callback()
 @command
 def tasks(
     options: GlobalOptions,
     status: Annotated[
-        list[Status] | None, typer.Option("--status", "-s", help="Status of the tasks; repeatable.")
+        list[TaskStatus] | None,
+        typer.Option("--status", "-s", help="Status of the tasks; repeatable."),
     ] = None,
     job: Annotated[str | None, typer.Option("--job", "-j", help="Job of the tasks.")] = None,
     partition: Annotated[
@@ -52,13 +41,12 @@ def tasks(
     ] = 50,
 ) -> None:
     """List tasks, newest first; subcommands retry or cancel them."""
-    statuses = [choice.value for choice in status] if status else None
     rows = run(
         options,
         lambda session: list_tasks(
             session.caller(),
             session.service,
-            statuses=statuses,
+            statuses=status or None,
             job=job,
             partition=partition,
             limit=limit,

@@ -10,19 +10,20 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from engine.model.states import TaskStatus
 from engine.service.queries.pruning import PrunedEdge
 from engine.wording import span
 
 _STYLES = {
-    "blocked": "yellow",
+    TaskStatus.BLOCKED: "yellow",
     "pending_approval": "yellow",
     "waiting_for_inputs": "yellow",
-    "queued": "cyan",
-    "running": "bold blue",
-    "succeeded": "green",
-    "failed": "bold red",
-    "skipped": "dim",
-    "canceled": "dim strike",
+    TaskStatus.QUEUED: "cyan",
+    TaskStatus.RUNNING: "bold blue",
+    TaskStatus.SUCCEEDED: "green",
+    TaskStatus.FAILED: "bold red",
+    TaskStatus.SKIPPED: "dim",
+    TaskStatus.CANCELED: "dim strike",
 }
 
 

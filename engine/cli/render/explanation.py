@@ -8,6 +8,7 @@ from rich.tree import Tree
 
 from engine.cli.render.elements import ago, compact, mapping_text, pruned_text, short, status_text
 from engine.model.event import MANUAL
+from engine.model.states import FINISHED_STATUSES, PlanState, TaskStatus
 from engine.service.queries.explain_partition import (
     AuditVerdict,
     ExplainedPartition,
@@ -18,7 +19,6 @@ from engine.service.queries.invalidations import InvalidationRow
 from engine.service.queries.not_run import PlanNotRun
 from engine.wording import counted, some
 
-_ENDED = ("succeeded", "skipped", "canceled")
 _MAX_LISTED = 12
 _VERDICTS: dict[AuditVerdict, tuple[str, str]] = {
     "fresh": ("green", "fresh"),
@@ -101,8 +101,8 @@ def _hop_text(hop: PathHop) -> Text:
 
 def _add_blockers(tree: Tree, view: ExplainedTask) -> None:
     task = view.task
-    unfinished = [other for other in view.blockers if other.status not in _ENDED]
-    if task.status == "blocked" and (unfinished or task.waiting_for):
+    unfinished = [other for other in view.blockers if other.status not in FINISHED_STATUSES]
+    if task.status == TaskStatus.BLOCKED and (unfinished or task.waiting_for):
         branch = tree.add(Text("waits for", "bold yellow"))
         for other in unfinished[:_MAX_LISTED]:
             line = Text.assemble(short(other.id), f"  {other.job} {other.block_key}  ")
@@ -112,7 +112,7 @@ def _add_blockers(tree: Tree, view: ExplainedTask) -> None:
             branch.add(Text(f"and {len(unfinished) - _MAX_LISTED:,} more tasks", "dim"))
         for name, keys in (task.waiting_for or {}).items():
             branch.add(Text.assemble((name, "bold"), f" {some(keys)} to exist"))
-    if task.status == "skipped" and view.blockers:
+    if task.status == TaskStatus.SKIPPED and view.blockers:
         _add_unchanged(tree.add(Text("skipped: inputs unchanged", "bold")), view.blockers)
 
 
@@ -183,7 +183,9 @@ def _verdict_text(view: ExplainedPartition) -> Text:
 
 def _plan_text(plan: PlanNotRun) -> Text:
     reason = (
-        "; ".join(plan.why) if plan.state == "pending_approval" else f"by {plan.by or 'unknown'}"
+        "; ".join(plan.why)
+        if plan.state == PlanState.PENDING_APPROVAL
+        else f"by {plan.by or 'unknown'}"
     )
     text = Text.assemble("plan ", short(plan.id), "  ", status_text(plan.state))
     return text.append(f"  {ago(plan.at)}  {reason}", "dim")

@@ -12,6 +12,7 @@ from engine.cli.render.elements import short
 from engine.cli.runtime.session import Session
 from engine.errors import TaskFailed
 from engine.loops.notification_listener import NotificationListener
+from engine.model.states import TaskStatus
 from engine.service.queries.progress import Progress, progress
 from engine.wording import some
 
@@ -46,7 +47,7 @@ async def _watch(
         _update(bar, line, now)
         if now.is_over:
             return now
-        idle = 0 if now.tasks.get("running") else idle + 1
+        idle = 0 if now.tasks.get(TaskStatus.RUNNING) else idle + 1
         if idle == _IDLE_QUERIES_BEFORE_HINT:
             bar.console.print(_HINT)
         await asyncio.sleep(_MINIMUM_INTERVAL_SECONDS)
@@ -55,7 +56,7 @@ async def _watch(
 
 def _update(bar: Bar, line: TaskID, now: Progress) -> None:
     if not now.unplanned:
-        running = now.tasks.get("running", 0)
+        running = now.tasks.get(TaskStatus.RUNNING, 0)
         description = f"{running} running" if running else "waiting for a worker"
         bar.update(line, description=description, total=now.total, completed=now.finished)
 

@@ -21,6 +21,7 @@ from engine.flow.planning.review import changes_since, lock_plan, record_review
 from engine.flow.planning.set_aside import planning
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import MANUAL, Batch, Delivery, Received, SourceEvent
+from engine.model.states import PlanState
 from engine.planner import Difference
 from engine.store.database import Connection
 from engine.store.run import fetch
@@ -46,8 +47,8 @@ async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None
     Raises UnknownName, or InvalidInput if the plan is not proposed or its change cannot be planned.
     """
     async with conn.transaction() as transaction:
-        row = await lock_plan(conn, org, plan_id, "proposed", "applied")
-        if row["state"] == "applied":
+        row = await lock_plan(conn, org, plan_id, PlanState.PROPOSED, PlanState.APPLIED)
+        if row["state"] == PlanState.APPLIED:
             return Applied(plan_id, tuple(row["invalidation_ids"]), row["task_count"], is_new=False)
         with planning(f"plan {plan_id}"):
             decision = await _ingested(conn, org, plan_id, row["event"])
@@ -56,7 +57,7 @@ async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None
             raise Rollback(transaction)
         with planning(f"plan {plan_id}"):
             planned = await execute_plan(conn, org, decision, plan_id)
-        await record_review(conn, plan_id, "applied", by)
+        await record_review(conn, plan_id, PlanState.APPLIED, by)
     ids = () if changes else tuple(invalidation.id for invalidation in decision.invalidations)
     return Applied(plan_id, ids, 0 if changes else planned.tasks, changes=changes)
 

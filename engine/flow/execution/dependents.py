@@ -15,6 +15,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
+from engine.model.states import TaskStatus
 from engine.partitions import PartitionSet
 from engine.planner import missing_inputs
 from engine.store.database import Connection
@@ -35,8 +36,11 @@ async def resolve_dependents(
         if not dependents:
             break
         resolved = await unblock(conn, org, [row["id"] for row in dependents], changes)
-        is_any_queued = is_any_queued or any(row["status"] == "queued" for row in resolved)
-        ended, changes = [row["id"] for row in resolved if row["status"] == "skipped"], UNCHANGED
+        is_any_queued = is_any_queued or any(row["status"] == TaskStatus.QUEUED for row in resolved)
+        ended, changes = (
+            [row["id"] for row in resolved if row["status"] == TaskStatus.SKIPPED],
+            UNCHANGED,
+        )
     if is_any_queued:
         await notify(conn, TASKS, org.id)
 
@@ -72,7 +76,7 @@ async def unblock(
     first_runs = [row for row in resolved if row["waits_for_inputs"] and row["must_run"]]
     if first_runs:
         await _queue_complete(conn, await org.lineage(conn), first_runs)
-    skipped = [row for row in resolved if row["status"] == "skipped"]
+    skipped = [row for row in resolved if row["status"] == TaskStatus.SKIPPED]
     if skipped:
         await _queue_stale(conn, await org.lineage(conn), skipped)
     return resolved
@@ -81,9 +85,9 @@ async def unblock(
 async def unblock_all(conn: Connection, org: OrgContext, ids: Sequence[UUID]) -> None:
     """Unblock locked, blocked tasks, and resolve the dependents of skipped ones."""
     resolved = await unblock(conn, org, ids)
-    if any(row["status"] == "queued" for row in resolved):
+    if any(row["status"] == TaskStatus.QUEUED for row in resolved):
         await notify(conn, TASKS, org.id)
-    skipped = [row["id"] for row in resolved if row["status"] == "skipped"]
+    skipped = [row["id"] for row in resolved if row["status"] == TaskStatus.SKIPPED]
     await resolve_dependents(conn, org, skipped)
 
 
@@ -100,7 +104,7 @@ async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row
         await execute(conn, "tasks.queue_stale", ids=list(late))
     for row in skipped:
         if row["id"] in late:
-            row["status"] = "queued"
+            row["status"] = TaskStatus.QUEUED
 
 
 def _is_due(stale: Stale, job: Job, keys: Sequence[str], *, reads_all_rows: bool) -> bool:
@@ -118,9 +122,11 @@ async def _queue_complete(conn: Connection, lineage: Lineage, rows: Sequence[Row
         if missing:
             await execute(conn, "tasks.wait_for_inputs", id=row["id"], waiting_for=Jsonb(missing))
         else:
-            row["status"] = "queued"
+            row["status"] = TaskStatus.QUEUED
     await execute(
-        conn, "tasks.queue_first_runs", ids=[r["id"] for r in rows if r["status"] == "queued"]
+        conn,
+        "tasks.queue_first_runs",
+        ids=[r["id"] for r in rows if r["status"] == TaskStatus.QUEUED],
     )
 
 

@@ -7,12 +7,12 @@ from engine.flow.execution.dependents import resolve_dependents
 from engine.flow.execution.stale_decisions import StaleDecision, leave_rows_unread, leave_stale
 from engine.flow.execution.unverified import mark_partly_written, mark_unverified
 from engine.flow.shared.org_context import OrgContext
+from engine.model.states import FINISHED_STATUSES, StaleDecisionKind, TaskStatus
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
 from engine.store.run import Row, execute, fetch, fetch_one
 
 _RETRIED_AT_ONCE = 500
-_OVER = ("succeeded", "skipped", "canceled")
 
 
 async def cancel(
@@ -24,16 +24,16 @@ async def cancel(
     """
     async with conn.transaction():
         row = await _locked(conn, org, task)
-        if row["status"] in _OVER:
+        if row["status"] in FINISHED_STATUSES:
             raise InvalidInput(f"task {task} is already {row['status']} and cannot be canceled")
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
         lineage = await org.lineage(conn)
         await mark_unverified(conn, lineage, [(row["job_id"], row["partitions"])])
-        decision = StaleDecision("canceled", by, task=task)
+        decision = StaleDecision(StaleDecisionKind.CANCELED, by, task=task)
         await leave_stale(conn, lineage, {row["job_id"]: row["partitions"]}, decision)
         if job := lineage.find_job(row["job_id"]):
             await leave_rows_unread(conn, lineage, [(job, row["row_filters"])], decision)
-        if row["status"] == "running":
+        if row["status"] == TaskStatus.RUNNING:
             await mark_partly_written(conn, lineage, row["job_id"], row["partitions"])
         await resolve_dependents(conn, org, [task])
 
@@ -46,7 +46,7 @@ async def retry(conn: Connection, org: OrgContext, *tasks: UUID) -> None:
     async with conn.transaction():
         for task in sorted(set(tasks)):
             row = await _locked(conn, org, task)
-            if row["status"] != "failed":
+            if row["status"] != TaskStatus.FAILED:
                 raise InvalidInput(
                     f"task {task} is {row['status']}, not failed: "
                     "to have its partitions recomputed, invalidate them"

@@ -5,12 +5,13 @@ A decision stands until the partition is built or a later plan recomputes it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
+from engine.model.states import StaleDecisionKind
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.run import execute, fetch
@@ -25,7 +26,7 @@ NEW_ROWS: RowFilter = {}
 class StaleDecision:
     """Decision not to recompute for now, with its author and the task or plan concerned."""
 
-    kind: Literal["canceled", "rejected"]
+    kind: StaleDecisionKind
     by: str | None = None
     task: UUID | None = None
     plan: UUID | None = None
@@ -45,7 +46,7 @@ async def leave_stale(
     """
     needs = [(job, keys) for id_, keys in partitions.items() if (job := lineage.find_job(id_))]
     stale = await stale_partitions(conn, lineage, needs)
-    is_of_all = decision.kind == "canceled"
+    is_of_all = decision.kind == StaleDecisionKind.CANCELED
     for job, keys in needs:
         subjects = {key: is_of_all or (job.id, key) in stale for key in judged_keys(job, keys)}
         await _record(conn, lineage, job, subjects, decision)

@@ -33,6 +33,7 @@ from engine.model.event import (
     rejection,
 )
 from engine.model.reported_lineage import ReportedLineage
+from engine.model.states import InvalidationOutcome
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
 from engine.store.ids import new_id
@@ -311,7 +312,7 @@ def _parameters(invalidation: CoalescedInvalidation) -> dict[str, Any]:
         "events": invalidation.events,
         "idempotency_key": invalidation.key,
         "request_hash": invalidation.request_hash,
-        "outcome": None if invalidation.is_current else "not_current",
+        "outcome": None if invalidation.is_current else InvalidationOutcome.NOT_CURRENT,
         "ids": [new_id() for _ in invalidation.texts],
         "partition_keys": invalidation.texts,
     }

@@ -15,6 +15,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, stale_keys
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import FOUND
+from engine.model.states import PlanState, StaleDecisionKind
 from engine.planner import Difference
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
@@ -29,7 +30,7 @@ class Review:
     """
 
     plan_id: UUID
-    state: str
+    state: PlanState
     invalidations: tuple[UUID, ...]
     tasks: int = 0
     is_new: bool = True
@@ -44,17 +45,17 @@ async def approve(
     Raises UnknownName, or InvalidInput if the plan is not pending approval or cannot be planned.
     """
     async with conn.transaction():
-        row = await lock_plan(conn, org, plan_id, "pending_approval", "applied")
+        row = await lock_plan(conn, org, plan_id, PlanState.PENDING_APPROVAL, PlanState.APPLIED)
         ids = tuple(row["invalidation_ids"])
-        if row["state"] == "applied":
-            return Review(plan_id, "applied", ids, row["task_count"], is_new=False)
+        if row["state"] == PlanState.APPLIED:
+            return Review(plan_id, PlanState.APPLIED, ids, row["task_count"], is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
         with planning(f"plan {plan_id}"):
             decision = await decide_rows(conn, org, rows)
             changes = await changes_since(conn, row["document"], decision)
             planned = await execute_plan(conn, org, decision, plan_id)
-        await record_review(conn, plan_id, "applied", by)
-    return Review(plan_id, "applied", ids, planned.tasks, changes=changes)
+        await record_review(conn, plan_id, PlanState.APPLIED, by)
+    return Review(plan_id, PlanState.APPLIED, ids, planned.tasks, changes=changes)
 
 
 async def reject(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None = None) -> Review:
@@ -63,17 +64,17 @@ async def reject(conn: Connection, org: OrgContext, plan_id: UUID, by: str | Non
     Raises UnknownName, or InvalidInput if the plan is not pending approval.
     """
     async with conn.transaction():
-        row = await lock_plan(conn, org, plan_id, "pending_approval", "rejected")
+        row = await lock_plan(conn, org, plan_id, PlanState.PENDING_APPROVAL, PlanState.REJECTED)
         ids = tuple(row["invalidation_ids"])
-        if row["state"] == "rejected":
-            return Review(plan_id, "rejected", ids, is_new=False)
+        if row["state"] == PlanState.REJECTED:
+            return Review(plan_id, PlanState.REJECTED, ids, is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
         with planning(f"plan {plan_id}"):
             decision = await decide_rows(conn, org, rows)
         await _leave_all(conn, org, decision, plan_id, by)
         await execute(conn, "invalidations.reject", ids=list(ids))
-        await record_review(conn, plan_id, "rejected", by)
-    return Review(plan_id, "rejected", ids)
+        await record_review(conn, plan_id, PlanState.REJECTED, by)
+    return Review(plan_id, PlanState.REJECTED, ids)
 
 
 async def _leave_all(
@@ -90,7 +91,7 @@ async def _leave_all(
     if_stale = {
         step.job: list(step.if_stale.space.keys(step.if_stale)) for step in steps if step.if_stale
     }
-    rejection = StaleDecision("rejected", by, plan=plan_id)
+    rejection = StaleDecision(StaleDecisionKind.REJECTED, by, plan=plan_id)
     stale = await leave_stale(
         conn,
         lineage,

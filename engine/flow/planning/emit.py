@@ -22,6 +22,7 @@ from engine.flow.planning.planned_tasks import (
 from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
 from engine.lineage.graph import Lineage
+from engine.model.states import TaskStatus
 from engine.planner import Plan
 from engine.store.copying import copy_in, int4, jsonb, texts, uuids
 from engine.store.database import Connection
@@ -120,7 +121,7 @@ async def _create(
         (
             task.id,
             task.job.id.bytes,
-            "blocked" if task.starts_blocked else "queued",
+            TaskStatus.BLOCKED if task.starts_blocked else TaskStatus.QUEUED,
             keys(task.partitions),
             org_id,
             task.job.runtime,

@@ -12,6 +12,7 @@ from engine.flow.shared.stale import judged_keys
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import ABOUT_READERS, FOUND
 from engine.model.job import Job
+from engine.model.states import TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
@@ -58,7 +59,7 @@ async def load_pending_work(
     rows = await fetch(conn, "stale.open_invalidations", org_id=org.id, datasets=list(concerned))
     of_keys |= _invalidated(lineage, job, keys, rows)
     for key, row in (await _tasks(conn, job, keys)).items():
-        verdict: Verdict = "left" if row["status"] == "failed" else "in hand"
+        verdict: Verdict = "left" if row["status"] == TaskStatus.FAILED else "in hand"
         of_keys[key] = verdict, f"task {row['id']} is {row['status']}"
     is_manual = job.activation == "manual"
     of_job: tuple[Verdict, str] | None = (
@@ -153,7 +154,7 @@ async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str
     )
     for row in rows:
         for key in judged_keys(job, row["partitions"]):
-            if key not in tasks or tasks[key]["status"] == "failed":
+            if key not in tasks or tasks[key]["status"] == TaskStatus.FAILED:
                 tasks[key] = row
     return tasks
 

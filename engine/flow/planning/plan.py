@@ -33,6 +33,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
+from engine.model.states import InvalidationOutcome
 from engine.planner import LimitExceeded, Plan
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data
@@ -214,4 +215,5 @@ async def _record(
 
 def _processed(plan: Plan, invalidation: UUID) -> dict[str, Any]:
     jobs = sorted(plan.invalidations.get(invalidation, ()), key=attrgetter("int"))
-    return {"id": invalidation, "jobs": jobs, "outcome": "planned" if jobs else "affects nothing"}
+    outcome = InvalidationOutcome.PLANNED if jobs else InvalidationOutcome.AFFECTS_NOTHING
+    return {"id": invalidation, "jobs": jobs, "outcome": outcome}

@@ -20,6 +20,7 @@ import msgspec
 from engine.errors import TooManyPartitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
+from engine.model.states import TaskStatus
 from engine.planner import (
     Plan,
     Step,
@@ -158,7 +159,7 @@ def join_unstarted(tasks: Sequence[PlannedTask], unfinished: Unfinished) -> None
     """
     for task in tasks:
         for row in unfinished.get(task.key, ()):
-            if row["status"] == "running":
+            if row["status"] == TaskStatus.RUNNING:
                 task.blockers[row["id"].bytes] = ()
             else:
                 task.id, task.is_joined = row["id"].bytes, True

@@ -11,20 +11,21 @@ from uuid import UUID
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.planning.decision import Decision
 from engine.flow.shared.org_context import OrgContext
+from engine.model.states import PlanState
 from engine.planner import Difference, differences
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
 from engine.store.run import Row, execute, fetch, fetch_one
 
 _ADVICE = {
-    "proposed": "is only proposed: run 'knockon apply', or leave it to expire",
-    "pending_approval": "is pending approval: run 'knockon approve' or 'knockon reject'",
-    "applied": "has already been applied: see 'knockon tasks'",
-    "rejected": "has already been rejected: invalidate its partitions to recompute them",
+    PlanState.PROPOSED: "is only proposed: run 'knockon apply', or leave it to expire",
+    PlanState.PENDING_APPROVAL: "is pending approval: run 'knockon approve' or 'knockon reject'",
+    PlanState.APPLIED: "has already been applied: see 'knockon tasks'",
+    PlanState.REJECTED: "has already been rejected: invalidate its partitions to recompute them",
 }
 
 
-async def lock_plan(conn: Connection, org: OrgContext, plan_id: UUID, *states: str) -> Row:
+async def lock_plan(conn: Connection, org: OrgContext, plan_id: UUID, *states: PlanState) -> Row:
     """Lock and return a plan in one of these states, until the caller's transaction ends.
 
     Raises UnknownName, or InvalidInput if the plan is in another state.
@@ -59,6 +60,6 @@ async def changes_since(
     return differences(was, now, decision.lineage)
 
 
-async def record_review(conn: Connection, plan_id: UUID, state: str, by: str | None) -> None:
+async def record_review(conn: Connection, plan_id: UUID, state: PlanState, by: str | None) -> None:
     """Record the outcome of a review, and its author."""
     await execute(conn, "plans.review", id=plan_id, state=state, by=by)

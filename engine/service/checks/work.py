@@ -2,6 +2,7 @@
 
 from engine.flow.shared.org_context import OrgContext
 from engine.model.references import literal_secrets
+from engine.model.states import TaskStatus
 from engine.service.checks.check import Check, Checks, judge
 from engine.service.queries.status import Status, load_status
 from engine.store.database import Connection
@@ -62,7 +63,7 @@ async def _leases(conn: Connection, org: OrgContext) -> Check:
 
 
 def _workers(view: Status) -> Check:
-    queued = view.tasks.get("queued", 0)
+    queued = view.tasks.get(TaskStatus.QUEUED, 0)
     return judge(
         "workers",
         not queued or bool(view.workers),
@@ -72,7 +73,7 @@ def _workers(view: Status) -> Check:
 
 
 def _failures(view: Status) -> Check:
-    failed = view.tasks.get("failed", 0)
+    failed = view.tasks.get(TaskStatus.FAILED, 0)
     return judge(
         "tasks",
         failed == 0,

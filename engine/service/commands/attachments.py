@@ -15,7 +15,8 @@ from consumers.postgres import attach as attaching
 from consumers.postgres import readers
 from consumers.postgres.triggers import Tenant
 from engine.errors import Forbidden, ServiceUnavailable
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.database import connection_error, display_url
 

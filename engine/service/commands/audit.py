@@ -1,7 +1,8 @@
 """Repair of lost partitions."""
 
 from engine.flow.planning.audit import Counts, audit_all
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 
 

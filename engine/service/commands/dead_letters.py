@@ -6,7 +6,8 @@ from uuid import UUID
 from consumers.replay import Replayed
 from consumers.replay import replay as ingest_again
 from engine.flow.ingestion.close_letters import close_letters
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.ids import dead_letter_id
 from engine.service.service import Service
 from engine.store.run import fetch

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.grants import Access, grant_to_org, parse_grant, revoke_from_org
 

@@ -7,7 +7,8 @@ from consumers import manual
 from consumers.manual import Requested
 from engine.flow.planning.set_aside import replay as replay_set_aside
 from engine.model.event import SourceEvent
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.ids import invalidation_id
 from engine.service.service import Service
 

@@ -6,7 +6,8 @@ from engine.errors import InvalidInput, UnknownName
 from engine.lineage.graph import Lineage
 from engine.model.event import SourceEvent
 from engine.model.source_positions import did_you_mean
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 
 

@@ -3,7 +3,8 @@
 from typing import Literal
 
 from engine.errors import InvalidInput
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.orgs import OrgSettings, set_setting, settings
 

@@ -8,7 +8,8 @@ from engine.flow.deployment.apply import Applied
 from engine.flow.planning import approve as approval
 from engine.flow.planning.approve import Review
 from engine.flow.shared.org_context import OrgContext
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.ids import plan_id
 from engine.service.service import Service
 from engine.store.database import Connection

@@ -10,8 +10,9 @@ from engine.flow.deployment.propose import propose as plan_change
 from engine.flow.planning.estimate import Cost, Estimate
 from engine.lineage.graph import Lineage
 from engine.model.event import SourceEvent
+from engine.model.states import Role
 from engine.planner import Step, task_count
-from engine.service.caller import Caller, Role, requires
+from engine.service.caller import Caller, requires
 from engine.service.queries.pruning import PrunedEdge, pruned_edges
 from engine.service.service import Service
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from engine.flow.execution import operator_actions
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.ids import task_id
 from engine.service.service import Service
 

@@ -2,7 +2,8 @@
 
 from engine.flow.planning.audit import Counts, StalePartition, audit_all
 from engine.flow.shared.stale import Reason
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 
 __all__ = ["Counts", "Reason", "StalePartition", "audit"]

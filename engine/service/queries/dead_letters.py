@@ -5,7 +5,8 @@ from uuid import UUID
 
 import msgspec
 
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.ids import dead_letter_id
 from engine.service.service import Service
 from engine.store.run import Row, fetch

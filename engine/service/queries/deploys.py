@@ -3,7 +3,8 @@
 from engine.flow.deployment import deploy as deployment
 from engine.flow.deployment.deploy import Deployment
 from engine.model.dag import DagFile
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 
 

@@ -15,9 +15,10 @@ from engine.flow.shared.stale import Reason, Rule, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
+from engine.model.states import PlanState, Role, TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
-from engine.service.caller import Caller, Role, requires
+from engine.service.caller import Caller, requires
 from engine.service.queries.not_run import PlanNotRun, not_run
 from engine.service.queries.spared import Spared, spared
 from engine.service.service import Service
@@ -43,7 +44,7 @@ class UnfinishedTask(msgspec.Struct, frozen=True):
     id: UUID
     job: str
     block_key: str
-    status: str
+    status: TaskStatus
     outcome: str | None
     error_message: str | None
     waiting_for: Mapping[str, Sequence[str]] | None
@@ -221,7 +222,7 @@ def _reasons(
         yield "an invalidation is not planned yet"
     for plan in unrun:
         end = str(plan.id)[-8:]
-        is_pending = plan.state == "pending_approval"
+        is_pending = plan.state == PlanState.PENDING_APPROVAL
         yield f"plan {end} {'is pending approval' if is_pending else 'was rejected'}"
     for task in unfinished:
-        yield f"a task {'has' if task['status'] == 'failed' else 'is'} {task['status']}"
+        yield f"a task {'has' if task['status'] == TaskStatus.FAILED else 'is'} {task['status']}"

@@ -9,9 +9,10 @@ import msgspec
 from engine.errors import UnknownName
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Edge, Lineage
+from engine.model.states import Role, TaskStatus
 from engine.partitions import PartitionSet
 from engine.planner import path_to
-from engine.service.caller import Caller, Role, requires
+from engine.service.caller import Caller, requires
 from engine.service.ids import task_id
 from engine.service.queries.invalidations import InvalidationRow, load_invalidations
 from engine.service.queries.tasks import TaskRow
@@ -57,7 +58,7 @@ class Blocker(msgspec.Struct, frozen=True):
     id: UUID
     job: str
     block_key: str
-    status: str
+    status: TaskStatus
     outcome: str | None
     error_message: str | None
 

@@ -2,7 +2,8 @@
 
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.checks.check import Check
 from engine.service.checks.inflow import check_kafka, check_tables
 from engine.service.checks.work import check_work

@@ -8,7 +8,8 @@ from uuid import UUID
 import msgspec
 
 from engine.flow.shared.org_context import OrgContext
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import InvalidationOutcome, Role, ScopeKind
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.database import Connection
 from engine.store.run import fetch
@@ -22,7 +23,7 @@ class InvalidationRow(msgspec.Struct, frozen=True):
 
     id: UUID
     dataset: str
-    scope: str
+    scope: ScopeKind
     partition_key: str | None
     columns: list[str] | None
     row_filter: dict[str, Any] | None
@@ -30,7 +31,7 @@ class InvalidationRow(msgspec.Struct, frozen=True):
     events: int
     created_at: datetime
     processed_at: datetime | None
-    outcome: str | None
+    outcome: InvalidationOutcome | None
     jobs: int
     plan_id: UUID | None
     source_event: dict[str, Any]

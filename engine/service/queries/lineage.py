@@ -8,7 +8,8 @@ import msgspec
 
 from engine.lineage.columns import EVERY
 from engine.lineage.graph import Edge, Lineage
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 
 Direction = Literal["down", "up"]

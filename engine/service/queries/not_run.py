@@ -10,6 +10,7 @@ import msgspec
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
+from engine.model.states import PlanState
 from engine.service.queries.pruning import contains
 from engine.store.database import Connection
 from engine.store.run import Row, fetch, fetch_one
@@ -56,7 +57,9 @@ def _affected(plan: Row) -> Sequence[str]:
     partitions: Sequence[str] = step["partitions"]
     invalidated: Sequence[str] = step.get("directly_invalidated", ())
     return (
-        partitions if plan["state"] == "pending_approval" or invalidated == "all" else invalidated
+        partitions
+        if plan["state"] == PlanState.PENDING_APPROVAL or invalidated == "all"
+        else invalidated
     )
 
 

@@ -1,6 +1,7 @@
 """Settings of an org."""
 
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.orgs import OrgSettings
 from engine.store.orgs import settings as load_settings

@@ -9,8 +9,9 @@ import msgspec
 
 from engine.flow.planning.estimate import Cost, Estimate
 from engine.flow.shared.org_context import OrgContext
+from engine.model.states import PlanState, Role
 from engine.planner import hops_of
-from engine.service.caller import Caller, Role, requires
+from engine.service.caller import Caller, requires
 from engine.service.ids import plan_id
 from engine.service.queries.invalidations import InvalidationRow, load_invalidations
 from engine.service.queries.pruning import PrunedEdge, pruned_edges
@@ -24,14 +25,14 @@ _MAX_INVALIDATIONS = 10
 
 
 class PlanRow(msgspec.Struct, frozen=True):
-    """A plan; ``state`` is proposed, pending_approval, applied or rejected.
+    """A plan.
 
     ``datasets`` are the changed datasets. ``exceeded_limits`` are described in words.
     ``estimate`` is null for plans that ran immediately.
     """
 
     id: UUID
-    state: str
+    state: PlanState
     created_at: datetime
     datasets: tuple[str, ...]
     jobs: int
@@ -68,7 +69,7 @@ class PlanView(msgspec.Struct, frozen=True):
 
 @requires(Role.READER)
 async def plans(
-    caller: Caller, service: Service, *, states: Sequence[str] | None = None, limit: int = 50
+    caller: Caller, service: Service, *, states: Sequence[PlanState] | None = None, limit: int = 50
 ) -> list[PlanRow]:
     """List plans, newest first, optionally in some states."""
     async with service.snapshot(caller) as (conn, org):
@@ -93,7 +94,7 @@ async def plan(caller: Caller, service: Service, plan: str) -> PlanView:
 
 
 async def load_plans(
-    conn: Connection, org: OrgContext, *, states: Sequence[str] | None, limit: int
+    conn: Connection, org: OrgContext, *, states: Sequence[PlanState] | None, limit: int
 ) -> list[PlanRow]:
     """Load plans, newest first, optionally in some states."""
     params = {"states": None if states is None else list(states), "limit": limit}
@@ -118,7 +119,7 @@ def _plan(row: Row) -> PlanRow:
     event: dict[str, Any] = row["event"] or {}
     return PlanRow(
         id=row["id"],
-        state=row["state"],
+        state=PlanState(row["state"]),
         created_at=row["created_at"],
         datasets=tuple(row["datasets"]) or tuple(filter(None, [event.get("dataset")])),
         jobs=row["jobs"],

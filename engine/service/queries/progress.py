@@ -5,11 +5,10 @@ from uuid import UUID
 
 import msgspec
 
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import PENDING_STATUSES, Role, TaskStatus
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.run import fetch, fetch_one
-
-_OPEN = ("blocked", "queued", "running")
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -34,7 +33,7 @@ class Progress(msgspec.Struct, frozen=True):
     @property
     def finished(self) -> int:
         """Return the number of ended tasks."""
-        return self.total - sum(self.tasks.get(status, 0) for status in _OPEN)
+        return self.total - sum(self.tasks.get(status, 0) for status in PENDING_STATUSES)
 
     @property
     def is_over(self) -> bool:
@@ -45,7 +44,7 @@ class Progress(msgspec.Struct, frozen=True):
     def is_good(self) -> bool:
         """Return true if everything was planned and no task failed."""
         refused = self.unplanned or self.pending_approval or self.rejected or self.set_aside
-        return not refused and "failed" not in self.tasks and self.finished == self.total
+        return not refused and TaskStatus.FAILED not in self.tasks and self.finished == self.total
 
 
 @requires(Role.READER)

@@ -7,7 +7,8 @@ from uuid import UUID
 import msgspec
 
 from engine.flow.shared.org_context import OrgContext
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import PENDING_STATUSES, PlanState, Role, TaskStatus
+from engine.service.caller import Caller, requires
 from engine.service.queries.plans import PlanRow, load_plans
 from engine.service.service import Service
 from engine.store.database import Connection
@@ -88,7 +89,7 @@ class Status(msgspec.Struct, frozen=True):
     @property
     def is_at_rest(self) -> bool:
         """Return true if all work is done, except for work pending approval or set aside."""
-        unfinished = sum(self.tasks.get(name, 0) for name in ("blocked", "queued", "running"))
+        unfinished = sum(self.tasks.get(name, 0) for name in PENDING_STATUSES)
         return not self.open_invalidations and not unfinished
 
 
@@ -110,7 +111,7 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
         dags=tuple(_dag(row) for row in await fetch(conn, "views.dags", **params)),
         tasks={row["status"]: row["tasks"] for row in await fetch(conn, "tasks.counts", **params)},
         pending_approval=tuple(
-            await load_plans(conn, org, states=["pending_approval"], limit=_MAX_LISTED)
+            await load_plans(conn, org, states=[PlanState.PENDING_APPROVAL], limit=_MAX_LISTED)
         ),
         open_invalidations=invalidations["invalidations"],
         oldest_seconds=invalidations["seconds"],
@@ -137,7 +138,7 @@ def _stuck(row: dict[str, Any]) -> StuckTask:
         id=row["id"],
         job=row["job"],
         block_key=row["block_key"],
-        status="waiting_for_inputs" if row["status"] == "blocked" else row["status"],
+        status="waiting_for_inputs" if row["status"] == TaskStatus.BLOCKED else row["status"],
         attempts=row["attempts"],
         blocks=row["blocks"],
         error=row["error_message"],

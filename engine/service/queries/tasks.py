@@ -6,7 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from engine.service.caller import Caller, Role, requires
+from engine.model.states import Role, TaskStatus
+from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.run import fetch
 
@@ -18,7 +19,7 @@ class TaskRow(msgspec.Struct, frozen=True):
     dag_name: str
     job: str
     block_key: str
-    status: str
+    status: TaskStatus
     partitions: list[str]
     must_run: bool
     attempts: int
@@ -47,7 +48,7 @@ async def tasks(
     caller: Caller,
     service: Service,
     *,
-    statuses: Sequence[str] | None = None,
+    statuses: Sequence[TaskStatus] | None = None,
     job: str | None = None,
     partition: str | None = None,
     limit: int = 50,

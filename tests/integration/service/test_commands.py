@@ -8,7 +8,8 @@ import pytest
 
 from engine.errors import Forbidden, InvalidInput, KnockonError, UnknownName
 from engine.model.event import SourceEvent
-from engine.service.caller import Caller, Role
+from engine.model.states import Role
+from engine.service.caller import Caller
 from engine.service.commands.attachments import attach
 from engine.service.commands.invalidations import invalidate
 from engine.service.commands.jobs import run

@@ -11,7 +11,8 @@ from engine.flow.ingestion.ingest import ingest
 from engine.model.dag import DagFile
 from engine.model.dagfile import parse_dag
 from engine.model.event import Batch, Rejection
-from engine.service.caller import Caller, Role
+from engine.model.states import Role
+from engine.service.caller import Caller
 from engine.service.commands.audit import mend
 from engine.service.commands.dead_letters import close
 from engine.service.commands.deploys import deploy

@@ -119,6 +119,27 @@ async def test_plans_pending_approval_stay_pending(old_database_url: str) -> Non
     assert outcomes == [("pending_approval",)]
 
 
+async def test_outcomes_of_invalidations_have_the_names_of_today(old_database_url: str) -> None:
+    with psycopg.connect(old_database_url, autocommit=True) as conn:
+        for outcome in ("planned", "hits nothing", "held", None):
+            conn.execute(
+                "INSERT INTO public.data_invalidations "
+                "(id, org_id, dataset_uuid, dataset_version, scope, reason, outcome) "
+                "SELECT gen_random_uuid(), org_id, id, id, 'dataset', 'change', %s "
+                "FROM public.datasets WHERE name = 'orders'",
+                [outcome],
+            )
+    await migrate(old_database_url)
+    with psycopg.connect(old_database_url) as conn:
+        rows = conn.execute("SELECT outcome FROM knockon.data_invalidations ORDER BY 1").fetchall()
+    assert [outcome for (outcome,) in rows] == [
+        "affects_nothing",
+        "pending_approval",
+        "planned",
+        None,
+    ]
+
+
 async def test_the_document_of_a_plan_can_be_explained(old_database_url: str) -> None:
     job = "00000000-0000-0000-0000-000000000002"
     hop = {"dataset": "orders", "causes": 0}

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from engine.errors import Forbidden
+from engine.model.states import Role
 from engine.service import commands, queries
-from engine.service.caller import Caller, Org, Role
+from engine.service.caller import Caller, Org
 
 ORG = Org(UUID(int=1), "default")
 ADMIN = Caller(ORG, "ann", Role.ADMIN)

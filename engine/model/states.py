@@ -1,0 +1,78 @@
+"""Closed vocabularies of the database: states, outcomes, kinds and roles.
+
+Each equals a CHECK constraint of the schema, compared by a test. Members are strings, so that rows
+and JSON need no conversion.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+
+class TaskStatus(StrEnum):
+    """Status of a task."""
+
+    BLOCKED = "blocked"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELED = "canceled"
+
+
+PENDING_STATUSES: Final = (TaskStatus.BLOCKED, TaskStatus.QUEUED, TaskStatus.RUNNING)
+"""Statuses of tasks that end without any decision by a person."""
+
+UNFINISHED_STATUSES: Final = (*PENDING_STATUSES, TaskStatus.FAILED)
+"""Statuses of tasks with outstanding work: a failed task can be retried."""
+
+FINISHED_STATUSES: Final = (TaskStatus.SUCCEEDED, TaskStatus.SKIPPED, TaskStatus.CANCELED)
+"""Statuses of tasks that never run again."""
+
+
+class PlanState(StrEnum):
+    """State of a plan."""
+
+    PROPOSED = "proposed"
+    PENDING_APPROVAL = "pending_approval"
+    APPLIED = "applied"
+    REJECTED = "rejected"
+
+
+class InvalidationOutcome(StrEnum):
+    """Outcome of an invalidation; an open one has an outcome if it waits for a person."""
+
+    PLANNED = "planned"
+    AFFECTS_NOTHING = "affects_nothing"
+    NOT_CURRENT = "not_current"
+    PENDING_APPROVAL = "pending_approval"
+    REJECTED = "rejected"
+    SET_ASIDE = "set_aside"
+
+
+class ScopeKind(StrEnum):
+    """Kind of the scope of an invalidation."""
+
+    DATASET = "dataset"
+    PARTITION = "partition"
+    ROW_RANGE = "row_range"
+
+
+class StaleDecisionKind(StrEnum):
+    """Decision to leave a partition stale."""
+
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+
+
+class Role(StrEnum):
+    """Role of a user in an org, with the rights of all earlier roles."""
+
+    READER = "reader"
+    WRITER = "writer"
+    ADMIN = "admin"
+
+    def includes(self, other: "Role") -> bool:
+        """Return true if this role has all rights of the other."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)

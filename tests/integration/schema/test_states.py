@@ -1,0 +1,65 @@
+"""The closed vocabularies in Python equal the CHECK constraints of the migrated schema."""
+
+import re
+from collections.abc import Iterable
+from typing import get_args
+
+import psycopg
+import pytest
+
+from engine.model.event import Reason
+from engine.model.invalidation import FOUND
+from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy
+from engine.model.states import (
+    FINISHED_STATUSES,
+    PENDING_STATUSES,
+    UNFINISHED_STATUSES,
+    InvalidationOutcome,
+    PlanState,
+    Role,
+    ScopeKind,
+    StaleDecisionKind,
+    TaskStatus,
+)
+
+VOCABULARIES: dict[str, Iterable[str]] = {
+    "users.role": Role,
+    "plans.state": PlanState,
+    "tasks.status": TaskStatus,
+    "stale_decisions.decision": StaleDecisionKind,
+    "jobs.activation": get_args(Activation),
+    "jobs.execution_strategy": get_args(ExecutionStrategy),
+    "jobs.update_strategy": get_args(UpdateStrategy),
+    "data_invalidations.reason": (*get_args(Reason), FOUND),
+    "data_invalidations.scope": ScopeKind,
+    "data_invalidations.outcome": InvalidationOutcome,
+}
+_CHECKS = """
+SELECT c.conrelid::regclass::text || '.' || a.attname, pg_get_constraintdef(c.oid)
+FROM pg_constraint c
+JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+WHERE c.contype = 'c' AND c.connamespace = 'knockon'::regnamespace AND cardinality(c.conkey) = 1
+  AND pg_get_constraintdef(c.oid) LIKE '%ANY%'
+"""
+
+
+def _checks(url: str) -> dict[str, set[str]]:
+    with psycopg.connect(url) as conn:
+        conn.execute("SET search_path = knockon")
+        rows = conn.execute(_CHECKS).fetchall()
+    return {name: set(re.findall(r"'([^']*)'::text", text)) for name, text in rows}
+
+
+@pytest.mark.parametrize("column", VOCABULARIES)
+def test_an_enum_has_the_members_of_its_check(database_url: str, column: str) -> None:
+    assert _checks(database_url)[column] == {*VOCABULARIES[column]}
+
+
+def test_every_vocabulary_of_the_schema_has_an_enum(database_url: str) -> None:
+    assert _checks(database_url).keys() == VOCABULARIES.keys()
+
+
+def test_statuses_are_divided_by_the_work_that_is_left() -> None:
+    assert {*UNFINISHED_STATUSES} | {*FINISHED_STATUSES} == {*TaskStatus}
+    assert not {*UNFINISHED_STATUSES} & {*FINISHED_STATUSES}
+    assert {*PENDING_STATUSES} < {*UNFINISHED_STATUSES}
