@@ -91,6 +91,18 @@ class ServiceUnavailable(KnockonError):
     code = "service_unavailable"
 
 
+class OutdatedCode(KnockonError):
+    """The database schema requires newer code than the code of this process."""
+
+    code = "outdated_code"
+
+
+class SchemaInUse(KnockonError):
+    """A migration waited in vain for locks, or for processes with older code to stop."""
+
+    code = "schema_in_use"
+
+
 class TaskFailed(KnockonError):
     """The code of a job failed; the attempt counts."""
 

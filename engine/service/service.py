@@ -11,7 +11,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
-from engine.service.schema import lacking_migrations
+from engine.store.compatibility import missing_migrations, require_supported_code
 from engine.store.database import Connection, Database
 from engine.store.migrate import migrate
 from engine.store.notifications import TASKS
@@ -51,8 +51,15 @@ class Service:
             yield cls(database, source_url=source_url)
 
     async def require_schema(self) -> None:
-        """Raise InvalidInput unless the database has the current schema."""
-        if missing := await self.missing_migrations():
+        """Check that this code can work with the schema of the database.
+
+        Raises InvalidInput if the database lacks a migration, and OutdatedCode if it requires
+        newer code.
+        """
+        async with self.database.connection() as conn:
+            await require_supported_code(conn)
+            missing = await missing_migrations(conn)
+        if missing:
             raise InvalidInput(
                 f"the database lacks migrations {', '.join(missing)}: run 'knockon migrate'"
             )
@@ -61,7 +68,7 @@ class Service:
         """Return the names of the migrations missing from the database."""
         with database_errors():
             async with self.database.connection() as conn:
-                return await lacking_migrations(conn)
+                return await missing_migrations(conn)
 
     async def org(self, slug: str, *, create: bool = False) -> Org:
         """Return the org with a slug, created if missing and ``create``. Raises UnknownName."""

@@ -4,203 +4,245 @@ All of Knockon's objects are in the schema `knockon`. For a database with its ta
 `public`, `sql/upgrades` copies the rows into the current tables.
 """
 
-import hashlib
-import re
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 
-from engine.errors import InvalidInput
-from engine.store.database import open_connection, wait_for_database
-from engine.store.queries import sql_dir
+from engine.errors import InvalidInput, SchemaInUse
+from engine.store.compatibility import CHANNEL, older_processes, require_supported_code
+from engine.store.database import Connection, open_connection, wait_for_database
+from engine.store.from_public import move_from_public
+from engine.store.migration_files import Migration, migrations_dir, read_migrations
+from engine.store.migration_steps import apply_step, with_lock_retries
 from engine.store.roles import create_roles
-from engine.store.run import execute
+from engine.store.run import Row, execute, fetch, fetch_one
+
+PATIENCE_SECONDS = 300.0
+"""Time to wait for locks, and for processes with older code to stop."""
 
 _log = structlog.get_logger(__name__)
-
-_FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
-_PATIENCE_SECONDS = 60.0
+_CONNECT_SECONDS = 60.0
+_POLL_SECONDS = 0.2
 _LOCK = 0x6B6E6F636B6F6E  # "knockon"; any number that no other program locks
+_READ_ONLY = "SET TRANSACTION READ ONLY"
 _TABLE = """
 CREATE SCHEMA IF NOT EXISTS knockon;
 CREATE TABLE IF NOT EXISTS knockon.migrations (
-    version    int PRIMARY KEY,
-    name       text NOT NULL,
-    checksum   text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+    version     int PRIMARY KEY,
+    name        text NOT NULL,
+    checksum    text NOT NULL,
+    -- Code with a lower number must not run.
+    oldest_code int,
+    -- Null while a migration that requires newer code is announced.
+    applied_at  timestamptz
 )"""
-# Another role that created the schema beforehand would keep control of all objects in it.
-_STRANGER = """
-SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace
-WHERE nspname = 'knockon' AND pg_catalog.pg_get_userbyid(nspowner) <> current_user
-    AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE oid = nspowner)
-    AND NOT (pg_catalog.starts_with(pg_catalog.pg_get_userbyid(nspowner), 'knockon_owner_')
-        AND (SELECT NOT rolcanlogin FROM pg_catalog.pg_roles WHERE oid = nspowner))"""
-_IS_IN_PUBLIC = "SELECT pg_catalog.to_regclass('public.knockon_migrations') IS NOT NULL"
-# Reading a relation runs code of its owner (casts, views, policies, index expressions) with the
-# privileges of the reader. Another role is not trusted even if it owns the database.
-_UNTRUSTED = """
-SELECT c.relname, pg_catalog.quote_ident(r.rolname)
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'knockon_before'
-JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
-WHERE NOT r.rolsuper AND r.rolname <> current_user
-ORDER BY c.relkind NOT IN ('r', 'v', 'S'), c.relname"""
-
-
-@dataclass(frozen=True)
-class Migration:
-    """A migration file; `checksum` is the SHA-256 of its text."""
-
-    version: int
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        """Hex digest, compared to detect changes of the file after it was applied."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()
-
-    def __str__(self) -> str:
-        return f"{self.version:04}_{self.name}"
+_SESSION = {
+    # A build of an index lasts longer than the statements of other sessions.
+    "statement_timeout": "0",
+    # The server cancels the statement of a client that was killed.
+    "client_connection_check_interval": "10s",
+}
+_CheckLock = Callable[[], Awaitable[bool]]
+"""Raises psycopg's errors if the connection with the lock of migrations was lost."""
 
 
 async def migrate(
-    url: str, directory: Path | None = None, *, grants_named_tables: bool = False
+    url: str,
+    directory: Path | None = None,
+    *,
+    grants_named_tables: bool = False,
+    patience: float = PATIENCE_SECONDS,
 ) -> list[str]:
     """Apply pending migrations, create roles, and return the names, such as `0001_schema`.
 
     ``grants_named_tables``: grant the SQL jobs of the default org access to the tables named in its
-    DAG files, unless the org has a setting of its own.
+    DAG files, unless the org has a setting of its own. ``patience`` limits, in seconds, how long a
+    migration waits for locks, and for processes with older code to stop.
 
-    Each file is one transaction, and concurrent callers are serialized. Raises InvalidInput if a
-    file was changed after it was applied, and ServiceUnavailable if the database is unavailable.
+    Concurrent callers take turns. Raises InvalidInput if a file was changed after it was applied,
+    OutdatedCode if the database requires newer code, SchemaInUse if the patience is exhausted, and
+    ServiceUnavailable if the database is unavailable.
     """
-    migrations = read_migrations(directory or sql_dir() / "migrations")
-    await wait_for_database(url, _PATIENCE_SECONDS)
-    async with await AsyncConnection.connect(url, autocommit=True) as connection:
-        await connection.execute("SET client_min_messages TO warning")
-        await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])  # until the session ends
-        await _check_schema_owner(connection)
-        await connection.execute(_TABLE)
-        applied = await _applied(connection)
-        done = await _upgrade(connection, migrations[:1]) if not applied else []
-        applied.update({each.version: each.checksum for each in done})
-        names = [
-            str(each)
-            for each in migrations
-            if each in done or await _apply(connection, each, applied)
-        ]
-        if directory is None:
-            await _create_roles(url, grants_named_tables=grants_named_tables)
-        return names
+    migrations = read_migrations(directory or migrations_dir())
+    applied: list[str] = []
+    async with _session(url) as conn:
+        if await _pending(conn, migrations):
+            async with _exclusive(url) as check_lock:
+                applied = await _apply_pending(conn, migrations, check_lock, patience)
+    if directory is None:
+        await _create_roles(url, grants_named_tables=grants_named_tables)
+    return applied
 
 
-def read_migrations(directory: Path) -> list[Migration]:
-    """Read a directory's migrations in order. Raises InvalidInput for a bad or repeated number."""
-    migrations = [_read(path) for path in sorted(directory.glob("*.sql"))]
-    if len({each.version for each in migrations}) < len(migrations):
-        raise InvalidInput(f"two migrations in {directory} have one number: renumber the newer")
-    return migrations
+async def pending_migrations(url: str, directory: Path | None = None) -> list[Migration]:
+    """Return the migrations that `migrate` would apply; changes nothing, and raises as it does."""
+    migrations = read_migrations(directory or migrations_dir())
+    async with _session(url) as conn, conn.transaction():
+        await conn.execute(_READ_ONLY)
+        return await _pending(conn, migrations)
 
 
-def _read(path: Path) -> Migration:
-    match = _FILE_NAME.fullmatch(path.name)
-    if match is None:
-        raise InvalidInput(f"{path} is no migration's name: call it like 0001_schema.sql")
-    return Migration(int(match[1]), match[2], path.read_text(encoding="utf-8"))
+@asynccontextmanager
+async def _session(url: str) -> AsyncIterator[Connection]:
+    await wait_for_database(url, _CONNECT_SECONDS)
+    conn = await open_connection(url)
+    conn.prepare_threshold = None  # a pooler in transaction mode may change the session
+    try:
+        for name, value in _SESSION.items():
+            await execute(conn, "migrations.set_session", setting=name, value=value)
+        yield conn
+    finally:
+        await conn.close()
 
 
-async def _applied(connection: AsyncConnection[TupleRow]) -> dict[int, str]:
-    rows = await connection.execute("SELECT version, checksum FROM knockon.migrations")
-    return dict(await rows.fetchall())
+async def _pending(conn: Connection, migrations: Sequence[Migration]) -> list[Migration]:
+    await _check_schema_owner(conn)
+    tables = await _tables(conn)
+    rows = await fetch(conn, "migrations.recorded") if tables["in_schema"] else []
+    if rows:
+        await require_supported_code(conn, migrations[-1].version)
+    applied = {row["version"]: row["checksum"] for row in rows if row["is_applied"]}
+    for migration in migrations:
+        if applied.get(migration.version, migration.checksum) != migration.checksum:
+            raise InvalidInput(
+                f"migration {migration} was changed after it was applied to this database: "
+                "restore the file, and put the change into a new migration"
+            )
+    return [migration for migration in migrations if migration.version not in applied]
 
 
-async def _apply(
-    connection: AsyncConnection[TupleRow], migration: Migration, applied: dict[int, str]
-) -> bool:
-    known = applied.get(migration.version)
-    if known is None:
-        await _run(connection, migration)
-    elif known != migration.checksum:
-        raise InvalidInput(
-            f"migration {migration} was changed after it was applied to this database: "
-            "restore the file, and put the change into a new migration"
-        )
-    return known is None
-
-
-async def _check_schema_owner(connection: AsyncConnection[TupleRow]) -> None:
+async def _check_schema_owner(conn: Connection) -> None:
     """Raise InvalidInput if another role owns the schema."""
-    row = await (await connection.execute(_STRANGER)).fetchone()
+    row = await fetch_one(conn, "migrations.foreign_owner")
     if row is not None:
         raise InvalidInput(
-            f"the schema knockon belongs to role {row[0]}: migrate as that role, or drop the "
+            f"the schema knockon belongs to role {row['owner']}: migrate as that role, or drop the "
             "schema or give it to the user of this connection if it is not Knockon's"
         )
 
 
-async def _upgrade(
-    connection: AsyncConnection[TupleRow], schema: list[Migration]
-) -> list[Migration]:
-    """Upgrade a database with its tables in `public`; do nothing if there are none.
+async def _tables(conn: Connection) -> Row:
+    (row,) = await fetch(conn, "migrations.tables")
+    return row
 
-    Returns the migrations applied. Raises InvalidInput if a table belongs to another role.
-    """
-    row = await (await connection.execute(_IS_IN_PUBLIC)).fetchone()
-    if row is None or not row[0]:
+
+async def _apply_pending(
+    conn: Connection, migrations: Sequence[Migration], check_lock: _CheckLock, patience: float
+) -> list[str]:
+    pending = await _pending(conn, migrations)
+    if not pending:
         return []
-    async with connection.transaction():
-        await _set_aside(connection)
-        for migration in schema:
-            await _run(connection, migration)
-        await connection.execute(_upgrade_step("take_over"))
-    _log.info("tables moved from public to the schema knockon")
-    return schema
+    tables = await _tables(conn)
+    is_in_public = tables["in_public"] and len(pending) == len(migrations)
+    await conn.execute(_TABLE)
+    for migration in pending:
+        await check_lock()
+        if is_in_public and migration is pending[0]:
+            move = partial(move_from_public, conn, migration)
+            await with_lock_retries(conn, str(migration), move, patience)
+        else:
+            await _apply(conn, migration, patience)
+    return [str(migration) for migration in pending]
 
 
-async def _set_aside(connection: AsyncConnection[TupleRow]) -> None:
-    """Move the tables to a schema where no other role can replace them, then check their owners."""
+@asynccontextmanager
+async def _exclusive(url: str) -> AsyncIterator[_CheckLock]:
+    """Wait until no other caller migrates, and keep others waiting.
+
+    The lock belongs to a transaction, so that a pooler in transaction mode cannot leave it to
+    another client. It is polled for, because a blocked request has a snapshot, for whose end a
+    concurrent build of an index waits; the transaction that has the lock is idle and without a
+    snapshot.
+    """
+    conn = await open_connection(url)
+    conn.prepare_threshold = None
+
+    async def is_locked() -> bool:
+        (row,) = await fetch(conn, "migrations.try_lock", key=_LOCK)
+        return bool(row["is_locked"])
+
+    is_reported = False
     try:
-        await connection.execute(_upgrade_step("set_aside"))
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise InvalidInput(
-            f"the tables of an earlier version in the schema public cannot be taken over "
-            f"({error.diag.message_primary}): migrate as the role that owns all of them, or drop "
-            "or rename what is not Knockon's"
-        ) from error
-    row = await (await connection.execute(_UNTRUSTED)).fetchone()
-    if row is not None:
-        raise InvalidInput(
-            f"public.{row[0]} is named like a table of an earlier version of Knockon, but belongs "
-            f"to role {row[1]}, whose code would run: migrate as that role if it is Knockon's, or "
-            "drop or rename public.knockon_migrations and the tables beside it"
-        )
+        while True:
+            async with conn.transaction():
+                timeout = "idle_in_transaction_session_timeout"
+                await execute(conn, "migrations.set_local", setting=timeout, value="0")
+                if await is_locked():
+                    yield is_locked
+                    return
+            if not is_reported:
+                is_reported = True
+                _log.info("waiting for another 'knockon migrate'")
+            await asyncio.sleep(_POLL_SECONDS)
+    finally:
+        await conn.close()
+
+
+async def _apply(conn: Connection, migration: Migration, patience: float) -> None:
+    """Apply a migration, after processes with code that must not run beside it have stopped.
+
+    After a failure such processes may start again, except outside a transaction, where part of the
+    migration may have been applied.
+    """
+    if migration.oldest_code is None:
+        await apply_step(conn, migration, patience)
+        return
+    await _announce(conn, migration)
+    try:
+        await _wait_for_older_processes(conn, migration, migration.oldest_code, patience)
+        await apply_step(conn, migration, patience)
+    except BaseException:
+        if migration.in_transaction:
+            with suppress(psycopg.Error):  # the error that is raised matters more
+                await execute(conn, "migrations.withdraw", version=migration.version)
+        raise
+
+
+async def _announce(conn: Connection, migration: Migration) -> None:
+    await execute(
+        conn,
+        "migrations.announce",
+        version=migration.version,
+        migration=migration.name,
+        checksum=migration.checksum,
+        oldest_code=migration.oldest_code,
+    )
+    await execute(conn, "migrations.notify", channel=CHANNEL)
+
+
+async def _wait_for_older_processes(
+    conn: Connection, migration: Migration, oldest_code: int, patience: float
+) -> None:
+    deadline = monotonic() + patience
+    reported: list[str] = []
+    while older := await older_processes(conn, oldest_code):
+        if older != reported:
+            reported = older
+            _log.info(
+                "waiting for processes with older code to stop",
+                migration=str(migration),
+                processes=older,
+            )
+        if monotonic() > deadline:
+            raise SchemaInUse(
+                f"migration {migration} requires code {oldest_code:04} or newer, but processes "
+                f"with older code have not stopped within {patience:.0f} seconds: stop them "
+                f"({', '.join(older)}), and run 'knockon migrate' again"
+            )
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _create_roles(url: str, *, grants_named_tables: bool) -> None:
-    connection = await open_connection(url)
+    conn = await open_connection(url)
     try:
-        await create_roles(connection)
+        await create_roles(conn)
         if grants_named_tables:
-            await execute(connection, "orgs.grant_named_tables")
+            await execute(conn, "orgs.grant_named_tables")
     finally:
-        await connection.close()
-
-
-def _upgrade_step(name: str) -> bytes:
-    return (sql_dir() / "upgrades" / f"{name}.sql").read_bytes()
-
-
-async def _run(connection: AsyncConnection[TupleRow], migration: Migration) -> None:
-    async with connection.transaction():
-        await connection.execute(migration.sql)
-        await connection.execute(
-            "INSERT INTO knockon.migrations (version, name, checksum) VALUES (%s, %s, %s)",
-            [migration.version, migration.name, migration.checksum],
-        )
-    _log.info("migration applied", migration=str(migration))
+        await conn.close()

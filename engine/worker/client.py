@@ -20,6 +20,7 @@ from engine.flow.execution.complete import complete
 from engine.flow.execution.fail import fail
 from engine.flow.execution.heartbeat import heartbeat
 from engine.flow.shared.org_context import OrgContext
+from engine.loops.schema_watch import SchemaWatch
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection, Database, reconnecting
 from engine.store.orgs import org_id
@@ -39,8 +40,10 @@ class Client:
         *,
         runtimes: Sequence[str] = ("external",),
         lease_seconds: int = 30,
+        watch: SchemaWatch | None = None,
     ) -> None:
         self._database = database
+        self._watch = watch
         self._org = org
         self._claimant = Claimant(worker_id, tuple(runtimes), lease_seconds)
         self._keeper = LeaseKeeper(self._renew, lease_seconds)
@@ -56,12 +59,21 @@ class Client:
         runtimes: Sequence[str] = ("external",),
         lease_seconds: int = 30,
     ) -> AsyncIterator[Self]:
-        """Open a client with its own database pool. Raises UnknownName, ServiceUnavailable."""
-        async with await Database.open(url) as database:
+        """Open a client with its own database pool.
+
+        A migration that requires newer code waits until the client is closed. Raises UnknownName,
+        OutdatedCode, ServiceUnavailable.
+        """
+        async with await Database.open(url) as database, SchemaWatch(database) as watch:
             async with database.connection() as conn:
                 context = OrgContext(await org_id(conn, org))
             client = cls(
-                database, context, worker_id, runtimes=runtimes, lease_seconds=lease_seconds
+                database,
+                context,
+                worker_id,
+                runtimes=runtimes,
+                lease_seconds=lease_seconds,
+                watch=watch,
             )
             try:
                 yield client
@@ -72,7 +84,11 @@ class Client:
         """Lease up to ``limit`` queued tasks of the runtimes; the list is empty if none is queued.
 
         Start each run immediately: a lease lasts ``lease_seconds``, or the job's heartbeat timeout.
+        Raises OutdatedCode when a migration requires newer code: end the running tasks, close the
+        client, and install a newer version.
         """
+        if self._watch is not None:
+            self._watch.check()
         return await self._with_retries(lambda conn: self.claim_on(conn, limit), "claim")
 
     async def claim_on(self, conn: Connection, limit: int) -> list[Lease]:

@@ -1,7 +1,3 @@
--- :name migrations
--- The migrations applied to this database.
-SELECT version FROM knockon.migrations
-
 -- :name dags
 -- The DAGs of an org in their current versions.
 SELECT c.dag_name, v.yaml_hash, c.updated_at AS deployed_at,

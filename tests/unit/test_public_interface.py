@@ -13,7 +13,8 @@ from tests.support.compose import ROOT
 NAMES = """
 Client Context Dataset Forbidden Format InvalidDag InvalidEvent InvalidFilter InvalidInput
 InvalidMapping
-InvalidPartition Job KnockonError Lease LeaseLost Operator Output PositionLost Result Runtime
+InvalidPartition Job KnockonError Lease LeaseLost Operator OutdatedCode Output PositionLost Result
+Runtime SchemaInUse
 ServiceUnavailable SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions UnknownName
 """
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -8,6 +8,7 @@ import structlog
 
 from engine.cli.runtime.monitor import monitored
 from engine.cli.runtime.session import Session
+from engine.loops.schema_watch import SchemaWatch
 
 Service = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -18,12 +19,15 @@ async def serve(session: Session, *services: Service, has_engine: bool = False) 
     """Run services until SIGINT or SIGTERM; each finishes the current work.
 
     A second signal cancels all services. A failing service stops the others. The monitor responds
-    until all services have ended.
+    until all services have ended. Raises OutdatedCode if they ended because a migration requires
+    newer code.
     """
     stop = asyncio.Event()
-    async with monitored(session, has_engine=has_engine), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_guarded(service, stop)) for service in services]
-        _handle_signals(stop, tasks)
+    async with SchemaWatch(session.database, stop.set) as watch:
+        async with monitored(session, has_engine=has_engine), asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_guarded(service, stop)) for service in services]
+            _handle_signals(stop, tasks)
+        watch.check()
 
 
 async def _guarded(service: Service, stop: asyncio.Event) -> None:

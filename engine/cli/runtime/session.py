@@ -6,8 +6,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import psycopg
+
 from engine.cli.global_options import GlobalOptions
 from engine.cli.runtime.embedded_database import Role, embedded_database
+from engine.errors import ServiceUnavailable
 from engine.flow.shared.org_context import OrgContext
 from engine.logs import configure_logs
 from engine.secrets import hide_settings
@@ -15,7 +18,7 @@ from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.service.service import Service
 from engine.settings import Settings
-from engine.store.database import Connection, Database
+from engine.store.database import Connection, Database, is_transient
 
 T = TypeVar("T")
 
@@ -68,11 +71,23 @@ def run(
     async def main(url: str) -> T:
         opening = open_session(loaded, url, creates_org=creates_org, patient=role != "guest")
         with database_errors():
-            async with opening as session:
+            async with opening as session, _schema_errors(session):
                 return await work(session)
 
     with database_url(loaded, role) as url:
         return asyncio.run(main(url))
+
+
+@asynccontextmanager
+async def _schema_errors(session: Session) -> AsyncIterator[None]:
+    """Raise OutdatedCode if a statement failed because the schema requires newer code."""
+    try:
+        yield
+    except (psycopg.Error, ServiceUnavailable) as error:
+        cause = error if isinstance(error, psycopg.Error) else error.__cause__
+        if isinstance(cause, psycopg.Error) and not is_transient(cause):
+            await session.service.require_schema()
+        raise
 
 
 def load_settings(options: GlobalOptions, *, quiet: bool = True, **overrides: Any) -> Settings:

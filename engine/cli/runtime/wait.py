@@ -12,6 +12,7 @@ from engine.cli.render.elements import short
 from engine.cli.runtime.session import Session
 from engine.errors import TaskFailed
 from engine.loops.notification_listener import NotificationListener
+from engine.loops.schema_watch import SchemaWatch
 from engine.model.states import TaskStatus
 from engine.service.queries.progress import Progress, progress
 from engine.wording import some
@@ -24,28 +25,39 @@ _HINT = "still waiting: are 'knockon engine' and 'knockon worker', or 'knockon u
 
 
 async def wait_for(session: Session, invalidations: Sequence[UUID]) -> Progress:
-    """Wait for the end of all tasks. Raises TaskFailed unless all of them succeed."""
+    """Wait for the end of all tasks.
+
+    Raises TaskFailed unless all of them succeed, and OutdatedCode if a migration requires newer
+    code meanwhile.
+    """
     stop = asyncio.Event()
     notifications = session.service.task_notifications()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(notifications.run(stop))
-        with _bar() as bar:
-            last = await _watch(session, invalidations, notifications, bar)
-        stop.set()
+    async with SchemaWatch(session.database) as watch:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(notifications.run(stop))
+            with _bar() as bar:
+                last = await _watch(session, invalidations, notifications, bar, watch)
+            stop.set()
+        if not last.is_over:
+            watch.check()
     if not last.is_good:
         raise TaskFailed(_failure(last))
     return last
 
 
 async def _watch(
-    session: Session, invalidations: Sequence[UUID], notifications: NotificationListener, bar: Bar
+    session: Session,
+    invalidations: Sequence[UUID],
+    notifications: NotificationListener,
+    bar: Bar,
+    watch: SchemaWatch,
 ) -> Progress:
     line = bar.add_task("planning", total=None)
     idle = 0
     while True:
         now = await progress(session.caller(), session.service, invalidations)
         _update(bar, line, now)
-        if now.is_over:
+        if now.is_over or watch.is_outdated:
             return now
         idle = 0 if now.tasks.get(TaskStatus.RUNNING) else idle + 1
         if idle == _IDLE_QUERIES_BEFORE_HINT:

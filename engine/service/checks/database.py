@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg import sql
 
+from engine.errors import OutdatedCode
 from engine.service.checks.check import Check, Checks, judge
-from engine.service.schema import lacking_migrations
+from engine.store.compatibility import missing_migrations, require_supported_code
 from engine.store.database import Connection, Database, display_url
 from engine.store.roles import missing_roles, render
 from engine.store.run import Row, fetch_one
@@ -81,9 +82,13 @@ async def _notifies(database: Database, conn: Connection) -> Check:
 
 
 async def _schema(conn: Connection) -> Check:
-    lacking = await lacking_migrations(conn)
-    detail = f"lacks {', '.join(lacking)}" if lacking else "up to date"
-    return judge("schema", not lacking, detail, "run 'knockon migrate'", "fail")
+    try:
+        await require_supported_code(conn)
+    except OutdatedCode as error:
+        return Check("schema", "fail", str(error), "install a newer version of Knockon")
+    missing = await missing_migrations(conn)
+    detail = f"lacks {', '.join(missing)}" if missing else "up to date"
+    return judge("schema", not missing, detail, "run 'knockon migrate'", "fail")
 
 
 async def _roles(conn: Connection) -> Check:

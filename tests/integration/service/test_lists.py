@@ -10,7 +10,7 @@ from engine.service.ids import task_id
 from engine.service.queries.invalidations import invalidations
 from engine.service.queries.lineage import LineageNode, lineage_tree
 from engine.service.queries.tasks import tasks
-from engine.service.schema import lacking_migrations
+from engine.store.compatibility import missing_migrations
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -112,9 +112,9 @@ async def test_a_database_without_a_schema_lacks_all_of_it(empty_database_url: s
         await Database.open(empty_database_url) as database,
         database.connection() as conn,
     ):
-        assert (await lacking_migrations(conn))[0] == "0001_schema"
+        assert (await missing_migrations(conn))[0] == "0001_schema"
 
 
 async def test_a_migrated_database_lacks_nothing(database: Database) -> None:
     async with database.connection() as conn:
-        assert await lacking_migrations(conn) == []
+        assert await missing_migrations(conn) == []

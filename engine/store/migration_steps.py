@@ -1,0 +1,133 @@
+"""Application of one migration, in a transaction or outside of one.
+
+A lock that is not available soon is given up and requested again later, because all statements on
+the table queue behind the waiting one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import psycopg
+import structlog
+from psycopg import sql
+
+from engine.errors import InvalidInput, SchemaInUse
+from engine.retries import retrying
+from engine.store.database import Connection
+from engine.store.migration_files import ConcurrentIndex, Migration
+from engine.store.run import execute, fetch, fetch_one
+
+_log = structlog.get_logger(__name__)
+_LOCK_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 10.0
+_POLL_SECONDS = 1.0
+
+
+async def apply_step(conn: Connection, migration: Migration, patience: float) -> None:
+    """Apply a migration and record it.
+
+    Raises SchemaInUse if its locks are not available within ``patience`` seconds.
+    """
+    step = _apply_in_transaction if migration.in_transaction else _apply_outside
+    await with_lock_retries(conn, str(migration), lambda: step(conn, migration), patience)
+    _log.info("migration applied", migration=str(migration))
+
+
+async def with_lock_retries(
+    conn: Connection, what: str, step: Callable[[], Awaitable[None]], patience: float
+) -> None:
+    """Run a step that sets `limit_lock_waits`, again and again until its locks are available."""
+    attempts = retrying(_is_blocked, seconds=patience, longest_wait=_LONGEST_PAUSE_SECONDS)
+    try:
+        async for attempt in attempts:
+            with attempt:
+                try:
+                    await step()
+                except psycopg.Error as error:
+                    if _is_blocked(error):
+                        holders = await _lock_holders(conn)
+                        _log.warning(
+                            "locks are not available, retrying", migration=what, held_by=holders
+                        )
+                    raise
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+        holders = await _lock_holders(conn)
+        raise SchemaInUse(
+            f"migration {what} could not lock its tables within {patience:.0f} seconds: end the "
+            f"old transactions ({'; '.join(holders) or 'see pg_locks'}), and run 'knockon migrate' "
+            "again"
+        ) from error
+
+
+async def limit_lock_waits(conn: Connection) -> None:
+    """Limit the time that statements of the transaction wait for a lock."""
+    await execute(conn, "migrations.set_local", setting="lock_timeout", value=f"{_LOCK_SECONDS}s")
+
+
+async def run_sql(conn: Connection, migration: Migration) -> None:
+    """Run a migration in the current transaction, and record it."""
+    await conn.execute(migration.sql.encode())
+    await _record(conn, migration)
+
+
+async def _apply_in_transaction(conn: Connection, migration: Migration) -> None:
+    async with conn.transaction():
+        await limit_lock_waits(conn)
+        await run_sql(conn, migration)
+
+
+async def _apply_outside(conn: Connection, migration: Migration) -> None:
+    """Run the statement, which can be repeated if a crash prevents the record."""
+    limit = "0" if migration.is_concurrent else f"{_LOCK_SECONDS}s"
+    await execute(conn, "migrations.set_session", setting="lock_timeout", value=limit)
+    if migration.index is not None:
+        await _drop_invalid(conn, migration.index)
+    try:
+        # The extended protocol, selected by binary results, refuses several statements; the simple
+        # protocol would run them in one transaction.
+        await conn.execute(migration.sql.encode(), binary=True)
+    except psycopg.errors.SyntaxError as error:
+        if "multiple commands" not in str(error):
+            raise
+        raise InvalidInput(
+            f"migration {migration} has several statements, but runs outside a transaction: move "
+            "each into a file of its own"
+        ) from error
+    await _record(conn, migration)
+
+
+async def _drop_invalid(conn: Connection, index: ConcurrentIndex) -> None:
+    """Drop an index that an interrupted build left, which IF NOT EXISTS would take for complete."""
+    names = {"index": index.name, "schema": index.schema, "table": index.table}
+    while (row := await fetch_one(conn, "migrations.invalid_index", **names)) is not None:
+        if row["is_building"]:  # by the session of a migration whose client was killed
+            await asyncio.sleep(_POLL_SECONDS)
+            continue
+        _log.warning("dropping the index left by an interrupted build", index=index.name)
+        identifier = sql.Identifier(index.schema, index.name)
+        await conn.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(identifier))
+
+
+async def _record(conn: Connection, migration: Migration) -> None:
+    await execute(
+        conn,
+        "migrations.record",
+        version=migration.version,
+        migration=migration.name,
+        checksum=migration.checksum,
+        oldest_code=migration.oldest_code,
+    )
+
+
+async def _lock_holders(conn: Connection) -> list[str]:
+    rows = await fetch(conn, "migrations.lock_holders", seconds=_LOCK_SECONDS)
+    return [
+        f"pid {row['pid']} ({row['application']}) for {row['seconds']:.0f} s on "
+        f"{', '.join(row['tables'])}"
+        for row in rows
+    ]
+
+
+def _is_blocked(error: BaseException) -> bool:
+    blocked = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+    return isinstance(error, blocked)
