@@ -29,7 +29,6 @@ PATIENCE_SECONDS = 300.0
 _log = structlog.get_logger(__name__)
 _CONNECT_SECONDS = 60.0
 _POLL_SECONDS = 0.2
-_LOCK = 0x6B6E6F636B6F6E  # "knockon"; any number that no other program locks
 _READ_ONLY = "SET TRANSACTION READ ONLY"
 _TABLE = """
 CREATE SCHEMA IF NOT EXISTS knockon;
@@ -164,7 +163,7 @@ async def _exclusive(url: str) -> AsyncIterator[_CheckLock]:
     conn.prepare_threshold = None
 
     async def is_locked() -> bool:
-        (row,) = await fetch(conn, "migrations.try_lock", key=_LOCK)
+        (row,) = await fetch(conn, "migrations.try_lock")
         return bool(row["is_locked"])
 
     is_reported = False

@@ -4,7 +4,6 @@ A lock that is not available soon is given up and requested again later, because
 the table queue behind the waiting one.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import psycopg
@@ -20,7 +19,6 @@ from engine.store.run import execute, fetch, fetch_one
 _log = structlog.get_logger(__name__)
 _LOCK_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 10.0
-_POLL_SECONDS = 1.0
 
 
 async def apply_step(conn: Connection, migration: Migration, patience: float) -> None:
@@ -97,12 +95,12 @@ async def _apply_outside(conn: Connection, migration: Migration) -> None:
 
 
 async def _drop_invalid(conn: Connection, index: ConcurrentIndex) -> None:
-    """Drop an index that an interrupted build left, which IF NOT EXISTS would take for complete."""
+    """Drop an index that an interrupted build left, which IF NOT EXISTS would take for complete.
+
+    If another session is still building it, dropping waits for that.
+    """
     names = {"index": index.name, "schema": index.schema, "table": index.table}
-    while (row := await fetch_one(conn, "migrations.invalid_index", **names)) is not None:
-        if row["is_building"]:  # by the session of a migration whose client was killed
-            await asyncio.sleep(_POLL_SECONDS)
-            continue
+    if await fetch_one(conn, "migrations.invalid_index", **names) is not None:
         _log.warning("dropping the index left by an interrupted build", index=index.name)
         identifier = sql.Identifier(index.schema, index.name)
         await conn.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(identifier))

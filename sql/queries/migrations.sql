@@ -64,8 +64,10 @@ SELECT set_config(%(setting)s, %(value)s, false)
 SELECT set_config(%(setting)s, %(value)s, true)
 
 -- :name try_lock
--- Take the lock of migrations until the end of the transaction, unless another session has it.
-SELECT pg_try_advisory_xact_lock(%(key)s) AS is_locked
+-- Take the lock of migrations until the end of the transaction, unless another session has it; any
+-- number that no other program locks. Without parameters, so that the simple protocol is used: the
+-- extended one leaves a portal open, whose snapshot a concurrent build of an index waits for.
+SELECT pg_try_advisory_xact_lock(x'6b6e6f636b6f6e'::bigint) AS is_locked
 
 -- :name register
 -- Show to migrations, for as long as the session lasts, that code of a number is running.
@@ -96,9 +98,8 @@ GROUP BY a.pid, a.application_name, a.xact_start
 ORDER BY a.xact_start LIMIT 3
 
 -- :name invalid_index
--- An index whose concurrent build has not ended, and whether a session is still building it.
-SELECT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
-    AS is_building
+-- Whether the concurrent build of an index has not come to its end.
+SELECT true AS is_invalid
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_class t ON t.oid = i.indrelid

@@ -6,12 +6,18 @@ from contextlib import asynccontextmanager, suppress
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+_TERMINATE = b"X\0\0\0\4"
+
 
 class Proxy:
-    """Passes bytes on; ``url`` is the database's through it."""
+    """Passes bytes on; ``url`` is the database's through it.
 
-    def __init__(self, url: str) -> None:
+    ``keeps_sessions``: like behind a pooler, sessions with the server outlast their clients.
+    """
+
+    def __init__(self, url: str, *, keeps_sessions: bool = False) -> None:
         self._to = conninfo_to_dict(url)
+        self._keeps_sessions = keeps_sessions
         self._url = url
         self._lines: list[_Line] = []
         self.url = ""
@@ -26,7 +32,10 @@ class Proxy:
         there_reader, there_writer = await self._connect()
         line = _Line()
         self._lines.append(line)
-        carrying = [line.carry(reader, there_writer), line.carry(there_reader, writer)]
+        carrying = [
+            line.carry(reader, there_writer, keeps_open=self._keeps_sessions),
+            line.carry(there_reader, writer),
+        ]
         try:
             await asyncio.gather(*carrying)
         except asyncio.CancelledError:  # the test is over
@@ -50,19 +59,25 @@ class _Line:
     def __init__(self) -> None:
         self.is_dead = False
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def carry(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        keeps_open: bool = False,
+    ) -> None:
         with suppress(ConnectionError):
             while chunk := await reader.read(65536):
                 if not self.is_dead:
-                    writer.write(chunk)
-            if not self.is_dead:
+                    writer.write(chunk.removesuffix(_TERMINATE) if keeps_open else chunk)
+            if not self.is_dead and not keeps_open:
                 writer.close()
 
 
 @asynccontextmanager
-async def proxy_to(url: str) -> AsyncIterator[Proxy]:
+async def proxy_to(url: str, *, keeps_sessions: bool = False) -> AsyncIterator[Proxy]:
     """A proxy to a database, as long as the body runs."""
-    proxy = Proxy(url)
+    proxy = Proxy(url, keeps_sessions=keeps_sessions)
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.reach(server.sockets[0].getsockname()[1])
     async with server:
