@@ -41,19 +41,20 @@ class SchemaWatch:
         return self._error is not None
 
     async def __aenter__(self) -> Self:
-        connection = await self._register()
+        self._connection = await self._register()
         try:
-            await require_supported_code(connection)
+            await require_supported_code(self._connection)
         except BaseException:
-            await connection.close()
+            await self._connection.close()
             raise
-        self._watching = asyncio.create_task(self._watch(connection))
+        self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._watching.cancel()
         with suppress(asyncio.CancelledError):
             await self._watching
+        await self._connection.close()
 
     async def _register(self) -> Connection:
         connection = await self._database.listen_connection()
@@ -65,39 +66,35 @@ class SchemaWatch:
             raise
         return connection
 
-    async def _watch(self, connection: Connection) -> None:
+    async def _watch(self) -> None:
+        """Check the code on every notification and every few seconds, through all outages."""
         while True:
             try:
-                await self._watch_on(connection)
-            except (psycopg.Error, ServiceUnavailable, OSError) as error:
+                await self._check_code()
+                async for _ in self._connection.notifies(timeout=_POLL_SECONDS, stop_after=1):
+                    pass
+            except (psycopg.Error, OSError) as error:
                 _log.warning(
                     "lost the connection that watches the schema; reconnecting",
                     why=str(error).strip(),
                 )
-            connection = await self._reconnect()
+                await self._reconnect()
 
-    async def _watch_on(self, connection: Connection) -> None:
-        """Check the code on every notification, and every few seconds."""
+    async def _check_code(self) -> None:
         try:
-            while True:
-                await self._check_code(connection)
-                async for _ in connection.notifies(timeout=_POLL_SECONDS, stop_after=1):
-                    pass
-        finally:
-            await connection.close()
-
-    async def _check_code(self, connection: Connection) -> None:
-        try:
-            await require_supported_code(connection)
+            await require_supported_code(self._connection)
         except OutdatedCode as error:
             if self._error is None:
                 _log.warning("stopping", why=str(error))
                 self._error = error
                 self._on_outdated()
 
-    async def _reconnect(self) -> Connection:
+    async def _reconnect(self) -> None:
+        await self._connection.close()
         while True:
             try:
-                return await self._register()
+                self._connection = await self._register()
             except (psycopg.Error, ServiceUnavailable, OSError):
                 await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                return

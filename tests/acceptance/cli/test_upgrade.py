@@ -1,0 +1,81 @@
+"""Processes of an older version, while the schema is upgraded."""
+
+import asyncio
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from engine.store.migrate import migrate
+from tests.acceptance.cli.conftest import EXECUTABLE, PATIENCE_SECONDS, Knockon
+from tests.support.migrations import LATEST, later_migrations
+
+NEWER = f"{LATEST + 1:04}"
+MUST_STOP = f"-- knockon: oldest code {NEWER}\nALTER TABLE knockon.tasks ADD COLUMN later int"
+REASON = f"migration {NEWER}_later requires schema {NEWER} or newer; install a newer version"
+SERVICES = (
+    ("engine", "engine is up"),
+    ("worker", "worker is up"),
+    ("consume", "following tables"),
+)
+
+
+def test_older_processes_stop_and_give_the_reason(
+    shop: Knockon, database_url: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("INSERT INTO orders SELECT 1, date '2026-02-02', 10, ''")
+    shop("attach", "orders", "-d", "orders", "--partition", "dt=ordered_at")
+    with ExitStack() as stack:
+        services = [stack.enter_context(shop.running(name, until=line)) for name, line in SERVICES]
+        asyncio.run(migrate(database_url, later_migrations(tmp_path / "later", MUST_STOP)))
+        for service in services:
+            output, _ = service.child.communicate(timeout=PATIENCE_SECONDS)
+            assert service.child.returncode == 1
+            assert f"error: this version of Knockon (schema {LATEST:04}) is too old" in output
+            assert REASON in output.splitlines()[-1]
+            assert "Traceback" not in output
+    for command in ("status", "migrate", "worker"):
+        assert REASON in shop(command, code=1).err
+    doctor = shop("doctor", code=1).out
+    assert "✗ schema" in doctor
+    assert "install a newer version" in doctor
+
+
+def test_a_command_that_waits_stops(shop: Knockon, database_url: str, tmp_path: Path) -> None:
+    command = [EXECUTABLE, "invalidate", "orders", "-p", "2026-02-02", "--wait"]
+    with subprocess.Popen(command, env=shop.env, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr is not None
+        assert "still waiting" in waiting.stderr.readline()  # nothing runs that could plan it
+        asyncio.run(migrate(database_url, later_migrations(tmp_path / "later", MUST_STOP)))
+        _, errors = waiting.communicate(timeout=PATIENCE_SECONDS)
+    assert waiting.returncode == 1
+    assert REASON in errors
+
+
+def test_newer_code_reports_an_older_schema(shop: Knockon, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("UPDATE knockon.migrations SET applied_at = NULL WHERE version = 1")
+    for command in ("status", "engine", "worker", "consume"):
+        error = shop(command, code=1).err
+        assert "the database lacks migrations 0001_schema: run 'knockon migrate'" in error
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_preview_of_migrations(empty_database_url: str, knockon: Knockon, is_empty: bool) -> None:
+    if is_empty:
+        knockon.env["KNOCKON_DATABASE_URL"] = empty_database_url
+        assert "pending 0001_schema: in a transaction" in knockon("migrate", "--dry-run").out
+        (first, *_) = knockon("migrate", "--dry-run", "--json").json["pending"]
+        assert first == {
+            "migration": "0001_schema",
+            "in_transaction": True,
+            "locks": [],
+            "oldest_code": None,
+        }
+        with psycopg.connect(empty_database_url) as conn:
+            assert conn.execute("SELECT to_regnamespace('knockon')").fetchone() == (None,)
+    else:
+        assert knockon("migrate", "--dry-run").out == "The schema is up to date.\n"
