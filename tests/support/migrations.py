@@ -42,7 +42,8 @@ def observed_locks(conn: "psycopg.Connection[tuple[str, str]]", sql: str) -> set
         conn.execute(f"CREATE TEMPORARY TABLE existing ON COMMIT DROP AS {before}".encode())
         conn.execute(sql.encode())
         rows = conn.execute(
-            "SELECT l.relation::pg_catalog.regclass::text, l.mode FROM pg_catalog.pg_locks l "
+            "SELECT c.relnamespace::pg_catalog.regnamespace || '.' || c.relname, l.mode "
+            "FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation "
             "WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' "
             "AND l.relation IN (SELECT oid FROM pg_temp.existing) AND NOT l.mode = ANY(%s)",
             [list(_NEVER_BLOCKING)],
