@@ -74,7 +74,9 @@ def migrate(
         database = display_url(url)
         if dry_run:
             pending = asyncio.run(pending_migrations(url))
-            show(options, _Preview(database, [_Pending.of(each) for each in pending]), _preview_text)
+            show(
+                options, _Preview(database, [_Pending.of(each) for each in pending]), _preview_text
+            )
             return
         applying = apply_migrations(
             url, grants_named_tables=grants_from_dag_files, patience=timeout

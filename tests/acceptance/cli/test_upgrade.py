@@ -8,6 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from engine.cli.global_options import GlobalOptions
+from engine.cli.runtime.session import Session, run
+from engine.errors import OutdatedCode
+from engine.service.queries.status import status
 from engine.store.migrate import migrate
 from tests.acceptance.cli.conftest import EXECUTABLE, PATIENCE_SECONDS, Knockon
 from tests.support.migrations import LATEST, later_migrations
@@ -79,3 +83,18 @@ def test_a_preview_of_migrations(empty_database_url: str, knockon: Knockon, is_e
             assert conn.execute("SELECT to_regnamespace('knockon')").fetchone() == (None,)
     else:
         assert knockon("migrate", "--dry-run").out == "The schema is up to date.\n"
+
+
+def test_a_statement_that_fails_on_a_newer_schema_reports_the_reason(
+    shop: Knockon, database_url: str, tmp_path: Path
+) -> None:
+    """Commands that do not wait do not keep a migration waiting either."""
+    breaking = f"{MUST_STOP}; ALTER TABLE knockon.plans RENAME COLUMN state TO status"
+    directory = later_migrations(tmp_path / "later", breaking)
+
+    async def work(session: Session) -> None:
+        await migrate(database_url, directory)
+        await status(session.caller(), session.service)
+
+    with pytest.raises(OutdatedCode, match=REASON):
+        run(GlobalOptions(database_url=database_url), work)
