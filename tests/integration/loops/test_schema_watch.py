@@ -11,9 +11,9 @@ import pytest
 
 from engine.errors import OutdatedCode, SchemaInUse
 from engine.loops.schema_watch import SchemaWatch
-from engine.store.bells import TASKS, ring
 from engine.store.database import Database
 from engine.store.migrate import migrate, pending_migrations
+from engine.store.notifications import TASKS, notify
 from engine.worker import Client, Context
 from tests.support.migrations import LATEST, later_migrations, until
 from tests.support.workers import worker
@@ -135,7 +135,7 @@ async def test_newer_code_goes_on(
         assert await migrate(database_url, directory) == [f"{NEWER}_later"]
         await world.changed("orders", "2013-02-14")
         async with world.conn() as conn:
-            await ring(conn, TASKS, world.org.id)
+            await notify(conn, TASKS, world.org.id)
         await succeeded(2)
         assert not running.done()
 
