@@ -91,8 +91,8 @@ async def full_of_work(database: Database) -> World:
     await _claim(world, "2013-01-06", seconds=1)  # by a worker that is no more
     async with world.conn() as conn:
         await set_setting(conn, world.org.id, "blast_radius", 5)
-        await reject(conn, world.org, await _held(world, "2013-03-01..2013-03-07"))
-        await _held(world, WEEK)
+        await reject(conn, world.org, await _pending(world, "2013-03-01..2013-03-07"))
+        await _pending(world, WEEK)
         await propose(conn, world.org, SourceEvent(dataset="a", partitions=("2013-01-07",)))
         letter = Rejection(stream="kafka/t/0", position="1", payload=b"{", error="no JSON")
         await ingest(conn, world.org, Batch(consumer="k", rejections=(letter,)))
@@ -121,11 +121,11 @@ async def _fail(world: World, day: str, *, retryable: bool) -> None:
         await fail(conn, world.org, lease, "as the test wants it", retryable=retryable)
 
 
-async def _held(world: World, days: str) -> UUID:
+async def _pending(world: World, days: str) -> UUID:
     await world.change("a", days)
     planned = await world.plan()
     assert planned is not None
-    assert planned.held_by
+    assert planned.exceeded_limits
     assert planned.plan_id is not None
     return planned.plan_id
 
@@ -146,7 +146,7 @@ async def assert_every_state(world: World) -> None:
             "SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint WHERE conname = %s",
             f"{table}_{column}_check",
         )
-        allowed = {part for part in rows[0]["text"].split("'") if part.isalpha()}
+        allowed = {part for part in rows[0]["text"].split("'") if part.isidentifier()}
         found = await world.rows(f"SELECT DISTINCT {column} AS state FROM {table}")
         assert {row["state"] for row in found} == allowed, table
     (row,) = await world.rows(
@@ -211,9 +211,9 @@ async def test_work_in_every_state_goes_on_through_a_migration(
 
 
 async def _decide_the_rest(world: World) -> None:
-    (held,) = await world.rows("SELECT id FROM plans WHERE state = 'held'")
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'pending_approval'")
     async with world.conn() as conn:
-        await approve(conn, world.org, held["id"])
+        await approve(conn, world.org, plan["id"])
         await retry_failed(conn, world.org)
 
 
