@@ -116,28 +116,18 @@ def _is_due(stale: Stale, job: Job, keys: Sequence[str], *, reads_all_rows: bool
 
 async def _queue_complete(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> None:
     """Queue first runs with enough existing inputs; record the missing inputs of the others."""
-    existing = await _existing(conn, lineage, {row["job_id"] for row in rows})
+    jobs = [lineage.job(id_) for id_ in {row["job_id"] for row in rows}]
+    datasets = {output for job in jobs for output in job.outputs}
+    datasets |= {input_.dataset for job in jobs for input_ in job.inputs}
+    existing = await existing_of(conn, lineage, datasets)
     for row in rows:
         missing = _missing(lineage, row, existing)
         if missing:
             await execute(conn, "tasks.wait_for_inputs", id=row["id"], waiting_for=Jsonb(missing))
         else:
             row["status"] = TaskStatus.QUEUED
-    await execute(
-        conn,
-        "tasks.queue_first_runs",
-        ids=[r["id"] for r in rows if r["status"] == TaskStatus.QUEUED],
-    )
-
-
-async def _existing(
-    conn: Connection, lineage: Lineage, jobs: Collection[UUID]
-) -> dict[UUID, PartitionSet]:
-    """Load the existing partitions of all outputs and inputs of the jobs."""
-    read_jobs = [lineage.job(job) for job in jobs]
-    concerned = {dataset for job in read_jobs for dataset in job.outputs}
-    concerned |= {input_.dataset for job in read_jobs for input_ in job.inputs}
-    return await existing_of(conn, lineage, concerned)
+    queued = [row["id"] for row in rows if row["status"] == TaskStatus.QUEUED]
+    await execute(conn, "tasks.queue_first_runs", ids=queued)
 
 
 def _missing(

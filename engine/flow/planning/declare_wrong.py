@@ -7,7 +7,6 @@ evidence.
 from itertools import islice
 
 from engine.lineage.graph import Lineage
-from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner import Plan
 from engine.store.database import Connection
@@ -21,16 +20,12 @@ async def declare_wrong(conn: Connection, lineage: Lineage, plan: Plan) -> None:
     """Mark existing partitions declared wrong by a plan; a completed run clears the mark."""
     for step in plan.steps:
         wrong = [trigger.partitions for trigger in step.triggers if trigger.edge is None]
-        if wrong:
-            await _record(conn, lineage, lineage.job(step.job), PartitionSet.union(wrong))
-
-
-async def _record(conn: Connection, lineage: Lineage, job: Job, wrong: PartitionSet) -> None:
-    for dataset in map(lineage.dataset, job.outputs):
-        where = {"dataset": dataset.id, "version": dataset.version}
-        if job.is_single_run:
-            await execute(conn, "stale.declare_single_run_wrong", **where)
-            continue
-        keys = lineage.space(dataset.id).keys(wrong)
-        while part := list(islice(keys, _AT_ONCE)):
-            await execute(conn, "stale.declare_wrong", keys=part, **where)
+        job = lineage.job(step.job)
+        for dataset in map(lineage.dataset, job.outputs if wrong else ()):
+            version = {"dataset": dataset.id, "version": dataset.version}
+            if job.is_single_run:
+                await execute(conn, "stale.declare_single_run_wrong", **version)
+                continue
+            keys = lineage.space(dataset.id).keys(PartitionSet.union(wrong))
+            while part := list(islice(keys, _AT_ONCE)):
+                await execute(conn, "stale.declare_wrong", keys=part, **version)

@@ -207,13 +207,9 @@ async def _record(
         document=Jsonb(document),
         task_count=tasks,
     )
-    processed = [
-        _processed(decision.plan, invalidation.id) for invalidation in decision.invalidations
-    ]
+    processed = []
+    for invalidation in decision.invalidations:
+        jobs = sorted(decision.plan.invalidations.get(invalidation.id, ()), key=attrgetter("int"))
+        outcome = InvalidationOutcome.PLANNED if jobs else InvalidationOutcome.AFFECTS_NOTHING
+        processed.append({"id": invalidation.id, "jobs": jobs, "outcome": outcome})
     await execute(conn, "invalidations.processed", plan_id=plan_id, rows=Jsonb(processed))
-
-
-def _processed(plan: Plan, invalidation: UUID) -> dict[str, Any]:
-    jobs = sorted(plan.invalidations.get(invalidation, ()), key=attrgetter("int"))
-    outcome = InvalidationOutcome.PLANNED if jobs else InvalidationOutcome.AFFECTS_NOTHING
-    return {"id": invalidation, "jobs": jobs, "outcome": outcome}
