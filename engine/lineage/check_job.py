@@ -35,7 +35,7 @@ def check_job(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Proble
 
 def _check_source(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
     if job.source is None:
-        yield Problem(path, "a source job needs `source:`, which says how its changes come")
+        yield Problem(path, "a source job needs `source:`, the feed of its changes")
     for name, field in JobSpec.model_fields.items():
         if name not in _OF_A_SOURCE and getattr(job, name) != field.default:
             yield Problem((*path, name), "nothing runs for a source job: delete this key")
@@ -94,10 +94,10 @@ def _check_env(job: JobSpec, path: Path) -> Iterator[Problem]:
 
 
 def _check_sql(job: JobSpec, path: Path) -> Iterator[Problem]:
-    said, made = job.config.get("sql"), [output.dataset for output in job.outputs]
-    by_output = said if isinstance(said, dict) else dict.fromkeys(made[:1], said)
-    if by_output.keys() != set(made):
-        yield Problem(path, f"sql must be a mapping with a SELECT for each of {', '.join(made)}")
+    value, outputs = job.config.get("sql"), [output.dataset for output in job.outputs]
+    by_output = value if isinstance(value, dict) else dict.fromkeys(outputs[:1], value)
+    if by_output.keys() != set(outputs):
+        yield Problem(path, f"sql must be a mapping with a SELECT for each of {', '.join(outputs)}")
     elif not all(isinstance(sql, str) and sql.strip() for sql in by_output.values()):
         yield Problem(path, "a job of the operator sql needs config: {sql: SELECT …}")
 
@@ -125,7 +125,7 @@ def _check_rows(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Prob
             )
     if job.update_strategy == "append" and not job.unique_key:
         yield Problem(
-            (*path, "unique_key"), "append needs unique_key: name the columns that tell rows apart"
+            (*path, "unique_key"), "append needs unique_key: name the columns that identify a row"
         )
     for output in job.outputs:
         for i, column in enumerate(job.unique_key):
@@ -217,16 +217,16 @@ def _check_lineage(job: JobSpec, path: Path, around: Surroundings) -> Iterator[P
                 at = (*path, "outputs", o, "columns", column, r)
                 yield from _check_reference(reference, aliases, at, around)
         if output.column_lineage is not None:
-            yield from _check_told(job, output, (*path, "outputs", o, "column_lineage"))
+            yield from _check_reported(job, output, (*path, "outputs", o, "column_lineage"))
 
 
-def _check_told(job: JobSpec, output: Output, path: Path) -> Iterator[Problem]:
+def _check_reported(job: JobSpec, output: Output, path: Path) -> Iterator[Problem]:
     if job.activation == "source":
-        yield Problem(path, "nothing runs for a source job that could tell: delete this key")
+        yield Problem(path, "a source job has no runs to report lineage: delete this key")
     elif job.operator == "sql":
-        yield Problem(path, "the SQL says where columns come from: delete this key")
+        yield Problem(path, "the column lineage comes from the SQL: delete this key")
     elif output.columns is None or output.lineage is not None:
-        yield Problem(path, "runs tell where listed columns come from: write `columns` as a list")
+        yield Problem(path, "runs report the lineage of listed columns: write `columns` as a list")
 
 
 def _check_reference(

@@ -93,21 +93,21 @@ def _check_binding(source: KafkaSource, path: Path, dataset: Readable) -> Iterat
         yield from _check_pattern(source, source.pattern, dataset, (*path, "pattern"))
 
 
-def _check_discovery(source: KafkaSource, said: Discovery, path: Path) -> Iterator[Problem]:
+def _check_discovery(source: KafkaSource, rule: Discovery, path: Path) -> Iterator[Problem]:
     if source.namespace is None:
-        yield Problem(path, "say whose datasets these are: add `namespace` to the source")
-    groups, here = GROUP.findall(said.name), GROUP.findall(said.dataset)
-    if not groups or sorted(groups) != sorted(set(here)) or _has_loose_braces(said.name):
+        yield Problem(path, "discovery needs a namespace: add `namespace` to the source")
+    groups, used = GROUP.findall(rule.name), GROUP.findall(rule.dataset)
+    if not groups or sorted(groups) != sorted(set(used)) or _has_loose_braces(rule.name):
         yield Problem(
             (*path, "name"),
             "write names in braces for what differs, each once, and the same ones in `dataset`: "
             "shop.{table}",
         )
-    if not all(re.match(r"[^A-Za-z0-9_]", text) for text in GROUP.split(said.name)[2:-1:2]):
+    if not all(re.match(r"[^A-Za-z0-9_]", text) for text in GROUP.split(rule.name)[2:-1:2]):
         yield Problem(
             (*path, "name"), "a group takes letters, digits and _: part two by something else"
         )
-    if not NAME.fullmatch(GROUP.sub("x", said.dataset)):
+    if not NAME.fullmatch(GROUP.sub("x", rule.dataset)):
         yield Problem(
             (*path, "dataset"), "this makes no name of a dataset: write one like shop_{table}"
         )
@@ -143,9 +143,9 @@ def _check_pattern(
     groups = GROUP.findall(pattern)
     if _has_loose_braces(pattern) or len(set(groups)) < len(groups):
         yield Problem(path, "a group is a name in braces, each once: sales/dt={dt}/")
-    said = source.partition or {}
+    fields = source.partition or {}
     for name, dimension in dataset.space.dimensions:
-        spot = said.get(name) or PartitionField(field=dimension.column or name)
+        spot = fields.get(name) or PartitionField(field=dimension.column or name)
         if spot.field is not None and spot.field not in groups:
             yield Problem(
                 path,

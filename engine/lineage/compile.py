@@ -127,11 +127,11 @@ def _preserved_columns(
     """Return the columns declared in the file, or else those common to all outputs' SQL."""
     if spec.passes is not None:
         return spec.passes
-    told = (around.derived.get(output.dataset) for output in job.outputs)
+    derived = (around.derived.get(output.dataset) for output in job.outputs)
     pairs = [
         {(read.column, name) for name, reads in each.preserved_columns.items() for read in reads
          if read.alias == spec.alias}
-        for each in told if each is not None
+        for each in derived if each is not None
     ]  # fmt: skip
     if len(pairs) < len(job.outputs):
         return {}

@@ -76,8 +76,8 @@ def _derived(
 def _select_of(job: JobSpec, output: Output) -> str | None:
     if job.operator != "sql" or job.activation == "source":
         return None
-    said = job.config.get("sql")
-    text = said.get(output.dataset) if isinstance(said, dict) else said
+    value = job.config.get("sql")
+    text = value.get(output.dataset) if isinstance(value, dict) else value
     return text if isinstance(text, str) else None
 
 

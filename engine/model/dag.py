@@ -1,4 +1,4 @@
-"""The DAG file as values: jobs, datasets and column lineage."""
+"""The content of a DAG file: jobs, datasets and column lineage."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -38,48 +38,50 @@ from engine.model.dag_fields import (
     to_tuple,
     without_default,
 )
-from engine.model.dag_sources import (
-    Source,
-)
+from engine.model.dag_sources import Source
 from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy
 from engine.model.source_positions import SourceMap, shown
 
 
 class TimeDimension(Spec):
-    """One partition for each hour, day, … of a time zone."""
+    """One partition for each hour, day, … in a time zone."""
 
     time: Literal["hour", "day", "week", "month", "quarter", "year"] = Field(
         description="The length of a partition."
     )
-    zone: Text = Field("UTC", description="The IANA time zone in which it begins and ends.")
+    zone: Text = Field("UTC", description="The IANA time zone of the limits of partitions.")
     start: KeyText | None = Field(None, description="The first key: 2013-01-01.")
-    end: KeyText | None = Field(None, description="The key after the last one: 2014-01-01.")
-    column: Column | None = Field(None, description="The column that holds the time.")
+    end: KeyText | None = Field(None, description="The key after the last key: 2014-01-01.")
+    column: Column | None = Field(None, description="The column with the time.")
 
 
 class RangeDimension(Spec):
-    """One partition for each run of integers of one size: 0-9999, 10000-19999 and so on."""
+    """One partition for each range of integers of a fixed size, like 0-9999."""
 
-    range: Annotated[int, Field(ge=1, strict=True)] = Field(description="Integers in a partition.")
-    start: Annotated[int, Field(strict=True)] | None = Field(None, description="The least value.")
-    end: Annotated[int, Field(strict=True)] | None = Field(
-        None, description="The value after the greatest."
+    range: Annotated[int, Field(ge=1, strict=True)] = Field(
+        description="Number of integers in a partition."
     )
-    column: Column | None = Field(None, description="The column that holds the integer.")
+    start: Annotated[int, Field(strict=True)] | None = Field(
+        None, description="The smallest value."
+    )
+    end: Annotated[int, Field(strict=True)] | None = Field(
+        None, description="The value after the largest value."
+    )
+    column: Column | None = Field(None, description="The column with the integer.")
 
 
 class StaticDimension(Spec):
-    """One partition for each key of a list."""
+    """One partition for each listed key."""
 
     static: tuple[KeyText, ...] = Field(min_length=1, description="The keys, in order.")
-    column: Column | None = Field(None, description="The column that holds the key.")
+    column: Column | None = Field(None, description="The column with the key.")
 
 
 class DynamicDimension(Spec):
-    """Partitions appear as their keys are seen."""
+    """One partition for each key in the data."""
 
     dynamic: Literal[True] = Field(description="Always true.")
-    column: Column | None = Field(None, description="The column that holds the key.")
+    column: Column | None = Field(None, description="The column with the key.")
 
 
 Dimension = Annotated[
@@ -101,37 +103,42 @@ _text_or = partial(
 )
 PartitioningSpec = Annotated[
     Annotated[Dimensions, Tag("<mapping>")] | Annotated[Name, Tag("<text>")],
-    _text_or(custom_error_message="this is the name of a partitioning, or its dimensions"),
+    _text_or(custom_error_message="this is the name of a partitioning, or a mapping of dimensions"),
 ]
 MappingSpec = Annotated[
     Annotated[dict[str, Any], Tag("<mapping>")] | Annotated[str, Tag("<text>")],
-    _text_or(custom_error_message="this is the name of a mapping, or one by output dimension"),
+    _text_or(
+        custom_error_message="this is the name of a mapping, or a mapping by output dimension"
+    ),
 ]
 
 
 class Cursor(Spec):
-    """The ever-growing column that a PerUpdate job follows."""
+    """The growing column of an input followed by a PerUpdate job."""
 
-    column: Column = Field(description="A column that only ever grows.")
-    type: Literal["integer", "timestamp", "text"] = Field(description="How its values compare.")
+    column: Column = Field(description="A column with values that only grow.")
+    type: Literal["integer", "timestamp", "text"] = Field(
+        description="Type for comparing the values."
+    )
 
 
 class Input(Spec):
-    """A dataset that a job reads, of this DAG or another, and how it reads it."""
+    """A dataset read by a job, from this DAG or another DAG."""
 
-    dataset: Name = Field(description="The dataset's name.")
+    dataset: Name = Field(description="Name of the dataset.")
     alias: Alias = Field(
         "",
         alias="as",
-        description="The name that the job reads it by; by default the dataset's last dotted part.",
+        description="Alias in the job; by default the dataset's name after the last dot.",
         json_schema_extra=without_default,
     )
     mapping: MappingSpec | None = Field(
         None,
-        description="From this dataset's partitions to the job's; inferred where it is obvious.",
+        description="Input partitions of each output partition; inferred if unambiguous.",
     )
     wait_for: Annotated[Literal["any", "all"] | int, BeforeValidator(check_wait_for)] = Field(
-        "any", description="How many of an output's input partitions the first run waits for."
+        "any",
+        description="Input partitions that must exist before the first run of an output partition.",
     )
     cursor: Cursor | None = Field(None, description="Follow this input row by row (PerUpdate).")
     passes: (
@@ -139,34 +146,32 @@ class Input(Spec):
         | None
     ) = Field(
         None,
-        description="For a column of this dataset, the job's column that carries it unchanged and "
-        "keeps its rows apart by it; a row filter on it holds beyond the job.",
+        description="Columns of the job with the same values as a column of this dataset, in rows "
+        "derived only from rows with that value; row filters on the column pass through the job.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, value: Any) -> Any:
-        """Spells out the short form and the default alias, so that equal inputs are equal."""
+        """Expand the short form and the default alias, so that equivalent inputs are equal."""
         spec = {"dataset": value} if isinstance(value, str) else value
         if not isinstance(spec, dict):
-            raise rejection("an input is a dataset's name, or a mapping with the key dataset")
+            raise rejection("an input is the name of a dataset, or a mapping with the key dataset")
         if not isinstance(spec.get("dataset"), str) or "as" in spec:
             return spec
         alias = spec["dataset"].rpartition(".")[2]
         if not IDENTIFIER.fullmatch(alias):
-            raise rejection(
-                f"{shown(alias)} is no SQL identifier: add `as:` with a name to read it by"
-            )
+            raise rejection(f"{shown(alias)} is not an SQL identifier: add an alias with `as:`")
         return spec | {"as": alias}
 
 
 class Output(Spec):
-    """A dataset that a job makes."""
+    """A dataset produced by a job."""
 
-    dataset: Name = Field(description="The dataset's name, unique in the org.")
-    storage: dict[str, Any] = Field({}, description="Where it lives; `table` is what sql uses.")
+    dataset: Name = Field(description="Name of the dataset, unique in the org.")
+    storage: dict[str, Any] = Field({}, description="Location; the operator sql uses `table`.")
     partitioning: PartitioningSpec = Field(
-        {}, description="Its dimensions, or the name of an entry of partitionings; {} for none."
+        {}, description="Dimensions, or the name of an entry in partitionings; {} for none."
     )
     columns: (
         Annotated[
@@ -177,119 +182,141 @@ class Output(Spec):
         | None
     ) = Field(
         None,
-        description="The column names; or from each column to the `alias.column`s it comes from, "
-        "where '*' names those that shape every column.",
+        description="Names of the columns; or a mapping from columns to source `alias.column`s, "
+        "with '*' for input columns affecting every column.",
     )
     column_lineage: Literal["openlineage"] | None = Field(
-        None, description="Take it from what the job's runs tell OpenLineage of the listed columns."
+        None, description="Take the lineage of the listed columns from OpenLineage events of runs."
     )
-    read_roles: tuple[Name, ...] = Field((), description="Who may see it; nobody named: all.")
+    read_roles: tuple[Name, ...] = Field(
+        (), description="Roles with access; empty for everybody in the org."
+    )
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
-        """The columns that it has, or None where the file does not say."""
+        """The names of the columns; None if not declared."""
         if self.columns is None:
             return None
         return tuple(name for name in self.columns if name != EVERY_COLUMN)
 
     @property
     def lineage(self) -> dict[str, tuple[str, ...]] | None:
-        """From output column (or ``*``) to ``alias.column``s, or None where nothing is said."""
-        known = {name: refs for name, refs in (self.columns or {}).items() if refs is not None}
-        return known or None
+        """Source ``alias.column``s by output column or ``*``; None if not declared."""
+        columns = self.columns or {}
+        declared = {name: refs for name, refs in columns.items() if refs is not None}
+        return declared or None
 
 
 class Scaling(Spec):
-    """How many tasks at once, how large, and how urgent."""
+    """Concurrency, size and priority of tasks."""
 
     max_concurrency: int | None = Field(
-        None, ge=1, le=100_000, strict=True, description="Most tasks of this job at one time."
+        None,
+        ge=1,
+        le=100_000,
+        strict=True,
+        description="Maximum number of concurrent tasks of the job.",
     )
     partitions_per_task: int = Field(
-        1, ge=1, le=100_000, strict=True, description="Most neighbouring partitions in one task."
+        1,
+        ge=1,
+        le=100_000,
+        strict=True,
+        description="Maximum number of adjacent partitions in a task.",
     )
     priority: int = Field(
-        0, ge=-1_000_000, le=1_000_000, strict=True, description="Higher is claimed first."
+        0,
+        ge=-1_000_000,
+        le=1_000_000,
+        strict=True,
+        description="Tasks with a higher priority are claimed first.",
     )
     blast_radius: int | None = Field(
         None,
         ge=1,
         strict=True,
-        description="Most partitions of this job that one change may have made without approval.",
+        description="Maximum number of the job's partitions recomputed without approval.",
     )
 
 
 class JobSpec(Spec):
-    """One job: what it reads, what it makes, and how it is run."""
+    """A job: inputs, outputs and execution."""
 
     name: Name = Field(description="Unique in the DAG.")
-    description: str = Field("", description="For people.")
+    description: str = Field("", description="Free text.")
     activation: Activation = Field(
-        "reactive", description="What starts it: an upstream system, its inputs, or a person."
+        "reactive",
+        description="Trigger of the job: an external system, changes of inputs, or a person.",
     )
-    source: Source | None = Field(None, description="How a source's changes come to be known.")
-    operator: Name = Field("sql", description="What runs it: sql, python, shell or a plug-in.")
+    source: Source | None = Field(None, description="Feed of the changes of a source job.")
+    operator: Name = Field(
+        "sql", description="Implementation of the job: sql, python, shell or a plug-in."
+    )
     runtime: Name = Field(
-        "local", description="Where it runs; `external` leaves tasks to whoever claims them."
+        "local", description="Runtime of the job; `external` for tasks claimed by other programs."
     )
     execution_strategy: ExecutionStrategy = Field(
-        "PerPartition", description="A task makes a partition, follows new rows, or makes it all."
+        "PerPartition",
+        description="A task builds partitions, follows new rows, or builds everything.",
     )
     update_strategy: UpdateStrategy = Field(
-        "replace", description="Write partitions anew, or merge rows in by unique_key."
+        "replace", description="Rewrite partitions, or merge rows by unique_key."
     )
-    unique_key: tuple[Column, ...] = Field((), description="The columns that tell rows apart.")
+    unique_key: tuple[Column, ...] = Field((), description="Columns that identify a row.")
     inputs: tuple[Annotated[Input, ShortForm(STRING)], ...] = Field(
-        (), description="What it reads."
+        (), description="Datasets read."
     )
-    outputs: tuple[Output, ...] = Field(min_length=1, description="What it makes.")
-    config: dict[str, Any] = Field({}, description="The operator's own settings.")
+    outputs: tuple[Output, ...] = Field(min_length=1, description="Datasets produced.")
+    config: dict[str, Any] = Field({}, description="Settings of the operator.")
     version: KeyText | None = Field(
-        None, description="The version of the code that it runs, in place of hashes of that code."
+        None, description="Version of the job's code, instead of hashes of the code."
     )
     code: dict[str, str] | None = Field(
-        None, description="Hashes of the code that it runs, filled in by deploy; leave it out."
+        None, description="Hashes of the job's code, filled in by deploy; omit."
     )
     scaling: Scaling = Field(Scaling(), description="Concurrency, task size and priority.")
-    timeout: Duration | None = Field(None, description="Longest run of one attempt.")
+    timeout: Duration | None = Field(None, description="Longest run of an attempt.")
     heartbeat_timeout: Duration | None = Field(
-        None, description="Longest silence of a worker before its task is given to another."
+        None,
+        description="Longest interval between heartbeats before the task passes to another worker.",
     )
     max_attempts: int = Field(
-        3, ge=1, le=1000, strict=True, description="Attempts before the task counts as failed."
+        3, ge=1, le=1000, strict=True, description="Attempts before the task fails."
     )
     idle_timeout: Duration | None = Field(
-        None, description="How long a runtime may keep the job's resources without a task."
+        None, description="Longest time a runtime may keep the job's resources without a task."
     )
 
 
 class DagFile(Spec):
-    """One DAG: its jobs, and through them its datasets."""
+    """A DAG: jobs and, through the jobs, datasets."""
 
-    dag: Name = Field(description="The DAG's name, unique in the org.")
-    description: str = Field("", description="For people.")
+    dag: Name = Field(description="Name of the DAG, unique in the org.")
+    description: str = Field("", description="Free text.")
     partitionings: dict[Name, Dimensions] = Field(
-        {}, description="Partitionings by name, for outputs to share."
+        {}, description="Partitionings by name, shared by outputs."
     )
-    jobs: tuple[JobSpec, ...] = Field(min_length=1, max_length=10_000, description="Its jobs.")
+    jobs: tuple[JobSpec, ...] = Field(
+        min_length=1, max_length=10_000, description="Jobs of the DAG."
+    )
 
     _source_map: SourceMap = PrivateAttr(default_factory=SourceMap)
 
     @property
     def source_map(self) -> SourceMap:
-        """The positions of its values in the file; empty if the DAG was not read from a file."""
+        """The positions of values in the file; empty for a DAG not read from a file."""
         return self._source_map
 
     def dimensions(self, output: Output) -> Dimensions:
-        """The output's own partitioning, or the shared one that it names.
+        """The output's own partitioning, or the named shared partitioning.
 
-        Raises KeyError where it names none.
+        Raises KeyError for an unknown name.
         """
         spec = output.partitioning
         return self.partitionings[spec] if isinstance(spec, str) else spec
 
     def with_code(self, hashes: Mapping[str, dict[str, str]]) -> "DagFile":
-        """The same DAG with hashes of the code of some jobs, by the job's name."""
+        """A copy of the DAG with hashes of code by name of the job."""
         if not hashes:
             return self
         jobs = [
@@ -308,29 +335,29 @@ class DagFile(Spec):
 
     @property
     def written(self) -> str:
-        """The content of its file as JSON text; empty where the DAG was not read from one."""
+        """The content of the file as JSON text; empty for a DAG not read from a file."""
         content = self._source_map.content
         return msgspec.json.encode(content).decode() if content else ""
 
     def canonical(self) -> bytes:
-        """The content as JSON: equal for files that differ in form, order of jobs or defaults."""
+        """The content as JSON, equal for files that differ in format, job order or defaults."""
         content = self.model_dump(by_alias=True, exclude_defaults=True)
         shared = content.pop("partitionings", {})
         for output in (output for job in content["jobs"] for output in job["outputs"]):
             spec = output.get("partitioning")
-            found = shared.get(spec, spec) if isinstance(spec, str) else spec
-            if isinstance(found, dict):
-                # Dimensions have an order, which the keys are written in.
-                output["partitioning"] = list(found.items())
+            dimensions = shared.get(spec, spec) if isinstance(spec, str) else spec
+            if isinstance(dimensions, dict):
+                # A list, because the order of dimensions is the order within keys.
+                output["partitioning"] = list(dimensions.items())
         content["jobs"] = sorted(content["jobs"], key=lambda job: str(job["name"]))
         return msgspec.json.encode(content, order="deterministic")
 
     def content_hash(self) -> str:
-        """The sha256 of the canonical content, in hex."""
+        """The SHA-256 of the canonical content, in hex."""
         return sha256(self.canonical()).hexdigest()
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a DAG file, for editors to check and complete by."""
+    """The JSON Schema (2020-12) of a DAG file, for completion and validation in editors."""
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return dialect | DagFile.model_json_schema(by_alias=True, mode="validation")

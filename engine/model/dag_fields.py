@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from engine.model.source_positions import shown
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-"""A name that SQL takes without quotes, in the 63 bytes that Postgres keeps of one."""
+"""A name valid in SQL without quotes, within PostgreSQL's limit of 63 bytes."""
 
 EVERY_COLUMN = "*"
 """Stands for all output columns in column lineage."""
@@ -30,7 +30,7 @@ _LONGEST = 366 * 86400
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShortForm:
-    """Adds a short form to a field's JSON Schema; a validator in front of it expands it."""
+    """Adds a short form to a field's JSON Schema; a validator expands the short form."""
 
     short: JsonSchemaValue
 
@@ -41,7 +41,7 @@ class ShortForm:
 
 
 def rejection(message: str) -> PydanticCustomError:
-    """Return the error for a value that the DAG file cannot have, with a message for its author."""
+    """Return the error for an invalid value in a DAG file."""
     return PydanticCustomError("dag", "{message}", {"message": message})
 
 
@@ -51,7 +51,7 @@ def to_seconds(value: Any) -> Any:
         return value
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
     if not found:
-        raise rejection(f"{shown(value)} is no duration: write seconds, or 90s, 10m, 2h, 1d")
+        raise rejection(f"{shown(value)} is not a duration: write seconds, or 90s, 10m, 2h, 1d")
     return int(found[1]) * _UNITS[found[2]]
 
 
@@ -60,7 +60,7 @@ def check_wait_for(value: Any) -> Any:
     if value in ("any", "all") or (type(value) is int and value >= 1):
         return value
     raise rejection(
-        f"{shown(value)} is no wait_for: write any, all or a number of partitions from 1"
+        f"{shown(value)} is not valid for wait_for: write any, all or a number of partitions from 1"
     )
 
 
@@ -69,12 +69,12 @@ def expand_columns(value: Any) -> Any:
     if isinstance(value, list):
         repeated = {str(name) for name in value if value.count(name) > 1}
         if repeated or not all(isinstance(name, str) for name in value) or "*" in value:
-            raise rejection("columns are names, each once, and '*' only stands in a mapping")
+            raise rejection("columns are distinct names, and '*' is only valid in a mapping")
         return dict.fromkeys(value)
     if not isinstance(value, dict) or None in value.values():
         raise rejection(
-            "columns are a list of names, or a mapping from each column to the list of input "
-            "columns that it comes from, [] for none"
+            "columns are a list of names, or a mapping from each column to a list of source "
+            "columns, [] for none"
         )
     return value
 
@@ -87,7 +87,7 @@ def form_tag(value: Any) -> str | None:
 
 
 def dimension_tag(value: Any) -> str | None:
-    """Return the tag of a dimension, by the key that only its kind has."""
+    """Return the tag of a dimension, by the key specific to its kind."""
     keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
     kinds = (kind for kind in ("time", "range", "static", "dynamic") if kind in keys)
     return next((f"<{kind}>" for kind in kinds), None)
@@ -113,7 +113,7 @@ NAME_LIST: JsonSchemaValue = {"type": "array", "items": STRING, "uniqueItems": T
 DURATION: JsonSchemaValue = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"}
 
 GROUP = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-"""A part of a text that differs, by its name."""
+"""A named group in braces, for a variable part of a text."""
 
 _NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 _ALIAS = f"^{IDENTIFIER.pattern}$"
@@ -127,10 +127,10 @@ PATTERNS = {
     _REFERENCE: "an input column: write alias.column",
     _TOPIC: "a topic's name: letters, digits, ., _ or -, 249 at most",
 }
-"""What each pattern asks for, in words."""
+"""The patterns in words."""
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
-"""What may be the name of a dataset."""
+"""A valid name of a dataset."""
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=128)]
 Alias = Annotated[str, StringConstraints(pattern=_ALIAS)]
 Column = Annotated[str, StringConstraints(pattern=_COLUMN, max_length=128)]
@@ -144,6 +144,6 @@ Duration = Annotated[
 
 
 class Spec(BaseModel):
-    """Part of a DAG file: immutable, and without keys other than its own."""
+    """Part of a DAG file: immutable, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

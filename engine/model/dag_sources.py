@@ -2,10 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from engine.model.dag_fields import (
     STRING,
@@ -21,21 +18,21 @@ from engine.model.dag_fields import (
 
 
 class PartitionField(Spec):
-    """Where a record says in which partition it lies."""
+    """The part of a record with the key of a dimension."""
 
-    field: Text | None = Field(None, description="The field that holds the dimension.")
+    field: Text | None = Field(None, description="The field with the value of the dimension.")
     unit: Literal["days", "seconds", "millis", "micros", "nanos", "decimal"] | None = Field(
-        None, description="What a number counts since 1970, or that a text is a decimal number."
+        None, description="Unit of a number since 1970; decimal for a number as text."
     )
     clock: Literal["utc", "local"] | None = Field(
-        None, description="Whether a time is an instant, or as the dimension's own clock shows it."
+        None, description="Whether times are in UTC, or local times of the dimension's zone."
     )
-    constant: KeyText | None = Field(None, description="The one key that all records have.")
+    constant: KeyText | None = Field(None, description="The single key of all records.")
 
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, value: Any) -> Any:
-        """Spells out the short form, so that equal fields are equal."""
+        """Expand the short form, so that equivalent fields are equal."""
         spec = {"field": value} if isinstance(value, str) else value
         if not isinstance(spec, dict) or ("field" in spec) == ("constant" in spec):
             raise rejection(
@@ -47,81 +44,79 @@ class PartitionField(Spec):
 
 
 class Discovery(Spec):
-    """Datasets of the source's namespace that become sources when an event first names them."""
+    """Registration of datasets of the namespace as sources, on the first event."""
 
-    dag: Name = Field(description="The DAG that they go to, which is for them alone.")
-    name: Text = Field(
-        description="What they are called there, with a group for each part that differs: "
-        "shop.{table}."
-    )
-    dataset: Text = Field(
-        description="What they are called here, with the same groups: shop_{table}."
-    )
+    dag: Name = Field(description="The DAG for the registered sources only.")
+    name: Text = Field(description="Pattern of OpenLineage names, with groups: shop.{table}.")
+    dataset: Text = Field(description="Name of the dataset, with the same groups: shop_{table}.")
 
 
 class KafkaSource(Spec):
-    """Changes come as messages on a Kafka topic."""
+    """Changes arrive as messages on a Kafka topic."""
 
     kind: Literal["kafka"]
-    topic: Text = Field(description="The topic to read.")
+    topic: Text = Field(description="Topic to read.")
     format: Name = Field(
         "knockon",
-        description="knockon, cloudevents, debezium, record, s3, openlineage or a plug-in's.",
+        description="knockon, cloudevents, debezium, record, s3, openlineage or a plug-in.",
     )
     dataset: Name | None = Field(
-        None, description="The one dataset that all messages are about; else each names its own."
+        None, description="Dataset of all messages; by default every message names a dataset."
     )
     registry: Text | None = Field(
-        None, description="The schema registry's URL, where messages bear the id of a schema."
+        None, description="URL of a schema registry, for messages with a schema id."
     )
     partition: dict[Column, Annotated[PartitionField, ShortForm(STRING)]] | None = Field(
         None,
-        description="For each dimension, the field of a record that holds it, or a constant key; "
-        "by default the field is called as the dimension's column.",
+        description="The field of each dimension, or a constant key; by default the field named "
+        "like the dimension's column.",
     )
     columns: dict[Column, Text] | None = Field(
-        None, description="From column to field, for those that are not called the same."
+        None, description="Fields by column, for columns with a different name."
     )
     key: tuple[Text, ...] | None = Field(
-        None, min_length=1, description="Fields that no update of a record changes (debezium)."
+        None,
+        min_length=1,
+        description="Fields of the primary key, not changed by updates (debezium).",
     )
     before: Literal["full"] | None = Field(
         None,
-        description="A promise that `before` holds all of the row, as with REPLICA IDENTITY FULL "
-        "(debezium).",
+        description="Guarantee that `before` contains the complete row, as with REPLICA IDENTITY "
+        "FULL (debezium).",
     )
     placeholder: Text | None = Field(
         None,
-        description="What stands for a large value that an update left alone, if it is not "
-        "Debezium's default: its unavailable.value.placeholder (debezium).",
+        description="Placeholder of a large value not changed by an update, if not Debezium's "
+        "default: the connector's unavailable.value.placeholder (debezium).",
     )
     replace_null_with_default: bool | None = Field(
         None,
-        description="Whether the converter writes a null as the default of its field; false where "
-        "its replace.null.with.default is (debezium, record).",
+        description="Whether the converter replaces nulls with the default of the field: its "
+        "replace.null.with.default (debezium, record).",
     )
     table: Text | None = Field(
-        None, description="The only table that counts, as schema.table (debezium)."
+        None, description="The only table to read, as schema.table (debezium)."
     )
     pattern: Text | None = Field(
-        None, description="The object keys that count, with their dimensions: sales/dt={dt}/ (s3)."
+        None,
+        description="Object keys to read, with a group for each dimension: sales/dt={dt}/ (s3).",
     )
     namespace: Text | None = Field(
-        None, description="The only OpenLineage namespace that counts: postgres://db:5432."
+        None, description="The only OpenLineage namespace to read: postgres://db:5432."
     )
     name: Text | None = Field(
         None,
-        description="What the datasets are called there, {dataset} being their name here: "
+        description="OpenLineage name of the datasets, with {dataset} for the name in Knockon: "
         "shop.public.{dataset} (openlineage).",
     )
     unknown: Literal["reject", "ignore"] | None = Field(
-        None, description="What becomes of other datasets of the namespace (openlineage)."
+        None, description="Treatment of other datasets in the namespace (openlineage)."
     )
     discover: Discovery | None = Field(
-        None, description="Datasets to register when an event first names them (openlineage)."
+        None, description="Rule for registering other datasets on the first event (openlineage)."
     )
     dead_letters: Topic | None = Field(
-        None, description="The topic that gets a copy of every message that is rejected."
+        None, description="Topic for a copy of every rejected message."
     )
 
 
@@ -129,11 +124,11 @@ class PostgresSource(Spec):
     """Changes are captured from a Postgres table."""
 
     kind: Literal["postgres"]
-    table: Text = Field(description="The table, with its schema: raw.flights.")
+    table: Text = Field(description="Table with its schema: raw.flights.")
 
 
 class ManualSource(Spec):
-    """Changes are said by hand, over the command line or the API."""
+    """Changes are reported from the command line or the API."""
 
     kind: Literal["manual"]
 
@@ -143,7 +138,7 @@ class ScheduleSource(Spec):
 
     kind: Literal["schedule"]
     cron: Text = Field(description="Five fields: minute, hour, day, month, weekday.")
-    zone: Text = Field("UTC", description="The IANA time zone in which the cron text is meant.")
+    zone: Text = Field("UTC", description="The IANA time zone of the cron expression.")
 
 
 Source = Annotated[

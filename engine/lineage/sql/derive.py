@@ -49,9 +49,9 @@ def derive(
         query = parsed.query
         found = Tracer(query, whole, user_defined.functions).run(Scope({**others, **inputs}))
     except Unresolved as error:
-        return Derived(note=f"its columns cannot be told from the SQL: {error}")
+        return Derived(note=f"its columns cannot be derived from the SQL: {error}")
     except RecursionError:
-        return Derived(note="its columns cannot be told from the SQL: it is nested too deep")
+        return Derived(note="its columns cannot be derived from the SQL: it is nested too deep")
     tables = (each.this for each in query.find_all(exp.Table))
     named = frozenset(folded(each) for each in tables if isinstance(each, exp.Identifier))
     return replace(_derived(found), named=named & inputs.keys())

@@ -61,7 +61,7 @@ def test_validate_shows_what_is_derived_and_notes_what_is_not(tmp_path: Path) ->
     file = tmp_path / "dag.yaml"
     file.write_text(DERIVED)
     text = knockon("validate", file, "--columns").out
-    assert "note: odd: its columns cannot be told from the SQL: sqlglot cannot read it" in text
+    assert "note: odd: its columns cannot be derived from the SQL: sqlglot cannot read it" in text
     assert "total ← a.amount" in text
     assert "all columns ← a.id" in text
     assert "columns unknown: any change counts" in text
@@ -166,7 +166,7 @@ def test_without_psql_its_absence_is_the_error(database_url: str, tmp_path: Path
     command = [sys.executable, "-c", script, "psql"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "psql is not installed here" in done.stderr
+    assert "psql is not installed" in done.stderr
     assert "KNOCKON_DATABASE_URL" not in done.stderr
 
 

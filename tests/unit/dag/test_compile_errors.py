@@ -50,18 +50,18 @@ CONTRADICTIONS = [
     (
         "{dataset: src, columns",
         "{dataset: src, column_lineage: openlineage, columns",
-        "7:24: jobs[0].outputs[0].column_lineage: nothing runs for a source job that could tell",
+        "7:24: jobs[0].outputs[0].column_lineage: a source job has no runs to report lineage",
     ),
     (
         "{dataset: mart, columns: {x: [src.y]}",
         "{dataset: mart, column_lineage: openlineage, columns: [x]",
-        "12:25: jobs[1].outputs[0].column_lineage: the SQL says where columns come from",
+        "12:25: jobs[1].outputs[0].column_lineage: the column lineage comes from the SQL",
     ),
     (
         "{dataset: mart, columns: {x: [src.y]}, partitioning: {dt: {time: day, end: 2014-01-01}}}\n"
         "    config: {sql: SELECT 1}",
         "{dataset: mart, column_lineage: openlineage, columns: {x: [src.y]}}\n    operator: python",
-        "12:25: jobs[1].outputs[0].column_lineage: runs tell where listed columns come from",
+        "12:25: jobs[1].outputs[0].column_lineage: runs report the lineage of listed columns",
     ),
     (
         "activation: source",

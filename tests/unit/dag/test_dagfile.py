@@ -102,7 +102,7 @@ MISTAKES = [
     (
         "{dataset: b}",
         "{dataset: b, columns: [x, x]}",
-        "5:28: jobs[0].outputs[0].columns: columns are names, each once",
+        "5:28: jobs[0].outputs[0].columns: columns are distinct names",
     ),
     (
         "{dataset: b}",
@@ -138,19 +138,19 @@ MISTAKES = [
     (
         "[a]",
         "[a.1]",
-        "4:14: jobs[0].inputs[0]: '1' is no SQL identifier: add `as:` with a name",
+        "4:14: jobs[0].inputs[0]: '1' is not an SQL identifier: add an alias with `as:`",
     ),
     ("[a]", "[{dataset: a, as: a-b}]", "4:27: jobs[0].inputs[0].as: 'a-b' is not an SQL identi"),
-    ("[a]", "[[a]]", "4:14: jobs[0].inputs[0]: an input is a dataset's name, or a mapping"),
+    ("[a]", "[[a]]", "4:14: jobs[0].inputs[0]: an input is the name of a dataset, or a mapping"),
     (
         "[a]",
         "[{dataset: a, wait_for: 0}]",
-        "4:27: jobs[0].inputs[0].wait_for: 0 is no wait_for: write any, all or a number",
+        "4:27: jobs[0].inputs[0].wait_for: 0 is not valid for wait_for: write any, all or a number",
     ),
     (
         "[a]",
         "[{dataset: a, wait_for: al}]",
-        "4:27: jobs[0].inputs[0].wait_for: 'al' is no wait_for: write any, all or a number",
+        "4:27: jobs[0].inputs[0].wait_for: 'al' is not valid for wait_for: write any, all",
     ),
     (
         "[a]",
@@ -192,7 +192,7 @@ MISTAKES = [
     (
         "config: {sql: SELECT 1}",
         "timeout: 5 minutes",
-        "6:5: jobs[0].timeout: '5 minutes' is no duration: write seconds, or 90s, 10m, 2h, 1d",
+        "6:5: jobs[0].timeout: '5 minutes' is not a duration: write seconds, or 90s, 10m, 2h, 1d",
     ),
     (
         "config: {sql: SELECT 1}",

@@ -164,5 +164,5 @@ def test_a_rule_that_cannot_be_followed_is_refused(said: str, message: str) -> N
 
 def test_a_rule_says_whose_datasets_it_means() -> None:
     rule = "discover: {dag: x, name: 's.{t}', dataset: 's_{t}'}"
-    assert "discover: say whose datasets these are" in refusal(f"format: openlineage, {rule}")
+    assert "discover: discovery needs a namespace" in refusal(f"format: openlineage, {rule}")
     assert "discover: format s3 does not take" in refusal(f"format: s3, {rule}")

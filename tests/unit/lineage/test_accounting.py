@@ -14,7 +14,7 @@ def note(text: str, user_defined: UserDefined = NOTHING_DEFINED) -> str:
     """The reason for which a query is left unresolved."""
     found = derive(text, INPUTS, {}, user_defined)
     assert found.lineage is None, found.lineage
-    return (found.note or "").removeprefix("its columns cannot be told from the SQL: ")
+    return (found.note or "").removeprefix("its columns cannot be derived from the SQL: ")
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_what_is_not_understood_is_left_open_and_said(text: str, note: str) -> N
     found = derived(text)
     assert (found.columns, found.lineage) == (None, None)
     assert found.note is not None
-    assert found.note.startswith(f"its columns cannot be told from the SQL: {note}")
+    assert found.note.startswith(f"its columns cannot be derived from the SQL: {note}")
 
 
 @pytest.mark.parametrize(
