@@ -1,32 +1,33 @@
--- Statements that create roles and give them their rights. Names in braces are filled in with quoted
--- identifiers. They can be repeated, and an administrator can run them as `knockon doctor` prints them.
+-- Statements that create roles and grant their rights. Names in braces are replaced by quoted
+-- identifiers. The statements are safe to repeat, and administrators can run them as printed by
+-- `knockon doctor`.
 
 -- :name owner
--- Owns Knockon's schema. Data migrations have to see every row, whatever the policies.
+-- Owner of Knockon's schema. Data migrations must see every row, regardless of policies.
 CREATE ROLE {role} NOLOGIN BYPASSRLS;
 
 -- :name engine
--- Plans, claims, completes and ingests; filters by org in every statement.
+-- The role of planning, claims, completions and ingestion; every statement filters by org.
 CREATE ROLE {role} NOLOGIN BYPASSRLS;
 
 -- :name capture
--- Inserts into the change log.
+-- The role of inserts into the change log.
 CREATE ROLE {role} NOLOGIN;
 
 -- :name jobs
--- The rights of an org's SQL jobs. Nobody logs in with it.
+-- The role of an org's SQL jobs, without login.
 CREATE ROLE {role} NOLOGIN;
 
 -- :name join
--- The user that Knockon connects as can hand objects over to the role.
+-- Allow the user of the connection to transfer objects to the role.
 GRANT {role} TO {member};
 
 -- :name temporary
--- A job's SELECT is checked as a temporary view.
+-- Needed to check a job's SELECT as a temporary view.
 GRANT TEMPORARY ON DATABASE {database} TO {role};
 
 -- :name own_schema
--- The owner has the schema, and with it the right to alter what is in it.
+-- Transfer the schema, and with it the right to alter its objects.
 ALTER SCHEMA knockon OWNER TO {owner};
 
 -- :name own_relation
@@ -36,16 +37,15 @@ ALTER TABLE {relation} OWNER TO {owner};
 ALTER FUNCTION {function} OWNER TO {owner};
 
 -- :name engine_rights
--- Everything that the engine's statements need, and no right to alter a definition.
+-- All rights required by the engine's statements, and none to alter definitions.
 GRANT USAGE ON SCHEMA knockon TO {engine};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA knockon TO {engine};
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA knockon TO {engine};
 
 -- :name run_function
--- Runs SQL with the rights of an org. Inside of a SECURITY DEFINER function the role cannot be set
--- back. The statements before the last one return nothing; the last one is a query, and being opened as
--- a cursor it is a single one. Temporary views, which stand for a job's inputs while its SELECT is
--- checked, come before the tables of `public`.
+-- Run SQL with the rights of an org. Inside a SECURITY DEFINER function, SQL cannot reset the role.
+-- Only the last statement returns rows; opened as a cursor, it must be a single query. Temporary
+-- views, which replace a job's inputs while its SELECT is checked, precede tables in `public`.
 CREATE OR REPLACE FUNCTION {function}(statements text[]) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp, public
@@ -67,9 +67,9 @@ REVOKE ALL ON FUNCTION {function}(text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION {function}(text[]) TO {engine};
 
 -- :name own_run_function
--- Owning a function takes the right to create one in its schema, for as long as that statement runs.
--- Afterwards the org's role cannot even look the function up, and so cannot alter it, not by a right
--- that everybody has either.
+-- A new owner of a function needs the right to create objects in the schema during this statement.
+-- Afterwards the org's role cannot look up the function, and thus cannot alter it; rights of PUBLIC
+-- are revoked for the same reason.
 GRANT USAGE, CREATE ON SCHEMA knockon TO {role};
 ALTER FUNCTION {function}(text[]) OWNER TO {role};
 REVOKE ALL ON SCHEMA knockon FROM {role}, PUBLIC;

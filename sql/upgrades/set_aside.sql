@@ -1,5 +1,5 @@
--- Knockon's objects were in the schema `public` once. Move them into a schema that exists only during
--- the upgrade, by name, because other tables in `public` belong to the user.
+-- Earlier versions kept Knockon's objects in the schema `public`. Move them by name, because other
+-- tables in `public` belong to the user, into a schema that exists only during the upgrade.
 
 CREATE SCHEMA knockon_before;
 
