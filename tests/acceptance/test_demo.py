@@ -1,4 +1,4 @@
-"""The demo as a person runs it, on January: built once, changed three times, and right."""
+"""The demo on January: built once, changed three times, and correct."""
 
 import os
 import re
@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 300
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What `knockon demo --days 31` prints."""
+    """The output of `knockon demo --days 31`."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("KNOCKON_")}
     done = subprocess.run(
         [EXECUTABLE, "demo", "--days", "31"],
@@ -32,12 +32,12 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> str:
     return done.stdout
 
 
-def test_every_table_is_what_a_rebuild_gives(output: str) -> None:
+def test_every_table_equals_a_rebuild(output: str) -> None:
     assert "All 17 tables are the same, row for row" in output
     assert re.search(r"nyc\.hourly +1,642 +0 +0 +same", output)
 
 
-def test_it_is_built_once(output: str) -> None:
+def test_everything_is_built_once(output: str) -> None:
     assert "All 497 partitions of 17 tables are built, each once" in output
 
 
@@ -54,7 +54,7 @@ def test_it_is_built_once(output: str) -> None:
         (3, "daily_seat_hours", 31, 5, 5),
     ],
 )
-def test_a_change_hits_what_it_must(
+def test_a_change_reruns_affected_partitions(
     output: str, number: int, job: str, planned: int, ran: int, changed: int
 ) -> None:
     row = rf"^ +{job} .* {planned} +{ran} +{changed} *$"
@@ -70,7 +70,7 @@ def test_a_change_hits_what_it_must(
         (3, "daily_fleet", "planes", "seats"),
     ],
 )
-def test_it_tells_why_a_reader_was_left_alone(
+def test_unaffected_readers_have_a_reason(
     output: str, number: int, job: str, dataset: str, column: str
 ) -> None:
     row = rf"^ +{job} +{dataset} +.*\b{column}\b.* not read"
@@ -81,7 +81,7 @@ def _chapter(output: str, number: int) -> str:
     return output.split(f"Change {number} of 3: ")[1].split("Change ")[0]
 
 
-async def test_a_difference_is_named_with_its_rows(database: Database) -> None:
+async def test_differences_are_counted_in_rows(database: Database) -> None:
     async with database.connection() as conn:
         await conn.execute("""
             CREATE SCHEMA nyc; CREATE SCHEMA rebuild;
@@ -93,7 +93,7 @@ async def test_a_difference_is_named_with_its_rows(database: Database) -> None:
     assert not found.is_equal
 
 
-async def test_null_is_equal_to_null(database: Database) -> None:
+async def test_nulls_compare_equal(database: Database) -> None:
     async with database.connection() as conn:
         await conn.execute("""
             CREATE SCHEMA nyc; CREATE SCHEMA rebuild;

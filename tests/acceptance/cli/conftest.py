@@ -1,4 +1,4 @@
-"""The real executable, run as a child on a database of the test's own."""
+"""The executable, run as a child process on a database of the test."""
 
 import json
 import os
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 120
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished command has said."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -34,12 +34,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Knockon:
-    """The executable with an environment of its own."""
+    """The executable with a separate environment."""
 
     env: dict[str, str]
 
     def __call__(self, *args: object, code: int = 0, stdin: str | None = None) -> Result:
-        """Run a command to its end; it must exit with ``code``."""
+        """Run a command; it must exit with ``code``."""
         done = subprocess.run(
             [EXECUTABLE, *map(str, args)],
             env=self.env,
@@ -56,7 +56,7 @@ class Knockon:
 
     @contextmanager
     def running(self, *args: str, until: str) -> Iterator["Service"]:
-        """Run a service; enters when a line of its output holds ``until``, and terminates it."""
+        """Run a service until the end of the block, after a line of output with ``until``."""
         child = subprocess.Popen(
             [EXECUTABLE, *args],
             env=self.env,
@@ -75,12 +75,12 @@ class Knockon:
 
 @dataclass(frozen=True)
 class Service:
-    """A command that runs until it is told to stop."""
+    """A command that runs until a signal."""
 
     child: "subprocess.Popen[str]"
 
     def wait_for(self, text: str) -> list[str]:
-        """Read on until a line holds the text; returns the lines up to it."""
+        """Read until a line with the text; return the lines."""
         assert self.child.stdout is not None
         lines = []
         for line in self.child.stdout:
@@ -97,20 +97,20 @@ class Service:
 
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
-    """Nothing of ours but what is said here, and a terminal wide enough for every table."""
+    """An environment with only the given settings, and a wide terminal."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("KNOCKON_")}
     return own | {"KNOCKON_HOME": str(tmp_path / "home"), "COLUMNS": "200"} | more
 
 
 @pytest.fixture
 def knockon(database_url: str, tmp_path: Path) -> Knockon:
-    """The executable on a fresh database with the whole schema."""
+    """The executable on a new database with the schema."""
     return Knockon(environment(tmp_path, KNOCKON_DATABASE_URL=database_url))
 
 
 @pytest.fixture
 def shop(knockon: Knockon, database_url: str) -> Knockon:
-    """The same with the minimal DAG deployed, and its table there."""
+    """The executable with the minimal DAG deployed and its source table created."""
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute(
             "CREATE TABLE orders (id int PRIMARY KEY, ordered_at date, amount int, notes text)"

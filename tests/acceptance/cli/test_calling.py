@@ -1,4 +1,4 @@
-"""How commands are called: help, options in any place, exit codes, and where complaints go."""
+"""Calls of commands: help, positions of options, exit codes, and errors on stderr."""
 
 import pytest
 from typer.testing import CliRunner
@@ -34,29 +34,29 @@ def test_the_version(knockon: Knockon) -> None:
         ["--log-level", "loud", "status"],
     ],
 )
-def test_a_wrong_call_is_2(args: list[str]) -> None:
+def test_invalid_arguments_exit_with_2(args: list[str]) -> None:
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr != ""
 
 
-def test_a_near_miss_is_put_right(knockon: Knockon) -> None:
+def test_a_misspelled_command_gets_a_suggestion(knockon: Knockon) -> None:
     result = knockon("stauts", code=2)
     assert result.out == ""
     assert "Did you mean 'status'" in result.err
 
 
-def test_options_of_all_stand_before_or_after_the_command(knockon: Knockon) -> None:
+def test_global_options_precede_or_follow_the_command(knockon: Knockon) -> None:
     assert knockon("--json", "status").json == knockon("status", "--json").json
 
 
-def test_a_database_that_is_away_is_1_and_said_in_a_line(knockon: Knockon) -> None:
+def test_an_unavailable_database_exits_with_1_and_one_line(knockon: Knockon) -> None:
     url = "postgresql://nobody@127.0.0.1:1/none"
     result = knockon("status", "--database-url", url, code=1)
     assert result.out == ""
     assert result.err.startswith("error: the database nobody@127.0.0.1:1/none cannot be reached")
 
 
-def test_an_unknown_org_is_1(knockon: Knockon) -> None:
+def test_an_unknown_org_exits_with_1(knockon: Knockon) -> None:
     assert "there is no org 'acme'" in knockon("status", "--org", "acme", code=1).err

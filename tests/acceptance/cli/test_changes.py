@@ -1,4 +1,4 @@
-"""Saying that something is stale, seeing what that hits, and asking why."""
+"""Commands for changes: invalidate, impact, apply, approve, reject, run and explain."""
 
 import re
 from pathlib import Path
@@ -9,13 +9,13 @@ WEEK = ("-p", "2026-02-02..2026-02-08")
 
 
 def planned(knockon: Knockon, *args: object) -> None:
-    """Say that something changed, and have it planned."""
+    """Report a change, and plan it."""
     with knockon.running("engine", until="engine is up") as engine:
         knockon("invalidate", *args)
         engine.wait_for("invalidations=1")
 
 
-def test_impact_draws_a_tree_and_runs_nothing(shop: Knockon) -> None:
+def test_impact_prints_a_tree_and_runs_nothing(shop: Knockon) -> None:
     text = shop("impact", "orders", *WEEK, "-c", "amount").out
     assert "daily_sales  2026-02-02..2026-02-08  7 tasks" in text
     assert "7 tasks in 1 job; 0 edges pruned; task time unknown for 1 job" in text
@@ -23,13 +23,13 @@ def test_impact_draws_a_tree_and_runs_nothing(shop: Knockon) -> None:
     assert shop("tasks", "--json").json == []
 
 
-def test_impact_says_which_edge_prunes(shop: Knockon) -> None:
+def test_impact_lists_pruned_edges(shop: Knockon) -> None:
     planned(shop, "orders", *WEEK)
     view = shop("impact", "orders", *WEEK, "-c", "notes", "--json").json
     assert (view["tasks"], view["pruned"][0]["rule"]) == (0, "columns")
 
 
-def test_a_plan_that_was_shown_is_applied_once(shop: Knockon) -> None:
+def test_a_previewed_plan_is_applied_once(shop: Knockon) -> None:
     text = shop("impact", "orders", *WEEK).out
     (plan,) = re.findall(r"to run exactly this plan: knockon apply (\w{8})", text)
     assert "proposed" in shop("plans").out
@@ -40,7 +40,7 @@ def test_a_plan_that_was_shown_is_applied_once(shop: Knockon) -> None:
     assert (row["id"][-8:], row["datasets"], row["decided_by"]) == (plan, ["orders"], "ann")
 
 
-def test_a_plan_that_would_come_out_otherwise_is_not_applied(shop: Knockon, tmp_path: Path) -> None:
+def test_a_plan_with_differences_is_not_applied(shop: Knockon, tmp_path: Path) -> None:
     plan = shop("impact", "orders", *WEEK, "--json").json["plan_id"]
     daily = "{dt: {time: day, zone: UTC, start: 2026-01-01}}"
     file = tmp_path / "weekly.yaml"
@@ -53,7 +53,7 @@ def test_a_plan_that_would_come_out_otherwise_is_not_applied(shop: Knockon, tmp_
     assert shop("invalidations", "--open", "--json").json == []
 
 
-def test_a_plan_beyond_the_limit_waits_for_a_word(shop: Knockon) -> None:
+def test_a_plan_beyond_a_limit_waits_for_approval(shop: Knockon) -> None:
     assert "none" in shop("org").out
     assert "not a limit" in shop("org", "set", "blast_radius", "0", code=1).err
     result = shop("org", "set", "blast_radius", "5", "--json").json
@@ -75,7 +75,7 @@ def test_a_plan_beyond_the_limit_waits_for_a_word(shop: Knockon) -> None:
     assert "has already been applied" in shop("reject", plan["id"], code=1).err
 
 
-def test_waiting_ends_where_nothing_will_run(shop: Knockon) -> None:
+def test_waiting_ends_if_nothing_will_run(shop: Knockon) -> None:
     shop("org", "set", "blast_radius", "5")
     with shop.running("engine", until="engine is up"):
         assert "knockon approve" in shop("invalidate", "orders", *WEEK, "--wait", code=1).err
@@ -85,7 +85,7 @@ def test_waiting_ends_where_nothing_will_run(shop: Knockon) -> None:
     assert shop("tasks", "--json").json == []
 
 
-def test_invalidate_writes_an_invalidation_once_for_a_key(shop: Knockon) -> None:
+def test_a_repeated_key_writes_one_invalidation(shop: Knockon) -> None:
     args = ("invalidate", "orders", *WEEK, "--columns", "amount,notes", "--key", "k1")
     first = shop(*args, "--note", "late", "--json").json
     again = shop(*args, "--json").json
@@ -117,7 +117,7 @@ REFUSALS = {
 }
 
 
-def test_what_makes_no_sense_is_refused_in_a_line(shop: Knockon) -> None:
+def test_invalid_requests_are_rejected_in_one_line(shop: Knockon) -> None:
     for args, message in REFUSALS.items():
         result = shop(*args, code=1)
         assert result.out == ""
@@ -125,20 +125,20 @@ def test_what_makes_no_sense_is_refused_in_a_line(shop: Knockon) -> None:
         assert message in result.err
 
 
-def test_run_asks_for_the_jobs_output(shop: Knockon) -> None:
+def test_run_invalidates_the_output_of_the_job(shop: Knockon) -> None:
     assert "will run" in shop("run", "daily_sales", "-p", "2026-02-03").out
     (invalidation, *_) = shop("invalidations", "--json").json
     assert (invalidation["dataset"], invalidation["partition_key"]) == ("daily_sales", "2026-02-03")
 
 
-def test_lineage_draws_both_directions(shop: Knockon) -> None:
+def test_lineage_prints_both_directions(shop: Knockon) -> None:
     assert "└── daily_sales" in shop("lineage").out
     assert "amount → sales" in shop("lineage", "--columns").out
     up = shop("lineage", "daily_sales", "--up", "--json").json
     assert up[0]["next"][0]["dataset"] == "orders"
 
 
-def test_a_partition_says_how_it_stands(shop: Knockon) -> None:
+def test_a_partition_is_explained(shop: Knockon) -> None:
     text = shop("explain", "daily_sales", "2026-02-03").out
     assert "daily_sales 2026-02-03  stale" in text
     assert "never built" in text

@@ -1,4 +1,4 @@
-"""The code of python jobs, from a deploy to a worker that has other code."""
+"""The code of Python jobs, from a deploy to a worker with different code."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def _with(knockon: Knockon, project: Path) -> Knockon:
     return Knockon(knockon.env | {"PYTHONPATH": f"{project}:{path}"})
 
 
-def test_a_worker_with_other_code_fails_the_task_once(
+def test_a_worker_with_different_code_fails_the_task_once(
     knockon: Knockon, tmp_path: Path, database_url: str
 ) -> None:
     file = tmp_path / "dag.yaml"

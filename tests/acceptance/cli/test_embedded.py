@@ -1,4 +1,4 @@
-"""Nothing installed and nothing set: the embedded servers under KNOCKON_HOME."""
+"""The embedded servers under KNOCKON_HOME, without any settings."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,14 +8,14 @@ import psycopg
 from tests.acceptance.cli.conftest import MINIMAL, Knockon, environment
 
 
-def test_a_command_brings_its_database_and_takes_it_along(tmp_path: Path) -> None:
+def test_a_command_starts_and_stops_the_embedded_database(tmp_path: Path) -> None:
     knockon = Knockon(environment(tmp_path))
     knockon("deploy", MINIMAL)
     assert knockon("status", "--json").json["dags"][0]["name"] == "minimal"
     assert not (tmp_path / "home" / "postgres" / "postmaster.pid").exists()
 
 
-def test_commands_at_one_time_share_it(tmp_path: Path) -> None:
+def test_concurrent_commands_share_the_embedded_database(tmp_path: Path) -> None:
     knockon = Knockon(environment(tmp_path))
     knockon("migrate")
     with ThreadPoolExecutor(4) as pool:
@@ -23,7 +23,7 @@ def test_commands_at_one_time_share_it(tmp_path: Path) -> None:
     assert all(each["dags"] == [] for each in results)
 
 
-def test_up_runs_it_all_and_other_commands_find_it(tmp_path: Path) -> None:
+def test_up_runs_everything_for_other_commands(tmp_path: Path) -> None:
     knockon = Knockon(environment(tmp_path))
     with knockon.running("up", until="Knockon is up.") as service:
         (*_, database) = service.wait_for("database")

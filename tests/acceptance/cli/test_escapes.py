@@ -1,4 +1,4 @@
-"""Control characters in everything that others write, shown by the real commands."""
+"""Control characters in data from outside, in the output of commands."""
 
 import json
 import subprocess
@@ -100,7 +100,7 @@ COMMANDS = [
 
 @pytest.fixture
 def nasty(knockon: Knockon, database_url: str, tmp_path: Any) -> tuple[Knockon, dict[str, str]]:
-    """A world in which each text that comes from outside holds control characters."""
+    """A world with control characters in every text from outside."""
     file = tmp_path / "dag.yaml"
     file.write_text(json.dumps(DAG))
     knockon("deploy", file)
@@ -153,7 +153,7 @@ for args in json.load(sys.stdin):
 """
 
 
-def test_no_command_lets_a_text_act_on_the_terminal(
+def test_no_command_prints_control_characters(
     nasty: tuple[Knockon, dict[str, str]],
 ) -> None:
     knockon, ids = nasty

@@ -1,4 +1,4 @@
-"""Metrics and health of the real processes."""
+"""Metrics and health of processes."""
 
 import socket
 
@@ -17,7 +17,7 @@ def address() -> str:
 
 
 def _metrics(address: str) -> dict[tuple[str, ...], float]:
-    """What is told of the default org, by name and other labels."""
+    """The samples of the default org, by name and other labels."""
     text = httpx2.get(f"http://{address}/metrics").text
     return {
         (
@@ -29,7 +29,7 @@ def _metrics(address: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_a_process_tells_how_it_is_and_what_it_did(
+def test_a_process_reports_health_and_metrics(
     shop: Knockon, database_url: str, address: str
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as conn:
@@ -54,7 +54,7 @@ def test_a_process_tells_how_it_is_and_what_it_did(
         assert engine.stop() == 0
 
 
-def test_all_in_one_process_tells_of_its_workers(shop: Knockon, address: str) -> None:
+def test_up_reports_metrics_of_its_workers(shop: Knockon, address: str) -> None:
     with shop.running("up", "--workers", "2", "--monitor", address, until="worker is up") as up:
         told = _metrics(address)
         assert told["knockon_worker_slots",] == 4
@@ -62,7 +62,7 @@ def test_all_in_one_process_tells_of_its_workers(shop: Knockon, address: str) ->
         assert up.stop() == 0
 
 
-def test_an_address_that_is_taken_is_told(shop: Knockon) -> None:
+def test_an_address_in_use_is_reported(shop: Knockon) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         assert "cannot listen" in shop("engine", "--monitor", where, code=1).err

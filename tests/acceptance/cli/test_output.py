@@ -1,4 +1,4 @@
-"""The words in which values are shown."""
+"""Texts for values."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from engine.wording import counted, some, span
         ({"k": {"from": "origin", "map": {"a": "b"}}}, "k from origin by a map"),
     ],
 )
-def test_a_mapping_in_few_words(spec: Any, text: str) -> None:
+def test_mapping_text(spec: Any, text: str) -> None:
     assert mapping_text(spec) == text
 
 
@@ -31,11 +31,11 @@ def test_a_mapping_in_few_words(spec: Any, text: str) -> None:
     ("seconds", "text"),
     [(-1, "0s"), (0.4, "0s"), (59, "59s"), (61, "1m"), (7200, "2h"), (172800, "2d")],
 )
-def test_a_span_in_one_unit(seconds: float, text: str) -> None:
+def test_a_span_has_one_unit(seconds: float, text: str) -> None:
     assert span(seconds) == text
 
 
-def test_few_stand_for_many() -> None:
+def test_long_lists_and_ids_are_shortened() -> None:
     assert some("abcde", 3) == "a, b, c +2 more"
     assert some([]) == ""
     assert (counted(1, "task"), counted(1200, "task")) == ("1 task", "1,200 tasks")

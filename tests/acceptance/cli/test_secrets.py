@@ -1,4 +1,4 @@
-"""Secrets of the processes: not inherited by jobs, not shown, not stored."""
+"""Secrets of processes: not inherited by jobs, not shown, not stored."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def _dag() -> dict[str, Any]:
     }
 
 
-def test_jobs_inherit_nothing_of_knockons_and_secrets_are_not_stored(
+def test_jobs_inherit_no_settings_and_secrets_are_not_stored(
     knockon: Knockon, tmp_path: Path, database_url: str
 ) -> None:
     (tmp_path / "dag.yaml").write_text(json.dumps(_dag()))
@@ -104,7 +104,7 @@ def test_jobs_inherit_nothing_of_knockons_and_secrets_are_not_stored(
     assert OTHER not in "".join(lines)
 
 
-def test_a_secret_that_is_not_set_is_named(knockon: Knockon, tmp_path: Path) -> None:
+def test_an_unset_secret_is_named(knockon: Knockon, tmp_path: Path) -> None:
     (tmp_path / "dag.yaml").write_text(json.dumps(_dag()))
     (tmp_path / "shows.py").write_text(CODE)
     path = f"{tmp_path}:{knockon.env.get('PYTHONPATH', '')}"
@@ -141,7 +141,7 @@ def test_no_message_repeats_a_password(
     assert "hunter2" not in done.out + done.err
 
 
-def test_doctor_names_versions_that_were_stored_with_a_secret(
+def test_doctor_lists_stored_versions_with_a_secret(
     knockon: Knockon, tmp_path: Path, database_url: str
 ) -> None:
     file = tmp_path / "dag.yaml"

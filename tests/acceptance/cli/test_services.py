@@ -1,4 +1,4 @@
-"""What runs until it is told to stop, and what it gets done meanwhile."""
+"""Commands that run until a signal."""
 
 import signal
 from pathlib import Path
@@ -12,8 +12,8 @@ from tests.acceptance.cli.conftest import MINIMAL, Knockon, environment
 FILL = "INSERT INTO orders SELECT n, date '2026-02-01' + n, 10 * n, '' FROM generate_series(1, 3) n"
 
 
-def test_a_change_of_a_table_comes_through_to_the_end(shop: Knockon, database_url: str) -> None:
-    """Attach, consume, plan, run: each in a process of its own."""
+def test_a_change_of_a_table_reaches_the_output(shop: Knockon, database_url: str) -> None:
+    """Attach, consume, plan and run, in separate processes."""
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute(FILL)
         assert (
@@ -45,13 +45,13 @@ def test_a_change_of_a_table_comes_through_to_the_end(shop: Knockon, database_ur
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_services_end_well_when_told_to(shop: Knockon, how: signal.Signals) -> None:
+def test_services_stop_on_a_signal(shop: Knockon, how: signal.Signals) -> None:
     for name in ("engine", "worker"):
         with shop.running(name, until=f"{name} is up") as service:
             assert service.stop(how) == 0
 
 
-def test_what_fails_is_told_retried_and_canceled(shop: Knockon, database_url: str) -> None:
+def test_a_failed_task_is_reported_retried_and_canceled(shop: Knockon, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute("DROP TABLE orders")
     with (
@@ -69,14 +69,14 @@ def test_what_fails_is_told_retried_and_canceled(shop: Knockon, database_url: st
     assert shop("status", "--json").json["tasks"] == {"canceled": 1}
 
 
-def test_doctor_finds_what_is_amiss(shop: Knockon) -> None:
+def test_doctor_finds_problems(shop: Knockon) -> None:
     text = shop("doctor").out
     assert "✓ schema" in text
     assert "! tables" in text
     assert "knockon attach" in text
 
 
-def test_doctor_fails_where_nothing_can_work(empty_database_url: str, tmp_path: Path) -> None:
+def test_doctor_fails_without_a_schema_or_database(empty_database_url: str, tmp_path: Path) -> None:
     knockon = Knockon(environment(tmp_path, KNOCKON_DATABASE_URL=empty_database_url))
     checks = knockon("doctor", "--json", code=1).json
     (bad,) = (check for check in checks if check["verdict"] == "fail")

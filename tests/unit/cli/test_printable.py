@@ -1,4 +1,4 @@
-"""Text from outside on a terminal: nothing acts, and nothing else is lost."""
+"""Text from outside on a terminal: control characters are escaped, other characters stay."""
 
 import io
 import json
@@ -41,19 +41,19 @@ texts = st.lists(
 
 
 def _without_surrogates(text: str) -> str:
-    """JSON takes two escaped ones in a row for a single character, and no driver gives any."""
+    """Two escaped surrogates in a row are one character in JSON; no driver returns any."""
     return text.encode(errors="replace").decode()
 
 
 def acts(character: str) -> bool:
-    """Whether a terminal may do something other than show the character."""
+    """Return true if a terminal may interpret the character."""
     category = unicodedata.category(character)
     controls = category == "Cc" and character not in "\n\t"
     return controls or category in ("Cs", "Zl", "Zp") or character in BIDI
 
 
 @given(texts)
-def test_a_printable_text_acts_on_nothing_and_keeps_its_length(text: str) -> None:
+def test_printable_text_has_no_control_characters_and_the_same_length(text: str) -> None:
     found = printable(text)
     assert not any(map(acts, found))
     assert len(found) == len(text)
@@ -67,7 +67,7 @@ def test_printable_json_is_the_same_value(value: dict[str, str]) -> None:
 
 
 @given(texts)
-def test_whatever_is_drawn_is_text(text: str) -> None:
+def test_rendered_text_has_no_control_characters(text: str) -> None:
     shown = printable(text).expandtabs()
     for drawn in (text, Text(text), _table(text), _tree(text), Text.assemble((text, "bold red"))):
         found = _printed(drawn)
@@ -112,7 +112,7 @@ except ValueError:
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
-def test_log_lines_act_on_nothing(log_format: str) -> None:
+def test_log_lines_have_no_control_characters(log_format: str) -> None:
     text = "a" + "".join(SEQUENCES) + "b\n2026-01-01 [error] forged"
     done = subprocess.run(
         [sys.executable, "-c", _LOG % text],

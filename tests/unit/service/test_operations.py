@@ -1,4 +1,4 @@
-"""Every operation checks the role of its caller first, and returns what JSON can hold."""
+"""Every operation first checks the role of the caller, and returns a JSON-ready value."""
 
 import inspect
 import pkgutil
@@ -21,7 +21,7 @@ Operation = Callable[..., Any]
 
 
 def operations(package: Any) -> Iterator[Operation]:
-    """Return the public coroutine functions that its modules define, but for parts of queries."""
+    """Return the public coroutine functions of the modules, except for parts of queries."""
     for found in pkgutil.iter_modules(package.__path__):
         module = import_module(f"{package.__name__}.{found.name}")
         for name, each in vars(module).items():
@@ -40,7 +40,7 @@ def name_of(operation: Operation) -> str:
 
 
 @pytest.mark.parametrize("operation", QUERIES + COMMANDS, ids=name_of)
-def test_it_takes_caller_and_service_and_returns_json(operation: Operation) -> None:
+def test_operations_take_caller_and_service_and_return_json(operation: Operation) -> None:
     hints = get_type_hints(operation)
     assert [*hints][:2] == ["caller", "service"]
     msgspec.json.schema(hints["return"])
@@ -53,7 +53,7 @@ def test_queries_require_a_reader(operation: Operation) -> None:
 
 
 @pytest.mark.parametrize("operation", COMMANDS, ids=name_of)
-async def test_commands_refuse_lesser_roles(operation: Operation) -> None:
+async def test_commands_reject_lesser_roles(operation: Operation) -> None:
     assert operation.required_role in (Role.WRITER, Role.ADMIN)
     for role in Role:
         if not role.includes(operation.required_role):
@@ -64,17 +64,17 @@ async def test_commands_refuse_lesser_roles(operation: Operation) -> None:
 
 
 @pytest.mark.parametrize("operation", [o for o in COMMANDS if o.requires_operator], ids=name_of)
-async def test_what_affects_other_orgs_is_reserved_to_operators(operation: Operation) -> None:
+async def test_operations_on_other_orgs_are_reserved_to_operators(operation: Operation) -> None:
     with pytest.raises(Forbidden, match="operators"):
         await operation(ADMIN)
 
 
-def test_operators_are_required_where_other_orgs_or_every_table_are_affected() -> None:
+def test_the_operations_reserved_to_operators() -> None:
     reserved = {each.__name__ for each in COMMANDS if each.requires_operator}
     assert reserved == {"forget_reader", "grant", "revoke", "set_grants"}
 
 
-def test_a_role_includes_those_before_it() -> None:
+def test_a_role_includes_earlier_roles() -> None:
     assert Role.ADMIN.includes(Role.WRITER)
     assert Role.WRITER.includes(Role.WRITER)
     assert not Role.READER.includes(Role.WRITER)
