@@ -13,6 +13,7 @@ from engine.model.dag_fields import EVERY_COLUMN
 from engine.model.dag_sources import KafkaSource, PostgresSource, ScheduleSource
 from engine.model.references import is_environment
 from engine.model.source_positions import Path, Problem, did_you_mean
+from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 from engine.partitions import Mapping
 
 _OF_A_SOURCE = {"name", "description", "activation", "source", "outputs"}
@@ -21,7 +22,7 @@ _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 def check_job(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
     """Report all problems of a job, including references to its inputs."""
-    if job.activation == "source":
+    if job.activation == Activation.SOURCE:
         yield from _check_source(job, path, around)
     else:
         yield from _check_activation(job, path)
@@ -71,7 +72,7 @@ def _check_activation(job: JobSpec, path: Path) -> Iterator[Problem]:
         yield Problem(
             (*path, "source"), "only a source has this key: delete it, or set activation: source"
         )
-    if job.activation == "reactive" and not job.inputs:
+    if job.activation == Activation.REACTIVE and not job.inputs:
         yield Problem(
             path, "a reactive job needs inputs: add them, or set activation: source or manual"
         )
@@ -105,13 +106,13 @@ def _check_sql(job: JobSpec, path: Path) -> Iterator[Problem]:
 def _check_rows(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
     """Check the keys for row-level processing: cursor, unique_key, update_strategy."""
     followed = [i for i, each in enumerate(job.inputs) if each.cursor]
-    if job.execution_strategy == "PerUpdate":
+    if job.execution_strategy == ExecutionStrategy.PER_UPDATE:
         if len(followed) != 1:
             yield Problem(
                 (*path, "inputs"),
                 f"a PerUpdate job follows one input, not {len(followed)}: add `cursor:` to one",
             )
-        if job.update_strategy != "append":
+        if job.update_strategy != UpdateStrategy.APPEND:
             yield Problem(
                 (*path, "update_strategy"),
                 "a PerUpdate job sees new rows only: set update_strategy: append, or the rows "
@@ -123,7 +124,7 @@ def _check_rows(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Prob
                 (*path, "inputs", i, "cursor"),
                 "only a PerUpdate job follows rows: delete this, or set execution_strategy",
             )
-    if job.update_strategy == "append" and not job.unique_key:
+    if job.update_strategy == UpdateStrategy.APPEND and not job.unique_key:
         yield Problem(
             (*path, "unique_key"), "append needs unique_key: name the columns that identify a row"
         )
@@ -221,7 +222,7 @@ def _check_lineage(job: JobSpec, path: Path, around: Surroundings) -> Iterator[P
 
 
 def _check_reported(job: JobSpec, output: Output, path: Path) -> Iterator[Problem]:
-    if job.activation == "source":
+    if job.activation == Activation.SOURCE:
         yield Problem(path, "a source job has no runs to report lineage: delete this key")
     elif job.operator == "sql":
         yield Problem(path, "the column lineage comes from the SQL: delete this key")

@@ -9,6 +9,7 @@ from engine.model.dag import JobSpec, Output
 from engine.model.dag_sources import PostgresSource
 from engine.model.identifiers import fold
 from engine.model.source_positions import Path, Problem
+from engine.model.states import Activation
 from engine.model.tables import TableName, keeps_table, meanings, sql_name, table_text
 
 
@@ -61,7 +62,7 @@ def _register(used: dict[TableName, list[TableUse]], use: TableUse) -> None:
 
 
 def _is_source(job: JobSpec) -> bool:
-    return job.activation == "source"
+    return job.activation == Activation.SOURCE
 
 
 def _use(job: JobSpec, output: Output) -> TableUse:

@@ -26,6 +26,7 @@ from engine.lineage.sql import NOTHING_DEFINED, Read, Reads, UserDefined
 from engine.model.dag import DagFile, Input, JobSpec, Output
 from engine.model.dag_fields import EVERY_COLUMN
 from engine.model.source_positions import Problem
+from engine.model.states import Activation
 
 _SOURCE_OPERATOR = "source"
 
@@ -87,7 +88,7 @@ def _unhashed_job(spec: JobSpec, around: Surroundings) -> CompiledJob:
         description=spec.description,
         activation=spec.activation,
         runtime=spec.runtime,
-        operator=spec.operator if spec.activation != "source" else _SOURCE_OPERATOR,
+        operator=spec.operator if spec.activation != Activation.SOURCE else _SOURCE_OPERATOR,
         source=spec.source.model_dump(exclude_none=True) if spec.source else None,
         execution_strategy=spec.execution_strategy,
         update_strategy=spec.update_strategy,

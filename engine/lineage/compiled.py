@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy, WaitFor
+from engine.model.job import WaitFor
+from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 
 
 class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +122,7 @@ class CompiledDag(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sources(self) -> list[CompiledDataset]:
         """The datasets of source jobs."""
-        jobs = {job.name for job in self.jobs if job.activation == "source"}
+        jobs = {job.name for job in self.jobs if job.activation == Activation.SOURCE}
         return [dataset for dataset in self.datasets if dataset.job in jobs]
 
     def to_json(self) -> bytes:

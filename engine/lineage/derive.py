@@ -8,6 +8,7 @@ from engine.lineage.catalog import Readable, Surroundings, outputs, partition_co
 from engine.lineage.columns import EVERY
 from engine.lineage.sql import Derived, Relation, UserDefined, derive, preserved_columns
 from engine.model.dag import Input, JobSpec, Output
+from engine.model.states import Activation, UpdateStrategy
 from engine.partitions import PartitionSpace, RangeDimension, TimeDimension
 
 _PARTITION = "knockon_partition"
@@ -74,7 +75,7 @@ def _derived(
 
 
 def _select_of(job: JobSpec, output: Output) -> str | None:
-    if job.operator != "sql" or job.activation == "source":
+    if job.operator != "sql" or job.activation == Activation.SOURCE:
         return None
     value = job.config.get("sql")
     text = value.get(output.dataset) if isinstance(value, dict) else value
@@ -107,7 +108,7 @@ def _as_written(found: Derived, job: JobSpec, space: PartitionSpace) -> Derived:
     if columns is not None:
         columns = tuple(dict.fromkeys((*columns, *partitioned_by)))
     if lineage is not None:
-        merged_by = job.unique_key if job.update_strategy == "append" else ()
+        merged_by = job.unique_key if job.update_strategy == UpdateStrategy.APPEND else ()
         keys = (lineage.get(column, frozenset()) for column in (*partitioned_by, *merged_by))
         lineage = {**lineage, EVERY: lineage[EVERY].union(*keys)}
     return replace(found, columns=columns, lineage=lineage)

@@ -17,6 +17,7 @@ from engine.lineage.columns import (
     union_columns,
 )
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledDataset, CompiledJob
+from engine.model.states import Activation
 
 _DERIVED = {"config_hash", "schema_hash", "index", "job"}
 _Ends = tuple[str, str]
@@ -111,7 +112,7 @@ def _regenerated(
     dirty |= _dirty_sources(previous, new)
     maps = [_column_maps(dag.columns) for dag in (previous, new) if dag]
     for name in _order(new):
-        if now[name].job.activation != "source":
+        if now[name].job.activation != Activation.SOURCE:
             dirty |= _dirty_outputs(old.get(name), now[name], dirty, maps)
     return {
         each.name: None if (columns := dirty[each.name]) is None else tuple(sorted(columns))

@@ -39,8 +39,8 @@ from engine.model.dag_fields import (
     without_default,
 )
 from engine.model.dag_sources import Source
-from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy
 from engine.model.source_positions import SourceMap, shown
+from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 
 
 class TimeDimension(Spec):
@@ -245,7 +245,7 @@ class JobSpec(Spec):
     name: Name = Field(description="Unique in the DAG.")
     description: str = Field("", description="Free text.")
     activation: Activation = Field(
-        "reactive",
+        Activation.REACTIVE,
         description="Trigger of the job: an external system, changes of inputs, or a person.",
     )
     source: Source | None = Field(None, description="Feed of the changes of a source job.")
@@ -256,11 +256,11 @@ class JobSpec(Spec):
         "local", description="Runtime of the job; `external` for tasks claimed by other programs."
     )
     execution_strategy: ExecutionStrategy = Field(
-        "PerPartition",
+        ExecutionStrategy.PER_PARTITION,
         description="A task builds partitions, follows new rows, or builds everything.",
     )
     update_strategy: UpdateStrategy = Field(
-        "replace", description="Rewrite partitions, or merge rows by unique_key."
+        UpdateStrategy.REPLACE, description="Rewrite partitions, or merge rows by unique_key."
     )
     unique_key: tuple[Column, ...] = Field((), description="Columns that identify a row.")
     inputs: tuple[Annotated[Input, ShortForm(STRING)], ...] = Field(

@@ -106,7 +106,7 @@ def _message(error: ErrorDetails, path: Path) -> str:
         known = _known_keys(error["loc"])
         hint = did_you_mean(str(path[-1]), known) or f"; known are {', '.join(sorted(known))}"
         return f"there is no such key{hint}"
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         choices = re.findall("'(.*?)'", context["expected"])
         hint = did_you_mean(str(error["input"]), choices)
         return f"{given} is not one of {', '.join(choices)}{hint}"

@@ -6,9 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-Activation = Literal["source", "reactive", "manual"]
-ExecutionStrategy = Literal["PerPartition", "PerUpdate", "Full"]
-UpdateStrategy = Literal["replace", "append"]
+from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
+
 WaitFor = Literal["any", "all"] | int
 
 
@@ -49,7 +48,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     outputs: tuple[UUID, ...]
     runtime: str = "local"
     operator: str = "sql"
-    update_strategy: UpdateStrategy = "replace"
+    update_strategy: UpdateStrategy = UpdateStrategy.REPLACE
     unique_key: tuple[str, ...] = ()
     config: Mapping[str, Any] = msgspec.field(default_factory=dict)
     config_hash: str = ""
@@ -73,12 +72,12 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_single_run(self) -> bool:
         """True if a single run builds all output partitions, possibly newly discovered ones."""
-        return self.strategy != "PerPartition"
+        return self.strategy != ExecutionStrategy.PER_PARTITION
 
     @property
     def has_task_for_each_key(self) -> bool:
         """True if every output partition has a task of its own."""
-        return self.strategy == "PerPartition" and self.partitions_per_task == 1
+        return self.strategy == ExecutionStrategy.PER_PARTITION and self.partitions_per_task == 1
 
     @property
     def writes_with_its_completion(self) -> bool:

@@ -1,4 +1,4 @@
-"""Closed vocabularies of the database: states, outcomes, kinds and roles.
+"""Closed vocabularies: strategies, states, outcomes, kinds and roles.
 
 Each equals a CHECK constraint of the schema, compared by a test. Members are strings, so that rows
 and JSON need no conversion.
@@ -6,6 +6,29 @@ and JSON need no conversion.
 
 from enum import StrEnum
 from typing import Final
+
+
+class Activation(StrEnum):
+    """The event that runs a job."""
+
+    SOURCE = "source"
+    REACTIVE = "reactive"
+    MANUAL = "manual"
+
+
+class ExecutionStrategy(StrEnum):
+    """Division of a job's output into runs."""
+
+    PER_PARTITION = "PerPartition"
+    PER_UPDATE = "PerUpdate"
+    FULL = "Full"
+
+
+class UpdateStrategy(StrEnum):
+    """Treatment of the rows that an output already has."""
+
+    REPLACE = "replace"
+    APPEND = "append"
 
 
 class TaskStatus(StrEnum):

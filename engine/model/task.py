@@ -9,6 +9,7 @@ from uuid import UUID
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.openlineage import run_id
+from engine.model.states import ExecutionStrategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Lease:
     @property
     def has_read_all_rows(self) -> bool:
         """True if the run reads all rows of its inputs, not only new or selected rows."""
-        is_narrow = self.job.strategy == "PerUpdate" and bool(self.cursors)
+        is_narrow = self.job.strategy == ExecutionStrategy.PER_UPDATE and bool(self.cursors)
         return not is_narrow or None in self.row_filters
 
     @property

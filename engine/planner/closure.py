@@ -14,6 +14,7 @@ from engine.gc_pause import gc_paused
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job
+from engine.model.states import Activation
 from engine.planner.bounds import Extents
 from engine.planner.dirty import DirtyScope, coalesce
 from engine.planner.edge import propagate, trigger_producer
@@ -149,7 +150,7 @@ class _Closure:
         job = self._lineage.order[rank]
         ways = self._ways.pop(rank)
         wrong = self._wrong.pop(rank, ())
-        if job.activation == "manual":
+        if job.activation == Activation.MANUAL:
             self._pruned += [Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge, _ in ways]
             ways = []  # but an invalidation of its own output is a request to run it
         triggers = [trigger_producer(job, dataset, dirty) for dataset, dirty in wrong]

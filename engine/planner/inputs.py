@@ -7,6 +7,7 @@ from uuid import UUID
 
 from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
+from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.partitions.limits import is_listable
 from engine.planner.existing import ExistingPartitions
@@ -22,7 +23,7 @@ def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, Part
     needed: dict[UUID, PartitionSet | None] = {}
     for edge in lineage.inputs(job.id):
         producer = edge.producer
-        if producer.activation != "source":
+        if producer.activation != Activation.SOURCE:
             needed[producer.id] = _either(needed, producer.id, _certain(edge, made))
     return needed
 

@@ -10,6 +10,7 @@ from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import certain, narrow
 from engine.lineage.rows import RowFilter
 from engine.model.invalidation import ABOUT_READERS, FOUND, Invalidation
+from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents, clamp, unbounded_dimensions
 from engine.planner.dirty import DirtyScope
@@ -61,7 +62,7 @@ def changes_in_place(lineage: Lineage, invalidation: Invalidation) -> bool:
     produced dataset is wrong: the producer is triggered, and the readers through the producer.
     """
     made_by = lineage.producer(invalidation.dataset).activation
-    return made_by == "source" or invalidation.reason in ABOUT_READERS
+    return made_by == Activation.SOURCE or invalidation.reason in ABOUT_READERS
 
 
 def _partitions(lineage: Lineage, extents: Extents, invalidation: Invalidation) -> PartitionSet:

@@ -14,6 +14,7 @@ from typing import Any
 from engine.lineage.columns import PRUNED, union_columns
 from engine.lineage.rows import RowFilter
 from engine.model.job import Job
+from engine.model.states import ExecutionStrategy, UpdateStrategy
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents
 from engine.planner.dirty import DirtyScope, coalesce
@@ -80,7 +81,7 @@ def _finds_new(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> bool:
 
     The last run of the job may have read the change, but was not asked for such partitions.
     """
-    if job.strategy != "Full":
+    if job.strategy != ExecutionStrategy.FULL:
         return False
     found = [trigger.partitions for trigger in triggers if trigger.dirty.is_versioned]
     return not all(
@@ -95,7 +96,7 @@ def row_filters(job: Job, triggers: Sequence[Trigger]) -> tuple[Mapping[str, Any
 
     Any of: a filter's rows, ``{}`` for the new rows past the cursor, None for all rows.
     """
-    if job.strategy != "PerUpdate":
+    if job.strategy != ExecutionStrategy.PER_UPDATE:
         return ()
     wanted = [_read_again(trigger) for trigger in triggers]
     distinct = dict.fromkeys(wanted)
@@ -131,7 +132,7 @@ def _as_one(
         return ()
     columns = reduce(union_columns, (each.columns for each in scopes))
     invalidations = reduce(or_, (each.invalidations for each in scopes))
-    grows = job.update_strategy == "append" and all(
+    grows = job.update_strategy == UpdateStrategy.APPEND and all(
         trigger.edge and trigger.dirty.has_grown and trigger.dirty.rows is None
         for trigger in triggers
     )

@@ -18,6 +18,7 @@ from engine.errors import InvalidDag
 from engine.flow.deployment.current_versions import CurrentVersion, compile_among
 from engine.lineage.columns import EVERY, NO_COLUMN
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledNote
+from engine.model.states import Activation
 from engine.wording import counted
 
 app = typer.Typer(add_completion=False)
@@ -84,7 +85,7 @@ def _columns(compiled: CompiledDag) -> dict[str, _Columns | None]:
     rows: dict[str, list[CompiledColumn]] = {}
     for row in compiled.columns:
         rows.setdefault(row.output_dataset, []).append(row)
-    sources = {job.name for job in compiled.jobs if job.activation == "source"}
+    sources = {job.name for job in compiled.jobs if job.activation == Activation.SOURCE}
     outputs = [dataset for dataset in compiled.datasets if dataset.job not in sources]
     return {
         dataset.name: _inputs_by_column(dataset.columns or (), rows.get(dataset.name))

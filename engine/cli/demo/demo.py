@@ -28,6 +28,7 @@ from engine.loops.engine import Engine
 from engine.model.dag import DagFile
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
+from engine.model.states import Activation
 from engine.service.commands.attachments import attach
 from engine.service.commands.deploys import deploy
 from engine.service.queries.lineage import lineage_tree
@@ -122,7 +123,7 @@ async def _deploy(stage: Stage, console: Console) -> DagFile:
     start = monotonic()
     dag = parse_dag(read_example("flights.yaml"), where=str(example_file("flights.yaml")))
     await deploy(stage.session.caller(), stage.session.service, dag)
-    sources = sum(job.activation == "source" for job in dag.jobs)
+    sources = sum(job.activation == Activation.SOURCE for job in dag.jobs)
     text = f"flights.yaml is deployed: {sources} sources, {len(dag.jobs) - sources} jobs"
     report.done(console, text, monotonic() - start)
     return dag
@@ -172,7 +173,9 @@ async def _change(stage: Stage, console: Console, change: Change, number: str) -
 
 
 def _output_tables(dag: DagFile) -> list[str]:
-    outputs = (out for job in dag.jobs if job.activation != "source" for out in job.outputs)
+    outputs = (
+        out for job in dag.jobs if job.activation != Activation.SOURCE for out in job.outputs
+    )
     return [str(output.storage["table"]) for output in outputs]
 
 

@@ -17,6 +17,7 @@ from engine.lineage.compiled import CompiledDag, CompiledDataset
 from engine.model.dag import DagFile, JobSpec
 from engine.model.dag_sources import KafkaSource
 from engine.model.discovery import DiscoveredDataset
+from engine.model.states import Activation
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
 
@@ -73,7 +74,7 @@ async def _deploy_sources(
 
 def _jobs(dag: CompiledDag) -> list[JobSpec]:
     """Return the source jobs of a DAG in DAG file form. Raises InvalidDag if other jobs exist."""
-    if any(job.activation != "source" for job in dag.jobs):
+    if any(job.activation != Activation.SOURCE for job in dag.jobs):
         raise InvalidDag(
             f"DAG {dag.name!r} has jobs that run: name a DAG in `discover` that has only sources"
         )

@@ -12,6 +12,7 @@ from engine.lineage.compiled import CompiledDag
 from engine.lineage.sql import NOTHING_DEFINED, UserDefined
 from engine.model.dag import DagFile
 from engine.model.dagfile import reread_dag
+from engine.model.states import Activation
 from engine.store.database import Connection
 from engine.store.run import fetch
 
@@ -94,7 +95,7 @@ def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:
                 columns=dataset.columns,
                 inputs=inputs[dataset.job],
                 storage=dataset.storage,
-                is_source=job.activation == "source",
+                is_source=job.activation == Activation.SOURCE,
                 captured_table=str(source["table"]) if source.get("kind") == "postgres" else None,
             )
 

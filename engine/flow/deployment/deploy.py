@@ -37,6 +37,7 @@ from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, Regenerated, diff
 from engine.lineage.growth import grown_sources
 from engine.model.dag import DagFile
+from engine.model.states import ExecutionStrategy
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.orgs import lock_planning
@@ -214,7 +215,7 @@ async def _retain_tasks(
 
 def _size(job: CompiledJob) -> int | None:
     """Return the number of partitions per task; None for a single-run job."""
-    if job.execution_strategy != "PerPartition":
+    if job.execution_strategy != ExecutionStrategy.PER_PARTITION:
         return None
     return int(job.scaling.get("partitions_per_task", 1))
 

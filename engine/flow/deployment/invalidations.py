@@ -10,6 +10,7 @@ from engine.flow.shared.load_partitions import load_existing, load_expected, loa
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.diff import DagDiff
+from engine.model.states import Activation
 from engine.store.database import Connection
 from engine.store.run import Row
 
@@ -101,10 +102,10 @@ async def formerly_manual_outputs(
     """
     lineage = await org.lineage(conn)
     before = previous.compiled.jobs if previous else ()
-    manual = {job.name for job in before if job.activation == "manual"}
+    manual = {job.name for job in before if job.activation == Activation.MANUAL}
     invalidations = []
     for job in compiled.jobs:
-        if job.name not in manual or job.activation == "manual":
+        if job.name not in manual or job.activation == Activation.MANUAL:
             continue
         for dataset in map(lineage.dataset_named, job.outputs):
             if dataset.name not in versions.created:

@@ -11,6 +11,7 @@ from engine.errors import InvalidDag, InvalidInput
 from engine.flow.deployment.current_versions import CurrentVersion
 from engine.lineage.sql.called import Name, mentioned
 from engine.model.dag import DagFile, JobSpec
+from engine.model.states import Activation
 from engine.model.tables import TableName, table_name, table_text
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
@@ -35,7 +36,7 @@ async def with_sql_code(
             [tables[input_.dataset] for input_ in job.inputs if input_.dataset in tables],
         )
         for job in dag.jobs
-        if job.activation != "source" and job.operator == "sql" and job.version is None
+        if job.activation != Activation.SOURCE and job.operator == "sql" and job.version is None
     }
     selects_of_all = [select for selects, _ in jobs.values() for select in selects]
     if not await _named(

@@ -12,6 +12,7 @@ from engine.flow.shared.task_inputs import InputVersions, input_versions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
+from engine.model.states import ExecutionStrategy
 from engine.model.task import Lease
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
@@ -131,7 +132,7 @@ async def _lease(
 
 async def _cursors(conn: Connection, jobs: Collection[Job]) -> dict[tuple[UUID, UUID, UUID], str]:
     """Return the stored cursors of inputs read incrementally, by job, dataset and version."""
-    incremental = list({job.id for job in jobs if job.strategy == "PerUpdate"})
+    incremental = list({job.id for job in jobs if job.strategy == ExecutionStrategy.PER_UPDATE})
     if not incremental:
         return {}
     rows = await fetch(conn, "cursors.of_jobs", jobs=incremental)

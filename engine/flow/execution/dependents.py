@@ -15,7 +15,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.states import TaskStatus
+from engine.model.states import Activation, TaskStatus
 from engine.partitions import PartitionSet
 from engine.planner import missing_inputs
 from engine.store.database import Connection
@@ -54,7 +54,9 @@ async def unblock_manual_first_runs(
     """
     readers = {edge.job for dataset in grown for edge in lineage.readers(dataset)}
     jobs = map(lineage.job, readers)
-    manual = [job.id for job in jobs if job.activation == "manual" and job.waits_for_inputs]
+    manual = [
+        job.id for job in jobs if job.activation == Activation.MANUAL and job.waits_for_inputs
+    ]
     if not manual:
         return
     waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", jobs=manual)

@@ -19,6 +19,7 @@ from engine.lineage.compiled import CompiledDag
 from engine.model.dag import DagFile
 from engine.model.dataset import Dataset
 from engine.model.source_positions import Problem
+from engine.model.states import Activation
 from engine.model.table_mark import TableMark
 from engine.model.tables import (
     DEFAULT_SCHEMA,
@@ -73,7 +74,7 @@ async def find_conflicts(
     targets = {
         path: _target(ids.get(output.dataset), output.dataset, output.storage)
         for path, job, output in outputs(dag)
-        if job.operator == "sql" and job.activation != "source"
+        if job.operator == "sql" and job.activation != Activation.SOURCE
     }
     if not targets:
         return []

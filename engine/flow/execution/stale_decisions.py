@@ -11,7 +11,7 @@ from uuid import UUID
 from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.states import StaleDecisionKind
+from engine.model.states import ExecutionStrategy, StaleDecisionKind
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.run import execute, fetch
@@ -89,7 +89,7 @@ async def leave_rows_unread(
     as fresh after any such run, later or completed since the change.
     """
     for job, row_filters in needs:
-        if job.strategy == "PerUpdate" and any(
+        if job.strategy == ExecutionStrategy.PER_UPDATE and any(
             row_filter != NEW_ROWS for row_filter in row_filters
         ):
             outputs = list(map(lineage.dataset, job.outputs))
@@ -121,7 +121,7 @@ async def delete_decisions(
     if not decided:
         return
     recomputed = [
-        (output, key, job.strategy != "PerUpdate" or None in row_filters)
+        (output, key, job.strategy != ExecutionStrategy.PER_UPDATE or None in row_filters)
         for job, keys, row_filters in needs
         for output in job.outputs[:1]
         for key in judged_keys(job, keys)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from engine.lineage.compiled import CompiledDag
+from engine.model.states import Activation
 from engine.model.tables import (
     TableName,
     bare_name,
@@ -48,7 +49,7 @@ def own_claims(compiled: CompiledDag) -> Iterator[Claim]:
     jobs = {job.name: job for job in compiled.jobs}
     for dataset in compiled.datasets:
         source = jobs[dataset.job].source or {}
-        is_source = jobs[dataset.job].activation == "source"
+        is_source = jobs[dataset.job].activation == Activation.SOURCE
         stored = [table_text(dataset.storage, dataset.name)] if keeps_table(dataset.storage) else []
         tables = [table_name(text) for text in stored]
         if source.get("kind") == "postgres":

@@ -22,6 +22,7 @@ from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.openlineage import tasks_of
 from engine.model.reported_lineage import Name, ReportedColumn, ReportedLineage
+from engine.model.states import UpdateStrategy
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
 from engine.store.run import execute, fetch
@@ -145,7 +146,7 @@ def _rows(
     if source.columns is None:
         return
     locating = _partitioned_by(lineage, dataset)
-    if job.update_strategy == "append":
+    if job.update_strategy == UpdateStrategy.APPEND:
         locating |= {*job.unique_key}
     output = EVERY if read.output in locating else read.output
     yield _Row(dataset.id, output, source.id, read.column, job.id)

@@ -26,6 +26,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Reason, Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
+from engine.model.states import Activation
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.run import fetch
@@ -78,7 +79,7 @@ async def audit(
     )
     yield await _invalidated(conn, org, lineage, jobs)
     yield await _stalled(conn, org, jobs, mend)
-    for job in [job for job in jobs if job.activation != "source"]:
+    for job in [job for job in jobs if job.activation != Activation.SOURCE]:
         keys = await _keys(conn, org, job)
         for start in range(0, len(keys), SLICE):
             async with conn.transaction():

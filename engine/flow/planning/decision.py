@@ -11,6 +11,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import narrow
 from engine.model.invalidation import ABOUT_READERS, Invalidation
+from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.planner import MissingState, Plan, check_size, document, existing_from, task_count
 from engine.planner import plan as make_plan
@@ -99,7 +100,7 @@ async def _left_unbuilt(
 def _is_of_all_partitions(lineage: Lineage, invalidation: Invalidation) -> bool:
     """Return True if all partitions of a job that builds them one by one are to be recomputed."""
     job = lineage.producer(invalidation.dataset)
-    is_wrong = job.activation != "source" and invalidation.reason not in ABOUT_READERS
+    is_wrong = job.activation != Activation.SOURCE and invalidation.reason not in ABOUT_READERS
     return invalidation.partition_key is None and is_wrong and not job.is_single_run
 
 
@@ -127,7 +128,7 @@ async def _of_current_versions(
         dataset = lineage.find_dataset(row["dataset_uuid"])
         if dataset is not None and dataset.version == row["dataset_version"]:
             current.append(row)
-        elif dataset is not None and lineage.producer(dataset.id).activation == "source":
+        elif dataset is not None and lineage.producer(dataset.id).activation == Activation.SOURCE:
             of_sources.append(row)
     current += await carry_late(conn, lineage, of_sources)
     not_current = {row["id"] for row in rows} - {row["id"] for row in current}

@@ -12,7 +12,7 @@ from engine.flow.shared.stale import judged_keys
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import ABOUT_READERS, FOUND
 from engine.model.job import Job
-from engine.model.states import TaskStatus
+from engine.model.states import Activation, TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
@@ -61,7 +61,7 @@ async def load_pending_work(
     for key, row in (await _tasks(conn, job, keys)).items():
         verdict: Verdict = "left" if row["status"] == TaskStatus.FAILED else "in hand"
         of_keys[key] = verdict, f"task {row['id']} is {row['status']}"
-    is_manual = job.activation == "manual"
+    is_manual = job.activation == Activation.MANUAL
     of_job: tuple[Verdict, str] | None = (
         ("left", "the job is manual and runs on request only") if is_manual else None
     )

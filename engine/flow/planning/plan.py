@@ -33,7 +33,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
-from engine.model.states import InvalidationOutcome
+from engine.model.states import Activation, InvalidationOutcome
 from engine.planner import LimitExceeded, Plan
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data
@@ -169,7 +169,7 @@ async def _mark_changed(conn: Connection, lineage: Lineage, plan: Plan) -> None:
     """Assign a new content version to partitions that changed outside of tasks."""
     for dataset, changed in plan.changed.items():
         space, version = lineage.space(dataset), lineage.dataset(dataset).version
-        is_source = lineage.producer(dataset).activation == "source"
+        is_source = lineage.producer(dataset).activation == Activation.SOURCE
         for partitions, columns, rows in changed:
             keys = space.keys(partitions)
             while part := list(islice(keys, _MARKED_AT_ONCE)):

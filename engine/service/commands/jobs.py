@@ -6,7 +6,7 @@ from engine.errors import InvalidInput, UnknownName
 from engine.lineage.graph import Lineage
 from engine.model.event import SourceEvent
 from engine.model.source_positions import did_you_mean
-from engine.model.states import Role
+from engine.model.states import Activation, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
 
@@ -33,7 +33,7 @@ def _first_output(lineage: Lineage, name: str) -> str:
     if name not in jobs:
         raise UnknownName(f"there is no job {name!r}{did_you_mean(name, jobs)}")
     dataset = lineage.dataset(jobs[name].outputs[0]).name
-    if jobs[name].activation == "source":
+    if jobs[name].activation == Activation.SOURCE:
         raise InvalidInput(
             f"the source job {name!r} does not run: "
             f"report a change with 'knockon invalidate {dataset}'"

@@ -15,7 +15,7 @@ from engine.flow.shared.stale import Reason, Rule, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
-from engine.model.states import PlanState, Role, TaskStatus
+from engine.model.states import Activation, PlanState, Role, TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.service.caller import Caller, requires
@@ -104,7 +104,7 @@ async def _explain(
         dataset=dataset,
         partition=key,
         job=job.name,
-        is_source=job.activation == "source",
+        is_source=job.activation == Activation.SOURCE,
         materialized_at=built.get("materialized_at"),
         row_count=built.get("row_count"),
         task_id=built.get("task_id"),
@@ -137,7 +137,7 @@ def _newer_inputs(reasons: Sequence[Reason]) -> list[NewerInput]:
 
 
 async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequence[Reason]:
-    if job.activation == "source":
+    if job.activation == Activation.SOURCE:
         return ()
     stale = await stale_partitions(conn, lineage, [(job, [key])])
     reasons = stale.get((job.id, SINGLE_RUN_KEY if job.is_single_run else key), ())

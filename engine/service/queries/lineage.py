@@ -8,7 +8,7 @@ import msgspec
 
 from engine.lineage.columns import EVERY
 from engine.lineage.graph import Edge, Lineage
-from engine.model.states import Role
+from engine.model.states import Activation, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
 
@@ -78,7 +78,7 @@ class _TreeBuilder:
             job=job.name,
             dag=job.dag_name,
             partitioning=_dimensions_text(lineage, dataset),
-            is_source=job.activation == "source",
+            is_source=job.activation == Activation.SOURCE,
             mapping=edge and edge[0].mapping.to_spec(),
             columns=edge and _columns(*edge),
             again=again,

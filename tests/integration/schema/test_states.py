@@ -9,17 +9,19 @@ import pytest
 
 from engine.model.event import Reason
 from engine.model.invalidation import FOUND
-from engine.model.job import Activation, ExecutionStrategy, UpdateStrategy
 from engine.model.states import (
     FINISHED_STATUSES,
     PENDING_STATUSES,
     UNFINISHED_STATUSES,
+    Activation,
+    ExecutionStrategy,
     InvalidationOutcome,
     PlanState,
     Role,
     ScopeKind,
     StaleDecisionKind,
     TaskStatus,
+    UpdateStrategy,
 )
 
 VOCABULARIES: dict[str, Iterable[str]] = {
@@ -27,9 +29,9 @@ VOCABULARIES: dict[str, Iterable[str]] = {
     "plans.state": PlanState,
     "tasks.status": TaskStatus,
     "stale_decisions.decision": StaleDecisionKind,
-    "jobs.activation": get_args(Activation),
-    "jobs.execution_strategy": get_args(ExecutionStrategy),
-    "jobs.update_strategy": get_args(UpdateStrategy),
+    "jobs.activation": Activation,
+    "jobs.execution_strategy": ExecutionStrategy,
+    "jobs.update_strategy": UpdateStrategy,
     "data_invalidations.reason": (*get_args(Reason), FOUND),
     "data_invalidations.scope": ScopeKind,
     "data_invalidations.outcome": InvalidationOutcome,

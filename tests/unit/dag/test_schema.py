@@ -88,7 +88,7 @@ def test_short_forms_are_accepted() -> None:
 
 def properties(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for model in [schema, *schema["$defs"].values()]:
-        for name, spec in model["properties"].items():
+        for name, spec in model.get("properties", {}).items():
             yield f"{model['title']}.{name}", spec
 
 

@@ -11,6 +11,7 @@ from psycopg import sql
 from engine.errors import InvalidInput, TaskFailed
 from engine.lineage.rows import Condition, RowFilter
 from engine.model.job import Job
+from engine.model.states import ExecutionStrategy
 from engine.model.task import Lease
 from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.predicates import FALSE, all_of, any_of
@@ -34,7 +35,7 @@ async def follow(org: AsOrg, lease: Lease, tables: Mapping[str, Table]) -> Follo
 
     The current maximum of the cursor column bounds the rows; later rows belong to the next run.
     """
-    if lease.job.strategy != "PerUpdate":
+    if lease.job.strategy != ExecutionStrategy.PER_UPDATE:
         return None
     alias, cursor = _cursor(lease.job)
     column, kind = _typed(cursor)

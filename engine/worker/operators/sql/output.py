@@ -14,6 +14,7 @@ from engine.errors import TaskFailed
 from engine.flow.execution.output_tables import check_target
 from engine.model.dataset import Dataset
 from engine.model.job import Job
+from engine.model.states import UpdateStrategy
 from engine.model.table_mark import TableMark
 from engine.store.as_org import AsOrg
 from engine.store.run import execute
@@ -73,7 +74,7 @@ def _is_reusable(job: Job, dataset: Dataset, shape: Shape, existing: Table) -> b
     mark, own = TableMark.read(existing.comment), TableMark.of(dataset)
     if mark is None or (mark.dataset, mark.partitioning) != (own.dataset, own.partitioning):
         return False
-    return job.update_strategy == "replace" and shape.columns == existing.columns
+    return job.update_strategy == UpdateStrategy.REPLACE and shape.columns == existing.columns
 
 
 def _check_columns(table: Table, dataset: Dataset, shape: Shape) -> None:
@@ -97,7 +98,11 @@ async def _create(org: AsOrg, job: Job, dataset: Dataset, shape: Shape) -> Table
     await org.execute(
         create,
         *_index("INDEX", table, [column for column, _ in partition_columns(space)]),
-        *_index("UNIQUE INDEX", table, job.unique_key if job.update_strategy == "append" else ()),
+        *_index(
+            "UNIQUE INDEX",
+            table,
+            job.unique_key if job.update_strategy == UpdateStrategy.APPEND else (),
+        ),
         _mark(table, dataset),
     )
     return (await describe(org.conn, [name]))[name]

@@ -11,6 +11,7 @@ from typing import Any
 
 from psycopg import sql
 
+from engine.model.states import UpdateStrategy
 from engine.model.task import Output
 from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.difference import changed_columns
@@ -82,7 +83,7 @@ async def write_whole(org: AsOrg, writing: Writing, expected: Sequence[str]) -> 
 
     Raises TaskFailed, and psycopg's errors.
     """
-    append = writing.job.update_strategy == "append"
+    append = writing.job.update_strategy == UpdateStrategy.APPEND
     return await (_append if append else _replace)(org, writing, expected)
 
 

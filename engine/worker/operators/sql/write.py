@@ -3,6 +3,7 @@
 from psycopg import sql
 
 from engine.errors import TaskFailed
+from engine.model.states import UpdateStrategy
 from engine.model.task import Output
 from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.difference import changed_columns
@@ -45,7 +46,7 @@ SELECT (SELECT count(*) FROM knockon_new WHERE ({within}) IS NOT TRUE) AS strays
 
 async def write(org: AsOrg, writing: Writing) -> Output:
     """Write one partition of the output. Raises TaskFailed, and psycopg's errors."""
-    append = writing.job.update_strategy == "append"
+    append = writing.job.update_strategy == UpdateStrategy.APPEND
     return await (_append if append else _replace)(org, writing)
 
 
