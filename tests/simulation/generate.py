@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from tests.simulation.dimensions import Dimension, Space
-from tests.simulation.mapping import Read
+from tests.simulation.mapping import Link, Read
 from tests.simulation.reads import any_read, grouped_read, same_read, whole_read
 from tests.simulation.spaces import ANCHORS, Cutter
 from tests.simulation.world import EVERY, GROUP, Job, Output, World
@@ -118,13 +118,38 @@ class Maker:
         job = self._picky(2, shaped, [cut])
         return World((cut, whole, replace(job, reads=(*job.reads, whole_read("s1")))))
 
-    def grouped(self) -> World:
+    def beside(self) -> World:
+        """A job reads what another makes of a source, and a second source."""
+        source = replace(self.source(0, "one"), space=(), tells_columns=True, grows=False)
+        one = replace(source, outputs=(Output("s0", COLUMNS[:2]),))
+        other = replace(source, name="src1", outputs=(Output("s1", COLUMNS[:2]),))
+        upper = replace(reading_all(self._straight(2, [one])), coarse=1_000_003)
+        lower = replace(reading_all(self._straight(3, [upper, other])), coarse=1_000_003)
+        return World((one, other, upper, lower))
+
+    def windowed(self) -> World:
+        """A window and the last of the partitions of a copy of a source."""
+        source = replace(self.source(0, "one"), space=EIGHT_RANGES, tells_columns=True, grows=False)
+        copy = self._straight(1, [source])
+        spec = {"n": {"from": "n", "window": [-1, 1]}}
+        around = Read("d1", (Link(0, 0, window=(-1, 1)),), spec=spec)
+        window = replace(self._straight(2, [copy]), reads=(around,))
+        below = replace(self._straight(3, [window]), dag="two")
+        last = Read("d1", latest=0, spec="last")
+        newest = self._job(4, "one", space=(), reads=[last], of=[copy])
+        made = (
+            replace(reading_all(job), coarse=1_000_003, per_task=1)
+            for job in (copy, window, below, newest)
+        )
+        return World((source, *made))
+
+    def grouped(self, kind: str = "rows") -> World:
         """A job reads rows by group from one job, and in full what another always makes alike."""
         source = replace(self.source(0, "one"), space=(), tells_columns=True, grows=False)
         by_group = replace(source, outputs=(Output("s0", (*COLUMNS[:2], GROUP)),))
         other = replace(source, name="src1", outputs=(Output("s1", COLUMNS[:2]),))
         rows, same = self._straight(2, [by_group]), self._straight(3, [other])
-        rows = replace(rows, kind="rows", outputs=(Output("d2", (*COLUMNS[:2], GROUP)),))
+        rows = replace(rows, kind=kind, outputs=(Output("d2", (*COLUMNS[:2], GROUP)),))
         rows = replace(rows, salt=6 * rows.salt + 5, coarse=1_000_003)
         same = replace(same, salt=6 * same.salt + 5, coarse=1)
         reads = (Read("d2", spec="all", grouped=0), whole_read("d3"))

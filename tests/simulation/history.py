@@ -82,9 +82,6 @@ PHRASES = {
         *("touch_row", *TAKE_IN, "fail", "claim", "finish"),
     ),
     "given_up": ("rest", "wrong", *TAKE_IN, "claim", "give_up", "grow", *TAKE_IN, "rest"),
-    "changed_together": (
-        *("rest", "touch", "touch", "touch", *("publish",) * 3, *("ingest",) * 3, "plan", "rest"),
-    ),
     "edited_and_changed": (
         *("rest", "rewrite", "touch", "touch", *("publish",) * 3, *("ingest",) * 3, "plan", "rest"),
     ),
@@ -108,12 +105,27 @@ PHRASES = {
     ),
     "changed_in_one_plan": ("grow", "rest", "touch", "touch", "touch"),
     "wrong_and_unchanged": ("grow", "rest", "wrong", "wrong", "touch", "touch"),
-    "first_named_with_known": ("appear", "rest", *(("touch_to_new", "rest") * 4)),
+    "first_named_with_known": (
+        "appear",
+        "rest",
+        *(("touch_to_new", "rest", "touch_in_range", "rest") * 3),
+    ),
     "first_built_late": (
         *("appear", "touch_last", "rest"),
         *(("appear", *TAKE_IN, "claim", "touch_last", *TAKE_IN, "finish", "rest") * 3),
     ),
     "altered": ("rest", "alter_source", "touch", *TAKE_IN, "rest", "alter_source", "rest"),
+    "claimed_twice": ("rest", *(("touch", *TAKE_IN, "claim") * 2), "finish"),
+    "given_back_late": ("rest", "touch", *TAKE_IN, "claim", "expire", "tick", "finish"),
+    "left_undone_below": (
+        *("grow", "touch_last", "rest", "touch", *TAKE_IN, "cancel_newest", "touch_last"),
+        *(*TAKE_IN, "claim", "finish"),
+    ),
+    "cut_otherwise": ("grow", "rest", "touch", *TAKE_IN, "cut_otherwise"),
+    "source_moved": ("grow", "rest", "deploy_source"),
+    "only_by_hand": ("grow", "touch_last", "rest", "activate", "touch", "rest", "activate"),
+    "first_reads_less": (("appear", "rest", "read_less", "rest", "roll_back", "rest") * 2),
+    "refused_again": ("garble", "ingest", "replay"),
     "reached_by_one": ("grow", "rest", "touch_group", "touch_last"),
 }
 """What chance brings together too seldom. A run takes in what is told of only after it, or fails
@@ -139,7 +151,7 @@ DRILLS = (
     ("following", "handed_over"),
     ("damped", "given_up"),
     ("diamond", "one_given_up"),
-    ("bundled", "changed_together"),
+    ("bundled", "changed_in_one_plan"),
     ("chain", "edited_and_changed"),
     ("tiny", "moved_while_told"),
     ("bounded", "widened_while_told"),
@@ -155,6 +167,17 @@ DRILLS = (
     ("joined", "first_built_late"),
     ("picky", "cut_off"),
     ("undeclared", "altered"),
+    ("windowed", "changed_in_one_plan"),
+    ("tiny", "refused_again"),
+    ("across", "source_moved"),
+    ("beside", "left_undone_below"),
+    ("forked", "given_back_late"),
+    ("blocked", "cut_otherwise"),
+    ("telling", "changed_in_one_plan"),
+    ("joined", "only_by_hand"),
+    ("mixed", "reached_by_one"),
+    ("windowed", "first_reads_less"),
+    ("forked", "claimed_twice"),
 )
 """Small worlds, each with one rare condition that it lives through again and again."""
 

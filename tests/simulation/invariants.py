@@ -48,6 +48,9 @@ WHERE e.org_id = %(org)s
     -- what a deploy has taken away; of what is there, the first law would miss the event
     AND e.error NOT LIKE 'there is no dataset %%' AND NOT e.position = ANY(%(unusable)s)
 UNION ALL
+SELECT 'a rejected message that counts as replayed', e.error FROM dead_letters e
+WHERE e.org_id = %(org)s AND e.replayed_at IS NOT NULL AND e.position = ANY(%(unusable)s)
+UNION ALL
 SELECT 'an invalidation that cannot be planned', i.planning_error FROM data_invalidations i
 WHERE i.org_id = %(org)s AND i.planning_error IS NOT NULL
     -- what planners have crashed on is replayed at rest

@@ -92,12 +92,21 @@ class People:
         """Cancel the oldest unfinished task: nothing is made upstream of it."""
         await self._decide(self._cancel, dice, oldest=1)
 
+    async def cancel_newest(self, dice: Random) -> None:
+        """Cancel the newest unfinished task: nothing waits for it."""
+        await self._decide(self._cancel, dice, newest=True)
+
     async def retry_any(self, dice: Random) -> None:
         """Retry any task: only one that has failed can be."""
         await self._decide(self.retry, dice)
 
     async def _decide(
-        self, order: Callable[[UUID, Random], Awaitable[None]], dice: Random, oldest: float = 0.4
+        self,
+        order: Callable[[UUID, Random], Awaitable[None]],
+        dice: Random,
+        oldest: float = 0.4,
+        *,
+        newest: bool = False,
     ) -> None:
         """Give an order on any task, the unfinished ones first of all."""
         rows = await self.stage.rows(_ANY)
@@ -107,6 +116,7 @@ class People:
         if not among:
             return
         chosen = among[-1] if dice.random() < oldest else dice.choice(among)
+        chosen = among[0] if newest else chosen
         try:
             await order(chosen["id"], dice)
         except InvalidInput as error:
@@ -208,6 +218,19 @@ class People:
         following = [job for job in self.stage.world.made if job.follows]
         world = self._made_otherwise(dice, following or self.stage.world.made)
         await self._deploy("deploy: job changed", world, dice)
+
+    async def read_less(self, dice: Random) -> None:
+        """Deploy a job that reads one partition in place of a window."""
+        await self._deploy("deploy: job changed", self._without_windows(dice), dice)
+
+    async def cut_otherwise(self, dice: Random) -> None:
+        """Deploy a job with other numbers of partitions in a task."""
+        await self._deploy("deploy: job cut otherwise", self._cut_otherwise(dice), dice)
+
+    async def activate(self, dice: Random) -> None:
+        """Deploy a job as manual, or as not manual any more."""
+        how = "deploy: job made manual or automatic"
+        await self._deploy(how, self._activated_otherwise(dice), dice)
 
     async def roll_back(self, dice: Random) -> None:
         """Deploy what was deployed before."""
@@ -357,6 +380,10 @@ class People:
             dice, self.stage.world.made, lambda _: {"per_task": dice.choice([1, 2, 3])}
         )
 
+    def _without_windows(self, dice: Random) -> World:
+        windowed = [j for j in self.stage.world.made if any(map(_has_window, j.reads))]
+        return self._with(dice, windowed, lambda job: {"reads": tuple(map(_narrowed, job.reads))})
+
     def _activated_otherwise(self, dice: Random) -> World:
         return self._with(dice, self.stage.world.made, lambda job: {"is_manual": not job.is_manual})
 
@@ -424,3 +451,14 @@ def _changed_by_deploy(was: Job, job: Job) -> list[Columns]:
 
 def _at_once(read: Read) -> Read:
     return replace(read, wait_for="any")
+
+
+def _has_window(read: Read) -> bool:
+    return any(link.window for link in read.links)
+
+
+def _narrowed(read: Read) -> Read:
+    if not _has_window(read):
+        return read
+    links = tuple(replace(link, window=None) for link in read.links)
+    return replace(read, links=links, spec="identity")

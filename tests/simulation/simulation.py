@@ -67,6 +67,7 @@ class Simulation:
                     upstream.touch_group,
                     upstream.touch_last,
                     upstream.touch_to_new,
+                    upstream.touch_in_range,
                     upstream.burst,
                     upstream.publish,
                 ),
@@ -80,7 +81,8 @@ class Simulation:
                 *(letters.garble, letters.replay),
                 *(self._people.deploy_source, self._people.widen_source),
                 self._people.alter_source,
-                *(self._people.change_job, self._people.roll_back),
+                *(self._people.change_job, self._people.roll_back, self._people.read_less),
+                *(self._people.cut_otherwise, self._people.activate, self._people.cancel_newest),
                 *(workers.give_up, workers.spill),
                 self._rest.rest,
             )

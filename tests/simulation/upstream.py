@@ -93,17 +93,32 @@ class Upstream:
         It ends with the nearest partition that no event has named.
         """
         job = self.stage.world.sources[0]
-        dataset = job.outputs[0].name
-        filled = await self._filled(job)
-        new = sorted({*core(job)} - self.spoken[dataset])
-        if not filled or not new:
-            await self.touch(dice)
+        new = sorted({*core(job)} - self.spoken[job.outputs[0].name])
+        await self._touch_in_range(dice, job, new, is_filtered=False)
+
+    async def touch_in_range(self, dice: Random) -> None:
+        """Change one column of one row of the first source; the event names a range of partitions.
+
+        Its row filter means the partition of the row only.
+        """
+        job = self.stage.world.sources[0]
+        known = sorted(self.spoken[job.outputs[0].name])
+        await self._touch_in_range(dice, job, known, is_filtered=True)
+
+    async def _touch_in_range(
+        self, dice: Random, job: Job, ends: Sequence[Key], *, is_filtered: bool
+    ) -> None:
+        filled, grid = await self._filled(job), job.space[0].grid
+        if not filled:
+            await self._touch(dice, job)
             return
         edit = self._touch_one(dice, job, *dice.choice(filled))
-        grid, edited = job.space[0].grid, edit.keys[0][0]
-        nearest = min(new, key=lambda key: abs(grid.index(key[0]) - grid.index(edited)))[0]
+        (edited,) = edit.keys[0]
+        others = [key for (key,) in ends if key != edited] or [edited]
+        nearest = min(others, key=lambda key: abs(grid.index(key) - grid.index(edited)))
         first, last = sorted([edited, nearest], key=grid.index)
-        self._publish_later(job, edit, partitions=(f"{first}..{last}",))
+        rows = dice.choice(_by_partition(dice, job.space, (edited,))) if is_filtered else None
+        self._publish_later(job, edit, (f"{first}..{last}",), rows)
 
     async def grow(self, dice: Random) -> None:
         """Insert rows into the first source."""

@@ -79,6 +79,14 @@ def damped_blocks_world(seed: int) -> World:
     return made
 
 
+def telling_world(seed: int) -> World:
+    """A forked world whose first job reports each column, and often makes one as it was."""
+    dice = Random(f"telling world {seed}")
+    made = _automatic(Maker(dice, Cutter.anywhere(dice)).forked(space=()))
+    fork = made.by_name["job1"]
+    return made.replacing(replace(fork, salt=6 * (fork.salt // 6) + 5, coarse=2))
+
+
 def diamond_world(seed: int) -> World:
     """A source, two jobs that read it, and one that reads both."""
     dice = Random(f"diamond world {seed}")
@@ -107,6 +115,30 @@ def joined_world(seed: int) -> World:
     """A job that reads a partition of one source and all of another."""
     dice = Random(f"joined world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).joined())
+
+
+def beside_world(seed: int) -> World:
+    """A job that reads what another makes of a source, and a second source."""
+    dice = Random(f"beside world {seed}")
+    return _automatic(Maker(dice, Cutter.anywhere(dice)).beside())
+
+
+def windowed_world(seed: int) -> World:
+    """Jobs that read a window of partitions, and the last one."""
+    dice = Random(f"windowed world {seed}")
+    return _automatic(Maker(dice, Cutter.anywhere(dice)).windowed())
+
+
+def mixed_world(seed: int) -> World:
+    """A grouped world, but rows look at those of other groups on their way."""
+    dice = Random(f"mixed world {seed}")
+    return _automatic(Maker(dice, Cutter.anywhere(dice)).grouped(kind="window"))
+
+
+def across_world(seed: int) -> World:
+    """A chain whose source is in a DAG of its own."""
+    made = _automatic(chain_world(seed))
+    return World(tuple(job if job.is_source else replace(job, dag="two") for job in made.jobs))
 
 
 def grouped_world(seed: int) -> World:
@@ -140,12 +172,17 @@ WORLDS: dict[str, Callable[[int], World]] = {
     "bundled": bundled_world,
     "blocked": blocked_world,
     "chain": chain_world,
+    "telling": telling_world,
     "damped": damped_world,
     "damped blocks": damped_blocks_world,
     "diamond": diamond_world,
     "bounded": bounded_world,
     "ranged": ranged_world,
     "joined": joined_world,
+    "beside": beside_world,
+    "windowed": windowed_world,
+    "mixed": mixed_world,
+    "across": across_world,
     "grouped": grouped_world,
     "tiny": tiny_world,
     "undeclared": undeclared_world,
