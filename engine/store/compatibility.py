@@ -9,6 +9,7 @@ import psycopg
 from engine.errors import OutdatedCode
 from engine.store.database import Connection
 from engine.store.migration_files import code_number, migrations_dir, read_migrations
+from engine.store.rows.migrations import CodeRequirement, OlderProcess, RecordedMigration
 from engine.store.run import execute, fetch, fetch_one
 
 CHANNEL = "knockon_migrations"
@@ -19,10 +20,10 @@ _KEY = 0x6B6E6F63  # "knoc"; any number that no other program locks
 async def missing_migrations(conn: Connection) -> list[str]:
     """Return the names of the migrations that have not been applied, in order."""
     try:
-        rows = await fetch(conn, "migrations.recorded")
+        rows = await fetch(conn, "migrations.recorded", RecordedMigration)
     except psycopg.errors.UndefinedTable:
         rows = []
-    applied = {row["version"] for row in rows if row["is_applied"]}
+    applied = {row.version for row in rows if row.is_applied}
     known = read_migrations(migrations_dir())
     return [str(migration) for migration in known if migration.version not in applied]
 
@@ -34,13 +35,13 @@ async def require_supported_code(conn: Connection, code: int | None = None) -> N
     """
     number = code_number() if code is None else code
     try:
-        row = await fetch_one(conn, "migrations.newest_requirement", code=number)
+        row = await fetch_one(conn, "migrations.newest_requirement", CodeRequirement, code=number)
     except psycopg.errors.UndefinedTable:
         return
     if row is not None:
         raise OutdatedCode(
             f"this version of Knockon (schema {number:04}) is too old for the database: migration "
-            f"{row['migration']} requires schema {row['oldest_code']:04} or newer; install a newer "
+            f"{row.migration} requires schema {row.oldest_code:04} or newer; install a newer "
             "version"
         )
 
@@ -52,5 +53,7 @@ async def register_code(conn: Connection) -> None:
 
 async def older_processes(conn: Connection, oldest_code: int) -> list[str]:
     """Return the registered sessions with code older than a number, as ``pid 12 on 10.0.0.1``."""
-    rows = await fetch(conn, "migrations.older_processes", key=_KEY, oldest_code=oldest_code)
-    return [f"pid {row['pid']} on {row['host']}" for row in rows]
+    rows = await fetch(
+        conn, "migrations.older_processes", OlderProcess, key=_KEY, oldest_code=oldest_code
+    )
+    return [f"pid {row.pid} on {row.host}" for row in rows]

@@ -8,6 +8,7 @@ from engine.store.database import Connection
 from engine.store.migration_files import Migration
 from engine.store.migration_steps import limit_lock_waits, run_sql
 from engine.store.queries import sql_dir
+from engine.store.rows.migrations import ForeignRelation
 from engine.store.run import fetch_one
 
 _log = structlog.get_logger(__name__)
@@ -36,11 +37,11 @@ async def _set_aside(conn: Connection) -> None:
             f"({error.diag.message_primary}): migrate as the role that owns all of them, or drop "
             "or rename what is not Knockon's"
         ) from error
-    row = await fetch_one(conn, "migrations.foreign_relations")
+    row = await fetch_one(conn, "migrations.foreign_relations", ForeignRelation)
     if row is not None:
         raise InvalidInput(
-            f"public.{row['name']} is named like a table of an earlier version of Knockon, but "
-            f"belongs to role {row['owner']}, whose code would run: migrate as that role if it is "
+            f"public.{row.name} is named like a table of an earlier version of Knockon, but "
+            f"belongs to role {row.owner}, whose code would run: migrate as that role if it is "
             "Knockon's, or drop or rename public.knockon_migrations and the tables beside it"
         )
 

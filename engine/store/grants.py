@@ -10,6 +10,7 @@ from psycopg import sql
 from engine.errors import InvalidInput, UnknownName
 from engine.model.tables import TableName, table_name
 from engine.store.database import Connection
+from engine.store.rows.roles import OrgRole, RemainingRight
 from engine.store.run import fetch, fetch_one
 
 Access = Literal["read", "write", "create"]
@@ -84,8 +85,10 @@ async def revoke_from_org(conn: Connection, slug: str, right: Grant) -> Sequence
     role = await _change(conn, slug, right, revoke)
     privileges = list(_PRIVILEGES[right.access])
     table = {"schema": right.schema, "table_name": right.name}
-    rows = await fetch(conn, "roles.remaining", role=role, privileges=privileges, **table)
-    return [row["reason"] for row in rows]
+    rows = await fetch(
+        conn, "roles.remaining", RemainingRight, role=role, privileges=privileges, **table
+    )
+    return [row.reason for row in rows]
 
 
 async def grant(conn: Connection, role: str, right: Grant) -> None:
@@ -116,16 +119,16 @@ async def _change(
     change: Callable[[Connection, str, Grant], Awaitable[None]],
 ) -> str:
     """Grant or revoke a privilege of an org's role, and return the role."""
-    org = await fetch_one(conn, "roles.orgs", slug=slug)
+    org = await fetch_one(conn, "roles.orgs", OrgRole, slug=slug)
     if org is None:
         raise UnknownName(f"there is no org {slug!r}: deploy to it first, or name another")
-    if org["role"] is None:
+    if org.role is None:
         raise InvalidInput(
             f"org {slug!r} has no database role for its SQL jobs: run the statements that "
             "'knockon doctor' prints, as a user with the right to create roles"
         )
     try:
-        await change(conn, org["role"], right)
+        await change(conn, org.role, right)
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
         raise InvalidInput(f"there is no {right}: create it first, or name another") from error
     except psycopg.errors.InsufficientPrivilege as error:
@@ -133,4 +136,4 @@ async def _change(
             f"Knockon's own user may not change the rights to {right} "
             f"({error.diag.message_primary}): run this with the database address of its owner"
         ) from error
-    return str(org["role"])
+    return str(org.role)

@@ -21,7 +21,13 @@ from engine.store.from_public import move_from_public
 from engine.store.migration_files import Migration, migrations_dir, read_migrations
 from engine.store.migration_steps import apply_step, with_lock_retries
 from engine.store.roles import create_roles
-from engine.store.run import Row, execute, fetch, fetch_one
+from engine.store.rows.migrations import (
+    ForeignOwner,
+    LockAttempt,
+    MigrationTables,
+    RecordedMigration,
+)
+from engine.store.run import execute, fetch, fetch_one
 
 PATIENCE_SECONDS = 300.0
 """Time to wait for locks, and for processes with older code to stop."""
@@ -103,10 +109,10 @@ async def _session(url: str) -> AsyncIterator[Connection]:
 async def _pending(conn: Connection, migrations: Sequence[Migration]) -> list[Migration]:
     await _check_schema_owner(conn)
     tables = await _tables(conn)
-    rows = await fetch(conn, "migrations.recorded") if tables["in_schema"] else []
+    rows = await fetch(conn, "migrations.recorded", RecordedMigration) if tables.in_schema else []
     if rows:
         await require_supported_code(conn, migrations[-1].version)
-    applied = {row["version"]: row["checksum"] for row in rows if row["is_applied"]}
+    applied = {row.version: row.checksum for row in rows if row.is_applied}
     for migration in migrations:
         if applied.get(migration.version, migration.checksum) != migration.checksum:
             raise InvalidInput(
@@ -118,16 +124,16 @@ async def _pending(conn: Connection, migrations: Sequence[Migration]) -> list[Mi
 
 async def _check_schema_owner(conn: Connection) -> None:
     """Raise InvalidInput if another role owns the schema."""
-    row = await fetch_one(conn, "migrations.foreign_owner")
+    row = await fetch_one(conn, "migrations.foreign_owner", ForeignOwner)
     if row is not None:
         raise InvalidInput(
-            f"the schema knockon belongs to role {row['owner']}: migrate as that role, or drop the "
+            f"the schema knockon belongs to role {row.owner}: migrate as that role, or drop the "
             "schema or give it to the user of this connection if it is not Knockon's"
         )
 
 
-async def _tables(conn: Connection) -> Row:
-    (row,) = await fetch(conn, "migrations.tables")
+async def _tables(conn: Connection) -> MigrationTables:
+    (row,) = await fetch(conn, "migrations.tables", MigrationTables)
     return row
 
 
@@ -138,7 +144,7 @@ async def _apply_pending(
     if not pending:
         return []
     tables = await _tables(conn)
-    is_in_public = tables["in_public"] and len(pending) == len(migrations)
+    is_in_public = tables.in_public and len(pending) == len(migrations)
     await conn.execute(_TABLE)
     for migration in pending:
         await check_lock()
@@ -163,8 +169,8 @@ async def _exclusive(url: str) -> AsyncIterator[_CheckLock]:
     conn.prepare_threshold = None
 
     async def is_locked() -> bool:
-        (row,) = await fetch(conn, "migrations.try_lock")
-        return bool(row["is_locked"])
+        (row,) = await fetch(conn, "migrations.try_lock", LockAttempt)
+        return row.is_locked
 
     is_reported = False
     try:

@@ -14,6 +14,7 @@ from engine.errors import InvalidInput, SchemaInUse
 from engine.retries import retrying
 from engine.store.database import Connection
 from engine.store.migration_files import ConcurrentIndex, Migration
+from engine.store.rows.migrations import InvalidIndex, LockHolder
 from engine.store.run import execute, fetch, fetch_one
 
 _log = structlog.get_logger(__name__)
@@ -100,7 +101,7 @@ async def _drop_invalid(conn: Connection, index: ConcurrentIndex) -> None:
     If another session is still building it, dropping waits for that.
     """
     names = {"index": index.name, "schema": index.schema, "table": index.table}
-    if await fetch_one(conn, "migrations.invalid_index", **names) is not None:
+    if await fetch_one(conn, "migrations.invalid_index", InvalidIndex, **names) is not None:
         _log.warning("dropping the index left by an interrupted build", index=index.name)
         identifier = sql.Identifier(index.schema, index.name)
         await conn.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(identifier))
@@ -118,10 +119,9 @@ async def _record(conn: Connection, migration: Migration) -> None:
 
 
 async def _lock_holders(conn: Connection) -> list[str]:
-    rows = await fetch(conn, "migrations.lock_holders", seconds=_LOCK_SECONDS)
+    rows = await fetch(conn, "migrations.lock_holders", LockHolder, seconds=_LOCK_SECONDS)
     return [
-        f"pid {row['pid']} ({row['application']}) for {row['seconds']:.0f} s on "
-        f"{', '.join(row['tables'])}"
+        f"pid {row.pid} ({row.application}) for {row.seconds:.0f} s on {', '.join(row.tables)}"
         for row in rows
     ]
 

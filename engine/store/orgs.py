@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 from engine.errors import UnknownName
 from engine.store.database import Connection
 from engine.store.roles import create_org_role
+from engine.store.rows.orgs import LineageEpoch, OrgRow, StoredSettings
 from engine.store.run import execute, fetch_one
 
 
@@ -26,10 +27,10 @@ class OrgSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 async def org_id(conn: Connection, slug: str) -> UUID:
     """Return the id of the org with this slug. Raises UnknownName."""
-    row = await fetch_one(conn, "orgs.by_slug", slug=slug)
+    row = await fetch_one(conn, "orgs.by_slug", OrgRow, slug=slug)
     if row is None:
         raise UnknownName(f"there is no org {slug!r}: deploy to it first, or name another")
-    return UUID(str(row["id"]))
+    return row.id
 
 
 async def ensure_org(conn: Connection, slug: str) -> UUID:
@@ -41,10 +42,10 @@ async def ensure_org(conn: Connection, slug: str) -> UUID:
 
 async def lineage_epoch(conn: Connection, org: UUID) -> int:
     """Return the number that every deploy of the org increases."""
-    row = await fetch_one(conn, "orgs.epoch", org_id=org)
+    row = await fetch_one(conn, "orgs.epoch", LineageEpoch, org_id=org)
     if row is None:
         raise UnknownName(f"there is no org with id {org}: it was deleted meanwhile")
-    return int(row["lineage_epoch"])
+    return row.lineage_epoch
 
 
 async def lock_planning(conn: Connection, org: UUID) -> None:
@@ -67,8 +68,8 @@ async def unlock_planning_session(conn: Connection, org: UUID) -> None:
 
 async def settings(conn: Connection, org: UUID) -> OrgSettings:
     """Return the settings of the org."""
-    row = await fetch_one(conn, "orgs.settings", org_id=org) or {"settings": {}}
-    return msgspec.convert(row["settings"], OrgSettings)
+    row = await fetch_one(conn, "orgs.settings", StoredSettings, org_id=org)
+    return msgspec.convert({} if row is None else row.settings, OrgSettings)
 
 
 async def set_setting(conn: Connection, org: UUID, setting: str, value: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import LiteralString, cast
+from typing import LiteralString
 from uuid import UUID
 
 import psycopg
@@ -19,7 +19,15 @@ from psycopg import sql
 from engine.errors import InvalidInput
 from engine.store.database import Connection
 from engine.store.queries import load_queries, sql_dir
-from engine.store.run import Row, execute, fetch, fetch_one
+from engine.store.rows.roles import (
+    DatabaseNames,
+    ExistingRole,
+    Function,
+    MarkedTable,
+    OrgRole,
+    Relation,
+)
+from engine.store.run import execute, fetch, fetch_one
 
 _log = structlog.get_logger(__name__)
 _LONGEST_NAME = 63
@@ -62,8 +70,8 @@ def run_function(org_id: UUID) -> sql.Identifier:
 
 async def role_of(conn: Connection, slug: str) -> str | None:
     """Return the role of an org's SQL jobs; None if it is missing or was altered."""
-    row = await fetch_one(conn, "roles.orgs", slug=slug)
-    return None if row is None else row["role"]
+    row = await fetch_one(conn, "roles.orgs", OrgRole, slug=slug)
+    return None if row is None else row.role
 
 
 async def create_roles(conn: Connection) -> None:
@@ -123,33 +131,33 @@ async def _ownership(conn: Connection, names: _Names, *, is_new: bool) -> Statem
     Only objects not owned by that role yet are included.
     """
     owner = None if is_new else names.owner
-    relations = await fetch(conn, "roles.relations", owner=owner)
-    functions = await fetch(conn, "roles.functions", owner=owner)
+    relations = await fetch(conn, "roles.relations", Relation, owner=owner)
+    functions = await fetch(conn, "roles.functions", Function, owner=owner)
     if not (relations or functions):
         return []
     to = {"owner": names.owner}
     return [
         _statement("own_schema", **to),
-        *(_statement("own_relation", relation=("knockon", r["name"]), **to) for r in relations),
-        *(_own_function(row["signature"], names.owner) for row in functions),
+        *(_statement("own_relation", relation=("knockon", r.name), **to) for r in relations),
+        *(_own_function(row.signature, names.owner) for row in functions),
         _statement("engine_rights", engine=names.engine),
     ]
 
 
 async def _org_roles(conn: Connection, slug: str | None) -> Statements:
     names = await _names(conn)
-    orgs = await fetch(conn, "roles.orgs", slug=slug)
-    role_names = {row["slug"]: role_name("jobs", names.database, row["slug"]) for row in orgs}
+    orgs = await fetch(conn, "roles.orgs", OrgRole, slug=slug)
+    role_names = {row.slug: role_name("jobs", names.database, row.slug) for row in orgs}
     missing = await _missing(conn, list(role_names.values()))
     statements: Statements = []
     for row in orgs:
-        role = row["role"] or role_names[row["slug"]]
-        if row["role"] is None:
-            statements += _org_role(row["id"], role, names, is_new=role in missing)
+        role = row.role or role_names[row.slug]
+        if row.role is None:
+            statements += _org_role(row.id, role, names, is_new=role in missing)
         statements += [
-            _statement("own_relation", relation=(table["schema"], table["name"]), owner=role)
+            _statement("own_relation", relation=(table.schema, table.name), owner=role)
             for table in await fetch(
-                conn, "roles.marked", org_id=row["id"], role=role, engine=names.engine
+                conn, "roles.marked", MarkedTable, org_id=row.id, role=role, engine=names.engine
             )
         ]
     return statements
@@ -172,20 +180,20 @@ def _join(names: _Names, role: str) -> sql.Composed:
 
 
 async def _names(conn: Connection) -> _Names:
-    row = cast("Row", await fetch_one(conn, "roles.database"))
-    return _Names.of(row["name"], row["current"], row["member"])
+    (row,) = await fetch(conn, "roles.database", DatabaseNames)
+    return _Names.of(row.name, row.current, row.member)
 
 
 async def _missing(conn: Connection, names: Sequence[str]) -> set[str]:
     """Return the names of missing roles. Raises InvalidInput for a role other users could use."""
-    existing = await fetch(conn, "roles.existing", names=list(names))
+    existing = await fetch(conn, "roles.existing", ExistingRole, names=list(names))
     for row in existing:
-        if not row["is_plain"]:
+        if not row.is_plain:
             raise InvalidInput(
-                f"role {row['name']} exists and can log in, has attributes that Knockon would not "
+                f"role {row.name} exists and can log in, has attributes that Knockon would not "
                 "give it, or is a member of another role: rename it, or take these away"
             )
-    return set(names) - {row["name"] for row in existing}
+    return set(names) - {row.name for row in existing}
 
 
 def _statement(name: str, **names: str | tuple[str, str]) -> sql.Composed:

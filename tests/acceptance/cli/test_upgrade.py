@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -26,18 +25,17 @@ SERVICES = (
 )
 
 
-def test_older_processes_stop_and_give_the_reason(
-    shop: Knockon, database_url: str, tmp_path: Path
+@pytest.mark.parametrize(("name", "line"), SERVICES)
+def test_an_older_process_stops_and_gives_the_reason(
+    shop: Knockon, database_url: str, tmp_path: Path, name: str, line: str
 ) -> None:
-    with ExitStack() as stack:
-        services = [stack.enter_context(shop.running(name, until=line)) for name, line in SERVICES]
+    with shop.running(name, until=line) as service:
         asyncio.run(migrate(database_url, later_migrations(tmp_path / "later", MUST_STOP)))
-        for service in services:
-            output, _ = service.child.communicate(timeout=PATIENCE_SECONDS)
-            assert service.child.returncode == 1
-            assert f"error: this version of Knockon (schema {LATEST:04}) is too old" in output
-            assert REASON in output.splitlines()[-1]
-            assert "Traceback" not in output
+        output, _ = service.child.communicate(timeout=PATIENCE_SECONDS)
+        assert service.child.returncode == 1
+        assert f"error: this version of Knockon (schema {LATEST:04}) is too old" in output
+        assert REASON in output.splitlines()[-1]
+        assert "Traceback" not in output
 
 
 def test_older_code_is_refused(knockon: Knockon, database_url: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from engine.model.task import Lease
 from engine.store.database import Connection
 from engine.store.grants import Grant, grant
 from engine.store.roles import role_of
+from engine.store.rows.roles import LackingRight, OrgRights
 from engine.store.run import execute, fetch, fetch_one
 from engine.worker.operators.sql.tables import Table, physical_name
 
@@ -22,8 +23,8 @@ async def check_rights(
 
     Missing rights are granted first if the org is entitled to all tables named in its DAG files.
     """
-    org = await fetch_one(conn, "roles.rights", org_id=org_id)
-    role = None if org is None else await role_of(conn, org["slug"])
+    org = await fetch_one(conn, "roles.rights", OrgRights, org_id=org_id)
+    role = None if org is None else await role_of(conn, org.slug)
     if org is None or role is None:
         raise TaskFailed(
             "the org has no database role for its SQL jobs: run the statements that "
@@ -37,8 +38,8 @@ async def check_rights(
                 raise TaskFailed(
                     f"{missing} belongs to Knockon or PostgreSQL: no job can be granted access"
                 )
-        if not org["is_given_named_tables"]:
-            raise TaskFailed(_refusal(org["slug"], lacking))
+        if not org.is_given_named_tables:
+            raise TaskFailed(_refusal(org.slug, lacking))
         # Concurrent GRANTs on one table fail in PostgreSQL.
         await execute(conn, "roles.lock")
         await _grant_lacking(conn, role, needed, lease)
@@ -63,11 +64,12 @@ async def _lacking(conn: Connection, role: str, needed: Iterable[Grant]) -> list
     rows = await fetch(
         conn,
         "roles.lacking",
+        LackingRight,
         role=role,
         names=list(wanted),
         accesses=[right.access for right in wanted.values()],
     )
-    return [wanted[row["name"]] for row in rows]
+    return [wanted[row.name] for row in rows]
 
 
 def _writes(outputs: Iterable[Dataset], tables: Mapping[tuple[str, str], Table]) -> Iterable[Grant]:

@@ -1,0 +1,1 @@
+"""Structs for the rows of named statements, by file of `sql/queries`."""

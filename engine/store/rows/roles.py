@@ -1,0 +1,67 @@
+"""Rows of `roles.sql`."""
+
+from uuid import UUID
+
+import msgspec
+
+
+class DatabaseNames(msgspec.Struct, frozen=True):
+    """The name that distinguishes the database's roles, its current name, and the user."""
+
+    name: str
+    current: str
+    member: str
+
+
+class ExistingRole(msgspec.Struct, frozen=True):
+    """A role; ``is_plain`` if it is as Knockon would create it."""
+
+    name: str
+    is_plain: bool
+
+
+class Relation(msgspec.Struct, frozen=True):
+    """A relation in Knockon's schema."""
+
+    name: str
+
+
+class Function(msgspec.Struct, frozen=True):
+    """A function in Knockon's schema, with its quoted signature."""
+
+    signature: str
+
+
+class OrgRole(msgspec.Struct, frozen=True):
+    """An org and the role of its SQL jobs, if any."""
+
+    id: UUID
+    slug: str
+    role: str | None
+
+
+class MarkedTable(msgspec.Struct, frozen=True):
+    """A table created by Knockon."""
+
+    schema: str
+    name: str
+
+
+class OrgRights(msgspec.Struct, frozen=True):
+    """An org; ``is_given_named_tables`` is null without the setting."""
+
+    slug: str
+    is_given_named_tables: bool | None
+
+
+class LackingRight(msgspec.Struct, frozen=True):
+    """A right that a role lacks to a table or schema, by quoted name."""
+
+    name: str
+    access: str
+
+
+class RemainingRight(msgspec.Struct, frozen=True):
+    """The reason for a privilege that no REVOKE ends."""
+
+    reason: str
