@@ -1,4 +1,4 @@
-"""Commands act for their caller's org alone, in one transaction, and record who decided."""
+"""Commands affect only the caller's org, in one transaction, and record the user."""
 
 from collections.abc import Awaitable, Callable
 
@@ -47,7 +47,7 @@ def change(*partitions: str) -> SourceEvent:
     return SourceEvent(dataset="a", partitions=partitions, source="test")
 
 
-async def test_an_invalidation_is_made_once_for_its_key(world: World) -> None:
+async def test_a_repeated_key_makes_one_invalidation(world: World) -> None:
     event = msgspec.structs.replace(change(DAY), id="k")
     first = await invalidate(world.caller, world.service, event)
     again = await invalidate(world.caller, world.service, event)
@@ -55,7 +55,7 @@ async def test_an_invalidation_is_made_once_for_its_key(world: World) -> None:
     assert first.invalidations == again.invalidations
 
 
-async def test_a_job_runs_by_its_name(world: World) -> None:
+async def test_a_job_is_run_by_name(world: World) -> None:
     await world.changed("a", DAY)
     await world.run()
     requested = await run(world.caller, world.service, "b", (DAY,))
@@ -64,14 +64,14 @@ async def test_a_job_runs_by_its_name(world: World) -> None:
     assert (await world.tasks("b"))["queued"] == [f"b[{DAY}]"]
 
 
-async def test_jobs_that_cannot_run_are_refused(world: World) -> None:
+async def test_source_and_unknown_jobs_are_rejected(world: World) -> None:
     with pytest.raises(UnknownName, match="did you mean"):
         await run(world.caller, world.service, "bb")
     with pytest.raises(InvalidInput, match="knockon invalidate a"):
         await run(world.caller, world.service, "src_a")
 
 
-async def test_a_proposed_plan_is_applied_by_its_caller(world: World) -> None:
+async def test_applying_a_proposed_plan_records_the_caller(world: World) -> None:
     view = await propose(world.caller, world.service, change(DAY))
     ann = Caller(world.caller.org, "ann", Role.WRITER)
     applied = await apply(ann, world.service, str(view.plan_id)[-8:])
@@ -88,7 +88,7 @@ async def two_pending(world: World) -> tuple[str, str]:
     return str(first.id), str(second.id)
 
 
-async def test_plans_are_decided_on_one_by_one(world: World) -> None:
+async def test_plans_are_reviewed_one_by_one(world: World) -> None:
     first, second = await two_pending(world)
     await reject(world.caller, world.service, [second])
     with pytest.raises(InvalidInput, match="has already been rejected"):
@@ -97,7 +97,7 @@ async def test_plans_are_decided_on_one_by_one(world: World) -> None:
     assert (states[first], states[second]) == ("applied", "rejected")
 
 
-async def test_no_plan_is_decided_on_where_one_is_unknown(world: World) -> None:
+async def test_an_unknown_plan_prevents_every_review(world: World) -> None:
     first, _ = await two_pending(world)
     with pytest.raises(UnknownName):
         await approve(world.caller, world.service, [first, "00000000"])
@@ -123,7 +123,7 @@ async def test_the_limit_of_an_org_is_set_within_bounds(world: World) -> None:
     assert (await settings(world.caller, world.service)).blast_radius == 7
 
 
-async def test_lists_hold_nothing_of_another_org(world: World) -> None:
+async def test_lists_exclude_other_orgs(world: World) -> None:
     await world.changed("a", DAY)
     eve = await stranger(world)
     for listed in (tasks, plans, invalidations, lineage_tree):
@@ -166,7 +166,7 @@ async def test_a_reader_reads_and_changes_nothing(world: World) -> None:
     assert (await world.tasks())["queued"] == [f"b[{DAY}]"]
 
 
-async def test_only_operators_name_another_source_database(world: World) -> None:
+async def test_only_operators_choose_another_source_database(world: World) -> None:
     admin = Caller(world.caller.org, "ann", Role.ADMIN)
     with pytest.raises(Forbidden, match="reserved for operators"):
         await attach(admin, world.service, "raw.a", "a", source_url="postgresql://elsewhere/x")
@@ -187,7 +187,7 @@ async def test_a_query_sees_one_state(world: World) -> None:
     assert (await status(world.caller, world.service)).open_invalidations == 1
 
 
-async def test_a_command_that_fails_writes_nothing(world: World) -> None:
+async def test_a_failed_command_writes_nothing(world: World) -> None:
     async def failing() -> None:
         async with world.service.transaction(world.caller) as (conn, _):
             await conn.execute("DELETE FROM knockon.dag_current_versions")

@@ -44,7 +44,7 @@ async def test_a_preview_deploys_nothing(world: World) -> None:
     assert [node.next for node in root.next] == [()]
 
 
-async def test_a_deploy_builds_what_is_new(world: World) -> None:
+async def test_a_deploy_builds_new_datasets(world: World) -> None:
     await world.changed("a", DAY)
     await world.run()
     done = await deploy(world.caller, world.service, dag(job("c", "b")))
@@ -53,13 +53,13 @@ async def test_a_deploy_builds_what_is_new(world: World) -> None:
     assert (await progress(world.caller, world.service, ids)).tasks == {"queued": 1}
 
 
-async def test_a_deploy_that_is_refused_writes_nothing(world: World) -> None:
+async def test_a_rejected_deploy_writes_nothing(world: World) -> None:
     with pytest.raises(InvalidDag):
         await deploy(world.caller, world.service, dag(job("c", "nowhere")))
     assert len(await lineage_tree(world.caller, world.service)) == 1
 
 
-async def test_letters_are_closed_by_the_caller(world: World) -> None:
+async def test_closing_a_dead_letter_records_the_caller(world: World) -> None:
     letter = Rejection(stream="kafka/t/0", position="7", payload=b"{", error="no JSON")
     async with world.conn() as conn:
         await ingest(conn, world.org, Batch(consumer="k", rejections=(letter,)))
@@ -72,7 +72,7 @@ async def test_letters_are_closed_by_the_caller(world: World) -> None:
     assert (stored.closed_by, stored.close_reason) == ("ann", "sent again")
 
 
-async def test_an_audit_counts_and_only_mending_invalidates(world: World) -> None:
+async def test_an_audit_counts_and_only_mend_invalidates(world: World) -> None:
     await world.changed("a", DAY)
     await world.rows("DELETE FROM tasks RETURNING id")
     reader = Caller(world.caller.org, None, Role.READER)
@@ -82,7 +82,7 @@ async def test_an_audit_counts_and_only_mending_invalidates(world: World) -> Non
     assert (await audit(reader, world.service)).lost == 0
 
 
-async def test_roles_are_those_of_the_schema(world: World) -> None:
+async def test_roles_equal_those_of_the_schema(world: World) -> None:
     (row,) = await world.rows(
         "SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint WHERE conname = %s",
         "users_role_check",

@@ -1,4 +1,4 @@
-"""Explaining a partition: fresh or stale, for which reasons, and what it was spared."""
+"""Explanations of partitions: state, reasons, and upstream changes without effect."""
 
 from io import StringIO
 from typing import Any
@@ -26,7 +26,7 @@ async def explained(world: World, dataset: str, key: str = DAY) -> ExplainedPart
 
 
 async def built(database: Database) -> World:
-    """Two datasets of which one day has been made."""
+    """Two datasets with one built day."""
     world = await World.made(
         database,
         source("a"),
@@ -38,7 +38,7 @@ async def built(database: Database) -> World:
     return world
 
 
-async def test_what_was_made_is_fresh(database: Database) -> None:
+async def test_a_built_partition_is_fresh(database: Database) -> None:
     world = await built(database)
     view = await explained(world, "c")
     assert (view.stale, view.unfinished, view.spared) == ((), (), ())
@@ -46,13 +46,13 @@ async def test_what_was_made_is_fresh(database: Database) -> None:
     assert view.task_id == (await world.task(f"c[{DAY}]", "succeeded"))["id"]
 
 
-async def test_what_was_never_made_is_stale(database: Database) -> None:
+async def test_an_unbuilt_partition_is_stale(database: Database) -> None:
     view = await explained(await built(database), "c", OTHER)
     assert view.stale == ("never built",)
     assert view.materialized_at is None
 
 
-async def test_an_invalidation_without_a_plan_makes_it_stale(database: Database) -> None:
+async def test_an_unplanned_invalidation_makes_a_partition_stale(database: Database) -> None:
     world = await built(database)
     requested = await world.change("c", "2013-02-10..2013-02-15")
     view = await explained(world, "c")
@@ -61,7 +61,7 @@ async def test_an_invalidation_without_a_plan_makes_it_stale(database: Database)
     assert (await explained(world, "b")).stale == ()
 
 
-async def test_an_input_of_its_neighbours_in_a_block_does_not_make_it_stale(
+async def test_inputs_of_other_partitions_in_a_block_do_not_make_a_partition_stale(
     database: Database,
 ) -> None:
     blocks = job("c", "b", scaling={"partitions_per_task": 10})
@@ -73,7 +73,7 @@ async def test_an_input_of_its_neighbours_in_a_block_does_not_make_it_stale(
     assert (await explained(world, "c", DAY)).stale == ()
 
 
-async def test_a_newer_input_makes_it_stale_and_so_does_its_task(database: Database) -> None:
+async def test_a_newer_input_or_a_task_makes_a_partition_stale(database: Database) -> None:
     world = await built(database)
     await world.changed("a", DAY)
     view = await explained(world, "b")
@@ -88,7 +88,7 @@ async def test_a_newer_input_makes_it_stale_and_so_does_its_task(database: Datab
     assert (await explained(world, "c")).stale == ("a task is blocked",)
 
 
-async def test_a_new_definition_has_never_been_made(database: Database) -> None:
+async def test_a_new_definition_has_not_been_built(database: Database) -> None:
     world = await built(database)
     await world.deploy(
         source("a"),
@@ -99,7 +99,7 @@ async def test_a_new_definition_has_never_been_made(database: Database) -> None:
     assert stale[0] == "never built"
 
 
-async def test_a_change_of_unread_columns_says_where_it_was_pruned(database: Database) -> None:
+async def test_a_change_of_unread_columns_has_a_pruned_edge(database: Database) -> None:
     world = await built(database)
     await world.changed("a", DAY, columns=("notes",), reason="correction")
     assert (await explained(world, "b")).stale == ()
@@ -110,7 +110,7 @@ async def test_a_change_of_unread_columns_says_where_it_was_pruned(database: Dat
     assert [(edge.job, edge.rule) for edge in spared.pruned] == [("b", "columns")]
 
 
-async def test_a_change_of_other_rows_says_so(database: Database) -> None:
+async def test_a_change_of_other_rows_has_a_pruned_edge(database: Database) -> None:
     world = await World.made(
         database, source("a"), job("b", {"dataset": "a", "passes": {"day": "dt"}})
     )
@@ -122,7 +122,7 @@ async def test_a_change_of_other_rows_says_so(database: Database) -> None:
     assert [(edge.job, edge.rule) for edge in spared.pruned] == [("b", "rows")]
 
 
-async def test_a_wave_that_stopped_in_front_of_it_says_where(database: Database) -> None:
+async def test_a_wave_that_stopped_upstream_has_a_pruned_edge(database: Database) -> None:
     world = await built(database)
     for _ in range(2):  # the first one has no fingerprint to come out the same as
         await world.changed("a", DAY)
@@ -135,7 +135,7 @@ async def test_a_wave_that_stopped_in_front_of_it_says_where(database: Database)
     assert (await explained(world, "b")).spared == ()
 
 
-async def test_a_change_of_other_partitions_says_which(database: Database) -> None:
+async def test_a_change_of_other_partitions_lists_them(database: Database) -> None:
     world = await built(database)
     await world.changed("a", OTHER)
     await world.run()
@@ -146,7 +146,7 @@ async def test_a_change_of_other_partitions_says_which(database: Database) -> No
         assert edge.detail == f"it touched {touched} only"
 
 
-async def test_a_job_for_people_to_start_is_stale_until_they_do(database: Database) -> None:
+async def test_a_manual_job_is_stale_until_started(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a", activation="manual"))
     await world.changed("b", DAY)
     await world.run()
@@ -156,12 +156,12 @@ async def test_a_job_for_people_to_start_is_stale_until_they_do(database: Databa
     )
 
 
-async def test_a_source_is_as_it_was_last_heard_of(database: Database) -> None:
+async def test_a_source_is_always_fresh(database: Database) -> None:
     view = await explained(await built(database), "a")
     assert (view.is_source, view.stale, view.task_id) == (True, (), None)
 
 
-async def test_only_one_partition_is_explained(database: Database) -> None:
+async def test_only_a_single_known_partition_is_explained(database: Database) -> None:
     world = await built(database)
     for text in ("*", "2013-02-01..2013-02-03", "nonsense"):
         with pytest.raises(InvalidPartition):
@@ -171,7 +171,7 @@ async def test_only_one_partition_is_explained(database: Database) -> None:
 
 
 async def limited(database: Database) -> World:
-    """Nothing may run from here on without a word."""
+    """A world where every later plan exceeds the limit of the org."""
     world = await built(database)
     async with world.conn() as conn:
         await set_setting(conn, world.org.id, "blast_radius", 1)
@@ -186,7 +186,7 @@ async def decide(world: World, verb: Any) -> UUID:
     return plan_id
 
 
-async def test_a_held_plan_is_named_by_all_that_it_would_make(database: Database) -> None:
+async def test_a_plan_pending_approval_is_listed_for_all_its_partitions(database: Database) -> None:
     world = await limited(database)
     await world.changed("a", DAY)
     for dataset in ("b", "c"):
@@ -201,7 +201,7 @@ async def test_a_held_plan_is_named_by_all_that_it_would_make(database: Database
     assert (await explained(world, "b")).stale == (await explained(world, "c")).stale == ()
 
 
-async def test_what_a_rejected_plan_would_have_made_stays_stale(database: Database) -> None:
+async def test_partitions_of_a_rejected_plan_stay_stale(database: Database) -> None:
     world = await limited(database)
     await world.changed("a", DAY)
     plan_id = await decide(world, reject)
@@ -214,7 +214,9 @@ async def test_what_a_rejected_plan_would_have_made_stays_stale(database: Databa
     assert (await explained(world, "c")).stale == (), "it is made of what is there"
 
 
-async def test_a_later_change_of_other_columns_does_not_hide_that(database: Database) -> None:
+async def test_a_later_change_of_other_columns_does_not_hide_a_rejected_plan(
+    database: Database,
+) -> None:
     world = await limited(database)
     await world.changed("a", DAY, columns=("x",))
     plan_id = await decide(world, reject)
@@ -223,7 +225,7 @@ async def test_a_later_change_of_other_columns_does_not_hide_that(database: Data
     assert f"plan {str(plan_id)[-8:]} was rejected" in view.stale
 
 
-async def test_it_is_fresh_again_once_it_is_made(database: Database) -> None:
+async def test_a_rebuilt_partition_is_fresh_again(database: Database) -> None:
     world = await limited(database)
     for dataset in ("a", "b"):
         await world.changed(dataset, DAY)
@@ -236,7 +238,7 @@ async def test_it_is_fresh_again_once_it_is_made(database: Database) -> None:
     assert (view.stale, view.not_run) == ((), ())
 
 
-async def test_an_output_that_was_said_to_be_wrong_stays_so_when_rejected(
+async def test_an_output_declared_wrong_stays_stale_after_a_rejection(
     database: Database,
 ) -> None:
     world = await limited(database)
@@ -250,7 +252,7 @@ async def verdict(world: World, dataset: str, key: str = DAY) -> tuple[str, str]
     return view.verdict, view.because or ""
 
 
-async def test_the_verdict_is_that_of_the_audit(database: Database) -> None:
+async def test_the_verdict_equals_the_audit(database: Database) -> None:
     world = await built(database)
     assert await verdict(world, "b") == ("fresh", "")
     await world.changed("a", DAY)
@@ -265,7 +267,7 @@ async def test_the_verdict_is_that_of_the_audit(database: Database) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["a", "b"])
-async def test_the_verdict_on_an_invalidation_that_is_set_aside_has_its_error(
+async def test_the_verdict_for_a_set_aside_invalidation_has_the_error(
     database: Database, dataset: str
 ) -> None:
     world = await built(database)
@@ -278,7 +280,7 @@ async def test_the_verdict_on_an_invalidation_that_is_set_aside_has_its_error(
     assert await verdict(world, dataset) == ("left", because)
 
 
-async def test_a_first_run_that_waits_for_an_input_is_waiting(database: Database) -> None:
+async def test_a_first_run_with_a_missing_input_is_waiting(database: Database) -> None:
     weekly = {
         "dataset": "a",
         "mapping": {"dt": {"from": "dt", "window": [-1, 0]}},
@@ -297,7 +299,7 @@ async def test_a_first_run_that_waits_for_an_input_is_waiting(database: Database
     assert await verdict(world, "b", OTHER) == ("fresh", "")
 
 
-async def test_a_partition_that_one_of_two_inputs_does_not_give_is_not_lost(
+async def test_a_partition_missing_from_one_of_two_inputs_is_not_lost(
     database: Database,
 ) -> None:
     days = {"dt": {"time": "day", "start": DAY, "end": "2013-03-01"}}

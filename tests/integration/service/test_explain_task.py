@@ -1,4 +1,4 @@
-"""Explaining a task: from what changed, edge by edge, down to the very task."""
+"""Explanations of tasks: the path from the change to the task, edge by edge."""
 
 from collections.abc import Iterable
 from io import StringIO
@@ -27,7 +27,7 @@ async def explained(world: World, name: str, *statuses: str) -> ExplainedTask:
     return await explain_task(world.caller, world.service, str(task))
 
 
-async def test_the_path_names_each_edge_narrowed_to_the_task(database: Database) -> None:
+async def test_the_path_lists_every_edge_restricted_to_the_task(database: Database) -> None:
     world = await World.made(
         database, source("a"), job("b", "a"), job("c", "b", partitioning=WEEKLY)
     )
@@ -54,7 +54,7 @@ async def test_a_window_is_followed_backwards(database: Database) -> None:
     assert view.causes[0].path[-1].dirty == ("2013-02-05", "2013-02-10")
 
 
-async def test_dirty_columns_stand_at_each_edge(database: Database) -> None:
+async def test_every_edge_has_its_dirty_columns(database: Database) -> None:
     world = await World.made(
         database,
         source("a"),
@@ -68,7 +68,7 @@ async def test_dirty_columns_stand_at_each_edge(database: Database) -> None:
     assert [hop.columns for hop in view.causes[0].path] == [("x",), ("y",)]
 
 
-async def test_an_output_that_is_wrong_itself_says_so(database: Database) -> None:
+async def test_an_invalidated_output_is_the_cause_itself(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("b", DAY)
     view = await explained(world, f"b[{DAY}]", "queued")
@@ -76,7 +76,7 @@ async def test_an_output_that_is_wrong_itself_says_so(database: Database) -> Non
     assert (hop.dataset, hop.mapping) == ("b", "itself")
 
 
-async def test_each_plan_that_joined_the_task_is_a_cause(database: Database) -> None:
+async def test_every_plan_of_the_task_is_a_cause(database: Database) -> None:
     world = await World.made(database, source("a"), source("z"), job("b", "a", "z"))
     await world.changed("a", DAY)
     await world.changed("z", DAY)
@@ -84,7 +84,7 @@ async def test_each_plan_that_joined_the_task_is_a_cause(database: Database) -> 
     assert [cause.invalidations[0].dataset for cause in view.causes] == ["z", "a"]
 
 
-async def test_what_it_waits_for_and_what_its_run_read(database: Database) -> None:
+async def test_blockers_and_inputs_of_a_task(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY)
     waiting = await explained(world, f"c[{DAY}]", "blocked")
@@ -105,7 +105,7 @@ async def test_a_failure_shows_its_error(database: Database) -> None:
     assert (view.task.error_message, view.task.note) == ("boom", "boom")
 
 
-async def test_a_deploy_does_not_make_it_forget(database: Database) -> None:
+async def test_causes_survive_a_deploy(database: Database) -> None:
     jobs = [source("a"), job("b", "a"), job("c", "b")]
     world = await World.made(database, *jobs)
     await world.changed("a", DAY)
@@ -114,7 +114,7 @@ async def test_a_deploy_does_not_make_it_forget(database: Database) -> None:
     assert [hop.job for hop in view.causes[0].path] == ["b", "c"]
 
 
-async def test_a_thousand_events_for_one_partition_are_one_task_that_names_them(
+async def test_a_thousand_events_for_one_partition_are_causes_of_one_task(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -135,7 +135,7 @@ async def test_a_thousand_events_for_one_partition_are_one_task_that_names_them(
     )
 
 
-async def test_events_of_many_batches_are_one_task_that_names_them_all(
+async def test_events_of_many_batches_are_causes_of_one_task(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -159,7 +159,7 @@ async def take(world: World, places: Iterable[tuple[str, int]]) -> None:
         await ingest(conn, world.org, Batch(consumer="k", received=received))
 
 
-async def test_a_skipped_task_names_what_came_out_unchanged(database: Database) -> None:
+async def test_a_skipped_task_lists_unchanged_blockers(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     for _ in range(2):
         await world.changed("a", DAY)
@@ -174,7 +174,7 @@ async def test_a_skipped_task_names_what_came_out_unchanged(database: Database) 
     assert f"b {DAY}  unchanged" in drawn.getvalue()
 
 
-async def test_a_plan_that_somebody_applied_says_who(database: Database) -> None:
+async def test_an_applied_plan_names_the_person(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     async with world.conn() as conn:
         shown = await propose(conn, world.org, SourceEvent(dataset="a", partitions=(DAY,)))
@@ -184,7 +184,7 @@ async def test_a_plan_that_somebody_applied_says_who(database: Database) -> None
     assert [hop.job for hop in cause.path] == ["b"]
 
 
-async def test_an_unknown_task_is_refused(database: Database) -> None:
+async def test_an_unknown_task_is_rejected(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     with pytest.raises(UnknownName, match="knockon tasks"):
         await explain_task(world.caller, world.service, str(uuid4()))

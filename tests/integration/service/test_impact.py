@@ -1,4 +1,4 @@
-"""Impact: the plan that would be applied, kept until it is."""
+"""Impact: the plan of a change, stored for applying."""
 
 import pytest
 
@@ -19,7 +19,7 @@ async def seen(world: World, dataset: str, *partitions: str, **more: object) -> 
 
 
 async def a_chain(database: Database) -> World:
-    """The days of February have been spoken of, and made."""
+    """A world with the days of February reported and built."""
     world = await World.made(
         database,
         source("a"),
@@ -32,7 +32,7 @@ async def a_chain(database: Database) -> World:
     return world
 
 
-async def test_jobs_come_parents_first_with_their_partitions_and_tasks(database: Database) -> None:
+async def test_jobs_are_ordered_upstream_first(database: Database) -> None:
     world = await a_chain(database)
     view = await seen(world, "a", "2013-02-11..2013-02-18", columns=("x",))
     jobs = {each.job: (each.partitions, each.count, each.tasks) for each in view.jobs}
@@ -42,7 +42,7 @@ async def test_jobs_come_parents_first_with_their_partitions_and_tasks(database:
     assert view.tasks == 10
 
 
-async def test_what_runs_for_sure_is_told_from_what_may_be_spared(database: Database) -> None:
+async def test_directly_invalidated_partitions_are_listed_separately(database: Database) -> None:
     view = await seen(await a_chain(database), "a", *WEEK, columns=("x",))
     first, second = view.jobs
     assert (first.directly_invalidated, second.directly_invalidated) == (WEEK, ())
@@ -50,30 +50,30 @@ async def test_what_runs_for_sure_is_told_from_what_may_be_spared(database: Data
     assert second.via == (Hop("b", "b", second.via[0].mapping),)
 
 
-async def test_pruned_edges_say_by_which_rule(database: Database) -> None:
+async def test_pruned_edges_have_a_rule(database: Database) -> None:
     view = await seen(await a_chain(database), "a", *WEEK, columns=("x",))
     detail = "changed columns {x} are not read; it reads {y}"
     assert view.pruned == (PrunedEdge("b", "d", "columns", detail),)
 
 
-async def test_a_column_that_nobody_reads_hits_nothing(database: Database) -> None:
+async def test_an_unread_column_affects_nothing(database: Database) -> None:
     view = await seen(await a_chain(database), "a", *WEEK, columns=("notes",))
     assert (view.jobs, view.tasks) == ((), 0)
     assert [each.job for each in view.pruned] == ["b"]
 
 
-async def test_a_produced_dataset_is_made_again_itself(database: Database) -> None:
+async def test_a_produced_dataset_is_rebuilt(database: Database) -> None:
     view = await seen(await a_chain(database), "b", "2013-02-11")
     assert [each.job for each in view.jobs] == ["b", "c", "d"]
     assert view.jobs[0].via == (Hop("b", None, None),)
 
 
-async def test_columns_of_a_partition_that_is_new_are_all_new(database: Database) -> None:
+async def test_all_columns_of_a_new_partition_are_dirty(database: Database) -> None:
     view = await seen(await a_chain(database), "a", "2013-03-01", columns=("notes",))
     assert [each.job for each in view.jobs] == ["b", "c", "d"]
 
 
-async def test_nothing_but_the_proposal_is_written(database: Database) -> None:
+async def test_only_the_proposal_is_written(database: Database) -> None:
     world = await a_chain(database)
     count = """SELECT (SELECT count(*) FROM tasks) + (SELECT count(*) FROM data_invalidations)
                + (SELECT count(*) FROM partition_versions) AS rows"""
@@ -84,7 +84,7 @@ async def test_nothing_but_the_proposal_is_written(database: Database) -> None:
     assert (kept["id"], kept["state"], kept["task_count"]) == (view.plan_id, "proposed", view.tasks)
 
 
-async def test_what_earlier_runs_took_is_what_it_may_take(database: Database) -> None:
+async def test_the_estimate_comes_from_earlier_runs(database: Database) -> None:
     world = await a_chain(database)
     await world.rows(
         "UPDATE tasks t SET completed_at = started_at + 4 * interval '1 second' * "
@@ -105,13 +105,13 @@ async def test_what_earlier_runs_took_is_what_it_may_take(database: Database) ->
     assert view.estimate.bytes == 700.0
 
 
-async def test_what_never_ran_is_not_estimated(database: Database) -> None:
+async def test_a_job_without_runs_has_no_estimate(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     view = await seen(world, "a", *WEEK)
     assert view.estimate == Estimate(0, 0, 1, 1)
 
 
-async def test_impact_is_what_the_plan_then_does(database: Database) -> None:
+async def test_impact_equals_the_plan(database: Database) -> None:
     world = await a_chain(database)
     view = await seen(world, "a", *WEEK)
     await world.change("a", *WEEK)
@@ -120,7 +120,7 @@ async def test_impact_is_what_the_plan_then_does(database: Database) -> None:
     assert planned.tasks == view.tasks
 
 
-async def test_a_wrong_event_is_refused(database: Database) -> None:
+async def test_an_invalid_event_is_rejected(database: Database) -> None:
     world = await a_chain(database)
     with pytest.raises(UnknownName, match="nowhere"):
         await seen(world, "nowhere")

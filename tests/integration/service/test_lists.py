@@ -1,4 +1,4 @@
-"""Lists of tasks and invalidations, and ids named by their ends."""
+"""Lists of tasks and invalidations, and ids given by their endings."""
 
 from collections import Counter
 from uuid import uuid4
@@ -17,7 +17,7 @@ from tests.support.worlds import World, job, source
 DAY, OTHER = "2013-02-13", "2013-02-14"
 
 
-async def test_tasks_are_filtered_and_come_newest_first(database: Database) -> None:
+async def test_tasks_are_filtered_and_listed_newest_first(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY, OTHER)
     await world.finish((await world.claim(limit=1))[0])
@@ -31,7 +31,7 @@ async def test_tasks_are_filtered_and_come_newest_first(database: Database) -> N
     assert one == everything[:1]
 
 
-async def test_a_task_is_named_by_the_end_of_its_id(database: Database) -> None:
+async def test_a_task_is_found_by_the_ending_of_its_id(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     whole = (await world.task(f"b[{DAY}]", "queued"))["id"]
@@ -41,14 +41,14 @@ async def test_a_task_is_named_by_the_end_of_its_id(database: Database) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "%", "xyz", "'; DROP TABLE tasks"])
-async def test_what_is_no_id_is_refused(database: Database, text: str) -> None:
+async def test_an_invalid_id_is_rejected(database: Database, text: str) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     async with world.conn() as conn:
         with pytest.raises(InvalidInput, match="not the id of a task"):
             await task_id(conn, world.org, text)
 
 
-async def test_ids_that_are_not_there_or_not_clear_are_refused(database: Database) -> None:
+async def test_unknown_and_ambiguous_ids_are_rejected(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", "2013-01-01..2013-12-31")
     async with world.conn() as conn:
@@ -62,7 +62,7 @@ async def test_ids_that_are_not_there_or_not_clear_are_refused(database: Databas
             await task_id(conn, world.org, digit)
 
 
-async def test_invalidations_tell_what_became_of_them(database: Database) -> None:
+async def test_invalidations_have_an_outcome(database: Database) -> None:
     world = await World.made(database, source("a"), source("z"), job("b", "a"))
     await world.changed("a", DAY, columns=("x",), rows={"n": 1})
     await world.change("z", DAY)
@@ -78,7 +78,7 @@ def outline(nodes: tuple[LineageNode, ...]) -> list[object]:
     return [(node.dataset, outline(node.next)) if node.next else node.dataset for node in nodes]
 
 
-async def test_lineage_goes_down_and_up(database: Database) -> None:
+async def test_lineage_downstream_and_upstream(database: Database) -> None:
     world = await World.made(
         database, source("a"), source("z"), job("b", "a"), job("c", "b", "z"), job("d", "b")
     )
@@ -88,7 +88,7 @@ async def test_lineage_goes_down_and_up(database: Database) -> None:
     assert outline(up) == [("c", [("b", ["a"]), "z"])]
 
 
-async def test_what_was_shown_before_is_not_shown_again(database: Database) -> None:
+async def test_a_dataset_is_expanded_once(database: Database) -> None:
     jobs = [source("d0")]
     for n in range(20):
         jobs += [job(f"l{n}", f"d{n}"), job(f"r{n}", f"d{n}"), job(f"d{n + 1}", f"l{n}", f"r{n}")]
@@ -99,7 +99,7 @@ async def test_what_was_shown_before_is_not_shown_again(database: Database) -> N
     assert right.next[0].again
 
 
-async def test_columns_stand_at_their_edge(database: Database) -> None:
+async def test_edges_have_columns(database: Database) -> None:
     columns = {"y": ["a.x"], "*": ["a.k"]}
     world = await World.made(database, source("a"), job("b", "a", columns=columns), job("c", "b"))
     (root,) = await lineage_tree(world.caller, world.service, "a")
@@ -107,7 +107,7 @@ async def test_columns_stand_at_their_edge(database: Database) -> None:
     assert root.next[0].next[0].columns is None
 
 
-async def test_a_database_without_a_schema_lacks_all_of_it(empty_database_url: str) -> None:
+async def test_an_empty_database_lacks_all_migrations(empty_database_url: str) -> None:
     async with (
         await Database.open(empty_database_url) as database,
         database.connection() as conn,
@@ -115,6 +115,6 @@ async def test_a_database_without_a_schema_lacks_all_of_it(empty_database_url: s
         assert (await missing_migrations(conn))[0] == "0001_schema"
 
 
-async def test_a_migrated_database_lacks_nothing(database: Database) -> None:
+async def test_a_migrated_database_lacks_no_migration(database: Database) -> None:
     async with database.connection() as conn:
         assert await missing_migrations(conn) == []

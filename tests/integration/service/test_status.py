@@ -1,4 +1,4 @@
-"""Status: counts, ages, and who is stuck behind whom."""
+"""Status: counts, ages, and stuck tasks with the tasks blocked by them."""
 
 from engine.flow.execution.fail import fail
 from engine.flow.ingestion.ingest import ingest
@@ -29,7 +29,7 @@ async def test_an_empty_org_is_at_rest(database: Database) -> None:
     assert (view.open_invalidations, view.oldest_seconds, view.dead_letters) == (0, None, 0)
 
 
-async def test_what_is_open_has_an_age(database: Database) -> None:
+async def test_open_invalidations_have_an_age(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.change("a", DAY)
     view = await seen(world)
@@ -39,7 +39,7 @@ async def test_what_is_open_has_an_age(database: Database) -> None:
     assert view.oldest_seconds >= 0
 
 
-async def test_a_failed_task_says_how_many_wait_behind_it(database: Database) -> None:
+async def test_a_failed_task_counts_blocked_tasks(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"), job("d", "c"))
     await world.changed("a", DAY)
     await failing(world)
@@ -50,7 +50,7 @@ async def test_a_failed_task_says_how_many_wait_behind_it(database: Database) ->
     assert [worker.id for worker in view.workers] == ["w1"]
 
 
-async def test_a_held_task_says_what_it_waits_for(database: Database) -> None:
+async def test_a_first_run_lists_missing_inputs(database: Database) -> None:
     both = {"dataset": "z", "wait_for": "all"}
     world = await World.made(database, source("a"), source("z"), job("b", "a", both))
     await world.changed("a", DAY)
@@ -87,7 +87,7 @@ async def wave(world: World, *datasets: str) -> Progress:
     return await progress(world.caller, world.service, invalidations)
 
 
-async def test_progress_counts_the_tasks_of_its_own_wave_only(database: Database) -> None:
+async def test_progress_counts_only_tasks_of_the_invalidations(database: Database) -> None:
     world = await World.made(
         database, source("a"), source("z"), job("b", "a"), job("c", "b"), job("y", "z")
     )
@@ -96,7 +96,7 @@ async def test_progress_counts_the_tasks_of_its_own_wave_only(database: Database
     assert (await wave(world, "z")).total == 1
 
 
-async def test_progress_is_over_when_only_a_person_can_go_on(database: Database) -> None:
+async def test_progress_is_over_if_only_a_person_can_continue(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     requested = await world.change("a", DAY)
     await world.plan()
@@ -107,7 +107,7 @@ async def test_progress_is_over_when_only_a_person_can_go_on(database: Database)
     assert (last.total, last.finished) == (2, 1)
 
 
-async def test_a_deploy_names_what_it_has_built_anew(database: Database) -> None:
+async def test_the_build_of_a_deploy(database: Database) -> None:
     jobs = [source("a"), job("b", "a"), job("c", "b")]
     world = await World.made(database, *jobs)
     await world.changed("a", DAY)
