@@ -13,7 +13,7 @@ from engine.printable import printable
 
 _SETUP = "Set up"
 _CHANGE = "Change"
-_LOOK = "Look"
+_INSPECT = "Inspect"
 _SERVE = "Run"
 
 COMMANDS = {
@@ -40,14 +40,14 @@ COMMANDS = {
     "reject": (_CHANGE, "Reject plans pending approval."),
     "invalidate": (_CHANGE, "Mark part of a dataset as changed."),
     "run": (_CHANGE, "Recompute a job's outputs."),
-    "status": (_LOOK, "Show the state of the org."),
-    "audit": (_LOOK, "Check every partition for lost work."),
-    "explain": (_LOOK, "Explain a task, or the state of a partition."),
-    "plans": (_LOOK, "List plans, or show a plan."),
-    "tasks": (_LOOK, "List, retry or cancel tasks."),
-    "invalidations": (_LOOK, "List or replay invalidations."),
-    "lineage": (_LOOK, "Show the lineage of datasets."),
-    "dead-letters": (_LOOK, "List, show, replay or close dead letters."),
+    "status": (_INSPECT, "Show the state of the org."),
+    "audit": (_INSPECT, "Check every partition for lost work."),
+    "explain": (_INSPECT, "Explain a task, or the state of a partition."),
+    "plans": (_INSPECT, "List plans, or show a plan."),
+    "tasks": (_INSPECT, "List, retry or cancel tasks."),
+    "invalidations": (_INSPECT, "List or replay invalidations."),
+    "lineage": (_INSPECT, "Show the lineage of datasets."),
+    "dead-letters": (_INSPECT, "List, show, replay or close dead letters."),
 }
 """Panel and help by command; the code is in the module of the same name."""
 

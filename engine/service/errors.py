@@ -14,4 +14,4 @@ def database_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise ServiceUnavailable(f"the database refused: {str(error).strip()}") from error
+        raise ServiceUnavailable(f"database error: {str(error).strip()}") from error

@@ -17,5 +17,5 @@ async def test_queries_and_commands_report_errors_of_the_database(database: Data
         await conn.execute("ALTER TABLE knockon.orgs RENAME TO moved")
         await conn.execute("ALTER TABLE knockon.tasks RENAME TO moved_too")
     for operation in (status(caller, service), set_blast_radius(caller, service, 3)):
-        with pytest.raises(ServiceUnavailable, match=r"the database refused: .* does not exist"):
+        with pytest.raises(ServiceUnavailable, match=r"database error: .* does not exist"):
             await operation
