@@ -19,7 +19,7 @@ def _check_names(around: Surroundings) -> Iterator[Problem]:
     seen: set[str] = set()
     for j, job in enumerate(around.dag.jobs):
         if job.name in seen:
-            yield Problem(("jobs", j, "name"), f"another job is called {job.name!r}: rename one")
+            yield Problem(("jobs", j, "name"), f"another job has the name {job.name!r}: rename one")
         seen.add(job.name)
 
 

@@ -39,14 +39,18 @@ def _check_source(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Pr
         yield Problem(path, "a source job needs `source:`, the feed of its changes")
     for name, field in JobSpec.model_fields.items():
         if name not in _OF_A_SOURCE and getattr(job, name) != field.default:
-            yield Problem((*path, name), "nothing runs for a source job: delete this key")
+            yield Problem((*path, name), "source jobs do not run: delete this key")
     if isinstance(job.source, PostgresSource) and len(job.outputs) > 1:
-        yield Problem((*path, "outputs"), "a table is one dataset: make a source job for each")
+        yield Problem(
+            (*path, "outputs"), "a table is a single dataset: write a source job for each output"
+        )
     if isinstance(job.source, KafkaSource):
         yield from check_kafka(job, job.source, (*path, "source"), around.readable)
         if job.source.discover and job.source.discover.dag == around.dag.dag:
             at = (*path, "source", "discover", "dag")
-            yield Problem(at, "this DAG is the file's own: name one for what is discovered alone")
+            yield Problem(
+                at, "this is the DAG of the file: name a separate DAG for discovered datasets"
+            )
     if isinstance(job.source, ScheduleSource):
         yield from _check_schedule(job.source, (*path, "source"))
 
@@ -56,7 +60,8 @@ def _check_schedule(source: ScheduleSource, path: Path) -> Iterator[Problem]:
         ZoneInfo(source.zone)
     except (KeyError, ValueError, OSError):
         yield Problem(
-            (*path, "zone"), f"{source.zone!r} is no IANA time zone: write one like Europe/Berlin"
+            (*path, "zone"),
+            f"{source.zone!r} is not an IANA time zone: write one like Europe/Berlin",
         )
     try:
         has_times = previous_time(source.cron, _SOME_TIME) is not None
@@ -64,7 +69,7 @@ def _check_schedule(source: ScheduleSource, path: Path) -> Iterator[Problem]:
         yield Problem((*path, "cron"), f"{error}: write five fields, like '0 2 * * *'")
     else:
         if not has_times:
-            yield Problem((*path, "cron"), f"{source.cron!r} names no date that exists")
+            yield Problem((*path, "cron"), f"{source.cron!r} matches no existing date")
 
 
 def _check_activation(job: JobSpec, path: Path) -> Iterator[Problem]:
@@ -85,12 +90,12 @@ def _check_activation(job: JobSpec, path: Path) -> Iterator[Problem]:
 def _check_env(job: JobSpec, path: Path) -> Iterator[Problem]:
     given = job.config["env"]
     if job.operator == "python":
-        yield Problem(path, "python runs within the worker's process: pass values as kwargs")
+        yield Problem(path, "Python jobs run in the worker's process: pass values as kwargs")
     elif job.operator == "shell" and not is_environment(given):
         yield Problem(
             path,
-            "this is a mapping from names of variables to texts: quote numbers; names that begin "
-            "with KNOCKON_ are Knockon's own",
+            "this must map names of variables to texts: quote numbers; names that begin with "
+            "KNOCKON_ are reserved",
         )
 
 
@@ -115,14 +120,14 @@ def _check_rows(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Prob
         if job.update_strategy != UpdateStrategy.APPEND:
             yield Problem(
                 (*path, "update_strategy"),
-                "a PerUpdate job sees new rows only: set update_strategy: append, or the rows "
-                "from before are lost",
+                "a PerUpdate job reads only new rows: set update_strategy: append, because replace "
+                "would delete earlier rows",
             )
     else:
         for i in followed:
             yield Problem(
                 (*path, "inputs", i, "cursor"),
-                "only a PerUpdate job follows rows: delete this, or set execution_strategy",
+                "only PerUpdate jobs have a cursor: delete this key, or set execution_strategy",
             )
     if job.update_strategy == UpdateStrategy.APPEND and not job.unique_key:
         yield Problem(
@@ -143,8 +148,8 @@ def _check_outputs(job: JobSpec, path: Path, around: Surroundings) -> Iterator[P
         if first and found and found.space != first.space:
             yield Problem(
                 (*path, "outputs", o, "partitioning"),
-                f"{output.dataset!r} is partitioned unlike {job.outputs[0].dataset!r}: make it "
-                "the same, or move it to a job of its own",
+                f"{output.dataset!r} is partitioned unlike {job.outputs[0].dataset!r}: use the "
+                "same partitioning, or a separate job",
             )
 
 
@@ -154,7 +159,7 @@ def _check_aliases(job: JobSpec, path: Path) -> Iterator[Problem]:
         if each.alias in seen:
             yield Problem(
                 (*path, "inputs", i),
-                f"another input is read as {each.alias!r} already: add `as:` with another name",
+                f"another input has the alias {each.alias!r}: add a different alias with `as:`",
             )
         seen.add(each.alias)
 
@@ -164,7 +169,7 @@ def _check_input(job: JobSpec, read: Input, path: Path, around: Surroundings) ->
     if source is None:
         if read.dataset not in around.datasets:
             hint = did_you_mean(read.dataset, around.datasets)
-            yield Problem(path, f"no job of any DAG makes the dataset {read.dataset!r}{hint}")
+            yield Problem(path, f"no job of any DAG produces the dataset {read.dataset!r}{hint}")
         return
     if read.cursor:
         at = (*path, "cursor", "column")
@@ -205,8 +210,8 @@ def _check_mapping(
     if isinstance(read.wait_for, int) and most is not None and read.wait_for > most:
         yield Problem(
             (*path, "wait_for"),
-            f"an output never has {read.wait_for} partitions of {read.dataset!r} to wait for: "
-            f"write {most} at most",
+            f"no output partition has {read.wait_for} input partitions of {read.dataset!r}: "
+            f"write at most {most}",
         )
 
 
@@ -236,7 +241,7 @@ def _check_reference(
     alias, _, column = reference.partition(".")
     if alias not in aliases:
         hint = did_you_mean(alias, aliases)
-        yield Problem(path, f"the job reads nothing as {alias!r}: name one of its inputs{hint}")
+        yield Problem(path, f"the job has no input with the alias {alias!r}{hint}")
     elif column != EVERY_COLUMN:
         yield from _check_column(column, aliases[alias], around.readable.get(aliases[alias]), path)
 

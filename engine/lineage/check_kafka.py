@@ -38,42 +38,46 @@ def check_kafka(
     job: JobSpec, source: KafkaSource, path: Path, readable: Mapping[str, Readable]
 ) -> Iterator[Problem]:
     """Report all problems of a Kafka source."""
-    made = [output.dataset for output in job.outputs]
-    if source.dataset and source.dataset not in made:
-        hint = did_you_mean(source.dataset, made)
-        message = f"the job has no output {source.dataset!r}: name one of its own{hint}"
+    outputs = [output.dataset for output in job.outputs]
+    if source.dataset and source.dataset not in outputs:
+        hint = did_you_mean(source.dataset, outputs)
+        message = f"the job has no output {source.dataset!r}: name an output of the job{hint}"
         yield Problem((*path, "dataset"), message)
     yield from _check_options(source, path)
     if source.discover is not None:
         yield from _check_discovery(source, source.discover, (*path, "discover"))
     if source.dead_letters == source.topic:
-        yield Problem((*path, "dead_letters"), "this is the topic that is read: name another one")
+        yield Problem(
+            (*path, "dead_letters"), "this is the topic of the source: name another topic"
+        )
     if source.format not in BOUND:
         return
-    about = [source.dataset] if source.dataset else made
-    if len(about) > 1 and source.format not in _OF_MANY:
-        message = f"messages of format {source.format} are about one dataset: add `dataset:`"
+    datasets = [source.dataset] if source.dataset else outputs
+    if len(datasets) > 1 and source.format not in _OF_MANY:
+        message = f"messages of format {source.format} are about a single dataset: add `dataset:`"
         yield Problem(path, message)
-    elif found := readable.get(about[0]):  # all outputs of a job have the same partitioning
-        yield from _check_binding(source, path, found)
-    if len(about) > 1 and source.name is not None and "{dataset}" not in source.name:
-        message = "the source has several datasets: write {dataset} where each one's name stands"
+    elif dataset := readable.get(datasets[0]):  # all outputs of a job have the same partitioning
+        yield from _check_binding(source, path, dataset)
+    if len(datasets) > 1 and source.name is not None and "{dataset}" not in source.name:
+        message = "the source has several datasets: write {dataset} in place of the name"
         yield Problem((*path, "name"), message)
 
 
 def _check_options(source: KafkaSource, path: Path) -> Iterator[Problem]:
-    taken = BOUND.get(source.format, frozenset())
-    for option in sorted(_OPTIONS - taken):
+    supported = BOUND.get(source.format, frozenset())
+    for option in sorted(_OPTIONS - supported):
         if getattr(source, option) is not None:
-            takers = " or ".join(name for name in BOUND if option in BOUND[name])
+            formats = " or ".join(name for name in BOUND if option in BOUND[name])
             yield Problem(
                 (*path, option),
-                f"format {source.format} does not take this key: delete it, or use {takers}",
+                f"format {source.format} does not support this key: delete it, or use {formats}",
             )
     if source.format == "s3" and source.pattern is None:
-        yield Problem(path, "format s3 needs `pattern:`, which object keys count: sales/dt={dt}/")
+        yield Problem(path, "format s3 needs a `pattern:` of object keys: sales/dt={dt}/")
     if source.registry is not None and not re.match(r"https?://[^/]", source.registry):
-        yield Problem((*path, "registry"), "this is a URL: write one like http://registry:8081")
+        yield Problem(
+            (*path, "registry"), "this must be a URL: write one like http://registry:8081"
+        )
 
 
 def _check_binding(source: KafkaSource, path: Path, dataset: Readable) -> Iterator[Problem]:
@@ -100,16 +104,17 @@ def _check_discovery(source: KafkaSource, rule: Discovery, path: Path) -> Iterat
     if not groups or sorted(groups) != sorted(set(used)) or _has_loose_braces(rule.name):
         yield Problem(
             (*path, "name"),
-            "write names in braces for what differs, each once, and the same ones in `dataset`: "
-            "shop.{table}",
+            "write each variable part once, as a name in braces, with the same names in "
+            "`dataset`: shop.{table}",
         )
     if not all(re.match(r"[^A-Za-z0-9_]", text) for text in GROUP.split(rule.name)[2:-1:2]):
         yield Problem(
-            (*path, "name"), "a group takes letters, digits and _: part two by something else"
+            (*path, "name"),
+            "groups match letters, digits and _: separate two groups by another character",
         )
     if not NAME.fullmatch(GROUP.sub("x", rule.dataset)):
         yield Problem(
-            (*path, "dataset"), "this makes no name of a dataset: write one like shop_{table}"
+            (*path, "dataset"), "this is not the name of a dataset: write one like shop_{table}"
         )
 
 
@@ -131,10 +136,10 @@ def _check_spot(dimension: Dimension, spot: PartitionField, path: Path) -> Itera
         else ()
     )
     if spot.unit is not None and spot.unit not in fitting:
-        what = f"write {', '.join(fitting)}" if fitting else "delete it: its keys are texts"
+        what = f"write {', '.join(fitting)}" if fitting else "delete it: the keys are texts"
         yield Problem((*path, "unit"), f"{spot.unit!r} does not fit the dimension: {what}")
     if spot.clock is not None and not isinstance(dimension, TimeDimension):
-        yield Problem((*path, "clock"), "only a time dimension has a clock: delete this")
+        yield Problem((*path, "clock"), "only time dimensions have a clock: delete this key")
 
 
 def _check_pattern(
@@ -142,13 +147,13 @@ def _check_pattern(
 ) -> Iterator[Problem]:
     groups = GROUP.findall(pattern)
     if _has_loose_braces(pattern) or len(set(groups)) < len(groups):
-        yield Problem(path, "a group is a name in braces, each once: sales/dt={dt}/")
+        yield Problem(path, "groups are distinct names in braces: sales/dt={dt}/")
     fields = source.partition or {}
     for name, dimension in dataset.space.dimensions:
         spot = fields.get(name) or PartitionField(field=dimension.column or name)
         if spot.field is not None and spot.field not in groups:
             yield Problem(
                 path,
-                f"it has no group {{{spot.field}}} for the dimension {name!r}: add it, or name "
-                "another group or a constant under `partition`",
+                f"there is no group {{{spot.field}}} for the dimension {name!r}: add the group, or "
+                "name another group or a constant under `partition`",
             )

@@ -8,8 +8,8 @@ from engine.model.references import PREFIX, literal_secrets
 from engine.model.source_positions import Path, Problem
 
 _MESSAGE = (
-    f"this holds a secret, and DAG files are stored: write ${{NAME}} for it, and set {PREFIX}NAME "
-    "in the environment of the process that needs it"
+    f"this contains a secret, and DAG files are stored: write ${{NAME}} instead, and set "
+    f"{PREFIX}NAME in the environment of the process"
 )
 
 

@@ -87,7 +87,7 @@ def _check_storage(job: JobSpec, output: Output, path: Path) -> Iterator[Problem
     if adopt is not None and not isinstance(adopt, bool):
         yield Problem((*path, "storage", "adopt"), "this must be true or false")
     if adopt and _is_source(job):
-        yield Problem((*path, "storage", "adopt"), "nothing writes to a source: delete this key")
+        yield Problem((*path, "storage", "adopt"), "jobs do not write to sources: delete this key")
 
 
 def _check_use(
@@ -96,7 +96,7 @@ def _check_use(
     at = (*path, "storage", "table") if "table" in output.storage else path
     text = table_text(output.storage, output.dataset)
     if not use.is_source and any(table.is_reserved for table in use.tables):
-        yield Problem(at, f"table {text} belongs to Knockon or PostgreSQL: name another one")
+        yield Problem(at, f"table {text} belongs to Knockon or PostgreSQL: name another table")
     others = (other for table in sorted(use.tables) for other in used.get(table, ()))
     for other in others:
         if other.dataset != use.dataset and not (other.is_source and use.is_source):

@@ -40,12 +40,12 @@ CONTRADICTIONS = [
     (
         "source: {kind: manual}",
         "source: {kind: manual}\n    config: {sql: SELECT 1}",
-        "6:5: jobs[0].config: nothing runs for a source job: delete this key",
+        "6:5: jobs[0].config: source jobs do not run: delete this key",
     ),
     (
         "source: {kind: manual}",
         "source: {kind: manual}\n    inputs: [mart]",
-        "6:5: jobs[0].inputs: nothing runs for a source job: delete this key",
+        "6:5: jobs[0].inputs: source jobs do not run: delete this key",
     ),
     (
         "{dataset: src, columns",
@@ -81,17 +81,17 @@ CONTRADICTIONS = [
     (
         "{kind: manual}",
         "{kind: schedule, cron: 0 2 * * *, zone: Mars/Base}",
-        "5:47: jobs[0].source.zone: 'Mars/Base' is no IANA time zone",
+        "5:47: jobs[0].source.zone: 'Mars/Base' is not an IANA time zone",
     ),
     (
         "{kind: manual}\n    outputs:",
         "{kind: postgres, table: t}\n    outputs:\n      - {dataset: second}",
-        "6:5: jobs[0].outputs: a table is one dataset: make a source job for each",
+        "6:5: jobs[0].outputs: a table is a single dataset: write a source job for each",
     ),
     (
         "{kind: manual}",
         "{kind: kafka, topic: t, dataset: srk}",
-        "5:37: jobs[0].source.dataset: the job has no output 'srk': name one of its own; did you",
+        "5:37: jobs[0].source.dataset: the job has no output 'srk': name an output of the job",
     ),
     (
         "outputs:\n      - {dataset: mart,",
@@ -116,17 +116,17 @@ CONTRADICTIONS = [
     (
         "{dataset: src}",
         "{dataset: scr, as: src}",
-        "10:9: jobs[1].inputs[0]: no job of any DAG makes the dataset 'scr'; did you mean 'src'?",
+        "10:9: jobs[1].inputs[0]: no job of any DAG produces the dataset 'scr'; did you mean",
     ),
     (
         "{dataset: src}",
         "src\n      - kinsd",
-        "11:9: jobs[1].inputs[1]: no job of any DAG makes the dataset 'kinsd'; did you mean 'kin",
+        "11:9: jobs[1].inputs[1]: no job of any DAG produces the dataset 'kinsd'; did you mean",
     ),
     (
         "{dataset: src}",
         "src\n      - {dataset: mart, as: src}",
-        "11:9: jobs[1].inputs[1]: another input is read as 'src' already: add `as:`",
+        "11:9: jobs[1].inputs[1]: another input has the alias 'src': add a different alias",
     ),
     (
         "{dataset: src}",
@@ -141,12 +141,12 @@ CONTRADICTIONS = [
     (
         "{dataset: src}",
         "{dataset: src, wait_for: 2}",
-        "10:24: jobs[1].inputs[0].wait_for: an output never has 2 partitions of 'src'",
+        "10:24: jobs[1].inputs[0].wait_for: no output partition has 2 input partitions of 'src'",
     ),
     (
         "{dataset: src}",
         "{dataset: src, cursor: {column: id, type: integer}}",
-        "10:24: jobs[1].inputs[0].cursor: only a PerUpdate job follows rows",
+        "10:24: jobs[1].inputs[0].cursor: only PerUpdate jobs have a cursor",
     ),
     (
         "{dataset: src}",
@@ -161,7 +161,7 @@ CONTRADICTIONS = [
     (
         "config: {sql: SELECT 1}",
         "config: {sql: SELECT 1}\n    execution_strategy: PerUpdate\n    update_strategy: replace",
-        "15:5: jobs[1].update_strategy: a PerUpdate job sees new rows only: set update_strategy",
+        "15:5: jobs[1].update_strategy: a PerUpdate job reads only new rows: set update_strategy",
     ),
     (
         "config: {sql: SELECT 1}",
@@ -176,8 +176,8 @@ CONTRADICTIONS = [
     (
         "[src.y]",
         "[scr.y]",
-        "12:39: jobs[1].outputs[0].columns.x[0]: the job reads nothing as 'scr': name one of its "
-        "inputs; did you mean 'src'?",
+        "12:39: jobs[1].outputs[0].columns.x[0]: the job has no input with the alias 'scr'"
+        "; did you mean 'src'?",
     ),
     (
         "[src.y]",
@@ -187,7 +187,7 @@ CONTRADICTIONS = [
     (
         "outputs:\n      - {dataset: mart,",
         "outputs:\n      - {dataset: m, partitioning: {dt: {time: hour}}}\n      - {dataset: mart,",
-        "13:48: jobs[1].outputs[1].partitioning: 'mart' is partitioned unlike 'm': make it the sa",
+        "13:48: jobs[1].outputs[1].partitioning: 'mart' is partitioned unlike 'm': use the same",
     ),
     (
         "partitioning: {dt: {time: day, end: 2014-01-01}}}\n    config",
@@ -204,7 +204,7 @@ CONTRADICTIONS = [
         "{time: day, zone: Mars/Base}}}\n    config",
         "12:48: jobs[1].outputs[0].partitioning: dimension 'dt': ",
     ),
-    ("name: mart", "name: src", "8:5: jobs[1].name: another job is called 'src': rename one"),
+    ("name: mart", "name: src", "8:5: jobs[1].name: another job has the name 'src': rename one"),
     (
         "{dataset: mart,",
         "{dataset: src,",

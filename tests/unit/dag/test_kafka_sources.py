@@ -53,11 +53,11 @@ def test_the_formats_that_are_bound_are_those_that_are_checked() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("pattern: a/", "jobs[0].source.pattern: format knockon does not take this key: delete it"),
-        ("format: csv, table: a.b", "jobs[0].source.table: format csv does not take this key"),
-        ("format: s3, pattern: 'a/{dt}/{n}/{region}', key: [a]", "key: format s3 does not take"),
-        ("format: s3", "jobs[0].source: format s3 needs `pattern:`"),
-        ("dead_letters: t", "source.dead_letters: this is the topic that is read: name another"),
+        ("pattern: a/", "jobs[0].source.pattern: format knockon does not support this key"),
+        ("format: csv, table: a.b", "jobs[0].source.table: format csv does not support this key"),
+        ("format: s3, pattern: 'a/{dt}/{n}/{region}', key: [a]", "key: format s3 does not support"),
+        ("format: s3", "jobs[0].source: format s3 needs a `pattern:`"),
+        ("dead_letters: t", "source.dead_letters: this is the topic of the source: name another"),
         ("dead_letters: a b", "source.dead_letters: 'a b' is not a topic's name: letters, digits"),
         (
             "format: debezium, patition: {dt: a}",
@@ -94,7 +94,7 @@ def test_the_formats_that_are_bound_are_those_that_are_checked() -> None:
         ),
         (
             "format: debezium, partition: {n: {field: a, clock: utc}}",
-            "partition.n.clock: only a time dimension has a clock",
+            "partition.n.clock: only time dimensions have a clock",
         ),
         (
             "format: debezium, columns: {amont: a}",
@@ -102,15 +102,15 @@ def test_the_formats_that_are_bound_are_those_that_are_checked() -> None:
         ),
         (
             "format: s3, pattern: 'a/{dt}/{n}/'",
-            "pattern: it has no group {region} for the dimension 'region': add it",
+            "pattern: there is no group {region} for the dimension 'region': add the group",
         ),
         (
             "format: s3, pattern: 'a/{dt}/{n}/{region}/{dt'",
-            "pattern: a group is a name in braces, each once",
+            "pattern: groups are distinct names in braces",
         ),
         ("format: openlineage, unknown: skip", "unknown: 'skip' is not one of reject, ignore"),
         ("format: s3, namespace: n, pattern: 'a/{dt}/{n}/{region}'", "namespace: format s3"),
-        ("format: record, registry: 'host:8081'", "registry: this is a URL: write one like"),
+        ("format: record, registry: 'host:8081'", "registry: this must be a URL: write one like"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_line(source: str, message: str) -> None:
@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_refused_with_its_line(source: str, message: str) -
 def test_a_bound_format_is_about_one_dataset() -> None:
     two = DAG + "      - {{dataset: b}}\n"
 
-    assert "messages of format debezium are about one dataset: add `dataset:`" in refusal(
+    assert "messages of format debezium are about a single dataset: add `dataset:`" in refusal(
         "format: debezium", two
     )
 
@@ -138,7 +138,7 @@ def test_openlineage_names_its_datasets() -> None:
     )
 
     assert compiled("format: openlineage, name: 'public.{{dataset}}'", two)
-    assert "source.name: the source has several datasets: write {dataset} where" in refusal(
+    assert "source.name: the source has several datasets: write {dataset} in place" in refusal(
         "format: openlineage, name: public.b", two
     )
     assert compiled("format: openlineage, name: public.b, dataset: b", two)
@@ -147,14 +147,14 @@ def test_openlineage_names_its_datasets() -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("dag: d, name: 's.{t}', dataset: 's_{t}'", "dag: this DAG is the file's own"),
-        ("dag: x, name: s, dataset: s", "name: write names in braces"),
-        ("dag: x, name: '{a}.{b}', dataset: '{a}'", "name: write names in braces"),
-        ("dag: x, name: '{a}.{a}', dataset: '{a}'", "name: write names in braces"),
-        ("dag: x, name: 's.{t', dataset: '{t}'", "name: write names in braces"),
-        ("dag: x, name: '{a}x{b}', dataset: '{a}{b}'", "name: a group takes letters, digits"),
-        ("dag: x, name: '{a}{b}', dataset: '{a}{b}'", "name: a group takes letters, digits"),
-        ("dag: x, name: 's.{t}', dataset: 's/{t}'", "dataset: this makes no name of a dataset"),
+        ("dag: d, name: 's.{t}', dataset: 's_{t}'", "dag: this is the DAG of the file"),
+        ("dag: x, name: s, dataset: s", "name: write each variable part once"),
+        ("dag: x, name: '{a}.{b}', dataset: '{a}'", "name: write each variable part once"),
+        ("dag: x, name: '{a}.{a}', dataset: '{a}'", "name: write each variable part once"),
+        ("dag: x, name: 's.{t', dataset: '{t}'", "name: write each variable part once"),
+        ("dag: x, name: '{a}x{b}', dataset: '{a}{b}'", "name: groups match letters, digits"),
+        ("dag: x, name: '{a}{b}', dataset: '{a}{b}'", "name: groups match letters, digits"),
+        ("dag: x, name: 's.{t}', dataset: 's/{t}'", "dataset: this is not the name of a dataset"),
     ],
 )
 def test_a_rule_that_cannot_be_followed_is_refused(said: str, message: str) -> None:
@@ -162,7 +162,7 @@ def test_a_rule_that_cannot_be_followed_is_refused(said: str, message: str) -> N
     assert f"source.discover.{message}" in refusal(source)
 
 
-def test_a_rule_says_whose_datasets_it_means() -> None:
+def test_a_rule_needs_a_namespace() -> None:
     rule = "discover: {dag: x, name: 's.{t}', dataset: 's_{t}'}"
     assert "discover: discovery needs a namespace" in refusal(f"format: openlineage, {rule}")
-    assert "discover: format s3 does not take" in refusal(f"format: s3, {rule}")
+    assert "discover: format s3 does not support" in refusal(f"format: s3, {rule}")

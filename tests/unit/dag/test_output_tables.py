@@ -118,7 +118,9 @@ def test_tables_apart_are_accepted(jobs: tuple[dict[str, Any], ...]) -> None:
 def test_adopt_is_a_boolean_and_not_for_sources() -> None:
     source = _source("ev")
     source["outputs"][0]["storage"] = {"adopt": True}
-    with pytest.raises(InvalidDag, match=r"(?s)nothing writes to a source.*must be true or false"):
+    with pytest.raises(
+        InvalidDag, match=r"(?s)jobs do not write to sources.*must be true or false"
+    ):
         _compiled(source, _job("clean", {"adopt": "yes"}))
 
 

@@ -52,14 +52,14 @@ WRITTEN = [
 
 @pytest.mark.parametrize("job", WRITTEN)
 def test_a_secret_in_a_job_is_rejected(job: dict[str, Any]) -> None:
-    with pytest.raises(InvalidDag, match=r"jobs\[1\].*write \$\{NAME\} for it") as refused:
+    with pytest.raises(InvalidDag, match=r"jobs\[1\].*write \$\{NAME\} instead") as refused:
         _compile(job)
     assert SECRET not in str(refused.value)
 
 
 @pytest.mark.parametrize("user", [f"me:{SECRET}", f":{SECRET}", SECRET, f"${{USER}}:{SECRET}"])
 def test_a_secret_in_the_address_of_a_registry_is_rejected(user: str) -> None:
-    with pytest.raises(InvalidDag, match=r"source.registry: this holds a secret") as refused:
+    with pytest.raises(InvalidDag, match=r"source.registry: this contains a secret") as refused:
         _compile(source={"registry": f"https://{user}@registry:8081"})
     assert SECRET not in str(refused.value)
 
@@ -99,7 +99,7 @@ def test_references_and_other_texts_are_accepted(
 
 @pytest.mark.parametrize("env", [["A=b"], {"A": 1}, {"KNOCKON_ORG": "x"}, {"a-b": "x"}, "A=b"])
 def test_an_environment_is_a_mapping_of_texts(env: Any) -> None:
-    with pytest.raises(InvalidDag, match=r"jobs\[1\].config.env.*mapping from names of variables"):
+    with pytest.raises(InvalidDag, match=r"jobs\[1\].config.env.*map names of variables"):
         _compile({"config": {"command": "x", "env": env}})
 
 
