@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from engine.model import scaling
 from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 
 WaitFor = Literal["any", "all"] | int
@@ -65,9 +66,9 @@ class Job(msgspec.Struct, frozen=True, gc=False):
         return f"{self.dag_name}.{self.name}"
 
     @property
-    def partitions_per_task(self) -> int:
+    def max_partitions_per_run(self) -> int:
         """The maximum number of adjacent output partitions per task."""
-        return int(self.scaling.get("partitions_per_task", 1))
+        return scaling.max_partitions_per_run(self.scaling)
 
     @property
     def is_single_run(self) -> bool:
@@ -77,7 +78,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     @property
     def has_task_for_each_key(self) -> bool:
         """True if every output partition has a task of its own."""
-        return self.strategy == ExecutionStrategy.PER_PARTITION and self.partitions_per_task == 1
+        return self.strategy == ExecutionStrategy.PER_PARTITION and self.max_partitions_per_run == 1
 
     @property
     def writes_with_its_completion(self) -> bool:
@@ -87,7 +88,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     @property
     def priority(self) -> int:
         """The priority of tasks: higher values are claimed first."""
-        return int(self.scaling.get("priority", 0))
+        return scaling.priority(self.scaling)
 
     @property
     def waits_for_inputs(self) -> bool:

@@ -43,6 +43,12 @@ class TaskStatus(StrEnum):
     CANCELED = "canceled"
 
 
+UNSTARTED_STATUSES: Final = (TaskStatus.BLOCKED, TaskStatus.QUEUED)
+"""Statuses of tasks that a plan joins: at most one per block of a job."""
+
+STARTABLE_STATUSES: Final = (TaskStatus.QUEUED, TaskStatus.RUNNING)
+"""Statuses of tasks that run now or as soon as a worker is free."""
+
 PENDING_STATUSES: Final = (TaskStatus.BLOCKED, TaskStatus.QUEUED, TaskStatus.RUNNING)
 """Statuses of tasks that end without any decision by a person."""
 

@@ -28,7 +28,7 @@ def cached_step_blocks() -> Callable[[Step, Job], Sequence[TaskBlock]]:
             id(step.partitions),
             id(step.directly_invalidated),
             job.is_single_run,
-            job.partitions_per_task,
+            job.max_partitions_per_run,
         )
         if alike not in found:
             found[alike] = list(step_blocks(step, job))
@@ -40,7 +40,7 @@ def cached_step_blocks() -> Callable[[Step, Job], Sequence[TaskBlock]]:
 def step_blocks(step: Step, job: Job) -> Iterator[TaskBlock]:
     """Yield the tasks of a step, in the order of the partitions.
 
-    A block is a fixed set of up to ``partitions_per_task`` neighbors, so that triggers of any
+    A block is a fixed set of up to ``max_partitions_per_run`` neighbors, so that triggers of any
     neighbor find the same task: a `PerPartition` job has a task for each triggered block, with the
     triggered keys. A single-run job has one task, with all keys.
     """
@@ -50,7 +50,7 @@ def step_blocks(step: Step, job: Job) -> Iterator[TaskBlock]:
         yield SINGLE_RUN_BLOCK, tuple(space.keys(step.partitions)), must_run
         return
     invalidated = _keys(step, space)
-    for block_key, keys in space.blocks(step.partitions, job.partitions_per_task):
+    for block_key, keys in space.blocks(step.partitions, job.max_partitions_per_run):
         yield block_key, tuple(keys), not invalidated.isdisjoint(keys)
 
 

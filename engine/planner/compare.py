@@ -67,7 +67,7 @@ def _changed(before: Steps, now: Steps, lineage: Lineage) -> Iterator[Difference
 
 
 def _what_runs(step: Mapping[str, Any]) -> tuple[Any, ...]:
-    names = ("partitions", "directly_invalidated", "row_filters", "partitions_per_task")
+    names = ("partitions", "directly_invalidated", "row_filters", "max_partitions_per_run")
     return tuple(step.get(name) for name in names)
 
 
@@ -84,7 +84,7 @@ def _notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         yield f"must run: {_must_run(old)} before, {_must_run(new)} now"
     if old.get("row_filters") != new.get("row_filters"):
         yield f"rows: {old.get('row_filters')} before, {new.get('row_filters')} now"
-    before, now = old.get("partitions_per_task"), new.get("partitions_per_task")
+    before, now = old.get("max_partitions_per_run"), new.get("max_partitions_per_run")
     if before != now:
         yield f"partitions per task: {before} before, {now} now"
 

@@ -21,7 +21,7 @@ from engine.planner.dirty import DirtyScope, coalesce
 from engine.planner.plan import Trigger
 
 MAX_FILTERS = 50
-"""Row filters of one task; more are widened to all rows, here and where plans join a task."""
+"""Limit on the row filters of a task; more are widened to all rows, also where tasks are merged."""
 
 _NEW_ROWS = RowFilter()
 

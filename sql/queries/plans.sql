@@ -38,10 +38,8 @@ WHERE org_id = %(org_id)s AND state = 'proposed'
   AND created_at < clock_timestamp() - %(days)s * interval '1 day'
 
 -- :name jobs
--- The names of a plan's jobs, and their partitions per task. A deploy may have created new rows for
--- the same jobs since.
-SELECT id::text, dag_name, name,
-    coalesce((scaling ->> 'partitions_per_task')::int, 1) AS partitions_per_task
+-- The names and scaling of a plan's jobs. A deploy may have created new rows for the same jobs since.
+SELECT id::text, dag_name, name, scaling
 FROM knockon.jobs WHERE id = ANY(%(ids)s::uuid[])
 
 -- :name costs

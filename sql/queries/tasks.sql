@@ -45,7 +45,7 @@ SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'qu
     waiting_for = NULL,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(
         t.partitions || ARRAY(SELECT jsonb_array_elements_text(v.partitions))) AS p ORDER BY p),
-    row_filters = (SELECT CASE WHEN bool_or(f = 'null') OR count(*) > 50
+    row_filters = (SELECT CASE WHEN bool_or(f = 'null') OR count(*) > %(max_filters)s
                                OR sum(length(f::text)) > 100000 THEN '[null]'
                                ELSE coalesce(jsonb_agg(f), '[]') END
                    FROM (SELECT DISTINCT f
@@ -263,7 +263,7 @@ WITH rewired AS (
 UPDATE knockon.tasks t
 SET must_run = true,
     partitions = ARRAY(SELECT DISTINCT p FROM unnest(t.partitions || e.partitions) AS p ORDER BY p),
-    row_filters = (SELECT CASE WHEN bool_or(f = 'null') OR count(*) > 50
+    row_filters = (SELECT CASE WHEN bool_or(f = 'null') OR count(*) > %(max_filters)s
                                OR sum(length(f::text)) > 100000 THEN '[null]'
                                ELSE coalesce(jsonb_agg(f), '[]') END
                    FROM (SELECT DISTINCT f
@@ -308,8 +308,8 @@ RETURNING id
 -- Move unfinished tasks of jobs retained by a deploy to the new job rows, which may have another
 -- runtime or priority.
 UPDATE knockon.tasks SET job_id = j.id, runtime = j.runtime,
-    priority = coalesce((j.scaling ->> 'priority')::int, 0)
-FROM unnest(%(old)s::uuid[], %(new)s::uuid[]) AS v(old, new)
+    priority = v.priority
+FROM unnest(%(old)s::uuid[], %(new)s::uuid[], %(priorities)s::int[]) AS v(old, new, priority)
 JOIN knockon.jobs j ON j.id = v.new
 WHERE job_id = v.old AND status IN ('blocked', 'queued', 'running', 'failed')
 

@@ -37,6 +37,7 @@ from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, Regenerated, diff
 from engine.lineage.growth import grown_sources
 from engine.model.dag import DagFile
+from engine.model.scaling import max_partitions_per_run, priority
 from engine.model.states import ExecutionStrategy
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -200,16 +201,21 @@ async def _retain_tasks(
     rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=previous.version_id)
     old = {row["name"]: row["id"] for row in rows}
     sizes = {job.name: _size(job) for job in previous.compiled.jobs}
-    retained = {
-        job.name
+    retained = [
+        job
         for job in compiled.jobs
         if (job.name, _size(job)) in sizes.items() and not set(job.outputs) & set(created)
+    ]
+    pairs = {
+        "old": [old[job.name] for job in retained],
+        "new": [jobs[job.name] for job in retained],
     }
-    pairs = {"old": [old[name] for name in retained], "new": [jobs[name] for name in retained]}
-    await execute(conn, "tasks.repoint", **pairs)
+    priorities = [priority(job.scaling) for job in retained]
+    await execute(conn, "tasks.repoint", priorities=priorities, **pairs)
     await execute(conn, "cursors.delete", jobs=list(jobs.values()))
     await execute(conn, "cursors.repoint", **pairs)
-    others = [job for name, job in old.items() if name not in retained]
+    names = {job.name for job in retained}
+    others = [job for name, job in old.items() if name not in names]
     return await fetch(conn, "tasks.cancel_of_jobs", jobs=others, outcome=_SUPERSEDED)
 
 
@@ -217,7 +223,7 @@ def _size(job: CompiledJob) -> int | None:
     """Return the number of partitions per task; None for a single-run job."""
     if job.execution_strategy != ExecutionStrategy.PER_PARTITION:
         return None
-    return int(job.scaling.get("partitions_per_task", 1))
+    return max_partitions_per_run(job.scaling)
 
 
 async def _build(

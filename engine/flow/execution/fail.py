@@ -10,6 +10,7 @@ from engine.flow.execution.dependents import resolve_dependents
 from engine.flow.execution.unverified import mark_partly_written
 from engine.flow.shared.org_context import OrgContext
 from engine.model.task import Lease
+from engine.planner.strategy import MAX_FILTERS
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
 from engine.store.run import Row, execute, fetch_one
@@ -53,7 +54,14 @@ async def hand_over(
     conn: Connection, org: OrgContext, task: UUID, successor: UUID, error: str
 ) -> None:
     """Hand a task's work and dependents over to the successor queued behind it."""
-    await execute(conn, "tasks.hand_over", id=task, successor=successor, error=error)
+    await execute(
+        conn,
+        "tasks.hand_over",
+        id=task,
+        successor=successor,
+        error=error,
+        max_filters=MAX_FILTERS,
+    )
     await resolve_dependents(conn, org, [task])
     await notify(conn, TASKS, org.id)
 

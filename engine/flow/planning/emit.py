@@ -24,6 +24,7 @@ from engine.gc_pause import gc_paused
 from engine.lineage.graph import Lineage
 from engine.model.states import TaskStatus
 from engine.planner import Plan
+from engine.planner.strategy import MAX_FILTERS
 from engine.store.copying import copy_in, int4, jsonb, texts, uuids
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
@@ -96,7 +97,7 @@ async def _join(conn: Connection, tasks: Sequence[PlannedTask], plan_id: UUID) -
         }
         for task in tasks
     ]
-    await execute(conn, "tasks.join", rows=Jsonb(rows), plan_id=plan_id)
+    await execute(conn, "tasks.join", rows=Jsonb(rows), plan_id=plan_id, max_filters=MAX_FILTERS)
     dependencies = [
         {
             "task_id": UUID(bytes=task.id),

@@ -148,7 +148,7 @@ def _mapped_producers(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterat
         elif partitions is None:
             yield (producer_id.int, ANY_BLOCK)
         else:
-            blocks = partitions.space.blocks(partitions, producer.partitions_per_task)
+            blocks = partitions.space.blocks(partitions, producer.max_partitions_per_run)
             yield from ((producer_id.int, block_key) for block_key, _ in blocks)
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.planning.decision import Decision
 from engine.flow.shared.org_context import OrgContext
+from engine.model.scaling import max_partitions_per_run
 from engine.model.states import PlanState
 from engine.planner import Difference, differences
 from engine.store.database import Connection
@@ -49,12 +50,12 @@ async def changes_since(
     was = {}
     for step in before["steps"]:
         row = by_id[step["job"]]
-        block = {"partitions_per_task": row["partitions_per_task"]}
+        block = {"max_partitions_per_run": max_partitions_per_run(row["scaling"])}
         was[row["dag_name"], row["name"]] = step | block
     jobs = [decision.lineage.job(step.job) for step in decision.plan.steps]
     steps = zip(jobs, decision.document["steps"], strict=True)
     now = {
-        (job.dag_name, job.name): step | {"partitions_per_task": job.partitions_per_task}
+        (job.dag_name, job.name): step | {"max_partitions_per_run": job.max_partitions_per_run}
         for job, step in steps
     }
     return differences(was, now, decision.lineage)

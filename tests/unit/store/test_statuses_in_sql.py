@@ -1,0 +1,34 @@
+"""Statements name statuses of tasks only as groups that Python defines, or one at a time."""
+
+import re
+from pathlib import Path
+
+from engine.model import states
+
+SQL = Path(__file__).parents[3] / "sql"
+GROUPS = {
+    frozenset(states.UNSTARTED_STATUSES),
+    frozenset(states.STARTABLE_STATUSES),
+    frozenset(states.PENDING_STATUSES),
+    frozenset(states.UNFINISHED_STATUSES),
+    frozenset(states.FINISHED_STATUSES),
+    frozenset(states.TaskStatus),
+}
+
+
+def test_a_list_of_statuses_is_a_group_with_a_name() -> None:
+    lists = [
+        (path.name, found)
+        for folder in ("migrations", "queries")
+        for path in sorted((SQL / folder).glob("*.sql"))
+        for found in re.findall(r"\bstatus (?:NOT )?IN\s*\(([^)]*)\)", path.read_text())
+    ]
+    assert len(lists) > 10
+    unnamed = [each for each in lists if frozenset(re.findall(r"'(\w+)'", each[1])) not in GROUPS]
+    assert unnamed == []
+
+
+def test_the_settings_of_scaling_have_their_defaults_in_python_alone() -> None:
+    """A generated column reads the setting that has no default."""
+    texts = "".join(path.read_text() for path in (SQL / "queries").glob("*.sql"))
+    assert "scaling ->>" not in texts
