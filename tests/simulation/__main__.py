@@ -14,8 +14,9 @@ from traceback import format_exception
 
 from engine.store.database import Database
 from tests.simulation.dagfile import describe
+from tests.simulation.draw import AnyTrial, trials_of
 from tests.simulation.invariants import Broken
-from tests.simulation.reach import missing, report
+from tests.simulation.reach import HISTORY, PARALLEL, TABLES, TROUBLE, WORLD, missing, report
 from tests.simulation.trial import Trial, forget_all, shrunk
 from tests.support.databases import fresh_database, migrated_template
 from tests.support.servers import postgres_server
@@ -45,19 +46,28 @@ async def _simulate(url: str, seed: int, seconds: float, most: int) -> int:
     tally = Tally()
     async with await Database.open(url) as database:
         for each in range(seed, 2**63):
-            trial = await Trial.of(each).run(database)
-            tally.add(trial, each)
-            if trial.failure is not None:
-                print(await _told(each, trial, database, most))
-            if trial.failure is not None or tally.seconds >= seconds:
+            failed = await _failed(each, database, tally)
+            if failed is not None:
+                print(await _told(each, failed, database, most))
+            if failed is not None or tally.seconds >= seconds:
                 break
             if (each - seed) % KEPT_WORLDS == KEPT_WORLDS - 1:
                 await forget_all(database)
     print("\n".join(report(tally.counts)))
-    if never := missing(tally.counts):
+    if never := missing(tally.counts, (*WORLD, *HISTORY, *TROUBLE, *TABLES, *PARALLEL)):
         print(f"not reached by these seeds: {', '.join(never)}")
     print(tally.line())
-    return int(trial.failure is not None)
+    return int(failed is not None)
+
+
+async def _failed(seed: int, database: Database, tally: Tally) -> AnyTrial | None:
+    """Run the trials of a seed, and return the first that fails."""
+    for each in trials_of(seed):
+        trial = await each.run(database)
+        tally.add(trial, seed)
+        if trial.failure is not None:
+            return trial
+    return None
 
 
 @dataclass
@@ -72,7 +82,7 @@ class Tally:
     def seconds(self) -> float:
         return time.monotonic() - self.begun
 
-    def add(self, trial: Trial, seed: int) -> None:
+    def add(self, trial: AnyTrial, seed: int) -> None:
         self.counts += Counter(worlds=1) + trial.counts
         if self.seconds - self.told >= EVERY_SECONDS:
             self.told = self.seconds
@@ -84,14 +94,18 @@ class Tally:
         return f"{done}; {rate:.0f} seeds a minute for {self.seconds:.0f} s"
 
 
-async def _told(seed: int, trial: Trial, database: Database, most: int) -> str:
+async def _told(seed: int, trial: AnyTrial, database: Database, most: int) -> str:
     """Everything that is needed to look into a failure."""
-    small = await shrunk(trial, database, most)
-    failure = small.failure
+    lines = [f"seed {seed} fails: {trial.failure}"]
+    if isinstance(trial, Trial):
+        trial = await shrunk(trial, database, most)
+        lines += ["made smaller:", *describe(trial.world)]
+    else:
+        lines += trial.described()
+    failure = trial.failure
     why = str(failure) if isinstance(failure, Broken) else "".join(format_exception(failure))
-    lines = [f"seed {seed} fails: {trial.failure}", "made smaller:", *describe(small.world)]
     again = f"again: make simulate SEED={seed}"
-    return "\n".join([*lines, *small.log, why, again])
+    return "\n".join([*lines, *trial.log, why, again])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ What a world has is read off it here; what happened in it, its stage has counted
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests.simulation.dimensions import Space
 from tests.simulation.mapping import Read
@@ -75,6 +75,25 @@ TROUBLE = (
 )
 """What is to go wrong. Notifications are not among it: here all of them are lost."""
 
+TABLES = tuple(
+    f"tables: {name}"
+    for name in (
+        *("subquery", "filter", "group", "totals", "distinct", "window", "join", "left join"),
+        *("join on the partition", "union", "exists", "window over adjacent partitions"),
+        *("function", "view", "several outputs", "rows of a group", "granted by hand"),
+        *("insert", "update", "delete", "move", "regroup", "event of columns", "event of rows"),
+        *("edit during a run", "died in a run", "attempt failed", "lease lost", "tasks done"),
+        *("content the same", "output damaged by hand", "code redefined", "SELECT changed"),
+    )
+)
+"""What is to be in worlds of real tables, and to happen there."""
+
+PARALLEL = tuple(
+    f"parallel: {name}"
+    for name in ("event", "engine killed", "worker killed", "lease of a killed worker", "deploy")
+)
+"""What is to happen to processes that run at the same time."""
+
 
 def features(world: World) -> Counter[str]:
     """What a world has, once each."""
@@ -87,14 +106,15 @@ def features(world: World) -> Counter[str]:
     return Counter(found)
 
 
-def missing(counts: Counter[str]) -> list[str]:
+def missing(counts: Counter[str], names: Sequence[str] = (*WORLD, *HISTORY, *TROUBLE)) -> list[str]:
     """What should be reached, and was not."""
-    return [name for name in (*WORLD, *HISTORY, *TROUBLE) if not counts[name]]
+    return [name for name in names if not counts[name]]
 
 
 def report(counts: Counter[str]) -> list[str]:
     """How often each was reached, by group."""
     groups = {"worlds": WORLD, "histories": HISTORY, "troubles": TROUBLE}
+    groups |= {"tables": TABLES, "parallel": PARALLEL}
     return [
         f"{group}: " + ", ".join(f"{name} {counts[name]}" for name in names)
         for group, names in groups.items()

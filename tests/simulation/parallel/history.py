@@ -1,0 +1,138 @@
+"""The history of a parallel trial: edits, a kill and a deploy, while the processes run."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from random import Random
+from uuid import UUID
+
+from consumers.manual import invalidate
+from tests.simulation.invariants import Broken
+from tests.simulation.tables.edits import Edits
+from tests.simulation.tables.laws import check_at_rest, stuck_jobs
+from tests.simulation.tables.stand import Stand
+from tests.simulation.upstream import brief
+from tests.support.processes import Processes
+
+SERVICES = ("engine", "engine-2", "worker", "worker-2")
+PATIENCE_SECONDS = 120.0
+_PAUSE_SECONDS = 0.1
+_UNPLANNED = "SELECT id FROM data_invalidations WHERE org_id = %s AND processed_at IS NULL"
+_OPEN = """
+SELECT DISTINCT j.name FROM tasks t JOIN jobs j ON j.id = t.job_id
+WHERE t.org_id = %s AND t.status IN ('blocked', 'queued', 'running', 'failed')
+"""
+_LOSE = """
+UPDATE tasks SET lease_expires_at = '2000-01-01' WHERE id IN (
+    SELECT id FROM tasks WHERE org_id = %s AND status = 'running' AND worker_id LIKE %s
+    FOR UPDATE SKIP LOCKED)
+RETURNING id
+"""
+_RETRY_NOW = """
+UPDATE tasks SET next_retry_at = NULL WHERE id IN (
+    SELECT id FROM tasks WHERE org_id = %s AND status = 'queued' AND next_retry_at IS NOT NULL
+    FOR UPDATE SKIP LOCKED)
+RETURNING id
+"""
+_ATTEMPTS = "SELECT id, attempts FROM tasks WHERE org_id = %s AND attempts > 1"
+_FAILED = re.compile(r"task failed .*task=(\S+) why=(.*)")
+_NO_TABLE = "there is no table"
+
+
+class History:
+    """Acts while the processes run, and comes to rest with them."""
+
+    def __init__(self, stand: Stand, dice: Random, services: Processes, patch: str) -> None:
+        self.stand = stand
+        self.dice = dice
+        self.services = services
+        self.patch = patch
+        self.edits = Edits(stand.engine.database, stand.world, stand.schema)
+        self._org = stand.engine.org.id
+        self._killed: list[str] = []
+        """Patterns for the ids of killed workers."""
+        self._lost: set[UUID] = set()
+
+    async def run(self) -> None:
+        """Edit and publish, kill a process and start it again, come to rest. Raises Broken."""
+        await self._until(self._are_up, "the processes come up")
+        rounds = self.dice.randint(8, 14)
+        kill_at, deploy_at = self.dice.randrange(rounds), self.dice.randrange(2 * rounds)
+        for n in range(rounds):
+            self.stand.now = n
+            await self._change()
+            await asyncio.sleep(self.dice.uniform(0, 0.3))  # the moment of the kill is drawn
+            if n == kill_at:
+                self._kill()
+            if n == deploy_at:
+                await self._deploy()
+        await self._until(self._is_at_rest, "it comes to rest")
+        await self._check_attempts()
+        await check_at_rest(self.stand, self.edits.spoken)
+
+    async def _change(self) -> None:
+        existing = await self.stand.existing()
+        for _ in range(self.dice.choice([1, 2, 4])):
+            way, event = await self.edits.edit(self.dice, existing)
+            self.stand.say(f"{way}: {brief(event)}", "parallel: event")
+            async with self.stand.engine.conn() as conn:
+                await invalidate(conn, self.stand.engine.org, event)
+
+    def _kill(self) -> None:
+        victim = self.dice.choice(SERVICES)
+        kind = victim.partition("-")[0]
+        self.stand.say(f"kill {victim}", f"parallel: {kind} killed")
+        if kind == "worker":
+            self._killed.append(f"%:{self.services.pid(victim)}:%")
+        self.services.kill(victim)
+        self.services.start(victim, patch=self.patch)
+
+    async def _deploy(self) -> None:
+        """Deploy other constants in the SELECTs of a job."""
+        job = self.dice.choice(self.stand.world.world.made)
+        self.stand.say(f"deploy {job.name}", "parallel: deploy")
+        await self.stand.deploy(self.stand.world.with_salt(job.name, self.dice.randrange(100)))
+
+    # -- rest ----------------------------------------------------------------------------------
+
+    async def _until(self, holds: Callable[[], Awaitable[bool]], law: str) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not await holds():
+            if time.monotonic() > deadline:
+                raise Broken(law, self._org)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _are_up(self) -> bool:
+        return all(self.services.logged(name, "is up") for name in SERVICES)
+
+    async def _is_at_rest(self) -> bool:
+        """Return True if nothing is left to do. Killed workers lose their leases at once."""
+        rows = self.stand.engine.rows
+        for worker in self._killed:
+            self._lost |= {row["id"] for row in await rows(_LOSE, self._org, worker)}
+        await rows(_RETRY_NOW, self._org)
+        if await rows(_UNPLANNED, self._org):
+            return False
+        stuck = stuck_jobs(self.stand.world.world, await self.stand.existing())
+        return {row["name"] for row in await rows(_OPEN, self._org)} <= stuck
+
+    async def _check_attempts(self) -> None:
+        """A task has one attempt, and one more for each that failed or whose worker was killed."""
+        self.stand.counts["parallel: lease of a killed worker"] += len(self._lost)
+        failed = Counter(task for name in SERVICES for task in self._failed(name))
+        for row in await self.stand.engine.rows(_ATTEMPTS, self._org):
+            ended = failed[str(row["id"])] + (row["id"] in self._lost)
+            if row["attempts"] > 1 + ended:
+                raise Broken("an attempt follows only on one that has ended", row)
+
+    def _failed(self, name: str) -> list[str]:
+        """Return the tasks of failed attempts. They fail only for a table that does not exist."""
+        found = _FAILED.findall(self.services.log_of(name).read_text(errors="replace"))
+        for task, why in found:
+            if _NO_TABLE not in why:
+                raise Broken("no attempt fails", (task, why))
+        return [task for task, _ in found]

@@ -1,0 +1,86 @@
+"""One trial with processes that run at the same time: two engines and two workers.
+
+The seed determines the world, the edits and the process that is killed, but not the order in which
+the processes get to run: a failure may need several attempts to come again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+from engine.store.database import Database
+from tests.simulation.invariants import Broken
+from tests.simulation.parallel.history import SERVICES, History
+from tests.simulation.tables.describe import described
+from tests.simulation.tables.generate import TableWorld, table_world
+from tests.simulation.tables.stand import Stand
+from tests.simulation.world import World
+from tests.support.processes import environment, processes
+
+_MOST_ATTEMPTS = 1_000
+"""The table of an input may not exist yet: attempts fail until it does."""
+
+
+@dataclass
+class ParallelTrial:
+    """A world of tables, and after `run` the outcome; ``patch`` is Python ahead of each process."""
+
+    seed: int
+    world: TableWorld
+    patch: str = ""
+    failure: Exception | None = None
+    log: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @staticmethod
+    def of(seed: int) -> ParallelTrial:
+        """Generate the trial of a seed."""
+        made = table_world(seed)
+        jobs = tuple(replace(job, max_attempts=_MOST_ATTEMPTS) for job in made.world.jobs)
+        return ParallelTrial(seed, replace(made, world=World(jobs)))
+
+    async def run(self, database: Database) -> ParallelTrial:
+        """Run it in a schema and an org of its own; any error is its failure."""
+        with tempfile.TemporaryDirectory() as directory:
+            async with await Database.open(database.url) as own:
+                stand = await Stand.begun(own, self.world, is_granted_by_hand=False)
+                logs = await self._run(stand, Path(directory))
+                await stand.end()
+        self.log = [*stand.log, *logs]
+        self.counts = stand.counts
+        return self
+
+    async def _run(self, stand: Stand, directory: Path) -> list[str]:
+        """Run the processes with a history; returns the logs of the processes after a failure."""
+        given = environment(
+            stand.engine.database.url,
+            KNOCKON_ORG=stand.schema,
+            KNOCKON_LEASE_SECONDS="60",
+            KNOCKON_POLL_SECONDS="0.5",
+        )
+        try:
+            with processes(given, directory) as services:
+                services.start(*SERVICES, patch=self.patch)
+                dice = Random(f"parallel {self.seed}")
+                await History(stand, dice, services, self.patch).run()
+        except Exception as error:
+            self.failure = error
+            return [
+                f"{name}: {line}"
+                for name in SERVICES
+                for line in (directory / f"{name}.log").read_text(errors="replace").splitlines()
+            ]
+        return []
+
+    @property
+    def law(self) -> str:
+        """The law that was broken, or the kind of the error."""
+        return self.failure.law if isinstance(self.failure, Broken) else repr(type(self.failure))
+
+    def described(self) -> list[str]:
+        """Return a few lines for each job."""
+        return described(self.world)

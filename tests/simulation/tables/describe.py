@@ -1,0 +1,27 @@
+"""A world of tables in a few lines for people."""
+
+from __future__ import annotations
+
+from tests.simulation.dimensions import Dimension
+from tests.simulation.tables.generate import TableWorld
+
+
+def described(world: TableWorld) -> list[str]:
+    """Return a few lines for each job."""
+    lines = []
+    for job in world.world.jobs:
+        cut = " by ".join(map(_dimension, job.space)) or "whole"
+        outputs = " and ".join(output.name for output in job.outputs)
+        if job.is_source:
+            kind = "view" if job.outputs[0].name in world.views else "table"
+            lines.append(f"{job.name}: {kind} {outputs}, {cut}")
+            continue
+        reads = "; ".join(f"{read.dataset} {read.spec or 'inferred'}" for read in job.reads)
+        lines.append(f"{job.name} makes {outputs} from {reads}, {cut}, {job.per_task} a task")
+        lines += [f"    {each.text}" for each in world.recipes[job.name].selects.values()]
+    return lines
+
+
+def _dimension(d: Dimension) -> str:
+    zone = f" {d.zone}" if d.kind == "time" else ""
+    return f"{d.name}:{d.grain or d.kind} {','.join(d.universe)}{zone}"

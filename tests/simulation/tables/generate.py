@@ -1,0 +1,188 @@
+"""Worlds of real tables: sources, some of them views, and jobs with a SELECT for each output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from random import Random
+
+from tests.simulation.dimensions import Dimension, Space
+from tests.simulation.mapping import Read
+from tests.simulation.reads import any_read, grouped_read
+from tests.simulation.spaces import ALPHABETS, ANCHORS
+from tests.simulation.tables.grammar import Select, Shape, written
+from tests.simulation.world import Job, Output, World
+
+NUMBERS = ("x", "y", "z", "v", "w")
+"""Columns of sources."""
+GROUPED = Dimension("k", "static")
+"""A dimension of outputs whose keys are the values of the column ``k``."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Input of the writer of a job's SELECTs; another ``salt`` changes their constants."""
+
+    job: Job
+    inputs: tuple[Shape, ...]
+    seed: str
+    salt: int
+
+    @cached_property
+    def selects(self) -> Mapping[str, Select]:
+        """By output."""
+        return {
+            output.name: written(
+                f"{self.seed} {output.name}",
+                self.salt,
+                self.job.space,
+                self.job.reads[0],
+                self.inputs,
+            ).select(output.name)
+            for output in self.job.outputs
+        }
+
+    def reads_any(self, dataset: str, columns: frozenset[str] | None) -> bool:
+        """Return whether a change of these columns may reach an output.
+
+        An input that no SELECT names is read as a whole.
+        """
+        selects = self.selects.values()
+        if not any(f'"{dataset}"' in select.text for select in selects):
+            return True
+        return any(select.reads_any(dataset, columns) for select in selects)
+
+
+@dataclass(frozen=True)
+class TableWorld:
+    """``world`` has the graph and the mappings, ``recipes`` the SELECTs by job.
+
+    The sources in ``views`` are views of a table of their own.
+    """
+
+    world: World
+    shapes: Mapping[str, Shape]
+    recipes: Mapping[str, Recipe]
+    views: frozenset[str]
+
+    def select(self, dataset: str) -> Select:
+        """Return the SELECT of a dataset."""
+        return self.recipes[self.world.makers[dataset].name].selects[dataset]
+
+    def with_salt(self, job: str, salt: int) -> TableWorld:
+        """Return the world with other constants in the SELECTs of a job."""
+        return replace(self, recipes={**self.recipes, job: replace(self.recipes[job], salt=salt)})
+
+    @property
+    def features(self) -> set[str]:
+        """The parts of the grammar that occur."""
+        found = {"view"} if self.views else set()
+        for recipe in self.recipes.values():
+            found |= {"several outputs"} if len(recipe.job.outputs) > 1 else set()
+            for select in recipe.selects.values():
+                found |= select.features
+        return found
+
+
+def table_world(seed: int) -> TableWorld:
+    """Generate a world from a seed."""
+    return Generator(Random(f"table world {seed}"), seed).world()
+
+
+class Generator:
+    """Generates one world."""
+
+    def __init__(self, dice: Random, seed: int) -> None:
+        self.dice = dice
+        self.seed = seed
+        self.alphabet = dice.choice(ALPHABETS)
+        self.zone, self.anchor = dice.choice(sorted(ANCHORS.items()))
+        self.shapes: dict[str, Shape] = {}
+
+    def world(self) -> TableWorld:
+        count = self.dice.choice([1, 1, 2])
+        jobs = [self._source(n) for n in range(count)]
+        recipes = {}
+        for n in range(count, count + self.dice.randint(2, 4)):
+            recipe = self._recipe(n)
+            jobs.append(recipe.job)
+            recipes[recipe.job.name] = recipe
+            self.shapes |= {name: select.shape for name, select in recipe.selects.items()}
+        views = {job.outputs[0].name for job in jobs[:count] if self.dice.random() < 0.35}
+        return TableWorld(World(tuple(jobs)), self.shapes, recipes, frozenset(views))
+
+    # -- partitions ----------------------------------------------------------------------------
+
+    def _source_space(self) -> Space:
+        days, keys = self._time("day"), Dimension("p", "static", keys=self.alphabet[:2])
+        return self.dice.choice([(), (days,), (days,), (days,), (keys,), (days, keys)])
+
+    def _time(self, grain: str) -> Dimension:
+        zone = self.zone if self.dice.random() < 0.7 else "UTC"
+        bare = Dimension("dt", "time", grain=grain, zone=zone, anchor=self.anchor)
+        low = len(bare.grid) // 2 - 1
+        return replace(bare, bounds=(low, low + (3 if grain == "day" else 2)))
+
+    def _target(self, space: Space) -> Space:
+        chance = self.dice.random()
+        if chance < 0.15 and space:
+            return tuple(self.dice.sample(space, len(space) - 1))
+        if chance < 0.35:
+            return tuple(self._recut(d) for d in space)
+        return space
+
+    def _recut(self, d: Dimension) -> Dimension:
+        return self._time(self.dice.choice(["day", "week", "month"])) if d.kind == "time" else d
+
+    # -- jobs ----------------------------------------------------------------------------------
+
+    def _source(self, n: int) -> Job:
+        name, space = f"s{n}", self._source_space()
+        kinds = (("id", "id"), ("k", "text"), *((each, "number") for each in NUMBERS))
+        self.shapes[name] = Shape(name, space, kinds, has_ids=True)
+        return Job(
+            f"src{n}", "tables", space, (_output(self.shapes[name]),), alphabet=self.alphabet
+        )
+
+    def _recipe(self, n: int) -> Recipe:
+        main = self._chosen()
+        others = [each for each in self.shapes.values() if each.name != main.name]
+        target, read = self._main_read(main)
+        inputs, reads = [main], [read]
+        if read.grouped is None and others and self.dice.random() < 0.4:
+            other = self.dice.choice(others)
+            inputs.append(other)
+            reads.append(any_read(self.dice, other.name, other.space, target))
+        names = [f"d{n}", f"e{n}"][: self.dice.choice([1, 1, 1, 2])]
+        job = Job(
+            name=f"job{n}",
+            dag="tables",
+            space=target,
+            outputs=tuple(Output(name, ()) for name in names),
+            reads=tuple(replace(each, wait_for="any") for each in reads),
+            per_task=self.dice.choice([1, 1, 2]),
+        )
+        recipe = Recipe(job, tuple(inputs), f"{self.seed} {n}", self.dice.randrange(100))
+        outputs = tuple(_output(select.shape) for select in recipe.selects.values())
+        return replace(recipe, job=replace(job, outputs=outputs))
+
+    def _chosen(self) -> Shape:
+        """Choose a main input: mostly the youngest, or a source."""
+        shapes = list(self.shapes.values())
+        return self.dice.choice([shapes[-1], shapes[0], *shapes])
+
+    def _main_read(self, main: Shape) -> tuple[Space, Read]:
+        if GROUPED.name in main.named("text") and self.dice.random() < 0.25:
+            grouped = replace(GROUPED, keys=self.alphabet)
+            rest = main.space if self.dice.random() < 0.4 and len(main.space) < 2 else ()
+            target: Space = (grouped, *(d for d in rest if d.name != grouped.name))
+            read = grouped_read(self.dice, main.name, main.space, target)
+            assert read is not None
+            return target, read
+        target = self._target(main.space)
+        return target, any_read(self.dice, main.name, main.space, target)
+
+
+def _output(shape: Shape) -> Output:
+    return Output(shape.name, tuple(name for name, _ in shape.kinds))

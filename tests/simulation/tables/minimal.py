@@ -1,0 +1,116 @@
+"""The second law on tables: a task runs only after a change of columns that its SELECTs name.
+
+The columns come from the grammar, and never from the lineage that the engine derives.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from engine.model.event import SourceEvent
+from engine.model.task import Lease
+from tests.simulation.dimensions import Key, read_text
+from tests.simulation.invariants import Broken
+from tests.simulation.mapping import Read, needed
+from tests.simulation.tables.generate import GROUPED, TableWorld
+from tests.simulation.world import Columns, Job, Values
+
+Rows = Collection[Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """At some time, columns (None: all, and rows) of a partition (None: any) changed."""
+
+    time: int
+    key: Key | None
+    columns: Columns
+    groups: Values = None
+
+
+@dataclass
+class Changes:
+    """Published and produced changes by dataset, and the time of each partition's last run."""
+
+    found: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
+    wrong: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
+    """Partitions of outputs that were invalidated themselves."""
+    built: dict[tuple[UUID, Key], int] = field(default_factory=dict)
+    """By output version and partition, when the last completed run was claimed."""
+
+    def announce(self, world: TableWorld, event: SourceEvent, time: int) -> None:
+        """Record a published event."""
+        job = world.world.makers[event.dataset]
+        keys: Collection[Key | None] = [None]
+        if event.partitions is not None:
+            keys = {key for each in event.partitions for key in read_text(job.space, each)}
+        columns = None if event.columns is None else frozenset(event.columns)
+        to = self.found if job.is_source else self.wrong
+        to[event.dataset] += [Change(time, key, columns, _groups(event)) for key in keys]
+
+    def check(self, world: TableWorld, lease: Lease) -> None:
+        """Raises Broken for a task without a change in anything that it reads."""
+        job = world.world.by_name[lease.job.name]
+        version = lease.outputs[0].version
+        keys = {key for each in lease.partitions for key in read_text(job.space, each)}
+        if not any(self._is_due(world, job, version, key) for key in keys):
+            what = f"{job.name}[{','.join(lease.partitions)}]"
+            raise Broken("minimal: a task whose SELECTs name nothing that changed", what)
+
+    def _is_due(self, world: TableWorld, job: Job, version: UUID, key: Key) -> bool:
+        since = self.built.get((version, key))
+        if since is None:
+            return True
+        wrong = (each for output in job.outputs for each in self.wrong[output.name])
+        if any(each.time > since and each.key in (None, key) for each in wrong):
+            return True
+        recipe = world.recipes[job.name]
+        return any(
+            each.time > since
+            and recipe.reads_any(read.dataset, each.columns)
+            and _reaches(world, job, read, key, each)
+            for read in job.reads
+            for each in self.found[read.dataset]
+        )
+
+
+def _groups(event: SourceEvent) -> Values:
+    """Return the groups of an event's rows; None if rows may have changed their group."""
+    if event.rows is None or GROUPED.name in (event.columns or ()):
+        return None
+    said = event.rows[GROUPED.name]
+    return frozenset(said["in"] if isinstance(said, dict) else [said])
+
+
+def _reaches(world: TableWorld, job: Job, read: Read, key: Key, change: Change) -> bool:
+    selects = world.recipes[job.name].selects.values()
+    is_narrow = read.grouped is not None and all(each.keeps_groups_apart for each in selects)
+    if is_narrow and change.groups is not None and key[read.grouped] not in change.groups:
+        return False
+    if change.key is None or read.latest is not None:
+        return True
+    source = world.world.makers[read.dataset].space
+    return bool(needed(read, source, job.space, key, [change.key]))
+
+
+def differing(before: Rows | None, after: Rows) -> Columns:
+    """Return the columns that differ between two contents, as the operator distinguishes them.
+
+    None if rows were added or removed, or only exchanged their values.
+    """
+    if before is None or len(before) != len(after):
+        return None
+    columns = {column for row in after for column in row}
+    same = {
+        column for column in columns if _projected(before, {column}) == _projected(after, {column})
+    }
+    if _projected(before, same) != _projected(after, same):
+        return None
+    return frozenset(columns - same)
+
+
+def _projected(rows: Rows, columns: Collection[str]) -> list[str]:
+    return sorted(repr([row[column] for column in sorted(columns)]) for row in rows)

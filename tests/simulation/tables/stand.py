@@ -1,0 +1,110 @@
+"""A world of tables on a database: its schema, its org with the rights of SQL jobs, and its log."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from engine.flow.shared.org_context import OrgContext
+from engine.store.database import Database
+from engine.store.grants import Grant, grant_to_org
+from engine.store.orgs import ensure_org, set_setting
+from tests.simulation.dimensions import Key, read_text
+from tests.simulation.tables.content import quoted
+from tests.simulation.tables.dag import DAG, dag_jobs, statements
+from tests.simulation.tables.generate import TableWorld
+from tests.support.worlds import World as Engine
+
+_EXISTING = """
+SELECT c.name, p.partition_key FROM current_datasets c JOIN partition_versions p
+ON p.dataset_uuid = c.dataset_uuid AND p.dataset_version = c.dataset_version
+JOIN orgs o ON o.id = c.org_id WHERE o.slug = %s
+"""
+_VERSIONS = """
+SELECT c.name, c.dataset_version FROM current_datasets c JOIN orgs o ON o.id = c.org_id
+WHERE o.slug = %s
+"""
+
+
+@dataclass
+class Stand:
+    """State shared by all parts of a simulation of tables."""
+
+    engine: Engine
+    world: TableWorld
+    schema: str
+    log: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    now: int = 0
+    is_granted_by_hand: bool = False
+
+    @staticmethod
+    async def begun(database: Database, world: TableWorld, *, is_granted_by_hand: bool) -> Stand:
+        """Create the schema and the org of a world, and deploy its DAG.
+
+        The org's jobs are granted the sources one by one, or whatever their DAG file names.
+        """
+        schema = f"sim_{uuid4().hex}"
+        async with database.connection() as conn:
+            for statement in statements(world, schema):
+                await conn.execute(statement.encode())
+            org = await ensure_org(conn, schema)
+            if not is_granted_by_hand:
+                await set_setting(conn, org, "grants", "dag_files")
+        stand = Stand(
+            Engine(database, OrgContext(org)), world, schema, is_granted_by_hand=is_granted_by_hand
+        )
+        await stand.grant()
+        await stand.deploy(world)
+        return stand
+
+    async def grant(self) -> None:
+        """Grant what an operator would."""
+        if not self.is_granted_by_hand:
+            return
+        async with self.engine.conn() as conn:
+            await grant_to_org(conn, self.schema, Grant("create", self.schema))
+            for job in self.world.world.sources:
+                right = Grant("read", self.schema, job.outputs[0].name)
+                await grant_to_org(conn, self.schema, right)
+
+    async def deploy(self, world: TableWorld) -> None:
+        """Deploy the world's DAG."""
+        await self.engine.deploy(*dag_jobs(world, self.schema), dag=DAG)
+        self.world = world
+
+    async def end(self) -> None:
+        """Drop the schema."""
+        await self.run(f"DROP SCHEMA {quoted(self.schema)} CASCADE")
+
+    def say(self, line: str, count: str | None = None) -> None:
+        """Log a line, and count what it stands for."""
+        self.log.append(f"{self.now:4} {line}")
+        if count is not None:
+            self.counts[count] += 1
+
+    async def run(self, statement: str) -> None:
+        """Run a statement that returns nothing."""
+        async with self.engine.conn() as conn:
+            await conn.execute(statement.encode())
+
+    async def table(self, dataset: str) -> list[dict[str, Any]]:
+        """Return the rows of a dataset; none if there is no table."""
+        name = f"{quoted(self.schema)}.{quoted(dataset)}"
+        (found,) = await self.engine.rows("SELECT to_regclass(%s) AS oid", name)
+        return [] if found["oid"] is None else await self.engine.rows(f"SELECT * FROM {name}")
+
+    async def existing(self) -> dict[str, set[Key]]:
+        """By dataset, the partitions that exist."""
+        found: dict[str, set[Key]] = defaultdict(set)
+        for row in await self.engine.rows(_EXISTING, self.schema):
+            maker = self.world.world.makers[row["name"]]
+            found[row["name"]] |= read_text(maker.space, row["partition_key"])
+        return found
+
+    async def versions(self) -> dict[str, UUID]:
+        """By dataset, the version of its content."""
+        rows = await self.engine.rows(_VERSIONS, self.schema)
+        return {row["name"]: row["dataset_version"] for row in rows}

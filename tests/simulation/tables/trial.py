@@ -1,0 +1,64 @@
+"""One trial of a world of tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from engine.store.database import Database
+from tests.simulation.history import Step
+from tests.simulation.invariants import Broken
+from tests.simulation.tables.describe import described
+from tests.simulation.tables.generate import TableWorld, table_world
+from tests.simulation.tables.simulation import Simulation, history
+from tests.simulation.tables.stand import Stand
+
+
+@dataclass
+class TableTrial:
+    """A world of tables and its history, and after `run` the outcome."""
+
+    world: TableWorld
+    steps: Sequence[Step]
+    is_granted_by_hand: bool = False
+    failure: Exception | None = None
+    log: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @staticmethod
+    def of(seed: int) -> TableTrial:
+        """Generate the trial of a seed."""
+        is_granted_by_hand = Random(f"grants {seed}").random() < 0.5
+        return TableTrial(table_world(seed), history(seed), is_granted_by_hand)
+
+    async def run(self, database: Database) -> TableTrial:
+        """Run the history, in a schema and an org of its own; any error is its failure.
+
+        The sessions of `database` see a simulated clock, so the trial opens its own.
+        """
+        async with await Database.open(database.url) as own:
+            stand = await Stand.begun(own, self.world, is_granted_by_hand=self.is_granted_by_hand)
+            simulation = Simulation(stand)
+            try:
+                for step in self.steps:
+                    await simulation.step(step)
+            except Exception as error:
+                self.failure = error
+            await stand.end()
+        self.log, self.counts = stand.log, stand.counts
+        self.counts.update(f"tables: {each}" for each in self.world.features)
+        self.counts["tables: granted by hand"] += self.is_granted_by_hand
+        return self
+
+    @property
+    def law(self) -> str:
+        """The law that was broken, or the kind of the error."""
+        if isinstance(self.failure, Broken):
+            return self.failure.law
+        return repr(type(self.failure))
+
+    def described(self) -> list[str]:
+        """Return a few lines for each job."""
+        return described(self.world)

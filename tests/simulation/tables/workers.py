@@ -1,0 +1,133 @@
+"""Tasks of the sql operator: claimed, run, cut off in the middle, failed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+from engine.errors import InvalidInput, LeaseLost, TaskFailed
+from engine.flow.execution.fail import fail
+from engine.model.task import Lease
+from engine.store.database import Connection, Database
+from engine.worker import Context
+from engine.worker.operators import operator_named
+from tests.simulation.crashes import Crash, interrupted
+from tests.simulation.dimensions import Key, read_text
+from tests.simulation.tables.content import key_of
+from tests.simulation.tables.minimal import Change, Changes, Rows, differing
+from tests.simulation.tables.stand import Stand
+
+STATEMENTS = 14
+"""About the number of statements of a run."""
+
+
+class Interrupted(Database):
+    """A database on which something happens before a statement of the next run."""
+
+    def __init__(self, database: Database, at: int, action: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(database.url, database._pool)
+        self._at = at
+        self._action = action
+
+    @asynccontextmanager
+    async def foreign_transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one transaction that is interrupted."""
+        async with super().foreign_transaction() as conn:
+            with interrupted(conn, self._at, self._action):
+                yield conn
+
+
+class Workers:
+    """Holds the leases of tasks, and runs them by the operator."""
+
+    def __init__(self, stand: Stand, changes: Changes) -> None:
+        self.stand = stand
+        self.changes = changes
+        self.leases: list[tuple[Lease, int]] = []
+        """With the time of their claim."""
+        self._content: defaultdict[str, dict[Key, Rows]] = defaultdict(dict)
+
+    async def claim(self, limit: int) -> bool:
+        """Claim tasks; each has to have a reason."""
+        leases = await self.stand.engine.claim(limit)
+        for lease in leases:
+            self.stand.say(f"claim {called(lease)}", "tables: tasks")
+            self.changes.check(self.stand.world, lease)
+            self.leases.append((lease, self.stand.now))
+        return bool(leases)
+
+    def chosen(self, dice: Random) -> tuple[Lease, int] | None:
+        """Take one of the leases."""
+        return self.leases.pop(dice.randrange(len(self.leases))) if self.leases else None
+
+    async def run(self, lease: Lease, claimed: int, database: Database | None = None) -> None:
+        """Run a task to its end, whatever comes of it."""
+        self.stand.say(f"run {called(lease)}")
+        engine = self.stand.engine
+        context = Context(lease, database or engine.database, engine.org)
+        for output in lease.outputs:
+            await self._content_of(output.name)
+        try:
+            await operator_named(lease.job.operator).run(context)
+        except LeaseLost:
+            self.stand.say("… lease lost", "tables: lease lost")
+        except (TaskFailed, InvalidInput) as error:
+            self.stand.say(f"… failed: {error}", "tables: attempt failed")
+            await self.fail(lease, str(error))
+        else:
+            await self._accepted(lease, claimed)
+
+    async def crash(self, dice: Random, lease: Lease, claimed: int) -> None:
+        """Die in the middle of a run; its transaction is rolled back, and its lease stays."""
+
+        async def die() -> None:
+            raise Crash
+
+        at = dice.randrange(STATEMENTS)
+        try:
+            await self.run(lease, claimed, Interrupted(self.stand.engine.database, at, die))
+        except Crash:
+            self.stand.say(f"… died before statement {at}", "tables: died in a run")
+
+    async def fail(self, lease: Lease, why: str) -> None:
+        """Record a failed attempt."""
+        async with self.stand.engine.conn() as conn:
+            try:
+                await fail(conn, self.stand.engine.org, lease, why, retryable=True)
+            except LeaseLost:
+                self.stand.say("… lease lost", "tables: lease lost")
+
+    async def _accepted(self, lease: Lease, claimed: int) -> None:
+        job = self.stand.world.world.by_name[lease.job.name]
+        keys = {key for each in lease.partitions for key in read_text(job.space, each)}
+        version = lease.outputs[0].version
+        for output in lease.outputs:
+            before, after = self._content[output.name], await self._content_of(output.name)
+            for key in keys:
+                self._note(version, output.name, key, before.get(key, ()), after.get(key, ()))
+        self.changes.built.update(dict.fromkeys(((version, key) for key in keys), claimed))
+        self.stand.counts["tables: tasks done"] += 1
+
+    def _note(self, version: Any, dataset: str, key: Key, before: Rows, after: Rows) -> None:
+        is_first = (version, key) not in self.changes.built
+        columns = None if is_first else differing(before, after)
+        self.stand.counts["tables: content the same"] += columns == frozenset()
+        if columns != frozenset():
+            self.changes.found[dataset].append(Change(self.stand.now, key, columns))
+
+    async def _content_of(self, dataset: str) -> dict[Key, Rows]:
+        """Read the table of an output, by partition."""
+        job = self.stand.world.world.makers[dataset]
+        found: dict[Key, list[Mapping[str, object]]] = defaultdict(list)
+        for row in await self.stand.table(dataset):
+            found[key_of(job.space, row)].append(row)
+        self._content[dataset] = {**found}
+        return self._content[dataset]
+
+
+def called(lease: Lease) -> str:
+    """Return the job and the partitions of a lease."""
+    return f"{lease.job.name}[{','.join(lease.partitions)}]"

@@ -1,0 +1,49 @@
+"""Engines and workers that run at the same time, one of them killed on the way."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from engine.store.database import Database
+from tests.simulation.invariants import Broken
+from tests.simulation.parallel.trial import ParallelTrial
+from tests.simulation.tables.mutations import TWO_WORKERS_CLAIM_ONE_TASK
+from tests.support.databases import fresh_database
+
+SEEDS = (0, 1)
+WORLDS = 10
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgres_url: str, template: str) -> Iterator[str]:
+    """Return a database for all trials: each has an org and a schema of its own."""
+    with fresh_database(postgres_url, template) as url:
+        yield url
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_what_parallel_processes_build_is_sound_whichever_is_killed(
+    shared_url: str, seed: int
+) -> None:
+    async with await Database.open(shared_url) as database:
+        trial = await ParallelTrial.of(seed).run(database)
+    if trial.failure is not None:
+        print("\n".join([*trial.described(), *trial.log]))
+        raise AssertionError(f"parallel world {seed}") from trial.failure
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_a_task_that_two_workers_claim_is_caught(shared_url: str) -> None:
+    async with await Database.open(shared_url) as database:
+        for seed in range(WORLDS):
+            trial = ParallelTrial.of(seed)
+            broken = await replace(trial, patch=TWO_WORKERS_CLAIM_ONE_TASK).run(database)
+            if broken.failure is not None:
+                assert isinstance(broken.failure, Broken)
+                assert broken.law == "an attempt follows only on one that has ended"
+                return
+    raise AssertionError(f"{WORLDS} worlds did not notice")

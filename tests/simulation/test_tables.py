@@ -1,0 +1,62 @@
+"""Worlds of real tables: SQL jobs whose lineage is derived, run by their operator."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from engine.store.database import Database
+from tests.simulation.invariants import Broken
+from tests.simulation.reach import TABLES, missing
+from tests.simulation.tables.mutations import MUTATIONS
+from tests.simulation.tables.trial import TableTrial
+from tests.support.databases import fresh_database
+
+SEEDS = range(4)
+WORLDS = 40
+CAUGHT_BY = {
+    "derived_lineage_drops_a_column": 0,
+    "derived_lineage_forgets_filters": 15,
+    "derived_lineage_is_unknown": 0,
+}
+"""By mutation, a seed whose world notices. If it no longer does, others are tried."""
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgres_url: str, template: str) -> Iterator[str]:
+    """Return a database for all trials: each has an org and a schema of its own."""
+    with fresh_database(postgres_url, template) as url:
+        yield url
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_tables_at_rest_are_what_their_selects_give_and_nothing_ran_in_vain(
+    shared_url: str,
+) -> None:
+    counts: Counter[str] = Counter()
+    async with await Database.open(shared_url) as database:
+        for seed in SEEDS:
+            trial = await TableTrial.of(seed).run(database)
+            counts += trial.counts
+            if trial.failure is not None:
+                print("\n".join([*trial.described(), *trial.log]))
+                raise AssertionError(f"table world {seed}") from trial.failure
+    print(missing(counts, TABLES))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", CAUGHT_BY)
+async def test_a_broken_derivation_or_operator_is_caught(
+    shared_url: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    MUTATIONS[name](monkeypatch)
+    async with await Database.open(shared_url) as database:
+        for seed in (CAUGHT_BY[name], *range(WORLDS)):
+            trial = await TableTrial.of(seed).run(database)
+            if trial.failure is not None:
+                assert isinstance(trial.failure, Broken)
+                print(f"caught by {seed}: {trial.failure!s:.200}")
+                return
+    raise AssertionError(f"{WORLDS} worlds did not notice")
