@@ -146,8 +146,12 @@ class Scene:
         return self.is_read() and not self.one(_OPEN)  # what was read is in it
 
     def _state(self) -> str:
-        counts = self.rows("SELECT status, count(*) FROM tasks GROUP BY 1")
-        return f"tasks {counts}, positions {self.rows(POSITIONS)}, ends {self.producer.ends}"
+        try:
+            counts = self.rows("SELECT status, count(*) FROM tasks GROUP BY 1")
+            positions = self.rows(POSITIONS)
+        except psycopg.OperationalError as error:
+            return f"the database is unavailable: {error}"
+        return f"tasks {counts}, positions {positions}, ends {self.producer.ends}"
 
 
 @asynccontextmanager
