@@ -123,8 +123,11 @@ class Maker:
         source = replace(self.source(0, "one"), space=(), tells_columns=True, grows=False)
         one = replace(source, outputs=(Output("s0", COLUMNS[:2]),))
         other = replace(source, name="src1", outputs=(Output("s1", COLUMNS[:2]),))
-        upper = replace(reading_all(self._straight(2, [one])), coarse=1_000_003)
-        lower = replace(reading_all(self._straight(3, [upper, other])), coarse=1_000_003)
+        upper = reading_all(self._straight(2, [one]))
+        upper = replace(upper, salt=6 * upper.salt + 1, coarse=1_000_003)
+        shaped = {"x": (upper, upper.outputs[0].columns[0]), "y": (other, "x"), "z": (other, "y")}
+        lower = self._picky(3, shaped, [upper, other])
+        lower = replace(lower, salt=25 + 30 * lower.salt)  # an SQL job
         return World((one, other, upper, lower))
 
     def windowed(self) -> World:

@@ -115,6 +115,11 @@ PHRASES = {
         *(("appear", *TAKE_IN, "claim", "touch_last", *TAKE_IN, "finish", "rest") * 3),
     ),
     "altered": ("rest", "alter_source", "touch", *TAKE_IN, "rest", "alter_source", "rest"),
+    "half_written_and_read": (
+        *("grow", "touch_last", "rest", "touch_last", *TAKE_IN, "claim", "wrong_first", *TAKE_IN),
+        *("claim", "spill", "spill", "finish"),
+    ),
+    "dies_in_between": (("change", "publish", "ingest + die") * 3),
     "claimed_twice": ("rest", *(("touch", *TAKE_IN, "claim") * 2), "finish"),
     "given_back_late": ("rest", "touch", *TAKE_IN, "claim", "expire", "tick", "finish"),
     "left_undone_below": (
@@ -178,6 +183,8 @@ DRILLS = (
     ("mixed", "reached_by_one"),
     ("windowed", "first_reads_less"),
     ("forked", "claimed_twice"),
+    ("tiny", "dies_in_between"),
+    ("beside", "half_written_and_read"),
 )
 """Small worlds, each with one rare condition that it lives through again and again."""
 

@@ -51,6 +51,11 @@ UNION ALL
 SELECT 'a rejected message that counts as replayed', e.error FROM dead_letters e
 WHERE e.org_id = %(org)s AND e.replayed_at IS NOT NULL AND e.position = ANY(%(unusable)s)
 UNION ALL
+SELECT 'two plans pending approval for an invalidation', p.invalidation::text
+FROM (SELECT unnest(invalidation_ids) AS invalidation FROM plans
+      WHERE org_id = %(org)s AND state = 'pending_approval') AS p
+GROUP BY p.invalidation HAVING count(*) > 1
+UNION ALL
 SELECT 'an invalidation that cannot be planned', i.planning_error FROM data_invalidations i
 WHERE i.org_id = %(org)s AND i.planning_error IS NOT NULL
     -- what planners have crashed on is replayed at rest

@@ -130,6 +130,13 @@ class People:
         """Declare something produced wrong."""
         await self._invalidate(dice, "manual")
 
+    async def wrong_first(self, dice: Random) -> None:
+        """Declare an output of the first job wrong, though nobody has edited it."""
+        job = self.stage.world.made[0]
+        event = SourceEvent(dataset=job.outputs[0].name, reason="manual")
+        self.upstream.unpublished.append(event)
+        self.stage.say(f"invalidate {brief(event)}", "manual by hand")
+
     async def rewrite(self, dice: Random) -> None:
         """Report something produced as rewritten in place."""
         await self._invalidate(dice, "rewritten")

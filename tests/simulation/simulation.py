@@ -11,6 +11,7 @@ from engine.store.database import Database
 from engine.store.orgs import ensure_org
 from tests.simulation.approvals import Approvals
 from tests.simulation.clock import make_clock
+from tests.simulation.crashes import Crash
 from tests.simulation.declarations import Declarations
 from tests.simulation.engines import Engines
 from tests.simulation.history import Step
@@ -26,6 +27,8 @@ from tests.simulation.world import World
 MEETING = ("plan", "claim", "finish", "ingest", "expire", "fail", "deploy", "mend")
 MEETING += ("cancel", "decide", "apply", "replay")
 """What may happen in the middle of something else."""
+DEATH = "die"
+"""Stands after the verb that a process is to die in the middle of."""
 
 _SKIPPED = "SELECT count(*) AS tasks FROM tasks WHERE org_id = %(org)s AND status = 'skipped'"
 
@@ -82,7 +85,12 @@ class Simulation:
                 *(self._people.deploy_source, self._people.widen_source),
                 self._people.alter_source,
                 *(self._people.change_job, self._people.roll_back, self._people.read_less),
-                *(self._people.cut_otherwise, self._people.activate, self._people.cancel_newest),
+                *(
+                    self._people.cut_otherwise,
+                    self._people.activate,
+                    self._people.cancel_newest,
+                    self._people.wrong_first,
+                ),
                 *(workers.give_up, workers.spill),
                 self._rest.rest,
             )
@@ -137,6 +145,8 @@ class Simulation:
         await self._look()
 
     async def _meanwhile(self, dice: Random) -> None:
+        if self.stage.colliding is not None and self._inner == DEATH:
+            raise Crash
         verb = dice.choice(MEETING) if self.stage.colliding is None else self._inner
         step = Step(verb, dice.randrange(2**32))
         self.stage.say(step.verb)

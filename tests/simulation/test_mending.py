@@ -19,7 +19,7 @@ MENDED_BY = {
     "a_dependency_is_forgotten": 0,
     "what_did_change_is_skipped": 0,
     "a_task_that_gave_up_counts_as_done": 29,
-    "a_failed_task_is_joined_but_not_marked_as_hit": 111,
+    "a_failed_task_is_joined_but_not_marked_as_hit": 115,
     "first_outputs_of_narrow_plans_do_not_invalidate_their_readers": 9,
 }
 """By mutation, a seed whose world loses work. If it no longer does, others are tried.
