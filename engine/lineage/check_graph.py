@@ -12,7 +12,7 @@ def check_graph(around: Surroundings) -> Iterator[Problem]:
     """Report duplicate job names, datasets with two producers, and cycles."""
     yield from _check_names(around)
     yield from _check_producers(around)
-    yield from _check_circles(around)
+    yield from _check_cycles(around)
 
 
 def _check_names(around: Surroundings) -> Iterator[Problem]:
@@ -36,19 +36,17 @@ def _check_producers(around: Surroundings) -> Iterator[Problem]:
             )
 
 
-def _check_circles(around: Surroundings) -> Iterator[Problem]:
+def _check_cycles(around: Surroundings) -> Iterator[Problem]:
     places = around.places
     try:
-        circle = [start for start, _ in nx.find_cycle(_graph(around), list(places))]
+        cycle = [start for start, _ in nx.find_cycle(_graph(around), list(places))]
     except nx.NetworkXNoCycle:
         return
     # The error points at a position, so the cycle must start at a dataset of this file.
-    first = next(i for i, name in enumerate(circle) if name in places)
-    names = [*circle[first:], *circle[:first], circle[first]]
+    first = next(i for i, name in enumerate(cycle) if name in places)
+    names = [*cycle[first:], *cycle[:first], cycle[first]]
     path = " → ".join(_with_dag(name, around) for name in names)
-    yield Problem(
-        places[names[0]][:2], f"datasets are made from each other, {path}: break the circle"
-    )
+    yield Problem(places[names[0]][:2], f"datasets depend on each other, {path}: break the cycle")
 
 
 def _graph(around: Surroundings) -> "nx.DiGraph[str]":

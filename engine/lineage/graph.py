@@ -172,17 +172,17 @@ def _nodes(datasets: Mapping[int, Dataset], jobs: Iterable[Job]) -> dict[int, _N
     nodes: dict[int, _Node] = {}
     for index, job in enumerate(jobs):
         if not job.outputs:
-            raise InvalidDag(f"job {job.name!r} makes no dataset; give it an output")
+            raise InvalidDag(f"job {job.name!r} has no output; add one")
         for output in job.outputs:
             made = _Node(datasets[output.int], job, index)
             other = nodes.setdefault(output.int, made).producer
             if other is not job:
                 raise InvalidDag(
-                    f"dataset {made.dataset.name!r} is made by two jobs, {other.name!r} and "
+                    f"dataset {made.dataset.name!r} is produced by two jobs, {other.name!r} and "
                     f"{job.name!r}; keep one of them"
                 )
     for key in datasets.keys() - nodes.keys():
-        raise InvalidDag(f"no job makes dataset {datasets[key].name!r}; add one, or a source")
+        raise InvalidDag(f"no job produces dataset {datasets[key].name!r}; add a job or a source")
     return nodes
 
 
@@ -206,7 +206,7 @@ class _Edges:
         for read in job.inputs:
             node = self.nodes.get(read.dataset.int)
             if node is None:
-                raise InvalidDag(f"job {job.name!r} reads {read.name!r}, which no job makes")
+                raise InvalidDag(f"job {job.name!r} reads {read.name!r}, but no job produces it")
             key = node.dataset.partitioning, target, _text(read.mapping)
             mapping, unmapped = self.compiled.get(key) or self._compile(key, job, read)
             edge = Edge(read.dataset, node.producer, job.id, read, mapping, unmapped, job)
@@ -243,9 +243,9 @@ def _order(jobs: Sequence[Job], dependents: Sequence[Sequence[int]]) -> list[int
     try:
         return parents_first(dependents)
     except CycleError as error:
-        circle = [jobs[index].name for index in error.args[1]]
-        path = ", ".join(f"{a!r} feeds {b!r}" for a, b in pairwise(circle))
-        raise InvalidDag(f"jobs wait for each other in a circle: {path}; break it") from None
+        cycle = [jobs[index].name for index in error.args[1]]
+        path = ", ".join(f"{a!r} feeds {b!r}" for a, b in pairwise(cycle))
+        raise InvalidDag(f"jobs form a cycle: {path}; break the cycle") from None
 
 
 def _known(value: V | None, kind: str, key: object) -> V:

@@ -97,7 +97,7 @@ def to_sql(rows: RowFilter) -> list[tuple[str, Operator, Scalar | tuple[Scalar, 
 
 def _check_column(column: Any, columns: Collection[str] | None) -> None:
     if not isinstance(column, str) or not column:
-        raise InvalidFilter(f"a row filter names its columns by text, not {column!r}")
+        raise InvalidFilter(f"columns of a row filter are texts, not {column!r}")
     if columns is not None and column not in columns:
         known = ", ".join(sorted(columns))
         raise InvalidFilter(f"row filter: there is no column {column!r}; the columns are {known}")
@@ -120,9 +120,9 @@ def _conditions(column: str, spec: Mapping[str, Any]) -> Iterator[Condition]:
 
 def _membership(column: str, values: Any) -> Condition:
     if not isinstance(values, list | tuple) or not values:
-        raise InvalidFilter(f"row filter on {column!r}: in takes a list of one value or more")
+        raise InvalidFilter(f"row filter on {column!r}: in needs a list with at least one value")
     if len({_kind(_scalar(column, value)) for value in values}) > 1:
-        raise InvalidFilter(f"row filter on {column!r}: the values of in are of different types")
+        raise InvalidFilter(f"row filter on {column!r}: the values of in have different types")
     ordered = tuple(sorted(set(values)))
     if len(ordered) == 1:
         return Condition(column, "eq", ordered[0])
@@ -135,16 +135,18 @@ def _bounds(column: str, test: Mapping[str, Any]) -> Iterator[Condition]:
             raise InvalidFilter(f"row filter on {column!r}: give {side[0]} or {side[1]}, not both")
     values = {operator: _bound(column, test[operator]) for operator in sorted(test)}
     if len({_kind(value) for value in values.values()}) > 1:
-        raise InvalidFilter(f"row filter on {column!r}: its bounds are of different types")
+        raise InvalidFilter(f"row filter on {column!r}: the bounds have different types")
     if _is_inverted(values):
-        raise InvalidFilter(f"row filter on {column!r}: nothing lies within {values}")
+        raise InvalidFilter(f"row filter on {column!r}: no value lies within {values}")
     for operator, value in values.items():
         yield Condition(column, operator, value)  # type: ignore[arg-type]  # keys were checked
 
 
 def _bound(column: str, value: Any) -> Scalar:
     if isinstance(value, bool):
-        raise InvalidFilter(f"row filter on {column!r}: {value} is no bound; compare with a value")
+        raise InvalidFilter(
+            f"row filter on {column!r}: {value} is not a bound; compare with a value"
+        )
     return _scalar(column, value)
 
 
@@ -184,7 +186,7 @@ def _scalar(column: str, value: Any) -> Scalar:
         )
     if isinstance(value, str) and not is_storable(value):
         raise InvalidFilter(
-            f"row filter on {column!r}: no column's text holds a NUL character or half of a "
+            f"row filter on {column!r}: a text column cannot contain a NUL character or half of a "
             "surrogate pair"
         )
     return value

@@ -218,12 +218,12 @@ CONTRADICTIONS = [
     (
         "{dataset: src}",
         "src\n      - mart",
-        "8:5: jobs[1]: datasets are made from each other, mart → mart: break the circle",
+        "8:5: jobs[1]: datasets depend on each other, mart → mart: break the cycle",
     ),
     (
         "{dataset: src}",
         "src\n      - kinds",
-        "8:5: jobs[1]: datasets are made from each other, mart → kinds (DAG other) → mart: break",
+        "8:5: jobs[1]: datasets depend on each other, mart → kinds (DAG other) → mart: break",
     ),
 ]
 
@@ -245,7 +245,7 @@ def test_each_contradiction_is_named_where_it_stands(right: str, wrong: str, lin
     assert any(each.startswith(f"f.yaml:{line}") for each in found), found
 
 
-def test_a_long_circle_is_printed_whole_from_this_file_on() -> None:
+def test_a_long_cycle_is_printed_from_this_file_on() -> None:
     text = """dag: d
 jobs:
   - {name: j1, operator: shell, inputs: [far], outputs: [{dataset: a}]}
@@ -258,8 +258,8 @@ jobs:
     with pytest.raises(InvalidDag) as refused:
         compile_dag(parse_dag(text, where="f.yaml"), catalog)
     assert str(refused.value) == (
-        "f.yaml:3:5: jobs[0]: datasets are made from each other, "
-        "a → b → near (DAG n) → far (DAG f) → a: break the circle"
+        "f.yaml:3:5: jobs[0]: datasets depend on each other, "
+        "a → b → near (DAG n) → far (DAG f) → a: break the cycle"
     )
 
 

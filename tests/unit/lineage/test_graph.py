@@ -92,13 +92,13 @@ def test_column_lineage_belongs_to_an_output_and_an_input():
 @pytest.mark.parametrize(
     ("jobs", "complaint"),
     [
-        ([made("a", DAY, "b"), made("b", DAY, "a")], "circle: '[ab]' feeds '[ab]', '[ab]' feeds"),
+        ([made("a", DAY, "b"), made("b", DAY, "a")], "cycle: '[ab]' feeds '[ab]', '[ab]' feeds"),
         ([made("a", DAY, "a")], "'a' feeds 'a'"),
-        ([made("a", DAY, "b")], "job 'a' reads 'b', which no job makes"),
-        ([(FLIGHTS[0], replace(FLIGHTS[1], outputs=()))], "job 'flights' makes no dataset"),
+        ([made("a", DAY, "b")], "job 'a' reads 'b', but no job produces it"),
+        ([(FLIGHTS[0], replace(FLIGHTS[1], outputs=()))], "job 'flights' has no output"),
         (
             [FLIGHTS, (FLIGHTS[0], replace(FLIGHTS[1], id=uuid4(), name="twin"))],
-            "made by two jobs, 'flights' and 'twin'",
+            "produced by two jobs, 'flights' and 'twin'",
         ),
     ],
 )
@@ -108,7 +108,7 @@ def test_a_lineage_that_contradicts_itself_is_refused_by_name(jobs, complaint):
 
 
 def test_a_dataset_that_no_job_makes_is_refused():
-    with pytest.raises(InvalidDag, match="no job makes dataset 'flights'"):
+    with pytest.raises(InvalidDag, match="no job produces dataset 'flights'"):
         Lineage.build(FLIGHTS[0], [])
 
 

@@ -177,8 +177,8 @@ def test_a_new_column_of_a_source_rebuilds_what_reads_all_of_its_columns() -> No
     assert diff(before, after).regenerated == {"src": ("b",), "star": ("b",)}
 
 
-def test_a_circle_is_told_as_one() -> None:
-    with pytest.raises(InvalidDag, match="datasets are made from each other"):
+def test_a_cycle_is_reported_once() -> None:
+    with pytest.raises(InvalidDag, match="datasets depend on each other"):
         compiled(sql("a", "SELECT x FROM b", "b"), sql("b", "SELECT x FROM a", "a"))
 
 
