@@ -9,7 +9,8 @@ from consumers.formats.bounds import checked
 from consumers.formats.keys import KeyOf, Kind, key_of
 from consumers.formats.moments import Clock
 from engine.model.dag_sources import KafkaSource, PartitionField
-from engine.model.event import Reason, SourceEvent, Widened
+from engine.model.event import SourceEvent, Widened
+from engine.model.states import Reason
 from engine.partitions import PartitionSpace, TimeDimension
 from engine.partitions.dimension import EVERYTHING
 from engine.partitions.text import AND, IS
@@ -95,7 +96,7 @@ class Binding:
         self,
         *places: Place,
         columns: tuple[str, ...] | None = None,
-        reason: Reason = "change",
+        reason: Reason = Reason.CHANGE,
         unsure: str | None = None,
     ) -> SourceEvent:
         """The event for rows at some places; widened for the reason ``unsure``, if given.

@@ -21,6 +21,7 @@ from consumers.formats.placeholders import DEFAULT, Placeholders
 from consumers.formats.rows import MISSING, Difference, Layout, rows_of, value_of
 from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
+from engine.model.states import Reason
 
 Row = TypeVar("Row")
 Cell = TypeVar("Cell")
@@ -139,7 +140,7 @@ class Debezium:
         event, after = self._binding.event, change.after
         match change.op:
             case "c" | "r" if after is not None:
-                return event(shape.place(self._rows.partition_cells(after)), reason="arrival")
+                return event(shape.place(self._rows.partition_cells(after)), reason=Reason.ARRIVAL)
             case "t":
                 return event(_ANYWHERE)
             case "m":  # a logical decoding message written by an application

@@ -13,6 +13,7 @@ from consumers.formats.doubts import AS_NULL, Doubts
 from consumers.formats.rows import rows_of
 from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
+from engine.model.states import Reason
 
 _SCHEMAS = 64
 _ENVELOPE = ("schema", "payload")
@@ -79,7 +80,7 @@ class Record:
             body = schema.read(payload)
             cells = self._cells(body) if isinstance(body, bytes) else self._binding.cells(body)
             place = self._registered(schema).place(cells)
-        return [self._binding.event(place, reason="arrival")]
+        return [self._binding.event(place, reason=Reason.ARRIVAL)]
 
     def _json(self, value: bytes) -> Place:
         envelope = self._envelope(value) if self._has_envelopes else None

@@ -16,7 +16,8 @@ from consumers.formats.binding import Binding, Place
 from consumers.formats.confluent import Schemas
 from consumers.formats.hive import unescape
 from engine.errors import InvalidEvent
-from engine.model.event import Reason, SourceEvent
+from engine.model.event import SourceEvent
+from engine.model.states import Reason
 
 _WITH_BUCKET = "s3://"
 _WILDCARD = re.compile(r"\{(?P<group>\w+)\}|(?P<deep>\*\*)|(?P<any>\*)")
@@ -100,7 +101,7 @@ class ObjectStore:
         for change in changes:
             place = None if _NO_CHANGE.match(change.name) else self._place_of(change)
             if place is not None:
-                reason: Reason = "arrival" if _CREATED.match(change.name) else "change"
+                reason: Reason = Reason.ARRIVAL if _CREATED.match(change.name) else Reason.CHANGE
                 yield self._binding.event(place, reason=reason)
 
     def _place_of(self, change: _Change) -> Place | None:

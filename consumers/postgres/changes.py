@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from engine.model.event import Advance, Batch, Delivery, Received, Rejection, SourceEvent, Widened
+from engine.model.states import Reason
 
 _MISSED = "changes may have been trimmed before they were read, or undone in the source"
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -73,7 +74,7 @@ def _event(stream: str, change: _Change) -> SourceEvent:
         dataset=change.dataset,
         partitions=change.partitions,
         columns=change.columns,
-        reason="arrival" if change.kind == "insert" else "change",
+        reason=Reason.ARRIVAL if change.kind == "insert" else Reason.CHANGE,
         id=f"pg:{stream}:{change.id}",
         time=change.changed_at,
         source=change.source,

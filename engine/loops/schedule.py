@@ -10,6 +10,7 @@ from engine.flow.ingestion.ingest import ingest
 from engine.flow.shared.org_context import OrgContext
 from engine.model.cron import previous_time
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
+from engine.model.states import Reason
 from engine.store.database import Connection
 from engine.store.run import fetch
 
@@ -54,7 +55,7 @@ def _due(row: dict[str, Any]) -> _Due | None:
 
 def _batch(due: _Due) -> Batch:
     stream, position = f"schedule/{due.dataset}", due.at.isoformat()
-    event = SourceEvent(dataset=due.dataset, reason="schedule", time=position, source=stream)
+    event = SourceEvent(dataset=due.dataset, reason=Reason.SCHEDULE, time=position, source=stream)
     return Batch(
         consumer=_CONSUMER,
         received=(Received.one(event, Delivery(stream, position)),),

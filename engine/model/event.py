@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from operator import attrgetter
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from engine.model.reported_lineage import ReportedLineage
 from engine.model.run_report import RunReport
+from engine.model.states import Reason
 from engine.model.text import storable
 
 MAX_TEXT = 500
@@ -26,16 +27,6 @@ MANUAL = "manual"
 POSTGRES = "postgres/"
 """Prefix of the streams of change logs, one per database."""
 
-Reason = Literal[
-    "change",
-    "arrival",
-    "correction",
-    "rewritten",
-    "manual",
-    "schema_change",
-    "definition_change",
-    "schedule",
-]
 # JSON integers are unbounded, but the database stores 64 bits.
 _Scalar = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None
 _Condition = _Scalar | dict[str, _Scalar | list[_Scalar]]
@@ -57,7 +48,7 @@ class SourceEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     partitions: _Texts | None = None
     columns: _Texts | None = None
     rows: RowFilterSpec | None = None
-    reason: Reason = "change"
+    reason: Reason = Reason.CHANGE
     version: _Text | None = None
     id: _Text | None = None
     time: str | None = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from engine.model.event import Reason
+from engine.model.states import Reason
 
 FOUND: Final = "found"
 """The reason for a change found by a run and not planned; never the reason of an event.
@@ -13,7 +13,7 @@ FOUND: Final = "found"
 Such an invalidation carries the content version written by the run.
 """
 
-ABOUT_READERS: Final = frozenset({"rewritten", FOUND})
+ABOUT_READERS: Final = frozenset({Reason.REWRITTEN, FOUND})
 """Reasons for which only the readers of a produced dataset are recomputed, not the dataset."""
 
 

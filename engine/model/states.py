@@ -79,6 +79,19 @@ class InvalidationOutcome(StrEnum):
     SET_ASIDE = "set_aside"
 
 
+class Reason(StrEnum):
+    """Reason of an event, given by the person or system that reports it."""
+
+    CHANGE = "change"
+    ARRIVAL = "arrival"
+    CORRECTION = "correction"
+    REWRITTEN = "rewritten"
+    MANUAL = "manual"
+    SCHEMA_CHANGE = "schema_change"
+    DEFINITION_CHANGE = "definition_change"
+    SCHEDULE = "schedule"
+
+
 class ScopeKind(StrEnum):
     """Kind of the scope of an invalidation."""
 

@@ -10,13 +10,13 @@ from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import certain, narrow
 from engine.lineage.rows import RowFilter
 from engine.model.invalidation import ABOUT_READERS, FOUND, Invalidation
-from engine.model.states import Activation
+from engine.model.states import Activation, Reason
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents, clamp, unbounded_dimensions
 from engine.planner.dirty import DirtyScope
 from engine.planner.provenance import InvalidationSet
 
-GROWTH = frozenset({"arrival", "schedule"})
+GROWTH = frozenset({Reason.ARRIVAL, Reason.SCHEDULE})
 """Reasons that imply added rows and no other change."""
 
 

@@ -15,20 +15,21 @@ from consumers.formats.openlineage.rules import Rule
 from consumers.formats.openlineage.subset import Row, rows_of
 from engine.errors import InvalidEvent
 from engine.model.discovery import DiscoveredDataset
-from engine.model.event import MAX_LISTED, MAX_TEXT, Reason, SourceEvent
+from engine.model.event import MAX_LISTED, MAX_TEXT, SourceEvent
 from engine.model.openlineage import PRODUCER
 from engine.model.reported_lineage import DatasetNaming, Name, ReportedLineage
 from engine.model.run_report import RunOutput, RunReport
+from engine.model.states import Reason
 
 _NO_SUBSET = "the output has no facet `subset` with the written partitions"
 _TOO_MANY = f"more than {MAX_LISTED} partitions are listed"
 _FAILED = "the run failed, was aborted or did not report its end; it may have written data"
 _WHOLE: Mapping[str, Reason] = {
-    "ALTER": "schema_change",
-    "DROP": "change",
-    "OVERWRITE": "change",
-    "RENAME": "change",
-    "TRUNCATE": "change",
+    "ALTER": Reason.SCHEMA_CHANGE,
+    "DROP": Reason.CHANGE,
+    "OVERWRITE": Reason.CHANGE,
+    "RENAME": Reason.CHANGE,
+    "TRUNCATE": Reason.CHANGE,
 }
 """The lifecycle state changes that affect the entire dataset."""
 
@@ -49,7 +50,9 @@ class _Bound(NamedTuple):
         only = None if "{dataset}" in name else self.binding.dataset
         return DatasetNaming(source.namespace, name, only)
 
-    def whole_change(self, reason: Reason = "change", unsure: str | None = None) -> SourceEvent:
+    def whole_change(
+        self, reason: Reason = Reason.CHANGE, unsure: str | None = None
+    ) -> SourceEvent:
         """An event for all rows."""
         return self.binding.event(self.place({})._replace(unsure=unsure), reason=reason)
 
@@ -207,7 +210,7 @@ def _event(bound: _Bound, output: Output, unsure: str | None) -> SourceEvent:
     """The event of an output; ``unsure`` is the reason why it may not have been written."""
     if reason := _WHOLE.get(output.lifecycle.change):
         return bound.whole_change(reason, unsure)
-    reason = "arrival" if output.lifecycle.change == "CREATE" else "change"
+    reason = Reason.ARRIVAL if output.lifecycle.change == "CREATE" else Reason.CHANGE
     if output.condition is None:
         everywhere = bound.place({})
         return bound.binding.event(

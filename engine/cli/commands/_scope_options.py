@@ -6,7 +6,8 @@ import msgspec
 import typer
 
 from engine.errors import InvalidFilter
-from engine.model.event import Reason, SourceEvent
+from engine.model.event import SourceEvent
+from engine.model.states import Reason
 
 Dataset = Annotated[str, typer.Argument(help="Name of the dataset.", metavar="DATASET")]
 Partitions = Annotated[

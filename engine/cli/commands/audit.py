@@ -11,7 +11,7 @@ from engine.cli.render.console import show
 from engine.cli.render.elements import empty_table
 from engine.cli.runtime.session import run
 from engine.service.commands.audit import mend as mend_lost
-from engine.service.queries.audit import Counts, Reason, StalePartition
+from engine.service.queries.audit import Counts, StalePartition, StaleReason
 from engine.service.queries.audit import audit as audit_partitions
 from engine.wording import counted
 
@@ -73,7 +73,7 @@ def _stale_table(stale: list[StalePartition]) -> RenderableType:
     return table
 
 
-def reason_text(reason: Reason) -> str:
+def reason_text(reason: StaleReason) -> str:
     """A reason in words."""
     if reason.dataset is None:
         return {

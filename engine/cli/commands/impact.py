@@ -19,6 +19,7 @@ from engine.cli.render.elements import compact, pruned_text, short
 from engine.cli.render.plan import cost_text, estimate_text
 from engine.cli.runtime.session import run
 from engine.model.event import SourceEvent
+from engine.model.states import Reason
 from engine.service.commands.proposals import Hop, Impact, ImpactedJob, propose
 from engine.wording import counted, some
 
@@ -33,7 +34,7 @@ def impact(
     partitions: Partitions = None,
     columns: Columns = None,
     rows: Rows = None,
-    reason: ReasonOption = "change",
+    reason: ReasonOption = Reason.CHANGE,
 ) -> None:
     """Preview a change: affected jobs and partitions, and where the change stops.
 

@@ -18,6 +18,7 @@ from engine.cli.render.console import show
 from engine.cli.render.elements import short
 from engine.cli.runtime.session import Session, run
 from engine.cli.runtime.wait import wait_for
+from engine.model.states import Reason
 from engine.service.commands.invalidations import Requested
 from engine.service.commands.invalidations import invalidate as invalidate_dataset
 from engine.wording import counted, some
@@ -33,7 +34,7 @@ def invalidate(
     partitions: Partitions = None,
     columns: Columns = None,
     rows: Rows = None,
-    reason: ReasonOption = "manual",
+    reason: ReasonOption = Reason.MANUAL,
     key: Annotated[
         str | None,
         typer.Option("--key", help="Idempotency key: a repeated key is the same request."),

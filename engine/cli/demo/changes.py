@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaProducer
 
 from engine.cli.demo.stage import Stage
 from engine.model.event import SourceEvent
+from engine.model.states import Reason
 from engine.service.commands.invalidations import invalidate
 
 WEATHER_TOPIC = "nyc.weather"
@@ -78,7 +79,7 @@ CHANGES = (
             dataset="weather",
             partitions=("dt=2013-01-08/origin=LGA",),
             columns=("precip",),
-            reason="correction",
+            reason=Reason.CORRECTION,
             source="demo",
         ),
         report=publish,
@@ -87,7 +88,9 @@ CHANGES = (
         title="Tail number N394AA is a Boeing 767 with 330 seats, not a sports plane with 2",
         sql="UPDATE nyc.planes SET seats = 330 WHERE tailnum = 'N394AA'",
         reported_by="an operator, as with 'knockon invalidate planes --columns seats'",
-        event=SourceEvent(dataset="planes", columns=("seats",), reason="correction", source="demo"),
+        event=SourceEvent(
+            dataset="planes", columns=("seats",), reason=Reason.CORRECTION, source="demo"
+        ),
         report=request,
     ),
 )

@@ -28,7 +28,7 @@ from engine.loops.engine import Engine
 from engine.model.dag import DagFile
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
-from engine.model.states import Activation
+from engine.model.states import Activation, Reason
 from engine.service.commands.attachments import attach
 from engine.service.commands.deploys import deploy
 from engine.service.queries.lineage import lineage_tree
@@ -143,7 +143,7 @@ async def _report_sources(stage: Stage) -> None:
 
 def _arrival(dataset: str, *partitions: str) -> SourceEvent:
     return SourceEvent(
-        dataset=dataset, partitions=partitions or None, reason="arrival", source="demo"
+        dataset=dataset, partitions=partitions or None, reason=Reason.ARRIVAL, source="demo"
     )
 
 

@@ -22,7 +22,7 @@ from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.openlineage import tasks_of
 from engine.model.reported_lineage import Name, ReportedColumn, ReportedLineage
-from engine.model.states import UpdateStrategy
+from engine.model.states import Reason, UpdateStrategy
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
 from engine.store.run import execute, fetch
@@ -190,7 +190,7 @@ async def _invalidate_outdated(
                     output.id,
                     output.version,
                     texts,
-                    reason="definition_change",
+                    reason=Reason.DEFINITION_CHANGE,
                     source="openlineage",
                 )
             )

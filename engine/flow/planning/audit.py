@@ -23,10 +23,10 @@ from engine.flow.planning.pending_work import (
 from engine.flow.shared.invalidations import insert_own, own_invalidation
 from engine.flow.shared.load_partitions import load_existing, load_expected
 from engine.flow.shared.org_context import OrgContext
-from engine.flow.shared.stale import Reason, Stale, judged_keys, stale_partitions
+from engine.flow.shared.stale import Stale, StaleReason, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.states import Activation
+from engine.model.states import Activation, Reason
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.run import fetch
@@ -49,7 +49,7 @@ class StalePartition:
     partition: str
     verdict: Verdict
     because: str | None
-    reasons: tuple[Reason, ...]
+    reasons: tuple[StaleReason, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ async def _invalidated(
         job, name = producers[row["dataset_uuid"]], lineage.dataset(row["dataset_uuid"]).name
         verdict, because = invalidation_verdict(row["planning_error"], "of it")
         key = row["partition_key"] or SINGLE_RUN_KEY
-        reasons = (Reason("invalidated"),)
+        reasons = (StaleReason("invalidated"),)
         stale.append(StalePartition(job.dag_name, job.name, name, key, verdict, because, reasons))
     return Slice(0, tuple(stale))
 
@@ -116,7 +116,7 @@ async def _stalled(conn: Connection, org: OrgContext, jobs: Sequence[Job], mend:
         for row in rows:
             job = lineage.job(row["job_id"])
             name, because = lineage.dataset(job.outputs[0]).name, f"task {row['id']} is blocked"
-            reasons = (Reason("stalled"),)
+            reasons = (StaleReason("stalled"),)
             stalled += [
                 StalePartition(job.dag_name, job.name, name, key, "lost", because, reasons)
                 for key in judged_keys(job, row["partitions"])
@@ -181,7 +181,7 @@ async def _invalidate(
         dataset.id,
         dataset.version,
         texts,
-        reason="correction",
+        reason=Reason.CORRECTION,
         source="audit",
         note=f"lost: {lost[0].reasons[0].rule}",
     )

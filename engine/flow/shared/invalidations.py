@@ -7,6 +7,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from engine.flow.shared.org_context import OrgContext
+from engine.model.states import Reason
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.notifications import INVALIDATIONS, notify
@@ -54,7 +55,12 @@ def definition_change(
     A source with a changed definition counts as different data, in all columns or in some.
     """
     return own_invalidation(
-        dataset, version, [partition], reason="definition_change", source="deploy", columns=columns
+        dataset,
+        version,
+        [partition],
+        reason=Reason.DEFINITION_CHANGE,
+        source="deploy",
+        columns=columns,
     )
 
 

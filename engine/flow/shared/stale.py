@@ -70,7 +70,7 @@ _Runs = Mapping[UUID, Sequence[tuple[Job, str]]]
 """By task, the partitions with content from its run."""
 
 
-class Reason(msgspec.Struct, frozen=True):
+class StaleReason(msgspec.Struct, frozen=True):
     """Reason for staleness; versions are those of the input ``partition`` of ``dataset``."""
 
     rule: Rule
@@ -80,7 +80,7 @@ class Reason(msgspec.Struct, frozen=True):
     version: datetime | None = None
 
 
-Stale = Mapping[Subject, Sequence[Reason]]
+Stale = Mapping[Subject, Sequence[StaleReason]]
 
 
 async def stale_partitions(
@@ -93,13 +93,13 @@ async def stale_partitions(
     built = [(*subject, row["task_id"]) for subject, row in runs if row["task_id"]]
     for (job, key), row in runs:
         if row["task_id"] and row["config_hash"] != job.config_hash:
-            judgement.add(job, key, Reason("definition"))
+            judgement.add(job, key, StaleReason("definition"))
         if row["is_partly_written"]:
-            judgement.add(job, key, Reason("partly written"))
+            judgement.add(job, key, StaleReason("partly written"))
         if row["is_declared_wrong"]:
-            judgement.add(job, key, Reason("declared wrong"))
+            judgement.add(job, key, StaleReason("declared wrong"))
         if row["has_unread_rows"]:
-            judgement.add(job, key, Reason("rows not read"))
+            judgement.add(job, key, StaleReason("rows not read"))
     await judgement.judge_changes(built)
     await judgement.judge_appearances(built)
     await judgement.judge_first_runs([subject for subject, row in runs if not row["task_id"]])
@@ -135,11 +135,11 @@ class _Judgement:
 
     conn: Connection
     lineage: Lineage
-    reasons: dict[Subject, list[Reason]] = field(default_factory=dict)
+    reasons: dict[Subject, list[StaleReason]] = field(default_factory=dict)
     existing: dict[UUID, PartitionSet] = field(default_factory=dict)
     needed: dict[tuple[Edge, str], PartitionSet] = field(default_factory=dict)
 
-    def add(self, job: Job, key: str, reason: Reason) -> None:
+    def add(self, job: Job, key: str, reason: StaleReason) -> None:
         self.reasons.setdefault((job.id, key), []).append(reason)
 
     async def judge_changes(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
@@ -219,14 +219,14 @@ class _Judgement:
         """Find partitions that were never built although nothing blocks their first run."""
         for job, key in unbuilt:
             if await self._answer(partial(first_run_is_due, self.lineage, job, key)):
-                self.add(job, key, Reason("never built"))
+                self.add(job, key, StaleReason("never built"))
 
-    def _reason(self, row: Row) -> Reason:
+    def _reason(self, row: Row) -> StaleReason:
         name, recorded = self.lineage.dataset(row["dataset"]).name, row.get("recorded")
         rule: Rule = "input appeared" if recorded is None else "input changed"
         if row.get("is_gone"):
             rule = "input gone"
-        return Reason(rule, name, row["key"], recorded, row["version"])
+        return StaleReason(rule, name, row["key"], recorded, row["version"])
 
     async def _is_newer(self, job: Job, key: str, row: Row) -> bool:
         """Return True if the change in the row concerns the partition."""

@@ -6,7 +6,7 @@ from engine.errors import InvalidInput, UnknownName
 from engine.lineage.graph import Lineage
 from engine.model.event import SourceEvent
 from engine.model.source_positions import did_you_mean
-from engine.model.states import Activation, Role
+from engine.model.states import Activation, Reason, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
 
@@ -22,7 +22,7 @@ async def run(
     async with service.transaction(caller) as (conn, org):
         dataset = _first_output(await org.lineage(conn), job)
         event = SourceEvent(
-            dataset=dataset, partitions=partitions, reason="manual", source="knockon run"
+            dataset=dataset, partitions=partitions, reason=Reason.MANUAL, source="knockon run"
         )
         return await manual.invalidate(conn, org, event)
 

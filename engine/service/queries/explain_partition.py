@@ -11,7 +11,7 @@ from engine.errors import InvalidPartition
 from engine.flow.planning.pending_work import Verdict, load_pending_work, verdict_of_covering
 from engine.flow.shared.load_partitions import load_expected
 from engine.flow.shared.org_context import OrgContext
-from engine.flow.shared.stale import Reason, Rule, stale_partitions
+from engine.flow.shared.stale import Rule, StaleReason, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
@@ -127,7 +127,7 @@ def _one_key(lineage: Lineage, dataset: Dataset, text: str) -> str:
     return next(iter(space.keys(partitions)))
 
 
-def _newer_inputs(reasons: Sequence[Reason]) -> list[NewerInput]:
+def _newer_inputs(reasons: Sequence[StaleReason]) -> list[NewerInput]:
     """Return the inputs of the partition changed, created or removed since the last run."""
     return [
         NewerInput(reason.dataset, reason.partition or "*", reason.recorded, reason.version)
@@ -136,7 +136,7 @@ def _newer_inputs(reasons: Sequence[Reason]) -> list[NewerInput]:
     ]
 
 
-async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequence[Reason]:
+async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequence[StaleReason]:
     if job.activation == Activation.SOURCE:
         return ()
     stale = await stale_partitions(conn, lineage, [(job, [key])])
@@ -157,7 +157,7 @@ async def _verdict(
     job: Job,
     key: str,
     built: Row,
-    reasons: Sequence[Reason],
+    reasons: Sequence[StaleReason],
     covering: Sequence[Row],
 ) -> tuple[AuditVerdict, str | None]:
     """Return the verdict of the audit, extended to partitions outside the audit."""
@@ -206,7 +206,7 @@ def _own_reasons(job: Job, built: Row, rules: Collection[Rule]) -> Iterator[str]
 def _reasons(
     job: Job,
     built: Row,
-    reasons: Sequence[Reason],
+    reasons: Sequence[StaleReason],
     newer: Sequence[NewerInput],
     unfinished: Sequence[Row],
     covering: Sequence[Row],

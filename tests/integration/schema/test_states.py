@@ -2,12 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from typing import get_args
 
 import psycopg
 import pytest
 
-from engine.model.event import Reason
 from engine.model.invalidation import FOUND
 from engine.model.states import (
     FINISHED_STATUSES,
@@ -17,6 +15,7 @@ from engine.model.states import (
     ExecutionStrategy,
     InvalidationOutcome,
     PlanState,
+    Reason,
     Role,
     ScopeKind,
     StaleDecisionKind,
@@ -32,7 +31,7 @@ VOCABULARIES: dict[str, Iterable[str]] = {
     "jobs.activation": Activation,
     "jobs.execution_strategy": ExecutionStrategy,
     "jobs.update_strategy": UpdateStrategy,
-    "data_invalidations.reason": (*get_args(Reason), FOUND),
+    "data_invalidations.reason": (*Reason, FOUND),
     "data_invalidations.scope": ScopeKind,
     "data_invalidations.outcome": InvalidationOutcome,
 }
