@@ -122,7 +122,7 @@ def nasty(knockon: Knockon, database_url: str, tmp_path: Any) -> tuple[Knockon, 
         )
         conn.execute("UPDATE plans SET decided_by = %(t)s, decided_at = now()", {"t": NASTY})
         conn.execute(
-            "UPDATE data_invalidations SET outcome = %(t)s, columns = ARRAY[%(t)s],"
+            "UPDATE data_invalidations SET columns = ARRAY[%(t)s],"
             " planning_error = %(t)s, set_aside_at = now(),"
             " source_event = source_event || jsonb_build_object('note', %(t)s::text)",
             {"t": NASTY},
