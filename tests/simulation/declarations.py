@@ -36,11 +36,10 @@ WHERE i.org_id = %(org)s AND i.reason = 'found' AND i.plan_id IS NOT NULL
 
 
 class Declarations:
-    """Hand planned events to the ledger; ``announced`` are the partitions of sources so far."""
+    """Hand planned events to the ledger, and note the announced partitions of sources."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.announced: defaultdict[str, set[Key]] = defaultdict(set)
         self.rejected: defaultdict[str, set[Key]] = defaultdict(set)
         self._noted = 0
         self._pending: set[UUID] = set()
@@ -53,7 +52,7 @@ class Declarations:
         if self.stage.writes == self._noted:
             return
         self._noted = self.stage.writes
-        known = {name: set(keys) for name, keys in self.announced.items()}
+        known = {name: set(keys) for name, keys in self.stage.announced.items()}
         unprocessed = [each for each in self.stage.batches if each not in self._processed]
         for row in await self.stage.rows(_PLANNED, open=unprocessed):
             done = self._processed if row["is_processed"] else self._pending
@@ -104,7 +103,7 @@ class Declarations:
         for event in events:
             self._declare(maker, event, is_new=is_new)
         if row["is_processed"]:
-            self.announced[maker.outputs[0].name] |= named if maker.is_source else set()
+            self.stage.announced[maker.outputs[0].name] |= named if maker.is_source else set()
 
     def _declare(self, maker: Job, event: SourceEvent, *, is_new: bool) -> None:
         """All columns of new partitions count as changed."""

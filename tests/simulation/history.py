@@ -114,12 +114,15 @@ PHRASES = {
         *("appear", "touch_last", "rest"),
         *(("appear", *TAKE_IN, "claim", "touch_last", *TAKE_IN, "finish", "rest") * 3),
     ),
-    "altered": ("rest", "alter_source", "touch", *TAKE_IN, "rest", "alter_source", "rest"),
     "half_written_and_read": (
         *("grow", "touch_last", "rest", "touch_last", *TAKE_IN, "claim", "wrong_first", *TAKE_IN),
         *("claim", "spill", "spill", "finish"),
     ),
     "dies_in_between": (("change", "publish", "ingest + die") * 3),
+    "altered": (
+        *("rest", "alter_source", "touch", *TAKE_IN, "rest", "narrow_source", "touch", *TAKE_IN),
+        *("rest", "alter_source", "widen_source", "appear", *TAKE_IN, "rest"),
+    ),
     "claimed_twice": ("rest", *(("touch", *TAKE_IN, "claim") * 2), "finish"),
     "given_back_late": ("rest", "touch", *TAKE_IN, "claim", "expire", "tick", "finish"),
     "left_undone_below": (

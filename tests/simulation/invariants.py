@@ -46,7 +46,8 @@ UNION ALL
 SELECT 'an event that was not understood', e.error FROM dead_letters e
 WHERE e.org_id = %(org)s
     -- what a deploy has taken away; of what is there, the first law would miss the event
-    AND e.error NOT LIKE 'there is no dataset %%' AND NOT e.position = ANY(%(unusable)s)
+    AND e.error NOT LIKE 'there is no dataset %%' AND e.error NOT LIKE '%% is out of bounds; %%'
+    AND NOT e.position = ANY(%(unusable)s)
 UNION ALL
 SELECT 'a rejected message that counts as replayed', e.error FROM dead_letters e
 WHERE e.org_id = %(org)s AND e.replayed_at IS NOT NULL AND e.position = ANY(%(unusable)s)

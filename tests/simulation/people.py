@@ -215,6 +215,10 @@ class People:
         """Deploy a source that reaches further."""
         await self._deploy("deploy: source widened", self._reaching_further(dice), dice)
 
+    async def narrow_source(self, dice: Random) -> None:
+        """Deploy a source that reaches less far."""
+        await self._deploy("deploy: source narrowed", self._reaching_less(dice), dice)
+
     async def alter_source(self, dice: Random) -> None:
         """Deploy a source with one column more, or without it."""
         world = self._with_other_columns(dice, self.stage.world.sources)
@@ -324,6 +328,8 @@ class People:
         now, ledger, name = self.stage.now, self.stage.ledger, job.outputs[0].name
         was = before.by_name.get(job.name)
         if job.is_source:
+            for keys in (self.upstream.spoken[name], self.stage.announced[name]):
+                keys &= {*universe(job.space)}
             if was is not None:
                 for columns in _changed_by_deploy(was, job):
                     ledger.declared[name].append(Declared(now, None, columns))
@@ -353,6 +359,7 @@ class People:
             "job changed": (25, self._made_otherwise),
             "source moved": (10, self._lying_elsewhere),
             "source widened": (10, self._reaching_further),
+            "source narrowed": (5, self._reaching_less),
             "column added or removed": (15, self._with_other_columns),
         }
         how = dice.choices([*ways], [weight for weight, _ in ways.values()])[0]
@@ -405,6 +412,10 @@ class People:
         ending = [job for job in self.stage.world.sources if any(map(_may_go_on, job.space))]
         return self._with(dice, ending, lambda job: {"space": tuple(map(_longer, job.space))})
 
+    def _reaching_less(self, dice: Random) -> World:
+        longer = [job for job in self.stage.world.sources if any(map(_may_end, job.space))]
+        return self._with(dice, longer, lambda job: {"space": tuple(map(_shorter, job.space))})
+
     def _with_other_columns(self, dice: Random, among: Sequence[Job] = ()) -> World:
         """Return the world with one column more in a dataset, or without it."""
         declaring = [job for job in among or self.stage.world.jobs if job.tells_columns]
@@ -437,6 +448,14 @@ def _may_go_on(d: Dimension) -> bool:
 
 def _longer(d: Dimension) -> Dimension:
     return replace(d, bounds=(d.bounds[0], (d.bounds[1] or 0) + 1)) if _may_go_on(d) else d
+
+
+def _may_end(d: Dimension) -> bool:
+    return d.is_ordered and d.is_finite and len(d.universe) > 2
+
+
+def _shorter(d: Dimension) -> Dimension:
+    return replace(d, bounds=(d.bounds[0], (d.bounds[1] or 0) - 1)) if _may_end(d) else d
 
 
 def _altered(first: Output, *others: Output) -> tuple[Output, ...]:

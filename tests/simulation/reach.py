@@ -49,7 +49,12 @@ HISTORY = (
         "deploy: job or source removed",
         "deploy: rollback",
     ),
-    *("deploy: source moved", "deploy: source widened", "deploy: job cut otherwise"),
+    *(
+        "deploy: source moved",
+        "deploy: source widened",
+        "deploy: source narrowed",
+        "deploy: job cut otherwise",
+    ),
     *("deploy: job made manual or automatic", "event of a version", "impact", "plan applied"),
     *("plan outdated", "limit set", "pending plan: approve", "pending plan: reject"),
     *("message that is rejected", "dead letters replayed"),

@@ -195,9 +195,8 @@ class Rest:
         world = self.stage.world
         if job.is_source:
             name = job.outputs[0].name
-            declarations, spoken = self.declarations, self.engines.upstream.spoken[name]
-            rejected = declarations.rejected[name] - declarations.announced[name]
-            return spoken - rejected, {*universe(job.space)}
+            spoken, rejected = self.engines.upstream.spoken[name], self.declarations.rejected[name]
+            return spoken - (rejected - self.stage.announced[name]), {*universe(job.space)}
         must = recompute.must_exist(world, job, existing, self.stage.sources)
         return must, recompute.may_exist(world, job, existing)
 

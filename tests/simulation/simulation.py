@@ -83,7 +83,7 @@ class Simulation:
                 *(approvals.limit, approvals.decide, approvals.impact, approvals.apply),
                 *(letters.garble, letters.replay),
                 *(self._people.deploy_source, self._people.widen_source),
-                self._people.alter_source,
+                *(self._people.alter_source, self._people.narrow_source),
                 *(self._people.change_job, self._people.roll_back, self._people.read_less),
                 *(
                     self._people.cut_otherwise,

@@ -75,6 +75,8 @@ class Stage:
         """Those written by an attempt that never completed: nothing is known of their content."""
         self.unannounced: defaultdict[str, set[Key]] = defaultdict(set)
         """Those edited and not rebuilt since, where no event invalidates their readers."""
+        self.announced: defaultdict[str, set[Key]] = defaultdict(set)
+        """The partitions of sources that planned events have named."""
         self.sources: dict[str, dict[Key, Rows]] = defaultdict(dict)
         self.warehouse: dict[tuple[str, UUID], dict[Key, Rows]] = defaultdict(dict)
         self.versions: dict[str, UUID] = {}

@@ -154,8 +154,8 @@ def tiny_world(seed: int) -> World:
 
 
 def undeclared_world(seed: int) -> World:
-    """A tiny world with the columns of sources, but without lineage of columns."""
-    made = [replace(job, tells_columns=True) for job in tiny_world(seed).jobs]
+    """A bounded world with the columns of sources, but without lineage of columns."""
+    made = [replace(job, tells_columns=True) for job in bounded_world(seed).jobs]
     return World(tuple(replace(job, outputs=tuple(map(_undeclared, job.outputs))) for job in made))
 
 
