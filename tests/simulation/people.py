@@ -328,8 +328,8 @@ class People:
         now, ledger, name = self.stage.now, self.stage.ledger, job.outputs[0].name
         was = before.by_name.get(job.name)
         if job.is_source:
-            for keys in (self.upstream.spoken[name], self.stage.announced[name]):
-                keys &= {*universe(job.space)}
+            if was is not None and {*universe(was.space)} - {*universe(job.space)}:
+                self.upstream.narrow(job)
             if was is not None:
                 for columns in _changed_by_deploy(was, job):
                     ledger.declared[name].append(Declared(now, None, columns))

@@ -268,6 +268,22 @@ class Upstream:
                     if column in job.outputs[0].columns:
                         row[column] = 0
 
+    def narrow(self, job: Job) -> None:
+        """Forget what lies outside the bounds of a source, and announce the rest anew.
+
+        Events that name partitions outside the bounds are refused, with all that they name.
+        """
+        name, within = job.outputs[0].name, {*universe(job.space)}
+        self.stage.announced[name] &= within
+        self.spoken[name] &= within
+        data = self._data(job)
+        for key in data.keys() - within:
+            del data[key]
+        self.unpublished = [event for event in self.unpublished if event.dataset != name]
+        left = tuple(text(job.space, key) for key in sorted(self.spoken[name]))
+        if left:
+            self.unpublished.append(SourceEvent(dataset=name, partitions=left, reason="change"))
+
     # -- what is said about it -----------------------------------------------------------------
 
     def _events(self, dice: Random, job: Job, edit: Edit, existing: set[Key]) -> Any:
