@@ -128,7 +128,7 @@ async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:
         if row is None:
             raise PositionLost(
                 f"the position of consumer {batch.consumer!r} in {move.stream!r} is no longer "
-                f"{move.before!r}: another process advanced it; resume from the stored position"
+                f"{move.before or 'unset'}: another process advanced it; resume from the stored one"
             )
 
 

@@ -299,7 +299,7 @@ async def test_a_position_moves_once_whoever_tries(database: Database) -> None:
     first = _batch(None, "10")
     async with world.conn() as conn:
         await ingest(conn, world.org, first)
-        with pytest.raises(PositionLost, match="another owner"):
+        with pytest.raises(PositionLost, match="another process"):
             await ingest(conn, world.org, first)
         await ingest(conn, world.org, _batch("10", "20"))
         with pytest.raises(PositionLost):
