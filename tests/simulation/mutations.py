@@ -727,7 +727,7 @@ def apply_does_not_compare_with_what_was_shown(patch: Patch) -> None:
     around(patch, engine.flow.deployment.apply, "changes_since", lambda _: same)
 
 
-@classified(LOST_WORK)
+@mutation
 def a_blocked_successor_is_overlooked(patch: Patch) -> None:
     """A failed attempt is queued again beside the task that waits behind it."""
     statement(patch, "tasks.lock_successor", "('blocked', 'queued')", "('queued')")
@@ -774,7 +774,7 @@ def a_joined_task_waits_for_nothing_more(patch: Patch) -> None:
     statement(patch, "tasks.add_dependencies", added, f"{added} WHERE false")
 
 
-@classified(LOST_WORK)
+@mutation
 def a_deploy_repoints_queued_tasks_only(patch: Patch) -> None:
     open_ones = "('blocked', 'queued', 'running', 'failed')"
     statement(patch, "tasks.repoint", open_ones, "('queued', 'running', 'failed')")
@@ -901,7 +901,7 @@ def every_task_of_a_step_is_reached_over_every_edge(patch: Patch) -> None:
     around(patch, engine.flow.planning.planned_tasks, "triggering_edges_of", everywhere)
 
 
-@classified(LOST_WORK)
+@classified(EVIDENCE)
 def a_block_propagates_the_scopes_of_its_first_partition(patch: Patch) -> None:
     def of_first(propagated_scopes: Any) -> Any:
         def wrong(step: Any, job: Any) -> Any:
