@@ -42,7 +42,8 @@ from engine.model.states import ExecutionStrategy
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.orgs import lock_planning
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.tasks import CanceledTask, TaskId
+from engine.store.run import execute, fetch
 
 _SUPERSEDED = "superseded: its job was changed or removed by a deploy"
 
@@ -137,7 +138,7 @@ async def _deploy(
         *await formerly_manual_outputs(conn, org, previous, compiled, versions),
     ]
     tasks = await _build(conn, org, compiled, versions, invalidations)
-    await resolve_dependents(conn, org, [row["id"] for row in canceled])
+    await resolve_dependents(conn, org, [row.id for row in canceled])
     await _reevaluate_first_runs(conn, org, jobs, versions)
     grown = grown_sources(previous.compiled if previous else None, compiled)
     return Deployment(dag.dag, version_id, change, tasks, grown=grown)
@@ -190,7 +191,7 @@ async def _retain_tasks(
     compiled: CompiledDag,
     jobs: Mapping[str, UUID],
     created: Collection[str],
-) -> list[Row]:
+) -> list[CanceledTask]:
     """Move unfinished tasks and cursors of retained jobs to the new job rows; cancel other tasks.
 
     A job is retained if its task size and the versions of its outputs are unchanged. Returns the
@@ -216,7 +217,7 @@ async def _retain_tasks(
     await execute(conn, "cursors.repoint", **pairs)
     names = {job.name for job in retained}
     others = [job for name, job in old.items() if name not in names]
-    return await fetch(conn, "tasks.cancel_of_jobs", jobs=others, outcome=_SUPERSEDED)
+    return await fetch(conn, "tasks.cancel_of_jobs", CanceledTask, jobs=others, outcome=_SUPERSEDED)
 
 
 def _size(job: CompiledJob) -> int | None:
@@ -262,7 +263,7 @@ async def _reevaluate_first_runs(
     datasets = [versions.datasets[name] for name in versions.created]
     readers = {edge.job for dataset in datasets for edge in lineage.readers(dataset)}
     affected = [*{*jobs.values(), *readers}]
-    blocked = await fetch(conn, "tasks.block_first_runs", jobs=affected)
-    waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", jobs=affected)
+    blocked = await fetch(conn, "tasks.block_first_runs", TaskId, jobs=affected)
+    waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", TaskId, jobs=affected)
     if blocked or waiting:
-        await unblock(conn, org, [row["id"] for row in (*blocked, *waiting)])
+        await unblock(conn, org, [row.id for row in (*blocked, *waiting)])

@@ -12,7 +12,7 @@ from engine.lineage.compiled import CompiledDag
 from engine.lineage.diff import DagDiff
 from engine.model.states import Activation
 from engine.store.database import Connection
-from engine.store.run import Row
+from engine.store.rows.tasks import CanceledTask
 
 
 async def canceled_rebuilds(
@@ -20,7 +20,7 @@ async def canceled_rebuilds(
     org: OrgContext,
     compiled: CompiledDag,
     versions: DatasetVersions,
-    canceled: Sequence[Row],
+    canceled: Sequence[CanceledTask],
 ) -> list[NewInvalidation]:
     """Invalidations for tasks canceled only because the job's tasks now cover different blocks.
 
@@ -30,15 +30,15 @@ async def canceled_rebuilds(
     first_outputs = {job.name: job.outputs[0] for job in compiled.jobs}
     invalidations = []
     for row in canceled:
-        if row["job"] not in first_outputs or first_outputs[row["job"]] in versions.created:
+        if row.job not in first_outputs or first_outputs[row.job] in versions.created:
             continue
-        dataset = lineage.dataset_named(first_outputs[row["job"]])
-        if row["attempts"]:
+        dataset = lineage.dataset_named(first_outputs[row.job])
+        if row.attempts:
             job = lineage.producer(dataset.id)
-            await mark_partly_written(conn, lineage, job.id, row["partitions"])
+            await mark_partly_written(conn, lineage, job.id, row.partitions)
         invalidations += [
             definition_change(dataset.id, dataset.version, partition)
-            for partition in row["partitions"]
+            for partition in row.partitions
         ]
     return invalidations
 

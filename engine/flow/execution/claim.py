@@ -16,7 +16,9 @@ from engine.model.states import ExecutionStrategy
 from engine.model.task import Lease
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.cursors import JobCursor
+from engine.store.rows.tasks import Candidate, CappedJob, LeasedTask, RunningCount
+from engine.store.run import execute, fetch
 
 _OUTCOME = "its inputs cannot be read; fix the cause, then retry or cancel it"
 
@@ -68,6 +70,7 @@ async def _claim(conn: Connection, org: OrgContext, claimant: Claimant, limit: i
         rows = await fetch(
             conn,
             "tasks.candidates",
+            Candidate,
             org_id=org.id,
             runtimes=list(claimant.runtimes),
             closed=[job for job, count in free_slots.items() if count < 1],
@@ -82,7 +85,7 @@ async def _claim(conn: Connection, org: OrgContext, claimant: Claimant, limit: i
         except Exception as error:
             if not is_due_to_data(error):
                 raise
-            ids = [row["id"] for row in chosen]
+            ids = [row.id for row in chosen]
             raise _NotLeasable(ids, reason_of(error)) from error
 
 
@@ -91,41 +94,44 @@ async def _free_slots(conn: Connection, lineage: Lineage) -> dict[UUID, int]:
     caps = {job.id: int(job.scaling["max_concurrency"]) for job in lineage.capped_jobs()}
     if not caps:
         return {}
-    ours = {row["job_id"] for row in await fetch(conn, "tasks.try_caps", jobs=list(caps))}
-    rows = await fetch(conn, "tasks.running", jobs=list(caps))
-    running = {row["job_id"]: row["running"] for row in rows}
+    ours = {
+        row.job_id for row in await fetch(conn, "tasks.try_caps", CappedJob, jobs=list(caps))
+    }
+    rows = await fetch(conn, "tasks.running", RunningCount, jobs=list(caps))
+    running = {row.job_id: row.running for row in rows}
     return {job: cap - running.get(job, 0) if job in ours else 0 for job, cap in caps.items()}
 
 
-def _within_caps(rows: Sequence[Row], free_slots: dict[UUID, int]) -> Iterator[Row]:
+def _within_caps(rows: Sequence[Candidate], free_slots: dict[UUID, int]) -> Iterator[Candidate]:
     for row in rows:
-        count = free_slots.get(row["job_id"])
+        count = free_slots.get(row.job_id)
         if count is None:
             yield row
         elif count > 0:
-            free_slots[row["job_id"]] = count - 1
+            free_slots[row.job_id] = count - 1
             yield row
 
 
 async def _lease(
-    conn: Connection, lineage: Lineage, claimant: Claimant, rows: Sequence[Row]
+    conn: Connection, lineage: Lineage, claimant: Claimant, rows: Sequence[Candidate]
 ) -> list[Lease]:
-    jobs = {job_id: lineage.job(job_id) for job_id in {row["job_id"] for row in rows}}
-    needs = [(jobs[row["job_id"]], row["partitions"]) for row in rows]
+    jobs = {job_id: lineage.job(job_id) for job_id in {row.job_id for row in rows}}
+    needs = [(jobs[row.job_id], row.partitions) for row in rows]
     versions = await input_versions(conn, lineage, needs)
     leased = await fetch(
         conn,
         "tasks.lease",
+        LeasedTask,
         worker_id=claimant.worker_id,
-        ids=[row["id"] for row in rows],
+        ids=[row.id for row in rows],
         lease_seconds=[job.heartbeat_timeout_seconds or claimant.lease_seconds for job, _ in needs],
         input_versions=[Jsonb(read) for read in versions],
     )
-    by_id = {row["id"]: row for row in leased}
+    by_id = {row.id: row for row in leased}
     cursors = await _cursors(conn, jobs.values())
     terms = {job.id: _Terms.of(lineage, job, cursors) for job in jobs.values()}
     return [
-        _as_lease(terms[row["job_id"]], claimant, row, by_id[row["id"]], read)
+        _as_lease(terms[row.job_id], claimant, row, by_id[row.id], read)
         for row, read in zip(rows, versions, strict=True)
     ]
 
@@ -135,9 +141,9 @@ async def _cursors(conn: Connection, jobs: Collection[Job]) -> dict[tuple[UUID, 
     incremental = list({job.id for job in jobs if job.strategy == ExecutionStrategy.PER_UPDATE})
     if not incremental:
         return {}
-    rows = await fetch(conn, "cursors.of_jobs", jobs=incremental)
+    rows = await fetch(conn, "cursors.of_jobs", JobCursor, jobs=incremental)
     return {
-        (row["job_id"], row["dataset_uuid"], row["dataset_version"]): row["cursor_value"]
+        (row.job_id, row.dataset_uuid, row.dataset_version): row.cursor_value
         for row in rows
     }
 
@@ -164,21 +170,21 @@ class _Terms:
 
 
 def _as_lease(
-    terms: _Terms, claimant: Claimant, task: Row, leased: Row, read: InputVersions
+    terms: _Terms, claimant: Claimant, task: Candidate, leased: LeasedTask, read: InputVersions
 ) -> Lease:
     return Lease(
-        task_id=task["id"],
-        token=leased["lease_token"],
+        task_id=task.id,
+        token=leased.lease_token,
         job=terms.job,
-        block_key=task["block_key"],
-        partitions=tuple(task["partitions"]),
-        attempt=leased["attempts"],
-        expires_at=leased["lease_expires_at"],
-        waited_seconds=leased["waited_seconds"],
+        block_key=task.block_key,
+        partitions=tuple(task.partitions),
+        attempt=leased.attempts,
+        expires_at=leased.lease_expires_at,
+        waited_seconds=leased.waited_seconds,
         worker_id=claimant.worker_id,
         inputs=terms.inputs,
         outputs=terms.outputs,
         input_versions=read,
         cursors=terms.cursors,
-        row_filters=tuple(task["row_filters"]),
+        row_filters=tuple(task.row_filters),
     )

@@ -21,7 +21,8 @@ from engine.lineage.columns import PRUNED, DirtyColumns
 from engine.model.invalidation import FOUND
 from engine.model.task import Completion, Lease
 from engine.store.database import Connection
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.tasks import LeasedPropagation
+from engine.store.run import execute, fetch
 
 
 async def complete(conn: Connection, org: OrgContext, completion: Completion) -> None:
@@ -45,31 +46,37 @@ async def complete_all(
             completion
             for completion in completions
             if (row := leased.get(completion.lease.task_id))
-            and row["lease_token"] == completion.lease.token
+            and row.lease_token == completion.lease.token
         ]
         if accepted:
             await _record(conn, org, accepted, leased)
     return set(leased)
 
 
-async def _lock_leased(conn: Connection, completions: Sequence[Completion]) -> dict[UUID, Row]:
+async def _lock_leased(
+    conn: Connection, completions: Sequence[Completion]
+) -> dict[UUID, LeasedPropagation]:
     """Lock and return the tasks still leased under one of the given tokens."""
     rows = await fetch(
         conn,
         "tasks.lock_leased",
+        LeasedPropagation,
         ids=[completion.lease.task_id for completion in completions],
         tokens=[completion.lease.token for completion in completions],
     )
-    return {row["id"]: row for row in rows}
+    return {row.id: row for row in rows}
 
 
 async def _record(
-    conn: Connection, org: OrgContext, completions: Sequence[Completion], leased: Mapping[UUID, Row]
+    conn: Connection,
+    org: OrgContext,
+    completions: Sequence[Completion],
+    leased: Mapping[UUID, LeasedPropagation],
 ) -> None:
     ids = [completion.lease.task_id for completion in completions]
     lineage = await org.lineage(conn)
     written = [report for completion in completions for report in reports(lineage, completion)]
-    propagated = {id_: row["propagated"] for id_, row in leased.items()}
+    propagated = {id_: row.propagated for id_, row in leased.items()}
     changed = await write_contents(conn, lineage, written, propagated)
     changes = Changes.of(lineage, completions, written, changed)
     await execute(

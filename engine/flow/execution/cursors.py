@@ -8,6 +8,7 @@ from uuid import UUID
 from engine.errors import InvalidInput
 from engine.model.task import Completion
 from engine.store.database import Connection
+from engine.store.rows.cursors import StoredCursor
 from engine.store.run import execute, fetch_one
 
 _READ: dict[str, Callable[[str], Any]] = {
@@ -37,8 +38,8 @@ async def move_cursors(conn: Connection, completion: Completion) -> None:
 
 
 async def _is_forward(conn: Connection, kind: str, value: str, where: dict[str, UUID]) -> bool:
-    stored = await fetch_one(conn, "cursors.lock", **where)
-    return stored is None or later(kind, value, stored["cursor_value"])
+    stored = await fetch_one(conn, "cursors.lock", StoredCursor, **where)
+    return stored is None or later(kind, value, stored.cursor_value)
 
 
 def later(kind: str, one: str, other: str) -> bool:

@@ -21,7 +21,8 @@ from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.task import Completion
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.rows.tasks import TriggeredDependent
+from engine.store.run import fetch
 
 _Parts = dict[tuple[UUID, str], DirtyColumns]
 """Changed columns by (dataset, partition key)."""
@@ -72,21 +73,23 @@ async def triggered_dependents(
     """Return the dependents of partly changed tasks that read a changed part."""
     if not parts:
         return set()
-    dependents = await fetch(conn, "tasks.triggered_dependents", ended=list(parts))
+    dependents = await fetch(
+        conn, "tasks.triggered_dependents", TriggeredDependent, ended=list(parts)
+    )
     lineage = await org.lineage(conn)
-    needs = [(lineage.job(row["job_id"]), row["partitions"]) for row in dependents]
+    needs = [(lineage.job(row.job_id), row.partitions) for row in dependents]
     reads = await input_keys(conn, lineage, needs)
     return {
-        row["id"]
+        row.id
         for row, read in zip(dependents, reads, strict=True)
-        if _is_triggered(lineage, row, read, parts[row["depends_on"]])
+        if _is_triggered(lineage, row, read, parts[row.depends_on])
     }
 
 
-def _is_triggered(lineage: Lineage, row: Row, read: Reads, changed: _Parts) -> bool:
+def _is_triggered(lineage: Lineage, row: TriggeredDependent, read: Reads, changed: _Parts) -> bool:
     """Return True if a task reads a changed part over one of its triggering edges."""
-    for edge in lineage.inputs(row["job_id"]):
-        if edge.dataset in row["datasets"]:
+    for edge in lineage.inputs(row.job_id):
+        if edge.dataset in row.datasets:
             parts = ((edge.dataset, key) for key in read.get(edge.dataset, ()))
             columns = {changed[part] for part in parts if part in changed}
             if any(reaches(edge.columns, names) for names in columns):

@@ -7,6 +7,7 @@ changed. Otherwise the task is skipped, and its own dependents are resolved in t
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
+from msgspec.structs import replace
 from psycopg.types.json import Jsonb
 
 from engine.flow.execution.cutoff import UNCHANGED, Changes, triggered_dependents
@@ -20,7 +21,8 @@ from engine.partitions import PartitionSet
 from engine.planner import missing_inputs
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.tasks import TaskId, UnblockedTask
+from engine.store.run import execute, fetch
 
 
 async def resolve_dependents(
@@ -32,13 +34,13 @@ async def resolve_dependents(
     """
     is_any_queued = False
     while ended:
-        dependents = await fetch(conn, "tasks.lock_dependents", ended=list(ended))
+        dependents = await fetch(conn, "tasks.lock_dependents", TaskId, ended=list(ended))
         if not dependents:
             break
-        resolved = await unblock(conn, org, [row["id"] for row in dependents], changes)
-        is_any_queued = is_any_queued or any(row["status"] == TaskStatus.QUEUED for row in resolved)
+        resolved = await unblock(conn, org, [row.id for row in dependents], changes)
+        is_any_queued = is_any_queued or any(row.status == TaskStatus.QUEUED for row in resolved)
         ended, changes = (
-            [row["id"] for row in resolved if row["status"] == TaskStatus.SKIPPED],
+            [row.id for row in resolved if row.status == TaskStatus.SKIPPED],
             UNCHANGED,
         )
     if is_any_queued:
@@ -59,54 +61,60 @@ async def unblock_manual_first_runs(
     ]
     if not manual:
         return
-    waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", jobs=manual)
+    waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", TaskId, jobs=manual)
     if waiting:
-        await unblock_all(conn, org, [row["id"] for row in waiting])
+        await unblock_all(conn, org, [row.id for row in waiting])
 
 
 async def unblock(
     conn: Connection, org: OrgContext, ids: Sequence[UUID], changes: Changes = UNCHANGED
-) -> list[Row]:
+) -> list[UnblockedTask]:
     """Unblock the given locked tasks if all blockers have ended.
 
     Returns the rows that changed state, with the new ``status``.
     """
     triggered = list(await triggered_dependents(conn, org, changes.parts))
     resolved = await fetch(
-        conn, "tasks.unblock", ids=list(ids), changed=list(changes.whole), triggered=triggered
+        conn,
+        "tasks.unblock",
+        UnblockedTask,
+        ids=list(ids),
+        changed=list(changes.whole),
+        triggered=triggered,
     )
-    first_runs = [row for row in resolved if row["waits_for_inputs"] and row["must_run"]]
+    first_runs = [row for row in resolved if row.waits_for_inputs and row.must_run]
+    queued: set[UUID] = set()
     if first_runs:
-        await _queue_complete(conn, await org.lineage(conn), first_runs)
-    skipped = [row for row in resolved if row["status"] == TaskStatus.SKIPPED]
+        queued |= await _queue_complete(conn, await org.lineage(conn), first_runs)
+    skipped = [row for row in resolved if row.status == TaskStatus.SKIPPED]
     if skipped:
-        await _queue_stale(conn, await org.lineage(conn), skipped)
-    return resolved
+        queued |= await _queue_stale(conn, await org.lineage(conn), skipped)
+    return [replace(row, status=TaskStatus.QUEUED) if row.id in queued else row for row in resolved]
 
 
 async def unblock_all(conn: Connection, org: OrgContext, ids: Sequence[UUID]) -> None:
     """Unblock locked, blocked tasks, and resolve the dependents of skipped ones."""
     resolved = await unblock(conn, org, ids)
-    if any(row["status"] == TaskStatus.QUEUED for row in resolved):
+    if any(row.status == TaskStatus.QUEUED for row in resolved):
         await notify(conn, TASKS, org.id)
-    skipped = [row["id"] for row in resolved if row["status"] == TaskStatus.SKIPPED]
+    skipped = [row.id for row in resolved if row.status == TaskStatus.SKIPPED]
     await resolve_dependents(conn, org, skipped)
 
 
-async def _queue_stale(conn: Connection, lineage: Lineage, skipped: Sequence[Row]) -> None:
-    """Queue tasks about to be skipped whose partitions are stale, whatever the cause."""
-    needs = [(lineage.job(row["job_id"]), row["partitions"]) for row in skipped]
+async def _queue_stale(
+    conn: Connection, lineage: Lineage, skipped: Sequence[UnblockedTask]
+) -> set[UUID]:
+    """Queue and return tasks about to be skipped whose partitions are stale, for any cause."""
+    needs = [(lineage.job(row.job_id), row.partitions) for row in skipped]
     stale = await stale_partitions(conn, lineage, needs)
     late = {
-        row["id"]
+        row.id
         for row, (job, keys) in zip(skipped, needs, strict=True)
-        if _is_due(stale, job, keys, reads_all_rows=None in row["row_filters"])
+        if _is_due(stale, job, keys, reads_all_rows=None in row.row_filters)
     }
     if late:
         await execute(conn, "tasks.queue_stale", ids=list(late))
-    for row in skipped:
-        if row["id"] in late:
-            row["status"] = TaskStatus.QUEUED
+    return late
 
 
 def _is_due(stale: Stale, job: Job, keys: Sequence[str], *, reads_all_rows: bool) -> bool:
@@ -116,29 +124,32 @@ def _is_due(stale: Stale, job: Job, keys: Sequence[str], *, reads_all_rows: bool
     return any(reads_all_rows or reason.rule != "rows not read" for reason in reasons)
 
 
-async def _queue_complete(conn: Connection, lineage: Lineage, rows: Sequence[Row]) -> None:
-    """Queue first runs with enough existing inputs; record the missing inputs of the others."""
-    jobs = [lineage.job(id_) for id_ in {row["job_id"] for row in rows}]
+async def _queue_complete(
+    conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]
+) -> set[UUID]:
+    """Queue and return first runs with enough inputs; record the missing inputs of the others."""
+    jobs = [lineage.job(id_) for id_ in {row.job_id for row in rows}]
     datasets = {output for job in jobs for output in job.outputs}
     datasets |= {input_.dataset for job in jobs for input_ in job.inputs}
     existing = await existing_of(conn, lineage, datasets)
+    queued = {row.id for row in rows if row.status == TaskStatus.QUEUED}
     for row in rows:
         missing = _missing(lineage, row, existing)
         if missing:
-            await execute(conn, "tasks.wait_for_inputs", id=row["id"], waiting_for=Jsonb(missing))
+            await execute(conn, "tasks.wait_for_inputs", id=row.id, waiting_for=Jsonb(missing))
         else:
-            row["status"] = TaskStatus.QUEUED
-    queued = [row["id"] for row in rows if row["status"] == TaskStatus.QUEUED]
-    await execute(conn, "tasks.queue_first_runs", ids=queued)
+            queued.add(row.id)
+    await execute(conn, "tasks.queue_first_runs", ids=list(queued))
+    return queued
 
 
 def _missing(
-    lineage: Lineage, row: Row, existing: Mapping[UUID, PartitionSet]
+    lineage: Lineage, row: UnblockedTask, existing: Mapping[UUID, PartitionSet]
 ) -> dict[str, list[str]] | None:
-    job = lineage.job(row["job_id"])
+    job = lineage.job(row.job_id)
     space = lineage.job_space(job)
     built = PartitionSet.union([existing[output] for output in job.outputs])
-    first_time = [key for key in row["partitions"] if not built.covers(space.parse(key))]
+    first_time = [key for key in row.partitions if not built.covers(space.parse(key))]
     # A job that discovers its partitions may have a task without any.
-    is_first_run = first_time or not (row["partitions"] or built)
+    is_first_run = first_time or not (row.partitions or built)
     return missing_inputs(lineage, job, first_time, existing.__getitem__) if is_first_run else None

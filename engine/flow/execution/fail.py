@@ -13,7 +13,8 @@ from engine.model.task import Lease
 from engine.planner.strategy import MAX_FILTERS
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
-from engine.store.run import Row, execute, fetch_one
+from engine.store.rows.tasks import RunningTask, TaskId
+from engine.store.run import execute, fetch_one
 
 _LONGEST_BACKOFF = 300.0
 _ERROR_LENGTH = 10_000
@@ -24,30 +25,32 @@ async def fail(
 ) -> None:
     """Record a failed attempt. Raises LeaseLost if the lease is no longer valid."""
     async with conn.transaction():
-        row = await fetch_one(conn, "tasks.lock_running", id=lease.task_id, token=lease.token)
+        row = await fetch_one(
+            conn, "tasks.lock_running", RunningTask, id=lease.task_id, token=lease.token
+        )
         if row is None:
             raise LeaseLost(f"task {lease.task_id} is no longer leased by {lease.worker_id!r}")
         await end_attempt(conn, org, row, error, retryable=retryable)
 
 
 async def end_attempt(
-    conn: Connection, org: OrgContext, row: Row, error: str, *, retryable: bool = True
+    conn: Connection, org: OrgContext, row: RunningTask, error: str, *, retryable: bool = True
 ) -> None:
     """Retry, hand over or give up a locked, running task after an unsuccessful attempt."""
     error = error[:_ERROR_LENGTH]
     lineage = await org.lineage(conn)
-    await mark_partly_written(conn, lineage, row["job_id"], row["partitions"])
+    await mark_partly_written(conn, lineage, row.job_id, row.partitions)
     successor = await fetch_one(
-        conn, "tasks.lock_successor", job_id=row["job_id"], block_key=row["block_key"]
+        conn, "tasks.lock_successor", TaskId, job_id=row.job_id, block_key=row.block_key
     )
     if successor is not None:
-        await hand_over(conn, org, row["id"], successor["id"], error)
-    elif retryable and row["attempts"] < lineage.job(row["job_id"]).max_attempts:
-        seconds = backoff_seconds(row["attempts"])
-        await execute(conn, "tasks.retry_later", id=row["id"], error=error, backoff_seconds=seconds)
+        await hand_over(conn, org, row.id, successor.id, error)
+    elif retryable and row.attempts < lineage.job(row.job_id).max_attempts:
+        seconds = backoff_seconds(row.attempts)
+        await execute(conn, "tasks.retry_later", id=row.id, error=error, backoff_seconds=seconds)
     else:
-        outcome = f"gave up after attempt {row['attempts']}; retry or cancel it"
-        await execute(conn, "tasks.give_up", id=row["id"], error=error, outcome=outcome)
+        outcome = f"gave up after attempt {row.attempts}; retry or cancel it"
+        await execute(conn, "tasks.give_up", id=row.id, error=error, outcome=outcome)
 
 
 async def hand_over(

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from engine.model.task import Lease
 from engine.store.database import Connection
+from engine.store.rows.tasks import ExtendedLease
 from engine.store.run import fetch
 
 
@@ -16,8 +17,9 @@ async def heartbeat(
     rows = await fetch(
         conn,
         "tasks.heartbeat",
+        ExtendedLease,
         ids=[lease.task_id for lease in leases],
         tokens=[lease.token for lease in leases],
         lease_seconds=[lease.job.heartbeat_timeout_seconds or lease_seconds for lease in leases],
     )
-    return {row["id"]: row["lease_expires_at"] for row in rows}
+    return {row.id: row.lease_expires_at for row in rows}

@@ -10,7 +10,8 @@ from engine.flow.shared.org_context import OrgContext
 from engine.model.states import FINISHED_STATUSES, StaleDecisionKind, TaskStatus
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
-from engine.store.run import Row, execute, fetch, fetch_one
+from engine.store.rows.tasks import LockedTask, TaskId
+from engine.store.run import execute, fetch, fetch_one
 
 _RETRIED_AT_ONCE = 500
 
@@ -24,17 +25,17 @@ async def cancel(
     """
     async with conn.transaction():
         row = await _locked(conn, org, task)
-        if row["status"] in FINISHED_STATUSES:
-            raise InvalidInput(f"task {task} is already {row['status']} and cannot be canceled")
+        if row.status in FINISHED_STATUSES:
+            raise InvalidInput(f"task {task} is already {row.status} and cannot be canceled")
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
         lineage = await org.lineage(conn)
-        await mark_unverified(conn, lineage, [(row["job_id"], row["partitions"])])
+        await mark_unverified(conn, lineage, [(row.job_id, row.partitions)])
         decision = StaleDecision(StaleDecisionKind.CANCELED, by, task=task)
-        await leave_stale(conn, lineage, {row["job_id"]: row["partitions"]}, decision)
-        if job := lineage.find_job(row["job_id"]):
-            await leave_rows_unread(conn, lineage, [(job, row["row_filters"])], decision)
-        if row["status"] == TaskStatus.RUNNING:
-            await mark_partly_written(conn, lineage, row["job_id"], row["partitions"])
+        await leave_stale(conn, lineage, {row.job_id: row.partitions}, decision)
+        if job := lineage.find_job(row.job_id):
+            await leave_rows_unread(conn, lineage, [(job, row.row_filters)], decision)
+        if row.status == TaskStatus.RUNNING:
+            await mark_partly_written(conn, lineage, row.job_id, row.partitions)
         await resolve_dependents(conn, org, [task])
 
 
@@ -46,9 +47,9 @@ async def retry(conn: Connection, org: OrgContext, *tasks: UUID) -> None:
     async with conn.transaction():
         for task in sorted(set(tasks)):
             row = await _locked(conn, org, task)
-            if row["status"] != TaskStatus.FAILED:
+            if row.status != TaskStatus.FAILED:
                 raise InvalidInput(
-                    f"task {task} is {row['status']}, not failed: "
+                    f"task {task} is {row.status}, not failed: "
                     "to have its partitions recomputed, invalidate them"
                 )
         await _requeue(conn, org, list(set(tasks)))
@@ -66,6 +67,7 @@ async def retry_failed(conn: Connection, org: OrgContext, job: str | None = None
             rows = await fetch(
                 conn,
                 "tasks.lock_failed",
+                TaskId,
                 org_id=org.id,
                 job=job,
                 after=after,
@@ -73,9 +75,9 @@ async def retry_failed(conn: Connection, org: OrgContext, job: str | None = None
             )
             if not rows:
                 return count
-            await _requeue(conn, org, [row["id"] for row in rows])
+            await _requeue(conn, org, [row.id for row in rows])
         count += len(rows)
-        after = rows[-1]["id"]
+        after = rows[-1].id
 
 
 async def _requeue(conn: Connection, org: OrgContext, tasks: list[UUID]) -> None:
@@ -83,8 +85,8 @@ async def _requeue(conn: Connection, org: OrgContext, tasks: list[UUID]) -> None
     await notify(conn, TASKS, org.id)
 
 
-async def _locked(conn: Connection, org: OrgContext, task: UUID) -> Row:
-    row = await fetch_one(conn, "tasks.lock_one", org_id=org.id, id=task)
+async def _locked(conn: Connection, org: OrgContext, task: UUID) -> LockedTask:
+    row = await fetch_one(conn, "tasks.lock_one", LockedTask, org_id=org.id, id=task)
     if row is None:
         raise UnknownName(f"there is no task {task} in this org: see 'knockon tasks'")
     return row

@@ -7,7 +7,8 @@ from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
 from engine.store.notifications import TASKS, notify
-from engine.store.run import Row, fetch
+from engine.store.rows.tasks import ExpiredTask
+from engine.store.run import fetch
 
 _log = structlog.get_logger(__name__)
 
@@ -18,17 +19,17 @@ async def reap(conn: Connection, org: OrgContext, limit: int = 100) -> int:
     An attempt that cannot be ended is skipped, so that it does not block the others.
     """
     async with conn.transaction():
-        expired = await fetch(conn, "tasks.lock_expired", org_id=org.id, limit=limit)
+        expired = await fetch(conn, "tasks.lock_expired", ExpiredTask, org_id=org.id, limit=limit)
         ended = [await _end(conn, org, row) for row in expired]
         if any(ended):
             await notify(conn, TASKS, org.id)
     return sum(ended)
 
 
-async def _end(conn: Connection, org: OrgContext, row: Row) -> bool:
+async def _end(conn: Connection, org: OrgContext, row: ExpiredTask) -> bool:
     error = (
-        f"worker {row['worker_id']!r} has sent no heartbeat; its lease expired "
-        f"at {row['lease_expires_at']:%Y-%m-%d %H:%M:%S %Z}"
+        f"worker {row.worker_id!r} has sent no heartbeat; its lease expired "
+        f"at {row.lease_expires_at:%Y-%m-%d %H:%M:%S %Z}"
     )
     try:
         async with conn.transaction():
@@ -36,6 +37,6 @@ async def _end(conn: Connection, org: OrgContext, row: Row) -> bool:
     except Exception as failure:
         if not is_due_to_data(failure):
             raise
-        _log.error("attempt cannot be ended", task=str(row["id"]), why=reason_of(failure))
+        _log.error("attempt cannot be ended", task=str(row.id), why=reason_of(failure))
         return False
     return True

@@ -27,7 +27,8 @@ from engine.planner import Plan
 from engine.planner.strategy import MAX_FILTERS
 from engine.store.copying import copy_in, int4, jsonb, texts, uuids
 from engine.store.database import Connection
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.tasks import UnfinishedTask
+from engine.store.run import execute, fetch
 
 
 async def emit(
@@ -66,14 +67,18 @@ async def _lock_unfinished(conn: Connection, tasks: Sequence[PlannedTask]) -> Un
     keys = {task.key for task in tasks}
     for task in tasks:
         keys.update(task.upstream)
-    unfinished: dict[TaskKey, list[Row]] = defaultdict(list)
+    unfinished: dict[TaskKey, list[UnfinishedTask]] = defaultdict(list)
     jobs, block_keys = [_hex(job) for job, _ in keys], [block_key for _, block_key in keys]
-    for row in await fetch(conn, "tasks.lock_unfinished", jobs=jobs, block_keys=block_keys):
-        unfinished[row["job_id"].int, row["block_key"]].append(row)
+    for row in await fetch(
+        conn, "tasks.lock_unfinished", UnfinishedTask, jobs=jobs, block_keys=block_keys
+    ):
+        unfinished[row.job_id.int, row.block_key].append(row)
     whole_jobs = [_hex(job) for job, block_key in keys if block_key == ANY_BLOCK]
     if whole_jobs:
-        for row in await fetch(conn, "tasks.lock_unfinished_of_jobs", jobs=whole_jobs):
-            unfinished[row["job_id"].int, ANY_BLOCK].append(row)
+        for row in await fetch(
+            conn, "tasks.lock_unfinished_of_jobs", UnfinishedTask, jobs=whole_jobs
+        ):
+            unfinished[row.job_id.int, ANY_BLOCK].append(row)
     return unfinished
 
 

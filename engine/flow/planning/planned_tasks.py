@@ -32,14 +32,14 @@ from engine.planner import (
 )
 from engine.planner.blocks import SINGLE_RUN_BLOCK
 from engine.store.ids import new_id_bytes
-from engine.store.run import Row
+from engine.store.rows.tasks import UnfinishedTask
 
 _MAX_LINKS = 10_000_000
 """Limit of links in one plan from tasks to the producers of their inputs."""
 ANY_BLOCK = ""
 TaskKey = tuple[int, str]
 """A job id as an integer, and a block key; ``ANY_BLOCK`` stands for all tasks of the job."""
-Unfinished = Mapping[TaskKey, Sequence[Row]]
+Unfinished = Mapping[TaskKey, Sequence[UnfinishedTask]]
 
 
 class PlannedTask(msgspec.Struct, gc=False):
@@ -159,10 +159,10 @@ def join_unstarted(tasks: Sequence[PlannedTask], unfinished: Unfinished) -> None
     """
     for task in tasks:
         for row in unfinished.get(task.key, ()):
-            if row["status"] == TaskStatus.RUNNING:
-                task.blockers[row["id"].bytes] = ()
+            if row.status == TaskStatus.RUNNING:
+                task.blockers[row.id.bytes] = ()
             else:
-                task.id, task.is_joined = row["id"].bytes, True
+                task.id, task.is_joined = row.id.bytes, True
 
 
 def add_blockers(tasks: Sequence[PlannedTask], unfinished: Unfinished) -> None:
@@ -180,7 +180,7 @@ def _ids_by_key(
     tasks: Sequence[PlannedTask], unfinished: Unfinished
 ) -> Mapping[TaskKey, Sequence[bytes]]:
     """Return the ids of the tasks of each key, unfinished or about to be created."""
-    ids = {key: [row["id"].bytes for row in rows] for key, rows in unfinished.items()}
+    ids = {key: [row.id.bytes for row in rows] for key, rows in unfinished.items()}
     whole_jobs = {
         job for task in tasks for job, block_key in task.upstream if block_key == ANY_BLOCK
     }

@@ -1,0 +1,131 @@
+"""Rows of `tasks.sql`."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+
+class TaskId(msgspec.Struct, frozen=True):
+    """A task."""
+
+    id: UUID
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A queued task that may be leased."""
+
+    id: UUID
+    job_id: UUID
+    block_key: str
+    partitions: list[str]
+    row_filters: list[Any]
+    attempts: int
+
+
+class CappedJob(msgspec.Struct, frozen=True):
+    """A job whose running tasks no other claimer is counting."""
+
+    job_id: UUID
+
+
+class RunningCount(msgspec.Struct, frozen=True):
+    """The number of running tasks of a job."""
+
+    job_id: UUID
+    running: int
+
+
+class LeasedTask(msgspec.Struct, frozen=True):
+    """The lease of a task that has become running."""
+
+    id: UUID
+    lease_token: UUID
+    attempts: int
+    lease_expires_at: datetime
+    waited_seconds: float
+
+
+class ExtendedLease(msgspec.Struct, frozen=True):
+    """A lease extended by a heartbeat."""
+
+    id: UUID
+    lease_expires_at: datetime
+
+
+class LeasedPropagation(msgspec.Struct, frozen=True):
+    """A task under a valid lease, and the scopes of its outputs propagated by plans."""
+
+    id: UUID
+    lease_token: UUID
+    propagated: dict[str, Any] | None
+
+
+class RunningTask(msgspec.Struct, frozen=True):
+    """A locked, running task."""
+
+    id: UUID
+    job_id: UUID
+    block_key: str
+    attempts: int
+    partitions: list[str]
+
+
+class ExpiredTask(RunningTask, frozen=True):
+    """A locked, running task whose lease has expired."""
+
+    worker_id: str | None
+    lease_expires_at: datetime
+
+
+class LockedTask(msgspec.Struct, frozen=True):
+    """A locked task in any status."""
+
+    id: UUID
+    job_id: UUID
+    block_key: str
+    status: str
+    partitions: list[str]
+    row_filters: list[Any]
+
+
+class UnfinishedTask(msgspec.Struct, frozen=True):
+    """A locked task that has not ended."""
+
+    id: UUID
+    job_id: UUID
+    block_key: str
+    status: str
+
+
+class UnblockedTask(msgspec.Struct, frozen=True):
+    """A task whose blockers have ended, with its new status."""
+
+    id: UUID
+    job_id: UUID
+    block_key: str
+    partitions: list[str]
+    row_filters: list[Any]
+    status: str
+    must_run: bool
+    waits_for_inputs: bool
+
+
+class TriggeredDependent(msgspec.Struct, frozen=True):
+    """A dependent of a task that ended, with the datasets that the plan dirtied between them."""
+
+    depends_on: UUID
+    datasets: list[UUID]
+    id: UUID
+    job_id: UUID
+    partitions: list[str]
+
+
+class CanceledTask(msgspec.Struct, frozen=True):
+    """A task canceled with its job."""
+
+    id: UUID
+    job: str
+    partitions: list[str]
+    attempts: int
