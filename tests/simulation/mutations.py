@@ -294,7 +294,7 @@ def a_running_task_is_joined(patch: Patch) -> None:
         def wrong(tasks: Any, unfinished: Any) -> None:
             for task in tasks:
                 for row in unfinished.get(task.key, ()):
-                    task.id, task.is_joined = row["id"].bytes, True
+                    task.id, task.is_joined = row.id.bytes, True
 
         return wrong
 

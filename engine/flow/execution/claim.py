@@ -94,9 +94,7 @@ async def _free_slots(conn: Connection, lineage: Lineage) -> dict[UUID, int]:
     caps = {job.id: int(job.scaling["max_concurrency"]) for job in lineage.capped_jobs()}
     if not caps:
         return {}
-    ours = {
-        row.job_id for row in await fetch(conn, "tasks.try_caps", CappedJob, jobs=list(caps))
-    }
+    ours = {row.job_id for row in await fetch(conn, "tasks.try_caps", CappedJob, jobs=list(caps))}
     rows = await fetch(conn, "tasks.running", RunningCount, jobs=list(caps))
     running = {row.job_id: row.running for row in rows}
     return {job: cap - running.get(job, 0) if job in ours else 0 for job, cap in caps.items()}
@@ -142,10 +140,7 @@ async def _cursors(conn: Connection, jobs: Collection[Job]) -> dict[tuple[UUID, 
     if not incremental:
         return {}
     rows = await fetch(conn, "cursors.of_jobs", JobCursor, jobs=incremental)
-    return {
-        (row.job_id, row.dataset_uuid, row.dataset_version): row.cursor_value
-        for row in rows
-    }
+    return {(row.job_id, row.dataset_uuid, row.dataset_version): row.cursor_value for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

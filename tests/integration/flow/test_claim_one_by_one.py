@@ -7,6 +7,7 @@ from engine.flow.execution import claim as claiming
 from engine.flow.execution import reap as reaping
 from engine.flow.execution.reap import reap
 from engine.store.database import Database
+from engine.store.rows.tasks import ExpiredTask
 from tests.support.worlds import World, job, name_of, source
 
 DAYS = [f"2013-02-{day}" for day in range(10, 17)]
@@ -56,8 +57,8 @@ async def test_an_attempt_that_cannot_be_ended_does_not_keep_others_from_it(
     await world.rows("UPDATE tasks SET lease_expires_at = now() - interval '1 min' RETURNING id")
     end = reaping.end_attempt
 
-    async def fails(conn: object, org: object, row: dict[str, object], error: str) -> None:
-        if row["id"] == leases[1].task_id:
+    async def fails(conn: object, org: object, row: ExpiredTask, error: str) -> None:
+        if row.id == leases[1].task_id:
             raise KeyError("a job that is gone")
         await end(conn, org, row, error)  # type: ignore[arg-type]
 
