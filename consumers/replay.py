@@ -13,7 +13,8 @@ from engine.flow.ingestion.ingest import ingest
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Batch, Delivery, Received, Rejection, rejection
 from engine.store.database import Connection
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.dead_letters import LockedLetter
+from engine.store.run import execute, fetch
 
 _LOST = (
     "the lost messages cannot be read again: invalidate the datasets of the topic, then "
@@ -38,17 +39,17 @@ async def replay(conn: Connection, org: OrgContext, ids: Sequence[UUID]) -> list
     """
     async with conn.transaction():
         readers = (await load_sources(conn, org)).readers(partial(auto_register, conn, org))
-        rows = await fetch(conn, "dead_letters.lock", org_id=org.id, ids=list(ids))
+        rows = await fetch(conn, "dead_letters.lock", LockedLetter, org_id=org.id, ids=list(ids))
         return [
-            Replayed(row["id"], _LOST)
-            if row["is_loss"]
+            Replayed(row.id, _LOST)
+            if row.is_loss
             else await _replay(conn, org, row, await _read(readers, row))
             for row in rows
         ]
 
 
-async def _read(readers: Mapping[str, Reader], row: Row) -> list[Received] | Rejection:
-    letter = Delivery(row["stream"], row["position"], row["payload"], row["headers"])
+async def _read(readers: Mapping[str, Reader], row: LockedLetter) -> list[Received] | Rejection:
+    letter = Delivery(row.stream, row.position, row.payload, row.headers)
     transport, _, partition = letter.stream.partition("/")
     if transport != "kafka":
         return Reader(read_events).read_again(letter)
@@ -60,15 +61,15 @@ async def _read(readers: Mapping[str, Reader], row: Row) -> list[Received] | Rej
 
 
 async def _replay(
-    conn: Connection, org: OrgContext, row: Row, outcome: list[Received] | Rejection
+    conn: Connection, org: OrgContext, row: LockedLetter, outcome: list[Received] | Rejection
 ) -> Replayed:
     if isinstance(outcome, Rejection):
-        await execute(conn, "views.dead_letter_error", id=row["id"], error=outcome.error)
-        return Replayed(row["id"], outcome.error)
-    written = await ingest(conn, org, Batch(consumer=row["consumer"], received=tuple(outcome)))
+        await execute(conn, "views.dead_letter_error", id=row.id, error=outcome.error)
+        return Replayed(row.id, outcome.error)
+    written = await ingest(conn, org, Batch(consumer=row.consumer, received=tuple(outcome)))
     # Other events of the same message that are rejected now become dead letters of their own.
     for rejected in written.rejections:
-        if rejected.position == row["position"]:
-            return Replayed(row["id"], rejected.error)
-    await execute(conn, "dead_letters.replayed", ids=[row["id"]])
-    return Replayed(row["id"], None, written.invalidations)
+        if rejected.position == row.position:
+            return Replayed(row.id, rejected.error)
+    await execute(conn, "dead_letters.replayed", ids=[row.id])
+    return Replayed(row.id, None, written.invalidations)

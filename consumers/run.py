@@ -25,6 +25,7 @@ from engine.model.event import Advance, Batch
 from engine.retries import retrying
 from engine.store.database import Connection, Database
 from engine.store.orgs import lineage_epoch
+from engine.store.rows.sources import StoredPosition
 from engine.store.run import fetch
 
 _log = structlog.get_logger(__name__)
@@ -224,9 +225,13 @@ class Consumers:
     async def _positions(self) -> Mapping[str, str]:
         async with self._database.connection() as conn:
             rows = await fetch(
-                conn, "positions.stored", org_id=self._org.id, consumer=self._connections.name
+                conn,
+                "positions.stored",
+                StoredPosition,
+                org_id=self._org.id,
+                consumer=self._connections.name,
             )
-        return {row["stream"]: row["position"] for row in rows}
+        return {row.stream: row.position for row in rows}
 
 
 async def has_log(source_url: str) -> bool:

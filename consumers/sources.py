@@ -19,7 +19,8 @@ from engine.model.dag_sources import KafkaSource
 from engine.model.discovery import DiscoveredDataset
 from engine.partitions import PartitionSpace
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.rows.sources import SourceFeed
+from engine.store.run import fetch
 
 _log = structlog.get_logger(__name__)
 Register = Callable[[Sequence[DiscoveredDataset]], Awaitable[Sequence[DiscoveredDataset]]]
@@ -71,26 +72,26 @@ async def load_sources(conn: Connection, org: OrgContext) -> Sources:
     """Load the sources of an org's current DAG versions."""
     topics: dict[str, list[Feed]] = defaultdict(list)
     tables: dict[str, str] = {}
-    for row in await fetch(conn, "sources.feeds", org_id=org.id):
-        source = row["source"]
+    for row in await fetch(conn, "sources.feeds", SourceFeed, org_id=org.id):
+        source = row.source
         if source["kind"] == "kafka":
             topics[source["topic"]].extend(_feeds(row))
         elif source["kind"] == "postgres":
-            tables[source["table"]] = row["datasets"][0]
+            tables[source["table"]] = row.datasets[0]
     return Sources({topic: tuple(feeds) for topic, feeds in topics.items()}, tables)
 
 
-def _feeds(row: Row) -> list[Feed]:
-    source = KafkaSource.model_validate(row["source"])
+def _feeds(row: SourceFeed) -> list[Feed]:
+    source = KafkaSource.model_validate(row.source)
     if source.format not in BOUND:
         return [Feed(source)]
     feeds = []
-    for dataset in [source.dataset] if source.dataset else row["datasets"]:
-        columns = row["known"][dataset]["columns"]
+    for dataset in [source.dataset] if source.dataset else row.datasets:
+        columns = row.known[dataset]["columns"]
         feeds.append(
             Feed(
                 source.model_copy(update={"dataset": dataset}),
-                row["known"][dataset]["partitioning"],
+                row.known[dataset]["partitioning"],
                 None if columns is None else frozenset(columns),
             )
         )

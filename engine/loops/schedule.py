@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine.errors import PositionLost
@@ -12,6 +11,7 @@ from engine.model.cron import previous_time
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.model.states import Reason
 from engine.store.database import Connection
+from engine.store.rows.sources import ScheduledSource
 from engine.store.run import fetch
 
 _CONSUMER = "schedule"
@@ -31,7 +31,7 @@ async def fire_due(conn: Connection, org: OrgContext) -> int:
     source that has never fired first fires at the next time after its deploy.
     """
     fired = 0
-    for row in await fetch(conn, "schedule.sources", org_id=org.id):
+    for row in await fetch(conn, "schedule.sources", ScheduledSource, org_id=org.id):
         due = _due(row)
         if due is None:
             continue
@@ -43,14 +43,14 @@ async def fire_due(conn: Connection, org: OrgContext) -> int:
     return fired
 
 
-def _due(row: dict[str, Any]) -> _Due | None:
+def _due(row: ScheduledSource) -> _Due | None:
     """Return the latest time of the cron expression, or None if it has already fired."""
-    now = row["now"].astimezone(ZoneInfo(row["source"].get("zone", "UTC")))
-    last = previous_time(row["source"]["cron"], now)
-    since = row["position"] or row["since"].isoformat()
+    now = row.now.astimezone(ZoneInfo(row.source.get("zone", "UTC")))
+    last = previous_time(row.source["cron"], now)
+    since = row.position or row.since.isoformat()
     if last is None or last <= datetime.fromisoformat(since):
         return None
-    return _Due(row["dataset"], row["position"], last)
+    return _Due(row.dataset, row.position, last)
 
 
 def _batch(due: _Due) -> Batch:

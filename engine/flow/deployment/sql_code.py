@@ -14,7 +14,8 @@ from engine.model.dag import DagFile, JobSpec
 from engine.model.states import Activation
 from engine.model.tables import TableName, table_name, table_text
 from engine.store.database import Connection
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.code import CodeObject, Definition
+from engine.store.run import execute, fetch
 
 _MOST = 1_000
 """Limit on the objects that one job may use, each looked up before every run."""
@@ -104,21 +105,21 @@ async def used_code(
 async def _next(conn: Connection, objects: set[_Object], hashes: dict[str, str]) -> set[_Object]:
     """Hash some objects; return the objects used by their definitions."""
     classes, oids = map(list, zip(*sorted(objects), strict=True))
-    rows = await fetch(conn, "code.definitions", classes=classes, oids=oids)
+    rows = await fetch(conn, "code.definitions", Definition, classes=classes, oids=oids)
     for row in rows:
-        hashes[row["name"]] = sha256(row["definition"].encode()).hexdigest()[:16]
-    used = await fetch(conn, "code.depends", classes=classes, oids=oids)
-    return _objects(used) | await _in_bodies(conn, [row for row in rows if row["body"]])
+        hashes[row.name] = sha256(row.definition.encode()).hexdigest()[:16]
+    used = await fetch(conn, "code.depends", CodeObject, classes=classes, oids=oids)
+    return _objects(used) | await _in_bodies(conn, [row for row in rows if row.body])
 
 
-async def _in_bodies(conn: Connection, rows: Iterable[Row]) -> set[_Object]:
+async def _in_bodies(conn: Connection, rows: Iterable[Definition]) -> set[_Object]:
     called: set[tuple[Name, str]] = set()
     named: set[tuple[Name, str]] = set()
     operators: set[str] = set()
     for row in rows:
-        mentions = mentioned(row["body"])
-        called |= {(name, row["home"]) for name in mentions.called}
-        named |= {(name, row["home"]) for name in mentions.names}
+        mentions = mentioned(row.body)
+        called |= {(name, row.home) for name in mentions.called}
+        named |= {(name, row.home) for name in mentions.names}
         operators |= mentions.operators
     return await _look_up(conn, called, operators, named)
 
@@ -143,6 +144,7 @@ async def _look_up(
     rows = await fetch(
         conn,
         "code.named",
+        CodeObject,
         schemas=[name.schema for name, _ in functions],
         names=[name.name for name, _ in functions],
         homes=[home for _, home in functions],
@@ -154,8 +156,8 @@ async def _look_up(
     return _objects(rows)
 
 
-def _objects(rows: Iterable[Row]) -> set[_Object]:
-    return {(row["class"], row["oid"]) for row in rows}
+def _objects(rows: Iterable[CodeObject]) -> set[_Object]:
+    return {(row.catalog, row.oid) for row in rows}
 
 
 def _selects(job: JobSpec) -> list[str]:

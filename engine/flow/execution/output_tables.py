@@ -29,7 +29,8 @@ from engine.model.tables import (
     table_text,
 )
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.rows.tables import DescribedTable, ReachedTable
+from engine.store.run import fetch
 
 _TABLES = ("r", "p", "f")
 """Ordinary, partitioned and foreign tables; other writable relations redirect the write."""
@@ -82,7 +83,7 @@ async def find_conflicts(
     relations = await _relations(conn, quoted.values())
     reached = await _reached(conn, quoted.values())
     written = list(chain.from_iterable(reached.values()))
-    tables = {row["table"] for row in written} | {target.table.name for target in targets.values()}
+    tables = {row.table for row in written} | {target.table.name for target in targets.values()}
     claims_by_name: defaultdict[str, list[Claim]] = defaultdict(list)
     for claim in (
         *own_claims(compiled),
@@ -92,7 +93,7 @@ async def find_conflicts(
     problems = []
     for path, target in targets.items():
         of_target = reached.get(quoted[path]) or [_row_to_be(target)]
-        claims = [claim for row in of_target for claim in claims_by_name[bare_name(row["table"])]]
+        claims = [claim for row in of_target for claim in claims_by_name[bare_name(row.table)]]
         if problem := _objection(target, relations.get(quoted[path]), of_target, claims):
             problems.append(Problem((*path, "storage"), problem))
     return problems
@@ -107,7 +108,7 @@ async def check_target(
         return
     name = _quoted(conn, target.table)
     rows = (await _reached(conn, [name])).get(name, [])
-    tables = {row["table"] for row in rows} | {relation.name}
+    tables = {row.table for row in rows} | {relation.name}
     claims = await find_claims(conn, org_id, tables, rows)
     if problem := _objection(target, relation, rows, claims):
         raise InvalidInput(f"dataset {dataset.name!r}: {problem}")
@@ -121,7 +122,10 @@ def _is_simple(target: _Target, relation: Relation) -> bool:
 
 
 def _objection(
-    target: _Target, relation: Relation | None, rows: Sequence[Row], claims: Collection[Claim]
+    target: _Target,
+    relation: Relation | None,
+    rows: Sequence[ReachedTable],
+    claims: Collection[Claim],
 ) -> str | None:
     """Return the reason not to write the target, with the remedy; None if writing is allowed."""
     others = [claim for claim in claims if claim.dataset != target.dataset or not claim.is_ours]
@@ -136,11 +140,11 @@ def _objection(
     return _unmarked(target, relation) if relation is not None else None
 
 
-def _taken(target: _Target, rows: Iterable[Row], claims: Collection[Claim]) -> str | None:
+def _taken(target: _Target, rows: Iterable[ReachedTable], claims: Collection[Claim]) -> str | None:
     for row in rows:
         for claim in claims:
             if claim.covers(row):
-                reached = f"{row['schema']}.{row['table']}"
+                reached = f"{row.schema}.{row.table}"
                 return (
                     f"a write to table {target.table} changes {reached}, which holds {claim}: name "
                     "another table as storage.table"
@@ -148,12 +152,12 @@ def _taken(target: _Target, rows: Iterable[Row], claims: Collection[Claim]) -> s
     return None
 
 
-def _cascading(target: _Target, rows: Iterable[Row]) -> str | None:
+def _cascading(target: _Target, rows: Iterable[ReachedTable]) -> str | None:
     for row in rows:
-        if row["via"] is not None:
+        if row.via is not None:
             return (
-                f"a write to table {target.table} changes {row['schema']}.{row['table']} through "
-                f"the foreign key {row['via']}: make its actions NO ACTION, or name another table"
+                f"a write to table {target.table} changes {row.schema}.{row.table} through "
+                f"the foreign key {row.via}: make its actions NO ACTION, or name another table"
             )
     return None
 
@@ -175,38 +179,32 @@ def _target(id_: UUID | None, dataset: str, storage: Mapping[str, Any]) -> _Targ
     return _Target(id_, dataset, table, storage.get("adopt") is True)
 
 
-def _row_to_be(target: _Target) -> Row:
+def _row_to_be(target: _Target) -> ReachedTable:
     """Return the row for a table that does not exist yet, so no other table can hide it."""
     table = target.table.qualified
-    is_visible = table.schema == DEFAULT_SCHEMA
-    return {
-        "schema": table.schema,
-        "table": table.name,
-        "is_visible": is_visible,
-        "via": None,
-        "captured": [],
-    }
+    schema = str(table.schema)
+    return ReachedTable(table.name, schema, table.name, schema == DEFAULT_SCHEMA, None, [])
 
 
 async def _relations(conn: Connection, names: Iterable[str]) -> dict[str, Relation]:
-    rows = await fetch(conn, "tables.describe", names=list(names))
+    rows = await fetch(conn, "tables.describe", DescribedTable, names=list(names))
     return {
-        row["name"]: Relation(
-            row["schema"],
-            row["table"],
-            row["kind"],
-            row["comment"],
-            row["has_relatives"],
-            row["rule"],
+        row.name: Relation(
+            row.schema,
+            row.table,
+            row.kind,
+            row.comment,
+            row.has_relatives,
+            row.rule,
         )
         for row in rows
     }
 
 
-async def _reached(conn: Connection, names: Iterable[str]) -> dict[str, list[Row]]:
-    rows_by_name: dict[str, list[Row]] = {}
-    for row in await fetch(conn, "tables.reached_by_writes", names=list(names)):
-        rows_by_name.setdefault(row["name"], []).append(row)
+async def _reached(conn: Connection, names: Iterable[str]) -> dict[str, list[ReachedTable]]:
+    rows_by_name: dict[str, list[ReachedTable]] = {}
+    for row in await fetch(conn, "tables.reached_by_writes", ReachedTable, names=list(names)):
+        rows_by_name.setdefault(row.name, []).append(row)
     return rows_by_name
 
 

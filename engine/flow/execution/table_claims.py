@@ -19,7 +19,14 @@ from engine.model.tables import (
     table_text,
 )
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.rows.tables import (
+    CapturedTable,
+    EntitledClaim,
+    ReachedTable,
+    TableClaim,
+    WrittenTable,
+)
+from engine.store.run import fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +44,11 @@ class Claim:
             return "a dataset of another org"
         return f"{'source dataset' if self.is_source else 'dataset'} {self.dataset!r}"
 
-    def covers(self, row: Row) -> bool:
-        """Return True if the claim is on the table of a row of `tables.reached_by_writes`."""
+    def covers(self, row: ReachedTable | WrittenTable) -> bool:
+        """Return True if the claim is on the table of a row."""
         schema, name = self.table
-        is_there = row["is_visible"] if schema is None else schema == row["schema"]
-        return bool(is_there) and name == row["table"]
+        is_there = row.is_visible if schema is None else schema == row.schema
+        return bool(is_there) and name == row.table
 
 
 def own_claims(compiled: CompiledDag) -> Iterator[Claim]:
@@ -62,21 +69,23 @@ async def find_claims(
     conn: Connection,
     org_id: UUID,
     names: Iterable[str],
-    reached: Sequence[Row],
+    reached: Sequence[ReachedTable | WrittenTable],
     compiled: CompiledDag | None = None,
 ) -> list[Claim]:
     """Find the claims of current versions on tables of the given names or reached by writes.
 
     With a compiled DAG, its own claims are left to `own_claims`, except for captured tables.
     """
-    rows = await fetch(conn, "tables.claims", names=sorted({bare_name(name) for name in names}))
+    rows = await fetch(
+        conn, "tables.claims", TableClaim, names=sorted({bare_name(name) for name in names})
+    )
     claims = [
-        _claim(row, org_id, (sql_name if row["folds"] else table_name)(row["spelling"]))
+        _claim(row, org_id, (sql_name if row.folds else table_name)(row.spelling))
         for row in rows
-        if compiled is None or (row["org_id"], row["dag_name"]) != (org_id, compiled.name)
+        if compiled is None or (row.org_id, row.dag_name) != (org_id, compiled.name)
     ]
     claims += [
-        _claim(row, org_id, TableName(row["schema"], row["table"]))
+        _claim(row, org_id, TableName(row.schema, row.table))
         for row in await _captured(conn, reached)
         if compiled is None or not _is_removed(row, org_id, compiled)
     ]
@@ -84,29 +93,32 @@ async def find_claims(
     return [*(claim for claim in claims if claim.is_ours), *await _entitled(conn, org_id, foreign)]
 
 
-def _claim(row: Row, org_id: UUID, table: TableName) -> Claim:
-    is_ours = row["org_id"] == org_id
-    return Claim(row["name"], row["is_source"], is_ours, table, row["org_id"])
+def _claim(row: TableClaim | CapturedTable, org_id: UUID, table: TableName) -> Claim:
+    is_ours = row.org_id == org_id
+    return Claim(row.name, row.is_source, is_ours, table, row.org_id)
 
 
-async def _captured(conn: Connection, reached: Sequence[Row]) -> list[Row]:
+async def _captured(
+    conn: Connection, reached: Sequence[ReachedTable | WrittenTable]
+) -> list[CapturedTable]:
     """Fetch the datasets to which capture triggers on the tables log."""
-    triggers = [(stem, row) for row in reached for stem in row["captured"]]
+    triggers = [(stem, row) for row in reached for stem in row.captured]
     if not triggers:
         return []
     return await fetch(
         conn,
         "tables.captured",
+        CapturedTable,
         stems=[stem for stem, _ in triggers],
-        schemas=[row["schema"] for _, row in triggers],
-        tables=[row["table"] for _, row in triggers],
+        schemas=[row.schema for _, row in triggers],
+        tables=[row.table for _, row in triggers],
     )
 
 
-def _is_removed(row: Row, org_id: UUID, compiled: CompiledDag) -> bool:
+def _is_removed(row: CapturedTable, org_id: UUID, compiled: CompiledDag) -> bool:
     """Return True if the DAG about to be deployed no longer has a captured dataset."""
-    is_own = (row["org_id"], row["dag_name"]) == (org_id, compiled.name)
-    return is_own and all(dataset.name != row["name"] for dataset in compiled.datasets)
+    is_own = (row.org_id, row.dag_name) == (org_id, compiled.name)
+    return is_own and all(dataset.name != row.name for dataset in compiled.datasets)
 
 
 async def _entitled(conn: Connection, org_id: UUID, foreign: Sequence[Claim]) -> list[Claim]:
@@ -117,10 +129,11 @@ async def _entitled(conn: Connection, org_id: UUID, foreign: Sequence[Claim]) ->
     rows = await fetch(
         conn,
         "tables.entitled",
+        EntitledClaim,
         org_id=org_id,
         orgs=[claim.org_id for claim in foreign],
         schemas=[schema for schema, _ in tables],
         tables=[name for _, name in tables],
         are_sources=[claim.is_source for claim in foreign],
     )
-    return [foreign[row["number"] - 1] for row in rows]
+    return [foreign[row.number - 1] for row in rows]

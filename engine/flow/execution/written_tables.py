@@ -12,6 +12,7 @@ from engine.errors import TaskFailed
 from engine.flow.execution.table_claims import find_claims
 from engine.model.dataset import Dataset
 from engine.store.as_org import AsOrg
+from engine.store.rows.tables import WrittenTable
 from engine.store.run import fetch
 
 _RUN_DEFERRED = sql.SQL("SET CONSTRAINTS ALL IMMEDIATE")
@@ -24,19 +25,19 @@ async def check_written(
 
     ``tables`` are the tables of the outputs, checked by `check_target`.
     """
-    rows = await fetch(org.conn, "tables.written")
-    if any(row["defers"] for row in rows):
+    rows = await fetch(org.conn, "tables.written", WrittenTable)
+    if any(row.defers for row in rows):
         await org.execute(_RUN_DEFERRED)
-        rows = await fetch(org.conn, "tables.written")
-    others = [row for row in rows if (row["schema"], row["table"]) not in tables]
+        rows = await fetch(org.conn, "tables.written", WrittenTable)
+    others = [row for row in rows if (row.schema, row.table) not in tables]
     if not others:
         return
     names = {output.name for output in outputs}
-    claims = await find_claims(org.conn, org.org_id, {row["table"] for row in others}, others)
+    claims = await find_claims(org.conn, org.org_id, {row.table for row in others}, others)
     for row in others:
         for claim in claims:
             if claim.covers(row) and not (claim.is_ours and claim.dataset in names):
                 raise TaskFailed(
-                    f"the run also wrote to {row['schema']}.{row['table']}, which holds {claim}, "
+                    f"the run also wrote to {row.schema}.{row.table}, which holds {claim}, "
                     "and was rolled back: find the trigger or function that writes there"
                 )

@@ -6,6 +6,7 @@ from uuid import UUID
 from engine.errors import InvalidInput
 from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Connection
+from engine.store.rows.dead_letters import DeadLetterId
 from engine.store.run import fetch
 
 
@@ -21,9 +22,15 @@ async def close_letters(
     wanted = set(ids)
     async with conn.transaction():
         rows = await fetch(
-            conn, "dead_letters.close", org_id=org.id, ids=[*wanted], reason=reason, by=by
+            conn,
+            "dead_letters.close",
+            DeadLetterId,
+            org_id=org.id,
+            ids=[*wanted],
+            reason=reason,
+            by=by,
         )
-        if remaining := wanted - {row["id"] for row in rows}:
+        if remaining := wanted - {row.id for row in rows}:
             named = ", ".join(sorted(map(str, remaining)))
             raise InvalidInput(f"replayed or closed already: {named}; nothing was closed")
-    return [row["id"] for row in rows]
+    return [row.id for row in rows]

@@ -10,6 +10,7 @@ from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.ids import dead_letter_id
 from engine.service.service import Service
+from engine.store.rows.dead_letters import DeadLetterId
 from engine.store.run import fetch
 
 __all__ = ["Replayed", "close", "replay", "replay_all"]
@@ -30,8 +31,8 @@ async def replay(caller: Caller, service: Service, ids: Sequence[str]) -> list[R
 async def replay_all(caller: Caller, service: Service) -> list[Replayed]:
     """Ingest all open dead letters of the org again, the oldest first."""
     async with service.transaction(caller) as (conn, org):
-        rows = await fetch(conn, "views.open_dead_letter_ids", org_id=org.id)
-        return await ingest_again(conn, org, [row["id"] for row in rows])
+        rows = await fetch(conn, "views.open_dead_letter_ids", DeadLetterId, org_id=org.id)
+        return await ingest_again(conn, org, [row.id for row in rows])
 
 
 @requires(Role.WRITER)

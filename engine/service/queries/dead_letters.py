@@ -9,7 +9,8 @@ from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.ids import dead_letter_id
 from engine.service.service import Service
-from engine.store.run import Row, fetch
+from engine.store.rows.dead_letters import DeadLetterRow
+from engine.store.run import fetch
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -39,7 +40,9 @@ async def dead_letters(
 ) -> list[DeadLetter]:
     """List dead letters, newest first; ``with_done`` includes replayed and closed ones."""
     async with service.snapshot(caller) as (conn, org):
-        rows = await fetch(conn, "dead_letters.list", org_id=org.id, all=with_done, limit=limit)
+        rows = await fetch(
+            conn, "dead_letters.list", DeadLetterRow, org_id=org.id, all=with_done, limit=limit
+        )
     return [_letter(row) for row in rows]
 
 
@@ -48,11 +51,10 @@ async def dead_letter(caller: Caller, service: Service, letter: str) -> DeadLett
     """Return a dead letter, by the id or its ending. Raises InvalidInput, UnknownName."""
     async with service.snapshot(caller) as (conn, org):
         id_ = await dead_letter_id(conn, org, letter)
-        (row,) = await fetch(conn, "views.dead_letter", org_id=org.id, id=id_)
+        (row,) = await fetch(conn, "views.dead_letter", DeadLetterRow, org_id=org.id, id=id_)
     return _letter(row)
 
 
-def _letter(row: Row) -> DeadLetter:
-    payload = row["payload"]
-    text = None if payload is None else bytes(payload).decode(errors="backslashreplace")
-    return DeadLetter(**{**row, "payload": text})
+def _letter(row: DeadLetterRow) -> DeadLetter:
+    text = None if row.payload is None else row.payload.decode(errors="backslashreplace")
+    return DeadLetter(**{**msgspec.structs.asdict(row), "payload": text})

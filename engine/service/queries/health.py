@@ -8,6 +8,7 @@ from engine.service.checks.check import Check
 from engine.service.checks.inflow import check_kafka, check_tables
 from engine.service.checks.work import check_work
 from engine.service.service import Service
+from engine.store.rows.sources import StoredPosition
 from engine.store.run import fetch
 
 __all__ = ["Check", "inflow", "work"]
@@ -29,9 +30,13 @@ async def inflow(caller: Caller, service: Service, broker: Broker | None) -> lis
     async with service.snapshot(caller) as (conn, org):
         sources = await load_sources(conn, org)
         rows = await fetch(
-            conn, "positions.stored", org_id=org.id, consumer=caller.org.consumer_name
+            conn,
+            "positions.stored",
+            StoredPosition,
+            org_id=org.id,
+            consumer=caller.org.consumer_name,
         )
-    stored = {row["stream"]: row["position"] for row in rows}
+    stored = {row.stream: row.position for row in rows}
     checks = await check_kafka(broker, sources, stored) if sources.topics else []
     if sources.tables:
         tables = check_tables(sources, service.source_url, str(caller.org.id))

@@ -10,6 +10,7 @@ from engine.flow.execution.output_tables import Relation
 from engine.model.dataset import Dataset
 from engine.model.tables import table_name
 from engine.store.database import Connection
+from engine.store.rows.tables import DescribedTable
 from engine.store.run import fetch
 from engine.worker.context import table_of
 
@@ -71,16 +72,16 @@ async def describe(
 ) -> dict[tuple[str, str], Table]:
     """Return the existing tables among these names."""
     quoted = {sql.Identifier(*name).as_string(conn): name for name in names}
-    rows = await fetch(conn, "tables.describe", names=list(quoted))
+    rows = await fetch(conn, "tables.describe", DescribedTable, names=list(quoted))
     return {
-        quoted[row["name"]]: Table(
-            row["schema"],
-            row["table"],
-            dict(zip(row["columns"], row["types"], strict=True)),
-            row["comment"],
-            row["kind"],
-            row["has_relatives"],
-            row["rule"],
+        quoted[row.name]: Table(
+            row.schema,
+            row.table,
+            dict(zip(row.columns, row.types, strict=True)),
+            row.comment,
+            row.kind,
+            row.has_relatives,
+            row.rule,
         )
         for row in rows
     }

@@ -1,0 +1,31 @@
+"""Rows of `sources.sql`, `schedule.sql` and `positions.sql`."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class SourceFeed(msgspec.Struct, frozen=True):
+    """The source of a source job, and what is known of its datasets, by name."""
+
+    source: dict[str, Any]
+    datasets: list[str]
+    known: dict[str, Any]
+
+
+class ScheduledSource(msgspec.Struct, frozen=True):
+    """A scheduled source; ``position`` is the time it last fired, null if it never did."""
+
+    dataset: str
+    source: dict[str, Any]
+    position: str | None
+    since: datetime
+    now: datetime
+
+
+class StoredPosition(msgspec.Struct, frozen=True):
+    """The position of a consumer in a stream."""
+
+    stream: str
+    position: str
