@@ -1,6 +1,6 @@
 -- :name dags
 -- The DAGs of an org in their current versions.
-SELECT c.dag_name, v.yaml_hash, c.updated_at AS deployed_at,
+SELECT c.dag_name AS name, v.yaml_hash AS version, c.updated_at AS deployed_at,
        (SELECT count(*) FROM knockon.jobs j WHERE j.dag_version_id = v.id) AS jobs,
        (SELECT count(*) FROM knockon.dag_version_datasets p WHERE p.dag_version_id = v.id) AS datasets
 FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_version_id
@@ -37,7 +37,7 @@ WHERE org_id = %(org_id)s AND replayed_at IS NULL AND closed_at IS NULL
 
 -- :name workers
 -- Workers with a task in the last minutes, and the number of their running tasks.
-SELECT worker_id, count(*) FILTER (WHERE status = 'running') AS running, max(last_heartbeat) AS seen
+SELECT worker_id AS id, count(*) FILTER (WHERE status = 'running') AS running, max(last_heartbeat) AS seen
 FROM knockon.tasks
 WHERE org_id = %(org_id)s AND last_heartbeat > clock_timestamp() - interval '15 minutes'
 GROUP BY worker_id ORDER BY worker_id

@@ -9,7 +9,8 @@ from engine.service.checks.check import Check, Checks, judge
 from engine.store.compatibility import missing_migrations, require_supported_code
 from engine.store.database import Connection, Database, display_url
 from engine.store.roles import missing_roles, render
-from engine.store.run import Row, fetch_one
+from engine.store.rows.views import ServerState
+from engine.store.run import fetch
 
 _OLDEST = 15
 _CHANNEL = "knockon_doctor"
@@ -21,9 +22,9 @@ async def check_database(database: Database) -> Checks:
     """Check version, clock, notifications, schema and roles. Raises psycopg's errors."""
     async with database.connection() as conn:
         before = datetime.now(UTC)
-        server = await fetch_one(conn, "views.server") or {}
+        (server,) = await fetch(conn, "views.server", ServerState)
         yield _version(database, server)
-        yield _clock(server["now"], before)
+        yield _clock(server.now, before)
         yield _queue(server)
         yield await _notifies(database, conn)
         schema = await _schema(conn)
@@ -32,8 +33,8 @@ async def check_database(database: Database) -> Checks:
             yield await _roles(conn)
 
 
-def _version(database: Database, server: Row) -> Check:
-    version = str(server["version"])
+def _version(database: Database, server: ServerState) -> Check:
+    version = str(server.version)
     return judge(
         "database",
         int(version.split(".")[0].split()[0]) >= _OLDEST,
@@ -54,8 +55,8 @@ def _clock(server: datetime, before: datetime) -> Check:
     )
 
 
-def _queue(server: Row) -> Check:
-    used = float(server["notification_queue"])
+def _queue(server: ServerState) -> Check:
+    used = float(server.notification_queue)
     return judge(
         "notifications",
         used < 0.1,

@@ -6,7 +6,8 @@ from engine.model.states import TaskStatus
 from engine.service.checks.check import Check, Checks, judge
 from engine.service.queries.status import Status, load_status
 from engine.store.database import Connection
-from engine.store.run import fetch, fetch_one
+from engine.store.rows.views import ExpiredLeases, SuspectedSecret
+from engine.store.run import fetch
 from engine.wording import counted, some, span
 
 _LONGEST_OPEN_SECONDS = 60.0
@@ -52,8 +53,8 @@ def _set_aside(view: Status) -> Check:
 
 
 async def _leases(conn: Connection, org: OrgContext) -> Check:
-    row = await fetch_one(conn, "views.expired", org_id=org.id) or {}
-    expired = int(row["tasks"])
+    (leases,) = await fetch(conn, "views.expired", ExpiredLeases, org_id=org.id)
+    expired = leases.tasks
     return judge(
         "leases",
         expired == 0,
@@ -93,11 +94,11 @@ def _letters(view: Status) -> Check:
 
 async def _secrets(conn: Connection, org: OrgContext) -> Check:
     """Check stored versions for literal secrets, which deploys of earlier releases accepted."""
-    rows = await fetch(conn, "views.suspected_secrets", org_id=org.id)
+    rows = await fetch(conn, "views.suspected_secrets", SuspectedSecret, org_id=org.id)
     holding = {
-        (row["dag_name"], row["dag_version_id"]): row["is_current"]
+        (row.dag_name, row.dag_version_id): row.is_current
         for row in rows
-        if any(literal_secrets({name: row[name] for name in ("source", "config")}))
+        if any(literal_secrets({"source": row.source, "config": row.config}))
     }
     current = sorted({name for (name, _), is_current in holding.items() if is_current})
     others = sorted({name for name, _ in holding} - {*current})

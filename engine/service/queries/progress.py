@@ -8,7 +8,8 @@ import msgspec
 from engine.model.states import PENDING_STATUSES, Role, TaskStatus
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
-from engine.store.run import fetch, fetch_one
+from engine.store.rows.views import InvalidationId, ProgressRow
+from engine.store.run import fetch
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -51,15 +52,16 @@ class Progress(msgspec.Struct, frozen=True):
 async def progress(caller: Caller, service: Service, invalidations: Sequence[UUID]) -> Progress:
     """Return the progress of the tasks of invalidations."""
     async with service.snapshot(caller) as (conn, org):
-        row = await fetch_one(conn, "views.progress", org_id=org.id, ids=list(invalidations))
-    row = row or {}
+        (row,) = await fetch(
+            conn, "views.progress", ProgressRow, org_id=org.id, ids=list(invalidations)
+        )
     return Progress(
-        row["unplanned"],
-        row["tasks"],
-        row["moving"],
-        tuple(row["pending_approval"]),
-        tuple(row["rejected"]),
-        tuple(row["set_aside"]),
+        row.unplanned,
+        row.tasks,
+        row.moving,
+        tuple(row.pending_approval),
+        tuple(row.rejected),
+        tuple(row.set_aside),
     )
 
 
@@ -68,6 +70,10 @@ async def build_of(caller: Caller, service: Service, version: UUID) -> list[UUID
     """Return the invalidations for the initial builds of a DAG version."""
     async with service.snapshot(caller) as (conn, org):
         rows = await fetch(
-            conn, "views.invalidations_of_version", org_id=org.id, dag_version_id=version
+            conn,
+            "views.invalidations_of_version",
+            InvalidationId,
+            org_id=org.id,
+            dag_version_id=version,
         )
-    return [row["id"] for row in rows]
+    return [row.id for row in rows]

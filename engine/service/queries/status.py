@@ -12,7 +12,14 @@ from engine.service.caller import Caller, requires
 from engine.service.queries.plans import PlanRow, load_plans
 from engine.service.service import Service
 from engine.store.database import Connection
-from engine.store.run import fetch, fetch_one
+from engine.store.rows.views import (
+    OpenDeadLetters,
+    OpenInvalidations,
+    SetAsideRow,
+    StatusCount,
+    StuckRow,
+)
+from engine.store.run import fetch
 
 _MAX_LISTED = 20
 
@@ -103,50 +110,42 @@ async def status(caller: Caller, service: Service) -> Status:
 async def load_status(conn: Connection, org: OrgContext) -> Status:
     """Load the status of an org."""
     params: dict[str, Any] = {"org_id": org.id}
-    invalidations = await fetch_one(conn, "views.open_invalidations", **params) or {}
-    letters = await fetch_one(conn, "views.open_dead_letters", **params) or {}
-    stuck = await fetch(conn, "views.stuck", limit=_MAX_LISTED, **params)
-    aside = await fetch(conn, "views.set_aside", limit=_MAX_LISTED, **params)
+    (invalidations,) = await fetch(conn, "views.open_invalidations", OpenInvalidations, **params)
+    (letters,) = await fetch(conn, "views.open_dead_letters", OpenDeadLetters, **params)
+    counts = await fetch(conn, "tasks.counts", StatusCount, **params)
+    stuck = await fetch(conn, "views.stuck", StuckRow, limit=_MAX_LISTED, **params)
+    aside = await fetch(conn, "views.set_aside", SetAsideRow, limit=_MAX_LISTED, **params)
     return Status(
-        dags=tuple(_dag(row) for row in await fetch(conn, "views.dags", **params)),
-        tasks={row["status"]: row["tasks"] for row in await fetch(conn, "tasks.counts", **params)},
+        dags=tuple(await fetch(conn, "views.dags", DeployedDag, **params)),
+        tasks={count.status: count.tasks for count in counts},
         pending_approval=tuple(
             await load_plans(conn, org, states=[PlanState.PENDING_APPROVAL], limit=_MAX_LISTED)
         ),
-        open_invalidations=invalidations["invalidations"],
-        oldest_seconds=invalidations["seconds"],
-        dead_letters=letters["letters"],
-        positions=tuple(Position(**row) for row in await fetch(conn, "views.positions", **params)),
+        open_invalidations=invalidations.invalidations,
+        oldest_seconds=invalidations.seconds,
+        dead_letters=letters.letters,
+        positions=tuple(await fetch(conn, "views.positions", Position, **params)),
         stuck=tuple(_stuck(row) for row in stuck),
-        workers=tuple(
-            Worker(row["worker_id"], row["running"], row["seen"])
-            for row in await fetch(conn, "views.workers", **params)
-        ),
+        workers=tuple(await fetch(conn, "views.workers", Worker, **params)),
         set_aside=tuple(_set_aside(row) for row in aside),
-        set_aside_total=aside[0]["total"] if aside else 0,
+        set_aside_total=aside[0].total if aside else 0,
     )
 
 
-def _dag(row: dict[str, Any]) -> DeployedDag:
-    return DeployedDag(
-        row["dag_name"], row["yaml_hash"], row["deployed_at"], row["jobs"], row["datasets"]
-    )
-
-
-def _stuck(row: dict[str, Any]) -> StuckTask:
+def _stuck(row: StuckRow) -> StuckTask:
     return StuckTask(
-        id=row["id"],
-        job=row["job"],
-        block_key=row["block_key"],
-        status="waiting_for_inputs" if row["status"] == TaskStatus.BLOCKED else row["status"],
-        attempts=row["attempts"],
-        blocks=row["blocks"],
-        error=row["error_message"],
-        waiting_for=row["waiting_for"],
+        id=row.id,
+        job=row.job,
+        block_key=row.block_key,
+        status="waiting_for_inputs" if row.status == TaskStatus.BLOCKED else row.status,
+        attempts=row.attempts,
+        blocks=row.blocks,
+        error=row.error_message,
+        waiting_for=row.waiting_for,
     )
 
 
-def _set_aside(row: dict[str, Any]) -> SetAside:
+def _set_aside(row: SetAsideRow) -> SetAside:
     return SetAside(
-        row["id"], row["dataset"], row["partition_key"], row["error"], row["set_aside_at"]
+        row.id, row.dataset, row.partition_key, row.error, row.set_aside_at
     )

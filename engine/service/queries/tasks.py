@@ -55,13 +55,13 @@ async def tasks(
 ) -> list[TaskRow]:
     """List tasks, newest first, optionally by status, job or partition."""
     async with service.snapshot(caller) as (conn, org):
-        rows = await fetch(
+        return await fetch(
             conn,
             "tasks.list",
+            TaskRow,
             org_id=org.id,
             statuses=None if statuses is None else list(statuses),
             job=job,
             partition=partition,
             limit=limit,
         )
-    return [TaskRow(**row) for row in rows]

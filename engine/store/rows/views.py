@@ -1,0 +1,92 @@
+"""Rows of `views.sql`, and of counts in `tasks.sql`."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+
+class OpenInvalidations(msgspec.Struct, frozen=True):
+    """The number of open invalidations, and the age of the oldest."""
+
+    invalidations: int
+    seconds: float | None
+
+
+class OpenDeadLetters(msgspec.Struct, frozen=True):
+    """The number of open dead letters."""
+
+    letters: int
+
+
+class StatusCount(msgspec.Struct, frozen=True):
+    """The number of tasks in a status."""
+
+    status: str
+    tasks: int
+
+
+class StuckRow(msgspec.Struct, frozen=True):
+    """A failed or waiting task, and the number of its dependents."""
+
+    id: UUID
+    job: str
+    block_key: str
+    status: str
+    attempts: int
+    error_message: str | None
+    waiting_for: dict[str, list[str]] | None
+    blocks: int
+
+
+class SetAsideRow(msgspec.Struct, frozen=True):
+    """An invalidation that was set aside, and the number of all."""
+
+    id: UUID
+    dataset: str
+    partition_key: str | None
+    error: str
+    set_aside_at: datetime
+    total: int
+
+
+class ProgressRow(msgspec.Struct, frozen=True):
+    """The progress of the tasks of some invalidations."""
+
+    unplanned: int
+    set_aside: list[str]
+    pending_approval: list[UUID]
+    rejected: list[UUID]
+    tasks: dict[str, int]
+    moving: bool
+
+
+class InvalidationId(msgspec.Struct, frozen=True):
+    """An invalidation."""
+
+    id: UUID
+
+
+class ExpiredLeases(msgspec.Struct, frozen=True):
+    """The number of tasks long past their lease."""
+
+    tasks: int
+
+
+class ServerState(msgspec.Struct, frozen=True):
+    """The version and clock of the server, and the used part of its queue of notifications."""
+
+    version: str
+    now: datetime
+    notification_queue: float
+
+
+class SuspectedSecret(msgspec.Struct, frozen=True):
+    """A job of a stored DAG version that may contain a literal secret."""
+
+    dag_name: str
+    dag_version_id: UUID
+    source: Any
+    config: Any
+    is_current: bool
