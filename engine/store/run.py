@@ -5,6 +5,7 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 from psycopg import AsyncCursor, DataError
+from psycopg.rows import DictRow
 
 from engine.store.database import Connection
 from engine.store.queries import query
@@ -50,17 +51,20 @@ async def execute(conn: Connection, name: str, /, **params: Any) -> int:
 async def _run(
     conn: Connection, name: str, row: type[S] | None, params: dict[str, Any]
 ) -> AsyncCursor[Any]:
-    statement = query(name).encode()
-    cursor: AsyncCursor[Any] = (
-        conn.cursor() if row is None else conn.cursor(row_factory=_factory(row))
-    )
+    cursor: AsyncCursor[Any] = await _send(conn, query(name).encode(), params)
+    if row is not None:
+        cursor.row_factory = _factory(row)
+    return cursor
+
+
+async def _send(conn: Connection, statement: bytes, params: dict[str, Any]) -> AsyncCursor[DictRow]:
     try:
-        return await cursor.execute(statement, params)
+        return await conn.execute(statement, params)
     except (DataError, UnicodeEncodeError) as error:
         if isinstance(error, DataError) and error.sqlstate is not None:
             raise  # rejected by the server
         # The driver rejected a text before sending anything, so the transaction is still intact.
-        return await cursor.execute(statement, storable_value(params))
+        return await conn.execute(statement, storable_value(params))
 
 
 def _factory(row: type[S]) -> Callable[[Any], Callable[[Sequence[Any]], S]]:

@@ -146,6 +146,4 @@ def _stuck(row: StuckRow) -> StuckTask:
 
 
 def _set_aside(row: SetAsideRow) -> SetAside:
-    return SetAside(
-        row.id, row.dataset, row.partition_key, row.error, row.set_aside_at
-    )
+    return SetAside(row.id, row.dataset, row.partition_key, row.error, row.set_aside_at)
