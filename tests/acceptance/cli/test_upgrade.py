@@ -29,6 +29,7 @@ SERVICES = (
 def test_an_older_process_stops_and_gives_the_reason(
     shop: Knockon, database_url: str, tmp_path: Path, name: str, line: str
 ) -> None:
+    shop("attach", "orders", "--dataset", "orders")
     with shop.running(name, until=line) as service:
         asyncio.run(migrate(database_url, later_migrations(tmp_path / "later", MUST_STOP)))
         output, _ = service.child.communicate(timeout=PATIENCE_SECONDS)
