@@ -24,18 +24,19 @@ class AnswerLost(Crash):
 @contextmanager
 def interrupted(conn: Connection, at: int, action: Callable[[], Awaitable[None]]) -> Iterator[None]:
     """Have `action` happen before statement number `at`, counted from 0."""
-    execute = conn.execute
+    factory = conn.cursor_factory
     left = at
 
-    async def tapped(*args: Any, **kwargs: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left == -1:
-            await action()
-        return await execute(*args, **kwargs)
+    class Tapped(factory):  # type: ignore[misc, valid-type]
+        async def execute(self, *args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == -1:
+                await action()
+            return await super().execute(*args, **kwargs)
 
-    conn.execute = tapped  # type: ignore[method-assign]
+    conn.cursor_factory = Tapped
     try:
         yield
     finally:
-        del conn.execute  # type: ignore[method-assign]
+        conn.cursor_factory = factory
