@@ -11,7 +11,7 @@ from psycopg import sql
 
 from engine.errors import OutdatedCode, ServiceUnavailable
 from engine.store.compatibility import CHANNEL, register_code, require_supported_code
-from engine.store.database import Connection, Database
+from engine.store.database import PATIENCE_SECONDS, Connection, Database, reconnecting
 
 _log = structlog.get_logger(__name__)
 _POLL_SECONDS = 5.0
@@ -22,7 +22,8 @@ class SchemaWatch:
     """Keeps the code of this process registered, and calls ``on_outdated`` when it must stop.
 
     A migration that requires newer code waits until the process has left the context. Entering
-    raises OutdatedCode if the code is too old already.
+    waits up to a minute for an unavailable database, and raises OutdatedCode if the code is too
+    old already.
     """
 
     def __init__(self, database: Database, on_outdated: Callable[[], None] = lambda: None) -> None:
@@ -41,12 +42,9 @@ class SchemaWatch:
         return self._error is not None
 
     async def __aenter__(self) -> Self:
-        self._connection = await self._register()
-        try:
-            await require_supported_code(self._connection)
-        except BaseException:
-            await self._connection.close()
-            raise
+        self._connection = await reconnecting(
+            self._start, what="registration of the code", seconds=PATIENCE_SECONDS
+        )
         self._watching = asyncio.create_task(self._watch())
         return self
 
@@ -55,6 +53,15 @@ class SchemaWatch:
         with suppress(asyncio.CancelledError):
             await self._watching
         await self._connection.close()
+
+    async def _start(self) -> Connection:
+        connection = await self._register()
+        try:
+            await require_supported_code(connection)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
     async def _register(self) -> Connection:
         connection = await self._database.listen_connection()

@@ -56,10 +56,9 @@ class Service:
         Raises InvalidInput if the database lacks a migration, and OutdatedCode if it requires
         newer code.
         """
-        with database_errors():
-            async with self.database.connection() as conn:
-                await require_supported_code(conn)
-                missing = await missing_migrations(conn)
+        async with self.database.connection() as conn:
+            await require_supported_code(conn)
+            missing = await missing_migrations(conn)
         if missing:
             raise InvalidInput(
                 f"the database lacks migrations {', '.join(missing)}: run 'knockon migrate'"

@@ -68,7 +68,8 @@ COUNT_PREPARED = sql.SQL(
     "SELECT pg_catalog.count(*) AS number FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql"
 )
 """Counts the statements prepared by the driver, as opposed to SQL PREPARE."""
-_PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
+"""How long a starting process waits for an unavailable database."""
 _LONGEST_WAIT_SECONDS = 5.0
 _AWAY = {
     "57P01",  # admin shutdown
@@ -99,7 +100,7 @@ class Database:
 
         Raises ServiceUnavailable after that, or immediately if waiting cannot help.
         """
-        await wait_for_database(url, _PATIENCE_SECONDS if retry else 0.0)
+        await wait_for_database(url, PATIENCE_SECONDS if retry else 0.0)
         pool = AsyncConnectionPool[Connection](
             url,
             kwargs=_CONNECT,
@@ -214,12 +215,15 @@ async def wait_for_database(url: str, patience: float) -> None:
         ) from error
 
 
-async def reconnecting(work: Callable[[], Awaitable[T]], *, what: str) -> T:
+async def reconnecting(
+    work: Callable[[], Awaitable[T]], *, what: str, seconds: float | None = None
+) -> T:
     """Run `work`, retrying transient errors with growing delays of up to 5 seconds.
 
-    `work` must be idempotent, because it may have committed before the connection was lost.
+    Retries end after ``seconds``; default: never. `work` must be idempotent, because it may have
+    committed before the connection was lost.
     """
-    attempts = retrying(is_transient, longest_wait=_LONGEST_WAIT_SECONDS)
+    attempts = retrying(is_transient, seconds=seconds, longest_wait=_LONGEST_WAIT_SECONDS)
     async for attempt in attempts:
         with attempt:
             try:

@@ -22,7 +22,7 @@ from engine.flow.execution.heartbeat import heartbeat
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.schema_watch import SchemaWatch
 from engine.model.task import Completion, Lease, Output
-from engine.store.database import Connection, Database, reconnecting
+from engine.store.database import PATIENCE_SECONDS, Connection, Database, reconnecting
 from engine.store.orgs import org_id
 from engine.worker.lease_keeper import LeaseKeeper
 
@@ -65,11 +65,14 @@ class Client:
         OutdatedCode, ServiceUnavailable.
         """
         async with await Database.open(url) as database, SchemaWatch(database) as watch:
-            async with database.connection() as conn:
-                context = OrgContext(await org_id(conn, org))
+
+            async def find_org() -> OrgContext:
+                async with database.connection() as conn:
+                    return OrgContext(await org_id(conn, org))
+
             client = cls(
                 database,
-                context,
+                await reconnecting(find_org, what="connect", seconds=PATIENCE_SECONDS),
                 worker_id,
                 runtimes=runtimes,
                 lease_seconds=lease_seconds,

@@ -18,7 +18,13 @@ from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.service.service import Service
 from engine.settings import Settings
-from engine.store.database import Connection, Database, is_transient
+from engine.store.database import (
+    PATIENCE_SECONDS,
+    Connection,
+    Database,
+    is_transient,
+    reconnecting,
+)
 
 T = TypeVar("T")
 
@@ -133,5 +139,14 @@ async def open_session(
         migrates=settings.database_url is None,
     )
     async with opening as service:
-        await service.require_schema()
-        yield Session(settings, service, await service.org(settings.org, create=creates_org))
+
+        async def find_org() -> Org:
+            await service.require_schema()
+            return await service.org(settings.org, create=creates_org)
+
+        with database_errors():
+            if patient:
+                org = await reconnecting(find_org, what="start", seconds=PATIENCE_SECONDS)
+            else:
+                org = await find_org()
+        yield Session(settings, service, org)
