@@ -9,6 +9,7 @@ from engine.flow.ingestion.resolve import resolve
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import MANUAL, Batch, Delivery, Received, SourceEvent
 from engine.store.database import Connection
+from engine.store.rows.invalidations import InvalidationId
 from engine.store.run import fetch
 
 
@@ -37,5 +38,5 @@ async def invalidate(conn: Connection, org: OrgContext, event: SourceEvent) -> R
             raise InvalidInput(written.rejections[0].error)
         if written.invalidations or key is None:
             return Requested(written.invalidations, is_new=True)
-        rows = await fetch(conn, "invalidations.by_key", org_id=org.id, key=key)
-    return Requested(tuple(row["id"] for row in rows), is_new=False)
+        rows = await fetch(conn, "invalidations.by_key", InvalidationId, org_id=org.id, key=key)
+    return Requested(tuple(row.id for row in rows), is_new=False)

@@ -24,6 +24,7 @@ from engine.model.event import MANUAL, Batch, Delivery, Received, SourceEvent
 from engine.model.states import PlanState
 from engine.planner import Difference
 from engine.store.database import Connection
+from engine.store.rows.invalidations import LockedInvalidation
 from engine.store.run import fetch
 
 
@@ -74,5 +75,7 @@ async def _ingested(
     written = await ingest(conn, org, Batch(consumer=MANUAL, received=(received,)))
     if written.rejections:
         raise InvalidInput(written.rejections[0].error)
-    rows = await fetch(conn, "invalidations.lock_these", ids=list(written.invalidations))
+    rows = await fetch(
+        conn, "invalidations.lock_these", LockedInvalidation, ids=list(written.invalidations)
+    )
     return await decide_rows(conn, org, rows)

@@ -15,6 +15,7 @@ from engine.lineage.diff import DagDiff
 from engine.partitions import PartitionSpace
 from engine.store.database import Connection
 from engine.store.ids import new_id
+from engine.store.rows.invalidations import InheritableInvalidation
 from engine.store.run import Row, execute, fetch
 
 
@@ -128,7 +129,7 @@ async def _inherit(
                 "version": versions.created[dataset.name],
             }
             await _inherit_partitions(conn, before, after, ids)
-            rows = await fetch(conn, "invalidations.inheritable", **ids)
+            rows = await fetch(conn, "invalidations.inheritable", InheritableInvalidation, **ids)
             await carry_over(conn, rows, before, after, ids["version"])
             if replaced["storage_location"] == dataset.storage.get("table"):
                 await execute(conn, "cursors.inherit", **ids)

@@ -42,6 +42,7 @@ from engine.model.states import ExecutionStrategy
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.orgs import lock_planning
+from engine.store.rows.invalidations import InvalidationId, LockedInvalidation
 from engine.store.rows.tasks import CanceledTask, TaskId
 from engine.store.run import execute, fetch
 
@@ -245,10 +246,14 @@ async def _build(
     if not invalidations:
         return 0
     written = await fetch(
-        conn, "invalidations.insert", org_id=org.id, invalidations=Jsonb(invalidations)
+        conn,
+        "invalidations.insert",
+        InvalidationId,
+        org_id=org.id,
+        invalidations=Jsonb(invalidations),
     )
-    ids = [row["id"] for row in written]
-    locked = await fetch(conn, "invalidations.lock_these", ids=ids)
+    ids = [row.id for row in written]
+    locked = await fetch(conn, "invalidations.lock_these", LockedInvalidation, ids=ids)
     return (await plan_rows(conn, org, locked)).tasks
 
 

@@ -38,6 +38,7 @@ from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
 from engine.store.ids import new_id
 from engine.store.notifications import INVALIDATIONS, notify
+from engine.store.rows.invalidations import FormerColumns, IdempotencyKey, InvalidationId
 from engine.store.run import execute, fetch, fetch_one
 
 _log = structlog.get_logger(__name__)
@@ -182,8 +183,8 @@ async def _former_columns(
         listed = sorted(names)[:_MOST_LOGGED]
         _log.warning("unknown columns in events", dataset=name, columns=listed)
     ids = [lineage.dataset_named(name).id for name in unknown]
-    rows = await fetch(conn, "invalidations.former_columns", datasets=ids)
-    return {row["dataset_uuid"]: row["columns"] for row in rows}
+    rows = await fetch(conn, "invalidations.former_columns", FormerColumns, datasets=ids)
+    return {row.dataset_uuid: row.columns for row in rows}
 
 
 @gc_paused()
@@ -214,10 +215,11 @@ async def _of_known_versions(
     rows = await fetch(
         conn,
         "invalidations.known_versions",
+        InvalidationId,
         datasets=[events.dataset.id for events in others],
         versions=[events.version for events in others],
     )
-    known = {row["id"] for row in rows}
+    known = {row.id for row in rows}
     refused = [
         refusal
         for events in others
@@ -270,8 +272,10 @@ async def _insert(
     if not invalidations:
         return []
     rows = [_parameters(invalidation) for invalidation in invalidations]
-    written = await fetch(conn, "invalidations.insert", org_id=org_id, invalidations=Jsonb(rows))
-    ids = [row["id"] for row in written]
+    written = await fetch(
+        conn, "invalidations.insert", InvalidationId, org_id=org_id, invalidations=Jsonb(rows)
+    )
+    ids = [row.id for row in written]
     new = set(ids)
     repeated = [row for row in rows if row["idempotency_key"] and row["ids"][0] not in new]
     if not repeated:
@@ -290,13 +294,14 @@ async def _check_requests(
     reused = await fetch_one(
         conn,
         "invalidations.reused_key",
+        IdempotencyKey,
         org_id=org_id,
         keys=[row["idempotency_key"] for row in repeated],
         hashes=[row["request_hash"] for row in repeated],
     )
     if reused is not None:
         raise InvalidInput(
-            f"idempotency key {reused['key']!r} was used before with a different request: "
+            f"idempotency key {reused.key!r} was used before with a different request: "
             "use a new key, or repeat the first request unchanged"
         )
 

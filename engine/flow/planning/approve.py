@@ -19,6 +19,7 @@ from engine.model.states import PlanState, StaleDecisionKind
 from engine.planner import Difference
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
+from engine.store.rows.invalidations import LockedInvalidation
 from engine.store.run import execute, fetch
 
 
@@ -49,7 +50,7 @@ async def approve(
         ids = tuple(row["invalidation_ids"])
         if row["state"] == PlanState.APPLIED:
             return Review(plan_id, PlanState.APPLIED, ids, row["task_count"], is_new=False)
-        rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
+        rows = await fetch(conn, "invalidations.lock_these", LockedInvalidation, ids=list(ids))
         with planning(f"plan {plan_id}"):
             decision = await decide_rows(conn, org, rows)
             changes = await changes_since(conn, row["document"], decision)
@@ -68,7 +69,7 @@ async def reject(conn: Connection, org: OrgContext, plan_id: UUID, by: str | Non
         ids = tuple(row["invalidation_ids"])
         if row["state"] == PlanState.REJECTED:
             return Review(plan_id, PlanState.REJECTED, ids, is_new=False)
-        rows = await fetch(conn, "invalidations.lock_these", ids=list(ids))
+        rows = await fetch(conn, "invalidations.lock_these", LockedInvalidation, ids=list(ids))
         with planning(f"plan {plan_id}"):
             decision = await decide_rows(conn, org, rows)
         await _leave_all(conn, org, decision, plan_id, by)

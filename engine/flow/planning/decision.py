@@ -17,7 +17,8 @@ from engine.planner import MissingState, Plan, check_size, document, existing_fr
 from engine.planner import plan as make_plan
 from engine.planner.scope import row_filter
 from engine.store.database import Connection
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.invalidations import LockedInvalidation
+from engine.store.run import execute, fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,9 @@ class Decision:
         return document(self.plan, self.lineage)
 
 
-async def decide_rows(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> Decision:
+async def decide_rows(
+    conn: Connection, org: OrgContext, rows: Sequence[LockedInvalidation]
+) -> Decision:
     """Plan locked invalidations, given as table rows."""
     lineage = await org.lineage(conn)
     return await decide(conn, lineage, await _of_current_versions(conn, lineage, rows))
@@ -116,22 +119,22 @@ async def _plan(conn: Connection, lineage: Lineage, invalidations: Sequence[Inva
 
 
 async def _of_current_versions(
-    conn: Connection, lineage: Lineage, rows: Sequence[Row]
+    conn: Connection, lineage: Lineage, rows: Sequence[LockedInvalidation]
 ) -> list[Invalidation]:
     """Select invalidations of current dataset versions, and carry those of sources over.
 
     Other invalidations are marked as not current: they are kept but not planned.
     """
-    current: list[Row] = []
-    of_sources: list[Row] = []
+    current: list[LockedInvalidation] = []
+    of_sources: list[LockedInvalidation] = []
     for row in rows:
-        dataset = lineage.find_dataset(row["dataset_uuid"])
-        if dataset is not None and dataset.version == row["dataset_version"]:
+        dataset = lineage.find_dataset(row.dataset_uuid)
+        if dataset is not None and dataset.version == row.dataset_version:
             current.append(row)
         elif dataset is not None and lineage.producer(dataset.id).activation == Activation.SOURCE:
             of_sources.append(row)
     current += await carry_late(conn, lineage, of_sources)
-    not_current = {row["id"] for row in rows} - {row["id"] for row in current}
+    not_current = {row.id for row in rows} - {row.id for row in current}
     if not_current:
         await execute(conn, "invalidations.not_current", ids=list(not_current))
     return list(map(_invalidation, current))
@@ -169,14 +172,14 @@ def _widened(
     return replace(invalidation, columns=None, row_filter=on_partitions or None)
 
 
-def _invalidation(row: Row) -> Invalidation:
+def _invalidation(row: LockedInvalidation) -> Invalidation:
     return Invalidation(
-        id=row["id"],
-        dataset=row["dataset_uuid"],
-        version=row["dataset_version"],
-        reason=row["reason"],
-        partition_key=row["partition_key"],
-        columns=None if row["columns"] is None else frozenset(row["columns"]),
-        row_filter=row["row_filter"],
-        processed_by=frozenset(row["processed_by"]),
+        id=row.id,
+        dataset=row.dataset_uuid,
+        version=row.dataset_version,
+        reason=row.reason,
+        partition_key=row.partition_key,
+        columns=None if row.columns is None else frozenset(row.columns),
+        row_filter=row.row_filter,
+        processed_by=frozenset(row.processed_by),
     )

@@ -40,7 +40,8 @@ from engine.store.failures import is_due_to_data
 from engine.store.ids import new_id
 from engine.store.notifications import TASKS, notify
 from engine.store.orgs import settings
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.invalidations import LockedInvalidation
+from engine.store.run import execute, fetch
 
 _MARKED_AT_ONCE = 100_000
 """Keys per statement."""
@@ -91,7 +92,9 @@ async def _plan_batch(conn: Connection, org: OrgContext, attempt: Attempt) -> Pl
     limit = attempt.batch_limit
     if limit == 1:
         await execute(conn, "attempts.extend_timeout")
-    rows = await fetch(conn, "invalidations.lock_open", org_id=org.id, limit=limit)
+    rows = await fetch(
+        conn, "invalidations.lock_open", LockedInvalidation, org_id=org.id, limit=limit
+    )
     if not rows:
         return None
     # Errors of the whole org are raised here, before any invalidation can be blamed.
@@ -103,13 +106,17 @@ async def _plan_batch(conn: Connection, org: OrgContext, attempt: Attempt) -> Pl
 async def _set_aside_exhausted(conn: Connection, org: OrgContext, attempt: Attempt) -> Planned:
     async with conn.transaction():
         await execute(conn, "attempts.reset", org_id=org.id)
-        rows = await fetch(conn, "invalidations.lock_these", ids=[attempt.oldest])
+        rows = await fetch(
+            conn, "invalidations.lock_these", LockedInvalidation, ids=[attempt.oldest]
+        )
         for row in rows:
             await set_aside(conn, row, too_costly(attempt))
-        return Planned(None, 0, 0, set_aside=tuple(row["id"] for row in rows))
+        return Planned(None, 0, 0, set_aside=tuple(row.id for row in rows))
 
 
-async def _plan_halving(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> list[Planned]:
+async def _plan_halving(
+    conn: Connection, org: OrgContext, rows: Sequence[LockedInvalidation]
+) -> list[Planned]:
     """Plan a batch; on a data error, plan its halves, down to single invalidations."""
     try:
         async with conn.transaction():
@@ -119,7 +126,7 @@ async def _plan_halving(conn: Connection, org: OrgContext, rows: Sequence[Row]) 
             raise
         if len(rows) == 1:
             await set_aside(conn, rows[0], error)
-            return [Planned(None, 0, 0, set_aside=(rows[0]["id"],))]
+            return [Planned(None, 0, 0, set_aside=(rows[0].id,))]
     middle = len(rows) // 2
     return [
         *await _plan_halving(conn, org, rows[:middle]),
@@ -127,7 +134,9 @@ async def _plan_halving(conn: Connection, org: OrgContext, rows: Sequence[Row]) 
     ]
 
 
-async def plan_rows(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> Planned:
+async def plan_rows(
+    conn: Connection, org: OrgContext, rows: Sequence[LockedInvalidation]
+) -> Planned:
     """Plan locked invalidations, in the caller's transaction and under the planning lock.
 
     Limits do not apply, because the caller has authorized the change. Raises InvalidInput if the
@@ -152,12 +161,14 @@ async def execute_plan(
     return Planned(plan_id, len(decision.invalidations), tasks)
 
 
-async def _plan_within_limits(conn: Connection, org: OrgContext, rows: Sequence[Row]) -> Planned:
+async def _plan_within_limits(
+    conn: Connection, org: OrgContext, rows: Sequence[LockedInvalidation]
+) -> Planned:
     decision = await decide_rows(conn, org, rows)
     exceeded = await limits_exceeded(conn, org, decision)
     if not exceeded:
         return await execute_plan(conn, org, decision, new_id())
-    of_first_dataset = [row for row in rows if row["dataset_uuid"] == rows[0]["dataset_uuid"]]
+    of_first_dataset = [row for row in rows if row.dataset_uuid == rows[0].dataset_uuid]
     if len(of_first_dataset) < len(rows):
         return await _plan_within_limits(conn, org, of_first_dataset)
     plan_id = await store_pending(conn, org, decision, exceeded)

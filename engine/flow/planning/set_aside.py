@@ -11,22 +11,23 @@ from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
 from engine.store.notifications import INVALIDATIONS, notify
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.invalidations import InvalidationId, LockedInvalidation
+from engine.store.run import execute, fetch
 
 _MAX_ERROR_CHARACTERS = 2_000
 
 _log = structlog.get_logger(__name__)
 
 
-async def set_aside(conn: Connection, row: Row, error: Exception) -> None:
+async def set_aside(conn: Connection, row: LockedInvalidation, error: Exception) -> None:
     """Keep a locked invalidation open, and record the reason why it cannot be planned."""
     why = reason_of(error)[:_MAX_ERROR_CHARACTERS]
-    await execute(conn, "invalidations.set_aside", id=row["id"], error=why)
+    await execute(conn, "invalidations.set_aside", id=row.id, error=why)
     _log.error(
         "invalidation set aside",
-        invalidation=str(row["id"]),
-        dataset=str(row["dataset_uuid"]),
-        partitions=row["partition_key"],
+        invalidation=str(row.id),
+        dataset=str(row.dataset_uuid),
+        partitions=row.partition_key,
         why=why,
     )
 
@@ -41,10 +42,12 @@ async def replay(
     """
     wanted = None if ids is None else list(ids)
     async with conn.transaction():
-        rows = await fetch(conn, "invalidations.replay", org_id=org.id, ids=wanted, whole=whole)
+        rows = await fetch(
+            conn, "invalidations.replay", InvalidationId, org_id=org.id, ids=wanted, whole=whole
+        )
         if rows:
             await notify(conn, INVALIDATIONS, org.id)
-    return [row["id"] for row in rows]
+    return [row.id for row in rows]
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import msgspec
 from engine.model.states import PENDING_STATUSES, Role, TaskStatus
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
-from engine.store.rows.views import InvalidationId, ProgressRow
+from engine.store.rows.invalidations import InvalidationId
+from engine.store.rows.views import ProgressRow
 from engine.store.run import fetch
 
 

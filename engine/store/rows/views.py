@@ -62,12 +62,6 @@ class ProgressRow(msgspec.Struct, frozen=True):
     moving: bool
 
 
-class InvalidationId(msgspec.Struct, frozen=True):
-    """An invalidation."""
-
-    id: UUID
-
-
 class ExpiredLeases(msgspec.Struct, frozen=True):
     """The number of tasks long past their lease."""
 

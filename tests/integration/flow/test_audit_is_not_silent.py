@@ -11,6 +11,7 @@ from engine.flow.planning.set_aside import set_aside
 from engine.model.task import Output
 from engine.store.database import Database
 from engine.store.orgs import set_setting
+from engine.store.rows.invalidations import LockedInvalidation
 from engine.store.run import fetch
 from tests.support.worlds import DAILY, World, job, name_of, source
 
@@ -64,7 +65,9 @@ async def test_an_invalidation_set_aside_hides_no_other_loss(database: Database)
     await lose_tasks(world)
     await world.change("a", OTHER)
     async with world.conn() as conn:
-        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.org.id, limit=9)
+        (row,) = await fetch(
+            conn, "invalidations.lock_open", LockedInvalidation, org_id=world.org.id, limit=9
+        )
         await set_aside(conn, row, ValueError("x"))
     assert [(each.dataset, each.partition, each.verdict) for each in await found(world)] == [
         ("b", DAY, "lost"),
@@ -187,7 +190,9 @@ async def test_an_invalidation_that_is_set_aside_is_listed(
     await world.change(dataset, DAY, reason=reason)
     async with world.conn() as conn:
         counts = await audit_all(conn, world.org)
-        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.org.id, limit=9)
+        (row,) = await fetch(
+            conn, "invalidations.lock_open", LockedInvalidation, org_id=world.org.id, limit=9
+        )
         await set_aside(conn, row, ValueError("x"))
     assert (counts.in_hand, counts.left, counts.lost) == (1, 0, 0)
     (left,) = await found(world)

@@ -15,6 +15,7 @@ from engine.flow.planning.set_aside import set_aside
 from engine.service.queries.explain_partition import ExplainedPartition, explain_partition
 from engine.store.database import Database
 from engine.store.orgs import set_setting
+from engine.store.rows.invalidations import LockedInvalidation
 from engine.store.run import fetch
 from tests.support.worlds import World, job, source
 
@@ -274,7 +275,9 @@ async def test_the_verdict_for_a_set_aside_invalidation_has_the_error(
     await world.change(dataset, DAY)
     assert await verdict(world, dataset) == ("in hand", "an invalidation of it is not planned yet")
     async with world.conn() as conn:
-        (row,) = await fetch(conn, "invalidations.lock_open", org_id=world.org.id, limit=9)
+        (row,) = await fetch(
+            conn, "invalidations.lock_open", LockedInvalidation, org_id=world.org.id, limit=9
+        )
         await set_aside(conn, row, ValueError("x"))
     because = "an invalidation of it cannot be planned: ValueError: x"
     assert await verdict(world, dataset) == ("left", because)

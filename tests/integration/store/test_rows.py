@@ -7,7 +7,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -83,6 +83,8 @@ def _holds(hint: Any, kind: str) -> bool:
     """Tell if a field of a type holds values of a type of PostgreSQL, apart from nulls."""
     if get_origin(hint) in (Union, UnionType):
         return any(_holds(part, kind) for part in get_args(hint) if part is not NoneType)
+    if get_origin(hint) is Literal:
+        return all(isinstance(value, _PYTHON_TYPES[kind]) for value in get_args(hint))
     if kind == "jsonb":
         return True
     if kind.endswith("[]"):

@@ -1,0 +1,47 @@
+"""Rows of `invalidations.sql`."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from engine.model.states import Reason
+
+
+class InvalidationId(msgspec.Struct, frozen=True):
+    """An invalidation."""
+
+    id: UUID
+
+
+class LockedInvalidation(msgspec.Struct, frozen=True):
+    """A locked invalidation, with all that is needed to plan it."""
+
+    id: UUID
+    dataset_uuid: UUID
+    dataset_version: UUID
+    partition_key: str | None
+    row_filter: dict[str, Any] | None
+    reason: Reason | Literal["found"]
+    columns: list[str] | None
+    processed_by: list[UUID]
+
+
+class InheritableInvalidation(msgspec.Struct, frozen=True):
+    """An invalidation of an earlier version of a dataset."""
+
+    id: UUID
+    partition_key: str | None
+
+
+class FormerColumns(msgspec.Struct, frozen=True):
+    """Columns of earlier versions of a dataset."""
+
+    dataset_uuid: UUID
+    columns: list[str]
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True):
+    """A key that was used before."""
+
+    key: str
