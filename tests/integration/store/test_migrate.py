@@ -48,7 +48,7 @@ async def is_valid(conn: AsyncConnection[TupleRow], index: str = "thing_by_id") 
 
 
 async def waits(conn: AsyncConnection[TupleRow], statement: str) -> bool:
-    """Tell if a session waits for a lock within a statement."""
+    """Check whether a session waits for a lock within a statement."""
     found = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
     return await value(conn, f"{found} AND datname = current_database()", f"%{statement}%") != 0
 

@@ -80,7 +80,7 @@ def test_fields_are_columns(name: str, columns: dict[str, dict[str, str]]) -> No
 
 
 def _holds(hint: Any, kind: str) -> bool:
-    """Tell if a field of a type holds values of a type of PostgreSQL, apart from nulls."""
+    """Check that a field of a type holds values of a type of PostgreSQL, apart from nulls."""
     if get_origin(hint) in (Union, UnionType):
         return any(_holds(part, kind) for part in get_args(hint) if part is not NoneType)
     if get_origin(hint) is Literal:
