@@ -8,7 +8,7 @@ WHERE nspname = 'knockon' AND pg_get_userbyid(nspowner) <> current_user
         AND (SELECT NOT rolcanlogin FROM pg_roles WHERE oid = nspowner))
 
 -- :name tables
--- Which tables of migrations exist: that of the schema, and that of an earlier version in `public`.
+-- The existing tables of migrations: in the schema, and of an earlier version in `public`.
 SELECT to_regclass('knockon.migrations') IS NOT NULL AS in_schema,
        to_regclass('public.knockon_migrations') IS NOT NULL AS in_public
 
@@ -98,7 +98,7 @@ GROUP BY a.pid, a.application_name, a.xact_start
 ORDER BY a.xact_start LIMIT 3
 
 -- :name invalid_index
--- Whether the concurrent build of an index has not come to its end.
+-- An index whose concurrent build did not finish.
 SELECT true AS is_invalid
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid

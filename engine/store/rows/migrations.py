@@ -61,6 +61,6 @@ class LockHolder(msgspec.Struct, frozen=True):
 
 
 class InvalidIndex(msgspec.Struct, frozen=True):
-    """An index whose concurrent build has not come to its end."""
+    """An index whose concurrent build did not finish."""
 
     is_invalid: bool
