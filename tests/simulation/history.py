@@ -118,7 +118,10 @@ PHRASES = {
         *("grow", "touch_last", "rest", "touch_last", *TAKE_IN, "claim", "wrong_first", *TAKE_IN),
         *("claim", "spill", "spill", "finish"),
     ),
-    "dies_in_between": (("change", "publish", "ingest + die") * 6),
+    "dies_in_between": (
+        *(("change", "publish", "ingest + die") * 6),
+        *("rest", "touch", "publish", "ingest", *(("plan + die",) * 6)),
+    ),
     "altered": (
         *("rest", "alter_source", "touch", *TAKE_IN, "rest", "narrow_source", "touch", *TAKE_IN),
         *("rest", "alter_source", "widen_source", "appear", *TAKE_IN, "rest"),

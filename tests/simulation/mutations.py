@@ -143,14 +143,17 @@ def an_edge_is_not_followed(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def a_plan_says_done_before_it_is(patch: Patch) -> None:
-    def hasty(emit: Any) -> Any:
-        async def wrong(conn: Any, org: Any, lineage: Any, decided: Any, *rest: Any) -> Any:
-            kept = replace(decided, steps=decided.steps[: len(decided.steps) // 2 + 1])
-            return await emit(conn, org, lineage, kept, *rest)
+    """Some of its jobs have no tasks. Plans that somebody was shown are carried out in full."""
+
+    def hasty(execute_plan: Any) -> Any:
+        async def wrong(conn: Any, org: Any, decision: Any, plan_id: Any) -> Any:
+            steps = decision.plan.steps[: len(decision.plan.steps) // 2 + 1]
+            kept = replace(decision, plan=replace(decision.plan, steps=steps))
+            return await execute_plan(conn, org, kept, plan_id)
 
         return wrong
 
-    around(patch, engine.flow.planning.plan, "emit", hasty)
+    around(patch, engine.flow.planning.plan, "execute_plan", hasty)
 
 
 @mutation
