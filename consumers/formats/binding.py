@@ -26,14 +26,14 @@ Kinds = Mapping[str, Kind]
 """The meanings of values by field, for the fields whose schema declares one."""
 
 
-class Place(NamedTuple):
+class RowPartition(NamedTuple):
     """The partition of a row: a key or range, None for any.
 
-    ``unsure`` is the reason why the partition is not exact.
+    ``uncertainty`` is the reason why the exact partition is unknown.
     """
 
     text: str | None
-    unsure: str | None = None
+    uncertainty: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,44 +82,44 @@ class Binding:
         """The values of a row's partition fields; None for missing fields."""
         return tuple([row.get(field) for field in self.partition_fields])
 
-    def placer(self, kinds: Kinds) -> Callable[[Cells], Place]:
-        """A function that returns the place of a row; ``kinds`` come from the row's schema."""
+    def partition_reader(self, kinds: Kinds) -> Callable[[Cells], RowPartition]:
+        """A function that reads the partition of a row; ``kinds`` come from the row's schema."""
         readers = [
             _key_reader(name, self.space[name], spec, kinds, self.clock)
             for name, (_, spec) in zip(self.space.names, self._partitioned_by, strict=True)
         ]
         if len(readers) == 1:
-            return partial(_place_in_one, readers[0])
-        return partial(_place, readers)
+            return partial(_read_one_key, readers[0])
+        return partial(_read_keys, readers)
 
     def event(
         self,
-        *places: Place,
+        *partitions: RowPartition,
         columns: tuple[str, ...] | None = None,
         reason: Reason = Reason.CHANGE,
-        unsure: str | None = None,
+        uncertainty: str | None = None,
     ) -> SourceEvent:
-        """The event for rows at some places; widened for the reason ``unsure``, if given.
+        """The event for rows in some partitions; widened for the reason ``uncertainty``, if given.
 
         Raises InvalidEvent if the event is out of bounds.
         """
-        return _event(self.dataset, places, columns, reason, unsure)
+        return _event(self.dataset, partitions, columns, reason, uncertainty)
 
 
 @lru_cache(_SCOPES)
 def _event(
     dataset: str,
-    places: tuple[Place, ...],
+    partitions: tuple[RowPartition, ...],
     columns: tuple[str, ...] | None,
     reason: Reason,
-    unsure: str | None,
+    uncertainty: str | None,
 ) -> SourceEvent:
     """The shared event object of a scope; later steps process each object only once."""
-    texts = dict.fromkeys(place.text for place in places)
-    unsure = unsure or next((place.unsure for place in places if place.unsure), None)
-    kind, note = (Widened, f"widened: {unsure}") if unsure else (SourceEvent, None)
-    partitions = None if None in texts else tuple(filter(None, texts))
-    event = kind(dataset=dataset, partitions=partitions, columns=columns, reason=reason, note=note)
+    texts = dict.fromkeys(partition.text for partition in partitions)
+    uncertainty = uncertainty or next(filter(None, (p.uncertainty for p in partitions)), None)
+    kind, note = (Widened, f"widened: {uncertainty}") if uncertainty else (SourceEvent, None)
+    listed = None if None in texts else tuple(filter(None, texts))
+    event = kind(dataset=dataset, partitions=listed, columns=columns, reason=reason, note=note)
     return checked([event])[0]
 
 
@@ -149,23 +149,23 @@ def _cached(key: KeyOf) -> KeyOf:
     return lambda value: (key if isinstance(value, bytes | list | dict) else cached)(value)
 
 
-_shared_place = lru_cache(_SCOPES)(Place)
+_shared_partition = lru_cache(_SCOPES)(RowPartition)
 
 
-def _place_in_one(reader: _KeyReader, cells: Cells) -> Place:
+def _read_one_key(reader: _KeyReader, cells: Cells) -> RowPartition:
     key = reader.key(cells[0] if cells else None)
-    return Place(None, _unsure(reader)) if key is None else _shared_place(key)
+    return RowPartition(None, _missing_key(reader)) if key is None else _shared_partition(key)
 
 
-def _place(readers: list[_KeyReader], cells: Cells) -> Place:
+def _read_keys(readers: list[_KeyReader], cells: Cells) -> RowPartition:
     remaining = iter(cells)
     keys = [reader.key(next(remaining) if reader.field else None) for reader in readers]
     parts = [reader.prefix + key for reader, key in zip(readers, keys, strict=True) if key]
     text = AND.join(parts) or (None if readers else EVERYTHING)
     if None in keys:
-        return Place(text, _unsure(readers[keys.index(None)]))
-    return _shared_place(text)
+        return RowPartition(text, _missing_key(readers[keys.index(None)]))
+    return _shared_partition(text)
 
 
-def _unsure(reader: _KeyReader) -> str:
+def _missing_key(reader: _KeyReader) -> str:
     return f"field {reader.field!r} has no key of dimension {reader.prefix.rstrip(IS)!r}"

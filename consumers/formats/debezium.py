@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from consumers.formats.binding import Binding, Cells, Place
+from consumers.formats.binding import Binding, Cells, RowPartition
 from consumers.formats.body import parse_json
 from consumers.formats.confluent import Schemas
 from consumers.formats.connect import Fields, declared_fields
-from consumers.formats.debezium_rows import DOUBTED, RowShape
+from consumers.formats.debezium_rows import INCOMPLETE_BEFORE, RowShape
 from consumers.formats.placeholders import DEFAULT, Placeholders
 from consumers.formats.rows import MISSING, Difference, Layout, rows_of, value_of
 from engine.errors import InvalidEvent
@@ -26,7 +26,7 @@ from engine.model.states import Reason
 Row = TypeVar("Row")
 Cell = TypeVar("Cell")
 
-_ANYWHERE = Place(None)
+_ALL_PARTITIONS = RowPartition(None)
 _NO_BEFORE = "the event has no `before`; set REPLICA IDENTITY FULL on the table"
 
 _TRANSACTION_STATUS = ("BEGIN", "END")
@@ -79,7 +79,7 @@ class Debezium:
         self._registered = lru_cache(_SCHEMAS)(lambda schema: self._shape(schema.fields("after")))
         self._plain = self._shape({})
         self._of_columns = lru_cache(_SCOPES)(
-            lambda place, difference: binding.event(place, columns=difference.columns)
+            lambda partition, difference: binding.event(partition, columns=difference.columns)
         )
 
     def _shape(self, fields: Fields) -> RowShape:
@@ -130,7 +130,7 @@ class Debezium:
         if change.op == "u" and change.after is not None:
             event = self._updated(change.before, change.after, shape, before)
         elif change.op == "d":
-            event = self._binding.event(self._old_place(change.before, shape, before))
+            event = self._binding.event(self._old_partition(change.before, shape, before))
         else:
             event = self._event(change, shape)
         return [] if event is None else [event]
@@ -140,9 +140,9 @@ class Debezium:
         event, after = self._binding.event, change.after
         match change.op:
             case "c" | "r" if after is not None:
-                return event(shape.place(self._rows.partition_cells(after)), reason=Reason.ARRIVAL)
+                return event(shape.partition(self._rows.partition_cells(after)), reason=Reason.ARRIVAL)
             case "t":
-                return event(_ANYWHERE)
+                return event(_ALL_PARTITIONS)
             case "m":  # a logical decoding message written by an application
                 return None
             case "u" | "c" | "r":
@@ -157,55 +157,58 @@ class Debezium:
         self, before: Any, after: Any, shape: RowShape, whole: Callable[[], Mapping[str, Any]]
     ) -> SourceEvent | None:
         if before is None:
-            stays = self._key.issuperset(self._binding.partition_fields)
-            place = shape.place(self._rows.partition_cells(after)) if stays else _ANYWHERE
-            return self._binding.event(place, unsure=_NO_BEFORE)
+            partition = _ALL_PARTITIONS
+            if self._key.issuperset(self._binding.partition_fields):
+                partition = shape.partition(self._rows.partition_cells(after))
+            return self._binding.event(partition, uncertainty=_NO_BEFORE)
         layout, was, now = self._rows.both(before, after)
         differs = tuple(map(ne, was, now))
         old_cells = was[: layout.keys]
-        is_key_in_doubt = False
-        doubted: tuple[int, ...] = ()
-        if not shape.doubts.is_settled:
-            is_key_in_doubt = shape.is_key_in_doubt(old_cells)
-            doubted = shape.in_doubt(layout, was, differs)
-            is_doubtful = is_key_in_doubt or bool(doubted)
-            if is_doubtful and shape is not shape.full and shape.is_whole(whole):
+        is_key_uncertain = False
+        uncertain_columns: tuple[int, ...] = ()
+        if not shape.ambiguous.is_settled:
+            is_key_uncertain = shape.is_key_uncertain(old_cells)
+            uncertain_columns = shape.uncertain_columns(layout, was, differs)
+            is_uncertain = is_key_uncertain or bool(uncertain_columns)
+            if is_uncertain and shape is not shape.full and shape.is_whole(whole):
                 return self._updated(before, after, shape.full, whole)
         difference = layout.difference(differs)
         new_cells = old_cells
         if difference.changes_partition_field:
             new_cells = tuple(map(self._current, old_cells, now))
-        if new_cells != old_cells or is_key_in_doubt:
-            old, new = self._old_place(before, shape, whole), shape.place(new_cells)
-            if old != new or old.unsure:
+        if new_cells != old_cells or is_key_uncertain:
+            old, new = self._old_partition(before, shape, whole), shape.partition(new_cells)
+            if old != new or old.uncertainty:
                 return self._binding.event(old, new)
-        return self._changed(layout, difference, doubted, now, shape.place(old_cells))
+        return self._changed(layout, difference, uncertain_columns, now, shape.partition(old_cells))
 
     def _changed(
         self,
         layout: Layout,
         difference: Difference,
-        doubted: tuple[int, ...],
+        uncertain_columns: tuple[int, ...],
         now: Cells,
-        place: Place,
+        partition: RowPartition,
     ) -> SourceEvent | None:
         """The event of an update within a partition; None if no column changed."""
-        if not (difference.columns or doubted):
+        if not (difference.columns or uncertain_columns):
             return None
-        if doubted:
-            return self._of_cells(layout, (*difference.at, *doubted), now, place, DOUBTED)
+        if uncertain_columns:
+            return self._of_cells(
+                layout, (*difference.at, *uncertain_columns), now, partition, INCOMPLETE_BEFORE
+            )
         for at in difference.at:
             if now[at] is MISSING or now[at] in self._placeholders:
-                return self._of_cells(layout, difference.at, now, place)
-        return self._of_columns(place, difference)
+                return self._of_cells(layout, difference.at, now, partition)
+        return self._of_columns(partition, difference)
 
     def _of_cells(
         self,
         layout: Layout,
         indexes: tuple[int, ...],
         now: Cells,
-        place: Place,
-        unsure: str | None = None,
+        partition: RowPartition,
+        uncertainty: str | None = None,
     ) -> SourceEvent | None:
         """The event of an update with ambiguous cells, placeholders or missing fields."""
         changed = [at for at in sorted(indexes) if now[at] not in self._placeholders]
@@ -214,17 +217,17 @@ class Debezium:
         for at in changed:
             if now[at] is MISSING:
                 field, column = layout.fields[at], layout.column(at)
-                unsure = f"records have no field {field!r}, which is column {column!r}"
+                uncertainty = f"records have no field {field!r}, which is column {column!r}"
         columns = tuple([layout.column(at) for at in changed])
-        return self._binding.event(place, columns=columns, unsure=unsure)
+        return self._binding.event(partition, columns=columns, uncertainty=uncertainty)
 
-    def _old_place(
+    def _old_partition(
         self, before: Any, shape: RowShape, whole: Callable[[], Mapping[str, Any]]
-    ) -> Place:
+    ) -> RowPartition:
         """The previous partition of a row, as precisely as the log allows."""
         if before is None:
-            return Place(None, _NO_BEFORE)
-        return shape.place_before(self._rows.partition_cells(before), whole)
+            return RowPartition(None, _NO_BEFORE)
+        return shape.partition_before(self._rows.partition_cells(before), whole)
 
     def _current(self, was: Any, now: Any) -> Any:
         """The current value of a cell; a placeholder stands for the unchanged value."""

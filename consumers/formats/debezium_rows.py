@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from consumers.formats.binding import Binding, Cells, Place
+from consumers.formats.ambiguous_values import AS_NULL, AmbiguousValues
+from consumers.formats.binding import Binding, Cells, RowPartition
 from consumers.formats.connect import DEBEZIUM_KINDS, Fields, kinds_of
-from consumers.formats.doubts import AS_NULL, Doubts
 from consumers.formats.placeholders import Placeholders
 from consumers.formats.rows import Layout, value_of
 
-DOUBTED = (
+INCOMPLETE_BEFORE = (
     "`before` may be incomplete; set REPLICA IDENTITY FULL on the table, then set `before: full` "
     "in the source"
 )
@@ -29,7 +29,7 @@ class RowShape:
         self, binding: Binding, fields: Fields, placeholders: Placeholders, *, is_full: bool
     ) -> None:
         source = binding.source
-        self.doubts = Doubts(
+        self.ambiguous = AmbiguousValues(
             fields,
             frozenset(source.key or ()),
             is_full=is_full,
@@ -39,61 +39,71 @@ class RowShape:
         """The shape for rows whose `before` has all fields."""
         self._fields = binding.partition_fields
         self._placeholders = placeholders
-        self._are_plain = not any(map(self.doubts.may_hide_null, self._fields))
-        self._has_optional = not all(map(self.doubts.holds, self._fields))
-        self._place = binding.placer(kinds_of(fields, DEBEZIUM_KINDS))
+        self._are_plain = not any(map(self.ambiguous.may_hide_null, self._fields))
+        self._has_optional = not all(map(self.ambiguous.holds, self._fields))
+        self._read_partition = binding.partition_reader(kinds_of(fields, DEBEZIUM_KINDS))
         self._may_json_be_left_out = lru_cache(_VALUES)(
-            lambda field, text: self.doubts.may_be_left_out(field, msgspec.json.decode(text))
+            lambda field, text: self.ambiguous.may_be_left_out(field, msgspec.json.decode(text))
         )
 
-    def place(self, cells: Cells) -> Place:
+    def partition(self, cells: Cells) -> RowPartition:
         """The partition of a row with these values of the partition fields."""
         if self._are_plain:
             for cell in cells:
                 if type(cell) is not int and cell in self._placeholders:
                     break
             else:
-                return self._place(cells)
-        hidden = self.doubts.hidden_nulls(self._fields, cells)
+                return self._read_partition(cells)
+        hidden = self.ambiguous.hidden_nulls(self._fields, cells)
         reliable = [
-            None if cell in self._placeholders or self.doubts.may_be_null(field, cell) else cell
+            None if cell in self._placeholders or self.ambiguous.may_be_null(field, cell) else cell
             for field, cell in self._pairs(cells)
         ]
-        place = self._place(tuple(reliable))
-        return place._replace(unsure=AS_NULL) if hidden else place
+        partition = self._read_partition(tuple(reliable))
+        return partition._replace(uncertainty=AS_NULL) if hidden else partition
 
-    def place_before(self, cells: Cells, before: Callable[[], Mapping[str, Any]]) -> Place:
+    def partition_before(
+        self, cells: Cells, before: Callable[[], Mapping[str, Any]]
+    ) -> RowPartition:
         """The previous partition of a row whose `before` has these partition cells."""
         if self.is_whole(before):
-            return self.full.place(cells)
-        in_doubt = self._partition_fields_in_doubt(cells, before)
+            return self.full.partition(cells)
+        uncertain_fields = self._uncertain_partition_fields(cells, before)
         reliable = [
-            None if doubtful else cell for cell, doubtful in zip(cells, in_doubt, strict=True)
+            None if is_uncertain else cell
+            for cell, is_uncertain in zip(cells, uncertain_fields, strict=True)
         ]
-        place = self._place(tuple(reliable))
-        return place._replace(unsure=DOUBTED) if any(in_doubt) else place
+        uncertainty = INCOMPLETE_BEFORE if any(uncertain_fields) else None
+        partition = self._read_partition(tuple(reliable))
+        return partition._replace(uncertainty=uncertainty) if uncertainty else partition
 
-    def _partition_fields_in_doubt(
+    def _uncertain_partition_fields(
         self, cells: Cells, before: Callable[[], Mapping[str, Any]]
     ) -> list[bool]:
         """For each partition field, whether `before` may lack its value."""
-        if not self._has_optional or not self.doubts.may_hold_defaults(before()):
-            return [self.doubts.may_be_left_out(field, cell) for field, cell in self._pairs(cells)]
-        return [not self.doubts.holds(field) for field in self._fields]
+        if not self._has_optional or not self.ambiguous.may_hold_defaults(before()):
+            return [
+                self.ambiguous.may_be_left_out(field, cell) for field, cell in self._pairs(cells)
+            ]
+        return [not self.ambiguous.holds(field) for field in self._fields]
 
     def is_whole(self, before: Callable[[], Mapping[str, Any]]) -> bool:
         """Return whether `before` certainly has all fields of the row."""
         if self.full is self:
             return True
-        return self.doubts.has_schema and self.doubts.prove_whole(before())
+        return self.ambiguous.has_schema and self.ambiguous.prove_whole(before())
 
-    def is_key_in_doubt(self, cells: Cells) -> bool:
+    def is_key_uncertain(self, cells: Cells) -> bool:
         """Return whether `before` may lack the value of a partition field."""
         if not self._has_optional and self._are_plain:
             return False
-        return any(self.doubts.may_be_left_out(field, cell) for field, cell in self._pairs(cells))
+        return any(
+            self.ambiguous.may_be_left_out(field, cell) for field, cell in self._pairs(cells)
+        )
 
-    def in_doubt(self, layout: Layout, was: Cells, differs: tuple[bool, ...]) -> tuple[int, ...]:
+    def uncertain_columns(
+        self, layout: Layout, was: Cells, differs: tuple[bool, ...]
+    ) -> tuple[int, ...]:
         """The columns that appear unchanged in the event, but may have changed.
 
         Their cell in `before` may be a value that the log does not contain.
@@ -108,11 +118,11 @@ class RowShape:
 
     def _is_left_out(self, field: str, cell: Any) -> bool:
         if type(cell) is not Raw:
-            return self.doubts.may_be_left_out(field, cell)
+            return self.ambiguous.may_be_left_out(field, cell)
         text = bytes(cell)
         if len(text) <= _MAX_ZERO_BYTES:  # cached, because ambiguous values are few
             return self._may_json_be_left_out(field, text)
-        return self.doubts.may_be_left_out(field, value_of(cell))
+        return self.ambiguous.may_be_left_out(field, value_of(cell))
 
     def _pairs(self, cells: Cells) -> Iterator[tuple[str, Any]]:
         return zip(self._fields, cells, strict=True)

@@ -6,10 +6,10 @@ from functools import lru_cache
 import msgspec
 from msgspec import Raw
 
-from consumers.formats.binding import Binding, Cells, Place
+from consumers.formats.ambiguous_values import AS_NULL, AmbiguousValues
+from consumers.formats.binding import Binding, Cells, RowPartition
 from consumers.formats.confluent import Schemas
 from consumers.formats.connect import KINDS, Fields, declared_fields, kinds_of
-from consumers.formats.doubts import AS_NULL, Doubts
 from consumers.formats.rows import rows_of
 from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
@@ -35,22 +35,27 @@ class _Shape:
 
     def __init__(self, binding: Binding, fields: Fields) -> None:
         keeps_nulls = binding.source.replace_null_with_default is False
-        self._doubts = Doubts(fields, frozenset(), is_full=True, keeps_nulls=keeps_nulls)
+        self._ambiguous = AmbiguousValues(
+            fields, frozenset(), is_full=True, keeps_nulls=keeps_nulls
+        )
         self._fields = binding.partition_fields
-        self._place = binding.placer(kinds_of(fields, KINDS))
+        self._read_partition = binding.partition_reader(kinds_of(fields, KINDS))
 
-    def place(self, cells: Cells) -> Place:
+    def partition(self, cells: Cells) -> RowPartition:
         """The partition of a row; a value that may be a null gives no key."""
-        if self._doubts.is_settled:
-            return self._place(cells)
+        if self._ambiguous.is_settled:
+            return self._read_partition(cells)
         pairs = zip(self._fields, cells, strict=True)
-        place = self._place(
+        partition = self._read_partition(
             tuple(
-                [None if self._doubts.may_be_null(field, cell) else cell for field, cell in pairs]
+                [
+                    None if self._ambiguous.may_be_null(field, cell) else cell
+                    for field, cell in pairs
+                ]
             )
         )
-        hidden = self._doubts.hidden_nulls(self._fields, cells)
-        return place._replace(unsure=AS_NULL) if hidden else place
+        hidden = self._ambiguous.hidden_nulls(self._fields, cells)
+        return partition._replace(uncertainty=AS_NULL) if hidden else partition
 
 
 class Record:
@@ -74,22 +79,22 @@ class Record:
         if value is None:
             raise InvalidEvent(_TOMBSTONE)
         if self._schemas is None:
-            place = self._json(value)
+            partition = self._json(value)
         else:
             schema, payload = self._schemas.unwrap(value)
             body = schema.read(payload)
             cells = self._cells(body) if isinstance(body, bytes) else self._binding.cells(body)
-            place = self._registered(schema).place(cells)
-        return [self._binding.event(place, reason=Reason.ARRIVAL)]
+            partition = self._registered(schema).partition(cells)
+        return [self._binding.event(partition, reason=Reason.ARRIVAL)]
 
-    def _json(self, value: bytes) -> Place:
+    def _json(self, value: bytes) -> RowPartition:
         envelope = self._envelope(value) if self._has_envelopes else None
         if envelope is None:
-            return self._plain.place(self._cells(value))
+            return self._plain.partition(self._cells(value))
         payload = bytes(envelope.payload)
         if payload == b"null":
             raise InvalidEvent(_TOMBSTONE)
-        return self._wrapped(bytes(envelope.schema)).place(self._cells(payload))
+        return self._wrapped(bytes(envelope.schema)).partition(self._cells(payload))
 
     def _envelope(self, value: bytes) -> _Envelope | None:
         """The envelope of a record; None if the message is the record itself."""

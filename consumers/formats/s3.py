@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from consumers.formats.binding import Binding, Place
+from consumers.formats.binding import Binding, RowPartition
 from consumers.formats.confluent import Schemas
 from consumers.formats.hive import unescape
 from engine.errors import InvalidEvent
@@ -83,7 +83,7 @@ class ObjectStore:
     def __init__(self, binding: Binding, schemas: Schemas | None = None) -> None:
         pattern = binding.source.pattern or ""
         self._binding = binding
-        self._place = binding.placer({})
+        self._read_partition = binding.partition_reader({})
         self._with_bucket = pattern.startswith(_WITH_BUCKET)
         self._prefix = _prefix(pattern)
         self._pattern = _compiled(pattern)
@@ -99,12 +99,12 @@ class ObjectStore:
 
     def _events(self, changes: Iterator[_Change]) -> Iterator[SourceEvent]:
         for change in changes:
-            place = None if _NO_CHANGE.match(change.name) else self._place_of(change)
-            if place is not None:
+            partition = None if _NO_CHANGE.match(change.name) else self._partition_of(change)
+            if partition is not None:
                 reason: Reason = Reason.ARRIVAL if _CREATED.match(change.name) else Reason.CHANGE
-                yield self._binding.event(place, reason=reason)
+                yield self._binding.event(partition, reason=reason)
 
-    def _place_of(self, change: _Change) -> Place | None:
+    def _partition_of(self, change: _Change) -> RowPartition | None:
         """The partition of an object; None for an object outside the prefix or a hidden file."""
         bucket = f"{_WITH_BUCKET}{change.bucket}/" if self._with_bucket else ""
         path = bucket + change.key
@@ -114,10 +114,10 @@ class ObjectStore:
             return None
         match = self._pattern.match(path)
         if match is None:
-            return Place(None, _OFF_PATTERN)
+            return RowPartition(None, _OFF_PATTERN)
         row: dict[str, str | None] = match.groupdict()
         row |= {field: unescape(match[field]) for field in self._escaped}
-        return self._place(self._binding.cells(row))
+        return self._read_partition(self._binding.cells(row))
 
 
 def _prefix(pattern: str) -> str:

@@ -73,7 +73,7 @@ class KeyColumn(ABC):
         """The bucket of a value."""
 
     @abstractmethod
-    def place(self, bucket: Composable) -> Composed:
+    def valid_bucket(self, bucket: Composable) -> Composed:
         """The bucket itself if it belongs to the dimension, else null."""
 
     @abstractmethod
@@ -102,7 +102,7 @@ class TimeColumn(KeyColumn):
         reading = _ON_THE_CLOCK[self.type].format(value=value, zone=zone)
         return SQL("date_trunc({}, {})").format(Literal(self.dimension.grain), reading)
 
-    def place(self, bucket: Composable) -> Composed:
+    def valid_bucket(self, bucket: Composable) -> Composed:
         """See `KeyColumn`; keys of one grain sort like their texts."""
         return SQL(
             "CASE WHEN {bucket} >= '1001-01-01' AND {bucket} < '9998-01-01'"
@@ -160,7 +160,7 @@ class RangeColumn(KeyColumn):
             size=Literal(self.dimension.size),
         )
 
-    def place(self, bucket: Composable) -> Composed:
+    def valid_bucket(self, bucket: Composable) -> Composed:
         """See `KeyColumn`."""
         lo, hi = self.dimension.universe.spans[0]
         lo, hi = max(lo, NEG // self.dimension.size), min(hi, POS // self.dimension.size)
@@ -200,7 +200,7 @@ class TextColumn(KeyColumn):
         printed = 'CASE WHEN {0} IS NOT NULL THEN pg_catalog.concat({0}) END COLLATE "C"'
         return SQL(printed).format(value)
 
-    def place(self, bucket: Composable) -> Composed:
+    def valid_bucket(self, bucket: Composable) -> Composed:
         """See `KeyColumn`; excludes keys that `engine.partitions.key_dimension` rejects."""
         return SQL(
             r"CASE WHEN length({0}) <= {1} AND {0} !~ '^$|^\*$|^!|[/=,]|\.\.' THEN {0} END"
@@ -225,7 +225,7 @@ class ListedColumn(TextColumn):
 
     dimension: StaticDimension
 
-    def place(self, bucket: Composable) -> Composed:
+    def valid_bucket(self, bucket: Composable) -> Composed:
         """See `KeyColumn`."""
         return SQL("CASE WHEN {0} = ANY ({1}::text[]) THEN {0} END").format(
             bucket, Literal(list(self.dimension.keys))
@@ -239,7 +239,7 @@ class NoColumn(KeyColumn):
         """See `KeyColumn`."""
         return SQL("true").format()
 
-    def place(self, bucket: Composable) -> Composed:
+    def valid_bucket(self, bucket: Composable) -> Composed:
         """See `KeyColumn`."""
         return SQL("{}").format(bucket)
 

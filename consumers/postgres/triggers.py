@@ -160,7 +160,7 @@ class Attachment:
         return statement("attach.log").format(
             into=statement("attach.into") if into is None else into,
             changed=changed,
-            places=_listed(_named(column.place(b), b) for column, b in columns),
+            valid_buckets=_listed(_named(column.valid_bucket(b), b) for column, b in columns),
             key=self._text(_or_all(column.key(b)) for column, b in columns),
             hull=self._text(_hull(column, b) for column, b in columns),
             covered=SQL(" * ").join(column.extent(b) for column, b in columns),

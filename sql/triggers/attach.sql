@@ -8,8 +8,8 @@
 -- there are too many. Sparse numbers are listed nevertheless, because their range could contain
 -- trillions of partitions. The key '*' stands for rows that have no key.
 WITH changed AS ({changed}),
-placed AS MATERIALIZED (SELECT columns, rows, {places} FROM changed),
-keyed AS (SELECT placed.*, {key} AS key FROM placed)
+valid AS MATERIALIZED (SELECT columns, rows, {valid_buckets} FROM changed),
+keyed AS (SELECT valid.*, {key} AS key FROM valid)
 {into}
 SELECT {org}, {source}, {dataset}, {kind},
     CASE
@@ -55,8 +55,8 @@ FROM (
 CROSS JOIN LATERAL (VALUES
     (was, {old_names}, CASE WHEN stays THEN 0 ELSE moved.rows END),
     (stays, {new_names}, moved.rows)
-) AS side (there, {names}, rows)
-WHERE side.there;
+) AS side (is_present, {names}, rows)
+WHERE side.is_present;
 
 -- :name paired_by_key
 old_rows AS o FULL JOIN new_rows AS n ON {same_key};
@@ -66,7 +66,7 @@ old_rows AS o FULL JOIN new_rows AS n ON {same_key};
 -- columns do not fit into one row of a join, and their changed columns are unknown.
 SELECT side.*, NULL::text[] AS columns
 FROM (
-    SELECT o.is_there IS NOT NULL AS was, n.is_there IS NOT NULL AS stays, {old_names}, {new_names},
+    SELECT o.is_present IS NOT NULL AS was, n.is_present IS NOT NULL AS stays, {old_names}, {new_names},
         count(*) AS rows
     FROM {pairing}
     WHERE (o.image *<> n.image) IS NOT FALSE
@@ -75,20 +75,20 @@ FROM (
 CROSS JOIN LATERAL (VALUES
     (was, {old_names}, CASE WHEN stays THEN 0 ELSE moved.rows END),
     (stays, {new_names}, moved.rows)
-) AS side (there, {names}, rows)
-WHERE side.there;
+) AS side (is_present, {names}, rows)
+WHERE side.is_present;
 
 -- :name images_by_key
-(SELECT true AS is_there, r AS image, {old_buckets}, {key} FROM old_rows AS r) AS o
-FULL JOIN (SELECT true AS is_there, r AS image, {new_buckets}, {key} FROM new_rows AS r) AS n ON {same_key};
+(SELECT true AS is_present, r AS image, {old_buckets}, {key} FROM old_rows AS r) AS o
+FULL JOIN (SELECT true AS is_present, r AS image, {new_buckets}, {key} FROM new_rows AS r) AS n ON {same_key};
 
 -- :name images_by_text
 -- Without a primary key, only unchanged rows are paired, and duplicates are numbered. The text of a
 -- record comes from the output functions of its types, never from casts of the table's owner.
-(SELECT true AS is_there, r AS image, {old_buckets}, (r.*)::text COLLATE "C" AS content,
+(SELECT true AS is_present, r AS image, {old_buckets}, (r.*)::text COLLATE "C" AS content,
     row_number() OVER (PARTITION BY (r.*)::text COLLATE "C") AS number FROM old_rows AS r) AS o
 FULL JOIN
-(SELECT true AS is_there, r AS image, {new_buckets}, (r.*)::text COLLATE "C" AS content,
+(SELECT true AS is_present, r AS image, {new_buckets}, (r.*)::text COLLATE "C" AS content,
     row_number() OVER (PARTITION BY (r.*)::text COLLATE "C") AS number FROM new_rows AS r) AS n
 ON o.content = n.content AND o.number = n.number;
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from consumers.formats.binding import Binding, Cells, Place
+from consumers.formats.binding import Binding, Cells, RowPartition
 from consumers.formats.bounds import checked
 from consumers.formats.confluent import Schemas
 from consumers.formats.openlineage.columns import reported_lineage
@@ -35,13 +35,13 @@ _WHOLE: Mapping[str, Reason] = {
 
 
 class _Bound(NamedTuple):
-    """A binding, and the function that locates its rows."""
+    """A binding, and the function that reads the partition of its rows."""
 
     binding: Binding
-    placer: Callable[[Cells], Place]
+    read_partition: Callable[[Cells], RowPartition]
 
-    def place(self, row: Row) -> Place:
-        return self.placer(self.binding.cells(row))
+    def partition(self, row: Row) -> RowPartition:
+        return self.read_partition(self.binding.cells(row))
 
     @property
     def naming(self) -> DatasetNaming:
@@ -51,10 +51,12 @@ class _Bound(NamedTuple):
         return DatasetNaming(source.namespace, name, only)
 
     def whole_change(
-        self, reason: Reason = Reason.CHANGE, unsure: str | None = None
+        self, reason: Reason = Reason.CHANGE, uncertainty: str | None = None
     ) -> SourceEvent:
         """An event for all rows."""
-        return self.binding.event(self.place({})._replace(unsure=unsure), reason=reason)
+        return self.binding.event(
+            self.partition({})._replace(uncertainty=uncertainty), reason=reason
+        )
 
 
 class OpenLineage:
@@ -121,7 +123,7 @@ class OpenLineage:
         return None
 
     def _bind(self, binding: Binding) -> None:
-        bound = _Bound(binding, binding.placer({}))
+        bound = _Bound(binding, binding.partition_reader({}))
         self._by_name[bound.naming.external_name(binding.dataset) or ""].append(bound)
 
     def run(self, value: bytes | None) -> RunReport | None:
@@ -206,18 +208,22 @@ def _with_origin(event: SourceEvent, message: Message) -> SourceEvent:
     )
 
 
-def _event(bound: _Bound, output: Output, unsure: str | None) -> SourceEvent:
-    """The event of an output; ``unsure`` is the reason why it may not have been written."""
+def _event(bound: _Bound, output: Output, uncertainty: str | None) -> SourceEvent:
+    """The event of an output; ``uncertainty`` is the reason why it may not have been written."""
     if reason := _WHOLE.get(output.lifecycle.change):
-        return bound.whole_change(reason, unsure)
+        return bound.whole_change(reason, uncertainty)
     reason = Reason.ARRIVAL if output.lifecycle.change == "CREATE" else Reason.CHANGE
     if output.condition is None:
-        everywhere = bound.place({})
+        all_partitions = bound.partition({})
         return bound.binding.event(
-            everywhere, reason=reason, unsure=unsure or (everywhere.unsure and _NO_SUBSET)
+            all_partitions,
+            reason=reason,
+            uncertainty=uncertainty or (all_partitions.uncertainty and _NO_SUBSET),
         )
     rows = rows_of(output.condition, frozenset(bound.binding.partition_fields))
-    places = dict.fromkeys(map(bound.place, rows))
-    if len(places) > MAX_LISTED:
-        return bound.binding.event(bound.place({}), reason=reason, unsure=unsure or _TOO_MANY)
-    return bound.binding.event(*places, reason=reason, unsure=unsure)
+    partitions = dict.fromkeys(map(bound.partition, rows))
+    if len(partitions) > MAX_LISTED:
+        return bound.binding.event(
+            bound.partition({}), reason=reason, uncertainty=uncertainty or _TOO_MANY
+        )
+    return bound.binding.event(*partitions, reason=reason, uncertainty=uncertainty)

@@ -47,11 +47,11 @@ def at(seconds: int) -> datetime:
 async def keys(source, dimension, type_, values) -> list[str | None]:
     column = key_column(dimension, "value", type_)
     query = SQL(
-        "SELECT {key} AS key FROM (SELECT {place} AS b, i FROM (SELECT {bucket} AS b, i"
+        "SELECT {key} AS key FROM (SELECT {valid} AS b, i FROM (SELECT {bucket} AS b, i"
         " FROM unnest(%s::{type}[]) WITH ORDINALITY AS row (value, i)) q) p ORDER BY i"
     ).format(
         key=column.key(Identifier("b")),
-        place=column.place(Identifier("b")),
+        valid=column.valid_bucket(Identifier("b")),
         bucket=column.of("row"),
         type=SQL(type_),
     )

@@ -17,7 +17,7 @@ _EPOCH = date(1970, 1, 1).isoformat()
 _DIGITS = "0.:"
 
 
-class Doubts:
+class AmbiguousValues:
     """Detection of ambiguous values in rows of one schema.
 
     `before` always has the fields in ``key``, and all fields if ``is_full``. ``keeps_nulls``: the
