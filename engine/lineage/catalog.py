@@ -64,18 +64,18 @@ class Readable:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class DagContext:
     """A DAG together with the other DAGs of its org.
 
-    ``catalog`` has the datasets of the other DAGs, ``places`` the path of the first output that
-    produces each of the DAG's own datasets, and ``readable`` all datasets of both with a valid
+    ``catalog`` has the datasets of the other DAGs, ``output_paths`` the path of the first output
+    that produces each of the DAG's own datasets, and ``readable`` all datasets of both with a valid
     partitioning; ``problems`` reports the invalid ones. ``derived`` has the columns and lineage
     derived from the jobs' SQL. ``user_defined`` are the database functions outside pg_catalog.
     """
 
     dag: DagFile
     catalog: Mapping[str, CatalogEntry]
-    places: Mapping[str, Path]
+    output_paths: Mapping[str, Path]
     readable: Mapping[str, Readable]
     problems: tuple[Problem, ...]
     derived: Mapping[str, Derived] = field(default_factory=dict)
@@ -86,27 +86,27 @@ class Surroundings:
         dag: DagFile,
         catalog: Mapping[str, CatalogEntry],
         user_defined: UserDefined = NOTHING_DEFINED,
-    ) -> "Surroundings":
+    ) -> "DagContext":
         """Compile the partitioning of every dataset in the DAG and the catalog."""
         others = {name: entry for name, entry in catalog.items() if entry.dag_name != dag.dag}
-        places: dict[str, Path] = {}
+        output_paths: dict[str, Path] = {}
         readable = {name: Readable.of(e.space, e.columns) for name, e in others.items()}
         problems = []
         for path, _, output in outputs(dag):
-            places.setdefault(output.dataset, path)
+            output_paths.setdefault(output.dataset, path)
             try:
                 readable[output.dataset] = Readable.of(_space(dag, output), output.column_names)
             except InvalidPartition as error:
                 readable.pop(output.dataset, None)
                 problems.append(Problem((*path, "partitioning"), str(error)))
-        return Surroundings(
-            dag, others, places, readable, tuple(problems), user_defined=user_defined
+        return DagContext(
+            dag, others, output_paths, readable, tuple(problems), user_defined=user_defined
         )
 
     @property
     def datasets(self) -> set[str]:
         """The names of all datasets in the DAG and the catalog."""
-        return {*self.catalog, *self.places}
+        return {*self.catalog, *self.output_paths}
 
     def space(self, dataset: str) -> PartitionSpace:
         """Return the partition space of a readable dataset."""
@@ -133,7 +133,7 @@ def partition_columns(space: PartitionSpace) -> Iterator[str]:
 
 def _space(dag: DagFile, output: Output) -> PartitionSpace:
     dimensions = _dimensions(dag, output).items()
-    spec = {name: each.model_dump(exclude_none=True) for name, each in dimensions}
+    spec = {name: dimension.model_dump(exclude_none=True) for name, dimension in dimensions}
     return space_of(msgspec.json.encode(spec).decode())
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from engine.errors import InvalidMapping
-from engine.lineage.catalog import Readable, Surroundings
+from engine.lineage.catalog import DagContext, Readable
 from engine.lineage.check_kafka import check_kafka
 from engine.model.cron import previous_time
 from engine.model.dag import Input, JobSpec, Output
@@ -20,21 +20,21 @@ _OF_A_SOURCE = {"name", "description", "activation", "source", "outputs"}
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def check_job(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
+def check_job(job: JobSpec, path: Path, context: DagContext) -> Iterator[Problem]:
     """Report all problems of a job, including references to its inputs."""
     if job.activation == Activation.SOURCE:
-        yield from _check_source(job, path, around)
+        yield from _check_source(job, path, context)
     else:
         yield from _check_activation(job, path)
-        yield from _check_rows(job, path, around)
-    yield from _check_outputs(job, path, around)
+        yield from _check_rows(job, path, context)
+    yield from _check_outputs(job, path, context)
     yield from _check_aliases(job, path)
-    for i, each in enumerate(job.inputs):
-        yield from _check_input(job, each, (*path, "inputs", i), around)
-    yield from _check_lineage(job, path, around)
+    for i, job_input in enumerate(job.inputs):
+        yield from _check_input(job, job_input, (*path, "inputs", i), context)
+    yield from _check_lineage(job, path, context)
 
 
-def _check_source(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
+def _check_source(job: JobSpec, path: Path, context: DagContext) -> Iterator[Problem]:
     if job.source is None:
         yield Problem(path, "a source job needs `source:`, the feed of its changes")
     for name, field in JobSpec.model_fields.items():
@@ -45,8 +45,8 @@ def _check_source(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Pr
             (*path, "outputs"), "a table is a single dataset: write a source job for each output"
         )
     if isinstance(job.source, KafkaSource):
-        yield from check_kafka(job, job.source, (*path, "source"), around.readable)
-        if job.source.discover and job.source.discover.dag == around.dag.dag:
+        yield from check_kafka(job, job.source, (*path, "source"), context.readable)
+        if job.source.discover and job.source.discover.dag == context.dag.dag:
             at = (*path, "source", "discover", "dag")
             yield Problem(
                 at, "this is the DAG of the file: name a separate DAG for discovered datasets"
@@ -108,9 +108,9 @@ def _check_sql(job: JobSpec, path: Path) -> Iterator[Problem]:
         yield Problem(path, "a job of the operator sql needs config: {sql: SELECT …}")
 
 
-def _check_rows(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
+def _check_rows(job: JobSpec, path: Path, context: DagContext) -> Iterator[Problem]:
     """Check the keys for row-level processing: cursor, unique_key, update_strategy."""
-    followed = [i for i, each in enumerate(job.inputs) if each.cursor]
+    followed = [i for i, job_input in enumerate(job.inputs) if job_input.cursor]
     if job.execution_strategy == ExecutionStrategy.PER_UPDATE:
         if len(followed) != 1:
             yield Problem(
@@ -137,15 +137,15 @@ def _check_rows(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Prob
         for i, column in enumerate(job.unique_key):
             at = (*path, "unique_key", i)
             yield from _check_column(
-                column, output.dataset, around.readable.get(output.dataset), at
+                column, output.dataset, context.readable.get(output.dataset), at
             )
 
 
-def _check_outputs(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
-    first = around.readable.get(job.outputs[0].dataset)
+def _check_outputs(job: JobSpec, path: Path, context: DagContext) -> Iterator[Problem]:
+    first = context.readable.get(job.outputs[0].dataset)
     for o, output in enumerate(job.outputs):
-        found = around.readable.get(output.dataset)
-        if first and found and found.space != first.space:
+        readable = context.readable.get(output.dataset)
+        if first and readable and readable.space != first.space:
             yield Problem(
                 (*path, "outputs", o, "partitioning"),
                 f"{output.dataset!r} is partitioned unlike {job.outputs[0].dataset!r}: use the "
@@ -155,20 +155,21 @@ def _check_outputs(job: JobSpec, path: Path, around: Surroundings) -> Iterator[P
 
 def _check_aliases(job: JobSpec, path: Path) -> Iterator[Problem]:
     seen: set[str] = set()
-    for i, each in enumerate(job.inputs):
-        if each.alias in seen:
+    for i, alias in enumerate(job_input.alias for job_input in job.inputs):
+        if alias in seen:
             yield Problem(
                 (*path, "inputs", i),
-                f"another input has the alias {each.alias!r}: add a different alias with `as:`",
+                f"another input has the alias {alias!r}: add a different alias with `as:`",
             )
-        seen.add(each.alias)
+        seen.add(alias)
 
 
-def _check_input(job: JobSpec, read: Input, path: Path, around: Surroundings) -> Iterator[Problem]:
-    source, target = around.readable.get(read.dataset), around.readable.get(job.outputs[0].dataset)
+def _check_input(job: JobSpec, read: Input, path: Path, context: DagContext) -> Iterator[Problem]:
+    source = context.readable.get(read.dataset)
+    target = context.readable.get(job.outputs[0].dataset)
     if source is None:
-        if read.dataset not in around.datasets:
-            hint = did_you_mean(read.dataset, around.datasets)
+        if read.dataset not in context.datasets:
+            hint = did_you_mean(read.dataset, context.datasets)
             yield Problem(path, f"no job of any DAG produces the dataset {read.dataset!r}{hint}")
         return
     if read.cursor:
@@ -178,27 +179,27 @@ def _check_input(job: JobSpec, read: Input, path: Path, around: Surroundings) ->
         at = (*path, "passes", column)
         yield from _check_column(column, read.dataset, source, at)
         for carrier in carriers:
-            yield from _check_carrier(carrier, job, at, around)
+            yield from _check_carrier(carrier, job, at, context)
     if target is not None:
         yield from _check_mapping(job, read, path, (source, target))
 
 
 def _check_carrier(
-    carrier: str, job: JobSpec, path: Path, around: Surroundings
+    carrier: str, job: JobSpec, path: Path, context: DagContext
 ) -> Iterator[Problem]:
     """Report a carrier that is a column of none of the job's outputs."""
-    found = [
-        list(_check_column(carrier, output.dataset, around.readable.get(output.dataset), path))
+    problems = [
+        list(_check_column(carrier, output.dataset, context.readable.get(output.dataset), path))
         for output in job.outputs
     ]
-    if all(found):
-        yield from found[0]
+    if all(problems):
+        yield from problems[0]
 
 
 def _check_mapping(
     job: JobSpec, read: Input, path: Path, ends: tuple[Readable, Readable]
 ) -> Iterator[Problem]:
-    source, target = (each.space for each in ends)
+    source, target = (dataset.space for dataset in ends)
     where = f"from {read.dataset!r} to {job.outputs[0].dataset!r}"
     try:
         mapping = Mapping.from_spec(read.mapping, source, target, where)
@@ -215,13 +216,13 @@ def _check_mapping(
         )
 
 
-def _check_lineage(job: JobSpec, path: Path, around: Surroundings) -> Iterator[Problem]:
-    aliases = {each.alias: each.dataset for each in job.inputs}
+def _check_lineage(job: JobSpec, path: Path, context: DagContext) -> Iterator[Problem]:
+    aliases = {job_input.alias: job_input.dataset for job_input in job.inputs}
     for o, output in enumerate(job.outputs):
         for column, references in (output.lineage or {}).items():
             for r, reference in enumerate(references):
                 at = (*path, "outputs", o, "columns", column, r)
-                yield from _check_reference(reference, aliases, at, around)
+                yield from _check_reference(reference, aliases, at, context)
         if output.column_lineage is not None:
             yield from _check_reported(job, output, (*path, "outputs", o, "column_lineage"))
 
@@ -236,20 +237,20 @@ def _check_reported(job: JobSpec, output: Output, path: Path) -> Iterator[Proble
 
 
 def _check_reference(
-    reference: str, aliases: dict[str, str], path: Path, around: Surroundings
+    reference: str, aliases: dict[str, str], path: Path, context: DagContext
 ) -> Iterator[Problem]:
     alias, _, column = reference.partition(".")
     if alias not in aliases:
         hint = did_you_mean(alias, aliases)
         yield Problem(path, f"the job has no input with the alias {alias!r}{hint}")
     elif column != EVERY_COLUMN:
-        yield from _check_column(column, aliases[alias], around.readable.get(aliases[alias]), path)
+        yield from _check_column(column, aliases[alias], context.readable.get(aliases[alias]), path)
 
 
 def _check_column(
-    column: str, dataset: str, found: Readable | None, path: Path
+    column: str, dataset: str, readable: Readable | None, path: Path
 ) -> Iterator[Problem]:
-    if found and found.columns is not None and column not in found.columns:
-        known = ", ".join(sorted(found.columns))
-        hint = did_you_mean(column, found.columns) or f"; it has {known}"
+    if readable and readable.columns is not None and column not in readable.columns:
+        known = ", ".join(sorted(readable.columns))
+        hint = did_you_mean(column, readable.columns) or f"; it has {known}"
         yield Problem(path, f"{dataset!r} has no column {column!r}{hint}")

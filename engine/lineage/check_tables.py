@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.lineage.catalog import CatalogEntry, Surroundings, outputs
+from engine.lineage.catalog import CatalogEntry, DagContext, outputs
 from engine.model.dag import JobSpec, Output
 from engine.model.dag_sources import PostgresSource
 from engine.model.identifiers import fold
@@ -35,7 +35,7 @@ class TableUse:
         names = meanings(storage, dataset) if keeps_table(storage) else set[TableName]()
         if captured_table is not None:
             names.add(sql_name(captured_table))
-        tables = frozenset(each.qualified for each in names)
+        tables = frozenset(name.qualified for name in names)
         return TableUse(dataset, is_source, tables, dag)
 
     def __str__(self) -> str:
@@ -43,13 +43,15 @@ class TableUse:
         return f"{noun} {self.dataset!r}" + (f" of DAG {self.dag!r}" if self.dag else "")
 
 
-def check_tables(around: Surroundings) -> Iterator[Problem]:
+def check_tables(context: DagContext) -> Iterator[Problem]:
     """Report jobs that would write to a table of a source, another dataset, or Knockon itself."""
     used: dict[TableName, list[TableUse]] = {}
-    for entry in around.catalog.values():
+    for entry in context.catalog.values():
         _register(used, _use_of_entry(entry))
     # Sources come first so that a conflict is reported at the job that would write the table.
-    for path, job, output in sorted(outputs(around.dag), key=lambda each: not _is_source(each[1])):
+    for path, job, output in sorted(
+        outputs(context.dag), key=lambda listed: not _is_source(listed[1])
+    ):
         yield from _check_storage(job, output, path)
         use = _use(job, output)
         yield from _check_use(use, output, path, used)

@@ -56,8 +56,8 @@ def column_maps(columns: str | None) -> Mapping[Ends, ColumnMap]:
     msgspec.ValidationError for any other structure.
     """
     return {
-        (made, read): column_map(zip(outputs, inputs, strict=True))
-        for made, read, outputs, inputs in (_decode(columns) if columns else ())
+        (output_dataset, input_dataset): column_map(zip(outputs, inputs, strict=True))
+        for output_dataset, input_dataset, outputs, inputs in (_decode(columns) if columns else ())
     }
 
 
@@ -91,11 +91,11 @@ def _read(columns: ColumnMap, dirty: frozenset[str]) -> Iterable[str]:
 
 def read_columns(outputs: Sequence[ColumnMap | None]) -> DirtyColumns:
     """Return the input columns read by any of the outputs (None: all of them)."""
-    if any(each is None or EVERY in each for each in outputs):
+    if any(column_map is None or EVERY in column_map for column_map in outputs):
         return None
-    return frozenset(column for each in outputs for column in each or ())
+    return frozenset(column for column_map in outputs for column in column_map or ())
 
 
 def reaches(outputs: Sequence[ColumnMap | None], dirty: DirtyColumns) -> bool:
     """Return whether dirty columns affect any of the outputs."""
-    return any(propagate_columns(each, dirty) is not PRUNED for each in outputs)
+    return any(propagate_columns(columns, dirty) is not PRUNED for columns in outputs)

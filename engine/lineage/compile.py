@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from engine import partitions
-from engine.lineage.catalog import CatalogEntry, Surroundings, outputs
+from engine.lineage.catalog import CatalogEntry, DagContext, outputs
 from engine.lineage.check_graph import check_graph
 from engine.lineage.check_job import check_job
 from engine.lineage.check_secrets import check_secrets
@@ -22,7 +22,7 @@ from engine.lineage.compiled import (
     CompiledNote,
 )
 from engine.lineage.derive import with_derived
-from engine.lineage.sql import NOTHING_DEFINED, Read, Reads, UserDefined
+from engine.lineage.sql import NOTHING_DEFINED, Derived, Read, Reads, UserDefined
 from engine.model.dag import DagFile, Input, JobSpec, Output
 from engine.model.dag_fields import EVERY_COLUMN
 from engine.model.source_positions import Problem
@@ -43,46 +43,46 @@ def compile_dag(
     without a database, none are assumed. Raises InvalidDag with every problem, one per line, as
     `parse_dag` does.
     """
-    around = with_derived(Surroundings.of(dag, catalog, user_defined))
-    if problems := list(_problems(around)):
+    context = with_derived(DagContext.of(dag, catalog, user_defined))
+    if problems := list(_problems(context)):
         raise dag.source_map.error(problems)
-    pairs = [_compile_job(job, around) for job in dag.jobs]
-    columns = tuple(sorted(set(_columns(around))))
+    pairs = [_compile_job(job, context) for job in dag.jobs]
+    columns = tuple(sorted(set(_columns(context))))
     return CompiledDag(
         name=dag.dag,
         description=dag.description,
         file=dag.written,
-        content_hash=_content_hash(around, columns),
+        content_hash=_content_hash(context, columns),
         jobs=tuple(job for job, _ in pairs),
         datasets=tuple(dataset for _, datasets in pairs for dataset in datasets),
         columns=columns,
-        notes=tuple(_notes(around)),
+        notes=tuple(_notes(context)),
     )
 
 
-def _problems(around: Surroundings) -> Iterator[Problem]:
-    yield from around.problems
-    for j, job in enumerate(around.dag.jobs):
-        yield from check_job(job, ("jobs", j), around)
+def _problems(context: DagContext) -> Iterator[Problem]:
+    yield from context.problems
+    for j, job in enumerate(context.dag.jobs):
+        yield from check_job(job, ("jobs", j), context)
         yield from check_secrets(job, ("jobs", j))
-    yield from check_graph(around)
-    yield from check_tables(around)
+    yield from check_graph(context)
+    yield from check_tables(context)
 
 
 def _compile_job(
-    spec: JobSpec, around: Surroundings
+    spec: JobSpec, context: DagContext
 ) -> tuple[CompiledJob, tuple[CompiledDataset, ...]]:
     """Compile a job and its datasets, all with the hash of everything that affects the output."""
-    job = _unhashed_job(spec, around)
-    datasets = tuple(_unhashed_dataset(spec, o, around) for o in range(len(spec.outputs)))
+    job = _unhashed_job(spec, context)
+    datasets = tuple(_unhashed_dataset(spec, o, context) for o in range(len(spec.outputs)))
     config_hash = _config_hash(job, datasets)
     return (
         msgspec.structs.replace(job, config_hash=config_hash),
-        tuple(msgspec.structs.replace(each, config_hash=config_hash) for each in datasets),
+        tuple(msgspec.structs.replace(dataset, config_hash=config_hash) for dataset in datasets),
     )
 
 
-def _unhashed_job(spec: JobSpec, around: Surroundings) -> CompiledJob:
+def _unhashed_job(spec: JobSpec, context: DagContext) -> CompiledJob:
     return CompiledJob(
         name=spec.name,
         description=spec.description,
@@ -93,7 +93,7 @@ def _unhashed_job(spec: JobSpec, around: Surroundings) -> CompiledJob:
         execution_strategy=spec.execution_strategy,
         update_strategy=spec.update_strategy,
         unique_key=spec.unique_key,
-        inputs=tuple(_input(each, spec, around) for each in spec.inputs),
+        inputs=tuple(_input(job_input, spec, context) for job_input in spec.inputs),
         outputs=tuple(output.dataset for output in spec.outputs),
         config=spec.config,
         config_hash="",
@@ -110,41 +110,50 @@ def _unhashed_job(spec: JobSpec, around: Surroundings) -> CompiledJob:
     )
 
 
-def _input(spec: Input, job: JobSpec, around: Surroundings) -> CompiledInput:
-    source, target = around.space(spec.dataset), around.space(job.outputs[0].dataset)
+def _input(spec: Input, job: JobSpec, context: DagContext) -> CompiledInput:
+    source, target = context.space(spec.dataset), context.space(job.outputs[0].dataset)
     return CompiledInput(
         dataset=spec.dataset,
         alias=spec.alias,
         mapping=partitions.Mapping.from_spec(spec.mapping, source, target).to_spec(),
         wait_for=spec.wait_for,
         cursor=spec.cursor.model_dump() if spec.cursor else None,
-        preserved_columns=_preserved_columns(spec, job, around) or None,
+        preserved_columns=_preserved_columns(spec, job, context) or None,
     )
 
 
 def _preserved_columns(
-    spec: Input, job: JobSpec, around: Surroundings
+    spec: Input, job: JobSpec, context: DagContext
 ) -> dict[str, tuple[str, ...]]:
     """Return the columns declared in the file, or else those common to all outputs' SQL."""
     if spec.passes is not None:
         return spec.passes
-    derived = (around.derived.get(output.dataset) for output in job.outputs)
     pairs = [
-        {(read.column, name) for name, reads in each.preserved_columns.items() for read in reads
-         if read.alias == spec.alias}
-        for each in derived if each is not None
-    ]  # fmt: skip
+        {
+            (read.column, name)
+            for name, reads in derivation.preserved_columns.items()
+            for read in reads
+            if read.alias == spec.alias
+        }
+        for derivation in _derivations(job, context)
+    ]
     if len(pairs) < len(job.outputs):
         return {}
-    found: dict[str, tuple[str, ...]] = {}
+    preserved: dict[str, tuple[str, ...]] = {}
     for column, name in sorted(set.intersection(*pairs)):
-        found[column] = (*found.get(column, ()), name)
-    return found
+        preserved[column] = (*preserved.get(column, ()), name)
+    return preserved
 
 
-def _unhashed_dataset(job: JobSpec, index: int, around: Surroundings) -> CompiledDataset:
+def _derivations(job: JobSpec, context: DagContext) -> list[Derived]:
+    """Return the derived lineage of the job's outputs, without outputs that have none."""
+    derived = (context.derived.get(output.dataset) for output in job.outputs)
+    return [derivation for derivation in derived if derivation is not None]
+
+
+def _unhashed_dataset(job: JobSpec, index: int, context: DagContext) -> CompiledDataset:
     output: Output = job.outputs[index]
-    derived = around.derived.get(output.dataset)
+    derived = context.derived.get(output.dataset)
     named = output.column_names
     return CompiledDataset(
         name=output.dataset,
@@ -152,7 +161,7 @@ def _unhashed_dataset(job: JobSpec, index: int, around: Surroundings) -> Compile
         index=index,
         storage=output.storage,
         read_roles=output.read_roles,
-        partitioning=msgspec.json.encode(around.space(output.dataset).to_spec()).decode(),
+        partitioning=msgspec.json.encode(context.space(output.dataset).to_spec()).decode(),
         columns=derived.columns if derived and named is None else named,
         # Derived names are left out, so that an improved derivation does not make data stale.
         schema_hash=None if named is None else _hash(sorted(named)),
@@ -168,13 +177,24 @@ def _config_hash(job: CompiledJob, datasets: Iterable[CompiledDataset]) -> str:
             *([code] if code else ()),
             [job.operator, job.config, job.execution_strategy, job.update_strategy],
             job.unique_key,
-            [(each.dataset, each.alias, each.mapping, each.cursor) for each in job.inputs],
-            [(each.name, each.partitioning, each.schema_hash, _place(each)) for each in datasets],
+            [
+                (job_input.dataset, job_input.alias, job_input.mapping, job_input.cursor)
+                for job_input in job.inputs
+            ],
+            [
+                (
+                    dataset.name,
+                    dataset.partitioning,
+                    dataset.schema_hash,
+                    _storage_definition(dataset),
+                )
+                for dataset in datasets
+            ],
         ]
     )
 
 
-def _place(dataset: CompiledDataset) -> dict[str, Any]:
+def _storage_definition(dataset: CompiledDataset) -> dict[str, Any]:
     """Return the storage without ``adopt``, a permission rather than part of the definition."""
     return {key: value for key, value in dataset.storage.items() if key != "adopt"}
 
@@ -183,35 +203,37 @@ def _hash(content: Any) -> str:
     return sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 
-def _content_hash(around: Surroundings, columns: tuple[CompiledColumn, ...]) -> str:
+def _content_hash(context: DagContext, columns: tuple[CompiledColumn, ...]) -> str:
     """Hash the file, the partitionings of its inputs in other DAGs, and columns with lineage."""
-    read = {each.dataset for job in around.dag.jobs for each in job.inputs}
-    cut = {name: each.partitioning for name, each in around.catalog.items() if name in read}
-    names = {name: derived.columns for name, derived in around.derived.items()}
-    return _hash([around.dag.content_hash(), cut, names, columns])
+    read = {job_input.dataset for job in context.dag.jobs for job_input in job.inputs}
+    partitionings = {
+        name: entry.partitioning for name, entry in context.catalog.items() if name in read
+    }
+    names = {name: derived.columns for name, derived in context.derived.items()}
+    return _hash([context.dag.content_hash(), partitionings, names, columns])
 
 
-def _notes(around: Surroundings) -> Iterator[CompiledNote]:
-    for _, job, output in outputs(around.dag):
-        derived = around.derived.get(output.dataset)
+def _notes(context: DagContext) -> Iterator[CompiledNote]:
+    for _, job, output in outputs(context.dag):
+        derived = context.derived.get(output.dataset)
         if derived is not None and derived.note is not None:
             yield CompiledNote(job=job.name, dataset=output.dataset, text=derived.note)
 
 
-def _columns(around: Surroundings) -> Iterator[CompiledColumn]:
-    for _, job, output in outputs(around.dag):
-        derived = around.derived.get(output.dataset)
+def _columns(context: DagContext) -> Iterator[CompiledColumn]:
+    for _, job, output in outputs(context.dag):
+        derived = context.derived.get(output.dataset)
         if output.lineage is not None:
-            yield from _rows(job, output, _declared(job, output.lineage))
+            yield from _rows(job, output, _declared_pairs(job, output.lineage))
         elif derived is not None and derived.lineage is not None:
-            yield from _rows(job, output, _told(job, derived.lineage, around))
+            yield from _rows(job, output, _derived_pairs(job, derived.lineage, context))
 
 
 _Pair = tuple[str, Read]
 """An output column, and an input column read by it."""
 
 
-def _declared(job: JobSpec, lineage: Mapping[str, tuple[str, ...]]) -> list[_Pair]:
+def _declared_pairs(job: JobSpec, lineage: Mapping[str, tuple[str, ...]]) -> list[_Pair]:
     """Expand declared lineage; an input without a reference counts as read entirely."""
     pairs = [
         (column, Read(*reference.split(".", 1)))
@@ -221,27 +243,27 @@ def _declared(job: JobSpec, lineage: Mapping[str, tuple[str, ...]]) -> list[_Pai
     return [*pairs, *((EVERY_COLUMN, Read(alias, EVERY_COLUMN)) for alias in _unread(job, pairs))]
 
 
-def _told(job: JobSpec, lineage: Mapping[str, Reads], around: Surroundings) -> list[_Pair]:
+def _derived_pairs(job: JobSpec, lineage: Mapping[str, Reads], context: DagContext) -> list[_Pair]:
     """Expand derived lineage; an input in a FROM without column references reads no column.
 
     An input that appears in no SELECT of the job serves as a trigger, and counts as read entirely.
     """
     pairs = [(column, read) for column, reads in lineage.items() for read in reads]
-    derived = (around.derived.get(output.dataset) for output in job.outputs)
-    named = frozenset[str]().union(*(each.named for each in derived if each is not None))
+    derivations = _derivations(job, context)
+    named = frozenset[str]().union(*(derivation.named for derivation in derivations))
     columns = {
         alias: NO_COLUMN if alias in named else EVERY_COLUMN for alias in _unread(job, pairs)
     }
-    return [*pairs, *((EVERY_COLUMN, Read(*each)) for each in columns.items())]
+    return [*pairs, *((EVERY_COLUMN, Read(alias, column)) for alias, column in columns.items())]
 
 
 def _unread(job: JobSpec, pairs: Iterable[_Pair]) -> list[str]:
-    read = {each.alias for _, each in pairs}
-    return [each.alias for each in job.inputs if each.alias not in read]
+    read = {reference.alias for _, reference in pairs}
+    return [job_input.alias for job_input in job.inputs if job_input.alias not in read]
 
 
 def _rows(job: JobSpec, output: Output, pairs: Iterable[_Pair]) -> Iterator[CompiledColumn]:
-    datasets = {each.alias: each.dataset for each in job.inputs}
+    datasets = {job_input.alias: job_input.dataset for job_input in job.inputs}
     for column, read in pairs:
         yield CompiledColumn(
             job=job.name,

@@ -57,12 +57,12 @@ class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def input_datasets(self) -> tuple[str, ...]:
         """The names of the input datasets in order, without duplicates."""
-        return tuple(dict.fromkeys(each.dataset for each in self.inputs))
+        return tuple(dict.fromkeys(job_input.dataset for job_input in self.inputs))
 
     @property
     def waits_for_inputs(self) -> bool:
         """True if any input can delay a first run."""
-        return any(each.wait_for != "any" for each in self.inputs)
+        return any(job_input.wait_for != "any" for job_input in self.inputs)
 
 
 class CompiledDataset(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,9 +69,9 @@ class Content(msgspec.Struct, frozen=True):
     def without(self, dropped: Sequence[RowChange]) -> Content:
         """Return the content with the oldest row changes merged into the column versions."""
         versions = dict(self.column_versions or {OTHERS: self.changed_at})
-        for each in dropped:
-            for column in versions if each.scope.columns is None else each.scope.columns:
-                versions[column] = max(versions.get(column, versions[OTHERS]), each.at)
+        for change in dropped:
+            for column in versions if change.scope.columns is None else change.scope.columns:
+                versions[column] = max(versions.get(column, versions[OTHERS]), change.at)
         return msgspec.structs.replace(
             self, column_versions=versions, row_changes=self.row_changes[len(dropped) :]
         )
@@ -166,14 +166,16 @@ def _differing(
     if before is None or now is None:
         return None
     columns = before.keys() | now.keys()
-    differing = frozenset(each for each in columns if before.get(each) != now.get(each))
+    differing = frozenset(column for column in columns if before.get(column) != now.get(column))
     return None if not differing or len(differing) == len(columns) else differing
 
 
 def _compare_whole(
     before: Content, written: Written, columns: DirtyColumns | Pruning, now: datetime
 ) -> Outcome:
-    is_attributed = all(each == written.fingerprint for each in _bases(before).values())
+    is_attributed = all(
+        fingerprint == written.fingerprint for fingerprint in _bases(before).values()
+    )
     unattributed = PRUNED if is_attributed else _changed_since_base(before)
     if columns is PRUNED:
         content = before
@@ -203,7 +205,7 @@ def _compare_scopes(
     for scope in changed if rest is PRUNED else [*changed, Scope(rest)]:
         content = _with_change(content, scope, at)
     attributed = None
-    if not (is_exact and all(each.rows is None for each in scopes) and before.attributed is None):
+    if not (is_exact and all(scope.rows is None for scope in scopes) and before.attributed is None):
         since = _changed_since(before, columns) if is_exact else None
         attributed = _attributed(before, written, scopes, since)
     columns = PRUNED if is_same else _union(changed, rest)
@@ -252,7 +254,11 @@ def _base(before: Content, scope: Scope) -> str | None:
 
 def _bases(before: Content) -> dict[str, str]:
     """Return the fingerprint at the last comparison of each scope; empty: the current one."""
-    return {key: each for key, each in (before.attributed or {}).items() if key != _COLUMNS}
+    return {
+        key: fingerprint
+        for key, fingerprint in (before.attributed or {}).items()
+        if key != _COLUMNS
+    }
 
 
 def _changed_since_base(before: Content) -> DirtyColumns:
@@ -283,23 +289,23 @@ def _covered(before: Content, scopes: Sequence[Scope]) -> Sequence[Scope]:
     Changes of other rows have events that are still to be planned. After a rejected change there
     is no such event, and the fingerprint has been cleared.
     """
-    return [each for each in scopes if each.rows is None or before.fingerprint is not None]
+    return [scope for scope in scopes if scope.rows is None or before.fingerprint is not None]
 
 
 def _rest(columns: DirtyColumns | Pruning, scopes: Sequence[Scope]) -> DirtyColumns | Pruning:
     """Return the changed columns outside all propagated scopes."""
-    if columns is PRUNED or any(each.columns is None for each in scopes):
+    if columns is PRUNED or any(scope.columns is None for scope in scopes):
         return PRUNED
     if columns is None:
         return None
-    return columns.difference(*(each.columns or () for each in scopes)) or PRUNED
+    return columns.difference(*(scope.columns or () for scope in scopes)) or PRUNED
 
 
 def _union(changed: Sequence[Scope], rest: DirtyColumns | Pruning) -> DirtyColumns | Pruning:
-    parts = [each.columns for each in changed] + ([] if rest is PRUNED else [rest])
+    parts = [scope.columns for scope in changed] + ([] if rest is PRUNED else [rest])
     if not parts:
         return PRUNED
-    return None if None in parts else frozenset().union(*(each or () for each in parts))
+    return None if None in parts else frozenset().union(*(columns or () for columns in parts))
 
 
 def _attributed(
@@ -313,18 +319,18 @@ def _attributed(
     ``since`` are the columns changed since the oldest of these comparisons.
     """
     base = _bases(before) or {OTHERS: before.fingerprint or ""}
-    found = {**base, **{each.key: written.fingerprint for each in scopes}}
-    if set(found.values()) == {written.fingerprint}:
+    fingerprints = {**base, **{scope.key: written.fingerprint for scope in scopes}}
+    if set(fingerprints.values()) == {written.fingerprint}:
         return None
-    if len(found) > _MOST_ATTRIBUTED:
+    if len(fingerprints) > _MOST_ATTRIBUTED:
         # A scope without an entry may be one of those dropped here. The empty text equals no
         # fingerprint, so such a scope counts as changed.
-        del found[OTHERS]
-        found = {OTHERS: "", **dict([*found.items()][1 - _MOST_ATTRIBUTED :])}
+        del fingerprints[OTHERS]
+        fingerprints = {OTHERS: "", **dict([*fingerprints.items()][1 - _MOST_ATTRIBUTED :])}
     if since is not None:
         names = () if since is PRUNED else since
-        found[_COLUMNS] = msgspec.json.encode(sorted(names)).decode()
-    return found
+        fingerprints[_COLUMNS] = msgspec.json.encode(sorted(names)).decode()
+    return fingerprints
 
 
 def _with_change(content: Content, scope: Scope, at: datetime) -> Content:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
-from engine.lineage.catalog import Readable, Surroundings, outputs, partition_columns
+from engine.lineage.catalog import DagContext, Readable, outputs, partition_columns
 from engine.lineage.columns import EVERY
 from engine.lineage.sql import Derived, Relation, UserDefined, derive, preserved_columns
 from engine.model.dag import Input, JobSpec, Output
@@ -19,29 +19,29 @@ _OTHER_DIALECT = (
 )
 
 
-def with_derived(around: Surroundings) -> Surroundings:
+def with_derived(context: DagContext) -> DagContext:
     """Derive columns and lineage not declared in the file, upstream datasets first.
 
     Derived columns of a dataset are available to the derivation of its readers.
     """
-    places = {output.dataset: (job, output) for _, job, output in outputs(around.dag)}
-    readable, derived = dict(around.readable), dict(around.derived)
-    for dataset in _parents_first(around):
-        job, output = places[dataset]
-        found = _derived(job, output, readable, around.user_defined)
-        if found is None:
+    producers = {output.dataset: (job, output) for _, job, output in outputs(context.dag)}
+    readable, derived = dict(context.readable), dict(context.derived)
+    for dataset in _parents_first(context):
+        job, output = producers[dataset]
+        derivation = _derived(job, output, readable, context.user_defined)
+        if derivation is None:
             continue
-        derived[dataset] = found
+        derived[dataset] = derivation
         if output.columns is None:
-            readable[dataset] = Readable.of(readable[dataset].space, found.columns)
-    return replace(around, readable=readable, derived=derived)
+            readable[dataset] = Readable.of(readable[dataset].space, derivation.columns)
+    return replace(context, readable=readable, derived=derived)
 
 
-def _parents_first(around: Surroundings) -> list[str]:
+def _parents_first(context: DagContext) -> list[str]:
     """Return the file's datasets in topological order; empty for a cycle, rejected elsewhere."""
     upstream = {
-        output.dataset: [i.dataset for i in job.inputs if i.dataset in around.places]
-        for _, job, output in outputs(around.dag)
+        output.dataset: [i.dataset for i in job.inputs if i.dataset in context.output_paths]
+        for _, job, output in outputs(context.dag)
     }
     try:
         return list(TopologicalSorter(upstream).static_order())
@@ -57,21 +57,23 @@ def _derived(
     None if there is no SQL, lineage is declared, or the output or an input is not readable.
     """
     text = _select_of(job, output)
-    names = [output.dataset, *(each.dataset for each in job.inputs)]
+    names = [output.dataset, *(job_input.dataset for job_input in job.inputs)]
     if text is None or output.lineage is not None or not readable.keys() >= set(names):
         return None
     if job.runtime != _LOCAL:
         return Derived(note=_OTHER_DIALECT.format(job.runtime))
     space = readable[output.dataset].space
-    inputs = {each.alias: _input(each, readable[each.dataset]) for each in job.inputs}
+    inputs = {
+        job_input.alias: _input(job_input, readable[job_input.dataset]) for job_input in job.inputs
+    }
     beside = {_PARTITION: _partition(space)}
-    found = derive(text, inputs, beside, user_defined)
-    if found.lineage is None:
-        return found
-    known = {each.alias: readable[each.dataset].table for each in job.inputs}
+    derivation = derive(text, inputs, beside, user_defined)
+    if derivation.lineage is None:
+        return derivation
+    known = {job_input.alias: readable[job_input.dataset].table for job_input in job.inputs}
     others = {_PARTITION: ["key", *_dimension_columns(space)]}
     kept = preserved_columns(text, known, others, user_defined)
-    return replace(_as_written(found, job, space), preserved_columns=kept)
+    return replace(_as_written(derivation, job, space), preserved_columns=kept)
 
 
 def _select_of(job: JobSpec, output: Output) -> str | None:
@@ -82,11 +84,11 @@ def _select_of(job: JobSpec, output: Output) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _input(read: Input, found: Readable) -> Relation:
+def _input(read: Input, readable: Readable) -> Relation:
     """Return an input as read by the operator: the rows of some partitions, or past a cursor."""
     cursor = [read.cursor.column] if read.cursor else []
-    shaped_by = [*partition_columns(found.space), *found.space.names, *cursor]
-    return Relation.of_input(read.alias, found.table, shaped_by)
+    shaped_by = [*partition_columns(readable.space), *readable.space.names, *cursor]
+    return Relation.of_input(read.alias, readable.table, shaped_by)
 
 
 def _partition(space: PartitionSpace) -> Relation:
@@ -101,9 +103,9 @@ def _dimension_columns(space: PartitionSpace) -> Iterator[str]:
             yield from (f"{name}_start", f"{name}_end")
 
 
-def _as_written(found: Derived, job: JobSpec, space: PartitionSpace) -> Derived:
+def _as_written(derived: Derived, job: JobSpec, space: PartitionSpace) -> Derived:
     """Add the operator's effects: partition columns, and placement of rows by them and by a key."""
-    columns, lineage = found.columns, found.lineage
+    columns, lineage = derived.columns, derived.lineage
     partitioned_by = tuple(partition_columns(space))
     if columns is not None:
         columns = tuple(dict.fromkeys((*columns, *partitioned_by)))
@@ -111,4 +113,4 @@ def _as_written(found: Derived, job: JobSpec, space: PartitionSpace) -> Derived:
         merged_by = job.unique_key if job.update_strategy == UpdateStrategy.APPEND else ()
         keys = (lineage.get(column, frozenset()) for column in (*partitioned_by, *merged_by))
         lineage = {**lineage, EVERY: lineage[EVERY].union(*keys)}
-    return replace(found, columns=columns, lineage=lineage)
+    return replace(derived, columns=columns, lineage=lineage)

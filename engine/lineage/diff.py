@@ -60,7 +60,7 @@ def diff(
     )
 
 
-class _Made(msgspec.Struct, frozen=True):
+class _JobDefinition(msgspec.Struct, frozen=True):
     """A job with its datasets and column lineage."""
 
     job: CompiledJob
@@ -68,7 +68,7 @@ class _Made(msgspec.Struct, frozen=True):
     columns: tuple[CompiledColumn, ...]
 
 
-def _by_name(dag: CompiledDag | None) -> dict[str, _Made]:
+def _by_name(dag: CompiledDag | None) -> dict[str, _JobDefinition]:
     if dag is None:
         return {}
     datasets: dict[str, list[CompiledDataset]] = {job.name: [] for job in dag.jobs}
@@ -78,12 +78,12 @@ def _by_name(dag: CompiledDag | None) -> dict[str, _Made]:
     for column in dag.columns:
         columns[column.job].append(column)
     return {
-        job.name: _Made(job, tuple(datasets[job.name]), tuple(columns[job.name]))
+        job.name: _JobDefinition(job, tuple(datasets[job.name]), tuple(columns[job.name]))
         for job in dag.jobs
     }
 
 
-def _changes(old: _Made, new: _Made) -> Iterator[str]:
+def _changes(old: _JobDefinition, new: _JobDefinition) -> Iterator[str]:
     yield from _differing(old.job, new.job)
     pairs = zip(old.datasets, new.datasets, strict=False)
     yield from dict.fromkeys(key for pair in pairs for key in _differing(*pair))
@@ -99,8 +99,8 @@ def _differing(old: msgspec.Struct, new: msgspec.Struct) -> Iterator[str]:
 
 def _regenerated(
     previous: CompiledDag | None,
-    old: Mapping[str, _Made],
-    now: Mapping[str, _Made],
+    old: Mapping[str, _JobDefinition],
+    now: Mapping[str, _JobDefinition],
     new: CompiledDag,
     elsewhere: Regenerated,
 ) -> dict[str, tuple[str, ...] | None]:
@@ -108,16 +108,18 @@ def _regenerated(
 
     The lineage of both versions applies, because a removed column is read in the previous one only.
     """
-    dirty = {name: None if each is None else frozenset(each) for name, each in elsewhere.items()}
+    dirty = {
+        name: None if columns is None else frozenset(columns) for name, columns in elsewhere.items()
+    }
     dirty |= _dirty_sources(previous, new)
     maps = [_column_maps(dag.columns) for dag in (previous, new) if dag]
     for name in _order(new):
         if now[name].job.activation != Activation.SOURCE:
             dirty |= _dirty_outputs(old.get(name), now[name], dirty, maps)
     return {
-        each.name: None if (columns := dirty[each.name]) is None else tuple(sorted(columns))
-        for each in new.datasets
-        if each.name in dirty
+        dataset.name: None if (columns := dirty[dataset.name]) is None else tuple(sorted(columns))
+        for dataset in new.datasets
+        if dataset.name in dirty
     }
 
 
@@ -134,33 +136,37 @@ def _order(dag: CompiledDag) -> Iterator[str]:
 
 def _column_maps(columns: Iterable[CompiledColumn]) -> dict[_Ends, ColumnMap]:
     pairs: dict[_Ends, list[tuple[str, str]]] = {}
-    for each in columns:
-        ends = each.input_dataset, each.output_dataset
-        pairs.setdefault(ends, []).append((each.output_column, each.input_column))
-    return {ends: column_map(found) for ends, found in pairs.items()}
+    for column in columns:
+        ends = column.input_dataset, column.output_dataset
+        pairs.setdefault(ends, []).append((column.output_column, column.input_column))
+    return {ends: column_map(column_pairs) for ends, column_pairs in pairs.items()}
 
 
 def _dirty_outputs(
-    old: _Made | None,
-    new: _Made,
+    old: _JobDefinition | None,
+    new: _JobDefinition,
     dirty: Mapping[str, DirtyColumns],
     maps: Sequence[Mapping[_Ends, ColumnMap]],
 ) -> dict[str, DirtyColumns]:
     """Return the dirty columns of a job's outputs: either all outputs are rebuilt, or none."""
     read = [name for name in new.job.input_datasets if name in dirty]
-    found: dict[str, list[DirtyColumns]] = {}
+    changed: dict[str, list[DirtyColumns]] = {}
     for i, dataset in enumerate(new.datasets):
         ends = product(maps, ((name, dataset.name) for name in read))
-        through = [propagate_columns(each.get(pair), dirty[pair[0]]) for each, pair in ends]
-        changes = [_own_dirt(old, new, i), *through]
-        found[dataset.name] = [each for each in changes if each is not PRUNED]
-    if not any(found.values()):
+        propagated = [
+            propagate_columns(column_maps.get(pair), dirty[pair[0]]) for column_maps, pair in ends
+        ]
+        changes = [_own_dirt(old, new, i), *propagated]
+        changed[dataset.name] = [columns for columns in changes if columns is not PRUNED]
+    if not any(changed.values()):
         return {}
     nothing: DirtyColumns = frozenset()
-    return {name: reduce(union_columns, changes, nothing) for name, changes in found.items()}
+    return {name: reduce(union_columns, changes, nothing) for name, changes in changed.items()}
 
 
-def _own_dirt(old: _Made | None, new: _Made, index: int) -> DirtyColumns | Pruning:
+def _own_dirt(
+    old: _JobDefinition | None, new: _JobDefinition, index: int
+) -> DirtyColumns | Pruning:
     """Return the columns made dirty by a change of the job itself, regardless of its inputs."""
     if old is None or old.job.config_hash != new.job.config_hash:
         return None
@@ -176,9 +182,11 @@ def _regrown(old: CompiledDataset, new: CompiledDataset) -> DirtyColumns | Pruni
 
 def _dirty_sources(previous: CompiledDag | None, new: CompiledDag) -> dict[str, DirtyColumns]:
     """Return the dirty columns of changed sources, even if a source moved to another job."""
-    before = {each.name: each for each in previous.sources} if previous else {}
-    dirt = {each.name: _own_dirt_of_source(before.get(each.name), each) for each in new.sources}
-    return {name: each for name, each in dirt.items() if each is not PRUNED}
+    before = {source.name: source for source in previous.sources} if previous else {}
+    dirt = {
+        source.name: _own_dirt_of_source(before.get(source.name), source) for source in new.sources
+    }
+    return {name: columns for name, columns in dirt.items() if columns is not PRUNED}
 
 
 def _own_dirt_of_source(
@@ -188,14 +196,14 @@ def _own_dirt_of_source(
 
     Otherwise only added and removed columns are dirty.
     """
-    if old is None or _place(old) != _place(new):
+    if old is None or _layout(old) != _layout(new):
         return None
     if old.columns is None or new.columns is None:
         return PRUNED if old.columns == new.columns else None
     return _other_columns(old.columns, new.columns)
 
 
-def _place(dataset: CompiledDataset) -> tuple[str, bytes]:
+def _layout(dataset: CompiledDataset) -> tuple[str, bytes]:
     return dataset.partitioning, msgspec.json.encode(dataset.storage, order="deterministic")
 
 

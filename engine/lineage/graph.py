@@ -174,11 +174,11 @@ def _nodes(datasets: Mapping[int, Dataset], jobs: Iterable[Job]) -> dict[int, _N
         if not job.outputs:
             raise InvalidDag(f"job {job.name!r} has no output; add one")
         for output in job.outputs:
-            made = _Node(datasets[output.int], job, index)
-            other = nodes.setdefault(output.int, made).producer
+            node = _Node(datasets[output.int], job, index)
+            other = nodes.setdefault(output.int, node).producer
             if other is not job:
                 raise InvalidDag(
-                    f"dataset {made.dataset.name!r} is produced by two jobs, {other.name!r} and "
+                    f"dataset {node.dataset.name!r} is produced by two jobs, {other.name!r} and "
                     f"{job.name!r}; keep one of them"
                 )
     for key in datasets.keys() - nodes.keys():
@@ -218,9 +218,9 @@ class _Edges:
     def _compile(self, key: _Key, job: Job, read: JobInput) -> _Compiled:
         where = f"job {job.name!r}, input {read.name!r}"
         spaces = self.space(key[0]), self.space(key[1])
-        made = partitions.Mapping.from_spec(read.mapping, *spaces, where)
-        self.compiled[key] = found = made, _unmapped(made)
-        return found
+        mapping = partitions.Mapping.from_spec(read.mapping, *spaces, where)
+        self.compiled[key] = compiled = mapping, _unmapped(mapping)
+        return compiled
 
 
 def _text(mapping: Any) -> str | bytes:

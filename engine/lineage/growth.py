@@ -16,8 +16,8 @@ def grown_sources(previous: CompiledDag | None, new: CompiledDag) -> Mapping[str
     No event has named these partitions, even for rows that already exist in them. A source with a
     different kind of partitioning counts as a new source and is left out.
     """
-    before = {each.name: each for each in previous.sources} if previous else {}
-    pairs = ((before[each.name], each) for each in new.sources if each.name in before)
+    before = {source.name: source for source in previous.sources} if previous else {}
+    pairs = ((before[source.name], source) for source in new.sources if source.name in before)
     grown = {now.name: _grown(_space(was), _space(now)) for was, now in pairs}
     return {name: texts for name, texts in grown.items() if texts}
 

@@ -32,7 +32,7 @@ The value starts between lo and start and ends before hi.
 
 def narrow(rows: RowFilter, space: PartitionSpace, partitions: PartitionSet) -> PartitionSet:
     """Return the partitions that can contain a row matching the filter."""
-    box = tuple(_allowed(rows.conditions, name, each) for name, each in space.dimensions)
+    box = tuple(_allowed(rows.conditions, name, dimension) for name, dimension in space.dimensions)
     return partitions & PartitionSet.of(space, [box])
 
 
@@ -49,17 +49,21 @@ def certain(
     one of the two values. Conditions on one column under two names are dropped as well, and so are
     conditions on uncertain columns. ``columns`` None: the columns of the table are unknown.
     """
-    named = {each.column: _column(each.column, space, columns) for each in rows.conditions}
+    named = {
+        condition.column: _column(condition.column, space, columns) for condition in rows.conditions
+    }
     meanings = [column for column in named.values() if column is not None]
-    dirty = {_column(each, space, columns) or each for each in changed or ()} | (changed or set())
+    dirty = {_column(name, space, columns) or name for name in changed or ()} | (changed or set())
     kept = [
-        Condition(column, each.operator, each.value)
-        for each in rows.conditions
-        if (column := named[each.column]) is not None
+        Condition(column, condition.operator, condition.value)
+        for condition in rows.conditions
+        if (column := named[condition.column]) is not None
         and meanings.count(column) == 1
-        and not {column, each.column} & dirty
+        and not {column, condition.column} & dirty
     ]
-    return RowFilter(tuple(sorted(kept, key=lambda each: (each.column, each.operator))))
+    return RowFilter(
+        tuple(sorted(kept, key=lambda condition: (condition.column, condition.operator)))
+    )
 
 
 def named_by(rows: RowFilter, space: PartitionSpace) -> PartitionSet | None:
@@ -79,9 +83,9 @@ def named_by(rows: RowFilter, space: PartitionSpace) -> PartitionSet | None:
 
 def _column(name: str, space: PartitionSpace, columns: Collection[str] | None) -> str | None:
     """Return the column meant by the name in a condition; None if uncertain."""
-    held = {each.column or dimension for dimension, each in space.dimensions}
+    stored = {dimension.column or key for key, dimension in space.dimensions}
     column = dict(space.dimensions)[name].column if name in space.names else None
-    if name in held or column is None or (columns is not None and name in columns):
+    if name in stored or column is None or (columns is not None and name in columns):
         return name
     return None if columns is None else column
 
@@ -90,8 +94,8 @@ def _allowed(conditions: Iterable[Condition], name: str, dimension: Dimension) -
     allowed = dimension.universe
     for condition in conditions:
         if condition.column == (dimension.column or name):
-            found = _members(condition, dimension)
-            allowed = allowed if found is None else allowed & found
+            members = _members(condition, dimension)
+            allowed = allowed if members is None else allowed & members
     return allowed
 
 
@@ -132,7 +136,7 @@ def _spans(condition: Condition, reach: Callable[[Scalar], Reach | None]) -> Int
     reaches = [reach(value) for value in _values(condition)]
     if not all(reaches):
         return None
-    return Intervals.of(_span(condition.operator, each) for each in reaches if each)
+    return Intervals.of(_span(condition.operator, interval) for interval in reaches if interval)
 
 
 def _span(operator: str, reach: Reach) -> Span:

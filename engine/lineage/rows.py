@@ -59,14 +59,14 @@ class RowFilter:
 
     def spec(self) -> dict[str, Any]:
         """Return the canonical JSON, from which `parse` restores an equal filter."""
-        found: dict[str, Any] = {}
+        tests: dict[str, Any] = {}
         for c in self.conditions:
             if c.operator == "eq":
-                found[c.column] = c.value
+                tests[c.column] = c.value
             else:
                 value = list(c.value) if isinstance(c.value, tuple) else c.value
-                found.setdefault(c.column, {})[c.operator] = value
-        return found
+                tests.setdefault(c.column, {})[c.operator] = value
+        return tests
 
     def propagate(self, preserved_columns: Mapping[str, Collection[str]]) -> RowFilter | None:
         """Translate the filter to a job's output, or return None if no condition carries over.

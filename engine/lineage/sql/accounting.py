@@ -54,55 +54,55 @@ _OPTIONAL = frozenset(
 def lex(text: str) -> list[Token]:
     """Return the tokens of a text. Raises Unresolved."""
     try:
-        found = list(tokens(text))
+        lexed = list(tokens(text))
     except LexicalError as error:
         raise Unresolved(f"PostgreSQL cannot read it: {error}") from None
-    for each in found:
-        if each.kind == "unicode":
-            raise Unresolved(f"{each.text} is written with escapes: write the name itself")
-    return found
+    for token in lexed:
+        if token.kind == "unicode":
+            raise Unresolved(f"{token.text} is written with escapes: write the name itself")
+    return lexed
 
 
 def check_tokens(text: str, own: Sequence[Token], parsed: Iterable[Parsed]) -> None:
     """Raise Unresolved if sqlglot tokenizes the text differently from PostgreSQL."""
-    spans = {each.start: each for each in own}
+    spans = {token.start: token for token in own}
     covered: set[int] = set()
     exact: set[int] = set()
-    for each in parsed:
-        covered.update(range(each.start, each.end + 1))
-        mine = spans.get(each.start)
-        if mine is not None and mine.end == each.end + 1:
-            exact.add(each.start)
-        elif each.token_type in _NAMES:
-            raise Unresolved(f"sqlglot misreads {each.text!r}")
+    for parsed_token in parsed:
+        covered.update(range(parsed_token.start, parsed_token.end + 1))
+        mine = spans.get(parsed_token.start)
+        if mine is not None and mine.end == parsed_token.end + 1:
+            exact.add(parsed_token.start)
+        elif parsed_token.token_type in _NAMES:
+            raise Unresolved(f"sqlglot misreads {parsed_token.text!r}")
     for token in own:
         needs_exact = token.kind in _EXACT or not token.text.isascii()
         positions = range(token.start, token.end)
         if not covered.issuperset(positions) or (needs_exact and token.start not in exact):
             raise Unresolved(f"sqlglot misreads {token.text!r}")
         covered.difference_update(positions)
-    if not all(text[each] in _BLANKS for each in covered):
+    if not all(text[position] in _BLANKS for position in covered):
         raise Unresolved("sqlglot reads a comment as a part of the query")
 
 
 def check_keywords(parsed: Iterable[Parsed]) -> None:
     """Raise Unresolved for a word that is a keyword only if case is folded beyond ASCII."""
-    for each in parsed:
-        if each.token_type not in _VALUES and not each.text.isascii():
-            raise Unresolved(f"sqlglot takes {each.text!r} for a keyword")
+    for token in parsed:
+        if token.token_type not in _VALUES and not token.text.isascii():
+            raise Unresolved(f"sqlglot takes {token.text!r} for a keyword")
 
 
 def check_complete(own: Sequence[Token], parsed: Iterable[Parsed], root: exp.Expr) -> None:
     """Raise Unresolved if a word of the text is missing in the tree."""
-    claimed = {each.meta["start"] for each in root.walk() if "start" in each.meta}
-    spare = Counter(fold(each.name) for each in root.find_all(exp.Var))
-    for each in parsed:
-        if each.token_type not in _NAMES or each.start in claimed:
+    claimed = {node.meta["start"] for node in root.walk() if "start" in node.meta}
+    spare = Counter(fold(variable.name) for variable in root.find_all(exp.Var))
+    for token in parsed:
+        if token.token_type not in _NAMES or token.start in claimed:
             continue
-        name = fold(each.text)
+        name = fold(token.text)
         spare[name] -= 1
-        if each.token_type is TokenType.IDENTIFIER or (spare[name] < 0 and name not in _KEYWORDS):
-            raise Unresolved(f"{each.text!r} is missing in the tree that sqlglot makes")
+        if token.token_type is TokenType.IDENTIFIER or (spare[name] < 0 and name not in _KEYWORDS):
+            raise Unresolved(f"{token.text!r} is missing in the tree that sqlglot makes")
     _check_intervals(own, root)
     missing = _words(own) - _words(lex(root.sql("postgres", unsupported_level=ErrorLevel.IGNORE)))
     for word, times in sorted(missing.items()):
@@ -114,13 +114,13 @@ def _check_intervals(own: Sequence[Token], root: exp.Expr) -> None:
     """Raise Unresolved if INTERVAL is not followed by a string: it is a column name then."""
     pairs = [(fold(left.text), right.kind) for left, right in pairwise(own)]
     written = pairs.count(("interval", "string"))
-    found = sum(each.args.get("this") is not None for each in root.find_all(exp.Interval))
-    if written != found:
+    parsed = sum(interval.args.get("this") is not None for interval in root.find_all(exp.Interval))
+    if written != parsed:
         raise Unresolved("INTERVAL is not followed by a text")
 
 
 def _words(own: Iterable[Token]) -> Counter[str]:
-    return Counter(fold(each.text) for each in own if each.kind in _COUNTED)
+    return Counter(fold(token.text) for token in own if token.kind in _COUNTED)
 
 
 def _respelled(word: str, root: exp.Expr) -> float:

@@ -38,11 +38,11 @@ def mentioned(text: str) -> Mentioned:
     """Collect the names in a text, both with and without apparent comments."""
     texts = (text, _COMMENT.sub(" ", text))
     return Mentioned(
-        called=frozenset(name for each in texts for name in _names(_CALL, each)),
+        called=frozenset(name for variant in texts for name in _names(_CALL, variant)),
         operators=frozenset(
-            part for each in texts for run in _OPERATOR.findall(each) for part in _parts(run)
+            part for variant in texts for run in _OPERATOR.findall(variant) for part in _parts(run)
         ),
-        names=frozenset(name for each in texts for name in _names(_NAME, each)),
+        names=frozenset(name for variant in texts for name in _names(_NAME, variant)),
     )
 
 

@@ -19,12 +19,12 @@ Carried = tuple[str | None, Reads]
 class Table:
     """A table or query in a FROM: its columns, and the aliases of all inputs read by it.
 
-    ``has_places``: the order of the columns is known. ``is_complete``: ``columns`` lists all.
+    ``has_positions``: the order of the columns is known. ``is_complete``: ``columns`` lists all.
     """
 
     columns: tuple[Carried, ...] = ()
     inputs: frozenset[str] = frozenset()
-    has_places: bool = True
+    has_positions: bool = True
     is_complete: bool = True
 
     @staticmethod
@@ -32,7 +32,7 @@ class Table:
         """Build the table of an input, which carries its own columns (None: unknown)."""
         own = tuple((name, frozenset({Read(alias, name)})) for name in columns or ())
         is_known = columns is not None
-        return Table(own, frozenset({alias}), has_places=False, is_complete=is_known)
+        return Table(own, frozenset({alias}), has_positions=False, is_complete=is_known)
 
     def without(self, inputs: frozenset[str]) -> Table:
         """Return the table without columns carried from these inputs, whose rows are mixed."""
@@ -43,7 +43,7 @@ class Table:
 def items_of(item: exp.Expr, tables: Mapping[str, Table]) -> Iterable[Carried]:
     """Return the columns of a SELECT list entry: one column, or all columns of a star."""
     if isinstance(item, exp.Star):
-        return [column for each in tables.values() for column in each.columns]
+        return [column for table in tables.values() for column in table.columns]
     if isinstance(item, exp.Column) and item.is_star:
         return tables.get(folded(item.args["table"]), Table()).columns
     return [(column_name(item), carried(item, tables))]
@@ -56,10 +56,17 @@ def carried(node: exp.Expr, tables: Mapping[str, Table]) -> Reads:
     if not isinstance(node, exp.Column) or node.args.get("db"):
         return NOTHING
     table = node.args.get("table")
-    among = [each for name, each in tables.items() if table is None or folded(table) == name]
-    found = [reads for each in among for name, reads in each.columns if name == folded(node.this)]
-    is_certain = len(among) == 1 or all(each.is_complete for each in among)
-    return found[0] if len(found) == 1 and is_certain else NOTHING
+    candidates = [
+        candidate for name, candidate in tables.items() if table is None or folded(table) == name
+    ]
+    matches = [
+        reads
+        for candidate in candidates
+        for name, reads in candidate.columns
+        if name == folded(node.this)
+    ]
+    is_certain = len(candidates) == 1 or all(candidate.is_complete for candidate in candidates)
+    return matches[0] if len(matches) == 1 and is_certain else NOTHING
 
 
 def keys_of(keys: Iterable[exp.Expr], select: exp.Select, tables: Mapping[str, Table]) -> Reads:
@@ -67,13 +74,12 @@ def keys_of(keys: Iterable[exp.Expr], select: exp.Select, tables: Mapping[str, T
 
     A key by alias carries nothing.
     """
-    found = [carried(_numbered(each, select), tables) for each in keys]
-    return NOTHING.union(*found)
+    return NOTHING.union(*(carried(_numbered(key, select), tables) for key in keys))
 
 
 def _numbered(key: exp.Expr, select: exp.Select) -> exp.Expr:
-    is_place = isinstance(key, exp.Literal) and not key.is_string and key.is_int
-    if not is_place or any(each.is_star for each in select.expressions):
+    is_position = isinstance(key, exp.Literal) and not key.is_string and key.is_int
+    if not is_position or any(item.is_star for item in select.expressions):
         return key
-    place = int(key.name) - 1
-    return select.expressions[place] if 0 <= place < len(select.expressions) else key
+    index = int(key.name) - 1
+    return select.expressions[index] if 0 <= index < len(select.expressions) else key

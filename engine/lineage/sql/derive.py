@@ -47,24 +47,24 @@ def derive(
         parsed = parse(text)
         check_user_defined(parsed, user_defined)
         query = parsed.query
-        found = Tracer(query, whole, user_defined.functions).run(Scope({**others, **inputs}))
+        relation = Tracer(query, whole, user_defined.functions).run(Scope({**others, **inputs}))
     except Unresolved as error:
         return Derived(note=f"its columns cannot be derived from the SQL: {error}")
     except RecursionError:
         return Derived(note="its columns cannot be derived from the SQL: it is nested too deep")
-    tables = (each.this for each in query.find_all(exp.Table))
-    named = frozenset(folded(each) for each in tables if isinstance(each, exp.Identifier))
-    return replace(_derived(found), named=named & inputs.keys())
+    tables = (table.this for table in query.find_all(exp.Table))
+    named = frozenset(folded(name) for name in tables if isinstance(name, exp.Identifier))
+    return replace(_derived(relation), named=named & inputs.keys())
 
 
-def _derived(found: Relation) -> Derived:
-    unnamed = [n for n, (name, _) in enumerate(found.columns, 1) if name is None]
-    names = tuple(dict.fromkeys(name for name, _ in found.columns if name is not None))
-    lineage = {name: found.column(name) or NOTHING for name in names}
-    shaping = found.rows.union(*(reads for name, reads in found.columns if name is None))
-    if found.unlisted is not None:
+def _derived(relation: Relation) -> Derived:
+    unnamed = [n for n, (name, _) in enumerate(relation.columns, 1) if name is None]
+    names = tuple(dict.fromkeys(name for name, _ in relation.columns if name is not None))
+    lineage = {name: relation.column(name) or NOTHING for name in names}
+    shaping = relation.rows.union(*(reads for name, reads in relation.columns if name is None))
+    if relation.unlisted is not None:
         note = "its column names are unknown: * stands for columns that are"
-        return Derived(None, {**lineage, EVERY: shaping | found.everything}, note=note)
+        return Derived(None, {**lineage, EVERY: shaping | relation.everything}, note=note)
     lineage[EVERY] = shaping
     if unnamed:
         note = f"its column names are unknown: name column {unnamed[0]} of the SELECT with AS"

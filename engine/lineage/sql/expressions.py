@@ -67,7 +67,7 @@ class Expressions:
     def key(self, node: exp.Expr | None, items: Relation, scope: Scope) -> Reads:
         """Return the reads of a list of keys, possibly SELECT items by name or number."""
         if isinstance(node, _LISTS_OF_KEYS):
-            return union(self.key(each, items, scope) for each in node.iter_expressions())
+            return union(self.key(part, items, scope) for part in node.iter_expressions())
         if isinstance(node, exp.Literal) and not node.is_string:
             return _numbered(node, items)
         if isinstance(node, exp.Column) and not node.table and not node.is_star:
@@ -77,14 +77,14 @@ class Expressions:
 
     def multiplied(self, node: exp.Expr | None, scope: Scope) -> Reads:
         """Return the reads that determine the number of rows returned by set functions."""
-        calls = [each for each in _within(node) if isinstance(each, exp.Anonymous)]
-        return union(self.read(each, scope) for each in calls if function_name(each) in SETS)
+        calls = [part for part in _within(node) if isinstance(part, exp.Anonymous)]
+        return union(self.read(call, scope) for call in calls if function_name(call) in SETS)
 
     def check_complete(self, root: exp.Expr) -> None:
         """Raise Unresolved if the tree contains a column that was never visited."""
-        for each in root.find_all(exp.Column):
-            if id(each) not in self._met:
-                raise Unresolved(f"{each.sql('postgres')} stands where it is not understood")
+        for column in root.find_all(exp.Column):
+            if id(column) not in self._met:
+                raise Unresolved(f"{column.sql('postgres')} stands where it is not understood")
 
     def _column(self, node: exp.Column, scope: Scope) -> Reads:
         self._met.add(id(node))
@@ -107,8 +107,8 @@ class Expressions:
             check_call(node)
         if isinstance(node, exp.Dot):
             self._check_field(node.expression)
-        reads = union(self.read(each, scope) for each in _read_parts(node))
-        return reads | self._whole if _goes_by_chance(node) else reads
+        reads = union(self.read(part, scope) for part in _read_parts(node))
+        return reads | self._whole if _depends_on_row_order(node) else reads
 
     def _check_field(self, field: exp.Expr) -> None:
         """Raise Unresolved if ``(x).field`` may be a function call affecting other rows."""
@@ -134,7 +134,7 @@ def function_name(node: exp.Anonymous) -> str:
 
 def _numbered(node: exp.Literal, items: Relation) -> Reads:
     number = int(node.name) if node.is_int else 0
-    if items.has_places and 1 <= number <= len(items.columns):
+    if items.has_positions and 1 <= number <= len(items.columns):
         return items.columns[number - 1][1]
     return items.everything
 
@@ -144,18 +144,18 @@ def _either(name: str, items: Relation, scope: Scope) -> Reads:
 
     GROUP BY and ORDER BY differ in their precedence.
     """
-    found = [items.possible_column(name), scope.possible_column(name)]
-    if found == [None, None]:
+    candidates = [items.possible_column(name), scope.possible_column(name)]
+    if candidates == [None, None]:
         raise Unresolved(f"no table here is known to have the column {name!r}")
-    return union(each for each in found if each is not None)
+    return union(reads for reads in candidates if reads is not None)
 
 
 def _within(node: exp.Expr | None) -> Iterator[exp.Expr]:
     """Iterate over an expression and its parts, excluding subqueries."""
     if node is not None and not isinstance(node, _QUERIES):
         yield node
-        for each in node.iter_expressions():
-            yield from _within(each)
+        for part in node.iter_expressions():
+            yield from _within(part)
 
 
 def _read_parts(node: exp.Expr) -> Iterator[exp.Expr]:
@@ -168,8 +168,12 @@ def _read_parts(node: exp.Expr) -> Iterator[exp.Expr]:
         yield node.this
     elif isinstance(node, exp.Window):
         yield node.this
-        for each in _definitions(node):
-            clauses = each.args.get("partition_by"), each.args.get("order"), each.args.get("spec")
+        for definition in _definitions(node):
+            clauses = (
+                definition.args.get("partition_by"),
+                definition.args.get("order"),
+                definition.args.get("spec"),
+            )
             for clause in clauses:
                 yield from clause if isinstance(clause, list) else [clause] if clause else []
     else:
@@ -183,16 +187,16 @@ def _definitions(window: exp.Window) -> Sequence[exp.Window]:
         return [window]
     select = window.find_ancestor(exp.Select)
     named = select.args.get("windows") or [] if select else []
-    for each in named:
-        if folded(each.this) == folded(name):
-            return [window, *_definitions(each)]
+    for definition in named:
+        if folded(definition.this) == folded(name):
+            return [window, *_definitions(definition)]
     raise Unresolved(f"there is no window {name.name!r}")
 
 
-def _goes_by_chance(node: exp.Expr) -> bool:
+def _depends_on_row_order(node: exp.Expr) -> bool:
     """Return whether the value depends on the order of rows without an ORDER BY."""
     if isinstance(node, exp.Window):
-        framed = any(each.args.get("spec") for each in _definitions(node))
+        framed = any(definition.args.get("spec") for definition in _definitions(node))
         return framed and not _is_window_ordered(node)
     return (
         isinstance(node, exp.Anonymous)
@@ -206,15 +210,18 @@ def _is_ordered(node: exp.Anonymous) -> bool:
 
     ORDER BY may be in the call, after it, in its window, or in the query that is its argument.
     """
-    if any(isinstance(each, exp.Order) or each.args.get("order") for each in node.expressions):
+    if any(
+        isinstance(argument, exp.Order) or argument.args.get("order")
+        for argument in node.expressions
+    ):
         return True
-    around = node.parent
-    while isinstance(around, _AROUND_FUNCTIONS):
-        around = around.parent
-    if isinstance(around, exp.Window):
-        return _is_window_ordered(around)
-    return isinstance(around, exp.WithinGroup)
+    parent = node.parent
+    while isinstance(parent, _AROUND_FUNCTIONS):
+        parent = parent.parent
+    if isinstance(parent, exp.Window):
+        return _is_window_ordered(parent)
+    return isinstance(parent, exp.WithinGroup)
 
 
 def _is_window_ordered(window: exp.Window) -> bool:
-    return any(each.args.get("order") for each in _definitions(window))
+    return any(definition.args.get("order") for definition in _definitions(window))

@@ -140,4 +140,4 @@ def _check_argument(node: exp.Expr, name: str, value: Any, known: frozenset[str]
 
 def _has_columns(value: Any) -> bool:
     parts: Iterable[Any] = value if isinstance(value, list) else [value]
-    return any(isinstance(each, exp.Expr) and each.find(exp.Column, exp.Query) for each in parts)
+    return any(isinstance(part, exp.Expr) and part.find(exp.Column, exp.Query) for part in parts)

@@ -90,7 +90,7 @@ def _query(text: str, own: Sequence[Token]) -> exp.Query:
     check_tokens(text, own, parsed)
     check_keywords(parsed)
     parser = _Parser(dialect=dialect, error_level=ErrorLevel.IMMEDIATE)
-    statements = [each for each in parser.parse(parsed, text) if each]
+    statements = [statement for statement in parser.parse(parsed, text) if statement]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         raise Unresolved("it is not one SELECT")
     check_grammar(statements[0])
@@ -111,8 +111,8 @@ def name_of(token: Token) -> str:
 
 def _operators(own: Sequence[Token]) -> Iterator[str]:
     """Iterate over operators, each also without trailing signs, which may be prefix operators."""
-    for each in own:
-        symbol = each.text if each.kind == "operator" else ""
+    for token in own:
+        symbol = token.text if token.kind == "operator" else ""
         while symbol:
             yield symbol
             symbol = symbol[:-1] if symbol.endswith(("+", "-")) else ""

@@ -32,32 +32,32 @@ def preserved_columns(
     alias (None: unknown); ``others`` are further relations available in a FROM.
     """
     beside = {
-        name: Table(tuple((column, NOTHING) for column in columns), has_places=False)
+        name: Table(tuple((column, NOTHING) for column in columns), has_positions=False)
         for name, columns in (others or {}).items()
     }
     tables = {alias: Table.of_input(alias, columns) for alias, columns in inputs.items()}
     try:
         parsed = parse(text)
         check_user_defined(parsed, user_defined)
-        found = _query(parsed.query, {**beside, **tables})
+        output = _query(parsed.query, {**beside, **tables})
     except (Unresolved, RecursionError):
         return {}
-    names = [name for name, _ in found.columns]
-    return {n: c for n, c in found.columns if n is not None and c and names.count(n) == 1}
+    names = [name for name, _ in output.columns]
+    return {n: c for n, c in output.columns if n is not None and c and names.count(n) == 1}
 
 
 def _query(node: exp.Expr, common: Mapping[str, Table]) -> Table:
     common = _with(node.args.get("with_"), common)
     if isinstance(node, exp.Select):
-        found = _select(node, common)
+        table = _select(node, common)
     elif isinstance(node, exp.SetOperation):
-        found = _both(_query(node.this, common), _query(node.expression, common))
+        table = _both(_query(node.this, common), _query(node.expression, common))
     elif isinstance(node, exp.Subquery):
-        found = _query(node.this, common)
+        table = _query(node.this, common)
     else:
         raise Unresolved(f"{node.key.upper()} carries nothing")
     bounded = node.args.get("limit") or node.args.get("offset")
-    return found.without(found.inputs) if bounded else found
+    return table.without(table.inputs) if bounded else table
 
 
 def _with(clause: exp.Expr | None, common: Mapping[str, Table]) -> Mapping[str, Table]:
@@ -65,10 +65,10 @@ def _with(clause: exp.Expr | None, common: Mapping[str, Table]) -> Mapping[str, 
         return common
     if clause.args.get("recursive"):
         raise Unresolved("a recursive query carries nothing")
-    for each in clause.expressions:
-        alias = each.args["alias"]
-        found = _renamed(_query(each.this, common), alias.columns)
-        common = {**common, folded(alias.this): found}
+    for cte in clause.expressions:
+        alias = cte.args["alias"]
+        table = _renamed(_query(cte.this, common), alias.columns)
+        common = {**common, folded(alias.this): table}
     return common
 
 
@@ -78,7 +78,7 @@ def _both(left: Table, right: Table) -> Table:
     An input column is carried if it is carried on every side that reads the input.
     """
     inputs = left.inputs | right.inputs
-    if not (left.has_places and right.has_places and len(left.columns) == len(right.columns)):
+    if not (left.has_positions and right.has_positions and len(left.columns) == len(right.columns)):
         return Table((), inputs, is_complete=False)
     columns = tuple(
         (name, frozenset(_agreed(mine, left, theirs, right)))
@@ -88,28 +88,28 @@ def _both(left: Table, right: Table) -> Table:
 
 
 def _agreed(mine: Reads, left: Table, theirs: Reads, right: Table) -> Iterator[Read]:
-    for each in mine | theirs:
-        in_left = each in mine or each.alias not in left.inputs
-        if in_left and (each in theirs or each.alias not in right.inputs):
-            yield each
+    for read in mine | theirs:
+        in_left = read in mine or read.alias not in left.inputs
+        if in_left and (read in theirs or read.alias not in right.inputs):
+            yield read
 
 
 def _select(select: exp.Select, common: Mapping[str, Table]) -> Table:
     tables = _from(select, common)
     mixed = _named_within(select, common)
-    inputs = mixed.union(*(each.inputs for each in tables.values()))
+    inputs = mixed.union(*(table.inputs for table in tables.values()))
     keys = [_grouped(select, tables), *_windowed(select, tables), *_distinct_on(select, tables)]
     columns = tuple(
         (name, frozenset(r for r in c if all(key is None or r in key for key in keys)))
         for item in select.expressions
         for name, c in items_of(item, tables)
     )
-    starred = tables.values() if any(each.is_star for each in select.expressions) else ()
+    starred = tables.values() if any(item.is_star for item in select.expressions) else ()
     return Table(
         columns,
         inputs,
-        has_places=all(each.has_places for each in starred),
-        is_complete=all(each.is_complete for each in starred),
+        has_positions=all(table.has_positions for table in starred),
+        is_complete=all(table.is_complete for table in starred),
     ).without(mixed)
 
 
@@ -120,28 +120,28 @@ def _from(select: exp.Select, common: Mapping[str, Table]) -> dict[str, Table]:
     for join in select.args.get("joins") or ():
         joined = _merged(join, _named(join.this, common))
         if join.side in ("RIGHT", "FULL"):
-            tables = {name: each.without(each.inputs) for name, each in tables.items()}
+            tables = {name: table.without(table.inputs) for name, table in tables.items()}
         if join.side in ("LEFT", "FULL"):
-            joined = {name: each.without(each.inputs) for name, each in joined.items()}
+            joined = {name: table.without(table.inputs) for name, table in joined.items()}
         if tables.keys() & joined.keys():
             raise Unresolved("two tables of one name")
         tables |= joined
     twice = _twice(tables.values())
-    return {name: each.without(twice) for name, each in tables.items()}
+    return {name: table.without(twice) for name, table in tables.items()}
 
 
 def _merged(join: exp.Join, joined: dict[str, Table]) -> dict[str, Table]:
     """Drop columns merged by USING, which belong to the tables on the left."""
-    using = {folded(each) for each in join.args.get("using") or ()}
+    using = {folded(column) for column in join.args.get("using") or ()}
     if join.method or (using and join.side):
         raise Unresolved("columns that a natural or outer join merges carry nothing")
     if not using:
         return joined
     return {
         name: replace(
-            each, columns=tuple(c for c in each.columns if c[0] not in using), has_places=False
+            table, columns=tuple(c for c in table.columns if c[0] not in using), has_positions=False
         )
-        for name, each in joined.items()
+        for name, table in joined.items()
     }
 
 
@@ -149,9 +149,9 @@ def _twice(tables: Iterable[Table]) -> frozenset[str]:
     """Return the inputs read by several tables: a row may stem from any of them."""
     seen: set[str] = set()
     twice: set[str] = set()
-    for each in tables:
-        twice |= seen & each.inputs
-        seen |= each.inputs
+    for table in tables:
+        twice |= seen & table.inputs
+        seen |= table.inputs
     return frozenset(twice)
 
 
@@ -163,22 +163,22 @@ def _named(item: exp.Expr, common: Mapping[str, Table]) -> dict[str, Table]:
         name = folded(item.this)
         if item.args.get("db") or name not in common:
             raise Unresolved(f"it reads {name}, which is none of the job's inputs")
-        found = common[name]
+        table = common[name]
     elif isinstance(item, exp.Subquery):
-        name, found = "", _query(item, common)
+        name, table = "", _query(item, common)
     else:
         raise Unresolved(f"{item.key.upper()} in a FROM carries nothing")
     if alias is not None:
-        found = _renamed(found, alias.columns)
+        table = _renamed(table, alias.columns)
         name = folded(alias.this) if alias.this else name
-    return {name: found}
+    return {name: table}
 
 
 def _renamed(table: Table, names: Sequence[exp.Expr]) -> Table:
     if not names:
         return table
-    if not table.has_places:
-        raise Unresolved("columns of a table are renamed by place")
+    if not table.has_positions:
+        raise Unresolved("columns of a table are renamed by position")
     pairs = zip_longest(map(folded, names), table.columns)
     return replace(table, columns=tuple((name or old[0], old[1]) for name, old in pairs if old))
 
@@ -186,11 +186,13 @@ def _renamed(table: Table, names: Sequence[exp.Expr]) -> Table:
 def _named_within(select: exp.Select, common: Mapping[str, Table]) -> frozenset[str]:
     """Return the inputs of subqueries in expressions, where all rows are read together."""
     apart = {id(select.args.get("from_")), id(select.args.get("with_"))}
-    parts = (each for each in select.iter_expressions() if id(each) not in apart)
+    parts = (part for part in select.iter_expressions() if id(part) not in apart)
     conditions = (part.args.get("on") if isinstance(part, exp.Join) else part for part in parts)
-    queries = (query for each in conditions if each for query in each.find_all(exp.Query))
+    queries = (
+        query for condition in conditions if condition for query in condition.find_all(exp.Query)
+    )
     tables = (table for query in queries for table in query.find_all(exp.Table))
-    names = (folded(each.this) for each in tables if isinstance(each.this, exp.Identifier))
+    names = (folded(table.this) for table in tables if isinstance(table.this, exp.Identifier))
     return frozenset[str]().union(*(common[n].inputs for n in names if n in common))
 
 
@@ -215,16 +217,16 @@ def _windowed(select: exp.Select, tables: Mapping[str, Table]) -> Iterator[Reads
     for window in _windows(select):
         named = window.args.get("alias") is not None
         by = () if named else window.args.get("partition_by") or ()
-        yield NOTHING.union(*(carried(each, tables) for each in by))
+        yield NOTHING.union(*(carried(key, tables) for key in by))
 
 
 def _windows(node: exp.Expr) -> Iterator[exp.Window]:
     """Iterate over the windows of a query, excluding its subqueries."""
-    for each in node.iter_expressions():
-        if isinstance(each, exp.Window):
-            yield each
-        if not isinstance(each, exp.Query | exp.With | exp.Table):
-            yield from _windows(each)
+    for child in node.iter_expressions():
+        if isinstance(child, exp.Window):
+            yield child
+        if not isinstance(child, exp.Query | exp.With | exp.Table):
+            yield from _windows(child)
 
 
 def _distinct_on(select: exp.Select, tables: Mapping[str, Table]) -> Iterator[Reads]:

@@ -34,9 +34,9 @@ class Tracer:
 
     def run(self, scope: Scope) -> Relation:
         """Return the relation of the entire query. Raises Unresolved."""
-        found = self.trace(self._root, scope)
+        relation = self.trace(self._root, scope)
         self._expressions.check_complete(self._root)
-        return found
+        return relation
 
     def trace(self, node: exp.Expr, scope: Scope) -> Relation:
         """Return the relation of a query in a scope of WITH queries and outer queries."""
@@ -44,27 +44,27 @@ class Tracer:
         if isinstance(node, exp.Select):
             return self._select(node, scope)
         if isinstance(node, exp.SetOperation):
-            found = self._set_operation(node, scope)
+            relation = self._set_operation(node, scope)
         elif isinstance(node, exp.Values):
-            found = self._values(node, scope)
+            relation = self._values(node, scope)
         else:
-            found = self.trace(node.this, scope)
-        return found.shaped(self._moved_by_order(node, found, scope))
+            relation = self.trace(node.this, scope)
+        return relation.shaped(self._moved_by_order(node, relation, scope))
 
     def _with(self, clause: exp.Expr | None, scope: Scope) -> Scope:
         if clause is None:
             return scope
         recursive = bool(clause.args.get("recursive"))
-        names = [folded(each.args["alias"].this) for each in clause.expressions]
+        names = [folded(cte.args["alias"].this) for cte in clause.expressions]
         for name in names if recursive else ():
             # The name may refer to a later WITH query and not to the input with that name.
             scope = scope.with_common(name, None)
-        for name, each in zip(names, clause.expressions, strict=True):
-            scope = scope.with_common(name, self._common(each, scope, name if recursive else None))
+        for name, cte in zip(names, clause.expressions, strict=True):
+            scope = scope.with_common(name, self._common(cte, scope, name if recursive else None))
         return scope
 
     def _common(self, table: exp.CTE, scope: Scope, name: str | None) -> Relation:
-        columns = [folded(each) for each in table.args["alias"].columns]
+        columns = [folded(column) for column in table.args["alias"].columns]
         query = table.this
         if name is not None and isinstance(query, exp.SetOperation):
             return self._recursive(query, scope, name, columns)
@@ -74,23 +74,23 @@ class Tracer:
         self, query: exp.SetOperation, scope: Scope, name: str, columns: list[str]
     ) -> Relation:
         """Iterate to a fixpoint, as in semi-naive evaluation."""
-        before, found = None, self.trace(query.this, scope).renamed(columns)
-        while found != before:
-            before = found
-            found = self.trace(query, scope.with_common(name, before)).renamed(columns)
-        return found
+        previous, relation = None, self.trace(query.this, scope).renamed(columns)
+        while relation != previous:
+            previous = relation
+            relation = self.trace(query, scope.with_common(name, previous)).renamed(columns)
+        return relation
 
     def _select(self, select: exp.Select, scope: Scope) -> Relation:
         scope = self._from(select, scope)
-        found = self._items(select, scope)
+        items = self._items(select, scope)
         moving = [
             *(self._expressions.read(select.args.get(key), scope) for key in _CONDITIONS),
-            *(self._expressions.multiplied(each, scope) for each in select.expressions),
-            self._expressions.key(select.args.get("group"), found, scope),
-            self._distinct(select, found, scope),
-            self._moved_by_order(select, found, scope),
+            *(self._expressions.multiplied(item, scope) for item in select.expressions),
+            self._expressions.key(select.args.get("group"), items, scope),
+            self._distinct(select, items, scope),
+            self._moved_by_order(select, items, scope),
         ]
-        return found.shaped(union(moving))
+        return items.shaped(union(moving))
 
     def _from(self, select: exp.Select, scope: Scope) -> Scope:
         clause = select.args.get("from_")
@@ -99,13 +99,13 @@ class Tracer:
         return self._tables.scope(clause.this, select.args.get("joins") or (), scope)
 
     def _items(self, select: exp.Select, scope: Scope) -> Relation:
-        parts = [self._item(each, scope) for each in select.expressions]
-        unlisted = [each.unlisted for each in parts if each.unlisted is not None]
+        parts = [self._item(item, scope) for item in select.expressions]
+        unlisted = [part.unlisted for part in parts if part.unlisted is not None]
         return Relation(
-            columns=tuple(column for each in parts for column in each.columns),
+            columns=tuple(column for part in parts for column in part.columns),
             rows=scope.star.rows,
             unlisted=union(unlisted) if unlisted else None,
-            is_ordered=all(each.is_ordered for each in parts),
+            is_ordered=all(part.is_ordered for part in parts),
         )
 
     def _item(self, item: exp.Expr, scope: Scope) -> Relation:
@@ -117,46 +117,46 @@ class Tracer:
             return scope.table(folded(item.args["table"]))
         return Relation(((column_name(item), reads),))
 
-    def _distinct(self, select: exp.Select, found: Relation, scope: Scope) -> Reads:
+    def _distinct(self, select: exp.Select, items: Relation, scope: Scope) -> Reads:
         distinct = select.args.get("distinct")
         if distinct is None:
             return NOTHING
         on = distinct.args.get("on")
         if on is None:
-            return found.everything
+            return items.everything
         order = select.args.get("order")
-        first = self._expressions.key(order, found, scope) if order else self._whole
-        return self._expressions.key(on, found, scope) | first
+        first = self._expressions.key(order, items, scope) if order else self._whole
+        return self._expressions.key(on, items, scope) | first
 
-    def _moved_by_order(self, query: exp.Expr, found: Relation, scope: Scope) -> Reads:
+    def _moved_by_order(self, query: exp.Expr, relation: Relation, scope: Scope) -> Reads:
         """Return the reads of ORDER BY, LIMIT and OFFSET that affect the set of rows.
 
         The order of a subquery counts, because the result of the outer query may depend on it.
         """
         args = query.args
-        bounds = [each for each in (args.get("limit"), args.get("offset")) if each]
-        bound = union(self._expressions.read(each, scope) for each in bounds)
+        bounds = [clause for clause in (args.get("limit"), args.get("offset")) if clause]
+        bound = union(self._expressions.read(clause, scope) for clause in bounds)
         order = args.get("order")
-        keys = self._expressions.key(order, found, scope)
+        keys = self._expressions.key(order, relation, scope)
         if query is self._root and not bounds:
             return self._expressions.multiplied(order, scope)
         return bound | keys | (self._whole if bounds and not order else NOTHING)
 
     def _set_operation(self, node: exp.SetOperation, scope: Scope) -> Relation:
-        left, right = (self.trace(each, scope) for each in (node.this, node.expression))
+        left, right = (self.trace(side, scope) for side in (node.this, node.expression))
         everything = left.everything | right.everything
-        found = replace(
+        relation = replace(
             left,
             columns=tuple(_paired(left, right, everything)),
             rows=left.rows | right.rows,
             unlisted=None if left.unlisted is None else everything,
         )
         keeps_all = isinstance(node, exp.Union) and not node.args.get("distinct")
-        return found if keeps_all else found.shaped(everything)
+        return relation if keeps_all else relation.shaped(everything)
 
     def _values(self, node: exp.Values, scope: Scope) -> Relation:
         rows = [
-            [self._expressions.read(each, scope) for each in _fields(row)]
+            [self._expressions.read(field, scope) for field in _fields(row)]
             for row in node.expressions
         ]
         columns = [union(column) for column in zip(*rows, strict=False)]
@@ -174,8 +174,8 @@ def _paired(
     left: Relation, right: Relation, everything: Reads
 ) -> Iterable[tuple[str | None, Reads]]:
     """Pair the columns by position; if positions are uncertain, each may come from any column."""
-    has_places = left.has_places and right.has_places
-    if not has_places or len(left.columns) != len(right.columns):
+    has_positions = left.has_positions and right.has_positions
+    if not has_positions or len(left.columns) != len(right.columns):
         return [(name, everything) for name, _ in left.columns]
     both = zip(left.columns, right.columns, strict=True)
     return [(name, reads | more) for (name, reads), (_, more) in both]

@@ -60,27 +60,27 @@ class Relation:
         return union(reads for _, reads in self.columns) | frozenset(unlisted)
 
     @property
-    def has_places(self) -> bool:
+    def has_positions(self) -> bool:
         """True if the position of each column is certain."""
         return self.is_ordered and self.unlisted is None
 
     def column(self, name: str) -> Reads | None:
         """Return the reads of a known column, or None."""
-        found = [reads for each, reads in self.columns if each == name]
-        return union(found) if found else None
+        matches = [reads for known, reads in self.columns if known == name]
+        return union(matches) if matches else None
 
     def possible_column(self, name: str) -> Reads | None:
         """Return the reads of a known or possible column, or None."""
-        found = self.column(name)
-        if found is not None or self.unlisted is None:
-            return found
+        reads = self.column(name)
+        if reads is not None or self.unlisted is None:
+            return reads
         return frozenset(Read(r.alias, r.column or name) for r in self.unlisted)
 
     def renamed(self, names: Sequence[str]) -> Relation:
         """Return the relation with new names for the first columns."""
         if not names:
             return self
-        if not self.has_places:
+        if not self.has_positions:
             whole = tuple((name, self.everything) for name in names)
             return replace(self, columns=whole, unlisted=self.everything)
         named = zip_longest(names, self.columns)

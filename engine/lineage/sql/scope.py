@@ -32,7 +32,7 @@ class Scope:
 
     def with_common(self, name: str, relation: Relation | None) -> Scope:
         """Return the scope with an additional WITH query; None hides the name."""
-        others = {each: of for each, of in self.common.items() if each != name}
+        others = {alias: table for alias, table in self.common.items() if alias != name}
         return replace(self, common=others | ({name: relation} if relation else {}))
 
     def table(self, name: str) -> Relation:
@@ -44,32 +44,32 @@ class Scope:
 
     def qualified(self, table: str, name: str) -> Reads:
         """Return the reads of ``table.name``. Raises Unresolved."""
-        found = self.table(table).possible_column(name)
-        if found is None:
+        reads = self.table(table).possible_column(name)
+        if reads is None:
             raise Unresolved(f"{table!r} has no column {name!r} that is known")
-        return found
+        return reads
 
     def column(self, name: str) -> Reads:
         """Return the reads of an unqualified name. Raises Unresolved.
 
         If columns of tables are unknown, the result covers every possible meaning of the name.
         """
-        found = self.possible_column(name)
-        if found is None:
+        reads = self.possible_column(name)
+        if reads is None:
             raise Unresolved(f"no table here is known to have the column {name!r}")
-        return found
+        return reads
 
     def possible_column(self, name: str) -> Reads | None:
         """Return the reads of an unqualified name, or None if it has no meaning."""
-        found: list[Reads] = []
+        candidates: list[Reads] = []
         for scope in self._outwards():
             possible = scope.star.possible_column(name)
-            found += [] if possible is None else [possible]
+            candidates += [] if possible is None else [possible]
             if scope.star.column(name) is not None:
-                return NOTHING.union(*found)
+                return NOTHING.union(*candidates)
         # Postgres resolves the name of a table to its whole row if there is no such column.
-        found += [s.tables[name].everything for s in self._outwards() if name in s.tables]
-        return NOTHING.union(*found) if found else None
+        candidates += [s.tables[name].everything for s in self._outwards() if name in s.tables]
+        return NOTHING.union(*candidates) if candidates else None
 
     def _outwards(self) -> Iterator[Scope]:
         scope: Scope | None = self

@@ -48,19 +48,18 @@ class Tables:
         if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table | exp.Subquery):
             return self._parenthesised(item, scope)
         if isinstance(item, exp.Table) and not isinstance(item.this, exp.Anonymous):
-            found = _named(item, _common(item, scope), folded(item.this))
+            item_scope = _named(item, _common(item, scope), folded(item.this))
         elif isinstance(item, exp.Subquery | exp.Values):
-            found = _named(item, self._trace(item, scope.beside()))
+            item_scope = _named(item, self._trace(item, scope.beside()))
         else:
-            found = self._lateral(item, scope)
+            item_scope = self._lateral(item, scope)
         for join in item.args.get("joins") or ():
-            found = self._join(join, found, scope.beside())
-        return found
+            item_scope = self._join(join, item_scope, scope.beside())
+        return item_scope
 
     def _parenthesised(self, item: exp.Subquery, scope: Scope) -> Scope:
         """Return the scope of a join in parentheses; an alias hides the names of its tables."""
-        found = self._item(item.this, scope)
-        inner = replace(found, common=scope.common, outer=scope.outer)
+        inner = replace(self._item(item.this, scope), common=scope.common, outer=scope.outer)
         for join in item.args.get("joins") or ():
             inner = self._join(join, inner, scope.beside())
         return _named(item, inner.star) if item.args.get("alias") is not None else inner
@@ -81,7 +80,7 @@ class Tables:
     def _called(self, call: exp.Expr, scope: Scope) -> Relation:
         """Return the relation of a function; columns and row count depend on all arguments."""
         inside = scope.inside()
-        reads = union(self._expressions.read(each, inside) for each in call.expressions)
+        reads = union(self._expressions.read(argument, inside) for argument in call.expressions)
         return Relation(rows=reads, unlisted=reads)
 
 
@@ -101,7 +100,7 @@ def _named(item: exp.Expr, relation: Relation, name: str | None = None) -> Scope
     alias = item.args.get("alias")
     if alias is not None:
         name = folded(alias.this) if alias.this else name
-        relation = relation.renamed([folded(_identifier(each)) for each in alias.columns])
+        relation = relation.renamed([folded(_identifier(column)) for column in alias.columns])
     return Scope({}, {name: relation} if name else {}, relation)
 
 
@@ -116,7 +115,7 @@ def _shared(join: exp.Join, left: Relation, right: Relation) -> tuple[str, ...]:
         if left.unlisted is not None or right.unlisted is not None:
             raise Unresolved("a NATURAL JOIN needs the columns of both sides to be known")
         return tuple(name for name, _ in left.columns if name and right.column(name) is not None)
-    return tuple(folded(each) for each in join.args.get("using") or ())
+    return tuple(folded(column) for column in join.args.get("using") or ())
 
 
 def _beside(scope: Scope, item: Scope, shared: tuple[str, ...]) -> Scope:
@@ -133,10 +132,10 @@ def _beside(scope: Scope, item: Scope, shared: tuple[str, ...]) -> Scope:
 
 
 def _key(name: str, left: Relation, right: Relation) -> Reads:
-    found = left.possible_column(name), right.possible_column(name)
-    if found[0] is None or found[1] is None:
+    left_reads, right_reads = left.possible_column(name), right.possible_column(name)
+    if left_reads is None or right_reads is None:
         raise Unresolved(f"a join goes by {name!r}, which one side is not known to have")
-    return found[0] | found[1]
+    return left_reads | right_reads
 
 
 def _others(side: Relation, keys: Mapping[str, Reads]) -> list[tuple[str | None, Reads]]:
