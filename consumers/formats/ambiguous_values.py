@@ -33,7 +33,7 @@ class AmbiguousValues:
         self._keeps_nulls = keeps_nulls
         self._hiding = frozenset(filter(self.may_hide_null, fields))
         self.has_schema = bool(fields)
-        self.is_settled = is_full and not self._hiding
+        self.is_empty = is_full and not self._hiding
         """True if no value of any row is ambiguous."""
 
     def may_be_null(self, field: str, value: Any) -> bool:

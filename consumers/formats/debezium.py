@@ -154,7 +154,7 @@ class Debezium:
         )
 
     def _updated(
-        self, before: Any, after: Any, shape: RowShape, whole: Callable[[], Mapping[str, Any]]
+        self, before: Any, after: Any, shape: RowShape, full_before: Callable[[], Mapping[str, Any]]
     ) -> SourceEvent | None:
         if before is None:
             partition = _ALL_PARTITIONS
@@ -166,18 +166,22 @@ class Debezium:
         old_cells = was[: layout.keys]
         is_key_uncertain = False
         uncertain_columns: tuple[int, ...] = ()
-        if not shape.ambiguous.is_settled:
+        if not shape.ambiguous.is_empty:
             is_key_uncertain = shape.is_key_uncertain(old_cells)
             uncertain_columns = shape.uncertain_columns(layout, was, differs)
             is_uncertain = is_key_uncertain or bool(uncertain_columns)
-            if is_uncertain and shape is not shape.full and shape.is_whole(whole):
-                return self._updated(before, after, shape.full, whole)
+            if is_uncertain and shape is not shape.full and shape.is_whole(full_before):
+                return self._updated(before, after, shape.full, full_before)
         difference = layout.difference(differs)
         new_cells = old_cells
         if difference.changes_partition_field:
-            new_cells = tuple(map(self._current, old_cells, now))
+            new_cells = tuple(
+                # A placeholder stands for the unchanged value.
+                old if new in self._placeholders else new
+                for old, new in zip(old_cells, now, strict=False)
+            )
         if new_cells != old_cells or is_key_uncertain:
-            old, new = self._old_partition(before, shape, whole), shape.partition(new_cells)
+            old, new = self._old_partition(before, shape, full_before), shape.partition(new_cells)
             if old != new or old.uncertainty:
                 return self._binding.event(old, new)
         return self._changed(layout, difference, uncertain_columns, now, shape.partition(old_cells))
@@ -222,16 +226,12 @@ class Debezium:
         return self._binding.event(partition, columns=columns, uncertainty=uncertainty)
 
     def _old_partition(
-        self, before: Any, shape: RowShape, whole: Callable[[], Mapping[str, Any]]
+        self, before: Any, shape: RowShape, full_before: Callable[[], Mapping[str, Any]]
     ) -> RowPartition:
         """The previous partition of a row, as precisely as the log allows."""
         if before is None:
             return RowPartition(None, _NO_BEFORE)
-        return shape.partition_before(self._rows.partition_cells(before), whole)
-
-    def _current(self, was: Any, now: Any) -> Any:
-        """The current value of a cell; a placeholder stands for the unchanged value."""
-        return was if now in self._placeholders else now
+        return shape.partition_before(self._rows.partition_cells(before), full_before)
 
 
 def _table(change: _Change[Any, Any]) -> str:

@@ -80,7 +80,7 @@ class RowShape:
     def _uncertain_partition_fields(
         self, cells: Cells, before: Callable[[], Mapping[str, Any]]
     ) -> list[bool]:
-        """For each partition field, whether `before` may lack its value."""
+        """One flag per partition field: `before` may lack its value."""
         if not self._has_optional or not self.ambiguous.may_hold_defaults(before()):
             return [
                 self.ambiguous.may_be_left_out(field, cell) for field, cell in self._pairs(cells)

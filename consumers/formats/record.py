@@ -43,7 +43,7 @@ class _Shape:
 
     def partition(self, cells: Cells) -> RowPartition:
         """The partition of a row; a value that may be a null gives no key."""
-        if self._ambiguous.is_settled:
+        if self._ambiguous.is_empty:
             return self._read_partition(cells)
         pairs = zip(self._fields, cells, strict=True)
         partition = self._read_partition(

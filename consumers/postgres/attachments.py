@@ -83,7 +83,7 @@ async def stored_attachments(connection: AsyncConnection[Any], org: str) -> Sequ
 async def read_shape(
     connection: AsyncConnection[Any], org: str, dataset: str, relation: int
 ) -> str | None:
-    """Read the shape of an attached table as JSON; None if the table is gone."""
+    """Read the shape of an attached table as JSON; None if the table was dropped."""
     cursor = connection.cursor(row_factory=scalar_row)
     names = list(trigger_names(org, dataset).values())
     await cursor.execute(statement("attachments.shape"), {"triggers": names, "relation": relation})
@@ -93,9 +93,9 @@ async def read_shape(
 def find_drift(stored: Stored, shape: str | None) -> Drift | None:
     """Compare the recorded shape with the current one; None if nothing differs (pure)."""
     if shape is None:
-        gone = stored.named is None or not stored.is_table
-        reason = "was dropped" if gone else "was dropped and created again"
-        return Drift((reason,), is_total=True, can_attach=not gone)
+        is_dropped = stored.named is None or not stored.is_table
+        reason = "was dropped" if is_dropped else "was dropped and created again"
+        return Drift((reason,), is_total=True, can_attach=not is_dropped)
     if stored.named not in (None, stored.relation):
         kind = "another table" if stored.is_table else "not a table"
         reason = f"is {kind} now; the captured table is {stored.current_name}"
@@ -105,12 +105,12 @@ def find_drift(stored: Stored, shape: str | None) -> Drift | None:
 
 def _same_table_drift(stored: Stored, before: Shape, now: Shape) -> Drift | None:
     """The drift of a table that has not been replaced."""
-    gone, new = set(before.parts) - set(now.parts), set(now.parts) - set(before.parts)
+    removed, new = set(before.parts) - set(now.parts), set(now.parts) - set(before.parts)
     columns = _changed_columns(before, now)
-    has_lost = _has_lost(before, now, gone)
+    has_lost = _has_lost(before, now, removed)
     reasons = {
         "has triggers that were missing, disabled, replaced or without privileges": has_lost,
-        "has lost partitions": gone,
+        "has lost partitions": removed,
         "has new partitions": new,
         f"has changed columns: {', '.join(columns)}": columns,
         "has another primary key": before.key != now.key,
@@ -119,7 +119,7 @@ def _same_table_drift(stored: Stored, before: Shape, now: Shape) -> Drift | None
     if any(reasons.values()):
         return Drift(
             tuple(reason for reason, applies in reasons.items() if applies),
-            is_total=has_lost or bool(gone) or not stored.key_columns.isdisjoint(columns),
+            is_total=has_lost or bool(removed) or not stored.key_columns.isdisjoint(columns),
             columns=columns,
             new_parts=tuple(map(int, new)),
         )
@@ -129,13 +129,13 @@ def _same_table_drift(stored: Stored, before: Shape, now: Shape) -> Drift | None
     return None
 
 
-def _has_lost(before: Shape, now: Shape, gone: Set[str]) -> bool:
+def _has_lost(before: Shape, now: Shape, removed: Set[str]) -> bool:
     """Return whether writes may have happened without a log entry, because triggers changed."""
     triggers = now.triggers or {}
     return not now.can_log or any(
         triggers.get(name) != state
         for name, state in (before.triggers or {}).items()
-        if name.split()[0] not in gone
+        if name.split()[0] not in removed
     )
 
 

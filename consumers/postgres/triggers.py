@@ -161,7 +161,7 @@ class Attachment:
             into=statement("attach.into") if into is None else into,
             changed=changed,
             valid_buckets=_listed(_named(column.valid_bucket(b), b) for column, b in columns),
-            key=self._text(_or_all(column.key(b)) for column, b in columns),
+            key=self._text(SQL("coalesce({}, '*')").format(column.key(b)) for column, b in columns),
             hull=self._text(_hull(column, b) for column, b in columns),
             covered=SQL(" * ").join(column.extent(b) for column, b in columns),
             sparse=Literal(SPARSE_FACTOR),
@@ -256,10 +256,6 @@ def _listed(parts: Iterable[Composable]) -> Composed:
 
 def _named(value: Composable, name: Identifier) -> Composed:
     return SQL("{} AS {}").format(value, name)
-
-
-def _or_all(key: Composable) -> Composed:
-    return SQL("coalesce({}, '*')").format(key)
 
 
 def _hull(column: KeyColumn, bucket: Identifier) -> Composed:

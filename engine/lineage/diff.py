@@ -43,11 +43,11 @@ class DagDiff(msgspec.Struct, frozen=True, kw_only=True):
 def diff(
     previous: CompiledDag | None,
     new: CompiledDag,
-    elsewhere: Regenerated | None = None,
+    other_dags: Regenerated | None = None,
 ) -> DagDiff:
     """Compare a version with the previous one; without one, every job is added.
 
-    ``elsewhere`` has the regenerated datasets of other DAGs, in the form of ``regenerated``.
+    ``other_dags`` has the regenerated datasets of other DAGs, in the form of ``regenerated``.
     """
     old, now = _by_name(previous), _by_name(new)
     changes = {name: tuple(_changes(old[name], now[name])) for name in now if name in old}
@@ -56,7 +56,7 @@ def diff(
         removed=tuple(name for name in old if name not in now),
         changed={name: keys for name, keys in changes.items() if keys},
         unchanged=tuple(name for name, keys in changes.items() if not keys),
-        regenerated=_regenerated(previous, old, now, new, elsewhere or {}),
+        regenerated=_regenerated(previous, old, now, new, other_dags or {}),
     )
 
 
@@ -102,14 +102,15 @@ def _regenerated(
     old: Mapping[str, _JobDefinition],
     now: Mapping[str, _JobDefinition],
     new: CompiledDag,
-    elsewhere: Regenerated,
+    other_dags: Regenerated,
 ) -> dict[str, tuple[str, ...] | None]:
     """Propagate dirty columns through the jobs in topological order.
 
     The lineage of both versions applies, because a removed column is read in the previous one only.
     """
     dirty = {
-        name: None if columns is None else frozenset(columns) for name, columns in elsewhere.items()
+        name: None if columns is None else frozenset(columns)
+        for name, columns in other_dags.items()
     }
     dirty |= _dirty_sources(previous, new)
     maps = [_column_maps(dag.columns) for dag in (previous, new) if dag]
@@ -170,14 +171,9 @@ def _own_dirt(
     """Return the columns made dirty by a change of the job itself, regardless of its inputs."""
     if old is None or old.job.config_hash != new.job.config_hash:
         return None
-    return _regrown(old.datasets[index], new.datasets[index])
-
-
-def _regrown(old: CompiledDataset, new: CompiledDataset) -> DirtyColumns | Pruning:
-    """Return the columns added or removed because the input columns of a `SELECT *` changed."""
-    if old.columns is None or new.columns is None:
-        return PRUNED
-    return _other_columns(old.columns, new.columns)
+    before, now = old.datasets[index].columns, new.datasets[index].columns
+    # Columns of a `SELECT *` may be added or removed without a change of the job.
+    return PRUNED if before is None or now is None else _other_columns(before, now)
 
 
 def _dirty_sources(previous: CompiledDag | None, new: CompiledDag) -> dict[str, DirtyColumns]:

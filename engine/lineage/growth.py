@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-import msgspec
-
-from engine.lineage.compiled import CompiledDag, CompiledDataset
+from engine.lineage.catalog import space_of
+from engine.lineage.compiled import CompiledDag
 from engine.partitions import PartitionSpace
 
 _MOST_TEXTS = 10
@@ -18,7 +17,10 @@ def grown_sources(previous: CompiledDag | None, new: CompiledDag) -> Mapping[str
     """
     before = {source.name: source for source in previous.sources} if previous else {}
     pairs = ((before[source.name], source) for source in new.sources if source.name in before)
-    grown = {now.name: _grown(_space(was), _space(now)) for was, now in pairs}
+    grown = {
+        now.name: _grown(space_of(was.partitioning), space_of(now.partitioning))
+        for was, now in pairs
+    }
     return {name: texts for name, texts in grown.items() if texts}
 
 
@@ -27,7 +29,3 @@ def _grown(before: PartitionSpace, now: PartitionSpace) -> tuple[str, ...]:
         return ()
     reached = now.universe - now.part_of(before.universe)
     return tuple(now.first_texts(reached, _MOST_TEXTS))
-
-
-def _space(dataset: CompiledDataset) -> PartitionSpace:
-    return PartitionSpace.from_spec(msgspec.json.decode(dataset.partitioning))

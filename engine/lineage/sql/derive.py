@@ -42,12 +42,14 @@ def derive(
     ``others`` are further relations available in a FROM, without columns of inputs. Never raises:
     underivable lineage is None and counts as reading everything.
     """
-    whole = frozenset(Read(alias, EVERY) for alias in inputs)
+    all_columns = frozenset(Read(alias, EVERY) for alias in inputs)
     try:
         parsed = parse(text)
         check_user_defined(parsed, user_defined)
         query = parsed.query
-        relation = Tracer(query, whole, user_defined.functions).run(Scope({**others, **inputs}))
+        relation = Tracer(query, all_columns, user_defined.functions).run(
+            Scope({**others, **inputs})
+        )
     except Unresolved as error:
         return Derived(note=f"its columns cannot be derived from the SQL: {error}")
     except RecursionError:

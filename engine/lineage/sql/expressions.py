@@ -38,13 +38,15 @@ _LISTS_OF_KEYS = (
 class Expressions:
     """Collector of the input columns read by expressions; records each column visited.
 
-    ``whole`` is every column of every input, on which the order of unordered rows depends.
+    ``all_columns`` is every column of every input, on which the order of unordered rows depends.
     ``user_functions`` are the names of functions outside pg_catalog.
     """
 
-    def __init__(self, trace: Trace, whole: Reads, user_functions: Collection[str] = ()) -> None:
+    def __init__(
+        self, trace: Trace, all_columns: Reads, user_functions: Collection[str] = ()
+    ) -> None:
         self._trace = trace
-        self._whole = whole
+        self._all_columns = all_columns
         self._user_functions = user_functions
         self._met: set[int] = set()
 
@@ -108,7 +110,7 @@ class Expressions:
         if isinstance(node, exp.Dot):
             self._check_field(node.expression)
         reads = union(self.read(part, scope) for part in _read_parts(node))
-        return reads | self._whole if _depends_on_row_order(node) else reads
+        return reads | self._all_columns if _depends_on_row_order(node) else reads
 
     def _check_field(self, field: exp.Expr) -> None:
         """Raise Unresolved if ``(x).field`` may be a function call affecting other rows."""

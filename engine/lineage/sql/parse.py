@@ -64,10 +64,12 @@ def parse(text: str) -> Parsed:
     try:
         query = _query(text, own)
     except SqlglotError as error:
-        raise Unresolved(f"sqlglot cannot read it: {_first_line(error)}") from None
+        first_line = str(error).partition("\n")[0].rstrip(".")
+        raise Unresolved(f"sqlglot cannot read it: {first_line}") from None
     except RecursionError:
         raise Unresolved("it is nested too deep") from None
-    return Parsed(query, frozenset(_calls(own)), frozenset(_operators(own)))
+    calls = (name_of(left) for left, right in pairwise(own) if right.text == "(")
+    return Parsed(query, frozenset(calls), frozenset(_operators(own)))
 
 
 def check_user_defined(parsed: Parsed, user_defined: UserDefined) -> None:
@@ -98,10 +100,6 @@ def _query(text: str, own: Sequence[Token]) -> exp.Query:
     return statements[0]
 
 
-def _calls(own: Sequence[Token]) -> list[str]:
-    return [name_of(left) for left, right in pairwise(own) if right.text == "("]
-
-
 def name_of(token: Token) -> str:
     """Return the name in a token, as stored by the server."""
     if token.kind == "quoted":
@@ -116,7 +114,3 @@ def _operators(own: Sequence[Token]) -> Iterator[str]:
         while symbol:
             yield symbol
             symbol = symbol[:-1] if symbol.endswith(("+", "-")) else ""
-
-
-def _first_line(error: SqlglotError) -> str:
-    return str(error).partition("\n")[0].rstrip(".")

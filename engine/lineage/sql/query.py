@@ -23,13 +23,15 @@ from engine.lineage.sql.tables import Tables
 class Tracer:
     """Tracer of one query. Its outermost ORDER BY is ignored because table rows have no order.
 
-    ``whole`` is every column of every input.
+    ``all_columns`` is every column of every input.
     """
 
-    def __init__(self, root: exp.Expr, whole: Reads, user_functions: Collection[str] = ()) -> None:
+    def __init__(
+        self, root: exp.Expr, all_columns: Reads, user_functions: Collection[str] = ()
+    ) -> None:
         self._root = root
-        self._whole = whole
-        self._expressions = Expressions(self.trace, whole, user_functions)
+        self._all_columns = all_columns
+        self._expressions = Expressions(self.trace, all_columns, user_functions)
         self._tables = Tables(self.trace, self._expressions)
 
     def run(self, scope: Scope) -> Relation:
@@ -125,7 +127,7 @@ class Tracer:
         if on is None:
             return items.everything
         order = select.args.get("order")
-        first = self._expressions.key(order, items, scope) if order else self._whole
+        first = self._expressions.key(order, items, scope) if order else self._all_columns
         return self._expressions.key(on, items, scope) | first
 
     def _moved_by_order(self, query: exp.Expr, relation: Relation, scope: Scope) -> Reads:
@@ -140,7 +142,7 @@ class Tracer:
         keys = self._expressions.key(order, relation, scope)
         if query is self._root and not bounds:
             return self._expressions.multiplied(order, scope)
-        return bound | keys | (self._whole if bounds and not order else NOTHING)
+        return bound | keys | (self._all_columns if bounds and not order else NOTHING)
 
     def _set_operation(self, node: exp.SetOperation, scope: Scope) -> Relation:
         left, right = (self.trace(side, scope) for side in (node.this, node.expression))
@@ -155,19 +157,15 @@ class Tracer:
         return relation if keeps_all else relation.shaped(everything)
 
     def _values(self, node: exp.Values, scope: Scope) -> Relation:
-        rows = [
-            [self._expressions.read(field, scope) for field in _fields(row)]
-            for row in node.expressions
+        tuples = [
+            row.expressions if isinstance(row, exp.Tuple) else [row] for row in node.expressions
         ]
+        rows = [[self._expressions.read(field, scope) for field in fields] for fields in tuples]
         columns = [union(column) for column in zip(*rows, strict=False)]
         return Relation(tuple((f"column{n}", reads) for n, reads in enumerate(columns, 1)))
 
 
 _CONDITIONS = "where", "having", "qualify"
-
-
-def _fields(row: exp.Expr) -> list[exp.Expr]:
-    return row.expressions if isinstance(row, exp.Tuple) else [row]
 
 
 def _paired(

@@ -81,8 +81,8 @@ class Relation:
         if not names:
             return self
         if not self.has_positions:
-            whole = tuple((name, self.everything) for name in names)
-            return replace(self, columns=whole, unlisted=self.everything)
+            widened = tuple((name, self.everything) for name in names)
+            return replace(self, columns=widened, unlisted=self.everything)
         named = zip_longest(names, self.columns)
         return replace(
             self, columns=tuple((name or old[0], old[1]) for name, old in named if old is not None)
