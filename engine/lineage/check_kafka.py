@@ -82,13 +82,13 @@ def _check_options(source: KafkaSource, path: Path) -> Iterator[Problem]:
 
 def _check_binding(source: KafkaSource, path: Path, dataset: Readable) -> Iterator[Problem]:
     dimensions = dict(dataset.space.dimensions)
-    for name, spot in (source.partition or {}).items():
+    for name, partition_field in (source.partition or {}).items():
         at = (*path, "partition", name)
         if name not in dimensions:
             hint = did_you_mean(name, dimensions) or f"; it has {', '.join(dimensions) or 'none'}"
             yield Problem(at, f"the dataset has no dimension {name!r}{hint}")
         else:
-            yield from _check_spot(dimensions[name], spot, at)
+            yield from _check_partition_field(dimensions[name], partition_field, at)
     for column in source.columns or {}:
         if dataset.columns is not None and column not in dataset.columns:
             hint = did_you_mean(column, dataset.columns)
@@ -122,10 +122,12 @@ def _has_loose_braces(text: str) -> bool:
     return re.search(r"[{}]", GROUP.sub("", text)) is not None
 
 
-def _check_spot(dimension: Dimension, spot: PartitionField, path: Path) -> Iterator[Problem]:
-    if spot.constant is not None:
+def _check_partition_field(
+    dimension: Dimension, partition_field: PartitionField, path: Path
+) -> Iterator[Problem]:
+    if partition_field.constant is not None:
         try:
-            dimension.value(spot.constant, "constant")
+            dimension.value(partition_field.constant, "constant")
         except InvalidPartition as error:
             yield Problem((*path, "constant"), str(error))
     fitting = (
@@ -135,10 +137,12 @@ def _check_spot(dimension: Dimension, spot: PartitionField, path: Path) -> Itera
         if isinstance(dimension, RangeDimension)
         else ()
     )
-    if spot.unit is not None and spot.unit not in fitting:
+    if partition_field.unit is not None and partition_field.unit not in fitting:
         what = f"write {', '.join(fitting)}" if fitting else "delete it: the keys are texts"
-        yield Problem((*path, "unit"), f"{spot.unit!r} does not fit the dimension: {what}")
-    if spot.clock is not None and not isinstance(dimension, TimeDimension):
+        yield Problem(
+            (*path, "unit"), f"{partition_field.unit!r} does not fit the dimension: {what}"
+        )
+    if partition_field.clock is not None and not isinstance(dimension, TimeDimension):
         yield Problem((*path, "clock"), "only time dimensions have a clock: delete this key")
 
 
@@ -150,10 +154,10 @@ def _check_pattern(
         yield Problem(path, "groups are distinct names in braces: sales/dt={dt}/")
     fields = source.partition or {}
     for name, dimension in dataset.space.dimensions:
-        spot = fields.get(name) or PartitionField(field=dimension.column or name)
-        if spot.field is not None and spot.field not in groups:
+        field = fields.get(name, PartitionField(field=dimension.column or name)).field
+        if field is not None and field not in groups:
             yield Problem(
                 path,
-                f"there is no group {{{spot.field}}} for the dimension {name!r}: add the group, or "
+                f"there is no group {{{field}}} for the dimension {name!r}: add the group, or "
                 "name another group or a constant under `partition`",
             )

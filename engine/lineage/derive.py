@@ -66,8 +66,8 @@ def _derived(
     inputs = {
         job_input.alias: _input(job_input, readable[job_input.dataset]) for job_input in job.inputs
     }
-    beside = {_PARTITION: _partition(space)}
-    derivation = derive(text, inputs, beside, user_defined)
+    run_partition = {_PARTITION: _partition(space)}
+    derivation = derive(text, inputs, run_partition, user_defined)
     if derivation.lineage is None:
         return derivation
     known = {job_input.alias: readable[job_input.dataset].table for job_input in job.inputs}

@@ -70,8 +70,8 @@ def check_tokens(text: str, own: Sequence[Token], parsed: Iterable[Parsed]) -> N
     exact: set[int] = set()
     for parsed_token in parsed:
         covered.update(range(parsed_token.start, parsed_token.end + 1))
-        mine = spans.get(parsed_token.start)
-        if mine is not None and mine.end == parsed_token.end + 1:
+        own_token = spans.get(parsed_token.start)
+        if own_token is not None and own_token.end == parsed_token.end + 1:
             exact.add(parsed_token.start)
         elif parsed_token.token_type in _NAMES:
             raise Unresolved(f"sqlglot misreads {parsed_token.text!r}")

@@ -31,7 +31,7 @@ def preserved_columns(
     Never raises: unsupported syntax carries nothing. ``inputs`` has the columns of each input by
     alias (None: unknown); ``others`` are further relations available in a FROM.
     """
-    beside = {
+    other_tables = {
         name: Table(tuple((column, NOTHING) for column in columns), has_positions=False)
         for name, columns in (others or {}).items()
     }
@@ -39,7 +39,7 @@ def preserved_columns(
     try:
         parsed = parse(text)
         check_user_defined(parsed, user_defined)
-        output = _query(parsed.query, {**beside, **tables})
+        output = _query(parsed.query, {**other_tables, **tables})
     except (Unresolved, RecursionError):
         return {}
     names = [name for name, _ in output.columns]
@@ -81,16 +81,16 @@ def _both(left: Table, right: Table) -> Table:
     if not (left.has_positions and right.has_positions and len(left.columns) == len(right.columns)):
         return Table((), inputs, is_complete=False)
     columns = tuple(
-        (name, frozenset(_agreed(mine, left, theirs, right)))
-        for (name, mine), (_, theirs) in zip(left.columns, right.columns, strict=True)
+        (name, frozenset(_agreed(left_reads, left, right_reads, right)))
+        for (name, left_reads), (_, right_reads) in zip(left.columns, right.columns, strict=True)
     )
     return Table(columns, inputs)
 
 
-def _agreed(mine: Reads, left: Table, theirs: Reads, right: Table) -> Iterator[Read]:
-    for read in mine | theirs:
-        in_left = read in mine or read.alias not in left.inputs
-        if in_left and (read in theirs or read.alias not in right.inputs):
+def _agreed(left_reads: Reads, left: Table, right_reads: Reads, right: Table) -> Iterator[Read]:
+    for read in left_reads | right_reads:
+        in_left = read in left_reads or read.alias not in left.inputs
+        if in_left and (read in right_reads or read.alias not in right.inputs):
             yield read
 
 
@@ -185,8 +185,8 @@ def _renamed(table: Table, names: Sequence[exp.Expr]) -> Table:
 
 def _named_within(select: exp.Select, common: Mapping[str, Table]) -> frozenset[str]:
     """Return the inputs of subqueries in expressions, where all rows are read together."""
-    apart = {id(select.args.get("from_")), id(select.args.get("with_"))}
-    parts = (part for part in select.iter_expressions() if id(part) not in apart)
+    excluded = {id(select.args.get("from_")), id(select.args.get("with_"))}
+    parts = (part for part in select.iter_expressions() if id(part) not in excluded)
     conditions = (part.args.get("on") if isinstance(part, exp.Join) else part for part in parts)
     queries = (
         query for condition in conditions if condition for query in condition.find_all(exp.Query)
