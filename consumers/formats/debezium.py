@@ -140,7 +140,8 @@ class Debezium:
         event, after = self._binding.event, change.after
         match change.op:
             case "c" | "r" if after is not None:
-                return event(shape.partition(self._rows.partition_cells(after)), reason=Reason.ARRIVAL)
+                partition = shape.partition(self._rows.partition_cells(after))
+                return event(partition, reason=Reason.ARRIVAL)
             case "t":
                 return event(_ALL_PARTITIONS)
             case "m":  # a logical decoding message written by an application

@@ -46,7 +46,9 @@ def _check_cycles(context: DagContext) -> Iterator[Problem]:
     first = next(i for i, name in enumerate(cycle) if name in output_paths)
     names = [*cycle[first:], *cycle[:first], cycle[first]]
     path = " → ".join(_with_dag(name, context) for name in names)
-    yield Problem(output_paths[names[0]][:2], f"datasets depend on each other, {path}: break the cycle")
+    yield Problem(
+        output_paths[names[0]][:2], f"datasets depend on each other, {path}: break the cycle"
+    )
 
 
 def _graph(context: DagContext) -> "nx.DiGraph[str]":
