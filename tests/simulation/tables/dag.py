@@ -8,7 +8,7 @@ from typing import Any
 from tests.simulation.mapping import Read
 from tests.simulation.tables.content import quoted
 from tests.simulation.tables.generate import TableWorld
-from tests.simulation.tables.grammar import FUNCTION, HOME
+from tests.simulation.tables.select import FUNCTION, HOME
 from tests.simulation.world import Job
 
 DAG = "tables"

@@ -11,7 +11,8 @@ from tests.simulation.dimensions import Dimension, Space
 from tests.simulation.mapping import Read
 from tests.simulation.reads import any_read, grouped_read
 from tests.simulation.spaces import ALPHABETS, ANCHORS
-from tests.simulation.tables.grammar import Select, Shape, written
+from tests.simulation.tables.grammar import written
+from tests.simulation.tables.select import Select, Shape
 from tests.simulation.world import Job, Output, World
 
 NUMBERS = ("x", "y", "z", "v", "w")

@@ -1,7 +1,6 @@
-"""SELECTs of a small grammar, with the input columns that each one names.
+"""SELECTs of a small grammar.
 
-A SELECT without input rows in a group has no row in that group. Its rows never depend on the order
-of its input: windows are ordered by unique ids.
+Rows never depend on the order of the input, because windows are ordered by unique ids.
 """
 
 from __future__ import annotations
@@ -13,52 +12,7 @@ from random import Random
 from tests.simulation.dimensions import Space
 from tests.simulation.mapping import Read
 from tests.simulation.tables.content import quoted
-
-HOME = "@home"
-"""Stands for the schema of the world in the text of a SELECT."""
-FUNCTION = f"{HOME}.plus"
-"""A user-defined function of one number."""
-Kinds = tuple[tuple[str, str], ...]
-"""Columns, each ``id``, ``number`` or ``text``; partition columns are not among them."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A dataset as SELECTs read it; ``has_ids`` if the column ``id`` is unique."""
-
-    name: str
-    space: Space
-    kinds: Kinds
-    has_ids: bool = False
-
-    def named(self, kind: str) -> list[str]:
-        """Return the columns of a kind."""
-        return [name for name, each in self.kinds if each == kind]
-
-
-@dataclass(frozen=True)
-class Select:
-    """A SELECT; ``reads`` are the columns that it names, by dataset.
-
-    ``features`` are the parts of the grammar used. A call of a user-defined function counts as
-    reading everything.
-    """
-
-    text: str
-    shape: Shape
-    reads: tuple[tuple[str, frozenset[str]], ...]
-    features: frozenset[str]
-
-    def reads_any(self, dataset: str, columns: frozenset[str] | None) -> bool:
-        """Return whether a change of these columns (None: of rows too) may reach the result."""
-        if columns is None or "function" in self.features:
-            return True
-        return not columns.isdisjoint(dict(self.reads).get(dataset, frozenset()))
-
-    @property
-    def keeps_groups_apart(self) -> bool:
-        """True if ``k`` is returned, and rows come from input rows of the same ``k`` only."""
-        return "k passes" in self.features and "function" not in self.features
+from tests.simulation.tables.select import FUNCTION, Select, Shape
 
 
 @dataclass

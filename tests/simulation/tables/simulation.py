@@ -48,8 +48,17 @@ _WEIGHTS = Counter(
     deploy=2,
     rest=4,
 )
-_DRILL = ("touch", "publish", "plan", "rest")
-"""A change of one column, by itself: it reaches all that names the column, and nothing else."""
+_TOUCH = ("touch", "publish", "plan", "rest")
+_DRILLS = (
+    _TOUCH * 6,
+    (
+        *(*_TOUCH, "redefine", "rest", *["touch"] * 4, *["publish"] * 3, "plan", "rest"),
+        *("damage", "publish", "plan", "rest", "deploy", "rest", *_TOUCH, "redefine", "rest"),
+    ),
+)
+"""Changes of one column by themselves, which reach all that names the column, and nothing else; and
+changes of code, of several columns, of an output and of a SELECT, each with a rest of its own.
+"""
 
 
 class Simulation:
@@ -253,5 +262,5 @@ def history(seed: int) -> list[Step]:
     drawn = dice.choices(verbs, weights, k=dice.randint(15, 45))
     opening = ["edit", "edit", "edit", "publish", "publish", "plan", "claim", "run", "rest"]
     if seed % 2:
-        drawn = [*_DRILL * 6]
+        drawn = [*_DRILLS[seed // 2 % 2]]
     return [Step(verb, dice.randrange(2**32)) for verb in [*opening, *drawn, "rest"]]
