@@ -174,7 +174,7 @@ class Generator:
         return self.dice.choice([shapes[-1], shapes[0], *shapes])
 
     def _main_read(self, main: Shape) -> tuple[Space, Read]:
-        if GROUPED.name in main.named("text") and self.dice.random() < 0.25:
+        if GROUPED.name in main.named("text") and self.dice.random() < 0.35:
             grouped = replace(GROUPED, keys=self.alphabet)
             rest = main.space if self.dice.random() < 0.4 and len(main.space) < 2 else ()
             target: Space = (grouped, *(d for d in rest if d.name != grouped.name))

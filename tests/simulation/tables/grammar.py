@@ -27,9 +27,14 @@ class Writer:
     other: Shape | None = None
     names: dict[str, set[str]] = field(default_factory=dict)
     features: set[str] = field(default_factory=set)
+    only: dict[str, str] = field(default_factory=dict)
+    """By input, the only number to read."""
 
     def select(self, name: str) -> Select:
-        """Write a SELECT for an output of that name."""
+        """Write a SELECT for an output of that name; every second one names few columns."""
+        if self.dice.random() < 0.5:
+            numbered = (each for each in self._inputs if each.named("number"))
+            self.only = {each.name: self.dice.choice(each.named("number")) for each in numbered}
         shape, text = self.dice.choice(self._forms())(name)
         columns = [column for column, _ in shape.kinds]
         reads = {each.name: self.names.get(each.name, set()) for each in self._inputs}
@@ -233,7 +238,7 @@ class Writer:
         return f"{call}({number})"
 
     def _number(self, source: str, shape: Shape) -> str:
-        numbers = shape.named("number")
+        numbers = [self.only[shape.name]] if shape.name in self.only else shape.named("number")
         if not numbers:
             return str(1 + self.salt % 3)
         one = self._column(source, shape, self.dice.choice(numbers))

@@ -53,15 +53,14 @@ def row_filters_stop_at_every_select(patch: Patch) -> None:
     patch.setattr(engine.lineage.derive, "preserved_columns", lambda *_: {})
 
 
-def a_run_reports_one_changed_column(patch: Patch) -> None:
-    """Of several changed columns, one is reported."""
+def a_run_reports_no_changed_column(patch: Patch) -> None:
+    """A run with some unchanged columns reports none as changed."""
     found = engine.worker.operators.sql.write.changed_columns
 
-    def narrow(*given: Any) -> frozenset[str] | None:
-        columns = found(*given)
-        return columns and frozenset(sorted(columns)[:1])
+    def none_changed(*given: Any) -> frozenset[str] | None:
+        return None if found(*given) is None else frozenset()
 
-    patch.setattr(engine.worker.operators.sql.write, "changed_columns", narrow)
+    patch.setattr(engine.worker.operators.sql.write, "changed_columns", none_changed)
 
 
 def code_outside_the_file_is_not_hashed(patch: Patch) -> None:
@@ -85,7 +84,7 @@ MUTATIONS = {
         derived_lineage_forgets_filters,
         derived_lineage_is_unknown,
         row_filters_stop_at_every_select,
-        a_run_reports_one_changed_column,
+        a_run_reports_no_changed_column,
         code_outside_the_file_is_not_hashed,
     )
 }

@@ -10,6 +10,7 @@ from consumers.manual import invalidate
 from engine.flow.execution.operator_actions import retry
 from engine.flow.execution.reap import reap
 from engine.model.event import SourceEvent
+from engine.model.task import Lease
 from tests.simulation.dimensions import text
 from tests.simulation.history import Step
 from tests.simulation.invariants import Broken, Invariants
@@ -19,7 +20,7 @@ from tests.simulation.tables.edits import Edits
 from tests.simulation.tables.laws import check_at_rest, stuck_jobs
 from tests.simulation.tables.minimal import Change, Changes
 from tests.simulation.tables.stand import Stand
-from tests.simulation.tables.workers import Interrupted, Workers
+from tests.simulation.tables.workers import STATEMENTS, Interrupted, Workers
 from tests.simulation.upstream import brief
 
 PATIENCE = 60
@@ -49,15 +50,20 @@ _WEIGHTS = Counter(
     rest=4,
 )
 _TOUCH = ("touch", "publish", "plan", "rest")
-_DRILLS = (
-    _TOUCH * 6,
-    (
-        *(*_TOUCH, "redefine", "rest", *["touch"] * 4, *["publish"] * 3, "plan", "rest"),
-        *("damage", "publish", "plan", "rest", "deploy", "rest", *_TOUCH, "redefine", "rest"),
-    ),
+_TAKE_IN = ("publish", "publish", "plan")
+_CODE = (
+    *(*_TOUCH, "redefine", "rest", *["touch"] * 4, *["publish"] * 3, "plan", "rest"),
+    *("damage", "publish", "plan", "rest", "deploy", "rest", *_TOUCH, "redefine", "rest"),
 )
-"""Changes of one column by themselves, which reach all that names the column, and nothing else; and
-changes of code, of several columns, of an output and of a SELECT, each with a rest of its own.
+_TROUBLE = (
+    *("edit", "edit", *_TAKE_IN, "claim", "claim", "crash", "edit_during_run"),
+    *("edit_during_run", "expire", "touch", *_TAKE_IN, "claim", "crash", "redefine"),
+    *("claim", "run", "fail", "rest"),
+)
+_DRILLS = (_TOUCH * 6, _CODE, _TOUCH * 6, _TROUBLE * 2)
+"""Changes of one column by themselves, which reach all that names the column, and nothing else;
+changes of code, of several columns, of an output and of a SELECT, each with a rest of its own;
+interrupted and failed runs.
 """
 
 
@@ -144,19 +150,25 @@ class Simulation:
 
     async def edit_during_run(self, dice: Random) -> None:
         """Change a source between two statements of a run."""
-        if not (chosen := self.workers.chosen(dice)):
+        if not (chosen := await self._leased(dice)):
             return
 
         async def edit() -> None:
             await self._edit(dice)
             self.stand.counts["tables: edit during a run"] += 1
 
-        at = dice.randrange(3, 10)
+        at = dice.randrange(STATEMENTS)
         await self.workers.run(*chosen, Interrupted(self.stand.engine.database, at, edit))
+
+    async def _leased(self, dice: Random) -> tuple[Lease, int] | None:
+        """Take a lease; where none is held, claim a task."""
+        if not self.workers.leases:
+            await self.workers.claim(1)
+        return self.workers.chosen(dice)
 
     async def crash(self, dice: Random) -> None:
         """Die in the middle of a run."""
-        if chosen := self.workers.chosen(dice):
+        if chosen := await self._leased(dice):
             await self.workers.crash(dice, *chosen)
 
     async def fail(self, dice: Random) -> None:
@@ -262,5 +274,5 @@ def history(seed: int) -> list[Step]:
     drawn = dice.choices(verbs, weights, k=dice.randint(15, 45))
     opening = ["edit", "edit", "edit", "publish", "publish", "plan", "claim", "run", "rest"]
     if seed % 2:
-        drawn = [*_DRILLS[seed // 2 % 2]]
+        drawn = [*_DRILLS[seed // 2 % len(_DRILLS)]]
     return [Step(verb, dice.randrange(2**32)) for verb in [*opening, *drawn, "rest"]]

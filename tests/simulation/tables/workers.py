@@ -20,7 +20,7 @@ from tests.simulation.tables.content import key_of
 from tests.simulation.tables.minimal import Change, Changes, Rows, differing
 from tests.simulation.tables.stand import Stand
 
-STATEMENTS = 14
+STATEMENTS = 8
 """About the number of statements of a run."""
 
 
