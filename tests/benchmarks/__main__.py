@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [figure…]``: measure here and now, and print a table each."""
+"""``python -m tests.benchmarks [figure…]``: measure and print a table for each figure."""
 
 import asyncio
 import sys

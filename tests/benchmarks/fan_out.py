@@ -1,4 +1,4 @@
-"""One partition of one source changes above 1,000 daily jobs with a year behind them."""
+"""One partition of a source changes above 1,000 daily jobs with a year of partitions."""
 
 from collections.abc import AsyncIterator
 
@@ -20,7 +20,7 @@ _YEAR = """
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:
-    """The jobs beside each other, then one behind the other; and how long nothing takes."""
+    """Figures for the jobs in parallel, in a chain, and for a plan with no work."""
     for shape, world in {"999 beside": star(1_000), "999 in a row": chain(1_000)}.items():
         async with server.database() as database, database.connection() as conn:
             org = await _stand(conn, world)

@@ -1,4 +1,4 @@
-"""One line of the table: what was measured, its target, and a peer measured in the same run."""
+"""A row of the table: measurement, target, and a peer measured in the same run."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Samples = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What does the least of the same work, or the same work elsewhere, in the figure's unit."""
+    """Minimal equivalent work, or the same work in another system, in the figure's unit."""
 
     name: str
     samples: Samples
@@ -22,7 +22,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Samples in ``unit``; of a rate the ``target`` is a floor, of all else a ceiling."""
+    """Samples in ``unit``; for a rate the ``target`` is a minimum, otherwise a maximum."""
 
     name: str
     samples: Samples
@@ -58,13 +58,13 @@ def table() -> Table:
 
 
 def timed(work: Callable[[], object], times: int) -> list[float]:
-    """Milliseconds of each of some calls, after one that warms up."""
+    """Milliseconds of each call, after a warm-up call."""
     work()
     return [_milliseconds(work) for _ in range(times)]
 
 
 async def stopwatch(work: Awaitable[object]) -> float:
-    """Seconds until it is done."""
+    """Elapsed seconds of the body."""
     start = perf_counter()
     await work
     return perf_counter() - start

@@ -1,4 +1,4 @@
-"""From bytes to coalesced invalidations, beside the least that anybody has to do with them."""
+"""From bytes to coalesced invalidations, beside bare decoding."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
@@ -22,12 +22,12 @@ _PARTITION = TopicPartition("t", 0)
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:
-    """10,000 events over forty scopes of one source: rates, and a bare decoding of the bytes."""
+    """10,000 events over forty scopes of one source: rates, and bare decoding of the bytes."""
     world = star(10)
     dataset, lineage = world.datasets[0].name, world.lineage()
     for kind in kinds(dataset):
         ours, bare = [], []
-        for turn in range(_TIMES):  # new messages each, since some of what they say is remembered
+        for turn in range(_TIMES):  # new messages each turn, because formats cache results
             numbers = range(turn * _EVENTS, (turn + 1) * _EVENTS)
             values = [kind.message(dataset, n) for n in numbers]
             records = [_record(n, value) for n, value in enumerate(values)]

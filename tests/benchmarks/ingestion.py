@@ -1,4 +1,4 @@
-"""Source events become durable, coalesced invalidations, beside a COPY of the very rows."""
+"""Source events become durable, coalesced invalidations, beside a COPY of the same rows."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
@@ -20,7 +20,7 @@ _FLOOR = 0.7
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:
-    """Batches of 10,000 events of one source, with its position, over few scopes and over many."""
+    """Batches of 10,000 events of one source, with positions, over few scopes and over many."""
     world = star(10)
     name = world.datasets[0].name
     async with server.database() as database, database.connection() as conn:
@@ -43,7 +43,7 @@ async def _rate(conn: Connection, org: OrgContext, batch: Batch) -> float:
 
 
 async def _copied(conn: Connection) -> float:
-    """Rows in a second into the same table, which they are taken out of first."""
+    """Rows per second of a COPY into the same table, after deleting the copied rows."""
     text = b"".join([part async for part in _parts(conn)])
     await conn.execute("TRUNCATE data_invalidations")
     rate = _EVENTS / await stopwatch(_copy(conn, text))
@@ -79,6 +79,6 @@ def _few(dataset: str, i: int) -> SourceEvent:
 
 
 def _distinct(dataset: str, i: int) -> SourceEvent:
-    """Every other day, so that no two scopes are one."""
+    """Every other day, so that no two scopes merge."""
     day = date(1990, 1, 1) + timedelta(days=2 * i)
     return SourceEvent(dataset=dataset, partitions=(day.isoformat(),), id=f"reload-{i}")

@@ -1,4 +1,4 @@
-"""A lineage of 100,000 datasets: read, kept and planned over, beside a bare graph of its size."""
+"""A lineage of 100,000 datasets: load, memory and planning, beside a bare graph."""
 
 import sys
 from asyncio import create_subprocess_exec
@@ -42,9 +42,9 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
 
 
 def _hundred(*worlds: World) -> list[list[float]]:
-    """Milliseconds to plan a change that hits about a hundred jobs.
+    """Milliseconds to plan a change with about a hundred affected jobs.
 
-    The worlds take turns: whatever else the machine does is done to each of them alike.
+    The worlds alternate, so that other load on the machine affects each alike.
     """
     lineages = [world.lineage() for world in worlds]
     pairs = zip(lineages, worlds, strict=True)
@@ -54,7 +54,7 @@ def _hundred(*worlds: World) -> list[list[float]]:
 
 
 def _with_readers(lineage: Lineage, world: World, count: int) -> tuple[Dataset, int]:
-    """A late dataset that hits at least so many jobs, its own included, and how many."""
+    """A late dataset with at least so many affected jobs, including its own, and their number."""
     graph = lineage.graph()
     for n in range(len(world.jobs) - count, 0, -max(1, count // 100)):
         hit = 1 + len(nx.descendants(graph, world.jobs[n].id))
@@ -70,7 +70,7 @@ def _bfs(lineage: Lineage, dataset: Dataset) -> Peer:
 
 
 async def _in_processes(what: str, url: str) -> tuple[list[float], list[float]]:
-    """Seconds and megabytes that loading took in each of some fresh processes."""
+    """Seconds and megabytes of a load in each of several fresh processes."""
     told = [await _in_process(what, url) for _ in range(_PROCESSES)]
     return [seconds for seconds, _ in told], [megabytes for _, megabytes in told]
 

@@ -1,4 +1,4 @@
-"""From a source's commit to a task that can be claimed, beside a bare NOTIFY."""
+"""From a source's commit to a claimable task, beside a bare NOTIFY."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -50,7 +50,7 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
 
 @asynccontextmanager
 async def _running(database: Database) -> AsyncIterator[OrgContext]:
-    """A source table with two daily jobs behind it, its consumer, and an engine."""
+    """A source table with two daily jobs downstream, its consumer, and an engine."""
     world = star(3)
     async with database.connection() as conn:
         org = await store(conn, world)

@@ -1,4 +1,4 @@
-"""A fresh process that loads a lineage and prints ``[seconds, megabytes]`` that it took."""
+"""A fresh process that loads a lineage and prints ``[seconds, megabytes]``."""
 
 import asyncio
 import sys
@@ -14,12 +14,12 @@ from engine.store.orgs import org_id
 
 
 async def load(conn: Connection) -> object:
-    """All that planning needs."""
+    """Load all the state for planning."""
     return await load_lineage(conn, await org_id(conn, "default"))
 
 
 async def load_bare(conn: Connection) -> object:
-    """Only which job reads from which, as a networkx graph."""
+    """Load only the edges between jobs, as a networkx graph."""
     query = """
         SELECT p.id AS producer, j.id AS reader
         FROM jobs j CROSS JOIN LATERAL unnest(j.input_datasets) AS i (name)
@@ -34,7 +34,7 @@ async def load_bare(conn: Connection) -> object:
 async def measured(
     url: str, work: Callable[[Connection], Awaitable[object]]
 ) -> tuple[float, float]:
-    """Seconds, and growth of resident memory in megabytes while the result is held."""
+    """Seconds, and growth of resident memory in megabytes while the result is alive."""
     async with await Database.open(url) as database, database.connection() as conn:
         process = psutil.Process()
         before, start = process.memory_info().rss, perf_counter()

@@ -1,4 +1,4 @@
-"""Whole sets of partitions go through mappings as intervals, beside the same key by key."""
+"""Whole sets of partitions mapped as intervals, beside the same mapping key by key."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta

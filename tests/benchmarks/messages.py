@@ -1,4 +1,4 @@
-"""What topics hold: messages over forty scopes of one source, and how each kind is read."""
+"""Contents of topics: messages over forty scopes of one source, with their decoders."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tests.support.bindings import bound
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``decode`` is the least that anybody has to do with a message."""
+    """``decode`` is the minimal work for a message."""
 
     name: str
     message: Callable[[str, int], bytes]
@@ -22,7 +22,7 @@ class Kind:
 
 
 def kinds(dataset: str) -> tuple[Kind, ...]:
-    """Knockon's own events, decoded to structs, and Debezium's, which are decoded to dicts."""
+    """Knockon's own events, decoded to structs, and Debezium's, decoded to dicts."""
     debezium = bound(
         "debezium",
         known=("id", "ordered_at", "status", "amount", "notes"),

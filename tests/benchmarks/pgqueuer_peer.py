@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 
 
 async def drained_per_second(url: str, jobs: int, batch: int) -> float:
-    """Enqueue jobs that do nothing, and drain them in batches."""
+    """Enqueue no-op jobs and drain them in batches."""
     async with await AsyncConnection.connect(url, autocommit=True) as connection:
         driver = PsycopgDriver(connection)
         queries = Queries(driver)

@@ -1,4 +1,4 @@
-"""One change planned: how long the pure planner takes, how long the rest, and COPY's ceiling."""
+"""One planned change: duration of the pure planner, duration of the rest, and COPY's limit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Planning:
 async def measure(
     conn: Connection, org: OrgContext, dataset: Dataset, days: Sequence[str]
 ) -> Planning:
-    """Have one partition of a dataset change on each of these days, and plan it."""
+    """Change one partition of a dataset on each of these days, and plan it."""
     for table in _WRITTEN:
         await conn.execute(f"CREATE TABLE ceiling_{table} (LIKE {table} INCLUDING ALL)".encode())
     lineage = await org.lineage(conn)
@@ -48,7 +48,7 @@ async def measure(
 
 
 def pure_seconds(lineage: Lineage, dataset: Dataset, day: str) -> float:
-    """How long the planner takes for one partition."""
+    """Duration of the planner for one partition."""
     changed = Invalidation(UUID(int=1), dataset.id, dataset.version, "change", day)
     start = perf_counter()
     pure_plan(lineage, [changed], existing_from({}))
@@ -71,7 +71,7 @@ async def _measure_one(
 
 
 async def _copy_again(conn: Connection, plan_id: UUID) -> float:
-    """Seconds that COPY takes for the rows of a plan, into tables with the same indexes."""
+    """Seconds of a COPY of a plan's rows, into tables with the same indexes."""
     rows = {table: await _dump(conn, table, plan_id) for table in _WRITTEN}
     start = perf_counter()
     async with conn.transaction(), conn.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""The server that all figures of a run share; each takes a fresh database on it."""
+"""The server shared by all figures of a run; each figure uses a fresh database."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,7 +13,7 @@ from tests.support.servers import postgres_server
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running PostgreSQL and the name of a migrated database on it."""
+    """A running PostgreSQL and the name of a migrated database."""
 
     url: str
     template: str
@@ -28,7 +28,7 @@ class Server:
 
 @contextmanager
 def server() -> Iterator[Server]:
-    """Start a server of our own, as tests do."""
+    """Start a dedicated server, as in the tests."""
     with TemporaryDirectory(prefix="knockon-bench-", ignore_cleanup_errors=True) as made:
         home = Path(made)
         home.chmod(0o755)  # the server may run as another user than root

@@ -1,4 +1,4 @@
-"""A synthetic lineage written straight into the tables, as a deploy of it would have left them."""
+"""A synthetic lineage written straight into the tables, in the state after a deploy."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -64,10 +64,12 @@ def _inputs(job: Job) -> list[dict[str, Any]]:
 
 
 async def store(conn: Connection, world: World, slug: str = "default") -> OrgContext:
-    """Write a lineage as what an org serves."""
+    """Write a lineage as the current versions of an org."""
     org, dag_version = await ensure_org(conn, slug), uuid4()
     async with conn.transaction():
-        await conn.execute("SET LOCAL session_replication_role = replica")  # spares foreign keys
+        await conn.execute(
+            "SET LOCAL session_replication_role = replica"
+        )  # skips foreign key checks
         await conn.execute(
             "INSERT INTO dag_versions (id, org_id, dag_name, yaml_hash, content)"
             " VALUES (%s, %s, 'world', '', '{}')",

@@ -1,4 +1,4 @@
-"""Messages of a Kafka topic become durable invalidations, beside a loop that only reads."""
+"""Messages of a Kafka topic become durable invalidations, beside a loop of bare reads."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ _FLOOR = 0.6
 
 
 class Sink:
-    """Writes batches as `knockon consume` does, and knows when enough messages are there."""
+    """Writes batches like `knockon consume`, and signals the expected number of messages."""
 
     def __init__(self, database: Database, org: OrgContext) -> None:
         self._database = database
@@ -65,7 +65,7 @@ class Sink:
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:
-    """Messages over forty scopes of one source: the rates, and what a million of them keep."""
+    """Messages over forty scopes of one source: the rates, and the memory held after a million."""
     with TemporaryDirectory(prefix="knockon-kafka-") as directory:
         try:
             with apache_kafka(Path(directory)) as broker:
@@ -88,7 +88,7 @@ async def _figures(server: Server, broker: Broker) -> AsyncIterator[Figure]:
 
 
 async def _rate(broker: Broker, sink: Sink, kind: Kind, dataset: str) -> Figure:
-    """What is taken in within a second, beside what is only read, by turns."""
+    """Messages ingested per second, beside bare reads, alternating."""
     topic = await _filled(broker, kind, dataset, _MESSAGES)
     ours, bare = [], []
     for n in range(_TIMES):
@@ -100,7 +100,7 @@ async def _rate(broker: Broker, sink: Sink, kind: Kind, dataset: str) -> Figure:
 
 
 async def _memory(broker: Broker, sink: Sink, kind: Kind, dataset: str) -> Figure:
-    """Resident memory after all messages, beside that after the first tenth of them."""
+    """Resident memory after all messages, and after the first tenth."""
     topic = await _filled(broker, kind, dataset, _MANY)
     async with _consuming(broker, sink, topic, kind, "memory"):
         await sink.until(_MANY // 10)
@@ -136,7 +136,7 @@ async def _send(
 
 
 async def _read_only(broker: Broker, topic: str, kind: Kind) -> float:
-    """Messages in a second by the least: fetch, decode, and forget."""
+    """Messages per second of a minimal loop: fetch, decode, discard."""
     client = AIOKafkaConsumer(**broker.connection, auto_offset_reset="none")
     partitions = [TopicPartition(topic, n) for n in range(_PARTITIONS)]
     async with client:
@@ -159,7 +159,7 @@ async def _decode_some(client: AIOKafkaConsumer, kind: Kind) -> int:
 
 
 async def _taken_in(broker: Broker, sink: Sink, topic: str, kind: Kind, n: int) -> float:
-    """Messages in a second, from the first batch on, as of the others: joining is not counted."""
+    """Messages per second from the first batch on, as in the other loops: joining is excluded."""
     sink.taken = 0
     async with _consuming(broker, sink, topic, kind, f"rate-{kind.name}-{n}"):
         await sink.until(1)

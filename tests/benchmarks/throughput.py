@@ -26,7 +26,7 @@ _SHAPES: dict[str, tuple[World, str]] = {
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:
-    """Each task with the version of its one input and one output partition, by one worker."""
+    """Each task with the version of its only input and one output partition, by one worker."""
     for batch in _BATCHES:
         async with server.database() as database:
             rates = [await drained_per_second(database.url, 10_000, batch) for _ in range(_ROUNDS)]
@@ -49,7 +49,7 @@ async def _per_second(
     await invalidate(conn, org, changed)
     planned = await plan(conn, org)
     assert planned is not None
-    await conn.execute("VACUUM ANALYZE")  # as a server that is not meant for tests does
+    await conn.execute("VACUUM ANALYZE")  # as autovacuum does outside of tests
     done, start = 0, perf_counter()
     while leases := await claim(conn, org, Claimant("bench"), batch):
         completed = await complete_all(conn, org, [_completion(lease) for lease in leases])

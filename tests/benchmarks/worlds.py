@@ -17,7 +17,7 @@ DAILY = '{"dt":{"time":"day"}}'
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a lineage is built from; job n makes dataset n, and the first ones are sources."""
+    """Blueprint of a lineage; job n makes dataset n, and the first jobs are sources."""
 
     datasets: list[Dataset]
     jobs: list[Job]
@@ -30,7 +30,7 @@ class World:
 def layered(jobs: int, inputs: int, columns: int, window: int = 1000, seed: int = 0) -> World:
     """Each job reads up to ``inputs`` datasets out of the ``window`` before its own.
 
-    ``columns`` is the number of column edges over all. The first hundredth of jobs are sources.
+    ``columns`` is the total number of column edges. The first hundredth of jobs are sources.
     """
     random = Random(seed)
     sources = max(1, jobs // 100)
@@ -42,14 +42,14 @@ def layered(jobs: int, inputs: int, columns: int, window: int = 1000, seed: int 
 
 
 def chain(jobs: int, seed: int = 0) -> World:
-    """One source, and each job reads the one before it."""
+    """One source, and each job reads its predecessor."""
     random = Random(seed)
     datasets = [_dataset(n, random) for n in range(jobs)]
     return World(datasets, [_job(datasets, n, [n - 1][:n], random) for n in range(jobs)], [])
 
 
 def star(jobs: int, columns: Sequence[str] = (), seed: int = 0) -> World:
-    """One source that all the other jobs read, each one of ``columns`` if there are any."""
+    """One source read by all other jobs, each reading one of ``columns`` if given."""
     random = Random(seed)
     datasets = [_dataset(n, random) for n in range(jobs)]
     made = [_job(datasets, n, [0][:n], random) for n in range(jobs)]

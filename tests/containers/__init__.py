@@ -1,5 +1,6 @@
 """The compose file and the image on a real Docker engine: `make containers`.
 
-`docker` finds an engine or starts a private one, `standins` builds images where no registry is
-reachable, `stack` drives Compose, and `scenario` is the test. Nothing here runs with `make test`.
+`docker` finds an engine or starts a private engine, `standins` builds images for machines without
+access to a registry, `stack` drives Compose, and `scenario` is the test. `make test` runs none of
+these modules.
 """

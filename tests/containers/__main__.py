@@ -1,6 +1,6 @@
 """`make containers`: the compose scenario, then the tests on servers in containers.
 
-Without an engine, or without images for it, it prints the reason and succeeds.
+Without an engine or images, print the reason and succeed.
 """
 
 import json
@@ -31,7 +31,7 @@ class _Handing:
 
 
 def main() -> int:
-    """Run the scenario, and then the given tests, by default all that use PostgreSQL or Kafka."""
+    """Run the scenario, then the given tests, by default all tests with PostgreSQL or Kafka."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "knockon"
     tests = sys.argv[1:] or [str(_TESTS / name) for name in _ON_CONTAINERS]
     try:
@@ -40,7 +40,7 @@ def main() -> int:
             os.environ["KNOCKON_TEST_LOG"] = str(cache / "compose.log")
             if engine is not None:
                 provide_images()
-                os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # an image of its own
+                os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # Ryuk needs a further image
             failed = pytest.main(["-vv", "-s", str(_HERE / "scenario.py")], [_Handing(engine)])
             return int(failed) or _on_containers(tests)
     except ServiceUnavailable as reason:

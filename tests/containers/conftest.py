@@ -1,4 +1,4 @@
-"""The engine that `make containers` has started, if it is a private one."""
+"""The private engine started by `make containers`, if any."""
 
 import pytest
 

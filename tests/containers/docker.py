@@ -1,4 +1,4 @@
-"""A Docker engine: the one that is reachable, or a private one that ends with the tests."""
+"""A Docker engine: a reachable engine, or a private engine that ends with the tests."""
 
 import os
 import shutil
@@ -25,9 +25,9 @@ _MISSING = (
 
 
 class PrivateEngine:
-    """A dockerd on a socket of its own, so that nothing else on the machine uses it by accident.
+    """A dockerd on a private socket, so that other programs cannot use it by accident.
 
-    Its images stay in `directory`. Raises ServiceUnavailable where it cannot run.
+    Images stay in `directory`. Raises ServiceUnavailable if dockerd cannot run.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -41,7 +41,7 @@ class PrivateEngine:
         self.host = f"unix://{directory}/docker.sock"
 
     def start(self) -> Self:
-        """Start it on its images and containers, and return when it answers."""
+        """Start dockerd on its existing images and containers, and return when it responds."""
         where = self._directory
         (where / "pid").unlink(missing_ok=True)
         options = [
@@ -58,14 +58,14 @@ class PrivateEngine:
         return self
 
     def stop(self) -> None:
-        """Stop it and its containers."""
+        """Stop dockerd and its containers."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(_STOP_SECONDS)
             self._process = None
 
     def kill(self, containers: list[int]) -> None:
-        """Kill it, its containerd and the main processes of its containers, as a power cut does."""
+        """Kill dockerd, containerd and the containers' main processes, as a power cut does."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(_STOP_SECONDS)
@@ -74,7 +74,7 @@ class PrivateEngine:
         for pid in [int(record.read_text()), *containers]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        # A reboot empties /run; dockerd would wait for a containerd whose zombie is still there.
+        # A reboot empties /run; dockerd would wait for the zombie of its old containerd.
         record.unlink()
 
     @property
@@ -100,7 +100,7 @@ ENGINE = pytest.StashKey[PrivateEngine | None]()
 
 @contextmanager
 def docker_engine(directory: Path) -> Iterator[PrivateEngine | None]:
-    """Have DOCKER_HOST name an engine; yields it if it is private. Raises ServiceUnavailable."""
+    """Set DOCKER_HOST to an engine; yields a private engine. Raises ServiceUnavailable."""
     if docker_answers():
         yield None
         return

@@ -1,4 +1,4 @@
-"""The stack of the compose file, as docs/how-to/compose.md uses it, through every kind of restart.
+"""The stack of the compose file, as in docs/how-to/compose.md, through every kind of restart.
 
 The tests share one stack and run in order: `make containers` starts them, not `make test`.
 """
@@ -84,7 +84,7 @@ def test_a_published_event_has_its_readers_recomputed(stack: Stack) -> None:
 
 
 def test_a_change_of_an_attached_table_reaches_its_readers(stack: Stack) -> None:
-    """As the README does, with the commands of the how-to page."""
+    """As in the README, with the commands of the how-to page."""
     example = ROOT / "examples" / "minimal"
     sources = (example / "sources.sql").read_text()
     database = ("--username", "postgres", "--dbname", "knockon")
@@ -228,7 +228,7 @@ def price_of_tea(stack: Stack) -> str | None:
 def _value(stack: Stack, query: str) -> str | None:
     try:
         return stack.sql(query)
-    except AssertionError:  # not built yet, or the server is away
+    except AssertionError:  # not built yet, or the server is down
         return None
 
 

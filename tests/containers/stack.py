@@ -1,4 +1,4 @@
-"""Compose, and the stack that it runs for the tests."""
+"""Compose and the stack under test."""
 
 import json
 import os
@@ -22,13 +22,13 @@ _VERSION = "v2.40.3"
 
 @dataclass
 class Stack:
-    """The stack of the compose file under a project name of its own."""
+    """The stack of the compose file under a separate project name."""
 
     compose: list[str]
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, *args: str, stdin: str = "", code: int = 0) -> str:
-        """Run a command of Compose and return its output; it must exit with ``code``."""
+        """Run a command of Compose and return its output; the exit status must be ``code``."""
         command = [*self.compose, "--file", str(FILE), "--project-name", _PROJECT, *args]
         environment = os.environ | {"DOCKER_BUILDKIT": "0", "COMPOSE_BAKE": "false"}
         done = subprocess.run(
@@ -49,16 +49,16 @@ class Stack:
         return self("exec", "-T", "engine", "knockon", *args, stdin=stdin, code=code)
 
     def sql(self, statement: str) -> str:
-        """Run SQL in the database's container and return its rows."""
+        """Run SQL in the database's container and return the rows."""
         psql = ("psql", "--username", "postgres", "-At", "--command", statement, "knockon")
         return self("exec", "-T", "postgres", *psql).strip()
 
     def container(self, service: str) -> str:
-        """The id of a service's container, also of one that has stopped."""
+        """The container id of a service, running or stopped."""
         return self("ps", "--all", "--quiet", service).split()[0]
 
     def state(self, service: str) -> Any:
-        """State of a service's container: its process, its health, its exit code."""
+        """State of a service's container: process, health, exit code."""
         return inspect(self.container(service))["State"]
 
     def health(self, service: str) -> str:
@@ -66,7 +66,7 @@ class Stack:
         return str(self.state(service).get("Health", {}).get("Status"))
 
     def is_healthy(self) -> bool:
-        """Whether every service runs, and every check passes."""
+        """Check that every service runs and every health check passes."""
         return all(self.health(name) == "healthy" for name in services() if name != "migrate")
 
 
@@ -77,7 +77,7 @@ def inspect(what: str) -> Any:
 
 
 def until(condition: Callable[[], bool], what: str) -> float:
-    """Wait for a condition; returns the seconds that it took."""
+    """Wait for a condition; returns the elapsed seconds."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < _PATIENCE_SECONDS, f"never came true: {what}"
@@ -86,7 +86,7 @@ def until(condition: Callable[[], bool], what: str) -> float:
 
 
 def compose_command(cache: Path) -> list[str]:
-    """Compose of this machine, or built from its release by Go. Raises ServiceUnavailable."""
+    """The installed Compose, or a build of its release by Go. Raises ServiceUnavailable."""
     if not subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
         return ["docker", "compose"]
     built = cache / f"docker-compose-{_VERSION}"

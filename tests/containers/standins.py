@@ -1,8 +1,8 @@
-"""Stand-ins for the public images, for machines that reach no image registry.
+"""Stand-ins for the public images, for machines without access to an image registry.
 
-They are built on a private engine only, under the names that the compose file and the Dockerfile
-use. Each differs from the original in its packaging, not in its interface: user, volume, ports,
-environment and paths are the same.
+Stand-ins are built on a private engine only, under the names in the compose file and the
+Dockerfile. Only the packaging differs from the original images: user, volume, ports, environment
+and paths are the same.
 """
 
 import os
@@ -26,7 +26,7 @@ _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def provide_images() -> None:
-    """Pull what is missing, or build its stand-in. Raises ServiceUnavailable."""
+    """Pull missing images, or build their stand-ins. Raises ServiceUnavailable."""
     contexts: dict[str, tuple[str, Callable[[Path], None]]] = {
         _python(): ("python", lambda _: None),
         image_of("postgres"): ("postgres", _copy_server),
@@ -66,7 +66,7 @@ def _fetch_jars(context: Path) -> None:
 
 
 def _provide_base() -> None:
-    """Debian, with the certificate authorities that this machine trusts."""
+    """Debian, with the certificate authorities of the host."""
     if _is_present(_BASE):
         return
     if shutil.which("debootstrap") is None:

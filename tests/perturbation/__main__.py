@@ -1,6 +1,6 @@
-"""`make perturb`: check the lineage of generated queries for some time.
+"""`make perturb`: check the lineage of generated queries for a limited time.
 
-Prints a seed for every query with a wrong lineage, and fails if there was one.
+Prints a seed for every query with wrong lineage, and fails if any was found.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from tests.support.servers import postgres_server
 
 
 def main() -> int:
-    """Run until the time is over; the number of wrong lineages decides the exit status."""
+    """Run until the time is over; the exit status reflects the number of wrong lineages."""
     parser = argparse.ArgumentParser(prog="python -m tests.perturbation", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(2**32))

@@ -21,19 +21,19 @@ _MAX_ROWS = 10_000
 
 @dataclass
 class Oracle:
-    """Checks generated queries; ``counts`` tells how many were of which kind."""
+    """Checker of generated queries; ``counts`` has the number of queries by kind."""
 
     conn: psycopg.Connection
     counts: Counter[str] = field(default_factory=Counter)
 
     def prepare(self) -> None:
-        """Create the tables, in a schema of their own."""
+        """Create the tables, in a separate schema."""
         self.conn.execute("CREATE SCHEMA oracle; SET search_path = oracle")
         create(self.conn, TABLES)
         self.conn.execute("SET statement_timeout = '300ms'")
 
     def check(self, seed: int) -> list[str]:
-        """What is wrong with the lineage of one query."""
+        """Errors in the lineage of one query."""
         random = Random(seed)
         text = (TypedWriter(random) if seed % 4 else Writer(random)).query()
         self.counts["written"] += 1
@@ -44,7 +44,7 @@ class Oracle:
         return [f"{each}\nseed {seed}: {text}" for each in found]
 
     def _accepted(self, text: str) -> tuple[str, ...]:
-        """The columns of a query; none where it is invalid or PostgreSQL fails on it."""
+        """The columns of a query; none if it is invalid or PostgreSQL fails on it."""
         try:
             return columns_of(self.conn, text)
         except psycopg.Error as error:  # such as "unsupported join alias expression" of its planner
@@ -57,7 +57,7 @@ class Oracle:
             yield f"the columns are {names}, not {columns}"
 
     def _dependencies(self, text: str) -> Iterator[str]:
-        """PostgreSQL's record of the columns that a view uses."""
+        """PostgreSQL's record of the columns used by a view."""
         theirs, met = recorded(self.conn, text), traced(text, TABLES)
         self.counts["views"] += theirs is not None
         if theirs is None or met is None:
@@ -73,7 +73,7 @@ class Oracle:
                 yield f"missing in the lineage: {sorted(missing)}"
 
     def _changes(self, text: str, random: Random) -> Iterator[str]:
-        """Another value in one column, and the outputs that come out otherwise."""
+        """A changed value in one column, and the outputs with changed results."""
         tried = query(text, text, TABLES)
         self.counts["with lineage"] += None not in tried.maps.values()
         corpus = Corpus(TABLES, (tried,))
@@ -83,7 +83,7 @@ class Oracle:
         try:
             for each in violations(self.conn, corpus, random, rounds=1, tries=6):
                 yield f"{each.changed} changes the result beyond its lineage: not only {each.clean}"
-        except psycopg.Error as error:  # data on which the query itself fails, or runs for too long
+        except psycopg.Error as error:  # the query fails on this data, or runs for too long
             self.counts[type(error).__name__] += 1
 
     def _is_short(self, corpus: Corpus, random: Random) -> bool:

@@ -1,4 +1,4 @@
-"""Formats bound to a dataset as a DAG file would."""
+"""Formats bound to a dataset as in a DAG file."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def bound(
     schemas: Schemas | None = None,
     **source: Any,
 ) -> Format:
-    """The format of a topic that is bound to the dataset `orders`, whose columns are `known`."""
+    """The format of a topic bound to the dataset `orders` with the columns `known`."""
     spec = {"kind": "kafka", "topic": "t", "format": name, "dataset": "orders", **source}
     feed = Feed(
         KafkaSource.model_validate(spec),

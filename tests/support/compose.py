@@ -1,4 +1,4 @@
-"""The compose file, so that tests run on the images that it names."""
+"""The compose file, so that tests run on the images it names."""
 
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ FILE = ROOT / "docker-compose.yml"
 
 @cache
 def services() -> dict[str, dict[str, Any]]:
-    """The services by name, with their anchors resolved and their variables left as written."""
+    """The services by name, with anchors resolved and variables left as written."""
     found: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
     return found
 

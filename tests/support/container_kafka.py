@@ -1,4 +1,4 @@
-"""Apache Kafka in a container, of the image that the compose file names."""
+"""Apache Kafka in a container, from the image in the compose file."""
 
 import time
 from pathlib import Path
@@ -18,9 +18,9 @@ _DATA = "/var/lib/kafka/data"
 
 
 class ContainerKafka(SecureBroker):
-    """A broker whose ports have the same numbers in the container and on this machine.
+    """Broker with the same port numbers in the container and on the host.
 
-    So an address that it advertises is valid on both sides.
+    An advertised address is therefore valid on both sides.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -78,7 +78,7 @@ class ContainerKafka(SecureBroker):
             time.sleep(0.1)
 
     def _create_user(self) -> None:
-        """Create the SCRAM user; the image formats its storage without one."""
+        """Create the SCRAM user; the image formats its storage without users."""
         done = self._container.exec(
             [
                 "/opt/kafka/bin/kafka-configs.sh",
@@ -92,6 +92,6 @@ class ContainerKafka(SecureBroker):
 
 
 def _variable(name: str) -> str:
-    """The environment variable that sets a property: ___ is a dash, __ is _, _ is a dot."""
+    """The environment variable of a broker property: ___ is a dash, __ is _, _ is a dot."""
     escaped = name.replace("_", "__").replace("-", "___").replace(".", "_")
     return f"KAFKA_{escaped.upper()}"

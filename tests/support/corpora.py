@@ -1,4 +1,4 @@
-"""Families of SQL over the same tables, in `tests/support/sqlcorpus`, and that of the flights."""
+"""Families of SQL over shared tables in `tests/support/sqlcorpus`, and the flights example."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Tables = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Query:
-    """A SELECT; ``maps`` is by table what each column of it is predicted to shape, None unknown."""
+    """A SELECT; ``maps`` has, by table, the predicted outputs of each column, None if unknown."""
 
     name: str
     text: str
@@ -43,20 +43,20 @@ class Corpus:
 
 
 def load(conn: psycopg.Connection, name: str) -> Corpus:
-    """Make a corpus's tables, empty, and derive the lineage of its queries."""
+    """Create a corpus's empty tables and derive the lineage of its queries."""
     conn.execute(f"CREATE SCHEMA {SCHEMA}; SET search_path = {SCHEMA}")
     return _flights(conn) if name == "flights" else _files(conn, _HERE / name)
 
 
 def create(conn: psycopg.Connection, tables: Tables) -> None:
-    """Make tables, empty."""
+    """Create empty tables."""
     for table, columns in tables.items():
         listed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         conn.execute(f"CREATE TABLE {table} ({listed})".encode())
 
 
 def columns_of(conn: psycopg.Connection, text: str) -> tuple[str, ...]:
-    """The columns that a SELECT gives; none where it is not sound."""
+    """The columns of a SELECT's result; none if the query is invalid."""
     try:
         cursor = conn.execute(text.encode())
     except psycopg.ProgrammingError:
@@ -72,7 +72,7 @@ def _files(conn: psycopg.Connection, folder: Path) -> Corpus:
 
 
 def query(name: str, text: str, tables: Tables) -> Query:
-    """A SELECT with the lineage derived from it."""
+    """A SELECT with its derived lineage."""
     inputs = {table: Relation.of_input(table, columns) for table, columns in tables.items()}
     found = derive(text, inputs, {})
     maps: dict[str, ColumnMap | None] = dict.fromkeys(found.named or tables)
@@ -87,7 +87,7 @@ def query(name: str, text: str, tables: Tables) -> Query:
 
 
 def _flights(conn: psycopg.Connection) -> Corpus:
-    """The jobs of the example over tables of their inputs' types, with the deployed lineage."""
+    """The jobs of the example over tables with their input types, with the deployed lineage."""
     dag = compile_dag(parse_dag((_FLIGHTS / "flights.yaml").read_text(), where="flights.yaml"), {})
     sources = (_FLIGHTS / "sources.sql").read_text().replace("nyc", SCHEMA)
     conn.execute(sources.replace("NOT NULL", "").encode())
@@ -99,7 +99,7 @@ def _flights(conn: psycopg.Connection) -> Corpus:
 
 
 def _made_by(text: str | None, dataset: str, dag: CompiledDag) -> Iterator[sql.Composable]:
-    """A table as the sql operator makes it, of the SELECT's columns and those of the partition."""
+    """A table as created by the sql operator: the SELECT's columns and the partition's columns."""
     if text is None:
         return
     table = sql.Identifier(dataset)

@@ -1,4 +1,4 @@
-"""Fresh databases for tests, each a copy of one that was migrated once."""
+"""Fresh databases for tests, copied from a template that is migrated once."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from engine.store.migrate import migrate
 
 @contextmanager
 def fresh_database(server_url: str, template: str = "template1") -> Iterator[str]:
-    """Yield the address of a new copy of `template`, dropped afterwards, sessions and all."""
+    """Yield the address of a new copy of `template`, dropped afterwards, open sessions included."""
     name = f"knockon_test_{uuid4().hex}"
     create = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
     _execute(server_url, create.format(Identifier(name), Identifier(template)))
@@ -28,26 +28,26 @@ def fresh_database(server_url: str, template: str = "template1") -> Iterator[str
 
 @contextmanager
 def migrated_template(server_url: str) -> Iterator[str]:
-    """Yield the name of a database that has the whole schema and nobody connected to it."""
+    """Yield the name of a database with the whole schema and no open connections."""
     with fresh_database(server_url) as url:
         asyncio.run(migrate(url, grants_named_tables=True))
         yield database_name(url)
 
 
 def with_database(url: str, name: str) -> str:
-    """The same server's address, with another database."""
+    """The address of another database on the same server."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 def _with_search_path(url: str) -> str:
-    """The address, with a search path for the tests' own statements; the engine's need none."""
+    """The address with a search path for the tests' own statements; the engine needs none."""
     parts = urlsplit(url)
     path = urlencode({"options": "-c search_path=public,knockon"}, quote_via=quote)
     return parts._replace(query=f"{parts.query}&{path}" if parts.query else path).geturl()
 
 
 def database_name(url: str) -> str:
-    """The database that an address names."""
+    """The database name in an address."""
     return urlsplit(url).path.removeprefix("/")
 
 

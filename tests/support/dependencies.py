@@ -1,4 +1,4 @@
-"""The columns that PostgreSQL records as used by a view, against those that the tracer has read."""
+"""The columns recorded by PostgreSQL as used by a view, against those read by the tracer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RECORDED = """
 
 
 class _Recorder(Tracer):
-    """Collects the reads of every part, also of those that no output column shows."""
+    """Collector of the reads of every part, including parts without an output column."""
 
     def __init__(self, root: exp.Expr, whole: Reads) -> None:
         super().__init__(root, whole)
@@ -57,7 +57,7 @@ def recorded(conn: psycopg.Connection, text: str) -> Columns | None:
 
 
 def traced(text: str, tables: Tables) -> Columns | None:
-    """All columns that the tracer has read on its way; None where the query is unresolved."""
+    """All columns read by the tracer; None if the query is unresolved."""
     inputs = {table: Relation.of_input(table, columns) for table, columns in tables.items()}
     try:
         tracer = _Recorder(parse(text).query, NOTHING)
@@ -73,7 +73,7 @@ def derived(lineage: Mapping[str, Reads], tables: Tables) -> Columns:
 
 
 def is_flat(text: str) -> bool:
-    """Whether the query is a single SELECT, so that all columns it names shape its result."""
+    """Check for a single SELECT, in which every named column shapes the result."""
     query = parse(text).query
     ends_in_order = query.args.get("order") is not None and query.args.get("limit") is None
     return not ends_in_order and len(list(query.find_all(exp.Query, exp.Values))) == 1

@@ -1,4 +1,4 @@
-"""What tests of the Kafka consumer have beside it: a ledger in PostgreSQL, topics, a group."""
+"""Fixtures beside the Kafka consumer: a ledger in PostgreSQL, topics, a group."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -36,11 +36,11 @@ PATIENCE_SECONDS = 60
 
 
 class Ledger:
-    """Writes batches as ingest does, and tells who waits for them.
+    """Writes batches like ingest, and notifies waiting tests.
 
     `events` are (stream, position, note) and `rejections` (stream, position, payload, error), in
-    the order of their writing; `overtaken` counts the batches refused. `before` runs ahead of each
-    write and may raise.
+    writing order; `overtaken` counts the refused batches. `before` runs ahead of each write and may
+    raise.
     """
 
     def __init__(self, database: Database) -> None:
@@ -104,7 +104,7 @@ class Ledger:
             )
 
     async def until(self, events: int = 0, rejections: int = 0, batches: int = 0) -> None:
-        """Return when at least that many are in the database."""
+        """Return when the counts in the database are at least the given numbers."""
 
         async def enough() -> bool:
             self.events = await self._rows("SELECT stream, position, note FROM heard ORDER BY n")
@@ -129,7 +129,7 @@ class Ledger:
 
 
 def _told(received: Received) -> Iterator[tuple[Delivery, str | None]]:
-    """Each event with its note, which sets apart those that say the same."""
+    """Each event with its note, because events with the same scope are merged."""
     first, *rest = received.deliveries
     yield first, received.event.note
     for each in rest:
@@ -159,7 +159,7 @@ async def delete_topic(broker: Broker, name: str) -> None:
 
 
 class Topic:
-    """A topic, and a producer to it."""
+    """A topic with a producer."""
 
     def __init__(self, name: str, producer: AIOKafkaProducer) -> None:
         self.name = name
@@ -169,7 +169,7 @@ class Topic:
         return f"kafka/{self.name}/{partition}"
 
     async def grow(self, broker: Broker, total: int) -> None:
-        """Have it grow to so many partitions, and return when messages can be sent to them."""
+        """Increase the number of partitions, and return when all accept messages."""
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
         await admin.start()
         try:
@@ -184,7 +184,7 @@ class Topic:
                     return
 
     async def configure(self, broker: Broker, **settings: str) -> None:
-        """Set some of its settings."""
+        """Change settings of the topic."""
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
         await admin.start()
         try:
@@ -201,7 +201,7 @@ class Topic:
             )
 
     async def send_at(self, moment: datetime, note: str) -> None:
-        """Produce an event as if it were that late."""
+        """Produce an event with this timestamp."""
         value = msgspec.json.encode({"dataset": "flights", "note": note})
         await self._producer.send_and_wait(
             self.name, value, partition=0, timestamp_ms=int(moment.timestamp() * 1000)
@@ -215,14 +215,14 @@ class Topic:
         )
 
     async def send_with_bad_header(self, note: str, partition: int = 0) -> None:
-        """Produce an event whose header's name is not UTF-8, which producers do not let pass."""
+        """Produce an event with a header name that is not UTF-8, bypassing the producer's check."""
         value = msgspec.json.encode({"dataset": "flights", "note": note})
         batch = self._producer.create_batch()
         batch.append(key=b"k", value=value, timestamp=None, headers=[("name", b"")])
         batch.close()
         raw = batch._build()
         raw[bytes(raw).index(b"name")] = 0xFF
-        raw[17:21] = crc32c(bytes(raw[21:])).to_bytes(4, "big")  # checksum of what follows it
+        raw[17:21] = crc32c(bytes(raw[21:])).to_bytes(4, "big")  # checksum of the remaining bytes
         await (await self._producer.send_batch(batch, self.name, partition=partition))
 
 
@@ -230,7 +230,7 @@ class Topic:
 async def topic_on(
     broker: Broker, partitions: int = 1, *, name: str | None = None
 ) -> AsyncIterator[Topic]:
-    """Make a topic, under a new name unless one is given, and a producer to it."""
+    """Create a topic, under a new name by default, with a producer."""
     name = name or f"changes-{uuid4().hex[:8]}"
     await broker.create_topic(name, partitions)
     producer = AIOKafkaProducer(**broker.connection, max_request_size=20_000_000)
@@ -242,9 +242,9 @@ async def topic_on(
 
 
 def settings(broker: Broker, topic: str, **changes: Any) -> KafkaSettings:
-    """Settings for tests: a group of the topic's own, and no waiting about.
+    """Settings for tests: a group of the topic's own, and no delays.
 
-    The embedded broker takes the session timeout as the time to wait for further members.
+    The embedded broker uses the session timeout as the time to wait for further members.
     """
     usual = {
         "bootstrap_servers": broker.bootstrap_servers,
@@ -258,7 +258,7 @@ def settings(broker: Broker, topic: str, **changes: Any) -> KafkaSettings:
 
 @asynccontextmanager
 async def running(consumer: KafkaConsumer) -> AsyncIterator[None]:
-    """Run the consumer meanwhile, and stop it in good order."""
+    """Run the consumer during the body, and stop it cleanly."""
     stop = asyncio.Event()
     task = asyncio.create_task(consumer.run(stop))
     try:

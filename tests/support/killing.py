@@ -1,4 +1,4 @@
-"""SIGKILL for a PostgreSQL server and all of its processes, as a machine that fails does it."""
+"""SIGKILL for a PostgreSQL server and all of its processes, like a machine failure."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from engine.embedded.postgres import EmbeddedPostgres
 
 
 def kill_postgres(server: EmbeddedPostgres) -> int:
-    """Kill it, and say how many processes that were; it may then be started again."""
+    """Kill the server and return the number of its processes; a restart is possible."""
     postmaster = int((server.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
     family = [postmaster, *_children(postmaster)]
     for pid in family:

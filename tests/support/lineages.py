@@ -1,4 +1,4 @@
-"""Small lineages in few words, and plans over them in names and texts."""
+"""Small lineages in compact notation, and plans over them as names and texts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def made(
     also: Iterable[str] = (),
     **more: Any,
 ) -> Made:
-    """A job with the dataset of its own name, and those of the names in ``also``."""
+    """A job with a dataset of the same name, and further datasets in ``also``."""
     text = json.dumps(partitioning or {})
     datasets = [
         Dataset(dataset_id(n), uuid5(_NAMES, f"version {n}"), n, text) for n in (name, *also)
@@ -79,7 +79,7 @@ ColumnEdge = tuple[UUID, str, UUID, str]
 
 
 def with_columns(jobs: Iterable[Job], edges: Iterable[ColumnEdge]) -> list[Job]:
-    """The jobs, each with the column edges of its outputs, as the store would have read them."""
+    """The jobs with the column edges of their outputs, in the form loaded by the store."""
     by_output: dict[UUID, list[ColumnEdge]] = {}
     for edge in edges:
         by_output.setdefault(edge[0], []).append(edge)
@@ -105,7 +105,7 @@ def _column_edge(text: str) -> ColumnEdge:
 
 
 def change(name: str, partitions: str | None = None, **more: Any) -> Invalidation:
-    """``columns`` as text, by blanks."""
+    """``columns`` as text, separated by blanks."""
     columns = more.pop("columns", None)
     return Invalidation(
         id=more.pop("id", uuid5(_NAMES, f"change {name} {partitions} {columns} {more}")),

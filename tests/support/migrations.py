@@ -1,4 +1,4 @@
-"""Directories of migrations that follow those of the project, and looks at what they do."""
+"""Directories of migrations that follow the project's own, and observations of their effects."""
 
 import asyncio
 import shutil
@@ -23,7 +23,7 @@ _MODES = {
 
 
 def later_migrations(directory: Path, *texts: str) -> Path:
-    """Write the project's migrations, and those of ``texts`` with the next numbers."""
+    """Write the project's migrations, followed by ``texts`` with the next numbers."""
     directory.mkdir(exist_ok=True)
     for path in migrations_dir().glob("*.sql"):
         shutil.copy(path, directory)
@@ -35,7 +35,7 @@ def later_migrations(directory: Path, *texts: str) -> Path:
 def observed_locks(conn: "psycopg.Connection[tuple[str, str]]", sql: str) -> set[TableLock]:
     """Run a migration, roll it back, and return its locks that block writers or other migrations.
 
-    Locks on tables that it creates do not count.
+    Locks on tables created by the migration do not count.
     """
     before = "SELECT oid FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p')"
     with conn.transaction(force_rollback=True):
@@ -52,7 +52,7 @@ def observed_locks(conn: "psycopg.Connection[tuple[str, str]]", sql: str) -> set
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Look until it is so. The database has no signal for what its rows say."""
+    """Poll a condition, because the database has no signal for changes of its rows."""
     async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -61,7 +61,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 def catalog(conn: "psycopg.Connection[tuple[str, ...]]") -> Sequence[object]:
     """Return all rows of the catalog, with their versions, and of Knockon's own tables.
 
-    Statistics, which the server updates by itself, are left out.
+    Statistics are excluded, because the server updates them in the background.
     """
     names = conn.execute(
         "SELECT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_class c "

@@ -1,4 +1,4 @@
-"""Leases to tell of, somebody who is told, and what the official client says of an event."""
+"""Leases to report, a receiver of events, and validation by the official client's classes."""
 
 import importlib
 import pkgutil
@@ -59,7 +59,7 @@ def lease(*partitions: str, lineage: Any = None, partitioning: str = DAILY) -> L
 
 @dataclass
 class Receiver:
-    """Takes events over HTTP. ``answer`` gives the status for each; ``got`` has what was taken."""
+    """HTTP server for events. ``answer`` gives the status for each; ``got`` has accepted events."""
 
     url: str = ""
     answer: Callable[[], int] = lambda: 201
@@ -67,13 +67,13 @@ class Receiver:
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
     def next(self) -> dict[str, Any]:
-        """The next event, once it has come."""
+        """Wait for the next event."""
         return self.got.get(timeout=30)
 
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """A server that takes events."""
+    """Run a server that receives events."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -100,7 +100,7 @@ def receiving() -> Iterator[Receiver]:
 
 
 def check(event: Mapping[str, Any]) -> None:
-    """Build the event of the official client's classes, which know no field that the spec lacks."""
+    """Rebuild the event from the official client's classes, which reject unspecified fields."""
     RunEvent(
         eventType=RunState[event["eventType"]],
         eventTime=event["eventTime"],

@@ -1,6 +1,6 @@
-"""Holds derived column lineage against what a database says: change one column, and look.
+"""Check of derived column lineage against a database: change a column, compare results.
 
-A change of a column may only show in the outputs that the lineage calls dirty.
+A changed column may only affect outputs that the lineage marks dirty.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NULLS = 0.08
 
 @dataclass(frozen=True)
 class Violation:
-    """A column that was predicted clean came out otherwise."""
+    """A column predicted clean with a changed result."""
 
     query: str
     changed: str
@@ -42,7 +42,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one column of one table is predicted to make dirty of a query."""
+    """The outputs of a query predicted dirty for one column of one table."""
 
     query: Query
     table: str
@@ -51,7 +51,7 @@ class Trial:
 
 
 def trials(corpus: Corpus) -> list[Trial]:
-    """Every query with every column of every table that it reads."""
+    """Every query with every column of every table in its FROM clauses."""
     return [
         Trial(query, table, column, propagate_columns(columns, frozenset({column})))
         for query in corpus.queries
@@ -92,7 +92,7 @@ class _Result:
     rows: Sequence[tuple[object, ...]]
 
     def projected(self, dirty: DirtyColumns | Pruning) -> Counter[str]:
-        """The rows without what is dirty, in no order."""
+        """The rows without dirty columns, regardless of order."""
         places = [i for i, name in enumerate(self.columns) if name not in _names(dirty)]
         return Counter(repr([row[i] for i in places]) for row in self.rows)
 
@@ -118,7 +118,7 @@ def fill(conn: psycopg.Connection, corpus: Corpus, random: Random) -> None:
 
 
 def _change(conn: psycopg.Connection, corpus: Corpus, random: Random, trial: Trial) -> None:
-    """Give a column of some rows other values; what it draws is drawn by the seed alone."""
+    """Change a column in some rows; all random draws come from the seed."""
     kind = corpus.tables[trial.table][trial.column]
     values = [_value(kind, random) for _ in range(_ROWS)]
     conn.execute("SELECT setseed(%s)", [random.random()])
@@ -136,7 +136,7 @@ def change_rows_of(
     column: str,
     value: str,
 ) -> None:
-    """Delete some rows that have the value, give others values elsewhere, and add one."""
+    """Delete some rows with the value, change others elsewhere, and add a row."""
     kinds = corpus.tables[table]
     where = sql.SQL("{} = {}::{}").format(
         sql.Identifier(column),

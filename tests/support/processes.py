@@ -1,4 +1,4 @@
-"""Processes of `knockon`, which can be killed, frozen and started again."""
+"""Processes of `knockon` that tests kill, freeze and restart."""
 
 import multiprocessing
 import os
@@ -28,10 +28,10 @@ _FORKING.set_forkserver_preload(
 
 
 class Processes:
-    """Running services by name: `engine`, or `worker-2` for a second one of a kind.
+    """Running services by name: `engine`, or `worker-2` for a second process of a kind.
 
-    Each writes to a log of its own in `directory`; a patch is Python that runs ahead of it.
-    `patches` are by kind.
+    Each process writes to a log file in `directory`. `patches` maps a kind to Python code to run
+    before the service starts.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class Processes:
         return self._directory / f"{name}.log"
 
     def logged(self, name: str, text: str) -> bool:
-        """Whether a process of that name has ever logged it."""
+        """Check for a text in the log file of all processes of this name so far."""
         return text in self.log_of(name).read_text(errors="replace")
 
     def call(self, *args: str) -> str:
-        """Run a command to its end, and give what it prints."""
+        """Run a command to completion and return its output."""
         done = subprocess.run(
             [EXECUTABLE, *args], env=self.environment, capture_output=True, text=True, check=False
         )
@@ -97,7 +97,7 @@ class Processes:
         return done.stdout
 
     def drain(self) -> None:
-        """End them all by SIGTERM, which has to end well for whoever has come up."""
+        """End all processes by SIGTERM; every process past startup must exit with status 0."""
         for name, child in self._children.items():
             self._wait_to_be_up(name)
             child.terminate()
@@ -108,7 +108,7 @@ class Processes:
         assert set(codes.values()) <= {0}, f"SIGTERM drains: {codes}"
 
     def _wait_to_be_up(self, name: str) -> None:
-        """Return at its first word; until then it does not know what a signal means."""
+        """Return at the first log output; signal handlers are not installed before."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while self.log_of(name).stat().st_size == self._quiet[name]:
             assert self._children[name].exitcode is None, f"{name} ended without a word"
@@ -126,7 +126,7 @@ def processes(
     directory: Path,
     patches: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Processes]:
-    """No processes yet; those that run in the end are drained, or killed if the body failed."""
+    """Start with no processes; drain all at the end, or kill them if the body failed."""
     made = Processes(environment, directory, patches)
     try:
         yield made
@@ -136,7 +136,7 @@ def processes(
 
 
 def environment(database_url: str, **more: str) -> dict[str, str]:
-    """What services are told: short leases, so that a killed worker's tasks come back soon."""
+    """Environment of the services: short leases, for early reclaim of a killed worker's tasks."""
     return {
         **os.environ,
         "KNOCKON_DATABASE_URL": database_url,
@@ -147,12 +147,12 @@ def environment(database_url: str, **more: str) -> dict[str, str]:
 
 
 def _serve(kind: str, told: dict[str, str], log: Path, patch: str) -> None:
-    """Become the service, with its log for standard output and error."""
+    """Become the service, with its log as standard output and error."""
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
     program = f"{patch}\nfrom engine.cli import main\nmain()"
-    if "LD_PRELOAD" in told:  # which only a new program heeds
+    if "LD_PRELOAD" in told:  # only a new program reads LD_PRELOAD
         os.execve(sys.executable, [sys.executable, "-c", program, kind], told)
     os.environ.clear()
     os.environ.update(told)

@@ -1,4 +1,4 @@
-"""A network between a client and PostgreSQL that can go dead without a word."""
+"""A network between a client and PostgreSQL that can silently go dead."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,9 +10,9 @@ _TERMINATE = b"X\0\0\0\4"
 
 
 class Proxy:
-    """Passes bytes on; ``url`` is the database's through it.
+    """Proxy of bytes; ``url`` is the database's address through the proxy.
 
-    ``keeps_sessions``: like behind a pooler, sessions with the server outlast their clients.
+    ``keeps_sessions``: server sessions outlast their clients, as behind a pooler.
     """
 
     def __init__(self, url: str, *, keeps_sessions: bool = False) -> None:
@@ -23,7 +23,7 @@ class Proxy:
         self.url = ""
 
     def go_dead(self) -> None:
-        """Let nothing through on the connections that there are; each end still acknowledges."""
+        """Drop all traffic on existing connections, with TCP acknowledgements still sent."""
         for line in self._lines:
             line.is_dead = True
 
@@ -38,12 +38,12 @@ class Proxy:
         ]
         try:
             await asyncio.gather(*carrying)
-        except asyncio.CancelledError:  # the test is over
+        except asyncio.CancelledError:  # the test has ended
             for each in (writer, there_writer):
                 each.close()
 
     def reach(self, port: int) -> None:
-        """Say where the proxy listens."""
+        """Return the proxy's address."""
         self.url = make_conninfo(self._url, host="127.0.0.1", port=port)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -54,7 +54,7 @@ class Proxy:
 
 
 class _Line:
-    """One connection, both ways."""
+    """One connection, in both directions."""
 
     def __init__(self) -> None:
         self.is_dead = False
@@ -76,7 +76,7 @@ class _Line:
 
 @asynccontextmanager
 async def proxy_to(url: str, *, keeps_sessions: bool = False) -> AsyncIterator[Proxy]:
-    """A proxy to a database, as long as the body runs."""
+    """Run a proxy to a database during the body."""
     proxy = Proxy(url, keeps_sessions=keeps_sessions)
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.reach(server.sockets[0].getsockname()[1])

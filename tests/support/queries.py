@@ -1,7 +1,7 @@
-"""Random SELECTs over three small tables whose columns share their names.
+"""Random SELECTs over three small tables with shared column names.
 
-Few names are in use, so that aliases hide columns, inner tables hide outer ones, and WITH queries
-hide tables. Not every text is sound SQL: the database says which.
+Few names are in use, so that aliases hide columns, inner tables hide outer tables, and WITH queries
+hide tables. Some texts are invalid SQL; the database decides.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Level = list[tuple[str, list[str]]]
 
 @dataclass
 class Writer:
-    """Writes one query."""
+    """Generator of a single query."""
 
     random: Random
     common: dict[str, list[str]] = field(default_factory=dict)
 
     def query(self) -> str:
-        """A SELECT with what stands in its WITH."""
+        """A SELECT with the queries of its WITH clause."""
         parts = []
         for _ in range(self.random.choice((0, 0, 1, 2))):
             text, columns = self._any([], depth=2)

@@ -1,4 +1,4 @@
-"""A schema registry of our own: the two questions of Confluent's protocol that readers ask."""
+"""A schema registry for tests: the two requests of Confluent's protocol used by readers."""
 
 import json
 from base64 import b64encode
@@ -13,7 +13,7 @@ import fastavro
 
 
 class FakeRegistry:
-    """What it holds and what it was asked; ``failures`` answers are errors before it recovers."""
+    """Schemas and received requests; the first ``failures`` responses are errors."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -42,7 +42,7 @@ class FakeRegistry:
 
 @contextmanager
 def registry() -> Iterator[FakeRegistry]:
-    """A registry that answers over HTTP meanwhile."""
+    """Run a registry over HTTP during the body."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -66,7 +66,7 @@ def registry() -> Iterator[FakeRegistry]:
 
 
 def framed(number: int, payload: bytes) -> bytes:
-    """A message as a serializer makes it."""
+    """A message as encoded by a serializer."""
     return b"\0" + number.to_bytes(4, "big") + payload
 
 

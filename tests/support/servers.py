@@ -1,4 +1,4 @@
-"""The servers that tests meet: one that the environment names, else Docker's, else embedded."""
+"""Servers for tests: from the environment if set, else in Docker, else embedded."""
 
 import os
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def kafka_broker() -> Iterator[Broker]:
 
 @contextmanager
 def apache_kafka(directory: Path) -> Iterator[Broker]:
-    """Yield an Apache Kafka. Raises ServiceUnavailable where none can be had."""
+    """Yield an Apache Kafka. Raises ServiceUnavailable if no broker can be started."""
     named = os.environ.get("KNOCKON_TEST_KAFKA")
     if named:
         yield Broker(named)
@@ -59,7 +59,7 @@ def apache_kafka(directory: Path) -> Iterator[Broker]:
 
 
 def _container_kafka(directory: Path) -> SecureBroker:
-    """Import testcontainers, which takes a second, only where there are containers."""
+    """Import testcontainers only if Docker is available, because the import takes a second."""
     from tests.support.container_kafka import ContainerKafka
 
     return ContainerKafka(directory)
@@ -67,7 +67,7 @@ def _container_kafka(directory: Path) -> SecureBroker:
 
 @cache
 def docker_answers() -> bool:
-    """Whether there is a Docker to start containers with, asked once and not for long."""
+    """Check once, with a short timeout, for a reachable Docker."""
     if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
         return False
     import docker

@@ -1,4 +1,4 @@
-"""A shop's orders and the tables that three jobs make of them, held against plain SQL."""
+"""A shop's orders and the tables that three jobs derive from them, checked against plain SQL."""
 
 from typing import Any
 
@@ -74,7 +74,7 @@ _MADE = {
 
 
 def dag(source: str, more_jobs: str = "") -> str:
-    """The DAG file, whose orders come by `source`; `more_jobs` are further list items."""
+    """The DAG file, with `source` for orders; `more_jobs` are further list items."""
     return _DAG.replace("SOURCE", source) + more_jobs
 
 
@@ -87,7 +87,7 @@ def debezium(topic: str) -> str:
 
 
 def assert_rebuilt(conn: "psycopg.Connection[Any]") -> None:
-    """Hold every table that was made against a rebuild from scratch."""
+    """Compare every derived table with a rebuild from scratch."""
     for table, rebuild in _REBUILT.items():
         expected = sorted(conn.execute(rebuild.encode()).fetchall(), key=str)
         assert sorted(conn.execute(_MADE[table].encode()).fetchall(), key=str) == expected, table

@@ -1,4 +1,4 @@
-"""Names and types of the columns that named statements return, as the server describes them."""
+"""Names and types of the columns returned by named statements, as described by the server."""
 
 import re
 

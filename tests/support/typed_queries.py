@@ -1,7 +1,7 @@
 """Random SELECTs with arrays, documents, texts, dates and ranges, and most of PostgreSQL's syntax.
 
-The structure comes from `queries.Writer`, whose columns are integers; every table has columns of
-other types beside them, under names of its own, from which integers are made.
+The structure comes from `queries.Writer`, whose columns are integers. Every table has further
+columns of other types under distinct names, from which the queries compute integers.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ _ITEMS = (
 
 @dataclass
 class TypedWriter(Writer):
-    """Writes one query."""
+    """Generator of a single query."""
 
     def _filled(self, template: str, scope: list[Level], depth: int = 0, **more: str) -> str:
-        """Fill in a template; the parts of several occurrences differ."""
+        """Fill in a template; repeated placeholders get different parts."""
 
         def part(match: re.Match[str]) -> str:
             key = match[1]
@@ -102,7 +102,7 @@ class TypedWriter(Writer):
         return _PART.sub(part, template)
 
     def _typed(self, key: str, scope: list[Level]) -> str:
-        """A column of a table in scope, or a constant where there is none."""
+        """A column of a table in scope, or a constant if there is none."""
         level = scope[-1] if scope and self.random.random() < 0.85 else self._outer(scope)
         tables = {tuple(columns): table for table, columns in INTEGERS.items()}
         places = [(alias, tables[tuple(c)]) for alias, c in level if tuple(c) in tables]

@@ -1,4 +1,4 @@
-"""Running a world's tasks by the operators themselves."""
+"""Execution of a world's tasks by the real operators."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,31 +18,31 @@ def sql_job(name: str, *inputs: Any, sql: Any, **more: Any) -> dict[str, Any]:
 
 
 def with_config(lease: Lease, **config: Any) -> Lease:
-    """The lease as if its job said something else; the job itself is shared."""
+    """The lease with another job configuration; the shared job stays unchanged."""
     return replace(lease, job=msgspec.structs.replace(lease.job, config=config))
 
 
 async def run_lease(world: World, lease: Lease) -> None:
-    """Run one task by its operator, which has to complete it itself."""
+    """Run one task by its operator, which must complete the task in its own transaction."""
     result = await operator_named(lease.job.operator).run(context(world, lease))
     assert result is not None
     assert result.is_recorded
 
 
 async def work(world: World) -> None:
-    """Run everything that is queued, and what that queues, to its end."""
+    """Run all queued tasks, including tasks queued as a result."""
     while leases := await world.claim():
         for lease in leases:
             await run_lease(world, lease)
 
 
 def context(world: World, lease: Lease) -> Context:
-    """What an operator is given."""
+    """The argument of an operator's run."""
     return Context(lease, world.database, world.org)
 
 
 def worker(world: World, name: str = "w1", **more: Any) -> Worker:
-    """A worker that polls often, since these tests do not wait for clocks."""
+    """A worker with a short polling interval, to keep the tests fast."""
     grace_seconds = more.pop("grace_seconds", 20.0)
     settings = Settings(**{"poll_seconds": 0.05, **more})
     return Worker(world.database, world.org, settings, worker_id=name, grace_seconds=grace_seconds)

@@ -1,6 +1,6 @@
-"""A small world to test flows in: a deployed DAG whose tasks the test itself claims and ends.
+"""A small world for tests of flows: a deployed DAG whose tasks the test claims and completes.
 
-Nothing runs by itself: each verb is one step that the test takes, on a connection that it names.
+Each method is an explicit step of the test on a named connection; there are no background loops.
 """
 
 import json
@@ -31,7 +31,7 @@ WEEKLY = {"dt": {"time": "week", "start": "2013-W01", "end": "2014-W01"}}
 
 
 def source(name: str, partitioning: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """A source job that makes the dataset of its own name."""
+    """A source job with a dataset of the same name."""
     return {
         "name": f"src_{name}",
         "activation": "source",
@@ -45,7 +45,7 @@ def source(name: str, partitioning: dict[str, Any] | None = None, **more: Any) -
 def job(
     name: str, *inputs: Any, partitioning: dict[str, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
-    """A reactive job that makes the dataset of its own name out of ``inputs``."""
+    """A reactive job that makes a dataset of the same name out of ``inputs``."""
     output = {"dataset": name, "partitioning": DAILY if partitioning is None else partitioning}
     columns = more.pop("columns", None)
     if columns is not None:
@@ -61,7 +61,7 @@ def job(
 
 @dataclass
 class World:
-    """An org on a database, and what its tasks did, in order."""
+    """An org on a database, and the completed runs in order."""
 
     database: Database
     org: OrgContext
@@ -79,7 +79,7 @@ class World:
 
     @staticmethod
     async def made(database: Database, *jobs: dict[str, Any], dag: str = "w") -> "World":
-        """A world with one DAG deployed."""
+        """A world with one deployed DAG."""
         async with database.connection() as conn:
             world = World(database, OrgContext(await org_id(conn, "default")))
         await world.deploy(*jobs, dag=dag)
@@ -98,28 +98,28 @@ class World:
             yield conn
 
     async def change(self, dataset: str, *partitions: str, **more: Any) -> Requested:
-        """Say that partitions of a dataset changed; without any, all of it."""
+        """Invalidate partitions of a dataset, by default all."""
         event = SourceEvent(dataset=dataset, partitions=partitions or None, **more)
         async with self.conn() as conn:
             return await invalidate(conn, self.org, event)
 
     async def plan(self) -> Planned | None:
-        """Plan what is open."""
+        """Plan all open invalidations."""
         async with self.conn() as conn:
             return await plan(conn, self.org)
 
     async def changed(self, dataset: str, *partitions: str, **more: Any) -> None:
-        """Change and plan."""
+        """Invalidate and plan."""
         await self.change(dataset, *partitions, **more)
         await self.plan()
 
     async def claim(self, limit: int = 1_000, worker: str = "w1", seconds: int = 30) -> list[Lease]:
-        """Claim what is queued."""
+        """Claim all queued tasks."""
         async with self.conn() as conn:
             return await claim(conn, self.org, Claimant(worker, lease_seconds=seconds), limit)
 
     async def finish(self, lease: Lease, fingerprint: str | None = None, **more: Any) -> None:
-        """End a run well; without a fingerprint its outputs count as changed."""
+        """Complete a run successfully; without a fingerprint its outputs count as changed."""
         outputs = tuple(
             Output(dataset.name, key, fingerprint)
             for dataset in lease.outputs
@@ -128,15 +128,16 @@ class World:
         await self.complete(lease, *outputs, **more)
 
     async def complete(self, lease: Lease, *outputs: Output, **more: Any) -> None:
-        """End a run well, with these outputs."""
+        """Complete a run successfully, with these outputs."""
         async with self.conn() as conn:
             await complete(conn, self.org, Completion(lease, outputs, **more))
         self.log.append(name_of(lease))
 
     async def run(self, same: Iterable[str] = (), **fingerprints: str) -> list[str]:
-        """Run all that can run to its end; jobs in ``same`` make what they always make.
+        """Run all runnable tasks to completion; jobs in ``same`` produce unchanged results.
 
-        Others have the fingerprints that are given by job; one without any comes out new.
+        For other jobs, ``fingerprints`` gives results by job name; a job without an entry counts as
+        changed.
         """
         before = len(self.log)
         made = dict.fromkeys(same, "same") | fingerprints
@@ -146,13 +147,13 @@ class World:
         return self.log[before:]
 
     async def rows(self, text: str, *params: Any) -> list[Row]:
-        """Look into the tables."""
+        """Query the tables."""
         async with self.conn() as conn:
             cursor = await conn.execute(text.encode(), params)
             return await cursor.fetchall()
 
     async def tasks(self, job_name: str | None = None) -> dict[str, list[str]]:
-        """States of the tasks of a job (or of all), by state: ``job[block_key]``."""
+        """Tasks of a job (or of all jobs) as ``job[block_key]``, grouped by status."""
         rows = await self.rows(
             "SELECT t.status, j.name || '[' || t.block_key || ']' AS name FROM tasks t "
             "JOIN jobs j ON j.id = t.job_id WHERE %s::text IS NULL OR j.name = %s ORDER BY t.id",
@@ -165,7 +166,7 @@ class World:
         return found
 
     async def task(self, name: str, *statuses: str) -> Row:
-        """The one task called ``job[block_key]`` that is in one of these states."""
+        """The only task called ``job[block_key]`` in one of these states."""
         rows = await self.rows(
             "SELECT t.* FROM tasks t JOIN jobs j ON j.id = t.job_id "
             "WHERE j.name || '[' || t.block_key || ']' = %s AND t.status = ANY(%s)",

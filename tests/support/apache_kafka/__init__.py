@@ -1,4 +1,4 @@
-"""A real Apache Kafka for tests, where Java 17 and Maven are."""
+"""A real Apache Kafka for tests, if Java 17 and Maven are installed."""
 
 from tests.support.apache_kafka.broker import ApacheKafka
 

@@ -1,6 +1,6 @@
-"""``python -m tests.support.apache_kafka``: fetch and prepare now, however long it takes.
+"""``python -m tests.support.apache_kafka``: fetch and prepare the broker without a time limit.
 
-With ``pin``, write jars.sha256 anew from what pom.xml says.
+With ``pin``, rewrite jars.sha256 from the dependencies in pom.xml.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""Apache Kafka in one process, broker and controller in one (KRaft), with its log on disk.
+"""Apache Kafka in one process, broker and controller combined (KRaft), with its log on disk.
 
-It listens twice: in plain text, and behind TLS with client certificates and SASL.
+Two listeners: plain text, and TLS with client certificates and SASL.
 """
 
 import os
@@ -58,10 +58,10 @@ the tests send messages of 20 MB and let sessions expire within a second.
 
 
 class SecureBroker(Broker):
-    """A broker with a second listener behind TLS with client certificates and SASL.
+    """Broker with a second listener behind TLS with client certificates and SASL.
 
-    `secure_servers` is its address (SASL_SSL, PLAIN or SCRAM-SHA-512), which USER may enter with
-    PASSWORD and the client's `certificates`.
+    `secure_servers` is the address of the second listener (SASL_SSL, PLAIN or SCRAM-SHA-512). USER
+    logs in with PASSWORD and the client's `certificates`.
     """
 
     secure_servers: str
@@ -69,9 +69,10 @@ class SecureBroker(Broker):
 
 
 class ApacheKafka(SecureBroker):
-    """A broker in `directory` on free loopback ports, which ends with this process at the latest.
+    """Broker in `directory` on free loopback ports; ends with this process at the latest.
 
-    Raises ServiceUnavailable, saying what is missing, where there is no Java or no way to the jars.
+    Raises ServiceUnavailable, naming the missing part, if Java is absent or the jars are
+    unreachable.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -85,7 +86,7 @@ class ApacheKafka(SecureBroker):
         super().__init__(f"127.0.0.1:{self._listeners['PLAINTEXT']}")
 
     def start(self) -> Self:
-        """Start it, on what it held before if it ran before, and return when it answers."""
+        """Start the broker on its existing log, if any, and return when it accepts connections."""
         settings = self._write_settings()
         if not self._data.exists():
             shutil.copytree(formatted(self._jvm), self._data)
@@ -95,25 +96,25 @@ class ApacheKafka(SecureBroker):
         return self
 
     def stop(self) -> None:
-        """Stop it; what it holds is still there after a start."""
+        """Stop the broker; a later start finds all of its data."""
         if self._child is not None:
             self._child.stop(_STOP_SECONDS)
             self._child = None
             self._jvm.keep_recorded()
 
     def kill(self) -> None:
-        """End it by SIGKILL, as a machine that fails does; a start then recovers its log."""
+        """End the broker by SIGKILL, like a machine failure; the next start recovers the log."""
         self._signal(signal.SIGKILL)
         self.stop()
-        while self.answers:  # the shell that it hung on is gone before it
+        while self.answers:  # the shell that it was attached to ends first
             time.sleep(0.05)
 
     def freeze(self) -> None:
-        """Let it answer nobody, with its connections open."""
+        """Stop responding to all clients, with connections left open."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume a frozen broker."""
         self._signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -128,7 +129,7 @@ class ApacheKafka(SecureBroker):
 
     @property
     def answers(self) -> bool:
-        """Whether it takes connections."""
+        """Check that the broker accepts connections."""
         return answers(self._listeners["PLAINTEXT"])
 
     @property

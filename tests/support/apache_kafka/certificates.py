@@ -1,4 +1,4 @@
-"""Certificates of a test's own authority, for a server and for a client."""
+"""Certificates of a test authority, for a server and for a client."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Certificates:
 
 
 def made_certificates(directory: Path) -> Certificates:
-    """Have an authority made, and the certificates of 127.0.0.1 and of one client."""
+    """Create an authority, and the certificates of 127.0.0.1 and of one client."""
     files = Certificates(*(directory / name for name in ("ca.pem", "server.pem", "crt", "key")))
     authority = trustme.CA()
     server, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("client@example.com")
@@ -39,6 +39,6 @@ def _chain(cert: trustme.LeafCert) -> bytes:
 
 
 def _pkcs8(cert: trustme.LeafCert) -> bytes:
-    """The key as Java reads it."""
+    """The key in the format that Java reads."""
     key = load_pem_private_key(cert.private_key_pem.bytes(), password=None)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

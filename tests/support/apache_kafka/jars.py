@@ -1,4 +1,4 @@
-"""The jars of Apache Kafka, fetched once by Maven and held against their checksums."""
+"""The jars of Apache Kafka, fetched once by Maven and verified by checksum."""
 
 import hashlib
 import os
@@ -12,13 +12,13 @@ from engine.errors import ServiceUnavailable
 
 _HERE = Path(__file__).parent
 CHECKSUMS = _HERE / "jars.sha256"
-_FETCH_SECONDS = 90  # a test has 120 seconds; what was fetched by then is kept by Maven
+_FETCH_SECONDS = 90  # a test has 120 seconds; Maven keeps finished downloads
 
 
 def cached_jars(fetch_seconds: float = _FETCH_SECONDS) -> Path:
-    """The directory of the jars. Raises ServiceUnavailable with what is missing here.
+    """The directory of the jars. Raises ServiceUnavailable with the missing prerequisite.
 
-    It is in the user's cache, and there only if all of it was fetched and is as it should be.
+    The directory is in the user's cache, and exists only if every jar was fetched and verified.
     """
     digest = hashlib.sha256(CHECKSUMS.read_bytes()).hexdigest()[:12]
     jars = _cache() / f"kafka-{digest}"
@@ -29,7 +29,7 @@ def cached_jars(fetch_seconds: float = _FETCH_SECONDS) -> Path:
 
 
 def checksums(jars: Path) -> str:
-    """A line for each jar, as sha256sum writes and checks them."""
+    """One line for each jar, in the format of sha256sum."""
     return "".join(f"{_sha256(each)}  {each.name}\n" for each in sorted(jars.glob("*.jar")))
 
 

@@ -1,4 +1,4 @@
-"""How Java is called: small, and quick to begin."""
+"""Java invocations tuned for small memory and a quick start."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ _OPTIONS = [
 
 
 class Jvm:
-    """The Java of this machine with the jars of a directory. Raises ServiceUnavailable."""
+    """The installed Java with the jars of a directory. Raises ServiceUnavailable."""
 
     def __init__(self, jars: Path) -> None:
         self.jars = jars
@@ -27,18 +27,18 @@ class Jvm:
         self._recorded = jars / f"classes-{os.getpid()}.jsa"
 
     def run(self, *argv: str) -> None:
-        """Run a main class to its end. Raises CalledProcessError."""
+        """Run a main class until it exits. Raises CalledProcessError."""
         subprocess.run([*self._command(), *argv], check=True, stdout=subprocess.DEVNULL)
 
     def serving(self, *argv: str) -> list[str]:
-        """How to run a server: with its classes as an earlier one left them, in half the time."""
+        """The command line of a server; a class archive of an earlier run halves the start time."""
         sharing = f"-XX:ArchiveClassesAtExit={self._recorded}"
         if self._archive.exists():
             sharing = f"-XX:SharedArchiveFile={self._archive}"
         return [*self._command(), sharing, *argv]
 
     def keep_recorded(self) -> None:
-        """Keep the classes of a server that has ended, for those that come."""
+        """Keep the class archive of a finished server for later starts."""
         if self._recorded.exists():
             self._recorded.replace(self._archive)
 

@@ -1,4 +1,4 @@
-"""The directory that a broker begins with, which knows one user by SCRAM."""
+"""The formatted storage directory of a new broker, with one SCRAM user."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +19,7 @@ listeners=CONTROLLER://127.0.0.1:1,PLAINTEXT://127.0.0.1:2
 
 
 def formatted(jvm: Jvm) -> Path:
-    """A directory to be copied, made beside the jars where it is not yet."""
+    """A formatted directory to copy, created beside the jars on first use."""
     storage = jvm.jars / f"storage-{sha256(_SCRAM.encode()).hexdigest()[:8]}"
     with locked(storage):
         if not storage.exists():

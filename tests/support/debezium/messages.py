@@ -1,4 +1,4 @@
-"""The messages that `record` has written down."""
+"""The messages written by `record`."""
 
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ class Message(msgspec.Struct, frozen=True):
 
 @cache
 def messages(name: str, table: str | None = None) -> tuple[Message, ...]:
-    """What a recording holds, of one table only if one is named; the changes, not the snapshot."""
+    """The changes in a recording without the snapshot, optionally of one table only."""
     lines = (HERE / f"{name}.jsonl").read_bytes().splitlines()
     found = (msgspec.json.decode(line, type=Message) for line in lines)
     return tuple(each for each in found if table is None or each.topic == f"shop.public.{table}")

