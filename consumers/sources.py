@@ -9,10 +9,10 @@ import msgspec
 import structlog
 
 from consumers.formats.binding import Binding
-from consumers.formats.format import BOUND, BOUNDED, format_named
+from consumers.formats.format import BOUND, CHECKS_BOUNDS, CLOCKS, format_named
 from consumers.formats.openlineage import OpenLineage
 from consumers.formats.reading import Reader
-from consumers.registry import Registry
+from consumers.schema_registry import Registry
 from engine.errors import InvalidDag
 from engine.flow.shared.org_context import OrgContext
 from engine.model.dag_sources import KafkaSource
@@ -46,7 +46,7 @@ class Feed:
             space=PartitionSpace.from_spec(msgspec.json.decode(self.partitioning)),
             columns=self.columns,
             source=self.source,
-            clock="numbers" if self.source.format == "debezium" else "utc",
+            clock=CLOCKS.get(self.source.format, "utc"),
         )
 
 
@@ -124,7 +124,7 @@ def _unbound(feeds: list[Feed]) -> Reader:
     """
     first, *others = {feed.source.dataset for feed in feeds}
     name = feeds[0].source.format
-    return Reader(format_named(name), None if others else first, is_bounded=name in BOUNDED)
+    return Reader(format_named(name), None if others else first, is_bounded=name in CHECKS_BOUNDS)
 
 
 def _bound(feeds: list[Feed], register: Register) -> Reader:

@@ -10,6 +10,7 @@ from consumers.formats.cloudevents import read_cloudevent
 from consumers.formats.confluent import Schemas
 from consumers.formats.debezium import Debezium
 from consumers.formats.knockon import read_events
+from consumers.formats.moments import Clock
 from consumers.formats.openlineage import OpenLineage
 from consumers.formats.record import Record
 from consumers.formats.s3 import ObjectStore
@@ -57,7 +58,10 @@ Each is constructed for all bindings of a topic.
 """
 
 
-BOUNDED = frozenset({"knockon", *BOUND})
+CLOCKS: Mapping[str, Clock] = MappingProxyType({"debezium": "numbers"})
+"""By format, which times without a zone are local; of other formats, none are."""
+
+CHECKS_BOUNDS = frozenset({"knockon", *BOUND})
 """Formats that check the bounds of their events themselves."""
 
 

@@ -12,7 +12,7 @@ from engine.model.dag_sources import Discovery, KafkaSource, PartitionField
 from engine.model.source_positions import Path, Problem, did_you_mean
 from engine.partitions import Dimension, RangeDimension, TimeDimension
 
-BOUND: Mapping[str, frozenset[str]] = MappingProxyType(
+BINDING_KEYS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "debezium": frozenset(
             {
@@ -30,7 +30,7 @@ BOUND: Mapping[str, frozenset[str]] = MappingProxyType(
 _OF_MANY = frozenset({"openlineage"})
 """Formats with messages that name their dataset; other formats need a single dataset."""
 
-_OPTIONS = frozenset().union(*BOUND.values())
+_OPTIONS = frozenset().union(*BINDING_KEYS.values())
 _UNITS = ("days", "seconds", "millis", "micros", "nanos")
 
 
@@ -50,7 +50,7 @@ def check_kafka(
         yield Problem(
             (*path, "dead_letters"), "this is the topic of the source: name another topic"
         )
-    if source.format not in BOUND:
+    if source.format not in BINDING_KEYS:
         return
     datasets = [source.dataset] if source.dataset else outputs
     if len(datasets) > 1 and source.format not in _OF_MANY:
@@ -64,10 +64,10 @@ def check_kafka(
 
 
 def _check_options(source: KafkaSource, path: Path) -> Iterator[Problem]:
-    supported = BOUND.get(source.format, frozenset())
+    supported = BINDING_KEYS.get(source.format, frozenset())
     for option in sorted(_OPTIONS - supported):
         if getattr(source, option) is not None:
-            formats = " or ".join(name for name in BOUND if option in BOUND[name])
+            formats = " or ".join(name for name in BINDING_KEYS if option in BINDING_KEYS[name])
             yield Problem(
                 (*path, option),
                 f"format {source.format} does not support this key: delete it, or use {formats}",

@@ -30,7 +30,7 @@ class DagDiff(msgspec.Struct, frozen=True, kw_only=True):
     """Job names in file order, and the datasets that need a new version.
 
     ``changed`` maps each job to its changed keys, not all of which affect its outputs.
-    ``regenerated`` has each dataset to be rebuilt.
+    ``regenerated`` has each dataset with a new version: outputs are rebuilt, sources are not.
     """
 
     added: tuple[str, ...] = ()

@@ -40,7 +40,11 @@ class DatasetVersions:
         compiled: CompiledDag,
         change: DagDiff,
     ) -> "DatasetVersions":
-        """Write datasets, new dataset versions and pins; the other datasets keep their pins."""
+        """Write datasets, new dataset versions and pins.
+
+        Unchanged datasets keep the pins of ``previous``, the version current until now; a DAG
+        version that is deployed again loses its earlier pins.
+        """
         ids = await _upsert_datasets(conn, org_id, compiled)
         pins: dict[UUID, UUID] = {}
         if previous is not None:

@@ -36,7 +36,13 @@ async def fail(
 async def end_attempt(
     conn: Connection, org: OrgContext, row: RunningTask, error: str, *, retryable: bool = True
 ) -> None:
-    """Retry, hand over or give up a locked, running task after an unsuccessful attempt."""
+    """End an unsuccessful attempt of a locked, running task.
+
+    The work passes to the successor if one is queued behind the task; otherwise the task is queued
+    again, or has failed after its last attempt. Attempts are counted at the claim. Dependents stay
+    blocked, except when the work passes to a successor. Written partitions are marked as partly
+    written.
+    """
     error = error[:_ERROR_LENGTH]
     lineage = await org.lineage(conn)
     await mark_partly_written(conn, lineage, row.job_id, row.partitions)

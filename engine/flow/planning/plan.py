@@ -3,7 +3,7 @@
 Planning is one transaction, so a crash before the commit leaves the invalidations unchanged. A
 plan that exceeds a limit is stored as pending approval. If planning fails on the data of
 invalidations, the batch is halved until the faulty ones are isolated and set aside. Invalidations
-whose planning never ends are set aside too (`attempts.py`).
+whose planning never ends are set aside too (`planning_attempts.py`).
 """
 
 from asyncio import get_running_loop
@@ -19,7 +19,6 @@ from psycopg.types.json import Jsonb
 
 from engine.flow.execution.dependents import unblock_manual_first_runs
 from engine.flow.execution.row_changes import bound_row_changes
-from engine.flow.planning.attempts import Attempt, attempting, too_costly
 from engine.flow.planning.decision import Decision, decide_rows
 from engine.flow.planning.declare_wrong import declare_wrong
 from engine.flow.planning.emit import emit
@@ -28,6 +27,7 @@ from engine.flow.planning.pending_approval import (
     restrict_to_existing,
     store_pending,
 )
+from engine.flow.planning.planning_attempts import Attempt, attempting, too_costly
 from engine.flow.planning.set_aside import planning, set_aside
 from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
@@ -91,7 +91,7 @@ async def plan(conn: Connection, org: OrgContext, limit: int = 1_000) -> Planned
 async def _plan_batch(conn: Connection, org: OrgContext, attempt: Attempt) -> Planned | None:
     limit = attempt.batch_limit
     if limit == 1:
-        await execute(conn, "attempts.extend_timeout")
+        await execute(conn, "planning_attempts.extend_timeout")
     rows = await fetch(
         conn, "invalidations.lock_open", LockedInvalidation, org_id=org.id, limit=limit
     )
@@ -105,7 +105,7 @@ async def _plan_batch(conn: Connection, org: OrgContext, attempt: Attempt) -> Pl
 
 async def _set_aside_exhausted(conn: Connection, org: OrgContext, attempt: Attempt) -> Planned:
     async with conn.transaction():
-        await execute(conn, "attempts.reset", org_id=org.id)
+        await execute(conn, "planning_attempts.reset", org_id=org.id)
         rows = await fetch(
             conn, "invalidations.lock_these", LockedInvalidation, ids=[attempt.oldest]
         )

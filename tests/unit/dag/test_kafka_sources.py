@@ -4,7 +4,7 @@ import pytest
 
 from consumers.formats import format as formats
 from engine.errors import InvalidDag
-from engine.lineage.check_kafka import BOUND
+from engine.lineage.check_kafka import BINDING_KEYS
 from engine.lineage.compile import compile_dag
 from engine.model.dagfile import parse_dag
 
@@ -47,7 +47,7 @@ def test_a_binding_is_stored_with_its_short_forms_spelt_out() -> None:
 
 
 def test_the_formats_that_are_bound_are_those_that_are_checked() -> None:
-    assert formats.BOUND.keys() == BOUND.keys()
+    assert formats.BOUND.keys() == BINDING_KEYS.keys()
 
 
 @pytest.mark.parametrize(

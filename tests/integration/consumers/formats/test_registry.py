@@ -7,7 +7,7 @@ import pytest
 from consumers.formats.confluent import AvroSchema, JsonSchema
 from consumers.formats.reading import Reader
 from consumers.kafka import KafkaConsumer
-from consumers.registry import Registry
+from consumers.schema_registry import Registry
 from engine.embedded.broker import Broker
 from engine.errors import InvalidInput, ServiceUnavailable
 from engine.store.database import Database

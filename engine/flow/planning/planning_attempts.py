@@ -43,7 +43,7 @@ class Attempt:
 
 
 def next_attempt(batch: Row, limit: int) -> Attempt:
-    """Return the attempt after those counted in a row of `attempts.next_batch`."""
+    """Return the attempt after those counted in a row of `planning_attempts.next_batch`."""
     oldest: UUID = batch["oldest"]
     if batch["tried"] is None or oldest > batch["suspects_to"]:
         return Attempt(oldest, batch["newest"], limit)
@@ -62,14 +62,14 @@ async def attempting(
 ) -> AsyncIterator[Attempt | None]:
     """Count an attempt and hold the planning lock for it; yield None if no invalidation is open."""
     async with _locked(conn, org):
-        batch = await fetch_one(conn, "attempts.next_batch", org_id=org.id, limit=limit)
+        batch = await fetch_one(conn, "planning_attempts.next_batch", org_id=org.id, limit=limit)
         if batch is None:
             yield None
             return
         attempt = next_attempt(batch, limit)
         await execute(
             conn,
-            "attempts.begin",
+            "planning_attempts.begin",
             org_id=org.id,
             oldest=attempt.oldest,
             suspects_to=attempt.suspects_to,
@@ -83,7 +83,7 @@ async def attempting(
         except Exception:
             # An error ends the attempt; after a lost connection the attempt stays counted.
             with suppress(psycopg.Error):
-                await execute(conn, "attempts.discount", org_id=org.id)
+                await execute(conn, "planning_attempts.discount", org_id=org.id)
             raise
 
 
