@@ -9,6 +9,7 @@ from engine.flow.deployment.current_versions import CurrentVersion
 from engine.flow.deployment.dataset_versions import DatasetVersions
 from engine.lineage.compiled import CompiledDag
 from engine.store.database import Connection
+from engine.store.rows.dags import NamedId
 from engine.store.run import execute, fetch
 
 
@@ -51,8 +52,8 @@ async def _insert(
     jobs: Mapping[str, UUID],
 ) -> None:
     names = list({column.input_dataset for column in compiled.columns} - datasets.keys())
-    foreign = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
-    ids = {row["name"]: row["id"] for row in foreign} | dict(datasets)
+    foreign = await fetch(conn, "dags.datasets_named", NamedId, org_id=org_id, names=names)
+    ids = {row.name: row.id for row in foreign} | dict(datasets)
     rows = [
         {
             "output": ids[column.output_dataset],

@@ -14,6 +14,7 @@ from engine.model.dag import DagFile
 from engine.model.dagfile import reread_dag
 from engine.model.states import Activation
 from engine.store.database import Connection
+from engine.store.rows.dags import CurrentDag, UserDefinedNames
 from engine.store.run import fetch
 
 
@@ -27,19 +28,17 @@ class CurrentVersion:
 
 async def load_current_versions(conn: Connection, org_id: UUID) -> dict[str, CurrentVersion]:
     """Load the current version of every DAG of an org, by name."""
-    rows = await fetch(conn, "dags.current", org_id=org_id)
+    rows = await fetch(conn, "dags.current", CurrentDag, org_id=org_id)
     return {
-        row["dag_name"]: CurrentVersion(
-            row["dag_version_id"], CompiledDag.from_data(row["content"])
-        )
+        row.dag_name: CurrentVersion(row.dag_version_id, CompiledDag.from_data(row.content))
         for row in rows
     }
 
 
 async def load_user_defined(conn: Connection) -> UserDefined:
     """Load the functions and operators in the database beyond those of PostgreSQL."""
-    (row,) = await fetch(conn, "dags.user_defined")
-    return UserDefined(*(frozenset(row[key]) for key in ("functions", "unsafe", "operators")))
+    (row,) = await fetch(conn, "dags.user_defined", UserDefinedNames)
+    return UserDefined(*map(frozenset, (row.functions, row.unsafe, row.operators)))
 
 
 def compile_among(

@@ -15,8 +15,9 @@ from engine.lineage.diff import DagDiff
 from engine.partitions import PartitionSpace
 from engine.store.database import Connection
 from engine.store.ids import new_id
+from engine.store.rows.dags import DatasetPin, NamedId, NewestVersion
 from engine.store.rows.invalidations import InheritableInvalidation
-from engine.store.run import Row, execute, fetch
+from engine.store.run import execute, fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +49,23 @@ class DatasetVersions:
         ids = await _upsert_datasets(conn, org_id, compiled)
         pins: dict[UUID, UUID] = {}
         if previous is not None:
-            rows = await fetch(conn, "dags.pins", dag_version_id=previous.version_id)
-            pins = {row["dataset_uuid"]: row["dataset_version"] for row in rows}
+            rows = await fetch(conn, "dags.pins", DatasetPin, dag_version_id=previous.version_id)
+            pins = {row.dataset_uuid: row.dataset_version for row in rows}
         changed = [
             dataset
             for dataset in compiled.datasets
             if dataset.name in change.regenerated or ids[dataset.name] not in pins
         ]
         created = {dataset.name: new_id() for dataset in changed}
-        newest = await fetch(conn, "dags.newest_dataset_versions", names=[*created], org_id=org_id)
+        newest = await fetch(
+            conn, "dags.newest_dataset_versions", NewestVersion, names=[*created], org_id=org_id
+        )
         new = [
             _version_row(dataset, ids[dataset.name], created[dataset.name]) for dataset in changed
         ]
         await execute(conn, "dags.insert_dataset_versions", rows=Jsonb(new))
-        versions = DatasetVersions(ids, created, {row["name"]: row["id"] for row in newest})
-        await _inherit(conn, compiled, versions, {row["name"]: row for row in newest})
+        versions = DatasetVersions(ids, created, {row.name: row.id for row in newest})
+        await _inherit(conn, compiled, versions, {row.name: row for row in newest})
         await execute(
             conn,
             "dags.pin",
@@ -92,8 +95,8 @@ async def _upsert_datasets(
     )
     names = [dataset.name for dataset in compiled.datasets]
     return {
-        row["name"]: row["id"]
-        for row in await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
+        row.name: row.id
+        for row in await fetch(conn, "dags.datasets_named", NamedId, org_id=org_id, names=names)
     }
 
 
@@ -113,7 +116,7 @@ async def _inherit(
     conn: Connection,
     compiled: CompiledDag,
     versions: DatasetVersions,
-    newest: Mapping[str, Row],
+    newest: Mapping[str, NewestVersion],
 ) -> None:
     """Carry partitions and open invalidations of sources over, as far as the new bounds reach.
 
@@ -124,7 +127,7 @@ async def _inherit(
         replaced = newest.get(dataset.name)
         if replaced is None:
             continue
-        before = PartitionSpace.from_spec(replaced["partitioning"])
+        before = PartitionSpace.from_spec(replaced.partitioning)
         after = PartitionSpace.from_spec(msgspec.json.decode(dataset.partitioning))
         if after.is_alike(before):
             ids = {
@@ -135,7 +138,7 @@ async def _inherit(
             await _inherit_partitions(conn, before, after, ids)
             rows = await fetch(conn, "invalidations.inheritable", InheritableInvalidation, **ids)
             await carry_over(conn, rows, before, after, ids["version"])
-            if replaced["storage_location"] == dataset.storage.get("table"):
+            if replaced.storage_location == dataset.storage.get("table"):
                 await execute(conn, "cursors.inherit", **ids)
 
 

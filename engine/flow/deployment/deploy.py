@@ -42,6 +42,7 @@ from engine.model.states import ExecutionStrategy
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.orgs import lock_planning
+from engine.store.rows.dags import DagVersionId, NamedId
 from engine.store.rows.invalidations import InvalidationId, LockedInvalidation
 from engine.store.rows.tasks import CanceledTask, TaskId
 from engine.store.run import execute, fetch
@@ -146,23 +147,24 @@ async def _deploy(
 
 
 async def _insert_version(conn: Connection, org_id: UUID, compiled: CompiledDag) -> UUID:
-    rows = await fetch(
+    (version,) = await fetch(
         conn,
         "dags.insert_version",
+        DagVersionId,
         id=new_id(),
         org_id=org_id,
         dag_name=compiled.name,
         yaml_hash=compiled.content_hash,
         content=Jsonb(msgspec.to_builtins(compiled)),
     )
-    return UUID(str(rows[0]["id"]))
+    return version.id
 
 
 async def _insert_jobs(
     conn: Connection, org_id: UUID, version_id: UUID, compiled: CompiledDag
 ) -> dict[str, UUID]:
     """Return job ids by name, inserting the rows unless the version was deployed before."""
-    rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=version_id)
+    rows = await fetch(conn, "dags.jobs_of_version", NamedId, dag_version_id=version_id)
     if not rows:
         await execute(
             conn,
@@ -172,8 +174,8 @@ async def _insert_jobs(
             dag_version_id=version_id,
             rows=Jsonb([_job_row(job) for job in compiled.jobs]),
         )
-        rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=version_id)
-    return {row["name"]: row["id"] for row in rows}
+        rows = await fetch(conn, "dags.jobs_of_version", NamedId, dag_version_id=version_id)
+    return {row.name: row.id for row in rows}
 
 
 def _job_row(job: CompiledJob) -> dict[str, Any]:
@@ -200,8 +202,8 @@ async def _retain_tasks(
     """
     if previous is None:
         return []
-    rows = await fetch(conn, "dags.jobs_of_version", dag_version_id=previous.version_id)
-    old = {row["name"]: row["id"] for row in rows}
+    rows = await fetch(conn, "dags.jobs_of_version", NamedId, dag_version_id=previous.version_id)
+    old = {row.name: row.id for row in rows}
     sizes = {job.name: _size(job) for job in previous.compiled.jobs}
     retained = [
         job

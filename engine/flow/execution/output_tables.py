@@ -29,6 +29,7 @@ from engine.model.tables import (
     table_text,
 )
 from engine.store.database import Connection
+from engine.store.rows.dags import NamedId
 from engine.store.rows.tables import DescribedTable, ReachedTable
 from engine.store.run import fetch
 
@@ -70,8 +71,8 @@ async def find_conflicts(
 ) -> list[Problem]:
     """Find the outputs of SQL jobs whose tables must not be written, by path in the file."""
     names = [dataset.name for dataset in compiled.datasets]
-    rows = await fetch(conn, "dags.datasets_named", org_id=org_id, names=names)
-    ids = {row["name"]: row["id"] for row in rows}
+    rows = await fetch(conn, "dags.datasets_named", NamedId, org_id=org_id, names=names)
+    ids = {row.name: row.id for row in rows}
     targets = {
         path: _target(ids.get(output.dataset), output.dataset, output.storage)
         for path, job, output in outputs(dag)

@@ -10,6 +10,7 @@ from engine.errors import InvalidPartition
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSpace
 from engine.store.database import Connection
+from engine.store.rows.dags import VersionPartitioning
 from engine.store.rows.invalidations import InheritableInvalidation, LockedInvalidation
 from engine.store.run import execute, fetch
 
@@ -48,8 +49,10 @@ async def carry_late(
     if not rows:
         return []
     versions = list({row.dataset_version for row in rows})
-    rows_of_versions = await fetch(conn, "dags.partitionings", versions=versions)
-    spaces = {row["id"]: PartitionSpace.from_spec(row["partitioning"]) for row in rows_of_versions}
+    rows_of_versions = await fetch(
+        conn, "dags.partitionings", VersionPartitioning, versions=versions
+    )
+    spaces = {row.id: PartitionSpace.from_spec(row.partitioning) for row in rows_of_versions}
     carried: list[LockedInvalidation] = []
     for (dataset, version), alike in groupby(sorted(rows, key=_ends), key=_ends):
         current, now = lineage.dataset(dataset), lineage.space(dataset)
