@@ -85,7 +85,7 @@ def _holds(hint: Any, kind: str) -> bool:
         return any(_holds(part, kind) for part in get_args(hint) if part is not NoneType)
     if get_origin(hint) is Literal:
         return all(isinstance(value, _PYTHON_TYPES[kind]) for value in get_args(hint))
-    if kind == "jsonb":
+    if kind in ("json", "jsonb"):
         return True
     if kind.endswith("[]"):
         return get_origin(hint) is list and _holds(get_args(hint)[0], kind[:-2])
