@@ -1,7 +1,7 @@
 """Propagation of dirty columns from the inputs of a job to its outputs.
 
-A set of dirty columns is a frozenset of names, or None if every column is dirty: rows were inserted
-or deleted, or the changed columns are unknown.
+A set of dirty columns is a frozenset of names, or ALL_COLUMNS: rows were inserted or deleted, or
+the changed columns are unknown. JSON and the database represent the latter as null.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,16 @@ from uuid import UUID
 
 import msgspec
 
-DirtyColumns = frozenset[str] | None
+
+class AllColumns(Enum):
+    """The set of all columns, whatever they are."""
+
+    ALL_COLUMNS = "all columns"
+
+
+ALL_COLUMNS: Final = AllColumns.ALL_COLUMNS
+
+DirtyColumns = frozenset[str] | AllColumns
 EVERY = "*"
 """As an output column: every column of the output. As an input column: any column of the input."""
 NO_COLUMN = ""
@@ -27,8 +36,8 @@ class Pruning(Enum):
 
 PRUNED: Final = Pruning.PRUNED
 
-ColumnMap = Mapping[str, tuple[str, ...] | None]
-"""The output columns affected by each input column (None: all of them)."""
+ColumnMap = Mapping[str, tuple[str, ...] | AllColumns]
+"""The output columns affected by each input column."""
 Ends = tuple[UUID, UUID]
 """(output dataset, input dataset)."""
 _decode = msgspec.json.Decoder(list[tuple[UUID, UUID, list[str], list[str]]]).decode
@@ -36,14 +45,14 @@ _decode = msgspec.json.Decoder(list[tuple[UUID, UUID, list[str], list[str]]]).de
 
 def column_map(pairs: Iterable[tuple[str, str]]) -> ColumnMap:
     """Build the column map of one edge from its (output column, input column) pairs."""
-    shaped: dict[str, tuple[str, ...] | None] = {}
+    shaped: dict[str, tuple[str, ...] | AllColumns] = {}
     for output, source in pairs:
         if source == NO_COLUMN:
             continue
         outputs = shaped.get(source, ())
         if output == EVERY:
-            shaped[source] = None
-        elif outputs is not None:
+            shaped[source] = ALL_COLUMNS
+        elif outputs is not ALL_COLUMNS:
             shaped[source] = (*outputs, output)
     return shaped
 
@@ -61,24 +70,34 @@ def column_maps(columns: str | None) -> Mapping[Ends, ColumnMap]:
     }
 
 
+def dirty_columns(names: Iterable[str] | None) -> DirtyColumns:
+    """Return the set for stored names of columns; null stands for all, or for unknown ones."""
+    return ALL_COLUMNS if names is None else frozenset(names)
+
+
+def stored_columns(columns: DirtyColumns) -> list[str] | None:
+    """Return the sorted names for storage; None for all columns."""
+    return None if columns is ALL_COLUMNS else sorted(columns)
+
+
 def union_columns(left: DirtyColumns, right: DirtyColumns) -> DirtyColumns:
     """Return the union of two sets of dirty columns."""
-    return None if left is None or right is None else left | right
+    return ALL_COLUMNS if left is ALL_COLUMNS or right is ALL_COLUMNS else left | right
 
 
 def propagate_columns(columns: ColumnMap | None, dirty: DirtyColumns) -> DirtyColumns | Pruning:
     """Propagate dirty columns over one edge; an edge without column lineage reads every column.
 
-    A column that affects all output columns may add or remove rows, so the result is None: no
-    column of the output is known to be clean.
+    A column that affects all output columns may add or remove rows, so no column of the output is
+    known to be clean.
     """
-    if columns is None or dirty is None:
-        return None
+    if columns is None or dirty is ALL_COLUMNS:
+        return ALL_COLUMNS
     shaped: set[str] = set()
     for column in _read(columns, dirty):
         outputs = columns[column]
-        if outputs is None:
-            return None
+        if outputs is ALL_COLUMNS:
+            return ALL_COLUMNS
         shaped.update(outputs)
     return frozenset(shaped) if shaped else PRUNED
 
@@ -90,9 +109,9 @@ def _read(columns: ColumnMap, dirty: frozenset[str]) -> Iterable[str]:
 
 
 def read_columns(outputs: Sequence[ColumnMap | None]) -> DirtyColumns:
-    """Return the input columns read by any of the outputs (None: all of them)."""
+    """Return the input columns read by any of the outputs."""
     if any(column_map is None or EVERY in column_map for column_map in outputs):
-        return None
+        return ALL_COLUMNS
     return frozenset(column for column_map in outputs for column in column_map or ())
 
 

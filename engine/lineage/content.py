@@ -14,11 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Final
 
 import msgspec
 
-from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, union_columns
+from engine.lineage.columns import (
+    ALL_COLUMNS,
+    PRUNED,
+    DirtyColumns,
+    Pruning,
+    dirty_columns,
+    union_columns,
+)
 from engine.lineage.scope import EVERYTHING, Scope
 
 OTHERS: Final = "*"
@@ -94,7 +102,7 @@ class Written(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """The content after a run, and the difference from the content before.
 
-    ``columns`` are the changed columns (None: all), PRUNED if nothing changed. Even then, scopes
+    ``columns`` are the changed columns, PRUNED if nothing changed. Even then, scopes
     may be assigned the version of an earlier change, which makes readers stale that have not run
     since. ``unpropagated`` are the columns for which no plan has invalidated the readers.
     """
@@ -114,7 +122,8 @@ def compare(
     if before is not None:
         written = _identified(before, written, now)
     if before is None or (before.fingerprint is None and not _has_columns(before, written)):
-        return Outcome(_rewritten(before, written, now), None, PRUNED if scopes is None else None)
+        unpropagated = PRUNED if scopes is None else ALL_COLUMNS
+        return Outcome(_rewritten(before, written, now), ALL_COLUMNS, unpropagated)
     columns = _changed_columns(before, written)
     if scopes is None:
         return _compare_whole(before, written, columns, now)
@@ -139,7 +148,7 @@ def _rewritten(before: Content | None, written: Written, now: datetime) -> Conte
 
 
 def _changed_columns(before: Content, written: Written) -> DirtyColumns | Pruning:
-    """Return the columns that differ; PRUNED: none; None: any may."""
+    """Return the columns that may differ; PRUNED: none."""
     if written.is_changed is False:
         return PRUNED
     if written.is_changed is None and before.fingerprint == written.fingerprint:
@@ -148,7 +157,7 @@ def _changed_columns(before: Content, written: Written) -> DirtyColumns | Prunin
         before.row_count != written.row_count
     )
     if has_rows_moved:
-        return None
+        return ALL_COLUMNS
     if written.changed_columns is not None:
         return written.changed_columns or PRUNED
     if before.fingerprint is None and before.column_fingerprints == written.column_fingerprints:
@@ -156,18 +165,16 @@ def _changed_columns(before: Content, written: Written) -> DirtyColumns | Prunin
     return _differing(before.column_fingerprints, written.column_fingerprints)
 
 
-def _differing(
-    before: Mapping[str, str] | None, now: Mapping[str, str] | None
-) -> frozenset[str] | None:
-    """Return the columns with different fingerprints; None if rows may have been added or removed.
+def _differing(before: Mapping[str, str] | None, now: Mapping[str, str] | None) -> DirtyColumns:
+    """Return the columns with different fingerprints; all if rows may have been added or removed.
 
     That is the case if one side has no fingerprints, or if none of them or all of them differ.
     """
     if before is None or now is None:
-        return None
+        return ALL_COLUMNS
     columns = before.keys() | now.keys()
     differing = frozenset(column for column in columns if before.get(column) != now.get(column))
-    return None if not differing or len(differing) == len(columns) else differing
+    return ALL_COLUMNS if not differing or len(differing) == len(columns) else differing
 
 
 def _compare_whole(
@@ -180,10 +187,10 @@ def _compare_whole(
     if columns is PRUNED:
         content = before
         if unattributed is not PRUNED:
-            content = _with_change(before, Scope(unattributed), before.changed_at)
+            content = _with_change(before, Scope.of(unattributed), before.changed_at)
     else:
         columns = columns if unattributed is PRUNED else union_columns(columns, unattributed)
-        content = _with_change(before, Scope(columns), max(now, before.changed_at + _TICK))
+        content = _with_change(before, Scope.of(columns), max(now, before.changed_at + _TICK))
     return Outcome(_stored(content, written, None), columns)
 
 
@@ -195,18 +202,18 @@ def _compare_scopes(
     now: datetime,
 ) -> Outcome:
     is_same = columns is PRUNED
-    is_exact = is_same or columns is not None or _has_columns(before, written)
+    is_exact = is_same or columns is not ALL_COLUMNS or _has_columns(before, written)
     changed = [*_changed_scopes(before, written, columns, scopes, is_exact=is_exact)]
     rest = _rest(columns, _covered(before, scopes)) if is_exact else PRUNED
     # Scopes that were not compared when the content changed get the version of that change.
     at = before.changed_at if is_same else max(now, before.changed_at + _TICK)
     # Even without a propagated scope the change has a version; columns get it once it is planned.
     content = before if is_same else _with_change(before, _NO_COLUMNS, at)
-    for scope in changed if rest is PRUNED else [*changed, Scope(rest)]:
+    for scope in changed if rest is PRUNED else [*changed, Scope.of(rest)]:
         content = _with_change(content, scope, at)
     attributed = None
     if not (is_exact and all(scope.rows is None for scope in scopes) and before.attributed is None):
-        since = _changed_since(before, columns) if is_exact else None
+        since = _changed_since(before, columns) if is_exact else ALL_COLUMNS
         attributed = _attributed(before, written, scopes, since)
     columns = PRUNED if is_same else _union(changed, rest)
     return Outcome(_stored(content, written, attributed), columns, rest)
@@ -234,14 +241,14 @@ def _changed_scopes(
     for scope in scopes:
         base = _base(before, scope)
         if base not in (before.fingerprint, written.fingerprint):
-            since = _changed_since(before, columns) if is_exact else None
-            within = _within(since, scope.columns)
+            since = _changed_since(before, columns) if is_exact else ALL_COLUMNS
+            within = _within(since, scope.dirty_columns)
             if within is not PRUNED:
-                yield Scope(within, scope.rows)
+                yield Scope.of(within, scope.rows)
         elif is_exact:
-            within = _within(columns, scope.columns)
+            within = _within(columns, scope.dirty_columns)
             if within is not PRUNED:
-                yield Scope(within, scope.rows)
+                yield Scope.of(within, scope.rows)
         elif before.fingerprint != written.fingerprint:
             # A return to the base is a change as well: a reader may have run in between.
             yield scope
@@ -262,9 +269,9 @@ def _bases(before: Content) -> dict[str, str]:
 
 
 def _changed_since_base(before: Content) -> DirtyColumns:
-    """Return the columns that may have changed since the oldest comparison; None: any."""
+    """Return the columns that may have changed since the oldest comparison."""
     names = (before.attributed or {}).get(_COLUMNS)
-    return None if names is None else frozenset(msgspec.json.decode(names, type=list[str]))
+    return dirty_columns(None if names is None else msgspec.json.decode(names, type=list[str]))
 
 
 def _changed_since(before: Content, columns: DirtyColumns | Pruning) -> DirtyColumns | Pruning:
@@ -276,9 +283,9 @@ def _changed_since(before: Content, columns: DirtyColumns | Pruning) -> DirtyCol
 
 
 def _within(columns: DirtyColumns | Pruning, scope: DirtyColumns) -> DirtyColumns | Pruning:
-    if columns is PRUNED or scope is None:
+    if columns is PRUNED or scope is ALL_COLUMNS:
         return columns
-    if columns is None:
+    if columns is ALL_COLUMNS:
         return scope
     return (columns & scope) or PRUNED
 
@@ -296,16 +303,14 @@ def _rest(columns: DirtyColumns | Pruning, scopes: Sequence[Scope]) -> DirtyColu
     """Return the changed columns outside all propagated scopes."""
     if columns is PRUNED or any(scope.columns is None for scope in scopes):
         return PRUNED
-    if columns is None:
-        return None
+    if columns is ALL_COLUMNS:
+        return ALL_COLUMNS
     return columns.difference(*(scope.columns or () for scope in scopes)) or PRUNED
 
 
 def _union(changed: Sequence[Scope], rest: DirtyColumns | Pruning) -> DirtyColumns | Pruning:
-    parts = [scope.columns for scope in changed] + ([] if rest is PRUNED else [rest])
-    if not parts:
-        return PRUNED
-    return None if None in parts else frozenset().union(*(columns or () for columns in parts))
+    parts = [scope.dirty_columns for scope in changed] + ([] if rest is PRUNED else [rest])
+    return reduce(union_columns, parts) if parts else PRUNED
 
 
 def _attributed(
@@ -327,7 +332,7 @@ def _attributed(
         # fingerprint, so such a scope counts as changed.
         del fingerprints[OTHERS]
         fingerprints = {OTHERS: "", **dict([*fingerprints.items()][1 - _MOST_ATTRIBUTED :])}
-    if since is not None:
+    if since is not ALL_COLUMNS:
         names = () if since is PRUNED else since
         fingerprints[_COLUMNS] = msgspec.json.encode(sorted(names)).decode()
     return fingerprints

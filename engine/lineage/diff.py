@@ -8,12 +8,15 @@ import msgspec
 import networkx as nx
 
 from engine.lineage.columns import (
+    ALL_COLUMNS,
     PRUNED,
     ColumnMap,
     DirtyColumns,
     Pruning,
     column_map,
+    dirty_columns,
     propagate_columns,
+    stored_columns,
     union_columns,
 )
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledDataset, CompiledJob
@@ -108,17 +111,16 @@ def _regenerated(
 
     The lineage of both versions applies, because a removed column is read in the previous one only.
     """
-    dirty = {
-        name: None if columns is None else frozenset(columns)
-        for name, columns in other_dags.items()
-    }
+    dirty = {name: dirty_columns(columns) for name, columns in other_dags.items()}
     dirty |= _dirty_sources(previous, new)
     maps = [_column_maps(dag.columns) for dag in (previous, new) if dag]
     for name in _order(new):
         if now[name].job.activation != Activation.SOURCE:
             dirty |= _dirty_outputs(old.get(name), now[name], dirty, maps)
     return {
-        dataset.name: None if (columns := dirty[dataset.name]) is None else tuple(sorted(columns))
+        dataset.name: None
+        if (columns := stored_columns(dirty[dataset.name])) is None
+        else tuple(columns)
         for dataset in new.datasets
         if dataset.name in dirty
     }
@@ -170,7 +172,7 @@ def _own_dirt(
 ) -> DirtyColumns | Pruning:
     """Return the columns made dirty by a change of the job itself, regardless of its inputs."""
     if old is None or old.job.config_hash != new.job.config_hash:
-        return None
+        return ALL_COLUMNS
     before, now = old.datasets[index].columns, new.datasets[index].columns
     # Columns of a `SELECT *` may be added or removed without a change of the job.
     return PRUNED if before is None or now is None else _other_columns(before, now)
@@ -193,9 +195,9 @@ def _own_dirt_of_source(
     Otherwise only added and removed columns are dirty.
     """
     if old is None or _layout(old) != _layout(new):
-        return None
+        return ALL_COLUMNS
     if old.columns is None or new.columns is None:
-        return PRUNED if old.columns == new.columns else None
+        return PRUNED if old.columns == new.columns else ALL_COLUMNS
     return _other_columns(old.columns, new.columns)
 
 

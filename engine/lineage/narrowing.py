@@ -12,7 +12,6 @@ from functools import partial
 from math import ceil, floor
 from zoneinfo import ZoneInfo
 
-from engine.lineage.columns import DirtyColumns
 from engine.lineage.rows import Condition, RowFilter, Scalar
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.partitions.dimension import Dimension
@@ -40,7 +39,7 @@ def certain(
     rows: RowFilter,
     space: PartitionSpace,
     columns: Collection[str] | None,
-    changed: DirtyColumns = None,
+    changed: frozenset[str] | None = None,
 ) -> RowFilter:
     """Return the conditions that hold for the rows both before and after a change.
 
@@ -48,6 +47,7 @@ def certain(
     column of that name. A condition on a ``changed`` column is dropped because it holds for only
     one of the two values. Conditions on one column under two names are dropped as well, and so are
     conditions on uncertain columns. ``columns`` None: the columns of the table are unknown.
+    ``changed`` None: the changed columns are unknown, and no condition is dropped for them.
     """
     named = {
         condition.column: _column(condition.column, space, columns) for condition in rows.conditions

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.lineage.columns import reaches
+from engine.lineage.columns import ALL_COLUMNS, DirtyColumns, reaches
 from engine.lineage.graph import Edge
 from engine.lineage.narrowing import narrow
 from engine.lineage.rows import RowFilter
@@ -15,10 +15,20 @@ from engine.partitions import PartitionSet
 
 
 class Scope(msgspec.Struct, frozen=True, gc=False):
-    """Columns and rows of a dataset; None means all. ``rows`` is the JSON of a row filter."""
+    """Columns and rows as stored, null for all; ``rows`` is the JSON of a row filter."""
 
     columns: frozenset[str] | None = None
     rows: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, columns: DirtyColumns, rows: Mapping[str, Any] | None = None) -> Scope:
+        """Return the scope of a set of columns."""
+        return cls(None if columns is ALL_COLUMNS else columns, rows)
+
+    @property
+    def dirty_columns(self) -> DirtyColumns:
+        """The set of columns."""
+        return ALL_COLUMNS if self.columns is None else self.columns
 
     @property
     def key(self) -> str:

@@ -20,7 +20,7 @@ MOST = 16
 class DirtyScope(msgspec.Struct, frozen=True, gc=False):
     """Dirty partitions, columns and rows of a dataset, with the invalidations behind them.
 
-    ``columns`` None: any column; ``rows`` None: any row. ``in_place``: already changed, as sources
+    ``rows`` None: any row. ``in_place``: already changed, as sources
     are; otherwise the dataset changes only if its job produces a different result. ``has_grown``:
     rows were added, and nothing else changed. ``is_versioned``: the run behind the change has
     assigned the content version.

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from engine.gc_pause import gc_paused
-from engine.lineage.columns import DirtyColumns
+from engine.lineage.columns import ALL_COLUMNS, DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
 from engine.planner.plan import Plan, Pruned, Step, Trigger
@@ -99,7 +99,7 @@ class _Writer:
             hop["mapping"] = trigger.mapping.to_spec()
         if self._texts(dirty.partitions) != self._texts(partitions):
             hop["partitions"] = self._texts(dirty.partitions)
-        if dirty.columns:
+        if dirty.columns is not ALL_COLUMNS:
             hop["columns"] = sorted(dirty.columns)
         hop["invalidation_set"] = self._sets.setdefault(dirty.invalidations, len(self._sets))
         return hop
@@ -115,7 +115,7 @@ class _Writer:
         return {
             self._name(output): sorted(dirty)
             for output, dirty in columns.items()
-            if dirty is not None
+            if dirty is not ALL_COLUMNS
         }
 
     def _name(self, dataset: UUID) -> str:

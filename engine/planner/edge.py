@@ -14,7 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, propagate_columns
+from engine.lineage.columns import (
+    ALL_COLUMNS,
+    PRUNED,
+    DirtyColumns,
+    Pruning,
+    propagate_columns,
+    stored_columns,
+)
 from engine.lineage.graph import Edge
 from engine.lineage.narrowing import narrow
 from engine.lineage.rows import RowFilter
@@ -27,7 +34,9 @@ from engine.planner.plan import Pruned, Trigger
 
 def trigger_producer(job: Job, dataset: UUID, dirty: DirtyScope) -> Trigger:
     """Trigger the producer of a wrong output, to rebuild the dirty partitions completely."""
-    return Trigger(dataset, None, None, dirty, dirty.partitions, (None,) * len(job.outputs), None)
+    return Trigger(
+        dataset, None, None, dirty, dirty.partitions, (ALL_COLUMNS,) * len(job.outputs), None
+    )
 
 
 def propagate(
@@ -42,8 +51,8 @@ def propagate(
     ``triggers`` are the job's triggers so far: their partitions count as existing. A single-run job
     runs even if none of the touched partitions exists yet, because the run may discover some.
     """
-    columns: tuple[DirtyColumns | Pruning, ...] = (None,) * len(job.outputs)
-    if dirty.columns is not None:
+    columns: tuple[DirtyColumns | Pruning, ...] = (ALL_COLUMNS,) * len(job.outputs)
+    if dirty.columns is not ALL_COLUMNS:
         columns = tuple([propagate_columns(each, dirty.columns) for each in edge.columns])
         if all(each is PRUNED for each in columns):
             return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirty))
@@ -62,7 +71,7 @@ def propagate(
         unbounded := edge.unmapped | unbounded_dimensions(touched)
     ):
         if _begins_with(extents, job, touched, triggers):
-            columns = (None,) * len(job.outputs)
+            columns = (ALL_COLUMNS,) * len(job.outputs)
         else:
             partitions = _bounded(extents, job, touched, unbounded, triggers)
     if not partitions and not (touched and job.is_single_run):
@@ -112,7 +121,7 @@ def _bounded(
 
 def _unread(edge: Edge, dirty: DirtyScope) -> str:
     read = sorted({column for each in edge.columns if each is not None for column in each})
-    changed = ", ".join(sorted(dirty.columns or ()))
+    changed = ", ".join(stored_columns(dirty.columns) or ())
     return f"changed columns {{{changed}}} are not read; it reads {{{', '.join(read)}}}"
 
 

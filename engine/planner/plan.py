@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, union_columns
+from engine.lineage.columns import ALL_COLUMNS, PRUNED, DirtyColumns, Pruning, union_columns
 from engine.lineage.graph import Edge
 from engine.lineage.rows import RowFilter
 from engine.partitions import Mapping as PartitionMapping
@@ -72,10 +72,13 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
         A partition built for the first time is new in all columns, which the completion propagates.
         """
-        return any(trigger.rows is not None or any(trigger.columns) for trigger in self.triggers)
+        return any(
+            trigger.rows is not None or any(c is not ALL_COLUMNS for c in trigger.columns)
+            for trigger in self.triggers
+        )
 
     def dirty_columns(self, outputs: Sequence[UUID]) -> dict[UUID, DirtyColumns]:
-        """Return the dirty columns by affected output of the job; None: all columns."""
+        """Return the dirty columns by affected output of the job."""
         found: dict[UUID, DirtyColumns] = {}
         for i, output in enumerate(outputs if self.partitions else ()):
             dirty = [
@@ -89,7 +92,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
 
 class Changed(NamedTuple):
-    """Partitions of a dataset that changed in place, with the columns and rows; None: all."""
+    """Partitions of a dataset that changed in place, with the columns and rows (None: all)."""
 
     partitions: PartitionSet
     columns: DirtyColumns

@@ -69,4 +69,4 @@ def _of_output(dirty: Iterable[tuple[Any, RowFilter | None]]) -> tuple[Scope, ..
 
 
 def _scope(columns: DirtyColumns, rows: RowFilter | None) -> Scope:
-    return Scope(columns, rows.spec() if rows else None)
+    return Scope.of(columns, rows.spec() if rows else None)

@@ -6,6 +6,7 @@ narrow it, and conditions on partition columns narrow it to partitions.
 
 from __future__ import annotations
 
+from engine.lineage.columns import dirty_columns
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import certain, narrow
 from engine.lineage.rows import RowFilter
@@ -36,7 +37,7 @@ def dirty_scope(
     has_grown = in_place and invalidation.reason in GROWTH
     return DirtyScope(
         partitions,
-        invalidation.columns,
+        dirty_columns(invalidation.columns),
         rows or None,
         members,
         in_place,

@@ -42,7 +42,7 @@ import engine.planner.strategy
 import engine.planner.triggering_edges
 import engine.store.queries
 import tests.simulation.engines
-from engine.lineage.columns import PRUNED
+from engine.lineage.columns import ALL_COLUMNS, PRUNED
 from engine.lineage.graph import Lineage
 from engine.lineage.rows import RowFilter
 from engine.partitions import PartitionSet
@@ -160,8 +160,10 @@ def a_plan_says_done_before_it_is(patch: Patch) -> None:
 def a_column_that_shapes_every_other_is_pruned(patch: Patch) -> None:
     def narrow(propagate_columns: Any) -> Any:
         def wrong(columns: Any, dirty: Any) -> Any:
-            told = {c: made for c, made in (columns or {}).items() if made is not None}
-            return None if columns is None or dirty is None else propagate_columns(told, dirty)
+            told = {c: made for c, made in (columns or {}).items() if made is not ALL_COLUMNS}
+            if columns is None or dirty is ALL_COLUMNS:
+                return ALL_COLUMNS
+            return propagate_columns(told, dirty)
 
         return wrong
 
@@ -172,7 +174,7 @@ def a_column_that_shapes_every_other_is_pruned(patch: Patch) -> None:
 def unknown_columns_reach_nothing(patch: Patch) -> None:
     def narrow(propagate: Any) -> Any:
         def wrong(extents: Any, job: Any, edge: Any, dirty: Any, triggers: Any) -> Any:
-            columns = dirty.columns or frozenset()
+            columns = frozenset() if dirty.columns is ALL_COLUMNS else dirty.columns
             return propagate(extents, job, edge, replace_struct(dirty, columns=columns), triggers)
 
         return wrong
@@ -182,7 +184,12 @@ def unknown_columns_reach_nothing(patch: Patch) -> None:
 
 @mutation
 def columns_are_not_looked_at(patch: Patch) -> None:
-    around(patch, engine.planner.edge, "propagate_columns", lambda _: lambda columns, dirty: None)
+    around(
+        patch,
+        engine.planner.edge,
+        "propagate_columns",
+        lambda _: lambda columns, dirty: ALL_COLUMNS,
+    )
 
 
 @mutation
@@ -433,7 +440,7 @@ def all_columns_of_a_changed_partition_count_as_changed(patch: Patch) -> None:
     def widened(before: Any, outcome: Any, now: Any) -> Any:
         if outcome.columns is PRUNED:
             return outcome
-        return msgspec.structs.replace(outcome, columns=None)
+        return msgspec.structs.replace(outcome, columns=ALL_COLUMNS)
 
     _compared(patch, widened)
 

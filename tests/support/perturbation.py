@@ -13,7 +13,7 @@ from random import Random
 import psycopg
 from psycopg import sql
 
-from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, propagate_columns
+from engine.lineage.columns import ALL_COLUMNS, PRUNED, DirtyColumns, Pruning, propagate_columns
 from tests.support.corpora import Corpus, Query
 
 _TEXTS = ["A", "B", "C", "AB", "BC", "CA"]
@@ -98,7 +98,7 @@ class _Result:
 
 
 def _names(dirty: DirtyColumns | Pruning) -> frozenset[str]:
-    return frozenset() if dirty is PRUNED or dirty is None else dirty  # type: ignore[return-value]
+    return frozenset() if dirty is PRUNED or dirty is ALL_COLUMNS else dirty
 
 
 def _result(conn: psycopg.Connection, query: Query) -> _Result:

@@ -17,7 +17,7 @@ from engine.flow.execution.dependents import resolve_dependents, unblock_manual_
 from engine.flow.execution.outputs import reports, summaries, unplanned_outputs
 from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
 from engine.flow.shared.org_context import OrgContext
-from engine.lineage.columns import PRUNED, DirtyColumns
+from engine.lineage.columns import ALL_COLUMNS, PRUNED, DirtyColumns, stored_columns
 from engine.model.invalidation import FOUND
 from engine.model.task import Completion, Lease
 from engine.store.database import Connection
@@ -129,7 +129,9 @@ def _unplanned(completion: Completion) -> Iterator[NewInvalidation]:
     datasets = {dataset.name: dataset for dataset in completion.lease.outputs}
     for output in unplanned_outputs(completion):
         dataset = datasets[output.dataset]
-        yield _found(completion.lease.task_id, dataset.id, dataset.version, output.partition, None)
+        yield _found(
+            completion.lease.task_id, dataset.id, dataset.version, output.partition, ALL_COLUMNS
+        )
 
 
 def _unpropagated(changes: Sequence[PartitionChange]) -> Iterator[NewInvalidation]:
@@ -150,5 +152,10 @@ def _found(
     task: UUID, dataset: UUID, version: UUID, partition: str, columns: DirtyColumns
 ) -> NewInvalidation:
     return own_invalidation(
-        dataset, version, [partition], reason=FOUND, source=f"task/{task}", columns=columns
+        dataset,
+        version,
+        [partition],
+        reason=FOUND,
+        source=f"task/{task}",
+        columns=stored_columns(columns),
     )

@@ -20,7 +20,7 @@ from engine.store.run import Row, execute, fetch
 
 
 class PartitionChange(msgspec.Struct, frozen=True):
-    """A partition changed by a run, with the changed columns (None: all).
+    """A partition changed by a run, with the changed columns.
 
     ``unpropagated`` are the changed columns not propagated to readers by any plan (PRUNED: none).
     """

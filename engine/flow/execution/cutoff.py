@@ -16,7 +16,7 @@ from engine.flow.execution.contents import PartitionChange
 from engine.flow.execution.outputs import Report
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.task_inputs import Reads, input_keys
-from engine.lineage.columns import DirtyColumns, reaches
+from engine.lineage.columns import ALL_COLUMNS, DirtyColumns, reaches
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.task import Completion
@@ -49,7 +49,9 @@ class Changes:
             if _is_read_by_all(lineage, completion.lease.job)
         }
         written = Counter(report.task_id for report in reports if report.task_id in read_by_all)
-        entirely = Counter(change.report.task_id for change in changed if change.columns is None)
+        entirely = Counter(
+            change.report.task_id for change in changed if change.columns is ALL_COLUMNS
+        )
         whole = {task for task, count in written.items() if entirely[task] == count}
         parts: dict[UUID, _Parts] = defaultdict(dict)
         for change in changed:

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import InvalidInput
-from engine.lineage.columns import read_columns
+from engine.lineage.columns import ALL_COLUMNS, read_columns
 from engine.lineage.content import Content, Written
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
@@ -108,7 +108,8 @@ def _complete_fingerprints(
         return None
     covered = fingerprints.keys() | set(lineage.space(dataset.id).names)
     for edge in lineage.readers(dataset.id):
-        if not covered >= (read_columns(edge.columns) or set()):
+        columns = read_columns(edge.columns)
+        if columns is not ALL_COLUMNS and not covered >= columns:
             return None
     return fingerprints
 

@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
-from engine.lineage.columns import read_columns
+from engine.lineage.columns import read_columns, stored_columns
 from engine.lineage.content import Content, RowChange
 from engine.lineage.graph import Lineage
 from engine.lineage.scope import reached
@@ -62,7 +62,7 @@ async def _raise(
 ) -> None:
     """Raise the versions recorded by runs with no partition reached by the missed changes."""
     edges = [edge for edge in lineage.inputs(job.id) if edge.dataset == dataset]
-    columns = [read_columns(edge.columns) for edge in edges]
+    columns = read_columns([output for edge in edges for output in edge.columns])
     output = lineage.dataset(job.outputs[0])
     runs = await fetch(
         conn,
@@ -72,7 +72,7 @@ async def _raise(
         dataset=dataset,
         version=lineage.dataset(dataset).version,
         key=row["key"],
-        columns=None if None in columns else sorted(frozenset().union(*(c or () for c in columns))),
+        columns=stored_columns(columns),
         before=dropped[-1].at,
     )
     if runs:

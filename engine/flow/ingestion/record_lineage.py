@@ -16,7 +16,7 @@ from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_in
 from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import stale_keys, stale_partitions
-from engine.lineage.columns import EVERY
+from engine.lineage.columns import ALL_COLUMNS, EVERY
 from engine.lineage.graph import Edge, Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
@@ -165,7 +165,7 @@ def _is_recorded(lineage: Lineage, row: _Row) -> bool:
         columns = edge.columns[lineage.job(row.job).outputs.index(row.output)]
         if edge.dataset == row.input and columns is not None and row.input_column in columns:
             outputs = columns[row.input_column]
-            return outputs is None or row.output_column in outputs
+            return outputs is ALL_COLUMNS or row.output_column in outputs
     return False
 
 

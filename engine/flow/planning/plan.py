@@ -31,6 +31,7 @@ from engine.flow.planning.planning_attempts import Attempt, attempting, too_cost
 from engine.flow.planning.set_aside import planning, set_aside
 from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
+from engine.lineage.columns import stored_columns
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
 from engine.model.states import Activation, InvalidationOutcome
@@ -190,7 +191,7 @@ async def _mark_changed(conn: Connection, lineage: Lineage, plan: Plan) -> None:
                     dataset=dataset,
                     version=version,
                     keys=part,
-                    columns=None if columns is None else list(columns),
+                    columns=stored_columns(columns),
                     rows=None if rows is None else Jsonb(rows.spec()),
                     is_source=is_source,
                     most=MOST_ROW_CHANGES,

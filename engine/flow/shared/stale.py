@@ -26,7 +26,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.flow.shared.load_partitions import load_existing
-from engine.lineage.columns import read_columns
+from engine.lineage.columns import ALL_COLUMNS, read_columns
 from engine.lineage.content import RowChange
 from engine.lineage.graph import Edge, Lineage
 from engine.lineage.scope import is_reached
@@ -287,7 +287,7 @@ def _columns_read(lineage: Lineage, jobs: Collection[UUID]) -> list[dict[str, ob
         {"job": job, "dataset": edge.dataset, "columns": sorted(columns)}
         for job in jobs
         for edge in lineage.inputs(job)
-        if (columns := read_columns(edge.columns)) is not None
+        if (columns := read_columns(edge.columns)) is not ALL_COLUMNS
     ]
 
 

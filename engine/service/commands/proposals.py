@@ -8,6 +8,7 @@ import msgspec
 
 from engine.flow.deployment.propose import propose as plan_change
 from engine.flow.planning.estimate import Cost, Estimate
+from engine.lineage.columns import ALL_COLUMNS
 from engine.lineage.graph import Lineage
 from engine.model.event import SourceEvent
 from engine.model.states import Role
@@ -96,7 +97,7 @@ def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:
         columns={
             lineage.dataset(output).name: tuple(sorted(dirty))
             for output, dirty in step.dirty_columns(job.outputs).items()
-            if dirty is not None
+            if dirty is not ALL_COLUMNS
         },
         row_filters=step.row_filters,
         via=tuple(_hops(lineage, step)),

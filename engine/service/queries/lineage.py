@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.lineage.columns import EVERY
+from engine.lineage.columns import ALL_COLUMNS, EVERY
 from engine.lineage.graph import Edge, Lineage
 from engine.model.states import Activation, Role
 from engine.service.caller import Caller, requires
@@ -103,7 +103,10 @@ def _columns(edge: Edge, output: int) -> dict[str, tuple[str, ...]] | None:
     columns = edge.columns[output]
     if columns is None:
         return None
-    return {source: (EVERY,) if outputs is None else outputs for source, outputs in columns.items()}
+    return {
+        source: (EVERY,) if outputs is ALL_COLUMNS else outputs
+        for source, outputs in columns.items()
+    }
 
 
 def _dimensions_text(lineage: Lineage, dataset: UUID) -> str:

@@ -199,4 +199,4 @@ def _compare(
 
 
 def _is_in(reader: Reader, columns: DirtyColumns | Pruning) -> bool:
-    return columns is not PRUNED and reader.is_reached(Scope(columns))
+    return columns is not PRUNED and reader.is_reached(Scope.of(columns))

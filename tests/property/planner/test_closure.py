@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.lineage.columns import DirtyColumns
+from engine.lineage.columns import ALL_COLUMNS, DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.invalidation import Invalidation
@@ -314,4 +314,4 @@ def _dirty(world: Lineage, step: Step) -> Mapping[UUID, DirtyColumns]:
 
 def _columns(columns) -> set[str] | None:
     (dirty,) = columns.values()
-    return None if dirty is None else set(dirty)
+    return None if dirty is ALL_COLUMNS else set(dirty)

@@ -2,7 +2,14 @@ from uuid import UUID
 
 import pytest
 
-from engine.lineage.columns import PRUNED, column_map, column_maps, propagate_columns, union_columns
+from engine.lineage.columns import (
+    ALL_COLUMNS,
+    PRUNED,
+    column_map,
+    column_maps,
+    propagate_columns,
+    union_columns,
+)
 
 AVERAGE = column_map([("mean_delay", "dep_delay"), ("delayed", "dep_delay"), ("*", "origin")])
 
@@ -12,21 +19,23 @@ AVERAGE = column_map([("mean_delay", "dep_delay"), ("delayed", "dep_delay"), ("*
     [
         pytest.param({"dep_delay"}, {"mean_delay", "delayed"}, id="the outputs it shapes"),
         pytest.param({"dep_delay", "notes"}, {"mean_delay", "delayed"}, id="unread ones aside"),
-        pytest.param({"origin"}, None, id="a column that shapes all makes every output dirty"),
-        pytest.param({"dep_delay", "origin"}, None, id="even beside one that does not"),
+        pytest.param(
+            {"origin"}, ALL_COLUMNS, id="a column that shapes all makes every output dirty"
+        ),
+        pytest.param({"dep_delay", "origin"}, ALL_COLUMNS, id="even beside one that does not"),
         pytest.param({"notes"}, PRUNED, id="unread"),
         pytest.param(set(), PRUNED, id="nothing dirty"),
-        pytest.param(None, None, id="unknown, or rows inserted or deleted"),
+        pytest.param(ALL_COLUMNS, ALL_COLUMNS, id="unknown, or rows inserted or deleted"),
     ],
 )
 def test_dirty_columns_reach_the_outputs_that_they_shape(dirty, expected):
-    found = propagate_columns(AVERAGE, None if dirty is None else frozenset(dirty))
+    found = propagate_columns(AVERAGE, dirty if dirty is ALL_COLUMNS else frozenset(dirty))
 
     assert found == (frozenset(expected) if isinstance(expected, set) else expected)
 
 
 def test_an_edge_without_column_lineage_reads_everything():
-    assert propagate_columns(None, frozenset({"notes"})) is None
+    assert propagate_columns(None, frozenset({"notes"})) is ALL_COLUMNS
 
 
 def test_an_output_made_of_any_input_column_is_dirty_with_all_of_them():
@@ -34,14 +43,17 @@ def test_an_output_made_of_any_input_column_is_dirty_with_all_of_them():
 
 
 def test_all_outputs_stay_all_when_more_rows_follow():
-    assert column_map([("*", "a"), ("x", "a"), ("y", "b")]) == {"a": None, "b": ("y",)}
+    assert column_map([("*", "a"), ("x", "a"), ("y", "b")]) == {"a": ALL_COLUMNS, "b": ("y",)}
 
 
 def test_a_job_has_a_map_for_each_two_datasets():
     output, one, two = UUID(int=1), UUID(int=2), UUID(int=3)
     text = f'[["{output}", "{one}", ["x", "y"], ["a", "a"]], ["{output}", "{two}", ["*"], ["b"]]]'
 
-    assert column_maps(text) == {(output, one): {"a": ("x", "y")}, (output, two): {"b": None}}
+    assert column_maps(text) == {
+        (output, one): {"a": ("x", "y")},
+        (output, two): {"b": ALL_COLUMNS},
+    }
     assert column_maps(None) == {}
 
 
@@ -57,6 +69,6 @@ def test_a_lineage_may_say_that_no_column_is_read():
     assert column_map([("*", ""), ("x", "a")]) == {"a": ("x",)}
 
 
-def test_the_widest_of_two_is_their_union_and_unknown_wins():
+def test_the_union_with_all_columns_is_all_columns():
     assert union_columns(frozenset("a"), frozenset("b")) == {"a", "b"}
-    assert union_columns(frozenset("a"), None) is None
+    assert union_columns(frozenset("a"), ALL_COLUMNS) is ALL_COLUMNS

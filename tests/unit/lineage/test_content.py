@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from engine.lineage.columns import PRUNED
+from engine.lineage.columns import ALL_COLUMNS, PRUNED
 from engine.lineage.content import Content, Written, compare
 from engine.lineage.scope import Scope
 
@@ -57,7 +57,7 @@ def test_forgotten_content_is_a_change_that_no_statement_of_the_worker_narrows(
 ) -> None:
     """An attempt has written and failed, and readers may have run on what it found or left."""
     outcome = compare(Content(NOON), reported, [Scope(frozenset({"x"}))], NOON)
-    assert (outcome.columns, outcome.unpropagated) == (None, None)
+    assert (outcome.columns, outcome.unpropagated) == (ALL_COLUMNS, ALL_COLUMNS)
 
 
 def test_other_rows_of_a_change_that_was_decided_against_are_not_propagated() -> None:
@@ -94,7 +94,7 @@ def test_rows_that_come_are_a_change_of_every_column_whichever_the_worker_names(
     before = Content(NOON, fingerprint="1", row_count=1)
     written = Written("2", row_count=2, changed_columns=frozenset({"x"}))
     outcome = compare(before, written, [Scope(frozenset({"x"}))], NOON)
-    assert (outcome.columns, outcome.unpropagated) == (None, None)
+    assert (outcome.columns, outcome.unpropagated) == (ALL_COLUMNS, ALL_COLUMNS)
 
 
 def test_other_rows_of_a_column_have_changed_with_the_run_that_took_them_in() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from engine.errors import InvalidFilter, InvalidPartition, UnknownName
+from engine.lineage.columns import ALL_COLUMNS
 from engine.planner import MissingState, step_blocks
 from tests.support.lineages import (
     DAY,
@@ -88,7 +89,7 @@ def test_a_produced_dataset_that_is_wrong_hits_its_producer_and_the_rest_through
     assert steps(world, found) == {"daily": "2013-02-13", "monthly": "2013-02"}
     assert directly_invalidated(world, found) == {"daily": "2013-02-13", "monthly": ""}
     assert found.changed_partitions == {}
-    assert first_columns(world, found) == {dataset_id("daily"): None}
+    assert first_columns(world, found) == {dataset_id("daily"): ALL_COLUMNS}
     assert found.steps[0].triggers[0].mapping is None
 
 
@@ -320,7 +321,7 @@ class TestStrategies:
 
         found = planned(world, late, existing={"tails": None, "events": "*"})
         assert steps(world, found) == {"tails": "N1", "names": "N1"}
-        assert first_columns(world, found) == {dataset_id("tails"): None}
+        assert first_columns(world, found) == {dataset_id("tails"): ALL_COLUMNS}
 
         other = change("events", columns="delay", row_filter={"n": "N2"})
         both = planned(world, late, other, existing={"tails": None, "events": "*"})
