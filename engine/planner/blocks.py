@@ -21,7 +21,7 @@ def cached_step_blocks() -> Callable[[Step, Job], Sequence[TaskBlock]]:
 
     Most steps of a wave share the same partitions, as one object.
     """
-    found: dict[tuple[int, int, bool, int], Sequence[TaskBlock]] = {}
+    blocks_by_step: dict[tuple[int, int, bool, int], Sequence[TaskBlock]] = {}
 
     def needs(step: Step, job: Job) -> Sequence[TaskBlock]:
         alike = (
@@ -30,9 +30,9 @@ def cached_step_blocks() -> Callable[[Step, Job], Sequence[TaskBlock]]:
             job.is_single_run,
             job.max_partitions_per_run,
         )
-        if alike not in found:
-            found[alike] = list(step_blocks(step, job))
-        return found[alike]
+        if alike not in blocks_by_step:
+            blocks_by_step[alike] = list(step_blocks(step, job))
+        return blocks_by_step[alike]
 
     return needs
 

@@ -58,8 +58,8 @@ class Extents:
     def product(self, job: Job) -> PartitionSet:
         """Return the partitions that all inputs of a job, each unbounded, reach together."""
         edges = list(self._lineage.inputs(job.id))
-        there = [(edge, self.of(edge.dataset) | self._recorded(edge.dataset)) for edge in edges]
-        return product([(edge, edge.mapping.down(each, each)) for edge, each in there])
+        inputs = [(edge, self.of(edge.dataset) | self._recorded(edge.dataset)) for edge in edges]
+        return product([(edge, edge.mapping.down(known, known)) for edge, known in inputs])
 
     def _recorded(self, dataset: UUID) -> PartitionSet:
         return self._dirty.get(dataset, self._lineage.space(dataset).empty)
@@ -116,8 +116,8 @@ class Extents:
 
     def _reached(self, dataset: UUID, edges: Sequence[Edge]) -> PartitionSet:
         reached = [
-            edge.mapping.down(there, there)
-            for edge, there in ((edge, self._found[edge.dataset]) for edge in edges)
+            edge.mapping.down(existing, existing)
+            for edge, existing in ((edge, self._found[edge.dataset]) for edge in edges)
         ]
         if any(reached) and self._has_all_or_none(self._lineage.producer(dataset)):
             return self._lineage.space(dataset).universe

@@ -53,7 +53,7 @@ def plan(
     return closure.plan()
 
 
-_Way = tuple[Edge, list[DirtyScope]]
+_DirtyEdge = tuple[Edge, list[DirtyScope]]
 """Edge that may trigger a job, with the scopes dirty by the time of the job's visit."""
 
 
@@ -61,8 +61,8 @@ class _Closure:
     """Plan under construction.
 
     Jobs are identified by rank in the lineage's order: ``queue`` is a heap of jobs to visit,
-    ``ways`` are the edges by which dirty inputs may trigger a job, ``wrong`` the wrong outputs of a
-    job.
+    ``dirty_edges`` are the edges by which dirty inputs may trigger a job, ``wrong`` the wrong
+    outputs of a job.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class _Closure:
         self._invalidations = invalidations
         self._affected = AffectedJobs(invalidations)
         self._queue: list[int] = []
-        self._ways: dict[int, list[_Way]] = {}
+        self._dirty_edges: dict[int, list[_DirtyEdge]] = {}
         self._wrong: defaultdict[int, list[tuple[UUID, DirtyScope]]] = defaultdict(list)
         self._dirty: dict[int, list[DirtyScope]] = {}
         self._changed: dict[UUID, tuple[Changed, ...]] = {}
@@ -82,15 +82,15 @@ class _Closure:
 
     def start(self) -> None:
         """Mark the parts that the invalidations make dirty."""
-        found: defaultdict[UUID, list[DirtyScope]] = defaultdict(list)
+        dirty_scopes: defaultdict[UUID, list[DirtyScope]] = defaultdict(list)
         for invalidation in self._invalidations:
             members = self._affected.set_of(invalidation)
             dirty = dirty_scope(self._lineage, self._extents, invalidation, members)
             if dirty.partitions or self._may_find_some(invalidation):
-                found[invalidation.dataset].append(dirty)
+                dirty_scopes[invalidation.dataset].append(dirty)
             else:
                 self._pruned.append(_nothing(invalidation))
-        for dataset, scopes in found.items():
+        for dataset, scopes in dirty_scopes.items():
             self._mark(dataset, coalesce(scopes))
 
     def visit_jobs(self) -> None:
@@ -113,24 +113,24 @@ class _Closure:
 
     def _mark(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """Trigger the readers of changes in place, and the producer of wrong partitions."""
-        changed = [each for each in scopes if each.in_place]
-        if unversioned := [each for each in changed if not each.is_versioned]:
+        changed = [scope for scope in scopes if scope.in_place]
+        if unversioned := [scope for scope in changed if not scope.is_versioned]:
             self._changed[dataset] = tuple(
-                Changed(each.partitions, each.columns, each.rows) for each in unversioned
+                Changed(scope.partitions, scope.columns, scope.rows) for scope in unversioned
             )
         if changed:
             self._spread(dataset, changed)
-        for each in scopes:
-            if not each.in_place:
+        for scope in scopes:
+            if not scope.in_place:
                 rank = self._lineage.rank[self._lineage.producer(dataset).id.int]
-                if rank not in self._ways:
+                if rank not in self._dirty_edges:
                     self._enqueue(rank)
-                self._wrong[rank].append((dataset, each))
+                self._wrong[rank].append((dataset, scope))
 
     def _spread(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """Enqueue the readers; the dirty scopes are examined when a reader is visited."""
-        for each in scopes:
-            self._extents.record_dirty(dataset, each.partitions)
+        for scope in scopes:
+            self._extents.record_dirty(dataset, scope.partitions)
         if dataset.int in self._dirty:
             self._dirty[dataset.int] += scopes
             return
@@ -138,27 +138,29 @@ class _Closure:
         rank = self._lineage.rank
         for edge in self._lineage.readers(dataset):
             reader = rank[edge.job.int]
-            if reader not in self._ways:
+            if reader not in self._dirty_edges:
                 self._enqueue(reader)
-            self._ways[reader].append((edge, dirty))
+            self._dirty_edges[reader].append((edge, dirty))
 
     def _enqueue(self, rank: int) -> None:
-        self._ways[rank] = []
+        self._dirty_edges[rank] = []
         heappush(self._queue, rank)
 
     def _visit(self, rank: int) -> None:
         job = self._lineage.order[rank]
-        ways = self._ways.pop(rank)
+        dirty_edges = self._dirty_edges.pop(rank)
         wrong = self._wrong.pop(rank, ())
         if job.activation == Activation.MANUAL:
-            self._pruned += [Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge, _ in ways]
-            ways = []  # but an invalidation of its own output is a request to run it
+            self._pruned += [
+                Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge, _ in dirty_edges
+            ]
+            dirty_edges = []  # An invalidation of its own output is a request to run it.
         triggers = [trigger_producer(job, dataset, dirty) for dataset, dirty in wrong]
         # Edges with unmapped dimensions come last: partitions reached over others count as
         # existing.
-        if len(ways) > 1:
-            ways.sort(key=_has_unmapped)
-        for edge, scopes in ways:
+        if len(dirty_edges) > 1:
+            dirty_edges.sort(key=_has_unmapped)
+        for edge, scopes in dirty_edges:
             for dirty in scopes:
                 result = propagate(self._extents, job, edge, dirty, triggers)
                 if isinstance(result, Trigger):
@@ -170,8 +172,8 @@ class _Closure:
 
     def _step(self, job: Job, triggers: Sequence[Trigger]) -> None:
         partitions = recomputed(job, self._extents, triggers)
-        for place, output in enumerate(job.outputs):
-            if scopes := dirty_output(job, place, triggers, partitions):
+        for index, output in enumerate(job.outputs):
+            if scopes := dirty_output(job, index, triggers, partitions):
                 self._spread(output, scopes)
         invalidations = 0
         for trigger in triggers:
@@ -186,8 +188,8 @@ class _Closure:
 _MANUAL = "it runs only when somebody asks for it"
 
 
-def _has_unmapped(way: _Way) -> bool:
-    return bool(way[0].unmapped)
+def _has_unmapped(dirty_edge: _DirtyEdge) -> bool:
+    return bool(dirty_edge[0].unmapped)
 
 
 def _nothing(invalidation: Invalidation) -> Pruned:

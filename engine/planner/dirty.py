@@ -55,31 +55,33 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
 
 def coalesce(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
     """Join scopes with the same dirty columns and rows; beyond `MOST` kinds, widen."""
-    for each in scopes:
-        if each is not scopes[0] and each != scopes[0]:
+    for scope in scopes:
+        if scope is not scopes[0] and scope != scopes[0]:
             return _by_kind(scopes)
     return scopes[:1]
 
 
 def _by_kind(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
     kinds: dict[object, list[DirtyScope]] = {}
-    for each in scopes:
-        kind = each.in_place, each.is_versioned, each.has_grown, each.columns, each.rows
-        kinds.setdefault(kind, []).append(each)
+    for scope in scopes:
+        kind = scope.in_place, scope.is_versioned, scope.has_grown, scope.columns, scope.rows
+        kinds.setdefault(kind, []).append(scope)
     if len(kinds) > MOST:
-        kinds = {kind: [each for each in scopes if each.in_place is kind] for kind in (True, False)}
+        kinds = {
+            kind: [scope for scope in scopes if scope.in_place is kind] for kind in (True, False)
+        }
     return [_joined(alike) for alike in kinds.values() if alike]
 
 
 def _joined(alike: Sequence[DirtyScope]) -> DirtyScope:
     first = alike[0]
-    one_filter = all(each.rows == first.rows for each in alike)
+    one_filter = all(scope.rows == first.rows for scope in alike)
     return DirtyScope(
-        PartitionSet.union([each.partitions for each in alike]),
-        reduce(union_columns, (each.columns for each in alike)),
+        PartitionSet.union([scope.partitions for scope in alike]),
+        reduce(union_columns, (scope.columns for scope in alike)),
         first.rows if one_filter else None,
-        reduce(or_, (each.invalidations for each in alike)),
+        reduce(or_, (scope.invalidations for scope in alike)),
         first.in_place,
-        one_filter and all(each.has_grown for each in alike),
-        all(each.is_versioned for each in alike),
+        one_filter and all(scope.has_grown for scope in alike),
+        all(scope.is_versioned for scope in alike),
     )

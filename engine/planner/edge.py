@@ -53,8 +53,8 @@ def propagate(
     """
     columns: tuple[DirtyColumns | Pruning, ...] = (ALL_COLUMNS,) * len(job.outputs)
     if dirty.columns is not ALL_COLUMNS:
-        columns = tuple([propagate_columns(each, dirty.columns) for each in edge.columns])
-        if all(each is PRUNED for each in columns):
+        columns = tuple([propagate_columns(mapped, dirty.columns) for mapped in edge.columns])
+        if all(reached is PRUNED for reached in columns):
             return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirty))
     # `last` may take a dirty partition that does not exist yet.
     existing = (
@@ -120,7 +120,7 @@ def _bounded(
 
 
 def _unread(edge: Edge, dirty: DirtyScope) -> str:
-    read = sorted({column for each in edge.columns if each is not None for column in each})
+    read = sorted({column for mapped in edge.columns if mapped is not None for column in mapped})
     changed = ", ".join(stored_columns(dirty.columns) or ())
     return f"changed columns {{{changed}}} are not read; it reads {{{', '.join(read)}}}"
 

@@ -28,12 +28,12 @@ def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: ExistingPar
     Raises MissingState as ``existing`` does.
     """
     space = lineage.job_space(job)
-    made = space.universe if key == SINGLE_RUN_KEY and job.is_single_run else space.parse(key)
+    built = space.universe if key == SINGLE_RUN_KEY and job.is_single_run else space.parse(key)
     edges = Extents(lineage, existing).determining(job)
     has_input = not edges or any(
-        up(edge, made, existing) & existing(edge.dataset) for edge in edges
+        up(edge, built, existing) & existing(edge.dataset) for edge in edges
     )
-    keys = list(space.keys(made)) if made.is_finite else []
+    keys = list(space.keys(built)) if built.is_finite else []
     return has_input and missing_inputs(lineage, job, keys, existing) is None
 
 
@@ -48,13 +48,15 @@ def expected_partitions(lineage: Lineage, job: Job, existing: ExistingPartitions
     if not edges:
         return space.universe if space.universe.is_finite else space.empty
     given = [
-        (edge, edge.mapping.down(there, there))
-        for edge, there in ((edge, existing(edge.dataset)) for edge in edges)
+        (edge, edge.mapping.down(existing_inputs, existing_inputs))
+        for edge, existing_inputs in ((edge, existing(edge.dataset)) for edge in edges)
     ]
-    finite = [(edge, each) for edge, each in given if each and each.is_finite]
+    finite = [
+        (edge, partitions) for edge, partitions in given if partitions and partitions.is_finite
+    ]
     if not finite:
         return product(given)
-    return PartitionSet.union([_also_given(given, edge, each) for edge, each in finite])
+    return PartitionSet.union([_also_given(given, edge, partitions) for edge, partitions in finite])
 
 
 def _also_given(
@@ -62,7 +64,7 @@ def _also_given(
 ) -> PartitionSet:
     """Restrict an edge's partitions by other inputs in the dimensions that the edge leaves open."""
     for dimension in edge.unmapped:
-        others = [each for other, each in given if dimension not in other.unmapped]
+        others = [reached for other, reached in given if dimension not in other.unmapped]
         if others:
             partitions = clamp(partitions, {dimension}, PartitionSet.union(others))
     return partitions
@@ -81,13 +83,13 @@ def missing_inputs(
     for edge in lineage.inputs(job.id):
         if edge.input.wait_for == "any":
             continue
-        for made in _groups(lineage, job, keys):
-            missing = _missing(edge, made, existing)
+        for built in _groups(lineage, job, keys):
+            missing = _missing(edge, built, existing)
             if missing:
                 name = edge.input.name
                 waiting[name] = waiting[name] | missing if name in waiting else missing
     return {
-        name: each.space.first_texts(each, _MAX_TEXTS) for name, each in waiting.items()
+        name: missing.space.first_texts(missing, _MAX_TEXTS) for name, missing in waiting.items()
     } or None
 
 
@@ -99,10 +101,10 @@ def _groups(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Partiti
     return (space.from_keys([key]) for key in keys)
 
 
-def _missing(edge: Edge, made: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
-    there = existing(edge.dataset)
-    needed = up(edge, made, lambda _: there)
-    missing = needed - there
+def _missing(edge: Edge, built: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
+    existing_inputs = existing(edge.dataset)
+    needed = up(edge, built, lambda _: existing_inputs)
+    missing = needed - existing_inputs
     return needed.space.empty if _is_enough(edge.input.wait_for, needed, missing) else missing
 
 

@@ -19,12 +19,12 @@ def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, Part
     None: any partition, if the set is unbounded or too large to list, or if the last partition
     counts, which is determined only once all partitions being built exist.
     """
-    made = _made(lineage, job, keys)
+    built = _built(lineage, job, keys)
     needed: dict[UUID, PartitionSet | None] = {}
     for edge in lineage.inputs(job.id):
         producer = edge.producer
         if producer.activation != Activation.SOURCE:
-            needed[producer.id] = _either(needed, producer.id, _certain(edge, made))
+            needed[producer.id] = _union_or_any(needed, producer.id, _listed(edge, built))
     return needed
 
 
@@ -36,38 +36,38 @@ def input_partitions(
     Existing partitions count if the mapping is unbounded, takes the last partition, or gives
     more partitions than can be listed.
     """
-    made = _made(lineage, job, keys)
+    built = _built(lineage, job, keys)
     read: dict[UUID, PartitionSet] = {}
     for edge in lineage.inputs(job.id):
-        _add(read, edge.dataset, _read(edge, made, existing))
+        _add(read, edge.dataset, _read(edge, built, existing))
     return read
 
 
-def up(edge: Edge, made: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
+def up(edge: Edge, built: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
     """Return the partitions needed over one edge; only `last` depends on existing partitions."""
-    return edge.mapping.up(made, existing(edge.dataset) if edge.mapping.takes_last else None)
+    return edge.mapping.up(built, existing(edge.dataset) if edge.mapping.takes_last else None)
 
 
-def _made(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
+def _built(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
     """Return the output partitions of a run; all if single-run, which may discover partitions."""
     space = lineage.job_space(job)
     return space.universe if job.is_single_run else space.from_keys(keys)
 
 
-def _certain(edge: Edge, made: PartitionSet) -> PartitionSet | None:
-    needed = edge.mapping.up(made)
+def _listed(edge: Edge, built: PartitionSet) -> PartitionSet | None:
+    needed = edge.mapping.up(built)
     return needed if is_listable(needed) and not edge.mapping.takes_last else None
 
 
-def _either(
+def _union_or_any(
     sets: dict[UUID, PartitionSet | None], key: UUID, other: PartitionSet | None
 ) -> PartitionSet | None:
     one = sets.get(key, other)
     return None if one is None or other is None else one | other
 
 
-def _read(edge: Edge, made: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
-    needed = up(edge, made, existing)
+def _read(edge: Edge, built: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
+    needed = up(edge, built, existing)
     return needed if is_listable(needed) else needed & existing(edge.dataset)
 
 

@@ -79,7 +79,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
     def dirty_columns(self, outputs: Sequence[UUID]) -> dict[UUID, DirtyColumns]:
         """Return the dirty columns by affected output of the job."""
-        found: dict[UUID, DirtyColumns] = {}
+        by_output: dict[UUID, DirtyColumns] = {}
         for i, output in enumerate(outputs if self.partitions else ()):
             dirty = [
                 columns
@@ -87,8 +87,8 @@ class Step(msgspec.Struct, frozen=True, gc=False):
                 if (columns := trigger.columns[i]) is not PRUNED
             ]
             if dirty:
-                found[output] = reduce(union_columns, dirty)
-        return found
+                by_output[output] = reduce(union_columns, dirty)
+        return by_output
 
 
 class Changed(NamedTuple):
@@ -134,6 +134,6 @@ class Plan:
     def changed_partitions(self) -> dict[UUID, PartitionSet]:
         """Partitions that receive a new content version, by dataset."""
         return {
-            dataset: PartitionSet.union([each.partitions for each in changed])
+            dataset: PartitionSet.union([change.partitions for change in changed])
             for dataset, changed in self.changed.items()
         }

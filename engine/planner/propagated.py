@@ -45,7 +45,7 @@ def propagated_scopes(step: Step, job: Job) -> Callable[[Sequence[str]], Propaga
 
 
 def _scopes(job: Job, triggers: Sequence[Trigger]) -> Propagated:
-    found = {
+    scopes_by_output = {
         # A single-run output is propagated in all rows.
         str(output): _of_output(
             [
@@ -55,7 +55,11 @@ def _scopes(job: Job, triggers: Sequence[Trigger]) -> Propagated:
         )
         for i, output in enumerate(job.outputs)
     }
-    return None if all(scopes == (EVERYTHING,) for scopes in found.values()) else found
+    return (
+        None
+        if all(scopes == (EVERYTHING,) for scopes in scopes_by_output.values())
+        else scopes_by_output
+    )
 
 
 def _of_output(dirty: Iterable[tuple[Any, RowFilter | None]]) -> tuple[Scope, ...]:

@@ -63,17 +63,17 @@ def if_stale_partitions(
 
     For a single-run job, returns all or none.
     """
-    found = [trigger.partitions for trigger in triggers if trigger.dirty.is_versioned]
+    versioned = [trigger.partitions for trigger in triggers if trigger.dirty.is_versioned]
     if (
-        not found
-        or (job.is_single_run and len(found) < len(triggers))
+        not versioned
+        or (job.is_single_run and len(versioned) < len(triggers))
         or _finds_new(job, extents, triggers)
     ):
         return partitions.space.empty
-    if len(found) == len(triggers):
+    if len(versioned) == len(triggers):
         return partitions
     others = [trigger.partitions for trigger in triggers if not trigger.dirty.is_versioned]
-    return PartitionSet.union(found) - PartitionSet.union(others)
+    return PartitionSet.union(versioned) - PartitionSet.union(others)
 
 
 def _finds_new(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> bool:
@@ -83,11 +83,11 @@ def _finds_new(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> bool:
     """
     if job.strategy != ExecutionStrategy.FULL:
         return False
-    found = [trigger.partitions for trigger in triggers if trigger.dirty.is_versioned]
+    versioned = [trigger.partitions for trigger in triggers if trigger.dirty.is_versioned]
     return not all(
         extents.existing(output).covers(partitions)
         for output in job.outputs
-        for partitions in found
+        for partitions in versioned
     )
 
 
@@ -130,8 +130,8 @@ def _as_one(
     """Return one scope of all partitions, for any dirty rows; appended rows only add."""
     if not scopes or not partitions:
         return ()
-    columns = reduce(union_columns, (each.columns for each in scopes))
-    invalidations = reduce(or_, (each.invalidations for each in scopes))
+    columns = reduce(union_columns, (scope.columns for scope in scopes))
+    invalidations = reduce(or_, (scope.invalidations for scope in scopes))
     grows = job.update_strategy == UpdateStrategy.APPEND and all(
         trigger.edge and trigger.dirty.has_grown and trigger.dirty.rows is None
         for trigger in triggers
