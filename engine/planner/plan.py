@@ -73,7 +73,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
         A partition built for the first time is new in all columns, which the completion propagates.
         """
         return any(
-            trigger.rows is not None or any(c is not ALL_COLUMNS for c in trigger.columns)
+            trigger.rows is not None or trigger.columns.count(ALL_COLUMNS) < len(trigger.columns)
             for trigger in self.triggers
         )
 
