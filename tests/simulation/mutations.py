@@ -645,7 +645,7 @@ def a_join_drops_row_filters(patch: Patch) -> None:
 
 
 @classified(LOST_WORK)
-def a_failed_task_is_joined_but_not_marked_as_hit(patch: Patch) -> None:
+def a_failed_task_is_joined_but_not_marked_to_run(patch: Patch) -> None:
     a_failed_task_is_joined_unmarked(patch)
     _orders_are_forgotten(patch)
 

@@ -25,7 +25,7 @@ MENDED_BY = {
     "what_did_change_is_skipped": 0,
     "a_task_that_gave_up_counts_as_done": 29,
     "a_hand_over_drops_dependents": 5,
-    "a_failed_task_is_joined_but_not_marked_as_hit": 43,
+    "a_failed_task_is_joined_but_not_marked_to_run": 43,
     "first_outputs_of_narrow_plans_do_not_invalidate_their_readers": 9,
     "a_job_that_is_no_longer_manual_is_not_rebuilt": 77,
     "readers_of_replaced_partitions_are_not_rebuilt": 81,
@@ -69,7 +69,7 @@ async def test_what_was_declared_wrong_is_recomputed_whatever_tasks_are_marked_w
 ) -> None:
     """The same world ends wrong if that evidence is forgotten too, see `test_mutations.py`."""
     a_failed_task_is_joined_unmarked(monkeypatch)
-    seed = CAUGHT_BY["a_failed_task_is_joined_but_not_marked_as_hit"]
+    seed = CAUGHT_BY["a_failed_task_is_joined_but_not_marked_to_run"]
     async with await Database.open(shared_url) as database:
         trial = await Trial.of(seed).run(database)
     assert trial.failure is None

@@ -53,7 +53,7 @@ CAUGHT_BY = {
     "cancel_does_not_mark_partitions_unverified": 7,
     "a_hand_over_drops_dependents": 5,
     "cursors_survive_a_changed_job": 41,
-    "a_failed_task_is_joined_but_not_marked_as_hit": 43,
+    "a_failed_task_is_joined_but_not_marked_to_run": 43,
     "a_failed_task_unblocks_its_dependents": 29,
     "a_hand_over_drops_row_filters": 25,
     "a_single_run_propagates_the_columns_of_its_first_trigger": 11,

@@ -28,7 +28,7 @@ def wanted(world, *changes, **existing):
 
 
 class TestNeeds:
-    def test_a_partition_is_a_task_and_runs_for_sure_where_hit_directly(self):
+    def test_a_partition_is_a_task_that_must_run_if_directly_invalidated(self):
         world = lineage(FLIGHTS, made("a", DAY, "flights"), made("b", DAY, "a", "flights"))
         rewritten = change("a", "2013-02-13..2013-02-14", reason="rewritten")
 
@@ -54,7 +54,7 @@ class TestNeeds:
         assert max(len(keys) for _, keys, _ in found) == 10
         assert len(found) in (3, 4)
 
-    def test_a_block_runs_for_sure_when_any_of_it_is_hit_directly(self):
+    def test_a_block_must_run_if_any_of_it_is_directly_invalidated(self):
         world = lineage(
             FLIGHTS,
             made("a", DAY, "flights"),

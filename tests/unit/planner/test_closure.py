@@ -48,7 +48,7 @@ def test_a_change_of_a_source_hits_its_readers_and_what_reads_them_parents_first
     assert list(steps(world, found)) == ["daily", "monthly"]
 
 
-def test_only_what_is_hit_from_outside_runs_for_sure():
+def test_only_partitions_invalidated_from_outside_must_run():
     world = lineage(
         FLIGHTS,
         made("daily", DAY, "flights"),
@@ -257,7 +257,7 @@ class TestStrategies:
         assert steps(world, found) == {"g": "*", "h": "*"}
         assert directly_invalidated(world, found) == {"g": "*", "h": ""}
 
-    def test_full_without_finite_bounds_is_what_there_is_and_what_is_hit(self):
+    def test_full_without_finite_bounds_builds_existing_and_triggered_partitions(self):
         world = lineage(FLIGHTS, made("all", DAY, "flights", strategy="Full"))
 
         found = planned(
@@ -354,7 +354,7 @@ class TestStrategies:
             pytest.param(change("log", "*", row_filter={"id": 9}), id="rows of its own output"),
         ],
     )
-    def test_per_update_reads_all_rows_when_any_hit_is_of_all(self, other):
+    def test_per_update_reads_all_rows_if_any_trigger_is_of_all(self, other):
         found = planned(self.follower(), change("events", row_filter={"id": 7}), other)
 
         assert found.steps[0].row_filters == (None,)

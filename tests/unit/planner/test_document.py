@@ -102,7 +102,7 @@ def test_a_document_says_what_is_recomputed_why_and_what_is_not():
     }
 
 
-def test_part_of_a_step_may_be_hit_directly():
+def test_part_of_a_step_may_be_directly_invalidated():
     rewritten = change("daily", "2013-02-14", reason="rewritten")
 
     found = documented(FLIGHTS, rewritten)
