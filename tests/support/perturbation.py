@@ -64,7 +64,7 @@ def violations(
     conn: psycopg.Connection, corpus: Corpus, random: Random, *, rounds: int, tries: int
 ) -> Iterator[Violation]:
     """Fill the tables `rounds` times, and change `tries` columns under every query each time."""
-    narrow = [trial for trial in trials(corpus) if trial.dirty is not None]
+    narrow = [trial for trial in trials(corpus) if trial.dirty is not ALL_COLUMNS]
     for _ in range(rounds):
         with conn.transaction(force_rollback=True):
             fill(conn, corpus, random)
