@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -368,7 +369,7 @@ def a_cap_is_not_looked_at(patch: Patch) -> None:
 def a_stale_token_is_accepted(patch: Patch) -> None:
     async def all_of_them(conn: Any, completions: Any) -> Any:
         return {
-            each.lease.task_id: {"lease_token": each.lease.token, "propagated": None}
+            each.lease.task_id: SimpleNamespace(lease_token=each.lease.token, propagated=None)
             for each in completions
         }
 
