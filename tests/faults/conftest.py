@@ -1,4 +1,4 @@
-"""Where faults happen, the seed that they are drawn by, and the report of what was seen."""
+"""The place of faults, the seed of their random draws, and the report of observations."""
 
 import os
 import time
@@ -27,7 +27,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for conditions has time, however busy the machine is."""
+    """Waits for conditions get enough time for a busy machine."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(7200 if "million" in item.name else 900))
@@ -42,13 +42,13 @@ def pytest_terminal_summary(
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> str:
-    """The run's seed and the fault's name, so that each fault has dice of its own."""
+    """The run's seed and the fault's name, so that each fault draws independently."""
     return f"{SEED} {request.node.name}"
 
 
 @pytest.fixture
 def kafka(kafka: Broker) -> Iterator[ApacheKafka]:
-    """The session's, if it can be killed; and it runs again afterwards, whatever happened."""
+    """The session's broker, if it can be killed; running again after the test in any case."""
     if not isinstance(kafka, ApacheKafka):
         pytest.skip("this Kafka is not ours to be killed")
     yield kafka
@@ -58,7 +58,7 @@ def kafka(kafka: Broker) -> Iterator[ApacheKafka]:
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
-    """What was injected and seen; it becomes the fault's line."""
+    """Injections and observations, written as the fault's line of the report."""
     seen: dict[str, object] = {}
     began = time.monotonic()
     yield seen
@@ -72,7 +72,7 @@ def report(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
 async def stage(
     seed: str, report: dict[str, object], kafka: Broker, database_url: str, tmp_path: Path
 ) -> AsyncIterator[Stager]:
-    """Makes the scene, with jobs and a database of the fault's own where it has any."""
+    """Factory of scenes, with the fault's own jobs and database if any."""
     async with AsyncExitStack() as stack:
 
         async def make(url: str = database_url, **more: str) -> Scene:
@@ -85,5 +85,5 @@ async def stage(
 
 @pytest.fixture
 async def scene(stage: Stager) -> Scene:
-    """A scene as most faults find it."""
+    """A scene for faults without special needs."""
     return await stage()

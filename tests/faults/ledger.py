@@ -1,4 +1,4 @@
-"""What was produced: the topic's own log, read back, with what every message has to cause."""
+"""Produced messages: the topic's log, read back, with the expected effect of every message."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -15,7 +15,7 @@ _MOST_BYTES = 20_000_000
 
 
 class Produced(NamedTuple):
-    """A message in the log, at its place."""
+    """A message in the log at its offset."""
 
     stream: str
     offset: int
@@ -24,10 +24,10 @@ class Produced(NamedTuple):
 
 
 class Producer:
-    """Sends messages; `log` is what has become of them.
+    """Sender of messages; `log` has the outcome.
 
-    One that the broker may or may not have taken when it was killed is sent again, so that only
-    the log itself knows how often it is there.
+    Messages in flight during a kill of the broker are sent again, so only the log shows the number
+    of copies.
     """
 
     def __init__(self, broker: Broker, topic: str, partitions: int) -> None:
@@ -41,7 +41,7 @@ class Producer:
         )
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Return when the broker has every one of them, however often it is away meanwhile."""
+        """Return after the broker has accepted every message, through any number of outages."""
         first = len(self._sent)
         self._sent += [(each.scope, each.is_poison) for each in messages]
         await self._send(list(enumerate(messages, first)))
@@ -62,7 +62,7 @@ class Producer:
             numbered = [each for each, outcome in pairs if isinstance(outcome, BaseException)]
 
     async def read_back(self) -> None:
-        """Have in `log` and `ends` all that the topic holds by now."""
+        """Read the topic to its end, into `log` and `ends`."""
         async with AIOKafkaConsumer(
             **self._broker.connection,
             max_partition_fetch_bytes=_MOST_BYTES,

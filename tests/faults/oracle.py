@@ -1,7 +1,7 @@
 """Produced scopes = invalidated scopes.
 
-Every message's scope is covered by one fact that names its place in the stream, no place is told
-twice, and nothing is stale that nobody produced. What could not be read is a dead letter.
+Every message's scope is covered by one invalidation with the message's stream position, no position
+is recorded twice, and no other scope is invalidated. Unreadable messages are dead letters.
 """
 
 from bisect import bisect_left, bisect_right
@@ -29,7 +29,7 @@ Columns = frozenset[str] | None
 
 @dataclass(frozen=True)
 class Kind:
-    """What may be one fact."""
+    """Criteria of coalescing: events of one kind may share an invalidation."""
 
     columns: Columns
     reason: str
@@ -37,7 +37,7 @@ class Kind:
 
 @dataclass
 class Fact:
-    """Rows of one insertion, its `witness`: which partitions, by which messages of one stream."""
+    """Rows of one insertion, the `witness`: partitions, and the positions in one stream."""
 
     witness: bytes
     stream: str
@@ -51,9 +51,9 @@ class Fact:
 def assert_as_produced(
     conn: psycopg.Connection[Any], log: Sequence[Produced], lost: Iterable[str] = ()
 ) -> int:
-    """Hold the ledger against the log; `lost` are positions of dead letters for what is gone.
+    """Compare the ledger with the log; `lost` are positions of dead letters for deleted messages.
 
-    Returns how many facts there are.
+    Returns the number of invalidations.
     """
     facts = _facts(conn)
     told = [each for each in log if each.scope is not None]
@@ -127,7 +127,7 @@ def _assert_nothing_else(facts: Iterable[Fact], told: Iterable[Produced]) -> Non
 
 
 def _said(kind: Kind, produced: Iterable[Produced]) -> set[str]:
-    """The partitions that are named in that way."""
+    """The partitions of produced messages of this kind."""
     scopes = (each.scope for each in produced if each.scope)
     return set().union(*(each.partitions for each in scopes if Kind(*each[1:]) == kind))
 

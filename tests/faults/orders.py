@@ -1,4 +1,4 @@
-"""A table of orders that changes at random, and Debezium's message of every change."""
+"""A table of orders with random changes, and Debezium's message of every change."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 
 class Scope(NamedTuple):
-    """What a message makes stale; `columns` None: any of them."""
+    """Partitions made stale by a message, with the affected `columns`; None: any column."""
 
     partitions: frozenset[str]
     columns: frozenset[str] | None
@@ -39,7 +39,7 @@ class Scope(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What is sent, and what it has to cause: a scope, nothing (None), or a dead letter."""
+    """A message with its expected effect: a scope, nothing (None), or a dead letter."""
 
     key: bytes
     value: bytes | None
@@ -49,7 +49,7 @@ class Message(NamedTuple):
 
 @dataclass
 class Orders:
-    """`change` makes messages and remembers the rows; `save` writes them to the table."""
+    """`change` makes messages and keeps the rows; `save` writes them to the table."""
 
     dice: Random
     most: int = 500
@@ -60,11 +60,11 @@ class Orders:
     _lsn: Iterator[int] = field(default_factory=lambda: count(25_360_136, 144))
 
     def change(self, changes: int) -> list[Message]:
-        """That many changes, each with its message; a deletion has a tombstone besides."""
+        """Make this number of changes, each with its message; a deletion also has a tombstone."""
         return [message for _ in range(changes) for message in self._change()]
 
     def save(self, conn: psycopg.Connection[Any]) -> None:
-        """Bring the table to where the rows are. May be repeated."""
+        """Bring the table to the state of the rows. Repeatable."""
         there = [self.rows[each] for each in self._dirty if each in self.rows]
         gone = [each for each in self._dirty if each not in self.rows]
         with conn.transaction():
@@ -158,7 +158,7 @@ def _date(days: int) -> str:
 
 
 def poison(dice: Random) -> list[Message]:
-    """What is no change event: bytes, broken and foreign JSON, and 10 MB of nothing."""
+    """Invalid change events: bytes, broken and foreign JSON, and 10 MB of filler."""
     values = [
         dice.randbytes(100),
         b"",

@@ -1,4 +1,4 @@
-"""A scene: a database, a broker, processes between them, and what has to be true in the end."""
+"""A scene: a database, a broker, processes between them, and the invariants at the end."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ only_at_length = pytest.mark.skipif(SCALE == 0, reason="`make faults` runs it")
 
 
 def rounds(few: int) -> int:
-    """How often, in `make test` and at length."""
+    """Number of repetitions, in `make test` and in a long run."""
     return few * max(SCALE, 1)
 
 
 @dataclass
 class Scene:
-    """Everything that a fault may touch; `seen` is what its line in the report says."""
+    """State accessible to a fault; `seen` is the content of its line in the report."""
 
     dice: Random
     url: str
@@ -72,26 +72,26 @@ class Scene:
         self.seen[what] = self.seen.get(what, 0) + more
 
     async def produce(self, changes: int) -> None:
-        """Change the orders, and have their messages sent."""
+        """Change the orders, and send their messages."""
         messages = self.orders.change(changes)
         await self.until(self.saved)
         await self.producer.send(messages)
         self.count("messages", len(messages))
 
     async def come_to_rest(self) -> None:
-        """Return when all that was produced is read, planned and done."""
+        """Return when all produced messages are read, planned and processed."""
         await self.producer.read_back()
         await self.until(self._rests)
 
     async def assert_right(self, *lost: str) -> None:
-        """Come to rest, and hold everything against what was produced."""
+        """Come to rest, and compare all tables with the produced messages."""
         await self.come_to_rest()
         with self.connect() as conn:
             self.seen["facts"] = assert_as_produced(conn, self.producer.log, lost)
             assert_rebuilt(conn)
 
     def change_the_table(self, changes: int) -> None:
-        """Change the orders one by one where triggers tell of it."""
+        """Change the orders one by one in a table with capture triggers."""
         for _ in range(changes):
             scopes = (each.scope for each in self.orders.change(1))
             self.changed |= set().union(*(scope.partitions for scope in scopes if scope))
@@ -99,7 +99,7 @@ class Scene:
         self.count("changes", changes)
 
     async def assert_table_right(self) -> None:
-        """The same where triggers tell of the changes: what is stale is what was changed."""
+        """Check capture by triggers: the stale partitions equal the changed partitions."""
         await self.until(lambda: not self.one(UNREAD) and not self.one(_OPEN))
         told = self.rows("SELECT partition_key FROM data_invalidations WHERE scope <> 'dataset'")
         stale = {key for (text,) in told for key in SPACE.keys(SPACE.parse(text))}
@@ -124,26 +124,26 @@ class Scene:
         )
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        """Wait for it, past whatever the database is doing; nothing is done in between."""
+        """Poll a condition through database outages, without actions in between."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not _bearing_outages(is_so):
             assert time.monotonic() < deadline, f"not {is_so.__name__}: {self._state()}"
             await asyncio.sleep(0.05)
 
     def saved(self) -> bool:
-        """Bring the table to where the orders are."""
+        """Bring the table to the state of the orders."""
         with self.connect() as conn:
             self.orders.save(conn)
         return True
 
     def is_read(self) -> bool:
-        """Whether the consumers have come to where the topic ended when it was read back."""
+        """Check that the consumers have reached the topic's end as of the last read-back."""
         ends = {f"kafka/{p.topic}/{p.partition}": end for p, end in self.producer.ends.items()}
         reached = dict(self.rows(POSITIONS))
         return reached == reached | ends
 
     def _rests(self) -> bool:
-        return self.is_read() and not self.one(_OPEN)  # what was read is in it
+        return self.is_read() and not self.one(_OPEN)  # includes the effects of read messages
 
     def _state(self) -> str:
         try:
@@ -164,9 +164,9 @@ async def staged(
     source: str | None = None,
     more_jobs: str = "",
 ) -> AsyncIterator[Scene]:
-    """A scene with the shop deployed, in which nothing runs yet; its orders come by a topic.
+    """A scene with the shop deployed and no running processes; orders arrive by a topic.
 
-    Or by triggers, where the source says so.
+    With the `source` of a table, they arrive by triggers.
     """
     topic, dice = f"orders-{uuid4().hex[:8]}", Random(seed)
     told = environment(url, KNOCKON_KAFKA_BOOTSTRAP_SERVERS=broker.bootstrap_servers)

@@ -1,4 +1,4 @@
-"""The clocks of the machines are ten minutes off, each its own way."""
+"""The clocks of the machines are ten minutes off, in different directions."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ from tests.faults.scene import Scene, only_at_length, rounds
 
 
 def clock(offset: str) -> dict[str, str]:
-    """What sets a process's clock off; its monotonic clock goes on as it does."""
+    """Environment that shifts a process's wall clock; its monotonic clock is unaffected."""
     faketime = shutil.which("faketime")
     if faketime is None:
         pytest.skip("no clock can be set off here: install faketime")
@@ -32,7 +32,7 @@ async def test_clocks_that_are_ten_minutes_off(scene: Scene) -> None:
     scene.services.start("consume", **fast)
     for _ in range(rounds(2)):
         await scene.produce(200)
-        scene.services.kill("worker")  # its leases run out by the database's clock alone
+        scene.services.kill("worker")  # only the database's clock expires its leases
         scene.services.start("worker", **slow)
         scene.count("kills of worker")
     await scene.assert_right()
@@ -43,7 +43,7 @@ async def test_clocks_that_are_ten_minutes_off(scene: Scene) -> None:
 
 
 def minutes_off(scene: Scene, name: str) -> float:
-    """By how much a process's first word is ahead of the file that it was written to."""
+    """Difference between the time in a process's first log line and the log file's modification."""
     log = scene.services.log_of(name)
     said = datetime.fromisoformat(log.read_text().split(maxsplit=1)[0])
     return (said.timestamp() - log.stat().st_mtime) / 60

@@ -1,6 +1,6 @@
-"""Connections to Postgres are ended, go silent, are held open, or lead through a pooler.
+"""Connections to Postgres are closed, go silent, are held open, or pass through a pooler.
 
-A NOTIFY queue that another listener fills is in
+A NOTIFY queue filled by another listener is covered by
 tests/integration/consumers/postgres/test_full_queue.py.
 """
 
@@ -43,7 +43,7 @@ async def test_listeners_that_the_server_ends(stage: Stager) -> None:
     await scene.assert_table_right()
     for _ in range(rounds(4)):
         scene.change_the_table(10)
-        await asyncio.sleep(scene.dice.uniform(0, 1))  # the moment is what is drawn
+        await asyncio.sleep(scene.dice.uniform(0, 1))  # a random moment
         scene.count("listeners ended", len(scene.rows(_LISTENERS)))
     await scene.assert_table_right()
 
@@ -55,7 +55,7 @@ async def test_every_session_is_ended(scene: Scene) -> None:
     await scene.come_to_rest()
     for _ in range(rounds(4)):
         await scene.produce(scene.dice.randrange(1, 300))
-        await asyncio.sleep(scene.dice.uniform(0, 1))  # the moment is what is drawn
+        await asyncio.sleep(scene.dice.uniform(0, 1))  # a random moment
         scene.count("sessions ended", len(scene.rows(_EVERYBODY)))
     await scene.assert_right()
 
@@ -97,7 +97,7 @@ async def test_a_snapshot_that_is_held_through_thousands_of_claims(
 
 
 async def claims_a_second(world: World, tasks: int) -> str:
-    """Have all of it made anew, each partition once."""
+    """Rebuild all partitions, each once, and return the rate."""
     await world.changed("numbers", f"0-0..{tasks - 1}-{tasks - 1}")
     began, made = time.monotonic(), []
     while leases := await world.claim(limit=20):

@@ -1,4 +1,4 @@
-"""The oracle notices what it is there to notice."""
+"""The oracle detects violations."""
 
 import pytest
 
@@ -35,13 +35,13 @@ async def test_what_is_lost_told_twice_or_made_up_is_noticed(scene: Scene) -> No
 
 
 def unheard(log: list[Produced]) -> list[Produced]:
-    """The log with one message more, of which the ledger knows nothing."""
+    """The log with an additional message that is missing in the ledger."""
     told = next(each for each in log if each.scope)
     return [*log, told._replace(offset=max(each.offset for each in log) + 1)]
 
 
 def unsaid(log: list[Produced]) -> list[Produced]:
-    """The log without what it says of one partition, of which the ledger does know."""
+    """The log without the messages of one partition that is recorded in the ledger."""
     told = next(each for each in log if each.scope)
     assert told.scope is not None
     return [each for each in log if not (each.scope and each.scope[0] & told.scope[0])]

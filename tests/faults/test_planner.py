@@ -1,4 +1,4 @@
-"""The planner dies before every one of its statements, in two ways."""
+"""The planner dies before each of its statements, by crash and by lost session."""
 
 from collections.abc import Awaitable, Callable
 
@@ -18,7 +18,7 @@ _FORGET = "DELETE FROM planning_attempts RETURNING 1"
 
 
 async def crash(scene: Scene, conn: Connection) -> None:
-    """The process is gone."""
+    """The process ends."""
     raise Crash
 
 
@@ -33,7 +33,7 @@ async def test_a_planner_that_dies_before_every_statement(scene: Scene, death: D
     async with await Database.open(scene.url) as database:
         async with database.connection() as conn:
             org = OrgContext(await org_id(conn, "default"))
-        for changes in (100, 300):  # the second time, tasks are there that it joins
+        for changes in (100, 300):  # the second time, changes join existing tasks
             await scene.produce(changes)
             await scene.producer.read_back()
             await scene.until(scene.is_read)
@@ -53,8 +53,8 @@ async def die_at_every_statement(
 
 
 async def dies(scene: Scene, database: Database, org: OrgContext, death: Death, at: int) -> bool:
-    """Plan, dying before statement `at`; False where the plan was done before that."""
-    scene.rows(_FORGET)  # so many attempts without an end would isolate a culprit
+    """Plan, dying before statement `at`; False if planning was complete before."""
+    scene.rows(_FORGET)  # repeated unfinished attempts would isolate an invalidation
     before = scene.rows(_OPEN), scene.rows("SELECT * FROM tasks ORDER BY id")
     try:
         async with database.connection() as conn:
@@ -62,7 +62,7 @@ async def dies(scene: Scene, database: Database, org: OrgContext, death: Death, 
                 assert await plan(conn, org) is not None
     except (Crash, psycopg.OperationalError):
         after = scene.rows(_OPEN), scene.rows("SELECT * FROM tasks ORDER BY id")
-        if after[0] == [(0,)]:  # it was only left to release the lock
+        if after[0] == [(0,)]:  # only the release of the lock was left
             return False
         assert after == before
         return True

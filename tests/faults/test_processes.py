@@ -30,7 +30,7 @@ _OF_JOB = "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'shell'"
 
 
 def shell(command: str, max_attempts: int = 1000) -> str:
-    """A job beside the others that runs a command, and one behind it."""
+    """A further job that runs a command, and a job downstream of it."""
     return _SHELL.format(command=command, max_attempts=max_attempts)
 
 
@@ -38,7 +38,7 @@ async def test_kills_of_any_process_at_any_moment(scene: Scene) -> None:
     scene.services.start(*SERVICES)
     for _ in range(rounds(6)):
         await scene.produce(scene.dice.randrange(1, 300))
-        await asyncio.sleep(scene.dice.uniform(0, 1))  # the moment of the kill is what is drawn
+        await asyncio.sleep(scene.dice.uniform(0, 1))  # a random moment
         victim = scene.dice.choice(SERVICES)
         scene.services.restart(victim)
         scene.count(f"kills of {victim}")
@@ -74,7 +74,7 @@ async def test_a_worker_that_was_frozen_past_its_lease_is_refused(
     [("consume", "data_invalidations"), ("engine", "plans"), ("worker", "made.by_region")],
 )
 async def test_frozen_within_a_transaction(scene: Scene, name: str, table: str) -> None:
-    """The others go on, though it never comes back while they do; a minute counts 3 seconds."""
+    """Other processes continue while the process stays frozen; 3 seconds stand for a minute."""
     scene.services.start(*SERVICES, patch=_SHORT)
     await scene.produce(50)
     await scene.come_to_rest()

@@ -1,4 +1,4 @@
-"""Postgres and Kafka are killed, all of their processes at once; Postgres runs out of disk."""
+"""Postgres and Kafka are killed with all of their processes; Postgres runs out of disk."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ HoldBackRepeats.filter = lambda self, record: True
 
 @pytest.fixture
 def postgres(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server of the fault's own, which keeps what it has committed."""
+    """A dedicated server that keeps committed data."""
     copy_template(pytestconfig.cache.mkdir("postgres"), tmp_path / "postgres")
     with EmbeddedPostgres(tmp_path / "postgres", durable=True) as server:
         yield server
@@ -39,7 +39,7 @@ async def test_kills_of_postgres_and_kafka(
     scene.services.start(*SERVICES)
     for _ in range(rounds(2)):
         sending = asyncio.create_task(scene.produce(scene.dice.randrange(100, 1000)))
-        await asyncio.sleep(scene.dice.uniform(0, 2))  # the moment of the kill is what is drawn
+        await asyncio.sleep(scene.dice.uniform(0, 2))  # a random moment
         scene.count("processes of Postgres killed", kill_postgres(postgres))
         await asyncio.to_thread(postgres.start)
         await asyncio.sleep(scene.dice.uniform(0, 1))
@@ -52,7 +52,7 @@ async def test_kills_of_postgres_and_kafka(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, or the test is skipped."""
+    """A separate small file system."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={_MEGABYTES}m", "knockon-fault", str(disk)]
@@ -80,7 +80,7 @@ async def test_a_disk_full_under_postgres(
 
 
 async def fill_up(scene: Scene, ballast: Path, server: EmbeddedPostgres) -> None:
-    """Fill the disk, go on until Postgres has complained or crashed, and make room again."""
+    """Fill the disk, continue until Postgres reports errors or crashes, and free the space."""
     messages = scene.orders.change(2000)
     await scene.until(scene.saved)
     before = complaints(scene)
@@ -103,7 +103,7 @@ def write_until_full(file: Path) -> None:
 
 
 def complaints(scene: Scene) -> int:
-    """As the services heard them: the server's own log is on the disk that is full."""
+    """Errors in the logs of the services, because the server's log is on the full disk."""
     logs = (scene.services.log_of(name).read_text(errors="replace") for name in SERVICES)
     return sum(log.count("No space left on device") for log in logs)
 

@@ -1,4 +1,4 @@
-"""What happens to a Kafka topic, its messages, its group and its broker's word."""
+"""Faults of a Kafka topic, its messages, its group and its broker's responses."""
 
 import asyncio
 
@@ -50,7 +50,7 @@ async def test_a_kill_between_the_two_commits_tells_nothing_twice(
 
 
 async def die_between_commits(scene: Scene, kafka: ApacheKafka) -> None:
-    """The database is told, the broker is not: it does not answer until the consumer is dead."""
+    """Commit to the database only: the broker does not respond until the consumer is dead."""
     with scene.connect() as holding, holding.transaction():
         holding.execute("LOCK TABLE consumer_positions IN EXCLUSIVE MODE")
         await scene.produce(50)
@@ -59,7 +59,7 @@ async def die_between_commits(scene: Scene, kafka: ApacheKafka) -> None:
         kafka.freeze()
     await scene.until(lambda: stored(scene) != before)
     scene.services.kill("consume")
-    await asyncio.to_thread(kafka.kill)  # with what was on its way to it
+    await asyncio.to_thread(kafka.kill)  # with the commit in its socket buffer
     await asyncio.to_thread(kafka.start)
     told = await committed(kafka)
     behind = [
@@ -90,7 +90,7 @@ async def test_a_storm_of_rebalances_loses_nothing(scene: Scene) -> None:
     for n in range(rounds(4)):
         scene.services.start(f"consume-{n}")
         await scene.produce(scene.dice.randrange(1, 100))
-        await asyncio.sleep(scene.dice.uniform(0, 2))  # the moment is what is drawn
+        await asyncio.sleep(scene.dice.uniform(0, 2))  # a random moment
         members = [each for each in scene.services.running if each.startswith("consume")]
         if len(members) > 2:
             scene.services.kill(scene.dice.choice(members))
@@ -106,7 +106,7 @@ async def test_a_rebalance_callback_that_raises(scene: Scene, method: str) -> No
     scene.services.start("consume", patch=_RAISING.format(method=method))
     await scene.until(lambda: scene.services.logged("consume", "reading topics"))
     await scene.produce(50)
-    scene.services.start("consume-2")  # it joins, and the partitions are dealt anew
+    scene.services.start("consume-2")  # joins the group and triggers a rebalance
     await scene.produce(50)
     await scene.assert_right()
     assert scene.services.logged("consume", "a callback of ours")
@@ -143,7 +143,7 @@ async def test_poison_tombstones_and_ten_megabytes(scene: Scene) -> None:
 
 
 def large(message: Message) -> Message:
-    """It once more, with 10 MB that nobody reads: more than a message may have."""
+    """The same message with 10 MB of unread content, above the limit of a message."""
     value = (message.value or b"")[:-1] + b',"more":"' + b"x" * 10_000_000 + b'"}'
     return message._replace(value=value, scope=None, is_poison=True)
 
@@ -165,14 +165,15 @@ async def test_offsets_that_the_broker_deleted_are_an_alarm(
     scene.services.start("consume")
     lost = [f"{_stream(each)} {read[each]}..{ends[each] - 1}" for each in ends]
     await scene.come_to_rest()
-    scene.services.call("invalidate", "orders", "-p", "dt=2026-01-01..2026-01-31")  # as it says
+    # The remedy in the alarm.
+    scene.services.call("invalidate", "orders", "-p", "dt=2026-01-01..2026-01-31")
     await scene.assert_right(*lost)
     assert scene.services.logged("consume", "messages lost")
     scene.seen |= {"messages lost": sum(ends[p] - read[p] for p in ends), "alarms": len(lost)}
 
 
 def forget(producer: Producer, read: dict[TopicPartition, int]) -> None:
-    """Nobody can be expected to know what was deleted."""
+    """Remove deleted messages from the expected log."""
     first = {_stream(each): offset for each, offset in read.items()}
     producer.log = [each for each in producer.log if each.offset < first[each.stream]]
 
@@ -202,7 +203,7 @@ async def test_a_topic_made_anew_is_an_alarm(
     (scene.services.freeze if is_read else scene.services.kill)("consume")
     old = stored(scene)
     await delete_topic(kafka, scene.producer.topic)
-    scene.rows("DELETE FROM data_invalidations")  # they were held against the old log
+    scene.rows("DELETE FROM data_invalidations")  # compared with the old log already
     async with producing(kafka, scene.producer.topic, PARTITIONS) as scene.producer:
         await scene.produce(changes)
         (scene.services.thaw if is_read else scene.services.start)("consume")
@@ -214,12 +215,12 @@ async def test_a_topic_made_anew_is_an_alarm(
 async def test_a_million_changes_end_in_exactly_what_is_stale(
     scene: Scene, kafka: ApacheKafka
 ) -> None:
-    """EVENTS of them, while consumers and the broker are killed."""
+    """With EVENTS changes, while consumers and the broker are killed."""
     scene.services.start(*SERVICES, "consume-2")
     kills = rounds(4)
     for n in range(kills):
         producing = asyncio.create_task(produce_in_pieces(scene, EVENTS // kills))
-        await asyncio.sleep(scene.dice.uniform(0, 3))  # the moment of the kill is what is drawn
+        await asyncio.sleep(scene.dice.uniform(0, 3))  # a random moment
         if n % 4 == 3:
             await asyncio.to_thread(kafka.kill)
             await asyncio.to_thread(kafka.start)

@@ -1,6 +1,6 @@
-"""Properties of the compose file and the Dockerfile that no engine is needed to check.
+"""Properties of the compose file and the Dockerfile that need no engine to check.
 
-`make containers` checks what they come to on an engine.
+`make containers` checks the resulting containers on an engine.
 """
 
 import inspect
@@ -64,7 +64,7 @@ def test_the_check_of_the_broker_starts_no_jvm() -> None:
 
 @pytest.mark.parametrize("name", sorted(SERVERS | KNOCKON))
 def test_a_frozen_service_is_unhealthy_within_a_minute(name: str) -> None:
-    """A slow start is allowed for by start_period, not by many retries, which count ever after."""
+    """start_period allows for a slow start; retries would also delay every later detection."""
     check = services()[name]["healthcheck"]
     period = duration(check["interval"]) + duration(check["timeout"])
     assert check["retries"] * period <= timedelta(minutes=1)
@@ -89,7 +89,7 @@ def test_a_password_is_set_in_one_place() -> None:
 
 
 def test_the_role_has_no_schema_of_its_name() -> None:
-    """PostgreSQL creates a role's tables in the schema of its name, if there is one."""
+    """PostgreSQL creates a role's tables in the schema with the role's name, if it exists."""
     assert services()["postgres"]["environment"]["POSTGRES_USER"] != "knockon"
     assert "//postgres:" in _database_url()
 
@@ -99,7 +99,7 @@ def _database_url() -> str:
 
 
 def _stages() -> list[list[str]]:
-    """The instructions of each stage of the Dockerfile, on one line each."""
+    """The instructions of each stage of the Dockerfile, one per line."""
     lines = (ROOT / "Dockerfile").read_text().replace("\\\n", "").splitlines()
     stages: list[list[str]] = []
     for line in filter(None, lines):
@@ -122,7 +122,7 @@ def test_dependencies_are_installed_before_the_source_is_copied() -> None:
 
 
 def test_the_image_holds_everything_that_the_wheel_is_built_from() -> None:
-    """.dockerignore admits names; a directory that is not among them cannot be copied."""
+    """.dockerignore is an allowlist; directories outside of the list cannot be copied."""
     admitted = {
         line.removeprefix("!")
         for line in (ROOT / ".dockerignore").read_text().splitlines()
@@ -139,7 +139,7 @@ def test_the_image_holds_everything_that_the_wheel_is_built_from() -> None:
 
 
 def test_the_dockerfile_lists_the_dependencies_of_the_project() -> None:
-    """The script that reads them is run as it stands in the Dockerfile."""
+    """The script in the Dockerfile that reads the dependencies is run unchanged."""
     import tomllib
 
     (script,) = re.findall(r'python -c "(.*?)"', " ".join(_stages()[0]))

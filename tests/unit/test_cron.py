@@ -1,4 +1,4 @@
-"""The times of cron expressions, above all where clocks change."""
+"""The times of cron expressions, above all around clock changes."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ NEW_YORK, BERLIN = "America/New_York", "Europe/Berlin"
 
 
 def fired(cron: str, zone: str, start: datetime, hours: int) -> list[str]:
-    """Return the times, in UTC, at which a schedule fires that is looked at every five minutes."""
+    """Return the UTC firing times of a schedule that is checked every five minutes."""
     return list(_fired(cron, ZoneInfo(zone), start, start + timedelta(hours=hours)))
 
 

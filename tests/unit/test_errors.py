@@ -1,4 +1,4 @@
-"""Programs distinguish errors by their codes, so each has one of its own, and a row on the page."""
+"""Programs distinguish errors by code, so codes are unique and documented on the page."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Repetitions of a line are held back, and nothing else."""
+"""Repeated log lines are suppressed; all other lines pass."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def passes(clock: Clock):
-    """Log a line, and return it as it passes; None if it is held back."""
+    """Log a line and return the emitted text; None if it was suppressed."""
     held = HoldBackRepeats(clock)
 
     def log(text: str, *args: object, level: int = logging.ERROR, name: str = "aiokafka.client"):

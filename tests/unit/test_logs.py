@@ -1,4 +1,4 @@
-"""What a log line shows, and what it does not."""
+"""Contents of log lines, and exclusions."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ def test_an_error_is_told_with_its_place_and_without_the_values_of_variables(
     told = _formatter(log_format).format(record)
     assert "_fail" in told
     assert "hunter2" not in told
-    assert "\x1b" not in told  # colours are for terminals
+    assert "\x1b" not in told  # colors are for terminals
 
 
 def _fail(password: str) -> None:

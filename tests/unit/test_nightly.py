@@ -1,4 +1,4 @@
-"""`.ci/nightly`, with a make of the test's own in place of the suites."""
+"""`.ci/nightly`, with a test double for make in place of the suites."""
 
 import os
 import shutil

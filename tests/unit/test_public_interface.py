@@ -1,4 +1,4 @@
-"""The names that `knockon` promises: removing one, or adding one unnoticed, breaks users."""
+"""The public names of `knockon`: a removed name, or an accidental addition, breaks users."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ def test_every_error_is_promised() -> None:
 
 
 def _subclasses(error: type[Exception]) -> list[str]:
-    """Return the names of the errors below one that the package itself defines."""
+    """Return the names of the error's subclasses defined by the package itself."""
     below = [each for each in error.__subclasses__() if each.__module__ == "engine.errors"]
     return [each.__name__ for each in below] + [n for each in below for n in _subclasses(each)]
 

@@ -1,4 +1,4 @@
-"""Secrets of a process are replaced in every form in which a message may hold them."""
+"""Secrets of a process are redacted in every form that may occur in a message."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Whatever comes, a format rejects it or is sound: no changed (partition, column) is left out."""
+"""A format rejects or accepts any message without omitting a changed (partition, column)."""
 
 from typing import Any
 
@@ -100,14 +100,14 @@ def encoded(op: str, before: object, after: object) -> bytes:
 
 
 def keys(row: dict[str, Any]) -> tuple[str | None, str | None]:
-    """The partition that a row lies in, told in another way than the format's; None: none."""
+    """The partition of a row, computed independently of the format; None: no partition."""
     day = f"2026-01-{row['dt'] - 20453:02}" if row["dt"] in range(20454, 20458) else None
     lo = None if row["k"] is None else row["k"] // 10 * 10
     return day, None if lo is None else f"{lo}-{lo + 9}"
 
 
 def covers(event: SourceEvent, row: dict[str, Any]) -> bool:
-    """Whether the partition of a row is said to change, or what stands for it where it has none."""
+    """Check that an event includes the partition of a row, or all partitions if there is none."""
 
     def inside(text: str) -> bool:
         said = dict(part.split("=") for part in text.split("/"))
@@ -139,7 +139,7 @@ def test_an_update_covers_every_partition_and_column_that_changed(
 
 @given(ROW, st.sampled_from(["full", "key", "nothing"]))
 def test_what_the_log_leaves_out_is_covered(row: dict[str, Any], identity: str) -> None:
-    """Of what is not in the replica identity Debezium tells null, or a zero for null's sake."""
+    """Debezium reports columns outside the replica identity as null, or zero if not nullable."""
     told = {
         "full": row,
         "key": {"id": row["id"], "dt": 0, "k": 0, "a": None, "b": ""},

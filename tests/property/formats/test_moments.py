@@ -1,4 +1,4 @@
-"""Around every turn of every odd clock, an instant is in its window and a reading covers it."""
+"""Around every clock change, an instant is in its window and a local time covers it."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -15,9 +15,9 @@ ZONES = st.sampled_from(
         "UTC",
         "America/New_York",
         "Asia/Kathmandu",
-        "Australia/Lord_Howe",  # turns by half an hour
-        "America/St_Johns",  # turned one minute past midnight
-        "America/Sao_Paulo",  # turned at midnight
+        "Australia/Lord_Howe",  # changes by half an hour
+        "America/St_Johns",  # changed one minute past midnight
+        "America/Sao_Paulo",  # changed at midnight
         "Pacific/Apia",  # skipped a day
     ]
 )

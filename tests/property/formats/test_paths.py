@@ -1,4 +1,4 @@
-"""A value has one key, whether it comes in a path, a record or an event of any other format."""
+"""A value has the same key in a path, a record and an event of any other format."""
 
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -26,7 +26,7 @@ VALUES = st.none() | st.lists(ODD, min_size=1, max_size=5).map("".join) | st.tex
 
 
 def escaped(value: str | None) -> str:
-    """A directory's name, as Hive makes it of a value."""
+    """A directory's name, as escaped by Hive."""
     if value is None:
         return "__HIVE_DEFAULT_PARTITION__"
     return "".join(f"%{ord(c):02X}" if c in ESCAPED_BY_HIVE else c for c in value)

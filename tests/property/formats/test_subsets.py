@@ -1,4 +1,4 @@
-"""Whatever part of a dataset a run says it wrote, no partition of that part is left out."""
+"""No partition is omitted from the part of a dataset that a run reports as written."""
 
 from itertools import product
 from typing import Any
@@ -53,7 +53,7 @@ CONDITION: st.SearchStrategy[dict[str, Any]] = st.recursive(
 
 
 def holds(condition: dict[str, Any], row: dict[str, str]) -> bool:
-    """Whether a row is in the part, straight from the words of the specification."""
+    """Check that a row is in the part, following the text of the specification."""
     match condition["type"]:
         case "binary":
             both = holds(condition["left"], row), holds(condition["right"], row)

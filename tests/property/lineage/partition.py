@@ -1,8 +1,8 @@
-"""One partition with its readers: the engine's record of its content beside its true content.
+"""A partition with its readers: the engine's record of its content beside the true content.
 
-`content.compare` alone keeps the record, and readers compare versions as `stale.sql` and
-`flow.stale` do. The true content is kept cell by cell, so no rule of the engine decides whether a
-reader is up to date.
+Only `content.compare` updates the record, and readers compare versions as in `stale.sql` and
+`flow.stale`. The true content is kept cell by cell, so no rule of the engine decides if a reader is
+up to date.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def cells_of(scope: Scope) -> list[tuple[str, str]]:
 
 @dataclass
 class Reader:
-    """A partition that is built from a scope of another one."""
+    """A partition built from a scope of another partition."""
 
     scope: Scope
     read: Cells = field(default_factory=dict)
@@ -48,15 +48,15 @@ class Reader:
     is_queued: bool = False
 
     def is_current(self, table: Cells) -> bool:
-        """Whether its last run read the cells that the table now holds."""
+        """Check that the last run read the current cells of the table."""
         return all(self.read[cell] == table[cell] for cell in cells_of(self.scope))
 
     def is_reached(self, changed: Scope) -> bool:
-        """Whether a change in a scope concerns the reader."""
+        """Check that a change in a scope concerns the reader."""
         return not set(cells_of(changed)).isdisjoint(cells_of(self.scope))
 
     def is_stale(self, content: Content) -> bool:
-        """Whether the recorded versions show a change since the reader's last run."""
+        """Check that the recorded versions show a change since the reader's last run."""
         later = [each for each in content.row_changes if each.at > self.recorded]
         return self._version(content) > self.recorded or any(
             self.is_reached(each.scope) for each in later
@@ -73,7 +73,7 @@ class Reader:
 
 
 class Partition:
-    """A partition of a job whose input changes by events that are planned sooner or later."""
+    """A partition of a job whose input changes by events that are planned later."""
 
     def __init__(self, readers: Iterable[Scope]) -> None:
         self.input = {(row, column): 0 for row in ROWS for column in COLUMNS}
@@ -94,7 +94,7 @@ class Partition:
         self.pending.append(scope)
 
     def plan(self, events: slice) -> None:
-        """Plan some of the events; the readers that they reach wait for the task."""
+        """Plan some of the events; affected readers wait for the task."""
         planned = self.pending[events]
         if not planned:
             return
@@ -104,33 +104,33 @@ class Partition:
             reader.is_waiting |= any(map(reader.is_reached, planned))
 
     def read(self, reader: Reader) -> None:
-        """Run a reader, for whatever reason."""
+        """Run a reader for any reason."""
         reader.read, reader.recorded = dict(self.table), self.content.changed_at
         reader.is_queued = False
 
     def read_all_queued(self) -> None:
-        """Run every reader that is queued."""
+        """Run every queued reader."""
         for reader in self.readers:
             if reader.is_queued:
                 self.read(reader)
 
     def die(self) -> None:
-        """Have an attempt write and fail."""
+        """Write and fail, as an attempt does."""
         if self.propagated is not None:
             self.table, self.is_dirty = dict(self.input), True
             self._forget(keep_columns=False)
 
     def cancel(self) -> None:
-        """Cancel the task: what its plans have propagated is left to a later run."""
+        """Cancel the task: changes propagated by its plans are left to a later run."""
         if self.propagated is not None:
             self.propagated = None
             self._forget(keep_columns=not self.is_dirty)
             self._settle(PRUNED)
 
     def complete(self, report: Report, seconds: int, *, is_known: bool) -> list[Reader]:
-        """Complete the task; returns the readers that nothing makes up to date any more.
+        """Complete the task; returns stale readers with no pending run.
 
-        ``is_known`` False: the plans' scopes have been lost, as when they had too many.
+        ``is_known`` False: the scopes of the plans have been discarded, as if there were too many.
         """
         if self.propagated is None:
             return []
@@ -157,7 +157,7 @@ class Partition:
             reader.is_queued |= _is_in(reader, changed) or reader.is_stale(self.content)
 
     def _forget(self, *, keep_columns: bool) -> None:
-        """As `partitions.mark_unverified` does."""
+        """Same effect as `partitions.mark_unverified`."""
         is_kept = keep_columns and self.content.attributed is None
         columns = self.content.column_fingerprints if is_kept else None
         self.content = msgspec.structs.replace(
@@ -165,7 +165,7 @@ class Partition:
         )
 
     def _written(self, report: Report, before: Cells, content: Content | None) -> Written:
-        """The report of a run; its own statements compare the table with the one it found."""
+        """The report of a run; its statements compare the table with the previous content."""
         unique = f"unique {next(self._numbers)}"
         by_column = {column: str([self.table[row, column] for row in ROWS]) for column in COLUMNS}
         match report:

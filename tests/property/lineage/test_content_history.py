@@ -1,4 +1,4 @@
-"""Histories of a partition: no reader stays behind, whatever a run reports and plans propagate."""
+"""Histories of a partition: no reader stays stale, for any reports of runs and any plans."""
 
 from collections.abc import Callable
 from typing import Any, get_args
@@ -17,7 +17,7 @@ READERS = (Scope(_X), Scope(_Y), Scope(_X | _Y), EVERYTHING, Scope(_X, _ROW), Sc
 _columns = st.none() | st.frozensets(st.sampled_from(COLUMNS), min_size=1, max_size=2)
 _scopes = st.builds(Scope, _columns, st.sampled_from([None, *({"row": each} for each in ROWS)]))
 _values = st.lists(st.integers(0, 1), max_size=6)
-# A worker reports in one way for the most part, and many faults show only where it does.
+# A worker mostly reports in one way, and many faults require repeated reports of the same kind.
 _workers = st.lists(st.sampled_from(get_args(Report)), min_size=1, max_size=3)
 
 

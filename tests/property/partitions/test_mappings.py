@@ -1,4 +1,4 @@
-"""Mappings of products, maps, ranges and `last`, held against a relation between single keys."""
+"""Mappings of products, maps, ranges and `last`, checked against a relation of single keys."""
 
 from collections.abc import Callable
 from itertools import product
@@ -80,7 +80,7 @@ def join(parts: tuple[str, ...], names: list[str]) -> str:
 def test_a_product_relates_keys_by_each_dimension(drawn: list[Any], data: st.DataObject) -> None:
     sources = [f"s{i}" for i in range(len(drawn))]
     targets = [f"t{i}" for i in range(len(drawn))]
-    turned = data.draw(st.permutations(range(len(drawn))))  # dimensions may stand in another order
+    turned = data.draw(st.permutations(range(len(drawn))))  # dimensions may be in any order
     source = PartitionSpace.from_spec({f"s{i}": drawn[i][0] for i in range(len(drawn))})
     target = PartitionSpace.from_spec({f"t{i}": drawn[i][2] for i in turned})
     spec = {}

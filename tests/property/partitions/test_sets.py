@@ -1,4 +1,4 @@
-"""Sets of partitions, held against Python sets of keys."""
+"""Sets of partitions, checked against Python sets of keys."""
 
 from itertools import product
 from operator import and_, or_, sub
@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from engine.partitions import PartitionSet, PartitionSpace
 
-# Each dimension with all its keys in order. A dynamic one has no end: "other" stands for the rest.
+# Each dimension with all its keys in order. A dynamic dimension is unbounded: "other" represents
+# the rest.
 DIMENSIONS = {
     "dt": (
         {"time": "day", "zone": "America/New_York", "start": "2013-03-08", "end": "2013-03-14"},
@@ -24,7 +25,7 @@ DIMENSIONS = {
 
 
 class World:
-    """A space and a way to tell which of its keys a set holds, one key at a time."""
+    """A space with a membership test for single keys."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
@@ -49,7 +50,7 @@ worlds = st.sampled_from(_NAMES).map(WORLDS.__getitem__)
 
 @st.composite
 def part_texts(draw: st.DrawFn, name: str) -> tuple[str, set[str]]:
-    """A text for one dimension, and the keys that it should name."""
+    """A text for one dimension, and the expected keys."""
     keys = DIMENSIONS[name][1]
     lo, hi = sorted(draw(st.tuples(*[st.integers(0, len(keys) - 1)] * 2)))
     if name == "tail":

@@ -1,4 +1,4 @@
-"""Time to time, any grains and zones, held against windows enumerated by datetime arithmetic."""
+"""Time to time, any grains and zones, checked against windows from datetime arithmetic."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,13 +13,13 @@ ZONES = list(ANCHORS)
 
 
 class Side:
-    """A bounded time dimension beside the windows that it should have."""
+    """A bounded time dimension beside the expected windows."""
 
     def __init__(self, grain: str, zone: str, anchor: str, before: int, after: int) -> None:
         self.all = windows(grain, zone, ANCHORS[anchor])
         noon = midnight(ANCHORS[anchor], anchor) + timedelta(hours=2)
         middle = next(i for i, window in enumerate(self.all) if window.end > noon)
-        # Bounds are inside what is enumerated, so that offsets can look beyond them.
+        # Bounds are inside the enumerated range, so that offsets can exceed them.
         self.lo = max(middle - before, 4)
         self.hi = min(middle + after, len(self.all) - 5)
         spec = {"start": self.all[self.lo].key, "end": self.all[self.hi].key}

@@ -38,7 +38,7 @@ def _days(around: date, reach: int) -> list[date]:
     return [around + timedelta(days=n) for n in range(-reach, reach + 1)]
 
 
-# The first day of each window, and its key: None where no window starts.
+# The first day of each window, and its key: None if no window starts.
 _KEYS: dict[str, Callable[[date], str | None]] = {
     "day": lambda d: d.isoformat(),
     "week": lambda d: d.strftime("%G-W%V") if d.weekday() == 0 else None,
@@ -53,7 +53,7 @@ _REACH = {"day": 40, "week": 150, "month": 300, "quarter": 900, "year": 2500}
 
 @cache
 def windows(grain: str, zone: str, around: date) -> list[Window]:
-    """Every window of some stretch around a day, in order; a skipped day's is empty."""
+    """Every window around a day, in order; the window of a skipped day is empty."""
     if grain == "hour":
         return _hours(zone, around)
     key = _KEYS[grain]
@@ -65,7 +65,7 @@ def windows(grain: str, zone: str, around: date) -> list[Window]:
 
 
 def _hours(zone: str, around: date) -> list[Window]:
-    """Walk the clock by quarter hours; an hour starts on the full hour or at a new reading."""
+    """Walk the clock by quarter hours; an hour starts on the full hour or at a clock change."""
     starts: list[tuple[str, datetime]] = []
     seen: set[str] = set()
     instant = midnight(around - timedelta(days=3), zone)

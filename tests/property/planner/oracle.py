@@ -1,6 +1,6 @@
-"""The closure of some changes, key by key and column by column: slow, plain, and no planner.
+"""The closure of changes, key by key and column by column: a slow, plain reference.
 
-It shares no code with the engine: windows are dates, keys are tuples, sets are sets.
+No code is shared with the engine: windows are dates, keys are tuples, sets are sets.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Node:
-    """A dataset and its job: a source when it reads nothing. ``time`` is day, month or None."""
+    """A dataset with its job; a source reads nothing. ``time`` is day, month or None."""
 
     name: str
     time: str | None
@@ -61,7 +61,7 @@ class Change:
 
 @dataclass
 class Found:
-    """By dataset: the keys to recompute, those that must be, and the dirty columns."""
+    """By dataset: the keys to recompute, the keys that must run, and the dirty columns."""
 
     triggered: dict[str, set[Key]] = field(default_factory=dict)
     directly_invalidated: dict[str, set[Key]] = field(default_factory=dict)
@@ -81,7 +81,7 @@ def window(time: str, n: int) -> tuple[date, date]:
 def closure(
     nodes: Sequence[Node], changes: Sequence[Change], existing: dict[str, set[Key]]
 ) -> Found:
-    """``nodes`` come parents first."""
+    """``nodes`` are in topological order."""
     by_name = {node.name: node for node in nodes}
     found = Found()
     changed: dict[str, set[Cell]] = {node.name: set() for node in nodes}
@@ -102,7 +102,7 @@ def closure(
 def _visit(by_name, node, existing, changed, pending, wrong, found) -> None:
     directly_invalidated: set[Cell] = set(product(wrong, [EVERY]))
     through: set[Cell] = set()
-    # Where no input says how far it reaches, the first one builds all it can, new in every column.
+    # If no input determines the partitions, the first change builds all keys, new in every column.
     is_free = _is_all_unmapped(by_name, node)
     begins = is_free and not _extent(by_name, node, existing) and not wrong
     for is_unmapped in (False, True):
@@ -113,7 +113,7 @@ def _visit(by_name, node, existing, changed, pending, wrong, found) -> None:
                 }
                 for cells, into in ((changed, directly_invalidated), (pending, through)):
                     crossed = set(_cross(by_name[read.dataset], node, read, cells[read.dataset]))
-                    # Later ones do, too: a key of the bounds that does not exist was canceled.
+                    # Later changes do, too: a missing key within the bounds was canceled.
                     is_open = is_free or not is_unmapped or node.is_full
                     kept = {c for c in crossed if is_open or _is_there(c[0], there)}
                     into |= {(key, EVERY) for key, _ in kept} if begins else kept

@@ -40,7 +40,7 @@ SPECS = {
 
 
 class Dice:
-    """Choices out of one fixed strategy: making strategies as one goes takes longer than tests."""
+    """Choices from a single fixed strategy, because building strategies would dominate the time."""
 
     numbers = st.integers(0, 5039)
 
@@ -63,7 +63,7 @@ def _world(dice: Dice) -> list[Node]:
     for n in range(2 + dice.below(6)):
         time, has_origin = dice.pick(KINDS)
         bare = Node(f"n{n}", time, has_origin)
-        # The first is a source, the second reads it, the others may be either.
+        # The first is a source, the second reads the first, the rest may be either.
         count = n if n < 2 else dice.below(4)
         reads = tuple(_read(dice, source, bare) for source in dice.some(nodes, count))
         nodes.append(replace(bare, reads=reads, is_full=bool(reads) and dice.below(6) == 5))
@@ -96,7 +96,7 @@ def _change(dice: Dice, nodes: Sequence[Node]) -> Change:
 
 
 def _box(dice: Dice, node: Node) -> frozenset[Key]:
-    """A range of times at one origin, or at all of them: what one invalidation can say."""
+    """A range of times at one origin, or at all origins: the scope of one invalidation."""
     keys = sorted(node.all_keys())
     ends = [dict(dice.pick(keys)).get("dt", 0) for _ in range(2)]
     origin = dice.pick([None, *ORIGINS])
@@ -286,7 +286,7 @@ def _invalidation(n: int, change: Change, processed_by: frozenset[UUID]) -> Inva
 
 
 def _scope(keys: frozenset[Key]) -> str:
-    """Keys that make up a box, as one text."""
+    """Keys that form a box, as one text."""
     first, last = (dict(key) for key in (min(keys), max(keys)))
     parts = {}
     if "dt" in first:

@@ -1,4 +1,4 @@
-"""Same meaning, same bytes; another meaning, other bytes."""
+"""Equal meaning gives equal bytes; different meaning gives different bytes."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_form_order_and_defaults_do_not_count() -> None:
 
 
 def test_the_hash_stays_from_release_to_release() -> None:
-    """A stored hash is compared for years: when this fails, every DAG becomes a new version."""
+    """Stored hashes are compared for years: if this fails, every DAG gets a new version."""
     assert content_hash(DAG) == ("1615792412c3c12f51e53f1deca75119f032cb951e192e26de446c8fb1f531ea")
 
 

@@ -1,4 +1,4 @@
-"""What a good DAG file is compiled to."""
+"""Compilation of valid DAG files."""
 
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ def test_column_lineage_goes_by_dataset_and_an_unnamed_input_is_read_whole() -> 
         ("daily", "*", "events", "kind"),
         ("daily", "*", "other.kinds", "*"),
         ("daily", "day", "events", "at"),
-        # The other output has no lineage: SQL of an external runtime is not read.
+        # The other output has no lineage: SQL of an external runtime is not analyzed.
     ]
 
 

@@ -1,4 +1,4 @@
-"""Each contradiction in a DAG file, with its line and what to do."""
+"""Each contradiction in a DAG file is reported with its line and the remedy."""
 
 import pytest
 
@@ -30,7 +30,7 @@ KINDS = CatalogEntry(
     inputs=(("mart", "all"),),
 )
 
-# What takes the place of which text of DAG, and how a line of the refusal must begin.
+# Replacement of a text in DAG, and the start of a line in the error.
 CONTRADICTIONS = [
     (
         "source: {kind: manual}",

@@ -1,4 +1,4 @@
-"""Reading a DAG file: its forms, and every mistake with its line, its path and what is right."""
+"""Reading a DAG file: all forms, and every mistake with its line, path and correction."""
 
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def test_a_shared_partitioning_is_found_by_name() -> None:
     assert dag.dimensions(dag.jobs[0].outputs[0]).keys() == {"dt"}
 
 
-# Each case: what takes the place of which text of JOB, and the line that must come out.
+# Each case: replacement of a text in JOB, and the expected line of the error.
 MISTAKES = [
     ("dag: d", "dag: 1d", "1:1: dag: '1d' is not a name: a letter or _, then"),
     ("dag: d\n", "", "1:1: dag: this key is required: add it"),

@@ -1,4 +1,4 @@
-"""Which jobs of a new version differ, and which datasets have to be built anew for it."""
+"""Changed jobs of a new version, and the datasets to rebuild for it."""
 
 from engine.lineage.compile import compile_dag
 from engine.lineage.compiled import CompiledDag
@@ -45,7 +45,7 @@ def changed(*replacements: tuple[str, str], base: str = DAG) -> DagDiff:
     for old, new in replacements:
         assert text.count(old) == 1
         text = text.replace(old, new)
-    # As a deploy sees it: the older version has been in the database.
+    # As in a deploy, where the older version comes from the database.
     return diff(CompiledDag.from_json(compiled(base).to_json()), compiled(text))
 
 

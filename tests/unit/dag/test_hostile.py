@@ -1,4 +1,4 @@
-"""Whatever stands in a DAG file, the answer is a DAG or InvalidDag."""
+"""Any content of a DAG file results in a DAG or InvalidDag."""
 
 import contextlib
 import json
@@ -53,7 +53,7 @@ def answer(text: str | bytes) -> None:
 
 
 def places(value: Any) -> list[Any]:
-    """Every mapping and list within."""
+    """Every nested mapping and list."""
     inner = value.values() if isinstance(value, dict) else value
     if not isinstance(value, dict | list):
         return []

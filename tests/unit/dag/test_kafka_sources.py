@@ -1,4 +1,4 @@
-"""What is wrong with how a topic is bound to its dataset, with its line."""
+"""Mistakes in the binding of a topic to its dataset, with their lines."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""No job writes to a table that is a source's, another dataset's or Knockon's own."""
+"""No job may write to the table of a source, of another dataset or of Knockon."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""YAML as plain data: bounded, without surprises, and with the line of everything."""
+"""YAML as plain data: bounded, without surprises, and with line numbers."""
 
 from collections.abc import Iterator
 
@@ -96,7 +96,7 @@ def test_no_document_is_nothing() -> None:
 
 
 def counted_events(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The events that the parser was asked for: what a refusal costs, without a clock."""
+    """Events requested from the parser: the cost of a rejection, measured without a clock."""
     taken: list[object] = []
     parse = yaml.parse
 

@@ -1,4 +1,4 @@
-"""What docs/reference/dag-file.md shows and says is so."""
+"""The examples and statements in docs/reference/dag-file.md are correct."""
 
 import re
 from pathlib import Path

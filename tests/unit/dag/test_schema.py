@@ -1,4 +1,4 @@
-"""The JSON Schema that editors check a DAG file by."""
+"""The JSON Schema used by editors to check a DAG file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ SCHEMA = json_schema()
 
 
 def resolved(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """The schemas that a value may meet: references followed, choices laid out."""
+    """The schemas applicable to a value: references followed, alternatives expanded."""
     if "$ref" in schema:
         return resolved(SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")])
     choices = schema.get("anyOf") or schema.get("oneOf")
@@ -21,7 +21,7 @@ def resolved(schema: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def accepts(schema: dict[str, Any], value: Any) -> bool:
-    """As much of JSON Schema as the file's form needs: types, keys, items and vocabularies."""
+    """Subset of JSON Schema used by the file's schema: types, keys, items and vocabularies."""
     return any(_meets(each, value) for each in resolved(schema))
 
 

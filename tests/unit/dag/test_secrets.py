@@ -1,4 +1,4 @@
-"""Secrets that a DAG file writes out are rejected, and not repeated; references are not."""
+"""Literal secrets in a DAG file are rejected and not repeated; references are accepted."""
 
 import json
 from typing import Any

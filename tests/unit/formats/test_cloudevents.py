@@ -30,7 +30,7 @@ STRUCTURED = {"content-type": "application/cloudevents+json; charset=UTF-8"}
 
 
 def envelope(**changes: Any) -> dict[str, Any]:
-    """The envelope, changed; a None takes the attribute away."""
+    """The envelope with changes; None removes an attribute."""
     return {name: value for name, value in {**ENVELOPE, **changes}.items() if value is not None}
 
 

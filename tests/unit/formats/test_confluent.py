@@ -1,4 +1,4 @@
-"""Messages behind a schema registry, with the schemas at hand."""
+"""Messages encoded with a schema registry, with the schemas at hand."""
 
 import json
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""What Debezium said of real changes, and what Knockon makes of it."""
+"""Debezium's recorded messages of real changes, and the resulting events."""
 
 from base64 import b64encode
 from hashlib import md5
@@ -20,7 +20,7 @@ Said = tuple[object, object, str]
 
 
 def said(read: Format, recording: str, table: str) -> list[Said | None]:
-    """Partitions, columns and reason of each message's event; `!` marks a widened one."""
+    """Partitions, columns and reason of each message's event; `!` marks a widened event."""
     return [_said(read(each.payload, {}, None)) for each in messages(recording, table)]
 
 
@@ -39,7 +39,7 @@ def test_with_the_whole_row_as_it_was_an_update_is_what_it_changed() -> None:
         (("2026-01-01",), ALL, "arrival"),  # the snapshot
         (("2026-01-02",), ALL, "arrival"),
         (("2026-01-02",), ("notes",), "change"),
-        None,  # notes = notes
+        None,
         (("2026-01-02", "2026-01-03"), ALL, "change"),  # moved
         (("2026-01-03",), ("status",), "change"),
         (("2026-01-03",), ALL, "change"),  # another primary key: deleted,
@@ -61,7 +61,7 @@ def test_without_the_row_as_it_was_anything_may_have_changed() -> None:
         (ALL, ALL, "change!"),
         (ALL, ALL, "change!"),
         (ALL, ALL, "change!"),
-        (ALL, ALL, "change!"),  # the row as it was has day 0, which stands for: not told
+        (ALL, ALL, "change!"),  # the before-image has day 0, the placeholder of a missing value
         None,
         (("2026-01-03",), ALL, "arrival"),
         (ALL, ALL, "change!"),
@@ -102,7 +102,7 @@ def test_a_partition_in_the_primary_key_is_told_even_when_it_is_a_zero() -> None
 @pytest.mark.parametrize("recording", ["plain", "schemas", "strings", "doubles"])
 @pytest.mark.parametrize("column", ["d", "ts", "tstz", "n", "anyn", "big", "yes", "u", "name"])
 def test_a_zero_in_a_deleted_row_may_stand_for_anything(recording: str, column: str) -> None:
-    """The table has no REPLICA IDENTITY FULL and no column takes null."""
+    """The table has no REPLICA IDENTITY FULL and no nullable column."""
     by_column = bound("debezium", {"p": {"dynamic": True, "column": column}}, None)
 
     *_, deleted, _ = said(by_column, recording, "strict")
@@ -147,7 +147,7 @@ def test_times_of_every_kind_fall_into_their_day(recording: str, column: str) ->
 @pytest.mark.parametrize(
     ("column", "hour"),
     [
-        ("ts", "2026-01-02T23"),  # without a time zone: as the clock shows it
+        ("ts", "2026-01-02T23"),  # without a time zone: local time
         ("tstz", "2026-01-03T05"),
     ],
 )
@@ -270,7 +270,7 @@ REGIONS = {"region": {"dynamic": True}}
 
 
 def test_a_deleted_row_may_hold_defaults_where_it_holds_nulls() -> None:
-    """The log holds the primary key only, and without a schema no default is known."""
+    """The log holds the primary key only, and without a schema the defaults are unavailable."""
     shops = bound("debezium", REGIONS, None)
 
     assert deleted(shops, {"id": 1, "region": "EU", "n": None}) == (ALL, ALL, "change!")
@@ -318,7 +318,7 @@ def test_a_default_in_the_schema_may_stand_for_what_the_log_leaves_out() -> None
 
 
 def test_a_value_in_a_column_that_may_be_null_shows_that_the_row_is_full() -> None:
-    """Columns of a replica identity never are."""
+    """Columns of a replica identity are never nullable."""
     shops = bound("debezium", REGIONS, None)
     row: dict[str, object] = {"id": 0, "region": "EU", "n": 0, "notes": "x"}
     message = in_schema("u", row, {**row, "id": 1}, "notes")
@@ -328,7 +328,7 @@ def test_a_value_in_a_column_that_may_be_null_shows_that_the_row_is_full() -> No
 
 
 def test_a_default_may_stand_for_a_null() -> None:
-    """Kafka Connect's JSON converter writes it, unless it is told not to."""
+    """Kafka Connect's JSON converter writes defaults for nulls unless configured otherwise."""
     shops = bound("debezium", REGIONS, None, before="full")
     row: dict[str, object] = {"id": 1, "region": "EU", "n": 5, "notes": "x"}
     us = {**row, "region": "US"}
@@ -420,7 +420,7 @@ def test_columns_may_be_called_otherwise_and_a_constant_is_a_partition() -> None
     full = said(orders, "plain", "orders_full")
 
     assert full[2] == (("dt=2026-01-02/region=EU",), ("note",), "change")
-    assert full[5] is None  # status is no column of the dataset
+    assert full[5] is None  # status is not a column of the dataset
 
 
 def test_a_column_that_records_do_not_have_may_always_have_changed() -> None:

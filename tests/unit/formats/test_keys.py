@@ -1,4 +1,4 @@
-"""Which key a value has, where it is odd."""
+"""Keys of unusual values."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -24,7 +24,7 @@ def key(dimension: dict[str, Any], value: Any, **kind: Any) -> str | None:
     [
         (date(2013, 11, 3), {}, "2013-11-03T00"),
         ("2013-11-03T00:59:59", {}, "2013-11-03T00"),
-        ("2013-11-03T01:30:00", {}, "2013-11-03T01..2013-11-03T01-0500"),  # shown twice
+        ("2013-11-03T01:30:00", {}, "2013-11-03T01..2013-11-03T01-0500"),  # occurs twice
         ("2013-11-03T05:30:00Z", {}, "2013-11-03T01"),
         ("2013-11-03T06:30:00Z", {}, "2013-11-03T01-0500"),
         ("2013-11-03T06:30:00Z", {"clock": "local"}, "2013-11-03T06"),

@@ -1,4 +1,4 @@
-"""Run events of OpenLineage, as its clients send them."""
+"""Run events of OpenLineage in the form sent by its clients."""
 
 from typing import Any
 

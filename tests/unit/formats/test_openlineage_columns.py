@@ -1,4 +1,4 @@
-"""What run events tell of columns, as the official client writes them."""
+"""Column lineage in run events, in the form written by the official client."""
 
 import msgspec
 import pytest
@@ -95,7 +95,7 @@ def test_a_facet_that_makes_no_sense_tells_nothing_and_rejects_nothing(facet: ob
     said["outputs"][0]["facets"]["columnLineage"] = facet
     value = msgspec.json.encode(said)
     assert format_of_the_topic().reported_lineage(value) == []
-    assert len(format_of_the_topic()(value, {}, None)) == 1  # a dataset that nobody bound
+    assert len(format_of_the_topic()(value, {}, None)) == 1  # an unbound dataset
 
 
 def test_no_text_is_told() -> None:

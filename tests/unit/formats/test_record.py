@@ -1,4 +1,4 @@
-"""Plain records, as Kafka Connect's converters write them."""
+"""Plain records in the form written by Kafka Connect's converters."""
 
 import json
 from datetime import UTC, datetime
@@ -20,13 +20,13 @@ MILLIS = 1767322800000  # 2026-01-02T03:00Z, the evening of the 1st in New York
 
 
 def enveloped(field: dict[str, Any], value: Any) -> bytes:
-    """A row with one field, as the JSON converter writes it."""
+    """A row with one field in the form written by the JSON converter."""
     schema = {"type": "struct", "fields": [{"field": "at", **field}], "optional": False}
     return msgspec.json.encode({"schema": schema, "payload": {"at": value}})
 
 
 def behind(schema: Schema, payload: bytes, partitioning: Any = NEW_YORK) -> SourceEvent:
-    """What a record behind a registry is read as."""
+    """The event read from a record encoded with a registry."""
     schemas = Schemas()
     schemas.by_id[7] = schema
     [event] = bound("record", partitioning, None, schemas=schemas)(framed(7, payload), {}, None)
@@ -67,7 +67,7 @@ def test_a_timestamp_of_kafka_connect_is_an_instant_in_every_encoding() -> None:
     [
         (CONNECT + "Date", 20455, "2026-01-02"),
         ("io.debezium.time.Date", 20455, "2026-01-02"),
-        ("io.debezium.time.Timestamp", MILLIS, "2026-01-02"),  # without a zone: as a clock shows it
+        ("io.debezium.time.Timestamp", MILLIS, "2026-01-02"),  # without a zone: local time
         ("io.debezium.time.MicroTimestamp", MILLIS * 1000, "2026-01-02"),
         ("io.debezium.time.ZonedTimestamp", "2026-01-02T03:00:00Z", "2026-01-01"),
     ],
@@ -85,7 +85,7 @@ def test_logical_types_are_known_by_their_names(name: str, value: Any, day: str)
 
 
 def test_the_source_may_say_otherwise() -> None:
-    """A connector that reads columns without a time zone calls them the same."""
+    """A connector uses the same type name for columns without a time zone."""
     local = {"dt": {"field": "at", "clock": "local"}}
     value = enveloped({"type": "int64", "name": CONNECT + "Timestamp"}, MILLIS)
 
@@ -143,7 +143,7 @@ def by_region(field: dict[str, Any], value: str, **source: Any) -> list[SourceEv
 
 
 def test_a_default_may_stand_for_a_null() -> None:
-    """Converters write a null as the default of its field, if it has one."""
+    """Converters replace a null by the default of its field, if any."""
     for event in by_region({"optional": True, "default": "EU"}, "EU"):
         assert (event.partitions, isinstance(event, Widened)) == (None, True)
         assert "replace.null.with.default" in (event.note or "")

@@ -14,7 +14,7 @@ SALES = {"dt": {"time": "day"}, "region": {"static": ["eu west", "us"]}}
 PATTERN = "sales/dt={dt}/region={region}/"
 DAY_US = ("dt=2026-01-02/region=us",)
 
-# As Amazon documents them, but for what nobody reads.
+# As documented by Amazon, without unused fields.
 BRIDGE = {
     "version": "0",
     "id": "17793124-05d4-b198-2fde-7ededc63b103",
@@ -88,7 +88,7 @@ BY_REGION = "sales/region={region}/"
 
 
 def region(key: str, pattern: str = BY_REGION) -> tuple[object, bool]:
-    """The key that an object's path names, by both kinds of notification."""
+    """The key in an object's path, checked for both kinds of notification."""
     read = bound("s3", REGIONS, None, pattern=pattern)
     queued, sent = (
         read(msgspec.json.encode(message), {}, None)
@@ -103,7 +103,7 @@ def region(key: str, pattern: str = BY_REGION) -> tuple[object, bool]:
     ("directory", "key"),
     [
         ("A%3AB", "A:B"),
-        ("A%253AB", "A%3AB"),  # a percent sign of the value's own
+        ("A%253AB", "A%3AB"),  # a percent sign within the value
         ("50%25", "50%"),
         ("eu west", "eu west"),
         ("eu+west", "eu+west"),
@@ -144,7 +144,7 @@ def test_what_is_older_than_what_was_seen_of_an_object_adds_nothing() -> None:
 
     assert records(went, came) == [(DAY_US, "change")]
     assert records(came, went) == [(DAY_US, "arrival"), (DAY_US, "change")]
-    assert len(records(went, record(key, sequencer="0A20"))) == 2  # equal: filled up with zeros
+    assert len(records(went, record(key, sequencer="0A20"))) == 2  # equal after padding with zeros
     assert len(records(went, record(key + "b", sequencer="0A1"))) == 2
 
 

@@ -1,11 +1,11 @@
-"""Windows that have been met give every instant the key that it has without them."""
+"""Cached windows assign every instant to the same key as uncached windows."""
 
 import pytest
 
 from consumers.formats.windows import Windows
 from engine.partitions import TimeDimension
 
-NOVEMBER = 1383350400  # 2013-11-02T00Z, a day before New York sets its clock back
+NOVEMBER = 1383350400  # 2013-11-02T00Z, a day before the end of daylight saving time in New York
 DAYS = TimeDimension("day", "America/New_York", start="2013-11-02", end="2013-11-04")
 HOURS = TimeDimension("hour", "America/New_York")
 

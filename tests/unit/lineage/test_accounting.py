@@ -1,4 +1,4 @@
-"""Queries with a part that the SQL reader does not account for: they read everything."""
+"""Queries with constructs that the SQL reader does not support: they read all columns."""
 
 import pytest
 
@@ -11,7 +11,7 @@ INPUTS = {
 
 
 def note(text: str, user_defined: UserDefined = NOTHING_DEFINED) -> str:
-    """The reason for which a query is left unresolved."""
+    """The reason why a query is unresolved."""
     found = derive(text, INPUTS, {}, user_defined)
     assert found.lineage is None, found.lineage
     return (found.note or "").removeprefix("its columns cannot be derived from the SQL: ")
@@ -189,7 +189,7 @@ _SYMBOLS = """
 
 @pytest.mark.parametrize("symbol", _SYMBOLS.split())
 def test_no_operator_hides_what_it_is_applied_to(symbol: str) -> None:
-    """Of an operator that sqlglot does not read or misreads, the query is left unresolved."""
+    """A query with an operator that sqlglot rejects or misparses is left unresolved."""
     for text, read in (
         (f"SELECT a {symbol} b AS r FROM t", {"a", "b"}),
         (f"SELECT a{symbol}b AS r FROM t", {"a", "b"}),

@@ -1,4 +1,4 @@
-"""Contents compared: versions rise with every change, and going back to an old one is a change."""
+"""Comparison of contents: every change raises the version, including a return to old content."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -55,7 +55,7 @@ def test_a_scope_with_another_content_has_changed_however_many_were_compared_sin
 def test_forgotten_content_is_a_change_that_no_statement_of_the_worker_narrows(
     reported: Written,
 ) -> None:
-    """An attempt has written and failed, and readers may have run on what it found or left."""
+    """An attempt has written and failed, and readers may have run before or after the write."""
     outcome = compare(Content(NOON), reported, [Scope(frozenset({"x"}))], NOON)
     assert (outcome.columns, outcome.unpropagated) == (ALL_COLUMNS, ALL_COLUMNS)
 
@@ -68,7 +68,7 @@ def test_other_rows_of_a_change_that_was_decided_against_are_not_propagated() ->
 
 
 def test_a_fingerprint_does_not_undo_the_worker_s_statement_that_the_content_has_changed() -> None:
-    """A worker may report the same fingerprint for two contents, if it states that they differ."""
+    """A worker may report equal fingerprints for different contents if it reports a change."""
     x, y = Scope(frozenset({"x"})), Scope(frozenset({"y"}))
     first = compare(
         Content(NOON, fingerprint="1 row"), Written("1 row", is_changed=True), [x], NOON
@@ -112,7 +112,7 @@ def test_other_rows_of_a_column_have_changed_with_the_run_that_took_them_in() ->
 def test_only_changed_columns_count_as_changed_where_other_rows_were_never_compared(
     scopes: list[Scope] | None,
 ) -> None:
-    """After a run for some rows, the other rows of the columns that it changed are open."""
+    """After a run for some rows, other rows of the changed columns are unverified."""
     before = Content(NOON, fingerprint="1", column_fingerprints={"x": "1", "y": "1"})
     written = Written("2", {"x": "2", "y": "1"})
     rows = Scope(frozenset({"x"}), {"row": "1"})
@@ -138,7 +138,7 @@ def test_any_column_may_have_changed_where_one_run_did_not_report_them() -> None
 
 
 def test_a_change_that_no_plan_has_propagated_yet_has_a_version_of_its_own() -> None:
-    """Once its plan comes, a reader that ran before is stale, and one that ran after is not."""
+    """Once planned, the change makes earlier readers stale, and later readers stay fresh."""
     later = NOON + timedelta(hours=1)
     taken_in = compare(Content(NOON, fingerprint="1"), Written("2"), [], later)
     assert taken_in.columns is PRUNED

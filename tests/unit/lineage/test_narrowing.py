@@ -18,11 +18,11 @@ TAIL = {"tail": {"dynamic": True}}
 @pytest.mark.parametrize(
     ("spec", "within", "rows", "expected"),
     [
-        # the column of a dimension, and its name
+        # a dimension matches by its column and by its name
         (DAY, "2013-02-01..2013-02-28", {"day": "2013-02-13"}, "2013-02-13"),
         (DAY, "2013-02-01..2013-02-28", {"dt": "2013-02-13"}, "2013-02-13"),
         (DAY, "2013-02-01..2013-02-28", {"other": "2013-02-13"}, "2013-02-01..2013-02-28"),
-        # windows are half-open, and what overlaps stays
+        # windows are half-open, and overlapping windows are kept
         (DAY, "2013-02-01..2013-02-28", {"dt": {"gte": "2013-02-13"}}, "2013-02-13..2013-02-28"),
         (DAY, "2013-02-01..2013-02-28", {"dt": {"gt": "2013-02-13"}}, "2013-02-13..2013-02-28"),
         (DAY, "2013-02-01..2013-02-28", {"dt": {"lt": "2013-02-13"}}, "2013-02-01..2013-02-12"),
@@ -47,7 +47,7 @@ TAIL = {"tail": {"dynamic": True}}
             "2013-02-02 2013-02-05",
         ),
         (WEEK, "2013-W05..2013-W09", {"dt": "2013-02-13"}, "2013-W07"),
-        # text with an offset is an instant, without one a wall clock's
+        # text with an offset is an instant; text without an offset is local time
         (NEW_YORK, "2013-02-12..2013-02-14", {"dt": "2013-02-13T02:00Z"}, "2013-02-12"),
         (NEW_YORK, "2013-02-12..2013-02-14", {"dt": "2013-02-13T02:00"}, "2013-02-13"),
         (
@@ -62,7 +62,7 @@ TAIL = {"tail": {"dynamic": True}}
             {"at": "2013-02-13"},
             "2013-02-13T00..2013-02-13T23",
         ),
-        # what is no date says nothing
+        # text that is not a date does not narrow
         (DAY, "2013-02-01..2013-02-28", {"dt": "soon"}, "2013-02-01..2013-02-28"),
         (DAY, "2013-02-01..2013-02-28", {"dt": 20130213}, "2013-02-01..2013-02-28"),
         (DAY, "2013-02-01..2013-02-28", {"dt": {"gte": "0001-01-01"}}, "2013-02-01..2013-02-28"),

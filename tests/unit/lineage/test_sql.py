@@ -1,4 +1,4 @@
-"""What exactly is derived from a SELECT. ``*`` is what shapes every column."""
+"""Exact lineage derived from a SELECT. ``*`` is the set of inputs that shape every column."""
 
 import pytest
 

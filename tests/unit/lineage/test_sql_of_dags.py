@@ -1,4 +1,4 @@
-"""What a DAG's SQL adds to what its file says."""
+"""Column lineage from a DAG's SQL, in addition to the declarations in its file."""
 
 import json
 from typing import Any
@@ -209,7 +209,7 @@ def test_a_passed_column_has_to_be_there() -> None:
 
 
 def test_sql_of_another_runtime_is_not_read() -> None:
-    """It may be of another dialect: there, ``GROUP BY ALL`` or ``"a"`` mean something else."""
+    """The dialect may differ, with another meaning of ``GROUP BY ALL`` or ``"a"``."""
     elsewhere = sql("made", "SELECT a, count(*) AS n FROM src GROUP BY a", "src")
     dag = compiled(source(["a", "b"]), elsewhere | {"runtime": "external"})
     assert (lineage(dag, "made"), columns(dag, "made")) == ({}, None)
@@ -221,7 +221,7 @@ def test_sql_of_another_runtime_is_not_read() -> None:
 
 
 def test_a_select_that_is_not_understood_passes_nothing() -> None:
-    """The function may read any rows, and so give other results for rows that have not changed."""
+    """The function may read any rows, so results can differ for unchanged rows."""
     dag = compiled(source(["a", "b"]), sql("made", "SELECT a, mine(b) AS m FROM src", "src"))
     (read,) = dag.jobs[1].inputs
     assert (read.preserved_columns, lineage(dag, "made")) == (None, {})

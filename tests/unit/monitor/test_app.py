@@ -1,4 +1,4 @@
-"""What the monitor answers."""
+"""Responses of the monitor."""
 
 from collections.abc import AsyncIterator
 

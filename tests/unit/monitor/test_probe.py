@@ -48,7 +48,7 @@ async def test_an_unhealthy_process_fails_with_its_own_reason() -> None:
 
 
 def test_a_frozen_process_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel accepts connections for a process that no longer runs."""
+    """The kernel accepts connections for a stopped process."""
     monkeypatch.setattr("engine.monitor.probe._ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         assert "timed out" in str(failure(f"127.0.0.1:{frozen.getsockname()[1]}"))
@@ -60,7 +60,7 @@ def test_an_address_that_names_no_port_fails(address: str) -> None:
 
 
 async def test_the_command_exits_with_the_verdict_and_imports_no_package() -> None:
-    """Whatever the check imports is paid for every ten seconds."""
+    """Every import adds to the cost of a check that runs every ten seconds."""
     script = "import runpy, sys; sys.argv = ['probe']\n"
     script += "try: runpy.run_module('engine.monitor.probe', run_name='__main__')\n"
     script += "finally: print(*sys.modules)"

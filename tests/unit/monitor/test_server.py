@@ -1,4 +1,4 @@
-"""The monitor's server, on a port of its own."""
+"""The monitor's server on a separate port."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""From steps to tasks: their blocks, inputs, and what they wait for."""
+"""From steps to tasks: blocks, inputs, and dependencies."""
 
 import pytest
 

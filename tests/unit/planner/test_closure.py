@@ -29,7 +29,7 @@ PLANES = source("planes")
 
 
 def first_columns(world, found):
-    """By output of the first step, what is dirty of it."""
+    """Dirty columns of the first step, by output."""
     step = found.steps[0]
     return step.dirty_columns(world.job(step.job).outputs)
 
@@ -289,7 +289,7 @@ class TestStrategies:
         [({"start": "2013-01-01", "end": "2013-01-03"}, "*"), ({}, None)],
     )
     def test_a_whole_has_all_that_finite_bounds_allow_if_any_input_is_there(self, bounds, built):
-        """Without them there is nothing to find where what tells its partitions has none."""
+        """Without bounds no keys can be found if the input that determines them is empty."""
         day = {"dt": DAY["dt"] | bounds}
         world = lineage(
             source("f", day),
@@ -305,7 +305,7 @@ class TestStrategies:
 
     @pytest.mark.parametrize("strategy", ["Full", "PerPartition"])
     def test_what_comes_to_be_first_is_new_in_all_columns(self, strategy):
-        """A task that will find it may be waiting already, and nobody reckons with that."""
+        """A downstream task may be waiting already, with no other trigger for the new partition."""
         world = lineage(
             source("events"),
             made(
@@ -387,7 +387,7 @@ class TestStrategies:
 
 
 class TestExtent:
-    """Scopes without an end of their own end where the dataset does."""
+    """Unbounded scopes are limited to the extent of the dataset."""
 
     def test_what_determines_no_day_touches_every_known_day(self):
         world = lineage(PLANES, made("daily", DAY, "planes"), made("copy", DAY, "daily"))

@@ -1,4 +1,4 @@
-"""Two plans side by side."""
+"""Comparison of two plans."""
 
 from engine.planner import Difference, differences, document
 from tests.support.lineages import DAY, MONTH, change, lineage, made, planned, source

@@ -1,4 +1,4 @@
-"""What is told of a plan: the document, and the way back from a job to its cause."""
+"""The document of a plan, and the path from a job back to its cause."""
 
 import json
 from uuid import uuid4

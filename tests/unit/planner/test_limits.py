@@ -1,4 +1,4 @@
-"""How much a plan recomputes, held against limits."""
+"""The amount of recomputation in a plan, compared with limits."""
 
 import pytest
 

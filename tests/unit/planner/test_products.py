@@ -1,4 +1,4 @@
-"""Outputs of two dimensions without an end, each of which comes from an input of its own."""
+"""Outputs with two unbounded dimensions, each determined by a different input."""
 
 from tests.support.lineages import DAY, TAIL, change, lineage, made, planned, source, steps
 

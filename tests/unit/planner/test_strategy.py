@@ -1,4 +1,4 @@
-"""Steps by the strategy of the job: the partitions that must run, and those that run if stale."""
+"""Steps by the job's strategy: partitions that must run, and partitions that run if stale."""
 
 import pytest
 
@@ -10,7 +10,7 @@ FIRST, SECOND = "2013-02-13", "2013-02-14"
 
 
 def _found(name: str, partitions: str):
-    """A change that a run has made and given its version."""
+    """A change made and versioned by a run."""
     return change(name, partitions, reason="found")
 
 
@@ -35,7 +35,7 @@ def test_a_unit_runs_if_it_is_stale_only_where_nothing_else_hits_it(other: str |
 def test_a_unit_runs_for_partitions_that_its_last_run_was_not_asked_for(
     other: tuple[str, ...],
 ) -> None:
-    """Also where another trigger may come out unchanged."""
+    """Even if another trigger may produce an unchanged result."""
     world = lineage(A, B, made("d", DAY, "b"), made("c", DAY, "a", "d", strategy="Full"))
     existing = {"a": f"{FIRST}..{SECOND}", "c": FIRST}
     changes = [_found("a", SECOND), *(change(name, FIRST) for name in other)]

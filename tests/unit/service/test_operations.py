@@ -57,7 +57,7 @@ async def test_commands_reject_lesser_roles(operation: Operation) -> None:
     assert operation.required_role in (Role.WRITER, Role.ADMIN)
     for role in Role:
         if not role.includes(operation.required_role):
-            # Without its other arguments: the check comes first.
+            # Without its other arguments: the check is the first step.
             with pytest.raises(Forbidden, match=f"the role {operation.required_role}") as refusal:
                 await operation(Caller(ORG, None, role))
             assert refusal.value.code == "forbidden"

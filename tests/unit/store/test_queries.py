@@ -1,4 +1,4 @@
-"""Statements from files."""
+"""Statements loaded from files."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every named statement has a caller, and every caller names a statement that there is."""
+"""Every named statement has a caller, and every caller names an existing statement."""
 
 import ast
 import re
@@ -19,13 +19,13 @@ def statements() -> frozenset[str]:
 
 @cache
 def called() -> frozenset[str]:
-    """Return the texts in the code that are names of statements, or look like ones."""
+    """Return the texts in the code that are, or resemble, names of statements."""
     modules = [path for package in ("engine", "consumers") for path in (ROOT / package).rglob("*")]
     return frozenset(name for path in modules if path.suffix == ".py" for name in _named(path))
 
 
 def _named(path: Path) -> Iterator[str]:
-    # The demo has a reader of its own statements, which adds the name of the file.
+    # The demo has a separate reader of statements, which adds the file name.
     prefix = "demo." if path.parent.name == "demo" else ""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -1,4 +1,4 @@
-"""Statements name statuses of tasks only as groups that Python defines, or one at a time."""
+"""Statements use task statuses singly, or as groups defined in Python."""
 
 import re
 from pathlib import Path

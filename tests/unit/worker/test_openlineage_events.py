@@ -1,4 +1,4 @@
-"""What OpenLineage is told of an attempt, held against the classes of its official client."""
+"""OpenLineage events of an attempt, checked against the classes of the official client."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ LINEAGE = [
 
 
 def told(lease: Lease, kind: Any = "COMPLETE", **more: Any) -> dict[str, Any]:
-    """The event as it goes out."""
+    """The event as sent."""
     event = openlineage_event(RunEvent(kind, lease, **more), "knockon://default")
     decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(event))
     check(decoded)
@@ -40,7 +40,7 @@ def test_an_event_names_the_attempt_the_job_and_the_datasets() -> None:
     assert event["eventType"] == "START"
     assert event["run"]["runId"] == str(lease(*KEYS).run_id)
     assert (event["job"]["namespace"], event["job"]["name"]) == ("knockon://default", "shop.daily")
-    assert [each["name"] for each in event["inputs"]] == ["orders"]  # read twice, named once
+    assert [each["name"] for each in event["inputs"]] == ["orders"]  # read twice, listed once
     assert [each["name"] for each in event["outputs"]] == ["sales"]
     columns = event["outputs"][0]["facets"]["schema"]["fields"]
     assert columns == [{"name": "dt"}, {"name": "total"}]

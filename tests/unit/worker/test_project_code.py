@@ -1,4 +1,4 @@
-"""A job's code: which modules belong to it, and which edits count."""
+"""A job's code: the modules that belong to it, and the edits that count."""
 
 import sys
 from collections.abc import Iterator

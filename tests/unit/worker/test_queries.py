@@ -1,4 +1,4 @@
-"""What a job's config may say to the sql operator."""
+"""Valid values in the config of the sql operator."""
 
 from datetime import UTC, datetime
 from typing import Any
