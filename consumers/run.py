@@ -7,11 +7,11 @@ from time import perf_counter
 from typing import Any, Protocol
 
 import structlog
-from psycopg import AsyncConnection
 
 from consumers.kafka import Ingest, KafkaConsumer, KafkaSettings, Origin, Start, rewinds
 from consumers.kafka.batches import feed_of
 from consumers.metrics import count
+from consumers.postgres.connection import ANSWER_SECONDS, connect, hanging_up_after
 from consumers.postgres.listener import PostgresConsumer
 from consumers.postgres.triggers import Tenant
 from consumers.sources import Sources, load_sources
@@ -234,14 +234,17 @@ class Consumers:
         return {row.stream: row.position for row in rows}
 
 
-async def has_log(source_url: str) -> bool:
+async def has_log(source_url: str, seconds: float = ANSWER_SECONDS) -> bool:
     """Check that a source database has a change log: a table has been attached at some time.
 
-    Raises psycopg's errors.
+    Raises psycopg's errors, also if the source does not answer within ``seconds``.
     """
-    async with await AsyncConnection.connect(source_url, connect_timeout=5) as source:
-        cursor = await source.execute("SELECT to_regclass('knockon_source.readers') IS NOT NULL")
-        return bool((await cursor.fetchone() or [False])[0])
+    async with await connect(source_url, seconds) as source:
+        with hanging_up_after(source, seconds):
+            cursor = await source.execute(
+                "SELECT to_regclass('knockon_source.readers') IS NOT NULL"
+            )
+            return bool((await cursor.fetchone() or [False])[0])
 
 
 async def _first_of(*events: asyncio.Event) -> None:

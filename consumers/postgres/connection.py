@@ -24,13 +24,21 @@ _CONNECT: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+ANSWER_SECONDS = 10.0
+"""Time limit of queries that need no more than milliseconds."""
 
 
-async def connect(url: str) -> AsyncConnection[Any]:
-    """Connect directly, for LISTEN. Raises psycopg's errors."""
+async def connect(url: str, seconds: float = ANSWER_SECONDS) -> AsyncConnection[Any]:
+    """Connect directly, for LISTEN; ``seconds`` limit the first query. Raises psycopg's errors."""
     connection = await AsyncConnection.connect(url, **_CONNECT)
-    # Functions and operators that other roles created in schemas on the path are never called.
-    await connection.execute("SET search_path = pg_catalog, pg_temp")
+    try:
+        with hanging_up_after(connection, seconds):
+            # Functions and operators that other roles created in schemas on the path are never
+            # called.
+            await connection.execute("SET search_path = pg_catalog, pg_temp")
+    except BaseException:
+        await connection.close()
+        raise
     return connection
 
 

@@ -20,6 +20,7 @@ class Proxy:
         self._keeps_sessions = keeps_sessions
         self._url = url
         self._lines: list[_Line] = []
+        self._last_text: bytes | None = None
         self.url = ""
 
     def go_dead(self) -> None:
@@ -27,10 +28,14 @@ class Proxy:
         for line in self._lines:
             line.is_dead = True
 
+    def go_dead_at(self, text: bytes) -> None:
+        """Do the same to a connection once a message with this text is sent."""
+        self._last_text = text
+
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection."""
         there_reader, there_writer = await self._connect()
-        line = _Line()
+        line = _Line(self._last_text)
         self._lines.append(line)
         carrying = [
             line.carry(reader, there_writer, keeps_open=self._keeps_sessions),
@@ -56,8 +61,9 @@ class Proxy:
 class _Line:
     """One connection, in both directions."""
 
-    def __init__(self) -> None:
+    def __init__(self, last_text: bytes | None) -> None:
         self.is_dead = False
+        self._last_text = last_text
 
     async def carry(
         self,
@@ -68,6 +74,7 @@ class _Line:
     ) -> None:
         with suppress(ConnectionError):
             while chunk := await reader.read(65536):
+                self.is_dead |= self._last_text is not None and self._last_text in chunk
                 if not self.is_dead:
                     writer.write(chunk.removesuffix(_TERMINATE) if keeps_open else chunk)
             if not self.is_dead and not keeps_open:
