@@ -1,4 +1,4 @@
-"""A message that the database rejects does not stop its stream."""
+"""A message rejected by the database does not stop its stream."""
 
 from consumers.postgres.attach import attach
 from engine.embedded.broker import Broker

@@ -1,4 +1,4 @@
-"""Dead letters read again: what goes through, what stays, and why."""
+"""Replay of dead letters: ingested letters, remaining letters, and the reasons."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""All consumers of an org at once: what the deployed DAGs name is read, deploys followed."""
+"""All consumers of an org: reading every source of the deployed DAGs, following deploys."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -102,7 +102,7 @@ async def test_a_deploy_that_names_another_topic_is_followed(
 async def test_messages_behind_a_deploy_are_cut_as_it_says(
     database: Database, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also those that are read before anybody has looked whether the sources are others."""
+    """Including messages read before the consumers have checked for changed sources."""
     monkeypatch.setattr("consumers.run._REFRESH_SECONDS", 3600.0)
 
     def cut(grain: str, topic: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The broker of the session, by the client that the engine uses."""
+"""The broker of the session, through the client used by the engine."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""The embedded server's life and its deaths."""
+"""Lifecycle and crashes of the embedded server."""
 
 import os
 import signal
@@ -79,7 +79,7 @@ def test_it_starts_again_after_sigkill(data_dir: Path) -> None:
 
 @contextmanager
 def _orphaned_backend(server: EmbeddedPostgres) -> Iterator[int]:
-    """Kill only the postmaster, and leave one backend, which is frozen until thawed."""
+    """Kill only the postmaster, leaving one backend frozen until thawed."""
     with psycopg.connect(server.url) as connection:
         backend = connection.info.backend_pid
         os.kill(backend, signal.SIGSTOP)
@@ -141,7 +141,7 @@ def test_it_can_be_started_again_when_its_starter_was_ended(
         assert starter.stdout is not None
         assert starter.stdout.readline() == b"up\n"
         starter.send_signal(how)
-    with EmbeddedPostgres(data_dir, durable=False) as next_one:  # while the old one shuts down
+    with EmbeddedPostgres(data_dir, durable=False) as next_one:  # during shutdown of the old server
         assert _ask(next_one, "SELECT 1") == 1
 
 

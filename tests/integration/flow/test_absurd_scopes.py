@@ -1,4 +1,4 @@
-"""Whatever scopes invalidations have, each is planned or set aside, and good ones are planned."""
+"""Invalidations with extreme scopes are planned or set aside; valid ones are planned."""
 
 import asyncio
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 async def planned(world: World, scopes: list[dict[str, Any]]) -> list[str]:
-    """Plan such invalidations, and say what became of each; the last one is a good one."""
+    """Plan invalidations with these scopes and a valid one at the end; returns the outcomes."""
     async with world.conn() as conn:
         await conn.execute("DELETE FROM task_dependencies")
         await conn.execute("DELETE FROM tasks")

@@ -1,4 +1,4 @@
-"""Applying a proposed plan: it runs as it was shown, once, or says what has changed."""
+"""Applying a proposed plan: it runs once exactly as shown, or is refused with the changes."""
 
 import asyncio
 from datetime import timedelta

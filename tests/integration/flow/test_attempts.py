@@ -1,4 +1,4 @@
-"""Plannings that neither succeed nor fail: the process is gone, or its connection is."""
+"""Planning attempts without an outcome, after the loss of the process or its connection."""
 
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -32,7 +32,7 @@ async def changes(world: World, count: int) -> list[UUID]:
 
 
 def watching(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
-    """Call ``check`` with the invalidations that the pure planner is about to plan."""
+    """Call ``check`` with the invalidations passed to the pure planner."""
     make = decision.make_plan
 
     def checked(lineage: Lineage, those: Sequence[Invalidation], known: ExistingPartitions) -> Plan:
@@ -43,7 +43,7 @@ def watching(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
 
 
 def dying(monkeypatch: pytest.MonkeyPatch, *culprits: UUID) -> list[int]:
-    """Kill the planner at each batch that contains one of these; returns the sizes of batches."""
+    """Kill the planner at each batch with one of these invalidations; returns the batch sizes."""
     sizes: list[int] = []
 
     def die(those: Sequence[UUID]) -> None:

@@ -1,4 +1,4 @@
-"""The audit finds what is stale by the evidence at the inputs, and what leads to it."""
+"""The audit finds stale partitions by the evidence at their inputs, and the cause of staleness."""
 
 from uuid import UUID
 
@@ -21,7 +21,7 @@ LOST = f"dt={DAY}/n=0-9"
 
 
 async def audited(world: World, *, mend: bool = False) -> list[tuple[str, str, str]]:
-    """(dataset, partition, verdict) of each stale partition that is not in hand."""
+    """(dataset, partition, verdict) of each stale partition without pending work."""
     return [(each.dataset, each.partition, each.verdict) for each in await found(world, mend=mend)]
 
 
@@ -77,7 +77,7 @@ async def test_partitions_left_by_decision_hide_no_lost_one(database: Database) 
     async with world.conn() as conn:
         counts = await audit_all(conn, world.org, most=3)
     assert (counts.left, counts.lost) == (3, 2)
-    # The task of c that waited for the lost one is lost as well.
+    # The task of c that waited for the lost task is lost as well.
     assert [(each.dataset, each.partition, each.verdict) for each in counts.shown] == [
         ("c", "2013-02-16", "lost"),
         ("b", "2013-02-16", "lost"),
@@ -127,7 +127,7 @@ async def test_a_first_run_that_was_lost_is_mended(database: Database) -> None:
 async def test_of_two_inputs_that_give_a_dimension_each_the_keys_meet(
     database: Database, activation: str
 ) -> None:
-    """A partition is lost only where both inputs give it, and one of them may be built by hand."""
+    """A partition is lost only if both inputs determine it; either may be built by hand."""
     days = {"dt": {"time": "day", "start": "2013-02-12", "end": "2013-02-16"}}
     buckets = {"n": {"range": 10, "start": 0, "end": 30}}
     world = await World.made(
@@ -275,7 +275,7 @@ async def test_a_run_that_found_no_partitions_has_been_made(database: Database) 
 
 
 async def test_a_source_that_moves_keeps_the_rows_that_changed(database: Database) -> None:
-    """A reader that a row filter did not reach is fresh in the next version of the source, too."""
+    """A reader outside of the row filter is also fresh in the next version of the source."""
     origins = {"origin": {"static": ["EWR", "JFK"]}}
     read = {"dataset": "a", "passes": {"origin": ["origin"]}}
     by_day = {"dt": {"time": "day", "start": "2013-01-01", "end": "2014-01-01"}}
@@ -292,7 +292,7 @@ async def test_a_source_that_moves_keeps_the_rows_that_changed(database: Databas
 
 
 async def test_a_reader_of_what_begins_runs_once(database: Database) -> None:
-    """The wave and the invalidation of all that is new in a first partition are one run."""
+    """The wave and the invalidation of a new partition's content result in a single run."""
     a, b = source("a"), job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
     a["outputs"][0]["columns"] = ["x", "y"]
     world = await World.made(database, a, b, job("rx", "b", columns={"x": ["b.x"]}))
@@ -308,7 +308,7 @@ async def test_a_reader_of_what_begins_runs_once(database: Database) -> None:
 async def test_the_last_partition_that_exists_is_read_when_a_later_one_was_given_up(
     database: Database,
 ) -> None:
-    """A plan waits for the later partition; when that is given up, the audit finds its reader."""
+    """A plan waits for the later partition; after its cancelation, the audit finds the reader."""
     last = {"dataset": "mid", "mapping": "last"}
     world = await World.made(
         database, source("a"), job("mid", "a"), job("out", last, partitioning={})

@@ -133,7 +133,7 @@ async def test_a_single_run_job_of_two_outputs_is_fresh_after_a_run_of_one(
 async def test_a_run_that_was_under_way_ends_no_decision_made_meanwhile(
     database: Database, strategy: str
 ) -> None:
-    """It was claimed before the change that was decided against, so it has not read that."""
+    """Claimed before the rejected change, the run has not read the change."""
     world = await World.made(database, source("a"), job("b", "a", execution_strategy=strategy))
     await world.changed("a", DAY)
     (lease,) = await world.claim()
@@ -150,7 +150,7 @@ async def test_a_run_that_was_under_way_ends_no_decision_made_meanwhile(
 
 
 async def test_a_rejected_finding_of_a_run_leaves_its_readers(database: Database) -> None:
-    """A run took in more than its plan propagated, and what that would trigger is rejected."""
+    """A run read more changes than its plan propagated, and the plan for the rest is rejected."""
     a = source("a")
     a["outputs"][0]["columns"] = ["x", "y"]
     by_column = {"x": ["a.x"], "y": ["a.y"]}

@@ -1,4 +1,4 @@
-"""What an attempt may have written that was canceled by a deploy or by hand."""
+"""Possible writes of an attempt that was canceled by a deploy or by an operator."""
 
 from engine.store.database import Database
 from tests.support.worlds import World, job, source

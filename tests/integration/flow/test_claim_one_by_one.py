@@ -1,4 +1,4 @@
-"""A task whose claim fails on the task itself does not keep others from being claimed."""
+"""A task whose own claim fails does not prevent the claim of other tasks."""
 
 import psycopg
 import pytest

@@ -1,4 +1,4 @@
-"""PerUpdate jobs: what they read, how their cursors move, and what they make known."""
+"""PerUpdate jobs: rows read, movement of their cursors, and discovered partitions."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ FOLLOWED = {"dataset": "a", "cursor": {"column": "id", "type": "integer"}}
 
 
 def follower(partitioning: dict[str, object] | None = None) -> dict[str, object]:
-    """A job that appends what is new."""
+    """A job that appends new rows."""
     return job(
         "log",
         FOLLOWED,
@@ -133,7 +133,7 @@ async def test_a_task_reports_only_what_it_holds(database: Database) -> None:
 
 
 def _finder(**more: Any) -> dict[str, Any]:
-    """A follower whose partitions are those that it finds in what it reads."""
+    """A follower that discovers its partitions in the rows read."""
     rows = {"dataset": "log", "cursor": {"column": "id", "type": "integer"}, "mapping": "all"}
     return job(
         "found",
@@ -210,7 +210,7 @@ async def test_late_rows_that_were_appended_are_not_new_to_the_next(database: Da
 
 
 async def _followed(world: World, dataset: str = "a") -> None:
-    """All rows up to 100 have been read."""
+    """Record a run that has read all rows up to 100."""
     if dataset == "a":
         await world.changed("a", reason="arrival")
     (lease,) = await world.claim()

@@ -1,4 +1,4 @@
-"""Early cutoff: a result goes on only by the partitions and columns that came out changed."""
+"""Early cutoff: a result propagates only by its changed partitions and columns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ Fingerprints = Mapping[str, str]
 
 
 async def _run(world: World, made: Mapping[str, Fingerprints], **more: Any) -> list[str]:
-    """Run all there is; jobs in ``made`` report those fingerprints for their columns."""
+    """Run all queued tasks; jobs in ``made`` report these fingerprints for their columns."""
     ran = []
     while leases := await world.claim():
         for lease in leases:
@@ -81,7 +81,7 @@ async def test_fingerprints_that_leave_out_a_column_count_for_nothing(database: 
 
 
 async def test_where_every_column_changed_rows_may_have_come(database: Database) -> None:
-    """It counts the rows, by a column of which nothing is told."""
+    """The reader counts rows, by a column without a reported fingerprint."""
     counts = job("counts", "b", columns={"n": ["b.dt"]})
     world = await World.made(database, source("a"), job("b", "a"), counts, _reads("xs", "x"))
     for version in "12":
@@ -103,21 +103,21 @@ async def test_who_reads_no_column_goes_by_the_rows(database: Database) -> None:
 
 
 async def test_a_reader_that_was_pruned_still_sees_what_a_run_took_in(database: Database) -> None:
-    """A run in front may have read more than its cause; whoever reads that must not be skipped."""
+    """An upstream run may have read more than its cause; readers of the extra changes must run."""
     by_column = {"price": ["a.price"], "name": ["a.name"]}
     readers = _reads("prices", "price"), _reads("names", "name")
     world = await World.made(database, source("a"), job("b", "a", columns=by_column), *readers)
     await world.changed("a", DAY)
     await _run(world, {"b": {"price": "1", "name": "1"}})
     await world.changed("a", DAY, columns=("price",))
-    # The name has changed by now too, and the run takes it in.
+    # The name has also changed, and the run reads the new value.
     assert await _run(world, {"b": {"price": "2", "name": "2"}}) == [f"b[{DAY}]", f"prices[{DAY}]"]
     await world.changed("a", DAY, columns=("name",))
     assert await _run(world, {"b": {"price": "2", "name": "2"}}) == [f"b[{DAY}]", f"names[{DAY}]"]
 
 
 async def _spared(database: Database) -> World:
-    """`d` reads a column of `b` that nobody changes, and all of `c`; run once."""
+    """`d` reads an unchanged column of `b`, and all of `c`; all have run once."""
     b = job("b", "a", columns={"price": ["a.price"], "name": ["a.name"]})
     c = job("c", "a", columns={"x": ["a.price"]})
     d = job("d", "b", "c", columns={"name": ["b.name"], "x": ["c.x"]})
@@ -130,8 +130,8 @@ async def _spared(database: Database) -> World:
 async def test_who_waits_only_to_read_after_it_is_not_reached_by_it(database: Database) -> None:
     world = await _spared(database)
     await world.changed("a", DAY, columns=("price",))
-    # b tells no columns, but the plan has not propagated over the edge to d: its price is not read
-    # there.
+    # b reports no columns, but the plan has not propagated over the edge to d: the price is not
+    # read there.
     assert await _run(world, {"c": {"x": "1"}}) == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
@@ -210,7 +210,7 @@ async def test_who_waits_for_a_block_runs_only_for_what_it_reads_of_it(database:
 
 
 async def test_who_waits_for_whatever_comes_runs_only_for_what_it_reads(database: Database) -> None:
-    """Of a dimension without an end nobody knows what will be made, so all of it is waited for."""
+    """Keys of an unbounded dimension are unpredictable, so the wait covers all partitions."""
     both = DAILY | {"k": {"dynamic": True}}
     world = await World.made(
         database, source("a", both), job("b", "a", partitioning=both), job("c", "b")
@@ -225,7 +225,7 @@ async def test_who_waits_for_whatever_comes_runs_only_for_what_it_reads(database
 
 
 async def test_a_block_is_not_run_for_what_one_of_it_has_taken_in_since(database: Database) -> None:
-    """Its last run read the inputs of all of it, but one partition was made anew by itself."""
+    """Its last run read all inputs of the block, but one partition was rebuilt separately."""
     blocks = job("c", "b", scaling={"partitions_per_task": 10})
     world = await World.made(database, source("a"), job("b", "a"), blocks)
     await world.changed("a", *BLOCK)
@@ -241,7 +241,7 @@ async def test_a_block_is_not_run_for_what_one_of_it_has_taken_in_since(database
 
 
 async def test_who_has_read_the_change_already_is_not_run_for_it_again(database: Database) -> None:
-    """Only when a running task ends shows what it has read, so that its successor waits for it."""
+    """A running task shows only at completion which version it read, so its successor waits."""
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     for fingerprint in ("before", "after"):
         await world.changed("a", DAY)

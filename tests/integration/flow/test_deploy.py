@@ -1,4 +1,4 @@
-"""Deploys: DAG versions, dataset versions, and what becomes of the work in hand."""
+"""Deploys: DAG versions, dataset versions, and the handling of pending work."""
 
 import json
 from typing import Any
@@ -206,7 +206,7 @@ async def test_tasks_that_are_cut_anew_are_made_anew(database: Database) -> None
 async def test_readers_in_another_dag_wait_for_what_a_deploy_begins_anew(
     database: Database,
 ) -> None:
-    """Even where no plan reaches them, for nobody knows which partitions there will be."""
+    """Even without a plan for the readers, because the new partitions are unpredictable."""
     waits = {"dataset": "b", "wait_for": "all"}
     world = await World.made(database, source("a", {}), job("b", "a", **FINDS))
     await world.deploy(job("c", waits, partitioning={}), dag="other")

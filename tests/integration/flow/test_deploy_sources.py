@@ -1,4 +1,4 @@
-"""A deploy that bounds a source otherwise keeps what is known and said of what remains."""
+"""A deploy that changes a source's bounds keeps the state of the remaining partitions."""
 
 import json
 from typing import Any
@@ -59,7 +59,7 @@ async def test_keys_in_another_order_are_the_same_ones(database: Database) -> No
 
 
 async def grown(world: World, *jobs: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Deploy, and return by source how its bounds reach further; a dry run shows the same."""
+    """Deploy, and return the extensions of bounds by source; a dry run must show the same."""
     text = json.dumps({"dag": "w", "jobs": list(jobs)})
     async with world.conn() as conn:
         shown = await preview(conn, world.org, parse_dag(text, where="w.yaml"))

@@ -1,4 +1,4 @@
-"""What a run makes for the first time is new in every column, whatever it was made for."""
+"""A partition built for the first time is new in every column, regardless of the run's cause."""
 
 from engine.store.database import Database
 from tests.support.worlds import DAILY, World, job, source
@@ -12,7 +12,7 @@ def _reader(column: str) -> dict[str, object]:
 
 
 async def _begun(database: Database) -> World:
-    """`m` has one origin, on the first of two days of `a`; who reads it reads one column."""
+    """`m` has one origin, on the first of two days of `a`; its readers read one column each."""
     m = job("m", "a", "c", partitioning=BY_ORIGIN, columns={"x": ["a.x"], "y": ["c.y"]})
     sources = source("a"), source("c", BY_ORIGIN)
     world = await World.made(database, *sources, m, _reader("x"), _reader("y"))

@@ -1,4 +1,4 @@
-"""An idempotency key stands for one request: repeated it changes nothing, reused it is rejected."""
+"""An idempotency key identifies one request: a repetition changes nothing, reuse is rejected."""
 
 import asyncio
 
@@ -66,7 +66,7 @@ async def test_a_key_that_begins_like_another_is_its_own(world: World) -> None:
 
 
 async def test_a_request_repeated_after_a_deploy_changes_nothing(world: World) -> None:
-    """It may come to more partitions now."""
+    """The request may match more partitions after the deploy."""
     await world.change("a", "2013-01-01", "2013-01-03", id="K")
     before = await kept(world)
     weekly = {"dt": {"static": ["2013-01-01", "2013-01-02", "2013-01-03"]}}

@@ -1,4 +1,4 @@
-"""Ingest: what is written, what is merged, and what is refused without being lost."""
+"""Ingest: stored events, merged events, and rejected events without loss."""
 
 from typing import Any
 
@@ -128,7 +128,7 @@ async def test_what_cannot_be_used_is_kept_with_its_error(
 
 @pytest.fixture
 async def readers(world: World) -> World:
-    """Readers of one column each of a dataset that had the column z, and one of everything."""
+    """Readers of single columns of a dataset that has lost the column z, and of all columns."""
     made = source("wide")
     made["outputs"][0]["columns"] = ["x", "y", "z"]
     jobs = [
@@ -161,7 +161,7 @@ async def test_an_unknown_column_does_not_make_the_rest_get_lost(
     rows: dict[str, Any] | None,
     reached: list[str],
 ) -> None:
-    """One that was removed is read by readers of everything only; any other may be any column."""
+    """A removed column reaches readers of everything only; any other name may be any column."""
     day = ("2013-02-13",)
     event = SourceEvent(dataset="wide", partitions=day, columns=columns, rows=rows)
     done = await take(readers, event)
@@ -234,7 +234,7 @@ async def test_text_that_would_be_sql_stays_text(world: World) -> None:
 
 
 async def letters(world: World, payload: bytes | None, error: str, **headers: str) -> list[object]:
-    """The stored letters once a message at the first offset was rejected."""
+    """Reject a message at the first offset and return the stored letters."""
     letter = Rejection(
         stream="kafka/t/0", position="0", payload=payload, error=error, headers=headers
     )

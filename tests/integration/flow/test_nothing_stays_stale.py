@@ -1,4 +1,4 @@
-"""Sequences after which something stayed stale for ever, until a review found them."""
+"""Sequences after which a partition stayed stale forever, found in a review."""
 
 import asyncio
 from typing import Any
@@ -37,7 +37,7 @@ async def test_new_keys_that_come_to_lie_apart_are_not_forgotten(database: Datab
 async def test_a_canceled_first_run_leaves_out_no_day_of_keys_that_come_later(
     database: Database,
 ) -> None:
-    """No input gives the days, so that all of them are built, and not only those that exist."""
+    """No input determines the days, so all days are built, and not only existing days."""
     days = {"dt": {"time": "day", "start": DAY, "end": "2013-02-15"}}
     keys: dict[str, Any] = {"k": {"dynamic": True}}
     reads = {"dataset": "a", "mapping": {"k": "k", "dt": "all"}}
@@ -133,11 +133,11 @@ async def test_a_cursor_in_another_dag_begins_anew_in_another_table(database: Da
     await world.deploy(moved)
     (lease,) = await world.claim()
     assert None in lease.row_filters
-    await world.finish(lease, cursors={a: "3"})  # all there is in the new table
+    await world.finish(lease, cursors={a: "3"})  # the last row of the new table
     await world.changed("a", reason="arrival")
     (lease,) = await world.claim()
     assert lease.row_filters == ({},)
-    # Rows 4 and up are new; behind 100 it will not find them.
+    # Rows 4 and up are new; a cursor at 100 would skip them.
     assert list(lease.cursors.values()) == ["3"]
 
 
@@ -157,7 +157,7 @@ async def test_a_version_that_comes_back_maps_what_it_reads_as_that_is_cut_now(
 async def test_a_change_under_way_reaches_a_job_that_is_manual_no_longer(
     database: Database,
 ) -> None:
-    """Its plan has left the job out, and by the evidence the job's partition is fresh so far."""
+    """The plan excluded the job, and by the evidence the job's partition is still fresh."""
     a, m, b = source("a"), job("m", "a"), job("b", "m")
     world = await World.made(database, a, m, b | {"activation": "manual"})
     await world.changed("a", DAY)
@@ -205,7 +205,7 @@ async def test_it_builds_what_has_appeared_meanwhile(database: Database, strateg
 
 
 async def test_what_is_ingested_while_a_deploy_commits_is_not_lost(database: Database) -> None:
-    """The ingesting transaction has read the lineage before, and commits after."""
+    """The ingesting transaction reads the lineage before the deploy and commits after."""
     world = await World.made(database, _columned("dt", "x"), job("b", "a"))
     await world.changed("a", DAY)
     await world.run()
@@ -239,7 +239,7 @@ def _columned(*columns: str) -> dict[str, Any]:
 
 
 async def _read_by_column(database: Database) -> World:
-    """`b` of `a` by column, and a reader of each of its columns; all has run."""
+    """`b` of `a` by column, and a reader of each of its columns; all have run."""
     b = job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
     readers = (job(f"of_{c}", "b", columns={c: [f"b.{c}"]}) for c in "xy")
     world = await World.made(database, source("a"), b, *readers)
@@ -288,7 +288,7 @@ async def test_a_third_dag_follows_where_columns_are_not_known_any_more(
 async def test_who_reads_a_column_of_a_version_with_fewer_partitions_is_told(
     database: Database, found: tuple[str, ...]
 ) -> None:
-    """In the same DAG, and not regenerated itself: the column that it reads is as it was."""
+    """The reader is in the same DAG and not regenerated, because its column is unchanged."""
     keys = {"k": {"dynamic": True}}
     columns = {"x": ["a.x"], "z": ["a.*"]}
     b = job("b", "a", partitioning=keys, execution_strategy="Full", columns=columns)

@@ -1,4 +1,4 @@
-"""What holds a task back, and what an operator does about it."""
+"""Causes of blocked tasks, and the actions of operators."""
 
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ DAY = "2013-02-13"
 
 @pytest.fixture
 async def failed(database: Database) -> World:
-    """b has failed for good; c and d wait behind it, e does not."""
+    """b has failed permanently; c and d are blocked by b, e is not."""
     world = await World.made(
         database,
         source("a"),
@@ -106,7 +106,7 @@ async def test_a_first_run_waits_for_some_of_its_inputs(database: Database) -> N
 async def test_a_job_that_finds_its_partitions_waits_for_its_first_run(
     database: Database, strategy: str
 ) -> None:
-    """Its task names no partitions, as nothing is known of them before it has run."""
+    """Its task names no partitions, because none are discovered before the run."""
     read: dict[str, Any] = {"dataset": "a"}
     more: dict[str, Any] = {"execution_strategy": strategy}
     if strategy == "PerUpdate":
@@ -129,7 +129,7 @@ async def test_a_job_that_finds_its_partitions_waits_for_its_first_run(
 
 @pytest.fixture
 async def asked_for(database: Database) -> World:
-    """w is manual and was asked for; its first run waits for a day of a."""
+    """w is manual and was requested; its first run waits for a day of a."""
     w = job("w", {"dataset": "a", "wait_for": "all"}, partitioning=WEEKLY, activation="manual")
     world = await World.made(database, source("s"), job("a", "s"), w)
     await world.changed("s", "2013-02-11..2013-02-16")
@@ -216,7 +216,7 @@ async def test_a_run_takes_in_a_change_whose_task_was_canceled(by_column: World)
 
 
 async def test_a_run_that_was_canceled_may_have_written(by_column: World) -> None:
-    """A reader may have run on what it left, so the next run of the same content is a change."""
+    """A reader may have run on partial content, so the next run of the same content is a change."""
     await by_column.changed("a", DAY, columns=("y",))
     (lease,) = await by_column.claim()
     async with by_column.conn() as conn:
@@ -227,7 +227,7 @@ async def test_a_run_that_was_canceled_may_have_written(by_column: World) -> Non
 
 
 async def fail_all(world: World) -> list[UUID]:
-    """Have every task that can run fail for good."""
+    """Make every runnable task fail permanently."""
     leases = await world.claim()
     async with world.conn() as conn:
         for lease in leases:

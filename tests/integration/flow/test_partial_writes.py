@@ -1,4 +1,4 @@
-"""What an attempt may have written counts as changed until a run has completed."""
+"""Possible writes of an attempt count as changed until a run has completed."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ async def _die(world: World, lease: Lease, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["fails", "is canceled", "loses its lease"])
 async def test_a_reader_of_a_partial_write_runs_again(database: Database, way: str) -> None:
-    """An attempt writes in place and dies, a reader reads it, and the next run writes as before."""
+    """An attempt writes in place and dies, a reader runs, the next run writes the old content."""
     world = await World.made(database, source("a"), job("mid", "a"), job("c", "mid"))
     tables = {"a": "A", "mid": "", "c": ""}
 
@@ -64,7 +64,7 @@ async def test_a_reader_of_a_partial_write_runs_again(database: Database, way: s
 
 
 async def test_a_failed_attempt_of_the_sql_operator_has_written_nothing(database: Database) -> None:
-    """Its rows and its completion are one transaction, so the cutoff still holds."""
+    """Its rows and its completion share a transaction, so the cutoff still applies."""
     sql = {"operator": "sql", "config": {"sql": "SELECT 1 AS x FROM a"}}
     a = source("a")
     a["outputs"][0] |= {"columns": ["x"], "storage": {"table": "public.a"}}

@@ -1,4 +1,4 @@
-"""What an attempt may have written without completing is stale until a run completes."""
+"""Partitions possibly written by an incomplete attempt are stale until a run completes."""
 
 from typing import Any
 from uuid import UUID
@@ -206,7 +206,7 @@ async def test_a_canceled_attempt_that_completes_too_late_changes_no_verdict(
 
 
 async def _following(database: Database, **more: Any) -> World:
-    """`b` has followed the rows of `a` up to its second."""
+    """`b` has followed the rows of `a` up to the second row."""
     world = await World.made(database, source("a"), job("b", "a", **more) | _KINDS["per update"])
     await world.changed("a", DAY, OTHER)
     (lease,) = await world.claim()
@@ -215,7 +215,7 @@ async def _following(database: Database, **more: Any) -> World:
 
 
 async def _follow(world: World) -> None:
-    """Have new rows of `a` read."""
+    """Run the job on new rows of `a`."""
     await world.changed("a", OTHER, reason="arrival")
     (lease,) = await world.claim()
     assert not lease.has_read_all_rows
@@ -240,7 +240,7 @@ async def test_rows_that_a_canceled_task_was_to_read_again_stay_unread(
 
 
 async def _correction_beyond_the_limit(world: World) -> UUID:
-    """Change a row of `a` under a limit that holds its plan; no limit holds later ones."""
+    """Change a row of `a` under a limit that holds the plan; later plans have no limit."""
     async with world.conn() as conn:
         await set_setting(conn, world.org.id, "blast_radius", 0)
     await world.change("a", DAY, reason="correction", rows={"id": 1})
@@ -267,7 +267,7 @@ async def test_rows_of_a_rejected_plan_stay_unread(
 async def test_rows_of_a_plan_rejected_after_a_run_of_new_rows_stay_unread(
     database: Database,
 ) -> None:
-    """The run has recorded the newer version of the input, without a look at the changed row."""
+    """The run has recorded the newer version of the input without reading the changed row."""
     world = await _following(database)
     plan_id = await _correction_beyond_the_limit(world)
     await _follow(world)
@@ -287,7 +287,7 @@ async def test_a_canceled_task_of_new_rows_leaves_them_to_the_next(database: Dat
 async def test_rows_left_unread_are_read_by_a_wave_that_comes_out_unchanged(
     database: Database,
 ) -> None:
-    """The plan of the wave has taken back the decision, so that its task is not skipped."""
+    """The plan of the wave has revoked the decision, so its task is not skipped."""
     b = job("b", "a") | _KINDS["per update"]
     b["inputs"] = [_CURSOR, {"dataset": "c"}]
     world = await World.made(database, source("s"), source("a"), job("c", "s"), b)

@@ -1,4 +1,4 @@
-"""Races that the design names, stepped explicitly over two connections."""
+"""The races listed in the design, stepped explicitly over two connections."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ DAY = "2013-02-13"
 
 @asynccontextmanager
 async def waiting(world: World, conn: Connection) -> AsyncIterator[None]:
-    """Leave only when the connection's statement is really waiting for another one's lock."""
+    """Exit only when the connection's statement is waiting for a lock held by another session."""
     yield
     for _ in range(1_000):
         rows = await world.rows(
@@ -149,7 +149,7 @@ async def test_two_arms_that_end_at_once_release_the_bottom_once(database: Datab
 
 
 async def test_a_plan_waits_for_the_completion_that_it_would_miss(database: Database) -> None:
-    """A task in front that ends while a plan makes one behind it is not waited for for ever."""
+    """A dependency on an upstream task that completes during planning must not block forever."""
     world = await World.made(database, source("a"), source("z"), job("b", "a"), job("c", "b", "z"))
     await world.changed("a", DAY)
     (running,) = await world.claim()
@@ -180,7 +180,7 @@ async def test_a_completion_waits_for_the_plan_that_puts_a_task_behind_it(
 
 
 async def test_a_plan_sees_a_claim_that_commits_under_it(database: Database) -> None:
-    """The task to be joined starts just now: the new need must queue behind it, not join it."""
+    """The queued task starts during planning: the new trigger must wait for it, not join."""
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.change("a", DAY)

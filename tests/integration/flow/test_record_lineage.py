@@ -1,4 +1,4 @@
-"""Column lineage that runs tell: it prunes what they said to be clean, and nothing else."""
+"""Reported column lineage prunes the columns reported clean, and no others."""
 
 import asyncio
 from functools import partial
@@ -27,7 +27,7 @@ TOLD = {
 
 
 def orders(**more: Any) -> dict[str, Any]:
-    """A source whose topic also carries what the jobs behind it tell."""
+    """A source whose topic also carries lineage reported by downstream jobs."""
     said = {"kind": "kafka", "topic": "lineage", "format": "openlineage", "namespace": "db"}
     spec = source("orders", source={**said, "name": "public.{dataset}", "unknown": "ignore"})
     spec["outputs"][0]["columns"] = COLUMNS
@@ -35,7 +35,7 @@ def orders(**more: Any) -> dict[str, Any]:
 
 
 def learning(name: str, *inputs: Any, columns: Any = ("dt", "total"), **more: Any) -> Any:
-    """A job whose runs may tell."""
+    """A job that accepts reported lineage."""
     spec = job(name, *inputs, columns=list(columns), **more)
     spec["outputs"][0]["column_lineage"] = "openlineage"
     return spec
@@ -58,7 +58,7 @@ def field(name: str, column: str, *kinds: Any) -> dict[str, Any]:
 
 
 def event(lease: Lease, told: Any = None, name: str = "daily", **more: Any) -> dict[str, Any]:
-    """What a program says that was started with `OPENLINEAGE_PARENT_ID`."""
+    """Event of a program started with `OPENLINEAGE_PARENT_ID`."""
     facet = {"fields": fields(TOLD if told is None else told)}
     parent = {"run": {"runId": str(lease.run_id)}, "job": {"namespace": "k", "name": "w.daily"}}
     return {
@@ -80,7 +80,7 @@ async def _reader(conn: Connection, world: World) -> Reader:
 
 
 async def tell(world: World, message: dict[str, Any]) -> None:
-    """Take in a message as the consumer does."""
+    """Ingest a message like the consumer."""
     async with world.conn() as conn:
         reader, value = await _reader(conn, world), msgspec.json.encode(message)
         read = reader.read(Delivery("kafka/lineage/0", "1", value, {}))
@@ -104,7 +104,7 @@ async def lineage(world: World, name: str = "daily") -> set[tuple[str, str]]:
 
 
 async def began(database: Database, *jobs: Any) -> tuple[World, Lease]:
-    """A world in which `daily` has been made once, and the run that made it."""
+    """A world with one completed run of `daily`, and the lease of the run."""
     world = await World.made(database, orders(), *(jobs or [learning("daily", "orders")]))
     await world.changed("orders", "2013-02-13")
     (lease,) = await world.claim()
@@ -114,7 +114,7 @@ async def began(database: Database, *jobs: Any) -> tuple[World, Lease]:
 
 
 async def woken(world: World, *columns: str) -> list[str]:
-    """The jobs that run when columns of `orders` have changed."""
+    """The jobs that run after a change of columns of `orders`."""
     await world.changed("orders", "2013-02-13", columns=columns)
     return [each.partition("[")[0] for each in await world.run()]
 
@@ -139,8 +139,8 @@ async def test_what_a_run_has_told_prunes(database: Database) -> None:
     assert await lineage(world) == WHOLE
     assert await woken(world, "notes") == []
     assert await woken(world, "amount") == ["daily", "totals"]
-    assert set(await woken(world, "status")) == {"daily", "totals", "counts"}  # it filters
-    assert set(await woken(world, "dt")) == {"daily", "totals", "counts"}  # it picks partitions
+    assert set(await woken(world, "status")) == {"daily", "totals", "counts"}  # a filter column
+    assert set(await woken(world, "dt")) == {"daily", "totals", "counts"}  # partitions
 
 
 async def test_what_shapes_the_whole_dataset_is_told_apart(database: Database) -> None:
@@ -280,7 +280,7 @@ async def test_what_was_kept_from_a_change_is_made_up_for(database: Database) ->
     await tell(world, event(lease))
     await world.changed("orders", "2013-02-14")
     await world.run()
-    assert await woken(world, "notes") == []  # of the 13th; and it was wrong
+    assert await woken(world, "notes") == []  # of the 13th; the report was wrong
 
     await tell(world, event(lease, {"dt": [], "total": [("orders", "notes", DIRECT)]}))
     await world.plan()
@@ -289,7 +289,7 @@ async def test_what_was_kept_from_a_change_is_made_up_for(database: Database) ->
 
 
 async def test_what_one_fingerprint_has_kept_apart_is_made_up_for(database: Database) -> None:
-    """An input whose run reported no columns moved as a whole, though the plan was narrower."""
+    """An input without reported columns changed as a whole, though the plan was narrower."""
     mid = job(
         "mid",
         "orders",
@@ -351,7 +351,7 @@ async def test_a_new_dataset_version_begins_with_nothing(database: Database) -> 
 
     await world.deploy(orders(), learning("daily", "orders", config={"kwargs": {"v": 2}}))
     await world.run()
-    await tell(world, event(lease))  # a run of the code before, heard of late
+    await tell(world, event(lease))  # a late report of a run of the old code
 
     assert await lineage(world) == set()
     assert await woken(world, "notes") == ["daily"]

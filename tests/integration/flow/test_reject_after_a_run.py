@@ -1,4 +1,4 @@
-"""A plan that is rejected after its job ran for another reason leaves nothing stale by that run."""
+"""Rejecting a plan after its job ran for another cause leaves nothing stale by the run."""
 
 from dataclasses import dataclass, field
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""What the database rejects becomes a dead letter, and the good around it is ingested."""
+"""Events rejected by the database become dead letters, and the rest are ingested."""
 
 from collections.abc import Sequence
 from uuid import UUID, uuid4
@@ -32,7 +32,7 @@ async def world(database: Database) -> World:
 
 
 async def refuse(world: World, condition: str, code: str = "54000") -> None:
-    """Have the database reject statements that insert such invalidations."""
+    """Make the database reject inserts of matching invalidations."""
     async with world.conn() as conn:
         await conn.execute(_REFUSE.format(condition=condition, code=code).encode())
 
@@ -103,14 +103,14 @@ async def test_a_row_that_breaks_a_constraint_is_a_dead_letter(world: World, bad
 
 
 async def test_a_statement_beyond_a_limit_is_halved_until_it_fits(world: World) -> None:
-    """As of row filters of more than 256 MB in all."""
+    """Such as row filters of more than 256 MB in total."""
     await refuse(world, "(SELECT count(*) FROM made) > 3")
     done = await take(world, [change(n, columns=(f"c{n}",)) for n in range(10, 20)])
     assert (len(done.invalidations), done.rejections) == (10, ())
 
 
 async def test_events_of_one_scope_are_taken_apart(world: World) -> None:
-    """One of the ids is what the database does not take."""
+    """One of the ids is rejected by the database."""
     await refuse(
         world, "EXISTS (SELECT FROM made WHERE source_event ->> 'ids' LIKE '%bad%')", "22000"
     )
@@ -184,7 +184,7 @@ async def test_reported_lineage_that_cannot_be_stored_is_a_dead_letter(
 
 
 async def test_thousands_of_scattered_keys_are_kept_once(world: World) -> None:
-    """Not the whole event with each of them."""
+    """The event is not repeated in full for each key."""
     sparse = source("s", {"id": {"range": 1000}})
     await world.deploy(sparse, dag="sparse")
     texts = tuple(f"{n * 2000}-{n * 2000 + 999}" for n in range(5_000))

@@ -1,4 +1,4 @@
-"""The list of a partition's changes of some rows is bounded, and nothing is forgotten by that."""
+"""The list of row changes of a partition is bounded without loss of changes."""
 
 from typing import Any
 

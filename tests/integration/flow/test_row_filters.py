@@ -1,4 +1,4 @@
-"""Row filters of changes: the partitions and rows that they leave out are not stale."""
+"""Row filters of changes: excluded partitions and rows are not stale."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ async def made(database: Database, *jobs: dict[str, Any]) -> World:
 
 
 async def test_rows_that_have_left_the_filter(database: Database) -> None:
-    """The event names the new value only, so the shop that lost the row must be made again."""
+    """The event has the new value only, so the partition of the old value must be rebuilt too."""
     by_shop = sql_job(
         "by_shop", {"dataset": "sales", "mapping": "all"}, sql=BY_SHOP, partitioning=SHOPS
     )
@@ -66,7 +66,7 @@ async def test_rows_of_a_partition_that_is_new(database: Database) -> None:
 async def test_a_column_that_has_the_name_of_another_ones_dimension(
     database: Database, region: str
 ) -> None:
-    """The dimension `region` is held by the column `shop`; the table has a column `region`."""
+    """The dimension `region` is stored in the column `shop`; the table has a column `region`."""
     cut = {"region": {"static": ["a", "b"], "column": "shop"}}
     copies = sql_job(
         "copies", "sales", sql="SELECT shop, amount, region FROM sales", partitioning=cut
@@ -87,7 +87,7 @@ async def test_a_column_that_has_the_name_of_another_ones_dimension(
 
 
 async def test_known_partitions_selected_in_an_unbounded_dimension(database: Database) -> None:
-    """Shops without a limit: that others may exist does not make the known ones new."""
+    """Unbounded shops: possible further shops do not make the existing shops new."""
     by_day_and_shop = {"dt": {"time": "day"}, "shop": {"dynamic": True}}
     regions = sql_job(
         "regions",

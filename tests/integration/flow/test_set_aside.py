@@ -1,4 +1,4 @@
-"""Invalidations that cannot be planned are set aside, and the rest is planned."""
+"""Invalidations that cannot be planned are set aside, and the rest are planned."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +31,7 @@ IDS = {"id": {"range": 1000}}
 
 @pytest.fixture
 async def world(database: Database) -> World:
-    """Sources `a`, `s` and `z`, each read by a job; the ids of `s` have no end."""
+    """Sources `a`, `s` and `z`, each read by a job; the ids of `s` are unbounded."""
     return await World.made(
         database,
         source("a"),
@@ -44,7 +44,7 @@ async def world(database: Database) -> World:
 
 
 async def ruin(world: World, request: UUID, partition_key: str) -> None:
-    """Have an invalidation name what its dataset cannot have."""
+    """Change an invalidation to a scope that its dataset cannot have."""
     await world.rows(
         "UPDATE data_invalidations SET partition_key = %s WHERE id = %s RETURNING id",
         partition_key,
@@ -140,7 +140,7 @@ async def test_invalidations_that_only_fail_together_are_planned_apart(
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, id_: UUID, error: Exception) -> None:
-    """Have the pure planner fail on one invalidation."""
+    """Make the pure planner fail on one invalidation."""
     make = decision.make_plan
 
     def fails(lineage: Lineage, those: Sequence[Invalidation], known: ExistingPartitions) -> Plan:

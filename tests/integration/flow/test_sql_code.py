@@ -1,4 +1,4 @@
-"""Functions, operators and views behind a SELECT: a change of one is a change of the definition."""
+"""Functions, operators and views behind a SELECT: changing one changes the job's definition."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ CASES = [
 
 @pytest.fixture
 async def code(database: Database) -> Database:
-    """A table, and code that others have written around it."""
+    """A table with user-defined code around it."""
     async with database.connection() as conn:
         await conn.execute("SET search_path = public")
         await conn.execute(SETUP.encode())
@@ -101,7 +101,7 @@ async def test_a_change_fails_the_next_task_and_is_built_by_the_next_deploy(
         await run_lease(world, lease)
 
     deployed = await world.deploy(source("orders"), _job(sql))
-    # Where a built-in function is overloaded, the lineage differs as well.
+    # For an overloaded built-in function the lineage differs as well.
     assert "code" in deployed.diff.changed["made"]
     assert list(deployed.diff.regenerated) == ["made"]
     assert deployed.tasks > 0

@@ -1,4 +1,4 @@
-"""Stale, by the evidence in the tables."""
+"""Staleness, by the evidence in the tables."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ async def test_of_an_input_read_by_its_last_partition_the_others_have_not_appear
 async def test_a_reader_that_is_found_to_be_fresh_does_not_block_its_own_readers(
     database: Database,
 ) -> None:
-    """A run announces its change when its readers have run already."""
+    """A run publishes its change after its readers have run already."""
     table = source("a", {})
     table["outputs"][0]["columns"] = ["x", "y"]
     columns = {"x": ["a.x"], "y": ["a.y"]}
@@ -55,7 +55,7 @@ async def test_a_reader_that_is_found_to_be_fresh_does_not_block_its_own_readers
 async def test_a_run_that_was_not_asked_for_a_partition_has_not_built_it(
     database: Database,
 ) -> None:
-    """A run is claimed before the plan of what it reads already; it builds what it is asked for."""
+    """A run claimed before the plan of a visible change builds only its own partitions."""
     keys: dict[str, Any] = {"partitioning": {"k": {"dynamic": True}}, "execution_strategy": "Full"}
     world = await World.made(
         database, source("a", {}), job("b", "a", **keys), job("c", "b", **keys)
@@ -79,7 +79,7 @@ async def test_a_run_that_was_not_asked_for_a_partition_has_not_built_it(
 async def test_inputs_that_partitions_do_not_need_are_not_looked_up(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A window over many partitions costs what it reads, not all that the input has."""
+    """The cost of a window depends on the partitions read, not on the size of the input."""
     looked_up: list[str] = []
 
     async def counted(conn: Connection, name: str, **params: Any) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The statements behind the definition of stale read no more than they are asked about."""
+"""The statements for staleness read only the requested partitions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +26,7 @@ _HISTORY = """
 
 
 async def _steps_of(world: World, name: str, **params: Any) -> list[dict[str, Any]]:
-    """The steps of a statement's plan, as they were run."""
+    """The executed steps of a statement's plan."""
     async with world.conn() as conn:
         await conn.execute("ANALYZE")
         text = f"EXPLAIN (ANALYZE, FORMAT JSON) {query(name)}"

@@ -1,6 +1,6 @@
-"""What a run takes in before it is told of: when it is told, nobody who reads it stays as it was.
+"""Changes read by a run before their plan: once planned, every affected reader runs.
 
-Workers tell one fingerprint here, so what they make may have changed in any column.
+Workers report one fingerprint here, so any column of an output may have changed.
 """
 
 from collections.abc import Set as AbstractSet
@@ -21,18 +21,18 @@ OF_TWO = {"x": ["b.x"], "y": ["b.y"], "z": ["f.s"]}
 
 
 def _reader(name: str, *reads: str) -> dict[str, object]:
-    """A job that reads only these columns, ``dataset.column``, each for one of its own."""
+    """A job that reads only these columns, ``dataset.column``, each into a separate column."""
     inputs = dict.fromkeys(read.split(".")[0] for read in reads)
     return job(name, *inputs, columns={read.replace(".", "_"): [read] for read in reads})
 
 
 async def _run(world: World, **fingerprints: str) -> AbstractSet[str]:
-    """Run all there is; the jobs that ran."""
+    """Run all queued tasks; returns the jobs that ran."""
     return {name.partition("[")[0] for name in await world.run(**fingerprints)}
 
 
 async def _changed_in_x(database: Database, *jobs: dict[str, object]) -> World:
-    """`b` of `a` by column, and these jobs; all has run, and then `a.x` has changed."""
+    """`b` of `a` by column, and these jobs; all have run, and then `a.x` has changed."""
     world = await World.made(database, source("a"), source("f"), B, *jobs)
     await world.change("f", DAY, OTHER)
     await world.changed("a", DAY, OTHER)
@@ -42,7 +42,7 @@ async def _changed_in_x(database: Database, *jobs: dict[str, object]) -> World:
 
 
 async def _in_running(database: Database) -> World:
-    """`d` makes a column each of two of `b`'s and one of `f`'s; `b` has taken in `a.y`, too."""
+    """`d` makes a column from each of two of `b` and one of `f`; `b` has also read `a.y`."""
     d = job("d", "b", "f", columns=OF_TWO)
     return await _changed_in_x(database, d, _reader("dy", "d.y"))
 
@@ -55,7 +55,7 @@ async def test_who_was_pruned_reads_it_once_it_is_told(database: Database) -> No
 
 
 async def test_so_does_who_is_behind_one_who_has_read_it_already(database: Database) -> None:
-    """`t` has read it before it was told, for a reason of its own, and is run for that again."""
+    """`t` has read the change early, for another cause, and runs again for that cause."""
     t, d = _reader("t", "b.y", "f.s"), _reader("d", "t.b_y")
     world = await _changed_in_x(database, t, d)
     assert await _run(world, b="2") == {"b"}
@@ -100,7 +100,7 @@ async def test_it_may_be_told_and_made_again_while_a_run_goes_on(
 
 
 async def test_an_approved_plan_may_propagate_it(database: Database) -> None:
-    """Meanwhile the same columns of another partition are told."""
+    """Meanwhile the same columns of another partition change."""
     world = await _in_running(database)
     await _limit(world, 2)
     await world.change("a", DAY, columns=("y",))
@@ -138,7 +138,7 @@ async def test_it_may_be_told_of_some_rows_after_others(database: Database) -> N
 async def test_it_may_be_told_of_some_rows_after_the_fingerprint_was_forgotten(
     database: Database, is_canceled: bool
 ) -> None:
-    """Columns are compared here, which does not show that the other rows have changed before."""
+    """Compared columns do not show that other rows have changed before."""
     by_row = {**DAILY, "k": {"static": ["p", "q"]}}
     reads_a = {"dataset": "a", "passes": {"k": ["k"]}}
     reads_b = {"dataset": "b", "passes": {"k": ["k"]}}
@@ -170,7 +170,7 @@ async def test_it_may_be_told_of_some_rows_after_the_fingerprint_was_forgotten(
 async def test_who_was_pruned_reads_what_a_task_for_partitions_of_different_scopes_took_in(
     database: Database,
 ) -> None:
-    """No scope was propagated for each of its partitions, so its run propagates every change."""
+    """No scope was propagated for each partition, so the run propagates every change."""
     of_three = {each: [f"a.{each}"] for each in "xyz"}
     b = job("b", "a", columns=of_three, scaling={"partitions_per_task": 100})
     days = ["2013-02-13", "2013-02-14", "2013-02-15"]
@@ -195,7 +195,7 @@ async def _limit(world: World, limit: int | None) -> None:
 
 
 async def test_who_has_never_run_does_behind_what_is_there_already(database: Database) -> None:
-    """`d` finds the other day before anybody tells of it, and makes the same once it is told."""
+    """`d` builds the other day before its change is planned, and the same content afterwards."""
     d = job("d", "a", execution_strategy="Full", columns={"x": ["a.x"], "y": ["a.y"]})
     world = await World.made(database, source("a"), d, _reader("ys", "d.y"))
     days: list[tuple[str, ...]] = [(DAY,), (DAY, OTHER), (DAY, OTHER)]

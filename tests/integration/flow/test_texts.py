@@ -1,4 +1,4 @@
-"""Texts that PostgreSQL does not store, with NUL or half of a character, are recorded cleaned."""
+"""Texts that PostgreSQL cannot store, with NUL or lone surrogates, are recorded cleaned."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Waves: what one change causes, in which order, and what is spared."""
+"""Waves: the tasks caused by one change, their order, and the pruned tasks."""
 
 from collections import Counter
 from typing import Any
@@ -52,7 +52,7 @@ async def test_a_ladder_of_twenty_diamonds_runs_each_job_once(database: Database
 async def test_a_change_in_the_middle_of_a_ladders_wave_runs_no_job_thrice(
     database: Database,
 ) -> None:
-    """What has run or runs does so once more; what has not started joins, and runs once."""
+    """Completed and running jobs run once more; queued jobs join, and run once."""
     world = await World.made(database, *ladder(4))
     await world.changed("d0", DAY)
     for lease in await world.claim():
@@ -246,7 +246,7 @@ async def test_what_reads_the_last_partition_waits_for_whichever_is_being_made(
 
 
 def columned() -> list[dict[str, Any]]:
-    """s has columns a and b; p carries each through; r reads only what comes of b."""
+    """s has columns a and b; p preserves both; r reads only the column from b."""
     start = source("s")
     start["outputs"][0]["columns"] = ["a", "b"]
     made = job("p", "s", columns={"pa": ["s.a"], "pb": ["s.b"]})
@@ -254,7 +254,7 @@ def columned() -> list[dict[str, Any]]:
 
 
 async def test_a_run_that_read_more_than_its_cause_leaves_nobody_stale(database: Database) -> None:
-    """P runs for a while b has changed as well; when b is planned, p comes out the same."""
+    """P runs for a when b has also changed; after b is planned, p's result is unchanged."""
     world = await World.made(database, *columned())
     await world.changed("s", DAY, reason="arrival")
     await world.run()

@@ -1,4 +1,4 @@
-"""A task that changes join again and again holds a bounded number of plans and row filters."""
+"""A task joined again and again by changes holds a bounded number of plans and row filters."""
 
 from uuid import UUID
 
@@ -24,7 +24,7 @@ async def failed(world: World, lease: Lease) -> None:
 
 
 async def joined(world: World, changes: int) -> tuple[Row, UUID]:
-    """A failed task that so many changes have joined, and the first change."""
+    """A failed task joined by this number of changes, and the first change."""
     await world.changed("a", reason="arrival")
     (lease,) = await world.claim()
     await failed(world, lease)
@@ -38,7 +38,7 @@ async def joined(world: World, changes: int) -> tuple[Row, UUID]:
 
 async def test_few_row_filters_are_kept_as_they_are(world: World) -> None:
     row, _ = await joined(world, 40)
-    assert len(row["row_filters"]) == 41  # the new rows, too
+    assert len(row["row_filters"]) == 41  # including the filter of new rows
 
 
 async def test_many_row_filters_become_all_rows(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Jobs whose columns stand only in their SQL: which of them a change of a column reaches."""
+"""Jobs with columns only in their SQL: the jobs reached by a change of a column."""
 
 from typing import Any
 

@@ -38,7 +38,7 @@ def conn(empty_database_url: str) -> Iterator[psycopg.Connection]:
 
 def test_each_function_is_in_the_right_list(conn: psycopg.Connection) -> None:
     known = {name: rest for name, *rest in conn.execute(_FUNCTIONS)}
-    for name in SCALARS & known.keys():  # some are younger than the oldest PostgreSQL supported
+    for name in SCALARS & known.keys():  # some are newer than the oldest supported server
         kinds, is_set, volatilities = known[name]
         assert (kinds, is_set, "v" in volatilities) == ("f", False, False), name
     for name in AGGREGATES - CONSTRUCTS - {"json_arrayagg"}:

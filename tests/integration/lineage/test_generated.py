@@ -1,4 +1,4 @@
-"""Generated queries: fixed seeds of what `make perturb` does with any."""
+"""Generated queries: `make perturb` with fixed seeds."""
 
 from collections.abc import Iterator
 
@@ -60,7 +60,7 @@ _TYPES = """
 
 @pytest.mark.timeout(300)
 def test_no_keyword_hides_a_column_of_its_name(conn: psycopg.Connection) -> None:
-    """Where PostgreSQL reads a keyword or the name of a type as a column, so does the tracer."""
+    """Keywords and type names that PostgreSQL reads as columns are columns for the tracer, too."""
     words = {word for (word,) in conn.execute("SELECT word FROM pg_get_keywords()")}
     names = sorted(words | set(_TYPES.split()))
     listed = ", ".join(f'"{name}" int' for name in names)

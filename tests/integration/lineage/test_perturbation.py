@@ -1,6 +1,6 @@
-"""Derived column lineage against Postgres: what it calls clean stays as it is.
+"""Derived column lineage against Postgres: clean columns stay unchanged.
 
-`PERTURB_SEED` repeats a run, `PERTURB_ROUNDS` makes it as long as you like.
+`PERTURB_SEED` repeats a run, `PERTURB_ROUNDS` extends it.
 """
 
 import os
@@ -52,13 +52,13 @@ def test_so_does_what_is_clean_of_queries_that_nobody_wrote(conn: psycopg.Connec
         derived = query(text, text, TABLES)
         assert set(derived.columns or names) == set(names), text
         found = violations(conn, Corpus(TABLES, (derived,)), Random(SEED), rounds=1, tries=6)
-        # A scalar subquery may turn out to give two rows; that says nothing of its columns.
+        # A scalar subquery may return two rows, which is unrelated to its columns.
         with suppress(psycopg.errors.CardinalityViolation):
             assert list(found) == []
 
 
 def _short(conn: psycopg.Connection, texts: Iterable[str]) -> list[str]:
-    """Without those that join everything with everything: millions of rows tell no more."""
+    """Exclude cross joins: millions of rows add no evidence."""
     with conn.transaction(force_rollback=True):
         fill(conn, Corpus(TABLES, ()), Random(SEED))
         conn.execute("SET LOCAL statement_timeout = '2s'")
@@ -72,7 +72,7 @@ def _is_short(conn: psycopg.Connection, text: str) -> bool:
             return conn.execute(limited.encode()).fetchone()[0] <= 10_000  # type: ignore[index]
     except psycopg.errors.CardinalityViolation:
         return True
-    except psycopg.errors.QueryCanceled:  # it makes millions of rows on its way to a few
+    except psycopg.errors.QueryCanceled:  # millions of intermediate rows for a short result
         return False
 
 
@@ -83,7 +83,7 @@ def test_the_names_are_those_that_postgres_gives(conn: psycopg.Connection, name:
         assert each.columns is None or each.columns == tuple(names), each.name
 
 
-# How many pairs of a query and a column it could have read are narrower than "everything".
+# Pairs of a query and a readable column with lineage narrower than "everything".
 @pytest.mark.parametrize(
     ("name", "narrow", "pairs"),
     [("tpch", 471, 656), ("tpcds", 632, 892), ("features", 388, 505), ("flights", 177, 230)],
@@ -94,7 +94,7 @@ def test_it_is_narrow(conn: psycopg.Connection, name: str, narrow: int, pairs: i
 
 
 def forgetful(method: Callable[..., Any], answer: Callable[..., Any]) -> Callable[..., Any]:
-    """The method, with another answer: it still meets all columns, so only its result tells."""
+    """The method with a different result; every column is still visited."""
 
     def mutated(*args: Any) -> Any:
         method(*args)

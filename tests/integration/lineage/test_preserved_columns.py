@@ -1,4 +1,4 @@
-"""Passed columns against Postgres: rows of one value have their say in rows of that value only."""
+"""Preserved columns against Postgres: rows with a value affect only rows with the same value."""
 
 import os
 from collections import Counter
@@ -26,7 +26,7 @@ def conn(empty_database_url: str) -> Iterator[psycopg.Connection]:
 
 
 def _passed(corpus: Corpus) -> list[tuple[str, str, Read]]:
-    """(query, output column, what it carries)."""
+    """(query, output column, preserved column)."""
     return [
         (query.text, output, read)
         for query in corpus.queries

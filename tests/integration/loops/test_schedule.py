@@ -1,4 +1,4 @@
-"""Scheduled sources count as changed once for each time, and once for several missed times."""
+"""Scheduled sources count as changed once per scheduled time, and once for several missed times."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Migrations that require newer code: older processes stop first, and newer ones go on."""
+"""Migrations that require newer code: older processes stop first, and newer processes continue."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ DAY = "2013-02-13"
 
 
 class Code:
-    """A job's code that says when it starts, and ends when the test lets it."""
+    """A job's code that signals its start, and ends when released by the test."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -57,7 +57,7 @@ async def queued(database: Database) -> World:
 async def process(
     world: World, grace_seconds: float = 60.0
 ) -> AsyncIterator[tuple["asyncio.Task[None]", asyncio.Event]]:
-    """A worker as `serve` runs it, and the event that stops it."""
+    """A worker in the loop of `serve`, and the event that stops it."""
     stop = asyncio.Event()
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""The gauges that an engine reads from the database."""
+"""Gauges that an engine computes from the database."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ LETTER = """INSERT INTO dead_letters (id, org_id, consumer, stream, position, er
 
 
 async def _told(world: World) -> dict[Any, float]:
-    """What a fresh backlog tells, by name, or by (name, label) where there is one."""
+    """The values of a new backlog, by name, or by (name, label) if labeled."""
     backlog = BacklogGauges(world.database, world.org.id)
     await backlog.refresh()
     return _values(backlog.collect())
@@ -112,7 +112,7 @@ async def test_a_database_that_is_away_is_told_as_such(database_url: str) -> Non
 
 
 async def test_a_long_history_is_not_read(database: Database) -> None:
-    """Whatever was done before, no table is scanned: only what is not done yet."""
+    """Finished work causes no table scans; only pending work is read."""
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.rows(

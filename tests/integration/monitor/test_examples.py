@@ -1,4 +1,4 @@
-"""The dashboard, the alerts and the documentation against what is really exported."""
+"""The dashboard, the alerts and the documentation against the exported metrics."""
 
 import json
 import re
@@ -23,7 +23,7 @@ SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "
 
 @pytest.fixture
 async def exported(database: Database) -> dict[str, list[str]]:
-    """The names of all samples that an engine may tell, by the name that documentation uses."""
+    """The names of all samples that an engine may export, by documented name."""
     world = await World.made(database, source("a"))
     backlog = BacklogGauges(database, world.org.id)
     await backlog.refresh()

@@ -1,4 +1,4 @@
-"""What jobs hold of ``column_lineage`` is what its rows say, whoever writes them."""
+"""The copy of ``column_lineage`` in jobs equals the table's rows after writes by any client."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ async def world(database: Database) -> World:
 
 @pytest.fixture
 async def conn(database: Database) -> AsyncIterator[Connection]:
-    async with await database.listen_connection() as conn:  # of its own: it changes the session
+    async with await database.listen_connection() as conn:  # separate: its settings change
         yield conn
 
 
@@ -93,7 +93,7 @@ async def _until_one_waits(world: World) -> None:
 
 
 async def _held(conn: Connection) -> dict[object, set[tuple[object, ...]]]:
-    """(output, input, output column, input column) by job, as the jobs have them."""
+    """(output, input, output column, input column) by job, from the copy in the jobs."""
     rows = await (await conn.execute(HELD)).fetchall()
     return {
         row["id"]: {

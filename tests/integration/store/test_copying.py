@@ -1,4 +1,4 @@
-"""What is written for COPY, as PostgreSQL reads it."""
+"""COPY data as read by PostgreSQL."""
 
 from uuid import UUID, uuid4
 

@@ -1,4 +1,4 @@
-"""The pool against a real server, and against one that goes away."""
+"""The pool against a real server, and through outages of the server."""
 
 import asyncio
 import select
@@ -17,7 +17,7 @@ from tests.support.databases import with_database
 
 @pytest.fixture
 def server(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server of the test's own, to be stopped and started."""
+    """A dedicated server for stops and starts."""
     copy_template(pytestconfig.cache.mkdir("postgres"), tmp_path / "pg")
     with EmbeddedPostgres(tmp_path / "pg", durable=False) as server:
         yield server
@@ -61,7 +61,7 @@ async def test_whoever_freezes_in_a_transaction_is_thrown_out_of_it(database: Da
     async with database.connection() as connection:
         cursor = await connection.execute("SHOW idle_in_transaction_session_timeout")
         assert await cursor.fetchone() == {"idle_in_transaction_session_timeout": "1min"}
-    # What the server says last may be lost where the next statement finds its connection closed.
+    # The server's last message may be lost if the next statement finds its connection closed.
     word, silence = psycopg.errors.IdleInTransactionSessionTimeout, psycopg.OperationalError
     with pytest.raises((word, silence)) as thrown:
         await _freeze_within_transaction(database)

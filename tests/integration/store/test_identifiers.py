@@ -1,4 +1,4 @@
-"""Names are folded and cut as the server does it."""
+"""Names are folded and truncated as by the server."""
 
 import pytest
 from psycopg.sql import SQL, Identifier

@@ -39,7 +39,7 @@ async def value(conn: AsyncConnection[TupleRow], text: str, *params: object) -> 
 
 
 async def is_valid(conn: AsyncConnection[TupleRow], index: str = "thing_by_id") -> object:
-    """Return None if there is no such index."""
+    """Check an index for validity; None if it is missing."""
     return await value(
         conn,
         "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)",
@@ -48,7 +48,7 @@ async def is_valid(conn: AsyncConnection[TupleRow], index: str = "thing_by_id") 
 
 
 async def waits(conn: AsyncConnection[TupleRow], statement: str) -> bool:
-    """Check whether a session waits for a lock within a statement."""
+    """Check for a session that waits for a lock within a statement."""
     found = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
     return await value(conn, f"{found} AND datname = current_database()", f"%{statement}%") != 0
 
@@ -61,7 +61,7 @@ async def test_each_is_applied_once_in_order(empty_database_url: str, migrations
 
 
 async def test_several_at_once_take_turns(empty_database_url: str, migrations: Path) -> None:
-    """A concurrent build waits for all snapshots, which those that wait for it must not have."""
+    """A concurrent build waits for all snapshots, so waiting migrations must not hold any."""
     for number in range(3, 7):
         text = INDEX.replace("thing_by_id", f"thing_{number}")
         (migrations / f"{number:04}_index.sql").write_text(text)
@@ -108,7 +108,7 @@ async def test_an_interrupted_build_is_dropped_and_repeated(
     await migrate(empty_database_url, migrations)
     (migrations / "0003_index.sql").write_text(INDEX)
     async with connected(empty_database_url) as conn, connected(empty_database_url) as looker:
-        async with conn.transaction():  # a writer, for whose end the build waits
+        async with conn.transaction():  # a writer that blocks the build until its end
             await conn.execute("INSERT INTO public.thing VALUES (1)")
             running = asyncio.create_task(migrate(empty_database_url, migrations))
             await until(lambda: waits(looker, "CREATE INDEX CONCURRENTLY"))
@@ -127,7 +127,7 @@ async def test_an_interrupted_build_is_dropped_and_repeated(
 async def test_a_build_that_a_killed_run_left_under_way_is_no_obstacle(
     empty_database_url: str, migrations: Path
 ) -> None:
-    """The server goes on with the statement of a client that it does not miss yet."""
+    """The server continues a statement until it detects the disconnect of its client."""
     await migrate(empty_database_url, migrations)
     (migrations / "0003_index.sql").write_text(INDEX)
     async with connected(empty_database_url) as conn, connected(empty_database_url) as looker:
@@ -146,7 +146,7 @@ async def test_a_build_that_a_killed_run_left_under_way_is_no_obstacle(
 async def test_a_step_without_a_record_is_repeated(
     empty_database_url: str, migrations: Path
 ) -> None:
-    """As after a crash between the end of the statement and the record of it."""
+    """As after a crash between the end of the statement and its record."""
     await migrate(empty_database_url, migrations)
     (migrations / "0003_index.sql").write_text(INDEX)
     async with connected(empty_database_url) as conn:
@@ -187,7 +187,7 @@ async def test_readers_do_not_queue_behind_a_migration_that_waits(
             await conn.execute("SELECT FROM public.thing")
             running = asyncio.create_task(migrate(empty_database_url, migrations))
             await until(lambda: waits(looker, "ALTER TABLE public.thing"))
-            async with asyncio.timeout(60):  # while `conn` is in the way for as long as it likes
+            async with asyncio.timeout(60):  # while `conn` blocks the migration without a limit
                 await looker.execute("SELECT FROM public.thing")
             await until(lambda: waits(looker, "ALTER TABLE public.thing"))
             assert not running.done()

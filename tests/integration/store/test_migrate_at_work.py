@@ -56,7 +56,7 @@ END $$;""",
 
 
 class Code:
-    """A job's code; one partition takes until the test lets it end."""
+    """A job's code; one partition blocks until the test releases it."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -82,13 +82,13 @@ async def full_of_work(database: Database) -> World:
     world = await World.made(
         database, source("a"), job("b", "a", config=CODE), job("c", "b", config=CODE)
     )
-    for _ in range(2):  # the second time, `b` comes out the same, and `c` is skipped
+    for _ in range(2):  # the second result of `b` is unchanged, and `c` is skipped
         await world.changed("a", "2013-01-01", "2013-01-02")
         await world.run(same=("b", "c"))
     await _cancel(world, "2013-01-03")
     await _fail(world, "2013-01-04", retryable=False)
     await _fail(world, "2013-01-05", retryable=True)
-    await _claim(world, "2013-01-06", seconds=1)  # by a worker that is no more
+    await _claim(world, "2013-01-06", seconds=1)  # by a worker that has disappeared
     async with world.conn() as conn:
         await set_setting(conn, world.org.id, "blast_radius", 5)
         await reject(conn, world.org, await _pending(world, "2013-03-01..2013-03-07"))
@@ -140,7 +140,7 @@ async def _set_aside(world: World) -> None:
 
 
 async def assert_every_state(world: World) -> None:
-    """Compare the states of the rows with those that the schema allows."""
+    """Compare the states of the rows with the states allowed by the schema."""
     for table, column in (("tasks", "status"), ("plans", "state")):
         rows = await world.rows(
             "SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint WHERE conname = %s",
@@ -159,7 +159,7 @@ async def assert_every_state(world: World) -> None:
 
 @asynccontextmanager
 async def at_work(world: World) -> AsyncIterator[None]:
-    """An engine and a worker, as `knockon up` runs them."""
+    """An engine and a worker, in the loops of `knockon up`."""
     settings = Settings(poll_seconds=0.05, reap_seconds=0.2)
     stop = asyncio.Event()
     async with (

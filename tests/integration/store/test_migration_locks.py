@@ -1,4 +1,4 @@
-"""The locks that a migration declares for its preview are those that it takes."""
+"""The locks declared in a migration for its preview are the locks taken."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ async def test_the_project_s_migrations_declare_their_locks(
     await migrate(empty_database_url, tmp_path)
     if migration.in_transaction:
         with psycopg.connect(empty_database_url, autocommit=True) as conn:
-            conn.execute("CREATE SCHEMA IF NOT EXISTS knockon")  # as `migrate` does first
+            conn.execute("CREATE SCHEMA IF NOT EXISTS knockon")  # as the first step of `migrate`
             assert observed_locks(conn, migration.sql) == set(migration.locks)
 
 

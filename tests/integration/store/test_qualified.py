@@ -1,4 +1,4 @@
-"""Statements name Knockon's objects with their schema, whatever the session's search path."""
+"""Statements name Knockon's objects with their schema, independent of the search path."""
 
 import re
 from contextlib import suppress

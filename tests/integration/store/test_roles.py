@@ -1,4 +1,4 @@
-"""The database roles: created by migrate where that is permitted, printed where it is not."""
+"""The database roles: created by migrate if permitted, printed otherwise."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -24,7 +24,7 @@ SELECT rolname, rolcanlogin, rolsuper FROM pg_roles WHERE rolname = ANY(%s)
 
 @pytest.fixture
 def plain_user(empty_database_url: str) -> Iterator[str]:
-    """Name of a user who owns an empty database, and may not create roles."""
+    """Name of a user with an empty database and no right to create roles."""
     name = f"plain_{uuid4().hex[:12]}"
     with psycopg.connect(empty_database_url, autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))

@@ -36,7 +36,7 @@ _PYTHON_TYPES: dict[str, type] = {
 
 @cache
 def fetched() -> dict[str, set[type[msgspec.Struct]]]:
-    """Return the structs by which the code fetches the rows of each statement."""
+    """Return the structs used by the code to fetch the rows of each statement."""
     structs: dict[str, set[type[msgspec.Struct]]] = {}
     for path in _modules():
         for call in _fetches(path):
@@ -53,7 +53,7 @@ def _modules() -> Iterator[Path]:
 
 
 def _fetches(path: Path) -> Iterator[ast.Call]:
-    """Yield the calls that name a struct."""
+    """Yield the calls with a struct argument."""
     for node in ast.walk(ast.parse(path.read_text())):
         is_call = isinstance(node, ast.Call) and len(node.args) == 3
         if is_call and ast.unparse(node.func) in ("fetch", "fetch_one"):

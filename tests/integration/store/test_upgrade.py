@@ -1,4 +1,4 @@
-"""Databases with Knockon's tables in `public` become today's, with every row."""
+"""Databases with Knockon's tables in `public` become current, with every row."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +66,7 @@ _TABLES = ("orgs", "dag_versions", "jobs", "datasets", "column_lineage", "tasks"
 
 @pytest.fixture
 def old_database_url(empty_database_url: str) -> str:
-    """Address of a database as it was, at work."""
+    """Address of a database in the old layout, at work."""
     with psycopg.connect(empty_database_url, autocommit=True) as conn:
         conn.execute("SET search_path = public")
         for text in (_LAYOUT, _MIGRATIONS, _ROWS):
@@ -216,7 +216,7 @@ async def test_a_view_of_the_user_stops_the_upgrade_and_nothing_has_moved(
 
 @pytest.fixture
 def stranger(postgres_url: str) -> Iterator[str]:
-    """A role that may log in and nothing else, dropped with what it owns."""
+    """A role with no rights except login, dropped with its objects."""
     name = f"stranger_{uuid4().hex[:12]}"
     with psycopg.connect(postgres_url, autocommit=True) as conn:
         conn.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(name)))

@@ -15,7 +15,7 @@ from tests.support.worlds import World, job, source
 
 
 class Renewal:
-    """A renewal that the test lets finish."""
+    """A renewal that blocks until released by the test."""
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()

@@ -1,4 +1,4 @@
-"""OpenLineage is told of what a worker does, and no task waits for it or fails with it."""
+"""A worker reports its runs to OpenLineage; no task waits for a report or fails with it."""
 
 import asyncio
 import sys
@@ -30,12 +30,12 @@ NOBODY = "http://127.0.0.1:9"
 
 
 def counted(outcome: str) -> float:
-    """How many events have met this end in this process."""
+    """Number of events with this outcome in this process."""
     return OPENLINEAGE_EVENTS.labels(outcome)._value.get()  # type: ignore[no-any-return]
 
 
 def kinds(receiver: Receiver, count: int) -> list[tuple[str, str]]:
-    """The next events: which job, and what happened."""
+    """The next events: job and kind."""
     events = [receiver.next() for _ in range(count)]
     for each in events:
         check(each)
@@ -50,7 +50,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def _run(world: World, until: Any, **settings: Any) -> None:
-    """Have a worker run what is queued until something is so."""
+    """Run a worker on queued tasks until a condition holds."""
     stop = asyncio.Event()
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(worker(world, **settings).run(stop))
@@ -229,7 +229,7 @@ def test_a_full_queue_drops_what_is_new_and_waits_for_nobody() -> None:
         receiver.answer = slowly
         emitter = Emitter(sink_at(receiver.url), "n", most_waiting=2)
         emitter.emit(RunEvent("START", one))
-        assert asked.wait(30)  # the first is on its way
+        assert asked.wait(30)  # the first event is in transit
         for _ in range(5):
             emitter.emit(RunEvent("COMPLETE", one))
         dropped = counted("dropped") - before

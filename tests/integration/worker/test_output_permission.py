@@ -1,4 +1,4 @@
-"""Tables that a job must not write, refused at deploy, and by workers where they appear later."""
+"""Forbidden output tables, rejected at deploy, and by workers for tables created later."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.support.worlds import World, source
 
 @pytest.fixture
 async def orders(database: Database) -> Database:
-    """A source of three rows; the schema `raw` has one more, partitioned, and a view of it."""
+    """A source of three rows; the schema `raw` has a further, partitioned source and a view."""
     async with database.connection() as conn:
         await conn.execute("CREATE TABLE orders (id int, dt date)")
         await conn.execute("INSERT INTO orders VALUES (1, '2013-02-12'), (2, '2013-02-13')")
@@ -257,7 +257,7 @@ async def test_a_table_of_another_org_is_refused_without_its_name(orders: Databa
 
 
 async def _two_orgs(orders: Database) -> tuple[World, World]:
-    """Two orgs, neither of which is given the tables that its files name."""
+    """Two orgs without grants on the tables in their files."""
     async with orders.connection() as conn:
         await conn.execute("UPDATE knockon.orgs SET settings = '{}'")
         await conn.execute("CREATE TABLE shared (id int, dt date)")

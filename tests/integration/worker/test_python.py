@@ -1,4 +1,4 @@
-"""The python operator: callables of every kind, and how they fail."""
+"""The python operator: callables of every kind, and their failures."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ from tests.support.worlds import World, job, source
 
 @pytest.fixture
 def code(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A module to put callables into, importable as `jobs_of_test`."""
+    """A module for callables, importable as `jobs_of_test`."""
     module = ModuleType("jobs_of_test")
     monkeypatch.setitem(sys.modules, "jobs_of_test", module)
     return module

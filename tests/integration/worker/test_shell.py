@@ -1,4 +1,4 @@
-"""The shell operator: commands, what they are told and report, and that nothing of them stays."""
+"""The shell operator: commands, their input and reports, and cleanup of their processes."""
 
 import asyncio
 import os
@@ -107,7 +107,7 @@ async def test_a_command_that_cannot_be_started_is_refused(
 
 
 def _ends(pid: int) -> bool:
-    """Return true if a process has ended or ends, including a zombie."""
+    """Return true if a process has ended or is ending, including a zombie."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:

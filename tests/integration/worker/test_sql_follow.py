@@ -1,4 +1,4 @@
-"""Jobs that follow new rows: the cursor goes forward only, and rows can be read again."""
+"""Jobs that follow new rows: the cursor only advances, and rows can be read again."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a SELECT sees of its inputs: the partitions of the mapping, whatever zone and type."""
+"""Input rows visible to a SELECT: the mapped partitions, for any zone and type."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ COUNT = "SELECT count(*) AS hours FROM flights"
 
 
 async def _hours(database: Database, column: str, first: str) -> None:
-    """A table of flights, one an hour, through four days, with their local time in New York."""
+    """A table of hourly flights over four days, with their local time in New York."""
     async with database.connection() as conn:
         await conn.execute(f"CREATE TABLE flights (id int, dt {column}, origin text)".encode())
         await conn.execute(

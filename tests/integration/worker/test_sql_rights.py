@@ -1,4 +1,4 @@
-"""The rights of SQL jobs: those of their org's role, however a SELECT tries to get others."""
+"""The rights of SQL jobs: only those of the org's role, for every escalation attempt."""
 
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -74,7 +74,7 @@ REFUSAL = "permission denied|cannot set parameter|must be owner|prepared a state
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """A database with things to protect, reached as a worker reaches it: no search path set."""
+    """A database with protected objects and a worker's connection settings: no search path."""
     parts = urlsplit(database_url)
     query = "&".join(each for each in parts.query.split("&") if not each.startswith("options="))
     async with await Database.open(parts._replace(query=query).geturl()) as database:
@@ -312,7 +312,7 @@ async def test_no_dag_file_is_given_a_table_of_knockon_or_postgresql(
 
 @pytest.fixture
 async def stranger(database: Database) -> AsyncIterator[str]:
-    """A role that may create in `public`, as everybody may on PostgreSQL 14."""
+    """A role that may create in `public`, the default on PostgreSQL 14."""
     name = "stranger_rights"
     async with database.connection() as conn:
         await conn.execute(

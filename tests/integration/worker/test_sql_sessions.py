@@ -1,4 +1,4 @@
-"""Sessions that SQL jobs have used: nothing of a job's remains for the engine's next statement."""
+"""Sessions after SQL jobs: no state of a job reaches the engine's next statement."""
 
 import re
 from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ CLEAN = {
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """A pool of one connection, so that each statement meets what the one before has left."""
+    """A pool of one connection, so that each statement meets the session state of the last."""
     parts = urlsplit(database_url)
     query = "&".join(each for each in parts.query.split("&") if not each.startswith("options="))
     async with await Database.open(parts._replace(query=query).geturl(), max_size=1) as database:
@@ -113,7 +113,7 @@ async def test_a_transaction_that_a_select_made_read_only_fails_the_task(
 
 
 async def _many_statements(world: World) -> None:
-    """So many of one kind that the driver prepares it."""
+    """Enough statements of one kind for the driver to prepare."""
     for _ in range(7):
         await world.rows("SELECT count(*) FROM knockon.tasks")
 

@@ -1,4 +1,4 @@
-"""The tables that outputs live in: which are made, which made anew, and which left alone."""
+"""Output tables: created, recreated and unchanged tables."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Full jobs: all partitions in one go, those included that nobody knew of."""
+"""Full jobs: all partitions in one run, including newly discovered partitions."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ async def test_only_what_differs_is_written_and_changed(database: Database) -> N
         " (-1, NULL, '2013-03-01', 'JFK'), (3, NULL, '2013-04-01', 'EWR') RETURNING id"
     )
     await _run(world)
-    await world.plan()  # invalidations of found partitions give them new versions
+    await world.plan()  # invalidations of discovered partitions give them new versions
     before = await _partitions(world)
     places = await world.rows("SELECT id, ctid::text FROM all_of_it ORDER BY id")
     assert {key: count for key, (count, _) in before.items()} == {

@@ -1,4 +1,4 @@
-"""What a run leaves behind: under its lease only, once, and a change only where it is one."""
+"""Effects of a run: only under its lease, only once, and a change only for changed content."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ async def _copied(world: World) -> list[tuple[int, int]]:
 
 
 async def _expire(world: World, lease: Lease) -> None:
-    """End the lease as a reaper would, without leaving the task to wait for its next try."""
+    """End the lease as the reaper does, without the delay before the next attempt."""
     await world.rows(
         "UPDATE tasks SET status = 'queued', lease_token = NULL, lease_expires_at = NULL"
         " WHERE id = %s RETURNING id",
@@ -299,7 +299,7 @@ async def test_a_full_job_makes_all_of_it_in_one_task(orders: Database) -> None:
 
 
 async def _named(database: Database) -> World:
-    """A copy, and one reader for each of two of its columns, all made once."""
+    """A copy with a reader for each of two columns, all built once."""
     copy = sql_job("copy", "orders", sql="SELECT id, amount, note::text AS note FROM orders")
     sums = sql_job(
         "sums", "copy", sql="SELECT sum(amount) AS s FROM copy", columns={"s": ["copy.amount"]}
@@ -338,7 +338,7 @@ async def test_rows_that_go_wake_every_reader(orders: Database) -> None:
 
 
 async def test_values_that_change_places_wake_the_readers_of_all(orders: Database) -> None:
-    """Each column holds the same values, but the rows are others: no column may be left out."""
+    """Each column has the same set of values in different rows: every column has changed."""
     world = await _named(orders)
     swap = "UPDATE orders SET amount = 40 - amount, note = note WHERE id <> 2"
     ran = await _ran_after(world, swap)

@@ -1,4 +1,4 @@
-"""Tables as the database knows them, at this moment."""
+"""Tables according to the database's catalog at the moment."""
 
 from engine.store.database import Database
 from engine.worker.operators.sql.tables import describe

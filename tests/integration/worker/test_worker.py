@@ -1,4 +1,4 @@
-"""The worker's loop: what it does about lost leases, bad jobs, outages and being stopped."""
+"""The worker's loop: lost leases, invalid jobs, outages and shutdown."""
 
 import asyncio
 import sys
@@ -25,7 +25,7 @@ DAY = "2013-02-13"
 
 
 class Code:
-    """A job's code that says when it starts, and ends when the test lets it."""
+    """A job's code that signals its start, and ends when released by the test."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -76,7 +76,7 @@ async def _working(*workers: Worker) -> AsyncIterator[asyncio.Event]:
 
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Look until it is so. The database has no signal for what its rows say."""
+    """Poll a condition, because the database has no signal for changes of its rows."""
     async with asyncio.timeout(30):
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -320,7 +320,7 @@ async def test_a_lost_sql_run_stops_in_the_database_and_leaves_nothing(
 
 
 async def _slow_world(database: Database, **more: Any) -> World:
-    """A sql job that takes as long as the table `pace` says."""
+    """A sql job with a duration set in the table `pace`."""
     async with database.connection() as conn:
         await conn.execute("CREATE TABLE orders (id int, dt date)")
         await conn.execute("INSERT INTO orders VALUES (1, %s)", [DAY])
@@ -370,7 +370,7 @@ async def test_the_body_of_a_lost_lease_is_stopped(database: Database, database_
 async def test_a_lease_that_cannot_be_renewed_counts_as_lost(
     database: Database, database_url: str
 ) -> None:
-    """With the database away nobody says so: the lease's own clock does."""
+    """With the database unreachable, only the lease's own clock shows the expiry."""
     world = await World.made(database, source("orders"), job("made", "orders", runtime="external"))
     await _queue(world)
 

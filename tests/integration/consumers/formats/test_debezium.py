@@ -1,4 +1,4 @@
-"""Debezium's messages on a topic become invalidations, as a deployed DAG file says."""
+"""Debezium's messages on a topic become invalidations, according to a deployed DAG file."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ READ = "SELECT stream FROM consumer_positions WHERE split_part(position, '@', 1)
 
 
 def orders(topic: str) -> dict[str, Any]:
-    """The table `orders_full` of a topic that has other tables too."""
+    """The table `orders_full` of a topic with further tables."""
     bound = {
         "kind": "kafka",
         "topic": topic,

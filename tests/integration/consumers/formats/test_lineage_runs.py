@@ -1,4 +1,4 @@
-"""Outputs of OpenLineage runs that only an event before the end of the run has named."""
+"""Outputs of OpenLineage runs named only in an event before the end of the run."""
 
 import asyncio
 from functools import partial
@@ -31,7 +31,7 @@ REMEMBERED = "SELECT run, name FROM run_outputs WHERE expired_at IS NULL ORDER B
 
 
 def told(name: str, topic: str = "lineage", **more: Any) -> dict[str, Any]:
-    """A source that a lineage topic reports on."""
+    """A source reported by a lineage topic."""
     binding = {"kind": "kafka", "topic": topic, "format": "openlineage", "namespace": "db"}
     return source(name, DAILY, source={**binding, "name": "public.{dataset}", **more})
 
@@ -51,7 +51,7 @@ def event(kind: str, *outputs: dict[str, Any], run: str = "r1") -> bytes:
 
 
 class Feed:
-    """Events of a topic, each ingested by itself or in one batch with others."""
+    """Events of a topic, each ingested separately or in a batch."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -134,7 +134,7 @@ async def test_a_run_that_failed_may_have_written(database: Database, kind: str)
 
 
 async def test_start_and_end_may_come_in_any_order(database: Database) -> None:
-    """They may lie in two partitions of a topic."""
+    """Both may be in different partitions of a topic."""
     feed = await feed_for(database)
 
     await feed.take(event("COMPLETE"), partition=1)

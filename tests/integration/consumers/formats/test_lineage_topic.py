@@ -1,4 +1,4 @@
-"""From OpenLineage's run events to invalidations in the ledger, by what deployed DAG files say."""
+"""From OpenLineage's run events to invalidations in the ledger, according to DAG files."""
 
 import asyncio
 from functools import partial
@@ -23,7 +23,7 @@ STORED = """SELECT d.name, i.partition_key, i.reason, i.source_event #>> '{event
 
 
 def told(name: str, partitioning: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A source that one lineage topic tells of."""
+    """A source reported by one lineage topic."""
     binding = {"kind": "kafka", "topic": "lineage", "format": "openlineage", "namespace": "db"}
     return source(name, partitioning, source={**binding, "name": "public.{dataset}", **more})
 
@@ -46,7 +46,7 @@ def completed(*outputs: dict[str, Any]) -> Delivery:
 
 
 async def taken(world: World, delivery: Delivery) -> Ingested:
-    """What comes of a delivery, as the deployed DAGs have it read."""
+    """Ingest a delivery, read according to the deployed DAGs."""
     async with world.conn() as conn:
         sources = await load_sources(conn, world.org)
         reader = sources.readers(partial(auto_register, conn, world.org))["lineage"]

@@ -1,4 +1,4 @@
-"""Asking a registry for schemas, and what becomes of messages while it does not answer."""
+"""Requests for schemas, and the handling of messages while the registry is unavailable."""
 
 from pathlib import Path
 
@@ -85,7 +85,7 @@ async def test_the_user_and_the_password_are_sent(
     await Registry(fake.url).load([framed(1, b"")])
 
     assert "guess" not in str(refused.value)
-    assert len(fake.asked) == 3  # what is wrong with a password stays wrong: asked only once
+    assert len(fake.asked) == 3  # an invalid password is not retried
 
 
 async def test_a_password_is_read_from_the_environment(
@@ -124,7 +124,7 @@ async def test_messages_wait_while_the_registry_is_away(
     database: Database, broker: Broker, fake: FakeRegistry
 ) -> None:
     fake.put(1, SALE)
-    fake.failures = 5  # more than are tried before the consumer is told
+    fake.failures = 5  # above the retries within one load
     here = Registry(fake.url)
     read = bound("record", schemas=here.schemas)
     ledger = await Ledger.on(database)

@@ -1,4 +1,4 @@
-"""A ledger in PostgreSQL, and topics of each test's own."""
+"""A ledger in PostgreSQL, and separate topics for each test."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ from tests.support.kafka import Ledger, Topic, settings, topic_on
 
 @pytest.fixture
 def broker(request: pytest.FixtureRequest) -> Broker:
-    """The session's broker; for a test that is marked `on_both`, Apache Kafka as well."""
+    """The session's broker, and also Apache Kafka for a test marked `on_both`."""
     found: Broker = request.getfixturevalue(getattr(request, "param", "broker"))
     return found
 

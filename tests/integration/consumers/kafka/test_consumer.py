@@ -247,7 +247,7 @@ async def test_a_partition_that_is_added_later_is_read_from_its_beginning(broker
 
 
 class FirstOnly(RoundRobinPartitionAssignor):
-    """Assigns the first partition alone, as if the others belonged to members yet to come."""
+    """Assigns only the first partition, as if other members had yet to join."""
 
     name = "first"
 
@@ -261,7 +261,7 @@ class FirstOnly(RoundRobinPartitionAssignor):
 async def test_all_partitions_of_a_topic_begin_at_once_whoever_gets_them(
     broker, ledger, wide_topic
 ):
-    """A group that grows member by member must not take the partitions of later ones for new."""
+    """In a growing group, partitions of later members must not count as new partitions."""
     first = settings(broker, wide_topic.name, start="latest")
     first = replace(first, client={**first.client, "partition_assignment_strategy": (FirstOnly,)})
     for partition in range(4):
@@ -286,10 +286,10 @@ async def test_the_broker_is_told_for_its_lag_tools(broker, consumer, ledger, to
         async with running(consumer):
             await topic.send("a", "b", "c")
             await ledger.until(events=3)
-            await until_told(lag_tool, partition, 3)  # soon, though nothing more comes
+            await until_told(lag_tool, partition, 3)  # soon, without further messages
             await topic.send("d")
             await ledger.until(events=4)
-        assert await lag_tool.committed(partition) == 4  # by the end
+        assert await lag_tool.committed(partition) == 4  # at the latest on stop
 
 
 async def until_told(lag_tool: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
@@ -307,7 +307,7 @@ async def test_a_broker_that_comes_late_or_goes_away_is_waited_for(ledger):
             async with topic_on(broker, name="changes") as topic:
                 await topic.send("a")
                 await ledger.until(events=1)
-        with broker:  # it has kept nothing, and that is noticed
+        with broker:  # the empty topic is detected
             async with topic_on(broker, name="changes") as topic:
                 await ledger.until(rejections=1)
                 await topic.send("b")

@@ -1,4 +1,4 @@
-"""What is rejected goes to a topic as well, and a topic that cannot be had stops nothing."""
+"""Rejections are also sent to a topic; an unavailable topic does not block the consumer."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What `knockon doctor` says of topics."""
+"""The checks of topics in `knockon doctor`."""
 
 from consumers.run import Consumers, SourceConnections
 from engine.service.queries.health import inflow

@@ -1,4 +1,4 @@
-"""A topic that is deleted and made anew: what the old one still had is lost, and that is told."""
+"""A topic deleted and created again: unread messages are lost, and the loss is reported."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What only Apache Kafka can do, or what matters most there."""
+"""Behavior specific to Apache Kafka, or most important with it."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A database that is slow: nothing is lost, whether the group waits for us or not."""
+"""A slow database: nothing is lost, with or without a rebalance of the group."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ pytestmark = on_kafka
 
 
 class Slow:
-    """A ledger that takes its time for the first events."""
+    """A ledger that blocks on the first events until released."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

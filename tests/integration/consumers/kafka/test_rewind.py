@@ -1,4 +1,4 @@
-"""Reading again from another place: stored positions move, and whoever consumes follows."""
+"""Rewinding: stored positions move, and any active consumer follows."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Being let in: TLS with an authority of our own, a client's certificate, a user and a password."""
+"""Authentication: TLS with a private authority, a client certificate, a user and a password."""
 
 import asyncio
 

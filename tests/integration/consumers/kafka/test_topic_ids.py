@@ -1,4 +1,4 @@
-"""Topic ids, as brokers tell them or do not."""
+"""Topic ids, from brokers with and without support for them."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ def partitions_of(topic) -> list[TopicPartition]:
 
 
 async def until_told(client, partitions, *, of: set[TopicPartition]) -> dict[TopicPartition, str]:
-    """A broker tells what has come to it so far from the controller, a little later."""
+    """A broker reports its metadata from the controller with a delay."""
     async with asyncio.timeout(30):
         while (ids := await topic_ids(client, partitions)).keys() != of:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -63,7 +63,7 @@ async def test_a_broker_before_28_does_not_tell(broker, topic):
     async with reading(broker, partition) as client:
         assert await topic_ids(client, [partition])
         for connection in client._client._conns.values():
-            connection._versions[METADATA] = (0, 9)  # as its handshake would say
+            connection._versions[METADATA] = (0, 9)  # as if negotiated in the handshake
         assert await topic_ids(client, [partition]) == {}
 
 

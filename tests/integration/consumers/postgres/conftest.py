@@ -27,7 +27,7 @@ Connect = Callable[[], Awaitable[AsyncConnection[Any]]]
 
 
 class Source:
-    """A source database, and what its triggers have logged."""
+    """A source database, and the change log of its triggers."""
 
     def __init__(self, url: str, connection: AsyncConnection[Any]) -> None:
         self.url = url
@@ -48,7 +48,7 @@ class Source:
         await detach(self.connection, tenant, table, dataset)
 
     async def logged(self, *statements: str) -> list[tuple[str, Any, Any, int | None]]:
-        """(kind, partitions, columns, rows) of what the statements log."""
+        """(kind, partitions, columns, rows) in the change log after the statements."""
         await self.run("DELETE FROM knockon_source.changes", *statements)
         found = await self.rows(
             "SELECT kind, partitions, columns, rows FROM knockon_source.changes ORDER BY id"
@@ -98,7 +98,7 @@ class Ledger:
         return {row["stream"]: row["position"] for row in rows}
 
     async def until(self, events: int, rejections: int = 0) -> list[str]:
-        """The log ids of the events written, when at least that many things are."""
+        """Wait for at least this many events and rejections; returns the log ids of the events."""
 
         def enough() -> bool:
             rejected = sum(len(batch.rejections) for batch in self.batches)
@@ -148,7 +148,7 @@ async def ledger(database: Database) -> Ledger:
 
 @pytest.fixture
 def running(source: Source, ledger: Ledger) -> Callable[..., AbstractAsyncContextManager[None]]:
-    """Run a consumer of the source; by default only notifications wake it."""
+    """Run a consumer of the source; by default only notifications trigger a read."""
 
     @asynccontextmanager
     async def running(**options: Any) -> AsyncIterator[None]:

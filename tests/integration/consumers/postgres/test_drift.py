@@ -1,4 +1,4 @@
-"""Tables that change underneath Knockon: noticed at the next heartbeat, and attached again."""
+"""Tables altered under Knockon are detected at the next heartbeat and attached again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ async def t(source: Source) -> Source:
 
 @pytest.fixture
 def repaired(ledger, running) -> Callable[..., Awaitable[list[tuple[bool, object, object]]]]:
-    """Change the table under a running consumer; gives the changes until the one of `last`."""
+    """Change the table under a running consumer; returns the changes until the change of `last`."""
 
     async def repaired(
         source: Source, *statements: str, last: str

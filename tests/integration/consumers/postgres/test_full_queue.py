@@ -1,4 +1,4 @@
-"""A NOTIFY queue that somebody lets run full is nobody's trouble but theirs."""
+"""A NOTIFY queue filled by another application does not affect Knockon's own delivery."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ USAGE = "SELECT pg_notification_queue_usage() AS n"
 
 @pytest.fixture
 def small_queue(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[str]:
-    """The address of a server whose NOTIFY queue is as small as can be."""
+    """The address of a server with the smallest possible NOTIFY queue."""
     copy_template(pytestconfig.cache.mkdir("postgres"), tmp_path / "data")
     with (tmp_path / "data" / "postgresql.auto.conf").open("a") as settings:
         settings.write("max_notify_queue_pages = 64\n")
@@ -51,7 +51,7 @@ async def test_a_full_queue_stops_neither_writers_nor_knockon(small_queue: str) 
         await attach(writer, TENANT, "t", "d", {})
         await idle.execute("LISTEN other")
         await idle.commit()
-        await idle.execute("SELECT 1")  # and there it sits, in a transaction
+        await idle.execute("SELECT 1")  # and stays idle in a transaction
         while await _number(writer, USAGE) < 0.5:
             await writer.execute(FILL)
         used = await _number(writer, USAGE)

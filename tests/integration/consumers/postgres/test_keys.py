@@ -1,4 +1,4 @@
-"""The keys that SQL makes are those of the partition space."""
+"""The keys made in SQL equal the keys of the partition space."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -22,16 +22,16 @@ ZONES = [
     "America/New_York",
     "Europe/Berlin",
     "Asia/Kolkata",  # half an hour off
-    "Australia/Lord_Howe",  # turns by half an hour
-    "America/St_Johns",  # turned one minute past midnight, into the day before
-    "America/Sao_Paulo",  # turned at midnight
+    "Australia/Lord_Howe",  # changes by half an hour
+    "America/St_Johns",  # changed one minute past midnight, into the day before
+    "America/Sao_Paulo",  # changed at midnight
     "Pacific/Apia",  # skipped a day
 ]
 SINCE, UNTIL = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1980, 2036))
 
 
 def instants(zone: str) -> Iterator[datetime]:
-    """Around every turn of the clock, and some at random."""
+    """Around every change of the clock, and some at random."""
     random = Random(zone)
     turns = clock(zone)
     for cut in turns.cuts:
@@ -88,7 +88,7 @@ async def test_an_instant_has_the_key_of_its_window(source, grain, zone):
         expected = window(dimension, value)
         if ".." in key:
             assert expected in key.split("..")
-            assert dimension.parse(key).count() <= 4  # St. John's has shown three hours in between
+            assert dimension.parse(key).count() <= 4  # three hours of overlap
             doubtful += 1
         else:
             assert key == expected
@@ -118,7 +118,7 @@ def offset(zone: str, instant: datetime) -> int:
 
 @pytest.mark.parametrize("zone", ZONES)
 async def test_every_key_of_a_reading_can_be_parsed(source, zone):
-    """Those that the clock skips included."""
+    """Including local times skipped by the clock."""
     await store(source, "hour", zone)
     dimension = TimeDimension("hour", zone)
     readings = [value.replace(tzinfo=None) for value in instants(zone)]
@@ -286,7 +286,7 @@ async def test_a_key_does_not_hang_on_the_session(source):
 
 
 async def test_money_is_no_key(source):
-    """Its text depends on lc_monetary, and reading it back does too."""
+    """Its text depends on lc_monetary, and so does reading the text back."""
     await source.run("CREATE DOMAIN price AS money", "CREATE TABLE s (id int, m money, p price)")
     for name in ("m", "p"):
         with pytest.raises(InvalidInput, match=f"column '{name}' has type money"):

@@ -30,7 +30,7 @@ async def flights(source):
 
 
 async def cut_off(source) -> None:
-    """End the consumer's session, as a restart of the source would."""
+    """End the consumer's session, like a restart of the source."""
     await source.run(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE application_name = 'knockon' AND datname = current_database()"
@@ -274,7 +274,7 @@ async def test_it_is_never_left_in_a_transaction(flights, ledger, running):
 
 
 async def test_an_error_of_any_kind_is_waited_out(flights, ledger, running):
-    """One that is not foreseen must not end the other consumers of the process."""
+    """An unforeseen error must not end the other consumers of the process."""
     failures = [ValueError("unforeseen"), KeyError("k")]
 
     async def fail(batch):

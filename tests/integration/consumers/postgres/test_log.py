@@ -1,4 +1,4 @@
-"""The log is read exactly once, in whatever order transactions commit."""
+"""The log is read exactly once, in any commit order of transactions."""
 
 from random import Random
 
@@ -13,7 +13,7 @@ WRITE = "INSERT INTO knockon_source.changes (dataset, kind) VALUES (%s, 'insert'
 
 
 class Reader:
-    """Reads through the log as the consumer does, with its position kept as text."""
+    """Reads through the log like the consumer, with its position stored as text."""
 
     def __init__(self, source, limit=100, datasets=None):
         self._connection = source.connection

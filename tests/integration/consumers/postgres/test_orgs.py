@@ -1,4 +1,4 @@
-"""Two orgs that share a source have nothing to do with each other."""
+"""Two orgs with a shared source are isolated from each other."""
 
 from hashlib import sha256
 
@@ -53,7 +53,7 @@ async def test_an_org_reads_nothing_of_another_and_does_not_name_its_datasets(or
 
 
 async def test_an_announcement_waits_for_the_first_reader_of_its_org(orders):
-    """However far the readers of other orgs are."""
+    """Regardless of the progress of readers of other orgs."""
     await orders.attach("orders", MONTHLY, dataset="orders", tenant=OTHER, announce=True)
     for _ in range(2):
         page = await read_page(orders.connection, START, TENANT.org, None, 100)
@@ -101,7 +101,7 @@ CREATE TABLE orders (id int PRIMARY KEY, day date)
 
 
 async def earlier_version(source: Source) -> None:
-    """A log and an attachment as they were before orgs were separated."""
+    """A log and an attachment from before the separation of orgs."""
     await source.run(LEGACY)
     ((oid,),) = await source.rows("SELECT 'orders'::regclass::oid::int AS oid")
     name = f"knockon_{sha256(b'orders').hexdigest()[:12]}_insert"

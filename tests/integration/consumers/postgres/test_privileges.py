@@ -1,4 +1,4 @@
-"""Capture gives no role a right that it does not have: tables of untrusted owners are attached."""
+"""Capture grants no additional rights: tables of untrusted owners may be attached."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -24,7 +24,7 @@ END $f$"""
 
 @pytest.fixture
 async def owner(source: Source) -> AsyncIterator[str]:
-    """A role without any right but on a schema of its own."""
+    """A role with no rights except on a schema of its own."""
     name = f"knockon_test_{uuid4().hex[:12]}"
     await source.run(
         f"CREATE ROLE {name} NOINHERIT",
@@ -44,7 +44,7 @@ async def as_role(source: Source, name: str, *statements: str) -> None:
 
 
 async def ran_as(source: Source, table: str = "owned.seen") -> list[str]:
-    """The roles that the owner's code has run as."""
+    """The roles under which the owner's code has run."""
     (there,) = await source.rows(f"SELECT to_regclass('{table}') IS NOT NULL AS is_there")
     return [row.who for row in await source.rows(f"SELECT who FROM {table}")] if there[0] else []
 
@@ -55,7 +55,7 @@ async def is_superuser(source: Source, name: str) -> bool:
 
 
 def superuser(name: str, returns: str = "text", value: str = "'a'") -> str:
-    """A function whose caller makes its owner a superuser, if the caller may."""
+    """A function that makes its owner a superuser, if the caller has the right."""
     return f"""CREATE FUNCTION owned.evil({name}) RETURNS {returns} LANGUAGE plpgsql AS $f$
         BEGIN EXECUTE 'ALTER ROLE OWNER_NAME SUPERUSER'; RETURN {value}; END $f$"""
 
@@ -79,7 +79,7 @@ async def test_an_owner_does_not_become_superuser_by_a_cast_of_a_new_type(source
 
 @pytest.mark.parametrize("writes", ["INSERT INTO owned.t VALUES (2, 'b')", None])
 async def test_a_cast_of_the_owner_is_not_run_for_a_key(source, owner, writes):
-    """Neither by a trigger nor while the table is announced."""
+    """Neither by a trigger nor during the announcement of the table."""
     await as_role(
         source,
         owner,
@@ -245,7 +245,7 @@ async def test_a_role_that_only_reads_the_log_trusts_its_owner(source, owner):
 
 
 async def test_an_operator_on_the_search_path_is_not_used(source, owner):
-    """`oid = regclass` has no exact match in pg_catalog, so one on the path would be preferred."""
+    """`oid = regclass` has no exact match in pg_catalog, so an operator on the path would win."""
     await as_role(
         source,
         owner,
@@ -346,7 +346,7 @@ FOLDED = {
 async def test_a_function_of_the_owner_is_not_run_while_a_statement_is_planned(
     source, owner, where
 ):
-    """PostgreSQL evaluates calls with constant arguments with the rights of whoever plans."""
+    """PostgreSQL evaluates calls with constant arguments with the rights of the planning role."""
     await as_role(
         source,
         owner,

@@ -1,4 +1,4 @@
-"""Who reads the log: how far behind, forgotten, and back again."""
+"""Readers of the log: lag, removal, and return."""
 
 from collections.abc import Awaitable, Callable
 
@@ -59,7 +59,7 @@ async def test_each_reader_is_as_far_behind_as_it_is(source):
 
 async def test_a_reader_is_not_behind_for_what_it_has_seen_and_nobody_trimmed(source, connect):
     other = await connect()
-    await other.execute("SELECT pg_current_xact_id()")  # holds up the trimming
+    await other.execute("SELECT pg_current_xact_id()")  # blocks trimming
     await source.run(WRITE)
     await acknowledge(source.connection, reader("one"), await read_all(source))
     assert await remaining(source) == 1

@@ -1,4 +1,4 @@
-"""A database that has gone back in time is noticed, and everything counts as changed."""
+"""A database restored to an earlier state is detected, and everything counts as changed."""
 
 import pytest
 

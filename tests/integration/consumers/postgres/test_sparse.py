@@ -1,4 +1,4 @@
-"""Keys that lie far apart are named one by one, and a run of neighbours as a range."""
+"""Scattered keys are listed individually, and adjacent keys as a range."""
 
 import pytest
 

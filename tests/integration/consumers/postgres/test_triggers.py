@@ -1,4 +1,4 @@
-"""What statements on an attached table log."""
+"""Log entries of statements on an attached table."""
 
 import psycopg
 import pytest
@@ -231,7 +231,7 @@ async def test_not_even_a_broken_log_fails_the_writer(flights):
 
 
 async def test_writers_need_no_rights_on_the_log(flights):
-    # roles belong to the whole server, so this one goes with the transaction
+    # Roles belong to the whole server, so the rollback must remove this role.
     async with flights.connection.transaction(force_rollback=True):
         await flights.run(
             "DELETE FROM knockon_source.changes",

@@ -20,7 +20,7 @@ async def test_a_writer_waits_neither_for_trimming_nor_for_a_reader(source, conn
     await listening.execute("LISTEN knockon_changes")
     await listening.commit()
     assert len((await read_page(listening, START, TENANT.org, None, 10)).changes) == 1
-    await register(registering, TENANT, page.position)  # all three are within transactions now
+    await register(registering, TENANT, page.position)  # all three are now inside transactions
 
     warnings = []
     source.connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
