@@ -57,7 +57,7 @@ async def test_what_is_still_unreadable_stays_with_its_newest_error(database: Da
     (done,) = await replayed(world, letter)
     assert done.error is not None
     stored = await dead_letter(world.caller, world.service, str(letter))
-    assert [each.id for each in await replay_all(world.caller, world.service)] == [letter]
+    assert [entry.id for entry in await replay_all(world.caller, world.service)] == [letter]
     assert stored.error == done.error != "at first"
     assert stored.replayed_at is None
 
@@ -90,7 +90,7 @@ async def test_of_a_whole_array_the_refused_become_letters_of_their_own(database
     (done,) = await replayed(world, letter)
     assert (done.error, len(done.invalidations)) == (None, 1)
     left = await dead_letters(world.caller, world.service)
-    assert [each.position for each in left] == ["7#1"]
+    assert [entry.position for entry in left] == ["7#1"]
 
 
 async def test_a_topic_that_nobody_reads_any_more_says_so(database: Database) -> None:
@@ -138,11 +138,11 @@ async def test_a_closed_letter_is_done_and_keeps_by_whom_and_why(database: Datab
     async with world.conn() as conn:
         closed = await close_letters(conn, world.org, [loss], reason="invalidated a", by="me")
         assert closed == [loss]
-        assert [each.id for each in await dead_letters(world.caller, world.service)] == [other]
+        assert [entry.id for entry in await dead_letters(world.caller, world.service)] == [other]
         assert (await status(world.caller, world.service)).dead_letters == 1
         stored = await dead_letter(world.caller, world.service, str(loss))
         listed = await dead_letters(world.caller, world.service, with_done=True)
-    assert {each.id for each in listed} == {loss, other}
+    assert {entry.id for entry in listed} == {loss, other}
     assert (stored.closed_by, stored.close_reason) == ("me", "invalidated a")
     assert stored.closed_at is not None
     assert await replayed(world, loss) == []
@@ -157,7 +157,7 @@ async def test_letters_are_closed_all_or_none(database: Database) -> None:
             await close_letters(conn, world.org, [loss, other], reason="x", by=None)
         with pytest.raises(InvalidInput, match="reason is empty"):
             await close_letters(conn, world.org, [other], reason=" ", by=None)
-        assert [each.id for each in await dead_letters(world.caller, world.service)] == [other]
+        assert [entry.id for entry in await dead_letters(world.caller, world.service)] == [other]
 
 
 async def test_a_loss_that_is_found_again_is_open_again(database: Database) -> None:

@@ -185,7 +185,7 @@ async def test_a_topic_whose_sources_disagree_on_dead_letters_is_not_read(
         sources = await load_sources(conn, world.org)
     with structlog.testing.capture_logs() as logs:
         assert sources.readers(partial(auto_register, conn, world.org)) == {}
-    assert [each["topic"] for each in logs] == ["t"]
+    assert [entry["topic"] for entry in logs] == ["t"]
 
 
 async def test_a_table_attached_later_is_followed_from_then_on(database: Database) -> None:
@@ -237,5 +237,5 @@ async def test_what_is_taken_in_is_counted(database: Database, broker: Broker) -
                     await asyncio.sleep(0.01)
             assert _told("knockon_events_received_total", **where) == 2
             assert (_told("knockon_invalidations_written_total", transport="kafka") or 0) > written
-            assert [each.waits_for for each in pulses() if each.name == "kafka"] == [None]
+            assert [loop.waits_for for loop in pulses() if loop.name == "kafka"] == [None]
         assert _told("knockon_kafka_lag_messages", topic=topic.name, partition="0") is None

@@ -50,9 +50,9 @@ def changed(*replacements: tuple[str, str], base: str = DAG) -> DagDiff:
 
 
 def test_without_an_older_version_all_is_added_and_built() -> None:
-    found = diff(None, compiled(DAG))
-    assert found.added == JOBS
-    assert found.regenerated == dict.fromkeys(
+    difference = diff(None, compiled(DAG))
+    assert difference.added == JOBS
+    assert difference.regenerated == dict.fromkeys(
         ("src", "amounts", "labels", "label_ids", "whole", "total")
     )
 
@@ -62,39 +62,43 @@ def test_the_same_again_builds_nothing() -> None:
 
 
 def test_a_changed_job_is_built_with_all_behind_it_and_no_more() -> None:
-    found = changed(("SELECT amount", "SELECT -amount"))
-    assert found.changed == {"amounts": ("config",)}
-    assert found.unchanged == ("src", "labels", "whole", "total")
-    assert found.regenerated == {"amounts": None, "total": None}
+    difference = changed(("SELECT amount", "SELECT -amount"))
+    assert difference.changed == {"amounts": ("config",)}
+    assert difference.unchanged == ("src", "labels", "whole", "total")
+    assert difference.regenerated == {"amounts": None, "total": None}
 
 
 def test_a_change_that_leaves_the_output_alone_builds_nothing() -> None:
-    found = changed(("config: {sql: SELECT whole}", "config: {sql: SELECT whole}\n    timeout: 5s"))
-    assert found.changed == {"whole": ("timeout_seconds",)}
-    assert found.regenerated == {}
+    difference = changed(
+        ("config: {sql: SELECT whole}", "config: {sql: SELECT whole}\n    timeout: 5s")
+    )
+    assert difference.changed == {"whole": ("timeout_seconds",)}
+    assert difference.regenerated == {}
 
 
 def test_more_columns_of_a_job_count_as_a_change_of_all() -> None:
-    found = changed(("{amount: [src.amount]}", "{amount: [src.amount], n: []}"))
-    assert found.changed == {"amounts": ("columns",)}
-    assert found.regenerated == {"amounts": None, "total": None}
+    difference = changed(("{amount: [src.amount]}", "{amount: [src.amount], n: []}"))
+    assert difference.changed == {"amounts": ("columns",)}
+    assert difference.regenerated == {"amounts": None, "total": None}
 
 
 def test_other_lineage_of_the_same_columns_is_told_and_builds_nothing() -> None:
-    found = changed(("{amount: [src.amount]}", "{amount: [src.amount, src.id]}"))
-    assert found.changed == {"amounts": ("column_lineage",)}
-    assert found.regenerated == {}
+    difference = changed(("{amount: [src.amount]}", "{amount: [src.amount, src.id]}"))
+    assert difference.changed == {"amounts": ("column_lineage",)}
+    assert difference.regenerated == {}
 
 
 def test_a_new_column_of_a_source_builds_only_what_may_read_it() -> None:
-    found = changed(("[id, amount, label]", "[id, amount, label, notes]"))
-    assert found.changed == {"src": ("columns",)}
-    assert found.regenerated == {"src": ("notes",), "whole": None}
+    difference = changed(("[id, amount, label]", "[id, amount, label, notes]"))
+    assert difference.changed == {"src": ("columns",)}
+    assert difference.regenerated == {"src": ("notes",), "whole": None}
 
 
 def test_a_lost_column_of_a_source_builds_what_read_it_and_the_job_s_other_outputs() -> None:
-    found = changed(("[id, amount, label]", "[id, amount]"), ("{label: [src.label]}", "[label]"))
-    assert found.regenerated == {
+    difference = changed(
+        ("[id, amount, label]", "[id, amount]"), ("{label: [src.label]}", "[label]")
+    )
+    assert difference.regenerated == {
         "src": ("label",),
         "labels": None,
         "label_ids": (),
@@ -103,40 +107,40 @@ def test_a_lost_column_of_a_source_builds_what_read_it_and_the_job_s_other_outpu
 
 
 def test_a_source_elsewhere_changes_whole() -> None:
-    found = changed(("storage: {table: src}", "storage: {table: src2}"))
-    assert found.changed == {"src": ("storage",)}
-    assert found.regenerated.keys() == {
+    difference = changed(("storage: {table: src}", "storage: {table: src2}"))
+    assert difference.changed == {"src": ("storage",)}
+    assert difference.regenerated.keys() == {
         "src", "amounts", "labels", "label_ids", "whole", "total",
     }  # fmt: skip
 
 
 def test_another_way_to_hear_of_a_source_builds_nothing() -> None:
-    found = changed(("{kind: postgres, table: src}", "{kind: kafka, topic: src}"))
-    assert found.changed == {"src": ("source",)}
-    assert found.regenerated == {}
+    difference = changed(("{kind: postgres, table: src}", "{kind: kafka, topic: src}"))
+    assert difference.changed == {"src": ("source",)}
+    assert difference.regenerated == {}
 
 
 def test_jobs_come_and_go() -> None:
-    found = changed(
+    difference = changed(
         ("- name: whole", "- name: fresh"), ("[{dataset: whole}]", "[{dataset: fresh}]")
     )
-    assert (found.added, found.removed) == (("fresh",), ("whole",))
-    assert found.regenerated == {"fresh": None}
+    assert (difference.added, difference.removed) == (("fresh",), ("whole",))
+    assert difference.regenerated == {"fresh": None}
 
 
 def test_a_dataset_that_another_job_makes_now_is_built() -> None:
-    found = changed(("- name: whole", "- name: fresh"))
-    assert found.regenerated == {"whole": None}
+    difference = changed(("- name: whole", "- name: fresh"))
+    assert difference.regenerated == {"whole": None}
 
 
 def test_roles_are_told_and_build_nothing() -> None:
-    found = changed(("{dataset: whole}", "{dataset: whole, read_roles: [staff]}"))
-    assert found.changed == {"whole": ("read_roles",)}
-    assert found.regenerated == {}
+    difference = changed(("{dataset: whole}", "{dataset: whole, read_roles: [staff]}"))
+    assert difference.changed == {"whole": ("read_roles",)}
+    assert difference.regenerated == {}
 
 
 def test_the_order_of_the_file_does_not_count() -> None:
     head, *jobs = DAG.split("  - name: ")
     backwards = head + "".join(f"  - name: {job}" for job in reversed(jobs))
-    found = diff(compiled(DAG), compiled(backwards))
-    assert found == DagDiff(unchanged=tuple(reversed(JOBS)))
+    difference = diff(compiled(DAG), compiled(backwards))
+    assert difference == DagDiff(unchanged=tuple(reversed(JOBS)))

@@ -52,12 +52,12 @@ def answer(text: str | bytes) -> None:
         compile_dag(parse_dag(text, where="f.yaml", read_file=lambda _: "SELECT 1"), {})
 
 
-def places(value: Any) -> list[Any]:
+def containers(value: Any) -> list[Any]:
     """Every nested mapping and list."""
     inner = value.values() if isinstance(value, dict) else value
     if not isinstance(value, dict | list):
         return []
-    return [value, *(place for each in inner for place in places(each))]
+    return [value, *(container for child in inner for container in containers(child))]
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200))
@@ -70,12 +70,12 @@ def test_any_bytes(text: str | bytes) -> None:
 def test_any_value_in_any_place(data: st.DataObject) -> None:
     dag, _ = read_yaml(TEXT, "f.yaml")
     for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.sampled_from(places(dag)))
-        if isinstance(place, list):
-            place.append(data.draw(VALUES))
+        container = data.draw(st.sampled_from(containers(dag)))
+        if isinstance(container, list):
+            container.append(data.draw(VALUES))
         else:
-            key = data.draw(st.sampled_from([*place, *EXTRAS]))
-            place[key] = data.draw(EXTRAS.get(key, VALUES))
+            key = data.draw(st.sampled_from([*container, *EXTRAS]))
+            container[key] = data.draw(EXTRAS.get(key, VALUES))
     answer(json.dumps(dag, ensure_ascii=False))
 
 

@@ -17,12 +17,12 @@ def resolved(schema: dict[str, Any]) -> list[dict[str, Any]]:
     if "$ref" in schema:
         return resolved(SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")])
     choices = schema.get("anyOf") or schema.get("oneOf")
-    return [each for choice in choices for each in resolved(choice)] if choices else [schema]
+    return [option for choice in choices for option in resolved(choice)] if choices else [schema]
 
 
 def accepts(schema: dict[str, Any], value: Any) -> bool:
     """Subset of JSON Schema used by the file's schema: types, keys, items and vocabularies."""
-    return any(_meets(each, value) for each in resolved(schema))
+    return any(_meets(option, value) for option in resolved(schema))
 
 
 def _meets(schema: dict[str, Any], value: Any) -> bool:
@@ -32,7 +32,7 @@ def _meets(schema: dict[str, Any], value: Any) -> bool:
     if kind == "object" and isinstance(value, dict):
         return _meets_object(schema, value)
     if kind == "array" and isinstance(value, list):
-        return all(accepts(schema.get("items", {}), each) for each in value)
+        return all(accepts(schema.get("items", {}), item) for item in value)
     scalars = {"string": str, "integer": int, "boolean": bool, "null": type(None)}
     return kind is None or (kind in scalars and type(value) is scalars[kind])
 
@@ -43,9 +43,9 @@ def _meets_object(schema: dict[str, Any], value: dict[str, Any]) -> bool:
     if not set(schema.get("required", ())) <= value.keys():
         return False
     return all(
-        accepts(known[key], each) if key in known
-        else free is True or (isinstance(free, dict) and accepts(free, each))
-        for key, each in value.items()
+        accepts(known[key], member) if key in known
+        else free is True or (isinstance(free, dict) and accepts(free, member))
+        for key, member in value.items()
     )  # fmt: skip
 
 

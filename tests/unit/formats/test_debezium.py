@@ -21,7 +21,7 @@ Said = tuple[object, object, str]
 
 def said(read: Format, recording: str, table: str) -> list[Said | None]:
     """Partitions, columns and reason of each message's event; `!` marks a widened event."""
-    return [_said(read(each.payload, {}, None)) for each in messages(recording, table)]
+    return [_said(read(message.payload, {}, None)) for message in messages(recording, table)]
 
 
 def _said(events: list[SourceEvent]) -> Said | None:
@@ -398,7 +398,7 @@ def test_heartbeats_and_marks_of_transactions_say_nothing() -> None:
     marks = [m for m in messages("plain") if "heartbeat" in m.topic or "transaction" in m.topic]
 
     assert len(marks) > 20
-    assert all(orders(each.payload, {}, None) == [] for each in marks)
+    assert all(orders(message.payload, {}, None) == [] for message in marks)
 
 
 def test_of_a_topic_with_several_tables_one_counts() -> None:

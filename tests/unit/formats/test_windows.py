@@ -14,18 +14,18 @@ HOURS = TimeDimension("hour", "America/New_York")
 def test_an_instant_has_the_same_key_whatever_came_before_it(dimension: TimeDimension) -> None:
     instants = range(NOVEMBER, NOVEMBER + 3 * 86_400, 1799)
     met, backwards = Windows(dimension), Windows(dimension)
-    apart = [Windows(dimension).key(each) for each in instants]
+    apart = [Windows(dimension).key(instant) for instant in instants]
 
-    assert [met.key(each) for each in instants] == apart
-    assert [backwards.key(each) for each in reversed(instants)] == apart[::-1]
-    assert [met.key(each) for each in instants] == apart
+    assert [met.key(instant) for instant in instants] == apart
+    assert [backwards.key(instant) for instant in reversed(instants)] == apart[::-1]
+    assert [met.key(instant) for instant in instants] == apart
     assert len(set(apart)) > 1
 
 
 def test_what_has_no_key_has_none_however_often_it_is_asked() -> None:
     windows = Windows(DAYS)
 
-    assert [windows.key(each) for each in (0, 0, 10**15, -(10**15), NOVEMBER + 86_400)] == [
+    assert [windows.key(instant) for instant in (0, 0, 10**15, -(10**15), NOVEMBER + 86_400)] == [
         *(None, None, None, None),
         "2013-11-02",
     ]

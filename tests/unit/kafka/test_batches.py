@@ -16,8 +16,8 @@ def record(offset: int, value: bytes | None, **headers: bytes | None) -> Consume
     )
 
 
-def places(received: Received) -> list[str]:
-    return [each.position for each in received.deliveries]
+def positions(received: Received) -> list[str]:
+    return [received.position for received in received.deliveries]
 
 
 def test_a_batch_moves_each_partition_from_its_place_to_where_the_fetch_reached():
@@ -27,8 +27,8 @@ def test_a_batch_moves_each_partition_from_its_place_to_where_the_fetch_reached(
     batch = batch_of("us", fetched, {"changes": Reader(read_events)})
 
     assert batch.consumer == "us"
-    assert [places(each) for each in batch.received] == [["7"]]
-    assert [each.position for each in batch.rejections] == ["11"]
+    assert [positions(received) for received in batch.received] == [["7"]]
+    assert [received.position for received in batch.rejections] == ["11"]
     assert batch.advances == (Advance(stream="kafka/changes/3", before="5@id", after="13@id"),)
 
 
@@ -44,7 +44,10 @@ def test_events_that_say_the_same_are_gathered_as_they_come():
 
     batch = batch_of("us", Fetched(records, {}, {}), {"changes": Reader(read_events)})
 
-    assert [(each.event.dataset, [*each.ids], places(each)) for each in batch.received] == [
+    assert [
+        (received.event.dataset, [*received.ids], positions(received))
+        for received in batch.received
+    ] == [
         ("a", ["1", "2"], ["0", "2"]),
         ("b", [None], ["1"]),
         ("a", [None], ["3"]),
@@ -52,7 +55,7 @@ def test_events_that_say_the_same_are_gathered_as_they_come():
         ("a", [None], ["4#1"]),
     ]
     assert batch.received[0].event.note == "x"
-    assert [each.value for each in batch.received[0].deliveries] == [values[0], values[2]]
+    assert [received.value for received in batch.received[0].deliveries] == [values[0], values[2]]
 
 
 def test_headers_are_text_in_lower_case_whatever_was_sent():

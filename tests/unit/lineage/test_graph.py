@@ -24,56 +24,56 @@ MONTHLY = made("monthly", MONTH, "daily", "flights")
 
 
 def test_lookups_by_id_and_by_name():
-    found = lineage(MONTHLY, DAILY, FLIGHTS)
+    graph = lineage(MONTHLY, DAILY, FLIGHTS)
 
-    assert found.dataset(dataset_id("daily")).name == "daily"
-    assert found.dataset_named("daily").id == dataset_id("daily")
-    assert found.find_dataset(uuid4()) is None
-    assert found.job(job_id("daily")).name == "daily"
-    assert found.producer(dataset_id("daily")).name == "daily"
-    assert [edge.job for edge in found.readers(dataset_id("daily"))] == [job_id("monthly")]
-    assert [edge.input.name for edge in found.inputs(job_id("monthly"))] == ["daily", "flights"]
-    assert not found.readers(dataset_id("monthly"))
-    assert found.space(dataset_id("flights")) == found.job_space(found.job(job_id("daily")))
+    assert graph.dataset(dataset_id("daily")).name == "daily"
+    assert graph.dataset_named("daily").id == dataset_id("daily")
+    assert graph.find_dataset(uuid4()) is None
+    assert graph.job(job_id("daily")).name == "daily"
+    assert graph.producer(dataset_id("daily")).name == "daily"
+    assert [edge.job for edge in graph.readers(dataset_id("daily"))] == [job_id("monthly")]
+    assert [edge.input.name for edge in graph.inputs(job_id("monthly"))] == ["daily", "flights"]
+    assert not graph.readers(dataset_id("monthly"))
+    assert graph.space(dataset_id("flights")) == graph.job_space(graph.job(job_id("daily")))
 
 
 def test_each_job_ranks_after_those_it_reads_from():
-    found = lineage(MONTHLY, DAILY, FLIGHTS)
+    graph = lineage(MONTHLY, DAILY, FLIGHTS)
 
-    assert [job.name for job in found.order] == ["flights", "daily", "monthly"]
-    assert [found.rank[job.id.int] for job in found.order] == [0, 1, 2]
-    assert set(found.graph().edges) == {
+    assert [job.name for job in graph.order] == ["flights", "daily", "monthly"]
+    assert [graph.rank[job.id.int] for job in graph.order] == [0, 1, 2]
+    assert set(graph.graph().edges) == {
         (job_id("flights"), job_id("daily")),
         (job_id("flights"), job_id("monthly")),
         (job_id("daily"), job_id("monthly")),
     }
-    assert nx.is_directed_acyclic_graph(found.graph())
+    assert nx.is_directed_acyclic_graph(graph.graph())
 
 
 def test_one_dataset_read_twice_has_two_edges():
     week = reads("flights", {"dt": {"from": "dt", "window": [-6, 0]}}, alias="week")
-    found = lineage(FLIGHTS, made("daily", DAY, "flights", week))
+    graph = lineage(FLIGHTS, made("daily", DAY, "flights", week))
 
-    day, trailing = found.inputs(job_id("daily"))
+    day, trailing = graph.inputs(job_id("daily"))
 
     assert day.mapping.is_identity
     assert not trailing.mapping.is_identity
 
 
 def test_equal_mappings_are_compiled_once():
-    found = lineage(FLIGHTS, DAILY, made("other", DAY, "flights"))
+    graph = lineage(FLIGHTS, DAILY, made("other", DAY, "flights"))
 
-    first, second = found.readers(dataset_id("flights"))
+    first, second = graph.readers(dataset_id("flights"))
 
     assert first.mapping is second.mapping
-    assert found.space(dataset_id("daily")) is found.space(dataset_id("other"))
+    assert graph.space(dataset_id("daily")) is graph.space(dataset_id("other"))
 
 
 def test_an_edge_is_unmapped_where_no_input_dimension_determines_the_output_s():
     planes = source("planes")
-    found = lineage(FLIGHTS, planes, made("daily", DAY | ORIGIN, "flights", "planes"))
+    graph = lineage(FLIGHTS, planes, made("daily", DAY | ORIGIN, "flights", "planes"))
 
-    assert [edge.unmapped for edge in found.inputs(job_id("daily"))] == [
+    assert [edge.unmapped for edge in graph.inputs(job_id("daily"))] == [
         frozenset(),
         frozenset({0}),
     ]
@@ -81,9 +81,9 @@ def test_an_edge_is_unmapped_where_no_input_dimension_determines_the_output_s():
 
 def test_column_lineage_belongs_to_an_output_and_an_input():
     both = made("both", DAY, "flights", "planes", also=["other"])
-    found = lineage(FLIGHTS, source("planes"), both, columns=["both.x <- flights.a"])
+    graph = lineage(FLIGHTS, source("planes"), both, columns=["both.x <- flights.a"])
 
-    flights, planes = found.inputs(job_id("both"))
+    flights, planes = graph.inputs(job_id("both"))
 
     assert flights.columns == ({"a": ("x",)}, None)
     assert planes.columns == (None, None)

@@ -44,8 +44,8 @@ async def test_changes_become_coalesced_invalidations(database: Database, broker
         )
         _, inserted, noted, _, _, paid, *_ = messages("plain", "orders_full")
         said = [*messages("plain", "orders_default"), inserted, noted, paid]
-        for each in said:
-            await topic.send_bytes(each.payload)
+        for message in said:
+            await topic.send_bytes(message.payload)
         connections = SourceConnections(
             name="knockon.test",
             source_url=world.database.url,

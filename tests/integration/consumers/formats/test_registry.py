@@ -138,7 +138,7 @@ async def test_messages_wait_while_the_registry_is_away(
         async with running(consumer):
             await ledger.until(events=1, rejections=1)
 
-    [received] = [each for batch in ledger.batches for each in batch.received]
+    [received] = [event for batch in ledger.batches for event in batch.received]
     assert received.event.partitions == ("2026-01-02",)
     assert "schema 9 is not available" in ledger.rejections[0][3]
     assert len(fake.asked) > 5

@@ -76,8 +76,8 @@ async def test_poison_is_kept_and_what_is_good_around_it_arrives(consumer, ledge
         await ledger.until(events=3, rejections=3)
 
     assert ledger.notes == ["a", "b", "c"]
-    places = [(position, payload) for _, position, payload, _ in ledger.rejections]
-    assert places == [("1", b"{"), ("3", None), ("4", large)]
+    rejected = [(position, payload) for _, position, payload, _ in ledger.rejections]
+    assert rejected == [("1", b"{"), ("3", None), ("4", large)]
     reasons = [error.partition(":")[0] for *_, error in ledger.rejections]
     assert reasons == [
         "not JSON",

@@ -56,8 +56,8 @@ async def test_the_topic_that_a_source_names_gets_its_letters(broker, ledger, to
         async with running(KafkaConsumer(told, ledger.ingest, ledger.positions)):
             await ledger.until(rejections=2)
 
-        assert [each.value for each in await read(broker, own.name, 1)] == [b"{"]
-        assert [each.value for each in await read(broker, usual.name, 1)] == [b"["]
+        assert [record.value for record in await read(broker, own.name, 1)] == [b"{"]
+        assert [record.value for record in await read(broker, usual.name, 1)] == [b"["]
 
 
 @on_kafka
@@ -77,7 +77,7 @@ async def test_one_that_is_not_there_holds_up_no_other(broker, ledger, topic, mo
             await other.send_bytes(b"[")
             await ledger.until(rejections=2)
 
-        assert [each.value for each in await read(broker, usual.name, 1)] == [b"["]
+        assert [record.value for record in await read(broker, usual.name, 1)] == [b"["]
 
 
 @on_kafka
@@ -98,7 +98,7 @@ async def test_it_is_sent_before_the_positions_are_committed(broker, ledger, top
         async with running(KafkaConsumer(told, ingest, ledger.positions)):
             await ledger.until(rejections=1)
 
-        assert [each.value for each in await read(broker, letters.name, 2)] == [b"{", b"{"]
+        assert [record.value for record in await read(broker, letters.name, 2)] == [b"{", b"{"]
 
 
 @on_kafka
@@ -123,5 +123,5 @@ async def test_a_topic_that_cannot_be_had_stops_nothing(
             await ledger.until(events=2, rejections=2)
 
     assert ledger.notes == ["a", "b"]
-    complaints = [each["event"] for each in logs if "dead letters" in each["event"]]
+    complaints = [entry["event"] for entry in logs if "dead letters" in entry["event"]]
     assert len(complaints) == 1

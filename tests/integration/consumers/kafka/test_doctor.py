@@ -10,8 +10,8 @@ NAME = "knockon.default"
 
 async def lag(world: World, broker) -> str:
     checks = await inflow(world.caller, world.service, broker)
-    [found] = [each.detail for each in checks if each.name == "Kafka lag"]
-    return found
+    [detail] = [check.detail for check in checks if check.name == "Kafka lag"]
+    return detail
 
 
 async def test_the_lag_is_from_the_stored_positions_to_the_ends(database, broker, topic):
@@ -35,7 +35,7 @@ async def test_a_compacted_topic_is_reported(database, broker, topic):
 
     async def reported() -> list[str]:
         checks = await inflow(world.caller, world.service, broker)
-        return [each.detail for each in checks if each.name == "compaction"]
+        return [check.detail for check in checks if check.name == "compaction"]
 
     assert await reported() == []
     await topic.configure(broker, **{"cleanup.policy": "compact"})

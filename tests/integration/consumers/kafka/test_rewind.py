@@ -20,7 +20,7 @@ NOON = datetime(2013, 2, 13, 12, tzinfo=UTC)
 async def rewound(group, ledger, origin) -> list[tuple[int | None, int | None]]:
     advances = await rewinds(group, ledger.positions, origin)
     await ledger.ingest(Batch(consumer=group.name, advances=tuple(advances)))
-    return [(offset_of(each.before), offset_of(each.after)) for each in advances]
+    return [(offset_of(advance.before), offset_of(advance.after)) for advance in advances]
 
 
 def offset_of(position: str | None) -> int | None:

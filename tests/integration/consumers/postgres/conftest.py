@@ -80,10 +80,10 @@ class Ledger:
                 stands = {"stream": move.stream, "before": move.before, "after": move.after}
                 if await fetch_one(connection, name, **where, **stands) is None:
                     raise PositionLost(move.stream)
-            for each in batch.received:
+            for received in batch.received:
                 await connection.execute(
                     "INSERT INTO taken (id, dataset) VALUES (%s, %s)",
-                    [each.event.id, each.event.dataset],
+                    [received.event.id, received.event.dataset],
                 )
         async with self._written:
             self.batches.append(batch)
@@ -133,8 +133,8 @@ async def connect(empty_database_url: str) -> AsyncIterator[Connect]:
         return opened[-1]
 
     yield connect
-    for each in opened:
-        await each.close()
+    for connection in opened:
+        await connection.close()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ TABLE = "CREATE TABLE t (id int PRIMARY KEY, origin text, v int)"
 
 
 async def drift(source: Source) -> list[tuple[str, ...]]:
-    return [each.drift.reasons for each in await find_drifted(source.connection, TENANT.org)]
+    return [drifted.drift.reasons for drifted in await find_drifted(source.connection, TENANT.org)]
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def repaired(ledger, running) -> Callable[..., Awaitable[list[tuple[bool, object
                 while await drift(source):  # noqa: ASYNC110 the repair has no signal
                     await asyncio.sleep(0.01)
             await source.run(last)
-            events = [each.event for batch in ledger.batches for each in batch.received]
+            events = [received.event for batch in ledger.batches for received in batch.received]
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not any(event.partitions == ("LAST",) for event in events):
                     await asyncio.sleep(0.01)
@@ -82,19 +82,19 @@ LAST = "INSERT INTO t VALUES (99, 'LAST', 1)"
     ],
 )  # fmt: skip
 async def test_everything_counts_as_changed_and_is_announced(t, repaired, statements):
-    found = await repaired(t, *statements, last=LAST)
-    assert (True, None, None) in found
-    assert any("BOS" in (partitions or ()) for _, partitions, _ in found)
+    events = await repaired(t, *statements, last=LAST)
+    assert (True, None, None) in events
+    assert any("BOS" in (partitions or ()) for _, partitions, _ in events)
 
 
 async def test_writes_of_a_replica_are_captured_after_a_restore(t, repaired):
-    found = await repaired(
+    events = await repaired(
         t,
         "ALTER TABLE t DISABLE TRIGGER ALL",
         "ALTER TABLE t ENABLE TRIGGER ALL",
         last=f"SET session_replication_role = replica; {LAST}; RESET session_replication_role",
     )
-    assert found[0] == (True, None, None)
+    assert events[0] == (True, None, None)
 
 
 async def test_the_old_table_of_a_swap_is_captured_no_more(t, repaired):
@@ -118,8 +118,8 @@ async def test_the_old_table_of_a_swap_is_captured_no_more(t, repaired):
     ],
 )
 async def test_a_changed_column_is_all_that_changed(t, repaired, statement, columns):
-    found = await repaired(t, statement, last="INSERT INTO t (id, origin) VALUES (99, 'LAST')")
-    assert found == [(True, None, columns)]
+    events = await repaired(t, statement, last="INSERT INTO t (id, origin) VALUES (99, 'LAST')")
+    assert events == [(True, None, columns)]
 
 
 async def test_an_expression_of_a_generated_column_may_change(source, repaired):
@@ -131,10 +131,10 @@ async def test_an_expression_of_a_generated_column_may_change(source, repaired):
     )
     await source.attach("t", ORIGIN)
     await source.run("INSERT INTO t VALUES (1, 'JFK', 1)")
-    found = await repaired(
+    events = await repaired(
         source, "ALTER TABLE t ALTER COLUMN w SET EXPRESSION AS (v * 3)", last=LAST
     )
-    assert found == [(True, None, ("w",))]
+    assert events == [(True, None, ("w",))]
 
 
 @pytest.fixture
@@ -165,27 +165,27 @@ async def test_writes_to_a_partition_by_its_own_name_are_captured(parted, statem
 
 
 async def test_a_new_partition_is_announced_alone_and_captured(parted, repaired):
-    found = await repaired(
+    events = await repaired(
         parted,
         "CREATE TABLE t_2 (LIKE t)",
         "INSERT INTO t_2 VALUES (21, 'BOS', 1)",
         "ALTER TABLE t ATTACH PARTITION t_2 FOR VALUES FROM (20) TO (30)",
         last="INSERT INTO t_2 VALUES (22, 'LAST', 1)",
     )
-    assert found == [(False, ("BOS",), None)]
+    assert events == [(False, ("BOS",), None)]
 
 
 async def test_an_empty_partition_is_no_change(parted, repaired):
-    found = await repaired(
+    events = await repaired(
         parted, "CREATE TABLE t_2 PARTITION OF t FOR VALUES FROM (20) TO (30)", last=LAST
     )
-    assert found == []
+    assert events == []
 
 
 @pytest.mark.parametrize("statement", ["ALTER TABLE t DETACH PARTITION t_0", "DROP TABLE t_0"])
 async def test_a_partition_that_is_gone_takes_its_rows_along(parted, repaired, statement):
-    found = await repaired(parted, statement, last=LAST)
-    assert found[0] == (True, None, None)
+    events = await repaired(parted, statement, last=LAST)
+    assert events[0] == (True, None, None)
 
 
 async def test_a_renamed_table_is_reported_and_still_captured(t, ledger, running):
@@ -207,7 +207,8 @@ async def test_a_dropped_table_counts_as_changed_once(t, ledger, running):
         await t.attach("u", ORIGIN, dataset="u")
         await t.run("INSERT INTO u VALUES (1, 'JFK')")
         await ledger.until(3)
-    assert [each.event.dataset for b in ledger.batches for each in b.received] == ["d", "d", "u"]
+    received = [received for batch in ledger.batches for received in batch.received]
+    assert [item.event.dataset for item in received] == ["d", "d", "u"]
     assert await drift(t) == [("was dropped",)]
     await t.detach("public.t", "d")
     assert await drift(t) == []

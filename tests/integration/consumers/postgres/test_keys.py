@@ -82,8 +82,8 @@ async def test_an_instant_has_the_key_of_its_window(source, grain, zone):
     await store(source, grain, zone)
     dimension, values = TimeDimension(grain, zone), list(instants(zone))
     doubtful = 0
-    found = await keys(source, dimension, "timestamp with time zone", values)
-    for value, key in zip(values, found, strict=True):
+    actual = await keys(source, dimension, "timestamp with time zone", values)
+    for value, key in zip(values, actual, strict=True):
         assert key is not None
         expected = window(dimension, value)
         if ".." in key:
@@ -105,8 +105,8 @@ async def test_a_reading_without_a_zone_is_the_dimensions_own(source, grain, zon
     readings = [
         value.replace(tzinfo=None) + timedelta(seconds=offset(zone, value)) for value in values
     ]
-    found = await keys(source, dimension, "timestamp without time zone", readings)
-    for value, key in zip(values, found, strict=True):
+    actual = await keys(source, dimension, "timestamp without time zone", readings)
+    for value, key in zip(values, actual, strict=True):
         assert key is not None
         assert window(dimension, value) in key.split("..")
 
@@ -131,8 +131,8 @@ async def test_every_key_of_a_reading_can_be_parsed(source, zone):
 async def test_a_date_is_its_day(source):
     dimension = TimeDimension("day", "Pacific/Apia")
     days = [date(2011, 12, 29), date(2011, 12, 30), date(2011, 12, 31)]
-    found = await keys(source, dimension, "date", days)
-    assert found == ["2011-12-29", "2011-12-31", "2011-12-31"]  # the 30th was skipped
+    actual = await keys(source, dimension, "date", days)
+    assert actual == ["2011-12-29", "2011-12-31", "2011-12-31"]  # the 30th was skipped
 
 
 @pytest.mark.parametrize(
@@ -150,16 +150,16 @@ async def test_a_date_is_its_day(source):
 )
 async def test_a_time_out_of_bounds_has_no_key(source, start, end, value, key):
     dimension = TimeDimension("day", "UTC", start, end)
-    found = await keys(source, dimension, "timestamp without time zone", [value])
-    assert found == [key]
+    actual = await keys(source, dimension, "timestamp without time zone", [value])
+    assert actual == [key]
 
 
 async def test_a_bound_between_the_two_windows_of_a_repeated_hour_cuts_off_both(source):
     await store(source, "hour", "America/New_York")
     dimension = TimeDimension("hour", "America/New_York", None, "2013-11-03T01-0500")
     values = ["2013-11-03 00:30", "2013-11-03 01:30"]
-    found = await keys(source, dimension, "timestamp without time zone", values)
-    assert found == ["2013-11-03T00", None]
+    actual = await keys(source, dimension, "timestamp without time zone", values)
+    assert actual == ["2013-11-03T00", None]
 
 
 @pytest.mark.parametrize("type_", ["smallint", "bigint", "numeric", "double precision"])
@@ -168,8 +168,8 @@ async def test_a_number_has_the_key_of_its_bucket(source, size, type_):
     random = Random(size)
     values = [0, -1, size, -size, -size - 1, *(random.randrange(-32768, 32767) for _ in range(200))]
     dimension = RangeDimension(size)
-    found = await keys(source, dimension, type_, values)
-    assert found == [dimension.format(value // size) for value in values]
+    actual = await keys(source, dimension, type_, values)
+    assert actual == [dimension.format(value // size) for value in values]
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,8 @@ async def test_a_text_has_a_key_when_it_can_be_one(source):
         "ü" * 100,
         "a" * 101,
     ]
-    found = await keys(source, DynamicDimension(), "text", texts)
-    assert found == [text if may_be_key(text) else None for text in texts]
+    actual = await keys(source, DynamicDimension(), "text", texts)
+    assert actual == [text if may_be_key(text) else None for text in texts]
 
 
 def may_be_key(text: str) -> bool:
@@ -236,8 +236,8 @@ def may_be_key(text: str) -> bool:
 async def test_a_listed_text_is_its_own_key(source):
     dimension = StaticDimension(("JFK", "O'Hare", '{"}'))
     texts = ["O'Hare", "JFK", "jfk", '{"}', "LGA"]
-    found = await keys(source, dimension, "text", texts)
-    assert found == ["O'Hare", "JFK", None, '{"}', None]
+    actual = await keys(source, dimension, "text", texts)
+    assert actual == ["O'Hare", "JFK", None, '{"}', None]
 
 
 _TYPED = {
