@@ -48,14 +48,14 @@ def hanging_up_after(connection: AsyncConnection[Any], seconds: float) -> Iterat
 
     A cancel request would go over the same network and could hang as well.
     """
-    timer = asyncio.get_running_loop().call_later(seconds, _hang_up, connection)
+    timer = asyncio.get_running_loop().call_later(seconds, _shut_down_socket, connection)
     try:
         yield
     finally:
         timer.cancel()
 
 
-def _hang_up(connection: AsyncConnection[Any]) -> None:
+def _shut_down_socket(connection: AsyncConnection[Any]) -> None:
     with (
         suppress(OSError, psycopg.Error),
         socket.socket(fileno=os.dup(connection.fileno())) as line,

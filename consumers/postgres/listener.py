@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 
 from consumers.postgres.changes import drifted, missed, to_batch
 from consumers.postgres.connection import Guard, connect, hanging_up_after
-from consumers.postgres.custodian import Custodian, Drifted
+from consumers.postgres.drift_monitor import Drifted, DriftMonitor
 from consumers.postgres.log import START, Position, acknowledge, read_page, stream_name
 from consumers.postgres.readers import announce_again, attached_datasets, enter
 from consumers.postgres.schema import is_current, upgrade
@@ -91,12 +91,12 @@ class PostgresConsumer:
                 # Before the first read, so that no notification is missed.
                 await source.execute("LISTEN knockon_changes")
             reading = await self._resume(source, answering)
-            custodian = Custodian(source, self._url, self._tenant, answering, reading.widen)
+            drift_monitor = DriftMonitor(source, self._url, self._tenant, answering, reading.widen)
             pulse.waits_for = None
             while not stop.is_set():
                 pulse.beat()
                 if (state := await watch.check_if_due()) is not None:
-                    await custodian.repair()
+                    await drift_monitor.repair()
                     # The log also keeps changes of other orgs for this reader.
                     if state.is_behind(self._tenant.consumer):
                         await reading.acknowledge()

@@ -26,7 +26,7 @@ def with_derived(context: DagContext) -> DagContext:
     """
     producers = {output.dataset: (job, output) for _, job, output in outputs(context.dag)}
     readable, derived = dict(context.readable), dict(context.derived)
-    for dataset in _parents_first(context):
+    for dataset in _topological_order(context):
         job, output = producers[dataset]
         derivation = _derived(job, output, readable, context.user_defined)
         if derivation is None:
@@ -37,7 +37,7 @@ def with_derived(context: DagContext) -> DagContext:
     return replace(context, readable=readable, derived=derived)
 
 
-def _parents_first(context: DagContext) -> list[str]:
+def _topological_order(context: DagContext) -> list[str]:
     """Return the file's datasets in topological order; empty for a cycle, rejected elsewhere."""
     upstream = {
         output.dataset: [i.dataset for i in job.inputs if i.dataset in context.output_paths]

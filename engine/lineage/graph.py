@@ -19,7 +19,7 @@ import networkx as nx
 from engine import partitions
 from engine.errors import InvalidDag, UnknownName
 from engine.lineage.columns import ColumnMap, column_maps
-from engine.lineage.order import parents_first
+from engine.lineage.order import topological_order
 from engine.model.dataset import Dataset
 from engine.model.job import Job, JobInput
 from engine.partitions import PartitionSpace
@@ -241,7 +241,7 @@ def _unmapped(mapping: partitions.Mapping) -> frozenset[int]:
 
 def _order(jobs: Sequence[Job], dependents: Sequence[Sequence[int]]) -> list[int]:
     try:
-        return parents_first(dependents)
+        return topological_order(dependents)
     except CycleError as error:
         cycle = [jobs[index].name for index in error.args[1]]
         path = ", ".join(f"{a!r} feeds {b!r}" for a, b in pairwise(cycle))

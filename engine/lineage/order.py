@@ -5,7 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 
 
-def parents_first(dependents: Sequence[Sequence[int]]) -> list[int]:
+def topological_order(dependents: Sequence[Sequence[int]]) -> list[int]:
     """Return the indexes of ``dependents`` in topological order: each before those in its list.
 
     Kahn's algorithm (1962), in a third of the time of graphlib, which is used only to find the

@@ -15,9 +15,9 @@ MAX_PIECES = 5_000_000
 """Maximum number of pieces in a combination of sets."""
 
 
-def is_listable(partitions: PartitionSet, most: int | None = None) -> bool:
-    """Return True if the set has at most ``most`` keys, by default `MAX_KEYS`."""
-    return partitions.is_finite and partitions.count() <= (MAX_KEYS if most is None else most)
+def is_listable(partitions: PartitionSet, limit: int | None = None) -> bool:
+    """Return True if the set has at most ``limit`` keys, by default `MAX_KEYS`."""
+    return partitions.is_finite and partitions.count() <= (MAX_KEYS if limit is None else limit)
 
 
 def check_keys(count: int, what: str) -> None:

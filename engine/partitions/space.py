@@ -101,7 +101,7 @@ class PartitionSpace:
         """Restrict a set of an alike space to the partitions of this space."""
         return PartitionSet.of(self, partitions.boxes) & self.universe
 
-    def recut(self, before: PartitionSpace, text: str) -> str | None:
+    def convert_text(self, before: PartitionSpace, text: str) -> str | None:
         """Convert a text of an alike space to one text of this space, or None for an empty set.
 
         If the keys are no longer adjacent, the text includes the keys in between.
@@ -131,16 +131,16 @@ class PartitionSpace:
             return self.universe
         return PartitionSet.of(self, read_boxes(self.dimensions, listed))
 
-    def keys(self, partitions: PartitionSet, *, most: int | None = None) -> Iterator[str]:
+    def keys(self, partitions: PartitionSet, *, limit: int | None = None) -> Iterator[str]:
         """Yield the keys of a finite set in lexicographic order of the dimensions.
 
         Time and range ascend, static keys follow the list, dynamic keys are sorted as text.
 
         Raises:
             InvalidPartition: the set is unbounded.
-            TooManyPartitions: the set has more than ``most`` keys, by default `limits.MAX_KEYS`.
+            TooManyPartitions: the set has more than ``limit`` keys, by default `limits.MAX_KEYS`.
         """
-        self._check_listable(partitions, most)
+        self._check_listable(partitions, limit)
         return map(key_writer(self.dimensions), points(self._axes, partitions.boxes))
 
     def texts(self, partitions: PartitionSet) -> list[str]:
@@ -155,10 +155,10 @@ class PartitionSpace:
         check_keys(text_count(self.dimensions, partitions.boxes), "the set")
         return list(write_boxes(self.dimensions, partitions.boxes))
 
-    def first_texts(self, partitions: PartitionSet, most: int) -> list[str]:
-        """Return at most ``most`` of the set's texts for display, with an ellipsis for others."""
-        texts = list(islice(write_boxes(self.dimensions, partitions.boxes), most + 1))
-        return texts if len(texts) <= most else [*texts[:most], "…"]
+    def first_texts(self, partitions: PartitionSet, limit: int) -> list[str]:
+        """Return at most ``limit`` of the set's texts for display, with an ellipsis for others."""
+        texts = list(islice(write_boxes(self.dimensions, partitions.boxes), limit + 1))
+        return texts if len(texts) <= limit else [*texts[:limit], "…"]
 
     def values(self, key: str) -> dict[str, DimensionValue]:
         """Return each dimension's part of a key, with the window.
@@ -196,11 +196,11 @@ class PartitionSpace:
     def _axes(self) -> list[Dimension]:
         return [dimension for _, dimension in self.dimensions]
 
-    def _check_listable(self, partitions: PartitionSet, most: int | None = None) -> None:
+    def _check_listable(self, partitions: PartitionSet, limit: int | None = None) -> None:
         if not partitions.is_finite:
             raise InvalidPartition(
                 f"{', '.join(self.first_texts(partitions, 3))} is unbounded and cannot be listed; "
                 "bound the dimension, or intersect with the partitions known to exist"
             )
-        if not is_listable(partitions, most):
+        if not is_listable(partitions, limit):
             check_keys(partitions.count(), ", ".join(self.first_texts(partitions, 3)))

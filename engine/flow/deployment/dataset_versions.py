@@ -149,5 +149,5 @@ async def _inherit_partitions(
         conn, "partitions.existing", dataset=ids["dataset"], version=ids["previous"]
     )
     inherited = after.part_of(before.from_keys(row["key"] for row in existing))
-    keys = list(after.keys(inherited, most=len(existing)))
+    keys = list(after.keys(inherited, limit=len(existing)))
     await execute(conn, "partitions.inherit", keys=keys, **ids)

@@ -32,7 +32,7 @@ async def carry_over(
     for row in rows:
         old_key = row.partition_key
         try:
-            key = old_key and now.recut(before, old_key)
+            key = old_key and now.convert_text(before, old_key)
         except InvalidPartition:
             key = old_key = None
         if key or old_key is None:

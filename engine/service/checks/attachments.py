@@ -6,7 +6,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from consumers.postgres.attachments import stored_attachments
-from consumers.postgres.custodian import find_drifted
+from consumers.postgres.drift_monitor import find_drifted
 from consumers.postgres.readers import legacy_datasets
 from consumers.postgres.schema import is_current
 from engine.service.checks.check import Check

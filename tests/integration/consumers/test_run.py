@@ -163,9 +163,9 @@ async def test_a_dataset_is_registered_when_it_is_first_heard_of(
     database: Database, broker: Broker
 ) -> None:
     rule = {"dag": "found", "name": "shop.{table}", "dataset": "shop_{table}"}
-    said = {"format": "openlineage", "dataset": None, "namespace": "db", "discover": rule}
+    options = {"format": "openlineage", "dataset": None, "namespace": "db", "discover": rule}
     async with topic_on(broker) as topic:
-        world = await World.made(database, kafka("a", topic.name, **said), job("b", "a"))
+        world = await World.made(database, kafka("a", topic.name, **options), job("b", "a"))
         async with consuming(world, broker.bootstrap_servers, broker.consumer_options) as heard:
             for table in ("users", "visits"):
                 outputs = [{"namespace": "db", "name": f"shop.{table}"}]

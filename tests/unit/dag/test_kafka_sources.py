@@ -114,11 +114,11 @@ def test_the_formats_that_are_bound_are_those_that_are_checked() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_line(source: str, message: str) -> None:
-    said = refusal(source)
+    text = refusal(source)
 
-    assert said.startswith("f:5:")
-    assert message in said
-    assert "\n" not in said
+    assert text.startswith("f:5:")
+    assert message in text
+    assert "\n" not in text
 
 
 def test_a_bound_format_is_about_one_dataset() -> None:
@@ -145,7 +145,7 @@ def test_openlineage_names_its_datasets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("rule", "message"),
     [
         ("dag: d, name: 's.{t}', dataset: 's_{t}'", "dag: this is the DAG of the file"),
         ("dag: x, name: s, dataset: s", "name: write each variable part once"),
@@ -157,8 +157,8 @@ def test_openlineage_names_its_datasets() -> None:
         ("dag: x, name: 's.{t}', dataset: 's/{t}'", "dataset: this is not the name of a dataset"),
     ],
 )
-def test_a_rule_that_cannot_be_followed_is_refused(said: str, message: str) -> None:
-    source = f"format: openlineage, namespace: n, discover: {{{said}}}"
+def test_a_rule_that_cannot_be_followed_is_refused(rule: str, message: str) -> None:
+    source = f"format: openlineage, namespace: n, discover: {{{rule}}}"
     assert f"source.discover.{message}" in refusal(source)
 
 

@@ -64,7 +64,7 @@ def row(**changes: Any) -> dict[str, Any]:
     return {**usual, "notes": None} | changes
 
 
-def said(before: Any, after: Any, op: str, **source: Any) -> list[SourceEvent]:
+def events_of(before: Any, after: Any, op: str, **source: Any) -> list[SourceEvent]:
     columns = ("id", "ordered_at", "amount", "notes")
     read = bound("debezium", known=columns, schemas=schemas(parsed(ENVELOPE)), **source)
     message = {"before": before, "after": after, "op": op}
@@ -74,24 +74,24 @@ def said(before: Any, after: Any, op: str, **source: Any) -> list[SourceEvent]:
 def test_debezium_in_avro_is_debezium() -> None:
     dataset, days = "orders", ("2026-01-02",)
 
-    assert said(None, row(), "c") == [
+    assert events_of(None, row(), "c") == [
         SourceEvent(dataset=dataset, partitions=days, reason="arrival")
     ]
-    assert said(row(), row(notes="new", amount=Decimal(6)), "u") == [
+    assert events_of(row(), row(notes="new", amount=Decimal(6)), "u") == [
         SourceEvent(dataset=dataset, partitions=days, columns=("amount", "notes"))
     ]
-    assert said(row(), row(), "u") == []
-    assert said(row(), None, "d") == [SourceEvent(dataset=dataset, partitions=days)]
-    [moved] = said(row(), row(ordered_at=20456), "u")
+    assert events_of(row(), row(), "u") == []
+    assert events_of(row(), None, "d") == [SourceEvent(dataset=dataset, partitions=days)]
+    [moved] = events_of(row(), row(ordered_at=20456), "u")
     assert moved.partitions == ("2026-01-02", "2026-01-03")
-    [unknown] = said(None, row(), "u")
+    [unknown] = events_of(None, row(), "u")
     assert isinstance(unknown, Widened)
-    [zero] = said(row(ordered_at=0, seen_at=None), None, "d")
+    [zero] = events_of(row(ordered_at=0, seen_at=None), None, "d")
     assert (isinstance(zero, Widened), zero.partitions) == (True, None)
 
 
 def test_the_schema_says_what_numbers_count() -> None:
-    [event] = said(None, row(), "c", partition={"dt": {"field": "seen_at"}})
+    [event] = events_of(None, row(), "c", partition={"dt": {"field": "seen_at"}})
 
     assert event.partitions == ("2026-01-02",)
 

@@ -16,15 +16,15 @@ from tests.support.debezium.messages import messages
 
 DAYS = {"dt": {"field": "ordered_at", "unit": "days"}}
 ALL = "all"
-Said = tuple[object, object, str]
+Summary = tuple[object, object, str]
 
 
-def said(read: Format, recording: str, table: str) -> list[Said | None]:
+def reported(read: Format, recording: str, table: str) -> list[Summary | None]:
     """Partitions, columns and reason of each message's event; `!` marks a widened event."""
-    return [_said(read(message.payload, {}, None)) for message in messages(recording, table)]
+    return [_summary(read(message.payload, {}, None)) for message in messages(recording, table)]
 
 
-def _said(events: list[SourceEvent]) -> Said | None:
+def _summary(events: list[SourceEvent]) -> Summary | None:
     assert len(events) <= 1
     for event in events:
         widened = "!" if isinstance(event, Widened) else ""
@@ -35,7 +35,7 @@ def _said(events: list[SourceEvent]) -> Said | None:
 def test_with_the_whole_row_as_it_was_an_update_is_what_it_changed() -> None:
     orders = bound("debezium", partition=DAYS)
 
-    assert said(orders, "plain", "orders_full") == [
+    assert reported(orders, "plain", "orders_full") == [
         (("2026-01-01",), ALL, "arrival"),  # the snapshot
         (("2026-01-02",), ALL, "arrival"),
         (("2026-01-02",), ("notes",), "change"),
@@ -54,7 +54,7 @@ def test_with_the_whole_row_as_it_was_an_update_is_what_it_changed() -> None:
 def test_without_the_row_as_it_was_anything_may_have_changed() -> None:
     orders = bound("debezium", partition=DAYS)
 
-    assert said(orders, "plain", "orders_default") == [
+    assert reported(orders, "plain", "orders_default") == [
         (("2026-01-01",), ALL, "arrival"),
         (("2026-01-02",), ALL, "arrival"),
         (ALL, ALL, "change!"),
@@ -72,7 +72,7 @@ def test_without_the_row_as_it_was_anything_may_have_changed() -> None:
 def test_a_partition_in_the_replica_identity_is_told_whenever_it_changes() -> None:
     orders = bound("debezium", partition=DAYS, key=["ordered_at", "status"])
 
-    assert said(orders, "plain", "orders_index")[2:] == [
+    assert reported(orders, "plain", "orders_index")[2:] == [
         (("2026-01-02",), ALL, "change!"),
         (("2026-01-02",), ALL, "change!"),
         (("2026-01-02",), ALL, "change"),
@@ -92,11 +92,11 @@ def test_a_partition_in_the_primary_key_is_told_even_when_it_is_a_zero() -> None
     parts = bound("debezium", {"dt": {"time": "day"}}, ("dt", "id"), partition=fields, key=["dt"])
     row = b'{"op": "d", "before": {"dt": 0, "id": 1}, "after": null}'
 
-    assert said(parts, "plain", "parts")[:2] == [
+    assert reported(parts, "plain", "parts")[:2] == [
         (("2026-01-02",), ALL, "arrival"),
         (("2026-01-02",), ALL, "change!"),
     ]
-    assert _said(parts(row, {}, None)) == (("1970-01-01",), ALL, "change")
+    assert _summary(parts(row, {}, None)) == (("1970-01-01",), ALL, "change")
 
 
 @pytest.mark.parametrize("recording", ["plain", "schemas", "strings", "doubles"])
@@ -105,7 +105,7 @@ def test_a_zero_in_a_deleted_row_may_stand_for_anything(recording: str, column: 
     """The table has no REPLICA IDENTITY FULL and no nullable column."""
     by_column = bound("debezium", {"p": {"dynamic": True, "column": column}}, None)
 
-    *_, deleted, _ = said(by_column, recording, "strict")
+    *_, deleted, _ = reported(by_column, recording, "strict")
 
     assert deleted == (ALL, ALL, "change!")
 
@@ -114,7 +114,7 @@ def test_a_zero_in_a_deleted_row_may_stand_for_anything(recording: str, column: 
 def test_all_types_are_compared_as_they_are(recording: str) -> None:
     kinds = bound("debezium", {}, None, before="full")
 
-    assert said(kinds, recording, "kinds") == [
+    assert reported(kinds, recording, "kinds") == [
         (("*",), ALL, "arrival"),
         (("*",), ALL, "arrival"),
         (("*",), ("big", "d", "ints", "jb", "n"), "change"),
@@ -138,7 +138,7 @@ def test_times_of_every_kind_fall_into_their_day(recording: str, column: str) ->
     field = {"field": column} | ({"unit": unit} if unit else {})
     kinds = bound("debezium", {"dt": {"time": "day"}}, None, partition={"dt": field})
 
-    inserted, nulls, *_ = said(kinds, recording, "kinds")
+    inserted, nulls, *_ = reported(kinds, recording, "kinds")
 
     assert inserted == (("2026-01-02",), ALL, "arrival")
     assert nulls == (ALL, ALL, "arrival!")
@@ -160,7 +160,9 @@ def test_a_time_without_a_zone_is_read_on_the_clock_of_the_dimension(
     )
     hourly = {"h": {"time": "hour", "zone": "Asia/Kathmandu"}}
 
-    inserted, *_ = said(bound("debezium", hourly, None, partition={"h": field}), recording, "kinds")
+    inserted, *_ = reported(
+        bound("debezium", hourly, None, partition={"h": field}), recording, "kinds"
+    )
 
     assert inserted == ((hour,), ALL, "arrival")
 
@@ -168,7 +170,7 @@ def test_a_time_without_a_zone_is_read_on_the_clock_of_the_dimension(
 def test_an_infinite_time_is_in_no_partition() -> None:
     kinds = bound("debezium", {"dt": {"time": "day", "column": "tstz"}}, None)
 
-    *_, moved = said(kinds, "plain", "kinds")
+    *_, moved = reported(kinds, "plain", "kinds")
 
     assert moved == (ALL, ALL, "change!")
 
@@ -189,25 +191,27 @@ def test_numbers_fall_into_their_run(
     field = {"field": column} | ({"unit": unit} if unit else {})
     kinds = bound("debezium", {"n": {"range": 1000}}, None, partition={"n": field})
 
-    assert said(kinds, recording, "kinds")[0] == ((key,), ALL, "arrival")
+    assert reported(kinds, recording, "kinds")[0] == ((key,), ALL, "arrival")
 
 
 def test_a_large_value_that_was_let_be_has_not_changed() -> None:
     columns = ("id", "n", "words", "bytes", "list")
     large = bound("debezium", {}, columns)
 
-    assert said(large, "plain", "large_full")[1:] == [
+    assert reported(large, "plain", "large_full")[1:] == [
         (("*",), ("n",), "change"),
         (("*",), ("words",), "change"),
     ]
     before = '{"id": 1, "n": 1, "words": "long", "bytes": "AAAA", "list": ["a"]}'
     [*_, update] = messages("plain", "large_default")
     told = (update.value or "").replace('"before":null', f'"before":{before}')
-    assert _said(large(told.encode(), {}, None)) == (("*",), ("n",), "change")
+    assert _summary(large(told.encode(), {}, None)) == (("*",), ("n",), "change")
 
 
-def deleted(read: Format, before: dict[str, object]) -> Said | None:
-    return _said(read(msgspec.json.encode({"op": "d", "before": before, "after": None}), {}, None))
+def deleted(read: Format, before: dict[str, object]) -> Summary | None:
+    return _summary(
+        read(msgspec.json.encode({"op": "d", "before": before, "after": None}), {}, None)
+    )
 
 
 def test_columns_that_may_be_missing_from_the_row_as_it_was_may_have_changed() -> None:
@@ -301,16 +305,16 @@ def test_a_default_in_the_schema_may_stand_for_what_the_log_leaves_out() -> None
     row: dict[str, object] = {"id": 1, "region": "EU", "n": 5, "notes": "x"}
     told = {**row, "region": "US"}
 
-    assert _said(shops(in_schema("d", row, None), {}, None)) == (ALL, ALL, "change!")
-    assert _said(shops(in_schema("d", told, None), {}, None)) == (("US",), ALL, "change")
-    assert _said(shops(in_schema("u", row, {**row, "n": 6}), {}, None)) == (ALL, ALL, "change!")
-    assert _said(shops(in_schema("u", told, {**told, "n": 6}), {}, None)) == (
+    assert _summary(shops(in_schema("d", row, None), {}, None)) == (ALL, ALL, "change!")
+    assert _summary(shops(in_schema("d", told, None), {}, None)) == (("US",), ALL, "change")
+    assert _summary(shops(in_schema("u", row, {**row, "n": 6}), {}, None)) == (ALL, ALL, "change!")
+    assert _summary(shops(in_schema("u", told, {**told, "n": 6}), {}, None)) == (
         ("US",),
         ("n",),
         "change",
     )
     by_n = bound("debezium", {"n": {"range": 10}}, None)
-    assert _said(by_n(in_schema("u", row, {**row, "notes": "y"}), {}, None)) == (
+    assert _summary(by_n(in_schema("u", row, {**row, "notes": "y"}), {}, None)) == (
         ("0-9",),
         ("notes", "region"),
         "change!",
@@ -323,8 +327,8 @@ def test_a_value_in_a_column_that_may_be_null_shows_that_the_row_is_full() -> No
     row: dict[str, object] = {"id": 0, "region": "EU", "n": 0, "notes": "x"}
     message = in_schema("u", row, {**row, "id": 1}, "notes")
 
-    assert _said(shops(message, {}, None)) == (("EU",), ("id",), "change")
-    assert _said(shops(in_schema("d", row, None, "notes"), {}, None)) == (("EU",), ALL, "change")
+    assert _summary(shops(message, {}, None)) == (("EU",), ("id",), "change")
+    assert _summary(shops(in_schema("d", row, None, "notes"), {}, None)) == (("EU",), ALL, "change")
 
 
 def test_a_default_may_stand_for_a_null() -> None:
@@ -333,19 +337,19 @@ def test_a_default_may_stand_for_a_null() -> None:
     row: dict[str, object] = {"id": 1, "region": "EU", "n": 5, "notes": "x"}
     us = {**row, "region": "US"}
 
-    assert _said(shops(in_schema("c", None, row, "region"), {}, None)) == (ALL, ALL, "arrival!")
-    assert _said(shops(in_schema("u", row, {**row, "n": 6}, "region"), {}, None)) == (
+    assert _summary(shops(in_schema("c", None, row, "region"), {}, None)) == (ALL, ALL, "arrival!")
+    assert _summary(shops(in_schema("u", row, {**row, "n": 6}, "region"), {}, None)) == (
         ALL,
         ALL,
         "change!",
     )
-    assert _said(shops(in_schema("u", us, {**us, "n": 6}, "region"), {}, None)) == (
+    assert _summary(shops(in_schema("u", us, {**us, "n": 6}, "region"), {}, None)) == (
         ("US",),
         ("n",),
         "change",
     )
     kept = bound("debezium", REGIONS, None, before="full", replace_null_with_default=False)
-    assert _said(kept(in_schema("u", row, {**row, "n": 6}, "region"), {}, None)) == (
+    assert _summary(kept(in_schema("u", row, {**row, "n": 6}, "region"), {}, None)) == (
         ("EU",),
         ("n",),
         "change",
@@ -390,7 +394,7 @@ def test_a_placeholder_is_no_key() -> None:
     regions = bound("debezium", REGIONS, None, key=["region"])
     message = msgspec.json.encode({"op": "u", "before": None, "after": {"region": PLACEHOLDER}})
 
-    assert _said(regions(message, {}, None)) == (ALL, ALL, "change!")
+    assert _summary(regions(message, {}, None)) == (ALL, ALL, "change!")
 
 
 def test_heartbeats_and_marks_of_transactions_say_nothing() -> None:
@@ -404,8 +408,8 @@ def test_heartbeats_and_marks_of_transactions_say_nothing() -> None:
 def test_of_a_topic_with_several_tables_one_counts() -> None:
     orders = bound("debezium", partition=DAYS, table="public.orders_full")
 
-    assert said(orders, "plain", "orders_default") == [None] * 11
-    assert said(orders, "plain", "orders_full")[0] is not None
+    assert reported(orders, "plain", "orders_default") == [None] * 11
+    assert reported(orders, "plain", "orders_full")[0] is not None
 
 
 def test_columns_may_be_called_otherwise_and_a_constant_is_a_partition() -> None:
@@ -417,7 +421,7 @@ def test_columns_may_be_called_otherwise_and_a_constant_is_a_partition() -> None
         columns={"note": "notes"},
     )
 
-    full = said(orders, "plain", "orders_full")
+    full = reported(orders, "plain", "orders_full")
 
     assert full[2] == (("dt=2026-01-02/region=EU",), ("note",), "change")
     assert full[5] is None  # status is not a column of the dataset
@@ -426,16 +430,16 @@ def test_columns_may_be_called_otherwise_and_a_constant_is_a_partition() -> None
 def test_a_column_that_records_do_not_have_may_always_have_changed() -> None:
     orders = bound("debezium", known=("notes", "nots"), partition=DAYS)
 
-    assert said(orders, "plain", "orders_full")[2] == (
+    assert reported(orders, "plain", "orders_full")[2] == (
         ("2026-01-02",),
         ("notes", "nots"),
         "change!",
     )
 
 
-def updated(read: Format, before: dict[str, object], after: dict[str, object]) -> Said | None:
+def updated(read: Format, before: dict[str, object], after: dict[str, object]) -> Summary | None:
     message = msgspec.json.encode({"op": "u", "before": before, "after": after})
-    return _said(read(message, {}, None))
+    return _summary(read(message, {}, None))
 
 
 def test_a_row_moves_by_a_field_that_is_no_column() -> None:
@@ -483,7 +487,7 @@ def test_half_of_a_place_is_known() -> None:
         partition=DAYS,
     )
 
-    assert said(orders, "plain", "orders_full")[1:3] == [
+    assert reported(orders, "plain", "orders_full")[1:3] == [
         (("dt=2026-01-02",), ALL, "arrival!"),
         (("dt=2026-01-02",), ("notes",), "change!"),
     ]

@@ -66,14 +66,14 @@ def read(message: object, partitioning: dict[str, Any] = SALES, **source: Any) -
     )
 
 
-def said(message: object, **more: Any) -> list[tuple[object, str]]:
+def events_of(message: object, **more: Any) -> list[tuple[object, str]]:
     events = read(message, **more)
     assert all(event.columns is None and event.rows is None for event in events)
     return [(event.partitions, event.reason + "!" * isinstance(event, Widened)) for event in events]
 
 
 def written(condition: Any, **more: Any) -> list[tuple[object, str]]:
-    return said(run_event(output(condition=condition)), **more)
+    return events_of(run_event(output(condition=condition)), **more)
 
 
 def test_a_completed_run_says_which_run_of_whose_wrote_which_dataset() -> None:
@@ -96,26 +96,26 @@ def test_a_streaming_job_writes_while_it_runs() -> None:
     facets = {"jobType": {**BASE, "processingType": "STREAMING", "integration": "FLINK"}}
     job = {"namespace": "loads", "name": "stream", "facets": facets}
 
-    assert said(run_event(output(), kind="RUNNING", job=job)) == [(None, "change!")]
-    assert said(run_event(output(), kind="START", job=job)) == []
+    assert events_of(run_event(output(), kind="RUNNING", job=job)) == [(None, "change!")]
+    assert events_of(run_event(output(), kind="START", job=job)) == []
 
 
 @pytest.mark.parametrize("kind", ["START", "RUNNING", "OTHER", None])
 def test_a_run_that_has_not_ended_says_nothing(kind: str | None) -> None:
-    assert said(run_event(output(), kind=kind)) == []
+    assert events_of(run_event(output(), kind=kind)) == []
 
 
 def test_what_is_no_run_says_nothing() -> None:
     of_job = {"job": {"namespace": "n", "name": "j"}, "outputs": [output()]}
 
-    assert said(of_job) == []
-    assert said({"dataset": {"namespace": WAREHOUSE, "name": "orders"}}) == []
-    assert said(run_event()) == []
-    assert said(run_event(outputs=None)) == []
+    assert events_of(of_job) == []
+    assert events_of({"dataset": {"namespace": WAREHOUSE, "name": "orders"}}) == []
+    assert events_of(run_event()) == []
+    assert events_of(run_event(outputs=None)) == []
 
 
 def test_what_knockon_says_of_its_own_runs_is_not_news() -> None:
-    assert said(run_event(output(), producer=PRODUCER)) == []
+    assert events_of(run_event(output(), producer=PRODUCER)) == []
 
 
 def test_without_a_subset_all_may_have_been_written() -> None:
@@ -125,7 +125,7 @@ def test_without_a_subset_all_may_have_been_written() -> None:
     assert event.partitions is None
     assert event.note is not None
     assert "no facet `subset`" in event.note
-    assert said(run_event(output()), partitioning={}) == [(("*",), "change")]
+    assert events_of(run_event(output()), partitioning={}) == [(("*",), "change")]
 
 
 def test_partitions_are_told_by_their_dimensions() -> None:
@@ -260,7 +260,7 @@ def test_what_happens_to_the_dataset_itself_is_about_all_of_it(change: str, expe
     one = partitions({"dt": "2026-01-02", "region": "us"})
     facet = {"lifecycleStateChange": change}
 
-    assert said(run_event(output(condition=one, lifecycleStateChange=facet))) == [expected]
+    assert events_of(run_event(output(condition=one, lifecycleStateChange=facet))) == [expected]
 
 
 def test_a_dataset_that_was_renamed_away_has_changed() -> None:
@@ -270,7 +270,7 @@ def test_a_dataset_that_was_renamed_away_has_changed() -> None:
     }
     moved = run_event(output("archive", lifecycleStateChange=facet))
 
-    assert said(moved, unknown="ignore") == [(None, "change")]
+    assert events_of(moved, unknown="ignore") == [(None, "change")]
 
 
 def test_a_dataset_has_the_name_that_its_source_says() -> None:
@@ -284,9 +284,9 @@ def test_a_dataset_has_the_name_that_its_source_says() -> None:
         },
     )
 
-    assert said(namespaced, **named) == [(None, "change!")]
-    assert said(run_event(linked), **named) == [(None, "change!")]
-    assert said(run_event(output("orders")), **named)[0][0] is None
+    assert events_of(namespaced, **named) == [(None, "change!")]
+    assert events_of(run_event(linked), **named) == [(None, "change!")]
+    assert events_of(run_event(output("orders")), **named)[0][0] is None
     assert read(run_event(output("orders")), **named)[0].dataset == f"{WAREHOUSE}/orders"
 
 

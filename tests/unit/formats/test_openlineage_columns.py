@@ -91,9 +91,9 @@ def test_only_a_run_that_has_completed_tells(state: RunState) -> None:
     [3, {}, {"fields": []}, {"fields": {"total": {}}}, {"fields": {"total": {"inputFields": [1]}}}],
 )
 def test_a_facet_that_makes_no_sense_tells_nothing_and_rejects_nothing(facet: object) -> None:
-    said = msgspec.json.decode(message(ColumnLineageDatasetFacet({})))
-    said["outputs"][0]["facets"]["columnLineage"] = facet
-    value = msgspec.json.encode(said)
+    body = msgspec.json.decode(message(ColumnLineageDatasetFacet({})))
+    body["outputs"][0]["facets"]["columnLineage"] = facet
+    value = msgspec.json.encode(body)
     assert format_of_the_topic().reported_lineage(value) == []
     assert len(format_of_the_topic()(value, {}, None)) == 1  # an unbound dataset
 

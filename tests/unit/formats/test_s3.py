@@ -55,7 +55,7 @@ def bridged(key: str, name: str = "Object Created") -> dict[str, Any]:
     return {**BRIDGE, "detail-type": name, "detail": {**detail, "object": {"key": key}}}
 
 
-def said(message: object, pattern: str = PATTERN, **more: Any) -> list[tuple[object, str]]:
+def events_of(message: object, pattern: str = PATTERN, **more: Any) -> list[tuple[object, str]]:
     read = bound("s3", SALES, None, pattern=pattern, **more)
     events = read(msgspec.json.encode(message), {}, None)
     assert all(event.columns is None for event in events)
@@ -63,7 +63,7 @@ def said(message: object, pattern: str = PATTERN, **more: Any) -> list[tuple[obj
 
 
 def records(*listed: dict[str, Any], pattern: str = PATTERN, **more: Any) -> object:
-    return said({"Records": list(listed)}, pattern, **more)
+    return events_of({"Records": list(listed)}, pattern, **more)
 
 
 def test_an_object_that_came_or_went_is_a_change_of_its_partition() -> None:
@@ -72,15 +72,15 @@ def test_an_object_that_came_or_went_is_a_change_of_its_partition() -> None:
     assert records(record(key)) == [(DAY_US, "arrival")]
     assert records(record(key, "s3:ObjectCreated:CompleteMultipartUpload")) == [(DAY_US, "arrival")]
     assert records(record(key, "ObjectRemoved:DeleteMarkerCreated")) == [(DAY_US, "change")]
-    assert said(bridged(key)) == [(DAY_US, "arrival")]
-    assert said(bridged(key, "Object Deleted")) == [(DAY_US, "change")]
+    assert events_of(bridged(key)) == [(DAY_US, "arrival")]
+    assert events_of(bridged(key, "Object Deleted")) == [(DAY_US, "change")]
 
 
 def test_keys_are_decoded_where_they_are_encoded() -> None:
     place = [(("dt=2026-01-02/region=eu west",), "arrival")]
 
     assert records(record("sales/dt%3D2026-01-02/region%3Deu+west/a%2Bb.csv")) == place
-    assert said(bridged("sales/dt=2026-01-02/region=eu west/a+b.csv")) == place
+    assert events_of(bridged("sales/dt=2026-01-02/region=eu west/a+b.csv")) == place
 
 
 REGIONS = {"region": {"dynamic": True}}
@@ -169,8 +169,8 @@ def test_what_leaves_the_content_as_it_was_says_nothing(name: str) -> None:
     key = "sales/dt=2026-01-02/region=us/a"
 
     assert records(record(key, name)) == []
-    assert said(bridged(key, "Object Tags Added")) == []
-    assert said({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "lake"}) == []
+    assert events_of(bridged(key, "Object Tags Added")) == []
+    assert events_of({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "lake"}) == []
 
 
 def test_what_does_not_fit_may_be_anywhere() -> None:

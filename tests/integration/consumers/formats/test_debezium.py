@@ -43,8 +43,8 @@ async def test_changes_become_coalesced_invalidations(database: Database, broker
             job("daily", "orders", partitioning={"dt": {"time": "day"}}),
         )
         _, inserted, noted, _, _, paid, *_ = messages("plain", "orders_full")
-        said = [*messages("plain", "orders_default"), inserted, noted, paid]
-        for message in said:
+        payloads = [*messages("plain", "orders_default"), inserted, noted, paid]
+        for message in payloads:
             await topic.send_bytes(message.payload)
         connections = SourceConnections(
             name="knockon.test",
@@ -57,7 +57,7 @@ async def test_changes_become_coalesced_invalidations(database: Database, broker
             group.create_task(listener.run(stop))
             group.create_task(Consumers(world.database, world.org, connections).run(stop))
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while not await world.rows(READ, str(len(said))):
+                while not await world.rows(READ, str(len(payloads))):
                     await listener.wait(1.0)
             stop.set()
         invalidations = await world.rows(STORED)

@@ -102,8 +102,8 @@ async def test_a_job_may_bind_several_datasets(database: Database) -> None:
 
 
 def discovering(namespace: str = "db", **more: Any) -> dict[str, Any]:
-    said = {"dag": "found", "name": "shop.{table}", "dataset": "shop_{table}"}
-    return told("orders", DAILY, namespace=namespace, discover={**said, **more})
+    rule = {"dag": "found", "name": "shop.{table}", "dataset": "shop_{table}"}
+    return told("orders", DAILY, namespace=namespace, discover={**rule, **more})
 
 
 def heard(name: str, *days: str) -> dict[str, Any]:

@@ -109,10 +109,10 @@ async def test_a_topic_that_cannot_be_had_stops_nothing(
 ):
     monkeypatch.setattr("consumers.kafka.dead_letters._TIMEOUT_SECONDS", 0.2)
     name = topic.name if where == "the topic itself" else f"not-{topic.name}"
-    said = {"dead_letter_topic": name}
+    options = {"dead_letter_topic": name}
     if whose == "its own":
-        said = {"dead_letter_topics": {topic.name: name}}
-    told = settings(broker, topic.name, **said)
+        options = {"dead_letter_topics": {topic.name: name}}
+    told = settings(broker, topic.name, **options)
     await topic.send("a")
     await topic.send_bytes(b"{")
     with structlog.testing.capture_logs() as logs:

@@ -107,6 +107,6 @@ async def test_without_a_broker_there_is_nothing_to_rewind(database):
 
 
 def test_a_place_that_is_none_is_a_wrong_call():
-    said = CliRunner().invoke(app, ["--from", "yesterday"])
-    assert said.exit_code == 2
-    assert "yesterday" in said.output
+    result = CliRunner().invoke(app, ["--from", "yesterday"])
+    assert result.exit_code == 2
+    assert "yesterday" in result.output

@@ -24,7 +24,7 @@ def broker(kafka):
 
 
 @pytest.fixture
-def said(broker) -> dict[str, str]:
+def security(broker) -> dict[str, str]:
     files = broker.certificates
     return {
         "KAFKA_BOOTSTRAP_SERVERS": broker.secure_servers,
@@ -38,16 +38,16 @@ def said(broker) -> dict[str, str]:
     }
 
 
-def set_all(monkeypatch: pytest.MonkeyPatch, said: dict[str, str]) -> None:
-    for name, value in said.items():
+def set_all(monkeypatch: pytest.MonkeyPatch, security: dict[str, str]) -> None:
+    for name, value in security.items():
         monkeypatch.setenv(f"KNOCKON_{name}", value)
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
 async def test_a_user_with_the_password_is_let_in(
-    broker, ledger, topic, said, monkeypatch, mechanism
+    broker, ledger, topic, security, monkeypatch, mechanism
 ):
-    set_all(monkeypatch, said | {"KAFKA_SASL_MECHANISM": mechanism})
+    set_all(monkeypatch, security | {"KAFKA_SASL_MECHANISM": mechanism})
     inside = find_broker(Settings())
     assert inside is not None
     async with topic_on(inside) as topic:
@@ -62,9 +62,9 @@ async def test_a_user_with_the_password_is_let_in(
 
 
 async def test_a_wrong_password_is_said_and_tried_again_ever_more_slowly(
-    broker, ledger, topic, said, monkeypatch, caplog
+    broker, ledger, topic, security, monkeypatch, caplog
 ):
-    set_all(monkeypatch, said | {"KAFKA_SASL_PASSWORD": "tr0ub4dor"})
+    set_all(monkeypatch, security | {"KAFKA_SASL_PASSWORD": "tr0ub4dor"})
     outside = find_broker(Settings())
     assert outside is not None
     told = settings(outside, topic.name, security=outside.security)
@@ -89,8 +89,8 @@ async def test_a_wrong_password_is_said_and_tried_again_ever_more_slowly(
     assert "tr0ub4dor" not in f"{lines} {caplog.text}"
 
 
-def test_what_is_missing_is_said(broker, said, monkeypatch):
-    set_all(monkeypatch, said | {"KAFKA_SASL_PASSWORD": ""})
+def test_what_is_missing_is_said(broker, security, monkeypatch):
+    set_all(monkeypatch, security | {"KAFKA_SASL_PASSWORD": ""})
     with pytest.raises(InvalidInput, match="KNOCKON_KAFKA_SASL_PASSWORD"):
         kafka_security(Settings())
 

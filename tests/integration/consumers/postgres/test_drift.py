@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from consumers.postgres.custodian import find_drifted
+from consumers.postgres.drift_monitor import find_drifted
 from engine.model.event import Widened
 from engine.service.checks.attachments import check_attachments
 from tests.integration.consumers.postgres.conftest import PATIENCE_SECONDS, TENANT, Source

@@ -68,7 +68,7 @@ Widen = Callable[[Drifted], Awaitable[None]]
 """Durably marks the dataset of a drifted attachment as changed."""
 
 
-class Custodian:
+class DriftMonitor:
     """Repairs the attachments of one org in one source, and reports those beyond repair."""
 
     def __init__(
