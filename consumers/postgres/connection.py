@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 
-Guard = Callable[[], AbstractContextManager[None]]
-"""Breaks the connection if the queries in the body take too long."""
+TimeLimit = Callable[[], AbstractContextManager[None]]
+"""A context that breaks the connection if the queries in its body take too long."""
 
 _CONNECT: dict[str, Any] = {
     "autocommit": True,  # an open transaction would block vacuum in the source
@@ -43,7 +43,7 @@ async def connect(url: str, seconds: float = ANSWER_SECONDS) -> AsyncConnection[
 
 
 @contextmanager
-def hanging_up_after(connection: AsyncConnection[Any], seconds: float) -> Iterator[None]:
+def disconnect_after(connection: AsyncConnection[Any], seconds: float) -> Iterator[None]:
     """Break the connection if the body takes longer; then the body raises OperationalError.
 
     A cancel request would go over the same network and could hang as well.

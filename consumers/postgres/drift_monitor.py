@@ -24,7 +24,7 @@ from consumers.postgres.attachments import (
     read_shape,
     stored_attachments,
 )
-from consumers.postgres.connection import Guard, connect
+from consumers.postgres.connection import TimeLimit, connect
 from consumers.postgres.readers import set_widened, widened
 from consumers.postgres.triggers import Tenant
 from engine.errors import KnockonError
@@ -76,19 +76,19 @@ class DriftMonitor:
         source: AsyncConnection[Any],
         source_url: str,
         tenant: Tenant,
-        answering: Guard,
+        time_limit: TimeLimit,
         widen: Widen,
     ) -> None:
         self._source = source
         self._url = source_url
         self._tenant = tenant
-        self._answering = answering
+        self._time_limit = time_limit
         self._widen = widen
         self._reported: frozenset[str] = frozenset()
 
     async def repair(self) -> None:
         """Compare all attachments with their tables, repair and report. Raises psycopg's errors."""
-        with self._answering():
+        with self._time_limit():
             drifted = await find_drifted(self._source, self._tenant.org)
         remaining = [item for item in drifted if not await self._try_repair(item)]
         SOURCE_DRIFT.set(len(remaining))
@@ -123,12 +123,12 @@ class DriftMonitor:
         """Mark each dataset as changed, once for each state of its table."""
         if not remaining:
             return
-        with self._answering():
+        with self._time_limit():
             before = await widened(self._source, self._tenant.consumer)
         for drifted in remaining:
             if drifted.drift.misses_changes and before.get(drifted.name) != drifted.state:
                 await self._widen(drifted)
         now = {drifted.name: drifted.state for drifted in remaining}
         if now != before:
-            with self._answering():
+            with self._time_limit():
                 await set_widened(self._source, self._tenant.consumer, now)

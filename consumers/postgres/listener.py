@@ -11,7 +11,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from consumers.postgres.changes import drifted, missed, to_batch
-from consumers.postgres.connection import Guard, connect, hanging_up_after
+from consumers.postgres.connection import TimeLimit, connect, disconnect_after
 from consumers.postgres.drift_monitor import Drifted, DriftMonitor
 from consumers.postgres.log import START, Position, acknowledge, read_page, stream_name
 from consumers.postgres.readers import announce_again, attached_datasets, enter
@@ -85,13 +85,13 @@ class PostgresConsumer:
     async def _connected(self, stop: asyncio.Event, pulse: Pulse) -> None:
         async with await connect(self._url) as source:
             timeout = self._heartbeat_seconds * 2.0**self._failures
-            answering = partial(hanging_up_after, source, timeout)
-            watch = Watch(source, self._heartbeat_seconds, answering)
-            with answering():
+            time_limit = partial(disconnect_after, source, timeout)
+            watch = Watch(source, self._heartbeat_seconds, time_limit)
+            with time_limit():
                 # Before the first read, so that no notification is missed.
                 await source.execute("LISTEN knockon_changes")
-            reading = await self._resume(source, answering)
-            drift_monitor = DriftMonitor(source, self._url, self._tenant, answering, reading.widen)
+            reading = await self._resume(source, time_limit)
+            drift_monitor = DriftMonitor(source, self._url, self._tenant, time_limit, reading.widen)
             pulse.waits_for = None
             while not stop.is_set():
                 pulse.beat()
@@ -105,16 +105,16 @@ class PostgresConsumer:
                 if is_last:
                     await _first_of(stop.wait(), _notified(source, self._pause_seconds))
 
-    async def _resume(self, source: AsyncConnection[Any], answering: Guard) -> "_Reading":
-        with answering():
+    async def _resume(self, source: AsyncConnection[Any], time_limit: TimeLimit) -> "_Reading":
+        with time_limit():
             stream = await stream_name(source)
             if not await is_current(source):
                 await upgrade(source)
-        with answering():
+        with time_limit():
             gap = await enter(source, self._tenant, partial(self._position, stream))
         stored = (await self._positions()).get(stream)
         reading = _Reading(
-            source, answering, self._tenant, stream, stored, self._datasets, self._ingest
+            source, time_limit, self._tenant, stream, stored, self._datasets, self._ingest
         )
         if gap is not None:
             await reading.skip_to(gap)
@@ -157,7 +157,7 @@ class _Reading:
     def __init__(
         self,
         source: AsyncConnection[Any],
-        answering: Guard,
+        time_limit: TimeLimit,
         tenant: Tenant,
         stream: str,
         stored: str | None,
@@ -165,7 +165,7 @@ class _Reading:
         ingest: Ingest,
     ) -> None:
         self.source = source
-        self.answering = answering
+        self.time_limit = time_limit
         self.tenant = tenant
         self.ingest = ingest
         self.stream = stream
@@ -177,7 +177,7 @@ class _Reading:
     async def ingest_page(self) -> bool:
         """Ingest a page; returns True if the log has no further changes."""
         org, consumer = self.tenant.org, self.tenant.consumer
-        with self.answering():
+        with self.time_limit():
             page = await read_page(self.source, self.position, org, self.datasets, PAGE)
         if page.changes:
             after = page.position.to_text()
@@ -191,7 +191,7 @@ class _Reading:
     async def skip_to(self, gap: Position) -> None:
         """Resume after a gap in the log, and mark all attached datasets as changed."""
         org, consumer = self.tenant.org, self.tenant.consumer
-        with self.answering():
+        with self.time_limit():
             datasets = await attached_datasets(self.source, org, self.datasets)
         _log.error(
             "change log has a gap; marking all attached datasets as changed", datasets=datasets
@@ -199,7 +199,7 @@ class _Reading:
         after = gap.to_text()
         await self.ingest(missed(consumer, self.stream, datasets, self.stored, after))
         self.stored, self.position = after, gap
-        with self.answering(), suppress(psycopg.errors.InsufficientPrivilege):
+        with self.time_limit(), suppress(psycopg.errors.InsufficientPrivilege):
             await announce_again(self.source, org)
 
     async def widen(self, drift: Drifted) -> None:
@@ -211,7 +211,7 @@ class _Reading:
     async def acknowledge(self) -> None:
         """Acknowledge the position, so that the source can delete changes read, of any org."""
         if self.position != self.acknowledged:
-            with self.answering():
+            with self.time_limit():
                 await acknowledge(self.source, self.tenant, self.position)
             self.acknowledged = self.position
 

@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from psycopg import AsyncConnection
 
-from consumers.postgres.connection import Guard
+from consumers.postgres.connection import TimeLimit
 from consumers.postgres.readers import State, state
 from engine.monitor.metrics import CHANGE_LOG_ROWS, CHANGE_LOG_SECONDS, SOURCE_QUEUE_USAGE
 
@@ -17,10 +17,10 @@ _WARNING_USAGE = 0.1
 class Watch:
     """Checks the source every ``seconds``."""
 
-    def __init__(self, source: AsyncConnection[Any], seconds: float, answering: Guard) -> None:
+    def __init__(self, source: AsyncConnection[Any], seconds: float, time_limit: TimeLimit) -> None:
         self._source = source
         self._seconds = seconds
-        self._answering = answering
+        self._time_limit = time_limit
         self._checked_at = float("-inf")
         self._has_warned = False
 
@@ -28,7 +28,7 @@ class Watch:
         """Check the source if due. Raises OperationalError if it does not respond in time."""
         if monotonic() - self._checked_at < self._seconds:
             return None
-        with self._answering():
+        with self._time_limit():
             current = await state(self._source)
         self._checked_at = monotonic()
         _set_metrics(current)
