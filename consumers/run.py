@@ -11,7 +11,7 @@ import structlog
 from consumers.kafka import Ingest, KafkaConsumer, KafkaSettings, Origin, Start, rewinds
 from consumers.kafka.batches import feed_of
 from consumers.metrics import count
-from consumers.postgres.connection import ANSWER_SECONDS, connect, hanging_up_after
+from consumers.postgres.connection import ANSWER_SECONDS, connect, disconnect_after
 from consumers.postgres.listener import PostgresConsumer
 from consumers.postgres.triggers import Tenant
 from consumers.sources import Sources, load_sources
@@ -240,7 +240,7 @@ async def has_log(source_url: str, seconds: float = ANSWER_SECONDS) -> bool:
     Raises psycopg's errors, also if the source does not answer within ``seconds``.
     """
     async with await connect(source_url, seconds) as source:
-        with hanging_up_after(source, seconds):
+        with disconnect_after(source, seconds):
             cursor = await source.execute(
                 "SELECT to_regclass('knockon_source.readers') IS NOT NULL"
             )

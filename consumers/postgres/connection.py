@@ -32,7 +32,7 @@ async def connect(url: str, seconds: float = ANSWER_SECONDS) -> AsyncConnection[
     """Connect directly, for LISTEN; ``seconds`` limit the first query. Raises psycopg's errors."""
     connection = await AsyncConnection.connect(url, **_CONNECT)
     try:
-        with hanging_up_after(connection, seconds):
+        with disconnect_after(connection, seconds):
             # Functions and operators that other roles created in schemas on the path are never
             # called.
             await connection.execute("SET search_path = pg_catalog, pg_temp")
