@@ -160,7 +160,7 @@ DRILLS = (
     ("forked", "expired"),
     ("following", "joined"),
     ("following", "handed_over"),
-    ("picky", "tries"),
+    ("picky", "pending"),
     ("diamond", "one_given_up"),
     ("tiny", "remade"),
     ("chain", "edited_and_changed"),
@@ -191,6 +191,7 @@ DRILLS = (
     ("forked", "claimed_twice"),
     ("tiny", "dies_in_between"),
     ("beside", "half_written_and_read"),
+    ("picky", "tries"),
 )
 """Small worlds, each with one rare condition that it lives through again and again."""
 

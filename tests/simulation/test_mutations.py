@@ -76,7 +76,7 @@ CAUGHT_BY = {
     "a_cursor_moves_back": 23,
     "a_cursor_moves_too_far": 23,
     "partitions_that_a_run_found_are_not_told_of": 25,
-    "reject_leaves_no_mark": 101,
+    "reject_leaves_no_mark": 27,
     "apply_does_not_compare_with_what_was_shown": 17,
     "a_blocked_successor_is_overlooked": 3,
     "fingerprints_of_some_columns_are_taken_for_all": 25,

@@ -9,7 +9,7 @@ from tests.simulation.dagfile import describe
 from tests.simulation.reach import missing
 from tests.simulation.trial import Trial
 
-WORLDS = 88
+WORLDS = 90
 
 
 @pytest.mark.slow
