@@ -1,8 +1,8 @@
-"""Fixtures that every test may ask for.
+"""Fixtures for every test.
 
-`database` is an open Database of the test's own, with the whole schema; `database_url` its
-address; `empty_database_url` one without a schema; `broker` a Kafka broker for the session, where
-each test makes topics of its own; `kafka` one that is Apache Kafka, or the test is skipped.
+`database` is an open Database for one test, with the whole schema; `database_url` is its address;
+`empty_database_url` has no schema; `broker` is a Kafka broker for the session, where each test
+creates its own topics; `kafka` is an Apache Kafka, or the test is skipped.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +22,7 @@ from tests.support.servers import (
     postgres_server,
 )
 
-# On a machine that others use as well, how long an example takes says nothing.
+# On a shared machine the duration of an example is meaningless.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
@@ -67,7 +67,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
-    """A Kafka broker; topics of another test may be in it."""
+    """A Kafka broker, possibly with topics of other tests."""
     with kafka_broker() as broker:
         yield broker
 
@@ -76,7 +76,7 @@ def broker() -> Iterator[Broker]:
 def kafka(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Broker]:
-    """An Apache Kafka; topics of another test may be in it."""
+    """An Apache Kafka, possibly with topics of other tests."""
     if docker_answers():
         yield request.getfixturevalue("broker")
         return

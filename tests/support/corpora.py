@@ -36,8 +36,6 @@ class Query:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Tables and queries over them."""
-
     tables: Tables
     queries: tuple[Query, ...]
 

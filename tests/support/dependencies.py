@@ -68,7 +68,6 @@ def traced(text: str, tables: Tables) -> Columns | None:
 
 
 def derived(lineage: Mapping[str, Reads], tables: Tables) -> Columns:
-    """The columns in a lineage."""
     return _columns(NOTHING.union(*lineage.values()), tables)
 
 

@@ -159,8 +159,6 @@ async def delete_topic(broker: Broker, name: str) -> None:
 
 
 class Topic:
-    """A topic with a producer."""
-
     def __init__(self, name: str, producer: AIOKafkaProducer) -> None:
         self.name = name
         self._producer = producer
@@ -184,7 +182,6 @@ class Topic:
                     return
 
     async def configure(self, broker: Broker, **settings: str) -> None:
-        """Change settings of the topic."""
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
         await admin.start()
         try:

@@ -67,7 +67,6 @@ class Receiver:
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
     def next(self) -> dict[str, Any]:
-        """Wait for the next event."""
         return self.got.get(timeout=30)
 
 

@@ -33,7 +33,6 @@ class Proxy:
         self._last_text = text
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection."""
         there_reader, there_writer = await self._connect()
         line = _Line(self._last_text)
         self._lines.append(line)

@@ -74,7 +74,6 @@ class World:
 
     @cached_property
     def service(self) -> Service:
-        """The service on the database."""
         return Service(self.database)
 
     @staticmethod
@@ -86,14 +85,12 @@ class World:
         return world
 
     async def deploy(self, *jobs: dict[str, Any], dag: str = "w") -> Deployment:
-        """Deploy a DAG of these jobs."""
         text = json.dumps({"dag": dag, "jobs": list(jobs)})  # JSON is YAML
         async with self.conn() as conn:
             return await deploy(conn, self.org, parse_dag(text, where=f"{dag}.yaml"))
 
     @asynccontextmanager
     async def conn(self) -> AsyncIterator[Connection]:
-        """A connection of the pool."""
         async with self.database.connection() as conn:
             yield conn
 
@@ -147,7 +144,6 @@ class World:
         return self.log[before:]
 
     async def rows(self, text: str, *params: Any) -> list[Row]:
-        """Query the tables."""
         async with self.conn() as conn:
             cursor = await conn.execute(text.encode(), params)
             return await cursor.fetchall()
@@ -177,7 +173,6 @@ class World:
         return rows[0]
 
     async def dataset_id(self, name: str) -> UUID:
-        """The id of a dataset."""
         return (await self.rows("SELECT id FROM datasets WHERE name = %s", name))[0]["id"]
 
 

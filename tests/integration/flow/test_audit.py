@@ -308,7 +308,7 @@ async def test_a_reader_of_what_begins_runs_once(database: Database) -> None:
 async def test_the_last_partition_that_exists_is_read_when_a_later_one_was_given_up(
     database: Database,
 ) -> None:
-    """A plan waits for the later partition; after its cancelation, the audit finds the reader."""
+    """A plan waits for the later partition; after its cancellation, the audit finds the reader."""
     last = {"dataset": "mid", "mapping": "last"}
     world = await World.made(
         database, source("a"), job("mid", "a"), job("out", last, partitioning={})

@@ -204,7 +204,7 @@ async def test_an_invalidation_that_is_set_aside_is_listed(
 async def test_a_first_run_under_way_that_its_inputs_do_not_call_for_is_left_by_a_rejection(
     database: Database,
 ) -> None:
-    """No partition of the input that determines the keys leads to it, so it is not missing."""
+    """The input that determines the keys has no partition for this run, so nothing is missing."""
     cut = {**DAILY, "n": {"range": 10, "start": 0, "end": 10}}
     mapping = {"dt": {"from": "dt"}, "n": "all"}
     made = job("j", "e", {"dataset": "s", "mapping": mapping}, partitioning=cut)

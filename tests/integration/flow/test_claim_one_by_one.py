@@ -1,4 +1,4 @@
-"""A task whose own claim fails does not prevent the claim of other tasks."""
+"""A failing claim of one task does not prevent the claims of other tasks."""
 
 import psycopg
 import pytest

@@ -225,7 +225,7 @@ async def test_who_waits_for_whatever_comes_runs_only_for_what_it_reads(database
 
 
 async def test_a_block_is_not_run_for_what_one_of_it_has_taken_in_since(database: Database) -> None:
-    """Its last run read all inputs of the block, but one partition was rebuilt separately."""
+    """The block's last run read all inputs, but one partition was rebuilt separately."""
     blocks = job("c", "b", scaling={"partitions_per_task": 10})
     world = await World.made(database, source("a"), job("b", "a"), blocks)
     await world.changed("a", *BLOCK)

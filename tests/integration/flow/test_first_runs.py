@@ -12,7 +12,7 @@ def _reader(column: str) -> dict[str, object]:
 
 
 async def _begun(database: Database) -> World:
-    """`m` has one origin, on the first of two days of `a`; its readers read one column each."""
+    """`m` has a single origin on the first of two days of `a`; each reader reads one column."""
     m = job("m", "a", "c", partitioning=BY_ORIGIN, columns={"x": ["a.x"], "y": ["c.y"]})
     sources = source("a"), source("c", BY_ORIGIN)
     world = await World.made(database, *sources, m, _reader("x"), _reader("y"))

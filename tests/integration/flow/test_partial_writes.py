@@ -64,7 +64,7 @@ async def test_a_reader_of_a_partial_write_runs_again(database: Database, way: s
 
 
 async def test_a_failed_attempt_of_the_sql_operator_has_written_nothing(database: Database) -> None:
-    """Its rows and its completion share a transaction, so the cutoff still applies."""
+    """Rows and completion share a transaction, so the cutoff still applies."""
     sql = {"operator": "sql", "config": {"sql": "SELECT 1 AS x FROM a"}}
     a = source("a")
     a["outputs"][0] |= {"columns": ["x"], "storage": {"table": "public.a"}}

@@ -180,7 +180,7 @@ async def test_a_completion_waits_for_the_plan_that_puts_a_task_behind_it(
 
 
 async def test_a_plan_sees_a_claim_that_commits_under_it(database: Database) -> None:
-    """The queued task starts during planning: the new trigger must wait for it, not join."""
+    """The queued task starts during planning: the new trigger must follow the run, not join it."""
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.change("a", DAY)

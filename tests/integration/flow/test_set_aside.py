@@ -44,7 +44,7 @@ async def world(database: Database) -> World:
 
 
 async def ruin(world: World, request: UUID, partition_key: str) -> None:
-    """Change an invalidation to a scope that its dataset cannot have."""
+    """Give an invalidation an impossible scope for its dataset."""
     await world.rows(
         "UPDATE data_invalidations SET partition_key = %s WHERE id = %s RETURNING id",
         partition_key,

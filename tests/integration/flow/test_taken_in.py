@@ -138,7 +138,7 @@ async def test_it_may_be_told_of_some_rows_after_others(database: Database) -> N
 async def test_it_may_be_told_of_some_rows_after_the_fingerprint_was_forgotten(
     database: Database, is_canceled: bool
 ) -> None:
-    """Compared columns do not show that other rows have changed before."""
+    """Comparing columns does not reveal an earlier change of other rows."""
     by_row = {**DAILY, "k": {"static": ["p", "q"]}}
     reads_a = {"dataset": "a", "passes": {"k": ["k"]}}
     reads_b = {"dataset": "b", "passes": {"k": ["k"]}}

@@ -31,7 +31,6 @@ _NOON: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def cells_of(scope: Scope) -> list[tuple[str, str]]:
-    """The cells of a scope."""
     rows = ROWS if scope.rows is None else (scope.rows["row"],)
     columns = COLUMNS if scope.columns is None else sorted(scope.columns)
     return [(row, column) for row in rows for column in columns]
@@ -109,7 +108,6 @@ class Partition:
         reader.is_queued = False
 
     def read_all_queued(self) -> None:
-        """Run every queued reader."""
         for reader in self.readers:
             if reader.is_queued:
                 self.read(reader)

@@ -114,7 +114,6 @@ class ApacheKafka(SecureBroker):
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Resume a frozen broker."""
         self._signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
