@@ -13,7 +13,7 @@ still detected when the event is planned.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Final
 
@@ -132,14 +132,21 @@ def compare(
 
 def _identified(before: Content, written: Written, now: datetime) -> Written:
     """Return the content with a fingerprint consistent with the worker's ``is_changed``."""
-    if written.is_changed is None:
-        return written
     fingerprint = written.fingerprint
-    if not written.is_changed:
+    if written.is_changed is None:
+        # The last run reported the same fingerprint, and a change from the content before.
+        if before.fingerprint == _distinct(fingerprint, before.changed_at):
+            fingerprint = before.fingerprint
+    elif not written.is_changed:
         fingerprint = before.fingerprint or fingerprint
     elif fingerprint in (before.fingerprint, *(before.attributed or {}).values()):
-        fingerprint = f"{fingerprint} {max(now, before.changed_at + _TICK).isoformat()}"
+        fingerprint = _distinct(fingerprint, max(now, before.changed_at + _TICK))
     return msgspec.structs.replace(written, fingerprint=fingerprint)
+
+
+def _distinct(fingerprint: str, at: datetime) -> str:
+    """Return a fingerprint of changed content that differs from the same one before the change."""
+    return f"{fingerprint} {at.astimezone(UTC).isoformat()}"
 
 
 def _rewritten(before: Content | None, written: Written, now: datetime) -> Content:

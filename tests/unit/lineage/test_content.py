@@ -79,6 +79,20 @@ def test_a_fingerprint_does_not_undo_the_worker_s_statement_that_the_content_has
     assert versions["y"] == first.content.changed_at
 
 
+@pytest.mark.parametrize("scopes", [None, [Scope(frozenset({"x"}))]])
+def test_a_run_with_the_fingerprint_of_a_repair_has_changed_nothing(
+    scopes: list[Scope] | None,
+) -> None:
+    """The repair of a table counts as a change, although its fingerprint is the last recorded."""
+    before = Content(NOON, fingerprint="1")
+    repaired = compare(before, Written("1", is_changed=True), scopes, NOON)
+    assert repaired.columns != PRUNED
+    outcome = compare(repaired.content, Written("1"), scopes, NOON + timedelta(days=1))
+    assert (outcome.columns, outcome.content.changed_at) == (PRUNED, repaired.content.changed_at)
+    other = compare(outcome.content, Written("2"), scopes, NOON + timedelta(days=2))
+    assert other.columns != PRUNED
+
+
 def test_each_change_of_a_column_has_a_newer_version() -> None:
     content = Content(NOON, fingerprint="0", column_fingerprints={"x": "0", "y": "0"})
     for number in range(1, 4):
