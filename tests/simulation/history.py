@@ -119,7 +119,7 @@ PHRASES = {
         *("claim", "spill", "spill", "finish"),
     ),
     "dies_in_between": (
-        *(("change", "publish", "ingest + die") * 6),
+        *(("change", "publish", "ingest + die") * 10),
         *("rest", "touch", "publish", "ingest", *(("plan + die",) * 6)),
     ),
     "altered": (
