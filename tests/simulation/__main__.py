@@ -1,4 +1,4 @@
-"""`make simulate SECONDS=3600 SEED=1`: world after world, from a seed on, for as long as told."""
+"""`make simulate SECONDS=3600 SEED=1`: run world after world from a seed on, for a given time."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.support.servers import postgres_server
 TOLD = ("worlds", "event", "crashes", "tasks", "deploys")
 EVERY_SECONDS = 30.0
 KEPT_WORLDS = 25
-"""After so many, all that they left in the database is thrown away, lest it grow slow."""
+"""Number of worlds between cleanups of the database, so that it does not slow down."""
 
 
 def main() -> int:
-    """Return 1 when some world failed; its seed and the smallest history are printed."""
+    """Return 1 if a world failed; its seed and the shortest failing history are printed."""
     given = _parser().parse_args()
     seed = SystemRandom().randrange(2**31) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 async def _simulate(url: str, seed: int, seconds: float, most: int) -> int:
-    """One world where no time is given, else as many as fit; stops at the first that fails."""
+    """Run a single world if no time is given, else worlds until time is up or a world fails."""
     tally = Tally()
     async with await Database.open(url) as database:
         for each in range(seed, 2**63):
@@ -61,7 +61,7 @@ async def _simulate(url: str, seed: int, seconds: float, most: int) -> int:
 
 
 async def _failed(seed: int, database: Database, tally: Tally) -> AnyTrial | None:
-    """Run the trials of a seed, and return the first that fails."""
+    """Run the trials of a seed, and return the first to fail."""
     for each in trials_of(seed):
         trial = await each.run(database)
         tally.add(trial, seed)
@@ -72,7 +72,7 @@ async def _failed(seed: int, database: Database, tally: Tally) -> AnyTrial | Non
 
 @dataclass
 class Tally:
-    """What was done so far; now and then it says so."""
+    """Totals so far, printed at intervals."""
 
     counts: Counter[str] = field(default_factory=Counter)
     begun: float = field(default_factory=time.monotonic)
@@ -95,7 +95,7 @@ class Tally:
 
 
 async def _told(seed: int, trial: AnyTrial, database: Database, most: int) -> str:
-    """Everything that is needed to look into a failure."""
+    """Return the details of a failure, with a shrunk trial."""
     lines = [f"seed {seed} fails: {trial.failure}"]
     if isinstance(trial, Trial):
         trial = await shrunk(trial, database, most)

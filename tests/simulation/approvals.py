@@ -1,4 +1,4 @@
-"""People who look at plans first: limits, approval, rejection, and changes proposed and applied."""
+"""Operators who review plans: limits, approval, rejection, and proposed and applied changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PENDING = "SELECT id FROM plans WHERE org_id = %(org)s AND state = 'pending_app
 
 @dataclass(frozen=True)
 class Shown:
-    """A proposed plan, the change that it is for, and the number of its tasks."""
+    """A proposed plan with its change and number of tasks."""
 
     plan: UUID
     event: SourceEvent
@@ -31,7 +31,7 @@ class Shown:
 
 
 class Approvals:
-    """``shown`` are the proposals that nobody has applied; their changes are not published."""
+    """Review of plans; ``shown`` are unapplied proposals, whose changes are not published yet."""
 
     def __init__(self, stage: Stage, upstream: Upstream) -> None:
         self.stage = stage
@@ -39,7 +39,7 @@ class Approvals:
         self.shown: list[Shown] = []
 
     async def limit(self, dice: Random) -> None:
-        """Set or lift the org's limit on the partitions of one plan."""
+        """Set or lift the org's limit on the partitions of a single plan."""
         most = dice.choice([0, 1, 2, 4, None])
         self.stage.say(f"limit {most}", "limit lifted" if most is None else "limit set")
         await self._set_limit(most)
@@ -75,7 +75,7 @@ class Approvals:
             await self.stage.note_invalidations()
 
     async def decide_all(self, dice: Random) -> bool:
-        """Leave no plan pending."""
+        """Approve or reject every pending plan."""
         pending = await self._pending()
         for plan in pending:
             await self._decide(plan, dice, is_calm=True)
@@ -87,7 +87,7 @@ class Approvals:
     # -- proposals -----------------------------------------------------------------------------
 
     async def impact(self, dice: Random) -> None:
-        """Have a change planned before it is published."""
+        """Propose a plan for a change before publishing it."""
         if not self.upstream.unpublished:
             return
         event = self.upstream.unpublished.pop(dice.randrange(len(self.upstream.unpublished)))
@@ -109,12 +109,12 @@ class Approvals:
             self.shown.append(Shown(made.plan_id, event, made.decision.tasks))
 
     async def apply(self, dice: Random) -> None:
-        """Apply a proposed plan; where things have changed, the change is published instead."""
+        """Apply a proposed plan; if the plan is outdated, publish the change instead."""
         if self.shown:
             await self._apply(self.shown.pop(dice.randrange(len(self.shown))), dice)
 
     async def apply_all(self) -> bool:
-        """Leave no change proposed only."""
+        """Apply or publish every proposed change."""
         had = bool(self.shown)
         while self.shown:
             await self._apply(self.shown.pop(0), None)
@@ -137,7 +137,7 @@ class Approvals:
             self._applied(shown, done)
 
     def _applied(self, shown: Shown, done: Applied) -> None:
-        """Plan = execution: what is applied has the tasks that were shown."""
+        """Check the law "plan = execution": an applied plan creates the tasks it showed."""
         if done.changes:
             self.stage.say(f"… no longer as shown: {brief(shown.event)}", "plan outdated")
             self.upstream.unpublished.append(shown.event)

@@ -1,8 +1,8 @@
-"""`python -m tests.simulation.catch [NAME…]`: how soon the simulator notices each mutation.
+"""`python -m tests.simulation.catch [NAME…]`: how soon the simulator detects each mutation.
 
-Prints a seed for each, as `caught_by.py` lists them, with the number of worlds that it took, the
-CPU seconds of the simulator itself, and the law that was broken. With `--mend`, the audit repairs
-what is lost at each rest, and every world must end correct: for the mutations that lose work.
+Prints a seed per mutation in the format of `caught_by.py`, with the number of worlds run, the CPU
+seconds of the simulator itself, and the violated law. With `--mend`, for mutations losing work, the
+audit repairs the loss at each rest and every world must end correct.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEPT_WORLDS = 25
 
 
 def main() -> int:
-    """Return the number of mutations that no world noticed, or that the audit did not repair."""
+    """Return the number of mutations not detected by any world, or not repaired by the audit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--worlds", type=int, default=120, help="most worlds for each")
@@ -61,9 +61,9 @@ async def _run(database: Database, trial: Trial, name: str | None) -> Trial:
 
 
 async def _is_caught(database: Database, name: str, first: int, worlds: int) -> bool:
-    """Return whether a world breaks a law with the mutation only.
+    """Return whether a world breaks a law only under the mutation.
 
-    A mutation that no longer fits the engine ends in an error of another kind.
+    A mutation no longer matching the engine's source fails with an error of another kind.
     """
     begun = time.process_time()
     for seed in range(first, first + worlds):
@@ -81,7 +81,7 @@ async def _is_caught(database: Database, name: str, first: int, worlds: int) -> 
 
 
 async def _is_repaired(database: Database, name: str, first: int, worlds: int) -> bool:
-    """Return whether a world lost work that the audit repaired, and all before it ended correct."""
+    """Return whether the audit repaired lost work, with no earlier world ending incorrect."""
     for seed in range(first, first + worlds):
         trial = await _run(database, replace(Trial.of(seed), is_mending=True), name)
         if trial.failure is not None:

@@ -1,4 +1,4 @@
-"""A clock that the simulation sets: the engine asks the database's, so that is the one to bend."""
+"""Simulated clock, replacing the clock of the database as the engine's source of time."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ SELECT set_config('simulated.skew', %(skew)s, false), set_config('lock_timeout',
 
 
 async def make_clock(database: Database) -> None:
-    """Shadow ``clock_timestamp()`` for sessions that look into the schema ``simulated`` first."""
+    """Shadow ``clock_timestamp()`` in sessions whose search path begins with ``simulated``."""
     async with database.connection() as conn:
         await conn.execute(_MAKE)
 
 
 async def set_clock(conn: Connection, skew: timedelta) -> None:
-    """Have a session see the time with this skew, and wait for nobody.
+    """Set a session's clock skew and a short lock timeout.
 
-    All steps are taken by one process: whoever a session waits for stands still meanwhile.
+    All steps run in a single process, so a session holding a lock cannot proceed while another
+    waits.
     """
     if getattr(conn, "skew", None) != skew:
         await conn.execute(_SET, {"skew": f"{skew.total_seconds()} s"})

@@ -1,4 +1,4 @@
-"""Something happens in the middle of a flow: between any two of its statements."""
+"""Interruptions between any two statements of a transaction."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from engine.store.database import Connection
 
 
 class Crash(BaseException):
-    """The process died: its transaction is rolled back. No handler of the engine may see it."""
+    """Death of a process, rolling back its transaction; no handler of the engine may catch it."""
 
 
 class AnswerLost(Crash):
-    """The process died after the commit, before it knew; ``answer`` is what it would have heard."""
+    """Death of a process between the commit and the arrival of the result, ``answer``."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__("it died before it knew")
@@ -23,7 +23,7 @@ class AnswerLost(Crash):
 
 @contextmanager
 def interrupted(conn: Connection, at: int, action: Callable[[], Awaitable[None]]) -> Iterator[None]:
-    """Have `action` happen before statement number `at`, counted from 0."""
+    """Run `action` before statement number `at`, counted from 0."""
     factory = conn.cursor_factory
     left = at
 

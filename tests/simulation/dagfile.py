@@ -1,4 +1,4 @@
-"""A world as its DAG files say it, and in a few lines for people."""
+"""A world as DAG files, and as a short description."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from tests.simulation.world import EVERY, GROUP, Job, Output, World
 
 
 def dag_file(world: World, dag: str) -> dict[str, Any]:
-    """A DAG as data."""
     return {"dag": dag, "jobs": [_job(job) for job in world.jobs if job.dag == dag]}
 
 
@@ -35,7 +34,7 @@ def _job(job: Job) -> dict[str, Any]:
 
 
 def _code(job: Job) -> dict[str, Any]:
-    """The operator with its code, which nothing runs: workers compute what it stands for."""
+    """Return the operator and its code, never executed: simulated workers compute the result."""
     if job.writes_with_its_completion:
         selects = {output.name: f"SELECT {job.salt}" for output in job.outputs}
         return {"operator": "sql", "config": {"sql": selects}}
@@ -44,7 +43,7 @@ def _code(job: Job) -> dict[str, Any]:
 
 
 def _output(job: Job, output: Output) -> dict[str, Any]:
-    # Worlds share a database, and no two may claim the same table there.
+    # Worlds share a database, and two worlds may not claim the same table.
     return {
         "dataset": output.name,
         "storage": {"path": output.name},
@@ -63,7 +62,7 @@ def _columns(job: Job, output: Output) -> Any:
 
 
 def _passes(job: Job, read: Read) -> list[str]:
-    """What carries the groups of an input unchanged and keeps rows apart by them."""
+    """Return the names preserving the groups of an input and keeping their rows apart."""
     grouped = [] if read.grouped is None else [job.space[read.grouped].name]
     return grouped + ([GROUP] if job.keeps_rows_apart(read) else [])
 
@@ -80,7 +79,7 @@ def _input(job: Job, read: Read) -> dict[str, Any]:
 
 
 def describe(world: World) -> list[str]:
-    """A line for each job."""
+    """Return a line for each job."""
     return [_line(job) for job in world.jobs]
 
 

@@ -1,4 +1,4 @@
-"""Partitions that stay stale because somebody decided so, or whose content somebody edited."""
+"""Partitions left stale by an operator's decision, or edited by hand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.simulation.world import Job, World
 
 
 class Decisions:
-    """Excuse partitions until a run that begins after the decision has completed.
+    """Excuse partitions until a run started after the decision completes.
 
-    ``unverified`` are the partitions whose readers the engine may invalidate in full when they
-    change: nothing recorded says how they differ.
+    When partitions in ``unverified`` change, the engine may invalidate their readers in full, since
+    no recorded state allows a comparison.
     """
 
     def __init__(self) -> None:
@@ -21,40 +21,39 @@ class Decisions:
         self._left: defaultdict[str, dict[Key, int]] = defaultdict(dict)
 
     def leave(self, job: Job, keys: Iterable[Key], time: int) -> None:
-        """Record that the partitions of a job are stale by decision, or no longer its own work."""
+        """Record partitions left stale by decision, or no longer written by the job itself."""
         self.misled(job, keys, time)
         for output in job.outputs:
             self.unverified[output.name] |= {*universe(job.space)} if job.is_single_run else {*keys}
 
     def misled(self, job: Job, keys: Iterable[Key], time: int) -> None:
-        """Record partitions built from an edit that no event has announced to their job."""
+        """Record partitions built from an edit not yet announced to their job by an event."""
         left = {*universe(job.space)} if job.is_single_run else {*keys}
         self._left[job.name].update(dict.fromkeys(left, time))
 
     def made(self, job: Job, keys: Iterable[Key], begun: int) -> None:
-        """Record a completed run that read everything its partitions are made of."""
+        """Record a completed run which read the current state of all its inputs."""
         left = self._left[job.name]
         for key in [*left] if job.is_single_run else [*keys]:
             if left.get(key, begun) < begun:
                 del left[key]
 
     def called_for(self, job: Job, keys: Iterable[Key] | None) -> None:
-        """Record an order to recompute these partitions, or all: nothing excuses them any more."""
+        """Record a request to recompute the given or all partitions, which ends their exemption."""
         left = self._left[job.name]
         for key in [*left] if keys is None or job.is_single_run else [*keys]:
             left.pop(key, None)
 
     def excused(self, job: Job) -> set[Key]:
-        """Return the partitions that may differ from a recompute."""
         return {*self._left[job.name]}
 
     def outstanding(self, world: World) -> Iterator[tuple[Job, set[Key]]]:
-        """Iterate over the jobs that have such partitions."""
+        """Iterate over jobs with excused partitions."""
         for job in world.made:
             if self._left[job.name]:
                 yield job, self.excused(job)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Drop the decisions on jobs that a deploy builds from scratch."""
+        """Drop the decisions on jobs rebuilt from scratch by a deploy."""
         for name in names:
             self._left.pop(name, None)

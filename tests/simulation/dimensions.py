@@ -1,6 +1,6 @@
-"""Partitions as plain values: a dimension is a list of keys, and windows come from plain datetime.
+"""Partitions as plain values: dimensions are lists of keys, windows come from plain datetime.
 
-It shares no code with the engine, which is held against it.
+No code is shared with the engine, whose results are compared with this model.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 from tests.property.partitions.windows import windows
 
 Key = tuple[str, ...]
-"""One text for each dimension."""
+"""A text per dimension."""
 
 _BUCKETS = 40
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """``bounds`` are places on the grid, half-open; None leaves that end open."""
+    """A partition dimension; ``bounds`` are half-open grid indexes, and None leaves an end open."""
 
     name: str
     kind: str
@@ -43,7 +43,7 @@ class Dimension:
 
     @property
     def universe(self) -> tuple[str, ...]:
-        """The keys it may have; without an end, those that a short history can come to."""
+        """Return the possible keys; if unbounded, those reachable in a short history."""
         return self.grid[slice(*self.bounds)]
 
     @property
@@ -51,7 +51,7 @@ class Dimension:
         return _grid(self)
 
     def span(self, place: int) -> tuple[Any, Any]:
-        """Where the window at a place of the grid starts and ends."""
+        """Return the start and end of the window at a grid index."""
         if self.kind == "time":
             window = windows(self.grain, self.zone, self.anchor)[place]
             return window.start, window.end
@@ -87,7 +87,7 @@ Space = tuple[Dimension, ...]
 
 
 def text(space: Space, key: Key) -> str:
-    """A key as the engine writes it."""
+    """Format a key as the engine does."""
     if not space:
         return "*"
     if len(space) == 1:
@@ -105,7 +105,7 @@ def is_finite(space: Space) -> bool:
 
 @cache
 def read_text(space: Space, said: str | None) -> frozenset[Key]:
-    """The keys that a key, a range or a part of one names."""
+    """Return the keys named by a key, a range, or a partial key."""
     parts = {d.name: set(d.universe) for d in space}
     for piece in [] if said in (None, "*") else said.split("/"):
         name, _, values = piece.rpartition("=") if len(space) > 1 else (space[0].name, "", piece)

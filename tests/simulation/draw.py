@@ -1,4 +1,4 @@
-"""The trials of a seed: one with data in memory, and for some seeds others beside it."""
+"""Trials of a seed: in memory, and for some seeds also on real tables or parallel processes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ AnyTrial = Trial | TableTrial | ParallelTrial
 def trials_of(seed: int) -> Iterator[AnyTrial]:
     """Yield the trials of a seed.
 
-    One of five seeds has a world of real tables, and one of forty a world of parallel processes.
-    They have seeds of their own, so that they change no other world.
+    One seed in five adds a world of real tables, one in forty a world of parallel processes. The
+    additional worlds use separate random generators, so the first world of a seed never changes.
     """
     yield Trial.of(seed)
     if seed % 5 == 2:

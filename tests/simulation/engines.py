@@ -1,4 +1,4 @@
-"""What engines do, several at once: ingest, plan, reap; and what time does to them."""
+"""Engine processes running at once (ingest, plan, reap), and the passing of time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STEPS = [timedelta(seconds=n) for n in (-86_400, -600, -1, 1, 45, 3_600)]
 
 
 class Engines:
-    """``owners`` are the positions from which the owners of the stream believe to go on."""
+    """Engine processes; ``owners`` are the positions where each owner of the stream continues."""
 
     def __init__(self, stage: Stage, upstream: Upstream) -> None:
         self.stage = stage
@@ -81,7 +81,7 @@ class Engines:
         self._remember(done, start, events)
 
     def _remember(self, done: Ingested, start: int, events: Sequence[SourceEvent]) -> None:
-        """Keep the events that count: one that is ingested twice calls for nothing twice."""
+        """Record new events: an event ingested twice may not cause work twice."""
         places = {start + n: event for n, event in enumerate(events)}
         passed_over = self._taken | self.upstream.unusable
         new = [event for place, event in places.items() if place not in passed_over]
@@ -101,7 +101,7 @@ class Engines:
             self.stage.say(f"… {planned.tasks} tasks", "plans")
 
     async def expire(self, dice: Random) -> None:
-        """A lease runs out, though maybe its worker is still at it."""
+        """Expire a lease, possibly while its worker is still running."""
         rows = await self.stage.rows(_RUNNING)
         if rows:
             await self._expire([dice.choice(rows)["id"]])
@@ -117,11 +117,11 @@ class Engines:
         await self.stage.rows(_EXPIRE, ids=ids)
 
     async def tick(self, dice: Random) -> None:
-        """Time passes: what was to be tried again later may be tried now."""
+        """Let time pass: delayed retries become due."""
         await self.stage.rows(_TICK)
 
     async def clock(self, dice: Random) -> None:
-        """The clock jumps, and leases end with it, or last longer."""
+        """Shift the clock, which shortens or extends leases."""
         step = dice.choice(STEPS)
         self.stage.skew += step
         forward = step > timedelta()
@@ -130,7 +130,7 @@ class Engines:
         )
         await self._reap(dice)
 
-    # -- all that can be done, calmly ----------------------------------------------------------
+    # -- calm completion of all work -----------------------------------------------------------
 
     async def ingest_all(self) -> bool:
         stored = await self._stored_position()
@@ -151,7 +151,7 @@ class Engines:
         return await self._replay_given_up() or moved
 
     async def _replay_given_up(self) -> bool:
-        """Replay the invalidations that were set aside because planners had crashed on them."""
+        """Replay invalidations set aside after planner crashes."""
         ids = [row["id"] for row in await self.stage.rows(_GIVEN_UP)]
         org = self.stage.org_context()
         if ids and await self.stage.do("replay", lambda conn: replay(conn, org, ids)):
@@ -160,7 +160,7 @@ class Engines:
         return False
 
     async def reap_the_dead(self) -> None:
-        """Nobody is at work: whatever runs has lost its worker; nothing waits to be tried again."""
+        """Reap all running tasks, since no worker is active, and make delayed retries due."""
         rows = await self.stage.rows(_RUNNING)
         if rows:
             await self._expire([row["id"] for row in rows])

@@ -1,4 +1,4 @@
-"""Messages that cannot be used, among the good ones, and dead letters that are replayed."""
+"""Unusable messages between valid ones, and replay of dead letters."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ WHERE org_id = %(org)s AND stream = 's' AND replayed_at IS NULL ORDER BY id
 
 
 class Letters:
-    """``upstream.unusable`` are the places in the stream of messages that nothing can use."""
+    """Invalid messages and their replay; ``upstream.unusable`` holds their stream positions."""
 
     def __init__(self, stage: Stage, upstream: Upstream) -> None:
         self.stage = stage
         self.upstream = upstream
 
     async def garble(self, dice: Random) -> None:
-        """Publish a message that the engine has to reject, whatever is around it."""
+        """Publish a message the engine must reject without affecting its neighbors."""
         job = dice.choice(self.stage.world.sources)
         dataset = job.outputs[0].name
         ways: list[Callable[[], SourceEvent]] = [
@@ -44,7 +44,7 @@ class Letters:
         self.stage.say(f"publish {event.dataset} with an error in it", "message that is rejected")
 
     async def replay(self, dice: Random) -> None:
-        """Replay dead letters: what named a dataset that is back is ingested after all."""
+        """Replay dead letters: a message for a restored dataset is now ingested."""
         rows = await self.stage.rows(_LETTERS)
         if not rows:
             return

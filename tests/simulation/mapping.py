@@ -1,4 +1,4 @@
-"""Which partitions meet which: a mapping is a table, worked out key by key."""
+"""Partition mappings as explicit tables, computed key by key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.simulation.dimensions import Dimension, Key, Space
 
 @dataclass(frozen=True)
 class Link:
-    """How a source dimension meets a target dimension, by index."""
+    """Mapping between a source dimension and a target dimension, both by index."""
 
     source: int
     target: int
@@ -20,7 +20,7 @@ class Link:
     keymap: tuple[tuple[str, tuple[str, ...]], ...] | None = None
 
     def meets(self, source: Dimension, target: Dimension) -> dict[str, frozenset[str]]:
-        """By target key, the source keys that it needs."""
+        """Return the required source keys by target key."""
         return _meets(self, source, target)
 
 
@@ -49,10 +49,11 @@ def _overlaps(source: Dimension, key: str, spans: Iterable[tuple[Any, Any]]) -> 
 
 @dataclass(frozen=True)
 class Read:
-    """One dataset as a job reads it. ``latest``: of that dimension, only the last key counts.
+    """A dataset as read by a job.
 
-    ``grouped`` is the index of an output dimension whose key is the rows' ``g``: an output
-    partition reads only its own rows. ``cursor``: the job follows the rows by their id.
+    ``latest`` is the index of a dimension of which only the last key is read. ``grouped`` is the
+    index of an output dimension keyed by the rows' ``g``: an output partition reads only rows of
+    its own group. ``cursor``: the job follows the rows by id.
     """
 
     dataset: str
@@ -65,7 +66,7 @@ class Read:
 
 
 def needed(read: Read, source: Space, target: Space, key: Key, among: Collection[Key]) -> set[Key]:
-    """Those of ``among`` that an output partition reads; the last is the last of them."""
+    """Return the keys in ``among`` read by an output partition."""
     tables = [
         (
             link.source,
@@ -88,6 +89,6 @@ def _last(read: Read, source: Space, among: Collection[Key]) -> str | None:
 
 
 def is_tight(read: Read, target: Space) -> bool:
-    """Whether an input partition alone says how far it reaches in every output dimension."""
+    """Return whether an input partition alone determines its reach in every output dimension."""
     linked = {link.target for link in read.links}
     return all(i in linked or d.kind == "static" for i, d in enumerate(target))

@@ -1,4 +1,4 @@
-"""Ways to read one dataset for another, with the mapping as a DAG file says it."""
+"""Random reads of a dataset by a job, with the mapping as written in a DAG file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.simulation.mapping import Link, Read
 
 
 def any_read(dice: Random, dataset: str, source: Space, target: Space) -> Read:
-    """Read with some mapping that holds, and perhaps wait for it."""
+    """Draw a read with a valid mapping and possibly a ``wait_for``."""
     links = tuple(_links(dice, source, target))
     latest = None
     ordered = [i for i, d in enumerate(source) if d.is_ordered]
@@ -27,17 +27,17 @@ def any_read(dice: Random, dataset: str, source: Space, target: Space) -> Read:
 
 
 def same_read(dataset: str, space: Space) -> Read:
-    """Read for each partition the one of the same key."""
+    """Return a read of the partition with the same key."""
     return Read(dataset, tuple(Link(i, i) for i in range(len(space))), spec="identity")
 
 
 def whole_read(dataset: str) -> Read:
-    """Read all of it for every partition."""
+    """Return a read of the entire dataset by every partition."""
     return Read(dataset, spec="all")
 
 
 def grouped_read(dice: Random, dataset: str, source: Space, target: Space) -> Read | None:
-    """Read for a static dimension of the output the rows of that group."""
+    """Return a read restricting each key of a static output dimension to the rows of its group."""
     statics = [i for i, d in enumerate(target) if d.kind == "static"]
     if not statics:
         return None
@@ -65,7 +65,7 @@ def _fit(source: Dimension, target: Dimension) -> bool:
     if source.is_ordered or target.is_ordered:
         if source.kind != target.kind:
             return False
-        # From a coarse grain without an end to a fine one there would be too many.
+        # Mapping an unbounded coarse grain to a fine one would give too many partitions.
         return target.is_finite or source.grain == target.grain or source.grain == "day"
     return True
 
@@ -108,7 +108,7 @@ def _spec(
 
 
 def _may_wait(source: Space, target: Space, read: Read) -> bool:
-    """Where what an output needs has an end, and an output's own key says what it is."""
+    """Return whether required inputs are bounded and determined by the output's own key."""
     linked = {link.source: link for link in read.links}
     return read.latest is None and all(
         d.is_finite or (i in linked and _is_in_view(d, target[linked[i].target], linked[i]))
@@ -117,7 +117,7 @@ def _may_wait(source: Space, target: Space, read: Read) -> bool:
 
 
 def _is_in_view(source: Dimension, target: Dimension, link: Link) -> bool:
-    """Whether all that the target can need of the source is on the short grid kept of it."""
+    """Return whether the short grid of the source covers everything the target can read from it."""
     if not source.is_ordered or source.grid == target.grid:
         return True
     ahead, behind = link.window or (0, 0)

@@ -1,4 +1,4 @@
-"""Reports of runs: which of the partitions that they made they mention, and how."""
+"""Reports of runs: the output partitions they mention, and the fingerprints they contain."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.simulation.rows import Partitions, Rows
 from tests.simulation.world import Job, Output
 
 Content = dict[str, dict[Key, Rows]]
-"""By output, its partitions."""
+"""Partitions by output."""
 Partition = tuple[str, Key]
 
 
 class Telling(Enum):
-    """What a worker says of the content that it made."""
+    """Level of detail of a worker's report on its output."""
 
     NOTHING = "it counts as changed each time"
     WHOLE = "a fingerprint"
@@ -28,16 +28,17 @@ class Telling(Enum):
 
 
 def tells(job: Job) -> Telling:
-    """Some jobs say more than others."""
+    """Return the level of detail of a job's reports, drawn from its salt."""
     return [Telling.NOTHING, Telling.WHOLE, *[Telling.COLUMNS] * 4][job.salt % 6]
 
 
 @dataclass
 class Gaps:
-    """The gaps in a run's report.
+    """Gaps in a run's report.
 
-    ``omitted`` partitions are not mentioned, and count as written and changed. Of ``partial`` ones
-    some columns have fingerprints; those in ``unsigned`` have none for the whole.
+    ``omitted`` partitions are not mentioned, and count as written and changed. ``partial``
+    partitions have fingerprints for some columns only; partitions in ``unsigned`` have no
+    fingerprint for the whole content.
     """
 
     omitted: set[Partition] = field(default_factory=set)
@@ -46,9 +47,9 @@ class Gaps:
 
     @staticmethod
     def drawn(dice: Random, job: Job, content: Content) -> Gaps:
-        """Leave gaps in about half of what a run reports.
+        """Draw gaps for about half of a run's report.
 
-        A run that follows rows has to mention all that it wrote.
+        A run following rows must mention every partition it wrote.
         """
         gaps = Gaps()
         for output in job.outputs:
@@ -67,18 +68,17 @@ class Gaps:
                 self.unsigned.add(partition)
 
     def telling(self, job: Job, partition: Partition) -> Telling:
-        """How far the content of a partition can be known from the report."""
+        """Return the level of detail a report has for a partition."""
         if partition in self.omitted or partition in self.unsigned:
             return Telling.NOTHING
         return Telling.WHOLE if partition in self.partial else tells(job)
 
     def is_incomparable(self, partition: Partition) -> bool:
-        """Whether the next run cannot be compared with this one: it counts as changed."""
+        """Return whether the next run counts as changed for lack of a comparison."""
         return partition in self.omitted or partition in self.unsigned
 
 
 def reported(job: Job, content: Mapping[str, Partitions], gaps: Gaps) -> tuple[Made, ...]:
-    """The report of a run."""
     return tuple(
         _reported(job, output, key, rows, gaps)
         for output in job.outputs
@@ -88,7 +88,7 @@ def reported(job: Job, content: Mapping[str, Partitions], gaps: Gaps) -> tuple[M
 
 
 def falsified(job: Job, completion: Completion, seed: int) -> Completion:
-    """Return the report with one more output that the task cannot have produced."""
+    """Return the report with an additional output the task cannot have produced."""
     dataset, true = job.outputs[0].name, completion.outputs
     false = [Made("no such dataset", "*"), Made(dataset, "no such/partition=\x1b[2J")]
     false += [Made(read.dataset, "*") for read in job.reads]
@@ -103,7 +103,7 @@ def _reported(job: Job, output: Output, key: Key, rows: Rows, gaps: Gaps) -> Mad
     if telling is Telling.WHOLE:
         return Made(output.name, partition, whole)
     named = gaps.partial.get((output.name, key), output.columns)
-    # Where rows come or go, every hash is another.
+    # The ids are hashed too, so adding or removing rows changes every column's hash.
     columns = {
         c: _hash([(n, row[c]) for n, row in sorted(rows.items())])
         for c in output.columns

@@ -1,4 +1,4 @@
-"""Rows, and which of them a row filter means."""
+"""Rows, and the selection of rows by a row filter."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tests.simulation.dimensions import Dimension, Key, Space
 from tests.simulation.world import GROUP, Values
 
 Rows = dict[int, dict[str, Any]]
-"""What a partition holds: by row id, its columns."""
+"""Columns of a partition's rows, by row id."""
 Partitions = Mapping[Key, Rows]
 Spec = Mapping[str, Any]
-"""A row filter, of the few kinds that are made here."""
+"""A row filter of one of the few generated kinds."""
 
 ID = "id"
 
 
 def may_hold(space: Space, key: Key, spec: Spec) -> bool:
-    """Whether a partition may hold rows that meet a filter."""
+    """Return whether a partition may contain rows matching a filter."""
     return all(
         _may_be(d, part, spec[d.name]) for d, part in zip(space, key, strict=True) if d.name in spec
     )
@@ -32,21 +32,21 @@ def _may_be(d: Dimension, part: str, said: Any) -> bool:
 
 
 def _listed(said: Any) -> list[Any]:
-    """The values of a filter that names them, or of a range none."""
+    """Return the listed values of a filter; empty for a range."""
     if not isinstance(said, dict):
         return [said]
     return list(said.get("in", ()))
 
 
 def groups(spec: Spec | None) -> Values:
-    """The groups whose rows are meant; None: any."""
+    """Return the groups selected by a filter; None: all."""
     if spec is None or GROUP not in spec:
         return None
     return frozenset(_listed(spec[GROUP]))
 
 
 def is_meant(spec: Spec, row_id: int, row: Mapping[str, Any]) -> bool:
-    """Whether a row in a partition that may hold some meets a filter."""
+    """Return whether a row of a possibly matching partition meets a filter."""
     meant = groups(spec)
     if meant is not None and row.get(GROUP) not in meant:
         return False
@@ -60,7 +60,7 @@ def _is_id(said: Any, row_id: int) -> bool:
 
 
 def differing(before: Rows | None, after: Rows) -> frozenset[str] | None:
-    """The columns in which contents differ; None: in all, since rows came or went."""
+    """Return the columns with different contents; None: all, because rows were added or removed."""
     if before is None or before.keys() != after.keys():
         return None
     return frozenset(
@@ -72,7 +72,7 @@ def differing(before: Rows | None, after: Rows) -> frozenset[str] | None:
 
 
 def groups_differing(before: Rows | None, after: Rows) -> Values:
-    """The groups of the rows that differ; None where rows have no group, or all are new."""
+    """Return the groups of changed rows; None if rows have no group, or all rows are new."""
     if before is None:
         return None
     rows = [

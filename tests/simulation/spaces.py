@@ -1,4 +1,4 @@
-"""Ways to cut a dataset into partitions that nobody wrote by hand."""
+"""Random partitionings no author would choose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANCHORS = {
     "Australia/Lord_Howe": date(2013, 4, 7),
     "UTC": date(2013, 12, 31),
 }
-"""Days around which all happens; in most zones, one on which the clock is set."""
+"""Days at the center of all partitions; in most zones, a change to or from daylight saving time."""
 MOST_KEYS = 8
 ALPHABETS = (
     *[("A", "B", "C")] * 4,
@@ -36,7 +36,7 @@ CUTS += [("time", "static"), ("time", "dynamic"), ("range", "static"), ("time", 
 
 @dataclass
 class Cutter:
-    """Cuts around one day in one zone, mostly."""
+    """Generator of partitionings, mostly around a single day in a single zone."""
 
     dice: Random
     zone: str
@@ -51,14 +51,14 @@ class Cutter:
         return _small(tuple(self._dimension(kind) for kind in self.dice.choice(CUTS)))
 
     def ending(self) -> Dimension:
-        """An ordered dimension with an end, beyond which the grid goes on."""
+        """Return a bounded ordered dimension whose grid continues beyond the bound."""
         while True:
             found = self._dimension(self.dice.choice(["time", "range"]))
             if found.is_finite and len(found.universe) <= MOST_KEYS:
                 return found
 
     def target(self, space: Space) -> Space:
-        """The same, or with a dimension less, more or cut otherwise."""
+        """Return the space unchanged, with a dimension less or more, or with other dimensions."""
         change = self.dice.random()
         if change < 0.4:
             return space
@@ -71,7 +71,7 @@ class Cutter:
         return _small(tuple(self._recut(d) for d in space))
 
     def with_one_more(self, space: Space, kinds: set[str]) -> Space:
-        """With a dimension of one of these kinds, of which it has none yet."""
+        """Add a dimension of one of the given kinds not yet present."""
         free = sorted(kinds - {d.kind for d in space})
         return _small((*space, self._dimension(self.dice.choice(free)))) if free else space
 
@@ -98,7 +98,7 @@ class Cutter:
         return replace(bare, bounds=bounds)
 
     def _recut(self, d: Dimension) -> Dimension:
-        """Another grain, zone, size or list; where the old has no end, a finer grain would not."""
+        """Draw another grain, zone, size or list; unbounded dimensions never get a finer grain."""
         if d.kind == "time":
             grains: Sequence[str] = GRAINS
             if not d.is_finite:
@@ -109,7 +109,7 @@ class Cutter:
 
 
 def _small(space: Space) -> Space:
-    """With so few keys that a world can be run in a second."""
+    """Shorten a space until a world runs within a second."""
     while prod(len(d.universe) for d in space if d.is_finite) > MOST_KEYS:
         widest = max((d for d in space if d.is_finite), key=lambda d: len(d.universe))
         space = tuple(_shorter(d) if d is widest else d for d in space)

@@ -1,4 +1,4 @@
-"""The audit repairs lost work: with an engine that loses some, every table ends up correct."""
+"""Repair of lost work by the audit: an engine losing work still ends with correct tables."""
 
 from collections.abc import Iterator
 
@@ -37,12 +37,12 @@ MENDED_BY = {
     "a_block_must_run_only_if_all_its_partitions_must": 45,
     "partitions_about_to_be_made_are_not_known": 57,
 }
-"""By mutation that loses work, a seed whose world does. If it no longer does, others are tried."""
+"""Seed of a world losing work, by mutation; if a seed no longer does, others are tried."""
 
 
 @pytest.fixture(scope="module")
 def shared_url(postgres_url: str, template: str) -> Iterator[str]:
-    """Return a database for all mutations: each world has an org of its own."""
+    """Return a database shared by all mutations: each world has its own org."""
     with fresh_database(postgres_url, template) as url:
         yield url
 
@@ -67,7 +67,7 @@ async def test_the_audit_repairs_what_a_broken_engine_loses(
 async def test_what_was_declared_wrong_is_recomputed_whatever_tasks_are_marked_with(
     shared_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same world ends wrong if that evidence is forgotten too, see `test_mutations.py`."""
+    """With the evidence lost as well, the same world ends incorrect, see `test_mutations.py`."""
     a_failed_task_is_joined_unmarked(monkeypatch)
     seed = CAUGHT_BY["a_failed_task_is_joined_but_not_marked_to_run"]
     async with await Database.open(shared_url) as database:

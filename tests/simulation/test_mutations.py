@@ -1,4 +1,4 @@
-"""The checker checked: break the engine on purpose, and the simulator has to say so."""
+"""Test of the simulator itself: it must detect deliberate faults in the engine."""
 
 from collections.abc import Iterator
 
@@ -101,15 +101,15 @@ CAUGHT_BY = {
     "a_position_moves_without_its_invalidations": 85,
     "what_a_dead_attempt_has_written_is_taken_for_unwritten": 87,
 }
-"""By mutation, a seed whose world notices. Where that has come to be another, others are tried.
+"""Seed of a detecting world, by mutation; if a seed no longer detects it, others are tried.
 
-`make mutations` looks for all of them from the first seed on.
+`make mutations` searches for all mutations from the first seed on.
 """
 
 
 @pytest.fixture(scope="module")
 def shared_url(postgres_url: str, template: str) -> Iterator[str]:
-    """A database for all mutations: each world has an org of its own."""
+    """Return a database shared by all mutations: each world has its own org."""
     with fresh_database(postgres_url, template) as url:
         yield url
 

@@ -1,4 +1,4 @@
-"""Engines and workers that run at the same time, one of them killed on the way."""
+"""Engines and workers running concurrently, including the kill of a process."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +17,7 @@ WORLDS = 10
 
 @pytest.fixture(scope="module")
 def shared_url(postgres_url: str, template: str) -> Iterator[str]:
-    """Return a database for all trials: each has an org and a schema of its own."""
+    """Return a database shared by all trials: each has its own org and schema."""
     with fresh_database(postgres_url, template) as url:
         yield url
 

@@ -1,4 +1,4 @@
-"""The two laws, on worlds that nobody wrote by hand."""
+"""The two laws, on random worlds."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Worlds of real tables: SQL jobs whose lineage is derived, run by their operator."""
+"""Worlds of real tables: SQL jobs with derived lineage, run by the SQL operator."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ CAUGHT_BY = {
     "code_outside_the_file_is_not_hashed": 11,
     "a_run_reports_no_changed_column": 1,
 }
-"""By mutation, a seed whose world notices. If it no longer does, others are tried."""
+"""Seed of a detecting world, by mutation; if a seed no longer detects it, others are tried."""
 
 
 @pytest.fixture(scope="module")
 def shared_url(postgres_url: str, template: str) -> Iterator[str]:
-    """Return a database for all trials: each has an org and a schema of its own."""
+    """Return a database shared by all trials: each has its own org and schema."""
     with fresh_database(postgres_url, template) as url:
         yield url
 

@@ -1,4 +1,4 @@
-"""One trial: a world and a history out of a seed, run, and made smaller where it fails."""
+"""Trial: a world and a history generated from a seed, run, and shrunk on failure."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ from tests.simulation.worlds import WORLDS, finding_less, world
 
 @dataclass
 class Trial:
-    """What to run, and after `run` what came of it."""
+    """Input of a trial, and its outcome after `run`."""
 
     world: World
     steps: Sequence[Step]
     is_calm: bool = False
     has_twin: bool = False
-    """Whether another org lives through the same at the same time, on the same database."""
+    """A second org runs the same trial concurrently on the same database."""
     is_mending: bool = False
-    """Whether the audit repairs lost partitions at rest, before the tables are compared."""
+    """The audit repairs lost partitions at rest, before tables are compared."""
     is_terse: bool = False
-    """Whether workers leave gaps in their reports, and ``Full`` jobs find fewer partitions."""
+    """Workers leave gaps in their reports, and ``Full`` jobs find fewer partitions."""
     failure: Exception | None = None
     log: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     @staticmethod
     def of(seed: int) -> Trial:
-        """Every second one is a drill; the drills take turns, and two of three of them are calm.
+        """Return the trial of a seed.
 
-        In one of five, reports have gaps.
+        Every second trial is a drill; drills take turns, and two thirds of them are calm. In every
+        fifth trial, reports have gaps.
         """
         is_terse = seed % 10 in (5, 6)
         if seed % 2:
@@ -54,7 +55,7 @@ class Trial:
         return Trial(made, history(seed), has_twin=seed % 20 == 4, is_terse=is_terse)
 
     async def run(self, database: Database) -> Trial:
-        """Live through it, in an org of its own; whatever goes wrong is its failure."""
+        """Run the trial in a new org, recording any error as its failure."""
         simulations = [await self._begun(database) for _ in range(1 + self.has_twin)]
         try:
             await side_by_side(simulations, self.steps)
@@ -79,19 +80,19 @@ class Trial:
 
     @property
     def breaks_a_law(self) -> bool:
-        """Whether the engine was seen to err, and did not stop with an error of any other kind."""
+        """Return whether the engine violated a law, as opposed to any other error."""
         return isinstance(self.failure, (Broken, UniqueViolation))
 
     @property
     def law(self) -> str:
-        """What was broken, in one word for all trials that break it."""
+        """Return the violated law, equal for all trials violating it."""
         if isinstance(self.failure, Broken):
             return self.failure.law
         return repr(type(self.failure))
 
 
 def replace(trial: Trial, **changes: Any) -> Trial:
-    """The same with something else, not yet run."""
+    """Return a copy with changes, not yet run."""
     given = {"world": trial.world, "steps": trial.steps, "is_calm": trial.is_calm}
     given |= {"has_twin": trial.has_twin, "is_mending": trial.is_mending}
     given |= {"is_terse": trial.is_terse}
@@ -99,7 +100,7 @@ def replace(trial: Trial, **changes: Any) -> Trial:
 
 
 async def shrunk(trial: Trial, database: Database, most: int = 200) -> Trial:
-    """A smaller trial that breaks the same law: fewer jobs, fewer steps, no interruptions."""
+    """Return a smaller trial violating the same law: fewer jobs, fewer steps, no interruptions."""
     best = trial
     tries = _tries(best)
     for _ in range(most):
@@ -108,7 +109,7 @@ async def shrunk(trial: Trial, database: Database, most: int = 200) -> Trial:
             break
         try:
             await other.run(database)
-        except Exception:  # a world that cannot even be deployed
+        except Exception:  # some shrunk worlds cannot be deployed
             continue
         if other.failure is not None and other.law == trial.law:
             best = other
@@ -117,13 +118,13 @@ async def shrunk(trial: Trial, database: Database, most: int = 200) -> Trial:
 
 
 async def forget_all(database: Database) -> None:
-    """Throw away all that trials have left in a database."""
+    """Remove all data of trials from a database."""
     async with database.connection() as conn:
         await conn.execute(b"TRUNCATE orgs, task_dependencies, task_inputs CASCADE")
 
 
 def _tries(trial: Trial) -> Iterator[Trial]:
-    """Smaller ones, the boldest first."""
+    """Iterate over smaller trials, beginning with the greatest reductions."""
     steps = list(trial.steps)
     if not trial.is_calm:
         yield replace(trial, is_calm=True)

@@ -1,4 +1,4 @@
-"""The history of a parallel trial: edits, a kill and a deploy, while the processes run."""
+"""History of a parallel trial: edits, a kill and a deploy while the processes run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NO_TABLE = "there is no table"
 
 
 class History:
-    """Acts while the processes run, and comes to rest with them."""
+    """Actions during the run of the processes, until all are at rest."""
 
     def __init__(self, stand: Stand, dice: Random, services: Processes, patch: str) -> None:
         self.stand = stand
@@ -58,7 +58,7 @@ class History:
         self._lost: set[UUID] = set()
 
     async def run(self) -> None:
-        """Edit and publish, kill a process and start it again, come to rest. Raises Broken."""
+        """Edit and publish, kill and restart a process, and wait for rest. Raises Broken."""
         await self._until(self._are_up, "the processes come up")
         rounds = self.dice.randint(8, 14)
         kill_at, deploy_at = self.dice.randrange(rounds), self.dice.randrange(2 * rounds)
@@ -92,7 +92,7 @@ class History:
         self.services.start(victim, patch=self.patch)
 
     async def _deploy(self) -> None:
-        """Deploy other constants in the SELECTs of a job."""
+        """Deploy a job with other constants in its SELECTs."""
         job = self.dice.choice(self.stand.world.world.made)
         self.stand.say(f"deploy {job.name}", "parallel: deploy")
         await self.stand.deploy(self.stand.world.with_salt(job.name, self.dice.randrange(100)))
@@ -110,7 +110,7 @@ class History:
         return all(self.services.logged(name, "is up") for name in SERVICES)
 
     async def _is_at_rest(self) -> bool:
-        """Return True if nothing is left to do. Killed workers lose their leases at once."""
+        """Return whether no work is left. Leases of killed workers expire at once."""
         rows = self.stand.engine.rows
         for worker in self._killed:
             self._lost |= {row["id"] for row in await rows(_LOSE, self._org, worker)}
@@ -121,7 +121,7 @@ class History:
         return {row["name"] for row in await rows(_OPEN, self._org)} <= stuck
 
     async def _check_attempts(self) -> None:
-        """A task has one attempt, and one more for each that failed or whose worker was killed."""
+        """Check for one attempt per task, plus one per failed attempt or killed worker."""
         self.stand.counts["parallel: lease of a killed worker"] += len(self._lost)
         failed = Counter(task for name in SERVICES for task in self._failed(name))
         for row in await self.stand.engine.rows(_ATTEMPTS, self._org):
@@ -130,7 +130,7 @@ class History:
                 raise Broken("an attempt follows only on one that has ended", row)
 
     def _failed(self, name: str) -> list[str]:
-        """Return the tasks of failed attempts. They fail only for a table that does not exist."""
+        """Return the tasks of failed attempts, which fail only for a missing table."""
         found = _FAILED.findall(self.services.log_of(name).read_text(errors="replace"))
         for task, why in found:
             if _NO_TABLE not in why:

@@ -1,7 +1,7 @@
-"""One trial with processes that run at the same time: two engines and two workers.
+"""Trial with concurrent processes: two engines and two workers.
 
-The seed determines the world, the edits and the process that is killed, but not the order in which
-the processes get to run: a failure may need several attempts to come again.
+The seed determines the world, the edits and the killed process, but not the scheduling of the
+processes: reproducing a failure may take several attempts.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tests.simulation.world import World
 from tests.support.processes import environment, processes
 
 _MOST_ATTEMPTS = 1_000
-"""The table of an input may not exist yet: attempts fail until it does."""
+"""Attempts fail until the table of an input exists."""
 
 
 @dataclass
 class ParallelTrial:
-    """A world of tables, and after `run` the outcome; ``patch`` is Python ahead of each process."""
+    """A world of tables, with its outcome after `run`; ``patch`` runs ahead of each process."""
 
     seed: int
     world: TableWorld
@@ -44,7 +44,7 @@ class ParallelTrial:
         return ParallelTrial(seed, replace(made, world=World(jobs)))
 
     async def run(self, database: Database) -> ParallelTrial:
-        """Run it in a schema and an org of its own; any error is its failure."""
+        """Run the trial in a new schema and org, recording any error as its failure."""
         with tempfile.TemporaryDirectory() as directory:
             async with await Database.open(database.url) as own:
                 stand = await Stand.begun(own, self.world, is_granted_by_hand=False)
@@ -55,7 +55,7 @@ class ParallelTrial:
         return self
 
     async def _run(self, stand: Stand, directory: Path) -> list[str]:
-        """Run the processes with a history; returns the logs of the processes after a failure."""
+        """Run the processes with a history; returns their logs after a failure."""
         given = environment(
             stand.engine.database.url,
             KNOCKON_ORG=stand.schema,
@@ -78,9 +78,9 @@ class ParallelTrial:
 
     @property
     def law(self) -> str:
-        """The law that was broken, or the kind of the error."""
+        """Return the violated law, or the type of the error."""
         return self.failure.law if isinstance(self.failure, Broken) else repr(type(self.failure))
 
     def described(self) -> list[str]:
-        """Return a few lines for each job."""
+        """Return a few lines per job."""
         return described(self.world)

@@ -54,7 +54,7 @@ def _part(d: Dimension, part: str) -> str:
 
 
 def value(d: Dimension, part: str) -> str:
-    """Return the partition column of a row, as the operator adds it."""
+    """Return the partition column of a row, as added by the operator."""
     return f"date '{first_day(d, part)}'" if d.kind == "time" else f"CAST({literal(part)} AS text)"
 
 

@@ -1,4 +1,4 @@
-"""The DAG file of a world of tables, with the tables and the code that stand outside the file."""
+"""The DAG file of a world of tables, with the tables and code defined outside the file."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _output(job: Job, dataset: str, schema: str) -> dict[str, Any]:
 
 
 def at_home(text: str, schema: str) -> str:
-    """Return the text of a SELECT for a world in that schema."""
+    """Return the text of a SELECT for a world in the given schema."""
     return text.replace(HOME, quoted(schema))
 
 
@@ -67,12 +67,12 @@ def at_home(text: str, schema: str) -> str:
 
 
 def table_of(world: TableWorld, dataset: str) -> str:
-    """Return the table that holds the rows of a source."""
+    """Return the table with the rows of a source."""
     return f"{dataset}_rows" if dataset in world.views else dataset
 
 
 def statements(world: TableWorld, schema: str) -> Iterator[str]:
-    """Return the statements that create the schema of a world, with its sources and its code."""
+    """Yield the statements creating the schema of a world, with its sources and functions."""
     home = quoted(schema)
     yield f"CREATE SCHEMA {home}"
     yield function_of(schema, 1)
@@ -86,13 +86,13 @@ def statements(world: TableWorld, schema: str) -> Iterator[str]:
 
 
 def function_of(schema: str, salt: int) -> str:
-    """Return the definition of the function that SELECTs call."""
+    """Return the definition of the function called by SELECTs."""
     signature = f"{at_home(FUNCTION, schema)}(n integer) RETURNS integer"
     return f"CREATE OR REPLACE FUNCTION {signature} IMMUTABLE LANGUAGE sql AS 'SELECT n + {salt}'"
 
 
 def view_of(world: TableWorld, job: Job, schema: str, salt: int) -> str:
-    """Return the definition of a source that is a view: one column is computed, one filters."""
+    """Return the definition of a view source, with a computed column and a filter column."""
     name, home = job.outputs[0].name, quoted(schema)
     columns = ", ".join(
         ["id", "k", "x", f"y + {salt} AS y", "z, v, w", *(d.name for d in job.space)]

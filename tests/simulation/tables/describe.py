@@ -1,4 +1,4 @@
-"""A world of tables in a few lines for people."""
+"""Short description of a world of tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.simulation.tables.generate import TableWorld
 
 
 def described(world: TableWorld) -> list[str]:
-    """Return a few lines for each job."""
+    """Return a few lines per job."""
     lines = []
     for job in world.world.jobs:
         cut = " by ".join(map(_dimension, job.space)) or "whole"

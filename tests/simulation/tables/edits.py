@@ -1,4 +1,4 @@
-"""Edits of the real sources, each with an event that names its columns, rows and partitions."""
+"""Edits of real source tables, each with an event naming columns, rows and partitions."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _Edit = Callable[[Random, Job, dict[str, Any]], Awaitable[SourceEvent]]
 
 @dataclass
 class Edits:
-    """Inserts, updates and deletes rows; returns the events, which nothing has published yet."""
+    """Inserts, updates and deletes of rows, returning unpublished events."""
 
     database: Database
     world: TableWorld
     schema: str
     spoken: dict[str, set[Key]] = field(default_factory=dict)
-    """By source, the partitions that an event has named."""
+    """Partitions named by events, by source."""
     _existing: Mapping[str, set[Key]] = field(default_factory=dict)
     _last_id: int = 0
 
     async def edit(self, dice: Random, existing: Mapping[str, set[Key]]) -> tuple[str, SourceEvent]:
-        """Change one of the sources; returns the kind of the change and the event."""
+        """Change a source; returns the kind of change and the event."""
         self._existing = existing
         job = dice.choice(self.world.world.sources)
         rows = await self._rows(job)
@@ -49,7 +49,7 @@ class Edits:
         return way, await ways[way](dice, job, dice.choice(rows))
 
     async def touch(self, dice: Random, existing: Mapping[str, set[Key]]) -> SourceEvent:
-        """Give one column of one row another value, or insert the first rows of a source."""
+        """Change a single value in a row, or insert the first rows of a source."""
         self._existing = existing
         job = dice.choice(self.world.world.sources)
         rows = await self._rows(job)
@@ -71,7 +71,7 @@ class Edits:
         return self._event(dice, job, [key], None, None)
 
     async def _update_some(self, dice: Random, job: Job, row: dict[str, Any]) -> SourceEvent:
-        """Give one or two columns of a row other values."""
+        """Change one or two columns of a row."""
         touched = dice.sample(NUMBERS, dice.choice([1, 1, 2]))
         return await self._update(dice, job, row, {each: dice.choice(_VALUES) for each in touched})
 
@@ -89,7 +89,7 @@ class Edits:
         return self._event(dice, job, [key_of(job.space, row)], None, [row["k"]])
 
     async def _move(self, dice: Random, job: Job, row: dict[str, Any]) -> SourceEvent:
-        """Put a row into another partition."""
+        """Move a row to another partition."""
         to = dice.choice(sorted(universe(job.space)))
         values = {d.name: _value(dice, d, part) for d, part in zip(job.space, to, strict=True)}
         if values:
@@ -110,7 +110,7 @@ class Edits:
         columns: Collection[str] | None,
         groups: Collection[str] | None,
     ) -> SourceEvent:
-        """Announce an edit: of the partitions, or of all of them, perhaps of the groups only."""
+        """Return the event for an edit, naming partitions or all, and possibly groups."""
         name = job.outputs[0].name
         self.spoken.setdefault(name, set()).update(keys)
         is_new = not {*keys} <= self._existing[name]

@@ -1,4 +1,4 @@
-"""Worlds of real tables: sources, some of them views, and jobs with a SELECT for each output."""
+"""Worlds of real tables: sources (tables and views), and jobs with a SELECT per output."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.simulation.world import Job, Output, World
 NUMBERS = ("x", "y", "z", "v", "w")
 """Columns of sources."""
 GROUPED = Dimension("k", "static")
-"""A dimension of outputs whose keys are the values of the column ``k``."""
+"""Output dimension keyed by the values of the column ``k``."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Input of the writer of a job's SELECTs; another ``salt`` changes their constants."""
+    """Parameters for writing a job's SELECTs; ``salt`` varies their constants."""
 
     job: Job
     inputs: tuple[Shape, ...]
@@ -32,7 +32,7 @@ class Recipe:
 
     @cached_property
     def selects(self) -> Mapping[str, Select]:
-        """By output."""
+        """Return the SELECTs by output."""
         return {
             output.name: written(
                 f"{self.seed} {output.name}",
@@ -47,7 +47,7 @@ class Recipe:
     def reads_any(self, dataset: str, columns: frozenset[str] | None) -> bool:
         """Return whether a change of these columns may reach an output.
 
-        An input that no SELECT names is read as a whole.
+        An input not named by any SELECT is read as a whole.
         """
         selects = self.selects.values()
         if not any(f'"{dataset}"' in select.text for select in selects):
@@ -57,9 +57,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TableWorld:
-    """``world`` has the graph and the mappings, ``recipes`` the SELECTs by job.
+    """Graph and mappings (``world``), and the SELECTs by job (``recipes``).
 
-    The sources in ``views`` are views of a table of their own.
+    Sources in ``views`` are views, each over its own table.
     """
 
     world: World
@@ -77,7 +77,7 @@ class TableWorld:
 
     @property
     def features(self) -> set[str]:
-        """The parts of the grammar that occur."""
+        """Return the used parts of the grammar."""
         found = {"view"} if self.views else set()
         for recipe in self.recipes.values():
             found |= {"several outputs"} if len(recipe.job.outputs) > 1 else set()
@@ -92,7 +92,7 @@ def table_world(seed: int) -> TableWorld:
 
 
 class Generator:
-    """Generates one world."""
+    """Generator of a single world."""
 
     def __init__(self, dice: Random, seed: int) -> None:
         self.dice = dice
@@ -169,7 +169,7 @@ class Generator:
         return replace(recipe, job=replace(job, outputs=outputs))
 
     def _chosen(self) -> Shape:
-        """Choose a main input: mostly the youngest, or a source."""
+        """Choose a main input, most often the newest or a source."""
         shapes = list(self.shapes.values())
         return self.dice.choice([shapes[-1], shapes[0], *shapes])
 

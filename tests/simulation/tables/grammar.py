@@ -1,6 +1,6 @@
 """SELECTs of a small grammar.
 
-Rows never depend on the order of the input, because windows are ordered by unique ids.
+Results never depend on the order of input rows, because windows are ordered by unique ids.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.simulation.tables.select import FUNCTION, Select, Shape
 
 @dataclass
 class Writer:
-    """Writes one SELECT over one or two inputs; ``salt`` varies the constants only."""
+    """Writer of a single SELECT over one or two inputs; ``salt`` varies only the constants."""
 
     dice: Random
     salt: int
@@ -28,10 +28,10 @@ class Writer:
     names: dict[str, set[str]] = field(default_factory=dict)
     features: set[str] = field(default_factory=set)
     only: dict[str, str] = field(default_factory=dict)
-    """By input, the only number to read."""
+    """The only number column to read, by input."""
 
     def select(self, name: str) -> Select:
-        """Write a SELECT for an output of that name; every second one names few columns."""
+        """Write the SELECT of an output; every second SELECT names few columns."""
         if self.dice.random() < 0.5:
             numbered = (each for each in self._inputs if each.named("number"))
             self.only = {each.name: self.dice.choice(each.named("number")) for each in numbered}
@@ -55,7 +55,7 @@ class Writer:
     # -- forms ---------------------------------------------------------------------------------
 
     def _projected(self, name: str) -> tuple[Shape, str]:
-        """Each row of the main input, with some expressions."""
+        """Write a SELECT of every row of the main input, with some expressions."""
         source, where = self._from(self.main)
         items, kinds = self._items(source, self.main)
         if self.main.has_ids:
@@ -81,14 +81,14 @@ class Writer:
         return shape, f"{text} GROUP BY {key}{having}"
 
     def _key(self, source: str) -> tuple[str, str]:
-        """Return the name and the expression of the column to group by."""
+        """Return the name and expression of the grouping column."""
         if self._may_return_k(self.main):
             self.features.add("k passes")
             return "k", self._column(source, self.main, "k")
         return "g", f"CAST({self._number(source, self.main)} AS text)"
 
     def _may_return_k(self, shape: Shape) -> bool:
-        """Return True if the column ``k`` may be returned: a partition column is the own key."""
+        """Return whether ``k`` may be returned: as a partition column, it equals the own key."""
         is_partition = any(d.name == "k" for d in self.target)
         return "k" in shape.named("text") and (self.read.grouped is not None or not is_partition)
 
@@ -101,14 +101,14 @@ class Writer:
 
     @property
     def _keeps_ids(self) -> bool:
-        """True if each row of the main input is in one output partition at most."""
+        """True if each row of the main input is in at most one output partition."""
         is_same = self.read.spec in (None, "identity") and self.main.space == self.target
         return self.main.has_ids and is_same
 
     def _windowed(self, name: str) -> tuple[Shape, str]:
-        """Each row, with values of the rows before it.
+        """Write a SELECT of every row with values of preceding rows.
 
-        Where adjacent partitions are read, only the rows of the own one are returned.
+        If adjacent partitions are read, only rows of the output's own partition are returned.
         """
         self.features.add("window")
         source, where = self._from(self.main)
@@ -179,7 +179,7 @@ class Writer:
     # -- parts ---------------------------------------------------------------------------------
 
     def _from(self, shape: Shape) -> tuple[str, str]:
-        """Return an alias with its FROM: the input, or a subquery that passes on its columns."""
+        """Return an alias and its FROM item: the input, or a subquery returning all columns."""
         where = f"{quoted(shape.name)} AS t"
         if self.read.grouped is not None:
             self.features.add("rows of a group")
@@ -192,7 +192,7 @@ class Writer:
         return "t", where
 
     def _where(self, source: str) -> str:
-        """A filter on the main input, by its own columns or by those of the other input."""
+        """Return a filter on the main input, by its own columns or by those of the other input."""
         if self.dice.random() < 0.45:
             return ""
         self.features.add("filter")

@@ -1,4 +1,4 @@
-"""Laws at rest: nothing is left to do, every table is right, and the audit finds nothing lost."""
+"""Laws at rest: no work is left, every table is correct, and the audit finds nothing lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHERE t.org_id = %s AND t.status IN ('blocked', 'queued', 'running', 'failed')
 
 
 async def check_at_rest(stand: Stand, spoken: Mapping[str, set[Key]]) -> None:
-    """Raises Broken; ``spoken`` are the partitions of sources that events have named."""
+    """Check all laws; ``spoken`` are the source partitions named by events. Raises Broken."""
     existing = await stand.existing()
     stuck = stuck_jobs(stand.world.world, existing)
     for row in await stand.engine.rows(_UNFINISHED, stand.engine.org.id):
@@ -35,9 +35,9 @@ async def check_at_rest(stand: Stand, spoken: Mapping[str, set[Key]]) -> None:
 
 
 def stuck_jobs(world: World, existing: Existing) -> set[str]:
-    """Return the jobs that read a table which does not exist, since nothing is in it, and others.
+    """Return the jobs reading a table not yet created for lack of content, and their dependents.
 
-    An attempt of such a job fails. The others read what such a job makes.
+    Every attempt of the former fails, and the latter never get their inputs.
     """
     stuck: set[str] = set()
     for job in world.made:

@@ -1,6 +1,6 @@
-"""The second law on tables: a task runs only after a change of columns that its SELECTs name.
+"""The second law on tables: a task runs only after a change of columns named by its SELECTs.
 
-The columns come from the grammar, and never from the lineage that the engine derives.
+The columns come from the grammar, never from the lineage derived by the engine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Rows = Collection[Mapping[str, object]]
 
 @dataclass(frozen=True)
 class Change:
-    """At some time, columns (None: all, and rows) of a partition (None: any) changed."""
+    """Change of columns (None: all, and rows) of a partition (None: any) at a time."""
 
     time: int
     key: Key | None
@@ -37,9 +37,9 @@ class Changes:
 
     found: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
     wrong: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
-    """Partitions of outputs that were invalidated themselves."""
+    """Changes of outputs invalidated directly."""
     built: dict[tuple[UUID, Key], int] = field(default_factory=dict)
-    """By output version and partition, when the last completed run was claimed."""
+    """Claim time of the last completed run, by output version and partition."""
 
     def announce(self, world: TableWorld, event: SourceEvent, time: int) -> None:
         """Record a published event."""
@@ -52,7 +52,7 @@ class Changes:
         to[event.dataset] += [Change(time, key, columns, _groups(event)) for key in keys]
 
     def check(self, world: TableWorld, lease: Lease) -> None:
-        """Raises Broken for a task without a change in anything that it reads."""
+        """Raise Broken for a task none of whose inputs has changed."""
         job = world.world.by_name[lease.job.name]
         version = lease.outputs[0].version
         keys = {key for each in lease.partitions for key in read_text(job.space, each)}
@@ -97,7 +97,7 @@ def _reaches(world: TableWorld, job: Job, read: Read, key: Key, change: Change) 
 
 
 def differing(before: Rows | None, after: Rows) -> Columns:
-    """Return the columns that differ between two contents, as the operator distinguishes them.
+    """Return the columns the operator finds different between two contents.
 
     None if rows were added or removed, or only exchanged their values.
     """

@@ -1,6 +1,6 @@
-"""Ways to break derived lineage, the sql operator and claims: worlds of tables have to notice.
+"""Mutations of derived lineage, the SQL operator and claims, to be detected by worlds of tables.
 
-Mutations of the processes of a parallel trial are Python that runs ahead of each process.
+Mutations of processes in a parallel trial are Python run ahead of each process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Patch = pytest.MonkeyPatch
 
 
 def derived_lineage_drops_a_column(patch: Patch) -> None:
-    """Each output column loses the last of the input columns that it derives from."""
+    """Drop the last input column from the lineage of each output column."""
 
     def dropped(found: Derived) -> Derived:
         if found.lineage is None:
@@ -33,7 +33,7 @@ def derived_lineage_drops_a_column(patch: Patch) -> None:
 
 
 def derived_lineage_forgets_filters(patch: Patch) -> None:
-    """Filters, joins and groupings count as reading nothing."""
+    """Treat filters, joins and groupings as reading nothing."""
 
     def forgetful(found: Derived) -> Derived:
         if found.lineage is None:
@@ -44,17 +44,17 @@ def derived_lineage_forgets_filters(patch: Patch) -> None:
 
 
 def derived_lineage_is_unknown(patch: Patch) -> None:
-    """Every SELECT counts as reading everything."""
+    """Treat every SELECT as reading everything."""
     _around_derive(patch, lambda found: replace(found, lineage=None))
 
 
 def row_filters_stop_at_every_select(patch: Patch) -> None:
-    """No column counts as preserved."""
+    """Treat no column as preserved."""
     patch.setattr(engine.lineage.derive, "preserved_columns", lambda *_: {})
 
 
 def a_run_reports_no_changed_column(patch: Patch) -> None:
-    """A run with some unchanged columns reports none as changed."""
+    """Report no changed columns for a run with some unchanged ones."""
     found = engine.worker.operators.sql.write.changed_columns
 
     def none_changed(*given: Any) -> frozenset[str] | None:
@@ -64,7 +64,7 @@ def a_run_reports_no_changed_column(patch: Patch) -> None:
 
 
 def code_outside_the_file_is_not_hashed(patch: Patch) -> None:
-    """A function or view that is redefined rebuilds nothing."""
+    """Skip the rebuild after a function or view is redefined."""
 
     async def nothing(*_: Any) -> dict[str, str]:
         return {}
@@ -97,4 +97,4 @@ for name, old in (("tasks.candidates", "FOR UPDATE OF t SKIP LOCKED"),
     assert old in text, name
     queries._queries()[name] = text.replace(old, "")
 """
-"""A claim locks no task, and takes a task that another worker has taken meanwhile."""
+"""Claim without locking, so two workers may claim the same task."""

@@ -1,7 +1,7 @@
-"""The first law on tables: each one against its SELECT over the current sources, from scratch.
+"""The first law on tables: each equals its SELECT evaluated from scratch over current sources.
 
-PostgreSQL evaluates the SELECT, but the partitions that it reads are composed key by key from the
-mapping of the simulator.
+PostgreSQL evaluates the SELECT, but the input partitions are composed key by key from the mapping
+of the simulator.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Existing = Mapping[str, set[Key]]
 
 @dataclass(frozen=True)
 class Scratch:
-    """Evaluates the SELECTs of a world into temporary tables, parents first."""
+    """Evaluation of a world's SELECTs into temporary tables, in topological order."""
 
     conn: Connection
     world: TableWorld
@@ -32,7 +32,7 @@ class Scratch:
     existing: Existing
 
     async def check(self) -> None:
-        """Raises Broken for a table that differs. Must run in a transaction of its own."""
+        """Raise Broken for a differing table. Must run in its own transaction."""
         await self.conn.execute(b"SET LOCAL TimeZone = 'UTC'")
         for job in self.world.world.made:
             for output in job.outputs:
@@ -67,7 +67,7 @@ class Scratch:
         )
 
     def _query(self, job: Job, dataset: str, key: Key) -> str:
-        """Return the content of a partition."""
+        """Return the query for the content of a partition."""
         inputs = [
             f"{quoted(read.dataset)} AS (SELECT * FROM {self._relation(read.dataset)}"
             f" WHERE {self._condition(job, read, key)})"

@@ -1,4 +1,4 @@
-"""SELECTs as values, with the input columns that each one names."""
+"""SELECTs as values, with the input columns named by each."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from tests.simulation.dimensions import Space
 
 HOME = "@home"
-"""Stands for the schema of the world in the text of a SELECT."""
+"""Placeholder for the schema of the world in the text of a SELECT."""
 FUNCTION = f"{HOME}.plus"
-"""A user-defined function of one number."""
+"""User-defined function of a number."""
 Kinds = tuple[tuple[str, str], ...]
-"""Columns, each ``id``, ``number`` or ``text``; partition columns are not among them."""
+"""Columns, each ``id``, ``number`` or ``text``; partition columns are not included."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A dataset as SELECTs read it; ``has_ids`` if the column ``id`` is unique."""
+    """A dataset as read by SELECTs; ``has_ids`` if the column ``id`` is unique."""
 
     name: str
     space: Space
@@ -24,15 +24,14 @@ class Shape:
     has_ids: bool = False
 
     def named(self, kind: str) -> list[str]:
-        """Return the columns of a kind."""
         return [name for name, each in self.kinds if each == kind]
 
 
 @dataclass(frozen=True)
 class Select:
-    """A SELECT; ``reads`` are the columns that it names, by dataset.
+    """A SELECT; ``reads`` are the named columns by dataset.
 
-    ``features`` are the parts of the grammar used. A call of a user-defined function counts as
+    ``features`` are the used parts of the grammar. A call of a user-defined function counts as
     reading everything.
     """
 
@@ -42,12 +41,12 @@ class Select:
     features: frozenset[str]
 
     def reads_any(self, dataset: str, columns: frozenset[str] | None) -> bool:
-        """Return whether a change of these columns (None: of rows too) may reach the result."""
+        """Return whether a change of these columns (None: or of rows) may reach the result."""
         if columns is None or "function" in self.features:
             return True
         return not columns.isdisjoint(dict(self.reads).get(dataset, frozenset()))
 
     @property
     def keeps_groups_apart(self) -> bool:
-        """True if ``k`` is returned, and rows come from input rows of the same ``k`` only."""
+        """True if ``k`` is returned, and rows derive only from input rows with the same ``k``."""
         return "k passes" in self.features and "function" not in self.features

@@ -1,4 +1,4 @@
-"""One history of a world of tables: edits, events, plans, runs of the sql operator, deploys."""
+"""History of a world of tables: edits, events, plans, runs of the SQL operator, deploys."""
 
 from __future__ import annotations
 
@@ -61,14 +61,15 @@ _TROUBLE = (
     *("claim", "run", "fail", "rest"),
 )
 _DRILLS = (_TOUCH * 6, _CODE, _TOUCH * 6, _TROUBLE * 2)
-"""Changes of one column by themselves, which reach all that names the column, and nothing else;
-changes of code, of several columns, of an output and of a SELECT, each with a rest of its own;
-interrupted and failed runs.
+"""Drills.
+
+Changes of single columns, which must reach exactly their readers; changes of code, of several
+columns, of an output and of a SELECT, each followed by a rest; interrupted and failed runs.
 """
 
 
 class Simulation:
-    """Edits, planners, workers and deploys of one world, step by step."""
+    """Edits, planners, workers and deploys of a world, step by step."""
 
     def __init__(self, stand: Stand) -> None:
         self.stand = stand
@@ -99,12 +100,12 @@ class Simulation:
     # -- verbs ---------------------------------------------------------------------------------
 
     async def edit(self, dice: Random) -> None:
-        """Change sources; the events come later."""
+        """Change sources, leaving the events for later."""
         for _ in range(dice.choice([1, 1, 2, 3])):
             await self._edit(dice)
 
     async def touch(self, dice: Random) -> None:
-        """Change one column of one row."""
+        """Change a single column of a row."""
         event = await self.edits.touch(dice, await self.stand.existing())
         self.stand.say(f"touch: {brief(event)}", "tables: touch")
         self.unpublished.append(event)
@@ -131,7 +132,7 @@ class Simulation:
         self.unplanned.append(event)
 
     async def plan(self, _: Random) -> None:
-        """Plan everything that is open."""
+        """Plan all open invalidations."""
         self.stand.say("plan")
         await self.stand.engine.plan()
         for event in self.unplanned:
@@ -139,7 +140,6 @@ class Simulation:
         self.unplanned = []
 
     async def claim(self, dice: Random) -> None:
-        """Claim some tasks."""
         await self.workers.claim(dice.choice([1, 2, 5]))
 
     async def run(self, dice: Random) -> None:
@@ -161,7 +161,7 @@ class Simulation:
         await self.workers.run(*chosen, Interrupted(self.stand.engine.database, at, edit))
 
     async def _leased(self, dice: Random) -> tuple[Lease, int] | None:
-        """Take a lease; where none is held, claim a task."""
+        """Take a lease, claiming a task if none is held."""
         if not self.workers.leases:
             await self.workers.claim(1)
         return self.workers.chosen(dice)
@@ -172,19 +172,18 @@ class Simulation:
             await self.workers.crash(dice, *chosen)
 
     async def fail(self, dice: Random) -> None:
-        """Fail an attempt."""
         if chosen := self.workers.chosen(dice):
             await self.workers.fail(chosen[0], "it broke")
 
     async def expire(self, _: Random) -> None:
-        """Lose all leases, though workers may still run their tasks; retry at once."""
+        """Expire all leases, even of workers still running, and make delayed retries due."""
         if await self.stand.engine.rows(_LOSE, self._org):
             async with self.stand.engine.conn() as conn:
                 await reap(conn, self.stand.engine.org)
         await self.stand.engine.rows(_TICK, self._org)
 
     async def damage(self, dice: Random) -> None:
-        """Delete rows of an output by hand, and request its partition."""
+        """Delete rows of an output by hand, and invalidate its partition."""
         job = dice.choice(self.stand.world.world.made)
         name = dice.choice(job.outputs).name
         keys = sorted((await self.stand.existing())[name])
@@ -201,7 +200,7 @@ class Simulation:
         self.unpublished.append(event)
 
     async def redefine(self, dice: Random) -> None:
-        """Redefine the function and the views, and deploy the DAG again."""
+        """Redefine the function and the views, and redeploy the DAG."""
         self._salt += 1
         world, schema = self.stand.world, self.stand.schema
         await self.stand.run(function_of(schema, self._salt))
@@ -214,7 +213,7 @@ class Simulation:
         await self._deploy(dice)
 
     async def deploy(self, dice: Random) -> None:
-        """Deploy other constants in the SELECTs of a job."""
+        """Deploy a job with other constants in its SELECTs."""
         job = dice.choice(self.stand.world.world.made)
         self.stand.say(f"deploy {job.name}", "tables: SELECT changed")
         self.stand.world = self.stand.world.with_salt(job.name, dice.randrange(100))
@@ -233,7 +232,7 @@ class Simulation:
     # -- rest ----------------------------------------------------------------------------------
 
     async def rest(self, dice: Random) -> None:
-        """Come to rest, and check both laws. Raises Broken."""
+        """Complete all work, and check both laws. Raises Broken."""
         self.stand.say("rest", "tables: rests")
         for _ in range(PATIENCE):
             if not await self._drain(dice):
@@ -243,7 +242,7 @@ class Simulation:
         await check_at_rest(self.stand, self.edits.spoken)
 
     async def _drain(self, dice: Random) -> bool:
-        """Do everything that is open once; returns whether there was anything."""
+        """Complete all open work once; returns whether any was found."""
         self.stand.now += 1
         had = bool(self.unpublished or self.unplanned)
         while self.unpublished:
@@ -267,7 +266,7 @@ class Simulation:
 
 
 def history(seed: int) -> list[Step]:
-    """Return the steps of a history; every second one is a drill."""
+    """Return the steps of a history; every second history is a drill."""
     dice = Random(f"table history {seed}")
     verbs = sorted(_WEIGHTS)
     weights = [_WEIGHTS[verb] for verb in verbs]

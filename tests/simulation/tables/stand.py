@@ -1,4 +1,4 @@
-"""A world of tables on a database: its schema, its org with the rights of SQL jobs, and its log."""
+"""A world of tables in a database: its schema, its org with grants for SQL jobs, and its log."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Stand:
     async def begun(database: Database, world: TableWorld, *, is_granted_by_hand: bool) -> Stand:
         """Create the schema and the org of a world, and deploy its DAG.
 
-        The org's jobs are granted the sources one by one, or whatever their DAG file names.
+        The org's jobs are granted the sources individually, or any table named in their DAG file.
         """
         schema = f"sim_{uuid4().hex}"
         async with database.connection() as conn:
@@ -61,7 +61,7 @@ class Stand:
         return stand
 
     async def grant(self) -> None:
-        """Grant what an operator would."""
+        """Grant the rights an operator would grant."""
         if not self.is_granted_by_hand:
             return
         async with self.engine.conn() as conn:
@@ -71,33 +71,31 @@ class Stand:
                 await grant_to_org(conn, self.schema, right)
 
     async def deploy(self, world: TableWorld) -> None:
-        """Deploy the world's DAG."""
         await self.engine.deploy(*dag_jobs(world, self.schema), dag=DAG)
         self.world = world
 
     async def end(self) -> None:
-        """Drop the schema."""
         await self.run(f"DROP SCHEMA {quoted(self.schema)} CASCADE")
 
     def say(self, line: str, count: str | None = None) -> None:
-        """Log a line, and count what it stands for."""
+        """Log a line and increment its counter."""
         self.log.append(f"{self.now:4} {line}")
         if count is not None:
             self.counts[count] += 1
 
     async def run(self, statement: str) -> None:
-        """Run a statement that returns nothing."""
+        """Run a statement without a result."""
         async with self.engine.conn() as conn:
             await conn.execute(statement.encode())
 
     async def table(self, dataset: str) -> list[dict[str, Any]]:
-        """Return the rows of a dataset; none if there is no table."""
+        """Return the rows of a dataset; empty if its table does not exist."""
         name = f"{quoted(self.schema)}.{quoted(dataset)}"
         (found,) = await self.engine.rows("SELECT to_regclass(%s) AS oid", name)
         return [] if found["oid"] is None else await self.engine.rows(f"SELECT * FROM {name}")
 
     async def existing(self) -> dict[str, set[Key]]:
-        """By dataset, the partitions that exist."""
+        """Return the existing partitions by dataset."""
         found: dict[str, set[Key]] = defaultdict(set)
         for row in await self.engine.rows(_EXISTING, self.schema):
             maker = self.world.world.makers[row["name"]]
@@ -105,6 +103,6 @@ class Stand:
         return found
 
     async def versions(self) -> dict[str, UUID]:
-        """By dataset, the version of its content."""
+        """Return the content versions by dataset."""
         rows = await self.engine.rows(_VERSIONS, self.schema)
         return {row["name"]: row["dataset_version"] for row in rows}

@@ -1,4 +1,4 @@
-"""One trial of a world of tables."""
+"""Trial of a world of tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.simulation.tables.stand import Stand
 
 @dataclass
 class TableTrial:
-    """A world of tables and its history, and after `run` the outcome."""
+    """A world of tables with its history, and its outcome after `run`."""
 
     world: TableWorld
     steps: Sequence[Step]
@@ -34,9 +34,9 @@ class TableTrial:
         return TableTrial(table_world(seed), history(seed), is_granted_by_hand)
 
     async def run(self, database: Database) -> TableTrial:
-        """Run the history, in a schema and an org of its own; any error is its failure.
+        """Run the history in a new schema and org, recording any error as its failure.
 
-        The sessions of `database` see a simulated clock, so the trial opens its own.
+        Sessions of `database` use a simulated clock, so the trial opens its own.
         """
         async with await Database.open(database.url) as own:
             stand = await Stand.begun(own, self.world, is_granted_by_hand=self.is_granted_by_hand)
@@ -54,11 +54,11 @@ class TableTrial:
 
     @property
     def law(self) -> str:
-        """The law that was broken, or the kind of the error."""
+        """Return the violated law, or the type of the error."""
         if isinstance(self.failure, Broken):
             return self.failure.law
         return repr(type(self.failure))
 
     def described(self) -> list[str]:
-        """Return a few lines for each job."""
+        """Return a few lines per job."""
         return described(self.world)

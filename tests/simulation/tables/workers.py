@@ -1,4 +1,4 @@
-"""Tasks of the sql operator: claimed, run, cut off in the middle, failed."""
+"""Tasks of the SQL operator: claimed, run, interrupted, failed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.simulation.tables.minimal import Change, Changes, Rows, differing
 from tests.simulation.tables.stand import Stand
 
 STATEMENTS = 8
-"""About the number of statements of a run."""
+"""Approximate number of statements in a run."""
 
 
 class Interrupted(Database):
-    """A database on which something happens before a statement of the next run."""
+    """A database running an action before a statement of the next run."""
 
     def __init__(self, database: Database, at: int, action: Callable[[], Awaitable[None]]) -> None:
         super().__init__(database.url, database._pool)
@@ -34,24 +34,24 @@ class Interrupted(Database):
 
     @asynccontextmanager
     async def foreign_transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection for one transaction that is interrupted."""
+        """Lend a connection for an interrupted transaction."""
         async with super().foreign_transaction() as conn:
             with interrupted(conn, self._at, self._action):
                 yield conn
 
 
 class Workers:
-    """Holds the leases of tasks, and runs them by the operator."""
+    """Held leases, and runs of their tasks by the operator."""
 
     def __init__(self, stand: Stand, changes: Changes) -> None:
         self.stand = stand
         self.changes = changes
         self.leases: list[tuple[Lease, int]] = []
-        """With the time of their claim."""
+        """Leases with the time of their claim."""
         self._content: defaultdict[str, dict[Key, Rows]] = defaultdict(dict)
 
     async def claim(self, limit: int) -> bool:
-        """Claim tasks; each has to have a reason."""
+        """Claim tasks, checking the reason for each."""
         leases = await self.stand.engine.claim(limit)
         for lease in leases:
             self.stand.say(f"claim {called(lease)}", "tables: tasks")
@@ -60,11 +60,11 @@ class Workers:
         return bool(leases)
 
     def chosen(self, dice: Random) -> tuple[Lease, int] | None:
-        """Take one of the leases."""
+        """Take a random lease."""
         return self.leases.pop(dice.randrange(len(self.leases))) if self.leases else None
 
     async def run(self, lease: Lease, claimed: int, database: Database | None = None) -> None:
-        """Run a task to its end, whatever comes of it."""
+        """Run a task to completion or failure."""
         self.stand.say(f"run {called(lease)}")
         engine = self.stand.engine
         context = Context(lease, database or engine.database, engine.org)
@@ -93,7 +93,6 @@ class Workers:
             self.stand.say(f"… died before statement {at}", "tables: died in a run")
 
     async def fail(self, lease: Lease, why: str) -> None:
-        """Record a failed attempt."""
         async with self.stand.engine.conn() as conn:
             try:
                 await fail(conn, self.stand.engine.org, lease, why, retryable=True)
