@@ -1,4 +1,4 @@
-"""What holds after every step, asked in SQL of the tables themselves."""
+"""Invariants checked after every step by SQL on the engine's tables."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ SELECT (SELECT jsonb_agg(jsonb_build_array(law, what)) FROM ({_LAWS}) AS l) AS b
 
 
 class Broken(AssertionError):
-    """A law does not hold; ``law`` names it."""
+    """Violation of a law; ``law`` is its name."""
 
     def __init__(self, law: str, what: object) -> None:
         super().__init__(f"{law}: {what}")
@@ -119,7 +119,7 @@ class Broken(AssertionError):
 
 
 class Invariants:
-    """Remembers what only may rise."""
+    """Invariants, with the last observed values of monotonic quantities."""
 
     def __init__(self, org: UUID, unusable: Collection[int], *, is_mending: bool) -> None:
         self._org = org
@@ -129,7 +129,7 @@ class Invariants:
         self._columns: dict[str, tuple[str, float]] = {}
 
     async def check(self, conn: Connection) -> None:
-        """Raises Broken."""
+        """Check all invariants. Raises Broken."""
         unusable = [str(place) for place in self._unusable]
         given = {"org": self._org, "unusable": unusable, "mends": self._is_mending}
         cursor = await conn.execute(_ALL, given)
@@ -140,7 +140,7 @@ class Invariants:
         _only_rises("content versions only rise", self._before["versions"], row["versions"])
         _moves_when_it_changes(self._columns, row["columns"])
         self._columns = row["columns"]
-        # A deploy hands a cursor on to the job's new row.
+        # A deploy transfers a cursor to the job's new row.
         cursors = self._before["cursors"] | row["cursors"]
         _only_rises("cursors only move forward", self._before["cursors"], cursors)
         _only_rises("positions only move forward", self._before["positions"], row["positions"])

@@ -1,4 +1,4 @@
-"""The second law's measure: what was declared, what came out new, and what each run was for."""
+"""Measure for the second law: declared changes, actual changes, and the reason for each run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from tests.simulation.mapping import Read, needed
 from tests.simulation.world import Columns, Job, Output, Values, World
 
 Dirt = tuple[Columns, Values]
-"""Columns, and the groups of rows, that may come out otherwise."""
+"""Columns and groups of rows with possible changes."""
 
 
 @dataclass(frozen=True)
 class Declared:
-    """At some time, columns of a partition were said to be dirty, of rows in one of some groups.
+    """A declared change of columns of a partition at a time, for rows in any of some groups.
 
-    ``key`` None: of every partition. ``is_of_run``: declared by a completed run of its job.
+    ``key`` None: of every partition. ``is_of_run``: declared by a completed run of the dataset's
+    job.
     """
 
     time: int
@@ -31,9 +32,9 @@ class Declared:
 
 @dataclass(frozen=True)
 class Changed:
-    """At some time, columns of a partition really came out otherwise.
+    """An actual change of columns of a partition at a time.
 
-    ``groups`` are those of the rows that differ, where the engine can be held to them.
+    ``groups`` are the groups of changed rows, where the engine must distinguish them.
     """
 
     time: int
@@ -44,12 +45,12 @@ class Changed:
 
 NONE: Columns = frozenset()
 _ROWS = "rows"
-"""Stands among columns for which rows there are."""
+"""Marker among columns for the set of rows."""
 
 
 @dataclass
 class Ledger:
-    """What was declared, what really came out new, and when each partition was last made."""
+    """Declared and actual changes, and the time of each partition's last run."""
 
     declared: defaultdict[str, list[Declared]] = field(default_factory=lambda: defaultdict(list))
     changed: defaultdict[str, list[Changed]] = field(default_factory=lambda: defaultdict(list))
@@ -57,17 +58,18 @@ class Ledger:
     rewritten: defaultdict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
     made: dict[tuple[Any, Key], int] = field(default_factory=dict)
     unsaid: defaultdict[tuple[str, Key], set[str]] = field(default_factory=lambda: defaultdict(set))
-    """The columns that came out new before anything was said of them."""
+    """Columns changed before any declaration."""
 
     def note_changed(self, output: Output, changed: Changed) -> None:
-        """A partition came out new; what of that is called for is said next."""
+        """Record an actual change; the caller declares its justified part next."""
         self.changed[output.name].append(changed)
         self.unsaid[output.name, changed.key] |= _columns(output, changed.columns)
 
     def declare(self, world: World, output: Output, said: Declared) -> None:
-        """Columns of a made partition are said to be dirty.
+        """Declare columns of a produced partition as changed.
 
-        So are those that others have made of them already, without being called for it.
+        Downstream changes already derived from them, without justification at the time, are
+        declared as well.
         """
         self.declared[output.name].append(said)
         unsaid = self.unsaid[output.name, said.key]
@@ -82,10 +84,10 @@ class Ledger:
     def dirt(
         self, world: World, job: Job, version: Any, keys: Collection[Key]
     ) -> Mapping[str, Dirt] | None:
-        """By output, what a run is due for; None when nothing calls for it.
+        """Return the justified changes of a run by output; None if no change justifies the run.
 
-        Where something does, that is all that may have come out new in front of it, as any plan
-        has to reckon with; whether it has is told by the run.
+        A justified run may change everything a plan must account for upstream; the run itself
+        determines actual changes.
         """
         dirt: dict[str, list[Dirt]] = {output.name: [] for output in job.outputs}
         for key in keys:
@@ -103,9 +105,9 @@ class Ledger:
     def _may_be_new(
         self, world: World, output: Output, since: int, *, is_own: bool = False
     ) -> Dirt | None:
-        """What may come out otherwise for all that was said, wherever it was.
+        """Return the possible changes following from all declarations, regardless of partitions.
 
-        With ``is_own``, declarations by earlier runs of the job are left out.
+        With ``is_own``, declarations by earlier runs of the job are excluded.
         """
         job = world.makers[output.name]
         said = [each for each in self.declared[output.name] if not (is_own and each.is_of_run)]
@@ -148,7 +150,7 @@ class Ledger:
     def _seen_to_change(
         self, world: World, job: Job, read: Read, key: Key, since: int
     ) -> list[Declared]:
-        """Return the changes of a produced input that make an output stale, announced or not."""
+        """Return changes of a produced input which make an output stale, announced or not."""
         if world.makers[read.dataset].is_source:
             return []
         changes = (
@@ -159,7 +161,7 @@ class Ledger:
         return [each for each in changes if self._reaches(world, job, read, key, each)]
 
     def reached(self, world: World, job: Job, dataset: str, said: Collection[Declared]) -> set[Key]:
-        """Return the partitions of a job that read something of a dataset that was declared."""
+        """Return the partitions of a job reading a declared part of a dataset."""
         return {
             key
             for key in universe(job.space)
@@ -179,7 +181,7 @@ class Ledger:
         return bool(needed(read, source, job.space, key, [said.key]))
 
     def _came_out(self, world: World, job: Job, read: Read, key: Key, since: int) -> bool:
-        """Whether anything that it reads of a made dataset, by column, differs from before."""
+        """Return whether any column the job reads from a produced dataset has changed."""
         source = world.makers[read.dataset]
         if source.is_source:
             return True

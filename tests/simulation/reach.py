@@ -1,6 +1,6 @@
-"""How far the simulation reaches: what of all that can be in a world was in one.
+"""Coverage of the simulation: the features of generated worlds and histories.
 
-What a world has is read off it here; what happened in it, its stage has counted.
+Features of a world are derived here, events of a history are counted by its stage.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORLD = (
     "often unchanged",
     "two orgs",
 )
-"""What worlds are to have."""
+"""Required features of worlds."""
 
 HISTORY = (
     *("insert", "update", "delete", "move", "regroup", "burst", "event", "event twice"),
@@ -66,7 +66,7 @@ HISTORY = (
     *("partition came out new in some columns", "skipped"),
     *("partition not reported", "some columns reported", "Full run that found less"),
 )
-"""What is to happen in them."""
+"""Required events of histories."""
 
 TROUBLE = (
     *(f"crash in the middle of {verb}" for verb in ("ingest", "plan", "claim", "finish", "fail")),
@@ -78,7 +78,7 @@ TROUBLE = (
     *("worker died", "failed attempt", "retry", "had to wait and gave up"),
     *("overtaken owner of a stream", "clock jumps ahead", "clock jumps back"),
 )
-"""What is to go wrong. Notifications are not among it: here all of them are lost."""
+"""Required failures. Notifications are not included: here all of them are lost."""
 
 TABLES = tuple(
     f"tables: {name}"
@@ -91,17 +91,17 @@ TABLES = tuple(
         *("content the same", "output damaged by hand", "code redefined", "SELECT changed"),
     )
 )
-"""What is to be in worlds of real tables, and to happen there."""
+"""Required features and events of worlds of real tables."""
 
 PARALLEL = tuple(
     f"parallel: {name}"
     for name in ("event", "engine killed", "worker killed", "lease of a killed worker", "deploy")
 )
-"""What is to happen to processes that run at the same time."""
+"""Required events of concurrent processes."""
 
 
 def features(world: World) -> Counter[str]:
-    """What a world has, once each."""
+    """Return the features of a world, counted once each."""
     found = {*_graph(world)}
     for job in world.jobs:
         found |= {*_cut(job), *_job(job)}
@@ -112,12 +112,12 @@ def features(world: World) -> Counter[str]:
 
 
 def missing(counts: Counter[str], names: Sequence[str] = (*WORLD, *HISTORY, *TROUBLE)) -> list[str]:
-    """What should be reached, and was not."""
+    """Return the required features not covered."""
     return [name for name in names if not counts[name]]
 
 
 def report(counts: Counter[str]) -> list[str]:
-    """How often each was reached, by group."""
+    """Return the number of occurrences per feature, by group."""
     groups = {"worlds": WORLD, "histories": HISTORY, "troubles": TROUBLE}
     groups |= {"tables": TABLES, "parallel": PARALLEL}
     return [
@@ -154,7 +154,7 @@ def _dags(world: World) -> Iterator[str]:
 
 
 def _above(world: World, job: Job) -> set[str]:
-    """The jobs that it depends on."""
+    """Return the jobs upstream of a job."""
     found: set[str] = set()
     for read in job.reads:
         maker = world.makers[read.dataset]
@@ -163,14 +163,14 @@ def _above(world: World, job: Job) -> set[str]:
 
 
 def _is_bottom(world: World, job: Job, above: dict[str, set[str]]) -> bool:
-    """Whether two of its inputs come of the same."""
+    """Return whether two inputs share an upstream job."""
     makers = sorted({world.makers[read.dataset].name for read in job.reads})
     arms = [above[name] for name in makers if above[name]]
     return any(arms[i] & arms[j] for i in range(len(arms)) for j in range(i))
 
 
 def _paths(world: World) -> dict[str, list[str]]:
-    """By job, the longest way down to it."""
+    """Return the longest path from a source to each job."""
     found: dict[str, list[str]] = {}
     for job in world.jobs:
         before = [found[world.makers[read.dataset].name] for read in job.reads]

@@ -1,4 +1,4 @@
-"""The first law's measure: everything made from scratch, and what there has to be of it."""
+"""Measure for the first law: recomputation of everything, and the partitions expected to exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.simulation.rows import Partitions, Rows
 from tests.simulation.world import EVERY, GROUP, Columns, Job, Output, World
 
 Existing = Mapping[str, Collection[Key]]
-"""By dataset, the partitions that exist."""
+"""Existing partitions by dataset."""
 
 
 def make(
@@ -23,7 +23,7 @@ def make(
     data: Callable[[str], Partitions],
     existing: Callable[[str], Collection[Key]],
 ) -> dict[str, Rows]:
-    """The content of an output partition, by output: only what is declared to be read is read."""
+    """Return the content of a partition by output, computed from declared inputs only."""
     read = {
         each.dataset: _read(world, job, each, key, data(each.dataset), existing(each.dataset))
         for each in job.reads
@@ -32,7 +32,7 @@ def make(
 
 
 def reads_any(world: World, job: Job, key: Key, existing: Existing, marked: Existing) -> bool:
-    """Whether an output partition is made of an existing input partition that is marked."""
+    """Return whether an output partition reads an existing, marked input partition."""
     return any(
         not needed(
             read, world.makers[read.dataset].space, job.space, key, existing[read.dataset]
@@ -60,7 +60,7 @@ def _fold(job: Job, output: Output, column: str, key: Key, read: Mapping[str, Pa
 
 
 def _hash(job: Job, output: Output, key: Key, read: Mapping[str, Partitions]) -> int:
-    """A number that changes with anything that is read: no column lineage is declared."""
+    """Return a number depending on the entire input, for jobs without declared column lineage."""
     return crc32(repr((output.name, key, _all_seen(output, EVERY, read))).encode())
 
 
@@ -72,7 +72,7 @@ def _of_row(
     row: Mapping[str, Any],
     read: Mapping[str, Partitions],
 ) -> Any:
-    """A column of one row, from the row itself and all of the other inputs; a window, from all."""
+    """Return a column of a row, from the row and all other inputs; for windows, from all rows."""
     if column == GROUP:
         return row[GROUP]
     own = job.reads[0].dataset
@@ -93,7 +93,7 @@ def _all_seen(output: Output, column: str, read: Mapping[str, Partitions]) -> li
 
 
 def _seen(partitions: Partitions, columns: Columns) -> Any:
-    """What is to be seen of some columns; without any, not even that there are rows."""
+    """Return the content of some columns; without columns, rows are not visible either."""
     if columns is not None and not columns:
         return None
     return [(key, sorted((n, _picked(row, columns)) for n, row in rows.items()))
@@ -123,7 +123,7 @@ def _group(rows: Rows, group: str) -> Rows:
 def recomputed(
     world: World, sources: Mapping[str, Partitions], existing: Existing
 ) -> dict[str, dict[Key, Rows]]:
-    """All partitions that exist, made anew from the sources down."""
+    """Recompute all existing partitions from the sources."""
     made: dict[str, dict[Key, Rows]] = {name: dict(each) for name, each in sources.items()}
     for job in world.jobs:
         for output in job.outputs:
@@ -138,10 +138,10 @@ def recomputed(
 def must_exist(
     world: World, job: Job, existing: Existing, sources: Mapping[str, Partitions]
 ) -> set[Key]:
-    """The partitions that something which exists reaches.
+    """Return the partitions reached by existing inputs.
 
-    An input that leaves an output dimension open reaches what those do that say which keys it
-    has; where there are none, all that bounds allow. What follows rows makes what it finds in them.
+    An input not linked to an output dimension reaches the keys determined by linked inputs, or,
+    without any, all keys within bounds. Jobs following rows produce the groups found in the rows.
     """
     if job.follows and job.space:
         return _groups_found(job, existing, sources)
@@ -169,7 +169,10 @@ def _reached(world: World, job: Job, read: Read, existing: Collection[Key]) -> s
 
 
 def _reached_together(job: Job, reached: Mapping[Read, set[Key]]) -> set[Key]:
-    """What all inputs reach that determine dimensions without an end, if they do so for each."""
+    """Return the partitions reached by all inputs determining unbounded dimensions.
+
+    Empty unless each unbounded dimension is determined by an input.
+    """
     endless = {i for i, d in enumerate(job.space) if not d.is_finite}
     linked = {read: {link.target for link in read.links} & endless for read in reached}
     if set().union(*linked.values()) != endless:
@@ -179,7 +182,7 @@ def _reached_together(job: Job, reached: Mapping[Read, set[Key]]) -> set[Key]:
 
 
 def _is_told(i: int, part: str, read: Read, reached: Mapping[Read, set[Key]]) -> bool:
-    """Whether an input, or else those that say which keys a dimension has, reach this one."""
+    """Return whether the input, or else a linked input, reaches the key of a dimension."""
     if any(link.target == i for link in read.links):
         return True
     others = [r for r in reached if any(link.target == i for link in r.links)]
@@ -193,7 +196,7 @@ def _groups_found(job: Job, existing: Existing, sources: Mapping[str, Partitions
 
 
 def may_exist(world: World, job: Job, existing: Existing) -> set[Key]:
-    """The partitions that are made from something which exists."""
+    """Return the partitions with at least one existing input."""
     keys = {*universe(job.space)}
     if job.is_single_run and is_finite(job.space):
         return keys
@@ -212,9 +215,9 @@ def _ends(read: Read, job: Job) -> bool:
 
 
 def task_waits(world: World, job: Job, keys: Collection[Key], existing: Existing) -> bool:
-    """Whether a task has to wait for inputs of those of its partitions that were never built.
+    """Return whether a task must wait for inputs of never-built partitions.
 
-    One that names none may build any, as long as nothing has been built.
+    A task without named partitions may build any, as long as none has been built.
     """
     there = existing[job.outputs[0].name]
     if keys or there:
@@ -223,7 +226,7 @@ def task_waits(world: World, job: Job, keys: Collection[Key], existing: Existing
 
 
 def _lacks_of_all(world: World, job: Job, read: Read, existing: Collection[Key]) -> bool:
-    """Whether an input lacks what any partition could need; where that has no end, any will do."""
+    """Return whether an input lacks partitions any key requires; if unbounded, any suffices."""
     source, keys = world.makers[read.dataset].space, [*universe(job.space)]
     has_no_end = read.wait_for != "any" and any(
         link.keymap is None
@@ -235,7 +238,7 @@ def _lacks_of_all(world: World, job: Job, read: Read, existing: Collection[Key])
 
 
 def waits(world: World, job: Job, first: Collection[Key], existing: Existing) -> bool:
-    """Whether the first run of these output partitions has to wait for inputs."""
+    """Return whether the first run of these output partitions must wait for inputs."""
     if job.is_single_run:
         return bool(first) and _lack(world, job, first, existing)
     return any(_lack(world, job, [key], existing) for key in first)

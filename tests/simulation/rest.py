@@ -1,4 +1,4 @@
-"""At rest: all that can be done is done, and what is there is what a recompute would give."""
+"""Rest: all possible work is complete, and data equal a recomputation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.simulation.world import Job
 
 PATIENCE = 400
 MENDINGS = 40
-"""Audits until nothing is lost; each may repair no more than the next job downstream."""
+"""Maximum number of audits until nothing is lost; each may repair only the next job downstream."""
 Keys = dict[str, set[Key]]
 
 _UNFINISHED = """
@@ -36,7 +36,7 @@ WHERE t.org_id = %(org)s AND t.status IN ('blocked', 'queued', 'running', 'faile
 
 
 class Rest:
-    """Brings everything to rest and compares it with a recompute of everything."""
+    """Completion of all work, and comparison with a recomputation of everything."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Rest:
         self.declarations = declarations
         self.look = look
         self.is_mending = is_mending
-        """Whether lost partitions are repaired by the audit before the tables are compared."""
+        """Lost partitions are repaired by the audit before tables are compared."""
 
     async def rest(self, dice: Random) -> None:
         self.stage.say("rest", "rests")
@@ -66,7 +66,7 @@ class Rest:
         await self._check()
 
     async def heal(self) -> None:
-        """Mend what failed, and request what was left stale, until nothing is excused."""
+        """Retry failed tasks, and request stale partitions, until no partition is excused."""
         await self._settle()
         await self.approvals.lift_limits()
         await self.people.request_what_was_left()
@@ -81,7 +81,7 @@ class Rest:
         await self._check()
 
     async def _settle(self) -> None:
-        """Drain, and where the audit repairs, repeat both until it finds nothing lost."""
+        """Drain; in repairing trials, alternate with audits until nothing is lost."""
         await self._drain()
         for _ in range(MENDINGS if self.is_mending else 0):
             if not await self._mend():
@@ -91,7 +91,7 @@ class Rest:
             raise Broken("the audit repairs what it finds lost", self.stage.org)
 
     async def _mend(self) -> int:
-        """Invalidate lost partitions; no limit holds the plans that recompute them."""
+        """Invalidate lost partitions, with no limit on the plans recomputing them."""
         org = self.stage.org_context()
         counts: Counts = await self.stage.do("audit", lambda c: audit_all(c, org, mend=True))
         if counts.lost:
@@ -117,7 +117,7 @@ class Rest:
         raise Broken("it never comes to rest", self.stage.org)
 
     async def _audit(self) -> None:
-        """At rest the audit finds nothing lost, and everything partly written stale."""
+        """Check the audit at rest: nothing is lost, and partly written partitions are stale."""
         async with self.stage.connection() as conn:
             slices = [each async for each in audit(conn, self.stage.org_context())]
         stale = [each for found in slices for each in found.stale]
@@ -129,7 +129,7 @@ class Rest:
             raise Broken("the audit lists what was partly written", sorted(unlisted))
 
     def _partly_written(self) -> set[tuple[str, str]]:
-        """Return what has had an attempt, but no completed run, since it was last built."""
+        """Return the partitions with an incomplete attempt since they were last built."""
         found = set()
         for job in self.stage.world.made:
             name = job.outputs[0].name
@@ -150,10 +150,10 @@ class Rest:
         await self._audit()
 
     def _reads_unreported_rows(self, job: Job, key: Key, existing: Keys) -> bool:
-        """Whether an input holds rows that no run has written and no event has reported.
+        """Return whether an input contains rows neither written by a completed run nor reported.
 
-        An attempt left them behind, or somebody edited them and reported the input as wrong only.
-        No run has completed since, because that was canceled, or has failed.
+        An attempt left the rows behind, or an operator edited them and only invalidated the
+        dataset. No run has completed since, because of a cancellation or failure.
         """
         return any(
             recompute.reads_any(self.stage.world, job, key, existing, rows)
@@ -161,7 +161,7 @@ class Rest:
         )
 
     def _check_partition(self, job: Job, key: Key, existing: Keys) -> None:
-        """Compare with a run on the inputs as they are, whatever they ought to be."""
+        """Compare with a run on the current inputs, correct or not."""
         made = recompute.make(self.stage.world, job, key, self.stage.data, existing.__getitem__)
         for name, rows in made.items():
             there = self.stage.data(name)[key]
@@ -187,11 +187,11 @@ class Rest:
                     raise Broken("a partition that cannot be", (output.name, sorted(surplus)))
 
     def _waits(self, job: Job, key: Key, existing: Keys) -> bool:
-        """Whether a first run is not due: what only a run's own finding hits has no task yet."""
+        """Return whether a first run is not due: partitions found by a run have no task yet."""
         return not job.is_source and recompute.waits(self.stage.world, job, [key], existing)
 
     def _bounds(self, job: Job, existing: Keys) -> tuple[set[Key], set[Key]]:
-        """What there must be, and what there may be."""
+        """Return the required and the possible partitions."""
         world = self.stage.world
         if job.is_source:
             name = job.outputs[0].name
@@ -201,7 +201,7 @@ class Rest:
         return must, recompute.may_exist(world, job, existing)
 
     async def _excused(self, existing: Keys) -> Keys:
-        """What is behind failed or waiting tasks; anything else that is unfinished is an error."""
+        """Return partitions behind failed or waiting tasks; other unfinished tasks are an error."""
         excused: Keys = defaultdict(set)
         for job in self.stage.world.made:
             excused[job.name] |= self.stage.decisions.excused(job)

@@ -1,6 +1,6 @@
-"""What all who act in a simulation share: the database, the data, the ledger, and the troubles.
+"""Shared state of all actors in a simulation: database, data, ledger, and interruptions.
 
-The data live here and not in Knockon. Nothing here asks the clock.
+The data are kept here, not in Knockon. Nothing here reads the clock.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ ENGINES = 2
 CRASHES = 0.10
 MEETINGS = 0.10
 STATEMENTS = {"plan": 14, "claim": 9, "finish": 11, "deploy": 40, "ingest": 6, "fail": 12}
-"""About how many a verb has, at most; others have fewer."""
+"""Approximate maximum number of statements by verb; 7 by default."""
 SINGLE_RUN_KEY: Key = ("(single run)",)
-"""Stands for everything that a job makes in one go."""
+"""Key representing the entire output of a single-run job."""
 
 _EXISTING = """
 SELECT c.name, p.partition_key FROM current_datasets c JOIN partition_versions p
@@ -47,15 +47,15 @@ WHERE c.org_id = %(org)s
 
 @dataclass
 class Stage:
-    """A world on a database, in an org of its own."""
+    """A world in a database, in its own org."""
 
     database: Database
     world: World
     org: UUID
     is_calm: bool = False
-    """Whether nothing dies or happens in the middle of a verb, but for what a step asks for."""
+    """No crash or interruption occurs inside a verb unless a step requests it."""
     is_terse: bool = False
-    """Whether workers leave gaps in what they report."""
+    """Workers leave gaps in their reports."""
     log: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     skew: timedelta = timedelta()
@@ -66,39 +66,39 @@ class Stage:
         self.ledger = Ledger()
         self.decisions = Decisions()
         self.batches: dict[UUID, Sequence[SourceEvent]] = {}
-        """By invalidation, the events that were ingested with it."""
+        """Ingested events by invalidation."""
         self.colliding: str | None = None
-        """The verb that something else is to happen in the middle of."""
+        """Verb during which another action is to occur."""
         self.edited: defaultdict[str, set[Key]] = defaultdict(set)
-        """Partitions whose rows something has written since their last run."""
+        """Partitions with rows written outside of a completed run since their last one."""
         self.spilled: defaultdict[str, set[Key]] = defaultdict(set)
-        """Those written by an attempt that never completed: nothing is known of their content."""
+        """Partitions written by an incomplete attempt, with unknown content."""
         self.unannounced: defaultdict[str, set[Key]] = defaultdict(set)
-        """Those edited and not rebuilt since, where no event invalidates their readers."""
+        """Partitions edited and not rebuilt since, without an event invalidating their readers."""
         self.announced: defaultdict[str, set[Key]] = defaultdict(set)
-        """The partitions of sources that planned events have named."""
+        """Partitions of sources named by planned events."""
         self.sources: dict[str, dict[Key, Rows]] = defaultdict(dict)
         self.warehouse: dict[tuple[str, UUID], dict[Key, Rows]] = defaultdict(dict)
         self.versions: dict[str, UUID] = {}
         self.meanwhile: Callable[[Random], Awaitable[None]] | None = None
         self.writes = 0
-        """Moves with everything that may have been written, so that nobody looks in vain."""
+        """Counter of possible writes, to avoid useless queries."""
         self.note_invalidations: Callable[[], Awaitable[None]] = nothing_to_note
         self._existing: tuple[int, dict[str, set[Key]]] | None = None
         self._depth = 0
 
     def data(self, dataset: str) -> Partitions:
-        """What is there of a dataset now."""
+        """Return the current content of a dataset."""
         if self.world.makers[dataset].is_source:
             return self.sources[dataset]
         return self.warehouse[dataset, self.versions[dataset]]
 
     def org_context(self, dice: Random | None = None) -> OrgContext:
-        """One of the engines."""
+        """Return the context of an engine."""
         return self.org_contexts[dice.randrange(ENGINES) if dice else 0]
 
     def say(self, line: str, count: str | None = None) -> None:
-        """Write it into the log; what is counted shows how far the simulation reaches."""
+        """Log a line; counted lines measure the coverage of the simulation."""
         self.log.append(f"{self.now:4} {'    ' * self._depth}{line}")
         if count is not None:
             self.counts[count] += 1
@@ -110,13 +110,13 @@ class Stage:
             yield conn
 
     async def rows(self, statement: str, **params: Any) -> list[dict[str, Any]]:
-        """Look into the tables."""
+        """Run a query."""
         async with self.connection() as conn:
             cursor = await conn.execute(statement.encode(), {"org": self.org, **params})
             return await cursor.fetchall()
 
     async def existing(self) -> dict[str, set[Key]]:
-        """By dataset, the partitions that exist."""
+        """Return the existing partitions by dataset."""
         if self._existing is None or self._existing[0] != self.writes:
             self._existing = self.writes, await self._look_what_exists()
         return self._existing[1]
@@ -132,7 +132,7 @@ class Stage:
     # -- verbs and their troubles --------------------------------------------------------------
 
     async def do(self, name: str, verb: Verb[T], dice: Random | None = None) -> T:
-        """Do a verb; with dice it may die on its way (Crash), or have something happen inside."""
+        """Run a verb; with dice it may crash, or be interrupted by another action."""
         self.now += 1
         self.writes += 1
         try:
@@ -156,7 +156,7 @@ class Stage:
             return await verb(conn)
 
     async def _dying(self, conn: Connection, name: str, verb: Verb[T], at: int) -> T:
-        """Die before a statement, or after the commit where the verb has not so many."""
+        """Die before a statement, or after the commit if the verb has fewer statements."""
 
         async def crash() -> None:
             self.counts[f"crash in the middle of {name}"] += 1
@@ -168,7 +168,7 @@ class Stage:
         raise AnswerLost(answer)
 
     async def _meet(self, name: str, dice: Random) -> None:
-        """Have somebody else do something in the middle of a verb."""
+        """Run another actor's action in the middle of a verb."""
         assert self.meanwhile is not None
         self.say(f"in the middle of {name}:", f"meeting in the middle of {name}")
         self._depth += 1
@@ -181,7 +181,7 @@ class Stage:
 
     @asynccontextmanager
     async def surviving(self) -> AsyncIterator[None]:
-        """Whatever dies or has to wait in here, the rest goes on."""
+        """Continue after a crash or a lock timeout in the block."""
         try:
             yield
         except AnswerLost:
@@ -192,9 +192,9 @@ class Stage:
             self.say("… had to wait for somebody else, and gave up", "had to wait and gave up")
 
     def remember(self, invalidations: Iterable[UUID], events: Sequence[SourceEvent]) -> None:
-        """Keep the events that invalidations were written for."""
+        """Record the events behind invalidations."""
         self.batches.update(dict.fromkeys(invalidations, events))
 
 
 async def nothing_to_note() -> None:
-    """Stand in until the simulation is complete."""
+    """Placeholder until the simulation is complete."""

@@ -1,7 +1,6 @@
-"""What workers do: claim, read, finish or fail; freeze, die, and come back.
+"""Workers: claim, read, complete or fail; freeze, die, and return.
 
-A run reads its inputs when its dice say so, and what it made is there once its completion was
-accepted.
+A run reads its inputs at a random time, and its output exists once the completion is accepted.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ WHERE org_id = %(org)s AND id = %(id)s AND lease_token = %(token)s AND status = 
 
 @dataclass(eq=False)
 class Run:
-    """A lease in a worker's hands; ``content`` is what it has made, once it has read."""
+    """A lease held by a worker; ``content`` is the output, computed after reading."""
 
     lease: Lease
     job: Job
@@ -48,26 +47,26 @@ class Run:
     content: Content | None = None
     newest: int | None = None
     misled: set[Key] = field(default_factory=set)
-    """The partitions made of rows that were edited, where the input is reported wrong only.
+    """Partitions built from edited rows invalidated, but not reported as rewritten.
 
-    Its rebuild restores the content that the engine has recorded, which is no change to it.
+    Rebuilding the input restores the content recorded by the engine, so the engine finds no change.
     """
     gaps: Gaps = field(default_factory=Gaps)
 
 
 class Workers:
-    """Three of them, with ``runs`` in their hands."""
+    """Three workers and their current ``runs``."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.runs: list[Run] = []
         self.is_hopeless = False
         self._attempted: set[tuple[UUID, Key]] = set()
-        """The partitions of output versions that an attempt has had without completing since."""
+        """Partitions of output versions with an attempt not yet followed by a completed run."""
         self._without_columns: set[tuple[str, Key]] = set()
-        """The partitions whose last run did not report fingerprints of all columns."""
+        """Partitions whose last run did not report fingerprints of all columns."""
         self._read_up_to: dict[UUID, int] = {}
-        """By output version of a job that follows rows, the newest row its runs have reported."""
+        """Newest row reported by runs, by output version of jobs following rows."""
 
     # -- claim ---------------------------------------------------------------------------------
 
@@ -106,12 +105,13 @@ class Workers:
         self.runs.append(run)
 
     def _justified(self, lease: Lease, job: Job) -> Mapping[str, Dirt]:
-        """Minimal: something that it reads was declared changed since it was last made.
+        """Return the justified changes of a run; raise Broken for an unjustified run (second law).
 
-        Or an attempt since may have written a part of it.
+        Inputs must have declared changes since the last run, or an attempt since then may have
+        written part of the output.
         """
         if not lease.partitions:
-            # Nothing is known of it yet, nor whether it would come out new: it may find something.
+            # An unknown set of partitions may include new content, so any change is justified.
             return {output.name: (None, None) for output in job.outputs}
         keys = [SINGLE_RUN_KEY] if job.is_single_run else keys_of(job, lease.partitions)
         version = lease.outputs[0].version
@@ -131,12 +131,12 @@ class Workers:
             raise Broken("a first run that should have waited for its inputs", called(run.lease))
 
     def is_partly_written(self, version: UUID, key: Key) -> bool:
-        """Return whether a built partition has had an attempt that no completed run followed."""
+        """Return whether a built partition has had an attempt not followed by a completed run."""
         subject = version, key
         return subject in self._attempted and subject in self.stage.ledger.made
 
     def _count_on_writes(self, lease: Lease) -> None:
-        """After an attempt that did not complete, anything may be in the partitions it had."""
+        """Treat the partitions of an incomplete attempt as having unknown content."""
         job, version = self.stage.world.by_name[lease.job.name], lease.outputs[0].version
         keys = [SINGLE_RUN_KEY] if job.is_single_run else keys_of(job, lease.partitions)
         for key in () if job.writes_with_its_completion else keys:
@@ -147,7 +147,7 @@ class Workers:
             self._attempted.add((version, key))
 
     def _check_cursor(self, run: Run) -> None:
-        """A run follows on from what runs of the same output version have read."""
+        """Check for a cursor no newer than the rows read by runs of the same output version."""
         read = self._read_up_to.get(run.lease.outputs[0].version)
         for cursor in run.lease.cursors.values() if run.job.follows else ():
             if read is None or int(cursor) > read:
@@ -161,7 +161,7 @@ class Workers:
             await self._content(dice.choice(self.runs))
 
     async def _content(self, run: Run) -> Content:
-        """Read once, whenever that is; a run that is asked again gives what it has read."""
+        """Read once, at any time; later calls return the same content."""
         if not self.stage.world.makers.keys() >= {read.dataset for read in run.job.reads}:
             self.stage.say(f"a deploy has taken away what {called(run.lease)} reads")
             return defaultdict(dict)
@@ -196,7 +196,7 @@ class Workers:
             run.content[dataset.name][key] = {**before, **rows} if run.job.append else rows
 
     def _followed(self, run: Run) -> Partitions:
-        """The rows that a lease says: those behind the cursor, those of filters, or all."""
+        """Return the rows named by a lease: newer than the cursor, matching filters, or all."""
         read = run.job.reads[0]
         source = run.world.makers[read.dataset]
         (followed,) = (each for each in run.lease.job.inputs if each.cursor is not None)
@@ -220,7 +220,7 @@ class Workers:
         if any(not each for each in filters):
             run.newest = max(_ids(data), default=None)
         elif None not in filters:
-            # Of what it read again it tells something too, which is no news.
+            # The report also includes a cursor for rows read again, which must not advance.
             run.newest = min((n for n in _ids(read_now) if n <= cursor), default=None)
         return read_now
 
@@ -258,7 +258,7 @@ class Workers:
                 raise Broken("a good lease was refused", called(run.lease)) from None
         except AnswerLost:
             self._accepted(run, content)
-            self.runs.append(run)  # which sends it again, and is refused
+            self.runs.append(run)  # sent again later, and refused
             raise
         except (Crash, psycopg.errors.LockNotAvailable):
             self.runs.append(run)
@@ -267,7 +267,7 @@ class Workers:
             self._accepted(run, content)
 
     async def _misreport(self, job: Job, completion: Completion) -> None:
-        """Report what the task has not produced; the report is refused as a whole."""
+        """Report an output not produced by the task, and check for refusal of the report."""
         org, false = self.stage.org_context(), falsified(job, completion, self.stage.now)
         try:
             await self.stage.do("misreport", lambda conn: complete(conn, org, false))
@@ -279,7 +279,7 @@ class Workers:
         raise Broken("a false report was accepted", called(completion.lease))
 
     def _accepted(self, run: Run, content: Content) -> None:
-        """What an accepted run made is there now; what came out new is remembered."""
+        """Store the output of an accepted run, and record its changes."""
         ledger, now = self.stage.ledger, self.stage.now
         versions = {dataset.name: dataset.version for dataset in run.lease.outputs}
         for output in run.job.outputs:
@@ -311,9 +311,9 @@ class Workers:
             self.stage.decisions.misled(run.job, run.misled, now)
 
     def _unattributed(self, run: Run, output: Output, made: Partitions) -> set[Key]:
-        """Return the partitions made of edited rows whose changed columns are not reported.
+        """Return partitions built from edited rows whose changed columns are not reported.
 
-        A fingerprint of the whole counts as a change of what the plan propagated, and that does not
+        A change of the whole fingerprint is attributed to the propagated columns, which do not
         include the edit.
         """
         if not run.misled:
@@ -326,7 +326,7 @@ class Workers:
         }
 
     def _note_gaps(self, run: Run, output: Output, made: Partitions) -> None:
-        """Remember the partitions that the next run cannot be compared with, or not by column."""
+        """Record partitions the next run cannot be compared with, in full or by column."""
         for key in made:
             partition = output.name, key
             if run.gaps.is_incomparable(partition):
@@ -340,7 +340,7 @@ class Workers:
     def _changes(
         self, run: Run, output: Output, there: Partitions, made: Partitions
     ) -> Iterator[Changed]:
-        """What the engine can know to have come out new, by partition, and by column if told."""
+        """Yield the changes visible to the engine, by partition, and by column if reported."""
         for key, rows in made.items():
             telling = self._telling(run, (output.name, key))
             columns = self._differing(telling, output, key, there.get(key), rows)
@@ -357,7 +357,7 @@ class Workers:
                 yield Changed(self.stage.now, key, None, of)
 
     def _telling(self, run: Run, partition: tuple[str, Key]) -> Telling:
-        """How a partition compares with the run before: by column only if both name them all."""
+        """Return the detail of a comparison: by column only if both runs report all columns."""
         telling = run.gaps.telling(run.job, partition)
         is_coarse = telling is Telling.COLUMNS and partition in self._without_columns
         return Telling.WHOLE if is_coarse else telling
@@ -365,10 +365,10 @@ class Workers:
     def _differing(
         self, telling: Telling, output: Output, key: Key, before: Rows | None, after: Rows
     ) -> Columns:
-        """The columns that differ; None: all of them, and then rows may have come or gone.
+        """Return the changed columns; None: all, possibly including rows.
 
-        What other hands have rewritten meanwhile nobody has seen. Nor does one fingerprint show
-        how a partition differs from what a decision left as it was.
+        A partition rewritten by hand has no base for comparison, and a whole fingerprint does not
+        attribute differences left by an operator's decision.
         """
         if key in self.stage.decisions.unverified[output.name] and telling is Telling.WHOLE:
             self.stage.edited[output.name].add(key)
@@ -383,7 +383,7 @@ class Workers:
     def _groups_differing(
         self, telling: Telling, output: Output, key: Key, before: Rows | None, after: Rows
     ) -> Values:
-        """The groups of rows to which the engine has to keep the readers' runs."""
+        """Return the groups of changed rows to which the engine must limit downstream runs."""
         is_open = key in self.stage.decisions.unverified[output.name]
         if is_open or telling is Telling.NOTHING:
             return None
@@ -407,7 +407,7 @@ class Workers:
                 self.stage.say("… lease lost")
 
     async def give_up(self, dice: Random) -> None:
-        """Fail so that no further attempt is made."""
+        """Fail an attempt without further retries."""
         self.is_hopeless = True
         try:
             await self.fail(dice)
@@ -415,7 +415,7 @@ class Workers:
             self.is_hopeless = False
 
     async def spill(self, dice: Random) -> None:
-        """A worker dies in the middle of its writes, or fails; rows of any kind are left behind."""
+        """Die or fail in the middle of writing, leaving arbitrary rows behind."""
         if not self.runs:
             return
         run = dice.choice(self.runs)
@@ -437,13 +437,13 @@ class Workers:
             await self.fail(dice)
 
     async def vanish(self, dice: Random) -> None:
-        """A worker dies without a word."""
+        """Die without reporting."""
         if self.runs:
             run = self.runs.pop(dice.randrange(len(self.runs)))
             self.stage.say(f"{run.lease.worker_id} dies over {called(run.lease)}", "worker died")
 
     async def heartbeat(self, dice: Random) -> None:
-        """A worker that hears that its lease is lost stops; one that does not goes on."""
+        """Send a heartbeat; a worker stops after losing its lease, if the heartbeat succeeds."""
         if self.runs:
             run = dice.choice(self.runs)
             alive = await self.stage.do("heartbeat", lambda c: heartbeat(c, [run.lease], 30), dice)
@@ -461,12 +461,12 @@ def _half_written(dice: Random, job: Job, rows: Rows) -> Rows:
 
 
 def keys_of(job: Job, texts: Sequence[str]) -> list[Key]:
-    """The keys that texts name."""
+    """Return the keys named by texts."""
     return [key for each in texts for key in sorted(read_text(job.space, each))]
 
 
 def called(lease: Lease) -> str:
-    """A lease in few words."""
+    """Return a lease as a short text."""
     return f"{lease.job.name}[{','.join(lease.partitions)}]"
 
 

@@ -1,6 +1,6 @@
-"""A world as plain values: datasets cut in partitions, and jobs that read and make them.
+"""A world as plain values: partitioned datasets, and jobs reading and producing datasets.
 
-Here stands what the engine is held against, so it shares no code with it.
+The engine is compared with this model, so no code is shared with it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from tests.simulation.dimensions import Space
 from tests.simulation.mapping import Read
 
 Columns = frozenset[str] | None
-"""Columns of a dataset; None: all of them, and the rows too."""
+"""Columns of a dataset; None: all columns and also rows."""
 Values = frozenset[str] | None
-"""Values of ``g`` that the rows have which are meant; None: any."""
+"""Values of ``g`` in the selected rows; None: any."""
 
 EVERY = "*"
 ADDED = "w"
-"""The column that deploys add to sources and remove again."""
+"""Column added to sources, and removed again, by deploys."""
 GROUP = "g"
-"""The column that rows are grouped by, where a dataset has one."""
+"""Grouping column, in datasets with groups of rows."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """``lineage``: output column or '*' → (dataset, column)s; None: nothing is said."""
+    """An output; ``lineage`` maps columns or '*' to (dataset, column) pairs. None: not declared."""
 
     name: str
     columns: tuple[str, ...]
@@ -37,14 +37,14 @@ class Output:
         return None if self.lineage is None else dict(self.lineage)
 
     def reads(self, dataset: str, column: str) -> Columns:
-        """The columns of an input that one column of this output comes from, by what is said."""
+        """Return the input columns from which an output column derives, by declaration."""
         if not self._speaks_of(dataset):
             return None
         pairs = (*self.told.get(column, ()), *self.told.get(EVERY, ()))
         return frozenset(c for d, c in pairs if d == dataset)
 
     def dirtied(self, dataset: str, dirty: Columns) -> Columns:
-        """The columns that may come out otherwise when those of an input are dirty."""
+        """Return the columns possibly changed by a change of an input's columns."""
         if dirty is None or not self._speaks_of(dataset):
             return None
         hit = {
@@ -59,12 +59,13 @@ class Output:
 
 @dataclass(frozen=True)
 class Job:
-    """A source when it reads nothing. Its values are hashes modulo ``coarse``: few come out new.
+    """A job, or a source if it has no reads.
 
-    ``kind`` says what it makes: one row of all that a partition reads (``fold``); for each row of
-    its first input one of the same id (``rows``), which may look at its neighbours (``window``).
-    ``grows``: the rows of a source are added and edited, but never go, nor leave their group.
-    ``finds_less``: whether a partition has anything in it depends on what is read.
+    Values are hashes modulo ``coarse``: with a small modulus few change. ``kind``: a single row
+    computed from everything a partition reads (``fold``), or a row for each row of the first input,
+    with the same id (``rows``), possibly depending on neighboring rows (``window``). ``grows``:
+    rows of a source are inserted and updated, but never deleted or regrouped. ``finds_less``:
+    depending on its inputs, a partition may be empty.
     """
 
     name: str
@@ -92,7 +93,7 @@ class Job:
 
     @property
     def is_single_run(self) -> bool:
-        """Whether it makes everything in one go."""
+        """Return whether all partitions are built in a single run."""
         return self.strategy != "PerPartition"
 
     @property
@@ -101,14 +102,14 @@ class Job:
 
     @property
     def has_rows(self) -> bool:
-        """Whether what it makes has rows with ids of their own."""
+        """Return whether output rows have ids."""
         return self.is_source or self.kind != "fold"
 
     @property
     def writes_with_its_completion(self) -> bool:
-        """Whether it is an SQL job: an attempt that does not complete leaves nothing behind.
+        """Return whether an SQL job is simulated: an incomplete attempt leaves no writes behind.
 
-        Its lineage is declared, since nothing is to be derived from its SQL.
+        Lineage is declared, since none can be derived from the SQL of simulated jobs.
         """
         is_declared = all(output.lineage is not None for output in self.outputs)
         return not self.is_source and is_declared and self.salt % 5 < 2
@@ -118,13 +119,13 @@ class Job:
         return self.salt % 3
 
     def keeps_rows_apart(self, read: Read) -> bool:
-        """Whether rows of different groups stay different rows of theirs on their way through."""
+        """Return whether rows of different groups remain separate in the output."""
         return self.kind == "rows" and read == self.reads[0] and GROUP in self.outputs[0].columns
 
 
 @dataclass(frozen=True)
 class World:
-    """Jobs, parents first."""
+    """Jobs in topological order."""
 
     jobs: tuple[Job, ...]
 
@@ -134,7 +135,7 @@ class World:
 
     @cached_property
     def makers(self) -> dict[str, Job]:
-        """By dataset, the job that makes it."""
+        """Return the producing jobs by dataset."""
         return {output.name: job for job in self.jobs for output in job.outputs}
 
     @property
@@ -153,7 +154,7 @@ class World:
         return [job for job in self.jobs if any(read.dataset == dataset for read in job.reads)]
 
     def leaves(self) -> list[Job]:
-        """Jobs that nobody reads."""
+        """Return the jobs without readers."""
         read = {read.dataset for job in self.jobs for read in job.reads}
         return [job for job in self.jobs if read.isdisjoint(o.name for o in job.outputs)]
 
@@ -164,14 +165,14 @@ class World:
         return World(tuple(job if each.name == job.name else each for each in self.jobs))
 
     def with_dag(self, dag: str, other: World) -> World:
-        """With a DAG as another world has it."""
+        """Return a copy with a DAG as defined in another world."""
         jobs = [job for job in self.jobs if job.dag != dag]
         jobs += [job for job in other.jobs if job.dag == dag]
         return World(parents_first(jobs))
 
 
 def parents_first(jobs: Sequence[Job]) -> tuple[Job, ...]:
-    """Sort jobs so that each comes after those that make what it reads."""
+    """Sort jobs topologically."""
     made_here = {output.name for job in jobs for output in job.outputs}
     ordered: list[Job] = []
     made: set[str] = set()
