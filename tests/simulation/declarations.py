@@ -1,7 +1,7 @@
-"""Declarations: when the engine has planned an event, its scope counts as changed.
+"""Declarations: once the engine has planned an event, its scope counts as changed.
 
-The engine's rows give the time of planning only. The scope comes from the event as it was
-published, so an engine that widens or narrows an invalidation is measured against the history.
+The engine's rows determine only the time of planning. The scope comes from the published event, so
+invalidations widened or narrowed by the engine are measured against the history.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WHERE i.org_id = %(org)s AND i.reason = 'found' AND i.plan_id IS NOT NULL
 
 
 class Declarations:
-    """Hand planned events to the ledger, and note the announced partitions of sources."""
+    """Record planned events in the ledger, and the announced partitions of sources."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -48,7 +48,7 @@ class Declarations:
         self._found_rejected: set[UUID] = set()
 
     async def note(self) -> None:
-        """Declare everything that has been planned or is pending approval since the last call."""
+        """Declare the events planned or pending approval since the last call."""
         if self.stage.writes == self._noted:
             return
         self._noted = self.stage.writes
@@ -70,7 +70,7 @@ class Declarations:
                 self._reject_found(row)
 
     def _declare_found(self, row: dict[str, Any]) -> None:
-        """A run may announce its own change after its readers have run; only a real one counts."""
+        """Declare a real change announced by a run, possibly after its readers have run."""
         maker, ledger = self.stage.world.makers.get(row["name"]), self.stage.ledger
         if maker is None:
             return
@@ -83,7 +83,7 @@ class Declarations:
                 changes.append(replace(latest, time=self.stage.now))
 
     def _reject_found(self, row: dict[str, Any]) -> None:
-        """The readers of a change that a run has announced stay stale by decision."""
+        """Leave readers of a change announced by a run stale, by decision."""
         maker = self.stage.world.makers.get(row["name"])
         if maker is not None:
             keys = read_text(maker.space, row["partition_key"] if maker.space else "*")
@@ -97,7 +97,7 @@ class Declarations:
             return
         named = {key for event in events for key in _named(maker, event)}
         if row["partition_key"] is not None and maker.space:
-            # Taken in before a deploy, it means no partition that the deploy made possible.
+            # An event ingested before a deploy does not cover partitions added by the deploy.
             named &= read_text(maker.space, row["partition_key"])
         is_new = not named <= known
         for event in events:
@@ -106,7 +106,7 @@ class Declarations:
             self.stage.announced[maker.outputs[0].name] |= named if maker.is_source else set()
 
     def _declare(self, maker: Job, event: SourceEvent, *, is_new: bool) -> None:
-        """All columns of new partitions count as changed."""
+        """Declare an event, with all columns of new partitions changed."""
         name, ledger, now = event.dataset, self.stage.ledger, self.stage.now
         columns = None if event.columns is None or is_new else frozenset(event.columns)
         keys = _meant(maker, event)
@@ -127,7 +127,7 @@ class Declarations:
             self.stage.decisions.unverified[name] |= rewritten
 
     def _reject(self, maker: Job, event: SourceEvent) -> None:
-        """Leave stale what a rejected plan would have recomputed directly."""
+        """Leave stale the partitions a rejected plan would have recomputed directly."""
         keys = _meant(maker, event)
         if maker.is_source or event.reason == "rewritten":
             if maker.is_source:
@@ -140,13 +140,13 @@ class Declarations:
             self._leave_edits(maker, left)
 
     def _leave_edits(self, maker: Job, left: set[Key]) -> None:
-        """Excuse the readers of rows that were edited, as nothing is to rebuild or report them."""
+        """Excuse readers of edited rows, since no run or event will rebuild or report them."""
         for output in maker.outputs:
             edited = self.stage.edited[output.name] & left
             self.stage.spilled[output.name] |= edited
 
     def _leave_readers(self, dataset: str, keys: Iterable[Key | None], of: Values) -> None:
-        """Leave stale what reads these partitions, in rows of some groups."""
+        """Leave readers of the partitions stale, for rows in some groups."""
         world, stage = self.stage.world, self.stage
         said = [Declared(stage.now, key, None, of) for key in keys]
         for job in world.readers(dataset):
@@ -157,7 +157,7 @@ class Declarations:
 def _stood_for(
     row: dict[str, Any], maker: Job, events: Sequence[SourceEvent]
 ) -> Sequence[SourceEvent]:
-    """Return the events of a batch behind an invalidation; all on its dataset if none matches."""
+    """Return the events behind an invalidation; all events of its dataset if none matches."""
     concerned = [event for event in events if event.dataset == row["name"]]
     return [event for event in concerned if _is_behind(row, maker, event)] or concerned
 
@@ -179,9 +179,9 @@ def _is_behind(row: dict[str, Any], maker: Job, event: SourceEvent) -> bool:
 
 
 def _named(maker: Job, event: SourceEvent) -> set[Key]:
-    """Return the partitions that an event names; none where it means the whole dataset.
+    """Return the partitions named by an event; empty if the whole dataset is meant.
 
-    A row filter on a partition column names partitions, too, and some of them may be new.
+    A row filter on a partition column also names partitions, possibly new.
     """
     if not maker.space:
         return {()}
@@ -192,15 +192,15 @@ def _named(maker: Job, event: SourceEvent) -> set[Key]:
 
 
 def _groups(event: SourceEvent) -> Values:
-    """Return the groups whose rows an event means; None: any.
+    """Return the groups of an event's rows; None: any.
 
-    A condition on a changed column is dropped, since it may not hold for the value before.
+    A condition on a changed column is dropped, since it may not hold for the previous value.
     """
     return None if GROUP in (event.columns or ()) else groups(event.rows)
 
 
 def _meant(maker: Job, event: SourceEvent) -> Sequence[Key | None]:
-    """Return the partitions that may hold changed rows; None stands for all there are."""
+    """Return the partitions possibly containing changed rows; None stands for all existing ones."""
     named: Iterable[Key] = _named(maker, event)
     if event.partitions is None and maker.space:
         if event.rows is None:

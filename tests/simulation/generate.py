@@ -1,4 +1,4 @@
-"""Worlds that nobody wrote by hand: all of one out of one seed."""
+"""Random worlds, each from a single seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EIGHT_RANGES = (Dimension("n", "range", size=10, bounds=(0, 8)),)
 
 
 def another_job(dice: Random, world: World) -> Job:
-    """A job that reads what is there."""
+    """Return a job reading existing datasets."""
     times = (d.anchor for job in world.jobs for d in job.space if d.kind == "time")
     alphabet = world.sources[0].alphabet
     maker = Maker(dice, Cutter(dice, "UTC", next(times, ANCHORS["UTC"]), alphabet))
@@ -27,7 +27,7 @@ def another_job(dice: Random, world: World) -> Job:
 
 @dataclass
 class Maker:
-    """Makes worlds and further jobs for them."""
+    """Generator of worlds and of additional jobs."""
 
     dice: Random
     cutter: Cutter
@@ -46,7 +46,7 @@ class Maker:
         return World(tuple(jobs))
 
     def ladder(self, rungs: int) -> World:
-        """Diamonds, each below the last."""
+        """Return a series of diamonds, each below the last."""
         jobs = [self.source(0, "one")]
         for n in range(rungs):
             top = jobs[-1]
@@ -61,8 +61,10 @@ class Maker:
         return World(tuple(jobs))
 
     def picky(self, space: Space | None = None) -> World:
-        """A job reads a source by column, and what came of it, which may be as it was; readers of a
-        column or two stand below. Most tell only in all whether theirs came out new.
+        """Return a job reading columns of a source and a possibly unchanged result, with its
+        readers.
+
+        Readers of one or two columns follow. Most jobs report only a fingerprint of the whole.
         """
         source = replace(self.source(0, "one"), tells_columns=True, grows=False)
         space = self.dice.choice([(), (), source.space]) if space is None else space
@@ -81,7 +83,7 @@ class Maker:
         return World(tuple(jobs))
 
     def forked(self, columns: int = 2, space: Space | None = None) -> World:
-        """A job makes each column from one of a source, and readers below take one column each."""
+        """Return a job deriving each column from a source column, with a reader per column."""
         named = COLUMNS[:columns]
         source = replace(self.source(0, "one"), tells_columns=True, grows=False)
         space = self.dice.choice([(), (), source.space]) if space is None else space
@@ -92,7 +94,7 @@ class Maker:
         return World((source, fork, *arms, below))
 
     def damped(self, space: Space | None = None) -> World:
-        """A chain, mostly of SQL jobs, below a job whose results are always the same."""
+        """Return a chain, mostly of SQL jobs, below a job whose output never changes."""
         source = self.source(0, "one")
         space = self.dice.choice([(), (), (), source.space]) if space is None else space
         source = replace(source, space=space)
@@ -104,13 +106,13 @@ class Maker:
         return World(tuple(jobs))
 
     def bounded(self) -> World:
-        """A source whose partitions have an end, for two readers."""
+        """Return a source with bounded partitions and two readers."""
         source = replace(self.source(0, "one"), space=(self.cutter.ending(),))
         jobs = [source, self._straight(1, [source]), self.job(2, "one", [source])]
         return World(tuple(jobs))
 
     def joined(self) -> World:
-        """A job reads a partition of one source, and a column or two of another in full."""
+        """Return a job reading a partition of a source, and a column or two of all of another."""
         source = replace(self.source(0, "one"), tells_columns=True, grows=False)
         cut = replace(source, space=EIGHT_RANGES, outputs=(Output("s0", COLUMNS[:2]),))
         whole = replace(source, name="src1", space=(), outputs=(Output("s1", COLUMNS[:2]),))
@@ -119,7 +121,7 @@ class Maker:
         return World((cut, whole, replace(job, reads=(*job.reads, whole_read("s1")))))
 
     def beside(self) -> World:
-        """A job reads what another makes of a source, and a second source."""
+        """Return a job reading a second source and the output of a job over the first."""
         source = replace(self.source(0, "one"), space=(), tells_columns=True, grows=False)
         one = replace(source, outputs=(Output("s0", COLUMNS[:2]),))
         other = replace(source, name="src1", outputs=(Output("s1", COLUMNS[:2]),))
@@ -131,7 +133,7 @@ class Maker:
         return World((one, other, upper, lower))
 
     def windowed(self) -> World:
-        """A window and the last of the partitions of a copy of a source."""
+        """Return readers of a window, and of the last partition, of a copy of a source."""
         source = replace(self.source(0, "one"), space=EIGHT_RANGES, tells_columns=True, grows=False)
         copy = self._straight(1, [source])
         spec = {"n": {"from": "n", "window": [-1, 1]}}
@@ -147,7 +149,7 @@ class Maker:
         return World((source, *made))
 
     def grouped(self, kind: str = "rows") -> World:
-        """A job reads rows by group from one job, and in full what another always makes alike."""
+        """Return a job reading rows of a job by group, and all of another job's constant output."""
         source = replace(self.source(0, "one"), space=(), tells_columns=True, grows=False)
         by_group = replace(source, outputs=(Output("s0", (*COLUMNS[:2], GROUP)),))
         other = replace(source, name="src1", outputs=(Output("s1", COLUMNS[:2]),))
@@ -184,9 +186,9 @@ class Maker:
         )
 
     def job(self, n: int, dag: str, among: Sequence[Job]) -> Job:
-        """A job that reads one to three datasets of these."""
+        """Return a job reading one to three of the given jobs' datasets."""
         count = min(len(among), self.dice.choice([1, 1, 2, 2, 3]))
-        # The younger are likelier to be read: that makes chains and ladders, not only fans.
+        # Newer datasets are read more often, which gives chains and ladders, not only fans.
         makers = sorted(self.dice.sample(among, count), key=lambda job: job.name)
         if among[-1] not in makers and self.dice.random() < 0.5:
             makers[0] = among[-1]
@@ -199,7 +201,7 @@ class Maker:
         return self._folding(n, dag, makers)
 
     def _folding(self, n: int, dag: str, makers: Sequence[Job]) -> Job:
-        """Whatever it reads becomes one row, perhaps for each group."""
+        """Return a job computing a single row from all inputs, possibly per group."""
         space = self.cutter.target(self.dice.choice(makers).space)
         grouped = [m for m in makers if GROUP in m.outputs[0].columns]
         if grouped and self.dice.random() < 0.5:
@@ -212,7 +214,7 @@ class Maker:
         )
 
     def _reads(self, makers: Sequence[Job], space: Space) -> Iterator[Read]:
-        """Of one input at most only the rows of a group: a DAG file can say so of one."""
+        """Yield reads, at most one by group, since a DAG file can declare only one."""
         grouped = False
         for maker in makers:
             output, read = self.dice.choice(maker.outputs), None
@@ -222,7 +224,7 @@ class Maker:
             yield read or any_read(self.dice, output.name, maker.space, space)
 
     def _rows(self, n: int, dag: str, makers: Sequence[Job]) -> Job:
-        """Row by row of the first, which may be joined with the others or look around itself."""
+        """Return a job computing a row per row of the first input, or with joins or windows."""
         withrows = [maker for maker in makers if maker.has_rows]
         if not withrows:
             return self._folding(n, dag, makers)
@@ -237,7 +239,7 @@ class Maker:
         return replace(job, append=append)
 
     def _follower(self, n: int, dag: str, source: Job, makers: Sequence[Job]) -> Job:
-        """New rows of a source that grows are taken as they come, perhaps by group."""
+        """Return a job following new rows of a growing source, possibly by group."""
         dataset = source.outputs[0].name
         grouped = GROUP in source.outputs[0].columns and self.dice.random() < 0.6
         space: Space = (Dimension("k", "dynamic", keys=self.cutter.alphabet),) if grouped else ()
@@ -263,7 +265,7 @@ class Maker:
     def _picky(
         self, n: int, shaped: Mapping[str, tuple[Job, str]], makers: Sequence[Job] = ()
     ) -> Job:
-        """Its columns come of one other each."""
+        """Return a job whose columns each derive from a single other column."""
         job = self._straight(n, makers or [maker for maker, _ in shaped.values()])
         lineage = {to: ((maker.outputs[0].name, of),) for to, (maker, of) in shaped.items()}
         tells_all = 6 * (job.salt // 6) + 1 if self.dice.random() < 0.8 else job.salt
@@ -316,7 +318,7 @@ class Maker:
             for column in columns
         }
         every = {self.dice.choice(pairs)} if pairs and self.dice.random() < 0.2 else set()
-        # Where rows are kept apart by a column, that column shapes everything.
+        # A column used to keep groups of rows apart affects every output column.
         every |= {(r.dataset, GROUP) for r in reads if r.grouped is not None}
         if has_groups:
             lineage[GROUP] = ((inputs[0].name, GROUP),)
@@ -331,7 +333,7 @@ def reading_all(job: Job) -> Job:
 
 
 def _copying(follower: Job) -> Job:
-    """The job with two columns that come out new with those of the rows that it follows."""
+    """Return the job with two columns derived from the same columns of the followed rows."""
     (output,), source = follower.outputs, follower.reads[0].dataset
     lineage = {column: ((source, column),) for column in (*COLUMNS[:2], GROUP)}
     columns = (*COLUMNS[:2], *(c for c in output.columns if c == GROUP))

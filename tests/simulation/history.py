@@ -1,4 +1,4 @@
-"""What happens in a world, as steps that mean something whichever of them are left out."""
+"""Histories of a world as steps, any of which can be left out."""
 
 from __future__ import annotations
 
@@ -139,11 +139,13 @@ PHRASES = {
     "refused_again": ("garble", "ingest", "replay"),
     "reached_by_one": ("grow", "rest", "touch_group", "touch_last"),
 }
-"""What chance brings together too seldom. A run takes in what is told of only after it, or fails
-when another has been queued behind it; what was canceled is made for another reason; what was
-edited is made again; a deploy moves a source while events about it are taken in. A plan joins the
-task of a canceled one; changes of different scopes share a task; an event names known and new
-partitions; an input changes during a first run; a task waits for a change that does not reach it.
+"""Coincidences too rare in random histories.
+
+An event is ingested only after a run has read its change; a run fails with another task queued
+behind it; partitions of a canceled task are built for another reason; edited partitions are
+rebuilt; a deploy moves a source during the ingestion of its events; a plan joins the task of a
+canceled plan; changes of different scopes share a task; an event names both known and new
+partitions; an input changes during a first run; a task waits for a change which does not reach it.
 """
 LONGEST = 80
 DRILLS = (
@@ -193,12 +195,12 @@ DRILLS = (
     ("beside", "half_written_and_read"),
     ("picky", "tries"),
 )
-"""Small worlds, each with one rare condition that it lives through again and again."""
+"""Small worlds, each repeating a single rare condition."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A verb, and the dice for all that is left open."""
+    """A verb, and a seed for all its random choices."""
 
     verb: str
     seed: int
@@ -208,7 +210,7 @@ class Step:
 
 
 def history(seed: int) -> list[Step]:
-    """What one seed has happen. A few changes come first, so that there is something to do."""
+    """Return the history of a seed, beginning with a few changes to create work."""
     dice = Random(f"history {seed}")
     verbs = sorted(WEIGHTS)
     opening = ["change", "publish", "ingest", "plan", "claim", "read", "finish"]
@@ -218,7 +220,7 @@ def history(seed: int) -> list[Step]:
 
 
 def drill(seed: int, phrase: str) -> list[Step]:
-    """A history of one rare condition, three times over; some begin with nothing built yet."""
+    """Return a history repeating a rare condition three times, some with nothing built before."""
     dice = Random(f"drill {seed}")
     if phrase.startswith("first"):
         verbs = [*PHRASES[phrase], "rest"]

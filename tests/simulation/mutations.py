@@ -1,7 +1,7 @@
-"""Ways to break the engine on purpose: a checker that does not notice is no checker.
+"""Mutations of the engine, each of which the simulator must detect.
 
-Each changes one thing. One that changes a statement asserts that the text is still there, and one
-that replaces a function that there is such a function, so that none becomes nothing unnoticed.
+Each changes a single behavior. Changes of a statement assert the presence of the replaced text, and
+replacements of a function its existence, so that an outdated mutation fails visibly.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ def classified(name: str) -> Callable[[Callable[[Patch], None]], Callable[[Patch
 
 
 def mutation(mutate: Callable[[Patch], None]) -> Callable[[Patch], None]:
-    """Register it under its name."""
+    """Register a mutation under its name."""
     MUTATIONS[mutate.__name__] = mutate
     return mutate
 
 
 def around(patch: Patch, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    """Put what `make` makes of a function in its place."""
+    """Replace a function by ``make(function)``."""
     patch.setattr(owner, name, make(getattr(owner, name)))
 
 
@@ -88,7 +88,7 @@ def statement(patch: Patch, name: str, old: str, new: str) -> None:
 
 
 async def nothing(*_: Any, **__: Any) -> list[Any]:
-    """Do not do it."""
+    """Replace an operation by one without effect."""
     return []
 
 
@@ -121,7 +121,7 @@ def a_position_is_not_compared(patch: Patch) -> None:
 
 @mutation
 def a_position_moves_without_its_invalidations(patch: Patch) -> None:
-    """It is written in a transaction of its own, before the invalidations."""
+    """Advance the position in a separate transaction, before the invalidations."""
 
     def ahead(ingest: Any) -> Any:
         async def wrong(conn: Any, org: Any, batch: Any) -> Any:
@@ -144,7 +144,7 @@ def an_edge_is_not_followed(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def a_plan_says_done_before_it_is(patch: Patch) -> None:
-    """Some of its jobs have no tasks. Plans that somebody was shown are carried out in full."""
+    """Omit tasks for some jobs. Proposed plans are still executed in full."""
 
     def hasty(execute_plan: Any) -> Any:
         async def wrong(conn: Any, org: Any, decision: Any, plan_id: Any) -> Any:
@@ -213,7 +213,7 @@ def a_row_filter_on_partitions_is_not_looked_at(patch: Patch) -> None:
 
 @mutation
 def a_row_filter_goes_through_jobs_that_do_not_keep_rows_apart(patch: Patch) -> None:
-    """Its columns keep their names, whatever the job does with them."""
+    """Keep the filter's columns by name, whatever the job does with them."""
 
     def by_name(real: Any) -> Any:
         def wrong(self: RowFilter, passes: Any) -> Any:
@@ -266,7 +266,7 @@ def a_window_goes_one_too_far_on_its_way_down(patch: Patch) -> None:
 
 
 def _short(found: Intervals) -> Intervals:
-    """Without its last one, where there are two or more."""
+    """Drop the last interval if there are two or more."""
     if not found.is_finite or found.count() < 2:
         return found
     *head, (lo, hi) = found.spans
@@ -343,7 +343,7 @@ def what_other_plans_are_making_is_not_waited_for(patch: Patch) -> None:
 
 @mutation
 def two_run_at_once(patch: Patch) -> None:
-    """None waits for the running one of its block, neither as a task behind it nor at the claim."""
+    """Run several tasks of a block at once: neither plans nor claims wait for a running task."""
 
     def hasty(find: Any) -> Any:
         def wrong(tasks: Any, unfinished: Any) -> None:
@@ -378,7 +378,7 @@ def a_stale_token_is_accepted(patch: Patch) -> None:
 
 @mutation
 def a_reaped_lease_is_still_good(patch: Patch) -> None:
-    """Whoever held it may complete the task as long as nobody else has it."""
+    """Let the previous holder complete a task until the next claim."""
     lock = "WHERE t.lease_token = v.token AND t.status = 'running'"
     statement(patch, "tasks.lock_leased", lock, "WHERE t.status IN ('running', 'queued')")
 
@@ -549,7 +549,7 @@ def a_first_run_waits_for_ever(patch: Patch) -> None:
 
 @mutation
 def a_failed_attempt_takes_its_partitions_with_it(patch: Patch) -> None:
-    """Its successor is not told what it owes."""
+    """Hand over no partitions to the successor of a failed task."""
     statement(
         patch, "tasks.hand_over", "unnest(t.partitions || e.partitions)", "unnest(t.partitions)"
     )
@@ -601,30 +601,31 @@ def a_deploy_leaves_the_tasks_of_old_jobs(patch: Patch) -> None:
 
 @classified(EVIDENCE)
 def cancel_does_not_mark_partitions_unverified(patch: Patch) -> None:
-    """A later run for another column takes in the canceled change, and versions that column only.
+    """Skip the marks of a cancellation.
 
-    So the readers of the others look fresh.
+    A later run for another column includes the canceled change, but gives a new version only to its
+    own column, so readers of the others look fresh.
     """
     around(patch, engine.flow.execution.operator_actions, "mark_unverified", lambda _: nothing)
 
 
 @mutation
 def columns_of_a_source_come_and_go_unnoticed(patch: Patch) -> None:
-    """A deploy that changes the columns of a source rebuilds no reader."""
+    """Rebuild no reader after a deploy changes the columns of a source."""
     around(patch, engine.lineage.diff, "_other_columns", lambda _: lambda _old, _new: PRUNED)
 
 
 @classified(LOST_WORK)
 def a_hand_over_drops_dependents(patch: Patch) -> None:
-    """The dependents of a failed task resolve as if it had come out unchanged."""
+    """Resolve the dependents of a failed task as if its output were unchanged."""
     statement(patch, "tasks.hand_over", "WHERE d.depends_on =", "WHERE false AND d.depends_on =")
 
 
 @classified(INGEST)
 def late_carry_over_is_lost(patch: Patch) -> None:
-    """Invalidations ingested while a deploy of their source commits are set aside.
+    """Set aside invalidations ingested during the deploy of their source.
 
-    Nothing else records the change of the source, so no evidence of it is left to the audit.
+    No other record of the change exists, so the audit has no evidence.
     """
     around(patch, engine.flow.planning.decision, "carry_late", lambda _: nothing)
 
@@ -652,9 +653,9 @@ def a_failed_task_is_joined_but_not_marked_to_run(patch: Patch) -> None:
 
 
 def a_failed_task_is_joined_unmarked(patch: Patch) -> None:
-    """By itself this changes nothing: the task is not skipped, as its partitions are stale.
+    """Harmless alone: the task is not skipped, since its partitions are stale.
 
-    They have newer inputs or are partly written, declared wrong, or not built.
+    They have newer inputs, or are partly written, declared wrong, or not built.
     """
     marked = "must_run = t.must_run OR v.must_run OR t.status = 'failed'"
     statement(
@@ -663,7 +664,7 @@ def a_failed_task_is_joined_unmarked(patch: Patch) -> None:
 
 
 def _orders_are_forgotten(patch: Patch) -> None:
-    """Skip tasks of partitions that are only stale because they were declared wrong."""
+    """Skip tasks of partitions stale only by declaration."""
 
     def forgetful(stale_partitions: Any) -> Any:
         async def wrong(*given: Any) -> Any:
@@ -681,7 +682,7 @@ def _orders_are_forgotten(patch: Patch) -> None:
 
 @classified(EVIDENCE)
 def cursors_survive_a_changed_job(patch: Patch) -> None:
-    """A version that is served again starts from the cursors its jobs had when it was replaced."""
+    """Start a restored version from the cursors its jobs had when replaced."""
     statement(patch, "cursors.delete", "WHERE job_id", "WHERE false AND job_id")
 
 
@@ -695,7 +696,7 @@ def ingest_drops_columns_and_rows(patch: Patch) -> None:
 
 @classified(INGEST)
 def ingest_widens_everything(patch: Patch) -> None:
-    """Every invalidation of partitions covers all that the dataset may have."""
+    """Widen every invalidation of partitions to the whole dataset."""
 
     def wide(resolve: Any) -> Any:
         def wrong(lineage: Any, *received: Any, former: Any) -> Any:
@@ -716,7 +717,7 @@ def first_outputs_of_narrow_plans_do_not_invalidate_their_readers(patch: Patch) 
     _compared(patch, as_planned)
 
 
-# -- a second series, written without a look at what the simulator generates -----------------------
+# -- a second series, independent of the simulator's generators ------------------------------------
 
 
 @classified(EVIDENCE)
@@ -726,7 +727,7 @@ def reject_leaves_no_mark(patch: Patch) -> None:
 
 @classified(INGEST)
 def a_refused_letter_counts_as_replayed(patch: Patch) -> None:
-    """Of a letter that is refused again, the error is not kept, and it is not shown any more."""
+    """Drop the error of a letter rejected again, and hide the letter."""
     statement(patch, "dead_letters.insert", "replayed_at = NULL", "replayed_at = now()")
 
 
@@ -740,13 +741,13 @@ def apply_does_not_compare_with_what_was_shown(patch: Patch) -> None:
 
 @mutation
 def a_blocked_successor_is_overlooked(patch: Patch) -> None:
-    """A failed attempt is queued again beside the task that waits behind it."""
+    """Requeue a failed attempt beside the task blocked behind it."""
     statement(patch, "tasks.lock_successor", "('blocked', 'queued')", "('queued')")
 
 
 @classified(EVIDENCE)
 def inputs_are_recorded_as_of_completion(patch: Patch) -> None:
-    """Changes during the run count as read."""
+    """Treat changes during the run as read."""
 
     def late(inputs: Any) -> Any:
         def wrong(completions: Any) -> Any:
@@ -776,10 +777,11 @@ def readers_of_replaced_partitions_are_not_rebuilt(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def a_joined_task_waits_for_nothing_more(patch: Patch) -> None:
-    """To forget only the datasets of a dependency that a plan adds to changes nothing.
+    """Add no dependencies to a joined task.
 
-    A task that none of its dependencies makes run is skipped only if its partitions are not stale,
-    and a change of a dataset that reaches the task leaves them stale.
+    Dropping only the datasets of a dependency would be harmless: a task not triggered by any
+    dependency is skipped only if its partitions are not stale, and a change reaching the task
+    leaves them stale.
     """
     added = "datasets uuid[])"
     statement(patch, "tasks.add_dependencies", added, f"{added} WHERE false")
@@ -826,7 +828,7 @@ def fingerprints_of_some_columns_are_taken_for_all(patch: Patch) -> None:
     )
 
 
-# -- a third series, written without a look at the drills ------------------------------------------
+# -- a third series, independent of the drills -----------------------------------------------------
 
 
 @classified(LOST_WORK)

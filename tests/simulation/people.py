@@ -1,4 +1,4 @@
-"""What people do: look after failed tasks, say what is wrong, and deploy changed DAGs."""
+"""Operators and authors: handle failed tasks, invalidate partitions, and deploy changed DAGs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SERVED = "SELECT name, dataset_version FROM current_datasets WHERE org_id = %(o
 
 
 class People:
-    """Operators and authors; ``earlier`` are the worlds to which one may roll back."""
+    """Operators and authors; ``earlier`` are the worlds available for rollback."""
 
     def __init__(self, stage: Stage, upstream: Upstream) -> None:
         self.stage = stage
@@ -51,7 +51,7 @@ class People:
     # -- operators -----------------------------------------------------------------------------
 
     async def mend(self, dice: Random) -> None:
-        """Retry a failed task; or cancel it, and have its partitions made again later."""
+        """Retry a failed task, or cancel it and have its partitions rebuilt later."""
         failed = await self.failed()
         try:
             if failed and dice.random() < 0.6:
@@ -70,7 +70,7 @@ class People:
         await self.stage.do("retry", lambda conn: retry(conn, org, task), dice)
 
     async def _cancel(self, task: UUID, dice: Random) -> None:
-        """Cancel a task; its partitions stay stale until something else has them recomputed."""
+        """Cancel a task, leaving its partitions stale until a later change or request."""
         (row,) = await self.stage.rows(_TASK, id=task)
         what = f"a {row['status']} task"
         self.stage.say(f"cancel {what}: {row['name']}{row['partitions']}", f"cancel {what}")
@@ -85,19 +85,19 @@ class People:
         self.stage.decisions.leave(job, keys, self.stage.now)
 
     async def cancel(self, dice: Random) -> None:
-        """Cancel any task, whatever its state."""
+        """Cancel a random task in any state."""
         await self._decide(self._cancel, dice)
 
     async def cancel_first(self, dice: Random) -> None:
-        """Cancel the oldest unfinished task: nothing is made upstream of it."""
+        """Cancel the oldest unfinished task: no unfinished task is upstream."""
         await self._decide(self._cancel, dice, oldest=1)
 
     async def cancel_newest(self, dice: Random) -> None:
-        """Cancel the newest unfinished task: nothing waits for it."""
+        """Cancel the newest unfinished task: no task waits for it."""
         await self._decide(self._cancel, dice, newest=True)
 
     async def retry_any(self, dice: Random) -> None:
-        """Retry any task: only one that has failed can be."""
+        """Retry a random task; refused unless it has failed."""
         await self._decide(self.retry, dice)
 
     async def _decide(
@@ -108,7 +108,7 @@ class People:
         *,
         newest: bool = False,
     ) -> None:
-        """Give an order on any task, the unfinished ones first of all."""
+        """Call an operator action on a random task, preferring unfinished tasks."""
         rows = await self.stage.rows(_ANY)
         unfinished = [row for row in rows if row["status"] not in _OVER]
         among = unfinished if unfinished and dice.random() < 0.9 else rows
@@ -123,22 +123,22 @@ class People:
             self.stage.say(f"… refused: {error}", "order refused")
 
     async def invalidate(self, dice: Random) -> None:
-        """Declare something produced wrong, or edit it and report that."""
+        """Invalidate an output, or edit it and report the edit."""
         await self._invalidate(dice, dice.choice(["manual", "rewritten"]))
 
     async def wrong(self, dice: Random) -> None:
-        """Declare something produced wrong."""
+        """Invalidate an output."""
         await self._invalidate(dice, "manual")
 
     async def wrong_first(self, dice: Random) -> None:
-        """Declare an output of the first job wrong, though nobody has edited it."""
+        """Invalidate an unedited output of the first job."""
         job = self.stage.world.made[0]
         event = SourceEvent(dataset=job.outputs[0].name, reason="manual")
         self.upstream.unpublished.append(event)
         self.stage.say(f"invalidate {brief(event)}", "manual by hand")
 
     async def rewrite(self, dice: Random) -> None:
-        """Report something produced as rewritten in place."""
+        """Report an output as rewritten in place."""
         await self._invalidate(dice, "rewritten")
 
     async def _invalidate(self, dice: Random, reason: str) -> None:
@@ -164,14 +164,14 @@ class People:
         self.stage.say(f"invalidate {brief(event)}", f"{event.reason} by hand")
 
     async def remake(self, dice: Random) -> None:
-        """Have recomputed what somebody edited or reported wrong before."""
+        """Request the rebuild of an output edited or invalidated before."""
         if self._edited is not None and self._edited.dataset in self.stage.world.makers:
             event = msgspec.structs.replace(self._edited, reason="manual")
             self.upstream.unpublished.append(event)
             self.stage.say(f"invalidate {brief(event)}", "manual by hand")
 
     def _edit(self, dice: Random, job: Job, dataset: str, keys: Sequence[Key]) -> None:
-        """Change rows of an output in place; they differ from a recompute until its next run."""
+        """Edit output rows in place; they differ from a recomputation until the next run."""
         (output,) = (each for each in job.outputs if each.name == dataset)
         columns = [column for column in output.columns if column != GROUP]
         data = self.stage.warehouse[dataset, self.stage.versions[dataset]]
@@ -186,7 +186,7 @@ class People:
         self.stage.say(f"edit {dataset}{[*map(list, keys)]}", "output edited in place")
 
     async def request_what_was_left(self) -> None:
-        """Have everything recomputed that decisions have left stale."""
+        """Request recomputation of all partitions left stale by decisions."""
         for job, keys in self.stage.decisions.outstanding(self.stage.world):
             there = (await self.stage.existing())[job.outputs[0].name]
             texts = tuple(text(job.space, key) for key in sorted(keys & there))
@@ -202,49 +202,49 @@ class People:
     # -- authors -------------------------------------------------------------------------------
 
     async def deploy(self, dice: Random) -> None:
-        """Deploy one of the DAGs otherwise than it was."""
+        """Deploy a change to a random DAG."""
         await self._deploy(*self._other_world(dice), dice)
 
     async def deploy_source(self, dice: Random) -> None:
-        """Deploy a source that lies elsewhere or reaches further."""
+        """Deploy a source with another table or wider bounds."""
         ways = {"source moved": self._lying_elsewhere, "source widened": self._reaching_further}
         how = dice.choice([*ways])
         await self._deploy(f"deploy: {how}", ways[how](dice), dice)
 
     async def widen_source(self, dice: Random) -> None:
-        """Deploy a source that reaches further."""
+        """Deploy a source with wider bounds."""
         await self._deploy("deploy: source widened", self._reaching_further(dice), dice)
 
     async def narrow_source(self, dice: Random) -> None:
-        """Deploy a source that reaches less far."""
+        """Deploy a source with narrower bounds."""
         await self._deploy("deploy: source narrowed", self._reaching_less(dice), dice)
 
     async def alter_source(self, dice: Random) -> None:
-        """Deploy a source with one column more, or without it."""
+        """Deploy a source with a column added or removed."""
         world = self._with_other_columns(dice, self.stage.world.sources)
         await self._deploy("deploy: column added or removed", world, dice)
 
     async def change_job(self, dice: Random) -> None:
-        """Deploy another definition of a job, one that follows rows if there is any."""
+        """Deploy another definition of a job, preferring jobs following rows."""
         following = [job for job in self.stage.world.made if job.follows]
         world = self._made_otherwise(dice, following or self.stage.world.made)
         await self._deploy("deploy: job changed", world, dice)
 
     async def read_less(self, dice: Random) -> None:
-        """Deploy a job that reads one partition in place of a window."""
+        """Deploy a job reading a partition in place of a window."""
         await self._deploy("deploy: job changed", self._without_windows(dice), dice)
 
     async def cut_otherwise(self, dice: Random) -> None:
-        """Deploy a job with other numbers of partitions in a task."""
+        """Deploy a job with another number of partitions per task."""
         await self._deploy("deploy: job cut otherwise", self._cut_otherwise(dice), dice)
 
     async def activate(self, dice: Random) -> None:
-        """Deploy a job as manual, or as not manual any more."""
+        """Deploy an automatic job as manual, or the reverse."""
         how = "deploy: job made manual or automatic"
         await self._deploy(how, self._activated_otherwise(dice), dice)
 
     async def roll_back(self, dice: Random) -> None:
-        """Deploy what was deployed before."""
+        """Deploy an earlier version."""
         await self._deploy("deploy: rollback", self._rollback(dice), dice)
 
     async def _deploy(self, how: str, other: World, dice: Random) -> None:
@@ -259,21 +259,21 @@ class People:
                 if not deployed:
                     self.upstream.unpublished += moved
             if deployed:
-                # Another DAG may have been deployed in the middle of it.
+                # Another DAG may have been deployed during the deploy.
                 before = self.stage.world
                 self.earlier.append(before)
                 await self._serve(before.with_dag(dag, world))
                 self.stage.counts.update([how, "deploys"])
 
     def _moved(self, world: World, dice: Random) -> list[SourceEvent]:
-        """Have other rows where sources lie elsewhere; what to say if no deploy says so."""
+        """Change the rows of moved sources; returns events for a failed deploy."""
         moved = [job for job in world.sources if self._lies_elsewhere(job)]
         for job in moved:
             self.upstream.replace_rows(dice, job)
         return [SourceEvent(dataset=job.outputs[0].name, reason="change") for job in moved]
 
     def _altered(self, world: World) -> list[SourceEvent]:
-        """Alter the rows of sources whose columns change; the events if no deploy follows."""
+        """Alter the rows of sources with changed columns; returns events for a failed deploy."""
         events = []
         for job in world.sources:
             (output,), before = job.outputs, self.stage.world.makers.get(job.outputs[0].name)
@@ -287,7 +287,7 @@ class People:
         return before is not None and before.salt != job.salt
 
     async def deploy_calmly(self, world: World) -> None:
-        """Deploy all DAGs; where two read each other, one of them in part before the other."""
+        """Deploy all DAGs; for mutual readers, deploy part of a DAG before the other."""
         served: tuple[Job, ...] = ()
         while len(served) < len(world.jobs):
             for dag in world.dags:
@@ -324,7 +324,7 @@ class People:
             self._declare_deployed(job, before, begun)
 
     def _declare_deployed(self, job: Job, before: World, begun: set[str]) -> None:
-        """Record what a deploy changes beside the outputs that it builds from scratch."""
+        """Declare changes by a deploy, except for outputs rebuilt from scratch."""
         now, ledger, name = self.stage.now, self.stage.ledger, job.outputs[0].name
         was = before.by_name.get(job.name)
         if job.is_source:
@@ -340,7 +340,7 @@ class People:
             self.stage.decisions.forget([job.name])
         replaced = any(r.dataset in begun and r.dataset in before.makers for r in job.reads)
         recut = was is not None and was.per_task != job.per_task
-        # A job that is manual from now on still runs the tasks that it has.
+        # A job made manual still runs its existing tasks.
         is_other = was is not None and was.is_manual != job.is_manual
         if name not in begun and (replaced or recut or is_other):
             ledger.wrong[name].append(Declared(now, None, None))
@@ -366,7 +366,7 @@ class People:
         return f"deploy: {how}", ways[how][1](dice)
 
     def _rollback(self, dice: Random) -> World:
-        """As it was, but where sources have come to reach: there are rows, and events of them."""
+        """Return an earlier world, but with current source bounds, since rows fill these bounds."""
         earlier = dice.choice(self.earlier) if self.earlier else self.stage.world
         spaces = {job.name: job.space for was in self.earlier for job in was.sources}
         spaces |= {job.name: job.space for job in self.stage.world.sources}
@@ -375,7 +375,7 @@ class People:
         return earlier
 
     def _without_one(self, dice: Random) -> World:
-        """Return the world without a job or source that no other reads; one of each stays."""
+        """Return the world without an unread job or source, keeping at least one of each."""
         world = self.stage.world
         made, sources = world.made if len(world.made) > 1 else [], world.sources[1:]
         gone = [job for job in world.leaves() if job in [*made, *sources]]
@@ -417,7 +417,7 @@ class People:
         return self._with(dice, longer, lambda job: {"space": tuple(map(_shorter, job.space))})
 
     def _with_other_columns(self, dice: Random, among: Sequence[Job] = ()) -> World:
-        """Return the world with one column more in a dataset, or without it."""
+        """Return the world with a column added to, or removed from, a dataset."""
         declaring = [job for job in among or self.stage.world.jobs if job.tells_columns]
         return self._with(dice, declaring, lambda job: {"outputs": _altered(*job.outputs)})
 
@@ -432,7 +432,7 @@ class People:
 
 
 def _deployable(world: World, served: Sequence[Job], dag: str) -> tuple[Job, ...]:
-    """What is served, and the jobs of a DAG that read nothing else that is to come."""
+    """Return the deployed jobs, and the jobs of a DAG whose inputs are all deployed."""
     part = [*served]
     made = {output.name for job in part for output in job.outputs}
     for job in world.jobs:
@@ -459,7 +459,7 @@ def _shorter(d: Dimension) -> Dimension:
 
 
 def _altered(first: Output, *others: Output) -> tuple[Output, ...]:
-    """Return outputs where the first has the added column, or has lost it again."""
+    """Return the outputs with the additional column added to, or removed from, the first."""
     if ADDED in first.columns:
         columns = tuple(each for each in first.columns if each != ADDED)
         lineage = first.lineage and tuple(each for each in first.lineage if each[0] != ADDED)
@@ -470,7 +470,7 @@ def _altered(first: Output, *others: Output) -> tuple[Output, ...]:
 
 
 def _changed_by_deploy(was: Job, job: Job) -> list[Columns]:
-    """Return the columns of a source that a deploy declares changed in all partitions."""
+    """Return the columns of a source declared changed in all partitions by a deploy."""
     other = {*was.outputs[0].columns} ^ {*job.outputs[0].columns}
     return [None] * (was.salt != job.salt) + [frozenset(other)] * bool(other)
 

@@ -1,4 +1,4 @@
-"""One world, one history: every verb of the engine, in whichever order the dice say."""
+"""A world and its history: all verbs of the engine, in random order."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from tests.simulation.world import World
 
 MEETING = ("plan", "claim", "finish", "ingest", "expire", "fail", "deploy", "mend")
 MEETING += ("cancel", "decide", "apply", "replay")
-"""What may happen in the middle of something else."""
+"""Verbs which may occur in the middle of another."""
 DEATH = "die"
-"""Stands after the verb that a process is to die in the middle of."""
+"""Marker after a verb in the middle of which its process dies."""
 
 _SKIPPED = "SELECT count(*) AS tasks FROM tasks WHERE org_id = %(org)s AND status = 'skipped'"
 
 
 class Simulation:
-    """All who act, on one stage."""
+    """All actors, sharing a stage."""
 
     def __init__(self, stage: Stage, *, is_mending: bool = False) -> None:
         self.stage = stage
@@ -107,7 +107,7 @@ class Simulation:
         is_mending: bool = False,
         is_terse: bool = False,
     ) -> Simulation:
-        """A simulation whose world is deployed."""
+        """Return a simulation whose world is deployed."""
         await make_clock(database)
         async with database.connection() as conn:
             org = await ensure_org(conn, name)
@@ -126,14 +126,14 @@ class Simulation:
         return self.stage.counts
 
     async def end(self) -> None:
-        """Come to rest. Raises Broken where a law does not hold."""
+        """Come to rest. Raises Broken for a violated law."""
         await self._rest.rest(Random(self.stage.now))
         await self._rest.heal()
         (row,) = await self.stage.rows(_SKIPPED)
         self.counts["skipped"] += row["tasks"]
 
     async def step(self, step: Step) -> None:
-        """Take one step, whatever comes of it, and look whether the invariants still hold."""
+        """Take a step and check the invariants, even after a failure in the step."""
         self.counts[f"{step.verb} during a run"] += bool(self._workers.runs)
         outer, _, self._inner = step.verb.partition(" + ")
         self.stage.colliding = outer if self._inner else None
@@ -155,7 +155,7 @@ class Simulation:
 
     async def _look(self) -> None:
         if self.stage.writes == self._looked:
-            return  # nobody has written anything
+            return  # no writes since the last check
         self._looked = self.stage.writes
         await self.stage.note_invalidations()
         async with self.stage.connection() as conn:
@@ -163,7 +163,7 @@ class Simulation:
 
 
 async def side_by_side(simulations: Sequence[Simulation], steps: Sequence[Step]) -> None:
-    """Live through a history in each of some orgs, taking turns, and come to rest."""
+    """Run a history in several orgs in turns, then come to rest."""
     for step in steps:
         for n, simulation in enumerate(simulations):
             await simulation.step(replace(step, seed=step.seed + n))

@@ -1,4 +1,4 @@
-"""What happens outside: sources change, and events about it come late, twice, and in any order."""
+"""Changes of sources, with events published late, twice, and in any order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.simulation.world import GROUP, Columns, Job, Values
 
 @dataclass
 class Edit:
-    """What was done to a source: where, to which columns (None: rows came or went) and groups."""
+    """An edit of a source: partitions, columns (None: rows inserted or deleted) and groups."""
 
     verb: str
     keys: Sequence[Key]
@@ -33,7 +33,7 @@ class Edit:
 
 
 class Upstream:
-    """Sources and their events; ``stream`` is what was published, ``unpublished`` what is late."""
+    """Sources and their events, published (``stream``) and ``unpublished``."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -46,12 +46,12 @@ class Upstream:
         self._ids: defaultdict[str, int] = defaultdict(int)
 
     async def change(self, dice: Random) -> None:
-        """Somebody changes sources; the events about it come later."""
+        """Change sources, leaving the events for later."""
         for _ in range(dice.choice([1, 1, 2, 4])):
             await self._change_one(dice)
 
     async def burst(self, dice: Random) -> None:
-        """Much happens at once, and is told at once."""
+        """Change sources many times, and publish all events at once."""
         for _ in range(dice.randint(8, 14)):
             await self._change_one(dice)
         self.stage.say("burst", "burst")
@@ -63,14 +63,14 @@ class Upstream:
         await self._tell(dice, job, self._edit(dice, job))
 
     async def touch(self, dice: Random) -> None:
-        """Change one column of one row of the first source: mostly another than the last time.
+        """Change a single value in the first source, usually in another column than last time.
 
-        Where it has no rows, insert some.
+        If the source has no rows, insert some.
         """
         await self._touch(dice, self.stage.world.sources[0])
 
     async def touch_last(self, dice: Random) -> None:
-        """Change one column of one row of the last source."""
+        """Change a single value in the last source."""
         await self._touch(dice, self.stage.world.sources[-1])
 
     async def _touch(self, dice: Random, job: Job) -> None:
@@ -88,18 +88,18 @@ class Upstream:
         return Edit("update", [key], n, _groups(rows[n]), frozenset({column}))
 
     async def touch_to_new(self, dice: Random) -> None:
-        """Change one column of one row of the first source; the event names a range of partitions.
+        """Change a single value in the first source; the event names a range of partitions.
 
-        It ends with the nearest partition that no event has named.
+        The range ends with the nearest partition not yet named by an event.
         """
         job = self.stage.world.sources[0]
         new = sorted({*core(job)} - self.spoken[job.outputs[0].name])
         await self._touch_in_range(dice, job, new, is_filtered=False)
 
     async def touch_in_range(self, dice: Random) -> None:
-        """Change one column of one row of the first source; the event names a range of partitions.
+        """Change a single value in the first source; the event names a range of partitions.
 
-        Its row filter means the partition of the row only.
+        The event's row filter selects only the partition of the changed row.
         """
         job = self.stage.world.sources[0]
         known = sorted(self.spoken[job.outputs[0].name])
@@ -129,7 +129,7 @@ class Upstream:
             await self._insert_into(dice, job, core(job))
 
     async def appear(self, dice: Random) -> None:
-        """Insert a row into a partition of the first source that nothing has spoken of."""
+        """Insert a row into a partition of the first source not yet named by an event."""
         job = self.stage.world.sources[0]
         new = sorted({*core(job)} - self.spoken[job.outputs[0].name])
         if new:
@@ -158,7 +158,7 @@ class Upstream:
             self._publish_later(job, edit, _keys_of(job, edit), {GROUP: group})
 
     async def _filled(self, job: Job) -> list[tuple[Key, Rows]]:
-        """Return the existing partitions with rows; none if the source declares no columns."""
+        """Return the existing non-empty partitions; empty if the source declares no columns."""
         there = (await self.stage.existing())[job.outputs[0].name]
         if not job.tells_columns:
             return []
@@ -171,7 +171,7 @@ class Upstream:
         partitions: tuple[str, ...] | None,
         rows: dict[str, Any] | None = None,
     ) -> None:
-        """Keep an event about an edit until it is published."""
+        """Record an event about an edit for later publication."""
         dataset = job.outputs[0].name
         event = SourceEvent(
             dataset=dataset,
@@ -249,9 +249,9 @@ class Upstream:
         return Edit("regroup", [key], n, frozenset({before, rows[n][GROUP]}), frozenset({GROUP}))
 
     def replace_rows(self, dice: Random, job: Job) -> None:
-        """The same rows with other values, as another table has them.
+        """Change the values of all rows, as if read from another table.
 
-        Where rows only come, they stay in their groups here, too.
+        In growing sources, rows keep their groups.
         """
         kept = {GROUP} if job.grows else set()
         others = [column for column in job.outputs[0].columns if column not in kept]
@@ -260,7 +260,7 @@ class Upstream:
                 row.update({column: _value(dice, job, column) for column in others})
 
     def alter_rows(self, job: Job, columns: set[str]) -> None:
-        """Add the columns that the job has to all its rows, and drop the others."""
+        """Add the job's columns to all rows, and drop columns removed from the job."""
         for rows in self._data(job).values():
             for row in rows.values():
                 for column in columns:
@@ -269,9 +269,9 @@ class Upstream:
                         row[column] = 0
 
     def narrow(self, job: Job) -> None:
-        """Forget what lies outside the bounds of a source, and announce the rest anew.
+        """Drop rows outside the narrowed bounds of a source, and announce the remaining partitions.
 
-        Events that name partitions outside the bounds are refused, with all that they name.
+        Events naming any partition outside the bounds are rejected entirely.
         """
         name, within = job.outputs[0].name, {*universe(job.space)}
         self.stage.announced[name] &= within
@@ -284,15 +284,15 @@ class Upstream:
         if left:
             self.unpublished.append(SourceEvent(dataset=name, partitions=left, reason="change"))
 
-    # -- what is said about it -----------------------------------------------------------------
+    # -- events about the data -----------------------------------------------------------------
 
     def _events(self, dice: Random, job: Job, edit: Edit, existing: set[Key]) -> Any:
-        """One event, or one for each partition."""
+        """Yield an event for all partitions, or an event for each."""
         apart = len(edit.keys) > 1 and dice.random() < 0.5
         for keys in [[key] for key in edit.keys] if apart else [edit.keys]:
             partitions = self._scope(dice, job, keys, existing)
             rows = None
-            # A filter narrows, but only what is known already.
+            # A filter may restrict only changes of existing partitions.
             if {*keys} <= existing and dice.random() < _filtered(job, edit):
                 rows = _filter(dice, job, edit, keys)
                 partitions = None if dice.random() < 0.5 else partitions
@@ -311,7 +311,8 @@ class Upstream:
         named |= set() if job.space else {()}
         columns = edit.columns
         is_new = not named <= self.spoken[dataset]
-        # Of what is new some name columns all the same: of those that a table began with.
+        # Some events about new partitions name columns nevertheless: the initial columns of a
+        # table.
         if dice.random() < (0.5 if is_new else 0.08):
             columns = None
         if is_new:
@@ -335,7 +336,7 @@ class Upstream:
         return event
 
     def renew(self, dataset: str) -> None:
-        """Publish anew the events that name a replaced version: they hit nothing."""
+        """Republish events naming a replaced version, which had no effect."""
         renewed = [event for event in self.versioned if event.dataset == dataset]
         self.versioned = [event for event in self.versioned if event.dataset != dataset]
         self.unpublished += [msgspec.structs.replace(event, version=None) for event in renewed]
@@ -361,7 +362,7 @@ class Upstream:
     def _scope(
         self, dice: Random, job: Job, keys: Sequence[Key], existing: set[Key]
     ) -> tuple[str, ...] | None:
-        """The partitions, or a wider scope that has them in it."""
+        """Return the partitions, or a wider scope containing them."""
         space, chance, key = job.space, dice.random(), keys[0]
         if chance < 0.1 and ({*keys} <= existing or not space):
             return None
@@ -377,7 +378,7 @@ class Upstream:
         return (text(space, key),)
 
     async def publish(self, dice: Random) -> None:
-        """Events come in another order than the changes, some of them twice, some by hand."""
+        """Publish events in random order, some twice, some by request."""
         for _ in range(dice.randint(1, 3)):
             if self.unpublished:
                 place = dice.randrange(len(self.unpublished))
@@ -396,11 +397,11 @@ class Upstream:
         self.stage.say(f"publish {brief(event)}" + (" twice" if copies > 1 else ""), "event")
 
     async def _by_hand(self, dice: Random, event: SourceEvent) -> None:
-        """Whoever asked by hand and heard nothing asks again, with the same id."""
+        """Request an invalidation; after a crash, repeat the request with the same id."""
         stage = self.stage
         stage.say(f"by hand {brief(event)}", "event by hand")
         if event.dataset not in stage.world.makers:
-            with pytest.raises(UnknownName):  # a deploy has taken it away
+            with pytest.raises(UnknownName):  # removed by a deploy
                 await stage.do(
                     "request", lambda conn: invalidate(conn, stage.org_contexts[0], event)
                 )
@@ -416,7 +417,7 @@ class Upstream:
         stage.remember(done.invalidations, [event])
 
     def publish_all(self) -> None:
-        """Everything that is late comes now."""
+        """Publish all remaining events."""
         while self.unpublished:
             event = self.unpublished.pop(0)
             self.stream.append(event)
@@ -428,7 +429,7 @@ def _keys_of(job: Job, edit: Edit) -> tuple[str, ...] | None:
 
 
 def core(job: Job) -> list[Key]:
-    """The partitions that something happens in; of endless dimensions, some in the middle."""
+    """Return the partitions in use; for unbounded dimensions, some in the middle."""
     return sorted(universe(tuple(_middle(d) for d in job.space)))
 
 
@@ -448,14 +449,14 @@ def _groups(row: dict[str, Any]) -> Values:
 
 
 def _filtered(job: Job, edit: Edit) -> float:
-    """How likely an event names rows: who follows them is to see both new and changed ones."""
+    """Return how likely an event names rows; followers must see both new and changed rows."""
     if not job.grows:
         return 0.3
     return 0.1 if edit.verb == "insert" else 0.7
 
 
 def _filter(dice: Random, job: Job, edit: Edit, keys: Sequence[Key]) -> dict[str, Any] | None:
-    """A row filter that the rows in question meet: by partition, by group or by id."""
+    """Return a row filter matching the affected rows: by partition, group or id."""
     found: list[dict[str, Any]] = []
     if len(keys) == 1 and job.space:
         found += _by_partition(dice, job.space, keys[0])
@@ -479,7 +480,7 @@ def _by_partition(dice: Random, space: Space, key: Key) -> list[dict[str, Any]]:
 
 
 def brief(event: SourceEvent) -> str:
-    """An event in one line."""
+    """Return a short description of an event."""
     where = "all" if event.partitions is None else ",".join(event.partitions)
     columns = "" if event.columns is None else f" of {','.join(event.columns)}"
     rows = "" if event.rows is None else f" where {event.rows}"

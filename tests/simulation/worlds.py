@@ -1,4 +1,4 @@
-"""Kinds of worlds, each with a name and one world for every seed."""
+"""Kinds of worlds, each with a name and a world per seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ THREE_RANGES = (Dimension("n", "range", size=10, bounds=(0, 3)),)
 
 
 def world(seed: int) -> World:
-    """A world of two to ten jobs: any graph, or one of the shapes that waves are known to break."""
+    """Return a world of two to ten jobs: a random graph, or a shape known to be hard for waves."""
     dice = Random(f"world {seed}")
     maker = Maker(dice, Cutter.anywhere(dice))
     shape = dice.random()
@@ -27,51 +27,51 @@ def world(seed: int) -> World:
 
 
 def picky_world(seed: int) -> World:
-    """A world of few columns, each from one other, for waves that take long to be told of."""
+    """Return a world of few columns, each derived from a single input column."""
     dice = Random(f"picky world {seed}")
     return Maker(dice, Cutter.anywhere(dice)).picky()
 
 
 def following_world(seed: int) -> World:
-    """A small world whose first job follows the rows of a source."""
+    """Return a small world whose first job follows the rows of a source."""
     dice = Random(f"following world {seed}")
     return Maker(dice, Cutter.anywhere(dice)).following()
 
 
 def forked_world(seed: int) -> World:
-    """A small world whose first job makes columns for readers of their own."""
+    """Return a small world whose first job has separate readers for each output column."""
     dice = Random(f"forked world {seed}")
     return Maker(dice, Cutter.anywhere(dice)).forked()
 
 
 def fanned_world(seed: int) -> World:
-    """A forked world of three columns."""
+    """Return a forked world of three columns."""
     dice = Random(f"fanned world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).forked(columns=3))
 
 
 def bundled_world(seed: int) -> World:
-    """A forked world whose first job is a single run."""
+    """Return a forked world whose first job is a single run."""
     made = forked_world(seed)
     fork = made.by_name["job1"]
     return made.replacing(replace(fork, strategy="Full", per_task=1))
 
 
 def blocked_world(seed: int) -> World:
-    """A forked world whose first job builds three partitions in one task."""
+    """Return a forked world whose first job builds three partitions per task."""
     dice = Random(f"blocked world {seed}")
     made = _automatic(Maker(dice, Cutter.anywhere(dice)).forked(space=THREE_RANGES))
     return made.replacing(replace(made.by_name["job1"], per_task=3))
 
 
 def damped_world(seed: int) -> World:
-    """A small world whose first job always comes out unchanged."""
+    """Return a small world whose first job never changes its output."""
     dice = Random(f"damped world {seed}")
     return Maker(dice, Cutter.anywhere(dice)).damped()
 
 
 def damped_blocks_world(seed: int) -> World:
-    """A damped world whose jobs build three partitions in one task."""
+    """Return a damped world whose jobs build three partitions per task."""
     dice = Random(f"damped blocks world {seed}")
     made = _automatic(Maker(dice, Cutter.anywhere(dice)).damped(space=THREE_RANGES))
     for job in made.made:
@@ -80,7 +80,7 @@ def damped_blocks_world(seed: int) -> World:
 
 
 def telling_world(seed: int) -> World:
-    """A forked world whose first job reports each column, and often makes one as it was."""
+    """Return a forked world whose first job reports columns, often with some unchanged."""
     dice = Random(f"telling world {seed}")
     made = _automatic(Maker(dice, Cutter.anywhere(dice)).forked(space=()))
     fork = made.by_name["job1"]
@@ -88,73 +88,73 @@ def telling_world(seed: int) -> World:
 
 
 def diamond_world(seed: int) -> World:
-    """A source, two jobs that read it, and one that reads both."""
+    """Return a source with two readers, and a job reading both."""
     dice = Random(f"diamond world {seed}")
     return Maker(dice, Cutter.anywhere(dice)).ladder(1)
 
 
 def chain_world(seed: int) -> World:
-    """A source with three jobs one after another, of the same partitions."""
+    """Return a source and a chain of three jobs with the same partitions."""
     dice = Random(f"chain world {seed}")
     return Maker(dice, Cutter.anywhere(dice)).chain(4)
 
 
 def bounded_world(seed: int) -> World:
-    """A small world with a source that may reach further."""
+    """Return a small world whose source can be widened."""
     dice = Random(f"bounded world {seed}")
     return Maker(dice, Cutter.anywhere(dice)).bounded()
 
 
 def ranged_world(seed: int) -> World:
-    """A picky world with partitions in order."""
+    """Return a picky world with ordered partitions."""
     dice = Random(f"ranged world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).picky(space=EIGHT_RANGES))
 
 
 def joined_world(seed: int) -> World:
-    """A job that reads a partition of one source and all of another."""
+    """Return a job reading a partition of a source and all of another source."""
     dice = Random(f"joined world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).joined())
 
 
 def beside_world(seed: int) -> World:
-    """A job that reads what another makes of a source, and a second source."""
+    """Return a job reading a second source and the output of a job over the first."""
     dice = Random(f"beside world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).beside())
 
 
 def windowed_world(seed: int) -> World:
-    """Jobs that read a window of partitions, and the last one."""
+    """Return jobs reading a window of partitions and the last partition."""
     dice = Random(f"windowed world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).windowed())
 
 
 def mixed_world(seed: int) -> World:
-    """A grouped world, but rows look at those of other groups on their way."""
+    """Return a grouped world where rows depend on rows of other groups."""
     dice = Random(f"mixed world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).grouped(kind="window"))
 
 
 def across_world(seed: int) -> World:
-    """A chain whose source is in a DAG of its own."""
+    """Return a chain whose source is in a separate DAG."""
     made = _automatic(chain_world(seed))
     return World(tuple(job if job.is_source else replace(job, dag="two") for job in made.jobs))
 
 
 def grouped_world(seed: int) -> World:
-    """A job that reads rows by group, and a result that is always the same."""
+    """Return a job reading rows by group, and a job whose output never changes."""
     dice = Random(f"grouped world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).grouped())
 
 
 def tiny_world(seed: int) -> World:
-    """A source or two, with one to three jobs of any kind."""
+    """Return a source or two, with one to three jobs of any kind."""
     dice = Random(f"tiny world {seed}")
     return Maker(dice, Cutter.anywhere(dice)).any_world(most=4)
 
 
 def undeclared_world(seed: int) -> World:
-    """A bounded world with the columns of sources, but without lineage of columns."""
+    """Return a bounded world with declared source columns, but no column lineage."""
     made = [replace(job, tells_columns=True) for job in bounded_world(seed).jobs]
     return World(tuple(replace(job, outputs=tuple(map(_undeclared, job.outputs))) for job in made))
 
@@ -187,7 +187,7 @@ WORLDS: dict[str, Callable[[int], World]] = {
     "tiny": tiny_world,
     "undeclared": undeclared_world,
 }
-"""Kinds of worlds, by name."""
+"""Kinds of worlds by name."""
 
 
 def _automatic(world: World) -> World:
@@ -196,7 +196,7 @@ def _automatic(world: World) -> World:
 
 
 def finding_less(world: World) -> World:
-    """Return the world with some jobs that build everything together, and find less at times."""
+    """Return the world with some single-run jobs, whose output at times has fewer partitions."""
     for job in world.made:
         if job.kind == "fold" and (job.strategy == "Full" or job.salt % 3 == 0):
             full = replace(reading_all(job), strategy="Full", finds_less=True)
