@@ -137,7 +137,7 @@ class Approvals:
             self._applied(shown, done)
 
     def _applied(self, shown: Shown, done: Applied) -> None:
-        """Check the law "plan = execution": an applied plan creates the tasks it showed."""
+        """Check the law "plan = execution": an applied plan creates as many tasks as it showed."""
         if done.changes:
             self.stage.say(f"… no longer as shown: {brief(shown.event)}", "plan outdated")
             self.upstream.unpublished.append(shown.event)

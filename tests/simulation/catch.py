@@ -1,8 +1,8 @@
 """`python -m tests.simulation.catch [NAME…]`: how soon the simulator detects each mutation.
 
 Prints a seed per mutation in the format of `caught_by.py`, with the number of worlds run, the CPU
-seconds of the simulator itself, and the violated law. With `--mend`, for mutations losing work, the
-audit repairs the loss at each rest and every world must end correct.
+seconds of the simulator itself, and the violated law. With `--mend`, for mutations that lose
+work, the audit repairs the loss at each rest and every world must end correct.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Decisions:
         self._left: defaultdict[str, dict[Key, int]] = defaultdict(dict)
 
     def leave(self, job: Job, keys: Iterable[Key], time: int) -> None:
-        """Record partitions left stale by decision, or no longer written by the job itself."""
+        """Record partitions left stale by decision, or edited by hand."""
         self.misled(job, keys, time)
         for output in job.outputs:
             self.unverified[output.name] |= {*universe(job.space)} if job.is_single_run else {*keys}
@@ -32,7 +32,7 @@ class Decisions:
         self._left[job.name].update(dict.fromkeys(left, time))
 
     def made(self, job: Job, keys: Iterable[Key], begun: int) -> None:
-        """Record a completed run which read the current state of all its inputs."""
+        """Record a completed run that read the current state of all its inputs."""
         left = self._left[job.name]
         for key in [*left] if job.is_single_run else [*keys]:
             if left.get(key, begun) < begun:

@@ -83,7 +83,7 @@ class Declarations:
                 changes.append(replace(latest, time=self.stage.now))
 
     def _reject_found(self, row: dict[str, Any]) -> None:
-        """Leave readers of a change announced by a run stale, by decision."""
+        """Leave stale, by decision, the readers of a change announced by a run."""
         maker = self.stage.world.makers.get(row["name"])
         if maker is not None:
             keys = read_text(maker.space, row["partition_key"] if maker.space else "*")
@@ -146,7 +146,7 @@ class Declarations:
             self.stage.spilled[output.name] |= edited
 
     def _leave_readers(self, dataset: str, keys: Iterable[Key | None], of: Values) -> None:
-        """Leave readers of the partitions stale, for rows in some groups."""
+        """Leave stale the readers of these partitions, for rows in some groups."""
         world, stage = self.stage.world, self.stage
         said = [Declared(stage.now, key, None, of) for key in keys]
         for job in world.readers(dataset):

@@ -38,7 +38,7 @@ STEPS = [timedelta(seconds=n) for n in (-86_400, -600, -1, 1, 45, 3_600)]
 
 
 class Engines:
-    """Engine processes; ``owners`` are the positions where each owner of the stream continues."""
+    """Engine processes; ``owners`` are the positions at which stream owners expect to continue."""
 
     def __init__(self, stage: Stage, upstream: Upstream) -> None:
         self.stage = stage

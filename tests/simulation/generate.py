@@ -46,7 +46,7 @@ class Maker:
         return World(tuple(jobs))
 
     def ladder(self, rungs: int) -> World:
-        """Return a series of diamonds, each below the last."""
+        """Return a world of diamonds, each below the last."""
         jobs = [self.source(0, "one")]
         for n in range(rungs):
             top = jobs[-1]
@@ -61,10 +61,10 @@ class Maker:
         return World(tuple(jobs))
 
     def picky(self, space: Space | None = None) -> World:
-        """Return a job reading columns of a source and a possibly unchanged result, with its
-        readers.
+        """Return a world with narrow readers of a job that may leave its output unchanged.
 
-        Readers of one or two columns follow. Most jobs report only a fingerprint of the whole.
+        The job reads columns of a source, and a result that may be unchanged; its readers need one
+        or two columns each. Most jobs report only a fingerprint of the whole output.
         """
         source = replace(self.source(0, "one"), tells_columns=True, grows=False)
         space = self.dice.choice([(), (), source.space]) if space is None else space
@@ -83,7 +83,7 @@ class Maker:
         return World(tuple(jobs))
 
     def forked(self, columns: int = 2, space: Space | None = None) -> World:
-        """Return a job deriving each column from a source column, with a reader per column."""
+        """Return a world where a job derives each column from another, for separate readers."""
         named = COLUMNS[:columns]
         source = replace(self.source(0, "one"), tells_columns=True, grows=False)
         space = self.dice.choice([(), (), source.space]) if space is None else space
@@ -106,13 +106,13 @@ class Maker:
         return World(tuple(jobs))
 
     def bounded(self) -> World:
-        """Return a source with bounded partitions and two readers."""
+        """Return a world of a source with bounded partitions and two readers."""
         source = replace(self.source(0, "one"), space=(self.cutter.ending(),))
         jobs = [source, self._straight(1, [source]), self.job(2, "one", [source])]
         return World(tuple(jobs))
 
     def joined(self) -> World:
-        """Return a job reading a partition of a source, and a column or two of all of another."""
+        """Return a world where a job reads partitions of a source, and another source in full."""
         source = replace(self.source(0, "one"), tells_columns=True, grows=False)
         cut = replace(source, space=EIGHT_RANGES, outputs=(Output("s0", COLUMNS[:2]),))
         whole = replace(source, name="src1", space=(), outputs=(Output("s1", COLUMNS[:2]),))
@@ -121,7 +121,7 @@ class Maker:
         return World((cut, whole, replace(job, reads=(*job.reads, whole_read("s1")))))
 
     def beside(self) -> World:
-        """Return a job reading a second source and the output of a job over the first."""
+        """Return a world where a job reads a source and the output of a job over another source."""
         source = replace(self.source(0, "one"), space=(), tells_columns=True, grows=False)
         one = replace(source, outputs=(Output("s0", COLUMNS[:2]),))
         other = replace(source, name="src1", outputs=(Output("s1", COLUMNS[:2]),))
@@ -133,7 +133,7 @@ class Maker:
         return World((one, other, upper, lower))
 
     def windowed(self) -> World:
-        """Return readers of a window, and of the last partition, of a copy of a source."""
+        """Return a world where jobs read a window, or the last, of the partitions of an input."""
         source = replace(self.source(0, "one"), space=EIGHT_RANGES, tells_columns=True, grows=False)
         copy = self._straight(1, [source])
         spec = {"n": {"from": "n", "window": [-1, 1]}}
@@ -149,7 +149,7 @@ class Maker:
         return World((source, *made))
 
     def grouped(self, kind: str = "rows") -> World:
-        """Return a job reading rows of a job by group, and all of another job's constant output."""
+        """Return a world where a job reads rows by group, and an output that never changes."""
         source = replace(self.source(0, "one"), space=(), tells_columns=True, grows=False)
         by_group = replace(source, outputs=(Output("s0", (*COLUMNS[:2], GROUP)),))
         other = replace(source, name="src1", outputs=(Output("s1", COLUMNS[:2]),))

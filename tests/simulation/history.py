@@ -145,7 +145,7 @@ An event is ingested only after a run has read its change; a run fails with anot
 behind it; partitions of a canceled task are built for another reason; edited partitions are
 rebuilt; a deploy moves a source during the ingestion of its events; a plan joins the task of a
 canceled plan; changes of different scopes share a task; an event names both known and new
-partitions; an input changes during a first run; a task waits for a change which does not reach it.
+partitions; an input changes during a first run; a task waits for a change that does not reach it.
 """
 LONGEST = 80
 DRILLS = (

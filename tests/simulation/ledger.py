@@ -150,7 +150,7 @@ class Ledger:
     def _seen_to_change(
         self, world: World, job: Job, read: Read, key: Key, since: int
     ) -> list[Declared]:
-        """Return changes of a produced input which make an output stale, announced or not."""
+        """Return changes of a produced input that make an output stale, announced or not."""
         if world.makers[read.dataset].is_source:
             return []
         changes = (

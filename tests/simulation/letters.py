@@ -28,7 +28,7 @@ class Letters:
         self.upstream = upstream
 
     async def garble(self, dice: Random) -> None:
-        """Publish a message the engine must reject without affecting its neighbors."""
+        """Publish a message that the engine must reject without affecting its neighbors."""
         job = dice.choice(self.stage.world.sources)
         dataset = job.outputs[0].name
         ways: list[Callable[[], SourceEvent]] = [

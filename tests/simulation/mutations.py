@@ -266,7 +266,7 @@ def a_window_goes_one_too_far_on_its_way_down(patch: Patch) -> None:
 
 
 def _short(found: Intervals) -> Intervals:
-    """Drop the last interval if there are two or more."""
+    """Drop the last partition if there are two or more."""
     if not found.is_finite or found.count() < 2:
         return found
     *head, (lo, hi) = found.spans

@@ -202,7 +202,7 @@ class People:
     # -- authors -------------------------------------------------------------------------------
 
     async def deploy(self, dice: Random) -> None:
-        """Deploy a change to a random DAG."""
+        """Deploy a random change to one of the DAGs."""
         await self._deploy(*self._other_world(dice), dice)
 
     async def deploy_source(self, dice: Random) -> None:
@@ -231,7 +231,7 @@ class People:
         await self._deploy("deploy: job changed", world, dice)
 
     async def read_less(self, dice: Random) -> None:
-        """Deploy a job reading a partition in place of a window."""
+        """Deploy a job that reads one partition instead of a window."""
         await self._deploy("deploy: job changed", self._without_windows(dice), dice)
 
     async def cut_otherwise(self, dice: Random) -> None:

@@ -215,7 +215,7 @@ def _ends(read: Read, job: Job) -> bool:
 
 
 def task_waits(world: World, job: Job, keys: Collection[Key], existing: Existing) -> bool:
-    """Return whether a task must wait for inputs of never-built partitions.
+    """Return whether a task must wait for inputs of its never-built partitions.
 
     A task without named partitions may build any, as long as none has been built.
     """
@@ -226,7 +226,7 @@ def task_waits(world: World, job: Job, keys: Collection[Key], existing: Existing
 
 
 def _lacks_of_all(world: World, job: Job, read: Read, existing: Collection[Key]) -> bool:
-    """Return whether an input lacks partitions any key requires; if unbounded, any suffices."""
+    """Return whether an input lacks partitions that some key needs; if unbounded, one is enough."""
     source, keys = world.makers[read.dataset].space, [*universe(job.space)]
     has_no_end = read.wait_for != "any" and any(
         link.keymap is None

@@ -88,7 +88,7 @@ def reported(job: Job, content: Mapping[str, Partitions], gaps: Gaps) -> tuple[M
 
 
 def falsified(job: Job, completion: Completion, seed: int) -> Completion:
-    """Return the report with an additional output the task cannot have produced."""
+    """Return the report with an additional output that the task cannot have produced."""
     dataset, true = job.outputs[0].name, completion.outputs
     false = [Made("no such dataset", "*"), Made(dataset, "no such/partition=\x1b[2J")]
     false += [Made(read.dataset, "*") for read in job.reads]

@@ -1,4 +1,4 @@
-"""Rest: all possible work is complete, and data equal a recomputation."""
+"""Rest: all possible work is complete, and the data equal a recomputation from scratch."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from tests.simulation.dimensions import Dimension, Key, Space
 from tests.simulation.world import GROUP, Values
 
 Rows = dict[int, dict[str, Any]]
-"""Columns of a partition's rows, by row id."""
+"""Content of a partition: column values by row id."""
 Partitions = Mapping[Key, Rows]
 Spec = Mapping[str, Any]
 """A row filter of one of the few generated kinds."""

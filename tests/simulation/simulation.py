@@ -107,7 +107,7 @@ class Simulation:
         is_mending: bool = False,
         is_terse: bool = False,
     ) -> Simulation:
-        """Return a simulation whose world is deployed."""
+        """Return a simulation with a deployed world."""
         await make_clock(database)
         async with database.connection() as conn:
             org = await ensure_org(conn, name)

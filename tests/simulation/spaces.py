@@ -1,4 +1,4 @@
-"""Random partitionings no author would choose."""
+"""Random partitionings of datasets."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Stage:
         self.colliding: str | None = None
         """Verb during which another action is to occur."""
         self.edited: defaultdict[str, set[Key]] = defaultdict(set)
-        """Partitions with rows written outside of a completed run since their last one."""
+        """Partitions with rows written since their last completed run."""
         self.spilled: defaultdict[str, set[Key]] = defaultdict(set)
         """Partitions written by an incomplete attempt, with unknown content."""
         self.unannounced: defaultdict[str, set[Key]] = defaultdict(set)

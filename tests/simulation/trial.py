@@ -85,7 +85,7 @@ class Trial:
 
     @property
     def law(self) -> str:
-        """Return the violated law, equal for all trials violating it."""
+        """Return the violated law, in the same words for every trial that violates it."""
         if isinstance(self.failure, Broken):
             return self.failure.law
         return repr(type(self.failure))

@@ -311,8 +311,7 @@ class Upstream:
         named |= set() if job.space else {()}
         columns = edit.columns
         is_new = not named <= self.spoken[dataset]
-        # Some events about new partitions name columns nevertheless: the initial columns of a
-        # table.
+        # Some events about new partitions still name columns: those the table began with.
         if dice.random() < (0.5 if is_new else 0.08):
             columns = None
         if is_new:

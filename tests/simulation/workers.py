@@ -47,7 +47,7 @@ class Run:
     content: Content | None = None
     newest: int | None = None
     misled: set[Key] = field(default_factory=set)
-    """Partitions built from edited rows invalidated, but not reported as rewritten.
+    """Partitions built from edited rows that were invalidated, but not reported as rewritten.
 
     Rebuilding the input restores the content recorded by the engine, so the engine finds no change.
     """
@@ -147,7 +147,7 @@ class Workers:
             self._attempted.add((version, key))
 
     def _check_cursor(self, run: Run) -> None:
-        """Check for a cursor no newer than the rows read by runs of the same output version."""
+        """Check that no cursor is ahead of the rows read by runs of the same output version."""
         read = self._read_up_to.get(run.lease.outputs[0].version)
         for cursor in run.lease.cursors.values() if run.job.follows else ():
             if read is None or int(cursor) > read:
@@ -220,7 +220,7 @@ class Workers:
         if any(not each for each in filters):
             run.newest = max(_ids(data), default=None)
         elif None not in filters:
-            # The report also includes a cursor for rows read again, which must not advance.
+            # A run over old rows also reports a cursor, which must not move the stored one.
             run.newest = min((n for n in _ids(read_now) if n <= cursor), default=None)
         return read_now
 
@@ -443,7 +443,7 @@ class Workers:
             self.stage.say(f"{run.lease.worker_id} dies over {called(run.lease)}", "worker died")
 
     async def heartbeat(self, dice: Random) -> None:
-        """Send a heartbeat; a worker stops after losing its lease, if the heartbeat succeeds."""
+        """Send a heartbeat, and stop the run if its lease is lost."""
         if self.runs:
             run = dice.choice(self.runs)
             alive = await self.stage.do("heartbeat", lambda c: heartbeat(c, [run.lease], 30), dice)

@@ -1,4 +1,4 @@
-"""A world as plain values: partitioned datasets, and jobs reading and producing datasets.
+"""A world as plain values: partitioned datasets, and jobs that read and produce them.
 
 The engine is compared with this model, so no code is shared with it.
 """
@@ -44,7 +44,7 @@ class Output:
         return frozenset(c for d, c in pairs if d == dataset)
 
     def dirtied(self, dataset: str, dirty: Columns) -> Columns:
-        """Return the columns possibly changed by a change of an input's columns."""
+        """Return the output columns that may change with the given columns of an input."""
         if dirty is None or not self._speaks_of(dataset):
             return None
         hit = {

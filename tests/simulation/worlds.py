@@ -88,13 +88,13 @@ def telling_world(seed: int) -> World:
 
 
 def diamond_world(seed: int) -> World:
-    """Return a source with two readers, and a job reading both."""
+    """Return a world of a source, two readers, and a job that reads both."""
     dice = Random(f"diamond world {seed}")
     return Maker(dice, Cutter.anywhere(dice)).ladder(1)
 
 
 def chain_world(seed: int) -> World:
-    """Return a source and a chain of three jobs with the same partitions."""
+    """Return a world of a source and a chain of three jobs with the same partitions."""
     dice = Random(f"chain world {seed}")
     return Maker(dice, Cutter.anywhere(dice)).chain(4)
 
@@ -112,19 +112,19 @@ def ranged_world(seed: int) -> World:
 
 
 def joined_world(seed: int) -> World:
-    """Return a job reading a partition of a source and all of another source."""
+    """Return a world where a job reads partitions of a source and all of another source."""
     dice = Random(f"joined world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).joined())
 
 
 def beside_world(seed: int) -> World:
-    """Return a job reading a second source and the output of a job over the first."""
+    """Return a world where a job reads a source and the output of a job over another source."""
     dice = Random(f"beside world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).beside())
 
 
 def windowed_world(seed: int) -> World:
-    """Return jobs reading a window of partitions and the last partition."""
+    """Return a world where jobs read a window of partitions, or the last partition."""
     dice = Random(f"windowed world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).windowed())
 
@@ -142,13 +142,13 @@ def across_world(seed: int) -> World:
 
 
 def grouped_world(seed: int) -> World:
-    """Return a job reading rows by group, and a job whose output never changes."""
+    """Return a world where a job reads rows by group, and an output that never changes."""
     dice = Random(f"grouped world {seed}")
     return _automatic(Maker(dice, Cutter.anywhere(dice)).grouped())
 
 
 def tiny_world(seed: int) -> World:
-    """Return a source or two, with one to three jobs of any kind."""
+    """Return a world of one or two sources, with one to three jobs of any kind."""
     dice = Random(f"tiny world {seed}")
     return Maker(dice, Cutter.anywhere(dice)).any_world(most=4)
 

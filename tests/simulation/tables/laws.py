@@ -35,7 +35,7 @@ async def check_at_rest(stand: Stand, spoken: Mapping[str, set[Key]]) -> None:
 
 
 def stuck_jobs(world: World, existing: Existing) -> set[str]:
-    """Return the jobs reading a table not yet created for lack of content, and their dependents.
+    """Return the jobs that read a missing table, never written for lack of rows, and dependents.
 
     Every attempt of the former fails, and the latter never get their inputs.
     """

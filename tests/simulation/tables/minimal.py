@@ -52,7 +52,7 @@ class Changes:
         to[event.dataset] += [Change(time, key, columns, _groups(event)) for key in keys]
 
     def check(self, world: TableWorld, lease: Lease) -> None:
-        """Raise Broken for a task none of whose inputs has changed."""
+        """Raise Broken for a task whose inputs have not changed."""
         job = world.world.by_name[lease.job.name]
         version = lease.outputs[0].version
         keys = {key for each in lease.partitions for key in read_text(job.space, each)}
@@ -97,7 +97,7 @@ def _reaches(world: TableWorld, job: Job, read: Read, key: Key, change: Change) 
 
 
 def differing(before: Rows | None, after: Rows) -> Columns:
-    """Return the columns the operator finds different between two contents.
+    """Return the columns in which two contents differ, as compared by the operator.
 
     None if rows were added or removed, or only exchanged their values.
     """
