@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,12 @@ class Migration:
         return f"{self.version:04}_{self.name}"
 
 
+@cache
 def code_number() -> int:
-    """Return the number of this code: that of the newest migration that it ships."""
+    """Return the number of this code: that of the newest migration that it ships.
+
+    Cached, because an upgrade replaces the files while older processes are still running.
+    """
     return max(each.version for each in read_migrations(migrations_dir()))
 
 

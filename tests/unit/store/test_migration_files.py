@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import InvalidInput
+from engine.store import migration_files
 from engine.store.migration_files import (
     Migration,
     TableLock,
@@ -12,6 +13,7 @@ from engine.store.migration_files import (
     migrations_dir,
     read_migrations,
 )
+from tests.support.migrations import later_migrations
 
 
 def read(tmp_path: Path, text: str, name: str = "0003_x.sql") -> Migration:
@@ -89,3 +91,13 @@ def test_numbers_and_names_are_checked(tmp_path: Path) -> None:
 
 def test_the_number_of_the_code_is_that_of_its_newest_migration() -> None:
     assert code_number() == read_migrations(migrations_dir())[-1].version
+
+
+def test_files_installed_by_an_upgrade_leave_the_number_of_a_running_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = code_number()
+    later_migrations(tmp_path / "migrations", "SELECT 1")
+    monkeypatch.setattr(migration_files, "sql_dir", lambda: tmp_path)
+    assert read_migrations(migrations_dir())[-1].version == number + 1
+    assert code_number() == number
