@@ -110,8 +110,6 @@ async def _pending(conn: Connection, migrations: Sequence[Migration]) -> list[Mi
     await _check_schema_owner(conn)
     tables = await _tables(conn)
     rows = await fetch(conn, "migrations.recorded", RecordedMigration) if tables.in_schema else []
-    if rows:
-        await require_supported_code(conn, migrations[-1].version)
     applied = {row.version: row.checksum for row in rows if row.is_applied}
     for migration in migrations:
         if applied.get(migration.version, migration.checksum) != migration.checksum:
@@ -119,6 +117,8 @@ async def _pending(conn: Connection, migrations: Sequence[Migration]) -> list[Mi
                 f"migration {migration} was changed after it was applied to this database: "
                 "restore the file, and put the change into a new migration"
             )
+    if rows:
+        await require_supported_code(conn, migrations[-1].version)
     return [migration for migration in migrations if migration.version not in applied]
 
 

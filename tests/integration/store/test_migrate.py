@@ -89,6 +89,22 @@ async def test_a_changed_file_is_refused(empty_database_url: str, migrations: Pa
         await pending_migrations(empty_database_url, migrations)
 
 
+async def test_a_changed_file_is_reported_for_a_table_without_the_oldest_code(
+    empty_database_url: str,
+) -> None:
+    async with connected(empty_database_url) as conn:
+        await conn.execute(
+            "CREATE SCHEMA knockon CREATE TABLE migrations (version int PRIMARY KEY, "
+            "name text NOT NULL, checksum text NOT NULL, "
+            "applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        await conn.execute(
+            "INSERT INTO knockon.migrations (version, name, checksum) VALUES (1, 'schema', 'former')"
+        )
+    with pytest.raises(InvalidInput, match="0001_schema was changed after it was applied"):
+        await migrate(empty_database_url)
+
+
 async def test_a_failing_file_leaves_nothing(empty_database_url: str, migrations: Path) -> None:
     broken = migrations / "0002_other.sql"
     broken.write_text("CREATE TABLE public.other (id int); SELECT 1/0;")
