@@ -99,7 +99,8 @@ async def test_a_changed_file_is_reported_for_a_table_without_the_oldest_code(
             "applied_at timestamptz NOT NULL DEFAULT now())"
         )
         await conn.execute(
-            "INSERT INTO knockon.migrations (version, name, checksum) VALUES (1, 'schema', 'former')"
+            "INSERT INTO knockon.migrations (version, name, checksum) "
+            "VALUES (1, 'schema', 'former')"
         )
     with pytest.raises(InvalidInput, match="0001_schema was changed after it was applied"):
         await migrate(empty_database_url)
