@@ -119,7 +119,7 @@ def _read(path: Path) -> Migration:
 def _directives(path: Path, text: str) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     locks: list[TableLock] = []
-    for directive in _header(text):
+    for directive in _header(path, text):
         if _OUTSIDE.fullmatch(directive):
             index = _index(path, text)
             settings |= {"in_transaction": False, "index": index}
@@ -137,12 +137,17 @@ def _directives(path: Path, text: str) -> dict[str, Any]:
     return {**settings, "locks": tuple(locks)}
 
 
-def _header(text: str) -> Iterator[str]:
-    """Yield the directives in the comment lines at the top of a file."""
+def _header(path: Path, text: str) -> Iterator[str]:
+    """Yield the directives in the comment lines at the top of a file. Raises InvalidInput."""
+    is_header = True
     for line in text.splitlines():
-        if line.strip() and not line.startswith("--"):
-            return
-        if directive := _DIRECTIVE.fullmatch(line):
+        is_header = is_header and (not line.strip() or line.startswith("--"))
+        if directive := _DIRECTIVE.fullmatch(line.strip()):
+            if not is_header:
+                raise InvalidInput(
+                    f"{path} has a directive below the comment at the top, without effect: move "
+                    f"{directive[1]!r} to the top"
+                )
             yield directive[1]
 
 

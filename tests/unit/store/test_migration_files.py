@@ -23,7 +23,7 @@ def read(tmp_path: Path, text: str, name: str = "0003_x.sql") -> Migration:
 
 
 def test_a_file_without_directives_runs_in_a_transaction_beside_any_code(tmp_path: Path) -> None:
-    migration = read(tmp_path, "-- Reason.\nSELECT 1;\n-- knockon: outside transaction\n")
+    migration = read(tmp_path, "-- Reason.\nSELECT 1;\n-- Outside transaction\n")
     assert migration.in_transaction
     assert migration.oldest_code is None
     assert migration.locks == ()
@@ -63,6 +63,7 @@ def test_a_concurrent_build_declares_its_lock_itself(tmp_path: Path) -> None:
         ("-- knockon: locks tasks SHARE\n", "unknown directive"),
         ("-- knockon: locks knockon.tasks EVERYTHING\n", "unknown directive"),
         ("-- knockon: oldest code 0004\n", "newer than itself: require 0003 at most"),
+        ("SELECT 1;\n  -- knockon: oldest code 0003\n", "move 'oldest code 0003' to the top"),
         (
             "-- knockon: outside transaction\nCREATE INDEX CONCURRENTLY x ON knockon.tasks (id)",
             "cannot be repeated after a crash",
