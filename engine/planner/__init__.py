@@ -57,7 +57,6 @@ __all__ = [
     "plan",
     "existing_from",
     "propagated_scopes",
-    "radius",
     "task_count",
     "step_blocks",
     "upstream",
