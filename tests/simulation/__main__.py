@@ -21,7 +21,7 @@ from tests.simulation.trial import Trial, forget_all, shrunk
 from tests.support.databases import fresh_database, migrated_template
 from tests.support.servers import postgres_server
 
-TOLD = ("worlds", "event", "crashes", "tasks", "deploys")
+PRINTED_COUNTS = ("worlds", "event", "crashes", "tasks", "deploys")
 EVERY_SECONDS = 30.0
 KEPT_WORLDS = 25
 """Number of worlds between cleanups of the database, so that it does not slow down."""
@@ -48,7 +48,7 @@ async def _simulate(url: str, seed: int, seconds: float, most: int) -> int:
         for each in range(seed, 2**63):
             failed = await _failed(each, database, tally)
             if failed is not None:
-                print(await _told(each, failed, database, most))
+                print(await _failure_report(each, failed, database, most))
             if failed is not None or tally.seconds >= seconds:
                 break
             if (each - seed) % KEPT_WORLDS == KEPT_WORLDS - 1:
@@ -76,7 +76,7 @@ class Tally:
 
     counts: Counter[str] = field(default_factory=Counter)
     begun: float = field(default_factory=time.monotonic)
-    told: float = 0.0
+    last_printed: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -84,17 +84,19 @@ class Tally:
 
     def add(self, trial: AnyTrial, seed: int) -> None:
         self.counts += Counter(worlds=1) + trial.counts
-        if self.seconds - self.told >= EVERY_SECONDS:
-            self.told = self.seconds
+        if self.seconds - self.last_printed >= EVERY_SECONDS:
+            self.last_printed = self.seconds
             print(f"{self.line()}, at seed {seed}", flush=True)
 
     def line(self) -> str:
-        done = ", ".join(f"{self.counts[name]} {name.removesuffix('s')}s" for name in TOLD)
+        done = ", ".join(
+            f"{self.counts[name]} {name.removesuffix('s')}s" for name in PRINTED_COUNTS
+        )
         rate = self.counts["worlds"] * 60 / max(self.seconds, 0.001)
         return f"{done}; {rate:.0f} seeds a minute for {self.seconds:.0f} s"
 
 
-async def _told(seed: int, trial: AnyTrial, database: Database, most: int) -> str:
+async def _failure_report(seed: int, trial: AnyTrial, database: Database, most: int) -> str:
     """Return the details of a failure, with a shrunk trial."""
     lines = [f"seed {seed} fails: {trial.failure}"]
     if isinstance(trial, Trial):

@@ -41,7 +41,7 @@ class Approvals:
     async def limit(self, dice: Random) -> None:
         """Set or lift the org's limit on the partitions of a single plan."""
         most = dice.choice([0, 1, 2, 4, None])
-        self.stage.say(f"limit {most}", "limit lifted" if most is None else "limit set")
+        self.stage.log_line(f"limit {most}", "limit lifted" if most is None else "limit set")
         await self._set_limit(most)
 
     async def _set_limit(self, most: int | None) -> None:
@@ -63,14 +63,14 @@ class Approvals:
 
     async def _decide(self, plan: UUID, dice: Random, *, is_calm: bool) -> None:
         verb = approve if dice.random() < 0.6 else reject
-        self.stage.say(f"{verb.__name__} a pending plan", f"pending plan: {verb.__name__}")
+        self.stage.log_line(f"{verb.__name__} a pending plan", f"pending plan: {verb.__name__}")
         org = self.stage.org_context(dice)
         try:
             await self.stage.do(
                 verb.__name__, lambda conn: verb(conn, org, plan), None if is_calm else dice
             )
         except InvalidInput as error:
-            self.stage.say(f"… refused: {error}")
+            self.stage.log_line(f"… refused: {error}")
         finally:
             await self.stage.note_invalidations()
 
@@ -92,7 +92,7 @@ class Approvals:
             return
         event = self.upstream.unpublished.pop(dice.randrange(len(self.upstream.unpublished)))
         org = self.stage.org_context(dice)
-        self.stage.say(f"propose {brief(event)}", "impact")
+        self.stage.log_line(f"propose {brief(event)}", "impact")
         try:
             made: Proposal = await self.stage.do(
                 "propose", lambda conn: propose(conn, org, event), dice
@@ -104,7 +104,7 @@ class Approvals:
             self.upstream.unpublished.append(event)
             if not isinstance(error, InvalidInput):
                 raise
-            self.stage.say(f"… refused: {error}")
+            self.stage.log_line(f"… refused: {error}")
         else:
             self.shown.append(Shown(made.plan_id, event, made.decision.tasks))
 
@@ -128,7 +128,7 @@ class Approvals:
             self._applied(shown, lost.answer)
             raise
         except InvalidInput as error:
-            self.stage.say(f"… refused: {error}")
+            self.stage.log_line(f"… refused: {error}")
             self.upstream.unpublished.append(shown.event)
         except BaseException:
             self.shown.append(shown)
@@ -139,10 +139,10 @@ class Approvals:
     def _applied(self, shown: Shown, done: Applied) -> None:
         """Check the law "plan = execution": an applied plan creates as many tasks as it showed."""
         if done.changes:
-            self.stage.say(f"… no longer as shown: {brief(shown.event)}", "plan outdated")
+            self.stage.log_line(f"… no longer as shown: {brief(shown.event)}", "plan outdated")
             self.upstream.unpublished.append(shown.event)
             return
-        self.stage.say(f"apply {brief(shown.event)}", "plan applied")
+        self.stage.log_line(f"apply {brief(shown.event)}", "plan applied")
         self.stage.remember(done.invalidations, [shown.event])
         if done.tasks != shown.tasks:
             raise Broken("a plan applied otherwise than shown", (shown.tasks, done.tasks))

@@ -48,17 +48,18 @@ def _output(job: Job, output: Output) -> dict[str, Any]:
         "dataset": output.name,
         "storage": {"path": output.name},
         "partitioning": {d.name: d.spec() for d in job.space},
-        **({"columns": _columns(job, output)} if job.tells_columns else {}),
+        **({"columns": _columns(job, output)} if job.declares_columns else {}),
     }
 
 
 def _columns(job: Job, output: Output) -> Any:
     ids = ("id",) if job.has_rows else ()
-    if output.told is None:
+    lineage = output.lineage_by_column
+    if lineage is None:
         return [*output.columns, *ids]
-    said = {c: [f"{d}.{i}" for d, i in output.told.get(c, ())] for c in (*output.columns, *ids)}
-    every = [f"{d}.{i}" for d, i in output.told.get(EVERY, ())]
-    return said | ({EVERY: every} if every else {})
+    columns = {c: [f"{d}.{i}" for d, i in lineage.get(c, ())] for c in (*output.columns, *ids)}
+    every = [f"{d}.{i}" for d, i in lineage.get(EVERY, ())]
+    return columns | ({EVERY: every} if every else {})
 
 
 def _passes(job: Job, read: Read) -> list[str]:
@@ -68,14 +69,14 @@ def _passes(job: Job, read: Read) -> list[str]:
 
 
 def _input(job: Job, read: Read) -> dict[str, Any]:
-    said: dict[str, Any] = {"dataset": read.dataset, "wait_for": read.wait_for}
+    entry: dict[str, Any] = {"dataset": read.dataset, "wait_for": read.wait_for}
     if read.spec is not None:
-        said["mapping"] = read.spec
+        entry["mapping"] = read.spec
     if passes := _passes(job, read):
-        said["passes"] = {GROUP: passes}
+        entry["passes"] = {GROUP: passes}
     if read.cursor:
-        said["cursor"] = {"column": "id", "type": "integer"}
-    return said
+        entry["cursor"] = {"column": "id", "type": "integer"}
+    return entry
 
 
 def describe(world: World) -> list[str]:
@@ -85,11 +86,13 @@ def describe(world: World) -> list[str]:
 
 def _line(job: Job) -> str:
     cut = " by ".join(f"{d.name}:{d.grain or d.kind}{_ends(d)}" for d in job.space) or "whole"
-    said = [
-        f"{output.name}({', '.join(_told(output))})" if job.tells_columns else output.name
+    outputs = [
+        f"{output.name}({', '.join(_columns_text(output))})"
+        if job.declares_columns
+        else output.name
         for output in job.outputs
     ]
-    head = f"{job.dag}.{job.name} makes {' and '.join(said)} by {cut}"
+    head = f"{job.dag}.{job.name} makes {' and '.join(outputs)} by {cut}"
     if job.is_source:
         return head + (" [only grows]" if job.grows else "")
     kind = (
@@ -116,10 +119,10 @@ def _ends(d: Dimension) -> str:
     return f" of {len(d.universe)} from {d.universe[0]} {d.zone}" if d.is_finite else " without end"
 
 
-def _told(output: Output) -> list[str]:
-    if output.told is None:
+def _columns_text(output: Output) -> list[str]:
+    if output.lineage_by_column is None:
         return list(output.columns)
     return [
-        f"{column}←{'+'.join(f'{d}.{c}' for d, c in output.told.get(column, ()))}"
+        f"{column}←{'+'.join(f'{d}.{c}' for d, c in output.lineage_by_column.get(column, ()))}"
         for column in (*output.columns, EVERY)
     ]

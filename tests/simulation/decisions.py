@@ -38,7 +38,7 @@ class Decisions:
             if left.get(key, begun) < begun:
                 del left[key]
 
-    def called_for(self, job: Job, keys: Iterable[Key] | None) -> None:
+    def recompute_requested(self, job: Job, keys: Iterable[Key] | None) -> None:
         """Record a request to recompute the given or all partitions, which ends their exemption."""
         left = self._left[job.name]
         for key in [*left] if keys is None or job.is_single_run else [*keys]:

@@ -90,7 +90,7 @@ class Declarations:
             self._leave_readers(row["name"], keys, None)
 
     def _note(self, maker: Job, row: dict[str, Any], known: set[Key]) -> None:
-        events = _stood_for(row, maker, self.stage.batches[row["id"]])
+        events = _events_behind(row, maker, self.stage.batches[row["id"]])
         if row["outcome"] == "rejected":
             for event in events:
                 self._reject(maker, event)
@@ -114,7 +114,7 @@ class Declarations:
         if not maker.is_source and event.reason != "rewritten":
             ledger.wrong[name] += invalidations
             named = None if None in keys else [key for key in keys if key is not None]
-            self.stage.decisions.called_for(maker, named)
+            self.stage.decisions.recompute_requested(maker, named)
             return
         ledger.declared[name] += invalidations
         all_keys = universe(maker.space) if None in keys else keys
@@ -148,13 +148,13 @@ class Declarations:
     def _leave_readers(self, dataset: str, keys: Iterable[Key | None], of: Values) -> None:
         """Leave stale the readers of these partitions, for rows in some groups."""
         world, stage = self.stage.world, self.stage
-        said = [Declared(stage.now, key, None, of) for key in keys]
+        declared = [Declared(stage.now, key, None, of) for key in keys]
         for job in world.readers(dataset):
-            reached = stage.ledger.reached(world, job, dataset, said)
+            reached = stage.ledger.reached(world, job, dataset, declared)
             stage.decisions.leave(job, reached, stage.now)
 
 
-def _stood_for(
+def _events_behind(
     row: dict[str, Any], maker: Job, events: Sequence[SourceEvent]
 ) -> Sequence[SourceEvent]:
     """Return the events behind an invalidation; all events of its dataset if none matches."""

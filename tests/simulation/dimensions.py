@@ -104,10 +104,10 @@ def is_finite(space: Space) -> bool:
 
 
 @cache
-def read_text(space: Space, said: str | None) -> frozenset[Key]:
+def read_text(space: Space, selection: str | None) -> frozenset[Key]:
     """Return the keys named by a key, a range, or a partial key."""
     parts = {d.name: set(d.universe) for d in space}
-    for piece in [] if said in (None, "*") else said.split("/"):
+    for piece in [] if selection in (None, "*") else selection.split("/"):
         name, _, values = piece.rpartition("=") if len(space) > 1 else (space[0].name, "", piece)
         dimension = next(d for d in space if d.name == name)
         first, _, last = values.partition("..")

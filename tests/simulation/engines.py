@@ -54,12 +54,12 @@ class Engines:
         if not events:
             return
         end = start + len(events)
-        self.stage.say(f"ingest {start}..{end} by owner {owner}")
+        self.stage.log_line(f"ingest {start}..{end} by owner {owner}")
         org = self.stage.org_contexts[owner]
         try:
             await self._ingest(org, before, events, dice)
         except PositionLost:
-            self.stage.say("… position lost", "overtaken owner of a stream")
+            self.stage.log_line("… position lost", "overtaken owner of a stream")
             self.owners[owner] = await self._stored_position()
         else:
             self.owners[owner] = str(end)
@@ -94,11 +94,11 @@ class Engines:
 
     async def plan(self, dice: Random) -> None:
         limit = dice.choice([1, 2, 1_000])
-        self.stage.say(f"plan {limit}")
+        self.stage.log_line(f"plan {limit}")
         org = self.stage.org_context(dice)
         planned = await self.stage.do("plan", lambda conn: plan(conn, org, limit), dice)
         if planned is not None:
-            self.stage.say(f"… {planned.tasks} tasks", "plans")
+            self.stage.log_line(f"… {planned.tasks} tasks", "plans")
 
     async def expire(self, dice: Random) -> None:
         """Expire a lease, possibly while its worker is still running."""
@@ -110,7 +110,7 @@ class Engines:
     async def _reap(self, dice: Random | None) -> None:
         org = self.stage.org_context(dice)
         reaped = await self.stage.do("reap", lambda conn: reap(conn, org), dice)
-        self.stage.say(f"reap {reaped}")
+        self.stage.log_line(f"reap {reaped}")
         self.stage.counts["lost leases"] += reaped
 
     async def _expire(self, ids: Sequence[UUID]) -> None:
@@ -125,7 +125,7 @@ class Engines:
         step = dice.choice(STEPS)
         self.stage.skew += step
         forward = step > timedelta()
-        self.stage.say(
+        self.stage.log_line(
             f"the clock jumps by {step}", f"clock jumps {'ahead' if forward else 'back'}"
         )
         await self._reap(dice)
@@ -137,7 +137,7 @@ class Engines:
         start, end = int(stored or 0), len(self.upstream.stream)
         if start == end:
             return False
-        self.stage.say(f"ingest {start}..{end}")
+        self.stage.log_line(f"ingest {start}..{end}")
         await self._ingest(self.stage.org_context(), stored, self.upstream.stream[start:], None)
         self.owners[0] = str(end)
         return True
@@ -145,7 +145,7 @@ class Engines:
     async def plan_all(self) -> bool:
         moved = False
         while await self.stage.do("plan", lambda conn: plan(conn, self.stage.org_context())):
-            self.stage.say("plan", "plans")
+            self.stage.log_line("plan", "plans")
             await self.stage.note_invalidations()
             moved = True
         return await self._replay_given_up() or moved
@@ -155,7 +155,7 @@ class Engines:
         ids = [row["id"] for row in await self.stage.rows(_GIVEN_UP)]
         org = self.stage.org_context()
         if ids and await self.stage.do("replay", lambda conn: replay(conn, org, ids)):
-            self.stage.say("replay what planners crashed on", "set aside after crashes")
+            self.stage.log_line("replay what planners crashed on", "set aside after crashes")
             return True
         return False
 

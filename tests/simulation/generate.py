@@ -66,7 +66,7 @@ class Maker:
         The job reads columns of a source, and a result that may be unchanged; its readers need one
         or two columns each. Most jobs report only a fingerprint of the whole output.
         """
-        source = replace(self.source(0, "one"), tells_columns=True, grows=False)
+        source = replace(self.source(0, "one"), declares_columns=True, grows=False)
         space = self.dice.choice([(), (), source.space]) if space is None else space
         top, side = (
             replace(source, name=f"src{n}", space=space, outputs=(Output(f"s{n}", COLUMNS[:2]),))
@@ -85,7 +85,7 @@ class Maker:
     def forked(self, columns: int = 2, space: Space | None = None) -> World:
         """Return a world where a job derives each column from another, for separate readers."""
         named = COLUMNS[:columns]
-        source = replace(self.source(0, "one"), tells_columns=True, grows=False)
+        source = replace(self.source(0, "one"), declares_columns=True, grows=False)
         space = self.dice.choice([(), (), source.space]) if space is None else space
         source = replace(source, space=space, outputs=(Output("s0", named),))
         fork = self._picky(1, {column: (source, column) for column in named}, [source])
@@ -113,7 +113,7 @@ class Maker:
 
     def joined(self) -> World:
         """Return a world where a job reads partitions of a source, and another source in full."""
-        source = replace(self.source(0, "one"), tells_columns=True, grows=False)
+        source = replace(self.source(0, "one"), declares_columns=True, grows=False)
         cut = replace(source, space=EIGHT_RANGES, outputs=(Output("s0", COLUMNS[:2]),))
         whole = replace(source, name="src1", space=(), outputs=(Output("s1", COLUMNS[:2]),))
         shaped = {"x": (cut, "x"), "y": (whole, "x"), "z": (whole, "y")}
@@ -122,7 +122,7 @@ class Maker:
 
     def beside(self) -> World:
         """Return a world where a job reads a source and the output of a job over another source."""
-        source = replace(self.source(0, "one"), space=(), tells_columns=True, grows=False)
+        source = replace(self.source(0, "one"), space=(), declares_columns=True, grows=False)
         one = replace(source, outputs=(Output("s0", COLUMNS[:2]),))
         other = replace(source, name="src1", outputs=(Output("s1", COLUMNS[:2]),))
         upper = reading_all(self._straight(2, [one]))
@@ -134,7 +134,9 @@ class Maker:
 
     def windowed(self) -> World:
         """Return a world where jobs read a window, or the last, of the partitions of an input."""
-        source = replace(self.source(0, "one"), space=EIGHT_RANGES, tells_columns=True, grows=False)
+        source = replace(
+            self.source(0, "one"), space=EIGHT_RANGES, declares_columns=True, grows=False
+        )
         copy = self._straight(1, [source])
         spec = {"n": {"from": "n", "window": [-1, 1]}}
         around = Read("d1", (Link(0, 0, window=(-1, 1)),), spec=spec)
@@ -150,7 +152,7 @@ class Maker:
 
     def grouped(self, kind: str = "rows") -> World:
         """Return a world where a job reads rows by group, and an output that never changes."""
-        source = replace(self.source(0, "one"), space=(), tells_columns=True, grows=False)
+        source = replace(self.source(0, "one"), space=(), declares_columns=True, grows=False)
         by_group = replace(source, outputs=(Output("s0", (*COLUMNS[:2], GROUP)),))
         other = replace(source, name="src1", outputs=(Output("s1", COLUMNS[:2]),))
         rows, same = self._straight(2, [by_group]), self._straight(3, [other])
@@ -164,7 +166,7 @@ class Maker:
         return World((by_group, other, rows, reading_all(same), below))
 
     def following(self) -> World:
-        source = replace(self.source(0, "one"), tells_columns=True, grows=True)
+        source = replace(self.source(0, "one"), declares_columns=True, grows=True)
         other = self.source(1, "one")
         jobs = [source, other, _copying(self._follower(2, "one", source, [source, other]))]
         jobs.append(self.job(3, "one", jobs))
@@ -174,14 +176,14 @@ class Maker:
 
     def source(self, n: int, dag: str) -> Job:
         columns = COLUMNS[: self.dice.randint(2, 3)]
-        tells = self.dice.random() < 0.75
+        declares_columns = self.dice.random() < 0.75
         return Job(
             name=f"src{n}",
             dag=dag,
             space=self.cutter.space(),
             outputs=(Output(f"s{n}", (*columns, GROUP) if self.dice.random() < 0.6 else columns),),
-            tells_columns=tells,
-            grows=tells and self.dice.random() < 0.4,
+            declares_columns=declares_columns,
+            grows=declares_columns and self.dice.random() < 0.4,
             alphabet=self.cutter.alphabet,
         )
 
@@ -311,8 +313,8 @@ class Maker:
         columns = (*columns, GROUP) if has_groups else columns
         if self.dice.random() < 0.2:
             return Output(name, columns)
-        told = [each for each in inputs if self.dice.random() < 0.85]
-        pairs = [(each.name, column) for each in told for column in each.columns]
+        declared = [source for source in inputs if self.dice.random() < 0.85]
+        pairs = [(source.name, column) for source in declared for column in source.columns]
         lineage = {
             column: tuple(sorted(self.dice.sample(pairs, min(len(pairs), self.dice.randint(0, 2)))))
             for column in columns
@@ -337,11 +339,11 @@ def _copying(follower: Job) -> Job:
     (output,), source = follower.outputs, follower.reads[0].dataset
     lineage = {column: ((source, column),) for column in (*COLUMNS[:2], GROUP)}
     columns = (*COLUMNS[:2], *(c for c in output.columns if c == GROUP))
-    told = {column: lineage[column] for column in columns}
+    declared = {column: lineage[column] for column in columns}
     if follower.reads[0].grouped is not None:
-        told[EVERY] = lineage[GROUP]
-    made = replace(output, columns=columns, lineage=tuple(sorted(told.items())))
-    return replace(follower, outputs=(made,), coarse=1_000_003)
+        declared[EVERY] = lineage[GROUP]
+    copy = replace(output, columns=columns, lineage=tuple(sorted(declared.items())))
+    return replace(follower, outputs=(copy,), coarse=1_000_003)
 
 
 def _place(maker: Job, read: Read) -> int:

@@ -57,29 +57,31 @@ class Ledger:
     wrong: defaultdict[str, list[Declared]] = field(default_factory=lambda: defaultdict(list))
     rewritten: defaultdict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
     made: dict[tuple[Any, Key], int] = field(default_factory=dict)
-    unsaid: defaultdict[tuple[str, Key], set[str]] = field(default_factory=lambda: defaultdict(set))
+    undeclared: defaultdict[tuple[str, Key], set[str]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
     """Columns changed before any declaration."""
 
     def note_changed(self, output: Output, changed: Changed) -> None:
         """Record an actual change; the caller declares its justified part next."""
         self.changed[output.name].append(changed)
-        self.unsaid[output.name, changed.key] |= _columns(output, changed.columns)
+        self.undeclared[output.name, changed.key] |= _columns(output, changed.columns)
 
-    def declare(self, world: World, output: Output, said: Declared) -> None:
+    def declare(self, world: World, output: Output, declared: Declared) -> None:
         """Declare columns of a produced partition as changed.
 
         Downstream changes already derived from them, without justification at the time, are
         declared as well.
         """
-        self.declared[output.name].append(said)
-        unsaid = self.unsaid[output.name, said.key]
-        late = unsaid & _columns(output, said.columns)
-        unsaid -= late
+        self.declared[output.name].append(declared)
+        undeclared = self.undeclared[output.name, declared.key]
+        late = undeclared & _columns(output, declared.columns)
+        undeclared -= late
         for job, read, to in _readers(world, output) if late else ():
             columns = to.dirtied(output.name, None if _ROWS in late else frozenset(late))
             for key in {each.key for each in self.changed[to.name]} if columns != NONE else ():
-                if self._reaches(world, job, read, key, said):
-                    self.declare(world, to, Declared(said.time, key, columns))
+                if self._reaches(world, job, read, key, declared):
+                    self.declare(world, to, Declared(declared.time, key, columns))
 
     def dirt(
         self, world: World, job: Job, version: Any, keys: Collection[Key]
@@ -94,15 +96,15 @@ class Ledger:
             since = self.made.get((version, key))
             if since is None or self._is_wrong(job, key, since):
                 return dict.fromkeys(dirt, (None, None))
-            for name, each in self._through(world, job, key, since):
+            for name, each in self._dirt_of_inputs(world, job, key, since):
                 dirt[name].append(each)
             for output in job.outputs:
-                may_be = self._may_be_new(world, output, since, is_own=True)
+                may_be = self._possible_dirt(world, output, since, is_own=True)
                 if dirt[output.name] and may_be:
                     dirt[output.name].append(may_be)
-        return {name: _widest(each) for name, each in dirt.items() if each} or None
+        return {name: _union_dirt(each) for name, each in dirt.items() if each} or None
 
-    def _may_be_new(
+    def _possible_dirt(
         self, world: World, output: Output, since: int, *, is_own: bool = False
     ) -> Dirt | None:
         """Return the possible changes following from all declarations, regardless of partitions.
@@ -110,18 +112,18 @@ class Ledger:
         With ``is_own``, declarations by earlier runs of the job are excluded.
         """
         job = world.makers[output.name]
-        said = [each for each in self.declared[output.name] if not (is_own and each.is_of_run)]
-        said += self.wrong[output.name]
-        dirt = [(each.columns, each.groups) for each in said if each.time > since]
+        declared = [each for each in self.declared[output.name] if not (is_own and each.is_of_run)]
+        declared += self.wrong[output.name]
+        dirt = [(each.columns, each.groups) for each in declared if each.time > since]
         for read in job.reads:
             made = world.makers[read.dataset].outputs
             (source,) = (each for each in made if each.name == read.dataset)
-            above = self._may_be_new(world, source, since)
+            above = self._possible_dirt(world, source, since)
             columns = output.dirtied(read.dataset, above[0]) if above else NONE
             if above and columns != NONE:
-                kept = job.keeps_rows_apart(read) and not job.is_single_run
-                dirt.append((columns, above[1] if kept else None))
-        return _widest(dirt) if dirt else None
+                keeps_groups = job.keeps_rows_apart(read) and not job.is_single_run
+                dirt.append((columns, above[1] if keeps_groups else None))
+        return _union_dirt(dirt) if dirt else None
 
     def _is_wrong(self, job: Job, key: Key, since: int) -> bool:
         return any(
@@ -130,24 +132,26 @@ class Ledger:
             for each in self.wrong[output.name]
         )
 
-    def _through(self, world: World, job: Job, key: Key, since: int) -> Iterable[tuple[str, Dirt]]:
+    def _dirt_of_inputs(
+        self, world: World, job: Job, key: Key, since: int
+    ) -> Iterable[tuple[str, Dirt]]:
         for read in () if job.is_manual else job.reads:
-            said = [
+            declared = [
                 each
                 for each in self.declared[read.dataset]
                 if each.time > since and self._reaches(world, job, read, key, each)
             ]
-            if not said or not self._came_out(world, job, read, key, since):
-                said = []
-            seen = self._seen_to_change(world, job, read, key, since)
-            for each in (*said, *seen):
+            if not declared or not self._has_changed(world, job, read, key, since):
+                declared = []
+            actual = self._actual_changes(world, job, read, key, since)
+            for each in (*declared, *actual):
                 for output in job.outputs:
                     columns = output.dirtied(read.dataset, each.columns)
                     if columns is None or columns:
-                        kept = job.keeps_rows_apart(read) and not job.is_single_run
-                        yield output.name, (columns, each.groups if kept else None)
+                        keeps_groups = job.keeps_rows_apart(read) and not job.is_single_run
+                        yield output.name, (columns, each.groups if keeps_groups else None)
 
-    def _seen_to_change(
+    def _actual_changes(
         self, world: World, job: Job, read: Read, key: Key, since: int
     ) -> list[Declared]:
         """Return changes of a produced input that make an output stale, announced or not."""
@@ -160,27 +164,29 @@ class Ledger:
         )
         return [each for each in changes if self._reaches(world, job, read, key, each)]
 
-    def reached(self, world: World, job: Job, dataset: str, said: Collection[Declared]) -> set[Key]:
+    def reached(
+        self, world: World, job: Job, dataset: str, declared: Collection[Declared]
+    ) -> set[Key]:
         """Return the partitions of a job reading a declared part of a dataset."""
         return {
             key
             for key in universe(job.space)
             for read in job.reads
             if read.dataset == dataset
-            and any(self._reaches(world, job, read, key, each) for each in said)
+            and any(self._reaches(world, job, read, key, each) for each in declared)
         }
 
-    def _reaches(self, world: World, job: Job, read: Read, key: Key, said: Declared) -> bool:
+    def _reaches(self, world: World, job: Job, read: Read, key: Key, declared: Declared) -> bool:
         if job.is_single_run:
             return True
-        if None not in (said.groups, read.grouped) and key[read.grouped] not in said.groups:
+        if None not in (declared.groups, read.grouped) and key[read.grouped] not in declared.groups:
             return False
-        if said.key is None or read.latest is not None:
+        if declared.key is None or read.latest is not None:
             return True
         source = world.makers[read.dataset].space
-        return bool(needed(read, source, job.space, key, [said.key]))
+        return bool(needed(read, source, job.space, key, [declared.key]))
 
-    def _came_out(self, world: World, job: Job, read: Read, key: Key, since: int) -> bool:
+    def _has_changed(self, world: World, job: Job, read: Read, key: Key, since: int) -> bool:
         """Return whether any column the job reads from a produced dataset has changed."""
         source = world.makers[read.dataset]
         if source.is_source:
@@ -210,7 +216,7 @@ def _is_read(job: Job, read: Read, columns: Columns) -> bool:
     return any(output.dirtied(read.dataset, columns) != frozenset() for output in job.outputs)
 
 
-def _widest(dirt: Collection[Dirt]) -> Dirt:
+def _union_dirt(dirt: Collection[Dirt]) -> Dirt:
     return _union(columns for columns, _ in dirt), _union(groups for _, groups in dirt)
 
 

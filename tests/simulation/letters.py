@@ -41,7 +41,9 @@ class Letters:
         event = dice.choice(ways)()
         self.upstream.unusable.add(len(self.upstream.stream))
         self.upstream.stream.append(event)
-        self.stage.say(f"publish {event.dataset} with an error in it", "message that is rejected")
+        self.stage.log_line(
+            f"publish {event.dataset} with an error in it", "message that is rejected"
+        )
 
     async def replay(self, dice: Random) -> None:
         """Replay dead letters: a message for a restored dataset is now ingested."""
@@ -50,7 +52,7 @@ class Letters:
             return
         chosen = dice.sample(rows, min(len(rows), dice.randint(1, 3)))
         org = self.stage.org_context(dice)
-        self.stage.say(f"replay {len(chosen)} dead letters", "dead letters replayed")
+        self.stage.log_line(f"replay {len(chosen)} dead letters", "dead letters replayed")
         ids = [row["id"] for row in chosen]
         try:
             done = await self.stage.do("replay", lambda conn: replay(conn, org, ids), dice)

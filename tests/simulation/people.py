@@ -59,13 +59,13 @@ class People:
             elif failed:
                 await self._cancel(dice.choice(failed), dice)
         except InvalidInput:
-            self.stage.say("… somebody else has seen to it meanwhile")
+            self.stage.log_line("… somebody else has seen to it meanwhile")
 
     async def failed(self) -> list[UUID]:
         return [row["id"] for row in await self.stage.rows(_FAILED)]
 
     async def retry(self, task: UUID, dice: Random | None = None) -> None:
-        self.stage.say("retry a failed task", "retry by hand")
+        self.stage.log_line("retry a failed task", "retry by hand")
         org = self.stage.org_context(dice)
         await self.stage.do("retry", lambda conn: retry(conn, org, task), dice)
 
@@ -73,7 +73,7 @@ class People:
         """Cancel a task, leaving its partitions stale until a later change or request."""
         (row,) = await self.stage.rows(_TASK, id=task)
         what = f"a {row['status']} task"
-        self.stage.say(f"cancel {what}: {row['name']}{row['partitions']}", f"cancel {what}")
+        self.stage.log_line(f"cancel {what}: {row['name']}{row['partitions']}", f"cancel {what}")
         org = self.stage.org_context(dice)
         job = self.stage.world.by_name[row["name"]]
         keys = [key for each in row["partitions"] for key in read_text(job.space, each)]
@@ -120,7 +120,7 @@ class People:
         try:
             await order(chosen["id"], dice)
         except InvalidInput as error:
-            self.stage.say(f"… refused: {error}", "order refused")
+            self.stage.log_line(f"… refused: {error}", "order refused")
 
     async def invalidate(self, dice: Random) -> None:
         """Invalidate an output, or edit it and report the edit."""
@@ -135,7 +135,7 @@ class People:
         job = self.stage.world.made[0]
         event = SourceEvent(dataset=job.outputs[0].name, reason="manual")
         self.upstream.unpublished.append(event)
-        self.stage.say(f"invalidate {brief(event)}", "manual by hand")
+        self.stage.log_line(f"invalidate {brief(event)}", "manual by hand")
 
     async def rewrite(self, dice: Random) -> None:
         """Report an output as rewritten in place."""
@@ -161,14 +161,14 @@ class People:
                 self.stage.unannounced[dataset] |= {*keys}
         self._edited = event
         self.upstream.unpublished.append(event)
-        self.stage.say(f"invalidate {brief(event)}", f"{event.reason} by hand")
+        self.stage.log_line(f"invalidate {brief(event)}", f"{event.reason} by hand")
 
     async def remake(self, dice: Random) -> None:
         """Request the rebuild of an output edited or invalidated before."""
         if self._edited is not None and self._edited.dataset in self.stage.world.makers:
             event = msgspec.structs.replace(self._edited, reason="manual")
             self.upstream.unpublished.append(event)
-            self.stage.say(f"invalidate {brief(event)}", "manual by hand")
+            self.stage.log_line(f"invalidate {brief(event)}", "manual by hand")
 
     def _edit(self, dice: Random, job: Job, dataset: str, keys: Sequence[Key]) -> None:
         """Edit output rows in place; they differ from a recomputation until the next run."""
@@ -183,7 +183,7 @@ class People:
             self.stage.ledger.changed[dataset].append(Changed(self.stage.now, key, None))
         self.stage.edited[dataset] |= {*keys}
         self.stage.decisions.leave(job, keys, self.stage.now)
-        self.stage.say(f"edit {dataset}{[*map(list, keys)]}", "output edited in place")
+        self.stage.log_line(f"edit {dataset}{[*map(list, keys)]}", "output edited in place")
 
     async def request_what_was_left(self) -> None:
         """Request recomputation of all partitions left stale by decisions."""
@@ -197,7 +197,7 @@ class People:
                 reason="manual",
             )
             self.upstream.stream.append(event)
-            self.stage.say(f"request {brief(event)}")
+            self.stage.log_line(f"request {brief(event)}")
 
     # -- authors -------------------------------------------------------------------------------
 
@@ -298,7 +298,7 @@ class People:
         await self._serve(world)
 
     async def _deployed(self, world: World, dag: str, dice: Random | None) -> bool:
-        self.stage.say(f"deploy {dag}: {self._difference(world)}")
+        self.stage.log_line(f"deploy {dag}: {self._difference(world)}")
         parsed = parse_dag(json.dumps(dag_file(world, dag)), where=f"{dag}.yaml")
         org = self.stage.org_context(dice)
         try:
@@ -308,7 +308,7 @@ class People:
         except InvalidDag as error:
             if dice is None:
                 raise
-            self.stage.say(f"… refused: {error}", "deploy refused")
+            self.stage.log_line(f"… refused: {error}", "deploy refused")
             return False
         return True
 
@@ -418,7 +418,7 @@ class People:
 
     def _with_other_columns(self, dice: Random, among: Sequence[Job] = ()) -> World:
         """Return the world with a column added to, or removed from, a dataset."""
-        declaring = [job for job in among or self.stage.world.jobs if job.tells_columns]
+        declaring = [job for job in among or self.stage.world.jobs if job.declares_columns]
         return self._with(dice, declaring, lambda job: {"outputs": _altered(*job.outputs)})
 
     def _with(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from tests.simulation.dimensions import Space
 from tests.simulation.mapping import Read
-from tests.simulation.reports import Telling, tells
+from tests.simulation.reports import ReportDetail, report_detail
 from tests.simulation.spaces import ALPHABETS, GRAINS
 from tests.simulation.world import EVERY, GROUP, Job, Output, World
 
@@ -28,7 +28,7 @@ WORLD = (
     *("update: replace", "update: append", "waits for all", "waits for some", "cap"),
     *("graph: DAGs read each other", "keys: odd", "activation: manual"),
     *("rows: grouped", "rows: through a job to a group", "rows: window", "rows: join"),
-    *(f"tells: {each.value}" for each in Telling),
+    *(f"tells: {each.value}" for each in ReportDetail),
     "often unchanged",
     "two orgs",
 )
@@ -202,7 +202,7 @@ def _job(job: Job) -> Iterator[str]:
     if job.is_manual:
         yield "activation: manual"
     yield "update: append" if job.append else "update: replace"
-    yield f"tells: {tells(job).value}"
+    yield f"tells: {report_detail(job).value}"
     if job.cap:
         yield "cap"
     if job.coarse < 3:
@@ -219,12 +219,12 @@ def _waits(job: Job) -> Iterator[str]:
 
 
 def _columns(job: Job, output: Output) -> Iterator[str]:
-    if output.told is None:
+    if output.lineage_by_column is None:
         yield "columns: absent"
         return
-    told = {dataset for pairs in output.told.values() for dataset, _ in pairs}
-    yield "columns: complete" if {r.dataset for r in job.reads} <= told else "columns: partial"
-    if output.told.get(EVERY):
+    declared = {dataset for pairs in output.lineage_by_column.values() for dataset, _ in pairs}
+    yield "columns: complete" if {r.dataset for r in job.reads} <= declared else "columns: partial"
+    if output.lineage_by_column.get(EVERY):
         yield "columns: every"
 
 

@@ -96,15 +96,15 @@ def _spec(
         return dice.choice([None, "identity"])
     if not target or not links:
         return "all"
-    said: dict[str, Any] = {d.name: "all" for d in target}
+    mapping: dict[str, Any] = {d.name: "all" for d in target}
     for link in links:
         entry: dict[str, Any] = {"from": source[link.source].name}
         if link.window:
             entry["window"] = list(link.window)
         if link.keymap is not None:
             entry["map"] = {key: list(targets) for key, targets in link.keymap}
-        said[target[link.target].name] = entry
-    return said
+        mapping[target[link.target].name] = entry
+    return mapping
 
 
 def _may_wait(source: Space, target: Space, read: Read) -> bool:

@@ -157,7 +157,7 @@ def must_exist(
         for read in followed
         for key in reached[read]
         if all(
-            d.kind == "static" or _is_told(i, key[i], read, reached)
+            d.kind == "static" or _is_reached(i, key[i], read, reached)
             for i, d in enumerate(job.space)
         )
     }
@@ -181,7 +181,7 @@ def _reached_together(job: Job, reached: Mapping[Read, set[Key]]) -> set[Key]:
     return set.intersection(*parts) if parts else set()
 
 
-def _is_told(i: int, part: str, read: Read, reached: Mapping[Read, set[Key]]) -> bool:
+def _is_reached(i: int, part: str, read: Read, reached: Mapping[Read, set[Key]]) -> bool:
     """Return whether the input, or else a linked input, reaches the key of a dimension."""
     if any(link.target == i for link in read.links):
         return True

@@ -9,7 +9,7 @@ from random import Random
 from zlib import crc32
 
 from engine.model.task import Completion
-from engine.model.task import Output as Made
+from engine.model.task import Output as ReportedOutput
 from tests.simulation.dimensions import Key, text
 from tests.simulation.rows import Partitions, Rows
 from tests.simulation.world import Job, Output
@@ -19,7 +19,7 @@ Content = dict[str, dict[Key, Rows]]
 Partition = tuple[str, Key]
 
 
-class Telling(Enum):
+class ReportDetail(Enum):
     """Level of detail of a worker's report on its output."""
 
     NOTHING = "it counts as changed each time"
@@ -27,9 +27,9 @@ class Telling(Enum):
     COLUMNS = "one for each column too"
 
 
-def tells(job: Job) -> Telling:
+def report_detail(job: Job) -> ReportDetail:
     """Return the level of detail of a job's reports, drawn from its salt."""
-    return [Telling.NOTHING, Telling.WHOLE, *[Telling.COLUMNS] * 4][job.salt % 6]
+    return [ReportDetail.NOTHING, ReportDetail.WHOLE, *[ReportDetail.COLUMNS] * 4][job.salt % 6]
 
 
 @dataclass
@@ -61,24 +61,26 @@ class Gaps:
         chance, partition = dice.random(), (output.name, key)
         if not job.follows and (chance < 0.2 or (job.finds_less and not rows)):
             self.omitted.add(partition)
-        elif chance < 0.5 and tells(job) is Telling.COLUMNS and len(output.columns) > 1:
+        elif (
+            chance < 0.5 and report_detail(job) is ReportDetail.COLUMNS and len(output.columns) > 1
+        ):
             count = dice.randrange(1, len(output.columns))
             self.partial[partition] = frozenset(dice.sample(output.columns, count))
             if chance < 0.3:
                 self.unsigned.add(partition)
 
-    def telling(self, job: Job, partition: Partition) -> Telling:
+    def detail(self, job: Job, partition: Partition) -> ReportDetail:
         """Return the level of detail a report has for a partition."""
         if partition in self.omitted or partition in self.unsigned:
-            return Telling.NOTHING
-        return Telling.WHOLE if partition in self.partial else tells(job)
+            return ReportDetail.NOTHING
+        return ReportDetail.WHOLE if partition in self.partial else report_detail(job)
 
     def is_incomparable(self, partition: Partition) -> bool:
         """Return whether the next run counts as changed for lack of a comparison."""
         return partition in self.omitted or partition in self.unsigned
 
 
-def reported(job: Job, content: Mapping[str, Partitions], gaps: Gaps) -> tuple[Made, ...]:
+def reported(job: Job, content: Mapping[str, Partitions], gaps: Gaps) -> tuple[ReportedOutput, ...]:
     return tuple(
         _reported(job, output, key, rows, gaps)
         for output in job.outputs
@@ -90,18 +92,21 @@ def reported(job: Job, content: Mapping[str, Partitions], gaps: Gaps) -> tuple[M
 def falsified(job: Job, completion: Completion, seed: int) -> Completion:
     """Return the report with an additional output that the task cannot have produced."""
     dataset, true = job.outputs[0].name, completion.outputs
-    false = [Made("no such dataset", "*"), Made(dataset, "no such/partition=\x1b[2J")]
-    false += [Made(read.dataset, "*") for read in job.reads]
+    false = [
+        ReportedOutput("no such dataset", "*"),
+        ReportedOutput(dataset, "no such/partition=\x1b[2J"),
+    ]
+    false += [ReportedOutput(read.dataset, "*") for read in job.reads]
     return replace(completion, outputs=(*true, false[seed % len(false)]))
 
 
-def _reported(job: Job, output: Output, key: Key, rows: Rows, gaps: Gaps) -> Made:
-    partition, telling = text(job.space, key), tells(job)
-    if telling is Telling.NOTHING:
-        return Made(output.name, partition)
+def _reported(job: Job, output: Output, key: Key, rows: Rows, gaps: Gaps) -> ReportedOutput:
+    partition, detail = text(job.space, key), report_detail(job)
+    if detail is ReportDetail.NOTHING:
+        return ReportedOutput(output.name, partition)
     whole = None if (output.name, key) in gaps.unsigned else _hash(sorted(rows.items()))
-    if telling is Telling.WHOLE:
-        return Made(output.name, partition, whole)
+    if detail is ReportDetail.WHOLE:
+        return ReportedOutput(output.name, partition, whole)
     named = gaps.partial.get((output.name, key), output.columns)
     # The ids are hashed too, so adding or removing rows changes every column's hash.
     columns = {
@@ -109,7 +114,7 @@ def _reported(job: Job, output: Output, key: Key, rows: Rows, gaps: Gaps) -> Mad
         for c in output.columns
         if c in named
     }
-    return Made(output.name, partition, whole, column_fingerprints=columns)
+    return ReportedOutput(output.name, partition, whole, column_fingerprints=columns)
 
 
 def _hash(what: object) -> str:

@@ -61,7 +61,7 @@ class Rest:
         """Lost partitions are repaired by the audit before tables are compared."""
 
     async def rest(self, dice: Random) -> None:
-        self.stage.say("rest", "rests")
+        self.stage.log_line("rest", "rests")
         await self._settle()
         await self._check()
 
@@ -95,7 +95,7 @@ class Rest:
         org = self.stage.org_context()
         counts: Counts = await self.stage.do("audit", lambda c: audit_all(c, org, mend=True))
         if counts.lost:
-            self.stage.say(f"the audit mends {counts.lost}")
+            self.stage.log_line(f"the audit mends {counts.lost}")
             self.stage.counts["mended by the audit"] += counts.lost
             await self.approvals.lift_limits()
         return counts.lost
@@ -195,8 +195,11 @@ class Rest:
         world = self.stage.world
         if job.is_source:
             name = job.outputs[0].name
-            spoken, rejected = self.engines.upstream.spoken[name], self.declarations.rejected[name]
-            return spoken - (rejected - self.stage.announced[name]), {*universe(job.space)}
+            named_by_events, rejected = (
+                self.engines.upstream.named_by_events[name],
+                self.declarations.rejected[name],
+            )
+            return named_by_events - (rejected - self.stage.announced[name]), {*universe(job.space)}
         must = recompute.must_exist(world, job, existing, self.stage.sources)
         return must, recompute.may_exist(world, job, existing)
 

@@ -24,18 +24,18 @@ def may_hold(space: Space, key: Key, spec: Spec) -> bool:
     )
 
 
-def _may_be(d: Dimension, part: str, said: Any) -> bool:
+def _may_be(d: Dimension, part: str, condition: Any) -> bool:
     if d.kind != "range":
-        return part in (_listed(said) or [said["gte"]])
+        return part in (_listed(condition) or [condition["gte"]])
     lo, hi = d.span(d.grid.index(part))
-    return any(lo <= value < hi for value in _listed(said) or [said["gte"]])
+    return any(lo <= value < hi for value in _listed(condition) or [condition["gte"]])
 
 
-def _listed(said: Any) -> list[Any]:
+def _listed(condition: Any) -> list[Any]:
     """Return the listed values of a filter; empty for a range."""
-    if not isinstance(said, dict):
-        return [said]
-    return list(said.get("in", ()))
+    if not isinstance(condition, dict):
+        return [condition]
+    return list(condition.get("in", ()))
 
 
 def groups(spec: Spec | None) -> Values:
@@ -53,10 +53,10 @@ def is_meant(spec: Spec, row_id: int, row: Mapping[str, Any]) -> bool:
     return ID not in spec or _is_id(spec[ID], row_id)
 
 
-def _is_id(said: Any, row_id: int) -> bool:
-    if isinstance(said, dict):
-        return bool(said["gte"] <= row_id <= said["lte"])
-    return bool(said == row_id)
+def _is_id(condition: Any, row_id: int) -> bool:
+    if isinstance(condition, dict):
+        return bool(condition["gte"] <= row_id <= condition["lte"])
+    return bool(condition == row_id)
 
 
 def differing(before: Rows | None, after: Rows) -> frozenset[str] | None:

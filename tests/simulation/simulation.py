@@ -149,7 +149,7 @@ class Simulation:
             raise Crash
         verb = dice.choice(MEETING) if self.stage.colliding is None else self._inner
         step = Step(verb, dice.randrange(2**32))
-        self.stage.say(step.verb)
+        self.stage.log_line(step.verb)
         async with self.stage.surviving():
             await self._verbs[step.verb](step.dice())
 

@@ -97,7 +97,7 @@ class Stage:
         """Return the context of an engine."""
         return self.org_contexts[dice.randrange(ENGINES) if dice else 0]
 
-    def say(self, line: str, count: str | None = None) -> None:
+    def log_line(self, line: str, count: str | None = None) -> None:
         """Log a line; counted lines measure the coverage of the simulation."""
         self.log.append(f"{self.now:4} {'    ' * self._depth}{line}")
         if count is not None:
@@ -170,7 +170,7 @@ class Stage:
     async def _meet(self, name: str, dice: Random) -> None:
         """Run another actor's action in the middle of a verb."""
         assert self.meanwhile is not None
-        self.say(f"in the middle of {name}:", f"meeting in the middle of {name}")
+        self.log_line(f"in the middle of {name}:", f"meeting in the middle of {name}")
         self._depth += 1
         try:
             await self.meanwhile(dice)
@@ -185,11 +185,11 @@ class Stage:
         try:
             yield
         except AnswerLost:
-            self.say("… died before it knew", "crashes")
+            self.log_line("… died before it knew", "crashes")
         except Crash:
-            self.say("… crashed", "crashes")
+            self.log_line("… crashed", "crashes")
         except psycopg.errors.LockNotAvailable:
-            self.say("… had to wait for somebody else, and gave up", "had to wait and gave up")
+            self.log_line("… had to wait for somebody else, and gave up", "had to wait and gave up")
 
     def remember(self, invalidations: Iterable[UUID], events: Sequence[SourceEvent]) -> None:
         """Record the events behind invalidations."""

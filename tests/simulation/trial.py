@@ -153,5 +153,5 @@ def _simpler(job: Job) -> Iterator[Job]:
 def _without(output: Output, dataset: str) -> Output:
     if output.lineage is None:
         return output
-    told = tuple((c, tuple(p for p in pairs if p[0] != dataset)) for c, pairs in output.lineage)
-    return Output(output.name, output.columns, told)
+    lineage = tuple((c, tuple(p for p in pairs if p[0] != dataset)) for c, pairs in output.lineage)
+    return Output(output.name, output.columns, lineage)

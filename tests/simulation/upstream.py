@@ -39,7 +39,7 @@ class Upstream:
         self.stage = stage
         self.stream: list[SourceEvent] = []
         self.unpublished: list[SourceEvent] = []
-        self.spoken: defaultdict[str, set[Key]] = defaultdict(set)
+        self.named_by_events: defaultdict[str, set[Key]] = defaultdict(set)
         self.unusable: set[int] = set()
         self.versioned: list[SourceEvent] = []
         self._touched: str | None = None
@@ -54,13 +54,13 @@ class Upstream:
         """Change sources many times, and publish all events at once."""
         for _ in range(dice.randint(8, 14)):
             await self._change_one(dice)
-        self.stage.say("burst", "burst")
+        self.stage.log_line("burst", "burst")
         while self.unpublished:
             await self._send(dice, self.unpublished.pop(0))
 
     async def _change_one(self, dice: Random) -> None:
         job = dice.choice(self.stage.world.sources)
-        await self._tell(dice, job, self._edit(dice, job))
+        await self._record_events(dice, job, self._edit(dice, job))
 
     async def touch(self, dice: Random) -> None:
         """Change a single value in the first source, usually in another column than last time.
@@ -76,7 +76,7 @@ class Upstream:
     async def _touch(self, dice: Random, job: Job) -> None:
         filled = sorted((k, r) for k, r in self._data(job).items() if r)
         if filled:
-            await self._tell(dice, job, self._touch_one(dice, job, *dice.choice(filled)))
+            await self._record_events(dice, job, self._touch_one(dice, job, *dice.choice(filled)))
         else:
             await self._grow(dice, job)
 
@@ -93,7 +93,7 @@ class Upstream:
         The range ends with the nearest partition not yet named by an event.
         """
         job = self.stage.world.sources[0]
-        new = sorted({*core(job)} - self.spoken[job.outputs[0].name])
+        new = sorted({*core(job)} - self.named_by_events[job.outputs[0].name])
         await self._touch_in_range(dice, job, new, is_filtered=False)
 
     async def touch_in_range(self, dice: Random) -> None:
@@ -102,7 +102,7 @@ class Upstream:
         The event's row filter selects only the partition of the changed row.
         """
         job = self.stage.world.sources[0]
-        known = sorted(self.spoken[job.outputs[0].name])
+        known = sorted(self.named_by_events[job.outputs[0].name])
         await self._touch_in_range(dice, job, known, is_filtered=True)
 
     async def _touch_in_range(
@@ -131,14 +131,14 @@ class Upstream:
     async def appear(self, dice: Random) -> None:
         """Insert a row into a partition of the first source not yet named by an event."""
         job = self.stage.world.sources[0]
-        new = sorted({*core(job)} - self.spoken[job.outputs[0].name])
+        new = sorted({*core(job)} - self.named_by_events[job.outputs[0].name])
         if new:
             await self._insert_into(dice, job, new)
 
     async def _insert_into(self, dice: Random, job: Job, keys: Sequence[Key]) -> None:
         key = dice.choice(keys)
         rows = self._data(job).setdefault(key, {})
-        await self._tell(dice, job, self._insert(dice, job, key, rows))
+        await self._record_events(dice, job, self._insert(dice, job, key, rows))
 
     async def touch_row(self, dice: Random) -> None:
         """Change a row of the first source; the event names the row."""
@@ -160,7 +160,7 @@ class Upstream:
     async def _filled(self, job: Job) -> list[tuple[Key, Rows]]:
         """Return the existing non-empty partitions; empty if the source declares no columns."""
         there = (await self.stage.existing())[job.outputs[0].name]
-        if not job.tells_columns:
+        if not job.declares_columns:
             return []
         return sorted((k, rows) for k, rows in self._data(job).items() if rows and k in there)
 
@@ -181,17 +181,21 @@ class Upstream:
             reason="correction",
         )
         for each in partitions or ():
-            self.spoken[dataset] |= read_text(job.space, each)
+            self.named_by_events[dataset] |= read_text(job.space, each)
         self.unpublished.append(event)
-        self.stage.say(f"{edit.verb} {dataset}{[*map(list, edit.keys)]}: {brief(event)}", edit.verb)
+        self.stage.log_line(
+            f"{edit.verb} {dataset}{[*map(list, edit.keys)]}: {brief(event)}", edit.verb
+        )
 
-    async def _tell(self, dice: Random, job: Job, edit: Edit) -> None:
+    async def _record_events(self, dice: Random, job: Job, edit: Edit) -> None:
         dataset = job.outputs[0].name
         existing = (await self.stage.existing())[dataset]
         events = list(self._events(dice, job, edit, existing))
         self.unpublished += events
-        told = "; ".join(brief(event) for event in events)
-        self.stage.say(f"{edit.verb} {dataset}{[*map(list, edit.keys)]}: {told}", edit.verb)
+        described = "; ".join(brief(event) for event in events)
+        self.stage.log_line(
+            f"{edit.verb} {dataset}{[*map(list, edit.keys)]}: {described}", edit.verb
+        )
 
     # -- the data ------------------------------------------------------------------------------
 
@@ -275,12 +279,12 @@ class Upstream:
         """
         name, within = job.outputs[0].name, {*universe(job.space)}
         self.stage.announced[name] &= within
-        self.spoken[name] &= within
+        self.named_by_events[name] &= within
         data = self._data(job)
         for key in data.keys() - within:
             del data[key]
         self.unpublished = [event for event in self.unpublished if event.dataset != name]
-        left = tuple(text(job.space, key) for key in sorted(self.spoken[name]))
+        left = tuple(text(job.space, key) for key in sorted(self.named_by_events[name]))
         if left:
             self.unpublished.append(SourceEvent(dataset=name, partitions=left, reason="change"))
 
@@ -310,14 +314,14 @@ class Upstream:
         named = set().union(*(read_text(job.space, each) for each in partitions or ()))
         named |= set() if job.space else {()}
         columns = edit.columns
-        is_new = not named <= self.spoken[dataset]
+        is_new = not named <= self.named_by_events[dataset]
         # Some events about new partitions still name columns: those the table began with.
         if dice.random() < (0.5 if is_new else 0.08):
             columns = None
         if is_new:
             rows = None
         self._count(job, named, columns, rows, partitions)
-        self.spoken[dataset] |= named
+        self.named_by_events[dataset] |= named
         arrivals = 0 if edit.verb != "insert" else 6 if job.grows else 2
         reasons = ["change", "correction"] + ["arrival"] * arrivals
         reasons += ["schedule"] * (edit.verb == "insert" and job.grows)
@@ -354,7 +358,7 @@ class Upstream:
             "event of a range": len(named) > 1,
             "event of columns": columns is not None,
             f"event of rows by {by}": rows is not None,
-            "event about what is new": not named <= self.spoken[job.outputs[0].name],
+            "event about what is new": not named <= self.named_by_events[job.outputs[0].name],
         }
         self.stage.counts.update(name for name, holds in found.items() if holds)
 
@@ -393,12 +397,12 @@ class Upstream:
         copies = dice.choice([1, 1, 1, 2])
         self.stream += [event] * copies
         self.stage.counts["event twice"] += copies > 1
-        self.stage.say(f"publish {brief(event)}" + (" twice" if copies > 1 else ""), "event")
+        self.stage.log_line(f"publish {brief(event)}" + (" twice" if copies > 1 else ""), "event")
 
     async def _by_hand(self, dice: Random, event: SourceEvent) -> None:
         """Request an invalidation; after a crash, repeat the request with the same id."""
         stage = self.stage
-        stage.say(f"by hand {brief(event)}", "event by hand")
+        stage.log_line(f"by hand {brief(event)}", "event by hand")
         if event.dataset not in stage.world.makers:
             with pytest.raises(UnknownName):  # removed by a deploy
                 await stage.do(
@@ -420,7 +424,7 @@ class Upstream:
         while self.unpublished:
             event = self.unpublished.pop(0)
             self.stream.append(event)
-            self.stage.say(f"publish {brief(event)}", "event")
+            self.stage.log_line(f"publish {brief(event)}", "event")
 
 
 def _keys_of(job: Job, edit: Edit) -> tuple[str, ...] | None:
@@ -462,7 +466,7 @@ def _filter(dice: Random, job: Job, edit: Edit, keys: Sequence[Key]) -> dict[str
     if edit.groups is not None:
         values = sorted(edit.groups)
         found += [{GROUP: values[0] if len(values) == 1 else {"in": values}}] * 4
-    if job.tells_columns:
+    if job.declares_columns:
         found.append({ID: dice.choice([edit.row, {"gte": edit.row, "lte": edit.row + 1}])})
     return dice.choice(found) if found else None
 

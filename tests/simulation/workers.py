@@ -24,7 +24,7 @@ from tests.simulation.crashes import AnswerLost, Crash
 from tests.simulation.dimensions import Key, read_text
 from tests.simulation.invariants import Broken
 from tests.simulation.ledger import Changed, Declared, Dirt
-from tests.simulation.reports import Content, Gaps, Telling, falsified, reported
+from tests.simulation.reports import Content, Gaps, ReportDetail, falsified, reported
 from tests.simulation.rows import Partitions, Rows, differing, groups_differing, is_meant, may_hold
 from tests.simulation.stage import SINGLE_RUN_KEY, Stage
 from tests.simulation.world import GROUP, Columns, Job, Output, Values, World
@@ -88,7 +88,7 @@ class Workers:
         if leases:
             await self.stage.note_invalidations()
         for lease in leases:
-            self.stage.say(f"{claimant.worker_id} claims {called(lease)}", "runs")
+            self.stage.log_line(f"{claimant.worker_id} claims {called(lease)}", "runs")
             await self._begin(lease)
         return bool(leases)
 
@@ -163,10 +163,10 @@ class Workers:
     async def _content(self, run: Run) -> Content:
         """Read once, at any time; later calls return the same content."""
         if not self.stage.world.makers.keys() >= {read.dataset for read in run.job.reads}:
-            self.stage.say(f"a deploy has taken away what {called(run.lease)} reads")
+            self.stage.log_line(f"a deploy has taken away what {called(run.lease)} reads")
             return defaultdict(dict)
         if run.content is None:
-            self.stage.say(f"read for {called(run.lease)}")
+            self.stage.log_line(f"read for {called(run.lease)}")
             existing = await self.stage.existing()
             data = self._followed(run) if run.job.follows else {}
             keys = set(keys_of(run.job, run.lease.partitions))
@@ -245,7 +245,7 @@ class Workers:
     async def _end(self, run: Run, dice: Random | None) -> None:
         content = await self._content(run)
         completion = _completion(run, content)
-        self.stage.say(f"{run.lease.worker_id} finishes {called(run.lease)}")
+        self.stage.log_line(f"{run.lease.worker_id} finishes {called(run.lease)}")
         if dice is not None and Random(f"false {self.stage.now}").random() < 0.1:
             await self._misreport(run.job, completion)
         self.runs.remove(run)
@@ -253,7 +253,7 @@ class Workers:
         try:
             await self.stage.do("finish", lambda conn: complete(conn, org, completion), dice)
         except LeaseLost:
-            self.stage.say("… lease lost", "frozen worker came back too late")
+            self.stage.log_line("… lease lost", "frozen worker came back too late")
             if await self.stage.rows(_HELD, id=run.lease.task_id, token=run.lease.token):
                 raise Broken("a good lease was refused", called(run.lease)) from None
         except AnswerLost:
@@ -274,7 +274,7 @@ class Workers:
         except LeaseLost:
             return
         except InvalidInput as error:
-            self.stage.say(f"… refused: {error}", "false report refused")
+            self.stage.log_line(f"… refused: {error}", "false report refused")
             return
         raise Broken("a false report was accepted", called(completion.lease))
 
@@ -296,8 +296,8 @@ class Workers:
             self.stage.unannounced[output.name] -= {*made}
             self.stage.unannounced[output.name] |= self._unattributed(run, output, made)
             for key in made if output.name in run.dirt else ():
-                said = Declared(now, key, *run.dirt[output.name], is_of_run=True)
-                ledger.declare(self.stage.world, output, said)
+                declared = Declared(now, key, *run.dirt[output.name], is_of_run=True)
+                ledger.declare(self.stage.world, output, declared)
         self.stage.counts["tasks"] += 1
         version = run.lease.outputs[0].version
         if run.newest is not None:
@@ -322,7 +322,7 @@ class Workers:
             key
             for key in made
             if (run.job.is_single_run or key in run.misled)
-            and self._telling(run, (output.name, key)) is not Telling.COLUMNS
+            and self._compared_detail(run, (output.name, key)) is not ReportDetail.COLUMNS
         }
 
     def _note_gaps(self, run: Run, output: Output, made: Partitions) -> None:
@@ -332,7 +332,7 @@ class Workers:
             if run.gaps.is_incomparable(partition):
                 self.stage.edited[output.name].add(key)
             self._without_columns.discard(partition)
-            if run.gaps.telling(run.job, partition) is not Telling.COLUMNS:
+            if run.gaps.detail(run.job, partition) is not ReportDetail.COLUMNS:
                 self._without_columns.add(partition)
             self.stage.counts["partition not reported"] += partition in run.gaps.omitted
             self.stage.counts["some columns reported"] += partition in run.gaps.partial
@@ -342,35 +342,35 @@ class Workers:
     ) -> Iterator[Changed]:
         """Yield the changes visible to the engine, by partition, and by column if reported."""
         for key, rows in made.items():
-            telling = self._telling(run, (output.name, key))
-            columns = self._differing(telling, output, key, there.get(key), rows)
+            detail = self._compared_detail(run, (output.name, key))
+            columns = self._differing(detail, output, key, there.get(key), rows)
             is_same = columns is not None and not columns
-            if is_same and telling is not Telling.NOTHING:
+            if is_same and detail is not ReportDetail.NOTHING:
                 self.stage.counts["partition came out the same"] += 1
                 continue
-            of = self._groups_differing(telling, output, key, there.get(key), rows)
-            if telling is Telling.COLUMNS:
+            of = self._groups_differing(detail, output, key, there.get(key), rows)
+            if detail is ReportDetail.COLUMNS:
                 self.stage.counts["partition came out new in some columns"] += columns is not None
                 yield Changed(self.stage.now, key, columns, of)
             else:
                 self.stage.counts["partition came out new"] += 1
                 yield Changed(self.stage.now, key, None, of)
 
-    def _telling(self, run: Run, partition: tuple[str, Key]) -> Telling:
+    def _compared_detail(self, run: Run, partition: tuple[str, Key]) -> ReportDetail:
         """Return the detail of a comparison: by column only if both runs report all columns."""
-        telling = run.gaps.telling(run.job, partition)
-        is_coarse = telling is Telling.COLUMNS and partition in self._without_columns
-        return Telling.WHOLE if is_coarse else telling
+        detail = run.gaps.detail(run.job, partition)
+        is_coarse = detail is ReportDetail.COLUMNS and partition in self._without_columns
+        return ReportDetail.WHOLE if is_coarse else detail
 
     def _differing(
-        self, telling: Telling, output: Output, key: Key, before: Rows | None, after: Rows
+        self, detail: ReportDetail, output: Output, key: Key, before: Rows | None, after: Rows
     ) -> Columns:
         """Return the changed columns; None: all, possibly including rows.
 
         A partition rewritten by hand has no base for comparison, and a whole fingerprint does not
         attribute differences left by an operator's decision.
         """
-        if key in self.stage.decisions.unverified[output.name] and telling is Telling.WHOLE:
+        if key in self.stage.decisions.unverified[output.name] and detail is ReportDetail.WHOLE:
             self.stage.edited[output.name].add(key)
         unseen = self.stage.ledger.rewritten[output.name], self.stage.edited[output.name]
         if any(key in keys for keys in unseen):
@@ -381,11 +381,11 @@ class Workers:
         return None if columns == {*output.columns} else columns
 
     def _groups_differing(
-        self, telling: Telling, output: Output, key: Key, before: Rows | None, after: Rows
+        self, detail: ReportDetail, output: Output, key: Key, before: Rows | None, after: Rows
     ) -> Values:
         """Return the groups of changed rows to which the engine must limit downstream runs."""
         is_open = key in self.stage.decisions.unverified[output.name]
-        if is_open or telling is Telling.NOTHING:
+        if is_open or detail is ReportDetail.NOTHING:
             return None
         return groups_differing(before, after)
 
@@ -394,7 +394,7 @@ class Workers:
     async def fail(self, dice: Random) -> None:
         if self.runs:
             run = self.runs.pop(dice.randrange(len(self.runs)))
-            self.stage.say(f"fail {called(run.lease)}", "failed attempt")
+            self.stage.log_line(f"fail {called(run.lease)}", "failed attempt")
             org, retryable = self.stage.org_context(dice), dice.random() >= 0.3
             retryable &= not self.is_hopeless
             try:
@@ -404,7 +404,7 @@ class Workers:
                     dice,
                 )
             except LeaseLost:
-                self.stage.say("… lease lost")
+                self.stage.log_line("… lease lost")
 
     async def give_up(self, dice: Random) -> None:
         """Fail an attempt without further retries."""
@@ -430,7 +430,9 @@ class Workers:
                     there[key] = _half_written(dice, run.job, there[key])
                     self.stage.edited[dataset.name].add(key)
                     self.stage.spilled[dataset.name].add(key)
-        self.stage.say(f"{run.lease.worker_id} writes for {called(run.lease)}", "writes cut off")
+        self.stage.log_line(
+            f"{run.lease.worker_id} writes for {called(run.lease)}", "writes cut off"
+        )
         self.runs.remove(run)
         if dice.random() < 0.5:
             self.runs.append(run)
@@ -440,7 +442,9 @@ class Workers:
         """Die without reporting."""
         if self.runs:
             run = self.runs.pop(dice.randrange(len(self.runs)))
-            self.stage.say(f"{run.lease.worker_id} dies over {called(run.lease)}", "worker died")
+            self.stage.log_line(
+                f"{run.lease.worker_id} dies over {called(run.lease)}", "worker died"
+            )
 
     async def heartbeat(self, dice: Random) -> None:
         """Send a heartbeat, and stop the run if its lease is lost."""
@@ -449,7 +453,7 @@ class Workers:
             alive = await self.stage.do("heartbeat", lambda c: heartbeat(c, [run.lease], 30), dice)
             if not alive and run in self.runs:
                 what = f"{run.lease.worker_id} hears that {called(run.lease)} is lost"
-                self.stage.say(what, "worker heard of its lost lease")
+                self.stage.log_line(what, "worker heard of its lost lease")
                 self.runs.remove(run)
 
 

@@ -33,28 +33,31 @@ class Output:
     lineage: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] | None = None
 
     @cached_property
-    def told(self) -> dict[str, tuple[tuple[str, str], ...]] | None:
+    def lineage_by_column(self) -> dict[str, tuple[tuple[str, str], ...]] | None:
         return None if self.lineage is None else dict(self.lineage)
 
     def reads(self, dataset: str, column: str) -> Columns:
         """Return the input columns from which an output column derives, by declaration."""
-        if not self._speaks_of(dataset):
+        if not self._declares_lineage_of(dataset):
             return None
-        pairs = (*self.told.get(column, ()), *self.told.get(EVERY, ()))
+        pairs = (*self.lineage_by_column.get(column, ()), *self.lineage_by_column.get(EVERY, ()))
         return frozenset(c for d, c in pairs if d == dataset)
 
     def dirtied(self, dataset: str, dirty: Columns) -> Columns:
         """Return the output columns that may change with the given columns of an input."""
-        if dirty is None or not self._speaks_of(dataset):
+        if dirty is None or not self._declares_lineage_of(dataset):
             return None
-        hit = {
-            to for to, pairs in self.told.items() for d, c in pairs if d == dataset and c in dirty
+        dirtied_columns = {
+            to
+            for to, pairs in self.lineage_by_column.items()
+            for d, c in pairs
+            if d == dataset and c in dirty
         }
-        return None if EVERY in hit else frozenset(hit)
+        return None if EVERY in dirtied_columns else frozenset(dirtied_columns)
 
-    def _speaks_of(self, dataset: str) -> bool:
-        said = self.told or {}
-        return any(d == dataset for pairs in said.values() for d, _ in pairs)
+    def _declares_lineage_of(self, dataset: str) -> bool:
+        declared = self.lineage_by_column or {}
+        return any(d == dataset for pairs in declared.values() for d, _ in pairs)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Job:
     per_task: int = 1
     max_attempts: int = 3
     cap: int | None = None
-    tells_columns: bool = True
+    declares_columns: bool = True
     grows: bool = False
     is_manual: bool = False
     finds_less: bool = False

@@ -155,7 +155,7 @@ def tiny_world(seed: int) -> World:
 
 def undeclared_world(seed: int) -> World:
     """Return a bounded world with declared source columns, but no column lineage."""
-    made = [replace(job, tells_columns=True) for job in bounded_world(seed).jobs]
+    made = [replace(job, declares_columns=True) for job in bounded_world(seed).jobs]
     return World(tuple(replace(job, outputs=tuple(map(_undeclared, job.outputs))) for job in made))
 
 

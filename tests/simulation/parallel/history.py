@@ -72,20 +72,20 @@ class History:
                 await self._deploy()
         await self._until(self._is_at_rest, "it comes to rest")
         await self._check_attempts()
-        await check_at_rest(self.stand, self.edits.spoken)
+        await check_at_rest(self.stand, self.edits.named_by_events)
 
     async def _change(self) -> None:
         existing = await self.stand.existing()
         for _ in range(self.dice.choice([1, 2, 4])):
             way, event = await self.edits.edit(self.dice, existing)
-            self.stand.say(f"{way}: {brief(event)}", "parallel: event")
+            self.stand.log_line(f"{way}: {brief(event)}", "parallel: event")
             async with self.stand.engine.conn() as conn:
                 await invalidate(conn, self.stand.engine.org, event)
 
     def _kill(self) -> None:
         victim = self.dice.choice(SERVICES)
         kind = victim.partition("-")[0]
-        self.stand.say(f"kill {victim}", f"parallel: {kind} killed")
+        self.stand.log_line(f"kill {victim}", f"parallel: {kind} killed")
         if kind == "worker":
             self._killed.append(f"%:{self.services.pid(victim)}:%")
         self.services.kill(victim)
@@ -94,7 +94,7 @@ class History:
     async def _deploy(self) -> None:
         """Deploy a job with other constants in its SELECTs."""
         job = self.dice.choice(self.stand.world.world.made)
-        self.stand.say(f"deploy {job.name}", "parallel: deploy")
+        self.stand.log_line(f"deploy {job.name}", "parallel: deploy")
         await self.stand.deploy(self.stand.world.with_salt(job.name, self.dice.randrange(100)))
 
     # -- rest ----------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def key_of(space: Space, row: Mapping[str, Any]) -> Key:
     return tuple(_part_of(d, row[d.name]) for d in space)
 
 
-def _part_of(d: Dimension, said: Any) -> str:
+def _part_of(d: Dimension, value: Any) -> str:
     if d.kind != "time":
-        return str(said)
-    return next(key for key in d.grid if first_day(d, key) <= said < next_day(d, key))
+        return str(value)
+    return next(key for key in d.grid if first_day(d, key) <= value < next_day(d, key))

@@ -27,7 +27,7 @@ class Edits:
     database: Database
     world: TableWorld
     schema: str
-    spoken: dict[str, set[Key]] = field(default_factory=dict)
+    named_by_events: dict[str, set[Key]] = field(default_factory=dict)
     """Partitions named by events, by source."""
     _existing: Mapping[str, set[Key]] = field(default_factory=dict)
     _last_id: int = 0
@@ -112,7 +112,7 @@ class Edits:
     ) -> SourceEvent:
         """Return the event for an edit, naming partitions or all, and possibly groups."""
         name = job.outputs[0].name
-        self.spoken.setdefault(name, set()).update(keys)
+        self.named_by_events.setdefault(name, set()).update(keys)
         is_new = not {*keys} <= self._existing[name]
         is_vague = dice.random() < 0.15 and not is_new
         named = (

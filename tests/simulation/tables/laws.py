@@ -18,14 +18,14 @@ WHERE t.org_id = %s AND t.status IN ('blocked', 'queued', 'running', 'failed')
 """
 
 
-async def check_at_rest(stand: Stand, spoken: Mapping[str, set[Key]]) -> None:
-    """Check all laws; ``spoken`` are the source partitions named by events. Raises Broken."""
+async def check_at_rest(stand: Stand, named_by_events: Mapping[str, set[Key]]) -> None:
+    """Check all laws, for the source partitions named by events. Raises Broken."""
     existing = await stand.existing()
     stuck = stuck_jobs(stand.world.world, existing)
     for row in await stand.engine.rows(_UNFINISHED, stand.engine.org.id):
         if row["name"] not in stuck:
             raise Broken("at rest there is nothing left to do", row)
-    _check_existing(stand, existing, spoken, stuck)
+    _check_existing(stand, existing, named_by_events, stuck)
     async with stand.engine.database.transaction() as conn:
         await Scratch(conn, stand.world, stand.schema, existing).check()
     async with stand.engine.conn() as conn:
@@ -49,10 +49,10 @@ def stuck_jobs(world: World, existing: Existing) -> set[str]:
 
 
 def _check_existing(
-    stand: Stand, existing: Existing, spoken: Mapping[str, set[Key]], stuck: set[str]
+    stand: Stand, existing: Existing, named_by_events: Mapping[str, set[Key]], stuck: set[str]
 ) -> None:
     world = stand.world.world
-    for name, keys in spoken.items():
+    for name, keys in named_by_events.items():
         if missing := keys - existing[name]:
             raise Broken("sound: a partition is missing", (name, missing))
     for job in world.made:

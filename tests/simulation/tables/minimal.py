@@ -81,8 +81,8 @@ def _groups(event: SourceEvent) -> Values:
     """Return the groups of an event's rows; None if rows may have changed their group."""
     if event.rows is None or GROUPED.name in (event.columns or ()):
         return None
-    said = event.rows[GROUPED.name]
-    return frozenset(said["in"] if isinstance(said, dict) else [said])
+    condition = event.rows[GROUPED.name]
+    return frozenset(condition["in"] if isinstance(condition, dict) else [condition])
 
 
 def _reaches(world: TableWorld, job: Job, read: Read, key: Key, change: Change) -> bool:

@@ -107,12 +107,12 @@ class Simulation:
     async def touch(self, dice: Random) -> None:
         """Change a single column of a row."""
         event = await self.edits.touch(dice, await self.stand.existing())
-        self.stand.say(f"touch: {brief(event)}", "tables: touch")
+        self.stand.log_line(f"touch: {brief(event)}", "tables: touch")
         self.unpublished.append(event)
 
     async def _edit(self, dice: Random) -> None:
         way, event = await self.edits.edit(dice, await self.stand.existing())
-        self.stand.say(f"{way}: {brief(event)}", f"tables: {way}")
+        self.stand.log_line(f"{way}: {brief(event)}", f"tables: {way}")
         self.stand.counts["tables: event of columns"] += event.columns is not None
         self.stand.counts["tables: event of rows"] += event.rows is not None
         self.unpublished.append(event)
@@ -126,14 +126,14 @@ class Simulation:
                     await self._publish(event)
 
     async def _publish(self, event: SourceEvent) -> None:
-        self.stand.say(f"publish {brief(event)}")
+        self.stand.log_line(f"publish {brief(event)}")
         async with self.stand.engine.conn() as conn:
             await invalidate(conn, self.stand.engine.org, event)
         self.unplanned.append(event)
 
     async def plan(self, _: Random) -> None:
         """Plan all open invalidations."""
-        self.stand.say("plan")
+        self.stand.log_line("plan")
         await self.stand.engine.plan()
         for event in self.unplanned:
             self.changes.announce(self.stand.world, event, self.stand.now)
@@ -196,7 +196,7 @@ class Simulation:
         self.changes.found[name].append(Change(self.stand.now, key, None))
         partitions = (text(job.space, key),) if job.space else None
         event = SourceEvent(dataset=name, partitions=partitions, reason="manual")
-        self.stand.say(f"damage {brief(event)}", "tables: output damaged by hand")
+        self.stand.log_line(f"damage {brief(event)}", "tables: output damaged by hand")
         self.unpublished.append(event)
 
     async def redefine(self, dice: Random) -> None:
@@ -207,7 +207,7 @@ class Simulation:
         for job in world.world.sources:
             if job.outputs[0].name in world.views:
                 await self.stand.run(view_of(world, job, schema, self._salt))
-        self.stand.say("redefine", "tables: code redefined")
+        self.stand.log_line("redefine", "tables: code redefined")
         if chosen := self.workers.chosen(dice):
             await self.workers.run(*chosen)
         await self._deploy(dice)
@@ -215,7 +215,7 @@ class Simulation:
     async def deploy(self, dice: Random) -> None:
         """Deploy a job with other constants in its SELECTs."""
         job = dice.choice(self.stand.world.world.made)
-        self.stand.say(f"deploy {job.name}", "tables: SELECT changed")
+        self.stand.log_line(f"deploy {job.name}", "tables: SELECT changed")
         self.stand.world = self.stand.world.with_salt(job.name, dice.randrange(100))
         await self._deploy(dice)
 
@@ -233,13 +233,13 @@ class Simulation:
 
     async def rest(self, dice: Random) -> None:
         """Complete all work, and check both laws. Raises Broken."""
-        self.stand.say("rest", "tables: rests")
+        self.stand.log_line("rest", "tables: rests")
         for _ in range(PATIENCE):
             if not await self._drain(dice):
                 break
         else:
             raise Broken("it never comes to rest", self._org)
-        await check_at_rest(self.stand, self.edits.spoken)
+        await check_at_rest(self.stand, self.edits.named_by_events)
 
     async def _drain(self, dice: Random) -> bool:
         """Complete all open work once; returns whether any was found."""

@@ -77,7 +77,7 @@ class Stand:
     async def end(self) -> None:
         await self.run(f"DROP SCHEMA {quoted(self.schema)} CASCADE")
 
-    def say(self, line: str, count: str | None = None) -> None:
+    def log_line(self, line: str, count: str | None = None) -> None:
         """Log a line and increment its counter."""
         self.log.append(f"{self.now:4} {line}")
         if count is not None:

@@ -54,7 +54,7 @@ class Workers:
         """Claim tasks, checking the reason for each."""
         leases = await self.stand.engine.claim(limit)
         for lease in leases:
-            self.stand.say(f"claim {called(lease)}", "tables: tasks")
+            self.stand.log_line(f"claim {called(lease)}", "tables: tasks")
             self.changes.check(self.stand.world, lease)
             self.leases.append((lease, self.stand.now))
         return bool(leases)
@@ -65,7 +65,7 @@ class Workers:
 
     async def run(self, lease: Lease, claimed: int, database: Database | None = None) -> None:
         """Run a task to completion or failure."""
-        self.stand.say(f"run {called(lease)}")
+        self.stand.log_line(f"run {called(lease)}")
         engine = self.stand.engine
         context = Context(lease, database or engine.database, engine.org)
         for output in lease.outputs:
@@ -73,9 +73,9 @@ class Workers:
         try:
             await operator_named(lease.job.operator).run(context)
         except LeaseLost:
-            self.stand.say("… lease lost", "tables: lease lost")
+            self.stand.log_line("… lease lost", "tables: lease lost")
         except (TaskFailed, InvalidInput) as error:
-            self.stand.say(f"… failed: {error}", "tables: attempt failed")
+            self.stand.log_line(f"… failed: {error}", "tables: attempt failed")
             await self.fail(lease, str(error))
         else:
             await self._accepted(lease, claimed)
@@ -90,14 +90,14 @@ class Workers:
         try:
             await self.run(lease, claimed, Interrupted(self.stand.engine.database, at, die))
         except Crash:
-            self.stand.say(f"… died before statement {at}", "tables: died in a run")
+            self.stand.log_line(f"… died before statement {at}", "tables: died in a run")
 
     async def fail(self, lease: Lease, why: str) -> None:
         async with self.stand.engine.conn() as conn:
             try:
                 await fail(conn, self.stand.engine.org, lease, why, retryable=True)
             except LeaseLost:
-                self.stand.say("… lease lost", "tables: lease lost")
+                self.stand.log_line("… lease lost", "tables: lease lost")
 
     async def _accepted(self, lease: Lease, claimed: int) -> None:
         job = self.stand.world.world.by_name[lease.job.name]
