@@ -94,7 +94,7 @@ class Approvals:
         org = self.stage.org_context(dice)
         self.stage.log_line(f"propose {brief(event)}", "impact")
         try:
-            made: Proposal = await self.stage.do(
+            proposal: Proposal = await self.stage.do(
                 "propose", lambda conn: propose(conn, org, event), dice
             )
         except AnswerLost as lost:
@@ -106,7 +106,7 @@ class Approvals:
                 raise
             self.stage.log_line(f"… refused: {error}")
         else:
-            self.shown.append(Shown(made.plan_id, event, made.decision.tasks))
+            self.shown.append(Shown(proposal.plan_id, event, proposal.decision.tasks))
 
     async def apply(self, dice: Random) -> None:
         """Apply a proposed plan; if the plan is outdated, publish the change instead."""

@@ -31,7 +31,7 @@ class Decisions:
         left = {*universe(job.space)} if job.is_single_run else {*keys}
         self._left[job.name].update(dict.fromkeys(left, time))
 
-    def made(self, job: Job, keys: Iterable[Key], begun: int) -> None:
+    def run_completed(self, job: Job, keys: Iterable[Key], begun: int) -> None:
         """Record a completed run that read the current state of all its inputs."""
         left = self._left[job.name]
         for key in [*left] if job.is_single_run else [*keys]:
@@ -49,7 +49,7 @@ class Decisions:
 
     def outstanding(self, world: World) -> Iterator[tuple[Job, set[Key]]]:
         """Iterate over jobs with excused partitions."""
-        for job in world.made:
+        for job in world.derived_jobs:
             if self._left[job.name]:
                 yield job, self.excused(job)
 

@@ -120,8 +120,8 @@ class Declarations:
         all_keys = universe(maker.space) if None in keys else keys
         ledger.changed[name] += [Changed(now, key, columns) for key in all_keys if key is not None]
         if not maker.is_source:
-            there = {*self.stage.warehouse[name, self.stage.versions[name]]}
-            rewritten = there if None in keys else {key for key in keys if key is not None}
+            existing = {*self.stage.warehouse[name, self.stage.versions[name]]}
+            rewritten = existing if None in keys else {key for key in keys if key is not None}
             ledger.rewritten[name] |= rewritten
             self.stage.unannounced[name] -= rewritten
             self.stage.decisions.unverified[name] |= rewritten

@@ -75,8 +75,8 @@ class Dimension:
 @cache
 def _grid(dimension: Dimension) -> tuple[str, ...]:
     if dimension.kind == "time":
-        found = windows(dimension.grain, dimension.zone, dimension.anchor)
-        return tuple(window.key for window in found)
+        grid = windows(dimension.grain, dimension.zone, dimension.anchor)
+        return tuple(window.key for window in grid)
     if dimension.kind == "range":
         size = dimension.size
         return tuple(f"{n * size}-{n * size + size - 1}" for n in range(_BUCKETS))

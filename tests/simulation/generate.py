@@ -144,11 +144,11 @@ class Maker:
         below = replace(self._straight(3, [window]), dag="two")
         last = Read("d1", latest=0, spec="last")
         newest = self._job(4, "one", space=(), reads=[last], of=[copy])
-        made = (
+        derived = (
             replace(reading_all(job), coarse=1_000_003, per_task=1)
             for job in (copy, window, below, newest)
         )
-        return World((source, *made))
+        return World((source, *derived))
 
     def grouped(self, kind: str = "rows") -> World:
         """Return a world where a job reads rows by group, and an output that never changes."""
@@ -287,8 +287,8 @@ class Maker:
         names: Sequence[str] = (),
     ) -> Job:
         reads = tuple(reads)
-        made = [maker.outputs[_place(maker, read)] for maker, read in zip(of, reads, strict=True)]
-        outputs = [self._output(name, kind, reads, made) for name in names or [f"d{n}"]]
+        inputs = [maker.outputs[_place(maker, read)] for maker, read in zip(of, reads, strict=True)]
+        outputs = [self._output(name, kind, reads, inputs) for name in names or [f"d{n}"]]
         return Job(
             name=f"job{n}",
             dag=dag,

@@ -56,7 +56,7 @@ class Ledger:
     changed: defaultdict[str, list[Changed]] = field(default_factory=lambda: defaultdict(list))
     wrong: defaultdict[str, list[Declared]] = field(default_factory=lambda: defaultdict(list))
     rewritten: defaultdict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
-    made: dict[tuple[Any, Key], int] = field(default_factory=dict)
+    last_runs: dict[tuple[Any, Key], int] = field(default_factory=dict)
     undeclared: defaultdict[tuple[str, Key], set[str]] = field(
         default_factory=lambda: defaultdict(set)
     )
@@ -93,7 +93,7 @@ class Ledger:
         """
         dirt: dict[str, list[Dirt]] = {output.name: [] for output in job.outputs}
         for key in keys:
-            since = self.made.get((version, key))
+            since = self.last_runs.get((version, key))
             if since is None or self._is_wrong(job, key, since):
                 return dict.fromkeys(dirt, (None, None))
             for name, each in self._dirt_of_inputs(world, job, key, since):
@@ -116,8 +116,8 @@ class Ledger:
         declared += self.wrong[output.name]
         dirt = [(each.columns, each.groups) for each in declared if each.time > since]
         for read in job.reads:
-            made = world.makers[read.dataset].outputs
-            (source,) = (each for each in made if each.name == read.dataset)
+            outputs = world.makers[read.dataset].outputs
+            (source,) = (each for each in outputs if each.name == read.dataset)
             above = self._possible_dirt(world, source, since)
             columns = output.dirtied(read.dataset, above[0]) if above else NONE
             if above and columns != NONE:
@@ -221,9 +221,9 @@ def _union_dirt(dirt: Collection[Dirt]) -> Dirt:
 
 
 def _union(sets: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
-    found: set[str] = set()
-    for each in sets:
-        if each is None:
+    union: set[str] = set()
+    for values in sets:
+        if values is None:
             return None
-        found |= each
-    return frozenset(found)
+        union |= values
+    return frozenset(union)

@@ -33,13 +33,13 @@ def _meets(link: Link, source: Dimension, target: Dimension) -> dict[str, frozen
     if not source.is_ordered:
         return {t: frozenset({t}) & set(source.universe) for t in target.universe}
     first, last = link.window or (0, 0)
-    found = {}
+    sources_by_key = {}
     for t in target.universe:
         place = target.grid.index(t)
         reach = range(max(place + first, 0), min(place + last + 1, len(target.grid)))
         spans = [target.span(n) for n in reach]
-        found[t] = frozenset(s for s in source.universe if _overlaps(source, s, spans))
-    return found
+        sources_by_key[t] = frozenset(s for s in source.universe if _overlaps(source, s, spans))
+    return sources_by_key
 
 
 def _overlaps(source: Dimension, key: str, spans: Iterable[tuple[Any, Any]]) -> bool:

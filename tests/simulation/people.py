@@ -132,7 +132,7 @@ class People:
 
     async def wrong_first(self, dice: Random) -> None:
         """Invalidate an unedited output of the first job."""
-        job = self.stage.world.made[0]
+        job = self.stage.world.derived_jobs[0]
         event = SourceEvent(dataset=job.outputs[0].name, reason="manual")
         self.upstream.unpublished.append(event)
         self.stage.log_line(f"invalidate {brief(event)}", "manual by hand")
@@ -142,14 +142,14 @@ class People:
         await self._invalidate(dice, "rewritten")
 
     async def _invalidate(self, dice: Random, reason: str) -> None:
-        if not self.stage.world.made:
+        if not self.stage.world.derived_jobs:
             return
-        job = dice.choice(self.stage.world.made)
+        job = dice.choice(self.stage.world.derived_jobs)
         dataset = dice.choice(job.outputs).name
-        there = sorted((await self.stage.existing())[dataset])
-        if not there:
+        existing_keys = sorted((await self.stage.existing())[dataset])
+        if not existing_keys:
             return
-        keys = [dice.choice(there)] if dice.random() < 0.8 else there
+        keys = [dice.choice(existing_keys)] if dice.random() < 0.8 else existing_keys
         event = SourceEvent(
             dataset=dataset,
             partitions=None if len(keys) > 1 else (text(job.space, keys[0]),),
@@ -188,8 +188,8 @@ class People:
     async def request_what_was_left(self) -> None:
         """Request recomputation of all partitions left stale by decisions."""
         for job, keys in self.stage.decisions.outstanding(self.stage.world):
-            there = (await self.stage.existing())[job.outputs[0].name]
-            texts = tuple(text(job.space, key) for key in sorted(keys & there))
+            existing_keys = (await self.stage.existing())[job.outputs[0].name]
+            texts = tuple(text(job.space, key) for key in sorted(keys & existing_keys))
             wanted = texts or tuple(text(job.space, key) for key in sorted(keys))
             event = SourceEvent(
                 dataset=job.outputs[0].name,
@@ -207,17 +207,17 @@ class People:
 
     async def deploy_source(self, dice: Random) -> None:
         """Deploy a source with another table or wider bounds."""
-        ways = {"source moved": self._lying_elsewhere, "source widened": self._reaching_further}
+        ways = {"source moved": self._changed_storage, "source widened": self._widened_source}
         how = dice.choice([*ways])
         await self._deploy(f"deploy: {how}", ways[how](dice), dice)
 
     async def widen_source(self, dice: Random) -> None:
         """Deploy a source with wider bounds."""
-        await self._deploy("deploy: source widened", self._reaching_further(dice), dice)
+        await self._deploy("deploy: source widened", self._widened_source(dice), dice)
 
     async def narrow_source(self, dice: Random) -> None:
         """Deploy a source with narrower bounds."""
-        await self._deploy("deploy: source narrowed", self._reaching_less(dice), dice)
+        await self._deploy("deploy: source narrowed", self._narrowed_source(dice), dice)
 
     async def alter_source(self, dice: Random) -> None:
         """Deploy a source with a column added or removed."""
@@ -226,8 +226,8 @@ class People:
 
     async def change_job(self, dice: Random) -> None:
         """Deploy another definition of a job, preferring jobs following rows."""
-        following = [job for job in self.stage.world.made if job.follows]
-        world = self._made_otherwise(dice, following or self.stage.world.made)
+        following = [job for job in self.stage.world.derived_jobs if job.follows]
+        world = self._changed_code(dice, following or self.stage.world.derived_jobs)
         await self._deploy("deploy: job changed", world, dice)
 
     async def read_less(self, dice: Random) -> None:
@@ -236,12 +236,12 @@ class People:
 
     async def cut_otherwise(self, dice: Random) -> None:
         """Deploy a job with another number of partitions per task."""
-        await self._deploy("deploy: job cut otherwise", self._cut_otherwise(dice), dice)
+        await self._deploy("deploy: job cut otherwise", self._changed_task_size(dice), dice)
 
     async def activate(self, dice: Random) -> None:
         """Deploy an automatic job as manual, or the reverse."""
         how = "deploy: job made manual or automatic"
-        await self._deploy(how, self._activated_otherwise(dice), dice)
+        await self._deploy(how, self._changed_activation(dice), dice)
 
     async def roll_back(self, dice: Random) -> None:
         """Deploy an earlier version."""
@@ -353,13 +353,13 @@ class People:
             "rollback": (20, self._rollback),
             "job or source removed": (15, self._without_one),
             "job added": (20, self._with_one_more),
-            "job cut otherwise": (15, self._cut_otherwise),
-            "job waits no more": (15, self._waiting_no_more),
-            "job made manual or automatic": (10, self._activated_otherwise),
-            "job changed": (25, self._made_otherwise),
-            "source moved": (10, self._lying_elsewhere),
-            "source widened": (10, self._reaching_further),
-            "source narrowed": (5, self._reaching_less),
+            "job cut otherwise": (15, self._changed_task_size),
+            "job waits no more": (15, self._without_wait_for),
+            "job made manual or automatic": (10, self._changed_activation),
+            "job changed": (25, self._changed_code),
+            "source moved": (10, self._changed_storage),
+            "source widened": (10, self._widened_source),
+            "source narrowed": (5, self._narrowed_source),
             "column added or removed": (15, self._with_other_columns),
         }
         how = dice.choices([*ways], [weight for weight, _ in ways.values()])[0]
@@ -377,42 +377,46 @@ class People:
     def _without_one(self, dice: Random) -> World:
         """Return the world without an unread job or source, keeping at least one of each."""
         world = self.stage.world
-        made, sources = world.made if len(world.made) > 1 else [], world.sources[1:]
-        gone = [job for job in world.leaves() if job in [*made, *sources]]
-        return world.without(dice.choice(gone).name) if gone else world
+        jobs, sources = world.derived_jobs if len(world.derived_jobs) > 1 else [], world.sources[1:]
+        removable = [job for job in world.leaves() if job in [*jobs, *sources]]
+        return world.without(dice.choice(removable).name) if removable else world
 
     def _with_one_more(self, dice: Random) -> World:
         world = self.stage.world
         return World((*world.jobs, another_job(dice, world)))
 
-    def _waiting_no_more(self, dice: Random) -> World:
-        waiting = [j for j in self.stage.world.made if any(r.wait_for != "any" for r in j.reads)]
+    def _without_wait_for(self, dice: Random) -> World:
+        waiting = [
+            j for j in self.stage.world.derived_jobs if any(r.wait_for != "any" for r in j.reads)
+        ]
         return self._with(dice, waiting, lambda job: {"reads": tuple(map(_at_once, job.reads))})
 
-    def _cut_otherwise(self, dice: Random) -> World:
+    def _changed_task_size(self, dice: Random) -> World:
         return self._with(
-            dice, self.stage.world.made, lambda _: {"per_task": dice.choice([1, 2, 3])}
+            dice, self.stage.world.derived_jobs, lambda _: {"per_task": dice.choice([1, 2, 3])}
         )
 
     def _without_windows(self, dice: Random) -> World:
-        windowed = [j for j in self.stage.world.made if any(map(_has_window, j.reads))]
+        windowed = [j for j in self.stage.world.derived_jobs if any(map(_has_window, j.reads))]
         return self._with(dice, windowed, lambda job: {"reads": tuple(map(_narrowed, job.reads))})
 
-    def _activated_otherwise(self, dice: Random) -> World:
-        return self._with(dice, self.stage.world.made, lambda job: {"is_manual": not job.is_manual})
+    def _changed_activation(self, dice: Random) -> World:
+        return self._with(
+            dice, self.stage.world.derived_jobs, lambda job: {"is_manual": not job.is_manual}
+        )
 
-    def _made_otherwise(self, dice: Random, among: Sequence[Job] = ()) -> World:
-        among = among or self.stage.world.made
+    def _changed_code(self, dice: Random, among: Sequence[Job] = ()) -> World:
+        among = among or self.stage.world.derived_jobs
         return self._with(dice, among, lambda job: {"salt": job.salt + 1000})
 
-    def _lying_elsewhere(self, dice: Random) -> World:
+    def _changed_storage(self, dice: Random) -> World:
         return self._with(dice, self.stage.world.sources, lambda job: {"salt": job.salt + 1})
 
-    def _reaching_further(self, dice: Random) -> World:
+    def _widened_source(self, dice: Random) -> World:
         ending = [job for job in self.stage.world.sources if any(map(_may_go_on, job.space))]
         return self._with(dice, ending, lambda job: {"space": tuple(map(_longer, job.space))})
 
-    def _reaching_less(self, dice: Random) -> World:
+    def _narrowed_source(self, dice: Random) -> World:
         longer = [job for job in self.stage.world.sources if any(map(_may_end, job.space))]
         return self._with(dice, longer, lambda job: {"space": tuple(map(_shorter, job.space))})
 
@@ -434,11 +438,11 @@ class People:
 def _deployable(world: World, served: Sequence[Job], dag: str) -> tuple[Job, ...]:
     """Return the deployed jobs, and the jobs of a DAG whose inputs are all deployed."""
     part = [*served]
-    made = {output.name for job in part for output in job.outputs}
+    produced = {output.name for job in part for output in job.outputs}
     for job in world.jobs:
-        if job.dag == dag and job not in part and {read.dataset for read in job.reads} <= made:
+        if job.dag == dag and job not in part and {read.dataset for read in job.reads} <= produced:
             part.append(job)
-            made |= {output.name for output in job.outputs}
+            produced |= {output.name for output in job.outputs}
     return tuple(part)
 
 

@@ -102,13 +102,13 @@ PARALLEL = tuple(
 
 def features(world: World) -> Counter[str]:
     """Return the features of a world, counted once each."""
-    found = {*_graph(world)}
+    features = {*_graph(world)}
     for job in world.jobs:
-        found |= {*_cut(job), *_job(job)}
+        features |= {*_cut(job), *_job(job)}
         for read in job.reads:
-            found |= {*_mapping(read, world.makers[read.dataset].space, job.space)}
-            found |= {*_rows(world, job, read)}
-    return Counter(found)
+            features |= {*_mapping(read, world.makers[read.dataset].space, job.space)}
+            features |= {*_rows(world, job, read)}
+    return Counter(features)
 
 
 def missing(counts: Counter[str], names: Sequence[str] = (*WORLD, *HISTORY, *TROUBLE)) -> list[str]:
@@ -128,7 +128,7 @@ def report(counts: Counter[str]) -> list[str]:
 
 def _graph(world: World) -> Iterator[str]:
     above = {job.name: _above(world, job) for job in world.jobs}
-    bottoms = {job.name for job in world.made if _is_bottom(world, job, above)}
+    bottoms = {job.name for job in world.derived_jobs if _is_bottom(world, job, above)}
     if any(len(each) >= 4 for each in _paths(world).values()):
         yield "graph: chain"
     if any(len(world.readers(output.name)) > 1 for job in world.jobs for output in job.outputs):
@@ -145,7 +145,7 @@ def _graph(world: World) -> Iterator[str]:
 
 
 def _dags(world: World) -> Iterator[str]:
-    read = {(world.makers[r.dataset].dag, job.dag) for job in world.made for r in job.reads}
+    read = {(world.makers[r.dataset].dag, job.dag) for job in world.derived_jobs for r in job.reads}
     across = {(one, other) for one, other in read if one != other}
     if across:
         yield "graph: across DAGs"
@@ -155,11 +155,11 @@ def _dags(world: World) -> Iterator[str]:
 
 def _above(world: World, job: Job) -> set[str]:
     """Return the jobs upstream of a job."""
-    found: set[str] = set()
+    upstream: set[str] = set()
     for read in job.reads:
         maker = world.makers[read.dataset]
-        found |= {maker.name} | _above(world, maker)
-    return found
+        upstream |= {maker.name} | _above(world, maker)
+    return upstream
 
 
 def _is_bottom(world: World, job: Job, above: dict[str, set[str]]) -> bool:
@@ -171,11 +171,11 @@ def _is_bottom(world: World, job: Job, above: dict[str, set[str]]) -> bool:
 
 def _paths(world: World) -> dict[str, list[str]]:
     """Return the longest path from a source to each job."""
-    found: dict[str, list[str]] = {}
+    paths: dict[str, list[str]] = {}
     for job in world.jobs:
-        before = [found[world.makers[read.dataset].name] for read in job.reads]
-        found[job.name] = [*max(before, key=len, default=[]), job.name]
-    return found
+        before = [paths[world.makers[read.dataset].name] for read in job.reads]
+        paths[job.name] = [*max(before, key=len, default=[]), job.name]
+    return paths
 
 
 def _cut(job: Job) -> Iterator[str]:
@@ -238,14 +238,14 @@ def _mapping(read: Read, source: Space, target: Space) -> Iterator[str]:
         yield "mapping: out of a product"
     for link in read.links:
         one, other = source[link.source], target[link.target]
-        found = {
+        features = {
             "mapping: window": link.window,
             "mapping: key map": link.keymap,
             "mapping: another grain": one.grain != other.grain,
             "mapping: another zone": one.kind == "time" and one.zone != other.zone,
             "mapping: another size": one.size != other.size,
         }
-        yield from (name for name, holds in found.items() if holds)
+        yield from (name for name, holds in features.items() if holds)
 
 
 def _rows(world: World, job: Job, read: Read) -> Iterator[str]:

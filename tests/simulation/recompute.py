@@ -109,10 +109,10 @@ def _read(
 ) -> Partitions:
     source = world.makers[read.dataset].space
     keys = needed(read, source, job.space, key, existing if read.latest is not None else data)
-    found = {each: data[each] for each in keys if each in data}
+    inputs = {source_key: data[source_key] for source_key in keys if source_key in data}
     if read.grouped is None:
-        return found
-    kept = {k: _group(rows, key[read.grouped]) for k, rows in found.items()}
+        return inputs
+    kept = {k: _group(rows, key[read.grouped]) for k, rows in inputs.items()}
     return {k: rows for k, rows in kept.items() if rows}
 
 
@@ -124,15 +124,17 @@ def recomputed(
     world: World, sources: Mapping[str, Partitions], existing: Existing
 ) -> dict[str, dict[Key, Rows]]:
     """Recompute all existing partitions from the sources."""
-    made: dict[str, dict[Key, Rows]] = {name: dict(each) for name, each in sources.items()}
+    content: dict[str, dict[Key, Rows]] = {
+        name: dict(partitions) for name, partitions in sources.items()
+    }
     for job in world.jobs:
         for output in job.outputs:
-            made.setdefault(output.name, {})
+            content.setdefault(output.name, {})
         for key in () if job.is_source else existing[job.outputs[0].name]:
-            found = make(world, job, key, made.__getitem__, existing.__getitem__)
-            for name, rows in found.items():
-                made[name][key] = rows
-    return made
+            outputs = make(world, job, key, content.__getitem__, existing.__getitem__)
+            for name, rows in outputs.items():
+                content[name][key] = rows
+    return content
 
 
 def must_exist(
@@ -191,8 +193,8 @@ def _is_reached(i: int, part: str, read: Read, reached: Mapping[Read, set[Key]])
 
 def _groups_found(job: Job, existing: Existing, sources: Mapping[str, Partitions]) -> set[Key]:
     dataset = job.reads[0].dataset
-    there = (sources[dataset].get(key, {}) for key in existing[dataset])
-    return {(row[GROUP],) for rows in there for row in rows.values()}
+    partitions = (sources[dataset].get(key, {}) for key in existing[dataset])
+    return {(row[GROUP],) for rows in partitions for row in rows.values()}
 
 
 def may_exist(world: World, job: Job, existing: Existing) -> set[Key]:
@@ -219,9 +221,9 @@ def task_waits(world: World, job: Job, keys: Collection[Key], existing: Existing
 
     A task without named partitions may build any, as long as none has been built.
     """
-    there = existing[job.outputs[0].name]
-    if keys or there:
-        return waits(world, job, [key for key in keys if key not in there], existing)
+    built = existing[job.outputs[0].name]
+    if keys or built:
+        return waits(world, job, [key for key in keys if key not in built], existing)
     return any(_lacks_of_all(world, job, read, existing[read.dataset]) for read in job.reads)
 
 

@@ -120,7 +120,7 @@ class Rest:
         """Check the audit at rest: nothing is lost, and partly written partitions are stale."""
         async with self.stage.connection() as conn:
             slices = [each async for each in audit(conn, self.stage.org_context())]
-        stale = [each for found in slices for each in found.stale]
+        stale = [each for part in slices for each in part.stale]
         lost = [each for each in stale if each.verdict == "lost"]
         if lost:
             raise Broken("the audit finds nothing lost", lost[0])
@@ -130,20 +130,20 @@ class Rest:
 
     def _partly_written(self) -> set[tuple[str, str]]:
         """Return the partitions with an incomplete attempt since they were last built."""
-        found = set()
-        for job in self.stage.world.made:
+        partitions = set()
+        for job in self.stage.world.derived_jobs:
             name = job.outputs[0].name
             version = self.stage.versions[name]
             for key in {SINGLE_RUN_KEY} if job.is_single_run else universe(job.space):
                 if self.workers.is_partly_written(version, key):
-                    found.add((name, "*" if job.is_single_run else text(job.space, key)))
-        return found
+                    partitions.add((name, "*" if job.is_single_run else text(job.space, key)))
+        return partitions
 
     async def _check(self) -> None:
         existing = await self.stage.existing()
         excused = await self._excused(existing)
         self._check_existing(existing, excused)
-        for job in self.stage.world.made:
+        for job in self.stage.world.derived_jobs:
             for key in existing[job.outputs[0].name] - excused[job.name]:
                 if not self._reads_unreported_rows(job, key, existing):
                     self._check_partition(job, key, existing)
@@ -162,28 +162,30 @@ class Rest:
 
     def _check_partition(self, job: Job, key: Key, existing: Keys) -> None:
         """Compare with a run on the current inputs, correct or not."""
-        made = recompute.make(self.stage.world, job, key, self.stage.data, existing.__getitem__)
-        for name, rows in made.items():
-            there = self.stage.data(name)[key]
-            if there != rows:
-                what = f"{name}[{text(job.space, key)}]: {there}, not {rows}"
+        expected = recompute.make(self.stage.world, job, key, self.stage.data, existing.__getitem__)
+        for name, rows in expected.items():
+            stored = self.stage.data(name)[key]
+            if stored != rows:
+                what = f"{name}[{text(job.space, key)}]: {stored}, not {rows}"
                 raise Broken("sound: a partition is not what a recompute gives", what)
 
     def _check_existing(self, existing: Keys, excused: Keys) -> None:
         for job in self.stage.world.jobs:
             must, may = self._bounds(job, existing)
             for output in job.outputs:
-                there = existing[output.name]
+                existing_keys = existing[output.name]
                 if not job.is_source:
                     kept = {*self.stage.data(output.name)}
-                    if kept != there:
-                        raise Broken("what exists is what was made", (output.name, kept ^ there))
-                    may = may | there
-                absent = must - there - excused[job.name]
+                    if kept != existing_keys:
+                        raise Broken(
+                            "what exists is what was made", (output.name, kept ^ existing_keys)
+                        )
+                    may = may | existing_keys
+                absent = must - existing_keys - excused[job.name]
                 missing = [key for key in absent if not self._waits(job, key, existing)]
                 if missing:
                     raise Broken("sound: a partition is missing", (output.name, sorted(missing)))
-                if surplus := there - may:
+                if surplus := existing_keys - may:
                     raise Broken("a partition that cannot be", (output.name, sorted(surplus)))
 
     def _waits(self, job: Job, key: Key, existing: Keys) -> bool:
@@ -206,7 +208,7 @@ class Rest:
     async def _excused(self, existing: Keys) -> Keys:
         """Return partitions behind failed or waiting tasks; other unfinished tasks are an error."""
         excused: Keys = defaultdict(set)
-        for job in self.stage.world.made:
+        for job in self.stage.world.derived_jobs:
             excused[job.name] |= self.stage.decisions.excused(job)
             excused[job.name] |= {*universe(job.space)} if job.is_manual else set()
         for row in await self.stage.rows(_UNFINISHED):

@@ -53,9 +53,9 @@ class Cutter:
     def ending(self) -> Dimension:
         """Return a bounded ordered dimension whose grid continues beyond the bound."""
         while True:
-            found = self._dimension(self.dice.choice(["time", "range"]))
-            if found.is_finite and len(found.universe) <= MOST_KEYS:
-                return found
+            dimension = self._dimension(self.dice.choice(["time", "range"]))
+            if dimension.is_finite and len(dimension.universe) <= MOST_KEYS:
+                return dimension
 
     def target(self, space: Space) -> Space:
         """Return the space unchanged, with a dimension less or more, or with other dimensions."""

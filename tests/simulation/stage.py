@@ -118,16 +118,16 @@ class Stage:
     async def existing(self) -> dict[str, set[Key]]:
         """Return the existing partitions by dataset."""
         if self._existing is None or self._existing[0] != self.writes:
-            self._existing = self.writes, await self._look_what_exists()
+            self._existing = self.writes, await self._read_existing()
         return self._existing[1]
 
-    async def _look_what_exists(self) -> dict[str, set[Key]]:
-        found: dict[str, set[Key]] = defaultdict(set)
+    async def _read_existing(self) -> dict[str, set[Key]]:
+        existing: dict[str, set[Key]] = defaultdict(set)
         for row in await self.rows(_EXISTING):
             maker = self.world.makers.get(row["name"])
             if maker is not None:
-                found[row["name"]] |= read_text(maker.space, row["partition_key"])
-        return found
+                existing[row["name"]] |= read_text(maker.space, row["partition_key"])
+        return existing
 
     # -- verbs and their troubles --------------------------------------------------------------
 

@@ -51,8 +51,8 @@ class Trial:
             is_calm = Random(f"calm {seed}").random() < 0.67
             steps = drill(seed, phrase)
             return Trial(WORLDS[kind](seed), steps, is_calm=is_calm, is_terse=is_terse)
-        made = finding_less(world(seed)) if is_terse else world(seed)
-        return Trial(made, history(seed), has_twin=seed % 20 == 4, is_terse=is_terse)
+        generated = finding_less(world(seed)) if is_terse else world(seed)
+        return Trial(generated, history(seed), has_twin=seed % 20 == 4, is_terse=is_terse)
 
     async def run(self, database: Database) -> Trial:
         """Run the trial in a new org, recording any error as its failure."""
@@ -135,7 +135,7 @@ def _tries(trial: Trial) -> Iterator[Trial]:
         for at in range(0, len(steps), size):
             yield replace(trial, steps=steps[:at] + steps[at + size :])
         size //= 2
-    for job in trial.world.made:
+    for job in trial.world.derived_jobs:
         for other in _simpler(job):
             yield replace(trial, world=trial.world.replacing(other))
 

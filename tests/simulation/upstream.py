@@ -159,10 +159,10 @@ class Upstream:
 
     async def _filled(self, job: Job) -> list[tuple[Key, Rows]]:
         """Return the existing non-empty partitions; empty if the source declares no columns."""
-        there = (await self.stage.existing())[job.outputs[0].name]
+        existing = (await self.stage.existing())[job.outputs[0].name]
         if not job.declares_columns:
             return []
-        return sorted((k, rows) for k, rows in self._data(job).items() if rows and k in there)
+        return sorted((k, rows) for k, rows in self._data(job).items() if rows and k in existing)
 
     def _publish_later(
         self,
@@ -353,14 +353,14 @@ class Upstream:
         partitions: tuple[str, ...] | None,
     ) -> None:
         by = "group" if GROUP in (rows or ()) else "id" if ID in (rows or ()) else "partition"
-        found = {
+        features = {
             "event of all": partitions is None,
             "event of a range": len(named) > 1,
             "event of columns": columns is not None,
             f"event of rows by {by}": rows is not None,
             "event about what is new": not named <= self.named_by_events[job.outputs[0].name],
         }
-        self.stage.counts.update(name for name, holds in found.items() if holds)
+        self.stage.counts.update(name for name, holds in features.items() if holds)
 
     def _scope(
         self, dice: Random, job: Job, keys: Sequence[Key], existing: set[Key]
@@ -460,15 +460,15 @@ def _filtered(job: Job, edit: Edit) -> float:
 
 def _filter(dice: Random, job: Job, edit: Edit, keys: Sequence[Key]) -> dict[str, Any] | None:
     """Return a row filter matching the affected rows: by partition, group or id."""
-    found: list[dict[str, Any]] = []
+    filters: list[dict[str, Any]] = []
     if len(keys) == 1 and job.space:
-        found += _by_partition(dice, job.space, keys[0])
+        filters += _by_partition(dice, job.space, keys[0])
     if edit.groups is not None:
         values = sorted(edit.groups)
-        found += [{GROUP: values[0] if len(values) == 1 else {"in": values}}] * 4
+        filters += [{GROUP: values[0] if len(values) == 1 else {"in": values}}] * 4
     if job.declares_columns:
-        found.append({ID: dice.choice([edit.row, {"gte": edit.row, "lte": edit.row + 1}])})
-    return dice.choice(found) if found else None
+        filters.append({ID: dice.choice([edit.row, {"gte": edit.row, "lte": edit.row + 1}])})
+    return dice.choice(filters) if filters else None
 
 
 def _by_partition(dice: Random, space: Space, key: Key) -> list[dict[str, Any]]:

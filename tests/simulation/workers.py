@@ -133,7 +133,7 @@ class Workers:
     def is_partly_written(self, version: UUID, key: Key) -> bool:
         """Return whether a built partition has had an attempt not followed by a completed run."""
         subject = version, key
-        return subject in self._attempted and subject in self.stage.ledger.made
+        return subject in self._attempted and subject in self.stage.ledger.last_runs
 
     def _count_on_writes(self, lease: Lease) -> None:
         """Treat the partitions of an incomplete attempt as having unknown content."""
@@ -142,8 +142,8 @@ class Workers:
         for key in () if job.writes_with_its_completion else keys:
             if (version, key) in self._attempted:
                 for dataset in lease.outputs:
-                    there = self.stage.warehouse[dataset.name, dataset.version]
-                    self.stage.edited[dataset.name] |= {*there} if key == SINGLE_RUN_KEY else {key}
+                    stored = self.stage.warehouse[dataset.name, dataset.version]
+                    self.stage.edited[dataset.name] |= {*stored} if key == SINGLE_RUN_KEY else {key}
             self._attempted.add((version, key))
 
     def _check_cursor(self, run: Run) -> None:
@@ -183,7 +183,7 @@ class Workers:
 
     def _make(self, run: Run, key: Key, data: Partitions, existing: dict[str, set[Key]]) -> None:
         followed = run.job.reads[0].dataset if run.job.follows else None
-        made = recompute.make(
+        computed = recompute.make(
             run.world,
             run.job,
             key,
@@ -192,7 +192,7 @@ class Workers:
         )
         for dataset in run.lease.outputs:
             before = self.stage.warehouse[dataset.name, dataset.version].get(key, {})
-            rows = made[dataset.name]
+            rows = computed[dataset.name]
             run.content[dataset.name][key] = {**before, **rows} if run.job.append else rows
 
     def _followed(self, run: Run) -> Partitions:
@@ -283,19 +283,19 @@ class Workers:
         ledger, now = self.stage.ledger, self.stage.now
         versions = {dataset.name: dataset.version for dataset in run.lease.outputs}
         for output in run.job.outputs:
-            there = self.stage.warehouse[output.name, versions[output.name]]
-            made = content[output.name]
-            for changed in self._changes(run, output, there, made):
+            stored = self.stage.warehouse[output.name, versions[output.name]]
+            computed = content[output.name]
+            for changed in self._changes(run, output, stored, computed):
                 ledger.note_changed(output, changed)
-            self._note_gaps(run, output, made)
-            is_less = any(there.get(key) and not rows for key, rows in made.items())
+            self._note_gaps(run, output, computed)
+            is_less = any(stored.get(key) and not rows for key, rows in computed.items())
             self.stage.counts["Full run that found less"] += run.job.finds_less and is_less
-            there.update(made)
-            self.stage.decisions.unverified[output.name] -= {*made}
-            self.stage.spilled[output.name] -= {*made}
-            self.stage.unannounced[output.name] -= {*made}
-            self.stage.unannounced[output.name] |= self._unattributed(run, output, made)
-            for key in made if output.name in run.dirt else ():
+            stored.update(computed)
+            self.stage.decisions.unverified[output.name] -= {*computed}
+            self.stage.spilled[output.name] -= {*computed}
+            self.stage.unannounced[output.name] -= {*computed}
+            self.stage.unannounced[output.name] |= self._unattributed(run, output, computed)
+            for key in computed if output.name in run.dirt else ():
                 declared = Declared(now, key, *run.dirt[output.name], is_of_run=True)
                 ledger.declare(self.stage.world, output, declared)
         self.stage.counts["tasks"] += 1
@@ -304,13 +304,13 @@ class Workers:
             self._read_up_to[version] = max(run.newest, self._read_up_to.get(version, run.newest))
         keys = [SINGLE_RUN_KEY] if run.job.is_single_run else [*content[run.job.outputs[0].name]]
         self._attempted -= {(version, key) for key in keys}
-        ledger.made.update(dict.fromkeys(((version, key) for key in keys), run.at))
+        ledger.last_runs.update(dict.fromkeys(((version, key) for key in keys), run.at))
         if not run.job.follows or None in run.lease.row_filters:
-            self.stage.decisions.made(run.job, keys, run.at)
+            self.stage.decisions.run_completed(run.job, keys, run.at)
         if run.misled:
             self.stage.decisions.misled(run.job, run.misled, now)
 
-    def _unattributed(self, run: Run, output: Output, made: Partitions) -> set[Key]:
+    def _unattributed(self, run: Run, output: Output, computed: Partitions) -> set[Key]:
         """Return partitions built from edited rows whose changed columns are not reported.
 
         A change of the whole fingerprint is attributed to the propagated columns, which do not
@@ -320,14 +320,14 @@ class Workers:
             return set()
         return {
             key
-            for key in made
+            for key in computed
             if (run.job.is_single_run or key in run.misled)
             and self._compared_detail(run, (output.name, key)) is not ReportDetail.COLUMNS
         }
 
-    def _note_gaps(self, run: Run, output: Output, made: Partitions) -> None:
+    def _note_gaps(self, run: Run, output: Output, computed: Partitions) -> None:
         """Record partitions the next run cannot be compared with, in full or by column."""
-        for key in made:
+        for key in computed:
             partition = output.name, key
             if run.gaps.is_incomparable(partition):
                 self.stage.edited[output.name].add(key)
@@ -338,17 +338,17 @@ class Workers:
             self.stage.counts["some columns reported"] += partition in run.gaps.partial
 
     def _changes(
-        self, run: Run, output: Output, there: Partitions, made: Partitions
+        self, run: Run, output: Output, stored: Partitions, computed: Partitions
     ) -> Iterator[Changed]:
         """Yield the changes visible to the engine, by partition, and by column if reported."""
-        for key, rows in made.items():
+        for key, rows in computed.items():
             detail = self._compared_detail(run, (output.name, key))
-            columns = self._differing(detail, output, key, there.get(key), rows)
+            columns = self._differing(detail, output, key, stored.get(key), rows)
             is_same = columns is not None and not columns
             if is_same and detail is not ReportDetail.NOTHING:
                 self.stage.counts["partition came out the same"] += 1
                 continue
-            of = self._groups_differing(detail, output, key, there.get(key), rows)
+            of = self._groups_differing(detail, output, key, stored.get(key), rows)
             if detail is ReportDetail.COLUMNS:
                 self.stage.counts["partition came out new in some columns"] += columns is not None
                 yield Changed(self.stage.now, key, columns, of)
@@ -424,10 +424,10 @@ class Workers:
         if not await self.stage.rows(_HELD, id=run.lease.task_id, token=run.lease.token):
             return
         for dataset in run.lease.outputs:
-            there = self.stage.warehouse[dataset.name, dataset.version]
-            for key in sorted({*keys_of(run.job, run.lease.partitions)} & there.keys()):
+            stored = self.stage.warehouse[dataset.name, dataset.version]
+            for key in sorted({*keys_of(run.job, run.lease.partitions)} & stored.keys()):
                 if dice.random() < 0.7:
-                    there[key] = _half_written(dice, run.job, there[key])
+                    stored[key] = _half_written(dice, run.job, stored[key])
                     self.stage.edited[dataset.name].add(key)
                     self.stage.spilled[dataset.name].add(key)
         self.stage.log_line(

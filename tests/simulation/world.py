@@ -146,7 +146,7 @@ class World:
         return [job for job in self.jobs if job.is_source]
 
     @property
-    def made(self) -> list[Job]:
+    def derived_jobs(self) -> list[Job]:
         return [job for job in self.jobs if not job.is_source]
 
     @property
@@ -165,26 +165,27 @@ class World:
         return World(tuple(job for job in self.jobs if job.name != name))
 
     def replacing(self, job: Job) -> World:
-        return World(tuple(job if each.name == job.name else each for each in self.jobs))
+        return World(tuple(job if other.name == job.name else other for other in self.jobs))
 
     def with_dag(self, dag: str, other: World) -> World:
         """Return a copy with a DAG as defined in another world."""
         jobs = [job for job in self.jobs if job.dag != dag]
         jobs += [job for job in other.jobs if job.dag == dag]
-        return World(parents_first(jobs))
+        return World(topological_order(jobs))
 
 
-def parents_first(jobs: Sequence[Job]) -> tuple[Job, ...]:
+def topological_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
     """Sort jobs topologically."""
-    made_here = {output.name for job in jobs for output in job.outputs}
+    produced_here = {output.name for job in jobs for output in job.outputs}
     ordered: list[Job] = []
-    made: set[str] = set()
+    produced: set[str] = set()
     while len(ordered) < len(jobs):
         ready = [
             job
             for job in jobs
-            if job not in ordered and {read.dataset for read in job.reads} & made_here <= made
+            if job not in ordered
+            and {read.dataset for read in job.reads} & produced_here <= produced
         ]
         ordered += ready
-        made |= {output.name for job in ready for output in job.outputs}
+        produced |= {output.name for job in ready for output in job.outputs}
     return tuple(ordered)

@@ -52,16 +52,16 @@ def fanned_world(seed: int) -> World:
 
 def bundled_world(seed: int) -> World:
     """Return a forked world whose first job is a single run."""
-    made = forked_world(seed)
-    fork = made.by_name["job1"]
-    return made.replacing(replace(fork, strategy="Full", per_task=1))
+    world = forked_world(seed)
+    fork = world.by_name["job1"]
+    return world.replacing(replace(fork, strategy="Full", per_task=1))
 
 
 def blocked_world(seed: int) -> World:
     """Return a forked world whose first job builds three partitions per task."""
     dice = Random(f"blocked world {seed}")
-    made = _automatic(Maker(dice, Cutter.anywhere(dice)).forked(space=THREE_RANGES))
-    return made.replacing(replace(made.by_name["job1"], per_task=3))
+    world = _automatic(Maker(dice, Cutter.anywhere(dice)).forked(space=THREE_RANGES))
+    return world.replacing(replace(world.by_name["job1"], per_task=3))
 
 
 def damped_world(seed: int) -> World:
@@ -73,18 +73,18 @@ def damped_world(seed: int) -> World:
 def damped_blocks_world(seed: int) -> World:
     """Return a damped world whose jobs build three partitions per task."""
     dice = Random(f"damped blocks world {seed}")
-    made = _automatic(Maker(dice, Cutter.anywhere(dice)).damped(space=THREE_RANGES))
-    for job in made.made:
-        made = made.replacing(replace(reading_all(job), per_task=3))
-    return made
+    world = _automatic(Maker(dice, Cutter.anywhere(dice)).damped(space=THREE_RANGES))
+    for job in world.derived_jobs:
+        world = world.replacing(replace(reading_all(job), per_task=3))
+    return world
 
 
 def telling_world(seed: int) -> World:
     """Return a forked world whose first job reports columns, often with some unchanged."""
     dice = Random(f"telling world {seed}")
-    made = _automatic(Maker(dice, Cutter.anywhere(dice)).forked(space=()))
-    fork = made.by_name["job1"]
-    return made.replacing(replace(fork, salt=6 * (fork.salt // 6) + 5, coarse=2))
+    world = _automatic(Maker(dice, Cutter.anywhere(dice)).forked(space=()))
+    fork = world.by_name["job1"]
+    return world.replacing(replace(fork, salt=6 * (fork.salt // 6) + 5, coarse=2))
 
 
 def diamond_world(seed: int) -> World:
@@ -137,8 +137,8 @@ def mixed_world(seed: int) -> World:
 
 def across_world(seed: int) -> World:
     """Return a chain whose source is in a separate DAG."""
-    made = _automatic(chain_world(seed))
-    return World(tuple(job if job.is_source else replace(job, dag="two") for job in made.jobs))
+    world = _automatic(chain_world(seed))
+    return World(tuple(job if job.is_source else replace(job, dag="two") for job in world.jobs))
 
 
 def grouped_world(seed: int) -> World:
@@ -155,8 +155,8 @@ def tiny_world(seed: int) -> World:
 
 def undeclared_world(seed: int) -> World:
     """Return a bounded world with declared source columns, but no column lineage."""
-    made = [replace(job, declares_columns=True) for job in bounded_world(seed).jobs]
-    return World(tuple(replace(job, outputs=tuple(map(_undeclared, job.outputs))) for job in made))
+    jobs = [replace(job, declares_columns=True) for job in bounded_world(seed).jobs]
+    return World(tuple(replace(job, outputs=tuple(map(_undeclared, job.outputs))) for job in jobs))
 
 
 def _undeclared(output: Output) -> Output:
@@ -197,7 +197,7 @@ def _automatic(world: World) -> World:
 
 def finding_less(world: World) -> World:
     """Return the world with some single-run jobs, whose output at times has fewer partitions."""
-    for job in world.made:
+    for job in world.derived_jobs:
         if job.kind == "fold" and (job.strategy == "Full" or job.salt % 3 == 0):
             full = replace(reading_all(job), strategy="Full", finds_less=True)
             world = world.replacing(full)

@@ -93,7 +93,7 @@ class History:
 
     async def _deploy(self) -> None:
         """Deploy a job with other constants in its SELECTs."""
-        job = self.dice.choice(self.stand.world.world.made)
+        job = self.dice.choice(self.stand.world.world.derived_jobs)
         self.stand.log_line(f"deploy {job.name}", "parallel: deploy")
         await self.stand.deploy(self.stand.world.with_salt(job.name, self.dice.randrange(100)))
 
@@ -131,8 +131,8 @@ class History:
 
     def _failed(self, name: str) -> list[str]:
         """Return the tasks of failed attempts, which fail only for a missing table."""
-        found = _FAILED.findall(self.services.log_of(name).read_text(errors="replace"))
-        for task, why in found:
+        failures = _FAILED.findall(self.services.log_of(name).read_text(errors="replace"))
+        for task, why in failures:
             if _NO_TABLE not in why:
                 raise Broken("no attempt fails", (task, why))
-        return [task for task, _ in found]
+        return [task for task, _ in failures]

@@ -39,9 +39,9 @@ class ParallelTrial:
     @staticmethod
     def of(seed: int) -> ParallelTrial:
         """Generate the trial of a seed."""
-        made = table_world(seed)
-        jobs = tuple(replace(job, max_attempts=_MOST_ATTEMPTS) for job in made.world.jobs)
-        return ParallelTrial(seed, replace(made, world=World(jobs)))
+        world = table_world(seed)
+        jobs = tuple(replace(job, max_attempts=_MOST_ATTEMPTS) for job in world.world.jobs)
+        return ParallelTrial(seed, replace(world, world=World(jobs)))
 
     async def run(self, database: Database) -> ParallelTrial:
         """Run the trial in a new schema and org, recording any error as its failure."""

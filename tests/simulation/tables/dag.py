@@ -18,7 +18,7 @@ _TYPES = {"id": "bigint", "number": "integer", "text": "text"}
 def dag_jobs(world: TableWorld, schema: str) -> list[dict[str, Any]]:
     """Return the jobs of the DAG file. Only the columns of sources are declared."""
     return [_source(world, job, schema) for job in world.world.sources] + [
-        _job(world, job, schema) for job in world.world.made
+        _job(world, job, schema) for job in world.world.derived_jobs
     ]
 
 

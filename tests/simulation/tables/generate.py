@@ -78,12 +78,12 @@ class TableWorld:
     @property
     def features(self) -> set[str]:
         """Return the used parts of the grammar."""
-        found = {"view"} if self.views else set()
+        features = {"view"} if self.views else set()
         for recipe in self.recipes.values():
-            found |= {"several outputs"} if len(recipe.job.outputs) > 1 else set()
+            features |= {"several outputs"} if len(recipe.job.outputs) > 1 else set()
             for select in recipe.selects.values():
-                found |= select.features
-        return found
+                features |= select.features
+        return features
 
 
 def table_world(seed: int) -> TableWorld:

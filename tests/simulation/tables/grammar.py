@@ -38,7 +38,7 @@ class Writer:
         shape, text = self.dice.choice(self._forms())(name)
         columns = [column for column, _ in shape.kinds]
         reads = {each.name: self.names.get(each.name, set()) for each in self._inputs}
-        named = tuple((dataset, frozenset(found)) for dataset, found in reads.items())
+        named = tuple((dataset, frozenset(columns)) for dataset, columns in reads.items())
         assert len(columns) == len(set(columns))
         return Select(text, shape, named, frozenset(self.features))
 
@@ -224,9 +224,9 @@ class Writer:
 
     def _aggregates(self, source: str) -> tuple[list[str], list[tuple[str, str]]]:
         calls = ["sum", "max", "min", "count", "rows", "filtered"]
-        found = [self._aggregate(source, call) for call in self.dice.sample(calls, 2)]
+        aggregates = [self._aggregate(source, call) for call in self.dice.sample(calls, 2)]
         names = ("x", "y")[: self.dice.randint(1, 2)]
-        items = [f"{_small(text)} AS {name}" for name, text in zip(names, found, strict=False)]
+        items = [f"{_small(text)} AS {name}" for name, text in zip(names, aggregates, strict=False)]
         return items, [(name, "number") for name in names]
 
     def _aggregate(self, source: str, call: str) -> str:

@@ -30,7 +30,7 @@ async def check_at_rest(stand: Stand, named_by_events: Mapping[str, set[Key]]) -
         await Scratch(conn, stand.world, stand.schema, existing).check()
     async with stand.engine.conn() as conn:
         slices = [each async for each in audit(conn, stand.engine.org)]
-    for lost in (each for found in slices for each in found.lost):
+    for lost in (each for part in slices for each in part.lost):
         raise Broken("the audit finds nothing lost", lost)
 
 
@@ -40,7 +40,7 @@ def stuck_jobs(world: World, existing: Existing) -> set[str]:
     Every attempt of the former fails, and the latter never get their inputs.
     """
     stuck: set[str] = set()
-    for job in world.made:
+    for job in world.derived_jobs:
         makers = [world.makers[read.dataset] for read in job.reads]
         absent = (not each.is_source and not existing[each.outputs[0].name] for each in makers)
         if any(absent) or any(each.name in stuck for each in makers):
@@ -55,11 +55,11 @@ def _check_existing(
     for name, keys in named_by_events.items():
         if missing := keys - existing[name]:
             raise Broken("sound: a partition is missing", (name, missing))
-    for job in world.made:
+    for job in world.derived_jobs:
         must = recompute.must_exist(world, job, existing, {})
         may = recompute.may_exist(world, job, existing)
         for output in job.outputs:
-            there = existing[output.name]
-            if not (must <= there or job.name in stuck) or not there <= may:
-                what = output.name, must - there, there - may
+            existing_keys = existing[output.name]
+            if not (must <= existing_keys or job.name in stuck) or not existing_keys <= may:
+                what = output.name, must - existing_keys, existing_keys - may
                 raise Broken("sound: a partition is missing, or cannot be", what)

@@ -35,7 +35,7 @@ class Change:
 class Changes:
     """Published and produced changes by dataset, and the time of each partition's last run."""
 
-    found: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
+    changed: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
     wrong: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
     """Changes of outputs invalidated directly."""
     built: dict[tuple[UUID, Key], int] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Changes:
         if event.partitions is not None:
             keys = {key for each in event.partitions for key in read_text(job.space, each)}
         columns = None if event.columns is None else frozenset(event.columns)
-        to = self.found if job.is_source else self.wrong
+        to = self.changed if job.is_source else self.wrong
         to[event.dataset] += [Change(time, key, columns, _groups(event)) for key in keys]
 
     def check(self, world: TableWorld, lease: Lease) -> None:
@@ -73,7 +73,7 @@ class Changes:
             and recipe.reads_any(read.dataset, each.columns)
             and _reaches(world, job, read, key, each)
             for read in job.reads
-            for each in self.found[read.dataset]
+            for each in self.changed[read.dataset]
         )
 
 

@@ -23,11 +23,11 @@ Patch = pytest.MonkeyPatch
 def derived_lineage_drops_a_column(patch: Patch) -> None:
     """Drop the last input column from the lineage of each output column."""
 
-    def dropped(found: Derived) -> Derived:
-        if found.lineage is None:
-            return found
-        lineage = {to: frozenset(sorted(reads)[:-1]) for to, reads in found.lineage.items()}
-        return replace(found, lineage=lineage)
+    def dropped(derived: Derived) -> Derived:
+        if derived.lineage is None:
+            return derived
+        lineage = {to: frozenset(sorted(reads)[:-1]) for to, reads in derived.lineage.items()}
+        return replace(derived, lineage=lineage)
 
     _around_derive(patch, dropped)
 
@@ -35,17 +35,17 @@ def derived_lineage_drops_a_column(patch: Patch) -> None:
 def derived_lineage_forgets_filters(patch: Patch) -> None:
     """Treat filters, joins and groupings as reading nothing."""
 
-    def forgetful(found: Derived) -> Derived:
-        if found.lineage is None:
-            return found
-        return replace(found, lineage={**found.lineage, EVERY: frozenset()})
+    def forgetful(derived: Derived) -> Derived:
+        if derived.lineage is None:
+            return derived
+        return replace(derived, lineage={**derived.lineage, EVERY: frozenset()})
 
     _around_derive(patch, forgetful)
 
 
 def derived_lineage_is_unknown(patch: Patch) -> None:
     """Treat every SELECT as reading everything."""
-    _around_derive(patch, lambda found: replace(found, lineage=None))
+    _around_derive(patch, lambda derived: replace(derived, lineage=None))
 
 
 def row_filters_stop_at_every_select(patch: Patch) -> None:
@@ -55,10 +55,10 @@ def row_filters_stop_at_every_select(patch: Patch) -> None:
 
 def a_run_reports_no_changed_column(patch: Patch) -> None:
     """Report no changed columns for a run with some unchanged ones."""
-    found = engine.worker.operators.sql.write.changed_columns
+    changed_columns = engine.worker.operators.sql.write.changed_columns
 
     def none_changed(*given: Any) -> frozenset[str] | None:
-        return None if found(*given) is None else frozenset()
+        return None if changed_columns(*given) is None else frozenset()
 
     patch.setattr(engine.worker.operators.sql.write, "changed_columns", none_changed)
 

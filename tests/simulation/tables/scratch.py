@@ -34,7 +34,7 @@ class Scratch:
     async def check(self) -> None:
         """Raise Broken for a differing table. Must run in its own transaction."""
         await self.conn.execute(b"SET LOCAL TimeZone = 'UTC'")
-        for job in self.world.world.made:
+        for job in self.world.world.derived_jobs:
             for output in job.outputs:
                 await self._evaluate(job, output.name)
                 await self._compare(job, output.name)
@@ -51,15 +51,15 @@ class Scratch:
     async def _compare(self, job: Job, dataset: str) -> None:
         columns = self._columns(job, dataset)
         expected = await self._rows(_temporary(dataset), columns)
-        there = await self._rows(f"{quoted(self.schema)}.{quoted(dataset)}", columns)
-        if there != expected:
-            surplus, missing = list(there - expected)[:3], list(expected - there)[:3]
+        stored = await self._rows(f"{quoted(self.schema)}.{quoted(dataset)}", columns)
+        if stored != expected:
+            surplus, missing = list(stored - expected)[:3], list(expected - stored)[:3]
             what = f"{dataset}: surplus {surplus}, missing {missing}, columns {columns}"
             raise Broken("sound: a table is not what its SELECT gives from scratch", what)
 
     async def _rows(self, table: str, columns: Sequence[str]) -> Counter[Row]:
-        (found,) = await self._run("SELECT to_regclass(%(table)s) AS oid", table=table)
-        if found["oid"] is None:
+        (relation,) = await self._run("SELECT to_regclass(%(table)s) AS oid", table=table)
+        if relation["oid"] is None:
             return Counter()
         names = ", ".join(map(quoted, columns))
         return Counter(

@@ -184,7 +184,7 @@ class Simulation:
 
     async def damage(self, dice: Random) -> None:
         """Delete rows of an output by hand, and invalidate its partition."""
-        job = dice.choice(self.stand.world.world.made)
+        job = dice.choice(self.stand.world.world.derived_jobs)
         name = dice.choice(job.outputs).name
         keys = sorted((await self.stand.existing())[name])
         if not keys or not await self.stand.table(name):
@@ -193,7 +193,7 @@ class Simulation:
         where = condition(job.space, [key])
         table = f"{quoted(self.stand.schema)}.{quoted(name)}"
         await self.stand.run(f"DELETE FROM {table} WHERE {where}")
-        self.changes.found[name].append(Change(self.stand.now, key, None))
+        self.changes.changed[name].append(Change(self.stand.now, key, None))
         partitions = (text(job.space, key),) if job.space else None
         event = SourceEvent(dataset=name, partitions=partitions, reason="manual")
         self.stand.log_line(f"damage {brief(event)}", "tables: output damaged by hand")
@@ -214,7 +214,7 @@ class Simulation:
 
     async def deploy(self, dice: Random) -> None:
         """Deploy a job with other constants in its SELECTs."""
-        job = dice.choice(self.stand.world.world.made)
+        job = dice.choice(self.stand.world.world.derived_jobs)
         self.stand.log_line(f"deploy {job.name}", "tables: SELECT changed")
         self.stand.world = self.stand.world.with_salt(job.name, dice.randrange(100))
         await self._deploy(dice)
@@ -224,7 +224,7 @@ class Simulation:
         await self.stand.deploy(self.stand.world)
         after = await self.stand.versions()
         begun = {name for name in after if after[name] != before[name]}
-        for job in self.stand.world.world.made:
+        for job in self.stand.world.world.derived_jobs:
             if begun & {read.dataset for read in job.reads}:
                 everything = Change(self.stand.now, None, None)
                 self.changes.wrong[job.outputs[0].name].append(everything)

@@ -91,16 +91,16 @@ class Stand:
     async def table(self, dataset: str) -> list[dict[str, Any]]:
         """Return the rows of a dataset; empty if its table does not exist."""
         name = f"{quoted(self.schema)}.{quoted(dataset)}"
-        (found,) = await self.engine.rows("SELECT to_regclass(%s) AS oid", name)
-        return [] if found["oid"] is None else await self.engine.rows(f"SELECT * FROM {name}")
+        (relation,) = await self.engine.rows("SELECT to_regclass(%s) AS oid", name)
+        return [] if relation["oid"] is None else await self.engine.rows(f"SELECT * FROM {name}")
 
     async def existing(self) -> dict[str, set[Key]]:
         """Return the existing partitions by dataset."""
-        found: dict[str, set[Key]] = defaultdict(set)
+        existing: dict[str, set[Key]] = defaultdict(set)
         for row in await self.engine.rows(_EXISTING, self.schema):
             maker = self.world.world.makers[row["name"]]
-            found[row["name"]] |= read_text(maker.space, row["partition_key"])
-        return found
+            existing[row["name"]] |= read_text(maker.space, row["partition_key"])
+        return existing
 
     async def versions(self) -> dict[str, UUID]:
         """Return the content versions by dataset."""

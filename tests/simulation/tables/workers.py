@@ -115,15 +115,15 @@ class Workers:
         columns = None if is_first else differing(before, after)
         self.stand.counts["tables: content the same"] += columns == frozenset()
         if columns != frozenset():
-            self.changes.found[dataset].append(Change(self.stand.now, key, columns))
+            self.changes.changed[dataset].append(Change(self.stand.now, key, columns))
 
     async def _content_of(self, dataset: str) -> dict[Key, Rows]:
         """Read the table of an output, by partition."""
         job = self.stand.world.world.makers[dataset]
-        found: dict[Key, list[Mapping[str, object]]] = defaultdict(list)
+        rows_by_key: dict[Key, list[Mapping[str, object]]] = defaultdict(list)
         for row in await self.stand.table(dataset):
-            found[key_of(job.space, row)].append(row)
-        self._content[dataset] = {**found}
+            rows_by_key[key_of(job.space, row)].append(row)
+        self._content[dataset] = {**rows_by_key}
         return self._content[dataset]
 
 
