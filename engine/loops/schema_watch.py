@@ -11,7 +11,13 @@ from psycopg import sql
 
 from engine.errors import OutdatedCode, ServiceUnavailable
 from engine.store.compatibility import CHANNEL, register_code, require_supported_code
-from engine.store.database import PATIENCE_SECONDS, Connection, Database, reconnecting
+from engine.store.database import (
+    PATIENCE_SECONDS,
+    Connection,
+    Database,
+    is_transient,
+    reconnecting,
+)
 
 _log = structlog.get_logger(__name__)
 _POLL_SECONDS = 5.0
@@ -81,11 +87,17 @@ class SchemaWatch:
                 async for _ in self._connection.notifies(timeout=_POLL_SECONDS, stop_after=1):
                     pass
             except (psycopg.Error, OSError) as error:
-                _log.warning(
-                    "lost the connection that watches the schema; reconnecting",
-                    why=str(error).strip(),
-                )
-                await self._reconnect()
+                await self._recover(error)
+
+    async def _recover(self, error: Exception) -> None:
+        """Reconnect if the connection was lost; otherwise wait, as the next check may fail too."""
+        why = str(error).strip()
+        if self._connection.closed or isinstance(error, OSError) or is_transient(error):
+            _log.warning("lost the connection that watches the schema; reconnecting", why=why)
+            await self._reconnect()
+        else:
+            _log.warning("cannot check the code against the schema; trying again", why=why)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _check_code(self) -> None:
         try:

@@ -8,8 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import structlog
 
 from engine.errors import OutdatedCode, SchemaInUse
+from engine.loops import schema_watch
 from engine.loops.schema_watch import SchemaWatch
 from engine.store.database import Database
 from engine.store.migrate import migrate, pending_migrations
@@ -23,6 +25,10 @@ NEWER = f"{LATEST + 1:04}"
 MUST_STOP = f"-- knockon: oldest code {NEWER}\nALTER TABLE knockon.tasks ADD COLUMN later int"
 MAY_GO_ON = f"-- knockon: oldest code {LATEST:04}\nALTER TABLE knockon.tasks ADD COLUMN later int"
 DAY = "2013-02-13"
+REGISTERED = (
+    "SELECT pid FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+    "WHERE l.locktype = 'advisory' AND l.mode = 'ShareLock' AND a.datname = current_database()"
+)
 
 
 class Code:
@@ -200,18 +206,13 @@ async def test_a_process_whose_connection_was_lost_registers_again(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     world = await World.made(database, source("orders"))
-    registered = (
-        "SELECT pid FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
-        "WHERE l.locktype = 'advisory' AND l.mode = 'ShareLock' "
-        "AND a.datname = current_database()"
-    )
     outdated = asyncio.Event()
     async with SchemaWatch(database, outdated.set):
-        (first,) = await world.rows(registered)
+        (first,) = await world.rows(REGISTERED)
         await world.rows("SELECT pg_terminate_backend(%s)", first["pid"])
 
         async def is_back() -> bool:
-            return [row for row in await world.rows(registered) if row != first] != []
+            return [row for row in await world.rows(REGISTERED) if row != first] != []
 
         await until(is_back)
         directory = later_migrations(tmp_path, MUST_STOP)
@@ -219,3 +220,21 @@ async def test_a_process_whose_connection_was_lost_registers_again(
         await outdated.wait()
         assert not migrating.done()
     assert await migrating == [f"{NEWER}_later"]
+
+
+async def test_a_check_that_fails_is_repeated_later_on_the_same_connection(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema_watch, "_POLL_SECONDS", 0.01)
+    world = await World.made(database, source("orders"))
+    with structlog.testing.capture_logs() as logs:
+        async with SchemaWatch(database):
+            registered = await world.rows(REGISTERED)
+            async with world.conn() as conn:
+                await conn.execute("ALTER TABLE knockon.migrations RENAME oldest_code TO renamed")
+
+            async def has_failed_twice() -> bool:
+                return len([log for log in logs if "does not exist" in log.get("why", "")]) > 1
+
+            await until(has_failed_twice)
+            assert await world.rows(REGISTERED) == registered
