@@ -1,4 +1,4 @@
-"""Held and rejected plans for a partition."""
+"""Plans for a partition, pending approval or rejected."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
