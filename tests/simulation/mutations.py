@@ -143,7 +143,7 @@ def an_edge_is_not_followed(patch: Patch) -> None:
 
 
 @classified(LOST_WORK)
-def a_plan_says_done_before_it_is(patch: Patch) -> None:
+def a_plan_executes_only_part_of_its_steps(patch: Patch) -> None:
     """Omit tasks for some jobs. Proposed plans are still executed in full."""
 
     def hasty(execute_plan: Any) -> Any:
@@ -161,10 +161,10 @@ def a_plan_says_done_before_it_is(patch: Patch) -> None:
 def a_column_that_shapes_every_other_is_pruned(patch: Patch) -> None:
     def narrow(propagate_columns: Any) -> Any:
         def wrong(columns: Any, dirty: Any) -> Any:
-            told = {c: made for c, made in (columns or {}).items() if made is not ALL_COLUMNS}
+            narrowed = {c: to for c, to in (columns or {}).items() if to is not ALL_COLUMNS}
             if columns is None or dirty is ALL_COLUMNS:
                 return ALL_COLUMNS
-            return propagate_columns(told, dirty)
+            return propagate_columns(narrowed, dirty)
 
         return wrong
 
@@ -184,7 +184,7 @@ def unknown_columns_reach_nothing(patch: Patch) -> None:
 
 
 @mutation
-def columns_are_not_looked_at(patch: Patch) -> None:
+def columns_are_ignored(patch: Patch) -> None:
     around(
         patch,
         engine.planner.edge,
@@ -194,11 +194,11 @@ def columns_are_not_looked_at(patch: Patch) -> None:
 
 
 @mutation
-def what_nobody_has_spoken_of_is_new_in_some_columns_only(patch: Patch) -> None:
-    def as_told(lineage: Any, invalidation: Any, *_: Any) -> Any:
+def new_partitions_change_in_some_columns_only(patch: Patch) -> None:
+    def unwidened(lineage: Any, invalidation: Any, *_: Any) -> Any:
         return invalidation
 
-    around(patch, engine.flow.planning.decision, "_widened", lambda _: as_told)
+    around(patch, engine.flow.planning.decision, "_widened", lambda _: unwidened)
 
 
 @mutation
@@ -207,12 +207,12 @@ def a_row_filter_narrows_to_nothing(patch: Patch) -> None:
 
 
 @mutation
-def a_row_filter_on_partitions_is_not_looked_at(patch: Patch) -> None:
+def a_row_filter_on_partitions_is_ignored(patch: Patch) -> None:
     around(patch, engine.planner.scope, "narrow", lambda _: lambda rows, space, parts: parts)
 
 
 @mutation
-def a_row_filter_goes_through_jobs_that_do_not_keep_rows_apart(patch: Patch) -> None:
+def a_row_filter_propagates_through_jobs_mixing_rows(patch: Patch) -> None:
     """Keep the filter's columns by name, whatever the job does with them."""
 
     def by_name(real: Any) -> Any:
@@ -228,11 +228,11 @@ def a_row_filter_goes_through_jobs_that_do_not_keep_rows_apart(patch: Patch) -> 
 
 
 @mutation
-def a_row_filter_is_taken_for_another_group(patch: Patch) -> None:
+def a_row_filter_selects_the_other_groups(patch: Patch) -> None:
     def narrow(real: Any) -> Any:
         def wrong(rows: Any, space: Any, parts: Any) -> Any:
-            found = real(rows, space, parts)
-            return parts - found if found != parts else found
+            selected = real(rows, space, parts)
+            return parts - selected if selected != parts else selected
 
         return wrong
 
@@ -245,36 +245,36 @@ def a_row_filter_stops_at_the_first_job(patch: Patch) -> None:
 
 
 @mutation
-def a_window_goes_one_short_on_its_way_down(patch: Patch) -> None:
+def a_window_is_one_short_downstream(patch: Patch) -> None:
     around(patch, Overlap, "down", lambda down: lambda self, each: _short(down(self, each)))
 
 
 @mutation
-def a_window_goes_one_short_on_its_way_up(patch: Patch) -> None:
+def a_window_is_one_short_upstream(patch: Patch) -> None:
     around(patch, Overlap, "up", lambda up: lambda self, each: _short(up(self, each)))
 
 
 @mutation
-def a_window_goes_one_too_far_on_its_way_down(patch: Patch) -> None:
-    def long(self: Overlap, found: Intervals) -> Intervals:
-        if not found or not found.is_finite:
-            return found
-        *head, (lo, hi) = found.spans
+def a_window_is_one_too_long_downstream(patch: Patch) -> None:
+    def long(self: Overlap, window: Intervals) -> Intervals:
+        if not window or not window.is_finite:
+            return window
+        *head, (lo, hi) = window.spans
         return Intervals.of([*head, (lo, hi + 1)]) & self.target.universe
 
     around(patch, Overlap, "down", lambda down: lambda self, each: long(self, down(self, each)))
 
 
-def _short(found: Intervals) -> Intervals:
+def _short(window: Intervals) -> Intervals:
     """Drop the last partition if there are two or more."""
-    if not found.is_finite or found.count() < 2:
-        return found
-    *head, (lo, hi) = found.spans
+    if not window.is_finite or window.count() < 2:
+        return window
+    *head, (lo, hi) = window.spans
     return Intervals.of([*head, (lo, hi - 1)])
 
 
 @mutation
-def the_first_partition_counts_for_the_last(patch: Patch) -> None:
+def the_first_partition_counts_as_the_last(patch: Patch) -> None:
     def first(self: Mapping, known: Any) -> Any:
         boxes = (known.boxes if known else ()) or self.source.universe.boxes
         return {
@@ -316,12 +316,12 @@ def a_running_task_is_joined(patch: Patch) -> None:
 
 
 @mutation
-def nobody_is_joined(patch: Patch) -> None:
+def no_task_is_joined(patch: Patch) -> None:
     around(patch, engine.flow.planning.emit, "join_unstarted", lambda _: lambda tasks, rows: None)
 
 
 @classified(LOST_WORK)
-def a_dependency_is_forgotten(patch: Patch) -> None:
+def a_dependency_is_dropped(patch: Patch) -> None:
     def forgetful(put: Any) -> Any:
         def wrong(tasks: Any, unfinished: Any) -> None:
             put(tasks, unfinished)
@@ -334,7 +334,7 @@ def a_dependency_is_forgotten(patch: Patch) -> None:
 
 
 @mutation
-def what_other_plans_are_making_is_not_waited_for(patch: Patch) -> None:
+def tasks_of_other_plans_are_not_waited_for(patch: Patch) -> None:
     around(patch, engine.flow.planning.emit, "add_blockers", lambda put: lambda e, live: put(e, {}))
 
 
@@ -342,7 +342,7 @@ def what_other_plans_are_making_is_not_waited_for(patch: Patch) -> None:
 
 
 @mutation
-def two_run_at_once(patch: Patch) -> None:
+def two_tasks_of_a_block_run_at_once(patch: Patch) -> None:
     """Run several tasks of a block at once: neither plans nor claims wait for a running task."""
 
     def hasty(find: Any) -> Any:
@@ -358,7 +358,7 @@ def two_run_at_once(patch: Patch) -> None:
 
 
 @mutation
-def a_cap_is_not_looked_at(patch: Patch) -> None:
+def a_concurrency_limit_is_ignored(patch: Patch) -> None:
     async def free(*_: Any) -> dict[Any, int]:
         return {}
 
@@ -377,7 +377,7 @@ def a_stale_token_is_accepted(patch: Patch) -> None:
 
 
 @mutation
-def a_reaped_lease_is_still_good(patch: Patch) -> None:
+def a_reaped_lease_is_still_valid(patch: Patch) -> None:
     """Let the previous holder complete a task until the next claim."""
     lock = "WHERE t.lease_token = v.token AND t.status = 'running'"
     statement(patch, "tasks.lock_leased", lock, "WHERE t.status IN ('running', 'queued')")
@@ -385,16 +385,16 @@ def a_reaped_lease_is_still_good(patch: Patch) -> None:
 
 @mutation
 def an_unchanged_result_counts_as_changed(patch: Patch) -> None:
-    _told(patch, changed=True)
+    _report_as(patch, changed=True)
 
 
 @mutation
 def a_changed_result_counts_as_unchanged(patch: Patch) -> None:
-    _told(patch, changed=False)
+    _report_as(patch, changed=False)
 
 
-def _told(patch: Patch, *, changed: bool) -> None:
-    def lying(reports: Any) -> Any:
+def _report_as(patch: Patch, *, changed: bool) -> None:
+    def falsified(reports: Any) -> Any:
         return lambda lineage, done: (
             msgspec.structs.replace(
                 report, output=dataclasses.replace(report.output, changed=changed)
@@ -402,7 +402,7 @@ def _told(patch: Patch, *, changed: bool) -> None:
             for report in reports(lineage, done)
         )
 
-    around(patch, engine.flow.execution.complete, "reports", lying)
+    around(patch, engine.flow.execution.complete, "reports", falsified)
 
 
 def _compared(patch: Patch, altered: Callable[[Any, Any, Any], Any]) -> None:
@@ -483,7 +483,7 @@ def rows_behind_the_cursor_are_not_read_again(patch: Patch) -> None:
 
 
 @mutation
-def partitions_that_a_run_found_are_not_told_of(patch: Patch) -> None:
+def unplanned_outputs_are_not_announced(patch: Patch) -> None:
     around(
         patch, engine.flow.execution.complete, "unplanned_outputs", lambda _: lambda completion: ()
     )
@@ -493,7 +493,7 @@ def partitions_that_a_run_found_are_not_told_of(patch: Patch) -> None:
 
 
 @classified(LOST_WORK)
-def what_did_change_is_skipped(patch: Patch) -> None:
+def dependents_of_changed_inputs_are_skipped(patch: Patch) -> None:
     statement(
         patch,
         "tasks.unblock",
@@ -522,14 +522,14 @@ def a_skip_does_not_compare_versions(patch: Patch) -> None:
 
 @mutation
 def one_of_several_blockers_is_enough(patch: Patch) -> None:
-    open_ones = "('blocked', 'queued', 'running', 'failed')"
-    statement(patch, "tasks.unblock", open_ones, "('blocked', 'queued', 'failed')")
+    open_statuses = "('blocked', 'queued', 'running', 'failed')"
+    statement(patch, "tasks.unblock", open_statuses, "('blocked', 'queued', 'failed')")
 
 
 @mutation
 def a_failed_task_unblocks_its_dependents(patch: Patch) -> None:
-    open_ones = "('blocked', 'queued', 'running', 'failed')"
-    statement(patch, "tasks.unblock", open_ones, "('blocked', 'queued', 'running')")
+    open_statuses = "('blocked', 'queued', 'running', 'failed')"
+    statement(patch, "tasks.unblock", open_statuses, "('blocked', 'queued', 'running')")
 
 
 @mutation
@@ -538,7 +538,7 @@ def wait_for_is_ignored(patch: Patch) -> None:
 
 
 @mutation
-def a_first_run_waits_for_ever(patch: Patch) -> None:
+def a_first_run_waits_forever(patch: Patch) -> None:
     around(
         patch, engine.flow.execution.dependents, "missing_inputs", lambda _: lambda *a: {"x": ["y"]}
     )
@@ -548,7 +548,7 @@ def a_first_run_waits_for_ever(patch: Patch) -> None:
 
 
 @mutation
-def a_failed_attempt_takes_its_partitions_with_it(patch: Patch) -> None:
+def a_hand_over_drops_partitions(patch: Patch) -> None:
     """Hand over no partitions to the successor of a failed task."""
     statement(
         patch, "tasks.hand_over", "unnest(t.partitions || e.partitions)", "unnest(t.partitions)"
@@ -556,12 +556,12 @@ def a_failed_attempt_takes_its_partitions_with_it(patch: Patch) -> None:
 
 
 @classified(LOST_WORK)
-def a_task_that_gave_up_counts_as_done(patch: Patch) -> None:
+def a_failed_task_counts_as_skipped(patch: Patch) -> None:
     statement(patch, "tasks.give_up", "SET status = 'failed'", "SET status = 'skipped'")
 
 
 @mutation
-def a_lost_lease_is_never_noticed(patch: Patch) -> None:
+def an_expired_lease_is_never_reaped(patch: Patch) -> None:
     statement(patch, "tasks.lock_expired", "status = 'running'", "status = 'failed'")
 
 
@@ -575,19 +575,19 @@ async def nothing_built(*_: Any) -> int:
 
 
 @mutation
-def a_deploy_forgets_work_in_hand(patch: Patch) -> None:
+def a_deploy_drops_canceled_rebuilds(patch: Patch) -> None:
     around(patch, engine.flow.deployment.deploy, "canceled_rebuilds", lambda _: nothing)
 
 
 @mutation
-def a_source_elsewhere_is_told_of_in_its_own_dag_only(patch: Patch) -> None:
+def a_changed_source_is_announced_in_its_own_dag_only(patch: Patch) -> None:
     around(
         patch, engine.flow.deployment.deploy, "changed_sources_read_by_others", lambda _: nothing
     )
 
 
 @mutation
-def a_source_that_reaches_further_is_forgotten(patch: Patch) -> None:
+def a_widened_source_inherits_no_partitions(patch: Patch) -> None:
     statement(patch, "partitions.inherit", "WHERE dataset_uuid", "WHERE false AND dataset_uuid")
 
 
@@ -610,7 +610,7 @@ def cancel_does_not_mark_partitions_unverified(patch: Patch) -> None:
 
 
 @mutation
-def columns_of_a_source_come_and_go_unnoticed(patch: Patch) -> None:
+def changed_columns_of_a_source_rebuild_no_reader(patch: Patch) -> None:
     """Rebuild no reader after a deploy changes the columns of a source."""
     around(patch, engine.lineage.diff, "_other_columns", lambda _: lambda _old, _new: PRUNED)
 
@@ -649,7 +649,7 @@ def a_join_drops_row_filters(patch: Patch) -> None:
 @classified(LOST_WORK)
 def a_failed_task_is_joined_but_not_marked_to_run(patch: Patch) -> None:
     a_failed_task_is_joined_unmarked(patch)
-    _orders_are_forgotten(patch)
+    _ignore_declared_wrong(patch)
 
 
 def a_failed_task_is_joined_unmarked(patch: Patch) -> None:
@@ -663,7 +663,7 @@ def a_failed_task_is_joined_unmarked(patch: Patch) -> None:
     )
 
 
-def _orders_are_forgotten(patch: Patch) -> None:
+def _ignore_declared_wrong(patch: Patch) -> None:
     """Skip tasks of partitions stale only by declaration."""
 
     def forgetful(stale_partitions: Any) -> Any:
@@ -700,9 +700,11 @@ def ingest_widens_everything(patch: Patch) -> None:
 
     def wide(resolve: Any) -> Any:
         def wrong(lineage: Any, *received: Any, former: Any) -> Any:
-            found = resolve(lineage, *received, former=former)
-            is_finite = found.partitions is not None and found.space.universe.is_finite
-            return replace(found, partitions=found.space.universe) if is_finite else found
+            resolved = resolve(lineage, *received, former=former)
+            is_finite = resolved.partitions is not None and resolved.space.universe.is_finite
+            if not is_finite:
+                return resolved
+            return replace(resolved, partitions=resolved.space.universe)
 
         return wrong
 
@@ -732,7 +734,7 @@ def a_refused_letter_counts_as_replayed(patch: Patch) -> None:
 
 
 @classified(EVIDENCE)
-def apply_does_not_compare_with_what_was_shown(patch: Patch) -> None:
+def apply_accepts_an_outdated_plan(patch: Patch) -> None:
     async def same(*_: Any) -> tuple[()]:
         return ()
 
@@ -740,7 +742,7 @@ def apply_does_not_compare_with_what_was_shown(patch: Patch) -> None:
 
 
 @mutation
-def a_blocked_successor_is_overlooked(patch: Patch) -> None:
+def a_blocked_successor_is_ignored(patch: Patch) -> None:
     """Requeue a failed attempt beside the task blocked behind it."""
     statement(patch, "tasks.lock_successor", "('blocked', 'queued')", "('queued')")
 
@@ -751,9 +753,9 @@ def inputs_are_recorded_as_of_completion(patch: Patch) -> None:
 
     def late(inputs: Any) -> Any:
         def wrong(completions: Any) -> Any:
-            found = inputs(completions)
+            recorded = inputs(completions)
             now = datetime.now(UTC) + timedelta(days=2)
-            return {**found, "versions": [each and now for each in found["versions"]]}
+            return {**recorded, "versions": [each and now for each in recorded["versions"]]}
 
         return wrong
 
@@ -789,12 +791,12 @@ def a_joined_task_waits_for_nothing_more(patch: Patch) -> None:
 
 @mutation
 def a_deploy_repoints_queued_tasks_only(patch: Patch) -> None:
-    open_ones = "('blocked', 'queued', 'running', 'failed')"
-    statement(patch, "tasks.repoint", open_ones, "('queued', 'running', 'failed')")
+    open_statuses = "('blocked', 'queued', 'running', 'failed')"
+    statement(patch, "tasks.repoint", open_statuses, "('queued', 'running', 'failed')")
 
 
 @classified(EVIDENCE)
-def what_a_dead_attempt_has_written_is_taken_for_unwritten(patch: Patch) -> None:
+def partial_writes_count_as_unwritten(patch: Patch) -> None:
     for owner in (engine.flow.execution.operator_actions, engine.flow.execution.fail):
         around(patch, owner, "mark_partly_written", lambda _: nothing)
 
@@ -803,7 +805,7 @@ def what_a_dead_attempt_has_written_is_taken_for_unwritten(patch: Patch) -> None
 
 
 @classified(EVIDENCE)
-def what_a_run_does_not_report_is_taken_for_unwritten(patch: Patch) -> None:
+def unreported_outputs_count_as_unwritten(patch: Patch) -> None:
     around(
         patch,
         engine.flow.execution.outputs,
@@ -813,18 +815,18 @@ def what_a_run_does_not_report_is_taken_for_unwritten(patch: Patch) -> None:
 
 
 @classified(EVIDENCE)
-def fingerprints_of_some_columns_are_taken_for_all(patch: Patch) -> None:
+def incomplete_fingerprints_count_as_complete(patch: Patch) -> None:
     around(
         patch,
         engine.flow.execution.outputs,
         "_complete_fingerprints",
-        lambda _: lambda lineage, dataset, told: told,
+        lambda _: lambda lineage, dataset, fingerprints: fingerprints,
     )
     around(
         patch,
         engine.flow.execution.outputs,
         "_combined_fingerprint",
-        lambda _: lambda lineage, dataset, told: str(told),
+        lambda _: lambda lineage, dataset, fingerprints: str(fingerprints),
     )
 
 
@@ -835,8 +837,8 @@ def fingerprints_of_some_columns_are_taken_for_all(patch: Patch) -> None:
 def a_single_run_propagates_the_columns_of_its_first_trigger(patch: Patch) -> None:
     def first(as_one: Any) -> Any:
         def wrong(job: Any, triggers: Any, scopes: Any, partitions: Any) -> Any:
-            found = as_one(job, triggers, scopes, partitions)
-            return [replace_struct(each, columns=scopes[0].columns) for each in found]
+            merged = as_one(job, triggers, scopes, partitions)
+            return [replace_struct(scope, columns=scopes[0].columns) for scope in merged]
 
         return wrong
 
@@ -899,7 +901,7 @@ def a_block_must_run_only_if_all_its_partitions_must(patch: Patch) -> None:
         return wrong
 
     around(patch, engine.planner.blocks, "step_blocks", all_of_them)
-    _orders_are_forgotten(patch)
+    _ignore_declared_wrong(patch)
 
 
 @mutation
@@ -927,13 +929,13 @@ def a_block_propagates_the_scopes_of_its_first_partition(patch: Patch) -> None:
 
 
 @classified(LOST_WORK)
-def partitions_about_to_be_made_are_not_known(patch: Patch) -> None:
+def partitions_of_open_tasks_are_not_known(patch: Patch) -> None:
     producer = "WHERE t.job_id = %(producer)s"
     statement(patch, "partitions.known", producer, f"{producer} AND false")
 
 
 @mutation
-def a_window_is_not_mirrored_on_its_way_down(patch: Patch) -> None:
+def a_window_is_not_mirrored_downstream(patch: Patch) -> None:
     def straight(self: Overlap, touched: Intervals) -> Intervals:
         aligned = self.target.overlapping(self.source.windows(touched))
         return _shifted(aligned, self.first, self.last) & self.target.universe

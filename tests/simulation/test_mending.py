@@ -19,11 +19,11 @@ WORLDS = 60
 
 MENDED_BY = {
     "an_edge_is_not_followed": 0,
-    "a_plan_says_done_before_it_is": 1,
+    "a_plan_executes_only_part_of_its_steps": 1,
     "unknown_columns_reach_nothing": 0,
-    "a_dependency_is_forgotten": 0,
-    "what_did_change_is_skipped": 0,
-    "a_task_that_gave_up_counts_as_done": 29,
+    "a_dependency_is_dropped": 0,
+    "dependents_of_changed_inputs_are_skipped": 0,
+    "a_failed_task_counts_as_skipped": 29,
     "a_hand_over_drops_dependents": 5,
     "a_failed_task_is_joined_but_not_marked_to_run": 43,
     "first_outputs_of_narrow_plans_do_not_invalidate_their_readers": 9,
@@ -35,7 +35,7 @@ MENDED_BY = {
     "a_joined_task_counts_as_propagated_in_all_columns": 47,
     "a_set_covers_what_it_overlaps": 55,
     "a_block_must_run_only_if_all_its_partitions_must": 45,
-    "partitions_about_to_be_made_are_not_known": 57,
+    "partitions_of_open_tasks_are_not_known": 57,
 }
 """Seed of a world losing work, by mutation; if a seed no longer does, others are tried."""
 
