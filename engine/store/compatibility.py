@@ -8,7 +8,7 @@ import psycopg
 
 from engine.errors import OutdatedCode
 from engine.store.database import Connection
-from engine.store.migration_files import code_number, migrations_dir, read_migrations
+from engine.store.migration_files import code_number, shipped_migrations
 from engine.store.rows.migrations import CodeRequirement, OlderProcess, RecordedMigration
 from engine.store.run import execute, fetch, fetch_one
 
@@ -24,8 +24,9 @@ async def missing_migrations(conn: Connection) -> list[str]:
     except psycopg.errors.UndefinedTable:
         rows = []
     applied = {row.version for row in rows if row.is_applied}
-    known = read_migrations(migrations_dir())
-    return [str(migration) for migration in known if migration.version not in applied]
+    return [
+        str(migration) for migration in shipped_migrations() if migration.version not in applied
+    ]
 
 
 async def require_supported_code(conn: Connection, code: int | None = None) -> None:

@@ -79,12 +79,17 @@ class Migration:
 
 
 @cache
-def code_number() -> int:
-    """Return the number of this code: that of the newest migration that it ships.
+def shipped_migrations() -> tuple[Migration, ...]:
+    """Return the migrations of this code in order.
 
     Cached, because an upgrade replaces the files while older processes are still running.
     """
-    return max(each.version for each in read_migrations(migrations_dir()))
+    return tuple(read_migrations(migrations_dir()))
+
+
+def code_number() -> int:
+    """Return the number of this code: that of the newest migration that it ships."""
+    return shipped_migrations()[-1].version
 
 
 def migrations_dir() -> Path:

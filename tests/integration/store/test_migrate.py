@@ -11,9 +11,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from engine.errors import InvalidInput, SchemaInUse
+from engine.store import migration_files
+from engine.store.compatibility import missing_migrations
+from engine.store.database import open_connection
 from engine.store.migrate import migrate, pending_migrations
 from engine.store.migration_files import read_migrations
-from tests.support.migrations import catalog, until
+from tests.support.migrations import catalog, later_migrations, until
 from tests.support.proxy import proxy_to
 
 INDEX = """-- knockon: outside transaction
@@ -117,6 +120,19 @@ async def test_a_failing_file_leaves_nothing(empty_database_url: str, migrations
 
 async def test_the_schema_of_the_project_is_applied(database_url: str) -> None:
     assert await migrate(database_url) == []
+
+
+async def test_files_installed_by_an_upgrade_are_not_missing_for_a_running_process(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn = await open_connection(database_url)
+    try:
+        assert await missing_migrations(conn) == []
+        later_migrations(tmp_path / "migrations", "SELECT 1")
+        monkeypatch.setattr(migration_files, "sql_dir", lambda: tmp_path)
+        assert await missing_migrations(conn) == []
+    finally:
+        await conn.close()
 
 
 async def test_an_interrupted_build_is_dropped_and_repeated(
