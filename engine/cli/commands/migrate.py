@@ -11,6 +11,7 @@ from rich.text import Text
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.runtime.session import database_url, load_settings
+from engine.service.errors import database_errors
 from engine.store.database import display_url
 from engine.store.migrate import PATIENCE_SECONDS, pending_migrations
 from engine.store.migrate import migrate as apply_migrations
@@ -70,7 +71,7 @@ def migrate(
     ] = False,
 ) -> None:
     """Upgrade the database schema. Safe to repeat, and to run concurrently."""
-    with database_url(load_settings(options, quiet=False)) as url:
+    with database_errors(), database_url(load_settings(options, quiet=False)) as url:
         database = display_url(url)
         if dry_run:
             pending = asyncio.run(pending_migrations(url))

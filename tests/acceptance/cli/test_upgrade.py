@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from engine.cli.global_options import GlobalOptions
 from engine.cli.runtime.session import Session, run
@@ -83,6 +84,14 @@ def test_a_preview_of_migrations(empty_database_url: str, knockon: Knockon, is_e
             assert conn.execute("SELECT to_regnamespace('knockon')").fetchone() == (None,)
     else:
         assert knockon("migrate", "--dry-run").out == "The schema is up to date.\n"
+
+
+def test_errors_of_the_database_are_reported(empty_database_url: str, knockon: Knockon) -> None:
+    url = make_conninfo(empty_database_url, options="-c default_transaction_read_only=on")
+    knockon.env["KNOCKON_DATABASE_URL"] = url
+    error = knockon("migrate", code=1).err
+    assert "error: database error: cannot execute CREATE SCHEMA in a read-only" in error
+    assert "Traceback" not in error
 
 
 def test_a_statement_that_fails_on_a_newer_schema_reports_the_reason(
