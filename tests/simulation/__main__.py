@@ -17,7 +17,7 @@ from tests.simulation.dagfile import describe
 from tests.simulation.draw import AnyTrial, trials_of
 from tests.simulation.invariants import Broken
 from tests.simulation.reach import HISTORY, PARALLEL, TABLES, TROUBLE, WORLD, missing, report
-from tests.simulation.trial import Trial, forget_all, shrunk
+from tests.simulation.trial import Trial, delete_all_data, shrunk
 from tests.support.databases import fresh_database, migrated_template
 from tests.support.servers import postgres_server
 
@@ -52,7 +52,7 @@ async def _simulate(url: str, seed: int, seconds: float, most: int) -> int:
             if failed is not None or tally.seconds >= seconds:
                 break
             if (each - seed) % KEPT_WORLDS == KEPT_WORLDS - 1:
-                await forget_all(database)
+                await delete_all_data(database)
     print("\n".join(report(tally.counts)))
     if never := missing(tally.counts, (*WORLD, *HISTORY, *TROUBLE, *TABLES, *PARALLEL)):
         print(f"not reached by these seeds: {', '.join(never)}")

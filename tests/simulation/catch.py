@@ -17,7 +17,7 @@ import pytest
 
 from engine.store.database import Database
 from tests.simulation.mutations import CLASSES, LOST_WORK, MUTATIONS
-from tests.simulation.trial import Trial, forget_all, replace
+from tests.simulation.trial import Trial, delete_all_data, replace
 from tests.support.databases import fresh_database, migrated_template
 from tests.support.servers import postgres_server
 
@@ -48,7 +48,7 @@ async def _catch_all(url: str, given: argparse.Namespace) -> int:
     async with await Database.open(url) as database:
         for name in given.names or names:
             missed += not await check(database, name, given.seed, given.worlds)
-            await forget_all(database)
+            await delete_all_data(database)
     return missed
 
 
@@ -75,7 +75,7 @@ async def _is_caught(database: Database, name: str, first: int, worlds: int) -> 
             )
             return trial.breaks_a_law
         if count % KEPT_WORLDS == 0:
-            await forget_all(database)
+            await delete_all_data(database)
     print(f"    # {name}: not caught by {worlds} worlds, {seconds:.0f} s", flush=True)
     return False
 
@@ -93,7 +93,7 @@ async def _is_repaired(database: Database, name: str, first: int, worlds: int) -
             print(f'    "{name}": {seed},  # {mended} partitions repaired', flush=True)
             return True
         if (seed - first + 1) % KEPT_WORLDS == 0:
-            await forget_all(database)
+            await delete_all_data(database)
     print(f"    # {name}: {worlds} worlds lost nothing", flush=True)
     return False
 

@@ -38,7 +38,7 @@ class Decisions:
             if left.get(key, begun) < begun:
                 del left[key]
 
-    def recompute_requested(self, job: Job, keys: Iterable[Key] | None) -> None:
+    def rebuild_requested(self, job: Job, keys: Iterable[Key] | None) -> None:
         """Record a request to recompute the given or all partitions, which ends their exemption."""
         left = self._left[job.name]
         for key in [*left] if keys is None or job.is_single_run else [*keys]:
@@ -53,7 +53,7 @@ class Decisions:
             if self._left[job.name]:
                 yield job, self.excused(job)
 
-    def forget(self, names: Iterable[str]) -> None:
+    def drop(self, names: Iterable[str]) -> None:
         """Drop the decisions on jobs rebuilt from scratch by a deploy."""
         for name in names:
             self._left.pop(name, None)

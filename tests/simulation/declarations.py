@@ -109,12 +109,12 @@ class Declarations:
         """Declare an event, with all columns of new partitions changed."""
         name, ledger, now = event.dataset, self.stage.ledger, self.stage.now
         columns = None if event.columns is None or is_new else frozenset(event.columns)
-        keys = _meant(maker, event)
+        keys = _affected_keys(maker, event)
         invalidations = [Declared(now, key, columns, _groups(event)) for key in keys]
         if not maker.is_source and event.reason != "rewritten":
             ledger.wrong[name] += invalidations
             named = None if None in keys else [key for key in keys if key is not None]
-            self.stage.decisions.recompute_requested(maker, named)
+            self.stage.decisions.rebuild_requested(maker, named)
             return
         ledger.declared[name] += invalidations
         all_keys = universe(maker.space) if None in keys else keys
@@ -128,7 +128,7 @@ class Declarations:
 
     def _reject(self, maker: Job, event: SourceEvent) -> None:
         """Leave stale the partitions a rejected plan would have recomputed directly."""
-        keys = _meant(maker, event)
+        keys = _affected_keys(maker, event)
         if maker.is_source or event.reason == "rewritten":
             if maker.is_source:
                 self.rejected[event.dataset] |= {*_named(maker, event)}
@@ -159,10 +159,10 @@ def _events_behind(
 ) -> Sequence[SourceEvent]:
     """Return the events behind an invalidation; all events of its dataset if none matches."""
     concerned = [event for event in events if event.dataset == row["name"]]
-    return [event for event in concerned if _is_behind(row, maker, event)] or concerned
+    return [event for event in concerned if _matches(row, maker, event)] or concerned
 
 
-def _is_behind(row: dict[str, Any], maker: Job, event: SourceEvent) -> bool:
+def _matches(row: dict[str, Any], maker: Job, event: SourceEvent) -> bool:
     columns = None if event.columns is None else sorted(event.columns)
     is_alike = [row["columns"] and sorted(row["columns"]), row["row_filter"]] == [
         columns,
@@ -199,7 +199,7 @@ def _groups(event: SourceEvent) -> Values:
     return None if GROUP in (event.columns or ()) else groups(event.rows)
 
 
-def _meant(maker: Job, event: SourceEvent) -> Sequence[Key | None]:
+def _affected_keys(maker: Job, event: SourceEvent) -> Sequence[Key | None]:
     """Return the partitions possibly containing changed rows; None stands for all existing ones."""
     named: Iterable[Key] = _named(maker, event)
     if event.partitions is None and maker.space:

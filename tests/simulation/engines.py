@@ -159,7 +159,7 @@ class Engines:
             return True
         return False
 
-    async def reap_the_dead(self) -> None:
+    async def reap_expired(self) -> None:
         """Reap all running tasks, since no worker is active, and make delayed retries due."""
         rows = await self.stage.rows(_RUNNING)
         if rows:

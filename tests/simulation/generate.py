@@ -139,8 +139,8 @@ class Maker:
         )
         copy = self._straight(1, [source])
         spec = {"n": {"from": "n", "window": [-1, 1]}}
-        around = Read("d1", (Link(0, 0, window=(-1, 1)),), spec=spec)
-        window = replace(self._straight(2, [copy]), reads=(around,))
+        adjacent = Read("d1", (Link(0, 0, window=(-1, 1)),), spec=spec)
+        window = replace(self._straight(2, [copy]), reads=(adjacent,))
         below = replace(self._straight(3, [window]), dag="two")
         last = Read("d1", latest=0, spec="last")
         newest = self._job(4, "one", space=(), reads=[last], of=[copy])

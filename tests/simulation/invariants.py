@@ -137,13 +137,13 @@ class Invariants:
         assert row is not None
         for law, what in row["broken"] or ():
             raise Broken(law, what)
-        _only_rises("content versions only rise", self._before["versions"], row["versions"])
-        _moves_when_it_changes(self._columns, row["columns"])
+        _check_monotonic("content versions only rise", self._before["versions"], row["versions"])
+        _check_new_versions(self._columns, row["columns"])
         self._columns = row["columns"]
         # A deploy transfers a cursor to the job's new row.
         cursors = self._before["cursors"] | row["cursors"]
-        _only_rises("cursors only move forward", self._before["cursors"], cursors)
-        _only_rises("positions only move forward", self._before["positions"], row["positions"])
+        _check_monotonic("cursors only move forward", self._before["cursors"], cursors)
+        _check_monotonic("positions only move forward", self._before["positions"], row["positions"])
         self._before = {
             "versions": row["versions"],
             "cursors": cursors,
@@ -151,16 +151,16 @@ class Invariants:
         }
 
 
-def _only_rises(law: str, before: dict[str, int], after: dict[str, int]) -> None:
+def _check_monotonic(law: str, before: dict[str, int], after: dict[str, int]) -> None:
     for key, value in before.items():
         if key not in after or after[key] < value:
             raise Broken(law, (key, value, after.get(key)))
 
 
-def _moves_when_it_changes(
+def _check_new_versions(
     before: Mapping[str, tuple[str, float]], after: Mapping[str, tuple[str, float]]
 ) -> None:
     for column, (is_now, version) in after.items():
-        was, version_before = before.get(column, (is_now, version))
-        if was != is_now and version <= version_before:
+        previous, version_before = before.get(column, (is_now, version))
+        if previous != is_now and version <= version_before:
             raise Broken("a column that has changed has a new version", column)

@@ -185,7 +185,7 @@ class People:
         self.stage.decisions.leave(job, keys, self.stage.now)
         self.stage.log_line(f"edit {dataset}{[*map(list, keys)]}", "output edited in place")
 
-    async def request_what_was_left(self) -> None:
+    async def request_excused(self) -> None:
         """Request recomputation of all partitions left stale by decisions."""
         for job, keys in self.stage.decisions.outstanding(self.stage.world):
             existing_keys = (await self.stage.existing())[job.outputs[0].name]
@@ -267,7 +267,7 @@ class People:
 
     def _moved(self, world: World, dice: Random) -> list[SourceEvent]:
         """Change the rows of moved sources; returns events for a failed deploy."""
-        moved = [job for job in world.sources if self._lies_elsewhere(job)]
+        moved = [job for job in world.sources if self._has_moved(job)]
         for job in moved:
             self.upstream.replace_rows(dice, job)
         return [SourceEvent(dataset=job.outputs[0].name, reason="change") for job in moved]
@@ -282,7 +282,7 @@ class People:
                 events.append(SourceEvent(dataset=output.name, reason="schema_change"))
         return events
 
-    def _lies_elsewhere(self, job: Job) -> bool:
+    def _has_moved(self, job: Job) -> bool:
         before = self.stage.world.by_name.get(job.name)
         return before is not None and before.salt != job.salt
 
@@ -315,9 +315,12 @@ class People:
     async def _serve(self, world: World) -> None:
         before, self.stage.world = self.stage.world, world
         rows = await self.stage.rows(_SERVED)
-        served, was = {row["name"]: row["dataset_version"] for row in rows}, self.stage.versions
+        served, previous = (
+            {row["name"]: row["dataset_version"] for row in rows},
+            self.stage.versions,
+        )
         self.stage.versions = served
-        begun = {name for name in served if served[name] != was.get(name)}
+        begun = {name for name in served if served[name] != previous.get(name)}
         for dataset in begun:
             self.upstream.renew(dataset)
         for job in world.jobs:
@@ -326,23 +329,23 @@ class People:
     def _declare_deployed(self, job: Job, before: World, begun: set[str]) -> None:
         """Declare changes by a deploy, except for outputs rebuilt from scratch."""
         now, ledger, name = self.stage.now, self.stage.ledger, job.outputs[0].name
-        was = before.by_name.get(job.name)
+        previous = before.by_name.get(job.name)
         if job.is_source:
-            if was is not None and {*universe(was.space)} - {*universe(job.space)}:
+            if previous is not None and {*universe(previous.space)} - {*universe(job.space)}:
                 self.upstream.narrow(job)
-            if was is not None:
-                for columns in _changed_by_deploy(was, job):
+            if previous is not None:
+                for columns in _changed_by_deploy(previous, job):
                     ledger.declared[name].append(Declared(now, None, columns))
                     keys = universe(job.space)
                     ledger.changed[name] += [Changed(now, key, columns) for key in keys]
             return
         if name in begun:
-            self.stage.decisions.forget([job.name])
+            self.stage.decisions.drop([job.name])
         replaced = any(r.dataset in begun and r.dataset in before.makers for r in job.reads)
-        recut = was is not None and was.per_task != job.per_task
+        is_resized = previous is not None and previous.per_task != job.per_task
         # A job made manual still runs its existing tasks.
-        is_other = was is not None and was.is_manual != job.is_manual
-        if name not in begun and (replaced or recut or is_other):
+        is_other = previous is not None and previous.is_manual != job.is_manual
+        if name not in begun and (replaced or is_resized or is_other):
             ledger.wrong[name].append(Declared(now, None, None))
 
     def _difference(self, world: World) -> str:
@@ -368,7 +371,7 @@ class People:
     def _rollback(self, dice: Random) -> World:
         """Return an earlier world, but with current source bounds, since rows fill these bounds."""
         earlier = dice.choice(self.earlier) if self.earlier else self.stage.world
-        spaces = {job.name: job.space for was in self.earlier for job in was.sources}
+        spaces = {job.name: job.space for previous in self.earlier for job in previous.sources}
         spaces |= {job.name: job.space for job in self.stage.world.sources}
         for job in earlier.sources:
             earlier = earlier.replacing(replace(job, space=spaces[job.name]))
@@ -413,11 +416,11 @@ class People:
         return self._with(dice, self.stage.world.sources, lambda job: {"salt": job.salt + 1})
 
     def _widened_source(self, dice: Random) -> World:
-        ending = [job for job in self.stage.world.sources if any(map(_may_go_on, job.space))]
+        ending = [job for job in self.stage.world.sources if any(map(_can_widen, job.space))]
         return self._with(dice, ending, lambda job: {"space": tuple(map(_longer, job.space))})
 
     def _narrowed_source(self, dice: Random) -> World:
-        longer = [job for job in self.stage.world.sources if any(map(_may_end, job.space))]
+        longer = [job for job in self.stage.world.sources if any(map(_can_narrow, job.space))]
         return self._with(dice, longer, lambda job: {"space": tuple(map(_shorter, job.space))})
 
     def _with_other_columns(self, dice: Random, among: Sequence[Job] = ()) -> World:
@@ -446,20 +449,20 @@ def _deployable(world: World, served: Sequence[Job], dag: str) -> tuple[Job, ...
     return tuple(part)
 
 
-def _may_go_on(d: Dimension) -> bool:
+def _can_widen(d: Dimension) -> bool:
     return d.is_ordered and d.bounds[1] is not None and d.bounds[1] < len(d.grid) - 1
 
 
 def _longer(d: Dimension) -> Dimension:
-    return replace(d, bounds=(d.bounds[0], (d.bounds[1] or 0) + 1)) if _may_go_on(d) else d
+    return replace(d, bounds=(d.bounds[0], (d.bounds[1] or 0) + 1)) if _can_widen(d) else d
 
 
-def _may_end(d: Dimension) -> bool:
+def _can_narrow(d: Dimension) -> bool:
     return d.is_ordered and d.is_finite and len(d.universe) > 2
 
 
 def _shorter(d: Dimension) -> Dimension:
-    return replace(d, bounds=(d.bounds[0], (d.bounds[1] or 0) - 1)) if _may_end(d) else d
+    return replace(d, bounds=(d.bounds[0], (d.bounds[1] or 0) - 1)) if _can_narrow(d) else d
 
 
 def _altered(first: Output, *others: Output) -> tuple[Output, ...]:
@@ -473,10 +476,10 @@ def _altered(first: Output, *others: Output) -> tuple[Output, ...]:
     return replace(first, columns=columns, lineage=lineage), *others
 
 
-def _changed_by_deploy(was: Job, job: Job) -> list[Columns]:
+def _changed_by_deploy(previous: Job, job: Job) -> list[Columns]:
     """Return the columns of a source declared changed in all partitions by a deploy."""
-    other = {*was.outputs[0].columns} ^ {*job.outputs[0].columns}
-    return [None] * (was.salt != job.salt) + [frozenset(other)] * bool(other)
+    other = {*previous.outputs[0].columns} ^ {*job.outputs[0].columns}
+    return [None] * (previous.salt != job.salt) + [frozenset(other)] * bool(other)
 
 
 def _at_once(read: Read) -> Read:

@@ -127,7 +127,7 @@ def report(counts: Counter[str]) -> list[str]:
 
 
 def _graph(world: World) -> Iterator[str]:
-    above = {job.name: _above(world, job) for job in world.jobs}
+    above = {job.name: _upstream_of(world, job) for job in world.jobs}
     bottoms = {job.name for job in world.derived_jobs if _is_bottom(world, job, above)}
     if any(len(each) >= 4 for each in _paths(world).values()):
         yield "graph: chain"
@@ -153,12 +153,12 @@ def _dags(world: World) -> Iterator[str]:
         yield "graph: DAGs read each other"
 
 
-def _above(world: World, job: Job) -> set[str]:
+def _upstream_of(world: World, job: Job) -> set[str]:
     """Return the jobs upstream of a job."""
     upstream: set[str] = set()
     for read in job.reads:
         maker = world.makers[read.dataset]
-        upstream |= {maker.name} | _above(world, maker)
+        upstream |= {maker.name} | _upstream_of(world, maker)
     return upstream
 
 

@@ -56,12 +56,12 @@ def _content(job: Job, output: Output, key: Key, read: Mapping[str, Partitions])
 
 
 def _fold(job: Job, output: Output, column: str, key: Key, read: Mapping[str, Partitions]) -> int:
-    return _hashed(job, output, column, key, _all_seen(output, column, read))
+    return _hashed(job, output, column, key, _visible_inputs(output, column, read))
 
 
 def _hash(job: Job, output: Output, key: Key, read: Mapping[str, Partitions]) -> int:
     """Return a number depending on the entire input, for jobs without declared column lineage."""
-    return crc32(repr((output.name, key, _all_seen(output, EVERY, read))).encode())
+    return crc32(repr((output.name, key, _visible_inputs(output, EVERY, read))).encode())
 
 
 def _of_row(
@@ -76,23 +76,23 @@ def _of_row(
     if column == GROUP:
         return row[GROUP]
     own = job.reads[0].dataset
-    seen = _all_seen(output, column, {d: each for d, each in read.items() if d != own})
-    around = read[own] if job.kind == "window" else {(): {n: row}}
-    mine = _seen(around, output.reads(own, column))
-    return _hashed(job, output, column, n, [(own, mine), *seen])
+    visible = _visible_inputs(output, column, {d: each for d, each in read.items() if d != own})
+    rows_in_view = read[own] if job.kind == "window" else {(): {n: row}}
+    own_values = _visible(rows_in_view, output.reads(own, column))
+    return _hashed(job, output, column, n, [(own, own_values), *visible])
 
 
-def _hashed(job: Job, output: Output, column: str, what: Any, seen: Any) -> int:
-    content = repr((job.salt, output.name, column, what, seen))
+def _hashed(job: Job, output: Output, column: str, what: Any, visible: Any) -> int:
+    content = repr((job.salt, output.name, column, what, visible))
     return crc32(content.encode()) % job.coarse
 
 
-def _all_seen(output: Output, column: str, read: Mapping[str, Partitions]) -> list[Any]:
-    seen = [(d, _seen(each, output.reads(d, column))) for d, each in sorted(read.items())]
-    return [each for each in seen if each[1]]
+def _visible_inputs(output: Output, column: str, read: Mapping[str, Partitions]) -> list[Any]:
+    visible = [(d, _visible(each, output.reads(d, column))) for d, each in sorted(read.items())]
+    return [each for each in visible if each[1]]
 
 
-def _seen(partitions: Partitions, columns: Columns) -> Any:
+def _visible(partitions: Partitions, columns: Columns) -> Any:
     """Return the content of some columns; without columns, rows are not visible either."""
     if columns is not None and not columns:
         return None

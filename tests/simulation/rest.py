@@ -46,7 +46,7 @@ class Rest:
         people: People,
         approvals: Approvals,
         declarations: Declarations,
-        look: Callable[[], Awaitable[None]],
+        check_invariants: Callable[[], Awaitable[None]],
         *,
         is_mending: bool,
     ) -> None:
@@ -56,7 +56,7 @@ class Rest:
         self.people = people
         self.approvals = approvals
         self.declarations = declarations
-        self.look = look
+        self.check_invariants = check_invariants
         self.is_mending = is_mending
         """Lost partitions are repaired by the audit before tables are compared."""
 
@@ -69,7 +69,7 @@ class Rest:
         """Retry failed tasks, and request stale partitions, until no partition is excused."""
         await self._settle()
         await self.approvals.lift_limits()
-        await self.people.request_what_was_left()
+        await self.people.request_excused()
         for turn in range(PATIENCE):
             failed = await self.people.failed()
             if not failed:
@@ -109,11 +109,11 @@ class Rest:
             moved |= await self.engines.plan_all()
             moved |= await self.approvals.decide_all(dice)
             moved |= await self.workers.finish_calmly(dice)
-            await self.engines.reap_the_dead()
+            await self.engines.reap_expired()
             moved |= await self.workers.claim_calmly()
             if not moved:
                 return
-            await self.look()
+            await self.check_invariants()
         raise Broken("it never comes to rest", self.stage.org)
 
     async def _audit(self) -> None:

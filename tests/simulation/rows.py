@@ -45,10 +45,10 @@ def groups(spec: Spec | None) -> Values:
     return frozenset(_listed(spec[GROUP]))
 
 
-def is_meant(spec: Spec, row_id: int, row: Mapping[str, Any]) -> bool:
+def is_selected(spec: Spec, row_id: int, row: Mapping[str, Any]) -> bool:
     """Return whether a row of a possibly matching partition meets a filter."""
-    meant = groups(spec)
-    if meant is not None and row.get(GROUP) not in meant:
+    selected = groups(spec)
+    if selected is not None and row.get(GROUP) not in selected:
         return False
     return ID not in spec or _is_id(spec[ID], row_id)
 

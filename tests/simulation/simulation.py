@@ -38,7 +38,7 @@ class Simulation:
 
     def __init__(self, stage: Stage, *, is_mending: bool = False) -> None:
         self.stage = stage
-        self._looked = 0
+        self._checked_writes = 0
         self._inner = ""
         self._declarations = declarations = Declarations(stage)
         stage.note_invalidations = declarations.note
@@ -55,7 +55,7 @@ class Simulation:
             self._people,
             approvals,
             declarations,
-            self._look,
+            self._check_invariants,
             is_mending=is_mending,
         )
         self._verbs: dict[str, Callable[[Random], Awaitable[None]]] = {
@@ -142,7 +142,7 @@ class Simulation:
                 await self._verbs[outer](step.dice())
         finally:
             self.stage.colliding = None
-        await self._look()
+        await self._check_invariants()
 
     async def _meanwhile(self, dice: Random) -> None:
         if self.stage.colliding is not None and self._inner == DEATH:
@@ -153,10 +153,10 @@ class Simulation:
         async with self.stage.surviving():
             await self._verbs[step.verb](step.dice())
 
-    async def _look(self) -> None:
-        if self.stage.writes == self._looked:
+    async def _check_invariants(self) -> None:
+        if self.stage.writes == self._checked_writes:
             return  # no writes since the last check
-        self._looked = self.stage.writes
+        self._checked_writes = self.stage.writes
         await self.stage.note_invalidations()
         async with self.stage.connection() as conn:
             await self._invariants.check(conn)

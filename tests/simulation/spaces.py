@@ -68,7 +68,7 @@ class Cutter:
             return self.with_one_more(space, {"time", "range", "static"})
         if change < 0.7:
             return self.space()
-        return _small(tuple(self._recut(d) for d in space))
+        return _small(tuple(self._repartitioned(d) for d in space))
 
     def with_one_more(self, space: Space, kinds: set[str]) -> Space:
         """Add a dimension of one of the given kinds not yet present."""
@@ -97,7 +97,7 @@ class Cutter:
             bounds = self.dice.choice([(None, None), (lo, None)])
         return replace(bare, bounds=bounds)
 
-    def _recut(self, d: Dimension) -> Dimension:
+    def _repartitioned(self, d: Dimension) -> Dimension:
         """Draw another grain, zone, size or list; unbounded dimensions never get a finer grain."""
         if d.kind == "time":
             grains: Sequence[str] = GRAINS

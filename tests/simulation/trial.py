@@ -117,7 +117,7 @@ async def shrunk(trial: Trial, database: Database, most: int = 200) -> Trial:
     return best
 
 
-async def forget_all(database: Database) -> None:
+async def delete_all_data(database: Database) -> None:
     """Remove all data of trials from a database."""
     async with database.connection() as conn:
         await conn.execute(b"TRUNCATE orgs, task_dependencies, task_inputs CASCADE")

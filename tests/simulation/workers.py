@@ -25,7 +25,14 @@ from tests.simulation.dimensions import Key, read_text
 from tests.simulation.invariants import Broken
 from tests.simulation.ledger import Changed, Declared, Dirt
 from tests.simulation.reports import Content, Gaps, ReportDetail, falsified, reported
-from tests.simulation.rows import Partitions, Rows, differing, groups_differing, is_meant, may_hold
+from tests.simulation.rows import (
+    Partitions,
+    Rows,
+    differing,
+    groups_differing,
+    is_selected,
+    may_hold,
+)
 from tests.simulation.stage import SINGLE_RUN_KEY, Stage
 from tests.simulation.world import GROUP, Columns, Job, Output, Values, World
 
@@ -83,12 +90,12 @@ class Workers:
             leases = await self.stage.do("claim", lambda c: claim(c, org, claimant, limit), dice)
         except AnswerLost as lost:
             for lease in lost.answer:
-                self._count_on_writes(lease)
+                self._assume_written(lease)
             raise
         if leases:
             await self.stage.note_invalidations()
         for lease in leases:
-            self.stage.log_line(f"{claimant.worker_id} claims {called(lease)}", "runs")
+            self.stage.log_line(f"{claimant.worker_id} claims {lease_text(lease)}", "runs")
             await self._begin(lease)
         return bool(leases)
 
@@ -98,13 +105,13 @@ class Workers:
         self.stage.counts[f"{job.strategy} run"] += 1
         self.stage.counts["SQL run"] += job.writes_with_its_completion
         self.stage.counts["retry"] += lease.attempt > 1
-        run = Run(lease, job, world, self.stage.now, self._justified(lease, job))
+        run = Run(lease, job, world, self.stage.now, self._justified_dirt(lease, job))
         await self._check_waited(run)
         self._check_cursor(run)
-        self._count_on_writes(lease)
+        self._assume_written(lease)
         self.runs.append(run)
 
-    def _justified(self, lease: Lease, job: Job) -> Mapping[str, Dirt]:
+    def _justified_dirt(self, lease: Lease, job: Job) -> Mapping[str, Dirt]:
         """Return the justified changes of a run; raise Broken for an unjustified run (second law).
 
         Inputs must have declared changes since the last run, or an attempt since then may have
@@ -119,7 +126,7 @@ class Workers:
         if dirt is None and any((version, key) in self._attempted for key in keys):
             return {output.name: (None, None) for output in job.outputs}
         if dirt is None:
-            raise Broken("minimal: a run that nothing called for", called(lease))
+            raise Broken("minimal: a run that nothing called for", lease_text(lease))
         return dirt
 
     async def _check_waited(self, run: Run) -> None:
@@ -128,14 +135,16 @@ class Workers:
         existing = await self.stage.existing()
         keys = keys_of(run.job, run.lease.partitions)
         if recompute.task_waits(self.stage.world, run.job, keys, existing):
-            raise Broken("a first run that should have waited for its inputs", called(run.lease))
+            raise Broken(
+                "a first run that should have waited for its inputs", lease_text(run.lease)
+            )
 
     def is_partly_written(self, version: UUID, key: Key) -> bool:
         """Return whether a built partition has had an attempt not followed by a completed run."""
         subject = version, key
         return subject in self._attempted and subject in self.stage.ledger.last_runs
 
-    def _count_on_writes(self, lease: Lease) -> None:
+    def _assume_written(self, lease: Lease) -> None:
         """Treat the partitions of an incomplete attempt as having unknown content."""
         job, version = self.stage.world.by_name[lease.job.name], lease.outputs[0].version
         keys = [SINGLE_RUN_KEY] if job.is_single_run else keys_of(job, lease.partitions)
@@ -151,7 +160,7 @@ class Workers:
         read = self._read_up_to.get(run.lease.outputs[0].version)
         for cursor in run.lease.cursors.values() if run.job.follows else ():
             if read is None or int(cursor) > read:
-                what = f"{called(run.lease)} from {cursor}, read up to {read}"
+                what = f"{lease_text(run.lease)} from {cursor}, read up to {read}"
                 raise Broken("a cursor further than anything that was read", what)
 
     # -- read ----------------------------------------------------------------------------------
@@ -163,10 +172,10 @@ class Workers:
     async def _content(self, run: Run) -> Content:
         """Read once, at any time; later calls return the same content."""
         if not self.stage.world.makers.keys() >= {read.dataset for read in run.job.reads}:
-            self.stage.log_line(f"a deploy has taken away what {called(run.lease)} reads")
+            self.stage.log_line(f"a deploy has taken away what {lease_text(run.lease)} reads")
             return defaultdict(dict)
         if run.content is None:
-            self.stage.log_line(f"read for {called(run.lease)}")
+            self.stage.log_line(f"read for {lease_text(run.lease)}")
             existing = await self.stage.existing()
             data = self._followed(run) if run.job.follows else {}
             keys = set(keys_of(run.job, run.lease.partitions))
@@ -209,7 +218,7 @@ class Workers:
             return any(
                 each is None
                 or (not each and n > cursor)
-                or (each and may_hold(source.space, key, each) and is_meant(each, n, row))
+                or (each and may_hold(source.space, key, each) and is_selected(each, n, row))
                 for each in filters
             )
 
@@ -245,7 +254,7 @@ class Workers:
     async def _end(self, run: Run, dice: Random | None) -> None:
         content = await self._content(run)
         completion = _completion(run, content)
-        self.stage.log_line(f"{run.lease.worker_id} finishes {called(run.lease)}")
+        self.stage.log_line(f"{run.lease.worker_id} finishes {lease_text(run.lease)}")
         if dice is not None and Random(f"false {self.stage.now}").random() < 0.1:
             await self._misreport(run.job, completion)
         self.runs.remove(run)
@@ -255,7 +264,7 @@ class Workers:
         except LeaseLost:
             self.stage.log_line("… lease lost", "frozen worker came back too late")
             if await self.stage.rows(_HELD, id=run.lease.task_id, token=run.lease.token):
-                raise Broken("a good lease was refused", called(run.lease)) from None
+                raise Broken("a good lease was refused", lease_text(run.lease)) from None
         except AnswerLost:
             self._accepted(run, content)
             self.runs.append(run)  # sent again later, and refused
@@ -276,7 +285,7 @@ class Workers:
         except InvalidInput as error:
             self.stage.log_line(f"… refused: {error}", "false report refused")
             return
-        raise Broken("a false report was accepted", called(completion.lease))
+        raise Broken("a false report was accepted", lease_text(completion.lease))
 
     def _accepted(self, run: Run, content: Content) -> None:
         """Store the output of an accepted run, and record its changes."""
@@ -394,7 +403,7 @@ class Workers:
     async def fail(self, dice: Random) -> None:
         if self.runs:
             run = self.runs.pop(dice.randrange(len(self.runs)))
-            self.stage.log_line(f"fail {called(run.lease)}", "failed attempt")
+            self.stage.log_line(f"fail {lease_text(run.lease)}", "failed attempt")
             org, retryable = self.stage.org_context(dice), dice.random() >= 0.3
             retryable &= not self.is_hopeless
             try:
@@ -431,7 +440,7 @@ class Workers:
                     self.stage.edited[dataset.name].add(key)
                     self.stage.spilled[dataset.name].add(key)
         self.stage.log_line(
-            f"{run.lease.worker_id} writes for {called(run.lease)}", "writes cut off"
+            f"{run.lease.worker_id} writes for {lease_text(run.lease)}", "writes cut off"
         )
         self.runs.remove(run)
         if dice.random() < 0.5:
@@ -443,7 +452,7 @@ class Workers:
         if self.runs:
             run = self.runs.pop(dice.randrange(len(self.runs)))
             self.stage.log_line(
-                f"{run.lease.worker_id} dies over {called(run.lease)}", "worker died"
+                f"{run.lease.worker_id} dies over {lease_text(run.lease)}", "worker died"
             )
 
     async def heartbeat(self, dice: Random) -> None:
@@ -452,7 +461,7 @@ class Workers:
             run = dice.choice(self.runs)
             alive = await self.stage.do("heartbeat", lambda c: heartbeat(c, [run.lease], 30), dice)
             if not alive and run in self.runs:
-                what = f"{run.lease.worker_id} hears that {called(run.lease)} is lost"
+                what = f"{run.lease.worker_id} hears that {lease_text(run.lease)} is lost"
                 self.stage.log_line(what, "worker heard of its lost lease")
                 self.runs.remove(run)
 
@@ -469,7 +478,7 @@ def keys_of(job: Job, texts: Sequence[str]) -> list[Key]:
     return [key for each in texts for key in sorted(read_text(job.space, each))]
 
 
-def called(lease: Lease) -> str:
+def lease_text(lease: Lease) -> str:
     """Return a lease as a short text."""
     return f"{lease.job.name}[{','.join(lease.partitions)}]"
 

@@ -38,7 +38,7 @@ def _job(world: TableWorld, job: Job, schema: str) -> dict[str, Any]:
     return {
         "name": job.name,
         "operator": "sql",
-        "config": {"sql": {name: at_home(each.text, schema) for name, each in selects.items()}},
+        "config": {"sql": {name: in_schema(each.text, schema) for name, each in selects.items()}},
         "inputs": [_input(read) for read in job.reads],
         "outputs": [_output(job, output.name, schema) for output in job.outputs],
         "scaling": {"partitions_per_task": job.per_task},
@@ -58,7 +58,7 @@ def _output(job: Job, dataset: str, schema: str) -> dict[str, Any]:
     }
 
 
-def at_home(text: str, schema: str) -> str:
+def in_schema(text: str, schema: str) -> str:
     """Return the text of a SELECT for a world in the given schema."""
     return text.replace(HOME, quoted(schema))
 
@@ -87,7 +87,7 @@ def statements(world: TableWorld, schema: str) -> Iterator[str]:
 
 def function_of(schema: str, salt: int) -> str:
     """Return the definition of the function called by SELECTs."""
-    signature = f"{at_home(FUNCTION, schema)}(n integer) RETURNS integer"
+    signature = f"{in_schema(FUNCTION, schema)}(n integer) RETURNS integer"
     return f"CREATE OR REPLACE FUNCTION {signature} IMMUTABLE LANGUAGE sql AS 'SELECT n + {salt}'"
 
 

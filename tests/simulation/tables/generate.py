@@ -130,10 +130,10 @@ class Generator:
         if chance < 0.15 and space:
             return tuple(self.dice.sample(space, len(space) - 1))
         if chance < 0.35:
-            return tuple(self._recut(d) for d in space)
+            return tuple(self._repartitioned(d) for d in space)
         return space
 
-    def _recut(self, d: Dimension) -> Dimension:
+    def _repartitioned(self, d: Dimension) -> Dimension:
         return self._time(self.dice.choice(["day", "week", "month"])) if d.kind == "time" else d
 
     # -- jobs ----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tests.simulation.dimensions import Key, text, universe
 from tests.simulation.invariants import Broken
 from tests.simulation.mapping import Read, needed
 from tests.simulation.tables.content import Row, condition, literal, quoted, value
-from tests.simulation.tables.dag import at_home
+from tests.simulation.tables.dag import in_schema
 from tests.simulation.tables.generate import TableWorld
 from tests.simulation.world import Job
 
@@ -84,7 +84,7 @@ class Scratch:
             if d.name not in named
         ]
         columns = ", ".join([*(f"q.{quoted(each)}" for each in named), *added])
-        return f"WITH {common} SELECT {columns} FROM ({at_home(select.text, self.schema)}) AS q"
+        return f"WITH {common} SELECT {columns} FROM ({in_schema(select.text, self.schema)}) AS q"
 
     def _relation(self, dataset: str) -> str:
         if self.world.world.makers[dataset].is_source:

@@ -54,7 +54,7 @@ class Workers:
         """Claim tasks, checking the reason for each."""
         leases = await self.stand.engine.claim(limit)
         for lease in leases:
-            self.stand.log_line(f"claim {called(lease)}", "tables: tasks")
+            self.stand.log_line(f"claim {lease_text(lease)}", "tables: tasks")
             self.changes.check(self.stand.world, lease)
             self.leases.append((lease, self.stand.now))
         return bool(leases)
@@ -65,7 +65,7 @@ class Workers:
 
     async def run(self, lease: Lease, claimed: int, database: Database | None = None) -> None:
         """Run a task to completion or failure."""
-        self.stand.log_line(f"run {called(lease)}")
+        self.stand.log_line(f"run {lease_text(lease)}")
         engine = self.stand.engine
         context = Context(lease, database or engine.database, engine.org)
         for output in lease.outputs:
@@ -127,6 +127,6 @@ class Workers:
         return self._content[dataset]
 
 
-def called(lease: Lease) -> str:
+def lease_text(lease: Lease) -> str:
     """Return the job and the partitions of a lease."""
     return f"{lease.job.name}[{','.join(lease.partitions)}]"
