@@ -45,13 +45,13 @@ async def _simulate(url: str, seed: int, seconds: float, most: int) -> int:
     """Run a single world if no time is given, else worlds until time is up or a world fails."""
     tally = Tally()
     async with await Database.open(url) as database:
-        for each in range(seed, 2**63):
-            failed = await _failed(each, database, tally)
+        for current in range(seed, 2**63):
+            failed = await _failed(current, database, tally)
             if failed is not None:
-                print(await _failure_report(each, failed, database, most))
+                print(await _failure_report(current, failed, database, most))
             if failed is not None or tally.seconds >= seconds:
                 break
-            if (each - seed) % KEPT_WORLDS == KEPT_WORLDS - 1:
+            if (current - seed) % KEPT_WORLDS == KEPT_WORLDS - 1:
                 await delete_all_data(database)
     print("\n".join(report(tally.counts)))
     if never := missing(tally.counts, (*WORLD, *HISTORY, *TROUBLE, *TABLES, *PARALLEL)):
@@ -62,8 +62,8 @@ async def _simulate(url: str, seed: int, seconds: float, most: int) -> int:
 
 async def _failed(seed: int, database: Database, tally: Tally) -> AnyTrial | None:
     """Run the trials of a seed, and return the first to fail."""
-    for each in trials_of(seed):
-        trial = await each.run(database)
+    for planned in trials_of(seed):
+        trial = await planned.run(database)
         tally.add(trial, seed)
         if trial.failure is not None:
             return trial

@@ -96,12 +96,12 @@ class Ledger:
             since = self.last_runs.get((version, key))
             if since is None or self._is_wrong(job, key, since):
                 return dict.fromkeys(dirt, (None, None))
-            for name, each in self._dirt_of_inputs(world, job, key, since):
-                dirt[name].append(each)
+            for name, input_dirt in self._dirt_of_inputs(world, job, key, since):
+                dirt[name].append(input_dirt)
             for output in job.outputs:
-                may_be = self._possible_dirt(world, output, since, is_own=True)
-                if dirt[output.name] and may_be:
-                    dirt[output.name].append(may_be)
+                possible = self._possible_dirt(world, output, since, is_own=True)
+                if dirt[output.name] and possible:
+                    dirt[output.name].append(possible)
         return {name: _union_dirt(each) for name, each in dirt.items() if each} or None
 
     def _possible_dirt(
@@ -144,12 +144,12 @@ class Ledger:
             if not declared or not self._has_changed(world, job, read, key, since):
                 declared = []
             actual = self._actual_changes(world, job, read, key, since)
-            for each in (*declared, *actual):
+            for change in (*declared, *actual):
                 for output in job.outputs:
-                    columns = output.dirtied(read.dataset, each.columns)
+                    columns = output.dirtied(read.dataset, change.columns)
                     if columns is None or columns:
                         keeps_groups = job.keeps_rows_apart(read) and not job.is_single_run
-                        yield output.name, (columns, each.groups if keeps_groups else None)
+                        yield output.name, (columns, change.groups if keeps_groups else None)
 
     def _actual_changes(
         self, world: World, job: Job, read: Read, key: Key, since: int

@@ -16,7 +16,7 @@ SEEDS = (0, 2, 4, 6, 7, 10, 16)
 WORLDS = 40
 CAUGHT_BY = {
     "derived_lineage_drops_a_column": 3,
-    "derived_lineage_forgets_filters": 17,
+    "derived_lineage_omits_filters": 17,
     "derived_lineage_is_unknown": 3,
     "row_filters_stop_at_every_select": 21,
     "code_outside_the_file_is_not_hashed": 11,

@@ -32,7 +32,7 @@ def derived_lineage_drops_a_column(patch: Patch) -> None:
     _around_derive(patch, dropped)
 
 
-def derived_lineage_forgets_filters(patch: Patch) -> None:
+def derived_lineage_omits_filters(patch: Patch) -> None:
     """Treat filters, joins and groupings as reading nothing."""
 
     def forgetful(derived: Derived) -> Derived:
@@ -81,7 +81,7 @@ MUTATIONS = {
     mutate.__name__: mutate
     for mutate in (
         derived_lineage_drops_a_column,
-        derived_lineage_forgets_filters,
+        derived_lineage_omits_filters,
         derived_lineage_is_unknown,
         row_filters_stop_at_every_select,
         a_run_reports_no_changed_column,
