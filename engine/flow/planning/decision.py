@@ -15,6 +15,7 @@ from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.planner import MissingState, Plan, check_size, document, existing_from, task_count
 from engine.planner import plan as make_plan
+from engine.planner.bounds import clamp, unbounded_dimensions
 from engine.planner.scope import row_filter
 from engine.store.database import Connection
 from engine.store.rows.invalidations import LockedInvalidation
@@ -150,8 +151,8 @@ def _widened(
     """Widen an invalidation of partitions not seen before to all columns and rows.
 
     Everything in a new partition counts as changed. Conditions on partition columns are kept,
-    because they select partitions rather than rows. In an unbounded set some partition is always
-    unknown and cannot be planned; the set counts as new if none of its partitions is known.
+    because they select partitions rather than rows. As in a plan, an unbounded dimension stands for
+    the keys that exist in it.
     """
     if not _is_narrow(invalidation):
         return invalidation
@@ -162,7 +163,8 @@ def _widened(
     else:
         named = space.parse(invalidation.partition_key) & space.universe
         selected = narrow(rows, space, named)
-        is_known = known.covers(selected) if selected.is_finite else bool(known & selected)
+        planned = clamp(selected, unbounded_dimensions(selected), known)
+        is_known = bool(known) and known.covers(planned)
     if is_known:
         return invalidation
     cut_by = {dimension.column or name for name, dimension in space.dimensions}

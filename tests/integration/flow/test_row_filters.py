@@ -103,3 +103,25 @@ async def test_known_partitions_selected_in_an_unbounded_dimension(database: Dat
     await work(world)
     await world.changed("sales", columns=("amount",), rows={"dt": "2013-02-13"})
     assert await world.claim() == []
+
+
+async def test_new_partition_among_those_that_an_unbounded_dimension_stands_for(
+    database: Database,
+) -> None:
+    """Both shops exist, one of them not on the day of the event: it counts as changed entirely."""
+    by_day_and_shop = {"dt": {"time": "day"}, "shop": {"dynamic": True}}
+    regions = sql_job(
+        "regions",
+        "sales",
+        sql="SELECT dt, shop, region FROM sales",
+        partitioning=by_day_and_shop,
+    )
+    async with database.connection() as conn:
+        await conn.execute(SALES.encode())
+    world = await World.made(database, sales(**by_day_and_shop), regions)
+    await world.changed("sales", "dt=2013-02-13/shop=a")
+    await world.changed("sales", "dt=2013-02-14/shop=b")
+    await work(world)
+    await world.changed("sales", columns=("amount",), rows={"dt": "2013-02-13"})
+    claimed = [partition for lease in await world.claim() for partition in lease.partitions]
+    assert sorted(claimed) == ["dt=2013-02-13/shop=a", "dt=2013-02-13/shop=b"]

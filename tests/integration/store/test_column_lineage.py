@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engine.lineage.columns import column_maps
+from engine.lineage.columns import ALL_COLUMNS, column_maps
 from engine.store.database import Connection, Database
 from engine.store.lineage import load_lineage
 from tests.support.worlds import World, job, source
@@ -100,7 +100,7 @@ async def _held(conn: Connection) -> dict[object, set[tuple[object, ...]]]:
             (*ends, output, read)
             for ends, columns in column_maps(row["column_lineage"]).items()
             for read, outputs in columns.items()
-            for output in (("*",) if outputs is None else outputs)
+            for output in (("*",) if outputs is ALL_COLUMNS else outputs)
         }
         for row in rows
         if row["column_lineage"] is not None
