@@ -6,6 +6,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+import consumers.kafka.consumer
 from consumers.kafka import KafkaConsumer
 from engine.cli.runtime.broker import find_broker
 from engine.cli.runtime.kafka_security import kafka_security
@@ -78,6 +79,8 @@ async def test_a_wrong_password_is_said_and_tried_again_ever_more_slowly(
         raise structlog.DropEvent
 
     structlog.configure(processors=[read])
+    # Another test in this process may have left a logger bound to the processors of then.
+    monkeypatch.setattr(consumers.kafka.consumer, "_log", structlog.get_logger())
     try:
         await consumer.run(stop)
     finally:
