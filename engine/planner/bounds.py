@@ -7,7 +7,7 @@ and are meant in full.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache, reduce
 from operator import and_
 from uuid import UUID
@@ -149,6 +149,15 @@ def unbounded_dimensions(partitions: PartitionSet) -> frozenset[int]:
     return frozenset(
         i for box in partitions.boxes for i, part in enumerate(box) if not part.is_finite
     )
+
+
+def clamp_open_ends(partitions: PartitionSet, extent: Callable[[], PartitionSet]) -> PartitionSet:
+    """Restrict partitions to keys within the extent in the dimensions in which they are unbounded.
+
+    The extent is determined only if there is such a dimension.
+    """
+    open_ends = unbounded_dimensions(partitions)
+    return clamp(partitions, open_ends, extent()) if open_ends else partitions
 
 
 def clamp(

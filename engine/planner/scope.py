@@ -13,7 +13,7 @@ from engine.lineage.rows import RowFilter
 from engine.model.invalidation import ABOUT_READERS, FOUND, Invalidation
 from engine.model.states import Activation, Reason
 from engine.partitions import PartitionSet
-from engine.planner.bounds import Extents, clamp, unbounded_dimensions
+from engine.planner.bounds import Extents, clamp_open_ends
 from engine.planner.dirty import DirtyScope
 from engine.planner.provenance import InvalidationSet
 
@@ -70,7 +70,4 @@ def _partitions(lineage: Lineage, extents: Extents, invalidation: Invalidation) 
     if invalidation.partition_key is None:
         return extents.everything(invalidation.dataset)
     partitions = lineage.space(invalidation.dataset).parse(invalidation.partition_key)
-    open_ends = unbounded_dimensions(partitions)
-    if not open_ends:
-        return partitions
-    return clamp(partitions, open_ends, extents.of(invalidation.dataset))
+    return clamp_open_ends(partitions, lambda: extents.of(invalidation.dataset))

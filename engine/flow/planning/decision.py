@@ -15,7 +15,7 @@ from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.planner import MissingState, Plan, check_size, document, existing_from, task_count
 from engine.planner import plan as make_plan
-from engine.planner.bounds import clamp, unbounded_dimensions
+from engine.planner.bounds import clamp_open_ends
 from engine.planner.scope import row_filter
 from engine.store.database import Connection
 from engine.store.rows.invalidations import LockedInvalidation
@@ -163,8 +163,7 @@ def _widened(
     else:
         named = space.parse(invalidation.partition_key) & space.universe
         selected = narrow(rows, space, named)
-        planned = clamp(selected, unbounded_dimensions(selected), known)
-        is_known = bool(known) and known.covers(planned)
+        is_known = bool(known) and known.covers(clamp_open_ends(selected, lambda: known))
     if is_known:
         return invalidation
     cut_by = {dimension.column or name for name, dimension in space.dimensions}
