@@ -210,14 +210,7 @@ async def _apply(conn: Connection, migration: Migration, patience: float) -> Non
 
 
 async def _announce(conn: Connection, migration: Migration) -> None:
-    await execute(
-        conn,
-        "migrations.announce",
-        version=migration.version,
-        migration=migration.name,
-        checksum=migration.checksum,
-        oldest_code=migration.oldest_code,
-    )
+    await execute(conn, "migrations.announce", **migration.entry)
     await execute(conn, "migrations.notify", channel=CHANNEL)
 
 

@@ -74,6 +74,16 @@ class Migration:
         """True if the statement waits for other transactions without blocking any."""
         return not self.in_transaction and bool(_CONCURRENTLY.search(_COMMENT.sub("", self.sql)))
 
+    @property
+    def entry(self) -> dict[str, object]:
+        """The parameters of the statements that announce or record the migration."""
+        return {
+            "version": self.version,
+            "migration": self.name,
+            "checksum": self.checksum,
+            "oldest_code": self.oldest_code,
+        }
+
     def __str__(self) -> str:
         return f"{self.version:04}_{self.name}"
 

@@ -20,6 +20,7 @@ from engine.store.run import execute, fetch, fetch_one
 _log = structlog.get_logger(__name__)
 _LOCK_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 10.0
+_BLOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 async def apply_step(conn: Connection, migration: Migration, patience: float) -> None:
@@ -49,7 +50,7 @@ async def with_lock_retries(
                             "locks are not available, retrying", migration=what, held_by=holders
                         )
                     raise
-    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+    except _BLOCKED as error:
         holders = await _lock_holders(conn)
         raise SchemaInUse(
             f"migration {what} could not lock its tables within {patience:.0f} seconds: end the "
@@ -66,7 +67,7 @@ async def limit_lock_waits(conn: Connection) -> None:
 async def run_sql(conn: Connection, migration: Migration) -> None:
     """Run a migration in the current transaction, and record it."""
     await conn.execute(migration.sql.encode())
-    await _record(conn, migration)
+    await execute(conn, "migrations.record", **migration.entry)
 
 
 async def _apply_in_transaction(conn: Connection, migration: Migration) -> None:
@@ -92,7 +93,7 @@ async def _apply_outside(conn: Connection, migration: Migration) -> None:
             f"migration {migration} has several statements, but runs outside a transaction: move "
             "each into a file of its own"
         ) from error
-    await _record(conn, migration)
+    await execute(conn, "migrations.record", **migration.entry)
 
 
 async def _drop_invalid(conn: Connection, index: ConcurrentIndex) -> None:
@@ -107,17 +108,6 @@ async def _drop_invalid(conn: Connection, index: ConcurrentIndex) -> None:
         await conn.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(identifier))
 
 
-async def _record(conn: Connection, migration: Migration) -> None:
-    await execute(
-        conn,
-        "migrations.record",
-        version=migration.version,
-        migration=migration.name,
-        checksum=migration.checksum,
-        oldest_code=migration.oldest_code,
-    )
-
-
 async def _lock_holders(conn: Connection) -> list[str]:
     rows = await fetch(conn, "migrations.lock_holders", LockHolder, seconds=_LOCK_SECONDS)
     return [
@@ -127,5 +117,4 @@ async def _lock_holders(conn: Connection) -> list[str]:
 
 
 def _is_blocked(error: BaseException) -> bool:
-    blocked = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
-    return isinstance(error, blocked)
+    return isinstance(error, _BLOCKED)
