@@ -86,21 +86,24 @@ async def test_a_column_that_has_the_name_of_another_ones_dimension(
     assert await world.rows("SELECT shop, amount FROM copies ORDER BY shop") == expected
 
 
-async def test_known_partitions_selected_in_an_unbounded_dimension(database: Database) -> None:
-    """Unbounded shops: possible further shops do not make the existing shops new."""
-    by_day_and_shop = {"dt": {"time": "day"}, "shop": {"dynamic": True}}
+async def regions_by_day_and_shop(database: Database, *partitions: str) -> World:
+    """Build the regions of some sales, partitioned by the day and by shops without limit."""
+    cut = {"dt": {"time": "day"}, "shop": {"dynamic": True}}
     regions = sql_job(
-        "regions",
-        "sales",
-        sql="SELECT dt, shop, region FROM sales",
-        partitioning=by_day_and_shop,
+        "regions", "sales", sql="SELECT dt, shop, region FROM sales", partitioning=cut
     )
     async with database.connection() as conn:
         await conn.execute(SALES.encode())
-    world = await World.made(database, sales(**by_day_and_shop), regions)
-    await world.changed("sales", "dt=2013-02-13/shop=a")
-    await world.changed("sales", "dt=2013-02-13/shop=b")
+    world = await World.made(database, sales(**cut), regions)
+    for partition in partitions:
+        await world.changed("sales", partition)
     await work(world)
+    return world
+
+
+async def test_known_partitions_selected_in_an_unbounded_dimension(database: Database) -> None:
+    """Unbounded shops: possible further shops do not make the existing shops new."""
+    world = await regions_by_day_and_shop(database, "dt=2013-02-13/shop=a", "dt=2013-02-13/shop=b")
     await world.changed("sales", columns=("amount",), rows={"dt": "2013-02-13"})
     assert await world.claim() == []
 
@@ -109,19 +112,7 @@ async def test_new_partition_among_those_that_an_unbounded_dimension_stands_for(
     database: Database,
 ) -> None:
     """Both shops exist, one of them not on the day of the event: it counts as changed entirely."""
-    by_day_and_shop = {"dt": {"time": "day"}, "shop": {"dynamic": True}}
-    regions = sql_job(
-        "regions",
-        "sales",
-        sql="SELECT dt, shop, region FROM sales",
-        partitioning=by_day_and_shop,
-    )
-    async with database.connection() as conn:
-        await conn.execute(SALES.encode())
-    world = await World.made(database, sales(**by_day_and_shop), regions)
-    await world.changed("sales", "dt=2013-02-13/shop=a")
-    await world.changed("sales", "dt=2013-02-14/shop=b")
-    await work(world)
+    world = await regions_by_day_and_shop(database, "dt=2013-02-13/shop=a", "dt=2013-02-14/shop=b")
     await world.changed("sales", columns=("amount",), rows={"dt": "2013-02-13"})
     claimed = [partition for lease in await world.claim() for partition in lease.partitions]
     assert sorted(claimed) == ["dt=2013-02-13/shop=a", "dt=2013-02-13/shop=b"]

@@ -1,11 +1,9 @@
 """Migrations that require newer code: older processes stop first, and newer processes continue."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import structlog
@@ -16,7 +14,8 @@ from engine.loops.schema_watch import SchemaWatch
 from engine.store.database import Database
 from engine.store.migrate import migrate, pending_migrations
 from engine.store.notifications import TASKS, notify
-from engine.worker import Client, Context
+from engine.worker import Client
+from tests.support.job_code import CODE, Code
 from tests.support.migrations import LATEST, later_migrations, until
 from tests.support.workers import worker
 from tests.support.worlds import World, job, source
@@ -31,29 +30,15 @@ REGISTERED = (
 )
 
 
-class Code:
-    """A job's code that signals its start, and ends when released by the test."""
-
-    def __init__(self) -> None:
-        self.started = asyncio.Event()
-        self.release = asyncio.Event()
-
-    async def run(self, context: Context) -> None:
-        self.started.set()
-        await self.release.wait()
-
-
 @pytest.fixture
 def code(monkeypatch: pytest.MonkeyPatch) -> Code:
     code = Code()
-    module = ModuleType("jobs_of_test")
-    module.run = code.run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "jobs_of_test", module)
+    code.install(monkeypatch)
     return code
 
 
 async def queued(database: Database) -> World:
-    made = job("made", "orders", config={"callable": "jobs_of_test:run"})
+    made = job("made", "orders", config=CODE)
     world = await World.made(database, source("orders"), made)
     await world.changed("orders", DAY)
     return world

@@ -1,11 +1,9 @@
 """A database with work in every state is migrated while an engine and a worker run."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import ModuleType
 from uuid import UUID
 
 import pytest
@@ -26,11 +24,11 @@ from engine.store.database import Database
 from engine.store.migrate import migrate
 from engine.store.orgs import set_setting
 from engine.worker import Context
+from tests.support.job_code import CODE, Code
 from tests.support.migrations import LATEST, later_migrations, until
 from tests.support.workers import worker
 from tests.support.worlds import World, job, source
 
-CODE = {"callable": "jobs_of_test:run"}
 HELD_AT_WORK = "2013-01-20"
 WEEK = "2013-02-11..2013-02-17"
 MIGRATIONS = (
@@ -55,25 +53,18 @@ END $$;""",
 )
 
 
-class Code:
+class CodeOfOne(Code):
     """A job's code; one partition blocks until the test releases it."""
-
-    def __init__(self) -> None:
-        self.started = asyncio.Event()
-        self.release = asyncio.Event()
 
     async def run(self, context: Context) -> None:
         if HELD_AT_WORK in context.lease.partitions:
-            self.started.set()
-            await self.release.wait()
+            await super().run(context)
 
 
 @pytest.fixture
 def code(monkeypatch: pytest.MonkeyPatch) -> Code:
-    code = Code()
-    module = ModuleType("jobs_of_test")
-    module.run = code.run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "jobs_of_test", module)
+    code = CodeOfOne()
+    code.install(monkeypatch)
     return code
 
 

@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from types import ModuleType
 from typing import Any
 
 import psycopg
@@ -17,43 +16,23 @@ from engine.model.task import Lease
 from engine.settings import Settings
 from engine.store.database import Database
 from engine.store.notifications import TASKS, notify
-from engine.worker import Client, Context, Worker
+from engine.worker import Client, Worker
+from tests.support.job_code import CODE, Code
 from tests.support.workers import sql_job, worker
 from tests.support.worlds import World, job, source
 
 DAY = "2013-02-13"
 
 
-class Code:
-    """A job's code that signals its start, and ends when released by the test."""
-
-    def __init__(self) -> None:
-        self.started = asyncio.Event()
-        self.release = asyncio.Event()
-        self.stopped = asyncio.Event()
-        self.runs: list[str] = []
-
-    async def run(self, context: Context) -> None:
-        self.runs.append(context.lease.worker_id)
-        self.started.set()
-        try:
-            await self.release.wait()
-        except asyncio.CancelledError:
-            self.stopped.set()
-            raise
-
-
 @pytest.fixture
 def code(monkeypatch: pytest.MonkeyPatch) -> Code:
     code = Code()
-    module = ModuleType("jobs_of_test")
-    module.run = code.run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "jobs_of_test", module)
+    code.install(monkeypatch)
     return code
 
 
 async def _world(database: Database, **more: Any) -> World:
-    made = job("made", "orders", config={"callable": "jobs_of_test:run"}, **more)
+    made = job("made", "orders", config=CODE, **more)
     return await World.made(database, source("orders"), made)
 
 
@@ -103,7 +82,7 @@ async def test_many_tasks_of_all_operators_are_run_by_several_workers(
         source("orders"),
         sql_job("daily", "orders", sql="SELECT count(*) AS n FROM orders"),
         sql_job("total", "daily", sql="SELECT sum(n)::int AS n FROM daily", partitioning={}),
-        job("told", "daily", config={"callable": "jobs_of_test:run"}),
+        job("told", "daily", config=CODE),
         job("rung", "daily", operator="shell", config={"command": ["true"]}, partitioning={}),
     )
 
@@ -258,7 +237,7 @@ async def test_a_misconfigured_task_fails_at_once_and_the_others_go_on(
     database: Database, code: Code, more: dict[str, Any], message: str
 ) -> None:
     code.release.set()
-    good = job("good", "orders", config={"callable": "jobs_of_test:run"})
+    good = job("good", "orders", config=CODE)
     world = await World.made(database, source("orders"), job("bad", "orders", **more), good)
     async with _working(worker(world)):
         await _queue(world)
