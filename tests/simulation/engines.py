@@ -17,13 +17,14 @@ from engine.flow.planning.set_aside import replay
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from tests.simulation.crashes import AnswerLost
+from tests.simulation.invariants import PLANNER_CRASHED
 from tests.simulation.stage import ENGINES, Stage
 from tests.simulation.upstream import Upstream
 
 _POSITION = "SELECT position FROM consumer_positions WHERE org_id = %(org)s AND stream = 's'"
-_GIVEN_UP = """
+_GIVEN_UP = f"""
 SELECT id FROM data_invalidations
-WHERE org_id = %(org)s AND planning_error LIKE '%% attempts to plan it alone were interrupted%%'
+WHERE org_id = %(org)s AND planning_error LIKE '{PLANNER_CRASHED}'
 """
 _RUNNING = "SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'running' ORDER BY id"
 _EXPIRE = """

@@ -7,7 +7,9 @@ from uuid import UUID
 
 from engine.store.database import Connection
 
-_LAWS = """
+PLANNER_CRASHED = "%% attempts to plan it alone were interrupted%%"
+"""Pattern of the error of an invalidation that was set aside after several crashes."""
+_LAWS = f"""
 WITH t AS MATERIALIZED (
     SELECT id, job_id, partitions, status, waiting_for FROM tasks
     WHERE org_id = %(org)s AND status IN ('blocked', 'queued', 'running', 'failed')
@@ -60,7 +62,7 @@ UNION ALL
 SELECT 'an invalidation that cannot be planned', i.planning_error FROM data_invalidations i
 WHERE i.org_id = %(org)s AND i.planning_error IS NOT NULL
     -- what planners have crashed on is replayed at rest
-    AND i.planning_error NOT LIKE '%% attempts to plan it alone were interrupted%%'
+    AND i.planning_error NOT LIKE '{PLANNER_CRASHED}'
 UNION ALL
 SELECT 'a task that cannot be leased', f.error_message FROM tasks f
 WHERE f.org_id = %(org)s AND f.status = 'failed' AND f.outcome LIKE 'its inputs cannot%%'
@@ -116,6 +118,11 @@ class Broken(AssertionError):
     def __init__(self, law: str, what: object) -> None:
         super().__init__(f"{law}: {what}")
         self.law = law
+
+
+def law_of(failure: Exception | None) -> str:
+    """Return the violated law, or the type of the error."""
+    return failure.law if isinstance(failure, Broken) else repr(type(failure))
 
 
 class Invariants:

@@ -14,7 +14,7 @@ from psycopg.errors import UniqueViolation
 
 from engine.store.database import Database
 from tests.simulation.history import DRILLS, Step, drill, history
-from tests.simulation.invariants import Broken
+from tests.simulation.invariants import Broken, law_of
 from tests.simulation.reach import features
 from tests.simulation.simulation import Simulation, side_by_side
 from tests.simulation.world import Job, Output, World
@@ -86,9 +86,7 @@ class Trial:
     @property
     def law(self) -> str:
         """Return the violated law, in the same words for every trial that violates it."""
-        if isinstance(self.failure, Broken):
-            return self.failure.law
-        return repr(type(self.failure))
+        return law_of(self.failure)
 
 
 def replace(trial: Trial, **changes: Any) -> Trial:

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from engine.store.database import Database
-from tests.simulation.invariants import Broken
+from tests.simulation.invariants import law_of
 from tests.simulation.parallel.history import SERVICES, History
 from tests.simulation.tables.describe import described
 from tests.simulation.tables.generate import TableWorld, table_world
@@ -79,7 +79,7 @@ class ParallelTrial:
     @property
     def law(self) -> str:
         """Return the violated law, or the type of the error."""
-        return self.failure.law if isinstance(self.failure, Broken) else repr(type(self.failure))
+        return law_of(self.failure)
 
     def described(self) -> list[str]:
         """Return a few lines per job."""

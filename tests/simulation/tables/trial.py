@@ -9,7 +9,7 @@ from random import Random
 
 from engine.store.database import Database
 from tests.simulation.history import Step
-from tests.simulation.invariants import Broken
+from tests.simulation.invariants import law_of
 from tests.simulation.tables.describe import described
 from tests.simulation.tables.generate import TableWorld, table_world
 from tests.simulation.tables.simulation import Simulation, history
@@ -55,9 +55,7 @@ class TableTrial:
     @property
     def law(self) -> str:
         """Return the violated law, or the type of the error."""
-        if isinstance(self.failure, Broken):
-            return self.failure.law
-        return repr(type(self.failure))
+        return law_of(self.failure)
 
     def described(self) -> list[str]:
         """Return a few lines per job."""
