@@ -191,13 +191,12 @@ def _compare_whole(
         fingerprint == written.fingerprint for fingerprint in _bases(before).values()
     )
     unattributed = PRUNED if is_attributed else _changed_since_base(before)
-    if columns is PRUNED:
-        content = before
-        if unattributed is not PRUNED:
-            content = _with_change(before, Scope.of(unattributed), before.changed_at)
-    else:
-        columns = columns if unattributed is PRUNED else union_columns(columns, unattributed)
-        content = _with_change(before, Scope.of(columns), max(now, before.changed_at + _TICK))
+    content = before
+    if unattributed is not PRUNED:
+        content = _with_change(content, Scope.of(unattributed), before.changed_at)
+    if columns is not PRUNED:
+        at = max(now, before.changed_at + _TICK)
+        content = _with_change(content, Scope.of(columns), at)
     return Outcome(_stored(content, written, None), columns)
 
 

@@ -21,7 +21,12 @@ from engine.planner.closure import plan
 from engine.planner.compare import Difference, differences
 from engine.planner.document import document, hops_of
 from engine.planner.existing import ExistingPartitions, MissingState, existing_from
-from engine.planner.first_runs import expected_partitions, first_run_is_due, missing_inputs
+from engine.planner.first_runs import (
+    expected_partitions,
+    first_run_is_due,
+    is_expected,
+    missing_inputs,
+)
 from engine.planner.inputs import input_partitions, upstream
 from engine.planner.limits import LimitExceeded, check_size, exceeded_limits
 from engine.planner.path import path_to
@@ -49,6 +54,7 @@ __all__ = [
     "exceeded_limits",
     "expected_partitions",
     "first_run_is_due",
+    "is_expected",
     "hops_of",
     "input_partitions",
     "missing_inputs",

@@ -27,14 +27,27 @@ def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: ExistingPar
 
     Raises MissingState as ``existing`` does.
     """
-    space = lineage.job_space(job)
-    built = space.universe if key == SINGLE_RUN_KEY and job.is_single_run else space.parse(key)
+    if not is_expected(lineage, job, key, existing):
+        return False
+    built = _partition(lineage, job, key)
+    keys = list(built.space.keys(built)) if built.is_finite else []
+    return missing_inputs(lineage, job, keys, existing) is None
+
+
+def is_expected(lineage: Lineage, job: Job, key: str, existing: ExistingPartitions) -> bool:
+    """Return True if an input of a partition exists, whatever its first run waits for.
+
+    Raises MissingState as ``existing`` does.
+    """
+    built = _partition(lineage, job, key)
     edges = Extents(lineage, existing).determining(job)
-    has_input = not edges or any(
-        up(edge, built, existing) & existing(edge.dataset) for edge in edges
-    )
-    keys = list(space.keys(built)) if built.is_finite else []
-    return has_input and missing_inputs(lineage, job, keys, existing) is None
+    return not edges or any(up(edge, built, existing) & existing(edge.dataset) for edge in edges)
+
+
+def _partition(lineage: Lineage, job: Job, key: str) -> PartitionSet:
+    """Return the partition of a key; all partitions for the key of a single-run job."""
+    space = lineage.job_space(job)
+    return space.universe if key == SINGLE_RUN_KEY and job.is_single_run else space.parse(key)
 
 
 def expected_partitions(lineage: Lineage, job: Job, existing: ExistingPartitions) -> PartitionSet:

@@ -181,16 +181,10 @@ class Rest:
                             "what exists is what was made", (output.name, kept ^ existing_keys)
                         )
                     may = may | existing_keys
-                absent = must - existing_keys - excused[job.name]
-                missing = [key for key in absent if not self._waits(job, key, existing)]
-                if missing:
+                if missing := must - existing_keys - excused[job.name]:
                     raise Broken("sound: a partition is missing", (output.name, sorted(missing)))
                 if surplus := existing_keys - may:
                     raise Broken("a partition that cannot be", (output.name, sorted(surplus)))
-
-    def _waits(self, job: Job, key: Key, existing: Keys) -> bool:
-        """Return whether a first run is not due: partitions found by a run have no task yet."""
-        return not job.is_source and recompute.waits(self.stage.world, job, [key], existing)
 
     def _bounds(self, job: Job, existing: Keys) -> tuple[set[Key], set[Key]]:
         """Return the required and the possible partitions."""

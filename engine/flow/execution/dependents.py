@@ -18,7 +18,7 @@ from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import Activation, TaskStatus
 from engine.partitions import PartitionSet
-from engine.planner import missing_inputs
+from engine.planner import is_expected, missing_inputs
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
 from engine.store.rows.tasks import TaskId, UnblockedTask
@@ -89,7 +89,10 @@ async def unblock(
     skipped = [row for row in resolved if row.status == TaskStatus.SKIPPED]
     if skipped:
         queued |= await _queue_stale(conn, await org.lineage(conn), skipped)
-    return [replace(row, status=TaskStatus.QUEUED) if row.id in queued else row for row in resolved]
+    waiting = [row for row in skipped if row.waits_for_inputs and row.id not in queued]
+    held = await _hold_first_runs(conn, await org.lineage(conn), waiting) if waiting else set()
+    statuses = dict.fromkeys(queued, TaskStatus.QUEUED) | dict.fromkeys(held, TaskStatus.BLOCKED)
+    return [replace(row, status=statuses.get(row.id, row.status)) for row in resolved]
 
 
 async def unblock_all(conn: Connection, org: OrgContext, ids: Sequence[UUID]) -> None:
@@ -128,10 +131,7 @@ async def _queue_complete(
     conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]
 ) -> set[UUID]:
     """Queue and return first runs with enough inputs; record the missing inputs of the others."""
-    jobs = [lineage.job(id_) for id_ in {row.job_id for row in rows}]
-    datasets = {output for job in jobs for output in job.outputs}
-    datasets |= {input_.dataset for job in jobs for input_ in job.inputs}
-    existing = await existing_of(conn, lineage, datasets)
+    existing = await _existing(conn, lineage, rows)
     queued = {row.id for row in rows if row.status == TaskStatus.QUEUED}
     for row in rows:
         missing = _missing(lineage, row, existing)
@@ -141,6 +141,42 @@ async def _queue_complete(
             queued.add(row.id)
     await execute(conn, "tasks.queue_first_runs", ids=list(queued))
     return queued
+
+
+async def _hold_first_runs(
+    conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]
+) -> set[UUID]:
+    """Block and return tasks about to be skipped whose first runs wait for inputs.
+
+    Nothing that ran has reached them. But their inputs may be complete without another change, as
+    when a deploy relaxes ``wait_for``, and only a waiting task is considered then.
+    """
+    existing = await _existing(conn, lineage, rows)
+    held = set()
+    for row in rows:
+        missing = _missing(lineage, row, existing)
+        if missing and _is_expected(lineage, row, existing):
+            await execute(conn, "tasks.hold_first_run", id=row.id, waiting_for=Jsonb(missing))
+            held.add(row.id)
+    return held
+
+
+def _is_expected(
+    lineage: Lineage, row: UnblockedTask, existing: Mapping[UUID, PartitionSet]
+) -> bool:
+    job = lineage.job(row.job_id)
+    keys = judged_keys(job, row.partitions)
+    return any(is_expected(lineage, job, key, existing.__getitem__) for key in keys)
+
+
+async def _existing(
+    conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]
+) -> Mapping[UUID, PartitionSet]:
+    """Return the existing partitions of all outputs and inputs of the jobs of tasks."""
+    jobs = [lineage.job(id_) for id_ in {row.job_id for row in rows}]
+    datasets = {output for job in jobs for output in job.outputs}
+    datasets |= {input_.dataset for job in jobs for input_ in job.inputs}
+    return await existing_of(conn, lineage, datasets)
 
 
 def _missing(

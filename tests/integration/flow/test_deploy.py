@@ -8,6 +8,7 @@ import pytest
 from engine.errors import InvalidDag, LeaseLost
 from engine.flow.deployment.deploy import deploy
 from engine.flow.execution.fail import fail
+from engine.flow.execution.operator_actions import cancel
 from engine.flow.planning.approve import approve
 from engine.flow.shared.org_context import OrgContext
 from engine.model.dagfile import parse_dag
@@ -227,6 +228,25 @@ async def test_what_no_longer_waits_is_let_go(database: Database) -> None:
     assert await world.run() == []
     await world.deploy(source("a"), job("b", whole | {"wait_for": "any"}, partitioning={}))
     assert await world.run() == ["b[*]"]
+
+
+async def test_a_first_run_that_nothing_triggers_waits_until_a_deploy_lets_it_start(
+    database: Database,
+) -> None:
+    """The run of its other input changes nothing, but no later plan would consider it again."""
+    late = {"dataset": "late", "wait_for": "all", "mapping": "all"}
+    sources, m = (source("a"), source("late", {})), job("m", "a")
+    world = await World.made(database, *sources, m, job("b", "m", late))
+    await world.changed("a", DAY)
+    assert await world.run(["m"]) == [f"m[{DAY}]"]
+    waiting = await world.task(f"b[{DAY}]", "blocked")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, waiting["id"], by="ann")
+    await world.changed("a", DAY)
+    assert await world.run(["m"]) == [f"m[{DAY}]"]
+    assert (await world.task(f"b[{DAY}]", "blocked"))["waiting_for"] == {"late": ["*"]}
+    await world.deploy(*sources, m, job("b", "m", late | {"wait_for": "any"}))
+    assert await world.run() == [f"b[{DAY}]"]
 
 
 async def test_what_no_longer_waits_does_not_say_so_behind_a_failure(database: Database) -> None:

@@ -159,3 +159,14 @@ def test_a_change_that_no_plan_has_propagated_yet_has_a_version_of_its_own() -> 
     assert (taken_in.content.changed_at, taken_in.content.column_versions) == (later, {"*": NOON})
     planned = compare(taken_in.content, Written("2"), [Scope()], later + timedelta(hours=1))
     assert (planned.content.changed_at, planned.content.column_versions) == (later, None)
+
+
+def test_a_run_gives_its_version_only_to_the_columns_that_it_changed() -> None:
+    """Columns left uncompared since an earlier run keep the version of the change before it."""
+    unknown = Content(NOON, fingerprint="unreported")
+    scopes = [Scope(frozenset({"x"})), Scope(frozenset({"y"}))]
+    before = compare(unknown, Written("1", {"x": "1", "y": "1"}), scopes, NOON).content
+    later = NOON + timedelta(hours=1)
+    outcome = compare(before, Written("2", {"x": "2", "y": "1"}), None, later)
+    assert outcome.columns == {"x"}
+    assert outcome.content.column_versions == {"*": before.changed_at, "x": later}
