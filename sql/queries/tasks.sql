@@ -202,7 +202,7 @@ WHERE id = ANY(%(ids)s)
 -- Record the missing inputs of a first run.
 UPDATE knockon.tasks SET waiting_for = %(waiting_for)s WHERE id = %(id)s AND status = 'blocked'
 
--- :name hold_first_run
+-- :name block_skipped_first_run
 -- Block a first run that was about to be skipped, and record its missing inputs.
 UPDATE knockon.tasks
 SET must_run = true, status = 'blocked', completed_at = NULL, outcome = NULL, waiting_for = %(waiting_for)s

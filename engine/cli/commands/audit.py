@@ -69,7 +69,7 @@ def _stale_table(stale: list[StalePartition]) -> RenderableType:
         reasons = "\n".join(map(reason_text, row.reasons[:_MAX_REASONS]))
         if len(row.reasons) > _MAX_REASONS:
             reasons += f"\nand {len(row.reasons) - _MAX_REASONS} more"
-        table.add_row(row.dataset, row.partition, row.verdict, reasons, row.because or "")
+        table.add_row(row.dataset, row.partition, row.verdict, reasons, row.explained_by or "")
     return table
 
 

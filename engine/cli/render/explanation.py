@@ -158,7 +158,7 @@ def partition_tree(view: ExplainedPartition) -> Tree:
         tree.add(_unfinished_text(task))
     for plan in view.not_run:
         tree.add(_plan_text(plan))
-    for change in view.spared:
+    for change in view.pruned_changes:
         article = "an" if change.reason[0] in "aeiou" else "a"
         text = Text.assemble(f"not affected by {article} ", (change.reason, "magenta"), " of ")
         text.append(change.dataset, "bold").append(f"  {ago(change.at)}", "dim")
@@ -178,7 +178,7 @@ def _unfinished_text(task: UnfinishedTask) -> Text:
 def _verdict_text(view: ExplainedPartition) -> Text:
     style, words = _VERDICTS[view.verdict]
     text = Text.assemble(("audit: ", "dim"), (words, style))
-    return text.append(f": {view.because}" if view.because else "")
+    return text.append(f": {view.explained_by}" if view.explained_by else "")
 
 
 def _plan_text(plan: PlanNotRun) -> Text:

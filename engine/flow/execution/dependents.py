@@ -90,8 +90,8 @@ async def unblock(
     if skipped:
         queued |= await _queue_stale(conn, await org.lineage(conn), skipped)
     waiting = [row for row in skipped if row.waits_for_inputs and row.id not in queued]
-    held = await _hold_first_runs(conn, await org.lineage(conn), waiting) if waiting else set()
-    statuses = dict.fromkeys(queued, TaskStatus.QUEUED) | dict.fromkeys(held, TaskStatus.BLOCKED)
+    blocked = await _block_first_runs(conn, await org.lineage(conn), waiting) if waiting else set()
+    statuses = dict.fromkeys(queued, TaskStatus.QUEUED) | dict.fromkeys(blocked, TaskStatus.BLOCKED)
     return [replace(row, status=statuses.get(row.id, row.status)) for row in resolved]
 
 
@@ -143,7 +143,7 @@ async def _queue_complete(
     return queued
 
 
-async def _hold_first_runs(
+async def _block_first_runs(
     conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]
 ) -> set[UUID]:
     """Block and return tasks about to be skipped whose first runs wait for inputs.
@@ -152,13 +152,15 @@ async def _hold_first_runs(
     when a deploy relaxes ``wait_for``, and only a waiting task is considered then.
     """
     existing = await _existing(conn, lineage, rows)
-    held = set()
+    blocked = set()
     for row in rows:
         missing = _missing(lineage, row, existing)
         if missing and _is_expected(lineage, row, existing):
-            await execute(conn, "tasks.hold_first_run", id=row.id, waiting_for=Jsonb(missing))
-            held.add(row.id)
-    return held
+            await execute(
+                conn, "tasks.block_skipped_first_run", id=row.id, waiting_for=Jsonb(missing)
+            )
+            blocked.add(row.id)
+    return blocked
 
 
 def _is_expected(

@@ -37,7 +37,7 @@ SLICE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class StalePartition:
-    """A stale partition; ``because`` names the pending work or the decision to leave it stale.
+    """A stale partition; ``explained_by`` names the pending work or the decision to leave it stale.
 
     An open invalidation counts as one partition regardless of its scope; ``*`` stands for the
     whole dataset.
@@ -48,7 +48,7 @@ class StalePartition:
     dataset: str
     partition: str
     verdict: Verdict
-    because: str | None
+    explained_by: str | None
     reasons: tuple[StaleReason, ...]
 
 
@@ -99,10 +99,12 @@ async def _invalidated(
     stale = []
     for row in rows:
         job, name = producers[row["dataset_uuid"]], lineage.dataset(row["dataset_uuid"]).name
-        verdict, because = invalidation_verdict(row["planning_error"], "of it")
+        verdict, explained_by = invalidation_verdict(row["planning_error"], "of it")
         key = row["partition_key"] or SINGLE_RUN_KEY
         reasons = (StaleReason("invalidated"),)
-        stale.append(StalePartition(job.dag_name, job.name, name, key, verdict, because, reasons))
+        stale.append(
+            StalePartition(job.dag_name, job.name, name, key, verdict, explained_by, reasons)
+        )
     return Slice(0, tuple(stale))
 
 
@@ -115,10 +117,13 @@ async def _stalled(conn: Connection, org: OrgContext, jobs: Sequence[Job], mend:
         rows = await fetch(conn, "stale.stalled_tasks", org_id=org.id, jobs=ids)
         for row in rows:
             job = lineage.job(row["job_id"])
-            name, because = lineage.dataset(job.outputs[0]).name, f"task {row['id']} is blocked"
+            name, explained_by = (
+                lineage.dataset(job.outputs[0]).name,
+                f"task {row['id']} is blocked",
+            )
             reasons = (StaleReason("stalled"),)
             stalled += [
-                StalePartition(job.dag_name, job.name, name, key, "lost", because, reasons)
+                StalePartition(job.dag_name, job.name, name, key, "lost", explained_by, reasons)
                 for key in judged_keys(job, row["partitions"])
             ]
         if mend and rows:
@@ -167,8 +172,10 @@ def _judged(
     dataset = lineage.dataset(job.outputs[0]).name
     order = {key: index for index, key in enumerate(keys)}
     for (_, key), reasons in sorted(stale.items(), key=lambda item: order[item[0][1]]):
-        verdict, because = pending.of(key)
-        yield StalePartition(job.dag_name, job.name, dataset, key, verdict, because, tuple(reasons))
+        verdict, explained_by = pending.of(key)
+        yield StalePartition(
+            job.dag_name, job.name, dataset, key, verdict, explained_by, tuple(reasons)
+        )
 
 
 async def _invalidate(

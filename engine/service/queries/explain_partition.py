@@ -20,7 +20,7 @@ from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.service.caller import Caller, requires
 from engine.service.queries.not_run import PlanNotRun, not_run
-from engine.service.queries.spared import Spared, spared
+from engine.service.queries.pruned_changes import PrunedChange, pruned_changes
 from engine.service.service import Service
 from engine.store.database import Connection
 from engine.store.run import Row, fetch
@@ -66,13 +66,13 @@ class ExplainedPartition(msgspec.Struct, frozen=True):
     row_count: int | None
     task_id: UUID | None
     verdict: AuditVerdict
-    because: str | None
+    explained_by: str | None
     stale: tuple[str, ...]
     newer_inputs: tuple[NewerInput, ...]
     unfinished: tuple[UnfinishedTask, ...]
     open_invalidations: tuple[UUID, ...]
     not_run: tuple[PlanNotRun, ...]
-    spared: tuple[Spared, ...]
+    pruned_changes: tuple[PrunedChange, ...]
 
 
 @requires(Role.READER)
@@ -98,7 +98,7 @@ async def _explain(
     unfinished = await fetch(conn, "views.unfinished_over", job_id=job.id, partition=key)
     covering = await _open_over(conn, org, lineage, row, key)
     built: dict[str, Any] = rows[0] if rows else {}
-    verdict, because = await _verdict(conn, org, lineage, job, key, built, reasons, covering)
+    verdict, explained_by = await _verdict(conn, org, lineage, job, key, built, reasons, covering)
     unrun = await not_run(conn, org, lineage, job, key, built)
     return ExplainedPartition(
         dataset=dataset,
@@ -109,13 +109,13 @@ async def _explain(
         row_count=built.get("row_count"),
         task_id=built.get("task_id"),
         verdict=verdict,
-        because=because,
+        explained_by=explained_by,
         stale=tuple(_reasons(job, built, reasons, newer, unfinished, covering, unrun)),
         newer_inputs=tuple(newer),
         unfinished=tuple(UnfinishedTask(**row) for row in unfinished),
         open_invalidations=tuple(row["id"] for row in covering),
         not_run=tuple(unrun),
-        spared=tuple(await spared(conn, org, lineage, job, key)),
+        pruned_changes=tuple(await pruned_changes(conn, org, lineage, job, key)),
     )
 
 
@@ -166,8 +166,10 @@ async def _verdict(
     if built and not reasons:
         return "fresh", None
     subject = SINGLE_RUN_KEY if job.is_single_run else key
-    verdict, because = (await load_pending_work(conn, org, lineage, job, [subject])).of(subject)
-    return verdict if reasons else "waiting", because
+    verdict, explained_by = (await load_pending_work(conn, org, lineage, job, [subject])).of(
+        subject
+    )
+    return verdict if reasons else "waiting", explained_by
 
 
 async def _open_over(

@@ -55,7 +55,7 @@ async def test_a_lost_change_is_mended(database: Database) -> None:
     await world.changed("a", DAY)
     await world.rows("DELETE FROM tasks WHERE status IN ('queued', 'blocked') RETURNING id")
     (lost,) = await found(world)
-    assert (lost.dataset, lost.verdict, lost.because) == ("b", "lost", None)
+    assert (lost.dataset, lost.verdict, lost.explained_by) == ("b", "lost", None)
     assert [(each.rule, each.dataset) for each in lost.reasons] == [("input changed", "a")]
     assert await audited(world, mend=True) == [("b", DAY, "lost")]
     await world.plan()
@@ -198,7 +198,7 @@ async def test_a_canceled_task_leaves_its_partition(database: Database) -> None:
         await cancel(conn, world.org, task["id"], by="ann")
     (left,) = await found(world)
     assert left.verdict == "left"
-    assert str(left.because).startswith("canceled by ann at ")
+    assert str(left.explained_by).startswith("canceled by ann at ")
     await world.changed("a", DAY)
     await world.run()
     assert await found(world) == []
@@ -217,7 +217,7 @@ async def test_a_rejected_plan_leaves_what_it_triggers(database: Database) -> No
         await reject(conn, world.org, plan["id"], by="bob")
     (left,) = await found(world)
     assert (left.dataset, left.verdict) == ("b", "left")
-    assert str(left.because).startswith("rejected by bob at ")
+    assert str(left.explained_by).startswith("rejected by bob at ")
 
 
 async def test_a_manual_job_is_left(database: Database) -> None:
@@ -383,7 +383,7 @@ async def test_a_pending_plan_leaves_what_it_would_correct(database: Database) -
     await world.changed("b", DAY)
     (left,) = await found(world)
     assert left.verdict == "left"
-    assert str(left.because).endswith("is pending approval")
+    assert str(left.explained_by).endswith("is pending approval")
 
 
 async def test_an_input_that_appeared_makes_what_is_built_of_it_stale(database: Database) -> None:

@@ -146,7 +146,7 @@ async def test_a_run_that_was_under_way_ends_no_decision_made_meanwhile(
     await world.finish(lease)
     (left,) = await found(world)
     assert (left.dataset, left.verdict) == ("b", "left")
-    assert str(left.because).startswith("rejected by ann at ")
+    assert str(left.explained_by).startswith("rejected by ann at ")
 
 
 async def test_a_rejected_finding_of_a_run_leaves_its_readers(database: Database) -> None:
@@ -198,7 +198,7 @@ async def test_an_invalidation_that_is_set_aside_is_listed(
     (left,) = await found(world)
     assert (left.dataset, left.partition, left.verdict) == (dataset, DAY, "left")
     assert [each.rule for each in left.reasons] == ["invalidated"]
-    assert left.because == "an invalidation of it cannot be planned: ValueError: x"
+    assert left.explained_by == "an invalidation of it cannot be planned: ValueError: x"
 
 
 async def test_a_first_run_under_way_that_its_inputs_do_not_call_for_is_left_by_a_rejection(

@@ -48,7 +48,7 @@ async def test_only_columns_that_changed_go_on(database: Database) -> None:
     assert (await world.tasks("prices"))["skipped"] == [f"prices[{DAY}]"]
 
 
-async def test_who_was_spared_by_a_column_is_spared_again(database: Database) -> None:
+async def test_a_reader_pruned_by_its_columns_is_pruned_again(database: Database) -> None:
     world = await _priced(database)
     await world.changed("a", DAY)
     await _run(world, {"b": {"price": "1", "name": "2"}})
@@ -116,7 +116,7 @@ async def test_a_reader_that_was_pruned_still_sees_what_a_run_took_in(database: 
     assert await _run(world, {"b": {"price": "2", "name": "2"}}) == [f"b[{DAY}]", f"names[{DAY}]"]
 
 
-async def _spared(database: Database) -> World:
+async def _world_with_a_pruned_column(database: Database) -> World:
     """`d` reads an unchanged column of `b`, and all of `c`; all have run once."""
     b = job("b", "a", columns={"price": ["a.price"], "name": ["a.name"]})
     c = job("c", "a", columns={"x": ["a.price"]})
@@ -128,7 +128,7 @@ async def _spared(database: Database) -> World:
 
 
 async def test_who_waits_only_to_read_after_it_is_not_reached_by_it(database: Database) -> None:
-    world = await _spared(database)
+    world = await _world_with_a_pruned_column(database)
     await world.changed("a", DAY, columns=("price",))
     # b reports no columns, but the plan has not propagated over the edge to d: the price is not
     # read there.
@@ -139,7 +139,7 @@ async def test_an_edge_is_crossed_for_the_partitions_that_are_dirty_there(
     database: Database,
 ) -> None:
     other = BLOCK[0]
-    world = await _spared(database)
+    world = await _world_with_a_pruned_column(database)
     await world.changed("a", other)
     await _run(world, {"c": {"x": "1"}})
     await world.change("a", DAY, columns=("price",))
@@ -149,7 +149,7 @@ async def test_an_edge_is_crossed_for_the_partitions_that_are_dirty_there(
 
 
 async def test_what_was_only_to_go_first_reaches_by_a_later_change(database: Database) -> None:
-    world = await _spared(database)
+    world = await _world_with_a_pruned_column(database)
     await world.changed("a", DAY, columns=("price",))
     await world.changed("a", DAY, columns=("name",))
     ran = await _run(world, {"c": {"x": "1"}})

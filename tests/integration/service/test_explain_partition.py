@@ -42,7 +42,7 @@ async def built(database: Database) -> World:
 async def test_a_built_partition_is_fresh(database: Database) -> None:
     world = await built(database)
     view = await explained(world, "c")
-    assert (view.stale, view.unfinished, view.spared) == ((), (), ())
+    assert (view.stale, view.unfinished, view.pruned_changes) == ((), (), ())
     assert view.materialized_at is not None
     assert view.task_id == (await world.task(f"c[{DAY}]", "succeeded"))["id"]
 
@@ -106,9 +106,9 @@ async def test_a_change_of_unread_columns_has_a_pruned_edge(database: Database) 
     assert (await explained(world, "b")).stale == ()
     view = await explained(world, "c")
     assert view.stale == ()
-    (spared,) = view.spared
-    assert (spared.dataset, spared.reason) == ("a", "correction")
-    assert [(edge.job, edge.rule) for edge in spared.pruned] == [("b", "columns")]
+    (change,) = view.pruned_changes
+    assert (change.dataset, change.reason) == ("a", "correction")
+    assert [(edge.job, edge.rule) for edge in change.pruned] == [("b", "columns")]
 
 
 async def test_a_change_of_other_rows_has_a_pruned_edge(database: Database) -> None:
@@ -119,8 +119,8 @@ async def test_a_change_of_other_rows_has_a_pruned_edge(database: Database) -> N
     await world.run()
     await world.changed("a", DAY, rows={"day": OTHER})
     assert await world.run() == []
-    (spared,) = (await explained(world, "b")).spared
-    assert [(edge.job, edge.rule) for edge in spared.pruned] == [("b", "rows")]
+    (change,) = (await explained(world, "b")).pruned_changes
+    assert [(edge.job, edge.rule) for edge in change.pruned] == [("b", "rows")]
 
 
 async def test_a_wave_that_stopped_upstream_has_a_pruned_edge(database: Database) -> None:
@@ -129,11 +129,11 @@ async def test_a_wave_that_stopped_upstream_has_a_pruned_edge(database: Database
         await world.changed("a", DAY)
         await world.run(same=["b"])
     skipped = await world.task(f"c[{DAY}]", "skipped")
-    (spared,) = (await explained(world, "c")).spared
-    (edge,) = spared.pruned
+    (change,) = (await explained(world, "c")).pruned_changes
+    (edge,) = change.pruned
     assert (edge.dataset, edge.job, edge.rule) == ("b", "c", "unchanged")
     assert str(skipped["id"])[-8:] in edge.detail
-    assert (await explained(world, "b")).spared == ()
+    assert (await explained(world, "b")).pruned_changes == ()
 
 
 async def test_a_change_of_other_partitions_lists_them(database: Database) -> None:
@@ -141,8 +141,8 @@ async def test_a_change_of_other_partitions_lists_them(database: Database) -> No
     await world.changed("a", OTHER)
     await world.run()
     for key, touched in ((DAY, OTHER), (OTHER, DAY)):
-        (spared,) = (await explained(world, "c", key)).spared
-        (edge,) = spared.pruned
+        (change,) = (await explained(world, "c", key)).pruned_changes
+        (edge,) = change.pruned
         assert (edge.job, edge.rule) == ("c", "partitions")
         assert edge.detail == f"it touched {touched} only"
 
@@ -250,7 +250,7 @@ async def test_an_output_declared_wrong_stays_stale_after_a_rejection(
 
 async def verdict(world: World, dataset: str, key: str = DAY) -> tuple[str, str]:
     view = await explained(world, dataset, key)
-    return view.verdict, view.because or ""
+    return view.verdict, view.explained_by or ""
 
 
 async def test_the_verdict_equals_the_audit(database: Database) -> None:
@@ -294,7 +294,7 @@ async def test_a_first_run_with_a_missing_input_is_waiting(database: Database) -
     await world.changed("a", OTHER)
     view = await explained(world, "b", OTHER)
     (task,) = view.unfinished
-    assert (view.verdict, view.because) == ("waiting", f"task {task.id} is blocked")
+    assert (view.verdict, view.explained_by) == ("waiting", f"task {task.id} is blocked")
     assert task.waiting_for == {"a": [DAY]}
     await world.changed("a", DAY)
     assert (await verdict(world, "b", OTHER))[0] == "in hand"

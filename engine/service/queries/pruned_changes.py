@@ -21,7 +21,7 @@ _MINUTE = 60_000 << 80
 """A minute in UUIDs of version 7, with milliseconds in the first 48 bits."""
 
 
-class Spared(msgspec.Struct, frozen=True):
+class PrunedChange(msgspec.Struct, frozen=True):
     """An upstream change without effect on the partition, with the pruned edges."""
 
     dataset: str
@@ -30,9 +30,9 @@ class Spared(msgspec.Struct, frozen=True):
     pruned: tuple[PrunedEdge, ...]
 
 
-async def spared(
+async def pruned_changes(
     conn: Connection, org: OrgContext, lineage: Lineage, job: Job, key: str
-) -> list[Spared]:
+) -> list[PrunedChange]:
     """Return recent upstream changes without effect on the partition."""
     jobs, datasets = _upstream(lineage, job)
     plans = await fetch(
@@ -48,7 +48,9 @@ async def spared(
         )
         upstream = next((row for row in invalidations if row.dataset in names), None)
         if edges and upstream:
-            changes.append(Spared(upstream.dataset, upstream.reason, plan["created_at"], edges))
+            changes.append(
+                PrunedChange(upstream.dataset, upstream.reason, plan["created_at"], edges)
+            )
     return changes
 
 
