@@ -1,4 +1,4 @@
-"""The place of faults, the seed of their random draws, and the report of observations."""
+"""Fixtures of the fault tests: the harness, the random seed, and the report of observations."""
 
 import os
 import time
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from engine.embedded.broker import Broker
-from tests.faults.scene import Scene, staged
+from tests.faults.harness import Harness, open_harness
 from tests.support.apache_kafka import ApacheKafka
 
 SEED = os.environ.get("FAULT_SEED", "1")
 _LINES = pytest.StashKey[list[str]]()
 
-Stager = Callable[..., Awaitable[Scene]]
+HarnessFactory = Callable[..., Awaitable[Harness]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,7 +27,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Waits for conditions get enough time for a busy machine."""
+    """Set timeouts that suffice for a busy machine."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(7200 if "million" in item.name else 900))
@@ -48,9 +48,9 @@ def seed(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def kafka(kafka: Broker) -> Iterator[ApacheKafka]:
-    """The session's broker, if it can be killed; running again after the test in any case."""
+    """The session's broker, if it can be killed; restarted after the test if necessary."""
     if not isinstance(kafka, ApacheKafka):
-        pytest.skip("this Kafka is not ours to be killed")
+        pytest.skip("an external Kafka cannot be killed")
     yield kafka
     if not kafka.answers:
         kafka.start()
@@ -59,31 +59,33 @@ def kafka(kafka: Broker) -> Iterator[ApacheKafka]:
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
     """Injections and observations, written as the fault's line of the report."""
-    seen: dict[str, object] = {}
-    began = time.monotonic()
-    yield seen
-    seen["seconds"] = f"{time.monotonic() - began:.1f}"
-    said = ", ".join(f"{what} {count}" for what, count in seen.items())
+    observations: dict[str, object] = {}
+    started = time.monotonic()
+    yield observations
+    observations["seconds"] = f"{time.monotonic() - started:.1f}"
+    line = ", ".join(f"{label} {value}" for label, value in observations.items())
     name = request.node.name.removeprefix("test_").replace("_", " ")
-    request.config.stash[_LINES].append(f"  {name}: {said} (FAULT_SEED={SEED})")
+    request.config.stash[_LINES].append(f"  {name}: {line} (FAULT_SEED={SEED})")
 
 
 @pytest.fixture
-async def stage(
+async def make_harness(
     seed: str, report: dict[str, object], kafka: Broker, database_url: str, tmp_path: Path
-) -> AsyncIterator[Stager]:
-    """Factory of scenes, with the fault's own jobs and database if any."""
+) -> AsyncIterator[HarnessFactory]:
+    """Factory of harnesses, optionally with additional jobs or another database."""
     async with AsyncExitStack() as stack:
 
-        async def make(url: str = database_url, **more: str) -> Scene:
-            scene = await stack.enter_async_context(staged(seed, url, kafka, tmp_path, **more))
-            scene.seen = report
-            return scene
+        async def make(url: str = database_url, **more: str) -> Harness:
+            harness = await stack.enter_async_context(
+                open_harness(seed, url, kafka, tmp_path, **more)
+            )
+            harness.observations = report
+            return harness
 
         yield make
 
 
 @pytest.fixture
-async def scene(stage: Stager) -> Scene:
-    """A scene for faults without special needs."""
-    return await stage()
+async def harness(make_harness: HarnessFactory) -> Harness:
+    """A harness with the default jobs and database."""
+    return await make_harness()

@@ -1,7 +1,8 @@
 """Produced scopes = invalidated scopes.
 
-Every message's scope is covered by one invalidation with the message's stream position, no position
-is recorded twice, and no other scope is invalidated. Unreadable messages are dead letters.
+The scope of every message is covered by exactly one invalidation with the message's stream
+position, no position is recorded twice, and no other scope is invalidated. Unreadable messages are
+dead letters.
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,8 +16,8 @@ from typing import Any
 import msgspec
 import psycopg
 
-from tests.faults.ledger import Produced
-from tests.faults.orders import SPACE
+from tests.faults.producer import ProducedMessage
+from tests.faults.workload import SPACE
 
 _ROWS = """
 SELECT i.source_event, i.partition_key, i.columns, i.reason
@@ -36,10 +37,10 @@ class Kind:
 
 
 @dataclass
-class Fact:
-    """Rows of one insertion, the `witness`: partitions, and the positions in one stream."""
+class RecordedInvalidation:
+    """Rows with the same `evidence`: the partitions, and the range of positions in one stream."""
 
-    witness: bytes
+    evidence: bytes
     stream: str
     kind: Kind
     first: int
@@ -48,93 +49,105 @@ class Fact:
     partitions: set[str] = field(default_factory=set)
 
 
-def assert_as_produced(
-    conn: psycopg.Connection[Any], log: Sequence[Produced], lost: Iterable[str] = ()
+def assert_matches_produced(
+    conn: psycopg.Connection[Any], log: Sequence[ProducedMessage], lost: Iterable[str] = ()
 ) -> int:
-    """Compare the ledger with the log; `lost` are positions of dead letters for deleted messages.
+    """Compare invalidations with the log; `lost` are dead letters' positions of deleted messages.
 
     Returns the number of invalidations.
     """
-    facts = _facts(conn)
-    told = [each for each in log if each.scope is not None]
-    _assert_no_place_is_told_twice(facts)
-    _assert_all_is_covered(facts, told)
-    _assert_nothing_else(facts, told)
-    counted = sum(each.count for each in facts)
-    assert counted == len(told), f"{counted} events are counted, {len(told)} were produced"
+    invalidations = _recorded_invalidations(conn)
+    expected = [message for message in log if message.scope is not None]
+    _assert_no_position_is_recorded_twice(invalidations)
+    _assert_every_message_is_covered(invalidations, expected)
+    _assert_nothing_else_is_invalidated(invalidations, expected)
+    recorded = sum(invalidation.count for invalidation in invalidations)
+    assert recorded == len(expected), f"{recorded} events recorded, {len(expected)} produced"
     _assert_dead_letters(conn, log, lost)
-    return len(facts)
+    return len(invalidations)
 
 
-def _facts(conn: psycopg.Connection[Any]) -> list[Fact]:
-    found: dict[tuple[bytes, str], Fact] = {}
-    for witness, text, columns, reason in conn.execute(_ROWS.encode()):
+def _recorded_invalidations(conn: psycopg.Connection[Any]) -> list[RecordedInvalidation]:
+    by_name: dict[tuple[bytes, str], RecordedInvalidation] = {}
+    for evidence, text, columns, reason in conn.execute(_ROWS.encode()):
         kind = Kind(None if columns is None else frozenset(columns), reason)
-        name = msgspec.json.encode([witness, columns, reason])
-        for stream, place in _places(witness).items():
-            bounds = int(place["first"]), int(place["last"])
-            fact = Fact(name, stream, kind, *bounds, place["count"])
-            fact = found.setdefault((name, stream), fact)
-            fact.partitions.update(SPACE.keys(SPACE.parse(text)))
-    return sorted(found.values(), key=attrgetter("first"))
+        name = msgspec.json.encode([evidence, columns, reason])
+        for stream, position in _positions_by_stream(evidence).items():
+            bounds = int(position["first"]), int(position["last"])
+            invalidation = RecordedInvalidation(name, stream, kind, *bounds, position["count"])
+            invalidation = by_name.setdefault((name, stream), invalidation)
+            invalidation.partitions.update(SPACE.keys(SPACE.parse(text)))
+    return sorted(by_name.values(), key=attrgetter("first"))
 
 
-def _places(witness: dict[str, Any]) -> dict[str, Any]:
-    return witness.get("streams") or {witness["stream"]: witness}
+def _positions_by_stream(evidence: dict[str, Any]) -> dict[str, Any]:
+    return evidence.get("streams") or {evidence["stream"]: evidence}
 
 
-def _by_kind(facts: Iterable[Fact]) -> dict[tuple[str, Kind], list[Fact]]:
-    found = defaultdict(list)
-    for each in facts:
-        found[each.stream, each.kind].append(each)
-    return found
+def _by_kind(
+    invalidations: Iterable[RecordedInvalidation],
+) -> dict[tuple[str, Kind], list[RecordedInvalidation]]:
+    by_kind = defaultdict(list)
+    for invalidation in invalidations:
+        by_kind[invalidation.stream, invalidation.kind].append(invalidation)
+    return by_kind
 
 
-def _assert_no_place_is_told_twice(facts: Sequence[Fact]) -> None:
-    for same in _by_kind(facts).values():
-        for before, after in pairwise(same):
-            assert before.last < after.first, f"told twice: {before} and {after}"
+def _assert_no_position_is_recorded_twice(invalidations: Sequence[RecordedInvalidation]) -> None:
+    for group in _by_kind(invalidations).values():
+        for before, after in pairwise(group):
+            assert before.last < after.first, f"recorded twice: {before} and {after}"
 
 
-def _assert_all_is_covered(facts: Sequence[Fact], told: Iterable[Produced]) -> None:
-    by_kind = _by_kind(facts)
-    firsts = {key: [each.first for each in same] for key, same in by_kind.items()}
-    for each in told:
-        assert each.scope is not None
-        kinds = {Kind(columns, each.scope.reason) for columns in (each.scope.columns, None)}
-        found = []
-        for key in ((each.stream, kind) for kind in kinds):
-            at = bisect_right(firsts.get(key, ()), each.offset) - 1
-            if at >= 0 and by_kind[key][at].last >= each.offset:
-                found.append(by_kind[key][at])
-        for partition in each.scope.partitions:
-            covering = [fact for fact in found if partition in fact.partitions]
-            assert len(covering) == 1, f"{partition} of {each} is covered by {covering}"
+def _assert_every_message_is_covered(
+    invalidations: Sequence[RecordedInvalidation], messages: Iterable[ProducedMessage]
+) -> None:
+    by_kind = _by_kind(invalidations)
+    firsts = {key: [item.first for item in group] for key, group in by_kind.items()}
+    for message in messages:
+        assert message.scope is not None
+        scope = message.scope
+        kinds = {Kind(columns, scope.reason) for columns in (scope.columns, None)}
+        candidates = []
+        for key in ((message.stream, kind) for kind in kinds):
+            index = bisect_right(firsts.get(key, ()), message.offset) - 1
+            if index >= 0 and by_kind[key][index].last >= message.offset:
+                candidates.append(by_kind[key][index])
+        for partition in scope.partitions:
+            covering = [candidate for candidate in candidates if partition in candidate.partitions]
+            assert len(covering) == 1, f"{partition} of {message} is covered by {covering}"
 
 
-def _assert_nothing_else(facts: Iterable[Fact], told: Iterable[Produced]) -> None:
+def _assert_nothing_else_is_invalidated(
+    invalidations: Iterable[RecordedInvalidation], messages: Iterable[ProducedMessage]
+) -> None:
     by_stream = defaultdict(list)
-    for each in told:
-        by_stream[each.stream].append(each)
-    offsets = {stream: [each.offset for each in those] for stream, those in by_stream.items()}
-    uninvited: dict[bytes, set[str]] = {}
-    for fact in facts:
-        there = offsets.get(fact.stream, [])
-        among = slice(bisect_left(there, fact.first), bisect_right(there, fact.last))
-        left = uninvited.setdefault(fact.witness, set(fact.partitions))
-        left -= _said(fact.kind, by_stream[fact.stream][among])
-    assert not any(uninvited.values()), f"nobody produced {[*filter(None, uninvited.values())]}"
+    for message in messages:
+        by_stream[message.stream].append(message)
+    offsets = {stream: [item.offset for item in items] for stream, items in by_stream.items()}
+    not_produced: dict[bytes, set[str]] = {}
+    for invalidation in invalidations:
+        stream_offsets = offsets.get(invalidation.stream, [])
+        in_range = slice(
+            bisect_left(stream_offsets, invalidation.first),
+            bisect_right(stream_offsets, invalidation.last),
+        )
+        remaining = not_produced.setdefault(invalidation.evidence, set(invalidation.partitions))
+        remaining -= _produced_partitions(
+            invalidation.kind, by_stream[invalidation.stream][in_range]
+        )
+    assert not any(not_produced.values()), f"not produced: {[*filter(None, not_produced.values())]}"
 
 
-def _said(kind: Kind, produced: Iterable[Produced]) -> set[str]:
+def _produced_partitions(kind: Kind, produced: Iterable[ProducedMessage]) -> set[str]:
     """The partitions of produced messages of this kind."""
-    scopes = (each.scope for each in produced if each.scope)
-    return set().union(*(each.partitions for each in scopes if Kind(*each[1:]) == kind))
+    scopes = (message.scope for message in produced if message.scope)
+    return set().union(*(scope.partitions for scope in scopes if Kind(*scope[1:]) == kind))
 
 
 def _assert_dead_letters(
-    conn: psycopg.Connection[Any], log: Iterable[Produced], lost: Iterable[str]
+    conn: psycopg.Connection[Any], log: Iterable[ProducedMessage], lost: Iterable[str]
 ) -> None:
-    expected = [f"{each.stream} {each.offset}" for each in log if each.is_poison]
-    found = [f"{stream} {position}" for stream, position in conn.execute(_LETTERS)]
-    assert sorted(found) == sorted([*expected, *lost])
+    expected = [f"{message.stream} {message.offset}" for message in log if message.is_poison]
+    actual = [f"{stream} {position}" for stream, position in conn.execute(_LETTERS)]
+    assert sorted(actual) == sorted([*expected, *lost])

@@ -1,4 +1,4 @@
-"""Connections to Postgres are closed, go silent, are held open, or pass through a pooler.
+"""Connections to Postgres are closed, fall silent, are held open, or pass through a pooler.
 
 A NOTIFY queue filled by another listener is covered by
 tests/integration/consumers/postgres/test_full_queue.py.
@@ -19,8 +19,8 @@ from engine.embedded.broker import free_port
 from engine.embedded.child_process import ChildProcess
 from engine.embedded.drop_privileges import drop_privileges
 from engine.store.database import Database
-from tests.faults.conftest import Stager
-from tests.faults.scene import SERVICES, Scene, only_at_length, rounds
+from tests.faults.conftest import HarnessFactory
+from tests.faults.harness import SERVICES, Harness, long_run_only, rounds
 from tests.support.proxy import proxy_to
 from tests.support.shop import POSTGRES
 from tests.support.worlds import World, job, source
@@ -29,57 +29,57 @@ _LISTENERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND query ILIKE 'LISTEN%' AND pid <> pg_backend_pid()
 """
-_EVERYBODY = """
+_ALL_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 
 
-@only_at_length
-async def test_listeners_that_the_server_ends(stage: Stager) -> None:
-    scene = await stage(source=POSTGRES)
-    scene.services.start(*SERVICES)
-    scene.change_the_table(10)
-    await scene.assert_table_right()
+@long_run_only
+async def test_listeners_are_terminated(make_harness: HarnessFactory) -> None:
+    harness = await make_harness(source=POSTGRES)
+    harness.services.start(*SERVICES)
+    harness.change_captured_table(10)
+    await harness.assert_captured_table_consistent()
     for _ in range(rounds(4)):
-        scene.change_the_table(10)
-        await asyncio.sleep(scene.dice.uniform(0, 1))  # a random moment
-        scene.count("listeners ended", len(scene.rows(_LISTENERS)))
-    await scene.assert_table_right()
+        harness.change_captured_table(10)
+        await asyncio.sleep(harness.rng.uniform(0, 1))  # a random moment
+        harness.count("listeners ended", len(harness.rows(_LISTENERS)))
+    await harness.assert_captured_table_consistent()
 
 
-@only_at_length
-async def test_every_session_is_ended(scene: Scene) -> None:
-    scene.services.start(*SERVICES)
-    await scene.produce(10)
-    await scene.come_to_rest()
+@long_run_only
+async def test_all_sessions_are_terminated(harness: Harness) -> None:
+    harness.services.start(*SERVICES)
+    await harness.produce(10)
+    await harness.wait_until_idle()
     for _ in range(rounds(4)):
-        await scene.produce(scene.dice.randrange(1, 300))
-        await asyncio.sleep(scene.dice.uniform(0, 1))  # a random moment
-        scene.count("sessions ended", len(scene.rows(_EVERYBODY)))
-    await scene.assert_right()
+        await harness.produce(harness.rng.randrange(1, 300))
+        await asyncio.sleep(harness.rng.uniform(0, 1))  # a random moment
+        harness.count("sessions ended", len(harness.rows(_ALL_SESSIONS)))
+    await harness.assert_consistent()
 
 
-@only_at_length
-async def test_a_listener_behind_a_network_that_goes_silent(
-    stage: Stager, database_url: str
+@long_run_only
+async def test_listener_behind_a_silent_network(
+    make_harness: HarnessFactory, database_url: str
 ) -> None:
     async with proxy_to(database_url) as proxy:
-        scene = await stage(source=POSTGRES)
-        scene.services.start("engine", "worker")
-        scene.services.start(
+        harness = await make_harness(source=POSTGRES)
+        harness.services.start("engine", "worker")
+        harness.services.start(
             "consume", KNOCKON_SOURCE_URL=proxy.url, KNOCKON_SOURCE_HEARTBEAT_SECONDS="1"
         )
         for _ in range(rounds(2)):
-            scene.change_the_table(10)
-            await scene.assert_table_right()
+            harness.change_captured_table(10)
+            await harness.assert_captured_table_consistent()
             proxy.go_dead()
-            scene.count("times silent")
-            scene.change_the_table(10)
-            await scene.assert_table_right()
+            harness.count("times silent")
+            harness.change_captured_table(10)
+            await harness.assert_captured_table_consistent()
 
 
-async def test_a_snapshot_that_is_held_through_thousands_of_claims(
+async def test_snapshot_is_held_during_thousands_of_claims(
     database_url: str, report: dict[str, object]
 ) -> None:
     tasks = rounds(500)
@@ -89,23 +89,23 @@ async def test_a_snapshot_that_is_held_through_thousands_of_claims(
             database, source("numbers", bounds), job("made", "numbers", partitioning=bounds)
         )
         report["claims"] = 2 * tasks
-        report["a second"] = await claims_a_second(world, tasks)
+        report["a second"] = await claims_per_second(world, tasks)
         async with database.transaction() as snapshot:
             await snapshot.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             await snapshot.execute("SELECT count(*) FROM tasks")
-            report["a second under the snapshot"] = await claims_a_second(world, tasks)
+            report["a second under the snapshot"] = await claims_per_second(world, tasks)
 
 
-async def claims_a_second(world: World, tasks: int) -> str:
+async def claims_per_second(world: World, tasks: int) -> str:
     """Rebuild all partitions, each once, and return the rate."""
     await world.changed("numbers", f"0-0..{tasks - 1}-{tasks - 1}")
-    began, made = time.monotonic(), []
+    started, completed = time.monotonic(), []
     while leases := await world.claim(limit=20):
         for lease in leases:
-            made += lease.partitions
+            completed += lease.partitions
             await world.finish(lease)
-    assert sorted(made) == sorted(f"{n}-{n}" for n in range(tasks))
-    return f"{tasks / (time.monotonic() - began):.0f}"
+    assert sorted(completed) == sorted(f"{n}-{n}" for n in range(tasks))
+    return f"{tasks / (time.monotonic() - started):.0f}"
 
 
 _POOLER = """
@@ -134,11 +134,11 @@ async def pooler(url: str, directory: Path) -> AsyncIterator[str]:
         "pgbouncer", path="/usr/sbin:/usr/local/sbin:" + shutil.os.environ["PATH"]
     )
     if program is None:
-        pytest.skip("no PgBouncer here: install it")
-    there, port = conninfo_to_dict(url), free_port()
+        pytest.skip("install PgBouncer")
+    server, port = conninfo_to_dict(url), free_port()
     file = directory / "pgbouncer.ini"
-    told = {"host": there["host"], "port": there.get("port", 5432), "listen_port": port}
-    file.write_text(_POOLER.format(**told))
+    settings = {"host": server["host"], "port": server.get("port", 5432), "listen_port": port}
+    file.write_text(_POOLER.format(**settings))
     child = ChildProcess(
         drop_privileges([program, str(file)]), stop_signal="TERM", log=directory / "pooler.log"
     )
@@ -151,13 +151,13 @@ async def pooler(url: str, directory: Path) -> AsyncIterator[str]:
         child.stop(10)
 
 
-@only_at_length
-async def test_a_pooler_in_transaction_mode(
-    stage: Stager, database_url: str, tmp_path: Path
+@long_run_only
+async def test_pooler_in_transaction_mode(
+    make_harness: HarnessFactory, database_url: str, tmp_path: Path
 ) -> None:
     async with pooler(database_url, tmp_path) as url:
-        scene = await stage()
-        scene.services.start(*SERVICES, KNOCKON_DATABASE_URL=url)
-        await scene.produce(20)
-        await scene.assert_right()
-        scene.services.drain()
+        harness = await make_harness()
+        harness.services.start(*SERVICES, KNOCKON_DATABASE_URL=url)
+        await harness.produce(20)
+        await harness.assert_consistent()
+        harness.services.drain()

@@ -1,12 +1,12 @@
-"""Engines, workers and consumers die, freeze and multiply."""
+"""Engines, workers and consumers are killed, frozen and multiplied."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Stager
-from tests.faults.scene import SERVICES, WAITING, Scene, only_at_length, rounds
+from tests.faults.conftest import HarnessFactory
+from tests.faults.harness import LOCK_WAITERS, SERVICES, Harness, long_run_only, rounds
 
 _SHELL = """
   - name: shell
@@ -15,13 +15,13 @@ _SHELL = """
     inputs: [orders]
     outputs: [{{dataset: shell, partitioning: regional}}]
     config: {{command: '{command}'}}
-  - name: behind
+  - name: downstream
     operator: shell
     inputs: [shell]
-    outputs: [{{dataset: behind, partitioning: regional}}]
+    outputs: [{{dataset: downstream, partitioning: regional}}]
     config: {{command: 'true'}}
 """
-_SHORT = """
+_SHORT_SESSION = """
 from psycopg import sql
 from engine.store import database
 database._SESSION = sql.SQL(database._SESSION.as_string(None).replace("1min", "3s"))
@@ -34,110 +34,127 @@ def shell(command: str, max_attempts: int = 1000) -> str:
     return _SHELL.format(command=command, max_attempts=max_attempts)
 
 
-async def test_kills_of_any_process_at_any_moment(scene: Scene) -> None:
-    scene.services.start(*SERVICES)
+async def test_random_processes_are_killed(harness: Harness) -> None:
+    harness.services.start(*SERVICES)
     for _ in range(rounds(6)):
-        await scene.produce(scene.dice.randrange(1, 300))
-        await asyncio.sleep(scene.dice.uniform(0, 1))  # a random moment
-        victim = scene.dice.choice(SERVICES)
-        scene.services.restart(victim)
-        scene.count(f"kills of {victim}")
-    await scene.assert_right()
+        await harness.produce(harness.rng.randrange(1, 300))
+        await asyncio.sleep(harness.rng.uniform(0, 1))  # a random moment
+        victim = harness.rng.choice(SERVICES)
+        harness.services.restart(victim)
+        harness.count(f"kills of {victim}")
+    await harness.assert_consistent()
 
 
-async def test_a_worker_that_was_frozen_past_its_lease_is_refused(
-    stage: Stager, tmp_path: Path
+async def test_worker_frozen_past_its_lease_is_refused(
+    make_harness: HarnessFactory, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    waits = f"[ $KNOCKON_ATTEMPT -gt 1 ] || while [ ! -e {gate} ]; do sleep 0.05; done"
-    scene = await stage(more_jobs=shell(waits))
-    scene.services.start(*SERVICES, patch=_SHORT)
-    await scene.produce(1)
-    await scene.until(lambda: scene.one(f"SELECT count(*) = 1 {_OF_JOB} AND status = 'running'"))
-    holder = scene.one(f"SELECT worker_id {_OF_JOB}")
-    scene.services.freeze("worker")
-    scene.services.start("worker-2")
-    await scene.assert_right()
+    command = f"[ $KNOCKON_ATTEMPT -gt 1 ] || while [ ! -e {gate} ]; do sleep 0.05; done"
+    harness = await make_harness(more_jobs=shell(command))
+    harness.services.start(*SERVICES, patch=_SHORT_SESSION)
+    await harness.produce(1)
+    await harness.until(
+        lambda: harness.scalar(f"SELECT count(*) = 1 {_OF_JOB} AND status = 'running'")
+    )
+    holder = harness.scalar(f"SELECT worker_id {_OF_JOB}")
+    harness.services.freeze("worker")
+    harness.services.start("worker-2")
+    await harness.assert_consistent()
     gate.touch()
-    scene.services.thaw("worker")
-    await scene.until(lambda: scene.services.logged("worker", "task lost"))
-    [(attempts, status, done_by)] = scene.rows(f"SELECT attempts, status, worker_id {_OF_JOB}")
+    harness.services.thaw("worker")
+    await harness.until(lambda: harness.services.logged("worker", "task lost"))
+    [(attempts, status, done_by)] = harness.rows(f"SELECT attempts, status, worker_id {_OF_JOB}")
     assert (attempts, status) == (2, "succeeded")
     assert done_by != holder
-    await scene.assert_right()
-    scene.seen |= {"attempts": attempts, "late completions refused": 1}
+    await harness.assert_consistent()
+    harness.observations |= {"attempts": attempts, "late completions refused": 1}
 
 
-@only_at_length
+@long_run_only
 @pytest.mark.parametrize(
     ("name", "table"),
     [("consume", "data_invalidations"), ("engine", "plans"), ("worker", "made.by_region")],
 )
-async def test_frozen_within_a_transaction(scene: Scene, name: str, table: str) -> None:
-    """Other processes continue while the process stays frozen; 3 seconds stand for a minute."""
-    scene.services.start(*SERVICES, patch=_SHORT)
-    await scene.produce(50)
-    await scene.come_to_rest()
-    with scene.connect() as holding, holding.transaction():
+async def test_process_is_frozen_within_a_transaction(
+    harness: Harness, name: str, table: str
+) -> None:
+    """Other processes continue while one is frozen; the minute is shortened to 3 seconds."""
+    harness.services.start(*SERVICES, patch=_SHORT_SESSION)
+    await harness.produce(50)
+    await harness.wait_until_idle()
+    with harness.connect() as holding, holding.transaction():
         holding.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE".encode())
-        await scene.produce(50)
-        await scene.until(lambda: scene.one(WAITING) > 0)
-        scene.services.freeze(name)
-    scene.services.start(f"{name}-2", patch=_SHORT)
-    await scene.assert_right()
-    scene.services.thaw(name)
-    await scene.produce(50)
-    await scene.assert_right()
-    scene.seen["frozen"] = name
+        await harness.produce(50)
+        await harness.until(lambda: harness.scalar(LOCK_WAITERS) > 0)
+        harness.services.freeze(name)
+    harness.services.start(f"{name}-2", patch=_SHORT_SESSION)
+    await harness.assert_consistent()
+    harness.services.thaw(name)
+    await harness.produce(50)
+    await harness.assert_consistent()
+    harness.observations["frozen"] = name
 
 
-@only_at_length
-async def test_many_workers_never_run_one_task_twice(stage: Stager, tmp_path: Path) -> None:
+@long_run_only
+async def test_competing_workers_run_each_task_once(
+    make_harness: HarnessFactory, tmp_path: Path
+) -> None:
     runs = tmp_path / "runs"
-    said = f"echo $KNOCKON_TASK_ID begin >> {runs}; sleep 0.02; echo $KNOCKON_TASK_ID end >> {runs}"
-    scene = await stage(more_jobs=shell(said))
-    scene.services.start("engine", "consume", "worker", "worker-2", "worker-3")
+    command = (
+        f"echo $KNOCKON_TASK_ID begin >> {runs}; sleep 0.02; echo $KNOCKON_TASK_ID end >> {runs}"
+    )
+    harness = await make_harness(more_jobs=shell(command))
+    harness.services.start("engine", "consume", "worker", "worker-2", "worker-3")
     for _ in range(rounds(2)):
-        await scene.produce(200)
-    await scene.assert_right()
+        await harness.produce(200)
+    await harness.assert_consistent()
     lines = runs.read_text().split("\n")[:-1]
-    done = scene.rows(f"SELECT t.id::text {_OF_JOB} AND status = 'succeeded'")
+    done = harness.rows(f"SELECT t.id::text {_OF_JOB} AND status = 'succeeded'")
     assert sorted(lines) == sorted(
         f"{task} {edge}" for (task,) in done for edge in ("begin", "end")
     )
-    scene.seen |= {"workers": 3, "tasks": len(done), "runs": len(lines) // 2}
+    harness.observations |= {"workers": 3, "tasks": len(done), "runs": len(lines) // 2}
 
 
-@only_at_length
-async def test_engines_beside_each_other_plan_each_fact_once(scene: Scene) -> None:
+@long_run_only
+async def test_competing_engines_plan_each_invalidation_once(harness: Harness) -> None:
     engines = ("engine", "engine-2", "engine-3")
-    scene.services.start("worker", "consume", *engines)
+    harness.services.start("worker", "consume", *engines)
     for _ in range(rounds(4)):
-        await scene.produce(scene.dice.randrange(1, 200))
-        scene.services.restart(scene.dice.choice(engines))
-        scene.count("kills of engines")
-    await scene.assert_right()
-    planned = scene.rows("SELECT fact FROM plans, unnest(invalidation_ids) AS fact")
-    facts = scene.rows("SELECT id FROM data_invalidations")
-    assert sorted(planned) == sorted(facts)
-    scene.seen |= {"engines": len(engines), "plans": scene.one("SELECT count(*) FROM plans")}
+        await harness.produce(harness.rng.randrange(1, 200))
+        harness.services.restart(harness.rng.choice(engines))
+        harness.count("kills of engines")
+    await harness.assert_consistent()
+    planned = harness.rows(
+        "SELECT invalidation_id FROM plans, unnest(invalidation_ids) AS invalidation_id"
+    )
+    invalidations = harness.rows("SELECT id FROM data_invalidations")
+    assert sorted(planned) == sorted(invalidations)
+    harness.observations |= {
+        "engines": len(engines),
+        "plans": harness.scalar("SELECT count(*) FROM plans"),
+    }
 
 
-@only_at_length
-async def test_a_job_that_failed_for_good_is_requeued_by_hand(
-    stage: Stager, tmp_path: Path
+@long_run_only
+async def test_permanently_failed_job_is_retried_by_hand(
+    make_harness: HarnessFactory, tmp_path: Path
 ) -> None:
-    mended = tmp_path / "mended"
-    scene = await stage(more_jobs=shell(f"test -e {mended}", max_attempts=2))
-    scene.services.start(*SERVICES)
-    await scene.produce(1)
-    await scene.until(lambda: scene.one(f"SELECT count(*) = 1 {_OF_JOB} AND status = 'failed'"))
-    [(task, attempts)] = scene.rows(f"SELECT t.id::text, attempts {_OF_JOB}")
-    waiting = "SELECT count(*) FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'behind'"
+    fixed = tmp_path / "fixed"
+    harness = await make_harness(more_jobs=shell(f"test -e {fixed}", max_attempts=2))
+    harness.services.start(*SERVICES)
+    await harness.produce(1)
+    await harness.until(
+        lambda: harness.scalar(f"SELECT count(*) = 1 {_OF_JOB} AND status = 'failed'")
+    )
+    [(task, attempts)] = harness.rows(f"SELECT t.id::text, attempts {_OF_JOB}")
+    downstream = (
+        "SELECT count(*) FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'downstream'"
+    )
     assert attempts == 2
-    assert scene.one(f"{waiting} AND status = 'blocked'") == 1
-    mended.touch()
-    scene.services.call("tasks", "retry", task)
-    await scene.assert_right()
-    assert scene.one(f"{waiting} AND status = 'succeeded'") == 1
-    scene.seen |= {"failed attempts": attempts, "requeued by hand": 1}
+    assert harness.scalar(f"{downstream} AND status = 'blocked'") == 1
+    fixed.touch()
+    harness.services.call("tasks", "retry", task)
+    await harness.assert_consistent()
+    assert harness.scalar(f"{downstream} AND status = 'succeeded'") == 1
+    harness.observations |= {"failed attempts": attempts, "requeued by hand": 1}

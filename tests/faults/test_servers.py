@@ -1,4 +1,4 @@
-"""Postgres and Kafka are killed with all of their processes; Postgres runs out of disk."""
+"""All processes of Postgres and Kafka are killed; the disk under Postgres is full."""
 
 import asyncio
 import os
@@ -10,17 +10,17 @@ import pytest
 
 from engine.embedded.postgres import EmbeddedPostgres, copy_template
 from engine.store.migrate import migrate
-from tests.faults.conftest import Stager
-from tests.faults.scene import SERVICES, Scene, only_at_length, rounds
+from tests.faults.conftest import HarnessFactory
+from tests.faults.harness import SERVICES, Harness, long_run_only, rounds
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.killing import kill_postgres
 
 _MEGABYTES = 400
-_EVERY_LINE = """
+_LOG_REPEATED_LINES = """
 from engine.log_repeats import HoldBackRepeats
 HoldBackRepeats.filter = lambda self, record: True
 """
-"""Complaints are counted, and repeated lines are otherwise suppressed for minutes."""
+"""The test counts errors in the log, which otherwise suppresses repeated lines for minutes."""
 
 
 @pytest.fixture
@@ -31,23 +31,23 @@ def postgres(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[EmbeddedPo
         yield server
 
 
-async def test_kills_of_postgres_and_kafka(
-    stage: Stager, postgres: EmbeddedPostgres, kafka: ApacheKafka
+async def test_postgres_and_kafka_are_killed(
+    make_harness: HarnessFactory, postgres: EmbeddedPostgres, kafka: ApacheKafka
 ) -> None:
     await migrate(postgres.url, grants_named_tables=True)
-    scene = await stage(url=postgres.url)
-    scene.services.start(*SERVICES)
+    harness = await make_harness(url=postgres.url)
+    harness.services.start(*SERVICES)
     for _ in range(rounds(2)):
-        sending = asyncio.create_task(scene.produce(scene.dice.randrange(100, 1000)))
-        await asyncio.sleep(scene.dice.uniform(0, 2))  # a random moment
-        scene.count("processes of Postgres killed", kill_postgres(postgres))
+        sending = asyncio.create_task(harness.produce(harness.rng.randrange(100, 1000)))
+        await asyncio.sleep(harness.rng.uniform(0, 2))  # a random moment
+        harness.count("processes of Postgres killed", kill_postgres(postgres))
         await asyncio.to_thread(postgres.start)
-        await asyncio.sleep(scene.dice.uniform(0, 1))
+        await asyncio.sleep(harness.rng.uniform(0, 1))
         await asyncio.to_thread(kafka.kill)
-        scene.count("kills of Kafka")
+        harness.count("kills of Kafka")
         await asyncio.to_thread(kafka.start)
         await sending
-    await scene.assert_right()
+    await harness.assert_consistent()
 
 
 @pytest.fixture
@@ -63,38 +63,38 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-@only_at_length
-async def test_a_disk_full_under_postgres(
-    stage: Stager, small_disk: Path, pytestconfig: pytest.Config
+@long_run_only
+async def test_disk_is_full_under_postgres(
+    make_harness: HarnessFactory, small_disk: Path, pytestconfig: pytest.Config
 ) -> None:
     copy_template(pytestconfig.cache.mkdir("postgres"), small_disk / "postgres")
     with EmbeddedPostgres(small_disk / "postgres", durable=True) as server:
         await migrate(server.url, grants_named_tables=True)
-        scene = await stage(url=server.url)
-        scene.services.start(*SERVICES, patch=_EVERY_LINE)
+        harness = await make_harness(url=server.url)
+        harness.services.start(*SERVICES, patch=_LOG_REPEATED_LINES)
         for _ in range(rounds(1)):
-            await scene.produce(200)
-            await fill_up(scene, small_disk / "ballast", server)
-        await scene.assert_right()
-        scene.services.drain()
+            await harness.produce(200)
+            await fill_disk(harness, small_disk / "ballast", server)
+        await harness.assert_consistent()
+        harness.services.drain()
 
 
-async def fill_up(scene: Scene, ballast: Path, server: EmbeddedPostgres) -> None:
+async def fill_disk(harness: Harness, ballast: Path, server: EmbeddedPostgres) -> None:
     """Fill the disk, continue until Postgres reports errors or crashes, and free the space."""
-    messages = scene.orders.change(2000)
-    await scene.until(scene.saved)
-    before = complaints(scene)
+    messages = harness.workload.change(2000)
+    await harness.until(harness.saved)
+    before = disk_full_errors(harness)
     write_until_full(ballast)
-    await scene.producer.send(messages)
-    await scene.until(lambda: complaints(scene) > before + 5 or server_has_ended(server))
+    await harness.producer.send(messages)
+    await harness.until(lambda: disk_full_errors(harness) > before + 5 or server_has_ended(server))
     os.unlink(ballast)
     if server_has_ended(server):
-        scene.count("crashes of Postgres")
+        harness.count("crashes of Postgres")
         await asyncio.to_thread(server.stop)
         await asyncio.to_thread(server.start)
-    scene.count("times full")
-    scene.count("messages", len(messages))
-    scene.seen["complaints of Postgres"] = complaints(scene)
+    harness.count("times full")
+    harness.count("messages", len(messages))
+    harness.observations["errors of Postgres"] = disk_full_errors(harness)
 
 
 def write_until_full(file: Path) -> None:
@@ -102,9 +102,9 @@ def write_until_full(file: Path) -> None:
     assert subprocess.run(fill, capture_output=True, check=False).returncode != 0
 
 
-def complaints(scene: Scene) -> int:
-    """Errors in the logs of the services, because the server's log is on the full disk."""
-    logs = (scene.services.log_of(name).read_text(errors="replace") for name in SERVICES)
+def disk_full_errors(harness: Harness) -> int:
+    """Number of errors in the services' logs, because the server's log is on the full disk."""
+    logs = (harness.services.log_of(name).read_text(errors="replace") for name in SERVICES)
     return sum(log.count("No space left on device") for log in logs)
 
 

@@ -7,71 +7,70 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from tests.faults.ledger import Producer, producing
-from tests.faults.orders import Message, poison
-from tests.faults.scene import (
+from tests.faults.harness import (
     EVENTS,
+    LOCK_WAITERS,
     PARTITIONS,
     POSITIONS,
     SERVICES,
-    WAITING,
-    Scene,
-    only_at_length,
+    Harness,
+    long_run_only,
     rounds,
 )
+from tests.faults.producer import Producer, producing
+from tests.faults.workload import Message, poison
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.kafka import delete_topic
 
 _GROUP = "knockon.default"
-_RAISING = """
+_RAISE_ONCE = """
 from consumers.kafka.membership import Membership
 taken, {method}s = Membership.{method}, 0
 def raising(self, partitions):
     global {method}s
     {method}s += 1
     if {method}s <= 1:
-        raise RuntimeError("a callback of ours")
+        raise RuntimeError("an error in a callback")
     taken(self, partitions)
 Membership.{method} = raising
 """
 
 
-@only_at_length
-async def test_a_kill_between_the_two_commits_tells_nothing_twice(
-    scene: Scene, kafka: ApacheKafka
+@long_run_only
+async def test_kill_between_the_two_commits_ingests_nothing_twice(
+    harness: Harness, kafka: ApacheKafka
 ) -> None:
-    scene.services.start(*SERVICES)
-    await scene.produce(50)
-    await scene.come_to_rest()
+    harness.services.start(*SERVICES)
+    await harness.produce(50)
+    await harness.wait_until_idle()
     for _ in range(rounds(1)):
-        await die_between_commits(scene, kafka)
-        scene.services.start("consume")
-        await scene.assert_right()
+        await die_between_commits(harness, kafka)
+        harness.services.start("consume")
+        await harness.assert_consistent()
 
 
-async def die_between_commits(scene: Scene, kafka: ApacheKafka) -> None:
+async def die_between_commits(harness: Harness, kafka: ApacheKafka) -> None:
     """Commit to the database only: the broker does not respond until the consumer is dead."""
-    with scene.connect() as holding, holding.transaction():
+    with harness.connect() as holding, holding.transaction():
         holding.execute("LOCK TABLE consumer_positions IN EXCLUSIVE MODE")
-        await scene.produce(50)
-        await scene.until(lambda: scene.one(WAITING) > 0)
-        before = stored(scene)
+        await harness.produce(50)
+        await harness.until(lambda: harness.scalar(LOCK_WAITERS) > 0)
+        before = stored(harness)
         kafka.freeze()
-    await scene.until(lambda: stored(scene) != before)
-    scene.services.kill("consume")
+    await harness.until(lambda: stored(harness) != before)
+    harness.services.kill("consume")
     await asyncio.to_thread(kafka.kill)  # with the commit in its socket buffer
     await asyncio.to_thread(kafka.start)
-    told = await committed(kafka)
-    behind = [
-        stream for stream, position in stored(scene).items() if told.get(stream, 0) < position
-    ]
-    assert behind
-    scene.count("kills")
-    scene.count("partitions whose commit the broker missed", len(behind))
+    at_broker = await committed(kafka)
+    positions = stored(harness).items()
+    missed = [stream for stream, position in positions if at_broker.get(stream, 0) < position]
+    assert missed
+    harness.count("kills")
+    harness.count("partitions whose commit the broker missed", len(missed))
 
 
-def stored(scene: Scene) -> dict[str, int]:
-    return dict(scene.rows(POSITIONS))
+def stored(harness: Harness) -> dict[str, int]:
+    return dict(harness.rows(POSITIONS))
 
 
 async def committed(kafka: ApacheKafka) -> dict[str, int]:
@@ -81,101 +80,104 @@ async def committed(kafka: ApacheKafka) -> dict[str, int]:
         offsets = await admin.list_consumer_group_offsets(_GROUP)
     finally:
         await admin.close()
-    return {f"kafka/{p.topic}/{p.partition}": each.offset for p, each in offsets.items()}
+    return {f"kafka/{p.topic}/{p.partition}": committed.offset for p, committed in offsets.items()}
 
 
-@only_at_length
-async def test_a_storm_of_rebalances_loses_nothing(scene: Scene) -> None:
-    scene.services.start("engine", "worker", "consume")
+@long_run_only
+async def test_repeated_rebalances_lose_no_message(harness: Harness) -> None:
+    harness.services.start("engine", "worker", "consume")
     for n in range(rounds(4)):
-        scene.services.start(f"consume-{n}")
-        await scene.produce(scene.dice.randrange(1, 100))
-        await asyncio.sleep(scene.dice.uniform(0, 2))  # a random moment
-        members = [each for each in scene.services.running if each.startswith("consume")]
+        harness.services.start(f"consume-{n}")
+        await harness.produce(harness.rng.randrange(1, 100))
+        await asyncio.sleep(harness.rng.uniform(0, 2))  # a random moment
+        members = [name for name in harness.services.running if name.startswith("consume")]
         if len(members) > 2:
-            scene.services.kill(scene.dice.choice(members))
-            scene.count("kills")
-        scene.count("joins")
-    await scene.assert_right()
+            harness.services.kill(harness.rng.choice(members))
+            harness.count("kills")
+        harness.count("joins")
+    await harness.assert_consistent()
 
 
-@only_at_length
+@long_run_only
 @pytest.mark.parametrize("method", ["on_partitions_assigned", "on_partitions_revoked"])
-async def test_a_rebalance_callback_that_raises(scene: Scene, method: str) -> None:
-    scene.services.start("engine", "worker")
-    scene.services.start("consume", patch=_RAISING.format(method=method))
-    await scene.until(lambda: scene.services.logged("consume", "reading topics"))
-    await scene.produce(50)
-    scene.services.start("consume-2")  # joins the group and triggers a rebalance
-    await scene.produce(50)
-    await scene.assert_right()
-    assert scene.services.logged("consume", "a callback of ours")
-    scene.seen["raised"] = method
+async def test_rebalance_callback_raises(harness: Harness, method: str) -> None:
+    harness.services.start("engine", "worker")
+    harness.services.start("consume", patch=_RAISE_ONCE.format(method=method))
+    await harness.until(lambda: harness.services.logged("consume", "reading topics"))
+    await harness.produce(50)
+    harness.services.start("consume-2")  # joins the group and triggers a rebalance
+    await harness.produce(50)
+    await harness.assert_consistent()
+    assert harness.services.logged("consume", "an error in a callback")
+    harness.observations["raised"] = method
 
 
-async def test_triplicates_in_any_order_are_each_told_once(scene: Scene) -> None:
-    messages = scene.orders.change(rounds(200))
-    with scene.connect() as conn:
-        scene.orders.save(conn)
+async def test_shuffled_triplicates_are_ingested_once(harness: Harness) -> None:
+    messages = harness.workload.change(rounds(200))
+    with harness.connect() as conn:
+        harness.workload.save(conn)
     messages *= 3
-    scene.dice.shuffle(messages)
-    await scene.producer.send(messages)
-    scene.seen |= {"messages": len(messages), "copies": 3}
-    scene.services.start(*SERVICES)
-    await scene.assert_right()
+    harness.rng.shuffle(messages)
+    await harness.producer.send(messages)
+    harness.observations |= {"messages": len(messages), "copies": 3}
+    harness.services.start(*SERVICES)
+    await harness.assert_consistent()
 
 
-async def test_poison_tombstones_and_ten_megabytes(scene: Scene) -> None:
-    scene.services.start(*SERVICES)
+async def test_poison_messages_tombstones_and_ten_megabytes(harness: Harness) -> None:
+    harness.services.start(*SERVICES)
     for _ in range(rounds(1)):
-        messages = scene.orders.change(50)
-        await scene.until(scene.saved)
-        bad = [*poison(scene.dice), large(messages[0])]
+        messages = harness.workload.change(50)
+        await harness.until(harness.saved)
+        bad = [*poison(harness.rng), large(messages[0])]
         mixed = [*messages, *bad]
-        scene.dice.shuffle(mixed)
-        await scene.producer.send(mixed)
-        scene.count("messages", len(mixed))
-        scene.count("poisonous", len(bad))
-    await scene.assert_right()
-    sizes = scene.rows("SELECT octet_length(payload) FROM dead_letters")
-    scene.seen["dead letters"] = len(sizes)
+        harness.rng.shuffle(mixed)
+        await harness.producer.send(mixed)
+        harness.count("messages", len(mixed))
+        harness.count("poison messages", len(bad))
+    await harness.assert_consistent()
+    sizes = harness.rows("SELECT octet_length(payload) FROM dead_letters")
+    harness.observations["dead letters"] = len(sizes)
     assert max(size for (size,) in sizes) > 10_000_000
 
 
 def large(message: Message) -> Message:
-    """The same message with 10 MB of unread content, above the limit of a message."""
+    """The same message with 10 MB of unused content, above the size limit of a message."""
     value = (message.value or b"")[:-1] + b',"more":"' + b"x" * 10_000_000 + b'"}'
     return message._replace(value=value, scope=None, is_poison=True)
 
 
-@only_at_length
-async def test_offsets_that_the_broker_deleted_are_an_alarm(
-    scene: Scene, kafka: ApacheKafka
+@long_run_only
+async def test_messages_deleted_by_the_broker_raise_an_alarm(
+    harness: Harness, kafka: ApacheKafka
 ) -> None:
-    scene.services.start(*SERVICES)
-    await scene.produce(100)
-    await scene.assert_right()
-    scene.services.kill("consume")
-    read = dict(scene.producer.ends)
-    await scene.produce(100)
-    await scene.producer.read_back()
-    ends = {each: end for each, end in scene.producer.ends.items() if end > read[each]}
+    harness.services.start(*SERVICES)
+    await harness.produce(100)
+    await harness.assert_consistent()
+    harness.services.kill("consume")
+    read = dict(harness.producer.ends)
+    await harness.produce(100)
+    await harness.producer.read_back()
+    ends = {p: end for p, end in harness.producer.ends.items() if end > read[p]}
     await delete_records(kafka, ends)
-    forget(scene.producer, read)
-    scene.services.start("consume")
-    lost = [f"{_stream(each)} {read[each]}..{ends[each] - 1}" for each in ends]
-    await scene.come_to_rest()
+    drop_from_log(harness.producer, read)
+    harness.services.start("consume")
+    lost = [f"{_stream(p)} {read[p]}..{end - 1}" for p, end in ends.items()]
+    await harness.wait_until_idle()
     # The remedy in the alarm.
-    scene.services.call("invalidate", "orders", "-p", "dt=2026-01-01..2026-01-31")
-    await scene.assert_right(*lost)
-    assert scene.services.logged("consume", "messages lost")
-    scene.seen |= {"messages lost": sum(ends[p] - read[p] for p in ends), "alarms": len(lost)}
+    harness.services.call("invalidate", "orders", "-p", "dt=2026-01-01..2026-01-31")
+    await harness.assert_consistent(*lost)
+    assert harness.services.logged("consume", "messages lost")
+    harness.observations |= {
+        "messages lost": sum(ends[p] - read[p] for p in ends),
+        "alarms": len(lost),
+    }
 
 
-def forget(producer: Producer, read: dict[TopicPartition, int]) -> None:
+def drop_from_log(producer: Producer, read: dict[TopicPartition, int]) -> None:
     """Remove deleted messages from the expected log."""
-    first = {_stream(each): offset for each, offset in read.items()}
-    producer.log = [each for each in producer.log if each.offset < first[each.stream]]
+    first = {_stream(partition): offset for partition, offset in read.items()}
+    producer.log = [message for message in producer.log if message.offset < first[message.stream]]
 
 
 async def delete_records(kafka: ApacheKafka, before: dict[TopicPartition, int]) -> None:
@@ -191,47 +193,47 @@ def _stream(partition: TopicPartition) -> str:
     return f"kafka/{partition.topic}/{partition.partition}"
 
 
-@only_at_length
+@long_run_only
 @pytest.mark.parametrize("changes", [20, 800], ids=["shorter", "longer"])
-@pytest.mark.parametrize("is_read", [False, True], ids=["while nobody reads", "while it is read"])
-async def test_a_topic_made_anew_is_an_alarm(
-    scene: Scene, kafka: ApacheKafka, changes: int, is_read: bool
+@pytest.mark.parametrize("is_consuming", [False, True], ids=["no consumer", "frozen consumer"])
+async def test_recreated_topic_raises_an_alarm(
+    harness: Harness, kafka: ApacheKafka, changes: int, is_consuming: bool
 ) -> None:
-    scene.services.start(*SERVICES)
-    await scene.produce(100)
-    await scene.assert_right()
-    (scene.services.freeze if is_read else scene.services.kill)("consume")
-    old = stored(scene)
-    await delete_topic(kafka, scene.producer.topic)
-    scene.rows("DELETE FROM data_invalidations")  # compared with the old log already
-    async with producing(kafka, scene.producer.topic, PARTITIONS) as scene.producer:
-        await scene.produce(changes)
-        (scene.services.thaw if is_read else scene.services.start)("consume")
-        await scene.assert_right(*(f"{stream} {offset}.." for stream, offset in old.items()))
-    assert scene.services.logged("consume", "messages lost")
-    scene.seen["alarms"] = len(old)
+    harness.services.start(*SERVICES)
+    await harness.produce(100)
+    await harness.assert_consistent()
+    (harness.services.freeze if is_consuming else harness.services.kill)("consume")
+    old = stored(harness)
+    await delete_topic(kafka, harness.producer.topic)
+    harness.rows("DELETE FROM data_invalidations")  # compared with the old log already
+    async with producing(kafka, harness.producer.topic, PARTITIONS) as harness.producer:
+        await harness.produce(changes)
+        (harness.services.thaw if is_consuming else harness.services.start)("consume")
+        await harness.assert_consistent(*(f"{stream} {offset}.." for stream, offset in old.items()))
+    assert harness.services.logged("consume", "messages lost")
+    harness.observations["alarms"] = len(old)
 
 
-async def test_a_million_changes_end_in_exactly_what_is_stale(
-    scene: Scene, kafka: ApacheKafka
+async def test_a_million_changes_invalidate_exactly_the_changed_partitions(
+    harness: Harness, kafka: ApacheKafka
 ) -> None:
     """With EVENTS changes, while consumers and the broker are killed."""
-    scene.services.start(*SERVICES, "consume-2")
+    harness.services.start(*SERVICES, "consume-2")
     kills = rounds(4)
     for n in range(kills):
-        producing = asyncio.create_task(produce_in_pieces(scene, EVENTS // kills))
-        await asyncio.sleep(scene.dice.uniform(0, 3))  # a random moment
+        producing = asyncio.create_task(produce_in_batches(harness, EVENTS // kills))
+        await asyncio.sleep(harness.rng.uniform(0, 3))  # a random moment
         if n % 4 == 3:
             await asyncio.to_thread(kafka.kill)
             await asyncio.to_thread(kafka.start)
-            scene.count("kills of Kafka")
+            harness.count("kills of Kafka")
         else:
-            scene.services.restart(scene.dice.choice(("consume", "consume-2")))
-            scene.count("kills of consumers")
+            harness.services.restart(harness.rng.choice(("consume", "consume-2")))
+            harness.count("kills of consumers")
         await producing
-    await scene.assert_right()
+    await harness.assert_consistent()
 
 
-async def produce_in_pieces(scene: Scene, changes: int) -> None:
+async def produce_in_batches(harness: Harness, changes: int) -> None:
     for _ in range(0, changes, 5000):
-        await scene.produce(min(5000, changes))
+        await harness.produce(min(5000, changes))

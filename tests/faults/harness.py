@@ -1,4 +1,4 @@
-"""A scene: a database, a broker, processes between them, and the invariants at the end."""
+"""The harness of a fault: a database, a broker, service processes, and the final checks."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ import psycopg
 import pytest
 
 from engine.embedded.broker import Broker
-from tests.faults.ledger import Producer, producing
-from tests.faults.oracle import assert_as_produced
-from tests.faults.orders import SPACE, Orders
+from tests.faults.oracle import assert_matches_produced
+from tests.faults.producer import Producer, producing
+from tests.faults.workload import SPACE, Workload
 from tests.support.processes import Processes, environment, processes
 from tests.support.shop import POSTGRES, TABLE, UNREAD, assert_rebuilt, dag, debezium
 
 SCALE = int(os.environ.get("FAULT_SCALE") or 0)
 EVENTS = int(os.environ.get("EVENTS") or 20_000)
-PATIENCE_SECONDS = 300.0
+TIMEOUT_SECONDS = 300.0
 PARTITIONS = 4
 SERVICES = ("engine", "worker", "consume")
-WAITING = """
+LOCK_WAITERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
-_OPEN = """
+_OPEN_WORK = """
 SELECT (SELECT count(*) FROM data_invalidations WHERE processed_at IS NULL)
      + (SELECT count(*) FROM tasks WHERE status IN ('blocked', 'queued', 'running', 'failed'))
 """
 POSITIONS = "SELECT stream, split_part(position, '@', 1)::bigint FROM consumer_positions"
 
 
-_EXPELLED_SOON = """
+_SHORT_SESSION_TIMEOUT = """
 from engine.embedded.broker import Broker
 Broker.consumer_options = {"session_timeout_ms": 3000, "heartbeat_interval_ms": 500}
 """
-"""A group waits ten seconds for a member that was killed, unless that has said otherwise."""
+"""Shorten the ten seconds after which a consumer group drops a killed member."""
 
 
-only_at_length = pytest.mark.skipif(SCALE == 0, reason="`make faults` runs it")
-"""Leave a fault out of `make test`, which has to be done with in a while."""
+long_run_only = pytest.mark.skipif(SCALE == 0, reason="`make faults` runs it")
+"""Exclude a fault from `make test` to keep it short."""
 
 
 def rounds(few: int) -> int:
@@ -56,54 +56,56 @@ def rounds(few: int) -> int:
 
 
 @dataclass
-class Scene:
-    """State accessible to a fault; `seen` is the content of its line in the report."""
+class Harness:
+    """State accessible to a fault; `observations` become its line in the report."""
 
-    dice: Random
+    rng: Random
     url: str
     broker: Broker
     services: Processes
     producer: Producer
-    orders: Orders
-    seen: dict[str, Any] = field(default_factory=dict)
-    changed: set[str] = field(default_factory=set)
+    workload: Workload
+    observations: dict[str, Any] = field(default_factory=dict)
+    changed_partitions: set[str] = field(default_factory=set)
 
-    def count(self, what: str, more: int = 1) -> None:
-        self.seen[what] = self.seen.get(what, 0) + more
+    def count(self, label: str, increment: int = 1) -> None:
+        self.observations[label] = self.observations.get(label, 0) + increment
 
     async def produce(self, changes: int) -> None:
         """Change the orders, and send their messages."""
-        messages = self.orders.change(changes)
+        messages = self.workload.change(changes)
         await self.until(self.saved)
         await self.producer.send(messages)
         self.count("messages", len(messages))
 
-    async def come_to_rest(self) -> None:
-        """Return when all produced messages are read, planned and processed."""
+    async def wait_until_idle(self) -> None:
+        """Return once all produced messages are ingested, planned and processed."""
         await self.producer.read_back()
-        await self.until(self._rests)
+        await self.until(self._is_idle)
 
-    async def assert_right(self, *lost: str) -> None:
-        """Come to rest, and compare all tables with the produced messages."""
-        await self.come_to_rest()
+    async def assert_consistent(self, *lost: str) -> None:
+        """Wait until idle, and compare all tables with the produced messages."""
+        await self.wait_until_idle()
         with self.connect() as conn:
-            self.seen["facts"] = assert_as_produced(conn, self.producer.log, lost)
+            self.observations["invalidations"] = assert_matches_produced(
+                conn, self.producer.log, lost
+            )
             assert_rebuilt(conn)
 
-    def change_the_table(self, changes: int) -> None:
+    def change_captured_table(self, changes: int) -> None:
         """Change the orders one by one in a table with capture triggers."""
         for _ in range(changes):
-            scopes = (each.scope for each in self.orders.change(1))
-            self.changed |= set().union(*(scope.partitions for scope in scopes if scope))
+            scopes = (message.scope for message in self.workload.change(1))
+            self.changed_partitions |= set().union(*(scope.partitions for scope in scopes if scope))
             self.saved()
         self.count("changes", changes)
 
-    async def assert_table_right(self) -> None:
+    async def assert_captured_table_consistent(self) -> None:
         """Check capture by triggers: the stale partitions equal the changed partitions."""
-        await self.until(lambda: not self.one(UNREAD) and not self.one(_OPEN))
-        told = self.rows("SELECT partition_key FROM data_invalidations WHERE scope <> 'dataset'")
-        stale = {key for (text,) in told for key in SPACE.keys(SPACE.parse(text))}
-        assert stale == self.changed, stale ^ self.changed
+        await self.until(lambda: not self.scalar(UNREAD) and not self.scalar(_OPEN_WORK))
+        rows = self.rows("SELECT partition_key FROM data_invalidations WHERE scope <> 'dataset'")
+        stale = {key for (text,) in rows for key in SPACE.keys(SPACE.parse(text))}
+        assert stale == self.changed_partitions, stale ^ self.changed_partitions
         with self.connect() as conn:
             assert_rebuilt(conn)
 
@@ -111,7 +113,7 @@ class Scene:
         with self.connect() as conn:
             return _all(conn.execute(query.encode(), args or None))
 
-    def one(self, query: str, *args: Any) -> Any:
+    def scalar(self, query: str, *args: Any) -> Any:
         [[value]] = self.rows(query, *args)
         return value
 
@@ -123,27 +125,28 @@ class Scene:
             options="-c search_path=public,knockon",
         )
 
-    async def until(self, is_so: Callable[[], bool]) -> None:
-        """Poll a condition through database outages, without actions in between."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not _bearing_outages(is_so):
-            assert time.monotonic() < deadline, f"not {is_so.__name__}: {self._state()}"
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Poll a condition, counting database outages as false."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not _false_during_outages(condition):
+            assert time.monotonic() < deadline, f"not {condition.__name__}: {self._state()}"
             await asyncio.sleep(0.05)
 
     def saved(self) -> bool:
-        """Bring the table to the state of the orders."""
+        """Write the workload's rows to the table. Always true, for use as a condition."""
         with self.connect() as conn:
-            self.orders.save(conn)
+            self.workload.save(conn)
         return True
 
-    def is_read(self) -> bool:
+    def is_consumed(self) -> bool:
         """Check that the consumers have reached the topic's end as of the last read-back."""
         ends = {f"kafka/{p.topic}/{p.partition}": end for p, end in self.producer.ends.items()}
         reached = dict(self.rows(POSITIONS))
         return reached == reached | ends
 
-    def _rests(self) -> bool:
-        return self.is_read() and not self.one(_OPEN)  # includes the effects of read messages
+    def _is_idle(self) -> bool:
+        # Order matters: the open work then includes the effects of all consumed messages.
+        return self.is_consumed() and not self.scalar(_OPEN_WORK)
 
     def _state(self) -> str:
         try:
@@ -155,7 +158,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def staged(
+async def open_harness(
     seed: str,
     url: str,
     broker: Broker,
@@ -163,21 +166,23 @@ async def staged(
     *,
     source: str | None = None,
     more_jobs: str = "",
-) -> AsyncIterator[Scene]:
-    """A scene with the shop deployed and no running processes; orders arrive by a topic.
+) -> AsyncIterator[Harness]:
+    """A harness with the shop deployed and no running processes; orders arrive by a topic.
 
     With the `source` of a table, they arrive by triggers.
     """
-    topic, dice = f"orders-{uuid4().hex[:8]}", Random(seed)
-    told = environment(url, KNOCKON_KAFKA_BOOTSTRAP_SERVERS=broker.bootstrap_servers)
+    topic, rng = f"orders-{uuid4().hex[:8]}", Random(seed)
+    env = environment(url, KNOCKON_KAFKA_BOOTSTRAP_SERVERS=broker.bootstrap_servers)
     async with producing(broker, topic, PARTITIONS) as producer:
-        with processes(told, directory, {"consume": _EXPELLED_SOON}) as services:
-            scene = Scene(dice, url, broker, services, producer, Orders(Random(f"{seed} orders")))
-            scene.rows(TABLE.partition(";")[0])
+        with processes(env, directory, {"consume": _SHORT_SESSION_TIMEOUT}) as services:
+            harness = Harness(
+                rng, url, broker, services, producer, Workload(Random(f"{seed} orders"))
+            )
+            harness.rows(TABLE.partition(";")[0])
             _deploy(services, directory / "dag.yaml", dag(source or debezium(topic), more_jobs))
             if source == POSTGRES:
                 services.call("attach", "public.orders", "--dataset", "orders")
-            yield scene
+            yield harness
 
 
 def _deploy(services: Processes, file: Path, text: str) -> None:
@@ -185,9 +190,9 @@ def _deploy(services: Processes, file: Path, text: str) -> None:
     services.call("deploy", str(file))
 
 
-def _bearing_outages(is_so: Callable[[], bool]) -> bool:
+def _false_during_outages(condition: Callable[[], bool]) -> bool:
     try:
-        return is_so()
+        return condition()
     except psycopg.OperationalError:
         return False
 

@@ -1,4 +1,4 @@
-"""Produced messages: the topic's log, read back, with the expected effect of every message."""
+"""A producer whose log is the topic read back, with the expected effect of every message."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -8,13 +8,13 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from engine.embedded.broker import Broker
-from tests.faults.orders import Message, Scope
+from tests.faults.workload import Message, Scope
 
-_MARK = "n"
-_MOST_BYTES = 20_000_000
+_NUMBER_HEADER = "n"
+_MAX_BYTES = 20_000_000
 
 
-class Produced(NamedTuple):
+class ProducedMessage(NamedTuple):
     """A message in the log at its offset."""
 
     stream: str
@@ -24,26 +24,26 @@ class Produced(NamedTuple):
 
 
 class Producer:
-    """Sender of messages; `log` has the outcome.
+    """Sender of messages; `log` holds the messages in the topic.
 
-    Messages in flight during a kill of the broker are sent again, so only the log shows the number
+    Messages in flight while the broker is killed are sent again, so only the topic shows the number
     of copies.
     """
 
     def __init__(self, broker: Broker, topic: str, partitions: int) -> None:
         self.topic = topic
-        self.log: list[Produced] = []
+        self.log: list[ProducedMessage] = []
         self.ends = {TopicPartition(topic, n): 0 for n in range(partitions)}
         self._broker = broker
         self._sent: list[tuple[Scope | None, bool]] = []
         self._client = AIOKafkaProducer(
-            **broker.connection, acks="all", max_request_size=_MOST_BYTES, linger_ms=2
+            **broker.connection, acks="all", max_request_size=_MAX_BYTES, linger_ms=2
         )
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Return after the broker has accepted every message, through any number of outages."""
         first = len(self._sent)
-        self._sent += [(each.scope, each.is_poison) for each in messages]
+        self._sent += [(message.scope, message.is_poison) for message in messages]
         await self._send(list(enumerate(messages, first)))
 
     async def _send(self, numbered: list[tuple[int, Message]]) -> None:
@@ -51,36 +51,36 @@ class Producer:
             sending = [
                 await self._client.send(
                     self.topic,
-                    each.value,
-                    key=each.key,
-                    headers=[(_MARK, str(number).encode())],
+                    message.value,
+                    key=message.key,
+                    headers=[(_NUMBER_HEADER, str(number).encode())],
                 )
-                for number, each in numbered
+                for number, message in numbered
             ]
             outcomes = await asyncio.gather(*sending, return_exceptions=True)
             pairs = zip(numbered, outcomes, strict=True)
-            numbered = [each for each, outcome in pairs if isinstance(outcome, BaseException)]
+            numbered = [pair for pair, outcome in pairs if isinstance(outcome, BaseException)]
 
     async def read_back(self) -> None:
         """Read the topic to its end, into `log` and `ends`."""
         async with AIOKafkaConsumer(
             **self._broker.connection,
-            max_partition_fetch_bytes=_MOST_BYTES,
+            max_partition_fetch_bytes=_MAX_BYTES,
             auto_offset_reset="none",
         ) as reader:
             reader.assign(list(self.ends))
             for partition, offset in self.ends.items():
                 reader.seek(partition, offset)
             ends = await reader.end_offsets(list(self.ends))
-            while any(self.ends[each] < ends[each] for each in ends):
+            while any(self.ends[partition] < end for partition, end in ends.items()):
                 for partition, records in (await reader.getmany(timeout_ms=500)).items():
-                    self._note(partition, records)
+                    self._append(partition, records)
 
-    def _note(self, partition: TopicPartition, records: Iterable) -> None:
+    def _append(self, partition: TopicPartition, records: Iterable) -> None:
         stream = f"kafka/{partition.topic}/{partition.partition}"
         for record in records:
-            scope, is_poison = self._sent[int(dict(record.headers)[_MARK])]
-            self.log.append(Produced(stream, record.offset, scope, is_poison))
+            scope, is_poison = self._sent[int(dict(record.headers)[_NUMBER_HEADER])]
+            self.log.append(ProducedMessage(stream, record.offset, scope, is_poison))
             self.ends[partition] = record.offset + 1
 
     async def start(self) -> None:

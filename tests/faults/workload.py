@@ -1,4 +1,4 @@
-"""A table of orders with random changes, and Debezium's message of every change."""
+"""Random changes of a table of orders, and the Debezium message of every change."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Message(NamedTuple):
 
 
 @dataclass
-class Orders:
-    """`change` makes messages and keeps the rows; `save` writes them to the table."""
+class Workload:
+    """Changes rows in memory and returns the messages; `save` writes the rows to the table."""
 
-    dice: Random
-    most: int = 500
+    rng: Random
+    max_rows: int = 500
     rows: dict[int, Row] = field(default_factory=dict)
-    _there: list[int] = field(default_factory=list)
+    _present: list[int] = field(default_factory=list)
     _dirty: set[int] = field(default_factory=set)
     _ids: Iterator[int] = field(default_factory=lambda: count(1000))
     _lsn: Iterator[int] = field(default_factory=lambda: count(25_360_136, 144))
@@ -64,54 +64,63 @@ class Orders:
         return [message for _ in range(changes) for message in self._change()]
 
     def save(self, conn: psycopg.Connection[Any]) -> None:
-        """Bring the table to the state of the rows. Repeatable."""
-        there = [self.rows[each] for each in self._dirty if each in self.rows]
-        gone = [each for each in self._dirty if each not in self.rows]
+        """Write the changed rows to the table. Idempotent."""
+        present = [self.rows[key] for key in self._dirty if key in self.rows]
+        deleted = [key for key in self._dirty if key not in self.rows]
         with conn.transaction():
-            conn.execute(_UPSERT, [psycopg.types.json.Jsonb(there)])
-            conn.execute("DELETE FROM orders WHERE id = ANY(%s)", [gone])
+            conn.execute(_UPSERT, [psycopg.types.json.Jsonb(present)])
+            conn.execute("DELETE FROM orders WHERE id = ANY(%s)", [deleted])
         self._dirty.clear()
 
     def _change(self) -> list[Message]:
-        if len(self.rows) < self.most // 2 or (len(self.rows) < self.most and self._chance(0.2)):
+        if len(self.rows) < self.max_rows // 2 or (
+            len(self.rows) < self.max_rows and self._chance(0.2)
+        ):
             return [self._insert()]
-        at = self.dice.randrange(len(self._there))
-        before = self.rows[self._there[at]]
+        index = self.rng.randrange(len(self._present))
+        before = self.rows[self._present[index]]
         if self._chance(0.05):
-            self._there[at] = self._there[-1]
-            self._there.pop()
+            self._present[index] = self._present[-1]
+            self._present.pop()
             return self._delete(before)
         return [self._update(before)]
 
     def _insert(self) -> Message:
-        self._there.append(next(self._ids))
-        row = {"id": self._there[-1], **self._place(), "amount": self._number(), "notes": None}
-        return self._said("c", None, row, Scope(_keys(row), None, "arrival"))
+        self._present.append(next(self._ids))
+        row = {
+            "id": self._present[-1],
+            **self._random_partition(),
+            "amount": self._random_number(),
+            "notes": None,
+        }
+        return self._message("c", None, row, Scope(_keys(row), None, "arrival"))
 
     def _update(self, before: Row) -> Message:
         after = before | self._edit()
         changed = frozenset(name for name in after if after[name] != before[name])
         if not changed:
-            return self._said("u", before, after, None)
+            return self._message("u", before, after, None)
         moved = changed & {"day", "region"}
         columns = None if moved else changed
-        return self._said("u", before, after, Scope(_keys(before, after), columns, "change"))
+        return self._message("u", before, after, Scope(_keys(before, after), columns, "change"))
 
     def _edit(self) -> Row:
-        match self.dice.randrange(5):
+        match self.rng.randrange(5):
             case 0:
-                return self._place()
+                return self._random_partition()
             case 1:
-                return {"notes": f"note {self._number()}"}
+                return {"notes": f"note {self._random_number()}"}
             case 2:
                 return {}
-        return {"amount": self._number()}
+        return {"amount": self._random_number()}
 
     def _delete(self, before: Row) -> list[Message]:
-        said = self._said("d", before, None, Scope(_keys(before), None, "change"))
-        return [said, Message(said.key, None, None)]
+        deletion = self._message("d", before, None, Scope(_keys(before), None, "change"))
+        return [deletion, Message(deletion.key, None, None)]
 
-    def _said(self, op: str, before: Row | None, after: Row | None, scope: Scope | None) -> Message:
+    def _message(
+        self, op: str, before: Row | None, after: Row | None, scope: Scope | None
+    ) -> Message:
         row = after or before or {}
         self._dirty.add(row["id"])
         self.rows.pop(row["id"], None)
@@ -138,15 +147,15 @@ class Orders:
             "xmin": None,
         }
 
-    def _place(self) -> Row:
-        day = _FIRST_DAY + self.dice.randrange(_DAYS)
-        return {"day": day, "region": self.dice.choice(_REGIONS)}
+    def _random_partition(self) -> Row:
+        day = _FIRST_DAY + self.rng.randrange(_DAYS)
+        return {"day": day, "region": self.rng.choice(_REGIONS)}
 
-    def _number(self) -> int:
-        return self.dice.randrange(1, 100)
+    def _random_number(self) -> int:
+        return self.rng.randrange(1, 100)
 
-    def _chance(self, share: float) -> bool:
-        return self.dice.random() < share
+    def _chance(self, probability: float) -> bool:
+        return self.rng.random() < probability
 
 
 def _keys(*rows: Row) -> frozenset[str]:
@@ -157,10 +166,10 @@ def _date(days: int) -> str:
     return (_EPOCH + datetime.timedelta(days=days)).isoformat()
 
 
-def poison(dice: Random) -> list[Message]:
-    """Invalid change events: bytes, broken and foreign JSON, and 10 MB of filler."""
+def poison(rng: Random) -> list[Message]:
+    """Invalid change events: random bytes, broken or unrelated JSON, and 10 MB of filler."""
     values = [
-        dice.randbytes(100),
+        rng.randbytes(100),
         b"",
         b"{",
         b'{"op": "x", "before": null, "after": {"id": 1}}',
