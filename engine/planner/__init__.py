@@ -31,7 +31,12 @@ from engine.planner.inputs import input_partitions, upstream
 from engine.planner.limits import LimitExceeded, check_size, exceeded_limits
 from engine.planner.path import path_to
 from engine.planner.plan import Changed, Plan, Pruned, Step, Trigger
-from engine.planner.propagated import Propagated, propagated_scopes
+from engine.planner.propagated import (
+    ALL_SCOPES,
+    Propagated,
+    parse_propagated,
+    propagated_scopes,
+)
 from engine.planner.triggering_edges import TriggeringEdges, triggering_edges_of
 
 __all__ = [
@@ -44,6 +49,8 @@ __all__ = [
     "MissingState",
     "Plan",
     "Propagated",
+    "ALL_SCOPES",
+    "parse_propagated",
     "Pruned",
     "Step",
     "TaskBlock",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
+from typing import Final
 from uuid import UUID
 
 from engine.lineage.graph import Edge, Lineage
@@ -13,14 +15,25 @@ from engine.partitions.limits import is_listable
 from engine.planner.existing import ExistingPartitions
 
 
-def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, PartitionSet | None]:
+class AnyPartition(Enum):
+    """Any partition of a dataset, existing or not."""
+
+    ANY_PARTITION = "any partition"
+
+
+ANY_PARTITION: Final = AnyPartition.ANY_PARTITION
+
+_Needed = PartitionSet | AnyPartition
+
+
+def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, _Needed]:
     """Return the partitions needed by output partitions, by producing job; sources are left out.
 
-    None: any partition, if the set is unbounded or too large to list, or if the last partition
-    counts, which is determined only once all partitions being built exist.
+    ANY_PARTITION, if the set is unbounded or too large to list, or if the last partition counts,
+    which is determined only once all partitions being built exist.
     """
     built = _built(lineage, job, keys)
-    needed: dict[UUID, PartitionSet | None] = {}
+    needed: dict[UUID, _Needed] = {}
     for edge in lineage.inputs(job.id):
         producer = edge.producer
         if producer.activation != Activation.SOURCE:
@@ -54,16 +67,14 @@ def _built(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
     return space.universe if job.is_single_run else space.from_keys(keys)
 
 
-def _listed(edge: Edge, built: PartitionSet) -> PartitionSet | None:
+def _listed(edge: Edge, built: PartitionSet) -> _Needed:
     needed = edge.mapping.up(built)
-    return needed if is_listable(needed) and not edge.mapping.takes_last else None
+    return needed if is_listable(needed) and not edge.mapping.takes_last else ANY_PARTITION
 
 
-def _union_or_any(
-    sets: dict[UUID, PartitionSet | None], key: UUID, other: PartitionSet | None
-) -> PartitionSet | None:
+def _union_or_any(sets: dict[UUID, _Needed], key: UUID, other: _Needed) -> _Needed:
     one = sets.get(key, other)
-    return None if one is None or other is None else one | other
+    return ANY_PARTITION if one is ANY_PARTITION or other is ANY_PARTITION else one | other
 
 
 def _read(edge: Edge, built: PartitionSet, existing: ExistingPartitions) -> PartitionSet:

@@ -7,7 +7,10 @@ invalidated when the run completes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
 
 from engine.lineage.columns import PRUNED, DirtyColumns
 from engine.lineage.rows import RowFilter
@@ -15,11 +18,27 @@ from engine.lineage.scope import EVERYTHING, Scope
 from engine.model.job import Job
 from engine.planner.plan import Step, Trigger
 
-Propagated = Mapping[str, tuple[Scope, ...]] | None
-"""Scopes by output dataset; None: all columns and rows of every output.
+
+class AllScopes(Enum):
+    """All columns and rows of every output."""
+
+    ALL_SCOPES = "all scopes"
+
+
+ALL_SCOPES: Final = AllScopes.ALL_SCOPES
+
+Propagated = Mapping[str, tuple[Scope, ...]] | AllScopes
+"""Scopes by output dataset.
 
 The scopes of a dataset without an entry are unknown, so a completion propagates every change.
 """
+
+
+def parse_propagated(stored: Mapping[str, Any] | None) -> Propagated:
+    """Return the scopes stored with a task, null for all."""
+    if stored is None:
+        return ALL_SCOPES
+    return msgspec.convert(stored, dict[str, tuple[Scope, ...]])
 
 
 def propagated_scopes(step: Step, job: Job) -> Callable[[Sequence[str]], Propagated]:
@@ -28,7 +47,7 @@ def propagated_scopes(step: Step, job: Job) -> Callable[[Sequence[str]], Propaga
     A task for several partitions has scopes only if all partitions have the same scopes.
     """
     if not step.is_narrow:
-        return lambda _: None
+        return lambda _: ALL_SCOPES
     if job.is_single_run or all(trigger.partitions == step.partitions for trigger in step.triggers):
         of_all_keys = _scopes(job, step.triggers)
         return lambda _: of_all_keys
@@ -55,11 +74,8 @@ def _scopes(job: Job, triggers: Sequence[Trigger]) -> Propagated:
         )
         for i, output in enumerate(job.outputs)
     }
-    return (
-        None
-        if all(scopes == (EVERYTHING,) for scopes in scopes_by_output.values())
-        else scopes_by_output
-    )
+    is_everything = all(scopes == (EVERYTHING,) for scopes in scopes_by_output.values())
+    return ALL_SCOPES if is_everything else scopes_by_output
 
 
 def _of_output(dirty: Iterable[tuple[Any, RowFilter | None]]) -> tuple[Scope, ...]:

@@ -20,6 +20,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.columns import ALL_COLUMNS, PRUNED, DirtyColumns, stored_columns
 from engine.model.invalidation import FOUND
 from engine.model.task import Completion, Lease
+from engine.planner import parse_propagated
 from engine.store.database import Connection
 from engine.store.rows.tasks import LeasedPropagation
 from engine.store.run import execute, fetch
@@ -76,7 +77,7 @@ async def _record(
     ids = [completion.lease.task_id for completion in completions]
     lineage = await org.lineage(conn)
     written = [report for completion in completions for report in reports(lineage, completion)]
-    propagated = {id_: row.propagated for id_, row in leased.items()}
+    propagated = {id_: parse_propagated(row.propagated) for id_, row in leased.items()}
     changed = await write_contents(conn, lineage, written, propagated)
     changes = Changes.of(lineage, completions, written, changed)
     await execute(

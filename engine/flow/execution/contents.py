@@ -14,7 +14,7 @@ from engine.flow.execution.row_changes import bound_row_changes
 from engine.lineage.columns import PRUNED, DirtyColumns, Pruning
 from engine.lineage.content import Content, Outcome, compare
 from engine.lineage.graph import Lineage
-from engine.lineage.scope import Scope
+from engine.planner import ALL_SCOPES, Propagated
 from engine.store.database import Connection
 from engine.store.run import Row, execute, fetch
 
@@ -34,7 +34,7 @@ async def write_contents(
     conn: Connection,
     lineage: Lineage,
     reports: Sequence[Report],
-    propagated: Mapping[UUID, Any],
+    propagated: Mapping[UUID, Propagated],
 ) -> list[PartitionChange]:
     """Record the partitions reported by runs; return those with changed content.
 
@@ -48,7 +48,7 @@ async def write_contents(
         keys=[report.partition_key for report in reports],
     )
     outcomes = [
-        _outcome(row, report, propagated.get(report.task_id))
+        _outcome(row, report, propagated[report.task_id])
         for row, report in zip(rows, reports, strict=True)
     ]
     contents = [_row(report, outcome) for report, outcome in zip(reports, outcomes, strict=True)]
@@ -64,16 +64,15 @@ async def write_contents(
     ]
 
 
-def _outcome(row: Row, report: Report, propagated: Mapping[str, Any] | None) -> Outcome:
+def _outcome(row: Row, report: Report, propagated: Propagated) -> Outcome:
     before = None if row["changed_at"] is None else msgspec.convert(row, Content)
     written = report.written(before)
-    if propagated is None:
+    if propagated is ALL_SCOPES:
         return compare(before, written, None, row["now"])
     if str(report.dataset_uuid) not in propagated:
         outcome = compare(before, written, None, row["now"])
         return msgspec.structs.replace(outcome, unpropagated=outcome.columns)
-    scopes = msgspec.convert(propagated[str(report.dataset_uuid)], tuple[Scope, ...])
-    return compare(before, written, scopes, row["now"])
+    return compare(before, written, propagated[str(report.dataset_uuid)], row["now"])
 
 
 def _row(report: Report, outcome: Outcome) -> dict[str, Any]:

@@ -117,10 +117,8 @@ async def _stalled(conn: Connection, org: OrgContext, jobs: Sequence[Job], mend:
         rows = await fetch(conn, "stale.stalled_tasks", org_id=org.id, jobs=ids)
         for row in rows:
             job = lineage.job(row["job_id"])
-            name, explained_by = (
-                lineage.dataset(job.outputs[0]).name,
-                f"task {row['id']} is blocked",
-            )
+            name = lineage.dataset(job.outputs[0]).name
+            explained_by = f"task {row['id']} is blocked"
             reasons = (StaleReason("stalled"),)
             stalled += [
                 StalePartition(job.dag_name, job.name, name, key, "lost", explained_by, reasons)

@@ -22,6 +22,7 @@ from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import Activation, TaskStatus
 from engine.planner import (
+    ALL_SCOPES,
     Plan,
     Step,
     TriggeringEdges,
@@ -31,6 +32,7 @@ from engine.planner import (
     upstream,
 )
 from engine.planner.blocks import SINGLE_RUN_BLOCK
+from engine.planner.inputs import ANY_PARTITION
 from engine.store.ids import new_id_bytes
 from engine.store.rows.tasks import UnfinishedTask
 
@@ -109,7 +111,7 @@ def planned_tasks(lineage: Lineage, plan: Plan) -> Iterator[PlannedTask]:
 
 
 def _propagated(step: Step, job: Job) -> Callable[[tuple[str, ...]], bytes | None]:
-    """Return a function from partition keys to propagated scopes as JSON; most steps have none."""
+    """Return a function from partition keys to propagated scopes as stored: JSON, null for all."""
     if not step.is_narrow:
         return lambda _: None
     scopes_of = propagated_scopes(step, job)
@@ -117,7 +119,7 @@ def _propagated(step: Step, job: Job) -> Callable[[tuple[str, ...]], bytes | Non
     @cache
     def of_task(keys: tuple[str, ...]) -> bytes | None:
         scopes = scopes_of(keys)
-        return None if scopes is None else msgspec.json.encode(scopes)
+        return None if scopes is ALL_SCOPES else msgspec.json.encode(scopes)
 
     return of_task
 
@@ -145,7 +147,7 @@ def _mapped_producers(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterat
         producer = lineage.job(producer_id)
         if producer.is_single_run:
             yield (producer_id.int, SINGLE_RUN_BLOCK)
-        elif partitions is None:
+        elif partitions is ANY_PARTITION:
             yield (producer_id.int, ANY_BLOCK)
         else:
             blocks = partitions.space.blocks(partitions, producer.max_partitions_per_run)

@@ -3,6 +3,7 @@
 import pytest
 
 from engine.planner import existing_from, input_partitions, missing_inputs, step_blocks, upstream
+from engine.planner.inputs import ANY_PARTITION
 from tests.support.lineages import (
     DAY,
     MONTH,
@@ -100,9 +101,12 @@ class TestInputs:
     def test_upstream_are_the_parents_partitions_without_the_sources(self):
         found = upstream(self.WORLD, self.WORLD.job(job_id("month")), ["2013-02", "2013-04"])
 
-        assert {self.WORLD.job(job).name: p and texts(p) for job, p in found.items()} == {
+        assert {
+            self.WORLD.job(job).name: p if p is ANY_PARTITION else texts(p)
+            for job, p in found.items()
+        } == {
             "daily": "2013-02-01..2013-02-28 2013-04-01..2013-04-30",
-            "wide": None,
+            "wide": ANY_PARTITION,
         }
 
     def test_any_upstream_partition_may_turn_out_to_be_the_last(self):
@@ -113,12 +117,16 @@ class TestInputs:
             made("newest", None, reads("daily", "last")),
         )
 
-        assert upstream(world, world.job(job_id("newest")), ["*"]) == {job_id("daily"): None}
+        assert upstream(world, world.job(job_id("newest")), ["*"]) == {
+            job_id("daily"): ANY_PARTITION
+        }
 
     def test_upstream_takes_ranges_as_well(self):
         found = upstream(self.WORLD, self.WORLD.job(job_id("month")), ["2013-02..2013-03"])
 
-        assert texts(found[job_id("daily")]) == "2013-02-01..2013-03-31"
+        needed = found[job_id("daily")]
+        assert needed is not ANY_PARTITION
+        assert texts(needed) == "2013-02-01..2013-03-31"
 
     def test_a_run_reads_what_its_mappings_say_and_of_the_endless_what_is_known(self):
         def existing(dataset):
